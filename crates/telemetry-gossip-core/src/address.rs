@@ -1,0 +1,59 @@
+//! Where datagrams go: the host's address type, and its compact form in records and on the wire.
+
+use core::fmt::Debug;
+use core::hash::Hash;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+/// The longest compact form of an address, in bytes.
+pub const MAX_ADDRESS_LEN: usize = 128;
+
+/// A host's address type. The core only stores, compares and returns addresses; it never looks inside.
+///
+/// `encode` and `decode` are inverse; every address has at least 1 byte and at most [`MAX_ADDRESS_LEN`].
+/// Implemented for [`SocketAddr`] (6 or 18 bytes; scope and flow of IPv6 are host-local and not carried) and for
+/// `u32` (4 bytes), which suits simulations.
+pub trait Address: Copy + Eq + Ord + Hash + Debug {
+    /// Writes the compact form into the front of `out` and returns its length.
+    fn encode(&self, out: &mut [u8; MAX_ADDRESS_LEN]) -> usize;
+
+    /// Reads a compact form; `None` if `bytes` is none.
+    fn decode(bytes: &[u8]) -> Option<Self>;
+}
+
+impl Address for SocketAddr {
+    fn encode(&self, out: &mut [u8; MAX_ADDRESS_LEN]) -> usize {
+        let len = match self.ip() {
+            IpAddr::V4(ip) => {
+                out[..4].copy_from_slice(&ip.octets());
+                4
+            }
+            IpAddr::V6(ip) => {
+                out[..16].copy_from_slice(&ip.octets());
+                16
+            }
+        };
+        out[len..len + 2].copy_from_slice(&self.port().to_be_bytes());
+        len + 2
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let (ip, port) = bytes.split_last_chunk::<2>()?;
+        let ip = if let Ok(octets) = <[u8; 4]>::try_from(ip) {
+            IpAddr::from(Ipv4Addr::from(octets))
+        } else {
+            IpAddr::from(Ipv6Addr::from(<[u8; 16]>::try_from(ip).ok()?))
+        };
+        Some(Self::new(ip, u16::from_be_bytes(*port)))
+    }
+}
+
+impl Address for u32 {
+    fn encode(&self, out: &mut [u8; MAX_ADDRESS_LEN]) -> usize {
+        out[..4].copy_from_slice(&self.to_be_bytes());
+        4
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        bytes.try_into().ok().map(Self::from_be_bytes)
+    }
+}

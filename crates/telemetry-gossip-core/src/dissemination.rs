@@ -1,0 +1,1 @@
+pub(crate) const IDLE: u8 = u8::MAX;

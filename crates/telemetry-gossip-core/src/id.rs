@@ -1,0 +1,228 @@
+//! Names and numbers that identify: node ids, generations, instances, tags, probe numbers, the cluster label.
+//!
+//! A value of one of these types is valid by construction. Hashes are SipHash-1-3 with fixed keys, so that every
+//! platform and every node computes the same ones: the roster's order, the sync ranges and the fingerprints
+//! depend on it.
+
+use core::fmt;
+use core::hash::Hasher;
+
+use arrayvec::ArrayString;
+use serde::{Deserialize, Serialize};
+use siphasher::sip::SipHasher13;
+use thiserror::Error;
+
+/// The longest node id, in bytes of UTF-8.
+pub const MAX_ID_LEN: usize = 127;
+
+/// The name of a node, unique in its cluster: 1 to [`MAX_ID_LEN`] bytes of UTF-8 without control characters.
+///
+/// The text is stored inline, so an id is copied without an allocation.
+///
+/// ```
+/// use telemetry_gossip_core::{IdError, NodeId};
+///
+/// let id: NodeId = "edge-17".parse()?;
+/// assert_eq!(id.as_str(), "edge-17");
+/// assert_eq!("".parse::<NodeId>(), Err(IdError::Empty));
+/// # Ok::<(), IdError>(())
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "ArrayString<MAX_ID_LEN>", into = "ArrayString<MAX_ID_LEN>")]
+pub struct NodeId(ArrayString<MAX_ID_LEN>);
+
+impl NodeId {
+    /// Checks `text` and copies it.
+    pub fn new(text: &str) -> Result<Self, IdError> {
+        check_id(text)?;
+        ArrayString::from(text).map(Self).map_err(|_| IdError::TooLong { len: text.len() })
+    }
+
+    /// Stands in where the table would name a free row, which no correct table does.
+    pub(crate) fn unknown() -> Self {
+        Self(ArrayString::from("?").unwrap_or_default())
+    }
+
+    /// The id's text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The rule for ids; also applied to ids on the wire, which are never copied before they are checked.
+pub(crate) fn check_id(text: &str) -> Result<(), IdError> {
+    if text.is_empty() {
+        Err(IdError::Empty)
+    } else if text.len() > MAX_ID_LEN {
+        Err(IdError::TooLong { len: text.len() })
+    } else if text.chars().any(char::is_control) {
+        Err(IdError::ControlCharacter)
+    } else {
+        Ok(())
+    }
+}
+
+impl core::str::FromStr for NodeId {
+    type Err = IdError;
+
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        Self::new(text)
+    }
+}
+
+impl TryFrom<&str> for NodeId {
+    type Error = IdError;
+
+    fn try_from(text: &str) -> Result<Self, IdError> {
+        Self::new(text)
+    }
+}
+
+impl TryFrom<ArrayString<MAX_ID_LEN>> for NodeId {
+    type Error = IdError;
+
+    fn try_from(text: ArrayString<MAX_ID_LEN>) -> Result<Self, IdError> {
+        check_id(&text)?;
+        Ok(Self(text))
+    }
+}
+
+impl From<NodeId> for ArrayString<MAX_ID_LEN> {
+    fn from(id: NodeId) -> Self {
+        id.0
+    }
+}
+
+impl AsRef<str> for NodeId {
+    fn as_ref(&self) -> &str {
+        self.as_str()
+    }
+}
+
+impl fmt::Debug for NodeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self.as_str(), f)
+    }
+}
+
+impl fmt::Display for NodeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// Why a text is no [`NodeId`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum IdError {
+    /// The text has no bytes.
+    #[error("a node id has at least 1 byte")]
+    Empty,
+    /// The text is longer than [`MAX_ID_LEN`].
+    #[error("a node id has at most {MAX_ID_LEN} bytes, this one has {len}")]
+    TooLong {
+        /// Bytes of the refused text.
+        len: usize,
+    },
+    /// The text has a control character (a line break, a NUL, ...).
+    #[error("a node id has no control characters")]
+    ControlCharacter,
+}
+
+/// The Lamport-style number that orders what is said about one member: the higher one wins.
+///
+/// Alive records are issued by the member itself at generations it never used before; an accusation is issued one
+/// above the accused's generation, and its refutation one above the highest generation seen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Generation(pub u64);
+
+impl Generation {
+    /// Generations up to this one are plausible for a member never heard of. It leaves room for hosts that start
+    /// a generation from a clock in microseconds (2^51 in the year 2041), and for 2^63 refutations above.
+    pub const PLAUSIBLE_START: Self = Self(1 << 56);
+
+    /// How far above what is known a generation may lie and be believed.
+    pub const PLAUSIBLE_LEAP: u64 = 1 << 32;
+
+    /// One above; saturates, which no plausible generation reaches.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+
+    /// Whether a record at `self` may be believed of a member known at `known`: it must not be so far ahead that
+    /// its refutation runs out of room.
+    #[must_use]
+    pub fn is_plausible(self, known: Self) -> bool {
+        let base = known.max(Self::PLAUSIBLE_START).0;
+        self.0 <= base.saturating_add(Self::PLAUSIBLE_LEAP) && self.0 < u64::MAX - 1
+    }
+}
+
+impl fmt::Display for Generation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Tells apart two processes, or two lives of one process, that bear the same id: random at each start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Instance(pub u32);
+
+/// Matches an answer to its question: an ack, a nack or a sync reply bears its request's number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Number(pub u32);
+
+/// The upper half of an id's hash: names a known member in 4 bytes where a collision is harmless.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Tag(pub u32);
+
+/// The name of a cluster, hashed: datagrams with another label are refused before they are parsed further.
+///
+/// ```
+/// use telemetry_gossip_core::Label;
+///
+/// assert_ne!(Label::of("production"), Label::of("staging"));
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Label(pub u32);
+
+impl Label {
+    /// The label of the cluster called `name`; the empty name is a name like others.
+    #[must_use]
+    pub fn of(name: &str) -> Self {
+        Self(upper_half(sip(0x6c61_6265_6c00_0001, name.as_bytes())))
+    }
+}
+
+/// The 64-bit hash of an id: its place in the roster.
+pub(crate) fn id_hash(id: &str) -> u64 {
+    sip(0x6e6f_6465_0000_0001, id.as_bytes())
+}
+
+pub(crate) fn tag_of(hash: u64) -> Tag {
+    Tag(upper_half(hash))
+}
+
+/// Spreads a word over all bits (the finalizer of SplitMix64, Steele, Lea and Flood 2014).
+pub(crate) const fn mix(word: u64) -> u64 {
+    let word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    word ^ (word >> 31)
+}
+
+fn sip(key: u64, bytes: &[u8]) -> u64 {
+    let mut hasher = SipHasher13::new_with_keys(key, 0);
+    hasher.write(bytes);
+    hasher.finish()
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "the upper half has 32 bits")]
+const fn upper_half(hash: u64) -> u32 {
+    (hash >> 32) as u32
+}

@@ -1,0 +1,122 @@
+//! What is said about a member: its status, the claims that members make, and the one order that decides
+//! between two claims.
+//!
+//! ```text
+//!               own, higher generation                     own, higher generation
+//!        +-------------------------------------+   +--------------------------------------+
+//!        v                                     |   |                                      v
+//!      Alive --- a probe failed (G+1) ---> Suspected --- not refuted in time (G+1) ---> Dead
+//!        |                                                                                |
+//!        +--- the member says so (G+1) ---> Left                     (own, higher generation: Alive)
+//! ```
+
+use core::cmp::Ordering;
+
+use arrayvec::ArrayVec;
+use serde::{Deserialize, Serialize};
+
+use crate::id::{Generation, Instance, Tag};
+
+/// The most accusers named in one claim.
+pub const MAX_ACCUSERS: usize = 4;
+
+/// What a member is held to be. The order is the rank at one generation: the later variant wins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Status {
+    /// It answers, or said so itself.
+    Alive,
+    /// A probe failed; it has some time to refute.
+    Suspected,
+    /// It did not refute in time: it crashed, or nobody can reach it.
+    Dead,
+    /// It said that it leaves.
+    Left,
+}
+
+impl Status {
+    /// Alive or Suspected: still counted, probed and told the news.
+    #[must_use]
+    pub const fn is_live(self) -> bool {
+        matches!(self, Self::Alive | Self::Suspected)
+    }
+
+    pub(crate) const fn rank(self) -> u8 {
+        self as u8
+    }
+
+    pub(crate) const fn from_rank(rank: u8) -> Option<Self> {
+        match rank {
+            0 => Some(Self::Alive),
+            1 => Some(Self::Suspected),
+            2 => Some(Self::Dead),
+            3 => Some(Self::Left),
+            _ => None,
+        }
+    }
+}
+
+impl core::fmt::Display for Status {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.pad(match self {
+            Self::Alive => "alive",
+            Self::Suspected => "suspected",
+            Self::Dead => "dead",
+            Self::Left => "left",
+        })
+    }
+}
+
+/// The tags of those who accuse; evidence that travels with a claim and decides nothing about its order.
+pub type Accusers = ArrayVec<Tag, MAX_ACCUSERS>;
+
+/// What somebody says about a member. Two claims about one member are ordered by [`Claim::precedence`]; the table
+/// keeps the higher, so that any set of claims gives one table in whatever order it arrives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claim<'a, A> {
+    /// Whom it is about.
+    pub id: &'a str,
+    /// Where the member listens; `None` where the host finds members by their id.
+    pub address: Option<A>,
+    /// Which life of the member.
+    pub instance: Instance,
+    /// The member's generation, or one above it in an accusation.
+    pub generation: Generation,
+    /// What it is said to be.
+    pub status: Status,
+    /// Who accuses it, if it is Suspected. Evidence, not content.
+    pub accusers: Accusers,
+    /// For Dead and Left: whole seconds since it was declared. Evidence, not content.
+    pub age_secs: u32,
+}
+
+impl<A: Ord + Copy> Claim<'_, A> {
+    /// The merge rule, in one place: the higher generation wins; at one generation Left > Dead > Suspected >
+    /// Alive; at one generation and status the greater content (instance, then address) wins, so that ties never
+    /// break by arrival.
+    ///
+    /// A maximum under a total order: commutative, associative, idempotent.
+    pub fn precedence(&self) -> Precedence<A> {
+        Precedence {
+            generation: self.generation,
+            status: self.status,
+            instance: self.instance,
+            address: self.address,
+        }
+    }
+}
+
+/// The part of a claim that is content, in the order in which it decides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Precedence<A> {
+    generation: Generation,
+    status: Status,
+    instance: Instance,
+    address: Option<A>,
+}
+
+impl<A: Ord> Precedence<A> {
+    /// Whether a claim of this precedence replaces one of `held`.
+    pub fn beats(&self, held: &Self) -> bool {
+        self.cmp(held) == Ordering::Greater
+    }
+}

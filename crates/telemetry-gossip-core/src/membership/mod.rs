@@ -1,0 +1,504 @@
+//! The table: one record a known member, and the one merge rule of the workspace.
+//!
+//! [`Membership::merge`] keeps the higher of two claims ([`Claim::precedence`]); nothing else changes a row's
+//! generation, status, instance or address. What follows from a change (a suspicion's deadline, a rumor, an
+//! event) is not decided here.
+
+mod roster;
+mod row;
+
+use alloc::vec::Vec;
+use core::marker::PhantomData;
+
+use crate::address::Address;
+use crate::id::{Generation, Instance, NodeId, Tag, id_hash, tag_of};
+use crate::member::{Accusers, Claim, Status};
+use crate::rng::Random;
+use crate::telemetry::TelemetryEntry;
+use crate::time::Instant;
+use roster::Roster;
+pub(crate) use row::Row;
+
+/// The number of hash ranges whose fingerprints are kept up to date.
+pub(crate) const BUCKETS: usize = 64;
+
+/// The place of a row; stable while the member is in the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Slot(pub(crate) u32);
+
+impl Slot {
+    const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// The known members and what is held of each: a join-semilattice under [`Membership::merge`].
+///
+/// A [`Node`](crate::Node) owns one; alone it is the state that two sides of an exchange reconcile.
+///
+/// ```
+/// use telemetry_gossip_core::{Claim, Generation, Instance, Instant, Membership, Status};
+///
+/// let mut table = Membership::<u32>::new(100);
+/// let alive = Claim {
+///     id: "edge-17",
+///     address: Some(17),
+///     instance: Instance(1),
+///     generation: Generation(4),
+///     status: Status::Alive,
+///     accusers: Default::default(),
+///     age_secs: 0,
+/// };
+/// let dead = Claim { generation: Generation(5), status: Status::Dead, ..alive.clone() };
+///
+/// // In either order the higher generation wins.
+/// table.merge(Instant::ORIGIN, &dead);
+/// table.merge(Instant::ORIGIN, &alive);
+/// assert_eq!(table.get("edge-17").unwrap().status(), Status::Dead);
+/// ```
+#[derive(Debug)]
+pub struct Membership<A> {
+    rows: Vec<Row>,
+    free: Vec<Slot>,
+    roster: Roster,
+    me: Option<Slot>,
+    limit: u32,
+    fingerprint: u64,
+    buckets: [u64; BUCKETS],
+    counts: [u32; 4],
+    changed_at: Instant,
+    address: PhantomData<A>,
+}
+
+/// What a merge did to the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Merged {
+    /// The member was not known; now it is.
+    Inserted,
+    /// The claim replaced what was held.
+    Replaced {
+        /// The status held before.
+        was: Status,
+        /// Whether the address changed.
+        moved: bool,
+        /// Whether another life of the member was held before.
+        renewed: bool,
+    },
+    /// The table holds just this.
+    Same,
+    /// The table holds something higher.
+    Stale,
+    /// The generation is implausibly far ahead; see [`Generation::is_plausible`].
+    Implausible,
+    /// The member is unknown and the table is full.
+    Full,
+}
+
+impl<A: Address> Membership<A> {
+    /// An empty table for at most `limit` members.
+    #[must_use]
+    pub fn new(limit: u32) -> Self {
+        Self {
+            rows: Vec::new(),
+            free: Vec::new(),
+            roster: Roster::default(),
+            me: None,
+            limit,
+            fingerprint: 0,
+            buckets: [0; BUCKETS],
+            counts: [0; 4],
+            changed_at: Instant::ORIGIN,
+            address: PhantomData,
+        }
+    }
+
+    /// Merges one claim: the higher precedence is kept, whatever the order of arrival.
+    pub fn merge(&mut self, now: Instant, claim: &Claim<'_, A>) -> Merged {
+        self.merge_at(now, claim).0
+    }
+
+    pub(crate) fn merge_at(&mut self, now: Instant, claim: &Claim<'_, A>) -> (Merged, Option<Slot>) {
+        let hash = id_hash(claim.id);
+        let Some(slot) = self.find_hashed(hash, claim.id) else {
+            if !claim.generation.is_plausible(Generation(0)) {
+                return (Merged::Implausible, None);
+            }
+            let Some(slot) = self.insert(hash, claim) else {
+                return (Merged::Full, None);
+            };
+            self.change(slot, hash, now, |row| write_claim(row, claim, now));
+            return (Merged::Inserted, Some(slot));
+        };
+        let held = self.claim(slot);
+        if !claim.generation.is_plausible(held.generation) {
+            return (Merged::Implausible, Some(slot));
+        }
+        let (new, old) = (claim.precedence(), held.precedence());
+        if !new.beats(&old) {
+            let merged = if new == old { Merged::Same } else { Merged::Stale };
+            return (merged, Some(slot));
+        }
+        let merged = Merged::Replaced {
+            was: held.status,
+            moved: held.address != claim.address,
+            renewed: held.instance != claim.instance,
+        };
+        self.change(slot, hash, now, |row| {
+            let (renewed, moved) = (row.instance != claim.instance, row.address() != claim.address);
+            if renewed {
+                row.clear_telemetry();
+            }
+            if moved {
+                row.set_address(claim.address);
+            }
+            if renewed || moved {
+                row.verified = false;
+            }
+            write_claim(row, claim, now);
+        });
+        (merged, Some(slot))
+    }
+
+    fn insert(&mut self, hash: u64, claim: &Claim<'_, A>) -> Option<Slot> {
+        let row = Row::new(claim.id, claim.address);
+        let slot = if let Some(slot) = self.free.pop() {
+            self.rows[slot.index()] = row;
+            slot
+        } else {
+            let slot = Slot(u32::try_from(self.rows.len()).ok().filter(|&len| len < self.limit)?);
+            roster::grow(&mut self.rows);
+            self.rows.push(row);
+            slot
+        };
+        self.roster.insert(hash, slot);
+        self.count(Status::Alive, 1);
+        let added = self.row(slot).fingerprint(hash);
+        self.account(hash, 0, added);
+        Some(slot)
+    }
+
+    /// Takes a member out of the table; `None` if `slot` is the node itself.
+    pub(crate) fn remove(&mut self, slot: Slot) -> Option<NodeId> {
+        if self.me == Some(slot) {
+            return None;
+        }
+        let id = self.id(slot);
+        let hash = id_hash(id.as_str());
+        self.change(slot, hash, self.changed_at, |row| row.status = Status::Left);
+        self.count(Status::Left, -1);
+        self.roster.remove(hash, slot);
+        self.rows[slot.index()] = Row::new::<A>("", None);
+        self.free.push(slot);
+        Some(id)
+    }
+
+    /// Changes a row and keeps the fingerprints and counts true.
+    fn change<T>(&mut self, slot: Slot, hash: u64, now: Instant, edit: impl FnOnce(&mut Row) -> T) -> T {
+        let row = &mut self.rows[slot.index()];
+        let (status, old) = (row.status, row.fingerprint(hash));
+        let result = edit(row);
+        let (new_status, new) = (row.status, row.fingerprint(hash));
+        self.count(status, -1);
+        self.count(new_status, 1);
+        self.account(hash, old, new);
+        self.changed_at = now;
+        result
+    }
+
+    fn account(&mut self, hash: u64, old: u64, new: u64) {
+        self.fingerprint = self.fingerprint.wrapping_sub(old).wrapping_add(new);
+        let bucket = &mut self.buckets[bucket_of(hash)];
+        *bucket = bucket.wrapping_sub(old).wrapping_add(new);
+    }
+
+    fn count(&mut self, status: Status, by: i32) {
+        let count = &mut self.counts[usize::from(status.rank())];
+        *count = count.saturating_add_signed(by);
+    }
+
+    /// The next version of this node's own telemetry, or of a member's as its owner published it.
+    pub(crate) fn set_entry(&mut self, slot: Slot, now: Instant, entry: &TelemetryEntry<'_>) {
+        let hash = self.hash(slot);
+        self.change(slot, hash, now, |row| row.set_entry(entry));
+    }
+
+    /// An answer came from the member at its address.
+    pub(crate) fn heard(&mut self, slot: Slot, now: Instant, verified: bool) {
+        let row = &mut self.rows[slot.index()];
+        row.observed = now;
+        row.verified |= verified;
+    }
+
+    pub(crate) fn sends_mut(&mut self, slot: Slot) -> &mut [u8; 2] {
+        &mut self.rows[slot.index()].sends
+    }
+
+    /// Makes `slot` the row of the node itself.
+    pub(crate) fn set_me(&mut self, slot: Slot) {
+        self.me = Some(slot);
+    }
+
+    pub(crate) fn me(&self) -> Option<Slot> {
+        self.me
+    }
+
+    /// Members in the table, in whatever status.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.roster.len()
+    }
+
+    /// Whether nobody is known, not even this node.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How many members have this status.
+    #[must_use]
+    pub fn count_of(&self, status: Status) -> u32 {
+        self.counts[usize::from(status.rank())]
+    }
+
+    /// Members Alive or Suspected.
+    #[must_use]
+    pub fn live(&self) -> u32 {
+        self.count_of(Status::Alive) + self.count_of(Status::Suspected)
+    }
+
+    /// A hash of all live members' records and telemetry versions: equal tables have equal fingerprints.
+    #[must_use]
+    pub fn fingerprint(&self) -> u64 {
+        self.fingerprint
+    }
+
+    pub(crate) fn bucket(&self, bucket: usize) -> u64 {
+        self.buckets.get(bucket).copied().unwrap_or(0)
+    }
+
+    pub(crate) fn changed_at(&self) -> Instant {
+        self.changed_at
+    }
+
+    /// The member called `id`.
+    #[must_use]
+    pub fn get(&self, id: &str) -> Option<Member<'_, A>> {
+        self.find(id).map(|slot| self.member(slot))
+    }
+
+    /// All members, in the roster's order (by the hash of their ids), which is the same on every node.
+    pub fn iter(&self) -> impl Iterator<Item = Member<'_, A>> {
+        self.slots().map(|slot| self.member(slot))
+    }
+
+    /// All members as claims, as [`Membership::merge`] takes them.
+    pub fn claims(&self) -> impl Iterator<Item = Claim<'_, A>> {
+        self.slots().map(|slot| self.claim(slot))
+    }
+
+    pub(crate) fn slots(&self) -> impl Iterator<Item = Slot> {
+        (0..self.roster.len()).filter_map(|rank| self.roster.slot(rank))
+    }
+
+    pub(crate) fn member(&self, slot: Slot) -> Member<'_, A> {
+        Member { row: self.row(slot), address: PhantomData }
+    }
+
+    pub(crate) fn row(&self, slot: Slot) -> &Row {
+        &self.rows[slot.index()]
+    }
+
+    pub(crate) fn status(&self, slot: Slot) -> Status {
+        self.row(slot).status
+    }
+
+    pub(crate) fn is_live(&self, slot: Slot) -> bool {
+        self.status(slot).is_live()
+    }
+
+    pub(crate) fn address(&self, slot: Slot) -> Option<A> {
+        self.row(slot).address()
+    }
+
+    pub(crate) fn id(&self, slot: Slot) -> NodeId {
+        // Ids were checked where they entered the table.
+        NodeId::new(self.row(slot).id()).unwrap_or_else(|_| NodeId::unknown())
+    }
+
+    pub(crate) fn hash(&self, slot: Slot) -> u64 {
+        id_hash(self.row(slot).id())
+    }
+
+    pub(crate) fn tag(&self, slot: Slot) -> Tag {
+        tag_of(self.hash(slot))
+    }
+
+    /// The row as a claim without evidence.
+    pub(crate) fn claim(&self, slot: Slot) -> Claim<'_, A> {
+        let row = self.row(slot);
+        Claim {
+            id: row.id(),
+            address: row.address(),
+            instance: row.instance,
+            generation: row.generation,
+            status: row.status,
+            accusers: Accusers::new(),
+            age_secs: 0,
+        }
+    }
+
+    pub(crate) fn find(&self, id: &str) -> Option<Slot> {
+        self.find_hashed(id_hash(id), id)
+    }
+
+    fn find_hashed(&self, hash: u64, id: &str) -> Option<Slot> {
+        self.roster
+            .ranks(hash, hash)
+            .filter_map(|rank| self.roster.slot(rank))
+            .find(|&slot| self.row(slot).id() == id)
+    }
+
+    /// The members whose tags lie in `from..=to`: all of them for the full range, one (collisions aside) for one.
+    pub(crate) fn tagged(&self, from: Tag, to: Tag) -> impl Iterator<Item = Slot> {
+        let from = u64::from(from.0) << 32;
+        let to = (u64::from(to.0) << 32) | u64::from(u32::MAX);
+        self.roster.ranks(from, to).filter_map(|rank| self.roster.slot(rank))
+    }
+
+    /// The member at a rank of the roster, modulo its length.
+    pub(crate) fn at_rank(&self, rank: usize) -> Option<Slot> {
+        self.roster.slot(rank.checked_rem(self.roster.len())?)
+    }
+
+    pub(crate) fn rank(&self, slot: Slot) -> Option<usize> {
+        self.roster.rank(self.hash(slot), slot)
+    }
+
+    /// A member that `eligible` accepts, uniformly at random; draws a few times, then walks on from a random rank.
+    pub(crate) fn random(&self, rng: &mut Random, eligible: impl Fn(Slot) -> bool) -> Option<Slot> {
+        const DRAWS: usize = 8;
+        let len = self.roster.len();
+        for _ in 0..DRAWS {
+            let slot = self.roster.slot(rng.below(len))?;
+            if eligible(slot) {
+                return Some(slot);
+            }
+        }
+        let start = rng.below(len);
+        (start..start + len).filter_map(|rank| self.at_rank(rank)).find(|&slot| eligible(slot))
+    }
+
+    /// Bytes of heap memory that the table holds: records, index, texts and telemetry.
+    #[must_use]
+    pub fn heap_bytes(&self) -> usize {
+        let texts: usize = self.rows.iter().map(Row::heap_bytes).sum();
+        self.rows.capacity() * size_of::<Row>()
+            + self.free.capacity() * size_of::<Slot>()
+            + self.roster.heap_bytes()
+            + texts
+    }
+
+    /// The sums kept up to date against the sums made anew.
+    pub(crate) fn check_sums(&self) -> Result<(), &'static str> {
+        let (mut fingerprint, mut buckets, mut counts) = (0_u64, [0_u64; BUCKETS], [0_u32; 4]);
+        let mut last = 0;
+        for rank in 0..self.roster.len() {
+            let (Some(slot), Some(hash)) = (self.roster.slot(rank), self.roster.hash(rank)) else {
+                return Err("the roster's arrays differ in length");
+            };
+            let row = self.row(slot);
+            if hash != id_hash(row.id()) || hash < last {
+                return Err("the roster is not in the order of the ids' hashes");
+            }
+            last = hash;
+            let added = row.fingerprint(hash);
+            fingerprint = fingerprint.wrapping_add(added);
+            buckets[bucket_of(hash)] = buckets[bucket_of(hash)].wrapping_add(added);
+            counts[usize::from(row.status.rank())] += 1;
+        }
+        if fingerprint != self.fingerprint || buckets != self.buckets {
+            return Err("a fingerprint is not the sum of its rows");
+        }
+        if counts != self.counts {
+            return Err("a status is miscounted");
+        }
+        if self.rows.len() != self.roster.len() + self.free.len() {
+            return Err("a row is neither in the roster nor free");
+        }
+        Ok(())
+    }
+}
+
+fn write_claim<A>(row: &mut Row, claim: &Claim<'_, A>, now: Instant) {
+    row.generation = claim.generation;
+    row.status = claim.status;
+    row.instance = claim.instance;
+    row.observed = now;
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "the upper 6 bits")]
+pub(crate) const fn bucket_of(hash: u64) -> usize {
+    (hash >> (64 - BUCKETS.trailing_zeros())) as usize
+}
+
+/// What a node holds of one member; borrowed from its table.
+#[derive(Clone, Copy, Debug)]
+pub struct Member<'a, A> {
+    row: &'a Row,
+    address: PhantomData<A>,
+}
+
+impl<'a, A: Address> Member<'a, A> {
+    /// Its name.
+    #[must_use]
+    pub fn id(&self) -> &'a str {
+        self.row.id()
+    }
+
+    /// Where it listens, if known.
+    #[must_use]
+    pub fn address(&self) -> Option<A> {
+        self.row.address()
+    }
+
+    /// What it is held to be.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        self.row.status
+    }
+
+    /// At which generation.
+    #[must_use]
+    pub fn generation(&self) -> Generation {
+        self.row.generation
+    }
+
+    /// Which life of it.
+    #[must_use]
+    pub fn instance(&self) -> Instance {
+        self.row.instance
+    }
+
+    /// When its record last changed here, or it last answered this node.
+    #[must_use]
+    pub fn last_observed(&self) -> Instant {
+        self.row.observed
+    }
+
+    /// The version up to which its telemetry is known; 0 before the first.
+    #[must_use]
+    pub fn telemetry_version(&self) -> u64 {
+        self.row.telemetry_version()
+    }
+
+    /// Its telemetry, removed entries aside, in order of version.
+    pub fn telemetry(&self) -> impl Iterator<Item = TelemetryEntry<'a>> + use<'a, A> {
+        self.row.entries().filter(|entry| entry.value.is_some())
+    }
+
+    /// The value under `key`, with its version and time of publication.
+    #[must_use]
+    pub fn value(&self, key: &str) -> Option<TelemetryEntry<'a>> {
+        self.telemetry().find(|entry| entry.key == key)
+    }
+}

@@ -1,0 +1,126 @@
+//! One member's record, packed: 48 bytes, and one block for its texts.
+
+use alloc::vec::Vec;
+
+use crate::address::{Address, MAX_ADDRESS_LEN};
+use crate::id::{Generation, Instance, mix};
+use crate::member::Status;
+use crate::telemetry::{self, Entries, TelemetryEntry};
+use crate::time::Instant;
+
+/// The texts' block: `[id length][address length][telemetry version: 8][id][address][telemetry log]`.
+const HEAD: usize = 1 + 1 + 8;
+
+#[derive(Debug)]
+pub(crate) struct Row {
+    texts: Vec<u8>,
+    pub(crate) generation: Generation,
+    pub(crate) observed: Instant,
+    pub(crate) instance: Instance,
+    pub(crate) status: Status,
+    /// How often the news of this row was sent; `dissemination` owns both.
+    pub(crate) sends: [u8; 2],
+    /// Whether an answer has come from this address, so that it is no victim of a forged source.
+    pub(crate) verified: bool,
+}
+
+impl Row {
+    pub(crate) fn new<A: Address>(id: &str, address: Option<A>) -> Self {
+        let mut row = Self {
+            texts: Vec::new(),
+            generation: Generation(0),
+            observed: Instant::ORIGIN,
+            instance: Instance(0),
+            status: Status::Alive,
+            sends: [crate::dissemination::IDLE; 2],
+            verified: false,
+        };
+        row.write_texts(id, address, 0, &[]);
+        row
+    }
+
+    fn write_texts<A: Address>(&mut self, id: &str, address: Option<A>, version: u64, log: &[u8]) {
+        let mut buf = [0; MAX_ADDRESS_LEN];
+        let len = address.map_or(0, |address| address.encode(&mut buf).min(MAX_ADDRESS_LEN));
+        let mut texts = Vec::with_capacity(HEAD + id.len() + len + log.len());
+        // Ids and addresses were checked to be below 256 bytes where they entered.
+        texts.push(u8::try_from(id.len()).unwrap_or(0));
+        texts.push(u8::try_from(len).unwrap_or(0));
+        texts.extend_from_slice(&version.to_le_bytes());
+        texts.extend_from_slice(id.as_bytes());
+        texts.extend_from_slice(&buf[..len]);
+        texts.extend_from_slice(log);
+        self.texts = texts;
+    }
+
+    fn id_len(&self) -> usize {
+        self.texts.first().copied().unwrap_or(0).into()
+    }
+
+    fn log_start(&self) -> usize {
+        HEAD + self.id_len() + usize::from(self.texts.get(1).copied().unwrap_or(0))
+    }
+
+    pub(crate) fn id(&self) -> &str {
+        let bytes = self.texts.get(HEAD..HEAD + self.id_len()).unwrap_or_default();
+        core::str::from_utf8(bytes).unwrap_or_default()
+    }
+
+    pub(crate) fn address<A: Address>(&self) -> Option<A> {
+        A::decode(self.texts.get(HEAD + self.id_len()..self.log_start())?)
+    }
+
+    pub(crate) fn set_address<A: Address>(&mut self, address: Option<A>) {
+        let version = self.telemetry_version();
+        let (log, id_len) = (self.log_start(), self.id_len());
+        let old = core::mem::take(&mut self.texts);
+        let id = core::str::from_utf8(old.get(HEAD..HEAD + id_len).unwrap_or_default());
+        self.write_texts(id.unwrap_or_default(), address, version, old.get(log..).unwrap_or_default());
+    }
+
+    pub(crate) fn telemetry_version(&self) -> u64 {
+        let bytes = self.texts.get(2..HEAD).and_then(|bytes| bytes.try_into().ok());
+        bytes.map_or(0, u64::from_le_bytes)
+    }
+
+    pub(crate) fn log(&self) -> &[u8] {
+        self.texts.get(self.log_start()..).unwrap_or_default()
+    }
+
+    pub(crate) fn entries(&self) -> Entries<'_> {
+        Entries::new(self.log())
+    }
+
+    /// The entry becomes the newest of the log.
+    pub(crate) fn set_entry(&mut self, entry: &TelemetryEntry<'_>) {
+        let start = self.log_start();
+        telemetry::set(&mut self.texts, start, entry);
+        if let Some(version) = self.texts.get_mut(2..HEAD) {
+            version.copy_from_slice(&entry.version.to_le_bytes());
+        }
+    }
+
+    pub(crate) fn clear_telemetry(&mut self) {
+        let start = self.log_start();
+        self.texts.truncate(start);
+        if let Some(version) = self.texts.get_mut(2..HEAD) {
+            version.fill(0);
+        }
+    }
+
+    /// What this row adds to the table's fingerprint. The dead add nothing: they are forgotten at slightly
+    /// different times, and that must not look like a difference.
+    pub(crate) fn fingerprint(&self, hash: u64) -> u64 {
+        if !self.status.is_live() {
+            return 0;
+        }
+        let state = mix(self.generation.0.wrapping_mul(4).wrapping_add(self.status.rank().into()));
+        let life = mix(state ^ u64::from(self.instance.0));
+        mix(hash ^ life.wrapping_add(mix(!self.telemetry_version())))
+    }
+
+    /// Heap bytes of the texts.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        self.texts.capacity()
+    }
+}

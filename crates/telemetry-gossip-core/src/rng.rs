@@ -1,0 +1,41 @@
+//! The node's only source of randomness: one ChaCha8 stream from the seed.
+
+use alloc::vec::Vec;
+
+use rand_chacha::ChaCha8Rng;
+use rand_core::{Rng as _, SeedableRng as _};
+
+/// Draws integers; every draw is a fixed number of words of the stream, so one seed gives one sequence everywhere.
+#[derive(Debug)]
+pub(crate) struct Random(ChaCha8Rng);
+
+impl Random {
+    pub(crate) fn new(seed: [u8; 32]) -> Self {
+        Self(ChaCha8Rng::from_seed(seed))
+    }
+
+    pub(crate) fn word(&mut self) -> u32 {
+        self.0.next_u32()
+    }
+
+    /// An index below `len`, or 0 for an empty range. The bias of the multiply-shift reduction is below
+    /// `len / 2^64`.
+    pub(crate) fn below(&mut self, len: usize) -> usize {
+        let wide = u128::from(self.0.next_u64()) * (len as u128);
+        usize::try_from(wide >> 64).unwrap_or(0)
+    }
+
+    /// A duration in microseconds below `micros`.
+    pub(crate) fn micros_below(&mut self, micros: u64) -> u64 {
+        let wide = u128::from(self.0.next_u64()) * u128::from(micros);
+        u64::try_from(wide >> 64).unwrap_or(0)
+    }
+
+    /// Fisher and Yates.
+    pub(crate) fn shuffle<T>(&mut self, items: &mut Vec<T>) {
+        for last in (1..items.len()).rev() {
+            let other = self.below(last + 1);
+            items.swap(last, other);
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! Counters and the node's own state of health.
+
+use serde::{Deserialize, Serialize};
+
+use crate::time::Instant;
+
+/// What happened since the node was created. All counters only grow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stats {
+    /// Datagrams handed out to be sent.
+    pub datagrams_sent: u64,
+    /// Their payload bytes.
+    pub bytes_sent: u64,
+    /// Datagrams accepted.
+    pub datagrams_received: u64,
+    /// Their payload bytes.
+    pub bytes_received: u64,
+    /// Datagrams refused as malformed, truncated, over-long or against a rule.
+    pub datagrams_malformed: u64,
+    /// Datagrams refused for another protocol version.
+    pub datagrams_other_version: u64,
+    /// Datagrams refused for another cluster's label.
+    pub datagrams_other_label: u64,
+    /// Datagrams ignored because the node has left or lost its id.
+    pub datagrams_while_inactive: u64,
+    /// Frames of a kind that this version does not know, skipped.
+    pub frames_unknown: u64,
+    /// Claims refused: implausible generation.
+    pub claims_implausible: u64,
+    /// Claims refused: the table is full.
+    pub claims_table_full: u64,
+    /// Claims refused: the cluster config does not name the member.
+    pub claims_not_in_config: u64,
+    /// Telemetry ignored: of another instance, with a gap before it, or over a limit.
+    pub telemetry_ignored: u64,
+    /// Probes started.
+    pub probes: u64,
+    /// Probes answered only through another member.
+    pub probes_indirect: u64,
+    /// Probes that failed.
+    pub probes_failed: u64,
+    /// Acks that matched no question: late, forged, or from a renewed member.
+    pub acks_unmatched: u64,
+    /// Pings on behalf of others.
+    pub relays: u64,
+    /// Relay requests shed because too many were under way.
+    pub relays_shed: u64,
+    /// Datagrams shed because the outbox was full.
+    pub outbox_shed: u64,
+    /// Events shed because the host did not poll them.
+    pub events_shed: u64,
+    /// Times this node refuted an accusation.
+    pub refutations: u64,
+    /// Sync sessions this node began.
+    pub syncs: u64,
+    /// Sync sessions that got no answer.
+    pub syncs_failed: u64,
+    /// Roll calls begun: checks that at least half of the members are in touch.
+    pub roll_calls: u64,
+    /// Times this node found that it had been paused.
+    pub pauses: u64,
+}
+
+/// How the node is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Health {
+    /// 0 (well) to 8: how much the node doubts itself. Its probe interval and timeouts are stretched by one more
+    /// than this.
+    pub awareness: u8,
+    /// Since when the node has been out of touch with more than half of the members, if it is.
+    pub isolated_since: Option<Instant>,
+    /// Members held Alive, this node included.
+    pub alive: u32,
+    /// Members held Suspected.
+    pub suspected: u32,
+    /// Members remembered as Dead or Left.
+    pub dead: u32,
+    /// Whether the node still takes part: false once it has left or lost its id.
+    pub active: bool,
+}

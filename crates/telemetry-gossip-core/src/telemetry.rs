@@ -1,0 +1,166 @@
+//! One node's telemetry: a small key-value log in order of version.
+//!
+//! Only the owner writes. Each publication gets the owner's next version; an entry replaced or removed is taken out
+//! and the new one appended, so the log stays in ascending order of version and *the news since version v is a
+//! suffix*. A reader that applies suffixes without a gap holds exactly the owner's state up to a version.
+//!
+//! The log is a packed byte string (it lives at the end of a member's record), so a member without telemetry pays
+//! nothing, and replacing a value by one that is not longer allocates nothing:
+//!
+//! ```text
+//! entry = key length (1), value length or REMOVED (2), version (8), published (8), key, value
+//! ```
+
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use crate::time::Instant;
+
+/// Bytes of an entry beside its key and value.
+pub(crate) const ENTRY_OVERHEAD: usize = 1 + 2 + 8 + 8;
+
+/// A value length that says: removed. Removals stay in the log, so that they spread like values.
+const REMOVED: u16 = u16::MAX;
+
+/// One entry of a node's telemetry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TelemetryEntry<'a> {
+    /// Its key.
+    pub key: &'a str,
+    /// Its value; `None` if the owner removed it.
+    pub value: Option<&'a [u8]>,
+    /// The owner's version that set it.
+    pub version: u64,
+    /// When the owner published it, as well as it is known here: the ages that carriers reported are subtracted,
+    /// times on the network are not.
+    pub published: Instant,
+}
+
+impl TelemetryEntry<'_> {
+    /// How old the value is at `now`.
+    #[must_use]
+    pub fn age(&self, now: Instant) -> Duration {
+        now.since(self.published)
+    }
+
+    /// Bytes that this entry takes in the log.
+    pub(crate) fn packed_len(&self) -> usize {
+        ENTRY_OVERHEAD + self.key.len() + self.value.map_or(0, <[u8]>::len)
+    }
+}
+
+/// Walks a packed log in order of version.
+#[derive(Clone, Debug)]
+pub(crate) struct Entries<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Entries<'a> {
+    pub(crate) fn new(log: &'a [u8]) -> Self {
+        Self { rest: log }
+    }
+}
+
+impl<'a> Iterator for Entries<'a> {
+    type Item = TelemetryEntry<'a>;
+
+    fn next(&mut self) -> Option<TelemetryEntry<'a>> {
+        let (&[key_len], rest) = self.rest.split_first_chunk()?;
+        let (&value_len, rest) = rest.split_first_chunk()?;
+        let (&version, rest) = rest.split_first_chunk()?;
+        let (&published, rest) = rest.split_first_chunk()?;
+        let (key, rest) = rest.split_at_checked(key_len.into())?;
+        let value_len = u16::from_le_bytes(value_len);
+        let (value, rest) = if value_len == REMOVED {
+            (None, rest)
+        } else {
+            let (value, rest) = rest.split_at_checked(value_len.into())?;
+            (Some(value), rest)
+        };
+        self.rest = rest;
+        Some(TelemetryEntry {
+            key: core::str::from_utf8(key).ok()?,
+            value,
+            version: u64::from_le_bytes(version),
+            published: Instant::from_micros(u64::from_le_bytes(published)),
+        })
+    }
+}
+
+/// Sets `entry` in the log that is the tail of `bytes` from `start`: an older entry of its key goes, the new one
+/// is appended.
+pub(crate) fn set(bytes: &mut Vec<u8>, start: usize, entry: &TelemetryEntry<'_>) {
+    let (Ok(key_len), Some(log)) = (u8::try_from(entry.key.len()), bytes.get(start..)) else {
+        return;
+    };
+    let mut at = start;
+    for old in Entries::new(log) {
+        let len = old.packed_len();
+        if old.key == entry.key {
+            bytes.drain(at..at + len);
+            break;
+        }
+        at += len;
+    }
+    let value_len = entry.value.map_or(REMOVED, |value| u16::try_from(value.len()).unwrap_or(REMOVED));
+    bytes.reserve_exact(entry.packed_len());
+    bytes.push(key_len);
+    bytes.extend_from_slice(&value_len.to_le_bytes());
+    bytes.extend_from_slice(&entry.version.to_le_bytes());
+    bytes.extend_from_slice(&entry.published.as_micros().to_le_bytes());
+    bytes.extend_from_slice(entry.key.as_bytes());
+    bytes.extend_from_slice(entry.value.unwrap_or_default());
+}
+
+/// Bytes that the log would take with `entry` set.
+pub(crate) fn len_with(log: &[u8], entry: &TelemetryEntry<'_>) -> usize {
+    let old = Entries::new(log).find(|old| old.key == entry.key).map_or(0, |old| old.packed_len());
+    log.len() - old + entry.packed_len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::collections::BTreeMap;
+    use alloc::string::String;
+    use proptest::prelude::*;
+
+    fn entry<'a>(key: &'a str, value: Option<&'a [u8]>, version: u64) -> TelemetryEntry<'a> {
+        TelemetryEntry { key, value, version, published: Instant::from_micros(version * 7) }
+    }
+
+    #[test]
+    fn a_replaced_value_of_the_same_length_allocates_nothing() {
+        let mut bytes = alloc::vec![1, 2, 3];
+        set(&mut bytes, 3, &entry("load", Some(b"0001"), 1));
+        let capacity = bytes.capacity();
+        for version in 2..100 {
+            set(&mut bytes, 3, &entry("load", Some(b"0002"), version));
+        }
+        assert_eq!(bytes.capacity(), capacity);
+        assert_eq!(bytes[..3], [1, 2, 3]);
+    }
+
+    proptest! {
+        /// The log against the obvious map: same values, ascending versions, and every suffix is the news since.
+        #[test]
+        fn the_log_is_the_map_in_order_of_version(
+            ops in prop::collection::vec(("[a-e]", prop::option::of(prop::collection::vec(any::<u8>(), 0..9))), 0..40),
+        ) {
+            let (mut bytes, mut map) = (Vec::new(), BTreeMap::<String, (Option<Vec<u8>>, u64)>::new());
+            for (version, (key, value)) in (1..).zip(&ops) {
+                let new = entry(key, value.as_deref(), version);
+                let expected = len_with(&bytes, &new);
+                set(&mut bytes, 0, &new);
+                prop_assert_eq!(bytes.len(), expected);
+                map.insert(key.clone(), (value.clone(), version));
+            }
+            let versions: Vec<u64> = Entries::new(&bytes).map(|entry| entry.version).collect();
+            prop_assert!(versions.is_sorted());
+            let log: BTreeMap<String, (Option<Vec<u8>>, u64)> = Entries::new(&bytes)
+                .map(|entry| (entry.key.into(), (entry.value.map(Into::into), entry.version)))
+                .collect();
+            prop_assert_eq!(log, map);
+        }
+    }
+}
