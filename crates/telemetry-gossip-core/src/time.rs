@@ -52,6 +52,16 @@ impl Instant {
     }
 }
 
+impl core::ops::Sub<Duration> for Instant {
+    type Output = Self;
+
+    /// Saturates at the origin.
+    fn sub(self, span: Duration) -> Self {
+        let micros = u64::try_from(span.as_micros()).unwrap_or(u64::MAX);
+        Self(self.0.saturating_sub(micros))
+    }
+}
+
 impl core::ops::Add<Duration> for Instant {
     type Output = Self;
 

@@ -1,90 +1,464 @@
-//! skeleton
-#![allow(missing_docs, unused)]
-use crate::membership::*;
-use crate::*;
-use alloc::vec::Vec;
-use core::marker::PhantomData;
+//! The node: routes inputs to the parts that decide, and their decisions to outbox, events and timers.
+//!
+//! - `receive`: a datagram's frames, and the one reply to it
+//! - `learn`: a claim about a member, what follows from it, and this node's refutations
+//! - `touch`: suspicions that run out, roll calls, isolation
+//! - `tick`: everything else that is due
+//! - `command`: what the host wants
+//! - `session`: sync sessions and exchanges
+//! - `transmit`: intents become bytes
+
+mod command;
+mod learn;
+mod receive;
+mod session;
+mod tick;
+mod touch;
+mod transmit;
+
+use alloc::collections::VecDeque;
+
+use crate::address::{Address, MAX_ADDRESS_LEN};
+use crate::awareness::Awareness;
+use crate::cluster::ClusterConfig;
+use crate::config::{Config, ConfigError, Mode};
+use crate::contact::Contact;
+use crate::dissemination::{Dissemination, Topic, send_limit};
+use crate::error::InputError;
+use crate::event::Event;
+use crate::id::{Generation, Instance, NodeId, Number, Tag, id_hash, tag_of};
+use crate::input::{Identity, Input};
+use crate::join::Joining;
+use crate::member::{Accusers, Claim, Status};
+use crate::membership::{Member, Membership, Slot};
+use crate::outbox::{Intent, Outbox};
+use crate::probe::{Cycle, Probe};
+use crate::relay::Relays;
+use crate::rng::Random;
+use crate::stats::{Health, Stats};
+use crate::suspicion::Suspicions;
+use crate::sync::{Pace, Partners, Plans, Session};
+use crate::time::Instant;
+use crate::tombstone::Tombstones;
+
+pub use transmit::Transmit;
+
+/// The most events that wait for the host.
+const MAX_EVENTS: usize = 65_536;
+
+/// The most challenges awaited.
+const MAX_CHALLENGES: usize = 64;
+
+/// How often another process must outbid this one before it is held to live.
+const OUTBIDS: u8 = 3;
 
 /// One node of the cluster: a pure state machine.
+///
+/// The host passes in what happens ([`Node::handle`]) and carries out what follows: it drains
+/// [`Node::poll_transmit`] and [`Node::poll_event`] to `None` after every input, and sends a [`Input::Tick`] at
+/// [`Node::poll_timeout`]. The node has no clock, no socket and no randomness but its seed: one seed and one sequence
+/// of inputs give one sequence of outputs, on every platform.
+///
+/// ```
+/// use telemetry_gossip_core::{Config, Event, Identity, Input, Instant, Node, Status};
+///
+/// let now = Instant::ORIGIN;
+/// let node = |name: &str, port: u32, seed: u8| {
+///     Node::new(Config::default(), Identity::new(name.parse().unwrap(), port), [seed; 32], now)
+/// };
+/// let (mut a, mut b) = (node("a", 1, 1)?, node("b", 2, 2)?);
+/// a.handle(now, Input::Join { seeds: vec![2].into() })?;
+///
+/// // A network of two: whatever one sends, the other gets.
+/// let mut buf = [0; 1_400];
+/// loop {
+///     if let Some(datagram) = a.poll_transmit(&mut buf) {
+///         b.handle(now, Input::Datagram { from: 1, bytes: buf[..datagram.len].into() })?;
+///     } else if let Some(datagram) = b.poll_transmit(&mut buf) {
+///         a.handle(now, Input::Datagram { from: 2, bytes: buf[..datagram.len].into() })?;
+///     } else {
+///         break;
+///     }
+/// }
+/// assert_eq!(a.member("b").unwrap().status(), Status::Alive);
+/// assert_eq!(b.member("a").unwrap().status(), Status::Alive);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Node<A> {
-    table: Membership<A>,
     config: Config,
+    id: NodeId,
+    address: A,
+    tag: Tag,
+    instance: Instance,
+    me: Slot,
+    activity: Activity,
+    now: Instant,
+    rng: Random,
+    next_number: u32,
+
+    table: Membership<A>,
+    /// The table is the host's, lent for a while: rows may have come without this node's knowledge.
+    lent: bool,
+    cluster: ClusterConfig,
+    suspicions: Suspicions,
+    tombstones: Tombstones,
+    news: Dissemination,
+    gossiped_at: Option<Instant>,
+
+    cycle: Cycle,
+    probe: Option<Probe<A>>,
+    probe_at: Instant,
+    probes_wanted: VecDeque<NodeId>,
+    relays: Relays<A>,
+    awareness: Awareness,
+    contact: Contact,
+    /// A cluster config removed members while the node was isolated.
+    config_may_reconnect: bool,
+    reconnect_at: Instant,
+    challenges: VecDeque<(Number, A)>,
+    rival: Option<Rival>,
+
+    join: Option<Joining<A>>,
+    session: Option<Session<A>>,
+    exchange: Option<Exchange>,
+    exchanges_wanted: u32,
+    pace: Pace,
+    partners: Partners,
+    plans: Plans,
+
+    outbox: Outbox<A>,
+    events: VecDeque<Event<A>>,
+    stats: Stats,
 }
 
-/// A datagram to send.
+/// Whether the node takes part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Transmit<A> {
-    /// Where to.
-    pub to: A,
-    /// How many bytes of the buffer are its payload.
-    pub len: usize,
+enum Activity {
+    Active,
+    /// It has said that it leaves, and stays until that is told or this time comes.
+    Leaving(Instant),
+    /// It has left, or lost its id to another process.
+    Inactive,
+}
+
+/// Another process with this node's id.
+#[derive(Clone, Copy, Debug)]
+struct Rival {
+    instance: Instance,
+    outbids: u8,
+}
+
+/// The parts that invariants relate.
+pub(crate) struct Parts<'a, A> {
+    pub(crate) table: &'a Membership<A>,
+    pub(crate) news: &'a Dissemination,
+    pub(crate) suspicions: &'a Suspicions,
+    pub(crate) tombstones: &'a Tombstones,
+    pub(crate) cycle: usize,
+    pub(crate) relays: usize,
+    pub(crate) lent: bool,
+    pub(crate) active: bool,
+}
+
+/// An exchange that the host asked for.
+#[derive(Clone, Copy, Debug)]
+struct Exchange {
+    attempts_left: u8,
 }
 
 impl<A: Address> Node<A> {
+    /// A node that knows only itself. `seed` decides all its random choices; take it from the system's entropy in
+    /// production, and never twice.
     pub fn new(
         config: Config,
         identity: Identity<A>,
         seed: [u8; 32],
         now: Instant,
     ) -> Result<Self, ConfigError> {
-        todo!()
+        config.validate()?;
+        let Identity { id, address, generation, instance } = identity;
+        if generation > Generation::PLAUSIBLE_START {
+            return Err(ConfigError::Generation { generation: generation.0 });
+        }
+        let mut buf = [0; MAX_ADDRESS_LEN];
+        let len = address.encode(&mut buf);
+        if buf.get(..len).filter(|bytes| !bytes.is_empty()).and_then(A::decode) != Some(address) {
+            return Err(ConfigError::Address { len });
+        }
+        let mut rng = Random::new(seed);
+        let instance = instance.unwrap_or(Instance(rng.word().max(1)));
+        let first_number = rng.word();
+        let mut node = Self {
+            id,
+            address,
+            tag: tag_of(id_hash(id.as_str())),
+            instance,
+            me: Slot(0),
+            activity: Activity::Active,
+            now,
+            next_number: first_number,
+            table: Membership::new(config.max_members),
+            lent: false,
+            cluster: ClusterConfig::default(),
+            suspicions: Suspicions::default(),
+            tombstones: Tombstones::default(),
+            news: Dissemination::default(),
+            gossiped_at: None,
+            cycle: Cycle::default(),
+            probe: None,
+            // Nodes that start together do not probe together.
+            probe_at: now + config.probe_interval,
+            probes_wanted: VecDeque::new(),
+            relays: Relays::new(),
+            awareness: Awareness::default(),
+            contact: Contact::default(),
+            config_may_reconnect: false,
+            reconnect_at: now,
+            challenges: VecDeque::new(),
+            rival: None,
+            join: None,
+            session: None,
+            exchange: None,
+            exchanges_wanted: 0,
+            pace: Pace::default(),
+            partners: Partners::default(),
+            plans: Plans::default(),
+            outbox: Outbox::new(),
+            events: VecDeque::new(),
+            stats: Stats::default(),
+            rng,
+            config,
+        };
+        node.probe_at = now + node.jitter(node.config.probe_interval);
+        node.reconnect_at = now + node.jitter(node.config.reconnect_interval);
+        node.enter_table(generation);
+        Ok(node)
     }
+
+    /// Makes sure that the table has this node's own row.
+    fn enter_table(&mut self, generation: Generation) {
+        let claim = Claim {
+            id: self.id.as_str(),
+            address: Some(self.address),
+            instance: self.instance,
+            generation,
+            status: Status::Alive,
+            accusers: Accusers::new(),
+            age_secs: 0,
+        };
+        let (_, slot) = self.table.merge_at(self.now, &claim);
+        // A valid config admits one member at least, and the table is empty or has this row.
+        self.me = slot.unwrap_or(Slot(0));
+        self.table.set_me(self.me);
+        self.table.heard(self.me, self.now, true);
+        self.news.push(&mut self.table, Topic::Membership, self.me);
+        self.emit(Event::Joined { id: self.id, address: Some(self.address), generation });
+    }
+
+    /// Something happened at `now`; a `now` earlier than the latest is taken for the latest.
+    ///
+    /// An error changes nothing but a counter: [`InputError::Datagram`] is the peer's fault,
+    /// [`InputError::Command`] the host's.
     pub fn handle(&mut self, now: Instant, input: Input<'_, A>) -> Result<(), InputError> {
-        todo!()
+        let now = now.max(self.now);
+        self.notice_pause(now);
+        self.now = now;
+        let result = match input {
+            Input::Tick => {
+                self.tick();
+                Ok(())
+            }
+            Input::Datagram { from, bytes } => self.receive(from, &bytes).map_err(InputError::from),
+            command => self.command(command).map_err(InputError::from),
+        };
+        debug_assert_eq!(self.check_invariants(), Ok(()), "after {now}");
+        result
     }
-    /// `buf` should hold at least `config().mtu` bytes
-    pub fn poll_transmit(&mut self, buf: &mut [u8]) -> Option<Transmit<A>> {
-        todo!()
-    }
+
+    /// The next thing to tell the host.
     pub fn poll_event(&mut self) -> Option<Event<A>> {
-        todo!()
+        self.events.pop_front()
     }
+
+    /// When to send the next [`Input::Tick`]; `None` if nothing is due before the next datagram or command.
+    #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        todo!()
+        if self.activity == Activity::Inactive {
+            return None;
+        }
+        let autonomous = self.config.mode == Mode::Autonomous;
+        let leaving = match self.activity {
+            Activity::Leaving(until) => Some(until),
+            Activity::Active | Activity::Inactive => None,
+        };
+        let probing = match &self.probe {
+            Some(probe) => Some(probe.deadline),
+            None => (autonomous && self.others() > 0).then_some(self.probe_at),
+        };
+        let reconnecting = (autonomous && !self.tombstones.is_empty()).then_some(self.reconnect_at);
+        [
+            leaving,
+            probing,
+            reconnecting,
+            self.gossip_deadline(),
+            self.suspicion_deadline(),
+            self.contact.deadline(self.config.isolation_limit),
+            self.relays.deadline(),
+            self.tombstones.deadline(self.config.tombstone_ttl),
+            self.join.as_ref().map(Joining::deadline),
+            self.session.map(|session| session.deadline),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
+
+    /// All members, this node and the remembered dead included, in an order that is the same on every node.
     pub fn members(&self) -> impl Iterator<Item = Member<'_, A>> {
         self.table.iter()
     }
+
+    /// The member called `id`.
+    #[must_use]
     pub fn member(&self, id: &str) -> Option<Member<'_, A>> {
         self.table.get(id)
     }
+
+    /// This node itself.
+    #[must_use]
     pub fn me(&self) -> Member<'_, A> {
-        todo!()
+        self.table.member(self.me)
     }
+
+    /// The table.
+    #[must_use]
     pub fn membership(&self) -> &Membership<A> {
         &self.table
     }
+
+    /// How the node is.
+    #[must_use]
     pub fn health(&self) -> Health {
-        todo!()
+        Health {
+            awareness: self.awareness.score(),
+            isolated_since: self.contact.isolated_since(),
+            alive: self.table.count_of(Status::Alive),
+            suspected: self.table.count_of(Status::Suspected),
+            dead: self.table.count_of(Status::Dead) + self.table.count_of(Status::Left),
+            active: self.activity != Activity::Inactive,
+        }
     }
+
+    /// What has happened so far.
+    #[must_use]
     pub fn stats(&self) -> &Stats {
-        todo!()
+        &self.stats
     }
+
+    /// The settings.
+    #[must_use]
     pub fn config(&self) -> &Config {
         &self.config
     }
-    /// the latest time seen
-    pub fn now(&self) -> Instant {
-        todo!()
-    }
-    /// Lends the node another table for the time of `f` (facade: a MembershipState shared with the user).
-    pub fn with_table<T>(&mut self, table: &mut Membership<A>, f: impl FnOnce(&mut Self) -> T) -> T {
-        todo!()
-    }
-    /// Heap bytes of everything the node holds
-    pub fn heap_bytes(&self) -> usize {
-        todo!()
-    }
-    pub fn check_invariants(&self) -> Result<(), Violation> {
-        todo!()
-    }
-}
 
-/// A broken invariant
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{rule}: {detail}")]
-pub struct Violation {
-    pub rule: &'static str,
-    pub detail: alloc::string::String,
+    /// The latest time that the node was told.
+    #[must_use]
+    pub fn now(&self) -> Instant {
+        self.now
+    }
+
+    /// Lends the node another table for the time of `f`: it handles inputs and encodes datagrams on that one. This
+    /// node's own row is entered first if it is missing.
+    ///
+    /// For hosts whose table is shared with others; the node should be in [`Mode::OnDemand`], as it cannot know
+    /// what else happens to the table.
+    pub fn with_table<T>(&mut self, table: &mut Membership<A>, f: impl FnOnce(&mut Self) -> T) -> T {
+        core::mem::swap(&mut self.table, table);
+        let (lent, me, instance) = (self.lent, self.me, self.instance);
+        self.lent = true;
+        match self.table.find(self.id.as_str()) {
+            Some(slot) => {
+                self.me = slot;
+                self.instance = self.table.row(slot).instance;
+                self.table.set_me(slot);
+            }
+            None => self.enter_table(Generation(0)),
+        }
+        let result = f(self);
+        (self.lent, self.me, self.instance) = (lent, me, instance);
+        core::mem::swap(&mut self.table, table);
+        result
+    }
+
+    /// Bytes of heap memory that the node holds; queues whose entries are few and fixed in size aside.
+    #[must_use]
+    pub fn heap_bytes(&self) -> usize {
+        self.table.heap_bytes()
+            + self.cycle.heap_bytes()
+            + self.news.heap_bytes()
+            + self.outbox.heap_bytes()
+            + self.plans.heap_bytes()
+            + self.contact.heap_bytes()
+            + self.events.capacity() * size_of::<Event<A>>()
+    }
+
+    /// What the invariants are about.
+    pub(crate) fn parts(&self) -> Parts<'_, A> {
+        Parts {
+            table: &self.table,
+            news: &self.news,
+            suspicions: &self.suspicions,
+            tombstones: &self.tombstones,
+            cycle: self.cycle.len(),
+            relays: self.relays.len(),
+            lent: self.lent,
+            active: self.activity == Activity::Active,
+        }
+    }
+
+    fn emit(&mut self, event: Event<A>) {
+        if self.events.len() < MAX_EVENTS {
+            self.events.push_back(event);
+        } else {
+            self.stats.events_shed += 1;
+        }
+    }
+
+    fn number(&mut self) -> Number {
+        self.next_number = self.next_number.wrapping_add(1);
+        Number(self.next_number)
+    }
+
+    fn jitter(&mut self, span: core::time::Duration) -> core::time::Duration {
+        let micros = u64::try_from(span.as_micros()).unwrap_or(u64::MAX);
+        core::time::Duration::from_micros(self.rng.micros_below(micros))
+    }
+
+    /// Live members besides this node.
+    fn others(&self) -> u32 {
+        self.table.live().saturating_sub(u32::from(self.table.is_live(self.me)))
+    }
+
+    fn send_limit(&self) -> u8 {
+        send_limit(self.config.retransmit_multiplier, self.table.live())
+    }
+
+    fn mtu(&self) -> usize {
+        self.config.mtu.into()
+    }
+
+    fn ask(&mut self, intent: Intent<A>) {
+        if !self.outbox.question(intent) {
+            self.stats.outbox_shed += 1;
+        }
+    }
+
+    fn reply(&mut self, intent: Intent<A>) -> bool {
+        let queued = self.outbox.reply(intent);
+        if !queued {
+            self.stats.outbox_shed += 1;
+        }
+        queued
+    }
 }

@@ -1,0 +1,84 @@
+//! Finding the cluster: asking seeds for all they know, page by page.
+//!
+//! ```text
+//!   idle --- seeds ---> asking some seeds, again and again --- one answers ---> paging --- last page ---> idle
+//!                            ^                                                    |
+//!                            +-------------- it falls silent ---------------------+
+//! ```
+
+use alloc::vec::Vec;
+
+use crate::id::{Number, Tag};
+use crate::time::Instant;
+
+/// How many seeds are asked at once.
+pub(crate) const FANOUT: usize = 3;
+
+#[derive(Debug)]
+pub(crate) struct Joining<A> {
+    seeds: Vec<A>,
+    number: Number,
+    /// The seed that answered, and where its next page begins.
+    paging: Option<(A, Tag)>,
+    retry_at: Instant,
+    fails_at: Instant,
+}
+
+/// What a page means to the join.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step<A> {
+    /// Ask this seed for the next page.
+    Ask(A, Number, Tag),
+    /// That was the last.
+    Complete(A),
+    /// The page is not one that was asked for.
+    Unrelated,
+}
+
+impl<A: Copy + PartialEq> Joining<A> {
+    pub(crate) fn new(seeds: Vec<A>, number: Number, now: Instant, fails_at: Instant) -> Self {
+        Self { seeds, number, paging: None, retry_at: now, fails_at }
+    }
+
+    pub(crate) fn deadline(&self) -> Instant {
+        self.retry_at.min(self.fails_at)
+    }
+
+    /// The seeds to choose from, if it is time to ask.
+    pub(crate) fn due(&mut self, now: Instant, retry_at: Instant) -> Option<(&[A], Number)> {
+        if self.retry_at > now {
+            return None;
+        }
+        self.retry_at = retry_at;
+        self.paging = None;
+        Some((&self.seeds, self.number))
+    }
+
+    /// Whether the join has failed by now; it is then given until `fails_at`.
+    pub(crate) fn failed(&mut self, now: Instant, fails_at: Instant) -> bool {
+        let failed = self.fails_at <= now;
+        if failed {
+            self.fails_at = fails_at;
+        }
+        failed
+    }
+
+    pub(crate) fn page(&mut self, from: A, number: Number, next: Option<Tag>, retry_at: Instant) -> Step<A> {
+        if number != self.number || !self.seeds.contains(&from) {
+            return Step::Unrelated;
+        }
+        if let Some((seed, cursor)) = self.paging
+            && (seed != from || next.is_some_and(|next| next <= cursor))
+        {
+            return Step::Unrelated;
+        }
+        match next {
+            None => Step::Complete(from),
+            Some(next) => {
+                self.paging = Some((from, next));
+                self.retry_at = retry_at;
+                Step::Ask(from, number, next)
+            }
+        }
+    }
+}

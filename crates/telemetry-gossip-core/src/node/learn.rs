@@ -1,0 +1,270 @@
+//! Claims: what the node does with what it is told, and how it answers what is said about itself.
+
+use core::time::Duration;
+
+use super::{Activity, Node, OUTBIDS, Rival};
+use crate::address::Address;
+use crate::config::Suspicion;
+use crate::dissemination::Topic;
+use crate::event::Event;
+use crate::id::{Generation, id_hash};
+use crate::member::{Accusers, Claim, Status};
+use crate::membership::{Merged, Slot};
+use crate::suspicion::{Suspected, scaled};
+
+/// What a claim was to this node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Learned {
+    /// It changed the table, or was about this node.
+    News,
+    /// The table held it, or it was refused.
+    Nothing,
+    /// The table holds something higher about this member.
+    Stale(Slot),
+}
+
+impl<A: Address> Node<A> {
+    /// Takes in one claim, from whomever.
+    pub(super) fn learn(&mut self, claim: &Claim<'_, A>) -> Learned {
+        if claim.id == self.id.as_str() {
+            self.learn_about_me(claim);
+            return Learned::News;
+        }
+        if !self.cluster.admits(id_hash(claim.id)) {
+            self.stats.claims_not_in_config += 1;
+            return Learned::Nothing;
+        }
+        let age = Duration::from_secs(claim.age_secs.into());
+        if !claim.status.is_live() && age >= self.config.tombstone_ttl && self.table.find(claim.id).is_none()
+        {
+            return Learned::Nothing;
+        }
+        match self.table.merge_at(self.now, claim) {
+            (Merged::Inserted, Some(slot)) => {
+                self.cycle.insert(slot, &mut self.rng);
+                if claim.status.is_live() {
+                    let (id, generation) = (self.table.id(slot), claim.generation);
+                    self.emit(Event::Joined { id, address: claim.address, generation });
+                }
+                self.follow(slot, claim, None);
+                self.news.push(&mut self.table, Topic::Membership, slot);
+                Learned::News
+            }
+            (Merged::Replaced { was, moved, .. }, Some(slot)) => {
+                if moved {
+                    let id = self.table.id(slot);
+                    self.emit(Event::Moved { id, address: claim.address });
+                }
+                self.follow(slot, claim, Some(was));
+                self.news.push(&mut self.table, Topic::Membership, slot);
+                Learned::News
+            }
+            (Merged::Same, Some(slot)) => {
+                self.confirm(slot, &claim.accusers);
+                Learned::Nothing
+            }
+            (Merged::Stale, Some(slot)) => Learned::Stale(slot),
+            (Merged::Full, _) => {
+                self.stats.claims_table_full += 1;
+                Learned::Nothing
+            }
+            (Merged::Implausible, _) => {
+                self.stats.claims_implausible += 1;
+                Learned::Nothing
+            }
+            (Merged::Inserted | Merged::Replaced { .. } | Merged::Same | Merged::Stale, None) => {
+                Learned::Nothing
+            }
+        }
+    }
+
+    /// What follows from a row's new status.
+    pub(super) fn follow(&mut self, slot: Slot, claim: &Claim<'_, A>, was: Option<Status>) {
+        let (id, generation) = (self.table.id(slot), claim.generation);
+        match claim.status {
+            Status::Alive => {
+                self.suspicions.clear(slot);
+                self.tombstones.clear(slot);
+                if was.is_some() {
+                    self.emit(Event::Alive { id, generation });
+                }
+            }
+            Status::Suspected => {
+                self.tombstones.clear(slot);
+                let mine = claim.accusers.contains(&self.tag);
+                let span = self.suspicion_span() * if mine { 1 } else { 2 };
+                let accusers: Accusers =
+                    claim.accusers.iter().copied().filter(|&tag| self.is_member(tag, slot)).collect();
+                let by = accusers.first().and_then(|&tag| self.table.tagged(tag, tag).next());
+                let by = by.map(|slot| self.table.id(slot));
+                let (started, deadline) = (self.now, self.now + span);
+                self.suspicions.start(slot, Suspected { generation, started, deadline, accusers });
+                self.emit(Event::Suspected { id, generation, by });
+            }
+            Status::Dead | Status::Left => {
+                self.suspicions.clear(slot);
+                let age = Duration::from_secs(claim.age_secs.into()).min(self.config.tombstone_ttl);
+                self.tombstones.set(slot, self.now - age);
+                self.emit(if claim.status == Status::Dead {
+                    Event::Dead { id, generation }
+                } else {
+                    Event::Left { id, generation }
+                });
+            }
+        }
+    }
+
+    /// The same suspicion again: whoever is named for the first time is one more accuser, and worth telling.
+    fn confirm(&mut self, slot: Slot, accusers: &Accusers) {
+        let span = self.suspicion_span();
+        let mut news = false;
+        for &tag in accusers {
+            if self.is_member(tag, slot) {
+                news |= self.suspicions.confirm(slot, tag, (tag == self.tag).then_some(span));
+            }
+        }
+        if news {
+            self.news.push(&mut self.table, Topic::Membership, slot);
+        }
+    }
+
+    /// Whether a member other than `slot` has this tag: nobody else can accuse it.
+    fn is_member(&self, tag: crate::id::Tag, slot: Slot) -> bool {
+        self.table.tagged(tag, tag).any(|accuser| accuser != slot)
+    }
+
+    /// How long a suspicion lasts for its accusers.
+    pub(super) fn suspicion_span(&self) -> Duration {
+        match self.config.suspicion {
+            Suspicion::Fixed(span) => span,
+            Suspicion::Scaled { percent } => {
+                let span = scaled(percent, self.config.probe_interval, self.table.live());
+                span.max(self.config.gossip_interval * 2)
+            }
+        }
+    }
+
+    /// A claim about this node that beats what it says itself is refuted at once, one generation above.
+    fn learn_about_me(&mut self, claim: &Claim<'_, A>) {
+        let mine = self.table.claim(self.me);
+        if self.activity != Activity::Active || !claim.precedence().beats(&mine.precedence()) {
+            return;
+        }
+        if !claim.generation.is_plausible(mine.generation) {
+            self.stats.claims_implausible += 1;
+            return;
+        }
+        if claim.instance != self.instance && claim.status == Status::Alive && self.contest(claim) {
+            return;
+        }
+        if claim.instance == self.instance && claim.status != Status::Alive {
+            self.awareness.worse(1);
+        }
+        let generation = claim.generation.next();
+        self.state_of_me(generation, Status::Alive);
+        self.stats.refutations += 1;
+        self.emit(Event::Refuted { generation });
+    }
+
+    /// Another process outbids this one: after some rounds it is no ghost of an earlier life. The lower instance
+    /// gives way. True if this node does.
+    fn contest(&mut self, claim: &Claim<'_, A>) -> bool {
+        let rival = self.rival.get_or_insert(Rival { instance: claim.instance, outbids: 0 });
+        if rival.instance != claim.instance {
+            *rival = Rival { instance: claim.instance, outbids: 0 };
+        }
+        rival.outbids = rival.outbids.saturating_add(1);
+        if rival.outbids < OUTBIDS {
+            return false;
+        }
+        let lost = self.instance < claim.instance;
+        if lost || rival.outbids == OUTBIDS {
+            let (instance, address) = (claim.instance, claim.address);
+            self.emit(Event::IdentityConflict { instance, address, lost });
+        }
+        if lost {
+            // The other process is the member now; this one keeps its view of it and is silent.
+            self.retire();
+        }
+        lost
+    }
+
+    /// Makes this node's own record say so, and tells everybody.
+    pub(super) fn state_of_me(&mut self, generation: Generation, status: Status) {
+        let id = self.id;
+        let claim = Claim {
+            id: id.as_str(),
+            address: Some(self.address),
+            instance: self.instance,
+            generation,
+            status,
+            accusers: Accusers::new(),
+            age_secs: 0,
+        };
+        let (merged, _) = self.table.merge_at(self.now, &claim);
+        if let Merged::Replaced { .. } = merged {
+            self.table.heard(self.me, self.now, true);
+            self.news.push(&mut self.table, Topic::Membership, self.me);
+            self.emit(match status {
+                Status::Left => Event::Left { id, generation },
+                _ => Event::Alive { id, generation },
+            });
+        }
+    }
+
+    /// From now on the node is inert.
+    pub(super) fn retire(&mut self) {
+        self.activity = Activity::Inactive;
+        self.outbox.clear();
+        self.plans = crate::sync::Plans::default();
+        self.probe = None;
+        self.join = None;
+        self.session = None;
+        self.exchange = None;
+    }
+
+    /// This node could not reach `slot`: a suspicion one generation above what was held, or one more accuser of the
+    /// one there is. Whoever is cut off accuses nobody.
+    pub(super) fn accuse(&mut self, slot: Slot) {
+        if self.contact.is_isolated() {
+            return;
+        }
+        let id = self.table.id(slot);
+        let held = self.table.claim(slot);
+        let generation = match held.status {
+            Status::Alive => held.generation.next(),
+            Status::Suspected => held.generation,
+            Status::Dead | Status::Left => return,
+        };
+        let claim = Claim {
+            id: id.as_str(),
+            address: held.address,
+            instance: held.instance,
+            generation,
+            status: Status::Suspected,
+            accusers: core::iter::once(self.tag).collect(),
+            age_secs: 0,
+        };
+        self.learn(&claim);
+        if !self.contact.is_calling() {
+            self.begin_roll_call();
+        }
+    }
+
+    /// The suspicion of `slot` was not refuted.
+    pub(super) fn declare_dead(&mut self, slot: Slot) {
+        let id = self.table.id(slot);
+        let held = self.table.claim(slot);
+        let (address, instance, generation) = (held.address, held.instance, held.generation);
+        let claim = Claim {
+            id: id.as_str(),
+            address,
+            instance,
+            generation,
+            status: Status::Dead,
+            accusers: Accusers::new(),
+            age_secs: 0,
+        };
+        self.learn(&claim);
+    }
+}

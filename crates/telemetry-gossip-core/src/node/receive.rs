@@ -1,0 +1,295 @@
+//! A datagram: its frames in order, and the one reply.
+
+use super::{Activity, Node, learn::Learned};
+use crate::address::Address;
+use crate::dissemination::Topic;
+use crate::error::WireError;
+use crate::event::{Event, ProbeOutcome};
+use crate::id::{Instance, Number, Tag};
+use crate::join::Step;
+use crate::member::Status;
+use crate::membership::Slot;
+use crate::outbox::{Body, Intent, Signal};
+use crate::probe::Answer;
+use crate::sync::{Plan, differing};
+use crate::telemetry::{TelemetryEntry, len_with};
+use crate::wire::decode::{Datagram, Frame, Items};
+use crate::wire::{Ack, Page, TelemetryHead, WireEntry};
+
+/// A reply to a sender that has not proved its address is at most this many times as long as what it sent.
+const AMPLIFICATION: usize = 3;
+
+/// What the frames of one datagram call for.
+struct Reply<A> {
+    signal: Signal<A>,
+    body: Body,
+    plan: Plan,
+    /// The sender holds something about a member that is known better here.
+    correct_sender: bool,
+}
+
+impl<A: Address> Node<A> {
+    pub(super) fn receive(&mut self, from: A, bytes: &[u8]) -> Result<(), WireError> {
+        let datagram = Datagram::<A>::parse(bytes, self.config.label).inspect_err(|error| match error {
+            WireError::Version(_) => self.stats.datagrams_other_version += 1,
+            WireError::Label => self.stats.datagrams_other_label += 1,
+            _ => self.stats.datagrams_malformed += 1,
+        })?;
+        if self.activity == Activity::Inactive {
+            self.stats.datagrams_while_inactive += 1;
+            return Ok(());
+        }
+        self.stats.datagrams_received += 1;
+        self.stats.bytes_received += bytes.len() as u64;
+        if from == self.address {
+            return Ok(());
+        }
+        let tag = Tag(datagram.sender);
+        if let Some(slot) = self.member_at(tag, from) {
+            self.table.heard(slot, self.now, false);
+        }
+        let mut reply =
+            Reply { signal: Signal::None, body: Body::None, plan: Plan::default(), correct_sender: false };
+        let mut answered = None;
+        for frame in datagram.frames() {
+            self.frame(from, &datagram, frame, &mut reply, &mut answered);
+        }
+        self.send_reply(from, &datagram, reply);
+        // A member that answered a question of ours is a partner to compare with.
+        if let Some(slot) = answered {
+            self.compare_fingerprint(slot, datagram.fingerprint);
+        }
+        Ok(())
+    }
+
+    /// The member with this tag, if this is its address.
+    fn member_at(&self, tag: Tag, from: A) -> Option<Slot> {
+        self.table.tagged(tag, tag).find(|&slot| slot != self.me && self.table.address(slot) == Some(from))
+    }
+
+    fn frame(
+        &mut self,
+        from: A,
+        datagram: &Datagram<'_, A>,
+        frame: Frame<'_, A>,
+        reply: &mut Reply<A>,
+        answered: &mut Option<Slot>,
+    ) {
+        let session = self.session.filter(|session| session.address == from).map(|session| session.number);
+        match frame {
+            Frame::Ping(ping) => {
+                if ping.target == self.tag.0 {
+                    reply.signal = Signal::Ack(Number(ping.number), self.instance);
+                }
+            }
+            Frame::Ack(ack) => *answered = self.ack(from, datagram, ack).or(*answered),
+            Frame::Nack(nack) => {
+                if let Some(probe) = &mut self.probe {
+                    probe.nack(from, Number(nack.number));
+                }
+            }
+            Frame::Relay { number, target, address } => {
+                self.relay((from, Number(number)), (address, Tag(target)));
+            }
+            Frame::Claims(claims) => {
+                for claim in claims {
+                    if let Learned::Stale(slot) = self.learn(&claim)
+                        && self.table.status(slot) != Status::Alive
+                        && self.member_at(Tag(datagram.sender), from) == Some(slot)
+                    {
+                        reply.correct_sender = true;
+                    }
+                }
+            }
+            Frame::Telemetry(head, entries) => self.learn_telemetry(head, entries),
+            Frame::SyncOpen(open) => {
+                let more = datagram.fingerprint != self.table.fingerprint();
+                reply.body = Body::SyncDone(Number(open.number), Plan { more, ..Plan::default() });
+            }
+            Frame::SyncDigest(head, sums) => {
+                let mask = differing(&self.table, sums);
+                reply.body = Body::SyncVersions(Number(head.number), mask);
+            }
+            Frame::SyncVersions(head, ranges) => {
+                let number = Number(head.number);
+                self.plans.revoke(core::mem::take(&mut reply.plan));
+                if datagram.fingerprint != self.table.fingerprint() {
+                    reply.plan = self.plans.compare(&self.table, ranges);
+                    reply.plan.more |= head.more;
+                }
+                let plan = reply.plan;
+                reply.body =
+                    if plan.wants > 0 { Body::SyncWants(number, plan) } else { Body::SyncDone(number, plan) };
+                if session == Some(number) {
+                    let differs = plan != Plan::default();
+                    self.note_in_session(plan.more, differs, plan.wants == 0);
+                }
+            }
+            Frame::SyncWants(head, wants) => {
+                let number = Number(head.number);
+                self.plans.revoke(core::mem::take(&mut reply.plan));
+                reply.plan = self.plans.grant(&self.table, wants);
+                reply.body = Body::SyncDone(number, reply.plan);
+                if session == Some(number) {
+                    self.note_in_session(head.more, true, true);
+                }
+            }
+            Frame::SyncDone(done) => {
+                if session == Some(Number(done.number)) {
+                    self.note_in_session(done.more, done.more, true);
+                }
+            }
+            Frame::PageRequest(request) => {
+                reply.body = Body::Page(Number(request.number), Tag(request.from));
+            }
+            Frame::Page(page) => self.page(from, page, reply),
+            Frame::Unknown => self.stats.frames_unknown += 1,
+        }
+    }
+
+    fn note_in_session(&mut self, more: bool, differs: bool, ends: bool) {
+        if let Some(session) = &mut self.session {
+            session.more |= more;
+            session.differed |= differs;
+            session.deadline = self.now + self.config.probe_timeout;
+        }
+        if ends {
+            self.end_session();
+        }
+    }
+
+    /// An ack answers one of: the probe under way, a relay, a roll call, a challenge.
+    fn ack(&mut self, from: A, datagram: &Datagram<'_, A>, ack: Ack) -> Option<Slot> {
+        let (number, instance) = (Number(ack.number), Instance(ack.instance));
+        let answer = self.probe.as_ref().map(|probe| (probe.judge(from, number, instance), probe.target));
+        match answer {
+            Some((Answer::Direct, target)) => {
+                self.end_probe(ProbeOutcome::Direct);
+                return Some(target);
+            }
+            Some((Answer::Indirect, _)) => {
+                self.end_probe(ProbeOutcome::Indirect);
+                return None;
+            }
+            Some((Answer::Renewed, _)) => {
+                // Another life of the target answers: its own claim will tell which.
+                if let Some(probe) = self.probe.take() {
+                    self.report(&probe, ProbeOutcome::Direct);
+                }
+                return None;
+            }
+            Some((Answer::Unrelated, _)) | None => {}
+        }
+        if let Some((to, number)) = self.relays.answered(from, number) {
+            let (signal, limit) = (Signal::Ack(number, instance), self.mtu());
+            self.reply(Intent { to, member: None, signal, challenge: None, body: Body::None, limit });
+            return None;
+        }
+        let table = &self.table;
+        if let Some(slot) = self.contact.answered(number, |slot| table.address(slot) == Some(from)) {
+            self.table.heard(slot, self.now, true);
+            self.call_roll();
+            return None;
+        }
+        if let Some(at) = self.challenges.iter().position(|&challenge| challenge == (number, from)) {
+            self.challenges.remove(at);
+            if let Some(slot) = self.member_at(Tag(datagram.sender), from) {
+                self.table.heard(slot, self.now, true);
+            }
+            return None;
+        }
+        self.stats.acks_unmatched += 1;
+        None
+    }
+
+    fn relay(&mut self, (asker, theirs): (A, Number), (target, tag): (A, Tag)) {
+        let ours = self.number();
+        let numbers = (ours, theirs);
+        if !self.relays.add(self.now, numbers, (asker, target), self.config.probe_timeout) {
+            self.stats.relays_shed += 1;
+            return;
+        }
+        self.stats.relays += 1;
+        let member = self.table.tagged(tag, tag).find(|&slot| self.table.address(slot) == Some(target));
+        let (signal, limit) = (Signal::Ping(ours, tag), self.mtu());
+        self.ask(Intent { to: target, member, signal, challenge: None, body: Body::None, limit });
+    }
+
+    /// Entries are taken in only if none is missing before them, and only of the life that the table knows.
+    fn learn_telemetry(&mut self, head: TelemetryHead, entries: Items<'_, WireEntry<'_>>) {
+        let tag = Tag(head.owner);
+        let owner = self
+            .table
+            .tagged(tag, tag)
+            .find(|&slot| self.table.row(slot).instance == Instance(head.instance));
+        let Some(owner) = owner.filter(|&slot| slot != self.me) else {
+            self.stats.telemetry_ignored += 1;
+            return;
+        };
+        if head.since > self.table.row(owner).telemetry_version() {
+            self.stats.telemetry_ignored += 1;
+            return;
+        }
+        let mut news = false;
+        for entry in entries {
+            let row = self.table.row(owner);
+            if entry.version <= row.telemetry_version() {
+                continue;
+            }
+            let published = self.now - core::time::Duration::from_millis(entry.age_ms);
+            let entry =
+                TelemetryEntry { key: entry.key, value: entry.value, version: entry.version, published };
+            let fits = entry.key.len() <= usize::from(self.config.max_key)
+                && entry.value.is_none_or(|value| value.len() <= usize::from(self.config.max_value))
+                && len_with(row.log(), &entry)
+                    <= usize::try_from(self.config.max_telemetry).unwrap_or(usize::MAX);
+            if !fits {
+                self.stats.telemetry_ignored += 1;
+                break;
+            }
+            self.table.set_entry(owner, self.now, &entry);
+            news = true;
+        }
+        if news {
+            self.news.push(&mut self.table, Topic::Telemetry, owner);
+            let (id, version) = (self.table.id(owner), self.table.row(owner).telemetry_version());
+            self.emit(Event::Telemetry { id, version });
+        }
+    }
+
+    fn page(&mut self, from: A, page: Page, reply: &mut Reply<A>) {
+        let retry_at = self.now + self.config.probe_timeout * 2;
+        let Some(join) = &mut self.join else { return };
+        match join.page(from, Number(page.number), page.next, retry_at) {
+            Step::Ask(_, number, next) => reply.body = Body::PageRequest(number, next),
+            Step::Complete(seed) => {
+                self.join = None;
+                self.emit(Event::JoinCompleted { seed });
+            }
+            Step::Unrelated => {}
+        }
+    }
+
+    fn send_reply(&mut self, to: A, datagram: &Datagram<'_, A>, reply: Reply<A>) {
+        let Reply { signal, mut body, plan, correct_sender } = reply;
+        if signal == Signal::None && body == Body::None {
+            if !correct_sender {
+                return;
+            }
+            body = Body::Gossip;
+        }
+        // The sender may have introduced itself in this very datagram.
+        let tag = Tag(datagram.sender);
+        let member = self.member_at(tag, to);
+        let verified = member.is_some_and(|slot| self.table.row(slot).verified);
+        let limit = if verified { self.mtu() } else { self.mtu().min(AMPLIFICATION * datagram.len) };
+        let challenge = (!verified && !matches!(body, Body::None | Body::Gossip)).then(|| {
+            let number = self.number();
+            self.challenge(number, to);
+            (number, tag)
+        });
+        if !self.reply(Intent { to, member, signal, challenge, body, limit }) {
+            self.plans.revoke(plan);
+        }
+    }
+}

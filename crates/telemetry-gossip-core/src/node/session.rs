@@ -1,0 +1,124 @@
+//! Sync sessions that this node opens, and the exchanges that the host asks for.
+
+use core::time::Duration;
+
+use super::{Exchange, Node};
+use crate::address::Address;
+use crate::config::Mode;
+use crate::event::{Event, ExchangeOutcome};
+use crate::membership::Slot;
+use crate::outbox::{Body, Intent, Signal};
+use crate::probe::can_probe;
+use crate::sync::{SMALL, Session};
+
+/// With how many partners an exchange is tried.
+const ATTEMPTS: u8 = 3;
+
+/// All ranges of the table.
+pub(super) const ALL_BUCKETS: u64 = u64::MAX;
+
+impl<A: Address> Node<A> {
+    /// How long news takes to be everywhere by itself; a difference that lasts longer is worth a session.
+    fn settle_time(&self) -> Duration {
+        self.config.gossip_interval * (2 + self.table.live().max(1).ilog10() + 1)
+    }
+
+    /// A partner answered a ping: its table is like ours, or not.
+    pub(super) fn compare_fingerprint(&mut self, peer: Slot, fingerprint: u64) {
+        if self.config.mode == Mode::OnDemand || self.session.is_some() || !self.table.is_live(peer) {
+            return;
+        }
+        let equal = fingerprint == self.table.fingerprint();
+        if self.pace.note(self.now, equal, self.table.changed_at(), self.settle_time()) {
+            self.open_session(peer, true);
+        }
+    }
+
+    /// Opens a session. Where a difference is not known yet, a large table asks first.
+    pub(super) fn open_session(&mut self, peer: Slot, differs: bool) {
+        let Some(address) = self.table.address(peer) else { return };
+        let number = self.number();
+        let body = if self.table.len() <= SMALL {
+            Body::SyncVersions(number, ALL_BUCKETS)
+        } else if differs {
+            Body::SyncDigest(number)
+        } else {
+            Body::SyncOpen(number)
+        };
+        self.stats.syncs += 1;
+        let deadline = self.now + self.config.probe_timeout;
+        self.session = Some(Session { number, peer, address, deadline, more: false, differed: differs });
+        let limit = self.mtu();
+        let (to, signal) = (address, Signal::None);
+        self.ask(Intent { to, member: Some(peer), signal, challenge: None, body, limit });
+    }
+
+    /// The session is complete; if something did not fit, the next one begins at once.
+    pub(super) fn end_session(&mut self) {
+        let Some(session) = self.session.take() else { return };
+        if session.more && self.table.is_live(session.peer) {
+            self.open_session(session.peer, true);
+            return;
+        }
+        self.pace.rest(self.now, self.settle_time());
+        if self.exchange.take().is_some() {
+            let outcome = if session.differed { ExchangeOutcome::Exchanged } else { ExchangeOutcome::InSync };
+            let peer = Some(self.table.id(session.peer));
+            self.emit(Event::ExchangeCompleted { peer, outcome });
+            self.start_wanted_exchange();
+        }
+    }
+
+    pub(super) fn expire_session(&mut self) {
+        if self.session.is_some_and(|session| session.deadline <= self.now) {
+            self.fail_session();
+        }
+    }
+
+    /// The partner is silent; an exchange goes on with another one.
+    pub(super) fn fail_session(&mut self) {
+        let Some(session) = self.session.take() else { return };
+        self.stats.syncs_failed += 1;
+        self.pace.rest(self.now, self.config.probe_timeout);
+        let Some(exchange) = &mut self.exchange else { return };
+        exchange.attempts_left -= 1;
+        let attempts_left = exchange.attempts_left;
+        let table = &self.table;
+        let other = table.random(&mut self.rng, |slot| can_probe(table, slot) && slot != session.peer);
+        let other = other.or_else(|| can_probe(table, session.peer).then_some(session.peer));
+        match other.filter(|_| attempts_left > 0) {
+            Some(slot) => self.open_session(slot, false),
+            None => {
+                self.exchange = None;
+                let peer = Some(self.table.id(session.peer));
+                self.emit(Event::ExchangeCompleted { peer, outcome: ExchangeOutcome::Failed });
+                self.start_wanted_exchange();
+            }
+        }
+    }
+
+    /// The next exchange that the host wants, with the partner whose turn it is.
+    pub(super) fn start_wanted_exchange(&mut self) {
+        while self.exchange.is_none() && self.exchanges_wanted > 0 {
+            self.exchanges_wanted -= 1;
+            let Some(slot) = self.choose_partner() else {
+                let outcome = ExchangeOutcome::Nobody;
+                self.emit(Event::ExchangeCompleted { peer: None, outcome });
+                continue;
+            };
+            self.session = None;
+            self.exchange = Some(Exchange { attempts_left: ATTEMPTS });
+            self.open_session(slot, false);
+        }
+    }
+
+    fn choose_partner(&mut self) -> Option<Slot> {
+        let table = &self.table;
+        let members = table.len();
+        let Some(places) = self.partners.next(members) else {
+            return table.random(&mut self.rng, |slot| can_probe(table, slot));
+        };
+        let start = table.rank(self.me)? + places;
+        (start..start + members).filter_map(|rank| table.at_rank(rank)).find(|&slot| can_probe(table, slot))
+    }
+}

@@ -1,0 +1,284 @@
+//! Time: what is due, in the order in which one thing may follow from another.
+
+use super::{Activity, Node};
+use crate::address::Address;
+use crate::config::Mode;
+use crate::dissemination::Topic;
+use crate::event::{Event, IsolationEnd, ProbeOutcome, RemovalReason};
+use crate::id::{Instance, Tag};
+use crate::join::FANOUT;
+use crate::member::Status;
+use crate::membership::Slot;
+use crate::outbox::{Body, Intent, Signal};
+use crate::probe::{Probe, Stage, can_probe};
+use crate::time::Instant;
+
+impl<A: Address> Node<A> {
+    pub(super) fn tick(&mut self) {
+        if self.activity == Activity::Inactive {
+            return;
+        }
+        self.advance_probe();
+        self.call_roll();
+        self.review_isolation();
+        self.expire_suspicions();
+        self.send_nacks();
+        self.start_probe();
+        self.reconnect();
+        self.forget_expired();
+        self.advance_join();
+        self.expire_session();
+        self.gossip();
+        self.finish_leaving();
+    }
+
+    /// A stage of the probe has run out.
+    fn advance_probe(&mut self) {
+        let Some(probe) = self.probe.as_mut().filter(|probe| probe.deadline <= self.now) else { return };
+        if probe.stage == Stage::Direct {
+            probe.stage = Stage::Indirect;
+            probe.deadline = self.now + self.awareness.stretch(self.config.probe_timeout);
+            let (number, target) = (probe.number, probe.target);
+            self.ask_helpers(target);
+            // A lost ping must not cost a suspicion where nobody can help.
+            self.ping(target, number);
+            return;
+        }
+        let Some(probe) = self.probe.take() else { return };
+        self.stats.probes_failed += 1;
+        self.awareness.worse(probe.blame());
+        let unchanged = self.table.row(probe.target).instance == probe.instance
+            && self.table.address(probe.target) == Some(probe.address);
+        if unchanged {
+            self.accuse(probe.target);
+        }
+        self.report(&probe, ProbeOutcome::Failed);
+    }
+
+    fn ask_helpers(&mut self, target: Slot) {
+        let Some(mut probe) = self.probe.take() else { return };
+        let wanted = usize::from(self.config.indirect_probes).min(probe.helpers.capacity());
+        let tag = self.table.tag(target);
+        for _ in 0..wanted {
+            let (table, helpers) = (&self.table, &probe.helpers);
+            let helper = table.random(&mut self.rng, |slot| {
+                let helps = slot != target && can_probe(table, slot) && table.status(slot) == Status::Alive;
+                helps && table.address(slot).is_some_and(|address| !helpers.contains(&address))
+            });
+            let Some((helper, to)) = helper.and_then(|slot| Some((slot, self.table.address(slot)?))) else {
+                break;
+            };
+            probe.helpers.push(to);
+            let signal = Signal::Relay(probe.number, tag, probe.address);
+            let limit = self.mtu();
+            self.ask(Intent { to, member: Some(helper), signal, challenge: None, body: Body::None, limit });
+        }
+        self.probe = Some(probe);
+    }
+
+    /// Ends a probe that the host asked for.
+    pub(super) fn report(&mut self, probe: &Probe<A>, outcome: ProbeOutcome) {
+        if probe.commanded {
+            let id = self.table.id(probe.target);
+            self.emit(Event::ProbeCompleted { id, outcome });
+        }
+    }
+
+    /// The next probe: one that the host wants, or the next of the cycle if its time has come.
+    pub(super) fn start_probe(&mut self) {
+        if self.probe.is_some() {
+            return;
+        }
+        while let Some(id) = self.probes_wanted.pop_front() {
+            let slot = self.table.find(id.as_str()).filter(|&slot| slot != self.me);
+            let slot = slot.filter(|&slot| self.table.status(slot) != Status::Left);
+            if let Some(slot) = slot
+                && self.probe(slot, true)
+            {
+                return;
+            }
+            self.emit(Event::ProbeCompleted { id, outcome: ProbeOutcome::NotProbed });
+        }
+        if self.config.mode == Mode::OnDemand || self.probe_at > self.now {
+            return;
+        }
+        self.probe_at = self.now + self.awareness.stretch(self.config.probe_interval);
+        let table = &self.table;
+        if let Some(slot) = self.cycle.draw(&mut self.rng, |slot| can_probe(table, slot)) {
+            self.probe(slot, false);
+        }
+    }
+
+    fn probe(&mut self, target: Slot, commanded: bool) -> bool {
+        let Some(address) = self.table.address(target) else { return false };
+        let number = self.number();
+        self.stats.probes += 1;
+        self.probe = Some(Probe {
+            number,
+            target,
+            address,
+            instance: self.table.row(target).instance,
+            stage: Stage::Direct,
+            deadline: self.now + self.probe_timeout(),
+            helpers: Default::default(),
+            nacked: Default::default(),
+            commanded,
+        });
+        self.ping(target, number);
+        true
+    }
+
+    fn send_nacks(&mut self) {
+        while let Some((to, number)) = self.relays.due(self.now) {
+            let (signal, limit) = (Signal::Nack(number), self.mtu());
+            self.reply(Intent { to, member: None, signal, challenge: None, body: Body::None, limit });
+        }
+    }
+
+    /// One of the dead is told what is held of it; if it is back, or never was away, it refutes.
+    fn reconnect(&mut self) {
+        if self.config.mode == Mode::OnDemand || self.reconnect_at > self.now || self.tombstones.is_empty() {
+            return;
+        }
+        let pause = self.config.reconnect_interval;
+        self.reconnect_at = self.now + pause / 2 + self.jitter(pause);
+        let table = &self.table;
+        let dead = |slot| table.status(slot) == Status::Dead && table.address(slot).is_some();
+        if let Some(slot) = table.random(&mut self.rng, dead) {
+            let number = self.number();
+            if let Some(address) = self.table.address(slot) {
+                self.challenge(number, address);
+            }
+            self.ping(slot, number);
+        }
+    }
+
+    fn forget_expired(&mut self) {
+        while let Some(slot) = self.tombstones.due(self.now, self.config.tombstone_ttl) {
+            if slot == self.me {
+                self.tombstones.clear(slot);
+            } else {
+                self.remove(slot, RemovalReason::Expired);
+            }
+        }
+    }
+
+    /// Takes a member out of every structure.
+    pub(super) fn remove(&mut self, slot: Slot, reason: RemovalReason) {
+        self.suspicions.clear(slot);
+        self.tombstones.clear(slot);
+        self.news.forget(&mut self.table, slot);
+        self.cycle.remove(slot);
+        if let Some(probe) = self.probe.take_if(|probe| probe.target == slot) {
+            self.report(&probe, ProbeOutcome::NotProbed);
+        }
+        if self.session.is_some_and(|session| session.peer == slot) {
+            self.fail_session();
+        }
+        if self.contact.asked().iter().any(|asked| asked.slot == slot) {
+            self.contact.abort(self.now);
+        }
+        if let Some(id) = self.table.remove(slot) {
+            self.emit(Event::Removed { id, reason });
+        }
+    }
+
+    pub(super) fn advance_join(&mut self) {
+        let Some(join) = &mut self.join else { return };
+        if join.failed(self.now, self.now + self.config.join_timeout) {
+            self.emit(Event::JoinFailed);
+        }
+        let retry_at = self.now + self.config.probe_timeout * 2;
+        let Some(join) = &mut self.join else { return };
+        let Some((seeds, number)) = join.due(self.now, retry_at) else { return };
+        let start = self.rng.below(seeds.len());
+        let limit = self.config.mtu.into();
+        for seed in seeds.iter().cycle().skip(start).take(seeds.len().min(FANOUT)) {
+            let body = Body::PageRequest(number, Tag(0));
+            let intent =
+                Intent { to: *seed, member: None, signal: Signal::None, challenge: None, body, limit };
+            if !self.outbox.question(intent) {
+                self.stats.outbox_shed += 1;
+            }
+        }
+    }
+
+    /// When to gossip: at once if there is news and the last time is long enough ago.
+    pub(super) fn gossip_deadline(&self) -> Option<Instant> {
+        let speaks = self.config.mode == Mode::Autonomous || matches!(self.activity, Activity::Leaving(_));
+        if !speaks || self.news.is_idle() || self.others() == 0 {
+            return None;
+        }
+        Some(self.gossiped_at.map_or(self.now, |at| at + self.config.gossip_interval))
+    }
+
+    fn gossip(&mut self) {
+        if self.gossip_deadline().is_none_or(|deadline| deadline > self.now) {
+            return;
+        }
+        self.gossiped_at = Some(self.now);
+        let fanout = usize::from(self.config.gossip_fanout);
+        let mut chosen = arrayvec::ArrayVec::<Slot, 16>::new();
+        for _ in 0..fanout.min(chosen.capacity()) {
+            let table = &self.table;
+            let eligible = |slot| can_probe(table, slot) && !chosen.contains(&slot);
+            let Some(slot) = table.random(&mut self.rng, eligible) else { break };
+            chosen.push(slot);
+        }
+        for slot in chosen {
+            if let Some(to) = self.table.address(slot) {
+                let limit = self.mtu();
+                let (signal, body) = (Signal::None, Body::Gossip);
+                let intent = Intent { to, member: Some(slot), signal, challenge: None, body, limit };
+                if !self.outbox.gossip(intent) {
+                    self.stats.outbox_shed += 1;
+                }
+            }
+        }
+    }
+
+    pub(super) fn finish_leaving(&mut self) {
+        let Activity::Leaving(until) = self.activity else { return };
+        let told = self.table.row(self.me).sends[Topic::Membership as usize] == crate::dissemination::IDLE;
+        if told || until <= self.now || self.others() == 0 {
+            self.retire();
+            self.emit(Event::LeaveCompleted);
+        }
+    }
+
+    /// An answer under this number from this address proves the address.
+    pub(super) fn challenge(&mut self, number: crate::id::Number, address: A) {
+        if self.challenges.len() >= super::MAX_CHALLENGES {
+            self.challenges.pop_front();
+        }
+        self.challenges.push_back((number, address));
+    }
+
+    /// The probe under way got an answer of this kind.
+    pub(super) fn end_probe(&mut self, outcome: ProbeOutcome) {
+        let Some(probe) = self.probe.take() else { return };
+        self.awareness.better();
+        if outcome == ProbeOutcome::Indirect {
+            self.stats.probes_indirect += 1;
+        }
+        let same_address = self.table.address(probe.target) == Some(probe.address);
+        if same_address {
+            let direct = outcome == ProbeOutcome::Direct;
+            self.table.heard(probe.target, self.now, direct && probe.instance != Instance(0));
+        }
+        self.report(&probe, outcome);
+        self.start_wanted_probe();
+    }
+
+    /// Probes that the host wants do not wait for the next tick.
+    pub(super) fn start_wanted_probe(&mut self) {
+        if !self.probes_wanted.is_empty() {
+            self.start_probe();
+        }
+    }
+
+    /// Ends an isolation by the host's word.
+    pub(super) fn accept_loss_now(&mut self) {
+        self.accept_loss(IsolationEnd::HostsWord);
+    }
+}

@@ -1,0 +1,163 @@
+//! Suspicions that run out, the roll calls that must come before a death, and isolation.
+
+use core::time::Duration;
+
+use super::Node;
+use crate::address::Address;
+use crate::contact::Finding;
+use crate::event::{Event, IsolationEnd};
+use crate::id::Number;
+use crate::membership::Slot;
+use crate::outbox::{Body, Intent, Signal};
+use crate::probe::can_probe;
+use crate::time::Instant;
+
+impl<A: Address> Node<A> {
+    /// When a suspicion runs out; not while a roll call or an isolation holds all of them.
+    pub(super) fn suspicion_deadline(&self) -> Option<Instant> {
+        if self.contact.is_calling() || self.contact.is_isolated() {
+            None
+        } else {
+            self.suspicions.deadline()
+        }
+    }
+
+    pub(super) fn expire_suspicions(&mut self) {
+        while !self.contact.is_calling() && !self.contact.is_isolated() {
+            let Some((slot, suspected)) = self.suspicions.due(self.now) else {
+                self.suspicions.settle();
+                return;
+            };
+            if self.contact.is_verified_since(suspected.started) {
+                self.declare_dead(slot);
+                // Whatever the table made of it, this suspicion is over.
+                self.suspicions.clear(slot);
+            } else {
+                self.begin_roll_call();
+            }
+        }
+    }
+
+    pub(super) fn begin_roll_call(&mut self) {
+        let others = self.table.slots().filter(|&slot| can_probe(&self.table, slot)).count();
+        let rank = self.rng.below(self.table.len());
+        self.contact.begin(self.now, others, rank);
+        self.stats.roll_calls += 1;
+        self.call_roll();
+    }
+
+    /// What is due of the roll call: the next round, or its end.
+    pub(super) fn call_roll(&mut self) {
+        while self.contact.is_due(self.now) || (self.contact.is_calling() && self.contact.is_clear()) {
+            if self.contact.is_clear() || !self.contact.has_rounds() {
+                self.conclude_roll_call();
+                continue;
+            }
+            // Those silent are asked again, under the same numbers.
+            for at in 0..self.contact.asked().len() {
+                if let Some(&asked) = self.contact.asked().get(at)
+                    && !asked.answered
+                {
+                    self.ping(asked.slot, asked.number);
+                }
+            }
+            let pace = self.awareness.stretch(self.config.probe_timeout / 2);
+            let mut wanted = self.contact.next_round(self.now, pace);
+            for _ in 0..self.table.len() {
+                if wanted == 0 {
+                    break;
+                }
+                let rank = self.contact.next_rank();
+                if let Some(slot) = self.table.at_rank(rank)
+                    && can_probe(&self.table, slot)
+                {
+                    let number = self.number();
+                    self.contact.ask(slot, number);
+                    self.ping(slot, number);
+                    wanted -= 1;
+                }
+            }
+        }
+    }
+
+    fn conclude_roll_call(&mut self) {
+        match self.contact.conclude(self.now, self.config.probe_interval * 2) {
+            Some(Finding::InTouch) => {
+                let end = if self.config_may_reconnect {
+                    IsolationEnd::ClusterConfig
+                } else {
+                    IsolationEnd::Contact
+                };
+                self.end_isolation(end);
+            }
+            Some(Finding::CutOff { lost, of }) => {
+                if self.contact.isolate(self.now) {
+                    self.emit(Event::Isolated { lost, of });
+                }
+            }
+            None => {}
+        }
+    }
+
+    /// The suspicions that were held begin anew: whoever is there has its full time to refute.
+    fn end_isolation(&mut self, end: IsolationEnd) {
+        self.config_may_reconnect = false;
+        if self.contact.reconnect() {
+            self.suspicions.restart(self.now, self.suspicion_span());
+            self.emit(Event::Reconnected { end });
+        }
+    }
+
+    /// The losses are real: the suspicions go on, and no roll call holds them until one succeeds by itself.
+    pub(super) fn accept_loss(&mut self, end: IsolationEnd) {
+        if self.contact.is_isolated() {
+            self.contact.vouch();
+            self.end_isolation(end);
+        }
+    }
+
+    /// Asks whether the isolation is over, or takes it for the truth after its limit.
+    pub(super) fn review_isolation(&mut self) {
+        if let (Some(since), Some(limit)) = (self.contact.isolated_since(), self.config.isolation_limit)
+            && self.now >= since + limit
+        {
+            self.accept_loss(IsolationEnd::Limit);
+        }
+        if self.contact.is_again_due(self.now) && !self.contact.is_calling() {
+            self.begin_roll_call();
+        }
+    }
+
+    /// The node was not called for longer than it asked for: it slept, and what it awaited may have come and gone.
+    /// Nothing that ran out meanwhile is held against anybody.
+    pub(super) fn notice_pause(&mut self, now: Instant) {
+        let Some(deadline) = self.poll_timeout() else { return };
+        let late = now.since(deadline.max(self.now));
+        if late <= self.config.probe_timeout {
+            return;
+        }
+        self.stats.pauses += 1;
+        self.awareness.worse(1);
+        self.contact.abort(now);
+        self.suspicions.postpone(late);
+        if let Some(probe) = self.probe.take()
+            && probe.commanded
+        {
+            self.probes_wanted.push_front(self.table.id(probe.target));
+        }
+        self.probe_at = self.probe_at.max(now);
+    }
+
+    pub(super) fn ping(&mut self, slot: Slot, number: Number) {
+        if let Some(to) = self.table.address(slot) {
+            let signal = Signal::Ping(number, self.table.tag(slot));
+            let limit = self.mtu();
+            self.ask(Intent { to, member: Some(slot), signal, challenge: None, body: Body::None, limit });
+        }
+    }
+
+    /// How long one stage of a probe lasts.
+    pub(super) fn probe_timeout(&self) -> Duration {
+        self.awareness.stretch(self.config.probe_timeout)
+    }
+}

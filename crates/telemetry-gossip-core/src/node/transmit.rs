@@ -1,0 +1,396 @@
+//! Intents become bytes: the frames of each, then rumors in what room is left.
+
+use serde::Serialize;
+
+use super::Node;
+use super::session::ALL_BUCKETS;
+use crate::address::{Address, MAX_ADDRESS_LEN};
+use crate::config::Mode;
+use crate::dissemination::Topic;
+use crate::id::{Number, Tag};
+use crate::member::{Accusers, Status};
+use crate::membership::{BUCKETS, Slot, bucket_of};
+use crate::outbox::{Body, Intent, Signal};
+use crate::sync::{Plan, digest_ranges, sums, version_of};
+use crate::wire::encode::Writer;
+use crate::wire::{
+    Ack, DigestHead, Nack, Page, PageRequest, Ping, RangeHead, Relay, SyncDone, SyncOpen, TelemetryHead,
+    VersionsHead, WantsHead, WireClaim, WireEntry, WireSum, WireWant, kind,
+};
+
+/// Bytes kept free for the frame that ends a reply of a session.
+const DONE_ROOM: usize = 12;
+
+/// A rumor tells the newest entries of a member's telemetry, as many as fit this many bytes, and always the newest.
+const RUMOR_TELEMETRY: usize = 256;
+
+/// A datagram to send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Transmit<A> {
+    /// Where to.
+    pub to: A,
+    /// How many bytes at the front of the buffer are its payload.
+    pub len: usize,
+}
+
+/// Whether a list was written to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fit {
+    All,
+    Part,
+    Nothing,
+}
+
+impl<A: Address> Node<A> {
+    /// Encodes the next datagram into the front of `buf`, which should hold [`Config::mtu`](crate::Config::mtu)
+    /// bytes; a shorter one makes shorter datagrams, and what does not fit one at all is shed and counted.
+    pub fn poll_transmit(&mut self, buf: &mut [u8]) -> Option<Transmit<A>> {
+        loop {
+            let intent = self.outbox.pop()?;
+            if let Some(len) = self.encode(&intent, buf) {
+                self.stats.datagrams_sent += 1;
+                self.stats.bytes_sent += len as u64;
+                return Some(Transmit { to: intent.to, len });
+            }
+        }
+    }
+
+    /// `None` if there is nothing to say after all, or not even the signal fits.
+    fn encode(&mut self, intent: &Intent<A>, buf: &mut [u8]) -> Option<usize> {
+        let Some(mut w) =
+            Writer::new(buf, intent.limit, self.config.label, self.tag, self.table.fingerprint())
+        else {
+            self.stats.outbox_shed += 1;
+            return None;
+        };
+        if !self.put_signal(&mut w, &intent.signal) {
+            self.stats.outbox_shed += 1;
+            return None;
+        }
+        if let Some((number, target)) = intent.challenge {
+            w.frame(kind::PING, &Ping { number: number.0, target: target.0 });
+        }
+        // Whoever is in doubt hears so at first contact, and can refute.
+        if let Some(slot) = intent.member
+            && self.table.status(slot) != Status::Alive
+        {
+            self.put_claims(&mut w, &[slot]);
+        }
+        self.put_body(&mut w, intent.body);
+        if self.config.mode == Mode::Autonomous || !matches!(intent.body, Body::None) {
+            self.put_rumors(&mut w);
+        }
+        (!w.is_bare()).then_some(w.len())
+    }
+
+    fn put_signal(&self, w: &mut Writer<'_>, signal: &Signal<A>) -> bool {
+        match *signal {
+            Signal::None => true,
+            Signal::Ping(number, target) => w.frame(kind::PING, &Ping { number: number.0, target: target.0 }),
+            Signal::Ack(number, instance) => {
+                w.frame(kind::ACK, &Ack { number: number.0, instance: instance.0 })
+            }
+            Signal::Nack(number) => w.frame(kind::NACK, &Nack { number: number.0 }),
+            Signal::Relay(number, target, address) => {
+                let mut bytes = [0; MAX_ADDRESS_LEN];
+                let len = address.encode(&mut bytes).min(MAX_ADDRESS_LEN);
+                w.frame(kind::RELAY, &Relay { number: number.0, target: target.0, address: &bytes[..len] })
+            }
+        }
+    }
+
+    fn put_body(&mut self, w: &mut Writer<'_>, body: Body) {
+        match body {
+            Body::None | Body::Gossip => {}
+            Body::SyncOpen(number) => {
+                w.frame(kind::SYNC_OPEN, &SyncOpen { number: number.0 });
+            }
+            Body::SyncDigest(number) => {
+                let ranges = digest_ranges(&self.table);
+                let head = DigestHead { number: number.0 };
+                self.put_list(w, kind::SYNC_DIGEST, &head, |node, w| {
+                    sums(&node.table, ranges).all(|sum| w.item(&WireSum { sum }))
+                });
+            }
+            Body::SyncVersions(number, mask) => self.put_versions(w, number, mask),
+            Body::SyncWants(number, plan) => self.put_wants(w, number, plan),
+            Body::SyncDone(number, plan) => {
+                let more = self.put_plan(w, plan.items, DONE_ROOM) | plan.more;
+                w.frame(kind::SYNC_DONE, &SyncDone { number: number.0, more });
+            }
+            Body::PageRequest(number, from) => {
+                self.put_claims(w, &[self.me]);
+                w.frame(kind::PAGE_REQUEST, &PageRequest { number: number.0, from: from.0 });
+            }
+            Body::Page(number, from) => self.put_page(w, number, from),
+        }
+    }
+
+    /// A frame whose items must all fit; otherwise it is left out.
+    fn put_list<'b, T: Serialize>(
+        &self,
+        w: &mut Writer<'b>,
+        kind: u8,
+        head: &T,
+        items: impl FnOnce(&Self, &mut Writer<'b>) -> bool,
+    ) -> bool {
+        let Some(open) = w.open(kind) else { return false };
+        let fits = w.item(head) && items(self, w);
+        if fits {
+            w.close(open)
+        } else {
+            w.abandon(&open)
+        }
+        fits
+    }
+
+    /// The rows of the ranges in `mask`: whole ranges while they fit, then a part of the next one.
+    fn put_versions(&self, w: &mut Writer<'_>, number: Number, mask: u64) {
+        let Some(open) = w.open(kind::SYNC_VERSIONS) else { return };
+        let head_at = w.len();
+        let mut head = VersionsHead { number: number.0, more: false };
+        if !w.item(&head) {
+            w.abandon(&open);
+            return;
+        }
+        for (from, to) in ranges_of(mask) {
+            if !self.put_range(w, from, to) {
+                head.more = true;
+                break;
+            }
+        }
+        w.rewrite(head_at, &head);
+        w.close(open);
+    }
+
+    /// One range; false if not all of it fits. Its end is then the last row that does.
+    fn put_range(&self, w: &mut Writer<'_>, from: Tag, to: Tag) -> bool {
+        let head_at = w.len();
+        let mut head = RangeHead { from: from.0, to: to.0, rows: 0 };
+        if !w.item(&head) {
+            return false;
+        }
+        let (mut before, mut last) = (w.len(), None);
+        for slot in self.table.tagged(from, to) {
+            let tag = self.table.tag(slot);
+            if last != Some(tag.0) {
+                before = w.len();
+            }
+            if head.rows == u16::MAX || !w.item(&version_of(tag, self.table.row(slot))) {
+                // Up to the tag before this one, all of whose rows are written.
+                w.truncate(before);
+                if tag.0 == from.0 || head.rows == 0 {
+                    w.truncate(head_at);
+                } else {
+                    head.to = tag.0 - 1;
+                    w.rewrite(head_at, &head);
+                }
+                return false;
+            }
+            last = Some(tag.0);
+            head.rows += 1;
+        }
+        w.rewrite(head_at, &head);
+        true
+    }
+
+    fn put_wants(&mut self, w: &mut Writer<'_>, number: Number, plan: Plan) {
+        // The wishes come second, as only then is it known whether all else fits; they keep half of the room.
+        let reserve = (DONE_ROOM + plan.wants * 8).min(w.room() / 2);
+        let mut more = self.put_plan(w, plan.items, reserve) | plan.more;
+        let wants = self.plans.wants.drain(..plan.wants.min(self.plans.wants.len()));
+        let Some(open) = w.open(kind::SYNC_WANTS) else { return };
+        let head_at = w.len();
+        if !w.item(&WantsHead { number: number.0, more }) {
+            w.abandon(&open);
+            return;
+        }
+        for want in wants {
+            more |= !w.item(&WireWant { tag: want.tag.0, claim: want.claim, since: want.since });
+        }
+        w.rewrite(head_at, &WantsHead { number: number.0, more });
+        w.close(open);
+    }
+
+    /// The first `count` items of the plan, leaving `reserve` bytes; true if not all fit.
+    fn put_plan(&mut self, w: &mut Writer<'_>, count: usize, reserve: usize) -> bool {
+        let count = count.min(self.plans.items.len());
+        let mut more = false;
+        if let Some(open) = w.open(kind::CLAIMS) {
+            for at in 0..count {
+                let Some(&item) = self.plans.items.get(at) else { break };
+                let before = w.len();
+                if item.claim && (!self.put_claim(w, item.slot) || w.room() < reserve) {
+                    w.truncate(before);
+                    more = true;
+                    break;
+                }
+            }
+            self.close_or_abandon(w, open);
+        }
+        for at in 0..count {
+            let Some(&item) = self.plans.items.get(at) else { break };
+            let row = self.table.row(item.slot);
+            let Some(since) = item.since.filter(|&since| since < row.telemetry_version()) else { continue };
+            let before = w.len();
+            let fit = self.put_telemetry(w, item.slot, since, reserve);
+            more |= fit != Fit::All;
+            if fit == Fit::Nothing {
+                w.truncate(before);
+                break;
+            }
+        }
+        self.plans.items.drain(..count);
+        more
+    }
+
+    fn close_or_abandon(&self, w: &mut Writer<'_>, open: crate::wire::encode::Open) {
+        if w.body_len(&open) == 0 { w.abandon(&open) } else { w.close(open) }
+    }
+
+    /// Claims from a tag on, whole tags only, and where the next page begins.
+    fn put_page(&self, w: &mut Writer<'_>, number: Number, from: Tag) {
+        let mut next = None;
+        if let Some(open) = w.open(kind::CLAIMS) {
+            let (mut before, mut last) = (w.len(), None);
+            for slot in self.table.tagged(from, Tag(u32::MAX)) {
+                let tag = self.table.tag(slot);
+                if last != Some(tag) {
+                    before = w.len();
+                }
+                last = Some(tag);
+                if !self.put_claim(w, slot) || w.room() < DONE_ROOM {
+                    w.truncate(before);
+                    next = Some(tag);
+                    break;
+                }
+            }
+            self.close_or_abandon(w, open);
+        } else {
+            next = Some(from);
+        }
+        w.frame(kind::PAGE, &Page { number: number.0, next });
+    }
+
+    fn put_claims(&self, w: &mut Writer<'_>, slots: &[Slot]) -> bool {
+        let Some(open) = w.open(kind::CLAIMS) else { return false };
+        let fits = slots.iter().all(|&slot| self.put_claim(w, slot));
+        if fits {
+            w.close(open)
+        } else {
+            w.abandon(&open)
+        }
+        fits
+    }
+
+    /// One claim with its evidence, into an open frame.
+    fn put_claim(&self, w: &mut Writer<'_>, slot: Slot) -> bool {
+        let row = self.table.row(slot);
+        let accusers = self.suspicions.get(slot).map_or_else(Accusers::new, |row| row.accusers.clone());
+        let mut address = [0; MAX_ADDRESS_LEN];
+        let len = row.address::<A>().map_or(0, |held| held.encode(&mut address).min(MAX_ADDRESS_LEN));
+        let dead = !row.status.is_live();
+        w.item(&WireClaim {
+            status: row.status.rank(),
+            generation: row.generation.0,
+            instance: row.instance.0,
+            id: row.id(),
+            address: &address[..len],
+            accusers,
+            age_secs: if dead { self.tombstones.age_secs(slot, self.now) } else { 0 },
+        })
+    }
+
+    /// The telemetry of `slot` since a version: as many entries as fit, in order.
+    fn put_telemetry(&self, w: &mut Writer<'_>, slot: Slot, since: u64, reserve: usize) -> Fit {
+        let row = self.table.row(slot);
+        let Some(open) = w.open(kind::TELEMETRY) else { return Fit::Nothing };
+        let head = TelemetryHead { owner: self.table.tag(slot).0, instance: row.instance.0, since };
+        if !w.item(&head) {
+            w.abandon(&open);
+            return Fit::Nothing;
+        }
+        let (mut fit, mut any) = (Fit::All, false);
+        for entry in row.entries().filter(|entry| entry.version > since) {
+            let age_ms = u64::try_from(entry.age(self.now).as_millis()).unwrap_or(u64::MAX);
+            let before = w.len();
+            let item = WireEntry { version: entry.version, age_ms, key: entry.key, value: entry.value };
+            if !w.item(&item) || w.room() < reserve {
+                w.truncate(before);
+                fit = Fit::Part;
+                break;
+            }
+            any = true;
+        }
+        if any {
+            w.close(open);
+            fit
+        } else {
+            w.abandon(&open);
+            Fit::Nothing
+        }
+    }
+
+    /// Fills the room with news, least told first. Membership goes first and telemetry keeps a quarter.
+    fn put_rumors(&mut self, w: &mut Writer<'_>) {
+        let limit = self.send_limit();
+        if self.news.has(Topic::Membership) {
+            let reserve = if self.news.has(Topic::Telemetry) { w.room() / 4 } else { 0 };
+            if let Some(open) = w.open(kind::CLAIMS) {
+                while let Some(slot) = self.news.take(&self.table, Topic::Membership) {
+                    let before = w.len();
+                    if !self.put_claim(w, slot) || w.room() < reserve {
+                        w.truncate(before);
+                        self.news.put_back(Topic::Membership);
+                        break;
+                    }
+                }
+                self.close_or_abandon(w, open);
+                self.news.commit(&mut self.table, Topic::Membership, limit);
+            }
+        }
+        if self.news.has(Topic::Telemetry) {
+            while let Some(slot) = self.news.take(&self.table, Topic::Telemetry) {
+                let since = self.rumor_since(slot);
+                if self.put_telemetry(w, slot, since, 0) == Fit::Nothing {
+                    self.news.put_back(Topic::Telemetry);
+                    break;
+                }
+            }
+            self.news.commit(&mut self.table, Topic::Telemetry, limit);
+        }
+    }
+
+    /// The version before the newest entries that fit a rumor.
+    fn rumor_since(&self, slot: Slot) -> u64 {
+        let row = self.table.row(slot);
+        let (mut left, mut since) = (row.log().len(), 0);
+        for entry in row.entries() {
+            if left <= RUMOR_TELEMETRY || entry.version == row.telemetry_version() {
+                break;
+            }
+            left -= entry.packed_len();
+            since = entry.version;
+        }
+        since
+    }
+}
+
+/// The tag ranges of the buckets in `mask`; neighbours are joined.
+fn ranges_of(mask: u64) -> impl Iterator<Item = (Tag, Tag)> {
+    const WIDTH: u32 = u32::BITS - BUCKETS.trailing_zeros();
+    let mut rest = if mask == ALL_BUCKETS { u64::MAX } else { mask };
+    core::iter::from_fn(move || {
+        if rest == 0 {
+            return None;
+        }
+        let first = rest.trailing_zeros();
+        let len = (rest >> first).trailing_ones();
+        rest = if first + len >= 64 { 0 } else { rest >> (first + len) << (first + len) };
+        let from = first << WIDTH;
+        let to = (u64::from(first + len) << WIDTH) - 1;
+        Some((Tag(from), Tag(u32::try_from(to).unwrap_or(u32::MAX))))
+    })
+}
+
+const _: () = assert!(bucket_of(u64::MAX) == BUCKETS - 1);

@@ -1,0 +1,111 @@
+//! What is to be sent: small intents, encoded when the host polls.
+//!
+//! Three lanes, polled in order: replies (acks above all), then questions (pings, relays, syncs), then gossip. Each is
+//! bounded; what does not fit is shed and counted.
+
+use alloc::collections::VecDeque;
+
+use crate::id::{Instance, Number, Tag};
+use crate::membership::Slot;
+use crate::sync::Plan;
+
+/// The most replies waiting.
+pub(crate) const REPLIES: usize = 256;
+/// The most questions waiting: a whole roll call and some.
+pub(crate) const QUESTIONS: usize = 640;
+/// The most gossip waiting.
+pub(crate) const GOSSIP: usize = 64;
+
+/// The part of a datagram that is about being there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Signal<A> {
+    None,
+    Ping(Number, Tag),
+    Ack(Number, Instance),
+    Nack(Number),
+    Relay(Number, Tag, A),
+}
+
+/// The part of a datagram that is about state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Body {
+    /// Nothing of its own; rumors fill the room.
+    None,
+    /// Only rumors: no datagram if there are none and nothing else to say.
+    Gossip,
+    SyncOpen(Number),
+    SyncDigest(Number),
+    /// The rows of these buckets.
+    SyncVersions(Number, u64),
+    /// What is newer here, and what is wanted.
+    SyncWants(Number, Plan),
+    /// What was wanted, or what is newer here; then done.
+    SyncDone(Number, Plan),
+    PageRequest(Number, Tag),
+    Page(Number, Tag),
+}
+
+/// A datagram to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Intent<A> {
+    pub(crate) to: A,
+    /// Whom it is for, if known: what is held against it goes along.
+    pub(crate) member: Option<Slot>,
+    pub(crate) signal: Signal<A>,
+    /// A ping along with a reply, by which an unverified member proves its address.
+    pub(crate) challenge: Option<(Number, Tag)>,
+    pub(crate) body: Body,
+    /// The most bytes.
+    pub(crate) limit: usize,
+}
+
+#[derive(Debug)]
+pub(crate) struct Outbox<A> {
+    replies: VecDeque<Intent<A>>,
+    questions: VecDeque<Intent<A>>,
+    gossip: VecDeque<Intent<A>>,
+}
+
+impl<A> Outbox<A> {
+    pub(crate) const fn new() -> Self {
+        Self { replies: VecDeque::new(), questions: VecDeque::new(), gossip: VecDeque::new() }
+    }
+
+    /// Queues a reply; false if it is shed.
+    pub(crate) fn reply(&mut self, intent: Intent<A>) -> bool {
+        push(&mut self.replies, REPLIES, intent)
+    }
+
+    /// Queues a question; false if it is shed.
+    pub(crate) fn question(&mut self, intent: Intent<A>) -> bool {
+        push(&mut self.questions, QUESTIONS, intent)
+    }
+
+    /// Queues gossip; false if it is shed.
+    pub(crate) fn gossip(&mut self, intent: Intent<A>) -> bool {
+        push(&mut self.gossip, GOSSIP, intent)
+    }
+
+    pub(crate) fn pop(&mut self) -> Option<Intent<A>> {
+        self.replies.pop_front().or_else(|| self.questions.pop_front()).or_else(|| self.gossip.pop_front())
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.replies.clear();
+        self.questions.clear();
+        self.gossip.clear();
+    }
+
+    pub(crate) fn heap_bytes(&self) -> usize {
+        let lanes = [&self.replies, &self.questions, &self.gossip];
+        lanes.iter().map(|lane| lane.capacity() * size_of::<Intent<A>>()).sum()
+    }
+}
+
+fn push<A>(lane: &mut VecDeque<Intent<A>>, limit: usize, intent: Intent<A>) -> bool {
+    let fits = lane.len() < limit;
+    if fits {
+        lane.push_back(intent);
+    }
+    fits
+}

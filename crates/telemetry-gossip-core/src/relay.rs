@@ -1,0 +1,78 @@
+//! Pings on behalf of others: what this node was asked to find out, and for whom.
+//!
+//! At most [`LIMIT`] at a time; a request beyond is shed. An entry lives for two probe timeouts; if its target has
+//! not answered at four fifths of the first, the asker gets a nack: the helper is there, the target is silent.
+
+use alloc::collections::VecDeque;
+use core::time::Duration;
+
+use crate::id::Number;
+use crate::time::Instant;
+
+/// The most relays under way.
+pub(crate) const LIMIT: usize = 128;
+
+#[derive(Clone, Copy, Debug)]
+struct Relay<A> {
+    ours: Number,
+    theirs: Number,
+    asker: A,
+    target: A,
+    nack_at: Option<Instant>,
+    ends: Instant,
+}
+
+#[derive(Debug)]
+pub(crate) struct Relays<A> {
+    /// In order of their ends, as all last equally long.
+    entries: VecDeque<Relay<A>>,
+}
+
+impl<A: Copy + PartialEq> Relays<A> {
+    pub(crate) const fn new() -> Self {
+        Self { entries: VecDeque::new() }
+    }
+
+    /// Notes a request; false if there are too many.
+    pub(crate) fn add(
+        &mut self,
+        now: Instant,
+        (ours, theirs): (Number, Number),
+        (asker, target): (A, A),
+        timeout: Duration,
+    ) -> bool {
+        if self.entries.len() >= LIMIT {
+            return false;
+        }
+        let nack_at = Some(now + timeout * 4 / 5);
+        self.entries.push_back(Relay { ours, theirs, asker, target, nack_at, ends: now + timeout * 2 });
+        true
+    }
+
+    /// An ack came from `from`: whom to pass it on to, and under which number.
+    pub(crate) fn answered(&mut self, from: A, number: Number) -> Option<(A, Number)> {
+        let at = self.entries.iter().position(|relay| relay.ours == number && relay.target == from)?;
+        let relay = self.entries.remove(at)?;
+        Some((relay.asker, relay.theirs))
+    }
+
+    /// A nack that is due.
+    pub(crate) fn due(&mut self, now: Instant) -> Option<(A, Number)> {
+        while self.entries.front().is_some_and(|relay| relay.ends <= now) {
+            self.entries.pop_front();
+        }
+        let relay = self.entries.iter_mut().find(|relay| relay.nack_at.is_some_and(|at| at <= now))?;
+        relay.nack_at = None;
+        Some((relay.asker, relay.theirs))
+    }
+
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        let nack = self.entries.iter().filter_map(|relay| relay.nack_at).min();
+        let end = self.entries.front().map(|relay| relay.ends);
+        nack.into_iter().chain(end).min()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+}

@@ -1,0 +1,146 @@
+//! The suspected members, who accuses them, and when their time runs out.
+//!
+//! A suspicion lives as long as its row is Suspected at its generation. An accuser declares Dead when the time is up;
+//! everybody else waits as long again, so that one death costs one roll call and not one of each node.
+
+use alloc::collections::BTreeMap;
+use core::time::Duration;
+
+use crate::id::{Generation, Tag};
+use crate::member::Accusers;
+use crate::membership::Slot;
+use crate::time::Instant;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Suspected {
+    pub(crate) generation: Generation,
+    pub(crate) started: Instant,
+    pub(crate) deadline: Instant,
+    pub(crate) accusers: Accusers,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Suspicions {
+    rows: BTreeMap<Slot, Suspected>,
+    /// The earliest deadline, or earlier.
+    next: Option<Instant>,
+}
+
+impl Suspicions {
+    /// Begins or renews the suspicion of `slot`.
+    pub(crate) fn start(&mut self, slot: Slot, suspected: Suspected) {
+        self.next = Some(self.next.map_or(suspected.deadline, |next| next.min(suspected.deadline)));
+        self.rows.insert(slot, suspected);
+    }
+
+    /// Ends the suspicion of `slot`, if there is one.
+    pub(crate) fn clear(&mut self, slot: Slot) {
+        if self.rows.remove(&slot).is_some() {
+            self.next = self.rows.values().map(|row| row.deadline).min();
+        }
+    }
+
+    pub(crate) fn get(&self, slot: Slot) -> Option<&Suspected> {
+        self.rows.get(&slot)
+    }
+
+    /// One more accuser; false if it is already named or the list is full. If it is this node, the shorter time
+    /// of accusers applies.
+    pub(crate) fn confirm(&mut self, slot: Slot, accuser: Tag, mine: Option<Duration>) -> bool {
+        let Some(row) = self.rows.get_mut(&slot) else { return false };
+        if row.accusers.contains(&accuser) || row.accusers.try_push(accuser).is_err() {
+            return false;
+        }
+        if let Some(span) = mine {
+            row.deadline = row.deadline.min(row.started + span);
+            self.next = Some(self.next.map_or(row.deadline, |next| next.min(row.deadline)));
+        }
+        true
+    }
+
+    /// The deadline to wake up at.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.next
+    }
+
+    /// A suspicion whose time is up.
+    pub(crate) fn due(&self, now: Instant) -> Option<(Slot, &Suspected)> {
+        self.next.filter(|&next| next <= now)?;
+        self.rows.iter().find(|(_, row)| row.deadline <= now).map(|(&slot, row)| (slot, row))
+    }
+
+    /// Nothing more is due at `now`: the next deadline is made exact.
+    pub(crate) fn settle(&mut self) {
+        self.next = self.rows.values().map(|row| row.deadline).min();
+    }
+
+    /// The node slept, or was cut off: every suspicion gets this much more time.
+    pub(crate) fn postpone(&mut self, span: Duration) {
+        for row in self.rows.values_mut() {
+            row.deadline = row.deadline + span;
+        }
+        self.settle();
+    }
+
+    /// Every suspicion begins anew.
+    pub(crate) fn restart(&mut self, now: Instant, span: Duration) {
+        for row in self.rows.values_mut() {
+            row.started = now;
+            row.deadline = now + span;
+        }
+        self.settle();
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.rows.len()
+    }
+}
+
+/// How long a suspicion lasts in a cluster of `live` members: `percent / 100 * interval * max(1, log10(live))`.
+pub(crate) fn scaled(percent: u16, interval: Duration, live: u32) -> Duration {
+    let micros = u64::try_from(interval.as_micros()).unwrap_or(u64::MAX);
+    let factor = u64::from(percent).saturating_mul(log10_milli(live).max(1_000));
+    Duration::from_micros(micros.saturating_mul(factor) / 100_000)
+}
+
+/// Thousandths of the decimal logarithm, by integers alone: squaring the mantissa yields the binary logarithm bit
+/// by bit.
+fn log10_milli(n: u32) -> u64 {
+    const BITS: u32 = 16;
+    const LOG10_OF_2: u64 = 301_030;
+    let n = n.max(1);
+    let whole = n.ilog2();
+    // The mantissa in 1..2 with 31 bits after the point.
+    let mut mantissa = u64::from(n) << (31 - whole);
+    let mut log2 = u64::from(whole) << BITS;
+    for bit in (0..BITS).rev() {
+        mantissa = (mantissa * mantissa) >> 31;
+        if mantissa >= 1 << 32 {
+            mantissa >>= 1;
+            log2 |= 1 << bit;
+        }
+    }
+    (log2 * LOG10_OF_2 / 1_000) >> BITS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_integer_logarithm_is_the_logarithm() {
+        for n in (1..2_000).chain([10_000, 1_000_000, u32::MAX]) {
+            let exact = f64::from(n).log10() * 1_000.0;
+            let ours = log10_milli(n) as f64;
+            assert!((exact - ours).abs() < 1.1, "{n}: {exact} {ours}");
+        }
+    }
+
+    #[test]
+    fn suspicions_last_longer_in_larger_clusters() {
+        let second = Duration::from_secs(1);
+        assert_eq!(scaled(80, second, 3), Duration::from_millis(800));
+        assert_eq!(scaled(80, second, 10), Duration::from_millis(800));
+        assert_eq!(scaled(80, second, 1_000).as_millis(), 2_399);
+    }
+}

@@ -1,0 +1,345 @@
+//! Reading a datagram: first all of it is validated, then its frames are handed out without errors.
+
+use core::marker::PhantomData;
+
+use serde::Deserialize;
+
+use super::{
+    Ack, DigestHead, HEADER_LEN, Nack, Page, PageRequest, Ping, RangeHead, Relay, SyncDone, SyncOpen,
+    TelemetryHead, VersionsHead, WIRE_VERSION, WantsHead, WireClaim, WireEntry, WireSum, WireVersion,
+    WireWant, kind,
+};
+use crate::address::Address;
+use crate::config::MAX_MTU;
+use crate::error::WireError;
+use crate::id::{Generation, Instance, Label, check_id};
+use crate::member::{Claim, Status};
+use crate::membership::BUCKETS;
+
+/// A datagram all of whose known frames are valid.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Datagram<'a, A> {
+    pub(crate) sender: u32,
+    pub(crate) fingerprint: u64,
+    /// Bytes of the whole datagram: what a reply to an unverified sender is measured by.
+    pub(crate) len: usize,
+    frames: &'a [u8],
+    address: PhantomData<A>,
+}
+
+/// One frame. The lists are validated when the datagram is.
+#[derive(Clone, Debug)]
+pub(crate) enum Frame<'a, A> {
+    Ping(Ping),
+    Ack(Ack),
+    Nack(Nack),
+    Relay { number: u32, target: u32, address: A },
+    Claims(Claims<'a, A>),
+    Telemetry(TelemetryHead, Items<'a, WireEntry<'a>>),
+    SyncOpen(SyncOpen),
+    SyncDigest(DigestHead, Items<'a, WireSum>),
+    SyncVersions(VersionsHead, Ranges<'a>),
+    SyncWants(WantsHead, Items<'a, WireWant>),
+    SyncDone(SyncDone),
+    PageRequest(PageRequest),
+    Page(Page),
+    Unknown,
+}
+
+impl<'a, A: Address> Datagram<'a, A> {
+    /// Validates the header and every frame.
+    pub(crate) fn parse(bytes: &'a [u8], label: Label) -> Result<Self, WireError> {
+        if bytes.len() > usize::from(MAX_MTU) {
+            return Err(WireError::TooLong { len: bytes.len(), max: MAX_MTU.into() });
+        }
+        let (&version, _) = bytes.split_first().ok_or(WireError::Truncated)?;
+        if version != WIRE_VERSION {
+            return Err(WireError::Version(version));
+        }
+        let (header, frames) = bytes.split_first_chunk::<HEADER_LEN>().ok_or(WireError::Truncated)?;
+        let &[_, l0, l1, l2, l3, s0, s1, s2, s3, ref fingerprint @ ..] = header;
+        if u32::from_be_bytes([l0, l1, l2, l3]) != label.0 {
+            return Err(WireError::Label);
+        }
+        let datagram = Self {
+            sender: u32::from_be_bytes([s0, s1, s2, s3]),
+            fingerprint: u64::from_be_bytes(*fingerprint),
+            len: bytes.len(),
+            frames,
+            address: PhantomData,
+        };
+        let mut rest = frames;
+        while !rest.is_empty() {
+            let (kind, body, after) = split_frame(rest)?;
+            validate::<A>(kind, body)?;
+            rest = after;
+        }
+        Ok(datagram)
+    }
+
+    /// The frames of a validated datagram, in order.
+    pub(crate) fn frames(&self) -> impl Iterator<Item = Frame<'a, A>> + use<'a, A> {
+        let mut rest = self.frames;
+        core::iter::from_fn(move || {
+            let (kind, body, after) = split_frame(rest).ok()?;
+            rest = after;
+            parse_frame(kind, body).ok()
+        })
+    }
+}
+
+fn split_frame(bytes: &[u8]) -> Result<(u8, &[u8], &[u8]), WireError> {
+    let (&kind, rest) = bytes.split_first().ok_or(WireError::Truncated)?;
+    let (len, rest) = postcard::take_from_bytes::<u32>(rest).map_err(|_| WireError::Truncated)?;
+    let len = usize::try_from(len).map_err(|_| WireError::Truncated)?;
+    let (body, rest) = rest.split_at_checked(len).ok_or(WireError::Truncated)?;
+    Ok((kind, body, rest))
+}
+
+fn whole<'a, T: Deserialize<'a>>(body: &'a [u8], name: &'static str) -> Result<T, WireError> {
+    match postcard::take_from_bytes(body) {
+        Ok((value, [])) => Ok(value),
+        _ => Err(WireError::Malformed(name)),
+    }
+}
+
+fn head<'a, T: Deserialize<'a>>(body: &'a [u8], name: &'static str) -> Result<(T, &'a [u8]), WireError> {
+    postcard::take_from_bytes(body).map_err(|_| WireError::Malformed(name))
+}
+
+fn parse_frame<A: Address>(kind: u8, body: &[u8]) -> Result<Frame<'_, A>, WireError> {
+    Ok(match kind {
+        kind::PING => Frame::Ping(whole(body, "ping")?),
+        kind::ACK => Frame::Ack(whole(body, "ack")?),
+        kind::NACK => Frame::Nack(whole(body, "nack")?),
+        kind::RELAY => {
+            let Relay { number, target, address } = whole(body, "relay")?;
+            let address = A::decode(address).ok_or(WireError::Malformed("address"))?;
+            Frame::Relay { number, target, address }
+        }
+        kind::CLAIMS => Frame::Claims(Claims { items: Items::new(body), address: PhantomData }),
+        kind::TELEMETRY => {
+            let (head, rest) = head(body, "telemetry")?;
+            Frame::Telemetry(head, Items::new(rest))
+        }
+        kind::SYNC_OPEN => Frame::SyncOpen(whole(body, "sync open")?),
+        kind::SYNC_DIGEST => {
+            let (head, rest) = head(body, "sync digest")?;
+            Frame::SyncDigest(head, Items::new(rest))
+        }
+        kind::SYNC_VERSIONS => {
+            let (head, rest) = head(body, "sync versions")?;
+            Frame::SyncVersions(head, Ranges { rest })
+        }
+        kind::SYNC_WANTS => {
+            let (head, rest) = head(body, "sync wants")?;
+            Frame::SyncWants(head, Items::new(rest))
+        }
+        kind::SYNC_DONE => Frame::SyncDone(whole(body, "sync done")?),
+        kind::PAGE_REQUEST => Frame::PageRequest(whole(body, "page request")?),
+        kind::PAGE => Frame::Page(whole(body, "page")?),
+        _ => Frame::Unknown,
+    })
+}
+
+/// The first pass over one frame: every item, every rule.
+fn validate<A: Address>(kind: u8, body: &[u8]) -> Result<(), WireError> {
+    match parse_frame::<A>(kind, body)? {
+        Frame::Claims(claims) => {
+            for item in claims.items.checked("claim") {
+                check_claim::<A>(&item?)?;
+            }
+        }
+        Frame::Telemetry(head, entries) => {
+            let mut last = head.since;
+            for entry in entries.checked("telemetry entry") {
+                let entry = entry?;
+                if entry.version <= last {
+                    return Err(rule("telemetry version", "entries ascend from the version before them"));
+                }
+                if entry.key.is_empty() || entry.key.len() > 255 {
+                    return Err(rule("telemetry key", "1 to 255 bytes"));
+                }
+                if entry.value.is_some_and(|value| value.len() >= usize::from(u16::MAX)) {
+                    return Err(rule("telemetry value", "less than 65,535 bytes"));
+                }
+                last = entry.version;
+            }
+        }
+        Frame::SyncDigest(_, sums) => {
+            let mut count = 0;
+            for sum in sums.checked("sync digest") {
+                sum?;
+                count += 1;
+            }
+            if !(count == BUCKETS || count == BUCKETS / 4) {
+                return Err(rule("sync digest", "16 or 64 ranges"));
+            }
+        }
+        Frame::SyncVersions(_, ranges) => {
+            for range in ranges.checked() {
+                let (range, rows) = range?;
+                let mut last = range.from;
+                for row in rows.checked("sync version") {
+                    let row = row?;
+                    if row.tag < last || row.tag > range.to {
+                        return Err(rule("sync version", "rows ascend within their range"));
+                    }
+                    if Status::from_rank(row.status).is_none() {
+                        return Err(rule("status", "0 to 3"));
+                    }
+                    last = row.tag;
+                }
+            }
+        }
+        Frame::SyncWants(_, wants) => {
+            for want in wants.checked("sync want") {
+                want?;
+            }
+        }
+        Frame::Ping(_)
+        | Frame::Ack(_)
+        | Frame::Nack(_)
+        | Frame::Relay { .. }
+        | Frame::SyncOpen(_)
+        | Frame::SyncDone(_)
+        | Frame::PageRequest(_)
+        | Frame::Page(_)
+        | Frame::Unknown => {}
+    }
+    Ok(())
+}
+
+const fn rule(field: &'static str, rule: &'static str) -> WireError {
+    WireError::Rule { field, rule }
+}
+
+fn check_claim<'a, A: Address>(claim: &WireClaim<'a>) -> Result<Claim<'a, A>, WireError> {
+    check_id(claim.id).map_err(|_| rule("id", "1 to 127 bytes without control characters"))?;
+    let status = Status::from_rank(claim.status).ok_or(rule("status", "0 to 3"))?;
+    let address = match claim.address {
+        [] => None,
+        bytes => Some(A::decode(bytes).ok_or(WireError::Malformed("address"))?),
+    };
+    if claim.generation >= u64::MAX - 1 {
+        return Err(rule("generation", "leaves room for a refutation"));
+    }
+    if status != Status::Suspected && !claim.accusers.is_empty() {
+        return Err(rule("accusers", "only of a suspicion"));
+    }
+    if status.is_live() && claim.age_secs != 0 {
+        return Err(rule("age", "only of the dead and the left"));
+    }
+    Ok(Claim {
+        id: claim.id,
+        address,
+        instance: Instance(claim.instance),
+        generation: Generation(claim.generation),
+        status,
+        accusers: claim.accusers.clone(),
+        age_secs: claim.age_secs,
+    })
+}
+
+/// Items of one kind to the end of a body.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Items<'a, T> {
+    rest: &'a [u8],
+    item: PhantomData<T>,
+}
+
+impl<'a, T: Deserialize<'a>> Items<'a, T> {
+    fn new(rest: &'a [u8]) -> Self {
+        Self { rest, item: PhantomData }
+    }
+
+    fn checked(mut self, name: &'static str) -> impl Iterator<Item = Result<T, WireError>> + use<'a, T> {
+        core::iter::from_fn(move || {
+            if self.rest.is_empty() {
+                return None;
+            }
+            let item = head(self.rest, name).map(|(item, rest)| {
+                self.rest = rest;
+                item
+            });
+            if item.is_err() {
+                self.rest = &[];
+            }
+            Some(item)
+        })
+    }
+}
+
+impl<'a, T: Deserialize<'a>> Iterator for Items<'a, T> {
+    type Item = T;
+
+    fn next(&mut self) -> Option<T> {
+        let (item, rest) = postcard::take_from_bytes(self.rest).ok()?;
+        self.rest = rest;
+        Some(item)
+    }
+}
+
+/// The claims of a frame.
+#[derive(Clone, Debug)]
+pub(crate) struct Claims<'a, A> {
+    items: Items<'a, WireClaim<'a>>,
+    address: PhantomData<A>,
+}
+
+impl<'a, A: Address> Iterator for Claims<'a, A> {
+    type Item = Claim<'a, A>;
+
+    fn next(&mut self) -> Option<Claim<'a, A>> {
+        check_claim(&self.items.next()?).ok()
+    }
+}
+
+/// The ranges of a version list, each with its rows.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ranges<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Ranges<'a> {
+    fn checked(
+        mut self,
+    ) -> impl Iterator<Item = Result<(RangeHead, Items<'a, WireVersion>), WireError>> + use<'a> {
+        core::iter::from_fn(move || {
+            if self.rest.is_empty() {
+                return None;
+            }
+            let range = split_range(self.rest).map(|(head, rows, rest)| {
+                self.rest = rest;
+                (head, rows)
+            });
+            if range.is_err() {
+                self.rest = &[];
+            }
+            Some(range)
+        })
+    }
+}
+
+impl<'a> Iterator for Ranges<'a> {
+    type Item = (RangeHead, Items<'a, WireVersion>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (head, rows, rest) = split_range(self.rest).ok()?;
+        self.rest = rest;
+        Some((head, rows))
+    }
+}
+
+type Range<'a> = (RangeHead, Items<'a, WireVersion>, &'a [u8]);
+
+fn split_range(bytes: &[u8]) -> Result<Range<'_>, WireError> {
+    const NAME: &str = "sync range";
+    let (range, rows): (RangeHead, _) = head(bytes, NAME)?;
+    let mut rest = rows;
+    for _ in 0..range.rows {
+        (_, rest) = head::<WireVersion>(rest, NAME)?;
+    }
+    let used = rows.len() - rest.len();
+    Ok((range, Items::new(&rows[..used]), rest))
+}

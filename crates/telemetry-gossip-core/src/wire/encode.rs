@@ -1,0 +1,123 @@
+//! Writing a datagram into the caller's buffer, never beyond its limit.
+
+use serde::Serialize;
+
+use super::{HEADER_LEN, WIRE_VERSION};
+use crate::id::{Label, Tag};
+
+/// The longest frame length's varint: bodies are below 2^16 bytes.
+const LEN_BYTES: usize = 3;
+
+/// Appends frames to a datagram. What does not fit is not written, and the datagram stays as it was.
+#[derive(Debug)]
+pub(crate) struct Writer<'b> {
+    buf: &'b mut [u8],
+    len: usize,
+}
+
+/// An open frame: where its kind stands.
+#[derive(Debug)]
+#[must_use]
+pub(crate) struct Open {
+    at: usize,
+}
+
+impl<'b> Writer<'b> {
+    /// Begins a datagram of at most `limit` bytes; `None` if not even the header fits.
+    pub(crate) fn new(
+        buf: &'b mut [u8],
+        limit: usize,
+        label: Label,
+        sender: Tag,
+        fingerprint: u64,
+    ) -> Option<Self> {
+        let limit = limit.min(buf.len());
+        let buf = &mut buf[..limit];
+        let header = buf.first_chunk_mut::<HEADER_LEN>()?;
+        header[0] = WIRE_VERSION;
+        header[1..5].copy_from_slice(&label.0.to_be_bytes());
+        header[5..9].copy_from_slice(&sender.0.to_be_bytes());
+        header[9..].copy_from_slice(&fingerprint.to_be_bytes());
+        Some(Self { buf, len: HEADER_LEN })
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Bytes left.
+    pub(crate) fn room(&self) -> usize {
+        self.buf.len() - self.len
+    }
+
+    /// Whether nothing but the header was written.
+    pub(crate) fn is_bare(&self) -> bool {
+        self.len == HEADER_LEN
+    }
+
+    /// Writes a frame of one value; false if it does not fit.
+    pub(crate) fn frame<T: Serialize>(&mut self, kind: u8, value: &T) -> bool {
+        let Some(open) = self.open(kind) else { return false };
+        if self.item(value) {
+            self.close(open);
+            true
+        } else {
+            self.abandon(&open);
+            false
+        }
+    }
+
+    /// Begins a frame of items; `None` if there is no room for even its head.
+    pub(crate) fn open(&mut self, kind: u8) -> Option<Open> {
+        let at = self.len;
+        *self.buf.get_mut(at)? = kind;
+        if self.room() <= 1 + LEN_BYTES {
+            return None;
+        }
+        self.len += 1 + LEN_BYTES;
+        Some(Open { at })
+    }
+
+    /// Appends to the open frame; false if it does not fit.
+    pub(crate) fn item<T: Serialize>(&mut self, item: &T) -> bool {
+        match postcard::to_slice(item, &mut self.buf[self.len..]) {
+            Ok(written) => {
+                self.len += written.len();
+                true
+            }
+            Err(_) => false,
+        }
+    }
+
+    /// Bytes in the open frame's body.
+    pub(crate) fn body_len(&self, open: &Open) -> usize {
+        self.len - open.at - 1 - LEN_BYTES
+    }
+
+    /// Takes back what was appended since the datagram was `len` bytes long.
+    pub(crate) fn truncate(&mut self, len: usize) {
+        self.len = len;
+    }
+
+    /// Overwrites an item of fixed length that was written when the datagram was `at` bytes long.
+    pub(crate) fn rewrite<T: Serialize>(&mut self, at: usize, item: &T) {
+        // The bytes were written before, so the same item's length is there.
+        let _ = postcard::to_slice(item, &mut self.buf[at..self.len]);
+    }
+
+    /// Ends a frame: its length is known now, and the body moves up to it.
+    pub(crate) fn close(&mut self, open: Open) {
+        let body = open.at + 1 + LEN_BYTES;
+        let len = self.len - body;
+        let mut varint = [0; 5];
+        let len = postcard::to_slice(&len, &mut varint).map_or(0, |written| written.len());
+        self.buf[open.at + 1..open.at + 1 + len].copy_from_slice(&varint[..len]);
+        self.buf.copy_within(body..self.len, open.at + 1 + len);
+        self.len -= LEN_BYTES - len;
+    }
+
+    /// Ends a frame that has got no items, as if it had not been begun.
+    pub(crate) fn abandon(&mut self, open: &Open) {
+        self.len = open.at;
+    }
+}

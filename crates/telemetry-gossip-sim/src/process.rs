@@ -1,0 +1,116 @@
+//! A simulated process: one node, its clock, its address, and the state that the host of a node would be in.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use telemetry_gossip_core::{Generation, Node, NodeId};
+
+use crate::checker::Name;
+use crate::clock::Clock;
+
+/// What a restarted node remembers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Memory {
+    /// Nothing: it starts at generation 0 and learns its old one on contact.
+    #[default]
+    Lost,
+    /// Its last generation, which its host has kept: it starts one above.
+    Kept,
+}
+
+/// Where a restarted node listens.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Place {
+    /// Where it did before.
+    #[default]
+    Same,
+    /// At an address that nobody had before.
+    New,
+}
+
+/// A node to start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Spawn {
+    /// Its id. Two processes may have one.
+    pub id: NodeId,
+    /// Its first generation.
+    pub generation: Generation,
+    /// How much faster its clock runs, in millionths.
+    pub clock_ppm: i32,
+}
+
+impl Spawn {
+    /// A node with this id, generation 0 and a true clock.
+    #[must_use]
+    pub const fn new(id: NodeId) -> Self {
+        Self { id, generation: Generation(0), clock_ppm: 0 }
+    }
+}
+
+/// What a process sent and took in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    /// Datagrams sent.
+    pub sent: u64,
+    /// Their payload bytes.
+    pub sent_bytes: u64,
+    /// Datagrams taken in.
+    pub received: u64,
+    /// Their payload bytes.
+    pub received_bytes: u64,
+}
+
+/// What a process does at the moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Condition {
+    /// It runs.
+    Running,
+    /// It is stopped and will go on: datagrams wait, ticks come late.
+    Paused,
+    /// It was killed.
+    Down,
+}
+
+#[derive(Debug)]
+pub(crate) struct Process {
+    pub(crate) id: NodeId,
+    pub(crate) name: Name,
+    pub(crate) address: u32,
+    pub(crate) node: Option<Node<u32>>,
+    pub(crate) paused: bool,
+    pub(crate) clock: Clock,
+    pub(crate) clock_ppm: i32,
+    pub(crate) booted: Duration,
+    pub(crate) boots: u32,
+    /// The time of the one wake-up that counts; others in the queue are stale.
+    pub(crate) wake: Option<u64>,
+    /// A wake-up came while the process was paused.
+    pub(crate) overslept: bool,
+    /// Packets that arrived while the process was paused.
+    pub(crate) inbox: VecDeque<u32>,
+    pub(crate) usage: Usage,
+    /// The last own generation that the host saw.
+    pub(crate) generation: u64,
+    /// The node was told to leave.
+    pub(crate) leaving: bool,
+    pub(crate) inputs: u32,
+}
+
+impl Process {
+    pub(crate) fn condition(&self) -> Condition {
+        match (&self.node, self.paused) {
+            (None, _) => Condition::Down,
+            (Some(_), true) => Condition::Paused,
+            (Some(_), false) => Condition::Running,
+        }
+    }
+
+    /// Running or paused, and not on its way out.
+    pub(crate) fn takes_part(&self) -> bool {
+        self.node.is_some() && !self.leaving
+    }
+}

@@ -1,0 +1,157 @@
+//! Random numbers of the simulator: integer draws from numbered ChaCha8 streams of one 64-bit seed.
+//!
+//! Network, operations and protocol draw from separate streams, so that one more datagram does not change which
+//! node crashes next. No float takes part: one seed gives one run on every platform.
+
+use std::time::Duration;
+
+use rand_chacha::ChaCha8Rng;
+use rand_core::{Rng as _, SeedableRng as _};
+
+/// Which of a run's streams to draw from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stream {
+    /// Latency, loss, duplication, replay.
+    Network,
+    /// Which nodes a step picks, the origins of clocks, the order of work on resuming.
+    Operations,
+    /// Which claims the checker merges.
+    Checker,
+}
+
+/// One stream of draws.
+#[derive(Clone, Debug)]
+pub(crate) struct Draws(ChaCha8Rng);
+
+impl Draws {
+    pub(crate) fn new(seed: u64, stream: Stream) -> Self {
+        let mut rng = ChaCha8Rng::from_seed(widen(seed, 0, 0));
+        rng.set_stream(stream as u64);
+        Self(rng)
+    }
+
+    /// An index below `len`; 0 for an empty range.
+    pub(crate) fn below(&mut self, len: usize) -> usize {
+        let wide = u128::from(self.0.next_u64()) * (len as u128);
+        usize::try_from(wide >> 64).unwrap_or(0)
+    }
+
+    pub(crate) fn micros_up_to(&mut self, most: u64) -> u64 {
+        let wide = u128::from(self.0.next_u64()) * (u128::from(most) + 1);
+        u64::try_from(wide >> 64).unwrap_or(0)
+    }
+
+    /// True `ppm` times in a million; draws nothing for the two certain cases.
+    pub(crate) fn chance(&mut self, ppm: u32) -> bool {
+        match ppm {
+            0 => false,
+            1_000_000.. => true,
+            _ => u128::from(self.0.next_u64()) * 1_000_000 < u128::from(ppm) << 64,
+        }
+    }
+
+    /// Exponentially distributed with this mean; at most 44 times the mean.
+    pub(crate) fn exponential(&mut self, mean: Duration) -> Duration {
+        let micros = u128::from(micros(mean)) * u128::from(negative_log(self.0.next_u64()));
+        Duration::from_micros(u64::try_from(micros >> 16).unwrap_or(u64::MAX))
+    }
+
+    /// `count` different indices below `len`, ascending.
+    pub(crate) fn choose(&mut self, len: usize, count: usize) -> Vec<usize> {
+        let mut all: Vec<usize> = (0..len).collect();
+        let count = count.min(len);
+        for at in 0..count {
+            let other = at + self.below(len - at);
+            all.swap(at, other);
+        }
+        all.truncate(count);
+        all.sort_unstable();
+        all
+    }
+}
+
+/// The seed of one life of one node: its protocol draws depend on nothing else.
+pub(crate) fn protocol_seed(seed: u64, node: usize, boot: u32) -> [u8; 32] {
+    let mut rng = ChaCha8Rng::from_seed(widen(seed, node as u64 + 1, boot.into()));
+    let mut out = [0; 32];
+    rng.fill_bytes(&mut out);
+    out
+}
+
+fn widen(seed: u64, node: u64, boot: u64) -> [u8; 32] {
+    let mut wide = [0; 32];
+    for (place, word) in wide.chunks_exact_mut(8).zip([seed, node, boot, 0x7467_6f73_7369_7000]) {
+        place.copy_from_slice(&word.to_le_bytes());
+    }
+    wide
+}
+
+/// `-ln(draw / 2^64)` in 1/65,536: the leading zeros give whole halvings, a table with linear interpolation the rest.
+fn negative_log(draw: u64) -> u64 {
+    const LN_2: u64 = 45_426;
+    let draw = draw.max(1);
+    let halvings = u64::from(draw.leading_zeros());
+    let mantissa = draw << halvings;
+    let index = ((mantissa >> 58) & 31) as usize;
+    let fraction = (mantissa >> 42) & 0xffff;
+    let (high, low) = (NEGATIVE_LN[index], NEGATIVE_LN[index + 1]);
+    halvings * LN_2 + high - ((high - low) * fraction >> 16)
+}
+
+/// `-ln((32 + i) / 64)` in 1/65,536, for i in 0..=32.
+const NEGATIVE_LN: [u64; 33] = [
+    45_426, 43_409, 41_453, 39_553, 37_707, 35_911, 34_164, 32_461, 30_802, 29_184, 27_605,
+    26_063, 24_556, 23_083, 21_643, 20_233, 18_854, 17_502, 16_178, 14_880, 13_608, 12_360,
+    11_135, 9_932, 8_751, 7_591, 6_451, 5_331, 4_230, 3_146, 2_081, 1_032, 0,
+];
+
+pub(crate) fn micros(span: Duration) -> u64 {
+    u64::try_from(span.as_micros()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_exponential_draw_has_its_mean_and_its_tail() {
+        let mut draws = Draws::new(1, Stream::Network);
+        let mean = Duration::from_millis(1);
+        let (mut sum, mut above_three) = (0, 0);
+        for _ in 0..100_000 {
+            let micros = micros(draws.exponential(mean));
+            sum += micros;
+            above_three += u32::from(micros > 3_000);
+        }
+        // Four standard deviations of the mean of 100,000 draws; e^-3 is 4.98 %.
+        assert!((98_700_000..101_300_000).contains(&sum), "{sum}");
+        assert!((4_700..5_260).contains(&above_three), "{above_three}");
+    }
+
+    #[test]
+    fn a_chance_in_a_million_is_kept() {
+        let mut draws = Draws::new(2, Stream::Network);
+        let hits = (0..100_000).filter(|_| draws.chance(50_000)).count();
+        assert!((4_720..5_280).contains(&hits), "{hits}");
+        assert!(!draws.chance(0) && draws.chance(1_000_000));
+    }
+
+    #[test]
+    fn the_streams_of_one_seed_are_independent() {
+        let draw = |seed, stream| Draws::new(seed, stream).micros_up_to(u64::MAX - 1);
+        assert_ne!(draw(1, Stream::Network), draw(1, Stream::Operations));
+        assert_ne!(draw(1, Stream::Network), draw(2, Stream::Network));
+        assert_ne!(protocol_seed(1, 0, 0), protocol_seed(1, 0, 1));
+        assert_ne!(protocol_seed(1, 0, 0), protocol_seed(1, 1, 0));
+    }
+
+    #[test]
+    fn chosen_indices_are_different() {
+        let mut draws = Draws::new(3, Stream::Operations);
+        for count in 0..12 {
+            let chosen = draws.choose(10, count);
+            assert_eq!(chosen.len(), count.min(10));
+            assert!(chosen.is_sorted_by(|a, b| a < b) && chosen.iter().all(|&index| index < 10));
+        }
+    }
+}

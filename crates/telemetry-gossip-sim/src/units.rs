@@ -1,0 +1,166 @@
+//! How shares and spans of time are written in scenario files: `"2.5%"`, `"1m 30s"`.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use thiserror::Error;
+
+/// A share of a whole, in parts per million: `"1%"`, `"0.05%"`.
+///
+/// ```
+/// use telemetry_gossip_sim::Share;
+///
+/// let loss: Share = "2.5%".parse()?;
+/// assert_eq!(loss, Share::ppm(25_000));
+/// assert_eq!(loss.to_string(), "2.5%");
+/// # Ok::<(), telemetry_gossip_sim::ShareError>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Share(u32);
+
+impl Share {
+    /// Nothing.
+    pub const NONE: Self = Self(0);
+    /// The whole.
+    pub const ALL: Self = Self(1_000_000);
+
+    /// So many parts per million; more than a million is the whole.
+    #[must_use]
+    pub const fn ppm(ppm: u32) -> Self {
+        Self(if ppm > 1_000_000 { 1_000_000 } else { ppm })
+    }
+
+    /// So many percent; more than a hundred is the whole.
+    #[must_use]
+    pub const fn percent(percent: u32) -> Self {
+        Self::ppm(percent.saturating_mul(10_000))
+    }
+
+    /// In parts per million.
+    #[must_use]
+    pub const fn as_ppm(self) -> u32 {
+        self.0
+    }
+
+    /// The share of `count`, rounded to the nearest.
+    #[must_use]
+    pub fn of(self, count: usize) -> usize {
+        let parts = count as u128 * u128::from(self.0) + 500_000;
+        usize::try_from(parts / 1_000_000).unwrap_or(count)
+    }
+}
+
+impl fmt::Display for Share {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (whole, rest) = (self.0 / 10_000, self.0 % 10_000);
+        if rest == 0 {
+            f.pad(&format!("{whole}%"))
+        } else {
+            f.pad(format!("{whole}.{rest:04}").trim_end_matches('0'))?;
+            f.write_str("%")
+        }
+    }
+}
+
+impl FromStr for Share {
+    type Err = ShareError;
+
+    fn from_str(text: &str) -> Result<Self, ShareError> {
+        let refused = || ShareError { text: text.to_owned() };
+        let number = text.trim().strip_suffix('%').ok_or_else(refused)?.trim_end();
+        let (whole, decimals) = number.split_once('.').unwrap_or((number, ""));
+        if decimals.len() > 4 || !decimals.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(refused());
+        }
+        let whole: u32 = whole.parse().ok().filter(|&whole| whole <= 100).ok_or_else(refused)?;
+        let parts: u32 = format!("{decimals:0<4}").parse().map_err(|_| refused())?;
+        let ppm = whole * 10_000 + parts;
+        if ppm > 1_000_000 { Err(refused()) } else { Ok(Self(ppm)) }
+    }
+}
+
+impl TryFrom<String> for Share {
+    type Error = ShareError;
+
+    fn try_from(text: String) -> Result<Self, ShareError> {
+        text.parse()
+    }
+}
+
+impl From<Share> for String {
+    fn from(share: Share) -> Self {
+        share.to_string()
+    }
+}
+
+/// A text that is no [`Share`].
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("`{text}` is no share: write 0% to 100%, with up to 4 decimals")]
+pub struct ShareError {
+    text: String,
+}
+
+/// `#[serde(with = "span")]`: a `Duration` as a text like `"1m 30s"`.
+pub(crate) mod span {
+    use super::{Deserialize, Deserializer, Serializer};
+    use std::time::Duration;
+
+    pub(crate) fn serialize<S: Serializer>(span: &Duration, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(&humantime::format_duration(*span))
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+        let text = String::deserialize(from)?;
+        humantime::parse_duration(&text).map_err(|error| {
+            serde::de::Error::custom(format_args!("`{text}` is no span of time such as \"1m 30s\": {error}"))
+        })
+    }
+}
+
+/// The same for an `Option<Duration>`.
+pub(crate) mod maybe_span {
+    use super::{Deserialize, Deserializer, Serialize, Serializer, span};
+    use std::time::Duration;
+
+    #[derive(Serialize, Deserialize)]
+    #[serde(transparent)]
+    struct Span(#[serde(with = "span")] Duration);
+
+    pub(crate) fn serialize<S: Serializer>(span: &Option<Duration>, to: S) -> Result<S::Ok, S::Error> {
+        span.map(Span).serialize(to)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
+        Ok(Option::<Span>::deserialize(from)?.map(|Span(span)| span))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_is_read_as_it_is_written() {
+        for (text, ppm) in [("0%", 0), ("100%", 1_000_000), ("1%", 10_000), ("0.5%", 5_000), ("12.0625%", 120_625)] {
+            let share: Share = text.parse().unwrap();
+            assert_eq!((share.as_ppm(), share.to_string().as_str()), (ppm, text));
+        }
+    }
+
+    #[test]
+    fn what_is_no_share_is_refused() {
+        for text in ["", "%", "5", "-1%", "100.1%", "0.12345%", "1.+5%", "one%"] {
+            assert!(text.parse::<Share>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_share_of_a_count_is_rounded() {
+        assert_eq!(Share::percent(70).of(10), 7);
+        assert_eq!(Share::percent(30).of(250), 75);
+        assert_eq!(Share::percent(1).of(20), 0);
+        assert_eq!(Share::ALL.of(7), 7);
+    }
+}
