@@ -6,6 +6,8 @@
 
 mod roster;
 mod row;
+#[cfg(test)]
+mod tests;
 
 use alloc::vec::Vec;
 use core::marker::PhantomData;

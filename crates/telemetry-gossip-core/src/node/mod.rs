@@ -12,6 +12,8 @@ mod command;
 mod learn;
 mod receive;
 mod session;
+#[cfg(test)]
+mod tests;
 mod tick;
 mod touch;
 mod transmit;

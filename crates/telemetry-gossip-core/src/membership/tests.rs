@@ -1,0 +1,158 @@
+//! The merge as a join-semilattice, and the table's sums.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::member::MAX_ACCUSERS;
+
+#[derive(Clone, Debug)]
+struct Said {
+    id: String,
+    address: Option<u32>,
+    instance: u32,
+    generation: u64,
+    status: Status,
+    accusers: Vec<u32>,
+}
+
+impl Said {
+    fn claim(&self) -> Claim<'_, u32> {
+        Claim {
+            id: &self.id,
+            address: self.address,
+            instance: Instance(self.instance),
+            generation: Generation(self.generation),
+            status: self.status,
+            accusers: self.accusers.iter().map(|&tag| Tag(tag)).collect(),
+            age_secs: 0,
+        }
+    }
+}
+
+fn said() -> impl Strategy<Value = Said> {
+    let status =
+        prop_oneof![Just(Status::Alive), Just(Status::Suspected), Just(Status::Dead), Just(Status::Left)];
+    let address = prop::option::of(0_u32..3);
+    let accusers = prop::collection::vec(any::<u32>(), 0..MAX_ACCUSERS);
+    ("[a-d]", address, 0_u32..3, 0_u64..4, status, accusers).prop_map(
+        |(id, address, instance, generation, status, accusers)| Said {
+            id,
+            address,
+            instance,
+            generation,
+            status,
+            accusers,
+        },
+    )
+}
+
+type Content = (String, Option<u32>, Instance, Generation, Status);
+
+fn table_of(claims: &[Said]) -> Membership<u32> {
+    let mut table = Membership::new(100);
+    for said in claims {
+        table.merge(Instant::ORIGIN, &said.claim());
+        table.check_sums().unwrap();
+    }
+    table
+}
+
+fn content(table: &Membership<u32>) -> Vec<Content> {
+    table.iter().map(|m| (m.id().into(), m.address(), m.instance(), m.generation(), m.status())).collect()
+}
+
+#[test]
+fn at_one_generation_the_rank_decides() {
+    // (held, claimed, wins) at one generation
+    use Status::{Alive, Dead, Left, Suspected};
+    for (held, claimed, wins) in [
+        (Alive, Suspected, true),
+        (Alive, Dead, true),
+        (Alive, Left, true),
+        (Suspected, Alive, false),
+        (Suspected, Dead, true),
+        (Suspected, Left, true),
+        (Dead, Alive, false),
+        (Dead, Suspected, false),
+        (Dead, Left, true),
+        (Left, Alive, false),
+        (Left, Suspected, false),
+        (Left, Dead, false),
+    ] {
+        let say = |status| Said {
+            id: "a".into(),
+            address: Some(1),
+            instance: 1,
+            generation: 5,
+            status,
+            accusers: Vec::new(),
+        };
+        let table = table_of(&[say(held), say(claimed)]);
+        assert_eq!(table.get("a").unwrap().status() == claimed, wins, "{held} then {claimed}");
+    }
+}
+
+#[test]
+fn a_full_table_refuses_strangers_and_still_merges_members() {
+    let mut table = Membership::<u32>::new(1);
+    let claim = |id: &'static str, generation| Claim {
+        id,
+        address: None,
+        instance: Instance(0),
+        generation: Generation(generation),
+        status: Status::Alive,
+        accusers: Accusers::new(),
+        age_secs: 0,
+    };
+    assert_eq!(table.merge(Instant::ORIGIN, &claim("a", 0)), Merged::Inserted);
+    assert_eq!(table.merge(Instant::ORIGIN, &claim("b", 0)), Merged::Full);
+    assert!(matches!(table.merge(Instant::ORIGIN, &claim("a", 1)), Merged::Replaced { .. }));
+}
+
+proptest! {
+    /// Any order and any repetition of one set of claims gives one table: commutative, associative, idempotent.
+    #[test]
+    fn one_set_of_claims_gives_one_table(
+        (claims, shuffled) in prop::collection::vec(said(), 0..24)
+            .prop_flat_map(|claims| (Just(claims.clone()), Just(claims).prop_shuffle())),
+        again in prop::collection::vec(any::<prop::sample::Index>(), 0..8),
+    ) {
+        let table = table_of(&claims);
+        let mut repeated = shuffled.clone();
+        if !shuffled.is_empty() {
+            repeated.extend(again.iter().map(|index| index.get(&shuffled).clone()));
+        }
+        let other = table_of(&repeated);
+        prop_assert_eq!(content(&table), content(&other));
+        prop_assert_eq!(table.fingerprint(), other.fingerprint());
+    }
+
+    /// The result of a merge is one of its inputs and not below either.
+    #[test]
+    fn a_merge_is_inflationary(first in said(), second in said()) {
+        let second = Said { id: first.id.clone(), ..second };
+        let merged = content(&table_of(&[first.clone(), second.clone()]));
+        let (first_alone, second_alone) = (content(&table_of(&[first])), content(&table_of(&[second])));
+        prop_assert!(merged == first_alone || merged == second_alone);
+        let rank = |rows: &[Content]| (rows[0].3, rows[0].4, rows[0].2, rows[0].1);
+        prop_assert!(rank(&merged) >= rank(&first_alone) && rank(&merged) >= rank(&second_alone));
+    }
+
+    /// Removal and re-use of slots keep the sums true.
+    #[test]
+    fn removed_members_leave_nothing_behind(claims in prop::collection::vec(said(), 1..24)) {
+        let mut table = table_of(&claims);
+        while let Some(slot) = table.at_rank(0) {
+            table.remove(slot);
+            table.check_sums().unwrap();
+        }
+        prop_assert_eq!(table.fingerprint(), 0);
+        for said in &claims {
+            table.merge(Instant::ORIGIN, &said.claim());
+        }
+        prop_assert_eq!(content(&table), content(&table_of(&claims)));
+    }
+}

@@ -1,0 +1,61 @@
+use super::*;
+
+/// Replaces a node by a new process with the same id.
+fn restart(net: &mut Net, address: u32, seed: u8) {
+    let identity = Identity::new(id(address), address);
+    let now = net.now;
+    *net.node(address) = Node::new(Config::default(), identity, [seed; 32], now).unwrap();
+}
+
+#[test]
+fn a_restarted_node_moves_above_its_lost_generation() {
+    let mut net = Net::joined(4, &Config::default());
+    let instance = net.node(4).me().instance();
+    let accusation = Claim { instance, status: Status::Suspected, ..alive(4, 9) };
+    hear(net.node(4), 3, &claims(3, &[accusation]));
+    net.run_for(Duration::from_secs(2));
+    assert_eq!(net.node(1).member("n4").unwrap().generation(), Generation(10));
+
+    restart(&mut net, 4, 99);
+    net.input(4, Input::Join { seeds: alloc::vec![1].into() });
+    net.run_for(Duration::from_secs(5));
+    let reborn = net.node(4).me().instance();
+    assert_ne!(reborn, instance);
+    for observer in 1..=4 {
+        let member = net.node(observer).member("n4").unwrap();
+        assert_eq!((member.status(), member.instance()), (Status::Alive, reborn));
+        assert!(member.generation() > Generation(10));
+    }
+}
+
+#[test]
+fn of_two_processes_with_one_id_the_lower_instance_gives_way() {
+    let mut net = Net::joined(4, &Config::default());
+    let identity = Identity::new(id(4), 5);
+    let now = net.now;
+    net.nodes.push(Node::new(Config::default(), identity, [55; 32], now).unwrap());
+    let instances = [net.node(4).me().instance(), net.node(5).me().instance()];
+    net.input(5, Input::Join { seeds: alloc::vec![1].into() });
+    net.run_for(Duration::from_secs(20));
+
+    let (winner, loser) = if instances[0] > instances[1] { (4, 5) } else { (5, 4) };
+    assert!(net.node(winner).health().active);
+    assert!(!net.node(loser).health().active);
+    let lost = |event: &Event<u32>| matches!(event, Event::IdentityConflict { lost: true, .. });
+    assert!(net.events(loser).iter().any(lost));
+    let held = net.node(1).member("n4").unwrap();
+    assert_eq!((held.status(), held.address()), (Status::Alive, Some(winner)));
+}
+
+#[test]
+fn the_cluster_config_removes_and_refuses_those_outside() {
+    let mut net = Net::joined(4, &Config::default());
+    let members = alloc::vec![id(1), id(2), id(3)];
+    net.input(1, Input::ApplyClusterConfig { version: 2, members: members.clone().into() });
+    net.run_for(Duration::from_secs(5));
+    assert_eq!(net.status(1, 4), None);
+    assert!(net.node(1).stats().claims_not_in_config > 0);
+    let now = net.now;
+    let again = net.node(1).handle(now, Input::ApplyClusterConfig { version: 2, members: members.into() });
+    assert_eq!(again, Err(CommandError::StaleClusterConfig { version: 2, applied: 2 }.into()));
+}

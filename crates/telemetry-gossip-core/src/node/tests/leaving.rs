@@ -1,0 +1,52 @@
+use super::*;
+
+#[test]
+fn a_leaving_node_is_left_everywhere_and_then_inert() {
+    let mut net = Net::joined(5, &Config::default());
+    net.input(5, Input::Leave);
+    net.run_for(Duration::from_secs(3));
+    assert!(net.events(5).contains(&Event::LeaveCompleted));
+    for observer in 1..=4 {
+        assert_eq!(net.status(observer, 5), Some(Status::Left));
+    }
+    let now = net.now;
+    let refused = net.node(5).handle(now, Input::Publish { key: "k".into(), value: b"v".as_slice().into() });
+    assert_eq!(refused, Err(CommandError::Inactive.into()));
+    assert_eq!(net.node(5).poll_timeout(), None);
+    hear(net.node(5), 1, &claims(1, &[alive(9, 0)]));
+    assert_eq!(net.node(5).stats().datagrams_while_inactive, 1);
+    assert!(net.node(5).member("n9").is_none());
+}
+
+#[test]
+fn a_suspicion_under_way_does_not_outlive_the_leave() {
+    let mut net = Net::joined(3, &Config::default());
+    let held = net.node(3).me().generation();
+    let instance = net.node(3).me().instance();
+    net.input(3, Input::Leave);
+    let suspicion = Claim { instance, status: Status::Suspected, ..alive(3, held.0 + 1) };
+    hear(net.node(1), 2, &claims(2, &[suspicion]));
+    net.run_for(Duration::from_secs(5));
+    assert_eq!(net.status(1, 3), Some(Status::Left));
+    assert_eq!(net.status(2, 3), Some(Status::Left));
+}
+
+#[test]
+fn alone_there_is_nobody_to_tell() {
+    let mut net = Net::new(1, &Config::default());
+    net.input(1, Input::Leave);
+    assert!(net.events(1).contains(&Event::LeaveCompleted));
+}
+
+#[test]
+fn the_left_are_forgotten_after_their_time_by_all() {
+    let config = Config { tombstone_ttl: Duration::from_secs(60), ..Config::default() };
+    let mut net = Net::joined(4, &config);
+    net.input(4, Input::Leave);
+    net.run_for(Duration::from_secs(58));
+    assert_eq!(net.status(1, 4), Some(Status::Left));
+    net.run_for(Duration::from_secs(10));
+    for observer in 1..=3 {
+        assert_eq!(net.status(observer, 4), None);
+    }
+}

@@ -1,0 +1,176 @@
+//! A handful of nodes on a perfect network without latency, and datagrams made by hand.
+
+mod identity;
+mod leaving;
+mod probing;
+mod refuting;
+mod telemetry;
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use super::Node;
+use crate::wire::decode::{Datagram, Frame};
+use crate::wire::encode::Writer;
+use crate::*;
+
+/// Nodes `n1`, `n2`, ... at addresses 1, 2, ...
+pub(super) struct Net {
+    pub(super) nodes: Vec<Node<u32>>,
+    pub(super) now: Instant,
+    /// Datagrams that vanish, as (from, to).
+    pub(super) cut: Vec<(u32, u32)>,
+    pub(super) log: Vec<(u32, u32, Vec<u8>)>,
+}
+
+pub(super) fn name(address: u32) -> String {
+    alloc::format!("n{address}")
+}
+
+pub(super) fn id(address: u32) -> NodeId {
+    NodeId::new(&name(address)).unwrap()
+}
+
+pub(super) fn node(address: u32, config: &Config) -> Node<u32> {
+    let seed = [u8::try_from(address).unwrap(); 32];
+    Node::new(config.clone(), Identity::new(id(address), address), seed, Instant::ORIGIN).unwrap()
+}
+
+impl Net {
+    pub(super) fn new(nodes: u32, config: &Config) -> Self {
+        let nodes = (1..=nodes).map(|address| node(address, config)).collect();
+        Self { nodes, now: Instant::ORIGIN, cut: Vec::new(), log: Vec::new() }
+    }
+
+    /// Everybody knows everybody, and the news of it is told.
+    pub(super) fn joined(nodes: u32, config: &Config) -> Self {
+        let mut net = Self::new(nodes, config);
+        for address in 2..=nodes {
+            net.input(address, Input::Join { seeds: alloc::vec![1].into() });
+        }
+        net.run_for(Duration::from_secs(10));
+        for node in &net.nodes {
+            assert_eq!(node.health().alive, nodes, "{} knows all", node.me().id());
+        }
+        net
+    }
+
+    pub(super) fn node(&mut self, address: u32) -> &mut Node<u32> {
+        &mut self.nodes[address as usize - 1]
+    }
+
+    pub(super) fn input(&mut self, address: u32, input: Input<'_, u32>) {
+        let now = self.now;
+        self.node(address).handle(now, input).unwrap();
+        self.deliver();
+    }
+
+    /// Carries datagrams until nobody has any.
+    pub(super) fn deliver(&mut self) {
+        let mut buf = [0; 2_000];
+        let mut quiet = false;
+        while !quiet {
+            quiet = true;
+            for at in 0..self.nodes.len() {
+                let from = u32::try_from(at + 1).unwrap();
+                while let Some(Transmit { to, len }) = self.nodes[at].poll_transmit(&mut buf) {
+                    quiet = false;
+                    self.log.push((from, to, buf[..len].to_vec()));
+                    if !self.cut.contains(&(from, to)) && (1..=self.nodes.len()).contains(&(to as usize)) {
+                        let bytes = buf[..len].to_vec().into();
+                        self.nodes[to as usize - 1]
+                            .handle(self.now, Input::Datagram { from, bytes })
+                            .unwrap();
+                    }
+                }
+            }
+        }
+    }
+
+    pub(super) fn run_for(&mut self, span: Duration) {
+        let end = self.now + span;
+        loop {
+            self.deliver();
+            let next = self.nodes.iter().filter_map(Node::poll_timeout).min().filter(|&at| at <= end);
+            let Some(next) = next else { break };
+            self.now = self.now.max(next);
+            for node in &mut self.nodes {
+                if node.poll_timeout().is_some_and(|at| at <= next) {
+                    node.handle(self.now, Input::Tick).unwrap();
+                }
+            }
+        }
+        self.now = end;
+    }
+
+    pub(super) fn status(&mut self, observer: u32, of: u32) -> Option<Status> {
+        let of = name(of);
+        self.node(observer).member(&of).map(|member| member.status())
+    }
+
+    pub(super) fn events(&mut self, address: u32) -> Vec<Event<u32>> {
+        core::iter::from_fn(|| self.node(address).poll_event()).collect()
+    }
+}
+
+pub(super) fn alive(address: u32, generation: u64) -> Claim<'static, u32> {
+    let id: &'static str = String::leak(name(address));
+    Claim {
+        id,
+        address: Some(address),
+        instance: Instance(77),
+        generation: Generation(generation),
+        status: Status::Alive,
+        accusers: Accusers::new(),
+        age_secs: 0,
+    }
+}
+
+/// A datagram made by hand, from `sender`.
+pub(super) fn datagram(sender: u32, fill: impl FnOnce(&mut Writer<'_>)) -> Vec<u8> {
+    let mut buf = [0; 1_400];
+    let tag = crate::id::tag_of(crate::id::id_hash(&name(sender)));
+    let mut w = Writer::new(&mut buf, 1_400, Label::of(""), tag, 0).unwrap();
+    fill(&mut w);
+    let len = w.len();
+    buf[..len].to_vec()
+}
+
+pub(super) fn claims(sender: u32, claims: &[Claim<'_, u32>]) -> Vec<u8> {
+    datagram(sender, |w| {
+        let open = w.open(crate::wire::kind::CLAIMS).unwrap();
+        for claim in claims {
+            let address = claim.address.map(u32::to_be_bytes);
+            assert!(w.item(&crate::wire::WireClaim {
+                status: claim.status.rank(),
+                generation: claim.generation.0,
+                instance: claim.instance.0,
+                id: claim.id,
+                address: address.as_ref().map_or(&[], |bytes| bytes.as_slice()),
+                accusers: claim.accusers.clone(),
+                age_secs: claim.age_secs,
+            }));
+        }
+        w.close(open);
+    })
+}
+
+pub(super) fn frames(bytes: &[u8]) -> Vec<Frame<'_, u32>> {
+    Datagram::parse(bytes, Label::of("")).unwrap().frames().collect()
+}
+
+/// What the node says now, as (to, bytes).
+pub(super) fn drain(node: &mut Node<u32>) -> Vec<(u32, Vec<u8>)> {
+    let mut buf = [0; 2_000];
+    core::iter::from_fn(|| {
+        let Transmit { to, len } = node.poll_transmit(&mut buf)?;
+        Some((to, buf[..len].to_vec()))
+    })
+    .collect()
+}
+
+pub(super) fn hear(node: &mut Node<u32>, from: u32, bytes: &[u8]) {
+    let now = node.now();
+    node.handle(now, Input::Datagram { from, bytes: bytes.into() }).unwrap();
+}

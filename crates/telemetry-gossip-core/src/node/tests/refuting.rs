@@ -1,0 +1,90 @@
+use super::*;
+
+fn accuse(of: u32, generation: u64, instance: Instance, status: Status) -> Claim<'static, u32> {
+    Claim { status, instance, ..alive(of, generation) }
+}
+
+#[test]
+fn an_accusation_is_refuted_once_one_generation_above() {
+    for status in [Status::Suspected, Status::Dead, Status::Left] {
+        let mut node = node(1, &Config::default());
+        let instance = node.me().instance();
+        let accusation = claims(2, &[alive(2, 0), accuse(1, 5, instance, status)]);
+        hear(&mut node, 2, &accusation);
+        hear(&mut node, 2, &accusation);
+        assert_eq!((node.me().status(), node.me().generation()), (Status::Alive, Generation(6)));
+        assert_eq!(node.stats().refutations, 1);
+    }
+}
+
+#[test]
+fn a_stale_accusation_raises_nothing() {
+    let mut node = node(1, &Config::default());
+    let instance = node.me().instance();
+    hear(&mut node, 2, &claims(2, &[alive(2, 0), accuse(1, 5, instance, Status::Suspected)]));
+    hear(&mut node, 2, &claims(2, &[accuse(1, 5, instance, Status::Dead)]));
+    assert_eq!(node.me().generation(), Generation(6));
+}
+
+#[test]
+fn an_accusation_implausibly_far_ahead_is_refused() {
+    let mut node = node(1, &Config::default());
+    let instance = node.me().instance();
+    for generation in [u64::MAX - 2, (1 << 56) + (1 << 32) + 1] {
+        hear(&mut node, 2, &claims(2, &[accuse(1, generation, instance, Status::Dead)]));
+    }
+    assert_eq!(node.me().generation(), Generation(0));
+    assert_eq!(node.stats().claims_implausible, 2);
+}
+
+#[test]
+fn the_accused_hears_of_it_in_the_very_ping() {
+    let mut net = Net::joined(3, &Config::default());
+    let accused = net.node(3).me().generation();
+    net.cut = alloc::vec![(1, 3), (3, 1), (2, 3), (3, 2)];
+    while net.status(1, 3) != Some(Status::Suspected) {
+        net.run_for(Duration::from_millis(10));
+    }
+    net.cut.clear();
+    net.run_for(Duration::from_secs(2));
+    assert_eq!(net.status(1, 3), Some(Status::Alive));
+    assert!(net.node(3).me().generation() > accused);
+}
+
+#[test]
+fn a_stale_alive_of_a_dead_member_is_answered_with_its_death() {
+    let mut node = node(1, &Config::default());
+    hear(&mut node, 2, &claims(2, &[alive(2, 4)]));
+    hear(&mut node, 3, &claims(3, &[alive(3, 0), accuse(2, 5, Instance(77), Status::Dead)]));
+    drain(&mut node);
+    hear(&mut node, 2, &claims(2, &[alive(2, 4)]));
+    let answers = drain(&mut node);
+    let answer = answers.iter().find(|(to, _)| *to == 2).expect("an answer to the dead member");
+    let told = frames(&answer.1).into_iter().any(|frame| match frame {
+        Frame::Claims(mut claims) => claims.any(|claim| claim.id == "n2" && claim.status == Status::Dead),
+        _ => false,
+    });
+    assert!(told);
+}
+
+#[test]
+fn a_suspect_that_nobody_reaches_dies_and_comes_back() {
+    let mut net = Net::joined(5, &Config::default());
+    net.cut = (1..=4).flat_map(|other| [(other, 5), (5, other)]).collect();
+    net.run_for(Duration::from_secs(20));
+    for observer in 1..=4 {
+        assert_eq!(net.status(observer, 5), Some(Status::Dead));
+        assert_eq!(
+            net.status(5, observer).filter(|&status| status == Status::Dead),
+            None,
+            "cut off, declares nobody"
+        );
+    }
+    assert!(net.node(5).health().isolated_since.is_some());
+    net.cut.clear();
+    net.run_for(Duration::from_secs(30));
+    for observer in 1..=5 {
+        assert_eq!(net.node(observer).health().alive, 5);
+    }
+    assert_eq!(net.node(5).health().isolated_since, None);
+}

@@ -1,0 +1,59 @@
+use super::*;
+
+fn publish(net: &mut Net, address: u32, key: &str, value: &[u8]) {
+    net.input(address, Input::Publish { key: key.into(), value: value.into() });
+}
+
+#[test]
+fn what_the_owner_publishes_is_read_by_all_with_version_and_age() {
+    let mut net = Net::joined(6, &Config::default());
+    publish(&mut net, 2, "load", b"0.5");
+    publish(&mut net, 2, "zone", b"eu");
+    publish(&mut net, 2, "load", b"0.7");
+    let published = net.now;
+    net.run_for(Duration::from_secs(3));
+    let now = net.now;
+    for observer in 1..=6 {
+        let member = net.node(observer).member("n2").unwrap();
+        assert_eq!(member.telemetry_version(), 3);
+        let load = member.value("load").unwrap();
+        assert_eq!((load.value, load.version), (Some(b"0.7".as_slice()), 3));
+        assert_eq!(load.age(now), now.since(published));
+    }
+    net.input(2, Input::Unpublish { key: "load".into() });
+    net.run_for(Duration::from_secs(3));
+    for observer in 1..=6 {
+        assert!(net.node(observer).member("n2").unwrap().value("load").is_none());
+    }
+}
+
+#[test]
+fn a_state_larger_than_a_datagram_arrives_in_pieces() {
+    let config = Config { max_telemetry: 40_000, ..Config::default() };
+    let mut net = Net::joined(3, &config);
+    for key in 0..60 {
+        publish(&mut net, 1, &alloc::format!("key{key}"), &[key; 500]);
+    }
+    net.run_for(Duration::from_secs(20));
+    for observer in 2..=3 {
+        let member = net.node(observer).member("n1").unwrap();
+        assert_eq!(member.telemetry().count(), 60);
+        assert_eq!(member.value("key59").unwrap().value, Some([59; 500].as_slice()));
+    }
+}
+
+#[test]
+fn values_over_their_limits_are_refused_at_the_call() {
+    let mut node = node(1, &Config::default());
+    let mut publish = |key: &str, len: usize| {
+        let value = alloc::vec![0; len];
+        node.handle(Instant::ORIGIN, Input::Publish { key: key.into(), value: value.into() })
+    };
+    assert_eq!(publish("", 1), Err(CommandError::Key { len: 0, max: 64 }.into()));
+    assert_eq!(publish("k", 513), Err(CommandError::Value { len: 513, max: 512 }.into()));
+    for at in 0..7 {
+        assert_eq!(publish(&alloc::format!("k{at}"), 512), Ok(()));
+    }
+    assert!(matches!(publish("k8", 512), Err(InputError::Command(CommandError::TelemetryFull { .. }))));
+    assert_eq!(publish("k0", 100), Ok(()), "replacing makes room");
+}
