@@ -4,17 +4,18 @@
 //! sent least often goes first, and each piece is sent `multiplier * ceil(log10(n + 1))` times in all; a change
 //! while it is queued starts it anew.
 //!
-//! There is one queue for each count of sends. The row itself remembers its count ([`IDLE`] if it is no news), so an
-//! entry whose count is not its queue's is an old one and is dropped when it is met.
+//! There is one queue for each count of sends, linked through arrays over the slots: a slot is in one queue or none,
+//! every step is O(1), and nothing is allocated but when the table grows.
 
-use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
-use crate::address::Address;
-use crate::membership::{Membership, Slot};
+use crate::membership::{Slot, grow};
 
-/// The count of a row that is no news.
-pub(crate) const IDLE: u8 = u8::MAX;
+/// The count of a slot that is no news.
+const IDLE: u8 = u8::MAX;
+
+/// The end of a queue.
+const NONE: u32 = u32::MAX;
 
 /// What the news is about. Membership goes before telemetry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,150 +26,259 @@ pub(crate) enum Topic {
 
 #[derive(Debug, Default)]
 pub(crate) struct Dissemination {
-    queues: [Vec<VecDeque<Slot>>; 2],
-    /// Entries in the queues, old ones included.
-    queued: [usize; 2],
-    /// Rows that are news.
-    active: [usize; 2],
-    /// Rumors in the datagram being encoded, with their new counts.
-    taken: Vec<(Slot, u8)>,
+    topics: [Queues; 2],
+}
+
+#[derive(Debug, Default)]
+struct Queues {
+    /// The first and last slot of the queue of each count.
+    ends: Vec<(u32, u32)>,
+    next: Vec<u32>,
+    prev: Vec<u32>,
+    sends: Vec<u8>,
+    /// Slots that are news.
+    active: usize,
+    /// Rumors in the datagram being encoded: in no queue for now.
+    taken: Vec<Slot>,
 }
 
 impl Dissemination {
     /// `slot` is news, and was not told before.
-    pub(crate) fn push<A: Address>(&mut self, table: &mut Membership<A>, topic: Topic, slot: Slot) {
-        let sends = &mut table.sends_mut(slot)[topic as usize];
-        if core::mem::replace(sends, 0) == IDLE {
-            self.active[topic as usize] += 1;
-        }
-        self.enqueue(topic, slot, 0);
-        if self.queued[topic as usize] > 2 * table.len() + 64 {
-            self.sweep(table, topic);
-        }
-    }
-
-    fn enqueue(&mut self, topic: Topic, slot: Slot, sends: u8) {
-        let queues = &mut self.queues[topic as usize];
-        while queues.len() <= sends.into() {
-            queues.push(VecDeque::new());
-        }
-        queues[usize::from(sends)].push_back(slot);
-        self.queued[topic as usize] += 1;
-    }
-
-    /// Drops the old entries; each was outlived by a newer one, so this is paid for by pushes.
-    fn sweep<A: Address>(&mut self, table: &mut Membership<A>, topic: Topic) {
-        let mut queued = 0;
-        for (queue, sends) in self.queues[topic as usize].iter_mut().zip(0_u8..) {
-            queue.retain(|&slot| {
-                // A row is kept once: its count is lifted out while the queue is walked.
-                let held = &mut table.sends_mut(slot)[topic as usize];
-                let keep = *held == sends;
-                if keep {
-                    *held = IDLE - 1;
-                }
-                keep
-            });
-            for &slot in queue.iter() {
-                table.sends_mut(slot)[topic as usize] = sends;
-            }
-            queued += queue.len();
-        }
-        self.queued[topic as usize] = queued;
+    pub(crate) fn push(&mut self, topic: Topic, slot: Slot) {
+        let queues = &mut self.topics[topic as usize];
+        queues.make_room(slot);
+        queues.drop_rumor(slot);
+        queues.active += 1;
+        queues.link_last(slot, 0);
     }
 
     /// Whether there is anything to tell.
     pub(crate) fn is_idle(&self) -> bool {
-        self.active == [0, 0]
+        self.topics.iter().all(|queues| queues.active == 0)
     }
 
     /// Whether there is anything to tell on this topic.
     pub(crate) fn has(&self, topic: Topic) -> bool {
-        self.active[topic as usize] > 0
+        self.topics[topic as usize].active > 0
+    }
+
+    /// Whether this is still to be told.
+    pub(crate) fn is_news(&self, topic: Topic, slot: Slot) -> bool {
+        self.topics[topic as usize].sends.get(slot.index()).is_some_and(|&sends| sends != IDLE)
     }
 
     /// The least-told rumor that is not yet in this datagram.
-    pub(crate) fn take<A: Address>(&mut self, table: &Membership<A>, topic: Topic) -> Option<Slot> {
-        for (queue, sends) in self.queues[topic as usize].iter_mut().zip(0_u8..) {
-            while let Some(slot) = queue.pop_front() {
-                self.queued[topic as usize] -= 1;
-                if table.row(slot).sends[topic as usize] == sends {
-                    self.taken.push((slot, sends));
-                    return Some(slot);
-                }
-            }
-        }
-        None
+    pub(crate) fn take(&mut self, topic: Topic) -> Option<Slot> {
+        let queues = &mut self.topics[topic as usize];
+        let first = queues.ends.iter().map(|&(first, _)| first).find(|&first| first != NONE)?;
+        let slot = Slot(first);
+        queues.unlink(slot);
+        queues.taken.push(slot);
+        Some(slot)
     }
 
     /// The last rumor taken did not fit: it stays first in its queue.
     pub(crate) fn put_back(&mut self, topic: Topic) {
-        if let Some((slot, sends)) = self.taken.pop()
-            && let Some(queue) = self.queues[topic as usize].get_mut(usize::from(sends))
-        {
-            queue.push_front(slot);
-            self.queued[topic as usize] += 1;
+        let queues = &mut self.topics[topic as usize];
+        if let Some(slot) = queues.taken.pop() {
+            queues.link_first(slot);
         }
     }
 
     /// The rumors taken are in the datagram: each counts one more, and those told `limit` times are done.
-    pub(crate) fn commit<A: Address>(&mut self, table: &mut Membership<A>, topic: Topic, limit: u8) {
-        let mut taken = core::mem::take(&mut self.taken);
-        for (slot, sends) in taken.drain(..) {
-            let sends = sends.saturating_add(1);
+    pub(crate) fn commit(&mut self, topic: Topic, limit: u8) {
+        let queues = &mut self.topics[topic as usize];
+        for at in 0..queues.taken.len() {
+            let slot = queues.taken[at];
+            let sends = queues.sends[slot.index()].saturating_add(1);
             if sends < limit {
-                table.sends_mut(slot)[topic as usize] = sends;
-                self.enqueue(topic, slot, sends);
+                queues.link_last(slot, sends);
             } else {
-                table.sends_mut(slot)[topic as usize] = IDLE;
-                self.active[topic as usize] = self.active[topic as usize].saturating_sub(1);
+                queues.sends[slot.index()] = IDLE;
+                queues.active -= 1;
             }
         }
-        self.taken = taken;
+        queues.taken.clear();
     }
 
     /// `slot` leaves the table.
-    pub(crate) fn forget<A: Address>(&mut self, table: &mut Membership<A>, slot: Slot) {
-        for topic in [Topic::Membership, Topic::Telemetry] {
-            if core::mem::replace(&mut table.sends_mut(slot)[topic as usize], IDLE) != IDLE {
-                self.active[topic as usize] = self.active[topic as usize].saturating_sub(1);
-            }
-            // The slot may get another member, whose count must not revive these.
-            for queue in &mut self.queues[topic as usize] {
-                let before = queue.len();
-                queue.retain(|&queued| queued != slot);
-                self.queued[topic as usize] -= before - queue.len();
-            }
+    pub(crate) fn forget(&mut self, slot: Slot) {
+        for queues in &mut self.topics {
+            queues.drop_rumor(slot);
         }
     }
 
-    /// The counts kept up to date against the rows.
-    pub(crate) fn check<A: Address>(&self, table: &Membership<A>) -> Result<(), &'static str> {
-        for topic in [0, 1] {
-            let active = table.slots().filter(|&slot| table.row(slot).sends[topic] != IDLE).count();
-            if active != self.active[topic] {
-                return Err("the count of active rumors is wrong");
+    /// The queues as counted against the queues as walked.
+    pub(crate) fn check(&self) -> Result<(), &'static str> {
+        for queues in &self.topics {
+            let mut walked = 0;
+            for (&(first, _), sends) in queues.ends.iter().zip(0_u8..) {
+                let mut at = first;
+                while at != NONE {
+                    if queues.sends.get(Slot(at).index()) != Some(&sends) {
+                        return Err("a rumor is in the queue of another count");
+                    }
+                    walked += 1;
+                    at = queues.next[Slot(at).index()];
+                }
             }
-            let queued: usize = self.queues[topic].iter().map(VecDeque::len).sum();
-            if queued != self.queued[topic] {
-                return Err("the count of queued rumors is wrong");
-            }
-            if queued > 2 * table.len() + 65 {
-                return Err("the rumor queue outgrew its bound");
+            let news = queues.sends.iter().filter(|&&sends| sends != IDLE).count();
+            if walked != queues.active || news != queues.active {
+                return Err("the count of rumors is wrong");
             }
         }
         Ok(())
     }
 
     pub(crate) fn heap_bytes(&self) -> usize {
-        let queues = self.queues.iter().flatten().map(|queue| queue.capacity() * size_of::<Slot>());
-        queues.sum::<usize>() + self.taken.capacity() * size_of::<(Slot, u8)>()
+        self.topics.iter().map(Queues::heap_bytes).sum()
     }
 }
+
+impl Queues {
+    fn make_room(&mut self, slot: Slot) {
+        while self.sends.len() <= slot.index() {
+            for links in [&mut self.next, &mut self.prev] {
+                grow(links);
+                links.push(NONE);
+            }
+            grow(&mut self.sends);
+            self.sends.push(IDLE);
+        }
+        // As many rumors may be taken as there are.
+        self.taken.reserve_exact(self.sends.len().saturating_sub(self.taken.capacity()).min(MOST_TAKEN));
+    }
+
+    /// Takes a rumor out of its queue for good, if it is one.
+    fn drop_rumor(&mut self, slot: Slot) {
+        if self.sends.get(slot.index()).is_some_and(|&sends| sends != IDLE) {
+            self.unlink(slot);
+            self.sends[slot.index()] = IDLE;
+            self.active -= 1;
+        }
+    }
+
+    fn unlink(&mut self, slot: Slot) {
+        let at = slot.index();
+        let (prev, next) = (self.prev[at], self.next[at]);
+        let ends = &mut self.ends[usize::from(self.sends[at])];
+        if prev == NONE {
+            ends.0 = next;
+        } else {
+            self.next[Slot(prev).index()] = next;
+        }
+        if next == NONE {
+            ends.1 = prev;
+        } else {
+            self.prev[Slot(next).index()] = prev;
+        }
+    }
+
+    fn link_last(&mut self, slot: Slot, sends: u8) {
+        while self.ends.len() <= sends.into() {
+            self.ends.push((NONE, NONE));
+        }
+        let at = slot.index();
+        let ends = &mut self.ends[usize::from(sends)];
+        let last = core::mem::replace(&mut ends.1, slot.0);
+        if last == NONE {
+            ends.0 = slot.0;
+        } else {
+            self.next[Slot(last).index()] = slot.0;
+        }
+        (self.prev[at], self.next[at], self.sends[at]) = (last, NONE, sends);
+    }
+
+    fn link_first(&mut self, slot: Slot) {
+        let at = slot.index();
+        let ends = &mut self.ends[usize::from(self.sends[at])];
+        let first = core::mem::replace(&mut ends.0, slot.0);
+        if first == NONE {
+            ends.1 = slot.0;
+        } else {
+            self.prev[Slot(first).index()] = slot.0;
+        }
+        (self.prev[at], self.next[at]) = (NONE, first);
+    }
+
+    fn heap_bytes(&self) -> usize {
+        let links = self.next.capacity() + self.prev.capacity() + self.taken.capacity();
+        links * size_of::<u32>() + self.sends.capacity() + self.ends.capacity() * size_of::<(u32, u32)>()
+    }
+}
+
+/// More rumors than any datagram of usual size holds; a list that outgrows it grows by itself.
+const MOST_TAKEN: usize = 128;
 
 /// How often each member that learns a piece of news tells it: `multiplier * ceil(log10(n + 1))`, as memberlist does.
 pub(crate) fn send_limit(multiplier: u8, members: u32) -> u8 {
     // ceil(log10(n + 1)) is the number of decimal digits of n.
     let digits = members.max(1).ilog10() + 1;
-    u8::try_from(u32::from(multiplier) * digits).unwrap_or(IDLE - 2).min(IDLE - 2)
+    u8::try_from(u32::from(multiplier) * digits).unwrap_or(IDLE - 1).min(IDLE - 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Takes up to `room` rumors as a datagram with that much room would.
+    fn send(news: &mut Dissemination, room: usize, limit: u8) -> Vec<u32> {
+        let mut sent = Vec::new();
+        while let Some(slot) = news.take(Topic::Membership) {
+            if sent.len() == room {
+                news.put_back(Topic::Membership);
+                break;
+            }
+            sent.push(slot.0);
+        }
+        news.commit(Topic::Membership, limit);
+        news.check().unwrap();
+        sent.sort_unstable();
+        sent
+    }
+
+    #[test]
+    fn the_least_told_goes_first_and_each_is_told_as_often_as_the_limit() {
+        let mut news = Dissemination::default();
+        for slot in 0..4 {
+            news.push(Topic::Membership, Slot(slot));
+        }
+        let mut told = [0; 4];
+        while news.has(Topic::Membership) {
+            for slot in send(&mut news, 3, 3) {
+                told[slot as usize] += 1;
+            }
+            assert!(told.iter().max().unwrap() - told.iter().min().unwrap() <= 1, "{told:?}");
+        }
+        assert_eq!(told, [3; 4]);
+        assert!(news.is_idle());
+    }
+
+    #[test]
+    fn a_change_starts_a_rumor_anew() {
+        let mut news = Dissemination::default();
+        news.push(Topic::Membership, Slot(7));
+        assert_eq!(send(&mut news, 9, 2), [7]);
+        news.push(Topic::Membership, Slot(7));
+        assert_eq!(send(&mut news, 9, 2), [7]);
+        assert_eq!(send(&mut news, 9, 2), [7]);
+        assert_eq!(send(&mut news, 9, 2), []);
+    }
+
+    #[test]
+    fn a_forgotten_rumor_is_told_no_more() {
+        let mut news = Dissemination::default();
+        for slot in 0..3 {
+            news.push(Topic::Membership, Slot(slot));
+        }
+        news.forget(Slot(1));
+        assert_eq!(send(&mut news, 9, 1), [0, 2]);
+    }
+
+    #[test]
+    fn the_send_limit_is_that_of_memberlist() {
+        for (members, expected) in [(1, 4), (9, 4), (10, 8), (99, 8), (100, 12), (240, 12), (1_000, 16)] {
+            assert_eq!(send_limit(4, members), expected, "{members} members");
+        }
+    }
 }

@@ -216,13 +216,19 @@ pub(crate) const fn mix(word: u64) -> u64 {
     word ^ (word >> 31)
 }
 
+/// A hash that only the holder of the key can make.
+pub(crate) fn keyed_hash(key: [u64; 2], bytes: &[u8]) -> u32 {
+    let mut hasher = SipHasher13::new_with_keys(key[0], key[1]);
+    hasher.write(bytes);
+    upper_half(hasher.finish())
+}
+
 fn sip(key: u64, bytes: &[u8]) -> u64 {
     let mut hasher = SipHasher13::new_with_keys(key, 0);
     hasher.write(bytes);
     hasher.finish()
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "the upper half has 32 bits")]
 const fn upper_half(hash: u64) -> u32 {
     (hash >> 32) as u32
 }

@@ -31,7 +31,7 @@ impl<A: Address> Node<A> {
         if parts.lent {
             return Ok(());
         }
-        parts.news.check(parts.table).map_err(|detail| violation("sums", detail))?;
+        parts.news.check().map_err(|detail| violation("sums", detail))?;
         if parts.active && self.me().status() != Status::Alive {
             return Err(violation("S6", alloc::format!("the node holds itself {}", self.me().status())));
         }

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 #![deny(warnings)]
+#![warn(clippy::cast_possible_truncation)]
 
 extern crate alloc;
 

@@ -1,7 +1,5 @@
 //! The node's only source of randomness: one ChaCha8 stream from the seed.
 
-use alloc::vec::Vec;
-
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng as _, SeedableRng as _};
 
@@ -32,7 +30,7 @@ impl Random {
     }
 
     /// Fisher and Yates.
-    pub(crate) fn shuffle<T>(&mut self, items: &mut Vec<T>) {
+    pub(crate) fn shuffle<T>(&mut self, items: &mut [T]) {
         for last in (1..items.len()).rev() {
             let other = self.below(last + 1);
             items.swap(last, other);

@@ -174,7 +174,7 @@ impl Plans {
         match ours.cmp(&(theirs.generation, their_status)) {
             core::cmp::Ordering::Less => self.want(plan, theirs, true, version),
             core::cmp::Ordering::Greater => {
-                let since = (content(row) == theirs.content).then_some(theirs.telemetry).unwrap_or_default();
+                let since = if content(row) == theirs.content { theirs.telemetry } else { 0 };
                 self.push(plan, Item { slot, claim: true, since: Some(since) });
             }
             core::cmp::Ordering::Equal if content(row) != theirs.content => {

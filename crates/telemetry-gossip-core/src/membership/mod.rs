@@ -19,6 +19,7 @@ use crate::rng::Random;
 use crate::telemetry::TelemetryEntry;
 use crate::time::Instant;
 use roster::Roster;
+pub(crate) use roster::grow;
 pub(crate) use row::Row;
 
 /// The number of hash ranges whose fingerprints are kept up to date.
@@ -29,7 +30,7 @@ pub(crate) const BUCKETS: usize = 64;
 pub(crate) struct Slot(pub(crate) u32);
 
 impl Slot {
-    const fn index(self) -> usize {
+    pub(crate) const fn index(self) -> usize {
         self.0 as usize
     }
 }
@@ -168,7 +169,7 @@ impl<A: Address> Membership<A> {
             slot
         } else {
             let slot = Slot(u32::try_from(self.rows.len()).ok().filter(|&len| len < self.limit)?);
-            roster::grow(&mut self.rows);
+            grow(&mut self.rows);
             self.rows.push(row);
             slot
         };
@@ -229,10 +230,6 @@ impl<A: Address> Membership<A> {
         let row = &mut self.rows[slot.index()];
         row.observed = now;
         row.verified |= verified;
-    }
-
-    pub(crate) fn sends_mut(&mut self, slot: Slot) -> &mut [u8; 2] {
-        &mut self.rows[slot.index()].sends
     }
 
     /// Makes `slot` the row of the node itself.

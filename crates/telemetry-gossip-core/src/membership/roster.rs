@@ -60,7 +60,7 @@ impl Roster {
 }
 
 /// Makes room by an eighth, not by doubling: the table's memory per member stays flat.
-pub(super) fn grow<T>(items: &mut Vec<T>) {
+pub(crate) fn grow<T>(items: &mut Vec<T>) {
     if items.len() == items.capacity() {
         items.reserve_exact((items.len() / 8).max(8));
     }

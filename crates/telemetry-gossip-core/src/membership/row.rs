@@ -18,8 +18,6 @@ pub(crate) struct Row {
     pub(crate) observed: Instant,
     pub(crate) instance: Instance,
     pub(crate) status: Status,
-    /// How often the news of this row was sent; `dissemination` owns both.
-    pub(crate) sends: [u8; 2],
     /// Whether an answer has come from this address, so that it is no victim of a forged source.
     pub(crate) verified: bool,
 }
@@ -32,7 +30,6 @@ impl Row {
             observed: Instant::ORIGIN,
             instance: Instance(0),
             status: Status::Alive,
-            sends: [crate::dissemination::IDLE; 2],
             verified: false,
         };
         row.write_texts(id, address, 0, &[]);

@@ -107,7 +107,7 @@ impl<A: Address> Node<A> {
             return Err(CommandError::TelemetryFull { len, max });
         }
         self.table.set_entry(self.me, self.now, &entry);
-        self.news.push(&mut self.table, Topic::Telemetry, self.me);
+        self.news.push(Topic::Telemetry, self.me);
         Ok(())
     }
 

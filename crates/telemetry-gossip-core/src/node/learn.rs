@@ -47,7 +47,7 @@ impl<A: Address> Node<A> {
                     self.emit(Event::Joined { id, address: claim.address, generation });
                 }
                 self.follow(slot, claim, None);
-                self.news.push(&mut self.table, Topic::Membership, slot);
+                self.news.push(Topic::Membership, slot);
                 Learned::News
             }
             (Merged::Replaced { was, moved, .. }, Some(slot)) => {
@@ -56,7 +56,7 @@ impl<A: Address> Node<A> {
                     self.emit(Event::Moved { id, address: claim.address });
                 }
                 self.follow(slot, claim, Some(was));
-                self.news.push(&mut self.table, Topic::Membership, slot);
+                self.news.push(Topic::Membership, slot);
                 Learned::News
             }
             (Merged::Same, Some(slot)) => {
@@ -124,7 +124,7 @@ impl<A: Address> Node<A> {
             }
         }
         if news {
-            self.news.push(&mut self.table, Topic::Membership, slot);
+            self.news.push(Topic::Membership, slot);
         }
     }
 
@@ -204,7 +204,7 @@ impl<A: Address> Node<A> {
         let (merged, _) = self.table.merge_at(self.now, &claim);
         if let Merged::Replaced { .. } = merged {
             self.table.heard(self.me, self.now, true);
-            self.news.push(&mut self.table, Topic::Membership, self.me);
+            self.news.push(Topic::Membership, self.me);
             self.emit(match status {
                 Status::Left => Event::Left { id, generation },
                 _ => Event::Alive { id, generation },

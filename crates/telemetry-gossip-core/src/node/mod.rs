@@ -28,7 +28,7 @@ use crate::contact::Contact;
 use crate::dissemination::{Dissemination, Topic, send_limit};
 use crate::error::InputError;
 use crate::event::Event;
-use crate::id::{Generation, Instance, NodeId, Number, Tag, id_hash, tag_of};
+use crate::id::{Generation, Instance, NodeId, Number, Tag, id_hash, keyed_hash, tag_of};
 use crate::input::{Identity, Input};
 use crate::join::Joining;
 use crate::member::{Accusers, Claim, Status};
@@ -48,8 +48,11 @@ pub use transmit::Transmit;
 /// The most events that wait for the host.
 const MAX_EVENTS: usize = 65_536;
 
-/// The most challenges awaited.
-const MAX_CHALLENGES: usize = 64;
+/// Room for the telemetry changes of one datagram of usual size; larger ones make more.
+const CHANGES: usize = 128;
+
+/// How long a challenge stands, at least; at most twice as long.
+const CHALLENGE_SPAN: core::time::Duration = core::time::Duration::from_secs(10);
 
 /// How often another process must outbid this one before it is held to live.
 const OUTBIDS: u8 = 3;
@@ -118,7 +121,8 @@ pub struct Node<A> {
     /// A cluster config removed members while the node was isolated.
     config_may_reconnect: bool,
     reconnect_at: Instant,
-    challenges: VecDeque<(Number, A)>,
+    /// The key of the challenges.
+    secret: u64,
     rival: Option<Rival>,
 
     join: Option<Joining<A>>,
@@ -131,6 +135,8 @@ pub struct Node<A> {
 
     outbox: Outbox<A>,
     events: VecDeque<Event<A>>,
+    /// Telemetry that changed: frequent, so kept small until the host polls.
+    changed: VecDeque<(Slot, u64)>,
     stats: Stats,
 }
 
@@ -191,6 +197,7 @@ impl<A: Address> Node<A> {
         let mut rng = Random::new(seed);
         let instance = instance.unwrap_or(Instance(rng.word().max(1)));
         let first_number = rng.word();
+        let secret = u64::from(rng.word()) << 32 | u64::from(rng.word());
         let mut node = Self {
             id,
             address,
@@ -217,7 +224,7 @@ impl<A: Address> Node<A> {
             contact: Contact::default(),
             config_may_reconnect: false,
             reconnect_at: now,
-            challenges: VecDeque::new(),
+            secret,
             rival: None,
             join: None,
             session: None,
@@ -228,6 +235,7 @@ impl<A: Address> Node<A> {
             plans: Plans::default(),
             outbox: Outbox::new(),
             events: VecDeque::new(),
+            changed: VecDeque::with_capacity(CHANGES),
             stats: Stats::default(),
             rng,
             config,
@@ -254,7 +262,7 @@ impl<A: Address> Node<A> {
         self.me = slot.unwrap_or(Slot(0));
         self.table.set_me(self.me);
         self.table.heard(self.me, self.now, true);
-        self.news.push(&mut self.table, Topic::Membership, self.me);
+        self.news.push(Topic::Membership, self.me);
         self.emit(Event::Joined { id: self.id, address: Some(self.address), generation });
     }
 
@@ -280,7 +288,10 @@ impl<A: Address> Node<A> {
 
     /// The next thing to tell the host.
     pub fn poll_event(&mut self) -> Option<Event<A>> {
-        self.events.pop_front()
+        self.events.pop_front().or_else(|| {
+            let (slot, version) = self.changed.pop_front()?;
+            Some(Event::Telemetry { id: self.table.id(slot), version })
+        })
     }
 
     /// When to send the next [`Input::Tick`]; `None` if nothing is due before the next datagram or command.
@@ -403,6 +414,7 @@ impl<A: Address> Node<A> {
             + self.plans.heap_bytes()
             + self.contact.heap_bytes()
             + self.events.capacity() * size_of::<Event<A>>()
+            + self.changed.capacity() * size_of::<(Slot, u64)>()
     }
 
     /// What the invariants are about.
@@ -430,6 +442,16 @@ impl<A: Address> Node<A> {
     fn number(&mut self) -> Number {
         self.next_number = self.next_number.wrapping_add(1);
         Number(self.next_number)
+    }
+
+    /// The number of a ping by which whoever listens at `address` proves it: a keyed hash, so that nothing has to be
+    /// kept for it. Good in the span of time it is made in, and the next.
+    fn challenge(&self, address: A, spans_ago: u64) -> Option<Number> {
+        let micros = u64::try_from(CHALLENGE_SPAN.as_micros()).unwrap_or(u64::MAX);
+        let span = (self.now.as_micros() / micros).checked_sub(spans_ago)?;
+        let mut bytes = [0; MAX_ADDRESS_LEN];
+        let len = address.encode(&mut bytes).min(MAX_ADDRESS_LEN);
+        Some(Number(keyed_hash([self.secret, span], &bytes[..len])))
     }
 
     fn jitter(&mut self, span: core::time::Duration) -> core::time::Duration {

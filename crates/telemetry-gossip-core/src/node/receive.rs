@@ -1,6 +1,6 @@
 //! A datagram: its frames in order, and the one reply.
 
-use super::{Activity, Node, learn::Learned};
+use super::{Activity, MAX_EVENTS, Node, learn::Learned};
 use crate::address::Address;
 use crate::dissemination::Topic;
 use crate::error::WireError;
@@ -191,8 +191,7 @@ impl<A: Address> Node<A> {
             self.call_roll();
             return None;
         }
-        if let Some(at) = self.challenges.iter().position(|&challenge| challenge == (number, from)) {
-            self.challenges.remove(at);
+        if [0, 1].into_iter().any(|ago| self.challenge(from, ago) == Some(number)) {
             if let Some(slot) = self.member_at(Tag(datagram.sender), from) {
                 self.table.heard(slot, self.now, true);
             }
@@ -251,9 +250,12 @@ impl<A: Address> Node<A> {
             news = true;
         }
         if news {
-            self.news.push(&mut self.table, Topic::Telemetry, owner);
-            let (id, version) = (self.table.id(owner), self.table.row(owner).telemetry_version());
-            self.emit(Event::Telemetry { id, version });
+            self.news.push(Topic::Telemetry, owner);
+            if self.changed.len() < MAX_EVENTS {
+                self.changed.push_back((owner, self.table.row(owner).telemetry_version()));
+            } else {
+                self.stats.events_shed += 1;
+            }
         }
     }
 
@@ -283,11 +285,8 @@ impl<A: Address> Node<A> {
         let member = self.member_at(tag, to);
         let verified = member.is_some_and(|slot| self.table.row(slot).verified);
         let limit = if verified { self.mtu() } else { self.mtu().min(AMPLIFICATION * datagram.len) };
-        let challenge = (!verified && !matches!(body, Body::None | Body::Gossip)).then(|| {
-            let number = self.number();
-            self.challenge(number, to);
-            (number, tag)
-        });
+        let unproved = !verified && !matches!(body, Body::None | Body::Gossip);
+        let challenge = self.challenge(to, 0).filter(|_| unproved).map(|number| (number, tag));
         if !self.reply(Intent { to, member, signal, challenge, body, limit }) {
             self.plans.revoke(plan);
         }

@@ -145,11 +145,8 @@ impl<A: Address> Node<A> {
         let table = &self.table;
         let dead = |slot| table.status(slot) == Status::Dead && table.address(slot).is_some();
         if let Some(slot) = table.random(&mut self.rng, dead) {
-            let number = self.number();
-            if let Some(address) = self.table.address(slot) {
-                self.challenge(number, address);
-            }
-            self.ping(slot, number);
+            let number = self.table.address(slot).and_then(|address| self.challenge(address, 0));
+            self.ping(slot, number.unwrap_or_default());
         }
     }
 
@@ -167,8 +164,9 @@ impl<A: Address> Node<A> {
     pub(super) fn remove(&mut self, slot: Slot, reason: RemovalReason) {
         self.suspicions.clear(slot);
         self.tombstones.clear(slot);
-        self.news.forget(&mut self.table, slot);
+        self.news.forget(slot);
         self.cycle.remove(slot);
+        self.changed.retain(|&(changed, _)| changed != slot);
         if let Some(probe) = self.probe.take_if(|probe| probe.target == slot) {
             self.report(&probe, ProbeOutcome::NotProbed);
         }
@@ -239,19 +237,11 @@ impl<A: Address> Node<A> {
 
     pub(super) fn finish_leaving(&mut self) {
         let Activity::Leaving(until) = self.activity else { return };
-        let told = self.table.row(self.me).sends[Topic::Membership as usize] == crate::dissemination::IDLE;
+        let told = !self.news.is_news(Topic::Membership, self.me);
         if told || until <= self.now || self.others() == 0 {
             self.retire();
             self.emit(Event::LeaveCompleted);
         }
-    }
-
-    /// An answer under this number from this address proves the address.
-    pub(super) fn challenge(&mut self, number: crate::id::Number, address: A) {
-        if self.challenges.len() >= super::MAX_CHALLENGES {
-            self.challenges.pop_front();
-        }
-        self.challenges.push_back((number, address));
     }
 
     /// The probe under way got an answer of this kind.

@@ -90,12 +90,10 @@ impl<A: Address> Node<A> {
                 };
                 self.end_isolation(end);
             }
-            Some(Finding::CutOff { lost, of }) => {
-                if self.contact.isolate(self.now) {
-                    self.emit(Event::Isolated { lost, of });
-                }
+            Some(Finding::CutOff { lost, of }) if self.contact.isolate(self.now) => {
+                self.emit(Event::Isolated { lost, of });
             }
-            None => {}
+            Some(Finding::CutOff { .. }) | None => {}
         }
     }
 

@@ -337,7 +337,7 @@ impl<A: Address> Node<A> {
         if self.news.has(Topic::Membership) {
             let reserve = if self.news.has(Topic::Telemetry) { w.room() / 4 } else { 0 };
             if let Some(open) = w.open(kind::CLAIMS) {
-                while let Some(slot) = self.news.take(&self.table, Topic::Membership) {
+                while let Some(slot) = self.news.take(Topic::Membership) {
                     let before = w.len();
                     if !self.put_claim(w, slot) || w.room() < reserve {
                         w.truncate(before);
@@ -346,18 +346,18 @@ impl<A: Address> Node<A> {
                     }
                 }
                 self.close_or_abandon(w, open);
-                self.news.commit(&mut self.table, Topic::Membership, limit);
+                self.news.commit(Topic::Membership, limit);
             }
         }
         if self.news.has(Topic::Telemetry) {
-            while let Some(slot) = self.news.take(&self.table, Topic::Telemetry) {
+            while let Some(slot) = self.news.take(Topic::Telemetry) {
                 let since = self.rumor_since(slot);
                 if self.put_telemetry(w, slot, since, 0) == Fit::Nothing {
                     self.news.put_back(Topic::Telemetry);
                     break;
                 }
             }
-            self.news.commit(&mut self.table, Topic::Telemetry, limit);
+            self.news.commit(Topic::Telemetry, limit);
         }
     }
 

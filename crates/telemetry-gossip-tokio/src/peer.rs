@@ -1,0 +1,92 @@
+//! Where a transport sends: a socket address, or a name in memory.
+
+use std::fmt;
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+use telemetry_gossip_core::{Address, IdError, MAX_ADDRESS_LEN, NodeId};
+
+/// The address of a node, whatever the transport.
+///
+/// Its compact form is that of the socket address (6 or 18 bytes), or a zero byte and the name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Peer {
+    /// A UDP socket.
+    Socket(SocketAddr),
+    /// A node in memory, by its id.
+    Name(NodeId),
+}
+
+impl Address for Peer {
+    fn encode(&self, out: &mut [u8; MAX_ADDRESS_LEN]) -> usize {
+        match self {
+            Self::Socket(address) => address.encode(out),
+            Self::Name(name) => {
+                // A name has at most 127 bytes, so that its form fits; the length tells it from a socket's.
+                let bytes = name.as_str().as_bytes();
+                out[0] = 0;
+                out[1..=bytes.len()].copy_from_slice(bytes);
+                pad(out, bytes.len() + 1)
+            }
+        }
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        if matches!(bytes.len(), 6 | 18) {
+            return SocketAddr::decode(bytes).map(Self::Socket);
+        }
+        let (0, name) = bytes.split_first().map(|(&tag, name)| (tag, name))? else { return None };
+        let name = name.strip_suffix(&[0]).unwrap_or(name);
+        NodeId::new(std::str::from_utf8(name).ok()?).ok().map(Self::Name)
+    }
+}
+
+/// A name's form must not have the length of a socket's: a zero byte, which no name ends with, tells it apart.
+fn pad(out: &mut [u8; MAX_ADDRESS_LEN], len: usize) -> usize {
+    if matches!(len, 6 | 18) {
+        out[len] = 0;
+        len + 1
+    } else {
+        len
+    }
+}
+
+impl From<SocketAddr> for Peer {
+    fn from(address: SocketAddr) -> Self {
+        Self::Socket(address)
+    }
+}
+
+impl TryFrom<&str> for Peer {
+    type Error = IdError;
+
+    /// A socket address if it reads as one, otherwise a name.
+    fn try_from(text: &str) -> Result<Self, IdError> {
+        text.parse::<SocketAddr>().map(Self::Socket).or_else(|_| NodeId::new(text).map(Self::Name))
+    }
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Socket(address) => address.fmt(f),
+            Self::Name(name) => name.fmt(f),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_peer_decodes_to_itself() {
+        let names = (1..=127).map(|len| Peer::try_from("n".repeat(len).as_str()).unwrap());
+        let sockets = ["127.0.0.1:7946", "[::1]:9"].map(|text| Peer::try_from(text).unwrap());
+        for peer in names.chain(sockets) {
+            let mut out = [0xff; MAX_ADDRESS_LEN];
+            let len = peer.encode(&mut out);
+            assert_eq!(Peer::decode(&out[..len]), Some(peer));
+        }
+    }
+}

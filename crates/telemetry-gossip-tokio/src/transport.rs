@@ -1,0 +1,117 @@
+//! The network as the drivers see it: datagrams out, datagrams in, names resolved. No rule of the protocol is here.
+//!
+//! A transport is shared: each subscriber gets every datagram, so that a node, a detector and an exchange on one
+//! transport take nothing from each other.
+
+use std::fmt::Debug;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::mpsc;
+
+use crate::peer::Peer;
+
+/// Datagrams that wait for one subscriber; more are dropped, as a full socket buffer would.
+pub const SUBSCRIPTION_CAPACITY: usize = 1_024;
+
+/// A future that is boxed, so that [`Transport`] can be a trait object.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Sends and receives datagrams, on a real network or in memory. Object-safe: `Arc<dyn Transport>`.
+pub trait Transport: Send + Sync + Debug {
+    /// Where others reach this transport.
+    fn local(&self) -> Peer;
+
+    /// Sends one datagram without waiting. Datagrams get lost: success says nothing about arrival, and an error only
+    /// that it did not leave (it is too long, the buffer is full, the transport is closed).
+    fn send(&self, to: Peer, bytes: &[u8]) -> io::Result<()>;
+
+    /// All datagrams that arrive from now on.
+    fn subscribe(&self) -> Subscription;
+
+    /// Where the node or seed called `name` is: `host:port` over UDP, resolved anew on each call; a node's id in
+    /// memory. An unknown name is an error of kind [`io::ErrorKind::NotFound`].
+    fn resolve<'a>(&'a self, name: &'a str) -> BoxFuture<'a, io::Result<Vec<Peer>>>;
+
+    /// Stops receiving: subscriptions end, and the socket is closed once nobody uses it. Idempotent.
+    fn close(&self);
+}
+
+/// A datagram that arrived.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delivery {
+    /// Whom the transport saw it come from.
+    pub from: Peer,
+    /// Its payload, shared between the subscribers.
+    pub bytes: Arc<[u8]>,
+}
+
+/// The datagrams that arrive, from [`Transport::subscribe`].
+#[derive(Debug)]
+pub struct Subscription {
+    deliveries: mpsc::Receiver<Delivery>,
+}
+
+impl Subscription {
+    /// The next datagram; `None` once the transport is closed.
+    pub async fn recv(&mut self) -> Option<Delivery> {
+        self.deliveries.recv().await
+    }
+
+    /// A datagram that has already arrived.
+    pub fn try_recv(&mut self) -> Option<Delivery> {
+        self.deliveries.try_recv().ok()
+    }
+}
+
+/// The subscribers of a transport; for those who implement one.
+#[derive(Debug, Default)]
+pub struct Subscribers {
+    senders: Mutex<Senders>,
+}
+
+#[derive(Debug, Default)]
+struct Senders {
+    closed: bool,
+    live: Vec<mpsc::Sender<Delivery>>,
+}
+
+impl Subscribers {
+    /// One more subscriber.
+    pub fn subscribe(&self) -> Subscription {
+        let (sender, deliveries) = mpsc::channel(SUBSCRIPTION_CAPACITY);
+        let mut senders = self.senders.lock().unwrap_or_else(PoisonError::into_inner);
+        if !senders.closed {
+            senders.live.push(sender);
+        }
+        Subscription { deliveries }
+    }
+
+    /// Hands a datagram to every subscriber; returns how many had no room for it.
+    pub fn deliver(&self, from: Peer, bytes: &[u8]) -> usize {
+        let mut senders = self.senders.lock().unwrap_or_else(PoisonError::into_inner);
+        if senders.live.is_empty() {
+            return 0;
+        }
+        let delivery = Delivery { from, bytes: bytes.into() };
+        let mut dropped = 0;
+        senders.live.retain(|sender| match sender.try_send(delivery.clone()) {
+            Ok(()) => true,
+            Err(mpsc::error::TrySendError::Full(_)) => {
+                dropped += 1;
+                true
+            }
+            Err(mpsc::error::TrySendError::Closed(_)) => false,
+        });
+        dropped
+    }
+
+    /// Ends all subscriptions, and those to come.
+    pub fn close(&self) {
+        let mut senders = self.senders.lock().unwrap_or_else(PoisonError::into_inner);
+        senders.closed = true;
+        senders.live.clear();
+    }
+}
