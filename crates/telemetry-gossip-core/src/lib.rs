@@ -1,4 +1,34 @@
 //! Deterministic, sans-IO state machine for SWIM-based cluster membership and per-node telemetry.
+//!
+//! A [`Node`] holds what one process knows of its cluster: who is alive, who is suspected, who is dead, and the telemetry
+//! that each publishes. The host passes in datagrams, the time and its own wishes as [`Input`]s; the node hands out
+//! datagrams to send, [`Event`]s, and the one time at which it wants to be called again. It reads no clock, opens no
+//! socket, starts no thread, and takes its randomness from one seed: a log of inputs replays a node bit for bit.
+//!
+//! # How it works
+//!
+//! - **Probing.** Each interval a node pings one member; silent ones are pinged again through others. Who stays silent is
+//!   *suspected*, at one generation above its own.
+//! - **Refuting.** A member that hears itself called suspected or dead says Alive one generation higher. Of two claims
+//!   about a member the higher generation wins; see [`Claim::precedence`] for ties.
+//! - **Dying.** A suspicion that is not refuted in time becomes Dead, but only once its accuser has proved with a *roll
+//!   call* that it is itself in touch with at least half of the members. The side cut off declares nobody dead.
+//! - **Gossip.** News rides on every datagram and, while there is any, on some extra ones each gossip interval.
+//! - **Sync.** Every datagram carries a fingerprint of the sender's table. Tables that stay different are compared by
+//!   ranges of ids, and only what differs is exchanged.
+//! - **Telemetry.** Each node owns a small key-value log; others hold a prefix of it, by version.
+//!
+//! # How to drive it
+//!
+//! After every [`Node::handle`] drain [`Node::poll_transmit`] and [`Node::poll_event`], then arm one timer for
+//! [`Node::poll_timeout`]. [`Node`] has an example; the crates `telemetry-gossip-tokio` and `telemetry-gossip-sim` are
+//! whole drivers.
+//!
+//! # Guarantees
+//!
+//! No panic, no unbounded memory and no wrong change of state on any bytes, times, orders or settings; what is refused is
+//! named by a typed error and counted in [`Stats`]. Nothing is authenticated: that is the business of a layer between
+//! socket and node.
 #![no_std]
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
