@@ -70,6 +70,8 @@ pub enum Input<'a, A: Clone> {
         id: NodeId,
         /// Where it listens, if known.
         address: Option<A>,
+        /// Which life of it, if known; any other life that says so at this generation replaces it.
+        instance: Option<Instance>,
         /// Its generation as far as known.
         generation: Generation,
     },
@@ -107,7 +109,9 @@ impl<A: Clone> Input<'_, A> {
             Self::Leave => Input::Leave,
             Self::Publish { key, value } => Input::Publish { key: own(key), value: own(value) },
             Self::Unpublish { key } => Input::Unpublish { key: own(key) },
-            Self::Introduce { id, address, generation } => Input::Introduce { id, address, generation },
+            Self::Introduce { id, address, instance, generation } => {
+                Input::Introduce { id, address, instance, generation }
+            }
             Self::Probe { id } => Input::Probe { id },
             Self::Exchange => Input::Exchange,
             Self::ApplyClusterConfig { version, members } => {

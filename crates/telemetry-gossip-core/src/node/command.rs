@@ -37,7 +37,9 @@ impl<A: Address> Node<A> {
                     Ok(())
                 }
             }
-            Input::Introduce { id, address, generation } => self.introduce(&id, address, generation),
+            Input::Introduce { id, address, instance, generation } => {
+                self.introduce(&id, address, instance, generation)
+            }
             Input::Probe { id } => {
                 if self.probes_wanted.len() < MAX_PROBES_WANTED {
                     self.probes_wanted.push_back(id);
@@ -108,14 +110,16 @@ impl<A: Address> Node<A> {
         }
         self.table.set_entry(self.me, self.now, &entry);
         self.news.push(Topic::Telemetry, self.me);
+        self.note_change(self.me);
         Ok(())
     }
 
-    /// The host's knowledge is held silently, at the instance that any real one beats.
+    /// The host's knowledge is held silently; an unknown instance is the lowest, which any real one beats.
     fn introduce(
         &mut self,
         id: &NodeId,
         address: Option<A>,
+        instance: Option<Instance>,
         generation: Generation,
     ) -> Result<(), CommandError> {
         if *id == self.id {
@@ -124,7 +128,7 @@ impl<A: Address> Node<A> {
         let claim = Claim {
             id: id.as_str(),
             address,
-            instance: Instance(0),
+            instance: instance.unwrap_or_default(),
             generation,
             status: Status::Alive,
             accusers: Accusers::new(),

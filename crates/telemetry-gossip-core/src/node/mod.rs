@@ -439,6 +439,15 @@ impl<A: Address> Node<A> {
         }
     }
 
+    /// The telemetry of `slot` changed.
+    fn note_change(&mut self, slot: Slot) {
+        if self.changed.len() < MAX_EVENTS {
+            self.changed.push_back((slot, self.table.row(slot).telemetry_version()));
+        } else {
+            self.stats.events_shed += 1;
+        }
+    }
+
     fn number(&mut self) -> Number {
         self.next_number = self.next_number.wrapping_add(1);
         Number(self.next_number)

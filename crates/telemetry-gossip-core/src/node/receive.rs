@@ -1,6 +1,6 @@
 //! A datagram: its frames in order, and the one reply.
 
-use super::{Activity, MAX_EVENTS, Node, learn::Learned};
+use super::{Activity, Node, learn::Learned};
 use crate::address::Address;
 use crate::dissemination::Topic;
 use crate::error::WireError;
@@ -251,11 +251,7 @@ impl<A: Address> Node<A> {
         }
         if news {
             self.news.push(Topic::Telemetry, owner);
-            if self.changed.len() < MAX_EVENTS {
-                self.changed.push_back((owner, self.table.row(owner).telemetry_version()));
-            } else {
-                self.stats.events_shed += 1;
-            }
+            self.note_change(owner);
         }
     }
 

@@ -1,0 +1,319 @@
+//! The handle of a running node: what the host asks for, and what it reads.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use telemetry_gossip_core::{
+    CommandError, Config, ConfigError, Event, ExchangeOutcome, Generation, Health, Identity, Input, Instance,
+    Node, NodeId, ProbeOutcome, Stats,
+};
+use thiserror::Error;
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
+
+use crate::peer::Peer;
+use crate::shared::SharedTable;
+use crate::task::{Command, Task, resolve_all};
+use crate::transport::Transport;
+use crate::view::{MemberView, View};
+
+/// Events that a slow reader may lag behind by.
+const EVENTS: usize = 4_096;
+
+/// Commands that wait for the task.
+const COMMANDS: usize = 64;
+
+/// How a node is run.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The node's name, unique in its cluster.
+    pub id: NodeId,
+    /// The settings of the protocol.
+    pub config: Config,
+    /// Names that [`Transport::resolve`] understands; resolved again at each try. None: the node waits to be found.
+    pub seeds: Vec<String>,
+    /// The first generation to use: zero, or one above the last that the host has kept.
+    pub generation: Generation,
+    /// Which life of the node this is; `None` draws it.
+    pub instance: Option<Instance>,
+    /// Where others reach this node, if not at [`Transport::local`].
+    pub advertise: Option<Peer>,
+    /// The seed of the node's random choices; `None` takes it from the system. Set it only to reproduce a run.
+    pub rng_seed: Option<[u8; 32]>,
+    /// A table that the host shares with the node, instead of one of its own.
+    pub table: Option<Arc<SharedTable>>,
+}
+
+impl Options {
+    /// The defaults for a node called `id`.
+    #[must_use]
+    pub fn new(id: NodeId) -> Self {
+        Self {
+            id,
+            config: Config::default(),
+            seeds: Vec::new(),
+            generation: Generation(0),
+            instance: None,
+            advertise: None,
+            rng_seed: None,
+            table: None,
+        }
+    }
+}
+
+/// Why a node cannot be run.
+#[derive(Debug, Error)]
+pub enum SpawnError {
+    /// A setting breaks its rule.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The system has no randomness to offer.
+    #[error("no entropy from the system: {0}")]
+    Entropy(getrandom::Error),
+    /// There is no tokio runtime to run it on.
+    #[error("an agent is spawned within a tokio runtime")]
+    NoRuntime,
+}
+
+/// Why the agent did not do what it was asked.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum AgentError {
+    /// The agent has been shut down, or its transport closed.
+    #[error("the agent has ended")]
+    Closed,
+    /// The node refused.
+    #[error(transparent)]
+    Command(#[from] CommandError),
+    /// It took longer than the caller would wait.
+    #[error("not done within {0:?}")]
+    Timeout(Duration),
+    /// None of the seeds has an address.
+    #[error("no seed can be resolved: {0}")]
+    Resolve(String),
+}
+
+/// A running node. A clone is another handle of the same one; the node ends with the last of them, at once and without
+/// a word to others: [`Agent::leave`] first.
+///
+/// ```
+/// use std::time::Duration;
+/// use telemetry_gossip_tokio::{Agent, MemoryNetwork, Options};
+///
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let network = MemoryNetwork::new(1);
+/// let a = Agent::spawn(Options::new("a".parse()?), network.transport("a")?)?;
+/// let options = Options { seeds: vec!["a".into()], ..Options::new("b".parse()?) };
+/// let b = Agent::spawn(options, network.transport("b")?)?;
+///
+/// b.publish("load", b"0.7").await?;
+/// let mut events = a.events();
+/// while a.member("b").is_none_or(|b| b.value("load").is_none()) {
+///     events.recv().await;
+/// }
+/// assert_eq!(a.view().alive(), 2);
+/// b.leave(Duration::from_secs(5)).await?;
+/// b.shutdown().await;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Agent {
+    id: NodeId,
+    transport: Arc<dyn Transport>,
+    commands: mpsc::Sender<Command>,
+    view: Arc<ArcSwap<View>>,
+    events: broadcast::WeakSender<Event<Peer>>,
+    ended: watch::Receiver<bool>,
+}
+
+impl Agent {
+    /// Starts the node's task on the current runtime. It joins through the seeds by itself, for as long as it takes.
+    pub fn spawn(options: Options, transport: Arc<dyn Transport>) -> Result<Self, SpawnError> {
+        let runtime = tokio::runtime::Handle::try_current().map_err(|_| SpawnError::NoRuntime)?;
+        let rng_seed = match options.rng_seed {
+            Some(seed) => seed,
+            None => {
+                let mut seed = [0; 32];
+                getrandom::fill(&mut seed).map_err(SpawnError::Entropy)?;
+                seed
+            }
+        };
+        let now = tokio::time::Instant::now();
+        let origin = options.table.as_ref().map_or(now, |table| table.origin().into());
+        let core_now = crate::task::core_time(origin, now);
+        let identity = Identity {
+            id: options.id,
+            address: options.advertise.unwrap_or_else(|| transport.local()),
+            generation: options.generation,
+            instance: options.instance,
+        };
+        let node = Node::new(options.config, identity, rng_seed, core_now)?;
+        let (commands, inbox) = mpsc::channel(COMMANDS);
+        let (events, _) = broadcast::channel(EVENTS);
+        let (end, ended) = watch::channel(false);
+        let view = Arc::new(ArcSwap::from_pointee(View::default()));
+        let agent = Self {
+            id: options.id,
+            transport: transport.clone(),
+            commands: commands.clone(),
+            view: view.clone(),
+            events: events.downgrade(),
+            ended,
+        };
+        let weak = commands.downgrade();
+        let task =
+            Task::new(node, transport, origin, view, events, inbox, weak, options.seeds, options.table);
+        runtime.spawn(async move {
+            task.run().await;
+            // Whoever waits for the end learns of it once everything the task held is gone.
+            end.send_replace(true);
+        });
+        Ok(agent)
+    }
+
+    /// The node's name.
+    #[must_use]
+    pub fn id(&self) -> NodeId {
+        self.id
+    }
+
+    /// The transport that it was given.
+    #[must_use]
+    pub fn transport(&self) -> &Arc<dyn Transport> {
+        &self.transport
+    }
+
+    /// All members as of now: consistent, and never waiting for the protocol.
+    #[must_use]
+    pub fn view(&self) -> Arc<View> {
+        self.view.load_full()
+    }
+
+    /// The member called `id` as of now; never waiting for the protocol.
+    #[must_use]
+    pub fn member(&self, id: &str) -> Option<Arc<MemberView>> {
+        self.view.load().get(id).cloned()
+    }
+
+    /// What happens from now on.
+    #[must_use]
+    pub fn events(&self) -> Events {
+        Events { receiver: self.events.upgrade().map(|events| events.subscribe()) }
+    }
+
+    /// Whether the node's task runs.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        !*self.ended.borrow()
+    }
+
+    /// How the node is.
+    pub async fn health(&self) -> Result<Health, AgentError> {
+        self.ask(Command::Health).await
+    }
+
+    /// What the node has counted.
+    pub async fn stats(&self) -> Result<Stats, AgentError> {
+        self.ask(Command::Stats).await
+    }
+
+    /// Sets one entry of this node's telemetry: key 1 to 64 bytes, value at most 512 by default.
+    pub async fn publish(&self, key: &str, value: &[u8]) -> Result<(), AgentError> {
+        self.input(Input::Publish { key: key.to_owned().into(), value: value.to_owned().into() }).await
+    }
+
+    /// Removes one entry of this node's telemetry.
+    pub async fn unpublish(&self, key: &str) -> Result<(), AgentError> {
+        self.input(Input::Unpublish { key: key.to_owned().into() }).await
+    }
+
+    /// Joins through these seeds from now on. An error if none of them can be resolved; whether one answers is told
+    /// by [`Event::JoinCompleted`] and [`Event::JoinFailed`].
+    pub async fn join(&self, seeds: &[String]) -> Result<(), AgentError> {
+        let peers = resolve_all(&*self.transport, seeds).await.map_err(AgentError::Resolve)?;
+        self.ask(|answer| Command::Seeds { seeds: seeds.to_vec(), peers, answer })
+            .await?
+            .map_err(AgentError::from)
+    }
+
+    /// Tells everybody that this node goes, and waits until that is done.
+    pub async fn leave(&self, timeout: Duration) -> Result<(), AgentError> {
+        let left = tokio::time::timeout(timeout, self.ask(Command::Leave)).await;
+        left.unwrap_or(Err(AgentError::Timeout(timeout)))?.map_err(AgentError::from)
+    }
+
+    /// Probes a member now, and waits for the outcome: two probe timeouts at most, after the probes before it.
+    pub async fn probe(&self, id: NodeId) -> Result<ProbeOutcome, AgentError> {
+        self.ask(|answer| Command::Probe(id, answer)).await?.map_err(AgentError::from)
+    }
+
+    /// Exchanges state with one member that the node chooses, and waits for the outcome.
+    pub async fn exchange(&self) -> Result<(Option<NodeId>, ExchangeOutcome), AgentError> {
+        self.ask(Command::Exchange).await?.map_err(AgentError::from)
+    }
+
+    /// Tells the node of a member that the host knows.
+    pub async fn introduce(
+        &self,
+        id: NodeId,
+        address: Option<Peer>,
+        generation: Generation,
+    ) -> Result<(), AgentError> {
+        self.input(Input::Introduce { id, address, instance: None, generation }).await
+    }
+
+    /// Applies the registry's word on which nodes belong.
+    pub async fn apply_cluster_config(&self, version: u64, members: Vec<NodeId>) -> Result<(), AgentError> {
+        self.input(Input::ApplyClusterConfig { version, members: members.into() }).await
+    }
+
+    /// Ends an isolation: the members out of touch are really gone.
+    pub async fn accept_loss(&self) -> Result<(), AgentError> {
+        self.input(Input::AcceptLoss).await
+    }
+
+    /// Ends the node's task, without a word to others, and waits until it has ended. Idempotent.
+    pub async fn shutdown(&self) {
+        let _ = self.commands.send(Command::Shutdown).await;
+        let mut ended = self.ended.clone();
+        // An error means that the task is gone without a word, which is an end too.
+        let _ = ended.wait_for(|&ended| ended).await;
+    }
+
+    async fn input(&self, input: Input<'static, Peer>) -> Result<(), AgentError> {
+        self.ask(|answer| Command::Input(input, answer)).await?.map_err(AgentError::from)
+    }
+
+    async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T, AgentError> {
+        let (answer, answered) = oneshot::channel();
+        self.commands.send(command(answer)).await.map_err(|_| AgentError::Closed)?;
+        answered.await.map_err(|_| AgentError::Closed)
+    }
+}
+
+/// What happens to a node, from [`Agent::events`].
+#[derive(Debug)]
+pub struct Events {
+    receiver: Option<broadcast::Receiver<Event<Peer>>>,
+}
+
+/// One item of [`Events`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// Something happened.
+    Event(Event<Peer>),
+    /// The reader was too slow, and so many events are lost to it: the view tells how things stand.
+    Lagged(u64),
+}
+
+impl Events {
+    /// The next one; `None` once the agent has ended.
+    pub async fn recv(&mut self) -> Option<Notice> {
+        match self.receiver.as_mut()?.recv().await {
+            Ok(event) => Some(Notice::Event(event)),
+            Err(broadcast::error::RecvError::Lagged(lost)) => Some(Notice::Lagged(lost)),
+            Err(broadcast::error::RecvError::Closed) => None,
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! A network in memory, with faults on demand: for tests, and for clusters within one process.
+
+use std::collections::{HashMap, HashSet};
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
+use telemetry_gossip_core::{IdError, NodeId};
+
+use crate::peer::Peer;
+use crate::transport::{BoxFuture, Subscribers, Subscription, Transport};
+
+/// A network of named nodes. Cheap to clone; a clone is the same network.
+///
+/// Without faults a datagram arrives before `send` returns.
+#[derive(Clone, Debug)]
+pub struct MemoryNetwork {
+    shared: Arc<Mutex<Shared>>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    nodes: HashMap<NodeId, Weak<MemoryTransport>>,
+    cut: HashSet<(NodeId, NodeId)>,
+    isolated: HashSet<NodeId>,
+    loss_permille: u32,
+    duplicate_permille: u32,
+    latency: Duration,
+    rng: ChaCha8Rng,
+}
+
+impl MemoryNetwork {
+    /// A perfect network; `seed` decides which datagrams get lost once there is loss.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        let shared = Shared {
+            nodes: HashMap::new(),
+            cut: HashSet::new(),
+            isolated: HashSet::new(),
+            loss_permille: 0,
+            duplicate_permille: 0,
+            latency: Duration::ZERO,
+            rng: ChaCha8Rng::seed_from_u64(seed),
+        };
+        Self { shared: Arc::new(Mutex::new(shared)) }
+    }
+
+    /// Plugs in the node called `id`; a node of that name before it is unplugged.
+    pub fn transport(&self, id: &str) -> Result<Arc<MemoryTransport>, IdError> {
+        let id = NodeId::new(id)?;
+        let transport =
+            Arc::new(MemoryTransport { id, network: self.clone(), subscribers: Subscribers::default() });
+        let before = self.lock().nodes.insert(id, Arc::downgrade(&transport));
+        if let Some(before) = before.and_then(|before| before.upgrade()) {
+            before.subscribers.close();
+        }
+        Ok(transport)
+    }
+
+    /// Datagrams from one node to the other are lost; the other direction is not touched.
+    pub fn cut(&self, from: &str, to: &str) {
+        if let (Ok(from), Ok(to)) = (NodeId::new(from), NodeId::new(to)) {
+            self.lock().cut.insert((from, to));
+        }
+    }
+
+    /// All datagrams from and to the node are lost.
+    pub fn isolate(&self, id: &str) {
+        if let Ok(id) = NodeId::new(id) {
+            self.lock().isolated.insert(id);
+        }
+    }
+
+    /// So many of a thousand datagrams are lost.
+    pub fn set_loss(&self, permille: u32) {
+        self.lock().loss_permille = permille;
+    }
+
+    /// So many of a thousand datagrams arrive twice.
+    pub fn set_duplicates(&self, permille: u32) {
+        self.lock().duplicate_permille = permille;
+    }
+
+    /// How long a datagram takes. Any but zero needs a tokio runtime where datagrams are sent.
+    pub fn set_latency(&self, latency: Duration) {
+        self.lock().latency = latency;
+    }
+
+    /// Takes back all faults; the latency stays.
+    pub fn heal(&self) {
+        let mut shared = self.lock();
+        shared.cut.clear();
+        shared.isolated.clear();
+        (shared.loss_permille, shared.duplicate_permille) = (0, 0);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Shared> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// To whom a datagram goes, how often, and after what time.
+    fn route(&self, from: NodeId, to: NodeId) -> Option<(Arc<MemoryTransport>, usize, Duration)> {
+        let mut shared = self.lock();
+        let target = shared.nodes.get(&to)?.upgrade()?;
+        let broken = shared.cut.contains(&(from, to))
+            || shared.isolated.contains(&from)
+            || shared.isolated.contains(&to);
+        let (loss, duplicates) = (shared.loss_permille, shared.duplicate_permille);
+        if broken || shared.happens(loss) {
+            return None;
+        }
+        let copies = if shared.happens(duplicates) { 2 } else { 1 };
+        Some((target, copies, shared.latency))
+    }
+}
+
+impl Shared {
+    fn happens(&mut self, permille: u32) -> bool {
+        permille > 0 && self.rng.next_u32() % 1_000 < permille
+    }
+}
+
+/// One node's plug in a [`MemoryNetwork`].
+#[derive(Debug)]
+pub struct MemoryTransport {
+    id: NodeId,
+    network: MemoryNetwork,
+    subscribers: Subscribers,
+}
+
+impl Transport for MemoryTransport {
+    fn local(&self) -> Peer {
+        Peer::Name(self.id)
+    }
+
+    fn send(&self, to: Peer, bytes: &[u8]) -> io::Result<()> {
+        let Peer::Name(to) = to else {
+            return Err(io::Error::new(io::ErrorKind::AddrNotAvailable, "no sockets in this network"));
+        };
+        let Some((target, copies, latency)) = self.network.route(self.id, to) else { return Ok(()) };
+        let from = self.local();
+        if latency.is_zero() {
+            for _ in 0..copies {
+                target.subscribers.deliver(from, bytes);
+            }
+            return Ok(());
+        }
+        let runtime = tokio::runtime::Handle::try_current().map_err(io::Error::other)?;
+        let bytes: Arc<[u8]> = bytes.into();
+        // A weak reference: a datagram on its way keeps nobody alive.
+        let target = Arc::downgrade(&target);
+        runtime.spawn(async move {
+            tokio::time::sleep(latency).await;
+            if let Some(target) = target.upgrade() {
+                for _ in 0..copies {
+                    target.subscribers.deliver(from, &bytes);
+                }
+            }
+        });
+        Ok(())
+    }
+
+    fn subscribe(&self) -> Subscription {
+        self.subscribers.subscribe()
+    }
+
+    fn resolve<'a>(&'a self, name: &'a str) -> BoxFuture<'a, io::Result<Vec<Peer>>> {
+        Box::pin(async move {
+            let known = NodeId::new(name).ok().filter(|id| self.network.lock().nodes.contains_key(id));
+            let unknown =
+                || io::Error::new(io::ErrorKind::NotFound, format!("no node {name} in this network"));
+            known.map(|id| vec![Peer::Name(id)]).ok_or_else(unknown)
+        })
+    }
+
+    fn close(&self) {
+        self.subscribers.close();
+    }
+}

@@ -1,0 +1,381 @@
+//! The task that runs a node: carries datagrams, time and commands to it, and what follows from it. It decides nothing.
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use telemetry_gossip_core::{
+    CommandError, Event, ExchangeOutcome, Health, Input, InputError, Node, NodeId, ProbeOutcome, Stats,
+    Transmit,
+};
+use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::task::AbortHandle;
+use tokio::time::Instant;
+
+use crate::peer::Peer;
+use crate::shared::SharedTable;
+use crate::transport::{Delivery, Subscription, Transport};
+use crate::view::{MemberView, View};
+
+/// Datagrams handled before the view is published and timers are looked at again.
+const BATCH: usize = 64;
+
+/// How often the times of last observation in the view are brought up to date.
+const OBSERVE_EVERY: Duration = Duration::from_secs(1);
+
+type Done = oneshot::Sender<Result<(), CommandError>>;
+type Probed = oneshot::Sender<Result<ProbeOutcome, CommandError>>;
+type Exchanged = oneshot::Sender<Result<(Option<NodeId>, ExchangeOutcome), CommandError>>;
+
+/// What handles ask of the task.
+#[derive(Debug)]
+pub(crate) enum Command {
+    Input(Input<'static, Peer>, Done),
+    Seeds {
+        seeds: Vec<String>,
+        peers: Vec<Peer>,
+        answer: Done,
+    },
+    /// The seeds were resolved in the background.
+    Resolved(Vec<Peer>),
+    Leave(Done),
+    Probe(NodeId, Probed),
+    Exchange(Exchanged),
+    Health(oneshot::Sender<Health>),
+    Stats(oneshot::Sender<Stats>),
+    Shutdown,
+}
+
+pub(crate) struct Task {
+    node: Node<Peer>,
+    table: Option<Arc<SharedTable>>,
+    datagrams: Subscription,
+    inbox: mpsc::Receiver<Command>,
+    origin: Instant,
+    seeds: Vec<String>,
+    resolver: Option<AbortHandle>,
+    commands: mpsc::WeakSender<Command>,
+    view: Arc<ArcSwap<View>>,
+    observed_at: Instant,
+    carry: Carry,
+}
+
+/// Where the node's outputs go.
+struct Carry {
+    transport: Arc<dyn Transport>,
+    buf: Vec<u8>,
+    events: broadcast::Sender<Event<Peer>>,
+    changed: BTreeSet<NodeId>,
+    seeds_wanted: bool,
+    probes: HashMap<NodeId, Vec<Probed>>,
+    exchanges: VecDeque<Exchanged>,
+    leaving: Vec<Done>,
+}
+
+impl Task {
+    #[expect(clippy::too_many_arguments, reason = "called once, by the handle that makes the other ends")]
+    pub(crate) fn new(
+        node: Node<Peer>,
+        transport: Arc<dyn Transport>,
+        origin: Instant,
+        view: Arc<ArcSwap<View>>,
+        events: broadcast::Sender<Event<Peer>>,
+        inbox: mpsc::Receiver<Command>,
+        commands: mpsc::WeakSender<Command>,
+        seeds: Vec<String>,
+        table: Option<Arc<SharedTable>>,
+    ) -> Self {
+        let carry = Carry {
+            buf: vec![0; node.config().mtu.into()],
+            events,
+            changed: BTreeSet::new(),
+            seeds_wanted: !seeds.is_empty(),
+            probes: HashMap::new(),
+            exchanges: VecDeque::new(),
+            leaving: Vec::new(),
+            transport: transport.clone(),
+        };
+        let datagrams = transport.subscribe();
+        let observed_at = Instant::now();
+        let resolver = None;
+        let mut task = Self {
+            node,
+            table,
+            datagrams,
+            inbox,
+            origin,
+            seeds,
+            resolver,
+            commands,
+            view,
+            observed_at,
+            carry,
+        };
+        // The first view has the node itself.
+        task.step(Input::Tick);
+        task.publish();
+        task
+    }
+
+    pub(crate) async fn run(mut self) {
+        loop {
+            self.resolve_seeds();
+            let deadline =
+                self.node.poll_timeout().map(|at| self.origin + Duration::from_micros(at.as_micros()));
+            let tick = async {
+                match deadline {
+                    Some(at) => tokio::time::sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                delivery = self.datagrams.recv() => match delivery {
+                    Some(delivery) => self.receive(&delivery),
+                    None => break,
+                },
+                command = self.inbox.recv() => match command {
+                    None | Some(Command::Shutdown) => break,
+                    Some(command) => self.command(command),
+                },
+                () = tick => self.step(Input::Tick),
+            }
+            self.publish();
+        }
+        if let Some(resolver) = self.resolver {
+            resolver.abort();
+        }
+    }
+
+    /// Handles what has arrived, up to a batch.
+    fn receive(&mut self, first: &Delivery) {
+        self.datagram(first);
+        for _ in 1..BATCH {
+            let Some(delivery) = self.datagrams.try_recv() else { break };
+            self.datagram(&delivery);
+        }
+        // A flood must not keep the timers from being served.
+        let now = core_time(self.origin, Instant::now());
+        if self.node.poll_timeout().is_some_and(|at| at <= now) {
+            self.step(Input::Tick);
+        }
+    }
+
+    fn datagram(&mut self, delivery: &Delivery) {
+        let input = Input::Datagram { from: delivery.from, bytes: (&*delivery.bytes).into() };
+        if let Err(error) = self.handle(input) {
+            tracing::debug!(node = %self.view_id(), from = %delivery.from, %error, "datagram refused");
+        }
+    }
+
+    fn view_id(&self) -> String {
+        self.node.me().id().to_owned()
+    }
+
+    fn step(&mut self, input: Input<'_, Peer>) {
+        if let Err(error) = self.handle(input) {
+            tracing::debug!(%error, "refused");
+        }
+    }
+
+    /// One input, and everything that follows from it.
+    fn handle(&mut self, input: Input<'_, Peer>) -> Result<(), InputError> {
+        let now = core_time(self.origin, Instant::now());
+        let carry = &mut self.carry;
+        let work = |node: &mut Node<Peer>| {
+            let result = node.handle(now, input);
+            carry.drain(node);
+            result
+        };
+        match &self.table {
+            Some(table) => table.with(|table| self.node.with_table(table, work)),
+            None => work(&mut self.node),
+        }
+    }
+
+    fn command(&mut self, command: Command) {
+        // Whoever asked may have gone: an answer that nobody takes is no fault.
+        match command {
+            Command::Input(input, answer) => {
+                let _ = answer.send(self.ordered(input));
+            }
+            Command::Seeds { seeds, peers, answer } => {
+                self.seeds = seeds;
+                let _ = answer.send(self.ordered(Input::Join { seeds: peers.into() }));
+            }
+            Command::Resolved(peers) => {
+                self.resolver = None;
+                self.step(Input::Join { seeds: peers.into() });
+            }
+            Command::Leave(answer) => {
+                self.carry.leaving.push(answer);
+                if let Err(error) = self.ordered(Input::Leave) {
+                    for answer in self.carry.leaving.drain(..) {
+                        let _ = answer.send(Err(error.clone()));
+                    }
+                }
+            }
+            Command::Probe(id, answer) => {
+                self.carry.probes.entry(id).or_default().push(answer);
+                if let Err(error) = self.ordered(Input::Probe { id }) {
+                    for answer in self.carry.probes.remove(&id).unwrap_or_default() {
+                        let _ = answer.send(Err(error.clone()));
+                    }
+                }
+            }
+            Command::Exchange(answer) => {
+                self.carry.exchanges.push_back(answer);
+                if let Err(error) = self.ordered(Input::Exchange)
+                    && let Some(answer) = self.carry.exchanges.pop_back()
+                {
+                    let _ = answer.send(Err(error));
+                }
+            }
+            Command::Health(answer) => {
+                let _ = answer.send(self.node.health());
+            }
+            Command::Stats(answer) => {
+                let _ = answer.send(*self.node.stats());
+            }
+            Command::Shutdown => {}
+        }
+    }
+
+    fn ordered(&mut self, input: Input<'_, Peer>) -> Result<(), CommandError> {
+        match self.handle(input) {
+            Err(InputError::Command(error)) => Err(error),
+            Ok(()) | Err(InputError::Datagram(_)) => Ok(()),
+        }
+    }
+
+    /// Looks the seeds up in the background, again and again until one has an address.
+    fn resolve_seeds(&mut self) {
+        let wanted = std::mem::take(&mut self.carry.seeds_wanted);
+        if !wanted || self.seeds.is_empty() || self.resolver.is_some() {
+            return;
+        }
+        let (transport, seeds) = (self.carry.transport.clone(), self.seeds.clone());
+        let (commands, pause) = (self.commands.clone(), self.node.config().join_timeout);
+        let resolving = tokio::spawn(async move {
+            loop {
+                match resolve_all(&*transport, &seeds).await {
+                    Ok(peers) => {
+                        if let Some(commands) = commands.upgrade() {
+                            let _ = commands.send(Command::Resolved(peers)).await;
+                        }
+                        return;
+                    }
+                    Err(reason) => tracing::warn!(reason, "no seed can be resolved, trying on"),
+                }
+                tokio::time::sleep(pause).await;
+            }
+        });
+        self.resolver = Some(resolving.abort_handle());
+    }
+
+    /// Makes what has changed visible to readers, at once for all that one wake-up has handled.
+    fn publish(&mut self) {
+        let changed = std::mem::take(&mut self.carry.changed);
+        if !changed.is_empty() {
+            let mut view = View::clone(&self.view.load());
+            let origin = self.origin.into_std();
+            let mut read = |node: &mut Node<Peer>| {
+                for id in &changed {
+                    let member = node.member(id.as_str());
+                    view.set(id, member.map(|member| MemberView::new(&member, origin, *id)));
+                }
+            };
+            match &self.table {
+                Some(table) => table.with(|table| self.node.with_table(table, read)),
+                None => read(&mut self.node),
+            }
+            view.count();
+            self.view.store(Arc::new(view));
+        }
+        if self.observed_at.elapsed() >= OBSERVE_EVERY {
+            self.observed_at = Instant::now();
+            let view = self.view.load();
+            for member in self.node.members() {
+                if let Some(seen) = view.get(member.id()) {
+                    seen.observe(member.last_observed());
+                }
+            }
+        }
+    }
+}
+
+impl Carry {
+    fn drain(&mut self, node: &mut Node<Peer>) {
+        while let Some(Transmit { to, len }) = node.poll_transmit(&mut self.buf) {
+            // Datagrams get lost; one that does not even leave is like another.
+            if let Err(error) = self.transport.send(to, &self.buf[..len]) {
+                tracing::trace!(%to, %error, "not sent");
+            }
+        }
+        while let Some(event) = node.poll_event() {
+            self.event(event);
+        }
+    }
+
+    fn event(&mut self, event: Event<Peer>) {
+        match event {
+            Event::Joined { id, .. }
+            | Event::Alive { id, .. }
+            | Event::Suspected { id, .. }
+            | Event::Dead { id, .. }
+            | Event::Left { id, .. }
+            | Event::Moved { id, .. }
+            | Event::Removed { id, .. } => {
+                tracing::debug!(?event);
+                self.changed.insert(id);
+            }
+            Event::Telemetry { id, .. } => {
+                self.changed.insert(id);
+            }
+            Event::ProbeCompleted { id, outcome } => {
+                for answer in self.probes.remove(&id).unwrap_or_default() {
+                    let _ = answer.send(Ok(outcome));
+                }
+            }
+            Event::ExchangeCompleted { peer, outcome } => {
+                if let Some(answer) = self.exchanges.pop_front() {
+                    let _ = answer.send(Ok((peer, outcome)));
+                }
+            }
+            Event::LeaveCompleted => {
+                for answer in self.leaving.drain(..) {
+                    let _ = answer.send(Ok(()));
+                }
+            }
+            Event::JoinFailed => {
+                tracing::info!("no seed has answered, looking them up again");
+                self.seeds_wanted = true;
+            }
+            Event::Refuted { .. }
+            | Event::Isolated { .. }
+            | Event::Reconnected { .. }
+            | Event::IdentityConflict { .. }
+            | Event::JoinCompleted { .. } => tracing::info!(?event),
+        }
+        // Nobody may be listening.
+        let _ = self.events.send(event);
+    }
+}
+
+/// The addresses of all seeds that have any; if none has, why not.
+pub(crate) async fn resolve_all(transport: &dyn Transport, seeds: &[String]) -> Result<Vec<Peer>, String> {
+    let (mut peers, mut reasons) = (Vec::new(), Vec::new());
+    for seed in seeds {
+        match transport.resolve(seed).await {
+            Ok(found) => peers.extend(found),
+            Err(error) => reasons.push(format!("{seed}: {error}")),
+        }
+    }
+    if peers.is_empty() { Err(reasons.join("; ")) } else { Ok(peers) }
+}
+
+/// The core's time: microseconds since the origin.
+pub(crate) fn core_time(origin: Instant, now: Instant) -> telemetry_gossip_core::Instant {
+    let micros = now.saturating_duration_since(origin).as_micros();
+    telemetry_gossip_core::Instant::from_micros(u64::try_from(micros).unwrap_or(u64::MAX))
+}

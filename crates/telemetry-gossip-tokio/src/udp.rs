@@ -1,0 +1,191 @@
+//! Datagrams over UDP, IPv4 or IPv6.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::net::UdpSocket;
+use tokio::task::AbortHandle;
+
+use crate::peer::Peer;
+use crate::transport::{BoxFuture, Subscribers, Subscription, Transport};
+
+/// The socket's buffers, if the system grants them: a burst of some thousand datagrams.
+const BUFFER_BYTES: usize = 1 << 20;
+
+/// The longest datagram that is received whole.
+const LONGEST: usize = 65_536;
+
+/// A UDP socket as a [`Transport`].
+///
+/// One task receives; it ends, and the port is free again, when the transport is closed or dropped.
+#[derive(Debug)]
+pub struct UdpTransport {
+    local: SocketAddr,
+    /// `None` once closed.
+    socket: Mutex<Option<Arc<UdpSocket>>>,
+    receiver: AbortHandle,
+    subscribers: Arc<Subscribers>,
+    peers: Mutex<HashMap<String, SocketAddr>>,
+    send_dropped: AtomicU64,
+    received_dropped: Arc<AtomicU64>,
+}
+
+impl UdpTransport {
+    /// Binds to `address`; port 0 takes a free one. Others reach the transport where it is bound, so an unspecified
+    /// IP (`0.0.0.0`, `::`) needs [`UdpTransport::bind_advertised`]. Call it in a tokio runtime.
+    pub async fn bind(address: SocketAddr) -> io::Result<Arc<Self>> {
+        if address.ip().is_unspecified() {
+            let rule = "an unspecified address cannot be reached by others: advertise another one";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, rule));
+        }
+        Self::open(address, None)
+    }
+
+    /// Binds to `address`, while others reach the transport at `advertised`; its port 0 stands for the port bound.
+    pub async fn bind_advertised(address: SocketAddr, advertised: SocketAddr) -> io::Result<Arc<Self>> {
+        Self::open(address, Some(advertised))
+    }
+
+    fn open(address: SocketAddr, advertised: Option<SocketAddr>) -> io::Result<Arc<Self>> {
+        let domain = socket2::Domain::for_address(address);
+        let socket = socket2::Socket::new(domain, socket2::Type::DGRAM, Some(socket2::Protocol::UDP))?;
+        // The system may grant less.
+        let _ = socket.set_recv_buffer_size(BUFFER_BYTES);
+        let _ = socket.set_send_buffer_size(BUFFER_BYTES);
+        socket.set_nonblocking(true)?;
+        socket.bind(&address.into())?;
+        let socket = Arc::new(UdpSocket::from_std(socket.into())?);
+        let bound = socket.local_addr()?;
+        let local = advertised.map_or(bound, |mut advertised| {
+            if advertised.port() == 0 {
+                advertised.set_port(bound.port());
+            }
+            advertised
+        });
+        let subscribers = Arc::new(Subscribers::default());
+        let received_dropped = Arc::new(AtomicU64::new(0));
+        let receiving = receive(socket.clone(), subscribers.clone(), received_dropped.clone());
+        let receiver = tokio::spawn(receiving).abort_handle();
+        Ok(Arc::new(Self {
+            local,
+            socket: Mutex::new(Some(socket)),
+            receiver,
+            subscribers,
+            peers: Mutex::default(),
+            send_dropped: AtomicU64::new(0),
+            received_dropped,
+        }))
+    }
+
+    /// Where others reach this transport.
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local
+    }
+
+    /// From now on `id` resolves to `address`.
+    pub fn add_peer(&self, id: &str, address: SocketAddr) {
+        self.peers.lock().unwrap_or_else(PoisonError::into_inner).insert(id.to_owned(), address);
+    }
+
+    /// Datagrams not sent because the socket's buffer was full.
+    #[must_use]
+    pub fn send_dropped(&self) -> u64 {
+        self.send_dropped.load(Ordering::Relaxed)
+    }
+
+    /// Datagrams that a subscriber had no room for.
+    #[must_use]
+    pub fn received_dropped(&self) -> u64 {
+        self.received_dropped.load(Ordering::Relaxed)
+    }
+
+    fn socket(&self) -> io::Result<Arc<UdpSocket>> {
+        let socket = self.socket.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        socket.ok_or_else(|| io::Error::new(io::ErrorKind::NotConnected, "the transport is closed"))
+    }
+}
+
+async fn receive(socket: Arc<UdpSocket>, subscribers: Arc<Subscribers>, dropped: Arc<AtomicU64>) {
+    let mut buf = vec![0; LONGEST].into_boxed_slice();
+    loop {
+        match socket.recv_from(&mut buf).await {
+            Ok((len, from)) => {
+                let missed = subscribers.deliver(Peer::Socket(canonical(from)), &buf[..len]);
+                dropped.fetch_add(missed as u64, Ordering::Relaxed);
+            }
+            // An ICMP error of an earlier send; the socket goes on.
+            Err(error) => {
+                tracing::trace!(%error, "receive");
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+}
+
+/// Flow and scope are this host's business: a peer is its IP and port.
+fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip(), address.port())
+}
+
+impl Transport for UdpTransport {
+    fn local(&self) -> Peer {
+        Peer::Socket(self.local)
+    }
+
+    fn send(&self, to: Peer, bytes: &[u8]) -> io::Result<()> {
+        let Peer::Socket(address) = to else {
+            return Err(io::Error::new(io::ErrorKind::AddrNotAvailable, "a name is no UDP address"));
+        };
+        match self.socket()?.try_send_to(bytes, address) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.send_dropped.fetch_add(1, Ordering::Relaxed);
+                Err(error)
+            }
+            result => result.map(|_| ()),
+        }
+    }
+
+    fn subscribe(&self) -> Subscription {
+        self.subscribers.subscribe()
+    }
+
+    fn resolve<'a>(&'a self, name: &'a str) -> BoxFuture<'a, io::Result<Vec<Peer>>> {
+        Box::pin(async move {
+            let known = self.peers.lock().unwrap_or_else(PoisonError::into_inner).get(name).copied();
+            if let Some(address) = known {
+                return Ok(vec![address.into()]);
+            }
+            if !name.contains(':') {
+                let reason = format!("{name} is neither a known node nor HOST:PORT");
+                return Err(io::Error::new(io::ErrorKind::NotFound, reason));
+            }
+            let same_family = |address: &SocketAddr| address.is_ipv4() == self.local.is_ipv4();
+            let found: Vec<Peer> = tokio::net::lookup_host(name)
+                .await?
+                .filter(same_family)
+                .map(|at| canonical(at).into())
+                .collect();
+            if found.is_empty() {
+                let reason = format!("{name} has no address of this transport's family");
+                return Err(io::Error::new(io::ErrorKind::NotFound, reason));
+            }
+            Ok(found)
+        })
+    }
+
+    fn close(&self) {
+        self.receiver.abort();
+        self.subscribers.close();
+        self.socket.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+}
+
+impl Drop for UdpTransport {
+    fn drop(&mut self) {
+        self.close();
+    }
+}

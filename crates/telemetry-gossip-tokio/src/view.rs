@@ -1,0 +1,166 @@
+//! The read view: what readers see of the membership without ever waiting for the protocol.
+//!
+//! The task publishes a new [`View`] after it has handled what had arrived; members that did not change are shared with
+//! the view before, so publishing costs a pointer a member. A reader gets the current view by an atomic load and
+//! keeps it as long as it likes: it is consistent, and never changes but for the times of last observation.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use telemetry_gossip_core::{Generation, Instance, Member, NodeId, Status};
+
+use crate::peer::Peer;
+
+/// All members at one moment, in the order of their ids.
+#[derive(Clone, Debug, Default)]
+pub struct View {
+    members: Vec<Arc<MemberView>>,
+    alive: usize,
+}
+
+/// One member.
+#[derive(Debug)]
+pub struct MemberView {
+    /// Its name.
+    pub id: NodeId,
+    /// Where it listens, if known.
+    pub address: Option<Peer>,
+    /// What it is held to be.
+    pub status: Status,
+    /// At which generation.
+    pub generation: Generation,
+    /// Which life of it.
+    pub instance: Instance,
+    /// The version up to which its telemetry is known; 0 before the first.
+    pub telemetry_version: u64,
+    /// Its telemetry, in the order of publication.
+    pub telemetry: Vec<TelemetryValue>,
+    origin: Instant,
+    observed_micros: AtomicU64,
+}
+
+/// One entry of a member's telemetry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TelemetryValue {
+    /// Its key.
+    pub key: String,
+    /// Its value.
+    pub value: Vec<u8>,
+    /// The owner's version that set it.
+    pub version: u64,
+    /// When the owner published it, as well as it is known here; times on the network are not counted.
+    pub published: Instant,
+}
+
+impl TelemetryValue {
+    /// How old the value is now.
+    #[must_use]
+    pub fn age(&self) -> Duration {
+        self.published.elapsed()
+    }
+}
+
+impl View {
+    /// The member called `id`.
+    #[must_use]
+    pub fn get(&self, id: &str) -> Option<&Arc<MemberView>> {
+        self.find(id).ok().and_then(|at| self.members.get(at))
+    }
+
+    /// All members, the dead that are remembered included, in the order of their ids.
+    pub fn iter(&self) -> std::slice::Iter<'_, Arc<MemberView>> {
+        self.members.iter()
+    }
+
+    /// How many members are known, in whatever status.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.members.len()
+    }
+
+    /// Whether nobody is known; a running agent knows itself at least.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.members.is_empty()
+    }
+
+    /// How many members are held Alive.
+    #[must_use]
+    pub fn alive(&self) -> usize {
+        self.alive
+    }
+
+    fn find(&self, id: &str) -> Result<usize, usize> {
+        self.members.binary_search_by(|member| member.id.as_str().cmp(id))
+    }
+
+    /// Replaces, adds or (with `None`) removes one member.
+    pub(crate) fn set(&mut self, id: &NodeId, member: Option<MemberView>) {
+        match (self.find(id.as_str()), member) {
+            (Ok(at), Some(member)) => self.members[at] = Arc::new(member),
+            (Ok(at), None) => {
+                self.members.remove(at);
+            }
+            (Err(at), Some(member)) => self.members.insert(at, Arc::new(member)),
+            (Err(_), None) => {}
+        }
+    }
+
+    pub(crate) fn count(&mut self) {
+        self.alive = self.members.iter().filter(|member| member.status == Status::Alive).count();
+    }
+}
+
+impl<'a> IntoIterator for &'a View {
+    type Item = &'a Arc<MemberView>;
+    type IntoIter = std::slice::Iter<'a, Arc<MemberView>>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+impl MemberView {
+    pub(crate) fn new(member: &Member<'_, Peer>, origin: Instant, id: NodeId) -> Self {
+        let at = |instant: telemetry_gossip_core::Instant| host_time(origin, instant);
+        let telemetry = member.telemetry().map(|entry| TelemetryValue {
+            key: entry.key.to_owned(),
+            value: entry.value.unwrap_or_default().to_owned(),
+            version: entry.version,
+            published: at(entry.published),
+        });
+        Self {
+            id,
+            address: member.address(),
+            status: member.status(),
+            generation: member.generation(),
+            instance: member.instance(),
+            telemetry_version: member.telemetry_version(),
+            telemetry: telemetry.collect(),
+            origin,
+            observed_micros: AtomicU64::new(member.last_observed().as_micros()),
+        }
+    }
+
+    /// When its record last changed here, or it last sent something to this node; up to a second old.
+    #[must_use]
+    pub fn last_observed(&self) -> Instant {
+        let micros = self.observed_micros.load(Ordering::Relaxed);
+        host_time(self.origin, telemetry_gossip_core::Instant::from_micros(micros))
+    }
+
+    /// The telemetry under `key`.
+    #[must_use]
+    pub fn value(&self, key: &str) -> Option<&TelemetryValue> {
+        self.telemetry.iter().find(|entry| entry.key == key)
+    }
+
+    pub(crate) fn observe(&self, at: telemetry_gossip_core::Instant) {
+        self.observed_micros.store(at.as_micros(), Ordering::Relaxed);
+    }
+}
+
+fn host_time(origin: Instant, at: telemetry_gossip_core::Instant) -> Instant {
+    origin.checked_add(Duration::from_micros(at.as_micros())).unwrap_or(origin)
+}
