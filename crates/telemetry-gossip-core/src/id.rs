@@ -63,6 +63,15 @@ pub(crate) fn check_id(text: &str) -> Result<(), IdError> {
     }
 }
 
+impl From<core::net::SocketAddr> for NodeId {
+    /// The address as text, which is a valid id: at most 58 digits, letters, colons, dots and brackets.
+    fn from(address: core::net::SocketAddr) -> Self {
+        let mut text = ArrayString::new();
+        let written = fmt::write(&mut text, format_args!("{address}"));
+        written.map_or(Self::unknown(), |()| Self(text))
+    }
+}
+
 impl core::str::FromStr for NodeId {
     type Err = IdError;
 

@@ -1,0 +1,75 @@
+//! An agent that is spawned when there is a runtime: at once, or at the first use.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use telemetry_gossip_core::NodeId;
+use telemetry_gossip_tokio::{Agent, Options, Peer, SpawnError, Transport};
+
+/// What to spawn, and what was.
+#[derive(Debug)]
+pub(crate) struct Endpoint {
+    pub(crate) transport: Arc<dyn Transport>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    options: Options,
+    agent: Option<Agent>,
+}
+
+impl Endpoint {
+    pub(crate) fn new(options: Options, transport: Arc<dyn Transport>) -> Self {
+        Self { transport, state: Mutex::new(State { options, agent: None }) }
+    }
+
+    /// Changes how it will be spawned; an agent spawned before is ended and spawned anew.
+    pub(crate) fn configure(&mut self, change: impl FnOnce(&mut Options)) {
+        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        change(&mut state.options);
+        if state.agent.take().is_some() {
+            self.try_spawn();
+        }
+    }
+
+    /// Spawns the agent if there is a runtime; it then answers others without being used.
+    pub(crate) fn try_spawn(&self) {
+        match self.agent() {
+            Ok(_) | Err(SpawnError::NoRuntime) => {}
+            Err(error) => tracing::error!(%error, "not started"),
+        }
+    }
+
+    /// The agent, spawned now if it was not.
+    pub(crate) fn agent(&self) -> Result<Agent, SpawnError> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(agent) = &state.agent {
+            return Ok(agent.clone());
+        }
+        let agent = Agent::spawn(state.options.clone(), self.transport.clone())?;
+        state.agent = Some(agent.clone());
+        Ok(agent)
+    }
+
+    /// The agent if it was spawned.
+    pub(crate) fn spawned(&self) -> Option<Agent> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).agent.clone()
+    }
+
+    pub(crate) fn id(&self) -> NodeId {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).options.id
+    }
+
+    /// Where the transport finds `name`; `None` if it does not.
+    pub(crate) async fn resolve(&self, name: &str) -> Option<Peer> {
+        self.transport.resolve(name).await.ok()?.first().copied()
+    }
+}
+
+/// The id of a node that has no other: its name in memory, its socket address as text over UDP.
+pub(crate) fn id_of(peer: &Peer) -> NodeId {
+    match peer {
+        Peer::Name(id) => *id,
+        Peer::Socket(address) => NodeId::from(*address),
+    }
+}

@@ -1,0 +1,138 @@
+//! Push-pull gossip of a state, one round at a time.
+
+use std::sync::Arc;
+
+use telemetry_gossip_core::{Config, ExchangeOutcome, Instance, Mode, NodeId, Status};
+use telemetry_gossip_tokio::{Agent, AgentError, Options, SpawnError, Transport};
+use thiserror::Error;
+
+use crate::endpoint::{Endpoint, id_of};
+use crate::membership::MembershipState;
+
+/// The result of a round.
+pub type Result<T> = std::result::Result<T, GossipError>;
+
+/// Why a round did not exchange anything.
+#[derive(Debug, Error)]
+pub enum GossipError {
+    /// Neither the chosen partner nor the others tried in its place answered.
+    #[error("no answer from {}", .peer.map_or("anybody".into(), |peer| peer.to_string()))]
+    NoAnswer {
+        /// The last partner tried.
+        peer: Option<NodeId>,
+    },
+    /// The transport is closed.
+    #[error("the transport is closed")]
+    Closed,
+    /// The exchange cannot be run: there is no tokio runtime, say.
+    #[error(transparent)]
+    Spawn(#[from] SpawnError),
+}
+
+/// Exchanges a [`MembershipState`] with those of other nodes, and answers when they do.
+///
+/// The partner of a round is structured: over some rounds every member is a power of three places on in the common order
+/// of the members, so that news of 20 nodes is everywhere within 5 rounds, not only likely so; a partner that does not
+/// answer is replaced by a random one, twice. Only what differs crosses the network.
+///
+/// The node is the member whose id is its transport's name (its `IP:port` over UDP), unless [`PushPullGossip::with_id`]
+/// says otherwise; it enters itself into the state, and refutes what is said against it there. Created within a tokio
+/// runtime it answers from then on; otherwise from its first round.
+///
+/// ```
+/// use std::sync::Arc;
+/// use std::time::Instant;
+/// use telemetry_gossip::gossip::PushPullGossip;
+/// use telemetry_gossip::membership::{MemberInfo, MemberStatus, MembershipState};
+/// use telemetry_gossip::transport::MemoryNetwork;
+///
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let info = |id: &str, status, generation| MemberInfo {
+///     node_id: id.into(),
+///     status,
+///     generation,
+///     last_observed: Instant::now(),
+/// };
+/// let network = MemoryNetwork::new(1);
+/// let (a, b) = (Arc::new(MembershipState::new()), Arc::new(MembershipState::new()));
+/// a.merge(&[info("b", MemberStatus::Alive, 0), info("c", MemberStatus::Alive, 3)]);
+/// b.merge(&[info("a", MemberStatus::Alive, 0), info("c", MemberStatus::Dead, 4)]);
+///
+/// let gossip = PushPullGossip::new(a.clone(), network.transport("a")?);
+/// let answering = PushPullGossip::new(b.clone(), network.transport("b")?);
+/// gossip.gossip_round().await?;
+/// assert_eq!(a.member("c").unwrap().status, MemberStatus::Dead);
+/// assert_eq!(b.member("c").unwrap().status, MemberStatus::Dead);
+/// # drop(answering);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct PushPullGossip {
+    state: Arc<MembershipState>,
+    endpoint: Endpoint,
+}
+
+impl PushPullGossip {
+    /// Exchanges `state` over `transport`.
+    pub fn new(state: Arc<MembershipState>, transport: Arc<dyn Transport>) -> Self {
+        let config = Config { mode: Mode::OnDemand, ..Config::default() };
+        let options = Options {
+            config,
+            // Records of a plain state do not tell lives apart.
+            instance: Some(Instance(0)),
+            table: Some(state.table()),
+            ..Options::new(id_of(&transport.local()))
+        };
+        let gossip = Self { state, endpoint: Endpoint::new(options, transport) };
+        gossip.endpoint.try_spawn();
+        gossip
+    }
+
+    /// Is the member of this id instead.
+    #[must_use]
+    pub fn with_id(mut self, id: NodeId) -> Self {
+        self.endpoint.configure(|options| options.id = id);
+        self
+    }
+
+    /// Makes all random choices from this seed, for a reproducible run.
+    #[must_use]
+    pub fn with_rng_seed(mut self, seed: [u8; 32]) -> Self {
+        self.endpoint.configure(|options| options.rng_seed = Some(seed));
+        self
+    }
+
+    /// One push-pull exchange with one chosen peer: afterwards both hold the higher of their records of each member.
+    /// Without anybody to exchange with, nothing is done, and that is no error.
+    pub async fn gossip_round(&self) -> Result<()> {
+        let agent = self.endpoint.agent()?;
+        self.find_members(&agent).await;
+        match agent.exchange().await {
+            Ok((_, ExchangeOutcome::InSync | ExchangeOutcome::Exchanged | ExchangeOutcome::Nobody)) => Ok(()),
+            Ok((peer, ExchangeOutcome::Failed)) => Err(GossipError::NoAnswer { peer }),
+            Err(AgentError::Command(_)) => Ok(()),
+            Err(AgentError::Closed | AgentError::Timeout(_) | AgentError::Resolve(_)) => {
+                Err(GossipError::Closed)
+            }
+        }
+    }
+
+    /// Members that the host entered have no address until the transport tells it.
+    async fn find_members(&self, agent: &Agent) {
+        let unknown: Vec<_> = self.state.table().with(|table| {
+            let members = table.iter().filter(|member| member.status() == Status::Alive);
+            let without = members.filter(|member| member.address().is_none());
+            without.map(|member| (NodeId::new(member.id()), member.generation())).collect()
+        });
+        for (id, generation) in unknown {
+            if let Ok(id) = id
+                && let Some(peer) = self.endpoint.resolve(id.as_str()).await
+            {
+                // A closed agent is noticed by the exchange.
+                let _ = agent.introduce(id, Some(peer), generation).await;
+            }
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! A whole node: joins, probes, gossips, and keeps a view of the cluster that is read without waiting.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use telemetry_gossip_core::{Config, Health, IdError, NodeId};
+use telemetry_gossip_tokio::{
+    Agent, AgentError, Events, MemberView, Options, SpawnError, TelemetryValue, Transport, View,
+};
+use thiserror::Error;
+
+use crate::endpoint::Endpoint;
+use crate::membership::{MemberInfo, MemberStatus};
+
+/// Why a node cannot start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// Its id is none.
+    #[error("{id:?} is no node id: {error}")]
+    Id {
+        /// The text.
+        id: String,
+        /// The rule.
+        error: IdError,
+    },
+    /// Its settings, or its surroundings, do not let it run.
+    #[error(transparent)]
+    Spawn(#[from] SpawnError),
+}
+
+/// A node of the cluster.
+///
+/// It does nothing until [`GossipNode::start`]; dropped, it ends at once, and the others find out by probing.
+/// [`GossipNode::leave`] tells them.
+///
+/// ```
+/// use telemetry_gossip::node::GossipNode;
+/// use telemetry_gossip::transport::MemoryNetwork;
+///
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let network = MemoryNetwork::new(1);
+/// let a = GossipNode::new("a".into(), vec![], network.transport("a")?);
+/// let b = GossipNode::new("b".into(), vec!["a".into()], network.transport("b")?);
+/// a.start().await;
+/// let mut events = a.events().expect("it is started");
+/// b.start().await;
+/// while a.members().len() < 2 {
+///     events.recv().await;
+/// }
+/// assert_eq!(a.members()[1].node_id, "b");
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct GossipNode {
+    endpoint: Result<Endpoint, (String, IdError)>,
+}
+
+impl GossipNode {
+    /// A node called `node_id` (1 to 127 bytes without control characters) that will join through `seeds`: `host:port`
+    /// over UDP, node ids in memory. No seeds make the first node of a cluster.
+    ///
+    /// An invalid id is reported by [`GossipNode::try_start`], and logged by [`GossipNode::start`].
+    pub fn new(node_id: String, seeds: Vec<String>, transport: Arc<dyn Transport>) -> Self {
+        let endpoint = match NodeId::new(&node_id) {
+            Ok(id) => Ok(Endpoint::new(Options { seeds, ..Options::new(id) }, transport)),
+            Err(error) => Err((node_id, error)),
+        };
+        Self { endpoint }
+    }
+
+    /// Runs with these settings instead of the defaults.
+    #[must_use]
+    pub fn with_config(mut self, config: Config) -> Self {
+        if let Ok(endpoint) = &mut self.endpoint {
+            endpoint.configure(|options| options.config = config);
+        }
+        self
+    }
+
+    /// Runs with all of these options; the id and the seeds are those of `options`.
+    #[must_use]
+    pub fn with_options(mut self, options: Options) -> Self {
+        if let Ok(endpoint) = &mut self.endpoint {
+            endpoint.configure(|held| *held = options);
+        }
+        self
+    }
+
+    /// Starts the node: it joins in the background, for as long as it takes, and serves from now on. A node that is
+    /// started stays so. If it cannot run, that is logged; [`GossipNode::try_start`] says so.
+    pub async fn start(&self) {
+        if let Err(error) = self.try_start().await {
+            tracing::error!(%error, "the node is not started");
+        }
+    }
+
+    /// Starts the node, or says why it cannot run.
+    pub async fn try_start(&self) -> Result<(), StartError> {
+        let endpoint = self.endpoint.as_ref();
+        let endpoint = endpoint.map_err(|(id, error)| StartError::Id { id: id.clone(), error: *error })?;
+        endpoint.agent()?;
+        Ok(())
+    }
+
+    /// The members known now, the node itself and the remembered dead included, in the order of their ids. Never waits;
+    /// empty before the start.
+    pub fn members(&self) -> Vec<MemberInfo> {
+        let view = self.view();
+        view.iter().map(|member| MemberInfo::from(&**member)).collect()
+    }
+
+    /// All members with addresses and telemetry, as one consistent view. Never waits.
+    #[must_use]
+    pub fn view(&self) -> Arc<View> {
+        self.agent().map(|agent| agent.view()).unwrap_or_default()
+    }
+
+    /// What happens from now on; `None` before the start.
+    #[must_use]
+    pub fn events(&self) -> Option<Events> {
+        self.agent().map(|agent| agent.events())
+    }
+
+    /// The value that `node_id` has published under `key`, with its version and age. Never waits.
+    #[must_use]
+    pub fn telemetry(&self, node_id: &str, key: &str) -> Option<TelemetryValue> {
+        self.agent()?.member(node_id)?.value(key).cloned()
+    }
+
+    /// Publishes one entry of this node's telemetry to all: key 1 to 64 bytes, value at most 512 by default.
+    pub async fn publish(&self, key: &str, value: &[u8]) -> Result<(), AgentError> {
+        self.running()?.publish(key, value).await
+    }
+
+    /// Removes one entry of this node's telemetry.
+    pub async fn unpublish(&self, key: &str) -> Result<(), AgentError> {
+        self.running()?.unpublish(key).await
+    }
+
+    /// How the node is: whether it doubts itself, or is cut off.
+    pub async fn health(&self) -> Result<Health, AgentError> {
+        self.running()?.health().await
+    }
+
+    /// Tells everybody that this node goes, and waits until that is done.
+    pub async fn leave(&self, timeout: Duration) -> Result<(), AgentError> {
+        self.running()?.leave(timeout).await
+    }
+
+    /// Ends the node and waits until its task is gone. The transport is yours to close, or to drop.
+    pub async fn shutdown(&self) {
+        if let Some(agent) = self.agent() {
+            agent.shutdown().await;
+        }
+    }
+
+    /// The handle of the running node, for all that is not here; `None` before the start.
+    #[must_use]
+    pub fn agent(&self) -> Option<Agent> {
+        self.endpoint.as_ref().ok()?.spawned()
+    }
+
+    fn running(&self) -> Result<Agent, AgentError> {
+        self.agent().ok_or(AgentError::Closed)
+    }
+}
+
+impl From<&MemberView> for MemberInfo {
+    fn from(member: &MemberView) -> Self {
+        Self {
+            node_id: member.id.as_str().to_owned(),
+            status: MemberStatus::from(member.status),
+            generation: member.generation.0,
+            last_observed: member.last_observed(),
+        }
+    }
+}

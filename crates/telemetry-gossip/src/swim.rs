@@ -1,0 +1,125 @@
+//! Probing alone: is that member there? Asked directly, then through others.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use telemetry_gossip_core::{Config, Generation, Mode, NodeId, ProbeOutcome};
+use telemetry_gossip_tokio::{Agent, Options, Transport};
+
+use crate::endpoint::{Endpoint, id_of};
+use crate::membership::{MemberInfo, MemberStatus};
+
+/// The most helpers that one probe asks.
+pub const MAX_INDIRECT: usize = 16;
+
+/// Probes members, and answers and relays the probes of others, on one transport.
+///
+/// It is known to others under its transport's name (its `IP:port` over UDP) unless [`SwimDetector::with_id`] says
+/// otherwise. Created within a tokio runtime it answers from then on; otherwise from its first probe.
+///
+/// ```
+/// use std::time::Instant;
+/// use telemetry_gossip::membership::{MemberInfo, MemberStatus};
+/// use telemetry_gossip::swim::SwimDetector;
+/// use telemetry_gossip::transport::MemoryNetwork;
+///
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let network = MemoryNetwork::new(1);
+/// let mut detectors = Vec::new();
+/// for id in ["a", "b", "c", "d"] {
+///     detectors.push(SwimDetector::new(network.transport(id)?, 2));
+/// }
+/// let member = |id: &str| MemberInfo {
+///     node_id: id.into(),
+///     status: MemberStatus::Alive,
+///     generation: 0,
+///     last_observed: Instant::now(),
+/// };
+/// let members = ["a", "b", "c", "d"].map(member);
+///
+/// // What a sends to b is lost, and nothing else: c and d reach b.
+/// network.cut("a", "b");
+/// assert!(detectors[0].probe("b", &members).await);
+/// assert!(!detectors[0].probe("nobody", &members).await);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct SwimDetector {
+    endpoint: Endpoint,
+}
+
+impl SwimDetector {
+    /// Probes through up to `indirect_k` helpers (at most [`MAX_INDIRECT`]) when the direct ping is not answered.
+    pub fn new(transport: Arc<dyn Transport>, indirect_k: usize) -> Self {
+        let indirect_probes = u8::try_from(indirect_k.min(MAX_INDIRECT)).unwrap_or_default();
+        let config = Config { mode: Mode::OnDemand, indirect_probes, ..Config::default() };
+        let options = Options { config, ..Options::new(id_of(&transport.local())) };
+        let detector = Self { endpoint: Endpoint::new(options, transport) };
+        detector.endpoint.try_spawn();
+        detector
+    }
+
+    /// Answers to this id instead.
+    #[must_use]
+    pub fn with_id(mut self, id: NodeId) -> Self {
+        self.endpoint.configure(|options| options.id = id);
+        self
+    }
+
+    /// Waits this long for the direct answer, and then again for the indirect ones; 1 ms to 183 days, 400 ms by default.
+    /// A value outside is taken for the nearest.
+    #[must_use]
+    pub fn with_timeout(mut self, timeout: Duration) -> Self {
+        let timeout = timeout.clamp(Duration::from_millis(1), Duration::from_secs(183 * 24 * 3_600));
+        self.endpoint.configure(|options| {
+            options.config.probe_timeout = timeout;
+            options.config.probe_interval = options.config.probe_interval.max(timeout * 2);
+        });
+        self
+    }
+
+    /// Whether `target` answers, directly or through members held Alive in `members`.
+    ///
+    /// False if it does not answer in two timeouts (stretched up to nine times while this detector's own probes fail
+    /// one after the other), or cannot be found; no target and no members make it hang or panic.
+    pub async fn probe(&self, target: &str, members: &[MemberInfo]) -> bool {
+        let Ok(target) = NodeId::new(target) else { return false };
+        let agent = match self.endpoint.agent() {
+            Ok(agent) => agent,
+            Err(error) => {
+                tracing::error!(%error, "not started");
+                return false;
+            }
+        };
+        let held = members.iter().find(|member| member.node_id == target.as_str());
+        let generation = held.map_or(0, |member| member.generation);
+        if !self.introduce(&agent, target, generation).await {
+            return false;
+        }
+        let helpers = members.iter().filter(|member| member.status == MemberStatus::Alive);
+        for helper in helpers.filter(|helper| helper.node_id != target.as_str()) {
+            if let Ok(id) = NodeId::new(&helper.node_id) {
+                self.introduce(&agent, id, helper.generation).await;
+            }
+        }
+        matches!(agent.probe(target).await, Ok(ProbeOutcome::Direct | ProbeOutcome::Indirect))
+    }
+
+    /// What the detector holds of the members that it was told of or heard from.
+    #[must_use]
+    pub fn member(&self, id: &str) -> Option<MemberInfo> {
+        let member = self.endpoint.spawned()?.member(id)?;
+        Some(MemberInfo::from(&*member))
+    }
+
+    /// Tells the agent where a member is; false if the transport does not know it.
+    async fn introduce(&self, agent: &Agent, id: NodeId, generation: u64) -> bool {
+        if id == self.endpoint.id() {
+            return false;
+        }
+        let Some(peer) = self.endpoint.resolve(id.as_str()).await else { return false };
+        agent.introduce(id, Some(peer), Generation(generation)).await.is_ok()
+    }
+}
