@@ -54,7 +54,9 @@ mod tests {
                 let deadline = Instant::from_micros(deadline);
                 let at = clock.when(deadline);
                 assert!(clock.read(at) >= deadline, "rate {rate}: {deadline} is shown at {at:?}");
-                if let Some(before) = at.checked_sub(Duration::from_micros(1)).filter(|at| at.as_micros() >= 77) {
+                if let Some(before) =
+                    at.checked_sub(Duration::from_micros(1)).filter(|at| at.as_micros() >= 77)
+                {
                     assert!(clock.read(before) < deadline, "rate {rate}: {deadline} is shown before {at:?}");
                 }
             }

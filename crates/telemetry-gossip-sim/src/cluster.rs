@@ -57,7 +57,7 @@ impl Cluster {
     #[must_use]
     pub fn new(settings: Settings) -> Self {
         let simulation = Simulation::new(&settings).unwrap_or_else(|error| panic!("the config: {error}"));
-        let mut cluster = Self { simulation };
+        let mut cluster = Self::from(simulation);
         for _ in 0..settings.nodes {
             let index = cluster.len();
             cluster.spawn(Spawn::new(node_id(index)));
@@ -79,12 +79,15 @@ impl Cluster {
 
     /// Everybody is told of everybody by the hosts, and no time passes.
     pub fn start_known(&mut self) {
-        let known: Vec<(NodeId, u32)> =
-            (0..self.len()).filter_map(|index| self.simulation.id(index).zip(self.simulation.address(index))).collect();
+        let known: Vec<(NodeId, u32)> = (0..self.len())
+            .filter_map(|index| self.simulation.id(index).zip(self.simulation.address(index)))
+            .collect();
+        let instances: Vec<_> = (0..self.len()).map(|index| self.node(index).me().instance()).collect();
         for index in 0..self.len() {
             for (other, &(id, address)) in known.iter().enumerate() {
                 if other != index {
-                    self.tell(index, Input::Introduce { id, address: Some(address), generation: Generation(0) });
+                    let (address, instance) = (Some(address), instances.get(other).copied());
+                    self.tell(index, Input::Introduce { id, address, instance, generation: Generation(0) });
                 }
             }
         }
@@ -368,6 +371,13 @@ impl Cluster {
     /// The engine below, to change what this type has no word for.
     pub fn simulation_mut(&mut self) -> &mut Simulation {
         &mut self.simulation
+    }
+}
+
+impl From<Simulation> for Cluster {
+    /// A cluster of whatever processes the simulation has.
+    fn from(simulation: Simulation) -> Self {
+        Self { simulation }
     }
 }
 

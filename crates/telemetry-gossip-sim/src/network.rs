@@ -336,11 +336,8 @@ mod tests {
 
     #[test]
     fn duplicates_and_replays_come_as_often_as_set() {
-        let mut fabric = fabric(Network {
-            duplicate: Share::percent(5),
-            replay: Share::percent(2),
-            ..Network::default()
-        });
+        let mut fabric =
+            fabric(Network { duplicate: Share::percent(5), replay: Share::percent(2), ..Network::default() });
         for _ in 0..20_000 {
             fabric.send(0, 1, 1);
         }

@@ -143,7 +143,9 @@ mod tests {
 
     #[test]
     fn a_share_is_read_as_it_is_written() {
-        for (text, ppm) in [("0%", 0), ("100%", 1_000_000), ("1%", 10_000), ("0.5%", 5_000), ("12.0625%", 120_625)] {
+        for (text, ppm) in
+            [("0%", 0), ("100%", 1_000_000), ("1%", 10_000), ("0.5%", 5_000), ("12.0625%", 120_625)]
+        {
             let share: Share = text.parse().unwrap();
             assert_eq!((share.as_ppm(), share.to_string().as_str()), (ppm, text));
         }

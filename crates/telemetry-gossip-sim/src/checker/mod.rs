@@ -15,7 +15,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use telemetry_gossip_core::{Event, Instance, Status};
 
-pub(crate) use lattice::{Content, merge_in_a_table, merge_is_a_lattice};
+pub(crate) use lattice::{merge_in_a_table, merge_is_a_lattice};
 pub use violation::{Rule, Violation};
 
 /// How much is checked. Events, datagrams and own rows are always checked unless it is off.
@@ -157,9 +157,10 @@ impl Checker {
                     self.report(spot, Rule::S18, format!("{event:?}, but it was known"));
                 }
                 let address = Address::Told(address);
+                // No word of Alive yet: whoever is first heard of as Suspected joins at that generation. The row tells.
                 let joined =
                     Shadow { generation: generation.0, status: Status::Alive, instance: None, address };
-                self.change(spot, name, held, joined);
+                *self.shadow(spot.observer, name) = Some(joined);
                 return;
             }
             Event::Alive { generation, .. } => (Status::Alive, generation.0),
@@ -169,7 +170,9 @@ impl Checker {
             Event::Moved { address, .. } => {
                 match self.shadow(spot.observer, name) {
                     Some(shadow) => *shadow = Shadow { address: Address::Told(address), ..*shadow },
-                    None => self.report(spot, Rule::S18, format!("{event:?}, but nobody of that name is known")),
+                    None => {
+                        self.report(spot, Rule::S18, format!("{event:?}, but nobody of that name is known"))
+                    }
                 }
                 return;
             }
@@ -265,7 +268,8 @@ impl Checker {
         }
         match *self.shadow(spot.observer, name) {
             Some(held) if row.generation < held.generation => {
-                let detail = format!("its own generation fell from {} to {}", held.generation, row.generation);
+                let detail =
+                    format!("its own generation fell from {} to {}", held.generation, row.generation);
                 self.report(spot, Rule::S3, detail);
             }
             _ => {}

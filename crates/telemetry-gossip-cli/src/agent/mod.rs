@@ -1,0 +1,228 @@
+//! `tgossip agent`: one node as a process.
+//!
+//! ```text
+//!   check arguments --> bind --> publish --> join --> run --- signal ---> leave --> end
+//!                                                      |                    |
+//!                                                 the id is lost      second signal
+//! ```
+//!
+//! Output has a thread of its own: a reader that is slow, or has gone, stops neither the node nor its leaving.
+
+mod output;
+mod seeds;
+mod signals;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use telemetry_gossip_core::{Config, Event, Label, Suspicion};
+use telemetry_gossip_tokio::{Agent, AgentError, Events, Notice, Options, SpawnError, Transport, UdpTransport};
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+
+use crate::args::{AgentArgs, Settings};
+use crate::control::{View, server};
+use crate::error::Error;
+use output::{Line, Output};
+use signals::Signals;
+
+/// How long the news of a leave may take to go out, by default settings a second or two.
+const LEAVE_PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long the last lines may take to be read.
+const LAST_LINES: Duration = Duration::from_secs(1);
+
+pub(crate) fn run(args: &AgentArgs) -> Result<(), Error> {
+    let config = config(args)?;
+    check_addresses(args)?;
+    let seeds = seeds::of(args)?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().map_err(Error::Setup)?;
+    let outcome = runtime.block_on(agent(args, config, &seeds));
+    // A reader of the output that has stopped reading is not waited for.
+    runtime.shutdown_background();
+    outcome
+}
+
+fn config(args: &AgentArgs) -> Result<Config, Error> {
+    let Settings { probe_interval, probe_timeout, gossip_interval, suspicion, mtu } = args.settings;
+    let standard = Config::default();
+    let config = Config {
+        label: Label::of(&args.label),
+        probe_interval: probe_interval.unwrap_or(standard.probe_interval),
+        probe_timeout: probe_timeout.unwrap_or(standard.probe_timeout),
+        gossip_interval: gossip_interval.unwrap_or(standard.gossip_interval),
+        suspicion: suspicion.map_or(standard.suspicion, Suspicion::Fixed),
+        mtu: mtu.unwrap_or(standard.mtu),
+        ..standard
+    };
+    config.validate().map_err(|error| Error::Usage(error.to_string()))?;
+    Ok(config)
+}
+
+fn check_addresses(args: &AgentArgs) -> Result<(), Error> {
+    let AgentArgs { bind, advertise, control, allow_remote_control, .. } = args;
+    if bind.ip().is_unspecified() && advertise.is_none() {
+        return Err(Error::Usage(format!(
+            "nobody can reach this node at {bind}: add --advertise with the address that the others reach"
+        )));
+    }
+    if let Some(advertise) = advertise
+        && advertise.ip().is_unspecified()
+    {
+        return Err(Error::Usage(format!("nobody can reach this node at {advertise}: advertise an address of it")));
+    }
+    if !control.ip().is_loopback() && !allow_remote_control {
+        return Err(Error::Usage(format!(
+            "the control address {control} is not a loopback address, so other machines could read the membership: use \
+             127.0.0.1:{}, or add --allow-remote-control if that is meant",
+            control.port()
+        )));
+    }
+    Ok(())
+}
+
+async fn agent(args: &AgentArgs, config: Config, seeds: &[String]) -> Result<(), Error> {
+    let mut signals = Signals::caught().map_err(Error::Setup)?;
+    let transport = bind(args).await?;
+    let control = TcpListener::bind(args.control).await.map_err(|error| Error::Bind {
+        what: "the control address",
+        addr: args.control,
+        error,
+    })?;
+    let control_address = control.local_addr().map_err(Error::Setup)?;
+
+    let shared: Arc<dyn Transport> = Arc::clone(&transport) as _;
+    let agent = Agent::spawn(Options { config, ..Options::new(args.id) }, shared).map_err(not_spawned)?;
+    for (key, value) in &args.entries {
+        agent.publish(key, value.as_bytes()).await.map_err(|error| Error::Usage(format!("--set {key}: {error}")))?;
+    }
+    let (say, lines) = mpsc::unbounded_channel();
+    // The receiver lives as long as the output can be written, and then nobody misses the lines.
+    let say = move |line| drop(say.send(line));
+    say(Line::udp(&args.id, transport.local_addr(), args.advertise.map(|_| args.bind)));
+    say(Line::control(control_address));
+    let printer = tokio::task::spawn_blocking({
+        let (output, events, runtime) = (Output { json: args.json }, agent.events(), tokio::runtime::Handle::current());
+        move || runtime.block_on(print(output, lines, events))
+    });
+    tokio::spawn(server::serve(control, source(&agent, &transport)));
+    let outcome = live(&agent, &*transport, seeds, &mut signals, &say).await;
+    agent.shutdown().await;
+    drop(say);
+    // Lines that nobody reads are not waited for.
+    let _ = tokio::time::timeout(LAST_LINES, printer).await;
+    outcome
+}
+
+async fn bind(args: &AgentArgs) -> Result<Arc<UdpTransport>, Error> {
+    match args.advertise {
+        Some(advertised) => UdpTransport::bind_advertised(args.bind, advertised).await,
+        None => UdpTransport::bind(args.bind).await,
+    }
+    .map_err(|error| Error::Bind { what: "the UDP address", addr: args.bind, error })
+}
+
+fn not_spawned(error: SpawnError) -> Error {
+    match error {
+        SpawnError::Config(error) => Error::Usage(error.to_string()),
+        error => Error::Node(error.to_string()),
+    }
+}
+
+/// From the join to the end.
+async fn live(
+    agent: &Agent,
+    transport: &dyn Transport,
+    seeds: &[String],
+    signals: &mut Signals,
+    say: &impl Fn(Line),
+) -> Result<(), Error> {
+    let mut events = agent.events();
+    if !seeds.is_empty() {
+        join(agent, transport, seeds, say).await?;
+    }
+    tokio::select! {
+        () = signals.recv() => {}
+        end = fate(&mut events) => return Err(end),
+    }
+    say(Line::leaving());
+    tokio::select! {
+        left = agent.leave(LEAVE_PATIENCE) => left.map_err(|error| match error {
+            AgentError::Timeout(span) => Error::Node(format!("the leave could not be told to others within {span:?}")),
+            error => Error::Node(error.to_string()),
+        }),
+        () = signals.recv() => Err(Error::Interrupted),
+    }
+}
+
+/// Joins, unless no seed has an address; a seed without one is told of.
+async fn join(agent: &Agent, transport: &dyn Transport, seeds: &[String], say: &impl Fn(Line)) -> Result<(), Error> {
+    for seed in seeds {
+        if let Err(error) = transport.resolve(seed).await {
+            say(Line::warning(format!("the seed {seed} has no address: {error}")));
+        }
+    }
+    say(Line::joining(seeds));
+    agent.join(seeds).await.map_err(|error| match error {
+        AgentError::Resolve(reason) => Error::Unresolved { reason },
+        error => Error::Usage(error.to_string()),
+    })
+}
+
+/// Waits until the node has ended by itself, and says why.
+async fn fate(events: &mut Events) -> Error {
+    loop {
+        match events.recv().await {
+            Some(Notice::Event(Event::IdentityConflict { lost: true, address, .. })) => {
+                let place = address.map_or_else(|| "an unknown address".to_owned(), |address| address.to_string());
+                return Error::Node(format!(
+                    "another process at {place} has the same id and keeps it: give each node an --id of its own"
+                ));
+            }
+            Some(_) => {}
+            None => return Error::Node("the node has stopped by itself".to_owned()),
+        }
+    }
+}
+
+/// Prints lines and events until both have ended, or the output is closed.
+async fn print(output: Output, mut lines: mpsc::UnboundedReceiver<Line>, mut events: Events) {
+    let (mut more_lines, mut more_events) = (true, true);
+    while more_lines || more_events {
+        let line = tokio::select! {
+            biased;
+            line = lines.recv(), if more_lines => {
+                more_lines = line.is_some();
+                line
+            }
+            notice = events.recv(), if more_events => match notice {
+                Some(Notice::Event(event)) => Line::of(&event),
+                Some(Notice::Lagged(missed)) => {
+                    Some(Line::warning(format!("{missed} events are not printed: the output is read too slowly")))
+                }
+                None => {
+                    more_events = false;
+                    None
+                }
+            },
+        };
+        if line.is_some_and(|line| output.line(&line).is_err()) {
+            return;
+        }
+    }
+}
+
+/// What the control socket answers.
+fn source(agent: &Agent, transport: &Arc<UdpTransport>) -> server::Source {
+    let (agent, transport) = (agent.clone(), Arc::clone(transport));
+    Arc::new(move || {
+        let (agent, transport) = (agent.clone(), Arc::clone(&transport));
+        Box::pin(async move {
+            let health = agent.health().await.map_err(|error| error.to_string())?;
+            let stats = agent.stats().await.map_err(|error| error.to_string())?;
+            let dropped = (transport.received_dropped(), transport.send_dropped());
+            Ok(View::of(agent.id().as_str(), &agent.view(), &health, stats, dropped))
+        })
+    })
+}

@@ -1,0 +1,226 @@
+//! What an agent prints: one line an event, as text or as JSON.
+//!
+//! Standard output only says what happened; it decides nothing. Each line is flushed, so that a reader at a pipe's end
+//! sees it at once.
+
+use std::fmt::Display;
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::time::SystemTime;
+
+use serde_json::{Map, Value, json};
+use telemetry_gossip_core::{Event, IsolationEnd, NodeId, RemovalReason};
+
+/// One line: a word for the kind of thing, its parts for programs, a sentence for people.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Line {
+    word: &'static str,
+    parts: Map<String, Value>,
+    text: String,
+}
+
+impl Line {
+    fn new(word: &'static str, parts: Value, text: String) -> Self {
+        let parts = match parts {
+            Value::Object(parts) => parts,
+            _ => Map::new(),
+        };
+        Self { word, parts, text }
+    }
+
+    /// The first line of an agent: where the others reach it, and where it is bound if that is elsewhere.
+    pub(crate) fn udp(id: &NodeId, address: SocketAddr, bound: Option<SocketAddr>) -> Self {
+        let text = match bound {
+            Some(bound) => format!("udp {address} (bound to {bound})"),
+            None => format!("udp {address}"),
+        };
+        Self::new("udp", json!({ "id": id, "address": address, "bound": bound.unwrap_or(address) }), text)
+    }
+
+    /// The second line: where it answers questions.
+    pub(crate) fn control(address: SocketAddr) -> Self {
+        Self::new("control", json!({ "address": address }), format!("control {address}"))
+    }
+
+    /// The node looks for the cluster.
+    pub(crate) fn joining(seeds: &[String]) -> Self {
+        Self::new("joining", json!({ "seeds": seeds }), format!("joining through {}", seeds.join(", ")))
+    }
+
+    /// Something that a person should know, and that stops nothing.
+    pub(crate) fn warning(text: String) -> Self {
+        Self::new("warning", json!({ "text": text }), format!("warning: {text}"))
+    }
+
+    /// A signal came.
+    pub(crate) fn leaving() -> Self {
+        Self::new("leaving", json!({}), "leaving; a second signal ends the process at once".to_owned())
+    }
+
+    /// What an event says; `None` for the ends of things that an agent never asks for.
+    pub(crate) fn of<A: Display>(event: &Event<A>) -> Option<Self> {
+        let place = |address: &Option<A>| address.as_ref().map(ToString::to_string);
+        let at = |address: &Option<A>| {
+            address.as_ref().map_or_else(|| "an unknown address".to_owned(), ToString::to_string)
+        };
+        Some(match event {
+            Event::Joined { id, address, generation } => Self::new(
+                "joined",
+                json!({ "id": id, "address": place(address), "generation": generation }),
+                format!("{id} joined at {} with generation {generation}", at(address)),
+            ),
+            Event::Alive { id, generation } => Self::new(
+                "alive",
+                json!({ "id": id, "generation": generation }),
+                format!("{id} is alive at generation {generation}"),
+            ),
+            Event::Suspected { id, generation, by } => Self::new(
+                "suspected",
+                json!({ "id": id, "generation": generation, "by": by }),
+                match by {
+                    Some(by) => format!("{id} is suspected at generation {generation}, by {by}"),
+                    None => format!("{id} is suspected at generation {generation}"),
+                },
+            ),
+            Event::Dead { id, generation } => Self::new(
+                "dead",
+                json!({ "id": id, "generation": generation }),
+                format!("{id} is dead at generation {generation}"),
+            ),
+            Event::Left { id, generation } => Self::new(
+                "left",
+                json!({ "id": id, "generation": generation }),
+                format!("{id} has left at generation {generation}"),
+            ),
+            Event::Moved { id, address } => Self::new(
+                "moved",
+                json!({ "id": id, "address": place(address) }),
+                format!("{id} is now at {}", at(address)),
+            ),
+            Event::Removed { id, reason } => {
+                let (word, text) = match reason {
+                    RemovalReason::Expired => ("expired", "it has been dead for long"),
+                    RemovalReason::NotInClusterConfig => {
+                        ("not-in-cluster-config", "the cluster config does not name it")
+                    }
+                };
+                Self::new("removed", json!({ "id": id, "reason": word }), format!("{id} is forgotten: {text}"))
+            }
+            Event::Telemetry { id, version } => Self::new(
+                "telemetry",
+                json!({ "id": id, "version": version }),
+                format!("{id} has telemetry of version {version}"),
+            ),
+            Event::Refuted { generation } => Self::new(
+                "refuted",
+                json!({ "generation": generation }),
+                format!("this node was suspected and refutes at generation {generation}"),
+            ),
+            Event::Isolated { lost, of } => Self::new(
+                "isolated",
+                json!({ "lost": lost, "of": of }),
+                format!("isolated: {lost} of {of} members do not answer; nobody is declared dead meanwhile"),
+            ),
+            Event::Reconnected { end } => {
+                let (word, text) = match end {
+                    IsolationEnd::Contact => ("contact", "at least half of the members answer again"),
+                    IsolationEnd::HostsWord => ("hosts-word", "the loss was said to be real"),
+                    IsolationEnd::Limit => ("limit", "the limit for isolation has passed"),
+                    IsolationEnd::ClusterConfig => ("cluster-config", "the cluster config does not name the lost"),
+                };
+                Self::new("reconnected", json!({ "end": word }), format!("no longer isolated: {text}"))
+            }
+            Event::IdentityConflict { instance, address, lost } => Self::new(
+                "identity-conflict",
+                json!({ "instance": instance, "address": place(address), "lost": lost }),
+                format!(
+                    "another process at {} has this node's id{}",
+                    at(address),
+                    if *lost { ", and keeps it: this node is silent from now on" } else { ", and loses it" }
+                ),
+            ),
+            Event::JoinCompleted { seed } => Self::new(
+                "join-completed",
+                json!({ "seed": seed.to_string() }),
+                format!("join complete: {seed} has sent all it knows"),
+            ),
+            Event::JoinFailed => Self::new(
+                "join-failed",
+                json!({}),
+                "no seed has answered so far; still trying".to_owned(),
+            ),
+            Event::LeaveCompleted => Self::new("leave-completed", json!({}), "left in good order".to_owned()),
+            Event::ProbeCompleted { .. } | Event::ExchangeCompleted { .. } => return None,
+        })
+    }
+
+    fn render(&self, now: SystemTime, as_json: bool) -> String {
+        let now = humantime::format_rfc3339_millis(now);
+        if as_json {
+            let mut object = Map::new();
+            object.insert("at".to_owned(), json!(now.to_string()));
+            object.insert("event".to_owned(), json!(self.word));
+            object.extend(self.parts.clone());
+            Value::Object(object).to_string()
+        } else {
+            format!("{now} {}", self.text)
+        }
+    }
+}
+
+/// Standard output.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Output {
+    pub(crate) json: bool,
+}
+
+impl Output {
+    /// Prints one line.
+    pub(crate) fn line(&self, line: &Line) -> io::Result<()> {
+        let mut out = io::stdout().lock();
+        writeln!(out, "{}", line.render(SystemTime::now(), self.json))?;
+        out.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+    use telemetry_gossip_core::Generation;
+
+    fn id() -> NodeId {
+        "edge-1".parse().unwrap()
+    }
+
+    #[test]
+    fn an_event_is_a_sentence_or_an_object() {
+        let time = SystemTime::UNIX_EPOCH + Duration::from_millis(1_500);
+        let address = Some(SocketAddr::from(([127, 0, 0, 1], 7_101)));
+        let line = Line::of(&Event::Joined { id: id(), address, generation: Generation(3) }).unwrap();
+        assert_eq!(
+            line.render(time, false),
+            "1970-01-01T00:00:01.500Z edge-1 joined at 127.0.0.1:7101 with generation 3"
+        );
+        let object: Value = serde_json::from_str(&line.render(time, true)).unwrap();
+        assert_eq!(
+            object,
+            json!({ "at": "1970-01-01T00:00:01.500Z", "event": "joined", "id": "edge-1",
+                    "address": "127.0.0.1:7101", "generation": 3 })
+        );
+    }
+
+    #[test]
+    fn every_line_of_json_is_one_line() {
+        let events: [Event<SocketAddr>; 4] = [
+            Event::JoinFailed,
+            Event::Refuted { generation: Generation(2) },
+            Event::Isolated { lost: 3, of: 5 },
+            Event::Removed { id: id(), reason: RemovalReason::Expired },
+        ];
+        for event in &events {
+            let text = Line::of(event).unwrap().render(SystemTime::UNIX_EPOCH, true);
+            assert!(!text.contains('\n') && serde_json::from_str::<Value>(&text).is_ok(), "{text}");
+        }
+    }
+}

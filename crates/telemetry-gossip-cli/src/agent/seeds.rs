@@ -1,0 +1,60 @@
+//! The seeds of an agent: those typed, and those in a file. Only texts; names are resolved elsewhere.
+
+use std::path::Path;
+
+use crate::args::{AgentArgs, host_port};
+use crate::error::Error;
+
+/// A seed file is a list for people; a longer file is another file.
+const MAX_FILE: u64 = 1 << 20;
+
+/// The seeds that the arguments name, each once, in order.
+pub(crate) fn of(args: &AgentArgs) -> Result<Vec<String>, Error> {
+    let mut seeds = args.join.clone();
+    if let Some(path) = &args.seed_file {
+        let unread = |error| Error::File { path: path.clone(), error };
+        if std::fs::metadata(path).map_err(unread)?.len() > MAX_FILE {
+            return Err(Error::Usage(format!(
+                "{} has more than {MAX_FILE} bytes: a seed file has one HOST:PORT a line",
+                path.display()
+            )));
+        }
+        seeds.extend(parsed(path, &std::fs::read_to_string(path).map_err(unread)?)?);
+    }
+    let mut each_once = Vec::new();
+    for seed in seeds {
+        if !each_once.contains(&seed) {
+            each_once.push(seed);
+        }
+    }
+    Ok(each_once)
+}
+
+fn parsed(path: &Path, text: &str) -> Result<Vec<String>, Error> {
+    text.lines()
+        .enumerate()
+        .map(|(number, line)| (number + 1, line.trim()))
+        .filter(|(_, line)| !line.is_empty() && !line.starts_with('#'))
+        .map(|(number, line)| {
+            host_port(line)
+                .map_err(|rule| Error::Usage(format!("{}:{number}: `{line}` is no seed: {rule}", path.display())))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seed_file_has_a_seed_a_line() {
+        let text = "# the old registry's hosts\n\n  seed-1:7101\n[::1]:7102\n10.0.0.3:7103\n";
+        assert_eq!(parsed(Path::new("seeds"), text).unwrap(), ["seed-1:7101", "[::1]:7102", "10.0.0.3:7103"]);
+    }
+
+    #[test]
+    fn a_wrong_line_is_named() {
+        let error = parsed(Path::new("seeds"), "seed-1:7101\nseed-2\n").unwrap_err().to_string();
+        assert!(error.starts_with("seeds:2: `seed-2` is no seed: type a host and a port"), "{error}");
+    }
+}

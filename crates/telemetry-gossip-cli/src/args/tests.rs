@@ -1,0 +1,76 @@
+//! What is typed, and what comes of it.
+
+use super::*;
+use clap::CommandFactory;
+
+fn parse(line: &str) -> Result<Command, String> {
+    let words = line.split(' ').filter(|word| !word.is_empty());
+    Cli::try_parse_from(words).map(|cli| cli.command).map_err(|error| error.to_string())
+}
+
+#[test]
+fn the_command_line_is_well_formed() {
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn right_arguments_are_taken() {
+    for line in [
+        "tgossip demo",
+        "tgossip demo --nodes 2",
+        "tgossip demo --nodes 1000 --seed 5 --plain",
+        "tgossip agent --id a",
+        "tgossip agent --id a --bind [::1]:0 --join localhost:1 --join [::1]:2 --seed-file seeds.txt",
+        "tgossip agent --id a --join a:1 b:2 c:3 --set x=1 y=2 --set z= --json",
+        "tgossip agent --id a --control 0.0.0.0:1 --allow-remote-control --label staging",
+        "tgossip agent --id a --probe-interval 500ms --probe-timeout 200ms --gossip-interval 50ms --mtu 1200",
+        "tgossip members --via localhost:7201 --json --stats",
+        "tgossip sim",
+        "tgossip sim crash --nodes 250 --seed 3 --loss 2.5% --duration 90s --check every --json",
+        "tgossip sim --list",
+    ] {
+        assert!(parse(line).is_ok(), "{line}: {:?}", parse(line));
+    }
+}
+
+#[test]
+fn wrong_arguments_are_answered_with_what_to_type_instead() {
+    for (line, said) in [
+        ("tgossip dmeo", "demo"),
+        ("tgossip demo --node 3", "--nodes"),
+        ("tgossip demo --nodes 1", "type 2 or more"),
+        ("tgossip demo --nodes many", "type a number from 2 to 1000"),
+        ("tgossip demo --nodes 5000", "type a number from 2 to 1000"),
+        ("tgossip agent", "--id <ID>"),
+        ("tgossip agent --id", "--id <ID>"),
+        ("tgossip agent --id a\u{7}b", "no control characters: type a name such as edge-1"),
+        ("tgossip agent --id a --bind 127.0.0.1", "type 127.0.0.1:0"),
+        ("tgossip agent --id a --bind ::1", "type [::1]:0"),
+        ("tgossip agent --id a --bind localhost:1", "type 127.0.0.1:7101"),
+        ("tgossip agent --id a --join seed", "type a host and a port"),
+        ("tgossip agent --id a --join seed:0", "port from 1 to 65535"),
+        ("tgossip agent --id a --join ::1:7101", "[::1]:7101"),
+        ("tgossip agent --id a --set role", "such as --set role=cache"),
+        ("tgossip agent --id a --set =cache", "such as --set role=cache"),
+        ("tgossip agent --id a --probe-interval 1", "type 500ms"),
+        ("tgossip members", "--via <HOST:PORT>"),
+        ("tgossip members --via 7201", "such as 127.0.0.1:7101"),
+        ("tgossip sim crash --loss 5", "type 5%"),
+        ("tgossip sim crash --loss much", "type 2.5%"),
+        ("tgossip sim crash --duration 60", "type 500ms, 90s"),
+        ("tgossip sim crash --check always", "sampled"),
+    ] {
+        let error = parse(line).expect_err(line);
+        assert!(error.contains(said), "`{line}` should be answered with `{said}`, not:\n{error}");
+    }
+}
+
+#[test]
+fn several_seeds_and_entries_add_up() {
+    let Ok(Command::Agent(args)) = parse("tgossip agent --id a --join x:1 y:2 --join z:3 --set k=v=w --set l=") else {
+        panic!("an agent");
+    };
+    assert_eq!(args.join, ["x:1", "y:2", "z:3"]);
+    let entries: Vec<_> = args.entries.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+    assert_eq!(entries, [("k", "v=w"), ("l", "")]);
+}

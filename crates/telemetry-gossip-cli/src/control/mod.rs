@@ -1,0 +1,212 @@
+//! The control protocol between `tgossip members` and an agent: one line of JSON each way over TCP.
+//!
+//! ```text
+//! client                         agent
+//!   {"ask":"view"}\n       --->
+//!                          <---  {"view":{"node":"edge-1","members":[..],..}}\n      and the agent closes
+//!                          <---  {"error":"..."}\n                                   if it was no request
+//! ```
+//!
+//! It only reads. The agent bounds a request in bytes and time and the connections in number ([`server`]), the client the
+//! answer ([`client`]). What a member is, is decided elsewhere: here are only its words.
+
+pub(crate) mod client;
+pub(crate) mod server;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use telemetry_gossip_core::{Health, Stats, Status};
+use telemetry_gossip_tokio as tokio_view;
+
+/// What a client may ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "ask", rename_all = "kebab-case")]
+pub(crate) enum Request {
+    /// All that the agent knows.
+    View,
+}
+
+/// What an agent answers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Answer {
+    /// All that it knows.
+    View(Box<View>),
+    /// Why there is nothing.
+    Error(String),
+}
+
+/// What one agent knows.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct View {
+    /// The agent's id.
+    pub(crate) node: String,
+    /// How it is.
+    pub(crate) health: HealthView,
+    /// Whom it knows, itself included, in order of id.
+    pub(crate) members: Vec<MemberView>,
+    /// What it counted since it started.
+    pub(crate) stats: Stats,
+    /// What its socket dropped.
+    pub(crate) dropped: Dropped,
+}
+
+/// [`Health`], with a word in place of an instant, which means nothing outside of the agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct HealthView {
+    pub(crate) awareness: u8,
+    pub(crate) isolated: bool,
+    pub(crate) alive: u32,
+    pub(crate) suspected: u32,
+    pub(crate) dead: u32,
+    pub(crate) active: bool,
+}
+
+/// Datagrams that never reached the node, or the network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Dropped {
+    pub(crate) received: u64,
+    pub(crate) sent: u64,
+}
+
+impl View {
+    /// What a running node knows; `dropped` are the socket's counters, received and sent.
+    pub(crate) fn of(node: &str, view: &tokio_view::View, health: &Health, stats: Stats, dropped: (u64, u64)) -> Self {
+        let Health { awareness, isolated_since, alive, suspected, dead, active } = *health;
+        let isolated = isolated_since.is_some();
+        Self {
+            node: node.to_owned(),
+            health: HealthView { awareness, isolated, alive, suspected, dead, active },
+            members: view.iter().map(|member| MemberView::of(member)).collect(),
+            stats,
+            dropped: Dropped { received: dropped.0, sent: dropped.1 },
+        }
+    }
+}
+
+impl MemberView {
+    fn of(member: &tokio_view::MemberView) -> Self {
+        let value = |entry: &tokio_view::TelemetryValue| Value {
+            content: Content::of(&entry.value),
+            version: entry.version,
+            age_seconds: entry.age().as_secs_f64(),
+        };
+        Self {
+            id: member.id.to_string(),
+            status: member.status,
+            generation: member.generation.0,
+            address: member.address.map(|address| address.to_string()),
+            age_seconds: member.last_observed().elapsed().as_secs_f64(),
+            telemetry_version: member.telemetry_version,
+            telemetry: member.telemetry.iter().map(|entry| (entry.key.clone(), value(entry))).collect(),
+        }
+    }
+}
+
+/// One member as the agent holds it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct MemberView {
+    pub(crate) id: String,
+    #[serde(with = "status_word")]
+    pub(crate) status: Status,
+    pub(crate) generation: u64,
+    pub(crate) address: Option<String>,
+    /// Since it last answered, or its status changed.
+    pub(crate) age_seconds: f64,
+    pub(crate) telemetry_version: u64,
+    pub(crate) telemetry: BTreeMap<String, Value>,
+}
+
+/// One entry of telemetry.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Value {
+    #[serde(flatten)]
+    pub(crate) content: Content,
+    pub(crate) version: u64,
+    pub(crate) age_seconds: f64,
+}
+
+/// A value: as text where it is one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Content {
+    Value(String),
+    ValueHex(String),
+}
+
+impl Content {
+    pub(crate) fn of(bytes: &[u8]) -> Self {
+        match std::str::from_utf8(bytes) {
+            Ok(text) => Self::Value(text.to_owned()),
+            Err(_) => Self::ValueHex(bytes.iter().map(|byte| format!("{byte:02x}")).collect()),
+        }
+    }
+}
+
+/// A status as the word that people read, not as the name of a Rust variant.
+mod status_word {
+    use serde::{Deserialize, Deserializer, Serializer};
+    use telemetry_gossip_core::Status;
+
+    pub(super) fn serialize<S: Serializer>(status: &Status, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(status)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Status, D::Error> {
+        let word = String::deserialize(from)?;
+        [Status::Alive, Status::Suspected, Status::Dead, Status::Left]
+            .into_iter()
+            .find(|status| status.to_string() == word)
+            .ok_or_else(|| serde::de::Error::custom(format_args!("`{word}` is no status")))
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    pub(crate) fn view() -> View {
+        let load = Value { content: Content::of(b"0.42"), version: 3, age_seconds: 0.5 };
+        let blob = Value { content: Content::of(&[0xff, 0x00]), version: 4, age_seconds: 0.25 };
+        View {
+            node: "edge-1".into(),
+            health: HealthView {
+                awareness: 0,
+                isolated: false,
+                alive: 1,
+                suspected: 0,
+                dead: 0,
+                active: true,
+            },
+            members: vec![MemberView {
+                id: "edge-1".into(),
+                status: Status::Alive,
+                generation: 2,
+                address: Some("127.0.0.1:7101".into()),
+                age_seconds: 1.5,
+                telemetry_version: 4,
+                telemetry: [("load".to_owned(), load), ("blob".to_owned(), blob)].into(),
+            }],
+            stats: Stats::default(),
+            dropped: Dropped { received: 0, sent: 0 },
+        }
+    }
+
+    #[test]
+    fn an_answer_is_read_as_it_was_written() {
+        for answer in [Answer::View(Box::new(view())), Answer::Error("no request".into())] {
+            let text = serde_json::to_string(&answer).unwrap();
+            assert_eq!(serde_json::from_str::<Answer>(&text).unwrap(), answer, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_words_on_the_wire_are_these() {
+        assert_eq!(serde_json::to_string(&Request::View).unwrap(), r#"{"ask":"view"}"#);
+        let text = serde_json::to_string(&view()).unwrap();
+        assert!(text.contains(r#""status":"alive""#), "{text}");
+        assert!(text.contains(r#""load":{"value":"0.42","version":3,"age_seconds":0.5}"#), "{text}");
+        assert!(text.contains(r#""blob":{"value_hex":"ff00""#), "{text}");
+    }
+}

@@ -1,0 +1,116 @@
+//! `tgossip members`: asks a running agent, prints a table or JSON.
+
+use std::io::{self, Write};
+use std::time::Duration;
+
+use comfy_table::{CellAlignment, Table, presets};
+
+use crate::args::MembersArgs;
+use crate::control::{Content, MemberView, View, client};
+use crate::error::Error;
+use crate::text;
+
+/// Telemetry of one member in the table, in characters; JSON has all of it.
+const TELEMETRY_WIDTH: usize = 60;
+
+pub(crate) fn run(args: &MembersArgs) -> Result<(), Error> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Setup)?;
+    let view = runtime.block_on(client::ask(&args.via))?;
+    let mut out = io::stdout().lock();
+    if args.json {
+        serde_json::to_writer_pretty(&mut out, &view).map_err(io::Error::from)?;
+        writeln!(out)?;
+    } else {
+        writeln!(out, "{}", members_table(&view).trim_fmt())?;
+        if args.stats {
+            writeln!(out, "\n{}\n{}", health_line(&view), stats_table(&view)?.trim_fmt())?;
+        }
+    }
+    out.flush()?;
+    Ok(())
+}
+
+fn members_table(view: &View) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_header(["ID", "STATUS", "GENERATION", "ADDRESS", "AGE", "TELEMETRY"]);
+    for member in &view.members {
+        let mark = if member.id == view.node { " (asked)" } else { "" };
+        table.add_row([
+            format!("{}{mark}", text::printable(&member.id, 127)),
+            member.status.to_string(),
+            member.generation.to_string(),
+            member.address.as_deref().map_or_else(|| "unknown".to_owned(), |address| text::printable(address, 127)),
+            text::age(seconds(member.age_seconds)),
+            telemetry(member),
+        ]);
+    }
+    if let Some(column) = table.column_mut(2) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table
+}
+
+fn telemetry(member: &MemberView) -> String {
+    let entries: Vec<String> = member
+        .telemetry
+        .iter()
+        .map(|(key, value)| match &value.content {
+            Content::Value(text) => format!("{key}={text}"),
+            Content::ValueHex(hex) => format!("{key}=0x{hex}"),
+        })
+        .collect();
+    text::printable(&entries.join(" "), TELEMETRY_WIDTH)
+}
+
+fn health_line(view: &View) -> String {
+    let health = &view.health;
+    let isolated = if health.isolated { "isolated: it declares nobody dead" } else { "in touch with the cluster" };
+    let active = if health.active { "" } else { ", no longer a member" };
+    format!(
+        "{} knows {} alive, {} suspected, {} dead or left; it is {isolated}{active}; it doubts itself {} of 8",
+        view.node, health.alive, health.suspected, health.dead, health.awareness
+    )
+}
+
+/// The counters by the names of their fields: one word for one thing.
+fn stats_table(view: &View) -> Result<Table, Error> {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_header(["COUNTER", "VALUE"]);
+    let stats = serde_json::to_value(view.stats).map_err(io::Error::from)?;
+    for (name, value) in stats.as_object().into_iter().flatten() {
+        table.add_row([name.clone(), value.to_string()]);
+    }
+    table.add_row(["received_dropped".to_owned(), view.dropped.received.to_string()]);
+    table.add_row(["send_dropped".to_owned(), view.dropped.sent.to_string()]);
+    if let Some(column) = table.column_mut(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    Ok(table)
+}
+
+/// A span from another process, which may say anything.
+fn seconds(secs: f64) -> Duration {
+    Duration::try_from_secs_f64(secs).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::tests::view;
+
+    #[test]
+    fn the_table_has_a_line_for_each_member() {
+        let text = members_table(&view()).to_string();
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 2, "{text}");
+        for word in ["edge-1 (asked)", "alive", "2", "127.0.0.1:7101", "1.5s", "load=0.42", "blob=0xff00"] {
+            assert!(lines[1].contains(word), "{word} is missing in:\n{text}");
+        }
+    }
+
+    #[test]
+    fn all_counters_are_listed() {
+        let table = stats_table(&view()).unwrap().to_string();
+        assert!(table.contains("datagrams_malformed") && table.contains("pauses"), "{table}");
+    }
+}

@@ -1,0 +1,67 @@
+//! How numbers are written for people: times, sizes, values of telemetry.
+
+use std::time::Duration;
+
+/// `0.412s`, as in the transcripts of the simulator.
+pub(crate) fn seconds(span: Duration) -> String {
+    format!("{:.3}s", span.as_secs_f64())
+}
+
+/// `all 19 others`, `the other`.
+pub(crate) fn the_others(count: usize) -> String {
+    if count == 1 { "the other".to_owned() } else { format!("all {count} others") }
+}
+
+/// How long ago, as short as it can be said: `0.4s`, `12s`, `5m`, `3h`, `2d`.
+pub(crate) fn age(span: Duration) -> String {
+    match span.as_secs() {
+        0..10 => format!("{:.1}s", span.as_secs_f64()),
+        secs @ 10..120 => format!("{secs}s"),
+        secs @ 120..7_200 => format!("{}m", secs / 60),
+        secs @ 7_200..172_800 => format!("{}h", secs / 3_600),
+        secs => format!("{}d", secs / 86_400),
+    }
+}
+
+/// `840 B`, `12.4 KB`, `3.1 MB`.
+pub(crate) fn bytes(count: u64) -> String {
+    match count {
+        0..1_000 => format!("{count} B"),
+        1_000..1_000_000 => format!("{}.{} KB", count / 1_000, count % 1_000 / 100),
+        _ => format!("{}.{} MB", count / 1_000_000, count % 1_000_000 / 100_000),
+    }
+}
+
+/// A text of another node, safe to print on a terminal: no control characters, at most `most` characters.
+pub(crate) fn printable(text: &str, most: usize) -> String {
+    let mut out: String =
+        text.chars().take(most).map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect();
+    if text.chars().nth(most).is_some() {
+        out.push('…');
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_age_is_said_in_its_largest_unit() {
+        for (secs, said) in [(0, "0.0s"), (9, "9.0s"), (10, "10s"), (119, "119s"), (120, "2m"), (7_200, "2h")] {
+            assert_eq!(age(Duration::from_secs(secs)), said);
+        }
+        assert_eq!(age(Duration::from_secs(200_000)), "2d");
+    }
+
+    #[test]
+    fn sizes_have_one_decimal() {
+        assert_eq!([bytes(999), bytes(1_000), bytes(12_449), bytes(3_100_000)], ["999 B", "1.0 KB", "12.4 KB", "3.1 MB"]);
+    }
+
+    #[test]
+    fn what_other_nodes_say_cannot_move_the_cursor() {
+        assert_eq!(printable("\x1b[2Jok\n", 20), "\u{fffd}[2Jok\u{fffd}");
+        assert_eq!(printable("abcdef", 3), "abc…");
+    }
+}

@@ -1,0 +1,88 @@
+//! Agents as processes: they find each other, tell what they know, and leave in good order.
+
+mod common;
+
+use common::{Agent, member, text, tgossip};
+
+#[test]
+fn two_agents_see_each_other() {
+    let a = Agent::start("a", &["--set", "role=first"]);
+    let b = Agent::start("b", &["--join", &a.udp.to_string(), "--set", "role=second", "zone=east"]);
+    a.wait_for_event("joined", "b");
+    b.wait_for_event("joined", "a");
+    a.wait_for(|line| line["event"] == "telemetry" && line["id"] == "b" && line["version"] == 2);
+
+    let output = tgossip(&["members", "--via", &a.control.to_string(), "--json"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let view: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(view["node"], "a");
+    for (id, udp) in [("a", a.udp), ("b", b.udp)] {
+        assert_eq!(member(&view, id)["status"], "alive");
+        assert_eq!(member(&view, id)["address"], udp.to_string());
+    }
+    assert_eq!(member(&view, "b")["telemetry"]["role"]["value"], "second");
+    assert_eq!(member(&view, "b")["telemetry"]["zone"]["value"], "east");
+
+    let output = tgossip(&["members", "--via", &a.control.to_string(), "--stats"]);
+    let table = text(&output.stdout);
+    for word in ["STATUS", "role=second", "datagrams_sent", "2 alive"] {
+        assert!(table.contains(word), "`{word}` is missing in:\n{table}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn an_agent_told_to_stop_leaves_in_good_order() {
+    let a = Agent::start("a", &[]);
+    let b = Agent::start("b", &["--join", &a.udp.to_string()]);
+    a.wait_for_event("joined", "b");
+    b.wait_for_event("joined", "a");
+
+    b.signal("TERM");
+    b.wait_for(|line| line["event"] == "leave-completed");
+    assert_eq!(b.wait().code(), Some(0));
+    a.wait_for_event("left", "b");
+    assert_eq!(member(&a.view(), "b")["status"], "left");
+
+    a.signal("INT");
+    assert_eq!(a.wait().code(), Some(0));
+}
+
+#[test]
+fn a_killed_agent_is_found_dead_and_may_come_back() {
+    let quick = ["--probe-interval", "200ms", "--probe-timeout", "80ms", "--gossip-interval", "50ms"];
+    let a = Agent::start("a", &quick);
+    let seed = a.udp.to_string();
+    let joining = [&quick[..], &["--join", &seed]].concat();
+    let b = Agent::start("b", &joining);
+    a.wait_for_event("joined", "b");
+
+    drop(b);
+    a.wait_for_event("suspected", "b");
+    let dead = a.wait_for_event("dead", "b");
+
+    let b = Agent::start("b", &joining);
+    let alive = a.wait_for_event("alive", "b");
+    assert!(alive["generation"].as_u64() > dead["generation"].as_u64(), "{alive} after {dead}");
+    b.wait_for_event("joined", "a");
+}
+
+#[test]
+fn an_agent_without_its_seeds_keeps_trying_and_says_so() {
+    // A socket that never answers.
+    let mute = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let mute = mute.local_addr().unwrap().to_string();
+    let a = Agent::start("a", &["--join", &mute]);
+    a.wait_for(|line| line["event"] == "join-failed");
+    assert_eq!(member(&a.view(), "a")["status"], "alive");
+}
+
+#[test]
+fn agents_with_different_labels_ignore_each_other() {
+    let a = Agent::start("a", &["--label", "staging"]);
+    let b = Agent::start("b", &["--join", &a.udp.to_string(), "--label", "production"]);
+    b.wait_for(|line| line["event"] == "join-failed");
+    let view = a.view();
+    assert_eq!(view["members"].as_array().map(Vec::len), Some(1), "{view:#}");
+    assert!(view["stats"]["datagrams_other_label"].as_u64() > Some(0), "{view:#}");
+}

@@ -1,0 +1,134 @@
+//! Runs the binary as a user would: starts agents, reads their lines, asks them.
+#![allow(dead_code, reason = "each test file uses a part")]
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// Nothing in these tests takes long; whoever waits this long waits for what never comes.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The binary with these arguments, run to its end.
+pub(crate) fn tgossip(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_tgossip")).args(args).stdin(Stdio::null()).output().expect("the binary runs")
+}
+
+/// Standard output or error as text.
+pub(crate) fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// A running `tgossip agent --json`; killed when dropped.
+pub(crate) struct Agent {
+    child: Child,
+    lines: Receiver<String>,
+    pub(crate) udp: SocketAddr,
+    pub(crate) control: SocketAddr,
+}
+
+impl Agent {
+    /// Starts an agent of this id on free ports, and waits until it says where it listens.
+    pub(crate) fn start(id: &str, more: &[&str]) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_tgossip"))
+            .args(["agent", "--json", "--id", id])
+            .args(more)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the binary runs");
+        let stdout = child.stdout.take().expect("a pipe");
+        let (tell, lines) = channel();
+        std::thread::spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                if tell.send(line).is_err() {
+                    break;
+                }
+            }
+        });
+        let unknown = SocketAddr::from(([0, 0, 0, 0], 0));
+        let mut agent = Self { child, lines, udp: unknown, control: unknown };
+        agent.udp = address(&agent.wait_for(|line| line["event"] == "udp"));
+        agent.control = address(&agent.wait_for(|line| line["event"] == "control"));
+        agent
+    }
+
+    /// Reads lines up to the first that is meant.
+    pub(crate) fn wait_for(&self, meant: impl Fn(&Value) -> bool) -> Value {
+        let end = Instant::now() + PATIENCE;
+        let mut seen = Vec::new();
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            let Ok(line) = self.lines.recv_timeout(left) else {
+                panic!("the awaited line did not come; these did:\n{}", seen.join("\n"));
+            };
+            let value: Value = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
+            if meant(&value) {
+                return value;
+            }
+            seen.push(line);
+        }
+    }
+
+    /// Waits until it says this of a member.
+    pub(crate) fn wait_for_event(&self, event: &str, id: &str) -> Value {
+        self.wait_for(|line| line["event"] == event && line["id"] == id)
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.child.try_wait().expect("a child").is_none()
+    }
+
+    /// What the agent answers over its control socket.
+    pub(crate) fn view(&self) -> Value {
+        let mut stream = TcpStream::connect(self.control).expect("the control socket");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        stream.write_all(b"{\"ask\":\"view\"}\n").expect("a request");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("an answer");
+        let mut answer: Value = serde_json::from_str(&answer).expect("JSON");
+        answer["view"].take()
+    }
+
+    /// Sends a signal by name, as `kill` does.
+    #[cfg(unix)]
+    pub(crate) fn signal(&self, name: &str) {
+        let pid = self.pid().to_string();
+        let status = Command::new("kill").args(["-s", name, &pid]).status().expect("kill runs");
+        assert!(status.success());
+    }
+
+    /// Waits until it has ended.
+    pub(crate) fn wait(mut self) -> ExitStatus {
+        // Its output ends when it does; lines that nobody awaited do not matter.
+        while self.lines.recv_timeout(PATIENCE).is_ok() {}
+        self.child.wait().expect("a child")
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn address(line: &Value) -> SocketAddr {
+    line["address"].as_str().expect("an address").parse().expect("an address")
+}
+
+/// The member of this id in a view.
+pub(crate) fn member<'a>(view: &'a Value, id: &str) -> &'a Value {
+    view["members"]
+        .as_array()
+        .and_then(|members| members.iter().find(|member| member["id"] == id))
+        .unwrap_or_else(|| panic!("{id} is not in {view:#}"))
+}

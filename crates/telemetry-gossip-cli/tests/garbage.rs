@@ -1,0 +1,239 @@
+//! 100,000 random and mutated datagrams at a live agent's port: it stays up, its members are unchanged, a counter tells,
+//! its memory does not grow.
+//!
+//! Datagrams carry no signature, so a mutant that still is a valid claim is news and not garbage. The generator hands
+//! each mutant to a node of its own first and keeps those that it refuses, or that change nothing in its table.
+#![cfg(target_os = "linux")]
+
+mod common;
+
+use std::net::{SocketAddr, UdpSocket};
+use std::time::{Duration, Instant};
+
+use common::{Agent, PATIENCE, member};
+use rand_chacha::ChaCha8Rng;
+use rand_core::{Rng, SeedableRng};
+use telemetry_gossip_core::{Config, Identity, Input, InputError, Instant as CoreInstant, Node};
+use telemetry_gossip_tokio::Peer;
+
+const DATAGRAMS: u64 = 100_000;
+
+/// Sent at once; a socket's default buffer holds as many of the longest.
+const BURST: u64 = 64;
+
+/// The most that resident memory may grow.
+const GROWTH_KIB: u64 = 512;
+
+#[test]
+fn garbage_changes_nothing() {
+    let a = Agent::start("a", &["--set", "role=target"]);
+    let b = Agent::start("b", &["--join", &a.udp.to_string(), "--set", "role=witness"]);
+    a.wait_for(|line| line["event"] == "telemetry" && line["id"] == "b");
+    b.wait_for(|line| line["event"] == "telemetry" && line["id"] == "a");
+
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    let mut garbage = Garbage::new(7);
+    let mut refused = refusals(&a);
+    let before = (who(&a), resident_kib(&a));
+    let mut sent = 0;
+    while sent < DATAGRAMS {
+        for _ in 0..BURST.min(DATAGRAMS - sent) {
+            let (datagram, is_refused) = garbage.next();
+            socket.send_to(&datagram, a.udp).expect("loopback takes it");
+            refused += u64::from(is_refused);
+            sent += 1;
+        }
+        await_refusals(&a, refused);
+    }
+    let after = (who(&a), resident_kib(&a));
+
+    let mut a = a;
+    assert!(a.is_running(), "the agent is down");
+    assert_eq!(after.0, before.0, "the members changed");
+    let growth = after.1.saturating_sub(before.1);
+    println!("resident: {} KiB before, {} KiB after {sent} datagrams; {refused} refused", before.1, after.1);
+    assert!(growth <= GROWTH_KIB, "resident memory grew by {growth} KiB");
+    assert!(garbage.kinds.iter().all(|count| *count > DATAGRAMS / 20), "of each kind some: {:?}", garbage.kinds);
+    assert!(garbage.harmless > 100, "some mutants are valid and say nothing new: {}", garbage.harmless);
+}
+
+/// The members by id, status and generation.
+fn who(agent: &Agent) -> Vec<(String, String, u64)> {
+    let view = agent.view();
+    ["a", "b"]
+        .map(|id| {
+            let member = member(&view, id);
+            let status = member["status"].as_str().unwrap_or_default().to_owned();
+            (id.to_owned(), status, member["generation"].as_u64().unwrap_or(u64::MAX))
+        })
+        .into_iter()
+        .chain([("members".to_owned(), String::new(), view["members"].as_array().map_or(0, Vec::len) as u64)])
+        .collect()
+}
+
+/// How many datagrams the agent has refused.
+fn refusals(agent: &Agent) -> u64 {
+    let view = agent.view();
+    ["datagrams_malformed", "datagrams_other_version", "datagrams_other_label"]
+        .map(|counter| view["stats"][counter].as_u64().expect("a counter"))
+        .iter()
+        .sum()
+}
+
+fn await_refusals(agent: &Agent, count: u64) {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        let seen = refusals(agent);
+        if seen >= count {
+            return;
+        }
+        assert!(Instant::now() < end, "{seen} of {count} refusals were counted");
+    }
+}
+
+fn resident_kib(agent: &Agent) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", agent.pid())).expect("a process");
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("a line of VmRSS");
+    line.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).expect("a number")
+}
+
+/// Seeded datagrams that no agent should take anything from.
+struct Garbage {
+    rng: ChaCha8Rng,
+    /// What nodes say to each other.
+    recorded: Vec<Vec<u8>>,
+    judge: Node<Peer>,
+    /// How many of each kind: random, random behind a valid header, mutated.
+    kinds: [u64; 3],
+    /// How many were no error.
+    harmless: u64,
+}
+
+impl Garbage {
+    fn new(seed: u64) -> Self {
+        let rng = ChaCha8Rng::seed_from_u64(seed);
+        Self { rng, recorded: recorded(), judge: node("a", 1), kinds: [0; 3], harmless: 0 }
+    }
+
+    /// A datagram, and whether it is one that is refused.
+    fn next(&mut self) -> (Vec<u8>, bool) {
+        loop {
+            let kind = self.below(3);
+            let datagram = match kind {
+                0 => self.random(),
+                1 => self.behind_a_header(),
+                _ => self.mutated(),
+            };
+            let known = self.judge.membership().fingerprint();
+            let input = Input::Datagram { from: peer(9), bytes: datagram.as_slice().into() };
+            let refused = matches!(self.judge.handle(CoreInstant::ORIGIN, input), Err(InputError::Datagram(_)));
+            let told = drained(&mut self.judge);
+            let changed = told > 0 || self.judge.membership().fingerprint() != known;
+            assert!(!(refused && changed), "a refused datagram changed something: {datagram:?}");
+            if refused || (!changed && self.judge.stats().relays == 0) {
+                self.kinds[kind] += 1;
+                self.harmless += u64::from(!refused);
+                return (datagram, refused);
+            }
+            self.judge = node("a", 1);
+        }
+    }
+
+    fn below(&mut self, bound: usize) -> usize {
+        (self.rng.next_u64() % bound.max(1) as u64) as usize
+    }
+
+    fn bytes(&mut self, most: usize) -> Vec<u8> {
+        let mut bytes = vec![0; self.below(most + 1)];
+        self.rng.fill_bytes(&mut bytes);
+        bytes
+    }
+
+    fn random(&mut self) -> Vec<u8> {
+        self.bytes(1_400)
+    }
+
+    /// Version and label are right, so that the frames are read.
+    fn behind_a_header(&mut self) -> Vec<u8> {
+        let like = self.below(self.recorded.len());
+        let header: Vec<u8> = self.recorded[like].iter().copied().take(17).collect();
+        let rest = self.bytes(600);
+        [header, rest].concat()
+    }
+
+    fn mutated(&mut self) -> Vec<u8> {
+        let like = self.below(self.recorded.len());
+        let mut datagram = self.recorded[like].clone();
+        for _ in 0..=self.below(4) {
+            let (at, len) = (self.below(datagram.len()), datagram.len());
+            match self.below(6) {
+                0 if len > 0 => datagram[at] ^= 1 << self.below(8),
+                1 if len > 0 => datagram[at] = [0, 0x7f, 0x80, 0xff][self.below(4)],
+                2 => datagram.truncate(at),
+                3 => datagram.extend(self.bytes(40)),
+                4 => {
+                    let other = self.below(self.recorded.len());
+                    let other = self.recorded[other].clone();
+                    let from = self.below(other.len());
+                    datagram.truncate(at);
+                    datagram.extend_from_slice(&other[from..]);
+                }
+                _ => datagram.extend_from_within(at..),
+            }
+        }
+        datagram.truncate(1_400);
+        datagram
+    }
+}
+
+fn peer(port: u16) -> Peer {
+    SocketAddr::from(([127, 0, 0, 1], port)).into()
+}
+
+/// A node of this id that has nothing more to say.
+fn node(id: &str, port: u16) -> Node<Peer> {
+    let identity = Identity::new(id.parse().expect("an id"), peer(port));
+    let mut node =
+        Node::new(Config::default(), identity, [port as u8; 32], CoreInstant::ORIGIN).expect("the defaults are valid");
+    drained(&mut node);
+    node
+}
+
+/// Drops what a node would send and tell; how much it told.
+fn drained(node: &mut Node<Peer>) -> usize {
+    let mut out = [0; 1_400];
+    while node.poll_transmit(&mut out).is_some() {}
+    std::iter::from_fn(|| node.poll_event()).count()
+}
+
+/// Every datagram of three nodes that join, publish and probe for a while.
+fn recorded() -> Vec<Vec<u8>> {
+    let mut nodes = [node("x", 1), node("y", 2), node("z", 3)];
+    let mut said = Vec::new();
+    let mut now = CoreInstant::ORIGIN;
+    let end = now + Duration::from_secs(20);
+    for joining in &mut nodes[1..] {
+        joining.handle(now, Input::Join { seeds: vec![peer(1)].into() }).expect("a seed");
+    }
+    for (index, node) in nodes.iter_mut().enumerate() {
+        let value = vec![index as u8; 40];
+        node.handle(now, Input::Publish { key: "load".into(), value: value.into() }).expect("a value");
+    }
+    while now < end {
+        let mut out = [0; 1_400];
+        while let Some((from, transmit)) =
+            (0..3).find_map(|index| nodes[index].poll_transmit(&mut out).map(|transmit| (index, transmit)))
+        {
+            let datagram = out[..transmit.len].to_vec();
+            let to = (1..=3).position(|port| peer(port) == transmit.to).expect("a node of this cluster");
+            let input = Input::Datagram { from: peer(from as u16 + 1), bytes: datagram.as_slice().into() };
+            nodes[to].handle(now, input).expect("a node's datagram is valid");
+            said.push(datagram);
+        }
+        now = nodes.iter().filter_map(Node::poll_timeout).min().expect("nodes have timers");
+        for node in &mut nodes {
+            node.handle(now, Input::Tick).expect("a tick is no error");
+        }
+    }
+    said
+}

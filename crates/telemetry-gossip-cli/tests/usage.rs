@@ -1,0 +1,103 @@
+//! Wrong arguments and impossible settings end with a sentence and the documented exit code.
+
+mod common;
+
+use std::net::{TcpListener, UdpSocket};
+
+use common::{text, tgossip};
+
+/// The exit code and what is said on standard error.
+fn refused(args: &[&str]) -> (Option<i32>, String) {
+    let output = tgossip(args);
+    (output.status.code(), text(&output.stderr))
+}
+
+#[test]
+fn wrong_arguments_get_a_sentence() {
+    for (args, said) in [
+        (&["demo", "--nodes", "1"][..], "type 2 or more"),
+        (&["demo", "--node", "3"], "--nodes"),
+        (&["agent"], "--id <ID>"),
+        (&["members", "--via", "7201"], "such as 127.0.0.1:7101"),
+        (&["sim", "nothing"], "no scenario is called `nothing`"),
+        (&["sim", "--loss", "5"], "type 5%"),
+        (&["sim", "--nodes", "0"], "at least 1 node"),
+        (&["agent", "--id", "a", "--probe-timeout", "900ms"], "more than half of probe_interval"),
+        (&["agent", "--id", "a", "--mtu", "100"], "mtu is 100, it must be 512"),
+        (&["agent", "--id", "a", "--control", "0.0.0.0:0"], "--allow-remote-control"),
+    ] {
+        let (code, error) = refused(args);
+        assert_eq!(code, Some(2), "{args:?}: {error}");
+        assert!(error.contains(said), "{args:?} should be answered with `{said}`, not:\n{error}");
+    }
+}
+
+#[test]
+fn a_value_too_long_to_publish_names_the_limit() {
+    let entry = format!("note={}", "x".repeat(600));
+    let (code, error) = refused(&["agent", "--id", "a", "--set", &entry]);
+    assert_eq!(code, Some(2), "{error}");
+    assert!(error.contains("at most 512 bytes, this one has 600"), "{error}");
+}
+
+#[test]
+fn an_address_in_use_is_named() {
+    let taken = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let addr = taken.local_addr().unwrap().to_string();
+    let (code, error) = refused(&["agent", "--id", "a", "--bind", &addr]);
+    assert_eq!(code, Some(3), "{error}");
+    assert!(error.contains(&addr) && error.contains("cannot be listened on"), "{error}");
+
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = taken.local_addr().unwrap().to_string();
+    let (code, error) = refused(&["agent", "--id", "a", "--control", &addr]);
+    assert_eq!(code, Some(3), "{error}");
+    assert!(error.contains(&addr) && error.contains("control"), "{error}");
+}
+
+#[test]
+fn a_missing_seed_file_is_named() {
+    let (code, error) = refused(&["agent", "--id", "a", "--seed-file", "no/such/file"]);
+    assert_eq!(code, Some(3), "{error}");
+    assert!(error.contains("no/such/file"), "{error}");
+}
+
+#[test]
+fn seeds_without_an_address_are_named() {
+    // `.invalid` is reserved for names that never resolve.
+    let (code, error) = refused(&["agent", "--id", "a", "--join", "seed.invalid:7101"]);
+    assert_eq!(code, Some(4), "{error}");
+    assert!(error.contains("seed.invalid:7101"), "{error}");
+}
+
+#[test]
+fn an_agent_that_is_not_there_is_named() {
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let (code, error) = refused(&["members", "--via", &free]);
+    assert_eq!(code, Some(4), "{error}");
+    assert!(error.contains(&free), "{error}");
+}
+
+#[test]
+fn a_scenario_runs_and_its_report_is_json_if_wanted() {
+    let output = tgossip(&["sim", "crash", "--nodes", "6", "--duration", "30s", "--seed", "5", "--json"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((report["nodes"].as_u64(), report["seed"].as_u64()), (Some(6), Some(5)));
+}
+
+#[test]
+fn a_failed_run_ends_with_the_command_that_replays_it() {
+    // Nobody knows of a crash in the last moment.
+    let output = tgossip(&["sim", "crash", "--nodes", "6", "--duration", "15s", "--seed", "5"]);
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stdout));
+    let error = text(&output.stderr);
+    assert!(error.contains("tgossip sim crash --seed 5 --nodes 6 --duration 15s --loss 1%"), "{error}");
+}
+
+#[test]
+fn the_scenarios_are_listed() {
+    let output = tgossip(&["sim", "--list"]);
+    let said = text(&output.stdout);
+    assert!(output.status.success() && said.contains("partition") && said.contains("churn"), "{said}");
+}

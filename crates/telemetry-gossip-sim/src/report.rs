@@ -1,0 +1,300 @@
+//! What a run has shown: numbers first (serde), words second ([`Display`](std::fmt::Display)).
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use telemetry_gossip_core::Node;
+
+use crate::checker::Violation;
+use crate::cluster::Cluster;
+use crate::network::Traffic;
+use crate::process::Condition;
+use crate::scenario::Scenario;
+use crate::simulation::EventCounts;
+use crate::units::{maybe_span, span};
+use crate::watch::{News, Spread};
+
+/// The outcome of one run. Equal for two runs of one scenario and seed, on every machine.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// The scenario's name.
+    pub scenario: String,
+    /// The seed.
+    pub seed: u64,
+    /// Processes there ever were.
+    pub nodes: usize,
+    /// Those that took part at the end.
+    pub taking_part: usize,
+    /// Virtual time of the run.
+    #[serde(with = "span")]
+    pub duration: Duration,
+    /// When all views were first complete, to 20 ms.
+    #[serde(with = "maybe_span")]
+    pub joined_after: Option<Duration>,
+    /// Whether all views were complete and Alive at the end.
+    pub views_complete: bool,
+    /// How news spread, one line a kind.
+    pub news: Vec<NewsSummary>,
+    /// Nodes declared Dead though they ran within reach.
+    pub false_deads: u64,
+    /// Events of all nodes.
+    pub events: EventCounts,
+    /// What became of the datagrams.
+    pub traffic: Traffic,
+    /// Datagrams sent a node and second, in thousandths.
+    pub datagrams_per_node_second_milli: u64,
+    /// Payload bytes sent a node and second.
+    pub bytes_per_node_second: u64,
+    /// The same of the node that sent the most.
+    pub most_bytes_per_second: u64,
+    /// Heap bytes of a node at the end, on average.
+    pub heap_bytes_per_node: u64,
+    /// How many times a rule of the protocol broke.
+    pub violations_found: u64,
+    /// The first of them.
+    pub violations: Vec<Violation>,
+    /// Expectations that failed, in words.
+    pub failures: Vec<String>,
+    /// One number over all inputs and outputs of all nodes.
+    pub trace_hash: u64,
+    /// The command that repeats the run.
+    pub replay: String,
+}
+
+/// How one kind of news spread.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewsSummary {
+    /// Which kind.
+    pub news: News,
+    /// How many pieces.
+    pub count: usize,
+    /// How many of them everybody learned.
+    pub known_to_all: usize,
+    /// Until somebody suspected (crashes only).
+    pub suspected: Option<Quantiles>,
+    /// Until somebody knew.
+    pub first: Option<Quantiles>,
+    /// Until everybody knew, of those that everybody learned.
+    pub everyone: Option<Quantiles>,
+}
+
+/// A distribution of times.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Quantiles {
+    /// The mean.
+    #[serde(with = "span")]
+    pub mean: Duration,
+    /// The median.
+    #[serde(with = "span")]
+    pub median: Duration,
+    /// 99 of 100 were below.
+    #[serde(with = "span")]
+    pub p99: Duration,
+    /// The longest.
+    #[serde(with = "span")]
+    pub max: Duration,
+}
+
+impl Quantiles {
+    /// Of these times; `None` if there are none.
+    #[must_use]
+    pub fn of(times: impl IntoIterator<Item = Duration>) -> Option<Self> {
+        let mut times: Vec<Duration> = times.into_iter().collect();
+        times.sort_unstable();
+        let (&max, len) = (times.last()?, times.len());
+        let at = |percent: usize| times[(len * percent).div_ceil(100).clamp(1, len) - 1];
+        let mean = times.iter().sum::<Duration>() / u32::try_from(len).unwrap_or(u32::MAX);
+        Some(Self { mean, median: at(50), p99: at(99), max })
+    }
+}
+
+impl Report {
+    pub(crate) fn of(scenario: &Scenario, cluster: &Cluster, joined_after: Option<Duration>) -> Self {
+        let simulation = cluster.simulation();
+        let spreads = simulation.spreads();
+        let running: Vec<&Node<u32>> = (0..cluster.len())
+            .filter(|&index| simulation.condition(index) == Some(Condition::Running))
+            .filter_map(|index| simulation.node(index))
+            .collect();
+        let (nodes, traffic) = (cluster.len(), simulation.traffic());
+        let node_millis = (nodes as u64 * millis(scenario.duration)).max(1);
+        let most = (0..nodes).map(|index| cluster.usage(index).sent_bytes).max().unwrap_or(0);
+        let heap: usize = running.iter().map(|node| node.heap_bytes()).sum();
+        let mut report = Self {
+            scenario: scenario.name.clone(),
+            seed: simulation.seed(),
+            nodes,
+            taking_part: cluster.taking_part().count(),
+            duration: scenario.duration,
+            joined_after,
+            views_complete: cluster.views_complete_and_alive(),
+            news: summarize(&spreads),
+            false_deads: simulation.false_deads(),
+            events: simulation.counts(),
+            traffic,
+            datagrams_per_node_second_milli: traffic.sent * 1_000_000 / node_millis,
+            bytes_per_node_second: traffic.sent_bytes * 1_000 / node_millis,
+            most_bytes_per_second: most * 1_000 / millis(scenario.duration).max(1),
+            heap_bytes_per_node: (heap / running.len().max(1)) as u64,
+            violations_found: simulation.violations_found(),
+            violations: simulation.violations().to_vec(),
+            failures: Vec::new(),
+            trace_hash: simulation.trace_hash(),
+            replay: scenario.replay_command(simulation.seed()),
+        };
+        report.judge(scenario, &spreads);
+        report
+    }
+
+    fn judge(&mut self, scenario: &Scenario, spreads: &[Spread]) {
+        let expect = &scenario.expect;
+        if expect.views_complete && !self.views_complete {
+            self.failures.push("at the end not all views are complete and Alive".to_owned());
+        }
+        if expect.no_false_dead && self.false_deads > 0 {
+            self.failures.push(format!("{} running nodes within reach were declared Dead", self.false_deads));
+        }
+        let Some(limit) = expect.known_within else {
+            return;
+        };
+        for spread in spreads.iter().filter(|spread| spread.news != News::Telemetry) {
+            if spread.everyone.is_none_or(|time| time > limit) {
+                let took =
+                    spread.everyone.map_or_else(|| "never".to_owned(), |time| format!("after {time:.3?}"));
+                self.failures.push(format!(
+                    "the {} of n{} at {:.3?} was known to all {took}, not within {limit:?}",
+                    spread.news, spread.node, spread.at
+                ));
+            }
+        }
+    }
+
+    /// Whether no rule broke and every expectation was met.
+    #[must_use]
+    pub fn passed(&self) -> bool {
+        self.violations_found == 0 && self.failures.is_empty()
+    }
+}
+
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn summarize(spreads: &[Spread]) -> Vec<NewsSummary> {
+    [News::Crash, News::Leave, News::Return, News::Telemetry]
+        .into_iter()
+        .filter_map(|news| {
+            let of_kind: Vec<&Spread> = spreads.iter().filter(|spread| spread.news == news).collect();
+            (!of_kind.is_empty()).then(|| NewsSummary {
+                news,
+                count: of_kind.len(),
+                known_to_all: of_kind.iter().filter(|spread| spread.everyone.is_some()).count(),
+                suspected: Quantiles::of(of_kind.iter().filter_map(|spread| spread.suspected)),
+                first: Quantiles::of(of_kind.iter().filter_map(|spread| spread.first)),
+                everyone: Quantiles::of(of_kind.iter().filter_map(|spread| spread.everyone)),
+            })
+        })
+        .collect()
+}
+
+impl fmt::Display for News {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Crash => "crash",
+            Self::Leave => "leave",
+            Self::Return => "return",
+            Self::Telemetry => "telemetry",
+        })
+    }
+}
+
+impl fmt::Display for Quantiles {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [mean, median, p99, max] =
+            [self.mean, self.median, self.p99, self.max].map(|time| time.as_secs_f64());
+        write!(f, "mean {mean:.3}s, median {median:.3}s, p99 {p99:.3}s, max {max:.3}s")
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let verdict = if self.passed() { "PASS" } else { "FAIL" };
+        writeln!(
+            f,
+            "{verdict}: {} with seed {}: {} nodes, {} at the end, {:?} of virtual time",
+            self.scenario, self.seed, self.nodes, self.taking_part, self.duration
+        )?;
+        for failure in &self.failures {
+            writeln!(f, "  FAILED    {failure}")?;
+        }
+        for violation in &self.violations {
+            writeln!(f, "  VIOLATION {violation}")?;
+        }
+        if self.violations_found > self.violations.len() as u64 {
+            writeln!(f, "  ... {} violations in all", self.violations_found)?;
+        }
+        match self.joined_after {
+            Some(time) => writeln!(f, "  views     first complete after {:.2}s", time.as_secs_f64())?,
+            None => writeln!(f, "  views     never complete")?,
+        }
+        let complete = if self.views_complete { "complete and alive" } else { "not all complete" };
+        writeln!(f, "            {complete} at the end; false deaths: {}", self.false_deads)?;
+        for news in &self.news {
+            write!(f, "  {:9} {} of {} known to all", news.news, news.known_to_all, news.count)?;
+            let rows =
+                [("suspected", news.suspected), ("first known", news.first), ("to all", news.everyone)];
+            for (label, times) in rows {
+                if let Some(times) = times {
+                    write!(f, "\n            {label:11} {times}")?;
+                }
+            }
+            writeln!(f)?;
+        }
+        let milli = self.datagrams_per_node_second_milli;
+        writeln!(
+            f,
+            "  traffic   {} B and {}.{:03} datagrams a node and second (most: {} B), {} B of heap a node",
+            self.bytes_per_node_second,
+            milli / 1_000,
+            milli % 1_000,
+            self.most_bytes_per_second,
+            self.heap_bytes_per_node
+        )?;
+        let Traffic { sent, delivered, lost, cut, nobody, duplicated, replayed, .. } = self.traffic;
+        writeln!(
+            f,
+            "            {sent} sent, {delivered} taken in, {lost} lost, {cut} cut off, {nobody} to nobody, \
+             {duplicated} duplicated, {replayed} replayed"
+        )?;
+        let counts = self.events;
+        writeln!(
+            f,
+            "  events    {} joined, {} suspected, {} refuted, {} dead, {} left, {} alive again, {} isolated",
+            counts.joined,
+            counts.suspected,
+            counts.refuted,
+            counts.dead,
+            counts.left,
+            counts.alive,
+            counts.isolated
+        )?;
+        writeln!(f, "  trace     {:016x}", self.trace_hash)?;
+        write!(f, "  replay    {}", self.replay)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantiles_are_members_of_the_sample() {
+        let times = (1..=200).map(Duration::from_millis);
+        let quantiles = Quantiles::of(times).unwrap();
+        let millis = [quantiles.median, quantiles.p99, quantiles.max].map(|time| time.as_millis());
+        assert_eq!(millis, [100, 198, 200]);
+        assert_eq!(quantiles.mean, Duration::from_micros(100_500));
+        assert_eq!(Quantiles::of([]), None);
+    }
+}

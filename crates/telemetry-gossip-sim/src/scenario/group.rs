@@ -1,0 +1,191 @@
+//! Which nodes a step is about, in words that fit clusters of every size.
+
+use std::fmt;
+use std::ops::Range;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::process::Condition;
+use crate::simulation::Simulation;
+use crate::units::Share;
+
+/// Some of the nodes: one or more terms with commas between them.
+///
+/// | term | nodes |
+/// |---|---|
+/// | `7` | n7 |
+/// | `0..7` | n0 to n6 |
+/// | `first 70%`, `last 30%` | that share, by index |
+/// | `random 3`, `random 10%` | so many of those that run, drawn from the seed |
+/// | `running`, `paused`, `down` | all that are so at the moment |
+/// | `all` | all |
+///
+/// ```
+/// use telemetry_gossip_sim::Group;
+///
+/// let group: Group = "0..7, 9".parse()?;
+/// assert_eq!(group.to_string(), "0..7, 9");
+/// assert!("some of them".parse::<Group>().is_err());
+/// # Ok::<(), telemetry_gossip_sim::GroupError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Group(Vec<Term>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Term {
+    One(usize),
+    Range(Range<usize>),
+    First(Share),
+    Last(Share),
+    Random(Amount),
+    Being(Condition),
+    All,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Amount {
+    Count(usize),
+    Share(Share),
+}
+
+impl Group {
+    /// The indices meant at the moment, ascending and each once. Draws only for `random`.
+    pub(crate) fn of(&self, simulation: &mut Simulation) -> Vec<usize> {
+        let len = simulation.len();
+        let mut nodes = Vec::new();
+        for term in &self.0 {
+            match term {
+                Term::One(index) => nodes.push(*index),
+                Term::Range(range) => nodes.extend(range.clone()),
+                Term::First(share) => nodes.extend(0..share.of(len)),
+                Term::Last(share) => nodes.extend(len - share.of(len)..len),
+                Term::Random(amount) => {
+                    let candidates: Vec<usize> = simulation
+                        .taking_part()
+                        .filter(|&index| simulation.condition(index) == Some(Condition::Running))
+                        .collect();
+                    let count = match amount {
+                        Amount::Count(count) => *count,
+                        Amount::Share(share) => share.of(candidates.len()),
+                    };
+                    nodes.extend(simulation.pick(&candidates, count));
+                }
+                Term::Being(condition) => {
+                    nodes.extend((0..len).filter(|&index| simulation.condition(index) == Some(*condition)));
+                }
+                Term::All => nodes.extend(0..len),
+            }
+        }
+        nodes.retain(|&index| index < len);
+        nodes.sort_unstable();
+        nodes.dedup();
+        nodes
+    }
+}
+
+impl FromStr for Group {
+    type Err = GroupError;
+
+    fn from_str(text: &str) -> Result<Self, GroupError> {
+        let term =
+            |part: &str| parse_term(part.trim()).ok_or_else(|| GroupError { term: part.trim().to_owned() });
+        text.split(',').map(term).collect::<Result<_, _>>().map(Self)
+    }
+}
+
+fn parse_term(text: &str) -> Option<Term> {
+    match text {
+        "all" => return Some(Term::All),
+        "running" => return Some(Term::Being(Condition::Running)),
+        "paused" => return Some(Term::Being(Condition::Paused)),
+        "down" => return Some(Term::Being(Condition::Down)),
+        _ => {}
+    }
+    if let Some((word, amount)) = text.split_once(' ') {
+        return match word {
+            "first" => amount.parse().ok().map(Term::First),
+            "last" => amount.parse().ok().map(Term::Last),
+            "random" => {
+                let count = amount.parse().map(Amount::Count).ok();
+                count.or_else(|| amount.parse().map(Amount::Share).ok()).map(Term::Random)
+            }
+            _ => None,
+        };
+    }
+    match text.split_once("..") {
+        Some((from, to)) => Some(Term::Range(from.parse().ok()?..to.parse().ok()?)),
+        None => text.parse().ok().map(Term::One),
+    }
+}
+
+impl fmt::Display for Group {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (place, term) in self.0.iter().enumerate() {
+            let comma = if place == 0 { "" } else { ", " };
+            f.write_str(comma)?;
+            match term {
+                Term::One(index) => write!(f, "{index}"),
+                Term::Range(range) => write!(f, "{}..{}", range.start, range.end),
+                Term::First(share) => write!(f, "first {share}"),
+                Term::Last(share) => write!(f, "last {share}"),
+                Term::Random(Amount::Count(count)) => write!(f, "random {count}"),
+                Term::Random(Amount::Share(share)) => write!(f, "random {share}"),
+                Term::Being(Condition::Running) => f.write_str("running"),
+                Term::Being(Condition::Paused) => f.write_str("paused"),
+                Term::Being(Condition::Down) => f.write_str("down"),
+                Term::All => f.write_str("all"),
+            }?;
+        }
+        Ok(())
+    }
+}
+
+impl TryFrom<String> for Group {
+    type Error = GroupError;
+
+    fn try_from(text: String) -> Result<Self, GroupError> {
+        text.parse()
+    }
+}
+
+impl From<Group> for String {
+    fn from(group: Group) -> Self {
+        group.to_string()
+    }
+}
+
+/// A text that is no [`Group`].
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error(
+    "`{term}` names no nodes: write 7, 0..7, first 70%, last 30%, random 3, random 10%, running, paused, down or all"
+)]
+pub struct GroupError {
+    term: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_group_is_read_as_it_is_written() {
+        for text in [
+            "7",
+            "0..7, 9",
+            "first 70%",
+            "last 0.5%",
+            "random 3",
+            "random 10%",
+            "running, paused",
+            "down, all",
+        ] {
+            assert_eq!(text.parse::<Group>().unwrap().to_string(), text);
+        }
+        for text in ["", "n7", "..", "first 3", "every 2", "7;8"] {
+            assert!(text.parse::<Group>().is_err(), "{text}");
+        }
+    }
+}

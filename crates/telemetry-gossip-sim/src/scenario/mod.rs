@@ -1,0 +1,296 @@
+//! A scenario is a value: how large a cluster, on what network, what happens to it and when, what is expected.
+//!
+//! It is written as a TOML file, or taken from the built-in ones by name. A run is `(scenario, seed) -> report`; see
+//! [`run`](crate::run).
+
+mod builtin;
+mod group;
+mod overrides;
+mod perform;
+mod run;
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use telemetry_gossip_core::ConfigError;
+use thiserror::Error;
+
+use crate::network::Network;
+use crate::process::{Memory, Place};
+use crate::units::{Share, maybe_span, span};
+pub use group::{Group, GroupError};
+pub use overrides::Overrides;
+pub use run::{Options, Progress, run, run_with};
+
+/// What happens to a cluster.
+///
+/// ```
+/// use telemetry_gossip_sim::{Scenario, run};
+///
+/// let scenario = Scenario::from_toml(
+///     r#"
+///     name = "one-down"
+///     nodes = 5
+///     duration = "20s"
+///     steps = [{ at = "5s", crash = "3" }]
+///     expect = { views-complete = true, no-false-dead = true, known-within = "10s" }
+///     "#,
+/// )?;
+/// let report = run(&scenario, 1)?;
+/// assert!(report.passed(), "{report}");
+/// # Ok::<(), telemetry_gossip_sim::ScenarioError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Scenario {
+    /// What it is called.
+    pub name: String,
+    /// What it shows, in a sentence.
+    #[serde(default)]
+    pub about: String,
+    /// Nodes at the start.
+    pub nodes: usize,
+    /// How they find each other.
+    #[serde(default)]
+    pub start: Start,
+    /// Virtual time of the run.
+    #[serde(with = "span")]
+    pub duration: Duration,
+    /// Settings that differ from the defaults.
+    #[serde(default)]
+    pub config: Overrides,
+    /// The network at the start.
+    #[serde(default)]
+    pub network: Network,
+    /// Clocks run fast or slow by up to so many millionths, spread evenly over the nodes.
+    #[serde(default)]
+    pub clock_drift_ppm: u32,
+    /// Telemetry that every node publishes all the time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub telemetry: Option<Load>,
+    /// What happens, and when.
+    #[serde(default)]
+    pub steps: Vec<Step>,
+    /// What must be so for the run to pass, beside that no rule of the protocol breaks.
+    #[serde(default)]
+    pub expect: Expectations,
+    /// The file it was read from, for the command that replays a run.
+    #[serde(skip)]
+    pub file: Option<String>,
+}
+
+/// How the nodes of a scenario find each other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Start {
+    /// All join through n0 at the start.
+    #[default]
+    Joined,
+    /// All know all from the start.
+    Known,
+}
+
+/// Telemetry published all the time, by one node after another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Load {
+    /// Each node publishes once in this time.
+    #[serde(with = "span")]
+    pub every: Duration,
+    /// Bytes of each value.
+    pub bytes: u16,
+}
+
+/// One thing that happens.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Step {
+    /// When, from the start of the run.
+    #[serde(with = "span")]
+    pub at: Duration,
+    /// What.
+    #[serde(flatten)]
+    pub operation: Operation,
+}
+
+/// What can happen to a cluster.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Operation {
+    /// Kill nodes.
+    Crash(Group),
+    /// Start killed nodes again.
+    Restart {
+        /// Which; those that are not down are left alone.
+        nodes: Group,
+        /// What they remember.
+        #[serde(default)]
+        memory: Memory,
+        /// Where they listen.
+        #[serde(default)]
+        place: Place,
+    },
+    /// Stop nodes for a while.
+    Pause(Group),
+    /// Let paused nodes go on.
+    Resume(Group),
+    /// Let nodes leave in good order.
+    Leave(Group),
+    /// Start this many more nodes.
+    Join(usize),
+    /// Let nodes publish an entry of telemetry.
+    Publish {
+        /// Which.
+        nodes: Group,
+        /// Its key.
+        key: String,
+        /// Its value.
+        value: String,
+    },
+    /// Nothing passes between two groups.
+    Partition {
+        /// One side.
+        left: Group,
+        /// The other.
+        right: Group,
+    },
+    /// Nothing passes from one group to another; the other way it does.
+    Cut {
+        /// From these.
+        from: Group,
+        /// To those.
+        to: Group,
+    },
+    /// A share is lost from one group to another.
+    Lose {
+        /// From these.
+        from: Group,
+        /// To those.
+        to: Group,
+        /// How much.
+        loss: Share,
+    },
+    /// Every node reaches only so many next ones on either side.
+    Ring(usize),
+    /// Ends partitions, cuts, rings and the loss of single links.
+    Heal {},
+    /// Replaces the conditions on the network.
+    Network(Network),
+}
+
+/// What must be so for a run to pass.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Expectations {
+    /// At the end everybody who takes part holds everybody who does Alive, and nobody else.
+    pub views_complete: bool,
+    /// Nobody is declared Dead who runs within reach.
+    pub no_false_dead: bool,
+    /// Every crash, leave and return is known to everybody within this time.
+    #[serde(with = "maybe_span", skip_serializing_if = "Option::is_none")]
+    pub known_within: Option<Duration>,
+}
+
+/// Why a scenario cannot be run.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum ScenarioError {
+    /// The file is no scenario.
+    #[error("not a scenario: {0}")]
+    Toml(String),
+    /// No built-in scenario has this name.
+    #[error("no scenario is called `{name}`; there are {}", known.join(", "))]
+    Unknown {
+        /// The name asked for.
+        name: String,
+        /// The names there are.
+        known: Vec<&'static str>,
+    },
+    /// A cluster without nodes.
+    #[error("a scenario has at least 1 node and at most 100000, not {nodes}")]
+    Nodes {
+        /// How many were asked for.
+        nodes: usize,
+    },
+    /// A load without an interval.
+    #[error("telemetry is published every 1ms or less often")]
+    Load,
+    /// A step after the end.
+    #[error("a step at {at:?} is after the end at {duration:?}")]
+    Late {
+        /// When the step would be.
+        at: Duration,
+        /// When the run ends.
+        duration: Duration,
+    },
+    /// No node can run with the config.
+    #[error("config: {0}")]
+    Config(#[from] ConfigError),
+}
+
+impl Scenario {
+    /// Reads a scenario file.
+    pub fn from_toml(text: &str) -> Result<Self, ScenarioError> {
+        let scenario: Self = toml::from_str(text).map_err(|error| ScenarioError::Toml(error.to_string()))?;
+        scenario.validate()?;
+        Ok(scenario)
+    }
+
+    /// The built-in scenario of this name.
+    pub fn named(name: &str) -> Result<Self, ScenarioError> {
+        let text = builtin::text(name).ok_or_else(|| ScenarioError::Unknown {
+            name: name.to_owned(),
+            known: Self::names().collect(),
+        })?;
+        Self::from_toml(text)
+    }
+
+    /// The names of the built-in scenarios.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        builtin::names()
+    }
+
+    /// The same with another number of nodes.
+    #[must_use]
+    pub fn with_nodes(self, nodes: usize) -> Self {
+        Self { nodes, ..self }
+    }
+
+    /// The same with another loss on every link.
+    #[must_use]
+    pub fn with_loss(self, loss: Share) -> Self {
+        Self { network: Network { loss, ..self.network }, ..self }
+    }
+
+    /// The same for a longer or shorter time; steps after the end are dropped.
+    #[must_use]
+    pub fn with_duration(mut self, duration: Duration) -> Self {
+        self.steps.retain(|step| step.at <= duration);
+        Self { duration, ..self }
+    }
+
+    /// Checks what the types do not.
+    pub fn validate(&self) -> Result<(), ScenarioError> {
+        if !(1..=100_000).contains(&self.nodes) {
+            return Err(ScenarioError::Nodes { nodes: self.nodes });
+        }
+        if self.telemetry.is_some_and(|load| load.every < Duration::from_millis(1)) {
+            return Err(ScenarioError::Load);
+        }
+        if let Some(late) = self.steps.iter().find(|step| step.at > self.duration) {
+            return Err(ScenarioError::Late { at: late.at, duration: self.duration });
+        }
+        self.config.config().validate()?;
+        Ok(())
+    }
+
+    /// The one command that repeats a run.
+    #[must_use]
+    pub fn replay_command(&self, seed: u64) -> String {
+        let what = self.file.as_deref().unwrap_or(&self.name);
+        let duration = humantime::format_duration(self.duration).to_string().replace(' ', "");
+        let loss = self.network.loss;
+        format!("tgossip sim {what} --seed {seed} --nodes {} --duration {duration} --loss {loss}", self.nodes)
+    }
+}
+
+#[cfg(test)]
+mod tests;

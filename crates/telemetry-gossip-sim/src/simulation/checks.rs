@@ -1,0 +1,106 @@
+//! What is shown to the checker after every input.
+
+use std::time::Duration;
+
+use telemetry_gossip_core::{Claim, Member, TelemetryEntry};
+
+use super::{AFTERLIFE, MERGE_PERIOD, Simulation, find_name};
+use crate::checker::{Name, Row, Rule, Spot, merge_in_a_table, merge_is_a_lattice};
+use crate::process::Condition;
+
+impl Simulation {
+    /// Whether a node of this name runs well, and within reach of its judge.
+    pub(super) fn is_false(&self, judge: usize, name: Name) -> bool {
+        self.processes.iter().enumerate().any(|(index, process)| {
+            process.name == name
+                && process.condition() == Condition::Running
+                && !process.leaving
+                && (process.boots == 1 || self.now() > process.booted + AFTERLIFE)
+                && self.fabric.passes(judge, index)
+                && self.fabric.passes(index, judge)
+        })
+    }
+
+    pub(super) fn check(&mut self, now: Duration, index: usize) {
+        let spot = Spot { at: now, observer: index };
+        let process = &self.processes[index];
+        let Some(node) = &process.node else {
+            return;
+        };
+        let (me, active) = (node.me(), node.health().active);
+        self.checker.own_row(spot, process.name, row(&me), active);
+        let whole = self
+            .checking
+            .period(self.processes.len())
+            .is_some_and(|period| process.inputs.is_multiple_of(period));
+        if whole {
+            let mut others = 0;
+            for member in node.members() {
+                let Some(name) = find_name(&self.ids, &self.names, member.id()) else {
+                    let detail = format!("{:?} is the id of no process", member.id());
+                    self.checker.report(spot, Rule::S4, detail);
+                    continue;
+                };
+                if name != process.name {
+                    others += 1;
+                    self.checker.row(spot, name, Some(row(&member)));
+                }
+            }
+            self.checker.len(spot, process.name, others);
+            self.checker.table_len(spot, node.membership().len(), self.config.max_members as usize);
+            if let Err(violation) = node.check_invariants() {
+                self.checker.report(spot, Rule::Inner, violation.to_string());
+            }
+        }
+        for &name in &self.touched {
+            let member = node.member(self.ids[name.index()].as_str());
+            if !whole {
+                self.checker.row(spot, name, member.as_ref().map(row));
+            }
+            if let Some(member) = member {
+                // A packed entry takes 19 bytes beside its key and value.
+                let size =
+                    |entry: TelemetryEntry<'_>| 19 + entry.key.len() + entry.value.map_or(0, <[u8]>::len);
+                let len = member.telemetry().map(size).sum();
+                self.checker.telemetry_len(spot, name, len, self.config.max_telemetry as usize);
+            }
+        }
+        if self.inputs.is_multiple_of(MERGE_PERIOD) {
+            self.check_merge(spot);
+        }
+    }
+
+    /// S1, on what three random nodes claim of a random one.
+    fn check_merge(&mut self, spot: Spot) {
+        let len = self.processes.len();
+        let draws = &mut self.checker_draws;
+        let id = self.processes[draws.below(len)].id;
+        let witnesses = [draws.below(len), draws.below(len), draws.below(len)];
+        let claims = witnesses.map(|witness| {
+            let node = self.processes[witness].node.as_ref()?;
+            node.member(id.as_str()).map(|member| Claim {
+                id: member.id(),
+                address: member.address(),
+                instance: member.instance(),
+                generation: member.generation(),
+                status: member.status(),
+                accusers: Default::default(),
+                age_secs: 0,
+            })
+        });
+        if let [Some(a), Some(b), Some(c)] = &claims
+            && let Err(detail) = merge_is_a_lattice([a, b, c], merge_in_a_table)
+        {
+            self.checker.report(spot, Rule::S1, detail);
+        }
+    }
+}
+
+fn row(member: &Member<'_, u32>) -> Row {
+    Row {
+        generation: member.generation().0,
+        status: member.status(),
+        instance: member.instance(),
+        address: member.address(),
+    }
+}

@@ -1,0 +1,239 @@
+//! The loop: the next entry of the heap, what it does to a process, and what comes of that.
+
+use std::borrow::Cow;
+use std::cmp::Reverse;
+use std::time::Duration;
+
+use telemetry_gossip_core::{Event, Input, InputError, Node, NodeId, WireError};
+
+use super::{Entry, Happening, Logged, Simulation};
+use crate::checker::{Checking, Rule, Spot};
+use crate::rng::micros;
+
+impl Simulation {
+    /// Goes on until virtual time `until`.
+    pub fn run_to(&mut self, until: Duration) {
+        let until = micros(until);
+        while self.queue.peek().is_some_and(|Reverse(next)| next.at <= until) {
+            self.step();
+        }
+        self.now = self.now.max(until);
+    }
+
+    /// The time of the next thing to happen.
+    #[must_use]
+    pub fn next_at(&self) -> Option<Duration> {
+        self.queue.peek().map(|Reverse(next)| Duration::from_micros(next.at))
+    }
+
+    /// Lets the next thing happen; false if there is none.
+    pub fn step(&mut self) -> bool {
+        let Some(Reverse(entry)) = self.queue.pop() else {
+            return false;
+        };
+        self.now = self.now.max(entry.at);
+        match entry.what {
+            Happening::Arrival { packet } => self.arrive(packet),
+            Happening::Wake { process, boot } => self.wake(process as usize, boot, entry.at),
+        }
+        true
+    }
+
+    fn schedule(&mut self, at: u64, what: Happening) {
+        self.sequence += 1;
+        self.queue.push(Reverse(Entry { at, sequence: self.sequence, what }));
+    }
+
+    fn arrive(&mut self, packet: u32) {
+        let to = self.packets.all[packet as usize].to;
+        let owner = self.owners.get(to as usize).copied().flatten().map(|owner| owner as usize);
+        let Some(index) = owner.filter(|&index| self.processes[index].node.is_some()) else {
+            self.fabric.traffic.nobody += 1;
+            self.packets.free.push(packet);
+            return;
+        };
+        if !self.processes[index].paused {
+            self.take_in(index, packet);
+        } else if self.processes[index].inbox.len() < self.fabric.conditions().receive_queue as usize {
+            self.processes[index].inbox.push_back(packet);
+        } else {
+            self.fabric.traffic.overflowed += 1;
+            self.packets.free.push(packet);
+        }
+    }
+
+    /// A process takes a datagram out of its socket.
+    pub(super) fn take_in(&mut self, index: usize, packet: u32) {
+        let place = packet as usize;
+        let from = self.packets.all[place].from;
+        let bytes = std::mem::take(&mut self.packets.all[place].bytes);
+        self.fabric.traffic.delivered += 1;
+        let usage = &mut self.processes[index].usage;
+        usage.received += 1;
+        usage.received_bytes += bytes.len() as u64;
+        let result = self.feed(index, Input::Datagram { from, bytes: Cow::Borrowed(&bytes) });
+        if let Err(InputError::Datagram(error)) = result
+            && error != WireError::Label
+            && self.checking != Checking::Off
+        {
+            let spot = Spot { at: self.now(), observer: index };
+            self.checker.report(
+                spot,
+                Rule::Wire,
+                format!("{error}: {} bytes from address {from}", bytes.len()),
+            );
+        }
+        self.packets.all[place].bytes = bytes;
+        self.packets.free.push(packet);
+    }
+
+    fn wake(&mut self, index: usize, boot: u32, at: u64) {
+        let now = self.now();
+        let process = &mut self.processes[index];
+        if process.boots != boot || process.wake != Some(at) {
+            return;
+        }
+        process.wake = None;
+        let Some(deadline) = process.node.as_ref().and_then(Node::poll_timeout) else {
+            return;
+        };
+        if process.clock.when(deadline) > now {
+            // The deadline has moved on since this wake-up was set.
+            self.arm(index, None);
+        } else if process.paused {
+            process.overslept = true;
+        } else {
+            // A tick is never refused.
+            let _ = self.feed(index, Input::Tick);
+        }
+    }
+
+    /// One input, and everything that follows from it.
+    pub(super) fn feed(&mut self, index: usize, input: Input<'_, u32>) -> Result<(), InputError> {
+        let now = self.now();
+        let process = &mut self.processes[index];
+        let Some(node) = process.node.as_mut() else {
+            return Ok(());
+        };
+        let ticked = if matches!(input, Input::Tick) { node.poll_timeout() } else { None };
+        self.trace.input(now, index, &input);
+        let result = node.handle(process.clock.read(now), input);
+        process.inputs = process.inputs.wrapping_add(1);
+        self.inputs += 1;
+        self.settle(index);
+        if let (Some(deadline), Some(next)) = (ticked, self.node(index).and_then(Node::poll_timeout))
+            && next <= deadline
+            && self.processes[index].clock.when(deadline) <= now
+        {
+            let spot = Spot { at: now, observer: index };
+            self.checker.report(spot, Rule::S15, format!("it ticked at {deadline} and asks for {next} next"));
+            self.arm(index, Some(now + Duration::from_micros(1)));
+        } else {
+            self.arm(index, None);
+        }
+        result
+    }
+
+    /// Drains what a node has to say, and checks it.
+    pub(super) fn settle(&mut self, index: usize) {
+        let now = self.now();
+        self.drain_transmits(now, index);
+        self.drain_events(now, index);
+        if self.checking != Checking::Off {
+            self.check(now, index);
+        }
+        let process = &mut self.processes[index];
+        if let Some(node) = &process.node {
+            process.generation = process.generation.max(node.me().generation().0);
+        }
+        self.arm(index, None);
+    }
+
+    fn drain_transmits(&mut self, now: Duration, index: usize) {
+        let mtu = usize::from(self.config.mtu);
+        let source = self.processes[index].address;
+        loop {
+            let process = &mut self.processes[index];
+            let Some(sent) = process.node.as_mut().and_then(|node| node.poll_transmit(&mut self.buffer))
+            else {
+                return;
+            };
+            process.usage.sent += 1;
+            process.usage.sent_bytes += sent.len as u64;
+            self.fabric.traffic.sent += 1;
+            self.fabric.traffic.sent_bytes += sent.len as u64;
+            self.trace.transmit(now, index, sent.to, &self.buffer[..sent.len]);
+            self.checker.datagram(Spot { at: now, observer: index }, sent.len, mtu);
+            let Some(target) = self.owners.get(sent.to as usize).copied().flatten() else {
+                self.fabric.traffic.nobody += 1;
+                continue;
+            };
+            let arrivals = self.fabric.send(index, target as usize, sent.len);
+            for after in [arrivals.first, arrivals.duplicate, arrivals.replay].into_iter().flatten() {
+                let packet = self.packets.add(source, sent.to, &self.buffer[..sent.len]);
+                self.schedule(self.now.saturating_add(micros(after)), Happening::Arrival { packet });
+            }
+        }
+    }
+
+    fn drain_events(&mut self, now: Duration, index: usize) {
+        let spot = Spot { at: now, observer: index };
+        self.touched.clear();
+        while let Some(event) = self.processes[index].node.as_mut().and_then(Node::poll_event) {
+            self.trace.event(now, index, &event);
+            self.counts.add(&event);
+            if self.keep_events {
+                self.log.push(Logged { at: now, node: index, event });
+            }
+            let Some(id) = subject(&event) else {
+                continue;
+            };
+            let name = self.name(id);
+            if name == self.processes[index].name {
+                continue;
+            }
+            self.watches.event(now, index, name, &event);
+            if let Event::Dead { generation, .. } = event
+                && self.declared.insert((name, generation.0))
+                && self.is_false(index, name)
+            {
+                self.false_deads += 1;
+            }
+            if self.checking != Checking::Off {
+                self.checker.event(spot, name, &event);
+                self.touched.push(name);
+            }
+        }
+    }
+
+    /// Sees to it that the queue holds a wake-up at the node's deadline, or before.
+    fn arm(&mut self, index: usize, not_before: Option<Duration>) {
+        let now = self.now();
+        let process = &mut self.processes[index];
+        let Some(deadline) = process.node.as_ref().and_then(Node::poll_timeout) else {
+            return;
+        };
+        let at = micros(process.clock.when(deadline).max(now).max(not_before.unwrap_or_default()));
+        if not_before.is_none() && process.wake.is_some_and(|wake| wake <= at) {
+            return;
+        }
+        process.wake = Some(at);
+        let boot = process.boots;
+        self.schedule(at, Happening::Wake { process: u32::try_from(index).unwrap_or(u32::MAX), boot });
+    }
+}
+
+/// Whom a member event is about.
+fn subject(event: &Event<u32>) -> Option<NodeId> {
+    match *event {
+        Event::Joined { id, .. }
+        | Event::Alive { id, .. }
+        | Event::Suspected { id, .. }
+        | Event::Dead { id, .. }
+        | Event::Left { id, .. }
+        | Event::Moved { id, .. }
+        | Event::Removed { id, .. }
+        | Event::Telemetry { id, .. } => Some(id),
+        _ => None,
+    }
+}

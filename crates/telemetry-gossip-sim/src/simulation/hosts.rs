@@ -1,0 +1,221 @@
+//! What the hosts of the nodes do: start, kill, restart, stop and resume processes, and give commands.
+
+use telemetry_gossip_core::{
+    CommandError, ConfigError, Generation, Identity, Input, InputError, Member, Node, NodeId, Status,
+};
+
+use super::{Simulation, find_name};
+use crate::checker::Name;
+use crate::clock::Clock;
+use crate::process::{Condition, Memory, Place, Process, Spawn, Usage};
+use crate::rng::protocol_seed;
+use crate::watch::News;
+
+impl Simulation {
+    /// Starts a process; it knows only itself. Its index is the number of processes before it.
+    pub fn spawn(&mut self, spawn: Spawn) -> Result<usize, ConfigError> {
+        let index = self.processes.len();
+        let name = self.name(spawn.id);
+        let node = self.boot(index, 0, spawn.id, spawn.generation, spawn.clock_ppm, None)?;
+        let (address, node, clock) = node;
+        self.processes.push(Process {
+            id: spawn.id,
+            name,
+            address,
+            node: Some(node),
+            paused: false,
+            clock,
+            clock_ppm: spawn.clock_ppm,
+            booted: self.now(),
+            boots: 1,
+            wake: None,
+            overslept: false,
+            inbox: Default::default(),
+            usage: Usage::default(),
+            generation: spawn.generation.0,
+            leaving: false,
+            inputs: 0,
+        });
+        self.born(index);
+        Ok(index)
+    }
+
+    pub(super) fn name(&mut self, id: NodeId) -> Name {
+        if let Some(name) = find_name(&self.ids, &self.names, id.as_str()) {
+            return name;
+        }
+        let name = Name(u32::try_from(self.ids.len()).unwrap_or(u32::MAX));
+        self.ids.push(id);
+        self.names.insert(id.as_str().to_owned(), name);
+        name
+    }
+
+    /// A node, where it listens (`None` for a new address) and its clock.
+    fn boot(
+        &mut self,
+        index: usize,
+        boots: u32,
+        id: NodeId,
+        generation: Generation,
+        clock_ppm: i32,
+        address: Option<u32>,
+    ) -> Result<(u32, Node<u32>, Clock), ConfigError> {
+        let address = address.unwrap_or_else(|| u32::try_from(self.owners.len()).unwrap_or(u32::MAX));
+        // A clock's origin is what the machine happened to show: up to an hour of uptime.
+        let shown = self.operations.micros_up_to(3_600_000_000);
+        let clock = Clock::new(shown, self.now(), clock_ppm);
+        let identity = Identity { generation, ..Identity::new(id, address) };
+        let seed = protocol_seed(self.seed, index, boots);
+        let node = Node::new(self.config.clone(), identity, seed, clock.read(self.now()))?;
+        if self.owners.len() <= address as usize {
+            self.owners.resize(address as usize + 1, None);
+        }
+        self.owners[address as usize] = u32::try_from(index).ok();
+        Ok((address, node, clock))
+    }
+
+    fn born(&mut self, index: usize) {
+        self.checker.boot(index);
+        self.settle(index);
+    }
+
+    /// Kills a process on the spot: nothing is sent, what waited is lost.
+    pub fn crash(&mut self, index: usize) {
+        let now = self.now();
+        let Some(process) = self.processes.get_mut(index).filter(|process| process.node.is_some()) else {
+            return;
+        };
+        process.node = None;
+        process.paused = false;
+        process.wake = None;
+        process.overslept = false;
+        self.packets.free.extend(process.inbox.drain(..));
+        let (name, leaving, least) = (process.name, process.leaving, process.generation);
+        self.watches.gone(now, index);
+        if !leaving {
+            let waiting = self.waiting(index, |member| {
+                !matches!(member.status(), Status::Dead) || member.generation().0 < least
+            });
+            self.watches.open(now, News::Crash, index, name, least, waiting);
+        }
+    }
+
+    /// Starts a killed process again.
+    pub fn restart(&mut self, index: usize, memory: Memory, place: Place) -> Result<(), ConfigError> {
+        let Some(process) = self.processes.get(index).filter(|process| process.node.is_none()) else {
+            return Ok(());
+        };
+        let (id, ppm, boots, last, name) =
+            (process.id, process.clock_ppm, process.boots, process.generation, process.name);
+        let generation = match memory {
+            Memory::Lost => Generation(0),
+            Memory::Kept => Generation(last + 1),
+        };
+        let old = process.address;
+        let address = match place {
+            Place::Same => Some(old),
+            Place::New => None,
+        };
+        let (address, node, clock) = self.boot(index, boots, id, generation, ppm, address)?;
+        if address != old {
+            self.owners[old as usize] = None;
+        }
+        let now = self.now();
+        let process = &mut self.processes[index];
+        process.node = Some(node);
+        process.address = address;
+        process.clock = clock;
+        process.booted = now;
+        process.boots += 1;
+        process.generation = last.max(generation.0);
+        process.leaving = false;
+        // Back is who is held Alive above every generation of the old life.
+        let back =
+            |member: &Member<'_, u32>| member.status() == Status::Alive && member.generation().0 > last;
+        let waiting = self.waiting(index, |member| !back(&member));
+        self.watches.open(now, News::Return, index, name, last + 1, waiting);
+        self.born(index);
+        Ok(())
+    }
+
+    /// Who takes part beside `subject` and does not know yet what `ignorant` tells of the subject's row.
+    fn waiting(&self, subject: usize, ignorant: impl Fn(Member<'_, u32>) -> bool) -> Vec<bool> {
+        let id = self.processes[subject].id;
+        let waits = |(index, process): (usize, &Process)| {
+            index != subject
+                && process.takes_part()
+                && process.node.as_ref().and_then(|node| node.member(id.as_str())).is_none_or(&ignorant)
+        };
+        self.processes.iter().enumerate().map(waits).collect()
+    }
+
+    /// Stops a process until it is resumed: its timers pass unseen, its datagrams wait.
+    pub fn pause(&mut self, index: usize) {
+        if let Some(process) = self.processes.get_mut(index).filter(|process| process.node.is_some()) {
+            process.paused = true;
+        }
+    }
+
+    /// Lets a paused process go on. Whether its timer or its socket is served first is random, as in life.
+    pub fn resume(&mut self, index: usize) {
+        let timer_first = self.operations.chance(500_000);
+        let Some(process) = self.processes.get_mut(index).filter(|process| process.paused) else {
+            return;
+        };
+        process.paused = false;
+        if timer_first {
+            self.wake_late(index);
+        }
+        while let Some(packet) = self.processes[index].inbox.pop_front() {
+            self.take_in(index, packet);
+        }
+        self.wake_late(index);
+    }
+
+    fn wake_late(&mut self, index: usize) {
+        if std::mem::take(&mut self.processes[index].overslept) {
+            let _ = self.feed(index, Input::Tick);
+        }
+    }
+
+    /// Gives a node a command of its host. A process that does not run is no member any more.
+    pub fn command(&mut self, index: usize, input: Input<'_, u32>) -> Result<(), InputError> {
+        if self.condition(index) != Some(Condition::Running) {
+            return Err(CommandError::Inactive.into());
+        }
+        let now = self.now();
+        match &input {
+            Input::Leave => {
+                self.processes[index].leaving = true;
+                self.watches.gone(now, index);
+                let (name, least) = (self.processes[index].name, self.processes[index].generation);
+                let waiting = self.waiting(index, |_| true);
+                self.watches.open(now, News::Leave, index, name, least, waiting);
+            }
+            Input::Introduce { id, generation, .. } => {
+                let name = self.name(*id);
+                self.checker.issued(name, generation.0);
+            }
+            _ => {}
+        }
+        let before = self.own_telemetry(index);
+        let result = self.feed(index, input);
+        let after = self.own_telemetry(index);
+        if after > before {
+            let name = self.processes[index].name;
+            let waiting = self.waiting(index, |_| true);
+            self.watches.open(now, News::Telemetry, index, name, after, waiting);
+        }
+        result
+    }
+
+    fn own_telemetry(&self, index: usize) -> u64 {
+        self.node(index).map_or(0, |node| node.me().telemetry_version())
+    }
+
+    /// `count` random ones of `candidates`, from the stream of operations.
+    pub fn pick(&mut self, candidates: &[usize], count: usize) -> Vec<usize> {
+        let chosen = self.operations.choose(candidates.len(), count);
+        chosen.into_iter().map(|place| candidates[place]).collect()
+    }
+}

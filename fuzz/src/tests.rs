@@ -1,0 +1,94 @@
+//! The committed seeds and some plans made by hand, on the stable toolchain and without instrumentation.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use arbitrary::{Arbitrary as _, Unstructured};
+
+use crate::datagram;
+use crate::plan::{Op, Plan};
+use crate::wire;
+
+/// The committed seeds of a target: file name and contents.
+fn seeds(target: &str) -> Vec<(String, Vec<u8>)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("seeds").join(target);
+    let files = std::fs::read_dir(&folder).expect("the seeds are there");
+    let paths = files.map(|file| file.expect("the folder can be read").path());
+    let mut seeds: Vec<_> = paths
+        .map(|path| (path.display().to_string(), std::fs::read(&path).expect("a seed can be read")))
+        .collect();
+    seeds.sort();
+    assert!(!seeds.is_empty(), "{} is empty", folder.display());
+    seeds
+}
+
+#[test]
+fn every_situation_replays() {
+    for situation in datagram::situations() {
+        let watched = situation.node();
+        assert_eq!(watched.node.check_invariants(), Ok(()), "{}", situation.name);
+    }
+}
+
+#[test]
+fn the_situations_speak_every_kind_of_frame() {
+    let traffic = datagram::situations().iter().flat_map(|situation| &situation.traffic);
+    let kinds: BTreeSet<u8> =
+        traffic.flat_map(|(_, datagram)| wire::frames(datagram).map(|(kind, _)| kind)).collect();
+    assert_eq!(kinds, (1..=13).collect());
+}
+
+#[test]
+fn the_seeds_of_datagrams_get_past_the_first_checks() {
+    for (name, seed) in seeds("datagram") {
+        let outcome = datagram::run(&seed);
+        assert!(outcome.accepted > 0 && outcome.refused == 0, "{name}: {outcome:?}");
+    }
+}
+
+#[test]
+fn the_seeds_of_clusters_become_live() {
+    for (name, seed) in seeds("cluster") {
+        let plan = Plan::arbitrary_take_rest(Unstructured::new(&seed));
+        plan.unwrap_or_else(|error| panic!("{name}: {error}")).run();
+    }
+}
+
+fn plan(nodes: u8, ops: impl IntoIterator<Item = Op>) -> Plan {
+    let ops = ops.into_iter().collect();
+    Plan { nodes: nodes - 2, joined: true, suspicion: None, isolation_limit: false, ops }
+}
+
+#[test]
+fn a_healed_partition_becomes_live() {
+    for nodes in 2..=5 {
+        for side in 1..(1 << nodes) - 1 {
+            plan(nodes, [Op::Partition(side), Op::Run(6_000)]).run();
+        }
+    }
+}
+
+#[test]
+fn nodes_back_from_a_crash_at_another_address_become_live() {
+    for nodes in 2..=5 {
+        let crashes = (0..nodes).map(Op::Crash);
+        let restarts = (0..nodes).map(|node| Op::Restart { node, moved: node % 2 == 0 });
+        plan(nodes, crashes.clone().chain([Op::Run(1_000)]).chain(restarts.clone())).run();
+        plan(nodes, crashes.zip(restarts).flat_map(|(crash, restart)| [crash, Op::Run(500), restart])).run();
+    }
+}
+
+#[test]
+fn a_pause_of_everybody_is_survived() {
+    for nodes in 2..=5 {
+        let pauses = (0..nodes).map(Op::Pause);
+        plan(nodes, pauses.chain([Op::Run(9_000)])).run();
+    }
+}
+
+#[test]
+fn whoever_leaves_during_a_partition_is_not_missed() {
+    for nodes in 3..=5 {
+        plan(nodes, [Op::Partition(1), Op::Leave(0), Op::Run(2_000)]).run();
+    }
+}

@@ -1,0 +1,153 @@
+//! One node, and everything that must hold after any input, whatever it was.
+//!
+//! After each input both polls are drained, as a host does. Then: the node's own invariants hold, no datagram
+//! exceeds the limit, table and heap stay bounded, the events fold to the view, generations never fall, Dead
+//! becomes Alive only at a higher generation, and a tick leaves no deadline behind that has passed.
+
+use std::collections::BTreeMap;
+
+use telemetry_gossip_core::{
+    Address, Config, Event, Generation, Identity, Input, InputError, Instant, Node, NodeId, Status,
+};
+
+use crate::wire;
+
+/// A node under watch.
+#[derive(Debug)]
+pub struct Watched<A> {
+    /// The node itself, for reading.
+    pub node: Node<A>,
+    /// What it wants sent since this was last taken.
+    pub sent: Vec<(A, Vec<u8>)>,
+    /// What it told since this was last taken.
+    pub events: Vec<Event<A>>,
+    view: BTreeMap<NodeId, Seen<A>>,
+    buf: Vec<u8>,
+    heap_limit: usize,
+}
+
+/// What the events say of a member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Seen<A> {
+    status: Status,
+    generation: Generation,
+    /// The address; `None` for a member first heard of as dead, whose address no event tells.
+    address: Option<Option<A>>,
+}
+
+impl<A: Address> Watched<A> {
+    /// Starts a node.
+    ///
+    /// # Panics
+    /// If the config is not valid, or anything is broken at once.
+    #[must_use]
+    pub fn new(config: Config, identity: Identity<A>, seed: [u8; 32], now: Instant) -> Self {
+        let buf = vec![0; config.mtu.into()];
+        // A row with the longest id and address, its index and queue entries, and its telemetry, of which a vector
+        // may hold twice as much; then the fixed part, the outbox above all.
+        let row = 1_024 + 2 * config.max_telemetry as usize;
+        let heap_limit = config.max_members as usize * row + 512 * 1_024;
+        let node = Node::new(config, identity, seed, now).expect("the config is valid");
+        let mut watched =
+            Self { node, sent: Vec::new(), events: Vec::new(), view: BTreeMap::new(), buf, heap_limit };
+        watched.drain();
+        watched.check();
+        watched
+    }
+
+    /// One input, then the polls, then the checks.
+    ///
+    /// # Panics
+    /// If anything is broken.
+    pub fn handle(&mut self, now: Instant, input: Input<'_, A>) -> Result<(), InputError> {
+        let tick = matches!(input, Input::Tick);
+        let result = self.node.handle(now, input);
+        self.drain();
+        self.check();
+        if tick {
+            let (next, now) = (self.node.poll_timeout(), self.node.now());
+            assert!(
+                next.is_none_or(|next| next > now),
+                "S15: after a tick at {now} one is wanted at {next:?}"
+            );
+        }
+        result
+    }
+
+    fn drain(&mut self) {
+        while let Some(transmit) = self.node.poll_transmit(&mut self.buf) {
+            let (len, mtu) = (transmit.len, self.buf.len());
+            assert!((wire::HEADER_LEN + 1..=mtu).contains(&len), "S13: a datagram of {len} bytes");
+            self.sent.push((transmit.to, self.buf[..len].to_vec()));
+        }
+        while let Some(event) = self.node.poll_event() {
+            self.fold(&event);
+            self.events.push(event);
+        }
+    }
+
+    fn fold(&mut self, event: &Event<A>) {
+        let (id, status, generation) = match *event {
+            Event::Joined { id, address, generation } => {
+                let seen = Seen { status: Status::Alive, generation, address: Some(address) };
+                assert!(self.view.insert(id, seen).is_none(), "S18: {id} joined twice");
+                return;
+            }
+            Event::Moved { id, address } => {
+                if let Some(seen) = self.view.get_mut(&id) {
+                    seen.address = Some(address);
+                }
+                return;
+            }
+            Event::Removed { id, .. } => {
+                assert!(self.view.remove(&id).is_some(), "S18: {id} was removed and never there");
+                return;
+            }
+            Event::Alive { id, generation } => (id, Status::Alive, generation),
+            Event::Suspected { id, generation, .. } => (id, Status::Suspected, generation),
+            Event::Dead { id, generation } => (id, Status::Dead, generation),
+            Event::Left { id, generation } => (id, Status::Left, generation),
+            _ => return,
+        };
+        let Some(seen) = self.view.get_mut(&id) else {
+            assert!(!status.is_live(), "S18: {id} is {status} and never joined");
+            self.view.insert(id, Seen { status, generation, address: None });
+            return;
+        };
+        let was = (seen.status, seen.generation);
+        assert!(generation >= was.1, "S3: {id} falls from generation {} to {generation}", was.1);
+        if generation == was.1 {
+            assert!(status >= was.0, "S7, S8: {id} turns from {} to {status} at {generation}", was.0);
+        }
+        (seen.status, seen.generation) = (status, generation);
+    }
+
+    fn check(&self) {
+        let node = &self.node;
+        assert_eq!(node.check_invariants(), Ok(()));
+        let mut members = 0;
+        for member in node.members() {
+            members += 1;
+            let seen = NodeId::new(member.id()).ok().and_then(|id| self.view.get(&id));
+            let Some(seen) = seen else { panic!("S18: no event told of {}", member.id()) };
+            let held = (member.status(), member.generation());
+            assert_eq!(
+                held,
+                (seen.status, seen.generation),
+                "S18: the events tell otherwise of {}",
+                member.id()
+            );
+            if let Some(address) = seen.address {
+                assert_eq!(member.address(), address, "S18: the events tell otherwise of {}", member.id());
+            }
+        }
+        assert_eq!(members, self.view.len(), "S18: the events tell of more members");
+        let limit = node.config().max_members as usize;
+        assert!(members <= limit, "S14: {members} members of at most {limit}");
+        let heap = node.heap_bytes();
+        assert!(heap <= self.heap_limit, "S14: {heap} bytes on the heap of at most {}", self.heap_limit);
+        if node.health().active {
+            assert!(node.me().status() == Status::Alive || node.me().status() == Status::Left, "S6");
+        }
+    }
+}

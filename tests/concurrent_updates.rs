@@ -1,0 +1,81 @@
+//! Criterion 12: concurrent updates of one node, of the same generation and different status, reconcile
+//! deterministically. The policy: at one generation Left > Dead > Suspected > Alive, then the greater content.
+
+use std::time::Duration;
+
+use telemetry_gossip_core::{Config, Generation, Status, Suspicion};
+use telemetry_gossip_sim::{RoundSettings, Rounds};
+use telemetry_gossip_tests::for_each_seed;
+
+const NODES: usize = 12;
+const STATUSES: [Status; 4] = [Status::Alive, Status::Suspected, Status::Dead, Status::Left];
+
+fn cluster(seed: u64) -> Rounds {
+    // Exchanges with the silent one take time, in which no suspicion may run out.
+    let suspicion = Suspicion::Fixed(Duration::from_secs(24 * 3_600));
+    let config = Config { suspicion, ..Config::default() };
+    let settings = RoundSettings { nodes: NODES, seed, config, ..RoundSettings::default() };
+    let mut rounds = Rounds::new(&settings, |index| index as u32).expect("the config is valid");
+    // The one whom all is about must not refute.
+    rounds.silence(NODES - 1);
+    rounds
+}
+
+fn held(rounds: &Rounds, observer: usize) -> (Generation, Status) {
+    let row = rounds.table(observer).get(&format!("n{}", NODES - 1)).expect("all are known");
+    (row.generation(), row.status())
+}
+
+#[test]
+fn at_one_generation_the_graver_status_wins_everywhere_whoever_heard_it_first() {
+    for_each_seed(200, |seed| {
+        for graver in 1..STATUSES.len() {
+            let mut rounds = cluster(seed);
+            for observer in 0..NODES - 1 {
+                // Every status up to the gravest is held somewhere, each seed in another place.
+                let place = (observer + usize::try_from(seed).expect("small")) % (graver + 1);
+                rounds.learn(observer, NODES - 1, Generation(7), STATUSES[place]);
+            }
+            for _ in 0..8 {
+                rounds.round();
+            }
+            for observer in 0..NODES - 1 {
+                let expected = (Generation(7), STATUSES[graver]);
+                assert_eq!(held(&rounds, observer), expected, "at n{observer}");
+            }
+        }
+    });
+}
+
+#[test]
+fn the_order_of_exchanges_does_not_matter() {
+    // The seed decides who meets whom; what all hold in the end is the same for all seeds.
+    for_each_seed(200, |seed| {
+        let mut rounds = cluster(seed);
+        rounds.learn(0, NODES - 1, Generation(3), Status::Left);
+        rounds.learn(1, NODES - 1, Generation(4), Status::Alive);
+        rounds.learn(2, NODES - 1, Generation(4), Status::Suspected);
+        rounds.learn(3, NODES - 1, Generation(4), Status::Dead);
+        for _ in 0..8 {
+            rounds.round();
+        }
+        assert!((0..NODES - 1).all(|observer| held(&rounds, observer) == (Generation(4), Status::Dead)));
+    });
+}
+
+#[test]
+fn all_nodes_change_their_own_state_at_once_and_all_agree() {
+    for_each_seed(200, |seed| {
+        let settings = RoundSettings { nodes: NODES, seed, ..RoundSettings::default() };
+        let mut rounds = Rounds::new(&settings, |index| index as u32).expect("the default config is valid");
+        for node in 0..NODES {
+            rounds.update(node);
+            rounds.publish(node, "load", &[1]).expect("a short value");
+        }
+        for _ in 0..5 {
+            rounds.round();
+        }
+        assert!(rounds.in_sync());
+        assert!((0..NODES).all(|node| rounds.aware_of(node) == NODES));
+    });
+}

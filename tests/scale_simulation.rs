@@ -1,0 +1,178 @@
+//! Criterion 9: 250 nodes in memory. (a) memory a member, (b) network bytes of a push-pull exchange, (c) how long a
+//! change of state takes to be known to all. The yardstick is 100 B a member and 25 KB a full exchange.
+//!
+//! The figures are printed: `cargo test --release --test scale_simulation -- --nocapture`.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use telemetry_gossip_core::Config;
+use telemetry_gossip_sim::{Cluster, Network, News, Quantiles, RoundSettings, Rounds, Settings, Share};
+use telemetry_gossip_tests::for_each_seed;
+
+const NODES: usize = 250;
+
+/// Members as they are in production: IPv4 addresses with ports, ids n0 to n249.
+fn address(index: usize) -> SocketAddr {
+    let [_, _, high, low] = u32::try_from(index).expect("small").to_be_bytes();
+    SocketAddr::from((Ipv4Addr::new(10, 0, high, low), 7946))
+}
+
+fn cluster(seed: u64) -> Rounds<SocketAddr> {
+    let settings = RoundSettings { nodes: NODES, seed, ..RoundSettings::default() };
+    Rounds::new(&settings, address).expect("the default config is valid")
+}
+
+/// (a) At most 100 B a member: all that the allocator gave for the table of one node, with the ids, the addresses, the
+/// versions, and one telemetry key of each member.
+#[test]
+fn a_member_takes_at_most_100_bytes() {
+    let mut rounds = cluster(1);
+    for node in 0..NODES {
+        rounds.publish(node, "load", b"0.75").expect("a short value");
+    }
+    while !rounds.in_sync() {
+        rounds.round();
+    }
+    let table = rounds.into_table(0);
+    assert_eq!((table.len(), table.get("n9").map(|row| row.telemetry_version())), (NODES, Some(1)));
+    let counted = table.heap_bytes();
+    let freed = allocation_counter::measure(|| drop(table)).bytes_current.unsigned_abs();
+    let each = freed / NODES as u64;
+    println!("(a) memory: {freed} B for {NODES} members, {each} B a member, one telemetry entry included");
+    assert_eq!(freed, counted as u64, "the table knows its own size");
+    assert!(each <= 100, "{each} B a member");
+}
+
+/// (b) At most 120 B a node in a round in which all are in sync. At the first contact of two nodes the one asked also
+/// proves the asker's address, once; partners come round again every seven rounds at this size.
+#[test]
+fn an_exchange_in_sync_costs_at_most_120_bytes_a_node() {
+    for_each_seed(20, |seed| {
+        let mut rounds = cluster(seed);
+        let first = rounds.round().bytes / NODES as u64;
+        for _ in 0..6 {
+            rounds.round();
+        }
+        for _ in 0..14 {
+            let round = rounds.round();
+            assert_eq!(round.in_sync, NODES);
+            let each = round.bytes / NODES as u64;
+            assert!(each <= 120, "{each} B a node");
+            if (seed, round.number) == (0, 8) {
+                println!(
+                    "(b) network: {each} B a node in a push-pull round of {NODES} nodes in sync, \
+                     {first} B between nodes that never met"
+                );
+            }
+        }
+    });
+}
+
+/// (b) At most 1,000 B in an exchange whose two sides differ in one member.
+#[test]
+fn an_exchange_with_a_single_difference_costs_at_most_1000_bytes() {
+    let mut most = 0;
+    for_each_seed(200, |seed| {
+        let mut rounds = cluster(seed);
+        let node = usize::try_from(seed).expect("small") % NODES;
+        if seed % 2 == 0 {
+            rounds.update(node);
+        } else {
+            rounds.publish(node, "load", b"0.75").expect("a short value");
+        }
+        let before = rounds.cost().1;
+        rounds.exchange(node);
+        let bytes = rounds.cost().1 - before;
+        assert_eq!(rounds.aware_of(node), 2, "the partner has it now");
+        most = most.max(bytes);
+        assert!(bytes <= 1_000, "{bytes} B");
+    });
+    println!("(b) network: at most {most} B in an exchange with a single difference; a full one is 25,000 B");
+}
+
+/// (b) A whole round after one change: those who meet somebody that has it pay for it.
+#[test]
+fn a_round_after_one_change_is_cheap() {
+    let mut rounds = cluster(1);
+    rounds.update(0);
+    let mut number = 0;
+    while !rounds.in_sync() {
+        let round = rounds.round();
+        number += 1;
+        let each = round.bytes / NODES as u64;
+        println!(
+            "(b) network: {each} B a node in round {number} after one change, {} know",
+            rounds.aware_of(0)
+        );
+        assert!(each <= 1_000);
+    }
+}
+
+/// How long it took until all knew of `changes` changes of one kind, gossip period 200 ms.
+fn spread(news: News, loss: u32, seed: u64, changes: usize) -> Vec<Duration> {
+    let config = Config { gossip_interval: Duration::from_millis(200), ..Config::default() };
+    let network = Network::losing(Share::percent(loss));
+    let mut cluster = Cluster::new(Settings {
+        nodes: NODES,
+        config,
+        network,
+        seed,
+        keep_events: false,
+        ..Settings::default()
+    });
+    cluster.start_joined();
+    for change in 0..changes {
+        cluster.run_for(Duration::from_millis(2_000 + seed * 61 % 200));
+        let node = (usize::try_from(seed).expect("small") * 31 + change * 17) % NODES;
+        match news {
+            News::Telemetry => cluster.publish(node, "load", b"0.75"),
+            _ => cluster.leave(node),
+        }
+    }
+    let known =
+        |cluster: &Cluster| cluster.simulation().spreads().iter().all(|spread| spread.everyone.is_some());
+    assert!(cluster.run_until(known, Duration::from_secs(60)).is_some(), "some never heard of a change");
+    let spreads = cluster.simulation().spreads();
+    spreads.iter().filter(|spread| spread.news == news).filter_map(|spread| spread.everyone).collect()
+}
+
+/// (c) Within 1.0 s on average, and always to all, without loss and at 1 % and 5 %.
+fn changes_are_known_to_all_within_a_second(seeds: u64, changes: usize) {
+    for (news, what) in [(News::Telemetry, "a publication"), (News::Leave, "a leave")] {
+        for loss in [0, 1, 5] {
+            let mut times = Vec::new();
+            for_each_seed(seeds, |seed| times.extend(spread(news, loss, seed, changes)));
+            let times = Quantiles::of(times).expect("there were changes");
+            println!("(c) convergence: {what} is known to all {NODES} at {loss} % loss: {times}");
+            assert!(times.mean <= Duration::from_secs(1), "{what} at {loss} % loss: {times}");
+        }
+    }
+}
+
+#[test]
+fn a_change_is_known_to_all_within_a_second() {
+    changes_are_known_to_all_within_a_second(4, 8);
+}
+
+#[test]
+#[ignore = "takes minutes: 200 seeds"]
+fn a_change_is_known_to_all_within_a_second_in_200_seeds() {
+    changes_are_known_to_all_within_a_second(200, 8);
+}
+
+/// Sixty virtual seconds of a whole cluster: what watching costs when nothing happens.
+#[test]
+fn a_quiet_cluster_stays_quiet() {
+    let mut cluster = Cluster::new(Settings { nodes: NODES, seed: 1, ..Settings::default() });
+    cluster.start_joined();
+    cluster.run_for(Duration::from_secs(10));
+    let before: u64 = (0..NODES).map(|node| cluster.usage(node).sent_bytes).sum();
+    cluster.run_for(Duration::from_secs(60));
+    let after: u64 = (0..NODES).map(|node| cluster.usage(node).sent_bytes).sum();
+    let each = (after - before) / 60 / NODES as u64;
+    println!("(b) network: {each} B a node and second in a quiet cluster of {NODES}, probe interval 1 s");
+    // One ping and one ack a second each: about 2.0 messages whatever the size, of some 30 B.
+    assert!(each <= 100, "{each} B a node and second");
+    assert_eq!(cluster.simulation().counts().suspected, 0);
+}

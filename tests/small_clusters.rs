@@ -1,0 +1,93 @@
+//! Criterion 11: clusters of one and two nodes, and others too small for K helpers, behave.
+
+use std::time::Duration;
+
+use telemetry_gossip_core::{Config, Event, ExchangeOutcome, Input, Mode, ProbeOutcome, Status};
+use telemetry_gossip_sim::{Cluster, Memory, Settings, node_id};
+use telemetry_gossip_tests::for_each_seed;
+
+fn cluster(nodes: usize, seed: u64) -> Cluster {
+    let mut cluster = Cluster::new(Settings { nodes, seed, ..Settings::default() });
+    cluster.start_joined();
+    cluster
+}
+
+#[test]
+fn a_cluster_of_one_is_that_node_and_sends_nothing() {
+    for_each_seed(200, |seed| {
+        let mut cluster = cluster(1, seed);
+        cluster.publish(0, "load", b"1");
+        cluster.run_for(Duration::from_secs(60));
+        assert_eq!(cluster.view(0).len(), 1);
+        assert_eq!(cluster.status(0, 0), Some(Status::Alive));
+        assert_eq!(cluster.usage(0).sent, 0);
+        assert_eq!(cluster.health(0).isolated_since, None);
+    });
+}
+
+#[test]
+fn commands_of_a_node_alone_end_without_a_partner() {
+    for_each_seed(200, |seed| {
+        let config = Config { mode: Mode::OnDemand, ..Config::default() };
+        let mut cluster = Cluster::new(Settings { nodes: 1, config, seed, ..Settings::default() });
+        cluster.tell(0, Input::Exchange);
+        cluster.tell(0, Input::Probe { id: node_id(7) });
+        cluster.tell(0, Input::Probe { id: node_id(0) });
+        cluster.run_for(Duration::from_secs(5));
+        let ended: Vec<_> = cluster.events(0).map(|(_, event)| event).collect();
+        let nobody = Event::ExchangeCompleted { peer: None, outcome: ExchangeOutcome::Nobody };
+        assert!(ended.contains(&nobody), "{ended:?}");
+        for id in [node_id(7), node_id(0)] {
+            let outcome = ProbeOutcome::NotProbed;
+            assert!(ended.contains(&Event::ProbeCompleted { id, outcome }), "{ended:?}");
+        }
+    });
+}
+
+#[test]
+fn a_node_alone_leaves_at_once() {
+    for_each_seed(200, |seed| {
+        let mut cluster = cluster(1, seed);
+        cluster.leave(0);
+        let told = cluster.events(0).any(|(_, event)| event == Event::LeaveCompleted);
+        assert!(told);
+    });
+}
+
+/// On an even split both sides go on: each of two holds the other Dead, without help of a third.
+#[test]
+fn in_a_cluster_of_two_each_finds_the_other_dead_and_back() {
+    for_each_seed(200, |seed| {
+        let mut cluster = cluster(2, seed);
+        cluster.run_for(Duration::from_secs(30));
+        assert!(cluster.views_complete_and_alive());
+
+        cluster.crash(1);
+        let dead =
+            cluster.run_until(|cluster| cluster.status(0, 1) == Some(Status::Dead), Duration::from_secs(10));
+        assert!(dead.is_some(), "n0 never found n1 dead");
+
+        cluster.restart(1, Memory::Lost);
+        let back = cluster.run_until(Cluster::views_complete_and_alive, Duration::from_secs(10));
+        assert!(back.is_some(), "n1 did not come back");
+    });
+}
+
+/// One at a time, a cluster shrinks from five to one and grows again.
+#[test]
+fn a_cluster_shrinks_to_one_node_and_grows_again() {
+    for_each_seed(200, |seed| {
+        let mut cluster = cluster(5, seed);
+        for crashed in (1..5).rev() {
+            cluster.crash(crashed);
+            let limit = Duration::from_secs(30);
+            let known = cluster.run_until(|cluster| cluster.everyone_holds(crashed, Status::Dead), limit);
+            assert!(known.is_some(), "n{crashed} is not known to be dead");
+        }
+        for back in 1..5 {
+            cluster.restart(back, Memory::Lost);
+        }
+        let whole = cluster.run_until(Cluster::views_complete_and_alive, Duration::from_secs(30));
+        assert!(whole.is_some(), "the cluster did not grow back");
+    });
+}
