@@ -52,7 +52,7 @@ fn ninety_ninth_percentile_is_below_the_bound(seeds: u64) {
 
 #[test]
 fn a_crash_is_known_to_all_250_within_eight_seconds() {
-    ninety_ninth_percentile_is_below_the_bound(30);
+    ninety_ninth_percentile_is_below_the_bound(20);
 }
 
 #[test]

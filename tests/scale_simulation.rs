@@ -152,7 +152,7 @@ fn changes_are_known_to_all_within_a_second(seeds: u64, changes: usize) {
 
 #[test]
 fn a_change_is_known_to_all_within_a_second() {
-    changes_are_known_to_all_within_a_second(4, 8);
+    changes_are_known_to_all_within_a_second(2, 6);
 }
 
 #[test]

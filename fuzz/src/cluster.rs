@@ -373,8 +373,9 @@ impl<A: Address + 'static> Cluster<A> {
             }
             for (gone, host) in self.hosts.iter().enumerate() {
                 let held = watched.node.member(id(gone).as_str()).map(|member| member.status());
-                // The view of whoever is cut off from most of what it held Alive is frozen.
-                let frozen = watched.node.health().isolated_since.is_some();
+                // The view of whoever is cut off from most of what it held Alive is frozen, until a limit if there is one.
+                let isolated = watched.node.health().isolated_since.is_some();
+                let frozen = isolated && self.config.isolation_limit.is_none();
                 let resolved = frozen || matches!(held, None | Some(Status::Dead | Status::Left));
                 if host.node.is_none() && !resolved {
                     return Some(format!("{} holds {} {held:?}, which has gone", id(at), id(gone)));

@@ -262,5 +262,7 @@ pub fn settle(cluster: &mut Cluster<u32>) {
     // member in doubt, its four accusers named, adds up to 60.
     let (most, nodes) = (5 * 8 * cluster.len() as u64, MAX_NODES);
     assert!(sent.0 <= most, "L6: {} datagrams of at most {most} in 5 s of calm among {nodes}", sent.0);
-    assert!(sent.1 <= 90 * sent.0, "L6: {} datagrams of calm have {} bytes", sent.0, sent.1);
+    // Whoever is alone has told nobody its news.
+    let told = cluster.running().count() > 1;
+    assert!(!told || sent.1 <= 90 * sent.0, "L6: {} datagrams of calm have {} bytes", sent.0, sent.1);
 }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use telemetry_gossip_core::NodeId;
+use telemetry_gossip::core::NodeId;
 use telemetry_gossip_sim::Share;
 
 /// Cluster membership, failure detection and telemetry by gossip.
@@ -22,7 +22,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Demo(DemoArgs),
-    Agent(AgentArgs),
+    Agent(Box<AgentArgs>),
     Members(MembersArgs),
     Sim(SimArgs),
 }
@@ -40,7 +40,7 @@ Exit codes:
   3    a socket could not be opened
   130  interrupted")]
 pub(crate) struct DemoArgs {
-    /// How many nodes, 2 to 1000.
+    /// How many nodes, 2 to 500. For more there is `tgossip sim`.
     #[arg(long, default_value = "20", value_parser = demo_nodes)]
     pub(crate) nodes: usize,
     /// Decides which nodes publish, crash and leave, and the nodes' random choices; times still differ from run to run.
@@ -195,14 +195,17 @@ pub(crate) enum Check {
     Off,
 }
 
-/// The most nodes of a demo: each has a socket, and processes are commonly allowed 1,024 files.
-pub(crate) const MOST_DEMO_NODES: usize = 1_000;
+/// The most nodes of a demo: all of them and what each holds of each share one process, and 30 s.
+pub(crate) const MOST_DEMO_NODES: usize = 500;
 
 fn demo_nodes(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(nodes) if (2..=MOST_DEMO_NODES).contains(&nodes) => Ok(nodes),
         Ok(0 | 1) => Err("a demo needs a node that watches another: type 2 or more".to_owned()),
-        _ => Err(format!("type a number from 2 to {MOST_DEMO_NODES}, such as --nodes 20")),
+        Ok(more) => Err(format!(
+            "type a number from 2 to {MOST_DEMO_NODES}, or simulate so many: tgossip sim --nodes {more}"
+        )),
+        Err(_) => Err(format!("type a number from 2 to {MOST_DEMO_NODES}, such as --nodes 20")),
     }
 }
 

@@ -33,7 +33,9 @@ pub(crate) enum Error {
     #[error("{0}")]
     Node(String),
     /// A socket could not be opened.
-    #[error("{what} {addr} cannot be listened on: {error}. Is it in use, or of another machine? Port 0 picks a free port")]
+    #[error(
+        "{what} {addr} cannot be listened on: {error}. Is it in use, or of another machine? Port 0 picks a free port"
+    )]
     Bind {
         /// Which of the addresses.
         what: &'static str,
@@ -51,7 +53,9 @@ pub(crate) enum Error {
         error: io::Error,
     },
     /// No seed has an address.
-    #[error("no seed could be resolved to an address ({reason}): check the spelling, or use numbers such as 10.0.0.7:7101")]
+    #[error(
+        "no seed could be resolved to an address ({reason}): check the spelling, or use numbers such as 10.0.0.7:7101"
+    )]
     Unresolved {
         /// What was found of each.
         reason: String,

@@ -32,14 +32,24 @@ pub(crate) fn run(args: &MembersArgs) -> Result<(), Error> {
 
 fn members_table(view: &View) -> Table {
     let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_header(["ID", "STATUS", "GENERATION", "ADDRESS", "AGE", "TELEMETRY"]);
+    table.load_style(presets::NOTHING).set_header([
+        "ID",
+        "STATUS",
+        "GENERATION",
+        "ADDRESS",
+        "AGE",
+        "TELEMETRY",
+    ]);
     for member in &view.members {
         let mark = if member.id == view.node { " (asked)" } else { "" };
         table.add_row([
             format!("{}{mark}", text::printable(&member.id, 127)),
             member.status.to_string(),
             member.generation.to_string(),
-            member.address.as_deref().map_or_else(|| "unknown".to_owned(), |address| text::printable(address, 127)),
+            member
+                .address
+                .as_deref()
+                .map_or_else(|| "unknown".to_owned(), |address| text::printable(address, 127)),
             text::age(seconds(member.age_seconds)),
             telemetry(member),
         ]);
@@ -64,7 +74,8 @@ fn telemetry(member: &MemberView) -> String {
 
 fn health_line(view: &View) -> String {
     let health = &view.health;
-    let isolated = if health.isolated { "isolated: it declares nobody dead" } else { "in touch with the cluster" };
+    let isolated =
+        if health.isolated { "isolated: it declares nobody dead" } else { "in touch with the cluster" };
     let active = if health.active { "" } else { ", no longer a member" };
     format!(
         "{} knows {} alive, {} suspected, {} dead or left; it is {isolated}{active}; it doubts itself {} of 8",

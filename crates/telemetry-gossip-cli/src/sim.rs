@@ -48,7 +48,9 @@ fn verdict(report: &Report) -> Result<(), Error> {
     let what = match (report.violations_found, report.failures.len()) {
         (0, unmet) => format!("{unmet} of the scenario's expectations not met"),
         (broken, 0) => format!("{broken} violations of the protocol's rules"),
-        (broken, unmet) => format!("{broken} violations of the protocol's rules, {unmet} expectations not met"),
+        (broken, unmet) => {
+            format!("{broken} violations of the protocol's rules, {unmet} expectations not met")
+        }
     };
     Err(Error::Simulation { what, replay: report.replay.clone() })
 }
@@ -58,13 +60,16 @@ fn scenario(args: &SimArgs) -> Result<Scenario, Error> {
     let name = &args.scenario;
     let usage = |error: telemetry_gossip_sim::ScenarioError| Error::Usage(format!("{name}: {error}"));
     let path = Path::new(name);
-    let is_file = name.contains(MAIN_SEPARATOR) || path.extension().is_some_and(|extension| extension == "toml");
+    let is_file =
+        name.contains(MAIN_SEPARATOR) || path.extension().is_some_and(|extension| extension == "toml");
     let mut scenario = if is_file {
         let text = std::fs::read_to_string(path).map_err(|error| Error::File { path: path.into(), error })?;
         Scenario { file: Some(name.clone()), ..Scenario::from_toml(&text).map_err(usage)? }
     } else {
         Scenario::named(name).map_err(|error| {
-            Error::Usage(format!("{error}; a file is a path such as ./{name}.toml, and --list describes them"))
+            Error::Usage(format!(
+                "{error}; a file is a path such as ./{name}.toml, and --list describes them"
+            ))
         })?
     };
     if let Some(nodes) = args.nodes {
@@ -110,7 +115,8 @@ impl Bar {
         }
         let millis = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
         let bar = self.bar.get_or_insert_with(|| {
-            let style = ProgressStyle::with_template("{bar:40} {percent:>3}% {msg} of virtual time, {eta} to go");
+            let style =
+                ProgressStyle::with_template("{bar:40} {percent:>3}% {msg} of virtual time, {eta} to go");
             let bar = ProgressBar::with_draw_target(Some(millis(progress.of)), ProgressDrawTarget::stderr());
             bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
         });

@@ -34,8 +34,11 @@ pub(crate) fn bytes(count: u64) -> String {
 
 /// A text of another node, safe to print on a terminal: no control characters, at most `most` characters.
 pub(crate) fn printable(text: &str, most: usize) -> String {
-    let mut out: String =
-        text.chars().take(most).map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect();
+    let mut out: String = text
+        .chars()
+        .take(most)
+        .map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c })
+        .collect();
     if text.chars().nth(most).is_some() {
         out.push('…');
     }
@@ -48,7 +51,8 @@ mod tests {
 
     #[test]
     fn an_age_is_said_in_its_largest_unit() {
-        for (secs, said) in [(0, "0.0s"), (9, "9.0s"), (10, "10s"), (119, "119s"), (120, "2m"), (7_200, "2h")] {
+        for (secs, said) in [(0, "0.0s"), (9, "9.0s"), (10, "10s"), (119, "119s"), (120, "2m"), (7_200, "2h")]
+        {
             assert_eq!(age(Duration::from_secs(secs)), said);
         }
         assert_eq!(age(Duration::from_secs(200_000)), "2d");
@@ -56,7 +60,10 @@ mod tests {
 
     #[test]
     fn sizes_have_one_decimal() {
-        assert_eq!([bytes(999), bytes(1_000), bytes(12_449), bytes(3_100_000)], ["999 B", "1.0 KB", "12.4 KB", "3.1 MB"]);
+        assert_eq!(
+            [bytes(999), bytes(1_000), bytes(12_449), bytes(3_100_000)],
+            ["999 B", "1.0 KB", "12.4 KB", "3.1 MB"]
+        );
     }
 
     #[test]

@@ -8,7 +8,16 @@ fn passes(nodes: &str) {
     let output = tgossip(&["demo", "--nodes", nodes, "--seed", "3"]);
     let said = text(&output.stdout);
     assert!(output.status.success(), "{}\n{said}{}", output.status, text(&output.stderr));
-    for step in ["views are complete", "publishes", "is killed", "suspected", "held dead", "starts again", "left", "PASS"] {
+    for step in [
+        "views are complete",
+        "publishes",
+        "is killed",
+        "suspected",
+        "held dead",
+        "starts again",
+        "left",
+        "PASS",
+    ] {
         assert!(said.contains(step), "`{step}` is missing in:\n{said}");
     }
     assert!(!said.contains('\u{1b}'), "a pipe is no terminal:\n{said}");

@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 use common::{Agent, PATIENCE, member};
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
-use telemetry_gossip_core::{Config, Identity, Input, InputError, Instant as CoreInstant, Node};
-use telemetry_gossip_tokio::Peer;
+use telemetry_gossip::core::{Config, Identity, Input, InputError, Instant as CoreInstant, Node};
+use telemetry_gossip::driver::Peer;
 
 const DATAGRAMS: u64 = 100_000;
 
@@ -53,7 +53,11 @@ fn garbage_changes_nothing() {
     let growth = after.1.saturating_sub(before.1);
     println!("resident: {} KiB before, {} KiB after {sent} datagrams; {refused} refused", before.1, after.1);
     assert!(growth <= GROWTH_KIB, "resident memory grew by {growth} KiB");
-    assert!(garbage.kinds.iter().all(|count| *count > DATAGRAMS / 20), "of each kind some: {:?}", garbage.kinds);
+    assert!(
+        garbage.kinds.iter().all(|count| *count > DATAGRAMS / 20),
+        "of each kind some: {:?}",
+        garbage.kinds
+    );
     assert!(garbage.harmless > 100, "some mutants are valid and say nothing new: {}", garbage.harmless);
 }
 
@@ -126,7 +130,8 @@ impl Garbage {
             };
             let known = self.judge.membership().fingerprint();
             let input = Input::Datagram { from: peer(9), bytes: datagram.as_slice().into() };
-            let refused = matches!(self.judge.handle(CoreInstant::ORIGIN, input), Err(InputError::Datagram(_)));
+            let refused =
+                matches!(self.judge.handle(CoreInstant::ORIGIN, input), Err(InputError::Datagram(_)));
             let told = drained(&mut self.judge);
             let changed = told > 0 || self.judge.membership().fingerprint() != known;
             assert!(!(refused && changed), "a refused datagram changed something: {datagram:?}");
@@ -193,8 +198,8 @@ fn peer(port: u16) -> Peer {
 /// A node of this id that has nothing more to say.
 fn node(id: &str, port: u16) -> Node<Peer> {
     let identity = Identity::new(id.parse().expect("an id"), peer(port));
-    let mut node =
-        Node::new(Config::default(), identity, [port as u8; 32], CoreInstant::ORIGIN).expect("the defaults are valid");
+    let mut node = Node::new(Config::default(), identity, [port as u8; 32], CoreInstant::ORIGIN)
+        .expect("the defaults are valid");
     drained(&mut node);
     node
 }

@@ -73,7 +73,7 @@ pub struct Config {
     pub max_key: u8,
     /// The longest telemetry value in bytes; key and value must fit one datagram. Default 512.
     pub max_value: u16,
-    /// The most bytes of one node's telemetry, 20 an entry added for its versions. Default 4,096.
+    /// The most bytes of one node's telemetry, 17 an entry added for its version and time. At most 65,536, default 4,096.
     pub max_telemetry: u32,
 }
 

@@ -52,13 +52,21 @@ struct RollCall {
     /// the hash of the ids, has nothing to do with who can reach whom.
     rank: usize,
     answers: usize,
+    /// When a round ended, more than half were silent.
+    doubtful: bool,
 }
 
 /// What a roll call has found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Finding {
-    InTouch,
-    CutOff { lost: u32, of: u32 },
+    /// At least half answer; `doubtful` if they did only after a while.
+    InTouch {
+        doubtful: bool,
+    },
+    CutOff {
+        lost: u32,
+        of: u32,
+    },
 }
 
 #[derive(Debug, Default)]
@@ -96,13 +104,22 @@ impl Contact {
     /// Begins a roll call of `others` members; the first round is due at once.
     pub(crate) fn begin(&mut self, now: Instant, others: usize, rank: usize) {
         self.asked.clear();
-        self.roll = Some(RollCall { started: now, deadline: now, round: 0, others, rank, answers: 0 });
+        self.roll = Some(RollCall {
+            started: now,
+            deadline: now,
+            round: 0,
+            others,
+            rank,
+            answers: 0,
+            doubtful: false,
+        });
         self.again_at = None;
     }
 
     /// How many members the round that begins now adds to the sample.
     pub(crate) fn next_round(&mut self, now: Instant, pace: Duration) -> usize {
         let Some(roll) = &mut self.roll else { return 0 };
+        roll.doubtful |= roll.round > 0 && !in_touch(self.asked.len(), roll.answers);
         let total = ASKED_BY_ROUND.get(roll.round).map_or(0, |&total| total.min(roll.others));
         roll.round += 1;
         roll.deadline = now + pace;
@@ -170,9 +187,9 @@ impl Contact {
         if in_touch(asked, answers) {
             self.verified = Some(roll.started);
             self.vouched = false;
-            Some(Finding::InTouch)
+            Some(Finding::InTouch { doubtful: roll.doubtful })
         } else if self.vouched {
-            Some(Finding::InTouch)
+            Some(Finding::InTouch { doubtful: false })
         } else {
             self.again_at = Some(now + again_in);
             let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);

@@ -82,6 +82,12 @@ pub enum CommandError {
         /// The limit.
         max: u32,
     },
+    /// As many probes or exchanges as can wait are waiting.
+    #[error("{max} commands of this kind are waiting already")]
+    TooMany {
+        /// The limit.
+        max: usize,
+    },
     /// A cluster config of this or a higher version is already applied.
     #[error("cluster config version {version} is not above the applied {applied}")]
     StaleClusterConfig {

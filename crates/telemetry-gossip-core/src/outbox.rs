@@ -33,6 +33,8 @@ pub(crate) enum Body {
     None,
     /// Only rumors: no datagram if there are none and nothing else to say.
     Gossip,
+    /// This node's own claim, whether it is news or not.
+    Introduction,
     SyncOpen(Number),
     SyncDigest(Number),
     /// The rows of these buckets.

@@ -17,6 +17,9 @@ pub(crate) struct Suspected {
     pub(crate) started: Instant,
     pub(crate) deadline: Instant,
     pub(crate) accusers: Accusers,
+    /// It has begun anew once because the node doubted its own touch; it does not a second time, so that on a lossy
+    /// network the dead are declared after all.
+    pub(crate) doubted: bool,
 }
 
 #[derive(Debug, Default)]
@@ -78,6 +81,16 @@ impl Suspicions {
     pub(crate) fn postpone(&mut self, span: Duration) {
         for row in self.rows.values_mut() {
             row.deadline = row.deadline + span;
+        }
+        self.settle();
+    }
+
+    /// The node's own touch is in doubt: every suspicion begins anew, once.
+    pub(crate) fn doubt(&mut self, now: Instant, span: Duration) {
+        for row in self.rows.values_mut().filter(|row| !row.doubted) {
+            row.doubted = true;
+            row.started = now;
+            row.deadline = now + span;
         }
         self.settle();
     }

@@ -5,10 +5,11 @@
 //! suffix*. A reader that applies suffixes without a gap holds exactly the owner's state up to a version.
 //!
 //! The log is a packed byte string (it lives at the end of a member's record), so a member without telemetry pays
-//! nothing, and replacing a value by one that is not longer allocates nothing:
+//! nothing, and replacing a value by one that is not longer allocates nothing. The version stands last, so that the
+//! newest one is the end of the log:
 //!
 //! ```text
-//! entry = key length (1), value length or REMOVED (2), version (8), published (8), key, value
+//! entry = key length (1), value length or REMOVED (2), published (6, microseconds), key, value, version (8)
 //! ```
 
 use alloc::vec::Vec;
@@ -17,7 +18,10 @@ use core::time::Duration;
 use crate::time::Instant;
 
 /// Bytes of an entry beside its key and value.
-pub(crate) const ENTRY_OVERHEAD: usize = 1 + 2 + 8 + 8;
+pub(crate) const ENTRY_OVERHEAD: usize = 1 + 2 + 6 + 8;
+
+/// The latest time of publication that an entry can hold: nine years after the origin.
+const LATEST: u64 = (1 << 48) - 1;
 
 /// A value length that says: removed. Removals stay in the log, so that they spread like values.
 const REMOVED: u16 = u16::MAX;
@@ -67,8 +71,7 @@ impl<'a> Iterator for Entries<'a> {
     fn next(&mut self) -> Option<TelemetryEntry<'a>> {
         let (&[key_len], rest) = self.rest.split_first_chunk()?;
         let (&value_len, rest) = rest.split_first_chunk()?;
-        let (&version, rest) = rest.split_first_chunk()?;
-        let (&published, rest) = rest.split_first_chunk()?;
+        let (&[p0, p1, p2, p3, p4, p5], rest) = rest.split_first_chunk()?;
         let (key, rest) = rest.split_at_checked(key_len.into())?;
         let value_len = u16::from_le_bytes(value_len);
         let (value, rest) = if value_len == REMOVED {
@@ -77,12 +80,13 @@ impl<'a> Iterator for Entries<'a> {
             let (value, rest) = rest.split_at_checked(value_len.into())?;
             (Some(value), rest)
         };
+        let (&version, rest) = rest.split_first_chunk()?;
         self.rest = rest;
         Some(TelemetryEntry {
             key: core::str::from_utf8(key).ok()?,
             value,
             version: u64::from_le_bytes(version),
-            published: Instant::from_micros(u64::from_le_bytes(published)),
+            published: Instant::from_micros(u64::from_le_bytes([p0, p1, p2, p3, p4, p5, 0, 0])),
         })
     }
 }
@@ -106,10 +110,15 @@ pub(crate) fn set(bytes: &mut Vec<u8>, start: usize, entry: &TelemetryEntry<'_>)
     bytes.reserve_exact(entry.packed_len());
     bytes.push(key_len);
     bytes.extend_from_slice(&value_len.to_le_bytes());
-    bytes.extend_from_slice(&entry.version.to_le_bytes());
-    bytes.extend_from_slice(&entry.published.as_micros().to_le_bytes());
+    bytes.extend_from_slice(&entry.published.as_micros().min(LATEST).to_le_bytes()[..6]);
     bytes.extend_from_slice(entry.key.as_bytes());
     bytes.extend_from_slice(entry.value.unwrap_or_default());
+    bytes.extend_from_slice(&entry.version.to_le_bytes());
+}
+
+/// The newest version in a log; 0 if it is empty.
+pub(crate) fn version(log: &[u8]) -> u64 {
+    log.last_chunk().map_or(0, |&version| u64::from_le_bytes(version))
 }
 
 /// Bytes that the log would take with `entry` set.
@@ -157,6 +166,7 @@ mod tests {
             }
             let versions: Vec<u64> = Entries::new(&bytes).map(|entry| entry.version).collect();
             prop_assert!(versions.is_sorted());
+            prop_assert_eq!(super::version(&bytes), versions.last().copied().unwrap_or(0));
             let log: BTreeMap<String, (Option<Vec<u8>>, u64)> = Entries::new(&bytes)
                 .map(|entry| (entry.key.into(), (entry.value.map(Into::into), entry.version)))
                 .collect();

@@ -205,7 +205,8 @@ impl Agent {
     /// Whether the node's task runs.
     #[must_use]
     pub fn is_running(&self) -> bool {
-        !*self.ended.borrow()
+        // The task's end of the channel goes with the task, however it ends.
+        !*self.ended.borrow() && self.ended.has_changed().is_ok()
     }
 
     /// How the node is.

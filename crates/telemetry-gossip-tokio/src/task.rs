@@ -1,4 +1,7 @@
 //! The task that runs a node: carries datagrams, time and commands to it, and what follows from it. It decides nothing.
+//!
+//! Whatever a wake-up brings, the view is published first, then events are sent, then commands answered: whoever hears of
+//! a change finds it in the view.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
@@ -20,6 +23,9 @@ use crate::view::{MemberView, View};
 
 /// Datagrams handled before the view is published and timers are looked at again.
 const BATCH: usize = 64;
+
+/// How long one seed's name may take to resolve.
+const RESOLVE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How often the times of last observation in the view are brought up to date.
 const OBSERVE_EVERY: Duration = Duration::from_secs(1);
@@ -61,14 +67,20 @@ pub(crate) struct Task {
     carry: Carry,
 }
 
+/// An answer to be given once the view is published.
+type Answer = Box<dyn FnOnce() + Send>;
+
 /// Where the node's outputs go.
 struct Carry {
+    /// Events and answers that wait for the view to be published.
+    told: Vec<Event<Peer>>,
+    answers: Vec<Answer>,
     transport: Arc<dyn Transport>,
     buf: Vec<u8>,
     events: broadcast::Sender<Event<Peer>>,
     changed: BTreeSet<NodeId>,
     seeds_wanted: bool,
-    probes: HashMap<NodeId, Vec<Probed>>,
+    probes: HashMap<NodeId, VecDeque<Probed>>,
     exchanges: VecDeque<Exchanged>,
     leaving: Vec<Done>,
 }
@@ -87,6 +99,8 @@ impl Task {
         table: Option<Arc<SharedTable>>,
     ) -> Self {
         let carry = Carry {
+            told: Vec::new(),
+            answers: Vec::new(),
             buf: vec![0; node.config().mtu.into()],
             events,
             changed: BTreeSet::new(),
@@ -115,6 +129,7 @@ impl Task {
         // The first view has the node itself.
         task.step(Input::Tick);
         task.publish();
+        task.carry.tell();
         task
     }
 
@@ -141,6 +156,7 @@ impl Task {
                 () = tick => self.step(Input::Tick),
             }
             self.publish();
+            self.carry.tell();
         }
         if let Some(resolver) = self.resolver {
             resolver.abort();
@@ -194,33 +210,39 @@ impl Task {
     }
 
     fn command(&mut self, command: Command) {
-        // Whoever asked may have gone: an answer that nobody takes is no fault.
         match command {
             Command::Input(input, answer) => {
-                let _ = answer.send(self.ordered(input));
+                let result = self.ordered(input);
+                self.carry.answer(answer, result);
             }
             Command::Seeds { seeds, peers, answer } => {
                 self.seeds = seeds;
-                let _ = answer.send(self.ordered(Input::Join { seeds: peers.into() }));
+                // What was being looked up for the seeds before is no longer wanted.
+                if let Some(resolver) = self.resolver.take() {
+                    resolver.abort();
+                }
+                let result = self.ordered(Input::Join { seeds: peers.into() });
+                self.carry.answer(answer, result);
             }
             Command::Resolved(peers) => {
                 self.resolver = None;
                 self.step(Input::Join { seeds: peers.into() });
             }
             Command::Leave(answer) => {
+                let under_way = !self.carry.leaving.is_empty();
                 self.carry.leaving.push(answer);
-                if let Err(error) = self.ordered(Input::Leave) {
-                    for answer in self.carry.leaving.drain(..) {
-                        let _ = answer.send(Err(error.clone()));
+                if !under_way && let Err(error) = self.ordered(Input::Leave) {
+                    for answer in std::mem::take(&mut self.carry.leaving) {
+                        self.carry.answer(answer, Err(error.clone()));
                     }
                 }
             }
             Command::Probe(id, answer) => {
-                self.carry.probes.entry(id).or_default().push(answer);
-                if let Err(error) = self.ordered(Input::Probe { id }) {
-                    for answer in self.carry.probes.remove(&id).unwrap_or_default() {
-                        let _ = answer.send(Err(error.clone()));
-                    }
+                self.carry.probes.entry(id).or_default().push_back(answer);
+                if let Err(error) = self.ordered(Input::Probe { id })
+                    && let Some(answer) = self.carry.probes.get_mut(&id).and_then(VecDeque::pop_back)
+                {
+                    self.carry.answer(answer, Err(error));
                 }
             }
             Command::Exchange(answer) => {
@@ -228,14 +250,16 @@ impl Task {
                 if let Err(error) = self.ordered(Input::Exchange)
                     && let Some(answer) = self.carry.exchanges.pop_back()
                 {
-                    let _ = answer.send(Err(error));
+                    self.carry.answer(answer, Err(error));
                 }
             }
             Command::Health(answer) => {
-                let _ = answer.send(self.node.health());
+                let health = self.node.health();
+                self.carry.answer(answer, health);
             }
             Command::Stats(answer) => {
-                let _ = answer.send(*self.node.stats());
+                let stats = *self.node.stats();
+                self.carry.answer(answer, stats);
             }
             Command::Shutdown => {}
         }
@@ -256,9 +280,14 @@ impl Task {
         }
         let (transport, seeds) = (self.carry.transport.clone(), self.seeds.clone());
         let (commands, pause) = (self.commands.clone(), self.node.config().join_timeout);
+        let me = self.node.address();
         let resolving = tokio::spawn(async move {
             loop {
                 match resolve_all(&*transport, &seeds).await {
+                    // A name may stand for all seeds and resolve to this node alone for now.
+                    Ok(peers) if peers.iter().all(|&peer| peer == me) => {
+                        tracing::debug!("the only seed found is this node itself, trying on");
+                    }
                     Ok(peers) => {
                         if let Some(commands) = commands.upgrade() {
                             let _ = commands.send(Command::Resolved(peers)).await;
@@ -295,10 +324,16 @@ impl Task {
         if self.observed_at.elapsed() >= OBSERVE_EVERY {
             self.observed_at = Instant::now();
             let view = self.view.load();
-            for member in self.node.members() {
-                if let Some(seen) = view.get(member.id()) {
-                    seen.observe(member.last_observed());
+            let read = |node: &mut Node<Peer>| {
+                for member in node.members() {
+                    if let Some(seen) = view.get(member.id()) {
+                        seen.observe(member.last_observed());
+                    }
                 }
+            };
+            match &self.table {
+                Some(table) => table.with(|table| self.node.with_table(table, read)),
+                None => read(&mut self.node),
             }
         }
     }
@@ -333,18 +368,25 @@ impl Carry {
                 self.changed.insert(id);
             }
             Event::ProbeCompleted { id, outcome } => {
-                for answer in self.probes.remove(&id).unwrap_or_default() {
-                    let _ = answer.send(Ok(outcome));
+                // One outcome for each probe asked for, in order.
+                if let Some(waiting) = self.probes.get_mut(&id) {
+                    let answer = waiting.pop_front();
+                    if waiting.is_empty() {
+                        self.probes.remove(&id);
+                    }
+                    if let Some(answer) = answer {
+                        self.answer(answer, Ok(outcome));
+                    }
                 }
             }
             Event::ExchangeCompleted { peer, outcome } => {
                 if let Some(answer) = self.exchanges.pop_front() {
-                    let _ = answer.send(Ok((peer, outcome)));
+                    self.answer(answer, Ok((peer, outcome)));
                 }
             }
             Event::LeaveCompleted => {
-                for answer in self.leaving.drain(..) {
-                    let _ = answer.send(Ok(()));
+                for answer in std::mem::take(&mut self.leaving) {
+                    self.answer(answer, Ok(()));
                 }
             }
             Event::JoinFailed => {
@@ -357,18 +399,34 @@ impl Carry {
             | Event::IdentityConflict { .. }
             | Event::JoinCompleted { .. } => tracing::info!(?event),
         }
-        // Nobody may be listening.
-        let _ = self.events.send(event);
+        self.told.push(event);
+    }
+
+    fn answer<T: Send + 'static>(&mut self, answer: oneshot::Sender<T>, value: T) {
+        // Whoever asked may have gone: an answer that nobody takes is no fault.
+        self.answers.push(Box::new(move || drop(answer.send(value))));
+    }
+
+    /// The view is published: now what it shows may be told.
+    fn tell(&mut self) {
+        for event in self.told.drain(..) {
+            // Nobody may be listening.
+            let _ = self.events.send(event);
+        }
+        for answer in self.answers.drain(..) {
+            answer();
+        }
     }
 }
 
-/// The addresses of all seeds that have any; if none has, why not.
+/// The addresses of all seeds that have any; if none has, why not. A name server that is silent holds up one seed only.
 pub(crate) async fn resolve_all(transport: &dyn Transport, seeds: &[String]) -> Result<Vec<Peer>, String> {
     let (mut peers, mut reasons) = (Vec::new(), Vec::new());
     for seed in seeds {
-        match transport.resolve(seed).await {
-            Ok(found) => peers.extend(found),
-            Err(error) => reasons.push(format!("{seed}: {error}")),
+        match tokio::time::timeout(RESOLVE_TIMEOUT, transport.resolve(seed)).await {
+            Ok(Ok(found)) => peers.extend(found),
+            Ok(Err(error)) => reasons.push(format!("{seed}: {error}")),
+            Err(_) => reasons.push(format!("{seed}: not resolved within {RESOLVE_TIMEOUT:?}")),
         }
     }
     if peers.is_empty() { Err(reasons.join("; ")) } else { Ok(peers) }

@@ -4,8 +4,11 @@ use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::task::Poll;
+use std::time::Duration;
 
+use tokio::io::ReadBuf;
 use tokio::net::UdpSocket;
 use tokio::task::AbortHandle;
 
@@ -14,6 +17,9 @@ use crate::transport::{BoxFuture, Subscribers, Subscription, Transport};
 
 /// The socket's buffers, if the system grants them: a burst of some thousand datagrams.
 const BUFFER_BYTES: usize = 1 << 20;
+
+/// A pause after an error, so that a lasting one does not spin.
+const AFTER_ERROR: Duration = Duration::from_millis(1);
 
 /// The longest datagram that is received whole.
 const LONGEST: usize = 65_536;
@@ -24,14 +30,16 @@ const LONGEST: usize = 65_536;
 #[derive(Debug)]
 pub struct UdpTransport {
     local: SocketAddr,
-    /// `None` once closed.
-    socket: Mutex<Option<Arc<UdpSocket>>>,
+    socket: Arc<Socket>,
     receiver: AbortHandle,
     subscribers: Arc<Subscribers>,
     peers: Mutex<HashMap<String, SocketAddr>>,
     send_dropped: AtomicU64,
     received_dropped: Arc<AtomicU64>,
 }
+
+/// The socket, until it is closed; nobody keeps it beyond a call, so that closing frees the port at once.
+type Socket = RwLock<Option<UdpSocket>>;
 
 impl UdpTransport {
     /// Binds to `address`; port 0 takes a free one. Others reach the transport where it is bound, so an unspecified
@@ -50,15 +58,23 @@ impl UdpTransport {
     }
 
     fn open(address: SocketAddr, advertised: Option<SocketAddr>) -> io::Result<Arc<Self>> {
+        if advertised.is_some_and(|advertised| advertised.is_ipv4() != address.is_ipv4()) {
+            let rule = "the bound and the advertised address are of one family";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, rule));
+        }
         let domain = socket2::Domain::for_address(address);
         let socket = socket2::Socket::new(domain, socket2::Type::DGRAM, Some(socket2::Protocol::UDP))?;
+        if address.is_ipv6() {
+            socket.set_only_v6(true)?;
+        }
         // The system may grant less.
         let _ = socket.set_recv_buffer_size(BUFFER_BYTES);
         let _ = socket.set_send_buffer_size(BUFFER_BYTES);
         socket.set_nonblocking(true)?;
         socket.bind(&address.into())?;
-        let socket = Arc::new(UdpSocket::from_std(socket.into())?);
+        let socket = UdpSocket::from_std(socket.into())?;
         let bound = socket.local_addr()?;
+        let socket = Arc::new(RwLock::new(Some(socket)));
         let local = advertised.map_or(bound, |mut advertised| {
             if advertised.port() == 0 {
                 advertised.set_port(bound.port());
@@ -71,7 +87,7 @@ impl UdpTransport {
         let receiver = tokio::spawn(receiving).abort_handle();
         Ok(Arc::new(Self {
             local,
-            socket: Mutex::new(Some(socket)),
+            socket,
             receiver,
             subscribers,
             peers: Mutex::default(),
@@ -102,25 +118,30 @@ impl UdpTransport {
     pub fn received_dropped(&self) -> u64 {
         self.received_dropped.load(Ordering::Relaxed)
     }
-
-    fn socket(&self) -> io::Result<Arc<UdpSocket>> {
-        let socket = self.socket.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        socket.ok_or_else(|| io::Error::new(io::ErrorKind::NotConnected, "the transport is closed"))
-    }
 }
 
-async fn receive(socket: Arc<UdpSocket>, subscribers: Arc<Subscribers>, dropped: Arc<AtomicU64>) {
+async fn receive(socket: Arc<Socket>, subscribers: Arc<Subscribers>, dropped: Arc<AtomicU64>) {
     let mut buf = vec![0; LONGEST].into_boxed_slice();
     loop {
-        match socket.recv_from(&mut buf).await {
-            Ok((len, from)) => {
+        let received = std::future::poll_fn(|context| {
+            let mut buf = ReadBuf::new(&mut buf);
+            match &*socket.read().unwrap_or_else(PoisonError::into_inner) {
+                Some(socket) => {
+                    socket.poll_recv_from(context, &mut buf).map_ok(|from| Some((buf.filled().len(), from)))
+                }
+                None => Poll::Ready(Ok(None)),
+            }
+        });
+        match received.await {
+            Ok(Some((len, from))) => {
                 let missed = subscribers.deliver(Peer::Socket(canonical(from)), &buf[..len]);
                 dropped.fetch_add(missed as u64, Ordering::Relaxed);
             }
-            // An ICMP error of an earlier send; the socket goes on.
+            Ok(None) => return,
+            // An ICMP error of an earlier send, say; the socket goes on.
             Err(error) => {
-                tracing::trace!(%error, "receive");
-                tokio::task::yield_now().await;
+                tracing::debug!(%error, "receive");
+                tokio::time::sleep(AFTER_ERROR).await;
             }
         }
     }
@@ -140,7 +161,9 @@ impl Transport for UdpTransport {
         let Peer::Socket(address) = to else {
             return Err(io::Error::new(io::ErrorKind::AddrNotAvailable, "a name is no UDP address"));
         };
-        match self.socket()?.try_send_to(bytes, address) {
+        let socket = self.socket.read().unwrap_or_else(PoisonError::into_inner);
+        let closed = || io::Error::new(io::ErrorKind::NotConnected, "the transport is closed");
+        match socket.as_ref().ok_or_else(closed)?.try_send_to(bytes, address) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 self.send_dropped.fetch_add(1, Ordering::Relaxed);
                 Err(error)
@@ -180,7 +203,7 @@ impl Transport for UdpTransport {
     fn close(&self) {
         self.receiver.abort();
         self.subscribers.close();
-        self.socket.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.socket.write().unwrap_or_else(PoisonError::into_inner).take();
     }
 }
 

@@ -15,8 +15,10 @@ mod signals;
 use std::sync::Arc;
 use std::time::Duration;
 
-use telemetry_gossip_core::{Config, Event, Label, Suspicion};
-use telemetry_gossip_tokio::{Agent, AgentError, Events, Notice, Options, SpawnError, Transport, UdpTransport};
+use telemetry_gossip::core::{Config, Event, Label, Suspicion};
+use telemetry_gossip::driver::{
+    Agent, AgentError, Events, Notice, Options, SpawnError, Transport, UdpTransport,
+};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
@@ -36,8 +38,11 @@ pub(crate) fn run(args: &AgentArgs) -> Result<(), Error> {
     let config = config(args)?;
     check_addresses(args)?;
     let seeds = seeds::of(args)?;
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().map_err(Error::Setup)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .map_err(Error::Setup)?;
     let outcome = runtime.block_on(agent(args, config, &seeds));
     // A reader of the output that has stopped reading is not waited for.
     runtime.shutdown_background();
@@ -70,7 +75,9 @@ fn check_addresses(args: &AgentArgs) -> Result<(), Error> {
     if let Some(advertise) = advertise
         && advertise.ip().is_unspecified()
     {
-        return Err(Error::Usage(format!("nobody can reach this node at {advertise}: advertise an address of it")));
+        return Err(Error::Usage(format!(
+            "nobody can reach this node at {advertise}: advertise an address of it"
+        )));
     }
     if !control.ip().is_loopback() && !allow_remote_control {
         return Err(Error::Usage(format!(
@@ -95,7 +102,10 @@ async fn agent(args: &AgentArgs, config: Config, seeds: &[String]) -> Result<(),
     let shared: Arc<dyn Transport> = Arc::clone(&transport) as _;
     let agent = Agent::spawn(Options { config, ..Options::new(args.id) }, shared).map_err(not_spawned)?;
     for (key, value) in &args.entries {
-        agent.publish(key, value.as_bytes()).await.map_err(|error| Error::Usage(format!("--set {key}: {error}")))?;
+        agent
+            .publish(key, value.as_bytes())
+            .await
+            .map_err(|error| Error::Usage(format!("--set {key}: {error}")))?;
     }
     let (say, lines) = mpsc::unbounded_channel();
     // The receiver lives as long as the output can be written, and then nobody misses the lines.
@@ -103,7 +113,8 @@ async fn agent(args: &AgentArgs, config: Config, seeds: &[String]) -> Result<(),
     say(Line::udp(&args.id, transport.local_addr(), args.advertise.map(|_| args.bind)));
     say(Line::control(control_address));
     let printer = tokio::task::spawn_blocking({
-        let (output, events, runtime) = (Output { json: args.json }, agent.events(), tokio::runtime::Handle::current());
+        let (output, events, runtime) =
+            (Output { json: args.json }, agent.events(), tokio::runtime::Handle::current());
         move || runtime.block_on(print(output, lines, events))
     });
     tokio::spawn(server::serve(control, source(&agent, &transport)));
@@ -157,7 +168,12 @@ async fn live(
 }
 
 /// Joins, unless no seed has an address; a seed without one is told of.
-async fn join(agent: &Agent, transport: &dyn Transport, seeds: &[String], say: &impl Fn(Line)) -> Result<(), Error> {
+async fn join(
+    agent: &Agent,
+    transport: &dyn Transport,
+    seeds: &[String],
+    say: &impl Fn(Line),
+) -> Result<(), Error> {
     for seed in seeds {
         if let Err(error) = transport.resolve(seed).await {
             say(Line::warning(format!("the seed {seed} has no address: {error}")));
@@ -175,7 +191,8 @@ async fn fate(events: &mut Events) -> Error {
     loop {
         match events.recv().await {
             Some(Notice::Event(Event::IdentityConflict { lost: true, address, .. })) => {
-                let place = address.map_or_else(|| "an unknown address".to_owned(), |address| address.to_string());
+                let place =
+                    address.map_or_else(|| "an unknown address".to_owned(), |address| address.to_string());
                 return Error::Node(format!(
                     "another process at {place} has the same id and keeps it: give each node an --id of its own"
                 ));

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::time::SystemTime;
 
 use serde_json::{Map, Value, json};
-use telemetry_gossip_core::{Event, IsolationEnd, NodeId, RemovalReason};
+use telemetry_gossip::core::{Event, IsolationEnd, NodeId, RemovalReason};
 
 /// One line: a word for the kind of thing, its parts for programs, a sentence for people.
 #[derive(Clone, Debug, PartialEq)]
@@ -104,7 +104,11 @@ impl Line {
                         ("not-in-cluster-config", "the cluster config does not name it")
                     }
                 };
-                Self::new("removed", json!({ "id": id, "reason": word }), format!("{id} is forgotten: {text}"))
+                Self::new(
+                    "removed",
+                    json!({ "id": id, "reason": word }),
+                    format!("{id} is forgotten: {text}"),
+                )
             }
             Event::Telemetry { id, version } => Self::new(
                 "telemetry",
@@ -126,7 +130,9 @@ impl Line {
                     IsolationEnd::Contact => ("contact", "at least half of the members answer again"),
                     IsolationEnd::HostsWord => ("hosts-word", "the loss was said to be real"),
                     IsolationEnd::Limit => ("limit", "the limit for isolation has passed"),
-                    IsolationEnd::ClusterConfig => ("cluster-config", "the cluster config does not name the lost"),
+                    IsolationEnd::ClusterConfig => {
+                        ("cluster-config", "the cluster config does not name the lost")
+                    }
                 };
                 Self::new("reconnected", json!({ "end": word }), format!("no longer isolated: {text}"))
             }
@@ -144,11 +150,9 @@ impl Line {
                 json!({ "seed": seed.to_string() }),
                 format!("join complete: {seed} has sent all it knows"),
             ),
-            Event::JoinFailed => Self::new(
-                "join-failed",
-                json!({}),
-                "no seed has answered so far; still trying".to_owned(),
-            ),
+            Event::JoinFailed => {
+                Self::new("join-failed", json!({}), "no seed has answered so far; still trying".to_owned())
+            }
             Event::LeaveCompleted => Self::new("leave-completed", json!({}), "left in good order".to_owned()),
             Event::ProbeCompleted { .. } | Event::ExchangeCompleted { .. } => return None,
         })
@@ -187,7 +191,7 @@ impl Output {
 mod tests {
     use super::*;
     use std::time::Duration;
-    use telemetry_gossip_core::Generation;
+    use telemetry_gossip::core::Generation;
 
     fn id() -> NodeId {
         "edge-1".parse().unwrap()

@@ -36,8 +36,9 @@ fn parsed(path: &Path, text: &str) -> Result<Vec<String>, Error> {
         .map(|(number, line)| (number + 1, line.trim()))
         .filter(|(_, line)| !line.is_empty() && !line.starts_with('#'))
         .map(|(number, line)| {
-            host_port(line)
-                .map_err(|rule| Error::Usage(format!("{}:{number}: `{line}` is no seed: {rule}", path.display())))
+            host_port(line).map_err(|rule| {
+                Error::Usage(format!("{}:{number}: `{line}` is no seed: {rule}", path.display()))
+            })
         })
         .collect()
 }

@@ -18,7 +18,7 @@ fn right_arguments_are_taken() {
     for line in [
         "tgossip demo",
         "tgossip demo --nodes 2",
-        "tgossip demo --nodes 1000 --seed 5 --plain",
+        "tgossip demo --nodes 500 --seed 5 --plain",
         "tgossip agent --id a",
         "tgossip agent --id a --bind [::1]:0 --join localhost:1 --join [::1]:2 --seed-file seeds.txt",
         "tgossip agent --id a --join a:1 b:2 c:3 --set x=1 y=2 --set z= --json",
@@ -39,8 +39,8 @@ fn wrong_arguments_are_answered_with_what_to_type_instead() {
         ("tgossip dmeo", "demo"),
         ("tgossip demo --node 3", "--nodes"),
         ("tgossip demo --nodes 1", "type 2 or more"),
-        ("tgossip demo --nodes many", "type a number from 2 to 1000"),
-        ("tgossip demo --nodes 5000", "type a number from 2 to 1000"),
+        ("tgossip demo --nodes many", "type a number from 2 to 500, such as --nodes 20"),
+        ("tgossip demo --nodes 5000", "tgossip sim --nodes 5000"),
         ("tgossip agent", "--id <ID>"),
         ("tgossip agent --id", "--id <ID>"),
         ("tgossip agent --id a\u{7}b", "no control characters: type a name such as edge-1"),
@@ -67,7 +67,9 @@ fn wrong_arguments_are_answered_with_what_to_type_instead() {
 
 #[test]
 fn several_seeds_and_entries_add_up() {
-    let Ok(Command::Agent(args)) = parse("tgossip agent --id a --join x:1 y:2 --join z:3 --set k=v=w --set l=") else {
+    let Ok(Command::Agent(args)) =
+        parse("tgossip agent --id a --join x:1 y:2 --join z:3 --set k=v=w --set l=")
+    else {
         panic!("an agent");
     };
     assert_eq!(args.join, ["x:1", "y:2", "z:3"]);

@@ -16,8 +16,8 @@ pub(crate) mod server;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use telemetry_gossip_core::{Health, Stats, Status};
-use telemetry_gossip_tokio as tokio_view;
+use telemetry_gossip::core::{Health, Stats, Status};
+use telemetry_gossip::driver;
 
 /// What a client may ask.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,7 +72,13 @@ pub(crate) struct Dropped {
 
 impl View {
     /// What a running node knows; `dropped` are the socket's counters, received and sent.
-    pub(crate) fn of(node: &str, view: &tokio_view::View, health: &Health, stats: Stats, dropped: (u64, u64)) -> Self {
+    pub(crate) fn of(
+        node: &str,
+        view: &driver::View,
+        health: &Health,
+        stats: Stats,
+        dropped: (u64, u64),
+    ) -> Self {
         let Health { awareness, isolated_since, alive, suspected, dead, active } = *health;
         let isolated = isolated_since.is_some();
         Self {
@@ -86,8 +92,8 @@ impl View {
 }
 
 impl MemberView {
-    fn of(member: &tokio_view::MemberView) -> Self {
-        let value = |entry: &tokio_view::TelemetryValue| Value {
+    fn of(member: &driver::MemberView) -> Self {
+        let value = |entry: &driver::TelemetryValue| Value {
             content: Content::of(&entry.value),
             version: entry.version,
             age_seconds: entry.age().as_secs_f64(),
@@ -147,7 +153,7 @@ impl Content {
 /// A status as the word that people read, not as the name of a Rust variant.
 mod status_word {
     use serde::{Deserialize, Deserializer, Serializer};
-    use telemetry_gossip_core::Status;
+    use telemetry_gossip::core::Status;
 
     pub(super) fn serialize<S: Serializer>(status: &Status, to: S) -> Result<S::Ok, S::Error> {
         to.collect_str(status)

@@ -6,8 +6,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use telemetry_gossip_core::{Config, NodeId};
-use telemetry_gossip_tokio::{Agent, AgentError, Events, Notice, Options, Transport, UdpTransport};
+use telemetry_gossip::core::{Config, NodeId};
+use telemetry_gossip::driver::{Agent, AgentError, Events, Notice, Options, Transport, UdpTransport};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::stage::Told;
@@ -62,7 +62,8 @@ impl Cluster {
 
     /// Starts a node again, at another port and with no memory; returns which life of it this is.
     pub(crate) async fn restart(&mut self, index: Index) -> Result<u32, Error> {
-        let seeds = self.nodes.iter().flatten().take(MOST_SEEDS).map(|node| node.transport.local_addr().to_string());
+        let seeds =
+            self.nodes.iter().flatten().take(MOST_SEEDS).map(|node| node.transport.local_addr().to_string());
         let seeds = seeds.collect();
         self.lives[index] += 1;
         self.spawn(index, open().await?, seeds)?;
@@ -144,7 +145,11 @@ impl Cluster {
 }
 
 async fn open() -> Result<Arc<UdpTransport>, Error> {
-    UdpTransport::bind(LOOPBACK).await.map_err(|error| Error::Bind { what: "the UDP address", addr: LOOPBACK, error })
+    UdpTransport::bind(LOOPBACK).await.map_err(|error| Error::Bind {
+        what: "the UDP address",
+        addr: LOOPBACK,
+        error,
+    })
 }
 
 fn failed(error: AgentError) -> Error {

@@ -18,7 +18,7 @@ mod views;
 
 use std::time::{Duration, Instant};
 
-use telemetry_gossip_core::{Config, Status};
+use telemetry_gossip::core::{Config, Status};
 use tokio::sync::mpsc;
 
 use crate::args::DemoArgs;
@@ -33,7 +33,7 @@ use summary::{Sent, Summary, Traffic, settings};
 use views::name;
 
 /// The limits of the steps: several times what they take, and together with the whole demo's limit below 30 s.
-const JOIN_LIMIT: Duration = Duration::from_secs(12);
+const JOIN_LIMIT: Duration = Duration::from_secs(14);
 const TELEMETRY_LIMIT: Duration = Duration::from_secs(6);
 const DEAD_LIMIT: Duration = Duration::from_secs(12);
 const RETURN_LIMIT: Duration = Duration::from_secs(8);
@@ -117,11 +117,17 @@ impl Demo {
     /// All start at once and find each other through a few of them.
     async fn join(&mut self, started: Instant) -> Result<Duration, Error> {
         let seeds = self.cluster.start_all().await?;
-        self.say(Instant::now(), &format!("{} sockets are open; the nodes join through {seeds} of them", self.nodes))?;
+        self.say(
+            Instant::now(),
+            &format!("{} sockets are open; the nodes join through {seeds} of them", self.nodes),
+        )?;
         let step = format!("{} nodes join", self.nodes);
         let at = self.stage.until(&step, JOIN_LIMIT, views_complete).await?;
         let took = at - started;
-        self.say(at, &format!("all {} views are complete and alive, {} after the start", self.nodes, seconds(took)))?;
+        self.say(
+            at,
+            &format!("all {} views are complete and alive, {} after the start", self.nodes, seconds(took)),
+        )?;
         Ok(took)
     }
 
@@ -153,7 +159,10 @@ impl Demo {
             }
         }
         let took = at - begun;
-        self.say(at, &format!("{KEY}={VALUE} of {who} is read by {} after {}", the_others(others), seconds(took)))?;
+        self.say(
+            at,
+            &format!("{KEY}={VALUE} of {who} is read by {} after {}", the_others(others), seconds(took)),
+        )?;
         Ok(took)
     }
 
@@ -180,11 +189,21 @@ impl Demo {
             }
         };
         let suspected = self.stage.until(&step, DEAD_LIMIT, held(Status::Suspected, 1)).await?;
-        self.say(suspected, &format!("{who} is first suspected, {} after the kill", seconds(suspected - begun)))?;
+        self.say(
+            suspected,
+            &format!("{who} is first suspected, {} after the kill", seconds(suspected - begun)),
+        )?;
         let first = self.stage.until(&step, DEAD_LIMIT, held(Status::Dead, 1)).await?;
         self.say(first, &format!("{who} is first held dead, {} after the kill", seconds(first - begun)))?;
         let dead = self.stage.until(&step, DEAD_LIMIT, held(Status::Dead, others)).await?;
-        self.say(dead, &format!("{who} is held dead by {}, {} after the kill", the_others(others), seconds(dead - begun)))?;
+        self.say(
+            dead,
+            &format!(
+                "{who} is held dead by {}, {} after the kill",
+                the_others(others),
+                seconds(dead - begun)
+            ),
+        )?;
         Ok((suspected - begun, first - begun, dead - begun))
     }
 
@@ -201,7 +220,11 @@ impl Demo {
         let took = at - begun;
         self.say(
             at,
-            &format!("{who} is alive in all {} views at generation {generation}, after {}", self.nodes, seconds(took)),
+            &format!(
+                "{who} is alive in all {} views at generation {generation}, after {}",
+                self.nodes,
+                seconds(took)
+            ),
         )?;
         Ok(took)
     }
@@ -224,7 +247,10 @@ impl Demo {
             })
             .await?;
         let took = at - begun;
-        self.say(at, &format!("{who} is held to have left by {} after {}", the_others(others), seconds(took)))?;
+        self.say(
+            at,
+            &format!("{who} is held to have left by {} after {}", the_others(others), seconds(took)),
+        )?;
         Ok(took)
     }
 

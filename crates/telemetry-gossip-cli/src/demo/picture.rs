@@ -1,7 +1,7 @@
 //! The live picture: what is awaited, how far it is, and one mark a node. Text only; `screen` puts it on the terminal.
 
 use crossterm::style::Stylize;
-use telemetry_gossip_core::Status;
+use telemetry_gossip::core::Status;
 
 use super::views::{Index, Views, name};
 
@@ -91,7 +91,12 @@ pub(crate) fn draw(views: &Views, step: &str, awaited: &Awaited, columns: usize,
     let mut lines = vec![
         String::new(),
         format!("  {}", clip(step, columns.saturating_sub(3)).bold()),
-        format!("  {bar} {} of {} {}", awaited.done, awaited.of, clip(&awaited.what, columns.saturating_sub(50))),
+        format!(
+            "  {bar} {} of {} {}",
+            awaited.done,
+            awaited.of,
+            clip(&awaited.what, columns.saturating_sub(50))
+        ),
         String::new(),
     ];
     let room = rows.saturating_sub(lines.len() + 3).max(1);
@@ -142,7 +147,8 @@ mod tests {
 
     #[test]
     fn the_picture_fits_the_terminal() {
-        for (nodes, columns, rows) in [(2, 80, 24), (20, 80, 24), (64, 40, 24), (250, 80, 24), (1_000, 80, 24), (250, 20, 10)]
+        for (nodes, columns, rows) in
+            [(2, 80, 24), (20, 80, 24), (64, 40, 24), (250, 80, 24), (1_000, 80, 24), (250, 20, 10)]
         {
             let lines = draw(&Views::new(nodes), "joining", &awaited(), columns, rows);
             assert!(lines.len() <= rows, "{nodes} nodes on {rows} rows take {}", lines.len());

@@ -67,7 +67,9 @@ impl Screen {
     /// Shows how far a step is: the picture, or a line now and then.
     pub(crate) fn progress(&mut self, views: &Views, step: &str, awaited: &Awaited) -> Result<(), io::Error> {
         if self.live {
-            let (columns, rows) = terminal::size().unwrap_or((80, 24));
+            // Some terminals do not know their size, or say that it is nothing.
+            let (columns, rows) =
+                terminal::size().ok().filter(|(columns, rows)| *columns > 0 && *rows > 0).unwrap_or((80, 24));
             let lines = picture::draw(views, step, awaited, columns.into(), rows.into());
             // Drawn over line by line: to erase first would flicker.
             if self.drawn > 0 {

@@ -4,7 +4,7 @@
 //! It folds events instead, one cell of the matrix an event, and keeps the sums that its steps wait for. Nothing here
 //! knows of sockets or time.
 
-use telemetry_gossip_core::{Event, NodeId, Status};
+use telemetry_gossip::core::{Event, NodeId, Status};
 
 /// The place of a node in the demo.
 pub(crate) type Index = usize;
@@ -206,10 +206,12 @@ impl Views {
         self.running[index] = running;
         for observer in 0..self.nodes {
             let row = &self.held[observer * self.nodes..(observer + 1) * self.nodes];
-            self.right[observer] = row.iter().zip(&self.running).filter(|(held, running)| fits(**held, **running)).count();
+            self.right[observer] =
+                row.iter().zip(&self.running).filter(|(held, running)| fits(**held, **running)).count();
         }
-        self.complete =
-            (0..self.nodes).filter(|&observer| self.running[observer] && self.right[observer] == self.nodes).count();
+        self.complete = (0..self.nodes)
+            .filter(|&observer| self.running[observer] && self.right[observer] == self.nodes)
+            .count();
     }
 }
 

@@ -14,7 +14,11 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The binary with these arguments, run to its end.
 pub(crate) fn tgossip(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_tgossip")).args(args).stdin(Stdio::null()).output().expect("the binary runs")
+    Command::new(env!("CARGO_BIN_EXE_tgossip"))
+        .args(args)
+        .stdin(Stdio::null())
+        .output()
+        .expect("the binary runs")
 }
 
 /// Standard output or error as text.

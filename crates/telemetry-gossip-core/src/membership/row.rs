@@ -8,8 +8,8 @@ use crate::member::Status;
 use crate::telemetry::{self, Entries, TelemetryEntry};
 use crate::time::Instant;
 
-/// The texts' block: `[id length][address length][telemetry version: 8][id][address][telemetry log]`.
-const HEAD: usize = 1 + 1 + 8;
+/// The texts' block: `[id length][address length][id][address][telemetry log]`.
+const HEAD: usize = 1 + 1;
 
 #[derive(Debug)]
 pub(crate) struct Row {
@@ -32,18 +32,17 @@ impl Row {
             status: Status::Alive,
             verified: false,
         };
-        row.write_texts(id, address, 0, &[]);
+        row.write_texts(id, address, &[]);
         row
     }
 
-    fn write_texts<A: Address>(&mut self, id: &str, address: Option<A>, version: u64, log: &[u8]) {
+    fn write_texts<A: Address>(&mut self, id: &str, address: Option<A>, log: &[u8]) {
         let mut buf = [0; MAX_ADDRESS_LEN];
         let len = address.map_or(0, |address| address.encode(&mut buf).min(MAX_ADDRESS_LEN));
         let mut texts = Vec::with_capacity(HEAD + id.len() + len + log.len());
         // Ids and addresses were checked to be below 256 bytes where they entered.
         texts.push(u8::try_from(id.len()).unwrap_or(0));
         texts.push(u8::try_from(len).unwrap_or(0));
-        texts.extend_from_slice(&version.to_le_bytes());
         texts.extend_from_slice(id.as_bytes());
         texts.extend_from_slice(&buf[..len]);
         texts.extend_from_slice(log);
@@ -68,16 +67,14 @@ impl Row {
     }
 
     pub(crate) fn set_address<A: Address>(&mut self, address: Option<A>) {
-        let version = self.telemetry_version();
         let (log, id_len) = (self.log_start(), self.id_len());
         let old = core::mem::take(&mut self.texts);
         let id = core::str::from_utf8(old.get(HEAD..HEAD + id_len).unwrap_or_default());
-        self.write_texts(id.unwrap_or_default(), address, version, old.get(log..).unwrap_or_default());
+        self.write_texts(id.unwrap_or_default(), address, old.get(log..).unwrap_or_default());
     }
 
     pub(crate) fn telemetry_version(&self) -> u64 {
-        let bytes = self.texts.get(2..HEAD).and_then(|bytes| bytes.try_into().ok());
-        bytes.map_or(0, u64::from_le_bytes)
+        telemetry::version(self.log())
     }
 
     pub(crate) fn log(&self) -> &[u8] {
@@ -92,17 +89,11 @@ impl Row {
     pub(crate) fn set_entry(&mut self, entry: &TelemetryEntry<'_>) {
         let start = self.log_start();
         telemetry::set(&mut self.texts, start, entry);
-        if let Some(version) = self.texts.get_mut(2..HEAD) {
-            version.copy_from_slice(&entry.version.to_le_bytes());
-        }
     }
 
     pub(crate) fn clear_telemetry(&mut self) {
         let start = self.log_start();
         self.texts.truncate(start);
-        if let Some(version) = self.texts.get_mut(2..HEAD) {
-            version.fill(0);
-        }
     }
 
     /// What this row adds to the table's fingerprint. The dead add nothing: they are forgotten at slightly

@@ -6,16 +6,21 @@ use super::{Activity, Node};
 use crate::address::Address;
 use crate::dissemination::Topic;
 use crate::error::CommandError;
-use crate::event::{Event, ExchangeOutcome, RemovalReason};
+use crate::event::{Event, ExchangeOutcome, ProbeOutcome, RemovalReason};
 use crate::id::{Generation, Instance, NodeId};
 use crate::input::Input;
 use crate::join::Joining;
 use crate::member::{Accusers, Claim, Status};
 use crate::membership::Merged;
+use crate::outbox::{Body, Intent, Signal};
+use crate::probe::can_probe;
 use crate::telemetry::{TelemetryEntry, len_with};
 
-/// The most probes that wait for their turn.
-const MAX_PROBES_WANTED: usize = 1_024;
+/// The most probes, and the most exchanges, that wait for their turn.
+const MAX_WANTED: usize = 1_024;
+
+/// To how many members a leaving node says so itself.
+const FAREWELLS: usize = 32;
 
 impl<A: Address> Node<A> {
     pub(super) fn command(&mut self, command: Input<'_, A>) -> Result<(), CommandError> {
@@ -41,9 +46,10 @@ impl<A: Address> Node<A> {
                 self.introduce(&id, address, instance, generation)
             }
             Input::Probe { id } => {
-                if self.probes_wanted.len() < MAX_PROBES_WANTED {
-                    self.probes_wanted.push_back(id);
+                if self.probes_wanted.len() >= MAX_WANTED {
+                    return Err(CommandError::TooMany { max: MAX_WANTED });
                 }
+                self.probes_wanted.push_back(id);
                 if self.probe.as_ref().is_some_and(|probe| !probe.commanded) {
                     self.probe = None;
                 }
@@ -51,7 +57,10 @@ impl<A: Address> Node<A> {
                 Ok(())
             }
             Input::Exchange => {
-                self.exchanges_wanted = self.exchanges_wanted.saturating_add(1);
+                if self.exchanges_wanted >= MAX_WANTED {
+                    return Err(CommandError::TooMany { max: MAX_WANTED });
+                }
+                self.exchanges_wanted += 1;
                 self.start_wanted_exchange();
                 Ok(())
             }
@@ -81,14 +90,39 @@ impl<A: Address> Node<A> {
         let grace = self.config.gossip_interval * (limit + 5);
         self.state_of_me(generation, Status::Left);
         self.activity = Activity::Leaving(self.now + grace);
-        self.probes_wanted.clear();
-        self.exchanges_wanted = 0;
-        if self.exchange.take().is_some() {
+        self.abandon_commands();
+        self.join = None;
+        self.say_farewell();
+        self.finish_leaving();
+    }
+
+    /// Whoever awaits a probe or an exchange is told that there will be none.
+    pub(super) fn abandon_commands(&mut self) {
+        if let Some(probe) = self.probe.take() {
+            self.report(&probe, ProbeOutcome::NotProbed);
+        }
+        while let Some(id) = self.probes_wanted.pop_front() {
+            self.emit(Event::ProbeCompleted { id, outcome: ProbeOutcome::NotProbed });
+        }
+        let waiting =
+            core::mem::take(&mut self.exchanges_wanted) + usize::from(self.exchange.take().is_some());
+        for _ in 0..waiting {
             self.emit(Event::ExchangeCompleted { peer: None, outcome: ExchangeOutcome::Failed });
         }
         self.session = None;
-        self.join = None;
-        self.finish_leaving();
+    }
+
+    /// In a small cluster everybody hears of the leave from the node itself: where many leave at once, rumors may find
+    /// only others that leave.
+    fn say_farewell(&mut self) {
+        let others = self.table.slots().filter(|&slot| can_probe(&self.table, slot));
+        let told: Vec<_> = others.take(FAREWELLS).collect();
+        for slot in told {
+            if let Some(to) = self.table.address(slot) {
+                let (signal, body, limit) = (Signal::None, Body::Introduction, self.mtu());
+                self.ask(Intent { to, member: Some(slot), signal, challenge: None, body, limit });
+            }
+        }
     }
 
     fn publish(&mut self, key: &str, value: Option<&[u8]>) -> Result<(), CommandError> {

@@ -93,12 +93,17 @@ impl<A: Address> Node<A> {
                 self.tombstones.clear(slot);
                 let mine = claim.accusers.contains(&self.tag);
                 let span = self.suspicion_span() * if mine { 1 } else { 2 };
-                let accusers: Accusers =
-                    claim.accusers.iter().copied().filter(|&tag| self.is_member(tag, slot)).collect();
+                let mut accusers = Accusers::new();
+                for &tag in &claim.accusers {
+                    if self.is_member(tag, slot) && !accusers.contains(&tag) {
+                        accusers.push(tag);
+                    }
+                }
                 let by = accusers.first().and_then(|&tag| self.table.tagged(tag, tag).next());
                 let by = by.map(|slot| self.table.id(slot));
                 let (started, deadline) = (self.now, self.now + span);
-                self.suspicions.start(slot, Suspected { generation, started, deadline, accusers });
+                self.suspicions
+                    .start(slot, Suspected { generation, started, deadline, accusers, doubted: false });
                 self.emit(Event::Suspected { id, generation, by });
             }
             Status::Dead | Status::Left => {
@@ -147,7 +152,14 @@ impl<A: Address> Node<A> {
     /// A claim about this node that beats what it says itself is refuted at once, one generation above.
     fn learn_about_me(&mut self, claim: &Claim<'_, A>) {
         let mine = self.table.claim(self.me);
-        if self.activity != Activity::Active || !claim.precedence().beats(&mine.precedence()) {
+        if self.activity != Activity::Active {
+            return;
+        }
+        if !claim.precedence().beats(&mine.precedence()) {
+            // An accusation that is refuted already: its bearer has missed that, and is told again.
+            if claim.status != Status::Alive && claim.instance == self.instance {
+                self.news.push(Topic::Membership, self.me);
+            }
             return;
         }
         if !claim.generation.is_plausible(mine.generation) {
@@ -215,12 +227,10 @@ impl<A: Address> Node<A> {
     /// From now on the node is inert.
     pub(super) fn retire(&mut self) {
         self.activity = Activity::Inactive;
+        self.abandon_commands();
         self.outbox.clear();
         self.plans = crate::sync::Plans::default();
-        self.probe = None;
         self.join = None;
-        self.session = None;
-        self.exchange = None;
     }
 
     /// This node could not reach `slot`: a suspicion one generation above what was held, or one more accuser of the

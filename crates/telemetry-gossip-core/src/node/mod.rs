@@ -48,6 +48,9 @@ pub use transmit::Transmit;
 /// The most events that wait for the host.
 const MAX_EVENTS: usize = 65_536;
 
+/// Room for events that is kept once they are polled.
+const EVENTS_KEPT: usize = 16;
+
 /// Room for the telemetry changes of one datagram of usual size; larger ones make more.
 const CHANGES: usize = 128;
 
@@ -128,7 +131,7 @@ pub struct Node<A> {
     join: Option<Joining<A>>,
     session: Option<Session<A>>,
     exchange: Option<Exchange>,
-    exchanges_wanted: u32,
+    exchanges_wanted: usize,
     pace: Pace,
     partners: Partners,
     plans: Plans,
@@ -288,10 +291,15 @@ impl<A: Address> Node<A> {
 
     /// The next thing to tell the host.
     pub fn poll_event(&mut self) -> Option<Event<A>> {
-        self.events.pop_front().or_else(|| {
-            let (slot, version) = self.changed.pop_front()?;
-            Some(Event::Telemetry { id: self.table.id(slot), version })
-        })
+        if let Some(event) = self.events.pop_front() {
+            return Some(event);
+        }
+        if self.events.capacity() > EVENTS_KEPT {
+            // The burst of a join or a partition is over.
+            self.events.shrink_to(0);
+        }
+        let (slot, version) = self.changed.pop_front()?;
+        Some(Event::Telemetry { id: self.table.id(slot), version })
     }
 
     /// When to send the next [`Input::Tick`]; `None` if nothing is due before the next datagram or command.
@@ -342,6 +350,12 @@ impl<A: Address> Node<A> {
     #[must_use]
     pub fn me(&self) -> Member<'_, A> {
         self.table.member(self.me)
+    }
+
+    /// Where the others reach this node.
+    #[must_use]
+    pub fn address(&self) -> A {
+        self.address
     }
 
     /// The table.

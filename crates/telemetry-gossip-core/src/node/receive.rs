@@ -113,10 +113,9 @@ impl<A: Address> Node<A> {
             Frame::SyncVersions(head, ranges) => {
                 let number = Number(head.number);
                 self.plans.revoke(core::mem::take(&mut reply.plan));
-                if datagram.fingerprint != self.table.fingerprint() {
-                    reply.plan = self.plans.compare(&self.table, ranges);
-                    reply.plan.more |= head.more;
-                }
+                // Not only where the fingerprints differ: the dead are not in them.
+                reply.plan = self.plans.compare(&self.table, ranges);
+                reply.plan.more |= head.more;
                 let plan = reply.plan;
                 reply.body =
                     if plan.wants > 0 { Body::SyncWants(number, plan) } else { Body::SyncDone(number, plan) };

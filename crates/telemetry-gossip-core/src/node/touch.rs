@@ -61,7 +61,7 @@ impl<A: Address> Node<A> {
                     self.ping(asked.slot, asked.number);
                 }
             }
-            let pace = self.awareness.stretch(self.config.probe_timeout / 2);
+            let pace = self.probe_timeout();
             let mut wanted = self.contact.next_round(self.now, pace);
             for _ in 0..self.table.len() {
                 if wanted == 0 {
@@ -82,7 +82,11 @@ impl<A: Address> Node<A> {
 
     fn conclude_roll_call(&mut self) {
         match self.contact.conclude(self.now, self.config.probe_interval * 2) {
-            Some(Finding::InTouch) => {
+            Some(Finding::InTouch { doubtful }) => {
+                if doubtful && !self.contact.is_isolated() {
+                    self.suspicions.doubt(self.now, self.suspicion_span());
+                    self.drop_probe();
+                }
                 let end = if self.config_may_reconnect {
                     IsolationEnd::ClusterConfig
                 } else {
@@ -102,7 +106,15 @@ impl<A: Address> Node<A> {
         self.config_may_reconnect = false;
         if self.contact.reconnect() {
             self.suspicions.restart(self.now, self.suspicion_span());
+            self.drop_probe();
             self.emit(Event::Reconnected { end });
+        }
+    }
+
+    /// This node was out of touch for a while: what went unanswered meanwhile is held against nobody.
+    fn drop_probe(&mut self) {
+        if let Some(probe) = self.probe.take_if(|probe| !probe.commanded) {
+            self.probe_at = self.probe_at.min(probe.deadline);
         }
     }
 

@@ -102,6 +102,9 @@ impl<A: Address> Node<A> {
     fn put_body(&mut self, w: &mut Writer<'_>, body: Body) {
         match body {
             Body::None | Body::Gossip => {}
+            Body::Introduction => {
+                self.put_claims(w, &[self.me]);
+            }
             Body::SyncOpen(number) => {
                 w.frame(kind::SYNC_OPEN, &SyncOpen { number: number.0 });
             }

@@ -8,6 +8,7 @@ mod group;
 mod overrides;
 mod perform;
 mod run;
+mod swarm;
 
 use std::time::Duration;
 
@@ -243,7 +244,25 @@ impl Scenario {
         Self::from_toml(text)
     }
 
-    /// The names of the built-in scenarios.
+    /// The built-in scenario of this name; `swarm` is a random one, of this seed.
+    pub fn for_seed(name: &str, seed: u64) -> Result<Self, ScenarioError> {
+        if name == swarm::NAME { Ok(Self::swarm(seed)) } else { Self::named(name) }
+    }
+
+    /// A random scenario: its size, its faults and their times come from the seed. Run it with the same seed.
+    #[must_use]
+    pub fn swarm(seed: u64) -> Self {
+        swarm::scenario(seed)
+    }
+
+    /// The scenario as a file.
+    #[must_use]
+    pub fn to_toml(&self) -> String {
+        // Every part of a scenario has a form in TOML.
+        toml::to_string(self).unwrap_or_default()
+    }
+
+    /// The names of the built-in scenarios, the random one aside.
     pub fn names() -> impl Iterator<Item = &'static str> {
         builtin::names()
     }

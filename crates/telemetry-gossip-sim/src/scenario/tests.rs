@@ -9,7 +9,7 @@ fn every_built_in_scenario_bears_its_name_and_survives_being_written() {
         let scenario = Scenario::named(name).unwrap_or_else(|error| panic!("{name}: {error}"));
         assert_eq!(scenario.name, name);
         assert!(!scenario.about.is_empty(), "{name} does not say what it shows");
-        let text = toml::to_string(&scenario).unwrap();
+        let text = scenario.to_toml();
         assert_eq!(Scenario::from_toml(&text).unwrap(), scenario, "{text}");
     }
 }
@@ -82,4 +82,20 @@ fn what_is_wrong_with_a_scenario_is_said() {
     assert!(refused(&format!("{head}nodes = 2\nconfig = {{ mtu = 3 }}")).contains("mtu"));
     assert!(refused(&format!("{head}nodes = 2\nnetwork = {{ loss = \"5\" }}")).contains("is no share"));
     assert!(Scenario::named("nope").unwrap_err().to_string().contains("quiet, join"));
+}
+
+#[test]
+fn random_scenarios_are_of_all_kinds_and_survive_being_written() {
+    let mut kinds = std::collections::BTreeSet::new();
+    for seed in 0..200 {
+        let scenario = Scenario::swarm(seed);
+        assert_eq!(scenario.validate(), Ok(()));
+        assert_eq!(Scenario::from_toml(&scenario.to_toml()).unwrap(), scenario);
+        for step in &scenario.steps {
+            let name = format!("{:?}", step.operation);
+            kinds.insert(name.split([' ', '(']).next().unwrap_or_default().to_owned());
+        }
+    }
+    assert_eq!(kinds.len(), 12, "{kinds:?}");
+    assert_eq!(Scenario::for_seed("swarm", 7).unwrap(), Scenario::swarm(7));
 }

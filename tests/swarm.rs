@@ -1,0 +1,36 @@
+//! Random faults of random kinds, then calm: every rule holds all the time, and in the end every view is complete and
+//! Alive, whatever happened and though some nodes stay down.
+
+use telemetry_gossip_sim::{EventCounts, Scenario, run};
+use telemetry_gossip_tests::for_each_seed;
+
+fn swarm(seeds: u64) {
+    let mut seen = EventCounts::default();
+    for_each_seed(seeds, |seed| {
+        let scenario = Scenario::swarm(seed);
+        let report = run(&scenario, seed).expect("random scenarios are valid");
+        assert!(report.passed(), "{report}\n\n{}", scenario.to_toml());
+        seen.suspected += report.events.suspected;
+        seen.refuted += report.events.refuted;
+        seen.dead += report.events.dead;
+        seen.left += report.events.left;
+        seen.isolated += report.events.isolated;
+        seen.moved += report.events.moved;
+    });
+    // A swarm in which nothing happens is no evidence.
+    if std::env::var_os("SEED").is_none() {
+        let counts = [seen.suspected, seen.refuted, seen.dead, seen.left, seen.isolated, seen.moved];
+        assert!(counts.into_iter().all(|count| count > 0), "{seen:?}");
+    }
+}
+
+#[test]
+fn after_random_faults_every_view_is_complete_and_alive_again() {
+    swarm(100);
+}
+
+#[test]
+#[ignore = "takes minutes: 5,000 seeds"]
+fn after_random_faults_every_view_is_complete_and_alive_again_in_5_000_seeds() {
+    swarm(5_000);
+}
