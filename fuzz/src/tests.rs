@@ -92,3 +92,14 @@ fn whoever_leaves_during_a_partition_is_not_missed() {
         plan(nodes, [Op::Partition(1), Op::Leave(0), Op::Run(2_000)]).run();
     }
 }
+
+/// Found by fuzzing: one side's refutation is lost to a one-way link until it is held dead, the other side refutes an
+/// accusation of others meanwhile, and after that neither accusation is news to whom it accuses.
+#[test]
+fn an_accusation_refuted_before_is_answered_again() {
+    for moment in 0..20 {
+        let one_way = Op::Link { from: 3, to: 0, lose: 255, repeat: 0, delay: 0 };
+        let ops = vec![Op::Partition(0b10110), one_way, Op::Run(28_000 + 13 * moment)];
+        Plan { suspicion: Some(255), isolation_limit: true, ..plan(5, ops) }.run();
+    }
+}

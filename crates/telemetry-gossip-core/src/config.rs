@@ -111,6 +111,9 @@ pub enum Mode {
     /// Answers what it is asked, and probes or exchanges only on [`Input::Probe`](crate::Input::Probe) and
     /// [`Input::Exchange`](crate::Input::Exchange). Suspicions still run out.
     OnDemand,
+    /// Only probes, on [`Input::Probe`](crate::Input::Probe), and answers and relays the probes of others: it takes in no
+    /// claims and makes none, so that it may share its name with a node that does.
+    ProbeOnly,
 }
 
 /// How long a suspected member has to refute before it is declared dead.

@@ -65,7 +65,8 @@ impl<A: Copy + PartialEq> Probe<A> {
         let relayed = self.stage == Stage::Indirect && self.helpers.contains(&from);
         if number != self.number || !(direct || relayed) {
             Answer::Unrelated
-        } else if self.instance != Instance(0) && instance != self.instance {
+        } else if self.instance != Instance(0) && instance != Instance(0) && instance != self.instance {
+            // Instance 0 is that of whoever does not tell its lives apart.
             Answer::Renewed
         } else if direct {
             Answer::Direct

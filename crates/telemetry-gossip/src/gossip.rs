@@ -1,8 +1,11 @@
 //! Push-pull gossip of a state, one round at a time.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use telemetry_gossip_core::{Config, ExchangeOutcome, Instance, Mode, NodeId, Status};
+use telemetry_gossip_core::{
+    CommandError, Config, ExchangeOutcome, Instance, Mode, NodeId, Status, Suspicion,
+};
 use telemetry_gossip_tokio::{Agent, AgentError, Options, SpawnError, Transport};
 use thiserror::Error;
 
@@ -21,6 +24,9 @@ pub enum GossipError {
         /// The last partner tried.
         peer: Option<NodeId>,
     },
+    /// The exchange was not begun: the node lost its id to another process, or too many rounds wait.
+    #[error(transparent)]
+    Refused(#[from] CommandError),
     /// The transport is closed.
     #[error("the transport is closed")]
     Closed,
@@ -77,7 +83,9 @@ pub struct PushPullGossip {
 impl PushPullGossip {
     /// Exchanges `state` over `transport`.
     pub fn new(state: Arc<MembershipState>, transport: Arc<dyn Transport>) -> Self {
-        let config = Config { mode: Mode::OnDemand, ..Config::default() };
+        // A plain state is merged, not judged: what is suspected there stays so until somebody else says more.
+        let suspicion = Suspicion::Fixed(Duration::from_secs(366 * 24 * 3_600));
+        let config = Config { mode: Mode::OnDemand, suspicion, ..Config::default() };
         let options = Options {
             config,
             // Records of a plain state do not tell lives apart.
@@ -112,7 +120,7 @@ impl PushPullGossip {
         match agent.exchange().await {
             Ok((_, ExchangeOutcome::InSync | ExchangeOutcome::Exchanged | ExchangeOutcome::Nobody)) => Ok(()),
             Ok((peer, ExchangeOutcome::Failed)) => Err(GossipError::NoAnswer { peer }),
-            Err(AgentError::Command(_)) => Ok(()),
+            Err(AgentError::Command(error)) => Err(GossipError::Refused(error)),
             Err(AgentError::Closed | AgentError::Timeout(_) | AgentError::Resolve(_)) => {
                 Err(GossipError::Closed)
             }

@@ -12,7 +12,7 @@ use crate::membership::{MemberInfo, MemberStatus};
 /// The most helpers that one probe asks.
 pub const MAX_INDIRECT: usize = 16;
 
-/// Probes members, and answers and relays the probes of others, on one transport.
+/// Probes members, and answers and relays the probes of others, on one transport. It keeps no record of anybody.
 ///
 /// It is known to others under its transport's name (its `IP:port` over UDP) unless [`SwimDetector::with_id`] says
 /// otherwise. Created within a tokio runtime it answers from then on; otherwise from its first probe.
@@ -48,15 +48,18 @@ pub const MAX_INDIRECT: usize = 16;
 #[derive(Debug)]
 pub struct SwimDetector {
     endpoint: Endpoint,
+    /// Of the list of members that the probe under way may involve.
+    version: tokio::sync::Mutex<u64>,
 }
 
 impl SwimDetector {
     /// Probes through up to `indirect_k` helpers (at most [`MAX_INDIRECT`]) when the direct ping is not answered.
     pub fn new(transport: Arc<dyn Transport>, indirect_k: usize) -> Self {
         let indirect_probes = u8::try_from(indirect_k.min(MAX_INDIRECT)).unwrap_or_default();
-        let config = Config { mode: Mode::OnDemand, indirect_probes, ..Config::default() };
+        let config = Config { mode: Mode::ProbeOnly, indirect_probes, ..Config::default() };
         let options = Options { config, ..Options::new(id_of(&transport.local())) };
-        let detector = Self { endpoint: Endpoint::new(options, transport) };
+        let endpoint = Endpoint::new(options, transport);
+        let detector = Self { endpoint, version: tokio::sync::Mutex::new(0) };
         detector.endpoint.try_spawn();
         detector
     }
@@ -82,8 +85,9 @@ impl SwimDetector {
 
     /// Whether `target` answers, directly or through members held Alive in `members`.
     ///
-    /// False if it does not answer in two timeouts (stretched up to nine times while this detector's own probes fail
-    /// one after the other), or cannot be found; no target and no members make it hang or panic.
+    /// Only members Alive in `members` are asked to help. False if the target does not answer in two timeouts (stretched
+    /// up to nine times while this detector's own probes fail one after the other), or cannot be found; no target and no
+    /// members make it hang or panic. Probes of one detector take turns.
     pub async fn probe(&self, target: &str, members: &[MemberInfo]) -> bool {
         let Ok(target) = NodeId::new(target) else { return false };
         let agent = match self.endpoint.agent() {
@@ -93,33 +97,30 @@ impl SwimDetector {
                 return false;
             }
         };
-        let held = members.iter().find(|member| member.node_id == target.as_str());
-        let generation = held.map_or(0, |member| member.generation);
-        if !self.introduce(&agent, target, generation).await {
+        // One probe at a time, as each has helpers of its own.
+        let mut version = self.version.lock().await;
+        let helpers = members.iter().filter(|member| member.status == MemberStatus::Alive);
+        let helpers = helpers.filter_map(|member| NodeId::new(&member.node_id).ok());
+        let helpers: Vec<NodeId> = helpers.filter(|&helper| helper != target).collect();
+        *version += 1;
+        let involved = helpers.iter().copied().chain([self.endpoint.id(), target]).collect();
+        if agent.apply_cluster_config(*version, involved).await.is_err()
+            || !self.introduce(&agent, target).await
+        {
             return false;
         }
-        let helpers = members.iter().filter(|member| member.status == MemberStatus::Alive);
-        for helper in helpers.filter(|helper| helper.node_id != target.as_str()) {
-            if let Ok(id) = NodeId::new(&helper.node_id) {
-                self.introduce(&agent, id, helper.generation).await;
-            }
+        for helper in helpers {
+            self.introduce(&agent, helper).await;
         }
         matches!(agent.probe(target).await, Ok(ProbeOutcome::Direct | ProbeOutcome::Indirect))
     }
 
-    /// What the detector holds of the members that it was told of or heard from.
-    #[must_use]
-    pub fn member(&self, id: &str) -> Option<MemberInfo> {
-        let member = self.endpoint.spawned()?.member(id)?;
-        Some(MemberInfo::from(&*member))
-    }
-
     /// Tells the agent where a member is; false if the transport does not know it.
-    async fn introduce(&self, agent: &Agent, id: NodeId, generation: u64) -> bool {
+    async fn introduce(&self, agent: &Agent, id: NodeId) -> bool {
         if id == self.endpoint.id() {
             return false;
         }
         let Some(peer) = self.endpoint.resolve(id.as_str()).await else { return false };
-        agent.introduce(id, Some(peer), Generation(generation)).await.is_ok()
+        agent.introduce(id, Some(peer), Generation(0)).await.is_ok()
     }
 }

@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use super::{Activity, Node, OUTBIDS, Rival};
 use crate::address::Address;
-use crate::config::Suspicion;
+use crate::config::{Mode, Suspicion};
 use crate::dissemination::Topic;
 use crate::event::Event;
 use crate::id::{Generation, id_hash};
@@ -236,7 +236,7 @@ impl<A: Address> Node<A> {
     /// This node could not reach `slot`: a suspicion one generation above what was held, or one more accuser of the
     /// one there is. Whoever is cut off accuses nobody.
     pub(super) fn accuse(&mut self, slot: Slot) {
-        if self.contact.is_isolated() {
+        if self.contact.is_isolated() || self.config.mode == Mode::ProbeOnly {
             return;
         }
         let id = self.table.id(slot);

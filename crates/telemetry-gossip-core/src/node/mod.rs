@@ -198,7 +198,8 @@ impl<A: Address> Node<A> {
             return Err(ConfigError::Address { len });
         }
         let mut rng = Random::new(seed);
-        let instance = instance.unwrap_or(Instance(rng.word().max(1)));
+        let drawn = Instance(rng.word().max(1));
+        let instance = instance.unwrap_or(if config.mode == Mode::ProbeOnly { Instance(0) } else { drawn });
         let first_number = rng.word();
         let secret = u64::from(rng.word()) << 32 | u64::from(rng.word());
         let mut node = Self {

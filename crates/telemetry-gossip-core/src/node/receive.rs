@@ -2,6 +2,7 @@
 
 use super::{Activity, Node, learn::Learned};
 use crate::address::Address;
+use crate::config::Mode;
 use crate::dissemination::Topic;
 use crate::error::WireError;
 use crate::event::{Event, ProbeOutcome};
@@ -52,6 +53,9 @@ impl<A: Address> Node<A> {
             Reply { signal: Signal::None, body: Body::None, plan: Plan::default(), correct_sender: false };
         let mut answered = None;
         for frame in datagram.frames() {
+            if self.config.mode == Mode::ProbeOnly && !frame.is_signal() {
+                continue;
+            }
             self.frame(from, &datagram, frame, &mut reply, &mut answered);
         }
         self.send_reply(from, &datagram, reply);

@@ -25,7 +25,7 @@ impl<A: Address> Node<A> {
 
     /// A partner answered a ping: its table is like ours, or not.
     pub(super) fn compare_fingerprint(&mut self, peer: Slot, fingerprint: u64) {
-        if self.config.mode == Mode::OnDemand || self.session.is_some() || !self.table.is_live(peer) {
+        if self.config.mode != Mode::Autonomous || self.session.is_some() || !self.table.is_live(peer) {
             return;
         }
         let equal = fingerprint == self.table.fingerprint();

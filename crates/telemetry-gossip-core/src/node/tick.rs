@@ -99,7 +99,7 @@ impl<A: Address> Node<A> {
             }
             self.emit(Event::ProbeCompleted { id, outcome: ProbeOutcome::NotProbed });
         }
-        if self.config.mode == Mode::OnDemand || self.probe_at > self.now {
+        if self.config.mode != Mode::Autonomous || self.probe_at > self.now {
             return;
         }
         self.probe_at = self.now + self.awareness.stretch(self.config.probe_interval);
@@ -137,7 +137,8 @@ impl<A: Address> Node<A> {
 
     /// One of the dead is told what is held of it; if it is back, or never was away, it refutes.
     fn reconnect(&mut self) {
-        if self.config.mode == Mode::OnDemand || self.reconnect_at > self.now || self.tombstones.is_empty() {
+        if self.config.mode != Mode::Autonomous || self.reconnect_at > self.now || self.tombstones.is_empty()
+        {
             return;
         }
         let pause = self.config.reconnect_interval;

@@ -70,6 +70,9 @@ impl<A: Address> Node<A> {
         if let Some((number, target)) = intent.challenge {
             w.frame(kind::PING, &Ping { number: number.0, target: target.0 });
         }
+        if self.config.mode == Mode::ProbeOnly {
+            return (!w.is_bare()).then_some(w.len());
+        }
         // Whoever is in doubt hears so at first contact, and can refute.
         if let Some(slot) = intent.member
             && self.table.status(slot) != Status::Alive

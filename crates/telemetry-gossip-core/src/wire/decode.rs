@@ -46,6 +46,13 @@ pub(crate) enum Frame<'a, A> {
     Unknown,
 }
 
+impl<A> Frame<'_, A> {
+    /// Whether it is about being there, and not about state.
+    pub(crate) const fn is_signal(&self) -> bool {
+        matches!(self, Self::Ping(_) | Self::Ack(_) | Self::Nack(_) | Self::Relay { .. })
+    }
+}
+
 impl<'a, A: Address> Datagram<'a, A> {
     /// Validates the header and every frame.
     pub(crate) fn parse(bytes: &'a [u8], label: Label) -> Result<Self, WireError> {
