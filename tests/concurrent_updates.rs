@@ -29,7 +29,7 @@ fn held(rounds: &Rounds, observer: usize) -> (Generation, Status) {
 #[test]
 fn at_one_generation_the_graver_status_wins_everywhere_whoever_heard_it_first() {
     for_each_seed(200, |seed| {
-        for graver in 1..STATUSES.len() {
+        for (graver, status) in STATUSES.into_iter().enumerate().skip(1) {
             let mut rounds = cluster(seed);
             for observer in 0..NODES - 1 {
                 // Every status up to the gravest is held somewhere, each seed in another place.
@@ -40,8 +40,7 @@ fn at_one_generation_the_graver_status_wins_everywhere_whoever_heard_it_first() 
                 rounds.round();
             }
             for observer in 0..NODES - 1 {
-                let expected = (Generation(7), STATUSES[graver]);
-                assert_eq!(held(&rounds, observer), expected, "at n{observer}");
+                assert_eq!(held(&rounds, observer), (Generation(7), status), "at n{observer}");
             }
         }
     });

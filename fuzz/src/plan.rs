@@ -107,7 +107,7 @@ pub enum Op {
         node: u8,
         /// Of whom.
         of: u8,
-        /// At which generation.
+        /// At which generation, of those that the member has reached.
         generation: u8,
     },
     /// The next datagram from one node to another has a byte altered.
@@ -217,7 +217,10 @@ fn carry_out(cluster: &mut Cluster<u32>, op: &Op, left: &mut Duration) {
         Op::AcceptLoss(node) => cluster.command(host(node), Input::AcceptLoss),
         Op::Introduce { node, of, generation } => {
             let of = host(of);
-            let (address, generation) = (Some(cluster.address(of)), Generation(generation.into()));
+            // A host knows no generation that the member has not reached.
+            let reached = cluster.node(of).map_or(0, |watched| watched.node.me().generation().0);
+            let generation = Generation(u64::from(generation) % (reached + 1));
+            let address = Some(cluster.address(of));
             cluster.command(host(node), Input::Introduce { id: id(of), address, instance: None, generation });
         }
         Op::Alter { from, to, position, bits } => {

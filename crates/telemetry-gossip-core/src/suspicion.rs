@@ -1,7 +1,8 @@
 //! The suspected members, who accuses them, and when their time runs out.
 //!
 //! A suspicion lives as long as its row is Suspected at its generation. An accuser declares Dead when the time is up;
-//! everybody else waits as long again, so that one death costs one roll call and not one of each node.
+//! everybody else waits as long again, so that one death costs one roll call and not one of each node. Shortly before, the
+//! suspect gets a last call: a ping that tells it of the accusation, so that a refutation that got lost comes again.
 
 use alloc::collections::BTreeMap;
 use core::time::Duration;
@@ -16,10 +17,37 @@ pub(crate) struct Suspected {
     pub(crate) generation: Generation,
     pub(crate) started: Instant,
     pub(crate) deadline: Instant,
+    /// When the suspect gets its last call; `None` once it has.
+    pub(crate) call_at: Option<Instant>,
     pub(crate) accusers: Accusers,
     /// It has begun anew once because the node doubted its own touch; it does not a second time, so that on a lossy
     /// network the dead are declared after all.
     pub(crate) doubted: bool,
+}
+
+impl Suspected {
+    pub(crate) fn new(
+        generation: Generation,
+        accusers: Accusers,
+        now: Instant,
+        span: Duration,
+        call: Duration,
+    ) -> Self {
+        let mut suspected =
+            Self { generation, started: now, deadline: now, call_at: None, accusers, doubted: false };
+        suspected.begin(now, span, call);
+        suspected
+    }
+
+    fn begin(&mut self, now: Instant, span: Duration, call: Duration) {
+        self.started = now;
+        self.deadline = now + span;
+        self.call_at = Some(self.deadline - call.min(span / 2));
+    }
+
+    fn next(&self) -> Instant {
+        self.call_at.map_or(self.deadline, |at| at.min(self.deadline))
+    }
 }
 
 #[derive(Debug, Default)]
@@ -32,14 +60,14 @@ pub(crate) struct Suspicions {
 impl Suspicions {
     /// Begins or renews the suspicion of `slot`.
     pub(crate) fn start(&mut self, slot: Slot, suspected: Suspected) {
-        self.next = Some(self.next.map_or(suspected.deadline, |next| next.min(suspected.deadline)));
+        self.next = Some(self.next.map_or(suspected.next(), |next| next.min(suspected.next())));
         self.rows.insert(slot, suspected);
     }
 
     /// Ends the suspicion of `slot`, if there is one.
     pub(crate) fn clear(&mut self, slot: Slot) {
         if self.rows.remove(&slot).is_some() {
-            self.next = self.rows.values().map(|row| row.deadline).min();
+            self.settle();
         }
     }
 
@@ -49,14 +77,16 @@ impl Suspicions {
 
     /// One more accuser; false if it is already named or the list is full. If it is this node, the shorter time
     /// of accusers applies.
-    pub(crate) fn confirm(&mut self, slot: Slot, accuser: Tag, mine: Option<Duration>) -> bool {
+    pub(crate) fn confirm(&mut self, slot: Slot, accuser: Tag, mine: Option<(Duration, Duration)>) -> bool {
         let Some(row) = self.rows.get_mut(&slot) else { return false };
         if row.accusers.contains(&accuser) || row.accusers.try_push(accuser).is_err() {
             return false;
         }
-        if let Some(span) = mine {
-            row.deadline = row.deadline.min(row.started + span);
-            self.next = Some(self.next.map_or(row.deadline, |next| next.min(row.deadline)));
+        if let Some((span, call)) = mine
+            && row.started + span < row.deadline
+        {
+            row.begin(row.started, span, call);
+            self.settle();
         }
         true
     }
@@ -66,40 +96,54 @@ impl Suspicions {
         self.next
     }
 
+    /// A suspect whose last call is due; it counts as made.
+    pub(crate) fn call(&mut self, now: Instant) -> Option<Slot> {
+        self.next.filter(|&next| next <= now)?;
+        let (&slot, row) = self.rows.iter_mut().find(|(_, row)| row.call_at.is_some_and(|at| at <= now))?;
+        row.call_at = None;
+        Some(slot)
+    }
+
     /// A suspicion whose time is up.
     pub(crate) fn due(&self, now: Instant) -> Option<(Slot, &Suspected)> {
         self.next.filter(|&next| next <= now)?;
         self.rows.iter().find(|(_, row)| row.deadline <= now).map(|(&slot, row)| (slot, row))
     }
 
-    /// Nothing more is due at `now`: the next deadline is made exact.
-    pub(crate) fn settle(&mut self) {
-        self.next = self.rows.values().map(|row| row.deadline).min();
+    /// Gives whoever is called only now the time to answer.
+    pub(crate) fn await_answer(&mut self, slot: Slot, until: Instant) {
+        if let Some(row) = self.rows.get_mut(&slot) {
+            row.deadline = row.deadline.max(until);
+        }
     }
 
-    /// The node slept, or was cut off: every suspicion gets this much more time.
+    /// Nothing more is due: the next deadline is made exact.
+    pub(crate) fn settle(&mut self) {
+        self.next = self.rows.values().map(Suspected::next).min();
+    }
+
+    /// The node slept: every suspicion gets this much more time.
     pub(crate) fn postpone(&mut self, span: Duration) {
         for row in self.rows.values_mut() {
             row.deadline = row.deadline + span;
+            row.call_at = row.call_at.map(|at| at + span);
         }
         self.settle();
     }
 
     /// The node's own touch is in doubt: every suspicion begins anew, once.
-    pub(crate) fn doubt(&mut self, now: Instant, span: Duration) {
+    pub(crate) fn doubt(&mut self, now: Instant, span: Duration, call: Duration) {
         for row in self.rows.values_mut().filter(|row| !row.doubted) {
             row.doubted = true;
-            row.started = now;
-            row.deadline = now + span;
+            row.begin(now, span, call);
         }
         self.settle();
     }
 
     /// Every suspicion begins anew.
-    pub(crate) fn restart(&mut self, now: Instant, span: Duration) {
+    pub(crate) fn restart(&mut self, now: Instant, span: Duration, call: Duration) {
         for row in self.rows.values_mut() {
-            row.started = now;
-            row.deadline = now + span;
+            row.begin(now, span, call);
         }
         self.settle();
     }

@@ -161,9 +161,11 @@ impl Transport for UdpTransport {
         let Peer::Socket(address) = to else {
             return Err(io::Error::new(io::ErrorKind::AddrNotAvailable, "a name is no UDP address"));
         };
-        let socket = self.socket.read().unwrap_or_else(PoisonError::into_inner);
+        let held = self.socket.read().unwrap_or_else(PoisonError::into_inner);
         let closed = || io::Error::new(io::ErrorKind::NotConnected, "the transport is closed");
-        match socket.as_ref().ok_or_else(closed)?.try_send_to(bytes, address) {
+        // Past tokio's readiness, which a socket just bound does not have yet: its first datagrams must not get lost.
+        let socket = socket2::SockRef::from(held.as_ref().ok_or_else(closed)?);
+        match socket.send_to(bytes, &address.into()) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 self.send_dropped.fetch_add(1, Ordering::Relaxed);
                 Err(error)

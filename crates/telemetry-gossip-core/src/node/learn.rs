@@ -101,9 +101,9 @@ impl<A: Address> Node<A> {
                 }
                 let by = accusers.first().and_then(|&tag| self.table.tagged(tag, tag).next());
                 let by = by.map(|slot| self.table.id(slot));
-                let (started, deadline) = (self.now, self.now + span);
-                self.suspicions
-                    .start(slot, Suspected { generation, started, deadline, accusers, doubted: false });
+                let suspected =
+                    Suspected::new(generation, accusers, self.now, span, self.config.probe_timeout);
+                self.suspicions.start(slot, suspected);
                 self.emit(Event::Suspected { id, generation, by });
             }
             Status::Dead | Status::Left => {
@@ -121,11 +121,11 @@ impl<A: Address> Node<A> {
 
     /// The same suspicion again: whoever is named for the first time is one more accuser, and worth telling.
     fn confirm(&mut self, slot: Slot, accusers: &Accusers) {
-        let span = self.suspicion_span();
+        let times = (self.suspicion_span(), self.config.probe_timeout);
         let mut news = false;
         for &tag in accusers {
             if self.is_member(tag, slot) {
-                news |= self.suspicions.confirm(slot, tag, (tag == self.tag).then_some(span));
+                news |= self.suspicions.confirm(slot, tag, (tag == self.tag).then_some(times));
             }
         }
         if news {

@@ -146,8 +146,7 @@ impl<A: Address> Node<A> {
         let table = &self.table;
         let dead = |slot| table.status(slot) == Status::Dead && table.address(slot).is_some();
         if let Some(slot) = table.random(&mut self.rng, dead) {
-            let number = self.table.address(slot).and_then(|address| self.challenge(address, 0));
-            self.ping(slot, number.unwrap_or_default());
+            self.ping_to_tell(slot);
         }
     }
 

@@ -24,6 +24,12 @@ impl<A: Address> Node<A> {
 
     pub(super) fn expire_suspicions(&mut self) {
         while !self.contact.is_calling() && !self.contact.is_isolated() {
+            if let Some(slot) = self.suspicions.call(self.now) {
+                self.suspicions
+                    .await_answer(slot, self.now + self.config.probe_timeout.min(self.suspicion_span() / 2));
+                self.ping_to_tell(slot);
+                continue;
+            }
             let Some((slot, suspected)) = self.suspicions.due(self.now) else {
                 self.suspicions.settle();
                 return;
@@ -61,7 +67,7 @@ impl<A: Address> Node<A> {
                     self.ping(asked.slot, asked.number);
                 }
             }
-            let pace = self.probe_timeout();
+            let pace = self.config.probe_timeout;
             let mut wanted = self.contact.next_round(self.now, pace);
             for _ in 0..self.table.len() {
                 if wanted == 0 {
@@ -84,7 +90,7 @@ impl<A: Address> Node<A> {
         match self.contact.conclude(self.now, self.config.probe_interval * 2) {
             Some(Finding::InTouch { doubtful }) => {
                 if doubtful && !self.contact.is_isolated() {
-                    self.suspicions.doubt(self.now, self.suspicion_span());
+                    self.suspicions.doubt(self.now, self.suspicion_span(), self.config.probe_timeout);
                     self.drop_probe();
                 }
                 let end = if self.config_may_reconnect {
@@ -105,7 +111,7 @@ impl<A: Address> Node<A> {
     fn end_isolation(&mut self, end: IsolationEnd) {
         self.config_may_reconnect = false;
         if self.contact.reconnect() {
-            self.suspicions.restart(self.now, self.suspicion_span());
+            self.suspicions.restart(self.now, self.suspicion_span(), self.config.probe_timeout);
             self.drop_probe();
             self.emit(Event::Reconnected { end });
         }
@@ -156,6 +162,13 @@ impl<A: Address> Node<A> {
             self.probes_wanted.push_front(self.table.id(probe.target));
         }
         self.probe_at = self.probe_at.max(now);
+    }
+
+    /// Pings a member that is in doubt or dead: the ping tells it so. Its answer proves its address, and no more; what
+    /// counts is the claim that comes along.
+    pub(super) fn ping_to_tell(&mut self, slot: Slot) {
+        let number = self.table.address(slot).and_then(|address| self.challenge(address, 0));
+        self.ping(slot, number.unwrap_or_default());
     }
 
     pub(super) fn ping(&mut self, slot: Slot, number: Number) {

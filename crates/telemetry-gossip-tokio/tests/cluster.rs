@@ -1,0 +1,206 @@
+//! Clusters of agents on both transports: they agree, see each other's telemetry, and notice who goes and who returns.
+#![forbid(unsafe_code)]
+#![deny(warnings)]
+
+mod common;
+
+use std::time::Duration;
+
+use common::{Net, PATIENCE, agree, cluster, next, status, until};
+use telemetry_gossip_core::{Event, NodeId, Status};
+use telemetry_gossip_tokio::{Agent, MemoryNetwork, Options};
+
+async fn five_agree_and_read_all_telemetry(net: Net) {
+    let agents = cluster(&net, 5).await;
+    agree(&agents).await;
+    for agent in &agents {
+        let value = format!("load of {}", agent.id());
+        agent.publish("load", value.as_bytes()).await.unwrap();
+        assert_eq!(agent.member(agent.id().as_str()).unwrap().value("load").unwrap().value, value.as_bytes());
+    }
+    for reader in &agents {
+        for owner in &agents {
+            until("the telemetry has come", reader, |reader| {
+                let member = reader.member(owner.id().as_str());
+                let expected = format!("load of {}", owner.id());
+                member.is_some_and(|member| {
+                    member.value("load").is_some_and(|value| value.value == expected.as_bytes())
+                })
+            })
+            .await;
+            let member = reader.member(owner.id().as_str()).unwrap();
+            assert_eq!(member.address, Some(owner.transport().local()));
+            assert!(member.value("load").unwrap().age() < PATIENCE);
+        }
+    }
+    // A removal is news as well.
+    agents[2].unpublish("load").await.unwrap();
+    for reader in &agents {
+        until("the value is gone", reader, |reader| reader.member("n2").unwrap().value("load").is_none()).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn five_nodes_in_memory_agree_and_read_all_telemetry() {
+    five_agree_and_read_all_telemetry(Net::Memory(MemoryNetwork::new(1))).await;
+}
+
+#[tokio::test]
+async fn five_nodes_on_udp_agree_and_read_all_telemetry() {
+    five_agree_and_read_all_telemetry(Net::Udp).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_isolated_node_is_suspected_then_dead_and_back_after_healing() {
+    let network = MemoryNetwork::new(2);
+    let agents = cluster(&Net::Memory(network.clone()), 5).await;
+    agree(&agents).await;
+    let mut events: Vec<_> = agents[..4].iter().map(Agent::events).collect();
+    let mut cut_off = agents[4].events();
+    network.isolate("n4");
+    for (agent, events) in agents.iter().zip(&mut events) {
+        let story = |event: &Event<_>| match event {
+            Event::Suspected { id, generation, .. } if id.as_str() == "n4" => {
+                Some((Status::Suspected, *generation))
+            }
+            Event::Dead { id, generation } if id.as_str() == "n4" => Some((Status::Dead, *generation)),
+            _ => None,
+        };
+        let (first, suspected) = next("n4 is noticed", events, story).await;
+        assert_eq!(first, Status::Suspected, "{} suspects before it declares", agent.id());
+        let dead = loop {
+            let (status, generation) = next("n4 is dead", events, story).await;
+            if status == Status::Dead {
+                break generation;
+            }
+        };
+        assert!(dead >= suspected);
+        assert_eq!(status(agent, "n4"), Some(Status::Dead));
+        assert_eq!(agent.view().alive(), 4, "nobody else is taken for dead");
+    }
+    // The side cut off declares nobody.
+    assert!(agents[4].view().iter().all(|member| member.status != Status::Dead));
+    if agents[4].health().await.unwrap().isolated_since.is_none() {
+        let isolated = |event: &Event<_>| matches!(event, Event::Isolated { .. }).then_some(());
+        next("n4 knows that it is cut off", &mut cut_off, isolated).await;
+    }
+    network.heal();
+    agree(&agents).await;
+    let reconnected = |event: &Event<_>| matches!(event, Event::Reconnected { .. }).then_some(());
+    next("n4 knows that it is back", &mut cut_off, reconnected).await;
+}
+
+async fn a_node_that_stops_is_declared_dead_and_returns_under_its_id(net: Net) {
+    let mut agents = cluster(&net, 4).await;
+    agree(&agents).await;
+    let gone = agents.pop().unwrap();
+    let first_life = gone.member("n3").unwrap().instance;
+    gone.shutdown().await;
+    drop(gone);
+    for agent in &agents {
+        until("n3 is dead", agent, |agent| status(agent, "n3") == Some(Status::Dead)).await;
+    }
+    let options = Options {
+        config: common::quick(),
+        seeds: vec![agents[1].transport().local().to_string()],
+        ..Options::new("n3".parse().unwrap())
+    };
+    agents.push(Agent::spawn(options, net.transport("n3").await).unwrap());
+    agree(&agents).await;
+    for agent in &agents {
+        let member = agent.member("n3").unwrap();
+        assert_ne!(member.instance, first_life, "another life of the same node");
+        assert_eq!(member.address, Some(agents[3].transport().local()));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_in_memory_that_stops_is_declared_dead_and_returns_under_its_id() {
+    a_node_that_stops_is_declared_dead_and_returns_under_its_id(Net::Memory(MemoryNetwork::new(3))).await;
+}
+
+#[tokio::test]
+async fn a_node_on_udp_that_stops_is_declared_dead_and_returns_under_its_id() {
+    a_node_that_stops_is_declared_dead_and_returns_under_its_id(Net::Udp).await;
+}
+
+async fn leaving_is_seen_as_left_everywhere(net: Net) {
+    let agents = cluster(&net, 5).await;
+    agree(&agents).await;
+    let mut events: Vec<_> = agents[..4].iter().map(Agent::events).collect();
+    agents[4].leave(PATIENCE).await.unwrap();
+    assert!(!agents[4].health().await.unwrap().active);
+    for (agent, events) in agents.iter().zip(&mut events) {
+        let end = next("n4 is gone", events, |event| match event {
+            Event::Left { id, .. } | Event::Dead { id, .. } if id.as_str() == "n4" => Some(*event),
+            _ => None,
+        });
+        assert!(matches!(end.await, Event::Left { .. }), "left, not dead, for {}", agent.id());
+        assert_eq!(status(agent, "n4"), Some(Status::Left));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn leaving_in_memory_is_seen_as_left_everywhere() {
+    leaving_is_seen_as_left_everywhere(Net::Memory(MemoryNetwork::new(4))).await;
+}
+
+#[tokio::test]
+async fn leaving_on_udp_is_seen_as_left_everywhere() {
+    leaving_is_seen_as_left_everywhere(Net::Udp).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn nodes_agree_despite_loss_duplicates_and_latency() {
+    for seed in 0..8 {
+        let network = MemoryNetwork::new(seed);
+        network.set_loss(100);
+        network.set_duplicates(100);
+        network.set_latency(Duration::from_millis(10));
+        let agents = cluster(&Net::Memory(network), 5).await;
+        agree(&agents).await;
+        agents[0].publish("load", b"0.7").await.unwrap();
+        for agent in &agents {
+            until("the telemetry has come", agent, |agent| {
+                agent.member("n0").is_some_and(|n0| n0.value("load").is_some())
+            })
+            .await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_view_is_never_behind_an_event() {
+    let network = MemoryNetwork::new(5);
+    let agents = cluster(&Net::Memory(network), 2).await;
+    agree(&agents).await;
+    let (watcher, owner) = (&agents[0], &agents[1]);
+    let mut events = watcher.events();
+    for round in 1..=50_u32 {
+        owner.publish("round", &round.to_be_bytes()).await.unwrap();
+        let seen = |agent: &Agent| agent.member("n1").unwrap().telemetry_version;
+        assert!(seen(owner) >= round.into(), "a command is answered once the view shows it");
+        let version = next("n1's telemetry is news", &mut events, |event| match event {
+            Event::Telemetry { id, version } if id.as_str() == "n1" => Some(*version),
+            _ => None,
+        });
+        let version = version.await;
+        assert!(seen(watcher) >= version, "an event is told once the view shows it");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_probe_asked_for_tells_how_it_went() {
+    use telemetry_gossip_core::ProbeOutcome;
+    let network = MemoryNetwork::new(6);
+    let agents = cluster(&Net::Memory(network.clone()), 4).await;
+    agree(&agents).await;
+    let id = |id: &str| id.parse::<NodeId>().unwrap();
+    assert_eq!(agents[0].probe(id("n1")).await, Ok(ProbeOutcome::Direct));
+    assert_eq!(agents[0].probe(id("n0")).await, Ok(ProbeOutcome::NotProbed));
+    assert_eq!(agents[0].probe(id("stranger")).await, Ok(ProbeOutcome::NotProbed));
+    network.cut("n0", "n1");
+    assert_eq!(agents[0].probe(id("n1")).await, Ok(ProbeOutcome::Indirect));
+    network.isolate("n1");
+    assert_eq!(agents[0].probe(id("n1")).await, Ok(ProbeOutcome::Failed));
+}

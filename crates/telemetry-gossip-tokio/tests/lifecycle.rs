@@ -1,0 +1,289 @@
+//! The life of an agent: what it refuses to start with, how it finds its seeds, and that it leaves nothing behind.
+#![forbid(unsafe_code)]
+#![deny(warnings)]
+
+mod common;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
+
+use common::{Net, agree, cluster, next, quick, until, until_so, within};
+use telemetry_gossip_core::{CommandError, Config, ConfigError, Event, Generation};
+use telemetry_gossip_tokio::{
+    Agent, AgentError, BoxFuture, MemoryNetwork, MemoryTransport, Options, Peer, SpawnError, Subscription,
+    Transport, UdpTransport,
+};
+
+fn tasks() -> usize {
+    tokio::runtime::Handle::current().metrics().num_alive_tasks()
+}
+
+fn options(id: &str, seeds: &[&str]) -> Options {
+    let seeds = seeds.iter().map(|&seed| seed.to_owned()).collect();
+    Options { config: quick(), seeds, ..Options::new(id.parse().unwrap()) }
+}
+
+/// Takes the port as soon as it is free.
+async fn bind_again(address: SocketAddr) -> Arc<UdpTransport> {
+    within("the port is free", async {
+        loop {
+            match UdpTransport::bind(address).await {
+                Ok(transport) => return transport,
+                Err(error) => assert_eq!(error.kind(), io::ErrorKind::AddrInUse, "{error}"),
+            }
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_shut_down_agent_leaves_no_task_and_no_port() {
+    assert_eq!(tasks(), 0);
+    let transport = UdpTransport::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let address = transport.local_addr();
+    let agent = Agent::spawn(options("a", &["nowhere-yet"]), transport).unwrap();
+    let handle = agent.clone();
+    assert!(agent.is_running() && tasks() >= 2);
+    agent.shutdown().await;
+    assert!(!handle.is_running());
+    assert_eq!(handle.publish("load", b"1").await, Err(AgentError::Closed));
+    assert_eq!(handle.events().recv().await, None);
+    assert_eq!(handle.view().len(), 1, "the last view stays readable");
+    // Twice is as good as once.
+    handle.shutdown().await;
+    drop((agent, handle));
+    until_so("no task is left", || tasks() == 0).await;
+    bind_again(address).await;
+}
+
+#[tokio::test]
+async fn a_closed_udp_transport_frees_its_port_at_once_and_ends_its_agent() {
+    let transport = UdpTransport::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let address = transport.local_addr();
+    let agent = Agent::spawn(options("a", &[]), transport.clone()).unwrap();
+    transport.close();
+    let second = UdpTransport::bind(address).await.unwrap();
+    until_so("the agent has ended", || !agent.is_running()).await;
+    let refused = transport.send(address.into(), b"late").unwrap_err();
+    assert_eq!(refused.kind(), io::ErrorKind::NotConnected);
+    transport.close();
+    assert!(within("no more datagrams", async { transport.subscribe().recv().await }).await.is_none());
+    drop((agent, transport, second));
+    until_so("no task is left", || tasks() == 0).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn dropping_the_last_handle_ends_the_task() {
+    let network = MemoryNetwork::new(1);
+    let first = Agent::spawn(options("a", &["not-yet"]), network.transport("a").unwrap()).unwrap();
+    let mut events = first.events();
+    let second = first.clone();
+    drop(first);
+    assert_eq!(second.health().await.unwrap().alive, 1, "another handle keeps it");
+    drop(second);
+    while within("the events end", events.recv()).await.is_some() {}
+    until_so("no task is left", || tasks() == 0).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn leaving_twice_and_commands_after_leaving_are_answered() {
+    let agents = cluster(&Net::Memory(MemoryNetwork::new(1)), 3).await;
+    agree(&agents).await;
+    let (hasty, patience) = (Duration::from_millis(1), Duration::from_secs(30));
+    assert_eq!(agents[0].leave(hasty).await, Err(AgentError::Timeout(hasty)), "it takes some rounds");
+    let (first, second) = tokio::join!(agents[0].leave(patience), agents[0].leave(patience));
+    assert_eq!((first, second), (Ok(()), Ok(())));
+    let refused = agents[0].publish("load", b"1").await;
+    assert_eq!(refused, Err(AgentError::Command(CommandError::Inactive)));
+    let _ = within("a third leave is answered", agents[0].leave(patience)).await;
+}
+
+#[tokio::test]
+async fn options_that_break_a_rule_are_refused_by_name() {
+    let network = MemoryNetwork::new(1);
+    let spawn = |options| Agent::spawn(options, network.transport("a").unwrap()).unwrap_err();
+    let config = |config| Options { config, ..options("a", &[]) };
+    let slow = Config { probe_timeout: Duration::from_secs(1), ..Config::default() };
+    assert!(matches!(spawn(config(slow)), SpawnError::Config(ConfigError::ProbeTimeout { .. })));
+    let tiny = Config { mtu: 100, ..Config::default() };
+    let refused = spawn(config(tiny));
+    assert!(matches!(refused, SpawnError::Config(ConfigError::Range { field: "mtu", .. })));
+    assert!(refused.to_string().contains("mtu is 100"), "{refused}");
+    let ahead = Options { generation: Generation(u64::MAX), ..options("a", &[]) };
+    assert!(matches!(spawn(ahead), SpawnError::Config(ConfigError::Generation { .. })));
+    assert_eq!(tasks(), 0, "a refused agent leaves nothing");
+}
+
+#[test]
+fn an_agent_outside_a_runtime_is_refused() {
+    let transport = MemoryNetwork::new(1).transport("a").unwrap();
+    assert!(matches!(Agent::spawn(options("a", &[]), transport), Err(SpawnError::NoRuntime)));
+}
+
+#[tokio::test]
+async fn commands_that_break_a_rule_are_refused_by_name() {
+    let network = MemoryNetwork::new(1);
+    let agent = Agent::spawn(options("a", &[]), network.transport("a").unwrap()).unwrap();
+    let command = |result: Result<(), AgentError>| match result {
+        Err(AgentError::Command(error)) => error,
+        other => panic!("a command error, not {other:?}"),
+    };
+    let refused = command(agent.publish("", b"1").await);
+    assert_eq!(refused, CommandError::Key { len: 0, max: 64 });
+    let refused = command(agent.publish("load", &[0; 513]).await);
+    assert_eq!(refused, CommandError::Value { len: 513, max: 512 });
+    let refused = command(agent.apply_cluster_config(1, vec!["b".parse().unwrap()]).await);
+    assert_eq!(refused, CommandError::NotInClusterConfig);
+    let refused = agent.join(&["nobody".to_owned()]).await;
+    assert!(matches!(&refused, Err(AgentError::Resolve(reason)) if reason.contains("nobody")), "{refused:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_seed_in_memory_that_comes_later_is_found() {
+    let network = MemoryNetwork::new(1);
+    let early = Agent::spawn(options("early", &["late"]), network.transport("early").unwrap()).unwrap();
+    let tries = tokio::time::Instant::now();
+    tokio::time::advance(Duration::from_secs(60)).await;
+    assert!(tries.elapsed() >= Duration::from_secs(60) && early.view().len() == 1);
+    let late = Agent::spawn(options("late", &[]), network.transport("late").unwrap()).unwrap();
+    agree(&[early, late]).await;
+}
+
+#[tokio::test]
+async fn a_seed_on_udp_that_resolves_later_is_found() {
+    let early = UdpTransport::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let late = UdpTransport::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let refused = early.resolve("late").await.unwrap_err();
+    assert_eq!(refused.kind(), io::ErrorKind::NotFound);
+    let a = Agent::spawn(options("early", &["late"]), early.clone()).unwrap();
+    let b = Agent::spawn(options("late", &[]), late.clone()).unwrap();
+    early.add_peer("late", late.local_addr());
+    agree(&[a, b]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_seed_that_does_not_answer_is_told_and_tried_again() {
+    let network = MemoryNetwork::new(1);
+    let seed = Agent::spawn(options("seed", &[]), network.transport("seed").unwrap()).unwrap();
+    network.isolate("seed");
+    let joining = Agent::spawn(options("a", &["seed"]), network.transport("a").unwrap()).unwrap();
+    let mut events = joining.events();
+    let failed = |event: &Event<Peer>| matches!(event, Event::JoinFailed).then_some(());
+    next("the join fails", &mut events, failed).await;
+    network.heal();
+    let done = |event: &Event<Peer>| match event {
+        Event::JoinCompleted { seed } => Some(*seed),
+        _ => None,
+    };
+    assert_eq!(next("the join completes", &mut events, done).await, seed.transport().local());
+    agree(&[seed, joining]).await;
+}
+
+#[tokio::test]
+async fn nodes_agree_over_ipv6() {
+    let bind = || UdpTransport::bind("[::1]:0".parse().unwrap());
+    let first = match bind().await {
+        Ok(transport) => transport,
+        Err(error) => {
+            eprintln!("SKIPPED: this host has no IPv6 loopback ({error})");
+            return;
+        }
+    };
+    let seed = first.local_addr().to_string();
+    let a = Agent::spawn(options("a", &[]), first).unwrap();
+    let b = Agent::spawn(options("b", &[&seed]), bind().await.unwrap()).unwrap();
+    agree(&[a, b]).await;
+}
+
+#[tokio::test]
+async fn an_unspecified_address_is_advertised_as_another() {
+    let any: SocketAddr = "0.0.0.0:0".parse().unwrap();
+    assert_eq!(UdpTransport::bind(any).await.unwrap_err().kind(), io::ErrorKind::InvalidInput);
+    let other_family = UdpTransport::bind_advertised(any, "[::1]:0".parse().unwrap()).await;
+    assert_eq!(other_family.unwrap_err().kind(), io::ErrorKind::InvalidInput);
+    let first = UdpTransport::bind_advertised(any, "127.0.0.1:0".parse().unwrap()).await.unwrap();
+    assert_ne!(first.local_addr().port(), 0);
+    let seed = first.local_addr().to_string();
+    let a = Agent::spawn(options("a", &[]), first).unwrap();
+    let second = UdpTransport::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let b = Agent::spawn(options("b", &[&seed]), second).unwrap();
+    agree(&[a, b]).await;
+}
+
+/// A transport whose `send` blocks its caller while the gate is shut.
+#[derive(Debug)]
+struct Gate {
+    inner: Arc<MemoryTransport>,
+    shut: Mutex<bool>,
+    opened: Condvar,
+    blocked: AtomicBool,
+}
+
+impl Gate {
+    fn set(&self, shut: bool) {
+        *self.shut.lock().unwrap() = shut;
+        self.opened.notify_all();
+    }
+}
+
+impl Transport for Gate {
+    fn local(&self) -> Peer {
+        self.inner.local()
+    }
+
+    fn send(&self, to: Peer, bytes: &[u8]) -> io::Result<()> {
+        let mut shut = self.shut.lock().unwrap();
+        while *shut {
+            self.blocked.store(true, Ordering::SeqCst);
+            shut = self.opened.wait(shut).unwrap();
+        }
+        self.blocked.store(false, Ordering::SeqCst);
+        self.inner.send(to, bytes)
+    }
+
+    fn subscribe(&self) -> Subscription {
+        self.inner.subscribe()
+    }
+
+    fn resolve<'a>(&'a self, name: &'a str) -> BoxFuture<'a, io::Result<Vec<Peer>>> {
+        self.inner.resolve(name)
+    }
+
+    fn close(&self) {
+        self.inner.close();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reads_do_not_wait_for_a_blocked_protocol_task() {
+    let network = MemoryNetwork::new(1);
+    let gate = Arc::new(Gate {
+        inner: network.transport("a").unwrap(),
+        shut: Mutex::new(false),
+        opened: Condvar::new(),
+        blocked: AtomicBool::new(false),
+    });
+    let a = Agent::spawn(options("a", &["b"]), gate.clone()).unwrap();
+    let b = Agent::spawn(options("b", &[]), network.transport("b").unwrap()).unwrap();
+    agree(&[a.clone(), b.clone()]).await;
+    gate.set(true);
+    // Its next probe blocks it, in the middle of its work.
+    until_so("the task is blocked", || gate.blocked.load(Ordering::SeqCst)).await;
+    for _ in 0..10_000 {
+        let view = a.view();
+        assert_eq!((view.len(), view.get("b").unwrap().id.as_str()), (2, "b"));
+        assert!(a.member("b").is_some() && a.is_running());
+        let _ = a.events();
+    }
+    assert!(gate.blocked.load(Ordering::SeqCst), "it was blocked all the while");
+    gate.set(false);
+    a.publish("load", b"1").await.unwrap();
+    until("b learns what a publishes after that", &b, |b| {
+        b.member("a").is_some_and(|a| a.value("load").is_some())
+    })
+    .await;
+}

@@ -1,0 +1,62 @@
+//! The UDP transport alone: the first datagram leaves, names resolve, long ones are refused, a full reader is counted.
+#![forbid(unsafe_code)]
+#![deny(warnings)]
+
+mod common;
+
+use std::io;
+
+use common::{until_so, within};
+use telemetry_gossip_tokio::{Peer, SUBSCRIPTION_CAPACITY, Transport as _, UdpTransport};
+
+async fn bind() -> std::sync::Arc<UdpTransport> {
+    UdpTransport::bind("127.0.0.1:0".parse().unwrap()).await.unwrap()
+}
+
+#[tokio::test]
+async fn the_first_datagram_of_a_new_socket_leaves() {
+    for _ in 0..100 {
+        let (from, to) = (bind().await, bind().await);
+        let mut arrived = to.subscribe();
+        from.send(to.local(), b"hello").unwrap();
+        assert_eq!(&*within("it arrives", arrived.recv()).await.unwrap().bytes, b"hello");
+        assert_eq!(from.send_dropped(), 0);
+    }
+}
+
+#[tokio::test]
+async fn names_resolve_to_what_was_added_or_to_what_the_system_says() {
+    let transport = bind().await;
+    let local = transport.local_addr();
+    transport.add_peer("edge-1", local);
+    assert_eq!(transport.resolve("edge-1").await.unwrap(), [Peer::Socket(local)]);
+    assert_eq!(transport.resolve("127.0.0.1:9").await.unwrap(), [Peer::try_from("127.0.0.1:9").unwrap()]);
+    let localhost = within("localhost resolves", transport.resolve("localhost:9")).await.unwrap();
+    assert!(localhost.contains(&Peer::try_from("127.0.0.1:9").unwrap()));
+    for unknown in ["edge-2", "[::1]:9", "127.0.0.1:notaport"] {
+        assert!(transport.resolve(unknown).await.is_err(), "{unknown}");
+    }
+    assert_eq!(transport.resolve("edge-2").await.unwrap_err().kind(), io::ErrorKind::NotFound);
+}
+
+#[tokio::test]
+async fn a_datagram_too_long_is_an_error_and_the_next_one_leaves() {
+    let (from, to) = (bind().await, bind().await);
+    let mut arrived = to.subscribe();
+    assert!(from.send(to.local(), &vec![0; 70_000]).is_err());
+    let longest = vec![7; 65_507];
+    from.send(to.local(), &longest).unwrap();
+    assert_eq!(&*within("it arrives whole", arrived.recv()).await.unwrap().bytes, &longest[..]);
+}
+
+#[tokio::test]
+async fn a_reader_that_is_full_does_not_hold_up_another() {
+    let (from, to) = (bind().await, bind().await);
+    let (slow, mut quick) = (to.subscribe(), to.subscribe());
+    for _ in 0..SUBSCRIPTION_CAPACITY + 10 {
+        from.send(to.local(), b"x").unwrap();
+        within("the quick reader gets it", quick.recv()).await.unwrap();
+    }
+    until_so("what the slow one missed is counted", || to.received_dropped() == 10).await;
+    drop(slow);
+}
