@@ -5,8 +5,9 @@ use telemetry_gossip_sim::{EventCounts, Scenario, run};
 use telemetry_gossip_tests::for_each_seed;
 
 fn swarm(seeds: u64) {
-    let mut seen = EventCounts::default();
+    let (mut seen, mut runs) = (EventCounts::default(), 0);
     for_each_seed(seeds, |seed| {
+        runs += 1;
         let scenario = Scenario::swarm(seed);
         let report = run(&scenario, seed).expect("random scenarios are valid");
         assert!(report.passed(), "{report}\n\n{}", scenario.to_toml());
@@ -17,8 +18,8 @@ fn swarm(seeds: u64) {
         seen.isolated += report.events.isolated;
         seen.moved += report.events.moved;
     });
-    // A swarm in which nothing happens is no evidence.
-    if std::env::var_os("SEED").is_none() {
+    // A swarm in which nothing happens is no evidence; a few runs of it may well lack one kind of event.
+    if runs >= 50 {
         let counts = [seen.suspected, seen.refuted, seen.dead, seen.left, seen.isolated, seen.moved];
         assert!(counts.into_iter().all(|count| count > 0), "{seen:?}");
     }

@@ -3,20 +3,18 @@
 #![deny(missing_docs)]
 #![deny(warnings)]
 
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
-/// Runs a test for seeds 0, 1, ... below `count`; with `SEED=n` in the environment, for that one only.
+/// Runs a test for seeds 0, 1, ... below `count`.
+///
+/// With `SEED=n` in the environment, for that one only. With `SEED_SLICE=k/m` (k from 1 to m), for the k-th of m
+/// slices, one seed at least: a repetition of m runs covers all seeds once, and each run others.
 ///
 /// # Panics
 /// As the test does, after saying which seed it was and the command that repeats it.
 pub fn for_each_seed(count: u64, mut test: impl FnMut(u64)) {
-    let only = std::env::var("SEED").ok().map(|seed| seed.parse::<u64>());
-    let seeds = match only {
-        Some(Ok(seed)) => seed..seed + 1,
-        Some(Err(error)) => panic!("SEED is a number: {error}"),
-        None => 0..count,
-    };
-    for seed in seeds {
+    for seed in seeds(count) {
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| test(seed))) {
             eprintln!("seed {seed} fails; to repeat it:\n  {}", replay(seed));
             resume_unwind(panic);
@@ -24,17 +22,36 @@ pub fn for_each_seed(count: u64, mut test: impl FnMut(u64)) {
     }
 }
 
-/// How many of the seeds below `count` meet a condition; tells those that do not.
-pub fn count_of_seeds(count: u64, mut meets: impl FnMut(u64) -> bool) -> u64 {
-    let mut met = 0;
+/// The seeds that this run is for.
+fn seeds(count: u64) -> Range<u64> {
+    if let Ok(seed) = std::env::var("SEED") {
+        let seed: u64 = seed.parse().unwrap_or_else(|error| panic!("SEED is a number: {error}"));
+        return seed..seed + 1;
+    }
+    let Ok(slice) = std::env::var("SEED_SLICE") else { return 0..count };
+    let parsed =
+        slice.split_once('/').and_then(|(k, m)| Some((k.parse::<u64>().ok()?, m.parse::<u64>().ok()?)));
+    match parsed {
+        Some((k, m)) if 1 <= k && k <= m => {
+            let start = ((k - 1) * count / m).min(count.saturating_sub(1));
+            start..(k * count / m).max(start + 1)
+        }
+        _ => panic!("SEED_SLICE is K/M with K from 1 to M, such as 3/50, not {slice}"),
+    }
+}
+
+/// Of how many of the seeds that this run is for a condition is met, and how many these are; tells those that do not.
+pub fn count_of_seeds(count: u64, mut meets: impl FnMut(u64) -> bool) -> (u64, u64) {
+    let (mut met, mut run) = (0, 0);
     for_each_seed(count, |seed| {
+        run += 1;
         if meets(seed) {
             met += 1;
         } else {
             eprintln!("seed {seed} does not: {}", replay(seed));
         }
     });
-    met
+    (met, run)
 }
 
 /// The command that runs this test for one seed.

@@ -29,8 +29,8 @@ pub(crate) enum Command {
 
 /// Show a real cluster on loopback UDP: join, telemetry, a crash, a return, a leave.
 ///
-/// Every node is a task of its own with a socket of its own. On a terminal the cluster is drawn as it changes; otherwise
-/// each change is a line. It ends by itself within 30 s.
+/// Every node is a task of its own with a socket of its own. On a terminal the cluster is drawn as it
+/// changes; otherwise each change is a line. It ends by itself within 30 s.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Exit codes:
@@ -43,7 +43,8 @@ pub(crate) struct DemoArgs {
     /// How many nodes, 2 to 500. For more there is `tgossip sim`.
     #[arg(long, default_value = "20", value_parser = demo_nodes)]
     pub(crate) nodes: usize,
-    /// Decides which nodes publish, crash and leave, and the nodes' random choices; times still differ from run to run.
+    /// Decides which nodes publish, crash and leave, and the nodes' random choices; times still differ from
+    /// run to run.
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
     /// Print lines even on a terminal.
@@ -53,8 +54,9 @@ pub(crate) struct DemoArgs {
 
 /// Run one node as a process until SIGTERM or ctrl-c; it then leaves the cluster in good order.
 ///
-/// The first lines on standard output say where it listens: its UDP address, then its control address (for `tgossip
-/// members --via`). Then come the events, as they happen. A second signal ends the process at once.
+/// The first lines on standard output say where it listens: its UDP address, then its control address (for
+/// `tgossip members --via`). Then come the events, as they happen. A second signal ends the process at once.
+/// A reader of the output that is slow, or has gone, does not stop the node.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -79,7 +81,8 @@ pub(crate) struct AgentArgs {
     /// Where the others reach this node, if not at the bound address.
     #[arg(long, value_name = "ADDR", value_parser = socket_addr)]
     pub(crate) advertise: Option<SocketAddr>,
-    /// A member to find the cluster through; may be given several times. Names are resolved again on each try.
+    /// A member to find the cluster through; may be given several times. Names are resolved again on each
+    /// try.
     #[arg(long, value_name = "HOST:PORT", num_args = 1.., value_parser = host_port)]
     pub(crate) join: Vec<String>,
     /// A file of such seeds, one a line; empty lines and lines that start with # are skipped.

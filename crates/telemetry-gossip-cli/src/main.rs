@@ -1,7 +1,7 @@
 //! `tgossip`: a demo on real sockets, one node as a process, queries, simulations.
 //!
-//! This file picks the subcommand and turns its outcome into an exit code; nothing else may live here. No protocol rule
-//! lives in this crate: nodes are the driver's, simulated ones the simulator's.
+//! This file picks the subcommand and turns its outcome into an exit code; nothing else may live here. No
+//! protocol rule lives in this crate: nodes are the driver's, simulated ones the simulator's.
 #![forbid(unsafe_code)]
 #![deny(warnings)]
 

@@ -86,3 +86,36 @@ fn agents_with_different_labels_ignore_each_other() {
     assert_eq!(view["members"].as_array().map(Vec::len), Some(1), "{view:#}");
     assert!(view["stats"]["datagrams_other_label"].as_u64() > Some(0), "{view:#}");
 }
+
+#[cfg(unix)]
+#[test]
+fn of_two_processes_with_one_id_one_gives_way_and_the_other_stays() {
+    let quick = ["--probe-interval", "200ms", "--probe-timeout", "80ms", "--gossip-interval", "50ms"];
+    let a = Agent::start("a", &quick);
+    let seed = a.udp.to_string();
+    let joining = [&quick[..], &["--join", &seed]].concat();
+    let (tell, ended) = std::sync::mpsc::channel();
+    let pids = [0, 1].map(|place| {
+        let twin = Agent::start("twin", &joining);
+        let (pid, tell) = (twin.pid(), tell.clone());
+        std::thread::spawn(move || tell.send((place, twin.wait().code())));
+        pid
+    });
+    let (loser, code) = ended.recv_timeout(common::PATIENCE).expect("one gives way");
+    assert_eq!(code, Some(1));
+    common::signal(pids[1 - loser], "TERM");
+    let (_, code) = ended.recv_timeout(common::PATIENCE).expect("the other ends when told to");
+    assert_eq!(code, Some(0));
+    a.wait_for_event("left", "twin");
+}
+
+#[test]
+fn a_seed_file_is_as_good_as_seeds_on_the_command_line() {
+    let a = Agent::start("a", &[]);
+    let path = std::env::temp_dir().join(format!("tgossip-seeds-{}", a.pid()));
+    std::fs::write(&path, format!("# the first agent\n\n{}\n", a.udp)).unwrap();
+    let b = Agent::start("b", &["--seed-file", path.to_str().unwrap()]);
+    b.wait_for(|line| line["event"] == "join-completed");
+    a.wait_for_event("joined", "b");
+    std::fs::remove_file(path).unwrap();
+}

@@ -1,8 +1,9 @@
-//! 100,000 random and mutated datagrams at a live agent's port: it stays up, its members are unchanged, a counter tells,
-//! its memory does not grow.
+//! 100,000 random and mutated datagrams at a live agent's port: it stays up, its members are unchanged, a
+//! counter tells, its memory does not grow.
 //!
-//! Datagrams carry no signature, so a mutant that still is a valid claim is news and not garbage. The generator hands
-//! each mutant to a node of its own first and keeps those that it refuses, or that change nothing in its table.
+//! Datagrams carry no signature, so a mutant that still is a valid claim is news and not garbage. The
+//! generator hands each mutant to a node of its own first and keeps those that it refuses, or that change
+//! nothing in its table.
 #![cfg(target_os = "linux")]
 
 mod common;

@@ -18,7 +18,7 @@ use crate::transport::Transport;
 use crate::view::{MemberView, View};
 
 /// Events that a slow reader may lag behind by.
-const EVENTS: usize = 4_096;
+const EVENTS: usize = 1_024;
 
 /// Commands that wait for the task.
 const COMMANDS: usize = 64;

@@ -6,7 +6,8 @@
 //!                                                 the id is lost      second signal
 //! ```
 //!
-//! Output has a thread of its own: a reader that is slow, or has gone, stops neither the node nor its leaving.
+//! Output has a thread of its own: a reader that is slow, or has gone, stops neither the node nor its
+//! leaving.
 
 mod output;
 mod seeds;

@@ -1,7 +1,7 @@
 //! What an agent prints: one line an event, as text or as JSON.
 //!
-//! Standard output only says what happened; it decides nothing. Each line is flushed, so that a reader at a pipe's end
-//! sees it at once.
+//! Standard output only says what happened; it decides nothing. Each line is flushed, so that a reader at a
+//! pipe's end sees it at once.
 
 use std::fmt::Display;
 use std::io::{self, Write};

@@ -7,8 +7,8 @@
 //!                          <---  {"error":"..."}\n                                   if it was no request
 //! ```
 //!
-//! It only reads. The agent bounds a request in bytes and time and the connections in number ([`server`]), the client the
-//! answer ([`client`]). What a member is, is decided elsewhere: here are only its words.
+//! It only reads. The agent bounds a request in bytes and time and the connections in number ([`server`]),
+//! the client the answer ([`client`]). What a member is, is decided elsewhere: here are only its words.
 
 pub(crate) mod client;
 pub(crate) mod server;

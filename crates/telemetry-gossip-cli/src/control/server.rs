@@ -23,7 +23,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Clients served at a time; more wait in the listener's queue.
 const MAX_CLIENTS: usize = 8;
 
-/// A rest after the system refused to accept (it has run out of files, say), so that the error is no busy loop.
+/// A rest after the system refused to accept (it has run out of files, say), so that the error is no busy
+/// loop.
 const REST: Duration = Duration::from_millis(100);
 
 /// Where the answers come from: the node, or why it has none.

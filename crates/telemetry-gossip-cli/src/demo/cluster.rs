@@ -15,7 +15,8 @@ use super::summary::Sent;
 use super::views::{Change, Index, name};
 use crate::error::Error;
 
-/// Through how many nodes the others join: with several, no one of them has to tell all the others everything.
+/// Through how many nodes the others join: with several, no one of them has to tell all the others
+/// everything.
 const MOST_SEEDS: usize = 5;
 
 /// How long a node may take to say that it has left; the demo has by then seen that all others know.

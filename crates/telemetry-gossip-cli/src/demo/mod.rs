@@ -4,9 +4,9 @@
 //!   join --> telemetry --> crash: suspected, dead --> return --> leave --> summary
 //! ```
 //!
-//! Each step does one thing to one node and waits until the views of all are as they should be, within a limit. The
-//! parts: `cluster` runs the nodes, `views` folds what they tell, `stage` waits, `picture` and `screen` show it,
-//! `summary` counts.
+//! Each step does one thing to one node and waits until the views of all are as they should be, within a
+//! limit. The parts: `cluster` runs the nodes, `views` folds what they tell, `stage` waits, `picture` and
+//! `screen` show it, `summary` counts.
 
 mod cast;
 mod cluster;
@@ -32,7 +32,8 @@ use stage::{Stage, Told, views_complete};
 use summary::{Sent, Summary, Traffic, settings};
 use views::name;
 
-/// The limits of the steps: several times what they take, and together with the whole demo's limit below 30 s.
+/// The limits of the steps: several times what they take, and together with the whole demo's limit below 30
+/// s.
 const JOIN_LIMIT: Duration = Duration::from_secs(14);
 const TELEMETRY_LIMIT: Duration = Duration::from_secs(6);
 const DEAD_LIMIT: Duration = Duration::from_secs(12);

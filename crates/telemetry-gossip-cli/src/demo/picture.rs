@@ -1,4 +1,5 @@
-//! The live picture: what is awaited, how far it is, and one mark a node. Text only; `screen` puts it on the terminal.
+//! The live picture: what is awaited, how far it is, and one mark a node. Text only; `screen` puts it on the
+//! terminal.
 
 use crossterm::style::Stylize;
 use telemetry_gossip::core::Status;

@@ -1,8 +1,8 @@
 //! What every node of the demo holds every other to be, folded from their events.
 //!
-//! The demo never asks nodes for their members while it waits: with n nodes that would be n tables of n rows each time.
-//! It folds events instead, one cell of the matrix an event, and keeps the sums that its steps wait for. Nothing here
-//! knows of sockets or time.
+//! The demo never asks nodes for their members while it waits: with n nodes that would be n tables of n rows
+//! each time. It folds events instead, one cell of the matrix an event, and keeps the sums that its steps
+//! wait for. Nothing here knows of sockets or time.
 
 use telemetry_gossip::core::{Event, NodeId, Status};
 

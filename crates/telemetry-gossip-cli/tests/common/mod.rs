@@ -101,20 +101,24 @@ impl Agent {
         answer["view"].take()
     }
 
-    /// Sends a signal by name, as `kill` does.
     #[cfg(unix)]
     pub(crate) fn signal(&self, name: &str) {
-        let pid = self.pid().to_string();
-        let status = Command::new("kill").args(["-s", name, &pid]).status().expect("kill runs");
-        assert!(status.success());
+        signal(self.pid(), name);
     }
 
     /// Waits until it has ended.
     pub(crate) fn wait(mut self) -> ExitStatus {
         // Its output ends when it does; lines that nobody awaited do not matter.
-        while self.lines.recv_timeout(PATIENCE).is_ok() {}
+        while self.lines.recv().is_ok() {}
         self.child.wait().expect("a child")
     }
+}
+
+/// Sends a signal by name, as `kill` does.
+#[cfg(unix)]
+pub(crate) fn signal(pid: u32, name: &str) {
+    let status = Command::new("kill").args(["-s", name, &pid.to_string()]).status().expect("kill runs");
+    assert!(status.success());
 }
 
 impl Drop for Agent {

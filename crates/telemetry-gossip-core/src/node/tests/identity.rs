@@ -43,6 +43,8 @@ fn of_two_processes_with_one_id_the_lower_instance_gives_way() {
     assert!(!net.node(loser).health().active);
     let lost = |event: &Event<u32>| matches!(event, Event::IdentityConflict { lost: true, .. });
     assert!(net.events(loser).iter().any(lost));
+    let won = |event: &Event<u32>| matches!(event, Event::IdentityConflict { lost: false, .. });
+    assert!(net.events(winner).iter().any(won));
     let held = net.node(1).member("n4").unwrap();
     assert_eq!((held.status(), held.address()), (Status::Alive, Some(winner)));
 }

@@ -1,0 +1,219 @@
+//! Criterion 6 through the public API, on both transports, and the corners of a probe: more helpers wanted than there
+//! are, nobody there, no such member, clusters of one and two.
+#![forbid(unsafe_code)]
+#![deny(warnings)]
+
+mod facade_support;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use facade_support::{OneWayUdp, alive, info, until_so, within};
+use telemetry_gossip::core::Stats;
+use telemetry_gossip::driver::{Agent, Options};
+use telemetry_gossip::membership::{MemberInfo, MemberStatus};
+use telemetry_gossip::swim::{MAX_INDIRECT, SwimDetector};
+use telemetry_gossip::transport::{MemoryNetwork, Transport};
+
+const IDS: [&str; 4] = ["a", "b", "c", "d"];
+
+/// A probe of an unreachable member ends by then: two timeouts of 400 ms, and a busy machine.
+const BOUND: Duration = Duration::from_secs(30);
+
+fn detectors(network: &MemoryNetwork, ids: &[&str], k: usize) -> Vec<SwimDetector> {
+    ids.iter().map(|id| SwimDetector::new(network.transport(id).unwrap(), k)).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn in_memory_an_indirect_probe_finds_whom_the_direct_one_does_not() {
+    for k in [1, 2, 3, 16, usize::MAX] {
+        let network = MemoryNetwork::new(1);
+        let detectors = detectors(&network, &IDS, k);
+        let members = alive(&IDS);
+        assert!(detectors[0].probe("b", &members).await, "b answers");
+        network.cut("a", "b");
+        let start = tokio::time::Instant::now();
+        assert!(detectors[0].probe("b", &members).await, "c and d reach b, K = {k}");
+        // Time is the test's own here: the direct ping had its whole timeout before the helpers were asked.
+        assert!(start.elapsed() >= Duration::from_millis(400), "the direct ping failed first");
+        // Without helpers the same probe fails: nothing else reached b.
+        assert!(!detectors[0].probe("b", &alive(&["b"])).await || k > 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_helpers_the_broken_path_is_a_failed_probe() {
+    let network = MemoryNetwork::new(1);
+    let no_k = detectors(&network, &IDS, 0);
+    network.cut("a", "b");
+    assert!(!no_k[0].probe("b", &alive(&IDS)).await, "K = 0 asks nobody");
+
+    let network = MemoryNetwork::new(1);
+    let alone = detectors(&network, &["a", "b"], 3);
+    network.cut("a", "b");
+    assert!(!alone[0].probe("b", &alive(&["a", "b"])).await, "there is nobody to ask");
+
+    let network = MemoryNetwork::new(1);
+    let dead = detectors(&network, &IDS, 3);
+    network.cut("a", "b");
+    let helper = |id| info(id, MemberStatus::Dead, 1);
+    let members = [info("b", MemberStatus::Alive, 0), helper("c"), helper("d")];
+    assert!(!dead[0].probe("b", &members).await, "the dead are not asked");
+}
+
+/// What the node did, beside the yes or no of its probe; on a transport of its own beside it.
+async fn stats(agent: &Agent) -> Stats {
+    agent.stats().await.unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn in_memory_the_prober_counts_one_indirect_probe_and_k_relays() {
+    let network = MemoryNetwork::new(1);
+    let config = telemetry_gossip::core::Config {
+        mode: telemetry_gossip::core::Mode::OnDemand,
+        indirect_probes: 2,
+        ..Default::default()
+    };
+    let spawn = |id: &str| {
+        let options = Options { config: config.clone(), ..Options::new(id.parse().unwrap()) };
+        Agent::spawn(options, network.transport(id).unwrap()).unwrap()
+    };
+    let agents = ["a", "b", "c", "d", "e"].map(spawn);
+    for other in &agents[1..] {
+        let peer = other.transport().local();
+        let generation = telemetry_gossip::core::Generation(0);
+        agents[0].introduce(other.id(), Some(peer), generation).await.unwrap();
+    }
+    network.cut("a", "b");
+    let outcome = agents[0].probe(agents[1].id()).await.unwrap();
+    assert_eq!(outcome, telemetry_gossip::core::ProbeOutcome::Indirect);
+    let counted = stats(&agents[0]).await;
+    assert_eq!((counted.probes, counted.probes_indirect, counted.probes_failed), (1, 1, 0));
+    let mut relays = 0;
+    for helper in &agents[2..] {
+        relays += stats(helper).await.relays;
+    }
+    assert_eq!(relays, 2, "K = 2 of the three others are asked");
+    assert_eq!(agents[0].member("b").unwrap().status, telemetry_gossip::core::Status::Alive);
+}
+
+#[tokio::test]
+async fn on_udp_an_indirect_probe_finds_whom_the_direct_one_does_not() {
+    let mut transports = Vec::new();
+    for _ in IDS {
+        transports.push(OneWayUdp::bind().await);
+    }
+    let detectors: Vec<_> =
+        transports.iter().map(|transport| SwimDetector::new(transport.clone(), 2)).collect();
+    let ids: Vec<_> = transports.iter().map(|transport| transport.id()).collect();
+    let members = alive(&ids);
+    transports[0].cut(transports[1].local());
+    // A machine too busy to answer in 400 ms is given another try; a broken indirect path fails them all.
+    let mut found = false;
+    for _ in 0..5 {
+        found = found || within("the probe ends", detectors[0].probe(&ids[1], &members)).await;
+    }
+    assert!(found, "c and d reach b");
+    assert!(transports[0].dropped() > 0, "a's own pings were lost");
+
+    // Nobody reaches b: the same probe fails, so it was the helpers who found it.
+    transports[2].cut(transports[1].local());
+    transports[3].cut(transports[1].local());
+    assert!(!within("the probe ends", detectors[0].probe(&ids[1], &members)).await);
+}
+
+#[tokio::test]
+async fn on_udp_an_unreachable_target_is_false_within_the_bound() {
+    let transport = OneWayUdp::bind().await;
+    let silent = OneWayUdp::bind().await;
+    let detector = SwimDetector::new(transport, 3).with_timeout(Duration::from_millis(50));
+    let start = Instant::now();
+    assert!(!within("the probe ends", detector.probe(&silent.id(), &[])).await);
+    assert!(start.elapsed() >= Duration::from_millis(50), "it waited for an answer");
+    assert!(start.elapsed() < BOUND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unreachable_target_is_false_after_two_timeouts() {
+    let network = MemoryNetwork::new(1);
+    let detectors = detectors(&network, &IDS, 2);
+    network.isolate("b");
+    let start = tokio::time::Instant::now();
+    assert!(!detectors[0].probe("b", &alive(&IDS)).await);
+    let took = start.elapsed();
+    assert!(took >= Duration::from_millis(800) && took < Duration::from_secs(2), "{took:?}");
+    // The next ones are stretched, but bounded.
+    for _ in 0..5 {
+        let start = tokio::time::Instant::now();
+        assert!(!detectors[0].probe("b", &alive(&IDS)).await);
+        assert!(start.elapsed() <= Duration::from_millis(800 * 9 + 100), "{:?}", start.elapsed());
+    }
+    network.heal();
+    assert!(detectors[0].probe("b", &alive(&IDS)).await, "and back");
+}
+
+#[tokio::test(start_paused = true)]
+async fn unknown_invalid_and_own_targets_are_false_at_once() {
+    let network = MemoryNetwork::new(1);
+    let detector = SwimDetector::new(network.transport("a").unwrap(), 3);
+    let start = tokio::time::Instant::now();
+    let long = "n".repeat(128);
+    for target in ["nobody", "", "line\nbreak", &long, "a"] {
+        assert!(!detector.probe(target, &alive(&IDS)).await, "{target:?}");
+        assert!(!detector.probe(target, &[]).await, "{target:?}");
+    }
+    assert_eq!(start.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_nodes_probe_each_other_and_notice_that_one_is_gone() {
+    let network = MemoryNetwork::new(1);
+    let mut pair = detectors(&network, &["a", "b"], 3);
+    let members = alive(&["a", "b"]);
+    assert!(pair[0].probe("b", &members).await && pair[1].probe("a", &members).await);
+    // The list need not name the target: the transport finds it.
+    assert!(pair[0].probe("b", &[]).await);
+    drop(pair.pop());
+    assert!(!pair[0].probe("b", &members).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_probes_at_once_are_each_answered() {
+    let network = MemoryNetwork::new(1);
+    let detectors = detectors(&network, &IDS, 2);
+    let members = alive(&IDS);
+    network.cut("a", "b");
+    network.isolate("d");
+    let (b, c, d, again) = tokio::join!(
+        detectors[0].probe("b", &members),
+        detectors[0].probe("c", &members),
+        detectors[0].probe("d", &members),
+        detectors[0].probe("c", &members),
+    );
+    assert_eq!((b, c, d, again), (true, true, false, true));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_detector_is_known_by_the_id_it_is_given() {
+    let network = MemoryNetwork::new(1);
+    let transport = network.transport("plug").unwrap();
+    let named = SwimDetector::new(transport, 2).with_id("somebody".parse().unwrap());
+    let prober = SwimDetector::new(network.transport("a").unwrap(), 2);
+    assert!(!named.probe("somebody", &[]).await, "itself");
+    let members: Vec<MemberInfo> = alive(&["plug"]);
+    // Under its plug's name it is another member, and does not answer for that one.
+    let _ = within("the probe ends", prober.probe("plug", &members)).await;
+}
+
+#[tokio::test]
+async fn a_dropped_detector_leaves_no_task() {
+    let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    let network = MemoryNetwork::new(1);
+    let detectors = detectors(&network, &IDS, 2);
+    assert_eq!(tasks(), 4);
+    assert!(detectors[0].probe("b", &alive(&IDS)).await);
+    drop(detectors);
+    until_so("no task is left", || tasks() == 0).await;
+    assert_eq!(MAX_INDIRECT, 16);
+    let _: Arc<dyn Transport> = network.transport("a").unwrap();
+}

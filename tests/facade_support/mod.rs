@@ -1,0 +1,97 @@
+//! What the facade's tests share: waiting for what must come, and a transport that breaks one direction on purpose.
+#![allow(dead_code, reason = "each test file uses its part")]
+
+use std::collections::HashSet;
+use std::future::Future;
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use telemetry_gossip::membership::{MemberInfo, MemberStatus};
+use telemetry_gossip::transport::{BoxFuture, Peer, Subscription, Transport, UdpTransport};
+
+/// Longer than anything takes; only a failing test waits for it.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Fails the test if it takes longer than [`PATIENCE`].
+pub(crate) async fn within<T>(what: &str, wait: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(PATIENCE, wait).await {
+        Ok(value) => value,
+        Err(_) => panic!("not within {PATIENCE:?}: {what}"),
+    }
+}
+
+/// Waits until `holds`, giving way to other tasks in between: for what no event tells.
+pub(crate) async fn until_so(what: &str, mut holds: impl FnMut() -> bool) {
+    within(what, async {
+        while !holds() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+/// A record as a host makes it.
+pub(crate) fn info(id: &str, status: MemberStatus, generation: u64) -> MemberInfo {
+    MemberInfo { node_id: id.to_owned(), status, generation, last_observed: Instant::now() }
+}
+
+/// Records of members that are all Alive.
+pub(crate) fn alive<T: AsRef<str>>(ids: &[T]) -> Vec<MemberInfo> {
+    ids.iter().map(|id| info(id.as_ref(), MemberStatus::Alive, 0)).collect()
+}
+
+/// A UDP transport that drops what is sent to some peers, and nothing else.
+#[derive(Debug)]
+pub(crate) struct OneWayUdp {
+    inner: Arc<UdpTransport>,
+    cut: Mutex<HashSet<Peer>>,
+    dropped: AtomicU64,
+}
+
+impl OneWayUdp {
+    pub(crate) async fn bind() -> Arc<Self> {
+        let inner = UdpTransport::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        Arc::new(Self { inner, cut: Mutex::default(), dropped: AtomicU64::new(0) })
+    }
+
+    pub(crate) fn cut(&self, to: Peer) {
+        self.cut.lock().unwrap().insert(to);
+    }
+
+    /// Datagrams that the cut has taken.
+    pub(crate) fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn id(&self) -> String {
+        self.inner.local_addr().to_string()
+    }
+}
+
+impl Transport for OneWayUdp {
+    fn local(&self) -> Peer {
+        self.inner.local()
+    }
+
+    fn send(&self, to: Peer, bytes: &[u8]) -> io::Result<()> {
+        if self.cut.lock().unwrap().contains(&to) {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+            return Ok(());
+        }
+        self.inner.send(to, bytes)
+    }
+
+    fn subscribe(&self) -> Subscription {
+        self.inner.subscribe()
+    }
+
+    fn resolve<'a>(&'a self, name: &'a str) -> BoxFuture<'a, io::Result<Vec<Peer>>> {
+        self.inner.resolve(name)
+    }
+
+    fn close(&self) {
+        self.inner.close();
+    }
+}
