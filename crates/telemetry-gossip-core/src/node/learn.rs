@@ -186,14 +186,15 @@ impl<A: Address> Node<A> {
             *rival = Rival { instance: claim.instance, outbids: 0 };
         }
         rival.outbids = rival.outbids.saturating_add(1);
+        let outbids = rival.outbids;
         let lost = self.instance < claim.instance;
         // The winner is told one outbid sooner: the loser is silent after its last.
         let proof = if lost { OUTBIDS } else { OUTBIDS - 1 };
-        if rival.outbids == proof {
+        if outbids == proof {
             let (instance, address) = (claim.instance, claim.address);
             self.emit(Event::IdentityConflict { instance, address, lost });
         }
-        let lost = lost && rival.outbids >= proof;
+        let lost = lost && outbids >= proof;
         if lost {
             // The other process is the member now; this one keeps its view of it and is silent.
             self.retire();
