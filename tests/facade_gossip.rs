@@ -16,8 +16,10 @@ use telemetry_gossip_tests::for_each_seed;
 
 use MemberStatus::{Alive, Dead, Suspected};
 
+type Record = (String, MemberStatus, u64);
+
 /// What two states have in common once they agree: all but the times of observation, which are each host's own.
-fn records(state: &MembershipState) -> Vec<(String, MemberStatus, u64)> {
+fn records(state: &MembershipState) -> Vec<Record> {
     let snapshot = state.snapshot();
     snapshot.into_iter().map(|member| (member.node_id, member.status, member.generation)).collect()
 }
@@ -60,7 +62,19 @@ impl Pair {
 
     /// The answering side has merged the last datagram too.
     async fn agreed(&self) {
-        until_so("both hold the same", || records(&self.states[0]) == records(&self.states[1])).await;
+        let [first, second] = &self.states;
+        let unlike = || {
+            let (first, second) = (records(first), records(second));
+            let only = |a: &[Record], b: &[Record]| -> Vec<Record> {
+                a.iter().filter(|record| !b.contains(record)).cloned().collect()
+            };
+            (only(&first, &second), only(&second, &first))
+        };
+        let start = std::time::Instant::now();
+        while records(first) != records(second) {
+            assert!(start.elapsed() < std::time::Duration::from_secs(20), "only one side has {:?}", unlike());
+            tokio::task::yield_now().await;
+        }
     }
 }
 
@@ -286,6 +300,7 @@ async fn rounds_until_all_know(count: usize, seed: u64) -> usize {
         if states.iter().all(|state| state.member("n0").unwrap().generation == 1) {
             return round;
         }
+        assert!(round < 20, "{:?}", states.iter().map(|state| state.member("n0")).collect::<Vec<_>>());
     }
     unreachable!("a round is always followed by another")
 }

@@ -42,7 +42,7 @@ pub struct Config {
     /// One member is probed each interval. Default 1 s. Local trouble stretches it up to nine times.
     pub probe_interval: Duration,
     /// How long a direct ping may take, and then again how long the indirect ones; twice this is at most the
-    /// interval. Default 400 ms.
+    /// interval. Default 300 ms.
     pub probe_timeout: Duration,
     /// How many members are asked to ping on the prober's behalf (the K of SWIM). 0 to 16, default 3.
     pub indirect_probes: u8,
@@ -84,7 +84,7 @@ impl Default for Config {
             mode: Mode::Autonomous,
             mtu: 1_400,
             probe_interval: Duration::from_secs(1),
-            probe_timeout: Duration::from_millis(400),
+            probe_timeout: Duration::from_millis(300),
             indirect_probes: 3,
             suspicion: Suspicion::default(),
             gossip_interval: Duration::from_millis(200),
@@ -130,9 +130,9 @@ pub enum Suspicion {
 }
 
 impl Default for Suspicion {
-    /// Scaled by 80 percent: 0.8 s for up to 10 members, 1.9 s for 240.
+    /// Scaled by 50 percent: 0.5 s for up to 10 members, 1.2 s for 240.
     fn default() -> Self {
-        Self::Scaled { percent: 80 }
+        Self::Scaled { percent: 50 }
     }
 }
 

@@ -2,9 +2,10 @@
 //!
 //! ```text
 //!   asker                                   partner
-//!     | versions of all rows -------------->|   a small table; equal: done
+//!     | versions of all rows -------------->|   a small table; nothing differs: done
 //!     |<- claims newer there, wants --------|
-//!     | claims wanted, done --------------->|
+//!     | claims wanted --------------------->|
+//!     |<- done -----------------------------|
 //!     |                                     |
 //!     | open (fingerprint in the header) -->|   a large one, on command; equal: done
 //!     |<- done, more -----------------------|
@@ -46,7 +47,12 @@ pub(crate) struct Session<A> {
     pub(crate) more: bool,
     /// A difference was found.
     pub(crate) differed: bool,
+    /// How many sessions may follow this one at once.
+    pub(crate) chain: u16,
 }
+
+/// The most sessions that follow each other at once because something did not fit.
+pub(crate) const CHAIN: u16 = 512;
 
 /// Something to send in a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -25,7 +25,7 @@ impl SharedTable {
         // Observations that hosts made a while ago have a place after the origin.
         let now = Instant::now();
         let origin = now.checked_sub(Duration::from_secs(24 * 3_600)).unwrap_or(now);
-        Self { table: Mutex::new(Membership::new(Config::default().max_members)), origin }
+        Self { table: Mutex::new(Membership::for_exchange(Config::default().max_members)), origin }
     }
 
     /// What the core's times count from.

@@ -36,7 +36,8 @@ async fn five_agree_and_read_all_telemetry(net: Net) {
     // A removal is news as well.
     agents[2].unpublish("load").await.unwrap();
     for reader in &agents {
-        until("the value is gone", reader, |reader| reader.member("n2").unwrap().value("load").is_none()).await;
+        until("the value is gone", reader, |reader| reader.member("n2").unwrap().value("load").is_none())
+            .await;
     }
 }
 

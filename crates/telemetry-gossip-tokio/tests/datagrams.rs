@@ -77,7 +77,8 @@ async fn garbage_is_counted_and_changes_nothing(net: Net) {
     let stranger = net.transport("stranger").await;
     let (target, before) = (&agents[0], records(&agents[0]));
     let mut rng = ChaCha8Rng::seed_from_u64(7);
-    let mut garbage = vec![vec![], vec![0], vec![0xff; 100], b"GET / HTTP/1.1\r\n\r\n".to_vec(), vec![1; 1_400]];
+    let mut garbage =
+        vec![vec![], vec![0], vec![0xff; 100], b"GET / HTTP/1.1\r\n\r\n".to_vec(), vec![1; 1_400]];
     for len in 0..200 {
         let mut bytes = vec![0; len];
         rng.fill_bytes(&mut bytes);

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use telemetry_gossip_core::{
-    CommandError, Config, ExchangeOutcome, Instance, Mode, NodeId, Status, Suspicion,
+    Accusers, Claim, CommandError, Config, ExchangeOutcome, Instance, Mode, NodeId, Suspicion,
 };
-use telemetry_gossip_tokio::{Agent, AgentError, Options, SpawnError, Transport};
+use telemetry_gossip_tokio::{AgentError, Options, SpawnError, Transport};
 use thiserror::Error;
 
 use crate::endpoint::{Endpoint, id_of};
@@ -83,9 +83,11 @@ pub struct PushPullGossip {
 impl PushPullGossip {
     /// Exchanges `state` over `transport`.
     pub fn new(state: Arc<MembershipState>, transport: Arc<dyn Transport>) -> Self {
-        // A plain state is merged, not judged: what is suspected there stays so until somebody else says more.
-        let suspicion = Suspicion::Fixed(Duration::from_secs(366 * 24 * 3_600));
-        let config = Config { mode: Mode::OnDemand, suspicion, ..Config::default() };
+        // A plain state is merged, not judged: what is suspected there stays so until somebody else says more, and
+        // the dead are not forgotten.
+        let never = Duration::from_secs(366 * 24 * 3_600);
+        let (suspicion, tombstone_ttl) = (Suspicion::Fixed(never), never);
+        let config = Config { mode: Mode::OnDemand, suspicion, tombstone_ttl, ..Config::default() };
         let options = Options {
             config,
             // Records of a plain state do not tell lives apart.
@@ -116,7 +118,7 @@ impl PushPullGossip {
     /// Without anybody to exchange with, nothing is done, and that is no error.
     pub async fn gossip_round(&self) -> Result<()> {
         let agent = self.endpoint.agent()?;
-        self.find_members(&agent).await;
+        self.find_members().await;
         match agent.exchange().await {
             Ok((_, ExchangeOutcome::InSync | ExchangeOutcome::Exchanged | ExchangeOutcome::Nobody)) => Ok(()),
             Ok((peer, ExchangeOutcome::Failed)) => Err(GossipError::NoAnswer { peer }),
@@ -127,20 +129,30 @@ impl PushPullGossip {
         }
     }
 
-    /// Members that the host entered have no address until the transport tells it.
-    async fn find_members(&self, agent: &Agent) {
-        let unknown: Vec<_> = self.state.table().with(|table| {
-            let members = table.iter().filter(|member| member.status() == Status::Alive);
-            let without = members.filter(|member| member.address().is_none());
-            without.map(|member| (NodeId::new(member.id()), member.generation())).collect()
+    /// Members that the host entered have no address until the transport tells it: the same record, with an address,
+    /// is the greater one.
+    async fn find_members(&self) {
+        let table = self.state.table();
+        let unknown: Vec<_> = table.with(|table| {
+            let members = table.iter().filter(|member| member.status().is_live());
+            members.filter(|member| member.address().is_none()).map(|member| member.id().to_owned()).collect()
         });
-        for (id, generation) in unknown {
-            if let Ok(id) = id
-                && let Some(peer) = self.endpoint.resolve(id.as_str()).await
-            {
-                // A closed agent is noticed by the exchange.
-                let _ = agent.introduce(id, Some(peer), generation).await;
-            }
+        for id in unknown {
+            let Some(peer) = self.endpoint.resolve(&id).await else { continue };
+            table.with(|table| {
+                let Some(member) = table.get(&id) else { return };
+                let claim = Claim {
+                    id: &id,
+                    address: Some(peer),
+                    instance: member.instance(),
+                    generation: member.generation(),
+                    status: member.status(),
+                    accusers: Accusers::new(),
+                    age_secs: 0,
+                };
+                let observed = member.last_observed();
+                table.merge(observed, &claim);
+            });
         }
     }
 }

@@ -70,6 +70,8 @@ pub struct Membership<A> {
     buckets: [u64; BUCKETS],
     counts: [u32; 4],
     changed_at: Instant,
+    /// Whether the dead count in the fingerprints.
+    dead_count: bool,
     address: PhantomData<A>,
 }
 
@@ -111,8 +113,16 @@ impl<A: Address> Membership<A> {
             buckets: [0; BUCKETS],
             counts: [0; 4],
             changed_at: Instant::ORIGIN,
+            dead_count: false,
             address: PhantomData,
         }
+    }
+
+    /// An empty table for states that are exchanged and never forget: the dead count in its fingerprint, so that two
+    /// tables are equal only if they hold the same of the dead, too. Compare it with others of its kind.
+    #[must_use]
+    pub fn for_exchange(limit: u32) -> Self {
+        Self { dead_count: true, ..Self::new(limit) }
     }
 
     /// Merges one claim: the higher precedence is kept, whatever the order of arrival.
@@ -175,7 +185,7 @@ impl<A: Address> Membership<A> {
         };
         self.roster.insert(hash, slot);
         self.count(Status::Alive, 1);
-        let added = self.row(slot).fingerprint(hash);
+        let added = self.row(slot).fingerprint(hash, self.dead_count);
         self.account(hash, 0, added);
         Some(slot)
     }
@@ -188,6 +198,8 @@ impl<A: Address> Membership<A> {
         let id = self.id(slot);
         let hash = id_hash(id.as_str());
         self.change(slot, hash, self.changed_at, |row| row.status = Status::Left);
+        let added = self.row(slot).fingerprint(hash, self.dead_count);
+        self.account(hash, added, 0);
         self.count(Status::Left, -1);
         self.roster.remove(hash, slot);
         self.rows[slot.index()] = Row::new::<A>("", None);
@@ -197,10 +209,11 @@ impl<A: Address> Membership<A> {
 
     /// Changes a row and keeps the fingerprints and counts true.
     fn change<T>(&mut self, slot: Slot, hash: u64, now: Instant, edit: impl FnOnce(&mut Row) -> T) -> T {
+        let dead_count = self.dead_count;
         let row = &mut self.rows[slot.index()];
-        let (status, old) = (row.status, row.fingerprint(hash));
+        let (status, old) = (row.status, row.fingerprint(hash, dead_count));
         let result = edit(row);
-        let (new_status, new) = (row.status, row.fingerprint(hash));
+        let (new_status, new) = (row.status, row.fingerprint(hash, dead_count));
         self.count(status, -1);
         self.count(new_status, 1);
         self.account(hash, old, new);
@@ -265,7 +278,8 @@ impl<A: Address> Membership<A> {
         self.count_of(Status::Alive) + self.count_of(Status::Suspected)
     }
 
-    /// A hash of all live members' records and telemetry versions: equal tables have equal fingerprints.
+    /// A hash of all live members' records and telemetry versions: equal tables have equal fingerprints. (The dead count
+    /// in a table [for exchange](Membership::for_exchange) only.)
     #[must_use]
     pub fn fingerprint(&self) -> u64 {
         self.fingerprint
@@ -410,7 +424,7 @@ impl<A: Address> Membership<A> {
                 return Err("the roster is not in the order of the ids' hashes");
             }
             last = hash;
-            let added = row.fingerprint(hash);
+            let added = row.fingerprint(hash, self.dead_count);
             fingerprint = fingerprint.wrapping_add(added);
             buckets[bucket_of(hash)] = buckets[bucket_of(hash)].wrapping_add(added);
             counts[usize::from(row.status.rank())] += 1;

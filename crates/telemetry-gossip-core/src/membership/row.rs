@@ -96,10 +96,10 @@ impl Row {
         self.texts.truncate(start);
     }
 
-    /// What this row adds to the table's fingerprint. The dead add nothing: they are forgotten at slightly
-    /// different times, and that must not look like a difference.
-    pub(crate) fn fingerprint(&self, hash: u64) -> u64 {
-        if !self.status.is_live() {
+    /// What this row adds to the table's fingerprint. Where the dead are forgotten they add nothing: that happens at
+    /// slightly different times, and must not look like a difference.
+    pub(crate) fn fingerprint(&self, hash: u64, dead_count: bool) -> u64 {
+        if !self.status.is_live() && !dead_count {
             return 0;
         }
         let state = mix(self.generation.0.wrapping_mul(4).wrapping_add(self.status.rank().into()));

@@ -410,6 +410,7 @@ impl<A: Address> Node<A> {
                 self.me = slot;
                 self.instance = self.table.row(slot).instance;
                 self.table.set_me(slot);
+                self.correct_me();
             }
             None => self.enter_table(Generation(0)),
         }
@@ -417,6 +418,17 @@ impl<A: Address> Node<A> {
         (self.lent, self.me, self.instance) = (lent, me, instance);
         core::mem::swap(&mut self.table, table);
         result
+    }
+
+    /// The host may have entered this node's row itself, without its address or in doubt.
+    fn correct_me(&mut self) {
+        let generation = self.table.row(self.me).generation;
+        for generation in [generation, generation.next()] {
+            let held = self.table.claim(self.me);
+            if held.status != Status::Alive || held.address != Some(self.address) {
+                self.state_of_me(generation, Status::Alive);
+            }
+        }
     }
 
     /// Bytes of heap memory that the node holds; queues whose entries are few and fixed in size aside.

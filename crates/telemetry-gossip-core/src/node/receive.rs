@@ -29,6 +29,16 @@ struct Reply<A> {
     correct_sender: bool,
 }
 
+/// The end of a reply in a session. An asker that sends anything wants it confirmed, even if it wants nothing else: only
+/// once its datagram is encoded is it known whether all fits, and the confirmation tells it.
+const fn closing(number: Number, plan: Plan, asker: bool) -> Body {
+    if plan.wants > 0 || (asker && plan.items > 0) {
+        Body::SyncWants(number, plan)
+    } else {
+        Body::SyncDone(number, plan)
+    }
+}
+
 impl<A: Address> Node<A> {
     pub(super) fn receive(&mut self, from: A, bytes: &[u8]) -> Result<(), WireError> {
         let datagram = Datagram::<A>::parse(bytes, self.config.label).inspect_err(|error| match error {
@@ -120,21 +130,23 @@ impl<A: Address> Node<A> {
                 // Not only where the fingerprints differ: the dead are not in them.
                 reply.plan = self.plans.compare(&self.table, ranges);
                 reply.plan.more |= head.more;
-                let plan = reply.plan;
-                reply.body =
-                    if plan.wants > 0 { Body::SyncWants(number, plan) } else { Body::SyncDone(number, plan) };
-                if session == Some(number) {
-                    let differs = plan != Plan::default();
-                    self.note_in_session(plan.more, differs, plan.wants == 0);
+                let (plan, asker) = (reply.plan, session == Some(number));
+                reply.body = closing(number, plan, asker);
+                if asker {
+                    self.note_in_session(plan.more, plan != Plan::default(), plan == Plan::default());
                 }
             }
             Frame::SyncWants(head, wants) => {
-                let number = Number(head.number);
+                let (number, asker) = (Number(head.number), session == Some(Number(head.number)));
                 self.plans.revoke(core::mem::take(&mut reply.plan));
                 reply.plan = self.plans.grant(&self.table, wants);
-                reply.body = Body::SyncDone(number, reply.plan);
-                if session == Some(number) {
-                    self.note_in_session(head.more, true, true);
+                if !asker {
+                    // What the asker could not fit is said back to it: it keeps the session, this node does not.
+                    reply.plan.more |= head.more;
+                }
+                reply.body = closing(number, reply.plan, asker);
+                if asker {
+                    self.note_in_session(head.more, true, reply.plan.items == 0);
                 }
             }
             Frame::SyncDone(done) => {

@@ -9,7 +9,7 @@ use crate::event::{Event, ExchangeOutcome};
 use crate::membership::Slot;
 use crate::outbox::{Body, Intent, Signal};
 use crate::probe::can_probe;
-use crate::sync::{SMALL, Session};
+use crate::sync::{CHAIN, SMALL, Session};
 
 /// With how many partners an exchange is tried.
 const ATTEMPTS: u8 = 3;
@@ -30,12 +30,12 @@ impl<A: Address> Node<A> {
         }
         let equal = fingerprint == self.table.fingerprint();
         if self.pace.note(self.now, equal, self.table.changed_at(), self.settle_time()) {
-            self.open_session(peer, true);
+            self.open_session(peer, true, CHAIN);
         }
     }
 
     /// Opens a session. Where a difference is not known yet, a large table asks first.
-    pub(super) fn open_session(&mut self, peer: Slot, differs: bool) {
+    pub(super) fn open_session(&mut self, peer: Slot, differs: bool, chain: u16) {
         let Some(address) = self.table.address(peer) else { return };
         let number = self.number();
         let body = if self.table.len() <= SMALL {
@@ -47,7 +47,8 @@ impl<A: Address> Node<A> {
         };
         self.stats.syncs += 1;
         let deadline = self.now + self.config.probe_timeout;
-        self.session = Some(Session { number, peer, address, deadline, more: false, differed: differs });
+        self.session =
+            Some(Session { number, peer, address, deadline, more: false, differed: differs, chain });
         let limit = self.mtu();
         let (to, signal) = (address, Signal::None);
         self.ask(Intent { to, member: Some(peer), signal, challenge: None, body, limit });
@@ -56,8 +57,8 @@ impl<A: Address> Node<A> {
     /// The session is complete; if something did not fit, the next one begins at once.
     pub(super) fn end_session(&mut self) {
         let Some(session) = self.session.take() else { return };
-        if session.more && self.table.is_live(session.peer) {
-            self.open_session(session.peer, true);
+        if session.more && session.chain > 0 && self.table.is_live(session.peer) {
+            self.open_session(session.peer, true, session.chain - 1);
             return;
         }
         self.pace.rest(self.now, self.settle_time());
@@ -87,7 +88,7 @@ impl<A: Address> Node<A> {
         let other = table.random(&mut self.rng, |slot| can_probe(table, slot) && slot != session.peer);
         let other = other.or_else(|| can_probe(table, session.peer).then_some(session.peer));
         match other.filter(|_| attempts_left > 0) {
-            Some(slot) => self.open_session(slot, false),
+            Some(slot) => self.open_session(slot, false, CHAIN),
             None => {
                 self.exchange = None;
                 let peer = Some(self.table.id(session.peer));
@@ -108,7 +109,7 @@ impl<A: Address> Node<A> {
             };
             self.session = None;
             self.exchange = Some(Exchange { attempts_left: ATTEMPTS });
-            self.open_session(slot, false);
+            self.open_session(slot, false, CHAIN);
         }
     }
 

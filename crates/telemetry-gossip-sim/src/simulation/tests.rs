@@ -172,7 +172,7 @@ fn a_false_death_is_told_from_a_true_one() {
     assert!(cluster.everyone_holds(1, Status::Dead));
     assert_eq!(cluster.simulation().false_deads(), 0);
 
-    // n2 hears nobody and is heard by nobody but the judge's own link: to the others it is as good as dead.
+    // To the others a paused node is as good as dead.
     cluster.pause(2);
     cluster.run_for(Duration::from_secs(20));
     assert!(cluster.everyone_holds(2, Status::Dead));
