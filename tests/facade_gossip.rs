@@ -257,9 +257,10 @@ async fn a_detector_and_an_exchange_share_a_transport(transports: [Arc<dyn Trans
     within("both end", async { tokio::join!(rounds, probes) }).await;
     for state in &states {
         for id in &ids {
-            // One node behind one transport: nobody has outbid it, and nobody doubts it.
+            // One node behind one transport: nobody doubts it, and its exchange and its detector do not outbid each
+            // other. It says once for itself what the host had entered for it.
             let member = state.member(id).unwrap();
-            assert_eq!((member.status, member.generation), (Alive, 0), "{id}");
+            assert!(member.status == Alive && member.generation <= 1, "{member:?}");
         }
     }
 }
@@ -297,10 +298,11 @@ async fn rounds_until_all_know(count: usize, seed: u64) -> usize {
         for gossip in &gossips {
             gossip.gossip_round().await.unwrap();
         }
-        if states.iter().all(|state| state.member("n0").unwrap().generation == 1) {
+        let held = states.iter().map(|state| state.member("n0").unwrap());
+        if held.clone().all(|n0| n0.status == Alive && n0.generation >= 1) {
             return round;
         }
-        assert!(round < 20, "{:?}", states.iter().map(|state| state.member("n0")).collect::<Vec<_>>());
+        assert!(round < 20, "{:?}", held.collect::<Vec<_>>());
     }
     unreachable!("a round is always followed by another")
 }

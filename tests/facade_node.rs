@@ -1,0 +1,336 @@
+//! Whole nodes through the public API, on both transports: five that find each other, one that dies and returns, one that
+//! leaves, and criterion 7, suspicion and its refutation.
+#![forbid(unsafe_code)]
+#![deny(warnings)]
+
+mod facade_support;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use MemberStatus::{Alive, Dead, Suspected};
+use facade_support::{PATIENCE, until_so, within};
+use telemetry_gossip::core::{Config, Event, IdError, Suspicion};
+use telemetry_gossip::driver::{AgentError, Events, Notice, SpawnError};
+use telemetry_gossip::membership::MemberStatus;
+use telemetry_gossip::node::{GossipNode, StartError};
+use telemetry_gossip::transport::{MemoryNetwork, Transport, UdpTransport};
+
+/// Where a cluster lives.
+#[derive(Clone, Debug)]
+enum Net {
+    Udp,
+    Memory(MemoryNetwork),
+}
+
+impl Net {
+    async fn transport(&self, id: &str) -> Arc<dyn Transport> {
+        match self {
+            Self::Udp => UdpTransport::bind("127.0.0.1:0".parse().unwrap()).await.unwrap(),
+            Self::Memory(network) => network.transport(id).unwrap(),
+        }
+    }
+}
+
+/// Quick enough for a test, with timeouts that a busy machine keeps.
+fn quick() -> Config {
+    Config {
+        probe_interval: Duration::from_millis(500),
+        probe_timeout: Duration::from_millis(250),
+        gossip_interval: Duration::from_millis(50),
+        reconnect_interval: Duration::from_millis(500),
+        join_timeout: Duration::from_millis(500),
+        ..Config::default()
+    }
+}
+
+/// `n0`, `n1`, ...: the first waits to be found, the others join through it.
+async fn cluster(net: &Net, count: usize, config: &Config) -> (Vec<GossipNode>, String) {
+    let mut nodes = Vec::new();
+    let mut seed = String::new();
+    for index in 0..count {
+        let id = format!("n{index}");
+        let transport = net.transport(&id).await;
+        let seeds = if index == 0 { vec![] } else { vec![seed.clone()] };
+        if index == 0 {
+            seed = transport.local().to_string();
+        }
+        let node = GossipNode::new(id, seeds, transport).with_config(config.clone());
+        node.start().await;
+        nodes.push(node);
+    }
+    (nodes, seed)
+}
+
+fn status(node: &GossipNode, id: &str) -> Option<MemberStatus> {
+    node.members().into_iter().find(|member| member.node_id == id).map(|member| member.status)
+}
+
+/// Waits until `holds`, asked again after each of the node's events.
+async fn until(what: &str, node: &GossipNode, mut holds: impl FnMut(&GossipNode) -> bool) {
+    let mut events = node.events().expect("it is started");
+    within(what, async {
+        while !holds(node) {
+            events.recv().await.expect("it runs");
+        }
+    })
+    .await;
+}
+
+async fn all_hold(nodes: &[GossipNode], id: &str, expected: MemberStatus) {
+    for node in nodes {
+        until(&format!("{id} is {expected:?}"), node, |node| status(node, id).as_ref() == Some(&expected))
+            .await;
+    }
+}
+
+async fn agree(nodes: &[GossipNode]) {
+    for node in nodes {
+        until("all are Alive", node, |node| {
+            let members = node.members();
+            members.len() == nodes.len() && members.iter().all(|member| member.status == Alive)
+        })
+        .await;
+    }
+}
+
+async fn five_nodes_live_through_death_return_and_farewell(net: Net) {
+    let (mut nodes, seed) = cluster(&net, 5, &quick()).await;
+    agree(&nodes).await;
+    let ids: Vec<String> = nodes[3].members().into_iter().map(|member| member.node_id).collect();
+    assert_eq!(ids, ["n0", "n1", "n2", "n3", "n4"], "in the order of their ids, itself included");
+
+    nodes[2].publish("load", b"0.7").await.unwrap();
+    for node in &nodes {
+        until("the telemetry has come", node, |node| node.telemetry("n2", "load").is_some()).await;
+        assert_eq!(node.telemetry("n2", "load").unwrap().value, b"0.7");
+        assert_eq!(node.telemetry("n2", "temperature"), None);
+    }
+    nodes[2].unpublish("load").await.unwrap();
+    for node in &nodes {
+        until("the value is gone", node, |node| node.telemetry("n2", "load").is_none()).await;
+    }
+
+    // One dies without a word, and returns under its id.
+    let mut events = nodes[0].events().unwrap();
+    let died = nodes.pop().unwrap();
+    let generation = died.members()[4].generation;
+    drop(died);
+    all_hold(&nodes, "n4", Dead).await;
+    let suspected_first = within("it is told", async {
+        let mut suspected = false;
+        loop {
+            match events.recv().await {
+                Some(Notice::Event(Event::Suspected { id, .. })) if id.as_str() == "n4" => suspected = true,
+                Some(Notice::Event(Event::Dead { id, .. })) if id.as_str() == "n4" => return suspected,
+                Some(_) => {}
+                None => panic!("n0 runs"),
+            }
+        }
+    });
+    assert!(suspected_first.await, "suspected, then dead");
+    let again = GossipNode::new("n4".into(), vec![seed], net.transport("n4").await).with_config(quick());
+    again.start().await;
+    nodes.push(again);
+    agree(&nodes).await;
+    until("n4 has outbid its death", &nodes[4], |n4| n4.members()[4].generation > generation).await;
+
+    // Another leaves with a word; it is Dead in the required enum, and nobody suspected it.
+    let mut events = nodes[0].events().unwrap();
+    let left = nodes.remove(3);
+    left.leave(PATIENCE).await.unwrap();
+    assert!(!left.health().await.unwrap().active);
+    within("n3 is seen to leave", async {
+        loop {
+            match events.recv().await {
+                Some(Notice::Event(Event::Left { id, .. })) if id.as_str() == "n3" => return,
+                Some(Notice::Event(Event::Dead { id, .. })) if id.as_str() == "n3" => {
+                    panic!("left, not dead")
+                }
+                Some(_) => {}
+                None => panic!("n0 runs"),
+            }
+        }
+    })
+    .await;
+    all_hold(&nodes, "n3", Dead).await;
+    left.shutdown().await;
+    assert_eq!(left.publish("load", b"1").await, Err(AgentError::Closed));
+    left.shutdown().await;
+
+    for node in &nodes {
+        node.shutdown().await;
+    }
+    drop((nodes, left));
+    until_so("no task is left", || tokio::runtime::Handle::current().metrics().num_alive_tasks() == 0).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn five_nodes_in_memory_live_through_death_return_and_farewell() {
+    five_nodes_live_through_death_return_and_farewell(Net::Memory(MemoryNetwork::new(1))).await;
+}
+
+#[tokio::test]
+async fn five_nodes_on_udp_live_through_death_return_and_farewell() {
+    five_nodes_live_through_death_return_and_farewell(Net::Udp).await;
+}
+
+/// A gossip period of 100 ms and a suspicion of 5 s.
+fn patient() -> Config {
+    Config {
+        gossip_interval: Duration::from_millis(100),
+        suspicion: Suspicion::Fixed(Duration::from_secs(5)),
+        ..Config::default()
+    }
+}
+
+/// The next status that is told of `id`.
+async fn told(events: &mut Events, id: &str) -> (MemberStatus, u64) {
+    within("there is news", async {
+        loop {
+            match events.recv().await.expect("it runs") {
+                Notice::Event(Event::Suspected { id: who, generation, .. }) if who.as_str() == id => {
+                    return (Suspected, generation.0);
+                }
+                Notice::Event(Event::Dead { id: who, generation }) if who.as_str() == id => {
+                    return (Dead, generation.0);
+                }
+                Notice::Event(Event::Alive { id: who, generation }) if who.as_str() == id => {
+                    return (Alive, generation.0);
+                }
+                Notice::Event(_) => {}
+                Notice::Lagged(lost) => panic!("{lost} events lost"),
+            }
+        }
+    })
+    .await
+}
+
+#[tokio::test(start_paused = true)]
+async fn whom_nobody_reaches_is_suspected_then_after_the_timeout_dead() {
+    let network = MemoryNetwork::new(1);
+    let (nodes, _) = cluster(&Net::Memory(network.clone()), 5, &patient()).await;
+    agree(&nodes).await;
+    let mut events = nodes[0].events().unwrap();
+    network.isolate("n4");
+    let (first, suspected) = told(&mut events, "n4").await;
+    assert_eq!(first, Suspected);
+    let start = tokio::time::Instant::now();
+    assert_eq!(status(&nodes[0], "n4"), Some(Suspected));
+    let (then, dead) = told(&mut events, "n4").await;
+    assert_eq!((then, dead), (Dead, suspected));
+    let took = start.elapsed();
+    // Another member's suspicion may be the older one, by no more than the news takes.
+    assert!(took >= Duration::from_secs(4) && took <= Duration::from_secs(7), "{took:?}");
+    all_hold(&nodes[..4], "n4", Dead).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_recovers_in_the_suspicion_window_clears_the_suspicion() {
+    let network = MemoryNetwork::new(1);
+    let (nodes, _) = cluster(&Net::Memory(network.clone()), 5, &patient()).await;
+    agree(&nodes).await;
+    let mut events: Vec<_> = nodes[..4].iter().map(|node| node.events().unwrap()).collect();
+    let before = nodes[4].members()[4].generation;
+    network.isolate("n4");
+    let (first, suspected) = told(&mut events[0], "n4").await;
+    assert_eq!((first, suspected), (Suspected, before + 1), "the accuser proposes G + 1");
+    network.heal();
+    let (then, refuted) = told(&mut events[0], "n4").await;
+    assert_eq!((then, refuted), (Alive, before + 2), "the suspect answers G + 2");
+    agree(&nodes).await;
+    for (node, events) in nodes.iter().zip(&mut events).skip(1) {
+        // Whatever came in between, nobody took it for dead.
+        loop {
+            let (status, generation) = told(events, "n4").await;
+            assert_ne!(status, Dead);
+            if status == Alive {
+                assert_eq!(generation, before + 2);
+                break;
+            }
+        }
+        assert_eq!(node.members()[4].generation, before + 2);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_whose_direct_path_is_broken_holds_the_other_alive() {
+    let network = MemoryNetwork::new(1);
+    let (nodes, _) = cluster(&Net::Memory(network.clone()), 4, &patient()).await;
+    agree(&nodes).await;
+    network.cut("n0", "n1");
+    let agent = nodes[0].agent().unwrap();
+    let mut events = nodes[0].events().unwrap();
+    let before = agent.stats().await.unwrap();
+    // Criterion 6 for whole nodes: a minute of probes, none of which reaches n1 directly.
+    let mut indirect = 0;
+    let end = tokio::time::Instant::now() + Duration::from_secs(60);
+    while let Ok(notice) = tokio::time::timeout_at(end, events.recv()).await {
+        let bad = matches!(notice, Some(Notice::Event(Event::Suspected { .. } | Event::Dead { .. })));
+        assert!(!bad, "{notice:?}");
+    }
+    let after = agent.stats().await.unwrap();
+    indirect += after.probes_indirect - before.probes_indirect;
+    assert!(indirect >= 5, "{indirect} of a minute's probes went through others");
+    assert_eq!(status(&nodes[0], "n1"), Some(Alive));
+    agree(&nodes).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn starting_twice_is_starting_once() {
+    let network = MemoryNetwork::new(1);
+    let node = GossipNode::new("a".into(), vec![], network.transport("a").unwrap());
+    assert!(node.members().is_empty() && node.agent().is_none() && node.events().is_none());
+    assert_eq!(node.publish("load", b"1").await, Err(AgentError::Closed));
+    node.shutdown().await;
+    node.start().await;
+    node.publish("load", b"1").await.unwrap();
+    node.start().await;
+    node.try_start().await.unwrap();
+    assert!(node.telemetry("a", "load").is_some(), "it is the same node");
+    assert_eq!(tokio::runtime::Handle::current().metrics().num_alive_tasks(), 1);
+    assert_eq!(node.members().len(), 1);
+}
+
+#[tokio::test]
+async fn an_invalid_id_is_refused_by_its_rule_and_does_no_harm() {
+    let network = MemoryNetwork::new(1);
+    let long = "n".repeat(128);
+    let cases =
+        [("", IdError::Empty), ("a\nb", IdError::ControlCharacter), (&long, IdError::TooLong { len: 128 })];
+    for (text, rule) in cases {
+        let node = GossipNode::new(text.into(), vec![], network.transport("a").unwrap());
+        node.start().await;
+        assert!(node.members().is_empty() && node.events().is_none());
+        match node.try_start().await {
+            Err(StartError::Id { id, error }) => assert_eq!((id.as_str(), error), (text, rule)),
+            other => panic!("an id error, not {other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_config_that_breaks_a_rule_is_refused() {
+    let network = MemoryNetwork::new(1);
+    let config = Config { mtu: 1, ..Config::default() };
+    let node = GossipNode::new("a".into(), vec![], network.transport("a").unwrap()).with_config(config);
+    node.start().await;
+    assert!(node.members().is_empty());
+    assert!(matches!(node.try_start().await, Err(StartError::Spawn(SpawnError::Config(_)))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_and_two_nodes_are_clusters_too() {
+    for count in [1, 2] {
+        let network = MemoryNetwork::new(1);
+        let (mut nodes, _) = cluster(&Net::Memory(network), count, &quick()).await;
+        agree(&nodes).await;
+        tokio::time::advance(Duration::from_secs(600)).await;
+        agree(&nodes).await;
+        if count == 2 {
+            nodes[1].leave(PATIENCE).await.unwrap();
+            drop(nodes.pop());
+            all_hold(&nodes, "n1", Dead).await;
+        }
+    }
+}
