@@ -2,7 +2,7 @@
 //! declared Dead. Probe period 1 s, 1 % loss.
 //!
 //! Where 8 s comes from: with 249 probers and round-robin order the first probe of a given member starts within a
-//! period with probability 1 - 1/e; the first of it fails after 0.8 s; the suspicion lasts 1.9 s at 250 members; news
+//! period with probability 1 - 1/e; the first of it fails after 0.6 s; the suspicion lasts 1.2 s at 250 members; news
 //! reaches all within a second. No peer's defaults confirm a crash in under 5 s at this size.
 
 use std::time::Duration;

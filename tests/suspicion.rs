@@ -45,7 +45,7 @@ fn whom_nobody_reaches_is_suspected_and_after_the_timeout_dead() {
         cluster.partition([TARGET], others());
 
         // Seven probers take each of seven members in turn every second: someone starts on the target within
-        // 2n - 1 periods at worst, and fails 0.8 s later.
+        // 2n - 1 periods at worst, and fails 0.6 s later.
         let suspected = |cluster: &Cluster| cluster.all_hold(others(), TARGET, Status::Suspected);
         let limit = Duration::from_secs(2 * 7 + 1);
         assert!(cluster.run_until(suspected, limit).is_some(), "not suspected by all");

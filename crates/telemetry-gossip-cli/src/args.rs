@@ -114,7 +114,7 @@ pub(crate) struct Settings {
     /// Probe one member each such time [default: 1s]
     #[arg(long, value_name = "SPAN", value_parser = span)]
     pub(crate) probe_interval: Option<Duration>,
-    /// How long an answer may take; at most half of the probe interval [default: 400ms]
+    /// How long an answer may take; at most half of the probe interval [default: 300ms]
     #[arg(long, value_name = "SPAN", value_parser = span)]
     pub(crate) probe_timeout: Option<Duration>,
     /// Tell news each such time [default: 200ms]

@@ -71,7 +71,7 @@ impl SwimDetector {
         self
     }
 
-    /// Waits this long for the direct answer, and then again for the indirect ones; 1 ms to 183 days, 400 ms by default.
+    /// Waits this long for the direct answer, and then again for the indirect ones; 1 ms to 183 days, 300 ms by default.
     /// A value outside is taken for the nearest.
     #[must_use]
     pub fn with_timeout(mut self, timeout: Duration) -> Self {
