@@ -239,8 +239,7 @@ pub fn settle(cluster: &mut Cluster<u32>) {
     // What was under way arrives first; only then is it known who has met whom.
     cluster.run_for(Duration::from_secs(1));
     let healed = cluster.now();
-    loop {
-        let Some(defect) = cluster.defect() else { break };
+    while let Some(defect) = cluster.defect() {
         let span = cluster.now().since(healed);
         assert!(span < LIVE_WITHIN, "L4: not live {span:?} after the network was healed: {defect}");
         for stranger in cluster.strangers() {
