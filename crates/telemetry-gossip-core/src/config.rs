@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::id::Label;
+use crate::telemetry::MAX_LOG;
 
 /// The smallest datagram size that a node can be held to: any one record or telemetry entry of default limits fits.
 pub const MIN_MTU: u16 = 512;
@@ -69,11 +70,12 @@ pub struct Config {
 
     /// The most members in the table, the dead included. Default 16,384.
     pub max_members: u32,
-    /// The longest telemetry key in bytes. 1 to 255, default 64.
+    /// The longest telemetry key that this node publishes, in bytes. 1 to 255, default 64.
     pub max_key: u8,
-    /// The longest telemetry value in bytes; key and value must fit one datagram. Default 512.
+    /// The longest telemetry value that this node publishes, in bytes; key and value must fit one datagram. Default 512.
     pub max_value: u16,
-    /// The most bytes of one node's telemetry, 17 an entry added for its version and time. At most 65,536, default 4,096.
+    /// The most bytes of telemetry that this node publishes, 17 an entry added for its version and time. At most 65,536,
+    /// default 4,096. What others publish is held whatever their settings are, up to the 65,536.
     pub max_telemetry: u32,
 }
 
@@ -145,7 +147,7 @@ impl Config {
         in_range("retransmit_multiplier", self.retransmit_multiplier.into(), 1, 32)?;
         in_range("max_members", self.max_members.into(), 1, 1 << 24)?;
         in_range("max_key", self.max_key.into(), 1, 255)?;
-        in_range("max_telemetry", self.max_telemetry.into(), 0, 65_536)?;
+        in_range("max_telemetry", self.max_telemetry.into(), 0, MAX_LOG as u64)?;
         for (field, span) in [
             ("probe_interval", self.probe_interval),
             ("probe_timeout", self.probe_timeout),

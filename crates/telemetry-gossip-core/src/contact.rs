@@ -3,8 +3,9 @@
 //! A **roll call** pings members until it is plain whether at least half of them answer, this node counted among those
 //! in touch. In a small cluster it asks everybody. In a large one it asks a growing sample, and stops early when the
 //! answers leave no doubt: after m were asked and a answered, once 2a - m >= 5 sqrt(m), which a side with half of the
-//! members or fewer passes by chance in less than one of a million roll calls (the deviation of 2a - m is at most
-//! sqrt(m)). Those silent are asked again in each round, so that loss alone does not fail it.
+//! members or fewer passes by chance in less than one of a million looks (the deviation of 2a - m is at most
+//! sqrt(m)). The sample grows as long as there is doubt either way, up to everybody. Those silent are asked again in
+//! each round, so that loss alone does not fail it.
 //!
 //! ```text
 //!              enough answers: verified for suspicions that began before the roll call
@@ -26,10 +27,19 @@ use crate::id::Number;
 use crate::membership::Slot;
 use crate::time::Instant;
 
-/// How many members are asked by the end of each round, at most; the last round only asks the silent again.
-const ASKED_BY_ROUND: [usize; 5] = [32, 96, 224, 480, 480];
+/// How many members the first rounds add to the sample.
+const ADDED_BY_ROUND: [usize; 3] = [32, 64, 128];
 
-/// Rounds of a roll call that only asks whether an isolation is over.
+/// How many each later round adds, until everybody is asked.
+const ADDED: usize = 192;
+
+/// How many of those silent a round asks again, the latest asked first.
+const ASKED_AGAIN: usize = 384;
+
+/// The fewest rounds before a node finds itself cut off: the last only asks the silent again.
+const ROUNDS: usize = 5;
+
+/// The fewest rounds before it finds that it still is.
 const ROUNDS_ISOLATED: usize = 2;
 
 /// A member that was asked.
@@ -51,7 +61,10 @@ struct RollCall {
     /// The rank of the roster to go on from. The sample is a run of the roster from a random place: its order, by
     /// the hash of the ids, has nothing to do with who can reach whom.
     rank: usize,
+    looked_at: usize,
     answers: usize,
+    /// The round that completed the sample; 0 before.
+    all_by: usize,
     /// When a round ended, more than half were silent.
     doubtful: bool,
 }
@@ -110,7 +123,9 @@ impl Contact {
             round: 0,
             others,
             rank,
+            looked_at: 0,
             answers: 0,
+            all_by: 0,
             doubtful: false,
         });
         self.again_at = None;
@@ -120,18 +135,33 @@ impl Contact {
     pub(crate) fn next_round(&mut self, now: Instant, pace: Duration) -> usize {
         let Some(roll) = &mut self.roll else { return 0 };
         roll.doubtful |= roll.round > 0 && !in_touch(self.asked.len(), roll.answers);
-        let total = ASKED_BY_ROUND.get(roll.round).map_or(0, |&total| total.min(roll.others));
+        let added = ADDED_BY_ROUND.get(roll.round).copied().unwrap_or(ADDED);
         roll.round += 1;
         roll.deadline = now + pace;
-        total.saturating_sub(self.asked.len())
+        if self.asked.len() < roll.others && self.asked.len() + added >= roll.others {
+            roll.all_by = roll.round;
+        }
+        added.min(roll.others.saturating_sub(self.asked.len()))
     }
 
-    /// The next rank to look at for a member to ask.
-    pub(crate) fn next_rank(&mut self) -> usize {
-        let Some(roll) = &mut self.roll else { return 0 };
+    /// The members that the round that begins now asks again.
+    pub(crate) fn silent(&self) -> Vec<Asked> {
+        self.asked.iter().rev().filter(|asked| !asked.answered).take(ASKED_AGAIN).copied().collect()
+    }
+
+    /// The next rank to look at for a member to ask, in a roster of `len`; `None` once all were looked at, which may be
+    /// sooner than thought as members die meanwhile.
+    pub(crate) fn next_rank(&mut self, len: usize) -> Option<usize> {
+        let roll = self.roll.as_mut()?;
+        if roll.looked_at >= len {
+            roll.others = self.asked.len();
+            roll.all_by = roll.all_by.max(roll.round);
+            return None;
+        }
+        roll.looked_at += 1;
         let rank = roll.rank;
         roll.rank = rank.wrapping_add(1);
-        rank
+        Some(rank)
     }
 
     pub(crate) fn ask(&mut self, slot: Slot, number: Number) {
@@ -160,13 +190,14 @@ impl Contact {
 
     /// Whether the answers so far leave no doubt that at least half are in touch.
     pub(crate) fn is_clear(&self) -> bool {
-        let Some(roll) = &self.roll else { return false };
-        let (asked, answers) = (self.asked.len(), roll.answers);
-        if asked == roll.others {
-            return in_touch(roll.others, answers);
-        }
-        let lead = (2 * answers).saturating_sub(asked);
-        asked > 0 && lead * lead >= 25 * asked
+        self.roll.as_ref().is_some_and(|roll| {
+            let (asked, answers) = (self.asked.len(), roll.answers);
+            if asked >= roll.others {
+                in_touch(roll.others, answers)
+            } else {
+                leads(answers, asked - answers)
+            }
+        })
     }
 
     /// Whether the round's time is up.
@@ -174,17 +205,22 @@ impl Contact {
         self.roll.as_ref().is_some_and(|roll| roll.deadline <= now)
     }
 
-    /// Whether there is a further round.
+    /// Whether there is a further round: some in any case, then until the silent leave no doubt that this node is cut
+    /// off, or all were asked and the silent once more.
     pub(crate) fn has_rounds(&self) -> bool {
-        let rounds = if self.isolated.is_some() { ROUNDS_ISOLATED } else { ASKED_BY_ROUND.len() };
-        self.roll.as_ref().is_some_and(|roll| roll.round < rounds)
+        let Some(roll) = &self.roll else { return false };
+        let fewest = if self.isolated.is_some() { ROUNDS_ISOLATED } else { ROUNDS };
+        let (asked, answers) = (self.asked.len(), roll.answers);
+        let asked_again = asked >= roll.others && roll.round > roll.all_by;
+        roll.round < fewest || !(asked_again || leads(asked - answers, answers))
     }
 
-    /// Ends the roll call: half of those asked decide, this node counted.
+    /// Ends the roll call.
     pub(crate) fn conclude(&mut self, now: Instant, again_in: Duration) -> Option<Finding> {
+        let clear = self.is_clear();
         let roll = self.roll.take()?;
         let (asked, answers) = (self.asked.len(), roll.answers);
-        if in_touch(asked, answers) {
+        if clear {
             self.verified = Some(roll.started);
             self.vouched = false;
             Some(Finding::InTouch { doubtful: roll.doubtful })
@@ -234,6 +270,12 @@ impl Contact {
     pub(crate) fn heap_bytes(&self) -> usize {
         self.asked.capacity() * size_of::<Asked>()
     }
+}
+
+/// Whether so many on one side, against so many on the other, leave no doubt about the whole.
+const fn leads(these: usize, those: usize) -> bool {
+    let lead = these.saturating_sub(those);
+    lead > 0 && lead * lead >= 25 * (these + those)
 }
 
 /// At most half are lost: this node and those that answered against all of them.
@@ -288,6 +330,20 @@ mod tests {
         let (contact, rounds) = call(9_999, |_| true);
         assert!(contact.is_clear());
         assert_eq!((rounds, contact.asked().len()), (1, 32));
+    }
+
+    #[test]
+    fn sides_of_nearly_half_ask_everybody_and_are_told_apart() {
+        for (answers, expected) in [(900, false), (998, false), (999, true), (1_100, true)] {
+            // Evenly spread, so that every sample is as undecided as the whole.
+            let (mut contact, rounds) = call(1_999, |n| (n + 1) * answers / 1_999 > n * answers / 1_999);
+            let finding = contact.conclude(Instant::ORIGIN, Duration::ZERO);
+            assert_eq!(
+                matches!(finding, Some(Finding::InTouch { .. })),
+                expected,
+                "{answers} in {rounds} rounds"
+            );
+        }
     }
 
     #[test]

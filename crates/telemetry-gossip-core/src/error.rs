@@ -99,6 +99,9 @@ pub enum CommandError {
     /// A cluster config without this node: it would have to leave.
     #[error("the cluster config does not name this node; let it leave instead")]
     NotInClusterConfig,
+    /// A member is introduced that the cluster config in force does not name.
+    #[error("the cluster config does not name the introduced member")]
+    MemberNotInClusterConfig,
     /// A join without any seed.
     #[error("a join needs at least one seed other than the node itself")]
     NoSeeds,

@@ -7,7 +7,7 @@ use crate::id::{Generation, Instance, NodeId};
 /// A change of the view, or the end of something that the host asked for.
 ///
 /// Folding the member events (`Joined` to `Removed`) over an empty view gives the view of
-/// [`Node::members`](crate::Node::members): ids, statuses, generations and addresses.
+/// [`Node::members`](crate::Node::members): ids, statuses, generations, and the addresses of the live.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Event<A> {
     /// A member is known that was not; it is Alive until another event says otherwise.
@@ -75,7 +75,8 @@ pub enum Event<A> {
         /// Its new generation.
         generation: Generation,
     },
-    /// This node has lost touch with more than half of the members, itself counted: it declares nobody Dead.
+    /// This node has lost touch with more than half of the members, itself counted: it declares nobody Dead, and goes on
+    /// holding Alive or Suspected whoever is on the other side, or has crashed since.
     Isolated {
         /// How many of those asked did not answer.
         lost: u32,

@@ -44,7 +44,8 @@ pub enum Input<'a, A: Clone> {
         /// The payload.
         bytes: Cow<'a, [u8]>,
     },
-    /// Find the cluster through these nodes; replaces the seeds of an earlier join.
+    /// Find the cluster through these nodes. A join that is still under way is replaced and gets no event of its own; a
+    /// node that leaves or retires gives it up.
     Join {
         /// Addresses of some members. The node's own address is ignored.
         seeds: Cow<'a, [A]>,
@@ -64,7 +65,8 @@ pub enum Input<'a, A: Clone> {
         key: Cow<'a, str>,
     },
     /// The host knows of a member (from a file, an earlier life, a registry): hold it Alive at this generation
-    /// unless more is known. Says nothing to others.
+    /// unless more is known. It is no news of this node's own: others hear of it when tables are compared. Refused if the
+    /// cluster config in force does not name the member.
     Introduce {
         /// The member's name.
         id: NodeId,
@@ -75,7 +77,7 @@ pub enum Input<'a, A: Clone> {
         /// Its generation as far as known.
         generation: Generation,
     },
-    /// Probe this member now, and report [`Event::ProbeCompleted`](crate::Event::ProbeCompleted).
+    /// Probe this member as soon as no other probe is under way, and report [`Event::ProbeCompleted`](crate::Event::ProbeCompleted).
     Probe {
         /// The member's name.
         id: NodeId,

@@ -16,7 +16,7 @@ use alloc::vec::Vec;
 use arrayvec::ArrayVec;
 
 use crate::address::Address;
-use crate::id::{Instance, Number};
+use crate::id::{Generation, Instance, Number};
 use crate::membership::{Membership, Slot};
 use crate::rng::Random;
 use crate::time::Instant;
@@ -37,6 +37,8 @@ pub(crate) struct Probe<A> {
     pub(crate) target: Slot,
     pub(crate) address: A,
     pub(crate) instance: Instance,
+    /// What was held of it when the probe began.
+    pub(crate) generation: Generation,
     pub(crate) stage: Stage,
     pub(crate) deadline: Instant,
     pub(crate) helpers: ArrayVec<A, MAX_HELPERS>,
@@ -118,9 +120,10 @@ impl Cycle {
         }
     }
 
-    /// The next member that `eligible` accepts; each is looked at once at most.
+    /// The next member that `eligible` accepts, if there is any.
     pub(crate) fn draw(&mut self, rng: &mut Random, eligible: impl Fn(Slot) -> bool) -> Option<Slot> {
-        for _ in 0..self.slots.len() {
+        // What is left of this round and a whole one, which has everybody.
+        for _ in 0..2 * self.slots.len() {
             if self.next >= self.slots.len() {
                 rng.shuffle(&mut self.slots);
                 self.next = 0;

@@ -6,7 +6,7 @@
 use alloc::collections::VecDeque;
 use core::time::Duration;
 
-use crate::id::Number;
+use crate::id::{Number, Tag};
 use crate::time::Instant;
 
 /// The most relays under way.
@@ -16,7 +16,7 @@ pub(crate) const LIMIT: usize = 128;
 struct Relay<A> {
     ours: Number,
     theirs: Number,
-    asker: A,
+    asker: (A, Tag),
     target: A,
     nack_at: Option<Instant>,
     ends: Instant,
@@ -38,7 +38,7 @@ impl<A: Copy + PartialEq> Relays<A> {
         &mut self,
         now: Instant,
         (ours, theirs): (Number, Number),
-        (asker, target): (A, A),
+        (asker, target): ((A, Tag), A),
         timeout: Duration,
     ) -> bool {
         if self.entries.len() >= LIMIT {
@@ -50,14 +50,14 @@ impl<A: Copy + PartialEq> Relays<A> {
     }
 
     /// An ack came from `from`: whom to pass it on to, and under which number.
-    pub(crate) fn answered(&mut self, from: A, number: Number) -> Option<(A, Number)> {
+    pub(crate) fn answered(&mut self, from: A, number: Number) -> Option<((A, Tag), Number)> {
         let at = self.entries.iter().position(|relay| relay.ours == number && relay.target == from)?;
         let relay = self.entries.remove(at)?;
         Some((relay.asker, relay.theirs))
     }
 
     /// A nack that is due.
-    pub(crate) fn due(&mut self, now: Instant) -> Option<(A, Number)> {
+    pub(crate) fn due(&mut self, now: Instant) -> Option<((A, Tag), Number)> {
         while self.entries.front().is_some_and(|relay| relay.ends <= now) {
             self.entries.pop_front();
         }

@@ -49,6 +49,10 @@ pub(crate) struct Session<A> {
     pub(crate) differed: bool,
     /// How many sessions may follow this one at once.
     pub(crate) chain: u16,
+    /// The partner's fingerprint and the own when the session began.
+    pub(crate) fingerprints: (u64, u64),
+    /// The partner's fingerprint as it was last heard.
+    pub(crate) theirs: u64,
 }
 
 /// The most sessions that follow each other at once because something did not fit.

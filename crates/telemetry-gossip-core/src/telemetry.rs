@@ -20,6 +20,12 @@ use crate::time::Instant;
 /// Bytes of an entry beside its key and value.
 pub(crate) const ENTRY_OVERHEAD: usize = 1 + 2 + 6 + 8;
 
+/// The largest log of any node, as [`Config::max_telemetry`](crate::Config::max_telemetry) may allow its owner.
+pub(crate) const MAX_LOG: usize = 65_536;
+
+/// The largest log that a reader holds: while it goes from one state of the owner to another, parts of both.
+pub(crate) const MAX_LOG_READ: usize = 2 * MAX_LOG;
+
 /// The latest time of publication that an entry can hold: nine years after the origin.
 const LATEST: u64 = (1 << 48) - 1;
 

@@ -1,7 +1,8 @@
-//! The dead and the left: since when, and until when they are remembered.
+//! The dead and the left: until when they are remembered.
 //!
 //! A tombstone keeps the generation that a stale Alive must not undercut. Its age travels with the claim, so that all
-//! nodes forget it at about the same time and no node brings it back.
+//! nodes forget it at about the same time and no node brings it back. What is kept is the end of its time: its begin may
+//! lie before this node's clock did.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use core::time::Duration;
@@ -11,48 +12,48 @@ use crate::time::Instant;
 
 #[derive(Debug, Default)]
 pub(crate) struct Tombstones {
-    declared: BTreeMap<Slot, Instant>,
+    ends: BTreeMap<Slot, Instant>,
     order: BTreeSet<(Instant, Slot)>,
 }
 
 impl Tombstones {
-    /// `slot` died at `declared`, by the first word or a later one.
-    pub(crate) fn set(&mut self, slot: Slot, declared: Instant) {
+    /// `slot` is remembered until `end`.
+    pub(crate) fn set(&mut self, slot: Slot, end: Instant) {
         self.clear(slot);
-        self.declared.insert(slot, declared);
-        self.order.insert((declared, slot));
+        self.ends.insert(slot, end);
+        self.order.insert((end, slot));
     }
 
     pub(crate) fn clear(&mut self, slot: Slot) {
-        if let Some(declared) = self.declared.remove(&slot) {
-            self.order.remove(&(declared, slot));
+        if let Some(end) = self.ends.remove(&slot) {
+            self.order.remove(&(end, slot));
         }
     }
 
-    /// Whole seconds since `slot` was declared.
-    pub(crate) fn age_secs(&self, slot: Slot, now: Instant) -> u32 {
-        let age = self.declared.get(&slot).map_or(0, |&declared| now.since(declared).as_secs());
+    /// Whole seconds since `slot` was declared, where the dead are remembered for `ttl`.
+    pub(crate) fn age_secs(&self, slot: Slot, now: Instant, ttl: Duration) -> u32 {
+        let age = self.ends.get(&slot).map_or(0, |&end| ttl.saturating_sub(end.since(now)).as_secs());
         u32::try_from(age).unwrap_or(u32::MAX)
     }
 
-    pub(crate) fn deadline(&self, ttl: Duration) -> Option<Instant> {
-        self.order.first().map(|&(declared, _)| declared + ttl)
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.order.first().map(|&(end, _)| end)
     }
 
-    pub(crate) fn due(&self, now: Instant, ttl: Duration) -> Option<Slot> {
-        let &(declared, slot) = self.order.first()?;
-        (declared + ttl <= now).then_some(slot)
+    pub(crate) fn due(&self, now: Instant) -> Option<Slot> {
+        let &(end, slot) = self.order.first()?;
+        (end <= now).then_some(slot)
     }
 
     pub(crate) fn contains(&self, slot: Slot) -> bool {
-        self.declared.contains_key(&slot)
+        self.ends.contains_key(&slot)
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.declared.len()
+        self.ends.len()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.declared.is_empty()
+        self.ends.is_empty()
     }
 }

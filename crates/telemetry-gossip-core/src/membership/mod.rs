@@ -492,7 +492,7 @@ impl<'a, A: Address> Member<'a, A> {
         self.row.instance
     }
 
-    /// When its record last changed here, or it last answered this node.
+    /// When its record last changed here, or a datagram last came from it.
     #[must_use]
     pub fn last_observed(&self) -> Instant {
         self.row.observed

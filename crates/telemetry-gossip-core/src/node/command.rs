@@ -7,7 +7,7 @@ use crate::address::Address;
 use crate::dissemination::Topic;
 use crate::error::CommandError;
 use crate::event::{Event, ExchangeOutcome, ProbeOutcome, RemovalReason};
-use crate::id::{Generation, Instance, NodeId};
+use crate::id::{Generation, Instance, NodeId, id_hash};
 use crate::input::Input;
 use crate::join::Joining;
 use crate::member::{Accusers, Claim, Status};
@@ -50,10 +50,7 @@ impl<A: Address> Node<A> {
                     return Err(CommandError::TooMany { max: MAX_WANTED });
                 }
                 self.probes_wanted.push_back(id);
-                if self.probe.as_ref().is_some_and(|probe| !probe.commanded) {
-                    self.probe = None;
-                }
-                self.start_wanted_probe();
+                self.start_probe();
                 Ok(())
             }
             Input::Exchange => {
@@ -168,6 +165,9 @@ impl<A: Address> Node<A> {
             accusers: Accusers::new(),
             age_secs: 0,
         };
+        if !self.cluster.admits(id_hash(claim.id)) {
+            return Err(CommandError::MemberNotInClusterConfig);
+        }
         match self.table.merge_at(self.now, &claim) {
             (Merged::Full, _) => Err(CommandError::TableFull { max: self.config.max_members }),
             (Merged::Implausible, _) => Err(CommandError::Generation { generation: generation.0 }),

@@ -7,7 +7,7 @@ use crate::address::Address;
 use crate::config::{Mode, Suspicion};
 use crate::dissemination::Topic;
 use crate::event::Event;
-use crate::id::{Generation, id_hash};
+use crate::id::{Generation, Instance, id_hash};
 use crate::member::{Accusers, Claim, Status};
 use crate::membership::{Merged, Slot};
 use crate::suspicion::{Suspected, scaled};
@@ -108,8 +108,8 @@ impl<A: Address> Node<A> {
             }
             Status::Dead | Status::Left => {
                 self.suspicions.clear(slot);
-                let age = Duration::from_secs(claim.age_secs.into()).min(self.config.tombstone_ttl);
-                self.tombstones.set(slot, self.now - age);
+                let age = Duration::from_secs(claim.age_secs.into());
+                self.tombstones.set(slot, self.now + self.config.tombstone_ttl.saturating_sub(age));
                 self.emit(if claim.status == Status::Dead {
                     Event::Dead { id, generation }
                 } else {
@@ -157,7 +157,7 @@ impl<A: Address> Node<A> {
         }
         if !claim.precedence().beats(&mine.precedence()) {
             // An accusation that is refuted already: its bearer has missed that, and is told again.
-            if claim.status != Status::Alive && claim.instance == self.instance {
+            if claim.status != Status::Alive {
                 self.news.push(Topic::Membership, self.me);
             }
             return;
@@ -166,7 +166,9 @@ impl<A: Address> Node<A> {
             self.stats.claims_implausible += 1;
             return;
         }
-        if claim.instance != self.instance && claim.status == Status::Alive && self.contest(claim) {
+        // Instance 0 is a host's word about a member whose life it does not know: no other process.
+        let rival = claim.instance != self.instance && claim.instance != Instance(0);
+        if rival && claim.status == Status::Alive && self.contest(claim) {
             return;
         }
         if claim.instance == self.instance && claim.status != Status::Alive {

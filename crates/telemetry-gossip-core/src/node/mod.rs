@@ -316,6 +316,7 @@ impl<A: Address> Node<A> {
         };
         let probing = match &self.probe {
             Some(probe) => Some(probe.deadline),
+            None if !self.probes_wanted.is_empty() => Some(self.now),
             None => (autonomous && self.others() > 0).then_some(self.probe_at),
         };
         let reconnecting = (autonomous && !self.tombstones.is_empty()).then_some(self.reconnect_at);
@@ -327,7 +328,7 @@ impl<A: Address> Node<A> {
             self.suspicion_deadline(),
             self.contact.deadline(self.config.isolation_limit),
             self.relays.deadline(),
-            self.tombstones.deadline(self.config.tombstone_ttl),
+            self.tombstones.deadline(),
             self.join.as_ref().map(Joining::deadline),
             self.session.map(|session| session.deadline),
         ]

@@ -13,12 +13,15 @@ use crate::membership::Slot;
 use crate::outbox::{Body, Intent, Signal};
 use crate::probe::Answer;
 use crate::sync::{Plan, differing};
-use crate::telemetry::{TelemetryEntry, len_with};
+use crate::telemetry::{MAX_LOG_READ, TelemetryEntry, len_with};
 use crate::wire::decode::{Datagram, Frame, Items};
-use crate::wire::{Ack, Page, TelemetryHead, WireEntry};
+use crate::wire::{Ack, HEADER_LEN, Page, TelemetryHead, WireEntry};
 
 /// A reply to a sender that has not proved its address is at most this many times as long as what it sent.
 const AMPLIFICATION: usize = 3;
+
+/// A request to ping another member is at least this long: the header and one frame.
+const RELAY_LEN: usize = HEADER_LEN + 12;
 
 /// What the frames of one datagram call for.
 struct Reply<A> {
@@ -27,6 +30,8 @@ struct Reply<A> {
     plan: Plan,
     /// The sender holds something about a member that is known better here.
     correct_sender: bool,
+    /// A member to ping on the sender's behalf: one a datagram, so that nobody makes one of many.
+    relay: Option<(Number, Tag, A)>,
 }
 
 /// The end of a reply in a session. An asker that sends anything wants it confirmed, even if it wants nothing else: only
@@ -59,14 +64,22 @@ impl<A: Address> Node<A> {
         if let Some(slot) = self.member_at(tag, from) {
             self.table.heard(slot, self.now, false);
         }
-        let mut reply =
-            Reply { signal: Signal::None, body: Body::None, plan: Plan::default(), correct_sender: false };
+        let mut reply = Reply {
+            signal: Signal::None,
+            body: Body::None,
+            plan: Plan::default(),
+            correct_sender: false,
+            relay: None,
+        };
         let mut answered = None;
         for frame in datagram.frames() {
             if self.config.mode == Mode::ProbeOnly && !frame.is_signal() {
                 continue;
             }
             self.frame(from, &datagram, frame, &mut reply, &mut answered);
+        }
+        if let Some((theirs, target, address)) = reply.relay {
+            self.relay((from, tag), theirs, (address, target), datagram.len);
         }
         self.send_reply(from, &datagram, reply);
         // A member that answered a question of ours is a partner to compare with.
@@ -103,7 +116,7 @@ impl<A: Address> Node<A> {
                 }
             }
             Frame::Relay { number, target, address } => {
-                self.relay((from, Number(number)), (address, Tag(target)));
+                reply.relay.get_or_insert((Number(number), Tag(target), address));
             }
             Frame::Claims(claims) => {
                 for claim in claims {
@@ -133,7 +146,12 @@ impl<A: Address> Node<A> {
                 let (plan, asker) = (reply.plan, session == Some(number));
                 reply.body = closing(number, plan, asker);
                 if asker {
-                    self.note_in_session(plan.more, plan != Plan::default(), plan == Plan::default());
+                    self.note_in_session(
+                        datagram.fingerprint,
+                        plan.more,
+                        plan != Plan::default(),
+                        plan == Plan::default(),
+                    );
                 }
             }
             Frame::SyncWants(head, wants) => {
@@ -146,12 +164,12 @@ impl<A: Address> Node<A> {
                 }
                 reply.body = closing(number, reply.plan, asker);
                 if asker {
-                    self.note_in_session(head.more, true, reply.plan.items == 0);
+                    self.note_in_session(datagram.fingerprint, head.more, true, reply.plan.items == 0);
                 }
             }
             Frame::SyncDone(done) => {
                 if session == Some(Number(done.number)) {
-                    self.note_in_session(done.more, done.more, true);
+                    self.note_in_session(datagram.fingerprint, done.more, done.more, true);
                 }
             }
             Frame::PageRequest(request) => {
@@ -162,8 +180,9 @@ impl<A: Address> Node<A> {
         }
     }
 
-    fn note_in_session(&mut self, more: bool, differs: bool, ends: bool) {
+    fn note_in_session(&mut self, theirs: u64, more: bool, differs: bool, ends: bool) {
         if let Some(session) = &mut self.session {
+            session.theirs = theirs;
             session.more |= more;
             session.differed |= differs;
             session.deadline = self.now + self.config.probe_timeout;
@@ -190,14 +209,14 @@ impl<A: Address> Node<A> {
                 // Another life of the target answers: its own claim will tell which.
                 if let Some(probe) = self.probe.take() {
                     self.report(&probe, ProbeOutcome::Direct);
+                    self.start_probe();
                 }
                 return None;
             }
             Some((Answer::Unrelated, _)) | None => {}
         }
-        if let Some((to, number)) = self.relays.answered(from, number) {
-            let (signal, limit) = (Signal::Ack(number, instance), self.mtu());
-            self.reply(Intent { to, member: None, signal, challenge: None, body: Body::None, limit });
+        if let Some((asker, number)) = self.relays.answered(from, number) {
+            self.answer_asker(asker, Signal::Ack(number, instance));
             return None;
         }
         let table = &self.table;
@@ -216,20 +235,33 @@ impl<A: Address> Node<A> {
         None
     }
 
-    fn relay(&mut self, (asker, theirs): (A, Number), (target, tag): (A, Tag)) {
+    /// Pings `target` for `asker`, whose request had `len` bytes.
+    fn relay(&mut self, asker: (A, Tag), theirs: Number, (target, tag): (A, Tag), len: usize) {
         let ours = self.number();
-        let numbers = (ours, theirs);
-        if !self.relays.add(self.now, numbers, (asker, target), self.config.probe_timeout) {
+        if !self.relays.add(self.now, (ours, theirs), (asker, target), self.config.probe_timeout) {
             self.stats.relays_shed += 1;
             return;
         }
         self.stats.relays += 1;
         let member = self.table.tagged(tag, tag).find(|&slot| self.table.address(slot) == Some(target));
-        let (signal, limit) = (Signal::Ping(ours, tag), self.mtu());
+        let (signal, limit) = (Signal::Ping(ours, tag), self.limit_to(member, len));
         self.ask(Intent { to: target, member, signal, challenge: None, body: Body::None, limit });
     }
 
-    /// Entries are taken in only if none is missing before them, and only of the life that the table knows.
+    /// Tells whoever asked for a ping how it went.
+    pub(super) fn answer_asker(&mut self, (to, tag): (A, Tag), signal: Signal<A>) {
+        let limit = self.limit_to(self.member_at(tag, to), RELAY_LEN);
+        self.reply(Intent { to, member: None, signal, challenge: None, body: Body::None, limit });
+    }
+
+    /// The most bytes to a receiver: a datagram, or, if it has not proved its address, so many times as it sent.
+    fn limit_to(&self, receiver: Option<Slot>, sent: usize) -> usize {
+        let verified = receiver.is_some_and(|slot| self.table.row(slot).verified);
+        if verified { self.mtu() } else { self.mtu().min(AMPLIFICATION * sent) }
+    }
+
+    /// Entries are taken in only if none is missing before them, and only of the life that the table knows. The owner's
+    /// settings limit them, not this node's: who refused what the others hold would differ from them for ever.
     fn learn_telemetry(&mut self, head: TelemetryHead, entries: Items<'_, WireEntry<'_>>) {
         let tag = Tag(head.owner);
         let owner = self
@@ -253,11 +285,7 @@ impl<A: Address> Node<A> {
             let published = self.now - core::time::Duration::from_millis(entry.age_ms);
             let entry =
                 TelemetryEntry { key: entry.key, value: entry.value, version: entry.version, published };
-            let fits = entry.key.len() <= usize::from(self.config.max_key)
-                && entry.value.is_none_or(|value| value.len() <= usize::from(self.config.max_value))
-                && len_with(row.log(), &entry)
-                    <= usize::try_from(self.config.max_telemetry).unwrap_or(usize::MAX);
-            if !fits {
+            if len_with(row.log(), &entry) > MAX_LOG_READ {
                 self.stats.telemetry_ignored += 1;
                 break;
             }
@@ -284,7 +312,7 @@ impl<A: Address> Node<A> {
     }
 
     fn send_reply(&mut self, to: A, datagram: &Datagram<'_, A>, reply: Reply<A>) {
-        let Reply { signal, mut body, plan, correct_sender } = reply;
+        let Reply { signal, mut body, plan, correct_sender, relay: _ } = reply;
         if signal == Signal::None && body == Body::None {
             if !correct_sender {
                 return;
@@ -295,7 +323,7 @@ impl<A: Address> Node<A> {
         let tag = Tag(datagram.sender);
         let member = self.member_at(tag, to);
         let verified = member.is_some_and(|slot| self.table.row(slot).verified);
-        let limit = if verified { self.mtu() } else { self.mtu().min(AMPLIFICATION * datagram.len) };
+        let limit = self.limit_to(member, datagram.len);
         let unproved = !verified && !matches!(body, Body::None | Body::Gossip);
         let challenge = self.challenge(to, 0).filter(|_| unproved).map(|number| (number, tag));
         if !self.reply(Intent { to, member, signal, challenge, body, limit }) {

@@ -6,6 +6,7 @@ use super::{Exchange, Node};
 use crate::address::Address;
 use crate::config::Mode;
 use crate::event::{Event, ExchangeOutcome};
+use crate::id::NodeId;
 use crate::membership::Slot;
 use crate::outbox::{Body, Intent, Signal};
 use crate::probe::can_probe;
@@ -30,12 +31,13 @@ impl<A: Address> Node<A> {
         }
         let equal = fingerprint == self.table.fingerprint();
         if self.pace.note(self.now, equal, self.table.changed_at(), self.settle_time()) {
-            self.open_session(peer, true, CHAIN);
+            self.open_session(peer, fingerprint, true, CHAIN);
         }
     }
 
-    /// Opens a session. Where a difference is not known yet, a large table asks first.
-    pub(super) fn open_session(&mut self, peer: Slot, differs: bool, chain: u16) {
+    /// Opens a session with a partner whose fingerprint was `theirs` when last heard. Where a difference is not known
+    /// yet, a large table asks first.
+    pub(super) fn open_session(&mut self, peer: Slot, theirs: u64, differs: bool, chain: u16) {
         let Some(address) = self.table.address(peer) else { return };
         let number = self.number();
         let body = if self.table.len() <= SMALL {
@@ -47,8 +49,18 @@ impl<A: Address> Node<A> {
         };
         self.stats.syncs += 1;
         let deadline = self.now + self.config.probe_timeout;
-        self.session =
-            Some(Session { number, peer, address, deadline, more: false, differed: differs, chain });
+        let fingerprints = (theirs, self.table.fingerprint());
+        self.session = Some(Session {
+            number,
+            peer,
+            address,
+            deadline,
+            more: false,
+            differed: differs,
+            chain,
+            fingerprints,
+            theirs,
+        });
         let limit = self.mtu();
         let (to, signal) = (address, Signal::None);
         self.ask(Intent { to, member: Some(peer), signal, challenge: None, body, limit });
@@ -57,8 +69,10 @@ impl<A: Address> Node<A> {
     /// The session is complete; if something did not fit, the next one begins at once.
     pub(super) fn end_session(&mut self) {
         let Some(session) = self.session.take() else { return };
-        if session.more && session.chain > 0 && self.table.is_live(session.peer) {
-            self.open_session(session.peer, true, session.chain - 1);
+        // Where neither table took anything in, the next session would do no better.
+        let moved_on = session.fingerprints != (session.theirs, self.table.fingerprint());
+        if session.more && session.chain > 0 && moved_on && can_probe(&self.table, session.peer) {
+            self.open_session(session.peer, session.theirs, true, session.chain - 1);
             return;
         }
         self.pace.rest(self.now, self.settle_time());
@@ -71,14 +85,13 @@ impl<A: Address> Node<A> {
     }
 
     pub(super) fn expire_session(&mut self) {
-        if self.session.is_some_and(|session| session.deadline <= self.now) {
-            self.fail_session();
+        if let Some(session) = self.session.take_if(|session| session.deadline <= self.now) {
+            self.fail_session(session, self.table.id(session.peer));
         }
     }
 
-    /// The partner is silent; an exchange goes on with another one.
-    pub(super) fn fail_session(&mut self) {
-        let Some(session) = self.session.take() else { return };
+    /// The partner is silent or gone; an exchange goes on with another one.
+    pub(super) fn fail_session(&mut self, session: Session<A>, peer: NodeId) {
         self.stats.syncs_failed += 1;
         self.pace.rest(self.now, self.config.probe_timeout);
         let Some(exchange) = &mut self.exchange else { return };
@@ -88,11 +101,11 @@ impl<A: Address> Node<A> {
         let other = table.random(&mut self.rng, |slot| can_probe(table, slot) && slot != session.peer);
         let other = other.or_else(|| can_probe(table, session.peer).then_some(session.peer));
         match other.filter(|_| attempts_left > 0) {
-            Some(slot) => self.open_session(slot, false, CHAIN),
+            Some(slot) => self.open_session(slot, 0, false, CHAIN),
             None => {
                 self.exchange = None;
-                let peer = Some(self.table.id(session.peer));
-                self.emit(Event::ExchangeCompleted { peer, outcome: ExchangeOutcome::Failed });
+                let (peer, outcome) = (Some(peer), ExchangeOutcome::Failed);
+                self.emit(Event::ExchangeCompleted { peer, outcome });
                 self.start_wanted_exchange();
             }
         }
@@ -109,7 +122,7 @@ impl<A: Address> Node<A> {
             };
             self.session = None;
             self.exchange = Some(Exchange { attempts_left: ATTEMPTS });
-            self.open_session(slot, false, CHAIN);
+            self.open_session(slot, 0, false, CHAIN);
         }
     }
 

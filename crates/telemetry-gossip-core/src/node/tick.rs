@@ -47,9 +47,11 @@ impl<A: Address> Node<A> {
         let Some(probe) = self.probe.take() else { return };
         self.stats.probes_failed += 1;
         self.awareness.worse(probe.blame());
-        let unchanged = self.table.row(probe.target).instance == probe.instance
-            && self.table.address(probe.target) == Some(probe.address);
-        if unchanged {
+        let row = self.table.row(probe.target);
+        // It may have refuted meanwhile: the silence is evidence about what was held when the probe began.
+        let refuted = row.status == Status::Alive && row.generation > probe.generation;
+        let moved = row.instance != probe.instance || row.address() != Some(probe.address);
+        if !refuted && !moved {
             self.accuse(probe.target);
         }
         self.report(&probe, ProbeOutcome::Failed);
@@ -84,10 +86,20 @@ impl<A: Address> Node<A> {
         }
     }
 
-    /// The next probe: one that the host wants, or the next of the cycle if its time has come.
+    /// The next probe: that of the cycle if its time has come, or one that the host wants. They do not starve each
+    /// other: a probe takes two timeouts at most, which is less than the interval.
     pub(super) fn start_probe(&mut self) {
         if self.probe.is_some() {
             return;
+        }
+        if self.config.mode == Mode::Autonomous && self.probe_at <= self.now {
+            self.probe_at = self.now + self.awareness.stretch(self.config.probe_interval);
+            let table = &self.table;
+            if let Some(slot) = self.cycle.draw(&mut self.rng, |slot| can_probe(table, slot))
+                && self.probe(slot, false)
+            {
+                return;
+            }
         }
         while let Some(id) = self.probes_wanted.pop_front() {
             let slot = self.table.find(id.as_str()).filter(|&slot| slot != self.me);
@@ -98,14 +110,6 @@ impl<A: Address> Node<A> {
                 return;
             }
             self.emit(Event::ProbeCompleted { id, outcome: ProbeOutcome::NotProbed });
-        }
-        if self.config.mode != Mode::Autonomous || self.probe_at > self.now {
-            return;
-        }
-        self.probe_at = self.now + self.awareness.stretch(self.config.probe_interval);
-        let table = &self.table;
-        if let Some(slot) = self.cycle.draw(&mut self.rng, |slot| can_probe(table, slot)) {
-            self.probe(slot, false);
         }
     }
 
@@ -118,6 +122,7 @@ impl<A: Address> Node<A> {
             target,
             address,
             instance: self.table.row(target).instance,
+            generation: self.table.row(target).generation,
             stage: Stage::Direct,
             deadline: self.now + self.probe_timeout(),
             helpers: Default::default(),
@@ -129,9 +134,8 @@ impl<A: Address> Node<A> {
     }
 
     fn send_nacks(&mut self) {
-        while let Some((to, number)) = self.relays.due(self.now) {
-            let (signal, limit) = (Signal::Nack(number), self.mtu());
-            self.reply(Intent { to, member: None, signal, challenge: None, body: Body::None, limit });
+        while let Some((asker, number)) = self.relays.due(self.now) {
+            self.answer_asker(asker, Signal::Nack(number));
         }
     }
 
@@ -151,7 +155,7 @@ impl<A: Address> Node<A> {
     }
 
     fn forget_expired(&mut self) {
-        while let Some(slot) = self.tombstones.due(self.now, self.config.tombstone_ttl) {
+        while let Some(slot) = self.tombstones.due(self.now) {
             if slot == self.me {
                 self.tombstones.clear(slot);
             } else {
@@ -170,14 +174,14 @@ impl<A: Address> Node<A> {
         if let Some(probe) = self.probe.take_if(|probe| probe.target == slot) {
             self.report(&probe, ProbeOutcome::NotProbed);
         }
-        if self.session.is_some_and(|session| session.peer == slot) {
-            self.fail_session();
-        }
         if self.contact.asked().iter().any(|asked| asked.slot == slot) {
             self.contact.abort(self.now);
         }
         if let Some(id) = self.table.remove(slot) {
             self.emit(Event::Removed { id, reason });
+            if let Some(session) = self.session.take_if(|session| session.peer == slot) {
+                self.fail_session(session, id);
+            }
         }
     }
 
@@ -257,14 +261,7 @@ impl<A: Address> Node<A> {
             self.table.heard(probe.target, self.now, direct && probe.instance != Instance(0));
         }
         self.report(&probe, outcome);
-        self.start_wanted_probe();
-    }
-
-    /// Probes that the host wants do not wait for the next tick.
-    pub(super) fn start_wanted_probe(&mut self) {
-        if !self.probes_wanted.is_empty() {
-            self.start_probe();
-        }
+        self.start_probe();
     }
 
     /// Ends an isolation by the host's word.

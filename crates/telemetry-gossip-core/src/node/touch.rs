@@ -60,20 +60,13 @@ impl<A: Address> Node<A> {
                 continue;
             }
             // Those silent are asked again, under the same numbers.
-            for at in 0..self.contact.asked().len() {
-                if let Some(&asked) = self.contact.asked().get(at)
-                    && !asked.answered
-                {
-                    self.ping(asked.slot, asked.number);
-                }
+            for asked in self.contact.silent() {
+                self.ping(asked.slot, asked.number);
             }
             let pace = self.config.probe_timeout;
             let mut wanted = self.contact.next_round(self.now, pace);
-            for _ in 0..self.table.len() {
-                if wanted == 0 {
-                    break;
-                }
-                let rank = self.contact.next_rank();
+            while wanted > 0 {
+                let Some(rank) = self.contact.next_rank(self.table.len()) else { break };
                 if let Some(slot) = self.table.at_rank(rank)
                     && can_probe(&self.table, slot)
                 {

@@ -303,7 +303,11 @@ impl<A: Address> Node<A> {
             id: row.id(),
             address: &address[..len],
             accusers,
-            age_secs: if dead { self.tombstones.age_secs(slot, self.now) } else { 0 },
+            age_secs: if dead {
+                self.tombstones.age_secs(slot, self.now, self.config.tombstone_ttl)
+            } else {
+                0
+            },
         })
     }
 

@@ -5,9 +5,10 @@
 //! frame    = kind (1) body length (varint) body
 //! ```
 //!
-//! Integers of the header are big-endian; bodies are postcard (LEB128 varints), tags and numbers 4 bytes
-//! big-endian. A reader skips frame kinds that it does not know, so a fleet upgrades node by node. A body is one
-//! value, or a head and then items to its end: no count is stated, so none can lie.
+//! Integers of the header are big-endian; bodies are postcard (LEB128 varints), but tags, numbers, instances and sums
+//! take 4 bytes big-endian. A reader skips frame kinds that it does not know, so a fleet upgrades node by node. A body
+//! is one value, or a head and then items to its end. The one list inside another, the rows of a range, states its
+//! count, which is checked against the bytes.
 //!
 //! [`decode`] reads a datagram in two passes: it validates all of it, then the node applies what cannot fail any more.
 //! [`encode`] writes into the caller's buffer and never beyond the limit.

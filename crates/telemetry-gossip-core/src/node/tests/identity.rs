@@ -61,3 +61,22 @@ fn the_cluster_config_removes_and_refuses_those_outside() {
     let again = net.node(1).handle(now, Input::ApplyClusterConfig { version: 2, members: members.into() });
     assert_eq!(again, Err(CommandError::StaleClusterConfig { version: 2, applied: 2 }.into()));
 }
+
+#[test]
+fn a_member_outside_the_cluster_config_cannot_be_introduced() {
+    let mut node = node(1, &Config::default());
+    let members = alloc::vec![id(1), id(2)];
+    node.handle(Instant::ORIGIN, Input::ApplyClusterConfig { version: 1, members: members.into() }).unwrap();
+    let introduce = |address| Input::Introduce {
+        id: id(address),
+        address: Some(address),
+        instance: None,
+        generation: Generation(0),
+    };
+    assert_eq!(node.handle(Instant::ORIGIN, introduce(2)), Ok(()));
+    assert_eq!(
+        node.handle(Instant::ORIGIN, introduce(3)),
+        Err(CommandError::MemberNotInClusterConfig.into())
+    );
+    assert!(node.member("n3").is_none());
+}

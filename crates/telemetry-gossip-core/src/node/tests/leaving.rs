@@ -50,3 +50,35 @@ fn the_left_are_forgotten_after_their_time_by_all() {
         assert_eq!(net.status(observer, 4), None);
     }
 }
+
+#[test]
+fn the_age_of_a_death_survives_a_node_whose_clock_is_younger() {
+    let hour = 3_600;
+    let mut node =
+        node(1, &Config { tombstone_ttl: Duration::from_secs(10 * u64::from(hour)), ..Config::default() });
+    let dead = Claim { status: Status::Dead, age_secs: 4 * hour, ..alive(3, 1) };
+    hear(&mut node, 2, &claims(2, &[alive(2, 0), dead.clone()]));
+    let told: Vec<u32> =
+        drain_claims(&mut node).into_iter().filter(|(id, _)| id == "n3").map(|(_, age)| age).collect();
+    assert!(!told.is_empty() && told.iter().all(|&age| age == 4 * hour), "{told:?}");
+    let ends = Instant::ORIGIN + Duration::from_secs(6 * u64::from(hour));
+    node.handle(ends - Duration::from_secs(1), Input::Tick).unwrap();
+    assert!(node.member("n3").is_some());
+    node.handle(ends, Input::Tick).unwrap();
+    assert!(node.member("n3").is_none());
+}
+
+/// The claims of the next gossip, as (id, age).
+fn drain_claims(node: &mut Node<u32>) -> Vec<(String, u32)> {
+    let at = node.poll_timeout().unwrap();
+    node.handle(at, Input::Tick).unwrap();
+    let mut told = Vec::new();
+    for (_, bytes) in drain(node) {
+        for frame in frames(&bytes) {
+            if let Frame::Claims(claims) = frame {
+                told.extend(claims.map(|claim| (claim.id.into(), claim.age_secs)));
+            }
+        }
+    }
+    told
+}

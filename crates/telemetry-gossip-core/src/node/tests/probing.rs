@@ -116,3 +116,50 @@ fn fewer_members_than_helpers_wanted_is_normal() {
         assert!(net.nodes.iter().all(|node| node.health().alive == members));
     }
 }
+
+#[test]
+fn a_datagram_asks_for_one_relay_and_a_stranger_gets_three_times_its_bytes() {
+    let mut net = Net::joined(12, &Config::default());
+    // News enough to fill a datagram.
+    let (now, value) = (net.now, [7; 400]);
+    let publish = Input::Publish { key: "load".into(), value: value.as_slice().into() };
+    net.node(1).handle(now, publish).unwrap();
+    let (victim, target) = (99_u32, crate::id::tag_of(crate::id::id_hash("n99")).0);
+    let request = datagram(50, |w| {
+        for number in 0..8 {
+            let address = &victim.to_be_bytes();
+            assert!(w.frame(kind::RELAY, &crate::wire::Relay { number, target, address }));
+        }
+    });
+    let node = net.node(1);
+    drain(node);
+    hear(node, 50, &request);
+    let pings: Vec<usize> =
+        drain(node).iter().filter(|&&(to, _)| to == victim).map(|(_, bytes)| bytes.len()).collect();
+    assert_eq!(pings.len(), 1);
+    assert!(pings[0] <= 3 * request.len(), "{pings:?} for {}", request.len());
+}
+
+#[test]
+fn a_probe_that_the_host_wants_waits_for_the_one_under_way_and_is_never_lost() {
+    let (mut node, _, right) = pinging();
+    let now = node.now();
+    node.handle(now, Input::Probe { id: id(2) }).unwrap();
+    assert_eq!(drain(&mut node), [], "one at a time");
+    // The first ends without a verdict, as another life answers.
+    ack(&mut node, 2, Ack { instance: 78, ..right });
+    assert_eq!(drain(&mut node).len(), 1, "then the second begins");
+    assert_eq!(verdict(&mut node), Status::Suspected);
+    let outcomes: Vec<_> = core::iter::from_fn(|| node.poll_event())
+        .filter(|event| matches!(event, Event::ProbeCompleted { .. }))
+        .collect();
+    assert_eq!(outcomes, [Event::ProbeCompleted { id: id(2), outcome: ProbeOutcome::Failed }]);
+}
+
+#[test]
+fn silence_from_before_a_refutation_is_held_against_nobody() {
+    let (mut node, ..) = pinging();
+    // Accused by somebody else and back, all while our probe is under way.
+    hear(&mut node, 3, &claims(3, &[alive(2, 5)]));
+    assert_eq!(verdict(&mut node), Status::Alive);
+}

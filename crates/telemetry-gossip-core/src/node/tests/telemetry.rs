@@ -57,3 +57,20 @@ fn values_over_their_limits_are_refused_at_the_call() {
     assert!(matches!(publish("k8", 512), Err(InputError::Command(CommandError::TelemetryFull { .. }))));
     assert_eq!(publish("k0", 100), Ok(()), "replacing makes room");
 }
+
+#[test]
+fn a_reader_with_smaller_limits_follows_an_owner_with_larger_ones() {
+    let config = Config { max_telemetry: 100, max_key: 4, max_value: 20, ..Config::default() };
+    let mut net = Net::joined(2, &config);
+    net.nodes[0] = super::node(1, &Config { max_telemetry: 40_000, ..Config::default() });
+    net.input(1, Input::Join { seeds: alloc::vec![2].into() });
+    // Twice over, so that old entries and new ones meet at the reader.
+    for round in 0..2 {
+        for key in 0..60 {
+            publish(&mut net, 1, &alloc::format!("a longer key {key}"), &[round; 500]);
+        }
+        net.run_for(Duration::from_secs(20));
+        let member = net.node(2).member("n1").unwrap();
+        assert_eq!(member.telemetry().filter(|entry| entry.value == Some(&[round; 500])).count(), 60);
+    }
+}
