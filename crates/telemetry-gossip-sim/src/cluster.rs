@@ -333,12 +333,17 @@ impl Cluster {
     #[must_use]
     pub fn views_complete_and_alive(&self) -> bool {
         let members: Vec<usize> = self.taking_part().collect();
-        members.iter().all(|&observer| {
+        let complete = members.iter().all(|&observer| {
             let table = self.node(observer).membership();
-            table.count_of(Status::Alive) as usize == members.len()
-                && table.count_of(Status::Suspected) == 0
-                && self.all_alive_at(observer, &members)
-        })
+            table.count_of(Status::Alive) as usize == members.len() && table.count_of(Status::Suspected) == 0
+        });
+        // Views of one fingerprint hold the same live members: each such view is looked at once.
+        let mut seen = None;
+        complete
+            && members.iter().all(|&observer| {
+                let fingerprint = self.node(observer).membership().fingerprint();
+                seen.replace(fingerprint) == Some(fingerprint) || self.all_alive_at(observer, &members)
+            })
     }
 
     fn all_alive_at(&self, observer: usize, members: &[usize]) -> bool {
