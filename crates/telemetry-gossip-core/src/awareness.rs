@@ -8,25 +8,34 @@ use core::time::Duration;
 /// The highest score.
 pub(crate) const MAX: u8 = 8;
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Awareness(u8);
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Awareness {
+    score: u8,
+    /// The highest score that is let count.
+    most: u8,
+}
 
 impl Awareness {
+    /// Switched off, the score stays 0.
+    pub(crate) const fn new(on: bool) -> Self {
+        Self { score: 0, most: if on { MAX } else { 0 } }
+    }
+
     pub(crate) const fn score(self) -> u8 {
-        self.0
+        self.score
     }
 
     pub(crate) fn worse(&mut self, by: usize) {
         let by = u8::try_from(by).unwrap_or(MAX);
-        self.0 = self.0.saturating_add(by).min(MAX);
+        self.score = self.score.saturating_add(by).min(self.most);
     }
 
     pub(crate) fn better(&mut self) {
-        self.0 = self.0.saturating_sub(1);
+        self.score = self.score.saturating_sub(1);
     }
 
     /// `span` stretched by one more than the score.
     pub(crate) fn stretch(self, span: Duration) -> Duration {
-        span * (u32::from(self.0) + 1)
+        span * (u32::from(self.score) + 1)
     }
 }

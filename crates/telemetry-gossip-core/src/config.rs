@@ -5,6 +5,7 @@ use core::time::Duration;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::detector::Detector;
 use crate::id::Label;
 use crate::telemetry::MAX_LOG;
 
@@ -49,6 +50,8 @@ pub struct Config {
     pub indirect_probes: u8,
     /// How long a suspected member has to refute.
     pub suspicion: Suspicion,
+    /// Which parts the failure detector has; all by default.
+    pub detector: Detector,
 
     /// While there is news, some members are told it each interval. Default 200 ms.
     pub gossip_interval: Duration,
@@ -89,6 +92,7 @@ impl Default for Config {
             probe_timeout: Duration::from_millis(300),
             indirect_probes: 3,
             suspicion: Suspicion::default(),
+            detector: Detector::default(),
             gossip_interval: Duration::from_millis(200),
             gossip_fanout: 3,
             retransmit_multiplier: 4,
@@ -121,20 +125,23 @@ pub enum Mode {
 /// How long a suspected member has to refute before it is declared dead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Suspicion {
-    /// `percent / 100 * probe_interval * max(1, log10(n))`, growing with the live members n as news takes longer
-    /// to reach them all. 10 to 10,000 percent.
+    /// At least `percent / 100 * probe_interval * max(1, log10(n))`, growing with the live members n as news takes longer
+    /// to reach them all; `stretch` times as long while nobody but the first accuser accuses, and less with each of the
+    /// next three: `longest - (longest - shortest) * log(c + 1) / log(4)` with c further accusers (Lifeguard).
     Scaled {
-        /// Hundredths of a probe interval.
+        /// Hundredths of a probe interval; 10 to 10,000.
         percent: u16,
+        /// How many times as long a lone accuser waits; 1 to 16, and 1 makes it constant.
+        stretch: u8,
     },
     /// Always this long; at least two gossip intervals.
     Fixed(Duration),
 }
 
 impl Default for Suspicion {
-    /// Scaled by 50 percent: 0.5 s for up to 10 members, 1.2 s for 240.
+    /// Scaled by 50 percent, constant: 0.5 s for up to 10 members, 1.2 s for 240.
     fn default() -> Self {
-        Self::Scaled { percent: 50 }
+        Self::Scaled { percent: 50, stretch: 1 }
     }
 }
 
@@ -168,8 +175,9 @@ impl Config {
             });
         }
         match self.suspicion {
-            Suspicion::Scaled { percent } => {
+            Suspicion::Scaled { percent, stretch } => {
                 in_range("suspicion percent", percent.into(), 10, 10_000)?;
+                in_range("suspicion stretch", stretch.into(), 1, 16)?;
             }
             Suspicion::Fixed(span) if span < self.gossip_interval * 2 || span > LONGEST => {
                 return Err(ConfigError::Suspicion { span, gossip: self.gossip_interval });

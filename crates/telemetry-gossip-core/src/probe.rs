@@ -87,8 +87,8 @@ impl<A: Copy + PartialEq> Probe<A> {
 
     /// What the failure says about this node: one point for each helper that was silent too, or one if there was
     /// no helper to judge by (Lifeguard).
-    pub(crate) fn blame(&self) -> usize {
-        if self.helpers.is_empty() { 1 } else { self.helpers.len() - self.nacked.len() }
+    pub(crate) fn blame(&self, nacks: bool) -> usize {
+        if self.helpers.is_empty() || !nacks { 1 } else { self.helpers.len() - self.nacked.len() }
     }
 }
 

@@ -1,16 +1,40 @@
 //! The suspected members, who accuses them, and when their time runs out.
 //!
-//! A suspicion lives as long as its row is Suspected at its generation. An accuser declares Dead when the time is up;
-//! everybody else waits as long again, so that one death costs one roll call and not one of each node. Shortly before, the
-//! suspect gets a last call: a ping that tells it of the accusation, so that a refutation that got lost comes again.
+//! A suspicion lives as long as its row is Suspected at its generation. An accuser declares Dead when the time is up, which
+//! is the sooner the more accuse; everybody else waits as long again, so that one death costs one roll call and not one of
+//! each node. Shortly before, the suspect gets a last call: a ping that tells it of the accusation, so that a refutation
+//! that got lost comes again.
 
 use alloc::collections::BTreeMap;
 use core::time::Duration;
 
 use crate::id::{Generation, Tag};
-use crate::member::Accusers;
+use crate::member::{Accusers, MAX_ACCUSERS};
 use crate::membership::Slot;
 use crate::time::Instant;
+
+/// How long suspicions last here and now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Timing {
+    /// With as many accusers as are counted.
+    pub(crate) shortest: Duration,
+    /// With one.
+    pub(crate) longest: Duration,
+    /// How many times as long who has not accused waits.
+    pub(crate) others: u32,
+    /// How long before the end the last call is; `None` if there is none.
+    pub(crate) call: Option<Duration>,
+}
+
+impl Timing {
+    fn span(&self, accusers: usize, mine: bool) -> Duration {
+        /// Thousandths of log(accusers) / log(4).
+        const FEWER: [u32; MAX_ACCUSERS] = [0, 500, 792, 1_000];
+        let fewer = FEWER[accusers.clamp(1, MAX_ACCUSERS) - 1];
+        let span = self.longest - (self.longest.saturating_sub(self.shortest)) * fewer / 1_000;
+        span * if mine { 1 } else { self.others }
+    }
+}
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Suspected {
@@ -20,6 +44,8 @@ pub(crate) struct Suspected {
     /// When the suspect gets its last call; `None` once it has.
     pub(crate) call_at: Option<Instant>,
     pub(crate) accusers: Accusers,
+    /// This node accuses.
+    pub(crate) mine: bool,
     /// It has begun anew once because the node doubted its own touch; it does not a second time, so that on a lossy
     /// network the dead are declared after all.
     pub(crate) doubted: bool,
@@ -29,20 +55,21 @@ impl Suspected {
     pub(crate) fn new(
         generation: Generation,
         accusers: Accusers,
+        mine: bool,
         now: Instant,
-        span: Duration,
-        call: Duration,
+        timing: &Timing,
     ) -> Self {
         let mut suspected =
-            Self { generation, started: now, deadline: now, call_at: None, accusers, doubted: false };
-        suspected.begin(now, span, call);
+            Self { generation, started: now, deadline: now, call_at: None, accusers, mine, doubted: false };
+        suspected.begin(now, timing);
         suspected
     }
 
-    fn begin(&mut self, now: Instant, span: Duration, call: Duration) {
+    fn begin(&mut self, now: Instant, timing: &Timing) {
+        let span = timing.span(self.accusers.len(), self.mine);
         self.started = now;
         self.deadline = now + span;
-        self.call_at = Some(self.deadline - call.min(span / 2));
+        self.call_at = timing.call.map(|call| self.deadline - call.min(span / 2));
     }
 
     fn next(&self) -> Instant {
@@ -75,17 +102,17 @@ impl Suspicions {
         self.rows.get(&slot)
     }
 
-    /// One more accuser; false if it is already named or the list is full. If it is this node, the shorter time
-    /// of accusers applies.
-    pub(crate) fn confirm(&mut self, slot: Slot, accuser: Tag, mine: Option<(Duration, Duration)>) -> bool {
+    /// One more accuser, this node or another: less time is left. False if it is already named or the list is full.
+    pub(crate) fn confirm(&mut self, slot: Slot, accuser: Tag, mine: bool, timing: &Timing) -> bool {
         let Some(row) = self.rows.get_mut(&slot) else { return false };
         if row.accusers.contains(&accuser) || row.accusers.try_push(accuser).is_err() {
             return false;
         }
-        if let Some((span, call)) = mine
-            && row.started + span < row.deadline
-        {
-            row.begin(row.started, span, call);
+        row.mine |= mine;
+        if row.started + timing.span(row.accusers.len(), row.mine) < row.deadline {
+            let called = row.call_at.is_none();
+            row.begin(row.started, timing);
+            row.call_at = row.call_at.filter(|_| !called);
             self.settle();
         }
         true
@@ -132,18 +159,18 @@ impl Suspicions {
     }
 
     /// The node's own touch is in doubt: every suspicion begins anew, once.
-    pub(crate) fn doubt(&mut self, now: Instant, span: Duration, call: Duration) {
+    pub(crate) fn doubt(&mut self, now: Instant, timing: &Timing) {
         for row in self.rows.values_mut().filter(|row| !row.doubted) {
             row.doubted = true;
-            row.begin(now, span, call);
+            row.begin(now, timing);
         }
         self.settle();
     }
 
     /// Every suspicion begins anew.
-    pub(crate) fn restart(&mut self, now: Instant, span: Duration, call: Duration) {
+    pub(crate) fn restart(&mut self, now: Instant, timing: &Timing) {
         for row in self.rows.values_mut() {
-            row.begin(now, span, call);
+            row.begin(now, timing);
         }
         self.settle();
     }
@@ -191,6 +218,16 @@ mod tests {
             let ours = log10_milli(n) as f64;
             assert!((exact - ours).abs() < 1.1, "{n}: {exact} {ours}");
         }
+    }
+
+    #[test]
+    fn each_further_accuser_shortens_the_time_and_a_mere_hearer_waits_longer() {
+        let millis = Duration::from_millis;
+        let timing = Timing { shortest: millis(1_000), longest: millis(6_000), others: 2, call: None };
+        let spans = [1, 2, 3, 4, 5].map(|accusers| timing.span(accusers, true).as_millis());
+        // The figures of Lifeguard for K = 3: log(2) / log(4) is a half.
+        assert_eq!(spans, [6_000, 3_500, 2_040, 1_000, 1_000]);
+        assert_eq!(timing.span(2, false), millis(7_000));
     }
 
     #[test]

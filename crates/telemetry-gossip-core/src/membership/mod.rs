@@ -69,6 +69,8 @@ pub struct Membership<A> {
     fingerprint: u64,
     buckets: [u64; BUCKETS],
     counts: [u32; 4],
+    /// Live members in each hash range.
+    live_in: [u32; BUCKETS],
     changed_at: Instant,
     /// Whether the dead count in the fingerprints.
     dead_count: bool,
@@ -112,6 +114,7 @@ impl<A: Address> Membership<A> {
             fingerprint: 0,
             buckets: [0; BUCKETS],
             counts: [0; 4],
+            live_in: [0; BUCKETS],
             changed_at: Instant::ORIGIN,
             dead_count: false,
             address: PhantomData,
@@ -184,7 +187,7 @@ impl<A: Address> Membership<A> {
             slot
         };
         self.roster.insert(hash, slot);
-        self.count(Status::Alive, 1);
+        self.count(Status::Alive, hash, 1);
         let added = self.row(slot).fingerprint(hash, self.dead_count);
         self.account(hash, 0, added);
         Some(slot)
@@ -200,7 +203,7 @@ impl<A: Address> Membership<A> {
         self.change(slot, hash, self.changed_at, |row| row.status = Status::Left);
         let added = self.row(slot).fingerprint(hash, self.dead_count);
         self.account(hash, added, 0);
-        self.count(Status::Left, -1);
+        self.count(Status::Left, hash, -1);
         self.roster.remove(hash, slot);
         self.rows[slot.index()] = Row::new::<A>("", None);
         self.free.push(slot);
@@ -214,8 +217,8 @@ impl<A: Address> Membership<A> {
         let (status, old) = (row.status, row.fingerprint(hash, dead_count));
         let result = edit(row);
         let (new_status, new) = (row.status, row.fingerprint(hash, dead_count));
-        self.count(status, -1);
-        self.count(new_status, 1);
+        self.count(status, hash, -1);
+        self.count(new_status, hash, 1);
         self.account(hash, old, new);
         self.changed_at = now;
         result
@@ -227,9 +230,13 @@ impl<A: Address> Membership<A> {
         *bucket = bucket.wrapping_sub(old).wrapping_add(new);
     }
 
-    fn count(&mut self, status: Status, by: i32) {
+    fn count(&mut self, status: Status, hash: u64, by: i32) {
         let count = &mut self.counts[usize::from(status.rank())];
         *count = count.saturating_add_signed(by);
+        if status.is_live() {
+            let live = &mut self.live_in[bucket_of(hash)];
+            *live = live.saturating_add_signed(by);
+        }
     }
 
     /// The next version of this node's own telemetry, or of a member's as its owner published it.
@@ -387,6 +394,33 @@ impl<A: Address> Membership<A> {
         self.roster.rank(self.hash(slot), slot)
     }
 
+    /// The slots of one hash range, in the roster's order.
+    fn slots_in(&self, bucket: usize) -> impl Iterator<Item = Slot> {
+        let from = (bucket as u64) << (u64::BITS - BUCKETS.trailing_zeros());
+        let to = from | (u64::MAX >> BUCKETS.trailing_zeros());
+        self.roster.ranks(from, to).filter_map(|rank| self.roster.slot(rank))
+    }
+
+    /// How many live members come before this one in the roster.
+    pub(crate) fn live_rank(&self, slot: Slot) -> usize {
+        let bucket = bucket_of(self.hash(slot));
+        let before: u32 = self.live_in.iter().take(bucket).sum();
+        let within = self.slots_in(bucket).take_while(|&other| other != slot);
+        before as usize + within.filter(|&other| self.is_live(other)).count()
+    }
+
+    /// The live member before which so many others come in the roster.
+    pub(crate) fn at_live_rank(&self, rank: usize) -> Option<Slot> {
+        let mut left = rank;
+        for (bucket, &live) in self.live_in.iter().enumerate() {
+            if left < live as usize {
+                return self.slots_in(bucket).filter(|&slot| self.is_live(slot)).nth(left);
+            }
+            left -= live as usize;
+        }
+        None
+    }
+
     /// A member that `eligible` accepts, uniformly at random; draws a few times, then walks on from a random rank.
     pub(crate) fn random(&self, rng: &mut Random, eligible: impl Fn(Slot) -> bool) -> Option<Slot> {
         const DRAWS: usize = 8;
@@ -414,6 +448,7 @@ impl<A: Address> Membership<A> {
     /// The sums kept up to date against the sums made anew.
     pub(crate) fn check_sums(&self) -> Result<(), &'static str> {
         let (mut fingerprint, mut buckets, mut counts) = (0_u64, [0_u64; BUCKETS], [0_u32; 4]);
+        let mut live_in = [0_u32; BUCKETS];
         let mut last = 0;
         for rank in 0..self.roster.len() {
             let (Some(slot), Some(hash)) = (self.roster.slot(rank), self.roster.hash(rank)) else {
@@ -428,11 +463,12 @@ impl<A: Address> Membership<A> {
             fingerprint = fingerprint.wrapping_add(added);
             buckets[bucket_of(hash)] = buckets[bucket_of(hash)].wrapping_add(added);
             counts[usize::from(row.status.rank())] += 1;
+            live_in[bucket_of(hash)] += u32::from(row.status.is_live());
         }
         if fingerprint != self.fingerprint || buckets != self.buckets {
             return Err("a fingerprint is not the sum of its rows");
         }
-        if counts != self.counts {
+        if counts != self.counts || live_in != self.live_in {
             return Err("a status is miscounted");
         }
         if self.rows.len() != self.roster.len() + self.free.len() {

@@ -4,13 +4,13 @@ use core::time::Duration;
 
 use super::{Activity, Node, OUTBIDS, Rival};
 use crate::address::Address;
-use crate::config::{Mode, Suspicion};
+use crate::config::Suspicion;
 use crate::dissemination::Topic;
 use crate::event::Event;
 use crate::id::{Generation, Instance, id_hash};
 use crate::member::{Accusers, Claim, Status};
 use crate::membership::{Merged, Slot};
-use crate::suspicion::{Suspected, scaled};
+use crate::suspicion::{Suspected, Timing, scaled};
 
 /// What a claim was to this node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,7 +92,6 @@ impl<A: Address> Node<A> {
             Status::Suspected => {
                 self.tombstones.clear(slot);
                 let mine = claim.accusers.contains(&self.tag);
-                let span = self.suspicion_span() * if mine { 1 } else { 2 };
                 let mut accusers = Accusers::new();
                 for &tag in &claim.accusers {
                     if self.is_member(tag, slot) && !accusers.contains(&tag) {
@@ -101,8 +100,7 @@ impl<A: Address> Node<A> {
                 }
                 let by = accusers.first().and_then(|&tag| self.table.tagged(tag, tag).next());
                 let by = by.map(|slot| self.table.id(slot));
-                let suspected =
-                    Suspected::new(generation, accusers, self.now, span, self.config.probe_timeout);
+                let suspected = Suspected::new(generation, accusers, mine, self.now, &self.timing());
                 self.suspicions.start(slot, suspected);
                 self.emit(Event::Suspected { id, generation, by });
             }
@@ -121,11 +119,11 @@ impl<A: Address> Node<A> {
 
     /// The same suspicion again: whoever is named for the first time is one more accuser, and worth telling.
     fn confirm(&mut self, slot: Slot, accusers: &Accusers) {
-        let times = (self.suspicion_span(), self.config.probe_timeout);
+        let timing = self.timing();
         let mut news = false;
         for &tag in accusers {
             if self.is_member(tag, slot) {
-                news |= self.suspicions.confirm(slot, tag, (tag == self.tag).then_some(times));
+                news |= self.suspicions.confirm(slot, tag, tag == self.tag, &timing);
             }
         }
         if news {
@@ -138,14 +136,22 @@ impl<A: Address> Node<A> {
         self.table.tagged(tag, tag).any(|accuser| accuser != slot)
     }
 
-    /// How long a suspicion lasts for its accusers.
-    pub(super) fn suspicion_span(&self) -> Duration {
-        match self.config.suspicion {
-            Suspicion::Fixed(span) => span,
-            Suspicion::Scaled { percent } => {
+    /// How long suspicions last.
+    pub(super) fn timing(&self) -> Timing {
+        let (shortest, longest) = match self.config.suspicion {
+            Suspicion::Fixed(span) => (span, span),
+            Suspicion::Scaled { percent, stretch } => {
                 let span = scaled(percent, self.config.probe_interval, self.table.live());
-                span.max(self.config.gossip_interval * 2)
+                let span = span.max(self.config.gossip_interval * 2);
+                (span, span * stretch.into())
             }
+        };
+        let detector = &self.config.detector;
+        Timing {
+            shortest,
+            longest,
+            others: if detector.roll_calls { 2 } else { 1 },
+            call: detector.last_calls.then_some(self.config.probe_timeout),
         }
     }
 
@@ -237,11 +243,8 @@ impl<A: Address> Node<A> {
     }
 
     /// This node could not reach `slot`: a suspicion one generation above what was held, or one more accuser of the
-    /// one there is. Whoever is cut off accuses nobody.
+    /// one there is.
     pub(super) fn accuse(&mut self, slot: Slot) {
-        if self.contact.is_isolated() || self.config.mode == Mode::ProbeOnly {
-            return;
-        }
         let id = self.table.id(slot);
         let held = self.table.claim(slot);
         let generation = match held.status {
@@ -259,9 +262,6 @@ impl<A: Address> Node<A> {
             age_secs: 0,
         };
         self.learn(&claim);
-        if !self.contact.is_calling() {
-            self.begin_roll_call();
-        }
     }
 
     /// The suspicion of `slot` was not refuted.

@@ -20,6 +20,8 @@ mod transmit;
 
 use alloc::collections::VecDeque;
 
+use arrayvec::ArrayVec;
+
 use crate::address::{Address, MAX_ADDRESS_LEN};
 use crate::awareness::Awareness;
 use crate::cluster::ClusterConfig;
@@ -37,6 +39,7 @@ use crate::outbox::{Intent, Outbox};
 use crate::probe::{Cycle, Probe};
 use crate::relay::Relays;
 use crate::rng::Random;
+use crate::schedule::Rounds;
 use crate::stats::{Health, Stats};
 use crate::suspicion::Suspicions;
 use crate::sync::{Pace, Partners, Plans, Session};
@@ -56,6 +59,9 @@ const CHANGES: usize = 128;
 
 /// How long a challenge stands, at least; at most twice as long.
 const CHALLENGE_SPAN: core::time::Duration = core::time::Duration::from_secs(10);
+
+/// The most failed probes that await a roll call. It takes less than as many probe intervals.
+const CHARGES: usize = 8;
 
 /// How often another process must outbid this one before it is held to live.
 const OUTBIDS: u8 = 3;
@@ -117,10 +123,16 @@ pub struct Node<A> {
     cycle: Cycle,
     probe: Option<Probe<A>>,
     probe_at: Instant,
+    /// When the last probe of the schedule began, and the round of the next.
+    probed_at: Instant,
+    round: u64,
+    rounds: Rounds,
     probes_wanted: VecDeque<NodeId>,
     relays: Relays<A>,
     awareness: Awareness,
     contact: Contact,
+    /// Members whose probes failed, and that are accused once a roll call succeeds.
+    charges: ArrayVec<Probe<A>, CHARGES>,
     /// A cluster config removed members while the node was isolated.
     config_may_reconnect: bool,
     reconnect_at: Instant,
@@ -222,10 +234,14 @@ impl<A: Address> Node<A> {
             probe: None,
             // Nodes that start together do not probe together.
             probe_at: now + config.probe_interval,
+            probed_at: now,
+            round: 0,
+            rounds: Rounds::new(now, config.probe_interval),
             probes_wanted: VecDeque::new(),
             relays: Relays::new(),
-            awareness: Awareness::default(),
+            awareness: Awareness::new(config.detector.local_health),
             contact: Contact::default(),
+            charges: ArrayVec::new(),
             config_may_reconnect: false,
             reconnect_at: now,
             secret,
@@ -327,6 +343,7 @@ impl<A: Address> Node<A> {
             self.gossip_deadline(),
             self.suspicion_deadline(),
             self.contact.deadline(self.config.isolation_limit),
+            (!self.charges.is_empty() && !self.contact.is_calling()).then_some(self.now),
             self.relays.deadline(),
             self.tombstones.deadline(),
             self.join.as_ref().map(Joining::deadline),

@@ -63,6 +63,7 @@ impl<A: Address> Node<A> {
         let tag = Tag(datagram.sender);
         if let Some(slot) = self.member_at(tag, from) {
             self.table.heard(slot, self.now, false);
+            self.hear_clock(slot, datagram.clock);
         }
         let mut reply = Reply {
             signal: Signal::None,
@@ -82,6 +83,12 @@ impl<A: Address> Node<A> {
             self.relay((from, tag), theirs, (address, target), datagram.len);
         }
         self.send_reply(from, &datagram, reply);
+        if self.rounds.is_fresh()
+            && let Some(slot) = self.member_at(tag, from)
+        {
+            // It has introduced itself in this very datagram.
+            self.hear_clock(slot, datagram.clock);
+        }
         // A member that answered a question of ours is a partner to compare with.
         if let Some(slot) = answered {
             self.compare_fingerprint(slot, datagram.fingerprint);

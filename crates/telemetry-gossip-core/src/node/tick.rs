@@ -11,6 +11,7 @@ use crate::member::Status;
 use crate::membership::Slot;
 use crate::outbox::{Body, Intent, Signal};
 use crate::probe::{Probe, Stage, can_probe};
+use crate::schedule::shift;
 use crate::time::Instant;
 
 impl<A: Address> Node<A> {
@@ -19,6 +20,10 @@ impl<A: Address> Node<A> {
             return;
         }
         self.advance_probe();
+        if !self.charges.is_empty() && !self.contact.is_calling() {
+            // The one under way was given up.
+            self.begin_roll_call();
+        }
         self.call_roll();
         self.review_isolation();
         self.expire_suspicions();
@@ -40,21 +45,17 @@ impl<A: Address> Node<A> {
             probe.deadline = self.now + self.awareness.stretch(self.config.probe_timeout);
             let (number, target) = (probe.number, probe.target);
             self.ask_helpers(target);
-            // A lost ping must not cost a suspicion where nobody can help.
-            self.ping(target, number);
+            if self.config.detector.retries {
+                // A lost ping must not cost a suspicion where nobody can help.
+                self.ping(target, number);
+            }
             return;
         }
         let Some(probe) = self.probe.take() else { return };
         self.stats.probes_failed += 1;
-        self.awareness.worse(probe.blame());
-        let row = self.table.row(probe.target);
-        // It may have refuted meanwhile: the silence is evidence about what was held when the probe began.
-        let refuted = row.status == Status::Alive && row.generation > probe.generation;
-        let moved = row.instance != probe.instance || row.address() != Some(probe.address);
-        if !refuted && !moved {
-            self.accuse(probe.target);
-        }
+        self.awareness.worse(probe.blame(self.config.detector.nacks));
         self.report(&probe, ProbeOutcome::Failed);
+        self.charge(probe);
     }
 
     fn ask_helpers(&mut self, target: Slot) {
@@ -93,11 +94,12 @@ impl<A: Address> Node<A> {
             return;
         }
         if self.config.mode == Mode::Autonomous && self.probe_at <= self.now {
-            self.probe_at = self.now + self.awareness.stretch(self.config.probe_interval);
+            let scheduled = self.scheduled_target();
+            self.probed_at = self.now;
+            self.plan_probe(self.round + u64::from(self.awareness.score()) + 1);
             let table = &self.table;
-            if let Some(slot) = self.cycle.draw(&mut self.rng, |slot| can_probe(table, slot))
-                && self.probe(slot, false)
-            {
+            let target = scheduled.or_else(|| self.cycle.draw(&mut self.rng, |slot| can_probe(table, slot)));
+            if target.is_some_and(|slot| self.probe(slot, false)) {
                 return;
             }
         }
@@ -110,6 +112,46 @@ impl<A: Address> Node<A> {
                 return;
             }
             self.emit(Event::ProbeCompleted { id, outcome: ProbeOutcome::NotProbed });
+        }
+    }
+
+    /// Whom the common schedule has this node probe in its round.
+    fn scheduled_target(&self) -> Option<Slot> {
+        if !self.config.detector.shared_schedule {
+            return None;
+        }
+        self.table.at_live_rank(self.target_rank(self.round)).filter(|&slot| can_probe(&self.table, slot))
+    }
+
+    fn target_rank(&self, round: u64) -> usize {
+        let members = self.table.live() as usize;
+        (self.table.live_rank(self.me) + shift(round, members)) % members.max(1)
+    }
+
+    /// Sets the time of the next probe: that of its round, but at most two in an interval, whatever others say the time is,
+    /// and no later than SWIM's.
+    fn plan_probe(&mut self, round: u64) {
+        let interval = self.config.probe_interval;
+        let latest = self.probed_at + self.awareness.stretch(interval) * 2;
+        if !self.config.detector.shared_schedule {
+            self.probe_at = self.probed_at + self.awareness.stretch(interval);
+            return;
+        }
+        let on = self.rounds.round(self.now);
+        // Rounds that went by are not made up for.
+        self.round = round.max(on);
+        let (rank, members) = (self.target_rank(self.round) as u64, u64::from(self.table.live()));
+        let at = self.rounds.time_in(self.round, 2 * rank + 1, 2 * members);
+        self.probe_at = at.clamp(self.probed_at + interval / 2, latest);
+    }
+
+    /// A member's round clock; if it is ahead, so is the next probe.
+    pub(super) fn hear_clock(&mut self, slot: Slot, clock: u32) {
+        if self.table.is_live(slot)
+            && self.config.detector.shared_schedule
+            && self.rounds.hear(clock, self.now)
+        {
+            self.plan_probe(self.round);
         }
     }
 
@@ -135,7 +177,9 @@ impl<A: Address> Node<A> {
 
     fn send_nacks(&mut self) {
         while let Some((asker, number)) = self.relays.due(self.now) {
-            self.answer_asker(asker, Signal::Nack(number));
+            if self.config.detector.nacks {
+                self.answer_asker(asker, Signal::Nack(number));
+            }
         }
     }
 
@@ -174,6 +218,7 @@ impl<A: Address> Node<A> {
         if let Some(probe) = self.probe.take_if(|probe| probe.target == slot) {
             self.report(&probe, ProbeOutcome::NotProbed);
         }
+        self.charges.retain(|charge| charge.target != slot);
         if self.contact.asked().iter().any(|asked| asked.slot == slot) {
             self.contact.abort(self.now);
         }

@@ -4,12 +4,14 @@ use core::time::Duration;
 
 use super::Node;
 use crate::address::Address;
+use crate::config::Mode;
 use crate::contact::Finding;
 use crate::event::{Event, IsolationEnd};
 use crate::id::Number;
+use crate::member::Status;
 use crate::membership::Slot;
 use crate::outbox::{Body, Intent, Signal};
-use crate::probe::can_probe;
+use crate::probe::{Probe, can_probe};
 use crate::time::Instant;
 
 impl<A: Address> Node<A> {
@@ -25,23 +27,33 @@ impl<A: Address> Node<A> {
     pub(super) fn expire_suspicions(&mut self) {
         while !self.contact.is_calling() && !self.contact.is_isolated() {
             if let Some(slot) = self.suspicions.call(self.now) {
-                self.suspicions
-                    .await_answer(slot, self.now + self.config.probe_timeout.min(self.suspicion_span() / 2));
+                let answer_in = self.config.probe_timeout.min(self.timing().shortest / 2);
+                self.suspicions.await_answer(slot, self.now + answer_in);
                 self.ping_to_tell(slot);
+                // By the end it is known, too, whether this node is in touch.
+                let started = self.suspicions.get(slot).map(|suspected| suspected.started);
+                if started.is_some_and(|started| self.must_call_roll(started)) {
+                    self.begin_roll_call();
+                }
                 continue;
             }
             let Some((slot, suspected)) = self.suspicions.due(self.now) else {
                 self.suspicions.settle();
                 return;
             };
-            if self.contact.is_verified_since(suspected.started) {
+            if self.must_call_roll(suspected.started) {
+                self.begin_roll_call();
+            } else {
                 self.declare_dead(slot);
                 // Whatever the table made of it, this suspicion is over.
                 self.suspicions.clear(slot);
-            } else {
-                self.begin_roll_call();
             }
         }
+    }
+
+    /// Whether a suspicion that began at `started` may not become a death yet.
+    fn must_call_roll(&self, started: Instant) -> bool {
+        self.config.detector.roll_calls && !self.contact.is_verified_since(started)
     }
 
     pub(super) fn begin_roll_call(&mut self) {
@@ -83,8 +95,12 @@ impl<A: Address> Node<A> {
         match self.contact.conclude(self.now, self.config.probe_interval * 2) {
             Some(Finding::InTouch { doubtful }) => {
                 if doubtful && !self.contact.is_isolated() {
-                    self.suspicions.doubt(self.now, self.suspicion_span(), self.config.probe_timeout);
+                    self.suspicions.doubt(self.now, &self.timing());
                     self.drop_probe();
+                    self.charges.clear();
+                }
+                for charge in core::mem::take(&mut self.charges) {
+                    self.accuse_if_unchanged(&charge);
                 }
                 let end = if self.config_may_reconnect {
                     IsolationEnd::ClusterConfig
@@ -93,10 +109,13 @@ impl<A: Address> Node<A> {
                 };
                 self.end_isolation(end);
             }
-            Some(Finding::CutOff { lost, of }) if self.contact.isolate(self.now) => {
-                self.emit(Event::Isolated { lost, of });
+            Some(Finding::CutOff { lost, of }) => {
+                self.charges.clear();
+                if self.contact.isolate(self.now) {
+                    self.emit(Event::Isolated { lost, of });
+                }
             }
-            Some(Finding::CutOff { .. }) | None => {}
+            None => {}
         }
     }
 
@@ -104,9 +123,33 @@ impl<A: Address> Node<A> {
     fn end_isolation(&mut self, end: IsolationEnd) {
         self.config_may_reconnect = false;
         if self.contact.reconnect() {
-            self.suspicions.restart(self.now, self.suspicion_span(), self.config.probe_timeout);
+            self.suspicions.restart(self.now, &self.timing());
             self.drop_probe();
             self.emit(Event::Reconnected { end });
+        }
+    }
+
+    /// The probe of a member failed: it is accused once a roll call has shown that this node is not the one out of touch.
+    /// Whoever is cut off accuses nobody.
+    pub(super) fn charge(&mut self, probe: Probe<A>) {
+        if self.contact.is_isolated() || self.config.mode == Mode::ProbeOnly {
+            return;
+        }
+        if !self.config.detector.roll_calls {
+            self.accuse_if_unchanged(&probe);
+        } else if self.charges.try_push(probe).is_ok() && !self.contact.is_calling() {
+            self.begin_roll_call();
+        }
+    }
+
+    /// The silence is evidence about what was held when the probe began: the member may have refuted, moved or
+    /// restarted meanwhile.
+    fn accuse_if_unchanged(&mut self, probe: &Probe<A>) {
+        let row = self.table.row(probe.target);
+        let refuted = row.status == Status::Alive && row.generation > probe.generation;
+        let moved = row.instance != probe.instance || row.address() != Some(probe.address);
+        if !refuted && !moved {
+            self.accuse(probe.target);
         }
     }
 
@@ -148,6 +191,7 @@ impl<A: Address> Node<A> {
         self.stats.pauses += 1;
         self.awareness.worse(1);
         self.contact.abort(now);
+        self.charges.clear();
         self.suspicions.postpone(late);
         if let Some(probe) = self.probe.take()
             && probe.commanded

@@ -57,8 +57,8 @@ impl<A: Address> Node<A> {
 
     /// `None` if there is nothing to say after all, or not even the signal fits.
     fn encode(&mut self, intent: &Intent<A>, buf: &mut [u8]) -> Option<usize> {
-        let Some(mut w) =
-            Writer::new(buf, intent.limit, self.config.label, self.tag, self.table.fingerprint())
+        let (fingerprint, clock) = (self.table.fingerprint(), self.rounds.on_wire(self.now));
+        let Some(mut w) = Writer::new(buf, intent.limit, self.config.label, self.tag, fingerprint, clock)
         else {
             self.stats.outbox_shed += 1;
             return None;
@@ -76,6 +76,7 @@ impl<A: Address> Node<A> {
         // Whoever is in doubt hears so at first contact, and can refute.
         if let Some(slot) = intent.member
             && self.table.status(slot) != Status::Alive
+            && (self.config.detector.buddy || !self.table.is_live(slot))
         {
             self.put_claims(&mut w, &[slot]);
         }

@@ -21,6 +21,7 @@ use crate::membership::BUCKETS;
 pub(crate) struct Datagram<'a, A> {
     pub(crate) sender: u32,
     pub(crate) fingerprint: u64,
+    pub(crate) clock: u32,
     /// Bytes of the whole datagram: what a reply to an unverified sender is measured by.
     pub(crate) len: usize,
     frames: &'a [u8],
@@ -64,13 +65,14 @@ impl<'a, A: Address> Datagram<'a, A> {
             return Err(WireError::Version(version));
         }
         let (header, frames) = bytes.split_first_chunk::<HEADER_LEN>().ok_or(WireError::Truncated)?;
-        let &[_, l0, l1, l2, l3, s0, s1, s2, s3, ref fingerprint @ ..] = header;
+        let &[_, l0, l1, l2, l3, s0, s1, s2, s3, ref fingerprint @ .., c0, c1, c2] = header;
         if u32::from_be_bytes([l0, l1, l2, l3]) != label.0 {
             return Err(WireError::Label);
         }
         let datagram = Self {
             sender: u32::from_be_bytes([s0, s1, s2, s3]),
             fingerprint: u64::from_be_bytes(*fingerprint),
+            clock: u32::from_be_bytes([0, c0, c1, c2]),
             len: bytes.len(),
             frames,
             address: PhantomData,

@@ -30,6 +30,7 @@ impl<'b> Writer<'b> {
         label: Label,
         sender: Tag,
         fingerprint: u64,
+        clock: u32,
     ) -> Option<Self> {
         let limit = limit.min(buf.len());
         let buf = &mut buf[..limit];
@@ -37,7 +38,8 @@ impl<'b> Writer<'b> {
         header[0] = WIRE_VERSION;
         header[1..5].copy_from_slice(&label.0.to_be_bytes());
         header[5..9].copy_from_slice(&sender.0.to_be_bytes());
-        header[9..].copy_from_slice(&fingerprint.to_be_bytes());
+        header[9..17].copy_from_slice(&fingerprint.to_be_bytes());
+        header[17..].copy_from_slice(&clock.to_be_bytes()[1..]);
         Some(Self { buf, len: HEADER_LEN })
     }
 

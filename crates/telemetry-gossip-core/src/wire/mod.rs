@@ -1,7 +1,7 @@
 //! The datagrams: a header, then frames.
 //!
 //! ```text
-//! datagram = version (1) label (4) sender tag (4) fingerprint (8) frame*
+//! datagram = version (1) label (4) sender tag (4) fingerprint (8) round clock (3) frame*
 //! frame    = kind (1) body length (varint) body
 //! ```
 //!
@@ -27,7 +27,7 @@ use crate::member::Accusers;
 pub const WIRE_VERSION: u8 = 1;
 
 /// Bytes before the first frame.
-pub(crate) const HEADER_LEN: usize = 1 + 4 + 4 + 8;
+pub(crate) const HEADER_LEN: usize = 1 + 4 + 4 + 8 + 3;
 
 /// What each frame is. A number is never used again for another meaning.
 pub(crate) mod kind {

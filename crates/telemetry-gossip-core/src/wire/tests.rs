@@ -12,8 +12,8 @@ use crate::id::Label;
 
 fn datagram(fill: impl FnOnce(&mut Writer<'_>)) -> Vec<u8> {
     let mut buf = [0; 1_400];
-    let mut w =
-        Writer::new(&mut buf, 1_400, Label(0x0102_0304), Tag(0xaabb_ccdd), 0x1122_3344_5566_7788).unwrap();
+    let (label, tag) = (Label(0x0102_0304), Tag(0xaabb_ccdd));
+    let mut w = Writer::new(&mut buf, 1_400, label, tag, 0x1122_3344_5566_7788, 0x0099_aabb).unwrap();
     fill(&mut w);
     let len = w.len();
     buf[..len].to_vec()
@@ -23,8 +23,8 @@ fn parse(bytes: &[u8]) -> Result<Datagram<'_, u32>, WireError> {
     Datagram::parse(bytes, Label(0x0102_0304))
 }
 
-const HEADER: [u8; 17] =
-    [1, 1, 2, 3, 4, 0xaa, 0xbb, 0xcc, 0xdd, 0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77, 0x88];
+const HEADER: [u8; HEADER_LEN] =
+    [1, 1, 2, 3, 4, 0xaa, 0xbb, 0xcc, 0xdd, 0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77, 0x88, 0x99, 0xaa, 0xbb];
 
 fn claim() -> WireClaim<'static> {
     WireClaim {

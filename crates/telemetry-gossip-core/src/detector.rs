@@ -1,0 +1,69 @@
+//! Which parts the failure detector has beyond plain SWIM.
+
+use serde::{Deserialize, Serialize};
+
+/// The parts of the failure detector beyond plain SWIM. All are on by default; each can be switched off to measure what
+/// it does, or to reproduce what was published.
+///
+/// ```
+/// use telemetry_gossip_core::{Config, Detector};
+///
+/// let swim = Config { detector: Detector::SWIM, ..Config::default() };
+/// let without_roll_calls = Config { detector: Detector { roll_calls: false, ..Detector::default() }, ..swim };
+/// assert!(without_roll_calls.detector.local_health);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Detector {
+    /// A node that doubts itself probes less often and waits longer (LHA-Probe of Lifeguard).
+    pub local_health: bool,
+    /// A helper says so if the target is silent, which tells a dead target from a deaf prober (Lifeguard).
+    pub nacks: bool,
+    /// A ping to a suspected member carries the accusation (the buddy system of Lifeguard).
+    pub buddy: bool,
+    /// All nodes probe along one common schedule, so that each member is probed once in each interval; otherwise each
+    /// goes round in a random order of its own (SWIM).
+    pub shared_schedule: bool,
+    /// A probe pings its target again while helpers do, and asks others before it gives up; what is known of a member's
+    /// round-trip time decides when.
+    pub retries: bool,
+    /// A node accuses, and declares dead, only once it has proved that it is in touch with at least half of the members.
+    pub roll_calls: bool,
+    /// A suspect is told once more shortly before its time is up.
+    pub last_calls: bool,
+    /// A member that has refuted again and again is asked more often before it is accused once more.
+    pub patience: bool,
+}
+
+impl Detector {
+    /// SWIM as it was published (Das, Gupta, Motivala 2002).
+    pub const SWIM: Self = Self {
+        local_health: false,
+        nacks: false,
+        buddy: false,
+        shared_schedule: false,
+        retries: false,
+        roll_calls: false,
+        last_calls: false,
+        patience: false,
+    };
+
+    /// SWIM with the parts that Lifeguard adds (Dadgar, Phillips, Currey 2018); its suspicions that shrink are
+    /// [`Suspicion::Scaled`](crate::Suspicion::Scaled).
+    pub const LIFEGUARD: Self = Self { local_health: true, nacks: true, buddy: true, ..Self::SWIM };
+}
+
+impl Default for Detector {
+    fn default() -> Self {
+        Self {
+            local_health: true,
+            nacks: true,
+            buddy: true,
+            shared_schedule: true,
+            retries: true,
+            roll_calls: true,
+            last_calls: true,
+            patience: true,
+        }
+    }
+}

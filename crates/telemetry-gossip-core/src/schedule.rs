@@ -1,0 +1,154 @@
+//! The common probe schedule: who probes whom in which round, and when.
+//!
+//! Where each node goes round in an order of its own, 37 % of the members are probed by nobody in any one interval
+//! (1/e of them), and a crash may wait for several. Here the nodes share a *round clock*, a count of probe intervals that
+//! travels in every datagram, and the one who hears of a later time takes it over (Lamport 1978). In round r the node of
+//! rank i among the live members, in the order of their ids' hashes, probes the one of rank `i + shift(r)`: a shift is a
+//! permutation, so each member is probed once in each round. It is probed at a time of the round that depends on its own
+//! rank, whoever the prober is: probes of one member are one interval apart.
+//!
+//! The shifts follow the golden ratio: the multiples of it, modulo 1, fall into the largest gap that is left, so that each
+//! node probes every other within two rounds of all members, as in SWIM; and a node whose roster has one member more has
+//! nearly the same shift. Nodes that disagree about the roster or the time choose targets as unrelated to those of the
+//! others as SWIM's random ones.
+
+use core::time::Duration;
+
+use crate::time::Instant;
+
+/// Ticks of the round clock in one interval.
+const TICKS: u64 = 256;
+
+/// The round clock on the wire: so many bits, of which 8 are ticks within the round.
+const WIRE_BITS: u32 = 24;
+const WIRE_MASK: u64 = (1 << WIRE_BITS) - 1;
+
+/// The golden ratio's fraction of 2^32.
+const GOLDEN: u32 = 0x9E37_79B9;
+
+/// The round clock of one node: its own time, and what it has heard that others are ahead.
+#[derive(Debug)]
+pub(crate) struct Rounds {
+    interval: u64,
+    /// When the clock showed `base` ticks.
+    since: Instant,
+    base: u64,
+    /// No other clock was heard yet: the first is taken over whatever it shows.
+    fresh: bool,
+}
+
+impl Rounds {
+    pub(crate) fn new(now: Instant, interval: Duration) -> Self {
+        let interval = u64::try_from(interval.as_micros()).unwrap_or(u64::MAX).max(1);
+        Self { interval, since: now, base: 0, fresh: true }
+    }
+
+    fn ticks(&self, now: Instant) -> u64 {
+        let passed = u64::try_from(now.since(self.since).as_micros()).unwrap_or(u64::MAX);
+        self.base
+            .saturating_add(passed / self.interval * TICKS + passed % self.interval * TICKS / self.interval)
+    }
+
+    /// What the clock shows, for the wire.
+    #[expect(clippy::cast_possible_truncation, reason = "24 bits")]
+    pub(crate) fn on_wire(&self, now: Instant) -> u32 {
+        (self.ticks(now) & WIRE_MASK) as u32
+    }
+
+    /// The round that is on.
+    pub(crate) fn round(&self, now: Instant) -> u64 {
+        self.ticks(now) / TICKS
+    }
+
+    /// When this share of a round (in parts of `of`) has passed.
+    pub(crate) fn time_in(&self, round: u64, part: u64, of: u64) -> Instant {
+        let micros = |ticks: u64| {
+            u64::try_from(u128::from(ticks) * u128::from(self.interval) / u128::from(TICKS))
+                .unwrap_or(u64::MAX)
+        };
+        let phase = u128::from(self.interval) * u128::from(part) / u128::from(of.max(1));
+        let ahead = micros(round.saturating_mul(TICKS).saturating_sub(self.base));
+        let behind = micros(self.base.saturating_sub(round.saturating_mul(TICKS)));
+        let span = Duration::from_micros(ahead.saturating_add(u64::try_from(phase).unwrap_or(u64::MAX)));
+        self.since + span - Duration::from_micros(behind)
+    }
+
+    /// Another node's clock; true if this one was behind, and goes on from there.
+    pub(crate) fn hear(&mut self, theirs: u32, now: Instant) -> bool {
+        let mine = self.ticks(now);
+        let lead = u64::from(theirs).wrapping_sub(mine) & WIRE_MASK;
+        let later = lead != 0 && (lead <= WIRE_MASK / 2 || self.fresh);
+        self.fresh = false;
+        if later {
+            // Not since the last tick began, but since now: what is lost is a part of a tick.
+            (self.since, self.base) = (now, mine.saturating_add(lead));
+        }
+        later
+    }
+
+    /// Whether no other clock was heard yet.
+    pub(crate) fn is_fresh(&self) -> bool {
+        self.fresh
+    }
+}
+
+/// How many ranks on the target of this round is, 1 to `members - 1`; 0 if there is nobody else.
+#[expect(clippy::cast_possible_truncation, reason = "the wire carries no more of a round")]
+pub(crate) fn shift(round: u64, members: usize) -> usize {
+    let Some(others) = members.checked_sub(1).filter(|&others| others > 0) else { return 0 };
+    let fraction = ((round & (WIRE_MASK / TICKS)) as u32).wrapping_mul(GOLDEN);
+    1 + usize::try_from((u128::from(fraction) * others as u128) >> u32::BITS).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::collections::BTreeSet;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn in_every_round_each_member_is_probed_once_and_nobody_probes_itself() {
+        for members in [2, 3, 10, 250, 1_000] {
+            for round in 0..50 {
+                let shift = shift(round, members);
+                assert!((1..members).contains(&shift));
+                let targets: BTreeSet<usize> = (0..members).map(|rank| (rank + shift) % members).collect();
+                assert_eq!(targets.len(), members);
+            }
+        }
+    }
+
+    #[test]
+    fn each_node_probes_every_other_within_two_rounds_of_all() {
+        for members in [2, 3, 7, 20, 250, 1_000, 10_000] {
+            for start in [0, 1, 777, 30_000] {
+                let seen: BTreeSet<usize> =
+                    (start..start + 2 * members as u64).map(|round| shift(round, members)).collect();
+                assert_eq!(seen.len(), members - 1, "{members} members from round {start}");
+            }
+        }
+    }
+
+    #[test]
+    fn one_member_more_hardly_changes_the_shift() {
+        for round in 0..1_000 {
+            assert!(shift(round, 250).abs_diff(shift(round, 251)) <= 1);
+        }
+    }
+
+    #[test]
+    fn clocks_agree_on_the_latest_and_never_go_back() {
+        let at = |millis: u64| Instant::from_millis(5_000 + millis);
+        let (mut early, mut late) = (Rounds::new(at(0), SECOND), Rounds::new(at(0), SECOND));
+        assert!(early.hear(10 * 256 + 128, at(500)), "the first is taken over");
+        assert_eq!(early.time_in(11, 1, 4), at(1_250));
+        assert!(late.hear(early.on_wire(at(700)), at(701)));
+        assert!(!early.hear(late.on_wire(at(702)), at(703)));
+        // Within a tick and the time on the way.
+        assert_eq!((early.round(at(1_006)), late.round(at(1_006))), (11, 11));
+        // From then on an earlier one changes nothing, and half of the circle counts as earlier.
+        assert!(!late.hear(5, at(2_000)));
+        assert!(!late.hear(late.on_wire(at(2_000)).wrapping_sub(1) & 0xFF_FFFF, at(2_000)));
+    }
+}
