@@ -11,6 +11,7 @@ use telemetry_gossip_core::{
 use thiserror::Error;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
+use crate::clock::Clock;
 use crate::peer::Peer;
 use crate::shared::SharedTable;
 use crate::task::{Command, Task, resolve_all};
@@ -124,6 +125,7 @@ pub struct Agent {
     commands: mpsc::Sender<Command>,
     view: Arc<ArcSwap<View>>,
     events: broadcast::WeakSender<Event<Peer>>,
+    clock: Clock,
     ended: watch::Receiver<bool>,
 }
 
@@ -139,16 +141,15 @@ impl Agent {
                 seed
             }
         };
-        let now = tokio::time::Instant::now();
-        let origin = options.table.as_ref().map_or(now, |table| table.origin().into());
-        let core_now = crate::task::core_time(origin, now);
+        let now = tokio::time::Instant::now().into_std();
+        let clock = options.table.as_ref().map_or_else(|| Clock::starting(now), |table| table.clock());
         let identity = Identity {
             id: options.id,
             address: options.advertise.unwrap_or_else(|| transport.local()),
             generation: options.generation,
             instance: options.instance,
         };
-        let node = Node::new(options.config, identity, rng_seed, core_now)?;
+        let node = Node::new(options.config, identity, rng_seed, clock.to_core(now))?;
         let (commands, inbox) = mpsc::channel(COMMANDS);
         let (events, _) = broadcast::channel(EVENTS);
         let (end, ended) = watch::channel(false);
@@ -159,11 +160,11 @@ impl Agent {
             commands: commands.clone(),
             view: view.clone(),
             events: events.downgrade(),
+            clock,
             ended,
         };
         let weak = commands.downgrade();
-        let task =
-            Task::new(node, transport, origin, view, events, inbox, weak, options.seeds, options.table);
+        let task = Task::new(node, transport, clock, view, events, inbox, weak, options.seeds, options.table);
         runtime.spawn(async move {
             task.run().await;
             // Whoever waits for the end learns of it once everything the task held is gone.
@@ -207,6 +208,12 @@ impl Agent {
     pub fn is_running(&self) -> bool {
         // The task's end of the channel goes with the task, however it ends.
         !*self.ended.borrow() && self.ended.has_changed().is_ok()
+    }
+
+    /// The host's time for one of the core's, as [`Health::isolated_since`] has it.
+    #[must_use]
+    pub fn host_time(&self, at: telemetry_gossip_core::Instant) -> std::time::Instant {
+        self.clock.to_host(at)
     }
 
     /// How the node is.

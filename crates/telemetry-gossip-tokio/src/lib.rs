@@ -9,6 +9,7 @@
 #![deny(warnings)]
 
 mod agent;
+mod clock;
 mod memory;
 mod peer;
 mod shared;

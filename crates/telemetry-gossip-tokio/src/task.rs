@@ -16,6 +16,7 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
+use crate::clock::Clock;
 use crate::peer::Peer;
 use crate::shared::SharedTable;
 use crate::transport::{Delivery, Subscription, Transport};
@@ -58,7 +59,7 @@ pub(crate) struct Task {
     table: Option<Arc<SharedTable>>,
     datagrams: Subscription,
     inbox: mpsc::Receiver<Command>,
-    origin: Instant,
+    clock: Clock,
     seeds: Vec<String>,
     resolver: Option<AbortHandle>,
     commands: mpsc::WeakSender<Command>,
@@ -90,7 +91,7 @@ impl Task {
     pub(crate) fn new(
         node: Node<Peer>,
         transport: Arc<dyn Transport>,
-        origin: Instant,
+        clock: Clock,
         view: Arc<ArcSwap<View>>,
         events: broadcast::Sender<Event<Peer>>,
         inbox: mpsc::Receiver<Command>,
@@ -118,7 +119,7 @@ impl Task {
             table,
             datagrams,
             inbox,
-            origin,
+            clock,
             seeds,
             resolver,
             commands,
@@ -136,8 +137,7 @@ impl Task {
     pub(crate) async fn run(mut self) {
         loop {
             self.resolve_seeds();
-            let deadline =
-                self.node.poll_timeout().map(|at| self.origin + Duration::from_micros(at.as_micros()));
+            let deadline = self.node.poll_timeout().map(|at| self.clock.to_host(at).into());
             let tick = async {
                 match deadline {
                     Some(at) => tokio::time::sleep_until(at).await,
@@ -171,7 +171,7 @@ impl Task {
             self.datagram(&delivery);
         }
         // A flood must not keep the timers from being served.
-        let now = core_time(self.origin, Instant::now());
+        let now = self.now();
         if self.node.poll_timeout().is_some_and(|at| at <= now) {
             self.step(Input::Tick);
         }
@@ -182,6 +182,10 @@ impl Task {
         if let Err(error) = self.handle(input) {
             tracing::debug!(node = %self.view_id(), from = %delivery.from, %error, "datagram refused");
         }
+    }
+
+    fn now(&self) -> telemetry_gossip_core::Instant {
+        self.clock.to_core(Instant::now().into_std())
     }
 
     fn view_id(&self) -> String {
@@ -196,7 +200,7 @@ impl Task {
 
     /// One input, and everything that follows from it.
     fn handle(&mut self, input: Input<'_, Peer>) -> Result<(), InputError> {
-        let now = core_time(self.origin, Instant::now());
+        let now = self.now();
         let carry = &mut self.carry;
         let work = |node: &mut Node<Peer>| {
             let result = node.handle(now, input);
@@ -307,11 +311,11 @@ impl Task {
         let changed = std::mem::take(&mut self.carry.changed);
         if !changed.is_empty() {
             let mut view = View::clone(&self.view.load());
-            let origin = self.origin.into_std();
+            let clock = self.clock;
             let mut read = |node: &mut Node<Peer>| {
                 for id in &changed {
                     let member = node.member(id.as_str());
-                    view.set(id, member.map(|member| MemberView::new(&member, origin, *id)));
+                    view.set(id, member.map(|member| MemberView::new(&member, clock, *id)));
                 }
             };
             match &self.table {
@@ -430,10 +434,4 @@ pub(crate) async fn resolve_all(transport: &dyn Transport, seeds: &[String]) -> 
         }
     }
     if peers.is_empty() { Err(reasons.join("; ")) } else { Ok(peers) }
-}
-
-/// The core's time: microseconds since the origin.
-pub(crate) fn core_time(origin: Instant, now: Instant) -> telemetry_gossip_core::Instant {
-    let micros = now.saturating_duration_since(origin).as_micros();
-    telemetry_gossip_core::Instant::from_micros(u64::try_from(micros).unwrap_or(u64::MAX))
 }

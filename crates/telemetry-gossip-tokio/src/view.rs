@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use telemetry_gossip_core::{Generation, Instance, Member, NodeId, Status};
 
+use crate::clock::Clock;
 use crate::peer::Peer;
 
 /// All members at one moment, in the order of their ids.
@@ -36,7 +37,7 @@ pub struct MemberView {
     pub telemetry_version: u64,
     /// Its telemetry, in the order of publication.
     pub telemetry: Vec<TelemetryValue>,
-    origin: Instant,
+    clock: Clock,
     observed_micros: AtomicU64,
 }
 
@@ -122,8 +123,8 @@ impl<'a> IntoIterator for &'a View {
 }
 
 impl MemberView {
-    pub(crate) fn new(member: &Member<'_, Peer>, origin: Instant, id: NodeId) -> Self {
-        let at = |instant: telemetry_gossip_core::Instant| host_time(origin, instant);
+    pub(crate) fn new(member: &Member<'_, Peer>, clock: Clock, id: NodeId) -> Self {
+        let at = |instant: telemetry_gossip_core::Instant| clock.to_host(instant);
         let telemetry = member.telemetry().map(|entry| TelemetryValue {
             key: entry.key.to_owned(),
             value: entry.value.unwrap_or_default().to_owned(),
@@ -138,7 +139,7 @@ impl MemberView {
             instance: member.instance(),
             telemetry_version: member.telemetry_version(),
             telemetry: telemetry.collect(),
-            origin,
+            clock,
             observed_micros: AtomicU64::new(member.last_observed().as_micros()),
         }
     }
@@ -147,7 +148,7 @@ impl MemberView {
     #[must_use]
     pub fn last_observed(&self) -> Instant {
         let micros = self.observed_micros.load(Ordering::Relaxed);
-        host_time(self.origin, telemetry_gossip_core::Instant::from_micros(micros))
+        self.clock.to_host(telemetry_gossip_core::Instant::from_micros(micros))
     }
 
     /// The telemetry under `key`.
@@ -159,8 +160,4 @@ impl MemberView {
     pub(crate) fn observe(&self, at: telemetry_gossip_core::Instant) {
         self.observed_micros.store(at.as_micros(), Ordering::Relaxed);
     }
-}
-
-fn host_time(origin: Instant, at: telemetry_gossip_core::Instant) -> Instant {
-    origin.checked_add(Duration::from_micros(at.as_micros())).unwrap_or(origin)
 }
