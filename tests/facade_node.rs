@@ -303,6 +303,27 @@ async fn starting_twice_is_starting_once() {
     assert_eq!(node.members().len(), 1);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_node_that_was_shut_down_starts_anew() {
+    let network = MemoryNetwork::new(1);
+    let (nodes, _) = cluster(&Net::Memory(network), 2, &quick()).await;
+    for left in [false, true] {
+        agree(&nodes).await;
+        let before = nodes[1].agent().unwrap().member("n1").unwrap().instance;
+        if left {
+            nodes[1].leave(PATIENCE).await.unwrap();
+            all_hold(&nodes[..1], "n1", Dead).await;
+        }
+        nodes[1].shutdown().await;
+        nodes[1].try_start().await.unwrap();
+        nodes[1].publish("load", b"1").await.unwrap();
+        agree(&nodes).await;
+        until("the new life's telemetry has come", &nodes[0], |n0| n0.telemetry("n1", "load").is_some())
+            .await;
+        assert_ne!(nodes[0].agent().unwrap().member("n1").unwrap().instance, before, "another life");
+    }
+}
+
 #[tokio::test]
 async fn an_invalid_id_is_refused_by_its_rule_and_does_no_harm() {
     let network = MemoryNetwork::new(1);

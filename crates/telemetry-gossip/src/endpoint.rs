@@ -40,10 +40,10 @@ impl Endpoint {
         }
     }
 
-    /// The agent, spawned now if it was not.
+    /// The agent, spawned now if it was not, or if it has ended: it was shut down, or with the runtime it ran on.
     pub(crate) fn agent(&self) -> Result<Agent, SpawnError> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(agent) = &state.agent {
+        if let Some(agent) = state.agent.as_ref().filter(|agent| agent.is_running()) {
             return Ok(agent.clone());
         }
         let agent = Agent::spawn(state.options.clone(), self.transport.clone())?;
@@ -51,7 +51,7 @@ impl Endpoint {
         Ok(agent)
     }
 
-    /// The agent if it was spawned.
+    /// The agent if it was spawned, though it may have ended: its last view stays readable.
     pub(crate) fn spawned(&self) -> Option<Agent> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).agent.clone()
     }
