@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use telemetry_gossip::membership::{MemberInfo, MemberStatus};
-use telemetry_gossip::transport::{BoxFuture, Peer, Subscription, Transport, UdpTransport};
+use telemetry_gossip::transport::{BoxFuture, NameError, Peer, Subscription, Transport, UdpTransport};
 
 /// Longer than anything takes; only a failing test waits for it.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -90,6 +90,10 @@ impl Transport for OneWayUdp {
 
     fn resolve<'a>(&'a self, name: &'a str) -> BoxFuture<'a, io::Result<Vec<Peer>>> {
         self.inner.resolve(name)
+    }
+
+    fn check_name(&self, name: &str) -> Result<(), NameError> {
+        self.inner.check_name(name)
     }
 
     fn close(&self) {

@@ -22,6 +22,8 @@ pub use agent::{Agent, AgentError, Events, Notice, Options, SpawnError};
 pub use memory::{MemoryNetwork, MemoryTransport};
 pub use peer::Peer;
 pub use shared::SharedTable;
-pub use transport::{BoxFuture, Delivery, SUBSCRIPTION_CAPACITY, Subscribers, Subscription, Transport};
-pub use udp::UdpTransport;
+pub use transport::{
+    BoxFuture, Delivery, NameError, SUBSCRIPTION_CAPACITY, Subscribers, Subscription, Transport,
+};
+pub use udp::{BindError, UdpTransport};
 pub use view::{MemberView, TelemetryValue, View};

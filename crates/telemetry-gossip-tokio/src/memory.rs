@@ -10,7 +10,7 @@ use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
 use telemetry_gossip_core::{IdError, NodeId};
 
 use crate::peer::Peer;
-use crate::transport::{BoxFuture, Subscribers, Subscription, Transport};
+use crate::transport::{BoxFuture, NameError, Subscribers, Subscription, Transport};
 
 /// A network of named nodes. Cheap to clone; a clone is the same network.
 ///
@@ -173,6 +173,10 @@ impl Transport for MemoryTransport {
                 || io::Error::new(io::ErrorKind::NotFound, format!("no node {name} in this network"));
             known.map(|id| vec![Peer::Name(id)]).ok_or_else(unknown)
         })
+    }
+
+    fn check_name(&self, name: &str) -> Result<(), NameError> {
+        NodeId::new(name).map(|_| ()).map_err(|rule| NameError::new(name, rule))
     }
 
     fn close(&self) {

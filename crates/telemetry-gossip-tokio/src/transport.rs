@@ -9,6 +9,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use thiserror::Error;
 use tokio::sync::mpsc;
 
 use crate::peer::Peer;
@@ -35,8 +36,31 @@ pub trait Transport: Send + Sync + Debug {
     /// memory. An unknown name is an error of kind [`io::ErrorKind::NotFound`].
     fn resolve<'a>(&'a self, name: &'a str) -> BoxFuture<'a, io::Result<Vec<Peer>>>;
 
+    /// Whether `name` can be the name of a node or seed, there or not. By default any text can.
+    fn check_name(&self, name: &str) -> Result<(), NameError> {
+        let _ = name;
+        Ok(())
+    }
+
     /// Stops receiving: subscriptions end, and the socket is closed once nobody uses it. Idempotent.
     fn close(&self);
+}
+
+/// A text that no node is called, from [`Transport::check_name`].
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{name:?} names no node: {rule}")]
+pub struct NameError {
+    /// The text.
+    pub name: String,
+    /// The rule that it breaks.
+    pub rule: String,
+}
+
+impl NameError {
+    /// `name` breaks `rule`.
+    pub fn new(name: &str, rule: impl ToString) -> Self {
+        Self { name: name.to_owned(), rule: rule.to_string() }
+    }
 }
 
 /// A datagram that arrived.

@@ -32,7 +32,7 @@ async fn bind_again(address: SocketAddr) -> Arc<UdpTransport> {
         loop {
             match UdpTransport::bind(address).await {
                 Ok(transport) => return transport,
-                Err(error) => assert_eq!(error.kind(), io::ErrorKind::AddrInUse, "{error}"),
+                Err(failed) => assert_eq!(failed.error.kind(), io::ErrorKind::AddrInUse, "{failed}"),
             }
             tokio::task::yield_now().await;
         }
@@ -202,9 +202,9 @@ async fn nodes_agree_over_ipv6() {
 #[tokio::test]
 async fn an_unspecified_address_is_advertised_as_another() {
     let any: SocketAddr = "0.0.0.0:0".parse().unwrap();
-    assert_eq!(UdpTransport::bind(any).await.unwrap_err().kind(), io::ErrorKind::InvalidInput);
+    assert_eq!(UdpTransport::bind(any).await.unwrap_err().error.kind(), io::ErrorKind::InvalidInput);
     let other_family = UdpTransport::bind_advertised(any, "[::1]:0".parse().unwrap()).await;
-    assert_eq!(other_family.unwrap_err().kind(), io::ErrorKind::InvalidInput);
+    assert_eq!(other_family.unwrap_err().error.kind(), io::ErrorKind::InvalidInput);
     let first = UdpTransport::bind_advertised(any, "127.0.0.1:0".parse().unwrap()).await.unwrap();
     assert_ne!(first.local_addr().port(), 0);
     let seed = first.local_addr().to_string();

@@ -40,6 +40,53 @@ async fn names_resolve_to_what_was_added_or_to_what_the_system_says() {
 }
 
 #[tokio::test]
+async fn an_address_that_cannot_be_bound_is_named() {
+    let taken = bind().await.local_addr();
+    let holder = UdpTransport::bind(taken).await;
+    // Another process may have taken the port in between, which serves as well.
+    let failed = UdpTransport::bind(taken).await.unwrap_err();
+    assert_eq!((failed.address, failed.error.kind()), (taken, io::ErrorKind::AddrInUse));
+    assert!(failed.to_string().starts_with(&format!("{taken} cannot be bound: ")), "{failed}");
+    let failed = io::Error::from(failed);
+    assert!(failed.kind() == io::ErrorKind::AddrInUse && failed.to_string().contains(&taken.to_string()));
+    drop(holder);
+}
+
+#[tokio::test]
+async fn what_cannot_reach_one_node_is_refused_and_counted() {
+    let transport = bind().await;
+    let refused = ["edge-1", "[::1]:9", "0.0.0.0:9", "127.0.0.1:0", "224.0.0.1:9", "255.255.255.255:9"];
+    for (count, to) in (1..).zip(refused) {
+        let error = transport.send(to.try_into().unwrap(), b"x").unwrap_err();
+        assert_eq!(
+            (error.kind(), transport.send_refused()),
+            (io::ErrorKind::AddrNotAvailable, count),
+            "{to}"
+        );
+    }
+    transport.send(bind().await.local(), b"x").unwrap();
+    assert_eq!((transport.send_refused(), transport.send_dropped()), (refused.len() as u64, 0));
+}
+
+#[tokio::test]
+async fn a_name_is_a_host_and_a_port_or_one_that_was_added() {
+    let transport = bind().await;
+    transport.add_peer("edge-1", transport.local_addr());
+    for name in
+        ["edge-1", "10.0.0.17:7946", "seed.example.com:7946", "[::1]:7946", "[fe80::1%2]:1", "h:65535"]
+    {
+        assert_eq!(transport.check_name(name), Ok(()), "{name}");
+    }
+    let wrong =
+        ["", ":", ":1", "h:", "h:0", "h:65536", "h:+1", "h:1 ", " h:1", "edge-2", "a:b:c:99999", "a:b:7946"];
+    for name in wrong.into_iter().chain(["::1:7946", "[::1]", "[::1]:0", "[h]:1", "http://h:80", "h/x:80"]) {
+        let refused = transport.check_name(name).unwrap_err();
+        assert!(refused.name == name && refused.to_string().contains("host:port"), "{refused}");
+        assert_eq!(transport.resolve(name).await.unwrap_err().kind(), io::ErrorKind::NotFound, "{name}");
+    }
+}
+
+#[tokio::test]
 async fn a_datagram_too_long_is_an_error_and_the_next_one_leaves() {
     let (from, to) = (bind().await, bind().await);
     let mut arrived = to.subscribe();

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use telemetry_gossip_core::NodeId;
-use telemetry_gossip_tokio::{Agent, Options, Peer, SpawnError, Transport};
+use telemetry_gossip_tokio::{Agent, NameError, Options, Peer, SpawnError, Transport};
 
 /// What to spawn, and what was.
 #[derive(Debug)]
@@ -54,6 +54,12 @@ impl Endpoint {
     /// The agent if it was spawned, though it may have ended: its last view stays readable.
     pub(crate) fn spawned(&self) -> Option<Agent> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).agent.clone()
+    }
+
+    /// Whether all seeds can be names of nodes on this transport.
+    pub(crate) fn check_seeds(&self) -> Result<(), NameError> {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.options.seeds.iter().try_for_each(|seed| self.transport.check_name(seed))
     }
 
     pub(crate) fn id(&self) -> NodeId {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use telemetry_gossip_core::{Config, Health, IdError, NodeId};
 use telemetry_gossip_tokio::{
-    Agent, AgentError, Events, MemberView, Options, SpawnError, TelemetryValue, Transport, View,
+    Agent, AgentError, Events, MemberView, NameError, Options, SpawnError, TelemetryValue, Transport, View,
 };
 use thiserror::Error;
 
@@ -23,9 +23,25 @@ pub enum StartError {
         /// The rule.
         error: IdError,
     },
-    /// Its settings, or its surroundings, do not let it run.
+    /// One of its seeds cannot be the name of a node: over UDP it is `host:port`, in memory a node id.
+    #[error("bad seed: {0}")]
+    Seed(#[from] NameError),
+    /// Its settings break a rule, or there is no tokio runtime.
     #[error(transparent)]
     Spawn(#[from] SpawnError),
+}
+
+/// Why a node did not do what it was asked.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum NodeError {
+    /// It does not run yet.
+    #[error(
+        "the node is not started: call GossipNode::start first, or try_start to learn why it does not start"
+    )]
+    NotStarted,
+    /// It runs and refused, took too long, or has ended.
+    #[error(transparent)]
+    Agent(#[from] AgentError),
 }
 
 /// A node of the cluster.
@@ -61,7 +77,7 @@ impl GossipNode {
     /// A node called `node_id` (1 to 127 bytes without control characters) that will join through `seeds`: `host:port`
     /// over UDP, node ids in memory. No seeds make the first node of a cluster.
     ///
-    /// An invalid id is reported by [`GossipNode::try_start`], and logged by [`GossipNode::start`].
+    /// An invalid id or seed is reported by [`GossipNode::try_start`], and logged by [`GossipNode::start`].
     pub fn new(node_id: String, seeds: Vec<String>, transport: Arc<dyn Transport>) -> Self {
         let endpoint = match NodeId::new(&node_id) {
             Ok(id) => Ok(Endpoint::new(Options { seeds, ..Options::new(id) }, transport)),
@@ -97,10 +113,12 @@ impl GossipNode {
         }
     }
 
-    /// Starts the node, or says why it cannot run.
+    /// Starts the node, or says why it cannot run. Seeds are checked by their form only: one that is not there yet is
+    /// tried until it is.
     pub async fn try_start(&self) -> Result<(), StartError> {
         let endpoint = self.endpoint.as_ref();
         let endpoint = endpoint.map_err(|(id, error)| StartError::Id { id: id.clone(), error: *error })?;
+        endpoint.check_seeds()?;
         endpoint.agent()?;
         Ok(())
     }
@@ -130,26 +148,27 @@ impl GossipNode {
         self.agent()?.member(node_id)?.value(key).cloned()
     }
 
-    /// Publishes one entry of this node's telemetry to all: key 1 to 64 bytes, value at most 512 by default.
-    pub async fn publish(&self, key: &str, value: &[u8]) -> Result<(), AgentError> {
-        self.running()?.publish(key, value).await
+    /// Publishes one entry of this node's telemetry to all: key 1 to 64 bytes, value at most 512, 4,096 bytes in all, by
+    /// default. An entry under the same key is replaced.
+    pub async fn publish(&self, key: &str, value: &[u8]) -> Result<(), NodeError> {
+        Ok(self.running()?.publish(key, value).await?)
     }
 
-    /// Removes one entry of this node's telemetry.
-    pub async fn unpublish(&self, key: &str) -> Result<(), AgentError> {
-        self.running()?.unpublish(key).await
+    /// Removes one entry of this node's telemetry; an unknown key is no error.
+    pub async fn unpublish(&self, key: &str) -> Result<(), NodeError> {
+        Ok(self.running()?.unpublish(key).await?)
     }
 
     /// How the node is: whether it doubts itself, or is cut off.
-    pub async fn health(&self) -> Result<Health, AgentError> {
-        self.running()?.health().await
+    pub async fn health(&self) -> Result<Health, NodeError> {
+        Ok(self.running()?.health().await?)
     }
 
     /// Tells everybody that this node goes, and waits until that is done, but no longer than `timeout`. Some gossip
     /// intervals suffice: less than 5 s with the default config. The node stays readable, and is silent;
     /// to return, [`GossipNode::shutdown`] and [`GossipNode::start`] it.
-    pub async fn leave(&self, timeout: Duration) -> Result<(), AgentError> {
-        self.running()?.leave(timeout).await
+    pub async fn leave(&self, timeout: Duration) -> Result<(), NodeError> {
+        Ok(self.running()?.leave(timeout).await?)
     }
 
     /// Ends the node and waits until its task is gone. The transport is yours to close, or to drop.
@@ -165,8 +184,8 @@ impl GossipNode {
         self.endpoint.as_ref().ok()?.spawned()
     }
 
-    fn running(&self) -> Result<Agent, AgentError> {
-        self.agent().ok_or(AgentError::Closed)
+    fn running(&self) -> Result<Agent, NodeError> {
+        self.agent().ok_or(NodeError::NotStarted)
     }
 }
 
