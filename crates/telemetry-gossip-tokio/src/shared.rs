@@ -3,7 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-use telemetry_gossip_core::{Config, Membership};
+use telemetry_gossip_core::{Config, ConfigError, Identity, Input, Membership, Mode, Node, NodeId};
 
 use crate::clock::Clock;
 use crate::peer::Peer;
@@ -34,6 +34,24 @@ impl SharedTable {
     /// Works on the table.
     pub fn with<T>(&self, work: impl FnOnce(&mut Membership<Peer>) -> T) -> T {
         work(&mut self.table.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Enters the node `to` in place of `from`, as if `from` had never been entered. For a host that gives its node
+    /// another id; an agent that still has a handle under the old one enters that anew.
+    pub fn rename(&self, from: NodeId, to: Identity<Peer>) -> Result<(), ConfigError> {
+        // Who belongs, and what goes with a member that does not, is the core's knowledge: a cluster config says it.
+        let config = Config { mode: Mode::OnDemand, ..Config::default() };
+        let now = self.to_core(Instant::now());
+        let id = to.id;
+        let mut node = Node::new(config, to, [0; 32], now)?;
+        self.with(|table| {
+            let others = table.iter().filter_map(|member| NodeId::new(member.id()).ok());
+            let members: Vec<NodeId> = others.filter(|&other| other != from).chain([id]).collect();
+            let belong = Input::ApplyClusterConfig { version: 1, members: members.into() };
+            // A first config that names the node itself is never refused.
+            let _ = node.with_table(table, |node| node.handle(now, belong));
+        });
+        Ok(())
     }
 
     /// The core's time for a host's, to the microsecond; times more than 366 days before the table was made are taken for

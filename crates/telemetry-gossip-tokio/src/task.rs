@@ -207,10 +207,7 @@ impl Task {
             carry.drain(node);
             result
         };
-        match &self.table {
-            Some(table) => table.with(|table| self.node.with_table(table, work)),
-            None => work(&mut self.node),
-        }
+        on_table(self.table.as_deref(), &self.inbox, &mut self.node, work).unwrap_or(Ok(()))
     }
 
     fn command(&mut self, command: Command) {
@@ -312,16 +309,13 @@ impl Task {
         if !changed.is_empty() {
             let mut view = View::clone(&self.view.load());
             let clock = self.clock;
-            let mut read = |node: &mut Node<Peer>| {
+            let read = |node: &mut Node<Peer>| {
                 for id in &changed {
                     let member = node.member(id.as_str());
                     view.set(id, member.map(|member| MemberView::new(&member, clock, *id)));
                 }
             };
-            match &self.table {
-                Some(table) => table.with(|table| self.node.with_table(table, read)),
-                None => read(&mut self.node),
-            }
+            on_table(self.table.as_deref(), &self.inbox, &mut self.node, read);
             view.count();
             self.view.store(Arc::new(view));
         }
@@ -335,11 +329,22 @@ impl Task {
                     }
                 }
             };
-            match &self.table {
-                Some(table) => table.with(|table| self.node.with_table(table, read)),
-                None => read(&mut self.node),
-            }
+            on_table(self.table.as_deref(), &self.inbox, &mut self.node, read);
         }
+    }
+}
+
+/// Works on the node, with the host's table if there is one. With the last handle gone, that table is the host's alone: a
+/// task that has yet to notice must not enter its node again.
+fn on_table<T>(
+    table: Option<&SharedTable>,
+    inbox: &mpsc::Receiver<Command>,
+    node: &mut Node<Peer>,
+    work: impl FnOnce(&mut Node<Peer>) -> T,
+) -> Option<T> {
+    match table {
+        Some(table) => table.with(|table| (!inbox.is_closed()).then(|| node.with_table(table, work))),
+        None => Some(work(node)),
     }
 }
 

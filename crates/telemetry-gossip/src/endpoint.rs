@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use telemetry_gossip_core::NodeId;
+use telemetry_gossip_core::{Identity, NodeId};
 use telemetry_gossip_tokio::{Agent, NameError, Options, Peer, SpawnError, Transport};
 
 /// What to spawn, and what was.
@@ -16,20 +16,37 @@ pub(crate) struct Endpoint {
 struct State {
     options: Options,
     agent: Option<Agent>,
+    /// The agent brought its own record into the shared table: the host had none.
+    entered: bool,
 }
 
 impl Endpoint {
     pub(crate) fn new(options: Options, transport: Arc<dyn Transport>) -> Self {
-        Self { transport, state: Mutex::new(State { options, agent: None }) }
+        Self { transport, state: Mutex::new(State { options, agent: None, entered: false }) }
     }
 
-    /// Changes how it will be spawned; an agent spawned before is ended and spawned anew.
+    /// Changes how it will be spawned; an agent spawned before is ended and spawned anew. Under another id it leaves no
+    /// record of the one before in the shared table.
     pub(crate) fn configure(&mut self, change: impl FnOnce(&mut Options)) {
         let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let before = state.options.id;
         change(&mut state.options);
-        if state.agent.take().is_some() {
-            self.try_spawn();
+        if state.agent.take().is_none() {
+            return;
         }
+        let Options { id, generation, instance, advertise, table, .. } = &state.options;
+        if let Some(table) = table
+            && *id != before
+            && std::mem::take(&mut state.entered)
+        {
+            state.entered = table.with(|table| table.get(id.as_str()).is_none());
+            let address = advertise.unwrap_or_else(|| self.transport.local());
+            let identity = Identity { id: *id, address, generation: *generation, instance: *instance };
+            if let Err(error) = table.rename(before, identity) {
+                tracing::error!(%error, "not renamed");
+            }
+        }
+        self.try_spawn();
     }
 
     /// Spawns the agent if there is a runtime; it then answers others without being used.
@@ -45,6 +62,10 @@ impl Endpoint {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(agent) = state.agent.as_ref().filter(|agent| agent.is_running()) {
             return Ok(agent.clone());
+        }
+        let Options { table, id, .. } = &state.options;
+        if table.as_ref().is_some_and(|table| table.with(|table| table.get(id.as_str()).is_none())) {
+            state.entered = true;
         }
         let agent = Agent::spawn(state.options.clone(), self.transport.clone())?;
         state.agent = Some(agent.clone());

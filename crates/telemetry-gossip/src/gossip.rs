@@ -42,8 +42,9 @@ pub enum GossipError {
 /// answer is replaced by a random one, twice. Only what differs crosses the network.
 ///
 /// The node is the member whose id is its transport's name (its `IP:port` over UDP), unless [`PushPullGossip::with_id`]
-/// says otherwise; it enters itself into the state, and refutes what is said against it there. Created within a tokio
-/// runtime it answers from then on; otherwise from its first round.
+/// says otherwise; it enters itself into the state. A record of itself that the host has entered keeps its generation if
+/// Alive; Suspected or Dead, it is refuted one generation above as soon as the node does anything. Created within a
+/// tokio runtime the node answers from then on; otherwise from its first round.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -100,7 +101,7 @@ impl PushPullGossip {
         gossip
     }
 
-    /// Is the member of this id instead.
+    /// Is the member of this id instead. Call it at once: who exchanged with the node before knows the other id.
     #[must_use]
     pub fn with_id(mut self, id: NodeId) -> Self {
         self.endpoint.configure(|options| options.id = id);
