@@ -13,7 +13,7 @@ use telemetry_gossip_core::{
     Transmit,
 };
 use tokio::sync::{broadcast, mpsc, oneshot};
-use tokio::task::AbortHandle;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::clock::Clock;
@@ -61,7 +61,8 @@ pub(crate) struct Task {
     inbox: mpsc::Receiver<Command>,
     clock: Clock,
     seeds: Vec<String>,
-    resolver: Option<AbortHandle>,
+    /// At most one look-up of the seeds; it ends with the task, however that ends.
+    resolver: JoinSet<()>,
     commands: mpsc::WeakSender<Command>,
     view: Arc<ArcSwap<View>>,
     observed_at: Instant,
@@ -113,7 +114,7 @@ impl Task {
         };
         let datagrams = transport.subscribe();
         let observed_at = Instant::now();
-        let resolver = None;
+        let resolver = JoinSet::new();
         let mut task = Self {
             node,
             table,
@@ -157,9 +158,6 @@ impl Task {
             }
             self.publish();
             self.carry.tell();
-        }
-        if let Some(resolver) = self.resolver {
-            resolver.abort();
         }
     }
 
@@ -219,14 +217,14 @@ impl Task {
             Command::Seeds { seeds, peers, answer } => {
                 self.seeds = seeds;
                 // What was being looked up for the seeds before is no longer wanted.
-                if let Some(resolver) = self.resolver.take() {
-                    resolver.abort();
-                }
+                self.resolver = JoinSet::new();
                 let result = self.ordered(Input::Join { seeds: peers.into() });
                 self.carry.answer(answer, result);
             }
+            // Of seeds that were replaced while this was on its way.
+            Command::Resolved(_) if self.resolver.is_empty() => {}
             Command::Resolved(peers) => {
-                self.resolver = None;
+                self.resolver = JoinSet::new();
                 self.step(Input::Join { seeds: peers.into() });
             }
             Command::Leave(answer) => {
@@ -276,13 +274,13 @@ impl Task {
     /// Looks the seeds up in the background, again and again until one has an address.
     fn resolve_seeds(&mut self) {
         let wanted = std::mem::take(&mut self.carry.seeds_wanted);
-        if !wanted || self.seeds.is_empty() || self.resolver.is_some() {
+        if !wanted || self.seeds.is_empty() || !self.resolver.is_empty() {
             return;
         }
         let (transport, seeds) = (self.carry.transport.clone(), self.seeds.clone());
         let (commands, pause) = (self.commands.clone(), self.node.config().join_timeout);
         let me = self.node.address();
-        let resolving = tokio::spawn(async move {
+        self.resolver.spawn(async move {
             loop {
                 match resolve_all(&*transport, &seeds).await {
                     // A name may stand for all seeds and resolve to this node alone for now.
@@ -300,7 +298,6 @@ impl Task {
                 tokio::time::sleep(pause).await;
             }
         });
-        self.resolver = Some(resolving.abort_handle());
     }
 
     /// Makes what has changed visible to readers, at once for all that one wake-up has handled.

@@ -107,6 +107,8 @@ impl Subscribers {
     pub fn subscribe(&self) -> Subscription {
         let (sender, deliveries) = mpsc::channel(SUBSCRIPTION_CAPACITY);
         let mut senders = self.senders.lock().unwrap_or_else(PoisonError::into_inner);
+        // Where nothing arrives, only this finds out who has gone.
+        senders.live.retain(|sender| !sender.is_closed());
         if !senders.closed {
             senders.live.push(sender);
         }
@@ -137,5 +139,21 @@ impl Subscribers {
         let mut senders = self.senders.lock().unwrap_or_else(PoisonError::into_inner);
         senders.closed = true;
         senders.live.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn subscribers_that_have_gone_are_forgotten_though_nothing_arrives() {
+        let subscribers = Subscribers::default();
+        let kept = subscribers.subscribe();
+        for _ in 0..1_000 {
+            drop(subscribers.subscribe());
+        }
+        assert!(subscribers.senders.lock().unwrap().live.len() <= 2);
+        drop(kept);
     }
 }

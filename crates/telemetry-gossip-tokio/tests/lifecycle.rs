@@ -61,6 +61,43 @@ async fn a_shut_down_agent_leaves_no_task_and_no_port() {
 }
 
 #[tokio::test]
+async fn a_hundred_agents_dropped_without_a_word_leave_no_task_and_no_port() {
+    assert_eq!(tasks(), 0);
+    let mut addresses = Vec::new();
+    for round in 0..4 {
+        let mut agents = Vec::new();
+        for index in 0..25 {
+            let transport = UdpTransport::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+            addresses.push(transport.local_addr());
+            // Some look for their seed in vain, some find it, some know of none.
+            let first = addresses[0].to_string();
+            let seed = [Some("nowhere"), Some(first.as_str()), None][index % 3];
+            let options = options(&format!("n{round}-{index}"), seed.as_slice());
+            agents.push(Agent::spawn(options, transport).unwrap());
+        }
+        let first = &agents[0];
+        first.publish("load", b"1").await.unwrap();
+        assert!(tasks() >= 50, "one that receives and one that runs each");
+    }
+    until_so("no task is left", || tasks() == 0).await;
+    for address in addresses {
+        bind_again(address).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_agents_one_after_the_other_on_one_transport_leave_nothing() {
+    let network = MemoryNetwork::new(1);
+    let transport = network.transport("a").unwrap();
+    for _ in 0..1_000 {
+        let agent = Agent::spawn(options("a", &["nobody"]), transport.clone()).unwrap();
+        assert_eq!(agent.health().await.unwrap().alive, 1);
+    }
+    until_so("no task is left", || tasks() == 0).await;
+    assert_eq!(Arc::strong_count(&transport), 1, "nobody holds the transport");
+}
+
+#[tokio::test]
 async fn a_closed_udp_transport_frees_its_port_at_once_and_ends_its_agent() {
     let transport = UdpTransport::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
     let address = transport.local_addr();
