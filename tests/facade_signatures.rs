@@ -145,3 +145,17 @@ fn what_was_used_on_one_runtime_works_on_the_next() {
         });
     }
 }
+
+/// A file of the workspace; a checkout may have other ends of lines.
+fn text(path: &str) -> String {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join(path);
+    std::fs::read_to_string(&path)
+        .unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+        .replace('\r', "")
+}
+
+#[test]
+fn the_readme_shows_the_example_that_is_compiled() {
+    let example = text("crates/telemetry-gossip/examples/embed.rs");
+    assert!(text("README.md").contains(&format!("```rust\n{example}```\n")), "copy embed.rs into the README");
+}
