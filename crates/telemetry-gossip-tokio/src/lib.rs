@@ -3,6 +3,20 @@
 //! An [`Agent`] runs one core node as one task, on a [`Transport`]: [`UdpTransport`] on a network, [`MemoryNetwork`] within
 //! a process. Readers get a [`View`] without a lock; whoever wants to follow what happens reads [`Events`].
 //!
+//! ```
+//! use telemetry_gossip_tokio::{Agent, Options, UdpTransport};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let transport = UdpTransport::bind("127.0.0.1:0".parse()?).await?;
+//! let agent = Agent::spawn(Options::new("edge-17".parse()?), transport)?;
+//! agent.publish("load", b"0.7").await?;
+//! assert_eq!(agent.view().len(), 1);
+//! agent.shutdown().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! The driver carries datagrams, time and commands. Every rule of the protocol is in `telemetry-gossip-core`.
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]

@@ -51,6 +51,21 @@ impl From<BindError> for io::Error {
 /// It sends to unicast addresses of its own family only. Others can come in what peers tell (the name of a node in
 /// memory, a multicast group, port 0): what would go there is refused, and counted by [`UdpTransport::send_refused`].
 ///
+/// ```
+/// use telemetry_gossip_tokio::{Transport, UdpTransport};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let a = UdpTransport::bind("127.0.0.1:0".parse()?).await?;
+/// let b = UdpTransport::bind("127.0.0.1:0".parse()?).await?;
+/// let mut arriving = b.subscribe();
+/// a.send(b.local(), b"hello")?;
+/// let delivery = arriving.recv().await.expect("b is open");
+/// assert_eq!((delivery.from, &*delivery.bytes), (a.local(), &b"hello"[..]));
+/// # Ok(())
+/// # }
+/// ```
+///
 /// One task receives; it ends, and the port is free again, when the transport is closed or dropped.
 #[derive(Debug)]
 pub struct UdpTransport {
@@ -69,7 +84,8 @@ type Socket = RwLock<Option<UdpSocket>>;
 
 impl UdpTransport {
     /// Binds to `address`; port 0 takes a free one. Others reach the transport where it is bound, so an unspecified
-    /// IP (`0.0.0.0`, `::`) needs [`UdpTransport::bind_advertised`]. Call it in a tokio runtime.
+    /// IP (`0.0.0.0`, `::`) is refused: it needs [`UdpTransport::bind_advertised`]. Await it in a tokio runtime that has IO
+    /// enabled; it is ready at once.
     pub async fn bind(address: SocketAddr) -> Result<Arc<Self>, BindError> {
         if address.ip().is_unspecified() {
             let rule = "an unspecified address cannot be reached by others: advertise another one";
@@ -78,7 +94,8 @@ impl UdpTransport {
         Self::open(address, None).map_err(|error| BindError { address, error })
     }
 
-    /// Binds to `address`, while others reach the transport at `advertised`; its port 0 stands for the port bound.
+    /// Binds to `address`, while others reach the transport at `advertised`: behind NAT, or bound to `0.0.0.0`. Both are
+    /// of one family; port 0 in `advertised` stands for the port bound.
     pub async fn bind_advertised(
         address: SocketAddr,
         advertised: SocketAddr,
@@ -91,6 +108,7 @@ impl UdpTransport {
             let rule = "the bound and the advertised address are of one family";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, rule));
         }
+        tokio::runtime::Handle::try_current().map_err(io::Error::other)?;
         let domain = socket2::Domain::for_address(address);
         let socket = socket2::Socket::new(domain, socket2::Type::DGRAM, Some(socket2::Protocol::UDP))?;
         if address.is_ipv6() {
@@ -132,7 +150,7 @@ impl UdpTransport {
         self.local
     }
 
-    /// From now on `id` resolves to `address`.
+    /// From now on `id` resolves to `address`, without a look at any name server.
     pub fn add_peer(&self, id: &str, address: SocketAddr) {
         self.peers.lock().unwrap_or_else(PoisonError::into_inner).insert(id.to_owned(), address);
     }
@@ -160,7 +178,7 @@ impl UdpTransport {
         one && to.port() > 0 && to.is_ipv4() == self.local.is_ipv4()
     }
 
-    /// Datagrams that a subscriber had no room for.
+    /// Datagrams that a subscriber had no room for, counted once for each.
     #[must_use]
     pub fn received_dropped(&self) -> u64 {
         self.received_dropped.load(Ordering::Relaxed)

@@ -35,7 +35,7 @@ pub struct MemberView {
     pub instance: Instance,
     /// The version up to which its telemetry is known; 0 before the first.
     pub telemetry_version: u64,
-    /// Its telemetry, in the order of publication.
+    /// Its telemetry, one entry a key, in the order of publication.
     pub telemetry: Vec<TelemetryValue>,
     clock: Clock,
     observed_micros: AtomicU64,
@@ -50,7 +50,8 @@ pub struct TelemetryValue {
     pub value: Vec<u8>,
     /// The owner's version that set it.
     pub version: u64,
-    /// When the owner published it, as well as it is known here; times on the network are not counted.
+    /// When the owner published it, by this host's clock and to the millisecond: what the owner tells is its age, so clocks
+    /// need not agree. Times on the network are not counted; ages beyond 366 days are taken for that.
     pub published: Instant,
 }
 
@@ -144,14 +145,15 @@ impl MemberView {
         }
     }
 
-    /// When its record last changed here, or it last sent something to this node; up to a second old.
+    /// When its record last changed here, or it last sent something to this node; brought up to date once a second while
+    /// the node has something to do.
     #[must_use]
     pub fn last_observed(&self) -> Instant {
         let micros = self.observed_micros.load(Ordering::Relaxed);
         self.clock.to_host(telemetry_gossip_core::Instant::from_micros(micros))
     }
 
-    /// The telemetry under `key`.
+    /// The telemetry under `key`; `None` if it has not published any, or removed it.
     #[must_use]
     pub fn value(&self, key: &str) -> Option<&TelemetryValue> {
         self.telemetry.iter().find(|entry| entry.key == key)

@@ -4,7 +4,10 @@
 
 mod common;
 
+use std::future::Future as _;
 use std::io;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
 
 use common::{until_so, within};
 use telemetry_gossip_tokio::{Peer, SUBSCRIPTION_CAPACITY, Transport as _, UdpTransport};
@@ -50,6 +53,16 @@ async fn an_address_that_cannot_be_bound_is_named() {
     let failed = io::Error::from(failed);
     assert!(failed.kind() == io::ErrorKind::AddrInUse && failed.to_string().contains(&taken.to_string()));
     drop(holder);
+}
+
+#[test]
+fn a_socket_outside_a_runtime_is_refused() {
+    let mut context = Context::from_waker(Waker::noop());
+    let Poll::Ready(bound) = pin!(UdpTransport::bind("127.0.0.1:0".parse().unwrap())).poll(&mut context)
+    else {
+        panic!("it is ready at once");
+    };
+    assert!(bound.unwrap_err().to_string().contains("127.0.0.1:0 cannot be bound: there is no reactor"));
 }
 
 #[tokio::test]

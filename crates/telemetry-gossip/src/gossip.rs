@@ -108,7 +108,7 @@ impl PushPullGossip {
         self
     }
 
-    /// Makes all random choices from this seed, for a reproducible run.
+    /// Makes all random choices from this seed, for a reproducible run; give each node its own.
     #[must_use]
     pub fn with_rng_seed(mut self, seed: [u8; 32]) -> Self {
         self.endpoint.configure(|options| options.rng_seed = Some(seed));
@@ -116,7 +116,8 @@ impl PushPullGossip {
     }
 
     /// One push-pull exchange with one chosen peer: afterwards both hold the higher of their records of each member.
-    /// Without anybody to exchange with, nothing is done, and that is no error.
+    /// Without anybody to exchange with, nothing is done, and that is no error. Members whose address is not known are
+    /// looked up first, by [`Transport::resolve`].
     pub async fn gossip_round(&self) -> Result<()> {
         let agent = self.endpoint.agent()?;
         self.find_members().await;

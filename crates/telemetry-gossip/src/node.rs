@@ -12,7 +12,7 @@ use thiserror::Error;
 use crate::endpoint::Endpoint;
 use crate::membership::{MemberInfo, MemberStatus};
 
-/// Why a node cannot start.
+/// Why a node cannot start. Nothing of it runs.
 #[derive(Debug, Error)]
 pub enum StartError {
     /// Its id is none.
@@ -86,7 +86,8 @@ impl GossipNode {
         Self { endpoint }
     }
 
-    /// Runs with these settings instead of the defaults.
+    /// Runs with these settings instead of the defaults. They are checked at the start. A node that runs already is ended
+    /// and started anew.
     #[must_use]
     pub fn with_config(mut self, config: Config) -> Self {
         if let Ok(endpoint) = &mut self.endpoint {
@@ -95,7 +96,8 @@ impl GossipNode {
         self
     }
 
-    /// Runs with all of these options; the id and the seeds are those of `options`.
+    /// Runs with all of these options; the id and the seeds are those of `options`. A node that runs already is ended and
+    /// started anew.
     #[must_use]
     pub fn with_options(mut self, options: Options) -> Self {
         if let Ok(endpoint) = &mut self.endpoint {
@@ -130,19 +132,21 @@ impl GossipNode {
         view.iter().map(|member| MemberInfo::from(&**member)).collect()
     }
 
-    /// All members with addresses and telemetry, as one consistent view. Never waits.
+    /// All members with addresses and telemetry, as one consistent view; empty before the start. Never waits.
     #[must_use]
     pub fn view(&self) -> Arc<View> {
         self.agent().map(|agent| agent.view()).unwrap_or_default()
     }
 
-    /// What happens from now on; `None` before the start.
+    /// What happens from now on, until the node is shut down; `None` before the start. A reader may lag 1,024 events
+    /// behind.
     #[must_use]
     pub fn events(&self) -> Option<Events> {
         self.agent().map(|agent| agent.events())
     }
 
-    /// The value that `node_id` has published under `key`, with its version and age. Never waits.
+    /// The value that `node_id` has published under `key`, with its version and age; `None` if nothing is known of it. The
+    /// dead keep their last values until they are forgotten. Never waits.
     #[must_use]
     pub fn telemetry(&self, node_id: &str, key: &str) -> Option<TelemetryValue> {
         self.agent()?.member(node_id)?.value(key).cloned()
@@ -159,7 +163,7 @@ impl GossipNode {
         Ok(self.running()?.unpublish(key).await?)
     }
 
-    /// How the node is: whether it doubts itself, or is cut off.
+    /// How the node is: whether it doubts itself or is cut off, and how many members it holds in which status.
     pub async fn health(&self) -> Result<Health, NodeError> {
         Ok(self.running()?.health().await?)
     }
@@ -171,14 +175,16 @@ impl GossipNode {
         Ok(self.running()?.leave(timeout).await?)
     }
 
-    /// Ends the node and waits until its task is gone. The transport is yours to close, or to drop.
+    /// Ends the node, without a word to others, and waits until its task is gone; what it knew stays readable. The
+    /// transport is yours: its socket is open until you close it, or drop it and this node. Does nothing before the start.
     pub async fn shutdown(&self) {
         if let Some(agent) = self.agent() {
             agent.shutdown().await;
         }
     }
 
-    /// The handle of the running node, for all that is not here; `None` before the start.
+    /// The handle of the running node, for all that is not here: joining other seeds, the registry's cluster config,
+    /// accepting a loss, probes and counters. `None` before the start; ended after the shutdown.
     #[must_use]
     pub fn agent(&self) -> Option<Agent> {
         self.endpoint.as_ref().ok()?.spawned()
