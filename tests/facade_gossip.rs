@@ -276,6 +276,25 @@ async fn a_round_alone_is_no_error_and_one_that_nobody_answers_is() {
     drop(other);
 }
 
+#[tokio::test(start_paused = true)]
+async fn members_that_are_never_found_hold_up_a_round_by_one_look_up() {
+    let network = MemoryNetwork::new(1);
+    let directory = Directory::over(network.transport("a").unwrap());
+    let states = [(); 2].map(|()| Arc::new(MembershipState::new()));
+    for name in ["silent-1", "silent-2", "silent-3"] {
+        directory.hang(name);
+        states[0].upsert(info(name, Alive, 0));
+    }
+    states[0].upsert(info("b", Alive, 0));
+    let gossip = PushPullGossip::new(states[0].clone(), directory);
+    let answering = PushPullGossip::new(states[1].clone(), network.transport("b").unwrap());
+    let start = tokio::time::Instant::now();
+    gossip.gossip_round().await.unwrap();
+    assert!(start.elapsed() <= std::time::Duration::from_millis(2_100), "{:?}", start.elapsed());
+    assert_eq!(states[1].snapshot().len(), 5);
+    drop(answering);
+}
+
 #[tokio::test]
 async fn a_round_on_a_closed_transport_is_an_error() {
     let pair = Pair::in_memory();

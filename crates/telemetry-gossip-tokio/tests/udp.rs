@@ -44,9 +44,8 @@ async fn names_resolve_to_what_was_added_or_to_what_the_system_says() {
 
 #[tokio::test]
 async fn an_address_that_cannot_be_bound_is_named() {
-    let taken = bind().await.local_addr();
-    let holder = UdpTransport::bind(taken).await;
-    // Another process may have taken the port in between, which serves as well.
+    let holder = bind().await;
+    let taken = holder.local_addr();
     let failed = UdpTransport::bind(taken).await.unwrap_err();
     assert_eq!((failed.address, failed.error.kind()), (taken, io::ErrorKind::AddrInUse));
     assert!(failed.to_string().starts_with(&format!("{taken} cannot be bound: ")), "{failed}");

@@ -1,9 +1,13 @@
 //! An agent that is spawned when there is a runtime: at once, or at the first use.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use telemetry_gossip_core::{Identity, NodeId};
 use telemetry_gossip_tokio::{Agent, NameError, Options, Peer, SpawnError, Transport};
+
+/// How long looking up one name may take.
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What to spawn, and what was.
 #[derive(Debug)]
@@ -86,11 +90,12 @@ impl Endpoint {
     pub(crate) fn id(&self) -> NodeId {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).options.id
     }
+}
 
-    /// Where the transport finds `name`; `None` if it does not.
-    pub(crate) async fn resolve(&self, name: &str) -> Option<Peer> {
-        self.transport.resolve(name).await.ok()?.first().copied()
-    }
+/// Where the transport finds `name`; `None` if it does not, or not in time.
+pub(crate) async fn find(transport: &dyn Transport, name: &str) -> Option<Peer> {
+    let found = tokio::time::timeout(LOOKUP_TIMEOUT, transport.resolve(name)).await;
+    found.ok()?.ok()?.first().copied()
 }
 
 /// The id of a node that has no other: its name in memory, its socket address as text over UDP.

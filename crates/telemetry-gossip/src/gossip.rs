@@ -8,8 +8,9 @@ use telemetry_gossip_core::{
 };
 use telemetry_gossip_tokio::{AgentError, Options, SpawnError, Transport};
 use thiserror::Error;
+use tokio::task::JoinSet;
 
-use crate::endpoint::{Endpoint, id_of};
+use crate::endpoint::{Endpoint, find, id_of};
 use crate::membership::MembershipState;
 
 /// The result of a round.
@@ -117,7 +118,7 @@ impl PushPullGossip {
 
     /// One push-pull exchange with one chosen peer: afterwards both hold the higher of their records of each member.
     /// Without anybody to exchange with, nothing is done, and that is no error. Members whose address is not known are
-    /// looked up first, by [`Transport::resolve`].
+    /// looked up first, by [`Transport::resolve`], for at most 2 s.
     pub async fn gossip_round(&self) -> Result<()> {
         let agent = self.endpoint.agent()?;
         self.find_members().await;
@@ -139,8 +140,14 @@ impl PushPullGossip {
             let members = table.iter().filter(|member| member.status().is_live());
             members.filter(|member| member.address().is_none()).map(|member| member.id().to_owned()).collect()
         });
+        // All at once: one that is slow to find, or nowhere, holds up the round by one look-up's time.
+        let mut looking_up = JoinSet::new();
         for id in unknown {
-            let Some(peer) = self.endpoint.resolve(&id).await else { continue };
+            let transport = self.endpoint.transport.clone();
+            looking_up.spawn(async move { (find(&*transport, &id).await, id) });
+        }
+        while let Some(found) = looking_up.join_next().await {
+            let Ok((Some(peer), id)) = found else { continue };
             table.with(|table| {
                 let Some(member) = table.get(&id) else { return };
                 let claim = Claim {

@@ -7,14 +7,11 @@ use telemetry_gossip_core::{Config, Generation, Mode, NodeId, ProbeOutcome};
 use telemetry_gossip_tokio::{Agent, Options, Transport};
 use tokio::task::JoinSet;
 
-use crate::endpoint::{Endpoint, id_of};
+use crate::endpoint::{Endpoint, find, id_of};
 use crate::membership::{MemberInfo, MemberStatus};
 
 /// The most helpers that one probe asks.
 pub const MAX_INDIRECT: usize = 16;
-
-/// How long looking up the target's name may take.
-const LOOKUP_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Probes members, and answers and relays the probes of others, on one transport. It keeps no record of anybody.
 ///
@@ -123,7 +120,7 @@ impl SwimDetector {
         for helper in helpers.into_iter().filter(|&helper| helper != me) {
             looking_up.spawn(introduce(helper));
         }
-        if !matches!(tokio::time::timeout(LOOKUP_TIMEOUT, introduce(target)).await, Ok(true)) {
+        if !introduce(target).await {
             return false;
         }
         matches!(agent.probe(target).await, Ok(ProbeOutcome::Direct | ProbeOutcome::Indirect))
@@ -132,7 +129,6 @@ impl SwimDetector {
 
 /// Tells the agent where a member is; false if the transport does not know it.
 async fn introduce(agent: Agent, transport: Arc<dyn Transport>, id: NodeId, generation: Generation) -> bool {
-    let found = transport.resolve(id.as_str()).await.ok();
-    let Some(peer) = found.and_then(|peers| peers.first().copied()) else { return false };
+    let Some(peer) = find(&*transport, id.as_str()).await else { return false };
     agent.introduce(id, Some(peer), generation).await.is_ok()
 }
