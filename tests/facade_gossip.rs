@@ -228,6 +228,27 @@ async fn a_state_has_no_record_of_an_id_that_was_replaced() {
     drop(third);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_datagram_on_its_way_does_not_bring_a_replaced_id_back() {
+    let network = MemoryNetwork::new(1);
+    let stranger = network.transport("stranger").unwrap();
+    // Which of an agent's wake-ups comes first is drawn: each of many must be harmless.
+    let renamed: Vec<_> = (0..32)
+        .map(|index| {
+            let state = Arc::new(MembershipState::new());
+            let transport = network.transport(&format!("plug-{index}")).unwrap();
+            let gossip = PushPullGossip::new(state.clone(), transport.clone());
+            stranger.send(transport.local(), b"whatever").unwrap();
+            (state, gossip.with_id("edge".parse().unwrap()))
+        })
+        .collect();
+    let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    until_so("the agents given up have ended", || tasks() == renamed.len()).await;
+    for (state, _) in &renamed {
+        assert_eq!(records(state), [("edge".to_owned(), Alive, 0)]);
+    }
+}
+
 async fn large_states_are_equal_after_one_exchange(pair: Pair) {
     // More than one datagram in both directions.
     for index in 0..300_u64 {
