@@ -7,7 +7,7 @@ mod facade_support;
 
 use std::sync::Arc;
 
-use facade_support::{OneWayUdp, alive, info, until_so, within};
+use facade_support::{Directory, OneWayUdp, alive, info, until_so, within};
 use telemetry_gossip::gossip::{GossipError, PushPullGossip};
 use telemetry_gossip::membership::{MemberInfo, MemberStatus, MembershipState};
 use telemetry_gossip::swim::SwimDetector;
@@ -165,6 +165,90 @@ async fn a_suspicion_of_the_answering_side_is_refuted_by_it() {
     pair.agreed().await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn an_own_record_is_raised_by_one_if_it_accuses_and_not_otherwise() {
+    for entered_first in [false, true] {
+        for (entered, expected) in [((Alive, 3), 3), ((Suspected, 3), 4), ((Dead, 3), 4)] {
+            let network = MemoryNetwork::new(1);
+            let states = [(); 2].map(|()| Arc::new(MembershipState::new()));
+            let own = info("a", entered.0.clone(), entered.1);
+            if entered_first {
+                states[0].upsert(own.clone());
+            }
+            states[0].upsert(info("b", Alive, 0));
+            let gossips = [("a", &states[0]), ("b", &states[1])]
+                .map(|(id, state)| PushPullGossip::new(state.clone(), network.transport(id).unwrap()));
+            if !entered_first {
+                states[0].upsert(own);
+            }
+            for _ in 0..2 {
+                gossips[0].gossip_round().await.unwrap();
+                gossips[1].gossip_round().await.unwrap();
+            }
+            for state in &states {
+                let a = state.member("a").unwrap();
+                assert_eq!((a.status, a.generation), (Alive, expected), "entered as {entered:?}");
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_state_has_no_record_of_an_id_that_was_replaced() {
+    let network = MemoryNetwork::new(1);
+    let directory = Directory::over(network.transport("plug-1").unwrap());
+    directory.name("edge-2", "plug-2".try_into().unwrap());
+    let states = [(); 3].map(|()| Arc::new(MembershipState::new()));
+    let renamed = |state: &Arc<MembershipState>, transport: Arc<dyn Transport>, id: &str| {
+        let gossip = PushPullGossip::new(state.clone(), transport);
+        gossip.with_id("neither".parse().unwrap()).with_rng_seed([7; 32]).with_id(id.parse().unwrap())
+    };
+    let ids = |state: &MembershipState| -> Vec<String> {
+        state.snapshot().into_iter().map(|member| member.node_id).collect()
+    };
+    for (state, other) in [(&states[0], "edge-2"), (&states[1], "edge-1")] {
+        state.merge(&[info(other, Alive, 0), info("lost", Dead, 1)]);
+    }
+    let first = renamed(&states[0], directory, "edge-1");
+    let second = renamed(&states[1], network.transport("plug-2").unwrap(), "edge-2");
+    for state in &states[..2] {
+        assert_eq!(ids(state), ["edge-1", "edge-2", "lost"], "no plug was ever a member");
+    }
+    first.gossip_round().await.unwrap();
+    second.gossip_round().await.unwrap();
+    for state in &states[..2] {
+        assert_eq!(ids(state), ["edge-1", "edge-2", "lost"]);
+        assert!(state.alive_members().iter().all(|member| member.generation == 0), "nobody was outbid");
+    }
+
+    // What the host entered itself stays, whatever the transport is called.
+    states[2].upsert(info("plug-3", Alive, 0));
+    let third = renamed(&states[2], network.transport("plug-3").unwrap(), "edge-3");
+    assert_eq!(ids(&states[2]), ["edge-3", "plug-3"]);
+    drop(third);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_datagram_on_its_way_does_not_bring_a_replaced_id_back() {
+    let network = MemoryNetwork::new(1);
+    let stranger = network.transport("stranger").unwrap();
+    // Which of an agent's wake-ups comes first is drawn: each of many must be harmless.
+    let renamed: Vec<_> = (0..32)
+        .map(|index| {
+            let state = Arc::new(MembershipState::new());
+            let transport = network.transport(&format!("plug-{index}")).unwrap();
+            let gossip = PushPullGossip::new(state.clone(), transport.clone());
+            stranger.send(transport.local(), b"whatever").unwrap();
+            (state, gossip.with_id("edge".parse().unwrap()))
+        })
+        .collect();
+    let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    until_so("the agents given up have ended", || tasks() == renamed.len()).await;
+    for (state, _) in &renamed {
+        assert_eq!(records(state), [("edge".to_owned(), Alive, 0)]);
+    }
+}
+
 async fn large_states_are_equal_after_one_exchange(pair: Pair) {
     // More than one datagram in both directions.
     for index in 0..300_u64 {
@@ -211,6 +295,25 @@ async fn a_round_alone_is_no_error_and_one_that_nobody_answers_is() {
     network.heal();
     gossip.gossip_round().await.unwrap();
     drop(other);
+}
+
+#[tokio::test(start_paused = true)]
+async fn members_that_are_never_found_hold_up_a_round_by_one_look_up() {
+    let network = MemoryNetwork::new(1);
+    let directory = Directory::over(network.transport("a").unwrap());
+    let states = [(); 2].map(|()| Arc::new(MembershipState::new()));
+    for name in ["silent-1", "silent-2", "silent-3"] {
+        directory.hang(name);
+        states[0].upsert(info(name, Alive, 0));
+    }
+    states[0].upsert(info("b", Alive, 0));
+    let gossip = PushPullGossip::new(states[0].clone(), directory);
+    let answering = PushPullGossip::new(states[1].clone(), network.transport("b").unwrap());
+    let start = tokio::time::Instant::now();
+    gossip.gossip_round().await.unwrap();
+    assert!(start.elapsed() <= std::time::Duration::from_millis(2_100), "{:?}", start.elapsed());
+    assert_eq!(states[1].snapshot().len(), 5);
+    drop(answering);
 }
 
 #[tokio::test]

@@ -13,7 +13,7 @@ use facade_support::{PATIENCE, until_so, within};
 use telemetry_gossip::core::{Config, Event, IdError, Suspicion};
 use telemetry_gossip::driver::{AgentError, Events, Notice, SpawnError};
 use telemetry_gossip::membership::MemberStatus;
-use telemetry_gossip::node::{GossipNode, StartError};
+use telemetry_gossip::node::{GossipNode, NodeError, StartError};
 use telemetry_gossip::transport::{MemoryNetwork, Transport, UdpTransport};
 
 /// Where a cluster lives.
@@ -155,7 +155,14 @@ async fn five_nodes_live_through_death_return_and_farewell(net: Net) {
     .await;
     all_hold(&nodes, "n3", Dead).await;
     left.shutdown().await;
-    assert_eq!(left.publish("load", b"1").await, Err(AgentError::Closed));
+    // What it knew stays readable, and nothing more is done.
+    assert_eq!(left.members().len(), 5);
+    assert_eq!(within("the events end", left.events().expect("it was started").recv()).await, None);
+    let closed = NodeError::Agent(AgentError::Closed);
+    assert_eq!(left.publish("load", b"1").await, Err(closed.clone()));
+    assert_eq!(left.unpublish("load").await, Err(closed.clone()));
+    assert_eq!(left.leave(PATIENCE).await, Err(closed.clone()));
+    assert_eq!(left.health().await, Err(closed));
     left.shutdown().await;
 
     for node in &nodes {
@@ -291,8 +298,13 @@ async fn a_node_whose_direct_path_is_broken_holds_the_other_alive() {
 async fn starting_twice_is_starting_once() {
     let network = MemoryNetwork::new(1);
     let node = GossipNode::new("a".into(), vec![], network.transport("a").unwrap());
-    assert!(node.members().is_empty() && node.agent().is_none() && node.events().is_none());
-    assert_eq!(node.publish("load", b"1").await, Err(AgentError::Closed));
+    assert!(node.members().is_empty() && node.view().is_empty() && node.telemetry("a", "load").is_none());
+    assert!(node.agent().is_none() && node.events().is_none());
+    assert_eq!(node.publish("load", b"1").await, Err(NodeError::NotStarted));
+    assert_eq!(node.unpublish("load").await, Err(NodeError::NotStarted));
+    assert_eq!(node.leave(PATIENCE).await, Err(NodeError::NotStarted));
+    assert_eq!(node.health().await, Err(NodeError::NotStarted));
+    assert!(NodeError::NotStarted.to_string().contains("call GossipNode::start first"));
     node.shutdown().await;
     node.start().await;
     node.publish("load", b"1").await.unwrap();
@@ -301,6 +313,27 @@ async fn starting_twice_is_starting_once() {
     assert!(node.telemetry("a", "load").is_some(), "it is the same node");
     assert_eq!(tokio::runtime::Handle::current().metrics().num_alive_tasks(), 1);
     assert_eq!(node.members().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_was_shut_down_starts_anew() {
+    let network = MemoryNetwork::new(1);
+    let (nodes, _) = cluster(&Net::Memory(network), 2, &quick()).await;
+    for left in [false, true] {
+        agree(&nodes).await;
+        let before = nodes[1].agent().unwrap().member("n1").unwrap().instance;
+        if left {
+            nodes[1].leave(PATIENCE).await.unwrap();
+            all_hold(&nodes[..1], "n1", Dead).await;
+        }
+        nodes[1].shutdown().await;
+        nodes[1].try_start().await.unwrap();
+        nodes[1].publish("load", b"1").await.unwrap();
+        agree(&nodes).await;
+        until("the new life's telemetry has come", &nodes[0], |n0| n0.telemetry("n1", "load").is_some())
+            .await;
+        assert_ne!(nodes[0].agent().unwrap().member("n1").unwrap().instance, before, "another life");
+    }
 }
 
 #[tokio::test]
@@ -318,6 +351,33 @@ async fn an_invalid_id_is_refused_by_its_rule_and_does_no_harm() {
             other => panic!("an id error, not {other:?}"),
         }
     }
+}
+
+#[tokio::test]
+async fn a_seed_that_can_be_nobody_is_refused_by_its_rule() {
+    let try_start = async |seeds: &[&str], transport: Arc<dyn Transport>| {
+        let seeds = seeds.iter().map(|&seed| seed.to_owned()).collect();
+        let node = GossipNode::new("a".into(), seeds, transport);
+        let started = node.try_start().await;
+        assert_eq!(node.agent().is_none(), started.is_err(), "refused before anything runs");
+        started
+    };
+    for bad in ["", "nohost", "a:b:c:99999", "host:0", "::1:7946"] {
+        let refused = try_start(&["127.0.0.1:7946", bad], Net::Udp.transport("a").await).await.unwrap_err();
+        assert!(matches!(&refused, StartError::Seed(error) if error.name == bad), "{refused:?}");
+        let told = refused.to_string();
+        assert!(told.contains(&format!("{bad:?}")) && told.contains("host:port"), "{told}");
+    }
+    try_start(&["127.0.0.1:7946", "localhost:7946"], Net::Udp.transport("a").await).await.unwrap();
+
+    // In memory a seed is a node's id, whether it is there or not.
+    let network = Net::Memory(MemoryNetwork::new(1));
+    try_start(&["nohost", "a:b:c:99999"], network.transport("a").await).await.unwrap();
+    let refused = try_start(&[""], network.transport("a").await).await.unwrap_err();
+    assert!(
+        matches!(&refused, StartError::Seed(error) if error.rule == IdError::Empty.to_string()),
+        "{refused:?}"
+    );
 }
 
 #[tokio::test]

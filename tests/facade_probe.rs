@@ -8,7 +8,7 @@ mod facade_support;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use facade_support::{OneWayUdp, alive, info, until_so, within};
+use facade_support::{Directory, OneWayUdp, alive, info, until_so, within};
 use telemetry_gossip::core::Stats;
 use telemetry_gossip::driver::{Agent, Options};
 use telemetry_gossip::membership::{MemberInfo, MemberStatus};
@@ -203,6 +203,51 @@ async fn a_detector_is_known_by_the_id_it_is_given() {
     let members: Vec<MemberInfo> = alive(&["plug"]);
     // Under its plug's name it is another member, and does not answer for that one.
     let _ = within("the probe ends", prober.probe("plug", &members)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_member_is_followed_to_whatever_address_it_moves() {
+    let network = MemoryNetwork::new(1);
+    let plug = |id: &str| network.transport(id).unwrap();
+    let directory = Directory::over(plug("prober"));
+    let prober = SwimDetector::new(directory.clone(), 2);
+    // Up, down and up again in the order of addresses; each time nobody is left at the one before.
+    for place in ["m", "z", "b", "y", "a"] {
+        let target = SwimDetector::new(plug(place), 2).with_id("target".parse().unwrap());
+        directory.name("target", plug_of(place));
+        assert!(prober.probe("target", &[]).await, "it is at {place} now");
+        drop(target);
+    }
+}
+
+/// The address of a node in memory.
+fn plug_of(id: &str) -> telemetry_gossip::transport::Peer {
+    id.try_into().unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn names_that_are_never_found_hold_up_nothing_but_themselves() {
+    let network = MemoryNetwork::new(1);
+    let others = detectors(&network, &["b", "c", "d"], 2);
+    let directory = Directory::over(network.transport("a").unwrap());
+    let prober = SwimDetector::new(directory.clone(), 3);
+    let silent = ["silent-1", "silent-2", "silent-3", "silent-4"];
+    for name in silent {
+        directory.hang(name);
+    }
+    let members = alive(&[&silent[..], &["b", "c", "d"]].concat());
+    let start = tokio::time::Instant::now();
+    assert!(prober.probe("b", &members).await);
+    assert_eq!(start.elapsed(), Duration::ZERO, "the ping does not wait for helpers");
+
+    network.cut("a", "b");
+    assert!(prober.probe("b", &members).await, "c and d are found beside them, and reach b");
+    assert!(start.elapsed() <= Duration::from_millis(600), "{:?}", start.elapsed());
+
+    let start = tokio::time::Instant::now();
+    assert!(!prober.probe("silent-1", &members).await);
+    assert!(start.elapsed() <= Duration::from_millis(2_100), "{:?}", start.elapsed());
+    drop(others);
 }
 
 #[tokio::test]

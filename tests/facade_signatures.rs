@@ -126,3 +126,36 @@ fn constructors_outside_a_runtime_do_not_panic() {
     assert_eq!(state.snapshot()[0].node_id, "b");
     assert_eq!(node.members()[0].node_id, "c");
 }
+
+#[test]
+fn what_was_used_on_one_runtime_works_on_the_next() {
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let network = MemoryNetwork::new(0);
+    let transport = |id: &str| -> Arc<dyn Transport> { network.transport(id).unwrap() };
+    let detector = SwimDetector::new(transport("a"), 2);
+    let gossip = PushPullGossip::new(Arc::default(), transport("b"));
+    let node = GossipNode::new("c".into(), vec![], transport("c"));
+    for _ in 0..3 {
+        // Each ends with the tasks that ran on it.
+        runtime().block_on(async {
+            gossip.gossip_round().await.unwrap();
+            node.start().await;
+            assert!(detector.probe("c", &[]).await, "both answer, or ask");
+            node.publish("load", b"1").await.unwrap();
+        });
+    }
+}
+
+/// A file of the workspace; a checkout may have other ends of lines.
+fn text(path: &str) -> String {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join(path);
+    std::fs::read_to_string(&path)
+        .unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+        .replace('\r', "")
+}
+
+#[test]
+fn the_readme_shows_the_example_that_is_compiled() {
+    let example = text("crates/telemetry-gossip/examples/embed.rs");
+    assert!(text("README.md").contains(&format!("```rust\n{example}```\n")), "copy embed.rs into the README");
+}

@@ -1,7 +1,8 @@
-//! What the facade's tests share: waiting for what must come, and a transport that breaks one direction on purpose.
+//! What the facade's tests share: waiting for what must come, a transport that breaks one direction on purpose, and one
+//! whose names stand for what the test says.
 #![allow(dead_code, reason = "each test file uses its part")]
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::future::Future;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use telemetry_gossip::membership::{MemberInfo, MemberStatus};
-use telemetry_gossip::transport::{BoxFuture, Peer, Subscription, Transport, UdpTransport};
+use telemetry_gossip::transport::{BoxFuture, NameError, Peer, Subscription, Transport, UdpTransport};
 
 /// Longer than anything takes; only a failing test waits for it.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -89,6 +90,60 @@ impl Transport for OneWayUdp {
 
     fn resolve<'a>(&'a self, name: &'a str) -> BoxFuture<'a, io::Result<Vec<Peer>>> {
         self.inner.resolve(name)
+    }
+
+    fn check_name(&self, name: &str) -> Result<(), NameError> {
+        self.inner.check_name(name)
+    }
+
+    fn close(&self) {
+        self.inner.close();
+    }
+}
+
+/// A transport whose directory has other names: each stands for a peer, or is never found (and never given up).
+#[derive(Debug)]
+pub(crate) struct Directory {
+    inner: Arc<dyn Transport>,
+    names: Mutex<HashMap<String, Option<Peer>>>,
+}
+
+impl Directory {
+    pub(crate) fn over(inner: Arc<dyn Transport>) -> Arc<Self> {
+        Arc::new(Self { inner, names: Mutex::default() })
+    }
+
+    /// From now on `name` stands for `peer`.
+    pub(crate) fn name(&self, name: &str, peer: Peer) {
+        self.names.lock().unwrap().insert(name.to_owned(), Some(peer));
+    }
+
+    /// From now on looking up `name` does not end.
+    pub(crate) fn hang(&self, name: &str) {
+        self.names.lock().unwrap().insert(name.to_owned(), None);
+    }
+}
+
+impl Transport for Directory {
+    fn local(&self) -> Peer {
+        self.inner.local()
+    }
+
+    fn send(&self, to: Peer, bytes: &[u8]) -> io::Result<()> {
+        self.inner.send(to, bytes)
+    }
+
+    fn subscribe(&self) -> Subscription {
+        self.inner.subscribe()
+    }
+
+    fn resolve<'a>(&'a self, name: &'a str) -> BoxFuture<'a, io::Result<Vec<Peer>>> {
+        let named = self.names.lock().unwrap().get(name).copied();
+        match named {
+            Some(Some(peer)) => Box::pin(std::future::ready(Ok(vec![peer]))),
+            Some(None) => Box::pin(std::future::pending()),
+            None => self.inner.resolve(name),
+        }
     }
 
     fn close(&self) {

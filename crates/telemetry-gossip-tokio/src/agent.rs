@@ -11,6 +11,7 @@ use telemetry_gossip_core::{
 use thiserror::Error;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
+use crate::clock::Clock;
 use crate::peer::Peer;
 use crate::shared::SharedTable;
 use crate::task::{Command, Task, resolve_all};
@@ -23,24 +24,38 @@ const EVENTS: usize = 1_024;
 /// Commands that wait for the task.
 const COMMANDS: usize = 64;
 
-/// How a node is run.
+/// How a node is run. Start from [`Options::new`] and change what differs.
+///
+/// ```
+/// use std::time::Duration;
+/// use telemetry_gossip_core::{Config, Label};
+/// use telemetry_gossip_tokio::Options;
+///
+/// let config = Config { label: Label::of("production"), probe_interval: Duration::from_secs(2), ..Config::default() };
+/// let seeds = vec!["seed.example.com:7946".to_owned()];
+/// let options = Options { config, seeds, ..Options::new("edge-17".parse()?) };
+/// # Ok::<(), telemetry_gossip_core::IdError>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Options {
     /// The node's name, unique in its cluster.
     pub id: NodeId,
-    /// The settings of the protocol.
+    /// The settings of the protocol, checked by [`Agent::spawn`].
     pub config: Config,
-    /// Names that [`Transport::resolve`] understands; resolved again at each try. None: the node waits to be found.
+    /// Names that [`Transport::resolve`] understands (`host:port` over UDP), of some members; looked up anew at each try.
+    /// With none the node waits to be found.
     pub seeds: Vec<String>,
-    /// The first generation to use: zero, or one above the last that the host has kept.
+    /// The first generation to use, at most 2^56: zero, or one above the last that the host has kept. A restarted node
+    /// that begins at zero learns its old generation from the others and moves above it.
     pub generation: Generation,
-    /// Which life of the node this is; `None` draws it.
+    /// Which life of the node this is; `None` draws it from the seed. Set it only to reproduce a run.
     pub instance: Option<Instance>,
     /// Where others reach this node, if not at [`Transport::local`].
     pub advertise: Option<Peer>,
     /// The seed of the node's random choices; `None` takes it from the system. Set it only to reproduce a run.
     pub rng_seed: Option<[u8; 32]>,
-    /// A table that the host shares with the node, instead of one of its own.
+    /// A table that the host shares with the node, instead of one of its own; for nodes in
+    /// [`Mode::OnDemand`](telemetry_gossip_core::Mode::OnDemand).
     pub table: Option<Arc<SharedTable>>,
 }
 
@@ -78,22 +93,26 @@ pub enum SpawnError {
 /// Why the agent did not do what it was asked.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum AgentError {
-    /// The agent has been shut down, or its transport closed.
+    /// The agent was shut down, its transport closed, or its runtime ended.
     #[error("the agent has ended")]
     Closed,
-    /// The node refused.
+    /// The node refused: the command breaks a rule, or the node has left or lost its id.
     #[error(transparent)]
     Command(#[from] CommandError),
-    /// It took longer than the caller would wait.
+    /// It took longer than the caller would wait; it may still be done.
     #[error("not done within {0:?}")]
     Timeout(Duration),
-    /// None of the seeds has an address.
+    /// None of the seeds has an address; the text has each and its reason.
     #[error("no seed can be resolved: {0}")]
     Resolve(String),
 }
 
 /// A running node. A clone is another handle of the same one; the node ends with the last of them, at once and without
 /// a word to others: [`Agent::leave`] first.
+///
+/// [`Agent::view`], [`Agent::member`] and [`Agent::events`] never wait, and stay usable when the node has ended. Commands
+/// wait for the node's task, usually for microseconds; all of them fail with [`AgentError::Closed`] once it has ended.
+/// A command whose future is dropped may still be carried out.
 ///
 /// ```
 /// use std::time::Duration;
@@ -124,11 +143,13 @@ pub struct Agent {
     commands: mpsc::Sender<Command>,
     view: Arc<ArcSwap<View>>,
     events: broadcast::WeakSender<Event<Peer>>,
+    clock: Clock,
     ended: watch::Receiver<bool>,
 }
 
 impl Agent {
-    /// Starts the node's task on the current runtime. It joins through the seeds by itself, for as long as it takes.
+    /// Starts the node's task on the current tokio runtime, which needs its timer enabled. The node joins through the seeds
+    /// by itself, for as long as it takes.
     pub fn spawn(options: Options, transport: Arc<dyn Transport>) -> Result<Self, SpawnError> {
         let runtime = tokio::runtime::Handle::try_current().map_err(|_| SpawnError::NoRuntime)?;
         let rng_seed = match options.rng_seed {
@@ -139,16 +160,15 @@ impl Agent {
                 seed
             }
         };
-        let now = tokio::time::Instant::now();
-        let origin = options.table.as_ref().map_or(now, |table| table.origin().into());
-        let core_now = crate::task::core_time(origin, now);
+        let now = tokio::time::Instant::now().into_std();
+        let clock = options.table.as_ref().map_or_else(|| Clock::starting(now), |table| table.clock());
         let identity = Identity {
             id: options.id,
             address: options.advertise.unwrap_or_else(|| transport.local()),
             generation: options.generation,
             instance: options.instance,
         };
-        let node = Node::new(options.config, identity, rng_seed, core_now)?;
+        let node = Node::new(options.config, identity, rng_seed, clock.to_core(now))?;
         let (commands, inbox) = mpsc::channel(COMMANDS);
         let (events, _) = broadcast::channel(EVENTS);
         let (end, ended) = watch::channel(false);
@@ -159,11 +179,11 @@ impl Agent {
             commands: commands.clone(),
             view: view.clone(),
             events: events.downgrade(),
+            clock,
             ended,
         };
         let weak = commands.downgrade();
-        let task =
-            Task::new(node, transport, origin, view, events, inbox, weak, options.seeds, options.table);
+        let task = Task::new(node, transport, clock, view, events, inbox, weak, options.seeds, options.table);
         runtime.spawn(async move {
             task.run().await;
             // Whoever waits for the end learns of it once everything the task held is gone.
@@ -196,41 +216,48 @@ impl Agent {
         self.view.load().get(id).cloned()
     }
 
-    /// What happens from now on.
+    /// What happens from now on; a reader may lag 1,024 events behind.
     #[must_use]
     pub fn events(&self) -> Events {
         Events { receiver: self.events.upgrade().map(|events| events.subscribe()) }
     }
 
-    /// Whether the node's task runs.
+    /// Whether the node's task runs. One that has left runs on, in silence, until it is shut down.
     #[must_use]
     pub fn is_running(&self) -> bool {
         // The task's end of the channel goes with the task, however it ends.
         !*self.ended.borrow() && self.ended.has_changed().is_ok()
     }
 
-    /// How the node is.
+    /// The host's time for one of the core's, as [`Health::isolated_since`] has it.
+    #[must_use]
+    pub fn host_time(&self, at: telemetry_gossip_core::Instant) -> std::time::Instant {
+        self.clock.to_host(at)
+    }
+
+    /// How the node is: whether it doubts itself or is cut off, and how many members it holds in which status.
     pub async fn health(&self) -> Result<Health, AgentError> {
         self.ask(Command::Health).await
     }
 
-    /// What the node has counted.
+    /// What the node has counted since it was spawned.
     pub async fn stats(&self) -> Result<Stats, AgentError> {
         self.ask(Command::Stats).await
     }
 
-    /// Sets one entry of this node's telemetry: key 1 to 64 bytes, value at most 512 by default.
+    /// Sets one entry of this node's telemetry: key 1 to 64 bytes, value at most 512, 4,096 bytes in all, by default. Refused
+    /// with [`CommandError::Key`], [`CommandError::Value`] or [`CommandError::TelemetryFull`] beyond that.
     pub async fn publish(&self, key: &str, value: &[u8]) -> Result<(), AgentError> {
         self.input(Input::Publish { key: key.to_owned().into(), value: value.to_owned().into() }).await
     }
 
-    /// Removes one entry of this node's telemetry.
+    /// Removes one entry of this node's telemetry; an unknown key is no error.
     pub async fn unpublish(&self, key: &str) -> Result<(), AgentError> {
         self.input(Input::Unpublish { key: key.to_owned().into() }).await
     }
 
-    /// Joins through these seeds from now on. An error if none of them can be resolved; whether one answers is told
-    /// by [`Event::JoinCompleted`] and [`Event::JoinFailed`].
+    /// Joins through these seeds from now on. [`AgentError::Resolve`] if none of them has an address, each of which may
+    /// take 2 s to find out; whether one answers is told by [`Event::JoinCompleted`] and [`Event::JoinFailed`].
     pub async fn join(&self, seeds: &[String]) -> Result<(), AgentError> {
         let peers = resolve_all(&*self.transport, seeds).await.map_err(AgentError::Resolve)?;
         self.ask(|answer| Command::Seeds { seeds: seeds.to_vec(), peers, answer })
@@ -238,23 +265,26 @@ impl Agent {
             .map_err(AgentError::from)
     }
 
-    /// Tells everybody that this node goes, and waits until that is done.
+    /// Tells everybody that this node goes, and waits until that is done: some gossip intervals, less than 5 s with the
+    /// default config. [`AgentError::Timeout`] after `timeout`; the node leaves all the same.
     pub async fn leave(&self, timeout: Duration) -> Result<(), AgentError> {
         let left = tokio::time::timeout(timeout, self.ask(Command::Leave)).await;
         left.unwrap_or(Err(AgentError::Timeout(timeout)))?.map_err(AgentError::from)
     }
 
-    /// Probes a member now, and waits for the outcome: two probe timeouts at most, after the probes before it.
+    /// Probes a member now, and waits for the outcome: two probe timeouts at most (each stretched up to nine times while
+    /// the node doubts itself), after the probes before it. A stranger is [`ProbeOutcome::NotProbed`].
     pub async fn probe(&self, id: NodeId) -> Result<ProbeOutcome, AgentError> {
         self.ask(|answer| Command::Probe(id, answer)).await?.map_err(AgentError::from)
     }
 
-    /// Exchanges state with one member that the node chooses, and waits for the outcome.
+    /// Exchanges state with one member that the node chooses, and waits for the outcome and whom it was with.
     pub async fn exchange(&self) -> Result<(Option<NodeId>, ExchangeOutcome), AgentError> {
         self.ask(Command::Exchange).await?.map_err(AgentError::from)
     }
 
-    /// Tells the node of a member that the host knows.
+    /// Tells the node of a member that the host knows (from a file, an earlier life, a registry): it is held Alive unless
+    /// more is known, and nothing is said of it to others.
     pub async fn introduce(
         &self,
         id: NodeId,
@@ -264,17 +294,20 @@ impl Agent {
         self.input(Input::Introduce { id, address, instance: None, generation }).await
     }
 
-    /// Applies the registry's word on which nodes belong.
+    /// Applies the registry's word on which nodes belong: others are removed, and not admitted again. Refused with
+    /// [`CommandError::StaleClusterConfig`] unless `version` is above the last one, and with
+    /// [`CommandError::NotInClusterConfig`] if this node is not in `members`.
     pub async fn apply_cluster_config(&self, version: u64, members: Vec<NodeId>) -> Result<(), AgentError> {
         self.input(Input::ApplyClusterConfig { version, members: members.into() }).await
     }
 
-    /// Ends an isolation: the members out of touch are really gone.
+    /// Ends an isolation: the members out of touch are really gone, and declared Dead. Nothing happens without one.
     pub async fn accept_loss(&self) -> Result<(), AgentError> {
         self.input(Input::AcceptLoss).await
     }
 
-    /// Ends the node's task, without a word to others, and waits until it has ended. Idempotent.
+    /// Ends the node's task, without a word to others, and waits until it has ended: then nothing of the node runs. The
+    /// transport stays open as long as somebody holds it (each handle does), unless it is closed. Idempotent.
     pub async fn shutdown(&self) {
         let _ = self.commands.send(Command::Shutdown).await;
         let mut ended = self.ended.clone();
@@ -293,7 +326,7 @@ impl Agent {
     }
 }
 
-/// What happens to a node, from [`Agent::events`].
+/// What happens to a node, from [`Agent::events`]. What an event tells is in the view by the time it is received.
 #[derive(Debug)]
 pub struct Events {
     receiver: Option<broadcast::Receiver<Event<Peer>>>,
@@ -310,7 +343,7 @@ pub enum Notice {
 }
 
 impl Events {
-    /// The next one; `None` once the agent has ended.
+    /// The next one; `None` once the agent has ended. Cancel-safe: nothing is lost if the future is dropped.
     pub async fn recv(&mut self) -> Option<Notice> {
         match self.receiver.as_mut()?.recv().await {
             Ok(event) => Some(Notice::Event(event)),

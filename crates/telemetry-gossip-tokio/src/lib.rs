@@ -3,12 +3,27 @@
 //! An [`Agent`] runs one core node as one task, on a [`Transport`]: [`UdpTransport`] on a network, [`MemoryNetwork`] within
 //! a process. Readers get a [`View`] without a lock; whoever wants to follow what happens reads [`Events`].
 //!
+//! ```
+//! use telemetry_gossip_tokio::{Agent, Options, UdpTransport};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let transport = UdpTransport::bind("127.0.0.1:0".parse()?).await?;
+//! let agent = Agent::spawn(Options::new("edge-17".parse()?), transport)?;
+//! agent.publish("load", b"0.7").await?;
+//! assert_eq!(agent.view().len(), 1);
+//! agent.shutdown().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! The driver carries datagrams, time and commands. Every rule of the protocol is in `telemetry-gossip-core`.
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 #![deny(warnings)]
 
 mod agent;
+mod clock;
 mod memory;
 mod peer;
 mod shared;
@@ -21,6 +36,8 @@ pub use agent::{Agent, AgentError, Events, Notice, Options, SpawnError};
 pub use memory::{MemoryNetwork, MemoryTransport};
 pub use peer::Peer;
 pub use shared::SharedTable;
-pub use transport::{BoxFuture, Delivery, SUBSCRIPTION_CAPACITY, Subscribers, Subscription, Transport};
-pub use udp::UdpTransport;
+pub use transport::{
+    BoxFuture, Delivery, NameError, SUBSCRIPTION_CAPACITY, Subscribers, Subscription, Transport,
+};
+pub use udp::{BindError, UdpTransport};
 pub use view::{MemberView, TelemetryValue, View};

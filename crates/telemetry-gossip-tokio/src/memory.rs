@@ -10,11 +10,28 @@ use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
 use telemetry_gossip_core::{IdError, NodeId};
 
 use crate::peer::Peer;
-use crate::transport::{BoxFuture, Subscribers, Subscription, Transport};
+use crate::transport::{BoxFuture, NameError, Subscribers, Subscription, Transport};
 
 /// A network of named nodes. Cheap to clone; a clone is the same network.
 ///
-/// Without faults a datagram arrives before `send` returns.
+/// Without faults a datagram arrives before `send` returns, or is dropped if nobody of that name is plugged in.
+///
+/// ```
+/// use telemetry_gossip_tokio::{MemoryNetwork, Transport};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let network = MemoryNetwork::new(7);
+/// let (a, b) = (network.transport("a")?, network.transport("b")?);
+/// let mut arriving = b.subscribe();
+/// a.send(b.local(), b"hello")?;
+/// network.cut("a", "b");
+/// a.send(b.local(), b"lost")?;
+/// assert_eq!(&*arriving.recv().await.expect("b is open").bytes, b"hello");
+/// assert!(arriving.try_recv().is_none());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct MemoryNetwork {
     shared: Arc<Mutex<Shared>>,
@@ -47,7 +64,8 @@ impl MemoryNetwork {
         Self { shared: Arc::new(Mutex::new(shared)) }
     }
 
-    /// Plugs in the node called `id`; a node of that name before it is unplugged.
+    /// Plugs in the node called `id`, until the transport is dropped; a node of that name before it is unplugged. An error
+    /// if `id` breaks the rule of node ids.
     pub fn transport(&self, id: &str) -> Result<Arc<MemoryTransport>, IdError> {
         let id = NodeId::new(id)?;
         let transport =
@@ -59,26 +77,26 @@ impl MemoryNetwork {
         Ok(transport)
     }
 
-    /// Datagrams from one node to the other are lost; the other direction is not touched.
+    /// Datagrams from one node to the other are lost, until [`MemoryNetwork::heal`]; the other direction is not touched.
     pub fn cut(&self, from: &str, to: &str) {
         if let (Ok(from), Ok(to)) = (NodeId::new(from), NodeId::new(to)) {
             self.lock().cut.insert((from, to));
         }
     }
 
-    /// All datagrams from and to the node are lost.
+    /// All datagrams from and to the node are lost, until [`MemoryNetwork::heal`].
     pub fn isolate(&self, id: &str) {
         if let Ok(id) = NodeId::new(id) {
             self.lock().isolated.insert(id);
         }
     }
 
-    /// So many of a thousand datagrams are lost.
+    /// So many of a thousand datagrams are lost, 0 to 1,000.
     pub fn set_loss(&self, permille: u32) {
         self.lock().loss_permille = permille;
     }
 
-    /// So many of a thousand datagrams arrive twice.
+    /// So many of a thousand datagrams arrive twice, 0 to 1,000.
     pub fn set_duplicates(&self, permille: u32) {
         self.lock().duplicate_permille = permille;
     }
@@ -122,7 +140,7 @@ impl Shared {
     }
 }
 
-/// One node's plug in a [`MemoryNetwork`].
+/// One node's plug in a [`MemoryNetwork`], from [`MemoryNetwork::transport`].
 #[derive(Debug)]
 pub struct MemoryTransport {
     id: NodeId,
@@ -173,6 +191,10 @@ impl Transport for MemoryTransport {
                 || io::Error::new(io::ErrorKind::NotFound, format!("no node {name} in this network"));
             known.map(|id| vec![Peer::Name(id)]).ok_or_else(unknown)
         })
+    }
+
+    fn check_name(&self, name: &str) -> Result<(), NameError> {
+        NodeId::new(name).map(|_| ()).map_err(|rule| NameError::new(name, rule))
     }
 
     fn close(&self) {

@@ -8,6 +8,14 @@ use telemetry_gossip_core::{Address, IdError, MAX_ADDRESS_LEN, NodeId};
 
 /// The address of a node, whatever the transport.
 ///
+/// ```
+/// use telemetry_gossip_tokio::Peer;
+///
+/// assert_eq!(Peer::try_from("127.0.0.1:7946")?, Peer::Socket("127.0.0.1:7946".parse().unwrap()));
+/// assert_eq!(Peer::try_from("edge-17")?, Peer::Name("edge-17".parse()?));
+/// # Ok::<(), telemetry_gossip_core::IdError>(())
+/// ```
+///
 /// Its compact form is that of the socket address (6 or 18 bytes), or a zero byte and the name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Peer {

@@ -13,9 +13,10 @@ use telemetry_gossip_core::{
     Transmit,
 };
 use tokio::sync::{broadcast, mpsc, oneshot};
-use tokio::task::AbortHandle;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use crate::clock::Clock;
 use crate::peer::Peer;
 use crate::shared::SharedTable;
 use crate::transport::{Delivery, Subscription, Transport};
@@ -58,9 +59,10 @@ pub(crate) struct Task {
     table: Option<Arc<SharedTable>>,
     datagrams: Subscription,
     inbox: mpsc::Receiver<Command>,
-    origin: Instant,
+    clock: Clock,
     seeds: Vec<String>,
-    resolver: Option<AbortHandle>,
+    /// At most one look-up of the seeds; it ends with the task, however that ends.
+    resolver: JoinSet<()>,
     commands: mpsc::WeakSender<Command>,
     view: Arc<ArcSwap<View>>,
     observed_at: Instant,
@@ -90,7 +92,7 @@ impl Task {
     pub(crate) fn new(
         node: Node<Peer>,
         transport: Arc<dyn Transport>,
-        origin: Instant,
+        clock: Clock,
         view: Arc<ArcSwap<View>>,
         events: broadcast::Sender<Event<Peer>>,
         inbox: mpsc::Receiver<Command>,
@@ -112,13 +114,13 @@ impl Task {
         };
         let datagrams = transport.subscribe();
         let observed_at = Instant::now();
-        let resolver = None;
+        let resolver = JoinSet::new();
         let mut task = Self {
             node,
             table,
             datagrams,
             inbox,
-            origin,
+            clock,
             seeds,
             resolver,
             commands,
@@ -136,8 +138,7 @@ impl Task {
     pub(crate) async fn run(mut self) {
         loop {
             self.resolve_seeds();
-            let deadline =
-                self.node.poll_timeout().map(|at| self.origin + Duration::from_micros(at.as_micros()));
+            let deadline = self.node.poll_timeout().map(|at| self.clock.to_host(at).into());
             let tick = async {
                 match deadline {
                     Some(at) => tokio::time::sleep_until(at).await,
@@ -158,9 +159,6 @@ impl Task {
             self.publish();
             self.carry.tell();
         }
-        if let Some(resolver) = self.resolver {
-            resolver.abort();
-        }
     }
 
     /// Handles what has arrived, up to a batch.
@@ -171,7 +169,7 @@ impl Task {
             self.datagram(&delivery);
         }
         // A flood must not keep the timers from being served.
-        let now = core_time(self.origin, Instant::now());
+        let now = self.now();
         if self.node.poll_timeout().is_some_and(|at| at <= now) {
             self.step(Input::Tick);
         }
@@ -182,6 +180,10 @@ impl Task {
         if let Err(error) = self.handle(input) {
             tracing::debug!(node = %self.view_id(), from = %delivery.from, %error, "datagram refused");
         }
+    }
+
+    fn now(&self) -> telemetry_gossip_core::Instant {
+        self.clock.to_core(Instant::now().into_std())
     }
 
     fn view_id(&self) -> String {
@@ -196,17 +198,14 @@ impl Task {
 
     /// One input, and everything that follows from it.
     fn handle(&mut self, input: Input<'_, Peer>) -> Result<(), InputError> {
-        let now = core_time(self.origin, Instant::now());
+        let now = self.now();
         let carry = &mut self.carry;
         let work = |node: &mut Node<Peer>| {
             let result = node.handle(now, input);
             carry.drain(node);
             result
         };
-        match &self.table {
-            Some(table) => table.with(|table| self.node.with_table(table, work)),
-            None => work(&mut self.node),
-        }
+        on_table(self.table.as_deref(), &self.inbox, &mut self.node, work).unwrap_or(Ok(()))
     }
 
     fn command(&mut self, command: Command) {
@@ -218,14 +217,14 @@ impl Task {
             Command::Seeds { seeds, peers, answer } => {
                 self.seeds = seeds;
                 // What was being looked up for the seeds before is no longer wanted.
-                if let Some(resolver) = self.resolver.take() {
-                    resolver.abort();
-                }
+                self.resolver = JoinSet::new();
                 let result = self.ordered(Input::Join { seeds: peers.into() });
                 self.carry.answer(answer, result);
             }
+            // Of seeds that were replaced while this was on its way.
+            Command::Resolved(_) if self.resolver.is_empty() => {}
             Command::Resolved(peers) => {
-                self.resolver = None;
+                self.resolver = JoinSet::new();
                 self.step(Input::Join { seeds: peers.into() });
             }
             Command::Leave(answer) => {
@@ -275,13 +274,13 @@ impl Task {
     /// Looks the seeds up in the background, again and again until one has an address.
     fn resolve_seeds(&mut self) {
         let wanted = std::mem::take(&mut self.carry.seeds_wanted);
-        if !wanted || self.seeds.is_empty() || self.resolver.is_some() {
+        if !wanted || self.seeds.is_empty() || !self.resolver.is_empty() {
             return;
         }
         let (transport, seeds) = (self.carry.transport.clone(), self.seeds.clone());
         let (commands, pause) = (self.commands.clone(), self.node.config().join_timeout);
         let me = self.node.address();
-        let resolving = tokio::spawn(async move {
+        self.resolver.spawn(async move {
             loop {
                 match resolve_all(&*transport, &seeds).await {
                     // A name may stand for all seeds and resolve to this node alone for now.
@@ -299,7 +298,6 @@ impl Task {
                 tokio::time::sleep(pause).await;
             }
         });
-        self.resolver = Some(resolving.abort_handle());
     }
 
     /// Makes what has changed visible to readers, at once for all that one wake-up has handled.
@@ -307,17 +305,14 @@ impl Task {
         let changed = std::mem::take(&mut self.carry.changed);
         if !changed.is_empty() {
             let mut view = View::clone(&self.view.load());
-            let origin = self.origin.into_std();
-            let mut read = |node: &mut Node<Peer>| {
+            let clock = self.clock;
+            let read = |node: &mut Node<Peer>| {
                 for id in &changed {
                     let member = node.member(id.as_str());
-                    view.set(id, member.map(|member| MemberView::new(&member, origin, *id)));
+                    view.set(id, member.map(|member| MemberView::new(&member, clock, *id)));
                 }
             };
-            match &self.table {
-                Some(table) => table.with(|table| self.node.with_table(table, read)),
-                None => read(&mut self.node),
-            }
+            on_table(self.table.as_deref(), &self.inbox, &mut self.node, read);
             view.count();
             self.view.store(Arc::new(view));
         }
@@ -331,11 +326,22 @@ impl Task {
                     }
                 }
             };
-            match &self.table {
-                Some(table) => table.with(|table| self.node.with_table(table, read)),
-                None => read(&mut self.node),
-            }
+            on_table(self.table.as_deref(), &self.inbox, &mut self.node, read);
         }
+    }
+}
+
+/// Works on the node, with the host's table if there is one. With the last handle gone, that table is the host's alone: a
+/// task that has yet to notice must not enter its node again.
+fn on_table<T>(
+    table: Option<&SharedTable>,
+    inbox: &mpsc::Receiver<Command>,
+    node: &mut Node<Peer>,
+    work: impl FnOnce(&mut Node<Peer>) -> T,
+) -> Option<T> {
+    match table {
+        Some(table) => table.with(|table| (!inbox.is_closed()).then(|| node.with_table(table, work))),
+        None => Some(work(node)),
     }
 }
 
@@ -430,10 +436,4 @@ pub(crate) async fn resolve_all(transport: &dyn Transport, seeds: &[String]) -> 
         }
     }
     if peers.is_empty() { Err(reasons.join("; ")) } else { Ok(peers) }
-}
-
-/// The core's time: microseconds since the origin.
-pub(crate) fn core_time(origin: Instant, now: Instant) -> telemetry_gossip_core::Instant {
-    let micros = now.saturating_duration_since(origin).as_micros();
-    telemetry_gossip_core::Instant::from_micros(u64::try_from(micros).unwrap_or(u64::MAX))
 }

@@ -9,6 +9,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use thiserror::Error;
 use tokio::sync::mpsc;
 
 use crate::peer::Peer;
@@ -20,23 +21,78 @@ pub const SUBSCRIPTION_CAPACITY: usize = 1_024;
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// Sends and receives datagrams, on a real network or in memory. Object-safe: `Arc<dyn Transport>`.
+///
+/// One of your own may wrap another, or bring its own network and hand what arrives to [`Subscribers`]:
+///
+/// ```
+/// use std::io;
+/// use std::sync::Arc;
+/// use telemetry_gossip_tokio::{BoxFuture, Peer, Subscription, Transport, UdpTransport};
+///
+/// /// Logs what is sent.
+/// #[derive(Debug)]
+/// struct Logged(Arc<UdpTransport>);
+///
+/// impl Transport for Logged {
+///     fn local(&self) -> Peer {
+///         self.0.local()
+///     }
+///     fn send(&self, to: Peer, bytes: &[u8]) -> io::Result<()> {
+///         eprintln!("{} bytes to {to}", bytes.len());
+///         self.0.send(to, bytes)
+///     }
+///     fn subscribe(&self) -> Subscription {
+///         self.0.subscribe()
+///     }
+///     fn resolve<'a>(&'a self, name: &'a str) -> BoxFuture<'a, io::Result<Vec<Peer>>> {
+///         self.0.resolve(name)
+///     }
+///     fn close(&self) {
+///         self.0.close();
+///     }
+/// }
+/// ```
 pub trait Transport: Send + Sync + Debug {
-    /// Where others reach this transport.
+    /// Where others reach this transport. It does not change.
     fn local(&self) -> Peer;
 
     /// Sends one datagram without waiting. Datagrams get lost: success says nothing about arrival, and an error only
     /// that it did not leave (it is too long, the buffer is full, the transport is closed).
     fn send(&self, to: Peer, bytes: &[u8]) -> io::Result<()>;
 
-    /// All datagrams that arrive from now on.
+    /// All datagrams that arrive from now on, for one more reader; it ends when dropped.
     fn subscribe(&self) -> Subscription;
 
-    /// Where the node or seed called `name` is: `host:port` over UDP, resolved anew on each call; a node's id in
-    /// memory. An unknown name is an error of kind [`io::ErrorKind::NotFound`].
+    /// Where the node or seed called `name` is: `host:port` over UDP, looked up anew on each call; a node's id in
+    /// memory. Ok is never empty; an unknown name is an error, of kind [`io::ErrorKind::NotFound`] if nobody had to be
+    /// asked.
     fn resolve<'a>(&'a self, name: &'a str) -> BoxFuture<'a, io::Result<Vec<Peer>>>;
 
-    /// Stops receiving: subscriptions end, and the socket is closed once nobody uses it. Idempotent.
+    /// Whether `name` can be the name of a node or seed, there or not. By default any text can.
+    fn check_name(&self, name: &str) -> Result<(), NameError> {
+        let _ = name;
+        Ok(())
+    }
+
+    /// Stops receiving: subscriptions end, and the socket is closed at once. Idempotent.
     fn close(&self);
+}
+
+/// A text that no node is called, from [`Transport::check_name`].
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{name:?} names no node: {rule}")]
+pub struct NameError {
+    /// The text.
+    pub name: String,
+    /// The rule that it breaks.
+    pub rule: String,
+}
+
+impl NameError {
+    /// `name` breaks `rule`.
+    pub fn new(name: &str, rule: impl ToString) -> Self {
+        Self { name: name.to_owned(), rule: rule.to_string() }
+    }
 }
 
 /// A datagram that arrived.
@@ -48,14 +104,14 @@ pub struct Delivery {
     pub bytes: Arc<[u8]>,
 }
 
-/// The datagrams that arrive, from [`Transport::subscribe`].
+/// The datagrams that arrive, from [`Transport::subscribe`]; at most [`SUBSCRIPTION_CAPACITY`] wait.
 #[derive(Debug)]
 pub struct Subscription {
     deliveries: mpsc::Receiver<Delivery>,
 }
 
 impl Subscription {
-    /// The next datagram; `None` once the transport is closed.
+    /// The next datagram; `None` once the transport is closed. Cancel-safe.
     pub async fn recv(&mut self) -> Option<Delivery> {
         self.deliveries.recv().await
     }
@@ -83,6 +139,8 @@ impl Subscribers {
     pub fn subscribe(&self) -> Subscription {
         let (sender, deliveries) = mpsc::channel(SUBSCRIPTION_CAPACITY);
         let mut senders = self.senders.lock().unwrap_or_else(PoisonError::into_inner);
+        // Where nothing arrives, only this finds out who has gone.
+        senders.live.retain(|sender| !sender.is_closed());
         if !senders.closed {
             senders.live.push(sender);
         }
@@ -113,5 +171,21 @@ impl Subscribers {
         let mut senders = self.senders.lock().unwrap_or_else(PoisonError::into_inner);
         senders.closed = true;
         senders.live.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn subscribers_that_have_gone_are_forgotten_though_nothing_arrives() {
+        let subscribers = Subscribers::default();
+        let kept = subscribers.subscribe();
+        for _ in 0..1_000 {
+            drop(subscribers.subscribe());
+        }
+        assert!(subscribers.senders.lock().unwrap().live.len() <= 2);
+        drop(kept);
     }
 }

@@ -2,21 +2,26 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV6};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::task::Poll;
 use std::time::Duration;
 
+use thiserror::Error;
 use tokio::io::ReadBuf;
 use tokio::net::UdpSocket;
 use tokio::task::AbortHandle;
 
 use crate::peer::Peer;
-use crate::transport::{BoxFuture, Subscribers, Subscription, Transport};
+use crate::transport::{BoxFuture, NameError, Subscribers, Subscription, Transport};
 
 /// The socket's buffers, if the system grants them: a burst of some thousand datagrams.
 const BUFFER_BYTES: usize = 1 << 20;
+
+/// What a node that was not added by name is called.
+const NAME_RULE: &str =
+    "type host:port with a port from 1 to 65535, such as 10.0.0.17:7946, seed.example.com:7946 or [::1]:7946";
 
 /// A pause after an error, so that a lasting one does not spin.
 const AFTER_ERROR: Duration = Duration::from_millis(1);
@@ -24,7 +29,42 @@ const AFTER_ERROR: Duration = Duration::from_millis(1);
 /// The longest datagram that is received whole.
 const LONGEST: usize = 65_536;
 
+/// Why a UDP socket cannot be had.
+#[derive(Debug, Error)]
+#[error("{address} cannot be bound: {error}")]
+pub struct BindError {
+    /// The address to bind to.
+    pub address: SocketAddr,
+    /// What the system said, or which rule the address breaks ([`io::ErrorKind::InvalidInput`]).
+    pub error: io::Error,
+}
+
+impl From<BindError> for io::Error {
+    /// Of the same kind, and with the address.
+    fn from(error: BindError) -> Self {
+        Self::new(error.error.kind(), error)
+    }
+}
+
 /// A UDP socket as a [`Transport`].
+///
+/// It sends to unicast addresses of its own family only. Others can come in what peers tell (the name of a node in
+/// memory, a multicast group, port 0): what would go there is refused, and counted by [`UdpTransport::send_refused`].
+///
+/// ```
+/// use telemetry_gossip_tokio::{Transport, UdpTransport};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let a = UdpTransport::bind("127.0.0.1:0".parse()?).await?;
+/// let b = UdpTransport::bind("127.0.0.1:0".parse()?).await?;
+/// let mut arriving = b.subscribe();
+/// a.send(b.local(), b"hello")?;
+/// let delivery = arriving.recv().await.expect("b is open");
+/// assert_eq!((delivery.from, &*delivery.bytes), (a.local(), &b"hello"[..]));
+/// # Ok(())
+/// # }
+/// ```
 ///
 /// One task receives; it ends, and the port is free again, when the transport is closed or dropped.
 #[derive(Debug)]
@@ -35,6 +75,7 @@ pub struct UdpTransport {
     subscribers: Arc<Subscribers>,
     peers: Mutex<HashMap<String, SocketAddr>>,
     send_dropped: AtomicU64,
+    send_refused: AtomicU64,
     received_dropped: Arc<AtomicU64>,
 }
 
@@ -43,18 +84,23 @@ type Socket = RwLock<Option<UdpSocket>>;
 
 impl UdpTransport {
     /// Binds to `address`; port 0 takes a free one. Others reach the transport where it is bound, so an unspecified
-    /// IP (`0.0.0.0`, `::`) needs [`UdpTransport::bind_advertised`]. Call it in a tokio runtime.
-    pub async fn bind(address: SocketAddr) -> io::Result<Arc<Self>> {
+    /// IP (`0.0.0.0`, `::`) is refused: it needs [`UdpTransport::bind_advertised`]. Await it in a tokio runtime that has IO
+    /// enabled; it is ready at once.
+    pub async fn bind(address: SocketAddr) -> Result<Arc<Self>, BindError> {
         if address.ip().is_unspecified() {
             let rule = "an unspecified address cannot be reached by others: advertise another one";
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, rule));
+            return Err(BindError { address, error: io::Error::new(io::ErrorKind::InvalidInput, rule) });
         }
-        Self::open(address, None)
+        Self::open(address, None).map_err(|error| BindError { address, error })
     }
 
-    /// Binds to `address`, while others reach the transport at `advertised`; its port 0 stands for the port bound.
-    pub async fn bind_advertised(address: SocketAddr, advertised: SocketAddr) -> io::Result<Arc<Self>> {
-        Self::open(address, Some(advertised))
+    /// Binds to `address`, while others reach the transport at `advertised`: behind NAT, or bound to `0.0.0.0`. Both are
+    /// of one family; port 0 in `advertised` stands for the port bound.
+    pub async fn bind_advertised(
+        address: SocketAddr,
+        advertised: SocketAddr,
+    ) -> Result<Arc<Self>, BindError> {
+        Self::open(address, Some(advertised)).map_err(|error| BindError { address, error })
     }
 
     fn open(address: SocketAddr, advertised: Option<SocketAddr>) -> io::Result<Arc<Self>> {
@@ -62,6 +108,7 @@ impl UdpTransport {
             let rule = "the bound and the advertised address are of one family";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, rule));
         }
+        tokio::runtime::Handle::try_current().map_err(io::Error::other)?;
         let domain = socket2::Domain::for_address(address);
         let socket = socket2::Socket::new(domain, socket2::Type::DGRAM, Some(socket2::Protocol::UDP))?;
         if address.is_ipv6() {
@@ -92,6 +139,7 @@ impl UdpTransport {
             subscribers,
             peers: Mutex::default(),
             send_dropped: AtomicU64::new(0),
+            send_refused: AtomicU64::new(0),
             received_dropped,
         }))
     }
@@ -102,9 +150,13 @@ impl UdpTransport {
         self.local
     }
 
-    /// From now on `id` resolves to `address`.
+    /// From now on `id` resolves to `address`, without a look at any name server.
     pub fn add_peer(&self, id: &str, address: SocketAddr) {
         self.peers.lock().unwrap_or_else(PoisonError::into_inner).insert(id.to_owned(), address);
+    }
+
+    fn peer(&self, name: &str) -> Option<SocketAddr> {
+        self.peers.lock().unwrap_or_else(PoisonError::into_inner).get(name).copied()
     }
 
     /// Datagrams not sent because the socket's buffer was full.
@@ -113,7 +165,20 @@ impl UdpTransport {
         self.send_dropped.load(Ordering::Relaxed)
     }
 
-    /// Datagrams that a subscriber had no room for.
+    /// Datagrams not sent because this transport cannot send to such an address.
+    #[must_use]
+    pub fn send_refused(&self) -> u64 {
+        self.send_refused.load(Ordering::Relaxed)
+    }
+
+    /// Whether a datagram to `to` could reach one node.
+    fn reaches(&self, to: SocketAddr) -> bool {
+        let ip = to.ip();
+        let one = !ip.is_unspecified() && !ip.is_multicast() && ip != IpAddr::V4(Ipv4Addr::BROADCAST);
+        one && to.port() > 0 && to.is_ipv4() == self.local.is_ipv4()
+    }
+
+    /// Datagrams that a subscriber had no room for, counted once for each.
     #[must_use]
     pub fn received_dropped(&self) -> u64 {
         self.received_dropped.load(Ordering::Relaxed)
@@ -147,6 +212,20 @@ async fn receive(socket: Arc<Socket>, subscribers: Arc<Subscribers>, dropped: Ar
     }
 }
 
+/// Whether the text has a host and a port. An IPv6 address needs its brackets: without, its last group would be the port.
+fn is_host_port(text: &str) -> bool {
+    if text.starts_with('[') {
+        return text.parse::<SocketAddrV6>().is_ok_and(|address| address.port() > 0);
+    }
+    let strange =
+        |byte: char| matches!(byte, ':' | '/' | '[' | ']') || byte.is_whitespace() || byte.is_control();
+    text.rsplit_once(':').is_some_and(|(host, port)| {
+        let port_is_one =
+            port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok_and(|port| port > 0);
+        !host.is_empty() && !host.contains(strange) && port_is_one
+    })
+}
+
 /// Flow and scope are this host's business: a peer is its IP and port.
 fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip(), address.port())
@@ -158,8 +237,13 @@ impl Transport for UdpTransport {
     }
 
     fn send(&self, to: Peer, bytes: &[u8]) -> io::Result<()> {
-        let Peer::Socket(address) = to else {
-            return Err(io::Error::new(io::ErrorKind::AddrNotAvailable, "a name is no UDP address"));
+        let address = match to {
+            Peer::Socket(address) if self.reaches(address) => address,
+            Peer::Socket(_) | Peer::Name(_) => {
+                self.send_refused.fetch_add(1, Ordering::Relaxed);
+                let rule = "not a unicast address of this transport's family";
+                return Err(io::Error::new(io::ErrorKind::AddrNotAvailable, rule));
+            }
         };
         let held = self.socket.read().unwrap_or_else(PoisonError::into_inner);
         let closed = || io::Error::new(io::ErrorKind::NotConnected, "the transport is closed");
@@ -180,14 +264,10 @@ impl Transport for UdpTransport {
 
     fn resolve<'a>(&'a self, name: &'a str) -> BoxFuture<'a, io::Result<Vec<Peer>>> {
         Box::pin(async move {
-            let known = self.peers.lock().unwrap_or_else(PoisonError::into_inner).get(name).copied();
-            if let Some(address) = known {
+            if let Some(address) = self.peer(name) {
                 return Ok(vec![address.into()]);
             }
-            if !name.contains(':') {
-                let reason = format!("{name} is neither a known node nor HOST:PORT");
-                return Err(io::Error::new(io::ErrorKind::NotFound, reason));
-            }
+            self.check_name(name).map_err(|error| io::Error::new(io::ErrorKind::NotFound, error))?;
             let same_family = |address: &SocketAddr| address.is_ipv4() == self.local.is_ipv4();
             let found: Vec<Peer> = tokio::net::lookup_host(name)
                 .await?
@@ -200,6 +280,14 @@ impl Transport for UdpTransport {
             }
             Ok(found)
         })
+    }
+
+    fn check_name(&self, name: &str) -> Result<(), NameError> {
+        if self.peer(name).is_some() || is_host_port(name) {
+            Ok(())
+        } else {
+            Err(NameError::new(name, NAME_RULE))
+        }
     }
 
     fn close(&self) {

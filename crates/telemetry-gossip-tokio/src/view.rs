@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use telemetry_gossip_core::{Generation, Instance, Member, NodeId, Status};
 
+use crate::clock::Clock;
 use crate::peer::Peer;
 
 /// All members at one moment, in the order of their ids.
@@ -34,9 +35,9 @@ pub struct MemberView {
     pub instance: Instance,
     /// The version up to which its telemetry is known; 0 before the first.
     pub telemetry_version: u64,
-    /// Its telemetry, in the order of publication.
+    /// Its telemetry, one entry a key, in the order of publication.
     pub telemetry: Vec<TelemetryValue>,
-    origin: Instant,
+    clock: Clock,
     observed_micros: AtomicU64,
 }
 
@@ -49,7 +50,8 @@ pub struct TelemetryValue {
     pub value: Vec<u8>,
     /// The owner's version that set it.
     pub version: u64,
-    /// When the owner published it, as well as it is known here; times on the network are not counted.
+    /// When the owner published it, by this host's clock and to the millisecond: what the owner tells is its age, so clocks
+    /// need not agree. Times on the network are not counted; ages beyond 366 days are taken for that.
     pub published: Instant,
 }
 
@@ -122,8 +124,8 @@ impl<'a> IntoIterator for &'a View {
 }
 
 impl MemberView {
-    pub(crate) fn new(member: &Member<'_, Peer>, origin: Instant, id: NodeId) -> Self {
-        let at = |instant: telemetry_gossip_core::Instant| host_time(origin, instant);
+    pub(crate) fn new(member: &Member<'_, Peer>, clock: Clock, id: NodeId) -> Self {
+        let at = |instant: telemetry_gossip_core::Instant| clock.to_host(instant);
         let telemetry = member.telemetry().map(|entry| TelemetryValue {
             key: entry.key.to_owned(),
             value: entry.value.unwrap_or_default().to_owned(),
@@ -138,19 +140,20 @@ impl MemberView {
             instance: member.instance(),
             telemetry_version: member.telemetry_version(),
             telemetry: telemetry.collect(),
-            origin,
+            clock,
             observed_micros: AtomicU64::new(member.last_observed().as_micros()),
         }
     }
 
-    /// When its record last changed here, or it last sent something to this node; up to a second old.
+    /// When its record last changed here, or it last sent something to this node; brought up to date once a second while
+    /// the node has something to do.
     #[must_use]
     pub fn last_observed(&self) -> Instant {
         let micros = self.observed_micros.load(Ordering::Relaxed);
-        host_time(self.origin, telemetry_gossip_core::Instant::from_micros(micros))
+        self.clock.to_host(telemetry_gossip_core::Instant::from_micros(micros))
     }
 
-    /// The telemetry under `key`.
+    /// The telemetry under `key`; `None` if it has not published any, or removed it.
     #[must_use]
     pub fn value(&self, key: &str) -> Option<&TelemetryValue> {
         self.telemetry.iter().find(|entry| entry.key == key)
@@ -159,8 +162,4 @@ impl MemberView {
     pub(crate) fn observe(&self, at: telemetry_gossip_core::Instant) {
         self.observed_micros.store(at.as_micros(), Ordering::Relaxed);
     }
-}
-
-fn host_time(origin: Instant, at: telemetry_gossip_core::Instant) -> Instant {
-    origin.checked_add(Duration::from_micros(at.as_micros())).unwrap_or(origin)
 }

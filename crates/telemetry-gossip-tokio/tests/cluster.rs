@@ -205,3 +205,69 @@ async fn a_probe_asked_for_tells_how_it_went() {
     network.isolate("n1");
     assert_eq!(agents[0].probe(id("n1")).await, Ok(ProbeOutcome::Failed));
 }
+
+/// Lets this much of the virtual time pass.
+async fn pass(span: Duration) {
+    let end = tokio::time::Instant::now() + span;
+    let _ = tokio::time::timeout_at(end, std::future::pending::<()>()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_newcomer_takes_what_it_learns_for_as_old_as_it_is() {
+    const AGE: Duration = Duration::from_secs(20 * 3_600);
+    let network = MemoryNetwork::new(1);
+    let net = Net::Memory(network.clone());
+    // Slow, so that a day is not many steps; the tombstones' time is the default.
+    let config = telemetry_gossip_core::Config {
+        reconnect_interval: Duration::from_secs(600),
+        probe_interval: Duration::from_secs(60),
+        ..Default::default()
+    };
+    let spawn = async |id: &str, seed: Option<&str>| {
+        let seeds = seed.into_iter().map(str::to_owned).collect();
+        let options = Options { config: config.clone(), seeds, ..Options::new(id.parse().unwrap()) };
+        Agent::spawn(options, net.transport(id).await).unwrap()
+    };
+    let old = spawn("old", None).await;
+    let gone = spawn("gone", Some("old")).await;
+    agree(&[old.clone(), gone.clone()]).await;
+    old.publish("load", b"0.7").await.unwrap();
+    gone.leave(PATIENCE).await.unwrap();
+    gone.shutdown().await;
+    until("gone has left", &old, |old| status(old, "gone") == Some(Status::Left)).await;
+    pass(AGE).await;
+
+    let newcomer = spawn("newcomer", Some("old")).await;
+    agree(&[old.clone(), newcomer.clone()]).await;
+    until("all is known", &newcomer, |newcomer| {
+        let loaded = newcomer.member("old").is_some_and(|old| old.value("load").is_some());
+        loaded && status(newcomer, "gone") == Some(Status::Left)
+    })
+    .await;
+    let published = |reader: &Agent| reader.member("old").unwrap().value("load").unwrap().published;
+    let (first, learned) = (published(&old), published(&newcomer));
+    let apart = learned.saturating_duration_since(first).max(first.saturating_duration_since(learned));
+    assert!(apart < Duration::from_secs(1), "{apart:?} apart, after {AGE:?}");
+
+    // Both forget the dead at about the same time: a day after the word, wherever it was heard.
+    let mut events = [old.events(), newcomer.events()];
+    let start = tokio::time::Instant::now();
+    for events in &mut events {
+        // No `next`: its patience is shorter than this wait.
+        loop {
+            match events.recv().await.expect("it runs") {
+                telemetry_gossip_tokio::Notice::Event(Event::Removed { id, .. }) => {
+                    assert_eq!(id.as_str(), "gone");
+                    break;
+                }
+                telemetry_gossip_tokio::Notice::Event(_) => {}
+                telemetry_gossip_tokio::Notice::Lagged(_) => {
+                    panic!("the events of some hours fit the buffer")
+                }
+            }
+        }
+        let waited = start.elapsed();
+        let day = telemetry_gossip_core::Config::default().tombstone_ttl;
+        assert!(waited <= day - AGE + Duration::from_secs(5), "{waited:?}");
+    }
+}

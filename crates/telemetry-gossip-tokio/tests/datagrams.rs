@@ -8,8 +8,10 @@ mod common;
 use common::{Net, agree, cluster, until_so, within};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
-use telemetry_gossip_core::Generation;
-use telemetry_gossip_tokio::{Agent, Delivery, MemoryNetwork, Notice, Options};
+use telemetry_gossip_core::{Config, Generation, Identity, Input, Instant, Node, Status};
+use telemetry_gossip_tokio::{
+    Agent, Delivery, MemoryNetwork, Notice, Options, Peer, Transport as _, UdpTransport,
+};
 
 async fn two_subscribers_both_get_each_datagram(net: Net) {
     let (from, to) = (net.transport("from").await, net.transport("to").await);
@@ -142,7 +144,6 @@ async fn datagrams_to_nobody_and_of_another_kind_do_no_harm() {
     let network = MemoryNetwork::new(1);
     let memory = network.transport("a").unwrap();
     let udp = Net::Udp.transport("a").await;
-    use telemetry_gossip_tokio::Transport as _;
     assert!(memory.send("nobody".try_into().unwrap(), b"x").is_ok(), "it gets lost, as on a network");
     assert!(memory.send(udp.local(), b"x").is_err());
     assert!(udp.send(memory.local(), b"x").is_err());
@@ -160,4 +161,36 @@ async fn datagrams_to_nobody_and_of_another_kind_do_no_harm() {
     let delivery = within("the receiver lives", received.recv()).await.unwrap();
     assert_eq!(&*delivery.bytes, b"alive");
     until_so("nothing else is there", || received.try_recv().is_none()).await;
+}
+
+#[tokio::test]
+async fn a_member_that_claims_an_address_of_another_kind_does_no_harm_over_udp() {
+    let transport = UdpTransport::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let seeds = vec![transport.local_addr().to_string()];
+    let first = Options { config: common::quick(), ..Options::new("n0".parse().unwrap()) };
+    let second = Options { config: common::quick(), seeds, ..Options::new("n1".parse().unwrap()) };
+    let agents = [
+        Agent::spawn(first, transport.clone()).unwrap(),
+        Agent::spawn(second, Net::Udp.transport("n1").await).unwrap(),
+    ];
+    agree(&agents).await;
+
+    // It speaks the protocol well, and says that it listens at a name, which nobody can reach over UDP.
+    let name = "ghost".parse().unwrap();
+    let identity = Identity::new(name, Peer::Name(name));
+    let mut ghost = Node::new(Config::default(), identity, [7; 32], Instant::ORIGIN).unwrap();
+    ghost.handle(Instant::ORIGIN, Input::Join { seeds: vec![transport.local()].into() }).unwrap();
+    let socket = Net::Udp.transport("ghost").await;
+    let mut buf = [0; 1_400];
+    while let Some(datagram) = ghost.poll_transmit(&mut buf) {
+        socket.send(datagram.to, &buf[..datagram.len]).unwrap();
+    }
+
+    let held = |agent: &Agent| agent.member("ghost").map(|ghost| ghost.status);
+    for agent in &agents {
+        common::until("the ghost is found out", agent, |agent| held(agent) == Some(Status::Dead)).await;
+    }
+    assert!(transport.send_refused() > 0, "it was probed, in vain");
+    agree(&agents).await;
+    assert!(agents.iter().all(|agent| agent.view().alive() == 2 && agent.view().len() == 3));
 }

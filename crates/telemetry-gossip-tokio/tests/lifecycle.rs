@@ -32,7 +32,7 @@ async fn bind_again(address: SocketAddr) -> Arc<UdpTransport> {
         loop {
             match UdpTransport::bind(address).await {
                 Ok(transport) => return transport,
-                Err(error) => assert_eq!(error.kind(), io::ErrorKind::AddrInUse, "{error}"),
+                Err(failed) => assert_eq!(failed.error.kind(), io::ErrorKind::AddrInUse, "{failed}"),
             }
             tokio::task::yield_now().await;
         }
@@ -58,6 +58,43 @@ async fn a_shut_down_agent_leaves_no_task_and_no_port() {
     drop((agent, handle));
     until_so("no task is left", || tasks() == 0).await;
     bind_again(address).await;
+}
+
+#[tokio::test]
+async fn a_hundred_agents_dropped_without_a_word_leave_no_task_and_no_port() {
+    assert_eq!(tasks(), 0);
+    let mut addresses = Vec::new();
+    for round in 0..4 {
+        let mut agents = Vec::new();
+        for index in 0..25 {
+            let transport = UdpTransport::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+            addresses.push(transport.local_addr());
+            // Some look for their seed in vain, some find it, some know of none.
+            let first = addresses[0].to_string();
+            let seed = [Some("nowhere"), Some(first.as_str()), None][index % 3];
+            let options = options(&format!("n{round}-{index}"), seed.as_slice());
+            agents.push(Agent::spawn(options, transport).unwrap());
+        }
+        let first = &agents[0];
+        first.publish("load", b"1").await.unwrap();
+        assert!(tasks() >= 50, "one that receives and one that runs each");
+    }
+    until_so("no task is left", || tasks() == 0).await;
+    for address in addresses {
+        bind_again(address).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_agents_one_after_the_other_on_one_transport_leave_nothing() {
+    let network = MemoryNetwork::new(1);
+    let transport = network.transport("a").unwrap();
+    for _ in 0..1_000 {
+        let agent = Agent::spawn(options("a", &["nobody"]), transport.clone()).unwrap();
+        assert_eq!(agent.health().await.unwrap().alive, 1);
+    }
+    until_so("no task is left", || tasks() == 0).await;
+    assert_eq!(Arc::strong_count(&transport), 1, "nobody holds the transport");
 }
 
 #[tokio::test]
@@ -202,9 +239,9 @@ async fn nodes_agree_over_ipv6() {
 #[tokio::test]
 async fn an_unspecified_address_is_advertised_as_another() {
     let any: SocketAddr = "0.0.0.0:0".parse().unwrap();
-    assert_eq!(UdpTransport::bind(any).await.unwrap_err().kind(), io::ErrorKind::InvalidInput);
+    assert_eq!(UdpTransport::bind(any).await.unwrap_err().error.kind(), io::ErrorKind::InvalidInput);
     let other_family = UdpTransport::bind_advertised(any, "[::1]:0".parse().unwrap()).await;
-    assert_eq!(other_family.unwrap_err().kind(), io::ErrorKind::InvalidInput);
+    assert_eq!(other_family.unwrap_err().error.kind(), io::ErrorKind::InvalidInput);
     let first = UdpTransport::bind_advertised(any, "127.0.0.1:0".parse().unwrap()).await.unwrap();
     assert_ne!(first.local_addr().port(), 0);
     let seed = first.local_addr().to_string();

@@ -4,7 +4,10 @@
 
 mod common;
 
+use std::future::Future as _;
 use std::io;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
 
 use common::{until_so, within};
 use telemetry_gossip_tokio::{Peer, SUBSCRIPTION_CAPACITY, Transport as _, UdpTransport};
@@ -37,6 +40,62 @@ async fn names_resolve_to_what_was_added_or_to_what_the_system_says() {
         assert!(transport.resolve(unknown).await.is_err(), "{unknown}");
     }
     assert_eq!(transport.resolve("edge-2").await.unwrap_err().kind(), io::ErrorKind::NotFound);
+}
+
+#[tokio::test]
+async fn an_address_that_cannot_be_bound_is_named() {
+    let holder = bind().await;
+    let taken = holder.local_addr();
+    let failed = UdpTransport::bind(taken).await.unwrap_err();
+    assert_eq!((failed.address, failed.error.kind()), (taken, io::ErrorKind::AddrInUse));
+    assert!(failed.to_string().starts_with(&format!("{taken} cannot be bound: ")), "{failed}");
+    let failed = io::Error::from(failed);
+    assert!(failed.kind() == io::ErrorKind::AddrInUse && failed.to_string().contains(&taken.to_string()));
+    drop(holder);
+}
+
+#[test]
+fn a_socket_outside_a_runtime_is_refused() {
+    let mut context = Context::from_waker(Waker::noop());
+    let Poll::Ready(bound) = pin!(UdpTransport::bind("127.0.0.1:0".parse().unwrap())).poll(&mut context)
+    else {
+        panic!("it is ready at once");
+    };
+    assert!(bound.unwrap_err().to_string().contains("127.0.0.1:0 cannot be bound: there is no reactor"));
+}
+
+#[tokio::test]
+async fn what_cannot_reach_one_node_is_refused_and_counted() {
+    let transport = bind().await;
+    let refused = ["edge-1", "[::1]:9", "0.0.0.0:9", "127.0.0.1:0", "224.0.0.1:9", "255.255.255.255:9"];
+    for (count, to) in (1..).zip(refused) {
+        let error = transport.send(to.try_into().unwrap(), b"x").unwrap_err();
+        assert_eq!(
+            (error.kind(), transport.send_refused()),
+            (io::ErrorKind::AddrNotAvailable, count),
+            "{to}"
+        );
+    }
+    transport.send(bind().await.local(), b"x").unwrap();
+    assert_eq!((transport.send_refused(), transport.send_dropped()), (refused.len() as u64, 0));
+}
+
+#[tokio::test]
+async fn a_name_is_a_host_and_a_port_or_one_that_was_added() {
+    let transport = bind().await;
+    transport.add_peer("edge-1", transport.local_addr());
+    for name in
+        ["edge-1", "10.0.0.17:7946", "seed.example.com:7946", "[::1]:7946", "[fe80::1%2]:1", "h:65535"]
+    {
+        assert_eq!(transport.check_name(name), Ok(()), "{name}");
+    }
+    let wrong =
+        ["", ":", ":1", "h:", "h:0", "h:65536", "h:+1", "h:1 ", " h:1", "edge-2", "a:b:c:99999", "a:b:7946"];
+    for name in wrong.into_iter().chain(["::1:7946", "[::1]", "[::1]:0", "[h]:1", "http://h:80", "h/x:80"]) {
+        let refused = transport.check_name(name).unwrap_err();
+        assert!(refused.name == name && refused.to_string().contains("host:port"), "{refused}");
+        assert_eq!(transport.resolve(name).await.unwrap_err().kind(), io::ErrorKind::NotFound, "{name}");
+    }
 }
 
 #[tokio::test]

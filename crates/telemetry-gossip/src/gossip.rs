@@ -8,8 +8,9 @@ use telemetry_gossip_core::{
 };
 use telemetry_gossip_tokio::{AgentError, Options, SpawnError, Transport};
 use thiserror::Error;
+use tokio::task::JoinSet;
 
-use crate::endpoint::{Endpoint, id_of};
+use crate::endpoint::{Endpoint, find, id_of};
 use crate::membership::MembershipState;
 
 /// The result of a round.
@@ -42,8 +43,9 @@ pub enum GossipError {
 /// answer is replaced by a random one, twice. Only what differs crosses the network.
 ///
 /// The node is the member whose id is its transport's name (its `IP:port` over UDP), unless [`PushPullGossip::with_id`]
-/// says otherwise; it enters itself into the state, and refutes what is said against it there. Created within a tokio
-/// runtime it answers from then on; otherwise from its first round.
+/// says otherwise; it enters itself into the state. A record of itself that the host has entered keeps its generation if
+/// Alive; Suspected or Dead, it is refuted one generation above as soon as the node does anything. Created within a
+/// tokio runtime the node answers from then on; otherwise from its first round.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -100,14 +102,14 @@ impl PushPullGossip {
         gossip
     }
 
-    /// Is the member of this id instead.
+    /// Is the member of this id instead. Call it at once: who exchanged with the node before knows the other id.
     #[must_use]
     pub fn with_id(mut self, id: NodeId) -> Self {
         self.endpoint.configure(|options| options.id = id);
         self
     }
 
-    /// Makes all random choices from this seed, for a reproducible run.
+    /// Makes all random choices from this seed, for a reproducible run; give each node its own.
     #[must_use]
     pub fn with_rng_seed(mut self, seed: [u8; 32]) -> Self {
         self.endpoint.configure(|options| options.rng_seed = Some(seed));
@@ -115,7 +117,8 @@ impl PushPullGossip {
     }
 
     /// One push-pull exchange with one chosen peer: afterwards both hold the higher of their records of each member.
-    /// Without anybody to exchange with, nothing is done, and that is no error.
+    /// Without anybody to exchange with, nothing is done, and that is no error. Members whose address is not known are
+    /// looked up first, by [`Transport::resolve`], for at most 2 s.
     pub async fn gossip_round(&self) -> Result<()> {
         let agent = self.endpoint.agent()?;
         self.find_members().await;
@@ -137,8 +140,14 @@ impl PushPullGossip {
             let members = table.iter().filter(|member| member.status().is_live());
             members.filter(|member| member.address().is_none()).map(|member| member.id().to_owned()).collect()
         });
+        // All at once: one that is slow to find, or nowhere, holds up the round by one look-up's time.
+        let mut looking_up = JoinSet::new();
         for id in unknown {
-            let Some(peer) = self.endpoint.resolve(&id).await else { continue };
+            let transport = self.endpoint.transport.clone();
+            looking_up.spawn(async move { (find(&*transport, &id).await, id) });
+        }
+        while let Some(found) = looking_up.join_next().await {
+            let Ok((Some(peer), id)) = found else { continue };
             table.with(|table| {
                 let Some(member) = table.get(&id) else { return };
                 let claim = Claim {

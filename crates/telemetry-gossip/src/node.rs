@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use telemetry_gossip_core::{Config, Health, IdError, NodeId};
 use telemetry_gossip_tokio::{
-    Agent, AgentError, Events, MemberView, Options, SpawnError, TelemetryValue, Transport, View,
+    Agent, AgentError, Events, MemberView, NameError, Options, SpawnError, TelemetryValue, Transport, View,
 };
 use thiserror::Error;
 
 use crate::endpoint::Endpoint;
 use crate::membership::{MemberInfo, MemberStatus};
 
-/// Why a node cannot start.
+/// Why a node cannot start. Nothing of it runs.
 #[derive(Debug, Error)]
 pub enum StartError {
     /// Its id is none.
@@ -23,9 +23,25 @@ pub enum StartError {
         /// The rule.
         error: IdError,
     },
-    /// Its settings, or its surroundings, do not let it run.
+    /// One of its seeds cannot be the name of a node: over UDP it is `host:port`, in memory a node id.
+    #[error("bad seed: {0}")]
+    Seed(#[from] NameError),
+    /// Its settings break a rule, or there is no tokio runtime.
     #[error(transparent)]
     Spawn(#[from] SpawnError),
+}
+
+/// Why a node did not do what it was asked.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum NodeError {
+    /// It does not run yet.
+    #[error(
+        "the node is not started: call GossipNode::start first, or try_start to learn why it does not start"
+    )]
+    NotStarted,
+    /// It runs and refused, took too long, or has ended.
+    #[error(transparent)]
+    Agent(#[from] AgentError),
 }
 
 /// A node of the cluster.
@@ -61,7 +77,7 @@ impl GossipNode {
     /// A node called `node_id` (1 to 127 bytes without control characters) that will join through `seeds`: `host:port`
     /// over UDP, node ids in memory. No seeds make the first node of a cluster.
     ///
-    /// An invalid id is reported by [`GossipNode::try_start`], and logged by [`GossipNode::start`].
+    /// An invalid id or seed is reported by [`GossipNode::try_start`], and logged by [`GossipNode::start`].
     pub fn new(node_id: String, seeds: Vec<String>, transport: Arc<dyn Transport>) -> Self {
         let endpoint = match NodeId::new(&node_id) {
             Ok(id) => Ok(Endpoint::new(Options { seeds, ..Options::new(id) }, transport)),
@@ -70,7 +86,8 @@ impl GossipNode {
         Self { endpoint }
     }
 
-    /// Runs with these settings instead of the defaults.
+    /// Runs with these settings instead of the defaults. They are checked at the start. A node that runs already is ended
+    /// and started anew.
     #[must_use]
     pub fn with_config(mut self, config: Config) -> Self {
         if let Ok(endpoint) = &mut self.endpoint {
@@ -79,7 +96,8 @@ impl GossipNode {
         self
     }
 
-    /// Runs with all of these options; the id and the seeds are those of `options`.
+    /// Runs with all of these options; the id and the seeds are those of `options`. A node that runs already is ended and
+    /// started anew.
     #[must_use]
     pub fn with_options(mut self, options: Options) -> Self {
         if let Ok(endpoint) = &mut self.endpoint {
@@ -88,18 +106,21 @@ impl GossipNode {
         self
     }
 
-    /// Starts the node: it joins in the background, for as long as it takes, and serves from now on. A node that is
-    /// started stays so. If it cannot run, that is logged; [`GossipNode::try_start`] says so.
+    /// Starts the node: it joins in the background, for as long as it takes, and serves from now on. A node that runs is
+    /// left alone; one that was shut down starts anew, as a restarted process would: without its telemetry, and under
+    /// its old id. If it cannot run, that is logged; [`GossipNode::try_start`] says so.
     pub async fn start(&self) {
         if let Err(error) = self.try_start().await {
             tracing::error!(%error, "the node is not started");
         }
     }
 
-    /// Starts the node, or says why it cannot run.
+    /// Starts the node, or says why it cannot run. Seeds are checked by their form only: one that is not there yet is
+    /// tried until it is.
     pub async fn try_start(&self) -> Result<(), StartError> {
         let endpoint = self.endpoint.as_ref();
         let endpoint = endpoint.map_err(|(id, error)| StartError::Id { id: id.clone(), error: *error })?;
+        endpoint.check_seeds()?;
         endpoint.agent()?;
         Ok(())
     }
@@ -111,59 +132,66 @@ impl GossipNode {
         view.iter().map(|member| MemberInfo::from(&**member)).collect()
     }
 
-    /// All members with addresses and telemetry, as one consistent view. Never waits.
+    /// All members with addresses and telemetry, as one consistent view; empty before the start. Never waits.
     #[must_use]
     pub fn view(&self) -> Arc<View> {
         self.agent().map(|agent| agent.view()).unwrap_or_default()
     }
 
-    /// What happens from now on; `None` before the start.
+    /// What happens from now on, until the node is shut down; `None` before the start. A reader may lag 1,024 events
+    /// behind.
     #[must_use]
     pub fn events(&self) -> Option<Events> {
         self.agent().map(|agent| agent.events())
     }
 
-    /// The value that `node_id` has published under `key`, with its version and age. Never waits.
+    /// The value that `node_id` has published under `key`, with its version and age; `None` if nothing is known of it. The
+    /// dead keep their last values until they are forgotten. Never waits.
     #[must_use]
     pub fn telemetry(&self, node_id: &str, key: &str) -> Option<TelemetryValue> {
         self.agent()?.member(node_id)?.value(key).cloned()
     }
 
-    /// Publishes one entry of this node's telemetry to all: key 1 to 64 bytes, value at most 512 by default.
-    pub async fn publish(&self, key: &str, value: &[u8]) -> Result<(), AgentError> {
-        self.running()?.publish(key, value).await
+    /// Publishes one entry of this node's telemetry to all: key 1 to 64 bytes, value at most 512, 4,096 bytes in all, by
+    /// default. An entry under the same key is replaced.
+    pub async fn publish(&self, key: &str, value: &[u8]) -> Result<(), NodeError> {
+        Ok(self.running()?.publish(key, value).await?)
     }
 
-    /// Removes one entry of this node's telemetry.
-    pub async fn unpublish(&self, key: &str) -> Result<(), AgentError> {
-        self.running()?.unpublish(key).await
+    /// Removes one entry of this node's telemetry; an unknown key is no error.
+    pub async fn unpublish(&self, key: &str) -> Result<(), NodeError> {
+        Ok(self.running()?.unpublish(key).await?)
     }
 
-    /// How the node is: whether it doubts itself, or is cut off.
-    pub async fn health(&self) -> Result<Health, AgentError> {
-        self.running()?.health().await
+    /// How the node is: whether it doubts itself or is cut off, and how many members it holds in which status.
+    pub async fn health(&self) -> Result<Health, NodeError> {
+        Ok(self.running()?.health().await?)
     }
 
-    /// Tells everybody that this node goes, and waits until that is done.
-    pub async fn leave(&self, timeout: Duration) -> Result<(), AgentError> {
-        self.running()?.leave(timeout).await
+    /// Tells everybody that this node goes, and waits until that is done, but no longer than `timeout`. Some gossip
+    /// intervals suffice: less than 5 s with the default config. The node stays readable, and is silent;
+    /// to return, [`GossipNode::shutdown`] and [`GossipNode::start`] it.
+    pub async fn leave(&self, timeout: Duration) -> Result<(), NodeError> {
+        Ok(self.running()?.leave(timeout).await?)
     }
 
-    /// Ends the node and waits until its task is gone. The transport is yours to close, or to drop.
+    /// Ends the node, without a word to others, and waits until its task is gone; what it knew stays readable. The
+    /// transport is yours: its socket is open until you close it, or drop it and this node. Does nothing before the start.
     pub async fn shutdown(&self) {
         if let Some(agent) = self.agent() {
             agent.shutdown().await;
         }
     }
 
-    /// The handle of the running node, for all that is not here; `None` before the start.
+    /// The handle of the running node, for all that is not here: joining other seeds, the registry's cluster config,
+    /// accepting a loss, probes and counters. `None` before the start; ended after the shutdown.
     #[must_use]
     pub fn agent(&self) -> Option<Agent> {
         self.endpoint.as_ref().ok()?.spawned()
     }
 
-    fn running(&self) -> Result<Agent, AgentError> {
-        self.agent().ok_or(AgentError::Closed)
+    fn running(&self) -> Result<Agent, NodeError> {
+        self.agent().ok_or(NodeError::NotStarted)
     }
 }
 

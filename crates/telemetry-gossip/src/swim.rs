@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use telemetry_gossip_core::{Config, Generation, Mode, NodeId, ProbeOutcome};
 use telemetry_gossip_tokio::{Agent, Options, Transport};
+use tokio::task::JoinSet;
 
-use crate::endpoint::{Endpoint, id_of};
+use crate::endpoint::{Endpoint, find, id_of};
 use crate::membership::{MemberInfo, MemberStatus};
 
 /// The most helpers that one probe asks.
@@ -85,9 +86,12 @@ impl SwimDetector {
 
     /// Whether `target` answers, directly or through members held Alive in `members`.
     ///
-    /// Only members Alive in `members` are asked to help. False if the target does not answer in two timeouts (stretched
-    /// up to nine times while this detector's own probes fail one after the other), or cannot be found; no target and no
-    /// members make it hang or panic. Probes of one detector take turns.
+    /// Target and helpers are looked up anew at each probe, by [`Transport::resolve`]: they may have moved. The ping does
+    /// not wait for the helpers; one that is not found by the time it is needed is not asked.
+    ///
+    /// False if the target does not answer in two timeouts (stretched up to nine times while this detector's own probes
+    /// fail one after the other), if the transport does not find it within 2 s, or if it is no node id; also without a
+    /// tokio runtime, and on a closed transport. Probes of one detector take turns.
     pub async fn probe(&self, target: &str, members: &[MemberInfo]) -> bool {
         let Ok(target) = NodeId::new(target) else { return false };
         let agent = match self.endpoint.agent() {
@@ -103,24 +107,28 @@ impl SwimDetector {
         let helpers = helpers.filter_map(|member| NodeId::new(&member.node_id).ok());
         let helpers: Vec<NodeId> = helpers.filter(|&helper| helper != target).collect();
         *version += 1;
-        let involved = helpers.iter().copied().chain([self.endpoint.id(), target]).collect();
-        if agent.apply_cluster_config(*version, involved).await.is_err()
-            || !self.introduce(&agent, target).await
-        {
+        let me = self.endpoint.id();
+        let involved = helpers.iter().copied().chain([me, target]).collect();
+        if target == me || agent.apply_cluster_config(*version, involved).await.is_err() {
             return false;
         }
-        for helper in helpers {
-            self.introduce(&agent, helper).await;
+        // Higher each time: the place found last is where the member is, whatever was found before.
+        let generation = Generation(*version);
+        let introduce = |id| introduce(agent.clone(), self.endpoint.transport.clone(), id, generation);
+        // Beside the ping, and at an end with it.
+        let mut looking_up = JoinSet::new();
+        for helper in helpers.into_iter().filter(|&helper| helper != me) {
+            looking_up.spawn(introduce(helper));
+        }
+        if !introduce(target).await {
+            return false;
         }
         matches!(agent.probe(target).await, Ok(ProbeOutcome::Direct | ProbeOutcome::Indirect))
     }
+}
 
-    /// Tells the agent where a member is; false if the transport does not know it.
-    async fn introduce(&self, agent: &Agent, id: NodeId) -> bool {
-        if id == self.endpoint.id() {
-            return false;
-        }
-        let Some(peer) = self.endpoint.resolve(id.as_str()).await else { return false };
-        agent.introduce(id, Some(peer), Generation(0)).await.is_ok()
-    }
+/// Tells the agent where a member is; false if the transport does not know it.
+async fn introduce(agent: Agent, transport: Arc<dyn Transport>, id: NodeId, generation: Generation) -> bool {
+    let Some(peer) = find(&*transport, id.as_str()).await else { return false };
+    agent.introduce(id, Some(peer), generation).await.is_ok()
 }

@@ -5,6 +5,6 @@
 //! order; the protocol lives with that, and so may your own implementation.
 
 pub use telemetry_gossip_tokio::{
-    BoxFuture, Delivery, MemoryNetwork, MemoryTransport, Peer, Subscribers, Subscription, Transport,
-    UdpTransport,
+    BindError, BoxFuture, Delivery, MemoryNetwork, MemoryTransport, NameError, Peer, Subscribers,
+    Subscription, Transport, UdpTransport,
 };

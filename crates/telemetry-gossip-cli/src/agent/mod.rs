@@ -132,7 +132,7 @@ async fn bind(args: &AgentArgs) -> Result<Arc<UdpTransport>, Error> {
         Some(advertised) => UdpTransport::bind_advertised(args.bind, advertised).await,
         None => UdpTransport::bind(args.bind).await,
     }
-    .map_err(|error| Error::Bind { what: "the UDP address", addr: args.bind, error })
+    .map_err(|failed| Error::Bind { what: "the UDP address", addr: failed.address, error: failed.error })
 }
 
 fn not_spawned(error: SpawnError) -> Error {

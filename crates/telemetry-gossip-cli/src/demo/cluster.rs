@@ -149,7 +149,7 @@ async fn open() -> Result<Arc<UdpTransport>, Error> {
     UdpTransport::bind(LOOPBACK).await.map_err(|error| Error::Bind {
         what: "the UDP address",
         addr: LOOPBACK,
-        error,
+        error: error.error,
     })
 }
 

@@ -1,0 +1,75 @@
+//! The core's time and the host's: the same, counted from a moment long before the start.
+//!
+//! What peers tell has an age, and may be older than this process: its time must have a place after the core's origin, or
+//! old entries would look young and the dead be remembered anew. The lead exists in the core's integers only; a host's
+//! clock need not be able to go back so far.
+
+use std::time::{Duration, Instant};
+
+use telemetry_gossip_core as core;
+
+/// How far the start lies after the core's origin: the longest [`core::Config::tombstone_ttl`] that there is.
+const LEAD: Duration = Duration::from_secs(366 * 24 * 3_600);
+
+/// The core's time at a moment of the host's clock, and the other way round.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Clock {
+    started: Instant,
+}
+
+impl Clock {
+    pub(crate) fn starting(started: Instant) -> Self {
+        Self { started }
+    }
+
+    /// To the microsecond; saturates at the core's origin.
+    pub(crate) fn to_core(self, at: Instant) -> core::Instant {
+        let start = core::Instant::ORIGIN + LEAD;
+        match at.checked_duration_since(self.started) {
+            Some(after) => start + after,
+            None => start - self.started.saturating_duration_since(at),
+        }
+    }
+
+    /// To the microsecond; saturates at the start where the host's clock has no such moment.
+    pub(crate) fn to_host(self, at: core::Instant) -> Instant {
+        let start = core::Instant::ORIGIN + LEAD;
+        let moment = if at >= start {
+            self.started.checked_add(at.since(start))
+        } else {
+            self.started.checked_sub(start.since(at))
+        };
+        moment.unwrap_or(self.started)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moments_before_and_after_the_start_convert_both_ways() {
+        let started = Instant::now();
+        let clock = Clock::starting(started);
+        for micros in [0, 1, 999_999, 24 * 3_600 * 1_000_000, LEAD.as_micros() as u64] {
+            let span = Duration::from_micros(micros);
+            let after = clock.to_core(started + span);
+            assert_eq!(after.since(clock.to_core(started)), span);
+            assert_eq!(clock.to_host(after), started + span);
+            let Some(earlier) = started.checked_sub(span) else { continue };
+            let before = clock.to_core(earlier);
+            assert_eq!(clock.to_core(started).since(before), span);
+            assert_eq!(clock.to_host(before), earlier);
+        }
+    }
+
+    #[test]
+    fn the_oldest_tombstone_that_a_config_allows_has_its_place() {
+        let longest = core::Config { tombstone_ttl: LEAD, ..core::Config::default() };
+        assert_eq!(longest.validate(), Ok(()));
+        let longer = core::Config { tombstone_ttl: LEAD + Duration::from_secs(1), ..longest };
+        assert!(longer.validate().is_err());
+        let now = Clock::starting(Instant::now()).to_core(Instant::now());
+        assert!(now - LEAD >= core::Instant::ORIGIN && now.since(now - LEAD) == LEAD);
+    }
+}
