@@ -1,17 +1,21 @@
 //! One probe round: ping, then ask others to ping, then give a verdict; and the order in which members are probed.
 //!
 //! ```text
-//!           start               timeout: ask K helpers, ping again           timeout
-//!   idle ---------> Direct ----------------------------------> Indirect ------------> failed
-//!                     | ack of the target                          | ack of the target or a helper
-//!                     v                                            v
-//!                  answered                                     answered
+//!           start         no answer in time: ask K helpers, ping again     half of what is left: ask K others, ping again
+//!   idle ---------> Direct -------------------------------> Indirect --------------------------------> Last ---> failed
+//!                     | ack of the target                      | ack of the target or a helper           | (two timeouts
+//!                     v                                        v                                         v  after start)
+//!                  answered                                 answered                                  answered
 //! ```
+//!
+//! The time of the first stage is one timeout, or four times the longest of the member's recent round trips if that is
+//! less: the rest is better spent on other paths.
 //!
 //! The verdict is about the (id, instance, address) that was probed: an answer of another life of the member, or a
 //! record that changed meanwhile, ends the round without one.
 
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use arrayvec::ArrayVec;
 
@@ -28,6 +32,7 @@ pub(crate) const MAX_HELPERS: usize = 16;
 pub(crate) enum Stage {
     Direct,
     Indirect,
+    Last,
 }
 
 /// The probe under way.
@@ -40,8 +45,13 @@ pub(crate) struct Probe<A> {
     /// What was held of it when the probe began.
     pub(crate) generation: Generation,
     pub(crate) stage: Stage,
+    pub(crate) started: Instant,
     pub(crate) deadline: Instant,
+    /// When it has failed.
+    pub(crate) ends: Instant,
     pub(crate) helpers: ArrayVec<A, MAX_HELPERS>,
+    /// How many of the helpers were asked early enough to be judged by their nacks.
+    pub(crate) judged: usize,
     /// Helpers that said they are there.
     pub(crate) nacked: ArrayVec<A, MAX_HELPERS>,
     /// The host asked for it and awaits the outcome.
@@ -64,7 +74,7 @@ pub(crate) enum Answer {
 impl<A: Copy + PartialEq> Probe<A> {
     pub(crate) fn judge(&self, from: A, number: Number, instance: Instance) -> Answer {
         let direct = from == self.address;
-        let relayed = self.stage == Stage::Indirect && self.helpers.contains(&from);
+        let relayed = self.helpers.contains(&from);
         if number != self.number || !(direct || relayed) {
             Answer::Unrelated
         } else if self.instance != Instance(0) && instance != Instance(0) && instance != self.instance {
@@ -79,7 +89,8 @@ impl<A: Copy + PartialEq> Probe<A> {
 
     /// Notes a helper's nack; false if it is none.
     pub(crate) fn nack(&mut self, from: A, number: Number) -> bool {
-        if number != self.number || !self.helpers.contains(&from) || self.nacked.contains(&from) {
+        let judged = self.helpers.iter().take(self.judged).any(|helper| *helper == from);
+        if number != self.number || !judged || self.nacked.contains(&from) {
             return false;
         }
         self.nacked.try_push(from).is_ok()
@@ -88,7 +99,30 @@ impl<A: Copy + PartialEq> Probe<A> {
     /// What the failure says about this node: one point for each helper that was silent too, or one if there was
     /// no helper to judge by (Lifeguard).
     pub(crate) fn blame(&self, nacks: bool) -> usize {
-        if self.helpers.is_empty() || !nacks { 1 } else { self.helpers.len() - self.nacked.len() }
+        if self.judged == 0 || !nacks { 1 } else { self.judged - self.nacked.len() }
+    }
+}
+
+/// The longest of a member's recent round trips: it rises at once and falls slowly. In units of 64 microseconds, so that
+/// it fits 2 bytes up to 4 s; 0 before the first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct RoundTrip(u16);
+
+impl RoundTrip {
+    const UNIT: u128 = 64;
+
+    pub(crate) fn note(&mut self, took: Duration) {
+        let units = u16::try_from(took.as_micros().div_ceil(Self::UNIT)).unwrap_or(u16::MAX).max(1);
+        self.0 = units.max(self.0 - self.0 / 8);
+    }
+
+    /// How long to wait for an answer before others are asked: between a quarter and the whole of `timeout`.
+    pub(crate) fn patience(self, timeout: Duration) -> Duration {
+        if self.0 == 0 {
+            return timeout;
+        }
+        let micros = u64::from(self.0) * 64;
+        Duration::from_micros(micros * 4).clamp(timeout / 4, timeout)
     }
 }
 

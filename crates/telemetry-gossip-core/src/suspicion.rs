@@ -2,8 +2,8 @@
 //!
 //! A suspicion lives as long as its row is Suspected at its generation. An accuser declares Dead when the time is up, which
 //! is the sooner the more accuse; everybody else waits as long again, so that one death costs one roll call and not one of
-//! each node. Shortly before, the suspect gets a last call: a ping that tells it of the accusation, so that a refutation
-//! that got lost comes again.
+//! each node. Meanwhile an accuser calls the suspect again and again, and everybody else shortly before the end: pings that
+//! tell it of the accusation, so that a refutation that got lost comes again.
 
 use alloc::collections::BTreeMap;
 use core::time::Duration;
@@ -22,7 +22,7 @@ pub(crate) struct Timing {
     pub(crate) longest: Duration,
     /// How many times as long who has not accused waits.
     pub(crate) others: u32,
-    /// How long before the end the last call is; `None` if there is none.
+    /// How long after each other the calls are; `None` if there are none.
     pub(crate) call: Option<Duration>,
 }
 
@@ -41,7 +41,7 @@ pub(crate) struct Suspected {
     pub(crate) generation: Generation,
     pub(crate) started: Instant,
     pub(crate) deadline: Instant,
-    /// When the suspect gets its last call; `None` once it has.
+    /// When the suspect is called next.
     pub(crate) call_at: Option<Instant>,
     pub(crate) accusers: Accusers,
     /// This node accuses.
@@ -69,7 +69,8 @@ impl Suspected {
         let span = timing.span(self.accusers.len(), self.mine);
         self.started = now;
         self.deadline = now + span;
-        self.call_at = timing.call.map(|call| self.deadline - call.min(span / 2));
+        // Who has not accused calls in the last moment only: as a rule there is a verdict by then.
+        self.call_at = timing.call.map(|call| if self.mine { now + call } else { self.deadline - call * 2 });
     }
 
     fn next(&self) -> Instant {
@@ -110,9 +111,7 @@ impl Suspicions {
         }
         row.mine |= mine;
         if row.started + timing.span(row.accusers.len(), row.mine) < row.deadline {
-            let called = row.call_at.is_none();
             row.begin(row.started, timing);
-            row.call_at = row.call_at.filter(|_| !called);
             self.settle();
         }
         true
@@ -123,25 +122,23 @@ impl Suspicions {
         self.next
     }
 
-    /// A suspect whose last call is due; it counts as made.
-    pub(crate) fn call(&mut self, now: Instant) -> Option<Slot> {
+    /// A suspect whose call is due, and how long is left; the next is due after `again`.
+    pub(crate) fn call(&mut self, now: Instant, again: Duration) -> Option<(Slot, Duration)> {
         self.next.filter(|&next| next <= now)?;
         let (&slot, row) = self.rows.iter_mut().find(|(_, row)| row.call_at.is_some_and(|at| at <= now))?;
-        row.call_at = None;
-        Some(slot)
+        let next = now + again;
+        row.call_at = (next < row.deadline).then_some(next);
+        if row.call_at.is_none() {
+            // Whoever is called late has the time to answer.
+            row.deadline = row.deadline.max(next);
+        }
+        Some((slot, row.deadline.since(now)))
     }
 
     /// A suspicion whose time is up.
     pub(crate) fn due(&self, now: Instant) -> Option<(Slot, &Suspected)> {
         self.next.filter(|&next| next <= now)?;
         self.rows.iter().find(|(_, row)| row.deadline <= now).map(|(&slot, row)| (slot, row))
-    }
-
-    /// Gives whoever is called only now the time to answer.
-    pub(crate) fn await_answer(&mut self, slot: Slot, until: Instant) {
-        if let Some(row) = self.rows.get_mut(&slot) {
-            row.deadline = row.deadline.max(until);
-        }
     }
 
     /// Nothing more is due: the next deadline is made exact.

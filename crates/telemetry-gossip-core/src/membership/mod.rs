@@ -11,10 +11,12 @@ mod tests;
 
 use alloc::vec::Vec;
 use core::marker::PhantomData;
+use core::time::Duration;
 
 use crate::address::Address;
 use crate::id::{Generation, Instance, NodeId, Tag, id_hash, tag_of};
 use crate::member::{Accusers, Claim, Status};
+use crate::probe::RoundTrip;
 use crate::rng::Random;
 use crate::telemetry::TelemetryEntry;
 use crate::time::Instant;
@@ -169,6 +171,7 @@ impl<A: Address> Membership<A> {
             }
             if renewed || moved {
                 row.verified = false;
+                row.round_trip = RoundTrip::default();
             }
             write_claim(row, claim, now);
         });
@@ -250,6 +253,11 @@ impl<A: Address> Membership<A> {
         let row = &mut self.rows[slot.index()];
         row.observed = now;
         row.verified |= verified;
+    }
+
+    /// An answer took so long.
+    pub(crate) fn note_round_trip(&mut self, slot: Slot, took: Duration) {
+        self.rows[slot.index()].round_trip.note(took);
     }
 
     /// Makes `slot` the row of the node itself.

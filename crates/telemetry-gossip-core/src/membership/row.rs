@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use crate::address::{Address, MAX_ADDRESS_LEN};
 use crate::id::{Generation, Instance, mix};
 use crate::member::Status;
+use crate::probe::RoundTrip;
 use crate::telemetry::{self, Entries, TelemetryEntry};
 use crate::time::Instant;
 
@@ -20,6 +21,7 @@ pub(crate) struct Row {
     pub(crate) status: Status,
     /// Whether an answer has come from this address, so that it is no victim of a forged source.
     pub(crate) verified: bool,
+    pub(crate) round_trip: RoundTrip,
 }
 
 impl Row {
@@ -31,6 +33,7 @@ impl Row {
             instance: Instance(0),
             status: Status::Alive,
             verified: false,
+            round_trip: RoundTrip::default(),
         };
         row.write_texts(id, address, &[]);
         row

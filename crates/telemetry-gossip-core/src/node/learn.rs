@@ -151,7 +151,7 @@ impl<A: Address> Node<A> {
             shortest,
             longest,
             others: if detector.roll_calls { 2 } else { 1 },
-            call: detector.last_calls.then_some(self.config.probe_timeout),
+            call: detector.last_calls.then(|| self.call_gap()),
         }
     }
 

@@ -40,12 +40,18 @@ impl<A: Address> Node<A> {
     /// A stage of the probe has run out.
     fn advance_probe(&mut self) {
         let Some(probe) = self.probe.as_mut().filter(|probe| probe.deadline <= self.now) else { return };
-        if probe.stage == Stage::Direct {
-            probe.stage = Stage::Indirect;
-            probe.deadline = self.now + self.awareness.stretch(self.config.probe_timeout);
+        let retries = self.config.detector.retries;
+        let next = match probe.stage {
+            Stage::Direct if retries => Some((Stage::Indirect, self.now + probe.ends.since(self.now) / 2)),
+            Stage::Direct => Some((Stage::Indirect, probe.ends)),
+            Stage::Indirect if retries => Some((Stage::Last, probe.ends)),
+            Stage::Indirect | Stage::Last => None,
+        };
+        if let Some((stage, deadline)) = next {
+            (probe.stage, probe.deadline) = (stage, deadline);
             let (number, target) = (probe.number, probe.target);
             self.ask_helpers(target);
-            if self.config.detector.retries {
+            if retries {
                 // A lost ping must not cost a suspicion where nobody can help.
                 self.ping(target, number);
             }
@@ -60,7 +66,7 @@ impl<A: Address> Node<A> {
 
     fn ask_helpers(&mut self, target: Slot) {
         let Some(mut probe) = self.probe.take() else { return };
-        let wanted = usize::from(self.config.indirect_probes).min(probe.helpers.capacity());
+        let wanted = usize::from(self.config.indirect_probes).min(probe.helpers.remaining_capacity());
         let tag = self.table.tag(target);
         for _ in 0..wanted {
             let (table, helpers) = (&self.table, &probe.helpers);
@@ -75,6 +81,9 @@ impl<A: Address> Node<A> {
             let signal = Signal::Relay(probe.number, tag, probe.address);
             let limit = self.mtu();
             self.ask(Intent { to, member: Some(helper), signal, challenge: None, body: Body::None, limit });
+        }
+        if probe.stage == Stage::Indirect {
+            probe.judged = probe.helpers.len();
         }
         self.probe = Some(probe);
     }
@@ -159,6 +168,12 @@ impl<A: Address> Node<A> {
         let Some(address) = self.table.address(target) else { return false };
         let number = self.number();
         self.stats.probes += 1;
+        let timeout = self.probe_timeout();
+        let direct = if self.config.detector.retries {
+            self.table.row(target).round_trip.patience(timeout)
+        } else {
+            timeout
+        };
         self.probe = Some(Probe {
             number,
             target,
@@ -166,8 +181,11 @@ impl<A: Address> Node<A> {
             instance: self.table.row(target).instance,
             generation: self.table.row(target).generation,
             stage: Stage::Direct,
-            deadline: self.now + self.probe_timeout(),
+            started: self.now,
+            deadline: self.now + direct,
+            ends: self.now + timeout * 2,
             helpers: Default::default(),
+            judged: 0,
             nacked: Default::default(),
             commanded,
         });
@@ -303,6 +321,10 @@ impl<A: Address> Node<A> {
         let same_address = self.table.address(probe.target) == Some(probe.address);
         if same_address {
             let direct = outcome == ProbeOutcome::Direct;
+            if direct && probe.stage == Stage::Direct {
+                // Later it would not be known which ping was answered.
+                self.table.note_round_trip(probe.target, self.now.since(probe.started));
+            }
             self.table.heard(probe.target, self.now, direct && probe.instance != Instance(0));
         }
         self.report(&probe, outcome);

@@ -26,13 +26,13 @@ impl<A: Address> Node<A> {
 
     pub(super) fn expire_suspicions(&mut self) {
         while !self.contact.is_calling() && !self.contact.is_isolated() {
-            if let Some(slot) = self.suspicions.call(self.now) {
-                let answer_in = self.config.probe_timeout.min(self.timing().shortest / 2);
-                self.suspicions.await_answer(slot, self.now + answer_in);
+            if let Some((slot, left)) = self.suspicions.call(self.now, self.call_gap()) {
                 self.ping_to_tell(slot);
                 // By the end it is known, too, whether this node is in touch.
                 let started = self.suspicions.get(slot).map(|suspected| suspected.started);
-                if started.is_some_and(|started| self.must_call_roll(started)) {
+                if left <= self.config.probe_timeout
+                    && started.is_some_and(|started| self.must_call_roll(started))
+                {
                     self.begin_roll_call();
                 }
                 continue;
@@ -49,6 +49,11 @@ impl<A: Address> Node<A> {
                 self.suspicions.clear(slot);
             }
         }
+    }
+
+    /// How long after each other suspects are called.
+    pub(super) fn call_gap(&self) -> Duration {
+        self.config.probe_timeout / 2
     }
 
     /// Whether a suspicion that began at `started` may not become a death yet.
