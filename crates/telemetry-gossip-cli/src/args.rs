@@ -131,10 +131,22 @@ pub(crate) struct Settings {
 /// Ask a running agent whom it knows.
 #[derive(Debug, Args)]
 #[command(after_help = "\
+Columns:
+  ID          the member; `(asked)` marks the agent that answers
+  STATUS      alive, suspected, dead or left, as the agent holds it
+  GENERATION  orders what is said about the member: the higher one wins
+  ADDRESS     where the member is reached by UDP
+  LAST HEARD  how long ago the agent itself last got something from the member, or learned
+              something new of it. An agent probes one member each probe interval: with 250
+              members and 1s, some minutes are normal
+  TELEMETRY   what the member publishes, at most 60 characters (JSON has all)
+
+JSON gives the same; fields that end in _s are seconds.
+
 Exit codes:
   0  answered
   2  wrong arguments
-  4  no answer")]
+  4  no answer, or the agent is busy with others for 10 s")]
 pub(crate) struct MembersArgs {
     /// The agent's control address, as the agent printed it.
     #[arg(long, value_name = "HOST:PORT", value_parser = host_port)]

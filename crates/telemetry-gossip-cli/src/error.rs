@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use thiserror::Error;
 
@@ -68,6 +69,16 @@ pub(crate) enum Error {
         /// What happened.
         reason: String,
     },
+    /// The agent asked serves too many others.
+    #[error(
+        "the agent at {via} was busy with other clients for {patience:?}: try again, and end what holds connections to it"
+    )]
+    Busy {
+        /// Whom was asked.
+        via: String,
+        /// For how long.
+        patience: Duration,
+    },
     /// The user wants it to end.
     #[error("interrupted")]
     Interrupted,
@@ -80,7 +91,7 @@ impl Error {
             Self::Output(_) | Self::Step(_) | Self::Simulation { .. } | Self::Node(_) => 1,
             Self::Usage(_) => 2,
             Self::Setup(_) | Self::Bind { .. } | Self::File { .. } => 3,
-            Self::Unresolved { .. } | Self::NoAnswer { .. } => 4,
+            Self::Unresolved { .. } | Self::NoAnswer { .. } | Self::Busy { .. } => 4,
             Self::Interrupted => 130,
         }
     }

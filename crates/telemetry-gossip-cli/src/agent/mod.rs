@@ -24,7 +24,7 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
 use crate::args::{AgentArgs, Settings};
-use crate::control::{View, server};
+use crate::control::{Socket, View, server};
 use crate::error::Error;
 use output::{Line, Output};
 use signals::Signals;
@@ -114,11 +114,11 @@ async fn agent(args: &AgentArgs, config: Config, seeds: &[String]) -> Result<(),
     say(Line::udp(&args.id, transport.local_addr(), args.advertise.map(|_| args.bind)));
     say(Line::control(control_address));
     let printer = tokio::task::spawn_blocking({
-        let (output, events, runtime) =
-            (Output { json: args.json }, agent.events(), tokio::runtime::Handle::current());
+        let output = Output { id: args.id, json: args.json };
+        let (events, runtime) = (agent.events(), tokio::runtime::Handle::current());
         move || runtime.block_on(print(output, lines, events))
     });
-    tokio::spawn(server::serve(control, source(&agent, &transport)));
+    tokio::spawn(server::serve(control, source(&agent, &transport), server::ASKING));
     let outcome = live(&agent, &*transport, seeds, &mut signals, &say).await;
     agent.shutdown().await;
     drop(say);
@@ -215,7 +215,7 @@ async fn print(output: Output, mut lines: mpsc::UnboundedReceiver<Line>, mut eve
                 line
             }
             notice = events.recv(), if more_events => match notice {
-                Some(Notice::Event(event)) => Line::of(&event),
+                Some(Notice::Event(event)) => output.line_of(&event),
                 Some(Notice::Lagged(missed)) => {
                     Some(Line::warning(format!("{missed} events are not printed: the output is read too slowly")))
                 }
@@ -225,7 +225,7 @@ async fn print(output: Output, mut lines: mpsc::UnboundedReceiver<Line>, mut eve
                 }
             },
         };
-        if line.is_some_and(|line| output.line(&line).is_err()) {
+        if line.is_some_and(|line| output.print(&line).is_err()) {
             return;
         }
     }
@@ -239,8 +239,11 @@ fn source(agent: &Agent, transport: &Arc<UdpTransport>) -> server::Source {
         Box::pin(async move {
             let health = agent.health().await.map_err(|error| error.to_string())?;
             let stats = agent.stats().await.map_err(|error| error.to_string())?;
-            let dropped = (transport.received_dropped(), transport.send_dropped());
-            Ok(View::of(agent.id().as_str(), &agent.view(), &health, stats, dropped))
+            let socket = Socket {
+                datagrams_received_dropped: transport.received_dropped(),
+                datagrams_sent_dropped: transport.send_dropped(),
+            };
+            Ok(View::of(agent.id().as_str(), &agent.view(), &health, stats, socket))
         })
     })
 }
