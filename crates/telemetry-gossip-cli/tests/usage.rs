@@ -24,8 +24,13 @@ fn wrong_arguments_get_a_sentence() {
         (&["sim", "--nodes", "0"], "at least 1 node"),
         (&["sim", "--nodes", "100000"], "type --nodes 3276 or fewer"),
         (&["sim", "crash", "--duration", "5s"], "type --duration 45s or more"),
-        (&["agent", "--id", "a", "--probe-timeout", "900ms"], "more than half of probe_interval"),
-        (&["agent", "--id", "a", "--mtu", "100"], "mtu is 100, it must be 512"),
+        (
+            &["agent", "--id", "a", "--probe-timeout", "900ms"],
+            "type --probe-timeout 500ms or less, or --probe-interval 1.8s or more",
+        ),
+        (&["agent", "--id", "a", "--mtu", "100"], "from 767 to 65507"),
+        (&["agent", "--id", "a", "--gossip-interval", "0s"], "--gossip-interval is 0ns: type 1ms"),
+        (&["agent", "--id", "a", "--suspicion", "1ms"], "type --suspicion 400ms"),
         (&["agent", "--id", "a", "--control", "0.0.0.0:0"], "--allow-remote-control"),
     ] {
         let (code, error) = refused(args);
@@ -62,6 +67,16 @@ fn a_missing_seed_file_is_named() {
     let (code, error) = refused(&["agent", "--id", "a", "--seed-file", "no/such/file"]);
     assert_eq!(code, Some(3), "{error}");
     assert!(error.contains("no/such/file"), "{error}");
+}
+
+#[test]
+fn a_seed_file_without_seeds_is_no_silent_first_node() {
+    let path = std::env::temp_dir().join(format!("tgossip-no-seeds-{}", std::process::id()));
+    std::fs::write(&path, "# to be filled in\n\n").unwrap();
+    let (code, error) = refused(&["agent", "--id", "a", "--seed-file", path.to_str().unwrap()]);
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!(code, Some(2), "{error}");
+    assert!(error.contains("names no seed: write one HOST:PORT a line"), "{error}");
 }
 
 #[test]

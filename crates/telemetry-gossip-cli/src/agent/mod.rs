@@ -16,7 +16,7 @@ mod signals;
 use std::sync::Arc;
 use std::time::Duration;
 
-use telemetry_gossip::core::{Config, Event, Label, Suspicion};
+use telemetry_gossip::core::{Config, ConfigError, Event, Label, Suspicion};
 use telemetry_gossip::driver::{
     Agent, AgentError, Events, Notice, Options, SpawnError, Transport, UdpTransport,
 };
@@ -62,8 +62,33 @@ fn config(args: &AgentArgs) -> Result<Config, Error> {
         mtu: mtu.unwrap_or(standard.mtu),
         ..standard
     };
-    config.validate().map_err(|error| Error::Usage(error.to_string()))?;
+    config.validate().map_err(|error| Error::Usage(in_flags(&error)))?;
     Ok(config)
+}
+
+/// What is wrong with the settings, in the words of the command line.
+fn in_flags(error: &ConfigError) -> String {
+    let flag = |field: &str| format!("--{}", field.replace('_', "-"));
+    match error {
+        ConfigError::Range { field, value, min, max } => {
+            format!("{} is {value}: type {min} to {max}", flag(field))
+        }
+        ConfigError::Span { field, span } => {
+            format!("{} is {span:?}: type 1ms to 366days", flag(field))
+        }
+        ConfigError::ProbeTimeout { timeout, interval } => format!(
+            "--probe-timeout {timeout:?} is more than half of --probe-interval {interval:?}, and a probe takes two timeouts: \
+             type --probe-timeout {:?} or less, or --probe-interval {:?} or more",
+            *interval / 2,
+            timeout.saturating_mul(2)
+        ),
+        ConfigError::Suspicion { span, gossip } => format!(
+            "--suspicion {span:?} does not fit --gossip-interval {gossip:?}: type --suspicion {:?} (two such intervals) to \
+             366days",
+            gossip.saturating_mul(2)
+        ),
+        error => error.to_string(),
+    }
 }
 
 fn check_addresses(args: &AgentArgs) -> Result<(), Error> {
@@ -137,7 +162,7 @@ async fn bind(args: &AgentArgs) -> Result<Arc<UdpTransport>, Error> {
 
 fn not_spawned(error: SpawnError) -> Error {
     match error {
-        SpawnError::Config(error) => Error::Usage(error.to_string()),
+        SpawnError::Config(error) => Error::Usage(in_flags(&error)),
         error => Error::Node(error.to_string()),
     }
 }
