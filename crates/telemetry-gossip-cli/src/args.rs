@@ -145,9 +145,10 @@ Columns:
 JSON gives the same; fields that end in _s are seconds.
 
 Exit codes:
-  0  answered
-  2  wrong arguments
-  4  no answer, or the agent is busy with others for 10 s")]
+  0    answered
+  2    wrong arguments
+  4    no answer, or the agent is busy with others for 10 s
+  130  interrupted")]
 pub(crate) struct MembersArgs {
     /// The agent's control address, as the agent printed it.
     #[arg(long, value_name = "HOST:PORT", value_parser = host_port)]
@@ -170,10 +171,11 @@ Examples:
 
 One scenario and seed give one report and trace hash, on every machine.
 Exit codes:
-  0  passed
-  1  a rule broke, an expectation was not met, or a step found nothing to do
-  2  wrong arguments, no scenario, or one too large or too short to run
-  3  the file could not be read")]
+  0    passed
+  1    a rule broke, an expectation was not met, or a step found nothing to do
+  2    wrong arguments, no scenario, or one too large or too short to run
+  3    the file could not be read
+  130  interrupted")]
 pub(crate) struct SimArgs {
     /// A built-in scenario (see --list), or a file: a path that ends in .toml or has a separator.
     #[arg(value_name = "NAME|FILE", default_value = "quiet")]

@@ -109,7 +109,8 @@ fn bind_hint(addr: SocketAddr, error: &io::Error) -> String {
         }
         io::ErrorKind::PermissionDenied => "Type a port of 1024 or more, or 0 for a free one".to_owned(),
         // The system's own words say which limit: on open files, most often.
-        _ => "Start fewer nodes, or raise the limit that the system names".to_owned(),
+        _ => "Start fewer nodes, or raise the limit that the system names (ulimit -n, for open files)"
+            .to_owned(),
     }
 }
 

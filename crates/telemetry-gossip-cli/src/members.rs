@@ -15,7 +15,12 @@ const TELEMETRY_WIDTH: usize = 60;
 
 pub(crate) fn run(args: &MembersArgs) -> Result<(), Error> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Setup)?;
-    let view = runtime.block_on(client::ask(&args.via))?;
+    let view = runtime.block_on(async {
+        tokio::select! {
+            view = client::ask(&args.via) => view,
+            _ = tokio::signal::ctrl_c() => Err(Error::Interrupted),
+        }
+    })?;
     let mut out = io::stdout().lock();
     if args.json {
         serde_json::to_writer_pretty(&mut out, &view).map_err(io::Error::from)?;

@@ -9,6 +9,7 @@ use telemetry_gossip_sim::{Checking, Options, Progress, Report, Scenario, Scenar
 
 use crate::args::{Check, SimArgs};
 use crate::error::Error;
+use crate::text;
 
 /// A run that is done before this needs no progress bar.
 const LONG_RUN: Duration = Duration::from_millis(600);
@@ -18,6 +19,7 @@ pub(crate) fn run(args: &SimArgs) -> Result<(), Error> {
         return list();
     }
     let scenario = scenario(args)?;
+    end_on_interrupt();
     let options = Options {
         checking: match args.check {
             Check::Every => Checking::Every,
@@ -38,6 +40,18 @@ pub(crate) fn run(args: &SimArgs) -> Result<(), Error> {
     }
     out.flush()?;
     verdict(&report)
+}
+
+/// Ctrl-c ends the process in the midst of a run, below the bar.
+fn end_on_interrupt() {
+    std::thread::spawn(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build();
+        // Without a handler the system ends the process as well, only with less grace.
+        if runtime.is_ok_and(|runtime| runtime.block_on(tokio::signal::ctrl_c()).is_ok()) {
+            eprintln!("\ntgossip: {}", Error::Interrupted);
+            std::process::exit(Error::Interrupted.exit_code().into());
+        }
+    });
 }
 
 fn verdict(report: &Report) -> Result<(), Error> {
@@ -92,22 +106,17 @@ fn sentence(error: &ScenarioError) -> String {
             format!("type --nodes {most} or fewer, those that join later included")
         }
         ScenarioError::Duration { least, most, .. } => {
-            format!("type --duration {} to {}", typed(*least), typed(*most))
+            format!("type --duration {} to {}", text::span(*least), text::span(*most))
         }
         ScenarioError::Telemetry { most, .. } => {
-            format!("type --duration {} or less", typed(Duration::from_secs(most.as_secs())))
+            format!("type --duration {} or less", text::span(Duration::from_secs(most.as_secs())))
         }
         ScenarioError::TooShort { last, known, .. } => {
-            format!("type --duration {} or more", typed(last.saturating_add(known.unwrap_or_default())))
+            format!("type --duration {} or more", text::span(last.saturating_add(known.unwrap_or_default())))
         }
         _ => return error.to_string(),
     };
     format!("{error}; {hint}")
-}
-
-/// A span as it is typed: `1m20s`.
-fn typed(span: Duration) -> String {
-    humantime::format_duration(span).to_string().replace(' ', "")
 }
 
 /// Two lines a scenario: what it does, and what makes it fail.
@@ -119,7 +128,7 @@ fn list() -> Result<(), Error> {
         let size = if name == Scenario::RANDOM {
             "size and faults chosen by --seed".to_owned()
         } else {
-            format!("{} nodes, {}", scenario.nodes, typed(scenario.duration))
+            format!("{} nodes, {}", scenario.nodes, text::span(scenario.duration))
         };
         writeln!(out, "{name:9}  {about} ({size})")?;
         writeln!(out, "{:9}  fails if {expect}", "")?;

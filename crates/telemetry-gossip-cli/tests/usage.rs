@@ -26,10 +26,10 @@ fn wrong_arguments_get_a_sentence() {
         (&["sim", "crash", "--duration", "5s"], "type --duration 45s or more"),
         (
             &["agent", "--id", "a", "--probe-timeout", "900ms"],
-            "type --probe-timeout 500ms or less, or --probe-interval 1.8s or more",
+            "type --probe-timeout 500ms or less, or --probe-interval 1s800ms or more",
         ),
         (&["agent", "--id", "a", "--mtu", "100"], "from 767 to 65507"),
-        (&["agent", "--id", "a", "--gossip-interval", "0s"], "--gossip-interval is 0ns: type 1ms"),
+        (&["agent", "--id", "a", "--gossip-interval", "0s"], "--gossip-interval is 0s: type 1ms"),
         (&["agent", "--id", "a", "--suspicion", "1ms"], "type --suspicion 400ms"),
         (&["agent", "--id", "a", "--control", "0.0.0.0:0"], "--allow-remote-control"),
     ] {
@@ -93,6 +93,32 @@ fn an_agent_that_is_not_there_is_named() {
     let (code, error) = refused(&["members", "--via", &free]);
     assert_eq!(code, Some(4), "{error}");
     assert!(error.contains(&free), "{error}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_question_that_nobody_answers_can_be_interrupted() {
+    use std::io::{BufRead, BufReader};
+    let mute = TcpListener::bind("127.0.0.1:0").unwrap();
+    let asking = common::start(&["members", "--via", &mute.local_addr().unwrap().to_string()]);
+    let (stream, _) = mute.accept().unwrap();
+    // Who has asked has also begun to listen for signals.
+    BufReader::new(&stream).read_line(&mut String::new()).unwrap();
+    common::signal(asking.id(), "INT");
+    let output = asking.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130), "{output:?}");
+    assert_eq!(text(&output.stderr), "tgossip: interrupted\n");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_reader_that_has_gone_is_no_error() {
+    for args in [&["sim"][..], &["sim", "--list"], &["demo", "--nodes", "2"]] {
+        let mut child = common::start(args);
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        assert_eq!((output.status.code(), text(&output.stderr).as_str()), (Some(0), ""), "{args:?}");
+    }
 }
 
 #[test]

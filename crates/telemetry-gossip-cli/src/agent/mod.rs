@@ -26,11 +26,15 @@ use tokio::sync::mpsc;
 use crate::args::{AgentArgs, Settings};
 use crate::control::{Socket, View, server};
 use crate::error::Error;
+use crate::text;
 use output::{Line, Output};
 use signals::Signals;
 
 /// How long the news of a leave may take to go out, by default settings a second or two.
 const LEAVE_PATIENCE: Duration = Duration::from_secs(10);
+
+/// The most characters of a refused argument in its answer.
+const MAX_SHOWN: usize = 40;
 
 /// How long the last lines may take to be read.
 const LAST_LINES: Duration = Duration::from_secs(1);
@@ -69,25 +73,29 @@ fn config(args: &AgentArgs) -> Result<Config, Error> {
 /// What is wrong with the settings, in the words of the command line.
 fn in_flags(error: &ConfigError) -> String {
     let flag = |field: &str| format!("--{}", field.replace('_', "-"));
-    match error {
+    let twice = |span: Duration| text::span(span.saturating_mul(2));
+    match *error {
         ConfigError::Range { field, value, min, max } => {
             format!("{} is {value}: type {min} to {max}", flag(field))
         }
         ConfigError::Span { field, span } => {
-            format!("{} is {span:?}: type 1ms to 366days", flag(field))
+            format!("{} is {}: type 1ms to 366days", flag(field), text::span(span))
         }
         ConfigError::ProbeTimeout { timeout, interval } => format!(
-            "--probe-timeout {timeout:?} is more than half of --probe-interval {interval:?}, and a probe takes two timeouts: \
-             type --probe-timeout {:?} or less, or --probe-interval {:?} or more",
-            *interval / 2,
-            timeout.saturating_mul(2)
+            "--probe-timeout {} is more than half of --probe-interval {}, and a probe takes two timeouts: type \
+             --probe-timeout {} or less, or --probe-interval {} or more",
+            text::span(timeout),
+            text::span(interval),
+            text::span(interval / 2),
+            twice(timeout)
         ),
         ConfigError::Suspicion { span, gossip } => format!(
-            "--suspicion {span:?} does not fit --gossip-interval {gossip:?}: type --suspicion {:?} (two such intervals) to \
-             366days",
-            gossip.saturating_mul(2)
+            "--suspicion {} does not fit --gossip-interval {}: type --suspicion {} (two such intervals) to 366days",
+            text::span(span),
+            text::span(gossip),
+            twice(gossip)
         ),
-        error => error.to_string(),
+        ref error => error.to_string(),
     }
 }
 
@@ -131,7 +139,7 @@ async fn agent(args: &AgentArgs, config: Config, seeds: &[String]) -> Result<(),
         agent
             .publish(key, value.as_bytes())
             .await
-            .map_err(|error| Error::Usage(format!("--set {key}: {error}")))?;
+            .map_err(|error| Error::Usage(format!("--set {}: {error}", text::printable(key, MAX_SHOWN))))?;
     }
     let (say, lines) = mpsc::unbounded_channel();
     // The receiver lives as long as the output can be written, and then nobody misses the lines.
