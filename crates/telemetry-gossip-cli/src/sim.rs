@@ -95,6 +95,11 @@ fn scenario(args: &SimArgs) -> Result<Scenario, Error> {
         scenario = scenario.with_duration(duration);
     }
     scenario.validate().map_err(usage)?;
+    if args.check == Check::Off && scenario.expect.is_empty() {
+        return Err(Error::Usage(format!(
+            "{name} expects nothing, so with --check off nothing would be checked: type --check sampled"
+        )));
+    }
     Ok(scenario)
 }
 
@@ -242,6 +247,18 @@ mod tests {
         assert_eq!(error.exit_code(), 2);
         let said = error.to_string();
         assert!(said.contains("crsh") && said.contains("crash") && said.contains("--list"), "{said}");
+    }
+
+    #[test]
+    fn a_run_in_which_nothing_is_checked_is_refused() {
+        let path = std::env::temp_dir().join(format!("tgossip-expects-nothing-{}.toml", std::process::id()));
+        std::fs::write(&path, "name = \"x\"\nnodes = 2\nduration = \"5s\"\n").unwrap();
+        let line = |check: &str| format!("tgossip sim {} --check {check}", path.display());
+        let [off, sampled] = ["off", "sampled"].map(|check| scenario(&parsed(&line(check))));
+        std::fs::remove_file(&path).unwrap();
+        assert!(sampled.is_ok());
+        let said = off.unwrap_err().to_string();
+        assert!(said.contains("nothing would be checked: type --check sampled"), "{said}");
     }
 
     #[test]

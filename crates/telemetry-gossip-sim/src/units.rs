@@ -133,24 +133,6 @@ pub(crate) mod in_seconds {
     }
 }
 
-/// The same for an `Option<Duration>`.
-pub(crate) mod maybe_in_seconds {
-    use super::{Deserialize, Deserializer, Serialize, Serializer, in_seconds};
-    use std::time::Duration;
-
-    #[derive(Serialize, Deserialize)]
-    #[serde(transparent)]
-    struct Seconds(#[serde(with = "in_seconds")] Duration);
-
-    pub(crate) fn serialize<S: Serializer>(span: &Option<Duration>, to: S) -> Result<S::Ok, S::Error> {
-        span.map(Seconds).serialize(to)
-    }
-
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
-        Ok(Option::<Seconds>::deserialize(from)?.map(|Seconds(span)| span))
-    }
-}
-
 /// `#[serde(with = "hex")]`: a hash as 16 digits. As a number, readers that hold numbers as floats would round it.
 pub(crate) mod hex {
     use super::{Deserialize, Deserializer, Serializer};
@@ -164,23 +146,35 @@ pub(crate) mod hex {
     }
 }
 
-/// [`span`] for an `Option<Duration>`.
-pub(crate) mod maybe_span {
-    use super::{Deserialize, Deserializer, Serialize, Serializer, span};
-    use std::time::Duration;
+/// The same for an `Option<Duration>`.
+macro_rules! maybe {
+    ($maybe:ident, $form:ident, $name:literal) => {
+        pub(crate) mod $maybe {
+            use super::{Deserialize, Deserializer, Serialize, Serializer, $form};
+            use std::time::Duration;
 
-    #[derive(Serialize, Deserialize)]
-    #[serde(transparent)]
-    struct Span(#[serde(with = "span")] Duration);
+            #[derive(Serialize, Deserialize)]
+            #[serde(transparent)]
+            struct Span(#[serde(with = $name)] Duration);
 
-    pub(crate) fn serialize<S: Serializer>(span: &Option<Duration>, to: S) -> Result<S::Ok, S::Error> {
-        span.map(Span).serialize(to)
-    }
+            pub(crate) fn serialize<S: Serializer>(
+                span: &Option<Duration>,
+                to: S,
+            ) -> Result<S::Ok, S::Error> {
+                span.map(Span).serialize(to)
+            }
 
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
-        Ok(Option::<Span>::deserialize(from)?.map(|Span(span)| span))
-    }
+            pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+                from: D,
+            ) -> Result<Option<Duration>, D::Error> {
+                Ok(Option::<Span>::deserialize(from)?.map(|Span(span)| span))
+            }
+        }
+    };
 }
+
+maybe!(maybe_span, span, "span");
+maybe!(maybe_in_seconds, in_seconds, "in_seconds");
 
 #[cfg(test)]
 mod tests {

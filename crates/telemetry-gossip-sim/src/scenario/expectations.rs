@@ -26,6 +26,14 @@ pub struct Expectations {
     pub idle_steps: bool,
 }
 
+impl Expectations {
+    /// Whether nothing is expected of the run as a whole.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        !self.views_complete && !self.no_false_dead && self.known_within.is_none()
+    }
+}
+
 impl fmt::Display for Expectations {
     /// What makes a run fail, beside that a rule of the protocol breaks or a step finds nothing to do.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

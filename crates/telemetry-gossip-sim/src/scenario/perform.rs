@@ -82,7 +82,11 @@ fn has_links(from: &[usize], to: &[usize]) -> bool {
 
 /// Does something to each; whether it was done to any.
 fn any(cluster: &mut Cluster, nodes: &Group, mut act: impl FnMut(&mut Cluster, usize) -> bool) -> bool {
-    indices(cluster, nodes).into_iter().fold(false, |done, node| act(cluster, node) || done)
+    let mut done = false;
+    for node in indices(cluster, nodes) {
+        done |= act(cluster, node);
+    }
+    done
 }
 
 /// The same for what shows in a node's condition.
