@@ -3,6 +3,7 @@
 //! Only the shape of arguments is decided here. What a value means is up to the subcommand that reads it.
 
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -41,11 +42,11 @@ Exit codes:
   130  interrupted")]
 pub(crate) struct DemoArgs {
     /// How many nodes, 2 to 500. For more there is `tgossip sim`.
-    #[arg(long, default_value = "20", value_parser = demo_nodes)]
+    #[arg(long, default_value = "20", value_parser = demo_nodes, allow_negative_numbers = true)]
     pub(crate) nodes: usize,
     /// Decides which nodes publish, crash and leave, and the nodes' random choices; times still differ from
     /// run to run.
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = seed, allow_negative_numbers = true)]
     pub(crate) seed: u64,
     /// Print lines even on a terminal.
     #[arg(long)]
@@ -85,7 +86,7 @@ pub(crate) struct AgentArgs {
     /// try.
     #[arg(long, value_name = "HOST:PORT", num_args = 1.., value_parser = host_port)]
     pub(crate) join: Vec<String>,
-    /// A file of such seeds, one a line; empty lines and lines that start with # are skipped.
+    /// A file of such seeds, one a line and one at least; empty lines and lines that start with # are skipped.
     #[arg(long, value_name = "FILE")]
     pub(crate) seed_file: Option<PathBuf>,
     /// An entry of telemetry to publish; may be given several times.
@@ -97,8 +98,8 @@ pub(crate) struct AgentArgs {
     /// Let the control address be one that other machines reach. Whoever reaches it can read the membership.
     #[arg(long)]
     pub(crate) allow_remote_control: bool,
-    /// The cluster's name; nodes with different labels ignore each other.
-    #[arg(long, value_name = "NAME", default_value = "")]
+    /// The cluster's name, at most 127 bytes; nodes with different labels ignore each other.
+    #[arg(long, value_name = "NAME", default_value = "", value_parser = label)]
     pub(crate) label: String,
     /// Print one JSON object a line instead of text.
     #[arg(long)]
@@ -123,18 +124,31 @@ pub(crate) struct Settings {
     /// A fixed time for a suspected member to refute, instead of one that grows with the cluster
     #[arg(long, value_name = "SPAN", value_parser = span)]
     pub(crate) suspicion: Option<Duration>,
-    /// The most bytes in a datagram [default: 1400]
-    #[arg(long, value_name = "BYTES")]
+    /// The most bytes in a datagram, 767 to 65507 [default: 1400]
+    #[arg(long, value_name = "BYTES", value_parser = mtu, allow_negative_numbers = true)]
     pub(crate) mtu: Option<u16>,
 }
 
 /// Ask a running agent whom it knows.
 #[derive(Debug, Args)]
 #[command(after_help = "\
+Columns:
+  ID          the member; `(asked)` marks the agent that answers
+  STATUS      alive, suspected, dead or left, as the agent holds it
+  GENERATION  orders what is said about the member: the higher one wins
+  ADDRESS     where the member is reached by UDP
+  LAST HEARD  how long ago the agent itself last got something from the member, or learned
+              something new of it. An agent probes one member each probe interval: with 250
+              members and 1s, some minutes are normal
+  TELEMETRY   what the member publishes, at most 60 characters (JSON has all)
+
+JSON gives the same; fields that end in _s are seconds.
+
 Exit codes:
-  0  answered
-  2  wrong arguments
-  4  no answer")]
+  0    answered
+  2    wrong arguments
+  4    no answer, or the agent is busy with others for 10 s
+  130  interrupted")]
 pub(crate) struct MembersArgs {
     /// The agent's control address, as the agent printed it.
     #[arg(long, value_name = "HOST:PORT", value_parser = host_port)]
@@ -157,19 +171,20 @@ Examples:
 
 One scenario and seed give one report and trace hash, on every machine.
 Exit codes:
-  0  passed
-  1  a rule broke, or an expectation was not met
-  2  wrong arguments, or no scenario
-  3  the file could not be read")]
+  0    passed
+  1    a rule broke, an expectation was not met, or a step found nothing to do
+  2    wrong arguments, no scenario, or one too large or too short to run
+  3    the file could not be read
+  130  interrupted")]
 pub(crate) struct SimArgs {
     /// A built-in scenario (see --list), or a file: a path that ends in .toml or has a separator.
     #[arg(value_name = "NAME|FILE", default_value = "quiet")]
     pub(crate) scenario: String,
     /// Nodes at the start, instead of the scenario's number.
-    #[arg(long)]
+    #[arg(long, value_parser = sim_nodes, allow_negative_numbers = true)]
     pub(crate) nodes: Option<usize>,
     /// Decides everything random.
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = seed, allow_negative_numbers = true)]
     pub(crate) seed: u64,
     /// Share of datagrams lost on every link, such as 2.5%.
     #[arg(long, value_name = "SHARE", value_parser = share)]
@@ -183,8 +198,8 @@ pub(crate) struct SimArgs {
     /// Print the report as JSON.
     #[arg(long)]
     pub(crate) json: bool,
-    /// List the built-in scenarios.
-    #[arg(long)]
+    /// List the built-in scenarios: what each does, and what makes it fail.
+    #[arg(long, exclusive = true)]
     pub(crate) list: bool,
 }
 
@@ -210,6 +225,44 @@ fn demo_nodes(text: &str) -> Result<usize, String> {
         )),
         Err(_) => Err(format!("type a number from 2 to {MOST_DEMO_NODES}, such as --nodes 20")),
     }
+}
+
+fn seed(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| format!("a seed is a whole number from 0 to {}: type --seed 7", u64::MAX))
+}
+
+fn sim_nodes(text: &str) -> Result<usize, String> {
+    text.parse().map_err(|_| "type a whole number of nodes, such as --nodes 20".to_owned())
+}
+
+/// The datagrams that hold the longest telemetry entry of an agent.
+pub(crate) const MTUS: RangeInclusive<u16> = 767..=65_507;
+
+fn mtu(text: &str) -> Result<u16, String> {
+    let bytes = text.parse().ok().filter(|bytes| MTUS.contains(bytes));
+    bytes.ok_or_else(|| {
+        format!(
+            "type a number of bytes from {} to {}, such as --mtu 1200: the longest telemetry entry has to fit",
+            MTUS.start(),
+            MTUS.end()
+        )
+    })
+}
+
+/// The most bytes of a label: as many as an id has.
+const MAX_LABEL: usize = 127;
+
+fn label(text: &str) -> Result<String, String> {
+    if text.len() > MAX_LABEL {
+        return Err(format!(
+            "a label has at most {MAX_LABEL} bytes, this one has {}: type a shorter name",
+            text.len()
+        ));
+    }
+    if text.chars().any(char::is_control) {
+        return Err("a label has no control characters: type a name such as staging".to_owned());
+    }
+    Ok(text.to_owned())
 }
 
 fn node_id(text: &str) -> Result<NodeId, String> {

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use thiserror::Error;
 
@@ -33,9 +34,7 @@ pub(crate) enum Error {
     #[error("{0}")]
     Node(String),
     /// A socket could not be opened.
-    #[error(
-        "{what} {addr} cannot be listened on: {error}. Is it in use, or of another machine? Port 0 picks a free port"
-    )]
+    #[error("{what} {addr} cannot be listened on: {error}. {}", bind_hint(*addr, error))]
     Bind {
         /// Which of the addresses.
         what: &'static str,
@@ -68,6 +67,16 @@ pub(crate) enum Error {
         /// What happened.
         reason: String,
     },
+    /// The agent asked serves too many others.
+    #[error(
+        "the agent at {via} was busy with other clients for {patience:?}: try again, and end what holds connections to it"
+    )]
+    Busy {
+        /// Whom was asked.
+        via: String,
+        /// For how long.
+        patience: Duration,
+    },
     /// The user wants it to end.
     #[error("interrupted")]
     Interrupted,
@@ -80,8 +89,47 @@ impl Error {
             Self::Output(_) | Self::Step(_) | Self::Simulation { .. } | Self::Node(_) => 1,
             Self::Usage(_) => 2,
             Self::Setup(_) | Self::Bind { .. } | Self::File { .. } => 3,
-            Self::Unresolved { .. } | Self::NoAnswer { .. } => 4,
+            Self::Unresolved { .. } | Self::NoAnswer { .. } | Self::Busy { .. } => 4,
             Self::Interrupted => 130,
         }
+    }
+}
+
+/// What to do about an address that cannot be listened on.
+fn bind_hint(addr: SocketAddr, error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::AddrInUse if addr.port() == 0 => {
+            "No port is free: end some programs, or start fewer nodes".to_owned()
+        }
+        io::ErrorKind::AddrInUse => {
+            format!("Another process has port {}: type another one, or 0 for a free one", addr.port())
+        }
+        io::ErrorKind::AddrNotAvailable => {
+            format!("No interface of this machine has {}: type an address of it", addr.ip())
+        }
+        io::ErrorKind::PermissionDenied => "Type a port of 1024 or more, or 0 for a free one".to_owned(),
+        // The system's own words say which limit: on open files, most often.
+        _ => "Start fewer nodes, or raise the limit that the system names (ulimit -n, for open files)"
+            .to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_that_cannot_be_listened_on_is_answered_with_what_fits_the_reason() {
+        let said = |port, kind: io::ErrorKind| {
+            let addr = SocketAddr::from(([10, 0, 0, 7], port));
+            Error::Bind { what: "the UDP address", addr, error: kind.into() }.to_string()
+        };
+        assert!(
+            said(7_101, io::ErrorKind::AddrInUse)
+                .ends_with("port 7101: type another one, or 0 for a free one")
+        );
+        assert!(said(0, io::ErrorKind::AddrInUse).contains("No port is free"));
+        assert!(said(0, io::ErrorKind::AddrNotAvailable).contains("has 10.0.0.7: type"));
+        assert!(said(80, io::ErrorKind::PermissionDenied).contains("1024 or more"));
     }
 }

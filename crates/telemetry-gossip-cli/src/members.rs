@@ -15,7 +15,12 @@ const TELEMETRY_WIDTH: usize = 60;
 
 pub(crate) fn run(args: &MembersArgs) -> Result<(), Error> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Setup)?;
-    let view = runtime.block_on(client::ask(&args.via))?;
+    let view = runtime.block_on(async {
+        tokio::select! {
+            view = client::ask(&args.via) => view,
+            _ = tokio::signal::ctrl_c() => Err(Error::Interrupted),
+        }
+    })?;
     let mut out = io::stdout().lock();
     if args.json {
         serde_json::to_writer_pretty(&mut out, &view).map_err(io::Error::from)?;
@@ -37,7 +42,7 @@ fn members_table(view: &View) -> Table {
         "STATUS",
         "GENERATION",
         "ADDRESS",
-        "AGE",
+        "LAST HEARD",
         "TELEMETRY",
     ]);
     for member in &view.members {
@@ -50,7 +55,7 @@ fn members_table(view: &View) -> Table {
                 .address
                 .as_deref()
                 .map_or_else(|| "unknown".to_owned(), |address| text::printable(address, 127)),
-            text::age(seconds(member.age_seconds)),
+            format!("{} ago", text::age(seconds(member.last_heard_s))),
             telemetry(member),
         ]);
     }
@@ -87,12 +92,11 @@ fn health_line(view: &View) -> String {
 fn stats_table(view: &View) -> Result<Table, Error> {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_header(["COUNTER", "VALUE"]);
-    let stats = serde_json::to_value(view.stats).map_err(io::Error::from)?;
-    for (name, value) in stats.as_object().into_iter().flatten() {
+    let [stats, socket] = [serde_json::to_value(view.stats), serde_json::to_value(view.socket)];
+    let (stats, socket) = (stats.map_err(io::Error::from)?, socket.map_err(io::Error::from)?);
+    for (name, value) in [stats, socket].iter().filter_map(|counters| counters.as_object()).flatten() {
         table.add_row([name.clone(), value.to_string()]);
     }
-    table.add_row(["received_dropped".to_owned(), view.dropped.received.to_string()]);
-    table.add_row(["send_dropped".to_owned(), view.dropped.sent.to_string()]);
     if let Some(column) = table.column_mut(1) {
         column.set_cell_alignment(CellAlignment::Right);
     }
@@ -114,7 +118,8 @@ mod tests {
         let text = members_table(&view()).to_string();
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines.len(), 2, "{text}");
-        for word in ["edge-1 (asked)", "alive", "2", "127.0.0.1:7101", "1.5s", "load=0.42", "blob=0xff00"] {
+        for word in ["edge-1 (asked)", "alive", "2", "127.0.0.1:7101", "1.5s ago", "load=0.42", "blob=0xff00"]
+        {
             assert!(lines[1].contains(word), "{word} is missing in:\n{text}");
         }
     }
@@ -122,6 +127,6 @@ mod tests {
     #[test]
     fn all_counters_are_listed() {
         let table = stats_table(&view()).unwrap().to_string();
-        assert!(table.contains("datagrams_malformed") && table.contains("pauses"), "{table}");
+        assert!(table.contains("datagrams_malformed") && table.contains("datagrams_sent_dropped"), "{table}");
     }
 }

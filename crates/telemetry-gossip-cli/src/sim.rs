@@ -4,12 +4,12 @@ use std::io::{self, IsTerminal, Write};
 use std::path::{MAIN_SEPARATOR, Path};
 use std::time::{Duration, Instant};
 
-use comfy_table::{Table, presets};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use telemetry_gossip_sim::{Checking, Options, Progress, Report, Scenario, run_with};
+use telemetry_gossip_sim::{Checking, Options, Progress, Report, Scenario, ScenarioError, run_with};
 
 use crate::args::{Check, SimArgs};
 use crate::error::Error;
+use crate::text;
 
 /// A run that is done before this needs no progress bar.
 const LONG_RUN: Duration = Duration::from_millis(600);
@@ -19,6 +19,7 @@ pub(crate) fn run(args: &SimArgs) -> Result<(), Error> {
         return list();
     }
     let scenario = scenario(args)?;
+    end_on_interrupt();
     let options = Options {
         checking: match args.check {
             Check::Every => Checking::Every,
@@ -29,7 +30,7 @@ pub(crate) fn run(args: &SimArgs) -> Result<(), Error> {
     let mut bar = Bar::new();
     let report = run_with(&scenario, args.seed, options, |progress| bar.show(progress));
     bar.clear();
-    let report = report.map_err(|error| Error::Usage(error.to_string()))?;
+    let report = report.map_err(|error| Error::Usage(sentence(&error)))?;
     let mut out = io::stdout().lock();
     if args.json {
         serde_json::to_writer_pretty(&mut out, &report).map_err(io::Error::from)?;
@@ -39,6 +40,18 @@ pub(crate) fn run(args: &SimArgs) -> Result<(), Error> {
     }
     out.flush()?;
     verdict(&report)
+}
+
+/// Ctrl-c ends the process in the midst of a run, below the bar.
+fn end_on_interrupt() {
+    std::thread::spawn(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build();
+        // Without a handler the system ends the process as well, only with less grace.
+        if runtime.is_ok_and(|runtime| runtime.block_on(tokio::signal::ctrl_c()).is_ok()) {
+            eprintln!("\ntgossip: {}", Error::Interrupted);
+            std::process::exit(Error::Interrupted.exit_code().into());
+        }
+    });
 }
 
 fn verdict(report: &Report) -> Result<(), Error> {
@@ -58,7 +71,7 @@ fn verdict(report: &Report) -> Result<(), Error> {
 /// The scenario named, with what the arguments replace.
 fn scenario(args: &SimArgs) -> Result<Scenario, Error> {
     let name = &args.scenario;
-    let usage = |error: telemetry_gossip_sim::ScenarioError| Error::Usage(format!("{name}: {error}"));
+    let usage = |error| Error::Usage(format!("{name}: {}", sentence(&error)));
     let path = Path::new(name);
     let is_file =
         name.contains(MAIN_SEPARATOR) || path.extension().is_some_and(|extension| extension == "toml");
@@ -66,7 +79,7 @@ fn scenario(args: &SimArgs) -> Result<Scenario, Error> {
         let text = std::fs::read_to_string(path).map_err(|error| Error::File { path: path.into(), error })?;
         Scenario { file: Some(name.clone()), ..Scenario::from_toml(&text).map_err(usage)? }
     } else {
-        Scenario::named(name).map_err(|error| {
+        Scenario::for_seed(name, args.seed).map_err(|error| {
             Error::Usage(format!(
                 "{error}; a file is a path such as ./{name}.toml, and --list describes them"
             ))
@@ -82,18 +95,53 @@ fn scenario(args: &SimArgs) -> Result<Scenario, Error> {
         scenario = scenario.with_duration(duration);
     }
     scenario.validate().map_err(usage)?;
+    if args.check == Check::Off && scenario.expect.is_empty() {
+        return Err(Error::Usage(format!(
+            "{name} expects nothing, so with --check off nothing would be checked: type --check sampled"
+        )));
+    }
     Ok(scenario)
 }
 
+/// What is wrong with a scenario, and what to type instead.
+fn sentence(error: &ScenarioError) -> String {
+    let hint = match error {
+        ScenarioError::NoNodes => "type --nodes 2 or more".to_owned(),
+        ScenarioError::Nodes { most, .. } => {
+            format!("type --nodes {most} or fewer, those that join later included")
+        }
+        ScenarioError::Duration { least, most, .. } => {
+            format!("type --duration {} to {}", text::span(*least), text::span(*most))
+        }
+        ScenarioError::Telemetry { most, .. } => {
+            format!("type --duration {} or less", text::span(Duration::from_secs(most.as_secs())))
+        }
+        ScenarioError::TooShort { last, known, .. } => {
+            format!("type --duration {} or more", text::span(last.saturating_add(known.unwrap_or_default())))
+        }
+        _ => return error.to_string(),
+    };
+    format!("{error}; {hint}")
+}
+
+/// Two lines a scenario: what it does, and what makes it fail.
 fn list() -> Result<(), Error> {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_header(["NAME", "NODES", "TIME", "WHAT IT SHOWS"]);
-    for name in Scenario::names() {
-        let scenario = Scenario::named(name).map_err(|error| Error::Usage(error.to_string()))?;
-        let duration = humantime::format_duration(scenario.duration).to_string();
-        table.add_row([name.to_owned(), scenario.nodes.to_string(), duration, scenario.about]);
+    let mut out = io::stdout().lock();
+    for name in Scenario::names().chain([Scenario::RANDOM]) {
+        let scenario = Scenario::for_seed(name, 1).map_err(|error| Error::Usage(error.to_string()))?;
+        let (about, expect) = (&scenario.about, &scenario.expect);
+        let size = if name == Scenario::RANDOM {
+            "size and faults chosen by --seed".to_owned()
+        } else {
+            format!("{} nodes, {}", scenario.nodes, text::span(scenario.duration))
+        };
+        writeln!(out, "{name:9}  {about} ({size})")?;
+        writeln!(out, "{:9}  fails if {expect}", "")?;
     }
-    writeln!(io::stdout(), "{}", table.trim_fmt())?;
+    writeln!(
+        out,
+        "\nEach also fails if a rule of the protocol breaks; all but swarm if a step finds nothing to do (too few nodes, say)."
+    )?;
     Ok(())
 }
 
@@ -145,18 +193,52 @@ mod tests {
 
     #[test]
     fn arguments_replace_the_scenarios_own_numbers() {
-        let scenario = scenario(&parsed("tgossip sim crash --nodes 7 --loss 5% --duration 20s")).unwrap();
+        let scenario = scenario(&parsed("tgossip sim crash --nodes 7 --loss 5% --duration 90s")).unwrap();
         assert_eq!((scenario.nodes, scenario.network.loss.to_string().as_str()), (7, "5%"));
-        assert_eq!(scenario.duration, Duration::from_secs(20));
+        assert_eq!(scenario.duration, Duration::from_secs(90));
     }
 
     #[test]
     fn the_replay_command_is_one_that_this_binary_takes() {
-        let args = parsed("tgossip sim churn --nodes 9 --loss 0.5% --duration 90s --seed 12");
-        let scenario = scenario(&args).unwrap();
-        let again = parsed(&scenario.replay_command(args.seed));
-        assert_eq!(super::scenario(&again).unwrap(), scenario);
-        assert_eq!(again.seed, 12);
+        for line in [
+            "tgossip sim churn --nodes 9 --loss 0.5% --duration 90s --seed 12",
+            "tgossip sim swarm --seed 12",
+        ] {
+            let args = parsed(line);
+            let scenario = scenario(&args).unwrap();
+            let again = parsed(&scenario.replay_command(args.seed));
+            assert_eq!(super::scenario(&again).unwrap(), scenario);
+            assert_eq!(again.seed, 12);
+        }
+    }
+
+    #[test]
+    fn a_run_too_large_too_long_or_too_short_is_answered_with_what_to_type() {
+        for (line, said) in [
+            ("tgossip sim --nodes 100000", "type --nodes 3276 or fewer"),
+            ("tgossip sim join --nodes 3270", "type --nodes 3276 or fewer"),
+            ("tgossip sim --nodes 18446744073709551615", "type --nodes 3276 or fewer"),
+            ("tgossip sim --nodes 0", "type --nodes 2 or more"),
+            ("tgossip sim --duration 0s", "type --duration 1s to 30days"),
+            ("tgossip sim --duration 10000years", "type --duration 1s to 30days"),
+            ("tgossip sim crash --duration 5s", "type --duration 45s or more"),
+        ] {
+            let error = scenario(&parsed(line)).expect_err(line);
+            assert_eq!(error.exit_code(), 2);
+            assert!(error.to_string().contains(said), "{line}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_report_is_read_as_it_was_written_and_times_are_numbers() {
+        let scenario = scenario(&parsed("tgossip sim crash --nodes 6 --duration 45s")).unwrap();
+        let report = run_with(&scenario, 3, Options::default(), |_| {}).unwrap();
+        let text = serde_json::to_string(&report).unwrap();
+        assert_eq!(serde_json::from_str::<Report>(&text).unwrap(), report);
+        let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(json["duration_s"], 45.0);
+        assert!(json["joined_after_s"].is_f64() && json["news"][0]["everyone"]["p99_s"].is_f64(), "{json:#}");
+        assert_eq!(json["trace_hash"], format!("{:016x}", report.trace_hash));
     }
 
     #[test]
@@ -165,6 +247,18 @@ mod tests {
         assert_eq!(error.exit_code(), 2);
         let said = error.to_string();
         assert!(said.contains("crsh") && said.contains("crash") && said.contains("--list"), "{said}");
+    }
+
+    #[test]
+    fn a_run_in_which_nothing_is_checked_is_refused() {
+        let path = std::env::temp_dir().join(format!("tgossip-expects-nothing-{}.toml", std::process::id()));
+        std::fs::write(&path, "name = \"x\"\nnodes = 2\nduration = \"5s\"\n").unwrap();
+        let line = |check: &str| format!("tgossip sim {} --check {check}", path.display());
+        let [off, sampled] = ["off", "sampled"].map(|check| scenario(&parsed(&line(check))));
+        std::fs::remove_file(&path).unwrap();
+        assert!(sampled.is_ok());
+        let said = off.unwrap_err().to_string();
+        assert!(said.contains("nothing would be checked: type --check sampled"), "{said}");
     }
 
     #[test]

@@ -7,6 +7,11 @@ pub(crate) fn seconds(span: Duration) -> String {
     format!("{:.3}s", span.as_secs_f64())
 }
 
+/// `1m20s`, as it can be typed.
+pub(crate) fn span(span: Duration) -> String {
+    humantime::format_duration(span).to_string().replace(' ', "")
+}
+
 /// `all 19 others`, `the other`.
 pub(crate) fn the_others(count: usize) -> String {
     if count == 1 { "the other".to_owned() } else { format!("all {count} others") }

@@ -64,7 +64,12 @@ fn a_killed_agent_is_found_dead_and_may_come_back() {
     let b = Agent::start("b", &joining);
     let alive = a.wait_for_event("alive", "b");
     assert!(alive["generation"].as_u64() > dead["generation"].as_u64(), "{alive} after {dead}");
-    b.wait_for_event("joined", "a");
+    // It says so once, with the reason.
+    let raised = b.wait_for(|line| {
+        assert!(line["event"] != "alive" || line["id"] != "b", "{line}");
+        line["event"] == "refuted"
+    });
+    assert_eq!(raised["generation"], alive["generation"]);
 }
 
 #[test]

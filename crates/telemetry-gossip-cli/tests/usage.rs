@@ -22,8 +22,15 @@ fn wrong_arguments_get_a_sentence() {
         (&["sim", "nothing"], "no scenario is called `nothing`"),
         (&["sim", "--loss", "5"], "type 5%"),
         (&["sim", "--nodes", "0"], "at least 1 node"),
-        (&["agent", "--id", "a", "--probe-timeout", "900ms"], "more than half of probe_interval"),
-        (&["agent", "--id", "a", "--mtu", "100"], "mtu is 100, it must be 512"),
+        (&["sim", "--nodes", "100000"], "type --nodes 3276 or fewer"),
+        (&["sim", "crash", "--duration", "5s"], "type --duration 45s or more"),
+        (
+            &["agent", "--id", "a", "--probe-timeout", "900ms"],
+            "type --probe-timeout 500ms or less, or --probe-interval 1s800ms or more",
+        ),
+        (&["agent", "--id", "a", "--mtu", "100"], "from 767 to 65507"),
+        (&["agent", "--id", "a", "--gossip-interval", "0s"], "--gossip-interval is 0s: type 1ms"),
+        (&["agent", "--id", "a", "--suspicion", "1ms"], "type --suspicion 400ms"),
         (&["agent", "--id", "a", "--control", "0.0.0.0:0"], "--allow-remote-control"),
     ] {
         let (code, error) = refused(args);
@@ -63,6 +70,16 @@ fn a_missing_seed_file_is_named() {
 }
 
 #[test]
+fn a_seed_file_without_seeds_is_no_silent_first_node() {
+    let path = std::env::temp_dir().join(format!("tgossip-no-seeds-{}", std::process::id()));
+    std::fs::write(&path, "# to be filled in\n\n").unwrap();
+    let (code, error) = refused(&["agent", "--id", "a", "--seed-file", path.to_str().unwrap()]);
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!(code, Some(2), "{error}");
+    assert!(error.contains("names no seed: write one HOST:PORT a line"), "{error}");
+}
+
+#[test]
 fn seeds_without_an_address_are_named() {
     // A name with an empty label is none: no resolver has to be asked.
     let (code, error) = refused(&["agent", "--id", "a", "--join", "seed..invalid:7101"]);
@@ -78,9 +95,35 @@ fn an_agent_that_is_not_there_is_named() {
     assert!(error.contains(&free), "{error}");
 }
 
+#[cfg(unix)]
+#[test]
+fn a_question_that_nobody_answers_can_be_interrupted() {
+    use std::io::{BufRead, BufReader};
+    let mute = TcpListener::bind("127.0.0.1:0").unwrap();
+    let asking = common::start(&["members", "--via", &mute.local_addr().unwrap().to_string()]);
+    let (stream, _) = mute.accept().unwrap();
+    // Who has asked has also begun to listen for signals.
+    BufReader::new(&stream).read_line(&mut String::new()).unwrap();
+    common::signal(asking.id(), "INT");
+    let output = asking.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130), "{output:?}");
+    assert_eq!(text(&output.stderr), "tgossip: interrupted\n");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_reader_that_has_gone_is_no_error() {
+    for args in [&["sim"][..], &["sim", "--list"], &["demo", "--nodes", "2"]] {
+        let mut child = common::start(args);
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        assert_eq!((output.status.code(), text(&output.stderr).as_str()), (Some(0), ""), "{args:?}");
+    }
+}
+
 #[test]
 fn a_scenario_runs_and_its_report_is_json_if_wanted() {
-    let output = tgossip(&["sim", "crash", "--nodes", "6", "--duration", "30s", "--seed", "5", "--json"]);
+    let output = tgossip(&["sim", "crash", "--nodes", "6", "--duration", "45s", "--seed", "5", "--json"]);
     assert!(output.status.success(), "{}", text(&output.stderr));
     let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!((report["nodes"].as_u64(), report["seed"].as_u64()), (Some(6), Some(5)));
@@ -88,16 +131,31 @@ fn a_scenario_runs_and_its_report_is_json_if_wanted() {
 
 #[test]
 fn a_failed_run_ends_with_the_command_that_replays_it() {
-    // Nobody knows of a crash in the last moment.
-    let output = tgossip(&["sim", "crash", "--nodes", "6", "--duration", "15s", "--seed", "5"]);
+    // Nobody hears of anybody.
+    let output = tgossip(&["sim", "crash", "--nodes", "6", "--loss", "100%", "--seed", "5"]);
     assert_eq!(output.status.code(), Some(1), "{}", text(&output.stdout));
     let error = text(&output.stderr);
-    assert!(error.contains("tgossip sim crash --seed 5 --nodes 6 --duration 15s --loss 1%"), "{error}");
+    assert!(error.contains("tgossip sim crash --seed 5 --nodes 6 --duration 1m --loss 100%"), "{error}");
 }
 
 #[test]
-fn the_scenarios_are_listed() {
+fn a_run_in_which_nothing_could_be_seen_does_not_pass() {
+    for nodes in ["1", "2"] {
+        let output = tgossip(&["sim", "crash", "--nodes", nodes]);
+        let said = text(&output.stdout);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.starts_with("FAIL") && said.contains("found nothing to do"), "{said}");
+    }
+}
+
+#[test]
+fn the_scenarios_are_listed_with_what_they_do_and_what_makes_them_fail() {
     let output = tgossip(&["sim", "--list"]);
     let said = text(&output.stdout);
-    assert!(output.status.success() && said.contains("partition") && said.contains("churn"), "{said}");
+    assert!(output.status.success(), "{said}");
+    for name in ["quiet", "crash", "partition", "churn", "swarm"] {
+        let mut lines = said.lines().skip_while(|line| !line.starts_with(name));
+        assert!(lines.next().is_some(), "{name} is missing in:\n{said}");
+        assert!(lines.next().is_some_and(|line| line.contains("fails if views differ")), "{name}:\n{said}");
+    }
 }

@@ -10,9 +10,9 @@ use crate::checker::Violation;
 use crate::cluster::Cluster;
 use crate::network::Traffic;
 use crate::process::Condition;
-use crate::scenario::Scenario;
+use crate::scenario::{Scenario, Step};
 use crate::simulation::EventCounts;
-use crate::units::{maybe_span, span};
+use crate::units::{hex, in_seconds, maybe_in_seconds};
 use crate::watch::{News, Spread};
 
 /// The outcome of one run. Equal for two runs of one scenario and seed, on every machine.
@@ -27,10 +27,10 @@ pub struct Report {
     /// Those that took part at the end.
     pub taking_part: usize,
     /// Virtual time of the run.
-    #[serde(with = "span")]
+    #[serde(rename = "duration_s", with = "in_seconds")]
     pub duration: Duration,
     /// When all views were first complete, to 20 ms.
-    #[serde(with = "maybe_span")]
+    #[serde(rename = "joined_after_s", with = "maybe_in_seconds")]
     pub joined_after: Option<Duration>,
     /// Whether all views were complete and Alive at the end.
     pub views_complete: bool,
@@ -57,6 +57,7 @@ pub struct Report {
     /// Expectations that failed, in words.
     pub failures: Vec<String>,
     /// One number over all inputs and outputs of all nodes.
+    #[serde(with = "hex")]
     pub trace_hash: u64,
     /// The command that repeats the run.
     pub replay: String,
@@ -83,16 +84,16 @@ pub struct NewsSummary {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Quantiles {
     /// The mean.
-    #[serde(with = "span")]
+    #[serde(rename = "mean_s", with = "in_seconds")]
     pub mean: Duration,
     /// The median.
-    #[serde(with = "span")]
+    #[serde(rename = "median_s", with = "in_seconds")]
     pub median: Duration,
     /// 99 of 100 were below.
-    #[serde(with = "span")]
+    #[serde(rename = "p99_s", with = "in_seconds")]
     pub p99: Duration,
     /// The longest.
-    #[serde(with = "span")]
+    #[serde(rename = "max_s", with = "in_seconds")]
     pub max: Duration,
 }
 
@@ -110,7 +111,13 @@ impl Quantiles {
 }
 
 impl Report {
-    pub(crate) fn of(scenario: &Scenario, cluster: &Cluster, joined_after: Option<Duration>) -> Self {
+    /// `idle` are the steps that found nothing to do.
+    pub(crate) fn of(
+        scenario: &Scenario,
+        cluster: &Cluster,
+        joined_after: Option<Duration>,
+        idle: &[&Step],
+    ) -> Self {
         let simulation = cluster.simulation();
         let spreads = simulation.spreads();
         let running: Vec<&Node<u32>> = (0..cluster.len())
@@ -143,13 +150,19 @@ impl Report {
             trace_hash: simulation.trace_hash(),
             replay: scenario.replay_command(simulation.seed()),
         };
-        report.judge(scenario, &spreads);
+        report.judge(scenario, &spreads, idle);
         report
     }
 
-    fn judge(&mut self, scenario: &Scenario, spreads: &[Spread]) {
+    /// A run passes for what was seen in it: what nobody was there to do, or to see, is a failure.
+    fn judge(&mut self, scenario: &Scenario, spreads: &[Spread], idle: &[&Step]) {
         let expect = &scenario.expect;
-        if expect.views_complete && !self.views_complete {
+        if !expect.idle_steps {
+            self.failures.extend(idle.iter().map(|step| format!("a step found nothing to do: {step}")));
+        }
+        if expect.views_complete && self.taking_part == 0 {
+            self.failures.push("at the end nobody takes part".to_owned());
+        } else if expect.views_complete && !self.views_complete {
             self.failures.push("at the end not all views are complete and Alive".to_owned());
         }
         if expect.no_false_dead && self.false_deads > 0 {
@@ -159,7 +172,12 @@ impl Report {
             return;
         };
         for spread in spreads.iter().filter(|spread| spread.news != News::Telemetry) {
-            if spread.everyone.is_none_or(|time| time > limit) {
+            if spread.first.is_none() && spread.everyone.is_some() {
+                self.failures.push(format!(
+                    "nobody had to learn of the {} of n{} at {:.3?}",
+                    spread.news, spread.node, spread.at
+                ));
+            } else if spread.everyone.is_none_or(|time| time > limit) {
                 let took =
                     spread.everyone.map_or_else(|| "never".to_owned(), |time| format!("after {time:.3?}"));
                 self.failures.push(format!(

@@ -1,4 +1,4 @@
-//! How shares and spans of time are written in scenario files: `"2.5%"`, `"1m 30s"`.
+//! How shares and spans of time are written: in scenario files `"2.5%"` and `"1m 30s"`, in reports seconds as numbers.
 
 use std::fmt;
 use std::str::FromStr;
@@ -119,23 +119,62 @@ pub(crate) mod span {
     }
 }
 
-/// The same for an `Option<Duration>`.
-pub(crate) mod maybe_span {
-    use super::{Deserialize, Deserializer, Serialize, Serializer, span};
+/// `#[serde(with = "in_seconds")]`: a `Duration` as a number of seconds; the field's name ends in `_s`.
+pub(crate) mod in_seconds {
+    use super::{Deserialize, Deserializer, Serialize, Serializer};
     use std::time::Duration;
 
-    #[derive(Serialize, Deserialize)]
-    #[serde(transparent)]
-    struct Span(#[serde(with = "span")] Duration);
-
-    pub(crate) fn serialize<S: Serializer>(span: &Option<Duration>, to: S) -> Result<S::Ok, S::Error> {
-        span.map(Span).serialize(to)
+    pub(crate) fn serialize<S: Serializer>(span: &Duration, to: S) -> Result<S::Ok, S::Error> {
+        span.as_secs_f64().serialize(to)
     }
 
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
-        Ok(Option::<Span>::deserialize(from)?.map(|Span(span)| span))
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+        Duration::try_from_secs_f64(f64::deserialize(from)?).map_err(serde::de::Error::custom)
     }
 }
+
+/// `#[serde(with = "hex")]`: a hash as 16 digits. As a number, readers that hold numbers as floats would round it.
+pub(crate) mod hex {
+    use super::{Deserialize, Deserializer, Serializer};
+
+    pub(crate) fn serialize<S: Serializer>(hash: &u64, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(&format_args!("{hash:016x}"))
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
+        u64::from_str_radix(&String::deserialize(from)?, 16).map_err(serde::de::Error::custom)
+    }
+}
+
+/// The same for an `Option<Duration>`.
+macro_rules! maybe {
+    ($maybe:ident, $form:ident, $name:literal) => {
+        pub(crate) mod $maybe {
+            use super::{Deserialize, Deserializer, Serialize, Serializer, $form};
+            use std::time::Duration;
+
+            #[derive(Serialize, Deserialize)]
+            #[serde(transparent)]
+            struct Span(#[serde(with = $name)] Duration);
+
+            pub(crate) fn serialize<S: Serializer>(
+                span: &Option<Duration>,
+                to: S,
+            ) -> Result<S::Ok, S::Error> {
+                span.map(Span).serialize(to)
+            }
+
+            pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+                from: D,
+            ) -> Result<Option<Duration>, D::Error> {
+                Ok(Option::<Span>::deserialize(from)?.map(|Span(span)| span))
+            }
+        }
+    };
+}
+
+maybe!(maybe_span, span, "span");
+maybe!(maybe_in_seconds, in_seconds, "in_seconds");
 
 #[cfg(test)]
 mod tests {

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use telemetry_gossip_core::Event;
 
 use crate::checker::Name;
-use crate::units::{maybe_span, span};
+use crate::units::{in_seconds, maybe_in_seconds};
 
 /// A piece of news about one node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -30,16 +30,16 @@ pub struct Spread {
     /// About which node.
     pub node: usize,
     /// When it happened, in virtual time.
-    #[serde(with = "span")]
+    #[serde(rename = "at_s", with = "in_seconds")]
     pub at: Duration,
     /// How long until somebody suspected the node, for a crash.
-    #[serde(with = "maybe_span")]
+    #[serde(rename = "suspected_s", with = "maybe_in_seconds")]
     pub suspected: Option<Duration>,
     /// How long until somebody knew.
-    #[serde(with = "maybe_span")]
+    #[serde(rename = "first_s", with = "maybe_in_seconds")]
     pub first: Option<Duration>,
     /// How long until everybody who ran all the time knew; `None` if somebody never did.
-    #[serde(with = "maybe_span")]
+    #[serde(rename = "everyone_s", with = "maybe_in_seconds")]
     pub everyone: Option<Duration>,
     /// How many knew.
     pub known_by: usize,

@@ -16,7 +16,7 @@ mod signals;
 use std::sync::Arc;
 use std::time::Duration;
 
-use telemetry_gossip::core::{Config, Event, Label, Suspicion};
+use telemetry_gossip::core::{Config, ConfigError, Event, Label, Suspicion};
 use telemetry_gossip::driver::{
     Agent, AgentError, Events, Notice, Options, SpawnError, Transport, UdpTransport,
 };
@@ -24,13 +24,17 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
 use crate::args::{AgentArgs, Settings};
-use crate::control::{View, server};
+use crate::control::{Socket, View, server};
 use crate::error::Error;
+use crate::text;
 use output::{Line, Output};
 use signals::Signals;
 
 /// How long the news of a leave may take to go out, by default settings a second or two.
 const LEAVE_PATIENCE: Duration = Duration::from_secs(10);
+
+/// The most characters of a refused argument in its answer.
+const MAX_SHOWN: usize = 40;
 
 /// How long the last lines may take to be read.
 const LAST_LINES: Duration = Duration::from_secs(1);
@@ -62,8 +66,37 @@ fn config(args: &AgentArgs) -> Result<Config, Error> {
         mtu: mtu.unwrap_or(standard.mtu),
         ..standard
     };
-    config.validate().map_err(|error| Error::Usage(error.to_string()))?;
+    config.validate().map_err(|error| Error::Usage(in_flags(&error)))?;
     Ok(config)
+}
+
+/// What is wrong with the settings, in the words of the command line.
+fn in_flags(error: &ConfigError) -> String {
+    let flag = |field: &str| format!("--{}", field.replace('_', "-"));
+    let twice = |span: Duration| text::span(span.saturating_mul(2));
+    match *error {
+        ConfigError::Range { field, value, min, max } => {
+            format!("{} is {value}: type {min} to {max}", flag(field))
+        }
+        ConfigError::Span { field, span } => {
+            format!("{} is {}: type 1ms to 366days", flag(field), text::span(span))
+        }
+        ConfigError::ProbeTimeout { timeout, interval } => format!(
+            "--probe-timeout {} is more than half of --probe-interval {}, and a probe takes two timeouts: type \
+             --probe-timeout {} or less, or --probe-interval {} or more",
+            text::span(timeout),
+            text::span(interval),
+            text::span(interval / 2),
+            twice(timeout)
+        ),
+        ConfigError::Suspicion { span, gossip } => format!(
+            "--suspicion {} does not fit --gossip-interval {}: type --suspicion {} (two such intervals) to 366days",
+            text::span(span),
+            text::span(gossip),
+            twice(gossip)
+        ),
+        ref error => error.to_string(),
+    }
 }
 
 fn check_addresses(args: &AgentArgs) -> Result<(), Error> {
@@ -106,7 +139,7 @@ async fn agent(args: &AgentArgs, config: Config, seeds: &[String]) -> Result<(),
         agent
             .publish(key, value.as_bytes())
             .await
-            .map_err(|error| Error::Usage(format!("--set {key}: {error}")))?;
+            .map_err(|error| Error::Usage(format!("--set {}: {error}", text::printable(key, MAX_SHOWN))))?;
     }
     let (say, lines) = mpsc::unbounded_channel();
     // The receiver lives as long as the output can be written, and then nobody misses the lines.
@@ -114,11 +147,11 @@ async fn agent(args: &AgentArgs, config: Config, seeds: &[String]) -> Result<(),
     say(Line::udp(&args.id, transport.local_addr(), args.advertise.map(|_| args.bind)));
     say(Line::control(control_address));
     let printer = tokio::task::spawn_blocking({
-        let (output, events, runtime) =
-            (Output { json: args.json }, agent.events(), tokio::runtime::Handle::current());
+        let output = Output { id: args.id, json: args.json };
+        let (events, runtime) = (agent.events(), tokio::runtime::Handle::current());
         move || runtime.block_on(print(output, lines, events))
     });
-    tokio::spawn(server::serve(control, source(&agent, &transport)));
+    tokio::spawn(server::serve(control, source(&agent, &transport), server::ASKING));
     let outcome = live(&agent, &*transport, seeds, &mut signals, &say).await;
     agent.shutdown().await;
     drop(say);
@@ -137,7 +170,7 @@ async fn bind(args: &AgentArgs) -> Result<Arc<UdpTransport>, Error> {
 
 fn not_spawned(error: SpawnError) -> Error {
     match error {
-        SpawnError::Config(error) => Error::Usage(error.to_string()),
+        SpawnError::Config(error) => Error::Usage(in_flags(&error)),
         error => Error::Node(error.to_string()),
     }
 }
@@ -215,7 +248,7 @@ async fn print(output: Output, mut lines: mpsc::UnboundedReceiver<Line>, mut eve
                 line
             }
             notice = events.recv(), if more_events => match notice {
-                Some(Notice::Event(event)) => Line::of(&event),
+                Some(Notice::Event(event)) => output.line_of(&event),
                 Some(Notice::Lagged(missed)) => {
                     Some(Line::warning(format!("{missed} events are not printed: the output is read too slowly")))
                 }
@@ -225,7 +258,7 @@ async fn print(output: Output, mut lines: mpsc::UnboundedReceiver<Line>, mut eve
                 }
             },
         };
-        if line.is_some_and(|line| output.line(&line).is_err()) {
+        if line.is_some_and(|line| output.print(&line).is_err()) {
             return;
         }
     }
@@ -239,8 +272,11 @@ fn source(agent: &Agent, transport: &Arc<UdpTransport>) -> server::Source {
         Box::pin(async move {
             let health = agent.health().await.map_err(|error| error.to_string())?;
             let stats = agent.stats().await.map_err(|error| error.to_string())?;
-            let dropped = (transport.received_dropped(), transport.send_dropped());
-            Ok(View::of(agent.id().as_str(), &agent.view(), &health, stats, dropped))
+            let socket = Socket {
+                datagrams_received_dropped: transport.received_dropped(),
+                datagrams_sent_dropped: transport.send_dropped(),
+            };
+            Ok(View::of(agent.id().as_str(), &agent.view(), &health, stats, socket))
         })
     })
 }

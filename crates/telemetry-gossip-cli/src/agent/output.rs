@@ -118,7 +118,9 @@ impl Line {
             Event::Refuted { generation } => Self::new(
                 "refuted",
                 json!({ "generation": generation }),
-                format!("this node was suspected and refutes at generation {generation}"),
+                format!(
+                    "this node raises its generation to {generation}: others held a suspicion of it, or an earlier life"
+                ),
             ),
             Event::Isolated { lost, of } => Self::new(
                 "isolated",
@@ -175,12 +177,22 @@ impl Line {
 /// Standard output.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Output {
+    /// Whose it is.
+    pub(crate) id: NodeId,
     pub(crate) json: bool,
 }
 
 impl Output {
+    /// What an event says. That this node is alive at a new generation is said once, with the reason, by `refuted`.
+    pub(crate) fn line_of<A: Display>(&self, event: &Event<A>) -> Option<Line> {
+        match event {
+            Event::Alive { id, .. } if *id == self.id => None,
+            event => Line::of(event),
+        }
+    }
+
     /// Prints one line.
-    pub(crate) fn line(&self, line: &Line) -> io::Result<()> {
+    pub(crate) fn print(&self, line: &Line) -> io::Result<()> {
         let mut out = io::stdout().lock();
         writeln!(out, "{}", line.render(SystemTime::now(), self.json))?;
         out.flush()
@@ -211,6 +223,20 @@ mod tests {
             object,
             json!({ "at": "1970-01-01T00:00:01.500Z", "event": "joined", "id": "edge-1",
                     "address": "127.0.0.1:7101", "generation": 3 })
+        );
+    }
+
+    #[test]
+    fn a_raised_generation_is_said_once_and_accuses_nobody() {
+        let output = Output { id: id(), json: false };
+        let generation = Generation(2);
+        let alive = |id| output.line_of(&Event::<SocketAddr>::Alive { id, generation });
+        assert_eq!(alive(id()), None);
+        assert!(alive("edge-2".parse().unwrap()).is_some());
+        let refuted = output.line_of(&Event::<SocketAddr>::Refuted { generation }).unwrap();
+        assert_eq!(
+            refuted.render(SystemTime::UNIX_EPOCH, false),
+            "1970-01-01T00:00:00.000Z this node raises its generation to 2: others held a suspicion of it, or an earlier life"
         );
     }
 

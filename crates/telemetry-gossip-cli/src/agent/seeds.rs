@@ -19,7 +19,14 @@ pub(crate) fn of(args: &AgentArgs) -> Result<Vec<String>, Error> {
                 path.display()
             )));
         }
-        seeds.extend(parsed(path, &std::fs::read_to_string(path).map_err(unread)?)?);
+        let listed = parsed(path, &std::fs::read_to_string(path).map_err(unread)?)?;
+        if listed.is_empty() {
+            return Err(Error::Usage(format!(
+                "{} names no seed: write one HOST:PORT a line, or leave --seed-file out for the first node of a cluster",
+                path.display()
+            )));
+        }
+        seeds.extend(listed);
     }
     let mut each_once = Vec::new();
     for seed in seeds {

@@ -2,6 +2,7 @@
 
 use super::*;
 use clap::CommandFactory;
+use telemetry_gossip::core::Config;
 
 fn parse(line: &str) -> Result<Command, String> {
     let words = line.split(' ').filter(|word| !word.is_empty());
@@ -41,6 +42,16 @@ fn wrong_arguments_are_answered_with_what_to_type_instead() {
         ("tgossip demo --nodes 1", "type 2 or more"),
         ("tgossip demo --nodes many", "type a number from 2 to 500, such as --nodes 20"),
         ("tgossip demo --nodes 5000", "tgossip sim --nodes 5000"),
+        ("tgossip demo --nodes -1", "type a number from 2 to 500"),
+        ("tgossip demo --seed abc", "a whole number from 0 to 18446744073709551615: type --seed 7"),
+        ("tgossip sim --seed -1", "type --seed 7"),
+        ("tgossip sim --nodes -3", "such as --nodes 20"),
+        ("tgossip sim --nodes many", "such as --nodes 20"),
+        ("tgossip sim crash --list", "--list"),
+        ("tgossip agent --id a --mtu 99999", "from 767 to 65507, such as --mtu 1200"),
+        ("tgossip agent --id a --mtu 766", "from 767 to 65507"),
+        ("tgossip agent --id a --mtu -1", "from 767 to 65507"),
+        ("tgossip agent --id a --label a\u{7}b", "no control characters"),
         ("tgossip agent", "--id <ID>"),
         ("tgossip agent --id", "--id <ID>"),
         ("tgossip agent --id a\u{7}b", "no control characters: type a name such as edge-1"),
@@ -63,6 +74,20 @@ fn wrong_arguments_are_answered_with_what_to_type_instead() {
         let error = parse(line).expect_err(line);
         assert!(error.contains(said), "`{line}` should be answered with `{said}`, not:\n{error}");
     }
+}
+
+#[test]
+fn a_label_has_at_most_127_bytes() {
+    assert!(parse(&format!("tgossip agent --id a --label {}", "x".repeat(127))).is_ok());
+    let error = parse(&format!("tgossip agent --id a --label {}", "x".repeat(128))).unwrap_err();
+    assert!(error.contains("at most 127 bytes, this one has 128"), "{error}");
+}
+
+#[test]
+fn an_agent_can_run_with_every_size_of_datagram_that_can_be_typed() {
+    let valid = |mtu| Config { mtu, ..Config::default() }.validate().is_ok();
+    assert!(valid(*MTUS.start()) && valid(*MTUS.end()));
+    assert!(!valid(MTUS.start() - 1) && !valid(MTUS.end() + 1));
 }
 
 #[test]

@@ -1,10 +1,11 @@
 //! The asking side: connects, sends one line, reads one bounded line.
 
+use std::io;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::{Answer, Request, View};
 use crate::error::Error;
@@ -15,27 +16,45 @@ const MAX_ANSWER: u64 = 128 << 20;
 /// How long an agent may take to be connected, and to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// What the agent at `via` knows.
+/// How long to wait before a busy agent is asked again.
+const AGAIN: Duration = Duration::from_millis(200);
+
+/// What the agent at `via` knows. A busy one is asked again until patience ends.
 pub(crate) async fn ask(via: &str) -> Result<View, Error> {
+    ask_again(via, AGAIN).await
+}
+
+async fn ask_again(via: &str, again: Duration) -> Result<View, Error> {
     let no_answer = |reason: String| Error::NoAnswer { via: via.to_owned(), reason };
-    let talk = timeout(PATIENCE, async {
-        let mut stream = TcpStream::connect(via).await?;
-        let mut request = serde_json::to_vec(&Request::View)?;
-        request.push(b'\n');
-        stream.write_all(&request).await?;
-        let mut text = Vec::new();
-        stream.take(MAX_ANSWER).read_to_end(&mut text).await?;
-        Ok::<_, std::io::Error>(text)
-    });
-    let text = match talk.await {
-        Err(_) => return Err(no_answer(format!("nothing came within {PATIENCE:?}"))),
-        Ok(Err(error)) => return Err(no_answer(error.to_string())),
-        Ok(Ok(text)) => text,
-    };
-    match serde_json::from_slice(&text) {
-        Ok(Answer::View(view)) => Ok(*view),
-        Ok(Answer::Error(error)) => Err(no_answer(error)),
-        Err(_) => Err(no_answer("what answers there is no tgossip agent's control address".to_owned())),
+    let end = Instant::now() + PATIENCE;
+    loop {
+        let text = match timeout_at(end, talk(via)).await {
+            Err(_) => return Err(no_answer(format!("nothing came within {PATIENCE:?}"))),
+            Ok(Err(error)) => return Err(no_answer(error.to_string())),
+            Ok(Ok(text)) => text,
+        };
+        match serde_json::from_slice(&text) {
+            Ok(Answer::View(view)) => return Ok(*view),
+            Ok(Answer::Error(error)) => return Err(no_answer(error)),
+            Ok(Answer::Busy) if Instant::now() + again < end => sleep(again).await,
+            Ok(Answer::Busy) => return Err(Error::Busy { via: via.to_owned(), patience: PATIENCE }),
+            Err(_) => {
+                return Err(no_answer("what answers there is no tgossip agent's control address".to_owned()));
+            }
+        }
+    }
+}
+
+async fn talk(via: &str) -> io::Result<Vec<u8>> {
+    let mut stream = TcpStream::connect(via).await?;
+    let mut request = serde_json::to_vec(&Request::View)?;
+    request.push(b'\n');
+    // An agent that is busy answers unasked, and may be gone before it is asked.
+    let asked = stream.write_all(&request).await;
+    let mut text = Vec::new();
+    match asked.and(stream.take(MAX_ANSWER).read_to_end(&mut text).await) {
+        Err(error) if text.is_empty() => Err(error),
+        _ => Ok(text),
     }
 }
 
@@ -52,6 +71,20 @@ mod tests {
         let error = ask(&addr).await.unwrap_err();
         assert_eq!(error.exit_code(), 4);
         assert!(error.to_string().contains(&addr), "{error}");
+    }
+
+    #[tokio::test]
+    async fn an_agent_that_stays_busy_is_said_to_be() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap().to_string();
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let _ = stream.write_all(b"\"busy\"\n").await;
+            }
+        });
+        let error = ask_again(&addr, PATIENCE).await.unwrap_err();
+        assert_eq!(error.exit_code(), 4);
+        assert!(error.to_string().contains("busy with other clients"), "{error}");
     }
 
     #[tokio::test]

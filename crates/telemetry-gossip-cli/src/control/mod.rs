@@ -5,6 +5,7 @@
 //!   {"ask":"view"}\n       --->
 //!                          <---  {"view":{"node":"edge-1","members":[..],..}}\n      and the agent closes
 //!                          <---  {"error":"..."}\n                                   if it was no request
+//!                          <---  "busy"\n                                            if too many ask at a time
 //! ```
 //!
 //! It only reads. The agent bounds a request in bytes and time and the connections in number ([`server`]),
@@ -35,6 +36,8 @@ pub(crate) enum Answer {
     View(Box<View>),
     /// Why there is nothing.
     Error(String),
+    /// Too many clients are served; ask again.
+    Busy,
 }
 
 /// What one agent knows.
@@ -49,7 +52,7 @@ pub(crate) struct View {
     /// What it counted since it started.
     pub(crate) stats: Stats,
     /// What its socket dropped.
-    pub(crate) dropped: Dropped,
+    pub(crate) socket: Socket,
 }
 
 /// [`Health`], with a word in place of an instant, which means nothing outside of the agent.
@@ -63,22 +66,18 @@ pub(crate) struct HealthView {
     pub(crate) active: bool,
 }
 
-/// Datagrams that never reached the node, or the network.
+/// Datagrams that the socket dropped, named as the node's counters are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Dropped {
-    pub(crate) received: u64,
-    pub(crate) sent: u64,
+pub(crate) struct Socket {
+    /// Came, and never reached the node: it was too slow.
+    pub(crate) datagrams_received_dropped: u64,
+    /// Counted as sent, and never reached the network: it was too slow.
+    pub(crate) datagrams_sent_dropped: u64,
 }
 
 impl View {
-    /// What a running node knows; `dropped` are the socket's counters, received and sent.
-    pub(crate) fn of(
-        node: &str,
-        view: &driver::View,
-        health: &Health,
-        stats: Stats,
-        dropped: (u64, u64),
-    ) -> Self {
+    /// What a running node knows.
+    pub(crate) fn of(node: &str, view: &driver::View, health: &Health, stats: Stats, socket: Socket) -> Self {
         let Health { awareness, isolated_since, alive, suspected, dead, active } = *health;
         let isolated = isolated_since.is_some();
         Self {
@@ -86,7 +85,7 @@ impl View {
             health: HealthView { awareness, isolated, alive, suspected, dead, active },
             members: view.iter().map(|member| MemberView::of(member)).collect(),
             stats,
-            dropped: Dropped { received: dropped.0, sent: dropped.1 },
+            socket,
         }
     }
 }
@@ -96,14 +95,14 @@ impl MemberView {
         let value = |entry: &driver::TelemetryValue| Value {
             content: Content::of(&entry.value),
             version: entry.version,
-            age_seconds: entry.age().as_secs_f64(),
+            age_s: entry.age().as_secs_f64(),
         };
         Self {
             id: member.id.to_string(),
             status: member.status,
             generation: member.generation.0,
             address: member.address.map(|address| address.to_string()),
-            age_seconds: member.last_observed().elapsed().as_secs_f64(),
+            last_heard_s: member.last_observed().elapsed().as_secs_f64(),
             telemetry_version: member.telemetry_version,
             telemetry: member.telemetry.iter().map(|entry| (entry.key.clone(), value(entry))).collect(),
         }
@@ -118,8 +117,8 @@ pub(crate) struct MemberView {
     pub(crate) status: Status,
     pub(crate) generation: u64,
     pub(crate) address: Option<String>,
-    /// Since it last answered, or its status changed.
-    pub(crate) age_seconds: f64,
+    /// How long ago the agent itself last got something from it, or learned something new of it.
+    pub(crate) last_heard_s: f64,
     pub(crate) telemetry_version: u64,
     pub(crate) telemetry: BTreeMap<String, Value>,
 }
@@ -130,7 +129,8 @@ pub(crate) struct Value {
     #[serde(flatten)]
     pub(crate) content: Content,
     pub(crate) version: u64,
-    pub(crate) age_seconds: f64,
+    /// How long ago the agent learned it.
+    pub(crate) age_s: f64,
 }
 
 /// A value: as text where it is one.
@@ -173,8 +173,8 @@ pub(crate) mod tests {
     use super::*;
 
     pub(crate) fn view() -> View {
-        let load = Value { content: Content::of(b"0.42"), version: 3, age_seconds: 0.5 };
-        let blob = Value { content: Content::of(&[0xff, 0x00]), version: 4, age_seconds: 0.25 };
+        let load = Value { content: Content::of(b"0.42"), version: 3, age_s: 0.5 };
+        let blob = Value { content: Content::of(&[0xff, 0x00]), version: 4, age_s: 0.25 };
         View {
             node: "edge-1".into(),
             health: HealthView {
@@ -190,18 +190,18 @@ pub(crate) mod tests {
                 status: Status::Alive,
                 generation: 2,
                 address: Some("127.0.0.1:7101".into()),
-                age_seconds: 1.5,
+                last_heard_s: 1.5,
                 telemetry_version: 4,
                 telemetry: [("load".to_owned(), load), ("blob".to_owned(), blob)].into(),
             }],
             stats: Stats::default(),
-            dropped: Dropped { received: 0, sent: 0 },
+            socket: Socket { datagrams_received_dropped: 0, datagrams_sent_dropped: 0 },
         }
     }
 
     #[test]
     fn an_answer_is_read_as_it_was_written() {
-        for answer in [Answer::View(Box::new(view())), Answer::Error("no request".into())] {
+        for answer in [Answer::View(Box::new(view())), Answer::Error("no request".into()), Answer::Busy] {
             let text = serde_json::to_string(&answer).unwrap();
             assert_eq!(serde_json::from_str::<Answer>(&text).unwrap(), answer, "{text}");
         }
@@ -210,9 +210,10 @@ pub(crate) mod tests {
     #[test]
     fn the_words_on_the_wire_are_these() {
         assert_eq!(serde_json::to_string(&Request::View).unwrap(), r#"{"ask":"view"}"#);
+        assert_eq!(serde_json::to_string(&Answer::Busy).unwrap(), r#""busy""#);
         let text = serde_json::to_string(&view()).unwrap();
         assert!(text.contains(r#""status":"alive""#), "{text}");
-        assert!(text.contains(r#""load":{"value":"0.42","version":3,"age_seconds":0.5}"#), "{text}");
+        assert!(text.contains(r#""load":{"value":"0.42","version":3,"age_s":0.5}"#), "{text}");
         assert!(text.contains(r#""blob":{"value_hex":"ff00""#), "{text}");
     }
 }

@@ -1,8 +1,9 @@
 //! The agent's side: accepts, reads one bounded line, answers, closes.
 //!
-//! Whatever a client does, it holds one of a few places for a few seconds at most, and never the node.
+//! Whatever a client does, it holds one of a few places for a few seconds at most, and never the node. Who finds no
+//! place is told so at once.
 
-use std::io;
+use std::io::{self, Read, Write};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,11 +18,14 @@ use super::{Answer, Request, View};
 /// The most bytes of a request, its line break included. No request comes near.
 const MAX_REQUEST: u64 = 1_024;
 
-/// How long a client may take to ask, and then to take the answer.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a client may take to ask. `tgossip members` asks as soon as it is connected.
+pub(crate) const ASKING: Duration = Duration::from_secs(1);
 
-/// Clients served at a time; more wait in the listener's queue.
-const MAX_CLIENTS: usize = 8;
+/// How long a client may take to take the answer.
+const TAKING: Duration = Duration::from_secs(5);
+
+/// Clients served at a time.
+const MAX_CLIENTS: usize = 32;
 
 /// A rest after the system refused to accept (it has run out of files, say), so that the error is no busy
 /// loop.
@@ -31,34 +35,50 @@ const REST: Duration = Duration::from_millis(100);
 pub(crate) type Source =
     Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Result<View, String>> + Send>> + Send + Sync>;
 
-/// Answers with what `view` gives, until the task is aborted.
-pub(crate) async fn serve(listener: TcpListener, view: Source) {
+/// Answers with what `view` gives, until the task is aborted. A client that has not asked within `asking` is dropped.
+pub(crate) async fn serve(listener: TcpListener, view: Source, asking: Duration) {
     let places = Arc::new(Semaphore::new(MAX_CLIENTS));
     loop {
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
-            return;
-        };
         match listener.accept().await {
-            Ok((stream, _)) => {
-                let view = Arc::clone(&view);
-                tokio::spawn(async move {
-                    // A client that went away or was too slow is its own business.
-                    let _ = timeout(PATIENCE * 2, converse(stream, view)).await;
-                    drop(place);
-                });
-            }
+            Ok((stream, _)) => match Arc::clone(&places).try_acquire_owned() {
+                Ok(place) => {
+                    let view = Arc::clone(&view);
+                    tokio::spawn(async move {
+                        // A client that went away or was too slow is its own business.
+                        let _ = converse(stream, view, asking).await;
+                        drop(place);
+                    });
+                }
+                // The same for one that is gone before it is told.
+                Err(_) => drop(turn_away(stream)),
+            },
             Err(_) => tokio::time::sleep(REST).await,
         }
     }
 }
 
-async fn converse(mut stream: TcpStream, view: Source) -> io::Result<()> {
+/// Says that there is no place, and waits for nothing: the answer fits the empty buffer of a new connection.
+fn turn_away(stream: TcpStream) -> io::Result<()> {
+    let mut stream = stream.into_std()?;
+    // A request that has come is read, or the close would be a reset, which can overtake the answer.
+    let _ = stream.read(&mut [0; MAX_REQUEST as usize]);
+    stream.write_all(&line_of(&Answer::Busy)?)?;
+    stream.shutdown(std::net::Shutdown::Write)
+}
+
+fn line_of(answer: &Answer) -> io::Result<Vec<u8>> {
+    let mut text = serde_json::to_vec(answer)?;
+    text.push(b'\n');
+    Ok(text)
+}
+
+async fn converse(mut stream: TcpStream, view: Source, asking: Duration) -> io::Result<()> {
     let (reader, mut writer) = stream.split();
     let mut line = Vec::new();
     let mut reader = BufReader::new(reader.take(MAX_REQUEST));
-    let read = timeout(PATIENCE, reader.read_until(b'\n', &mut line)).await;
+    let read = timeout(asking, reader.read_until(b'\n', &mut line)).await;
     let answer = match read {
-        Err(_) => Answer::Error(format!("no request came within {PATIENCE:?}")),
+        Err(_) => Answer::Error(format!("no request came within {asking:?}")),
         Ok(Err(error)) => return Err(error),
         Ok(Ok(_)) if line.last() != Some(&b'\n') => {
             Answer::Error(format!("a request is one line of at most {MAX_REQUEST} bytes"))
@@ -71,9 +91,7 @@ async fn converse(mut stream: TcpStream, view: Source) -> io::Result<()> {
             Err(error) => Answer::Error(format!("not a request ({error}): send {{\"ask\":\"view\"}}")),
         },
     };
-    let mut text = serde_json::to_vec(&answer)?;
-    text.push(b'\n');
-    timeout(PATIENCE, writer.write_all(&text)).await.map_err(io::Error::from)??;
+    timeout(TAKING, writer.write_all(&line_of(&answer)?)).await.map_err(io::Error::from)??;
     writer.shutdown().await
 }
 
@@ -84,15 +102,17 @@ mod tests {
     use crate::control::tests::view;
     use std::net::SocketAddr;
 
-    async fn serving() -> SocketAddr {
+    const NEVER: Duration = Duration::from_secs(3_600);
+
+    async fn serving(asking: Duration) -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
-        tokio::spawn(serve(listener, Arc::new(|| Box::pin(async { Ok(view()) }))));
+        tokio::spawn(serve(listener, Arc::new(|| Box::pin(async { Ok(view()) })), asking));
         addr
     }
 
     async fn answer_to(request: &[u8]) -> Answer {
-        let mut stream = TcpStream::connect(serving().await).await.unwrap();
+        let mut stream = TcpStream::connect(serving(NEVER).await).await.unwrap();
         stream.write_all(request).await.unwrap();
         let mut text = Vec::new();
         stream.read_to_end(&mut text).await.unwrap();
@@ -101,7 +121,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_client_gets_the_view() {
-        let addr = serving().await;
+        let addr = serving(NEVER).await;
         assert_eq!(client::ask(&addr.to_string()).await.unwrap(), view());
     }
 
@@ -110,7 +130,7 @@ mod tests {
         for request in [&b"GET / HTTP/1.1\n"[..], b"\n", b"{}\n", b"{\"ask\":\"leave\"}\n", b"\xff\xfe\n"] {
             match answer_to(request).await {
                 Answer::Error(error) => assert!(error.contains(r#"{"ask":"view"}"#), "{error}"),
-                Answer::View(_) => panic!("{request:?} was answered"),
+                other => panic!("{request:?} was answered with {other:?}"),
             }
         }
     }
@@ -119,17 +139,39 @@ mod tests {
     async fn a_request_without_end_is_cut_short() {
         match answer_to(&vec![b' '; 1_024]).await {
             Answer::Error(error) => assert!(error.contains("at most 1024 bytes"), "{error}"),
-            Answer::View(_) => panic!("it was answered"),
+            other => panic!("it was answered with {other:?}"),
         }
     }
 
-    #[tokio::test]
-    async fn clients_that_say_nothing_leave_room_for_others() {
-        let addr = serving().await;
+    async fn text_of(mut stream: TcpStream) -> String {
+        let mut text = String::new();
+        stream.read_to_string(&mut text).await.unwrap();
+        text
+    }
+
+    async fn silent(addr: SocketAddr, count: usize) -> Vec<TcpStream> {
         let mut silent = Vec::new();
-        for _ in 0..MAX_CLIENTS - 1 {
+        for _ in 0..count {
             silent.push(TcpStream::connect(addr).await.unwrap());
         }
+        silent
+    }
+
+    #[tokio::test]
+    async fn who_finds_no_place_is_told_so_at_once() {
+        let addr = serving(NEVER).await;
+        // Accepted in order: all places are taken when the next one comes.
+        let _silent = silent(addr, MAX_CLIENTS).await;
+        assert_eq!(text_of(TcpStream::connect(addr).await.unwrap()).await, "\"busy\"\n");
+    }
+
+    #[tokio::test]
+    async fn clients_that_say_nothing_are_dropped_and_others_get_their_turn() {
+        let addr = serving(Duration::from_millis(20)).await;
+        let silent = silent(addr, MAX_CLIENTS).await;
         assert_eq!(client::ask(&addr.to_string()).await.unwrap(), view());
+        for stream in silent {
+            assert!(text_of(stream).await.contains("no request came within 20ms"));
+        }
     }
 }

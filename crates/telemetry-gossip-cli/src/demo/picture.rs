@@ -85,7 +85,8 @@ impl Look {
     }
 }
 
-/// The picture's lines, for a terminal of this size.
+/// The picture's lines, for a terminal of this size: fewer than it has rows, since the cursor stands below them. On a
+/// short terminal the nodes go first, then the legend.
 pub(crate) fn draw(views: &Views, step: &str, awaited: &Awaited, columns: usize, rows: usize) -> Vec<String> {
     let filled = BAR * awaited.done.min(awaited.of) / awaited.of.max(1);
     let bar = format!("{}{}", "█".repeat(filled).green(), "░".repeat(BAR - filled).dark_grey());
@@ -100,10 +101,15 @@ pub(crate) fn draw(views: &Views, step: &str, awaited: &Awaited, columns: usize,
         ),
         String::new(),
     ];
-    let room = rows.saturating_sub(lines.len() + 3).max(1);
-    lines.extend(grid(views, columns, room));
     let legend = Look::LEGEND.map(|(look, word)| format!("{} {word}", look.paint(look.mark())));
-    lines.extend([String::new(), format!("  {}", legend.join("  "))]);
+    let legend = [String::new(), format!("  {}", legend.join("  "))];
+    // The cursor's row, and the line that says how many nodes are not shown.
+    let room = rows.saturating_sub(lines.len() + legend.len() + 2);
+    if room > 0 {
+        lines.extend(grid(views, columns, room));
+        lines.extend(legend);
+    }
+    lines.truncate(rows.saturating_sub(1));
     lines
 }
 
@@ -148,11 +154,19 @@ mod tests {
 
     #[test]
     fn the_picture_fits_the_terminal() {
-        for (nodes, columns, rows) in
-            [(2, 80, 24), (20, 80, 24), (64, 40, 24), (250, 80, 24), (1_000, 80, 24), (250, 20, 10)]
-        {
-            let lines = draw(&Views::new(nodes), "joining", &awaited(), columns, rows);
-            assert!(lines.len() <= rows, "{nodes} nodes on {rows} rows take {}", lines.len());
+        for (nodes, columns, rows) in [
+            (2, 80, 24),
+            (20, 80, 24),
+            (64, 40, 24),
+            (250, 80, 24),
+            (500, 80, 24),
+            (250, 20, 10),
+            (500, 1, 3),
+        ] {
+            for rows in 1..=rows {
+                let lines = draw(&Views::new(nodes), "joining", &awaited(), columns, rows);
+                assert!(lines.len() < rows, "{nodes} nodes on {rows} rows take {}", lines.len());
+            }
         }
     }
 

@@ -51,10 +51,16 @@ impl Screen {
         self.plain_line(&format!("[{time:7.3}s] {text}"))
     }
 
-    /// A line that stays.
+    /// A line that stays, whole: on a narrow terminal it wraps, which the picture must not.
     pub(crate) fn plain_line(&mut self, text: &str) -> Result<(), io::Error> {
         self.erase()?;
+        if self.live {
+            queue!(self.out, EnableLineWrap)?;
+        }
         writeln!(self.out, "{text}")?;
+        if self.live {
+            queue!(self.out, DisableLineWrap)?;
+        }
         self.said = Instant::now();
         self.out.flush()
     }

@@ -21,6 +21,17 @@ pub(crate) fn tgossip(args: &[&str]) -> Output {
         .expect("the binary runs")
 }
 
+/// The same, begun: its output is read by the caller.
+pub(crate) fn start(args: &[&str]) -> Child {
+    Command::new(env!("CARGO_BIN_EXE_tgossip"))
+        .args(args)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary runs")
+}
+
 /// Standard output or error as text.
 pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()

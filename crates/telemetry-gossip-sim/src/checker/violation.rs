@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::units::span;
+use crate::units::in_seconds;
 
 /// The rules that are checked while a cluster runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Error)]
@@ -55,7 +55,7 @@ pub struct Violation {
     /// Which rule.
     pub rule: Rule,
     /// When, in virtual time.
-    #[serde(with = "span")]
+    #[serde(rename = "at_s", with = "in_seconds")]
     pub at: Duration,
     /// At which node.
     pub node: usize,

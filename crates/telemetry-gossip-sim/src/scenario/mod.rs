@@ -4,12 +4,15 @@
 //! [`run`](crate::run).
 
 mod builtin;
+mod expectations;
 mod group;
+mod limits;
 mod overrides;
 mod perform;
 mod run;
 mod swarm;
 
+use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -18,7 +21,8 @@ use thiserror::Error;
 
 use crate::network::Network;
 use crate::process::{Memory, Place};
-use crate::units::{Share, maybe_span, span};
+use crate::units::{Share, span};
+pub use expectations::Expectations;
 pub use group::{Group, GroupError};
 pub use overrides::Overrides;
 pub use run::{Options, Progress, run, run_with};
@@ -113,6 +117,14 @@ pub struct Step {
     pub operation: Operation,
 }
 
+impl fmt::Display for Step {
+    /// As in a scenario file.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let value = toml::Value::try_from(self).map_err(|_| fmt::Error)?;
+        write!(f, "{value}")
+    }
+}
+
 /// What can happen to a cluster.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -178,19 +190,6 @@ pub enum Operation {
     Network(Network),
 }
 
-/// What must be so for a run to pass.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
-pub struct Expectations {
-    /// At the end everybody who takes part holds everybody who does Alive, and nobody else.
-    pub views_complete: bool,
-    /// Nobody is declared Dead who runs within reach.
-    pub no_false_dead: bool,
-    /// Every crash, leave and return is known to everybody within this time.
-    #[serde(with = "maybe_span", skip_serializing_if = "Option::is_none")]
-    pub known_within: Option<Duration>,
-}
-
 /// Why a scenario cannot be run.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ScenarioError {
@@ -206,21 +205,63 @@ pub enum ScenarioError {
         known: Vec<&'static str>,
     },
     /// A cluster without nodes.
-    #[error("a scenario has at least 1 node and at most 100000, not {nodes}")]
+    #[error("a scenario has at least 1 node")]
+    NoNodes,
+    /// A cluster that does not fit the memory that a run may take.
+    #[error(
+        "{nodes} nodes hold {nodes} rows each, together about {need_gib} GiB, and a run may take {limit_gib} GiB: at most \
+         {most} nodes"
+    )]
     Nodes {
-        /// How many were asked for.
+        /// How many there would be, those that join later included.
         nodes: usize,
+        /// About how much memory they take, in GiB.
+        need_gib: u64,
+        /// How much a run may take, in GiB.
+        limit_gib: u64,
+        /// How many nodes fit.
+        most: usize,
+    },
+    /// A run of no time, or of more than anybody waits for.
+    #[error("a run takes {} to {} of virtual time, not {}", words(*least), words(*most), words(*duration))]
+    Duration {
+        /// How long it would be.
+        duration: Duration,
+        /// The shortest.
+        least: Duration,
+        /// The longest.
+        most: Duration,
     },
     /// A load without an interval.
     #[error("telemetry is published every 1ms or less often")]
     Load,
-    /// A step after the end.
-    #[error("a step at {at:?} is after the end at {duration:?}")]
-    Late {
-        /// When the step would be.
-        at: Duration,
+    /// More telemetry than a report can be made of.
+    #[error(
+        "so much telemetry for {} does not fit the memory that a run may take: publish less often, or run for {} at most",
+        words(*duration),
+        words(Duration::from_secs(most.as_secs()))
+    )]
+    Telemetry {
+        /// How long the run would be.
+        duration: Duration,
+        /// How long it may be.
+        most: Duration,
+    },
+    /// The run ends before all has happened, and had its time to become known.
+    #[error(
+        "the run ends at {}, before it has shown what it is for: the last step is at {}{}: it needs {} at least",
+        words(*duration),
+        words(*last),
+        known.map_or_else(String::new, |known| format!(" and may take {} to be known", words(known))),
+        words(last.saturating_add(known.unwrap_or_default()))
+    )]
+    TooShort {
         /// When the run ends.
         duration: Duration,
+        /// When the last step is.
+        last: Duration,
+        /// How long news may take.
+        known: Option<Duration>,
     },
     /// No node can run with the config.
     #[error("config: {0}")]
@@ -228,6 +269,9 @@ pub enum ScenarioError {
 }
 
 impl Scenario {
+    /// The name of the random scenario; see [`swarm`](Self::swarm).
+    pub const RANDOM: &str = swarm::NAME;
+
     /// Reads a scenario file.
     pub fn from_toml(text: &str) -> Result<Self, ScenarioError> {
         let scenario: Self = toml::from_str(text).map_err(|error| ScenarioError::Toml(error.to_string()))?;
@@ -239,14 +283,14 @@ impl Scenario {
     pub fn named(name: &str) -> Result<Self, ScenarioError> {
         let text = builtin::text(name).ok_or_else(|| ScenarioError::Unknown {
             name: name.to_owned(),
-            known: Self::names().collect(),
+            known: Self::names().chain([Self::RANDOM]).collect(),
         })?;
         Self::from_toml(text)
     }
 
-    /// The built-in scenario of this name; `swarm` is a random one, of this seed.
+    /// The built-in scenario of this name; [`RANDOM`](Self::RANDOM) is one that this seed chooses.
     pub fn for_seed(name: &str, seed: u64) -> Result<Self, ScenarioError> {
-        if name == swarm::NAME { Ok(Self::swarm(seed)) } else { Self::named(name) }
+        if name == Self::RANDOM { Ok(Self::swarm(seed)) } else { Self::named(name) }
     }
 
     /// A random scenario: its size, its faults and their times come from the seed. Run it with the same seed.
@@ -279,24 +323,18 @@ impl Scenario {
         Self { network: Network { loss, ..self.network }, ..self }
     }
 
-    /// The same for a longer or shorter time; steps after the end are dropped.
+    /// The same for a longer or shorter time.
     #[must_use]
-    pub fn with_duration(mut self, duration: Duration) -> Self {
-        self.steps.retain(|step| step.at <= duration);
+    pub fn with_duration(self, duration: Duration) -> Self {
         Self { duration, ..self }
     }
 
     /// Checks what the types do not.
     pub fn validate(&self) -> Result<(), ScenarioError> {
-        if !(1..=100_000).contains(&self.nodes) {
-            return Err(ScenarioError::Nodes { nodes: self.nodes });
-        }
         if self.telemetry.is_some_and(|load| load.every < Duration::from_millis(1)) {
             return Err(ScenarioError::Load);
         }
-        if let Some(late) = self.steps.iter().find(|step| step.at > self.duration) {
-            return Err(ScenarioError::Late { at: late.at, duration: self.duration });
-        }
+        limits::check(self)?;
         self.config.config().validate()?;
         Ok(())
     }
@@ -305,10 +343,15 @@ impl Scenario {
     #[must_use]
     pub fn replay_command(&self, seed: u64) -> String {
         let what = self.file.as_deref().unwrap_or(&self.name);
-        let duration = humantime::format_duration(self.duration).to_string().replace(' ', "");
+        let duration = words(self.duration);
         let loss = self.network.loss;
         format!("tgossip sim {what} --seed {seed} --nodes {} --duration {duration} --loss {loss}", self.nodes)
     }
+}
+
+/// A span as it can be typed: `1m20s`.
+fn words(span: Duration) -> String {
+    humantime::format_duration(span).to_string().replace(' ', "")
 }
 
 #[cfg(test)]

@@ -2,41 +2,48 @@
 
 use std::borrow::Cow;
 
-use telemetry_gossip_core::{Input, InputError};
+use telemetry_gossip_core::Input;
 
 use super::{Group, Operation};
 use crate::cluster::Cluster;
 use crate::process::Condition;
 
 impl Operation {
-    /// Does it to the cluster. What cannot be done to a node (pause one that is down, say) is left undone.
-    pub(super) fn perform(&self, cluster: &mut Cluster) {
+    /// Does it to the cluster; false if there was nothing to do it to. What cannot be done to one node (pause one that
+    /// is down, say) is left undone.
+    #[must_use]
+    pub(super) fn perform(&self, cluster: &mut Cluster) -> bool {
         match self {
-            Self::Crash(nodes) => each(cluster, nodes, Cluster::crash),
-            Self::Restart { nodes, memory, place } => each(cluster, nodes, |cluster, node| {
+            Self::Crash(nodes) => changes(cluster, nodes, Cluster::crash),
+            Self::Restart { nodes, memory, place } => changes(cluster, nodes, |cluster, node| {
                 if cluster.simulation().condition(node) == Some(Condition::Down) {
                     cluster.restart_at(node, *memory, *place);
                 }
             }),
-            Self::Pause(nodes) => each(cluster, nodes, Cluster::pause),
-            Self::Resume(nodes) => each(cluster, nodes, Cluster::resume),
-            Self::Leave(nodes) => each(cluster, nodes, |cluster, node| command(cluster, node, Input::Leave)),
+            Self::Pause(nodes) => changes(cluster, nodes, Cluster::pause),
+            Self::Resume(nodes) => changes(cluster, nodes, Cluster::resume),
+            Self::Leave(nodes) => any(cluster, nodes, |cluster, node| command(cluster, node, Input::Leave)),
             Self::Join(count) => {
                 for _ in 0..*count {
                     cluster.add();
                 }
+                *count > 0
             }
-            Self::Publish { nodes, key, value } => each(cluster, nodes, |cluster, node| {
+            Self::Publish { nodes, key, value } => any(cluster, nodes, |cluster, node| {
                 let (key, value) = (Cow::Borrowed(key.as_str()), Cow::Borrowed(value.as_bytes()));
-                command(cluster, node, Input::Publish { key, value });
+                command(cluster, node, Input::Publish { key, value })
             }),
             Self::Partition { left, right } => {
                 let (left, right) = (indices(cluster, left), indices(cluster, right));
+                let links = has_links(&left, &right);
                 cluster.partition(left, right);
+                links
             }
             Self::Cut { from, to } => {
                 let (from, to) = (indices(cluster, from), indices(cluster, to));
+                let links = has_links(&from, &to);
                 cluster.cut(from, to);
+                links
             }
             Self::Lose { from, to, loss } => {
                 let (from, to) = (indices(cluster, from), indices(cluster, to));
@@ -45,10 +52,21 @@ impl Operation {
                         cluster.lose(source, target, *loss);
                     }
                 }
+                has_links(&from, &to)
             }
-            Self::Ring(reach) => cluster.simulation_mut().ring(*reach),
-            Self::Heal {} => cluster.heal(),
-            Self::Network(network) => cluster.simulation_mut().set_network(*network),
+            Self::Ring(reach) => {
+                cluster.simulation_mut().ring(*reach);
+                // In a smaller ring everybody reaches everybody.
+                cluster.len() > 2 * reach + 1
+            }
+            Self::Heal {} => {
+                cluster.heal();
+                true
+            }
+            Self::Network(network) => {
+                cluster.simulation_mut().set_network(*network);
+                true
+            }
         }
     }
 }
@@ -57,14 +75,30 @@ fn indices(cluster: &mut Cluster, nodes: &Group) -> Vec<usize> {
     nodes.of(cluster.simulation_mut())
 }
 
-fn each(cluster: &mut Cluster, nodes: &Group, act: impl Fn(&mut Cluster, usize)) {
+/// Whether a datagram can go from one group to the other.
+fn has_links(from: &[usize], to: &[usize]) -> bool {
+    from.iter().any(|source| to.iter().any(|target| target != source))
+}
+
+/// Does something to each; whether it was done to any.
+fn any(cluster: &mut Cluster, nodes: &Group, mut act: impl FnMut(&mut Cluster, usize) -> bool) -> bool {
+    let mut done = false;
     for node in indices(cluster, nodes) {
-        act(cluster, node);
+        done |= act(cluster, node);
     }
+    done
+}
+
+/// The same for what shows in a node's condition.
+fn changes(cluster: &mut Cluster, nodes: &Group, act: impl Fn(&mut Cluster, usize)) -> bool {
+    any(cluster, nodes, |cluster, node| {
+        let before = cluster.simulation().condition(node);
+        act(cluster, node);
+        cluster.simulation().condition(node) != before
+    })
 }
 
 /// A command that a node refuses (it is down, paused, has left, or has no room) is a step that did not happen.
-pub(super) fn command(cluster: &mut Cluster, node: usize, input: Input<'_, u32>) {
-    let result: Result<(), InputError> = cluster.simulation_mut().command(node, input);
-    drop(result);
+pub(super) fn command(cluster: &mut Cluster, node: usize, input: Input<'_, u32>) -> bool {
+    cluster.simulation_mut().command(node, input).is_ok()
 }

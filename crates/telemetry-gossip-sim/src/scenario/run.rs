@@ -50,7 +50,7 @@ pub fn run_with(
     steps.sort_by_key(|step| step.at);
     let mut steps = steps.into_iter().peekable();
     let mut load = scenario.telemetry.map(Publisher::new);
-    let mut joined = None;
+    let (mut joined, mut idle) = (None, Vec::new());
     let mut look = Duration::ZERO;
     loop {
         let now = cluster.now();
@@ -62,7 +62,9 @@ pub fn run_with(
             look = now + SLICE;
         }
         while let Some(step) = steps.next_if(|step| step.at <= now) {
-            step.operation.perform(&mut cluster);
+            if !step.operation.perform(&mut cluster) {
+                idle.push(step);
+            }
         }
         if let Some(load) = &mut load {
             load.publish(&mut cluster);
@@ -74,7 +76,7 @@ pub fn run_with(
         let next = next.into_iter().flatten().min().unwrap_or(look).min(scenario.duration);
         cluster.simulation_mut().run_to(next);
     }
-    Ok(Report::of(scenario, &cluster, joined))
+    Ok(Report::of(scenario, &cluster, joined, &idle))
 }
 
 fn start(scenario: &Scenario, seed: u64, options: Options) -> Result<Cluster, ScenarioError> {
@@ -125,7 +127,8 @@ impl Publisher {
                 *byte = new;
             }
             let value = Cow::Borrowed(self.value.as_slice());
-            command(cluster, node, Input::Publish { key: Cow::Borrowed("load"), value });
+            // Who is down publishes nothing.
+            let _ = command(cluster, node, Input::Publish { key: Cow::Borrowed("load"), value });
             self.turn += 1;
             let interval = self.load.every.as_micros();
             let after = interval * u128::from(self.turn) / u128::from(nodes);

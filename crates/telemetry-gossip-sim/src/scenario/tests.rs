@@ -59,6 +59,57 @@ fn an_expectation_that_fails_is_named_with_the_command_that_replays_it() {
 }
 
 #[test]
+fn a_step_that_finds_nothing_to_do_fails_the_run_unless_that_is_allowed() {
+    let steps = [
+        "crash = \"7\"",
+        "restart = { nodes = \"all\" }",
+        "pause = \"random 10%\"",
+        "resume = \"all\"",
+        "leave = \"down\"",
+        "join = 0",
+        "publish = { nodes = \"7\", key = \"k\", value = \"v\" }",
+        "partition = { left = \"first 0%\", right = \"all\" }",
+        "cut = { from = \"1\", to = \"1\" }",
+        "lose = { from = \"1\", to = \"9\", loss = \"50%\" }",
+        "ring = 1",
+    ];
+    for step in steps {
+        let scenario = |allowed: bool| {
+            Scenario::from_toml(&format!(
+                "name = \"x\"\nnodes = 3\nduration = \"5s\"\nsteps = [{{ at = \"1s\", {step} }}]\n\
+                 expect = {{ idle-steps = {allowed} }}"
+            ))
+            .unwrap()
+        };
+        let report = run(&scenario(false), 1).unwrap();
+        assert!(!report.passed() && report.failures[0].contains("found nothing to do"), "{step}: {report}");
+        let word = step.split(' ').next().unwrap();
+        assert!(report.failures[0].contains(word), "{report}");
+        assert!(run(&scenario(true), 1).unwrap().passed(), "{step}");
+    }
+}
+
+#[test]
+fn news_that_nobody_has_to_learn_passes_nothing() {
+    let scenario = Scenario::from_toml(
+        r#"
+        name = "alone"
+        nodes = 1
+        duration = "10s"
+        steps = [{ at = "5s", crash = "0" }]
+        expect = { views-complete = true, known-within = "5s" }
+        "#,
+    )
+    .unwrap();
+    let failures = run(&scenario, 1).unwrap().failures;
+    assert_eq!(failures.len(), 2, "{failures:?}");
+    assert!(
+        failures[0].contains("nobody takes part") && failures[1].contains("nobody had to learn"),
+        "{failures:?}"
+    );
+}
+
+#[test]
 fn progress_goes_from_nothing_to_the_end() {
     let scenario = Scenario::named("quiet").unwrap().with_nodes(3).with_duration(Duration::from_secs(2));
     let mut seen = Vec::new();
@@ -71,10 +122,20 @@ fn what_is_wrong_with_a_scenario_is_said() {
     let refused = |text: &str| Scenario::from_toml(text).unwrap_err().to_string();
     let head = "name = \"x\"\nduration = \"10s\"\n";
     assert!(refused(&format!("{head}nodes = 0")).contains("at least 1 node"));
-    assert!(
-        refused(&format!("{head}nodes = 2\nsteps = [{{ at = \"11s\", crash = \"1\" }}]"))
-            .contains("after the end")
-    );
+    let crowd = refused(&format!("{head}nodes = 4000\nsteps = [{{ at = \"1s\", join = 1000 }}]"));
+    assert!(crowd.contains("5000 nodes hold 5000 rows each") && crowd.contains("at most 3276"), "{crowd}");
+    let load = "telemetry = { every = \"1ms\", bytes = 1 }";
+    let chatty = refused(&format!("name = \"x\"\nduration = \"30days\"\nnodes = 2\n{load}"));
+    assert!(chatty.contains("so much telemetry for 30days"), "{chatty}");
+    for duration in ["0s", "900ms", "31days", "10000years"] {
+        let said = refused(&format!("name = \"x\"\nduration = \"{duration}\"\nnodes = 2"));
+        assert!(said.contains("a run takes 1s to 30days"), "{said}");
+    }
+    let late = refused(&format!("{head}nodes = 2\nsteps = [{{ at = \"11s\", crash = \"1\" }}]"));
+    assert!(late.contains("ends at 10s") && late.contains("needs 11s at least"), "{late}");
+    let hasty = "nodes = 2\nsteps = [{ at = \"9s\", crash = \"1\" }]\nexpect = { known-within = \"3s\" }";
+    let hasty = refused(&format!("{head}{hasty}"));
+    assert!(hasty.contains("may take 3s to be known: it needs 12s at least"), "{hasty}");
     assert!(
         refused(&format!("{head}nodes = 2\nsteps = [{{ at = \"1s\", crash = \"x\" }}]"))
             .contains("names no nodes")
