@@ -139,9 +139,9 @@ pub enum Suspicion {
 }
 
 impl Default for Suspicion {
-    /// Scaled by 50 percent, constant: 0.5 s for up to 10 members, 1.2 s for 240.
+    /// Scaled by 70 percent, constant: 0.7 s for up to 10 members, 1.7 s for 250.
     fn default() -> Self {
-        Self::Scaled { percent: 50, stretch: 1 }
+        Self::Scaled { percent: 70, stretch: 1 }
     }
 }
 

@@ -29,7 +29,7 @@ pub struct Detector {
     pub retries: bool,
     /// A node accuses, and declares dead, only once it has proved that it is in touch with at least half of the members.
     pub roll_calls: bool,
-    /// A suspect is told again and again, while its time runs, that it is accused.
+    /// An accuser tells its suspect again and again, while its time runs, and a refutation goes to the accusers, too.
     pub last_calls: bool,
     /// A member that has refuted again and again is asked more often before it is accused once more.
     pub patience: bool,

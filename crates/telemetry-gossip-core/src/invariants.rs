@@ -59,6 +59,7 @@ impl<A: Address> Node<A> {
             ("tombstones", parts.tombstones.len(), parts.table.len()),
             ("cycle", parts.cycle, parts.table.len()),
             ("relays", parts.relays, crate::relay::LIMIT),
+            ("strikes", parts.strikes, parts.table.len()),
         ];
         for (name, len, bound) in bounds {
             if len > bound {

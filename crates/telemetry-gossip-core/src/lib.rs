@@ -54,6 +54,7 @@ mod member;
 mod membership;
 mod node;
 mod outbox;
+mod patience;
 mod probe;
 mod relay;
 mod rng;

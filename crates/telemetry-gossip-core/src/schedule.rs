@@ -50,9 +50,8 @@ impl Rounds {
     }
 
     /// What the clock shows, for the wire.
-    #[expect(clippy::cast_possible_truncation, reason = "24 bits")]
     pub(crate) fn on_wire(&self, now: Instant) -> u32 {
-        (self.ticks(now) & WIRE_MASK) as u32
+        u32::try_from(self.ticks(now) & WIRE_MASK).unwrap_or(0)
     }
 
     /// The round that is on.
@@ -93,10 +92,10 @@ impl Rounds {
 }
 
 /// How many ranks on the target of this round is, 1 to `members - 1`; 0 if there is nobody else.
-#[expect(clippy::cast_possible_truncation, reason = "the wire carries no more of a round")]
 pub(crate) fn shift(round: u64, members: usize) -> usize {
     let Some(others) = members.checked_sub(1).filter(|&others| others > 0) else { return 0 };
-    let fraction = ((round & (WIRE_MASK / TICKS)) as u32).wrapping_mul(GOLDEN);
+    // Of a round no more than the wire carries.
+    let fraction = u32::try_from(round & (WIRE_MASK / TICKS)).unwrap_or(0).wrapping_mul(GOLDEN);
     1 + usize::try_from((u128::from(fraction) * others as u128) >> u32::BITS).unwrap_or(0)
 }
 

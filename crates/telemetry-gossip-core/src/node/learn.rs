@@ -10,6 +10,8 @@ use crate::event::Event;
 use crate::id::{Generation, Instance, id_hash};
 use crate::member::{Accusers, Claim, Status};
 use crate::membership::{Merged, Slot};
+use crate::outbox::{Body, Intent, Signal};
+use crate::probe::can_probe;
 use crate::suspicion::{Suspected, Timing, scaled};
 
 /// What a claim was to this node.
@@ -85,6 +87,9 @@ impl<A: Address> Node<A> {
             Status::Alive => {
                 self.suspicions.clear(slot);
                 self.tombstones.clear(slot);
+                if was.is_some_and(|was| matches!(was, Status::Suspected | Status::Dead)) {
+                    self.patience.strike(slot, self.now);
+                }
                 if was.is_some() {
                     self.emit(Event::Alive { id, generation });
                 }
@@ -165,6 +170,7 @@ impl<A: Address> Node<A> {
             // An accusation that is refuted already: its bearer has missed that, and is told again.
             if claim.status != Status::Alive {
                 self.news.push(Topic::Membership, self.me);
+                self.tell_accusers(&claim.accusers);
             }
             return;
         }
@@ -182,8 +188,23 @@ impl<A: Address> Node<A> {
         }
         let generation = claim.generation.next();
         self.state_of_me(generation, Status::Alive);
+        self.tell_accusers(&claim.accusers);
         self.stats.refutations += 1;
         self.emit(Event::Refuted { generation });
+    }
+
+    /// A refutation goes to the accusers themselves, too: it is their time that runs.
+    fn tell_accusers(&mut self, accusers: &Accusers) {
+        if !self.config.detector.last_calls {
+            return;
+        }
+        for &tag in accusers {
+            let slot = self.table.tagged(tag, tag).next().filter(|&slot| can_probe(&self.table, slot));
+            if let Some((slot, to)) = slot.and_then(|slot| Some((slot, self.table.address(slot)?))) {
+                let (signal, body, limit) = (Signal::None, Body::Introduction, self.mtu());
+                self.ask(Intent { to, member: Some(slot), signal, challenge: None, body, limit });
+            }
+        }
     }
 
     /// Another process outbids this one: after some rounds it is no ghost of an earlier life. The lower instance

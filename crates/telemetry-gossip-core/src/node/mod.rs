@@ -36,6 +36,7 @@ use crate::join::Joining;
 use crate::member::{Accusers, Claim, Status};
 use crate::membership::{Member, Membership, Slot};
 use crate::outbox::{Intent, Outbox};
+use crate::patience::Patience;
 use crate::probe::{Cycle, Probe};
 use crate::relay::Relays;
 use crate::rng::Random;
@@ -133,6 +134,7 @@ pub struct Node<A> {
     contact: Contact,
     /// Members whose probes failed, and that are accused once a roll call succeeds.
     charges: ArrayVec<Probe<A>, CHARGES>,
+    patience: Patience<A>,
     /// A cluster config removed members while the node was isolated.
     config_may_reconnect: bool,
     reconnect_at: Instant,
@@ -180,6 +182,7 @@ pub(crate) struct Parts<'a, A> {
     pub(crate) tombstones: &'a Tombstones,
     pub(crate) cycle: usize,
     pub(crate) relays: usize,
+    pub(crate) strikes: usize,
     pub(crate) lent: bool,
     pub(crate) active: bool,
 }
@@ -242,6 +245,7 @@ impl<A: Address> Node<A> {
             awareness: Awareness::new(config.detector.local_health),
             contact: Contact::default(),
             charges: ArrayVec::new(),
+            patience: Patience::new(),
             config_may_reconnect: false,
             reconnect_at: now,
             secret,
@@ -342,6 +346,7 @@ impl<A: Address> Node<A> {
             reconnecting,
             self.gossip_deadline(),
             self.suspicion_deadline(),
+            self.patience.deadline(),
             self.contact.deadline(self.config.isolation_limit),
             (!self.charges.is_empty() && !self.contact.is_calling()).then_some(self.now),
             self.relays.deadline(),
@@ -471,6 +476,7 @@ impl<A: Address> Node<A> {
             tombstones: &self.tombstones,
             cycle: self.cycle.len(),
             relays: self.relays.len(),
+            strikes: self.patience.len(),
             lent: self.lent,
             active: self.activity == Activity::Active,
         }

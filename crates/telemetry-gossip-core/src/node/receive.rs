@@ -199,7 +199,7 @@ impl<A: Address> Node<A> {
         }
     }
 
-    /// An ack answers one of: the probe under way, a relay, a roll call, a challenge.
+    /// An ack answers one of: the probe under way, a trial, a relay, a roll call, a challenge.
     fn ack(&mut self, from: A, datagram: &Datagram<'_, A>, ack: Ack) -> Option<Slot> {
         let (number, instance) = (Number(ack.number), Instance(ack.instance));
         let answer = self.probe.as_ref().map(|probe| (probe.judge(from, number, instance), probe.target));
@@ -221,6 +221,10 @@ impl<A: Address> Node<A> {
                 return None;
             }
             Some((Answer::Unrelated, _)) | None => {}
+        }
+        if let Some(slot) = self.patience.answered(from, number) {
+            self.table.heard(slot, self.now, true);
+            return None;
         }
         if let Some((asker, number)) = self.relays.answered(from, number) {
             self.answer_asker(asker, Signal::Ack(number, instance));

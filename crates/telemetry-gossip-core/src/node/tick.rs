@@ -20,6 +20,7 @@ impl<A: Address> Node<A> {
             return;
         }
         self.advance_probe();
+        self.advance_trials();
         if !self.charges.is_empty() && !self.contact.is_calling() {
             // The one under way was given up.
             self.begin_roll_call();
@@ -237,6 +238,7 @@ impl<A: Address> Node<A> {
             self.report(&probe, ProbeOutcome::NotProbed);
         }
         self.charges.retain(|charge| charge.target != slot);
+        self.patience.forget(slot);
         if self.contact.asked().iter().any(|asked| asked.slot == slot) {
             self.contact.abort(self.now);
         }

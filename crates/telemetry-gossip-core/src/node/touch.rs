@@ -11,6 +11,7 @@ use crate::id::Number;
 use crate::member::Status;
 use crate::membership::Slot;
 use crate::outbox::{Body, Intent, Signal};
+use crate::patience::Due;
 use crate::probe::{Probe, can_probe};
 use crate::time::Instant;
 
@@ -116,6 +117,7 @@ impl<A: Address> Node<A> {
             }
             Some(Finding::CutOff { lost, of }) => {
                 self.charges.clear();
+                self.patience.adjourn();
                 if self.contact.isolate(self.now) {
                     self.emit(Event::Isolated { lost, of });
                 }
@@ -138,6 +140,30 @@ impl<A: Address> Node<A> {
     /// Whoever is cut off accuses nobody.
     pub(super) fn charge(&mut self, probe: Probe<A>) {
         if self.contact.is_isolated() || self.config.mode == Mode::ProbeOnly {
+            return;
+        }
+        let probe = if self.config.detector.patience {
+            self.patience.try_member(probe, self.now)
+        } else {
+            Some(probe)
+        };
+        if let Some(probe) = probe {
+            self.charge_now(probe);
+        }
+    }
+
+    /// What is due of the trials.
+    pub(super) fn advance_trials(&mut self) {
+        while let Some(due) = self.patience.due(self.now, self.call_gap()) {
+            match due {
+                Due::Ping(slot, number) => self.ping(slot, number),
+                Due::Failed(probe) => self.charge_now(probe),
+            }
+        }
+    }
+
+    fn charge_now(&mut self, probe: Probe<A>) {
+        if self.contact.is_isolated() {
             return;
         }
         if !self.config.detector.roll_calls {
@@ -197,6 +223,7 @@ impl<A: Address> Node<A> {
         self.awareness.worse(1);
         self.contact.abort(now);
         self.charges.clear();
+        self.patience.adjourn();
         self.suspicions.postpone(late);
         if let Some(probe) = self.probe.take()
             && probe.commanded
