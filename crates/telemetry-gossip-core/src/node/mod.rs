@@ -420,7 +420,7 @@ impl<A: Address> Node<A> {
     }
 
     /// Lends the node another table for the time of `f`: it handles inputs and encodes datagrams on that one. This
-    /// node's own row is entered first if it is missing.
+    /// node's own row is entered first if it is missing, beyond the table's limit if need be.
     ///
     /// For hosts whose table is shared with others; the node should be in [`Mode::OnDemand`], as it cannot know
     /// what else happens to the table.
@@ -435,7 +435,10 @@ impl<A: Address> Node<A> {
                 self.table.set_me(slot);
                 self.correct_me();
             }
-            None => self.enter_table(Generation(0)),
+            None => {
+                self.table.make_room();
+                self.enter_table(Generation(0));
+            }
         }
         let result = f(self);
         (self.lent, self.me, self.instance) = (lent, me, instance);
