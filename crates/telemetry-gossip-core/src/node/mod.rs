@@ -40,7 +40,7 @@ use crate::patience::Patience;
 use crate::probe::{Cycle, Probe};
 use crate::relay::Relays;
 use crate::rng::Random;
-use crate::schedule::Rounds;
+use crate::schedule::{Pacer, Rounds};
 use crate::stats::{Health, Stats};
 use crate::suspicion::Suspicions;
 use crate::sync::{Pace, Partners, Plans, Session};
@@ -124,10 +124,12 @@ pub struct Node<A> {
     cycle: Cycle,
     probe: Option<Probe<A>>,
     probe_at: Instant,
-    /// When the last probe of the schedule began, and the round of the next.
+    /// When the last probe began that no host asked for.
     probed_at: Instant,
+    /// The round of the next.
     round: u64,
     rounds: Rounds,
+    pacer: Pacer,
     probes_wanted: VecDeque<NodeId>,
     relays: Relays<A>,
     awareness: Awareness,
@@ -240,6 +242,7 @@ impl<A: Address> Node<A> {
             probed_at: now,
             round: 0,
             rounds: Rounds::new(now, config.probe_interval),
+            pacer: Pacer::new(config.probe_interval),
             probes_wanted: VecDeque::new(),
             relays: Relays::new(),
             awareness: Awareness::new(config.detector.local_health),

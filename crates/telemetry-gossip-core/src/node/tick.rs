@@ -106,6 +106,7 @@ impl<A: Address> Node<A> {
         if self.config.mode == Mode::Autonomous && self.probe_at <= self.now {
             let scheduled = self.scheduled_target();
             self.probed_at = self.now;
+            self.pacer.probed(self.now);
             self.plan_probe(self.round + u64::from(self.awareness.score()) + 1);
             let table = &self.table;
             let target = scheduled.or_else(|| self.cycle.draw(&mut self.rng, |slot| can_probe(table, slot)));
@@ -138,11 +139,10 @@ impl<A: Address> Node<A> {
         (self.table.live_rank(self.me) + shift(round, members)) % members.max(1)
     }
 
-    /// Sets the time of the next probe: that of its round, but at most two in an interval, whatever others say the time is,
-    /// and no later than SWIM's.
+    /// Sets the time of the next probe: that of its round, but neither sooner than the pace allows, whatever others say the
+    /// time is, nor later than two intervals after the last.
     fn plan_probe(&mut self, round: u64) {
         let interval = self.config.probe_interval;
-        let latest = self.probed_at + self.awareness.stretch(interval) * 2;
         if !self.config.detector.shared_schedule {
             self.probe_at = self.probed_at + self.awareness.stretch(interval);
             return;
@@ -152,7 +152,8 @@ impl<A: Address> Node<A> {
         self.round = round.max(on);
         let (rank, members) = (self.target_rank(self.round) as u64, u64::from(self.table.live()));
         let at = self.rounds.time_in(self.round, 2 * rank + 1, 2 * members);
-        self.probe_at = at.clamp(self.probed_at + interval / 2, latest);
+        let latest = self.probed_at + self.awareness.stretch(interval) * 2;
+        self.probe_at = at.min(latest).max(self.pacer.earliest());
     }
 
     /// A member's round clock; if it is ahead, so is the next probe.
