@@ -5,12 +5,13 @@ use crate::address::Address;
 use crate::config::Mode;
 use crate::dissemination::Topic;
 use crate::event::{Event, IsolationEnd, ProbeOutcome, RemovalReason};
+use crate::history::Evidence;
 use crate::id::{Instance, Tag};
 use crate::join::FANOUT;
 use crate::member::Status;
 use crate::membership::Slot;
 use crate::outbox::{Body, Intent, Signal};
-use crate::probe::{Probe, Stage, can_probe};
+use crate::probe::{Helper, Probe, Stage, can_probe};
 use crate::schedule::shift;
 use crate::time::Instant;
 
@@ -61,6 +62,7 @@ impl<A: Address> Node<A> {
         let Some(probe) = self.probe.take() else { return };
         self.stats.probes_failed += 1;
         self.awareness.worse(probe.blame(self.config.detector.nacks));
+        self.note(probe.target, Evidence::ProbeFailed { helpers: probe.witnesses() });
         self.report(&probe, ProbeOutcome::Failed);
         self.charge(probe);
     }
@@ -73,12 +75,12 @@ impl<A: Address> Node<A> {
             let (table, helpers) = (&self.table, &probe.helpers);
             let helper = table.random(&mut self.rng, |slot| {
                 let helps = slot != target && can_probe(table, slot) && table.status(slot) == Status::Alive;
-                helps && table.address(slot).is_some_and(|address| !helpers.contains(&address))
+                helps && !helpers.iter().any(|helper| table.address(slot) == Some(helper.address))
             });
             let Some((helper, to)) = helper.and_then(|slot| Some((slot, self.table.address(slot)?))) else {
                 break;
             };
-            probe.helpers.push(to);
+            probe.helpers.push(Helper { address: to, tag: table.tag(helper), nacked: false });
             let signal = Signal::Relay(probe.number, tag, probe.address);
             let limit = self.mtu();
             self.ask(Intent { to, member: Some(helper), signal, challenge: None, body: Body::None, limit });
@@ -188,7 +190,6 @@ impl<A: Address> Node<A> {
             ends: self.now + timeout * 2,
             helpers: Default::default(),
             judged: 0,
-            nacked: Default::default(),
             commanded,
         });
         self.ping(target, number);
@@ -240,6 +241,7 @@ impl<A: Address> Node<A> {
         }
         self.charges.retain(|charge| charge.target != slot);
         self.patience.forget(slot);
+        self.history.forget(slot);
         if self.contact.asked().iter().any(|asked| asked.slot == slot) {
             self.contact.abort(self.now);
         }
