@@ -42,6 +42,8 @@ impl<A: Address> Node<A> {
     /// A stage of the probe has run out.
     fn advance_probe(&mut self) {
         let Some(probe) = self.probe.as_mut().filter(|probe| probe.deadline <= self.now) else { return };
+        // A late tick takes no time from what comes.
+        probe.ends = probe.ends + self.now.since(probe.deadline);
         let retries = self.config.detector.retries;
         let next = match probe.stage {
             Stage::Direct if retries => Some((Stage::Indirect, self.now + probe.ends.since(self.now) / 2)),
