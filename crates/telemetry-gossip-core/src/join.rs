@@ -44,6 +44,11 @@ impl<A: Copy + PartialEq> Joining<A> {
         self.retry_at.min(self.fails_at)
     }
 
+    /// Whether this is one of those that are asked.
+    pub(crate) fn is_seed(&self, address: A) -> bool {
+        self.seeds.contains(&address)
+    }
+
     /// The seeds to choose from, if it is time to ask.
     pub(crate) fn due(&mut self, now: Instant, retry_at: Instant) -> Option<(&[A], Number)> {
         if self.retry_at > now {
@@ -64,7 +69,7 @@ impl<A: Copy + PartialEq> Joining<A> {
     }
 
     pub(crate) fn page(&mut self, from: A, number: Number, next: Option<Tag>, retry_at: Instant) -> Step<A> {
-        if number != self.number || !self.seeds.contains(&from) {
+        if number != self.number || !self.is_seed(from) {
             return Step::Unrelated;
         }
         if let Some((seed, cursor)) = self.paging

@@ -27,8 +27,8 @@ pub(super) enum Learned {
 }
 
 impl<A: Address> Node<A> {
-    /// Takes in one claim, from whomever.
-    pub(super) fn learn(&mut self, claim: &Claim<'_, A>) -> Learned {
+    /// Takes in one claim, from whomever; what is not `news` to the others either is told to nobody.
+    pub(super) fn learn(&mut self, claim: &Claim<'_, A>, news: bool) -> Learned {
         if claim.id == self.id.as_str() {
             self.learn_about_me(claim);
             return Learned::News;
@@ -50,7 +50,9 @@ impl<A: Address> Node<A> {
                     self.emit(Event::Joined { id, address: claim.address, generation });
                 }
                 self.follow(slot, claim, None);
-                self.news.push(Topic::Membership, slot);
+                if news {
+                    self.news.push(Topic::Membership, slot);
+                }
                 Learned::News
             }
             (Merged::Replaced { was, moved, renewed }, Some(slot)) => {
@@ -63,7 +65,9 @@ impl<A: Address> Node<A> {
                     self.note(slot, Evidence::Moved);
                 }
                 self.follow(slot, claim, Some(was));
-                self.news.push(Topic::Membership, slot);
+                if news {
+                    self.news.push(Topic::Membership, slot);
+                }
                 Learned::News
             }
             (Merged::Same, Some(slot)) => {
@@ -316,7 +320,7 @@ impl<A: Address> Node<A> {
             accusers: core::iter::once(self.tag).collect(),
             age_secs: 0,
         };
-        self.learn(&claim);
+        self.learn(&claim, true);
     }
 
     /// The suspicion of `slot` was not refuted.
@@ -334,6 +338,6 @@ impl<A: Address> Node<A> {
             accusers: core::iter::once(self.tag).collect(),
             age_secs: 0,
         };
-        self.learn(&claim);
+        self.learn(&claim, true);
     }
 }

@@ -66,6 +66,9 @@ const CHALLENGE_SPAN: core::time::Duration = core::time::Duration::from_secs(10)
 /// The most failed probes that await a roll call. It takes less than as many probe intervals.
 const CHARGES: usize = 8;
 
+/// With how many members a newcomer compares its table at most.
+const CATCH_UPS: u8 = 6;
+
 /// How often another process must outbid this one before it is held to live.
 const OUTBIDS: u8 = 3;
 
@@ -149,6 +152,7 @@ pub struct Node<A> {
 
     join: Option<Joining<A>>,
     session: Option<Session<A>>,
+    catch_up: Option<CatchUp>,
     exchange: Option<Exchange>,
     exchanges_wanted: usize,
     pace: Pace,
@@ -177,6 +181,14 @@ enum Activity {
 struct Rival {
     instance: Instance,
     outbids: u8,
+}
+
+/// A newcomer compares its table with others until it finds no difference: where many join at once, each was told only of
+/// those who came before.
+#[derive(Clone, Copy, Debug)]
+struct CatchUp {
+    at: Instant,
+    left: u8,
 }
 
 /// The parts that invariants relate.
@@ -260,6 +272,7 @@ impl<A: Address> Node<A> {
             rival: None,
             join: None,
             session: None,
+            catch_up: None,
             exchange: None,
             exchanges_wanted: 0,
             pace: Pace::default(),
@@ -361,6 +374,7 @@ impl<A: Address> Node<A> {
             self.tombstones.deadline(),
             self.join.as_ref().map(Joining::deadline),
             self.session.map(|session| session.deadline),
+            self.catch_up.filter(|_| self.session.is_none()).map(|catch_up| catch_up.at),
         ]
         .into_iter()
         .flatten()

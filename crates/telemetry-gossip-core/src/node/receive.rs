@@ -1,6 +1,6 @@
 //! A datagram: its frames in order, and the one reply.
 
-use super::{Activity, Node, learn::Learned};
+use super::{Activity, CATCH_UPS, CatchUp, Node, learn::Learned};
 use crate::address::Address;
 use crate::config::Mode;
 use crate::dissemination::Topic;
@@ -127,8 +127,10 @@ impl<A: Address> Node<A> {
                 reply.relay.get_or_insert((Number(number), Tag(target), address));
             }
             Frame::Claims(claims) => {
+                // What a seed tells a newcomer, the others know.
+                let news = !self.join.as_ref().is_some_and(|join| join.is_seed(from));
                 for claim in claims {
-                    if let Learned::Stale(slot) = self.learn(&claim)
+                    if let Learned::Stale(slot) = self.learn(&claim, news)
                         && self.table.status(slot) != Status::Alive
                         && self.member_at(Tag(datagram.sender), from) == Some(slot)
                     {
@@ -319,6 +321,8 @@ impl<A: Address> Node<A> {
             Step::Ask(_, number, next) => reply.body = Body::PageRequest(number, next),
             Step::Complete(seed) => {
                 self.join = None;
+                let at = self.now + self.config.gossip_interval * 2;
+                self.catch_up = Some(CatchUp { at, left: CATCH_UPS });
                 self.emit(Event::JoinCompleted { seed });
             }
             Step::Unrelated => {}

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use super::{Exchange, Node};
+use super::{CatchUp, Exchange, Node};
 use crate::address::Address;
 use crate::config::Mode;
 use crate::event::{Event, ExchangeOutcome};
@@ -66,6 +66,20 @@ impl<A: Address> Node<A> {
         self.ask(Intent { to, member: Some(peer), signal, challenge: None, body, limit });
     }
 
+    /// A newcomer's next comparison with somebody.
+    pub(super) fn catch_up(&mut self) {
+        let Some(due) = self.catch_up.filter(|due| due.at <= self.now && self.session.is_none()) else {
+            return;
+        };
+        let (table, rest) = (&self.table, due.left.saturating_sub(1));
+        let peer = table.random(&mut self.rng, |slot| can_probe(table, slot));
+        let at = self.now + self.config.gossip_interval * 2;
+        self.catch_up = (rest > 0).then_some(CatchUp { at, left: rest });
+        if let Some(peer) = peer {
+            self.open_session(peer, 0, false, CHAIN);
+        }
+    }
+
     /// The session is complete; if something did not fit, the next one begins at once.
     pub(super) fn end_session(&mut self) {
         let Some(session) = self.session.take() else { return };
@@ -74,6 +88,9 @@ impl<A: Address> Node<A> {
         if session.more && session.chain > 0 && moved_on && can_probe(&self.table, session.peer) {
             self.open_session(session.peer, session.theirs, true, session.chain - 1);
             return;
+        }
+        if !session.differed {
+            self.catch_up = None;
         }
         self.pace.rest(self.now, self.settle_time());
         if self.exchange.take().is_some() {

@@ -35,6 +35,7 @@ impl<A: Address> Node<A> {
         self.forget_expired();
         self.advance_join();
         self.expire_session();
+        self.catch_up();
         self.gossip();
         self.finish_leaving();
     }
