@@ -197,7 +197,7 @@ impl Simulation {
             self.trace.event(now, index, &event);
             self.counts.add(&event);
             if self.keep_events {
-                self.log.push(Logged { at: now, node: index, event });
+                self.log.push(Logged { at: now, node: index, timed: !self.prompted, event });
             }
             let Some(id) = subject(&event) else {
                 continue;

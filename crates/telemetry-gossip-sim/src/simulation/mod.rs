@@ -63,6 +63,8 @@ pub struct Logged {
     pub at: Duration,
     /// At which node.
     pub node: usize,
+    /// It followed from a timer of the node, not from a datagram or a command.
+    pub timed: bool,
     /// What.
     pub event: Event<u32>,
 }
