@@ -34,8 +34,9 @@ async fn in_memory_an_indirect_probe_finds_whom_the_direct_one_does_not() {
         network.cut("a", "b");
         let start = tokio::time::Instant::now();
         assert!(detectors[0].probe("b", &members).await, "c and d reach b, K = {k}");
-        // Time is the test's own here: the direct ping had its whole timeout before the helpers were asked.
-        assert!(start.elapsed() >= Duration::from_millis(300), "the direct ping failed first");
+        // Time is the test's own here: the direct ping had its time before the helpers were asked, which is a quarter of
+        // the timeout where round trips are known to be short.
+        assert!(start.elapsed() >= Duration::from_millis(75), "the direct ping failed first");
         // Without helpers the same probe fails: nothing else reached b.
         assert!(!detectors[0].probe("b", &alive(&["b"])).await || k > 0);
     }

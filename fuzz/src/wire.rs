@@ -6,20 +6,21 @@
 use telemetry_gossip_core::{Label, WIRE_VERSION};
 
 /// Bytes before the first frame.
-pub const HEADER_LEN: usize = 17;
+pub const HEADER_LEN: usize = 20;
 
 /// The kinds whose body begins with a number: all but claims (5) and telemetry (6).
 const NUMBERED: [u8; 11] = [1, 2, 3, 4, 7, 8, 9, 10, 11, 12, 13];
 /// Those of them that await an answer: ping, relay, the steps of a session but its last, page request.
 const QUESTIONS: [u8; 7] = [1, 4, 7, 8, 9, 10, 12];
 
-/// A header: version, label, the sender's tag, the fingerprint of its table.
+/// A header: version, label, the sender's tag, the fingerprint of its table, and a round clock that shows nothing yet.
 #[must_use]
 pub fn header(label: Label, tag: u32, fingerprint: u64) -> Vec<u8> {
     let mut bytes = vec![WIRE_VERSION];
     bytes.extend_from_slice(&label.0.to_be_bytes());
     bytes.extend_from_slice(&tag.to_be_bytes());
     bytes.extend_from_slice(&fingerprint.to_be_bytes());
+    bytes.extend_from_slice(&[0; 3]);
     bytes
 }
 

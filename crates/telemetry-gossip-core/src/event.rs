@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::history::Evidence;
 use crate::id::{Generation, Instance, NodeId};
 
 /// A change of the view, or the end of something that the host asked for.
@@ -62,6 +63,14 @@ pub enum Event<A> {
         id: NodeId,
         /// Why.
         reason: RemovalReason,
+    },
+    /// Something speaks for or against a member; what changes its status has an event of its own, and this node's own
+    /// verdict [`Evidence::Dead`] comes beside it. See [`Node::explain`](crate::Node::explain).
+    Evidence {
+        /// Whom it is about.
+        id: NodeId,
+        /// What.
+        evidence: Evidence,
     },
     /// A member's telemetry changed.
     Telemetry {

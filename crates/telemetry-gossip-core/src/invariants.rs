@@ -66,6 +66,9 @@ impl<A: Address> Node<A> {
                 return Err(violation("S14", alloc::format!("{name} holds {len} of at most {bound}")));
             }
         }
+        if !parts.history.is_bounded() {
+            return Err(violation("S14", "a history is longer than its bound"));
+        }
         if parts.cycle + 1 != parts.table.len() {
             return Err(violation("sums", "the probe order is not the table without the node itself"));
         }

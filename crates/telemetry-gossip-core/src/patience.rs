@@ -63,28 +63,26 @@ impl<A: Copy + PartialEq> Patience<A> {
         self.strikes.insert(slot, (strikes, now));
     }
 
-    fn strikes(&self, slot: Slot, now: Instant) -> u8 {
+    /// How many strikes it has.
+    pub(crate) fn strikes(&self, slot: Slot, now: Instant) -> u8 {
         self.strikes.get(&slot).map_or(0, |&(strikes, since)| {
             let faded = now.since(since).as_secs() / FADES_AFTER.as_secs();
             strikes.saturating_sub(u8::try_from(faded).unwrap_or(u8::MAX))
         })
     }
 
-    /// Puts the target of a failed probe on trial; gives the probe back if it has no strikes.
-    pub(crate) fn try_member(&mut self, probe: Probe<A>, now: Instant) -> Option<Probe<A>> {
+    /// Puts the target of a failed probe on trial of so many pings; gives the probe back if it has no strikes.
+    pub(crate) fn try_member(&mut self, probe: Probe<A>, now: Instant) -> Result<u8, Probe<A>> {
         let strikes = self.strikes(probe.target, now);
         if strikes == 0 || self.trials.is_full() {
             if strikes == 0 {
                 self.strikes.remove(&probe.target);
             }
-            return Some(probe);
+            return Err(probe);
         }
-        self.trials.push(Trial {
-            probe,
-            pings_left: PINGS.get(usize::from(strikes)).copied().unwrap_or(0),
-            next_at: now,
-        });
-        None
+        let pings = PINGS.get(usize::from(strikes)).copied().unwrap_or(0);
+        self.trials.push(Trial { probe, pings_left: pings, next_at: now });
+        Ok(pings)
     }
 
     /// Ends the trial whose ping was answered.

@@ -20,7 +20,8 @@ use core::time::Duration;
 use arrayvec::ArrayVec;
 
 use crate::address::Address;
-use crate::id::{Generation, Instance, Number};
+use crate::history::{Witness, Witnesses};
+use crate::id::{Generation, Instance, Number, Tag};
 use crate::membership::{Membership, Slot};
 use crate::rng::Random;
 use crate::time::Instant;
@@ -49,13 +50,20 @@ pub(crate) struct Probe<A> {
     pub(crate) deadline: Instant,
     /// When it has failed.
     pub(crate) ends: Instant,
-    pub(crate) helpers: ArrayVec<A, MAX_HELPERS>,
+    pub(crate) helpers: ArrayVec<Helper<A>, MAX_HELPERS>,
     /// How many of the helpers were asked early enough to be judged by their nacks.
     pub(crate) judged: usize,
-    /// Helpers that said they are there.
-    pub(crate) nacked: ArrayVec<A, MAX_HELPERS>,
     /// The host asked for it and awaits the outcome.
     pub(crate) commanded: bool,
+}
+
+/// Who was asked to ping the target.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Helper<A> {
+    pub(crate) address: A,
+    pub(crate) tag: Tag,
+    /// It said that it is there and the target silent.
+    pub(crate) nacked: bool,
 }
 
 /// What an ack says about the probe under way.
@@ -63,8 +71,8 @@ pub(crate) struct Probe<A> {
 pub(crate) enum Answer {
     /// The target answered.
     Direct,
-    /// The target answered to a helper.
-    Indirect,
+    /// The target answered to this helper.
+    Indirect(Tag),
     /// Another life of the target answered.
     Renewed,
     /// The ack is not for this probe: another number, or not from the target or a chosen helper.
@@ -74,32 +82,42 @@ pub(crate) enum Answer {
 impl<A: Copy + PartialEq> Probe<A> {
     pub(crate) fn judge(&self, from: A, number: Number, instance: Instance) -> Answer {
         let direct = from == self.address;
-        let relayed = self.helpers.contains(&from);
-        if number != self.number || !(direct || relayed) {
+        let helper = self.helpers.iter().find(|helper| helper.address == from);
+        if number != self.number || !(direct || helper.is_some()) {
             Answer::Unrelated
         } else if self.instance != Instance(0) && instance != Instance(0) && instance != self.instance {
             // Instance 0 is that of whoever does not tell its lives apart.
             Answer::Renewed
-        } else if direct {
-            Answer::Direct
         } else {
-            Answer::Indirect
+            helper.filter(|_| !direct).map_or(Answer::Direct, |helper| Answer::Indirect(helper.tag))
         }
     }
 
     /// Notes a helper's nack; false if it is none.
     pub(crate) fn nack(&mut self, from: A, number: Number) -> bool {
-        let judged = self.helpers.iter().take(self.judged).any(|helper| *helper == from);
-        if number != self.number || !judged || self.nacked.contains(&from) {
-            return false;
+        let helper = self.helpers.iter_mut().find(|helper| helper.address == from && !helper.nacked);
+        helper.filter(|_| number == self.number).is_some_and(|helper| {
+            helper.nacked = true;
+            true
+        })
+    }
+
+    /// The helpers as evidence.
+    pub(crate) fn witnesses(&self) -> Witnesses {
+        let mut witnesses = Witnesses::default();
+        for (place, helper) in witnesses.iter_mut().zip(&self.helpers) {
+            *place = Some(Witness { helper: helper.tag, nacked: helper.nacked });
         }
-        self.nacked.try_push(from).is_ok()
+        witnesses
     }
 
     /// What the failure says about this node: one point for each helper that was silent too, or one if there was
     /// no helper to judge by (Lifeguard).
     pub(crate) fn blame(&self, nacks: bool) -> usize {
-        if self.judged == 0 || !nacks { 1 } else { self.judged - self.nacked.len() }
+        if self.judged == 0 || !nacks {
+            return 1;
+        }
+        self.helpers.iter().take(self.judged).filter(|helper| !helper.nacked).count()
     }
 }
 
@@ -109,20 +127,21 @@ impl<A: Copy + PartialEq> Probe<A> {
 pub(crate) struct RoundTrip(u16);
 
 impl RoundTrip {
-    const UNIT: u128 = 64;
+    const UNIT: u64 = 64;
 
     pub(crate) fn note(&mut self, took: Duration) {
-        let units = u16::try_from(took.as_micros().div_ceil(Self::UNIT)).unwrap_or(u16::MAX).max(1);
+        let units = u16::try_from(took.as_micros().div_ceil(Self::UNIT.into())).unwrap_or(u16::MAX).max(1);
         self.0 = units.max(self.0 - self.0 / 8);
+    }
+
+    /// The time itself, if there was a round trip.
+    pub(crate) fn longest(self) -> Option<Duration> {
+        (self.0 > 0).then(|| Duration::from_micros(u64::from(self.0) * Self::UNIT))
     }
 
     /// How long to wait for an answer before others are asked: between a quarter and the whole of `timeout`.
     pub(crate) fn patience(self, timeout: Duration) -> Duration {
-        if self.0 == 0 {
-            return timeout;
-        }
-        let micros = u64::from(self.0) * 64;
-        Duration::from_micros(micros * 4).clamp(timeout / 4, timeout)
+        self.longest().map_or(timeout, |longest| (longest * 4).clamp(timeout / 4, timeout))
     }
 }
 

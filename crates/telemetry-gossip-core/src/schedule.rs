@@ -91,6 +91,40 @@ impl Rounds {
     }
 }
 
+/// Keeps the load what it should be, whatever others say the time is.
+///
+/// The probes of one node are not evenly spaced, as each is at the time of its target. But of any eight the first and the
+/// last lie seven intervals apart at least, in a schedule that is kept.
+#[derive(Debug)]
+pub(crate) struct Pacer {
+    interval: Duration,
+    /// The latest probes, in a ring.
+    probes: [Option<Instant>; Self::WINDOW],
+    next: usize,
+}
+
+impl Pacer {
+    const WINDOW: usize = 8;
+
+    pub(crate) fn new(interval: Duration) -> Self {
+        Self { interval, probes: [None; Self::WINDOW], next: 0 }
+    }
+
+    /// A probe begins.
+    pub(crate) fn probed(&mut self, now: Instant) {
+        self.probes[self.next % Self::WINDOW] = Some(now);
+        self.next = (self.next + 1) % Self::WINDOW;
+    }
+
+    /// Before when the next may not begin.
+    pub(crate) fn earliest(&self) -> Instant {
+        let at = |place: usize| self.probes.get(place % Self::WINDOW).copied().flatten();
+        let last = at(self.next + Self::WINDOW - 1).map(|last| last + self.interval / 4);
+        let first = at(self.next).map(|first| first + self.interval * 7);
+        last.max(first).unwrap_or(Instant::ORIGIN)
+    }
+}
+
 /// How many ranks on the target of this round is, 1 to `members - 1`; 0 if there is nobody else.
 pub(crate) fn shift(round: u64, members: usize) -> usize {
     let Some(others) = members.checked_sub(1).filter(|&others| others > 0) else { return 0 };
@@ -127,6 +161,26 @@ mod tests {
                 assert_eq!(seen.len(), members - 1, "{members} members from round {start}");
             }
         }
+    }
+
+    #[test]
+    fn the_pacer_never_holds_up_a_schedule_that_is_kept_and_bounds_one_that_is_not() {
+        let rounds = Rounds::new(Instant::ORIGIN, SECOND);
+        for members in [2, 3, 4, 10, 250] {
+            let mut pacer = Pacer::new(SECOND);
+            for round in 1..500 {
+                let target = (1 + shift(round, members)) % members;
+                let at = rounds.time_in(round, 2 * target as u64 + 1, 2 * members as u64);
+                assert!(pacer.earliest() <= at, "{members} members, round {round}");
+                pacer.probed(at);
+            }
+        }
+        let (mut pacer, mut now) = (Pacer::new(SECOND), Instant::ORIGIN);
+        for _ in 0..800 {
+            now = now.max(pacer.earliest());
+            pacer.probed(now);
+        }
+        assert!(now.since(Instant::ORIGIN) >= SECOND * 690);
     }
 
     #[test]

@@ -122,15 +122,15 @@ impl Suspicions {
         self.next
     }
 
-    /// A suspect whose call is due, and how long is left; the next is due after `again`.
+    /// A suspect whose call is due, and how long is left; the next is due after `again`, the last so long before the end.
     pub(crate) fn call(&mut self, now: Instant, again: Duration) -> Option<(Slot, Duration)> {
         self.next.filter(|&next| next <= now)?;
         let (&slot, row) = self.rows.iter_mut().find(|(_, row)| row.call_at.is_some_and(|at| at <= now))?;
-        let next = now + again;
-        row.call_at = (next < row.deadline).then_some(next);
+        let last = row.deadline - again;
+        row.call_at = (now < last).then(|| last.min(now + again));
         if row.call_at.is_none() {
             // Whoever is called late has the time to answer.
-            row.deadline = row.deadline.max(next);
+            row.deadline = row.deadline.max(now + again);
         }
         Some((slot, row.deadline.since(now)))
     }

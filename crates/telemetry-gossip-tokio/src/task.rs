@@ -373,6 +373,7 @@ impl Carry {
             Event::Telemetry { id, .. } => {
                 self.changed.insert(id);
             }
+            Event::Evidence { .. } => tracing::debug!(?event),
             Event::ProbeCompleted { id, outcome } => {
                 // One outcome for each probe asked for, in order.
                 if let Some(waiting) = self.probes.get_mut(&id) {

@@ -156,7 +156,9 @@ impl Line {
                 Self::new("join-failed", json!({}), "no seed has answered so far; still trying".to_owned())
             }
             Event::LeaveCompleted => Self::new("leave-completed", json!({}), "left in good order".to_owned()),
-            Event::ProbeCompleted { .. } | Event::ExchangeCompleted { .. } => return None,
+            Event::Evidence { .. } | Event::ProbeCompleted { .. } | Event::ExchangeCompleted { .. } => {
+                return None;
+            }
         })
     }
 

@@ -196,6 +196,12 @@ impl<A: Address> Membership<A> {
         Some(slot)
     }
 
+    /// Lets one more member in, whatever the limit.
+    pub(crate) fn make_room(&mut self) {
+        let len = u32::try_from(self.len()).unwrap_or(u32::MAX);
+        self.limit = self.limit.max(len.saturating_add(1));
+    }
+
     /// Takes a member out of the table; `None` if `slot` is the node itself.
     pub(crate) fn remove(&mut self, slot: Slot) -> Option<NodeId> {
         if self.me == Some(slot) {

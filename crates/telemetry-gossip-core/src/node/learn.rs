@@ -4,9 +4,10 @@ use core::time::Duration;
 
 use super::{Activity, Node, OUTBIDS, Rival};
 use crate::address::Address;
-use crate::config::Suspicion;
+use crate::config::{Mode, Suspicion};
 use crate::dissemination::Topic;
 use crate::event::Event;
+use crate::history::{Evidence, Incident};
 use crate::id::{Generation, Instance, id_hash};
 use crate::member::{Accusers, Claim, Status};
 use crate::membership::{Merged, Slot};
@@ -52,10 +53,14 @@ impl<A: Address> Node<A> {
                 self.news.push(Topic::Membership, slot);
                 Learned::News
             }
-            (Merged::Replaced { was, moved, .. }, Some(slot)) => {
+            (Merged::Replaced { was, moved, renewed }, Some(slot)) => {
+                if renewed {
+                    self.note(slot, Evidence::Restarted);
+                }
                 if moved {
                     let id = self.table.id(slot);
                     self.emit(Event::Moved { id, address: claim.address });
+                    self.note(slot, Evidence::Moved);
                 }
                 self.follow(slot, claim, Some(was));
                 self.news.push(Topic::Membership, slot);
@@ -80,6 +85,24 @@ impl<A: Address> Node<A> {
         }
     }
 
+    /// Keeps a piece of evidence, and tells the host what no other event does.
+    pub(super) fn note(&mut self, slot: Slot, evidence: Evidence) {
+        if self.config.mode == Mode::ProbeOnly {
+            return;
+        }
+        self.history.note(slot, Incident { at: self.now, evidence });
+        let told = match evidence {
+            Evidence::Suspected { .. } | Evidence::Alive { .. } | Evidence::Left { .. } | Evidence::Moved => {
+                true
+            }
+            Evidence::Dead { here, .. } => !here,
+            _ => false,
+        };
+        if !told {
+            self.emit(Event::Evidence { id: self.table.id(slot), evidence });
+        }
+    }
+
     /// What follows from a row's new status.
     pub(super) fn follow(&mut self, slot: Slot, claim: &Claim<'_, A>, was: Option<Status>) {
         let (id, generation) = (self.table.id(slot), claim.generation);
@@ -87,8 +110,11 @@ impl<A: Address> Node<A> {
             Status::Alive => {
                 self.suspicions.clear(slot);
                 self.tombstones.clear(slot);
-                if was.is_some_and(|was| matches!(was, Status::Suspected | Status::Dead)) {
-                    self.patience.strike(slot, self.now);
+                if let Some(was) = was.filter(|&was| was != Status::Alive) {
+                    if was != Status::Left {
+                        self.patience.strike(slot, self.now);
+                    }
+                    self.note(slot, Evidence::Alive { generation, was });
                 }
                 if was.is_some() {
                     self.emit(Event::Alive { id, generation });
@@ -103,21 +129,25 @@ impl<A: Address> Node<A> {
                         accusers.push(tag);
                     }
                 }
-                let by = accusers.first().and_then(|&tag| self.table.tagged(tag, tag).next());
-                let by = by.map(|slot| self.table.id(slot));
+                let first = accusers.first().copied();
+                let by =
+                    first.and_then(|tag| self.table.tagged(tag, tag).next()).map(|slot| self.table.id(slot));
                 let suspected = Suspected::new(generation, accusers, mine, self.now, &self.timing());
                 self.suspicions.start(slot, suspected);
+                self.note(slot, Evidence::Suspected { by: first, generation });
                 self.emit(Event::Suspected { id, generation, by });
             }
             Status::Dead | Status::Left => {
                 self.suspicions.clear(slot);
                 let age = Duration::from_secs(claim.age_secs.into());
                 self.tombstones.set(slot, self.now + self.config.tombstone_ttl.saturating_sub(age));
-                self.emit(if claim.status == Status::Dead {
-                    Event::Dead { id, generation }
+                if claim.status == Status::Dead {
+                    self.emit(Event::Dead { id, generation });
+                    self.note(slot, Evidence::Dead { generation, here: claim.accusers.contains(&self.tag) });
                 } else {
-                    Event::Left { id, generation }
-                });
+                    self.emit(Event::Left { id, generation });
+                    self.note(slot, Evidence::Left { generation });
+                }
             }
         }
     }
@@ -128,7 +158,11 @@ impl<A: Address> Node<A> {
         let mut news = false;
         for &tag in accusers {
             if self.is_member(tag, slot) {
-                news |= self.suspicions.confirm(slot, tag, tag == self.tag, &timing);
+                let new = self.suspicions.confirm(slot, tag, tag == self.tag, &timing);
+                if new {
+                    self.note(slot, Evidence::Confirmed { by: tag });
+                }
+                news |= new;
             }
         }
         if news {
@@ -296,7 +330,8 @@ impl<A: Address> Node<A> {
             instance,
             generation,
             status: Status::Dead,
-            accusers: Accusers::new(),
+            // Evidence for the history: the verdict is this node's.
+            accusers: core::iter::once(self.tag).collect(),
             age_secs: 0,
         };
         self.learn(&claim);

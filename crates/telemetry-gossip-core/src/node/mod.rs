@@ -19,6 +19,7 @@ mod touch;
 mod transmit;
 
 use alloc::collections::VecDeque;
+use alloc::vec::Vec;
 
 use arrayvec::ArrayVec;
 
@@ -30,6 +31,7 @@ use crate::contact::Contact;
 use crate::dissemination::{Dissemination, Topic, send_limit};
 use crate::error::InputError;
 use crate::event::Event;
+use crate::history::{Explanation, History, Pending};
 use crate::id::{Generation, Instance, NodeId, Number, Tag, id_hash, keyed_hash, tag_of};
 use crate::input::{Identity, Input};
 use crate::join::Joining;
@@ -40,7 +42,7 @@ use crate::patience::Patience;
 use crate::probe::{Cycle, Probe};
 use crate::relay::Relays;
 use crate::rng::Random;
-use crate::schedule::Rounds;
+use crate::schedule::{Pacer, Rounds};
 use crate::stats::{Health, Stats};
 use crate::suspicion::Suspicions;
 use crate::sync::{Pace, Partners, Plans, Session};
@@ -124,10 +126,12 @@ pub struct Node<A> {
     cycle: Cycle,
     probe: Option<Probe<A>>,
     probe_at: Instant,
-    /// When the last probe of the schedule began, and the round of the next.
+    /// When the last probe began that no host asked for.
     probed_at: Instant,
+    /// The round of the next.
     round: u64,
     rounds: Rounds,
+    pacer: Pacer,
     probes_wanted: VecDeque<NodeId>,
     relays: Relays<A>,
     awareness: Awareness,
@@ -135,6 +139,7 @@ pub struct Node<A> {
     /// Members whose probes failed, and that are accused once a roll call succeeds.
     charges: ArrayVec<Probe<A>, CHARGES>,
     patience: Patience<A>,
+    history: History,
     /// A cluster config removed members while the node was isolated.
     config_may_reconnect: bool,
     reconnect_at: Instant,
@@ -183,6 +188,7 @@ pub(crate) struct Parts<'a, A> {
     pub(crate) cycle: usize,
     pub(crate) relays: usize,
     pub(crate) strikes: usize,
+    pub(crate) history: &'a History,
     pub(crate) lent: bool,
     pub(crate) active: bool,
 }
@@ -240,12 +246,14 @@ impl<A: Address> Node<A> {
             probed_at: now,
             round: 0,
             rounds: Rounds::new(now, config.probe_interval),
+            pacer: Pacer::new(config.probe_interval),
             probes_wanted: VecDeque::new(),
             relays: Relays::new(),
             awareness: Awareness::new(config.detector.local_health),
             contact: Contact::default(),
             charges: ArrayVec::new(),
             patience: Patience::new(),
+            history: History::default(),
             config_may_reconnect: false,
             reconnect_at: now,
             secret,
@@ -370,6 +378,56 @@ impl<A: Address> Node<A> {
         self.table.get(id)
     }
 
+    /// Why the member called `id` is held to be what it is: who accuses it, what this node's own probes of it found, how
+    /// it refuted, and when; `None` if it is not known.
+    ///
+    /// ```
+    /// # use telemetry_gossip_core::{Config, Identity, Input, Instant, Node, NodeId};
+    /// # let identity = Identity::new("a".parse()?, 1_u32);
+    /// # let mut node = Node::new(Config::default(), identity, [0; 32], Instant::ORIGIN)?;
+    /// # let (id, generation) = ("b".parse::<NodeId>()?, Default::default());
+    /// # node.handle(Instant::ORIGIN, Input::Introduce { id, address: Some(2), instance: None, generation })?;
+    /// // `node` knows b at an address where nobody listens.
+    /// while node.member("b").is_some_and(|member| member.status().is_live()) {
+    ///     let at = node.poll_timeout().unwrap();
+    ///     node.handle(at, Input::Tick)?;
+    ///     # while node.poll_transmit(&mut [0; 1_400]).is_some() {}
+    /// }
+    /// let why = node.explain("b").unwrap().to_string();
+    /// assert!(why.contains("did not answer this node's probe"), "{why}");
+    /// assert!(why.contains("declared dead by this node"), "{why}");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn explain(&self, id: &str) -> Option<Explanation> {
+        let slot = self.table.find(id)?;
+        let row = self.table.row(slot);
+        let suspicion = self.suspicions.get(slot).map(|suspected| Pending {
+            since: suspected.started,
+            until: suspected.deadline,
+            accusers: suspected.accusers.to_vec(),
+        });
+        let mut explanation = Explanation {
+            id: self.table.id(slot),
+            status: row.status,
+            generation: row.generation,
+            now: self.now,
+            last_observed: row.observed,
+            round_trip: row.round_trip.longest(),
+            strikes: self.patience.strikes(slot, self.now),
+            suspicion,
+            isolated: self.contact.is_isolated(),
+            history: self.history.of(slot).copied().collect(),
+            names: Vec::new(),
+        };
+        let mut tags: Vec<Tag> = explanation.tags().collect();
+        tags.sort_unstable();
+        tags.dedup();
+        let name = |tag: Tag| Some((tag, self.table.id(self.table.tagged(tag, tag).next()?)));
+        explanation.names = tags.into_iter().filter_map(name).collect();
+        Some(explanation)
+    }
+
     /// This node itself.
     #[must_use]
     pub fn me(&self) -> Member<'_, A> {
@@ -420,7 +478,7 @@ impl<A: Address> Node<A> {
     }
 
     /// Lends the node another table for the time of `f`: it handles inputs and encodes datagrams on that one. This
-    /// node's own row is entered first if it is missing.
+    /// node's own row is entered first if it is missing, beyond the table's limit if need be.
     ///
     /// For hosts whose table is shared with others; the node should be in [`Mode::OnDemand`], as it cannot know
     /// what else happens to the table.
@@ -435,7 +493,10 @@ impl<A: Address> Node<A> {
                 self.table.set_me(slot);
                 self.correct_me();
             }
-            None => self.enter_table(Generation(0)),
+            None => {
+                self.table.make_room();
+                self.enter_table(Generation(0));
+            }
         }
         let result = f(self);
         (self.lent, self.me, self.instance) = (lent, me, instance);
@@ -463,6 +524,7 @@ impl<A: Address> Node<A> {
             + self.outbox.heap_bytes()
             + self.plans.heap_bytes()
             + self.contact.heap_bytes()
+            + self.history.heap_bytes()
             + self.events.capacity() * size_of::<Event<A>>()
             + self.changed.capacity() * size_of::<(Slot, u64)>()
     }
@@ -477,6 +539,7 @@ impl<A: Address> Node<A> {
             cycle: self.cycle.len(),
             relays: self.relays.len(),
             strikes: self.patience.len(),
+            history: &self.history,
             lent: self.lent,
             active: self.activity == Activity::Active,
         }

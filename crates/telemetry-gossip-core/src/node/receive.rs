@@ -6,6 +6,7 @@ use crate::config::Mode;
 use crate::dissemination::Topic;
 use crate::error::WireError;
 use crate::event::{Event, ProbeOutcome};
+use crate::history::Evidence;
 use crate::id::{Instance, Number, Tag};
 use crate::join::Step;
 use crate::member::Status;
@@ -208,7 +209,8 @@ impl<A: Address> Node<A> {
                 self.end_probe(ProbeOutcome::Direct);
                 return Some(target);
             }
-            Some((Answer::Indirect, _)) => {
+            Some((Answer::Indirect(helper), target)) => {
+                self.note(target, Evidence::AnsweredThrough { helper });
                 self.end_probe(ProbeOutcome::Indirect);
                 return None;
             }
@@ -224,6 +226,7 @@ impl<A: Address> Node<A> {
         }
         if let Some(slot) = self.patience.answered(from, number) {
             self.table.heard(slot, self.now, true);
+            self.note(slot, Evidence::TrialPassed);
             return None;
         }
         if let Some((asker, number)) = self.relays.answered(from, number) {

@@ -5,12 +5,13 @@ use crate::address::Address;
 use crate::config::Mode;
 use crate::dissemination::Topic;
 use crate::event::{Event, IsolationEnd, ProbeOutcome, RemovalReason};
+use crate::history::Evidence;
 use crate::id::{Instance, Tag};
 use crate::join::FANOUT;
 use crate::member::Status;
 use crate::membership::Slot;
 use crate::outbox::{Body, Intent, Signal};
-use crate::probe::{Probe, Stage, can_probe};
+use crate::probe::{Helper, Probe, Stage, can_probe};
 use crate::schedule::shift;
 use crate::time::Instant;
 
@@ -41,6 +42,8 @@ impl<A: Address> Node<A> {
     /// A stage of the probe has run out.
     fn advance_probe(&mut self) {
         let Some(probe) = self.probe.as_mut().filter(|probe| probe.deadline <= self.now) else { return };
+        // A late tick takes no time from what comes.
+        probe.ends = probe.ends + self.now.since(probe.deadline);
         let retries = self.config.detector.retries;
         let next = match probe.stage {
             Stage::Direct if retries => Some((Stage::Indirect, self.now + probe.ends.since(self.now) / 2)),
@@ -61,6 +64,7 @@ impl<A: Address> Node<A> {
         let Some(probe) = self.probe.take() else { return };
         self.stats.probes_failed += 1;
         self.awareness.worse(probe.blame(self.config.detector.nacks));
+        self.note(probe.target, Evidence::ProbeFailed { helpers: probe.witnesses() });
         self.report(&probe, ProbeOutcome::Failed);
         self.charge(probe);
     }
@@ -73,12 +77,12 @@ impl<A: Address> Node<A> {
             let (table, helpers) = (&self.table, &probe.helpers);
             let helper = table.random(&mut self.rng, |slot| {
                 let helps = slot != target && can_probe(table, slot) && table.status(slot) == Status::Alive;
-                helps && table.address(slot).is_some_and(|address| !helpers.contains(&address))
+                helps && !helpers.iter().any(|helper| table.address(slot) == Some(helper.address))
             });
             let Some((helper, to)) = helper.and_then(|slot| Some((slot, self.table.address(slot)?))) else {
                 break;
             };
-            probe.helpers.push(to);
+            probe.helpers.push(Helper { address: to, tag: table.tag(helper), nacked: false });
             let signal = Signal::Relay(probe.number, tag, probe.address);
             let limit = self.mtu();
             self.ask(Intent { to, member: Some(helper), signal, challenge: None, body: Body::None, limit });
@@ -106,6 +110,7 @@ impl<A: Address> Node<A> {
         if self.config.mode == Mode::Autonomous && self.probe_at <= self.now {
             let scheduled = self.scheduled_target();
             self.probed_at = self.now;
+            self.pacer.probed(self.now);
             self.plan_probe(self.round + u64::from(self.awareness.score()) + 1);
             let table = &self.table;
             let target = scheduled.or_else(|| self.cycle.draw(&mut self.rng, |slot| can_probe(table, slot)));
@@ -138,11 +143,10 @@ impl<A: Address> Node<A> {
         (self.table.live_rank(self.me) + shift(round, members)) % members.max(1)
     }
 
-    /// Sets the time of the next probe: that of its round, but at most two in an interval, whatever others say the time is,
-    /// and no later than SWIM's.
+    /// Sets the time of the next probe: that of its round, but neither sooner than the pace allows, whatever others say the
+    /// time is, nor later than two intervals after the last.
     fn plan_probe(&mut self, round: u64) {
         let interval = self.config.probe_interval;
-        let latest = self.probed_at + self.awareness.stretch(interval) * 2;
         if !self.config.detector.shared_schedule {
             self.probe_at = self.probed_at + self.awareness.stretch(interval);
             return;
@@ -152,7 +156,8 @@ impl<A: Address> Node<A> {
         self.round = round.max(on);
         let (rank, members) = (self.target_rank(self.round) as u64, u64::from(self.table.live()));
         let at = self.rounds.time_in(self.round, 2 * rank + 1, 2 * members);
-        self.probe_at = at.clamp(self.probed_at + interval / 2, latest);
+        let latest = self.probed_at + self.awareness.stretch(interval) * 2;
+        self.probe_at = at.min(latest).max(self.pacer.earliest());
     }
 
     /// A member's round clock; if it is ahead, so is the next probe.
@@ -187,7 +192,6 @@ impl<A: Address> Node<A> {
             ends: self.now + timeout * 2,
             helpers: Default::default(),
             judged: 0,
-            nacked: Default::default(),
             commanded,
         });
         self.ping(target, number);
@@ -239,6 +243,7 @@ impl<A: Address> Node<A> {
         }
         self.charges.retain(|charge| charge.target != slot);
         self.patience.forget(slot);
+        self.history.forget(slot);
         if self.contact.asked().iter().any(|asked| asked.slot == slot) {
             self.contact.abort(self.now);
         }

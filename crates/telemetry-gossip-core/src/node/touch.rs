@@ -7,6 +7,7 @@ use crate::address::Address;
 use crate::config::Mode;
 use crate::contact::Finding;
 use crate::event::{Event, IsolationEnd};
+use crate::history::Evidence;
 use crate::id::Number;
 use crate::member::Status;
 use crate::membership::Slot;
@@ -103,7 +104,7 @@ impl<A: Address> Node<A> {
                 if doubtful && !self.contact.is_isolated() {
                     self.suspicions.doubt(self.now, &self.timing());
                     self.drop_probe();
-                    self.charges.clear();
+                    self.drop_charges();
                 }
                 for charge in core::mem::take(&mut self.charges) {
                     self.accuse_if_unchanged(&charge);
@@ -116,7 +117,7 @@ impl<A: Address> Node<A> {
                 self.end_isolation(end);
             }
             Some(Finding::CutOff { lost, of }) => {
-                self.charges.clear();
+                self.drop_charges();
                 self.patience.adjourn();
                 if self.contact.isolate(self.now) {
                     self.emit(Event::Isolated { lost, of });
@@ -142,13 +143,28 @@ impl<A: Address> Node<A> {
         if self.contact.is_isolated() || self.config.mode == Mode::ProbeOnly {
             return;
         }
-        let probe = if self.config.detector.patience {
-            self.patience.try_member(probe, self.now)
-        } else {
-            Some(probe)
-        };
+        let probe = if self.config.detector.patience { self.put_on_trial(probe) } else { Some(probe) };
         if let Some(probe) = probe {
             self.charge_now(probe);
+        }
+    }
+
+    /// Gives the probe back if there is no trial.
+    fn put_on_trial(&mut self, probe: Probe<A>) -> Option<Probe<A>> {
+        let target = probe.target;
+        match self.patience.try_member(probe, self.now) {
+            Ok(pings) => {
+                self.note(target, Evidence::OnTrial { pings });
+                None
+            }
+            Err(probe) => Some(probe),
+        }
+    }
+
+    /// This node was itself out of touch: nobody is accused of what went unanswered.
+    fn drop_charges(&mut self) {
+        for charge in core::mem::take(&mut self.charges) {
+            self.note(charge.target, Evidence::NotAccused);
         }
     }
 
@@ -222,7 +238,7 @@ impl<A: Address> Node<A> {
         self.stats.pauses += 1;
         self.awareness.worse(1);
         self.contact.abort(now);
-        self.charges.clear();
+        self.drop_charges();
         self.patience.adjourn();
         self.suspicions.postpone(late);
         if let Some(probe) = self.probe.take()

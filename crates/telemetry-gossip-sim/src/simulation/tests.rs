@@ -84,7 +84,7 @@ fn what_a_paused_node_cannot_queue_is_lost() {
 }
 
 #[test]
-fn a_node_with_a_fast_clock_acts_more_often() {
+fn a_node_with_a_fast_clock_acts_more_often_and_hardly_hurries_the_others() {
     let mut simulation = Simulation::new(&Settings::default()).unwrap();
     for (index, clock_ppm) in [500_000, 0, -500_000].into_iter().enumerate() {
         simulation.spawn(Spawn { clock_ppm, ..Spawn::new(node_id(index)) }).unwrap();
@@ -95,10 +95,10 @@ fn a_node_with_a_fast_clock_acts_more_often() {
     }
     simulation.run_to(Duration::from_secs(100));
     let probes = [0, 1, 2].map(|index| simulation.node(index).unwrap().stats().probes);
-    // 1.5, 1.0 and 0.5 probes a second, if all went well all the time.
-    assert!((140..=151).contains(&probes[0]), "{probes:?}");
-    assert!((95..=101).contains(&probes[1]), "{probes:?}");
-    assert!((45..=51).contains(&probes[2]), "{probes:?}");
+    // 1.5, 1.0 and 0.5 probes a second by their own clocks; hearing of a later time adds a seventh at most.
+    for (probes, own) in probes.into_iter().zip([150, 100, 50]) {
+        assert!((own * 9 / 10..=own * 8 / 7 + 2).contains(&probes), "{probes} where {own} are its own");
+    }
 }
 
 #[test]

@@ -80,3 +80,15 @@ fn a_member_outside_the_cluster_config_cannot_be_introduced() {
     );
     assert!(node.member("n3").is_none());
 }
+
+#[test]
+fn a_node_enters_a_full_table_that_it_is_lent() {
+    let mut table = Membership::new(2);
+    for address in [5, 6] {
+        table.merge(Instant::ORIGIN, &alive(address, 0));
+    }
+    let mut node = node(1, &Config { mode: Mode::OnDemand, ..Config::default() });
+    node.with_table(&mut table, |node| assert_eq!(node.me().id(), "n1"));
+    assert_eq!(table.len(), 3);
+    assert_eq!(table.merge(Instant::ORIGIN, &alive(7, 0)), Merged::Full);
+}

@@ -163,3 +163,18 @@ fn silence_from_before_a_refutation_is_held_against_nobody() {
     hear(&mut node, 3, &claims(3, &[alive(2, 5)]));
     assert_eq!(verdict(&mut node), Status::Alive);
 }
+
+#[test]
+fn a_late_tick_leaves_each_stage_its_time_and_no_deadline_behind() {
+    let (mut node, ..) = pinging();
+    let (begun, timeout) = (node.now(), node.config().probe_timeout);
+    // Late, but not so late that the node takes it for a pause.
+    let late = node.poll_timeout().unwrap() + timeout;
+    node.handle(late, Input::Tick).unwrap();
+    assert_eq!(node.stats().pauses, 0);
+    while node.stats().probes_failed == 0 {
+        assert!(node.poll_timeout().unwrap() > node.now());
+        tick(&mut node);
+    }
+    assert_eq!(node.now().since(begun), timeout * 3);
+}

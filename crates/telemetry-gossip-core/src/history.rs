@@ -1,0 +1,303 @@
+//! What is known of how a member came to stand as it does: the evidence, and its history.
+//!
+//! Kept only for members with incidents: at most [`MEMBERS`] of them and [`LENGTH`] incidents each; the oldest go first. A
+//! quiet cluster has none.
+
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::vec::Vec;
+use core::fmt;
+use core::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{Generation, NodeId, Tag};
+use crate::member::Status;
+use crate::membership::Slot;
+use crate::time::Instant;
+
+/// The most members with a history.
+const MEMBERS: usize = 1_024;
+
+/// The most incidents of one member.
+const LENGTH: usize = 32;
+
+/// The most helpers that evidence names.
+pub const MAX_WITNESSES: usize = 8;
+
+/// A helper of a probe, and what came of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Witness {
+    /// Who was asked to ping the member.
+    pub helper: Tag,
+    /// Whether it said that the member is silent to it, too; otherwise it was silent itself.
+    pub nacked: bool,
+}
+
+/// The helpers of a probe, first those asked first; `None` after the last.
+pub type Witnesses = [Option<Witness>; MAX_WITNESSES];
+
+/// One thing that speaks for or against a member, as this node learned it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Evidence {
+    /// This node's probe got no answer, neither directly nor through the helpers.
+    ProbeFailed {
+        /// Whom it asked, and what they said.
+        helpers: Witnesses,
+    },
+    /// This node's probe got no answer in time but through this helper.
+    AnsweredThrough {
+        /// The helper.
+        helper: Tag,
+    },
+    /// It has refuted before, so that it is pinged so many times more before this node accuses it.
+    OnTrial {
+        /// How many pings.
+        pings: u8,
+    },
+    /// It answered one of them.
+    TrialPassed,
+    /// This node did not accuse it, as it was itself out of touch with the others.
+    NotAccused,
+    /// It is suspected.
+    Suspected {
+        /// By whom first; this node itself, perhaps.
+        by: Option<Tag>,
+        /// At which generation.
+        generation: Generation,
+    },
+    /// Another member accuses it, too.
+    Confirmed {
+        /// Who.
+        by: Tag,
+    },
+    /// It refuted, or came back.
+    Alive {
+        /// At which generation.
+        generation: Generation,
+        /// What it was held to be before.
+        was: Status,
+    },
+    /// It was declared dead.
+    Dead {
+        /// At which generation.
+        generation: Generation,
+        /// By this node; otherwise by another one.
+        here: bool,
+    },
+    /// It left by its own word.
+    Left {
+        /// At which generation.
+        generation: Generation,
+    },
+    /// Another life of it was met.
+    Restarted,
+    /// It listens at a new address.
+    Moved,
+}
+
+impl Evidence {
+    /// Whether it says all that the evidence just before it did: of what repeats on a bad link only the latest is kept.
+    fn supersedes(&self, last: &Self) -> bool {
+        matches!(
+            (self, last),
+            (Self::AnsweredThrough { .. }, Self::AnsweredThrough { .. })
+                | (Self::ProbeFailed { .. }, Self::ProbeFailed { .. } | Self::TrialPassed)
+                | (Self::TrialPassed, Self::OnTrial { .. })
+        )
+    }
+
+    /// Those whom it names.
+    fn tags(&self) -> impl Iterator<Item = Tag> {
+        let (one, many) = match *self {
+            Self::ProbeFailed { helpers } => (None, helpers),
+            Self::AnsweredThrough { helper } => (Some(helper), Witnesses::default()),
+            Self::Suspected { by, .. } => (by, Witnesses::default()),
+            Self::Confirmed { by } => (Some(by), Witnesses::default()),
+            _ => (None, Witnesses::default()),
+        };
+        one.into_iter().chain(many.into_iter().flatten().map(|witness| witness.helper))
+    }
+}
+
+/// One entry of a history.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Incident {
+    /// When it became known here.
+    pub at: Instant,
+    /// What.
+    pub evidence: Evidence,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct History {
+    members: BTreeMap<Slot, VecDeque<Incident>>,
+}
+
+impl History {
+    pub(crate) fn note(&mut self, slot: Slot, incident: Incident) {
+        if self.members.len() >= MEMBERS && !self.members.contains_key(&slot) {
+            let stale = self.members.iter().min_by_key(|(_, incidents)| incidents.back().map(|last| last.at));
+            if let Some(stale) = stale.map(|(&slot, _)| slot) {
+                self.members.remove(&stale);
+            }
+        }
+        let incidents = self.members.entry(slot).or_default();
+        while incidents.back().is_some_and(|last| incident.evidence.supersedes(&last.evidence)) {
+            incidents.pop_back();
+        }
+        if incidents.len() >= LENGTH {
+            incidents.pop_front();
+        }
+        incidents.push_back(incident);
+    }
+
+    pub(crate) fn of(&self, slot: Slot) -> impl Iterator<Item = &Incident> {
+        self.members.get(&slot).into_iter().flatten()
+    }
+
+    pub(crate) fn forget(&mut self, slot: Slot) {
+        self.members.remove(&slot);
+    }
+
+    pub(crate) fn is_bounded(&self) -> bool {
+        self.members.len() <= MEMBERS && self.members.values().all(|incidents| incidents.len() <= LENGTH)
+    }
+
+    pub(crate) fn heap_bytes(&self) -> usize {
+        self.members.values().map(|incidents| incidents.capacity() * size_of::<Incident>()).sum()
+    }
+}
+
+/// A suspicion that runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pending {
+    /// Since when.
+    pub since: Instant,
+    /// When this node would declare the member dead. It does so only once a roll call has shown that it is in touch.
+    pub until: Instant,
+    /// Who accuses, as far as named.
+    pub accusers: Vec<Tag>,
+}
+
+/// Why a member is held to be what it is; see [`Node::explain`](crate::Node::explain). Its `Display` says it in words.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Explanation {
+    /// The member.
+    pub id: NodeId,
+    /// What it is held to be.
+    pub status: Status,
+    /// At which generation.
+    pub generation: Generation,
+    /// The node's time now, to which the other times relate.
+    pub now: Instant,
+    /// When its record last changed, or a datagram last came from it.
+    pub last_observed: Instant,
+    /// The longest of its recent round trips, if this node has probed it.
+    pub round_trip: Option<Duration>,
+    /// How often it has refuted of late: with strikes it is pinged more often before it is accused again.
+    pub strikes: u8,
+    /// The suspicion that runs, if one does.
+    pub suspicion: Option<Pending>,
+    /// Whether this node itself is out of touch with more than half of the members, and so declares nobody dead.
+    pub isolated: bool,
+    /// What happened, oldest first; at most 32 entries.
+    pub history: Vec<Incident>,
+    /// The names behind the tags of the above, as far as known here.
+    pub names: Vec<(Tag, NodeId)>,
+}
+
+impl Explanation {
+    /// The name behind a tag.
+    #[must_use]
+    pub fn name(&self, tag: Tag) -> Option<&str> {
+        self.names.iter().find(|(known, _)| *known == tag).map(|(_, id)| id.as_str())
+    }
+
+    /// The tags that need names.
+    pub(crate) fn tags(&self) -> impl Iterator<Item = Tag> {
+        let accusers = self.suspicion.iter().flat_map(|suspicion| suspicion.accusers.iter().copied());
+        accusers.chain(self.history.iter().flat_map(|incident| incident.evidence.tags()))
+    }
+
+    fn write_evidence(&self, f: &mut fmt::Formatter<'_>, evidence: &Evidence) -> fmt::Result {
+        let name = |tag: Tag| self.name(tag).unwrap_or("somebody unknown here");
+        match *evidence {
+            Evidence::ProbeFailed { helpers } => {
+                f.write_str("did not answer this node's probe")?;
+                let mut join = "; asked through ";
+                for witness in helpers.into_iter().flatten() {
+                    let said = if witness.nacked { "silent to it, too" } else { "no word from it" };
+                    write!(f, "{join}{} ({said})", name(witness.helper))?;
+                    join = ", ";
+                }
+                Ok(())
+            }
+            Evidence::AnsweredThrough { helper } => {
+                write!(f, "did not answer directly but through {}", name(helper))
+            }
+            Evidence::OnTrial { pings } => {
+                write!(f, "on trial, as it has refuted before: {pings} more pings")
+            }
+            Evidence::TrialPassed => f.write_str("answered on trial"),
+            Evidence::NotAccused => f.write_str("not accused, as this node was itself out of touch"),
+            Evidence::Suspected { by, generation } => {
+                write!(f, "suspected by {} at generation {generation}", by.map_or("somebody", name))
+            }
+            Evidence::Confirmed { by } => write!(f, "accused by {}, too", name(by)),
+            Evidence::Alive { generation, was } => {
+                let verb = if was == Status::Suspected { "refuted" } else { "came back" };
+                write!(f, "{verb}: alive at generation {generation}")
+            }
+            Evidence::Dead { generation, here } => {
+                let by = if here { "this node" } else { "another node" };
+                write!(f, "declared dead by {by} at generation {generation}")
+            }
+            Evidence::Left { generation } => write!(f, "left at generation {generation}"),
+            Evidence::Restarted => f.write_str("restarted: another life of it"),
+            Evidence::Moved => f.write_str("listens at a new address"),
+        }
+    }
+}
+
+impl fmt::Display for Explanation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ago = |at: Instant| self.now.since(at).as_secs_f64();
+        let Self { id, status, generation, .. } = self;
+        writeln!(
+            f,
+            "{id} is {status} at generation {generation}, last heard of {:.1} s ago",
+            ago(self.last_observed)
+        )?;
+        if let Some(round_trip) = self.round_trip {
+            writeln!(f, "  answers within {:.1} ms", round_trip.as_secs_f64() * 1e3)?;
+        }
+        if let Some(Pending { until, accusers, .. }) = &self.suspicion {
+            let left = until.since(self.now).as_secs_f64();
+            write!(f, "  dead in {left:.1} s unless it refutes; accused by")?;
+            for (at, &tag) in accusers.iter().enumerate() {
+                let join = if at == 0 { " " } else { ", " };
+                write!(f, "{join}{}", self.name(tag).unwrap_or("somebody unknown here"))?;
+            }
+            writeln!(f)?;
+        }
+        if self.isolated {
+            writeln!(
+                f,
+                "  this node is cut off from more than half of the members and declares nobody dead"
+            )?;
+        }
+        if self.strikes > 0 {
+            writeln!(f, "  it has refuted {} times of late", self.strikes)?;
+        }
+        if self.history.is_empty() {
+            return f.write_str("  nothing has ever spoken against it here");
+        }
+        for (at, incident) in self.history.iter().enumerate() {
+            let end = if at == 0 { "" } else { "\n" };
+            write!(f, "{end}  {:>8.1} s ago  ", ago(incident.at))?;
+            self.write_evidence(f, &incident.evidence)?;
+        }
+        Ok(())
+    }
+}
