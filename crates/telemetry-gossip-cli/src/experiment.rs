@@ -34,10 +34,10 @@ impl Experiment {
     pub(crate) const fn about(self) -> &'static str {
         match self {
             Self::Swim => {
-                "Load, time to the first probe of a dead member and false suspicions beside SWIM's figures"
+                "Load, time to the first probe of a dead member and false suspicions beside SWIM's figures (2 minutes)"
             }
             Self::Lifeguard => {
-                "False positives and detection while members are slow beside Lifeguard's figures (minutes; hours with --full)"
+                "False positives and detection while members are slow beside Lifeguard's figures (2 minutes, hours with --full)"
             }
         }
     }
@@ -134,7 +134,6 @@ fn verdict(goals: &[Goal]) -> Result<(), Error> {
 mod tests {
     use clap::Parser;
 
-    use super::*;
     use crate::args::{Cli, Command};
 
     #[test]

@@ -8,7 +8,7 @@ use clap::Args;
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Experiments (swim, lifeguard)")]
 pub(crate) struct ExperimentArgs {
-    /// lifeguard: run the whole published grid, 25,920 runs of each repeat, for hours.
+    /// lifeguard: run the whole published grid, 29,160 runs, for hours.
     #[arg(long)]
     pub(crate) full: bool,
     /// How many times each run is repeated, with other seeds: 10 for lifeguard --full, 1 otherwise.

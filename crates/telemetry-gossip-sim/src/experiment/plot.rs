@@ -58,10 +58,12 @@ pub fn detection_times(result: &Lifeguard) -> Result<String, PlotError> {
 fn steps(row: &LifeguardRow) -> Vec<(f64, f64)> {
     let (times, failures) = (row.first_detections(), row.detections.len().max(1));
     let every = times.len().div_ceil(100).max(1);
-    let mut points = vec![(0.0, 0.0)];
+    let (mut points, mut before) = (vec![(0.0, 0.0)], 0.0);
     for (place, time) in times.iter().map(Duration::as_secs_f64).enumerate() {
         if (place + 1).is_multiple_of(every) || place + 1 == times.len() {
-            points.push((time, (place + 1) as f64 * 100.0 / failures as f64));
+            let share = (place + 1) as f64 * 100.0 / failures as f64;
+            points.extend([(time, before), (time, share)]);
+            before = share;
         }
     }
     points
