@@ -7,12 +7,14 @@
 //!
 //! # How it works
 //!
-//! - **Probing.** Each interval a node pings one member; silent ones are pinged again through others. Who stays silent is
-//!   *suspected*, at one generation above its own.
+//! - **Probing.** The nodes share a schedule by which each member is pinged once an interval; silent ones are pinged again
+//!   and through others.
+//! - **Suspecting.** Who stays silent is *suspected*, at one generation above its own, but only once its accuser has proved
+//!   with a *roll call* that it is itself in touch with at least half of the members.
 //! - **Refuting.** A member that hears itself called suspected or dead says Alive one generation higher. Of two claims
 //!   about a member the higher generation wins; see [`Claim::precedence`] for ties.
-//! - **Dying.** A suspicion that is not refuted in time becomes Dead, but only once its accuser has proved with a *roll
-//!   call* that it is itself in touch with at least half of the members. The side cut off declares nobody dead.
+//! - **Dying.** A suspicion that is not refuted in time becomes Dead, after another roll call. The side cut off declares
+//!   nobody dead. [`Node::explain`] tells how each verdict came about.
 //! - **Gossip.** News rides on every datagram and, while there is any, on some extra ones each gossip interval.
 //! - **Sync.** Every datagram carries a fingerprint of the sender's table. Tables that stay different are compared by
 //!   ranges of ids, and only what differs is exchanged.
