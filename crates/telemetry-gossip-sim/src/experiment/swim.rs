@@ -374,7 +374,7 @@ mod tests {
 
     #[test]
     fn a_small_experiment_meets_the_goals_of_swim_within_its_confidence() {
-        let plan = SwimPlan { members: 60, runs: 12, crashes: 20, kiloprobes: 100, seed: 1 };
+        let plan = SwimPlan { members: 60, runs: 12, crashes: 20, kiloprobes: 20, seed: 1 };
         let mut done = 0;
         let swim = swim(&plan, |runs| done = runs.done * 100 / runs.of);
         assert_eq!(done, 100);
