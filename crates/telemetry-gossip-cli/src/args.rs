@@ -11,6 +11,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use telemetry_gossip::core::NodeId;
 use telemetry_gossip_sim::Share;
 
+mod experiment;
+use experiment::ExperimentArgs;
+
 /// Cluster membership, failure detection and telemetry by gossip.
 #[derive(Debug, Parser)]
 #[command(name = "tgossip", version, max_term_width = 100, arg_required_else_help = true)]
@@ -168,16 +171,20 @@ Examples:
   tgossip sim --list
   tgossip sim partition --nodes 250 --seed 7
   tgossip sim ./my-scenario.toml --loss 5% --duration 2m --json
+  tgossip sim swim
+  tgossip sim lifeguard --plots figures
+
+swim and lifeguard are experiments: many runs on all cores, our figures beside the published ones.
 
 One scenario and seed give one report and trace hash, on every machine.
 Exit codes:
   0    passed
-  1    a rule broke, an expectation was not met, or a step found nothing to do
+  1    a rule broke, an expectation was not met, a step found nothing to do, or an experiment missed a goal
   2    wrong arguments, no scenario, or one too large or too short to run
-  3    the file could not be read
+  3    a file could not be read or written
   130  interrupted")]
 pub(crate) struct SimArgs {
-    /// A built-in scenario (see --list), or a file: a path that ends in .toml or has a separator.
+    /// A built-in scenario or experiment (see --list), or a file: a path that ends in .toml or has a separator.
     #[arg(value_name = "NAME|FILE", default_value = "quiet")]
     pub(crate) scenario: String,
     /// Nodes at the start, instead of the scenario's number.
@@ -201,6 +208,8 @@ pub(crate) struct SimArgs {
     /// List the built-in scenarios: what each does, and what makes it fail.
     #[arg(long, exclusive = true)]
     pub(crate) list: bool,
+    #[command(flatten)]
+    pub(crate) experiment: ExperimentArgs,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

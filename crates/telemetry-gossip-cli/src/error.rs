@@ -51,6 +51,14 @@ pub(crate) enum Error {
         /// What the system said.
         error: io::Error,
     },
+    /// A file could not be written.
+    #[error("{} cannot be written: {error}", path.display())]
+    Unwritable {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        error: io::Error,
+    },
     /// No seed has an address.
     #[error(
         "no seed could be resolved to an address ({reason}): check the spelling, or use numbers such as 10.0.0.7:7101"
@@ -88,7 +96,7 @@ impl Error {
         match self {
             Self::Output(_) | Self::Step(_) | Self::Simulation { .. } | Self::Node(_) => 1,
             Self::Usage(_) => 2,
-            Self::Setup(_) | Self::Bind { .. } | Self::File { .. } => 3,
+            Self::Setup(_) | Self::Bind { .. } | Self::File { .. } | Self::Unwritable { .. } => 3,
             Self::Unresolved { .. } | Self::NoAnswer { .. } | Self::Busy { .. } => 4,
             Self::Interrupted => 130,
         }

@@ -10,6 +10,7 @@ mod args;
 mod control;
 mod demo;
 mod error;
+mod experiment;
 mod members;
 mod sim;
 mod text;

@@ -9,6 +9,7 @@ use telemetry_gossip_sim::{Checking, Options, Progress, Report, Scenario, Scenar
 
 use crate::args::{Check, SimArgs};
 use crate::error::Error;
+use crate::experiment::{self, Experiment};
 use crate::text;
 
 /// A run that is done before this needs no progress bar.
@@ -17,6 +18,13 @@ const LONG_RUN: Duration = Duration::from_millis(600);
 pub(crate) fn run(args: &SimArgs) -> Result<(), Error> {
     if args.list {
         return list();
+    }
+    if let Some(experiment) = Experiment::named(&args.scenario) {
+        end_on_interrupt();
+        return experiment::run(experiment, args);
+    }
+    if let Some(argument) = args.experiment.typed() {
+        return Err(Error::Usage(format!("{} is no experiment: leave {argument} out", args.scenario)));
     }
     let scenario = scenario(args)?;
     end_on_interrupt();
@@ -138,41 +146,52 @@ fn list() -> Result<(), Error> {
         writeln!(out, "{name:9}  {about} ({size})")?;
         writeln!(out, "{:9}  fails if {expect}", "")?;
     }
+    for experiment in Experiment::ALL {
+        writeln!(out, "{:9}  {}", experiment.name(), experiment.about())?;
+        writeln!(out, "{:9}  fails if a goal is missed", "")?;
+    }
     writeln!(
         out,
-        "\nEach also fails if a rule of the protocol breaks; all but swarm if a step finds nothing to do (too few nodes, say)."
+        "\nEach scenario also fails if a rule of the protocol breaks; all but swarm if a step finds nothing to do (too few nodes, say)."
     )?;
     Ok(())
 }
 
 /// A bar on standard error, on terminals only, once a run turns out to be long.
-struct Bar {
+pub(crate) struct Bar {
     started: Instant,
     bar: Option<ProgressBar>,
     wanted: bool,
 }
 
 impl Bar {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { started: Instant::now(), bar: None, wanted: io::stderr().is_terminal() }
     }
 
     fn show(&mut self, progress: Progress) {
+        let millis = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
+        self.advance(millis(progress.at), millis(progress.of), || {
+            let [at, of] = [progress.at, progress.of].map(|span| span.as_secs_f64());
+            format!("{at:.1}s of {of:.0}s of virtual time")
+        });
+    }
+
+    /// So far of so much, and that in words.
+    pub(crate) fn advance(&mut self, at: u64, of: u64, words: impl FnOnce() -> String) {
         if !self.wanted || (self.bar.is_none() && self.started.elapsed() < LONG_RUN) {
             return;
         }
-        let millis = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
         let bar = self.bar.get_or_insert_with(|| {
-            let style =
-                ProgressStyle::with_template("{bar:40} {percent:>3}% {msg} of virtual time, {eta} to go");
-            let bar = ProgressBar::with_draw_target(Some(millis(progress.of)), ProgressDrawTarget::stderr());
+            let style = ProgressStyle::with_template("{bar:40} {percent:>3}% {msg}, {eta} to go");
+            let bar = ProgressBar::with_draw_target(Some(of), ProgressDrawTarget::stderr());
             bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
         });
-        bar.set_position(millis(progress.at));
-        bar.set_message(format!("{:.1}s of {:.0}s", progress.at.as_secs_f64(), progress.of.as_secs_f64()));
+        bar.set_position(at);
+        bar.set_message(words());
     }
 
-    fn clear(&self) {
+    pub(crate) fn clear(&self) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }

@@ -19,6 +19,8 @@ fn wrong_arguments_get_a_sentence() {
         (&["demo", "--node", "3"], "--nodes"),
         (&["agent"], "--id <ID>"),
         (&["members", "--via", "7201"], "such as 127.0.0.1:7101"),
+        (&["sim", "swim", "--nodes", "9"], "leave --nodes out"),
+        (&["sim", "crash", "--full"], "leave --full out"),
         (&["sim", "nothing"], "no scenario is called `nothing`"),
         (&["sim", "--loss", "5"], "type 5%"),
         (&["sim", "--nodes", "0"], "at least 1 node"),

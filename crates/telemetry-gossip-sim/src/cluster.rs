@@ -190,6 +190,16 @@ impl Cluster {
         self.simulation.resume(index);
     }
 
+    /// Lets nothing pass a node's socket until it is unblocked; its timers go on.
+    pub fn block(&mut self, index: usize) {
+        self.simulation.block(index);
+    }
+
+    /// Lets what waits at a blocked node pass.
+    pub fn unblock(&mut self, index: usize) {
+        self.simulation.unblock(index);
+    }
+
     /// A node leaves in good order.
     pub fn leave(&mut self, index: usize) {
         self.tell(index, Input::Leave);
@@ -312,7 +322,7 @@ impl Cluster {
         self.node(index).health()
     }
 
-    /// The nodes that run or are paused and were not told to leave.
+    /// The nodes that run, are paused or blocked, and were not told to leave.
     pub fn taking_part(&self) -> impl Iterator<Item = usize> {
         self.simulation.taking_part()
     }

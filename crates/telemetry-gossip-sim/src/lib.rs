@@ -37,6 +37,7 @@
 //! | [`Cluster`] | tests: start, break, wait, look; panics on a broken rule |
 //! | [`Rounds`] | push-pull in explicit rounds, without timers |
 //! | [`Scenario`], [`run`], [`Report`] | a run as a value (and a TOML file), its outcome as a value |
+//! | [`experiment`] | many runs, side by side: our figures beside published ones |
 //! | [`Simulation`] | the engine: processes, network, virtual time |
 //!
 //! # What is checked
@@ -47,7 +48,7 @@
 //!
 //! # What is deliberately absent
 //!
-//! Wall time, threads, floats that decide anything, and any order of a hash map. Three random streams are kept apart
+//! Wall time, threads within a run, floats that decide anything, and any order of a hash map. Three random streams are kept apart
 //! (protocol, network, operations), so that a change of one does not change what the others draw.
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
@@ -56,6 +57,7 @@
 mod checker;
 mod clock;
 mod cluster;
+pub mod experiment;
 mod network;
 mod process;
 mod report;

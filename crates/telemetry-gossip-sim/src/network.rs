@@ -74,7 +74,7 @@ pub struct Network {
     pub replay_within: Duration,
     /// Datagrams longer than this are lost (a link with a smaller MTU); 0 for no limit.
     pub lose_above: u32,
-    /// Datagrams that wait at a paused node; more are lost, as in a socket's buffer.
+    /// Datagrams that wait at a paused or blocked node, each way; more are lost, as in a socket's buffer.
     pub receive_queue: u32,
 }
 
@@ -122,7 +122,7 @@ pub struct Traffic {
     pub too_long: u64,
     /// Sent where nobody listens: a crashed node, or an address that a node has given up.
     pub nobody: u64,
-    /// Lost at a paused node whose queue was full.
+    /// Lost at a paused or blocked node whose queue was full.
     pub overflowed: u64,
     /// Delivered twice.
     pub duplicated: u64,

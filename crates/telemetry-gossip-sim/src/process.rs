@@ -71,6 +71,9 @@ pub enum Condition {
     Running,
     /// It is stopped and will go on: datagrams wait, ticks come late.
     Paused,
+    /// It runs and its timers with it, but what it sends and what arrives waits at its socket. Nobody can tell it from a dead
+    /// one, so to declare it Dead is no false alarm; that it declares others Dead, who run, is one.
+    Blocked,
     /// It was killed.
     Down,
 }
@@ -82,6 +85,7 @@ pub(crate) struct Process {
     pub(crate) address: u32,
     pub(crate) node: Option<Node<u32>>,
     pub(crate) paused: bool,
+    pub(crate) blocked: bool,
     pub(crate) clock: Clock,
     pub(crate) clock_ppm: i32,
     pub(crate) booted: Duration,
@@ -90,8 +94,12 @@ pub(crate) struct Process {
     pub(crate) wake: Option<u64>,
     /// A wake-up came while the process was paused.
     pub(crate) overslept: bool,
-    /// Packets that arrived while the process was paused.
+    /// Packets that arrived while the process was paused or blocked.
     pub(crate) inbox: VecDeque<u32>,
+    /// Datagrams sent while it was blocked, and to whom.
+    pub(crate) held: VecDeque<(u32, Vec<u8>)>,
+    /// While it is down: when a node first sent it a datagram of its own accord.
+    pub(crate) sought: Option<Duration>,
     pub(crate) usage: Usage,
     /// The last own generation that the host saw.
     pub(crate) generation: u64,
@@ -102,14 +110,20 @@ pub(crate) struct Process {
 
 impl Process {
     pub(crate) fn condition(&self) -> Condition {
-        match (&self.node, self.paused) {
-            (None, _) => Condition::Down,
-            (Some(_), true) => Condition::Paused,
-            (Some(_), false) => Condition::Running,
+        match &self.node {
+            None => Condition::Down,
+            Some(_) if self.paused => Condition::Paused,
+            Some(_) if self.blocked => Condition::Blocked,
+            Some(_) => Condition::Running,
         }
     }
 
-    /// Running or paused, and not on its way out.
+    /// Whether what arrives is taken in at once.
+    pub(crate) fn listens(&self) -> bool {
+        !self.paused && !self.blocked
+    }
+
+    /// Running, paused or blocked, and not on its way out.
     pub(crate) fn takes_part(&self) -> bool {
         self.node.is_some() && !self.leaving
     }

@@ -17,6 +17,8 @@ pub(crate) enum Stream {
     Operations,
     /// Which claims the checker merges.
     Checker,
+    /// What an experiment does, and when.
+    Experiment,
 }
 
 /// One stream of draws.

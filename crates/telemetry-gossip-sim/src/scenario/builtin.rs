@@ -1,12 +1,13 @@
 //! The built-in scenarios: the files of the folder `scenarios`.
 
-const FILES: [(&str, &str); 11] = [
+const FILES: [(&str, &str); 12] = [
     ("quiet", include_str!("../../scenarios/quiet.toml")),
     ("join", include_str!("../../scenarios/join.toml")),
     ("crash", include_str!("../../scenarios/crash.toml")),
     ("restart", include_str!("../../scenarios/restart.toml")),
     ("leave", include_str!("../../scenarios/leave.toml")),
     ("pause", include_str!("../../scenarios/pause.toml")),
+    ("block", include_str!("../../scenarios/block.toml")),
     ("loss", include_str!("../../scenarios/loss.toml")),
     ("split", include_str!("../../scenarios/split.toml")),
     ("partition", include_str!("../../scenarios/partition.toml")),

@@ -19,7 +19,7 @@ use crate::units::Share;
 /// | `0..7` | n0 to n6 |
 /// | `first 70%`, `last 30%` | that share, by index |
 /// | `random 3`, `random 10%` | so many of those that run, drawn from the seed |
-/// | `running`, `paused`, `down` | all that are so at the moment |
+/// | `running`, `paused`, `blocked`, `down` | all that are so at the moment |
 /// | `all` | all |
 ///
 /// ```
@@ -101,6 +101,7 @@ fn parse_term(text: &str) -> Option<Term> {
         "all" => return Some(Term::All),
         "running" => return Some(Term::Being(Condition::Running)),
         "paused" => return Some(Term::Being(Condition::Paused)),
+        "blocked" => return Some(Term::Being(Condition::Blocked)),
         "down" => return Some(Term::Being(Condition::Down)),
         _ => {}
     }
@@ -135,6 +136,7 @@ impl fmt::Display for Group {
                 Term::Random(Amount::Share(share)) => write!(f, "random {share}"),
                 Term::Being(Condition::Running) => f.write_str("running"),
                 Term::Being(Condition::Paused) => f.write_str("paused"),
+                Term::Being(Condition::Blocked) => f.write_str("blocked"),
                 Term::Being(Condition::Down) => f.write_str("down"),
                 Term::All => f.write_str("all"),
             }?;
@@ -160,7 +162,7 @@ impl From<Group> for String {
 /// A text that is no [`Group`].
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error(
-    "`{term}` names no nodes: write 7, 0..7, first 70%, last 30%, random 3, random 10%, running, paused, down or all"
+    "`{term}` names no nodes: write 7, 0..7, first 70%, last 30%, random 3, random 10%, running, paused, blocked, down or all"
 )]
 pub struct GroupError {
     term: String,
@@ -179,7 +181,7 @@ mod tests {
             "last 0.5%",
             "random 3",
             "random 10%",
-            "running, paused",
+            "running, paused, blocked",
             "down, all",
         ] {
             assert_eq!(text.parse::<Group>().unwrap().to_string(), text);

@@ -146,6 +146,10 @@ pub enum Operation {
     Pause(Group),
     /// Let paused nodes go on.
     Resume(Group),
+    /// Let nothing pass the sockets of nodes whose timers go on: what they send and what arrives waits.
+    Block(Group),
+    /// Let what waits at blocked nodes pass.
+    Unblock(Group),
     /// Let nodes leave in good order.
     Leave(Group),
     /// Start this many more nodes.
@@ -235,6 +239,11 @@ pub enum ScenarioError {
     /// A load without an interval.
     #[error("telemetry is published every 1ms or less often")]
     Load,
+    /// A time to refute that is fixed and grows.
+    #[error(
+        "suspicion is fixed, so suspicion-percent and suspicion-stretch would say nothing: leave one or the other out"
+    )]
+    Suspicion,
     /// More telemetry than a report can be made of.
     #[error(
         "so much telemetry for {} does not fit the memory that a run may take: publish less often, or run for {} at most",
@@ -333,6 +342,9 @@ impl Scenario {
     pub fn validate(&self) -> Result<(), ScenarioError> {
         if self.telemetry.is_some_and(|load| load.every < Duration::from_millis(1)) {
             return Err(ScenarioError::Load);
+        }
+        if self.config.contradicts_itself() {
+            return Err(ScenarioError::Suspicion);
         }
         limits::check(self)?;
         self.config.config().validate()?;

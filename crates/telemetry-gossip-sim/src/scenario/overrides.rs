@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use telemetry_gossip_core::{Config, Suspicion};
+use telemetry_gossip_core::{Config, Detector, Suspicion};
 
 use crate::units::maybe_span;
 
-/// Settings to replace; see [`Config`] for what they mean.
+/// Settings to replace; see [`Config`] for what they mean. The label and the mode cannot be: all nodes of a scenario are of one
+/// cluster, and act by themselves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
 #[expect(missing_docs, reason = "named after the fields of Config")]
@@ -23,6 +24,15 @@ pub struct Overrides {
     /// A fixed time to refute, instead of one that grows with the cluster.
     #[serde(with = "maybe_span", skip_serializing_if = "Option::is_none")]
     pub suspicion: Option<Duration>,
+    /// The shortest time to refute, in hundredths of a probe interval for each decimal digit of the cluster's size.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub suspicion_percent: Option<u16>,
+    /// How many times as long a lone accuser waits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub suspicion_stretch: Option<u8>,
+    /// Parts that are not named are on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub detector: Option<Detector>,
     #[serde(with = "maybe_span", skip_serializing_if = "Option::is_none")]
     pub gossip_interval: Option<Duration>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -34,9 +44,17 @@ pub struct Overrides {
     #[serde(with = "maybe_span", skip_serializing_if = "Option::is_none")]
     pub tombstone_ttl: Option<Duration>,
     #[serde(with = "maybe_span", skip_serializing_if = "Option::is_none")]
+    pub join_timeout: Option<Duration>,
+    #[serde(with = "maybe_span", skip_serializing_if = "Option::is_none")]
     pub isolation_limit: Option<Duration>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_members: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_key: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_value: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_telemetry: Option<u32>,
 }
 
 impl Overrides {
@@ -49,15 +67,36 @@ impl Overrides {
             probe_interval: self.probe_interval.unwrap_or(config.probe_interval),
             probe_timeout: self.probe_timeout.unwrap_or(config.probe_timeout),
             indirect_probes: self.indirect_probes.unwrap_or(config.indirect_probes),
-            suspicion: self.suspicion.map_or(config.suspicion, Suspicion::Fixed),
+            suspicion: self.suspicion.map_or_else(|| self.scaled(config.suspicion), Suspicion::Fixed),
+            detector: self.detector.unwrap_or(config.detector),
             gossip_interval: self.gossip_interval.unwrap_or(config.gossip_interval),
             gossip_fanout: self.gossip_fanout.unwrap_or(config.gossip_fanout),
             retransmit_multiplier: self.retransmit_multiplier.unwrap_or(config.retransmit_multiplier),
             reconnect_interval: self.reconnect_interval.unwrap_or(config.reconnect_interval),
             tombstone_ttl: self.tombstone_ttl.unwrap_or(config.tombstone_ttl),
+            join_timeout: self.join_timeout.unwrap_or(config.join_timeout),
             isolation_limit: self.isolation_limit.or(config.isolation_limit),
             max_members: self.max_members.unwrap_or(config.max_members),
-            ..config
+            max_key: self.max_key.unwrap_or(config.max_key),
+            max_value: self.max_value.unwrap_or(config.max_value),
+            max_telemetry: self.max_telemetry.unwrap_or(config.max_telemetry),
+            label: config.label,
+            mode: config.mode,
+        }
+    }
+
+    /// Whether the time to refute is both fixed and said to grow with the cluster.
+    pub(super) fn contradicts_itself(&self) -> bool {
+        self.suspicion.is_some() && (self.suspicion_percent.is_some() || self.suspicion_stretch.is_some())
+    }
+
+    fn scaled(&self, suspicion: Suspicion) -> Suspicion {
+        match suspicion {
+            Suspicion::Scaled { percent, stretch } => Suspicion::Scaled {
+                percent: self.suspicion_percent.unwrap_or(percent),
+                stretch: self.suspicion_stretch.unwrap_or(stretch),
+            },
+            fixed @ Suspicion::Fixed(_) => fixed,
         }
     }
 }

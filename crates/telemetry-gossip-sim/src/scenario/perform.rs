@@ -22,6 +22,8 @@ impl Operation {
             }),
             Self::Pause(nodes) => changes(cluster, nodes, Cluster::pause),
             Self::Resume(nodes) => changes(cluster, nodes, Cluster::resume),
+            Self::Block(nodes) => changes(cluster, nodes, Cluster::block),
+            Self::Unblock(nodes) => changes(cluster, nodes, Cluster::unblock),
             Self::Leave(nodes) => any(cluster, nodes, |cluster, node| command(cluster, node, Input::Leave)),
             Self::Join(count) => {
                 for _ in 0..*count {

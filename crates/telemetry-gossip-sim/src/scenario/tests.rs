@@ -1,5 +1,7 @@
 //! Scenarios as files, and the built-in ones run.
 
+use telemetry_gossip_core::{Detector, Suspicion};
+
 use super::*;
 use crate::run;
 
@@ -159,4 +161,24 @@ fn random_scenarios_are_of_all_kinds_and_survive_being_written() {
     }
     assert_eq!(kinds.len(), 12, "{kinds:?}");
     assert_eq!(Scenario::for_seed("swarm", 7).unwrap(), Scenario::swarm(7));
+}
+
+#[test]
+fn every_part_of_the_config_can_be_set_in_a_file() {
+    let read = |config: &str| {
+        Scenario::from_toml(&format!("name = \"x\"\nnodes = 2\nduration = \"10s\"\n[config]\n{config}"))
+    };
+    let scenario = read(
+        "suspicion-percent = 500\nsuspicion-stretch = 6\ndetector = { retries = false, roll-calls = false }\n\
+         join-timeout = \"9s\"\nmax-telemetry = 100",
+    )
+    .unwrap();
+    let config = scenario.config.config();
+    assert_eq!(config.suspicion, Suspicion::Scaled { percent: 500, stretch: 6 });
+    assert_eq!(config.detector, Detector { retries: false, roll_calls: false, ..Detector::default() });
+    assert_eq!((config.join_timeout, config.max_telemetry), (Duration::from_secs(9), 100));
+    assert_eq!(Scenario::from_toml(&scenario.to_toml()).unwrap(), scenario);
+    let both = read("suspicion = \"2s\"\nsuspicion-stretch = 6").unwrap_err();
+    assert_eq!(both, ScenarioError::Suspicion);
+    assert!(read("detector = { retry = false }").unwrap_err().to_string().contains("unknown field"));
 }

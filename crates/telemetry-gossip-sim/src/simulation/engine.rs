@@ -52,7 +52,7 @@ impl Simulation {
             self.packets.free.push(packet);
             return;
         };
-        if !self.processes[index].paused {
+        if self.processes[index].listens() {
             self.take_in(index, packet);
         } else if self.processes[index].inbox.len() < self.fabric.conditions().receive_queue as usize {
             self.processes[index].inbox.push_back(packet);
@@ -116,6 +116,7 @@ impl Simulation {
             return Ok(());
         };
         let ticked = if matches!(input, Input::Tick) { node.poll_timeout() } else { None };
+        self.prompted = !matches!(input, Input::Tick);
         self.trace.input(now, index, &input);
         let result = node.handle(process.clock.read(now), input);
         process.inputs = process.inputs.wrapping_add(1);
@@ -151,7 +152,6 @@ impl Simulation {
 
     fn drain_transmits(&mut self, now: Duration, index: usize) {
         let mtu = usize::from(self.config.mtu);
-        let source = self.processes[index].address;
         loop {
             let process = &mut self.processes[index];
             let Some(sent) = process.node.as_mut().and_then(|node| node.poll_transmit(&mut self.buffer))
@@ -164,15 +164,29 @@ impl Simulation {
             self.fabric.traffic.sent_bytes += sent.len as u64;
             self.trace.transmit(now, index, sent.to, &self.buffer[..sent.len]);
             self.checker.datagram(Spot { at: now, observer: index }, sent.len, mtu);
-            let Some(target) = self.owners.get(sent.to as usize).copied().flatten() else {
-                self.fabric.traffic.nobody += 1;
-                continue;
-            };
-            let arrivals = self.fabric.send(index, target as usize, sent.len);
-            for after in [arrivals.first, arrivals.duplicate, arrivals.replay].into_iter().flatten() {
-                let packet = self.packets.add(source, sent.to, &self.buffer[..sent.len]);
-                self.schedule(self.now.saturating_add(micros(after)), Happening::Arrival { packet });
+            if self.processes[index].blocked {
+                self.hold(index, sent.to, sent.len);
+            } else {
+                self.post(index, sent.to, sent.len);
             }
+        }
+    }
+
+    /// The first `len` bytes of the buffer go on their way.
+    pub(super) fn post(&mut self, index: usize, to: u32, len: usize) {
+        let source = self.processes[index].address;
+        let Some(target) = self.owners.get(to as usize).copied().flatten() else {
+            self.fabric.traffic.nobody += 1;
+            return;
+        };
+        let receiver = &mut self.processes[target as usize];
+        if receiver.node.is_none() && !self.prompted {
+            receiver.sought.get_or_insert(Duration::from_micros(self.now));
+        }
+        let arrivals = self.fabric.send(index, target as usize, len);
+        for after in [arrivals.first, arrivals.duplicate, arrivals.replay].into_iter().flatten() {
+            let packet = self.packets.add(source, to, &self.buffer[..len]);
+            self.schedule(self.now.saturating_add(micros(after)), Happening::Arrival { packet });
         }
     }
 
@@ -183,7 +197,7 @@ impl Simulation {
             self.trace.event(now, index, &event);
             self.counts.add(&event);
             if self.keep_events {
-                self.log.push(Logged { at: now, node: index, event });
+                self.log.push(Logged { at: now, node: index, timed: !self.prompted, event });
             }
             let Some(id) = subject(&event) else {
                 continue;

@@ -24,6 +24,7 @@ impl Simulation {
             address,
             node: Some(node),
             paused: false,
+            blocked: false,
             clock,
             clock_ppm: spawn.clock_ppm,
             booted: self.now(),
@@ -31,6 +32,8 @@ impl Simulation {
             wake: None,
             overslept: false,
             inbox: Default::default(),
+            held: Default::default(),
+            sought: None,
             usage: Usage::default(),
             generation: spawn.generation.0,
             leaving: false,
@@ -87,6 +90,8 @@ impl Simulation {
         };
         process.node = None;
         process.paused = false;
+        process.blocked = false;
+        process.held.clear();
         process.wake = None;
         process.overslept = false;
         self.packets.free.extend(process.inbox.drain(..));
@@ -129,6 +134,7 @@ impl Simulation {
         process.boots += 1;
         process.generation = last.max(generation.0);
         process.leaving = false;
+        process.sought = None;
         // Back is who is held Alive above every generation of the old life.
         let back =
             |member: &Member<'_, u32>| member.status() == Status::Alive && member.generation().0 > last;
@@ -166,9 +172,7 @@ impl Simulation {
         if timer_first {
             self.wake_late(index);
         }
-        while let Some(packet) = self.processes[index].inbox.pop_front() {
-            self.take_in(index, packet);
-        }
+        self.empty_inbox(index);
         self.wake_late(index);
     }
 
@@ -180,7 +184,7 @@ impl Simulation {
 
     /// Gives a node a command of its host. A process that does not run is no member any more.
     pub fn command(&mut self, index: usize, input: Input<'_, u32>) -> Result<(), InputError> {
-        if self.condition(index) != Some(Condition::Running) {
+        if !matches!(self.condition(index), Some(Condition::Running | Condition::Blocked)) {
             return Err(CommandError::Inactive.into());
         }
         let now = self.now();

@@ -3,6 +3,7 @@
 //! The simulation carries and the nodes decide: it moves datagrams, arms timers, and applies faults. It has no rule of
 //! the protocol in it. What is checked on the way is `checker`'s business, what is measured `watch`'s.
 
+mod blocks;
 mod checks;
 mod engine;
 mod hosts;
@@ -62,6 +63,8 @@ pub struct Logged {
     pub at: Duration,
     /// At which node.
     pub node: usize,
+    /// It followed from a timer of the node, not from a datagram or a command.
+    pub timed: bool,
     /// What.
     pub event: Event<u32>,
 }
@@ -161,6 +164,8 @@ pub struct Simulation {
     keep_events: bool,
     log: Vec<Logged>,
     inputs: u64,
+    /// What is sent now follows from a datagram or a command, not from a timer.
+    prompted: bool,
     touched: Vec<Name>,
     buffer: Vec<u8>,
 }
@@ -193,6 +198,7 @@ impl Simulation {
             keep_events: settings.keep_events,
             log: Vec::new(),
             inputs: 0,
+            prompted: false,
             touched: Vec::new(),
             // Longer than any MTU, so that a datagram above it is seen and not just cut off.
             buffer: vec![0; usize::from(MAX_MTU) + 1],
@@ -247,7 +253,14 @@ impl Simulation {
         self.processes.get(index).map(|process| process.clock)
     }
 
-    /// The processes that run or are paused, and were not told to leave.
+    /// When a node first sent a process that is down a datagram on a timer, not in reply: in a cluster without news, the start
+    /// of the first probe of it after its crash.
+    #[must_use]
+    pub fn sought(&self, index: usize) -> Option<Duration> {
+        self.processes.get(index)?.sought
+    }
+
+    /// The processes that run, are paused or blocked, and were not told to leave.
     pub fn taking_part(&self) -> impl Iterator<Item = usize> {
         (0..self.len()).filter(|&index| self.processes[index].takes_part())
     }
@@ -276,7 +289,8 @@ impl Simulation {
         self.counts
     }
 
-    /// How many times a node was first declared Dead that ran, was not paused, and that its judge could reach.
+    /// How many times a node was first declared Dead that ran, was neither paused nor blocked, and that its judge could reach.
+    /// A judge that is blocked itself counts: its host acts on what it says.
     #[must_use]
     pub fn false_deads(&self) -> u64 {
         self.false_deads

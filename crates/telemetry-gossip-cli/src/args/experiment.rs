@@ -1,0 +1,29 @@
+//! The arguments of `tgossip sim swim` and `tgossip sim lifeguard`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+/// What applies to experiments alone.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Experiments (swim, lifeguard)")]
+pub(crate) struct ExperimentArgs {
+    /// lifeguard: run the whole published grid, 29,160 runs, for hours.
+    #[arg(long)]
+    pub(crate) full: bool,
+    /// How many times each run is repeated, with other seeds: 10 for lifeguard --full, 1 otherwise.
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub(crate) repeats: Option<u32>,
+    /// lifeguard: write the figures into this folder, as SVG.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) plots: Option<PathBuf>,
+}
+
+impl ExperimentArgs {
+    /// The first of these arguments that was typed.
+    pub(crate) fn typed(&self) -> Option<&'static str> {
+        let typed =
+            [(self.full, "--full"), (self.repeats.is_some(), "--repeats"), (self.plots.is_some(), "--plots")];
+        typed.into_iter().find(|(typed, _)| *typed).map(|(_, name)| name)
+    }
+}

@@ -1,0 +1,156 @@
+//! `tgossip sim swim` and `tgossip sim lifeguard`: makes the plan, runs the experiment, prints tables and writes figures.
+
+use std::fmt::Display;
+use std::io::{self, Write};
+use std::path::Path;
+
+use serde::Serialize;
+use telemetry_gossip_sim::experiment::{
+    Goal, Lifeguard, LifeguardPlan, SwimPlan, detection_times, false_positives, lifeguard, swim,
+};
+
+use crate::args::{Check, SimArgs};
+use crate::error::Error;
+use crate::sim::Bar;
+
+/// An experiment that has a name, as scenarios have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Experiment {
+    Swim,
+    Lifeguard,
+}
+
+impl Experiment {
+    pub(crate) const ALL: [Self; 2] = [Self::Swim, Self::Lifeguard];
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Swim => "swim",
+            Self::Lifeguard => "lifeguard",
+        }
+    }
+
+    /// What it shows, and how long it takes.
+    pub(crate) const fn about(self) -> &'static str {
+        match self {
+            Self::Swim => {
+                "Load, time to the first probe of a dead member and false suspicions beside SWIM's figures (2 minutes)"
+            }
+            Self::Lifeguard => {
+                "False positives and detection while members are slow beside Lifeguard's figures (2 minutes, hours with --full)"
+            }
+        }
+    }
+
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|experiment| experiment.name() == name)
+    }
+}
+
+/// Refuses what does not apply to an experiment.
+fn check(experiment: Experiment, args: &SimArgs) -> Result<(), Error> {
+    let name = experiment.name();
+    let swim = experiment == Experiment::Swim;
+    let typed = [
+        (args.nodes.is_some(), "--nodes"),
+        (args.loss.is_some(), "--loss"),
+        (args.duration.is_some(), "--duration"),
+        (args.check != Check::Sampled, "--check"),
+        (swim && args.experiment.full, "--full"),
+        (swim && args.experiment.plots.is_some(), "--plots"),
+    ];
+    match typed.into_iter().find(|(typed, _)| *typed) {
+        Some((_, argument)) => Err(Error::Usage(format!(
+            "{name} is an experiment with a set-up of its own: leave {argument} out"
+        ))),
+        None => Ok(()),
+    }
+}
+
+pub(crate) fn run(experiment: Experiment, args: &SimArgs) -> Result<(), Error> {
+    check(experiment, args)?;
+    let mut bar = Bar::new();
+    let show = |runs: telemetry_gossip_sim::experiment::Runs| {
+        bar.advance(runs.done as u64, runs.of as u64, || format!("{} of {} runs", runs.done, runs.of));
+    };
+    match experiment {
+        Experiment::Swim => {
+            let plan = SwimPlan { seed: args.seed, ..SwimPlan::default() };
+            let repeats = args.experiment.repeats.unwrap_or(1);
+            let plan = SwimPlan { runs: plan.runs * repeats, kiloprobes: plan.kiloprobes * repeats, ..plan };
+            let result = swim(&plan, show);
+            bar.clear();
+            print(&result, args.json)?;
+            verdict(&result.goals())
+        }
+        Experiment::Lifeguard => {
+            let plan = if args.experiment.full { LifeguardPlan::full() } else { LifeguardPlan::default() };
+            let repeats = args.experiment.repeats.unwrap_or(plan.repeats);
+            let result = lifeguard(&LifeguardPlan { repeats, seed: args.seed, ..plan }, show);
+            bar.clear();
+            print(&result, args.json)?;
+            if let Some(folder) = &args.experiment.plots {
+                plot(folder, &result)?;
+            }
+            verdict(&result.goals())
+        }
+    }
+}
+
+fn print(result: &(impl Serialize + Display), json: bool) -> Result<(), Error> {
+    let mut out = io::stdout().lock();
+    if json {
+        serde_json::to_writer_pretty(&mut out, result).map_err(io::Error::from)?;
+        writeln!(out)?;
+    } else {
+        write!(out, "{result}")?;
+    }
+    Ok(out.flush()?)
+}
+
+fn plot(folder: &Path, result: &Lifeguard) -> Result<(), Error> {
+    for (name, figure) in
+        [("detection.svg", detection_times(result)), ("false-positives.svg", false_positives(result))]
+    {
+        let path = folder.join(name);
+        let svg = figure.map_err(|error| Error::Step(error.to_string()))?;
+        std::fs::create_dir_all(folder)
+            .and_then(|()| std::fs::write(&path, svg))
+            .map_err(|error| Error::Unwritable { path, error })?;
+    }
+    Ok(())
+}
+
+fn verdict(goals: &[Goal]) -> Result<(), Error> {
+    let missed: Vec<&str> =
+        goals.iter().filter(|goal| !goal.is_met()).map(|goal| goal.figure.as_str()).collect();
+    if missed.is_empty() {
+        return Ok(());
+    }
+    Err(Error::Step(format!("goals missed: {}", missed.join("; "))))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use crate::args::{Cli, Command};
+
+    #[test]
+    fn arguments_that_say_nothing_are_refused() {
+        for (line, argument) in [
+            ("tgossip sim swim --nodes 9", "--nodes"),
+            ("tgossip sim swim --full", "--full"),
+            ("tgossip sim lifeguard --loss 5%", "--loss"),
+            ("tgossip sim lifeguard --check off", "--check"),
+            ("tgossip sim crash --plots x", "--plots"),
+        ] {
+            let Command::Sim(args) = Cli::try_parse_from(line.split(' ')).unwrap().command else {
+                panic!("{line}")
+            };
+            let error = crate::sim::run(&args).expect_err(line);
+            assert_eq!(error.exit_code(), 2, "{line}: {error}");
+            assert!(error.to_string().contains(&format!("leave {argument} out")), "{line}: {error}");
+        }
+    }
+}
