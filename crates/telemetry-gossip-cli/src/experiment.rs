@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde::Serialize;
 use telemetry_gossip_sim::experiment::{
-    Goal, Lifeguard, LifeguardPlan, SwimPlan, detection_times, false_positives, lifeguard, swim,
+    Goal, Lifeguard, LifeguardPlan, SwimPlan, Variant, detection_times, false_positives, lifeguard, swim,
 };
 
 use crate::args::{Check, SimArgs};
@@ -57,6 +57,7 @@ fn check(experiment: Experiment, args: &SimArgs) -> Result<(), Error> {
         (args.duration.is_some(), "--duration"),
         (args.check != Check::Sampled, "--check"),
         (swim && args.experiment.full, "--full"),
+        (swim && args.experiment.ours, "--ours"),
         (swim && args.experiment.plots.is_some(), "--plots"),
     ];
     match typed.into_iter().find(|(typed, _)| *typed) {
@@ -85,8 +86,9 @@ pub(crate) fn run(experiment: Experiment, args: &SimArgs) -> Result<(), Error> {
         }
         Experiment::Lifeguard => {
             let plan = if args.experiment.full { LifeguardPlan::full() } else { LifeguardPlan::default() };
+            let variants = if args.experiment.ours { vec![Variant::Default] } else { plan.variants.clone() };
             let repeats = args.experiment.repeats.unwrap_or(plan.repeats);
-            let result = lifeguard(&LifeguardPlan { repeats, seed: args.seed, ..plan }, show);
+            let result = lifeguard(&LifeguardPlan { variants, repeats, seed: args.seed, ..plan }, show);
             bar.clear();
             print(&result, args.json)?;
             if let Some(folder) = &args.experiment.plots {

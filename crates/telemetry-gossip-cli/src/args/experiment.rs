@@ -11,6 +11,9 @@ pub(crate) struct ExperimentArgs {
     /// lifeguard: run the whole published grid, 29,160 runs, for hours.
     #[arg(long)]
     pub(crate) full: bool,
+    /// lifeguard: run the defaults of this implementation alone, without the published protocols beside them.
+    #[arg(long)]
+    pub(crate) ours: bool,
     /// How many times each run is repeated, with other seeds: 10 for lifeguard --full, 1 otherwise.
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=1_000))]
     pub(crate) repeats: Option<u32>,
@@ -22,8 +25,12 @@ pub(crate) struct ExperimentArgs {
 impl ExperimentArgs {
     /// The first of these arguments that was typed.
     pub(crate) fn typed(&self) -> Option<&'static str> {
-        let typed =
-            [(self.full, "--full"), (self.repeats.is_some(), "--repeats"), (self.plots.is_some(), "--plots")];
+        let typed = [
+            (self.full, "--full"),
+            (self.ours, "--ours"),
+            (self.repeats.is_some(), "--repeats"),
+            (self.plots.is_some(), "--plots"),
+        ];
         typed.into_iter().find(|(typed, _)| *typed).map(|(_, name)| name)
     }
 }

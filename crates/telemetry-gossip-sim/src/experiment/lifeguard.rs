@@ -62,7 +62,7 @@ pub fn lifeguard(plan: &LifeguardPlan, progress: impl FnMut(Runs)) -> Lifeguard 
         let own = runs.iter().zip(&outcomes).filter(move |(run, _)| run.variant == variant);
         LifeguardRow::of(variant, plan, own)
     };
-    Lifeguard { plan: plan.clone(), rows: Variant::ALL.into_iter().map(of).collect() }
+    Lifeguard { plan: plan.clone(), rows: plan.variants.iter().copied().map(of).collect() }
 }
 
 impl LifeguardRow {
@@ -122,11 +122,12 @@ impl Lifeguard {
         self.rows.iter().find(|row| row.variant == variant)
     }
 
-    /// The false positives of a variant as shares of those of SWIM: all, and those at healthy members.
-    fn shares(&self, row: &LifeguardRow) -> (f64, f64) {
-        let swim = self.row(Variant::Swim).map(|row| row.alarms).unwrap_or_default();
-        let share = |ours: u64, swim: u64| if swim == 0 { f64::NAN } else { ours as f64 / swim as f64 };
-        (share(row.alarms.everywhere, swim.everywhere), share(row.alarms.at_healthy, swim.at_healthy))
+    /// The false positives of a variant in percent of those of SWIM, if that was run: all, and those at healthy members.
+    fn shares(&self, row: &LifeguardRow) -> Option<(f64, f64)> {
+        let swim = self.row(Variant::Swim)?.alarms;
+        let share =
+            |ours: u64, swim: u64| if swim == 0 { f64::NAN } else { ours as f64 * 100.0 / swim as f64 };
+        Some((share(row.alarms.everywhere, swim.everywhere), share(row.alarms.at_healthy, swim.at_healthy)))
     }
 
     /// What Lifeguard is known for, and what the default is to better.
@@ -134,18 +135,21 @@ impl Lifeguard {
     pub fn goals(&self) -> Vec<Goal> {
         let mut goals = Vec::new();
         for row in &self.rows {
-            let (all, at_healthy) = self.shares(row);
-            let name = row.variant;
+            let (shares, name) = (self.shares(row), row.variant);
             let mut goal = |figure: &str, bounds, measured| {
                 goals.push(Goal::new(format!("{name}: {figure}"), bounds, measured));
             };
             match name {
                 Variant::Lifeguard => {
-                    goal("FP, % of SWIM's", 0.0..=2.0, all * 100.0);
-                    goal("FP-, % of SWIM's", 0.0..=2.0, at_healthy * 100.0);
+                    if let Some((all, at_healthy)) = shares {
+                        goal("FP, % of SWIM's", 0.0..=2.0, all);
+                        goal("FP-, % of SWIM's", 0.0..=2.0, at_healthy);
+                    }
                 }
                 Variant::Default => {
-                    goal("FP, % of SWIM's", 0.0..=0.5, all * 100.0);
+                    if let Some((all, _)) = shares {
+                        goal("FP, % of SWIM's", 0.0..=0.5, all);
+                    }
                     goal("runs without FP-, %", 99.9..=100.0, row.clean.rate() * 100.0);
                     let median =
                         Latencies::of(&row.first_detections()).map(|first| first.median.as_secs_f64());
@@ -184,16 +188,16 @@ impl fmt::Display for Lifeguard {
         ];
         table::head(f, &titles)?;
         for row in &self.rows {
-            let (all, at_healthy) = self.shares(row);
+            let shares = self.shares(row);
             let published = row.variant.published();
-            let percent = |share: f64| format!("{:.2}", share * 100.0);
+            let percent = |share: Option<f64>| share.map_or_else(String::new, |share| format!("{share:.2}"));
             let cells = [
                 row.variant.to_string(),
                 table::count(row.alarms.everywhere),
-                percent(all),
+                percent(shares.map(|(all, _)| all)),
                 published.map_or_else(String::new, |published| format!("{}", published.false_positives)),
                 table::count(row.alarms.at_healthy),
-                percent(at_healthy),
+                percent(shares.map(|(_, at_healthy)| at_healthy)),
                 published.map_or_else(String::new, |published| format!("{}", published.at_healthy)),
                 table::count(row.alarms.found),
                 table::count(row.alarms.found_at_healthy),

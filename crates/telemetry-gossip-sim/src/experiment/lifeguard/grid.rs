@@ -17,6 +17,8 @@ use crate::simulation::Settings;
 /// Which runs, of each variant. Every number of anomalous members goes with every other setting.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LifeguardPlan {
+    /// Of which protocols.
+    pub variants: Vec<Variant>,
     /// Members of each cluster.
     pub members: usize,
     /// How many of them are anomalous.
@@ -84,7 +86,7 @@ impl LifeguardPlan {
                 free,
             })
         };
-        Variant::ALL.into_iter().flat_map(of).collect()
+        self.variants.iter().copied().flat_map(of).collect()
     }
 }
 
@@ -92,6 +94,7 @@ impl Default for LifeguardPlan {
     /// A part of the published set-up, done in two minutes on two cores.
     fn default() -> Self {
         Self {
+            variants: Variant::ALL.to_vec(),
             members: 128,
             anomalous: vec![4, 16, 32],
             blocked_ms: vec![512, 2_048, 8_192, 32_768],
