@@ -28,6 +28,7 @@ pub(crate) enum Command {
     Demo(DemoArgs),
     Agent(Box<AgentArgs>),
     Members(MembersArgs),
+    Explain(ExplainArgs),
     Sim(SimArgs),
 }
 
@@ -162,6 +163,34 @@ pub(crate) struct MembersArgs {
     /// Also print the agent's own health and counters (JSON always has them).
     #[arg(long)]
     pub(crate) stats: bool,
+}
+
+/// Ask a running agent why it holds a member to be what it is.
+///
+/// Says who accuses the member, what the agent's own probes of it found (directly, and through which helpers), how it
+/// refuted, and when: the last 32 incidents.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  tgossip explain edge-7 --via 127.0.0.1:7201
+
+JSON gives the same; fields that end in _s are seconds.
+
+Exit codes:
+  0    answered
+  2    wrong arguments
+  4    no answer, or the agent does not know the member, or it is busy with others for 10 s
+  130  interrupted")]
+pub(crate) struct ExplainArgs {
+    /// The member.
+    #[arg(value_name = "ID", value_parser = node_id)]
+    pub(crate) id: NodeId,
+    /// The agent's control address, as the agent printed it.
+    #[arg(long, value_name = "HOST:PORT", value_parser = host_port)]
+    pub(crate) via: String,
+    /// Print JSON instead of sentences.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// Run a scenario in the simulator: virtual time, a faulty network, every rule of the protocol checked.

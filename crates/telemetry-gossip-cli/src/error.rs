@@ -75,6 +75,16 @@ pub(crate) enum Error {
         /// What happened.
         reason: String,
     },
+    /// The agent asked does not know the member.
+    #[error(
+        "the agent at {via} knows no member called `{id}`: tgossip members --via {via} lists those it knows"
+    )]
+    UnknownMember {
+        /// Whom was asked.
+        via: String,
+        /// About whom.
+        id: String,
+    },
     /// The agent asked serves too many others.
     #[error(
         "the agent at {via} was busy with other clients for {patience:?}: try again, and end what holds connections to it"
@@ -97,7 +107,10 @@ impl Error {
             Self::Output(_) | Self::Step(_) | Self::Simulation { .. } | Self::Node(_) => 1,
             Self::Usage(_) => 2,
             Self::Setup(_) | Self::Bind { .. } | Self::File { .. } | Self::Unwritable { .. } => 3,
-            Self::Unresolved { .. } | Self::NoAnswer { .. } | Self::Busy { .. } => 4,
+            Self::Unresolved { .. }
+            | Self::NoAnswer { .. }
+            | Self::UnknownMember { .. }
+            | Self::Busy { .. } => 4,
             Self::Interrupted => 130,
         }
     }

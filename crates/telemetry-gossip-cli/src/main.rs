@@ -11,6 +11,7 @@ mod control;
 mod demo;
 mod error;
 mod experiment;
+mod explain;
 mod members;
 mod sim;
 mod text;
@@ -27,6 +28,7 @@ fn main() -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::Agent(args) => agent::run(&args),
         Command::Members(args) => members::run(&args),
+        Command::Explain(args) => explain::run(&args),
         Command::Sim(args) => sim::run(&args),
     };
     match outcome {

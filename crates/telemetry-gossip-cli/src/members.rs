@@ -17,7 +17,7 @@ pub(crate) fn run(args: &MembersArgs) -> Result<(), Error> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Setup)?;
     let view = runtime.block_on(async {
         tokio::select! {
-            view = client::ask(&args.via) => view,
+            view = client::view(&args.via) => view,
             _ = tokio::signal::ctrl_c() => Err(Error::Interrupted),
         }
     })?;

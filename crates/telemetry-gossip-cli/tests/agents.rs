@@ -60,6 +60,8 @@ fn a_killed_agent_is_found_dead_and_may_come_back() {
     drop(b);
     a.wait_for_event("suspected", "b");
     let dead = a.wait_for_event("dead", "b");
+    a.wait_for(|line| line["event"] == "evidence" && line["id"] == "b" && line["kind"] == "dead");
+    explained(&a);
 
     let b = Agent::start("b", &joining);
     let alive = a.wait_for_event("alive", "b");
@@ -70,6 +72,29 @@ fn a_killed_agent_is_found_dead_and_may_come_back() {
         line["event"] == "refuted"
     });
     assert_eq!(raised["generation"], alive["generation"]);
+}
+
+/// The agent says why it holds b dead: in sentences, and in JSON with names and ages.
+fn explained(a: &Agent) {
+    let via = a.control.to_string();
+    let output = tgossip(&["explain", "b", "--via", &via]);
+    let told = text(&output.stdout);
+    for words in
+        ["b is dead at generation 1", "did not answer this node's probe", "suspected by a at generation 1"]
+    {
+        assert!(told.contains(words), "`{words}` is missing in:\n{told}");
+    }
+    let output = tgossip(&["explain", "b", "--via", &via, "--json"]);
+    let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((told["id"].as_str(), told["status"].as_str()), (Some("b"), Some("dead")));
+    let kinds: Vec<&str> =
+        told["history"].as_array().unwrap().iter().map(|one| one["kind"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["probe-failed", "suspected", "dead"]);
+    assert!(told["history"][0]["age_s"].as_f64() >= told["history"][2]["age_s"].as_f64(), "{told}");
+
+    let output = tgossip(&["explain", "nobody", "--via", &via]);
+    assert_eq!(output.status.code(), Some(4));
+    assert!(text(&output.stderr).contains("knows no member called `nobody`"), "{}", text(&output.stderr));
 }
 
 #[test]

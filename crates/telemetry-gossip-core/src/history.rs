@@ -4,6 +4,8 @@
 //! quiet cluster has none.
 
 use alloc::collections::{BTreeMap, VecDeque};
+use alloc::format;
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
@@ -107,8 +109,64 @@ impl Evidence {
         )
     }
 
+    /// What kind of evidence it is, in a word: that of its serialised form.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::ProbeFailed { .. } => "probe-failed",
+            Self::AnsweredThrough { .. } => "answered-through",
+            Self::OnTrial { .. } => "on-trial",
+            Self::TrialPassed => "trial-passed",
+            Self::NotAccused => "not-accused",
+            Self::Suspected { .. } => "suspected",
+            Self::Confirmed { .. } => "confirmed",
+            Self::Alive { .. } => "alive",
+            Self::Dead { .. } => "dead",
+            Self::Left { .. } => "left",
+            Self::Restarted => "restarted",
+            Self::Moved => "moved",
+        }
+    }
+
+    /// What it says about the member, in words; `name` knows who is behind a tag.
+    pub fn describe<'n>(&self, name: impl Fn(Tag) -> Option<&'n str>) -> String {
+        let name = |tag| name(tag).unwrap_or("somebody unknown here");
+        match *self {
+            Self::ProbeFailed { helpers } => {
+                let mut text = String::from("did not answer this node's probe");
+                for (at, witness) in helpers.into_iter().flatten().enumerate() {
+                    text.push_str(if at == 0 { "; asked through " } else { ", " });
+                    text.push_str(name(witness.helper));
+                    text.push_str(if witness.nacked { " (silent to it, too)" } else { " (no word from it)" });
+                }
+                text
+            }
+            Self::AnsweredThrough { helper } => {
+                format!("did not answer directly but through {}", name(helper))
+            }
+            Self::OnTrial { pings } => format!("on trial, as it has refuted before: {pings} more pings"),
+            Self::TrialPassed => "answered on trial".into(),
+            Self::NotAccused => "not accused, as this node was itself out of touch".into(),
+            Self::Suspected { by, generation } => {
+                format!("suspected by {} at generation {generation}", by.map_or("somebody", name))
+            }
+            Self::Confirmed { by } => format!("accused by {}, too", name(by)),
+            Self::Alive { generation, was } => {
+                let verb = if was == Status::Suspected { "refuted" } else { "came back" };
+                format!("{verb}: alive at generation {generation}")
+            }
+            Self::Dead { generation, here } => {
+                let by = if here { "this node" } else { "another node" };
+                format!("declared dead by {by} at generation {generation}")
+            }
+            Self::Left { generation } => format!("left at generation {generation}"),
+            Self::Restarted => "restarted: another life of it".into(),
+            Self::Moved => "listens at a new address".into(),
+        }
+    }
+
     /// Those whom it names.
-    fn tags(&self) -> impl Iterator<Item = Tag> {
+    pub fn tags(&self) -> impl Iterator<Item = Tag> {
         let (one, many) = match *self {
             Self::ProbeFailed { helpers } => (None, helpers),
             Self::AnsweredThrough { helper } => (Some(helper), Witnesses::default()),
@@ -219,45 +277,6 @@ impl Explanation {
         let accusers = self.suspicion.iter().flat_map(|suspicion| suspicion.accusers.iter().copied());
         accusers.chain(self.history.iter().flat_map(|incident| incident.evidence.tags()))
     }
-
-    fn write_evidence(&self, f: &mut fmt::Formatter<'_>, evidence: &Evidence) -> fmt::Result {
-        let name = |tag: Tag| self.name(tag).unwrap_or("somebody unknown here");
-        match *evidence {
-            Evidence::ProbeFailed { helpers } => {
-                f.write_str("did not answer this node's probe")?;
-                let mut join = "; asked through ";
-                for witness in helpers.into_iter().flatten() {
-                    let said = if witness.nacked { "silent to it, too" } else { "no word from it" };
-                    write!(f, "{join}{} ({said})", name(witness.helper))?;
-                    join = ", ";
-                }
-                Ok(())
-            }
-            Evidence::AnsweredThrough { helper } => {
-                write!(f, "did not answer directly but through {}", name(helper))
-            }
-            Evidence::OnTrial { pings } => {
-                write!(f, "on trial, as it has refuted before: {pings} more pings")
-            }
-            Evidence::TrialPassed => f.write_str("answered on trial"),
-            Evidence::NotAccused => f.write_str("not accused, as this node was itself out of touch"),
-            Evidence::Suspected { by, generation } => {
-                write!(f, "suspected by {} at generation {generation}", by.map_or("somebody", name))
-            }
-            Evidence::Confirmed { by } => write!(f, "accused by {}, too", name(by)),
-            Evidence::Alive { generation, was } => {
-                let verb = if was == Status::Suspected { "refuted" } else { "came back" };
-                write!(f, "{verb}: alive at generation {generation}")
-            }
-            Evidence::Dead { generation, here } => {
-                let by = if here { "this node" } else { "another node" };
-                write!(f, "declared dead by {by} at generation {generation}")
-            }
-            Evidence::Left { generation } => write!(f, "left at generation {generation}"),
-            Evidence::Restarted => f.write_str("restarted: another life of it"),
-            Evidence::Moved => f.write_str("listens at a new address"),
-        }
-    }
 }
 
 impl fmt::Display for Explanation {
@@ -296,7 +315,7 @@ impl fmt::Display for Explanation {
         for (at, incident) in self.history.iter().enumerate() {
             let end = if at == 0 { "" } else { "\n" };
             write!(f, "{end}  {:>8.1} s ago  ", ago(incident.at))?;
-            self.write_evidence(f, &incident.evidence)?;
+            f.write_str(&incident.evidence.describe(|tag| self.name(tag)))?;
         }
         Ok(())
     }

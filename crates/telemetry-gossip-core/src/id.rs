@@ -48,6 +48,12 @@ impl NodeId {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// The short form of the id by which evidence names it.
+    #[must_use]
+    pub fn tag(&self) -> Tag {
+        tag_of(id_hash(self.as_str()))
+    }
 }
 
 /// The rule for ids; also applied to ids on the wire, which are never copied before they are checked.

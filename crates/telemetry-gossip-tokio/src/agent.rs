@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use telemetry_gossip_core::{
-    CommandError, Config, ConfigError, Event, ExchangeOutcome, Generation, Health, Identity, Input, Instance,
-    Node, NodeId, ProbeOutcome, Stats,
+    CommandError, Config, ConfigError, Event, ExchangeOutcome, Explanation, Generation, Health, Identity,
+    Input, Instance, Node, NodeId, ProbeOutcome, Stats,
 };
 use thiserror::Error;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
@@ -238,6 +238,13 @@ impl Agent {
     /// How the node is: whether it doubts itself or is cut off, and how many members it holds in which status.
     pub async fn health(&self) -> Result<Health, AgentError> {
         self.ask(Command::Health).await
+    }
+
+    /// Why the member called `id` is held to be what it is: who accuses it, what this node's own probes of it found, how it
+    /// refuted, and when; `None` if it is not known, or not held in this node's own table. Its `Display` says it in words.
+    pub async fn explain(&self, id: &str) -> Result<Option<Explanation>, AgentError> {
+        let Ok(id) = NodeId::new(id) else { return Ok(None) };
+        self.ask(|answer| Command::Explain(id, answer)).await
     }
 
     /// What the node has counted since it was spawned.

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use telemetry_gossip_core::{
-    CommandError, Event, ExchangeOutcome, Health, Input, InputError, Node, NodeId, ProbeOutcome, Stats,
-    Transmit,
+    CommandError, Event, ExchangeOutcome, Explanation, Health, Input, InputError, Node, NodeId, ProbeOutcome,
+    Stats, Transmit,
 };
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::task::JoinSet;
@@ -50,6 +50,7 @@ pub(crate) enum Command {
     Probe(NodeId, Probed),
     Exchange(Exchanged),
     Health(oneshot::Sender<Health>),
+    Explain(NodeId, oneshot::Sender<Option<Explanation>>),
     Stats(oneshot::Sender<Stats>),
     Shutdown,
 }
@@ -255,6 +256,10 @@ impl Task {
             Command::Health(answer) => {
                 let health = self.node.health();
                 self.carry.answer(answer, health);
+            }
+            Command::Explain(id, answer) => {
+                let explanation = self.node.explain(id.as_str());
+                self.carry.answer(answer, explanation);
             }
             Command::Stats(answer) => {
                 let stats = *self.node.stats();

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use telemetry_gossip_core::{Config, Health, IdError, NodeId};
+use telemetry_gossip_core::{Config, Explanation, Health, IdError, NodeId};
 use telemetry_gossip_tokio::{
     Agent, AgentError, Events, MemberView, NameError, Options, SpawnError, TelemetryValue, Transport, View,
 };
@@ -166,6 +166,36 @@ impl GossipNode {
     /// How the node is: whether it doubts itself or is cut off, and how many members it holds in which status.
     pub async fn health(&self) -> Result<Health, NodeError> {
         Ok(self.running()?.health().await?)
+    }
+
+    /// Why the member called `id` is held to be what it is: who accuses it, what this node's own probes of it found, how it
+    /// refuted, and when; at most the last 32 incidents. `None` if it is not known. The same evidence comes in
+    /// [`GossipNode::events`] as it is found.
+    ///
+    /// ```
+    /// # use telemetry_gossip::node::GossipNode;
+    /// # use telemetry_gossip::membership::MemberStatus;
+    /// # use telemetry_gossip::transport::MemoryNetwork;
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let network = MemoryNetwork::new(1);
+    /// # let a = GossipNode::new("a".into(), vec![], network.transport("a")?);
+    /// # let b = GossipNode::new("b".into(), vec!["a".into()], network.transport("b")?);
+    /// # a.start().await;
+    /// # b.start().await;
+    /// # let mut events = a.events().unwrap();
+    /// # while a.members().len() < 2 { events.recv().await; }
+    /// network.isolate("b");
+    /// # while a.members().iter().any(|member| member.node_id == "b" && member.status != MemberStatus::Dead) { events.recv().await; }
+    /// // Some seconds later:
+    /// let why = a.explain("b").await?.expect("b is known").to_string();
+    /// assert!(why.contains("did not answer this node's probe"), "{why}");
+    /// assert!(why.contains("declared dead by this node"), "{why}");
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn explain(&self, id: &str) -> Result<Option<Explanation>, NodeError> {
+        Ok(self.running()?.explain(id).await?)
     }
 
     /// Tells everybody that this node goes, and waits until that is done, but no longer than `timeout`. Some gossip

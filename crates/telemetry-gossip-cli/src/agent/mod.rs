@@ -16,7 +16,7 @@ mod signals;
 use std::sync::Arc;
 use std::time::Duration;
 
-use telemetry_gossip::core::{Config, ConfigError, Event, Label, Suspicion};
+use telemetry_gossip::core::{Config, ConfigError, Event, Label, NodeId, Suspicion, Tag};
 use telemetry_gossip::driver::{
     Agent, AgentError, Events, Notice, Options, SpawnError, Transport, UdpTransport,
 };
@@ -24,7 +24,7 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
 use crate::args::{AgentArgs, Settings};
-use crate::control::{Socket, View, server};
+use crate::control::{Answer, Reasons, Request, Socket, View, server};
 use crate::error::Error;
 use crate::text;
 use output::{Line, Output};
@@ -149,7 +149,8 @@ async fn agent(args: &AgentArgs, config: Config, seeds: &[String]) -> Result<(),
     let printer = tokio::task::spawn_blocking({
         let output = Output { id: args.id, json: args.json };
         let (events, runtime) = (agent.events(), tokio::runtime::Handle::current());
-        move || runtime.block_on(print(output, lines, events))
+        let agent = agent.clone();
+        move || runtime.block_on(print(output, agent, lines, events))
     });
     tokio::spawn(server::serve(control, source(&agent, &transport), server::ASKING));
     let outcome = live(&agent, &*transport, seeds, &mut signals, &say).await;
@@ -238,7 +239,7 @@ async fn fate(events: &mut Events) -> Error {
 }
 
 /// Prints lines and events until both have ended, or the output is closed.
-async fn print(output: Output, mut lines: mpsc::UnboundedReceiver<Line>, mut events: Events) {
+async fn print(output: Output, agent: Agent, mut lines: mpsc::UnboundedReceiver<Line>, mut events: Events) {
     let (mut more_lines, mut more_events) = (true, true);
     while more_lines || more_events {
         let line = tokio::select! {
@@ -248,7 +249,7 @@ async fn print(output: Output, mut lines: mpsc::UnboundedReceiver<Line>, mut eve
                 line
             }
             notice = events.recv(), if more_events => match notice {
-                Some(Notice::Event(event)) => output.line_of(&event),
+                Some(Notice::Event(event)) => output.line_of(&event, |tag| name(&agent, tag)),
                 Some(Notice::Lagged(missed)) => {
                     Some(Line::warning(format!("{missed} events are not printed: the output is read too slowly")))
                 }
@@ -264,19 +265,29 @@ async fn print(output: Output, mut lines: mpsc::UnboundedReceiver<Line>, mut eve
     }
 }
 
+/// Who is behind a tag, of those that the agent knows.
+fn name(agent: &Agent, tag: Tag) -> Option<NodeId> {
+    agent.view().iter().map(|member| member.id).find(|id| id.tag() == tag)
+}
+
 /// What the control socket answers.
 fn source(agent: &Agent, transport: &Arc<UdpTransport>) -> server::Source {
     let (agent, transport) = (agent.clone(), Arc::clone(transport));
-    Arc::new(move || {
+    Arc::new(move |request| {
         let (agent, transport) = (agent.clone(), Arc::clone(&transport));
         Box::pin(async move {
+            if let Request::Explain { id } = request {
+                let explanation = agent.explain(&id).await.map_err(|error| error.to_string())?;
+                return Ok(Answer::Explanation(explanation.as_ref().map(Reasons::of).map(Box::new)));
+            }
             let health = agent.health().await.map_err(|error| error.to_string())?;
             let stats = agent.stats().await.map_err(|error| error.to_string())?;
             let socket = Socket {
                 datagrams_received_dropped: transport.received_dropped(),
                 datagrams_sent_dropped: transport.send_dropped(),
             };
-            Ok(View::of(agent.id().as_str(), &agent.view(), &health, stats, socket))
+            let view = View::of(agent.id().as_str(), &agent.view(), &health, stats, socket);
+            Ok(Answer::View(Box::new(view)))
         })
     })
 }

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::time::SystemTime;
 
 use serde_json::{Map, Value, json};
-use telemetry_gossip::core::{Event, IsolationEnd, NodeId, RemovalReason};
+use telemetry_gossip::core::{Event, Evidence, IsolationEnd, NodeId, RemovalReason, Tag};
 
 /// One line: a word for the kind of thing, its parts for programs, a sentence for people.
 #[derive(Clone, Debug, PartialEq)]
@@ -55,6 +55,15 @@ impl Line {
     /// A signal came.
     pub(crate) fn leaving() -> Self {
         Self::new("leaving", json!({}), "leaving; a second signal ends the process at once".to_owned())
+    }
+
+    /// What speaks for or against a member.
+    fn evidence(id: &NodeId, evidence: &Evidence, name: impl Fn(Tag) -> Option<NodeId>) -> Self {
+        let names: Vec<(Tag, NodeId)> = evidence.tags().filter_map(|tag| Some((tag, name(tag)?))).collect();
+        let said =
+            evidence.describe(|tag| names.iter().find(|(known, _)| *known == tag).map(|(_, id)| id.as_str()));
+        let text = format!("{id} {said}");
+        Self::new("evidence", json!({ "id": id, "kind": evidence.kind(), "text": said }), text)
     }
 
     /// What an event says; `None` for the ends of things that an agent never asks for.
@@ -156,6 +165,7 @@ impl Line {
                 Self::new("join-failed", json!({}), "no seed has answered so far; still trying".to_owned())
             }
             Event::LeaveCompleted => Self::new("leave-completed", json!({}), "left in good order".to_owned()),
+            // Evidence is told with names, by `Output::line_of`.
             Event::Evidence { .. } | Event::ProbeCompleted { .. } | Event::ExchangeCompleted { .. } => {
                 return None;
             }
@@ -185,10 +195,16 @@ pub(crate) struct Output {
 }
 
 impl Output {
-    /// What an event says. That this node is alive at a new generation is said once, with the reason, by `refuted`.
-    pub(crate) fn line_of<A: Display>(&self, event: &Event<A>) -> Option<Line> {
+    /// What an event says; `name` knows who is behind a tag. That this node is alive at a new generation is said once, with
+    /// the reason, by `refuted`.
+    pub(crate) fn line_of<A: Display>(
+        &self,
+        event: &Event<A>,
+        name: impl Fn(Tag) -> Option<NodeId>,
+    ) -> Option<Line> {
         match event {
             Event::Alive { id, .. } if *id == self.id => None,
+            Event::Evidence { id, evidence } => Some(Line::evidence(id, evidence, name)),
             event => Line::of(event),
         }
     }
@@ -232,10 +248,10 @@ mod tests {
     fn a_raised_generation_is_said_once_and_accuses_nobody() {
         let output = Output { id: id(), json: false };
         let generation = Generation(2);
-        let alive = |id| output.line_of(&Event::<SocketAddr>::Alive { id, generation });
+        let alive = |id| output.line_of(&Event::<SocketAddr>::Alive { id, generation }, |_| None);
         assert_eq!(alive(id()), None);
         assert!(alive("edge-2".parse().unwrap()).is_some());
-        let refuted = output.line_of(&Event::<SocketAddr>::Refuted { generation }).unwrap();
+        let refuted = output.line_of(&Event::<SocketAddr>::Refuted { generation }, |_| None).unwrap();
         assert_eq!(
             refuted.render(SystemTime::UNIX_EPOCH, false),
             "1970-01-01T00:00:00.000Z this node raises its generation to 2: others held a suspicion of it, or an earlier life"

@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::{Answer, Request, View};
+use super::{Answer, Reasons, Request, View};
 use crate::error::Error;
 
 /// The most bytes of an answer: a full table of 16,384 members with some KB of telemetry each.
@@ -19,35 +19,51 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How long to wait before a busy agent is asked again.
 const AGAIN: Duration = Duration::from_millis(200);
 
-/// What the agent at `via` knows. A busy one is asked again until patience ends.
-pub(crate) async fn ask(via: &str) -> Result<View, Error> {
-    ask_again(via, AGAIN).await
+/// What the agent at `via` knows.
+pub(crate) async fn view(via: &str) -> Result<View, Error> {
+    match ask(via, &Request::View, AGAIN).await? {
+        Answer::View(view) => Ok(*view),
+        _ => Err(another_service(via)),
+    }
 }
 
-async fn ask_again(via: &str, again: Duration) -> Result<View, Error> {
+/// Why the agent at `via` holds a member to be what it is.
+pub(crate) async fn reasons(via: &str, id: &str) -> Result<Reasons, Error> {
+    match ask(via, &Request::Explain { id: id.to_owned() }, AGAIN).await? {
+        Answer::Explanation(Some(reasons)) => Ok(*reasons),
+        Answer::Explanation(None) => Err(Error::UnknownMember { via: via.to_owned(), id: id.to_owned() }),
+        _ => Err(another_service(via)),
+    }
+}
+
+fn another_service(via: &str) -> Error {
+    let reason = "what answers there is no tgossip agent's control address".to_owned();
+    Error::NoAnswer { via: via.to_owned(), reason }
+}
+
+/// A busy agent is asked again until patience ends.
+async fn ask(via: &str, request: &Request, again: Duration) -> Result<Answer, Error> {
     let no_answer = |reason: String| Error::NoAnswer { via: via.to_owned(), reason };
     let end = Instant::now() + PATIENCE;
     loop {
-        let text = match timeout_at(end, talk(via)).await {
+        let text = match timeout_at(end, talk(via, request)).await {
             Err(_) => return Err(no_answer(format!("nothing came within {PATIENCE:?}"))),
             Ok(Err(error)) => return Err(no_answer(error.to_string())),
             Ok(Ok(text)) => text,
         };
         match serde_json::from_slice(&text) {
-            Ok(Answer::View(view)) => return Ok(*view),
             Ok(Answer::Error(error)) => return Err(no_answer(error)),
             Ok(Answer::Busy) if Instant::now() + again < end => sleep(again).await,
             Ok(Answer::Busy) => return Err(Error::Busy { via: via.to_owned(), patience: PATIENCE }),
-            Err(_) => {
-                return Err(no_answer("what answers there is no tgossip agent's control address".to_owned()));
-            }
+            Ok(answer) => return Ok(answer),
+            Err(_) => return Err(another_service(via)),
         }
     }
 }
 
-async fn talk(via: &str) -> io::Result<Vec<u8>> {
+async fn talk(via: &str, request: &Request) -> io::Result<Vec<u8>> {
     let mut stream = TcpStream::connect(via).await?;
-    let mut request = serde_json::to_vec(&Request::View)?;
+    let mut request = serde_json::to_vec(request)?;
     request.push(b'\n');
     // An agent that is busy answers unasked, and may be gone before it is asked.
     let asked = stream.write_all(&request).await;
@@ -68,7 +84,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap().to_string();
         drop(listener);
-        let error = ask(&addr).await.unwrap_err();
+        let error = view(&addr).await.unwrap_err();
         assert_eq!(error.exit_code(), 4);
         assert!(error.to_string().contains(&addr), "{error}");
     }
@@ -82,7 +98,7 @@ mod tests {
                 let _ = stream.write_all(b"\"busy\"\n").await;
             }
         });
-        let error = ask_again(&addr, PATIENCE).await.unwrap_err();
+        let error = ask(&addr, &Request::View, PATIENCE).await.unwrap_err();
         assert_eq!(error.exit_code(), 4);
         assert!(error.to_string().contains("busy with other clients"), "{error}");
     }
@@ -97,7 +113,7 @@ mod tests {
             let _ = stream.read(&mut request).await.unwrap();
             stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
         });
-        let error = ask(&addr).await.unwrap_err();
+        let error = view(&addr).await.unwrap_err();
         assert!(error.to_string().contains("no tgossip agent"), "{error}");
     }
 }

@@ -1,8 +1,8 @@
-//! The control protocol between `tgossip members` and an agent: one line of JSON each way over TCP.
+//! The control protocol between `tgossip members` or `explain` and an agent: one line of JSON each way over TCP.
 //!
 //! ```text
 //! client                         agent
-//!   {"ask":"view"}\n       --->
+//!   {"ask":"view"}\n       --->     or {"ask":"explain","id":"edge-7"}\n
 //!                          <---  {"view":{"node":"edge-1","members":[..],..}}\n      and the agent closes
 //!                          <---  {"error":"..."}\n                                   if it was no request
 //!                          <---  "busy"\n                                            if too many ask at a time
@@ -17,15 +17,20 @@ pub(crate) mod server;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use telemetry_gossip::core::{Health, Stats, Status};
+use telemetry_gossip::core::{Explanation, Health, Incident, Stats, Status};
 use telemetry_gossip::driver;
 
 /// What a client may ask.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "ask", rename_all = "kebab-case")]
 pub(crate) enum Request {
     /// All that the agent knows.
     View,
+    /// Why it holds a member to be what it is.
+    Explain {
+        /// The member's id.
+        id: String,
+    },
 }
 
 /// What an agent answers.
@@ -34,10 +39,84 @@ pub(crate) enum Request {
 pub(crate) enum Answer {
     /// All that it knows.
     View(Box<View>),
+    /// Why a member is held to be what it is; `None` if it is not known.
+    Explanation(Option<Box<Reasons>>),
     /// Why there is nothing.
     Error(String),
     /// Too many clients are served; ask again.
     Busy,
+}
+
+/// [`Explanation`], with names in place of tags and ages in place of instants, which mean nothing outside of the agent.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Reasons {
+    pub(crate) id: String,
+    #[serde(with = "status_word")]
+    pub(crate) status: Status,
+    pub(crate) generation: u64,
+    pub(crate) last_heard_s: f64,
+    pub(crate) round_trip_s: Option<f64>,
+    /// How often it has refuted of late.
+    pub(crate) strikes: u8,
+    /// Whether the agent's own node is cut off from most of the members.
+    pub(crate) isolated: bool,
+    pub(crate) suspicion: Option<Suspicion>,
+    /// Oldest first.
+    pub(crate) history: Vec<Reason>,
+    /// All of it in words.
+    pub(crate) text: String,
+}
+
+/// A suspicion that runs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Suspicion {
+    pub(crate) since_s: f64,
+    pub(crate) left_s: f64,
+    /// Those of them that the agent knows.
+    pub(crate) accusers: Vec<String>,
+}
+
+/// One thing that happened.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Reason {
+    pub(crate) age_s: f64,
+    /// A word for programs.
+    pub(crate) kind: String,
+    /// The same for people.
+    pub(crate) text: String,
+}
+
+impl Reasons {
+    pub(crate) fn of(explanation: &Explanation) -> Self {
+        let age = |at| explanation.now.since(at).as_secs_f64();
+        let suspicion = explanation.suspicion.as_ref().map(|suspicion| Suspicion {
+            since_s: age(suspicion.since),
+            left_s: suspicion.until.since(explanation.now).as_secs_f64(),
+            accusers: suspicion
+                .accusers
+                .iter()
+                .filter_map(|&tag| explanation.name(tag))
+                .map(Into::into)
+                .collect(),
+        });
+        let reason = |incident: &Incident| Reason {
+            age_s: age(incident.at),
+            kind: incident.evidence.kind().to_owned(),
+            text: incident.evidence.describe(|tag| explanation.name(tag)),
+        };
+        Self {
+            id: explanation.id.to_string(),
+            status: explanation.status,
+            generation: explanation.generation.0,
+            last_heard_s: age(explanation.last_observed),
+            round_trip_s: explanation.round_trip.map(|round_trip| round_trip.as_secs_f64()),
+            strikes: explanation.strikes,
+            isolated: explanation.isolated,
+            suspicion,
+            history: explanation.history.iter().map(reason).collect(),
+            text: explanation.to_string(),
+        }
+    }
 }
 
 /// What one agent knows.

@@ -13,7 +13,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use super::{Answer, Request, View};
+use super::{Answer, Request};
 
 /// The most bytes of a request, its line break included. No request comes near.
 const MAX_REQUEST: u64 = 1_024;
@@ -33,19 +33,19 @@ const REST: Duration = Duration::from_millis(100);
 
 /// Where the answers come from: the node, or why it has none.
 pub(crate) type Source =
-    Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Result<View, String>> + Send>> + Send + Sync>;
+    Arc<dyn Fn(Request) -> Pin<Box<dyn Future<Output = Result<Answer, String>> + Send>> + Send + Sync>;
 
-/// Answers with what `view` gives, until the task is aborted. A client that has not asked within `asking` is dropped.
-pub(crate) async fn serve(listener: TcpListener, view: Source, asking: Duration) {
+/// Answers with what `source` gives, until the task is aborted. A client that has not asked within `asking` is dropped.
+pub(crate) async fn serve(listener: TcpListener, source: Source, asking: Duration) {
     let places = Arc::new(Semaphore::new(MAX_CLIENTS));
     loop {
         match listener.accept().await {
             Ok((stream, _)) => match Arc::clone(&places).try_acquire_owned() {
                 Ok(place) => {
-                    let view = Arc::clone(&view);
+                    let source = Arc::clone(&source);
                     tokio::spawn(async move {
                         // A client that went away or was too slow is its own business.
-                        let _ = converse(stream, view, asking).await;
+                        let _ = converse(stream, source, asking).await;
                         drop(place);
                     });
                 }
@@ -72,7 +72,7 @@ fn line_of(answer: &Answer) -> io::Result<Vec<u8>> {
     Ok(text)
 }
 
-async fn converse(mut stream: TcpStream, view: Source, asking: Duration) -> io::Result<()> {
+async fn converse(mut stream: TcpStream, source: Source, asking: Duration) -> io::Result<()> {
     let (reader, mut writer) = stream.split();
     let mut line = Vec::new();
     let mut reader = BufReader::new(reader.take(MAX_REQUEST));
@@ -84,10 +84,7 @@ async fn converse(mut stream: TcpStream, view: Source, asking: Duration) -> io::
             Answer::Error(format!("a request is one line of at most {MAX_REQUEST} bytes"))
         }
         Ok(Ok(_)) => match serde_json::from_slice(&line) {
-            Ok(Request::View) => match view().await {
-                Ok(view) => Answer::View(Box::new(view)),
-                Err(reason) => Answer::Error(reason),
-            },
+            Ok(request) => source(request).await.unwrap_or_else(Answer::Error),
             Err(error) => Answer::Error(format!("not a request ({error}): send {{\"ask\":\"view\"}}")),
         },
     };
@@ -107,7 +104,11 @@ mod tests {
     async fn serving(asking: Duration) -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
-        tokio::spawn(serve(listener, Arc::new(|| Box::pin(async { Ok(view()) })), asking));
+        tokio::spawn(serve(
+            listener,
+            Arc::new(|_| Box::pin(async { Ok(Answer::View(Box::new(view()))) })),
+            asking,
+        ));
         addr
     }
 
@@ -122,7 +123,7 @@ mod tests {
     #[tokio::test]
     async fn a_client_gets_the_view() {
         let addr = serving(NEVER).await;
-        assert_eq!(client::ask(&addr.to_string()).await.unwrap(), view());
+        assert_eq!(client::view(&addr.to_string()).await.unwrap(), view());
     }
 
     #[tokio::test]
@@ -169,7 +170,7 @@ mod tests {
     async fn clients_that_say_nothing_are_dropped_and_others_get_their_turn() {
         let addr = serving(Duration::from_millis(20)).await;
         let silent = silent(addr, MAX_CLIENTS).await;
-        assert_eq!(client::ask(&addr.to_string()).await.unwrap(), view());
+        assert_eq!(client::view(&addr.to_string()).await.unwrap(), view());
         for stream in silent {
             assert!(text_of(stream).await.contains("no request came within 20ms"));
         }

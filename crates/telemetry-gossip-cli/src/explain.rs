@@ -1,0 +1,25 @@
+//! `tgossip explain`: asks a running agent why it holds a member to be what it is.
+
+use std::io::{self, Write};
+
+use crate::args::ExplainArgs;
+use crate::control::client;
+use crate::error::Error;
+
+pub(crate) fn run(args: &ExplainArgs) -> Result<(), Error> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Setup)?;
+    let reasons = runtime.block_on(async {
+        tokio::select! {
+            reasons = client::reasons(&args.via, args.id.as_str()) => reasons,
+            _ = tokio::signal::ctrl_c() => Err(Error::Interrupted),
+        }
+    })?;
+    let mut out = io::stdout().lock();
+    if args.json {
+        serde_json::to_writer_pretty(&mut out, &reasons).map_err(io::Error::from)?;
+        writeln!(out)?;
+    } else {
+        writeln!(out, "{}", reasons.text)?;
+    }
+    Ok(out.flush()?)
+}

@@ -1,0 +1,199 @@
+//! Every verdict explains itself: what `Node::explain` says after each kind of trouble.
+
+use std::time::Duration;
+
+use telemetry_gossip_core::{Evidence, Explanation, Status};
+use telemetry_gossip_sim::{Cluster, Memory, Settings, Share, node_id};
+use telemetry_gossip_tests::for_each_seed;
+
+const NODES: usize = 12;
+const TARGET: usize = 7;
+
+fn cluster(seed: u64) -> Cluster {
+    let mut cluster = Cluster::new(Settings { nodes: NODES, seed, ..Settings::default() });
+    cluster.start_joined();
+    cluster.run_for(Duration::from_secs(3));
+    cluster
+}
+
+fn others() -> impl Iterator<Item = usize> + Clone {
+    (0..NODES).filter(|&node| node != TARGET)
+}
+
+fn explain(cluster: &Cluster, observer: usize) -> Explanation {
+    let id = node_id(TARGET);
+    cluster.node(observer).explain(id.as_str()).expect("it is known")
+}
+
+fn evidence(cluster: &Cluster, observer: usize) -> Vec<Evidence> {
+    explain(cluster, observer).history.iter().map(|incident| incident.evidence).collect()
+}
+
+/// The observers among the others whose evidence meets a condition.
+fn holding(cluster: &Cluster, condition: impl Fn(&Evidence) -> bool) -> Vec<usize> {
+    others().filter(|&observer| evidence(cluster, observer).iter().any(&condition)).collect()
+}
+
+fn run_until(cluster: &mut Cluster, condition: impl Fn(&Cluster) -> bool) {
+    assert!(cluster.run_until(condition, Duration::from_secs(60)).is_some(), "it never happens");
+}
+
+#[test]
+fn a_crash() {
+    for_each_seed(50, |seed| {
+        let mut cluster = cluster(seed);
+        cluster.crash(TARGET);
+        run_until(&mut cluster, |cluster| cluster.everyone_holds(TARGET, Status::Dead));
+
+        // One of them found it out: its probe failed by every path, and the helpers were there and said so.
+        let judges = holding(&cluster, |found| matches!(found, Evidence::Dead { here: true, .. }));
+        assert!(!judges.is_empty(), "somebody declared it dead");
+        let probers = holding(
+            &cluster,
+            |found| matches!(found, Evidence::ProbeFailed { helpers } if helpers.iter().flatten().filter(|helper| helper.nacked).count() >= 3),
+        );
+        assert!(judges.iter().all(|judge| probers.contains(judge)), "a judge has probed");
+
+        // Everybody knows who accused it first, and that it is dead; the accuser is one of those whose probe failed.
+        for observer in others() {
+            let told = explain(&cluster, observer);
+            let by = told.history.iter().find_map(|incident| match incident.evidence {
+                Evidence::Suspected { by, .. } => by,
+                _ => None,
+            });
+            let accuser = by.and_then(|tag| told.name(tag)).expect("the accuser has a name");
+            assert!(
+                probers.iter().any(|&prober| node_id(prober).as_str() == accuser),
+                "{accuser} accused it"
+            );
+            assert_eq!(told.status, Status::Dead);
+            assert!(told.suspicion.is_none() && !told.isolated);
+            let text = told.to_string();
+            assert!(
+                text.contains(&format!("suspected by {accuser}")) && text.contains("declared dead by"),
+                "{text}"
+            );
+        }
+    });
+}
+
+#[test]
+fn a_refuted_suspicion() {
+    for_each_seed(50, |seed| {
+        let mut cluster = cluster(seed);
+        cluster.partition([TARGET], others());
+        run_until(&mut cluster, |cluster| cluster.status(0, TARGET) == Some(Status::Suspected));
+        let running = explain(&cluster, 0);
+        let pending = running.suspicion.as_ref().expect("it runs");
+        assert!(pending.until > running.now && !pending.accusers.is_empty());
+        assert!(running.to_string().contains("unless it refutes; accused by n"), "{running}");
+
+        cluster.heal();
+        run_until(&mut cluster, Cluster::views_complete_and_alive);
+        let told = explain(&cluster, 0);
+        assert!(told.suspicion.is_none());
+        assert_eq!(told.strikes, 1);
+        let refuted = Evidence::Alive { generation: told.generation, was: Status::Suspected };
+        assert_eq!(told.history.last().map(|incident| incident.evidence), Some(refuted), "{told}");
+    });
+}
+
+#[test]
+fn a_broken_path() {
+    for_each_seed(50, |seed| {
+        let mut cluster = cluster(seed);
+        cluster.partition([TARGET], [0]);
+        let helped = |found: &Evidence| matches!(found, Evidence::AnsweredThrough { .. });
+        run_until(&mut cluster, |cluster| evidence(cluster, 0).iter().any(helped));
+        let told = explain(&cluster, 0);
+        assert_eq!((told.status, told.suspicion.clone()), (Status::Alive, None));
+        assert!(told.to_string().contains("did not answer directly but through n"), "{told}");
+    });
+}
+
+#[test]
+fn a_stopped_process() {
+    for_each_seed(20, |seed| {
+        let mut cluster = cluster(seed);
+        cluster.pause(TARGET);
+        cluster.run_for(Duration::from_secs(10));
+        cluster.resume(TARGET);
+        run_until(&mut cluster, Cluster::views_complete_and_alive);
+        for observer in others() {
+            let found = evidence(&cluster, observer);
+            let dead = found.iter().position(|found| matches!(found, Evidence::Dead { .. }));
+            let back =
+                found.iter().position(|found| matches!(found, Evidence::Alive { was: Status::Dead, .. }));
+            assert!(dead.is_some() && dead < back, "{found:?}");
+        }
+        // It slept and holds that against nobody.
+        let id = node_id(0);
+        assert_eq!(cluster.node(TARGET).explain(id.as_str()).expect("known").status, Status::Alive);
+        assert_eq!(cluster.node(TARGET).stats().pauses, 1);
+    });
+}
+
+/// It hears nobody: the others agree that it is dead, and it knows that it is itself cut off.
+#[test]
+fn a_deaf_node() {
+    for_each_seed(20, |seed| {
+        let mut cluster = cluster(seed);
+        cluster.cut(others(), [TARGET]);
+        run_until(&mut cluster, |cluster| cluster.all_hold(others(), TARGET, Status::Dead));
+        run_until(&mut cluster, |cluster| cluster.health(TARGET).isolated_since.is_some());
+        let told: Vec<Explanation> =
+            others().map(|of| cluster.node(TARGET).explain(node_id(of).as_str()).expect("known")).collect();
+        assert!(told.iter().all(|told| told.isolated && told.status == Status::Alive));
+        let spared =
+            |told: &&Explanation| told.history.iter().any(|one| one.evidence == Evidence::NotAccused);
+        let spared = told.iter().find(spared).expect("somebody did not answer it, and was not accused");
+        assert!(spared.to_string().contains("this node was itself out of touch"), "{spared}");
+        assert!(spared.to_string().contains("declares nobody dead"), "{spared}");
+    });
+}
+
+#[test]
+fn a_lossy_link() {
+    for_each_seed(10, |seed| {
+        let mut cluster = cluster(seed);
+        for other in others() {
+            cluster.lose(other, TARGET, Share::percent(90));
+        }
+        let tried = |found: &Evidence| matches!(found, Evidence::OnTrial { .. } | Evidence::TrialPassed);
+        run_until(&mut cluster, |cluster| others().any(|at| evidence(cluster, at).iter().any(tried)));
+        let at = holding(&cluster, tried)[0];
+        let told = explain(&cluster, at);
+        assert!(told.strikes > 0, "{told}");
+        assert!(told.to_string().contains("on trial"), "{told}");
+    });
+}
+
+#[test]
+fn a_leave_and_a_restart() {
+    for_each_seed(20, |seed| {
+        let mut cluster = cluster(seed);
+        cluster.leave(TARGET);
+        run_until(&mut cluster, |cluster| cluster.all_hold(others(), TARGET, Status::Left));
+        assert!(others().all(|at| matches!(evidence(&cluster, at).last(), Some(Evidence::Left { .. }))));
+
+        cluster.crash(TARGET);
+        cluster.restart(TARGET, Memory::Lost);
+        cluster.join(TARGET, &[0]);
+        run_until(&mut cluster, Cluster::views_complete_and_alive);
+        for observer in others() {
+            let found = evidence(&cluster, observer);
+            assert!(found.contains(&Evidence::Restarted), "{found:?}");
+            assert!(matches!(found.last(), Some(Evidence::Alive { was: Status::Left, .. })), "{found:?}");
+        }
+    });
+}
+
+#[test]
+fn a_quiet_member() {
+    let mut cluster = cluster(1);
+    cluster.run_for(Duration::from_secs(30));
+    let told = explain(&cluster, 0);
+    assert!(told.history.is_empty() && told.round_trip.is_some() && told.strikes == 0);
+    assert!(told.to_string().contains("nothing has ever spoken against it here"), "{told}");
+    assert!(cluster.node(0).explain("nobody").is_none());
+}
