@@ -1,4 +1,4 @@
-//! `tgossip`: a demo on real sockets, one node as a process, queries, simulations.
+//! `tgossip`: a demo on real sockets, one node as a process, queries, simulations, plans.
 //!
 //! This file picks the subcommand and turns its outcome into an exit code; nothing else may live here. No
 //! protocol rule lives in this crate: nodes are the driver's, simulated ones the simulator's.
@@ -11,6 +11,7 @@ mod control;
 mod demo;
 mod error;
 mod members;
+mod plan;
 mod sim;
 mod text;
 
@@ -27,6 +28,7 @@ fn main() -> ExitCode {
         Command::Agent(args) => agent::run(&args),
         Command::Members(args) => members::run(&args),
         Command::Sim(args) => sim::run(&args),
+        Command::Plan(args) => plan::run(&args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
