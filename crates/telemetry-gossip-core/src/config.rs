@@ -24,7 +24,8 @@ pub(crate) const TELEMETRY_OVERHEAD: usize = 64;
 
 /// Settings of a [`Node`](crate::Node). The defaults suit a LAN of a few to a few thousand nodes.
 ///
-/// A shorter `probe_interval` finds crashes sooner for proportionally more traffic; everything else scales with it.
+/// A shorter `probe_interval` finds crashes sooner for proportionally more traffic. [`Config::local`] and [`Config::wan`] suit
+/// other networks, [`Config::plan`] finds the settings for a target.
 ///
 /// ```
 /// use core::time::Duration;
@@ -151,7 +152,8 @@ impl Default for Suspicion {
 
 impl Config {
     /// For nodes on one machine or a wire away: round trips up to 10 ms, little loss. A quarter of the times of
-    /// [`lan`](Self::lan), for four times its traffic.
+    /// [`lan`](Self::lan), for four times its traffic. A crash among 250 is known to all in 0.8 s (median) and 0.95 s (99th
+    /// percentile), measured with a round trip of 1 ms and no loss.
     pub fn local() -> Self {
         Self {
             probe_interval: Duration::from_millis(250),
@@ -162,13 +164,15 @@ impl Config {
         }
     }
 
-    /// The defaults: for a data centre or several near each other, round trips up to 50 ms.
+    /// The defaults: for a data centre or several near each other, round trips up to 50 ms. A crash among 250 is known to all
+    /// in 3.2 s (median) and 3.9 s (99th percentile), measured with 2 ms and 1 % loss.
     pub fn lan() -> Self {
         Self::default()
     }
 
     /// For nodes all over the world: round trips up to some 150 ms, and loss of some percent. A third of the traffic of
-    /// [`lan`](Self::lan).
+    /// [`lan`](Self::lan). A crash among 250 is known to all in 10.5 s (median) and 12.6 s (99th percentile), measured with
+    /// 150 ms and 2 % loss.
     pub fn wan() -> Self {
         Self {
             probe_interval: Duration::from_secs(3),
