@@ -303,6 +303,19 @@ fn minus_log(x: u64) -> u128 {
     })
 }
 
+/// The chance that fewer than `least` of `count` answer, at most 32, each silent with this share.
+fn fewer(least: u64, count: u64, silent: u64) -> u64 {
+    let mut ways: u128 = 1;
+    let mut sum: u128 = 0;
+    for answers in 0..least.min(count + 1) {
+        let exponent = |n: u64| u32::try_from(n).unwrap_or(u32::MAX);
+        let each = mul(power(ONE - silent, exponent(answers)), power(silent, exponent(count - answers)));
+        sum += ways * u128::from(each);
+        ways = ways * u128::from(count - answers) / u128::from(answers + 1);
+    }
+    u64::try_from(sum).unwrap_or(ONE).min(ONE)
+}
+
 fn micros(span: Duration) -> u64 {
     /// No span is longer than 1,000 years, so that sums of some do not overflow.
     const MOST: u64 = 1_000 * 366 * 24 * 3_600 * 1_000_000;
@@ -460,9 +473,16 @@ impl Model<'_> {
         if !self.config.detector.roll_calls {
             return 0;
         }
-        // The suspect is asked like everybody else, and does not answer.
         let others = u64::from(self.members - 1);
         let silent = ONE - self.loss.answered();
+        if others <= ADDED[0] {
+            // All are asked at once, the suspect among them, which does not answer.
+            let enough = if quantile == Quantile::P99 { ONE / 100 } else { ONE / 2 };
+            let fails = |round: u32| fewer(others / 2, others - 1, power(silent, round));
+            let rounds = (1..8).find(|&round| fails(round) <= enough).unwrap_or(8);
+            let doubt = if rounds > 1 { self.interval } else { 0 };
+            return u64::from(rounds - 1) * self.timeout + self.round_trip + doubt;
+        }
         let mut sample: Vec<u64> = Vec::new();
         let mut doubt = 0;
         for round in 0..8_usize {
@@ -720,6 +740,14 @@ mod tests {
             assert!((ours + f64::ln(1.0 - exact(x))).abs() < 1e-3, "{x}: {ours}");
         }
         assert_eq!((power(ONE, 5), power(ONE / 2, 3), exp_minus(u128::MAX)), (ONE, ONE / 8, 0));
+    }
+
+    #[test]
+    fn few_answers_are_as_likely_as_coins() {
+        assert_eq!(fewer(0, 0, ONE), 0);
+        assert_eq!(fewer(1, 1, ONE / 4), ONE / 4);
+        assert_eq!(fewer(2, 3, ONE / 2), ONE / 2);
+        assert!(fewer(16, 31, ONE / 2).abs_diff(ONE / 2) < 1 << 34);
     }
 
     #[test]
