@@ -185,6 +185,17 @@ impl Config {
         }
     }
 
+    /// How long a suspicion lasts in a cluster of so many live members: with four accusers, and with one.
+    pub(crate) fn suspicion_spans(&self, live: u32) -> (Duration, Duration) {
+        match self.suspicion {
+            Suspicion::Fixed(span) => (span, span),
+            Suspicion::Scaled { percent, stretch } => {
+                let span = scaled(percent, self.probe_interval, live).max(self.gossip_interval * 2);
+                (span, span.saturating_mul(stretch.into()))
+            }
+        }
+    }
+
     /// Checks every field and every rule between fields.
     pub fn validate(&self) -> Result<(), ConfigError> {
         in_range("mtu", self.mtu.into(), MIN_MTU.into(), MAX_MTU.into())?;
@@ -248,7 +259,8 @@ impl Config {
         if self.mode == Mode::ProbeOnly {
             return Ok(());
         }
-        let (shortest, longest) = self.suspicion_spans();
+        // In clusters of any size.
+        let ((shortest, _), (_, longest)) = (self.suspicion_spans(1), self.suspicion_spans(self.max_members));
         let calls = if self.detector.last_calls { self.probe_timeout } else { Duration::ZERO };
         let limit = self.isolation_limit.unwrap_or(LONGEST);
         for (field, span, least, rule) in [
@@ -300,18 +312,6 @@ impl Config {
             }
         }
         Ok(())
-    }
-
-    /// The shortest and the longest that a suspicion may last, in clusters of any size up to `max_members`.
-    fn suspicion_spans(&self) -> (Duration, Duration) {
-        match self.suspicion {
-            Suspicion::Fixed(span) => (span, span),
-            Suspicion::Scaled { percent, stretch } => {
-                let of =
-                    |members| scaled(percent, self.probe_interval, members).max(self.gossip_interval * 2);
-                (of(1), of(self.max_members) * stretch.into())
-            }
-        }
     }
 }
 
