@@ -1,4 +1,4 @@
-//! Finding the cluster: asking seeds for all they know, page by page.
+//! Finding the cluster: asking seeds for all they know, page by page, or for a piece of it where many join at once.
 //!
 //! ```text
 //!   idle --- seeds ---> asking some seeds, again and again --- one answers ---> paging --- last page ---> idle
