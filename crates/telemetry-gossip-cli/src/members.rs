@@ -55,7 +55,11 @@ fn members_table(view: &View) -> Table {
                 .address
                 .as_deref()
                 .map_or_else(|| "unknown".to_owned(), |address| text::printable(address, 127)),
-            format!("{} ago", text::age(seconds(member.last_heard_s))),
+            if member.id == view.node {
+                "itself".to_owned()
+            } else {
+                format!("{} ago", text::age(seconds(member.last_heard_s)))
+            },
             telemetry(member),
         ]);
     }
@@ -115,12 +119,16 @@ mod tests {
 
     #[test]
     fn the_table_has_a_line_for_each_member() {
-        let text = members_table(&view()).to_string();
-        let lines: Vec<&str> = text.lines().collect();
-        assert_eq!(lines.len(), 2, "{text}");
-        for word in ["edge-1 (asked)", "alive", "2", "127.0.0.1:7101", "1.5s ago", "load=0.42", "blob=0xff00"]
-        {
-            assert!(lines[1].contains(word), "{word} is missing in:\n{text}");
+        let asked = view();
+        let of_another = View { node: "edge-0".into(), ..view() };
+        for (view, words) in [(asked, ["edge-1 (asked)", "itself"]), (of_another, ["edge-1", "1.5s ago"])] {
+            let text = members_table(&view).to_string();
+            let lines: Vec<&str> = text.lines().collect();
+            assert_eq!(lines.len(), 2, "{text}");
+            for word in words.into_iter().chain(["alive", "2", "127.0.0.1:7101", "load=0.42", "blob=0xff00"])
+            {
+                assert!(lines[1].contains(word), "{word} is missing in:\n{text}");
+            }
         }
     }
 

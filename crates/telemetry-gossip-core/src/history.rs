@@ -307,7 +307,8 @@ impl fmt::Display for Explanation {
             )?;
         }
         if self.strikes > 0 {
-            writeln!(f, "  it has refuted {} times of late", self.strikes)?;
+            let times = if self.strikes == 1 { "once" } else { "more than once" };
+            writeln!(f, "  it has refuted or come back {times} in the last ten minutes")?;
         }
         if self.history.is_empty() {
             return f.write_str("  nothing has ever spoken against it here");

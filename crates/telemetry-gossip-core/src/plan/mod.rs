@@ -199,7 +199,7 @@ impl Config {
     /// The 99th percentile adds the longest times of each part, so that it is late rather than soon. The rates of wrongs are
     /// orders of magnitude, as losses on real networks come in bursts. For settings that
     /// [`validate`](Self::validate) refuses the answer means nothing; the same holds where nodes act
-    /// [on demand](Mode::OnDemand).
+    /// [on demand](crate::Mode::OnDemand).
     ///
     /// ```
     /// use core::time::Duration;
