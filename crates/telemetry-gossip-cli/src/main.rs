@@ -1,4 +1,4 @@
-//! `tgossip`: a demo on real sockets, one node as a process, queries, simulations.
+//! `tgossip`: a demo on real sockets, one node as a process, queries, simulations, plans.
 //!
 //! This file picks the subcommand and turns its outcome into an exit code; nothing else may live here. No
 //! protocol rule lives in this crate: nodes are the driver's, simulated ones the simulator's.
@@ -13,6 +13,7 @@ mod error;
 mod experiment;
 mod explain;
 mod members;
+mod plan;
 mod sim;
 mod text;
 
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
         Command::Members(args) => members::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Sim(args) => sim::run(&args),
+        Command::Plan(args) => plan::run(&args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

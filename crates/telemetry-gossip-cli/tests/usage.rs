@@ -36,7 +36,18 @@ fn wrong_arguments_get_a_sentence() {
         (&["agent", "--id", "a", "--mtu", "100"], "from 767 to 65507"),
         (&["agent", "--id", "a", "--gossip-interval", "0s"], "--gossip-interval is 0s: type 1ms"),
         (&["agent", "--id", "a", "--suspicion", "1ms"], "type --suspicion 400ms"),
+        (&["agent", "--id", "a", "--probe-timeout", "2ms"], "--probe-timeout is 2ms: type 5ms or more"),
         (&["agent", "--id", "a", "--control", "0.0.0.0:0"], "--allow-remote-control"),
+        (&["plan", "--nodes", "1", "--rtt", "1ms", "--target", "5s"], "2 to 16777216 members, not 1"),
+        (&["plan", "--nodes", "9", "--rtt", "9s", "--target", "5s"], "type --rtt 150ms"),
+        (
+            &["plan", "--nodes", "9", "--rtt", "1ms", "--loss", "51%", "--target", "5s"],
+            "at most 50 %, not 51 %",
+        ),
+        (
+            &["plan", "--nodes", "250", "--rtt", "150ms", "--loss", "1%", "--target", "1s"],
+            "five round trips at least: type --target 7s",
+        ),
     ] {
         let (code, error) = refused(args);
         assert_eq!(code, Some(2), "{args:?}: {error}");
@@ -134,6 +145,19 @@ fn a_scenario_runs_and_its_report_is_json_if_wanted() {
     assert!(output.status.success(), "{}", text(&output.stderr));
     let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!((report["nodes"].as_u64(), report["seed"].as_u64()), (Some(6), Some(5)));
+}
+
+#[test]
+fn a_plan_is_a_table_or_json() {
+    let args = ["plan", "--nodes", "250", "--rtt", "2ms", "--loss", "1%", "--target", "5s"];
+    let output = tgossip(&args);
+    let said = text(&output.stdout);
+    assert!(output.status.success() && said.contains("probe_interval") && said.contains("p99"), "{said}");
+    let output = tgossip(&[&args[..], &["--json"]].concat());
+    let plan: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let p99 = plan["predicted"]["detection_p99_s"].as_f64().unwrap();
+    assert!((4.5..=5.0).contains(&p99), "{plan:#}");
+    assert!(plan["settings"]["probe_interval_s"].as_f64().unwrap() > 1.0, "{plan:#}");
 }
 
 #[test]

@@ -135,7 +135,7 @@ impl Contact {
     pub(crate) fn next_round(&mut self, now: Instant, pace: Duration) -> usize {
         let Some(roll) = &mut self.roll else { return 0 };
         roll.doubtful |= roll.round > 0 && !in_touch(self.asked.len(), roll.answers);
-        let added = ADDED_BY_ROUND.get(roll.round).copied().unwrap_or(ADDED);
+        let added = added(roll.round);
         roll.round += 1;
         roll.deadline = now + pace;
         if self.asked.len() < roll.others && self.asked.len() + added >= roll.others {
@@ -270,6 +270,11 @@ impl Contact {
     pub(crate) fn heap_bytes(&self) -> usize {
         self.asked.capacity() * size_of::<Asked>()
     }
+}
+
+/// How many members a round adds to the sample, if there are as many.
+pub(crate) fn added(round: usize) -> usize {
+    ADDED_BY_ROUND.get(round).copied().unwrap_or(ADDED)
 }
 
 /// Whether so many on one side, against so many on the other, leave no doubt about the whole.

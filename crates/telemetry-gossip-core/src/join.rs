@@ -1,4 +1,4 @@
-//! Finding the cluster: asking seeds for all they know, page by page.
+//! Finding the cluster: asking seeds for all they know, page by page, or for a piece of it where many join at once.
 //!
 //! ```text
 //!   idle --- seeds ---> asking some seeds, again and again --- one answers ---> paging --- last page ---> idle
@@ -10,6 +10,31 @@ use alloc::vec::Vec;
 
 use crate::id::{Number, Tag};
 use crate::time::Instant;
+
+/// How many pages a seed gives a second to newcomers that want the whole table. Where more join at once, each further one
+/// gets a piece from a random place, and compares tables with those it then knows: the table comes from all of them.
+const PAGES: u32 = 16;
+
+/// The bytes of such a piece.
+pub(crate) const PIECE: usize = 600;
+
+/// What a seed has given of late.
+#[derive(Debug, Default)]
+pub(crate) struct Pages {
+    since: Instant,
+    given: u32,
+}
+
+impl Pages {
+    /// Whether one more page is given.
+    pub(crate) fn give(&mut self, now: Instant) -> bool {
+        if now.since(self.since).as_secs() >= 1 {
+            (self.since, self.given) = (now, 0);
+        }
+        self.given = self.given.saturating_add(1);
+        self.given <= PAGES
+    }
+}
 
 /// How many seeds are asked at once.
 pub(crate) const FANOUT: usize = 3;

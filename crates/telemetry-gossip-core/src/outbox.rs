@@ -44,7 +44,10 @@ pub(crate) enum Body {
     /// What was wanted, or what is newer here; then done.
     SyncDone(Number, Plan),
     PageRequest(Number, Tag),
+    /// From this tag on.
     Page(Number, Tag),
+    /// A piece from this tag on, and no more.
+    Piece(Number, Tag),
 }
 
 /// A datagram to be.

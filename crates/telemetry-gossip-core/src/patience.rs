@@ -17,7 +17,7 @@ use crate::time::Instant;
 
 /// Pings of a trial, by strikes. One strike may be bad luck, and must not delay the news of a crash by much; after three,
 /// nineteen of twenty probes of a member that gets one datagram of ten still get through.
-const PINGS: [u8; 4] = [0, 4, 24, 72];
+pub(crate) const PINGS: [u8; 4] = [0, 4, 24, 72];
 
 /// The most strikes that count.
 const MOST: u8 = 3;

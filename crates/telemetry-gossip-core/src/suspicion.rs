@@ -27,7 +27,8 @@ pub(crate) struct Timing {
 }
 
 impl Timing {
-    fn span(&self, accusers: usize, mine: bool) -> Duration {
+    /// How long a suspicion by so many lasts, for one of them or for another member.
+    pub(crate) fn span(&self, accusers: usize, mine: bool) -> Duration {
         /// Thousandths of log(accusers) / log(4).
         const FEWER: [u32; MAX_ACCUSERS] = [0, 500, 792, 1_000];
         let fewer = FEWER[accusers.clamp(1, MAX_ACCUSERS) - 1];

@@ -55,8 +55,8 @@ pub(crate) fn run(args: &AgentArgs) -> Result<(), Error> {
 }
 
 fn config(args: &AgentArgs) -> Result<Config, Error> {
-    let Settings { probe_interval, probe_timeout, gossip_interval, suspicion, mtu } = args.settings;
-    let standard = Config::default();
+    let Settings { profile, probe_interval, probe_timeout, gossip_interval, suspicion, mtu } = args.settings;
+    let standard = profile.config();
     let config = Config {
         label: Label::of(&args.label),
         probe_interval: probe_interval.unwrap_or(standard.probe_interval),
@@ -95,6 +95,9 @@ fn in_flags(error: &ConfigError) -> String {
             text::span(gossip),
             twice(gossip)
         ),
+        ConfigError::TooShort { field, span, least, rule } => {
+            format!("{} is {}: type {} or more, as {rule}", flag(field), text::span(span), text::span(least))
+        }
         ref error => error.to_string(),
     }
 }

@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use super::{Activity, Node, OUTBIDS, Rival};
 use crate::address::Address;
-use crate::config::{Mode, Suspicion};
+use crate::config::Mode;
 use crate::dissemination::Topic;
 use crate::event::Event;
 use crate::history::{Evidence, Incident};
@@ -13,7 +13,7 @@ use crate::member::{Accusers, Claim, Status};
 use crate::membership::{Merged, Slot};
 use crate::outbox::{Body, Intent, Signal};
 use crate::probe::can_probe;
-use crate::suspicion::{Suspected, Timing, scaled};
+use crate::suspicion::{Suspected, Timing};
 
 /// What a claim was to this node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -181,14 +181,7 @@ impl<A: Address> Node<A> {
 
     /// How long suspicions last.
     pub(super) fn timing(&self) -> Timing {
-        let (shortest, longest) = match self.config.suspicion {
-            Suspicion::Fixed(span) => (span, span),
-            Suspicion::Scaled { percent, stretch } => {
-                let span = scaled(percent, self.config.probe_interval, self.table.live());
-                let span = span.max(self.config.gossip_interval * 2);
-                (span, span * stretch.into())
-            }
-        };
+        let (shortest, longest) = self.config.suspicion_spans(self.table.live());
         let detector = &self.config.detector;
         Timing {
             shortest,

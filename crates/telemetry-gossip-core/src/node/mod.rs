@@ -34,7 +34,7 @@ use crate::event::Event;
 use crate::history::{Explanation, History, Pending};
 use crate::id::{Generation, Instance, NodeId, Number, Tag, id_hash, keyed_hash, tag_of};
 use crate::input::{Identity, Input};
-use crate::join::Joining;
+use crate::join::{Joining, Pages};
 use crate::member::{Accusers, Claim, Status};
 use crate::membership::{Member, Membership, Slot};
 use crate::outbox::{Intent, Outbox};
@@ -67,7 +67,7 @@ const CHALLENGE_SPAN: core::time::Duration = core::time::Duration::from_secs(10)
 const CHARGES: usize = 8;
 
 /// With how many members a newcomer compares its table at most.
-const CATCH_UPS: u8 = 6;
+const CATCH_UPS: u8 = 10;
 
 /// How often another process must outbid this one before it is held to live.
 const OUTBIDS: u8 = 3;
@@ -151,8 +151,9 @@ pub struct Node<A> {
     rival: Option<Rival>,
 
     join: Option<Joining<A>>,
+    pages: Pages,
     session: Option<Session<A>>,
-    catch_up: Option<CatchUp>,
+    catch_up: Option<CatchUp<A>>,
     exchange: Option<Exchange>,
     exchanges_wanted: usize,
     pace: Pace,
@@ -186,9 +187,11 @@ struct Rival {
 /// A newcomer compares its table with others until it finds no difference: where many join at once, each was told only of
 /// those who came before.
 #[derive(Clone, Copy, Debug)]
-struct CatchUp {
+struct CatchUp<A> {
     at: Instant,
     left: u8,
+    /// The seed has enough to do.
+    seed: A,
 }
 
 /// The parts that invariants relate.
@@ -271,6 +274,7 @@ impl<A: Address> Node<A> {
             secret,
             rival: None,
             join: None,
+            pages: Pages::default(),
             session: None,
             catch_up: None,
             exchange: None,

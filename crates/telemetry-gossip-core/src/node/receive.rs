@@ -127,8 +127,9 @@ impl<A: Address> Node<A> {
                 reply.relay.get_or_insert((Number(number), Tag(target), address));
             }
             Frame::Claims(claims) => {
-                // What a seed tells a newcomer, the others know.
-                let news = !self.join.as_ref().is_some_and(|join| join.is_seed(from));
+                // What a newcomer is told of, the others know or find out as it does.
+                let news =
+                    self.catch_up.is_none() && !self.join.as_ref().is_some_and(|join| join.is_seed(from));
                 for claim in claims {
                     if let Learned::Stale(slot) = self.learn(&claim, news)
                         && self.table.status(slot) != Status::Alive
@@ -183,7 +184,13 @@ impl<A: Address> Node<A> {
                 }
             }
             Frame::PageRequest(request) => {
-                reply.body = Body::Page(Number(request.number), Tag(request.from));
+                let number = Number(request.number);
+                // Who has begun with pages gets them all.
+                reply.body = if request.from != 0 || self.pages.give(self.now) {
+                    Body::Page(number, Tag(request.from))
+                } else {
+                    Body::Piece(number, Tag(self.rng.word()))
+                };
             }
             Frame::Page(page) => self.page(from, page, reply),
             Frame::Unknown => self.stats.frames_unknown += 1,
@@ -321,8 +328,8 @@ impl<A: Address> Node<A> {
             Step::Ask(_, number, next) => reply.body = Body::PageRequest(number, next),
             Step::Complete(seed) => {
                 self.join = None;
-                let at = self.now + self.config.gossip_interval * 2;
-                self.catch_up = Some(CatchUp { at, left: CATCH_UPS });
+                let at = self.now + self.config.gossip_interval;
+                self.catch_up = Some(CatchUp { at, left: CATCH_UPS, seed });
                 self.emit(Event::JoinCompleted { seed });
             }
             Step::Unrelated => {}

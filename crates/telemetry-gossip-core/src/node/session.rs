@@ -72,9 +72,10 @@ impl<A: Address> Node<A> {
             return;
         };
         let (table, rest) = (&self.table, due.left.saturating_sub(1));
-        let peer = table.random(&mut self.rng, |slot| can_probe(table, slot));
-        let at = self.now + self.config.gossip_interval * 2;
-        self.catch_up = (rest > 0).then_some(CatchUp { at, left: rest });
+        let peer = table
+            .random(&mut self.rng, |slot| can_probe(table, slot) && table.address(slot) != Some(due.seed));
+        let at = self.now + self.config.gossip_interval;
+        self.catch_up = (rest > 0).then_some(CatchUp { at, left: rest, ..due });
         if let Some(peer) = peer {
             self.open_session(peer, 0, false, CHAIN);
         }

@@ -8,6 +8,7 @@ use crate::address::{Address, MAX_ADDRESS_LEN};
 use crate::config::Mode;
 use crate::dissemination::Topic;
 use crate::id::{Number, Tag};
+use crate::join::PIECE;
 use crate::member::{Accusers, Status};
 use crate::membership::{BUCKETS, Slot, bucket_of};
 use crate::outbox::{Body, Intent, Signal};
@@ -130,6 +131,7 @@ impl<A: Address> Node<A> {
                 w.frame(kind::PAGE_REQUEST, &PageRequest { number: number.0, from: from.0 });
             }
             Body::Page(number, from) => self.put_page(w, number, from),
+            Body::Piece(number, from) => self.put_piece(w, number, from),
         }
     }
 
@@ -277,6 +279,24 @@ impl<A: Address> Node<A> {
             next = Some(from);
         }
         w.frame(kind::PAGE, &Page { number: number.0, next });
+    }
+
+    /// The node's own claim, and some from a tag on, going round.
+    fn put_piece(&self, w: &mut Writer<'_>, number: Number, from: Tag) {
+        let end = w.len() + PIECE;
+        if let Some(open) = w.open(kind::CLAIMS) {
+            let rest = self.table.tagged(from, Tag(u32::MAX));
+            let round = rest.chain(self.table.tagged(Tag(0), Tag(from.0.saturating_sub(1))));
+            for slot in core::iter::once(self.me).chain(round.filter(|&slot| self.table.is_live(slot))) {
+                let before = w.len();
+                if !self.put_claim(w, slot) || w.len() > end || w.room() < DONE_ROOM {
+                    w.truncate(before);
+                    break;
+                }
+            }
+            self.close_or_abandon(w, open);
+        }
+        w.frame(kind::PAGE, &Page { number: number.0, next: None });
     }
 
     fn put_claims(&self, w: &mut Writer<'_>, slots: &[Slot]) -> bool {

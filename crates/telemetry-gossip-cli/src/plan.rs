@@ -1,0 +1,187 @@
+//! `tgossip plan`: settings for a wish, and what they lead to, as a table or JSON.
+
+use std::io::{self, Write};
+use std::time::Duration;
+
+use comfy_table::{CellAlignment, Table, presets};
+use serde::Serialize;
+use telemetry_gossip::core::{Config, Plan, PlanError, PlanRule, Prediction, Suspicion};
+
+use crate::args::PlanArgs;
+use crate::error::Error;
+use crate::text;
+
+/// Parts per million in a percent.
+const PERCENT: u32 = 10_000;
+
+pub(crate) fn run(args: &PlanArgs) -> Result<(), Error> {
+    // The plan is for whole percents: rather for too much loss than too little.
+    let loss = u8::try_from(args.loss.as_ppm().div_ceil(PERCENT)).unwrap_or(u8::MAX);
+    let plan = Config::plan(args.nodes, args.rtt, loss, args.target)
+        .map_err(|error| Error::Usage(sentence(&error)))?;
+    let mut out = io::stdout().lock();
+    if args.json {
+        serde_json::to_writer_pretty(&mut out, &View::of(&plan)).map_err(io::Error::from)?;
+        writeln!(out)?;
+    } else {
+        writeln!(out, "{}", table(&plan).trim_fmt())?;
+    }
+    out.flush()?;
+    Ok(())
+}
+
+/// Why there is no plan, and what to type instead.
+fn sentence(error: &PlanError) -> String {
+    match *error {
+        PlanError::Target { target, least, rule } => {
+            let why = match rule {
+                PlanRule::FiveRoundTrips => "a probe timeout is five round trips at least",
+                PlanRule::LateTimers => {
+                    "a probe timeout is 20ms at least, as timers of a busy process come late"
+                }
+            };
+            format!(
+                "a crash cannot be known to all within {}, for {why}: type --target {} or more",
+                text::span(target),
+                text::span(least)
+            )
+        }
+        PlanError::Members { .. } => format!("{error}: type --nodes 250"),
+        PlanError::RoundTrip { .. } => format!("{error}: type --rtt 150ms"),
+        PlanError::Loss { .. } => format!("{error}: type --loss 5%"),
+    }
+}
+
+/// The settings that a plan chooses, by the names of their fields, as they can be typed.
+fn settings(config: &Config) -> Vec<(&'static str, String)> {
+    let suspicion = match config.suspicion {
+        Suspicion::Fixed(span) => text::span(span),
+        Suspicion::Scaled { percent, .. } => format!("{percent}% of probe_interval x max(1, log10(nodes))"),
+    };
+    vec![
+        ("probe_interval", text::span(config.probe_interval)),
+        ("probe_timeout", text::span(config.probe_timeout)),
+        ("indirect_probes", config.indirect_probes.to_string()),
+        ("suspicion", suspicion),
+        ("gossip_interval", text::span(config.gossip_interval)),
+        ("gossip_fanout", config.gossip_fanout.to_string()),
+        ("retransmit_multiplier", config.retransmit_multiplier.to_string()),
+        ("reconnect_interval", text::span(config.reconnect_interval)),
+        ("join_timeout", text::span(config.join_timeout)),
+        ("max_members", config.max_members.to_string()),
+    ]
+}
+
+fn table(plan: &Plan) -> Table {
+    let Prediction { detection_median, detection_p99, false_suspicions, false_deaths, idle_bytes } =
+        plan.predicted;
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_header(["SETTING", "VALUE"]);
+    for (name, value) in settings(&plan.config) {
+        table.add_row([name.to_owned(), value]);
+    }
+    table.add_row(["", ""]);
+    table.add_row(["PREDICTED", ""]);
+    for (name, value) in [
+        ("crash known to all, median", text::seconds(detection_median)),
+        ("crash known to all, p99", text::seconds(detection_p99)),
+        ("false suspicions of a member", every(false_suspicions)),
+        ("false deaths of a member", every(false_deaths)),
+        ("idle bytes a node and second", idle_bytes.to_string()),
+    ] {
+        table.add_row([name.to_owned(), value]);
+    }
+    if let Some(column) = table.column_mut(0) {
+        column.set_cell_alignment(CellAlignment::Left);
+    }
+    table
+}
+
+/// How often a thing of so many in 10^9 hours happens.
+fn every(in_billion_hours: u64) -> String {
+    const BILLION_HOURS: u64 = 3_600 * 1_000_000_000;
+    const YEAR: u64 = 365 * 24 * 3_600;
+    match BILLION_HOURS.checked_div(in_billion_hours) {
+        None => "none in 100000 years".to_owned(),
+        Some(secs) if secs >= 2 * YEAR => format!("one in {} years", secs / YEAR),
+        Some(secs) => format!("one in {}", text::age(Duration::from_secs(secs))),
+    }
+}
+
+/// A plan as JSON: fields that end in _s are seconds.
+#[derive(Serialize)]
+struct View {
+    settings: Settings,
+    predicted: Predicted,
+}
+
+#[derive(Serialize)]
+struct Settings {
+    probe_interval_s: f64,
+    probe_timeout_s: f64,
+    indirect_probes: u8,
+    suspicion_percent: Option<u16>,
+    gossip_interval_s: f64,
+    gossip_fanout: u8,
+    retransmit_multiplier: u8,
+    reconnect_interval_s: f64,
+    join_timeout_s: f64,
+    max_members: u32,
+}
+
+#[derive(Serialize)]
+struct Predicted {
+    detection_median_s: f64,
+    detection_p99_s: f64,
+    false_suspicions_per_billion_member_hours: u64,
+    false_deaths_per_billion_member_hours: u64,
+    idle_bytes_per_node_second: u64,
+}
+
+impl View {
+    fn of(plan: &Plan) -> Self {
+        let Plan { config, predicted } = plan;
+        Self {
+            settings: Settings {
+                probe_interval_s: config.probe_interval.as_secs_f64(),
+                probe_timeout_s: config.probe_timeout.as_secs_f64(),
+                indirect_probes: config.indirect_probes,
+                suspicion_percent: match config.suspicion {
+                    Suspicion::Scaled { percent, .. } => Some(percent),
+                    Suspicion::Fixed(_) => None,
+                },
+                gossip_interval_s: config.gossip_interval.as_secs_f64(),
+                gossip_fanout: config.gossip_fanout,
+                retransmit_multiplier: config.retransmit_multiplier,
+                reconnect_interval_s: config.reconnect_interval.as_secs_f64(),
+                join_timeout_s: config.join_timeout.as_secs_f64(),
+                max_members: config.max_members,
+            },
+            predicted: Predicted {
+                detection_median_s: predicted.detection_median.as_secs_f64(),
+                detection_p99_s: predicted.detection_p99.as_secs_f64(),
+                false_suspicions_per_billion_member_hours: predicted.false_suspicions,
+                false_deaths_per_billion_member_hours: predicted.false_deaths,
+                idle_bytes_per_node_second: predicted.idle_bytes,
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_is_said_as_the_time_between_two() {
+        for (rate, said) in [
+            (0, "none in 100000 years"),
+            (1, "one in 114155 years"),
+            (4_000_000_000, "one in 15m"),
+            (1_000_000_000, "one in 60m"),
+            (10_000_000, "one in 4d"),
+        ] {
+            assert_eq!(every(rate), said);
+        }
+    }
+}
