@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use telemetry_gossip_core::{Evidence, Explanation, Status};
+use telemetry_gossip_core::{Config, Evidence, Explanation, Status, Suspicion};
 use telemetry_gossip_sim::{Cluster, Memory, Settings, Share, node_id};
 use telemetry_gossip_tests::for_each_seed;
 
@@ -10,7 +10,11 @@ const NODES: usize = 12;
 const TARGET: usize = 7;
 
 fn cluster(seed: u64) -> Cluster {
-    let mut cluster = Cluster::new(Settings { nodes: NODES, seed, ..Settings::default() });
+    configured(Config::default(), seed)
+}
+
+fn configured(config: Config, seed: u64) -> Cluster {
+    let mut cluster = Cluster::new(Settings { nodes: NODES, config, seed, ..Settings::default() });
     cluster.start_joined();
     cluster.run_for(Duration::from_secs(3));
     cluster
@@ -27,6 +31,15 @@ fn explain(cluster: &Cluster, observer: usize) -> Explanation {
 
 fn evidence(cluster: &Cluster, observer: usize) -> Vec<Evidence> {
     explain(cluster, observer).history.iter().map(|incident| incident.evidence).collect()
+}
+
+/// Who accused the target first, as an explanation has it.
+fn accuser(told: &Explanation) -> &str {
+    let by = told.history.iter().find_map(|incident| match incident.evidence {
+        Evidence::Suspected { by, .. } => by,
+        _ => None,
+    });
+    by.and_then(|tag| told.name(tag)).expect("the accuser has a name")
 }
 
 /// The observers among the others whose evidence meets a condition.
@@ -57,11 +70,7 @@ fn a_crash() {
         // Everybody knows who accused it first, and that it is dead; the accuser is one of those whose probe failed.
         for observer in others() {
             let told = explain(&cluster, observer);
-            let by = told.history.iter().find_map(|incident| match incident.evidence {
-                Evidence::Suspected { by, .. } => by,
-                _ => None,
-            });
-            let accuser = by.and_then(|tag| told.name(tag)).expect("the accuser has a name");
+            let accuser = accuser(&told);
             assert!(
                 probers.iter().any(|&prober| node_id(prober).as_str() == accuser),
                 "{accuser} accused it"
@@ -73,6 +82,33 @@ fn a_crash() {
                 text.contains(&format!("suspected by {accuser}")) && text.contains("declared dead by"),
                 "{text}"
             );
+        }
+    });
+}
+
+/// A suspicion of ten seconds is long enough for others to probe the target, too.
+#[test]
+fn a_crash_that_others_confirm() {
+    for_each_seed(20, |seed| {
+        let config = Config { suspicion: Suspicion::Fixed(Duration::from_secs(10)), ..Config::default() };
+        let mut cluster = configured(config, seed);
+        cluster.crash(TARGET);
+        run_until(&mut cluster, |cluster| cluster.everyone_holds(TARGET, Status::Dead));
+        let probers = holding(&cluster, |found| matches!(found, Evidence::ProbeFailed { .. }));
+        for observer in others() {
+            let told = explain(&cluster, observer);
+            let confirmed: Vec<&str> = told
+                .history
+                .iter()
+                .filter_map(|incident| match incident.evidence {
+                    Evidence::Confirmed { by } => told.name(by),
+                    _ => None,
+                })
+                .collect();
+            assert!(!confirmed.is_empty() && !confirmed.contains(&accuser(&told)), "{told}");
+            for name in confirmed {
+                assert!(probers.iter().any(|&prober| node_id(prober).as_str() == name), "{name}: {told}");
+            }
         }
     });
 }
@@ -107,7 +143,16 @@ fn a_broken_path() {
         run_until(&mut cluster, |cluster| evidence(cluster, 0).iter().any(helped));
         let told = explain(&cluster, 0);
         assert_eq!((told.status, told.suspicion.clone()), (Status::Alive, None));
-        assert!(told.to_string().contains("did not answer directly but through n"), "{told}");
+        let helper = told.history.iter().find_map(|incident| match incident.evidence {
+            Evidence::AnsweredThrough { helper } => told.name(helper),
+            _ => None,
+        });
+        let helper = helper.expect("the helper has a name");
+        assert!(others().skip(1).any(|other| node_id(other).as_str() == helper), "{helper} cannot help");
+        assert!(
+            told.to_string().contains(&format!("did not answer directly but through {helper}")),
+            "{told}"
+        );
     });
 }
 
@@ -141,6 +186,11 @@ fn a_deaf_node() {
         cluster.cut(others(), [TARGET]);
         run_until(&mut cluster, |cluster| cluster.all_hold(others(), TARGET, Status::Dead));
         run_until(&mut cluster, |cluster| cluster.health(TARGET).isolated_since.is_some());
+        for observer in others() {
+            let told = explain(&cluster, observer);
+            assert_eq!((told.generation.0, told.isolated), (1, false), "those who are well agree: {told}");
+        }
+        assert!(explain(&cluster, TARGET).isolated, "it says so of itself");
         let told: Vec<Explanation> =
             others().map(|of| cluster.node(TARGET).explain(node_id(of).as_str()).expect("known")).collect();
         assert!(told.iter().all(|told| told.isolated && told.status == Status::Alive));
@@ -159,12 +209,18 @@ fn a_lossy_link() {
         for other in others() {
             cluster.lose(other, TARGET, Share::percent(90));
         }
-        let tried = |found: &Evidence| matches!(found, Evidence::OnTrial { .. } | Evidence::TrialPassed);
-        run_until(&mut cluster, |cluster| others().any(|at| evidence(cluster, at).iter().any(tried)));
-        let at = holding(&cluster, tried)[0];
+        // After a second refutation somebody puts it on trial, once its next probe has failed.
+        let tried = |cluster: &Cluster, at| {
+            let on_trial = |found: &Evidence| matches!(found, Evidence::OnTrial { .. });
+            explain(cluster, at).strikes > 1 && evidence(cluster, at).last().is_some_and(on_trial)
+        };
+        run_until(&mut cluster, |cluster| others().any(|at| tried(cluster, at)));
+        let at = others().find(|&at| tried(&cluster, at)).expect("it was just there");
         let told = explain(&cluster, at);
-        assert!(told.strikes > 0, "{told}");
-        assert!(told.to_string().contains("on trial"), "{told}");
+        let back = |found: &&Evidence| matches!(found, Evidence::Alive { .. });
+        assert!(evidence(&cluster, at).iter().filter(back).count() > 1, "{told}");
+        assert_eq!((told.status, told.suspicion.as_ref()), (Status::Alive, None), "{told}");
+        assert!(told.to_string().ends_with("more pings"), "{told}");
     });
 }
 
@@ -184,6 +240,25 @@ fn a_leave_and_a_restart() {
             let found = evidence(&cluster, observer);
             assert!(found.contains(&Evidence::Restarted), "{found:?}");
             assert!(matches!(found.last(), Some(Evidence::Alive { was: Status::Left, .. })), "{found:?}");
+        }
+    });
+}
+
+/// Its new life is there before anybody has missed the old one.
+#[test]
+fn a_restart() {
+    for_each_seed(20, |seed| {
+        let mut cluster = cluster(seed);
+        cluster.crash(TARGET);
+        cluster.restart(TARGET, Memory::Lost);
+        let met = |cluster: &Cluster| {
+            others().all(|observer| evidence(cluster, observer).contains(&Evidence::Restarted))
+        };
+        run_until(&mut cluster, met);
+        for observer in others() {
+            let told = explain(&cluster, observer);
+            assert_eq!((told.status, told.history.len(), told.strikes), (Status::Alive, 1, 0), "{told}");
+            assert!(told.to_string().contains("restarted: another life of it"), "{told}");
         }
     });
 }

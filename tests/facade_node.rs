@@ -9,90 +9,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use MemberStatus::{Alive, Dead, Suspected};
-use facade_support::{PATIENCE, until_so, within};
-use telemetry_gossip::core::{Config, Event, IdError, Suspicion};
+use facade_support::{
+    Net, PATIENCE, agree, all_hold, cluster, patient, quick, status, until, until_so, within,
+};
+use telemetry_gossip::core::{Config, Event, IdError};
 use telemetry_gossip::driver::{AgentError, Events, Notice, SpawnError};
 use telemetry_gossip::membership::MemberStatus;
 use telemetry_gossip::node::{GossipNode, NodeError, StartError};
-use telemetry_gossip::transport::{MemoryNetwork, Transport, UdpTransport};
-
-/// Where a cluster lives.
-#[derive(Clone, Debug)]
-enum Net {
-    Udp,
-    Memory(MemoryNetwork),
-}
-
-impl Net {
-    async fn transport(&self, id: &str) -> Arc<dyn Transport> {
-        match self {
-            Self::Udp => UdpTransport::bind("127.0.0.1:0".parse().unwrap()).await.unwrap(),
-            Self::Memory(network) => network.transport(id).unwrap(),
-        }
-    }
-}
-
-/// Quick enough for a test, with timeouts that a busy machine keeps.
-fn quick() -> Config {
-    Config {
-        probe_interval: Duration::from_millis(500),
-        probe_timeout: Duration::from_millis(250),
-        gossip_interval: Duration::from_millis(50),
-        reconnect_interval: Duration::from_millis(500),
-        join_timeout: Duration::from_millis(500),
-        ..Config::default()
-    }
-}
-
-/// `n0`, `n1`, ...: the first waits to be found, the others join through it.
-async fn cluster(net: &Net, count: usize, config: &Config) -> (Vec<GossipNode>, String) {
-    let mut nodes = Vec::new();
-    let mut seed = String::new();
-    for index in 0..count {
-        let id = format!("n{index}");
-        let transport = net.transport(&id).await;
-        let seeds = if index == 0 { vec![] } else { vec![seed.clone()] };
-        if index == 0 {
-            seed = transport.local().to_string();
-        }
-        let node = GossipNode::new(id, seeds, transport).with_config(config.clone());
-        node.start().await;
-        nodes.push(node);
-    }
-    (nodes, seed)
-}
-
-fn status(node: &GossipNode, id: &str) -> Option<MemberStatus> {
-    node.members().into_iter().find(|member| member.node_id == id).map(|member| member.status)
-}
-
-/// Waits until `holds`, asked again after each of the node's events.
-async fn until(what: &str, node: &GossipNode, mut holds: impl FnMut(&GossipNode) -> bool) {
-    let mut events = node.events().expect("it is started");
-    within(what, async {
-        while !holds(node) {
-            events.recv().await.expect("it runs");
-        }
-    })
-    .await;
-}
-
-async fn all_hold(nodes: &[GossipNode], id: &str, expected: MemberStatus) {
-    for node in nodes {
-        until(&format!("{id} is {expected:?}"), node, |node| status(node, id).as_ref() == Some(&expected))
-            .await;
-    }
-}
-
-async fn agree(nodes: &[GossipNode]) {
-    for node in nodes {
-        until("all are Alive", node, |node| {
-            let members = node.members();
-            members.len() == nodes.len() && members.iter().all(|member| member.status == Alive)
-        })
-        .await;
-    }
-}
+use telemetry_gossip::transport::{MemoryNetwork, Transport};
 
 async fn five_nodes_live_through_death_return_and_farewell(net: Net) {
     let (mut nodes, seed) = cluster(&net, 5, &quick()).await;
@@ -180,15 +104,6 @@ async fn five_nodes_in_memory_live_through_death_return_and_farewell() {
 #[tokio::test]
 async fn five_nodes_on_udp_live_through_death_return_and_farewell() {
     five_nodes_live_through_death_return_and_farewell(Net::Udp).await;
-}
-
-/// A gossip period of 100 ms and a suspicion of 5 s.
-fn patient() -> Config {
-    Config {
-        gossip_interval: Duration::from_millis(100),
-        suspicion: Suspicion::Fixed(Duration::from_secs(5)),
-        ..Config::default()
-    }
 }
 
 /// The next status that is told of `id`.

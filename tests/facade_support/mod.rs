@@ -1,4 +1,4 @@
-//! What the facade's tests share: waiting for what must come, a transport that breaks one direction on purpose, and one
+//! What the facade's tests share: clusters of whole nodes, waiting for what must come, a transport that breaks one direction on purpose, and one
 //! whose names stand for what the test says.
 #![allow(dead_code, reason = "each test file uses its part")]
 
@@ -9,8 +9,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use telemetry_gossip::core::{Config, Suspicion};
 use telemetry_gossip::membership::{MemberInfo, MemberStatus};
-use telemetry_gossip::transport::{BoxFuture, NameError, Peer, Subscription, Transport, UdpTransport};
+use telemetry_gossip::node::GossipNode;
+use telemetry_gossip::transport::{
+    BoxFuture, MemoryNetwork, NameError, Peer, Subscription, Transport, UdpTransport,
+};
 
 /// Longer than anything takes; only a failing test waits for it.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -30,6 +34,93 @@ pub(crate) async fn until_so(what: &str, mut holds: impl FnMut() -> bool) {
     while !holds() {
         assert!(start.elapsed() < PATIENCE, "not within {PATIENCE:?}: {what}");
         tokio::task::yield_now().await;
+    }
+}
+
+/// Where a cluster lives.
+#[derive(Clone, Debug)]
+pub(crate) enum Net {
+    Udp,
+    Memory(MemoryNetwork),
+}
+
+impl Net {
+    pub(crate) async fn transport(&self, id: &str) -> Arc<dyn Transport> {
+        match self {
+            Self::Udp => UdpTransport::bind("127.0.0.1:0".parse().unwrap()).await.unwrap(),
+            Self::Memory(network) => network.transport(id).unwrap(),
+        }
+    }
+}
+
+/// Quick enough for a test, with timeouts that a busy machine keeps.
+pub(crate) fn quick() -> Config {
+    Config {
+        probe_interval: Duration::from_millis(500),
+        probe_timeout: Duration::from_millis(250),
+        gossip_interval: Duration::from_millis(50),
+        reconnect_interval: Duration::from_millis(500),
+        join_timeout: Duration::from_millis(500),
+        ..Config::default()
+    }
+}
+
+/// `n0`, `n1`, ...: the first waits to be found, the others join through it.
+pub(crate) async fn cluster(net: &Net, count: usize, config: &Config) -> (Vec<GossipNode>, String) {
+    let mut nodes = Vec::new();
+    let mut seed = String::new();
+    for index in 0..count {
+        let id = format!("n{index}");
+        let transport = net.transport(&id).await;
+        let seeds = if index == 0 { vec![] } else { vec![seed.clone()] };
+        if index == 0 {
+            seed = transport.local().to_string();
+        }
+        let node = GossipNode::new(id, seeds, transport).with_config(config.clone());
+        node.start().await;
+        nodes.push(node);
+    }
+    (nodes, seed)
+}
+
+pub(crate) fn status(node: &GossipNode, id: &str) -> Option<MemberStatus> {
+    node.members().into_iter().find(|member| member.node_id == id).map(|member| member.status)
+}
+
+/// Waits until `holds`, asked again after each of the node's events.
+pub(crate) async fn until(what: &str, node: &GossipNode, mut holds: impl FnMut(&GossipNode) -> bool) {
+    let mut events = node.events().expect("it is started");
+    within(what, async {
+        while !holds(node) {
+            events.recv().await.expect("it runs");
+        }
+    })
+    .await;
+}
+
+pub(crate) async fn all_hold(nodes: &[GossipNode], id: &str, expected: MemberStatus) {
+    for node in nodes {
+        until(&format!("{id} is {expected:?}"), node, |node| status(node, id).as_ref() == Some(&expected))
+            .await;
+    }
+}
+
+pub(crate) async fn agree(nodes: &[GossipNode]) {
+    for node in nodes {
+        until("all are Alive", node, |node| {
+            let members = node.members();
+            members.len() == nodes.len() && members.iter().all(|member| member.status == MemberStatus::Alive)
+        })
+        .await;
+    }
+}
+
+/// A gossip period of 100 ms and a suspicion of 5 s.
+pub(crate) fn patient() -> Config {
+    Config {
+        gossip_interval: Duration::from_millis(100),
+        suspicion: Suspicion::Fixed(Duration::from_secs(5)),
+        ..Config::default()
     }
 }
 

@@ -97,7 +97,7 @@ pub(crate) struct AgentArgs {
     /// An entry of telemetry to publish; may be given several times.
     #[arg(long = "set", value_name = "KEY=VALUE", num_args = 1.., value_parser = key_value)]
     pub(crate) entries: Vec<(String, String)>,
-    /// Where to answer `tgossip members`, by TCP.
+    /// Where to answer `tgossip members` and `tgossip explain`, by TCP.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0", value_parser = socket_addr)]
     pub(crate) control: SocketAddr,
     /// Let the control address be one that other machines reach. Whoever reaches it can read the membership.
@@ -200,7 +200,8 @@ pub(crate) struct MembersArgs {
 Example:
   tgossip explain edge-7 --via 127.0.0.1:7201
 
-JSON gives the same; fields that end in _s are seconds.
+JSON gives the same, with a word for the kind of each incident and the ids of those it names;
+fields that end in _s are seconds.
 
 Exit codes:
   0    answered

@@ -5,6 +5,10 @@ use std::io::{self, Write};
 use crate::args::ExplainArgs;
 use crate::control::client;
 use crate::error::Error;
+use crate::text;
+
+/// The longest line, in characters: a probe with eight helpers of the longest names.
+const LINE_WIDTH: usize = 1_500;
 
 pub(crate) fn run(args: &ExplainArgs) -> Result<(), Error> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Setup)?;
@@ -19,7 +23,10 @@ pub(crate) fn run(args: &ExplainArgs) -> Result<(), Error> {
         serde_json::to_writer_pretty(&mut out, &reasons).map_err(io::Error::from)?;
         writeln!(out)?;
     } else {
-        writeln!(out, "{}", reasons.text)?;
+        writeln!(out, "{} says:", text::printable(&reasons.node, 127))?;
+        for line in reasons.text.lines() {
+            writeln!(out, "{}", text::printable(line, LINE_WIDTH))?;
+        }
     }
     Ok(out.flush()?)
 }

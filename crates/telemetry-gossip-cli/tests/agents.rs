@@ -79,14 +79,17 @@ fn explained(a: &Agent) {
     let via = a.control.to_string();
     let output = tgossip(&["explain", "b", "--via", &via]);
     let told = text(&output.stdout);
-    for words in
-        ["b is dead at generation 1", "did not answer this node's probe", "suspected by a at generation 1"]
-    {
+    for words in [
+        "a says:\nb is dead at generation 1",
+        "did not answer this node's probe",
+        "suspected by a at generation 1",
+    ] {
         assert!(told.contains(words), "`{words}` is missing in:\n{told}");
     }
     let output = tgossip(&["explain", "b", "--via", &via, "--json"]);
     let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!((told["id"].as_str(), told["status"].as_str()), (Some("b"), Some("dead")));
+    assert_eq!((&told["node"], &told["id"], &told["status"]), (&"a".into(), &"b".into(), &"dead".into()));
+    assert_eq!((&told["history"][1]["by"], &told["history"][1]["generation"]), (&"a".into(), &1.into()));
     let kinds: Vec<&str> =
         told["history"].as_array().unwrap().iter().map(|one| one["kind"].as_str().unwrap()).collect();
     assert_eq!(kinds, ["probe-failed", "suspected", "dead"]);
@@ -95,6 +98,48 @@ fn explained(a: &Agent) {
     let output = tgossip(&["explain", "nobody", "--via", &via]);
     assert_eq!(output.status.code(), Some(4));
     assert!(text(&output.stderr).contains("knows no member called `nobody`"), "{}", text(&output.stderr));
+}
+
+/// Those who are left name each other as the helpers of the probe that failed, in their logs and when asked.
+#[test]
+fn the_helpers_of_a_failed_probe_have_names() {
+    // Timeouts that a busy machine keeps: a helper that is itself suspected is not asked.
+    let quick = ["--probe-interval", "500ms", "--probe-timeout", "250ms", "--gossip-interval", "50ms"];
+    let a = Agent::start("a", &quick);
+    let seed = a.udp.to_string();
+    let joining = [&quick[..], &["--join", &seed]].concat();
+    let b = Agent::start("b", &joining);
+    a.wait_for_event("joined", "b");
+    let c = Agent::start("c", &joining);
+    a.wait_for_event("joined", "c");
+    b.wait_for_event("joined", "c");
+    drop(c);
+
+    let mut probers = 0;
+    for (agent, other) in [(&a, "b"), (&b, "a")] {
+        // A probe by this agent may have failed before it learned of the death, or none.
+        let mut failed = None;
+        agent.wait_for(|line| {
+            if line["id"] == "c" && line["kind"] == "probe-failed" {
+                failed = Some(line.clone());
+            }
+            line["event"] == "dead" && line["id"] == "c"
+        });
+        let Some(line) = failed else { continue };
+        probers += 1;
+        assert_eq!(
+            (&line["event"], &line["helpers"][0]["id"]),
+            (&"evidence".into(), &other.into()),
+            "{line}"
+        );
+        let output = tgossip(&["explain", "c", "--via", &agent.control.to_string(), "--json"]);
+        let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let reasons = told["history"].as_array().unwrap();
+        let reason = reasons.iter().find(|one| one["kind"] == "probe-failed").expect("it is kept");
+        assert_eq!(reason["helpers"][0]["id"], other, "{told:#}");
+        assert!(reason["text"].as_str().unwrap().contains(&format!("asked through {other} (")), "{told:#}");
+    }
+    assert!(probers > 0, "nobody's probe has failed");
 }
 
 #[test]

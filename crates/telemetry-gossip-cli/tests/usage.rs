@@ -19,6 +19,9 @@ fn wrong_arguments_get_a_sentence() {
         (&["demo", "--node", "3"], "--nodes"),
         (&["agent"], "--id <ID>"),
         (&["members", "--via", "7201"], "such as 127.0.0.1:7101"),
+        (&["explain", "--via", "127.0.0.1:7101"], "<ID>"),
+        (&["explain", "edge-7"], "--via <HOST:PORT>"),
+        (&["explain", "edge-7", "--via", "7201"], "such as 127.0.0.1:7101"),
         (&["sim", "swim", "--nodes", "9"], "leave --nodes out"),
         (&["sim", "crash", "--full"], "leave --full out"),
         (&["sim", "nothing"], "no scenario is called `nothing`"),
@@ -103,9 +106,11 @@ fn seeds_without_an_address_are_named() {
 #[test]
 fn an_agent_that_is_not_there_is_named() {
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
-    let (code, error) = refused(&["members", "--via", &free]);
-    assert_eq!(code, Some(4), "{error}");
-    assert!(error.contains(&free), "{error}");
+    for question in [&["members"][..], &["explain", "edge-7"]] {
+        let (code, error) = refused(&[question, &["--via", &free]].concat());
+        assert_eq!(code, Some(4), "{error}");
+        assert!(error.contains(&free), "{error}");
+    }
 }
 
 #[cfg(unix)]

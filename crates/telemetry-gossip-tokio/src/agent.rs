@@ -241,7 +241,8 @@ impl Agent {
     }
 
     /// Why the member called `id` is held to be what it is: who accuses it, what this node's own probes of it found, how it
-    /// refuted, and when; `None` if it is not known, or not held in this node's own table. Its `Display` says it in words.
+    /// refuted, and when; `None` if it is not known, or not held in this node's own table. Its `Display` says it in words. Its times are
+    /// the core's: `now.since(at)` is how long ago, [`Agent::host_time`] when by the host's clock.
     pub async fn explain(&self, id: &str) -> Result<Option<Explanation>, AgentError> {
         let Ok(id) = NodeId::new(id) else { return Ok(None) };
         self.ask(|answer| Command::Explain(id, answer)).await

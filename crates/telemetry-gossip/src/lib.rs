@@ -49,6 +49,7 @@ pub mod swim;
 pub mod transport;
 
 pub use telemetry_gossip_core as core;
+pub use telemetry_gossip_core::{Detector, Evidence, Explanation, Incident, Pending, Witness};
 pub use telemetry_gossip_tokio as driver;
 
 pub use crate::gossip::PushPullGossip;

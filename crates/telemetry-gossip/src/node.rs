@@ -169,8 +169,9 @@ impl GossipNode {
     }
 
     /// Why the member called `id` is held to be what it is: who accuses it, what this node's own probes of it found, how it
-    /// refuted, and when; at most the last 32 incidents. `None` if it is not known. The same evidence comes in
-    /// [`GossipNode::events`] as it is found.
+    /// refuted, and when; at most the last 32 incidents. `None` if it is not known. The evidence comes in
+    /// [`GossipNode::events`] as it is found: that which changes a status by the event of that status, the rest by
+    /// [`Event::Evidence`](telemetry_gossip_core::Event::Evidence). Its times count from the same origin as its `now`.
     ///
     /// ```
     /// # use telemetry_gossip::node::GossipNode;
@@ -188,7 +189,12 @@ impl GossipNode {
     /// network.isolate("b");
     /// # while a.members().iter().any(|member| member.node_id == "b" && member.status != MemberStatus::Dead) { events.recv().await; }
     /// // Some seconds later:
-    /// let why = a.explain("b").await?.expect("b is known").to_string();
+    /// let told = a.explain("b").await?.expect("b is known");
+    /// for incident in &told.history {
+    ///     let ago = told.now.since(incident.at); // a `Duration`
+    ///     println!("{ago:?} ago: {}", incident.evidence.describe(|tag| told.name(tag)));
+    /// }
+    /// let why = told.to_string(); // the same, and more
     /// assert!(why.contains("did not answer this node's probe"), "{why}");
     /// assert!(why.contains("declared dead by this node"), "{why}");
     /// # Ok(())

@@ -281,7 +281,8 @@ fn source(agent: &Agent, transport: &Arc<UdpTransport>) -> server::Source {
         Box::pin(async move {
             if let Request::Explain { id } = request {
                 let explanation = agent.explain(&id).await.map_err(|error| error.to_string())?;
-                return Ok(Answer::Explanation(explanation.as_ref().map(Reasons::of).map(Box::new)));
+                let reasons = |explanation| Box::new(Reasons::of(agent.id().as_str(), explanation));
+                return Ok(Answer::Explanation(explanation.as_ref().map(reasons)));
             }
             let health = agent.health().await.map_err(|error| error.to_string())?;
             let stats = agent.stats().await.map_err(|error| error.to_string())?;

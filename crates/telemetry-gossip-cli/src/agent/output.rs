@@ -8,8 +8,19 @@ use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::time::SystemTime;
 
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 use telemetry_gossip::core::{Event, Evidence, IsolationEnd, NodeId, RemovalReason, Tag};
+
+use crate::control::Finding;
+
+/// A finding, and about whom it is.
+#[derive(Serialize)]
+struct About<'a> {
+    id: &'a NodeId,
+    #[serde(flatten)]
+    finding: Finding,
+}
 
 /// One line: a word for the kind of thing, its parts for programs, a sentence for people.
 #[derive(Clone, Debug, PartialEq)]
@@ -57,13 +68,13 @@ impl Line {
         Self::new("leaving", json!({}), "leaving; a second signal ends the process at once".to_owned())
     }
 
-    /// What speaks for or against a member.
+    /// What speaks for or against a member; `name` knows who is behind a tag.
     fn evidence(id: &NodeId, evidence: &Evidence, name: impl Fn(Tag) -> Option<NodeId>) -> Self {
         let names: Vec<(Tag, NodeId)> = evidence.tags().filter_map(|tag| Some((tag, name(tag)?))).collect();
-        let said =
-            evidence.describe(|tag| names.iter().find(|(known, _)| *known == tag).map(|(_, id)| id.as_str()));
-        let text = format!("{id} {said}");
-        Self::new("evidence", json!({ "id": id, "kind": evidence.kind(), "text": said }), text)
+        let known = |tag| names.iter().find(|(known, _)| *known == tag).map(|(_, id)| id.as_str());
+        let finding = Finding::of(evidence, known);
+        let text = format!("{id} {}", finding.text);
+        Self::new("evidence", json!(About { id, finding }), text)
     }
 
     /// What an event says; `None` for the ends of things that an agent never asks for.
@@ -220,6 +231,7 @@ impl Output {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::control::tests::{name, probe_failed};
     use std::time::Duration;
     use telemetry_gossip::core::Generation;
 
@@ -256,6 +268,19 @@ mod tests {
             refuted.render(SystemTime::UNIX_EPOCH, false),
             "1970-01-01T00:00:00.000Z this node raises its generation to 2: others held a suspicion of it, or an earlier life"
         );
+    }
+
+    #[test]
+    fn evidence_is_told_with_names() {
+        let event = Event::<SocketAddr>::Evidence { id: "n7".parse().unwrap(), evidence: probe_failed() };
+        let output = Output { id: id(), json: false };
+        let line = output.line_of(&event, |tag| name(tag)?.parse().ok()).unwrap();
+        let text = line.render(SystemTime::UNIX_EPOCH, false);
+        let said = "n7 did not answer this node's probe; asked through n3 (silent to it, too), n9 (no word from it), ";
+        assert!(text.contains(said), "{text}");
+        let object: Value = serde_json::from_str(&line.render(SystemTime::UNIX_EPOCH, true)).unwrap();
+        assert_eq!((&object["id"], &object["event"]), (&json!("n7"), &json!("evidence")));
+        assert_eq!((&object["kind"], &object["helpers"][1]["id"]), (&json!("probe-failed"), &json!("n9")));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! client                         agent
 //!   {"ask":"view"}\n       --->     or {"ask":"explain","id":"edge-7"}\n
 //!                          <---  {"view":{"node":"edge-1","members":[..],..}}\n      and the agent closes
+//!                                or {"explanation":{"id":"edge-7",..}}\n, null for a stranger
 //!                          <---  {"error":"..."}\n                                   if it was no request
 //!                          <---  "busy"\n                                            if too many ask at a time
 //! ```
@@ -12,13 +13,16 @@
 //! the client the answer ([`client`]). What a member is, is decided elsewhere: here are only its words.
 
 pub(crate) mod client;
+mod reasons;
 pub(crate) mod server;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use telemetry_gossip::core::{Explanation, Health, Incident, Stats, Status};
+use telemetry_gossip::core::{Health, Stats, Status};
 use telemetry_gossip::driver;
+
+pub(crate) use reasons::{Finding, Reasons};
 
 /// What a client may ask.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,78 +49,6 @@ pub(crate) enum Answer {
     Error(String),
     /// Too many clients are served; ask again.
     Busy,
-}
-
-/// [`Explanation`], with names in place of tags and ages in place of instants, which mean nothing outside of the agent.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Reasons {
-    pub(crate) id: String,
-    #[serde(with = "status_word")]
-    pub(crate) status: Status,
-    pub(crate) generation: u64,
-    pub(crate) last_heard_s: f64,
-    pub(crate) round_trip_s: Option<f64>,
-    /// How often it has refuted of late.
-    pub(crate) strikes: u8,
-    /// Whether the agent's own node is cut off from most of the members.
-    pub(crate) isolated: bool,
-    pub(crate) suspicion: Option<Suspicion>,
-    /// Oldest first.
-    pub(crate) history: Vec<Reason>,
-    /// All of it in words.
-    pub(crate) text: String,
-}
-
-/// A suspicion that runs.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Suspicion {
-    pub(crate) since_s: f64,
-    pub(crate) left_s: f64,
-    /// Those of them that the agent knows.
-    pub(crate) accusers: Vec<String>,
-}
-
-/// One thing that happened.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Reason {
-    pub(crate) age_s: f64,
-    /// A word for programs.
-    pub(crate) kind: String,
-    /// The same for people.
-    pub(crate) text: String,
-}
-
-impl Reasons {
-    pub(crate) fn of(explanation: &Explanation) -> Self {
-        let age = |at| explanation.now.since(at).as_secs_f64();
-        let suspicion = explanation.suspicion.as_ref().map(|suspicion| Suspicion {
-            since_s: age(suspicion.since),
-            left_s: suspicion.until.since(explanation.now).as_secs_f64(),
-            accusers: suspicion
-                .accusers
-                .iter()
-                .filter_map(|&tag| explanation.name(tag))
-                .map(Into::into)
-                .collect(),
-        });
-        let reason = |incident: &Incident| Reason {
-            age_s: age(incident.at),
-            kind: incident.evidence.kind().to_owned(),
-            text: incident.evidence.describe(|tag| explanation.name(tag)),
-        };
-        Self {
-            id: explanation.id.to_string(),
-            status: explanation.status,
-            generation: explanation.generation.0,
-            last_heard_s: age(explanation.last_observed),
-            round_trip_s: explanation.round_trip.map(|round_trip| round_trip.as_secs_f64()),
-            strikes: explanation.strikes,
-            isolated: explanation.isolated,
-            suspicion,
-            history: explanation.history.iter().map(reason).collect(),
-            text: explanation.to_string(),
-        }
-    }
 }
 
 /// What one agent knows.
@@ -251,6 +183,8 @@ mod status_word {
 pub(crate) mod tests {
     use super::*;
 
+    pub(crate) use super::reasons::tests::{name, probe_failed};
+
     pub(crate) fn view() -> View {
         let load = Value { content: Content::of(b"0.42"), version: 3, age_s: 0.5 };
         let blob = Value { content: Content::of(&[0xff, 0x00]), version: 4, age_s: 0.25 };
@@ -280,7 +214,10 @@ pub(crate) mod tests {
 
     #[test]
     fn an_answer_is_read_as_it_was_written() {
-        for answer in [Answer::View(Box::new(view())), Answer::Error("no request".into()), Answer::Busy] {
+        let unknown = Answer::Explanation(None);
+        for answer in
+            [Answer::View(Box::new(view())), unknown, Answer::Error("no request".into()), Answer::Busy]
+        {
             let text = serde_json::to_string(&answer).unwrap();
             assert_eq!(serde_json::from_str::<Answer>(&text).unwrap(), answer, "{text}");
         }
@@ -289,6 +226,8 @@ pub(crate) mod tests {
     #[test]
     fn the_words_on_the_wire_are_these() {
         assert_eq!(serde_json::to_string(&Request::View).unwrap(), r#"{"ask":"view"}"#);
+        let explain = Request::Explain { id: "edge-7".into() };
+        assert_eq!(serde_json::to_string(&explain).unwrap(), r#"{"ask":"explain","id":"edge-7"}"#);
         assert_eq!(serde_json::to_string(&Answer::Busy).unwrap(), r#""busy""#);
         let text = serde_json::to_string(&view()).unwrap();
         assert!(text.contains(r#""status":"alive""#), "{text}");

@@ -72,7 +72,7 @@ impl Agent {
     }
 
     /// Reads lines up to the first that is meant.
-    pub(crate) fn wait_for(&self, meant: impl Fn(&Value) -> bool) -> Value {
+    pub(crate) fn wait_for(&self, mut meant: impl FnMut(&Value) -> bool) -> Value {
         let end = Instant::now() + PATIENCE;
         let mut seen = Vec::new();
         loop {
