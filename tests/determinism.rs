@@ -14,11 +14,11 @@ const PINNED: [(&str, u64, u64); 12] = [
     ("leave", 1, 0x8184_96d1_7b1a_e3bd),
     ("pause", 1, 0x8b36_9ccb_0dd4_b2be),
     ("loss", 1, 0xca72_c681_306d_a5f8),
-    ("split", 1, 0xa21b_3c79_be44_7544),
-    ("partition", 1, 0x640c_2b0e_fb33_911b),
+    ("split", 1, 0x43ac_d8d7_16d8_db71),
+    ("partition", 1, 0xde48_76c4_5df6_fc3f),
     ("churn", 1, 0x7a7c_0615_b684_3717),
-    ("block", 1, 0x4810_5beb_9ef0_cd3b),
-    ("mixed", 1, 0x301c_03e5_ca32_9ab1),
+    ("block", 1, 0xc5ec_1dbd_af4a_c61b),
+    ("mixed", 1, 0x7434_9fc4_457a_5d2f),
 ];
 
 #[test]

@@ -269,6 +269,6 @@ fn a_quiet_member() {
     cluster.run_for(Duration::from_secs(30));
     let told = explain(&cluster, 0);
     assert!(told.history.is_empty() && told.round_trip.is_some() && told.strikes == 0);
-    assert!(told.to_string().contains("nothing has ever spoken against it here"), "{told}");
+    assert!(told.to_string().contains("no incident is on record here"), "{told}");
     assert!(cluster.node(0).explain("nobody").is_none());
 }

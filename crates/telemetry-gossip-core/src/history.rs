@@ -104,7 +104,7 @@ impl Evidence {
         matches!(
             (self, last),
             (Self::AnsweredThrough { .. }, Self::AnsweredThrough { .. })
-                | (Self::ProbeFailed { .. }, Self::ProbeFailed { .. } | Self::TrialPassed)
+                | (Self::ProbeFailed { .. }, Self::ProbeFailed { .. } | Self::TrialPassed | Self::NotAccused)
                 | (Self::TrialPassed, Self::OnTrial { .. })
         )
     }
@@ -137,27 +137,31 @@ impl Evidence {
                 for (at, witness) in helpers.into_iter().flatten().enumerate() {
                     text.push_str(if at == 0 { "; asked through " } else { ", " });
                     text.push_str(name(witness.helper));
-                    text.push_str(if witness.nacked { " (silent to it, too)" } else { " (no word from it)" });
+                    text.push_str(if witness.nacked {
+                        " (silent to it, too)"
+                    } else {
+                        " (no word from it in time)"
+                    });
                 }
                 text
             }
             Self::AnsweredThrough { helper } => {
                 format!("did not answer directly but through {}", name(helper))
             }
-            Self::OnTrial { pings } => format!("on trial, as it has refuted before: {pings} more pings"),
+            Self::OnTrial { pings } => format!("is on trial, as it has refuted before: {pings} more pings"),
             Self::TrialPassed => "answered on trial".into(),
-            Self::NotAccused => "not accused, as this node was itself out of touch".into(),
+            Self::NotAccused => "was not accused, as this node was itself out of touch".into(),
             Self::Suspected { by, generation } => {
-                format!("suspected by {} at generation {generation}", by.map_or("somebody", name))
+                format!("was suspected by {} at generation {generation}", by.map_or("somebody", name))
             }
-            Self::Confirmed { by } => format!("accused by {}, too", name(by)),
+            Self::Confirmed { by } => format!("was accused by {}, too", name(by)),
             Self::Alive { generation, was } => {
                 let verb = if was == Status::Suspected { "refuted" } else { "came back" };
                 format!("{verb}: alive at generation {generation}")
             }
             Self::Dead { generation, here } => {
                 let by = if here { "this node" } else { "another node" };
-                format!("declared dead by {by} at generation {generation}")
+                format!("was declared dead by {by} at generation {generation}")
             }
             Self::Left { generation } => format!("left at generation {generation}"),
             Self::Restarted => "restarted: another life of it".into(),
@@ -285,15 +289,18 @@ impl fmt::Display for Explanation {
         let Self { id, status, generation, .. } = self;
         writeln!(
             f,
-            "{id} is {status} at generation {generation}, last heard of {:.1} s ago",
+            "{id} is {status} at generation {generation}, last datagram from it or news of it {:.1} s ago",
             ago(self.last_observed)
         )?;
         if let Some(round_trip) = self.round_trip {
-            writeln!(f, "  answers within {:.1} ms", round_trip.as_secs_f64() * 1e3)?;
+            writeln!(f, "  answered within {:.1} ms", round_trip.as_secs_f64() * 1e3)?;
         }
         if let Some(Pending { until, accusers, .. }) = &self.suspicion {
             let left = until.since(self.now).as_secs_f64();
-            write!(f, "  dead in {left:.1} s unless it refutes; accused by")?;
+            write!(
+                f,
+                "  dead in {left:.1} s here, or sooner by another's verdict, unless it refutes; accused by"
+            )?;
             for (at, &tag) in accusers.iter().enumerate() {
                 let join = if at == 0 { " " } else { ", " };
                 write!(f, "{join}{}", self.name(tag).unwrap_or("somebody unknown here"))?;
@@ -311,7 +318,7 @@ impl fmt::Display for Explanation {
             writeln!(f, "  it has refuted or come back {times} in the last ten minutes")?;
         }
         if self.history.is_empty() {
-            return f.write_str("  nothing has ever spoken against it here");
+            return f.write_str("  no incident is on record here");
         }
         for (at, incident) in self.history.iter().enumerate() {
             let end = if at == 0 { "" } else { "\n" };

@@ -276,7 +276,7 @@ mod tests {
         let output = Output { id: id(), json: false };
         let line = output.line_of(&event, |tag| name(tag)?.parse().ok()).unwrap();
         let text = line.render(SystemTime::UNIX_EPOCH, false);
-        let said = "n7 did not answer this node's probe; asked through n3 (silent to it, too), n9 (no word from it), ";
+        let said = "n7 did not answer this node's probe; asked through n3 (silent to it, too), n9 (no word from it in time), ";
         assert!(text.contains(said), "{text}");
         let object: Value = serde_json::from_str(&line.render(SystemTime::UNIX_EPOCH, true)).unwrap();
         assert_eq!((&object["id"], &object["event"]), (&json!("n7"), &json!("evidence")));

@@ -162,7 +162,7 @@ pub(crate) mod tests {
             (
                 probe_failed(),
                 json!({ "kind": "probe-failed", "text": "did not answer this node's probe; asked through n3 (silent to \
-                     it, too), n9 (no word from it), somebody unknown here (silent to it, too)",
+                     it, too), n9 (no word from it in time), somebody unknown here (silent to it, too)",
                     "helpers": [{ "id": "n3", "nacked": true }, { "id": "n9", "nacked": false },
                         { "id": null, "nacked": true }] }),
             ),
@@ -173,15 +173,15 @@ pub(crate) mod tests {
             (
                 Evidence::Suspected { by: Some(Tag(9)), generation: Generation(5) },
                 json!({ "kind": "suspected", "by": "n9", "generation": 5,
-                    "text": "suspected by n9 at generation 5" }),
+                    "text": "was suspected by n9 at generation 5" }),
             ),
             (
                 Evidence::Confirmed { by: Tag(404) },
-                json!({ "kind": "confirmed", "text": "accused by somebody unknown here, too" }),
+                json!({ "kind": "confirmed", "text": "was accused by somebody unknown here, too" }),
             ),
             (
                 Evidence::Dead { generation: Generation(5), here: true },
-                json!({ "kind": "dead", "generation": 5, "text": "declared dead by this node at generation 5" }),
+                json!({ "kind": "dead", "generation": 5, "text": "was declared dead by this node at generation 5" }),
             ),
         ] {
             let finding = Finding::of(&evidence, name);

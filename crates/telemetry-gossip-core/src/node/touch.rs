@@ -140,7 +140,11 @@ impl<A: Address> Node<A> {
     /// The probe of a member failed: it is accused once a roll call has shown that this node is not the one out of touch.
     /// Whoever is cut off accuses nobody.
     pub(super) fn charge(&mut self, probe: Probe<A>) {
-        if self.contact.is_isolated() || self.config.mode == Mode::ProbeOnly {
+        if self.config.mode == Mode::ProbeOnly {
+            return;
+        }
+        if self.contact.is_isolated() {
+            self.note(probe.target, Evidence::NotAccused);
             return;
         }
         let probe = if self.config.detector.patience { self.put_on_trial(probe) } else { Some(probe) };
@@ -180,6 +184,7 @@ impl<A: Address> Node<A> {
 
     fn charge_now(&mut self, probe: Probe<A>) {
         if self.contact.is_isolated() {
+            self.note(probe.target, Evidence::NotAccused);
             return;
         }
         if !self.config.detector.roll_calls {
