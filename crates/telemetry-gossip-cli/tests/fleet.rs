@@ -175,8 +175,10 @@ impl Fleet {
         let said = self.agents[0].lines_within(WINDOW);
         let (watched, cpu_after) = (from.elapsed(), self.cpu());
         let (counted, after) = (before_at.elapsed(), self.sent());
-        let said: Vec<String> =
-            said.into_iter().chain(self.agents.iter().flat_map(|agent| agent.lines_within(Duration::ZERO))).collect();
+        let said: Vec<String> = said
+            .into_iter()
+            .chain(self.agents.iter().flat_map(|agent| agent.lines_within(Duration::ZERO)))
+            .collect();
         assert!(said.is_empty(), "an idle fleet has nothing to say:\n{}", said.join("\n"));
         let used = Usage {
             cpu: cpu_after.cpu - cpu.cpu,
@@ -216,9 +218,11 @@ impl Fleet {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
         let runtime = runtime.expect("a runtime");
         let publisher = runtime.block_on(async {
-            let transport = UdpTransport::bind("127.0.0.1:0".parse().expect("an address")).await.expect("a port");
+            let transport =
+                UdpTransport::bind("127.0.0.1:0".parse().expect("an address")).await.expect("a port");
             let seeds = vec![self.agents[0].udp.to_string()];
-            let node = Node::spawn(Options { seeds, ..Options::new(id(PUBLISHER)) }, Arc::clone(&transport) as _);
+            let node =
+                Node::spawn(Options { seeds, ..Options::new(id(PUBLISHER)) }, Arc::clone(&transport) as _);
             let node = node.expect("the settings are sound");
             let mut events = node.events();
             while node.view().alive() <= NODES {
@@ -254,7 +258,8 @@ fn scheduled(pid: u32) -> Usage {
     threads.fold(Usage::default(), |sum, thread| {
         let path = thread.expect("a thread").path().join("schedstat");
         let text = std::fs::read_to_string(path).expect("the scheduler keeps statistics");
-        let fields: Vec<u64> = text.split_whitespace().map(|field| field.parse().expect("a number")).collect();
+        let fields: Vec<u64> =
+            text.split_whitespace().map(|field| field.parse().expect("a number")).collect();
         let [nanos, _waited, runs] = fields[..] else { panic!("three numbers: {text}") };
         Usage { cpu: sum.cpu + Duration::from_nanos(nanos), wakes: sum.wakes + runs, ..sum }
     })

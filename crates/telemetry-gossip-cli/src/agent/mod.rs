@@ -43,11 +43,7 @@ pub(crate) fn run(args: &AgentArgs) -> Result<(), Error> {
     let config = config(args)?;
     check_addresses(args)?;
     let seeds = seeds::of(args)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()
-        .map_err(Error::Setup)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Setup)?;
     let outcome = runtime.block_on(agent(args, config, &seeds));
     // A reader of the output that has stopped reading is not waited for.
     runtime.shutdown_background();
