@@ -71,7 +71,7 @@ fn a_fleet_of_processes_stays_within_its_bounds() {
 
 /// Until each of 250 nodes in one process knows all, from before the first is made.
 fn one_process() -> Duration {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
         let started = Instant::now();
         let mut nodes = Vec::new();
@@ -215,9 +215,12 @@ impl Fleet {
 
     /// A node of this process joins and publishes; how long each update takes to be told by the last agent.
     fn updates(&mut self) -> Vec<Duration> {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
-        let runtime = runtime.expect("a runtime");
-        let publisher = runtime.block_on(async {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let handle = runtime.handle().clone();
+        // The node runs on a thread of its own until this is dropped.
+        let (_running, ended) = tokio::sync::oneshot::channel::<()>();
+        std::thread::spawn(move || runtime.block_on(ended));
+        let publisher = handle.block_on(async {
             let transport =
                 UdpTransport::bind("127.0.0.1:0".parse().expect("an address")).await.expect("a port");
             let seeds = vec![self.agents[0].udp.to_string()];
@@ -238,7 +241,7 @@ impl Fleet {
         }
         let update = |version: u64| {
             let (at, value) = (SystemTime::now(), vec![version as u8; 64]);
-            runtime.block_on(publisher.publish("load", &value)).expect("it is running");
+            handle.block_on(publisher.publish("load", &value)).expect("it is running");
             let told = self.agents.iter().map(|agent| {
                 let told = agent.wait_for(|line| {
                     line["event"] == "telemetry" && line["id"] == PUBLISHER && line["version"] == version
