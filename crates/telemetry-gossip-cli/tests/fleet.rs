@@ -27,8 +27,9 @@ const WINDOW: Duration = Duration::from_secs(60);
 /// Nobody has had anything to say for so long: what was told again and again is told.
 const QUIET: Duration = Duration::from_secs(10);
 
-/// Updates of one entry, each after everybody has the one before.
+/// Updates of one entry, each some time after everybody has the one before, as in the simulated measurement.
 const UPDATES: u64 = 10;
+const UPDATE_AFTER: Duration = Duration::from_secs(2);
 
 /// IPv4 and UDP.
 const HEADER: u64 = 20 + 8;
@@ -240,6 +241,7 @@ impl Fleet {
             agent.wait_for_event("joined", PUBLISHER);
         }
         let update = |version: u64| {
+            self.agents[0].lines_within(UPDATE_AFTER);
             let (at, value) = (SystemTime::now(), vec![version as u8; 64]);
             handle.block_on(publisher.publish("load", &value)).expect("it is running");
             let told = self.agents.iter().map(|agent| {

@@ -322,10 +322,14 @@ impl Task {
             self.view.store(Arc::new(view));
         }
         if self.observed_at.elapsed() >= OBSERVE_EVERY {
-            self.observed_at = Instant::now();
+            let before = std::mem::replace(&mut self.observed_at, Instant::now());
+            let since = self.clock.to_core(before.into_std()) - OBSERVE_EVERY;
+            // What the host enters in its table may have any time.
+            let whole = self.table.is_some();
             let view = self.view.load();
             let read = |node: &mut Node<Peer>| {
-                for member in node.members() {
+                // A node hears from few members in that time, and to find one costs more than to pass it by.
+                for member in node.members().filter(|member| whole || member.last_observed() >= since) {
                     if let Some(seen) = view.get(member.id()) {
                         seen.observe(member.last_observed());
                     }
