@@ -66,6 +66,10 @@ pub struct Config {
     /// 1 to 32, default 4.
     pub retransmit_multiplier: u8,
 
+    /// A member passes on telemetry to each of its partners once in this time, so that updates travel together; at once if
+    /// the last time is longer ago or a datagram is full. Default 100 ms.
+    pub telemetry_interval: Duration,
+
     /// One dead member is contacted each interval, so that a healed partition merges. Default 5 s.
     pub reconnect_interval: Duration,
     /// How long a dead member is remembered, and contacted. Default 24 h.
@@ -82,7 +86,7 @@ pub struct Config {
     pub max_key: u8,
     /// The longest telemetry value that this node publishes, in bytes; key and value must fit one datagram. Default 512.
     pub max_value: u16,
-    /// The most bytes of telemetry that this node publishes, 17 an entry added for its version and time. At most 65,536,
+    /// The most bytes of telemetry that this node publishes, 14 an entry added for its version and time. At most 65,536,
     /// default 4,096. What others publish is held whatever their settings are, up to the 65,536.
     pub max_telemetry: u32,
 }
@@ -101,6 +105,7 @@ impl Default for Config {
             gossip_interval: Duration::from_millis(200),
             gossip_fanout: 3,
             retransmit_multiplier: 4,
+            telemetry_interval: Duration::from_millis(100),
             reconnect_interval: Duration::from_secs(5),
             tombstone_ttl: Duration::from_secs(24 * 3_600),
             join_timeout: Duration::from_secs(5),
@@ -159,6 +164,7 @@ impl Config {
             probe_interval: Duration::from_millis(250),
             probe_timeout: Duration::from_millis(75),
             gossip_interval: Duration::from_millis(50),
+            telemetry_interval: Duration::from_millis(25),
             reconnect_interval: Duration::from_secs(2),
             ..Self::default()
         }
@@ -179,6 +185,7 @@ impl Config {
             probe_timeout: Duration::from_millis(900),
             indirect_probes: 4,
             gossip_interval: Duration::from_millis(500),
+            telemetry_interval: Duration::from_millis(250),
             reconnect_interval: Duration::from_secs(15),
             join_timeout: Duration::from_secs(15),
             ..Self::default()
@@ -209,6 +216,7 @@ impl Config {
             ("probe_interval", self.probe_interval),
             ("probe_timeout", self.probe_timeout),
             ("gossip_interval", self.gossip_interval),
+            ("telemetry_interval", self.telemetry_interval),
             ("reconnect_interval", self.reconnect_interval),
             ("tombstone_ttl", self.tombstone_ttl),
             ("join_timeout", self.join_timeout),

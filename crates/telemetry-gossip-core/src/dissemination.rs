@@ -1,4 +1,4 @@
-//! The news: whose record or telemetry still has to be told, and how often it was.
+//! The news: whose record still has to be told, and how often it was. (Telemetry goes other ways: see `tree`.)
 //!
 //! A rumor is a slot of the table, not bytes: what is sent is what the table holds when the datagram is encoded. News
 //! sent least often goes first, and each piece is sent `multiplier * ceil(log10(n + 1))` times in all; a change
@@ -17,20 +17,8 @@ const IDLE: u8 = u8::MAX;
 /// The end of a queue.
 const NONE: u32 = u32::MAX;
 
-/// What the news is about. Membership goes before telemetry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Topic {
-    Membership = 0,
-    Telemetry = 1,
-}
-
 #[derive(Debug, Default)]
 pub(crate) struct Dissemination {
-    topics: [Queues; 2],
-}
-
-#[derive(Debug, Default)]
-struct Queues {
     /// The first and last slot of the queue of each count.
     ends: Vec<(u32, u32)>,
     next: Vec<u32>,
@@ -44,98 +32,83 @@ struct Queues {
 
 impl Dissemination {
     /// `slot` is news, and was not told before.
-    pub(crate) fn push(&mut self, topic: Topic, slot: Slot) {
-        let queues = &mut self.topics[topic as usize];
-        queues.make_room(slot);
-        queues.drop_rumor(slot);
-        queues.active += 1;
-        queues.link_last(slot, 0);
+    pub(crate) fn push(&mut self, slot: Slot) {
+        self.make_room(slot);
+        self.forget(slot);
+        self.active += 1;
+        self.link_last(slot, 0);
     }
 
-    /// Whether there is anything to tell.
+    /// Whether there is nothing to tell.
     pub(crate) fn is_idle(&self) -> bool {
-        self.topics.iter().all(|queues| queues.active == 0)
-    }
-
-    /// Whether there is anything to tell on this topic.
-    pub(crate) fn has(&self, topic: Topic) -> bool {
-        self.topics[topic as usize].active > 0
+        self.active == 0
     }
 
     /// Whether this is still to be told.
-    pub(crate) fn is_news(&self, topic: Topic, slot: Slot) -> bool {
-        self.topics[topic as usize].sends.get(slot.index()).is_some_and(|&sends| sends != IDLE)
+    pub(crate) fn is_news(&self, slot: Slot) -> bool {
+        self.sends.get(slot.index()).is_some_and(|&sends| sends != IDLE)
     }
 
     /// The least-told rumor that is not yet in this datagram.
-    pub(crate) fn take(&mut self, topic: Topic) -> Option<Slot> {
-        let queues = &mut self.topics[topic as usize];
-        let first = queues.ends.iter().map(|&(first, _)| first).find(|&first| first != NONE)?;
+    pub(crate) fn take(&mut self) -> Option<Slot> {
+        let first = self.ends.iter().map(|&(first, _)| first).find(|&first| first != NONE)?;
         let slot = Slot(first);
-        queues.unlink(slot);
-        queues.taken.push(slot);
+        self.unlink(slot);
+        self.taken.push(slot);
         Some(slot)
     }
 
     /// The last rumor taken did not fit: it stays first in its queue.
-    pub(crate) fn put_back(&mut self, topic: Topic) {
-        let queues = &mut self.topics[topic as usize];
-        if let Some(slot) = queues.taken.pop() {
-            queues.link_first(slot);
+    pub(crate) fn put_back(&mut self) {
+        if let Some(slot) = self.taken.pop() {
+            self.link_first(slot);
         }
     }
 
     /// The rumors taken are in the datagram: each counts one more, and those told `limit` times are done.
-    pub(crate) fn commit(&mut self, topic: Topic, limit: u8) {
-        let queues = &mut self.topics[topic as usize];
-        for at in 0..queues.taken.len() {
-            let slot = queues.taken[at];
-            let sends = queues.sends[slot.index()].saturating_add(1);
+    pub(crate) fn commit(&mut self, limit: u8) {
+        for at in 0..self.taken.len() {
+            let slot = self.taken[at];
+            let sends = self.sends[slot.index()].saturating_add(1);
             if sends < limit {
-                queues.link_last(slot, sends);
+                self.link_last(slot, sends);
             } else {
-                queues.sends[slot.index()] = IDLE;
-                queues.active -= 1;
+                self.sends[slot.index()] = IDLE;
+                self.active -= 1;
             }
         }
-        queues.taken.clear();
+        self.taken.clear();
     }
 
-    /// `slot` leaves the table.
+    /// `slot` is no news any more, or leaves the table.
     pub(crate) fn forget(&mut self, slot: Slot) {
-        for queues in &mut self.topics {
-            queues.drop_rumor(slot);
+        if self.is_news(slot) {
+            self.unlink(slot);
+            self.sends[slot.index()] = IDLE;
+            self.active -= 1;
         }
     }
 
-    /// The queues as counted against the queues as walked.
+    /// The queue as counted against the queue as walked.
     pub(crate) fn check(&self) -> Result<(), &'static str> {
-        for queues in &self.topics {
-            let mut walked = 0;
-            for (&(first, _), sends) in queues.ends.iter().zip(0_u8..) {
-                let mut at = first;
-                while at != NONE {
-                    if queues.sends.get(Slot(at).index()) != Some(&sends) {
-                        return Err("a rumor is in the queue of another count");
-                    }
-                    walked += 1;
-                    at = queues.next[Slot(at).index()];
+        let mut walked = 0;
+        for (&(first, _), sends) in self.ends.iter().zip(0_u8..) {
+            let mut at = first;
+            while at != NONE {
+                if self.sends.get(Slot(at).index()) != Some(&sends) {
+                    return Err("a rumor is in the queue of another count");
                 }
+                walked += 1;
+                at = self.next[Slot(at).index()];
             }
-            let news = queues.sends.iter().filter(|&&sends| sends != IDLE).count();
-            if walked != queues.active || news != queues.active {
-                return Err("the count of rumors is wrong");
-            }
+        }
+        let news = self.sends.iter().filter(|&&sends| sends != IDLE).count();
+        if walked != self.active || news != self.active {
+            return Err("the count of rumors is wrong");
         }
         Ok(())
     }
 
-    pub(crate) fn heap_bytes(&self) -> usize {
-        self.topics.iter().map(Queues::heap_bytes).sum()
-    }
-}
-
-impl Queues {
     fn make_room(&mut self, slot: Slot) {
         while self.sends.len() <= slot.index() {
             for links in [&mut self.next, &mut self.prev] {
@@ -147,15 +120,6 @@ impl Queues {
         }
         // As many rumors may be taken as there are.
         self.taken.reserve_exact(self.sends.len().saturating_sub(self.taken.capacity()).min(MOST_TAKEN));
-    }
-
-    /// Takes a rumor out of its queue for good, if it is one.
-    fn drop_rumor(&mut self, slot: Slot) {
-        if self.sends.get(slot.index()).is_some_and(|&sends| sends != IDLE) {
-            self.unlink(slot);
-            self.sends[slot.index()] = IDLE;
-            self.active -= 1;
-        }
     }
 
     fn unlink(&mut self, slot: Slot) {
@@ -201,7 +165,7 @@ impl Queues {
         (self.prev[at], self.next[at]) = (NONE, first);
     }
 
-    fn heap_bytes(&self) -> usize {
+    pub(crate) fn heap_bytes(&self) -> usize {
         let links = self.next.capacity() + self.prev.capacity() + self.taken.capacity();
         links * size_of::<u32>() + self.sends.capacity() + self.ends.capacity() * size_of::<(u32, u32)>()
     }
@@ -224,14 +188,14 @@ mod tests {
     /// Takes up to `room` rumors as a datagram with that much room would.
     fn send(news: &mut Dissemination, room: usize, limit: u8) -> Vec<u32> {
         let mut sent = Vec::new();
-        while let Some(slot) = news.take(Topic::Membership) {
+        while let Some(slot) = news.take() {
             if sent.len() == room {
-                news.put_back(Topic::Membership);
+                news.put_back();
                 break;
             }
             sent.push(slot.0);
         }
-        news.commit(Topic::Membership, limit);
+        news.commit(limit);
         news.check().unwrap();
         sent.sort_unstable();
         sent
@@ -241,10 +205,10 @@ mod tests {
     fn the_least_told_goes_first_and_each_is_told_as_often_as_the_limit() {
         let mut news = Dissemination::default();
         for slot in 0..4 {
-            news.push(Topic::Membership, Slot(slot));
+            news.push(Slot(slot));
         }
         let mut told = [0; 4];
-        while news.has(Topic::Membership) {
+        while !news.is_idle() {
             for slot in send(&mut news, 3, 3) {
                 told[slot as usize] += 1;
             }
@@ -257,9 +221,9 @@ mod tests {
     #[test]
     fn a_change_starts_a_rumor_anew() {
         let mut news = Dissemination::default();
-        news.push(Topic::Membership, Slot(7));
+        news.push(Slot(7));
         assert_eq!(send(&mut news, 9, 2), [7]);
-        news.push(Topic::Membership, Slot(7));
+        news.push(Slot(7));
         assert_eq!(send(&mut news, 9, 2), [7]);
         assert_eq!(send(&mut news, 9, 2), [7]);
         assert_eq!(send(&mut news, 9, 2), []);
@@ -269,7 +233,7 @@ mod tests {
     fn a_forgotten_rumor_is_told_no_more() {
         let mut news = Dissemination::default();
         for slot in 0..3 {
-            news.push(Topic::Membership, Slot(slot));
+            news.push(Slot(slot));
         }
         news.forget(Slot(1));
         assert_eq!(send(&mut news, 9, 1), [0, 2]);

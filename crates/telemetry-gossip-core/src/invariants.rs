@@ -32,6 +32,7 @@ impl<A: Address> Node<A> {
             return Ok(());
         }
         parts.news.check().map_err(|detail| violation("sums", detail))?;
+        parts.trees.check().map_err(|detail| violation("sums", detail))?;
         if parts.active && self.me().status() != Status::Alive {
             return Err(violation("S6", alloc::format!("the node holds itself {}", self.me().status())));
         }

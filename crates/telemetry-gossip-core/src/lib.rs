@@ -69,6 +69,7 @@ mod sync;
 mod telemetry;
 mod time;
 mod tombstone;
+mod tree;
 mod wire;
 
 pub use address::{Address, MAX_ADDRESS_LEN};

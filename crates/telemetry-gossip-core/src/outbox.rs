@@ -8,13 +8,14 @@ use alloc::collections::VecDeque;
 use crate::id::{Instance, Number, Tag};
 use crate::membership::Slot;
 use crate::sync::Plan;
+use crate::tree::MOST_DATAGRAMS;
 
 /// The most replies waiting.
 pub(crate) const REPLIES: usize = 256;
 /// The most questions waiting: a whole roll call and some.
 pub(crate) const QUESTIONS: usize = 640;
-/// The most gossip waiting.
-pub(crate) const GOSSIP: usize = 64;
+/// The most gossip waiting: whole flights of all branches, and some.
+pub(crate) const GOSSIP: usize = MOST_DATAGRAMS + 64;
 
 /// The part of a datagram that is about being there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +49,10 @@ pub(crate) enum Body {
     Page(Number, Tag),
     /// A piece from this tag on, and no more.
     Piece(Number, Tag),
+    /// The telemetry that waits on this branch.
+    Tree(Number, usize),
+    /// A branch's datagram has come; what is missing before it is wanted.
+    TreeAck(Number, Plan),
 }
 
 /// A datagram to be.

@@ -33,6 +33,8 @@ pub struct Stats {
     pub claims_not_in_config: u64,
     /// Telemetry ignored: of another instance, with a gap before it, or over a limit.
     pub telemetry_ignored: u64,
+    /// Datagrams of telemetry that were not acknowledged in time, and whose contents were sent again.
+    pub telemetry_resent: u64,
     /// Probes started.
     pub probes: u64,
     /// Probes answered only through another member.

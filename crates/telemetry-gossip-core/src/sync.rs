@@ -24,7 +24,7 @@ use core::time::Duration;
 use crate::address::Address;
 use crate::id::{Number, Tag, mix};
 use crate::member::Status;
-use crate::membership::{BUCKETS, Membership, Row, Slot};
+use crate::membership::{BUCKETS, Fingerprints, Membership, Row, Slot, fold};
 use crate::time::Instant;
 use crate::wire::decode::{Items, Ranges};
 use crate::wire::{WireSum, WireVersion};
@@ -47,12 +47,14 @@ pub(crate) struct Session<A> {
     pub(crate) more: bool,
     /// A difference was found.
     pub(crate) differed: bool,
+    /// It brought telemetry that had been under way for long.
+    pub(crate) brought_late: bool,
     /// How many sessions may follow this one at once.
     pub(crate) chain: u16,
     /// The partner's fingerprint and the own when the session began.
-    pub(crate) fingerprints: (u64, u64),
+    pub(crate) fingerprints: (Fingerprints, Fingerprints),
     /// The partner's fingerprint as it was last heard.
-    pub(crate) theirs: u64,
+    pub(crate) theirs: Fingerprints,
 }
 
 /// The most sessions that follow each other at once because something did not fit.
@@ -115,11 +117,6 @@ pub(crate) fn sums<A: Address>(table: &Membership<A>, ranges: usize) -> impl Ite
             (range * each..(range + 1) * each).fold(0_u64, |sum, at| sum.wrapping_add(table.bucket(at)));
         fold(sum)
     })
-}
-
-#[expect(clippy::cast_possible_truncation, reason = "folds 64 bits into 32")]
-const fn fold(sum: u64) -> u32 {
-    (sum ^ (sum >> 32)) as u32
 }
 
 /// The buckets in which a digest differs from this table, as a bit mask of all [`BUCKETS`].
@@ -246,7 +243,7 @@ impl Plans {
     }
 }
 
-/// When a difference is worth a session: not while news is still on its way by itself.
+/// When a difference of claims is worth a session: not while news is still on its way by itself.
 #[derive(Debug, Default)]
 pub(crate) struct Pace {
     differs_since: Option<Instant>,
@@ -269,6 +266,38 @@ impl Pace {
     pub(crate) fn rest(&mut self, now: Instant, span: Duration) {
         self.not_before = now + span;
         self.differs_since = None;
+    }
+}
+
+/// When a difference of telemetry is. Where it flows all the time two tables are hardly ever equal, and the trees deliver
+/// what differs: the longer sessions find nothing else, the rarer they are.
+#[derive(Debug, Default)]
+pub(crate) struct TelemetryPace {
+    pace: Pace,
+    /// The span between sessions while telemetry flows.
+    patience: Duration,
+}
+
+/// The longest span between sessions.
+const MOST_PATIENCE: Duration = Duration::from_secs(60);
+
+impl TelemetryPace {
+    /// As [`Pace::note`], but while the table is never quiet sessions begin only after some time.
+    pub(crate) fn note(&mut self, now: Instant, equal: bool, changed_at: Instant, settle: Duration) -> bool {
+        let patience = self.patience.max(settle * 3);
+        let quiet = now.since(changed_at) >= settle;
+        if equal {
+            self.pace.differs_since = None;
+            return false;
+        }
+        let since = *self.pace.differs_since.get_or_insert(now);
+        now >= self.pace.not_before && (quiet || now.since(since) >= patience)
+    }
+
+    /// A session ended; `late` says whether it brought what the trees should have brought long before.
+    pub(crate) fn rest(&mut self, now: Instant, settle: Duration, late: bool) {
+        self.pace.rest(now, settle);
+        self.patience = if late { settle * 3 } else { (self.patience.max(settle) * 2).min(MOST_PATIENCE) };
     }
 }
 

@@ -9,7 +9,7 @@
 //! newest one is the end of the log:
 //!
 //! ```text
-//! entry = key length (1), value length or REMOVED (2), published (6, microseconds), key, value, version (8)
+//! entry = key length (1), value length or REMOVED (2), published (5, milliseconds), key, value, version (6)
 //! ```
 
 use alloc::vec::Vec;
@@ -18,7 +18,7 @@ use core::time::Duration;
 use crate::time::Instant;
 
 /// Bytes of an entry beside its key and value.
-pub(crate) const ENTRY_OVERHEAD: usize = 1 + 2 + 6 + 8;
+pub(crate) const ENTRY_OVERHEAD: usize = 1 + 2 + 5 + 6;
 
 /// The largest log of any node, as [`Config::max_telemetry`](crate::Config::max_telemetry) may allow its owner.
 pub(crate) const MAX_LOG: usize = 65_536;
@@ -26,8 +26,11 @@ pub(crate) const MAX_LOG: usize = 65_536;
 /// The largest log that a reader holds: while it goes from one state of the owner to another, parts of both.
 pub(crate) const MAX_LOG_READ: usize = 2 * MAX_LOG;
 
-/// The latest time of publication that an entry can hold: nine years after the origin.
-const LATEST: u64 = (1 << 48) - 1;
+/// The latest time of publication that an entry can hold, in milliseconds: 34 years after the origin.
+const LATEST: u64 = (1 << 40) - 1;
+
+/// The highest version: a publication each microsecond for nine years.
+pub(crate) const MAX_VERSION: u64 = (1 << 48) - 1;
 
 /// A value length that says: removed. Removals stay in the log, so that they spread like values.
 const REMOVED: u16 = u16::MAX;
@@ -77,7 +80,7 @@ impl<'a> Iterator for Entries<'a> {
     fn next(&mut self) -> Option<TelemetryEntry<'a>> {
         let (&[key_len], rest) = self.rest.split_first_chunk()?;
         let (&value_len, rest) = rest.split_first_chunk()?;
-        let (&[p0, p1, p2, p3, p4, p5], rest) = rest.split_first_chunk()?;
+        let (&[p0, p1, p2, p3, p4], rest) = rest.split_first_chunk()?;
         let (key, rest) = rest.split_at_checked(key_len.into())?;
         let value_len = u16::from_le_bytes(value_len);
         let (value, rest) = if value_len == REMOVED {
@@ -86,13 +89,13 @@ impl<'a> Iterator for Entries<'a> {
             let (value, rest) = rest.split_at_checked(value_len.into())?;
             (Some(value), rest)
         };
-        let (&version, rest) = rest.split_first_chunk()?;
+        let (&[v0, v1, v2, v3, v4, v5], rest) = rest.split_first_chunk()?;
         self.rest = rest;
         Some(TelemetryEntry {
             key: core::str::from_utf8(key).ok()?,
             value,
-            version: u64::from_le_bytes(version),
-            published: Instant::from_micros(u64::from_le_bytes([p0, p1, p2, p3, p4, p5, 0, 0])),
+            version: u64::from_le_bytes([v0, v1, v2, v3, v4, v5, 0, 0]),
+            published: Instant::from_micros(u64::from_le_bytes([p0, p1, p2, p3, p4, 0, 0, 0]) * 1_000),
         })
     }
 }
@@ -116,15 +119,26 @@ pub(crate) fn set(bytes: &mut Vec<u8>, start: usize, entry: &TelemetryEntry<'_>)
     bytes.reserve_exact(entry.packed_len());
     bytes.push(key_len);
     bytes.extend_from_slice(&value_len.to_le_bytes());
-    bytes.extend_from_slice(&entry.published.as_micros().min(LATEST).to_le_bytes()[..6]);
+    bytes.extend_from_slice(&(entry.published.as_micros() / 1_000).min(LATEST).to_le_bytes()[..5]);
     bytes.extend_from_slice(entry.key.as_bytes());
     bytes.extend_from_slice(entry.value.unwrap_or_default());
-    bytes.extend_from_slice(&entry.version.to_le_bytes());
+    bytes.extend_from_slice(&entry.version.to_le_bytes()[..6]);
 }
 
 /// The newest version in a log; 0 if it is empty.
 pub(crate) fn version(log: &[u8]) -> u64 {
-    log.last_chunk().map_or(0, |&version| u64::from_le_bytes(version))
+    log.last_chunk().map_or(0, |&[v0, v1, v2, v3, v4, v5]| u64::from_le_bytes([v0, v1, v2, v3, v4, v5, 0, 0]))
+}
+
+/// The latest version of an entry that is not above `since`; 0 if there is none. Whoever knows the log up to it knows it up
+/// to `since`: what was published between them was replaced later.
+pub(crate) fn version_before(log: &[u8], since: u64) -> u64 {
+    Entries::new(log).map(|entry| entry.version).take_while(|&version| version <= since).last().unwrap_or(0)
+}
+
+/// Bytes of the entries after a version.
+pub(crate) fn len_since(log: &[u8], since: u64) -> usize {
+    Entries::new(log).filter(|entry| entry.version > since).map(|entry| entry.packed_len()).sum()
 }
 
 /// Bytes that the log would take with `entry` set.
@@ -141,7 +155,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn entry<'a>(key: &'a str, value: Option<&'a [u8]>, version: u64) -> TelemetryEntry<'a> {
-        TelemetryEntry { key, value, version, published: Instant::from_micros(version * 7) }
+        TelemetryEntry { key, value, version, published: Instant::from_micros(version * 7_000) }
     }
 
     #[test]

@@ -23,6 +23,7 @@ use crate::time::Instant;
 use roster::Roster;
 pub(crate) use roster::grow;
 pub(crate) use row::Row;
+use row::Sums;
 
 /// The number of hash ranges whose fingerprints are kept up to date.
 pub(crate) const BUCKETS: usize = 64;
@@ -68,15 +69,34 @@ pub struct Membership<A> {
     roster: Roster,
     me: Option<Slot>,
     limit: u32,
-    fingerprint: u64,
+    sums: Sums,
     buckets: [u64; BUCKETS],
     counts: [u32; 4],
     /// Live members in each hash range.
     live_in: [u32; BUCKETS],
+    /// When a claim last changed something, and when telemetry did.
     changed_at: Instant,
+    telemetry_changed_at: Instant,
+    /// Counts the changes of who is live, and where.
+    roster_version: u32,
     /// Whether the dead count in the fingerprints.
     dead_count: bool,
     address: PhantomData<A>,
+}
+
+/// Fingerprints of a table: equal tables have equal ones.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Fingerprints {
+    /// Of all live members' records.
+    pub(crate) claims: u32,
+    /// Of the versions of their telemetry.
+    pub(crate) telemetry: u32,
+}
+
+/// Folds a sum of mixed hashes into 32 bits.
+#[expect(clippy::cast_possible_truncation, reason = "folds 64 bits into 32")]
+pub(crate) const fn fold(sum: u64) -> u32 {
+    (sum ^ (sum >> 32)) as u32
 }
 
 /// What a merge did to the table.
@@ -113,11 +133,13 @@ impl<A: Address> Membership<A> {
             roster: Roster::default(),
             me: None,
             limit,
-            fingerprint: 0,
+            sums: Sums::default(),
             buckets: [0; BUCKETS],
             counts: [0; 4],
             live_in: [0; BUCKETS],
             changed_at: Instant::ORIGIN,
+            telemetry_changed_at: Instant::ORIGIN,
+            roster_version: 0,
             dead_count: false,
             address: PhantomData,
         }
@@ -156,11 +178,8 @@ impl<A: Address> Membership<A> {
             let merged = if new == old { Merged::Same } else { Merged::Stale };
             return (merged, Some(slot));
         }
-        let merged = Merged::Replaced {
-            was: held.status,
-            moved: held.address != claim.address,
-            renewed: held.instance != claim.instance,
-        };
+        let moved = held.address != claim.address;
+        let merged = Merged::Replaced { was: held.status, moved, renewed: held.instance != claim.instance };
         self.change(slot, hash, now, |row| {
             let (renewed, moved) = (row.instance != claim.instance, row.address() != claim.address);
             if renewed {
@@ -175,6 +194,9 @@ impl<A: Address> Membership<A> {
             }
             write_claim(row, claim, now);
         });
+        if moved {
+            self.roster_version = self.roster_version.wrapping_add(1);
+        }
         (merged, Some(slot))
     }
 
@@ -191,8 +213,9 @@ impl<A: Address> Membership<A> {
         };
         self.roster.insert(hash, slot);
         self.count(Status::Alive, hash, 1);
-        let added = self.row(slot).fingerprint(hash, self.dead_count);
-        self.account(hash, 0, added);
+        self.roster_version = self.roster_version.wrapping_add(1);
+        let added = self.row(slot).sums(hash, self.dead_count);
+        self.account(hash, Sums::default(), added);
         Some(slot)
     }
 
@@ -210,8 +233,8 @@ impl<A: Address> Membership<A> {
         let id = self.id(slot);
         let hash = id_hash(id.as_str());
         self.change(slot, hash, self.changed_at, |row| row.status = Status::Left);
-        let added = self.row(slot).fingerprint(hash, self.dead_count);
-        self.account(hash, added, 0);
+        let added = self.row(slot).sums(hash, self.dead_count);
+        self.account(hash, added, Sums::default());
         self.count(Status::Left, hash, -1);
         self.roster.remove(hash, slot);
         self.rows[slot.index()] = Row::new::<A>("", None);
@@ -223,20 +246,23 @@ impl<A: Address> Membership<A> {
     fn change<T>(&mut self, slot: Slot, hash: u64, now: Instant, edit: impl FnOnce(&mut Row) -> T) -> T {
         let dead_count = self.dead_count;
         let row = &mut self.rows[slot.index()];
-        let (status, old) = (row.status, row.fingerprint(hash, dead_count));
+        let (status, old) = (row.status, row.sums(hash, dead_count));
         let result = edit(row);
-        let (new_status, new) = (row.status, row.fingerprint(hash, dead_count));
+        let (new_status, new) = (row.status, row.sums(hash, dead_count));
         self.count(status, hash, -1);
         self.count(new_status, hash, 1);
+        if status.is_live() != new_status.is_live() {
+            self.roster_version = self.roster_version.wrapping_add(1);
+        }
         self.account(hash, old, new);
         self.changed_at = now;
         result
     }
 
-    fn account(&mut self, hash: u64, old: u64, new: u64) {
-        self.fingerprint = self.fingerprint.wrapping_sub(old).wrapping_add(new);
+    fn account(&mut self, hash: u64, old: Sums, new: Sums) {
+        self.sums = self.sums.replace(old, new);
         let bucket = &mut self.buckets[bucket_of(hash)];
-        *bucket = bucket.wrapping_sub(old).wrapping_add(new);
+        *bucket = bucket.wrapping_sub(old.whole()).wrapping_add(new.whole());
     }
 
     fn count(&mut self, status: Status, hash: u64, by: i32) {
@@ -251,7 +277,12 @@ impl<A: Address> Membership<A> {
     /// The next version of this node's own telemetry, or of a member's as its owner published it.
     pub(crate) fn set_entry(&mut self, slot: Slot, now: Instant, entry: &TelemetryEntry<'_>) {
         let hash = self.hash(slot);
-        self.change(slot, hash, now, |row| row.set_entry(entry));
+        let row = &mut self.rows[slot.index()];
+        let old = row.sums(hash, self.dead_count);
+        row.set_entry(entry);
+        let new = row.sums(hash, self.dead_count);
+        self.account(hash, old, new);
+        self.telemetry_changed_at = now;
     }
 
     /// An answer came from the member at its address.
@@ -303,7 +334,12 @@ impl<A: Address> Membership<A> {
     /// in a table [for exchange](Membership::for_exchange) only.)
     #[must_use]
     pub fn fingerprint(&self) -> u64 {
-        self.fingerprint
+        self.sums.whole()
+    }
+
+    /// The fingerprint as it stands in datagrams: one of the claims, and one of the telemetry, 32 bits each.
+    pub(crate) fn fingerprints(&self) -> Fingerprints {
+        Fingerprints { claims: fold(self.sums.claims), telemetry: fold(self.sums.telemetry) }
     }
 
     pub(crate) fn bucket(&self, bucket: usize) -> u64 {
@@ -312,6 +348,15 @@ impl<A: Address> Membership<A> {
 
     pub(crate) fn changed_at(&self) -> Instant {
         self.changed_at
+    }
+
+    pub(crate) fn telemetry_changed_at(&self) -> Instant {
+        self.telemetry_changed_at
+    }
+
+    /// Another number each time that a member comes, goes, or moves.
+    pub(crate) fn roster_version(&self) -> u32 {
+        self.roster_version
     }
 
     /// The member called `id`.
@@ -461,7 +506,7 @@ impl<A: Address> Membership<A> {
 
     /// The sums kept up to date against the sums made anew.
     pub(crate) fn check_sums(&self) -> Result<(), &'static str> {
-        let (mut fingerprint, mut buckets, mut counts) = (0_u64, [0_u64; BUCKETS], [0_u32; 4]);
+        let (mut sums, mut buckets, mut counts) = (Sums::default(), [0_u64; BUCKETS], [0_u32; 4]);
         let mut live_in = [0_u32; BUCKETS];
         let mut last = 0;
         for rank in 0..self.roster.len() {
@@ -473,13 +518,13 @@ impl<A: Address> Membership<A> {
                 return Err("the roster is not in the order of the ids' hashes");
             }
             last = hash;
-            let added = row.fingerprint(hash, self.dead_count);
-            fingerprint = fingerprint.wrapping_add(added);
-            buckets[bucket_of(hash)] = buckets[bucket_of(hash)].wrapping_add(added);
+            let added = row.sums(hash, self.dead_count);
+            sums = sums.replace(Sums::default(), added);
+            buckets[bucket_of(hash)] = buckets[bucket_of(hash)].wrapping_add(added.whole());
             counts[usize::from(row.status.rank())] += 1;
             live_in[bucket_of(hash)] += u32::from(row.status.is_live());
         }
-        if fingerprint != self.fingerprint || buckets != self.buckets {
+        if sums != self.sums || buckets != self.buckets {
             return Err("a fingerprint is not the sum of its rows");
         }
         if counts != self.counts || live_in != self.live_in {

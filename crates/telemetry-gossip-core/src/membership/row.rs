@@ -12,6 +12,28 @@ use crate::time::Instant;
 /// The texts' block: `[id length][address length][id][address][telemetry log]`.
 const HEAD: usize = 1 + 1;
 
+/// Sums over rows: of what is claimed about members, and of their telemetry versions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Sums {
+    pub(crate) claims: u64,
+    pub(crate) telemetry: u64,
+}
+
+impl Sums {
+    /// Both in one.
+    pub(crate) const fn whole(self) -> u64 {
+        self.claims.wrapping_add(self.telemetry)
+    }
+
+    /// Without one row's sums, and with another's.
+    pub(crate) const fn replace(self, old: Self, new: Self) -> Self {
+        Self {
+            claims: self.claims.wrapping_sub(old.claims).wrapping_add(new.claims),
+            telemetry: self.telemetry.wrapping_sub(old.telemetry).wrapping_add(new.telemetry),
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct Row {
     texts: Vec<u8>,
@@ -99,15 +121,23 @@ impl Row {
         self.texts.truncate(start);
     }
 
-    /// What this row adds to the table's fingerprint. Where the dead are forgotten they add nothing: that happens at
+    /// What this row adds to the table's fingerprints. Where the dead are forgotten they add nothing: that happens at
     /// slightly different times, and must not look like a difference.
-    pub(crate) fn fingerprint(&self, hash: u64, dead_count: bool) -> u64 {
+    pub(crate) fn sums(&self, hash: u64, dead_count: bool) -> Sums {
         if !self.status.is_live() && !dead_count {
-            return 0;
+            return Sums::default();
         }
         let state = mix(self.generation.0.wrapping_mul(4).wrapping_add(self.status.rank().into()));
         let life = mix(state ^ u64::from(self.instance.0));
-        mix(hash ^ life.wrapping_add(mix(!self.telemetry_version())))
+        Sums { claims: mix(hash ^ life), telemetry: self.telemetry_sum(hash) }
+    }
+
+    /// The telemetry's part of it; nothing for a member without.
+    fn telemetry_sum(&self, hash: u64) -> u64 {
+        match self.telemetry_version() {
+            0 => 0,
+            version => mix(hash ^ mix(!version)),
+        }
     }
 
     /// Heap bytes of the texts.

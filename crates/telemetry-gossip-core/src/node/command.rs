@@ -4,7 +4,6 @@ use alloc::vec::Vec;
 
 use super::{Activity, Node};
 use crate::address::Address;
-use crate::dissemination::Topic;
 use crate::error::CommandError;
 use crate::event::{Event, ExchangeOutcome, ProbeOutcome, RemovalReason};
 use crate::id::{Generation, Instance, NodeId, id_hash};
@@ -140,8 +139,8 @@ impl<A: Address> Node<A> {
             return Err(CommandError::TelemetryFull { len, max });
         }
         self.table.set_entry(self.me, self.now, &entry);
-        self.news.push(Topic::Telemetry, self.me);
         self.note_change(self.me);
+        self.spread_own(entry.version - 1);
         Ok(())
     }
 

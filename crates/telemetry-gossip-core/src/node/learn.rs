@@ -5,7 +5,6 @@ use core::time::Duration;
 use super::{Activity, Node, OUTBIDS, Rival};
 use crate::address::Address;
 use crate::config::Mode;
-use crate::dissemination::Topic;
 use crate::event::Event;
 use crate::history::{Evidence, Incident};
 use crate::id::{Generation, Instance, id_hash};
@@ -51,12 +50,13 @@ impl<A: Address> Node<A> {
                 }
                 self.follow(slot, claim, None);
                 if news {
-                    self.news.push(Topic::Membership, slot);
+                    self.news.push(slot);
                 }
                 Learned::News
             }
             (Merged::Replaced { was, moved, renewed }, Some(slot)) => {
                 if renewed {
+                    self.trees.forget(slot);
                     self.note(slot, Evidence::Restarted);
                 }
                 if moved {
@@ -66,7 +66,7 @@ impl<A: Address> Node<A> {
                 }
                 self.follow(slot, claim, Some(was));
                 if news {
-                    self.news.push(Topic::Membership, slot);
+                    self.news.push(slot);
                 }
                 Learned::News
             }
@@ -170,7 +170,7 @@ impl<A: Address> Node<A> {
             }
         }
         if news {
-            self.news.push(Topic::Membership, slot);
+            self.news.push(slot);
         }
     }
 
@@ -200,7 +200,7 @@ impl<A: Address> Node<A> {
         if !claim.precedence().beats(&mine.precedence()) {
             // An accusation that is refuted already: its bearer has missed that, and is told again.
             if claim.status != Status::Alive {
-                self.news.push(Topic::Membership, self.me);
+                self.news.push(self.me);
                 self.tell_accusers(&claim.accusers);
             }
             return;
@@ -277,7 +277,7 @@ impl<A: Address> Node<A> {
         let (merged, _) = self.table.merge_at(self.now, &claim);
         if let Merged::Replaced { .. } = merged {
             self.table.heard(self.me, self.now, true);
-            self.news.push(Topic::Membership, self.me);
+            self.news.push(self.me);
             self.emit(match status {
                 Status::Left => Event::Left { id, generation },
                 _ => Event::Alive { id, generation },

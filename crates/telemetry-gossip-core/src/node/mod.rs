@@ -6,9 +6,11 @@
 //! - `tick`: everything else that is due
 //! - `command`: what the host wants
 //! - `session`: sync sessions and exchanges
+//! - `flights`: telemetry along the trees
 //! - `transmit`: intents become bytes
 
 mod command;
+mod flights;
 mod learn;
 mod receive;
 mod session;
@@ -28,7 +30,7 @@ use crate::awareness::Awareness;
 use crate::cluster::ClusterConfig;
 use crate::config::{Config, ConfigError, Mode};
 use crate::contact::Contact;
-use crate::dissemination::{Dissemination, Topic, send_limit};
+use crate::dissemination::{Dissemination, send_limit};
 use crate::error::InputError;
 use crate::event::Event;
 use crate::history::{Explanation, History, Pending};
@@ -45,9 +47,10 @@ use crate::rng::Random;
 use crate::schedule::{Pacer, Rounds};
 use crate::stats::{Health, Stats};
 use crate::suspicion::Suspicions;
-use crate::sync::{Pace, Partners, Plans, Session};
+use crate::sync::{Pace, Partners, Plans, Session, TelemetryPace};
 use crate::time::Instant;
 use crate::tombstone::Tombstones;
+use crate::tree::Trees;
 
 pub use transmit::Transmit;
 
@@ -125,6 +128,9 @@ pub struct Node<A> {
     tombstones: Tombstones,
     news: Dissemination,
     gossiped_at: Option<Instant>,
+    trees: Trees,
+    /// When this node's telemetry is told to those who did not know it before.
+    debut: Option<Instant>,
 
     cycle: Cycle,
     probe: Option<Probe<A>>,
@@ -157,6 +163,7 @@ pub struct Node<A> {
     exchange: Option<Exchange>,
     exchanges_wanted: usize,
     pace: Pace,
+    telemetry_pace: TelemetryPace,
     partners: Partners,
     plans: Plans,
 
@@ -198,6 +205,7 @@ struct CatchUp<A> {
 pub(crate) struct Parts<'a, A> {
     pub(crate) table: &'a Membership<A>,
     pub(crate) news: &'a Dissemination,
+    pub(crate) trees: &'a Trees,
     pub(crate) suspicions: &'a Suspicions,
     pub(crate) tombstones: &'a Tombstones,
     pub(crate) cycle: usize,
@@ -254,6 +262,8 @@ impl<A: Address> Node<A> {
             tombstones: Tombstones::default(),
             news: Dissemination::default(),
             gossiped_at: None,
+            trees: Trees::default(),
+            debut: None,
             cycle: Cycle::default(),
             probe: None,
             // Nodes that start together do not probe together.
@@ -280,6 +290,7 @@ impl<A: Address> Node<A> {
             exchange: None,
             exchanges_wanted: 0,
             pace: Pace::default(),
+            telemetry_pace: TelemetryPace::default(),
             partners: Partners::default(),
             plans: Plans::default(),
             outbox: Outbox::new(),
@@ -311,7 +322,7 @@ impl<A: Address> Node<A> {
         self.me = slot.unwrap_or(Slot(0));
         self.table.set_me(self.me);
         self.table.heard(self.me, self.now, true);
-        self.news.push(Topic::Membership, self.me);
+        self.news.push(self.me);
         self.emit(Event::Joined { id: self.id, address: Some(self.address), generation });
     }
 
@@ -370,6 +381,8 @@ impl<A: Address> Node<A> {
             probing,
             reconnecting,
             self.gossip_deadline(),
+            self.flight_deadline(),
+            self.debut,
             self.suspicion_deadline(),
             self.patience.deadline(),
             self.contact.deadline(self.config.isolation_limit),
@@ -539,6 +552,7 @@ impl<A: Address> Node<A> {
         self.table.heap_bytes()
             + self.cycle.heap_bytes()
             + self.news.heap_bytes()
+            + self.trees.heap_bytes()
             + self.outbox.heap_bytes()
             + self.plans.heap_bytes()
             + self.contact.heap_bytes()
@@ -552,6 +566,7 @@ impl<A: Address> Node<A> {
         Parts {
             table: &self.table,
             news: &self.news,
+            trees: &self.trees,
             suspicions: &self.suspicions,
             tombstones: &self.tombstones,
             cycle: self.cycle.len(),

@@ -1,28 +1,33 @@
 //! A datagram: its frames in order, and the one reply.
 
+use arrayvec::ArrayVec;
+
 use super::{Activity, CATCH_UPS, CatchUp, Node, learn::Learned};
 use crate::address::Address;
 use crate::config::Mode;
-use crate::dissemination::Topic;
 use crate::error::WireError;
 use crate::event::{Event, ProbeOutcome};
 use crate::history::Evidence;
 use crate::id::{Instance, Number, Tag};
 use crate::join::Step;
 use crate::member::Status;
-use crate::membership::Slot;
+use crate::membership::{Fingerprints, Slot};
 use crate::outbox::{Body, Intent, Signal};
 use crate::probe::Answer;
-use crate::sync::{Plan, differing};
+use crate::sync::{Plan, Want, differing};
 use crate::telemetry::{MAX_LOG_READ, TelemetryEntry, len_with};
+use crate::tree::Reach;
 use crate::wire::decode::{Datagram, Frame, Items};
-use crate::wire::{Ack, HEADER_LEN, Page, TelemetryHead, WireEntry};
+use crate::wire::{Ack, HEADER_LEN, Page, TelemetryHead, Tree, WireEntry};
 
 /// A reply to a sender that has not proved its address is at most this many times as long as what it sent.
 const AMPLIFICATION: usize = 3;
 
 /// A request to ping another member is at least this long: the header and one frame.
 const RELAY_LEN: usize = HEADER_LEN + 12;
+
+/// How many owners of a datagram are asked for what is missing; those left out are found by their fingerprint.
+const MISSING: usize = 8;
 
 /// What the frames of one datagram call for.
 struct Reply<A> {
@@ -33,6 +38,10 @@ struct Reply<A> {
     correct_sender: bool,
     /// A member to ping on the sender's behalf: one a datagram, so that nobody makes one of many.
     relay: Option<(Number, Tag, A)>,
+    /// The datagram is part of a flight.
+    tree: Option<Tree>,
+    /// Telemetry that is missing before what the flight brought.
+    missing: ArrayVec<Want, MISSING>,
 }
 
 /// The end of a reply in a session. An asker that sends anything wants it confirmed, even if it wants nothing else: only
@@ -72,6 +81,8 @@ impl<A: Address> Node<A> {
             plan: Plan::default(),
             correct_sender: false,
             relay: None,
+            tree: None,
+            missing: ArrayVec::new(),
         };
         let mut answered = None;
         for frame in datagram.frames() {
@@ -83,7 +94,14 @@ impl<A: Address> Node<A> {
         if let Some((theirs, target, address)) = reply.relay {
             self.relay((from, tag), theirs, (address, target), datagram.len);
         }
+        if let Some(tree) = reply.tree.filter(|_| reply.body == Body::None) {
+            reply.body = self.acknowledge(tree, &reply.missing);
+            if let Body::TreeAck(_, plan) = reply.body {
+                reply.plan = plan;
+            }
+        }
         self.send_reply(from, &datagram, reply);
+        self.send_flights();
         if self.rounds.is_fresh()
             && let Some(slot) = self.member_at(tag, from)
         {
@@ -92,13 +110,13 @@ impl<A: Address> Node<A> {
         }
         // A member that answered a question of ours is a partner to compare with.
         if let Some(slot) = answered {
-            self.compare_fingerprint(slot, datagram.fingerprint);
+            self.compare_fingerprints(slot, datagram.fingerprints);
         }
         Ok(())
     }
 
     /// The member with this tag, if this is its address.
-    fn member_at(&self, tag: Tag, from: A) -> Option<Slot> {
+    pub(super) fn member_at(&self, tag: Tag, from: A) -> Option<Slot> {
         self.table.tagged(tag, tag).find(|&slot| slot != self.me && self.table.address(slot) == Some(from))
     }
 
@@ -139,9 +157,14 @@ impl<A: Address> Node<A> {
                     }
                 }
             }
-            Frame::Telemetry(head, entries) => self.learn_telemetry(head, entries),
+            Frame::Telemetry(head, entries) => self.learn_telemetry(from, head, entries, reply),
+            Frame::Tree(tree) => {
+                // Who does not pass it on does not say that it has come: somebody else gets it instead.
+                reply.tree = Some(tree).filter(|_| self.config.mode == Mode::Autonomous);
+            }
+            Frame::TreeAck(ack) => self.flight_arrived(from, Tag(datagram.sender), ack),
             Frame::SyncOpen(open) => {
-                let more = datagram.fingerprint != self.table.fingerprint();
+                let more = datagram.fingerprints != self.table.fingerprints();
                 reply.body = Body::SyncDone(Number(open.number), Plan { more, ..Plan::default() });
             }
             Frame::SyncDigest(head, sums) => {
@@ -158,7 +181,7 @@ impl<A: Address> Node<A> {
                 reply.body = closing(number, plan, asker);
                 if asker {
                     self.note_in_session(
-                        datagram.fingerprint,
+                        datagram.fingerprints,
                         plan.more,
                         plan != Plan::default(),
                         plan == Plan::default(),
@@ -175,12 +198,12 @@ impl<A: Address> Node<A> {
                 }
                 reply.body = closing(number, reply.plan, asker);
                 if asker {
-                    self.note_in_session(datagram.fingerprint, head.more, true, reply.plan.items == 0);
+                    self.note_in_session(datagram.fingerprints, head.more, true, reply.plan.items == 0);
                 }
             }
             Frame::SyncDone(done) => {
                 if session == Some(Number(done.number)) {
-                    self.note_in_session(datagram.fingerprint, done.more, done.more, true);
+                    self.note_in_session(datagram.fingerprints, done.more, done.more, true);
                 }
             }
             Frame::PageRequest(request) => {
@@ -197,7 +220,7 @@ impl<A: Address> Node<A> {
         }
     }
 
-    fn note_in_session(&mut self, theirs: u64, more: bool, differs: bool, ends: bool) {
+    fn note_in_session(&mut self, theirs: Fingerprints, more: bool, differs: bool, ends: bool) {
         if let Some(session) = &mut self.session {
             session.theirs = theirs;
             session.more |= more;
@@ -285,7 +308,13 @@ impl<A: Address> Node<A> {
 
     /// Entries are taken in only if none is missing before them, and only of the life that the table knows. The owner's
     /// settings limit them, not this node's: who refused what the others hold would differ from them for ever.
-    fn learn_telemetry(&mut self, head: TelemetryHead, entries: Items<'_, WireEntry<'_>>) {
+    fn learn_telemetry(
+        &mut self,
+        from: A,
+        head: TelemetryHead,
+        entries: Items<'_, WireEntry<'_>>,
+        reply: &mut Reply<A>,
+    ) {
         let tag = Tag(head.owner);
         let owner = self
             .table
@@ -295,29 +324,60 @@ impl<A: Address> Node<A> {
             self.stats.telemetry_ignored += 1;
             return;
         };
-        if head.since > self.table.row(owner).telemetry_version() {
+        // An arc never goes past the owner.
+        let reach = reply.tree.map(|tree| {
+            Reach::between(self.tag, Tag(tree.end)).min(Reach::between(self.tag, self.table.tag(owner)))
+        });
+        let known = self.table.row(owner).telemetry_version();
+        if head.since > known {
             self.stats.telemetry_ignored += 1;
+            if let Some(reach) = reach {
+                self.trees.note_gap(owner, reach);
+                // What finds no room is found by its fingerprint.
+                let _ = reply.missing.try_push(Want { tag, claim: false, since: known });
+            }
             return;
         }
-        let mut news = false;
+        let (mut version, mut first, mut oldest) = (head.since, None, self.now);
         for entry in entries {
+            version += entry.step;
+            first = first.or(Some(version));
             let row = self.table.row(owner);
-            if entry.version <= row.telemetry_version() {
+            if version <= row.telemetry_version() {
                 continue;
             }
             let published = self.now - core::time::Duration::from_millis(entry.age_ms);
-            let entry =
-                TelemetryEntry { key: entry.key, value: entry.value, version: entry.version, published };
+            let entry = TelemetryEntry { key: entry.key, value: entry.value, version, published };
             if len_with(row.log(), &entry) > MAX_LOG_READ {
                 self.stats.telemetry_ignored += 1;
                 break;
             }
             self.table.set_entry(owner, self.now, &entry);
-            news = true;
+            oldest = oldest.min(published);
         }
+        let news = self.table.row(owner).telemetry_version() > known;
         if news {
-            self.news.push(Topic::Telemetry, owner);
             self.note_change(owner);
+        }
+        match (reach, first) {
+            (Some(reach), Some(first)) => {
+                let untold = self.trees.take_untold(owner);
+                if news || untold {
+                    let gap = self.trees.fill_gap(owner).unwrap_or(reach);
+                    self.spread(owner, first - 1, reach.max(gap));
+                }
+            }
+            _ if news => {
+                let late = self.now.since(oldest) > self.settle_time() * 2;
+                if let Some(session) = self.session.as_mut().filter(|session| session.address == from) {
+                    session.brought_late |= late;
+                }
+                match self.trees.fill_gap(owner) {
+                    Some(reach) => self.spread(owner, known, reach),
+                    None => self.trees.note_untold(owner),
+                }
+            }
+            _ => {}
         }
     }
 
@@ -330,6 +390,7 @@ impl<A: Address> Node<A> {
                 self.join = None;
                 let at = self.now + self.config.gossip_interval;
                 self.catch_up = Some(CatchUp { at, left: CATCH_UPS, seed });
+                self.debut = Some(self.now + self.settle_time());
                 self.emit(Event::JoinCompleted { seed });
             }
             Step::Unrelated => {}
@@ -337,7 +398,7 @@ impl<A: Address> Node<A> {
     }
 
     fn send_reply(&mut self, to: A, datagram: &Datagram<'_, A>, reply: Reply<A>) {
-        let Reply { signal, mut body, plan, correct_sender, relay: _ } = reply;
+        let Reply { signal, mut body, plan, correct_sender, .. } = reply;
         if signal == Signal::None && body == Body::None {
             if !correct_sender {
                 return;

@@ -7,7 +7,7 @@ use crate::address::Address;
 use crate::config::Mode;
 use crate::event::{Event, ExchangeOutcome};
 use crate::id::NodeId;
-use crate::membership::Slot;
+use crate::membership::{Fingerprints, Slot};
 use crate::outbox::{Body, Intent, Signal};
 use crate::probe::can_probe;
 use crate::sync::{CHAIN, SMALL, Session};
@@ -20,24 +20,27 @@ pub(super) const ALL_BUCKETS: u64 = u64::MAX;
 
 impl<A: Address> Node<A> {
     /// How long news takes to be everywhere by itself; a difference that lasts longer is worth a session.
-    fn settle_time(&self) -> Duration {
+    pub(super) fn settle_time(&self) -> Duration {
         self.config.gossip_interval * (2 + self.table.live().max(1).ilog10() + 1)
     }
 
     /// A partner answered a ping: its table is like ours, or not.
-    pub(super) fn compare_fingerprint(&mut self, peer: Slot, fingerprint: u64) {
+    pub(super) fn compare_fingerprints(&mut self, peer: Slot, theirs: Fingerprints) {
         if self.config.mode != Mode::Autonomous || self.session.is_some() || !self.table.is_live(peer) {
             return;
         }
-        let equal = fingerprint == self.table.fingerprint();
-        if self.pace.note(self.now, equal, self.table.changed_at(), self.settle_time()) {
-            self.open_session(peer, fingerprint, true, CHAIN);
+        let (ours, settle) = (self.table.fingerprints(), self.settle_time());
+        let (claims, telemetry) = (ours.claims == theirs.claims, ours.telemetry == theirs.telemetry);
+        let differs = self.pace.note(self.now, claims, self.table.changed_at(), settle);
+        let changed_at = self.table.telemetry_changed_at();
+        if self.telemetry_pace.note(self.now, telemetry, changed_at, settle) || differs {
+            self.open_session(peer, theirs, true, CHAIN);
         }
     }
 
     /// Opens a session with a partner whose fingerprint was `theirs` when last heard. Where a difference is not known
     /// yet, a large table asks first.
-    pub(super) fn open_session(&mut self, peer: Slot, theirs: u64, differs: bool, chain: u16) {
+    pub(super) fn open_session(&mut self, peer: Slot, theirs: Fingerprints, differs: bool, chain: u16) {
         let Some(address) = self.table.address(peer) else { return };
         let number = self.number();
         let body = if self.table.len() <= SMALL {
@@ -49,7 +52,7 @@ impl<A: Address> Node<A> {
         };
         self.stats.syncs += 1;
         let deadline = self.now + self.config.probe_timeout;
-        let fingerprints = (theirs, self.table.fingerprint());
+        let fingerprints = (theirs, self.table.fingerprints());
         self.session = Some(Session {
             number,
             peer,
@@ -57,6 +60,7 @@ impl<A: Address> Node<A> {
             deadline,
             more: false,
             differed: differs,
+            brought_late: false,
             chain,
             fingerprints,
             theirs,
@@ -77,7 +81,7 @@ impl<A: Address> Node<A> {
         let at = self.now + self.config.gossip_interval;
         self.catch_up = (rest > 0).then_some(CatchUp { at, left: rest, ..due });
         if let Some(peer) = peer {
-            self.open_session(peer, 0, false, CHAIN);
+            self.open_session(peer, Fingerprints::default(), false, CHAIN);
         }
     }
 
@@ -85,7 +89,7 @@ impl<A: Address> Node<A> {
     pub(super) fn end_session(&mut self) {
         let Some(session) = self.session.take() else { return };
         // Where neither table took anything in, the next session would do no better.
-        let moved_on = session.fingerprints != (session.theirs, self.table.fingerprint());
+        let moved_on = session.fingerprints != (session.theirs, self.table.fingerprints());
         if session.more && session.chain > 0 && moved_on && can_probe(&self.table, session.peer) {
             self.open_session(session.peer, session.theirs, true, session.chain - 1);
             return;
@@ -93,7 +97,9 @@ impl<A: Address> Node<A> {
         if !session.differed {
             self.catch_up = None;
         }
-        self.pace.rest(self.now, self.settle_time());
+        let settle = self.settle_time();
+        self.pace.rest(self.now, settle);
+        self.telemetry_pace.rest(self.now, settle, session.brought_late);
         if self.exchange.take().is_some() {
             let outcome = if session.differed { ExchangeOutcome::Exchanged } else { ExchangeOutcome::InSync };
             let peer = Some(self.table.id(session.peer));
@@ -112,6 +118,7 @@ impl<A: Address> Node<A> {
     pub(super) fn fail_session(&mut self, session: Session<A>, peer: NodeId) {
         self.stats.syncs_failed += 1;
         self.pace.rest(self.now, self.config.probe_timeout);
+        self.telemetry_pace.rest(self.now, self.config.probe_timeout, true);
         let Some(exchange) = &mut self.exchange else { return };
         exchange.attempts_left -= 1;
         let attempts_left = exchange.attempts_left;
@@ -119,7 +126,7 @@ impl<A: Address> Node<A> {
         let other = table.random(&mut self.rng, |slot| can_probe(table, slot) && slot != session.peer);
         let other = other.or_else(|| can_probe(table, session.peer).then_some(session.peer));
         match other.filter(|_| attempts_left > 0) {
-            Some(slot) => self.open_session(slot, 0, false, CHAIN),
+            Some(slot) => self.open_session(slot, Fingerprints::default(), false, CHAIN),
             None => {
                 self.exchange = None;
                 let (peer, outcome) = (Some(peer), ExchangeOutcome::Failed);
@@ -140,7 +147,7 @@ impl<A: Address> Node<A> {
             };
             self.session = None;
             self.exchange = Some(Exchange { attempts_left: ATTEMPTS });
-            self.open_session(slot, 0, false, CHAIN);
+            self.open_session(slot, Fingerprints::default(), false, CHAIN);
         }
     }
 

@@ -3,7 +3,6 @@
 use super::{Activity, Node};
 use crate::address::Address;
 use crate::config::Mode;
-use crate::dissemination::Topic;
 use crate::event::{Event, IsolationEnd, ProbeOutcome, RemovalReason};
 use crate::history::Evidence;
 use crate::id::{Instance, Tag};
@@ -37,6 +36,8 @@ impl<A: Address> Node<A> {
         self.expire_session();
         self.catch_up();
         self.gossip();
+        self.make_debut();
+        self.send_flights();
         self.finish_leaving();
     }
 
@@ -237,6 +238,7 @@ impl<A: Address> Node<A> {
         self.suspicions.clear(slot);
         self.tombstones.clear(slot);
         self.news.forget(slot);
+        self.trees.forget(slot);
         self.cycle.remove(slot);
         self.changed.retain(|&(changed, _)| changed != slot);
         if let Some(probe) = self.probe.take_if(|probe| probe.target == slot) {
@@ -312,7 +314,7 @@ impl<A: Address> Node<A> {
 
     pub(super) fn finish_leaving(&mut self) {
         let Activity::Leaving(until) = self.activity else { return };
-        let told = !self.news.is_news(Topic::Membership, self.me);
+        let told = !self.news.is_news(self.me);
         if told || until <= self.now || self.others() == 0 {
             self.retire();
             self.emit(Event::LeaveCompleted);

@@ -6,7 +6,6 @@ use super::Node;
 use super::session::ALL_BUCKETS;
 use crate::address::{Address, MAX_ADDRESS_LEN};
 use crate::config::Mode;
-use crate::dissemination::Topic;
 use crate::id::{Number, Tag};
 use crate::join::PIECE;
 use crate::member::{Accusers, Status};
@@ -16,14 +15,11 @@ use crate::sync::{Plan, digest_ranges, sums, version_of};
 use crate::wire::encode::Writer;
 use crate::wire::{
     Ack, DigestHead, Nack, Page, PageRequest, Ping, RangeHead, Relay, SyncDone, SyncOpen, TelemetryHead,
-    VersionsHead, WantsHead, WireClaim, WireEntry, WireSum, WireWant, kind,
+    TreeAck, VersionsHead, WantsHead, WireClaim, WireEntry, WireSum, WireWant, kind,
 };
 
 /// Bytes kept free for the frame that ends a reply of a session.
 const DONE_ROOM: usize = 12;
-
-/// A rumor tells the newest entries of a member's telemetry, as many as fit this many bytes, and always the newest.
-const RUMOR_TELEMETRY: usize = 256;
 
 /// A datagram to send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,11 +30,12 @@ pub struct Transmit<A> {
     pub len: usize,
 }
 
-/// Whether a list was written to its end.
+/// How much of somebody's telemetry was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fit {
+pub(super) enum Fit {
     All,
-    Part,
+    /// Up to this version.
+    Part(u64),
     Nothing,
 }
 
@@ -58,8 +55,8 @@ impl<A: Address> Node<A> {
 
     /// `None` if there is nothing to say after all, or not even the signal fits.
     fn encode(&mut self, intent: &Intent<A>, buf: &mut [u8]) -> Option<usize> {
-        let (fingerprint, clock) = (self.table.fingerprint(), self.rounds.on_wire(self.now));
-        let Some(mut w) = Writer::new(buf, intent.limit, self.config.label, self.tag, fingerprint, clock)
+        let (fingerprints, clock) = (self.table.fingerprints(), self.rounds.on_wire(self.now));
+        let Some(mut w) = Writer::new(buf, intent.limit, self.config.label, self.tag, fingerprints, clock)
         else {
             self.stats.outbox_shed += 1;
             return None;
@@ -81,7 +78,7 @@ impl<A: Address> Node<A> {
         {
             self.put_claims(&mut w, &[slot]);
         }
-        self.put_body(&mut w, intent.body);
+        self.put_body(&mut w, intent.body, intent.member);
         if self.config.mode == Mode::Autonomous || !matches!(intent.body, Body::None) {
             self.put_rumors(&mut w);
         }
@@ -104,7 +101,7 @@ impl<A: Address> Node<A> {
         }
     }
 
-    fn put_body(&mut self, w: &mut Writer<'_>, body: Body) {
+    fn put_body(&mut self, w: &mut Writer<'_>, body: Body, to: Option<Slot>) {
         match body {
             Body::None | Body::Gossip => {}
             Body::Introduction => {
@@ -132,6 +129,13 @@ impl<A: Address> Node<A> {
             }
             Body::Page(number, from) => self.put_page(w, number, from),
             Body::Piece(number, from) => self.put_piece(w, number, from),
+            Body::Tree(number, branch) => self.put_flight(w, number, branch, to),
+            Body::TreeAck(number, plan) => {
+                w.frame(kind::TREE_ACK, &TreeAck { number: number.0 });
+                if plan.wants > 0 {
+                    self.put_wants(w, number, plan);
+                }
+            }
         }
     }
 
@@ -333,10 +337,11 @@ impl<A: Address> Node<A> {
     }
 
     /// The telemetry of `slot` since a version: as many entries as fit, in order.
-    fn put_telemetry(&self, w: &mut Writer<'_>, slot: Slot, since: u64, reserve: usize) -> Fit {
+    pub(super) fn put_telemetry(&self, w: &mut Writer<'_>, slot: Slot, since: u64, reserve: usize) -> Fit {
         let row = self.table.row(slot);
         let Some(open) = w.open(kind::TELEMETRY) else { return Fit::Nothing };
-        let head = TelemetryHead { owner: self.table.tag(slot).0, instance: row.instance.0, since };
+        let mut last = self.wire_since(slot, since);
+        let head = TelemetryHead { owner: self.table.tag(slot).0, instance: row.instance.0, since: last };
         if !w.item(&head) {
             w.abandon(&open);
             return Fit::Nothing;
@@ -345,13 +350,14 @@ impl<A: Address> Node<A> {
         for entry in row.entries().filter(|entry| entry.version > since) {
             let age_ms = u64::try_from(entry.age(self.now).as_millis()).unwrap_or(u64::MAX);
             let before = w.len();
-            let item = WireEntry { version: entry.version, age_ms, key: entry.key, value: entry.value };
+            let step = entry.version - last;
+            let item = WireEntry { step, age_ms, key: entry.key, value: entry.value };
             if !w.item(&item) || w.room() < reserve {
                 w.truncate(before);
-                fit = Fit::Part;
+                fit = Fit::Part(last);
                 break;
             }
-            any = true;
+            (any, last) = (true, entry.version);
         }
         if any {
             w.close(open);
@@ -362,48 +368,24 @@ impl<A: Address> Node<A> {
         }
     }
 
-    /// Fills the room with news, least told first. Membership goes first and telemetry keeps a quarter.
+    /// Fills the room with news, least told first.
     fn put_rumors(&mut self, w: &mut Writer<'_>) {
-        let limit = self.send_limit();
-        if self.news.has(Topic::Membership) {
-            let reserve = if self.news.has(Topic::Telemetry) { w.room() / 4 } else { 0 };
-            if let Some(open) = w.open(kind::CLAIMS) {
-                while let Some(slot) = self.news.take(Topic::Membership) {
-                    let before = w.len();
-                    if !self.put_claim(w, slot) || w.room() < reserve {
-                        w.truncate(before);
-                        self.news.put_back(Topic::Membership);
-                        break;
-                    }
-                }
-                self.close_or_abandon(w, open);
-                self.news.commit(Topic::Membership, limit);
-            }
+        if self.news.is_idle() {
+            return;
         }
-        if self.news.has(Topic::Telemetry) {
-            while let Some(slot) = self.news.take(Topic::Telemetry) {
-                let since = self.rumor_since(slot);
-                if self.put_telemetry(w, slot, since, 0) == Fit::Nothing {
-                    self.news.put_back(Topic::Telemetry);
+        let limit = self.send_limit();
+        if let Some(open) = w.open(kind::CLAIMS) {
+            while let Some(slot) = self.news.take() {
+                let before = w.len();
+                if !self.put_claim(w, slot) {
+                    w.truncate(before);
+                    self.news.put_back();
                     break;
                 }
             }
-            self.news.commit(Topic::Telemetry, limit);
+            self.close_or_abandon(w, open);
+            self.news.commit(limit);
         }
-    }
-
-    /// The version before the newest entries that fit a rumor.
-    fn rumor_since(&self, slot: Slot) -> u64 {
-        let row = self.table.row(slot);
-        let (mut left, mut since) = (row.log().len(), 0);
-        for entry in row.entries() {
-            if left <= RUMOR_TELEMETRY || entry.version == row.telemetry_version() {
-                break;
-            }
-            left -= entry.packed_len();
-            since = entry.version;
-        }
-        since
     }
 }
 

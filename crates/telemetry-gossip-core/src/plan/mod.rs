@@ -260,6 +260,7 @@ fn proposal(
         indirect_probes,
         suspicion: Suspicion::Scaled { percent, stretch: 1 },
         gossip_interval: (interval / 5).max(Duration::from_millis(5)),
+        telemetry_interval: (interval / 10).max(Duration::from_millis(5)),
         retransmit_multiplier,
         reconnect_interval: (interval * 5).max(Duration::from_secs(1)),
         join_timeout: standard.join_timeout.max(interval * 5),

@@ -6,21 +6,22 @@ use serde::Deserialize;
 
 use super::{
     Ack, DigestHead, HEADER_LEN, Nack, Page, PageRequest, Ping, RangeHead, Relay, SyncDone, SyncOpen,
-    TelemetryHead, VersionsHead, WIRE_VERSION, WantsHead, WireClaim, WireEntry, WireSum, WireVersion,
-    WireWant, kind,
+    TelemetryHead, Tree, TreeAck, VersionsHead, WIRE_VERSION, WantsHead, WireClaim, WireEntry, WireSum,
+    WireVersion, WireWant, kind,
 };
 use crate::address::Address;
 use crate::config::MAX_MTU;
 use crate::error::WireError;
 use crate::id::{Generation, Instance, Label, check_id};
 use crate::member::{Claim, Status};
-use crate::membership::BUCKETS;
+use crate::membership::{BUCKETS, Fingerprints};
+use crate::telemetry::MAX_VERSION;
 
 /// A datagram all of whose known frames are valid.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Datagram<'a, A> {
     pub(crate) sender: u32,
-    pub(crate) fingerprint: u64,
+    pub(crate) fingerprints: Fingerprints,
     pub(crate) clock: u32,
     /// Bytes of the whole datagram: what a reply to an unverified sender is measured by.
     pub(crate) len: usize,
@@ -44,6 +45,8 @@ pub(crate) enum Frame<'a, A> {
     SyncDone(SyncDone),
     PageRequest(PageRequest),
     Page(Page),
+    Tree(Tree),
+    TreeAck(TreeAck),
     Unknown,
 }
 
@@ -65,13 +68,16 @@ impl<'a, A: Address> Datagram<'a, A> {
             return Err(WireError::Version(version));
         }
         let (header, frames) = bytes.split_first_chunk::<HEADER_LEN>().ok_or(WireError::Truncated)?;
-        let &[_, l0, l1, l2, l3, s0, s1, s2, s3, ref fingerprint @ .., c0, c1, c2] = header;
+        let &[_, l0, l1, l2, l3, s0, s1, s2, s3, f0, f1, f2, f3, t0, t1, t2, t3, c0, c1, c2] = header;
         if u32::from_be_bytes([l0, l1, l2, l3]) != label.0 {
             return Err(WireError::Label);
         }
         let datagram = Self {
             sender: u32::from_be_bytes([s0, s1, s2, s3]),
-            fingerprint: u64::from_be_bytes(*fingerprint),
+            fingerprints: Fingerprints {
+                claims: u32::from_be_bytes([f0, f1, f2, f3]),
+                telemetry: u32::from_be_bytes([t0, t1, t2, t3]),
+            },
             clock: u32::from_be_bytes([0, c0, c1, c2]),
             len: bytes.len(),
             frames,
@@ -147,6 +153,8 @@ fn parse_frame<A: Address>(kind: u8, body: &[u8]) -> Result<Frame<'_, A>, WireEr
         kind::SYNC_DONE => Frame::SyncDone(whole(body, "sync done")?),
         kind::PAGE_REQUEST => Frame::PageRequest(whole(body, "page request")?),
         kind::PAGE => Frame::Page(whole(body, "page")?),
+        kind::TREE => Frame::Tree(whole(body, "tree")?),
+        kind::TREE_ACK => Frame::TreeAck(whole(body, "tree ack")?),
         _ => Frame::Unknown,
     })
 }
@@ -160,11 +168,18 @@ fn validate<A: Address>(kind: u8, body: &[u8]) -> Result<(), WireError> {
             }
         }
         Frame::Telemetry(head, entries) => {
+            if head.since > MAX_VERSION {
+                return Err(rule("telemetry version", "below 2^48"));
+            }
             let mut last = head.since;
             for entry in entries.checked("telemetry entry") {
                 let entry = entry?;
-                if entry.version <= last {
+                if entry.step == 0 {
                     return Err(rule("telemetry version", "entries ascend from the version before them"));
+                }
+                let version = last.saturating_add(entry.step);
+                if version > MAX_VERSION {
+                    return Err(rule("telemetry version", "below 2^48"));
                 }
                 if entry.key.is_empty() || entry.key.len() > 255 {
                     return Err(rule("telemetry key", "1 to 255 bytes"));
@@ -172,7 +187,7 @@ fn validate<A: Address>(kind: u8, body: &[u8]) -> Result<(), WireError> {
                 if entry.value.is_some_and(|value| value.len() >= usize::from(u16::MAX)) {
                     return Err(rule("telemetry value", "less than 65,535 bytes"));
                 }
-                last = entry.version;
+                last = version;
             }
         }
         Frame::SyncDigest(_, sums) => {
@@ -214,6 +229,8 @@ fn validate<A: Address>(kind: u8, body: &[u8]) -> Result<(), WireError> {
         | Frame::SyncDone(_)
         | Frame::PageRequest(_)
         | Frame::Page(_)
+        | Frame::Tree(_)
+        | Frame::TreeAck(_)
         | Frame::Unknown => {}
     }
     Ok(())

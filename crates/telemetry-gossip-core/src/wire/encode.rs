@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::{HEADER_LEN, WIRE_VERSION};
 use crate::id::{Label, Tag};
+use crate::membership::Fingerprints;
 
 /// The longest frame length's varint: bodies are below 2^16 bytes.
 const LEN_BYTES: usize = 3;
@@ -29,7 +30,7 @@ impl<'b> Writer<'b> {
         limit: usize,
         label: Label,
         sender: Tag,
-        fingerprint: u64,
+        fingerprints: Fingerprints,
         clock: u32,
     ) -> Option<Self> {
         let limit = limit.min(buf.len());
@@ -38,7 +39,8 @@ impl<'b> Writer<'b> {
         header[0] = WIRE_VERSION;
         header[1..5].copy_from_slice(&label.0.to_be_bytes());
         header[5..9].copy_from_slice(&sender.0.to_be_bytes());
-        header[9..17].copy_from_slice(&fingerprint.to_be_bytes());
+        header[9..13].copy_from_slice(&fingerprints.claims.to_be_bytes());
+        header[13..17].copy_from_slice(&fingerprints.telemetry.to_be_bytes());
         header[17..].copy_from_slice(&clock.to_be_bytes()[1..]);
         Some(Self { buf, len: HEADER_LEN })
     }

@@ -1,7 +1,7 @@
 //! The datagrams: a header, then frames.
 //!
 //! ```text
-//! datagram = version (1) label (4) sender tag (4) fingerprint (8) round clock (3) frame*
+//! datagram = version (1) label (4) sender tag (4) fingerprints of claims (4) and telemetry (4) round clock (3) frame*
 //! frame    = kind (1) body length (varint) body
 //! ```
 //!
@@ -29,6 +29,12 @@ pub const WIRE_VERSION: u8 = 1;
 /// Bytes before the first frame.
 pub(crate) const HEADER_LEN: usize = 1 + 4 + 4 + 8 + 3;
 
+/// Bytes of a tree's frame.
+pub(crate) const TREE_FRAME: usize = 1 + 1 + 4 + 4;
+
+/// Bytes of a telemetry frame before its entries, about.
+pub(crate) const TELEMETRY_FRAME: usize = 1 + 2 + 4 + 4 + 3;
+
 /// What each frame is. A number is never used again for another meaning.
 pub(crate) mod kind {
     pub(crate) const PING: u8 = 1;
@@ -44,6 +50,8 @@ pub(crate) mod kind {
     pub(crate) const SYNC_DONE: u8 = 11;
     pub(crate) const PAGE_REQUEST: u8 = 12;
     pub(crate) const PAGE: u8 = 13;
+    pub(crate) const TREE: u8 = 14;
+    pub(crate) const TREE_ACK: u8 = 15;
 }
 
 /// Are you there? Only the target answers.
@@ -109,7 +117,8 @@ pub(crate) struct TelemetryHead {
 /// One entry of somebody's telemetry; its age is that at the sender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct WireEntry<'a> {
-    pub(crate) version: u64,
+    /// How much its version is above that of the entry before it, or of the head.
+    pub(crate) step: u64,
     pub(crate) age_ms: u64,
     pub(crate) key: &'a str,
     pub(crate) value: Option<&'a [u8]>,
@@ -209,6 +218,23 @@ pub(crate) struct Page {
     #[serde(with = "fixed")]
     pub(crate) number: u32,
     pub(crate) next: Option<Tag>,
+}
+
+/// The telemetry in this datagram goes on along a tree: to the members after the receiver, up to the end of its arc.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Tree {
+    #[serde(with = "fixed")]
+    pub(crate) number: u32,
+    /// The tag of the first member beyond the arc.
+    #[serde(with = "fixed")]
+    pub(crate) end: u32,
+}
+
+/// That datagram has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct TreeAck {
+    #[serde(with = "fixed")]
+    pub(crate) number: u32,
 }
 
 /// Four bytes big-endian, where a varint of a random number would take five.

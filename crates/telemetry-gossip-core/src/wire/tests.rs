@@ -9,11 +9,13 @@ use super::encode::Writer;
 use super::*;
 use crate::error::WireError;
 use crate::id::Label;
+use crate::membership::Fingerprints;
 
 fn datagram(fill: impl FnOnce(&mut Writer<'_>)) -> Vec<u8> {
     let mut buf = [0; 1_400];
     let (label, tag) = (Label(0x0102_0304), Tag(0xaabb_ccdd));
-    let mut w = Writer::new(&mut buf, 1_400, label, tag, 0x1122_3344_5566_7788, 0x0099_aabb).unwrap();
+    let fingerprints = Fingerprints { claims: 0x1122_3344, telemetry: 0x5566_7788 };
+    let mut w = Writer::new(&mut buf, 1_400, label, tag, fingerprints, 0x0099_aabb).unwrap();
     fill(&mut w);
     let len = w.len();
     buf[..len].to_vec()

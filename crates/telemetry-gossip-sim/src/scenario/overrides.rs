@@ -40,6 +40,8 @@ pub struct Overrides {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retransmit_multiplier: Option<u8>,
     #[serde(with = "maybe_span", skip_serializing_if = "Option::is_none")]
+    pub telemetry_interval: Option<Duration>,
+    #[serde(with = "maybe_span", skip_serializing_if = "Option::is_none")]
     pub reconnect_interval: Option<Duration>,
     #[serde(with = "maybe_span", skip_serializing_if = "Option::is_none")]
     pub tombstone_ttl: Option<Duration>,
@@ -72,6 +74,7 @@ impl Overrides {
             gossip_interval: self.gossip_interval.unwrap_or(config.gossip_interval),
             gossip_fanout: self.gossip_fanout.unwrap_or(config.gossip_fanout),
             retransmit_multiplier: self.retransmit_multiplier.unwrap_or(config.retransmit_multiplier),
+            telemetry_interval: self.telemetry_interval.unwrap_or(config.telemetry_interval),
             reconnect_interval: self.reconnect_interval.unwrap_or(config.reconnect_interval),
             tombstone_ttl: self.tombstone_ttl.unwrap_or(config.tombstone_ttl),
             join_timeout: self.join_timeout.unwrap_or(config.join_timeout),

@@ -131,7 +131,7 @@ pub(super) fn alive(address: u32, generation: u64) -> Claim<'static, u32> {
 pub(super) fn datagram(sender: u32, fill: impl FnOnce(&mut Writer<'_>)) -> Vec<u8> {
     let mut buf = [0; 1_400];
     let tag = crate::id::tag_of(crate::id::id_hash(&name(sender)));
-    let mut w = Writer::new(&mut buf, 1_400, Label::of(""), tag, 0, 0).unwrap();
+    let mut w = Writer::new(&mut buf, 1_400, Label::of(""), tag, Default::default(), 0).unwrap();
     fill(&mut w);
     let len = w.len();
     buf[..len].to_vec()
