@@ -1,4 +1,4 @@
-//! `tgossip sim swim` and `tgossip sim lifeguard`: makes the plan, runs the experiment, prints tables and writes figures.
+//! `tgossip sim swim`, `lifeguard` and `telemetry`: makes the plan, runs the experiment, prints tables and writes figures.
 
 use std::fmt::Display;
 use std::io::{self, Write};
@@ -6,7 +6,8 @@ use std::path::Path;
 
 use serde::Serialize;
 use telemetry_gossip_sim::experiment::{
-    Goal, Lifeguard, LifeguardPlan, SwimPlan, Variant, detection_times, false_positives, lifeguard, swim,
+    Goal, Lifeguard, LifeguardPlan, SwimPlan, TelemetryPlan, Variant, detection_times, false_positives,
+    lifeguard, swim, telemetry,
 };
 
 use crate::args::{Check, SimArgs};
@@ -18,15 +19,17 @@ use crate::sim::Bar;
 pub(crate) enum Experiment {
     Swim,
     Lifeguard,
+    Telemetry,
 }
 
 impl Experiment {
-    pub(crate) const ALL: [Self; 2] = [Self::Swim, Self::Lifeguard];
+    pub(crate) const ALL: [Self; 3] = [Self::Swim, Self::Lifeguard, Self::Telemetry];
 
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Swim => "swim",
             Self::Lifeguard => "lifeguard",
+            Self::Telemetry => "telemetry",
         }
     }
 
@@ -39,6 +42,9 @@ impl Experiment {
             Self::Lifeguard => {
                 "False positives and detection while members are slow beside Lifeguard's figures (2 minutes, hours with --full)"
             }
+            Self::Telemetry => {
+                "Bytes received and ages of values while all publish all the time, beside the least possible (4 minutes)"
+            }
         }
     }
 
@@ -50,15 +56,15 @@ impl Experiment {
 /// Refuses what does not apply to an experiment.
 fn check(experiment: Experiment, args: &SimArgs) -> Result<(), Error> {
     let name = experiment.name();
-    let swim = experiment == Experiment::Swim;
+    let plain = experiment != Experiment::Lifeguard;
     let typed = [
         (args.nodes.is_some(), "--nodes"),
         (args.loss.is_some(), "--loss"),
         (args.duration.is_some(), "--duration"),
         (args.check != Check::Sampled, "--check"),
-        (swim && args.experiment.full, "--full"),
-        (swim && args.experiment.ours, "--ours"),
-        (swim && args.experiment.plots.is_some(), "--plots"),
+        (plain && args.experiment.full, "--full"),
+        (plain && args.experiment.ours, "--ours"),
+        (plain && args.experiment.plots.is_some(), "--plots"),
     ];
     match typed.into_iter().find(|(typed, _)| *typed) {
         Some((_, argument)) => Err(Error::Usage(format!(
@@ -80,6 +86,16 @@ pub(crate) fn run(experiment: Experiment, args: &SimArgs) -> Result<(), Error> {
             let repeats = args.experiment.repeats.unwrap_or(1);
             let plan = SwimPlan { runs: plan.runs * repeats, kiloprobes: plan.kiloprobes * repeats, ..plan };
             let result = swim(&plan, show);
+            bar.clear();
+            print(&result, args.json)?;
+            verdict(&result.goals())
+        }
+        Experiment::Telemetry => {
+            let plan = TelemetryPlan { seed: args.seed, ..TelemetryPlan::default() };
+            let result = telemetry(
+                &TelemetryPlan { runs: args.experiment.repeats.unwrap_or(plan.runs), ..plan },
+                show,
+            );
             bar.clear();
             print(&result, args.json)?;
             verdict(&result.goals())

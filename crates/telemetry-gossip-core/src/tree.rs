@@ -16,7 +16,7 @@
 //! It is a binomial tree with every owner at its own root: log2 n steps at most, half of them on average, and each node
 //! has the same log2 n partners whoever the owner is, so that updates travel together. Where all publish all the time the
 //! load is the same for all. The end of the arc travels along, so that nodes whose rosters differ still split what they are
-//! given: nobody is told twice for it, and only whom the giver does not know is left out.
+//! given: then some are told twice, which they see and do not pass on, and whom the giver does not know may be left out.
 //!
 //! A branch has one *flight* at a time: some datagrams, each acknowledged; what was lost goes back into the queue. Meanwhile
 //! updates wait, and a newer one of the same owner takes the place of the older: slow branches thin out by themselves. A
@@ -32,6 +32,7 @@ use arrayvec::ArrayVec;
 use crate::address::Address;
 use crate::id::{Number, Tag};
 use crate::membership::{Membership, Slot, grow};
+use crate::probe::RoundTrip;
 use crate::time::Instant;
 
 /// The most datagrams in one flight.
@@ -84,7 +85,9 @@ pub(crate) struct Update {
 struct Leg {
     number: Number,
     updates: usize,
+    len: usize,
     arrived: bool,
+    sent_at: Instant,
 }
 
 #[derive(Debug)]
@@ -98,6 +101,10 @@ struct Branch {
     queue: VecDeque<Update>,
     /// What the queue takes on the wire, about.
     bytes: usize,
+    /// There was more than the last flight took: the next one need not wait.
+    more: bool,
+    /// What is left of updates that the flight took a part of: parts must not overtake each other.
+    rest: VecDeque<Update>,
     /// The updates of the flight, in the order of its legs.
     flight: VecDeque<Update>,
     legs: ArrayVec<Leg, FLIGHT>,
@@ -125,6 +132,8 @@ pub(crate) struct Trees {
     roster: Option<u32>,
     /// When to try again whoever is passed over.
     review_at: Option<Instant>,
+    /// Round trips to partners of late, whichever.
+    usual: RoundTrip,
     /// Updates that came with a gap before them, and are passed on once it is filled.
     gaps: ArrayVec<(Slot, Reach), GAPS>,
 }
@@ -199,9 +208,9 @@ impl Trees {
         self.make_room(update.owner);
         let Some(branch) = self.branches.get_mut(index) else { return };
         let mark = &mut self.marks[update.owner.index()];
+        branch.bytes += len;
         if *mark & (1 << index) == 0 {
             *mark |= 1 << index;
-            branch.bytes += len;
             branch.queue.push_back(update);
             self.busy |= 1 << index;
         }
@@ -232,14 +241,14 @@ impl Trees {
         }
     }
 
-    /// An update could not be taken in: it is passed on later.
-    pub(crate) fn note_gap(&mut self, owner: Slot, reach: Reach) {
+    /// An update could not be taken in: it is passed on later. Whether that is new, and what is missing to be asked for.
+    pub(crate) fn note_gap(&mut self, owner: Slot, reach: Reach) -> bool {
         if let Some(gap) = self.gaps.iter_mut().find(|gap| gap.0 == owner) {
             gap.1 = gap.1.max(reach);
-        } else {
-            // Who is not kept in mind is found by its fingerprint.
-            let _ = self.gaps.try_push((owner, reach));
+            return false;
         }
+        // What is not kept in mind is found by its fingerprint.
+        self.gaps.try_push((owner, reach)).is_ok()
     }
 
     /// What came fills a gap: so far it is passed on.
@@ -272,6 +281,7 @@ impl Trees {
             if branch.due_at(room).is_some_and(|due| due <= now) {
                 branch.not_before = now + pause;
                 branch.boarding = branch.bytes.div_ceil(room.max(1)).clamp(1, FLIGHT);
+                branch.more = false;
                 return Some((index, partner, branch.boarding));
             }
         }
@@ -283,7 +293,7 @@ impl Trees {
         if let Some(branch) = self.branches.get_mut(index) {
             branch.boarding = branch.boarding.saturating_sub(1);
             // What is left waits for the next flight.
-            branch.bytes = 0;
+            (branch.bytes, branch.more) = (0, false);
         }
         self.rest(index);
     }
@@ -315,27 +325,48 @@ impl Trees {
     /// The next update of a branch is in the datagram, up to a version if not all of it was.
     pub(crate) fn board(&mut self, index: usize, up_to: Option<u64>) {
         let Some(branch) = self.branches.get_mut(index) else { return };
-        let Some(&update) = branch.queue.front() else { return };
+        let Some(update) = branch.queue.pop_front() else { return };
         branch.flight.push_back(update);
-        match (up_to, branch.queue.front_mut()) {
-            (Some(version), Some(left)) => left.since = version,
-            _ => {
-                branch.queue.pop_front();
-                self.unmark(update.owner, index);
-            }
+        match up_to {
+            Some(since) => branch.rest.push_back(Update { since, ..update }),
+            None => self.unmark(update.owner, index),
         }
     }
 
     /// The datagram is complete.
-    pub(crate) fn launch(&mut self, index: usize, number: Number, deadline: Instant, len: usize) {
+    pub(crate) fn launch(
+        &mut self,
+        index: usize,
+        number: Number,
+        len: usize,
+        sent_at: Instant,
+        deadline: Instant,
+    ) {
         let Some(branch) = self.branches.get_mut(index) else { return };
         let before: usize = branch.legs.iter().map(|leg| leg.updates).sum();
         branch.deadline = deadline;
         branch.boarding = branch.boarding.saturating_sub(1);
         branch.bytes = branch.bytes.saturating_sub(len);
         // A flight has no more datagrams than there is room for.
-        let _ = branch.legs.try_push(Leg { number, updates: branch.flight.len() - before, arrived: false });
+        let _ = branch.legs.try_push(Leg {
+            number,
+            updates: branch.flight.len() - before,
+            len,
+            arrived: false,
+            sent_at,
+        });
+        branch.more = branch.legs.is_full() && !branch.queue.is_empty();
         self.rest(index);
+    }
+
+    /// An acknowledgement took so long.
+    pub(crate) fn note_round_trip(&mut self, took: Duration) {
+        self.usual.note(took);
+    }
+
+    /// How long they usually take.
+    pub(crate) fn usual_round_trip(&self) -> Option<Duration> {
+        self.usual.longest()
     }
 
     /// How often the flight of a branch was sent before.
@@ -343,22 +374,25 @@ impl Trees {
         self.branches.get(index).map_or(0, |branch| branch.tries)
     }
 
-    /// A datagram has arrived; false if none of this number is under way to this partner.
-    pub(crate) fn arrived(&mut self, from: Slot, number: Number) -> bool {
+    /// A datagram has arrived: when it was sent. `None` if none of this number is under way to this partner.
+    pub(crate) fn arrived(&mut self, from: Slot, number: Number) -> Option<Instant> {
         for (index, branch) in self.branches.iter_mut().enumerate() {
             let leg = branch.legs.iter_mut().find(|leg| leg.number == number);
             if let Some(leg) = leg.filter(|_| branch.partner == Some(from)) {
                 leg.arrived = true;
+                let sent_at = leg.sent_at;
                 if branch.legs.iter().all(|leg| leg.arrived) {
                     branch.legs.clear();
                     branch.flight.clear();
                     branch.tries = 0;
+                    branch.more |= !branch.rest.is_empty();
+                    branch.take_rest();
                     self.rest(index);
                 }
-                return true;
+                return Some(sent_at);
             }
         }
-        false
+        None
     }
 
     /// A flight that was not acknowledged in time: what was lost is queued again. The number of datagrams lost.
@@ -393,6 +427,7 @@ impl Trees {
         for index in 0..self.branches.len() {
             let branch = &mut self.branches[index];
             branch.queue.retain(|update| update.owner != owner);
+            branch.rest.retain(|update| update.owner != owner);
             let mut at = 0;
             for leg in &mut branch.legs {
                 let updates = branch.flight.iter().skip(at).take(leg.updates);
@@ -416,10 +451,10 @@ impl Trees {
     /// What the branch has to do may have changed.
     fn rest(&mut self, index: usize) {
         let Some(branch) = self.branches.get_mut(index) else { return };
-        if branch.queue.is_empty() {
+        if branch.is_idle() {
             branch.bytes = 0;
         }
-        if branch.queue.is_empty() && branch.legs.is_empty() {
+        if branch.is_idle() && branch.legs.is_empty() {
             self.busy &= !(1 << index);
         } else {
             self.busy |= 1 << index;
@@ -431,8 +466,9 @@ impl Trees {
         for (index, branch) in self.branches.iter().enumerate() {
             let marked = self.marks.iter().filter(|&&mark| mark & (1 << index) != 0).count();
             let mark = |update: &Update| self.marks.get(update.owner.index()).copied().unwrap_or(0);
-            if marked != branch.queue.len()
-                || !branch.queue.iter().all(|update| mark(update) & (1 << index) != 0)
+            let mut waiting = branch.queue.iter().chain(&branch.rest);
+            if marked != branch.queue.len() + branch.rest.len()
+                || !waiting.all(|update| mark(update) & (1 << index) != 0)
             {
                 return Err("a branch's queue is not what is marked as queued");
             }
@@ -440,7 +476,7 @@ impl Trees {
             if legs != branch.flight.len() {
                 return Err("a flight's legs do not carry its updates");
             }
-            let idle = branch.queue.is_empty() && branch.legs.is_empty();
+            let idle = branch.is_idle() && branch.legs.is_empty();
             if idle == (self.busy & (1 << index) != 0) {
                 return Err("a branch with something to do is not known to be busy");
             }
@@ -449,8 +485,10 @@ impl Trees {
     }
 
     pub(crate) fn heap_bytes(&self) -> usize {
-        let held =
-            |branch: &Branch| (branch.queue.capacity() + branch.flight.capacity()) * size_of::<Update>();
+        let held = |branch: &Branch| {
+            let updates = branch.queue.capacity() + branch.rest.capacity() + branch.flight.capacity();
+            updates * size_of::<Update>()
+        };
         self.branches.capacity() * size_of::<Branch>()
             + self.branches.iter().map(held).sum::<usize>()
             + self.marks.capacity() * size_of::<u32>()
@@ -465,6 +503,8 @@ impl Branch {
             end: me,
             queue: VecDeque::with_capacity(QUEUE),
             bytes: 0,
+            more: false,
+            rest: VecDeque::new(),
             flight: VecDeque::with_capacity(QUEUE),
             legs: ArrayVec::new(),
             boarding: 0,
@@ -485,16 +525,30 @@ impl Branch {
             return None;
         }
         match self.partner {
-            Some(_) if self.bytes >= room => Some(Instant::ORIGIN),
+            Some(_) if self.more || self.bytes >= room => Some(Instant::ORIGIN),
             Some(_) => Some(self.not_before),
             None => (self.passed_over > 0).then_some(self.passed_until),
         }
     }
 
+    /// Nothing waits.
+    fn is_idle(&self) -> bool {
+        self.queue.is_empty() && self.rest.is_empty()
+    }
+
+    /// What the flight left of its updates is queued again.
+    fn take_rest(&mut self) {
+        while let Some(update) = self.rest.pop_back() {
+            self.queue.push_front(update);
+        }
+    }
+
     /// The flight is over: what has not arrived is queued again, before all else.
     fn land(&mut self, marks: &mut [u32], index: usize) {
+        self.take_rest();
         let legs = core::mem::take(&mut self.legs);
         for leg in legs.iter().rev() {
+            self.bytes += if leg.arrived { 0 } else { leg.len };
             for _ in 0..leg.updates {
                 let Some(update) = self.flight.pop_back().filter(|_| !leg.arrived) else { continue };
                 let Some(mark) = marks.get_mut(update.owner.index()) else { continue };
@@ -508,5 +562,229 @@ impl Branch {
         }
         self.flight.clear();
         self.boarding = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::id::{Generation, Instance};
+    use crate::member::{Accusers, Claim, Status};
+
+    const ROOM: usize = 1_000;
+    const PAUSE: Duration = Duration::from_millis(100);
+
+    /// A table of members at addresses 0, 1, ...; its own row is that of `me`.
+    fn table(members: u32, me: u32) -> (Membership<u32>, Slot) {
+        let mut table = Membership::new(Config::default().max_members);
+        for address in 0..members {
+            let id = alloc::format!("n{address}");
+            table.merge(Instant::ORIGIN, &claim(&id, address, 1, Status::Alive));
+        }
+        let me = table.find(&alloc::format!("n{me}")).unwrap();
+        (table, me)
+    }
+
+    fn claim(id: &str, address: u32, generation: u64, status: Status) -> Claim<'_, u32> {
+        let (instance, generation) = (Instance(1), Generation(generation));
+        Claim {
+            id,
+            address: Some(address),
+            instance,
+            generation,
+            status,
+            accusers: Accusers::new(),
+            age_secs: 0,
+        }
+    }
+
+    fn at(millis: u64) -> Instant {
+        Instant::from_micros(millis * 1_000)
+    }
+
+    /// Members with trees, and a network that loses nothing.
+    struct Circle {
+        members: Vec<(Membership<u32>, Slot, Trees)>,
+        /// How often each member got the update.
+        got: Vec<u32>,
+    }
+
+    impl Circle {
+        fn new(members: u32) -> Self {
+            let trees = |me| {
+                let (table, me) = table(members, me);
+                let mut trees = Trees::default();
+                trees.adapt(&table, me, Instant::ORIGIN);
+                (table, me, trees)
+            };
+            Self { members: (0..members).map(trees).collect(), got: alloc::vec![0; members as usize] }
+        }
+
+        /// Carries an update of `owner` along its tree; the steps of the longest way.
+        fn carry(&mut self, owner: usize) -> u32 {
+            let tag = self.members[owner].0.tag(self.members[owner].1);
+            let update = self.update(owner, owner);
+            self.members[owner].2.spread(update, 100, Reach::ALL);
+            let (mut steps, mut senders) = (0, alloc::vec![owner]);
+            while !senders.is_empty() {
+                let mut told = Vec::new();
+                for sender in senders {
+                    for (to, end) in self.send(sender) {
+                        self.got[to] += 1;
+                        let (update, (table, me, trees)) = (self.update(to, owner), &mut self.members[to]);
+                        let mine = table.tag(*me);
+                        trees.spread(update, 100, Reach::between(mine, end).min(Reach::between(mine, tag)));
+                        told.push(to);
+                    }
+                }
+                steps += u32::from(!told.is_empty());
+                senders = told;
+            }
+            steps
+        }
+
+        fn update(&self, at: usize, owner: usize) -> Update {
+            Update { owner: self.members[at].0.find(&alloc::format!("n{owner}")).unwrap(), since: 0 }
+        }
+
+        /// All that is due at one member arrives at once: to whom, and where its arc ends.
+        fn send(&mut self, sender: usize) -> Vec<(usize, Tag)> {
+            let (table, _, trees) = &mut self.members[sender];
+            let mut sent = Vec::new();
+            while let Some((branch, partner, datagrams)) = trees.depart(Instant::ORIGIN, ROOM, Duration::ZERO)
+            {
+                assert_eq!(datagrams, 1);
+                let end = trees.boards(branch, Some(partner)).unwrap();
+                while trees.next(branch).is_some() {
+                    trees.board(branch, None);
+                }
+                trees.launch(branch, Number(7), 100, Instant::ORIGIN, at(1));
+                trees.check().unwrap();
+                assert!(trees.arrived(partner, Number(7)).is_some());
+                trees.check().unwrap();
+                sent.push((table.address(partner).unwrap() as usize, end));
+            }
+            sent
+        }
+    }
+
+    #[test]
+    fn everybody_gets_each_update_once_within_log2_n_steps() {
+        for members in [1, 2, 3, 4, 5, 6, 7, 8, 9, 31, 32, 33, 100, 250] {
+            let mut circle = Circle::new(members);
+            let owner = members as usize / 3;
+            let steps = circle.carry(owner);
+            let expected: Vec<u32> = (0..members as usize).map(|at| u32::from(at != owner)).collect();
+            assert_eq!(circle.got, expected, "{members} members");
+            assert!(steps <= members.next_power_of_two().ilog2(), "{members} members: {steps} steps");
+        }
+    }
+
+    #[test]
+    fn where_rosters_differ_only_whom_some_do_not_know_may_be_left_out() {
+        let mut circle = Circle::new(40);
+        for (table, me, trees) in circle.members.iter_mut().step_by(2) {
+            // Half of them hold a member dead that the others know.
+            table.merge(Instant::ORIGIN, &claim("n7", 7, 2, Status::Dead));
+            trees.adapt(table, *me, Instant::ORIGIN);
+        }
+        circle.carry(2);
+        for (member, &got) in circle.got.iter().enumerate() {
+            let expected = if member == 7 { 0..=2 } else { 1..=2 };
+            assert!(member == 2 || expected.contains(&got), "n{member} was told {got} times");
+        }
+    }
+
+    /// One node among `members` with an update on all branches, and the first flight of branch 0.
+    fn departed(members: u32) -> (Membership<u32>, Slot, Trees, Slot) {
+        let (table, me) = table(members, 0);
+        let mut trees = Trees::default();
+        trees.adapt(&table, me, Instant::ORIGIN);
+        trees.spread(Update { owner: me, since: 0 }, 100, Reach::ALL);
+        let (_, partner, _) = trees.depart(Instant::ORIGIN, ROOM, PAUSE).unwrap();
+        (table, me, trees, partner)
+    }
+
+    fn fly(trees: &mut Trees, branch: usize, number: u32, now: Instant) {
+        while trees.next(branch).is_some() {
+            trees.board(branch, None);
+        }
+        trees.launch(branch, Number(number), 100, now, now + Duration::from_millis(10));
+        trees.check().unwrap();
+    }
+
+    #[test]
+    fn what_is_not_acknowledged_is_sent_again_and_a_silent_partner_is_passed_over_for_a_while() {
+        let (table, me) = table(8, 0);
+        let mut trees = Trees::default();
+        trees.adapt(&table, me, Instant::ORIGIN);
+        let update = Update { owner: me, since: 3 };
+        trees.put(2, update, 100);
+        let (mut now, mut partners) = (Instant::ORIGIN, Vec::new());
+        for number in 0..u32::from(TRIES) + 1 {
+            let (branch, partner, _) = trees.depart(now, ROOM, PAUSE).unwrap();
+            assert_eq!((branch, trees.next(branch)), (2, Some(update)));
+            partners.push(partner);
+            fly(&mut trees, branch, number, now);
+            assert_eq!(trees.give_up(&table, me, now, Duration::from_secs(2)), None, "not yet");
+            now = now + Duration::from_millis(10);
+            assert_eq!(trees.give_up(&table, me, now, Duration::from_secs(2)), Some(1));
+            trees.check().unwrap();
+        }
+        let (silent, next) = (partners[0], partners[usize::from(TRIES)]);
+        assert_eq!(partners[..usize::from(TRIES)], alloc::vec![silent; TRIES.into()]);
+        assert_eq!((table.live_rank(next) + 8 - table.live_rank(silent)) % 8, 1, "its successor");
+        // Later it is tried again.
+        now = now + Duration::from_secs(2);
+        trees.adapt(&table, me, now);
+        assert_eq!(trees.depart(now, ROOM, PAUSE).map(|(_, partner, _)| partner), Some(silent));
+    }
+
+    #[test]
+    fn updates_wait_for_the_flight_under_way_and_the_pause_and_newer_ones_join_them() {
+        let (table, me, mut trees, partner) = departed(2);
+        fly(&mut trees, 0, 1, Instant::ORIGIN);
+        trees.spread(Update { owner: me, since: 1 }, 100, Reach::ALL);
+        trees.spread(Update { owner: me, since: 2 }, 100, Reach::ALL);
+        assert_eq!(trees.depart(at(1), ROOM, PAUSE), None, "one flight at a time");
+        assert!(trees.arrived(partner, Number(2)).is_none(), "of another number");
+        assert!(trees.arrived(me, Number(1)).is_none(), "of somebody else");
+        assert!(trees.arrived(partner, Number(1)).is_some());
+        assert_eq!(trees.depart(at(99), ROOM, PAUSE), None, "not so soon");
+        assert_eq!(trees.deadline(ROOM), Some(at(100)));
+        assert!(trees.depart(at(100), ROOM, PAUSE).is_some());
+        assert_eq!(trees.next(0), Some(Update { owner: me, since: 1 }), "both in one");
+        trees.skip(0);
+        assert_eq!(trees.next(0), None);
+        trees.cancel(0);
+        // What fills a datagram does not wait.
+        fly_after(&mut trees, &table, me);
+    }
+
+    fn fly_after(trees: &mut Trees, table: &Membership<u32>, me: Slot) {
+        let other = table.slots().find(|&slot| slot != me).unwrap();
+        trees.spread(Update { owner: me, since: 4 }, ROOM / 2, Reach::ALL);
+        assert_eq!(trees.depart(at(101), ROOM, PAUSE), None);
+        trees.spread(Update { owner: other, since: 4 }, ROOM / 2, Reach::ALL);
+        assert_eq!(trees.depart(at(101), ROOM, PAUSE), Some((0, other, 1)));
+    }
+
+    #[test]
+    fn who_is_forgotten_is_neither_told_nor_told_of() {
+        let (mut table, me, mut trees, partner) = departed(3);
+        fly(&mut trees, 0, 1, Instant::ORIGIN);
+        trees.spread(Update { owner: partner, since: 0 }, 100, Reach::ALL);
+        trees.note_gap(partner, Reach::ALL);
+        trees.note_untold(partner);
+        trees.forget(partner);
+        trees.check().unwrap();
+        assert_eq!((trees.fill_gap(partner), trees.take_untold(partner)), (None, false));
+        table.remove(partner);
+        trees.adapt(&table, me, at(1));
+        trees.check().unwrap();
+        let (_, next, _) = trees.depart(at(1), ROOM, PAUSE).unwrap();
+        assert_ne!(next, partner);
+        assert_eq!(trees.next(0), Some(Update { owner: me, since: 0 }), "what had not arrived");
     }
 }

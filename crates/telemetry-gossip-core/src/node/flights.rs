@@ -118,7 +118,7 @@ impl<A: Address> Node<A> {
         }
         if any {
             let deadline = self.now + self.flight_time(to, self.trees.tries(branch));
-            self.trees.launch(branch, number, deadline, w.len() - before);
+            self.trees.launch(branch, number, w.len() - before, self.now, deadline);
         } else {
             w.truncate(before);
             self.trees.cancel(branch);
@@ -128,7 +128,9 @@ impl<A: Address> Node<A> {
     /// How long an acknowledgement is awaited: some round trips, doubled with each try.
     fn flight_time(&self, to: Option<Slot>, tries: u8) -> core::time::Duration {
         let timeout = self.probe_timeout();
-        let round_trip = to.and_then(|slot| self.table.row(slot).round_trip.longest());
+        let own = to.and_then(|slot| self.table.row(slot).round_trip.longest());
+        // Of a new partner no more is known than of the others; too short a time costs one datagram.
+        let round_trip = own.or_else(|| self.trees.usual_round_trip().map(|usual| usual * 2));
         let first = round_trip.map_or(timeout, |longest| (longest * ROUND_TRIPS).max(timeout / 16));
         first.saturating_mul(1 << tries.min(16)).min(timeout)
     }
@@ -136,9 +138,11 @@ impl<A: Address> Node<A> {
     /// A partner has got a datagram of a flight.
     pub(super) fn flight_arrived(&mut self, from: A, tag: Tag, ack: TreeAck) {
         if let Some(slot) = self.member_at(tag, from)
-            && self.trees.arrived(slot, Number(ack.number))
+            && let Some(sent_at) = self.trees.arrived(slot, Number(ack.number))
         {
             self.table.heard(slot, self.now, true);
+            self.table.note_round_trip(slot, self.now.since(sent_at));
+            self.trees.note_round_trip(self.now.since(sent_at));
         }
     }
 

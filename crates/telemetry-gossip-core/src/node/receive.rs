@@ -331,8 +331,7 @@ impl<A: Address> Node<A> {
         let known = self.table.row(owner).telemetry_version();
         if head.since > known {
             self.stats.telemetry_ignored += 1;
-            if let Some(reach) = reach {
-                self.trees.note_gap(owner, reach);
+            if reach.is_some_and(|reach| self.trees.note_gap(owner, reach)) {
                 // What finds no room is found by its fingerprint.
                 let _ = reply.missing.try_push(Want { tag, claim: false, since: known });
             }

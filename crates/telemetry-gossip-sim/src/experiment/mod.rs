@@ -7,6 +7,7 @@
 //! | experiment | shows | source |
 //! |---|---|---|
 //! | [`swim`] | load, time to the first probe of a dead member, rate of false suspicions | Das, Gupta, Motivala 2002 |
+//! | [`telemetry`] | bytes and ages of telemetry that all publish all the time | the floor (n-1) s / T |
 //! | [`lifeguard`] | false positives, detection and dissemination while some members are slow | Dadgar, Phillips, Currey 2018 |
 
 mod lifeguard;
@@ -16,6 +17,7 @@ mod plot;
 mod statistics;
 mod swim;
 mod table;
+mod telemetry;
 
 use serde::{Deserialize, Serialize};
 
@@ -24,6 +26,7 @@ pub use measure::{Alarms, Detection};
 pub use plot::{PlotError, detection_times, false_positives};
 pub use statistics::{Latencies, Proportion};
 pub use swim::{FalseSuspicion, Protocol, Swim, SwimPlan, SwimRow, swim};
+pub use telemetry::{Telemetry, TelemetryPlan, TelemetryRow, telemetry};
 
 /// How many runs of an experiment are done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,0 +1,306 @@
+//! What it costs that everybody knows everybody's telemetry, and how old what they know is.
+//!
+//! Each member publishes 100 B once in every period T, at a time of its own. The *floor* is what a reader has to receive
+//! whatever the scheme: (n-1) s / T bytes a second. Measured are all bytes that a member receives, membership and
+//! acknowledgements included (payloads of UDP), and the ages of the values that readers hold, looked at twice a second: how
+//! many are younger than T + 1 s at the reader for whom that is worst. When publishing ends, everybody must come to hold
+//! everything.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use telemetry_gossip_core::{Config, Member};
+
+use super::{Goal, Runs, parallel, table};
+use crate::checker::Checking;
+use crate::cluster::Cluster;
+use crate::network::Network;
+use crate::rng::{Draws, Stream};
+use crate::simulation::Settings;
+use crate::units::Share;
+
+/// How much is measured.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TelemetryPlan {
+    /// Sizes of the cluster.
+    pub members: Vec<usize>,
+    /// Seconds from one publication of a member to its next.
+    pub periods_s: Vec<u32>,
+    /// Shares of datagrams lost.
+    pub losses: Vec<Share>,
+    /// Bytes of a member's telemetry, key and value.
+    pub bytes: usize,
+    /// Runs of each row.
+    pub runs: u32,
+    /// The seed of the first run.
+    pub seed: u64,
+}
+
+impl Default for TelemetryPlan {
+    fn default() -> Self {
+        Self {
+            members: vec![250, 1_000],
+            periods_s: vec![1, 10],
+            losses: [0, 1, 5].map(Share::percent).to_vec(),
+            bytes: 100,
+            runs: 3,
+            seed: 1,
+        }
+    }
+}
+
+/// The outcome.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Telemetry {
+    /// How much was measured.
+    pub plan: TelemetryPlan,
+    /// One row a size, period and loss.
+    pub rows: Vec<TelemetryRow>,
+}
+
+/// What was measured of one size, period and loss: the mean over the runs, and the worst where it is said.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TelemetryRow {
+    /// Members.
+    pub members: usize,
+    /// Seconds between publications.
+    pub period_s: u32,
+    /// Datagrams lost.
+    pub loss: Share,
+    /// Bytes a second that a member has to receive.
+    pub floor: f64,
+    /// Bytes a second that it received.
+    pub received: f64,
+    /// Datagrams a second that it received.
+    pub datagrams: f64,
+    /// The share of values younger than the period and one second, at the worst reader of the worst run.
+    pub young: f64,
+    /// The oldest value that any reader held, in seconds.
+    pub oldest_s: f64,
+    /// Until everybody held everything after the last publication, in seconds; `None` if that took over a minute.
+    pub complete_s: Option<f64>,
+}
+
+struct Run {
+    members: usize,
+    period_s: u32,
+    loss: Share,
+    bytes: usize,
+    seed: u64,
+}
+
+/// The key that all publish.
+const KEY: &str = "load";
+
+/// How often ages are looked at.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// Runs the experiment; `progress` is called after each run.
+#[must_use]
+pub fn telemetry(plan: &TelemetryPlan, progress: impl FnMut(Runs)) -> Telemetry {
+    let mut runs = Vec::new();
+    for &members in &plan.members {
+        for &period_s in &plan.periods_s {
+            for &loss in &plan.losses {
+                runs.extend((0..u64::from(plan.runs)).map(|run| {
+                    let (bytes, seed) = (plan.bytes, plan.seed + run);
+                    Run { members, period_s, loss, bytes, seed }
+                }));
+            }
+        }
+    }
+    let rows = parallel::map(&runs, measure, progress);
+    let each = usize::try_from(plan.runs.max(1)).unwrap_or(usize::MAX);
+    Telemetry { plan: plan.clone(), rows: rows.chunks(each).filter_map(TelemetryRow::of).collect() }
+}
+
+/// One cluster in which everybody publishes.
+struct Flow {
+    cluster: Cluster,
+    /// For each member its next publication, and the times of those so far.
+    next: Vec<Duration>,
+    published: Vec<Vec<Duration>>,
+    period: Duration,
+    value: Vec<u8>,
+}
+
+impl Flow {
+    fn new(run: &Run) -> Self {
+        let mut cluster = Cluster::new(Settings {
+            nodes: run.members,
+            config: Config::default(),
+            network: Network::losing(run.loss),
+            seed: run.seed,
+            checking: Checking::Off,
+            keep_events: false,
+        });
+        cluster.start_known();
+        let period = Duration::from_secs(run.period_s.into());
+        let mut draws = Draws::new(run.seed, Stream::Experiment);
+        let micros = u64::try_from(period.as_micros()).unwrap_or(u64::MAX);
+        let next = (0..run.members).map(|_| Duration::from_micros(draws.micros_up_to(micros))).collect();
+        let published = vec![Vec::new(); run.members];
+        Self { cluster, next, published, period, value: vec![b'x'; run.bytes.saturating_sub(KEY.len())] }
+    }
+
+    /// Lets time pass; everybody publishes when it is time to.
+    fn run_to(&mut self, end: Duration) {
+        let mut order: Vec<usize> = (0..self.next.len()).filter(|&at| self.next[at] < end).collect();
+        while !order.is_empty() {
+            order.sort_by_key(|&at| self.next[at]);
+            for &at in &order {
+                self.cluster.simulation_mut().run_to(self.next[at]);
+                self.cluster.publish(at, KEY, &self.value);
+                self.published[at].push(self.next[at]);
+                self.next[at] += self.period;
+            }
+            order.retain(|&at| self.next[at] < end);
+        }
+        self.cluster.simulation_mut().run_to(end);
+    }
+
+    /// Bytes and datagrams received by all so far.
+    fn received(&self) -> (u64, u64) {
+        (0..self.cluster.len()).fold((0, 0), |(bytes, datagrams), at| {
+            let stats = self.cluster.node(at).stats();
+            (bytes + stats.bytes_received, datagrams + stats.datagrams_received)
+        })
+    }
+
+    /// The ages of all values at one reader; a value that it does not have is as old as the run.
+    fn ages(&self, reader: usize) -> impl Iterator<Item = Duration> {
+        let now = self.cluster.now();
+        let known = self.cluster.node(reader).members().filter_map(move |member: Member<'_, u32>| {
+            let owner: usize = member.id().strip_prefix('n')?.parse().ok()?;
+            (owner != reader).then_some((owner, member.telemetry_version()))
+        });
+        known.map(move |(owner, version)| {
+            let at = usize::try_from(version).unwrap_or(usize::MAX).checked_sub(1);
+            let published = at.and_then(|at| self.published[owner].get(at));
+            now - published.copied().unwrap_or_default()
+        })
+    }
+
+    fn complete(cluster: &Cluster) -> bool {
+        let first = cluster.node(0).membership().fingerprint();
+        (1..cluster.len()).all(|at| cluster.node(at).membership().fingerprint() == first)
+    }
+}
+
+fn measure(run: &Run) -> TelemetryRow {
+    let mut flow = Flow::new(run);
+    let (members, period) = (run.members, flow.period);
+    // Until everybody has published twice, and has rounds in which the start does not show.
+    let begin = period * 2 + Duration::from_secs(5);
+    let end = begin + (period * 2).max(Duration::from_secs(15));
+    flow.run_to(begin);
+    let before = flow.received();
+    let (mut young, mut looks, mut oldest) = (vec![0_u64; members], 0_u64, Duration::ZERO);
+    let limit = period + Duration::from_secs(1);
+    let mut at = begin;
+    while at < end {
+        at += LOOK;
+        flow.run_to(at);
+        looks += 1;
+        for (reader, young) in young.iter_mut().enumerate() {
+            for age in flow.ages(reader) {
+                *young += u64::from(age <= limit);
+                oldest = oldest.max(age);
+            }
+        }
+    }
+    let after = flow.received();
+    let seconds = (end - begin).as_secs_f64() * members as f64;
+    let values = (looks * (members as u64 - 1)).max(1) as f64;
+    let complete = flow.cluster.run_until(Flow::complete, Duration::from_secs(60));
+    TelemetryRow {
+        members,
+        period_s: run.period_s,
+        loss: run.loss,
+        floor: (members - 1) as f64 * run.bytes as f64 / f64::from(run.period_s),
+        received: (after.0 - before.0) as f64 / seconds,
+        datagrams: (after.1 - before.1) as f64 / seconds,
+        young: young.iter().copied().min().unwrap_or(0) as f64 / values,
+        oldest_s: oldest.as_secs_f64(),
+        complete_s: complete.map(|span| span.as_secs_f64()),
+    }
+}
+
+impl TelemetryRow {
+    fn of(runs: &[Self]) -> Option<Self> {
+        let count = runs.len() as f64;
+        let mean = |figure: fn(&Self) -> f64| runs.iter().map(figure).sum::<f64>() / count;
+        let most = |figure: fn(&Self) -> f64| runs.iter().map(figure).fold(0.0, f64::max);
+        let complete = runs.iter().map(|run| run.complete_s).collect::<Option<Vec<f64>>>();
+        Some(Self {
+            received: mean(|run| run.received),
+            datagrams: mean(|run| run.datagrams),
+            young: runs.iter().map(|run| run.young).fold(1.0, f64::min),
+            oldest_s: most(|run| run.oldest_s),
+            complete_s: complete.map(|spans| spans.into_iter().fold(0.0, f64::max)),
+            ..*runs.first()?
+        })
+    }
+
+    /// How many times the floor is received.
+    #[must_use]
+    pub fn ratio(&self) -> f64 {
+        self.received / self.floor
+    }
+}
+
+impl Telemetry {
+    /// Within one and a half times the floor where values change every second, and twice where they change every ten; all
+    /// but one in a hundred values younger than the period and a second at every reader; and all delivered.
+    #[must_use]
+    pub fn goals(&self) -> Vec<Goal> {
+        let mut goals = Vec::new();
+        for row in &self.rows {
+            let name = format!("{} members, T = {} s, {} loss", row.members, row.period_s, row.loss);
+            let most = if row.period_s == 1 { 1.5 } else { 2.0 };
+            goals.push(Goal::new(format!("{name}: times the floor"), 1.0..=most, row.ratio()));
+            goals.push(Goal::new(format!("{name}: share younger than T + 1 s"), 0.99..=1.0, row.young));
+            let complete = row.complete_s.unwrap_or(f64::NAN);
+            goals.push(Goal::new(format!("{name}: seconds until all is delivered"), 0.0..=60.0, complete));
+        }
+        goals
+    }
+}
+
+impl fmt::Display for Telemetry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let TelemetryPlan { bytes, runs, seed, .. } = self.plan;
+        writeln!(f, "Everybody publishes {bytes} B once a period; {runs} runs a row, from seed {seed}.\n")?;
+        let titles = [
+            "members",
+            "period",
+            "loss",
+            "floor B/s",
+            "received B/s",
+            "times the floor",
+            "datagrams/s",
+            "younger than T + 1 s",
+            "oldest",
+            "complete after",
+        ];
+        table::head(f, &titles)?;
+        for row in &self.rows {
+            let cells = [
+                table::count(row.members as u64),
+                format!("{} s", row.period_s),
+                row.loss.to_string(),
+                format!("{:.0}", row.floor),
+                format!("{:.0}", row.received),
+                format!("{:.2}", row.ratio()),
+                format!("{:.1}", row.datagrams),
+                format!("{:.3} %", row.young * 100.0),
+                format!("{:.2} s", row.oldest_s),
+                row.complete_s.map_or_else(|| "never".to_owned(), |span| format!("{span:.2} s")),
+            ];
+            table::line(f, &cells)?;
+        }
+        writeln!(f)?;
+        table::goals(f, &self.goals())
+    }
+}

@@ -1,0 +1,162 @@
+//! Telemetry for the whole fleet: bytes near the least possible, young values, everything delivered, also where members
+//! crash, come, are cut off, or publish a lot at once.
+#![forbid(unsafe_code)]
+#![deny(warnings)]
+
+use std::time::Duration;
+
+use telemetry_gossip_core::{Config, Status};
+use telemetry_gossip_sim::experiment::{TelemetryPlan, telemetry};
+use telemetry_gossip_sim::{Checking, Cluster, Memory, Network, News, Quantiles, Settings, Share};
+use telemetry_gossip_tests::for_each_seed;
+
+/// All goals of `tgossip sim telemetry`, with fewer members.
+#[test]
+fn all_that_everybody_publishes_is_young_everywhere_for_little_more_than_the_floor() {
+    let plan = TelemetryPlan {
+        members: vec![250],
+        periods_s: vec![1],
+        losses: [0, 5].map(Share::percent).to_vec(),
+        runs: 1,
+        ..TelemetryPlan::default()
+    };
+    let result = telemetry(&plan, |_| {});
+    for goal in result.goals() {
+        assert!(goal.is_met(), "{goal:?}");
+    }
+}
+
+fn cluster(nodes: usize, loss: u32, seed: u64) -> Cluster {
+    let network = Network::losing(Share::percent(loss));
+    let (checking, keep_events) = (Checking::Off, false);
+    Cluster::new(Settings { nodes, network, seed, checking, keep_events, ..Settings::default() })
+}
+
+/// How long updates of 64 B take until everybody has them.
+fn updates(nodes: usize, loss: u32, seed: u64) -> Vec<Duration> {
+    let mut cluster = cluster(nodes, loss, seed);
+    cluster.start_known();
+    cluster.run_for(Duration::from_secs(5));
+    for update in 0..5 {
+        cluster.publish((update * 31 + 7) % nodes, "load", &[b'x'; 60]);
+        cluster.run_for(Duration::from_millis(1_300));
+    }
+    let known =
+        |cluster: &Cluster| cluster.simulation().spreads().iter().all(|spread| spread.everyone.is_some());
+    assert!(cluster.run_until(known, Duration::from_secs(60)).is_some(), "some never heard of an update");
+    cluster.simulation().spreads().iter().filter_map(|spread| spread.everyone).collect()
+}
+
+/// Always to all, within 0.6 s on average among 250 and 0.8 s among 1,000, at 0, 1 and 5 % loss.
+#[test]
+fn an_update_is_known_to_all_at_once() {
+    for (nodes, limit) in [(250, 600), (1_000, 800)] {
+        for loss in [0, 1, 5] {
+            let mut times = Vec::new();
+            for_each_seed(if nodes == 250 { 10 } else { 2 }, |seed| times.extend(updates(nodes, loss, seed)));
+            let Some(times) = Quantiles::of(times) else { continue };
+            println!("an update of 64 B is known to all {nodes} at {loss} % loss: {times}");
+            assert!(times.mean < Duration::from_millis(limit), "{nodes} members, {loss} % loss: {times}");
+        }
+    }
+}
+
+/// Everybody's latest values are everywhere.
+fn all_is_delivered(cluster: &Cluster) -> bool {
+    let running: Vec<usize> = cluster.taking_part().collect();
+    running.iter().all(|&owner| {
+        let version = cluster.node(owner).me().telemetry_version();
+        let has = |&&reader: &&usize| cluster.held(reader, owner).map(|member| member.telemetry_version());
+        running.iter().all(|reader| has(&reader) == Some(version))
+    })
+}
+
+#[test]
+fn who_crashes_takes_nobody_elses_telemetry_along() {
+    for_each_seed(20, |seed| {
+        let mut cluster = cluster(60, 1, seed);
+        cluster.start_known();
+        cluster.run_for(Duration::from_secs(5));
+        // A fifth of the members are gone, and nobody has noticed yet.
+        let crashed = |node: usize| node % 5 == 1;
+        (0..60).filter(|&node| crashed(node)).for_each(|node| cluster.crash(node));
+        for node in (0..60).filter(|&node| !crashed(node)) {
+            cluster.publish(node, "load", b"0.75");
+        }
+        let took = cluster.run_until(all_is_delivered, Duration::from_secs(30));
+        assert!(took.is_some(), "seed {seed}: not all is delivered after 30 s");
+    });
+}
+
+#[test]
+fn who_comes_back_brings_its_telemetry_and_gets_everybody_elses() {
+    for_each_seed(10, |seed| {
+        let mut cluster = cluster(30, 1, seed);
+        cluster.start_joined();
+        for node in 0..30 {
+            cluster.publish(node, "load", b"0.75");
+        }
+        cluster.crash(3);
+        let dead = |cluster: &Cluster| cluster.everyone_holds(3, Status::Dead);
+        assert!(cluster.run_until(dead, Duration::from_secs(20)).is_some(), "seed {seed}");
+        cluster.publish(4, "load", b"0.8");
+        cluster.restart(3, Memory::Lost);
+        cluster.publish(3, "load", b"0.1");
+        let took = cluster.run_until(
+            |cluster| cluster.views_complete_and_alive() && all_is_delivered(cluster),
+            Duration::from_secs(30),
+        );
+        assert!(took.is_some(), "seed {seed}: not all is delivered after 30 s");
+        for reader in 0..30 {
+            assert_eq!(cluster.value(reader, 3, "load"), Some(b"0.1".as_slice()), "seed {seed}");
+        }
+    });
+}
+
+#[test]
+fn both_sides_of_a_partition_know_all_once_it_heals() {
+    for_each_seed(10, |seed| {
+        let mut cluster = cluster(30, 0, seed);
+        cluster.start_joined();
+        cluster.partition(0..20, 20..30);
+        for node in 0..30 {
+            cluster.run_for(Duration::from_millis(500));
+            cluster.publish(node, "load", b"0.75");
+        }
+        cluster.heal();
+        let took = cluster.run_until(
+            |cluster| cluster.views_complete_and_alive() && all_is_delivered(cluster),
+            Duration::from_secs(60),
+        );
+        assert!(took.is_some(), "seed {seed}: not all is delivered after a minute");
+    });
+}
+
+/// 64 KB of one node, in pieces, at 5 % loss; a crash meanwhile is known as soon as ever.
+#[test]
+fn a_large_state_arrives_whole_and_delays_no_news_of_members() {
+    for_each_seed(3, |seed| {
+        let config = Config { max_telemetry: 65_536, ..Config::default() };
+        let network = Network::losing(Share::percent(5));
+        let settings =
+            Settings { nodes: 50, config, network, seed, keep_events: false, ..Settings::default() };
+        let mut cluster = Cluster::new(settings);
+        cluster.start_known();
+        cluster.run_for(Duration::from_secs(5));
+        for key in 0..120 {
+            cluster.publish(7, &format!("key {key}"), &[b'x'; 512]);
+        }
+        cluster.crash(9);
+        let took = cluster.run_until(all_is_delivered, Duration::from_secs(30)).expect("64 KB arrive");
+        println!("64 KB are with all 50 after {took:?}, seed {seed}");
+        assert!(took < Duration::from_secs(10), "seed {seed}: {took:?}");
+        for reader in cluster.taking_part().collect::<Vec<_>>() {
+            let held = cluster.held(reader, 7).expect("n7 is known");
+            assert_eq!(held.telemetry().count(), 120, "seed {seed}, n{reader}");
+        }
+        cluster.run_for(Duration::from_secs(10));
+        let crash = cluster.simulation().spreads().into_iter().find(|spread| spread.news == News::Crash);
+        let known = crash.and_then(|spread| spread.everyone).expect("the crash is known to all");
+        assert!(known < Duration::from_secs(5), "seed {seed}: {known:?}");
+    });
+}
