@@ -13,12 +13,12 @@ const PINNED: [(&str, u64, u64); 12] = [
     ("restart", 1, 0xd287_66bd_0e3b_36cc),
     ("leave", 1, 0x4a57_b8b0_01de_e4b8),
     ("pause", 1, 0x352d_b142_376d_cd49),
-    ("loss", 1, 0x9fea_1ae7_b2db_2128),
+    ("loss", 1, 0x138b_1c8e_67b0_feea),
     ("split", 1, 0xc1e6_492e_c7d3_d435),
     ("partition", 1, 0x0de3_50d3_2819_05b1),
     ("churn", 1, 0x12d5_afec_e025_e824),
     ("block", 1, 0xf27f_e56b_4c84_6989),
-    ("mixed", 1, 0x5c9d_0420_6361_ff3d),
+    ("mixed", 1, 0x0ff4_bb88_0d67_2ed7),
 ];
 
 #[test]

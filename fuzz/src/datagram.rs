@@ -114,7 +114,7 @@ fn join_all(net: &mut Net) {
     }
     net.run_for(Duration::from_secs(2));
     for host in 0..net.len() {
-        net.command(host, Input::Publish { key: "load".into(), value: vec![b'0'; 4].into() });
+        net.command(host, Input::Publish { key: "load".into(), value: vec![b'0'; 4].into(), urgent: false });
     }
     net.run_for(Duration::from_secs(1));
     assert_eq!(net.defect(), None, "a calm start");
@@ -183,7 +183,7 @@ fn record_all() -> Vec<Situation> {
     record("comparing", config(), &|net| {
         join_all(net);
         deafen(net);
-        net.command(1, Input::Publish { key: "load".into(), value: vec![b'9'; 4].into() });
+        net.command(1, Input::Publish { key: "load".into(), value: vec![b'9'; 4].into(), urgent: false });
         net.run_for(Duration::from_millis(900));
         net.heal();
         net.command(0, Input::Exchange);

@@ -217,7 +217,8 @@ fn recorded() -> Vec<Vec<u8>> {
     }
     for (index, node) in nodes.iter_mut().enumerate() {
         let value = vec![index as u8; 40];
-        node.handle(now, Input::Publish { key: "load".into(), value: value.into() }).expect("a value");
+        node.handle(now, Input::Publish { key: "load".into(), value: value.into(), urgent: false })
+            .expect("a value");
     }
     while now < end {
         let mut out = [0; 1_400];

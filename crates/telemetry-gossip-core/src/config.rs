@@ -70,6 +70,11 @@ pub struct Config {
     /// the last time is longer ago or a datagram is full. Default 100 ms.
     pub telemetry_interval: Duration,
 
+    /// The most bytes a second that this node sends on average, payloads of UDP; `None`, the default, for no cap. Telemetry
+    /// waits for it, and what is replaced while it waits is never sent. Membership does not wait, nor what is urgent, nor
+    /// answers. 1,000 at least.
+    pub byte_budget: Option<u32>,
+
     /// One dead member is contacted each interval, so that a healed partition merges. Default 5 s.
     pub reconnect_interval: Duration,
     /// How long a dead member is remembered, and contacted. Default 24 h.
@@ -106,6 +111,7 @@ impl Default for Config {
             gossip_fanout: 3,
             retransmit_multiplier: 4,
             telemetry_interval: Duration::from_millis(100),
+            byte_budget: None,
             reconnect_interval: Duration::from_secs(5),
             tombstone_ttl: Duration::from_secs(24 * 3_600),
             join_timeout: Duration::from_secs(5),
@@ -210,6 +216,7 @@ impl Config {
         in_range("gossip_fanout", self.gossip_fanout.into(), 1, 16)?;
         in_range("retransmit_multiplier", self.retransmit_multiplier.into(), 1, 32)?;
         in_range("max_members", self.max_members.into(), 1, MAX_MEMBERS.into())?;
+        in_range("byte_budget", self.byte_budget.unwrap_or(u32::MAX).into(), 1_000, u32::MAX.into())?;
         in_range("max_key", self.max_key.into(), 1, 255)?;
         in_range("max_telemetry", self.max_telemetry.into(), 0, MAX_LOG as u64)?;
         for (field, span) in [

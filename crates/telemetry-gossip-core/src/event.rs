@@ -76,6 +76,8 @@ pub enum Event<A> {
     Telemetry {
         /// Whose.
         id: NodeId,
+        /// The version it was known up to before: entries above it are new.
+        since: u64,
         /// The version it is now known up to.
         version: u64,
     },

@@ -52,12 +52,15 @@ pub enum Input<'a, A: Clone> {
     },
     /// Tell everybody that this node goes, then fall silent.
     Leave,
-    /// Set one entry of this node's telemetry.
+    /// Set one entry of this node's telemetry. Others read it, with its version and age.
     Publish {
         /// Its key.
         key: Cow<'a, str>,
         /// Its value.
         value: Cow<'a, [u8]>,
+        /// Whether it goes before what is not: at once, and whatever the [byte budget](crate::Config::byte_budget) is. For
+        /// what changes seldom and matters, such as a node's health; load is not.
+        urgent: bool,
     },
     /// Remove one entry of this node's telemetry; an unknown key is no error.
     Unpublish {
@@ -109,7 +112,9 @@ impl<A: Clone> Input<'_, A> {
             Self::Datagram { from, bytes } => Input::Datagram { from, bytes: own(bytes) },
             Self::Join { seeds } => Input::Join { seeds: Cow::Owned(Vec::from(seeds)) },
             Self::Leave => Input::Leave,
-            Self::Publish { key, value } => Input::Publish { key: own(key), value: own(value) },
+            Self::Publish { key, value, urgent } => {
+                Input::Publish { key: own(key), value: own(value), urgent }
+            }
             Self::Unpublish { key } => Input::Unpublish { key: own(key) },
             Self::Introduce { id, address, instance, generation } => {
                 Input::Introduce { id, address, instance, generation }

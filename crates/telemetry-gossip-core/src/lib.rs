@@ -41,6 +41,7 @@ extern crate alloc;
 
 mod address;
 mod awareness;
+mod budget;
 mod cluster;
 mod config;
 mod contact;

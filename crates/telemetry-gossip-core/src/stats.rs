@@ -33,6 +33,9 @@ pub struct Stats {
     pub claims_not_in_config: u64,
     /// Telemetry ignored: of another instance, with a gap before it, or over a limit.
     pub telemetry_ignored: u64,
+    /// Updates of telemetry that waited for a partner until a newer one of their owner took them along: values that were
+    /// replaced meanwhile are never sent.
+    pub telemetry_merged: u64,
     /// Datagrams of telemetry that were not acknowledged in time, and whose contents were sent again.
     pub telemetry_resent: u64,
     /// Probes started.

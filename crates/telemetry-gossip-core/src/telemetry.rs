@@ -9,8 +9,13 @@
 //! newest one is the end of the log:
 //!
 //! ```text
-//! entry = key length (1), value length or REMOVED (2), published (5, milliseconds), key, value, version (6)
+//! log   = [0 (1), floor (6)] entry*
+//! entry = key length (1), value length or REMOVED (2), published in ms and urgency (5), key, value, version (6)
 //! ```
+//!
+//! A removed key leaves a marker, so that the removal spreads like a value. Markers that have done so are dropped, and the
+//! version of the last of them is the log's *floor*: who knows less than that may hold keys that are gone, and reads the whole
+//! log anew.
 
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -26,8 +31,14 @@ pub(crate) const MAX_LOG: usize = 65_536;
 /// The largest log that a reader holds: while it goes from one state of the owner to another, parts of both.
 pub(crate) const MAX_LOG_READ: usize = 2 * MAX_LOG;
 
-/// The latest time of publication that an entry can hold, in milliseconds: 34 years after the origin.
-const LATEST: u64 = (1 << 40) - 1;
+/// The latest time of publication that an entry can hold, in milliseconds: 17 years after the origin.
+const LATEST: u64 = (1 << 39) - 1;
+
+/// Bytes of a floor at the beginning of a log: a key length that no key has, and the version.
+const FLOOR_LEN: usize = 1 + 6;
+
+/// How long a removal is told of at least, before its marker may go.
+const REMOVAL_SPAN: Duration = Duration::from_secs(60);
 
 /// The highest version: a publication each microsecond for nine years.
 pub(crate) const MAX_VERSION: u64 = (1 << 48) - 1;
@@ -47,6 +58,8 @@ pub struct TelemetryEntry<'a> {
     /// When the owner published it, as well as it is known here: the ages that carriers reported are subtracted,
     /// times on the network are not.
     pub published: Instant,
+    /// Whether the owner published it as urgent.
+    pub urgent: bool,
 }
 
 impl TelemetryEntry<'_> {
@@ -70,7 +83,7 @@ pub(crate) struct Entries<'a> {
 
 impl<'a> Entries<'a> {
     pub(crate) fn new(log: &'a [u8]) -> Self {
-        Self { rest: log }
+        Self { rest: log.get(floor_len(log)..).unwrap_or_default() }
     }
 }
 
@@ -91,11 +104,13 @@ impl<'a> Iterator for Entries<'a> {
         };
         let (&[v0, v1, v2, v3, v4, v5], rest) = rest.split_first_chunk()?;
         self.rest = rest;
+        let published = u64::from_le_bytes([p0, p1, p2, p3, p4, 0, 0, 0]);
         Some(TelemetryEntry {
             key: core::str::from_utf8(key).ok()?,
             value,
             version: u64::from_le_bytes([v0, v1, v2, v3, v4, v5, 0, 0]),
-            published: Instant::from_micros(u64::from_le_bytes([p0, p1, p2, p3, p4, 0, 0, 0]) * 1_000),
+            published: Instant::from_micros((published >> 1) * 1_000),
+            urgent: published & 1 != 0,
         })
     }
 }
@@ -106,7 +121,7 @@ pub(crate) fn set(bytes: &mut Vec<u8>, start: usize, entry: &TelemetryEntry<'_>)
     let (Ok(key_len), Some(log)) = (u8::try_from(entry.key.len()), bytes.get(start..)) else {
         return;
     };
-    let mut at = start;
+    let mut at = start + floor_len(log);
     for old in Entries::new(log) {
         let len = old.packed_len();
         if old.key == entry.key {
@@ -119,15 +134,54 @@ pub(crate) fn set(bytes: &mut Vec<u8>, start: usize, entry: &TelemetryEntry<'_>)
     bytes.reserve_exact(entry.packed_len());
     bytes.push(key_len);
     bytes.extend_from_slice(&value_len.to_le_bytes());
-    bytes.extend_from_slice(&(entry.published.as_micros() / 1_000).min(LATEST).to_le_bytes()[..5]);
+    let published = (entry.published.as_micros() / 1_000).min(LATEST) << 1 | u64::from(entry.urgent);
+    bytes.extend_from_slice(&published.to_le_bytes()[..5]);
     bytes.extend_from_slice(entry.key.as_bytes());
     bytes.extend_from_slice(entry.value.unwrap_or_default());
     bytes.extend_from_slice(&entry.version.to_le_bytes()[..6]);
 }
 
-/// The newest version in a log; 0 if it is empty.
+fn floor_len(log: &[u8]) -> usize {
+    if log.first() == Some(&0) { FLOOR_LEN } else { 0 }
+}
+
+/// Below this version of its owner a log may be told in part only; 0 if all removals are still in it.
+pub(crate) fn floor(log: &[u8]) -> u64 {
+    match log.first_chunk() {
+        Some(&[0, v0, v1, v2, v3, v4, v5]) => u64::from_le_bytes([v0, v1, v2, v3, v4, v5, 0, 0]),
+        _ => 0,
+    }
+}
+
+/// The log that is the tail of `bytes` from `start` is read anew, from this floor on.
+pub(crate) fn reset(bytes: &mut Vec<u8>, start: usize, floor: u64) {
+    bytes.truncate(start);
+    bytes.push(0);
+    bytes.extend_from_slice(&floor.to_le_bytes()[..6]);
+}
+
+/// Drops the markers of removals that were told of for long, or all if room is `scarce`, but not the newest entry of the log:
+/// its version is the owner's.
+pub(crate) fn drop_markers(bytes: &mut Vec<u8>, start: usize, now: Instant, scarce: bool) {
+    let newest = version(bytes.get(start..).unwrap_or_default());
+    let gone = |entry: &TelemetryEntry<'_>| {
+        entry.value.is_none() && entry.version < newest && (scarce || entry.age(now) >= REMOVAL_SPAN)
+    };
+    let Some(log) = bytes.get(start..) else { return };
+    let Some(last) = Entries::new(log).filter(gone).map(|entry| entry.version).last() else { return };
+    let old = log.to_vec();
+    reset(bytes, start, last.max(floor(&old)));
+    for entry in Entries::new(&old).filter(|entry| !gone(entry)) {
+        set(bytes, start, &entry);
+    }
+}
+
+/// The newest version in a log; 0 if it has no entries.
 pub(crate) fn version(log: &[u8]) -> u64 {
-    log.last_chunk().map_or(0, |&[v0, v1, v2, v3, v4, v5]| u64::from_le_bytes([v0, v1, v2, v3, v4, v5, 0, 0]))
+    match log.get(floor_len(log)..).and_then(<[u8]>::last_chunk) {
+        Some(&[v0, v1, v2, v3, v4, v5]) => u64::from_le_bytes([v0, v1, v2, v3, v4, v5, 0, 0]),
+        None => 0,
+    }
 }
 
 /// The latest version of an entry that is not above `since`; 0 if there is none. Whoever knows the log up to it knows it up
@@ -136,9 +190,10 @@ pub(crate) fn version_before(log: &[u8], since: u64) -> u64 {
     Entries::new(log).map(|entry| entry.version).take_while(|&version| version <= since).last().unwrap_or(0)
 }
 
-/// Bytes of the entries after a version.
-pub(crate) fn len_since(log: &[u8], since: u64) -> usize {
-    Entries::new(log).filter(|entry| entry.version > since).map(|entry| entry.packed_len()).sum()
+/// Bytes of the entries after a version, and whether any of them is urgent.
+pub(crate) fn news_since(log: &[u8], since: u64) -> (usize, bool) {
+    let news = Entries::new(log).filter(|entry| entry.version > since);
+    news.fold((0, false), |(len, urgent), entry| (len + entry.packed_len(), urgent | entry.urgent))
 }
 
 /// Bytes that the log would take with `entry` set.
@@ -155,7 +210,13 @@ mod tests {
     use proptest::prelude::*;
 
     fn entry<'a>(key: &'a str, value: Option<&'a [u8]>, version: u64) -> TelemetryEntry<'a> {
-        TelemetryEntry { key, value, version, published: Instant::from_micros(version * 7_000) }
+        TelemetryEntry {
+            key,
+            value,
+            version,
+            published: Instant::from_micros(version * 7_000),
+            urgent: false,
+        }
     }
 
     #[test]
@@ -168,6 +229,26 @@ mod tests {
         }
         assert_eq!(bytes.capacity(), capacity);
         assert_eq!(bytes[..3], [1, 2, 3]);
+    }
+
+    #[test]
+    fn markers_are_dropped_once_they_are_old_and_leave_a_floor() {
+        let mut bytes = alloc::vec![9];
+        set(&mut bytes, 1, &entry("a", Some(b"1"), 1));
+        set(&mut bytes, 1, &entry("b", None, 2));
+        set(&mut bytes, 1, &entry("c", None, 3));
+        let now = Instant::from_micros(2 * 7_000) + REMOVAL_SPAN;
+        drop_markers(&mut bytes, 1, Instant::from_micros(0), false);
+        assert_eq!((Entries::new(&bytes[1..]).count(), floor(&bytes[1..])), (3, 0), "too young");
+        drop_markers(&mut bytes, 1, now, false);
+        let keys: Vec<_> = Entries::new(&bytes[1..]).map(|entry| (entry.key, entry.version)).collect();
+        assert_eq!((keys, floor(&bytes[1..])), (alloc::vec![("a", 1), ("c", 3)], 2), "the newest stays");
+        // The log goes on as ever.
+        set(&mut bytes, 1, &entry("a", Some(b"2"), 4));
+        drop_markers(&mut bytes, 1, now, true);
+        let keys: Vec<_> = Entries::new(&bytes[1..]).map(|entry| (entry.key, entry.version)).collect();
+        assert_eq!((keys, floor(&bytes[1..]), bytes[0]), (alloc::vec![("a", 4)], 3, 9));
+        assert_eq!(version(&bytes[1..]), 4);
     }
 
     proptest! {

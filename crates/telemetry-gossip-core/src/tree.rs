@@ -101,6 +101,8 @@ struct Branch {
     queue: VecDeque<Update>,
     /// What the queue takes on the wire, about.
     bytes: usize,
+    /// Something urgent waits, first in the queue.
+    urgent: bool,
     /// There was more than the last flight took: the next one need not wait.
     more: bool,
     /// What is left of updates that the flight took a part of: parts must not overtake each other.
@@ -161,7 +163,7 @@ impl Trees {
             for update in gone.queue {
                 self.unmark(update.owner, index);
                 if let Some(last) = index.checked_sub(1) {
-                    self.put(last, update, 0);
+                    self.put(last, update, 0, false);
                 }
             }
         }
@@ -194,26 +196,39 @@ impl Trees {
         self.rest(index);
     }
 
-    /// Queues an update that takes about `len` bytes for all members within reach.
-    pub(crate) fn spread(&mut self, update: Update, len: usize, reach: Reach) {
+    /// Queues an update that takes about `len` bytes for all members within reach, before all else if it is urgent. On how many
+    /// branches another update of the same owner was still waiting.
+    pub(crate) fn spread(&mut self, update: Update, len: usize, urgent: bool, reach: Reach) -> u32 {
+        let mut merged = 0;
         for index in 0..self.branches.len() {
             if self.branches[index].distance >= reach && reach != Reach::ALL {
                 break;
             }
-            self.put(index, update, len);
+            merged += u32::from(self.put(index, update, len, urgent));
         }
+        merged
     }
 
-    fn put(&mut self, index: usize, update: Update, len: usize) {
+    fn put(&mut self, index: usize, update: Update, len: usize, urgent: bool) -> bool {
         self.make_room(update.owner);
-        let Some(branch) = self.branches.get_mut(index) else { return };
+        let Some(branch) = self.branches.get_mut(index) else { return false };
         let mark = &mut self.marks[update.owner.index()];
         branch.bytes += len;
-        if *mark & (1 << index) == 0 {
-            *mark |= 1 << index;
+        self.busy |= 1 << index;
+        let waits = *mark & (1 << index) != 0;
+        *mark |= 1 << index;
+        if urgent {
+            branch.urgent = true;
+            // It takes the one that waits along.
+            let waiting = branch.queue.iter().position(|other| other.owner == update.owner);
+            let first = waiting.and_then(|at| branch.queue.remove(at));
+            if first.is_some() || !waits {
+                branch.queue.push_front(first.unwrap_or(update));
+            }
+        } else if !waits {
             branch.queue.push_back(update);
-            self.busy |= 1 << index;
         }
+        waits
     }
 
     fn make_room(&mut self, slot: Slot) {
@@ -258,30 +273,31 @@ impl Trees {
     }
 
     /// When there is something to do next.
-    pub(crate) fn deadline(&self, room: usize) -> Option<Instant> {
+    pub(crate) fn deadline(&self, room: usize, ready_at: Instant) -> Option<Instant> {
         if self.busy == 0 {
             return None;
         }
-        self.branches.iter().filter_map(|branch| branch.due_at(room)).min()
+        self.branches.iter().filter_map(|branch| branch.due_at(room, ready_at)).min()
     }
 
     /// A branch that is due for a flight, to whom, and of how many datagrams of `room` bytes. The next one is begun
-    /// `pause` later, or sooner if there is enough to fill a datagram.
+    /// `pause` later, or sooner if there is enough to fill a datagram. Nothing but what is urgent departs before `ready_at`.
     pub(crate) fn depart(
         &mut self,
         now: Instant,
         room: usize,
         pause: Duration,
+        ready_at: Instant,
     ) -> Option<(usize, Slot, usize)> {
         if self.busy == 0 {
             return None;
         }
         for (index, branch) in self.branches.iter_mut().enumerate() {
             let Some(partner) = branch.partner.filter(|_| branch.legs.is_empty()) else { continue };
-            if branch.due_at(room).is_some_and(|due| due <= now) {
+            if branch.due_at(room, ready_at).is_some_and(|due| due <= now) {
                 branch.not_before = now + pause;
                 branch.boarding = branch.bytes.div_ceil(room.max(1)).clamp(1, FLIGHT);
-                branch.more = false;
+                (branch.more, branch.urgent) = (false, false);
                 return Some((index, partner, branch.boarding));
             }
         }
@@ -503,6 +519,7 @@ impl Branch {
             end: me,
             queue: VecDeque::with_capacity(QUEUE),
             bytes: 0,
+            urgent: false,
             more: false,
             rest: VecDeque::new(),
             flight: VecDeque::with_capacity(QUEUE),
@@ -517,7 +534,7 @@ impl Branch {
     }
 
     /// When to do something: give the flight up, or begin one, at once if it fills a datagram of `room` bytes.
-    fn due_at(&self, room: usize) -> Option<Instant> {
+    fn due_at(&self, room: usize, ready_at: Instant) -> Option<Instant> {
         if !self.legs.is_empty() {
             return Some(self.deadline);
         }
@@ -525,8 +542,9 @@ impl Branch {
             return None;
         }
         match self.partner {
-            Some(_) if self.more || self.bytes >= room => Some(Instant::ORIGIN),
-            Some(_) => Some(self.not_before),
+            Some(_) if self.urgent => Some(Instant::ORIGIN),
+            Some(_) if self.more || self.bytes >= room => Some(ready_at),
+            Some(_) => Some(self.not_before.max(ready_at)),
             None => (self.passed_over > 0).then_some(self.passed_until),
         }
     }
@@ -625,7 +643,7 @@ mod tests {
         fn carry(&mut self, owner: usize) -> u32 {
             let tag = self.members[owner].0.tag(self.members[owner].1);
             let update = self.update(owner, owner);
-            self.members[owner].2.spread(update, 100, Reach::ALL);
+            self.members[owner].2.spread(update, 100, false, Reach::ALL);
             let (mut steps, mut senders) = (0, alloc::vec![owner]);
             while !senders.is_empty() {
                 let mut told = Vec::new();
@@ -634,7 +652,12 @@ mod tests {
                         self.got[to] += 1;
                         let (update, (table, me, trees)) = (self.update(to, owner), &mut self.members[to]);
                         let mine = table.tag(*me);
-                        trees.spread(update, 100, Reach::between(mine, end).min(Reach::between(mine, tag)));
+                        trees.spread(
+                            update,
+                            100,
+                            false,
+                            Reach::between(mine, end).min(Reach::between(mine, tag)),
+                        );
                         told.push(to);
                     }
                 }
@@ -652,7 +675,8 @@ mod tests {
         fn send(&mut self, sender: usize) -> Vec<(usize, Tag)> {
             let (table, _, trees) = &mut self.members[sender];
             let mut sent = Vec::new();
-            while let Some((branch, partner, datagrams)) = trees.depart(Instant::ORIGIN, ROOM, Duration::ZERO)
+            while let Some((branch, partner, datagrams)) =
+                trees.depart(Instant::ORIGIN, ROOM, Duration::ZERO, Instant::ORIGIN)
             {
                 assert_eq!(datagrams, 1);
                 let end = trees.boards(branch, Some(partner)).unwrap();
@@ -701,8 +725,8 @@ mod tests {
         let (table, me) = table(members, 0);
         let mut trees = Trees::default();
         trees.adapt(&table, me, Instant::ORIGIN);
-        trees.spread(Update { owner: me, since: 0 }, 100, Reach::ALL);
-        let (_, partner, _) = trees.depart(Instant::ORIGIN, ROOM, PAUSE).unwrap();
+        trees.spread(Update { owner: me, since: 0 }, 100, false, Reach::ALL);
+        let (_, partner, _) = trees.depart(Instant::ORIGIN, ROOM, PAUSE, Instant::ORIGIN).unwrap();
         (table, me, trees, partner)
     }
 
@@ -720,10 +744,10 @@ mod tests {
         let mut trees = Trees::default();
         trees.adapt(&table, me, Instant::ORIGIN);
         let update = Update { owner: me, since: 3 };
-        trees.put(2, update, 100);
+        trees.put(2, update, 100, false);
         let (mut now, mut partners) = (Instant::ORIGIN, Vec::new());
         for number in 0..u32::from(TRIES) + 1 {
-            let (branch, partner, _) = trees.depart(now, ROOM, PAUSE).unwrap();
+            let (branch, partner, _) = trees.depart(now, ROOM, PAUSE, Instant::ORIGIN).unwrap();
             assert_eq!((branch, trees.next(branch)), (2, Some(update)));
             partners.push(partner);
             fly(&mut trees, branch, number, now);
@@ -738,22 +762,25 @@ mod tests {
         // Later it is tried again.
         now = now + Duration::from_secs(2);
         trees.adapt(&table, me, now);
-        assert_eq!(trees.depart(now, ROOM, PAUSE).map(|(_, partner, _)| partner), Some(silent));
+        assert_eq!(
+            trees.depart(now, ROOM, PAUSE, Instant::ORIGIN).map(|(_, partner, _)| partner),
+            Some(silent)
+        );
     }
 
     #[test]
     fn updates_wait_for_the_flight_under_way_and_the_pause_and_newer_ones_join_them() {
         let (table, me, mut trees, partner) = departed(2);
         fly(&mut trees, 0, 1, Instant::ORIGIN);
-        trees.spread(Update { owner: me, since: 1 }, 100, Reach::ALL);
-        trees.spread(Update { owner: me, since: 2 }, 100, Reach::ALL);
-        assert_eq!(trees.depart(at(1), ROOM, PAUSE), None, "one flight at a time");
+        trees.spread(Update { owner: me, since: 1 }, 100, false, Reach::ALL);
+        trees.spread(Update { owner: me, since: 2 }, 100, false, Reach::ALL);
+        assert_eq!(trees.depart(at(1), ROOM, PAUSE, Instant::ORIGIN), None, "one flight at a time");
         assert!(trees.arrived(partner, Number(2)).is_none(), "of another number");
         assert!(trees.arrived(me, Number(1)).is_none(), "of somebody else");
         assert!(trees.arrived(partner, Number(1)).is_some());
-        assert_eq!(trees.depart(at(99), ROOM, PAUSE), None, "not so soon");
-        assert_eq!(trees.deadline(ROOM), Some(at(100)));
-        assert!(trees.depart(at(100), ROOM, PAUSE).is_some());
+        assert_eq!(trees.depart(at(99), ROOM, PAUSE, Instant::ORIGIN), None, "not so soon");
+        assert_eq!(trees.deadline(ROOM, Instant::ORIGIN), Some(at(100)));
+        assert!(trees.depart(at(100), ROOM, PAUSE, Instant::ORIGIN).is_some());
         assert_eq!(trees.next(0), Some(Update { owner: me, since: 1 }), "both in one");
         trees.skip(0);
         assert_eq!(trees.next(0), None);
@@ -764,17 +791,17 @@ mod tests {
 
     fn fly_after(trees: &mut Trees, table: &Membership<u32>, me: Slot) {
         let other = table.slots().find(|&slot| slot != me).unwrap();
-        trees.spread(Update { owner: me, since: 4 }, ROOM / 2, Reach::ALL);
-        assert_eq!(trees.depart(at(101), ROOM, PAUSE), None);
-        trees.spread(Update { owner: other, since: 4 }, ROOM / 2, Reach::ALL);
-        assert_eq!(trees.depart(at(101), ROOM, PAUSE), Some((0, other, 1)));
+        trees.spread(Update { owner: me, since: 4 }, ROOM / 2, false, Reach::ALL);
+        assert_eq!(trees.depart(at(101), ROOM, PAUSE, Instant::ORIGIN), None);
+        trees.spread(Update { owner: other, since: 4 }, ROOM / 2, false, Reach::ALL);
+        assert_eq!(trees.depart(at(101), ROOM, PAUSE, Instant::ORIGIN), Some((0, other, 1)));
     }
 
     #[test]
     fn who_is_forgotten_is_neither_told_nor_told_of() {
         let (mut table, me, mut trees, partner) = departed(3);
         fly(&mut trees, 0, 1, Instant::ORIGIN);
-        trees.spread(Update { owner: partner, since: 0 }, 100, Reach::ALL);
+        trees.spread(Update { owner: partner, since: 0 }, 100, false, Reach::ALL);
         trees.note_gap(partner, Reach::ALL);
         trees.note_untold(partner);
         trees.forget(partner);
@@ -783,7 +810,7 @@ mod tests {
         table.remove(partner);
         trees.adapt(&table, me, at(1));
         trees.check().unwrap();
-        let (_, next, _) = trees.depart(at(1), ROOM, PAUSE).unwrap();
+        let (_, next, _) = trees.depart(at(1), ROOM, PAUSE, Instant::ORIGIN).unwrap();
         assert_ne!(next, partner);
         assert_eq!(trees.next(0), Some(Update { owner: me, since: 0 }), "what had not arrived");
     }

@@ -68,7 +68,10 @@ impl Cluster {
                 let load = self.now.as_micros() / 1_000_000 % 1_500;
                 for to in 0..NODES {
                     let value = load.to_string();
-                    self.input(to, Input::Publish { key: "load".into(), value: value.as_bytes().into() });
+                    self.input(
+                        to,
+                        Input::Publish { key: "load".into(), value: value.as_bytes().into(), urgent: false },
+                    );
                 }
             }
             for at in 0..NODES {

@@ -207,7 +207,10 @@ impl Cluster {
 
     /// A node publishes an entry of its telemetry.
     pub fn publish(&mut self, index: usize, key: &str, value: &[u8]) {
-        self.tell(index, Input::Publish { key: Cow::Borrowed(key), value: Cow::Borrowed(value) });
+        self.tell(
+            index,
+            Input::Publish { key: Cow::Borrowed(key), value: Cow::Borrowed(value), urgent: false },
+        );
     }
 
     /// A node is given any command of its host.

@@ -171,7 +171,7 @@ impl<A: Address> Rounds<A> {
 
     /// A node publishes an entry of its telemetry.
     pub fn publish(&mut self, index: usize, key: &str, value: &[u8]) -> Result<(), InputError> {
-        let input = Input::Publish { key: Cow::Borrowed(key), value: Cow::Borrowed(value) };
+        let input = Input::Publish { key: Cow::Borrowed(key), value: Cow::Borrowed(value), urgent: false };
         let now = self.now;
         let Member { node, table, .. } = &mut self.members[index];
         node.with_table(table, |node| node.handle(now, input))

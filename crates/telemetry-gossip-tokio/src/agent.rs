@@ -256,7 +256,12 @@ impl Agent {
     /// Sets one entry of this node's telemetry: key 1 to 64 bytes, value at most 512, 4,096 bytes in all, by default. Refused
     /// with [`CommandError::Key`], [`CommandError::Value`] or [`CommandError::TelemetryFull`] beyond that.
     pub async fn publish(&self, key: &str, value: &[u8]) -> Result<(), AgentError> {
-        self.input(Input::Publish { key: key.to_owned().into(), value: value.to_owned().into() }).await
+        self.input(Input::Publish {
+            key: key.to_owned().into(),
+            value: value.to_owned().into(),
+            urgent: false,
+        })
+        .await
     }
 
     /// Removes one entry of this node's telemetry; an unknown key is no error.

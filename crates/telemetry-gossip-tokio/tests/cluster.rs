@@ -182,7 +182,7 @@ async fn the_view_is_never_behind_an_event() {
         let seen = |agent: &Agent| agent.member("n1").unwrap().telemetry_version;
         assert!(seen(owner) >= round.into(), "a command is answered once the view shows it");
         let version = next("n1's telemetry is news", &mut events, |event| match event {
-            Event::Telemetry { id, version } if id.as_str() == "n1" => Some(*version),
+            Event::Telemetry { id, version, .. } if id.as_str() == "n1" => Some(*version),
             _ => None,
         });
         let version = version.await;

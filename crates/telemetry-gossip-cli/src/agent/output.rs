@@ -130,7 +130,7 @@ impl Line {
                     format!("{id} is forgotten: {text}"),
                 )
             }
-            Event::Telemetry { id, version } => Self::new(
+            Event::Telemetry { id, version, .. } => Self::new(
                 "telemetry",
                 json!({ "id": id, "version": version }),
                 format!("{id} has telemetry of version {version}"),

@@ -276,10 +276,29 @@ impl<A: Address> Membership<A> {
 
     /// The next version of this node's own telemetry, or of a member's as its owner published it.
     pub(crate) fn set_entry(&mut self, slot: Slot, now: Instant, entry: &TelemetryEntry<'_>) {
+        self.change_telemetry(slot, now, |row| {
+            row.set_entry(entry);
+            if entry.value.is_none() {
+                row.drop_markers(now, false);
+            }
+        });
+    }
+
+    /// The telemetry of a member is read anew, from this floor on.
+    pub(crate) fn reset_telemetry(&mut self, slot: Slot, now: Instant, floor: u64) {
+        self.change_telemetry(slot, now, |row| row.reset_telemetry(floor));
+    }
+
+    /// Room is scarce: drops what is left of removed keys, however young.
+    pub(crate) fn drop_markers(&mut self, slot: Slot, now: Instant) {
+        self.change_telemetry(slot, now, |row| row.drop_markers(now, true));
+    }
+
+    fn change_telemetry(&mut self, slot: Slot, now: Instant, edit: impl FnOnce(&mut Row)) {
         let hash = self.hash(slot);
         let row = &mut self.rows[slot.index()];
         let old = row.sums(hash, self.dead_count);
-        row.set_entry(entry);
+        edit(row);
         let new = row.sums(hash, self.dead_count);
         self.account(hash, old, new);
         self.telemetry_changed_at = now;

@@ -116,6 +116,18 @@ impl Row {
         telemetry::set(&mut self.texts, start, entry);
     }
 
+    /// The log is read anew, from this floor on.
+    pub(crate) fn reset_telemetry(&mut self, floor: u64) {
+        let start = self.log_start();
+        telemetry::reset(&mut self.texts, start, floor);
+    }
+
+    /// Drops what is left of removed keys, see [`telemetry::drop_markers`].
+    pub(crate) fn drop_markers(&mut self, now: Instant, scarce: bool) {
+        let start = self.log_start();
+        telemetry::drop_markers(&mut self.texts, start, now, scarce);
+    }
+
     pub(crate) fn clear_telemetry(&mut self) {
         let start = self.log_start();
         self.texts.truncate(start);

@@ -33,12 +33,12 @@ impl<A: Address> Node<A> {
                 self.leave();
                 Ok(())
             }
-            Input::Publish { key, value } => self.publish(&key, Some(&value)),
+            Input::Publish { key, value, urgent } => self.publish(&key, Some(&value), urgent),
             Input::Unpublish { key } => {
-                if self.me().value(&key).is_some() {
-                    self.publish(&key, None)
-                } else {
-                    Ok(())
+                // A removal is as urgent as what is removed.
+                match self.me().value(&key).map(|entry| entry.urgent) {
+                    Some(urgent) => self.publish(&key, None, urgent),
+                    None => Ok(()),
                 }
             }
             Input::Introduce { id, address, instance, generation } => {
@@ -121,7 +121,7 @@ impl<A: Address> Node<A> {
         }
     }
 
-    fn publish(&mut self, key: &str, value: Option<&[u8]>) -> Result<(), CommandError> {
+    fn publish(&mut self, key: &str, value: Option<&[u8]>, urgent: bool) -> Result<(), CommandError> {
         let max_key = usize::from(self.config.max_key);
         if key.is_empty() || key.len() > max_key {
             return Err(CommandError::Key { len: key.len(), max: max_key });
@@ -131,16 +131,20 @@ impl<A: Address> Node<A> {
         if value_len > max_value {
             return Err(CommandError::Value { len: value_len, max: max_value });
         }
-        let row = self.table.row(self.me);
-        let entry = TelemetryEntry { key, value, version: row.telemetry_version() + 1, published: self.now };
-        let len = len_with(row.log(), &entry);
+        let since = self.table.row(self.me).telemetry_version();
+        let entry = TelemetryEntry { key, value, version: since + 1, published: self.now, urgent };
         let max = usize::try_from(self.config.max_telemetry).unwrap_or(usize::MAX);
+        let len = len_with(self.table.row(self.me).log(), &entry);
+        if len > max {
+            self.table.drop_markers(self.me, self.now);
+        }
+        let len = len_with(self.table.row(self.me).log(), &entry);
         if len > max {
             return Err(CommandError::TelemetryFull { len, max });
         }
         self.table.set_entry(self.me, self.now, &entry);
-        self.note_change(self.me);
-        self.spread_own(entry.version - 1);
+        self.note_change(self.me, since);
+        self.spread_own(since);
         Ok(())
     }
 

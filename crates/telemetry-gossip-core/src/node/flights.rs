@@ -8,7 +8,7 @@ use crate::id::{Number, Tag};
 use crate::membership::Slot;
 use crate::outbox::{Body, Intent, Signal};
 use crate::sync::{Plan, Want};
-use crate::telemetry::{len_since, version_before};
+use crate::telemetry::{news_since, version_before};
 use crate::time::Instant;
 use crate::tree::{Reach, Update};
 use crate::wire::encode::Writer;
@@ -27,8 +27,9 @@ impl<A: Address> Node<A> {
             return;
         }
         self.trees.adapt(&self.table, self.me, self.now);
-        let len = TELEMETRY_FRAME + len_since(self.table.row(owner).log(), since);
-        self.trees.spread(Update { owner, since }, len, reach);
+        let (len, urgent) = news_since(self.table.row(owner).log(), since);
+        let merged = self.trees.spread(Update { owner, since }, TELEMETRY_FRAME + len, urgent, reach);
+        self.stats.telemetry_merged += u64::from(merged);
     }
 
     /// This node's own telemetry has a new version, after `since`.
@@ -48,7 +49,7 @@ impl<A: Address> Node<A> {
 
     /// When there is something to do for the trees.
     pub(super) fn flight_deadline(&self) -> Option<Instant> {
-        self.trees.deadline(self.flight_room()).map(|at| at.max(self.now))
+        self.trees.deadline(self.flight_room(), self.budget.ready_at()).map(|at| at.max(self.now))
     }
 
     /// Bytes for telemetry in a datagram.
@@ -67,7 +68,8 @@ impl<A: Address> Node<A> {
             self.stats.telemetry_resent += lost as u64;
         }
         let (room, pause) = (self.flight_room(), self.config.telemetry_interval);
-        while let Some((branch, partner, datagrams)) = self.trees.depart(self.now, room, pause) {
+        let ready_at = self.budget.ready_at();
+        while let Some((branch, partner, datagrams)) = self.trees.depart(self.now, room, pause, ready_at) {
             for _ in 0..datagrams {
                 let (number, limit) = (self.number(), self.mtu());
                 let body = Body::Tree(number, branch);

@@ -27,6 +27,7 @@ use arrayvec::ArrayVec;
 
 use crate::address::{Address, MAX_ADDRESS_LEN};
 use crate::awareness::Awareness;
+use crate::budget::Budget;
 use crate::cluster::ClusterConfig;
 use crate::config::{Config, ConfigError, Mode};
 use crate::contact::Contact;
@@ -131,6 +132,7 @@ pub struct Node<A> {
     trees: Trees,
     /// When this node's telemetry is told to those who did not know it before.
     debut: Option<Instant>,
+    budget: Budget,
 
     cycle: Cycle,
     probe: Option<Probe<A>>,
@@ -170,7 +172,7 @@ pub struct Node<A> {
     outbox: Outbox<A>,
     events: VecDeque<Event<A>>,
     /// Telemetry that changed: frequent, so kept small until the host polls.
-    changed: VecDeque<(Slot, u64)>,
+    changed: VecDeque<(Slot, u64, u64)>,
     stats: Stats,
 }
 
@@ -264,6 +266,7 @@ impl<A: Address> Node<A> {
             gossiped_at: None,
             trees: Trees::default(),
             debut: None,
+            budget: Budget::new(config.byte_budget, now),
             cycle: Cycle::default(),
             probe: None,
             // Nodes that start together do not probe together.
@@ -355,8 +358,8 @@ impl<A: Address> Node<A> {
             // The burst of a join or a partition is over.
             self.events.shrink_to(0);
         }
-        let (slot, version) = self.changed.pop_front()?;
-        Some(Event::Telemetry { id: self.table.id(slot), version })
+        let (slot, since, version) = self.changed.pop_front()?;
+        Some(Event::Telemetry { id: self.table.id(slot), since, version })
     }
 
     /// When to send the next [`Input::Tick`]; `None` if nothing is due before the next datagram or command.
@@ -558,7 +561,7 @@ impl<A: Address> Node<A> {
             + self.contact.heap_bytes()
             + self.history.heap_bytes()
             + self.events.capacity() * size_of::<Event<A>>()
-            + self.changed.capacity() * size_of::<(Slot, u64)>()
+            + self.changed.capacity() * size_of::<(Slot, u64, u64)>()
     }
 
     /// What the invariants are about.
@@ -586,10 +589,10 @@ impl<A: Address> Node<A> {
         }
     }
 
-    /// The telemetry of `slot` changed.
-    fn note_change(&mut self, slot: Slot) {
+    /// The telemetry of `slot` changed; it was known to `since`.
+    fn note_change(&mut self, slot: Slot, since: u64) {
         if self.changed.len() < MAX_EVENTS {
-            self.changed.push_back((slot, self.table.row(slot).telemetry_version()));
+            self.changed.push_back((slot, since, self.table.row(slot).telemetry_version()));
         } else {
             self.stats.events_shed += 1;
         }

@@ -15,7 +15,7 @@ use crate::membership::{Fingerprints, Slot};
 use crate::outbox::{Body, Intent, Signal};
 use crate::probe::Answer;
 use crate::sync::{Plan, Want, differing};
-use crate::telemetry::{MAX_LOG_READ, TelemetryEntry, len_with};
+use crate::telemetry::{self, MAX_LOG_READ, TelemetryEntry, len_with};
 use crate::tree::Reach;
 use crate::wire::decode::{Datagram, Frame, Items};
 use crate::wire::{Ack, HEADER_LEN, Page, TelemetryHead, Tree, WireEntry};
@@ -157,7 +157,7 @@ impl<A: Address> Node<A> {
                     }
                 }
             }
-            Frame::Telemetry(head, entries) => self.learn_telemetry(from, head, entries, reply),
+            Frame::Telemetry(floor, head, entries) => self.learn_telemetry(from, floor, head, entries, reply),
             Frame::Tree(tree) => {
                 // Who does not pass it on does not say that it has come: somebody else gets it instead.
                 reply.tree = Some(tree).filter(|_| self.config.mode == Mode::Autonomous);
@@ -311,6 +311,7 @@ impl<A: Address> Node<A> {
     fn learn_telemetry(
         &mut self,
         from: A,
+        floor: u64,
         head: TelemetryHead,
         entries: Items<'_, WireEntry<'_>>,
         reply: &mut Reply<A>,
@@ -328,6 +329,11 @@ impl<A: Address> Node<A> {
         let reach = reply.tree.map(|tree| {
             Reach::between(self.tag, Tag(tree.end)).min(Reach::between(self.tag, self.table.tag(owner)))
         });
+        let row = self.table.row(owner);
+        if floor > telemetry::floor(row.log()) && row.telemetry_version() < floor {
+            // What was removed meanwhile is not told any more.
+            self.table.reset_telemetry(owner, self.now, floor);
+        }
         let known = self.table.row(owner).telemetry_version();
         if head.since > known {
             self.stats.telemetry_ignored += 1;
@@ -345,9 +351,13 @@ impl<A: Address> Node<A> {
             if version <= row.telemetry_version() {
                 continue;
             }
-            let published = self.now - core::time::Duration::from_millis(entry.age_ms);
-            let entry = TelemetryEntry { key: entry.key, value: entry.value, version, published };
+            let published = self.now - core::time::Duration::from_millis(entry.age >> 1);
+            let urgent = entry.age & 1 != 0;
+            let entry = TelemetryEntry { key: entry.key, value: entry.value, version, published, urgent };
             if len_with(row.log(), &entry) > MAX_LOG_READ {
+                self.table.drop_markers(owner, self.now);
+            }
+            if len_with(self.table.row(owner).log(), &entry) > MAX_LOG_READ {
                 self.stats.telemetry_ignored += 1;
                 break;
             }
@@ -356,7 +366,7 @@ impl<A: Address> Node<A> {
         }
         let news = self.table.row(owner).telemetry_version() > known;
         if news {
-            self.note_change(owner);
+            self.note_change(owner, known);
         }
         match (reach, first) {
             (Some(reach), Some(first)) => {

@@ -240,7 +240,7 @@ impl<A: Address> Node<A> {
         self.news.forget(slot);
         self.trees.forget(slot);
         self.cycle.remove(slot);
-        self.changed.retain(|&(changed, _)| changed != slot);
+        self.changed.retain(|&(changed, ..)| changed != slot);
         if let Some(probe) = self.probe.take_if(|probe| probe.target == slot) {
             self.report(&probe, ProbeOutcome::NotProbed);
         }

@@ -12,10 +12,11 @@ use crate::member::{Accusers, Status};
 use crate::membership::{BUCKETS, Slot, bucket_of};
 use crate::outbox::{Body, Intent, Signal};
 use crate::sync::{Plan, digest_ranges, sums, version_of};
+use crate::telemetry;
 use crate::wire::encode::Writer;
 use crate::wire::{
-    Ack, DigestHead, Nack, Page, PageRequest, Ping, RangeHead, Relay, SyncDone, SyncOpen, TelemetryHead,
-    TreeAck, VersionsHead, WantsHead, WireClaim, WireEntry, WireSum, WireWant, kind,
+    Ack, DigestHead, FloorHead, Nack, Page, PageRequest, Ping, RangeHead, Relay, SyncDone, SyncOpen,
+    TelemetryHead, TreeAck, VersionsHead, WantsHead, WireClaim, WireEntry, WireSum, WireWant, kind,
 };
 
 /// Bytes kept free for the frame that ends a reply of a session.
@@ -48,6 +49,7 @@ impl<A: Address> Node<A> {
             if let Some(len) = self.encode(&intent, buf) {
                 self.stats.datagrams_sent += 1;
                 self.stats.bytes_sent += len as u64;
+                self.budget.spend(self.now, len);
                 return Some(Transmit { to: intent.to, len });
             }
         }
@@ -339,10 +341,13 @@ impl<A: Address> Node<A> {
     /// The telemetry of `slot` since a version: as many entries as fit, in order.
     pub(super) fn put_telemetry(&self, w: &mut Writer<'_>, slot: Slot, since: u64, reserve: usize) -> Fit {
         let row = self.table.row(slot);
-        let Some(open) = w.open(kind::TELEMETRY) else { return Fit::Nothing };
+        let floor = telemetry::floor(row.log());
+        let anew = since < floor;
+        let kind = if anew { kind::TELEMETRY_ANEW } else { kind::TELEMETRY };
+        let Some(open) = w.open(kind) else { return Fit::Nothing };
         let mut last = self.wire_since(slot, since);
         let head = TelemetryHead { owner: self.table.tag(slot).0, instance: row.instance.0, since: last };
-        if !w.item(&head) {
+        if !(if anew { w.item(&FloorHead { floor, head }) } else { w.item(&head) }) {
             w.abandon(&open);
             return Fit::Nothing;
         }
@@ -351,7 +356,8 @@ impl<A: Address> Node<A> {
             let age_ms = u64::try_from(entry.age(self.now).as_millis()).unwrap_or(u64::MAX);
             let before = w.len();
             let step = entry.version - last;
-            let item = WireEntry { step, age_ms, key: entry.key, value: entry.value };
+            let age = age_ms.saturating_mul(2) | u64::from(entry.urgent);
+            let item = WireEntry { step, age, key: entry.key, value: entry.value };
             if !w.item(&item) || w.room() < reserve {
                 w.truncate(before);
                 fit = Fit::Part(last);

@@ -5,9 +5,9 @@ use core::marker::PhantomData;
 use serde::Deserialize;
 
 use super::{
-    Ack, DigestHead, HEADER_LEN, Nack, Page, PageRequest, Ping, RangeHead, Relay, SyncDone, SyncOpen,
-    TelemetryHead, Tree, TreeAck, VersionsHead, WIRE_VERSION, WantsHead, WireClaim, WireEntry, WireSum,
-    WireVersion, WireWant, kind,
+    Ack, DigestHead, FloorHead, HEADER_LEN, Nack, Page, PageRequest, Ping, RangeHead, Relay, SyncDone,
+    SyncOpen, TelemetryHead, Tree, TreeAck, VersionsHead, WIRE_VERSION, WantsHead, WireClaim, WireEntry,
+    WireSum, WireVersion, WireWant, kind,
 };
 use crate::address::Address;
 use crate::config::MAX_MTU;
@@ -35,9 +35,14 @@ pub(crate) enum Frame<'a, A> {
     Ping(Ping),
     Ack(Ack),
     Nack(Nack),
-    Relay { number: u32, target: u32, address: A },
+    Relay {
+        number: u32,
+        target: u32,
+        address: A,
+    },
     Claims(Claims<'a, A>),
-    Telemetry(TelemetryHead, Items<'a, WireEntry<'a>>),
+    /// With its floor, if the reader may be below it; 0 otherwise.
+    Telemetry(u64, TelemetryHead, Items<'a, WireEntry<'a>>),
     SyncOpen(SyncOpen),
     SyncDigest(DigestHead, Items<'a, WireSum>),
     SyncVersions(VersionsHead, Ranges<'a>),
@@ -135,7 +140,11 @@ fn parse_frame<A: Address>(kind: u8, body: &[u8]) -> Result<Frame<'_, A>, WireEr
         kind::CLAIMS => Frame::Claims(Claims { items: Items::new(body), address: PhantomData }),
         kind::TELEMETRY => {
             let (head, rest) = head(body, "telemetry")?;
-            Frame::Telemetry(head, Items::new(rest))
+            Frame::Telemetry(0, head, Items::new(rest))
+        }
+        kind::TELEMETRY_ANEW => {
+            let (FloorHead { floor, head }, rest) = head(body, "telemetry")?;
+            Frame::Telemetry(floor, head, Items::new(rest))
         }
         kind::SYNC_OPEN => Frame::SyncOpen(whole(body, "sync open")?),
         kind::SYNC_DIGEST => {
@@ -167,8 +176,8 @@ fn validate<A: Address>(kind: u8, body: &[u8]) -> Result<(), WireError> {
                 check_claim::<A>(&item?)?;
             }
         }
-        Frame::Telemetry(head, entries) => {
-            if head.since > MAX_VERSION {
+        Frame::Telemetry(floor, head, entries) => {
+            if head.since > MAX_VERSION || floor > MAX_VERSION {
                 return Err(rule("telemetry version", "below 2^48"));
             }
             let mut last = head.since;

@@ -52,6 +52,7 @@ pub(crate) mod kind {
     pub(crate) const PAGE: u8 = 13;
     pub(crate) const TREE: u8 = 14;
     pub(crate) const TREE_ACK: u8 = 15;
+    pub(crate) const TELEMETRY_ANEW: u8 = 16;
 }
 
 /// Are you there? Only the target answers.
@@ -114,12 +115,21 @@ pub(crate) struct TelemetryHead {
     pub(crate) since: u64,
 }
 
+/// The head of telemetry for whoever knows it to less than its floor: such a reader forgets what it holds and reads from the
+/// beginning. The head of other telemetry and its entries follow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct FloorHead {
+    pub(crate) floor: u64,
+    pub(crate) head: TelemetryHead,
+}
+
 /// One entry of somebody's telemetry; its age is that at the sender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct WireEntry<'a> {
     /// How much its version is above that of the entry before it, or of the head.
     pub(crate) step: u64,
-    pub(crate) age_ms: u64,
+    /// Its age in milliseconds, doubled, and one more if it is urgent.
+    pub(crate) age: u64,
     pub(crate) key: &'a str,
     pub(crate) value: Option<&'a [u8]>,
 }

@@ -41,6 +41,8 @@ pub struct Overrides {
     pub retransmit_multiplier: Option<u8>,
     #[serde(with = "maybe_span", skip_serializing_if = "Option::is_none")]
     pub telemetry_interval: Option<Duration>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub byte_budget: Option<u32>,
     #[serde(with = "maybe_span", skip_serializing_if = "Option::is_none")]
     pub reconnect_interval: Option<Duration>,
     #[serde(with = "maybe_span", skip_serializing_if = "Option::is_none")]
@@ -75,6 +77,7 @@ impl Overrides {
             gossip_fanout: self.gossip_fanout.unwrap_or(config.gossip_fanout),
             retransmit_multiplier: self.retransmit_multiplier.unwrap_or(config.retransmit_multiplier),
             telemetry_interval: self.telemetry_interval.unwrap_or(config.telemetry_interval),
+            byte_budget: self.byte_budget.or(config.byte_budget),
             reconnect_interval: self.reconnect_interval.unwrap_or(config.reconnect_interval),
             tombstone_ttl: self.tombstone_ttl.unwrap_or(config.tombstone_ttl),
             join_timeout: self.join_timeout.unwrap_or(config.join_timeout),

@@ -33,7 +33,7 @@ impl Operation {
             }
             Self::Publish { nodes, key, value } => any(cluster, nodes, |cluster, node| {
                 let (key, value) = (Cow::Borrowed(key.as_str()), Cow::Borrowed(value.as_bytes()));
-                command(cluster, node, Input::Publish { key, value })
+                command(cluster, node, Input::Publish { key, value, urgent: false })
             }),
             Self::Partition { left, right } => {
                 let (left, right) = (indices(cluster, left), indices(cluster, right));

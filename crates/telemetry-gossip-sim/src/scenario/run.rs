@@ -128,7 +128,8 @@ impl Publisher {
             }
             let value = Cow::Borrowed(self.value.as_slice());
             // Who is down publishes nothing.
-            let _ = command(cluster, node, Input::Publish { key: Cow::Borrowed("load"), value });
+            let _ =
+                command(cluster, node, Input::Publish { key: Cow::Borrowed("load"), value, urgent: false });
             self.turn += 1;
             let interval = self.load.every.as_micros();
             let after = interval * u128::from(self.turn) / u128::from(nodes);

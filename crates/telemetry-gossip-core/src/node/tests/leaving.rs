@@ -10,7 +10,9 @@ fn a_leaving_node_is_left_everywhere_and_then_inert() {
         assert_eq!(net.status(observer, 5), Some(Status::Left));
     }
     let now = net.now;
-    let refused = net.node(5).handle(now, Input::Publish { key: "k".into(), value: b"v".as_slice().into() });
+    let refused = net
+        .node(5)
+        .handle(now, Input::Publish { key: "k".into(), value: b"v".as_slice().into(), urgent: false });
     assert_eq!(refused, Err(CommandError::Inactive.into()));
     assert_eq!(net.node(5).poll_timeout(), None);
     hear(net.node(5), 1, &claims(1, &[alive(9, 0)]));

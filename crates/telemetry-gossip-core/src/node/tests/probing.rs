@@ -122,7 +122,7 @@ fn a_datagram_asks_for_one_relay_and_a_stranger_gets_three_times_its_bytes() {
     let mut net = Net::joined(12, &Config::default());
     // News enough to fill a datagram.
     let (now, value) = (net.now, [7; 400]);
-    let publish = Input::Publish { key: "load".into(), value: value.as_slice().into() };
+    let publish = Input::Publish { key: "load".into(), value: value.as_slice().into(), urgent: false };
     net.node(1).handle(now, publish).unwrap();
     let (victim, target) = (99_u32, crate::id::tag_of(crate::id::id_hash("n99")).0);
     let request = datagram(50, |w| {

@@ -1,7 +1,7 @@
 use super::*;
 
 fn publish(net: &mut Net, address: u32, key: &str, value: &[u8]) {
-    net.input(address, Input::Publish { key: key.into(), value: value.into() });
+    net.input(address, Input::Publish { key: key.into(), value: value.into(), urgent: false });
 }
 
 #[test]
@@ -47,7 +47,7 @@ fn values_over_their_limits_are_refused_at_the_call() {
     let mut node = node(1, &Config::default());
     let mut publish = |key: &str, len: usize| {
         let value = alloc::vec![0; len];
-        node.handle(Instant::ORIGIN, Input::Publish { key: key.into(), value: value.into() })
+        node.handle(Instant::ORIGIN, Input::Publish { key: key.into(), value: value.into(), urgent: false })
     };
     assert_eq!(publish("", 1), Err(CommandError::Key { len: 0, max: 64 }.into()));
     assert_eq!(publish("k", 513), Err(CommandError::Value { len: 513, max: 512 }.into()));
@@ -72,5 +72,80 @@ fn a_reader_with_smaller_limits_follows_an_owner_with_larger_ones() {
         net.run_for(Duration::from_secs(20));
         let member = net.node(2).member("n1").unwrap();
         assert_eq!(member.telemetry().filter(|entry| entry.value == Some(&[round; 500])).count(), 60);
+    }
+}
+
+/// Bytes that a node sent from now on for this long.
+fn sent_in(net: &mut Net, address: u32, span: Duration) -> u64 {
+    let before = net.node(address).stats().bytes_sent;
+    net.run_for(span);
+    net.node(address).stats().bytes_sent - before
+}
+
+#[test]
+fn under_a_budget_load_thins_out_and_what_is_urgent_comes_at_once() {
+    let config = Config { byte_budget: Some(2_000), ..Config::default() };
+    let mut net = Net::joined(4, &config);
+    net.run_for(Duration::from_secs(5));
+    let before = net.node(1).stats().bytes_sent;
+    for round in 0..100_u8 {
+        // Ten times what the budget has room for.
+        for key in 0..2 {
+            publish(&mut net, 1, &alloc::format!("load{key}"), &[round; 500]);
+        }
+        if round == 60 {
+            let urgent =
+                Input::Publish { key: "health".into(), value: b"ill".as_slice().into(), urgent: true };
+            net.input(1, urgent);
+            for reader in 2..=4 {
+                let health = net.node(reader).member("n1").unwrap().value("health").unwrap();
+                assert_eq!(
+                    (health.value, health.urgent),
+                    (Some(b"ill".as_slice()), true),
+                    "it overtook the load"
+                );
+            }
+        }
+        net.run_for(Duration::from_millis(100));
+    }
+    let sent = net.node(1).stats().bytes_sent - before;
+    // The budget of ten seconds, that of one in advance, and one datagram of load that went with what was urgent, to each.
+    assert!(sent <= 11 * 2_000 + 4 * 1_400, "{sent} bytes in 10 s");
+    assert!(net.node(1).stats().telemetry_merged > 100, "{:?}", net.node(1).stats());
+    net.run_for(Duration::from_secs(10));
+    let last = net.node(4).member("n1").unwrap();
+    assert_eq!(last.value("load1").unwrap().value, Some([99; 500].as_slice()), "the latest comes in the end");
+    // Where nothing is published the budget is not touched.
+    assert!(sent_in(&mut net, 1, Duration::from_secs(10)) < 2_000);
+    assert!(net.nodes.iter().all(|node| node.health().alive == 4));
+}
+
+#[test]
+fn what_was_removed_long_ago_takes_no_room_and_does_not_come_back() {
+    let config = Config { max_telemetry: 200, ..Config::default() };
+    let mut net = Net::joined(3, &config);
+    publish(&mut net, 1, "stays", b"1");
+    publish(&mut net, 1, "goes", b"1");
+    net.run_for(Duration::from_secs(2));
+    // The third hears nothing for a while, too short to be held dead for good.
+    for other in 1..=2 {
+        net.cut.extend([(other, 3), (3, other)]);
+    }
+    net.input(1, Input::Unpublish { key: "goes".into() });
+    for key in 0..100 {
+        let key = alloc::format!("a key {key}");
+        publish(&mut net, 1, &key, b"");
+        net.input(1, Input::Unpublish { key: key.into() });
+        net.run_for(Duration::from_millis(100));
+    }
+    publish(&mut net, 1, "new", b"1");
+    assert!(net.node(3).member("n1").unwrap().value("goes").is_some());
+    net.cut.clear();
+    net.run_for(Duration::from_secs(60));
+    for reader in 2..=3 {
+        let member = net.node(reader).member("n1").unwrap();
+        let keys: Vec<_> = member.telemetry().map(|entry| entry.key).collect();
+        assert_eq!(keys, ["stays", "new"], "n{reader}");
+        assert_eq!(member.telemetry_version(), 204, "n{reader}");
     }
 }

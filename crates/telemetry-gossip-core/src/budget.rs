@@ -1,0 +1,83 @@
+//! The cap on what a node sends, as a token bucket: it fills at the allowed rate, and holds one second's worth.
+//!
+//! Only telemetry waits for it. Pings, acks, claims, sessions and urgent telemetry are sent whatever it holds and only make
+//! the rest wait longer, so the cap is kept on average as long as they alone stay below it.
+
+use core::time::Duration;
+
+use crate::time::Instant;
+
+const MICROS: u64 = 1_000_000;
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Budget {
+    /// Bytes a second; `None` for no cap.
+    rate: Option<u32>,
+    /// Bytes in the bucket; below zero, what was sent ahead.
+    tokens: i64,
+    at: Instant,
+}
+
+impl Budget {
+    pub(crate) fn new(rate: Option<u32>, now: Instant) -> Self {
+        Self { rate, tokens: rate.map_or(0, i64::from), at: now }
+    }
+
+    /// So many bytes were sent.
+    pub(crate) fn spend(&mut self, now: Instant, bytes: usize) {
+        if self.rate.is_some() {
+            self.fill(now);
+            self.tokens = self.tokens.saturating_sub(i64::try_from(bytes).unwrap_or(i64::MAX));
+        }
+    }
+
+    /// From when on telemetry may be sent; at once if there is no cap.
+    pub(crate) fn ready_at(&self) -> Instant {
+        match self.rate {
+            Some(rate) if self.tokens <= 0 => {
+                let micros =
+                    (self.tokens.unsigned_abs() + 1).saturating_mul(MICROS).div_ceil(rate.max(1).into());
+                self.at + Duration::from_micros(micros)
+            }
+            _ => Instant::ORIGIN,
+        }
+    }
+
+    fn fill(&mut self, now: Instant) {
+        let Some(rate) = self.rate else { return };
+        let micros = u64::try_from(now.since(self.at).as_micros()).unwrap_or(u64::MAX);
+        let bytes = micros.saturating_mul(rate.into()) / MICROS;
+        if bytes > 0 {
+            // What is less than a byte is lost: no more is sent for it.
+            (self.tokens, self.at) = (self.tokens.saturating_add_unsigned(bytes).min(rate.into()), now);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(millis: u64) -> Instant {
+        Instant::from_micros(millis * 1_000)
+    }
+
+    #[test]
+    fn over_time_no_more_is_spent_than_the_rate_and_a_second_in_advance() {
+        let mut budget = Budget::new(Some(1_000), at(0));
+        let (mut spent, mut now) = (0, at(0));
+        while now < at(10_000) {
+            budget.spend(now, 400);
+            spent += 400;
+            now = now.max(budget.ready_at());
+        }
+        assert!((10_000..=11_400).contains(&spent), "{spent} bytes");
+    }
+
+    #[test]
+    fn without_a_rate_nothing_waits() {
+        let mut budget = Budget::new(None, at(0));
+        budget.spend(at(0), usize::MAX);
+        assert_eq!(budget.ready_at(), Instant::ORIGIN);
+    }
+}
