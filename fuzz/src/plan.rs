@@ -207,7 +207,10 @@ fn carry_out(cluster: &mut Cluster<u32>, op: &Op, left: &mut Duration) {
         Op::Join(node) => cluster.join(host(node)),
         Op::Publish { node, key: name, ref value } => {
             let value = value.iter().copied().take(64).collect::<Vec<u8>>();
-            cluster.command(host(node), Input::Publish { key: key(name).into(), value: value.into(), urgent: false });
+            cluster.command(
+                host(node),
+                Input::Publish { key: key(name).into(), value: value.into(), urgent: false },
+            );
         }
         Op::Unpublish { node, key: name } => {
             cluster.command(host(node), Input::Unpublish { key: key(name).into() });

@@ -20,7 +20,7 @@ impl ClusterConfig {
         {
             return Err(CommandError::StaleClusterConfig { version, applied });
         }
-        let mut hashes: Vec<u64> = members.iter().map(|id| id_hash(id.as_str())).collect();
+        let mut hashes: Vec<u64> = members.iter().map(|id| id_hash(id.as_str().as_bytes())).collect();
         hashes.sort_unstable();
         if hashes.binary_search(&me).is_err() {
             return Err(CommandError::NotInClusterConfig);

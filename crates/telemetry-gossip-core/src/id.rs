@@ -52,7 +52,7 @@ impl NodeId {
     /// The short form of the id by which evidence names it.
     #[must_use]
     pub fn tag(&self) -> Tag {
-        tag_of(id_hash(self.as_str()))
+        tag_of(id_hash(self.as_str().as_bytes()))
     }
 }
 
@@ -211,13 +211,13 @@ impl Label {
     /// The label of the cluster called `name`; the empty name is a name like others.
     #[must_use]
     pub fn of(name: &str) -> Self {
-        Self(upper_half(sip(0x6c61_6265_6c00_0001, name.as_bytes())))
+        Self(keyed_hash([0x6c61_6265_6c00_0001, 0], name.as_bytes()))
     }
 }
 
-/// The 64-bit hash of an id: its place in the roster.
-pub(crate) fn id_hash(id: &str) -> u64 {
-    sip(0x6e6f_6465_0000_0001, id.as_bytes())
+/// The 64-bit hash of an id: its place in the roster. The same on every platform, and of no use as a secret.
+pub(crate) fn id_hash(id: &[u8]) -> u64 {
+    rapidhash::v3::rapidhash_v3(id)
 }
 
 pub(crate) fn tag_of(hash: u64) -> Tag {
@@ -236,12 +236,6 @@ pub(crate) fn keyed_hash(key: [u64; 2], bytes: &[u8]) -> u32 {
     let mut hasher = SipHasher13::new_with_keys(key[0], key[1]);
     hasher.write(bytes);
     upper_half(hasher.finish())
-}
-
-fn sip(key: u64, bytes: &[u8]) -> u64 {
-    let mut hasher = SipHasher13::new_with_keys(key, 0);
-    hasher.write(bytes);
-    hasher.finish()
 }
 
 const fn upper_half(hash: u64) -> u32 {

@@ -207,7 +207,7 @@ impl Plans {
     ) -> Plan {
         let mut plan = Plan::default();
         for want in wants {
-            for slot in table.tagged(Tag(want.tag), Tag(want.tag)) {
+            for slot in table.with_tag(Tag(want.tag)) {
                 self.push(&mut plan, Item { slot, claim: want.claim, since: Some(want.since) });
             }
         }

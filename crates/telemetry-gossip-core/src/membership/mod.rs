@@ -20,6 +20,7 @@ use crate::probe::RoundTrip;
 use crate::rng::Random;
 use crate::telemetry::TelemetryEntry;
 use crate::time::Instant;
+use crate::wire::read::Reader;
 use roster::Roster;
 pub(crate) use roster::grow;
 pub(crate) use row::Row;
@@ -72,8 +73,8 @@ pub struct Membership<A> {
     sums: Sums,
     buckets: [u64; BUCKETS],
     counts: [u32; 4],
-    /// Live members in each hash range.
-    live_in: [u32; BUCKETS],
+    /// Live members in the hash ranges before each, and in all.
+    live_before: [u32; BUCKETS + 1],
     /// When a claim last changed something, and when telemetry did.
     changed_at: Instant,
     telemetry_changed_at: Instant,
@@ -130,13 +131,13 @@ impl<A: Address> Membership<A> {
         Self {
             rows: Vec::new(),
             free: Vec::new(),
-            roster: Roster::default(),
+            roster: Roster::new(),
             me: None,
             limit,
             sums: Sums::default(),
             buckets: [0; BUCKETS],
             counts: [0; 4],
-            live_in: [0; BUCKETS],
+            live_before: [0; BUCKETS + 1],
             changed_at: Instant::ORIGIN,
             telemetry_changed_at: Instant::ORIGIN,
             roster_version: 0,
@@ -158,8 +159,8 @@ impl<A: Address> Membership<A> {
     }
 
     pub(crate) fn merge_at(&mut self, now: Instant, claim: &Claim<'_, A>) -> (Merged, Option<Slot>) {
-        let hash = id_hash(claim.id);
-        let Some(slot) = self.find_hashed(hash, claim.id) else {
+        let hash = id_hash(claim.id.as_bytes());
+        let Some(slot) = self.find_hashed(hash, claim.id.as_bytes()) else {
             if !claim.generation.is_plausible(Generation(0)) {
                 return (Merged::Implausible, None);
             }
@@ -211,10 +212,10 @@ impl<A: Address> Membership<A> {
             self.rows.push(row);
             slot
         };
-        self.roster.insert(hash, slot);
+        self.roster.insert(&self.rows, slot);
         self.count(Status::Alive, hash, 1);
         self.roster_version = self.roster_version.wrapping_add(1);
-        let added = self.row(slot).sums(hash, self.dead_count);
+        let added = self.row(slot).sums(self.dead_count);
         self.account(hash, Sums::default(), added);
         Some(slot)
     }
@@ -231,12 +232,12 @@ impl<A: Address> Membership<A> {
             return None;
         }
         let id = self.id(slot);
-        let hash = id_hash(id.as_str());
+        let hash = self.hash(slot);
         self.change(slot, hash, self.changed_at, |row| row.status = Status::Left);
-        let added = self.row(slot).sums(hash, self.dead_count);
+        let added = self.row(slot).sums(self.dead_count);
         self.account(hash, added, Sums::default());
         self.count(Status::Left, hash, -1);
-        self.roster.remove(hash, slot);
+        self.roster.remove(&self.rows, slot);
         self.rows[slot.index()] = Row::new::<A>("", None);
         self.free.push(slot);
         Some(id)
@@ -246,9 +247,9 @@ impl<A: Address> Membership<A> {
     fn change<T>(&mut self, slot: Slot, hash: u64, now: Instant, edit: impl FnOnce(&mut Row) -> T) -> T {
         let dead_count = self.dead_count;
         let row = &mut self.rows[slot.index()];
-        let (status, old) = (row.status, row.sums(hash, dead_count));
+        let (status, old) = (row.status, row.sums(dead_count));
         let result = edit(row);
-        let (new_status, new) = (row.status, row.sums(hash, dead_count));
+        let (new_status, new) = (row.status, row.sums(dead_count));
         self.count(status, hash, -1);
         self.count(new_status, hash, 1);
         if status.is_live() != new_status.is_live() {
@@ -269,8 +270,9 @@ impl<A: Address> Membership<A> {
         let count = &mut self.counts[usize::from(status.rank())];
         *count = count.saturating_add_signed(by);
         if status.is_live() {
-            let live = &mut self.live_in[bucket_of(hash)];
-            *live = live.saturating_add_signed(by);
+            for live in &mut self.live_before[bucket_of(hash) + 1..] {
+                *live = live.saturating_add_signed(by);
+            }
         }
     }
 
@@ -297,9 +299,9 @@ impl<A: Address> Membership<A> {
     fn change_telemetry(&mut self, slot: Slot, now: Instant, edit: impl FnOnce(&mut Row)) {
         let hash = self.hash(slot);
         let row = &mut self.rows[slot.index()];
-        let old = row.sums(hash, self.dead_count);
+        let old = row.sums(self.dead_count);
         edit(row);
-        let new = row.sums(hash, self.dead_count);
+        let new = row.sums(self.dead_count);
         self.account(hash, old, new);
         self.telemetry_changed_at = now;
     }
@@ -424,7 +426,7 @@ impl<A: Address> Membership<A> {
     }
 
     pub(crate) fn hash(&self, slot: Slot) -> u64 {
-        id_hash(self.row(slot).id())
+        self.row(slot).hash
     }
 
     pub(crate) fn tag(&self, slot: Slot) -> Tag {
@@ -446,21 +448,39 @@ impl<A: Address> Membership<A> {
     }
 
     pub(crate) fn find(&self, id: &str) -> Option<Slot> {
-        self.find_hashed(id_hash(id), id)
+        self.find_hashed(id_hash(id.as_bytes()), id.as_bytes())
     }
 
-    fn find_hashed(&self, hash: u64, id: &str) -> Option<Slot> {
-        self.roster
-            .ranks(hash, hash)
-            .filter_map(|rank| self.roster.slot(rank))
-            .find(|&slot| self.row(slot).id() == id)
+    fn find_hashed(&self, hash: u64, id: &[u8]) -> Option<Slot> {
+        self.roster.tagged(tag_of(hash)).find(|&slot| self.row(slot).id_bytes() == id)
+    }
+
+    /// Reads a claim, and says whether that is one that a member is Alive which is held to be, there and at this generation at
+    /// least: no more than the table holds, and word for word what was checked before. What it costs to be told what one
+    /// knows is mostly this.
+    pub(crate) fn holds(&self, claim: &mut Reader<'_>) -> bool {
+        let mut held = || {
+            let alive = claim.byte()? == Status::Alive.rank();
+            let (generation, instance) = (claim.u64()?, claim.fixed()?);
+            let (id, address) = (claim.bytes()?, claim.bytes()?);
+            // Neither accusers nor an age.
+            let plain = alive && claim.byte()? == 0 && claim.byte()? == 0;
+            let row = self.row(self.find_hashed(id_hash(id), id).filter(|_| plain)?);
+            let older = generation < row.generation.0;
+            let same = generation == row.generation.0 && instance == row.instance.0;
+            Some(row.status == Status::Alive && (older || same) && row.address_bytes() == address)
+        };
+        held() == Some(true)
     }
 
     /// The members whose tags lie in `from..=to`: all of them for the full range, one (collisions aside) for one.
     pub(crate) fn tagged(&self, from: Tag, to: Tag) -> impl Iterator<Item = Slot> {
-        let from = u64::from(from.0) << 32;
-        let to = (u64::from(to.0) << 32) | u64::from(u32::MAX);
         self.roster.ranks(from, to).filter_map(|rank| self.roster.slot(rank))
+    }
+
+    /// The members with this tag.
+    pub(crate) fn with_tag(&self, tag: Tag) -> impl Iterator<Item = Slot> {
+        self.roster.tagged(tag)
     }
 
     /// The member at a rank of the roster, modulo its length.
@@ -469,34 +489,32 @@ impl<A: Address> Membership<A> {
     }
 
     pub(crate) fn rank(&self, slot: Slot) -> Option<usize> {
-        self.roster.rank(self.hash(slot), slot)
+        self.roster.rank(&self.rows, slot)
     }
 
     /// The slots of one hash range, in the roster's order.
     fn slots_in(&self, bucket: usize) -> impl Iterator<Item = Slot> {
-        let from = (bucket as u64) << (u64::BITS - BUCKETS.trailing_zeros());
-        let to = from | (u64::MAX >> BUCKETS.trailing_zeros());
-        self.roster.ranks(from, to).filter_map(|rank| self.roster.slot(rank))
+        self.roster.bucket(bucket).filter_map(|rank| self.roster.slot(rank))
     }
 
     /// How many live members come before this one in the roster.
     pub(crate) fn live_rank(&self, slot: Slot) -> usize {
         let bucket = bucket_of(self.hash(slot));
-        let before: u32 = self.live_in.iter().take(bucket).sum();
         let within = self.slots_in(bucket).take_while(|&other| other != slot);
-        before as usize + within.filter(|&other| self.is_live(other)).count()
+        self.live_before[bucket] as usize + within.filter(|&other| self.is_live(other)).count()
     }
 
     /// The live member before which so many others come in the roster.
     pub(crate) fn at_live_rank(&self, rank: usize) -> Option<Slot> {
-        let mut left = rank;
-        for (bucket, &live) in self.live_in.iter().enumerate() {
-            if left < live as usize {
-                return self.slots_in(bucket).filter(|&slot| self.is_live(slot)).nth(left);
-            }
-            left -= live as usize;
+        let bucket = self.live_before.partition_point(|&before| before as usize <= rank).checked_sub(1)?;
+        let (&[before, after], ranks) =
+            (self.live_before.get(bucket..)?.first_chunk()?, self.roster.bucket(bucket));
+        let left = rank - before as usize;
+        if (after - before) as usize == ranks.len() {
+            // All of them live.
+            return self.roster.slot(ranks.start + left);
         }
-        None
+        self.slots_in(bucket).filter(|&slot| self.is_live(slot)).nth(left)
     }
 
     /// A member that `eligible` accepts, uniformly at random; draws a few times, then walks on from a random rank.
@@ -526,27 +544,27 @@ impl<A: Address> Membership<A> {
     /// The sums kept up to date against the sums made anew.
     pub(crate) fn check_sums(&self) -> Result<(), &'static str> {
         let (mut sums, mut buckets, mut counts) = (Sums::default(), [0_u64; BUCKETS], [0_u32; 4]);
-        let mut live_in = [0_u32; BUCKETS];
+        let mut live_before = [0_u32; BUCKETS + 1];
         let mut last = 0;
         for rank in 0..self.roster.len() {
-            let (Some(slot), Some(hash)) = (self.roster.slot(rank), self.roster.hash(rank)) else {
-                return Err("the roster's arrays differ in length");
-            };
-            let row = self.row(slot);
-            if hash != id_hash(row.id()) || hash < last {
+            let Some(slot) = self.roster.slot(rank) else { break };
+            let (row, hash) = (self.row(slot), self.hash(slot));
+            if hash != id_hash(row.id_bytes()) || hash < last {
                 return Err("the roster is not in the order of the ids' hashes");
             }
             last = hash;
-            let added = row.sums(hash, self.dead_count);
+            let added = row.sums(self.dead_count);
             sums = sums.replace(Sums::default(), added);
             buckets[bucket_of(hash)] = buckets[bucket_of(hash)].wrapping_add(added.whole());
             counts[usize::from(row.status.rank())] += 1;
-            live_in[bucket_of(hash)] += u32::from(row.status.is_live());
+            for live in &mut live_before[bucket_of(hash) + 1..] {
+                *live += u32::from(row.status.is_live());
+            }
         }
         if sums != self.sums || buckets != self.buckets {
             return Err("a fingerprint is not the sum of its rows");
         }
-        if counts != self.counts || live_in != self.live_in {
+        if counts != self.counts || live_before != self.live_before {
             return Err("a status is miscounted");
         }
         if self.rows.len() != self.roster.len() + self.free.len() {

@@ -1,9 +1,9 @@
-//! One member's record, packed: 48 bytes, and one block for its texts.
+//! One member's record, packed: 56 bytes, and one block for its texts.
 
 use alloc::vec::Vec;
 
 use crate::address::{Address, MAX_ADDRESS_LEN};
-use crate::id::{Generation, Instance, mix};
+use crate::id::{Generation, Instance, id_hash, mix};
 use crate::member::Status;
 use crate::probe::RoundTrip;
 use crate::telemetry::{self, Entries, TelemetryEntry};
@@ -37,6 +37,8 @@ impl Sums {
 #[derive(Debug)]
 pub(crate) struct Row {
     texts: Vec<u8>,
+    /// Of the id.
+    pub(crate) hash: u64,
     pub(crate) generation: Generation,
     pub(crate) observed: Instant,
     pub(crate) instance: Instance,
@@ -50,6 +52,7 @@ impl Row {
     pub(crate) fn new<A: Address>(id: &str, address: Option<A>) -> Self {
         let mut row = Self {
             texts: Vec::new(),
+            hash: id_hash(id.as_bytes()),
             generation: Generation(0),
             observed: Instant::ORIGIN,
             instance: Instance(0),
@@ -83,12 +86,21 @@ impl Row {
     }
 
     pub(crate) fn id(&self) -> &str {
-        let bytes = self.texts.get(HEAD..HEAD + self.id_len()).unwrap_or_default();
-        core::str::from_utf8(bytes).unwrap_or_default()
+        core::str::from_utf8(self.id_bytes()).unwrap_or_default()
+    }
+
+    /// The id where its text is only compared.
+    pub(crate) fn id_bytes(&self) -> &[u8] {
+        self.texts.get(HEAD..HEAD + self.id_len()).unwrap_or_default()
     }
 
     pub(crate) fn address<A: Address>(&self) -> Option<A> {
-        A::decode(self.texts.get(HEAD + self.id_len()..self.log_start())?)
+        A::decode(self.address_bytes())
+    }
+
+    /// The address as it is encoded; empty if unknown.
+    pub(crate) fn address_bytes(&self) -> &[u8] {
+        self.texts.get(HEAD + self.id_len()..self.log_start()).unwrap_or_default()
     }
 
     pub(crate) fn set_address<A: Address>(&mut self, address: Option<A>) {
@@ -135,20 +147,20 @@ impl Row {
 
     /// What this row adds to the table's fingerprints. Where the dead are forgotten they add nothing: that happens at
     /// slightly different times, and must not look like a difference.
-    pub(crate) fn sums(&self, hash: u64, dead_count: bool) -> Sums {
+    pub(crate) fn sums(&self, dead_count: bool) -> Sums {
         if !self.status.is_live() && !dead_count {
             return Sums::default();
         }
         let state = mix(self.generation.0.wrapping_mul(4).wrapping_add(self.status.rank().into()));
         let life = mix(state ^ u64::from(self.instance.0));
-        Sums { claims: mix(hash ^ life), telemetry: self.telemetry_sum(hash) }
+        Sums { claims: mix(self.hash ^ life), telemetry: self.telemetry_sum() }
     }
 
     /// The telemetry's part of it; nothing for a member without.
-    fn telemetry_sum(&self, hash: u64) -> u64 {
+    fn telemetry_sum(&self) -> u64 {
         match self.telemetry_version() {
             0 => 0,
-            version => mix(hash ^ mix(!version)),
+            version => mix(self.hash ^ mix(!version)),
         }
     }
 

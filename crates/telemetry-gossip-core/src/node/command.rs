@@ -168,7 +168,7 @@ impl<A: Address> Node<A> {
             accusers: Accusers::new(),
             age_secs: 0,
         };
-        if !self.cluster.admits(id_hash(claim.id)) {
+        if !self.cluster.admits(id_hash(claim.id.as_bytes())) {
             return Err(CommandError::MemberNotInClusterConfig);
         }
         match self.table.merge_at(self.now, &claim) {

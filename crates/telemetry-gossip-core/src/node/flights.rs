@@ -4,7 +4,7 @@ use super::Node;
 use super::transmit::Fit;
 use crate::address::Address;
 use crate::config::Mode;
-use crate::id::{Number, Tag};
+use crate::id::Number;
 use crate::membership::Slot;
 use crate::outbox::{Body, Intent, Signal};
 use crate::sync::{Plan, Want};
@@ -138,8 +138,8 @@ impl<A: Address> Node<A> {
     }
 
     /// A partner has got a datagram of a flight.
-    pub(super) fn flight_arrived(&mut self, from: A, tag: Tag, ack: TreeAck) {
-        if let Some(slot) = self.member_at(tag, from)
+    pub(super) fn flight_arrived(&mut self, from: Option<Slot>, ack: TreeAck) {
+        if let Some(slot) = from
             && let Some(sent_at) = self.trees.arrived(slot, Number(ack.number))
         {
             self.table.heard(slot, self.now, true);

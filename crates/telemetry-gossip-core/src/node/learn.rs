@@ -32,7 +32,7 @@ impl<A: Address> Node<A> {
             self.learn_about_me(claim);
             return Learned::News;
         }
-        if !self.cluster.admits(id_hash(claim.id)) {
+        if !self.cluster.admits(id_hash(claim.id.as_bytes())) {
             self.stats.claims_not_in_config += 1;
             return Learned::Nothing;
         }
@@ -135,7 +135,7 @@ impl<A: Address> Node<A> {
                 }
                 let first = accusers.first().copied();
                 let by =
-                    first.and_then(|tag| self.table.tagged(tag, tag).next()).map(|slot| self.table.id(slot));
+                    first.and_then(|tag| self.table.with_tag(tag).next()).map(|slot| self.table.id(slot));
                 let suspected = Suspected::new(generation, accusers, mine, self.now, &self.timing());
                 self.suspicions.start(slot, suspected);
                 self.note(slot, Evidence::Suspected { by: first, generation });
@@ -176,7 +176,7 @@ impl<A: Address> Node<A> {
 
     /// Whether a member other than `slot` has this tag: nobody else can accuse it.
     fn is_member(&self, tag: crate::id::Tag, slot: Slot) -> bool {
-        self.table.tagged(tag, tag).any(|accuser| accuser != slot)
+        self.table.with_tag(tag).any(|accuser| accuser != slot)
     }
 
     /// How long suspicions last.
@@ -230,7 +230,7 @@ impl<A: Address> Node<A> {
             return;
         }
         for &tag in accusers {
-            let slot = self.table.tagged(tag, tag).next().filter(|&slot| can_probe(&self.table, slot));
+            let slot = self.table.with_tag(tag).next().filter(|&slot| can_probe(&self.table, slot));
             if let Some((slot, to)) = slot.and_then(|slot| Some((slot, self.table.address(slot)?))) {
                 let (signal, body, limit) = (Signal::None, Body::Introduction, self.mtu());
                 self.ask(Intent { to, member: Some(slot), signal, challenge: None, body, limit });

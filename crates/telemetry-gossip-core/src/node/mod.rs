@@ -143,6 +143,8 @@ pub struct Node<A> {
     round: u64,
     rounds: Rounds,
     pacer: Pacer,
+    /// This node's rank among the live members, at this version of the roster.
+    rank: (u32, usize),
     probes_wanted: VecDeque<NodeId>,
     relays: Relays<A>,
     awareness: Awareness,
@@ -174,6 +176,15 @@ pub struct Node<A> {
     /// Telemetry that changed: frequent, so kept small until the host polls.
     changed: VecDeque<(Slot, u64, u64)>,
     stats: Stats,
+}
+
+/// The earlier of two times, where there are any.
+fn sooner(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
+    match (one, other) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (Some(at), None) | (None, Some(at)) => Some(at),
+        (None, None) => None,
+    }
 }
 
 /// Whether the node takes part.
@@ -251,7 +262,7 @@ impl<A: Address> Node<A> {
         let mut node = Self {
             id,
             address,
-            tag: tag_of(id_hash(id.as_str())),
+            tag: tag_of(id_hash(id.as_str().as_bytes())),
             instance,
             me: Slot(0),
             activity: Activity::Active,
@@ -275,6 +286,7 @@ impl<A: Address> Node<A> {
             round: 0,
             rounds: Rounds::new(now, config.probe_interval),
             pacer: Pacer::new(config.probe_interval),
+            rank: (0, 0),
             probes_wanted: VecDeque::new(),
             relays: Relays::new(),
             awareness: Awareness::new(config.detector.local_health),
@@ -379,26 +391,21 @@ impl<A: Address> Node<A> {
             None => (autonomous && self.others() > 0).then_some(self.probe_at),
         };
         let reconnecting = (autonomous && !self.tombstones.is_empty()).then_some(self.reconnect_at);
-        [
-            leaving,
-            probing,
-            reconnecting,
-            self.gossip_deadline(),
-            self.flight_deadline(),
-            self.debut,
-            self.suspicion_deadline(),
-            self.patience.deadline(),
-            self.contact.deadline(self.config.isolation_limit),
-            (!self.charges.is_empty() && !self.contact.is_calling()).then_some(self.now),
-            self.relays.deadline(),
-            self.tombstones.deadline(),
-            self.join.as_ref().map(Joining::deadline),
-            self.session.map(|session| session.deadline),
-            self.catch_up.filter(|_| self.session.is_none()).map(|catch_up| catch_up.at),
-        ]
-        .into_iter()
-        .flatten()
-        .min()
+        let mut due = sooner(leaving, probing);
+        due = sooner(due, reconnecting);
+        due = sooner(due, self.gossip_deadline());
+        due = sooner(due, self.flight_deadline());
+        due = sooner(due, self.debut);
+        due = sooner(due, self.suspicion_deadline());
+        due = sooner(due, self.patience.deadline());
+        due = sooner(due, self.contact.deadline(self.config.isolation_limit));
+        due = sooner(due, (!self.charges.is_empty() && !self.contact.is_calling()).then_some(self.now));
+        due = sooner(due, self.relays.deadline());
+        due = sooner(due, self.tombstones.deadline());
+        due = sooner(due, self.join.as_ref().map(Joining::deadline));
+        due = sooner(due, self.session.as_ref().map(|session| session.deadline));
+        let catch_up = self.catch_up.as_ref().filter(|_| self.session.is_none());
+        sooner(due, catch_up.map(|catch_up| catch_up.at))
     }
 
     /// All members, this node and the remembered dead included, in an order that is the same on every node.
@@ -457,7 +464,7 @@ impl<A: Address> Node<A> {
         let mut tags: Vec<Tag> = explanation.tags().collect();
         tags.sort_unstable();
         tags.dedup();
-        let name = |tag: Tag| Some((tag, self.table.id(self.table.tagged(tag, tag).next()?)));
+        let name = |tag: Tag| Some((tag, self.table.id(self.table.with_tag(tag).next()?)));
         explanation.names = tags.into_iter().filter_map(name).collect();
         Some(explanation)
     }

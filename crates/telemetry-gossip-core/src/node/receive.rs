@@ -17,8 +17,8 @@ use crate::probe::Answer;
 use crate::sync::{Plan, Want, differing};
 use crate::telemetry::{self, MAX_LOG_READ, TelemetryEntry, len_with};
 use crate::tree::Reach;
-use crate::wire::decode::{Datagram, Frame, Items};
-use crate::wire::{Ack, HEADER_LEN, Page, TelemetryHead, Tree, WireEntry};
+use crate::wire::decode::{Datagram, Entries, Frame, text};
+use crate::wire::{Ack, HEADER_LEN, Page, TelemetryHead, Tree};
 
 /// A reply to a sender that has not proved its address is at most this many times as long as what it sent.
 const AMPLIFICATION: usize = 3;
@@ -31,6 +31,8 @@ const MISSING: usize = 8;
 
 /// What the frames of one datagram call for.
 struct Reply<A> {
+    /// Who sent it, if it is known by that name at that address.
+    sender: Option<Slot>,
     signal: Signal<A>,
     body: Body,
     plan: Plan,
@@ -56,11 +58,12 @@ const fn closing(number: Number, plan: Plan, asker: bool) -> Body {
 
 impl<A: Address> Node<A> {
     pub(super) fn receive(&mut self, from: A, bytes: &[u8]) -> Result<(), WireError> {
-        let datagram = Datagram::<A>::parse(bytes, self.config.label).inspect_err(|error| match error {
-            WireError::Version(_) => self.stats.datagrams_other_version += 1,
-            WireError::Label => self.stats.datagrams_other_label += 1,
-            _ => self.stats.datagrams_malformed += 1,
-        })?;
+        let datagram = Datagram::<A>::parse(bytes, self.config.label, |claim| self.table.holds(claim))
+            .inspect_err(|error| match error {
+                WireError::Version(_) => self.stats.datagrams_other_version += 1,
+                WireError::Label => self.stats.datagrams_other_label += 1,
+                _ => self.stats.datagrams_malformed += 1,
+            })?;
         if self.activity == Activity::Inactive {
             self.stats.datagrams_while_inactive += 1;
             return Ok(());
@@ -71,11 +74,13 @@ impl<A: Address> Node<A> {
             return Ok(());
         }
         let tag = Tag(datagram.sender);
-        if let Some(slot) = self.member_at(tag, from) {
+        let sender = self.member_at(tag, from);
+        if let Some(slot) = sender {
             self.table.heard(slot, self.now, false);
             self.hear_clock(slot, datagram.clock);
         }
         let mut reply = Reply {
+            sender,
             signal: Signal::None,
             body: Body::None,
             plan: Plan::default(),
@@ -100,14 +105,13 @@ impl<A: Address> Node<A> {
                 reply.plan = plan;
             }
         }
-        self.send_reply(from, &datagram, reply);
-        self.send_flights();
-        if self.rounds.is_fresh()
-            && let Some(slot) = self.member_at(tag, from)
-        {
-            // It has introduced itself in this very datagram.
+        // It may have introduced itself in this very datagram.
+        reply.sender = sender.or_else(|| self.member_at(tag, from));
+        if let Some(slot) = reply.sender.filter(|_| sender.is_none() && self.rounds.is_fresh()) {
             self.hear_clock(slot, datagram.clock);
         }
+        self.send_reply(from, &datagram, reply);
+        self.send_flights();
         // A member that answered a question of ours is a partner to compare with.
         if let Some(slot) = answered {
             self.compare_fingerprints(slot, datagram.fingerprints);
@@ -117,7 +121,7 @@ impl<A: Address> Node<A> {
 
     /// The member with this tag, if this is its address.
     pub(super) fn member_at(&self, tag: Tag, from: A) -> Option<Slot> {
-        self.table.tagged(tag, tag).find(|&slot| slot != self.me && self.table.address(slot) == Some(from))
+        self.table.with_tag(tag).find(|&slot| slot != self.me && self.table.address(slot) == Some(from))
     }
 
     fn frame(
@@ -151,7 +155,7 @@ impl<A: Address> Node<A> {
                 for claim in claims {
                     if let Learned::Stale(slot) = self.learn(&claim, news)
                         && self.table.status(slot) != Status::Alive
-                        && self.member_at(Tag(datagram.sender), from) == Some(slot)
+                        && reply.sender == Some(slot)
                     {
                         reply.correct_sender = true;
                     }
@@ -162,7 +166,7 @@ impl<A: Address> Node<A> {
                 // Who does not pass it on does not say that it has come: somebody else gets it instead.
                 reply.tree = Some(tree).filter(|_| self.config.mode == Mode::Autonomous);
             }
-            Frame::TreeAck(ack) => self.flight_arrived(from, Tag(datagram.sender), ack),
+            Frame::TreeAck(ack) => self.flight_arrived(reply.sender, ack),
             Frame::SyncOpen(open) => {
                 let more = datagram.fingerprints != self.table.fingerprints();
                 reply.body = Body::SyncDone(Number(open.number), Plan { more, ..Plan::default() });
@@ -289,7 +293,7 @@ impl<A: Address> Node<A> {
             return;
         }
         self.stats.relays += 1;
-        let member = self.table.tagged(tag, tag).find(|&slot| self.table.address(slot) == Some(target));
+        let member = self.table.with_tag(tag).find(|&slot| self.table.address(slot) == Some(target));
         let (signal, limit) = (Signal::Ping(ours, tag), self.limit_to(member, len));
         self.ask(Intent { to: target, member, signal, challenge: None, body: Body::None, limit });
     }
@@ -313,14 +317,12 @@ impl<A: Address> Node<A> {
         from: A,
         floor: u64,
         head: TelemetryHead,
-        entries: Items<'_, WireEntry<'_>>,
+        entries: Entries<'_>,
         reply: &mut Reply<A>,
     ) {
         let tag = Tag(head.owner);
-        let owner = self
-            .table
-            .tagged(tag, tag)
-            .find(|&slot| self.table.row(slot).instance == Instance(head.instance));
+        let owner =
+            self.table.with_tag(tag).find(|&slot| self.table.row(slot).instance == Instance(head.instance));
         let Some(owner) = owner.filter(|&slot| slot != self.me) else {
             self.stats.telemetry_ignored += 1;
             return;
@@ -353,7 +355,8 @@ impl<A: Address> Node<A> {
             }
             let published = self.now - core::time::Duration::from_millis(entry.age >> 1);
             let urgent = entry.age & 1 != 0;
-            let entry = TelemetryEntry { key: entry.key, value: entry.value, version, published, urgent };
+            let key = text(entry.key).unwrap_or_default();
+            let entry = TelemetryEntry { key, value: entry.value, version, published, urgent };
             if len_with(row.log(), &entry) > MAX_LOG_READ {
                 self.table.drop_markers(owner, self.now);
             }
@@ -407,20 +410,18 @@ impl<A: Address> Node<A> {
     }
 
     fn send_reply(&mut self, to: A, datagram: &Datagram<'_, A>, reply: Reply<A>) {
-        let Reply { signal, mut body, plan, correct_sender, .. } = reply;
+        let Reply { sender: member, signal, mut body, plan, correct_sender, .. } = reply;
         if signal == Signal::None && body == Body::None {
             if !correct_sender {
                 return;
             }
             body = Body::Gossip;
         }
-        // The sender may have introduced itself in this very datagram.
-        let tag = Tag(datagram.sender);
-        let member = self.member_at(tag, to);
         let verified = member.is_some_and(|slot| self.table.row(slot).verified);
         let limit = self.limit_to(member, datagram.len);
         let unproved = !verified && !matches!(body, Body::None | Body::Gossip);
-        let challenge = self.challenge(to, 0).filter(|_| unproved).map(|number| (number, tag));
+        let challenge = if unproved { self.challenge(to, 0) } else { None };
+        let challenge = challenge.map(|number| (number, Tag(datagram.sender)));
         if !self.reply(Intent { to, member, signal, challenge, body, limit }) {
             self.plans.revoke(plan);
         }

@@ -133,16 +133,20 @@ impl<A: Address> Node<A> {
     }
 
     /// Whom the common schedule has this node probe in its round.
-    fn scheduled_target(&self) -> Option<Slot> {
+    fn scheduled_target(&mut self) -> Option<Slot> {
         if !self.config.detector.shared_schedule {
             return None;
         }
-        self.table.at_live_rank(self.target_rank(self.round)).filter(|&slot| can_probe(&self.table, slot))
+        let rank = self.target_rank(self.round);
+        self.table.at_live_rank(rank).filter(|&slot| can_probe(&self.table, slot))
     }
 
-    fn target_rank(&self, round: u64) -> usize {
+    fn target_rank(&mut self, round: u64) -> usize {
         let members = self.table.live() as usize;
-        (self.table.live_rank(self.me) + shift(round, members)) % members.max(1)
+        if self.rank.0 != self.table.roster_version() {
+            self.rank = (self.table.roster_version(), self.table.live_rank(self.me));
+        }
+        (self.rank.1 + shift(round, members)) % members.max(1)
     }
 
     /// Sets the time of the next probe: that of its round, but neither sooner than the pace allows, whatever others say the

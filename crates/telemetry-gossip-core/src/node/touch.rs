@@ -235,6 +235,10 @@ impl<A: Address> Node<A> {
     /// The node was not called for longer than it asked for: it slept, and what it awaited may have come and gone.
     /// Nothing that ran out meanwhile is held against anybody.
     pub(super) fn notice_pause(&mut self, now: Instant) {
+        // Nobody is later than the time that has passed.
+        if now.since(self.now) <= self.config.probe_timeout {
+            return;
+        }
         let Some(deadline) = self.poll_timeout() else { return };
         let late = now.since(deadline.max(self.now));
         if late <= self.config.probe_timeout {

@@ -327,7 +327,7 @@ impl<A: Address> Node<A> {
             status: row.status.rank(),
             generation: row.generation.0,
             instance: row.instance.0,
-            id: row.id(),
+            id: row.id_bytes(),
             address: &address[..len],
             accusers,
             age_secs: if dead {
@@ -357,7 +357,7 @@ impl<A: Address> Node<A> {
             let before = w.len();
             let step = entry.version - last;
             let age = age_ms.saturating_mul(2) | u64::from(entry.urgent);
-            let item = WireEntry { step, age, key: entry.key, value: entry.value };
+            let item = WireEntry { step, age, key: entry.key.as_bytes(), value: entry.value };
             if !w.item(&item) || w.room() < reserve {
                 w.truncate(before);
                 fit = Fit::Part(last);

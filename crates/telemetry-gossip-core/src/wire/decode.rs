@@ -4,6 +4,7 @@ use core::marker::PhantomData;
 
 use serde::Deserialize;
 
+use super::read::{Read, Reader};
 use super::{
     Ack, DigestHead, FloorHead, HEADER_LEN, Nack, Page, PageRequest, Ping, RangeHead, Relay, SyncDone,
     SyncOpen, TelemetryHead, Tree, TreeAck, VersionsHead, WIRE_VERSION, WantsHead, WireClaim, WireEntry,
@@ -26,6 +27,8 @@ pub(crate) struct Datagram<'a, A> {
     /// Bytes of the whole datagram: what a reply to an unverified sender is measured by.
     pub(crate) len: usize,
     frames: &'a [u8],
+    /// The claims of the first such frame that say nothing new.
+    known: Known,
     address: PhantomData<A>,
 }
 
@@ -42,7 +45,7 @@ pub(crate) enum Frame<'a, A> {
     },
     Claims(Claims<'a, A>),
     /// With its floor, if the reader may be below it; 0 otherwise.
-    Telemetry(u64, TelemetryHead, Items<'a, WireEntry<'a>>),
+    Telemetry(u64, TelemetryHead, Entries<'a>),
     SyncOpen(SyncOpen),
     SyncDigest(DigestHead, Items<'a, WireSum>),
     SyncVersions(VersionsHead, Ranges<'a>),
@@ -63,8 +66,12 @@ impl<A> Frame<'_, A> {
 }
 
 impl<'a, A: Address> Datagram<'a, A> {
-    /// Validates the header and every frame.
-    pub(crate) fn parse(bytes: &'a [u8], label: Label) -> Result<Self, WireError> {
+    /// Validates the header and every frame. Claims that `is_known` reads and knows are valid, and passed over.
+    pub(crate) fn parse(
+        bytes: &'a [u8],
+        label: Label,
+        is_known: impl Fn(&mut Reader<'_>) -> bool,
+    ) -> Result<Self, WireError> {
         if bytes.len() > usize::from(MAX_MTU) {
             return Err(WireError::TooLong { len: bytes.len(), max: MAX_MTU.into() });
         }
@@ -77,7 +84,7 @@ impl<'a, A: Address> Datagram<'a, A> {
         if u32::from_be_bytes([l0, l1, l2, l3]) != label.0 {
             return Err(WireError::Label);
         }
-        let datagram = Self {
+        let mut datagram = Self {
             sender: u32::from_be_bytes([s0, s1, s2, s3]),
             fingerprints: Fingerprints {
                 claims: u32::from_be_bytes([f0, f1, f2, f3]),
@@ -86,12 +93,20 @@ impl<'a, A: Address> Datagram<'a, A> {
             clock: u32::from_be_bytes([0, c0, c1, c2]),
             len: bytes.len(),
             frames,
+            known: Known::default(),
             address: PhantomData,
         };
-        let mut rest = frames;
+        let (mut rest, mut first) = (frames, true);
         while !rest.is_empty() {
             let (kind, body, after) = split_frame(rest)?;
-            validate::<A>(kind, body)?;
+            if kind == kind::CLAIMS {
+                let known = validate_claims::<A>(body, &is_known)?;
+                if core::mem::take(&mut first) {
+                    datagram.known = known;
+                }
+            } else {
+                validate::<A>(kind, body)?;
+            }
             rest = after;
         }
         Ok(datagram)
@@ -99,10 +114,15 @@ impl<'a, A: Address> Datagram<'a, A> {
 
     /// The frames of a validated datagram, in order.
     pub(crate) fn frames(&self) -> impl Iterator<Item = Frame<'a, A>> + use<'a, A> {
-        let mut rest = self.frames;
+        let (mut rest, mut known) = (self.frames, self.known);
         core::iter::from_fn(move || {
             let (kind, body, after) = split_frame(rest).ok()?;
             rest = after;
+            if kind == kind::CLAIMS {
+                let Known { mask, all } = core::mem::take(&mut known);
+                let items = Items::new(if all { &[] } else { body });
+                return Some(Frame::Claims(Claims { items, known: mask, address: PhantomData }));
+            }
             parse_frame(kind, body).ok()
         })
     }
@@ -110,9 +130,9 @@ impl<'a, A: Address> Datagram<'a, A> {
 
 fn split_frame(bytes: &[u8]) -> Result<(u8, &[u8], &[u8]), WireError> {
     let (&kind, rest) = bytes.split_first().ok_or(WireError::Truncated)?;
-    let (len, rest) = postcard::take_from_bytes::<u32>(rest).map_err(|_| WireError::Truncated)?;
-    let len = usize::try_from(len).map_err(|_| WireError::Truncated)?;
-    let (body, rest) = rest.split_at_checked(len).ok_or(WireError::Truncated)?;
+    let mut reader = Reader::new(rest);
+    let len = reader.u32().and_then(|len| usize::try_from(len).ok()).ok_or(WireError::Truncated)?;
+    let (body, rest) = reader.rest().split_at_checked(len).ok_or(WireError::Truncated)?;
     Ok((kind, body, rest))
 }
 
@@ -123,28 +143,35 @@ fn whole<'a, T: Deserialize<'a>>(body: &'a [u8], name: &'static str) -> Result<T
     }
 }
 
+/// A frame of one value that is read by hand.
+fn signal<'a, T: Read<'a>>(body: &'a [u8], name: &'static str) -> Result<T, WireError> {
+    let mut reader = Reader::new(body);
+    T::read(&mut reader).filter(|_| reader.rest().is_empty()).ok_or(WireError::Malformed(name))
+}
+
 fn head<'a, T: Deserialize<'a>>(body: &'a [u8], name: &'static str) -> Result<(T, &'a [u8]), WireError> {
     postcard::take_from_bytes(body).map_err(|_| WireError::Malformed(name))
 }
 
 fn parse_frame<A: Address>(kind: u8, body: &[u8]) -> Result<Frame<'_, A>, WireError> {
     Ok(match kind {
-        kind::PING => Frame::Ping(whole(body, "ping")?),
-        kind::ACK => Frame::Ack(whole(body, "ack")?),
+        kind::PING => Frame::Ping(signal(body, "ping")?),
+        kind::ACK => Frame::Ack(signal(body, "ack")?),
         kind::NACK => Frame::Nack(whole(body, "nack")?),
         kind::RELAY => {
             let Relay { number, target, address } = whole(body, "relay")?;
             let address = A::decode(address).ok_or(WireError::Malformed("address"))?;
             Frame::Relay { number, target, address }
         }
-        kind::CLAIMS => Frame::Claims(Claims { items: Items::new(body), address: PhantomData }),
+        kind::CLAIMS => Frame::Claims(Claims { items: Items::new(body), known: 0, address: PhantomData }),
         kind::TELEMETRY => {
-            let (head, rest) = head(body, "telemetry")?;
-            Frame::Telemetry(0, head, Items::new(rest))
+            let mut reader = Reader::new(body);
+            let head = TelemetryHead::read(&mut reader).ok_or(WireError::Malformed("telemetry"))?;
+            Frame::Telemetry(0, head, Entries { reader })
         }
         kind::TELEMETRY_ANEW => {
             let (FloorHead { floor, head }, rest) = head(body, "telemetry")?;
-            Frame::Telemetry(floor, head, Items::new(rest))
+            Frame::Telemetry(floor, head, Entries { reader: Reader::new(rest) })
         }
         kind::SYNC_OPEN => Frame::SyncOpen(whole(body, "sync open")?),
         kind::SYNC_DIGEST => {
@@ -162,27 +189,55 @@ fn parse_frame<A: Address>(kind: u8, body: &[u8]) -> Result<Frame<'_, A>, WireEr
         kind::SYNC_DONE => Frame::SyncDone(whole(body, "sync done")?),
         kind::PAGE_REQUEST => Frame::PageRequest(whole(body, "page request")?),
         kind::PAGE => Frame::Page(whole(body, "page")?),
-        kind::TREE => Frame::Tree(whole(body, "tree")?),
-        kind::TREE_ACK => Frame::TreeAck(whole(body, "tree ack")?),
+        kind::TREE => Frame::Tree(signal(body, "tree")?),
+        kind::TREE_ACK => Frame::TreeAck(signal(body, "tree ack")?),
         _ => Frame::Unknown,
     })
+}
+
+/// Claims of a frame that say nothing new.
+#[derive(Clone, Copy, Debug, Default)]
+struct Known {
+    /// A bit for each of the first 64.
+    mask: u64,
+    /// All of the frame.
+    all: bool,
+}
+
+/// The first pass over claims.
+fn validate_claims<A: Address>(
+    body: &[u8],
+    is_known: &impl Fn(&mut Reader<'_>) -> bool,
+) -> Result<Known, WireError> {
+    let (mut reader, mut known, mut at) = (Reader::new(body), Known { mask: 0, all: true }, 0_u32);
+    while !reader.rest().is_empty() {
+        let mut ahead = reader;
+        if at < u64::BITS && is_known(&mut ahead) {
+            known.mask |= 1 << at;
+            reader = ahead;
+        } else {
+            known.all = false;
+            let claim = WireClaim::read(&mut reader).ok_or(WireError::Malformed("claim"))?;
+            check_claim::<A>(&claim)?;
+        }
+        at += 1;
+    }
+    Ok(known)
 }
 
 /// The first pass over one frame: every item, every rule.
 fn validate<A: Address>(kind: u8, body: &[u8]) -> Result<(), WireError> {
     match parse_frame::<A>(kind, body)? {
-        Frame::Claims(claims) => {
-            for item in claims.items.checked("claim") {
-                check_claim::<A>(&item?)?;
-            }
-        }
+        // See `validate_claims`.
+        Frame::Claims(_) => {}
         Frame::Telemetry(floor, head, entries) => {
             if head.since > MAX_VERSION || floor > MAX_VERSION {
                 return Err(rule("telemetry version", "below 2^48"));
             }
             let mut last = head.since;
-            for entry in entries.checked("telemetry entry") {
-                let entry = entry?;
+            let mut reader = entries.reader;
+            while !reader.rest().is_empty() {
+                let entry = WireEntry::read(&mut reader).ok_or(WireError::Malformed("telemetry entry"))?;
                 if entry.step == 0 {
                     return Err(rule("telemetry version", "entries ascend from the version before them"));
                 }
@@ -190,8 +245,8 @@ fn validate<A: Address>(kind: u8, body: &[u8]) -> Result<(), WireError> {
                 if version > MAX_VERSION {
                     return Err(rule("telemetry version", "below 2^48"));
                 }
-                if entry.key.is_empty() || entry.key.len() > 255 {
-                    return Err(rule("telemetry key", "1 to 255 bytes"));
+                if entry.key.is_empty() || entry.key.len() > 255 || text(entry.key).is_none() {
+                    return Err(rule("telemetry key", "1 to 255 bytes of text"));
                 }
                 if entry.value.is_some_and(|value| value.len() >= usize::from(u16::MAX)) {
                     return Err(rule("telemetry value", "less than 65,535 bytes"));
@@ -249,8 +304,14 @@ const fn rule(field: &'static str, rule: &'static str) -> WireError {
     WireError::Rule { field, rule }
 }
 
+/// UTF-8; most of what comes is ASCII.
+pub(crate) fn text(bytes: &[u8]) -> Option<&str> {
+    core::str::from_utf8(bytes).ok()
+}
+
 fn check_claim<'a, A: Address>(claim: &WireClaim<'a>) -> Result<Claim<'a, A>, WireError> {
-    check_id(claim.id).map_err(|_| rule("id", "1 to 127 bytes without control characters"))?;
+    let id = text(claim.id).ok_or(WireError::Malformed("claim"))?;
+    check_id(id).map_err(|_| rule("id", "1 to 127 bytes without control characters"))?;
     let status = Status::from_rank(claim.status).ok_or(rule("status", "0 to 3"))?;
     let address = match claim.address {
         [] => None,
@@ -266,7 +327,7 @@ fn check_claim<'a, A: Address>(claim: &WireClaim<'a>) -> Result<Claim<'a, A>, Wi
         return Err(rule("age", "only of the dead and the left"));
     }
     Ok(Claim {
-        id: claim.id,
+        id,
         address,
         instance: Instance(claim.instance),
         generation: Generation(claim.generation),
@@ -315,10 +376,26 @@ impl<'a, T: Deserialize<'a>> Iterator for Items<'a, T> {
     }
 }
 
+/// The entries of somebody's telemetry.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Entries<'a> {
+    reader: Reader<'a>,
+}
+
+impl<'a> Iterator for Entries<'a> {
+    type Item = WireEntry<'a>;
+
+    fn next(&mut self) -> Option<WireEntry<'a>> {
+        WireEntry::read(&mut self.reader)
+    }
+}
+
 /// The claims of a frame.
 #[derive(Clone, Debug)]
 pub(crate) struct Claims<'a, A> {
     items: Items<'a, WireClaim<'a>>,
+    /// Those that are passed over.
+    known: u64,
     address: PhantomData<A>,
 }
 
@@ -326,7 +403,16 @@ impl<'a, A: Address> Iterator for Claims<'a, A> {
     type Item = Claim<'a, A>;
 
     fn next(&mut self) -> Option<Claim<'a, A>> {
-        check_claim(&self.items.next()?).ok()
+        loop {
+            let mut reader = Reader::new(self.items.rest);
+            let claim = WireClaim::read(&mut reader)?;
+            self.items.rest = reader.rest();
+            let known = self.known & 1 != 0;
+            self.known >>= 1;
+            if !known {
+                return check_claim(&claim).ok();
+            }
+        }
     }
 }
 

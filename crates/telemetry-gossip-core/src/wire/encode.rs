@@ -61,6 +61,17 @@ impl<'b> Writer<'b> {
 
     /// Writes a frame of one value; false if it does not fit.
     pub(crate) fn frame<T: Serialize>(&mut self, kind: u8, value: &T) -> bool {
+        // Most are shorter than 128 bytes, whose length is one byte.
+        let body = self.len + 2;
+        let written = match self.buf.get_mut(body..) {
+            Some(rest) => postcard::to_slice(value, rest).map_or(0, |written| written.len()),
+            None => 0,
+        };
+        if let Some(len) = u8::try_from(written).ok().filter(|len| (1..128).contains(len)) {
+            (self.buf[self.len], self.buf[self.len + 1]) = (kind, len);
+            self.len = body + written;
+            return true;
+        }
         let Some(open) = self.open(kind) else { return false };
         if self.item(value) {
             self.close(open);

@@ -15,13 +15,15 @@
 
 pub(crate) mod decode;
 pub(crate) mod encode;
+pub(crate) mod read;
 #[cfg(test)]
 mod tests;
 
 use serde::{Deserialize, Serialize};
 
 use crate::id::{Number, Tag};
-use crate::member::Accusers;
+use crate::member::{Accusers, MAX_ACCUSERS};
+use read::{Read, Reader};
 
 /// The version of the wire that this crate speaks.
 pub const WIRE_VERSION: u8 = 1;
@@ -97,7 +99,8 @@ pub(crate) struct WireClaim<'a> {
     pub(crate) generation: u64,
     #[serde(with = "fixed")]
     pub(crate) instance: u32,
-    pub(crate) id: &'a str,
+    /// Text, which is checked once it is known to be new.
+    pub(crate) id: &'a [u8],
     /// Empty if unknown.
     pub(crate) address: &'a [u8],
     pub(crate) accusers: Accusers,
@@ -130,7 +133,8 @@ pub(crate) struct WireEntry<'a> {
     pub(crate) step: u64,
     /// Its age in milliseconds, doubled, and one more if it is urgent.
     pub(crate) age: u64,
-    pub(crate) key: &'a str,
+    /// Text.
+    pub(crate) key: &'a [u8],
     pub(crate) value: Option<&'a [u8]>,
 }
 
@@ -245,6 +249,67 @@ pub(crate) struct Tree {
 pub(crate) struct TreeAck {
     #[serde(with = "fixed")]
     pub(crate) number: u32,
+}
+
+impl<'a> Read<'a> for Ping {
+    #[inline]
+    fn read(reader: &mut Reader<'a>) -> Option<Self> {
+        Some(Self { number: reader.fixed()?, target: reader.fixed()? })
+    }
+}
+
+impl<'a> Read<'a> for Ack {
+    #[inline]
+    fn read(reader: &mut Reader<'a>) -> Option<Self> {
+        Some(Self { number: reader.fixed()?, instance: reader.fixed()? })
+    }
+}
+
+impl<'a> Read<'a> for Tree {
+    #[inline]
+    fn read(reader: &mut Reader<'a>) -> Option<Self> {
+        Some(Self { number: reader.fixed()?, end: reader.fixed()? })
+    }
+}
+
+impl<'a> Read<'a> for TreeAck {
+    #[inline]
+    fn read(reader: &mut Reader<'a>) -> Option<Self> {
+        Some(Self { number: reader.fixed()? })
+    }
+}
+
+impl<'a> Read<'a> for WireClaim<'a> {
+    #[inline]
+    fn read(reader: &mut Reader<'a>) -> Option<Self> {
+        let (status, generation, instance) = (reader.byte()?, reader.u64()?, reader.fixed()?);
+        let (id, address) = (reader.bytes()?, reader.bytes()?);
+        let mut accusers = Accusers::new();
+        let count = reader.u64()?;
+        if count > MAX_ACCUSERS as u64 {
+            return None;
+        }
+        for _ in 0..count {
+            accusers.push(Tag(reader.u32()?));
+        }
+        Some(Self { status, generation, instance, id, address, accusers, age_secs: reader.u32()? })
+    }
+}
+
+impl<'a> Read<'a> for TelemetryHead {
+    #[inline]
+    fn read(reader: &mut Reader<'a>) -> Option<Self> {
+        Some(Self { owner: reader.fixed()?, instance: reader.fixed()?, since: reader.u64()? })
+    }
+}
+
+impl<'a> Read<'a> for WireEntry<'a> {
+    #[inline]
+    fn read(reader: &mut Reader<'a>) -> Option<Self> {
+        let (step, age, key) = (reader.u64()?, reader.u64()?, reader.bytes()?);
+        let value = if reader.tag()? { Some(reader.bytes()?) } else { None };
+        Some(Self { step, age, key, value })
+    }
 }
 
 /// Four bytes big-endian, where a varint of a random number would take five.

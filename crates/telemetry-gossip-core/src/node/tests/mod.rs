@@ -130,7 +130,7 @@ pub(super) fn alive(address: u32, generation: u64) -> Claim<'static, u32> {
 /// A datagram made by hand, from `sender`.
 pub(super) fn datagram(sender: u32, fill: impl FnOnce(&mut Writer<'_>)) -> Vec<u8> {
     let mut buf = [0; 1_400];
-    let tag = crate::id::tag_of(crate::id::id_hash(&name(sender)));
+    let tag = crate::id::tag_of(crate::id::id_hash(name(sender).as_bytes()));
     let mut w = Writer::new(&mut buf, 1_400, Label::of(""), tag, Default::default(), 0).unwrap();
     fill(&mut w);
     let len = w.len();
@@ -146,7 +146,7 @@ pub(super) fn claims(sender: u32, claims: &[Claim<'_, u32>]) -> Vec<u8> {
                 status: claim.status.rank(),
                 generation: claim.generation.0,
                 instance: claim.instance.0,
-                id: claim.id,
+                id: claim.id.as_bytes(),
                 address: address.as_ref().map_or(&[], |bytes| bytes.as_slice()),
                 accusers: claim.accusers.clone(),
                 age_secs: claim.age_secs,
@@ -157,7 +157,7 @@ pub(super) fn claims(sender: u32, claims: &[Claim<'_, u32>]) -> Vec<u8> {
 }
 
 pub(super) fn frames(bytes: &[u8]) -> Vec<Frame<'_, u32>> {
-    Datagram::parse(bytes, Label::of("")).unwrap().frames().collect()
+    Datagram::parse(bytes, Label::of(""), |_| false).unwrap().frames().collect()
 }
 
 /// What the node says now, as (to, bytes).

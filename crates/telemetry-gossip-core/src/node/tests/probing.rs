@@ -68,7 +68,7 @@ fn an_ack_of_another_life_ends_the_probe_without_a_verdict() {
 #[test]
 fn a_ping_for_another_id_gets_no_answer() {
     let mut node = node(1, &Config::default());
-    let target = crate::id::tag_of(crate::id::id_hash("n9")).0;
+    let target = crate::id::tag_of(crate::id::id_hash(b"n9")).0;
     hear(&mut node, 2, &datagram(2, |w| assert!(w.frame(kind::PING, &Ping { number: 5, target }))));
     assert_eq!(drain(&mut node), []);
 }
@@ -124,7 +124,7 @@ fn a_datagram_asks_for_one_relay_and_a_stranger_gets_three_times_its_bytes() {
     let (now, value) = (net.now, [7; 400]);
     let publish = Input::Publish { key: "load".into(), value: value.as_slice().into(), urgent: false };
     net.node(1).handle(now, publish).unwrap();
-    let (victim, target) = (99_u32, crate::id::tag_of(crate::id::id_hash("n99")).0);
+    let (victim, target) = (99_u32, crate::id::tag_of(crate::id::id_hash(b"n99")).0);
     let request = datagram(50, |w| {
         for number in 0..8 {
             let address = &victim.to_be_bytes();
