@@ -190,6 +190,20 @@ fn record_all() -> Vec<Situation> {
         net.run_for(Duration::from_millis(2));
         deafen(net);
     });
+    record("reading anew", Config { max_telemetry: 64, ..config() }, &|net| {
+        join_all(net);
+        deafen(net);
+        // What is left of removed keys has to make room.
+        for key in ["a", "b", "c"] {
+            let value = vec![b'9'; 16].into();
+            net.command(1, Input::Publish { key: key.into(), value, urgent: false });
+            net.command(1, Input::Unpublish { key: key.into() });
+        }
+        net.run_for(Duration::from_millis(900));
+        net.heal();
+        net.command(0, Input::Exchange);
+        net.run_for(Duration::from_millis(100));
+    });
     record("paging", config(), &|net| {
         for to in 1..4 {
             net.link(0, to).cut = true;

@@ -35,7 +35,7 @@ fn the_situations_speak_every_kind_of_frame() {
     let traffic = datagram::situations().iter().flat_map(|situation| &situation.traffic);
     let kinds: BTreeSet<u8> =
         traffic.flat_map(|(_, datagram)| wire::frames(datagram).map(|(kind, _)| kind)).collect();
-    assert_eq!(kinds, (1..=13).collect());
+    assert_eq!(kinds, (1..=16).collect());
 }
 
 #[test]
