@@ -33,6 +33,14 @@ pub(crate) enum Command {
     Plan(PlanArgs),
 }
 
+/// One node of a telemetry-gossip cluster, as `tgossip agent` runs it.
+#[derive(Debug, Parser)]
+#[command(name = "tgossip-agent", version, max_term_width = 100, arg_required_else_help = true)]
+pub(crate) struct AgentCli {
+    #[command(flatten)]
+    pub(crate) args: AgentArgs,
+}
+
 /// Show a real cluster on loopback UDP: join, telemetry, a crash, a return, a leave.
 ///
 /// Every node is a task of its own with a socket of its own. On a terminal the cluster is drawn as it

@@ -11,7 +11,7 @@ mod common;
 use std::net::{SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
-use common::{Agent, PATIENCE, member};
+use common::{Agent, PATIENCE, member, resident_kib};
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
 use telemetry_gossip::core::{Config, Identity, Input, InputError, Instant as CoreInstant, Node};
@@ -35,7 +35,7 @@ fn garbage_changes_nothing() {
     let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
     let mut garbage = Garbage::new(7);
     let mut refused = refusals(&a);
-    let before = (who(&a), resident_kib(&a));
+    let before = (who(&a), resident_kib(a.pid()));
     let mut sent = 0;
     while sent < DATAGRAMS {
         for _ in 0..BURST.min(DATAGRAMS - sent) {
@@ -46,7 +46,7 @@ fn garbage_changes_nothing() {
         }
         await_refusals(&a, refused);
     }
-    let after = (who(&a), resident_kib(&a));
+    let after = (who(&a), resident_kib(a.pid()));
 
     let mut a = a;
     assert!(a.is_running(), "the agent is down");
@@ -94,12 +94,6 @@ fn await_refusals(agent: &Agent, count: u64) {
         }
         assert!(Instant::now() < end, "{seen} of {count} refusals were counted");
     }
-}
-
-fn resident_kib(agent: &Agent) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", agent.pid())).expect("a process");
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("a line of VmRSS");
-    line.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).expect("a number")
 }
 
 /// Seeded datagrams that no agent should take anything from.

@@ -142,7 +142,7 @@ pub struct Agent {
     transport: Arc<dyn Transport>,
     commands: mpsc::Sender<Command>,
     view: Arc<ArcSwap<View>>,
-    events: broadcast::WeakSender<Event<Peer>>,
+    events: broadcast::WeakSender<Arc<Event<Peer>>>,
     clock: Clock,
     ended: watch::Receiver<bool>,
 }
@@ -168,7 +168,7 @@ impl Agent {
             generation: options.generation,
             instance: options.instance,
         };
-        let node = Node::new(options.config, identity, rng_seed, clock.to_core(now))?;
+        let node = Box::new(Node::new(options.config, identity, rng_seed, clock.to_core(now))?);
         let (commands, inbox) = mpsc::channel(COMMANDS);
         let (events, _) = broadcast::channel(EVENTS);
         let (end, ended) = watch::channel(false);
@@ -337,7 +337,7 @@ impl Agent {
 /// What happens to a node, from [`Agent::events`]. What an event tells is in the view by the time it is received.
 #[derive(Debug)]
 pub struct Events {
-    receiver: Option<broadcast::Receiver<Event<Peer>>>,
+    receiver: Option<broadcast::Receiver<Arc<Event<Peer>>>>,
 }
 
 /// One item of [`Events`]. Passed by value and copied nowhere: its size is that of an event.
@@ -354,7 +354,7 @@ impl Events {
     /// The next one; `None` once the agent has ended. Cancel-safe: nothing is lost if the future is dropped.
     pub async fn recv(&mut self) -> Option<Notice> {
         match self.receiver.as_mut()?.recv().await {
-            Ok(event) => Some(Notice::Event(event)),
+            Ok(event) => Some(Notice::Event(*event)),
             Err(broadcast::error::RecvError::Lagged(lost)) => Some(Notice::Lagged(lost)),
             Err(broadcast::error::RecvError::Closed) => None,
         }

@@ -56,7 +56,8 @@ pub(crate) enum Command {
 }
 
 pub(crate) struct Task {
-    node: Node<Peer>,
+    /// On the heap: it is large, and a task is moved about before it runs.
+    node: Box<Node<Peer>>,
     table: Option<Arc<SharedTable>>,
     datagrams: Subscription,
     inbox: mpsc::Receiver<Command>,
@@ -80,7 +81,7 @@ struct Carry {
     answers: Vec<Answer>,
     transport: Arc<dyn Transport>,
     buf: Vec<u8>,
-    events: broadcast::Sender<Event<Peer>>,
+    events: broadcast::Sender<Arc<Event<Peer>>>,
     changed: BTreeSet<NodeId>,
     seeds_wanted: bool,
     probes: HashMap<NodeId, VecDeque<Probed>>,
@@ -91,11 +92,11 @@ struct Carry {
 impl Task {
     #[expect(clippy::too_many_arguments, reason = "called once, by the handle that makes the other ends")]
     pub(crate) fn new(
-        node: Node<Peer>,
+        node: Box<Node<Peer>>,
         transport: Arc<dyn Transport>,
         clock: Clock,
         view: Arc<ArcSwap<View>>,
-        events: broadcast::Sender<Event<Peer>>,
+        events: broadcast::Sender<Arc<Event<Peer>>>,
         inbox: mpsc::Receiver<Command>,
         commands: mpsc::WeakSender<Command>,
         seeds: Vec<String>,
@@ -318,14 +319,17 @@ impl Task {
                 }
             };
             on_table(self.table.as_deref(), &self.inbox, &mut self.node, read);
-            view.count();
             self.view.store(Arc::new(view));
         }
         if self.observed_at.elapsed() >= OBSERVE_EVERY {
-            self.observed_at = Instant::now();
+            let before = std::mem::replace(&mut self.observed_at, Instant::now());
+            let since = self.clock.to_core(before.into_std()) - OBSERVE_EVERY;
+            // What the host enters in its table may have any time.
+            let whole = self.table.is_some();
             let view = self.view.load();
             let read = |node: &mut Node<Peer>| {
-                for member in node.members() {
+                // A node hears from few members in that time, and to find one costs more than to pass it by.
+                for member in node.members().filter(|member| whole || member.last_observed() >= since) {
                     if let Some(seen) = view.get(member.id()) {
                         seen.observe(member.last_observed());
                     }
@@ -421,9 +425,12 @@ impl Carry {
 
     /// The view is published: now what it shows may be told.
     fn tell(&mut self) {
+        let listened_to = self.events.receiver_count() > 0;
         for event in self.told.drain(..) {
-            // Nobody may be listening.
-            let _ = self.events.send(event);
+            // Whoever begins to listen now finds it in the view.
+            if listened_to {
+                let _ = self.events.send(Arc::new(event));
+            }
         }
         for answer in self.answers.drain(..) {
             answer();

@@ -17,7 +17,19 @@ use crate::peer::Peer;
 #[derive(Clone, Debug, Default)]
 pub struct View {
     members: Vec<Arc<MemberView>>,
+    /// The member's key at the same place: a search touches few members beside the one that it finds.
+    keys: Arc<Vec<Key>>,
     alive: usize,
+}
+
+/// The first 16 bytes of an id, in the order of the ids.
+type Key = u128;
+
+fn key(id: &str) -> Key {
+    let mut bytes = [0; size_of::<Key>()];
+    let len = id.len().min(bytes.len());
+    bytes[..len].copy_from_slice(&id.as_bytes()[..len]);
+    Key::from_be_bytes(bytes)
 }
 
 /// One member.
@@ -94,23 +106,37 @@ impl View {
     }
 
     fn find(&self, id: &str) -> Result<usize, usize> {
-        self.members.binary_search_by(|member| member.id.as_str().cmp(id))
+        let key = key(id);
+        let start = self.keys.partition_point(|&other| other < key);
+        let alike = self.keys[start..].partition_point(|&other| other == key);
+        match self.members[start..start + alike].binary_search_by(|member| member.id.as_str().cmp(id)) {
+            Ok(at) => Ok(start + at),
+            Err(at) => Err(start + at),
+        }
     }
 
     /// Replaces, adds or (with `None`) removes one member.
     pub(crate) fn set(&mut self, id: &NodeId, member: Option<MemberView>) {
-        match (self.find(id.as_str()), member) {
+        let is_alive = |member: &MemberView| usize::from(member.status == Status::Alive);
+        let found = self.find(id.as_str());
+        if let Ok(at) = found {
+            self.alive -= is_alive(&self.members[at]);
+        }
+        if let Some(member) = &member {
+            self.alive += is_alive(member);
+        }
+        match (found, member) {
             (Ok(at), Some(member)) => self.members[at] = Arc::new(member),
             (Ok(at), None) => {
                 self.members.remove(at);
+                Arc::make_mut(&mut self.keys).remove(at);
             }
-            (Err(at), Some(member)) => self.members.insert(at, Arc::new(member)),
+            (Err(at), Some(member)) => {
+                self.members.insert(at, Arc::new(member));
+                Arc::make_mut(&mut self.keys).insert(at, key(id.as_str()));
+            }
             (Err(_), None) => {}
         }
-    }
-
-    pub(crate) fn count(&mut self) {
-        self.alive = self.members.iter().filter(|member| member.status == Status::Alive).count();
     }
 }
 
@@ -161,5 +187,62 @@ impl MemberView {
 
     pub(crate) fn observe(&self, at: telemetry_gossip_core::Instant) {
         self.observed_micros.store(at.as_micros(), Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    fn member(id: NodeId, status: Status) -> MemberView {
+        MemberView {
+            id,
+            address: None,
+            status,
+            generation: Generation(0),
+            instance: Instance(0),
+            telemetry_version: 0,
+            telemetry: Vec::new(),
+            clock: Clock::starting(Instant::now()),
+            observed_micros: AtomicU64::new(0),
+        }
+    }
+
+    #[test]
+    fn a_view_is_a_map_in_the_order_of_ids() {
+        // Ids that are prefixes of each other, and ids that differ only behind the key.
+        let stem = "n".repeat(20);
+        let ids: Vec<NodeId> = (1..=20)
+            .map(|len| stem[..len].to_owned())
+            .chain((0..20).map(|tail| format!("{stem}-{tail}")))
+            .map(|id| id.parse().unwrap())
+            .collect();
+        let (mut view, mut plain) = (View::default(), BTreeMap::new());
+        for step in 0..400_usize {
+            let id = ids[step * 17 % ids.len()];
+            let status = match step % 7 {
+                0..3 => Some(Status::Alive),
+                3..5 => Some(Status::Dead),
+                _ => None,
+            };
+            let before = view.clone();
+            let were: Vec<_> = before.iter().map(|member| (member.id, member.status)).collect();
+            view.set(&id, status.map(|status| member(id, status)));
+            match status {
+                Some(status) => plain.insert(id, status),
+                None => plain.remove(&id),
+            };
+            assert!(
+                view.iter()
+                    .map(|member| (member.id, member.status))
+                    .eq(plain.iter().map(|(id, status)| (*id, *status)))
+            );
+            assert!(ids.iter().all(|id| view.get(id.as_str()).map(|member| member.id)
+                == plain.get_key_value(id).map(|(id, _)| *id)));
+            assert_eq!(view.alive(), plain.values().filter(|status| **status == Status::Alive).count());
+            assert!(before.iter().map(|member| (member.id, member.status)).eq(were), "a view never changes");
+        }
+        assert!(!view.is_empty() && view.get("n\0").is_none() && view.get("").is_none());
     }
 }

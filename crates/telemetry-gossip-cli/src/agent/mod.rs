@@ -9,6 +9,7 @@
 //! Output has a thread of its own: a reader that is slow, or has gone, stops neither the node nor its
 //! leaving.
 
+pub(crate) mod lean;
 mod output;
 mod seeds;
 mod signals;
@@ -43,11 +44,7 @@ pub(crate) fn run(args: &AgentArgs) -> Result<(), Error> {
     let config = config(args)?;
     check_addresses(args)?;
     let seeds = seeds::of(args)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()
-        .map_err(Error::Setup)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Setup)?;
     let outcome = runtime.block_on(agent(args, config, &seeds));
     // A reader of the output that has stopped reading is not waited for.
     runtime.shutdown_background();
@@ -137,7 +134,7 @@ async fn agent(args: &AgentArgs, config: Config, seeds: &[String]) -> Result<(),
     let control_address = control.local_addr().map_err(Error::Setup)?;
 
     let shared: Arc<dyn Transport> = Arc::clone(&transport) as _;
-    let agent = Agent::spawn(Options { config, ..Options::new(args.id) }, shared).map_err(not_spawned)?;
+    let agent = spawn(Options { config, ..Options::new(args.id) }, shared)?;
     for (key, value) in &args.entries {
         agent
             .publish(key, value.as_bytes())
@@ -170,6 +167,20 @@ async fn bind(args: &AgentArgs) -> Result<Arc<UdpTransport>, Error> {
         None => UdpTransport::bind(args.bind).await,
     }
     .map_err(|failed| Error::Bind { what: "the UDP address", addr: failed.address, error: failed.error })
+}
+
+/// Spawns the node from a thread that ends at once, and its stack with it: a node is large while it is made, and the
+/// pages that it has touched would stay for good.
+fn spawn(options: Options, transport: Arc<dyn Transport>) -> Result<Agent, Error> {
+    let runtime = tokio::runtime::Handle::current();
+    let making = std::thread::spawn(move || {
+        let _entered = runtime.enter();
+        Agent::spawn(options, transport)
+    });
+    match making.join() {
+        Ok(made) => made.map_err(not_spawned),
+        Err(panic) => std::panic::resume_unwind(panic),
+    }
 }
 
 fn not_spawned(error: SpawnError) -> Error {

@@ -93,6 +93,13 @@ impl Agent {
         self.wait_for(|line| line["event"] == event && line["id"] == id)
     }
 
+    /// The lines that come within a time, those included that have come.
+    pub(crate) fn lines_within(&self, span: Duration) -> Vec<String> {
+        let end = Instant::now() + span;
+        let left = || end.saturating_duration_since(Instant::now());
+        std::iter::from_fn(|| self.lines.recv_timeout(left()).ok()).collect()
+    }
+
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
@@ -123,6 +130,14 @@ impl Agent {
         while self.lines.recv().is_ok() {}
         self.child.wait().expect("a child")
     }
+}
+
+/// The resident set of a process.
+#[cfg(target_os = "linux")]
+pub(crate) fn resident_kib(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("a process");
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("a line of VmRSS");
+    line.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).expect("a number")
 }
 
 /// Sends a signal by name, as `kill` does.

@@ -1,0 +1,5 @@
+//! `tgossip-agent`: one node as a process, and nothing else.
+
+fn main() -> std::process::ExitCode {
+    telemetry_gossip_cli::tgossip_agent()
+}
