@@ -1,4 +1,4 @@
-//! An arena for two membership libraries: one event heap, one virtual clock, one network, the same seeds.
+//! An arena for two membership libraries: one queue of events, one virtual clock, one network, the same seeds.
 //!
 //! A [`Contender`] is one node of one library; [`Arena`] carries its datagrams and timers. No rule of either
 //! protocol is in here.
@@ -6,5 +6,8 @@
 
 pub mod arena;
 pub mod contenders;
+mod queue;
+pub mod replay;
+pub mod stale;
 
-pub use arena::{Arena, Contender, Out};
+pub use arena::{Arena, Contender, Counts, Out, Recorded, Setting};
