@@ -95,6 +95,12 @@ impl<T> Out<T> {
         }
     }
 
+    /// Bytes that are to be sent.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.sends.iter().map(|send| send.len as usize).sum()
+    }
+
     /// Takes the timers.
     pub fn drain_timers(&mut self) -> impl Iterator<Item = (u64, T)> {
         self.timers.drain(..)

@@ -7,6 +7,9 @@ use std::path::Path;
 
 use crate::arena::{Contender, Out, Recorded};
 
+/// Pings and acks without news have fewer bytes than this.
+const SHORT: usize = 64;
+
 /// Inputs of one node, and since which one counts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Trace {
@@ -73,8 +76,30 @@ impl Trace {
         Ok(trace)
     }
 
-    /// Passes all of it to a node that begins as the one recorded.
-    pub fn replay<C: Contender>(&self, make: impl FnOnce(&mut Out<C::Timer>) -> C) -> Replayed {
+    /// Passes all of it to a node that begins as the one recorded. What brings or calls for more than a ping or an ack is
+    /// counted apart, which takes a first pass.
+    pub fn replay<C: Contender>(&self, make: impl Fn(&mut Out<C::Timer>) -> C) -> Replayed {
+        let mut answers = Vec::new();
+        self.pass(&make, |node, at, from, bytes, out| {
+            let before = out.bytes();
+            node.datagram(at, from, bytes, out);
+            answers.push(bytes.len().max(out.bytes() - before));
+        });
+        let mut answers = answers.into_iter();
+        self.pass(&make, |node, at, from, bytes, out| {
+            if answers.next().is_some_and(|longer| longer < SHORT) {
+                measured_datagram(node, at, from, bytes, out);
+            } else {
+                measured_long(node, at, from, bytes, out);
+            }
+        })
+    }
+
+    fn pass<C: Contender>(
+        &self,
+        make: impl FnOnce(&mut Out<C::Timer>) -> C,
+        mut datagram: impl FnMut(&mut C, u64, u32, &[u8], &mut Out<C::Timer>),
+    ) -> Replayed {
         let mut out = Out::default();
         let mut node = make(&mut out);
         let (mut timers, mut done) = (Vec::new(), Replayed::default());
@@ -86,7 +111,7 @@ impl Trace {
                 }
                 Recorded::Datagram(at, from, bytes) => {
                     done.handled += 1;
-                    measured_datagram(&mut node, *at, *from, bytes, &mut out);
+                    datagram(&mut node, *at, *from, bytes, &mut out);
                 }
                 Recorded::Timer(at, number) => {
                     let Some(timer) = timers.get_mut(*number as usize).and_then(Option::take) else {
@@ -105,7 +130,7 @@ impl Trace {
     }
 }
 
-/// A datagram that counts: an instruction counter looks for this function.
+/// A ping or ack that counts: an instruction counter looks for this function.
 #[inline(never)]
 pub fn measured_datagram<C: Contender>(
     node: &mut C,
@@ -114,6 +139,12 @@ pub fn measured_datagram<C: Contender>(
     bytes: &[u8],
     out: &mut Out<C::Timer>,
 ) {
+    node.datagram(now, from, bytes, out);
+}
+
+/// A datagram that brings more than a ping or an ack: an instruction counter looks for this function.
+#[inline(never)]
+pub fn measured_long<C: Contender>(node: &mut C, now: u64, from: u32, bytes: &[u8], out: &mut Out<C::Timer>) {
     node.datagram(now, from, bytes, out);
 }
 

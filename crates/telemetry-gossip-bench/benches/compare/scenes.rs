@@ -68,7 +68,6 @@ pub(crate) struct Flow {
     pub(crate) allocations: f64,
     pub(crate) handled: f64,
     pub(crate) accepted: f64,
-    pub(crate) wanted: f64,
     /// A node and second.
     pub(crate) bytes: f64,
 }
@@ -98,7 +97,6 @@ pub(crate) fn flow<C: Contender>(mut arena: Arena<C>) -> Flow {
         allocations: counts.metered as f64,
         handled: counts.handled as f64,
         accepted: (accepted(&arena) - before.0) as f64,
-        wanted: f64::from(5 * nodes) * f64::from(nodes - 1),
         bytes: counts.bytes as f64 / (50.0 * f64::from(nodes)),
     }
 }

@@ -4,33 +4,40 @@ use core::cell::Cell;
 use core::convert::Infallible;
 use core::num::NonZeroU32;
 use core::time::Duration;
-use std::net::SocketAddr;
 use std::rc::Rc;
 
-use foca::{BroadcastHandler, Foca, Identity as _, Invalidates, Notification, PostcardCodec, Runtime, Timer};
+use foca::{BroadcastHandler, Foca, Invalidates, Notification, PostcardCodec, Runtime, Timer};
 use rand_chacha::ChaCha8Rng;
 use rand_core::SeedableRng as _;
 use serde::{Deserialize, Serialize};
 
-use super::{address, index};
 use crate::arena::{Arena, Contender, Out, Setting, VALUE};
 
-/// A foca identity as in its own example agent: a socket address, and a number that changes when it comes back.
+/// A foca identity as in its own example agent: a socket address, and a number that changes when it comes back. The
+/// address is one of version 4 and packed, as foca compares identities one by one: with `SocketAddr` it takes several times
+/// the instructions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Peer {
-    address: SocketAddr,
+    ip: [u8; 4],
+    port: u16,
     bump: u16,
 }
 
+impl Peer {
+    const fn index(&self) -> u32 {
+        u32::from_be_bytes(self.ip) & 0x00ff_ffff
+    }
+}
+
 impl foca::Identity for Peer {
-    type Addr = SocketAddr;
+    type Addr = (u32, u16);
 
     fn renew(&self) -> Option<Self> {
         Some(Self { bump: self.bump.wrapping_add(1), ..*self })
     }
 
-    fn addr(&self) -> SocketAddr {
-        self.address
+    fn addr(&self) -> (u32, u16) {
+        (u32::from_ne_bytes(self.ip), self.port)
     }
 
     fn win_addr_conflict(&self, other: &Self) -> bool {
@@ -122,7 +129,7 @@ impl Runtime<Peer> for Carrier<'_> {
     fn send_to(&mut self, to: Peer, data: &[u8]) {
         self.out.send_with(|buffer| {
             buffer[..data.len()].copy_from_slice(data);
-            Some((index(to.address), data.len()))
+            Some((to.index(), data.len()))
         });
     }
 
@@ -150,7 +157,7 @@ impl Contender for Theirs {
     fn publish(&mut self, _: u64, value: [u8; VALUE], _: &mut Out<Timer<Peer>>) {
         self.version += 1;
         let mut data = [0; 8 + VALUE];
-        data[..4].copy_from_slice(&index(self.foca.identity().addr()).to_be_bytes());
+        data[..4].copy_from_slice(&self.foca.identity().index().to_be_bytes());
         data[4..8].copy_from_slice(&self.version.to_be_bytes());
         data[8..].copy_from_slice(&value);
         let _ = self.foca.add_broadcast(&data);
@@ -158,7 +165,7 @@ impl Contender for Theirs {
 
     fn watch(&mut self, origin: u32) {
         self.seen.watched.set(Some(origin));
-        self.seen.heard.set(index(self.foca.identity().addr()) == origin);
+        self.seen.heard.set(self.foca.identity().index() == origin);
     }
 
     fn heard(&self) -> bool {
@@ -173,7 +180,8 @@ impl Contender for Theirs {
 /// The identity of a node in its first life.
 #[must_use]
 pub fn identity(index: u32) -> Peer {
-    Peer { address: address(index), bump: 0 }
+    let [_, a, b, c] = index.to_be_bytes();
+    Peer { ip: [10, a, b, c], port: 7_946, bump: 0 }
 }
 
 /// One node that knows `0..nodes`, whether they exist or not.
