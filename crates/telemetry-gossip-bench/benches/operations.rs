@@ -94,7 +94,7 @@ fn probe(bencher: Bencher<'_, '_>, nodes: u32) {
 /// A ping with 8 updates that are known.
 #[divan::bench(args = SIZES)]
 fn handle_ping_with_8_stale(bencher: Bencher<'_, '_>, nodes: u32) {
-    let (mut node, ping) = stale::ours(nodes);
+    let (mut node, ping) = stale::ours(nodes, 1);
     bencher.bench_local(|| receive(&mut node, 0, black_box(&ping)));
 }
 

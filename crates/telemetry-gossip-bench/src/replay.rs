@@ -80,13 +80,13 @@ impl Trace {
     /// counted apart, which takes a first pass.
     pub fn replay<C: Contender>(&self, make: impl Fn(&mut Out<C::Timer>) -> C) -> Replayed {
         let mut answers = Vec::new();
-        self.pass(&make, |node, at, from, bytes, out| {
+        self.pass(&make, C::timer, |node, at, from, bytes, out| {
             let before = out.bytes();
             node.datagram(at, from, bytes, out);
             answers.push(bytes.len().max(out.bytes() - before));
         });
         let mut answers = answers.into_iter();
-        self.pass(&make, |node, at, from, bytes, out| {
+        self.pass(&make, measured_timer, |node, at, from, bytes, out| {
             if answers.next().is_some_and(|longer| longer < SHORT) {
                 measured_datagram(node, at, from, bytes, out);
             } else {
@@ -98,6 +98,7 @@ impl Trace {
     fn pass<C: Contender>(
         &self,
         make: impl FnOnce(&mut Out<C::Timer>) -> C,
+        timer: impl Fn(&mut C, u64, C::Timer, &mut Out<C::Timer>),
         mut datagram: impl FnMut(&mut C, u64, u32, &[u8], &mut Out<C::Timer>),
     ) -> Replayed {
         let mut out = Out::default();
@@ -114,13 +115,13 @@ impl Trace {
                     datagram(&mut node, *at, *from, bytes, &mut out);
                 }
                 Recorded::Timer(at, number) => {
-                    let Some(timer) = timers.get_mut(*number as usize).and_then(Option::take) else {
+                    let Some(due) = timers.get_mut(*number as usize).and_then(Option::take) else {
                         continue;
                     };
                     if *at < self.from {
-                        node.timer(*at, timer, &mut out);
+                        node.timer(*at, due, &mut out);
                     } else {
-                        measured_timer(&mut node, *at, timer, &mut out);
+                        timer(&mut node, *at, due, &mut out);
                     }
                 }
             }

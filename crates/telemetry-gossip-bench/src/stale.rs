@@ -19,12 +19,12 @@ const NEWS: std::ops::Range<u32> = 2..2 + UPDATES;
 /// # Panics
 /// If the sender does not tell all of it in one ping: the scene is wrong then.
 #[must_use]
-pub fn ours(nodes: u32) -> (Ours, Vec<u8>) {
+pub fn ours(nodes: u32, seed: u64) -> (Ours, Vec<u8>) {
     let mut out = Out::default();
     // Nobody answers here, so nobody is probed but by command.
     let config = Config { probe_interval: Duration::from_secs(600), ..Config::lan() };
-    let mut sender = lone(0, nodes, 1, config.clone(), &mut out);
-    let mut receiver = lone(1, nodes, 1, config, &mut out);
+    let mut sender = lone(0, nodes, seed, config.clone(), &mut out);
+    let mut receiver = lone(1, nodes, seed, config, &mut out);
     for node in [&mut sender, &mut receiver] {
         // Until it has told all that it has to say of itself.
         node.tick_until(5_000_000);
@@ -49,8 +49,8 @@ pub fn ours(nodes: u32) -> (Ours, Vec<u8>) {
 /// # Panics
 /// If the sender probes nobody: the scene is wrong then.
 #[must_use]
-pub fn foca(nodes: u32) -> (Theirs, u32, Vec<u8>) {
-    for seed in 1..100 {
+pub fn foca(nodes: u32, seed: u64) -> (Theirs, u32, Vec<u8>) {
+    for seed in seed * 100..(seed + 1) * 100 {
         let mut out = Out::default();
         let mut sender = lone_foca(0, nodes, seed, 0, &mut out);
         sender.apply(0, NEWS, 1, true, &mut out);

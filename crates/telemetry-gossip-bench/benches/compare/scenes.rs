@@ -72,7 +72,7 @@ pub(crate) struct Flow {
     pub(crate) bytes: f64,
 }
 
-/// Each node publishes every 10 seconds, one after the other; after a minute, 50 seconds count.
+/// Each node publishes every 10 seconds, one after the other; after two minutes, 50 seconds count.
 pub(crate) fn flow<C: Contender>(mut arena: Arena<C>) -> Flow {
     let nodes = u32::try_from(arena.nodes.len()).unwrap_or(u32::MAX);
     let gap = 10 * SECOND / u64::from(nodes);
@@ -86,7 +86,7 @@ pub(crate) fn flow<C: Contender>(mut arena: Arena<C>) -> Flow {
             }
         }
     };
-    publish(&mut arena, 6);
+    publish(&mut arena, 12);
     let accepted = |arena: &Arena<C>| arena.nodes.iter().map(Contender::accepted).sum::<u64>();
     let before = (accepted(&arena), arena.counts);
     arena.meter = Some(counting::calls);
