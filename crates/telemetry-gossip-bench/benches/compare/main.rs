@@ -1,0 +1,179 @@
+//! Prints a table of both libraries side by side: `cargo bench -p telemetry-gossip-bench --bench compare`. Words after `--`
+//! choose sections: instructions, allocations, speed, spread, memory; all without any. `whole` is for itself: 10,000 nodes.
+
+use telemetry_gossip_bench::{Arena, Contender, Setting, contenders};
+
+mod counting;
+mod instructions;
+mod scenes;
+mod table;
+
+use table::{Better, Row, Table};
+
+const SECOND: u64 = 1_000_000;
+const SEEDS: [u64; 3] = [1, 2, 3];
+
+fn main() {
+    let args: Vec<_> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
+    if args.first().is_some_and(|arg| arg == instructions::CHILD) {
+        instructions::child(&args[1..]);
+        return;
+    }
+    let wants = |section: &str| args.is_empty() || args.iter().any(|arg| arg == section);
+    let mut table = Table::default();
+    if wants("instructions") {
+        instructions::rows(&mut table);
+    }
+    if wants("allocations") {
+        allocations(&mut table);
+    }
+    if wants("speed") {
+        speed(&mut table);
+    }
+    if wants("spread") {
+        spread(&mut table);
+    }
+    if wants("memory") {
+        memory(&mut table);
+    }
+    if args.iter().any(|arg| arg == "whole") {
+        whole(&mut table);
+    }
+    println!("{table}");
+}
+
+fn allocations(table: &mut Table) {
+    const NODES: u32 = 250;
+    let runs = |scene: fn(u64) -> scenes::Flow| SEEDS.map(scene);
+    let ours = runs(|seed| scenes::flow(contenders::ours(Setting::new(NODES, seed))));
+    let foca = runs(|seed| scenes::flow(contenders::foca(Setting::new(NODES, seed))));
+    table.add(
+        Row::new("allocations a datagram, N=250, each node publishing 64 B every 10 s", 5, Better::Less)
+            .ours(ours.iter().map(|flow| flow.allocations / flow.handled))
+            .foca(foca.iter().map(|flow| flow.allocations / flow.handled))
+            .at_most(0.0),
+    );
+    table.add(
+        Row::new("allocations an accepted value, the same", 3, Better::Less)
+            .ours(ours.iter().map(|flow| flow.allocations / flow.accepted))
+            .foca(foca.iter().map(|flow| flow.allocations / flow.accepted)),
+    );
+    table.add(
+        Row::new("bytes a node and second, the same", 1, Better::Less)
+            .ours(ours.iter().map(|flow| flow.bytes))
+            .foca(foca.iter().map(|flow| flow.bytes)),
+    );
+}
+
+fn speed(table: &mut Table) {
+    for (nodes, seconds) in [(250, 400), (1_000, 100)] {
+        let (mut ours, mut foca) = (Vec::new(), Vec::new());
+        // By turns, so that whatever else the machine does disturbs both.
+        for seed in SEEDS {
+            ours.push(scenes::quiet(contenders::ours(Setting::new(nodes, seed)), seconds));
+            foca.push(scenes::quiet(contenders::foca(Setting::new(nodes, seed)), seconds));
+        }
+        let idle = scenes::quiet(contenders::idle(Setting::new(nodes, 1), 2), seconds);
+        let share = |quiet: &scenes::Quiet| 100.0 * quiet.events * idle.nanos_an_event() / quiet.nanos;
+        table.add(
+            Row::new(&format!("node-seconds a wall second, quiet, N={nodes}"), 0, Better::More)
+                .ours(ours.iter().map(scenes::Quiet::speed))
+                .foca(foca.iter().map(scenes::Quiet::speed))
+                .at_least_times_foca(3.0),
+        );
+        table.add(
+            Row::new(&format!("of that time the arena's own, %, N={nodes}"), 0, Better::Less)
+                .ours(ours.iter().map(share))
+                .foca(foca.iter().map(share)),
+        );
+        table.add(
+            Row::new(&format!("events (datagrams, timers) a node-second, N={nodes}"), 2, Better::Less)
+                .ours(ours.iter().map(scenes::Quiet::rate))
+                .foca(foca.iter().map(scenes::Quiet::rate)),
+        );
+        table.add(
+            Row::new(&format!("idle bytes a node and second, N={nodes}"), 1, Better::Less)
+                .ours(ours.iter().map(|quiet| quiet.bytes))
+                .foca(foca.iter().map(|quiet| quiet.bytes))
+                .at_most(64.0),
+        );
+    }
+    let mut few = contenders::few(Setting::new(10_000, 1), scenes::FEW_SECONDS);
+    let bytes = scenes::bytes_of_one(&mut few);
+    table.add(
+        Row::new("idle bytes a node and second, N=10,000, one node", 1, Better::Less)
+            .ours([bytes])
+            .at_most(64.0),
+    );
+}
+
+fn spread(table: &mut Table) {
+    for (nodes, mean) in [(250, 0.6), (1_000, 0.8)] {
+        for loss in [0, 1, 5] {
+            let runs = |values: fn(Setting) -> scenes::Spread| {
+                let setting = |seed| Setting { loss_percent: loss, ..Setting::new(nodes, seed) };
+                SEEDS
+                    .map(|seed| values(setting(seed)))
+                    .into_iter()
+                    .reduce(scenes::Spread::join)
+                    .unwrap_or_default()
+            };
+            let ours = runs(|setting| scenes::spread(contenders::ours(setting)));
+            let foca = runs(|setting| scenes::spread(contenders::foca(setting)));
+            let name = |what: &str| format!("64 B known to all {nodes}, {loss} % loss, {what}");
+            table.add(
+                Row::new(&name("s"), 2, Better::Less)
+                    .ours(ours.times.iter().copied())
+                    .foca(foca.times.iter().copied())
+                    .by_mean()
+                    .at_most(mean),
+            );
+            table.add(
+                Row::new(&name("values not at all within 20 s, %"), 1, Better::Less)
+                    .ours([ours.missed_percent()])
+                    .foca([foca.missed_percent()])
+                    .at_most(0.0),
+            );
+        }
+    }
+}
+
+fn memory(table: &mut Table) {
+    for nodes in [250, 1_000] {
+        table.add(
+            Row::new(&format!("heap bytes a member known, with its id, settled, N={nodes}"), 1, Better::Less)
+                .ours([scenes::heap(contenders::ours(Setting::new(nodes, 1)))])
+                .foca([scenes::heap(contenders::foca(Setting::new(nodes, 1)))]),
+        );
+    }
+    table.add(
+        Row::new("the same, one node that knows 10,000", 1, Better::Less)
+            .ours([scenes::heap_of_one(10_000, |out| {
+                contenders::lone(0, 10_000, 1, telemetry_gossip_core::Config::lan(), out)
+            })])
+            .foca([scenes::heap_of_one(10_000, |out| contenders::lone_foca(0, 10_000, 1, 0, out))]),
+    );
+}
+
+/// Minutes, and gigabytes.
+fn whole(table: &mut Table) {
+    let begun = std::time::Instant::now();
+    let mut arena = contenders::ours(Setting::new(10_000, 1));
+    arena.run_for(30 * SECOND);
+    let before = arena.counts;
+    arena.run_for(30 * SECOND);
+    let counts = arena.counts - before;
+    all_known(&arena);
+    let add = |table: &mut Table, name: &str, value: f64, bound: f64| {
+        table.add(Row::new(name, 1, Better::Less).ours([value]).at_most(bound));
+    };
+    add(table, "N=10,000, 60 virtual s, start included: wall s", begun.elapsed().as_secs_f64(), 600.0);
+    add(table, "the same: GiB of heap at most", counting::peak() as f64 / f64::from(1 << 30), 12.0);
+    add(table, "the same: idle bytes a node and second", counts.bytes as f64 / 300_000.0, 64.0);
+}
+
+/// A cluster in which nothing happens loses nobody.
+fn all_known<C: Contender>(arena: &Arena<C>) {
+    let nodes = arena.nodes.len();
+    assert!(arena.nodes.iter().all(|node| node.live() == nodes), "a member was lost in a quiet cluster");
+}

@@ -1,0 +1,172 @@
+//! What is measured: a quiet cluster, one with telemetry, one value on its way, memory.
+
+use std::time::Instant;
+
+use telemetry_gossip_bench::arena::VALUE;
+use telemetry_gossip_bench::{Arena, Contender, Out};
+
+use crate::{SECOND, all_known, counting};
+
+/// A quiet cluster.
+#[derive(Debug)]
+pub(crate) struct Quiet {
+    node_seconds: f64,
+    pub(crate) nanos: f64,
+    pub(crate) events: f64,
+    pub(crate) bytes: f64,
+}
+
+impl Quiet {
+    pub(crate) fn speed(&self) -> f64 {
+        self.node_seconds * 1e9 / self.nanos
+    }
+
+    pub(crate) fn rate(&self) -> f64 {
+        self.events / self.node_seconds
+    }
+
+    pub(crate) fn nanos_an_event(&self) -> f64 {
+        self.nanos / self.events
+    }
+}
+
+pub(crate) fn quiet<C: Contender>(mut arena: Arena<C>, seconds: u32) -> Quiet {
+    arena.run_for(30 * SECOND);
+    let (before, begun) = (arena.counts, Instant::now());
+    arena.run_for(u64::from(seconds) * SECOND);
+    let nanos = begun.elapsed().as_nanos() as f64;
+    let counts = arena.counts - before;
+    all_known(&arena);
+    let node_seconds = arena.nodes.len() as f64 * f64::from(seconds);
+    Quiet {
+        node_seconds,
+        nanos,
+        events: (counts.handled + counts.timers) as f64,
+        bytes: counts.bytes as f64 / node_seconds,
+    }
+}
+
+/// How long one node of a large cluster is watched.
+pub(crate) const FEW_SECONDS: u32 = 120;
+
+/// Bytes a second that node 0 sends.
+pub(crate) fn bytes_of_one(arena: &mut Arena<telemetry_gossip_bench::contenders::Few>) -> f64 {
+    const FROM: u32 = 20;
+    let sent = |arena: &Arena<telemetry_gossip_bench::contenders::Few>| match arena.nodes.first() {
+        Some(telemetry_gossip_bench::contenders::Few::Node(node)) => node.node.stats().bytes_sent,
+        _ => 0,
+    };
+    arena.run_for(u64::from(FROM) * SECOND);
+    let before = sent(arena);
+    arena.run_for(u64::from(FEW_SECONDS - FROM) * SECOND);
+    (sent(arena) - before) as f64 / f64::from(FEW_SECONDS - FROM)
+}
+
+/// A cluster in which telemetry flows.
+#[derive(Debug)]
+pub(crate) struct Flow {
+    pub(crate) allocations: f64,
+    pub(crate) handled: f64,
+    pub(crate) accepted: f64,
+    /// A node and second.
+    pub(crate) bytes: f64,
+}
+
+/// Each node publishes every 10 seconds, one after the other; after two minutes, 50 seconds count.
+pub(crate) fn flow<C: Contender>(mut arena: Arena<C>) -> Flow {
+    let nodes = u32::try_from(arena.nodes.len()).unwrap_or(u32::MAX);
+    let gap = 10 * SECOND / u64::from(nodes);
+    let publish = |arena: &mut Arena<C>, rounds: u8| {
+        for _ in 0..rounds {
+            for node in 0..nodes {
+                let mut value = [0; VALUE];
+                value[..8].copy_from_slice(&arena.now().to_be_bytes());
+                arena.publish(node, value);
+                arena.run_for(gap);
+            }
+        }
+    };
+    publish(&mut arena, 12);
+    let accepted = |arena: &Arena<C>| arena.nodes.iter().map(Contender::accepted).sum::<u64>();
+    let before = (accepted(&arena), arena.counts);
+    arena.meter = Some(counting::calls);
+    publish(&mut arena, 5);
+    let counts = arena.counts - before.1;
+    all_known(&arena);
+    Flow {
+        allocations: counts.metered as f64,
+        handled: counts.handled as f64,
+        accepted: (accepted(&arena) - before.0) as f64,
+        bytes: counts.bytes as f64 / (50.0 * f64::from(nodes)),
+    }
+}
+
+/// Values on their way to all.
+#[derive(Debug, Default)]
+pub(crate) struct Spread {
+    /// Seconds until all knew, of those that all got.
+    pub(crate) times: Vec<f64>,
+    missed: u32,
+}
+
+impl Spread {
+    pub(crate) fn join(mut self, other: Self) -> Self {
+        self.times.extend(other.times);
+        self.missed += other.missed;
+        self
+    }
+
+    pub(crate) fn missed_percent(&self) -> f64 {
+        let missed = f64::from(self.missed);
+        100.0 * missed / (missed + self.times.len() as f64)
+    }
+}
+
+/// Ten values, each of another node, each with 20 seconds for itself.
+pub(crate) fn spread<C: Contender>(mut arena: Arena<C>) -> Spread {
+    let nodes = arena.nodes.len();
+    let mut spread = Spread::default();
+    arena.run_for(10 * SECOND);
+    for value in 0..10_u8 {
+        let origin = u32::try_from((usize::from(value) * 7 + 3) % nodes).unwrap_or(0);
+        arena.nodes.iter_mut().for_each(|node| node.watch(origin));
+        let (mut told, mut count) = (vec![false; nodes], 1);
+        told[origin as usize] = true;
+        let begun = arena.now();
+        arena.publish(origin, [value + 1; VALUE]);
+        while let Some(node) = arena.step(begun + 20 * SECOND) {
+            let node = node as usize;
+            if !told[node] && arena.nodes[node].heard() {
+                (told[node], count) = (true, count + 1);
+                if count == nodes {
+                    spread.times.push((arena.now() - begun) as f64 / SECOND as f64);
+                    break;
+                }
+            }
+        }
+        spread.missed += u32::from(count < nodes);
+        let rest = begun + 20 * SECOND - arena.now();
+        arena.run_for(rest);
+    }
+    spread
+}
+
+/// Heap bytes a node and member after 30 seconds.
+pub(crate) fn heap<C: Contender>(mut arena: Arena<C>) -> f64 {
+    arena.run_for(30 * SECOND);
+    let nodes = arena.nodes.len() as f64;
+    let before = counting::held();
+    arena.nodes = Vec::new();
+    // The list of the nodes itself is not theirs to know each other by.
+    let list = size_of::<C>() as f64 * nodes;
+    ((before - counting::held()) as f64 - list) / nodes / nodes
+}
+
+/// Heap bytes a member of one node.
+pub(crate) fn heap_of_one<C: Contender>(nodes: u32, make: impl FnOnce(&mut Out<C::Timer>) -> C) -> f64 {
+    let mut out = Out::default();
+    let node = make(&mut out);
+    let before = counting::held();
+    drop(node);
+    (before - counting::held()) as f64 / f64::from(nodes)
+}

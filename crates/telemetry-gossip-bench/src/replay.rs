@@ -1,0 +1,156 @@
+//! One node again, without the others: what happened to it in an arena is passed in once more. An instruction counter needs
+//! to run no cluster then.
+
+use std::fs::File;
+use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::path::Path;
+
+use crate::arena::{Contender, Out, Recorded};
+
+/// Pings and acks without news have fewer bytes than this.
+const SHORT: usize = 64;
+
+/// Inputs of one node, and since which one counts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Trace {
+    /// Before this time the node settles.
+    pub from: u64,
+    /// What happened.
+    pub inputs: Vec<Recorded>,
+}
+
+/// What a replay has done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Replayed {
+    /// Datagrams handled, of those that count.
+    pub handled: u64,
+    /// Datagrams sent in all, and their bytes: the same as in the arena.
+    pub sent: (u64, u64),
+}
+
+impl Replayed {
+    fn carry<T>(&mut self, out: &mut Out<T>, timers: &mut Vec<Option<T>>) {
+        out.drain_sends(|_, bytes| self.sent = (self.sent.0 + 1, self.sent.1 + bytes.len() as u64));
+        timers.extend(out.drain_timers().map(|(_, timer)| Some(timer)));
+    }
+}
+
+impl Trace {
+    /// Writes it to a file.
+    pub fn save(&self, path: &Path) -> io::Result<()> {
+        let mut file = BufWriter::new(File::create(path)?);
+        file.write_all(&self.from.to_be_bytes())?;
+        for input in &self.inputs {
+            let (at, other, bytes) = match input {
+                Recorded::Datagram(at, from, bytes) => (at, from, bytes.as_slice()),
+                Recorded::Timer(at, number) => (at, number, [].as_slice()),
+            };
+            file.write_all(&at.to_be_bytes())?;
+            file.write_all(&other.to_be_bytes())?;
+            file.write_all(&u16::try_from(bytes.len()).unwrap_or(u16::MAX).to_be_bytes())?;
+            file.write_all(bytes)?;
+        }
+        file.flush()
+    }
+
+    /// Reads what [`save`](Self::save) has written.
+    pub fn load(path: &Path) -> io::Result<Self> {
+        let mut file = BufReader::new(File::open(path)?);
+        let mut from = [0; 8];
+        file.read_exact(&mut from)?;
+        let mut trace = Self { from: u64::from_be_bytes(from), inputs: Vec::new() };
+        let mut head = [0; 14];
+        while let Ok(()) = file.read_exact(&mut head) {
+            let [a, b, c, d, e, f, g, h, i, j, k, l, m, n] = head;
+            let (at, other) =
+                (u64::from_be_bytes([a, b, c, d, e, f, g, h]), u32::from_be_bytes([i, j, k, l]));
+            let mut bytes = vec![0; usize::from(u16::from_be_bytes([m, n]))];
+            file.read_exact(&mut bytes)?;
+            // No library sends empty datagrams.
+            trace.inputs.push(if bytes.is_empty() {
+                Recorded::Timer(at, other)
+            } else {
+                Recorded::Datagram(at, other, bytes)
+            });
+        }
+        Ok(trace)
+    }
+
+    /// Passes all of it to a node that begins as the one recorded. What brings or calls for more than a ping or an ack is
+    /// counted apart, which takes a first pass.
+    pub fn replay<C: Contender>(&self, make: impl Fn(&mut Out<C::Timer>) -> C) -> Replayed {
+        let mut answers = Vec::new();
+        self.pass(&make, C::timer, |node, at, from, bytes, out| {
+            let before = out.bytes();
+            node.datagram(at, from, bytes, out);
+            answers.push(bytes.len().max(out.bytes() - before));
+        });
+        let mut answers = answers.into_iter();
+        self.pass(&make, measured_timer, |node, at, from, bytes, out| {
+            if answers.next().is_some_and(|longer| longer < SHORT) {
+                measured_datagram(node, at, from, bytes, out);
+            } else {
+                measured_long(node, at, from, bytes, out);
+            }
+        })
+    }
+
+    fn pass<C: Contender>(
+        &self,
+        make: impl FnOnce(&mut Out<C::Timer>) -> C,
+        timer: impl Fn(&mut C, u64, C::Timer, &mut Out<C::Timer>),
+        mut datagram: impl FnMut(&mut C, u64, u32, &[u8], &mut Out<C::Timer>),
+    ) -> Replayed {
+        let mut out = Out::default();
+        let mut node = make(&mut out);
+        let (mut timers, mut done) = (Vec::new(), Replayed::default());
+        done.carry(&mut out, &mut timers);
+        for input in &self.inputs {
+            match input {
+                Recorded::Datagram(at, from, bytes) if *at < self.from => {
+                    node.datagram(*at, *from, bytes, &mut out);
+                }
+                Recorded::Datagram(at, from, bytes) => {
+                    done.handled += 1;
+                    datagram(&mut node, *at, *from, bytes, &mut out);
+                }
+                Recorded::Timer(at, number) => {
+                    let Some(due) = timers.get_mut(*number as usize).and_then(Option::take) else {
+                        continue;
+                    };
+                    if *at < self.from {
+                        node.timer(*at, due, &mut out);
+                    } else {
+                        timer(&mut node, *at, due, &mut out);
+                    }
+                }
+            }
+            done.carry(&mut out, &mut timers);
+        }
+        done
+    }
+}
+
+/// A ping or ack that counts: an instruction counter looks for this function.
+#[inline(never)]
+pub fn measured_datagram<C: Contender>(
+    node: &mut C,
+    now: u64,
+    from: u32,
+    bytes: &[u8],
+    out: &mut Out<C::Timer>,
+) {
+    node.datagram(now, from, bytes, out);
+}
+
+/// A datagram that brings more than a ping or an ack: an instruction counter looks for this function.
+#[inline(never)]
+pub fn measured_long<C: Contender>(node: &mut C, now: u64, from: u32, bytes: &[u8], out: &mut Out<C::Timer>) {
+    node.datagram(now, from, bytes, out);
+}
+
+/// A timer that counts: an instruction counter looks for this function.
+#[inline(never)]
+pub fn measured_timer<C: Contender>(node: &mut C, now: u64, timer: C::Timer, out: &mut Out<C::Timer>) {
+    node.timer(now, timer, out);
+}
