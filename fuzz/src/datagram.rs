@@ -190,12 +190,12 @@ fn record_all() -> Vec<Situation> {
         net.run_for(Duration::from_millis(2));
         deafen(net);
     });
-    record("reading anew", Config { max_telemetry: 64, ..config() }, &|net| {
+    record("reading anew", Config { max_telemetry: 72, ..config() }, &|net| {
         join_all(net);
         deafen(net);
         // What is left of removed keys has to make room.
         for key in ["a", "b", "c"] {
-            let value = vec![b'9'; 16].into();
+            let value = vec![b'9'; 10].into();
             net.command(1, Input::Publish { key: key.into(), value, urgent: false });
             net.command(1, Input::Unpublish { key: key.into() });
         }

@@ -128,7 +128,7 @@ fn handle_telemetry(bencher: Bencher<'_, '_>, nodes: u32) {
             let mut value = [0; 64];
             value[..8].copy_from_slice(&version.to_be_bytes());
             let now = writer.node.now() + Duration::from_millis(500);
-            let input = Input::Publish { key: "load".into(), value: value.as_slice().into() };
+            let input = Input::Publish { key: "load".into(), value: value.as_slice().into(), urgent: false };
             let _ = writer.node.handle(now, input);
             let _ = writer.node.handle(now, Input::Tick);
             sent(&mut writer).into_iter().next().unwrap_or_default()

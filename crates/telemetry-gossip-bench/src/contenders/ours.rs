@@ -75,7 +75,11 @@ impl Contender for Ours {
     }
 
     fn publish(&mut self, now: u64, value: [u8; VALUE], out: &mut Out<()>) {
-        self.input(now, Input::Publish { key: "load".into(), value: value.as_slice().into() }, out);
+        self.input(
+            now,
+            Input::Publish { key: "load".into(), value: value.as_slice().into(), urgent: false },
+            out,
+        );
     }
 
     fn watch(&mut self, origin: u32) {
