@@ -175,17 +175,15 @@ impl Contact {
     /// Counts an answer; `None` if the number is not of this roll call, or the answer not from whom was asked.
     pub(crate) fn answered(&mut self, number: Number, is_from: impl Fn(Slot) -> bool) -> Option<Slot> {
         let roll = self.roll.as_mut()?;
-        let base = self.asked.first()?.number.0;
-        let key = |asked: &Asked| asked.number.0.wrapping_sub(base);
-        let at = self.asked.binary_search_by_key(&number.0.wrapping_sub(base), key).ok()?;
-        let asked = &mut self.asked[at];
+        let asked = self.asked.iter_mut().find(|asked| asked.number == number)?;
         if !is_from(asked.slot) {
             return None;
         }
+        let slot = asked.slot;
         if !core::mem::replace(&mut asked.answered, true) {
             roll.answers += 1;
         }
-        Some(asked.slot)
+        Some(slot)
     }
 
     /// Whether the answers so far leave no doubt that at least half are in touch.
@@ -247,6 +245,11 @@ impl Contact {
     /// Takes touch for proved, by the host's word, until the losses have been declared dead.
     pub(crate) fn vouch(&mut self) {
         self.vouched = true;
+    }
+
+    /// The node slept: the time of an isolation stood still.
+    pub(crate) fn postpone(&mut self, span: Duration) {
+        self.isolated = self.isolated.map(|since| since + span);
     }
 
     /// Forgets the roll call under way: the node slept through it.

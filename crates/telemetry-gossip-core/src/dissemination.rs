@@ -65,10 +65,15 @@ impl Dissemination {
         }
     }
 
-    /// The rumors taken are in the datagram: each counts one more, and those told `limit` times are done.
-    pub(crate) fn commit(&mut self, limit: u8) {
+    /// The rumors taken are in the datagram: each counts one more, and those told `limit` times are done. `untold` was taken
+    /// but is said otherwise.
+    pub(crate) fn commit(&mut self, limit: u8, untold: Option<Slot>) {
         for at in 0..self.taken.len() {
             let slot = self.taken[at];
+            if Some(slot) == untold {
+                self.link_first(slot);
+                continue;
+            }
             let sends = self.sends[slot.index()].saturating_add(1);
             if sends < limit {
                 self.link_last(slot, sends);
@@ -195,7 +200,7 @@ mod tests {
             }
             sent.push(slot.0);
         }
-        news.commit(limit);
+        news.commit(limit, None);
         news.check().unwrap();
         sent.sort_unstable();
         sent

@@ -108,7 +108,8 @@ pub enum Event<A> {
         /// This node lost: it is silent from now on. The lower instance loses.
         lost: bool,
     },
-    /// The join is complete: one seed has sent all it knows.
+    /// The join is complete: one seed has sent all it knows, or, where many join at once, a part of it; what is missing comes
+    /// within some gossip intervals from the members that are known by then.
     JoinCompleted {
         /// The seed.
         seed: A,
@@ -137,7 +138,7 @@ pub enum Event<A> {
 /// Why a member was removed from the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RemovalReason {
-    /// It was dead for [`Config::tombstone_ttl`](crate::Config::tombstone_ttl).
+    /// It was dead for [`Config::tombstone_ttl`](crate::Config::tombstone_ttl), or the table was full and it dead the longest.
     Expired,
     /// The cluster config does not name it.
     NotInClusterConfig,

@@ -85,6 +85,11 @@ impl<A: Copy + PartialEq> Patience<A> {
         Ok(pings)
     }
 
+    /// Whether it is being asked already.
+    pub(crate) fn is_on_trial(&self, slot: Slot) -> bool {
+        self.trials.iter().any(|trial| trial.probe.target == slot)
+    }
+
     /// Ends the trial whose ping was answered.
     pub(crate) fn answered(&mut self, from: A, number: Number) -> Option<Slot> {
         let at = self

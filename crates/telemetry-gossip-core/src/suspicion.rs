@@ -150,6 +150,7 @@ impl Suspicions {
     /// The node slept: every suspicion gets this much more time.
     pub(crate) fn postpone(&mut self, span: Duration) {
         for row in self.rows.values_mut() {
+            row.started = row.started + span;
             row.deadline = row.deadline + span;
             row.call_at = row.call_at.map(|at| at + span);
         }

@@ -22,7 +22,7 @@ use alloc::collections::VecDeque;
 use core::time::Duration;
 
 use crate::address::Address;
-use crate::id::{Number, Tag, mix};
+use crate::id::{Number, Tag, id_hash, mix};
 use crate::member::Status;
 use crate::membership::{BUCKETS, Fingerprints, Membership, Row, Slot, fold};
 use crate::time::Instant;
@@ -106,7 +106,7 @@ pub(crate) fn version_of(tag: Tag, row: &Row) -> WireVersion {
 
 #[expect(clippy::cast_possible_truncation, reason = "16 of 64 mixed bits")]
 fn content(row: &Row) -> u16 {
-    mix(u64::from(row.instance.0)) as u16
+    mix(u64::from(row.instance.0) ^ id_hash(row.address_bytes())) as u16
 }
 
 /// The fingerprints of `ranges` equal hash ranges, 32 bits of each.

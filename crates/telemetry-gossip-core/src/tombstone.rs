@@ -40,6 +40,11 @@ impl Tombstones {
         self.order.first().map(|&(end, _)| end)
     }
 
+    /// Whose time ends first.
+    pub(crate) fn first(&self) -> Option<Slot> {
+        self.order.first().map(|&(_, slot)| slot)
+    }
+
     pub(crate) fn due(&self, now: Instant) -> Option<Slot> {
         let &(end, slot) = self.order.first()?;
         (end <= now).then_some(slot)

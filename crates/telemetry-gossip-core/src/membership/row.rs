@@ -152,7 +152,7 @@ impl Row {
             return Sums::default();
         }
         let state = mix(self.generation.0.wrapping_mul(4).wrapping_add(self.status.rank().into()));
-        let life = mix(state ^ u64::from(self.instance.0));
+        let life = mix(state ^ u64::from(self.instance.0)) ^ id_hash(self.address_bytes());
         Sums { claims: mix(self.hash ^ life), telemetry: self.telemetry_sum() }
     }
 

@@ -111,8 +111,10 @@ impl<A: Address> Node<A> {
     /// In a small cluster everybody hears of the leave from the node itself: where many leave at once, rumors may find
     /// only others that leave.
     fn say_farewell(&mut self) {
-        let others = self.table.slots().filter(|&slot| can_probe(&self.table, slot));
-        let told: Vec<_> = others.take(FAREWELLS).collect();
+        // From a random place on: those who leave together do not all tell the same.
+        let (start, members) = (self.rng.below(self.table.len()), self.table.len());
+        let round = (start..start + members).filter_map(|rank| self.table.at_rank(rank));
+        let told: Vec<_> = round.filter(|&slot| can_probe(&self.table, slot)).take(FAREWELLS).collect();
         for slot in told {
             if let Some(to) = self.table.address(slot) {
                 let (signal, body, limit) = (Signal::None, Body::Introduction, self.mtu());

@@ -5,7 +5,7 @@ use core::time::Duration;
 use super::{Activity, Node, OUTBIDS, Rival};
 use crate::address::Address;
 use crate::config::Mode;
-use crate::event::Event;
+use crate::event::{Event, RemovalReason};
 use crate::history::{Evidence, Incident};
 use crate::id::{Generation, Instance, id_hash};
 use crate::member::{Accusers, Claim, Status};
@@ -13,6 +13,10 @@ use crate::membership::{Merged, Slot};
 use crate::outbox::{Body, Intent, Signal};
 use crate::probe::can_probe;
 use crate::suspicion::{Suspected, Timing};
+use crate::wire::HEADER_LEN;
+
+/// An accusation is at least this long: the header, a frame and a claim.
+const ACCUSATION: usize = HEADER_LEN + 20;
 
 /// What a claim was to this node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,11 +41,22 @@ impl<A: Address> Node<A> {
             return Learned::Nothing;
         }
         let age = Duration::from_secs(claim.age_secs.into());
-        if !claim.status.is_live() && age >= self.config.tombstone_ttl && self.table.find(claim.id).is_none()
-        {
-            return Learned::Nothing;
+        if !claim.status.is_live() && self.table.find(claim.id).is_none() {
+            // The dead may not crowd out the living.
+            let crowded = self.table.len() as u64 * 8 >= u64::from(self.config.max_members) * 7;
+            if crowded || age >= self.config.tombstone_ttl {
+                self.stats.claims_table_full += u64::from(crowded);
+                return Learned::Nothing;
+            }
         }
-        match self.table.merge_at(self.now, claim) {
+        let mut merged = self.table.merge_at(self.now, claim);
+        if merged.0 == Merged::Full
+            && let Some(oldest) = self.tombstones.first()
+        {
+            self.remove(oldest, RemovalReason::Expired);
+            merged = self.table.merge_at(self.now, claim);
+        }
+        match merged {
             (Merged::Inserted, Some(slot)) => {
                 self.cycle.insert(slot, &mut self.rng);
                 if claim.status.is_live() {
@@ -144,7 +159,10 @@ impl<A: Address> Node<A> {
             Status::Dead | Status::Left => {
                 self.suspicions.clear(slot);
                 let age = Duration::from_secs(claim.age_secs.into());
-                self.tombstones.set(slot, self.now + self.config.tombstone_ttl.saturating_sub(age));
+                // However old the death: who still suspects the member must not bring it back.
+                let least = self.config.suspicion_spans(self.table.live()).1 + self.settle_time();
+                let rest = self.config.tombstone_ttl.saturating_sub(age).max(least);
+                self.tombstones.set(slot, self.now + rest);
                 if claim.status == Status::Dead {
                     self.emit(Event::Dead { id, generation });
                     self.note(slot, Evidence::Dead { generation, here: claim.accusers.contains(&self.tag) });
@@ -201,7 +219,7 @@ impl<A: Address> Node<A> {
             // An accusation that is refuted already: its bearer has missed that, and is told again.
             if claim.status != Status::Alive {
                 self.news.push(self.me);
-                self.tell_accusers(&claim.accusers);
+                self.note_wrong(&claim.accusers);
             }
             return;
         }
@@ -219,32 +237,48 @@ impl<A: Address> Node<A> {
         }
         let generation = claim.generation.next();
         self.state_of_me(generation, Status::Alive);
-        self.tell_accusers(&claim.accusers);
+        self.note_wrong(&claim.accusers);
         self.stats.refutations += 1;
         self.emit(Event::Refuted { generation });
     }
 
-    /// A refutation goes to the accusers themselves, too: it is their time that runs.
-    fn tell_accusers(&mut self, accusers: &Accusers) {
+    fn note_wrong(&mut self, accusers: &Accusers) {
         if !self.config.detector.last_calls {
             return;
         }
         for &tag in accusers {
+            if !self.wrong.contains(&tag) {
+                // More than that are told by rumor.
+                let _ = self.wrong.try_push(tag);
+            }
+        }
+    }
+
+    /// A refutation goes to the accusers themselves, too: it is their time that runs. Each gets one a datagram, and one that
+    /// has not proved its address no more than what is held against this node must be long.
+    pub(super) fn tell_accusers(&mut self) {
+        for tag in core::mem::take(&mut self.wrong) {
             let slot = self.table.with_tag(tag).next().filter(|&slot| can_probe(&self.table, slot));
             if let Some((slot, to)) = slot.and_then(|slot| Some((slot, self.table.address(slot)?))) {
-                let (signal, body, limit) = (Signal::None, Body::Introduction, self.mtu());
+                let (signal, body, limit) =
+                    (Signal::None, Body::Introduction, self.limit_to(Some(slot), ACCUSATION));
                 self.ask(Intent { to, member: Some(slot), signal, challenge: None, body, limit });
             }
         }
     }
 
     /// Another process outbids this one: after some rounds it is no ghost of an earlier life. The lower instance
-    /// gives way. True if this node does.
+    /// gives way. True if this node does, or has answered just now.
     fn contest(&mut self, claim: &Claim<'_, A>) -> bool {
-        let rival = self.rival.get_or_insert(Rival { instance: claim.instance, outbids: 0 });
+        let new = Rival { instance: claim.instance, outbids: 0, not_before: self.now };
+        let rival = self.rival.get_or_insert(new);
         if rival.instance != claim.instance {
-            *rival = Rival { instance: claim.instance, outbids: 0 };
+            *rival = new;
         }
+        if rival.not_before > self.now {
+            return true;
+        }
+        rival.not_before = self.now + self.config.gossip_interval;
         rival.outbids = rival.outbids.saturating_add(1);
         let outbids = rival.outbids;
         let lost = self.instance < claim.instance;

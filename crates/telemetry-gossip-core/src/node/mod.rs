@@ -119,7 +119,6 @@ pub struct Node<A> {
     activity: Activity,
     now: Instant,
     rng: Random,
-    next_number: u32,
 
     table: Membership<A>,
     /// The table is the host's, lent for a while: rows may have come without this node's knowledge.
@@ -159,6 +158,8 @@ pub struct Node<A> {
     /// The key of the challenges.
     secret: u64,
     rival: Option<Rival>,
+    /// Who accuses this node in the datagram at hand, and is to be told that it is wrong.
+    wrong: Accusers,
 
     join: Option<Joining<A>>,
     pages: Pages,
@@ -202,6 +203,8 @@ enum Activity {
 struct Rival {
     instance: Instance,
     outbids: u8,
+    /// The next one that counts comes no sooner: what claims itself again and again at once is no process.
+    not_before: Instant,
 }
 
 /// A newcomer compares its table with others until it finds no difference: where many join at once, each was told only of
@@ -257,7 +260,6 @@ impl<A: Address> Node<A> {
         let mut rng = Random::new(seed);
         let drawn = Instance(rng.word().max(1));
         let instance = instance.unwrap_or(if config.mode == Mode::ProbeOnly { Instance(0) } else { drawn });
-        let first_number = rng.word();
         let secret = u64::from(rng.word()) << 32 | u64::from(rng.word());
         let mut node = Self {
             id,
@@ -267,7 +269,6 @@ impl<A: Address> Node<A> {
             me: Slot(0),
             activity: Activity::Active,
             now,
-            next_number: first_number,
             table: Membership::new(config.max_members),
             lent: false,
             cluster: ClusterConfig::default(),
@@ -298,6 +299,7 @@ impl<A: Address> Node<A> {
             reconnect_at: now,
             secret,
             rival: None,
+            wrong: Accusers::new(),
             join: None,
             pages: Pages::default(),
             session: None,
@@ -382,7 +384,11 @@ impl<A: Address> Node<A> {
         }
         let autonomous = self.config.mode == Mode::Autonomous;
         let leaving = match self.activity {
-            Activity::Leaving(until) => Some(until),
+            Activity::Leaving(until) if self.news.is_news(self.me) => Some(until),
+            // All is told: some time for the last datagrams to be sent.
+            Activity::Leaving(until) => {
+                self.gossiped_at.map(|at| until.min(at + self.config.gossip_interval)).or(Some(until))
+            }
             Activity::Active | Activity::Inactive => None,
         };
         let probing = match &self.probe {
@@ -605,9 +611,9 @@ impl<A: Address> Node<A> {
         }
     }
 
+    /// A number that nobody can guess: whoever repeats it has got the datagram.
     fn number(&mut self) -> Number {
-        self.next_number = self.next_number.wrapping_add(1);
-        Number(self.next_number)
+        Number(self.rng.word())
     }
 
     /// The number of a ping by which whoever listens at `address` proves it: a keyed hash, so that nothing has to be

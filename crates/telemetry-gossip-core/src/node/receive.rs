@@ -1,5 +1,7 @@
 //! A datagram: its frames in order, and the one reply.
 
+use alloc::vec::Vec;
+
 use arrayvec::ArrayVec;
 
 use super::{Activity, CATCH_UPS, CatchUp, Node, learn::Learned};
@@ -26,6 +28,9 @@ const AMPLIFICATION: usize = 3;
 /// A request to ping another member is at least this long: the header and one frame.
 const RELAY_LEN: usize = HEADER_LEN + 12;
 
+/// How far the own telemetry may be ahead in somebody's table, by a mistake or a lie.
+const MOST_AHEAD: u64 = 1 << 32;
+
 /// How many owners of a datagram are asked for what is missing; those left out are found by their fingerprint.
 const MISSING: usize = 8;
 
@@ -40,6 +45,8 @@ struct Reply<A> {
     correct_sender: bool,
     /// A member to ping on the sender's behalf: one a datagram, so that nobody makes one of many.
     relay: Option<(Number, Tag, A)>,
+    /// A claim about this node itself was among them.
+    about_me: bool,
     /// The datagram is part of a flight.
     tree: Option<Tree>,
     /// Telemetry that is missing before what the flight brought.
@@ -86,6 +93,7 @@ impl<A: Address> Node<A> {
             plan: Plan::default(),
             correct_sender: false,
             relay: None,
+            about_me: false,
             tree: None,
             missing: ArrayVec::new(),
         };
@@ -111,6 +119,7 @@ impl<A: Address> Node<A> {
             self.hear_clock(slot, datagram.clock);
         }
         self.send_reply(from, &datagram, reply);
+        self.tell_accusers();
         self.send_flights();
         // A member that answered a question of ours is a partner to compare with.
         if let Some(slot) = answered {
@@ -153,6 +162,10 @@ impl<A: Address> Node<A> {
                 let news =
                     self.catch_up.is_none() && !self.join.as_ref().is_some_and(|join| join.is_seed(from));
                 for claim in claims {
+                    // A datagram says one thing about this node.
+                    if claim.id == self.id.as_str() && core::mem::replace(&mut reply.about_me, true) {
+                        continue;
+                    }
                     if let Learned::Stale(slot) = self.learn(&claim, news)
                         && self.table.status(slot) != Status::Alive
                         && reply.sender == Some(slot)
@@ -294,7 +307,9 @@ impl<A: Address> Node<A> {
         }
         self.stats.relays += 1;
         let member = self.table.with_tag(tag).find(|&slot| self.table.address(slot) == Some(target));
-        let (signal, limit) = (Signal::Ping(ours, tag), self.limit_to(member, len));
+        // Somebody unproved gets no more than the request had.
+        let verified = member.is_some_and(|slot| self.table.row(slot).verified);
+        let (signal, limit) = (Signal::Ping(ours, tag), if verified { self.mtu() } else { len });
         self.ask(Intent { to: target, member, signal, challenge: None, body: Body::None, limit });
     }
 
@@ -305,7 +320,7 @@ impl<A: Address> Node<A> {
     }
 
     /// The most bytes to a receiver: a datagram, or, if it has not proved its address, so many times as it sent.
-    fn limit_to(&self, receiver: Option<Slot>, sent: usize) -> usize {
+    pub(super) fn limit_to(&self, receiver: Option<Slot>, sent: usize) -> usize {
         let verified = receiver.is_some_and(|slot| self.table.row(slot).verified);
         if verified { self.mtu() } else { self.mtu().min(AMPLIFICATION * sent) }
     }
@@ -325,6 +340,9 @@ impl<A: Address> Node<A> {
             self.table.with_tag(tag).find(|&slot| self.table.row(slot).instance == Instance(head.instance));
         let Some(owner) = owner.filter(|&slot| slot != self.me) else {
             self.stats.telemetry_ignored += 1;
+            if owner == Some(self.me) {
+                self.correct_telemetry(head, entries);
+            }
             return;
         };
         // An arc never goes past the owner.
@@ -393,6 +411,32 @@ impl<A: Address> Node<A> {
         }
     }
 
+    /// Somebody has telemetry of this node that it never published: what it did publish is said again, above that.
+    fn correct_telemetry(&mut self, head: TelemetryHead, entries: Entries<'_>) {
+        let mut version = head.since;
+        for entry in entries {
+            version += entry.step;
+            let since = self.table.row(self.me).telemetry_version();
+            // Who would have it run out of versions is not believed.
+            if version <= since || version > since + MOST_AHEAD {
+                continue;
+            }
+            let Some(key) = text(entry.key) else { continue };
+            let held = self.table.row(self.me).entries().find(|held| held.key == key);
+            let value = held.and_then(|held| held.value).map(Vec::from);
+            let entry = TelemetryEntry {
+                key,
+                value: value.as_deref(),
+                version: version + 1,
+                published: held.map_or(self.now, |held| held.published),
+                urgent: held.is_some_and(|held| held.urgent),
+            };
+            self.table.set_entry(self.me, self.now, &entry);
+            self.note_change(self.me, since);
+            self.spread_own(since);
+        }
+    }
+
     fn page(&mut self, from: A, page: Page, reply: &mut Reply<A>) {
         let retry_at = self.now + self.config.probe_timeout * 2;
         let Some(join) = &mut self.join else { return };
@@ -410,7 +454,7 @@ impl<A: Address> Node<A> {
     }
 
     fn send_reply(&mut self, to: A, datagram: &Datagram<'_, A>, reply: Reply<A>) {
-        let Reply { sender: member, signal, mut body, plan, correct_sender, .. } = reply;
+        let Reply { sender: member, signal, mut body, plan, correct_sender, relay, .. } = reply;
         if signal == Signal::None && body == Body::None {
             if !correct_sender {
                 return;
@@ -418,7 +462,9 @@ impl<A: Address> Node<A> {
             body = Body::Gossip;
         }
         let verified = member.is_some_and(|slot| self.table.row(slot).verified);
-        let limit = self.limit_to(member, datagram.len);
+        // What it asked to be relayed is answered, too.
+        let len = datagram.len - if relay.is_some() { RELAY_LEN.min(datagram.len) } else { 0 };
+        let limit = self.limit_to(member, len);
         let unproved = !verified && !matches!(body, Body::None | Body::Gossip);
         let challenge = if unproved { self.challenge(to, 0) } else { None };
         let challenge = challenge.map(|number| (number, Tag(datagram.sender)));

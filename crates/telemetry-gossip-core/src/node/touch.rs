@@ -119,6 +119,7 @@ impl<A: Address> Node<A> {
             Some(Finding::CutOff { lost, of }) => {
                 self.drop_charges();
                 self.patience.adjourn();
+                self.config_may_reconnect = false;
                 if self.contact.isolate(self.now) {
                     self.emit(Event::Isolated { lost, of });
                 }
@@ -156,6 +157,9 @@ impl<A: Address> Node<A> {
     /// Gives the probe back if there is no trial.
     fn put_on_trial(&mut self, probe: Probe<A>) -> Option<Probe<A>> {
         let target = probe.target;
+        if self.patience.is_on_trial(target) {
+            return None;
+        }
         match self.patience.try_member(probe, self.now) {
             Ok(pings) => {
                 self.note(target, Evidence::OnTrial { pings });
@@ -247,6 +251,7 @@ impl<A: Address> Node<A> {
         self.stats.pauses += 1;
         self.awareness.worse(1);
         self.contact.abort(now);
+        self.contact.postpone(late);
         self.drop_charges();
         self.patience.adjourn();
         self.suspicions.postpone(late);

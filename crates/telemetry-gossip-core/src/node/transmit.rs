@@ -82,7 +82,9 @@ impl<A: Address> Node<A> {
         }
         self.put_body(&mut w, intent.body, intent.member);
         if self.config.mode == Mode::Autonomous || !matches!(intent.body, Body::None) {
-            self.put_rumors(&mut w);
+            // What the body says of this node itself is no telling: it is for one, and the news is for all.
+            let said = matches!(intent.body, Body::Introduction | Body::PageRequest(..)).then_some(self.me);
+            self.put_rumors(&mut w, said);
         }
         (!w.is_bare()).then_some(w.len())
     }
@@ -374,8 +376,8 @@ impl<A: Address> Node<A> {
         }
     }
 
-    /// Fills the room with news, least told first.
-    fn put_rumors(&mut self, w: &mut Writer<'_>) {
+    /// Fills the room with news, least told first; `said` is in the datagram already.
+    fn put_rumors(&mut self, w: &mut Writer<'_>, said: Option<Slot>) {
         if self.news.is_idle() {
             return;
         }
@@ -383,14 +385,14 @@ impl<A: Address> Node<A> {
         if let Some(open) = w.open(kind::CLAIMS) {
             while let Some(slot) = self.news.take() {
                 let before = w.len();
-                if !self.put_claim(w, slot) {
+                if Some(slot) != said && !self.put_claim(w, slot) {
                     w.truncate(before);
                     self.news.put_back();
                     break;
                 }
             }
             self.close_or_abandon(w, open);
-            self.news.commit(limit);
+            self.news.commit(limit, said);
         }
     }
 }

@@ -265,8 +265,13 @@ fn validate<A: Address>(kind: u8, body: &[u8]) -> Result<(), WireError> {
             }
         }
         Frame::SyncVersions(_, ranges) => {
+            let mut next = Some(0);
             for range in ranges.checked() {
                 let (range, rows) = range?;
+                if next.is_none_or(|next| range.from < next) || range.to < range.from {
+                    return Err(rule("sync range", "ranges ascend and do not overlap"));
+                }
+                next = range.to.checked_add(1);
                 let mut last = range.from;
                 for row in rows.checked("sync version") {
                     let row = row?;

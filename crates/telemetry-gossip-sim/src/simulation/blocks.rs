@@ -80,7 +80,8 @@ mod tests {
         cluster.run_for(Duration::from_millis(100));
         let (received, probes) = (cluster.usage(3).received, cluster.node(3).stats().probes);
         let sent = cluster.usage(3).sent;
-        cluster.run_for(Duration::from_secs(1));
+        // Long enough for somebody to ping it, whoever chooses whom.
+        cluster.run_for(Duration::from_secs(5));
         assert_eq!(cluster.simulation().condition(3), Some(Condition::Blocked));
         assert_eq!(cluster.usage(3).received, received, "what arrives waits");
         assert!(cluster.node(3).stats().probes > probes, "its timers go on");

@@ -84,3 +84,32 @@ fn drain_claims(node: &mut Node<u32>) -> Vec<(String, u32)> {
     }
     told
 }
+
+#[test]
+fn those_who_leave_together_have_left_and_did_not_die() {
+    let mut net = Net::joined(90, &Config::default());
+    let order: Vec<u32> = net.node(1).members().filter_map(|member| member.address()).collect();
+    let (leaving, staying) = order.split_at(34);
+    for &leaver in leaving {
+        let now = net.now;
+        net.node(leaver).handle(now, Input::Leave).unwrap();
+    }
+    net.run_for(Duration::from_secs(20));
+    for &observer in staying {
+        for &leaver in leaving {
+            assert_eq!(net.status(observer, leaver), Some(Status::Left), "n{leaver} at n{observer}");
+        }
+    }
+}
+
+#[test]
+fn a_leave_that_is_told_is_complete() {
+    let mut net = Net::joined(3, &Config::default());
+    net.input(1, Input::Leave);
+    while net.nodes[0].news.is_news(net.nodes[0].me) {
+        let at = net.node(1).poll_timeout().unwrap();
+        net.run_for(at.since(net.now));
+    }
+    net.run_for(Config::default().gossip_interval);
+    assert!(!net.node(1).health().active);
+}

@@ -1,5 +1,6 @@
 //! A handful of nodes on a perfect network without latency, and datagrams made by hand.
 
+mod hostile;
 mod identity;
 mod leaving;
 mod probing;

@@ -1,0 +1,165 @@
+//! What a liar can do with one datagram: nothing that lasts, and nothing to others.
+
+use super::*;
+use crate::wire::{Ack, Ping, RangeHead, Relay, TelemetryHead, VersionsHead, WireEntry, kind};
+
+fn tag(address: u32) -> Tag {
+    crate::id::tag_of(crate::id::id_hash(name(address).as_bytes()))
+}
+
+fn telemetry(sender: u32, owner: u32, instance: Instance, version: u64) -> Vec<u8> {
+    datagram(sender, |w| {
+        let open = w.open(kind::TELEMETRY).unwrap();
+        assert!(w.item(&TelemetryHead { owner: tag(owner).0, instance: instance.0, since: 0 }));
+        assert!(w.item(&WireEntry { step: version, age: 0, key: b"load", value: Some(b"evil") }));
+        w.close(open);
+    })
+}
+
+#[test]
+fn claims_of_another_process_do_not_retire_a_node_at_once() {
+    let mut node = node(1, &Config::default());
+    let rival = |generation| Claim { instance: Instance(u32::MAX), ..alive(1, generation) };
+    let all: Vec<_> = (0..20).map(|at| rival(2 * at + 1)).collect();
+    hear(&mut node, 9, &claims(9, &all));
+    for claim in &all {
+        hear(&mut node, 9, &claims(9, core::slice::from_ref(claim)));
+    }
+    assert!(node.health().active, "silenced for ever");
+    assert_eq!(node.stats().refutations, 1, "one answer, then none for a while");
+}
+
+#[test]
+fn accusations_are_answered_once_and_shortly() {
+    let mut node = node(1, &Config::default());
+    // A member at a victim's address, never verified.
+    hear(&mut node, 9, &claims(9, &[alive(5, 0)]));
+    drain(&mut node);
+    let accusers: Accusers = [tag(5); 4].into_iter().collect();
+    let accused =
+        |generation| Claim { status: Status::Suspected, accusers: accusers.clone(), ..alive(1, generation) };
+    let bytes = claims(9, &(0..30).map(accused).collect::<Vec<_>>());
+    hear(&mut node, 9, &bytes);
+    let sent: Vec<usize> =
+        drain(&mut node).iter().filter(|&&(to, _)| to == 5).map(|(_, bytes)| bytes.len()).collect();
+    assert_eq!(sent.len(), 1, "{sent:?}");
+    assert!(sent[0] <= 120, "{sent:?}");
+}
+
+#[test]
+fn reply_and_relay_together_are_no_longer_than_three_times_what_came() {
+    let mut node = node(1, &Config::default());
+    let others: Vec<_> = (20..45).map(|at| alive(at, 0)).collect();
+    hear(&mut node, 9, &claims(9, &others));
+    drain(&mut node);
+    let bytes = datagram(99, |w| {
+        assert!(w.frame(kind::PING, &Ping { number: 1, target: tag(1).0 }));
+        assert!(
+            w.frame(kind::RELAY, &Relay { number: 1, target: tag(30).0, address: &30_u32.to_be_bytes() })
+        );
+    });
+    hear(&mut node, 50, &bytes);
+    let (mut sent, end) = (0, node.now() + Duration::from_millis(290));
+    loop {
+        sent +=
+            drain(&mut node).iter().filter(|&&(to, _)| to == 50).map(|(_, bytes)| bytes.len()).sum::<usize>();
+        let Some(at) = node.poll_timeout().filter(|&at| at <= end) else { break };
+        node.handle(at, Input::Tick).unwrap();
+    }
+    assert!(sent > 0 && sent <= 3 * bytes.len(), "{sent} for {}", bytes.len());
+}
+
+#[test]
+fn a_number_that_was_seen_tells_nothing_of_the_next() {
+    let mut node = node(1, &Config::default());
+    hear(&mut node, 9, &claims(9, &[alive(9, 0), alive(5, 0)]));
+    drain(&mut node);
+    let relay = Relay { number: 1, target: tag(9).0, address: &9_u32.to_be_bytes() };
+    hear(&mut node, 9, &datagram(9, |w| assert!(w.frame(kind::RELAY, &relay))));
+    let seen = drain(&mut node).iter().find_map(|(_, bytes)| {
+        frames(bytes).into_iter().find_map(|frame| match frame {
+            Frame::Ping(ping) => Some(ping.number),
+            _ => None,
+        })
+    });
+    let seen = seen.unwrap();
+    while node.probe.is_none() {
+        let at = node.poll_timeout().unwrap();
+        node.handle(at, Input::Tick).unwrap();
+        drain(&mut node);
+    }
+    for guess in 1..100 {
+        for member in [5, 9] {
+            let ack = Ack { number: seen.wrapping_add(guess), instance: 77 };
+            hear(&mut node, member, &datagram(member, |w| assert!(w.frame(kind::ACK, &ack))));
+        }
+    }
+    assert!(node.probe.is_some(), "a guess ended the probe");
+}
+
+#[test]
+fn a_death_of_great_age_does_not_bring_a_member_back_below_it() {
+    let mut node = node(1, &Config::default());
+    hear(&mut node, 2, &claims(2, &[alive(2, 4)]));
+    let dead = Claim { status: Status::Dead, age_secs: u32::MAX, ..alive(2, 5) };
+    hear(&mut node, 9, &claims(9, &[dead]));
+    let at = node.poll_timeout().unwrap();
+    node.handle(at, Input::Tick).unwrap();
+    hear(&mut node, 9, &claims(9, &[alive(2, 3)]));
+    assert_eq!(node.member("n2").map(|member| member.status()), Some(Status::Dead));
+}
+
+#[test]
+fn telemetry_that_its_owner_never_published_is_corrected_by_it() {
+    let mut net = Net::joined(3, &Config::default());
+    net.input(2, Input::Publish { key: "load".into(), value: b"1".as_slice().into(), urgent: false });
+    net.run_for(Duration::from_secs(3));
+    let instance = net.node(2).me().instance();
+    let now = net.now;
+    let mut lie = |version| {
+        let bytes = telemetry(3, 2, instance, version).into();
+        net.node(1).handle(now, Input::Datagram { from: 3, bytes })
+    };
+    let refused = lie(1 << 48);
+    assert!(matches!(refused, Err(InputError::Datagram(WireError::Rule { .. }))), "{refused:?}");
+    lie(1_000_000).unwrap();
+    net.run_for(Duration::from_secs(60));
+    let read = |net: &mut Net, reader| {
+        net.node(reader).member("n2").unwrap().value("load").unwrap().value.unwrap().to_vec()
+    };
+    assert_eq!([read(&mut net, 1), read(&mut net, 3)], [b"1", b"1"]);
+    net.input(2, Input::Publish { key: "load".into(), value: b"2".as_slice().into(), urgent: false });
+    net.run_for(Duration::from_secs(1));
+    assert_eq!([read(&mut net, 1), read(&mut net, 3)], [b"2", b"2"]);
+}
+
+#[test]
+fn version_lists_go_over_the_table_once() {
+    let list = |ranges: &[(u32, u32)]| {
+        datagram(9, |w| {
+            let open = w.open(kind::SYNC_VERSIONS).unwrap();
+            assert!(w.item(&VersionsHead { number: 1, more: false }));
+            for &(from, to) in ranges {
+                assert!(w.item(&RangeHead { from, to, rows: 0 }));
+            }
+            w.close(open);
+        })
+    };
+    let parse =
+        |ranges: &[(u32, u32)]| Datagram::<u32>::parse(&list(ranges), Label::of(""), |_| false).map(|_| ());
+    assert_eq!(parse(&[(0, 9), (10, 20), (30, u32::MAX)]), Ok(()));
+    for bad in [[(0, u32::MAX), (0, u32::MAX)], [(0, 10), (10, 20)], [(30, 40), (0, 9)], [(5, 4), (6, 7)]] {
+        assert!(parse(&bad).is_err(), "{bad:?}");
+    }
+}
+
+#[test]
+fn the_dead_do_not_crowd_out_the_living() {
+    let mut node = node(1, &Config { max_members: 16, ..Config::default() });
+    let dead: Vec<_> = (20..40).map(|at| Claim { status: Status::Dead, ..alive(at, 1) }).collect();
+    hear(&mut node, 9, &claims(9, &dead));
+    assert_eq!(node.membership().len(), 14, "seven of eight rows");
+    let living: Vec<_> = (2..=15).map(|at| alive(at, 0)).collect();
+    hear(&mut node, 9, &claims(9, &living));
+    assert_eq!((node.health().alive, node.membership().len()), (15, 16), "the dead make room");
+}
