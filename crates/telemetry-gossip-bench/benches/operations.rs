@@ -10,7 +10,7 @@ use telemetry_gossip_bench::Out;
 use telemetry_gossip_bench::arena::MTU;
 use telemetry_gossip_bench::contenders::{Ours, id, lone, stub};
 use telemetry_gossip_bench::stale;
-use telemetry_gossip_core::{Config, Generation, Input, Mode};
+use telemetry_gossip_core::{Config, Input, Mode};
 
 const SIZES: [u32; 4] = [20, 250, 1_000, 10_000];
 
@@ -146,7 +146,7 @@ fn handle_telemetry(bencher: Bencher<'_, '_>, nodes: u32) {
 /// A whole exchange between two nodes whose tables are the same.
 #[divan::bench(args = SIZES)]
 fn sync_in_sync(bencher: Bencher<'_, '_>, nodes: u32) {
-    let (mut a, mut b) = (partner(0, nodes), partner(1, nodes));
+    let (mut a, mut b) = (node(0, nodes), node(1, nodes));
     bencher.bench_local(|| exchange(&mut a, &mut b));
     assert_eq!(a.node.stats().syncs_failed, 0, "exchanges succeed");
 }
@@ -154,36 +154,19 @@ fn sync_in_sync(bencher: Bencher<'_, '_>, nodes: u32) {
 /// A whole exchange between two nodes that differ in one member.
 #[divan::bench(args = SIZES, sample_size = 1, sample_count = 500)]
 fn sync_one_difference(bencher: Bencher<'_, '_>, nodes: u32) {
-    let (mut a, b) = (partner(0, nodes), RefCell::new(partner(1, nodes)));
+    let (mut a, b) = (node(0, nodes), RefCell::new(node(1, nodes)));
     let mut generation = 0;
     bencher
         .with_inputs(|| {
             generation += 1;
-            know(&mut b.borrow_mut(), 2, generation);
+            b.borrow_mut().introduce(2, generation);
         })
         .bench_local_values(|()| exchange(&mut a, &mut b.borrow_mut()));
     let held = a.node.member("node-2").map(|member| member.generation().0);
     assert_eq!(held, Some(generation), "the difference is gone");
 }
 
-/// Node 0 or 1 of so many; of the others it has no address, so that its exchanges are with the other of the two.
-fn partner(own: u32, nodes: u32) -> Ours {
-    let mut partner = node(own, 2);
-    for other in 2..nodes {
-        know(&mut partner, other, 0);
-    }
-    discard(&mut partner);
-    partner
-}
-
-fn know(node: &mut Ours, other: u32, generation: u64) {
-    let (id, generation) = (id(other), Generation(generation));
-    let input = Input::Introduce { id, address: None, instance: None, generation };
-    let _ = node.node.handle(node.node.now(), input);
-    discard(node);
-}
-
-/// One exchange begun by `a`, node 0, with `b`, node 1.
+/// One exchange begun by `a`, node 0; `b` answers for whomever it chooses.
 fn exchange(a: &mut Ours, b: &mut Ours) {
     let now = a.node.now();
     let _ = a.node.handle(now, Input::Exchange);
@@ -191,8 +174,8 @@ fn exchange(a: &mut Ours, b: &mut Ours) {
     while let Some(sent) = a.node.poll_transmit(&mut buffer) {
         let input = Input::Datagram { from: address(0), bytes: buffer[..sent.len].into() };
         let _ = b.node.handle(now, input);
-        while let Some(sent) = b.node.poll_transmit(&mut buffer) {
-            let input = Input::Datagram { from: address(1), bytes: buffer[..sent.len].into() };
+        while let Some(answer) = b.node.poll_transmit(&mut buffer) {
+            let input = Input::Datagram { from: sent.to, bytes: buffer[..answer.len].into() };
             let _ = a.node.handle(now, input);
         }
     }
