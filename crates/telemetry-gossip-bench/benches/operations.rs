@@ -10,7 +10,7 @@ use telemetry_gossip_bench::Out;
 use telemetry_gossip_bench::arena::MTU;
 use telemetry_gossip_bench::contenders::{Ours, id, lone, stub};
 use telemetry_gossip_bench::stale;
-use telemetry_gossip_core::{Config, Generation, Input, Mode};
+use telemetry_gossip_core::{Config, Input, Mode};
 
 const SIZES: [u32; 4] = [20, 250, 1_000, 10_000];
 
@@ -48,9 +48,14 @@ fn discard(node: &mut Ours) {
 
 /// A datagram comes, and what follows is sent to nobody.
 fn receive(node: &mut Ours, from: u32, bytes: &[u8]) {
+    receive_only(node, from, bytes);
+    discard(node);
+}
+
+/// A datagram comes; what follows is still to be sent.
+fn receive_only(node: &mut Ours, from: u32, bytes: &[u8]) {
     let now = node.node.now();
     let _ = node.node.handle(now, Input::Datagram { from: address(from), bytes: bytes.into() });
-    discard(node);
 }
 
 /// A ping, and the encoding of its ack.
@@ -141,7 +146,7 @@ fn handle_telemetry(bencher: Bencher<'_, '_>, nodes: u32) {
 /// A whole exchange between two nodes whose tables are the same.
 #[divan::bench(args = SIZES)]
 fn sync_in_sync(bencher: Bencher<'_, '_>, nodes: u32) {
-    let (mut a, mut b) = (partner(0, nodes), partner(1, nodes));
+    let (mut a, mut b) = (node(0, nodes), node(1, nodes));
     bencher.bench_local(|| exchange(&mut a, &mut b));
     assert_eq!(a.node.stats().syncs_failed, 0, "exchanges succeed");
 }
@@ -149,36 +154,19 @@ fn sync_in_sync(bencher: Bencher<'_, '_>, nodes: u32) {
 /// A whole exchange between two nodes that differ in one member.
 #[divan::bench(args = SIZES, sample_size = 1, sample_count = 500)]
 fn sync_one_difference(bencher: Bencher<'_, '_>, nodes: u32) {
-    let (mut a, b) = (partner(0, nodes), RefCell::new(partner(1, nodes)));
+    let (mut a, b) = (node(0, nodes), RefCell::new(node(1, nodes)));
     let mut generation = 0;
     bencher
         .with_inputs(|| {
             generation += 1;
-            know(&mut b.borrow_mut(), 2, generation);
+            b.borrow_mut().introduce(2, generation);
         })
         .bench_local_values(|()| exchange(&mut a, &mut b.borrow_mut()));
     let held = a.node.member("node-2").map(|member| member.generation().0);
     assert_eq!(held, Some(generation), "the difference is gone");
 }
 
-/// Node 0 or 1 of so many; of the others it has no address, so that its exchanges are with the other of the two.
-fn partner(own: u32, nodes: u32) -> Ours {
-    let mut partner = node(own, 2);
-    for other in 2..nodes {
-        know(&mut partner, other, 0);
-    }
-    discard(&mut partner);
-    partner
-}
-
-fn know(node: &mut Ours, other: u32, generation: u64) {
-    let (id, generation) = (id(other), Generation(generation));
-    let input = Input::Introduce { id, address: None, instance: None, generation };
-    let _ = node.node.handle(node.node.now(), input);
-    discard(node);
-}
-
-/// One exchange begun by `a`, node 0, with `b`, node 1.
+/// One exchange begun by `a`, node 0; `b` answers for whomever it chooses.
 fn exchange(a: &mut Ours, b: &mut Ours) {
     let now = a.node.now();
     let _ = a.node.handle(now, Input::Exchange);
@@ -186,8 +174,8 @@ fn exchange(a: &mut Ours, b: &mut Ours) {
     while let Some(sent) = a.node.poll_transmit(&mut buffer) {
         let input = Input::Datagram { from: address(0), bytes: buffer[..sent.len].into() };
         let _ = b.node.handle(now, input);
-        while let Some(sent) = b.node.poll_transmit(&mut buffer) {
-            let input = Input::Datagram { from: address(1), bytes: buffer[..sent.len].into() };
+        while let Some(answer) = b.node.poll_transmit(&mut buffer) {
+            let input = Input::Datagram { from: sent.to, bytes: buffer[..answer.len].into() };
             let _ = a.node.handle(now, input);
         }
     }
@@ -195,7 +183,7 @@ fn exchange(a: &mut Ours, b: &mut Ours) {
     discard(b);
 }
 
-/// A page of the table, as a seed gives it to one that joins: some forty claims encoded.
+/// A page of the table, as a seed gives it to one that joins: a datagram full of claims.
 #[divan::bench(args = [250, 10_000])]
 fn encode_page(bencher: Bencher<'_, '_>, nodes: u32) {
     let mut seed = node(1, nodes);
@@ -203,7 +191,22 @@ fn encode_page(bencher: Bencher<'_, '_>, nodes: u32) {
     let now = joining.node.now();
     let _ = joining.node.handle(now, Input::Join { seeds: vec![address(1)].into() });
     let _ = joining.node.handle(now, Input::Tick);
-    let request = sent(&mut joining).pop().unwrap_or_default();
+    let mut request = sent(&mut joining).pop().unwrap_or_default();
+    let mut page = 0;
+    for _ in 0..2 {
+        receive_only(&mut seed, 0, &request);
+        for answer in sent(&mut seed) {
+            page = answer.len();
+            receive_only(&mut joining, 1, &answer);
+        }
+        // It proves its address, and asks for the next page.
+        for answer in sent(&mut joining) {
+            receive_only(&mut seed, 0, &answer);
+            request = answer;
+        }
+        page = page.max(sent(&mut seed).iter().map(Vec::len).max().unwrap_or(0));
+    }
+    assert!(page > 1_300, "a page of {page} bytes is not full");
     bencher.bench_local(|| receive(&mut seed, 0, black_box(&request)));
 }
 

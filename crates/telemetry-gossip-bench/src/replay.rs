@@ -154,3 +154,38 @@ pub fn measured_long<C: Contender>(node: &mut C, now: u64, from: u32, bytes: &[u
 pub fn measured_timer<C: Contender>(node: &mut C, now: u64, timer: C::Timer, out: &mut Out<C::Timer>) {
     node.timer(now, timer, out);
 }
+
+#[cfg(test)]
+mod tests {
+    use telemetry_gossip_core::Config;
+
+    use super::*;
+    use crate::arena::Setting;
+    use crate::contenders::{foca, lone, lone_foca, ours};
+
+    const SETTING: Setting = Setting { recorded: true, ..Setting::new(12, 7) };
+
+    #[test]
+    fn a_replay_does_what_the_node_did_in_the_arena() {
+        let mut arena = ours(SETTING);
+        arena.run_for(20_000_000);
+        let trace = Trace { from: 5_000_000, inputs: arena.recorded() };
+        let replayed = trace.replay(|out| lone(0, 12, 7, Config::lan(), out));
+        let stats = arena.nodes[0].node.stats();
+        assert_eq!(replayed.sent, (stats.datagrams_sent, stats.bytes_sent));
+        assert!(replayed.handled > 20, "{replayed:?}");
+    }
+
+    #[test]
+    fn a_trace_of_foca_comes_back_from_its_file_and_runs() {
+        let mut arena = foca(SETTING);
+        arena.run_for(20_000_000);
+        let trace = Trace { from: 5_000_000, inputs: arena.recorded() };
+        let path = std::env::temp_dir().join(format!("trace-{}", std::process::id()));
+        trace.save(&path).unwrap();
+        assert_eq!(Trace::load(&path).unwrap(), trace);
+        std::fs::remove_file(&path).unwrap();
+        let replayed = trace.replay(|out| lone_foca(0, 12, 7, 0, out));
+        assert!(replayed.handled > 20 && replayed.sent.0 > 20, "{replayed:?}");
+    }
+}

@@ -2,6 +2,7 @@
 //! choose sections: instructions, allocations, speed, spread, memory; all without any. `whole` is for itself: 10,000 nodes.
 
 use telemetry_gossip_bench::{Arena, Contender, Setting, contenders};
+use telemetry_gossip_core::Config;
 
 mod counting;
 mod instructions;
@@ -139,23 +140,35 @@ fn spread(table: &mut Table) {
 }
 
 fn memory(table: &mut Table) {
+    // The ids' own text, of which foca has none.
+    let text = |nodes: u32| {
+        (0..nodes).map(|node| contenders::id(node).as_str().len()).sum::<usize>() as f64 / f64::from(nodes)
+    };
+    let name = |nodes: &str| format!("heap bytes a member known, beside the text of its id, {nodes}");
     for nodes in [250, 1_000] {
         table.add(
-            Row::new(&format!("heap bytes a member known, with its id, settled, N={nodes}"), 1, Better::Less)
-                .ours([scenes::heap(contenders::ours(Setting::new(nodes, 1)))])
-                .foca([scenes::heap(contenders::foca(Setting::new(nodes, 1)))]),
+            Row::new(&name(&format!("settled, N={nodes}")), 1, Better::Less)
+                .ours([scenes::heap(contenders::ours(Setting::new(nodes, 1))) - text(nodes)])
+                .foca([scenes::heap(contenders::foca(Setting::new(nodes, 1)))])
+                .at_most(64.0),
         );
     }
+    const MANY: u32 = 10_000;
+    let ours = scenes::heap_of_one(MANY, |out| contenders::lone(0, MANY, 1, Config::lan(), out));
     table.add(
-        Row::new("the same, one node that knows 10,000", 1, Better::Less)
-            .ours([scenes::heap_of_one(10_000, |out| {
-                contenders::lone(0, 10_000, 1, telemetry_gossip_core::Config::lan(), out)
-            })])
-            .foca([scenes::heap_of_one(10_000, |out| contenders::lone_foca(0, 10_000, 1, 0, out))]),
+        Row::new(&name("one node that knows 10,000"), 1, Better::Less)
+            .ours([ours - text(MANY)])
+            .foca([scenes::heap_of_one(MANY, |out| contenders::lone_foca(0, MANY, 1, 0, out))])
+            .at_most(64.0),
+    );
+    table.add(
+        Row::new("bytes of a node beside its heap", 0, Better::Less)
+            .ours([size_of::<contenders::Ours>() as f64])
+            .foca([size_of::<contenders::Theirs>() as f64]),
     );
 }
 
-/// Minutes, and gigabytes.
+/// Minutes, and ten gigabytes.
 fn whole(table: &mut Table) {
     let begun = std::time::Instant::now();
     let mut arena = contenders::ours(Setting::new(10_000, 1));

@@ -58,10 +58,11 @@ impl Invalidates for Key {
     }
 }
 
-/// The newest value of each node, by its index: nothing is looked up or allocated when one comes.
+/// The newest value of each node, by its index: once there is any, nothing is looked up or allocated when one comes.
 #[derive(Debug)]
 pub(super) struct Values {
     held: Vec<(u32, [u8; VALUE])>,
+    nodes: u32,
     seen: Rc<Seen>,
 }
 
@@ -81,6 +82,9 @@ impl BroadcastHandler<Peer> for Values {
         let Some((head, value)) = data.split_first_chunk::<8>() else { return Ok(None) };
         let (&[a, b, c, d, e, f, g, h], Ok(value)) = (head, value.try_into()) else { return Ok(None) };
         let (origin, version) = (u32::from_be_bytes([a, b, c, d]), u32::from_be_bytes([e, f, g, h]));
+        if self.held.is_empty() {
+            self.held.resize(self.nodes as usize, (0, [0; VALUE]));
+        }
         match self.held.get_mut(origin as usize) {
             Some(held) if held.0 < version => *held = (version, value),
             _ => return Ok(None),
@@ -193,7 +197,7 @@ pub fn lone_foca(own: u32, nodes: u32, seed: u64, now: u64, out: &mut Out<Timer<
     let config = foca::Config::new_lan(NonZeroU32::new(nodes).expect("a cluster has nodes"));
     let rng = ChaCha8Rng::seed_from_u64(seed << 32 | u64::from(own));
     let seen = Rc::new(Seen::default());
-    let values = Values { held: vec![(0, [0; VALUE]); nodes as usize], seen: Rc::clone(&seen) };
+    let values = Values { held: Vec::new(), nodes, seen: Rc::clone(&seen) };
     let foca = Foca::with_custom_broadcast(identity(own), config, rng, PostcardCodec, values);
     let mut node = Theirs { foca, version: 0, seen };
     node.apply(now, (0..nodes).filter(|&other| other != own), 0, false, out);
