@@ -12,6 +12,7 @@ use MemberStatus::{Alive, Dead, Suspected};
 use facade_support::{
     Net, PATIENCE, agree, all_hold, cluster, patient, quick, status, until, until_so, within,
 };
+use telemetry_gossip::Fixed;
 use telemetry_gossip::core::{Config, Event, IdError};
 use telemetry_gossip::driver::{AgentError, Events, Notice, SpawnError};
 use telemetry_gossip::membership::MemberStatus;
@@ -328,4 +329,37 @@ async fn one_and_two_nodes_are_clusters_too() {
             all_hold(&nodes, "n1", Dead).await;
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn typed_values_and_their_changes_reach_whoever_subscribed() {
+    let network = MemoryNetwork::new(1);
+    let (nodes, _) = cluster(&Net::Memory(network.clone()), 3, &quick()).await;
+    agree(&nodes).await;
+    nodes[1].publish_as("load", &Fixed::<2>::from(0.5)).await.unwrap();
+    nodes[1].publish_urgent("disk.sda", b"failing").await.unwrap();
+    until("it has come", &nodes[0], |n0| n0.telemetry("n1", "disk.sda").is_some()).await;
+    assert!(nodes[0].telemetry("n1", "disk.sda").unwrap().urgent);
+    until("so has the load", &nodes[0], |n0| n0.telemetry("n1", "load").is_some()).await;
+    assert_eq!(nodes[0].telemetry("n1", "load").unwrap().decode(), Ok(Fixed::<2>(50)));
+    assert!(nodes[0].telemetry("n1", "load").unwrap().decode::<String>().is_err());
+
+    // What is known comes first, then the changes, and nothing of other keys.
+    let mut disks = nodes[0].subscribe("disk.").unwrap();
+    let mut next = async || {
+        let change = within("there is a change", disks.recv()).await.unwrap();
+        (change.id.to_string(), change.key, change.value.map(|value| value.value))
+    };
+    let change = |id: &str, key: &str, value: Option<&[u8]>| (id.into(), key.into(), value.map(Vec::from));
+    assert_eq!(next().await, change("n1", "disk.sda", Some(b"failing")));
+    nodes[2].publish("load", b"1").await.unwrap();
+    nodes[2].publish("disk.sdb", b"ok").await.unwrap();
+    assert_eq!(next().await, change("n2", "disk.sdb", Some(b"ok")));
+    nodes[1].unpublish("disk.sda").await.unwrap();
+    assert_eq!(next().await, change("n1", "disk.sda", None));
+
+    // Whoever wants it fresh gets it only so.
+    assert!(nodes[0].fresh_telemetry("n1", "load", PATIENCE).is_some());
+    assert_eq!(nodes[0].fresh_telemetry("n1", "load", Duration::ZERO), None);
+    assert!(nodes[0].telemetry("n1", "load").is_some(), "and still the last that is known");
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use serde::Serialize;
 use telemetry_gossip_core::{
     CommandError, Config, ConfigError, Event, ExchangeOutcome, Explanation, Generation, Health, Identity,
     Input, Instance, Node, NodeId, ProbeOutcome, Stats,
@@ -15,6 +16,7 @@ use crate::clock::Clock;
 use crate::peer::Peer;
 use crate::shared::SharedTable;
 use crate::task::{Command, Task, resolve_all};
+use crate::telemetry::{TelemetryChanges, ValueError, encode};
 use crate::transport::Transport;
 use crate::view::{MemberView, View};
 
@@ -105,6 +107,9 @@ pub enum AgentError {
     /// None of the seeds has an address; the text has each and its reason.
     #[error("no seed can be resolved: {0}")]
     Resolve(String),
+    /// The value has no encoded form.
+    #[error(transparent)]
+    Value(#[from] ValueError),
 }
 
 /// A running node. A clone is another handle of the same one; the node ends with the last of them, at once and without
@@ -256,12 +261,61 @@ impl Agent {
     /// Sets one entry of this node's telemetry: key 1 to 64 bytes, value at most 512, 4,096 bytes in all, by default. Refused
     /// with [`CommandError::Key`], [`CommandError::Value`] or [`CommandError::TelemetryFull`] beyond that.
     pub async fn publish(&self, key: &str, value: &[u8]) -> Result<(), AgentError> {
-        self.input(Input::Publish {
-            key: key.to_owned().into(),
-            value: value.to_owned().into(),
-            urgent: false,
-        })
-        .await
+        self.publish_bytes(key, value.to_owned(), false).await
+    }
+
+    /// The same for what changes seldom and matters, such as the node's health: it goes before all that is not urgent, at
+    /// once and whatever [`Config::byte_budget`] is.
+    pub async fn publish_urgent(&self, key: &str, value: &[u8]) -> Result<(), AgentError> {
+        self.publish_bytes(key, value.to_owned(), true).await
+    }
+
+    /// Sets one entry to a value of the host's own type; [`TelemetryValue::decode`](crate::TelemetryValue::decode) reads it.
+    ///
+    /// ```
+    /// # use telemetry_gossip_tokio::{Agent, Fixed, MemoryNetwork, Options};
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let agent = Agent::spawn(Options::new("a".parse()?), MemoryNetwork::new(1).transport("a")?)?;
+    /// agent.publish_as("load", &Fixed::<2>::from(0.75)).await?;
+    /// let load: Fixed<2> = agent.member("a").unwrap().value("load").unwrap().decode()?;
+    /// assert_eq!(load.to_string(), "0.75");
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn publish_as<T: Serialize + ?Sized>(&self, key: &str, value: &T) -> Result<(), AgentError> {
+        let value = encode(value)?;
+        self.publish_bytes(key, value, false).await
+    }
+
+    async fn publish_bytes(&self, key: &str, value: Vec<u8>, urgent: bool) -> Result<(), AgentError> {
+        self.input(Input::Publish { key: key.to_owned().into(), value: value.into(), urgent }).await
+    }
+
+    /// The telemetry of all members under keys that begin with `prefix`, and its changes.
+    ///
+    /// ```
+    /// # use telemetry_gossip_tokio::{Agent, MemoryNetwork, Options};
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let network = MemoryNetwork::new(1);
+    /// # let a = Agent::spawn(Options::new("a".parse()?), network.transport("a")?)?;
+    /// # let b = Agent::spawn(Options { seeds: vec!["a".into()], ..Options::new("b".parse()?) }, network.transport("b")?)?;
+    /// let mut disks = a.subscribe("disk.");
+    /// b.publish("disk.sda", b"ok").await?;
+    /// b.publish("load", b"0.7").await?;
+    /// let change = disks.recv().await.unwrap();
+    /// assert_eq!((change.id.as_str(), change.key.as_str()), ("b", "disk.sda"));
+    /// b.unpublish("disk.sda").await?;
+    /// assert_eq!(disks.recv().await.unwrap().value, None);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn subscribe(&self, prefix: &str) -> TelemetryChanges {
+        // Events first: what changes in between is told twice rather than never.
+        let events = self.events();
+        TelemetryChanges::new(prefix.to_owned(), Arc::clone(&self.view), events)
     }
 
     /// Removes one entry of this node's telemetry; an unknown key is no error.

@@ -28,6 +28,7 @@ mod memory;
 mod peer;
 mod shared;
 mod task;
+mod telemetry;
 mod transport;
 mod udp;
 mod view;
@@ -36,6 +37,7 @@ pub use agent::{Agent, AgentError, Events, Notice, Options, SpawnError};
 pub use memory::{MemoryNetwork, MemoryTransport};
 pub use peer::Peer;
 pub use shared::SharedTable;
+pub use telemetry::{Fixed, TelemetryChange, TelemetryChanges, ValueError};
 pub use transport::{
     BoxFuture, Delivery, NameError, SUBSCRIPTION_CAPACITY, Subscribers, Subscription, Transport,
 };

@@ -65,6 +65,8 @@ pub struct TelemetryValue {
     /// When the owner published it, by this host's clock and to the millisecond: what the owner tells is its age, so clocks
     /// need not agree. Times on the network are not counted; ages beyond 366 days are taken for that.
     pub published: Instant,
+    /// Whether the owner published it as urgent.
+    pub urgent: bool,
 }
 
 impl TelemetryValue {
@@ -157,6 +159,7 @@ impl MemberView {
             value: entry.value.unwrap_or_default().to_owned(),
             version: entry.version,
             published: at(entry.published),
+            urgent: entry.urgent,
         });
         Self {
             id,
@@ -183,6 +186,12 @@ impl MemberView {
     #[must_use]
     pub fn value(&self, key: &str) -> Option<&TelemetryValue> {
         self.telemetry.iter().find(|entry| entry.key == key)
+    }
+
+    /// The same, if it is no older than `limit`: what is not renewed in time is as good as unknown.
+    #[must_use]
+    pub fn fresh_value(&self, key: &str, limit: Duration) -> Option<&TelemetryValue> {
+        self.value(key).filter(|value| value.age() <= limit)
     }
 
     pub(crate) fn observe(&self, at: telemetry_gossip_core::Instant) {

@@ -126,9 +126,9 @@ impl PushPullGossip {
             Ok((_, ExchangeOutcome::InSync | ExchangeOutcome::Exchanged | ExchangeOutcome::Nobody)) => Ok(()),
             Ok((peer, ExchangeOutcome::Failed)) => Err(GossipError::NoAnswer { peer }),
             Err(AgentError::Command(error)) => Err(GossipError::Refused(error)),
-            Err(AgentError::Closed | AgentError::Timeout(_) | AgentError::Resolve(_)) => {
-                Err(GossipError::Closed)
-            }
+            Err(
+                AgentError::Closed | AgentError::Timeout(_) | AgentError::Resolve(_) | AgentError::Value(_),
+            ) => Err(GossipError::Closed),
         }
     }
 

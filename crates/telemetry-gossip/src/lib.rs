@@ -51,6 +51,7 @@ pub mod transport;
 pub use telemetry_gossip_core as core;
 pub use telemetry_gossip_core::{Detector, Evidence, Explanation, Incident, Pending, Witness};
 pub use telemetry_gossip_tokio as driver;
+pub use telemetry_gossip_tokio::{Fixed, TelemetryChange, TelemetryChanges, TelemetryValue};
 
 pub use crate::gossip::PushPullGossip;
 pub use crate::membership::{MemberInfo, MemberStatus, MembershipState};

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::Serialize;
 use telemetry_gossip_core::{Config, Explanation, Health, IdError, NodeId};
 use telemetry_gossip_tokio::{
-    Agent, AgentError, Events, MemberView, NameError, Options, SpawnError, TelemetryValue, Transport, View,
+    Agent, AgentError, Events, MemberView, NameError, Options, SpawnError, TelemetryChanges, TelemetryValue,
+    Transport, View,
 };
 use thiserror::Error;
 
@@ -152,10 +154,32 @@ impl GossipNode {
         self.agent()?.member(node_id)?.value(key).cloned()
     }
 
+    /// The same, if it is no older than `limit`: what is not renewed in time is as good as unknown.
+    #[must_use]
+    pub fn fresh_telemetry(&self, node_id: &str, key: &str, limit: Duration) -> Option<TelemetryValue> {
+        self.agent()?.member(node_id)?.fresh_value(key, limit).cloned()
+    }
+
     /// Publishes one entry of this node's telemetry to all: key 1 to 64 bytes, value at most 512, 4,096 bytes in all, by
     /// default. An entry under the same key is replaced.
     pub async fn publish(&self, key: &str, value: &[u8]) -> Result<(), NodeError> {
         Ok(self.running()?.publish(key, value).await?)
+    }
+
+    /// The same for what changes seldom and matters, such as the node's health: it goes before all that is not urgent.
+    pub async fn publish_urgent(&self, key: &str, value: &[u8]) -> Result<(), NodeError> {
+        Ok(self.running()?.publish_urgent(key, value).await?)
+    }
+
+    /// Publishes a value of the host's own type, which [`TelemetryValue::decode`] reads; see [`Agent::publish_as`].
+    pub async fn publish_as<T: Serialize + ?Sized>(&self, key: &str, value: &T) -> Result<(), NodeError> {
+        Ok(self.running()?.publish_as(key, value).await?)
+    }
+
+    /// The telemetry of all members under keys that begin with `prefix`, and its changes; `None` before the start.
+    #[must_use]
+    pub fn subscribe(&self, prefix: &str) -> Option<TelemetryChanges> {
+        self.agent().map(|agent| agent.subscribe(prefix))
     }
 
     /// Removes one entry of this node's telemetry; an unknown key is no error.
