@@ -238,7 +238,7 @@ Examples:
   tgossip sim swim
   tgossip sim lifeguard --plots figures
 
-swim and lifeguard are experiments: many runs on all cores, our figures beside the published ones.
+swim, lifeguard and telemetry are experiments: many runs on all cores, our figures beside the published ones.
 
 One scenario and seed give one report and trace hash, on every machine.
 Exit codes:

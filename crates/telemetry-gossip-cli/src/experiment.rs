@@ -6,8 +6,8 @@ use std::path::Path;
 
 use serde::Serialize;
 use telemetry_gossip_sim::experiment::{
-    Goal, Lifeguard, LifeguardPlan, SwimPlan, TelemetryPlan, Variant, detection_times, false_positives,
-    lifeguard, swim, telemetry,
+    Goal, Lifeguard, LifeguardPlan, PlotError, SwimPlan, TelemetryPlan, Variant, detection_times,
+    false_positives, lifeguard, swim, telemetry, telemetry_schemes,
 };
 
 use crate::args::{Check, SimArgs};
@@ -43,7 +43,7 @@ impl Experiment {
                 "False positives and detection while members are slow beside Lifeguard's figures (2 minutes, hours with --full)"
             }
             Self::Telemetry => {
-                "Bytes received and ages of values while all publish all the time, beside the least possible (4 minutes)"
+                "Bytes received and ages of values while all publish all the time, beside the least possible (3 minutes)"
             }
         }
     }
@@ -57,6 +57,7 @@ impl Experiment {
 fn check(experiment: Experiment, args: &SimArgs) -> Result<(), Error> {
     let name = experiment.name();
     let plain = experiment != Experiment::Lifeguard;
+    let swim = experiment == Experiment::Swim;
     let typed = [
         (args.nodes.is_some(), "--nodes"),
         (args.loss.is_some(), "--loss"),
@@ -64,7 +65,7 @@ fn check(experiment: Experiment, args: &SimArgs) -> Result<(), Error> {
         (args.check != Check::Sampled, "--check"),
         (plain && args.experiment.full, "--full"),
         (plain && args.experiment.ours, "--ours"),
-        (plain && args.experiment.plots.is_some(), "--plots"),
+        (swim && args.experiment.plots.is_some(), "--plots"),
     ];
     match typed.into_iter().find(|(typed, _)| *typed) {
         Some((_, argument)) => Err(Error::Usage(format!(
@@ -98,6 +99,11 @@ pub(crate) fn run(experiment: Experiment, args: &SimArgs) -> Result<(), Error> {
             );
             bar.clear();
             print(&result, args.json)?;
+            if let Some(folder) = &args.experiment.plots {
+                for &period in &result.plan.periods_s {
+                    write(folder, &format!("schemes-{period}s.svg"), telemetry_schemes(&result, period))?;
+                }
+            }
             verdict(&result.goals())
         }
         Experiment::Lifeguard => {
@@ -130,13 +136,17 @@ fn plot(folder: &Path, result: &Lifeguard) -> Result<(), Error> {
     for (name, figure) in
         [("detection.svg", detection_times(result)), ("false-positives.svg", false_positives(result))]
     {
-        let path = folder.join(name);
-        let svg = figure.map_err(|error| Error::Step(error.to_string()))?;
-        std::fs::create_dir_all(folder)
-            .and_then(|()| std::fs::write(&path, svg))
-            .map_err(|error| Error::Unwritable { path, error })?;
+        write(folder, name, figure)?;
     }
     Ok(())
+}
+
+fn write(folder: &Path, name: &str, figure: Result<String, PlotError>) -> Result<(), Error> {
+    let path = folder.join(name);
+    let svg = figure.map_err(|error| Error::Step(error.to_string()))?;
+    std::fs::create_dir_all(folder)
+        .and_then(|()| std::fs::write(&path, svg))
+        .map_err(|error| Error::Unwritable { path, error })
 }
 
 fn verdict(goals: &[Goal]) -> Result<(), Error> {

@@ -6,9 +6,8 @@
 //! all is found later by the time of the trial.
 
 use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
 use core::time::Duration;
-
-use arrayvec::ArrayVec;
 
 use crate::id::Number;
 use crate::membership::Slot;
@@ -49,12 +48,13 @@ pub(crate) enum Due<A> {
 pub(crate) struct Patience<A> {
     /// How many strikes, and since when.
     strikes: BTreeMap<Slot, (u8, Instant)>,
-    trials: ArrayVec<Trial<A>, TRIALS>,
+    /// At most [`TRIALS`]; seldom any.
+    trials: Vec<Trial<A>>,
 }
 
 impl<A: Copy + PartialEq> Patience<A> {
     pub(crate) fn new() -> Self {
-        Self { strikes: BTreeMap::new(), trials: ArrayVec::new() }
+        Self { strikes: BTreeMap::new(), trials: Vec::new() }
     }
 
     /// `slot` has refuted.
@@ -74,7 +74,7 @@ impl<A: Copy + PartialEq> Patience<A> {
     /// Puts the target of a failed probe on trial of so many pings; gives the probe back if it has no strikes.
     pub(crate) fn try_member(&mut self, probe: Probe<A>, now: Instant) -> Result<u8, Probe<A>> {
         let strikes = self.strikes(probe.target, now);
-        if strikes == 0 || self.trials.is_full() {
+        if strikes == 0 || self.trials.len() >= TRIALS {
             if strikes == 0 {
                 self.strikes.remove(&probe.target);
             }

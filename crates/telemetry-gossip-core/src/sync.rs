@@ -36,6 +36,9 @@ pub(crate) const SMALL: usize = 32;
 /// The most rows that one session asks for or pushes; more than fit a datagram of default size.
 const PLAN_LIMIT: usize = 256;
 
+/// Room for plans that is kept from the start.
+const ROOM: usize = 16;
+
 /// The session that this node opened.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Session<A> {
@@ -139,6 +142,11 @@ pub(crate) fn digest_ranges<A: Address>(table: &Membership<A>) -> usize {
 }
 
 impl Plans {
+    /// With room for what most sessions say.
+    pub(crate) fn new() -> Self {
+        Self { items: VecDeque::with_capacity(ROOM), wants: VecDeque::with_capacity(ROOM) }
+    }
+
     /// Compares a version list with the table and plans what to send and what to ask for.
     pub(crate) fn compare<A: Address>(&mut self, table: &Membership<A>, ranges: Ranges<'_>) -> Plan {
         let mut plan = Plan::default();

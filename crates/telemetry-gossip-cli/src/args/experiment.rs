@@ -1,4 +1,4 @@
-//! The arguments of `tgossip sim swim` and `tgossip sim lifeguard`.
+//! The arguments of `tgossip sim swim`, `lifeguard` and `telemetry`.
 
 use std::path::PathBuf;
 
@@ -6,7 +6,7 @@ use clap::Args;
 
 /// What applies to experiments alone.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Experiments (swim, lifeguard)")]
+#[command(next_help_heading = "Experiments (swim, lifeguard, telemetry)")]
 pub(crate) struct ExperimentArgs {
     /// lifeguard: run the whole published grid, 29,160 runs, for hours.
     #[arg(long)]
@@ -17,7 +17,7 @@ pub(crate) struct ExperimentArgs {
     /// How many times each run is repeated, with other seeds: 10 for lifeguard --full, 1 otherwise.
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=1_000))]
     pub(crate) repeats: Option<u32>,
-    /// lifeguard: write the figures into this folder, as SVG.
+    /// lifeguard, telemetry: write the figures into this folder, as SVG.
     #[arg(long, value_name = "DIR")]
     pub(crate) plots: Option<PathBuf>,
 }

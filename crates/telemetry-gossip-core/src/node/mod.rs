@@ -23,8 +23,6 @@ mod transmit;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
-use arrayvec::ArrayVec;
-
 use crate::address::{Address, MAX_ADDRESS_LEN};
 use crate::awareness::Awareness;
 use crate::budget::Budget;
@@ -149,7 +147,7 @@ pub struct Node<A> {
     awareness: Awareness,
     contact: Contact,
     /// Members whose probes failed, and that are accused once a roll call succeeds.
-    charges: ArrayVec<Probe<A>, CHARGES>,
+    charges: Vec<Probe<A>>,
     patience: Patience<A>,
     history: History,
     /// A cluster config removed members while the node was isolated.
@@ -292,7 +290,7 @@ impl<A: Address> Node<A> {
             relays: Relays::new(),
             awareness: Awareness::new(config.detector.local_health),
             contact: Contact::default(),
-            charges: ArrayVec::new(),
+            charges: Vec::new(),
             patience: Patience::new(),
             history: History::default(),
             config_may_reconnect: false,
@@ -309,7 +307,7 @@ impl<A: Address> Node<A> {
             pace: Pace::default(),
             telemetry_pace: TelemetryPace::default(),
             partners: Partners::default(),
-            plans: Plans::default(),
+            plans: Plans::new(),
             outbox: Outbox::new(),
             events: VecDeque::new(),
             changed: VecDeque::with_capacity(CHANGES),

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use super::Node;
+use super::{CHARGES, Node};
 use crate::address::Address;
 use crate::config::Mode;
 use crate::contact::Finding;
@@ -193,8 +193,11 @@ impl<A: Address> Node<A> {
         }
         if !self.config.detector.roll_calls {
             self.accuse_if_unchanged(&probe);
-        } else if self.charges.try_push(probe).is_ok() && !self.contact.is_calling() {
-            self.begin_roll_call();
+        } else if self.charges.len() < CHARGES {
+            self.charges.push(probe);
+            if !self.contact.is_calling() {
+                self.begin_roll_call();
+            }
         }
     }
 

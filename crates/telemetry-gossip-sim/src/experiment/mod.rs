@@ -14,6 +14,7 @@ mod lifeguard;
 mod measure;
 mod parallel;
 mod plot;
+mod schemes;
 mod statistics;
 mod swim;
 mod table;
@@ -23,7 +24,8 @@ use serde::{Deserialize, Serialize};
 
 pub use lifeguard::{Lifeguard, LifeguardPlan, LifeguardRow, Published, Variant, lifeguard};
 pub use measure::{Alarms, Detection};
-pub use plot::{PlotError, detection_times, false_positives};
+pub use plot::{PlotError, detection_times, false_positives, telemetry_schemes};
+pub use schemes::{Scheme, SchemeRow};
 pub use statistics::{Latencies, Proportion};
 pub use swim::{FalseSuspicion, Protocol, Swim, SwimPlan, SwimRow, swim};
 pub use telemetry::{Telemetry, TelemetryPlan, TelemetryRow, telemetry};

@@ -1,4 +1,4 @@
-//! Figures of the Lifeguard experiment as SVG.
+//! Figures of the experiments as SVG.
 
 use std::error::Error;
 use std::time::Duration;
@@ -8,6 +8,7 @@ use plotters::prelude::*;
 use thiserror::Error;
 
 use super::lifeguard::{Lifeguard, LifeguardRow, Variant};
+use super::telemetry::Telemetry;
 
 const SIZE: (u32, u32) = (640, 400);
 const FONT: &str = "sans-serif";
@@ -86,6 +87,47 @@ pub fn false_positives(result: &Lifeguard) -> Result<String, PlotError> {
     let most = points().map(|&(_, y)| y).fold(1.0, f64::max);
     let title = "False positives a run";
     draw(title, "anomalous members", 0.0..last, (bottom..most * 2.0).log_scale(), &curves)
+}
+
+/// What each way of telling telemetry costs, over how late its values are, where everybody publishes once in `period_s`.
+pub fn telemetry_schemes(result: &Telemetry, period_s: u32) -> Result<String, PlotError> {
+    let fewest = result.plan.members.iter().copied().min().unwrap_or(0);
+    let ours = result.rows.iter().filter(|row| row.members == fewest && row.period_s == period_s);
+    let ours = ours.map(|row| (format!("trees, {} loss", row.loss), row.late_s, row.ratio(), RED));
+    let others = result.others.iter().filter(|row| row.period_s == period_s);
+    let others = others.map(|row| (row.scheme.to_string(), row.late_s, row.ratio, BLUE));
+    let points: Vec<(String, f64, f64, RGBColor)> = ours.chain(others).collect();
+    let mut svg = String::new();
+    {
+        let area = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
+        area.fill(&WHITE).map_err(PlotError::of)?;
+        let last = points.iter().map(|point| point.1).fold(1.0, f64::max) * 1.6;
+        let most = points.iter().map(|point| point.2).fold(2.0, f64::max) * 1.5;
+        let mut chart = ChartBuilder::on(&area)
+            .caption(format!("{fewest} members, everybody publishes every {period_s} s"), (FONT, 16))
+            .margin(10)
+            .x_label_area_size(40)
+            .y_label_area_size(60)
+            .build_cartesian_2d(0.0..last, (1.0..most).log_scale())
+            .map_err(PlotError::of)?;
+        chart
+            .configure_mesh()
+            .disable_x_mesh()
+            .x_desc("99th percentile of the age beyond the period, seconds")
+            .y_desc("bytes received, times the floor")
+            .max_light_lines(0)
+            .draw()
+            .map_err(PlotError::of)?;
+        let dots =
+            points.iter().map(|&(_, late, ratio, color)| Circle::new((late, ratio), 4, color.filled()));
+        chart.draw_series(dots).map_err(PlotError::of)?;
+        let names = points.iter().map(|(name, late, ratio, _)| {
+            Text::new(name.clone(), (*late + last / 80.0, *ratio * 1.04), (FONT, 12))
+        });
+        chart.draw_series(names).map_err(PlotError::of)?;
+        area.present().map_err(PlotError::of)?;
+    }
+    Ok(svg)
 }
 
 fn draw<Y>(

@@ -12,6 +12,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use telemetry_gossip_core::{Config, Member};
 
+use super::schemes::{Scheme, SchemeRow, model};
 use super::{Goal, Runs, parallel, table};
 use crate::checker::Checking;
 use crate::cluster::Cluster;
@@ -44,7 +45,7 @@ impl Default for TelemetryPlan {
             periods_s: vec![1, 10],
             losses: [0, 1, 5].map(Share::percent).to_vec(),
             bytes: 100,
-            runs: 3,
+            runs: 1,
             seed: 1,
         }
     }
@@ -57,6 +58,8 @@ pub struct Telemetry {
     pub plan: TelemetryPlan,
     /// One row a size, period and loss.
     pub rows: Vec<TelemetryRow>,
+    /// Other schemes, modelled without loss, among the fewest members of the plan.
+    pub others: Vec<SchemeRow>,
 }
 
 /// What was measured of one size, period and loss: the mean over the runs, and the worst where it is said.
@@ -76,6 +79,8 @@ pub struct TelemetryRow {
     pub datagrams: f64,
     /// The share of values younger than the period and one second, at the worst reader of the worst run.
     pub young: f64,
+    /// How much older than the period a value is that is older than 99 of 100 at all readers, in seconds.
+    pub late_s: f64,
     /// The oldest value that any reader held, in seconds.
     pub oldest_s: f64,
     /// Until everybody held everything after the last publication, in seconds; `None` if that took over a minute.
@@ -112,7 +117,15 @@ pub fn telemetry(plan: &TelemetryPlan, progress: impl FnMut(Runs)) -> Telemetry 
     }
     let rows = parallel::map(&runs, measure, progress);
     let each = usize::try_from(plan.runs.max(1)).unwrap_or(usize::MAX);
-    Telemetry { plan: plan.clone(), rows: rows.chunks(each).filter_map(TelemetryRow::of).collect() }
+    let fewest = plan.members.iter().copied().min().unwrap_or(2);
+    let others: Vec<(Scheme, u32)> =
+        plan.periods_s.iter().flat_map(|&period| Scheme::ALL.map(|scheme| (scheme, period))).collect();
+    let run = |&(scheme, period): &(Scheme, u32)| model(scheme, fewest, period, plan.bytes, plan.seed);
+    Telemetry {
+        plan: plan.clone(),
+        rows: rows.chunks(each).filter_map(TelemetryRow::of).collect(),
+        others: parallel::map(&others, run, |_| {}),
+    }
 }
 
 /// One cluster in which everybody publishes.
@@ -197,6 +210,8 @@ fn measure(run: &Run) -> TelemetryRow {
     flow.run_to(begin);
     let before = flow.received();
     let (mut young, mut looks, mut oldest) = (vec![0_u64; members], 0_u64, Duration::ZERO);
+    // Ages beyond the period, in steps of 10 ms.
+    let mut late = vec![0_u64; 2_000];
     let limit = period + Duration::from_secs(1);
     let mut at = begin;
     while at < end {
@@ -207,6 +222,9 @@ fn measure(run: &Run) -> TelemetryRow {
             for age in flow.ages(reader) {
                 *young += u64::from(age <= limit);
                 oldest = oldest.max(age);
+                let steps =
+                    usize::try_from(age.saturating_sub(period).as_millis() / 10).unwrap_or(usize::MAX);
+                late[steps.min(1_999)] += 1;
             }
         }
     }
@@ -222,9 +240,21 @@ fn measure(run: &Run) -> TelemetryRow {
         received: (after.0 - before.0) as f64 / seconds,
         datagrams: (after.1 - before.1) as f64 / seconds,
         young: young.iter().copied().min().unwrap_or(0) as f64 / values,
+        late_s: percentile(&late) as f64 / 100.0,
         oldest_s: oldest.as_secs_f64(),
         complete_s: complete.map(|span| span.as_secs_f64()),
     }
+}
+
+/// The place below which 99 of 100 of what is counted lie.
+fn percentile(counts: &[u64]) -> usize {
+    let all: u64 = counts.iter().sum();
+    let mut below = 0;
+    let place = counts.iter().position(|&count| {
+        below += count;
+        below * 100 >= all * 99
+    });
+    place.unwrap_or(0)
 }
 
 impl TelemetryRow {
@@ -237,6 +267,7 @@ impl TelemetryRow {
             received: mean(|run| run.received),
             datagrams: mean(|run| run.datagrams),
             young: runs.iter().map(|run| run.young).fold(1.0, f64::min),
+            late_s: most(|run| run.late_s),
             oldest_s: most(|run| run.oldest_s),
             complete_s: complete.map(|spans| spans.into_iter().fold(0.0, f64::max)),
             ..*runs.first()?
@@ -281,6 +312,7 @@ impl fmt::Display for Telemetry {
             "times the floor",
             "datagrams/s",
             "younger than T + 1 s",
+            "late, 99th percentile",
             "oldest",
             "complete after",
         ];
@@ -295,8 +327,21 @@ impl fmt::Display for Telemetry {
                 format!("{:.2}", row.ratio()),
                 format!("{:.1}", row.datagrams),
                 format!("{:.3} %", row.young * 100.0),
+                format!("{:.2} s", row.late_s),
                 format!("{:.2} s", row.oldest_s),
                 row.complete_s.map_or_else(|| "never".to_owned(), |span| format!("{span:.2} s")),
+            ];
+            table::line(f, &cells)?;
+        }
+        writeln!(f, "\nOther schemes, modelled without loss:\n")?;
+        table::head(f, &["scheme", "members", "period", "times the floor", "late, 99th percentile"])?;
+        for row in &self.others {
+            let cells = [
+                row.scheme.to_string(),
+                table::count(row.members as u64),
+                format!("{} s", row.period_s),
+                format!("{:.2}", row.ratio),
+                format!("{:.1} s", row.late_s),
             ];
             table::line(f, &cells)?;
         }
