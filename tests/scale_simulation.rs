@@ -6,7 +6,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use telemetry_gossip_core::Config;
+use telemetry_gossip_core::{Config, Generation, Identity, Input, Instance, Instant, Node, NodeId};
 use telemetry_gossip_sim::{Cluster, Network, News, Quantiles, RoundSettings, Rounds, Settings, Share};
 use telemetry_gossip_tests::for_each_seed;
 
@@ -42,6 +42,36 @@ fn a_member_takes_at_most_100_bytes() {
     println!("(a) memory: {freed} B for {NODES} members, {each} B a member, one telemetry entry included");
     assert_eq!(freed, counted as u64, "the table knows its own size");
     assert!(each <= 100, "{each} B a member");
+}
+
+/// (a) What a node's heap grows by with each member that it knows, beside the text of the id, however many they are.
+#[test]
+fn a_member_takes_at_most_64_bytes_beside_its_names_text() {
+    let heap = |members: usize| {
+        let identity = Identity::new("me".parse().expect("an id"), address(0));
+        let mut node = Node::new(Config::default(), identity, [0; 32], Instant::ORIGIN)
+            .expect("the default config is valid");
+        let mut text = 0;
+        for member in 1..=members {
+            let id: NodeId = format!("n{member}").parse().expect("an id");
+            text += id.as_str().len() as u64;
+            let (address, instance) = (Some(address(member)), Some(Instance(7)));
+            let input = Input::Introduce { id, address, instance, generation: Generation(1) };
+            node.handle(Instant::ORIGIN, input).expect("there is room");
+            while node.poll_event().is_some() {}
+        }
+        let counted = node.heap_bytes();
+        let freed = allocation_counter::measure(|| drop(node)).bytes_current.unsigned_abs();
+        assert_eq!(freed, counted as u64, "the node knows its own size");
+        (freed, text)
+    };
+    let (empty, _) = heap(0);
+    for members in [250, 10_000] {
+        let (freed, text) = heap(members);
+        let each = (freed - empty - text) as f64 / members as f64;
+        println!("(a) memory: {each:.1} B for each of {members} members, beside the text of its id");
+        assert!(each <= 64.0, "{each} B a member");
+    }
 }
 
 /// (b) At most 120 B a node in a round in which all are in sync. At the first contact of two nodes the one asked also

@@ -83,6 +83,10 @@ impl Dissemination {
             }
         }
         self.taken.clear();
+        if self.active == 0 {
+            // News is rare: its queues are no part of what a member costs.
+            *self = Self::default();
+        }
     }
 
     /// `slot` is no news any more, or leaves the table.

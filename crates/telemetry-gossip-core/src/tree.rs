@@ -44,7 +44,7 @@ const TRIES: u8 = 6;
 /// How many updates with a gap before them are kept in mind.
 const GAPS: usize = 16;
 
-/// Room for so many updates is kept in each branch.
+/// Room for so many updates is made where one comes.
 const QUEUE: usize = 32;
 
 /// More branches than any table has members for.
@@ -84,8 +84,8 @@ pub(crate) struct Update {
 #[derive(Clone, Copy, Debug)]
 struct Leg {
     number: Number,
-    updates: usize,
-    len: usize,
+    updates: u16,
+    len: u16,
     arrived: bool,
     sent_at: Instant,
 }
@@ -213,6 +213,10 @@ impl Trees {
         self.make_room(update.owner);
         let Some(branch) = self.branches.get_mut(index) else { return false };
         let mark = &mut self.marks[update.owner.index()];
+        if branch.queue.capacity() == 0 {
+            branch.queue.reserve(QUEUE);
+            branch.flight.reserve(QUEUE);
+        }
         branch.bytes += len;
         self.busy |= 1 << index;
         let waits = *mark & (1 << index) != 0;
@@ -359,15 +363,16 @@ impl Trees {
         deadline: Instant,
     ) {
         let Some(branch) = self.branches.get_mut(index) else { return };
-        let before: usize = branch.legs.iter().map(|leg| leg.updates).sum();
+        let before: usize = branch.legs.iter().map(|leg| usize::from(leg.updates)).sum();
         branch.deadline = deadline;
         branch.boarding = branch.boarding.saturating_sub(1);
         branch.bytes = branch.bytes.saturating_sub(len);
         // A flight has no more datagrams than there is room for.
         let _ = branch.legs.try_push(Leg {
             number,
-            updates: branch.flight.len() - before,
-            len,
+            // A datagram has less than 2^16 bytes.
+            updates: u16::try_from(branch.flight.len() - before).unwrap_or(u16::MAX),
+            len: u16::try_from(len).unwrap_or(u16::MAX),
             arrived: false,
             sent_at,
         });
@@ -446,10 +451,10 @@ impl Trees {
             branch.rest.retain(|update| update.owner != owner);
             let mut at = 0;
             for leg in &mut branch.legs {
-                let updates = branch.flight.iter().skip(at).take(leg.updates);
+                let updates = branch.flight.iter().skip(at).take(leg.updates.into());
                 let gone = updates.filter(|update| update.owner == owner).count();
-                at += leg.updates;
-                leg.updates -= gone;
+                at += usize::from(leg.updates);
+                leg.updates -= u16::try_from(gone).unwrap_or(leg.updates);
             }
             branch.flight.retain(|update| update.owner != owner);
             if branch.partner == Some(owner) {
@@ -488,7 +493,7 @@ impl Trees {
             {
                 return Err("a branch's queue is not what is marked as queued");
             }
-            let legs: usize = branch.legs.iter().map(|leg| leg.updates).sum();
+            let legs: usize = branch.legs.iter().map(|leg| usize::from(leg.updates)).sum();
             if legs != branch.flight.len() {
                 return Err("a flight's legs do not carry its updates");
             }
@@ -517,12 +522,12 @@ impl Branch {
             partner: None,
             distance: Reach::ALL,
             end: me,
-            queue: VecDeque::with_capacity(QUEUE),
+            queue: VecDeque::new(),
             bytes: 0,
             urgent: false,
             more: false,
             rest: VecDeque::new(),
-            flight: VecDeque::with_capacity(QUEUE),
+            flight: VecDeque::new(),
             legs: ArrayVec::new(),
             boarding: 0,
             not_before: Instant::ORIGIN,
@@ -566,7 +571,7 @@ impl Branch {
         self.take_rest();
         let legs = core::mem::take(&mut self.legs);
         for leg in legs.iter().rev() {
-            self.bytes += if leg.arrived { 0 } else { leg.len };
+            self.bytes += if leg.arrived { 0 } else { leg.len.into() };
             for _ in 0..leg.updates {
                 let Some(update) = self.flight.pop_back().filter(|_| !leg.arrived) else { continue };
                 let Some(mark) = marks.get_mut(update.owner.index()) else { continue };

@@ -309,7 +309,7 @@ impl<A: Address> Membership<A> {
     /// An answer came from the member at its address.
     pub(crate) fn heard(&mut self, slot: Slot, now: Instant, verified: bool) {
         let row = &mut self.rows[slot.index()];
-        row.observed = now;
+        row.observe(now);
         row.verified |= verified;
     }
 
@@ -426,7 +426,7 @@ impl<A: Address> Membership<A> {
     }
 
     pub(crate) fn hash(&self, slot: Slot) -> u64 {
-        self.row(slot).hash
+        self.row(slot).hash()
     }
 
     pub(crate) fn tag(&self, slot: Slot) -> Tag {
@@ -578,7 +578,7 @@ fn write_claim<A>(row: &mut Row, claim: &Claim<'_, A>, now: Instant) {
     row.generation = claim.generation;
     row.status = claim.status;
     row.instance = claim.instance;
-    row.observed = now;
+    row.observe(now);
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "the upper 6 bits")]
@@ -627,7 +627,7 @@ impl<'a, A: Address> Member<'a, A> {
     /// When its record last changed here, or a datagram last came from it.
     #[must_use]
     pub fn last_observed(&self) -> Instant {
-        self.row.observed
+        self.row.observed()
     }
 
     /// The version up to which its telemetry is known; 0 before the first.

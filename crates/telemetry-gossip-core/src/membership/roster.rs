@@ -1,4 +1,4 @@
-//! The index of the table: every slot, in the order of its id's hash, which is in its row.
+//! The index of the table: every slot, in the order of its id's hash.
 //!
 //! One sorted array serves look-up by id, look-up by tag, ranges for the sync, uniform random choice, and a common
 //! order of the members that all nodes share. Look-up is a binary search among those whose hashes begin alike; insertion
@@ -58,10 +58,10 @@ impl Roster {
     }
 
     pub(super) fn insert(&mut self, rows: &[Row], slot: Slot) {
-        let hash = rows[slot.index()].hash;
+        let hash = rows[slot.index()].hash();
         let tag = tag_of(hash);
         let first = self.first(tag);
-        let at = first + self.tagged(tag).take_while(|other| rows[other.index()].hash < hash).count();
+        let at = first + self.tagged(tag).take_while(|other| rows[other.index()].hash() < hash).count();
         grow(&mut self.slots);
         grow(&mut self.tags);
         self.slots.insert(at, slot);
@@ -75,14 +75,14 @@ impl Roster {
         if let Some(at) = self.rank(rows, slot) {
             self.slots.remove(at);
             self.tags.remove(at);
-            for begin in &mut self.begins[bucket_of(rows[slot.index()].hash) + 1..] {
+            for begin in &mut self.begins[bucket_of(rows[slot.index()].hash()) + 1..] {
                 *begin -= 1;
             }
         }
     }
 
     pub(super) fn rank(&self, rows: &[Row], slot: Slot) -> Option<usize> {
-        let tag = tag_of(rows[slot.index()].hash);
+        let tag = tag_of(rows[slot.index()].hash());
         self.ranks(tag, tag).find(|&rank| self.slots[rank] == slot)
     }
 

@@ -1,5 +1,6 @@
-//! One member's record, packed: 56 bytes, and one block for its texts.
+//! One member's record, packed: 40 bytes, and one block for its texts.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use crate::address::{Address, MAX_ADDRESS_LEN};
@@ -36,53 +37,95 @@ impl Sums {
 
 #[derive(Debug)]
 pub(crate) struct Row {
-    texts: Vec<u8>,
-    /// Of the id.
-    pub(crate) hash: u64,
+    /// The texts, and some bytes to spare: what is replaced by something a little longer allocates nothing.
+    block: Box<[u8]>,
     pub(crate) generation: Generation,
-    pub(crate) observed: Instant,
     pub(crate) instance: Instance,
+    observed: [u8; 6],
+    /// How many bytes at the end of the block are to spare.
+    spare: u16,
+    pub(crate) round_trip: RoundTrip,
     pub(crate) status: Status,
     /// Whether an answer has come from this address, so that it is no victim of a forged source.
     pub(crate) verified: bool,
-    pub(crate) round_trip: RoundTrip,
 }
+
+const _: () = assert!(size_of::<Row>() <= 40);
 
 impl Row {
     pub(crate) fn new<A: Address>(id: &str, address: Option<A>) -> Self {
         let mut row = Self {
-            texts: Vec::new(),
-            hash: id_hash(id.as_bytes()),
+            block: Box::default(),
             generation: Generation(0),
-            observed: Instant::ORIGIN,
             instance: Instance(0),
+            observed: [0; 6],
+            spare: 0,
+            round_trip: RoundTrip::default(),
             status: Status::Alive,
             verified: false,
-            round_trip: RoundTrip::default(),
         };
-        row.write_texts(id, address, &[]);
+        row.write_texts(id.as_bytes(), address, &[]);
         row
     }
 
-    fn write_texts<A: Address>(&mut self, id: &str, address: Option<A>, log: &[u8]) {
+    fn write_texts<A: Address>(&mut self, id: &[u8], address: Option<A>, log: &[u8]) {
         let mut buf = [0; MAX_ADDRESS_LEN];
         let len = address.map_or(0, |address| address.encode(&mut buf).min(MAX_ADDRESS_LEN));
         let mut texts = Vec::with_capacity(HEAD + id.len() + len + log.len());
         // Ids and addresses were checked to be below 256 bytes where they entered.
         texts.push(u8::try_from(id.len()).unwrap_or(0));
         texts.push(u8::try_from(len).unwrap_or(0));
-        texts.extend_from_slice(id.as_bytes());
+        texts.extend_from_slice(id);
         texts.extend_from_slice(&buf[..len]);
         texts.extend_from_slice(log);
-        self.texts = texts;
+        self.keep(texts);
+    }
+
+    fn texts(&self) -> &[u8] {
+        self.block.get(..self.block.len() - usize::from(self.spare)).unwrap_or_default()
+    }
+
+    /// Changes the texts, within the block while it has room.
+    fn edit(&mut self, edit: impl FnOnce(&mut Vec<u8>)) {
+        let len = self.texts().len();
+        let mut texts = core::mem::take(&mut self.block).into_vec();
+        texts.truncate(len);
+        edit(&mut texts);
+        self.keep(texts);
+    }
+
+    fn keep(&mut self, mut texts: Vec<u8>) {
+        if texts.capacity() - texts.len() > usize::from(u16::MAX) {
+            texts.shrink_to_fit();
+        }
+        let spare = texts.capacity() - texts.len();
+        // A vector as long as its block becomes one without a copy.
+        texts.resize(texts.capacity(), 0);
+        (self.block, self.spare) = (texts.into_boxed_slice(), u16::try_from(spare).unwrap_or(0));
+    }
+
+    /// The hash of the id.
+    pub(crate) fn hash(&self) -> u64 {
+        id_hash(self.id_bytes())
+    }
+
+    /// When its record last changed, or a datagram last came from it, as long as the node's clock is below nine years.
+    pub(crate) fn observed(&self) -> Instant {
+        let [a, b, c, d, e, f] = self.observed;
+        Instant::from_micros(u64::from_le_bytes([a, b, c, d, e, f, 0, 0]))
+    }
+
+    pub(crate) fn observe(&mut self, now: Instant) {
+        let [a, b, c, d, e, f, ..] = now.as_micros().min((1 << 48) - 1).to_le_bytes();
+        self.observed = [a, b, c, d, e, f];
     }
 
     fn id_len(&self) -> usize {
-        self.texts.first().copied().unwrap_or(0).into()
+        self.texts().first().copied().unwrap_or(0).into()
     }
 
     fn log_start(&self) -> usize {
-        HEAD + self.id_len() + usize::from(self.texts.get(1).copied().unwrap_or(0))
+        HEAD + self.id_len() + usize::from(self.texts().get(1).copied().unwrap_or(0))
     }
 
     pub(crate) fn id(&self) -> &str {
@@ -91,7 +134,7 @@ impl Row {
 
     /// The id where its text is only compared.
     pub(crate) fn id_bytes(&self) -> &[u8] {
-        self.texts.get(HEAD..HEAD + self.id_len()).unwrap_or_default()
+        self.texts().get(HEAD..HEAD + self.id_len()).unwrap_or_default()
     }
 
     pub(crate) fn address<A: Address>(&self) -> Option<A> {
@@ -100,14 +143,12 @@ impl Row {
 
     /// The address as it is encoded; empty if unknown.
     pub(crate) fn address_bytes(&self) -> &[u8] {
-        self.texts.get(HEAD + self.id_len()..self.log_start()).unwrap_or_default()
+        self.texts().get(HEAD + self.id_len()..self.log_start()).unwrap_or_default()
     }
 
     pub(crate) fn set_address<A: Address>(&mut self, address: Option<A>) {
-        let (log, id_len) = (self.log_start(), self.id_len());
-        let old = core::mem::take(&mut self.texts);
-        let id = core::str::from_utf8(old.get(HEAD..HEAD + id_len).unwrap_or_default());
-        self.write_texts(id.unwrap_or_default(), address, old.get(log..).unwrap_or_default());
+        let (id, log) = (self.id_bytes().to_vec(), self.log().to_vec());
+        self.write_texts(&id, address, &log);
     }
 
     pub(crate) fn telemetry_version(&self) -> u64 {
@@ -115,7 +156,7 @@ impl Row {
     }
 
     pub(crate) fn log(&self) -> &[u8] {
-        self.texts.get(self.log_start()..).unwrap_or_default()
+        self.texts().get(self.log_start()..).unwrap_or_default()
     }
 
     pub(crate) fn entries(&self) -> Entries<'_> {
@@ -125,24 +166,24 @@ impl Row {
     /// The entry becomes the newest of the log.
     pub(crate) fn set_entry(&mut self, entry: &TelemetryEntry<'_>) {
         let start = self.log_start();
-        telemetry::set(&mut self.texts, start, entry);
+        self.edit(|texts| telemetry::set(texts, start, entry));
     }
 
     /// The log is read anew, from this floor on.
     pub(crate) fn reset_telemetry(&mut self, floor: u64) {
         let start = self.log_start();
-        telemetry::reset(&mut self.texts, start, floor);
+        self.edit(|texts| telemetry::reset(texts, start, floor));
     }
 
     /// Drops what is left of removed keys, see [`telemetry::drop_markers`].
     pub(crate) fn drop_markers(&mut self, now: Instant, scarce: bool) {
         let start = self.log_start();
-        telemetry::drop_markers(&mut self.texts, start, now, scarce);
+        self.edit(|texts| telemetry::drop_markers(texts, start, now, scarce));
     }
 
     pub(crate) fn clear_telemetry(&mut self) {
         let start = self.log_start();
-        self.texts.truncate(start);
+        self.edit(|texts| texts.truncate(start));
     }
 
     /// What this row adds to the table's fingerprints. Where the dead are forgotten they add nothing: that happens at
@@ -153,19 +194,19 @@ impl Row {
         }
         let state = mix(self.generation.0.wrapping_mul(4).wrapping_add(self.status.rank().into()));
         let life = mix(state ^ u64::from(self.instance.0)) ^ id_hash(self.address_bytes());
-        Sums { claims: mix(self.hash ^ life), telemetry: self.telemetry_sum() }
+        Sums { claims: mix(self.hash() ^ life), telemetry: self.telemetry_sum() }
     }
 
     /// The telemetry's part of it; nothing for a member without.
     fn telemetry_sum(&self) -> u64 {
         match self.telemetry_version() {
             0 => 0,
-            version => mix(self.hash ^ mix(!version)),
+            version => mix(self.hash() ^ mix(!version)),
         }
     }
 
     /// Heap bytes of the texts.
     pub(crate) fn heap_bytes(&self) -> usize {
-        self.texts.capacity()
+        self.block.len()
     }
 }

@@ -177,7 +177,7 @@ impl<A: Address> Node<A> {
             (Merged::Full, _) => Err(CommandError::TableFull { max: self.config.max_members }),
             (Merged::Implausible, _) => Err(CommandError::Generation { generation: generation.0 }),
             (Merged::Inserted, Some(slot)) => {
-                self.cycle.insert(slot, &mut self.rng);
+                self.enter_cycle(slot);
                 self.emit(Event::Joined { id: *id, address, generation });
                 Ok(())
             }

@@ -58,7 +58,7 @@ impl<A: Address> Node<A> {
         }
         match merged {
             (Merged::Inserted, Some(slot)) => {
-                self.cycle.insert(slot, &mut self.rng);
+                self.enter_cycle(slot);
                 if claim.status.is_live() {
                     let (id, generation) = (self.table.id(slot), claim.generation);
                     self.emit(Event::Joined { id, address: claim.address, generation });

@@ -60,7 +60,7 @@ const MAX_EVENTS: usize = 65_536;
 const EVENTS_KEPT: usize = 16;
 
 /// Room for the telemetry changes of one datagram of usual size; larger ones make more.
-const CHANGES: usize = 128;
+const CHANGES: usize = 32;
 
 /// How long a challenge stands, at least; at most twice as long.
 const CHALLENGE_SPAN: core::time::Duration = core::time::Duration::from_secs(10);
@@ -222,7 +222,8 @@ pub(crate) struct Parts<'a, A> {
     pub(crate) trees: &'a Trees,
     pub(crate) suspicions: &'a Suspicions,
     pub(crate) tombstones: &'a Tombstones,
-    pub(crate) cycle: usize,
+    /// Without a common schedule, how many it has in SWIM's order.
+    pub(crate) cycle: Option<usize>,
     pub(crate) relays: usize,
     pub(crate) strikes: usize,
     pub(crate) history: &'a History,
@@ -457,7 +458,7 @@ impl<A: Address> Node<A> {
             status: row.status,
             generation: row.generation,
             now: self.now,
-            last_observed: row.observed,
+            last_observed: row.observed(),
             round_trip: row.round_trip.longest(),
             strikes: self.patience.strikes(slot, self.now),
             suspicion,
@@ -583,12 +584,19 @@ impl<A: Address> Node<A> {
             trees: &self.trees,
             suspicions: &self.suspicions,
             tombstones: &self.tombstones,
-            cycle: self.cycle.len(),
+            cycle: (!self.config.detector.shared_schedule).then(|| self.cycle.len()),
             relays: self.relays.len(),
             strikes: self.patience.len(),
             history: &self.history,
             lent: self.lent,
             active: self.activity == Activity::Active,
+        }
+    }
+
+    /// A new member takes its place in SWIM's order of probing. The common schedule has the roster's.
+    fn enter_cycle(&mut self, slot: Slot) {
+        if !self.config.detector.shared_schedule {
+            self.cycle.insert(slot, &mut self.rng);
         }
     }
 

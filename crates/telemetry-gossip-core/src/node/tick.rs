@@ -115,7 +115,12 @@ impl<A: Address> Node<A> {
             self.pacer.probed(self.now);
             self.plan_probe(self.round + u64::from(self.awareness.score()) + 1);
             let table = &self.table;
-            let target = scheduled.or_else(|| self.cycle.draw(&mut self.rng, |slot| can_probe(table, slot)));
+            let target = if self.config.detector.shared_schedule {
+                // Whom the schedule names may have no address, or be this node itself in another's roster.
+                scheduled.or_else(|| table.random(&mut self.rng, |slot| can_probe(table, slot)))
+            } else {
+                self.cycle.draw(&mut self.rng, |slot| can_probe(table, slot))
+            };
             if target.is_some_and(|slot| self.probe(slot, false)) {
                 return;
             }
