@@ -92,7 +92,8 @@ pub struct Config {
     /// The longest telemetry value that this node publishes, in bytes; key and value must fit one datagram. Default 512.
     pub max_value: u16,
     /// The most bytes of telemetry that this node publishes, 14 an entry added for its version and time. At most 65,536,
-    /// default 4,096. What others publish is held whatever their settings are, up to the 65,536.
+    /// default 4,096. What others publish is held whatever their settings are, up to twice the 65,536: while a reader goes from
+    /// one state of an owner to another it has parts of both.
     pub max_telemetry: u32,
 }
 

@@ -18,7 +18,8 @@
 //! - **Gossip.** News rides on every datagram and, while there is any, on some extra ones each gossip interval.
 //! - **Sync.** Every datagram carries a fingerprint of the sender's table. Tables that stay different are compared by
 //!   ranges of ids, and only what differs is exchanged.
-//! - **Telemetry.** Each node owns a small key-value log; others hold a prefix of it, by version.
+//! - **Telemetry.** Each node owns a small key-value log; others hold a prefix of it, by version. What is new goes along trees
+//!   over the live members, each datagram acknowledged; what that leaves out, the fingerprints find.
 //!
 //! # How to drive it
 //!
