@@ -88,8 +88,10 @@ fn scenario(args: &SimArgs) -> Result<Scenario, Error> {
         Scenario { file: Some(name.clone()), ..Scenario::from_toml(&text).map_err(usage)? }
     } else {
         Scenario::for_seed(name, args.seed).map_err(|error| {
+            let experiments = Experiment::ALL.map(Experiment::name).join(", ");
             Error::Usage(format!(
-                "{error}; a file is a path such as ./{name}.toml, and --list describes them"
+                "{error}, and the experiments {experiments}; a file is a path such as ./{name}.toml, and --list describes \
+                 them"
             ))
         })?
     };
