@@ -18,6 +18,11 @@ pub trait Address: Copy + Eq + Ord + Hash + Debug {
 
     /// Reads a compact form; `None` if `bytes` is none.
     fn decode(bytes: &[u8]) -> Option<Self>;
+
+    /// Whether `bytes` decode to this address.
+    fn is_encoded(&self, bytes: &[u8]) -> bool {
+        Self::decode(bytes).as_ref() == Some(self)
+    }
 }
 
 impl Address for SocketAddr {
@@ -44,6 +49,15 @@ impl Address for SocketAddr {
             IpAddr::from(Ipv6Addr::from(<[u8; 16]>::try_from(ip).ok()?))
         };
         Some(Self::new(ip, u16::from_be_bytes(*port)))
+    }
+
+    fn is_encoded(&self, bytes: &[u8]) -> bool {
+        match (self, bytes) {
+            (Self::V4(own), &[a, b, c, d, e, f]) => {
+                own.ip().octets() == [a, b, c, d] && own.port() == u16::from_be_bytes([e, f])
+            }
+            _ => Self::decode(bytes).as_ref() == Some(self),
+        }
     }
 }
 

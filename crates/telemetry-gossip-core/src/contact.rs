@@ -270,6 +270,11 @@ impl Contact {
         [roll, self.again_at, limit].into_iter().flatten().min()
     }
 
+    /// Whether there is neither a roll call nor an isolation.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.roll.is_none() && self.isolated.is_none() && self.again_at.is_none()
+    }
+
     pub(crate) fn heap_bytes(&self) -> usize {
         self.asked.capacity() * size_of::<Asked>()
     }

@@ -115,6 +115,11 @@ impl<A: Copy + PartialEq> Patience<A> {
         self.trials.iter().map(|trial| trial.next_at).min()
     }
 
+    /// Whether nobody is on trial.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.trials.is_empty()
+    }
+
     /// Forgets the trials: this node cannot tell.
     pub(crate) fn adjourn(&mut self) {
         self.trials.clear();

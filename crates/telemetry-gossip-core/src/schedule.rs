@@ -45,8 +45,7 @@ impl Rounds {
 
     fn ticks(&self, now: Instant) -> u64 {
         let passed = u64::try_from(now.since(self.since).as_micros()).unwrap_or(u64::MAX);
-        self.base
-            .saturating_add(passed / self.interval * TICKS + passed % self.interval * TICKS / self.interval)
+        self.base.saturating_add(passed.saturating_mul(TICKS) / self.interval)
     }
 
     /// What the clock shows, for the wire.

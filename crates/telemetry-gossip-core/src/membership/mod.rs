@@ -20,7 +20,6 @@ use crate::probe::RoundTrip;
 use crate::rng::Random;
 use crate::telemetry::TelemetryEntry;
 use crate::time::Instant;
-use crate::wire::read::Reader;
 use roster::Roster;
 pub(crate) use roster::grow;
 pub(crate) use row::Row;
@@ -455,22 +454,36 @@ impl<A: Address> Membership<A> {
         self.roster.tagged(tag_of(hash)).find(|&slot| self.row(slot).id_bytes() == id)
     }
 
-    /// Reads a claim, and says whether that is one that a member is Alive which is held to be, there and at this generation at
-    /// least: no more than the table holds, and word for word what was checked before. What it costs to be told what one
-    /// knows is mostly this.
-    pub(crate) fn holds(&self, claim: &mut Reader<'_>) -> bool {
-        let mut held = || {
-            let alive = claim.byte()? == Status::Alive.rank();
-            let (generation, instance) = (claim.u64()?, claim.fixed()?);
-            let (id, address) = (claim.bytes()?, claim.bytes()?);
-            // Neither accusers nor an age.
-            let plain = alive && claim.byte()? == 0 && claim.byte()? == 0;
-            let row = self.row(self.find_hashed(id_hash(id), id).filter(|_| plain)?);
-            let older = generation < row.generation.0;
-            let same = generation == row.generation.0 && instance == row.instance.0;
-            Some(row.status == Status::Alive && (older || same) && row.address_bytes() == address)
+    /// Passes over the claims at the front that are known already: how many, and what comes after them. What it costs to be
+    /// told what one knows is mostly this.
+    pub(crate) fn pass_over<'a>(&self, claims: &'a [u8]) -> (u32, &'a [u8]) {
+        let (mut known, mut rest) = (0, claims);
+        while let Some(after) = self.after_known(rest) {
+            (known, rest) = (known + 1, after);
+        }
+        (known, rest)
+    }
+
+    /// What comes after a claim, if that is one that a member is Alive which is held to be, there and at this generation at
+    /// least: no more than the table holds, and word for word what was checked before.
+    #[inline]
+    fn after_known<'a>(&self, claim: &'a [u8]) -> Option<&'a [u8]> {
+        const ALIVE: u8 = Status::Alive.rank();
+        // Generations above are read the long way.
+        let (&[ALIVE, generation @ ..0x80, a, b, c, d], names) = claim.split_first_chunk()? else {
+            return None;
         };
-        held() == Some(true)
+        let (&len, rest) = names.split_first()?;
+        let id = rest.get(..usize::from(len))?;
+        self.roster.tagged(tag_of(id_hash(id))).find_map(|slot| {
+            let row = self.row(slot);
+            let same = row.instance.0 == u32::from_be_bytes([a, b, c, d]);
+            let no_news =
+                row.generation.0 > generation.into() || (row.generation.0 == generation.into() && same);
+            // Neither accusers nor an age.
+            let (&[0, 0], after) = names.strip_prefix(row.names())?.split_first_chunk()? else { return None };
+            (no_news && row.status == Status::Alive).then_some(after)
+        })
     }
 
     /// The members whose tags lie in `from..=to`: all of them for the full range, one (collisions aside) for one.

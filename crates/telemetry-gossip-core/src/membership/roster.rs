@@ -10,26 +10,28 @@ use core::ops::Range;
 use super::{BUCKETS, Row, Slot, bucket_of};
 use crate::id::{Tag, tag_of};
 
+/// Among so many a search takes them one by one.
+const FEW: usize = 16;
+
 #[derive(Debug)]
 pub(super) struct Roster {
-    slots: Vec<Slot>,
-    /// The upper half of each one's hash, so that a search need not look into the rows.
-    tags: Vec<Tag>,
+    /// Each with the upper half of its hash, so that a search need not look into the rows.
+    entries: Vec<(Tag, Slot)>,
     /// The first rank of each hash range, and the length.
     begins: [u32; BUCKETS + 1],
 }
 
 impl Roster {
     pub(super) const fn new() -> Self {
-        Self { slots: Vec::new(), tags: Vec::new(), begins: [0; BUCKETS + 1] }
+        Self { entries: Vec::new(), begins: [0; BUCKETS + 1] }
     }
 
     pub(super) fn len(&self) -> usize {
-        self.slots.len()
+        self.entries.len()
     }
 
     pub(super) fn slot(&self, rank: usize) -> Option<Slot> {
-        self.slots.get(rank).copied()
+        self.entries.get(rank).map(|&(_, slot)| slot)
     }
 
     /// The ranks of one hash range.
@@ -41,7 +43,13 @@ impl Roster {
     fn first(&self, tag: Tag) -> usize {
         let range = self.bucket(bucket_of(u64::from(tag.0) << 32));
         let begin = range.start;
-        begin + self.tags.get(range).unwrap_or_default().partition_point(|&other| other < tag)
+        let entries = self.entries.get(range).unwrap_or_default();
+        let before = if entries.len() <= FEW {
+            entries.iter().take_while(|&&(other, _)| other < tag).count()
+        } else {
+            entries.partition_point(|&(other, _)| other < tag)
+        };
+        begin + before
     }
 
     /// The ranks whose tags lie in `from..=to`.
@@ -50,11 +58,10 @@ impl Roster {
     }
 
     /// The slots of one tag: one, collisions aside.
+    #[inline]
     pub(super) fn tagged(&self, tag: Tag) -> impl Iterator<Item = Slot> {
-        let first = self.first(tag);
-        let tags = self.tags.get(first..).unwrap_or_default().iter();
-        let slots = self.slots.get(first..).unwrap_or_default().iter();
-        tags.zip(slots).take_while(move |&(&other, _)| other == tag).map(|(_, &slot)| slot)
+        let entries = self.entries.get(self.first(tag)..).unwrap_or_default();
+        entries.iter().take_while(move |&&(other, _)| other == tag).map(|&(_, slot)| slot)
     }
 
     pub(super) fn insert(&mut self, rows: &[Row], slot: Slot) {
@@ -62,10 +69,8 @@ impl Roster {
         let tag = tag_of(hash);
         let first = self.first(tag);
         let at = first + self.tagged(tag).take_while(|other| rows[other.index()].hash() < hash).count();
-        grow(&mut self.slots);
-        grow(&mut self.tags);
-        self.slots.insert(at, slot);
-        self.tags.insert(at, tag);
+        grow(&mut self.entries);
+        self.entries.insert(at, (tag, slot));
         for begin in &mut self.begins[bucket_of(hash) + 1..] {
             *begin += 1;
         }
@@ -73,8 +78,7 @@ impl Roster {
 
     pub(super) fn remove(&mut self, rows: &[Row], slot: Slot) {
         if let Some(at) = self.rank(rows, slot) {
-            self.slots.remove(at);
-            self.tags.remove(at);
+            self.entries.remove(at);
             for begin in &mut self.begins[bucket_of(rows[slot.index()].hash()) + 1..] {
                 *begin -= 1;
             }
@@ -83,11 +87,11 @@ impl Roster {
 
     pub(super) fn rank(&self, rows: &[Row], slot: Slot) -> Option<usize> {
         let tag = tag_of(rows[slot.index()].hash());
-        self.ranks(tag, tag).find(|&rank| self.slots[rank] == slot)
+        self.ranks(tag, tag).find(|&rank| self.entries[rank].1 == slot)
     }
 
     pub(super) fn heap_bytes(&self) -> usize {
-        self.slots.capacity() * size_of::<Slot>() + self.tags.capacity() * size_of::<Tag>()
+        self.entries.capacity() * size_of::<(Tag, Slot)>()
     }
 }
 

@@ -10,8 +10,9 @@ use crate::probe::RoundTrip;
 use crate::telemetry::{self, Entries, TelemetryEntry};
 use crate::time::Instant;
 
-/// The texts' block: `[id length][address length][id][address][telemetry log]`.
-const HEAD: usize = 1 + 1;
+/// The lengths in the texts' block: `[id length][id][address length][address][telemetry log]`. Its front is what claims have,
+/// byte for byte.
+const LENGTHS: usize = 1 + 1;
 
 /// Sums over rows: of what is claimed about members, and of their telemetry versions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -71,11 +72,11 @@ impl Row {
     fn write_texts<A: Address>(&mut self, id: &[u8], address: Option<A>, log: &[u8]) {
         let mut buf = [0; MAX_ADDRESS_LEN];
         let len = address.map_or(0, |address| address.encode(&mut buf).min(MAX_ADDRESS_LEN));
-        let mut texts = Vec::with_capacity(HEAD + id.len() + len + log.len());
+        let mut texts = Vec::with_capacity(LENGTHS + id.len() + len + log.len());
         // Ids and addresses were checked to be below 256 bytes where they entered.
         texts.push(u8::try_from(id.len()).unwrap_or(0));
-        texts.push(u8::try_from(len).unwrap_or(0));
         texts.extend_from_slice(id);
+        texts.push(u8::try_from(len).unwrap_or(0));
         texts.extend_from_slice(&buf[..len]);
         texts.extend_from_slice(log);
         self.keep(texts);
@@ -120,12 +121,19 @@ impl Row {
         self.observed = [a, b, c, d, e, f];
     }
 
-    fn id_len(&self) -> usize {
-        self.texts().first().copied().unwrap_or(0).into()
+    /// Where the address begins, its length before it.
+    fn id_end(&self) -> usize {
+        1 + usize::from(self.block.first().copied().unwrap_or(0))
     }
 
     fn log_start(&self) -> usize {
-        HEAD + self.id_len() + usize::from(self.texts().get(1).copied().unwrap_or(0))
+        let at = self.id_end();
+        at + 1 + usize::from(self.block.get(at).copied().unwrap_or(0))
+    }
+
+    /// The id and the address, each after its length, as in a claim on the wire.
+    pub(crate) fn names(&self) -> &[u8] {
+        self.block.get(..self.log_start()).unwrap_or_default()
     }
 
     pub(crate) fn id(&self) -> &str {
@@ -134,16 +142,21 @@ impl Row {
 
     /// The id where its text is only compared.
     pub(crate) fn id_bytes(&self) -> &[u8] {
-        self.texts().get(HEAD..HEAD + self.id_len()).unwrap_or_default()
+        self.block.get(1..self.id_end()).unwrap_or_default()
     }
 
     pub(crate) fn address<A: Address>(&self) -> Option<A> {
         A::decode(self.address_bytes())
     }
 
+    /// Whether this is the address.
+    pub(crate) fn is_at<A: Address>(&self, address: &A) -> bool {
+        address.is_encoded(self.address_bytes())
+    }
+
     /// The address as it is encoded; empty if unknown.
     pub(crate) fn address_bytes(&self) -> &[u8] {
-        self.texts().get(HEAD + self.id_len()..self.log_start()).unwrap_or_default()
+        self.names().get(self.id_end() + 1..).unwrap_or_default()
     }
 
     pub(crate) fn set_address<A: Address>(&mut self, address: Option<A>) {

@@ -95,7 +95,7 @@ impl<A: Address> Node<A> {
     /// Whoever awaits a probe or an exchange is told that there will be none.
     pub(super) fn abandon_commands(&mut self) {
         if let Some(probe) = self.probe.take() {
-            self.report(&probe, ProbeOutcome::NotProbed);
+            self.report(probe.target, probe.commanded, ProbeOutcome::NotProbed);
         }
         while let Some(id) = self.probes_wanted.pop_front() {
             self.emit(Event::ProbeCompleted { id, outcome: ProbeOutcome::NotProbed });

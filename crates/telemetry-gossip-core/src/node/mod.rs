@@ -382,6 +382,38 @@ impl<A: Address> Node<A> {
             return None;
         }
         let autonomous = self.config.mode == Mode::Autonomous;
+        let probing = match &self.probe {
+            Some(probe) => Some(probe.deadline),
+            None if !self.probes_wanted.is_empty() => Some(self.now),
+            None => (autonomous && self.others() > 0).then_some(self.probe_at),
+        };
+        if self.is_quiet() {
+            debug_assert_eq!(self.other_deadlines(), None);
+            return probing;
+        }
+        sooner(probing, self.other_deadlines())
+    }
+
+    /// Whether nothing is under way but probes, as in most nodes at most times.
+    fn is_quiet(&self) -> bool {
+        self.news.is_idle()
+            && self.trees.is_idle()
+            && self.session.is_none()
+            && self.suspicions.deadline().is_none()
+            && self.tombstones.is_empty()
+            && self.contact.is_quiet()
+            && self.relays.len() == 0
+            && self.patience.is_quiet()
+            && self.charges.is_empty()
+            && self.debut.is_none()
+            && self.join.is_none()
+            && self.catch_up.is_none()
+            && self.activity == Activity::Active
+    }
+
+    /// What is due besides probes.
+    fn other_deadlines(&self) -> Option<Instant> {
+        let autonomous = self.config.mode == Mode::Autonomous;
         let leaving = match self.activity {
             Activity::Leaving(until) if self.news.is_news(self.me) => Some(until),
             // All is told: some time for the last datagrams to be sent.
@@ -390,14 +422,8 @@ impl<A: Address> Node<A> {
             }
             Activity::Active | Activity::Inactive => None,
         };
-        let probing = match &self.probe {
-            Some(probe) => Some(probe.deadline),
-            None if !self.probes_wanted.is_empty() => Some(self.now),
-            None => (autonomous && self.others() > 0).then_some(self.probe_at),
-        };
         let reconnecting = (autonomous && !self.tombstones.is_empty()).then_some(self.reconnect_at);
-        let mut due = sooner(leaving, probing);
-        due = sooner(due, reconnecting);
+        let mut due = sooner(leaving, reconnecting);
         due = sooner(due, self.gossip_deadline());
         due = sooner(due, self.flight_deadline());
         due = sooner(due, self.debut);

@@ -19,8 +19,8 @@ use crate::probe::Answer;
 use crate::sync::{Plan, Want, differing};
 use crate::telemetry::{self, MAX_LOG_READ, TelemetryEntry, len_with};
 use crate::tree::Reach;
-use crate::wire::decode::{Datagram, Entries, Frame, text};
-use crate::wire::{Ack, HEADER_LEN, Page, TelemetryHead, Tree};
+use crate::wire::decode::{Datagram, Entries, Frame, Lead, text};
+use crate::wire::{Ack, HEADER_LEN, Page, Ping, TelemetryHead, Tree};
 
 /// A reply to a sender that has not proved its address is at most this many times as long as what it sent.
 const AMPLIFICATION: usize = 3;
@@ -65,7 +65,7 @@ const fn closing(number: Number, plan: Plan, asker: bool) -> Body {
 
 impl<A: Address> Node<A> {
     pub(super) fn receive(&mut self, from: A, bytes: &[u8]) -> Result<(), WireError> {
-        let datagram = Datagram::<A>::parse(bytes, self.config.label, |claim| self.table.holds(claim))
+        let datagram = Datagram::<A>::parse(bytes, self.config.label, |claim| self.table.pass_over(claim))
             .inspect_err(|error| match error {
                 WireError::Version(_) => self.stats.datagrams_other_version += 1,
                 WireError::Label => self.stats.datagrams_other_label += 1,
@@ -97,8 +97,15 @@ impl<A: Address> Node<A> {
             tree: None,
             missing: ArrayVec::new(),
         };
-        let mut answered = None;
-        for frame in datagram.frames() {
+        let mut answered = match datagram.lead {
+            Lead::Ping(ping) => {
+                self.pinged(ping, &mut reply);
+                None
+            }
+            Lead::Ack(ack) => self.ack(from, &datagram, ack),
+            Lead::None => None,
+        };
+        for frame in datagram.following() {
             if self.config.mode == Mode::ProbeOnly && !frame.is_signal() {
                 continue;
             }
@@ -118,7 +125,7 @@ impl<A: Address> Node<A> {
         if let Some(slot) = reply.sender.filter(|_| sender.is_none() && self.rounds.is_fresh()) {
             self.hear_clock(slot, datagram.clock);
         }
-        self.send_reply(from, &datagram, reply);
+        self.send_reply(from, &datagram, &reply);
         self.tell_accusers();
         self.send_flights();
         // A member that answered a question of ours is a partner to compare with.
@@ -130,7 +137,7 @@ impl<A: Address> Node<A> {
 
     /// The member with this tag, if this is its address.
     pub(super) fn member_at(&self, tag: Tag, from: A) -> Option<Slot> {
-        self.table.with_tag(tag).find(|&slot| slot != self.me && self.table.address(slot) == Some(from))
+        self.table.with_tag(tag).find(|&slot| slot != self.me && self.table.row(slot).is_at(&from))
     }
 
     fn frame(
@@ -143,11 +150,7 @@ impl<A: Address> Node<A> {
     ) {
         let session = self.session.filter(|session| session.address == from).map(|session| session.number);
         match frame {
-            Frame::Ping(ping) => {
-                if ping.target == self.tag.0 {
-                    reply.signal = Signal::Ack(Number(ping.number), self.instance);
-                }
-            }
+            Frame::Ping(ping) => self.pinged(ping, reply),
             Frame::Ack(ack) => *answered = self.ack(from, datagram, ack).or(*answered),
             Frame::Nack(nack) => {
                 if let Some(probe) = &mut self.probe {
@@ -237,6 +240,12 @@ impl<A: Address> Node<A> {
         }
     }
 
+    fn pinged(&self, ping: Ping, reply: &mut Reply<A>) {
+        if ping.target == self.tag.0 {
+            reply.signal = Signal::Ack(Number(ping.number), self.instance);
+        }
+    }
+
     fn note_in_session(&mut self, theirs: Fingerprints, more: bool, differs: bool, ends: bool) {
         if let Some(session) = &mut self.session {
             session.theirs = theirs;
@@ -266,7 +275,7 @@ impl<A: Address> Node<A> {
             Some((Answer::Renewed, _)) => {
                 // Another life of the target answers: its own claim will tell which.
                 if let Some(probe) = self.probe.take() {
-                    self.report(&probe, ProbeOutcome::Direct);
+                    self.report(probe.target, probe.commanded, ProbeOutcome::Direct);
                     self.start_probe();
                 }
                 return None;
@@ -453,8 +462,8 @@ impl<A: Address> Node<A> {
         }
     }
 
-    fn send_reply(&mut self, to: A, datagram: &Datagram<'_, A>, reply: Reply<A>) {
-        let Reply { sender: member, signal, mut body, plan, correct_sender, relay, .. } = reply;
+    fn send_reply(&mut self, to: A, datagram: &Datagram<'_, A>, reply: &Reply<A>) {
+        let Reply { sender: member, signal, mut body, plan, correct_sender, relay, .. } = *reply;
         if signal == Signal::None && body == Body::None {
             if !correct_sender {
                 return;

@@ -67,7 +67,7 @@ impl<A: Address> Node<A> {
         self.stats.probes_failed += 1;
         self.awareness.worse(probe.blame(self.config.detector.nacks));
         self.note(probe.target, Evidence::ProbeFailed { helpers: probe.witnesses() });
-        self.report(&probe, ProbeOutcome::Failed);
+        self.report(probe.target, probe.commanded, ProbeOutcome::Failed);
         self.charge(probe);
     }
 
@@ -95,10 +95,10 @@ impl<A: Address> Node<A> {
         self.probe = Some(probe);
     }
 
-    /// Ends a probe that the host asked for.
-    pub(super) fn report(&mut self, probe: &Probe<A>, outcome: ProbeOutcome) {
-        if probe.commanded {
-            let id = self.table.id(probe.target);
+    /// Tells the host how a probe ended, if it asked for it.
+    pub(super) fn report(&mut self, target: Slot, commanded: bool, outcome: ProbeOutcome) {
+        if commanded {
+            let id = self.table.id(target);
             self.emit(Event::ProbeCompleted { id, outcome });
         }
     }
@@ -251,7 +251,7 @@ impl<A: Address> Node<A> {
         self.cycle.remove(slot);
         self.changed.retain(|&(changed, ..)| changed != slot);
         if let Some(probe) = self.probe.take_if(|probe| probe.target == slot) {
-            self.report(&probe, ProbeOutcome::NotProbed);
+            self.report(probe.target, probe.commanded, ProbeOutcome::NotProbed);
         }
         self.charges.retain(|charge| charge.target != slot);
         self.patience.forget(slot);
@@ -332,21 +332,22 @@ impl<A: Address> Node<A> {
 
     /// The probe under way got an answer of this kind.
     pub(super) fn end_probe(&mut self, outcome: ProbeOutcome) {
-        let Some(probe) = self.probe.take() else { return };
+        let Some(probe) = &self.probe else { return };
+        let Probe { target, address, instance, stage, started, commanded, .. } = *probe;
+        self.probe = None;
         self.awareness.better();
         if outcome == ProbeOutcome::Indirect {
             self.stats.probes_indirect += 1;
         }
-        let same_address = self.table.address(probe.target) == Some(probe.address);
-        if same_address {
+        if self.table.row(target).is_at(&address) {
             let direct = outcome == ProbeOutcome::Direct;
-            if direct && probe.stage == Stage::Direct {
+            if direct && stage == Stage::Direct {
                 // Later it would not be known which ping was answered.
-                self.table.note_round_trip(probe.target, self.now.since(probe.started));
+                self.table.note_round_trip(target, self.now.since(started));
             }
-            self.table.heard(probe.target, self.now, direct && probe.instance != Instance(0));
+            self.table.heard(target, self.now, direct && instance != Instance(0));
         }
-        self.report(&probe, outcome);
+        self.report(target, commanded, outcome);
         self.start_probe();
     }
 

@@ -26,10 +26,21 @@ pub(crate) struct Datagram<'a, A> {
     pub(crate) clock: u32,
     /// Bytes of the whole datagram: what a reply to an unverified sender is measured by.
     pub(crate) len: usize,
+    /// The frame it begins with, if that is one of the two that most datagrams consist of.
+    pub(crate) lead: Lead,
+    /// The others.
     frames: &'a [u8],
     /// The claims of the first such frame that say nothing new.
     known: Known,
     address: PhantomData<A>,
+}
+
+/// A ping or an ack, read as the datagram was validated.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Lead {
+    None,
+    Ping(Ping),
+    Ack(Ack),
 }
 
 /// One frame. The lists are validated when the datagram is.
@@ -66,11 +77,12 @@ impl<A> Frame<'_, A> {
 }
 
 impl<'a, A: Address> Datagram<'a, A> {
-    /// Validates the header and every frame. Claims that `is_known` reads and knows are valid, and passed over.
+    /// Validates the header and every frame. Claims that `pass_over` knows are valid: it says how many there
+    /// are at the front, and what comes after them.
     pub(crate) fn parse(
         bytes: &'a [u8],
         label: Label,
-        is_known: impl Fn(&mut Reader<'_>) -> bool,
+        pass_over: impl Fn(&'a [u8]) -> (u32, &'a [u8]),
     ) -> Result<Self, WireError> {
         if bytes.len() > usize::from(MAX_MTU) {
             return Err(WireError::TooLong { len: bytes.len(), max: MAX_MTU.into() });
@@ -92,15 +104,25 @@ impl<'a, A: Address> Datagram<'a, A> {
             },
             clock: u32::from_be_bytes([0, c0, c1, c2]),
             len: bytes.len(),
+            lead: Lead::None,
             frames,
             known: Known::default(),
             address: PhantomData,
         };
-        let (mut rest, mut first) = (frames, true);
+        if let Some(&(kind::PING | kind::ACK)) = frames.first() {
+            let (kind, body, after) = split_frame(frames)?;
+            datagram.lead = if kind == kind::PING {
+                Lead::Ping(signal(body, "ping")?)
+            } else {
+                Lead::Ack(signal(body, "ack")?)
+            };
+            datagram.frames = after;
+        }
+        let (mut rest, mut first) = (datagram.frames, true);
         while !rest.is_empty() {
             let (kind, body, after) = split_frame(rest)?;
             if kind == kind::CLAIMS {
-                let known = validate_claims::<A>(body, &is_known)?;
+                let known = validate_claims::<A>(body, &pass_over)?;
                 if core::mem::take(&mut first) {
                     datagram.known = known;
                 }
@@ -112,8 +134,19 @@ impl<'a, A: Address> Datagram<'a, A> {
         Ok(datagram)
     }
 
-    /// The frames of a validated datagram, in order.
+    /// All frames of a validated datagram.
+    #[cfg(test)]
     pub(crate) fn frames(&self) -> impl Iterator<Item = Frame<'a, A>> + use<'a, A> {
+        let lead = match self.lead {
+            Lead::None => None,
+            Lead::Ping(ping) => Some(Frame::Ping(ping)),
+            Lead::Ack(ack) => Some(Frame::Ack(ack)),
+        };
+        lead.into_iter().chain(self.following())
+    }
+
+    /// The frames after the lead, in order.
+    pub(crate) fn following(&self) -> impl Iterator<Item = Frame<'a, A>> + use<'a, A> {
         let (mut rest, mut known) = (self.frames, self.known);
         core::iter::from_fn(move || {
             let (kind, body, after) = split_frame(rest).ok()?;
@@ -144,6 +177,7 @@ fn whole<'a, T: Deserialize<'a>>(body: &'a [u8], name: &'static str) -> Result<T
 }
 
 /// A frame of one value that is read by hand.
+#[inline(always)]
 fn signal<'a, T: Read<'a>>(body: &'a [u8], name: &'static str) -> Result<T, WireError> {
     let mut reader = Reader::new(body);
     T::read(&mut reader).filter(|_| reader.rest().is_empty()).ok_or(WireError::Malformed(name))
@@ -205,24 +239,31 @@ struct Known {
 }
 
 /// The first pass over claims.
-fn validate_claims<A: Address>(
-    body: &[u8],
-    is_known: &impl Fn(&mut Reader<'_>) -> bool,
+fn validate_claims<'a, A: Address>(
+    body: &'a [u8],
+    pass_over: &impl Fn(&'a [u8]) -> (u32, &'a [u8]),
 ) -> Result<Known, WireError> {
-    let (mut reader, mut known, mut at) = (Reader::new(body), Known { mask: 0, all: true }, 0_u32);
-    while !reader.rest().is_empty() {
-        let mut ahead = reader;
-        if at < u64::BITS && is_known(&mut ahead) {
-            known.mask |= 1 << at;
-            reader = ahead;
-        } else {
-            known.all = false;
-            let claim = WireClaim::read(&mut reader).ok_or(WireError::Malformed("claim"))?;
-            check_claim::<A>(&claim)?;
+    let (mut rest, mut known, mut at) = (body, Known { mask: 0, all: true }, 0_u32);
+    loop {
+        let (count, after) = pass_over(rest);
+        known.mask |= ones(at.saturating_add(count)) & !ones(at);
+        if after.is_empty() {
+            return Ok(known);
         }
-        at += 1;
+        let mut reader = Reader::new(after);
+        let claim = WireClaim::read(&mut reader).ok_or(WireError::Malformed("claim"))?;
+        check_claim::<A>(&claim)?;
+        known.all = false;
+        (rest, at) = (reader.rest(), at.saturating_add(count).saturating_add(1));
     }
-    Ok(known)
+}
+
+/// So many bits set, from the lowest on.
+const fn ones(count: u32) -> u64 {
+    match 1_u64.checked_shl(count) {
+        Some(next) => next - 1,
+        None => u64::MAX,
+    }
 }
 
 /// The first pass over one frame: every item, every rule.

@@ -23,7 +23,7 @@ fn datagram(fill: impl FnOnce(&mut Writer<'_>)) -> Vec<u8> {
 }
 
 fn parse(bytes: &[u8]) -> Result<Datagram<'_, u32>, WireError> {
-    Datagram::parse(bytes, Label(0x0102_0304), |_| false)
+    Datagram::parse(bytes, Label(0x0102_0304), |claims| (0, claims))
 }
 
 const HEADER: [u8; HEADER_LEN] =

@@ -158,7 +158,7 @@ pub(super) fn claims(sender: u32, claims: &[Claim<'_, u32>]) -> Vec<u8> {
 }
 
 pub(super) fn frames(bytes: &[u8]) -> Vec<Frame<'_, u32>> {
-    Datagram::parse(bytes, Label::of(""), |_| false).unwrap().frames().collect()
+    Datagram::parse(bytes, Label::of(""), |claims| (0, claims)).unwrap().frames().collect()
 }
 
 /// What the node says now, as (to, bytes).
