@@ -100,6 +100,10 @@ impl<A> Outbox<A> {
         self.replies.pop_front().or_else(|| self.questions.pop_front()).or_else(|| self.gossip.pop_front())
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.replies.is_empty() && self.questions.is_empty() && self.gossip.is_empty()
+    }
+
     pub(crate) fn clear(&mut self) {
         self.replies.clear();
         self.questions.clear();

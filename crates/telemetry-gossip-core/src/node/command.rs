@@ -22,6 +22,7 @@ const MAX_WANTED: usize = 1_024;
 const FAREWELLS: usize = 32;
 
 impl<A: Address> Node<A> {
+    #[inline(never)]
     pub(super) fn command(&mut self, command: Input<'_, A>) -> Result<(), CommandError> {
         if self.activity != Activity::Active {
             return Err(CommandError::Inactive);

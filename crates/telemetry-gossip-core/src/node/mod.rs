@@ -364,6 +364,12 @@ impl<A: Address> Node<A> {
 
     /// The next thing to tell the host.
     pub fn poll_event(&mut self) -> Option<Event<A>> {
+        let waiting = !self.events.is_empty() || !self.changed.is_empty();
+        if waiting || self.events.capacity() > EVENTS_KEPT { self.next_event() } else { None }
+    }
+
+    #[inline(never)]
+    fn next_event(&mut self) -> Option<Event<A>> {
         if let Some(event) = self.events.pop_front() {
             return Some(event);
         }
@@ -412,6 +418,7 @@ impl<A: Address> Node<A> {
     }
 
     /// What is due besides probes.
+    #[inline(never)]
     fn other_deadlines(&self) -> Option<Instant> {
         let autonomous = self.config.mode == Mode::Autonomous;
         let leaving = match self.activity {

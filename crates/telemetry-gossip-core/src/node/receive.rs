@@ -105,25 +105,8 @@ impl<A: Address> Node<A> {
             Lead::Ack(ack) => self.ack(from, &datagram, ack),
             Lead::None => None,
         };
-        for frame in datagram.following() {
-            if self.config.mode == Mode::ProbeOnly && !frame.is_signal() {
-                continue;
-            }
-            self.frame(from, &datagram, frame, &mut reply, &mut answered);
-        }
-        if let Some((theirs, target, address)) = reply.relay {
-            self.relay((from, tag), theirs, (address, target), datagram.len);
-        }
-        if let Some(tree) = reply.tree.filter(|_| reply.body == Body::None) {
-            reply.body = self.acknowledge(tree, &reply.missing);
-            if let Body::TreeAck(_, plan) = reply.body {
-                reply.plan = plan;
-            }
-        }
-        // It may have introduced itself in this very datagram.
-        reply.sender = sender.or_else(|| self.member_at(tag, from));
-        if let Some(slot) = reply.sender.filter(|_| sender.is_none() && self.rounds.is_fresh()) {
-            self.hear_clock(slot, datagram.clock);
+        if datagram.goes_on() {
+            self.read_on(from, &datagram, &mut reply, &mut answered);
         }
         self.send_reply(from, &datagram, &reply);
         self.tell_accusers();
@@ -133,6 +116,40 @@ impl<A: Address> Node<A> {
             self.compare_fingerprints(slot, datagram.fingerprints);
         }
         Ok(())
+    }
+
+    /// The frames after the lead. Most datagrams have none, so this is no part of what they cost.
+    #[inline(never)]
+    fn read_on(
+        &mut self,
+        from: A,
+        datagram: &Datagram<'_, A>,
+        reply: &mut Reply<A>,
+        answered: &mut Option<Slot>,
+    ) {
+        for frame in datagram.following() {
+            if self.config.mode == Mode::ProbeOnly && !frame.is_signal() {
+                continue;
+            }
+            self.frame(from, datagram, frame, reply, answered);
+        }
+        let tag = Tag(datagram.sender);
+        if let Some((theirs, target, address)) = reply.relay {
+            self.relay((from, tag), theirs, (address, target), datagram.len);
+        }
+        if let Some(tree) = reply.tree.filter(|_| reply.body == Body::None) {
+            reply.body = self.acknowledge(tree, &reply.missing);
+            if let Body::TreeAck(_, plan) = reply.body {
+                reply.plan = plan;
+            }
+        }
+        if reply.sender.is_none() {
+            // It may have introduced itself in this very datagram.
+            reply.sender = self.member_at(tag, from);
+            if let Some(slot) = reply.sender.filter(|_| self.rounds.is_fresh()) {
+                self.hear_clock(slot, datagram.clock);
+            }
+        }
     }
 
     /// The member with this tag, if this is its address.

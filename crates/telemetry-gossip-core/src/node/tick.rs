@@ -15,6 +15,7 @@ use crate::schedule::shift;
 use crate::time::Instant;
 
 impl<A: Address> Node<A> {
+    #[inline(never)]
     pub(super) fn tick(&mut self) {
         if self.activity == Activity::Inactive {
             return;

@@ -243,9 +243,13 @@ impl<A: Address> Node<A> {
     /// Nothing that ran out meanwhile is held against anybody.
     pub(super) fn notice_pause(&mut self, now: Instant) {
         // Nobody is later than the time that has passed.
-        if now.since(self.now) <= self.config.probe_timeout {
-            return;
+        if now.since(self.now) > self.config.probe_timeout {
+            self.judge_pause(now);
         }
+    }
+
+    #[inline(never)]
+    fn judge_pause(&mut self, now: Instant) {
         let Some(deadline) = self.poll_timeout() else { return };
         let late = now.since(deadline.max(self.now));
         if late <= self.config.probe_timeout {

@@ -15,8 +15,8 @@ use crate::sync::{Plan, digest_ranges, sums, version_of};
 use crate::telemetry;
 use crate::wire::encode::Writer;
 use crate::wire::{
-    Ack, DigestHead, FloorHead, Nack, Page, PageRequest, Ping, RangeHead, Relay, SyncDone, SyncOpen,
-    TelemetryHead, TreeAck, VersionsHead, WantsHead, WireClaim, WireEntry, WireSum, WireWant, kind,
+    DigestHead, FloorHead, Nack, Page, PageRequest, RangeHead, Relay, SyncDone, SyncOpen, TelemetryHead,
+    TreeAck, VersionsHead, WantsHead, WireClaim, WireEntry, WireSum, WireWant, kind,
 };
 
 /// Bytes kept free for the frame that ends a reply of a session.
@@ -44,6 +44,11 @@ impl<A: Address> Node<A> {
     /// Encodes the next datagram into the front of `buf`, which should hold [`Config::mtu`](crate::Config::mtu)
     /// bytes; a shorter one makes shorter datagrams, and what does not fit one at all is shed and counted.
     pub fn poll_transmit(&mut self, buf: &mut [u8]) -> Option<Transmit<A>> {
+        if self.outbox.is_empty() { None } else { self.next_transmit(buf) }
+    }
+
+    #[inline(never)]
+    fn next_transmit(&mut self, buf: &mut [u8]) -> Option<Transmit<A>> {
         loop {
             let intent = self.outbox.pop()?;
             if let Some(len) = self.encode(&intent, buf) {
@@ -68,7 +73,7 @@ impl<A: Address> Node<A> {
             return None;
         }
         if let Some((number, target)) = intent.challenge {
-            w.frame(kind::PING, &Ping { number: number.0, target: target.0 });
+            w.lead(kind::PING, number.0, target.0);
         }
         if self.config.mode == Mode::ProbeOnly {
             return (!w.is_bare()).then_some(w.len());
@@ -80,7 +85,9 @@ impl<A: Address> Node<A> {
         {
             self.put_claims(&mut w, &[slot]);
         }
-        self.put_body(&mut w, intent.body, intent.member);
+        if intent.body != Body::None {
+            self.put_body(&mut w, intent.body, intent.member);
+        }
         if self.config.mode == Mode::Autonomous || !matches!(intent.body, Body::None) {
             // What the body says of this node itself is no telling: it is for one, and the news is for all.
             let said = matches!(intent.body, Body::Introduction | Body::PageRequest(..)).then_some(self.me);
@@ -92,10 +99,8 @@ impl<A: Address> Node<A> {
     fn put_signal(&self, w: &mut Writer<'_>, signal: &Signal<A>) -> bool {
         match *signal {
             Signal::None => true,
-            Signal::Ping(number, target) => w.frame(kind::PING, &Ping { number: number.0, target: target.0 }),
-            Signal::Ack(number, instance) => {
-                w.frame(kind::ACK, &Ack { number: number.0, instance: instance.0 })
-            }
+            Signal::Ping(number, target) => w.lead(kind::PING, number.0, target.0),
+            Signal::Ack(number, instance) => w.lead(kind::ACK, number.0, instance.0),
             Signal::Nack(number) => w.frame(kind::NACK, &Nack { number: number.0 }),
             Signal::Relay(number, target, address) => {
                 let mut bytes = [0; MAX_ADDRESS_LEN];

@@ -35,6 +35,9 @@ pub(crate) struct Datagram<'a, A> {
     address: PhantomData<A>,
 }
 
+/// Bytes in the body of a lead: two numbers of four.
+const LEAD: u8 = 8;
+
 /// A ping or an ack, read as the datagram was validated.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Lead {
@@ -109,27 +112,19 @@ impl<'a, A: Address> Datagram<'a, A> {
             known: Known::default(),
             address: PhantomData,
         };
-        if let Some(&(kind::PING | kind::ACK)) = frames.first() {
-            let (kind, body, after) = split_frame(frames)?;
+        if let Some((&[kind @ (kind::PING | kind::ACK), LEAD, a, b, c, d, e, f, g, h], after)) =
+            frames.split_first_chunk()
+        {
+            let (number, other) = (u32::from_be_bytes([a, b, c, d]), u32::from_be_bytes([e, f, g, h]));
             datagram.lead = if kind == kind::PING {
-                Lead::Ping(signal(body, "ping")?)
+                Lead::Ping(Ping { number, target: other })
             } else {
-                Lead::Ack(signal(body, "ack")?)
+                Lead::Ack(Ack { number, instance: other })
             };
             datagram.frames = after;
         }
-        let (mut rest, mut first) = (datagram.frames, true);
-        while !rest.is_empty() {
-            let (kind, body, after) = split_frame(rest)?;
-            if kind == kind::CLAIMS {
-                let known = validate_claims::<A>(body, &pass_over)?;
-                if core::mem::take(&mut first) {
-                    datagram.known = known;
-                }
-            } else {
-                validate::<A>(kind, body)?;
-            }
-            rest = after;
+        if datagram.goes_on() {
+            datagram.known = validate_frames::<A>(datagram.frames, &pass_over)?;
         }
         Ok(datagram)
     }
@@ -143,6 +138,11 @@ impl<'a, A: Address> Datagram<'a, A> {
             Lead::Ack(ack) => Some(Frame::Ack(ack)),
         };
         lead.into_iter().chain(self.following())
+    }
+
+    /// Whether there are frames after the lead.
+    pub(crate) const fn goes_on(&self) -> bool {
+        !self.frames.is_empty()
     }
 
     /// The frames after the lead, in order.
@@ -236,6 +236,26 @@ struct Known {
     mask: u64,
     /// All of the frame.
     all: bool,
+}
+
+/// The first pass over the frames after the lead; what it finds of the first frame of claims.
+#[inline(never)]
+fn validate_frames<'a, A: Address>(
+    frames: &'a [u8],
+    pass_over: &impl Fn(&'a [u8]) -> (u32, &'a [u8]),
+) -> Result<Known, WireError> {
+    let (mut rest, mut first) = (frames, None);
+    while !rest.is_empty() {
+        let (kind, body, after) = split_frame(rest)?;
+        if kind == kind::CLAIMS {
+            let known = validate_claims::<A>(body, pass_over)?;
+            first.get_or_insert(known);
+        } else {
+            validate::<A>(kind, body)?;
+        }
+        rest = after;
+    }
+    Ok(first.unwrap_or_default())
 }
 
 /// The first pass over claims.

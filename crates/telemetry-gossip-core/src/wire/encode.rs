@@ -59,6 +59,17 @@ impl<'b> Writer<'b> {
         self.len == HEADER_LEN
     }
 
+    /// Writes a frame of two numbers, as most datagrams begin with; false if it does not fit.
+    pub(crate) fn lead(&mut self, kind: u8, first: u32, second: u32) -> bool {
+        let Some(frame) = self.buf.get_mut(self.len..).and_then(|rest| rest.first_chunk_mut()) else {
+            return false;
+        };
+        let ([a, b, c, d], [e, f, g, h]) = (first.to_be_bytes(), second.to_be_bytes());
+        *frame = [kind, 8, a, b, c, d, e, f, g, h];
+        self.len += frame.len();
+        true
+    }
+
     /// Writes a frame of one value; false if it does not fit.
     pub(crate) fn frame<T: Serialize>(&mut self, kind: u8, value: &T) -> bool {
         // Most are shorter than 128 bytes, whose length is one byte.
