@@ -215,9 +215,14 @@ impl Label {
     }
 }
 
-/// The 64-bit hash of an id: its place in the roster. The same on every platform, and of no use as a secret.
+/// The 64-bit hash of an id: its place in the roster.
 pub(crate) fn id_hash(id: &[u8]) -> u64 {
-    rapidhash::v3::rapidhash_v3(id)
+    bytes_hash(id)
+}
+
+/// A hash that is the same on every platform, and of no use as a secret.
+pub(crate) fn bytes_hash(bytes: &[u8]) -> u64 {
+    rapidhash::v3::rapidhash_v3(bytes)
 }
 
 pub(crate) fn tag_of(hash: u64) -> Tag {

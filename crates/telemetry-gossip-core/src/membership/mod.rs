@@ -4,6 +4,7 @@
 //! generation, status, instance or address. What follows from a change (a suspicion's deadline, a rumor, an
 //! event) is not decided here.
 
+mod echoes;
 mod roster;
 mod row;
 #[cfg(test)]
@@ -20,6 +21,7 @@ use crate::probe::RoundTrip;
 use crate::rng::Random;
 use crate::telemetry::TelemetryEntry;
 use crate::time::Instant;
+use echoes::{Echoes, first_plain};
 use roster::Roster;
 pub(crate) use roster::grow;
 pub(crate) use row::Row;
@@ -67,6 +69,7 @@ pub struct Membership<A> {
     rows: Vec<Row>,
     free: Vec<Slot>,
     roster: Roster,
+    echoes: Echoes,
     me: Option<Slot>,
     limit: u32,
     sums: Sums,
@@ -131,6 +134,7 @@ impl<A: Address> Membership<A> {
             rows: Vec::new(),
             free: Vec::new(),
             roster: Roster::new(),
+            echoes: Echoes::new(),
             me: None,
             limit,
             sums: Sums::default(),
@@ -244,6 +248,7 @@ impl<A: Address> Membership<A> {
 
     /// Changes a row and keeps the fingerprints and counts true.
     fn change<T>(&mut self, slot: Slot, hash: u64, now: Instant, edit: impl FnOnce(&mut Row) -> T) -> T {
+        self.echoes.clear();
         let dead_count = self.dead_count;
         let row = &mut self.rows[slot.index()];
         let (status, old) = (row.status, row.sums(dead_count));
@@ -456,34 +461,34 @@ impl<A: Address> Membership<A> {
 
     /// Passes over the claims at the front that are known already: how many, and what comes after them. What it costs to be
     /// told what one knows is mostly this.
-    pub(crate) fn pass_over<'a>(&self, claims: &'a [u8]) -> (u32, &'a [u8]) {
+    pub(crate) fn pass_over<'a>(&mut self, claims: &'a [u8]) -> (u32, &'a [u8]) {
         let (mut known, mut rest) = (0, claims);
-        while let Some(after) = self.after_known(rest) {
-            (known, rest) = (known + 1, after);
+        while let Some(claim) = first_plain(rest) {
+            if let Some(print) = self.echoes.print_unless_kept(claim) {
+                if !self.holds(claim) {
+                    break;
+                }
+                self.echoes.keep(print);
+            }
+            (known, rest) = (known + 1, &rest[claim.len()..]);
         }
         (known, rest)
     }
 
-    /// What comes after a claim, if that is one that a member is Alive which is held to be, there and at this generation at
-    /// least: no more than the table holds, and word for word what was checked before.
-    #[inline]
-    fn after_known<'a>(&self, claim: &'a [u8]) -> Option<&'a [u8]> {
-        const ALIVE: u8 = Status::Alive.rank();
-        // Generations above are read the long way.
-        let (&[ALIVE, generation @ ..0x80, a, b, c, d], names) = claim.split_first_chunk()? else {
-            return None;
-        };
-        let (&len, rest) = names.split_first()?;
-        let id = rest.get(..usize::from(len))?;
-        self.roster.tagged(tag_of(id_hash(id))).find_map(|slot| {
-            let row = self.row(slot);
+    /// Whether a plain claim is no more than the table holds: the member is Alive, there, at this generation at least, and its
+    /// names are word for word what was checked before.
+    fn holds(&self, claim: &[u8]) -> bool {
+        let held = || {
+            let (&[_, generation, a, b, c, d], names) = claim.split_first_chunk()?;
+            let (&len, rest) = names.split_first()?;
+            let id = rest.get(..usize::from(len))?;
+            let row = self.row(self.find_hashed(id_hash(id), id)?);
             let same = row.instance.0 == u32::from_be_bytes([a, b, c, d]);
-            let no_news =
-                row.generation.0 > generation.into() || (row.generation.0 == generation.into() && same);
-            // Neither accusers nor an age.
-            let (&[0, 0], after) = names.strip_prefix(row.names())?.split_first_chunk()? else { return None };
-            (no_news && row.status == Status::Alive).then_some(after)
-        })
+            let older = row.generation.0 > generation.into();
+            let no_news = older || (row.generation.0 == generation.into() && same);
+            Some(no_news && row.status == Status::Alive && names.strip_suffix(&[0, 0])? == row.names())
+        };
+        held() == Some(true)
     }
 
     /// The members whose tags lie in `from..=to`: all of them for the full range, one (collisions aside) for one.

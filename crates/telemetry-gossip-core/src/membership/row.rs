@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use crate::address::{Address, MAX_ADDRESS_LEN};
-use crate::id::{Generation, Instance, id_hash, mix};
+use crate::id::{Generation, Instance, bytes_hash, id_hash, mix};
 use crate::member::Status;
 use crate::probe::RoundTrip;
 use crate::telemetry::{self, Entries, TelemetryEntry};
@@ -206,7 +206,7 @@ impl Row {
             return Sums::default();
         }
         let state = mix(self.generation.0.wrapping_mul(4).wrapping_add(self.status.rank().into()));
-        let life = mix(state ^ u64::from(self.instance.0)) ^ id_hash(self.address_bytes());
+        let life = mix(state ^ u64::from(self.instance.0)) ^ bytes_hash(self.address_bytes());
         Sums { claims: mix(self.hash() ^ life), telemetry: self.telemetry_sum() }
     }
 

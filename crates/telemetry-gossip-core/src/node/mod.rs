@@ -116,6 +116,8 @@ pub struct Node<A> {
     me: Slot,
     activity: Activity,
     now: Instant,
+    /// Nothing was under way but probes when that was last looked at: after whatever can begin something else.
+    quiet: bool,
     rng: Random,
 
     table: Membership<A>,
@@ -268,6 +270,7 @@ impl<A: Address> Node<A> {
             me: Slot(0),
             activity: Activity::Active,
             now,
+            quiet: false,
             table: Membership::new(config.max_members),
             lent: false,
             cluster: ClusterConfig::default(),
@@ -353,10 +356,15 @@ impl<A: Address> Node<A> {
         let result = match input {
             Input::Tick => {
                 self.tick();
+                self.quiet = self.is_quiet();
                 Ok(())
             }
             Input::Datagram { from, bytes } => self.receive(from, &bytes).map_err(InputError::from),
-            command => self.command(command).map_err(InputError::from),
+            command => {
+                let result = self.command(command).map_err(InputError::from);
+                self.quiet = self.is_quiet();
+                result
+            }
         };
         debug_assert_eq!(self.check_invariants(), Ok(()), "after {now}");
         result
@@ -391,16 +399,14 @@ impl<A: Address> Node<A> {
         let probing = match &self.probe {
             Some(probe) => Some(probe.deadline),
             None if !self.probes_wanted.is_empty() => Some(self.now),
-            None => (autonomous && self.others() > 0).then_some(self.probe_at),
+            None => (autonomous && self.has_others()).then_some(self.probe_at),
         };
-        if self.is_quiet() {
-            debug_assert_eq!(self.other_deadlines(), None);
-            return probing;
-        }
-        sooner(probing, self.other_deadlines())
+        debug_assert!(!self.quiet || self.other_deadlines().is_none());
+        if self.quiet { probing } else { sooner(probing, self.other_deadlines()) }
     }
 
     /// Whether nothing is under way but probes, as in most nodes at most times.
+    #[inline(never)]
     fn is_quiet(&self) -> bool {
         self.news.is_idle()
             && self.trees.is_idle()
@@ -673,6 +679,10 @@ impl<A: Address> Node<A> {
     /// Live members besides this node.
     fn others(&self) -> u32 {
         self.table.live().saturating_sub(u32::from(self.table.is_live(self.me)))
+    }
+
+    fn has_others(&self) -> bool {
+        self.table.live() > 1 || self.others() > 0
     }
 
     fn send_limit(&self) -> u8 {

@@ -115,6 +115,14 @@ impl<A: Address> Node<A> {
         if let Some(slot) = answered {
             self.compare_fingerprints(slot, datagram.fingerprints);
         }
+        let plain = match datagram.lead {
+            Lead::Ping(_) => true,
+            Lead::Ack(_) => answered.is_some() && self.session.is_none(),
+            Lead::None => false,
+        };
+        if !plain || datagram.goes_on() {
+            self.quiet = self.is_quiet();
+        }
         Ok(())
     }
 

@@ -85,7 +85,7 @@ impl<'a, A: Address> Datagram<'a, A> {
     pub(crate) fn parse(
         bytes: &'a [u8],
         label: Label,
-        pass_over: impl Fn(&'a [u8]) -> (u32, &'a [u8]),
+        mut pass_over: impl FnMut(&'a [u8]) -> (u32, &'a [u8]),
     ) -> Result<Self, WireError> {
         if bytes.len() > usize::from(MAX_MTU) {
             return Err(WireError::TooLong { len: bytes.len(), max: MAX_MTU.into() });
@@ -124,7 +124,7 @@ impl<'a, A: Address> Datagram<'a, A> {
             datagram.frames = after;
         }
         if datagram.goes_on() {
-            datagram.known = validate_frames::<A>(datagram.frames, &pass_over)?;
+            datagram.known = validate_frames::<A>(datagram.frames, &mut pass_over)?;
         }
         Ok(datagram)
     }
@@ -242,7 +242,7 @@ struct Known {
 #[inline(never)]
 fn validate_frames<'a, A: Address>(
     frames: &'a [u8],
-    pass_over: &impl Fn(&'a [u8]) -> (u32, &'a [u8]),
+    pass_over: &mut impl FnMut(&'a [u8]) -> (u32, &'a [u8]),
 ) -> Result<Known, WireError> {
     let (mut rest, mut first) = (frames, None);
     while !rest.is_empty() {
@@ -261,7 +261,7 @@ fn validate_frames<'a, A: Address>(
 /// The first pass over claims.
 fn validate_claims<'a, A: Address>(
     body: &'a [u8],
-    pass_over: &impl Fn(&'a [u8]) -> (u32, &'a [u8]),
+    pass_over: &mut impl FnMut(&'a [u8]) -> (u32, &'a [u8]),
 ) -> Result<Known, WireError> {
     let (mut rest, mut known, mut at) = (body, Known { mask: 0, all: true }, 0_u32);
     loop {
