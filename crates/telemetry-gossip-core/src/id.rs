@@ -38,9 +38,9 @@ impl NodeId {
         ArrayString::from(text).map(Self).map_err(|_| IdError::TooLong { len: text.len() })
     }
 
-    /// Stands in where the table would name a free row, which no correct table does.
-    pub(crate) fn unknown() -> Self {
-        Self(ArrayString::from("?").unwrap_or_default())
+    /// An id whose text was checked where it entered the table.
+    pub(crate) fn known(text: &str) -> Self {
+        Self(ArrayString::from(text).unwrap_or_default())
     }
 
     /// The id's text.
@@ -74,7 +74,7 @@ impl From<core::net::SocketAddr> for NodeId {
     fn from(address: core::net::SocketAddr) -> Self {
         let mut text = ArrayString::new();
         let written = fmt::write(&mut text, format_args!("{address}"));
-        written.map_or(Self::unknown(), |()| Self(text))
+        written.map_or(Self::known("?"), |()| Self(text))
     }
 }
 

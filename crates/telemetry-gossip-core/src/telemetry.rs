@@ -68,6 +68,24 @@ impl TelemetryEntry<'_> {
     pub fn age(&self, now: Instant) -> Duration {
         now.since(self.published)
     }
+}
+
+/// An entry as it stands in a log: its key was found to be text where it entered.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LogEntry<'a> {
+    pub(crate) key: &'a [u8],
+    pub(crate) value: Option<&'a [u8]>,
+    pub(crate) version: u64,
+    pub(crate) published: Instant,
+    pub(crate) urgent: bool,
+}
+
+impl<'a> LogEntry<'a> {
+    /// The entry for a host.
+    pub(crate) fn read(&self) -> Option<TelemetryEntry<'a>> {
+        let Self { key, value, version, published, urgent } = *self;
+        Some(TelemetryEntry { key: core::str::from_utf8(key).ok()?, value, version, published, urgent })
+    }
 
     /// Bytes that this entry takes in the log.
     pub(crate) fn packed_len(&self) -> usize {
@@ -88,9 +106,9 @@ impl<'a> Entries<'a> {
 }
 
 impl<'a> Iterator for Entries<'a> {
-    type Item = TelemetryEntry<'a>;
+    type Item = LogEntry<'a>;
 
-    fn next(&mut self) -> Option<TelemetryEntry<'a>> {
+    fn next(&mut self) -> Option<LogEntry<'a>> {
         let (&[key_len], rest) = self.rest.split_first_chunk()?;
         let (&value_len, rest) = rest.split_first_chunk()?;
         let (&[p0, p1, p2, p3, p4], rest) = rest.split_first_chunk()?;
@@ -105,8 +123,8 @@ impl<'a> Iterator for Entries<'a> {
         let (&[v0, v1, v2, v3, v4, v5], rest) = rest.split_first_chunk()?;
         self.rest = rest;
         let published = u64::from_le_bytes([p0, p1, p2, p3, p4, 0, 0, 0]);
-        Some(TelemetryEntry {
-            key: core::str::from_utf8(key).ok()?,
+        Some(LogEntry {
+            key,
             value,
             version: u64::from_le_bytes([v0, v1, v2, v3, v4, v5, 0, 0]),
             published: Instant::from_micros((published >> 1) * 1_000),
@@ -117,7 +135,7 @@ impl<'a> Iterator for Entries<'a> {
 
 /// Sets `entry` in the log that is the tail of `bytes` from `start`: an older entry of its key goes, the new one
 /// is appended.
-pub(crate) fn set(bytes: &mut Vec<u8>, start: usize, entry: &TelemetryEntry<'_>) {
+pub(crate) fn set(bytes: &mut Vec<u8>, start: usize, entry: &LogEntry<'_>) {
     let (Ok(key_len), Some(log)) = (u8::try_from(entry.key.len()), bytes.get(start..)) else {
         return;
     };
@@ -136,7 +154,7 @@ pub(crate) fn set(bytes: &mut Vec<u8>, start: usize, entry: &TelemetryEntry<'_>)
     bytes.extend_from_slice(&value_len.to_le_bytes());
     let published = (entry.published.as_micros() / 1_000).min(LATEST) << 1 | u64::from(entry.urgent);
     bytes.extend_from_slice(&published.to_le_bytes()[..5]);
-    bytes.extend_from_slice(entry.key.as_bytes());
+    bytes.extend_from_slice(entry.key);
     bytes.extend_from_slice(entry.value.unwrap_or_default());
     bytes.extend_from_slice(&entry.version.to_le_bytes()[..6]);
 }
@@ -164,8 +182,9 @@ pub(crate) fn reset(bytes: &mut Vec<u8>, start: usize, floor: u64) {
 /// its version is the owner's.
 pub(crate) fn drop_markers(bytes: &mut Vec<u8>, start: usize, now: Instant, scarce: bool) {
     let newest = version(bytes.get(start..).unwrap_or_default());
-    let gone = |entry: &TelemetryEntry<'_>| {
-        entry.value.is_none() && entry.version < newest && (scarce || entry.age(now) >= REMOVAL_SPAN)
+    let gone = |entry: &LogEntry<'_>| {
+        let old = now.since(entry.published) >= REMOVAL_SPAN;
+        entry.value.is_none() && entry.version < newest && (scarce || old)
     };
     let Some(log) = bytes.get(start..) else { return };
     let Some(last) = Entries::new(log).filter(gone).map(|entry| entry.version).last() else { return };
@@ -197,7 +216,7 @@ pub(crate) fn news_since(log: &[u8], since: u64) -> (usize, bool) {
 }
 
 /// Bytes that the log would take with `entry` set.
-pub(crate) fn len_with(log: &[u8], entry: &TelemetryEntry<'_>) -> usize {
+pub(crate) fn len_with(log: &[u8], entry: &LogEntry<'_>) -> usize {
     let old = Entries::new(log).find(|old| old.key == entry.key).map_or(0, |old| old.packed_len());
     log.len() - old + entry.packed_len()
 }
@@ -209,9 +228,9 @@ mod tests {
     use alloc::string::String;
     use proptest::prelude::*;
 
-    fn entry<'a>(key: &'a str, value: Option<&'a [u8]>, version: u64) -> TelemetryEntry<'a> {
-        TelemetryEntry {
-            key,
+    fn entry<'a>(key: &'a str, value: Option<&'a [u8]>, version: u64) -> LogEntry<'a> {
+        LogEntry {
+            key: key.as_bytes(),
             value,
             version,
             published: Instant::from_micros(version * 7_000),
@@ -242,12 +261,16 @@ mod tests {
         assert_eq!((Entries::new(&bytes[1..]).count(), floor(&bytes[1..])), (3, 0), "too young");
         drop_markers(&mut bytes, 1, now, false);
         let keys: Vec<_> = Entries::new(&bytes[1..]).map(|entry| (entry.key, entry.version)).collect();
-        assert_eq!((keys, floor(&bytes[1..])), (alloc::vec![("a", 1), ("c", 3)], 2), "the newest stays");
+        assert_eq!(
+            (keys, floor(&bytes[1..])),
+            (alloc::vec![(&b"a"[..], 1), (b"c", 3)], 2),
+            "the newest stays"
+        );
         // The log goes on as ever.
         set(&mut bytes, 1, &entry("a", Some(b"2"), 4));
         drop_markers(&mut bytes, 1, now, true);
         let keys: Vec<_> = Entries::new(&bytes[1..]).map(|entry| (entry.key, entry.version)).collect();
-        assert_eq!((keys, floor(&bytes[1..]), bytes[0]), (alloc::vec![("a", 4)], 3, 9));
+        assert_eq!((keys, floor(&bytes[1..]), bytes[0]), (alloc::vec![(&b"a"[..], 4)], 3, 9));
         assert_eq!(version(&bytes[1..]), 4);
     }
 
@@ -269,6 +292,7 @@ mod tests {
             prop_assert!(versions.is_sorted());
             prop_assert_eq!(super::version(&bytes), versions.last().copied().unwrap_or(0));
             let log: BTreeMap<String, (Option<Vec<u8>>, u64)> = Entries::new(&bytes)
+                .filter_map(|entry| entry.read())
                 .map(|entry| (entry.key.into(), (entry.value.map(Into::into), entry.version)))
                 .collect();
             prop_assert_eq!(log, map);

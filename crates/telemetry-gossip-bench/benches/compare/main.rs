@@ -64,6 +64,11 @@ fn allocations(table: &mut Table) {
             .ours(ours.iter().map(|flow| flow.bytes))
             .foca(foca.iter().map(|flow| flow.bytes)),
     );
+    table.add(
+        Row::new("node-seconds a wall second, the same", 0, Better::More)
+            .ours(ours.iter().map(|flow| flow.speed))
+            .foca(foca.iter().map(|flow| flow.speed)),
+    );
 }
 
 fn speed(table: &mut Table) {

@@ -70,6 +70,8 @@ pub(crate) struct Flow {
     pub(crate) accepted: f64,
     /// A node and second.
     pub(crate) bytes: f64,
+    /// Node-seconds a wall second.
+    pub(crate) speed: f64,
 }
 
 /// Each node publishes every 10 seconds, one after the other; after two minutes, 50 seconds count.
@@ -90,14 +92,18 @@ pub(crate) fn flow<C: Contender>(mut arena: Arena<C>) -> Flow {
     let accepted = |arena: &Arena<C>| arena.nodes.iter().map(Contender::accepted).sum::<u64>();
     let before = (accepted(&arena), arena.counts);
     arena.meter = Some(counting::calls);
+    let begun = Instant::now();
     publish(&mut arena, 5);
+    let node_seconds = 50.0 * f64::from(nodes);
+    let speed = node_seconds / begun.elapsed().as_secs_f64();
     let counts = arena.counts - before.1;
     all_known(&arena);
     Flow {
         allocations: counts.metered as f64,
         handled: counts.handled as f64,
         accepted: (accepted(&arena) - before.0) as f64,
-        bytes: counts.bytes as f64 / (50.0 * f64::from(nodes)),
+        bytes: counts.bytes as f64 / node_seconds,
+        speed,
     }
 }
 

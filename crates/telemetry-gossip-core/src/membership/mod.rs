@@ -19,7 +19,7 @@ use crate::id::{Generation, Instance, NodeId, Tag, id_hash, tag_of};
 use crate::member::{Accusers, Claim, Status};
 use crate::probe::RoundTrip;
 use crate::rng::Random;
-use crate::telemetry::TelemetryEntry;
+use crate::telemetry::{LogEntry, TelemetryEntry};
 use crate::time::Instant;
 use echoes::{Echoes, first_plain};
 use roster::Roster;
@@ -281,7 +281,7 @@ impl<A: Address> Membership<A> {
     }
 
     /// The next version of this node's own telemetry, or of a member's as its owner published it.
-    pub(crate) fn set_entry(&mut self, slot: Slot, now: Instant, entry: &TelemetryEntry<'_>) {
+    pub(crate) fn set_entry(&mut self, slot: Slot, now: Instant, entry: &LogEntry<'_>) {
         self.change_telemetry(slot, now, |row| {
             row.set_entry(entry);
             if entry.value.is_none() {
@@ -303,9 +303,9 @@ impl<A: Address> Membership<A> {
     fn change_telemetry(&mut self, slot: Slot, now: Instant, edit: impl FnOnce(&mut Row)) {
         let hash = self.hash(slot);
         let row = &mut self.rows[slot.index()];
-        let old = row.sums(self.dead_count);
+        let old = row.telemetry_sums(hash, self.dead_count);
         edit(row);
-        let new = row.sums(self.dead_count);
+        let new = row.telemetry_sums(hash, self.dead_count);
         self.account(hash, old, new);
         self.telemetry_changed_at = now;
     }
@@ -425,8 +425,7 @@ impl<A: Address> Membership<A> {
     }
 
     pub(crate) fn id(&self, slot: Slot) -> NodeId {
-        // Ids were checked where they entered the table.
-        NodeId::new(self.row(slot).id()).unwrap_or_else(|_| NodeId::unknown())
+        NodeId::known(self.row(slot).id())
     }
 
     pub(crate) fn hash(&self, slot: Slot) -> u64 {
@@ -656,7 +655,7 @@ impl<'a, A: Address> Member<'a, A> {
 
     /// Its telemetry, removed entries aside, in order of version.
     pub fn telemetry(&self) -> impl Iterator<Item = TelemetryEntry<'a>> + use<'a, A> {
-        self.row.entries().filter(|entry| entry.value.is_some())
+        self.row.entries().filter(|entry| entry.value.is_some()).filter_map(|entry| entry.read())
     }
 
     /// The value under `key`, with its version and time of publication.

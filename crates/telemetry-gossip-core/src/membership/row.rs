@@ -7,7 +7,7 @@ use crate::address::{Address, MAX_ADDRESS_LEN};
 use crate::id::{Generation, Instance, bytes_hash, id_hash, mix};
 use crate::member::Status;
 use crate::probe::RoundTrip;
-use crate::telemetry::{self, Entries, TelemetryEntry};
+use crate::telemetry::{self, Entries, LogEntry};
 use crate::time::Instant;
 
 /// The lengths in the texts' block: `[id length][id][address length][address][telemetry log]`. Its front is what claims have,
@@ -177,7 +177,7 @@ impl Row {
     }
 
     /// The entry becomes the newest of the log.
-    pub(crate) fn set_entry(&mut self, entry: &TelemetryEntry<'_>) {
+    pub(crate) fn set_entry(&mut self, entry: &LogEntry<'_>) {
         let start = self.log_start();
         self.edit(|texts| telemetry::set(texts, start, entry));
     }
@@ -205,17 +205,20 @@ impl Row {
         if !self.status.is_live() && !dead_count {
             return Sums::default();
         }
+        let hash = self.hash();
         let state = mix(self.generation.0.wrapping_mul(4).wrapping_add(self.status.rank().into()));
         let life = mix(state ^ u64::from(self.instance.0)) ^ bytes_hash(self.address_bytes());
-        Sums { claims: mix(self.hash() ^ life), telemetry: self.telemetry_sum() }
+        Sums { claims: mix(hash ^ life), ..self.telemetry_sums(hash, dead_count) }
     }
 
-    /// The telemetry's part of it; nothing for a member without.
-    fn telemetry_sum(&self) -> u64 {
-        match self.telemetry_version() {
+    /// The telemetry's part of it, and nothing of the claims; `hash` is that of the id. Nothing for a member without.
+    pub(crate) fn telemetry_sums(&self, hash: u64, dead_count: bool) -> Sums {
+        let telemetry = match self.telemetry_version() {
             0 => 0,
-            version => mix(self.hash() ^ mix(!version)),
-        }
+            _ if !self.status.is_live() && !dead_count => 0,
+            version => mix(hash ^ mix(!version)),
+        };
+        Sums { claims: 0, telemetry }
     }
 
     /// Heap bytes of the texts.

@@ -13,7 +13,7 @@ use crate::member::{Accusers, Claim, Status};
 use crate::membership::Merged;
 use crate::outbox::{Body, Intent, Signal};
 use crate::probe::can_probe;
-use crate::telemetry::{TelemetryEntry, len_with};
+use crate::telemetry::{LogEntry, len_with};
 
 /// The most probes, and the most exchanges, that wait for their turn.
 const MAX_WANTED: usize = 1_024;
@@ -135,7 +135,7 @@ impl<A: Address> Node<A> {
             return Err(CommandError::Value { len: value_len, max: max_value });
         }
         let since = self.table.row(self.me).telemetry_version();
-        let entry = TelemetryEntry { key, value, version: since + 1, published: self.now, urgent };
+        let entry = LogEntry { key: key.as_bytes(), value, version: since + 1, published: self.now, urgent };
         let max = usize::try_from(self.config.max_telemetry).unwrap_or(usize::MAX);
         let len = len_with(self.table.row(self.me).log(), &entry);
         if len > max {

@@ -356,7 +356,6 @@ impl<A: Address> Node<A> {
         let result = match input {
             Input::Tick => {
                 self.tick();
-                self.quiet = self.is_quiet();
                 Ok(())
             }
             Input::Datagram { from, bytes } => self.receive(from, &bytes).map_err(InputError::from),
@@ -407,7 +406,7 @@ impl<A: Address> Node<A> {
 
     /// Whether nothing is under way but probes, as in most nodes at most times.
     #[inline(never)]
-    fn is_quiet(&self) -> bool {
+    pub(super) fn is_quiet(&self) -> bool {
         self.news.is_idle()
             && self.trees.is_idle()
             && self.session.is_none()

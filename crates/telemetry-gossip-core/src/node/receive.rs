@@ -17,9 +17,9 @@ use crate::membership::{Fingerprints, Slot};
 use crate::outbox::{Body, Intent, Signal};
 use crate::probe::Answer;
 use crate::sync::{Plan, Want, differing};
-use crate::telemetry::{self, MAX_LOG_READ, TelemetryEntry, len_with};
+use crate::telemetry::{self, LogEntry, MAX_LOG_READ, len_with};
 use crate::tree::Reach;
-use crate::wire::decode::{Datagram, Entries, Frame, Lead, text};
+use crate::wire::decode::{Datagram, Entries, Frame, Lead};
 use crate::wire::{Ack, HEADER_LEN, Page, Ping, TelemetryHead, Tree};
 
 /// A reply to a sender that has not proved its address is at most this many times as long as what it sent.
@@ -407,8 +407,7 @@ impl<A: Address> Node<A> {
             }
             let published = self.now - core::time::Duration::from_millis(entry.age >> 1);
             let urgent = entry.age & 1 != 0;
-            let key = text(entry.key).unwrap_or_default();
-            let entry = TelemetryEntry { key, value: entry.value, version, published, urgent };
+            let entry = LogEntry { key: entry.key, value: entry.value, version, published, urgent };
             if len_with(row.log(), &entry) > MAX_LOG_READ {
                 self.table.drop_markers(owner, self.now);
             }
@@ -455,11 +454,10 @@ impl<A: Address> Node<A> {
             if version <= since || version > since + MOST_AHEAD {
                 continue;
             }
-            let Some(key) = text(entry.key) else { continue };
-            let held = self.table.row(self.me).entries().find(|held| held.key == key);
+            let held = self.table.row(self.me).entries().find(|held| held.key == entry.key);
             let value = held.and_then(|held| held.value).map(Vec::from);
-            let entry = TelemetryEntry {
-                key,
+            let entry = LogEntry {
+                key: entry.key,
                 value: value.as_deref(),
                 version: version + 1,
                 published: held.map_or(self.now, |held| held.published),

@@ -20,7 +20,11 @@ impl<A: Address> Node<A> {
         if self.activity == Activity::Inactive {
             return;
         }
-        self.advance_probe();
+        if self.advance_probe() && self.quiet {
+            // As in most nodes at most times.
+            self.start_probe();
+            return;
+        }
         self.advance_trials();
         if !self.charges.is_empty() && !self.contact.is_calling() {
             // The one under way was given up.
@@ -40,11 +44,12 @@ impl<A: Address> Node<A> {
         self.make_debut();
         self.send_flights();
         self.finish_leaving();
+        self.quiet = self.is_quiet();
     }
 
-    /// A stage of the probe has run out.
-    fn advance_probe(&mut self) {
-        let Some(probe) = self.probe.as_mut().filter(|probe| probe.deadline <= self.now) else { return };
+    /// A stage of the probe may have run out; false if that was the last and the probe has failed.
+    fn advance_probe(&mut self) -> bool {
+        let Some(probe) = self.probe.as_mut().filter(|probe| probe.deadline <= self.now) else { return true };
         // A late tick takes no time from what comes.
         probe.ends = probe.ends + self.now.since(probe.deadline);
         let retries = self.config.detector.retries;
@@ -62,14 +67,15 @@ impl<A: Address> Node<A> {
                 // A lost ping must not cost a suspicion where nobody can help.
                 self.ping(target, number);
             }
-            return;
+            return true;
         }
-        let Some(probe) = self.probe.take() else { return };
+        let Some(probe) = self.probe.take() else { return true };
         self.stats.probes_failed += 1;
         self.awareness.worse(probe.blame(self.config.detector.nacks));
         self.note(probe.target, Evidence::ProbeFailed { helpers: probe.witnesses() });
         self.report(probe.target, probe.commanded, ProbeOutcome::Failed);
         self.charge(probe);
+        false
     }
 
     fn ask_helpers(&mut self, target: Slot) {

@@ -360,11 +360,11 @@ impl<A: Address> Node<A> {
         }
         let (mut fit, mut any) = (Fit::All, false);
         for entry in row.entries().filter(|entry| entry.version > since) {
-            let age_ms = u64::try_from(entry.age(self.now).as_millis()).unwrap_or(u64::MAX);
+            let age_ms = u64::try_from(self.now.since(entry.published).as_millis()).unwrap_or(u64::MAX);
             let before = w.len();
             let step = entry.version - last;
             let age = age_ms.saturating_mul(2) | u64::from(entry.urgent);
-            let item = WireEntry { step, age, key: entry.key.as_bytes(), value: entry.value };
+            let item = WireEntry { step, age, key: entry.key, value: entry.value };
             if !w.item(&item) || w.room() < reserve {
                 w.truncate(before);
                 fit = Fit::Part(last);
