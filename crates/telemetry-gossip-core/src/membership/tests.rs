@@ -156,3 +156,37 @@ proptest! {
         prop_assert_eq!(content(&table), content(&table_of(&claims)));
     }
 }
+
+#[test]
+fn a_claim_heard_before_is_passed_over_until_a_record_changes() {
+    let said = |generation, status| Said {
+        id: "a".into(),
+        address: Some(7),
+        instance: 9,
+        generation,
+        status,
+        accusers: Vec::new(),
+    };
+    // As it stands on the wire: Alive at generation 3, and more after it.
+    let alive = [0, 3, 0, 0, 0, 9, 1, b'a', 4, 0, 0, 0, 7, 0, 0, 1];
+    let passes = |table: &mut Membership<u32>, bytes| {
+        // What was kept the first time must not say more than what is looked up.
+        let first = table.pass_over(bytes).0 == 1;
+        assert_eq!(table.pass_over(bytes), if first { (1, &bytes[15..]) } else { (0, bytes) });
+        first
+    };
+    let mut table = table_of(&[said(2, Status::Alive)]);
+    assert!(!passes(&mut table, &alive), "it is news");
+    table.merge(Instant::ORIGIN, &said(3, Status::Alive).claim());
+    assert!(passes(&mut table, &alive), "it is known");
+    let mut elsewhere = alive;
+    elsewhere[12] = 8;
+    assert!(!passes(&mut table, &elsewhere), "another address was never held");
+    table.merge(Instant::ORIGIN, &said(4, Status::Suspected).claim());
+    assert!(!passes(&mut table, &alive), "whoever says so does not know of the suspicion");
+    table.merge(Instant::ORIGIN, &said(5, Status::Alive).claim());
+    assert!(passes(&mut table, &alive), "it is old");
+    let slot = table.find("a").unwrap();
+    table.remove(slot);
+    assert!(!passes(&mut table, &alive), "nobody is known");
+}
