@@ -23,7 +23,7 @@ const ROUND_TRIPS: u32 = 4;
 impl<A: Address> Node<A> {
     /// The telemetry of `owner` since a version goes on to all members within reach.
     pub(super) fn spread(&mut self, owner: Slot, since: u64, reach: Reach) {
-        if self.config.mode != Mode::Autonomous {
+        if self.config.mode != Mode::Autonomous || since >= self.table.row(owner).telemetry_version() {
             return;
         }
         self.trees.adapt(&self.table, self.me, self.now);
