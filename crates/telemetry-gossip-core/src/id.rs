@@ -157,7 +157,7 @@ impl Generation {
     /// a generation from a clock in microseconds (2^51 in the year 2041), and for 2^63 refutations above.
     pub const PLAUSIBLE_START: Self = Self(1 << 56);
 
-    /// How far above what is known a generation may lie and be believed.
+    /// How far above what is known a generation may lie and be believed, if it is that of an Alive; others half as far.
     pub const PLAUSIBLE_LEAP: u64 = 1 << 32;
 
     /// One above; saturates, which no plausible generation reaches.
@@ -166,7 +166,7 @@ impl Generation {
         Self(self.0.saturating_add(1))
     }
 
-    /// Whether a record at `self` may be believed of a member known at `known`: it must not be so far ahead that
+    /// Whether an Alive at `self` may be believed of a member known at `known`: it must not be so far ahead that
     /// its refutation runs out of room.
     #[must_use]
     pub fn is_plausible(self, known: Self) -> bool {

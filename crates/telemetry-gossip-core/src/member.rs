@@ -105,6 +105,15 @@ impl<A: Ord + Copy> Claim<'_, A> {
     }
 }
 
+impl<A> Claim<'_, A> {
+    /// Whether this may be believed of a member known at `known`. What the member has to refute may lie half as far ahead as
+    /// Alive: the refutation is believed by those, too, who have not heard of what it refutes.
+    pub(crate) fn is_plausible(&self, known: Generation) -> bool {
+        let room = if self.status == Status::Alive { 0 } else { Generation::PLAUSIBLE_LEAP / 2 };
+        Generation(self.generation.0.saturating_add(room)).is_plausible(known)
+    }
+}
+
 /// The part of a claim that is content, in the order in which it decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Precedence<A> {

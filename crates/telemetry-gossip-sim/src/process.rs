@@ -101,6 +101,8 @@ pub(crate) struct Process {
     /// While it is down: when a node first sent it a datagram of its own accord.
     pub(crate) sought: Option<Duration>,
     pub(crate) usage: Usage,
+    /// Frames that it adds to each datagram.
+    pub(crate) addition: Vec<u8>,
     /// The last own generation that the host saw.
     pub(crate) generation: u64,
     /// The node was told to leave.

@@ -54,8 +54,8 @@ pub struct MemberInfo {
     /// Lamport-style timestamp for last-writer-wins reconciliation, a count and no time: the member itself raises it for
     /// Alive, an accuser proposes Suspected one above, and the member refutes with Alive another one above.
     ///
-    /// At most 2^56 + 2^32 for a member not known yet, and at most 2^32 above what is known once that is higher: nobody
-    /// is to be outbid for ever.
+    /// At most 2^56 + 2^32 for a member not known yet, and at most 2^32 above what is known once that is higher, half of that if
+    /// the member is not Alive: nobody is to be outbid for ever.
     pub generation: u64,
     /// When the record last changed here, or the member last answered, by this host's clock. It decides nothing, and
     /// does not travel.

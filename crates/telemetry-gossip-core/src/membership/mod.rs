@@ -164,7 +164,7 @@ impl<A: Address> Membership<A> {
     pub(crate) fn merge_at(&mut self, now: Instant, claim: &Claim<'_, A>) -> (Merged, Option<Slot>) {
         let hash = id_hash(claim.id.as_bytes());
         let Some(slot) = self.find_hashed(hash, claim.id.as_bytes()) else {
-            if !claim.generation.is_plausible(Generation(0)) {
+            if !claim.is_plausible(Generation(0)) {
                 return (Merged::Implausible, None);
             }
             let Some(slot) = self.insert(hash, claim) else {
@@ -174,7 +174,7 @@ impl<A: Address> Membership<A> {
             return (Merged::Inserted, Some(slot));
         };
         let held = self.claim(slot);
-        if !claim.generation.is_plausible(held.generation) {
+        if !claim.is_plausible(held.generation) {
             return (Merged::Implausible, Some(slot));
         }
         let (new, old) = (claim.precedence(), held.precedence());

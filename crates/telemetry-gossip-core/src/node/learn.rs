@@ -223,7 +223,8 @@ impl<A: Address> Node<A> {
             }
             return;
         }
-        if !claim.generation.is_plausible(mine.generation) {
+        // Others believe accusations half as far ahead. The refutation has to be believed by whoever holds the least.
+        if !claim.generation.next().is_plausible(mine.generation) {
             self.stats.claims_implausible += 1;
             return;
         }

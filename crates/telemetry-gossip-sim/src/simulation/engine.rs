@@ -158,16 +158,21 @@ impl Simulation {
             else {
                 return;
             };
+            let mut len = sent.len;
+            if !process.addition.is_empty() && len + process.addition.len() <= mtu {
+                len += process.addition.len();
+                self.buffer[sent.len..len].copy_from_slice(&process.addition);
+            }
             process.usage.sent += 1;
-            process.usage.sent_bytes += sent.len as u64;
+            process.usage.sent_bytes += len as u64;
             self.fabric.traffic.sent += 1;
-            self.fabric.traffic.sent_bytes += sent.len as u64;
-            self.trace.transmit(now, index, sent.to, &self.buffer[..sent.len]);
-            self.checker.datagram(Spot { at: now, observer: index }, sent.len, mtu);
+            self.fabric.traffic.sent_bytes += len as u64;
+            self.trace.transmit(now, index, sent.to, &self.buffer[..len]);
+            self.checker.datagram(Spot { at: now, observer: index }, len, mtu);
             if self.processes[index].blocked {
-                self.hold(index, sent.to, sent.len);
+                self.hold(index, sent.to, len);
             } else {
-                self.post(index, sent.to, sent.len);
+                self.post(index, sent.to, len);
             }
         }
     }

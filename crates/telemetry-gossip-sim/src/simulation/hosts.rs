@@ -35,6 +35,7 @@ impl Simulation {
             held: Default::default(),
             sought: None,
             usage: Usage::default(),
+            addition: Vec::new(),
             generation: spawn.generation.0,
             leaving: false,
             inputs: 0,
@@ -153,6 +154,16 @@ impl Simulation {
                 && process.node.as_ref().and_then(|node| node.member(id.as_str())).is_none_or(&ignorant)
         };
         self.processes.iter().enumerate().map(waits).collect()
+    }
+
+    /// From now on a process adds these bytes to the end of each datagram that has room for them: frames of kinds that the core
+    /// does not know, as a later version of the protocol might. None of them makes it a process of today again. The
+    /// process itself understands no more than the others: this shows what such a version may say to older ones, and no
+    /// more.
+    pub fn add_to_datagrams(&mut self, index: usize, frames: &[u8]) {
+        if let Some(process) = self.processes.get_mut(index) {
+            process.addition = frames.to_vec();
+        }
     }
 
     /// Stops a process until it is resumed: its timers pass unseen, its datagrams wait.

@@ -30,11 +30,30 @@ fn a_stale_accusation_raises_nothing() {
 fn an_accusation_implausibly_far_ahead_is_refused() {
     let mut node = node(1, &Config::default());
     let instance = node.me().instance();
-    for generation in [u64::MAX - 2, (1 << 56) + (1 << 32) + 1] {
+    for generation in [u64::MAX - 2, (1 << 56) + (1 << 32)] {
         hear(&mut node, 2, &claims(2, &[accuse(1, generation, instance, Status::Dead)]));
     }
     assert_eq!(node.me().generation(), Generation(0));
     assert_eq!(node.stats().claims_implausible, 2);
+}
+
+/// What others believe at most is refuted, and so is what they say above it; who has heard of neither believes the refutation.
+#[test]
+fn the_highest_plausible_accusation_is_refuted_and_the_refutation_believed() {
+    for status in [Status::Suspected, Status::Dead, Status::Left] {
+        let highest = Generation::PLAUSIBLE_START.0 + Generation::PLAUSIBLE_LEAP / 2;
+        let (mut node, mut other) = (node(1, &Config::default()), node(2, &Config::default()));
+        let instance = node.me().instance();
+        let accused = |generation| claims(9, &[accuse(1, generation, instance, status)]);
+        hear(&mut other, 9, &accused(highest + 1));
+        assert_eq!(other.stats().claims_implausible, 1);
+        for generation in [highest, highest + 3] {
+            hear(&mut node, 9, &accused(generation));
+            assert_eq!((node.me().status(), node.me().generation().0), (Status::Alive, generation + 1));
+        }
+        hear(&mut other, 1, &claims(1, &[Claim { instance, ..alive(1, highest + 4) }]));
+        assert_eq!(other.member("n1").map(|member| member.generation().0), Some(highest + 4), "{status}");
+    }
 }
 
 #[test]

@@ -1,0 +1,296 @@
+//! Three nodes, all that was ever said, and everything that can happen next.
+
+use std::fmt;
+
+use stateright::{Model, Property};
+use telemetry_gossip_core::{Generation, Status};
+
+use crate::step::{Claim, Event, Local, step};
+
+pub(crate) const NODES: usize = 3;
+
+/// How often a claim is delivered to everybody at most until all are silent.
+const ROUNDS: usize = 20;
+
+/// How much may happen, and what is wrong with the nodes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cluster {
+    /// Probes that fail, of anybody by anybody.
+    pub(crate) accusations: u8,
+    /// Processes that die and are started again.
+    pub(crate) restarts: u8,
+    pub(crate) leaves: u8,
+    /// Whether the nodes know each other from the start.
+    pub(crate) joined: bool,
+    /// Somebody once said this of n0.
+    pub(crate) forged: Option<(Status, u64)>,
+    pub(crate) bug: Option<Bug>,
+}
+
+impl fmt::Display for Cluster {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { accusations, restarts, leaves, .. } = self;
+        f.write_str(if self.joined { "joined" } else { "strangers" })?;
+        for (count, what) in [(accusations, "accusation"), (restarts, "restart"), (leaves, "leave")] {
+            match count {
+                0 => {}
+                1 => write!(f, ", 1 {what}")?,
+                _ => write!(f, ", {count} {what}s")?,
+            }
+        }
+        self.forged
+            .map_or(Ok(()), |(status, generation)| write!(f, ", a lie: n0 is {status} at {generation}"))
+    }
+}
+
+/// A mistake that the nodes make on top of what the core does: a check that does not find it is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Bug {
+    /// The last claim that comes wins.
+    LastWins,
+    /// Alive wins at one generation.
+    AliveWinsTies,
+    /// A node takes in what is said about itself.
+    BelievesOthers,
+    /// A node refutes at the generation of the accusation.
+    RefutesTooLow,
+    /// Whoever hears an accusation answers it for the accused.
+    VouchesForOthers,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct State {
+    pub(crate) nodes: [Local; NODES],
+    /// Whatever anybody ever held, in order. The network may deliver each of it to anybody, now, later, again or never.
+    pub(crate) said: Vec<Claim>,
+    accusations: u8,
+    restarts: u8,
+    leaves: u8,
+    /// The rules that the latest step broke.
+    broken: [bool; STEP_RULES.len()],
+}
+
+/// A node, and what happens to it.
+pub(crate) type Action = (usize, Event);
+
+/// What is checked of each step; the place in this list is the bit in [`State::broken`].
+const STEP_RULES: [&str; 6] = [GENERATION, RESURRECTION, ISSUER, ITSELF, REFUTATION, GREATER];
+
+pub(crate) const GENERATION: &str = "a row's generation never falls";
+pub(crate) const RESURRECTION: &str = "Dead and Left become live only at a higher generation";
+pub(crate) const ISSUER: &str = "only the owner issues Alive";
+pub(crate) const ITSELF: &str = "a node never holds itself Suspected or Dead";
+pub(crate) const REFUTATION: &str = "an accused node says Alive above the accusation";
+pub(crate) const GREATER: &str = "of what is held and what is heard the greater is kept";
+pub(crate) const CONVERGENCE: &str = "once all is delivered all hold the same, and every node Alive";
+
+impl State {
+    /// Everybody who still takes part.
+    fn members(&self) -> impl Iterator<Item = &Local> {
+        self.nodes.iter().filter(|node| node.is_member())
+    }
+}
+
+impl Cluster {
+    /// The state after an event at a node, and which rule that broke.
+    fn after(&self, state: &State, node: usize, event: Event) -> State {
+        let old = &state.nodes[node];
+        let new = self.twisted(old, event, step(old, event));
+        let mut next = state.clone();
+        next.broken = broken(state, old, event, &new);
+        for &claim in &new.rows {
+            if let Err(at) = next.said.binary_search(&claim) {
+                next.said.insert(at, claim);
+            }
+        }
+        next.nodes[node] = new;
+        next
+    }
+
+    /// Delivers all that was and will be said to everybody, in an order, until that changes nothing.
+    fn settled(&self, state: &State, backwards: bool) -> Option<State> {
+        let mut state = state.clone();
+        for _ in 0..ROUNDS {
+            let (before, mut said) = (state.clone(), state.said.clone());
+            if backwards {
+                said.reverse();
+            }
+            for claim in said {
+                for node in 0..NODES {
+                    if state.nodes[node].is_member() {
+                        state = self.after(&state, node, Event::Hears(claim));
+                        if state.broken.contains(&true) {
+                            return None;
+                        }
+                    }
+                }
+            }
+            if state.nodes == before.nodes && state.said == before.said {
+                return Some(state);
+            }
+        }
+        None
+    }
+
+    fn converges(&self, state: &State) -> bool {
+        // What comes of a broken rule is not looked at.
+        state.broken.contains(&true)
+            || [false, true].into_iter().all(|backwards| {
+                self.settled(state, backwards).is_some_and(|end| {
+                    let mut members = end.members();
+                    let alive =
+                        |of: &Local, at: &Local| at.row(of.me).is_some_and(|row| row.status == Status::Alive);
+                    let first = members.next().map(|node| node.rows.clone());
+                    members.all(|node| Some(&node.rows) == first.as_ref())
+                        && end.members().all(|at| end.members().all(|of| alive(of, at)))
+                })
+            })
+    }
+
+    /// What the node makes of it with the bug.
+    fn twisted(&self, old: &Local, event: Event, right: Local) -> Local {
+        let (Some(bug), Event::Hears(claim)) = (self.bug, event) else { return right };
+        let mut new = right.clone();
+        let about_me = claim.about == old.me;
+        let Some(row) = new.rows.iter_mut().find(|row| row.about == claim.about) else { return right };
+        let Some(held) = old.row(claim.about) else { return right };
+        let accusation = claim.status == Status::Suspected || claim.status == Status::Dead;
+        match bug {
+            Bug::LastWins if !about_me => *row = claim,
+            Bug::AliveWinsTies if !about_me && claim.generation == held.generation => {
+                if claim.status == Status::Alive || held.status == Status::Alive {
+                    row.status = Status::Alive;
+                }
+            }
+            Bug::BelievesOthers if about_me && accusation && claim.generation >= held.generation => {
+                *row = claim
+            }
+            Bug::RefutesTooLow if about_me && row.generation > held.generation && accusation => {
+                row.generation = claim.generation;
+            }
+            Bug::VouchesForOthers if !about_me && accusation && row.generation > held.generation => {
+                (row.status, row.generation) = (Status::Alive, row.generation + 1);
+            }
+            _ => return right,
+        }
+        new
+    }
+}
+
+/// The rules that a step breaks. Said once more and in other words than the core's: the generation decides, then the status.
+fn broken(state: &State, old: &Local, event: Event, new: &Local) -> [bool; STEP_RULES.len()] {
+    let rank = |claim: &Claim| (claim.generation, claim.status);
+    let gone = |claim: &Claim| matches!(claim.status, Status::Dead | Status::Left);
+    let restarts = matches!(event, Event::Restarts { .. });
+    // What a process held dies with it.
+    let rows = || old.rows.iter().filter(|_| !restarts).map(|held| (held, new.row(held.about)));
+    let falls = rows().any(|(held, row)| row.is_none_or(|row| row.generation < held.generation));
+    let resurrects = rows().any(|(held, row)| {
+        gone(held) && row.is_some_and(|row| !gone(row) && row.generation <= held.generation)
+    });
+    let issues =
+        new.rows.iter().filter(|claim| claim.about != new.me && !state.said.contains(claim)).any(|claim| {
+            let held = old.row(claim.about).map(|row| row.generation);
+            let accuses =
+                claim.status == Status::Suspected && held.is_some_and(|held| claim.generation == held + 1);
+            let declares = claim.status == Status::Dead && held == Some(claim.generation);
+            !accuses && !declares
+        });
+    let itself = new.is_member() && new.own().status != Status::Alive;
+    let (mut yields, mut lesser) = (false, false);
+    if let Event::Hears(claim) = event {
+        let held = old.row(claim.about);
+        if claim.about == new.me {
+            let accused = claim.status != Status::Alive && held.is_some_and(|held| rank(&claim) > rank(held));
+            yields = accused && new.own().generation <= claim.generation;
+        } else {
+            let most = held.map_or(rank(&claim), |held| rank(held).max(rank(&claim)));
+            // What is too far ahead is not believed before its refutation is.
+            let refused = claim.generation > Generation::PLAUSIBLE_START.0 && new.row(claim.about) == held;
+            lesser = new.row(claim.about).map(rank) != Some(most) && !refused;
+        }
+    }
+    [falls, resurrects, issues, itself, yields, lesser]
+}
+
+impl Model for Cluster {
+    type State = State;
+    type Action = Action;
+
+    fn init_states(&self) -> Vec<State> {
+        let nodes = [0, 1, 2].map(Local::first);
+        let mut said: Vec<Claim> = nodes.iter().flat_map(|node| node.rows.clone()).collect();
+        if let Some((status, generation)) = self.forged {
+            said.push(Claim { generation, status, ..said[0] });
+        }
+        said.sort_unstable();
+        let Self { accusations, restarts, leaves, .. } = *self;
+        let mut state = State { nodes, said, accusations, restarts, leaves, broken: Default::default() };
+        if self.joined {
+            for (node, other) in [(0, 1), (0, 2), (1, 0), (1, 2), (2, 0), (2, 1)] {
+                let alive = *state.nodes[other].own();
+                state = self.after(&state, node, Event::Hears(alive));
+            }
+        }
+        vec![state]
+    }
+
+    fn actions(&self, state: &State, actions: &mut Vec<Action>) {
+        if state.broken.contains(&true) {
+            return;
+        }
+        for (at, node) in state.nodes.iter().enumerate() {
+            if state.restarts > 0 {
+                actions.extend([false, true].map(|kept| (at, Event::Restarts { kept })));
+            }
+            if !node.is_member() {
+                continue;
+            }
+            actions.extend(state.said.iter().map(|&claim| (at, Event::Hears(claim))));
+            if state.leaves > 0 {
+                actions.push((at, Event::Leaves));
+            }
+            for row in node.rows.iter().filter(|row| row.about != node.me) {
+                match row.status {
+                    Status::Alive if state.accusations > 0 => actions.push((at, Event::Accuses(row.about))),
+                    Status::Suspected => actions.push((at, Event::Declares(row.about))),
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    fn next_state(&self, state: &State, (node, event): Action) -> Option<State> {
+        let mut next = self.after(state, node, event);
+        match event {
+            Event::Accuses(_) => next.accusations -= 1,
+            Event::Restarts { .. } => next.restarts -= 1,
+            Event::Leaves => next.leaves -= 1,
+            Event::Hears(_) | Event::Declares(_) => {}
+        }
+        (next != *state).then_some(next)
+    }
+
+    fn properties(&self) -> Vec<Property<Self>> {
+        let mut properties = vec![
+            Property::always(STEP_RULES[0], |_, state: &State| !state.broken[0]),
+            Property::always(STEP_RULES[1], |_, state: &State| !state.broken[1]),
+            Property::always(STEP_RULES[2], |_, state: &State| !state.broken[2]),
+            Property::always(STEP_RULES[3], |_, state: &State| !state.broken[3]),
+            Property::always(STEP_RULES[4], |_, state: &State| !state.broken[4]),
+            Property::always(STEP_RULES[5], |_, state: &State| !state.broken[5]),
+            Property::always(CONVERGENCE, |model: &Self, state: &State| model.converges(state)),
+        ];
+        if self.accusations > 0 {
+            // What has to happen for the rest to mean something.
+            properties.push(Property::sometimes("somebody refutes its death", |_, state: &State| {
+                let refutes = |claim: &Claim| {
+                    let own = state.nodes[usize::from(claim.about)].own();
+                    own.status == Status::Alive && own.generation == claim.generation + 1
+                };
+                state.said.iter().any(|claim| claim.status == Status::Dead && refutes(claim))
+            }));
+        }
+        properties
+    }
+}
