@@ -5,6 +5,7 @@ mod identity;
 mod leaving;
 mod probing;
 mod refuting;
+mod snapshot;
 mod telemetry;
 
 use alloc::string::String;
