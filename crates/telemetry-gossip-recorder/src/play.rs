@@ -45,6 +45,7 @@ pub struct Divergence {
 
 /// What a node says or tells.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "passed by and never kept")]
 pub enum Output<'a, A> {
     /// A datagram.
     Transmit {

@@ -242,8 +242,9 @@ impl Recorder {
         self.give_up();
     }
 
-    /// What is queued, or in the open block, becomes no part of any file.
-    fn give_up(&mut self) {
+    /// What was carried cannot be written: the recording is given up until [`Recorder::resume`], and what is queued, or in the
+    /// open block, becomes no part of any file.
+    pub fn give_up(&mut self) {
         self.gap.get_or_insert(self.polled);
         self.pieces.clear();
         self.block.clear();
