@@ -7,7 +7,8 @@
 //! - [`Recorder`] takes down inputs and outputs, and hands out [`Piece`]s to be written. No IO, no clock.
 //! - [`Ring`] keeps the files of a node in a folder, and removes the oldest.
 //! - [`Reader`] reads one file: its [`Opening`], then [`Block`]s, up to the last that is whole.
-//! - [`Player`] runs them through the core, and says where it comes to something else than was recorded.
+//! - [`Player`] runs them through the core, and says where it comes to something else than was recorded; [`Playback`] does so
+//!   for several files.
 //!
 //! ```
 //! use telemetry_gossip_core::{Config, Identity, Input, Instant};
@@ -74,6 +75,7 @@
 mod digest;
 mod format;
 mod play;
+mod playback;
 mod read;
 mod record;
 mod ring;
@@ -83,6 +85,7 @@ pub use format::{
     Block, Boot, Brief, Ending, Entry, FORMAT_VERSION, Known, MAX_BLOCK, Opening, Origin, Seal, Start,
 };
 pub use play::{Divergence, Output, PlayError, Player};
+pub use playback::{Playback, PlaybackError, PlaybackReason, Step};
 pub use read::{ReadError, Reader, Tail};
 pub use record::{Limits, Piece, RecordError, Recorder};
-pub use ring::{EXTENSION, RecordFile, Ring, list};
+pub use ring::{EXTENSION, RecordFile, Ring, list, stem};

@@ -112,12 +112,13 @@ impl<A: Address + Serialize + DeserializeOwned + 'static> Player<A> {
         }
     }
 
-    /// Handles one input as the recorded node did, and passes on what comes of it.
-    pub fn play(&mut self, entry: &Entry<A>, mut output: impl FnMut(Output<'_, A>)) {
+    /// Handles one input as the recorded node did, and passes on what comes of it. False if the node refuses it.
+    pub fn play(&mut self, entry: &Entry<A>, mut output: impl FnMut(Output<'_, A>)) -> bool {
         self.inputs += 1;
-        let result = self.node.handle(entry.at, entry.input.clone());
+        let accepted = self.node.handle(entry.at, entry.input.clone()).is_ok();
         self.drain(&mut output);
-        self.digest.handled(result.is_ok());
+        self.digest.handled(accepted);
+        accepted
     }
 
     fn drain(&mut self, output: &mut impl FnMut(Output<'_, A>)) {

@@ -91,7 +91,9 @@ impl Ring {
     }
 }
 
-fn stem(id: &NodeId) -> String {
+/// A node's id as it stands in the names of its files; see [`RecordFile::stem`].
+#[must_use]
+pub fn stem(id: &NodeId) -> String {
     let mut stem = String::new();
     for byte in id.as_str().bytes() {
         match byte {
