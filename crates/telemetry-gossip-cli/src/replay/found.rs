@@ -91,12 +91,13 @@ impl Found {
                 "replay": node.me().id(), "from": start, "to": end, "files": self.files, "lives": self.boots,
                 "inputs": self.inputs, "blocks": self.blocks, "missing": self.missing, "gaps": self.gaps,
                 "datagrams": seal.transmits, "events": seal.events, "hash": hash,
-                "differs": differs, "ends": ends, "took_s": self.took.as_secs_f64(), "speed": self.speed(),
+                "differs": differs, "ends": ends, "span_s": self.span().as_secs_f64(), "took_s": self.took.as_secs_f64(), "speed": self.speed(),
             });
             return writeln!(out, "{summary}");
         }
         let id = text::printable(node.me().id(), 127);
-        writeln!(out, "{id}: {} files, from {start} to {end} ({})", self.files, text::age(self.span()))?;
+        let files = if self.files == 1 { "1 file".to_owned() } else { format!("{} files", self.files) };
+        writeln!(out, "{id}: {files}, from {start} to {end} ({})", text::age(self.span()))?;
         let lives = match self.boots {
             0 => "the record begins in the middle of the node's life".to_owned(),
             1 => "the node started once".to_owned(),
