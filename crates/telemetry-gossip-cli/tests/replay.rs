@@ -31,6 +31,24 @@ fn what_five_processes_went_through_replays_to_what_was_recorded() {
     let mut fleet = Fleet::start(5, folder.path());
     let sent = fleet.trouble(Duration::from_secs(10));
     fleet.replay(sent);
+
+    // A stretch of it becomes a test, which is itself a record.
+    let (whole, cut) = (folder.path().display().to_string(), folder.path().join("cut"));
+    let cut = cut.display().to_string();
+    let of = ["--node", "n0", "--from", "+3s", "--at", "+8s"];
+    let made = tgossip(&[&["replay", &whole, "--as-test", &cut], &of[..]].concat());
+    assert!(made.status.success(), "{}", text(&made.stderr));
+    let members = |args: &[&str]| {
+        let output = tgossip(&[args, &["--verify", "--members", "--json"]].concat());
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        let lines: Vec<Value> =
+            text(&output.stdout).lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+        let status =
+            |member: &Value| (member["id"].clone(), member["status"].clone(), member["generation"].clone());
+        lines[1].as_array().expect("members").iter().map(status).collect::<Vec<_>>()
+    };
+    assert_eq!(members(&["replay", &cut]), members(&[&["replay", &whole], &of[..]].concat()));
+    assert!(!members(&["replay", &cut]).is_empty());
 }
 
 #[test]

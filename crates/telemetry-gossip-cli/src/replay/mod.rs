@@ -17,7 +17,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use telemetry_gossip::core::NodeId;
 use telemetry_gossip::driver::Peer;
-use telemetry_gossip::recorder::{self, Entry, Output, Playback, Player, RecordFile, Step};
+use telemetry_gossip::recorder::{self, Boot, Entry, Output, Playback, Player, RecordFile, Start, Step};
 
 use crate::agent::output;
 use crate::args::ReplayArgs;
@@ -33,7 +33,7 @@ const LINE_WIDTH: usize = 1_500;
 pub(crate) fn run(args: &ReplayArgs) -> Result<(), Error> {
     let playback = Playback::new(files(&args.path, args.node.as_ref())?);
     let mut out = BufWriter::new(io::stdout().lock());
-    let mut replay = Replay { args, playback, found: Found::default(), lead: 0, trace: None };
+    let mut replay = Replay { args, playback, found: Found::default(), lead: 0, boot: None, trace: None };
     replay.run(&mut out)?;
     let Replay { playback, found, trace, .. } = replay;
     let Some(player) = playback.player() else {
@@ -89,6 +89,8 @@ struct Replay<'a> {
     found: Found,
     /// The wall clock less the node's, in microseconds, by the file at hand.
     lead: u64,
+    /// What the node is made of, until its first input.
+    boot: Option<Boot<Peer>>,
     trace: Option<Trace>,
 }
 
@@ -98,6 +100,10 @@ impl Replay<'_> {
             match step {
                 Step::Opened { opening, missing, divergence } => {
                     self.lead = opening.unix_micros.wrapping_sub(opening.at.as_micros());
+                    self.boot = match &opening.start {
+                        Start::Boot(boot) => Some(Boot::clone(boot)),
+                        Start::State { .. } => None,
+                    };
                     let begins = self.found.opened(&opening, missing, divergence);
                     if let Some(trace) = &mut self.trace {
                         trace.interrupted(begins || missing > 0)?;
@@ -122,8 +128,10 @@ impl Replay<'_> {
 
     fn play(&mut self, entry: &Entry<Peer>, at: u64, shown: bool, out: &mut impl Write) -> Result<(), Error> {
         if shown && self.args.as_test.is_some() && self.trace.is_none() {
-            self.trace = self.playback.player().map(|player| Trace::begin(player, at)).transpose()?;
+            let (boot, now) = (self.boot.take(), self.playback.now().as_micros().wrapping_add(self.lead));
+            self.trace = self.playback.player().map(|player| Trace::begin(player, boot, now)).transpose()?;
         }
+        self.boot = None;
         let mut trace = self.trace.as_mut();
         if let Some(trace) = &mut trace {
             trace.input(entry)?;

@@ -5,7 +5,9 @@ use std::path::Path;
 
 use telemetry_gossip::core::Config;
 use telemetry_gossip::driver::Peer;
-use telemetry_gossip::recorder::{Brief, Entry, Known, Limits, Output, Piece, Player, RecordError, Recorder};
+use telemetry_gossip::recorder::{
+    Boot, Brief, Entry, Known, Limits, Output, Piece, Player, RecordError, Recorder,
+};
 
 use crate::error::Error;
 
@@ -17,11 +19,19 @@ pub(super) struct Trace {
 }
 
 impl Trace {
-    /// From the node as it is now, at this time of the wall clock.
-    pub(super) fn begin(player: &Player<Peer>, unix_micros: u64) -> Result<Self, Error> {
+    /// From the node as it is now, at this time of the wall clock; from its start, if it has handled nothing yet.
+    pub(super) fn begin(
+        player: &Player<Peer>,
+        boot: Option<Boot<Peer>>,
+        unix_micros: u64,
+    ) -> Result<Self, Error> {
         // One file, whatever it comes to.
         let limits = Limits { file: u64::MAX, ..Limits::default() };
-        let recorder = Recorder::resumed(player.node(), limits, unix_micros).map_err(not_recorded)?;
+        let recorder = match boot {
+            Some(boot) => Recorder::new(boot, limits, unix_micros),
+            None => Recorder::resumed(player.node(), limits, unix_micros),
+        };
+        let recorder = recorder.map_err(not_recorded)?;
         Ok(Self { recorder, before: Known::of(player.node()), config: player.node().config().clone() })
     }
 
