@@ -150,8 +150,8 @@ impl<'a> SavedRow<'a> {
         }
         let mut last = 0;
         for entry in Entries::new(self.log) {
-            if entry.version <= last {
-                return Err("a member's telemetry is not in order of version");
+            if entry.version <= last || core::str::from_utf8(entry.key).is_err() {
+                return Err("a member's telemetry is not in order of version, or its keys are no text");
             }
             last = entry.version;
             row.set_entry(&entry);

@@ -101,6 +101,7 @@ struct State<A> {
     me: Slot,
     activity: Activity,
     now: Instant,
+    quiet: bool,
     rng: Random,
     #[serde(with = "crate::membership::snapshot")]
     table: Membership<A>,
@@ -225,6 +226,7 @@ impl<A: Address + Serialize + for<'de> Deserialize<'de>> Node<A> {
             ("roll call", self.contact.is_sound()),
             ("list of the dead", self.tombstones.is_sound()),
             ("pace", self.telemetry_pace.is_sound()),
+            ("deadline", !self.quiet || self.is_quiet()),
             ("exchange", self.exchange.is_none_or(|exchange| exchange.attempts_left > 0)),
         ] {
             if !sound {
