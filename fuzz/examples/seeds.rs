@@ -1,17 +1,18 @@
-//! Writes the seeds of the target `datagram` into `seeds/datagram`: what nodes really say to each other.
+//! Writes the seeds of the target `datagram` into `seeds/datagram`: what nodes really say to each other. And those of `replay`
+//! into `seeds/replay`: records of the same runs.
 //!
 //! ```text
 //! cargo run --release --example seeds
 //! ```
 //!
 //! For each situation one seed replays its traffic to a node alone, and for each sequence of frame kinds one seed sends that datagram as it was, and with its header and numbers made anew. Run it
-//! after the wire format has changed, and commit what changes.
+//! after the wire format or that of records has changed, and commit what changes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use telemetry_gossip_fuzz::datagram::{ANSWER, EQUAL, HEADER, TICK, situations, write_step};
-use telemetry_gossip_fuzz::wire;
+use telemetry_gossip_fuzz::{replay, wire};
 
 /// The longest seed in bytes.
 const LONGEST: usize = 2_048;
@@ -56,5 +57,23 @@ fn main() -> std::io::Result<()> {
         write(format!("frames-{}", name.join("-")), &seed)?;
     }
     println!("{files} seeds in {}", folder.display());
+    write_records()
+}
+
+fn write_records() -> std::io::Result<()> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("seeds/replay");
+    std::fs::create_dir_all(&folder)?;
+    for old in std::fs::read_dir(&folder)? {
+        std::fs::remove_file(old?.path())?;
+    }
+    let mut written = BTreeSet::new();
+    for (name, mut seed) in replay::seeds() {
+        // What is cut off is a torn tail, as a killed node leaves it.
+        seed.truncate(LONGEST);
+        if written.insert(seed.clone()) {
+            std::fs::write(folder.join(name.replace(' ', "-")), &seed)?;
+        }
+    }
+    println!("{} seeds in {}", written.len(), folder.display());
     Ok(())
 }

@@ -16,7 +16,7 @@ use crate::watched::Watched;
 pub const MAX_NODES: usize = 5;
 
 /// When it begins.
-const START: Instant = Instant::from_millis(1_000);
+pub(crate) const START: Instant = Instant::from_millis(1_000);
 /// Time on the wire.
 const LATENCY: Duration = Duration::from_millis(1);
 /// Time on the wire of a late datagram: longer than a gossip interval, shorter than a probe's timeout.
@@ -163,7 +163,7 @@ impl<A: Address + 'static> Cluster<A> {
     }
 
     /// The seed and the instance of a node's life: `life` makes them new, as a host's entropy would.
-    fn birth(host: usize, life: u8) -> ([u8; 32], Instance) {
+    pub(crate) fn birth(host: usize, life: u8) -> ([u8; 32], Instance) {
         let host = u8::try_from(host).unwrap_or(u8::MAX);
         let mut seed = [host; 32];
         seed[0] = life;

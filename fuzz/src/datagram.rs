@@ -47,8 +47,9 @@ const AMPLIFICATION: usize = 3;
 pub struct Situation {
     /// What is going on.
     pub name: &'static str,
-    config: Config,
-    log: Vec<(Instant, Input<'static, SocketAddr>)>,
+    pub(crate) config: Config,
+    /// What happened to the first node.
+    pub(crate) log: Vec<(Instant, Input<'static, SocketAddr>)>,
     /// All datagrams of the run, by the number of the sender.
     pub traffic: Vec<(usize, Vec<u8>)>,
     /// The sender's tags of all four.

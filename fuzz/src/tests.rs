@@ -7,6 +7,7 @@ use arbitrary::{Arbitrary as _, Unstructured};
 
 use crate::datagram;
 use crate::plan::{Op, Plan};
+use crate::replay;
 use crate::wire;
 
 /// The committed seeds of a target: file name and contents.
@@ -43,6 +44,15 @@ fn the_seeds_of_datagrams_get_past_the_first_checks() {
     for (name, seed) in seeds("datagram") {
         let outcome = datagram::run(&seed);
         assert!(outcome.accepted > 0 && outcome.refused == 0, "{name}: {outcome:?}");
+    }
+}
+
+#[test]
+fn the_seeds_of_records_are_replayed() {
+    for (name, seed) in seeds("replay") {
+        let outcome = replay::run(&seed);
+        assert!(outcome.opened == 2 && outcome.inputs > 0, "{name}: {outcome:?}");
+        assert!(name.contains("state-") || outcome.same >= 2, "{name}: {outcome:?}");
     }
 }
 

@@ -12,7 +12,10 @@ use telemetry_gossip::core::{Config, NodeId};
 use telemetry_gossip_sim::Share;
 
 mod experiment;
+mod record;
 use experiment::ExperimentArgs;
+use record::RecordArgs;
+pub(crate) use record::ReplayArgs;
 
 /// Cluster membership, failure detection and telemetry by gossip.
 #[derive(Debug, Parser)]
@@ -31,6 +34,7 @@ pub(crate) enum Command {
     Explain(ExplainArgs),
     Sim(SimArgs),
     Plan(PlanArgs),
+    Replay(Box<ReplayArgs>),
 }
 
 /// One node of a telemetry-gossip cluster, as `tgossip agent` runs it.
@@ -64,6 +68,8 @@ pub(crate) struct DemoArgs {
     /// Print lines even on a terminal.
     #[arg(long)]
     pub(crate) plain: bool,
+    #[command(flatten)]
+    pub(crate) record: RecordArgs,
 }
 
 /// Run one node as a process until SIGTERM or ctrl-c; it then leaves the cluster in good order.
@@ -117,6 +123,8 @@ pub(crate) struct AgentArgs {
     /// Print one JSON object a line instead of text.
     #[arg(long)]
     pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) record: RecordArgs,
     #[command(flatten)]
     pub(crate) settings: Settings,
 }

@@ -59,6 +59,12 @@ pub(crate) enum Error {
         /// What the system said.
         error: io::Error,
     },
+    /// A record cannot be replayed.
+    #[error("{0}")]
+    Record(#[from] telemetry_gossip::recorder::PlaybackError),
+    /// A replay is not what was recorded.
+    #[error("{0}")]
+    Replay(String),
     /// No seed has an address.
     #[error(
         "no seed could be resolved to an address ({reason}): check the spelling, or use numbers such as 10.0.0.7:7101"
@@ -104,9 +110,13 @@ impl Error {
     /// The process's exit code; `--help` of each subcommand names them.
     pub(crate) const fn exit_code(&self) -> u8 {
         match self {
-            Self::Output(_) | Self::Step(_) | Self::Simulation { .. } | Self::Node(_) => 1,
+            Self::Output(_) | Self::Step(_) | Self::Simulation { .. } | Self::Node(_) | Self::Replay(_) => 1,
             Self::Usage(_) => 2,
-            Self::Setup(_) | Self::Bind { .. } | Self::File { .. } | Self::Unwritable { .. } => 3,
+            Self::Setup(_)
+            | Self::Bind { .. }
+            | Self::File { .. }
+            | Self::Unwritable { .. }
+            | Self::Record(_) => 3,
             Self::Unresolved { .. }
             | Self::NoAnswer { .. }
             | Self::UnknownMember { .. }

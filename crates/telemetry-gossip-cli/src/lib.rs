@@ -1,7 +1,7 @@
 //! What the programs `tgossip` and `tgossip-agent` are made of.
 //!
 //! ```text
-//! tgossip         demo, members, explain, sim, plan --> run here
+//! tgossip         demo, members, explain, sim, plan, replay --> run here
 //!                 agent -- if tgossip-agent is beside --> becomes that
 //!                       `- otherwise -----------------> run here
 //! tgossip-agent   the agent alone
@@ -25,6 +25,7 @@ mod experiment;
 mod explain;
 mod members;
 mod plan;
+mod replay;
 mod sim;
 mod text;
 
@@ -47,6 +48,7 @@ pub fn tgossip() -> ExitCode {
         Command::Explain(args) => explain::run(&args),
         Command::Sim(args) => sim::run(&args),
         Command::Plan(args) => plan::run(&args),
+        Command::Replay(args) => replay::run(&args),
     })
 }
 

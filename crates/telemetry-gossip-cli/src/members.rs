@@ -26,7 +26,7 @@ pub(crate) fn run(args: &MembersArgs) -> Result<(), Error> {
         serde_json::to_writer_pretty(&mut out, &view).map_err(io::Error::from)?;
         writeln!(out)?;
     } else {
-        writeln!(out, "{}", members_table(&view).trim_fmt())?;
+        writeln!(out, "{}", members_table(&view.node, &view.members).trim_fmt())?;
         if args.stats {
             writeln!(out, "\n{}\n{}", health_line(&view), stats_table(&view)?.trim_fmt())?;
         }
@@ -35,7 +35,7 @@ pub(crate) fn run(args: &MembersArgs) -> Result<(), Error> {
     Ok(())
 }
 
-fn members_table(view: &View) -> Table {
+pub(crate) fn members_table(node: &str, members: &[MemberView]) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_header([
         "ID",
@@ -45,8 +45,8 @@ fn members_table(view: &View) -> Table {
         "LAST HEARD",
         "TELEMETRY",
     ]);
-    for member in &view.members {
-        let mark = if member.id == view.node { " (asked)" } else { "" };
+    for member in members {
+        let mark = if member.id == node { " (asked)" } else { "" };
         table.add_row([
             format!("{}{mark}", text::printable(&member.id, 127)),
             member.status.to_string(),
@@ -55,7 +55,7 @@ fn members_table(view: &View) -> Table {
                 .address
                 .as_deref()
                 .map_or_else(|| "unknown".to_owned(), |address| text::printable(address, 127)),
-            if member.id == view.node {
+            if member.id == node {
                 "itself".to_owned()
             } else {
                 format!("{} ago", text::age(seconds(member.last_heard_s)))
@@ -96,9 +96,13 @@ fn health_line(view: &View) -> String {
 fn stats_table(view: &View) -> Result<Table, Error> {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_header(["COUNTER", "VALUE"]);
-    let [stats, socket] = [serde_json::to_value(view.stats), serde_json::to_value(view.socket)];
-    let (stats, socket) = (stats.map_err(io::Error::from)?, socket.map_err(io::Error::from)?);
-    for (name, value) in [stats, socket].iter().filter_map(|counters| counters.as_object()).flatten() {
+    let counters = [
+        serde_json::to_value(view.stats),
+        serde_json::to_value(view.socket),
+        serde_json::to_value(view.record),
+    ];
+    let counters = counters.into_iter().collect::<Result<Vec<_>, _>>().map_err(io::Error::from)?;
+    for (name, value) in counters.iter().filter_map(|counters| counters.as_object()).flatten() {
         table.add_row([name.clone(), value.to_string()]);
     }
     if let Some(column) = table.column_mut(1) {
@@ -122,7 +126,7 @@ mod tests {
         let asked = view();
         let of_another = View { node: "edge-0".into(), ..view() };
         for (view, words) in [(asked, ["edge-1 (asked)", "itself"]), (of_another, ["edge-1", "1.5s ago"])] {
-            let text = members_table(&view).to_string();
+            let text = members_table(&view.node, &view.members).to_string();
             let lines: Vec<&str> = text.lines().collect();
             assert_eq!(lines.len(), 2, "{text}");
             for word in words.into_iter().chain(["alive", "2", "127.0.0.1:7101", "load=0.42", "blob=0xff00"])

@@ -5,10 +5,12 @@
 
 use core::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 /// The highest score.
 pub(crate) const MAX: u8 = 8;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Awareness {
     score: u8,
     /// The highest score that is let count.
@@ -23,6 +25,11 @@ impl Awareness {
 
     pub(crate) const fn score(self) -> u8 {
         self.score
+    }
+
+    /// Whether the score is one that can be reached.
+    pub(crate) const fn is_sound(self) -> bool {
+        self.score <= self.most && self.most <= MAX
     }
 
     pub(crate) fn worse(&mut self, by: usize) {

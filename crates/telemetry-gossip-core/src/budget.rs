@@ -5,11 +5,13 @@
 
 use core::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::time::Instant;
 
 const MICROS: u64 = 1_000_000;
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct Budget {
     /// Bytes a second; `None` for no cap.
     rate: Option<u32>,

@@ -2,11 +2,13 @@
 
 use alloc::vec::Vec;
 
+use serde::{Deserialize, Serialize};
+
 use crate::error::CommandError;
 use crate::id::{NodeId, id_hash};
 
 /// The cluster config in force: the hashes of the ids that belong, 8 bytes each.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct ClusterConfig {
     version: Option<u64>,
     hashes: Vec<u64>,
@@ -27,6 +29,11 @@ impl ClusterConfig {
         }
         *self = Self { version: Some(version), hashes };
         Ok(())
+    }
+
+    /// Whether a search finds what is in it.
+    pub(crate) fn is_sound(&self) -> bool {
+        self.hashes.is_sorted()
     }
 
     /// Whether the node of this id hash belongs.

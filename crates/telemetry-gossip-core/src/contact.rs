@@ -23,6 +23,8 @@
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::id::Number;
 use crate::membership::Slot;
 use crate::time::Instant;
@@ -43,7 +45,7 @@ const ROUNDS: usize = 5;
 const ROUNDS_ISOLATED: usize = 2;
 
 /// A member that was asked.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct Asked {
     pub(crate) slot: Slot,
     pub(crate) number: Number,
@@ -51,7 +53,7 @@ pub(crate) struct Asked {
 }
 
 /// A roll call under way.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 struct RollCall {
     started: Instant,
     deadline: Instant,
@@ -82,7 +84,7 @@ pub(crate) enum Finding {
     },
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Contact {
     roll: Option<RollCall>,
     asked: Vec<Asked>,
@@ -211,6 +213,14 @@ impl Contact {
         let (asked, answers) = (self.asked.len(), roll.answers);
         let asked_again = asked >= roll.others && roll.round > roll.all_by;
         roll.round < fewest || !(asked_again || leads(asked - answers, answers))
+    }
+
+    /// Whether the answers are those of whom was asked.
+    pub(crate) fn is_sound(&self) -> bool {
+        /// More than any roll call has.
+        const MOST_ROUNDS: usize = 1 << 24;
+        let answered = self.asked.iter().filter(|asked| asked.answered).count();
+        self.roll.as_ref().is_none_or(|roll| roll.answers == answered && roll.round < MOST_ROUNDS)
     }
 
     /// Ends the roll call.

@@ -9,6 +9,8 @@
 
 use alloc::vec::Vec;
 
+use serde::{Deserialize, Serialize};
+
 use crate::membership::{Slot, grow};
 
 /// The count of a slot that is no news.
@@ -17,7 +19,7 @@ const IDLE: u8 = u8::MAX;
 /// The end of a queue.
 const NONE: u32 = u32::MAX;
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Dissemination {
     /// The first and last slot of the queue of each count.
     ends: Vec<(u32, u32)>,
@@ -100,15 +102,25 @@ impl Dissemination {
 
     /// The queue as counted against the queue as walked.
     pub(crate) fn check(&self) -> Result<(), &'static str> {
+        if self.next.len() != self.sends.len() || self.prev.len() != self.sends.len() {
+            return Err("a rumor has no links");
+        }
         let mut walked = 0;
-        for (&(first, _), sends) in self.ends.iter().zip(0_u8..) {
-            let mut at = first;
+        for (&(first, last), sends) in self.ends.iter().zip(0_u8..) {
+            let (mut before, mut at) = (NONE, first);
             while at != NONE {
-                if self.sends.get(Slot(at).index()) != Some(&sends) {
+                let slot = Slot(at).index();
+                if self.sends.get(slot) != Some(&sends) {
                     return Err("a rumor is in the queue of another count");
                 }
+                if self.prev[slot] != before || walked == self.sends.len() {
+                    return Err("a queue of rumors is not linked both ways");
+                }
                 walked += 1;
-                at = self.next[Slot(at).index()];
+                (before, at) = (at, self.next[slot]);
+            }
+            if before != last {
+                return Err("a queue of rumors does not end where it should");
             }
         }
         let news = self.sends.iter().filter(|&&sends| sends != IDLE).count();

@@ -191,7 +191,7 @@ pub struct Incident {
     pub evidence: Evidence,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct History {
     members: BTreeMap<Slot, VecDeque<Incident>>,
 }

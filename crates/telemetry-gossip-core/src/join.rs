@@ -8,6 +8,8 @@
 
 use alloc::vec::Vec;
 
+use serde::{Deserialize, Serialize};
+
 use crate::id::{Number, Tag};
 use crate::time::Instant;
 
@@ -19,7 +21,7 @@ const PAGES: u32 = 16;
 pub(crate) const PIECE: usize = 600;
 
 /// What a seed has given of late.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Pages {
     since: Instant,
     given: u32,
@@ -39,7 +41,7 @@ impl Pages {
 /// How many seeds are asked at once.
 pub(crate) const FANOUT: usize = 3;
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Joining<A> {
     seeds: Vec<A>,
     number: Number,

@@ -85,6 +85,7 @@ pub use input::{Identity, Input};
 pub use invariants::Violation;
 pub use member::{Accusers, Claim, MAX_ACCUSERS, Precedence, Status};
 pub use membership::{Member, Membership, Merged};
+pub use node::snapshot::{RestoreError, STATE_VERSION, SnapshotError};
 pub use node::{Node, Transmit};
 pub use plan::{Plan, PlanError, PlanRule, Prediction};
 pub use stats::{Health, Stats};

@@ -5,6 +5,8 @@
 
 use alloc::collections::VecDeque;
 
+use serde::{Deserialize, Serialize};
+
 use crate::id::{Instance, Number, Tag};
 use crate::membership::Slot;
 use crate::sync::Plan;
@@ -18,7 +20,7 @@ pub(crate) const QUESTIONS: usize = 640;
 pub(crate) const GOSSIP: usize = MOST_DATAGRAMS + 64;
 
 /// The part of a datagram that is about being there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Signal<A> {
     None,
     Ping(Number, Tag),
@@ -28,7 +30,7 @@ pub(crate) enum Signal<A> {
 }
 
 /// The part of a datagram that is about state.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Body {
     /// Nothing of its own; rumors fill the room.
     None,
@@ -56,7 +58,7 @@ pub(crate) enum Body {
 }
 
 /// A datagram to be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Intent<A> {
     pub(crate) to: A,
     /// Whom it is for, if known: what is held against it goes along.
@@ -69,7 +71,7 @@ pub(crate) struct Intent<A> {
     pub(crate) limit: usize,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Outbox<A> {
     replies: VecDeque<Intent<A>>,
     questions: VecDeque<Intent<A>>,

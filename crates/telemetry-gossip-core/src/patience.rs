@@ -9,6 +9,8 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::id::Number;
 use crate::membership::Slot;
 use crate::probe::Probe;
@@ -28,7 +30,7 @@ const FADES_AFTER: Duration = Duration::from_secs(600);
 const TRIALS: usize = 16;
 
 /// A member on trial.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Trial<A> {
     probe: Probe<A>,
     pings_left: u8,
@@ -44,7 +46,7 @@ pub(crate) enum Due<A> {
     Failed(Probe<A>),
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Patience<A> {
     /// How many strikes, and since when.
     strikes: BTreeMap<Slot, (u8, Instant)>,

@@ -18,6 +18,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use arrayvec::ArrayVec;
+use serde::{Deserialize, Serialize};
 
 use crate::address::Address;
 use crate::history::{Witness, Witnesses};
@@ -29,7 +30,7 @@ use crate::time::Instant;
 /// The most helpers of one probe.
 pub(crate) const MAX_HELPERS: usize = 16;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Stage {
     Direct,
     Indirect,
@@ -37,7 +38,7 @@ pub(crate) enum Stage {
 }
 
 /// The probe under way.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Probe<A> {
     pub(crate) number: Number,
     pub(crate) target: Slot,
@@ -58,7 +59,7 @@ pub(crate) struct Probe<A> {
 }
 
 /// Who was asked to ping the target.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct Helper<A> {
     pub(crate) address: A,
     pub(crate) tag: Tag,
@@ -123,7 +124,7 @@ impl<A: Copy + PartialEq> Probe<A> {
 
 /// The longest of a member's recent round trips: it rises at once and falls slowly. In units of 64 microseconds, so that
 /// it fits 2 bytes up to 4 s; 0 before the first.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct RoundTrip(u16);
 
 impl RoundTrip {
@@ -147,7 +148,7 @@ impl RoundTrip {
 
 /// The round-robin order of probing: each member once before any twice, in a random order that changes each round; a
 /// new member comes at a random place among those still to come.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Cycle {
     slots: Vec<Slot>,
     next: usize,
@@ -188,6 +189,11 @@ impl Cycle {
             }
         }
         None
+    }
+
+    /// Whether the next one is among them.
+    pub(crate) fn is_sound(&self) -> bool {
+        self.next <= self.slots.len()
     }
 
     pub(crate) fn len(&self) -> usize {

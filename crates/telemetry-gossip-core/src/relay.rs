@@ -6,13 +6,15 @@
 use alloc::collections::VecDeque;
 use core::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::id::{Number, Tag};
 use crate::time::Instant;
 
 /// The most relays under way.
 pub(crate) const LIMIT: usize = 128;
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Relay<A> {
     ours: Number,
     theirs: Number,
@@ -22,7 +24,7 @@ struct Relay<A> {
     ends: Instant,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Relays<A> {
     /// In order of their ends, as all last equally long.
     entries: VecDeque<Relay<A>>,

@@ -2,6 +2,7 @@
 
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng as _, SeedableRng as _};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Draws integers; every draw is a fixed number of words of the stream, so one seed gives one sequence everywhere.
 #[derive(Debug)]
@@ -35,5 +36,21 @@ impl Random {
             let other = self.below(last + 1);
             items.swap(last, other);
         }
+    }
+}
+
+/// The seed, and how many words were drawn: the stream goes on where it was.
+impl Serialize for Random {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        (self.0.get_seed(), self.0.get_word_pos()).serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Random {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (seed, drawn) = <([u8; 32], u128)>::deserialize(deserializer)?;
+        let mut random = Self::new(seed);
+        random.0.set_word_pos(drawn);
+        Ok(random)
     }
 }

@@ -14,6 +14,9 @@
 
 use core::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
+use crate::config::Config;
 use crate::time::Instant;
 
 /// Ticks of the round clock in one interval.
@@ -27,7 +30,7 @@ const WIRE_MASK: u64 = (1 << WIRE_BITS) - 1;
 const GOLDEN: u32 = 0x9E37_79B9;
 
 /// The round clock of one node: its own time, and what it has heard that others are ahead.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Rounds {
     interval: u64,
     /// When the clock showed `base` ticks.
@@ -84,6 +87,11 @@ impl Rounds {
         later
     }
 
+    /// Whether it counts the rounds that the settings say.
+    pub(crate) fn is_sound(&self, config: &Config) -> bool {
+        self.interval == Self::new(Instant::ORIGIN, config.probe_interval).interval
+    }
+
     /// Whether no other clock was heard yet.
     pub(crate) fn is_fresh(&self) -> bool {
         self.fresh
@@ -94,7 +102,7 @@ impl Rounds {
 ///
 /// The probes of one node are not evenly spaced, as each is at the time of its target. But of any eight the first and the
 /// last lie seven intervals apart at least, in a schedule that is kept.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Pacer {
     interval: Duration,
     /// The latest probes, in a ring.
@@ -107,6 +115,11 @@ impl Pacer {
 
     pub(crate) fn new(interval: Duration) -> Self {
         Self { interval, probes: [None; Self::WINDOW], next: 0 }
+    }
+
+    /// Whether it keeps the pace that the settings say.
+    pub(crate) fn is_sound(&self, config: &Config) -> bool {
+        self.interval == config.probe_interval && self.next < Self::WINDOW
     }
 
     /// A probe begins.

@@ -8,6 +8,8 @@
 use alloc::collections::BTreeMap;
 use core::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::id::{Generation, Tag};
 use crate::member::{Accusers, MAX_ACCUSERS};
 use crate::membership::Slot;
@@ -37,7 +39,7 @@ impl Timing {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Suspected {
     pub(crate) generation: Generation,
     pub(crate) started: Instant,
@@ -79,7 +81,7 @@ impl Suspected {
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Suspicions {
     rows: BTreeMap<Slot, Suspected>,
     /// The earliest deadline, or earlier.

@@ -21,6 +21,8 @@
 use alloc::collections::VecDeque;
 use core::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::address::Address;
 use crate::id::{Number, Tag, id_hash, mix};
 use crate::member::Status;
@@ -40,7 +42,7 @@ const PLAN_LIMIT: usize = 256;
 const ROOM: usize = 16;
 
 /// The session that this node opened.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct Session<A> {
     pub(crate) number: Number,
     pub(crate) peer: Slot,
@@ -64,7 +66,7 @@ pub(crate) struct Session<A> {
 pub(crate) const CHAIN: u16 = 512;
 
 /// Something to send in a session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Item {
     pub(crate) slot: Slot,
     /// Whether to send the claim.
@@ -74,7 +76,7 @@ pub(crate) struct Item {
 }
 
 /// Something to ask for in a session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Want {
     pub(crate) tag: Tag,
     pub(crate) claim: bool,
@@ -82,14 +84,14 @@ pub(crate) struct Want {
 }
 
 /// What this node's replies still have to say. The replies take it from the front in the order they were queued in.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Plans {
     pub(crate) items: VecDeque<Item>,
     pub(crate) wants: VecDeque<Want>,
 }
 
 /// How much of the plans one reply says.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Plan {
     pub(crate) items: usize,
     pub(crate) wants: usize,
@@ -252,7 +254,7 @@ impl Plans {
 }
 
 /// When a difference of claims is worth a session: not while news is still on its way by itself.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Pace {
     differs_since: Option<Instant>,
     not_before: Instant,
@@ -279,7 +281,7 @@ impl Pace {
 
 /// When a difference of telemetry is. Where it flows all the time two tables are hardly ever equal, and the trees deliver
 /// what differs: the longer sessions find nothing else, the rarer they are.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct TelemetryPace {
     pace: Pace,
     /// The span between sessions while telemetry flows.
@@ -290,6 +292,11 @@ pub(crate) struct TelemetryPace {
 const MOST_PATIENCE: Duration = Duration::from_secs(60);
 
 impl TelemetryPace {
+    /// Whether the span is one that it comes to.
+    pub(crate) fn is_sound(&self) -> bool {
+        self.patience <= MOST_PATIENCE
+    }
+
     /// As [`Pace::note`], but while the table is never quiet sessions begin only after some time.
     pub(crate) fn note(&mut self, now: Instant, equal: bool, changed_at: Instant, settle: Duration) -> bool {
         let patience = self.patience.max(settle * 3);
@@ -312,7 +319,7 @@ impl TelemetryPace {
 /// Structured partners: in step r of ceil(log3 n) the member 3^r places on in the common roster, largest distance
 /// first, then one step at random. Without loss, and with nodes in step, news of every node is everywhere after
 /// one pass; the random step mends what loss has broken.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Partners {
     step: u32,
 }

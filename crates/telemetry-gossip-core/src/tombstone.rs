@@ -7,10 +7,12 @@
 use alloc::collections::{BTreeMap, BTreeSet};
 use core::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::membership::Slot;
 use crate::time::Instant;
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Tombstones {
     ends: BTreeMap<Slot, Instant>,
     order: BTreeSet<(Instant, Slot)>,
@@ -52,6 +54,12 @@ impl Tombstones {
 
     pub(crate) fn contains(&self, slot: Slot) -> bool {
         self.ends.contains_key(&slot)
+    }
+
+    /// Whether both orders have the same.
+    pub(crate) fn is_sound(&self) -> bool {
+        let ordered = |(&slot, &end): (&Slot, &Instant)| self.order.contains(&(end, slot));
+        self.ends.len() == self.order.len() && self.ends.iter().all(ordered)
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -28,6 +28,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use arrayvec::ArrayVec;
+use serde::{Deserialize, Serialize};
 
 use crate::address::Address;
 use crate::id::{Number, Tag};
@@ -57,7 +58,7 @@ pub(crate) const MOST_DATAGRAMS: usize = FLIGHT * BRANCHES;
 const UNTOLD: u32 = 1 << BRANCHES;
 
 /// How far an arc goes: places on the circle of tags, from this node on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct Reach(u32);
 
 impl Reach {
@@ -74,14 +75,14 @@ impl Reach {
 }
 
 /// Somebody's telemetry since a version.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Update {
     pub(crate) owner: Slot,
     pub(crate) since: u64,
 }
 
 /// A datagram under way: how many updates of the flight are in it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Leg {
     number: Number,
     updates: u16,
@@ -90,7 +91,7 @@ struct Leg {
     sent_at: Instant,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Branch {
     /// To whom; `None` if all of the arc have been passed over.
     partner: Option<Slot>,
@@ -123,7 +124,7 @@ struct Branch {
 }
 
 /// The branches of one node.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Trees {
     branches: Vec<Branch>,
     /// For each slot a bit for each queue that it is in, and [`UNTOLD`].
@@ -484,6 +485,9 @@ impl Trees {
 
     /// Whether marks and queues agree.
     pub(crate) fn check(&self) -> Result<(), &'static str> {
+        if self.branches.len() > BRANCHES || self.busy >> self.branches.len() != 0 {
+            return Err("a branch is beyond the last");
+        }
         for (index, branch) in self.branches.iter().enumerate() {
             let marked = self.marks.iter().filter(|&&mark| mark & (1 << index) != 0).count();
             let mark = |update: &Update| self.marks.get(update.owner.index()).copied().unwrap_or(0);
@@ -496,6 +500,9 @@ impl Trees {
             let legs: usize = branch.legs.iter().map(|leg| usize::from(leg.updates)).sum();
             if legs != branch.flight.len() {
                 return Err("a flight's legs do not carry its updates");
+            }
+            if branch.boarding > FLIGHT || branch.tries > TRIES || branch.passed_over > 1 << BRANCHES {
+                return Err("a branch has more datagrams or tries than there may be");
             }
             let idle = branch.is_idle() && branch.legs.is_empty();
             if idle == (self.busy & (1 << index) != 0) {

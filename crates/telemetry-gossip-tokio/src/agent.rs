@@ -1,5 +1,7 @@
 //! The handle of a running node: what the host asks for, and what it reads.
 
+use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,13 +9,15 @@ use arc_swap::ArcSwap;
 use serde::Serialize;
 use telemetry_gossip_core::{
     CommandError, Config, ConfigError, Event, ExchangeOutcome, Explanation, Generation, Health, Identity,
-    Input, Instance, Node, NodeId, ProbeOutcome, Stats,
+    Input, Instance, NodeId, ProbeOutcome, Stats,
 };
+use telemetry_gossip_recorder::Boot;
 use thiserror::Error;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use crate::clock::Clock;
 use crate::peer::Peer;
+use crate::record::{RecordStats, RecordView, Recording, Tape};
 use crate::shared::SharedTable;
 use crate::task::{Command, Task, resolve_all};
 use crate::telemetry::{TelemetryChanges, ValueError, encode};
@@ -59,6 +63,8 @@ pub struct Options {
     /// A table that the host shares with the node, instead of one of its own; for nodes in
     /// [`Mode::OnDemand`](telemetry_gossip_core::Mode::OnDemand).
     pub table: Option<Arc<SharedTable>>,
+    /// Record what happens to the node, to be replayed; not with a shared table, to which things happen unseen.
+    pub record: Option<Recording>,
 }
 
 impl Options {
@@ -74,6 +80,7 @@ impl Options {
             advertise: None,
             rng_seed: None,
             table: None,
+            record: None,
         }
     }
 }
@@ -87,6 +94,19 @@ pub enum SpawnError {
     /// The system has no randomness to offer.
     #[error("no entropy from the system: {0}")]
     Entropy(getrandom::Error),
+    /// The folder of the record cannot be made or written to.
+    #[error("the record in {} cannot be begun: {error}", folder.display())]
+    Record {
+        /// The folder.
+        folder: PathBuf,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// A node with a shared table is to be recorded.
+    #[error(
+        "a node whose table is shared with the host cannot be recorded: what the host does to the table is not seen"
+    )]
+    RecordShared,
     /// There is no tokio runtime to run it on.
     #[error("an agent is spawned within a tokio runtime")]
     NoRuntime,
@@ -150,6 +170,7 @@ pub struct Agent {
     events: broadcast::WeakSender<Arc<Event<Peer>>>,
     clock: Clock,
     ended: watch::Receiver<bool>,
+    record: Option<RecordView>,
 }
 
 impl Agent {
@@ -173,7 +194,17 @@ impl Agent {
             generation: options.generation,
             instance: options.instance,
         };
-        let node = Box::new(Node::new(options.config, identity, rng_seed, clock.to_core(now))?);
+        let boot = Boot { config: options.config, identity, seed: rng_seed, at: clock.to_core(now) };
+        let node = Box::new(boot.node()?);
+        let tape = match &options.record {
+            Some(_) if options.table.is_some() => return Err(SpawnError::RecordShared),
+            Some(recording) => {
+                let folder = || recording.folder.clone();
+                let tape = Tape::start(recording, boot);
+                Some(tape.map_err(|error| SpawnError::Record { folder: folder(), error })?)
+            }
+            None => None,
+        };
         let (commands, inbox) = mpsc::channel(COMMANDS);
         let (events, _) = broadcast::channel(EVENTS);
         let (end, ended) = watch::channel(false);
@@ -186,11 +217,15 @@ impl Agent {
             events: events.downgrade(),
             clock,
             ended,
+            record: tape.as_ref().map(Tape::view),
         };
         let weak = commands.downgrade();
-        let task = Task::new(node, transport, clock, view, events, inbox, weak, options.seeds, options.table);
+        let task =
+            Task::new(node, transport, clock, view, events, inbox, weak, options.seeds, options.table, tape);
         runtime.spawn(async move {
-            task.run().await;
+            if let Some(tape) = task.run().await {
+                tape.close().await;
+            }
             // Whoever waits for the end learns of it once everything the task held is gone.
             end.send_replace(true);
         });
@@ -232,6 +267,12 @@ impl Agent {
     pub fn is_running(&self) -> bool {
         // The task's end of the channel goes with the task, however it ends.
         !*self.ended.borrow() && self.ended.has_changed().is_ok()
+    }
+
+    /// What has become of the record so far; `None` if there is none.
+    #[must_use]
+    pub fn recorded(&self) -> Option<RecordStats> {
+        self.record.as_ref().map(RecordView::stats)
     }
 
     /// The host's time for one of the core's, as [`Health::isolated_since`] has it.

@@ -26,6 +26,7 @@ mod agent;
 mod clock;
 mod memory;
 mod peer;
+mod record;
 mod shared;
 mod task;
 mod telemetry;
@@ -36,6 +37,7 @@ mod view;
 pub use agent::{Agent, AgentError, Events, Notice, Options, SpawnError};
 pub use memory::{MemoryNetwork, MemoryTransport};
 pub use peer::Peer;
+pub use record::{RecordStats, Recording};
 pub use shared::SharedTable;
 pub use telemetry::{Fixed, TelemetryChange, TelemetryChanges, ValueError};
 pub use transport::{

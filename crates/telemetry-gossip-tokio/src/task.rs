@@ -18,6 +18,7 @@ use tokio::time::Instant;
 
 use crate::clock::Clock;
 use crate::peer::Peer;
+use crate::record::Tape;
 use crate::shared::SharedTable;
 use crate::transport::{Delivery, Subscription, Transport};
 use crate::view::{MemberView, View};
@@ -87,6 +88,7 @@ struct Carry {
     probes: HashMap<NodeId, VecDeque<Probed>>,
     exchanges: VecDeque<Exchanged>,
     leaving: Vec<Done>,
+    tape: Option<Tape>,
 }
 
 impl Task {
@@ -101,6 +103,7 @@ impl Task {
         commands: mpsc::WeakSender<Command>,
         seeds: Vec<String>,
         table: Option<Arc<SharedTable>>,
+        tape: Option<Tape>,
     ) -> Self {
         let carry = Carry {
             told: Vec::new(),
@@ -112,6 +115,7 @@ impl Task {
             probes: HashMap::new(),
             exchanges: VecDeque::new(),
             leaving: Vec::new(),
+            tape,
             transport: transport.clone(),
         };
         let datagrams = transport.subscribe();
@@ -137,7 +141,8 @@ impl Task {
         task
     }
 
-    pub(crate) async fn run(mut self) {
+    /// Runs until it is shut down, or nobody holds it or its transport any more; its record is then still open.
+    pub(crate) async fn run(mut self) -> Option<Tape> {
         loop {
             self.resolve_seeds();
             let deadline = self.node.poll_timeout().map(|at| self.clock.to_host(at).into());
@@ -161,6 +166,7 @@ impl Task {
             self.publish();
             self.carry.tell();
         }
+        self.carry.tape.take()
     }
 
     /// Handles what has arrived, up to a batch.
@@ -203,8 +209,14 @@ impl Task {
         let now = self.now();
         let carry = &mut self.carry;
         let work = |node: &mut Node<Peer>| {
+            if let Some(tape) = &mut carry.tape {
+                tape.input(now, &input);
+            }
             let result = node.handle(now, input);
             carry.drain(node);
+            if let Some(tape) = &mut carry.tape {
+                tape.handled(node, result.is_ok());
+            }
             result
         };
         on_table(self.table.as_deref(), &self.inbox, &mut self.node, work).unwrap_or(Ok(()))
@@ -357,12 +369,18 @@ fn on_table<T>(
 impl Carry {
     fn drain(&mut self, node: &mut Node<Peer>) {
         while let Some(Transmit { to, len }) = node.poll_transmit(&mut self.buf) {
+            if let Some(tape) = &mut self.tape {
+                tape.transmit(&to, &self.buf[..len]);
+            }
             // Datagrams get lost; one that does not even leave is like another.
             if let Err(error) = self.transport.send(to, &self.buf[..len]) {
                 tracing::trace!(%to, %error, "not sent");
             }
         }
         while let Some(event) = node.poll_event() {
+            if let Some(tape) = &mut self.tape {
+                tape.event(&event);
+            }
             self.event(event);
         }
     }

@@ -50,6 +50,7 @@ pub mod transport;
 
 pub use telemetry_gossip_core as core;
 pub use telemetry_gossip_core::{Detector, Evidence, Explanation, Incident, Pending, Witness};
+pub use telemetry_gossip_recorder as recorder;
 pub use telemetry_gossip_tokio as driver;
 pub use telemetry_gossip_tokio::{Fixed, TelemetryChange, TelemetryChanges, TelemetryValue};
 

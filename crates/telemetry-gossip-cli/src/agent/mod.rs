@@ -10,7 +10,7 @@
 //! leaving.
 
 pub(crate) mod lean;
-mod output;
+pub(crate) mod output;
 mod seeds;
 mod signals;
 
@@ -25,7 +25,7 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
 use crate::args::{AgentArgs, Settings};
-use crate::control::{Answer, Reasons, Request, Socket, View, server};
+use crate::control::{Answer, Reasons, Record, Request, Socket, View, server};
 use crate::error::Error;
 use crate::text;
 use output::{Line, Output};
@@ -134,7 +134,7 @@ async fn agent(args: &AgentArgs, config: Config, seeds: &[String]) -> Result<(),
     let control_address = control.local_addr().map_err(Error::Setup)?;
 
     let shared: Arc<dyn Transport> = Arc::clone(&transport) as _;
-    let agent = spawn(Options { config, ..Options::new(args.id) }, shared)?;
+    let agent = spawn(Options { config, record: args.record.recording(), ..Options::new(args.id) }, shared)?;
     for (key, value) in &args.entries {
         agent
             .publish(key, value.as_bytes())
@@ -186,6 +186,7 @@ fn spawn(options: Options, transport: Arc<dyn Transport>) -> Result<Agent, Error
 fn not_spawned(error: SpawnError) -> Error {
     match error {
         SpawnError::Config(error) => Error::Usage(in_flags(&error)),
+        SpawnError::Record { folder, error } => Error::Unwritable { path: folder, error },
         error => Error::Node(error.to_string()),
     }
 }
@@ -301,7 +302,9 @@ fn source(agent: &Agent, transport: &Arc<UdpTransport>) -> server::Source {
                 datagrams_received_dropped: transport.received_dropped(),
                 datagrams_sent_dropped: transport.send_dropped(),
             };
-            let view = View::of(agent.id().as_str(), &agent.view(), &health, stats, socket);
+            let record = agent.recorded().map(Record::from);
+            let view =
+                View { record, ..View::of(agent.id().as_str(), &agent.view(), &health, stats, socket) };
             Ok(Answer::View(Box::new(view)))
         })
     })

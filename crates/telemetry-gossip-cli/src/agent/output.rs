@@ -223,8 +223,13 @@ impl Output {
     /// Prints one line.
     pub(crate) fn print(&self, line: &Line) -> io::Result<()> {
         let mut out = io::stdout().lock();
-        writeln!(out, "{}", line.render(SystemTime::now(), self.json))?;
+        self.print_at(&mut out, line, SystemTime::now())?;
         out.flush()
+    }
+
+    /// Prints one line of something that happened at another time.
+    pub(crate) fn print_at(&self, out: &mut impl Write, line: &Line, at: SystemTime) -> io::Result<()> {
+        writeln!(out, "{}", line.render(at, self.json))
     }
 }
 

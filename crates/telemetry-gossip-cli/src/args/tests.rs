@@ -32,6 +32,10 @@ fn right_arguments_are_taken() {
         "tgossip sim",
         "tgossip sim crash --nodes 250 --seed 3 --loss 2.5% --duration 90s --check every --json",
         "tgossip sim --list",
+        "tgossip demo --nodes 3 --record records --record-limit 2GB",
+        "tgossip agent --id a --record /tmp/a --record-limit 1MiB",
+        "tgossip replay records --node a --from +90s --at 2026-03-07T14:05:00Z --events --members --explain b --verify",
+        "tgossip replay a.tgrec --as-test b.tgrec --json",
     ] {
         assert!(parse(line).is_ok(), "{line}: {:?}", parse(line));
     }
@@ -55,6 +59,10 @@ fn wrong_arguments_are_answered_with_what_to_type_instead() {
         ("tgossip agent --id a --mtu 766", "from 767 to 65507"),
         ("tgossip agent --id a --mtu -1", "from 767 to 65507"),
         ("tgossip agent --id a --label a\u{7}b", "no control characters"),
+        ("tgossip agent --id a --record x --record-limit 9", "type 64MiB or 2GB"),
+        ("tgossip agent --id a --record x --record-limit 100KB", "1MiB at least"),
+        ("tgossip agent --id a --record-limit 4MiB", "--record <DIR>"),
+        ("tgossip replay x --at noon", "type +90s or 2026-03-07T14:05:00Z"),
         ("tgossip agent", "--id <ID>"),
         ("tgossip agent --id", "--id <ID>"),
         ("tgossip agent --id a\u{7}b", "no control characters: type a name such as edge-1"),

@@ -19,7 +19,7 @@ pub(crate) mod server;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use telemetry_gossip::core::{Health, Stats, Status};
+use telemetry_gossip::core::{Health, Instant, Member, Stats, Status, TelemetryEntry};
 use telemetry_gossip::driver;
 
 pub(crate) use reasons::{Finding, Reasons};
@@ -64,6 +64,9 @@ pub(crate) struct View {
     pub(crate) stats: Stats,
     /// What its socket dropped.
     pub(crate) socket: Socket,
+    /// What has become of its record, if it keeps one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) record: Option<Record>,
 }
 
 /// [`Health`], with a word in place of an instant, which means nothing outside of the agent.
@@ -86,6 +89,22 @@ pub(crate) struct Socket {
     pub(crate) datagrams_sent_dropped: u64,
 }
 
+/// [`driver::RecordStats`], named so that they can stand beside the other counters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Record {
+    pub(crate) record_files: u64,
+    pub(crate) record_bytes: u64,
+    pub(crate) record_gaps: u64,
+    pub(crate) record_failures: u64,
+}
+
+impl From<driver::RecordStats> for Record {
+    fn from(stats: driver::RecordStats) -> Self {
+        let driver::RecordStats { files, bytes, gaps, failures } = stats;
+        Self { record_files: files, record_bytes: bytes, record_gaps: gaps, record_failures: failures }
+    }
+}
+
 impl View {
     /// What a running node knows.
     pub(crate) fn of(node: &str, view: &driver::View, health: &Health, stats: Stats, socket: Socket) -> Self {
@@ -97,11 +116,30 @@ impl View {
             members: view.iter().map(|member| MemberView::of(member)).collect(),
             stats,
             socket,
+            record: None,
         }
     }
 }
 
 impl MemberView {
+    /// A member of a node that is replayed, at this time of it.
+    pub(crate) fn of_node(member: &Member<'_, driver::Peer>, now: Instant) -> Self {
+        let value = |entry: &TelemetryEntry<'_>| Value {
+            content: Content::of(entry.value.unwrap_or_default()),
+            version: entry.version,
+            age_s: entry.age(now).as_secs_f64(),
+        };
+        Self {
+            id: member.id().to_owned(),
+            status: member.status(),
+            generation: member.generation().0,
+            address: member.address().map(|address| address.to_string()),
+            last_heard_s: now.since(member.last_observed()).as_secs_f64(),
+            telemetry_version: member.telemetry_version(),
+            telemetry: member.telemetry().map(|entry| (entry.key.to_owned(), value(&entry))).collect(),
+        }
+    }
+
     fn of(member: &driver::MemberView) -> Self {
         let value = |entry: &driver::TelemetryValue| Value {
             content: Content::of(&entry.value),
@@ -209,6 +247,7 @@ pub(crate) mod tests {
             }],
             stats: Stats::default(),
             socket: Socket { datagrams_received_dropped: 0, datagrams_sent_dropped: 0 },
+            record: None,
         }
     }
 

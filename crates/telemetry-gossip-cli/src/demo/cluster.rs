@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use telemetry_gossip::core::{Config, NodeId};
-use telemetry_gossip::driver::{Agent, AgentError, Events, Notice, Options, Transport, UdpTransport};
+use telemetry_gossip::driver::{
+    Agent, AgentError, Events, Notice, Options, Recording, SpawnError, Transport, UdpTransport,
+};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::stage::Told;
@@ -36,15 +38,22 @@ pub(crate) struct Cluster {
     lives: Vec<u32>,
     config: Config,
     seed: u64,
+    record: Option<Recording>,
     tell: UnboundedSender<Told>,
     /// What nodes that are gone have sent.
     gone: Sent,
 }
 
 impl Cluster {
-    pub(crate) fn new(nodes: usize, config: Config, seed: u64, tell: UnboundedSender<Told>) -> Self {
+    pub(crate) fn new(
+        nodes: usize,
+        config: Config,
+        seed: u64,
+        record: Option<Recording>,
+        tell: UnboundedSender<Told>,
+    ) -> Self {
         let none = std::iter::repeat_with(|| None).take(nodes).collect();
-        Self { nodes: none, lives: vec![0; nodes], config, seed, tell, gone: Sent::default() }
+        Self { nodes: none, lives: vec![0; nodes], config, seed, record, tell, gone: Sent::default() }
     }
 
     /// Starts all nodes; returns through how many of them the others join.
@@ -78,10 +87,11 @@ impl Cluster {
             config: self.config.clone(),
             seeds,
             rng_seed: Some(rng_seed(self.seed, index, life)),
+            record: self.record.clone(),
             ..Options::new(id)
         };
         let shared: Arc<dyn Transport> = Arc::clone(&transport) as _;
-        let agent = Agent::spawn(options, shared).map_err(|error| Error::Usage(error.to_string()))?;
+        let agent = Agent::spawn(options, shared).map_err(not_spawned)?;
         tokio::spawn(forward(agent.clone(), agent.events(), index, life, self.tell.clone()));
         self.nodes[index] = Some(Running { agent, transport });
         Ok(())
@@ -151,6 +161,13 @@ async fn open() -> Result<Arc<UdpTransport>, Error> {
         addr: LOOPBACK,
         error: error.error,
     })
+}
+
+fn not_spawned(error: SpawnError) -> Error {
+    match error {
+        SpawnError::Record { folder, error } => Error::Unwritable { path: folder, error },
+        error => Error::Usage(error.to_string()),
+    }
 }
 
 fn failed(error: AgentError) -> Error {

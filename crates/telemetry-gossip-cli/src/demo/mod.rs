@@ -75,7 +75,7 @@ impl Demo {
         let mut demo = Self {
             nodes,
             cast: Cast::drawn(nodes, args.seed),
-            cluster: Cluster::new(nodes, config.clone(), args.seed, tell),
+            cluster: Cluster::new(nodes, config.clone(), args.seed, args.record.recording(), tell),
             stage: Stage::new(nodes, screen, told, started),
         };
         let summary = demo.steps(started, config).await?;

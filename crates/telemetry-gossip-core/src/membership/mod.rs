@@ -7,12 +7,15 @@
 mod echoes;
 mod roster;
 mod row;
+pub(crate) mod snapshot;
 #[cfg(test)]
 mod tests;
 
 use alloc::vec::Vec;
 use core::marker::PhantomData;
 use core::time::Duration;
+
+use serde::{Deserialize, Serialize};
 
 use crate::address::Address;
 use crate::id::{Generation, Instance, NodeId, Tag, id_hash, tag_of};
@@ -31,7 +34,7 @@ use row::Sums;
 pub(crate) const BUCKETS: usize = 64;
 
 /// The place of a row; stable while the member is in the table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(crate) struct Slot(pub(crate) u32);
 
 impl Slot {
@@ -88,7 +91,7 @@ pub struct Membership<A> {
 }
 
 /// Fingerprints of a table: equal tables have equal ones.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Fingerprints {
     /// Of all live members' records.
     pub(crate) claims: u32,
@@ -320,6 +323,11 @@ impl<A: Address> Membership<A> {
     /// An answer took so long.
     pub(crate) fn note_round_trip(&mut self, slot: Slot, took: Duration) {
         self.rows[slot.index()].round_trip.note(took);
+    }
+
+    /// Places for rows, the free ones included.
+    pub(crate) fn rows(&self) -> usize {
+        self.rows.len()
     }
 
     /// Makes `slot` the row of the node itself.

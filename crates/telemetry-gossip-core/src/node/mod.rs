@@ -8,12 +8,14 @@
 //! - `session`: sync sessions and exchanges
 //! - `flights`: telemetry along the trees
 //! - `transmit`: intents become bytes
+//! - `snapshot`: the whole state as bytes, and back
 
 mod command;
 mod flights;
 mod learn;
 mod receive;
 mod session;
+pub(crate) mod snapshot;
 #[cfg(test)]
 mod tests;
 mod tick;
@@ -22,6 +24,8 @@ mod transmit;
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
+
+use serde::{Deserialize, Serialize};
 
 use crate::address::{Address, MAX_ADDRESS_LEN};
 use crate::awareness::Awareness;
@@ -189,7 +193,7 @@ fn sooner(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
 }
 
 /// Whether the node takes part.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum Activity {
     Active,
     /// It has said that it leaves, and stays until that is told or this time comes.
@@ -199,7 +203,7 @@ enum Activity {
 }
 
 /// Another process with this node's id.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Rival {
     instance: Instance,
     outbids: u8,
@@ -209,7 +213,7 @@ struct Rival {
 
 /// A newcomer compares its table with others until it finds no difference: where many join at once, each was told only of
 /// those who came before.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct CatchUp<A> {
     at: Instant,
     left: u8,
@@ -234,7 +238,7 @@ pub(crate) struct Parts<'a, A> {
 }
 
 /// An exchange that the host asked for.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Exchange {
     attempts_left: u8,
 }

@@ -6,6 +6,7 @@ mod leaving;
 mod probing;
 mod refused;
 mod refuting;
+mod snapshot;
 mod telemetry;
 
 use alloc::string::String;

@@ -1,0 +1,201 @@
+//! `tgossip replay`: what happened to a node, from its record.
+//!
+//! ```text
+//!   files --> playback: inputs through the core, blocks compared --> events, as they come
+//!                          |                                     `-> a test, if one is wanted
+//!                          `-- the end, or the time of --at --------> members, reasons, the verdict
+//! ```
+//!
+//! What is in a record, and whether a replay comes to it, is decided by the recorder; here is what it looks like.
+
+mod found;
+mod trace;
+
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime};
+
+use telemetry_gossip::core::NodeId;
+use telemetry_gossip::driver::Peer;
+use telemetry_gossip::recorder::{self, Boot, Entry, Output, Playback, Player, RecordFile, Start, Step};
+
+use crate::agent::output;
+use crate::args::ReplayArgs;
+use crate::control::{MemberView, Reasons};
+use crate::error::Error;
+use crate::text;
+use found::Found;
+use trace::Trace;
+
+/// The longest line of an explanation, in characters: a probe with eight helpers of the longest names.
+const LINE_WIDTH: usize = 1_500;
+
+pub(crate) fn run(args: &ReplayArgs) -> Result<(), Error> {
+    let playback = Playback::new(files(&args.path, args.node.as_ref())?);
+    let mut out = BufWriter::new(io::stdout().lock());
+    let mut replay = Replay { args, playback, found: Found::default(), lead: 0, boot: None, trace: None };
+    replay.run(&mut out)?;
+    let Replay { playback, found, trace, .. } = replay;
+    let Some(player) = playback.player() else {
+        return Err(Error::Usage(format!("there is nothing to replay in {}", args.path.display())));
+    };
+    if let (Some(path), Some(trace)) = (&args.as_test, trace) {
+        trace.write(path, player)?;
+    }
+    found.print(&mut out, player, args.json)?;
+    if args.members {
+        members(&mut out, player, args.json)?;
+    }
+    let known = args.explain.as_ref().map(|id| explain(&mut out, player, id, args.json)).transpose()?;
+    out.flush()?;
+    if let (Some(false), Some(id)) = (known, &args.explain) {
+        return Err(Error::Usage(format!("the node did not know a member called `{id}` then")));
+    }
+    found.verdict(args.verify)
+}
+
+/// The files to replay, in order.
+fn files(path: &Path, node: Option<&NodeId>) -> Result<Vec<PathBuf>, Error> {
+    let unreadable = |error| Error::File { path: path.to_owned(), error };
+    if !std::fs::metadata(path).map_err(unreadable)?.is_dir() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let mut files = recorder::list(path).map_err(unreadable)?;
+    if let Some(node) = node {
+        let stem = recorder::stem(node);
+        files.retain(|file| file.stem == stem);
+    }
+    let mut stems: Vec<&str> = files.iter().map(|file| file.stem.as_str()).collect();
+    stems.dedup();
+    let shown = path.display();
+    match (stems.as_slice(), node) {
+        ([_], _) => Ok(files.into_iter().map(|RecordFile { path, .. }| path).collect()),
+        ([], None) => {
+            Err(Error::Usage(format!("there are no records in {shown}: agents make them with --record")))
+        }
+        ([], Some(node)) => Err(Error::Usage(format!("there are no records of `{node}` in {shown}"))),
+        (several, _) => Err(Error::Usage(format!(
+            "{shown} has the records of {} nodes: choose one with --node ({})",
+            several.len(),
+            several.join(", ")
+        ))),
+    }
+}
+
+/// A replay under way.
+struct Replay<'a> {
+    args: &'a ReplayArgs,
+    playback: Playback<Peer>,
+    found: Found,
+    /// The wall clock less the node's, in microseconds, by the file at hand.
+    lead: u64,
+    /// What the node is made of, until its first input.
+    boot: Option<Boot<Peer>>,
+    trace: Option<Trace>,
+}
+
+impl Replay<'_> {
+    fn run(&mut self, out: &mut impl Write) -> Result<(), Error> {
+        while let Some(step) = self.playback.next_step()? {
+            match step {
+                Step::Opened { opening, missing, divergence } => {
+                    self.lead = opening.unix_micros.wrapping_sub(opening.at.as_micros());
+                    self.boot = match &opening.start {
+                        Start::Boot(boot) => Some(Boot::clone(boot)),
+                        Start::State { .. } => None,
+                    };
+                    let begins = self.found.opened(&opening, missing, divergence);
+                    if let Some(trace) = &mut self.trace {
+                        trace.interrupted(begins || missing > 0)?;
+                    }
+                }
+                Step::Input(entry) => {
+                    let at = entry.at.as_micros().wrapping_add(self.lead);
+                    let start = *self.found.start.get_or_insert(at);
+                    if self.args.at.is_some_and(|stop| stop.unix_micros(start) < at) {
+                        return Ok(());
+                    }
+                    let shown = self.args.from.is_none_or(|from| from.unix_micros(start) <= at);
+                    self.found.end = at;
+                    self.play(&entry, at, shown, out)?;
+                }
+                Step::Compared(compared) => self.found.compared(compared),
+                Step::Closed { path, tail } => self.found.closed(path, tail),
+            }
+        }
+        Ok(())
+    }
+
+    fn play(&mut self, entry: &Entry<Peer>, at: u64, shown: bool, out: &mut impl Write) -> Result<(), Error> {
+        if shown && self.args.as_test.is_some() && self.trace.is_none() {
+            let (boot, now) = (self.boot.take(), self.playback.now().as_micros().wrapping_add(self.lead));
+            self.trace = self.playback.player().map(|player| Trace::begin(player, boot, now)).transpose()?;
+        }
+        self.boot = None;
+        let mut trace = self.trace.as_mut();
+        if let Some(trace) = &mut trace {
+            trace.input(entry)?;
+        }
+        let (mut events, begun) = (Vec::new(), Instant::now());
+        let show = shown && self.args.events;
+        let accepted = self.playback.play(entry, |output| {
+            if let Some(trace) = &mut trace {
+                trace.output(&output);
+            }
+            if let Output::Event(event) = output
+                && show
+            {
+                events.push(event);
+            }
+        });
+        self.found.took += begun.elapsed();
+        let Some(player) = self.playback.player() else { return Ok(()) };
+        self.found.played();
+        if let Some(trace) = trace {
+            trace.handled(player, accepted)?;
+        }
+        let members = || player.node().members().filter_map(|member| NodeId::new(member.id()).ok());
+        let Some(id) = NodeId::new(player.node().me().id()).ok().filter(|_| !events.is_empty()) else {
+            return Ok(());
+        };
+        let output = output::Output { id, json: self.args.json };
+        let time = SystemTime::UNIX_EPOCH + Duration::from_micros(at);
+        for event in &events {
+            if let Some(line) = output.line_of(event, |tag| members().find(|id| id.tag() == tag)) {
+                output.print_at(out, &line, time)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn members(out: &mut impl Write, player: &Player<Peer>, json: bool) -> Result<(), Error> {
+    let node = player.node();
+    let mut members: Vec<MemberView> =
+        node.members().map(|member| MemberView::of_node(&member, node.now())).collect();
+    members.sort_by(|one, other| one.id.cmp(&other.id));
+    if json {
+        serde_json::to_writer(&mut *out, &members).map_err(io::Error::from)?;
+        writeln!(out)?;
+    } else {
+        writeln!(out, "\n{}", crate::members::members_table(node.me().id(), &members).trim_fmt())?;
+    }
+    Ok(())
+}
+
+/// False if the node does not know the member.
+fn explain(out: &mut impl Write, player: &Player<Peer>, id: &NodeId, json: bool) -> Result<bool, Error> {
+    let node = player.node();
+    let Some(explanation) = node.explain(id.as_str()) else { return Ok(false) };
+    let reasons = Reasons::of(node.me().id(), &explanation);
+    if json {
+        serde_json::to_writer(&mut *out, &reasons).map_err(io::Error::from)?;
+        writeln!(out)?;
+    } else {
+        writeln!(out, "\n{} says:", text::printable(&reasons.node, 127))?;
+        for line in reasons.text.lines() {
+            writeln!(out, "{}", text::printable(line, LINE_WIDTH))?;
+        }
+    }
+    Ok(true)
+}

@@ -1,0 +1,81 @@
+//! A stretch of a record as a file of its own, for a regression test: it begins with the node's state and says how it ends.
+
+use std::fs;
+use std::path::Path;
+
+use telemetry_gossip::core::Config;
+use telemetry_gossip::driver::Peer;
+use telemetry_gossip::recorder::{
+    Boot, Brief, Entry, Known, Limits, Output, Piece, Player, RecordError, Recorder,
+};
+
+use crate::error::Error;
+
+/// Taken down as the replay goes.
+pub(super) struct Trace {
+    recorder: Recorder,
+    before: Vec<Known<Peer>>,
+    config: Config,
+}
+
+impl Trace {
+    /// From the node as it is now, at this time of the wall clock; from its start, if it has handled nothing yet.
+    pub(super) fn begin(
+        player: &Player<Peer>,
+        boot: Option<Boot<Peer>>,
+        unix_micros: u64,
+    ) -> Result<Self, Error> {
+        // One file, whatever it comes to.
+        let limits = Limits { file: u64::MAX, ..Limits::default() };
+        let recorder = match boot {
+            Some(boot) => Recorder::new(boot, limits, unix_micros),
+            None => Recorder::resumed(player.node(), limits, unix_micros),
+        };
+        let recorder = recorder.map_err(not_recorded)?;
+        Ok(Self { recorder, before: Known::of(player.node()), config: player.node().config().clone() })
+    }
+
+    /// Another file begins; `broken` if something is missing before it.
+    pub(super) fn interrupted(&self, broken: bool) -> Result<(), Error> {
+        if broken {
+            return Err(Error::Usage(
+                "a test is made of one stretch without a gap: choose another with --from and --at".to_owned(),
+            ));
+        }
+        Ok(())
+    }
+
+    pub(super) fn input(&mut self, entry: &Entry<Peer>) -> Result<(), Error> {
+        self.recorder.input(entry.at, &entry.input).map_err(not_recorded)
+    }
+
+    pub(super) fn output(&mut self, output: &Output<'_, Peer>) {
+        match output {
+            Output::Transmit { to, bytes } => self.recorder.transmit(to, bytes),
+            Output::Event(event) => self.recorder.event(event),
+        }
+    }
+
+    pub(super) fn handled(&mut self, player: &Player<Peer>, accepted: bool) -> Result<(), Error> {
+        self.recorder.handled(player.node(), accepted).map_err(not_recorded)
+    }
+
+    /// The stretch ends here.
+    pub(super) fn write(mut self, path: &Path, player: &Player<Peer>) -> Result<(), Error> {
+        self.recorder.end();
+        let brief = Brief { before: self.before, config: self.config, after: Known::of(player.node()) };
+        let brief = Piece::brief(&brief).map_err(not_recorded)?;
+        let mut bytes = Vec::new();
+        while let Some(piece) = self.recorder.poll_piece() {
+            bytes.extend_from_slice(piece.bytes());
+            if matches!(piece, Piece::Begin { .. }) {
+                bytes.extend_from_slice(brief.bytes());
+            }
+        }
+        fs::write(path, bytes).map_err(|error| Error::Unwritable { path: path.to_owned(), error })
+    }
+}
+
+fn not_recorded(error: RecordError) -> Error {
+    Error::Replay(format!("the test cannot be made: {error}"))
+}

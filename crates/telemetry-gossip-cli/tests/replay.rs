@@ -1,0 +1,228 @@
+//! Records of real processes under faults replay to what was recorded.
+//!
+//! ```sh
+//! cargo test --release -p telemetry-gossip-cli --test replay -- --ignored --nocapture    # 20 processes, ten minutes
+//! ```
+//!
+//! `RECORD_SECONDS` sets another time for the long one. Each agent is reached through a proxy of the test that loses one of
+//! twenty datagrams; agents are stopped, go on, are killed and come back.
+#![cfg(target_os = "linux")]
+
+mod common;
+
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use common::{Agent, member, text, tgossip};
+use serde_json::Value;
+
+/// One of so many datagrams is lost.
+const LOST: u32 = 20;
+
+/// A replay is at least so many times faster than what it replays.
+const SPEED: f64 = 100.0;
+
+#[test]
+fn what_five_processes_went_through_replays_to_what_was_recorded() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut fleet = Fleet::start(5, folder.path());
+    let sent = fleet.trouble(Duration::from_secs(10));
+    fleet.replay(sent);
+
+    // A stretch of it becomes a test, which is itself a record.
+    let (whole, cut) = (folder.path().display().to_string(), folder.path().join("cut"));
+    let cut = cut.display().to_string();
+    let of = ["--node", "n0", "--from", "+3s", "--at", "+8s"];
+    let made = tgossip(&[&["replay", &whole, "--as-test", &cut], &of[..]].concat());
+    assert!(made.status.success(), "{}", text(&made.stderr));
+    let members = |args: &[&str]| {
+        let output = tgossip(&[args, &["--verify", "--members", "--json"]].concat());
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        let lines: Vec<Value> =
+            text(&output.stdout).lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+        let status =
+            |member: &Value| (member["id"].clone(), member["status"].clone(), member["generation"].clone());
+        lines[1].as_array().expect("members").iter().map(status).collect::<Vec<_>>()
+    };
+    assert_eq!(members(&["replay", &cut]), members(&[&["replay", &whole], &of[..]].concat()));
+    assert!(!members(&["replay", &cut]).is_empty());
+}
+
+#[test]
+#[ignore = "ten minutes of 20 processes"]
+fn ten_minutes_of_twenty_processes_replay_to_what_was_recorded() {
+    let seconds = std::env::var("RECORD_SECONDS").map_or(600, |text| text.parse().expect("a number"));
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut fleet = Fleet::start(20, folder.path());
+    let sent = fleet.trouble(Duration::from_secs(seconds));
+    fleet.replay(sent);
+}
+
+/// Agents, each behind a proxy.
+struct Fleet<'a> {
+    agents: Vec<Option<Agent>>,
+    proxies: Proxies,
+    folder: &'a Path,
+}
+
+impl<'a> Fleet<'a> {
+    fn start(count: usize, folder: &'a Path) -> Self {
+        let agents = std::iter::repeat_with(|| None).take(count).collect();
+        let mut fleet = Self { agents, proxies: Proxies::open(count), folder };
+        for at in 0..count {
+            fleet.begin(at);
+        }
+        for agent in fleet.agents.iter().flatten().skip(1) {
+            agent.wait_for(|line| line["event"] == "join-completed");
+        }
+        fleet
+    }
+
+    fn begin(&mut self, at: usize) {
+        let (bound, advertised) =
+            (self.proxies.agents[at], self.proxies.sockets[at].local_addr().expect("bound"));
+        let seed = self.proxies.sockets[usize::from(at == 0)].local_addr().expect("bound");
+        let load = format!("load={at}");
+        let agent = Agent::start(
+            &name(at),
+            &[
+                "--bind",
+                &bound.to_string(),
+                "--advertise",
+                &advertised.to_string(),
+                "--join",
+                &seed.to_string(),
+                "--set",
+                &load,
+                "--record",
+                &self.folder.display().to_string(),
+                "--record-limit",
+                "1MiB",
+                "--profile",
+                "local",
+            ],
+        );
+        self.agents[at] = Some(agent);
+    }
+
+    /// One fault after the other for so long, each until others know of it and of its end; what has been sent by whom ran to
+    /// the end.
+    fn trouble(&mut self, span: Duration) -> Vec<(usize, u64)> {
+        let (end, count) = (Instant::now() + span, self.agents.len());
+        let mut round = 0;
+        while Instant::now() < end {
+            round += 1;
+            // Not the first, of which one stretch is cut out in the end.
+            let victim = 1 + round % (count - 1);
+            let watcher = (victim + 1) % count;
+            let id = name(victim);
+            if round % 2 == 1 {
+                // It stops until it is held dead, and goes on.
+                self.agent(victim).signal("STOP");
+                self.agent(watcher).wait_for_event("dead", &id);
+                self.agent(victim).signal("CONT");
+            } else {
+                // Dropped, it is killed in the middle of whatever it does.
+                self.agents[victim] = None;
+                self.agent(watcher).wait_for_event("dead", &id);
+                self.begin(victim);
+            }
+            self.agent(watcher).wait_for_event("alive", &id);
+        }
+        let sent = (0..count).map(|at| {
+            let view = self.agent(at).view();
+            assert_eq!(view["record"]["record_gaps"], 0, "{view:#}");
+            assert_eq!(member(&view, &name(at))["status"], "alive");
+            (at, view["stats"]["datagrams_sent"].as_u64().expect("a number"))
+        });
+        let sent = sent.collect();
+        for agent in &mut self.agents {
+            let agent = agent.take().expect("it runs");
+            agent.signal("TERM");
+            assert!(agent.wait().success());
+        }
+        sent
+    }
+
+    fn replay(&self, sent: Vec<(usize, u64)>) {
+        let (mut inputs, mut bytes, mut hours) = (0, 0, 0.0);
+        let mut slowest = f64::MAX;
+        for (at, sent) in sent {
+            let folder = self.folder.display().to_string();
+            let output = tgossip(&["replay", &folder, "--node", &name(at), "--json"]);
+            assert!(output.status.success(), "{}", text(&output.stderr));
+            let found: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+            assert_eq!((&found["differs"], &found["missing"]), (&Value::Array(Vec::new()), &0.into()));
+            assert!(found["datagrams"].as_u64().expect("a number") >= sent, "{sent} were sent: {found:#}");
+            inputs += found["inputs"].as_u64().expect("a number");
+            hours += found["span_s"].as_f64().expect("a number") / 3_600.0;
+            slowest = slowest.min(found["speed"].as_f64().expect("a number"));
+        }
+        for file in std::fs::read_dir(self.folder).expect("the folder") {
+            bytes += file.and_then(|file| file.metadata()).expect("a file").len();
+        }
+        println!(
+            "{inputs} inputs of {} nodes, {:.0} KB an hour and node on disk; the slowest replay is {slowest:.0} times as \
+             fast as it happened",
+            self.agents.len(),
+            bytes as f64 / 1e3 / hours
+        );
+        assert!(slowest > SPEED, "{slowest}");
+    }
+
+    fn agent(&self, at: usize) -> &Agent {
+        self.agents[at].as_ref().expect("it runs")
+    }
+}
+
+fn name(at: usize) -> String {
+    format!("n{at}")
+}
+
+/// The addresses at which the others reach the agents, and a network between them that loses datagrams.
+struct Proxies {
+    sockets: Arc<Vec<UdpSocket>>,
+    /// Where the agents themselves listen.
+    agents: Vec<SocketAddr>,
+}
+
+impl Proxies {
+    fn open(count: usize) -> Self {
+        // An address of its own for each agent of each test, so that the port need not be a free one.
+        static TESTS: AtomicU32 = AtomicU32::new(0);
+        let test = std::process::id() % 4_000 * 8 + TESTS.fetch_add(1, Ordering::Relaxed) % 8;
+        let place = |at: usize| {
+            let host = 0x7f00_0000 | (test + 8) << 8 & 0xff_ff00 | u32::try_from(at + 1).expect("few");
+            SocketAddr::from((Ipv4Addr::from_bits(host), 7_946))
+        };
+        let agents: Vec<SocketAddr> = (0..count).map(place).collect();
+        let open = |_| UdpSocket::bind("127.0.0.1:0").expect("a free port");
+        let sockets: Arc<Vec<UdpSocket>> = Arc::new((0..count).map(open).collect());
+        for to in 0..count {
+            let (sockets, agents) = (sockets.clone(), agents.clone());
+            // It ends with the process of the test.
+            std::thread::spawn(move || carry(&sockets, &agents, to));
+        }
+        Self { sockets, agents }
+    }
+}
+
+/// Carries to one agent what the others send to its proxy, from theirs.
+fn carry(sockets: &[UdpSocket], agents: &[SocketAddr], to: usize) {
+    let mut buf = [0; 2_000];
+    let mut random = u32::try_from(to).expect("few") + 1;
+    while let Ok((len, from)) = sockets[to].recv_from(&mut buf) {
+        // A generator of Marsaglia's: any will do.
+        random ^= random << 13;
+        random ^= random >> 17;
+        random ^= random << 5;
+        let sender = agents.iter().position(|agent| *agent == from);
+        if let Some(sender) = sender.filter(|_| !random.is_multiple_of(LOST)) {
+            // Nobody may listen there at the moment.
+            let _ = sockets[sender].send_to(&buf[..len], agents[to]);
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! The table as a part of a node's snapshot: its rows and their order. Indices, sums and counts are made anew.
+
+use alloc::borrow::Cow;
+use alloc::vec::Vec;
+
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::{Membership, Row, Slot, Sums};
+use crate::address::Address;
+use crate::id::{Generation, Instance, check_id};
+use crate::member::Status;
+use crate::probe::RoundTrip;
+use crate::telemetry::{self, Entries, MAX_LOG_READ};
+use crate::time::Instant;
+
+/// What cannot be made anew.
+#[derive(Serialize, Deserialize)]
+struct State<'a> {
+    /// By slot; `None` where it is free.
+    #[serde(borrow)]
+    rows: Vec<Option<SavedRow<'a>>>,
+    /// The latest to be free last: it is taken first.
+    free: Cow<'a, [Slot]>,
+    /// The roster's order: ids of one hash may stand in either.
+    order: Vec<Slot>,
+    me: Option<Slot>,
+    limit: u32,
+    changed_at: Instant,
+    telemetry_changed_at: Instant,
+    roster_version: u32,
+    dead_count: bool,
+}
+
+#[derive(Serialize, Deserialize)]
+struct SavedRow<'a> {
+    id: &'a str,
+    address: &'a [u8],
+    log: &'a [u8],
+    generation: Generation,
+    instance: Instance,
+    observed: Instant,
+    round_trip: RoundTrip,
+    status: Status,
+    verified: bool,
+}
+
+pub(crate) fn serialize<A: Address, S: Serializer>(
+    table: &Membership<A>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    let mut rows: Vec<Option<SavedRow<'_>>> = table.rows.iter().map(|row| Some(SavedRow::of(row))).collect();
+    for slot in &table.free {
+        rows[slot.index()] = None;
+    }
+    let state = State {
+        rows,
+        free: table.free.as_slice().into(),
+        order: table.slots().collect(),
+        me: table.me,
+        limit: table.limit,
+        changed_at: table.changed_at,
+        telemetry_changed_at: table.telemetry_changed_at,
+        roster_version: table.roster_version,
+        dead_count: table.dead_count,
+    };
+    state.serialize(serializer)
+}
+
+pub(crate) fn deserialize<'de, A: Address, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Membership<A>, D::Error> {
+    State::deserialize(deserializer)?.restore().map_err(D::Error::custom)
+}
+
+impl State<'_> {
+    fn restore<A: Address>(self) -> Result<Membership<A>, &'static str> {
+        let mut table = Membership {
+            me: self.me,
+            limit: self.limit,
+            changed_at: self.changed_at,
+            telemetry_changed_at: self.telemetry_changed_at,
+            roster_version: self.roster_version,
+            dead_count: self.dead_count,
+            free: self.free.into_owned(),
+            ..Membership::new(self.limit)
+        };
+        for row in &self.rows {
+            let row = row.as_ref().map_or(Ok(Row::new::<A>("", None)), SavedRow::restore::<A>)?;
+            table.rows.push(row);
+        }
+        // Each slot is free or in the roster, once.
+        let mut missing: Vec<Option<bool>> = self.rows.iter().map(|row| Some(row.is_some())).collect();
+        for (slot, taken) in
+            table.free.iter().map(|slot| (slot, false)).chain(self.order.iter().map(|slot| (slot, true)))
+        {
+            if missing.get_mut(slot.index()).and_then(Option::take) != Some(taken) {
+                return Err("a row is both free and taken, or named twice");
+            }
+        }
+        if missing.iter().any(Option::is_some) {
+            return Err("a row is neither free nor in the roster");
+        }
+        // Of one hash, the latest to come stands first.
+        for &slot in self.order.iter().rev() {
+            table.roster.insert(&table.rows, slot);
+            let (hash, row) = (table.hash(slot), &table.rows[slot.index()]);
+            let (status, added) = (row.status, row.sums(table.dead_count));
+            table.count(status, hash, 1);
+            table.account(hash, Sums::default(), added);
+        }
+        if !table.slots().eq(self.order.iter().copied()) {
+            return Err("the roster is not in the order of the ids' hashes");
+        }
+        let ids_differ = |pair: &[Slot]| {
+            let [one, other] = pair else { return true };
+            table.row(*one).id_bytes() != table.row(*other).id_bytes()
+        };
+        if !self.order.windows(2).all(ids_differ) {
+            return Err("a member has two rows");
+        }
+        Ok(table)
+    }
+}
+
+impl<'a> SavedRow<'a> {
+    fn of(row: &'a Row) -> Self {
+        Self {
+            id: row.id(),
+            address: row.address_bytes(),
+            log: row.log(),
+            generation: row.generation,
+            instance: row.instance,
+            observed: row.observed(),
+            round_trip: row.round_trip,
+            status: row.status,
+            verified: row.verified,
+        }
+    }
+
+    fn restore<A: Address>(&self) -> Result<Row, &'static str> {
+        check_id(self.id).map_err(|_| "a member's id breaks the rule for ids")?;
+        let address = A::decode(self.address);
+        if address.is_none() && !self.address.is_empty() {
+            return Err("a member's address cannot be decoded");
+        }
+        let mut row = Row::new(self.id, address);
+        if let (Some(0), floor) = (self.log.first(), telemetry::floor(self.log)) {
+            row.reset_telemetry(floor);
+        }
+        let mut last = 0;
+        for entry in Entries::new(self.log) {
+            if entry.version <= last || core::str::from_utf8(entry.key).is_err() {
+                return Err("a member's telemetry is not in order of version, or its keys are no text");
+            }
+            last = entry.version;
+            row.set_entry(&entry);
+        }
+        if row.log() != self.log || self.log.len() > MAX_LOG_READ {
+            return Err("a member's telemetry is no log");
+        }
+        (row.generation, row.instance, row.status) = (self.generation, self.instance, self.status);
+        (row.round_trip, row.verified) = (self.round_trip, self.verified);
+        row.observe(self.observed);
+        Ok(row)
+    }
+}

@@ -1,0 +1,189 @@
+//! What is recorded is what is replayed, whatever becomes of the files.
+
+mod common;
+
+use std::time::Duration;
+
+use common::{Cluster, play};
+use proptest::prelude::*;
+use telemetry_gossip_core::{Input, Node};
+use telemetry_gossip_recorder::{Ending, Limits, Origin, Player, ReadError, Reader, Start, Tail};
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// Small enough that there are many blocks and files.
+const SMALL: Limits = Limits { block: 2_000, block_span: Duration::from_millis(500), file: 20_000 };
+
+fn recorded(limits: Limits) -> Cluster {
+    let mut cluster = Cluster::new(5, limits);
+    cluster.run_for(MINUTE);
+    cluster.recorder.end();
+    cluster.carry();
+    cluster
+}
+
+#[test]
+fn a_record_replays_to_what_was_said_and_told() {
+    let cluster = recorded(Limits { file: u64::MAX, ..SMALL });
+    let [file] = &cluster.files[..] else { panic!("one file, not {}", cluster.files.len()) };
+    let played = play(file);
+    assert_eq!((played.divergence, played.tail), (None, Tail::Ended(Ending::Ended)));
+    assert!(played.outputs.len() > 500);
+    assert_eq!(played.outputs, cluster.outputs);
+    assert_eq!(played.player.node().stats(), cluster.node().stats());
+    assert_eq!(played.player.inputs(), cluster.recorder.inputs());
+}
+
+#[test]
+fn each_file_of_a_ring_replays_alone_and_they_follow_each_other_without_a_gap() {
+    let cluster = recorded(SMALL);
+    assert!(cluster.files.len() > 3, "{} files", cluster.files.len());
+    let mut outputs = Vec::new();
+    let mut whole: Option<Player<u32>> = None;
+    for (serial, file) in (0..).zip(&cluster.files) {
+        let opening = Reader::<_, u32>::new(file.as_slice()).unwrap().opening().clone();
+        assert_eq!((opening.serial, opening.id.as_str()), (serial, "n0"));
+        let played = play(file);
+        assert_eq!(played.divergence, None, "file {serial}");
+        if let Some(before) = &mut whole {
+            assert_eq!(before.follow(&opening).unwrap(), Ok(true), "nothing is missing before file {serial}");
+        }
+        outputs.extend(played.outputs);
+        whole = Some(played.player);
+    }
+    assert_eq!(outputs, cluster.outputs);
+}
+
+#[test]
+fn what_was_shed_is_counted_and_the_record_goes_on_from_the_state_as_it_is() {
+    let mut cluster = Cluster::new(5, SMALL);
+    cluster.run_for(MINUTE / 4);
+    cluster.carried = false;
+    let before = play(cluster.files.last().unwrap()).player.inputs();
+    cluster.run_for(MINUTE / 4);
+    assert!(cluster.recorder.is_shed());
+    let missed = cluster.recorder.inputs() - before;
+    cluster.carried = true;
+    let node = cluster.node().snapshot().unwrap();
+    cluster.recorder.resume(&Node::<u32>::restore(&node).unwrap()).unwrap();
+    cluster.run_for(MINUTE / 4);
+    cluster.recorder.end();
+    cluster.carry();
+
+    let gaps: Vec<u64> = cluster
+        .files
+        .iter()
+        .filter_map(|file| match Reader::<_, u32>::new(file.as_slice()).unwrap().opening().start {
+            Start::State { origin: Origin::Gap { lost }, .. } => Some(lost),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(gaps, [missed]);
+    for file in &cluster.files {
+        assert_eq!(play(file).divergence, None);
+    }
+}
+
+#[test]
+fn a_torn_file_replays_up_to_its_last_whole_block() {
+    let file = recorded(Limits { file: 10_000, ..SMALL }).files.swap_remove(1);
+    let whole = play(&file);
+    let mut last = 0;
+    for len in (0..file.len()).rev().step_by(97) {
+        match Reader::<_, u32>::new(&file[..len]) {
+            Ok(_) => {
+                let played = play(&file[..len]);
+                assert_eq!(played.divergence, None);
+                assert!(matches!(played.tail, Tail::Torn { .. } | Tail::Open), "{:?}", played.tail);
+                assert!(whole.outputs.starts_with(&played.outputs));
+                last = len;
+            }
+            Err(ReadError::NoOpening | ReadError::NoRecord) => assert!(last < 9_000 || len < last),
+            Err(error) => panic!("{error}"),
+        }
+    }
+    assert!(last > 0);
+}
+
+#[test]
+fn a_flipped_bit_is_found_and_what_comes_before_it_replays() {
+    let file = recorded(Limits { file: 10_000, ..SMALL }).files.swap_remove(1);
+    let whole = play(&file);
+    for at in (0..file.len()).step_by(61) {
+        let mut damaged = file.clone();
+        damaged[at] ^= 4;
+        match Reader::<_, u32>::new(damaged.as_slice()) {
+            Ok(_) => {
+                let played = play(&damaged);
+                assert_eq!(played.divergence, None);
+                assert!(!matches!(played.tail, Tail::Ended(_)), "byte {at}: {:?}", played.tail);
+                assert!(whole.outputs.starts_with(&played.outputs));
+            }
+            Err(ReadError::NoOpening | ReadError::NoRecord | ReadError::Version { .. }) => {}
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+#[test]
+fn a_replay_that_comes_to_something_else_is_found_in_its_block() {
+    let cluster = recorded(Limits { file: u64::MAX, ..SMALL });
+    let mut reader = Reader::<_, u32>::new(cluster.files[0].as_slice()).unwrap();
+    let mut player = Player::start(reader.opening()).unwrap();
+    let mut blocks = 0;
+    let found = loop {
+        let mut block = reader.next_block().unwrap().expect("a block differs");
+        blocks += 1;
+        if blocks == 10 {
+            // One entry is another one.
+            let value = b"other"[..].into();
+            block.entries[0].input = Input::Publish { key: "k".into(), value, urgent: true };
+        }
+        for entry in &block.entries {
+            player.play(entry, |_| {});
+        }
+        if let Err(found) = player.compare(&block.seal) {
+            assert_eq!(blocks, 10);
+            assert!(found.since <= block.entries[0].at && block.entries[0].at <= found.until);
+            break found;
+        }
+    };
+    assert_ne!(found.expected.hash, found.found.hash);
+    assert_eq!(found.expected.inputs, found.found.inputs);
+}
+
+#[test]
+fn the_input_that_ended_the_process_is_the_last_of_the_record() {
+    let mut cluster = Cluster::new(3, SMALL);
+    cluster.run_for(MINUTE / 12);
+    let now = cluster.now;
+    cluster.recorder.input::<u32>(now, &Input::AcceptLoss).unwrap();
+    // It panics, and what is dropped closes the record.
+    cluster.recorder.end();
+    cluster.carry();
+    let file = cluster.files.pop().unwrap();
+    let mut reader = Reader::<_, u32>::new(file.as_slice()).unwrap();
+    let blocks: Vec<_> = std::iter::from_fn(|| reader.next_block().unwrap()).collect();
+    let last = blocks.last().unwrap();
+    assert!(last.seal.unfinished && blocks[..blocks.len() - 1].iter().all(|block| !block.seal.unfinished));
+    assert_eq!(last.entries.last().unwrap().input, Input::AcceptLoss);
+    assert_eq!(play(&file).divergence, None);
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_make_the_reader_panic(bytes in prop::collection::vec(any::<u8>(), 0..300), sealed in any::<bool>()) {
+        let mut file = b"TGREC\0\x01\0".to_vec();
+        if sealed {
+            // A right checksum: the payload itself is looked at.
+            file.extend(u32::try_from(bytes.len()).unwrap().to_le_bytes());
+            file.extend(crc32fast::hash(&bytes).to_le_bytes());
+        }
+        file.extend(&bytes);
+        for file in [&file[..], &bytes[..]] {
+            if let Ok(mut reader) = Reader::<_, u32>::new(file) {
+                while let Ok(Some(_)) = reader.next_block() {}
+            }
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! The flight recorder of a running node: what is to be written goes to a thread of its own through a bounded queue.
+//!
+//! The node never waits for the disk. Where the queue is full, or a file cannot be written, recording is given up and begins
+//! anew with the node's state as it is, once the queue is empty.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+
+use telemetry_gossip_core::{Event, Input, Instant, Node};
+use telemetry_gossip_recorder::{Boot, Limits, Piece, RecordError, Recorder, Ring};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::peer::Peer;
+
+/// Pieces that wait to be written: 2 MiB, or the state of a node and some.
+const QUEUE: usize = 64;
+
+/// How long after it was given up recording begins anew, at the soonest.
+const PAUSE: Duration = Duration::from_secs(5);
+
+/// Where a node is recorded, and how much is kept.
+///
+/// A record holds all that the node knows, telemetry included, and the seed of its random numbers. On Unix its files are
+/// readable by their owner only.
+///
+/// ```
+/// use telemetry_gossip_tokio::{Options, Recording};
+///
+/// let record = Recording { files: 4, ..Recording::new("/var/lib/edge/record") };
+/// let options = Options { record: Some(record), ..Options::new("edge-17".parse()?) };
+/// # Ok::<(), telemetry_gossip_core::IdError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recording {
+    /// The folder, made if it is not there. Nodes of different ids may share one.
+    pub folder: PathBuf,
+    /// Bytes of a file, before the next one is begun with the state of the node; twice as many as that state has, if that is
+    /// more. Default 8 MiB.
+    pub file_bytes: u64,
+    /// How many files are kept, those of earlier lives of the node included; 1 at least. Default 8.
+    pub files: usize,
+}
+
+impl Recording {
+    /// The defaults: at most 64 MiB in this folder.
+    #[must_use]
+    pub fn new(folder: impl Into<PathBuf>) -> Self {
+        Self { folder: folder.into(), file_bytes: Limits::default().file, files: 8 }
+    }
+}
+
+/// What has become of a recording so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RecordStats {
+    /// Files begun.
+    pub files: u64,
+    /// Bytes written.
+    pub bytes: u64,
+    /// Times that recording was given up because the disk was slower than the node, or refused; what was missed is counted in
+    /// the file that begins anew.
+    pub gaps: u64,
+    /// Times that the system refused to write.
+    pub failures: u64,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    files: AtomicU64,
+    bytes: AtomicU64,
+    gaps: AtomicU64,
+    failures: AtomicU64,
+    /// The file at hand is broken off.
+    broken: AtomicBool,
+}
+
+/// Reads the counts while the node runs, and after.
+#[derive(Clone, Debug)]
+pub(crate) struct RecordView(Arc<Counts>);
+
+impl RecordView {
+    pub(crate) fn stats(&self) -> RecordStats {
+        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        let Counts { files, bytes, gaps, failures, .. } = &*self.0;
+        RecordStats { files: read(files), bytes: read(bytes), gaps: read(gaps), failures: read(failures) }
+    }
+}
+
+/// The recorder of a node, and the way to its files.
+pub(crate) struct Tape {
+    recorder: Recorder,
+    pieces: Option<mpsc::Sender<Piece>>,
+    counts: Arc<Counts>,
+    /// When recording was given up.
+    shed_at: Instant,
+    written: Option<oneshot::Receiver<()>>,
+}
+
+impl Tape {
+    /// Begins the record of a node that has not handled anything yet. The first file is made at once, so that a folder that
+    /// cannot be written to is told of at the start.
+    pub(crate) fn start(recording: &Recording, boot: Boot<Peer>) -> io::Result<Self> {
+        let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let unix_micros = u64::try_from(since_1970.as_micros()).unwrap_or(u64::MAX);
+        let mut ring = Ring::new(&recording.folder, &boot.identity.id, unix_micros, recording.files)?;
+        let first = ring.begin(0)?;
+        let limits = Limits { file: recording.file_bytes, ..Limits::default() };
+        let recorder = Recorder::new(boot, limits, unix_micros).map_err(io::Error::other)?;
+        let (pieces, queue) = mpsc::channel(QUEUE);
+        let (done, written) = oneshot::channel();
+        let counts = Arc::new(Counts::default());
+        let writer = Writer { ring, file: None, counts: counts.clone() };
+        std::thread::Builder::new().name("tgossip-record".to_owned()).spawn(move || {
+            writer.run(first, queue);
+            // Whoever waits may have gone.
+            let _ = done.send(());
+        })?;
+        let shed_at = Instant::ORIGIN;
+        let mut tape = Self { recorder, pieces: Some(pieces), counts, shed_at, written: Some(written) };
+        tape.carry();
+        Ok(tape)
+    }
+
+    pub(crate) fn view(&self) -> RecordView {
+        RecordView(self.counts.clone())
+    }
+
+    pub(crate) fn input(&mut self, now: Instant, input: &Input<'_, Peer>) {
+        let result = self.recorder.input(now, input);
+        self.note(now, result);
+    }
+
+    pub(crate) fn transmit(&mut self, to: &Peer, bytes: &[u8]) {
+        self.recorder.transmit(to, bytes);
+    }
+
+    pub(crate) fn event(&mut self, event: &Event<Peer>) {
+        self.recorder.event(event);
+    }
+
+    /// All that came of an input is drained.
+    pub(crate) fn handled(&mut self, node: &Node<Peer>, accepted: bool) {
+        let now = node.now();
+        let mut result = self.recorder.handled(node, accepted);
+        if self.counts.broken.load(Ordering::Relaxed) && !self.recorder.is_shed() {
+            self.counts.broken.store(false, Ordering::Relaxed);
+            self.recorder.give_up();
+            self.note_gap(now);
+        }
+        let idle = self.pieces.as_ref().is_some_and(|pieces| pieces.capacity() == pieces.max_capacity());
+        if self.recorder.is_shed() && idle && now.since(self.shed_at) >= PAUSE {
+            result = self.recorder.resume(node);
+            self.shed_at = now;
+        }
+        self.note(now, result);
+        if !self.carry() {
+            self.note_gap(now);
+        }
+    }
+
+    /// Hands over what is complete; false if the queue is full.
+    fn carry(&mut self) -> bool {
+        while let Some(piece) = self.recorder.poll_piece() {
+            if self.pieces.as_ref().is_none_or(|pieces| pieces.try_send(piece).is_err()) {
+                self.recorder.shed();
+                return false;
+            }
+        }
+        true
+    }
+
+    fn note(&mut self, now: Instant, result: Result<(), RecordError>) {
+        if let Err(error) = result {
+            tracing::warn!(%error, "not recorded");
+            self.note_gap(now);
+        }
+    }
+
+    fn note_gap(&mut self, now: Instant) {
+        self.shed_at = now;
+        self.counts.gaps.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The node has ended: waits until all is written.
+    pub(crate) async fn close(mut self) {
+        self.recorder.end();
+        if let Some(pieces) = self.pieces.take() {
+            while let Some(piece) = self.recorder.poll_piece() {
+                if pieces.send(piece).await.is_err() {
+                    break;
+                }
+            }
+        }
+        if let Some(written) = self.written.take() {
+            // The thread ends without a word if it panics.
+            let _ = written.await;
+        }
+    }
+}
+
+impl Drop for Tape {
+    /// The task was dropped, or has panicked: the input that led to it is the last of the record.
+    fn drop(&mut self) {
+        self.recorder.end();
+        self.carry();
+    }
+}
+
+/// Writes the files, on a thread of its own.
+struct Writer {
+    ring: Ring,
+    file: Option<File>,
+    counts: Arc<Counts>,
+}
+
+impl Writer {
+    fn run(mut self, first: File, mut queue: mpsc::Receiver<Piece>) {
+        let mut first = Some(first);
+        while let Some(piece) = queue.blocking_recv() {
+            if let Err(error) = self.write(&piece, &mut first) {
+                tracing::warn!(%error, "the record cannot be written");
+                self.file = None;
+                self.counts.failures.fetch_add(1, Ordering::Relaxed);
+                self.counts.broken.store(true, Ordering::Relaxed);
+            }
+        }
+    }
+
+    fn write(&mut self, piece: &Piece, first: &mut Option<File>) -> io::Result<()> {
+        if let Piece::Begin { serial, .. } = piece {
+            self.file = None;
+            self.file = Some(match first.take() {
+                Some(first) => first,
+                None => self.ring.begin(*serial)?,
+            });
+            self.counts.files.fetch_add(1, Ordering::Relaxed);
+        }
+        // What belongs to a file that is broken off is lost; a gap is known already.
+        let Some(file) = &mut self.file else { return Ok(()) };
+        file.write_all(piece.bytes())?;
+        self.counts.bytes.fetch_add(piece.bytes().len() as u64, Ordering::Relaxed);
+        Ok(())
+    }
+}

@@ -1,0 +1,140 @@
+//! What an agent records is what a replay comes to; the record never stops the node.
+
+mod common;
+
+use std::fs::{self, File};
+use std::io::BufReader;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::{PATIENCE, agree, next, quick, until};
+use telemetry_gossip_core::{Event, NodeId};
+use telemetry_gossip_recorder::{Ending, Origin, Player, Reader, Start, Tail, list};
+use telemetry_gossip_tokio::{Agent, MemoryNetwork, Options, Peer, Recording, SharedTable, SpawnError};
+
+fn options(id: &str, folder: &Path) -> Options {
+    let record = Recording { file_bytes: 2_000, files: 64, ..Recording::new(folder) };
+    Options { config: quick(), record: Some(record), ..Options::new(id.parse().unwrap()) }
+}
+
+/// Replays all files of a node in order; the node as it was at the end, and how the last file ended.
+fn replay(folder: &Path, id: &str) -> (Player<Peer>, Tail, usize) {
+    let files: Vec<_> = list(folder).unwrap().into_iter().filter(|file| file.stem == id).collect();
+    let mut player: Option<Player<Peer>> = None;
+    let mut tail = Tail::Unread;
+    for file in &files {
+        let mut reader = Reader::<_, Peer>::new(BufReader::new(File::open(&file.path).unwrap())).unwrap();
+        match &mut player {
+            Some(player) => assert_eq!(player.follow(reader.opening()).unwrap(), Ok(true)),
+            None => player = Some(Player::start(reader.opening()).unwrap()),
+        }
+        let player = player.as_mut().unwrap();
+        while let Some(block) = reader.next_block().unwrap() {
+            for entry in &block.entries {
+                player.play(entry, |_| {});
+            }
+            player.compare(&block.seal).unwrap();
+        }
+        tail = reader.tail();
+    }
+    (player.expect("a record"), tail, files.len())
+}
+
+/// Time passes at once where nobody waits for anything else; the writing threads are waited for at the end.
+#[tokio::test(start_paused = true)]
+async fn the_record_of_each_node_replays_to_its_view() {
+    let folder = tempfile::tempdir().unwrap();
+    let network = MemoryNetwork::new(1);
+    let mut agents = Vec::new();
+    for id in ["n0", "n1", "n2", "n3"] {
+        let options = Options { seeds: vec!["n0".into()], ..options(id, folder.path()) };
+        agents.push(Agent::spawn(options, network.transport(id).unwrap()).unwrap());
+    }
+    agree(&agents).await;
+    network.set_loss(200);
+    for round in 0..40_u8 {
+        agents[usize::from(round) % 4].publish("load", &[round]).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    network.isolate("n3");
+    let mut events = agents[0].events();
+    next("n3 is dead", &mut events, |event| match event {
+        Event::Dead { id, .. } if id.as_str() == "n3" => Some(()),
+        _ => None,
+    })
+    .await;
+    network.heal();
+    agree(&agents).await;
+
+    for agent in &agents {
+        agent.shutdown().await;
+        let (player, tail, files) = replay(folder.path(), agent.id().as_str());
+        assert_eq!(tail, Tail::Ended(Ending::Ended));
+        assert!(files > 2, "{files} files");
+        let recorded = agent.recorded().unwrap();
+        assert_eq!((recorded.files, recorded.gaps, recorded.failures), (files as u64, 0, 0));
+        let view: Vec<_> = agent.view().iter().map(|seen| (seen.id, seen.status, seen.generation)).collect();
+        let id = |id: &str| id.parse::<NodeId>().unwrap();
+        let mut replayed: Vec<_> = player
+            .node()
+            .members()
+            .map(|member| (id(member.id()), member.status(), member.generation()))
+            .collect();
+        replayed.sort();
+        assert_eq!(replayed, view);
+    }
+}
+
+#[tokio::test]
+async fn a_folder_that_cannot_be_written_to_is_told_of_at_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("taken");
+    fs::write(&file, "a file").unwrap();
+    let network = MemoryNetwork::new(1);
+    let refused = Agent::spawn(options("a", &file), network.transport("a").unwrap()).unwrap_err();
+    assert!(matches!(&refused, SpawnError::Record { folder, .. } if *folder == file), "{refused}");
+
+    let table = Some(Arc::new(SharedTable::new()));
+    let shared = Options { table, ..options("a", folder.path()) };
+    let refused = Agent::spawn(shared, network.transport("a").unwrap()).unwrap_err();
+    assert!(matches!(refused, SpawnError::RecordShared), "{refused}");
+}
+
+/// Where the folder goes away, the node goes on, says so, and records again once there is one.
+#[tokio::test]
+async fn a_record_that_cannot_be_written_is_a_gap_and_the_node_goes_on() {
+    let parent = tempfile::tempdir().unwrap();
+    let folder = parent.path().join("record");
+    let network = MemoryNetwork::new(1);
+    let transport = network.transport("a").unwrap();
+    let options = options("a", &folder);
+    let agent = Agent::spawn(options, transport).unwrap();
+    fs::remove_dir_all(&folder).unwrap();
+    // Enough to fill files, the next of which cannot be made.
+    let publish = async || {
+        for round in 0..200_u32 {
+            agent.publish("load", &round.to_le_bytes().repeat(100)).await.unwrap();
+        }
+    };
+    let started = std::time::Instant::now();
+    while agent.recorded().unwrap().failures == 0 {
+        publish().await;
+        assert!(started.elapsed() < PATIENCE);
+    }
+    fs::create_dir_all(&folder).unwrap();
+    while list(&folder).unwrap().is_empty() {
+        publish().await;
+        assert!(started.elapsed() < PATIENCE);
+    }
+    until("it runs", &agent, |agent| agent.member("a").is_some()).await;
+    agent.shutdown().await;
+    assert!(agent.recorded().unwrap().gaps > 0);
+    let first = list(&folder).unwrap().remove(0);
+    let reader = Reader::<_, Peer>::new(File::open(&first.path).unwrap()).unwrap();
+    let start = &reader.opening().start;
+    assert!(matches!(start, Start::State { origin: Origin::Gap { lost }, .. } if *lost > 0), "{start:?}");
+    let (player, tail, _) = replay(&folder, "a");
+    assert_eq!(tail, Tail::Ended(Ending::Ended));
+    assert!(player.node().me().value("load").is_some());
+}

@@ -1,0 +1,8 @@
+//! Records of a node into the reader, and what can be replayed into the core; see `telemetry_gossip_fuzz::replay`.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    telemetry_gossip_fuzz::replay::run(bytes);
+});
