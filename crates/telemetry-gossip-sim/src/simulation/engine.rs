@@ -71,6 +71,10 @@ impl Simulation {
         let usage = &mut self.processes[index].usage;
         usage.received += 1;
         usage.received_bytes += bytes.len() as u64;
+        let Some(bytes) = self.opened(index, bytes) else {
+            self.packets.free.push(packet);
+            return;
+        };
         let result = self.feed(index, Input::Datagram { from, bytes: Cow::Borrowed(&bytes) });
         if let Err(InputError::Datagram(error)) = result
             && error != WireError::Label
@@ -153,11 +157,10 @@ impl Simulation {
     fn drain_transmits(&mut self, now: Duration, index: usize) {
         let mtu = usize::from(self.config.mtu);
         loop {
-            let process = &mut self.processes[index];
-            let Some(sent) = process.node.as_mut().and_then(|node| node.poll_transmit(&mut self.buffer))
-            else {
+            let Some(sent) = self.next_sent(index) else {
                 return;
             };
+            let process = &mut self.processes[index];
             process.usage.sent += 1;
             process.usage.sent_bytes += sent.len as u64;
             self.fabric.traffic.sent += 1;
