@@ -9,6 +9,7 @@ use telemetry_gossip_core::{
     CommandError, Config, ConfigError, Event, ExchangeOutcome, Explanation, Generation, Health, Identity,
     Input, Instance, Node, NodeId, ProbeOutcome, Stats,
 };
+use telemetry_gossip_seal::{OVERHEAD, SealStats};
 use thiserror::Error;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
@@ -42,7 +43,7 @@ const COMMANDS: usize = 64;
 pub struct Options {
     /// The node's name, unique in its cluster.
     pub id: NodeId,
-    /// The settings of the protocol, checked by [`Agent::spawn`].
+    /// The settings of the protocol, checked by [`Agent::spawn`]. Its MTU is that of the datagrams on the wire, sealing included.
     pub config: Config,
     /// Names that [`Transport::resolve`] understands (`host:port` over UDP), of some members; looked up anew at each try.
     /// With none the node waits to be found.
@@ -84,6 +85,14 @@ pub enum SpawnError {
     /// A setting breaks its rule.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// The MTU is too small beside what sealing takes of it.
+    #[error("mtu {mtu} is too small for sealed datagrams, {OVERHEAD} bytes of each being the seal: {error}")]
+    SealedMtu {
+        /// The MTU.
+        mtu: u16,
+        /// Which rule the rest breaks.
+        error: ConfigError,
+    },
     /// The system has no randomness to offer.
     #[error("no entropy from the system: {0}")]
     Entropy(getrandom::Error),
@@ -173,7 +182,8 @@ impl Agent {
             generation: options.generation,
             instance: options.instance,
         };
-        let node = Box::new(Node::new(options.config, identity, rng_seed, clock.to_core(now))?);
+        let config = beside_the_seal(options.config, &*transport)?;
+        let node = Box::new(Node::new(config, identity, rng_seed, clock.to_core(now))?);
         let (commands, inbox) = mpsc::channel(COMMANDS);
         let (events, _) = broadcast::channel(EVENTS);
         let (end, ended) = watch::channel(false);
@@ -253,7 +263,13 @@ impl Agent {
         self.ask(|answer| Command::Explain(id, answer)).await
     }
 
-    /// What the node has counted since it was spawned.
+    /// What its transport's seal has counted: what was refused, by each reason. `None` in plaintext. Never waits.
+    #[must_use]
+    pub fn seal_stats(&self) -> Option<SealStats> {
+        self.transport.seal().map(|seal| seal.stats())
+    }
+
+    /// What the node has counted since it was spawned; bytes are those of the contents, without what seals them.
     pub async fn stats(&self) -> Result<Stats, AgentError> {
         self.ask(Command::Stats).await
     }
@@ -391,6 +407,18 @@ impl Agent {
         self.commands.send(command(answer)).await.map_err(|_| AgentError::Closed)?;
         answered.await.map_err(|_| AgentError::Closed)
     }
+}
+
+/// The settings of a node whose datagrams, once sealed, keep to the MTU of `config`.
+fn beside_the_seal(config: Config, transport: &dyn Transport) -> Result<Config, SpawnError> {
+    config.validate()?;
+    if transport.seal().is_none() {
+        return Ok(config);
+    }
+    let mtu = config.mtu;
+    let config = Config { mtu: mtu.saturating_sub(OVERHEAD as u16), ..config };
+    config.validate().map_err(|error| SpawnError::SealedMtu { mtu, error })?;
+    Ok(config)
 }
 
 /// What happens to a node, from [`Agent::events`]. What an event tells is in the view by the time it is received.

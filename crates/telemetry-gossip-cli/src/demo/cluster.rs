@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use telemetry_gossip::core::{Config, NodeId};
-use telemetry_gossip::driver::{Agent, AgentError, Events, Notice, Options, Transport, UdpTransport};
+use telemetry_gossip::driver::{
+    Agent, AgentError, Events, Notice, Options, Sealing, Transport, UdpTransport,
+};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::stage::Told;
@@ -146,7 +148,7 @@ impl Cluster {
 }
 
 async fn open() -> Result<Arc<UdpTransport>, Error> {
-    UdpTransport::bind(LOOPBACK).await.map_err(|error| Error::Bind {
+    UdpTransport::bind(LOOPBACK, Sealing::Plaintext).await.map_err(|error| Error::Bind {
         what: "the UDP address",
         addr: LOOPBACK,
         error: error.error,
