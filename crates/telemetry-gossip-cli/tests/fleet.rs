@@ -17,7 +17,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use common::{Agent, PATIENCE};
 use telemetry_gossip::core::{Event, NodeId};
-use telemetry_gossip::driver::{Agent as Node, Notice, Options, UdpTransport};
+use telemetry_gossip::driver::{Agent as Node, Notice, Options, Sealing, UdpTransport};
 
 const NODES: usize = 250;
 

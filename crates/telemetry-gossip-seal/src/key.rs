@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
+/// The text form of a key: a secret, wiped when it is dropped.
+pub type KeyText = Zeroizing<String>;
+
 /// Bytes of a tag.
 pub(crate) const TAG: usize = 16;
 
@@ -56,9 +59,9 @@ impl Key {
         self.id
     }
 
-    /// 64 hexadecimal digits: the form for files. It is the secret itself, and wiped when dropped.
+    /// 64 hexadecimal digits: the form for files.
     #[must_use]
-    pub fn to_text(&self) -> Zeroizing<String> {
+    pub fn to_text(&self) -> KeyText {
         Zeroizing::new(base16ct::lower::encode_string(&*self.bytes))
     }
 

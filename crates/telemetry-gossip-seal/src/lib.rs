@@ -85,7 +85,7 @@ mod letter;
 mod seal;
 mod sessions;
 
-pub use key::{Key, KeyError, KeyId};
+pub use key::{Key, KeyError, KeyId, KeyIdError, KeyText};
 pub use keyring::{Keyring, KeyringError, MAX_KEYS};
 pub use letter::{LETTER_OVERHEAD, LetterError};
 pub use seal::{OVERHEAD, Refusal, Seal, SealError, SealStats, Session};

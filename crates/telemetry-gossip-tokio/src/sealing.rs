@@ -25,6 +25,7 @@ use crate::key_file::{KeyFileError, read_key};
 /// # }
 /// ```
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is one for each transport, for a moment")]
 pub enum Sealing {
     /// Sealed under the primary of these keys, opened under any of them. The keys change under way through
     /// [`Transport::seal`](crate::Transport::seal).

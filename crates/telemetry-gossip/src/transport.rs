@@ -30,7 +30,7 @@
 //! # }
 //! ```
 
-pub use telemetry_gossip_seal::{Key, KeyId, Keyring, KeyringError, SealStats};
+pub use telemetry_gossip_seal::{Key, KeyId, KeyText, Keyring, KeyringError, SealStats};
 pub use telemetry_gossip_tokio::{
     BindError, BoxFuture, Delivery, KeyFileError, MemoryNetwork, MemoryTransport, NameError, Peer, Sealing,
     SharedSeal, Subscribers, Subscription, Transport, UdpTransport, create_key, read_key,
