@@ -257,7 +257,10 @@ fn a_file_that_holds_no_key_is_refused_by_name_and_rule() {
 
     let refused = Sealing::from_files(Label::of(""), [&fine, &fine]).unwrap_err();
     assert!(refused.to_string().contains("is in the keyring already"), "{refused}");
-    assert!(matches!(Sealing::from_files(Label::of(""), [PathBuf::new(); 0]), Err(KeyFileError::NoFile)));
+    assert!(matches!(
+        Sealing::from_files(Label::of(""), std::iter::empty::<PathBuf>()),
+        Err(KeyFileError::NoFile)
+    ));
 }
 
 #[cfg(unix)]
