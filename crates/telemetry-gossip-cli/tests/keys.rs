@@ -59,10 +59,10 @@ fn the_keys_of_running_agents_are_replaced() {
 
     let vias = [a.control.to_string(), b.control.to_string()];
     let each = |args: &[&str], key: &str| {
-        vias.iter()
-            .map(|via| done(&[&["key"], args, &["--via", via, "--key-file", key]].concat()))
-            .last()
-            .unwrap()
+        let said =
+            [0, 1].map(|agent| done(&[&["key"], args, &["--via", &vias[agent], "--key-file", key]].concat()));
+        assert_eq!(said[0], said[1]);
+        said[0].clone()
     };
     assert_eq!(done(&["key", "list", "--via", &vias[0]]), format!("{old_id} (primary)\n"));
     assert_eq!(each(&["add", &new], &old), format!("{old_id} (primary)\n{new_id}\n"));
