@@ -72,7 +72,7 @@ pub(crate) struct DemoArgs {
 /// Run one node as a process until SIGTERM or ctrl-c; it then leaves the cluster in good order.
 ///
 /// The first lines on standard output say where it listens: its UDP address, then its control address (for
-/// `tgossip members --via`). Then come the events, as they happen. A second signal ends the process at once.
+/// `tgossip members --via`), and whether it seals. Then come the events, as they happen. A second signal ends the process at once.
 /// A reader of the output that is slow, or has gone, does not stop the node.
 #[derive(Debug, Args)]
 #[command(after_help = "\

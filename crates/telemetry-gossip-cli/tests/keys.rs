@@ -54,6 +54,8 @@ fn the_keys_of_running_agents_are_replaced() {
     let a = Agent::start("a", &["--key-file", &old]);
     let joining = ["--join", &a.udp.to_string(), "--key-file", &old];
     let b = Agent::start("b", &joining);
+    let told = a.wait_for(|line| line["event"] == "sealing");
+    assert_eq!(told["keys"], serde_json::json!([old_id]));
     a.wait_for_event("joined", "b");
     b.wait_for_event("joined", "a");
 
@@ -99,6 +101,7 @@ fn an_agent_changes_its_keys_for_nobody_who_has_none() {
     assert_eq!(done(&["key", "list", "--via", &via]), format!("{old_id} (primary)\n"));
 
     let plain = Agent::start("b", &[]);
+    assert!(plain.wait_for(|line| line["event"] == "sealing")["keys"].is_null());
     assert!(
         refused(&["key", "list", "--via", &plain.control.to_string()], 1).contains("started in plaintext")
     );

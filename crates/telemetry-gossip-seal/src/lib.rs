@@ -65,6 +65,8 @@
 //!   older than what the members know, and the merge rule lets it lose. Recordings of many past lives can push out live
 //!   sessions in the same way; newcomers that have spoken once are forgotten first. Removing the key ends all of that:
 //!   what was recorded under it is worthless.
+//! - *Copies of a running process*: a snapshot of a machine that is started twice goes on twice under one session, and its
+//!   nonces repeat, which gives away what they seal. Start the process anew in each copy.
 //! - *Secrecy of the past* (forward secrecy): whoever learns a key reads what was recorded under it. Change keys.
 //! - *Dropping datagrams*, or drowning the link: nothing that seals can help.
 //!

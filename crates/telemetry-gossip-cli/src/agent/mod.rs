@@ -164,6 +164,7 @@ async fn agent(args: &AgentArgs, config: Config, sealing: Sealing, seeds: &[Stri
     let say = move |line| drop(say.send(line));
     say(Line::udp(&args.id, transport.local_addr(), args.advertise.map(|_| args.bind)));
     say(Line::control(control_address));
+    say(Line::sealing(transport.seal().map(|seal| seal.keys()).as_deref()));
     let printer = tokio::task::spawn_blocking({
         let output = Output { id: args.id, json: args.json };
         let (events, runtime) = (agent.events(), tokio::runtime::Handle::current());
