@@ -11,7 +11,7 @@ use facade_support::{Directory, OneWayUdp, alive, info, until_so, within};
 use telemetry_gossip::gossip::{GossipError, PushPullGossip};
 use telemetry_gossip::membership::{MemberInfo, MemberStatus, MembershipState};
 use telemetry_gossip::swim::SwimDetector;
-use telemetry_gossip::transport::{MemoryNetwork, Transport, UdpTransport};
+use telemetry_gossip::transport::{MemoryNetwork, Sealing, Transport, UdpTransport};
 use telemetry_gossip_tests::for_each_seed;
 
 use MemberStatus::{Alive, Dead, Suspected};
@@ -47,7 +47,7 @@ impl Pair {
     }
 
     async fn on_udp() -> Self {
-        let bind = || UdpTransport::bind("127.0.0.1:0".parse().unwrap());
+        let bind = || UdpTransport::bind("127.0.0.1:0".parse().unwrap(), Sealing::Plaintext);
         Self::new([bind().await.unwrap(), bind().await.unwrap()])
     }
 

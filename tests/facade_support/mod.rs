@@ -13,7 +13,7 @@ use telemetry_gossip::core::{Config, Suspicion};
 use telemetry_gossip::membership::{MemberInfo, MemberStatus};
 use telemetry_gossip::node::GossipNode;
 use telemetry_gossip::transport::{
-    BoxFuture, MemoryNetwork, NameError, Peer, Subscription, Transport, UdpTransport,
+    BoxFuture, MemoryNetwork, NameError, Peer, Sealing, SharedSeal, Subscription, Transport, UdpTransport,
 };
 
 /// Longer than anything takes; only a failing test waits for it.
@@ -47,7 +47,9 @@ pub(crate) enum Net {
 impl Net {
     pub(crate) async fn transport(&self, id: &str) -> Arc<dyn Transport> {
         match self {
-            Self::Udp => UdpTransport::bind("127.0.0.1:0".parse().unwrap()).await.unwrap(),
+            Self::Udp => {
+                UdpTransport::bind("127.0.0.1:0".parse().unwrap(), Sealing::Plaintext).await.unwrap()
+            }
             Self::Memory(network) => network.transport(id).unwrap(),
         }
     }
@@ -144,7 +146,7 @@ pub(crate) struct OneWayUdp {
 
 impl OneWayUdp {
     pub(crate) async fn bind() -> Arc<Self> {
-        let inner = UdpTransport::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let inner = UdpTransport::bind("127.0.0.1:0".parse().unwrap(), Sealing::Plaintext).await.unwrap();
         Arc::new(Self { inner, cut: Mutex::default(), dropped: AtomicU64::new(0) })
     }
 
@@ -173,6 +175,10 @@ impl Transport for OneWayUdp {
             return Ok(());
         }
         self.inner.send(to, bytes)
+    }
+
+    fn seal(&self) -> Option<&Arc<SharedSeal>> {
+        self.inner.seal()
     }
 
     fn subscribe(&self) -> Subscription {
@@ -222,6 +228,10 @@ impl Transport for Directory {
 
     fn send(&self, to: Peer, bytes: &[u8]) -> io::Result<()> {
         self.inner.send(to, bytes)
+    }
+
+    fn seal(&self) -> Option<&Arc<SharedSeal>> {
+        self.inner.seal()
     }
 
     fn subscribe(&self) -> Subscription {

@@ -12,8 +12,10 @@ use telemetry_gossip::core::{Config, NodeId};
 use telemetry_gossip_sim::Share;
 
 mod experiment;
+pub(crate) mod key;
 mod record;
 use experiment::ExperimentArgs;
+use key::KeyArgs;
 use record::RecordArgs;
 pub(crate) use record::ReplayArgs;
 
@@ -32,6 +34,7 @@ pub(crate) enum Command {
     Agent(Box<AgentArgs>),
     Members(MembersArgs),
     Explain(ExplainArgs),
+    Key(KeyArgs),
     Sim(SimArgs),
     Plan(PlanArgs),
     Replay(Box<ReplayArgs>),
@@ -75,7 +78,7 @@ pub(crate) struct DemoArgs {
 /// Run one node as a process until SIGTERM or ctrl-c; it then leaves the cluster in good order.
 ///
 /// The first lines on standard output say where it listens: its UDP address, then its control address (for
-/// `tgossip members --via`). Then come the events, as they happen. A second signal ends the process at once.
+/// `tgossip members --via`), and whether it seals. Then come the events, as they happen. A second signal ends the process at once.
 /// A reader of the output that is slow, or has gone, does not stop the node.
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -83,12 +86,14 @@ Examples:
   tgossip agent --id edge-1 --bind 127.0.0.1:7101 --control 127.0.0.1:7201
   tgossip agent --id edge-2 --bind 127.0.0.1:0 --join 127.0.0.1:7101 --set role=cache
   tgossip members --via 127.0.0.1:7201
+  tgossip key new cluster.key
+  tgossip agent --id edge-3 --bind 10.0.0.3:7946 --join 10.0.0.1:7946 --key-file cluster.key
 
 Exit codes:
   0    left in good order
   1    stopped by a fault, or lost its id to another process
   2    wrong arguments or impossible settings
-  3    an address could not be listened on, or a file could not be read
+  3    an address could not be listened on, or a file could not be read or is no key file
   4    no seed could be resolved to an address
   130  ended by a second signal")]
 pub(crate) struct AgentArgs {
@@ -120,6 +125,14 @@ pub(crate) struct AgentArgs {
     /// The cluster's name, at most 127 bytes; nodes with different labels ignore each other.
     #[arg(long, value_name = "NAME", default_value = "", value_parser = label)]
     pub(crate) label: String,
+    /// Seal all datagrams under the key of this file (see `tgossip key new`); may be given several times: the
+    /// first one seals, and each opens.
+    #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with = "plaintext")]
+    pub(crate) key_file: Vec<PathBuf>,
+    /// Send datagrams that others on the network can read and forge. On a loopback address this is so
+    /// without a word, unless there is a key file.
+    #[arg(long)]
+    pub(crate) plaintext: bool,
     /// Print one JSON object a line instead of text.
     #[arg(long)]
     pub(crate) json: bool,

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use telemetry_gossip::transport::KeyFileError;
 use thiserror::Error;
 
 /// Why a subcommand did not succeed.
@@ -65,6 +66,17 @@ pub(crate) enum Error {
     /// A replay is not what was recorded.
     #[error("{0}")]
     Replay(String),
+    /// A key file breaks a rule.
+    #[error(transparent)]
+    KeyFile(#[from] KeyFileError),
+    /// The agent has no keys, or did not change them.
+    #[error("the agent at {via} refuses: {reason}")]
+    KeysRefused {
+        /// Whom was asked.
+        via: String,
+        /// Why.
+        reason: String,
+    },
     /// No seed has an address.
     #[error(
         "no seed could be resolved to an address ({reason}): check the spelling, or use numbers such as 10.0.0.7:7101"
@@ -110,13 +122,19 @@ impl Error {
     /// The process's exit code; `--help` of each subcommand names them.
     pub(crate) const fn exit_code(&self) -> u8 {
         match self {
-            Self::Output(_) | Self::Step(_) | Self::Simulation { .. } | Self::Node(_) | Self::Replay(_) => 1,
+            Self::Output(_)
+            | Self::Step(_)
+            | Self::Simulation { .. }
+            | Self::Node(_)
+            | Self::Replay(_)
+            | Self::KeysRefused { .. } => 1,
             Self::Usage(_) => 2,
             Self::Setup(_)
             | Self::Bind { .. }
             | Self::File { .. }
-            | Self::Unwritable { .. }
-            | Self::Record(_) => 3,
+            | Self::KeyFile(_)
+            | Self::Record(_)
+            | Self::Unwritable { .. } => 3,
             Self::Unresolved { .. }
             | Self::NoAnswer { .. }
             | Self::UnknownMember { .. }

@@ -1,9 +1,9 @@
 //! What the programs `tgossip` and `tgossip-agent` are made of.
 //!
 //! ```text
-//! tgossip         demo, members, explain, sim, plan, replay --> run here
-//!                 agent -- if tgossip-agent is beside --> becomes that
-//!                       `- otherwise -----------------> run here
+//! tgossip         demo, members, explain, key, sim, plan, replay --> run here
+//!                 agent -- if tgossip-agent is beside ------> becomes that
+//!                       `- otherwise ---------------------> run here
 //! tgossip-agent   the agent alone
 //! ```
 //!
@@ -23,6 +23,7 @@ mod demo;
 mod error;
 mod experiment;
 mod explain;
+mod key;
 mod members;
 mod plan;
 mod replay;
@@ -46,6 +47,7 @@ pub fn tgossip() -> ExitCode {
         }
         Command::Members(args) => members::run(&args),
         Command::Explain(args) => explain::run(&args),
+        Command::Key(args) => key::run(&args),
         Command::Sim(args) => sim::run(&args),
         Command::Plan(args) => plan::run(&args),
         Command::Replay(args) => replay::run(&args),

@@ -105,6 +105,10 @@ fn stats_table(view: &View) -> Result<Table, Error> {
     for (name, value) in counters.iter().filter_map(|counters| counters.as_object()).flatten() {
         table.add_row([name.clone(), value.to_string()]);
     }
+    let seal = serde_json::to_value(view.seal).map_err(io::Error::from)?;
+    for (name, value) in seal.as_object().into_iter().flatten() {
+        table.add_row([format!("seal.{name}"), value.to_string()]);
+    }
     if let Some(column) = table.column_mut(1) {
         column.set_cell_alignment(CellAlignment::Right);
     }
@@ -140,5 +144,6 @@ mod tests {
     fn all_counters_are_listed() {
         let table = stats_table(&view()).unwrap().to_string();
         assert!(table.contains("datagrams_malformed") && table.contains("datagrams_sent_dropped"), "{table}");
+        assert!(table.contains("seal.replayed"), "{table}");
     }
 }

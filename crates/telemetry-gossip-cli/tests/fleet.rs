@@ -17,7 +17,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use common::{Agent, PATIENCE};
 use telemetry_gossip::core::{Event, NodeId};
-use telemetry_gossip::driver::{Agent as Node, Notice, Options, UdpTransport};
+use telemetry_gossip::driver::{Agent as Node, Notice, Options, Sealing, UdpTransport};
 
 const NODES: usize = 250;
 
@@ -78,7 +78,8 @@ fn one_process() -> Duration {
         let mut nodes = Vec::new();
         let mut seeds = Vec::new();
         for index in 0..NODES {
-            let transport = UdpTransport::bind("127.0.0.1:0".parse().expect("an address")).await;
+            let transport =
+                UdpTransport::bind("127.0.0.1:0".parse().expect("an address"), Sealing::Plaintext).await;
             let transport = transport.expect("a free port");
             let address = transport.local_addr().to_string();
             let options = Options { seeds: seeds.clone(), ..Options::new(id(&format!("n{index}"))) };
@@ -223,7 +224,9 @@ impl Fleet {
         std::thread::spawn(move || runtime.block_on(ended));
         let publisher = handle.block_on(async {
             let transport =
-                UdpTransport::bind("127.0.0.1:0".parse().expect("an address")).await.expect("a port");
+                UdpTransport::bind("127.0.0.1:0".parse().expect("an address"), Sealing::Plaintext)
+                    .await
+                    .expect("a port");
             let seeds = vec![self.agents[0].udp.to_string()];
             let node =
                 Node::spawn(Options { seeds, ..Options::new(id(PUBLISHER)) }, Arc::clone(&transport) as _);

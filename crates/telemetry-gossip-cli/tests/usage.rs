@@ -38,6 +38,13 @@ fn wrong_arguments_get_a_sentence() {
         (&["agent", "--id", "a", "--suspicion", "1ms"], "type --suspicion 400ms"),
         (&["agent", "--id", "a", "--probe-timeout", "2ms"], "--probe-timeout is 2ms: type 5ms or more"),
         (&["agent", "--id", "a", "--control", "0.0.0.0:0"], "--allow-remote-control"),
+        (
+            &["agent", "--id", "a", "--bind", "10.0.0.17:7946"],
+            "add --key-file FILE (tgossip key new FILE makes one)",
+        ),
+        (&["agent", "--id", "a", "--plaintext", "--key-file", "k"], "cannot be used with"),
+        (&["key", "use", "abc", "--via", "127.0.0.1:7101", "--key-file", "k"], "8 hexadecimal digits"),
+        (&["key", "add", "new.key", "--via", "127.0.0.1:7101"], "--key-file <FILE>"),
         (&["plan", "--nodes", "1", "--rtt", "1ms", "--target", "5s"], "2 to 16777216 members, not 1"),
         (&["plan", "--nodes", "9", "--rtt", "9s", "--target", "5s"], "type --rtt 150ms"),
         (

@@ -43,7 +43,8 @@ pub struct Config {
     pub label: Label,
     /// Whether the node acts by its own timers or only when told.
     pub mode: Mode,
-    /// The most bytes in one datagram's payload; [`MIN_MTU`] to [`MAX_MTU`]. Default 1,400.
+    /// The most bytes in one datagram's payload; [`MIN_MTU`] to [`MAX_MTU`]. Default 1,400. A driver that seals datagrams
+    /// takes its part of them from it.
     pub mtu: u16,
 
     /// One member is probed each interval. Default 1 s. Local trouble stretches it up to nine times.
@@ -70,7 +71,8 @@ pub struct Config {
     /// the last time is longer ago or a datagram is full. Default 100 ms.
     pub telemetry_interval: Duration,
 
-    /// The most bytes a second that this node sends on average, payloads of UDP; `None`, the default, for no cap. Telemetry
+    /// The most bytes a second that this node sends on average, payloads of UDP without what
+    /// seals them; `None`, the default, for no cap. Telemetry
     /// waits for it, and what is replaced while it waits is never sent. Membership does not wait, nor what is urgent, nor
     /// answers. 1,000 at least.
     pub byte_budget: Option<u32>,

@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use telemetry_gossip_core::{Event, Generation, Health, Input, Member, Node, NodeId, Status};
+use telemetry_gossip_seal::{Keyring, KeyringError, SealStats};
 
 use crate::process::{Memory, Place, Spawn, Usage};
 use crate::simulation::{Logged, Settings, Simulation};
@@ -198,6 +199,21 @@ impl Cluster {
     /// Lets what waits at a blocked node pass.
     pub fn unblock(&mut self, index: usize) {
         self.simulation.unblock(index);
+    }
+
+    /// Changes the keys of a node's host.
+    ///
+    /// # Panics
+    /// If the hosts do not seal, or the ring refuses.
+    pub fn rekey(&mut self, index: usize, change: impl FnOnce(&mut Keyring) -> Result<(), KeyringError>) {
+        let ring = self.simulation.keyring_mut(index).unwrap_or_else(|| panic!("n{index} does not seal"));
+        change(ring).unwrap_or_else(|error| panic!("the keys of n{index}: {error}"));
+    }
+
+    /// What a node's seal has counted in this life of it; all zero if the hosts do not seal.
+    #[must_use]
+    pub fn seal_stats(&self, index: usize) -> SealStats {
+        self.simulation.seal(index).map(|seal| seal.stats()).unwrap_or_default()
     }
 
     /// A node leaves in good order.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use telemetry_gossip_core::{Generation, Node, NodeId};
+use telemetry_gossip_seal::Seal;
 
 use crate::checker::Name;
 use crate::clock::Clock;
@@ -84,6 +85,8 @@ pub(crate) struct Process {
     pub(crate) name: Name,
     pub(crate) address: u32,
     pub(crate) node: Option<Node<u32>>,
+    /// What stands between the node and its socket, if the hosts seal.
+    pub(crate) seal: Option<Seal>,
     pub(crate) paused: bool,
     pub(crate) blocked: bool,
     pub(crate) clock: Clock,

@@ -80,6 +80,18 @@ pub(crate) fn protocol_seed(seed: u64, node: usize, boot: u32) -> [u8; 32] {
     out
 }
 
+/// The session of one life of one node's seal. Its nonces are as good as the seed is random: fit for a simulation.
+pub(crate) fn session(seed: u64, node: usize, boot: u32) -> [u8; 16] {
+    let mut rng = ChaCha8Rng::from_seed(widen(seed, node as u64 + 1, boot.into()));
+    rng.set_stream(SEALING);
+    let mut out = [0; 16];
+    rng.fill_bytes(&mut out);
+    out
+}
+
+/// The stream of a node's life that its seal draws from.
+const SEALING: u64 = 1;
+
 fn widen(seed: u64, node: u64, boot: u64) -> [u8; 32] {
     let mut wide = [0; 32];
     for (place, word) in wide.chunks_exact_mut(8).zip([seed, node, boot, 0x7467_6f73_7369_7000]) {

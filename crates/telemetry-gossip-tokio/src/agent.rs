@@ -12,6 +12,7 @@ use telemetry_gossip_core::{
     Input, Instance, NodeId, ProbeOutcome, Stats,
 };
 use telemetry_gossip_recorder::Boot;
+use telemetry_gossip_seal::{OVERHEAD, SealStats};
 use thiserror::Error;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
@@ -46,7 +47,7 @@ const COMMANDS: usize = 64;
 pub struct Options {
     /// The node's name, unique in its cluster.
     pub id: NodeId,
-    /// The settings of the protocol, checked by [`Agent::spawn`].
+    /// The settings of the protocol, checked by [`Agent::spawn`]. Its MTU is that of the datagrams on the wire, sealing included.
     pub config: Config,
     /// Names that [`Transport::resolve`] understands (`host:port` over UDP), of some members; looked up anew at each try.
     /// With none the node waits to be found.
@@ -91,6 +92,14 @@ pub enum SpawnError {
     /// A setting breaks its rule.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// The MTU is too small beside what sealing takes of it.
+    #[error("mtu {mtu} is too small for sealed datagrams, {OVERHEAD} bytes of each being the seal: {error}")]
+    SealedMtu {
+        /// The MTU.
+        mtu: u16,
+        /// Which rule the rest breaks.
+        error: ConfigError,
+    },
     /// The system has no randomness to offer.
     #[error("no entropy from the system: {0}")]
     Entropy(getrandom::Error),
@@ -194,7 +203,8 @@ impl Agent {
             generation: options.generation,
             instance: options.instance,
         };
-        let boot = Boot { config: options.config, identity, seed: rng_seed, at: clock.to_core(now) };
+        let config = beside_the_seal(options.config, &*transport)?;
+        let boot = Boot { config, identity, seed: rng_seed, at: clock.to_core(now) };
         let node = Box::new(boot.node()?);
         let tape = match &options.record {
             Some(_) if options.table.is_some() => return Err(SpawnError::RecordShared),
@@ -294,7 +304,13 @@ impl Agent {
         self.ask(|answer| Command::Explain(id, answer)).await
     }
 
-    /// What the node has counted since it was spawned.
+    /// What its transport's seal has counted: what was refused, by each reason. `None` in plaintext. Never waits.
+    #[must_use]
+    pub fn seal_stats(&self) -> Option<SealStats> {
+        self.transport.seal().map(|seal| seal.stats())
+    }
+
+    /// What the node has counted since it was spawned; bytes are those of the contents, without what seals them.
     pub async fn stats(&self) -> Result<Stats, AgentError> {
         self.ask(Command::Stats).await
     }
@@ -432,6 +448,18 @@ impl Agent {
         self.commands.send(command(answer)).await.map_err(|_| AgentError::Closed)?;
         answered.await.map_err(|_| AgentError::Closed)
     }
+}
+
+/// The settings of a node whose datagrams, once sealed, keep to the MTU of `config`.
+fn beside_the_seal(config: Config, transport: &dyn Transport) -> Result<Config, SpawnError> {
+    config.validate()?;
+    if transport.seal().is_none() {
+        return Ok(config);
+    }
+    let mtu = config.mtu;
+    let config = Config { mtu: mtu.saturating_sub(OVERHEAD as u16), ..config };
+    config.validate().map_err(|error| SpawnError::SealedMtu { mtu, error })?;
+    Ok(config)
 }
 
 /// What happens to a node, from [`Agent::events`]. What an event tells is in the view by the time it is received.

@@ -4,11 +4,11 @@
 //! a process. Readers get a [`View`] without a lock; whoever wants to follow what happens reads [`Events`].
 //!
 //! ```
-//! use telemetry_gossip_tokio::{Agent, Options, UdpTransport};
+//! use telemetry_gossip_tokio::{Agent, Options, Sealing, UdpTransport};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let transport = UdpTransport::bind("127.0.0.1:0".parse()?).await?;
+//! let transport = UdpTransport::bind("127.0.0.1:0".parse()?, Sealing::Plaintext).await?;
 //! let agent = Agent::spawn(Options::new("edge-17".parse()?), transport)?;
 //! agent.publish("load", b"0.7").await?;
 //! assert_eq!(agent.view().len(), 1);
@@ -17,16 +17,18 @@
 //! # }
 //! ```
 //!
-//! The driver carries datagrams, time and commands. Every rule of the protocol is in `telemetry-gossip-core`.
+//! A transport seals its datagrams under the keys of a [`Sealing`], or is told that it need not. The driver carries datagrams, time and commands. Every rule of the protocol is in `telemetry-gossip-core`.
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 #![deny(warnings)]
 
 mod agent;
 mod clock;
+mod key_file;
 mod memory;
 mod peer;
 mod record;
+mod sealing;
 mod shared;
 mod task;
 mod telemetry;
@@ -35,9 +37,11 @@ mod udp;
 mod view;
 
 pub use agent::{Agent, AgentError, Events, Notice, Options, SpawnError};
+pub use key_file::{KeyFileError, create_key, read_key};
 pub use memory::{MemoryNetwork, MemoryTransport};
 pub use peer::Peer;
 pub use record::{RecordStats, Recording};
+pub use sealing::{Sealing, SharedSeal};
 pub use shared::SharedTable;
 pub use telemetry::{Fixed, TelemetryChange, TelemetryChanges, ValueError};
 pub use transport::{

@@ -10,6 +10,7 @@ use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
 use telemetry_gossip_core::{IdError, NodeId};
 
 use crate::peer::Peer;
+use crate::sealing::SharedSeal;
 use crate::transport::{BoxFuture, NameError, Subscribers, Subscription, Transport};
 
 /// A network of named nodes. Cheap to clone; a clone is the same network.
@@ -65,11 +66,20 @@ impl MemoryNetwork {
     }
 
     /// Plugs in the node called `id`, until the transport is dropped; a node of that name before it is unplugged. An error
-    /// if `id` breaks the rule of node ids.
+    /// if `id` breaks the rule of node ids. In plaintext: nobody else is in this process.
     pub fn transport(&self, id: &str) -> Result<Arc<MemoryTransport>, IdError> {
+        self.plug_in(id, None)
+    }
+
+    /// The same for a node that seals, as it would on a real network.
+    pub fn sealed_transport(&self, id: &str, seal: Arc<SharedSeal>) -> Result<Arc<MemoryTransport>, IdError> {
+        self.plug_in(id, Some(seal))
+    }
+
+    fn plug_in(&self, id: &str, seal: Option<Arc<SharedSeal>>) -> Result<Arc<MemoryTransport>, IdError> {
         let id = NodeId::new(id)?;
-        let transport =
-            Arc::new(MemoryTransport { id, network: self.clone(), subscribers: Subscribers::default() });
+        let subscribers = Subscribers::default();
+        let transport = Arc::new(MemoryTransport { id, network: self.clone(), seal, subscribers });
         let before = self.lock().nodes.insert(id, Arc::downgrade(&transport));
         if let Some(before) = before.and_then(|before| before.upgrade()) {
             before.subscribers.close();
@@ -145,23 +155,30 @@ impl Shared {
 pub struct MemoryTransport {
     id: NodeId,
     network: MemoryNetwork,
+    seal: Option<Arc<SharedSeal>>,
     subscribers: Subscribers,
 }
 
-impl Transport for MemoryTransport {
-    fn local(&self) -> Peer {
-        Peer::Name(self.id)
+impl MemoryTransport {
+    /// A datagram has come, sealed if its sender seals.
+    fn arrive(&self, from: Peer, bytes: &[u8]) {
+        let Some(seal) = &self.seal else {
+            self.subscribers.deliver(from, bytes);
+            return;
+        };
+        match seal.open(&mut bytes.to_vec()) {
+            Ok(contents) => drop(self.subscribers.deliver(from, contents)),
+            Err(refusal) => tracing::trace!(%from, %refusal, "datagram not opened"),
+        }
     }
 
-    fn send(&self, to: Peer, bytes: &[u8]) -> io::Result<()> {
-        let Peer::Name(to) = to else {
-            return Err(io::Error::new(io::ErrorKind::AddrNotAvailable, "no sockets in this network"));
-        };
+    /// A datagram goes on its way, as it is to arrive.
+    fn carry(&self, to: NodeId, bytes: &[u8]) -> io::Result<()> {
         let Some((target, copies, latency)) = self.network.route(self.id, to) else { return Ok(()) };
         let from = self.local();
         if latency.is_zero() {
             for _ in 0..copies {
-                target.subscribers.deliver(from, bytes);
+                target.arrive(from, bytes);
             }
             return Ok(());
         }
@@ -173,11 +190,31 @@ impl Transport for MemoryTransport {
             tokio::time::sleep(latency).await;
             if let Some(target) = target.upgrade() {
                 for _ in 0..copies {
-                    target.subscribers.deliver(from, &bytes);
+                    target.arrive(from, &bytes);
                 }
             }
         });
         Ok(())
+    }
+}
+
+impl Transport for MemoryTransport {
+    fn local(&self) -> Peer {
+        Peer::Name(self.id)
+    }
+
+    fn send(&self, to: Peer, bytes: &[u8]) -> io::Result<()> {
+        let Peer::Name(to) = to else {
+            return Err(io::Error::new(io::ErrorKind::AddrNotAvailable, "no sockets in this network"));
+        };
+        let Some(seal) = &self.seal else { return self.carry(to, bytes) };
+        // Sealed first and carried then: a datagram to itself must not find the seal in use.
+        let sealed = seal.send(bytes, |sealed| Ok(sealed.to_vec()))?;
+        self.carry(to, &sealed)
+    }
+
+    fn seal(&self) -> Option<&Arc<SharedSeal>> {
+        self.seal.as_ref()
     }
 
     fn subscribe(&self) -> Subscription {

@@ -13,6 +13,7 @@ use thiserror::Error;
 use tokio::sync::mpsc;
 
 use crate::peer::Peer;
+use crate::sealing::SharedSeal;
 
 /// Datagrams that wait for one subscriber; more are dropped, as a full socket buffer would.
 pub const SUBSCRIPTION_CAPACITY: usize = 1_024;
@@ -27,7 +28,7 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 /// ```
 /// use std::io;
 /// use std::sync::Arc;
-/// use telemetry_gossip_tokio::{BoxFuture, Peer, Subscription, Transport, UdpTransport};
+/// use telemetry_gossip_tokio::{BoxFuture, Peer, SharedSeal, Subscription, Transport, UdpTransport};
 ///
 /// /// Logs what is sent.
 /// #[derive(Debug)]
@@ -40,6 +41,9 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 ///     fn send(&self, to: Peer, bytes: &[u8]) -> io::Result<()> {
 ///         eprintln!("{} bytes to {to}", bytes.len());
 ///         self.0.send(to, bytes)
+///     }
+///     fn seal(&self) -> Option<&Arc<SharedSeal>> {
+///         self.0.seal()
 ///     }
 ///     fn subscribe(&self) -> Subscription {
 ///         self.0.subscribe()
@@ -59,6 +63,10 @@ pub trait Transport: Send + Sync + Debug {
     /// Sends one datagram without waiting. Datagrams get lost: success says nothing about arrival, and an error only
     /// that it did not leave (it is too long, the buffer is full, the transport is closed).
     fn send(&self, to: Peer, bytes: &[u8]) -> io::Result<()>;
+
+    /// What seals all that it sends and opens all that arrives; `None` if that goes in plaintext, or if something below seals.
+    /// An agent takes its overhead off the MTU: what [`Transport::send`] is given and its sealing fit the MTU together.
+    fn seal(&self) -> Option<&Arc<SharedSeal>>;
 
     /// All datagrams that arrive from now on, for one more reader; it ends when dropped.
     fn subscribe(&self) -> Subscription;

@@ -14,6 +14,7 @@ use tokio::net::UdpSocket;
 use tokio::task::AbortHandle;
 
 use crate::peer::Peer;
+use crate::sealing::{Sealing, SharedSeal};
 use crate::transport::{BoxFuture, NameError, Subscribers, Subscription, Transport};
 
 /// The socket's buffers, if the system grants them: a burst of some thousand datagrams.
@@ -52,12 +53,12 @@ impl From<BindError> for io::Error {
 /// memory, a multicast group, port 0): what would go there is refused, and counted by [`UdpTransport::send_refused`].
 ///
 /// ```
-/// use telemetry_gossip_tokio::{Transport, UdpTransport};
+/// use telemetry_gossip_tokio::{Sealing, Transport, UdpTransport};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let a = UdpTransport::bind("127.0.0.1:0".parse()?).await?;
-/// let b = UdpTransport::bind("127.0.0.1:0".parse()?).await?;
+/// let a = UdpTransport::bind("127.0.0.1:0".parse()?, Sealing::Plaintext).await?;
+/// let b = UdpTransport::bind("127.0.0.1:0".parse()?, Sealing::Plaintext).await?;
 /// let mut arriving = b.subscribe();
 /// a.send(b.local(), b"hello")?;
 /// let delivery = arriving.recv().await.expect("b is open");
@@ -70,6 +71,7 @@ impl From<BindError> for io::Error {
 #[derive(Debug)]
 pub struct UdpTransport {
     local: SocketAddr,
+    seal: Option<Arc<SharedSeal>>,
     socket: Arc<Socket>,
     receiver: AbortHandle,
     subscribers: Arc<Subscribers>,
@@ -85,13 +87,13 @@ type Socket = RwLock<Option<UdpSocket>>;
 impl UdpTransport {
     /// Binds to `address`; port 0 takes a free one. Others reach the transport where it is bound, so an unspecified
     /// IP (`0.0.0.0`, `::`) is refused: it needs [`UdpTransport::bind_advertised`]. Await it in a tokio runtime that has IO
-    /// enabled; it is ready at once.
-    pub async fn bind(address: SocketAddr) -> Result<Arc<Self>, BindError> {
+    /// enabled; it is ready at once. A datagram that `sealing` refuses reaches no subscriber.
+    pub async fn bind(address: SocketAddr, sealing: Sealing) -> Result<Arc<Self>, BindError> {
         if address.ip().is_unspecified() {
             let rule = "an unspecified address cannot be reached by others: advertise another one";
             return Err(BindError { address, error: io::Error::new(io::ErrorKind::InvalidInput, rule) });
         }
-        Self::open(address, None).map_err(|error| BindError { address, error })
+        Self::open(address, None, sealing).map_err(|error| BindError { address, error })
     }
 
     /// Binds to `address`, while others reach the transport at `advertised`: behind NAT, or bound to `0.0.0.0`. Both are
@@ -99,16 +101,18 @@ impl UdpTransport {
     pub async fn bind_advertised(
         address: SocketAddr,
         advertised: SocketAddr,
+        sealing: Sealing,
     ) -> Result<Arc<Self>, BindError> {
-        Self::open(address, Some(advertised)).map_err(|error| BindError { address, error })
+        Self::open(address, Some(advertised), sealing).map_err(|error| BindError { address, error })
     }
 
-    fn open(address: SocketAddr, advertised: Option<SocketAddr>) -> io::Result<Arc<Self>> {
+    fn open(address: SocketAddr, advertised: Option<SocketAddr>, sealing: Sealing) -> io::Result<Arc<Self>> {
         if advertised.is_some_and(|advertised| advertised.is_ipv4() != address.is_ipv4()) {
             let rule = "the bound and the advertised address are of one family";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, rule));
         }
         tokio::runtime::Handle::try_current().map_err(io::Error::other)?;
+        let seal = sealing.into_seal()?;
         let domain = socket2::Domain::for_address(address);
         let socket = socket2::Socket::new(domain, socket2::Type::DGRAM, Some(socket2::Protocol::UDP))?;
         if address.is_ipv6() {
@@ -130,10 +134,11 @@ impl UdpTransport {
         });
         let subscribers = Arc::new(Subscribers::default());
         let received_dropped = Arc::new(AtomicU64::new(0));
-        let receiving = receive(socket.clone(), subscribers.clone(), received_dropped.clone());
+        let receiving = receive(socket.clone(), seal.clone(), subscribers.clone(), received_dropped.clone());
         let receiver = tokio::spawn(receiving).abort_handle();
         Ok(Arc::new(Self {
             local,
+            seal,
             socket,
             receiver,
             subscribers,
@@ -185,7 +190,12 @@ impl UdpTransport {
     }
 }
 
-async fn receive(socket: Arc<Socket>, subscribers: Arc<Subscribers>, dropped: Arc<AtomicU64>) {
+async fn receive(
+    socket: Arc<Socket>,
+    seal: Option<Arc<SharedSeal>>,
+    subscribers: Arc<Subscribers>,
+    dropped: Arc<AtomicU64>,
+) {
     let mut buf = vec![0; LONGEST].into_boxed_slice();
     loop {
         let received = std::future::poll_fn(|context| {
@@ -199,7 +209,19 @@ async fn receive(socket: Arc<Socket>, subscribers: Arc<Subscribers>, dropped: Ar
         });
         match received.await {
             Ok(Some((len, from))) => {
-                let missed = subscribers.deliver(Peer::Socket(canonical(from)), &buf[..len]);
+                // Before anything waits anywhere: what is not authentic takes no place from what is.
+                let contents = match &seal {
+                    None => Ok(&buf[..len]),
+                    Some(seal) => seal.open(&mut buf[..len]),
+                };
+                let contents = match contents {
+                    Ok(contents) => contents,
+                    Err(refusal) => {
+                        tracing::trace!(%from, %refusal, "datagram not opened");
+                        continue;
+                    }
+                };
+                let missed = subscribers.deliver(Peer::Socket(canonical(from)), contents);
                 dropped.fetch_add(missed as u64, Ordering::Relaxed);
             }
             Ok(None) => return,
@@ -249,13 +271,22 @@ impl Transport for UdpTransport {
         let closed = || io::Error::new(io::ErrorKind::NotConnected, "the transport is closed");
         // Past tokio's readiness, which a socket just bound does not have yet: its first datagrams must not get lost.
         let socket = socket2::SockRef::from(held.as_ref().ok_or_else(closed)?);
-        match socket.send_to(bytes, &address.into()) {
+        let send = |bytes: &[u8]| socket.send_to(bytes, &address.into());
+        let sent = match &self.seal {
+            None => send(bytes),
+            Some(seal) => seal.send(bytes, send),
+        };
+        match sent {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 self.send_dropped.fetch_add(1, Ordering::Relaxed);
                 Err(error)
             }
             result => result.map(|_| ()),
         }
+    }
+
+    fn seal(&self) -> Option<&Arc<SharedSeal>> {
+        self.seal.as_ref()
     }
 
     fn subscribe(&self) -> Subscription {

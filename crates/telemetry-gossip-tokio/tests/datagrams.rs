@@ -10,7 +10,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
 use telemetry_gossip_core::{Config, Generation, Identity, Input, Instant, Node, Status};
 use telemetry_gossip_tokio::{
-    Agent, Delivery, MemoryNetwork, Notice, Options, Peer, Transport as _, UdpTransport,
+    Agent, Delivery, MemoryNetwork, Notice, Options, Peer, Sealing, Transport as _, UdpTransport,
 };
 
 async fn two_subscribers_both_get_each_datagram(net: Net) {
@@ -165,7 +165,7 @@ async fn datagrams_to_nobody_and_of_another_kind_do_no_harm() {
 
 #[tokio::test]
 async fn a_member_that_claims_an_address_of_another_kind_does_no_harm_over_udp() {
-    let transport = UdpTransport::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let transport = UdpTransport::bind("127.0.0.1:0".parse().unwrap(), Sealing::Plaintext).await.unwrap();
     let seeds = vec![transport.local_addr().to_string()];
     let first = Options { config: common::quick(), ..Options::new("n0".parse().unwrap()) };
     let second = Options { config: common::quick(), seeds, ..Options::new("n1".parse().unwrap()) };

@@ -13,8 +13,8 @@ use std::time::Duration;
 use common::{Net, agree, cluster, next, quick, until, until_so, within};
 use telemetry_gossip_core::{CommandError, Config, ConfigError, Event, Generation};
 use telemetry_gossip_tokio::{
-    Agent, AgentError, BoxFuture, MemoryNetwork, MemoryTransport, Options, Peer, SpawnError, Subscription,
-    Transport, UdpTransport,
+    Agent, AgentError, BoxFuture, MemoryNetwork, MemoryTransport, Options, Peer, Sealing, SharedSeal,
+    SpawnError, Subscription, Transport, UdpTransport,
 };
 
 fn tasks() -> usize {
@@ -30,7 +30,7 @@ fn options(id: &str, seeds: &[&str]) -> Options {
 async fn bind_again(address: SocketAddr) -> Arc<UdpTransport> {
     within("the port is free", async {
         loop {
-            match UdpTransport::bind(address).await {
+            match UdpTransport::bind(address, Sealing::Plaintext).await {
                 Ok(transport) => return transport,
                 Err(failed) => assert_eq!(failed.error.kind(), io::ErrorKind::AddrInUse, "{failed}"),
             }
@@ -43,7 +43,7 @@ async fn bind_again(address: SocketAddr) -> Arc<UdpTransport> {
 #[tokio::test]
 async fn a_shut_down_agent_leaves_no_task_and_no_port() {
     assert_eq!(tasks(), 0);
-    let transport = UdpTransport::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let transport = UdpTransport::bind("127.0.0.1:0".parse().unwrap(), Sealing::Plaintext).await.unwrap();
     let address = transport.local_addr();
     let agent = Agent::spawn(options("a", &["nowhere-yet"]), transport).unwrap();
     let handle = agent.clone();
@@ -67,7 +67,8 @@ async fn a_hundred_agents_dropped_without_a_word_leave_no_task_and_no_port() {
     for round in 0..4 {
         let mut agents = Vec::new();
         for index in 0..25 {
-            let transport = UdpTransport::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+            let transport =
+                UdpTransport::bind("127.0.0.1:0".parse().unwrap(), Sealing::Plaintext).await.unwrap();
             addresses.push(transport.local_addr());
             // Some look for their seed in vain, some find it, some know of none.
             let first = addresses[0].to_string();
@@ -99,11 +100,11 @@ async fn many_agents_one_after_the_other_on_one_transport_leave_nothing() {
 
 #[tokio::test]
 async fn a_closed_udp_transport_frees_its_port_at_once_and_ends_its_agent() {
-    let transport = UdpTransport::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let transport = UdpTransport::bind("127.0.0.1:0".parse().unwrap(), Sealing::Plaintext).await.unwrap();
     let address = transport.local_addr();
     let agent = Agent::spawn(options("a", &[]), transport.clone()).unwrap();
     transport.close();
-    let second = UdpTransport::bind(address).await.unwrap();
+    let second = UdpTransport::bind(address, Sealing::Plaintext).await.unwrap();
     until_so("the agent has ended", || !agent.is_running()).await;
     let refused = transport.send(address.into(), b"late").unwrap_err();
     assert_eq!(refused.kind(), io::ErrorKind::NotConnected);
@@ -192,8 +193,8 @@ async fn a_seed_in_memory_that_comes_later_is_found() {
 
 #[tokio::test]
 async fn a_seed_on_udp_that_resolves_later_is_found() {
-    let early = UdpTransport::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
-    let late = UdpTransport::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let early = UdpTransport::bind("127.0.0.1:0".parse().unwrap(), Sealing::Plaintext).await.unwrap();
+    let late = UdpTransport::bind("127.0.0.1:0".parse().unwrap(), Sealing::Plaintext).await.unwrap();
     let refused = early.resolve("late").await.unwrap_err();
     assert_eq!(refused.kind(), io::ErrorKind::NotFound);
     let a = Agent::spawn(options("early", &["late"]), early.clone()).unwrap();
@@ -222,7 +223,7 @@ async fn a_seed_that_does_not_answer_is_told_and_tried_again() {
 
 #[tokio::test]
 async fn nodes_agree_over_ipv6() {
-    let bind = || UdpTransport::bind("[::1]:0".parse().unwrap());
+    let bind = || UdpTransport::bind("[::1]:0".parse().unwrap(), Sealing::Plaintext);
     let first = match bind().await {
         Ok(transport) => transport,
         Err(error) => {
@@ -239,14 +240,19 @@ async fn nodes_agree_over_ipv6() {
 #[tokio::test]
 async fn an_unspecified_address_is_advertised_as_another() {
     let any: SocketAddr = "0.0.0.0:0".parse().unwrap();
-    assert_eq!(UdpTransport::bind(any).await.unwrap_err().error.kind(), io::ErrorKind::InvalidInput);
-    let other_family = UdpTransport::bind_advertised(any, "[::1]:0".parse().unwrap()).await;
+    assert_eq!(
+        UdpTransport::bind(any, Sealing::Plaintext).await.unwrap_err().error.kind(),
+        io::ErrorKind::InvalidInput
+    );
+    let other_family =
+        UdpTransport::bind_advertised(any, "[::1]:0".parse().unwrap(), Sealing::Plaintext).await;
     assert_eq!(other_family.unwrap_err().error.kind(), io::ErrorKind::InvalidInput);
-    let first = UdpTransport::bind_advertised(any, "127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let first =
+        UdpTransport::bind_advertised(any, "127.0.0.1:0".parse().unwrap(), Sealing::Plaintext).await.unwrap();
     assert_ne!(first.local_addr().port(), 0);
     let seed = first.local_addr().to_string();
     let a = Agent::spawn(options("a", &[]), first).unwrap();
-    let second = UdpTransport::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let second = UdpTransport::bind("127.0.0.1:0".parse().unwrap(), Sealing::Plaintext).await.unwrap();
     let b = Agent::spawn(options("b", &[&seed]), second).unwrap();
     agree(&[a, b]).await;
 }
@@ -280,6 +286,10 @@ impl Transport for Gate {
         }
         self.blocked.store(false, Ordering::SeqCst);
         self.inner.send(to, bytes)
+    }
+
+    fn seal(&self) -> Option<&Arc<SharedSeal>> {
+        self.inner.seal()
     }
 
     fn subscribe(&self) -> Subscription {

@@ -10,10 +10,10 @@ use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
 use common::{until_so, within};
-use telemetry_gossip_tokio::{Peer, SUBSCRIPTION_CAPACITY, Transport as _, UdpTransport};
+use telemetry_gossip_tokio::{Peer, SUBSCRIPTION_CAPACITY, Sealing, Transport as _, UdpTransport};
 
 async fn bind() -> std::sync::Arc<UdpTransport> {
-    UdpTransport::bind("127.0.0.1:0".parse().unwrap()).await.unwrap()
+    UdpTransport::bind("127.0.0.1:0".parse().unwrap(), Sealing::Plaintext).await.unwrap()
 }
 
 #[tokio::test]
@@ -46,7 +46,7 @@ async fn names_resolve_to_what_was_added_or_to_what_the_system_says() {
 async fn an_address_that_cannot_be_bound_is_named() {
     let holder = bind().await;
     let taken = holder.local_addr();
-    let failed = UdpTransport::bind(taken).await.unwrap_err();
+    let failed = UdpTransport::bind(taken, Sealing::Plaintext).await.unwrap_err();
     assert_eq!((failed.address, failed.error.kind()), (taken, io::ErrorKind::AddrInUse));
     assert!(failed.to_string().starts_with(&format!("{taken} cannot be bound: ")), "{failed}");
     let failed = io::Error::from(failed);
@@ -57,7 +57,8 @@ async fn an_address_that_cannot_be_bound_is_named() {
 #[test]
 fn a_socket_outside_a_runtime_is_refused() {
     let mut context = Context::from_waker(Waker::noop());
-    let Poll::Ready(bound) = pin!(UdpTransport::bind("127.0.0.1:0".parse().unwrap())).poll(&mut context)
+    let Poll::Ready(bound) =
+        pin!(UdpTransport::bind("127.0.0.1:0".parse().unwrap(), Sealing::Plaintext)).poll(&mut context)
     else {
         panic!("it is ready at once");
     };

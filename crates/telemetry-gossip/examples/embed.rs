@@ -1,7 +1,8 @@
 use std::time::Duration;
 
+use telemetry_gossip::core::Label;
 use telemetry_gossip::node::GossipNode;
-use telemetry_gossip::transport::UdpTransport;
+use telemetry_gossip::transport::{Sealing, UdpTransport};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -9,7 +10,12 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut args = std::env::args().skip(1);
     let name = args.next().unwrap_or_else(|| "edge-1".into());
     let listen = args.next().unwrap_or_else(|| "127.0.0.1:7946".into());
-    let transport = UdpTransport::bind(listen.parse()?).await?;
+    // Others on the network can neither read nor forge what is sealed. In plaintext they can: for one machine only.
+    let sealing = match std::env::var_os("TGOSSIP_KEY_FILE") {
+        Some(file) => Sealing::from_files(Label::of(""), [file])?,
+        None => Sealing::Plaintext,
+    };
+    let transport = UdpTransport::bind(listen.parse()?, sealing).await?;
     let node = GossipNode::new(name, args.collect(), transport);
     node.try_start().await?; // joins in the background, for as long as it takes
     node.publish("load", b"0.7").await?; // every node will read it

@@ -13,16 +13,16 @@
 //! ```
 //! use std::time::Duration;
 //! use telemetry_gossip::node::GossipNode;
-//! use telemetry_gossip::transport::UdpTransport;
+//! use telemetry_gossip::transport::{Sealing, UdpTransport};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let transport = UdpTransport::bind("127.0.0.1:0".parse()?).await?;
+//! let transport = UdpTransport::bind("127.0.0.1:0".parse()?, Sealing::Plaintext).await?;
 //! let seed = transport.local_addr().to_string();
 //! let first = GossipNode::new("edge-1".into(), vec![], transport);
 //! first.start().await;
 //!
-//! let transport = UdpTransport::bind("127.0.0.1:0".parse()?).await?;
+//! let transport = UdpTransport::bind("127.0.0.1:0".parse()?, Sealing::Plaintext).await?;
 //! let second = GossipNode::new("edge-2".into(), vec![seed], transport);
 //! second.start().await;
 //! second.publish("load", b"0.7").await?;
@@ -51,6 +51,7 @@ pub mod transport;
 pub use telemetry_gossip_core as core;
 pub use telemetry_gossip_core::{Detector, Evidence, Explanation, Incident, Pending, Witness};
 pub use telemetry_gossip_recorder as recorder;
+pub use telemetry_gossip_seal as seal;
 pub use telemetry_gossip_tokio as driver;
 pub use telemetry_gossip_tokio::{Fixed, TelemetryChange, TelemetryChanges, TelemetryValue};
 

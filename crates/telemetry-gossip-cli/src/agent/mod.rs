@@ -19,12 +19,14 @@ use std::time::Duration;
 
 use telemetry_gossip::core::{Config, ConfigError, Event, Label, NodeId, Suspicion, Tag};
 use telemetry_gossip::driver::{
-    Agent, AgentError, Events, Notice, Options, SpawnError, Transport, UdpTransport,
+    Agent, AgentError, Events, Notice, Options, Sealing, SpawnError, Transport, UdpTransport,
 };
+use telemetry_gossip::seal::OVERHEAD;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
-use crate::args::{AgentArgs, Settings};
+use crate::args::{AgentArgs, MTUS, Settings};
+use crate::control::keys::KeyKeeper;
 use crate::control::{Answer, Reasons, Record, Request, Socket, View, server};
 use crate::error::Error;
 use crate::text;
@@ -43,9 +45,10 @@ const LAST_LINES: Duration = Duration::from_secs(1);
 pub(crate) fn run(args: &AgentArgs) -> Result<(), Error> {
     let config = config(args)?;
     check_addresses(args)?;
+    let sealing = sealing(args)?;
     let seeds = seeds::of(args)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Setup)?;
-    let outcome = runtime.block_on(agent(args, config, &seeds));
+    let outcome = runtime.block_on(agent(args, config, sealing, &seeds));
     // A reader of the output that has stopped reading is not waited for.
     runtime.shutdown_background();
     outcome
@@ -123,9 +126,24 @@ fn check_addresses(args: &AgentArgs) -> Result<(), Error> {
     Ok(())
 }
 
-async fn agent(args: &AgentArgs, config: Config, seeds: &[String]) -> Result<(), Error> {
+/// In plaintext on request, or where nobody else can listen.
+fn sealing(args: &AgentArgs) -> Result<Sealing, Error> {
+    if !args.key_file.is_empty() {
+        return Ok(Sealing::from_files(Label::of(&args.label), &args.key_file)?);
+    }
+    if args.plaintext || args.bind.ip().is_loopback() {
+        return Ok(Sealing::Plaintext);
+    }
+    Err(Error::Usage(format!(
+        "the address {} is not a loopback address, so others on the network could read and forge what is sent: add \
+         --key-file FILE (tgossip key new FILE makes one), or --plaintext if that is meant",
+        args.bind
+    )))
+}
+
+async fn agent(args: &AgentArgs, config: Config, sealing: Sealing, seeds: &[String]) -> Result<(), Error> {
     let mut signals = Signals::caught().map_err(Error::Setup)?;
-    let transport = bind(args).await?;
+    let transport = bind(args, sealing).await?;
     let control = TcpListener::bind(args.control).await.map_err(|error| Error::Bind {
         what: "the control address",
         addr: args.control,
@@ -146,6 +164,7 @@ async fn agent(args: &AgentArgs, config: Config, seeds: &[String]) -> Result<(),
     let say = move |line| drop(say.send(line));
     say(Line::udp(&args.id, transport.local_addr(), args.advertise.map(|_| args.bind)));
     say(Line::control(control_address));
+    say(Line::sealing(transport.seal().map(|seal| seal.keys()).as_deref()));
     let printer = tokio::task::spawn_blocking({
         let output = Output { id: args.id, json: args.json };
         let (events, runtime) = (agent.events(), tokio::runtime::Handle::current());
@@ -161,10 +180,10 @@ async fn agent(args: &AgentArgs, config: Config, seeds: &[String]) -> Result<(),
     outcome
 }
 
-async fn bind(args: &AgentArgs) -> Result<Arc<UdpTransport>, Error> {
+async fn bind(args: &AgentArgs, sealing: Sealing) -> Result<Arc<UdpTransport>, Error> {
     match args.advertise {
-        Some(advertised) => UdpTransport::bind_advertised(args.bind, advertised).await,
-        None => UdpTransport::bind(args.bind).await,
+        Some(advertised) => UdpTransport::bind_advertised(args.bind, advertised, sealing).await,
+        None => UdpTransport::bind(args.bind, sealing).await,
     }
     .map_err(|failed| Error::Bind { what: "the UDP address", addr: failed.address, error: failed.error })
 }
@@ -187,6 +206,10 @@ fn not_spawned(error: SpawnError) -> Error {
     match error {
         SpawnError::Config(error) => Error::Usage(in_flags(&error)),
         SpawnError::Record { folder, error } => Error::Unwritable { path: folder, error },
+        SpawnError::SealedMtu { mtu, .. } => Error::Usage(format!(
+            "--mtu {mtu} is too small for sealed datagrams: type --mtu {} or more",
+            MTUS.start() + OVERHEAD as u16
+        )),
         error => Error::Node(error.to_string()),
     }
 }
@@ -288,13 +311,26 @@ fn name(agent: &Agent, tag: Tag) -> Option<NodeId> {
 /// What the control socket answers.
 fn source(agent: &Agent, transport: &Arc<UdpTransport>) -> server::Source {
     let (agent, transport) = (agent.clone(), Arc::clone(transport));
+    let keeper = transport.seal().map(|seal| Arc::new(KeyKeeper::new(Arc::clone(seal))));
     Arc::new(move |request| {
-        let (agent, transport) = (agent.clone(), Arc::clone(&transport));
+        let (agent, transport, keeper) = (agent.clone(), Arc::clone(&transport), keeper.clone());
         Box::pin(async move {
-            if let Request::Explain { id } = request {
-                let explanation = agent.explain(&id).await.map_err(|error| error.to_string())?;
-                let reasons = |explanation| Box::new(Reasons::of(agent.id().as_str(), explanation));
-                return Ok(Answer::Explanation(explanation.as_ref().map(reasons)));
+            let has_keys = keeper.ok_or("it has no keys: it was started in plaintext");
+            match request {
+                Request::View => {}
+                Request::Explain { id } => {
+                    let explanation = agent.explain(&id).await.map_err(|error| error.to_string())?;
+                    let reasons = |explanation| Box::new(Reasons::of(agent.id().as_str(), explanation));
+                    return Ok(Answer::Explanation(explanation.as_ref().map(reasons)));
+                }
+                Request::Keys => {
+                    let keys = has_keys.map(|keeper| Answer::Keys(keeper.keys()));
+                    return Ok(keys.unwrap_or_else(|reason| Answer::Refused(reason.to_owned())));
+                }
+                Request::ChangeKeys { letter } => {
+                    let changed = has_keys.map_err(str::to_owned).and_then(|keeper| keeper.obey(&letter));
+                    return Ok(changed.map_or_else(Answer::Refused, Answer::Keys));
+                }
             }
             let health = agent.health().await.map_err(|error| error.to_string())?;
             let stats = agent.stats().await.map_err(|error| error.to_string())?;
@@ -302,9 +338,10 @@ fn source(agent: &Agent, transport: &Arc<UdpTransport>) -> server::Source {
                 datagrams_received_dropped: transport.received_dropped(),
                 datagrams_sent_dropped: transport.send_dropped(),
             };
+            let seal = agent.seal_stats();
             let record = agent.recorded().map(Record::from);
             let view =
-                View { record, ..View::of(agent.id().as_str(), &agent.view(), &health, stats, socket) };
+                View { record, ..View::of(agent.id().as_str(), &agent.view(), &health, stats, socket, seal) };
             Ok(Answer::View(Box::new(view)))
         })
     })

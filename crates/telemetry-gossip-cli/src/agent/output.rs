@@ -12,6 +12,8 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 use telemetry_gossip::core::{Event, Evidence, IsolationEnd, NodeId, RemovalReason, Tag};
 
+use telemetry_gossip::transport::KeyId;
+
 use crate::control::Finding;
 
 /// A finding, and about whom it is.
@@ -51,6 +53,19 @@ impl Line {
     /// The second line: where it answers questions.
     pub(crate) fn control(address: SocketAddr) -> Self {
         Self::new("control", json!({ "address": address }), format!("control {address}"))
+    }
+
+    /// The third line: whether others on the network can read along.
+    pub(crate) fn sealing(keys: Option<&[KeyId]>) -> Self {
+        let text = match keys {
+            Some([primary]) => format!("sealed under the key {primary}"),
+            Some([primary, others @ ..]) => {
+                let others: Vec<String> = others.iter().map(KeyId::to_string).collect();
+                format!("sealed under the key {primary}, opening {} too", others.join(", "))
+            }
+            _ => "in plaintext: whoever is on the network can read and forge".to_owned(),
+        };
+        Self::new("sealing", json!({ "keys": keys }), text)
     }
 
     /// The node looks for the cluster.

@@ -7,6 +7,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout_at};
 
+use telemetry_gossip::transport::Keyring;
+
+use super::keys::{Change, Keys};
 use super::{Answer, Reasons, Request, View};
 use crate::error::Error;
 
@@ -32,6 +35,28 @@ pub(crate) async fn reasons(via: &str, id: &str) -> Result<Reasons, Error> {
     match ask(via, &Request::Explain { id: id.to_owned() }, AGAIN).await? {
         Answer::Explanation(Some(reasons)) => Ok(*reasons),
         Answer::Explanation(None) => Err(Error::UnknownMember { via: via.to_owned(), id: id.to_owned() }),
+        _ => Err(another_service(via)),
+    }
+}
+
+/// Which keys the agent at `via` has.
+pub(crate) async fn keys(via: &str) -> Result<Keys, Error> {
+    told_keys(via, ask(via, &Request::Keys, AGAIN).await?)
+}
+
+/// Changes the keys of the agent at `via`, as somebody who has those of `ring`; the agent's keys afterwards.
+pub(crate) async fn change_keys(via: &str, ring: &Keyring, change: &Change) -> Result<Keys, Error> {
+    let keys = keys(via).await?;
+    let mut nonce = [0; 24];
+    getrandom::fill(&mut nonce).map_err(|error| Error::Setup(io::Error::other(error)))?;
+    let letter = keys.order(ring, nonce, change).map_err(Error::Usage)?;
+    told_keys(via, ask(via, &Request::ChangeKeys { letter }, AGAIN).await?)
+}
+
+fn told_keys(via: &str, answer: Answer) -> Result<Keys, Error> {
+    match answer {
+        Answer::Keys(keys) => Ok(keys),
+        Answer::Refused(reason) => Err(Error::KeysRefused { via: via.to_owned(), reason }),
         _ => Err(another_service(via)),
     }
 }

@@ -9,10 +9,11 @@
 //!                          <---  "busy"\n                                            if too many ask at a time
 //! ```
 //!
-//! It only reads. The agent bounds a request in bytes and time and the connections in number ([`server`]),
+//! It only reads, but for the keys, which [`keys`] lets those change who have one. The agent bounds a request in bytes and time and the connections in number ([`server`]),
 //! the client the answer ([`client`]). What a member is, is decided elsewhere: here are only its words.
 
 pub(crate) mod client;
+pub(crate) mod keys;
 mod reasons;
 pub(crate) mod server;
 
@@ -21,6 +22,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use telemetry_gossip::core::{Health, Instant, Member, Stats, Status, TelemetryEntry};
 use telemetry_gossip::driver;
+use telemetry_gossip::transport::SealStats;
 
 pub(crate) use reasons::{Finding, Reasons};
 
@@ -35,6 +37,13 @@ pub(crate) enum Request {
         /// The member's id.
         id: String,
     },
+    /// Which keys it has.
+    Keys,
+    /// Change them.
+    ChangeKeys {
+        /// What is ordered, sealed under one of them.
+        letter: String,
+    },
 }
 
 /// What an agent answers.
@@ -45,6 +54,10 @@ pub(crate) enum Answer {
     View(Box<View>),
     /// Why a member is held to be what it is; `None` if it is not known.
     Explanation(Option<Box<Reasons>>),
+    /// The keys that it has.
+    Keys(keys::Keys),
+    /// Why the keys are as they were.
+    Refused(String),
     /// Why there is nothing.
     Error(String),
     /// Too many clients are served; ask again.
@@ -67,6 +80,8 @@ pub(crate) struct View {
     /// What has become of its record, if it keeps one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) record: Option<Record>,
+    /// What its seal did and refused; none in plaintext.
+    pub(crate) seal: Option<SealStats>,
 }
 
 /// [`Health`], with a word in place of an instant, which means nothing outside of the agent.
@@ -107,7 +122,14 @@ impl From<driver::RecordStats> for Record {
 
 impl View {
     /// What a running node knows.
-    pub(crate) fn of(node: &str, view: &driver::View, health: &Health, stats: Stats, socket: Socket) -> Self {
+    pub(crate) fn of(
+        node: &str,
+        view: &driver::View,
+        health: &Health,
+        stats: Stats,
+        socket: Socket,
+        seal: Option<SealStats>,
+    ) -> Self {
         let Health { awareness, isolated_since, alive, suspected, dead, active } = *health;
         let isolated = isolated_since.is_some();
         Self {
@@ -117,6 +139,7 @@ impl View {
             stats,
             socket,
             record: None,
+            seal,
         }
     }
 }
@@ -248,6 +271,7 @@ pub(crate) mod tests {
             stats: Stats::default(),
             socket: Socket { datagrams_received_dropped: 0, datagrams_sent_dropped: 0 },
             record: None,
+            seal: Some(SealStats::default()),
         }
     }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use telemetry_gossip::core::{Config, NodeId};
 use telemetry_gossip::driver::{
-    Agent, AgentError, Events, Notice, Options, Recording, SpawnError, Transport, UdpTransport,
+    Agent, AgentError, Events, Notice, Options, Recording, Sealing, SpawnError, Transport, UdpTransport,
 };
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -156,7 +156,7 @@ impl Cluster {
 }
 
 async fn open() -> Result<Arc<UdpTransport>, Error> {
-    UdpTransport::bind(LOOPBACK).await.map_err(|error| Error::Bind {
+    UdpTransport::bind(LOOPBACK, Sealing::Plaintext).await.map_err(|error| Error::Bind {
         what: "the UDP address",
         addr: LOOPBACK,
         error: error.error,

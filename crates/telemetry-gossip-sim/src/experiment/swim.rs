@@ -178,7 +178,8 @@ fn lossy_runs(plan: &SwimPlan, protocol: Protocol, published: f64) -> u64 {
 
 fn cluster(config: Config, nodes: usize, network: Network, seed: u64) -> Cluster {
     let checking = Checking::Off;
-    let mut cluster = Cluster::new(Settings { nodes, config, network, seed, checking, keep_events: false });
+    let mut cluster =
+        Cluster::new(Settings { nodes, config, sealing: None, network, seed, checking, keep_events: false });
     cluster.start_known();
     cluster
 }

@@ -143,6 +143,7 @@ impl Flow {
         let mut cluster = Cluster::new(Settings {
             nodes: run.members,
             config: Config::default(),
+            sealing: None,
             network: Network::losing(run.loss),
             seed: run.seed,
             checking: Checking::Off,

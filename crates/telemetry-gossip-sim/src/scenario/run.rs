@@ -83,6 +83,7 @@ fn start(scenario: &Scenario, seed: u64, options: Options) -> Result<Cluster, Sc
     let settings = Settings {
         nodes: 0,
         config: scenario.config.config(),
+        sealing: None,
         network: scenario.network,
         seed,
         checking: options.checking,

@@ -71,6 +71,10 @@ impl Simulation {
         let usage = &mut self.processes[index].usage;
         usage.received += 1;
         usage.received_bytes += bytes.len() as u64;
+        let Some(bytes) = self.opened(index, bytes) else {
+            self.packets.free.push(packet);
+            return;
+        };
         let result = self.feed(index, Input::Datagram { from, bytes: Cow::Borrowed(&bytes) });
         if let Err(InputError::Datagram(error)) = result
             && error != WireError::Label
@@ -153,26 +157,20 @@ impl Simulation {
     fn drain_transmits(&mut self, now: Duration, index: usize) {
         let mtu = usize::from(self.config.mtu);
         loop {
-            let process = &mut self.processes[index];
-            let Some(sent) = process.node.as_mut().and_then(|node| node.poll_transmit(&mut self.buffer))
-            else {
+            let Some(sent) = self.next_sent(index) else {
                 return;
             };
-            let mut len = sent.len;
-            if !process.addition.is_empty() && len + process.addition.len() <= mtu {
-                len += process.addition.len();
-                self.buffer[sent.len..len].copy_from_slice(&process.addition);
-            }
+            let process = &mut self.processes[index];
             process.usage.sent += 1;
-            process.usage.sent_bytes += len as u64;
+            process.usage.sent_bytes += sent.len as u64;
             self.fabric.traffic.sent += 1;
-            self.fabric.traffic.sent_bytes += len as u64;
-            self.trace.transmit(now, index, sent.to, &self.buffer[..len]);
-            self.checker.datagram(Spot { at: now, observer: index }, len, mtu);
+            self.fabric.traffic.sent_bytes += sent.len as u64;
+            self.trace.transmit(now, index, sent.to, &self.buffer[..sent.len]);
+            self.checker.datagram(Spot { at: now, observer: index }, sent.len, mtu);
             if self.processes[index].blocked {
-                self.hold(index, sent.to, len);
+                self.hold(index, sent.to, sent.len);
             } else {
-                self.post(index, sent.to, len);
+                self.post(index, sent.to, sent.len);
             }
         }
     }

@@ -23,6 +23,7 @@ impl Simulation {
             name,
             address,
             node: Some(node),
+            seal: self.new_seal(index, 0, None),
             paused: false,
             blocked: false,
             clock,
@@ -70,7 +71,7 @@ impl Simulation {
         let clock = Clock::new(shown, self.now(), clock_ppm);
         let identity = Identity { generation, ..Identity::new(id, address) };
         let seed = protocol_seed(self.seed, index, boots);
-        let node = Node::new(self.config.clone(), identity, seed, clock.read(self.now()))?;
+        let node = Node::new(self.node_config(), identity, seed, clock.read(self.now()))?;
         if self.owners.len() <= address as usize {
             self.owners.resize(address as usize + 1, None);
         }
@@ -127,8 +128,11 @@ impl Simulation {
             self.owners[old as usize] = None;
         }
         let now = self.now();
+        let ring = self.processes[index].seal.as_ref().map(|seal| seal.keyring().clone());
+        let seal = self.new_seal(index, boots, ring);
         let process = &mut self.processes[index];
         process.node = Some(node);
+        process.seal = seal;
         process.address = address;
         process.clock = clock;
         process.booted = now;

@@ -7,6 +7,7 @@ mod blocks;
 mod checks;
 mod engine;
 mod hosts;
+mod sealing;
 #[cfg(test)]
 mod tests;
 
@@ -16,6 +17,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use telemetry_gossip_core::{Config, ConfigError, Event, MAX_MTU, Node, NodeId};
+use telemetry_gossip_seal::Keyring;
 
 use crate::checker::{Checker, Checking, Name, Violation};
 use crate::clock::Clock;
@@ -33,6 +35,9 @@ pub struct Settings {
     pub nodes: usize,
     /// The settings of every node.
     pub config: Config,
+    /// The keys under which every node's host seals what it sends; the MTU of the config is that of the sealed datagram. `None`,
+    /// the default: datagrams go as the nodes make them.
+    pub sealing: Option<Keyring>,
     /// The network between them.
     pub network: Network,
     /// Decides everything that is random.
@@ -48,6 +53,7 @@ impl Default for Settings {
         Self {
             nodes: 10,
             config: Config::default(),
+            sealing: None,
             network: Network::default(),
             seed: 0,
             checking: Checking::default(),
@@ -141,6 +147,7 @@ const AFTERLIFE: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct Simulation {
     config: Config,
+    sealing: Option<Keyring>,
     seed: u64,
     now: u64,
     sequence: u64,
@@ -168,6 +175,8 @@ pub struct Simulation {
     prompted: bool,
     touched: Vec<Name>,
     buffer: Vec<u8>,
+    /// What is about to be sealed into the buffer.
+    plain: Vec<u8>,
 }
 
 impl Simulation {
@@ -176,6 +185,7 @@ impl Simulation {
         settings.config.validate()?;
         Ok(Self {
             config: settings.config.clone(),
+            sealing: settings.sealing.clone(),
             seed: settings.seed,
             now: 0,
             sequence: 0,
@@ -202,6 +212,7 @@ impl Simulation {
             touched: Vec::new(),
             // Longer than any MTU, so that a datagram above it is seen and not just cut off.
             buffer: vec![0; usize::from(MAX_MTU) + 1],
+            plain: Vec::new(),
         })
     }
 

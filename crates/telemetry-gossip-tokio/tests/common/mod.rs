@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use telemetry_gossip_core::{Config, Event, Status};
-use telemetry_gossip_tokio::{Agent, Events, MemoryNetwork, Notice, Options, Peer, Transport, UdpTransport};
+use telemetry_gossip_tokio::{
+    Agent, Events, MemoryNetwork, Notice, Options, Peer, Sealing, Transport, UdpTransport,
+};
 
 /// Longer than anything takes; only a failing test waits for it.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -75,7 +77,9 @@ pub(crate) enum Net {
 impl Net {
     pub(crate) async fn transport(&self, id: &str) -> Arc<dyn Transport> {
         match self {
-            Self::Udp => UdpTransport::bind("127.0.0.1:0".parse().unwrap()).await.unwrap(),
+            Self::Udp => {
+                UdpTransport::bind("127.0.0.1:0".parse().unwrap(), Sealing::Plaintext).await.unwrap()
+            }
             Self::Memory(network) => network.transport(id).unwrap(),
         }
     }

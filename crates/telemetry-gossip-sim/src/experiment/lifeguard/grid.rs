@@ -155,6 +155,7 @@ pub(super) fn perform(plan: &LifeguardPlan, run: &Run) -> Outcome {
     let mut cluster = Cluster::new(Settings {
         nodes: plan.members,
         config: run.variant.config(),
+        sealing: None,
         network: Network::default(),
         seed: run.seed,
         checking: Checking::Off,

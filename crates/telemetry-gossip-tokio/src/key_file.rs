@@ -1,0 +1,103 @@
+//! Files that hold one key each: made once, read at the start, and refused where others can read them.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use telemetry_gossip_seal::{Key, KeyError, KeyringError};
+use thiserror::Error;
+
+/// A key file has 64 digits and a line break; a longer file is another file.
+const LONGEST: u64 = 1_024;
+
+/// Why a key file was not read or made.
+#[derive(Debug, Error)]
+pub enum KeyFileError {
+    /// It cannot be read.
+    #[error("{} cannot be read: {error}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// It cannot be made; one that exists is never overwritten ([`io::ErrorKind::AlreadyExists`]).
+    #[error("{} cannot be made: {error}", path.display())]
+    Unwritable {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// Everybody on the machine may read or write it.
+    #[error("{} can be read or written by everybody (mode {mode:03o}): a key file is for its owner, type chmod 600", path.display())]
+    Exposed {
+        /// The file.
+        path: PathBuf,
+        /// Its permissions.
+        mode: u32,
+    },
+    /// What it holds is no key.
+    #[error("{} holds no key: {error}", path.display())]
+    NoKey {
+        /// The file.
+        path: PathBuf,
+        /// The rule that it breaks.
+        error: KeyError,
+    },
+    /// Its key does not fit the others.
+    #[error("the key of {} is not taken: {error}", path.display())]
+    Keyring {
+        /// The file.
+        path: PathBuf,
+        /// The rule that it breaks.
+        error: KeyringError,
+    },
+    /// No file was named.
+    #[error("sealing needs at least one key file")]
+    NoFile,
+}
+
+/// Reads the key of a file: 64 hexadecimal digits, blanks and line breaks around them allowed. On Unix the file must not be
+/// readable or writable by everybody.
+pub fn read_key(path: &Path) -> Result<Key, KeyFileError> {
+    let unreadable = |error| KeyFileError::Unreadable { path: path.to_owned(), error };
+    let no_key = |error| KeyFileError::NoKey { path: path.to_owned(), error };
+    let file = File::open(path).map_err(unreadable)?;
+    // Of what was opened, whatever the name stands for by now.
+    check_mode(path, &file.metadata().map_err(unreadable)?)?;
+    // Wiped when dropped, as the key is.
+    let mut text = zeroize::Zeroizing::new(Vec::with_capacity(LONGEST as usize));
+    file.take(LONGEST).read_to_end(&mut text).map_err(unreadable)?;
+    let text = str::from_utf8(&text).map_err(|_| no_key(KeyError::Digit))?;
+    text.trim().parse().map_err(no_key)
+}
+
+/// Makes a new key of the system's randomness, and a file for it that only its owner may read (mode 0600). A file that exists
+/// is left alone.
+pub fn create_key(path: &Path) -> Result<Key, KeyFileError> {
+    let unwritable = |error| KeyFileError::Unwritable { path: path.to_owned(), error };
+    let mut bytes = zeroize::Zeroizing::new([0; 32]);
+    getrandom::fill(&mut *bytes).map_err(|error| unwritable(io::Error::other(error)))?;
+    let key = Key::new(*bytes);
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(path).map_err(unwritable)?;
+    file.write_all(key.to_text().as_bytes()).map_err(unwritable)?;
+    file.write_all(b"\n").map_err(unwritable)?;
+    file.sync_all().map_err(unwritable)?;
+    Ok(key)
+}
+
+#[cfg(unix)]
+fn check_mode(path: &Path, metadata: &std::fs::Metadata) -> Result<(), KeyFileError> {
+    let mode = std::os::unix::fs::MetadataExt::mode(metadata) & 0o777;
+    if mode & 0o007 == 0 { Ok(()) } else { Err(KeyFileError::Exposed { path: path.to_owned(), mode }) }
+}
+
+#[cfg(not(unix))]
+fn check_mode(_: &Path, _: &std::fs::Metadata) -> Result<(), KeyFileError> {
+    Ok(())
+}

@@ -1,0 +1,281 @@
+//! Sealed transports: who has a key is heard, nobody else is, keys change under way, and key files keep their rules.
+#![forbid(unsafe_code)]
+#![deny(warnings)]
+
+mod common;
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use common::{agree, quick, until, until_so, within};
+use telemetry_gossip_core::{Config, Label};
+use telemetry_gossip_seal::{Key, Keyring, OVERHEAD};
+use telemetry_gossip_tokio::{
+    Agent, BoxFuture, KeyFileError, MemoryNetwork, Options, Peer, Sealing, SharedSeal, SpawnError,
+    Subscription, Transport, UdpTransport, create_key, read_key,
+};
+
+fn key(byte: u8) -> Key {
+    Key::new([byte; 32])
+}
+
+fn ring(cluster: &str, byte: u8) -> Keyring {
+    Keyring::new(Label::of(cluster), key(byte))
+}
+
+async fn udp(sealing: Sealing) -> Arc<UdpTransport> {
+    UdpTransport::bind("127.0.0.1:0".parse().unwrap(), sealing).await.unwrap()
+}
+
+fn spawn(id: &str, seeds: &[&UdpTransport], transport: &Arc<UdpTransport>) -> Agent {
+    let seeds = seeds.iter().map(|seed| seed.local_addr().to_string()).collect();
+    let options = Options { config: quick(), seeds, ..Options::new(id.parse().unwrap()) };
+    Agent::spawn(options, transport.clone()).unwrap()
+}
+
+#[tokio::test]
+async fn who_has_the_key_is_heard_and_nobody_else_is() {
+    let seed = udp(Sealing::Keyring(ring("production", 1))).await;
+    let first = spawn("n0", &[], &seed);
+    let members = [first.clone(), spawn("n1", &[&seed], &udp(Sealing::Keyring(ring("production", 1))).await)];
+    let strangers = [
+        spawn("plain", &[&seed], &udp(Sealing::Plaintext).await),
+        spawn("other-key", &[&seed], &udp(Sealing::Keyring(ring("production", 2))).await),
+        spawn("other-cluster", &[&seed], &udp(Sealing::Keyring(ring("staging", 1))).await),
+    ];
+    agree(&members).await;
+    // Each stranger asks again and again; no event tells of what is refused.
+    until_so("each is refused by its reason", || {
+        let stats = first.seal_stats().unwrap();
+        stats.not_sealed > 0 && stats.unknown_key > 0 && stats.not_authentic > 0
+    })
+    .await;
+    members[1].publish("load", b"0.7").await.unwrap();
+    until("telemetry goes on", &first, |agent| {
+        agent.member("n1").is_some_and(|n1| n1.value("load").is_some())
+    })
+    .await;
+    assert!(members.iter().all(|agent| agent.view().len() == 2));
+    assert!(strangers.iter().all(|agent| agent.view().len() == 1));
+    let stats = first.stats().await.unwrap();
+    let decoded = stats.datagrams_malformed + stats.datagrams_other_version + stats.datagrams_other_label;
+    assert_eq!(decoded, 0, "nothing was decoded that is not authentic");
+    assert_eq!(strangers[0].seal_stats(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_keys_of_running_agents_change() {
+    let network = MemoryNetwork::new(1);
+    let mut agents: Vec<Agent> = Vec::new();
+    for index in 0..5 {
+        let (id, seeds) =
+            (format!("n{index}"), agents.first().map(|_| "n0".to_owned()).into_iter().collect());
+        let options = Options { config: quick(), seeds, ..Options::new(id.as_str().parse().unwrap()) };
+        let transport = network.sealed_transport(&id, SharedSeal::new(ring("", 1)).unwrap()).unwrap();
+        agents.push(Agent::spawn(options, transport).unwrap());
+    }
+    agree(&agents).await;
+    for step in 0..3 {
+        for agent in &agents {
+            let seal = agent.transport().seal().unwrap();
+            match step {
+                0 => seal.add_key(key(2)).unwrap(),
+                1 => seal.use_key(key(2).id()).unwrap(),
+                _ => seal.remove_key(key(1).id()).unwrap(),
+            }
+            // News has to reach all in the middle of the change.
+            let value = format!("{step} of {}", agent.id());
+            agent.publish("step", value.as_bytes()).await.unwrap();
+            for reader in &agents {
+                until("the news has come", reader, |reader| {
+                    let member = reader.member(agent.id().as_str()).unwrap();
+                    member.value("step").is_some_and(|held| held.value == value.as_bytes())
+                })
+                .await;
+            }
+        }
+    }
+    for agent in &agents {
+        assert_eq!(agent.transport().seal().unwrap().keys(), [key(2).id()]);
+        assert_eq!(agent.seal_stats().unwrap().refused(), 0);
+    }
+}
+
+/// Remembers the longest datagram that it was given.
+#[derive(Debug)]
+struct Measured {
+    inner: Arc<dyn Transport>,
+    longest: AtomicUsize,
+}
+
+impl Transport for Measured {
+    fn local(&self) -> Peer {
+        self.inner.local()
+    }
+
+    fn send(&self, to: Peer, bytes: &[u8]) -> io::Result<()> {
+        self.longest.fetch_max(bytes.len(), Ordering::Relaxed);
+        self.inner.send(to, bytes)
+    }
+
+    fn seal(&self) -> Option<&Arc<SharedSeal>> {
+        self.inner.seal()
+    }
+
+    fn subscribe(&self) -> Subscription {
+        self.inner.subscribe()
+    }
+
+    fn resolve<'a>(&'a self, name: &'a str) -> BoxFuture<'a, io::Result<Vec<Peer>>> {
+        self.inner.resolve(name)
+    }
+
+    fn close(&self) {
+        self.inner.close();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sealed_datagram_is_no_longer_than_the_mtu() {
+    let network = MemoryNetwork::new(1);
+    let sealed = |id| network.sealed_transport(id, SharedSeal::new(ring("", 1)).unwrap()).unwrap();
+    let config = Config { mtu: 900, ..quick() };
+    let options = |id: &str, seeds: &[&str]| Options {
+        config: config.clone(),
+        seeds: seeds.iter().map(|&seed| seed.to_owned()).collect(),
+        ..Options::new(id.parse().unwrap())
+    };
+    let measured = Arc::new(Measured { inner: sealed("a"), longest: AtomicUsize::new(0) });
+    let a = Agent::spawn(options("a", &[]), measured.clone()).unwrap();
+    for entry in 0..80 {
+        a.publish(&format!("entry-{entry}"), &[7; 20]).await.unwrap();
+    }
+    let b = Agent::spawn(options("b", &["a"]), sealed("b")).unwrap();
+    until("all has come", &b, |b| b.member("a").is_some_and(|a| a.value("entry-79").is_some())).await;
+    let longest = measured.longest.load(Ordering::Relaxed) + OVERHEAD;
+    assert!((860..=900).contains(&longest), "{longest}");
+}
+
+#[tokio::test]
+async fn an_mtu_too_small_beside_the_seal_is_an_error_that_names_it() {
+    let network = MemoryNetwork::new(1);
+    let config = Config { mtu: 780, ..Config::default() };
+    assert_eq!(config.validate(), Ok(()));
+    let options = || Options { config: config.clone(), ..Options::new("a".parse().unwrap()) };
+    let sealed = network.sealed_transport("a", SharedSeal::new(ring("", 1)).unwrap()).unwrap();
+    let refused = Agent::spawn(options(), sealed).unwrap_err();
+    assert!(matches!(refused, SpawnError::SealedMtu { mtu: 780, .. }), "{refused}");
+    assert!(refused.to_string().contains("mtu 780 is too small for sealed datagrams, 45 bytes"), "{refused}");
+    assert!(Agent::spawn(options(), network.transport("a").unwrap()).is_ok());
+}
+
+#[tokio::test]
+async fn what_a_node_sends_and_gets_back_is_its_own() {
+    let (a, b) = (udp(Sealing::Keyring(ring("", 1))).await, udp(Sealing::Plaintext).await);
+    let (mut at_a, mut at_b) = (a.subscribe(), b.subscribe());
+    a.send(b.local(), b"to b").unwrap();
+    let sealed = within("b sees it", at_b.recv()).await.unwrap().bytes;
+    for _ in 0..10 {
+        b.send(a.local(), &sealed).unwrap();
+    }
+    until_so("each is refused", || a.seal().unwrap().stats().own == 10).await;
+    assert!(at_a.try_recv().is_none());
+}
+
+/// A folder of one test, gone with it.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(test: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("telemetry-gossip-{test}-{}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    fn file(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.0.join(name);
+        std::fs::write(&path, text).unwrap();
+        #[cfg(unix)]
+        chmod(&path, 0o600);
+        path
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+#[cfg(unix)]
+fn chmod(path: &std::path::Path, mode: u32) {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+}
+
+#[test]
+fn a_key_file_is_made_once_for_its_owner_and_read_again() {
+    let folder = Folder::new("made");
+    let path = folder.0.join("cluster.key");
+    let made = create_key(&path).unwrap();
+    assert_eq!(read_key(&path).unwrap().id(), made.id());
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+    let again = create_key(&path).unwrap_err();
+    let KeyFileError::Unwritable { error, .. } = &again else { panic!("{again}") };
+    assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
+    assert_eq!(read_key(&path).unwrap().id(), made.id(), "it is as it was");
+    assert_ne!(create_key(&folder.0.join("another.key")).unwrap().id(), made.id());
+}
+
+#[test]
+fn a_file_that_holds_no_key_is_refused_by_name_and_rule() {
+    let folder = Folder::new("refused");
+    let good = key(7).to_text();
+    for (name, text, rule) in [
+        ("short.key", &good[..40], "64 hexadecimal digits, this text has 40 bytes"),
+        ("empty.key", "", "this text has 0 bytes"),
+        ("word.key", &*format!("secret{}", &good[6..]), "64 hexadecimal digits and nothing else"),
+        ("long.key", &good.repeat(100), "this text has 1024 bytes"),
+    ] {
+        let path = folder.file(name, text);
+        let refused = read_key(&path).unwrap_err().to_string();
+        assert!(refused.contains(name) && refused.contains(rule), "{refused}");
+        assert!(!refused.contains(&good[..8]), "nothing of the file is told");
+    }
+    let missing = read_key(&folder.0.join("missing.key")).unwrap_err();
+    assert!(
+        matches!(missing, KeyFileError::Unreadable { .. }) && missing.to_string().contains("missing.key")
+    );
+    let fine = folder.file("fine.key", &format!("\n {}\n\n", *good));
+    assert_eq!(read_key(&fine).unwrap().id(), key(7).id());
+
+    let refused = Sealing::from_files(Label::of(""), [&fine, &fine]).unwrap_err();
+    assert!(refused.to_string().contains("is in the keyring already"), "{refused}");
+    assert!(matches!(
+        Sealing::from_files(Label::of(""), std::iter::empty::<PathBuf>()),
+        Err(KeyFileError::NoFile)
+    ));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_key_file_that_everybody_reads_is_refused() {
+    let folder = Folder::new("exposed");
+    let path = folder.file("cluster.key", &key(7).to_text());
+    for (mode, is_refused) in [(0o600, false), (0o640, false), (0o604, true), (0o602, true), (0o644, true)] {
+        chmod(&path, mode);
+        match read_key(&path) {
+            Ok(_) => assert!(!is_refused, "{mode:o}"),
+            Err(refused) => {
+                let text = refused.to_string();
+                assert!(is_refused && text.contains("cluster.key") && text.contains("chmod 600"), "{text}");
+            }
+        }
+    }
+}
