@@ -65,6 +65,8 @@ pub struct RecordStats {
     pub gaps: u64,
     /// Times that the system refused to write.
     pub failures: u64,
+    /// Pieces that wait to be written now: of 64 at most, then recording is given up.
+    pub waiting: u64,
 }
 
 #[derive(Debug, Default)]
@@ -73,6 +75,7 @@ struct Counts {
     bytes: AtomicU64,
     gaps: AtomicU64,
     failures: AtomicU64,
+    waiting: AtomicU64,
     /// The file at hand is broken off.
     broken: AtomicBool,
 }
@@ -84,8 +87,14 @@ pub(crate) struct RecordView(Arc<Counts>);
 impl RecordView {
     pub(crate) fn stats(&self) -> RecordStats {
         let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        let Counts { files, bytes, gaps, failures, .. } = &*self.0;
-        RecordStats { files: read(files), bytes: read(bytes), gaps: read(gaps), failures: read(failures) }
+        let Counts { files, bytes, gaps, failures, waiting, .. } = &*self.0;
+        RecordStats {
+            files: read(files),
+            bytes: read(bytes),
+            gaps: read(gaps),
+            failures: read(failures),
+            waiting: read(waiting),
+        }
     }
 }
 
@@ -164,7 +173,10 @@ impl Tape {
     /// Hands over what is complete; false if the queue is full.
     fn carry(&mut self) -> bool {
         while let Some(piece) = self.recorder.poll_piece() {
+            // Counted before the other thread can see it.
+            self.counts.waiting.fetch_add(1, Ordering::Relaxed);
             if self.pieces.as_ref().is_none_or(|pieces| pieces.try_send(piece).is_err()) {
+                self.counts.waiting.fetch_sub(1, Ordering::Relaxed);
                 self.recorder.shed();
                 return false;
             }
@@ -189,6 +201,7 @@ impl Tape {
         self.recorder.end();
         if let Some(pieces) = self.pieces.take() {
             while let Some(piece) = self.recorder.poll_piece() {
+                self.counts.waiting.fetch_add(1, Ordering::Relaxed);
                 if pieces.send(piece).await.is_err() {
                     break;
                 }
@@ -226,6 +239,7 @@ impl Writer {
                 self.counts.failures.fetch_add(1, Ordering::Relaxed);
                 self.counts.broken.store(true, Ordering::Relaxed);
             }
+            self.counts.waiting.fetch_sub(1, Ordering::Relaxed);
         }
     }
 

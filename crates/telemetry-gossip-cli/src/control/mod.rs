@@ -115,7 +115,7 @@ pub(crate) struct Record {
 
 impl From<driver::RecordStats> for Record {
     fn from(stats: driver::RecordStats) -> Self {
-        let driver::RecordStats { files, bytes, gaps, failures } = stats;
+        let driver::RecordStats { files, bytes, gaps, failures, .. } = stats;
         Self { record_files: files, record_bytes: bytes, record_gaps: gaps, record_failures: failures }
     }
 }
