@@ -138,7 +138,16 @@ pub(crate) struct Trees {
     /// Round trips to partners of late, whichever.
     usual: RoundTrip,
     /// Updates that came with a gap before them, and are passed on once it is filled.
-    gaps: ArrayVec<(Slot, Reach), GAPS>,
+    gaps: ArrayVec<Gap, GAPS>,
+}
+
+/// An update that came with a gap before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Gap {
+    owner: Slot,
+    reach: Reach,
+    /// When what is missing was asked for last.
+    asked: Option<Instant>,
 }
 
 impl Trees {
@@ -261,20 +270,34 @@ impl Trees {
         }
     }
 
-    /// An update could not be taken in: it is passed on later. Whether that is new, and what is missing to be asked for.
-    pub(crate) fn note_gap(&mut self, owner: Slot, reach: Reach) -> bool {
-        if let Some(gap) = self.gaps.iter_mut().find(|gap| gap.0 == owner) {
-            gap.1 = gap.1.max(reach);
+    /// An update could not be taken in: it is passed on later. Whether what is missing is to be asked for now, which may get
+    /// lost and is asked again after `pause`; not if there is no `room` for the question.
+    pub(crate) fn note_gap(
+        &mut self,
+        owner: Slot,
+        reach: Reach,
+        now: Instant,
+        pause: Duration,
+        room: bool,
+    ) -> bool {
+        let at = self.gaps.iter().position(|gap| gap.owner == owner).unwrap_or(self.gaps.len());
+        if at == self.gaps.len() && self.gaps.try_push(Gap { owner, reach, asked: None }).is_err() {
+            // What is not kept in mind is found by its fingerprint.
             return false;
         }
-        // What is not kept in mind is found by its fingerprint.
-        self.gaps.try_push((owner, reach)).is_ok()
+        let gap = &mut self.gaps[at];
+        gap.reach = gap.reach.max(reach);
+        let ask = room && gap.asked.is_none_or(|asked| now.since(asked) >= pause);
+        if ask {
+            gap.asked = Some(now);
+        }
+        ask
     }
 
     /// What came fills a gap: so far it is passed on.
     pub(crate) fn fill_gap(&mut self, owner: Slot) -> Option<Reach> {
-        let at = self.gaps.iter().position(|gap| gap.0 == owner)?;
-        Some(self.gaps.swap_remove(at).1)
+        let at = self.gaps.iter().position(|gap| gap.owner == owner)?;
+        Some(self.gaps.swap_remove(at).reach)
     }
 
     /// When there is something to do next.
@@ -445,7 +468,7 @@ impl Trees {
 
     /// `owner` leaves the table, or begins a new life.
     pub(crate) fn forget(&mut self, owner: Slot) {
-        self.gaps.retain(|gap| gap.0 != owner);
+        self.gaps.retain(|gap| gap.owner != owner);
         for index in 0..self.branches.len() {
             let branch = &mut self.branches[index];
             branch.queue.retain(|update| update.owner != owner);

@@ -25,6 +25,12 @@ impl Clock {
         Self { shown, started: micros(started), rate: rate.unsigned_abs() }
     }
 
+    /// Shows so much more from now on, or less.
+    pub(crate) fn jump(&mut self, by: Duration, back: bool) {
+        let by = micros(by);
+        self.shown = if back { self.shown.saturating_sub(by) } else { self.shown.saturating_add(by) };
+    }
+
     /// What the clock shows at a virtual time.
     #[must_use]
     pub fn read(&self, at: Duration) -> Instant {

@@ -135,7 +135,15 @@ impl Cluster {
 
     /// One more node, n and its index, which joins through running ones.
     pub fn add(&mut self) -> usize {
-        let index = self.spawn(Spawn::new(node_id(self.len())));
+        self.add_as(Spawn::new(node_id(self.len())))
+    }
+
+    /// One more process, perhaps with the id of another one, which joins through running ones.
+    ///
+    /// # Panics
+    /// As [`spawn`](Self::spawn).
+    pub fn add_as(&mut self, spawn: Spawn) -> usize {
+        let index = self.spawn(spawn);
         self.join_through_running(index);
         index
     }
@@ -341,7 +349,7 @@ impl Cluster {
         self.node(index).health()
     }
 
-    /// The nodes that run, are paused or blocked, and were not told to leave.
+    /// The nodes that run, are paused or blocked, are members, and were not told to leave.
     pub fn taking_part(&self) -> impl Iterator<Item = usize> {
         self.simulation.taking_part()
     }

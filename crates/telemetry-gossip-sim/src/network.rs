@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::rng::{Draws, Stream, micros};
+use crate::tamper;
 use crate::units::{Share, span};
 
 /// How long a datagram takes.
@@ -72,8 +73,18 @@ pub struct Network {
     /// A replayed datagram comes again within this time.
     #[serde(with = "span")]
     pub replay_within: Duration,
+    /// Share of datagrams that arrive altered: bits flipped, cut short, with the end of another one, or overwritten in part.
+    pub alter: Share,
     /// Datagrams longer than this are lost (a link with a smaller MTU); 0 for no limit.
     pub lose_above: u32,
+    /// One kind of datagram is lost more often than the others.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lose_kind: Option<LoseKind>,
+    /// The nodes are spread over so many zones, one after another; 0 for none.
+    pub zones: u32,
+    /// How much longer a datagram takes from one zone to another.
+    #[serde(with = "span")]
+    pub between_zones: Duration,
     /// Datagrams that wait at a paused or blocked node, each way; more are lost, as in a socket's buffer.
     pub receive_queue: u32,
 }
@@ -91,7 +102,11 @@ impl Default for Network {
             duplicate: Share::NONE,
             replay: Share::NONE,
             replay_within: Duration::from_secs(30),
+            alter: Share::NONE,
             lose_above: 0,
+            lose_kind: None,
+            zones: 0,
+            between_zones: Duration::ZERO,
             receive_queue: 1_024,
         }
     }
@@ -102,6 +117,70 @@ impl Network {
     #[must_use]
     pub fn losing(loss: Share) -> Self {
         Self { loss, ..Self::default() }
+    }
+
+    /// What is added between these nodes.
+    fn between(&self, from: usize, to: usize) -> Duration {
+        let zone = |node: usize| node.checked_rem(self.zones as usize);
+        if zone(from) == zone(to) { Duration::ZERO } else { self.between_zones }
+    }
+}
+
+/// Loss that befalls one kind of datagram.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LoseKind {
+    /// Which.
+    pub kind: Kind,
+    /// How many of them never arrive.
+    pub share: Share,
+}
+
+/// What a datagram is about: its first frame that is not of claims, which ride on anything. `docs/wire.md` numbers them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// Pings.
+    Ping,
+    /// Acks.
+    Ack,
+    /// Nacks, and pleas to ping somebody else.
+    Relay,
+    /// News and claims.
+    Claims,
+    /// Telemetry, in trees or by session.
+    Telemetry,
+    /// Sessions, in which tables are compared, and pages of tables.
+    Session,
+    /// Anything else.
+    Other,
+}
+
+impl Kind {
+    /// Of a datagram as the node made it.
+    pub(crate) fn of(datagram: &[u8]) -> Self {
+        /// Version, label, tag, two fingerprints and a clock.
+        const HEADER: usize = 20;
+        let mut rest = datagram.get(HEADER..).unwrap_or_default();
+        let mut about = Self::Other;
+        while let [kind, after @ ..] = rest {
+            about = match kind {
+                1 => return Self::Ping,
+                2 => return Self::Ack,
+                3 | 4 => return Self::Relay,
+                5 => Self::Claims,
+                6 | 14..=16 => return Self::Telemetry,
+                7..=13 => return Self::Session,
+                _ => about,
+            };
+            rest = match *after {
+                [len, ref body @ ..] if len < 128 => body.get(usize::from(len)..),
+                [low, high, ref body @ ..] => body.get(usize::from(low & 127) + 128 * usize::from(high)..),
+                _ => None,
+            }
+            .unwrap_or_default();
+        }
+        about
     }
 }
 
@@ -128,6 +207,10 @@ pub struct Traffic {
     pub duplicated: u64,
     /// Delivered again, late.
     pub replayed: u64,
+    /// Lost for what they were about.
+    pub lost_by_kind: u64,
+    /// Arrived altered.
+    pub altered: u64,
 }
 
 /// What keeps datagrams from passing.
@@ -181,6 +264,8 @@ pub(crate) struct Arrivals {
     pub(crate) first: Option<Duration>,
     pub(crate) duplicate: Option<Duration>,
     pub(crate) replay: Option<Duration>,
+    /// Whether the first is altered.
+    pub(crate) alter: bool,
 }
 
 /// The network of one run.
@@ -242,13 +327,14 @@ impl Fabric {
     }
 
     /// The fate of one datagram that is sent now.
-    pub(crate) fn send(&mut self, from: usize, to: usize, len: usize) -> Arrivals {
+    pub(crate) fn send(&mut self, from: usize, to: usize, kind: Kind, len: usize) -> Arrivals {
         let nowhere = Arrivals::default();
         if self.barriers.iter().any(|barrier| barrier.stops(from, to)) {
             self.traffic.cut += 1;
             return nowhere;
         }
-        let Network { latency, loss, duplicate, replay, replay_within, lose_above, .. } = self.conditions;
+        let Network { latency, loss, duplicate, replay, replay_within, alter, lose_above, .. } =
+            self.conditions;
         if lose_above > 0 && len > lose_above as usize {
             self.traffic.too_long += 1;
             return nowhere;
@@ -258,15 +344,32 @@ impl Fabric {
             self.traffic.lost += 1;
             return nowhere;
         }
-        let first = Some(latency.draw(&mut self.draws));
+        let of_kind = self.conditions.lose_kind.filter(|lose| lose.kind == kind);
+        if of_kind.is_some_and(|lose| self.draws.chance(lose.share.as_ppm())) {
+            self.traffic.lost_by_kind += 1;
+            return nowhere;
+        }
+        let first = Some(latency.draw(&mut self.draws) + self.conditions.between(from, to));
         let duplicate = self.draws.chance(duplicate.as_ppm()).then(|| latency.draw(&mut self.draws));
         let replay = self
             .draws
             .chance(replay.as_ppm())
             .then(|| Duration::from_micros(self.draws.micros_up_to(micros(replay_within))));
+        let alter = self.draws.chance(alter.as_ppm());
         self.traffic.duplicated += u64::from(duplicate.is_some());
         self.traffic.replayed += u64::from(replay.is_some());
-        Arrivals { first, duplicate, replay }
+        self.traffic.altered += u64::from(alter);
+        Arrivals { first, duplicate, replay, alter }
+    }
+
+    /// Alters a datagram; `other` is one that is under way as well.
+    pub(crate) fn alter(&mut self, bytes: &mut Vec<u8>, other: &[u8]) {
+        tamper::alter(bytes, other, &mut self.draws);
+    }
+
+    /// A place below `len`.
+    pub(crate) fn below(&mut self, len: usize) -> usize {
+        self.draws.below(len)
     }
 }
 
@@ -281,7 +384,7 @@ mod tests {
     #[test]
     fn a_lossy_network_loses_its_share_and_no_more() {
         let mut fabric = fabric(Network::losing(Share::percent(10)));
-        let arrived = (0..20_000).filter(|_| fabric.send(0, 1, 100).first.is_some()).count();
+        let arrived = (0..20_000).filter(|_| fabric.send(0, 1, Kind::Ping, 100).first.is_some()).count();
         // Four standard deviations of 20,000 draws at 10 % are 170.
         assert!((17_830..18_170).contains(&arrived), "{arrived}");
         assert_eq!(fabric.traffic.lost, 20_000 - arrived as u64);
@@ -294,7 +397,7 @@ mod tests {
             let mut fabric =
                 fabric(Network { latency: Latency { minimum, jitter, shape }, ..Network::default() });
             let taken: Vec<u64> =
-                (0..20_000).filter_map(|_| fabric.send(0, 1, 100).first).map(micros).collect();
+                (0..20_000).filter_map(|_| fabric.send(0, 1, Kind::Ping, 100).first).map(micros).collect();
             assert!(taken.iter().all(|&taken| taken >= 2_000));
             let mean = taken.iter().sum::<u64>() / 20_000;
             assert!((4_900..5_100).contains(&mean), "{shape:?}: {mean}");
@@ -305,12 +408,12 @@ mod tests {
     fn a_cut_is_one_way_and_a_partition_ends_with_healing() {
         let mut fabric = fabric(Network::default());
         fabric.cut(0..3, 3..5);
-        assert!(fabric.send(2, 4, 1).first.is_none());
-        assert!(fabric.send(4, 2, 1).first.is_some());
-        assert!(fabric.send(1, 2, 1).first.is_some());
+        assert!(fabric.send(2, 4, Kind::Ping, 1).first.is_none());
+        assert!(fabric.send(4, 2, Kind::Ping, 1).first.is_some());
+        assert!(fabric.send(1, 2, Kind::Ping, 1).first.is_some());
         assert!(!fabric.passes(0, 3) && fabric.passes(3, 0) && !fabric.is_whole());
         fabric.heal();
-        assert!(fabric.send(2, 4, 1).first.is_some() && fabric.is_whole());
+        assert!(fabric.send(2, 4, Kind::Ping, 1).first.is_some() && fabric.is_whole());
         assert_eq!(fabric.traffic.cut, 1);
     }
 
@@ -328,10 +431,10 @@ mod tests {
         let mut fabric = fabric(Network::default());
         fabric.set_link_loss(0, 1, Share::ALL);
         fabric.set_link_loss(2, 1, Share::percent(50));
-        assert!((0..50).all(|_| fabric.send(0, 1, 1).first.is_none()));
-        let arrived = (0..10_000).filter(|_| fabric.send(2, 1, 1).first.is_some()).count();
+        assert!((0..50).all(|_| fabric.send(0, 1, Kind::Ping, 1).first.is_none()));
+        let arrived = (0..10_000).filter(|_| fabric.send(2, 1, Kind::Ping, 1).first.is_some()).count();
         assert!((4_800..5_200).contains(&arrived), "{arrived}");
-        assert!((0..50).all(|_| fabric.send(1, 0, 1).first.is_some()));
+        assert!((0..50).all(|_| fabric.send(1, 0, Kind::Ping, 1).first.is_some()));
     }
 
     #[test]
@@ -339,7 +442,7 @@ mod tests {
         let mut fabric =
             fabric(Network { duplicate: Share::percent(5), replay: Share::percent(2), ..Network::default() });
         for _ in 0..20_000 {
-            fabric.send(0, 1, 1);
+            fabric.send(0, 1, Kind::Ping, 1);
         }
         let Traffic { duplicated, replayed, .. } = fabric.traffic;
         assert!((870..1_130).contains(&duplicated), "{duplicated}");
@@ -347,9 +450,34 @@ mod tests {
     }
 
     #[test]
+    fn one_kind_of_datagram_may_be_lost_and_the_others_not() {
+        let lose = LoseKind { kind: Kind::Ack, share: Share::ALL };
+        let mut fabric = fabric(Network { lose_kind: Some(lose), ..Network::default() });
+        assert!(fabric.send(0, 1, Kind::Ack, 30).first.is_none());
+        assert!(fabric.send(0, 1, Kind::Ping, 30).first.is_some());
+        let mut ack = [0; 30];
+        ack[20] = 2;
+        assert_eq!((Kind::of(&ack), Kind::of(&[])), (Kind::Ack, Kind::Other));
+        let claims_and_done = [[0; 20].as_slice(), &[5, 2, 0, 0, 11, 1, 0]].concat();
+        assert_eq!(
+            (Kind::of(&claims_and_done), Kind::of(&claims_and_done[..24])),
+            (Kind::Session, Kind::Claims)
+        );
+    }
+
+    #[test]
+    fn another_zone_is_further_away() {
+        let far = Duration::from_millis(50);
+        let latency = Latency::fixed(Duration::from_millis(1));
+        let mut fabric = fabric(Network { zones: 2, between_zones: far, latency, ..Network::default() });
+        assert_eq!(fabric.send(0, 2, Kind::Ping, 30).first, Some(latency.minimum));
+        assert_eq!(fabric.send(0, 3, Kind::Ping, 30).first, Some(latency.minimum + far));
+    }
+
+    #[test]
     fn a_link_of_a_smaller_mtu_loses_the_long_ones() {
         let mut fabric = fabric(Network { lose_above: 500, ..Network::default() });
-        assert!(fabric.send(0, 1, 501).first.is_none());
-        assert!(fabric.send(0, 1, 500).first.is_some());
+        assert!(fabric.send(0, 1, Kind::Ping, 501).first.is_none());
+        assert!(fabric.send(0, 1, Kind::Ping, 500).first.is_some());
     }
 }

@@ -9,6 +9,7 @@ use telemetry_gossip_seal::Seal;
 
 use crate::checker::Name;
 use crate::clock::Clock;
+use crate::network::Kind;
 
 /// What a restarted node remembers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -100,7 +101,9 @@ pub(crate) struct Process {
     /// Packets that arrived while the process was paused or blocked.
     pub(crate) inbox: VecDeque<u32>,
     /// Datagrams sent while it was blocked, and to whom.
-    pub(crate) held: VecDeque<(u32, Vec<u8>)>,
+    pub(crate) held: VecDeque<(u32, Kind, Vec<u8>)>,
+    /// It takes things in up to so much late, and its timers run out at multiples of that only.
+    pub(crate) slowness: Duration,
     /// While it is down: when a node first sent it a datagram of its own accord.
     pub(crate) sought: Option<Duration>,
     pub(crate) usage: Usage,
@@ -128,8 +131,9 @@ impl Process {
         !self.paused && !self.blocked
     }
 
-    /// Running, paused or blocked, and not on its way out.
+    /// Running, paused or blocked, not on its way out, and a member still: neither has another process its id, nor does the
+    /// cluster config leave it out.
     pub(crate) fn takes_part(&self) -> bool {
-        self.node.is_some() && !self.leaving
+        self.node.as_ref().is_some_and(|node| node.health().active) && !self.leaving
     }
 }

@@ -10,7 +10,7 @@ use crate::checker::Violation;
 use crate::cluster::Cluster;
 use crate::network::Traffic;
 use crate::process::Condition;
-use crate::scenario::{Scenario, Step};
+use crate::scenario::{LAST, Marks, Scenario, Step};
 use crate::simulation::EventCounts;
 use crate::units::{hex, in_seconds, maybe_in_seconds};
 use crate::watch::{News, Spread};
@@ -38,6 +38,8 @@ pub struct Report {
     pub news: Vec<NewsSummary>,
     /// Nodes declared Dead though they ran within reach.
     pub false_deads: u64,
+    /// Those of them that were once the calm had begun.
+    pub false_deads_in_calm: u64,
     /// Events of all nodes.
     pub events: EventCounts,
     /// What became of the datagrams.
@@ -48,6 +50,8 @@ pub struct Report {
     pub bytes_per_node_second: u64,
     /// The same of the node that sent the most.
     pub most_bytes_per_second: u64,
+    /// Payload bytes sent a node and second in the last 10 s.
+    pub last_bytes_per_node_second: u64,
     /// Heap bytes of a node at the end, on average.
     pub heap_bytes_per_node: u64,
     /// How many times a rule of the protocol broke.
@@ -112,12 +116,7 @@ impl Quantiles {
 
 impl Report {
     /// `idle` are the steps that found nothing to do.
-    pub(crate) fn of(
-        scenario: &Scenario,
-        cluster: &Cluster,
-        joined_after: Option<Duration>,
-        idle: &[&Step],
-    ) -> Self {
+    pub(crate) fn of(scenario: &Scenario, cluster: &Cluster, marks: Marks, idle: &[&Step]) -> Self {
         let simulation = cluster.simulation();
         let spreads = simulation.spreads();
         let running: Vec<&Node<u32>> = (0..cluster.len())
@@ -127,6 +126,8 @@ impl Report {
         let (nodes, traffic) = (cluster.len(), simulation.traffic());
         let node_millis = (nodes as u64 * millis(scenario.duration)).max(1);
         let most = (0..nodes).map(|index| cluster.usage(index).sent_bytes).max().unwrap_or(0);
+        let last = traffic.sent_bytes - marks.sent_bytes.unwrap_or(0);
+        let last = last * 1_000 / (running.len() as u64 * millis(LAST.min(scenario.duration))).max(1);
         let heap: usize = running.iter().map(|node| node.heap_bytes()).sum();
         let mut report = Self {
             scenario: scenario.name.clone(),
@@ -134,15 +135,17 @@ impl Report {
             nodes,
             taking_part: cluster.taking_part().count(),
             duration: scenario.duration,
-            joined_after,
+            joined_after: marks.joined_after,
             views_complete: cluster.views_complete_and_alive(),
             news: summarize(&spreads),
             false_deads: simulation.false_deads(),
+            false_deads_in_calm: simulation.false_deads() - marks.false_deads.unwrap_or(0),
             events: simulation.counts(),
             traffic,
             datagrams_per_node_second_milli: traffic.sent * 1_000_000 / node_millis,
             bytes_per_node_second: traffic.sent_bytes * 1_000 / node_millis,
             most_bytes_per_second: most * 1_000 / millis(scenario.duration).max(1),
+            last_bytes_per_node_second: last,
             heap_bytes_per_node: (heap / running.len().max(1)) as u64,
             violations_found: simulation.violations_found(),
             violations: simulation.violations().to_vec(),
@@ -165,14 +168,24 @@ impl Report {
         } else if expect.views_complete && !self.views_complete {
             self.failures.push("at the end not all views are complete and Alive".to_owned());
         }
-        if expect.no_false_dead && self.false_deads > 0 {
-            self.failures.push(format!("{} running nodes within reach were declared Dead", self.false_deads));
+        if expect.no_false_dead && self.false_deads_in_calm > 0 {
+            let count = self.false_deads_in_calm;
+            self.failures.push(format!("{count} running nodes within reach were declared Dead"));
         }
-        let Some(limit) = expect.known_within else {
-            return;
-        };
-        for spread in spreads.iter().filter(|spread| spread.news != News::Telemetry) {
-            if spread.first.is_none() && spread.everyone.is_some() {
+        if let Some(most) = expect.quiet_below.filter(|&most| self.last_bytes_per_node_second > most) {
+            let bytes = self.last_bytes_per_node_second;
+            self.failures.push(format!("at the end nodes send {bytes} B/s, not {most} at most"));
+        }
+        for spread in spreads.iter().filter(|spread| spread.at >= expect.calm_from) {
+            let telemetry = spread.news == News::Telemetry;
+            let Some(limit) = (if telemetry { expect.telemetry_within } else { expect.known_within }) else {
+                continue;
+            };
+            // What is published shortly before the end has no time to be known.
+            if telemetry && spread.at + limit > self.duration {
+                continue;
+            }
+            if spread.first.is_none() && spread.everyone.is_some() && !telemetry {
                 self.failures.push(format!(
                     "nobody had to learn of the {} of n{} at {:.3?}",
                     spread.news, spread.node, spread.at

@@ -90,9 +90,10 @@ impl Watches {
         open.push(Watch { least, waiting, left, spread });
     }
 
-    /// `observer` stopped: nobody waits for it any more.
+    /// `observer` stopped: nobody waits for it any more, nor has to learn what it published last.
     pub(crate) fn gone(&mut self, now: Duration, observer: usize) {
         for open in &mut self.open {
+            open.retain(|watch| watch.spread.news != News::Telemetry || watch.spread.node != observer);
             for watch in open.iter_mut() {
                 watch.tick_off(now, observer, false);
             }

@@ -391,9 +391,9 @@ impl<A: Address> Node<A> {
         let known = self.table.row(owner).telemetry_version();
         if head.since > known {
             self.stats.telemetry_ignored += 1;
-            if reach.is_some_and(|reach| self.trees.note_gap(owner, reach)) {
-                // What finds no room is found by its fingerprint.
-                let _ = reply.missing.try_push(Want { tag, claim: false, since: known });
+            let (pause, room) = (self.config.probe_timeout, !reply.missing.is_full());
+            if reach.is_some_and(|reach| self.trees.note_gap(owner, reach, self.now, pause, room)) {
+                reply.missing.push(Want { tag, claim: false, since: known });
             }
             return;
         }

@@ -86,7 +86,12 @@ impl<A: Address> Node<A> {
             self.put_claims(&mut w, &[slot]);
         }
         if intent.body != Body::None {
+            let before = w.len();
             self.put_body(&mut w, intent.body, intent.member);
+            // The flight's earlier datagrams had room for all: beside it there is nothing that this partner must hear again.
+            if matches!(intent.body, Body::Tree(..)) && w.len() == before {
+                return None;
+            }
         }
         if self.config.mode == Mode::Autonomous || !matches!(intent.body, Body::None) {
             // What the body says of this node itself is no telling: it is for one, and the news is for all.

@@ -201,12 +201,26 @@ fn fly_after(trees: &mut Trees, table: &Membership<u32>, me: Slot) {
     assert_eq!(trees.depart(at(101), ROOM, PAUSE, Instant::ORIGIN), Some((0, other, 1)));
 }
 
+/// Questions get lost, and one datagram holds a few of them only.
+#[test]
+fn what_is_missing_is_asked_for_again_until_it_comes() {
+    let mut trees = Trees::default();
+    let owner = Slot(3);
+    let mut asks = |now, room| trees.note_gap(owner, Reach::ALL, now, PAUSE, room);
+    assert!(!asks(at(0), false), "there is no room for the question");
+    assert!(asks(at(1), true));
+    assert!(!asks(at(2), true), "the answer is under way");
+    assert!(asks(at(1) + PAUSE, true));
+    assert_eq!(trees.fill_gap(owner), Some(Reach::ALL));
+    assert!(trees.note_gap(owner, Reach::ALL, at(3), PAUSE, true), "it is another gap");
+}
+
 #[test]
 fn who_is_forgotten_is_neither_told_nor_told_of() {
     let (mut table, me, mut trees, partner) = departed(3);
     fly(&mut trees, 0, 1, Instant::ORIGIN);
     trees.spread(Update { owner: partner, since: 0 }, 100, false, Reach::ALL);
-    trees.note_gap(partner, Reach::ALL);
+    trees.note_gap(partner, Reach::ALL, at(0), PAUSE, true);
     trees.note_untold(partner);
     trees.forget(partner);
     trees.check().unwrap();

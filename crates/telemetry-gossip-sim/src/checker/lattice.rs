@@ -1,5 +1,7 @@
 //! The merge rule as a join-semilattice, tried on claims that a run has brought about.
 
+use std::collections::BTreeMap;
+
 use telemetry_gossip_core::{Claim, Generation, Instance, Instant, Membership, Status};
 
 /// What of a claim is content: the evidence beside it decides nothing.
@@ -7,6 +9,36 @@ pub(crate) type Content = (Generation, Status, Instance, Option<u32>);
 
 pub(crate) fn content(claim: &Claim<'_, u32>) -> Content {
     (claim.generation, claim.status, claim.instance, claim.address)
+}
+
+/// What a whole table holds, by id.
+pub(crate) type Contents = BTreeMap<String, Content>;
+
+/// Merges claims about any members into an empty table, which has room for all of them.
+pub(crate) fn whole_table(claims: &mut dyn Iterator<Item = &Claim<'_, u32>>) -> Contents {
+    let mut table = Membership::new(u32::MAX);
+    for claim in claims {
+        table.merge(Instant::ORIGIN, claim);
+    }
+    table.claims().map(|claim| (claim.id.to_owned(), content(&claim))).collect()
+}
+
+/// Whether `merge` gives one table for these claims as they come, backwards, and each of them twice.
+pub(crate) fn order_decides_nothing(
+    claims: &[Claim<'_, u32>],
+    merge: impl Fn(&mut dyn Iterator<Item = &Claim<'_, u32>>) -> Contents,
+) -> Result<(), String> {
+    let forwards = merge(&mut claims.iter());
+    let backwards = merge(&mut claims.iter().rev());
+    let twice = merge(&mut claims.iter().chain(claims.iter().rev()));
+    if forwards == backwards && forwards == twice {
+        return Ok(());
+    }
+    let (id, held) = forwards
+        .iter()
+        .find(|(id, held)| backwards.get(*id) != Some(held) || twice.get(*id) != Some(held))
+        .map_or(("somebody", None), |(id, held)| (id.as_str(), Some(held)));
+    Err(format!("of #{id}: {held:?} in one order, something else in another"))
 }
 
 /// Merges claims about one member, one after another, into an empty table.

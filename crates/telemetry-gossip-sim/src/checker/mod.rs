@@ -8,14 +8,16 @@
 //! [`Checking`]), so that a change without an event is caught too.
 
 mod lattice;
+mod payloads;
 mod violation;
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use telemetry_gossip_core::{Event, Instance, Status};
+use telemetry_gossip_core::{Event, Instance, Instant, Status, TelemetryEntry, WireError};
 
-pub(crate) use lattice::{merge_in_a_table, merge_is_a_lattice};
+pub(crate) use lattice::{merge_in_a_table, merge_is_a_lattice, order_decides_nothing, whole_table};
+use payloads::Payloads;
 pub use violation::{Rule, Violation};
 
 /// How much is checked. Events, datagrams and own rows are always checked unless it is off.
@@ -70,6 +72,8 @@ struct Shadow {
     /// `None` until a row was seen at this generation and status.
     instance: Option<Instance>,
     address: Address,
+    /// By the node's clock, while it is Suspected.
+    suspected_at: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,6 +81,16 @@ enum Address {
     /// First heard of as Dead: events do not tell.
     Untold,
     Told(Option<u32>),
+}
+
+/// What a node's event followed from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cause {
+    Timer,
+    /// Its host published telemetry.
+    Publication,
+    /// A datagram, or another command.
+    Input,
 }
 
 /// Where and when something was observed.
@@ -95,11 +109,29 @@ pub(crate) struct Checker {
     shadows: Vec<Vec<Option<Shadow>>>,
     /// By name: the highest generation at which its owner (or the host) said Alive.
     issued: Vec<u64>,
+    payloads: Payloads,
+    /// No suspicion is shorter.
+    shortest_suspicion: Duration,
+    /// By name: a process of it was started again. What was said of its earlier life may come late.
+    reborn: Vec<bool>,
+    /// A node took in a datagram that nobody sent: what is in tables may be nobody's word.
+    lied_to: bool,
     violations: Vec<Violation>,
     found: u64,
 }
 
+/// Datagrams that go back to the source of one, at most: the answer to its question, a refutation or an accusation that its
+/// sender has to hear at once, and the beginning of a session.
+const MOST_REPLIES: u32 = 3;
+
+/// A generation that somebody has to refute is no higher: `docs/wire.md`.
+const HIGHEST_ACCUSED: u64 = (1 << 56) + (1 << 31);
+
 impl Checker {
+    pub(crate) fn new(shortest_suspicion: Duration) -> Self {
+        Self { shortest_suspicion, ..Self::default() }
+    }
+
     pub(crate) fn violations(&self) -> &[Violation] {
         &self.violations
     }
@@ -114,6 +146,14 @@ impl Checker {
         if self.violations.len() < KEPT {
             self.violations.push(Violation { rule, at: spot.at, node: spot.observer, detail });
         }
+    }
+
+    /// A process of this name has a new life.
+    pub(crate) fn reborn(&mut self, name: Name) {
+        if self.reborn.len() <= name.index() {
+            self.reborn.resize(name.index() + 1, false);
+        }
+        self.reborn[name.index()] = true;
     }
 
     /// A process starts: it knows nobody.
@@ -148,9 +188,15 @@ impl Checker {
         &mut row[name.index()]
     }
 
-    /// Folds an event about another member.
-    pub(crate) fn event(&mut self, spot: Spot, name: Name, event: &Event<u32>) {
+    /// Folds an event about another member. `now` is the node's time.
+    pub(crate) fn event(&mut self, spot: Spot, name: Name, event: &Event<u32>, cause: Cause, now: Instant) {
         let held = *self.shadow(spot.observer, name);
+        if cause == Cause::Publication && !matches!(event, Event::Telemetry { .. }) {
+            self.report(spot, Rule::S10, format!("{event:?} came of a publication"));
+        }
+        if cause == Cause::Timer && matches!(event, Event::Dead { .. }) {
+            self.expired(spot, name, held, now);
+        }
         let (status, generation) = match *event {
             Event::Joined { address, generation, .. } => {
                 if held.is_some() {
@@ -158,8 +204,13 @@ impl Checker {
                 }
                 let address = Address::Told(address);
                 // No word of Alive yet: whoever is first heard of as Suspected joins at that generation. The row tells.
-                let joined =
-                    Shadow { generation: generation.0, status: Status::Alive, instance: None, address };
+                let joined = Shadow {
+                    generation: generation.0,
+                    status: Status::Alive,
+                    instance: None,
+                    address,
+                    suspected_at: None,
+                };
                 *self.shadow(spot.observer, name) = Some(joined);
                 return;
             }
@@ -188,7 +239,23 @@ impl Checker {
             self.report(spot, Rule::S18, format!("{event:?} of a member that never joined"));
         }
         let address = held.map_or(Address::Untold, |held| held.address);
-        self.change(spot, name, held, Shadow { generation, status, instance: None, address });
+        let suspected_at = (status == Status::Suspected).then_some(now);
+        self.change(spot, name, held, Shadow { generation, status, instance: None, address, suspected_at });
+    }
+
+    /// A node declares a member Dead by itself.
+    fn expired(&mut self, spot: Spot, name: Name, held: Option<Shadow>, now: Instant) {
+        let since = held.and_then(|held| held.suspected_at);
+        let shortest = self.shortest_suspicion;
+        if since.is_none_or(|since| now.since(since) < shortest) {
+            let detail = match since {
+                Some(since) => {
+                    format!("#{} was suspected for {:?}, not {shortest:?}", name.0, now.since(since))
+                }
+                None => format!("#{} was not suspected", name.0),
+            };
+            self.report(spot, Rule::S11, detail);
+        }
     }
 
     /// The table of `observer` holds this of another member, or nothing.
@@ -199,7 +266,7 @@ impl Checker {
                 let detail = format!("of #{}: the table holds {row:?}, the events say {held:?}", name.0);
                 self.report(spot, Rule::S18, detail);
             }
-            *self.shadow(spot.observer, name) = row.map(Shadow::seen);
+            *self.shadow(spot.observer, name) = row.map(|row| Shadow::seen(row, None));
             return;
         };
         let told = match shadow.address {
@@ -214,7 +281,7 @@ impl Checker {
                 format!("of #{}: a tie went to the lower instance, from {shadow:?} to {row:?}", name.0);
             self.report(spot, Rule::S1, detail);
         }
-        self.change(spot, name, held, Shadow::seen(row));
+        self.change(spot, name, held, Shadow::seen(row, shadow.suspected_at));
     }
 
     /// The table of `observer`, whose name is `own`, has this many rows about others.
@@ -230,7 +297,12 @@ impl Checker {
 
     fn change(&mut self, spot: Spot, name: Name, held: Option<Shadow>, new: Shadow) {
         let highest = self.highest_issued(name);
-        if new.status == Status::Alive && new.generation > highest {
+        if new.status != Status::Alive && new.generation > HIGHEST_ACCUSED {
+            let detail =
+                format!("#{} is held {} at {}: too high to refute", name.0, new.status, new.generation);
+            self.report(spot, Rule::S5, detail);
+        }
+        if new.status == Status::Alive && new.generation > highest && !self.lied_to {
             let detail = format!(
                 "#{} is held Alive at generation {}, its owner never went above {highest}",
                 name.0, new.generation
@@ -248,8 +320,9 @@ impl Checker {
             } else if gone && new.status == Status::Alive && new.generation == held.generation {
                 self.report(spot, Rule::S7, step.to_string());
             } else if gone && new.status == Status::Suspected {
-                // Above a Left, an accusation stands only on an Alive that the owner said after leaving.
-                let after = if held.status == Status::Left { highest } else { new.generation };
+                // Above a Left, an accusation stands only on an Alive that the owner said after leaving, or in an earlier life.
+                let reborn = self.reborn.get(name.index()).is_some_and(|&reborn| reborn);
+                let after = if held.status == Status::Left && !reborn { highest } else { new.generation };
                 if new.generation == held.generation || after <= held.generation {
                     self.report(spot, Rule::S8, step.to_string());
                 }
@@ -274,7 +347,51 @@ impl Checker {
             }
             _ => {}
         }
-        *self.shadow(spot.observer, name) = Some(Shadow::seen(row));
+        *self.shadow(spot.observer, name) = Some(Shadow::seen(row, None));
+    }
+
+    /// A node's table holds a member that is no process and that no host told of.
+    pub(crate) fn unheard_of(&mut self, spot: Spot, id: &str) {
+        if !self.lied_to {
+            self.report(spot, Rule::S4, format!("{id:?} is the id of no process"));
+        }
+    }
+
+    /// A node is about to take in what nobody sent. From now on its word, and that of all who believe it, may be a liar's:
+    /// who said what is no longer checked, all else is.
+    pub(crate) fn lied_to(&mut self) {
+        self.lied_to = true;
+    }
+
+    /// An entry of a member's telemetry, as a node reads it.
+    pub(crate) fn payload(&mut self, spot: Spot, name: Name, instance: Instance, entry: &TelemetryEntry<'_>) {
+        if !self.lied_to && !self.payloads.agree(name, instance, entry) {
+            let detail =
+                format!("{:?} of #{} at version {} reads otherwise", entry.key, name.0, entry.version);
+            self.report(spot, Rule::S9, detail);
+        }
+    }
+
+    /// A seal opened a datagram that was altered after it was sealed.
+    pub(crate) fn opened_altered(&mut self, spot: Spot, len: usize) {
+        self.report(spot, Rule::Seal, format!("{len} bytes were opened that nobody sealed"));
+    }
+
+    /// A node refused what a peer has really sent.
+    pub(crate) fn refused(&mut self, spot: Spot, error: WireError, len: usize) {
+        self.report(spot, Rule::Wire, format!("{error}: {len} bytes"));
+    }
+
+    /// A node was ticked at its deadline and names one that has passed, too.
+    pub(crate) fn stuck(&mut self, spot: Spot, deadline: Instant, next: Instant) {
+        self.report(spot, Rule::S15, format!("it ticked at {deadline} and asks for {next} next"));
+    }
+
+    /// So many datagrams went back to the source of one.
+    pub(crate) fn replies(&mut self, spot: Spot, count: u32) {
+        if count > MOST_REPLIES {
+            self.report(spot, Rule::S17, format!("{count} datagrams in reply to one"));
+        }
     }
 
     /// A datagram of `len` bytes was sent.
@@ -301,12 +418,13 @@ impl Checker {
 }
 
 impl Shadow {
-    const fn seen(row: Row) -> Self {
+    fn seen(row: Row, suspected_at: Option<Instant>) -> Self {
         Self {
             generation: row.generation,
             status: row.status,
             instance: Some(row.instance),
             address: Address::Told(row.address),
+            suspected_at: suspected_at.filter(|_| row.status == Status::Suspected),
         }
     }
 }

@@ -32,12 +32,17 @@ fn joined(generation: u64) -> Event<u32> {
     Event::Joined { id: id(), address: Some(1), generation: Generation(generation) }
 }
 
+/// A datagram brings an event about.
+fn tell(checker: &mut Checker, name: Name, event: &Event<u32>) {
+    checker.event(spot(), name, event, Cause::Input, Instant::ORIGIN);
+}
+
 /// An observer that knows one member, Alive at generation 0.
 fn checker() -> Checker {
     let mut checker = Checker::default();
     checker.boot(OBSERVER);
     checker.issued(OTHER, 0);
-    checker.event(spot(), OTHER, &joined(0));
+    tell(&mut checker, OTHER, &joined(0));
     checker.row(spot(), OTHER, Some(row(Status::Alive, 0)));
     assert_eq!(checker.found(), 0, "{:?}", checker.violations());
     checker
@@ -47,7 +52,7 @@ fn checker() -> Checker {
 fn after(steps: &[(Status, u64)]) -> Vec<Rule> {
     let mut checker = checker();
     for &(status, generation) in steps {
-        checker.event(spot(), OTHER, &event(status, generation));
+        tell(&mut checker, OTHER, &event(status, generation));
         checker.row(spot(), OTHER, Some(row(status, generation)));
     }
     broken(&checker)
@@ -74,7 +79,7 @@ fn a_life_by_the_rules_breaks_none() {
     ];
     for (status, generation) in life {
         checker.issued(OTHER, if generation == 11 { 10 } else { generation });
-        checker.event(spot(), OTHER, &event(status, generation));
+        tell(&mut checker, OTHER, &event(status, generation));
         checker.row(spot(), OTHER, Some(row(status, generation)));
     }
     assert_eq!(broken(&checker), []);
@@ -112,7 +117,7 @@ fn s7_a_resurrection_at_one_generation_is_caught() {
     let mut checker = checker();
     checker.issued(OTHER, 1);
     for status in [Status::Dead, Status::Alive] {
-        checker.event(spot(), OTHER, &event(status, 1));
+        tell(&mut checker, OTHER, &event(status, 1));
         checker.row(spot(), OTHER, Some(row(status, 1)));
     }
     assert_eq!(broken(&checker), [Rule::S7]);
@@ -123,6 +128,93 @@ fn s8_a_suspicion_of_the_gone_is_caught() {
     assert_eq!(after(&[(Status::Dead, 1), (Status::Suspected, 1)]), [Rule::S8]);
     assert_eq!(after(&[(Status::Left, 1), (Status::Suspected, 1)]), [Rule::S8]);
     assert_eq!(after(&[(Status::Left, 1), (Status::Suspected, 2)]), [Rule::S8]);
+}
+
+#[test]
+fn an_accusation_of_an_earlier_life_may_come_after_a_leave() {
+    let mut checker = checker();
+    checker.reborn(OTHER);
+    for (status, generation) in [(Status::Left, 1), (Status::Suspected, 2)] {
+        tell(&mut checker, OTHER, &event(status, generation));
+    }
+    assert_eq!(broken(&checker), []);
+}
+
+#[test]
+fn s2_a_table_that_depends_on_the_order_of_claims_is_caught() {
+    let claim = |id, generation, status| Claim {
+        id,
+        address: Some(1),
+        instance: Instance(1),
+        generation: Generation(generation),
+        status,
+        accusers: Default::default(),
+        age_secs: 0,
+    };
+    let claims = [
+        claim("n1", 1, Status::Alive),
+        claim("n2", 3, Status::Suspected),
+        claim("n1", 2, Status::Dead),
+        claim("n2", 3, Status::Alive),
+    ];
+    assert_eq!(order_decides_nothing(&claims, whole_table), Ok(()));
+    let first_wins = |claims: &mut dyn Iterator<Item = &Claim<'_, u32>>| {
+        let mut table = std::collections::BTreeMap::new();
+        for claim in claims {
+            table.entry(claim.id.to_owned()).or_insert(lattice::content(claim));
+        }
+        table
+    };
+    assert!(order_decides_nothing(&claims, first_wins).is_err());
+}
+
+#[test]
+fn s5_an_accusation_that_leaves_no_room_to_refute_is_caught() {
+    assert_eq!(after(&[(Status::Suspected, HIGHEST_ACCUSED)]), []);
+    assert_eq!(after(&[(Status::Dead, HIGHEST_ACCUSED + 1)])[0], Rule::S5);
+}
+
+#[test]
+fn s9_an_entry_that_reads_otherwise_elsewhere_is_caught() {
+    let mut checker = checker();
+    let entry = |value: &'static [u8]| TelemetryEntry {
+        key: "load",
+        value: Some(value),
+        version: 3,
+        published: Instant::ORIGIN,
+        urgent: false,
+    };
+    let mut read = |instance, value| checker.payload(spot(), OTHER, Instance(instance), &entry(value));
+    read(1, b"7");
+    read(1, b"7");
+    read(2, b"another life may say otherwise");
+    assert_eq!(broken(&checker), []);
+    checker.payload(spot(), OTHER, Instance(1), &entry(b"8"));
+    assert_eq!(broken(&checker), [Rule::S9]);
+}
+
+#[test]
+fn s10_a_publication_that_changes_a_status_is_caught() {
+    let mut checker = checker();
+    checker.event(spot(), OTHER, &event(Status::Suspected, 1), Cause::Publication, Instant::ORIGIN);
+    assert_eq!(broken(&checker), [Rule::S10]);
+}
+
+#[test]
+fn s11_a_death_without_the_time_to_refute_is_caught() {
+    let (start, shortest) = (Instant::from_micros(5_000_000), Duration::from_secs(1));
+    let after = |waited: Duration, suspected: bool| {
+        let mut checker = Checker { shortest_suspicion: shortest, ..checker() };
+        if suspected {
+            checker.event(spot(), OTHER, &event(Status::Suspected, 1), Cause::Input, start);
+            checker.row(spot(), OTHER, Some(row(Status::Suspected, 1)));
+        }
+        checker.event(spot(), OTHER, &event(Status::Dead, 1), Cause::Timer, start + waited);
+        broken(&checker)
+    };
+    assert_eq!(after(shortest, true), []);
+    assert_eq!(after(shortest - Duration::from_micros(1), true), [Rule::S11]);
+    assert_eq!(after(shortest, false), [Rule::S11]);
 }
 
 #[test]
@@ -143,6 +235,41 @@ fn s14_a_table_above_its_limit_is_caught() {
     checker.table_len(spot(), 11, 10);
     checker.telemetry_len(spot(), OTHER, 4_097, 4_096);
     assert_eq!(broken(&checker), [Rule::S14, Rule::S14]);
+}
+
+#[test]
+fn s15_a_deadline_that_a_tick_leaves_behind_is_caught() {
+    let mut checker = checker();
+    checker.stuck(spot(), Instant::from_micros(7), Instant::from_micros(7));
+    assert_eq!(broken(&checker), [Rule::S15]);
+}
+
+#[test]
+fn s17_a_datagram_with_many_replies_is_caught() {
+    let mut checker = checker();
+    checker.replies(spot(), MOST_REPLIES);
+    assert_eq!(broken(&checker), []);
+    checker.replies(spot(), MOST_REPLIES + 1);
+    assert_eq!(broken(&checker), [Rule::S17]);
+}
+
+#[test]
+fn what_a_peer_refuses_and_what_a_seal_opens_wrongly_is_caught() {
+    let mut checker = checker();
+    checker.refused(spot(), WireError::Truncated, 7);
+    checker.opened_altered(spot(), 7);
+    assert_eq!(broken(&checker), [Rule::Wire, Rule::Seal]);
+}
+
+#[test]
+fn after_a_lie_nobody_is_held_to_have_said_what_is_believed() {
+    let mut checker = checker();
+    checker.unheard_of(spot(), "nobody");
+    assert_eq!(broken(&checker), [Rule::S4]);
+    checker.lied_to();
+    checker.unheard_of(spot(), "nobody");
+    tell(&mut checker, OTHER, &event(Status::Alive, 9));
+    assert_eq!(checker.found(), 1, "{:?}", checker.violations());
 }
 
 #[test]
@@ -167,23 +294,23 @@ fn s18_a_row_that_no_event_announced_is_caught() {
 #[test]
 fn s18_events_that_make_no_sense_are_caught() {
     let mut twice = checker();
-    twice.event(spot(), OTHER, &joined(0));
+    tell(&mut twice, OTHER, &joined(0));
     assert_eq!(broken(&twice), [Rule::S18]);
 
     let mut unknown = checker();
-    unknown.event(spot(), Name(2), &event(Status::Suspected, 1));
-    unknown.event(spot(), Name(3), &Event::Removed { id: id(), reason: RemovalReason::Expired });
-    unknown.event(spot(), Name(4), &Event::Moved { id: id(), address: None });
+    tell(&mut unknown, Name(2), &event(Status::Suspected, 1));
+    tell(&mut unknown, Name(3), &Event::Removed { id: id(), reason: RemovalReason::Expired });
+    tell(&mut unknown, Name(4), &Event::Moved { id: id(), address: None });
     assert_eq!(broken(&unknown), [Rule::S18; 3]);
 }
 
 #[test]
 fn a_member_first_heard_of_as_dead_is_no_violation() {
     let mut checker = checker();
-    checker.event(spot(), Name(2), &event(Status::Dead, 7));
+    tell(&mut checker, Name(2), &event(Status::Dead, 7));
     checker.row(spot(), Name(2), Some(row(Status::Dead, 7)));
     checker.len(spot(), Name(0), 2);
-    checker.event(spot(), Name(2), &Event::Removed { id: id(), reason: RemovalReason::Expired });
+    tell(&mut checker, Name(2), &Event::Removed { id: id(), reason: RemovalReason::Expired });
     checker.row(spot(), Name(2), None);
     assert_eq!(broken(&checker), []);
 }

@@ -13,12 +13,18 @@ pub enum Rule {
     /// Merging is commutative, associative, idempotent and inflationary.
     #[error("S1: merging any claims in any order gives one result, which is the highest of them")]
     S1,
+    /// What a table holds does not depend on how it came.
+    #[error("S2: one set of records, in any order, with duplicates, gives one table")]
+    S2,
     /// A row's generation never falls.
     #[error("S3: a row's generation never falls until it is pruned")]
     S3,
     /// Alive comes from the owner.
     #[error("S4: only the owner issues Alive at a higher generation")]
     S4,
+    /// What is believed can be refuted.
+    #[error("S5: a refutation always has room")]
+    S5,
     /// Nobody alive holds itself Dead.
     #[error("S6: a running node never holds itself Suspected or Dead")]
     S6,
@@ -28,6 +34,15 @@ pub enum Rule {
     /// The gone are not suspected.
     #[error("S8: never Dead to Suspected at one generation, never Left to Suspected")]
     S8,
+    /// An entry has one value.
+    #[error("S9: one payload per node, life and version in the whole cluster")]
+    S9,
+    /// Telemetry is no news of membership.
+    #[error("S10: telemetry never changes status")]
+    S10,
+    /// Who is declared Dead had the time to refute.
+    #[error("S11: Dead by timeout only from Suspected held for at least the minimum")]
+    S11,
     /// Datagrams fit.
     #[error("S13: no datagram exceeds the MTU")]
     S13,
@@ -37,9 +52,17 @@ pub enum Rule {
     /// Deadlines pass once.
     #[error("S15: the same past deadline is not returned twice")]
     S15,
+    /// No amplification.
+    #[error(
+        "S17: at most one bounded reply a datagram, one for news and one to compare tables, to the socket's source"
+    )]
+    S17,
     /// Events tell everything.
     #[error("S18: folding the events gives the view")]
     S18,
+    /// A seal protects.
+    #[error("what was altered under way is not opened")]
+    Seal,
     /// The node's own check of its structures.
     #[error("the node's own invariants hold")]
     Inner,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::words;
-use crate::units::maybe_span;
+use crate::units::{maybe_span, span};
 
 /// What must be so for a run to pass, beside that no rule of the protocol breaks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,6 +20,15 @@ pub struct Expectations {
     /// step.
     #[serde(with = "maybe_span", skip_serializing_if = "Option::is_none")]
     pub known_within: Option<Duration>,
+    /// When the calm begins, if there are faults before: the two expectations above are about what happens from then on.
+    #[serde(with = "span", skip_serializing_if = "Duration::is_zero")]
+    pub calm_from: Duration,
+    /// Every publication is known to everybody within this time.
+    #[serde(with = "maybe_span", skip_serializing_if = "Option::is_none")]
+    pub telemetry_within: Option<Duration>,
+    /// In the last 10 s the nodes send at most so many bytes a second, on average.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quiet_below: Option<u64>,
     /// Steps may find nothing to do, such as to restart those who are down when nobody is. Otherwise such a step fails
     /// the run: what did not happen was not tested.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -30,7 +39,12 @@ impl Expectations {
     /// Whether nothing is expected of the run as a whole.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        !self.views_complete && !self.no_false_dead && self.known_within.is_none()
+        let Self { views_complete, no_false_dead, known_within, telemetry_within, quiet_below, .. } = self;
+        !views_complete
+            && !no_false_dead
+            && known_within.is_none()
+            && telemetry_within.is_none()
+            && quiet_below.is_none()
     }
 }
 
@@ -40,10 +54,16 @@ impl fmt::Display for Expectations {
         let known = self
             .known_within
             .map(|limit| format!("a crash, leave or return is not known to all within {}", words(limit)));
+        let telemetry = self
+            .telemetry_within
+            .map(|limit| format!("a publication is not known to all within {}", words(limit)));
+        let quiet = self.quiet_below.map(|bytes| format!("nodes send more than {bytes} B/s at the end"));
         let reasons = [
             self.views_complete.then_some("views differ at the end"),
             self.no_false_dead.then_some("a running node within reach is declared dead"),
             known.as_deref(),
+            telemetry.as_deref(),
+            quiet.as_deref(),
         ];
         for (place, reason) in reasons.into_iter().flatten().enumerate() {
             let or = if place == 0 { "" } else { ", or " };

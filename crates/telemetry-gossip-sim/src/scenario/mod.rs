@@ -21,10 +21,12 @@ use thiserror::Error;
 
 use crate::network::Network;
 use crate::process::{Memory, Place};
+use crate::simulation::node_config;
 use crate::units::{Share, span};
 pub use expectations::Expectations;
 pub use group::{Group, GroupError};
 pub use overrides::Overrides;
+pub(crate) use run::{LAST, Marks};
 pub use run::{Options, Progress, run, run_with};
 
 /// What happens to a cluster.
@@ -67,6 +69,9 @@ pub struct Scenario {
     /// The network at the start.
     #[serde(default)]
     pub network: Network,
+    /// Whether hosts seal what their nodes send.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub sealed: bool,
     /// Clocks run fast or slow by up to so many millionths, spread evenly over the nodes.
     #[serde(default)]
     pub clock_drift_ppm: u32,
@@ -104,6 +109,18 @@ pub struct Load {
     pub every: Duration,
     /// Bytes of each value.
     pub bytes: u16,
+    /// Under so many keys in turn; with more than one, now and then a key is removed.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub keys: u16,
+}
+
+const fn one() -> u16 {
+    1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+const fn is_one(keys: &u16) -> bool {
+    *keys == 1
 }
 
 /// One thing that happens.
@@ -150,10 +167,43 @@ pub enum Operation {
     Block(Group),
     /// Let what waits at blocked nodes pass.
     Unblock(Group),
+    /// Slow nodes down: they take datagrams in up to so much late, and their timers run out at multiples of that only; `0s` makes
+    /// them as quick as they were.
+    Slow {
+        /// Which.
+        nodes: Group,
+        /// How slow.
+        #[serde(with = "span")]
+        by: Duration,
+    },
+    /// Set the clocks of nodes ahead or back.
+    Jump {
+        /// Which.
+        nodes: Group,
+        /// How far.
+        #[serde(with = "span")]
+        by: Duration,
+        /// Back, not ahead.
+        #[serde(default)]
+        back: bool,
+    },
     /// Let nodes leave in good order.
     Leave(Group),
     /// Start this many more nodes.
     Join(usize),
+    /// Start a second process with the id of each of these nodes.
+    Twin(Group),
+    /// The hosts of nodes tell them of members that there are not.
+    Ghosts {
+        /// Which are told.
+        nodes: Group,
+        /// How many there are not: the same ones each time.
+        count: usize,
+    },
+    /// The hosts of nodes tell them which nodes belong: all that there are by then.
+    Configure(Group),
+    /// The hosts of nodes say that the members out of touch are gone.
+    AcceptLoss(Group),
     /// Let nodes publish an entry of telemetry.
     Publish {
         /// Which.
@@ -236,8 +286,8 @@ pub enum ScenarioError {
         /// The longest.
         most: Duration,
     },
-    /// A load without an interval.
-    #[error("telemetry is published every 1ms or less often")]
+    /// A load without an interval, or without a key.
+    #[error("telemetry is published every 1ms or less often, under 1 key at least")]
     Load,
     /// A time to refute that is fixed and grows.
     #[error(
@@ -340,14 +390,14 @@ impl Scenario {
 
     /// Checks what the types do not.
     pub fn validate(&self) -> Result<(), ScenarioError> {
-        if self.telemetry.is_some_and(|load| load.every < Duration::from_millis(1)) {
+        if self.telemetry.is_some_and(|load| load.every < Duration::from_millis(1) || load.keys == 0) {
             return Err(ScenarioError::Load);
         }
         if self.config.contradicts_itself() {
             return Err(ScenarioError::Suspicion);
         }
         limits::check(self)?;
-        self.config.config().validate()?;
+        node_config(&self.config.config(), self.sealed).validate()?;
         Ok(())
     }
 

@@ -6,7 +6,8 @@ use telemetry_gossip_core::Input;
 
 use super::{Group, Operation};
 use crate::cluster::Cluster;
-use crate::process::Condition;
+use crate::process::{Condition, Spawn};
+use crate::rng::micros;
 
 impl Operation {
     /// Does it to the cluster; false if there was nothing to do it to. What cannot be done to one node (pause one that
@@ -24,12 +25,46 @@ impl Operation {
             Self::Resume(nodes) => changes(cluster, nodes, Cluster::resume),
             Self::Block(nodes) => changes(cluster, nodes, Cluster::block),
             Self::Unblock(nodes) => changes(cluster, nodes, Cluster::unblock),
+            Self::Slow { nodes, by } => any(cluster, nodes, |cluster, node| {
+                cluster.simulation_mut().slow(node, *by);
+                true
+            }),
+            Self::Jump { nodes, by, back } => any(cluster, nodes, |cluster, node| {
+                cluster.simulation_mut().jump(node, *by, *back);
+                true
+            }),
             Self::Leave(nodes) => any(cluster, nodes, |cluster, node| command(cluster, node, Input::Leave)),
             Self::Join(count) => {
                 for _ in 0..*count {
                     cluster.add();
                 }
                 *count > 0
+            }
+            Self::Twin(nodes) => any(cluster, nodes, |cluster, node| {
+                let id = cluster.simulation().id(node);
+                id.is_some_and(|id| {
+                    cluster.add_as(Spawn::new(id));
+                    true
+                })
+            }),
+            Self::Ghosts { nodes, count } => any(cluster, nodes, |cluster, node| {
+                cluster.simulation_mut().tell_of_ghosts(node, *count).is_ok()
+            }),
+            Self::Configure(nodes) => {
+                // Whoever is told later is told of more.
+                let version = micros(cluster.now()) + 1;
+                let simulation = cluster.simulation();
+                let mut members: Vec<_> =
+                    (0..simulation.len()).filter_map(|index| simulation.id(index)).collect();
+                members.sort_unstable();
+                members.dedup();
+                any(cluster, nodes, |cluster, node| {
+                    let members = Cow::Borrowed(members.as_slice());
+                    command(cluster, node, Input::ApplyClusterConfig { version, members })
+                })
+            }
+            Self::AcceptLoss(nodes) => {
+                any(cluster, nodes, |cluster, node| command(cluster, node, Input::AcceptLoss))
             }
             Self::Publish { nodes, key, value } => any(cluster, nodes, |cluster, node| {
                 let (key, value) = (Cow::Borrowed(key.as_str()), Cow::Borrowed(value.as_bytes()));

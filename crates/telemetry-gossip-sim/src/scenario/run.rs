@@ -3,7 +3,8 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use telemetry_gossip_core::Input;
+use telemetry_gossip_core::{Input, Label};
+use telemetry_gossip_seal::{Key, Keyring};
 
 use super::perform::command;
 use super::{Load, Scenario, ScenarioError, Start};
@@ -51,7 +52,7 @@ pub fn run_with(
     let mut steps = steps.into_iter().peekable();
     let mut load = scenario.telemetry.map(Publisher::new);
     let (mut joined, mut idle) = (None, Vec::new());
-    let mut look = Duration::ZERO;
+    let (mut look, mut marks) = (Duration::ZERO, Marks::default());
     loop {
         let now = cluster.now();
         if now >= look {
@@ -61,6 +62,7 @@ pub fn run_with(
             }
             look = now + SLICE;
         }
+        marks.look(scenario, &cluster);
         while let Some(step) = steps.next_if(|step| step.at <= now) {
             if !step.operation.perform(&mut cluster) {
                 idle.push(step);
@@ -76,14 +78,41 @@ pub fn run_with(
         let next = next.into_iter().flatten().min().unwrap_or(look).min(scenario.duration);
         cluster.simulation_mut().run_to(next);
     }
-    Ok(Report::of(scenario, &cluster, joined, &idle))
+    marks.joined_after = joined;
+    Ok(Report::of(scenario, &cluster, marks, &idle))
+}
+
+/// What a run had come to at certain times.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Marks {
+    /// When all views were first complete.
+    pub(crate) joined_after: Option<Duration>,
+    /// False deads before the calm.
+    pub(crate) false_deads: Option<u64>,
+    /// Bytes sent before the last stretch.
+    pub(crate) sent_bytes: Option<u64>,
+}
+
+/// Whether a cluster is quiet shows in the last so much of a run.
+pub(crate) const LAST: Duration = Duration::from_secs(10);
+
+impl Marks {
+    fn look(&mut self, scenario: &Scenario, cluster: &Cluster) {
+        let (now, simulation) = (cluster.now(), cluster.simulation());
+        if now >= scenario.expect.calm_from {
+            self.false_deads.get_or_insert(simulation.false_deads());
+        }
+        if now + LAST >= scenario.duration {
+            self.sent_bytes.get_or_insert(simulation.traffic().sent_bytes);
+        }
+    }
 }
 
 fn start(scenario: &Scenario, seed: u64, options: Options) -> Result<Cluster, ScenarioError> {
     let settings = Settings {
         nodes: 0,
         config: scenario.config.config(),
-        sealing: None,
+        sealing: scenario.sealed.then(|| Keyring::new(Label::of(&scenario.name), Key::new([1; 32]))),
         network: scenario.network,
         seed,
         checking: options.checking,
@@ -120,6 +149,20 @@ impl Publisher {
         Self { load, value: vec![0; load.bytes.into()], turn: 0, next: Duration::ZERO }
     }
 
+    /// What a node publishes in its so many-th turn.
+    fn publication(&self, round: u64) -> Input<'_, u32> {
+        let key: Cow<'_, str> = match self.load.keys {
+            1 => "load".into(),
+            keys => format!("k{}", round % u64::from(keys)).into(),
+        };
+        // Seven is prime to few counts of keys: over time all are removed once.
+        if self.load.keys > 1 && round % 7 == 6 {
+            Input::Unpublish { key }
+        } else {
+            Input::Publish { key, value: Cow::Borrowed(&self.value), urgent: false }
+        }
+    }
+
     fn publish(&mut self, cluster: &mut Cluster) {
         while self.next <= cluster.now() {
             let nodes = cluster.len() as u64;
@@ -127,10 +170,8 @@ impl Publisher {
             for (byte, new) in self.value.iter_mut().zip(self.turn.to_le_bytes()) {
                 *byte = new;
             }
-            let value = Cow::Borrowed(self.value.as_slice());
             // Who is down publishes nothing.
-            let _ =
-                command(cluster, node, Input::Publish { key: Cow::Borrowed("load"), value, urgent: false });
+            let _ = command(cluster, node, self.publication(self.turn / nodes));
             self.turn += 1;
             let interval = self.load.every.as_micros();
             let after = interval * u128::from(self.turn) / u128::from(nodes);

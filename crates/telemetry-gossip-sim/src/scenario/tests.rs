@@ -159,7 +159,7 @@ fn random_scenarios_are_of_all_kinds_and_survive_being_written() {
             kinds.insert(name.split([' ', '(']).next().unwrap_or_default().to_owned());
         }
     }
-    assert_eq!(kinds.len(), 12, "{kinds:?}");
+    assert_eq!(kinds.len(), 20, "{kinds:?}");
     assert_eq!(Scenario::for_seed("swarm", 7).unwrap(), Scenario::swarm(7));
 }
 

@@ -5,6 +5,7 @@
 //! get no answers, and it cannot tell that from the death of all others.
 
 use super::Simulation;
+use super::sealing::Outgoing;
 
 impl Simulation {
     /// Lets nothing pass a process's socket until it is unblocked: what it sends and what arrives waits, as much as the
@@ -22,19 +23,19 @@ impl Simulation {
         };
         process.blocked = false;
         self.prompted = true;
-        while let Some((to, bytes)) = self.processes[index].held.pop_front() {
+        while let Some((to, kind, bytes)) = self.processes[index].held.pop_front() {
             self.buffer[..bytes.len()].copy_from_slice(&bytes);
-            self.post(index, to, bytes.len());
+            self.post(index, Outgoing { to, kind, len: bytes.len() });
         }
         self.empty_inbox(index);
     }
 
-    /// The first `len` bytes of the buffer wait until the sender is unblocked.
-    pub(super) fn hold(&mut self, index: usize, to: u32, len: usize) {
+    /// What is in the buffer waits until the sender is unblocked.
+    pub(super) fn hold(&mut self, index: usize, sent: Outgoing) {
         let most = self.fabric.conditions().receive_queue as usize;
         let process = &mut self.processes[index];
         if process.held.len() < most {
-            process.held.push_back((to, self.buffer[..len].to_vec()));
+            process.held.push_back((sent.to, sent.kind, self.buffer[..sent.len].to_vec()));
         } else {
             self.fabric.traffic.overflowed += 1;
         }

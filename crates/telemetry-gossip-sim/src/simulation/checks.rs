@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use telemetry_gossip_core::{Claim, Member, TelemetryEntry};
 
-use super::{AFTERLIFE, MERGE_PERIOD, Simulation, find_name};
-use crate::checker::{Name, Row, Rule, Spot, merge_in_a_table, merge_is_a_lattice};
+use super::{AFTERLIFE, MERGE_PERIOD, Simulation, TABLES_PERIOD, find_name};
+use crate::checker::{
+    Name, Row, Rule, Spot, merge_in_a_table, merge_is_a_lattice, order_decides_nothing, whole_table,
+};
 use crate::process::Condition;
 
 impl Simulation {
@@ -14,7 +16,7 @@ impl Simulation {
         self.processes.iter().enumerate().any(|(index, process)| {
             process.name == name
                 && process.condition() == Condition::Running
-                && !process.leaving
+                && process.takes_part()
                 && (process.boots == 1 || self.now() > process.booted + AFTERLIFE)
                 && self.fabric.passes(judge, index)
                 && self.fabric.passes(index, judge)
@@ -37,8 +39,7 @@ impl Simulation {
             let mut others = 0;
             for member in node.members() {
                 let Some(name) = find_name(&self.ids, &self.names, member.id()) else {
-                    let detail = format!("{:?} is the id of no process", member.id());
-                    self.checker.report(spot, Rule::S4, detail);
+                    self.checker.unheard_of(spot, member.id());
                     continue;
                 };
                 if name != process.name {
@@ -63,10 +64,16 @@ impl Simulation {
                     |entry: TelemetryEntry<'_>| 19 + entry.key.len() + entry.value.map_or(0, <[u8]>::len);
                 let len = member.telemetry().map(size).sum();
                 self.checker.telemetry_len(spot, name, len, self.config.max_telemetry as usize);
+                for entry in member.telemetry() {
+                    self.checker.payload(spot, name, member.instance(), &entry);
+                }
             }
         }
         if self.inputs.is_multiple_of(MERGE_PERIOD) {
             self.check_merge(spot);
+        }
+        if self.inputs.is_multiple_of(TABLES_PERIOD) {
+            self.check_tables(spot);
         }
     }
 
@@ -76,23 +83,41 @@ impl Simulation {
         let draws = &mut self.checker_draws;
         let id = self.processes[draws.below(len)].id;
         let witnesses = [draws.below(len), draws.below(len), draws.below(len)];
-        let claims = witnesses.map(|witness| {
-            let node = self.processes[witness].node.as_ref()?;
-            node.member(id.as_str()).map(|member| Claim {
-                id: member.id(),
-                address: member.address(),
-                instance: member.instance(),
-                generation: member.generation(),
-                status: member.status(),
-                accusers: Default::default(),
-                age_secs: 0,
-            })
-        });
+        let members = witnesses.map(|witness| self.processes[witness].node.as_ref()?.member(id.as_str()));
+        let claims = members.each_ref().map(|member| member.as_ref().map(claim));
         if let [Some(a), Some(b), Some(c)] = &claims
             && let Err(detail) = merge_is_a_lattice([a, b, c], merge_in_a_table)
         {
             self.checker.report(spot, Rule::S1, detail);
         }
+    }
+
+    /// S2, on all that two random nodes claim.
+    fn check_tables(&mut self, spot: Spot) {
+        let len = self.processes.len();
+        let witnesses = [self.checker_draws.below(len), self.checker_draws.below(len)];
+        let members: Vec<_> = witnesses
+            .iter()
+            .filter_map(|&witness| self.processes[witness].node.as_ref())
+            .flat_map(|node| node.members())
+            .collect();
+        let claims: Vec<_> = members.iter().map(claim).collect();
+        if let Err(detail) = order_decides_nothing(&claims, whole_table) {
+            self.checker.report(spot, Rule::S2, detail);
+        }
+    }
+}
+
+/// What a member's row claims.
+fn claim<'a>(member: &'a Member<'_, u32>) -> Claim<'a, u32> {
+    Claim {
+        id: member.id(),
+        address: member.address(),
+        instance: member.instance(),
+        generation: member.generation(),
+        status: member.status(),
+        accusers: Default::default(),
+        age_secs: 0,
     }
 }
 

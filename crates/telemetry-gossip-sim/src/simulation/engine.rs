@@ -4,10 +4,12 @@ use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::time::Duration;
 
-use telemetry_gossip_core::{Event, Input, InputError, Node, NodeId, WireError};
+use telemetry_gossip_core::{Event, Input, InputError, Instant, Node, NodeId, WireError};
 
-use super::{Entry, Happening, Logged, Simulation};
-use crate::checker::{Checking, Rule, Spot};
+use super::sealing::Outgoing;
+use super::{Entry, Happening, Logged, Packet, Simulation};
+use crate::checker::{Cause, Checking, Spot};
+use crate::network::Kind;
 use crate::rng::micros;
 
 impl Simulation {
@@ -65,7 +67,7 @@ impl Simulation {
     /// A process takes a datagram out of its socket.
     pub(super) fn take_in(&mut self, index: usize, packet: u32) {
         let place = packet as usize;
-        let from = self.packets.all[place].from;
+        let Packet { from, altered, .. } = self.packets.all[place];
         let bytes = std::mem::take(&mut self.packets.all[place].bytes);
         self.fabric.traffic.delivered += 1;
         let usage = &mut self.processes[index].usage;
@@ -75,17 +77,25 @@ impl Simulation {
             self.packets.free.push(packet);
             return;
         };
+        let spot = Spot { at: self.now(), observer: index };
+        if altered && self.processes[index].seal.is_some() {
+            self.checker.opened_altered(spot, bytes.len());
+        } else if altered {
+            // Before it is taken in: what it says may be in a table at once.
+            self.checker.lied_to();
+        }
+        self.replies = 0;
+        self.answering = Some(from);
         let result = self.feed(index, Input::Datagram { from, bytes: Cow::Borrowed(&bytes) });
-        if let Err(InputError::Datagram(error)) = result
-            && error != WireError::Label
-            && self.checking != Checking::Off
-        {
-            let spot = Spot { at: self.now(), observer: index };
-            self.checker.report(
-                spot,
-                Rule::Wire,
-                format!("{error}: {} bytes from address {from}", bytes.len()),
-            );
+        self.answering = None;
+        if self.checking != Checking::Off {
+            self.checker.replies(spot, self.replies);
+            if let Err(InputError::Datagram(error)) = result
+                && error != WireError::Label
+                && !altered
+            {
+                self.checker.refused(spot, error, bytes.len());
+            }
         }
         self.packets.all[place].bytes = bytes;
         self.packets.free.push(packet);
@@ -121,6 +131,7 @@ impl Simulation {
         };
         let ticked = if matches!(input, Input::Tick) { node.poll_timeout() } else { None };
         self.prompted = !matches!(input, Input::Tick);
+        self.publishing = matches!(input, Input::Publish { .. } | Input::Unpublish { .. });
         self.trace.input(now, index, &input);
         let result = node.handle(process.clock.read(now), input);
         process.inputs = process.inputs.wrapping_add(1);
@@ -130,8 +141,7 @@ impl Simulation {
             && next <= deadline
             && self.processes[index].clock.when(deadline) <= now
         {
-            let spot = Spot { at: now, observer: index };
-            self.checker.report(spot, Rule::S15, format!("it ticked at {deadline} and asks for {next} next"));
+            self.checker.stuck(Spot { at: now, observer: index }, deadline, next);
             self.arm(index, Some(now + Duration::from_micros(1)));
         } else {
             self.arm(index, None);
@@ -167,17 +177,20 @@ impl Simulation {
             self.fabric.traffic.sent_bytes += sent.len as u64;
             self.trace.transmit(now, index, sent.to, &self.buffer[..sent.len]);
             self.checker.datagram(Spot { at: now, observer: index }, sent.len, mtu);
+            // Telemetry that is passed on is no reply, even where its next reader is who brought it.
+            self.replies += u32::from(self.answering == Some(sent.to) && sent.kind != Kind::Telemetry);
             if self.processes[index].blocked {
-                self.hold(index, sent.to, sent.len);
+                self.hold(index, sent);
             } else {
-                self.post(index, sent.to, sent.len);
+                self.post(index, sent);
             }
         }
     }
 
-    /// The first `len` bytes of the buffer go on their way.
-    pub(super) fn post(&mut self, index: usize, to: u32, len: usize) {
+    /// What is in the buffer goes on its way.
+    pub(super) fn post(&mut self, index: usize, sent: Outgoing) {
         let source = self.processes[index].address;
+        let Outgoing { to, kind, len } = sent;
         let Some(target) = self.owners.get(to as usize).copied().flatten() else {
             self.fabric.traffic.nobody += 1;
             return;
@@ -186,11 +199,29 @@ impl Simulation {
         if receiver.node.is_none() && !self.prompted {
             receiver.sought.get_or_insert(Duration::from_micros(self.now));
         }
-        let arrivals = self.fabric.send(index, target as usize, len);
-        for after in [arrivals.first, arrivals.duplicate, arrivals.replay].into_iter().flatten() {
+        let slowness = receiver.slowness;
+        let arrivals = self.fabric.send(index, target as usize, kind, len);
+        let copies =
+            [(arrivals.first, arrivals.alter), (arrivals.duplicate, false), (arrivals.replay, false)];
+        for (after, alter) in copies {
+            let Some(after) = after else { continue };
             let packet = self.packets.add(source, to, &self.buffer[..len]);
-            self.schedule(self.now.saturating_add(micros(after)), Happening::Arrival { packet });
+            if alter {
+                self.alter(packet, len);
+            }
+            let late = if slowness.is_zero() { 0 } else { self.operations.micros_up_to(micros(slowness)) };
+            self.schedule(self.now.saturating_add(micros(after) + late), Happening::Arrival { packet });
         }
+    }
+
+    /// Alters a packet of `len` bytes, which the buffer has, too; perhaps with the end of another one.
+    fn alter(&mut self, packet: u32, len: usize) {
+        let place = packet as usize;
+        let other = self.packets.all[self.fabric.below(self.packets.all.len())].bytes.clone();
+        let packet = &mut self.packets.all[place];
+        self.fabric.alter(&mut packet.bytes, &other);
+        // What became the other one is merely a copy of that at the wrong place.
+        packet.altered = packet.bytes != self.buffer[..len] && (other.is_empty() || packet.bytes != other);
     }
 
     fn drain_events(&mut self, now: Duration, index: usize) {
@@ -217,20 +248,27 @@ impl Simulation {
                 self.false_deads += 1;
             }
             if self.checking != Checking::Off {
-                self.checker.event(spot, name, &event);
+                let now = self.processes[index].node.as_ref().map_or(Instant::ORIGIN, Node::now);
+                let cause = match (self.publishing, self.prompted) {
+                    (true, _) => Cause::Publication,
+                    (false, true) => Cause::Input,
+                    (false, false) => Cause::Timer,
+                };
+                self.checker.event(spot, name, &event, cause, now);
                 self.touched.push(name);
             }
         }
     }
 
     /// Sees to it that the queue holds a wake-up at the node's deadline, or before.
-    fn arm(&mut self, index: usize, not_before: Option<Duration>) {
+    pub(super) fn arm(&mut self, index: usize, not_before: Option<Duration>) {
         let now = self.now();
         let process = &mut self.processes[index];
         let Some(deadline) = process.node.as_ref().and_then(Node::poll_timeout) else {
             return;
         };
-        let at = micros(process.clock.when(deadline).max(now).max(not_before.unwrap_or_default()));
+        let due = micros(process.clock.when(deadline).max(now).max(not_before.unwrap_or_default()));
+        let at = due.checked_next_multiple_of(micros(process.slowness)).unwrap_or(due);
         if not_before.is_none() && process.wake.is_some_and(|wake| wake <= at) {
             return;
         }

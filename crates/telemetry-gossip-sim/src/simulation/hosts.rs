@@ -1,5 +1,7 @@
 //! What the hosts of the nodes do: start, kill, restart, stop and resume processes, and give commands.
 
+use std::time::Duration;
+
 use telemetry_gossip_core::{
     CommandError, ConfigError, Generation, Identity, Input, InputError, Member, Node, NodeId, Status,
 };
@@ -34,6 +36,7 @@ impl Simulation {
             overslept: false,
             inbox: Default::default(),
             held: Default::default(),
+            slowness: Duration::ZERO,
             sought: None,
             usage: Usage::default(),
             addition: Vec::new(),
@@ -90,16 +93,20 @@ impl Simulation {
         let Some(process) = self.processes.get_mut(index).filter(|process| process.node.is_some()) else {
             return;
         };
-        process.node = None;
+        let Some(node) = process.node.take() else { return };
+        // Who lost its id to another process is no member any more.
+        let active = node.health().active;
+        // Not the highest that it ever had: where all have forgotten that, the others die at lower ones.
+        let least = node.me().generation().0;
         process.paused = false;
         process.blocked = false;
         process.held.clear();
         process.wake = None;
         process.overslept = false;
         self.packets.free.extend(process.inbox.drain(..));
-        let (name, leaving, least) = (process.name, process.leaving, process.generation);
+        let (name, leaving) = (process.name, process.leaving);
         self.watches.gone(now, index);
-        if !leaving {
+        if !leaving && active {
             let waiting = self.waiting(index, |member| {
                 !matches!(member.status(), Status::Dead) || member.generation().0 < least
             });
@@ -127,6 +134,7 @@ impl Simulation {
         if address != old {
             self.owners[old as usize] = None;
         }
+        self.checker.reborn(name);
         let now = self.now();
         let ring = self.processes[index].seal.as_ref().map(|seal| seal.keyring().clone());
         let seal = self.new_seal(index, boots, ring);
@@ -195,6 +203,34 @@ impl Simulation {
         if std::mem::take(&mut self.processes[index].overslept) {
             let _ = self.feed(index, Input::Tick);
         }
+    }
+
+    /// From now on a process is slow: it takes a datagram in up to `by` late, one not as late as the other, and its timers run
+    /// out at multiples of `by` only, several at once. None for `by` zero.
+    pub fn slow(&mut self, index: usize, by: Duration) {
+        if let Some(process) = self.processes.get_mut(index) {
+            process.slowness = by;
+        }
+    }
+
+    /// The clock of a process jumps, ahead or back: as if that time had passed, or as if it came again.
+    pub fn jump(&mut self, index: usize, by: Duration, back: bool) {
+        if let Some(process) = self.processes.get_mut(index) {
+            process.clock.jump(by, back);
+            self.arm(index, None);
+        }
+    }
+
+    /// The host of a process tells it of members that there are not: `count` of them, each at an address where nobody listens.
+    /// Their ids are g0, g1, ...; a second call tells of the same ones.
+    pub fn tell_of_ghosts(&mut self, index: usize, count: usize) -> Result<(), InputError> {
+        for ghost in 0..count {
+            // An address of their own: the first that no process will ever have.
+            let address = Some(u32::MAX - u32::try_from(ghost).unwrap_or(0));
+            let id = NodeId::new(&format!("g{ghost}")).unwrap_or_else(|_| unreachable!("g{ghost} is an id"));
+            self.command(index, Input::Introduce { id, address, instance: None, generation: Generation(0) })?;
+        }
+        Ok(())
     }
 
     /// Gives a node a command of its host. A process that does not run is no member any more.

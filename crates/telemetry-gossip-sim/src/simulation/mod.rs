@@ -8,6 +8,7 @@ mod checks;
 mod engine;
 mod hosts;
 mod sealing;
+pub(crate) use sealing::node_config;
 #[cfg(test)]
 mod tests;
 
@@ -16,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use telemetry_gossip_core::{Config, ConfigError, Event, MAX_MTU, Node, NodeId};
+use telemetry_gossip_core::{Config, ConfigError, Event, MAX_MTU, Node, NodeId, Suspicion};
 use telemetry_gossip_seal::Keyring;
 
 use crate::checker::{Checker, Checking, Name, Violation};
@@ -112,6 +113,8 @@ struct Packet {
     from: u32,
     to: u32,
     bytes: Vec<u8>,
+    /// It is not what was sent.
+    altered: bool,
 }
 
 #[derive(Debug, Default)]
@@ -129,6 +132,7 @@ impl Packets {
         let packet = &mut self.all[place as usize];
         packet.from = from;
         packet.to = to;
+        packet.altered = false;
         packet.bytes.clear();
         packet.bytes.extend_from_slice(bytes);
         place
@@ -137,6 +141,9 @@ impl Packets {
 
 /// Claims are merged in all orders (S1) once in so many inputs.
 const MERGE_PERIOD: u64 = 128;
+
+/// The claims of whole tables are merged in all orders (S2) once in so many.
+const TABLES_PERIOD: u64 = 1_024;
 
 /// A newborn's old life may still be declared dead for so long without that being a false alarm.
 const AFTERLIFE: Duration = Duration::from_secs(10);
@@ -173,6 +180,11 @@ pub struct Simulation {
     inputs: u64,
     /// What is sent now follows from a datagram or a command, not from a timer.
     prompted: bool,
+    /// It follows from telemetry that the host publishes.
+    publishing: bool,
+    /// While a datagram is taken in: its source, and how many datagrams went back there.
+    answering: Option<u32>,
+    replies: u32,
     touched: Vec<Name>,
     buffer: Vec<u8>,
     /// What is about to be sealed into the buffer.
@@ -198,7 +210,7 @@ impl Simulation {
             fabric: Fabric::new(settings.network, settings.seed),
             operations: Draws::new(settings.seed, Stream::Operations),
             checking: settings.checking,
-            checker: Checker::default(),
+            checker: Checker::new(shortest_suspicion(&settings.config)),
             checker_draws: Draws::new(settings.seed, Stream::Checker),
             trace: Trace::new(),
             watches: Watches::default(),
@@ -209,6 +221,9 @@ impl Simulation {
             log: Vec::new(),
             inputs: 0,
             prompted: false,
+            publishing: false,
+            answering: None,
+            replies: 0,
             touched: Vec::new(),
             // Longer than any MTU, so that a datagram above it is seen and not just cut off.
             buffer: vec![0; usize::from(MAX_MTU) + 1],
@@ -271,7 +286,7 @@ impl Simulation {
         self.processes.get(index)?.sought
     }
 
-    /// The processes that run, are paused or blocked, and were not told to leave.
+    /// The processes that run, are paused or blocked, are members, and were not told to leave.
     pub fn taking_part(&self) -> impl Iterator<Item = usize> {
         (0..self.len()).filter(|&index| self.processes[index].takes_part())
     }
@@ -393,6 +408,16 @@ impl EventCounts {
             _ => return,
         };
         *count += 1;
+    }
+}
+
+/// No suspicion is shorter: what [`Suspicion`] documents, for the smallest cluster.
+fn shortest_suspicion(config: &Config) -> Duration {
+    match config.suspicion {
+        Suspicion::Fixed(span) => span,
+        Suspicion::Scaled { percent, .. } => {
+            (config.probe_interval * percent.into() / 100).max(config.gossip_interval * 2)
+        }
     }
 }
 
