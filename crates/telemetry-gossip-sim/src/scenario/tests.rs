@@ -182,3 +182,53 @@ fn every_part_of_the_config_can_be_set_in_a_file() {
     assert_eq!(both, ScenarioError::Suspicion);
     assert!(read("detector = { retry = false }").unwrap_err().to_string().contains("unknown field"));
 }
+
+/// What breaks liveness in a run that is calm from its 30th second on, and what the report says of it.
+fn once_calm(what: &str) -> Vec<String> {
+    let text = format!(
+        r#"
+        name = "calm"
+        nodes = 8
+        start = "known"
+        duration = "60s"
+        {what}
+        [expect]
+        views-complete = true
+        no-false-dead = true
+        calm-from = "30s"
+        known-within = "10s"
+        telemetry-within = "10s"
+        quiet-below = 200
+        "#
+    );
+    let report = run(&Scenario::from_toml(&text).unwrap(), 1).unwrap();
+    assert_eq!(report.violations_found, 0, "{report}");
+    report.failures
+}
+
+#[test]
+fn what_is_not_live_once_calm_is_caught() {
+    let crash = r#"steps = [{ at = "31s", crash = "3" }]"#;
+    assert_eq!(once_calm(crash), [""; 0]);
+    let caught = |what: &str, word: &str| {
+        let failures = once_calm(what);
+        assert!(failures.iter().any(|failure| failure.contains(word)), "{what}: {failures:?}");
+    };
+    // L1: a detector that takes longer than stated.
+    caught(&format!("{crash}\nconfig = {{ suspicion = \"40s\" }}"), "the crash of n3");
+    // L2: news that does not come through.
+    let cut = r#"{ at = "29s", cut = { from = "2", to = "all" } }"#;
+    let publish = r#"{ at = "31s", publish = { nodes = "2", key = "k", value = "v" } }"#;
+    caught(&format!("steps = [{cut}, {publish}]"), "the telemetry of n2");
+    // L3, L7: nobody is given the time to refute, on a network where that is needed.
+    let hasty = "network = { loss = \"25%\" }\nconfig = { suspicion = \"400ms\", indirect-probes = 0, \
+                 detector = { retries = false, roll-calls = false, last-calls = false, patience = false } }";
+    caught(hasty, "were declared Dead");
+    // L4: a partition that does not heal; L5: nodes that find nobody when they are back.
+    caught(r#"steps = [{ at = "10s", partition = { left = "0..3", right = "3..8" } }]"#, "not all views");
+    // L6: a cluster that is never quiet.
+    caught(
+        r#"config = { probe-interval = "100ms", probe-timeout = "30ms", gossip-interval = "50ms" }"#,
+        "at the end nodes send",
+    );
+}

@@ -217,11 +217,12 @@ impl Simulation {
     /// Alters a packet of `len` bytes, which the buffer has, too; perhaps with the end of another one.
     fn alter(&mut self, packet: u32, len: usize) {
         let place = packet as usize;
-        let other = self.packets.all[self.fabric.below(self.packets.all.len())].bytes.clone();
+        let other = &self.packets.all[self.fabric.below(self.packets.all.len())];
+        let (other, sound) = (other.bytes.clone(), !other.altered && !other.bytes.is_empty());
         let packet = &mut self.packets.all[place];
         self.fabric.alter(&mut packet.bytes, &other);
         // What became the other one is merely a copy of that at the wrong place.
-        packet.altered = packet.bytes != self.buffer[..len] && (other.is_empty() || packet.bytes != other);
+        packet.altered = packet.bytes != self.buffer[..len] && !(sound && packet.bytes == other);
     }
 
     fn drain_events(&mut self, now: Duration, index: usize) {
