@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use arbitrary::Arbitrary;
 use telemetry_gossip_core::{
-    CommandError, Config, Detector, Generation, Input, InputError, Instance, Label, Mode, Node, NodeId,
-    Status,
+    CommandError, Config, Detector, Generation, Input, InputError, Instance, Instant, Label, Mode, Node,
+    NodeId, Status,
 };
 
 use crate::cluster::{Cluster, id};
@@ -20,10 +20,10 @@ use crate::watched::{Watched, refusals, state};
 use crate::wire::{self, Asked};
 
 /// The most steps that are carried out.
-const MAX_STEPS: usize = 96;
+const MAX_STEPS: usize = 48;
 /// Deadlines that are met after the last step.
 const LAST_TICKS: usize = 8;
-/// A command that is given more often than any may wait.
+/// More commands of one kind than may wait.
 const MANY: usize = 1_100;
 
 /// The life of a node.
@@ -113,8 +113,8 @@ pub enum Step {
     },
     /// The host wants a probe.
     Probe(u8),
-    /// The host wants an exchange, or more than can wait.
-    Exchange(bool),
+    /// The host wants an exchange; at 255, for the first time, more than can wait.
+    Exchange(u8),
     /// The registry names members.
     Config {
         /// The version.
@@ -166,6 +166,8 @@ struct Run {
     /// How much later or earlier than the node's time the next input comes.
     sleep: Duration,
     back: Duration,
+    /// It has had more commands than can wait.
+    flooded: bool,
     outcome: Outcome,
 }
 
@@ -175,10 +177,17 @@ impl Life {
     /// # Panics
     /// If the node breaks a rule.
     pub fn run(&self) -> Outcome {
-        let watched = Cluster::birthday(self.setting.config(), 0, address(0));
-        let (asked, outcome) = (Asked::default(), Outcome::default());
-        let mut run =
-            Run { watched, twin: None, asked, sleep: Duration::ZERO, back: Duration::ZERO, outcome };
+        let mut watched = Cluster::birthday(self.setting.config(), 0, address(0));
+        watched.events.clear();
+        let mut run = Run {
+            watched,
+            twin: None,
+            asked: Asked::default(),
+            sleep: Duration::ZERO,
+            back: Duration::ZERO,
+            flooded: false,
+            outcome: Outcome::default(),
+        };
         for step in self.steps.iter().take(MAX_STEPS) {
             run.step(step);
         }
@@ -194,7 +203,7 @@ impl Run {
     fn step(&mut self, step: &Step) {
         match *step {
             Step::Tick => self.ticks(1),
-            Step::Ticks(times) => self.ticks((times % 32).into()),
+            Step::Ticks(times) => self.ticks((times % 16).into()),
             Step::Wait(hundredths) => {
                 self.sleep += Duration::from_millis(10 * u64::from(hundredths));
                 self.input("tick", Input::Tick);
@@ -228,9 +237,10 @@ impl Run {
             }
             Step::Probe(of) => self.input("probe", Input::Probe { id: member(of) }),
             Step::Exchange(many) => {
-                for _ in 0..if many { MANY } else { 1 } {
-                    self.input("exchange", Input::Exchange);
+                if many == 255 && !core::mem::replace(&mut self.flooded, true) {
+                    self.flood();
                 }
+                self.input("exchange", Input::Exchange);
             }
             Step::Config { version, members } => {
                 let named = (0..8).filter(|&of| members >> of & 1 != 0);
@@ -245,6 +255,14 @@ impl Run {
                 assert_eq!(twin.snapshot().as_ref(), Ok(&saved), "restored as another state");
                 self.twin = Some(twin);
             }
+        }
+    }
+
+    /// As many exchanges as may wait are wanted, too fast for a close look at each.
+    fn flood(&mut self) {
+        for _ in 0..MANY {
+            let _ = self.both(self.watched.node.now(), Input::Exchange);
+            self.note();
         }
     }
 
@@ -271,7 +289,7 @@ impl Run {
         let tick = matches!(input, Input::Tick);
         // Time that passes changes a node whatever the input is.
         let before = (!tick && now <= node.now()).then(|| (state(node), refusals(node)));
-        let result = self.watched.handle(now, input.clone());
+        let result = self.both(now, input);
         let node = &self.watched.node;
         match &result {
             Ok(()) => self.outcome.accepted.push((name, 0)),
@@ -291,11 +309,21 @@ impl Run {
                 self.outcome.refused.push(error.clone());
             }
         }
-        if let Some(twin) = &mut self.twin {
-            assert_eq!(twin.handle(now, input), result, "the twin takes it otherwise");
-            self.watched.compare(twin);
-            self.outcome.doubled += 1;
-        }
+        self.note();
+    }
+
+    /// An input for the node and its twin.
+    fn both(&mut self, now: Instant, input: Input<'static, SocketAddr>) -> Result<(), InputError> {
+        let Some(twin) = &mut self.twin else { return self.watched.handle(now, input) };
+        let result = self.watched.handle(now, input.clone());
+        assert_eq!(twin.handle(now, input), result, "the twin takes it otherwise");
+        self.watched.compare(twin);
+        self.outcome.doubled += 1;
+        result
+    }
+
+    /// Remembers what was asked, and forgets what was said.
+    fn note(&mut self) {
         for (_, bytes) in &self.watched.sent {
             self.asked.note(bytes);
         }

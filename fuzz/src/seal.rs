@@ -24,8 +24,17 @@ const LONGEST: usize = 96;
 /// How many sessions are remembered by nodes that forget.
 const FEW: usize = 2;
 
+/// How many datagrams a fifth node has sent before: two windows.
+const RECORDED: u64 = 2 * WINDOW;
+
 static KEYRING: LazyLock<Vec<Key>> =
     LazyLock::new(|| (0..KEYS).map(|key| Key::new([key as u8; 32])).collect());
+
+/// Made once, as that many take a while.
+static RECORD: LazyLock<Vec<Sealed>> = LazyLock::new(|| {
+    let mut seal = Seal::new(Keyring::new(Label::of("fuzz"), KEYRING[0].clone()), Session([0xff; 16]));
+    (0..RECORDED).map(|_| Sealed::by(&mut seal, b"recorded")).collect()
+});
 
 /// Operations on four nodes.
 #[derive(Arbitrary, Clone, Debug)]
@@ -41,12 +50,19 @@ pub struct Traffic {
 pub enum Op {
     /// A node seals a datagram of so many bytes.
     Seal(u8, u8),
-    /// A node seals so many dozens of datagrams that nobody gets.
-    Lose(u8, u8),
     /// A datagram arrives, come to harm or not.
     Deliver {
         /// Which.
         which: u8,
+        /// Where.
+        to: u8,
+        /// What happened to it.
+        harm: Harm,
+    },
+    /// One of many datagrams of a fifth node arrives, come to harm or not.
+    Repeat {
+        /// Which.
+        which: u16,
         /// Where.
         to: u8,
         /// What happened to it.
@@ -141,6 +157,22 @@ struct Sealed {
     counter: u64,
 }
 
+impl Sealed {
+    fn by(seal: &mut Seal, plain: &[u8]) -> Self {
+        let (key, label) = (seal.keyring().primary().id(), seal.keyring().label());
+        let (session, counter) = (seal.session(), seal.stats().sealed);
+        let mut bytes = vec![0; plain.len() + OVERHEAD];
+        assert_eq!(seal.seal(plain, &mut bytes), Ok(bytes.len()));
+        Self { bytes, plain: plain.to_vec(), key, label, session, counter }
+    }
+}
+
+/// The only one of the recorded datagrams that these bytes may be: the counter says which.
+fn recorded(bytes: &[u8]) -> Option<&'static Sealed> {
+    let counter = bytes.get(21..29)?.try_into().ok()?;
+    RECORD.get(usize::try_from(u64::from_be_bytes(counter)).ok()?)
+}
+
 struct Letter {
     bytes: Vec<u8>,
     text: Vec<u8>,
@@ -157,7 +189,6 @@ struct Run {
     /// What has come to a node, by its own session and that of the sender: counters, each of some datagram.
     came: BTreeMap<(Session, Session), Vec<u64>>,
     lives: u8,
-    buf: Vec<u8>,
     outcome: Outcome,
 }
 
@@ -174,7 +205,6 @@ impl Traffic {
             letters: Vec::new(),
             came: BTreeMap::new(),
             lives: 0,
-            buf: vec![0; LONGEST + OVERHEAD],
             outcome: Outcome::default(),
         };
         for node in 0..NODES {
@@ -212,15 +242,15 @@ impl Run {
     fn op(&mut self, op: &Op) {
         match *op {
             Op::Seal(by, len) => self.seal(node(by), usize::from(len) % LONGEST),
-            Op::Lose(by, dozens) => {
-                for _ in 0..12 * u32::from(dozens) {
-                    self.nodes[node(by)].seal(b"", &mut self.buf).expect("there is room");
-                }
-            }
             Op::Deliver { which, to, harm } => {
                 let Some(sealed) = pick(&self.sent, which) else { return };
                 let others = |other| pick(&self.sent, other).map(|other| &other.bytes[..]);
                 let bytes = harm.on(&sealed.bytes, others);
+                self.deliver(node(to), bytes);
+            }
+            Op::Repeat { which, to, harm } => {
+                let recorded = |which| &RECORD[usize::from(which) % RECORD.len()].bytes[..];
+                let bytes = harm.on(recorded(which), |other| Some(recorded(other.into())));
                 self.deliver(node(to), bytes);
             }
             Op::Noise(to, ref bytes) => self.deliver(node(to), bytes.clone()),
@@ -286,21 +316,14 @@ impl Run {
     }
 
     fn seal(&mut self, by: usize, len: usize) {
-        let seal = &mut self.nodes[by];
-        let plain = vec![b'p'; len];
-        let (key, label) = (seal.keyring().primary().id(), seal.keyring().label());
-        let counter = seal.stats().sealed;
-        let sealed = seal.seal(&plain, &mut self.buf).expect("there is room");
-        assert_eq!(sealed, len + OVERHEAD);
-        let bytes = self.buf[..sealed].to_vec();
-        self.sent.push(Sealed { bytes, plain, key, label, session: seal.session(), counter });
+        self.sent.push(Sealed::by(&mut self.nodes[by], &vec![b'p'; len]));
     }
 
     /// Bytes arrive, and the model says what must become of them.
     fn deliver(&mut self, to: usize, mut bytes: Vec<u8>) {
         let seal = &mut self.nodes[to];
         let own = seal.session();
-        let sealed = self.sent.iter().find(|sealed| sealed.bytes == bytes);
+        let sealed = self.sent.iter().chain(recorded(&bytes)).find(|sealed| sealed.bytes == bytes);
         let expected = sealed.map(|sealed| {
             let came = self.came.get(&(own, sealed.session)).map_or(&[][..], |came| &came[..]);
             expected(seal.keyring(), own, sealed, came)
