@@ -149,7 +149,7 @@ impl Setting {
                 [usize::from(self.detector % 3)],
             max_members: if self.small { 4 } else { 64 },
             max_value: 64,
-            max_telemetry: 256,
+            max_telemetry: 160,
             isolation_limit: self.isolation_limit.then_some(Duration::from_secs(20)),
             byte_budget: self.thrifty.then_some(1_000),
             tombstone_ttl: Duration::from_secs(if self.forgetful { 60 } else { 86_400 }),

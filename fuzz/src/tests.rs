@@ -111,12 +111,12 @@ fn the_seeds_of_lives_have_each_input_accepted_and_each_command_refused() {
         doubled += outcome.doubled;
         refused.extend(outcome.refused.iter().map(|error| match error {
             InputError::Command(error) => variant(error),
-            InputError::Datagram(error) => format!("Datagram: {}", variant(error)),
+            InputError::Datagram(_) => "Datagram".into(),
         }));
     }
     let frames: BTreeSet<u8> =
         accepted.iter().filter(|(what, _)| *what == "frame").map(|&(_, kind)| kind).collect();
-    assert!(wire::KINDS.all(|kind| frames.contains(&kind)), "accepted are frames {frames:?}");
+    assert!(wire::KINDS.into_iter().all(|kind| frames.contains(&kind)), "accepted are frames {frames:?}");
     let inputs: BTreeSet<&str> = accepted.into_iter().map(|(what, _)| what).collect();
     let all = [
         "accept loss",
@@ -134,11 +134,7 @@ fn the_seeds_of_lives_have_each_input_accepted_and_each_command_refused() {
     ];
     assert_eq!(inputs, all.into_iter().collect());
     let all = [
-        "Datagram: Label",
-        "Datagram: Malformed",
-        "Datagram: Rule",
-        "Datagram: Truncated",
-        "Datagram: Version",
+        "Datagram",
         "Generation",
         "Inactive",
         "Key",
