@@ -10,6 +10,7 @@
 //! spoil. The control byte can put a valid header before the bytes and the pending question's number into them,
 //! so that the fuzzer need not guess either.
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -17,8 +18,9 @@ use std::time::Duration;
 use telemetry_gossip_core::{Config, Generation, Input, InputError, Instant, Label, Mode, NodeId, Status};
 
 use crate::cluster::{Cluster, id};
-use crate::watched::Watched;
-use crate::wire;
+use crate::warm::AMPLIFICATION;
+use crate::watched::{Watched, refusals, state};
+use crate::wire::{self, Asked};
 
 /// The low bits of a control byte: which member sends, or a stranger.
 pub const FROM: u8 = 0b11;
@@ -26,7 +28,7 @@ pub const FROM: u8 = 0b11;
 pub const HEADER: u8 = 1 << 2;
 /// That header says that the sender's table is like the node's.
 pub const EQUAL: u8 = 1 << 3;
-/// All numbers in the datagram become that of the node's last question to the sender.
+/// The numbers in the datagram become those of the node's last questions to the sender.
 pub const ANSWER: u8 = 1 << 4;
 /// The next deadline comes first.
 pub const TICK: u8 = 1 << 5;
@@ -39,8 +41,6 @@ pub const LONG: u8 = 1 << 7;
 const MAX_STEPS: usize = 64;
 /// How many deadlines are met after the last step.
 const LAST_TICKS: usize = 24;
-/// A reply to a sender that has not proved its address is at most this many times as long as what it sent.
-const AMPLIFICATION: usize = 3;
 
 /// A run of four nodes, as the first of them saw it.
 #[derive(Debug)]
@@ -320,7 +320,7 @@ pub fn run(input: &[u8]) -> Outcome {
     let Some((&situation, mut rest)) = input.split_first() else { return outcome };
     let situation = &situations()[usize::from(situation) % situations().len()];
     let mut watched = situation.node();
-    let mut asked: Vec<(SocketAddr, [u8; 4])> = Vec::new();
+    let mut asked = Questions::new();
     note_questions(&mut watched, &mut asked);
     for _ in 0..MAX_STEPS {
         let Some(step) = Step::read(&mut rest) else { break };
@@ -348,36 +348,26 @@ pub fn run(input: &[u8]) -> Outcome {
     outcome
 }
 
-/// Remembers the last number that went to each address, and forgets what was sent.
-fn note_questions(watched: &mut Watched<SocketAddr>, asked: &mut Vec<(SocketAddr, [u8; 4])>) {
+/// What the node has asked at each address.
+type Questions = BTreeMap<SocketAddr, Asked>;
+
+/// Remembers the last numbers that went to each address, and forgets what was sent.
+fn note_questions(watched: &mut Watched<SocketAddr>, asked: &mut Questions) {
     for (to, bytes) in watched.sent.drain(..) {
-        if let Some(number) = wire::question(&bytes) {
-            asked.retain(|&(address, _)| address != to);
-            asked.push((to, number));
-        }
+        asked.entry(to).or_default().note(&bytes);
     }
     watched.events.clear();
 }
 
 /// One datagram arrives; true if it was accepted.
 fn deliver(watched: &mut Watched<SocketAddr>, from: SocketAddr, bytes: &[u8]) -> bool {
-    let state = |watched: &Watched<SocketAddr>| {
-        let node = &watched.node;
-        let table = node.membership();
-        (table.fingerprint(), table.len(), node.poll_timeout(), node.health(), node.heap_bytes())
-    };
     let known = watched.node.members().any(|member| member.address() == Some(from));
-    let (before, now) = (state(watched), watched.node.now());
-    let refused = |watched: &Watched<SocketAddr>| {
-        let stats = watched.node.stats();
-        stats.datagrams_malformed + stats.datagrams_other_label + stats.datagrams_other_version
-    };
-    let counted = refused(watched);
+    let (before, counted, now) = (state(&watched.node), refusals(&watched.node), watched.node.now());
     match watched.handle(now, Input::Datagram { from, bytes: bytes.into() }) {
         Err(InputError::Datagram(error)) => {
-            assert_eq!(before, state(watched), "refused ({error}), and the state changed");
+            assert_eq!(before, state(&watched.node), "refused ({error}), and the state changed");
             assert!(watched.sent.is_empty() && watched.events.is_empty(), "refused ({error}), and answered");
-            assert_eq!(refused(watched), counted + 1, "refused ({error}), and not counted once");
+            assert_eq!(refusals(&watched.node), counted + 1, "refused ({error}), and not counted once");
             false
         }
         Err(error) => panic!("a datagram is blamed on the host: {error}"),
@@ -430,25 +420,20 @@ impl<'a> Step<'a> {
         now
     }
 
-    fn datagram(
-        &self,
-        situation: &Situation,
-        watched: &Watched<SocketAddr>,
-        asked: &[(SocketAddr, [u8; 4])],
-    ) -> Vec<u8> {
+    fn datagram(&self, situation: &Situation, watched: &Watched<SocketAddr>, asked: &Questions) -> Vec<u8> {
         let from = 1 + usize::from(self.control & FROM);
         let mut bytes = Vec::new();
         if self.control & HEADER != 0 {
             let tag = situation.tags.get(from).copied().unwrap_or(0xdead_beef);
-            let mine = watched.node.membership().fingerprint();
-            let fingerprint = if self.control & EQUAL != 0 { mine } else { !mine };
-            bytes = wire::header(Label::of("fuzz"), tag, fingerprint);
+            let fingerprints =
+                if self.control & EQUAL != 0 { wire::fingerprints(&watched.node) } else { [0; 2] };
+            bytes = wire::header(Label::of("fuzz"), tag, fingerprints);
         }
         bytes.extend_from_slice(self.bytes);
         if self.control & ANSWER != 0 {
-            let last = asked.iter().rfind(|(to, _)| *to == ADDRESSES[from]).or(asked.last());
-            if let Some((_, number)) = last {
-                wire::renumber(&mut bytes, *number);
+            let last = asked.get(&ADDRESSES[from]).or(asked.values().next_back());
+            if let Some(asked) = last {
+                asked.answer(&mut bytes);
             }
         }
         bytes

@@ -6,8 +6,9 @@
 
 use std::collections::BTreeMap;
 
+use serde::Serialize;
 use telemetry_gossip_core::{
-    Address, Config, Event, Generation, Identity, Input, InputError, Instant, Node, NodeId, Status,
+    Address, Config, Event, Generation, Health, Identity, Input, InputError, Instant, Node, NodeId, Status,
 };
 
 use crate::wire;
@@ -24,6 +25,51 @@ pub struct Watched<A> {
     view: BTreeMap<NodeId, Seen<A>>,
     buf: Vec<u8>,
     heap_limit: usize,
+}
+
+/// What shows of a node's state at little cost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    table: u64,
+    members: usize,
+    due: Option<Instant>,
+    health: Health,
+    heap: usize,
+}
+
+impl Standing {
+    /// As it is now.
+    #[must_use]
+    pub fn of<A: Address>(node: &Node<A>) -> Self {
+        let table = node.membership();
+        Self {
+            table: table.fingerprint(),
+            members: table.len(),
+            due: node.poll_timeout(),
+            health: node.health(),
+            heap: node.heap_bytes(),
+        }
+    }
+}
+
+/// All of a drained node's state but its counters, as bytes.
+///
+/// # Panics
+/// If there is no snapshot, or it does not end with the counters.
+#[must_use]
+pub fn state<A: Address + Serialize>(node: &Node<A>) -> Vec<u8> {
+    let mut state = node.snapshot().expect("a drained node has a snapshot");
+    let counters = postcard::to_stdvec(node.stats()).expect("counters are numbers");
+    assert!(state.ends_with(&counters), "the snapshot ends otherwise");
+    state.truncate(state.len() - counters.len());
+    state
+}
+
+/// Datagrams refused so far.
+#[must_use]
+pub fn refusals<A: Address>(node: &Node<A>) -> u64 {
+    let stats = node.stats();
+    stats.datagrams_malformed + stats.datagrams_other_label + stats.datagrams_other_version
 }
 
 /// What the events say of a member.
@@ -72,6 +118,24 @@ impl<A: Address> Watched<A> {
             );
         }
         result
+    }
+
+    /// Drains a twin that got the same inputs: it must say and tell what the node has said and told since that was last
+    /// taken.
+    ///
+    /// # Panics
+    /// If it does not.
+    pub fn compare(&mut self, twin: &mut Node<A>) {
+        for (to, bytes) in &self.sent {
+            let said = twin.poll_transmit(&mut self.buf).map(|said| (said.to, &self.buf[..said.len]));
+            assert_eq!(said, Some((*to, &bytes[..])), "the twin says something else");
+        }
+        assert_eq!(twin.poll_transmit(&mut self.buf), None, "the twin says more");
+        for event in &self.events {
+            assert_eq!(twin.poll_event().as_ref(), Some(event), "the twin tells something else");
+        }
+        assert_eq!(twin.poll_event(), None, "the twin tells more");
+        assert_eq!(twin.poll_timeout(), self.node.poll_timeout(), "the twin waits for another time");
     }
 
     fn drain(&mut self) {

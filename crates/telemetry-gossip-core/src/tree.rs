@@ -459,7 +459,12 @@ impl Trees {
         branch.land(&mut self.marks, index);
         branch.not_before = now;
         if branch.tries >= TRIES {
-            (branch.passed_over, branch.passed_until) = (branch.passed_over + 1, now + pass_over_for);
+            // With those before it, who have no address.
+            let (live, from) = (table.live() as usize, table.live_rank(me));
+            let place = branch.partner.map_or(0, |slot| (table.live_rank(slot) + live - from) % live.max(1));
+            let passed_over = (place + 1).saturating_sub(1 << index);
+            branch.passed_over = passed_over.max(branch.passed_over + 1);
+            branch.passed_until = now + pass_over_for;
             self.choose(index, table, me, now);
         }
         self.rest(index);

@@ -65,6 +65,21 @@ impl Key {
         Zeroizing::new(base16ct::lower::encode_string(&*self.bytes))
     }
 
+    /// The key in the contents of a file: its text form, perhaps with blanks and line breaks around it.
+    ///
+    /// ```
+    /// use telemetry_gossip_seal::{Key, KeyError};
+    ///
+    /// let key = Key::new([7; 32]);
+    /// let contents = format!("{}\n", *key.to_text());
+    /// assert_eq!(Key::from_file(contents.as_bytes())?.id(), key.id());
+    /// assert_eq!(Key::from_file(b"\xff\n").unwrap_err(), KeyError::Digit);
+    /// # Ok::<(), KeyError>(())
+    /// ```
+    pub fn from_file(contents: &[u8]) -> Result<Self, KeyError> {
+        core::str::from_utf8(contents).map_err(|_| KeyError::Digit)?.trim().parse()
+    }
+
     /// Encrypts in place; the tag.
     pub(crate) fn encrypt(&self, nonce: &[u8; NONCE], beside: &[u8], bytes: &mut [u8]) -> Result<Tag, Error> {
         self.cipher().encrypt_inout_detached(nonce.into(), beside, bytes.into())

@@ -67,10 +67,12 @@ pub fn read_key(path: &Path) -> Result<Key, KeyFileError> {
     // Of what was opened, whatever the name stands for by now.
     check_mode(path, &file.metadata().map_err(unreadable)?)?;
     // Wiped when dropped, as the key is.
-    let mut text = zeroize::Zeroizing::new(Vec::with_capacity(LONGEST as usize));
-    file.take(LONGEST).read_to_end(&mut text).map_err(unreadable)?;
-    let text = str::from_utf8(&text).map_err(|_| no_key(KeyError::Digit))?;
-    text.trim().parse().map_err(no_key)
+    let mut text = zeroize::Zeroizing::new(Vec::with_capacity(LONGEST as usize + 1));
+    file.take(LONGEST + 1).read_to_end(&mut text).map_err(unreadable)?;
+    if text.len() as u64 > LONGEST {
+        return Err(no_key(KeyError::Length { len: text.len() }));
+    }
+    Key::from_file(&text).map_err(no_key)
 }
 
 /// Makes a new key of the system's randomness, and a file for it that only its owner may read (mode 0600). A file that exists

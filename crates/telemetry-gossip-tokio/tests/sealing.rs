@@ -241,7 +241,8 @@ fn a_file_that_holds_no_key_is_refused_by_name_and_rule() {
         ("short.key", &good[..40], "64 hexadecimal digits, this text has 40 bytes"),
         ("empty.key", "", "this text has 0 bytes"),
         ("word.key", &*format!("secret{}", &good[6..]), "64 hexadecimal digits and nothing else"),
-        ("long.key", &good.repeat(100), "this text has 1024 bytes"),
+        ("long.key", &good.repeat(100), "this text has 1025 bytes"),
+        ("padded.key", &*format!("{}{}junk", *good, " ".repeat(1_000)), "this text has 1025 bytes"),
     ] {
         let path = folder.file(name, text);
         let refused = read_key(&path).unwrap_err().to_string();

@@ -13,7 +13,7 @@ use crate::member::{Accusers, Claim, Status};
 use crate::membership::Merged;
 use crate::outbox::{Body, Intent, Signal};
 use crate::probe::can_probe;
-use crate::telemetry::{LogEntry, len_with};
+use crate::telemetry::{LogEntry, drop_markers, len_with};
 
 /// The most probes, and the most exchanges, that wait for their turn.
 const MAX_WANTED: usize = 1_024;
@@ -137,13 +137,16 @@ impl<A: Address> Node<A> {
         let since = self.table.row(self.me).telemetry_version();
         let entry = LogEntry { key: key.as_bytes(), value, version: since + 1, published: self.now, urgent };
         let max = usize::try_from(self.config.max_telemetry).unwrap_or(usize::MAX);
-        let len = len_with(self.table.row(self.me).log(), &entry);
-        if len > max {
+        let log = self.table.row(self.me).log();
+        if len_with(log, &entry) > max {
+            // What is refused drops nothing, so this is tried with a copy.
+            let mut log = log.to_vec();
+            drop_markers(&mut log, 0, self.now, true);
+            let len = len_with(&log, &entry);
+            if len > max {
+                return Err(CommandError::TelemetryFull { len, max });
+            }
             self.table.drop_markers(self.me, self.now);
-        }
-        let len = len_with(self.table.row(self.me).log(), &entry);
-        if len > max {
-            return Err(CommandError::TelemetryFull { len, max });
         }
         self.table.set_entry(self.me, self.now, &entry);
         self.note_change(self.me, since);

@@ -365,7 +365,9 @@ impl<A: Address> Node<A> {
             Input::Datagram { from, bytes } => self.receive(from, &bytes).map_err(InputError::from),
             command => {
                 let result = self.command(command).map_err(InputError::from);
-                self.quiet = self.is_quiet();
+                if result.is_ok() {
+                    self.quiet = self.is_quiet();
+                }
                 result
             }
         };

@@ -34,9 +34,10 @@ impl<A: Address> Node<A> {
         self.review_isolation();
         self.expire_suspicions();
         self.send_nacks();
+        // With whoever is forgotten a probe may end, and the next one begins.
+        self.forget_expired();
         self.start_probe();
         self.reconnect();
-        self.forget_expired();
         self.advance_join();
         self.expire_session();
         self.catch_up();

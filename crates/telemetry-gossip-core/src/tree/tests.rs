@@ -172,6 +172,35 @@ fn what_is_not_acknowledged_is_sent_again_and_a_silent_partner_is_passed_over_fo
     assert_eq!(trees.depart(now, ROOM, PAUSE, Instant::ORIGIN).map(|(_, partner, _)| partner), Some(silent));
 }
 
+/// Found by fuzzing: only the first of the arc was passed over, and the silent partner after it was tried again and again.
+#[test]
+fn a_silent_partner_is_passed_over_with_those_before_it_who_have_no_address() {
+    let (mut table, me) = table(16, 0);
+    // All of the longest arc but its last two.
+    let from = table.live_rank(me);
+    for places in 8..14 {
+        let slot = table.at_live_rank((from + places) % 16).unwrap();
+        let id = table.id(slot);
+        let unknown = Claim { address: None, ..claim(id.as_str(), 0, 2, Status::Alive) };
+        table.merge(Instant::ORIGIN, &unknown);
+    }
+    let (mut trees, mut now) = (Trees::default(), at(0));
+    trees.adapt(&table, me, now);
+    let partner = |trees: &Trees| trees.branches[3].partner;
+    let first = partner(&trees);
+    trees.spread(Update { owner: me, since: 0 }, 100, false, Reach::ALL);
+    for try_ in 1..=u32::from(TRIES) {
+        assert_eq!(partner(&trees), first, "try {try_}");
+        while let Some((branch, ..)) = trees.depart(now, ROOM, PAUSE, now) {
+            fly(&mut trees, branch, try_, now);
+        }
+        now = now + Duration::from_secs(1);
+        while trees.give_up(&table, me, now, Duration::from_secs(60)).is_some() {}
+        assert_eq!(trees.check(), Ok(()));
+    }
+    assert_eq!(partner(&trees), table.at_live_rank((from + 15) % 16));
+}
+
 #[test]
 fn updates_wait_for_the_flight_under_way_and_the_pause_and_newer_ones_join_them() {
     let (table, me, mut trees, partner) = departed(2);

@@ -9,6 +9,7 @@ use telemetry_gossip_core::{Config, Identity, Input, Instant, Node, NodeId, Stat
 
 use crate::meaning::Frame;
 use crate::reader::{self, Row};
+use crate::writer;
 
 /// Nodes `n0`, `n1`, ... at addresses 10.0.0.1, 10.0.0.2, ...; a network without latency that loses what it is told to.
 struct Net {
@@ -121,6 +122,7 @@ impl Net {
         let node = &self.nodes[from];
         let (header, frames) =
             reader::datagram(bytes, node.config().label.0).unwrap_or_else(|bad| panic!("n{from}: {bad:?}"));
+        assert_eq!(writer::datagram(&header, &frames), bytes, "n{from}: not in the shortest form");
         let rows: Vec<Row> = node.members().map(|member| row(&member)).collect();
         assert_eq!([header.claims, header.telemetry], reader::fingerprints(&rows), "n{from} at {}", self.now);
         assert_eq!(u64::from(header.sender), reader::hash(format!("n{from}").as_bytes()) >> 32);

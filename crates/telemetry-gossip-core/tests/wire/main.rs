@@ -1,16 +1,18 @@
 //! The wire as `docs/wire.md` describes it, seen from outside: a reader made from that page reads the golden datagrams, and all
-//! that nodes say to each other in a small cluster's life; what it must refuse a node refuses by a typed error.
+//! that nodes say to each other in a small cluster's life; a writer made from it writes the same bytes; what the reader must
+//! refuse a node refuses by a typed error. The fuzz targets use both.
 
 extern crate alloc;
 
 mod life;
 mod meaning;
 mod reader;
+mod writer;
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
-use meaning::{Golden, Status};
+use meaning::{Golden, Hex, Status};
 use telemetry_gossip_core::{
     Config, Identity, Input, InputError, Instant, Label, Node, NodeId, WIRE_VERSION, WireError,
 };
@@ -42,6 +44,14 @@ fn a_reader_made_from_the_page_reads_the_golden_datagrams() {
     }
     for case in &golden.refused {
         assert!(reader::datagram(&case.bytes(), golden.header.label).is_err(), "{}", case.name);
+    }
+}
+
+#[test]
+fn a_writer_made_from_the_page_writes_the_golden_datagrams() {
+    let golden = Golden::load();
+    for case in &golden.datagrams {
+        assert_eq!(Hex(writer::datagram(&golden.header, &case.frames)), case.hex, "{}", case.name);
     }
 }
 

@@ -215,3 +215,20 @@ fn a_limit_that_passes_in_sleep_ends_no_isolation() {
     net.node(1).handle(hour_later, Input::Tick).unwrap();
     assert!(net.node(1).health().isolated_since.is_some());
 }
+
+/// Found by fuzzing: a member was forgotten while it was probed, and the next probe that the host wanted began a tick later.
+#[test]
+fn a_probe_that_is_wanted_begins_in_the_tick_that_forgets_the_one_probed() {
+    let config = Config { tombstone_ttl: Duration::from_secs(30), ..Config::default() };
+    let mut node = node(1, &config);
+    let member = Input::Introduce { id: id(2), address: Some(2), instance: None, generation: Generation(0) };
+    node.handle(node.now(), member).unwrap();
+    while node.member("n2").is_some() {
+        for _ in 0..2 {
+            node.handle(node.now(), Input::Probe { id: id(2) }).unwrap();
+        }
+        tick(&mut node);
+        assert!(node.poll_timeout().is_none_or(|next| next > node.now()), "a deadline is left behind");
+    }
+    assert!(node.stats().probes_failed > 0, "it was probed");
+}

@@ -2,6 +2,26 @@
 
 use super::*;
 
+/// Found by fuzzing: after the last rumor was told, the note that nothing is under way was made anew by a refused command.
+#[test]
+fn a_refused_command_leaves_the_state_bit_for_bit() {
+    let mut node = node(1, &Config::default());
+    let member = Input::Introduce { id: id(2), address: Some(2), instance: None, generation: Generation(0) };
+    node.handle(node.now(), member).unwrap();
+    // Long enough for everything that a newcomer says and suspects.
+    for _ in 0..200 {
+        drain(&mut node);
+        while node.poll_event().is_some() {}
+        let before = node.snapshot();
+        assert!(before.is_ok());
+        let refused = node.handle(node.now(), Input::Join { seeds: [1].as_slice().into() });
+        assert_eq!(refused, Err(CommandError::NoSeeds.into()));
+        assert_eq!(node.snapshot(), before, "at {}", node.now());
+        let next = node.poll_timeout().unwrap();
+        node.handle(next, Input::Tick).unwrap();
+    }
+}
+
 #[test]
 fn commands_that_cannot_be_are_refused_by_their_errors() {
     let mut node = node(1, &Config { max_members: 2, ..Config::default() });

@@ -149,3 +149,32 @@ fn what_was_removed_long_ago_takes_no_room_and_does_not_come_back() {
         assert_eq!(member.telemetry_version(), 204, "n{reader}");
     }
 }
+
+/// Found by fuzzing: what is left of removed keys made room for a value that did not fit even so.
+#[test]
+fn a_value_that_does_not_fit_is_refused_and_what_is_left_of_removed_keys_stays() {
+    let config = Config { max_telemetry: 160, max_value: 64, ..Config::default() };
+    let mut node = node(1, &config);
+    let publish = |node: &mut Node<u32>, key: &str, len| {
+        let value = alloc::vec![b'v'; len];
+        let result =
+            node.handle(node.now(), Input::Publish { key: key.into(), value: value.into(), urgent: false });
+        while node.poll_event().is_some() {}
+        result
+    };
+    for key in ["removed", "held"] {
+        assert_eq!(publish(&mut node, key, 64), Ok(()));
+        if key == "removed" {
+            node.handle(node.now(), Input::Unpublish { key: key.into() }).unwrap();
+        }
+    }
+    let before = node.snapshot();
+    assert!(before.is_ok());
+    let refused = publish(&mut node, "new", 64);
+    let Err(InputError::Command(CommandError::TelemetryFull { len, max: 160 })) = refused else {
+        panic!("{refused:?}");
+    };
+    assert_eq!(node.snapshot(), before);
+    // Without the marker there is room for so much.
+    assert_eq!(publish(&mut node, "new", 64 - (len - 160)), Ok(()));
+}

@@ -1,0 +1,8 @@
+//! One datagram of raw bytes to a warm node; see `telemetry_gossip_fuzz::bytes`.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    telemetry_gossip_fuzz::bytes::run(bytes);
+});
