@@ -52,30 +52,48 @@ impl Said {
     }
 }
 
+/// What an agent holds of another.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Held {
+    pub(crate) status: String,
+    pub(crate) address: String,
+    /// Of its telemetry.
+    pub(crate) version: u64,
+}
+
 /// What follows from what an agent has said since it was started.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Mind {
-    /// What it holds each of the others to be.
-    pub(crate) others: BTreeMap<String, String>,
+    pub(crate) others: BTreeMap<String, Held>,
     pub(crate) isolated: bool,
 }
 
 impl Mind {
     fn learn(&mut self, said: &Said) {
+        let text = |key: &str| said.line[key].as_str().unwrap_or_default().to_owned();
         match said.event.as_str() {
-            "joined" => drop(self.others.insert(said.id.clone(), "alive".to_owned())),
-            "alive" | "suspected" | "dead" | "left" => {
-                self.others.insert(said.id.clone(), said.event.clone());
-            }
-            "removed" => drop(self.others.remove(&said.id)),
             "isolated" => self.isolated = true,
             "reconnected" => self.isolated = false,
+            "removed" => drop(self.others.remove(&said.id)),
+            "joined" | "moved" | "telemetry" | "alive" | "suspected" | "dead" | "left" => {
+                let of = self.others.entry(said.id.clone()).or_default();
+                match said.event.as_str() {
+                    "joined" => (of.status, of.address) = ("alive".to_owned(), text("address")),
+                    "moved" => of.address = text("address"),
+                    "telemetry" => of.version = said.line["version"].as_u64().expect("a version"),
+                    status => status.clone_into(&mut of.status),
+                }
+            }
             _ => {}
         }
     }
 
+    pub(crate) fn of(&self, node: usize) -> Option<&Held> {
+        self.others.get(&name(node))
+    }
+
     pub(crate) fn holds(&self, node: usize, status: &str) -> bool {
-        self.others.get(&name(node)).is_some_and(|held| held == status)
+        self.of(node).is_some_and(|held| held.status == status)
     }
 }
 
@@ -290,16 +308,8 @@ impl Fleet {
         });
         for &observer in &running {
             let view = self.view(observer);
-            let told = view["members"].as_array().expect("members");
-            let is_other = |member: &&Value| member["id"] != name(observer);
-            let told: BTreeMap<String, String> = told
-                .iter()
-                .filter(is_other)
-                .map(|member| {
-                    let word = |key: &str| member[key].as_str().expect("a word").to_owned();
-                    (word("id"), word("status"))
-                })
-                .collect();
+            let told = view["members"].as_array().expect("members").iter().map(held);
+            let told: BTreeMap<String, Held> = told.filter(|(id, _)| *id != name(observer)).collect();
             self.nodes[observer].pull(Duration::ZERO);
             assert_eq!(told, self.nodes[observer].mind.others, "{} says and answers", name(observer));
         }
@@ -333,6 +343,13 @@ impl Fleet {
             assert!(net.inodes().into_iter().all(|inode| processes_in(inode).is_empty()));
         }
     }
+}
+
+/// A member as an agent answers it.
+fn held(member: &Value) -> (String, Held) {
+    let text = |key: &str| member[key].as_str().unwrap_or_default().to_owned();
+    let version = member["telemetry_version"].as_u64().expect("a version");
+    (text("id"), Held { status: text("status"), address: text("address"), version })
 }
 
 pub(crate) fn name(node: usize) -> String {

@@ -124,7 +124,7 @@ pub(crate) fn processes_in(inode: u64) -> Vec<u32> {
 pub(crate) enum Fault {
     /// So many of a hundred UDP datagrams, each for itself.
     Loss(u8),
-    /// All that goes from these nodes to those; what comes back passes.
+    /// All that IP carries from these nodes to those; what comes back passes.
     Cut(Vec<usize>, Vec<usize>),
     /// UDP datagrams with more bytes than this, their headers not counted.
     Longer(usize),
@@ -143,7 +143,7 @@ impl Fault {
         };
         match self {
             Self::Loss(percent) => format!("ether type ip ip protocol udp numgen random mod 100 < {percent}"),
-            Self::Cut(from, to) => format!("iifname {} oifname {}", ports(from), ports(to)),
+            Self::Cut(from, to) => format!("ether type ip iifname {} oifname {}", ports(from), ports(to)),
             Self::Longer(bytes) => format!("ether type ip udp length > {}", bytes + 8),
         }
     }
