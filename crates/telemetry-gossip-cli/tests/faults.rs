@@ -44,10 +44,11 @@ fn known_within(config: &Config, members: usize, round_trip: Duration, loss: u8)
     config.predict(members, round_trip, loss).detection_p99 + config.probe_interval
 }
 
-/// When a node that hears nobody says so: its next probe begins within two intervals and fails after two timeouts, and
-/// a roll call has five rounds.
-fn noticed_within(config: &Config) -> Duration {
-    config.probe_interval * 2 + config.probe_timeout * (2 + 5)
+/// When those of a side of so many, that hears nobody else, say so: their next probes begin within two intervals, one
+/// more for each of the side that is probed first and answers; one fails after two timeouts, and a roll call has five
+/// rounds. For nodes that have not doubted themselves of late: they would probe less often.
+fn noticed_within(config: &Config, side: u32) -> Duration {
+    config.probe_interval * (1 + side) + config.probe_timeout * (2 + 5)
 }
 
 /// A wire away.
@@ -63,7 +64,7 @@ fn since(then: SystemTime, last: Option<SystemTime>) -> Duration {
 
 /// Prints what was measured, and holds it against its bound.
 fn judge(what: &str, measured: Duration, bound: Duration) {
-    println!("  {what}: {:.2} s (at most {:.1} s)", measured.as_secs_f64(), bound.as_secs_f64());
+    println!("  {what}: {:.3} s (at most {:.1} s)", measured.as_secs_f64(), bound.as_secs_f64());
     assert!(measured <= bound, "{what}: {measured:?} is more than {bound:?}");
 }
 
@@ -118,9 +119,11 @@ fn loss_kills_nobody_and_hides_no_crash() {
         fleet.begin(victim, &[]);
         fleet.until_whole();
         let lost = fleet.net().lost();
-        let suspected = fleet.said_since(&mark).filter(|(_, said)| said.event == "suspected" && said.id != name(victim));
-        println!("{loss} % loss: {lost} datagrams lost, {} suspicions in all views, 0 dead of {NODES}", suspected.count());
-        assert!(lost > 50, "{lost} are no test");
+        let suspected = fleet.suspicions_since(&mark, &[victim]);
+        println!(
+            "{loss} % loss: {lost} datagrams lost, {suspected} suspicions in all views, 0 dead of {NODES}"
+        );
+        assert!(lost > 20, "{lost} are no test");
         assert_eq!(fleet.wronged_since(&mark, &[victim]), []);
         judge("a crash is known to all after", took, known_within(&Config::lan(), NODES, ROUND_TRIP, loss));
     }
@@ -132,12 +135,12 @@ fn loss_kills_nobody_and_hides_no_crash() {
 fn who_hears_nobody_or_is_heard_by_nobody_is_cut_off() {
     let Some(net) = Net::or_skip(NODES) else { return };
     let mut fleet = Fleet::start(Ground::Net(net), NODES, &[]);
-    let others = all(NODES - 1);
-    let odd = NODES - 1;
-    for (what, fault) in [
-        ("hears nobody", Fault::Cut(others.clone(), vec![odd])),
-        ("is heard by nobody", Fault::Cut(vec![odd], others.clone())),
-    ] {
+    for (odd, what) in [(9, "hears nobody"), (8, "is heard by nobody")] {
+        let others: Vec<usize> = all(NODES).into_iter().filter(|&node| node != odd).collect();
+        let fault = match odd {
+            9 => Fault::Cut(others.clone(), vec![odd]),
+            _ => Fault::Cut(vec![odd], others.clone()),
+        };
         let mark = fleet.mark();
         fleet.net().set(&[fault]);
         let cut = SystemTime::now();
@@ -147,13 +150,14 @@ fn who_hears_nobody_or_is_heard_by_nobody_is_cut_off() {
         assert!(fleet.mind(odd).isolated, "it was for a moment only");
         assert!(fleet.net().lost() > 20);
         // It accuses nobody, and nobody else is doubted for it.
-        let accused =
-            fleet.said_since(&mark).filter(|(_, said)| said.event == "suspected" && said.line["by"] == name(odd));
+        let accused = fleet
+            .said_since(&mark)
+            .filter(|(_, said)| said.event == "suspected" && said.line["by"] == name(odd));
         assert_eq!(accused.count(), 0);
         assert_eq!(fleet.wronged_since(&mark, &[odd]), []);
         assert!(fleet.said_since(&mark).all(|(by, said)| by != odd || said.event != "dead"));
         println!("one-way cut, {} {what}: 0 dead of the other {}", name(odd), NODES - 1);
-        judge("it says that it is isolated after", isolated, noticed_within(&Config::lan()));
+        judge("it says that it is isolated after", isolated, noticed_within(&Config::lan(), 1));
         judge("all others hold it dead after", dead, known_within(&Config::lan(), NODES, ROUND_TRIP, 0));
         judge("whole again after", heal(&mut fleet), RECOVERY);
     }
@@ -172,7 +176,7 @@ fn a_single_link_cut_one_way_is_made_good_by_helpers() {
     println!("one link cut one way: {indirect} probes through helpers, nobody suspected");
     // Each of the two probes the other once in nine intervals.
     assert!(indirect > 0 && fleet.net().lost() > 0);
-    assert_eq!(fleet.said_since(&mark).filter(|(_, said)| said.event == "suspected").count(), 0);
+    assert_eq!(fleet.suspicions_since(&mark, &[]), 0);
     fleet.end();
 }
 
@@ -192,11 +196,19 @@ fn seven_and_three_part_and_come_together_again_as_recorded() {
     fleet.watch(Duration::from_secs(10));
     assert!(small.iter().all(|&node| fleet.mind(node).isolated));
     assert_eq!(fleet.wronged_since(&mark, &small), []);
-    assert!(fleet.said_since(&mark).all(|(by, said)| by < 7 || said.event != "dead"), "the small side declares");
+    assert!(
+        fleet.said_since(&mark).all(|(by, said)| by < 7 || said.event != "dead"),
+        "the small side declares"
+    );
     println!("partition 7+3: the small side declares nobody, the large side the three");
-    judge("the three say that they are isolated after", since(cut, isolated), noticed_within(&Config::lan()));
-    // One after the other, as their times in the round and the roll calls have it.
-    judge("the seven hold them dead after", since(cut, dead), known_within(&Config::lan(), NODES, ROUND_TRIP, 0));
+    judge(
+        "the three say that they are isolated after",
+        since(cut, isolated),
+        noticed_within(&Config::lan(), 3),
+    );
+    // Each of the three may be probed by the other two first.
+    let known = known_within(&Config::lan(), NODES, ROUND_TRIP, 0) + Config::lan().probe_interval * 2;
+    judge("the seven hold them dead after", since(cut, dead), known);
     judge("whole again after", heal(&mut fleet), RECOVERY);
     fleet.end();
 
@@ -238,12 +250,12 @@ fn where_long_datagrams_are_lost_membership_stays_whole() {
     fleet.crash(owner);
     let mark = fleet.mark();
     fleet.net().set(&[Fault::Longer(passes)]);
-    fleet.begin(owner, &long);
-    let begun = SystemTime::now();
+    let begun = fleet.begin(owner, &long);
     let joined = since(begun, fleet.until_whole());
     fleet.watch(Duration::from_secs(15));
     assert!(fleet.net().lost() > 10, "no long datagram was lost");
-    let have = (0..owner).filter(|&node| fleet.mind(node).of(owner).is_some_and(|held| held.version == 9)).count();
+    let have =
+        (0..owner).filter(|&node| fleet.mind(node).of(owner).is_some_and(|held| held.version == 9)).count();
     let took = fleet.crash(victim);
     println!("datagrams above {passes} B lost, MTU 1400: {have} of {owner} have a state of 4 KB, 0 dead");
     assert_eq!(fleet.wronged_since(&mark, &[victim]), []);
@@ -267,25 +279,41 @@ fn where_long_datagrams_are_lost_membership_stays_whole() {
     fleet.end();
 }
 
-/// The one scenario without namespaces: datagrams overtake each other on the way through the test.
+/// The one scenario without namespaces: datagrams overtake each other on their way through the test.
 #[test]
-#[ignore = "a minute"]
+#[ignore = "a minute and a half"]
 fn delay_and_reordering_wrong_nobody() {
     let ms = Duration::from_millis;
     let mut fleet = Fleet::start(Ground::Relay(Relay::open(NODES)), NODES, &[]);
     // The profile is for round trips of up to 50 ms.
-    for (victim, range) in [(3, ms(5)..ms(25)), (5, ms(50)..ms(150))] {
+    for (victim, range) in [(3, ms(5)..ms(25)), (5, ms(50)..ms(150)), (7, ms(300)..ms(600))] {
         let mark = fleet.mark();
-        let (carried, overtaken) = fleet.relay().counts();
+        let before = fleet.relay().counts();
         fleet.relay().delay(range.clone());
         fleet.watch(Duration::from_secs(15));
+        let within = range.end <= Config::lan().probe_timeout / 2;
+        if !within {
+            // Answers come after the time that they have: everybody doubts itself, and accuses nobody. Once they are in time
+            // again, a crash is found, by nodes that may still probe in each ninth interval only.
+            assert_eq!(fleet.wronged_since(&mark, &[]), []);
+            fleet.relay().delay(ms(0)..ms(1));
+        }
         let took = fleet.crash(victim);
-        let (carried, overtaken) = (fleet.relay().counts().0 - carried, fleet.relay().counts().1 - overtaken);
-        let suspected = fleet.said_since(&mark).filter(|(_, said)| said.event == "suspected" && said.id != name(victim));
-        println!("{range:?} each way: {overtaken} of {carried} overtaken, {} suspicions, 0 dead", suspected.count());
-        assert!(overtaken > 10);
+        let (carried, overtaken) = fleet.relay().counts();
+        let (carried, overtaken) = (carried - before.0, overtaken - before.1);
+        println!(
+            "{range:?} each way: {overtaken} of {carried} datagrams overtaken, {} suspicions in all views, 0 dead of {NODES}",
+            fleet.suspicions_since(&mark, &[victim])
+        );
+        assert!(overtaken > 10, "{overtaken} are no test");
         assert_eq!(fleet.wronged_since(&mark, &[victim]), []);
-        judge("a crash is known to all after", took, known_within(&Config::lan(), NODES, range.end * 2, 0));
+        let doubt = if within { Duration::ZERO } else { Config::lan().probe_interval * 9 };
+        let round_trip = if within { range.end * 2 } else { ROUND_TRIP };
+        judge(
+            "a crash is known to all after",
+            took,
+            known_within(&Config::lan(), NODES, round_trip, 0) + doubt,
+        );
         fleet.begin(victim, &[]);
         fleet.until_whole();
     }
@@ -311,33 +339,32 @@ fn processes_that_stop_crash_and_move_come_back_and_nobody_else_is_wronged() {
     judge("stopped for 10 s and more, back in every view after", back, BACK);
 
     fleet.crash(5);
-    fleet.begin(5, &[]);
-    let begun = SystemTime::now();
+    let begun = fleet.begin(5, &[]);
     let back = since(begun, fleet.until_whole());
     judge("killed and started again, back in every view after", back, JOINED);
 
     // At once, so that nobody has noticed that it was away.
     fleet.kill(6);
-    fleet.begin(6, &["--set", "life=2"]);
-    let begun = SystemTime::now();
+    let begun = fleet.begin(6, &["--set", "life=2"]);
     let others: Vec<usize> = all(NODES).into_iter().filter(|&node| node != 6).collect();
     let back = fleet.until(others.clone(), |_, mind| mind.of(6).is_some_and(|held| held.version == 1));
     judge("killed and started at once, its telemetry is at all after", since(begun, back), JOINED);
 
     fleet.kill(6);
     fleet.readdress(6);
-    fleet.begin(6, &[]);
-    let (begun, address) = (SystemTime::now(), fleet.address(6).to_string());
+    let begun = fleet.begin(6, &[]);
+    let address = fleet.address(6).to_string();
     let moved = fleet.until(others, |_, mind| mind.of(6).is_some_and(|held| held.address == address));
     judge("started at another address, all have it after", since(begun, moved), JOINED);
     fleet.until_whole();
     assert_eq!(fleet.wronged_since(&mark, &[4, 5, 6]), []);
 
-    (0..NODES).for_each(|node| drop(fleet.kill(node)));
-    (0..NODES).for_each(|node| fleet.begin(node, &[]));
-    let begun = SystemTime::now();
+    for node in 0..NODES {
+        fleet.kill(node);
+    }
+    let begun: Vec<SystemTime> = (0..NODES).map(|node| fleet.begin(node, &[])).collect();
     let whole = fleet.until_whole();
-    judge("all killed and started again, whole after", since(begun, whole), JOINED);
+    judge("all killed and started again, whole after", since(begun[0], whole), JOINED);
     fleet.end();
 }
 

@@ -3,15 +3,15 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::path::PathBuf;
+use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::Value;
 use tempfile::TempDir;
 
 use super::net::{Net, processes_in};
 use super::relay::Relay;
-use crate::common::{self, Agent, text, tgossip};
+use crate::common::{self, Agent, PATIENCE, text, tgossip};
 
 const PORT: u16 = 7_946;
 
@@ -75,6 +75,10 @@ impl Mind {
             "isolated" => self.isolated = true,
             "reconnected" => self.isolated = false,
             "removed" => drop(self.others.remove(&said.id)),
+            // Another life of a member begins without telemetry.
+            "evidence" if said.line["kind"] == "restarted" => {
+                self.others.entry(said.id.clone()).or_default().version = 0;
+            }
             "joined" | "moved" | "telemetry" | "alive" | "suspected" | "dead" | "left" => {
                 let of = self.others.entry(said.id.clone()).or_default();
                 match said.event.as_str() {
@@ -151,7 +155,9 @@ impl Fleet {
         let node = |at| Node { agent: None, bind: place(at), said: Vec::new(), mind: Mind::default() };
         let nodes = (0..count).map(node).collect();
         let mut fleet = Self { nodes, ground, folder, settings };
-        (0..count).for_each(|node| fleet.begin(node, &[]));
+        for node in 0..count {
+            fleet.begin(node, &[]);
+        }
         fleet.until_whole();
         fleet
     }
@@ -170,12 +176,7 @@ impl Fleet {
         relay
     }
 
-    /// A folder that goes with the fleet.
-    pub(crate) fn folder(&self) -> &Path {
-        self.folder.path()
-    }
-
-    pub(crate) fn key(&self) -> std::path::PathBuf {
+    pub(crate) fn key(&self) -> PathBuf {
         self.folder.path().join("cluster.key")
     }
 
@@ -187,8 +188,9 @@ impl Fleet {
         }
     }
 
-    /// Starts a node that does not run, with more settings of its own.
-    pub(crate) fn begin(&mut self, node: usize, more: &[&str]) {
+    /// Starts a node that does not run, with more settings of its own; the time before that.
+    pub(crate) fn begin(&mut self, node: usize, more: &[&str]) -> SystemTime {
+        let before = SystemTime::now();
         let mut args = vec!["--bind".to_owned(), self.nodes[node].bind.to_string()];
         if let Ground::Relay(relay) = &self.ground {
             args.extend(["--advertise".to_owned(), relay.advertised(node).to_string()]);
@@ -201,6 +203,7 @@ impl Fleet {
         let agent = self.ground.at(node, || Agent::start(&name(node), &args));
         let begun = &mut self.nodes[node];
         (begun.agent, begun.mind) = (Some(agent), Mind::default());
+        before
     }
 
     /// Kills a node in the middle of whatever it does; the time.
@@ -294,12 +297,34 @@ impl Fleet {
         last
     }
 
+    /// Waits until what an agent has said comes to what it answers: folding its events gives its view.
+    fn until_told(&mut self, observer: usize) {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let view = self.view(observer);
+            let answered = view["members"].as_array().expect("members").iter().map(held);
+            let answered: BTreeMap<String, Held> = answered.filter(|(id, _)| *id != name(observer)).collect();
+            // Something may have happened between the two.
+            let node = &mut self.nodes[observer];
+            node.pull(Duration::ZERO);
+            if answered == node.mind.others {
+                return;
+            }
+            assert!(
+                Instant::now() < end,
+                "{} answers {answered:#?} and said {:#?}",
+                name(observer),
+                node.mind
+            );
+            node.pull(Duration::from_millis(10));
+        }
+    }
+
     pub(crate) fn running(&self) -> Vec<usize> {
         (0..self.len()).filter(|&node| self.nodes[node].agent.is_some()).collect()
     }
 
-    /// Waits until all agents that run hold each other alive, and nobody isolated; when the last one came to it. What they
-    /// said must come to what they answer when asked.
+    /// Waits until all agents that run hold each other alive, and none is isolated; when the last one came to it.
     pub(crate) fn until_whole(&mut self) -> Option<SystemTime> {
         let running = self.running();
         let whole = self.until(running.clone(), |observer, mind| {
@@ -307,11 +332,7 @@ impl Fleet {
             !mind.isolated && others.clone().all(|&node| mind.holds(node, "alive"))
         });
         for &observer in &running {
-            let view = self.view(observer);
-            let told = view["members"].as_array().expect("members").iter().map(held);
-            let told: BTreeMap<String, Held> = told.filter(|(id, _)| *id != name(observer)).collect();
-            self.nodes[observer].pull(Duration::ZERO);
-            assert_eq!(told, self.nodes[observer].mind.others, "{} says and answers", name(observer));
+            self.until_told(observer);
         }
         whole
     }
@@ -325,16 +346,32 @@ impl Fleet {
 
     /// Who was declared dead since then, and by whom, but for those meant.
     pub(crate) fn wronged_since(&self, mark: &Mark, meant: &[usize]) -> Vec<(usize, String)> {
-        let dead = self.said_since(mark).filter(|(_, said)| said.event == "dead");
-        dead.filter(|(_, said)| !meant.iter().any(|&node| name(node) == said.id))
-            .map(|(by, said)| (by, said.id.clone()))
-            .collect()
+        self.said_of_others(mark, "dead", meant).map(|(by, said)| (by, said.id.clone())).collect()
+    }
+
+    /// How many suspicions of others than those meant were seen since then, in all views.
+    pub(crate) fn suspicions_since(&self, mark: &Mark, meant: &[usize]) -> usize {
+        self.said_of_others(mark, "suspected", meant).count()
+    }
+
+    fn said_of_others<'a>(
+        &'a self,
+        mark: &'a Mark,
+        event: &'static str,
+        meant: &'a [usize],
+    ) -> impl Iterator<Item = (usize, &'a Said)> {
+        let others = |said: &Said| !meant.iter().any(|&node| name(node) == said.id);
+        self.said_since(mark).filter(move |(_, said)| said.event == event && others(said))
     }
 
     /// Tells all to leave, and sees them end well; nothing is left of them.
     pub(crate) fn end(mut self) {
-        let agents: Vec<(usize, Agent)> =
-            self.nodes.iter_mut().enumerate().filter_map(|(at, node)| Some((at, node.agent.take()?))).collect();
+        let agents: Vec<(usize, Agent)> = self
+            .nodes
+            .iter_mut()
+            .enumerate()
+            .filter_map(|(at, node)| Some((at, node.agent.take()?)))
+            .collect();
         agents.iter().for_each(|(_, agent)| agent.signal("TERM"));
         for (at, agent) in agents {
             assert_eq!(agent.wait().code(), Some(0), "{} was told to stop", name(at));

@@ -97,7 +97,8 @@ impl Way {
     }
 
     fn carry(&mut self, shared: &Shared) {
-        let due = self.under_way.peek().map(|Reverse((due, ..))| due.saturating_duration_since(Instant::now()));
+        let due =
+            self.under_way.peek().map(|Reverse((due, ..))| due.saturating_duration_since(Instant::now()));
         let socket = &shared.sockets[self.to];
         socket.set_read_timeout(Some(due.unwrap_or(IDLE).clamp(SOON, IDLE))).expect("a timeout");
         let mut buf = [0; 2_000];
