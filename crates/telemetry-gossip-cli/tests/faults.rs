@@ -223,9 +223,11 @@ fn seven_and_three_part_and_come_together_again_as_recorded() {
     println!("  {inputs} inputs of {NODES} nodes replay to what was recorded");
 }
 
-/// A state of some 4,000 bytes: three datagrams of the default length.
+/// The entries of a state of three datagrams: short ones, so that those datagrams are full.
+const ENTRIES: u64 = 96;
+
 fn long_state() -> Vec<String> {
-    let entries = (0..8).map(|at| format!("entry-{at}={}", "x".repeat(480)));
+    let entries = (0..ENTRIES).map(|at| format!("entry-{at}={}", "x".repeat(18)));
     std::iter::once("--set".to_owned()).chain(entries).collect()
 }
 
@@ -254,16 +256,17 @@ fn where_long_datagrams_are_lost_membership_stays_whole() {
     let joined = since(begun, fleet.until_whole());
     fleet.watch(Duration::from_secs(15));
     assert!(fleet.net().lost() > 10, "no long datagram was lost");
-    let have =
-        (0..owner).filter(|&node| fleet.mind(node).of(owner).is_some_and(|held| held.version == 9)).count();
+    let have = (0..owner)
+        .filter(|&node| fleet.mind(node).of(owner).is_some_and(|held| held.version == 1 + ENTRIES))
+        .count();
     let took = fleet.crash(victim);
-    println!("datagrams above {passes} B lost, MTU 1400: {have} of {owner} have a state of 4 KB, 0 dead");
+    println!("datagrams above {passes} B lost, MTU 1400: {have} of {owner} have a long state, 0 dead");
     assert_eq!(fleet.wronged_since(&mark, &[victim]), []);
     judge("a node that returns is known to all after", joined, JOINED);
     judge("a crash is known to all after", took, known_within(&Config::lan(), NODES, ROUND_TRIP, 0));
     fleet.net().set(&[]);
     let healed = SystemTime::now();
-    let had = fleet.until(0..victim, all_of_it(vec![owner], 9));
+    let had = fleet.until(0..victim, all_of_it(vec![owner], 1 + ENTRIES));
     judge("on a good path again, the state is at all after", since(healed, had), RECOVERY);
     fleet.end();
 
@@ -272,10 +275,10 @@ fn where_long_datagrams_are_lost_membership_stays_whole() {
     let begun = SystemTime::now();
     let settings = [&["--mtu", "1000"], &long[..]].concat();
     let mut fleet = Fleet::start(Ground::Net(net), NODES, &settings);
-    let had = fleet.until(0..NODES, all_of_it(all(NODES), 8));
+    let had = fleet.until(0..NODES, all_of_it(all(NODES), ENTRIES));
     println!("the same with --mtu {passes}: {} datagrams lost", fleet.net().lost());
     assert_eq!(fleet.net().lost(), 0);
-    judge("a state of 4 KB of each is at all after", since(begun, had), JOINED);
+    judge("a long state of each is at all after", since(begun, had), JOINED);
     fleet.end();
 }
 
