@@ -80,12 +80,15 @@ impl Relay {
     }
 }
 
+/// A datagram: when it is due, its number in the order of sending, who sent it, its bytes.
+type Datagram = (Instant, u64, usize, Vec<u8>);
+
 /// What is under way to one agent.
 struct Way {
     to: usize,
     rng: ChaCha8Rng,
-    /// By the time when it is due, and its number in the order of sending.
-    under_way: BinaryHeap<Reverse<(Instant, u64, usize, Vec<u8>)>>,
+    /// The one that is due first is on top.
+    under_way: BinaryHeap<Reverse<Datagram>>,
     sent: u64,
     latest: u64,
 }
