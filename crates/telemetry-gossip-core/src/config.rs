@@ -51,8 +51,8 @@ pub struct Config {
     /// One member is probed each interval. Default 1 s. Local trouble stretches it up to nine times.
     pub probe_interval: Duration,
     /// How long a direct ping may take, and then again how long the indirect ones; twice this is at most the
-    /// interval. Default 300 ms. Where most answers take longer, nodes doubt themselves instead of others: nobody is wronged,
-    /// and no crash found.
+    /// interval. Default 300 ms. Where most answers take longer than twice this, nodes doubt themselves instead of others:
+    /// nobody is wronged, and no crash found.
     pub probe_timeout: Duration,
     /// How many members are asked to ping on the prober's behalf (the K of SWIM). 0 to 16, default 3.
     pub indirect_probes: u8,
