@@ -7,8 +7,8 @@
 
 use std::time::Duration;
 
-use telemetry_gossip_core::Config;
-use telemetry_gossip_sim::{Checking, Cluster, Network, News, Quantiles, Settings, Share};
+use telemetry_gossip_core::{Config, Status};
+use telemetry_gossip_sim::{Checking, Cluster, Latency, Network, News, Quantiles, Settings, Shape, Share};
 use telemetry_gossip_tests::for_each_seed;
 
 const NODES: usize = 250;
@@ -85,4 +85,30 @@ fn no_live_node_is_declared_dead_while_datagrams_are_lost() {
             assert_eq!(cluster.simulation().counts().dead, 0, "at {loss} % loss");
         }
     });
+}
+
+/// A network slower than the settings are for: answers take one to two probe timeouts. Nodes doubt themselves and wait
+/// longer, for answers to probes and to roll calls alike, so that a crash is found and nobody wronged.
+///
+/// Where 8 s comes from: nodes that doubt themselves a little probe in each second or third interval, 3 s, for up to 2 s; the
+/// roll calls before the accusation and before the death take a round of 0.6 s each, and the suspicion 1.2 s at 50 members.
+#[test]
+fn where_answers_are_slower_than_a_timeout_a_crash_is_found_all_the_same() {
+    let ms = Duration::from_millis;
+    let timeout = Config::default().probe_timeout;
+    for nodes in [10, 50] {
+        for_each_seed(20, |seed| {
+            // Each way a half of 300 to 500 ms.
+            let latency = Latency { minimum: timeout / 2, jitter: ms(50), shape: Shape::Uniform };
+            let network = Network { latency, ..Network::default() };
+            let mut cluster = Cluster::new(Settings { nodes, seed, network, ..Settings::default() });
+            cluster.start_known();
+            cluster.run_for(ms(30_000 + seed * 37 % 1_000));
+            cluster.crash(4);
+            let dead = |cluster: &Cluster| cluster.everyone_holds(4, Status::Dead);
+            let found = cluster.run_until(dead, Duration::from_secs(60)).expect("it is found");
+            assert!(found <= Duration::from_secs(8), "{nodes} nodes: {found:?}");
+            assert_eq!(cluster.simulation().false_deads(), 0, "a live node was declared dead");
+        });
+    }
 }

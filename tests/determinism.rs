@@ -14,11 +14,11 @@ const PINNED: [(&str, u64, u64); 12] = [
     ("leave", 1, 0xfd9a_802b_6e4a_4204),
     ("pause", 1, 0xb3d6_724b_5630_e917),
     ("loss", 1, 0xe6b6_e1c9_9495_1b6d),
-    ("split", 1, 0x2f39_6cee_f02b_aaa9),
-    ("partition", 1, 0xcdbf_accd_2aa1_96e7),
+    ("split", 1, 0x696c_3b7f_00ff_7b17),
+    ("partition", 1, 0xce3f_75d2_14f4_446c),
     ("churn", 1, 0x898b_1e88_1bc0_bc34),
-    ("block", 1, 0xd6c9_7e81_53f7_f349),
-    ("mixed", 1, 0x1965_2aab_6c5f_ed45),
+    ("block", 1, 0x259e_83d8_585b_0f92),
+    ("mixed", 1, 0x962c_b850_9fcf_29ad),
 ];
 
 #[test]

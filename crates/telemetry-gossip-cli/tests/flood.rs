@@ -49,7 +49,7 @@ impl Cluster {
         assert!(made.status.success(), "{}", text(&made.stderr));
         let target = start("target", &key, None);
         let others = ["b", "c", "d"].map(|id| start(id, &key, Some(&target)));
-        let tap = Tap::start(&key, target.udp);
+        let tap = Tap::start(&key, target.udp.ip(), target.udp);
         for id in ["b", "c", "d", "tap"] {
             target.wait_for_event("joined", id);
         }

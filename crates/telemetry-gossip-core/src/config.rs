@@ -44,13 +44,15 @@ pub struct Config {
     /// Whether the node acts by its own timers or only when told.
     pub mode: Mode,
     /// The most bytes in one datagram's payload; [`MIN_MTU`] to [`MAX_MTU`]. Default 1,400. A driver that seals datagrams
-    /// takes its part of them from it.
+    /// takes its part of them from it. It has to fit the path: where long datagrams are lost without a word, members find
+    /// each other's crashes as always, but long telemetry and the tables of large clusters do not arrive.
     pub mtu: u16,
 
     /// One member is probed each interval. Default 1 s. Local trouble stretches it up to nine times.
     pub probe_interval: Duration,
     /// How long a direct ping may take, and then again how long the indirect ones; twice this is at most the
-    /// interval. Default 300 ms.
+    /// interval. Default 300 ms. Where most answers take longer than twice this, nodes doubt themselves instead of others:
+    /// nobody is wronged, and no crash found.
     pub probe_timeout: Duration,
     /// How many members are asked to ping on the prober's behalf (the K of SWIM). 0 to 16, default 3.
     pub indirect_probes: u8,

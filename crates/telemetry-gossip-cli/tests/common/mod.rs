@@ -110,13 +110,7 @@ impl Agent {
 
     /// What the agent answers over its control socket.
     pub(crate) fn view(&self) -> Value {
-        let mut stream = TcpStream::connect(self.control).expect("the control socket");
-        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
-        stream.write_all(b"{\"ask\":\"view\"}\n").expect("a request");
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).expect("an answer");
-        let mut answer: Value = serde_json::from_str(&answer).expect("JSON");
-        answer["view"].take()
+        view(self.control)
     }
 
     #[cfg(unix)]
@@ -130,6 +124,17 @@ impl Agent {
         while self.lines.recv().is_ok() {}
         self.child.wait().expect("a child")
     }
+}
+
+/// What the agent with this control socket answers.
+pub(crate) fn view(control: SocketAddr) -> Value {
+    let mut stream = TcpStream::connect(control).expect("the control socket");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    stream.write_all(b"{\"ask\":\"view\"}\n").expect("a request");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer");
+    let mut answer: Value = serde_json::from_str(&answer).expect("JSON");
+    answer["view"].take()
 }
 
 /// The resident set of a process.

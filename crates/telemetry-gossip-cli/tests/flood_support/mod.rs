@@ -1,6 +1,6 @@
 //! What a flood is made of: a member that remembers what it sent, hostile datagrams made from that, and who sends them.
 
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::Path;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
@@ -28,13 +28,14 @@ pub(crate) struct Tap {
 const RECORDS: usize = 1_000;
 
 impl Tap {
-    pub(crate) fn start(key: &Path, target: SocketAddr) -> Self {
+    /// It takes part from a free port of `place`.
+    pub(crate) fn start(key: &Path, place: IpAddr, target: SocketAddr) -> Self {
         let sent = Arc::new(Mutex::new(Vec::new()));
         let (stop, stopped) = channel();
         let ring = Keyring::new(Label::of(""), read_key(key).expect("a key"));
         let thread = {
             let sent = Arc::clone(&sent);
-            std::thread::spawn(move || take_part(ring, target, &sent, &stopped))
+            std::thread::spawn(move || take_part(ring, place, target, &sent, &stopped))
         };
         Self { sent, stop, thread: Some(thread) }
     }
@@ -59,8 +60,14 @@ impl Drop for Tap {
     }
 }
 
-fn take_part(ring: Keyring, target: SocketAddr, sent: &Mutex<Vec<Vec<u8>>>, stopped: &Receiver<()>) {
-    let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+fn take_part(
+    ring: Keyring,
+    place: IpAddr,
+    target: SocketAddr,
+    sent: &Mutex<Vec<Vec<u8>>>,
+    stopped: &Receiver<()>,
+) {
+    let socket = UdpSocket::bind((place, 0)).expect("a socket");
     let me = Peer::from(socket.local_addr().expect("it is bound"));
     let config = Config {
         probe_interval: Duration::from_millis(500),
@@ -82,7 +89,7 @@ fn take_part(ring: Keyring, target: SocketAddr, sent: &Mutex<Vec<Vec<u8>>>, stop
         while let Some(transmit) = node.poll_transmit(&mut plain) {
             let Peer::Socket(to) = transmit.to else { continue };
             let len = seal.seal(&plain[..transmit.len], &mut sealed).expect("it fits");
-            socket.send_to(&sealed[..len], to).expect("loopback takes it");
+            socket.send_to(&sealed[..len], to).expect("the network takes it");
             let mut sent = sent.lock().expect("the test lives");
             if to == target && sent.len() < RECORDS {
                 sent.push(sealed[..len].to_vec());
@@ -193,7 +200,7 @@ impl Flood {
     pub(crate) fn start(target: SocketAddr, rate: u64, mut hostile: Hostile) -> Self {
         let (stop, stopped) = channel();
         let thread = std::thread::spawn(move || {
-            let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+            let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).expect("a socket");
             socket.connect(target).expect("an address");
             let (start, mut sent) = (Instant::now(), 0_u64);
             while stopped.recv_timeout(Duration::from_millis(1)).is_err() {

@@ -82,7 +82,7 @@ impl<A: Address> Node<A> {
             for asked in self.contact.silent() {
                 self.ping(asked.slot, asked.number);
             }
-            let pace = self.config.probe_timeout;
+            let pace = self.roll_call_pace();
             let mut wanted = self.contact.next_round(self.now, pace);
             while wanted > 0 {
                 let Some(rank) = self.contact.next_rank(self.table.len()) else { break };
@@ -96,6 +96,14 @@ impl<A: Address> Node<A> {
                 }
             }
         }
+    }
+
+    /// How long a round waits for answers: a timeout, or two where this node doubts itself. Otherwise answers that are a
+    /// little late would leave each roll call in doubt, and no crash would ever be found. Where answers are slower still,
+    /// refutations come too late as well, and doubt is right.
+    fn roll_call_pace(&self) -> Duration {
+        let timeout = self.config.probe_timeout;
+        self.probe_timeout().min(timeout * 2)
     }
 
     fn conclude_roll_call(&mut self) {
