@@ -1,5 +1,7 @@
 //! Counters and the node's own state of health.
 
+use core::ops::AddAssign;
+
 use serde::{Deserialize, Serialize};
 
 use crate::time::Instant;
@@ -64,6 +66,71 @@ pub struct Stats {
     pub roll_calls: u64,
     /// Times this node found that it had been paused.
     pub pauses: u64,
+}
+
+impl AddAssign for Stats {
+    /// The counters of several nodes, or of several lives of one.
+    fn add_assign(&mut self, other: Self) {
+        // Every field by name: one that is added does not compile before it adds up.
+        let Self {
+            datagrams_sent,
+            bytes_sent,
+            datagrams_received,
+            bytes_received,
+            datagrams_malformed,
+            datagrams_other_version,
+            datagrams_other_label,
+            datagrams_while_inactive,
+            frames_unknown,
+            claims_implausible,
+            claims_table_full,
+            claims_not_in_config,
+            telemetry_ignored,
+            telemetry_merged,
+            telemetry_resent,
+            probes,
+            probes_indirect,
+            probes_failed,
+            acks_unmatched,
+            relays,
+            relays_shed,
+            outbox_shed,
+            events_shed,
+            refutations,
+            syncs,
+            syncs_failed,
+            roll_calls,
+            pauses,
+        } = other;
+        self.datagrams_sent += datagrams_sent;
+        self.bytes_sent += bytes_sent;
+        self.datagrams_received += datagrams_received;
+        self.bytes_received += bytes_received;
+        self.datagrams_malformed += datagrams_malformed;
+        self.datagrams_other_version += datagrams_other_version;
+        self.datagrams_other_label += datagrams_other_label;
+        self.datagrams_while_inactive += datagrams_while_inactive;
+        self.frames_unknown += frames_unknown;
+        self.claims_implausible += claims_implausible;
+        self.claims_table_full += claims_table_full;
+        self.claims_not_in_config += claims_not_in_config;
+        self.telemetry_ignored += telemetry_ignored;
+        self.telemetry_merged += telemetry_merged;
+        self.telemetry_resent += telemetry_resent;
+        self.probes += probes;
+        self.probes_indirect += probes_indirect;
+        self.probes_failed += probes_failed;
+        self.acks_unmatched += acks_unmatched;
+        self.relays += relays;
+        self.relays_shed += relays_shed;
+        self.outbox_shed += outbox_shed;
+        self.events_shed += events_shed;
+        self.refutations += refutations;
+        self.syncs += syncs;
+        self.syncs_failed += syncs_failed;
+        self.roll_calls += roll_calls;
+        self.pauses += pauses;
+    }
 }
 
 /// How the node is.

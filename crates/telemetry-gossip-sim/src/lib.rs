@@ -37,6 +37,7 @@
 //! | [`Cluster`] | tests: start, break, wait, look; panics on a broken rule |
 //! | [`Rounds`] | push-pull in explicit rounds, without timers |
 //! | [`Scenario`], [`run`], [`Report`] | a run as a value (and a TOML file), its outcome as a value |
+//! | [`swarm`] | random scenarios of many seeds: what broke, what happened at all, the least that still breaks |
 //! | [`experiment`] | many runs, side by side: our figures beside published ones |
 //! | [`Simulation`] | the engine: processes, network, virtual time |
 //!
@@ -59,12 +60,14 @@ mod clock;
 mod cluster;
 pub mod experiment;
 mod network;
+mod parallel;
 mod process;
 mod report;
 mod rng;
 mod rounds;
 mod scenario;
 mod simulation;
+pub mod swarm;
 mod tamper;
 mod trace;
 mod units;
@@ -75,7 +78,7 @@ pub use clock::Clock;
 pub use cluster::{Cluster, Held, node_id};
 pub use network::{Kind, Latency, LoseKind, Network, Shape, Traffic};
 pub use process::{Condition, Memory, Place, Spawn, Usage};
-pub use report::{NewsSummary, Quantiles, Report};
+pub use report::{Expectation, NewsSummary, Quantiles, Report, Unmet};
 pub use rounds::{Round, RoundSettings, Rounds};
 pub use scenario::{
     Expectations, Group, GroupError, Load, Operation, Options, Overrides, Progress, Scenario, ScenarioError,

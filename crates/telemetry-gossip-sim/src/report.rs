@@ -1,10 +1,12 @@
 //! What a run has shown: numbers first (serde), words second ([`Display`](std::fmt::Display)).
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use telemetry_gossip_core::Node;
+use telemetry_gossip_core::{Node, Stats};
+use thiserror::Error;
 
 use crate::checker::Violation;
 use crate::cluster::Cluster;
@@ -44,6 +46,10 @@ pub struct Report {
     pub events: EventCounts,
     /// What became of the datagrams.
     pub traffic: Traffic,
+    /// What all nodes have counted, in all their lives.
+    pub stats: Stats,
+    /// How many steps of each kind found something to do, by the names that they have in scenario files.
+    pub operations: BTreeMap<String, u64>,
     /// Datagrams sent a node and second, in thousandths.
     pub datagrams_per_node_second_milli: u64,
     /// Payload bytes sent a node and second.
@@ -58,13 +64,53 @@ pub struct Report {
     pub violations_found: u64,
     /// The first of them.
     pub violations: Vec<Violation>,
-    /// Expectations that failed, in words.
-    pub failures: Vec<String>,
+    /// Expectations that failed.
+    pub failures: Vec<Unmet>,
     /// One number over all inputs and outputs of all nodes.
     #[serde(with = "hex")]
     pub trace_hash: u64,
     /// The command that repeats the run.
     pub replay: String,
+}
+
+/// What a scenario can expect of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Error)]
+#[serde(rename_all = "kebab-case")]
+pub enum Expectation {
+    /// See [`Expectations::idle_steps`](crate::Expectations::idle_steps).
+    #[error("every step finds something to do")]
+    Steps,
+    /// Part of [`Expectations::views_complete`](crate::Expectations::views_complete): views of nobody are not complete.
+    #[error("at the end somebody takes part")]
+    Presence,
+    /// See [`Expectations::views_complete`](crate::Expectations::views_complete).
+    #[error("at the end all views are complete and Alive")]
+    Views,
+    /// See [`Expectations::no_false_dead`](crate::Expectations::no_false_dead).
+    #[error("no running node within reach is declared Dead")]
+    NoFalseDead,
+    /// Part of [`Expectations::known_within`](crate::Expectations::known_within): what nobody has to learn says nothing.
+    #[error("somebody has to learn of all news")]
+    Audience,
+    /// See [`Expectations::known_within`](crate::Expectations::known_within).
+    #[error("news is known to all in time")]
+    News,
+    /// See [`Expectations::telemetry_within`](crate::Expectations::telemetry_within).
+    #[error("telemetry is known to all in time")]
+    Telemetry,
+    /// See [`Expectations::quiet_below`](crate::Expectations::quiet_below).
+    #[error("at the end the nodes are quiet")]
+    Quiet,
+}
+
+/// An expectation that a run did not meet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Error)]
+#[error("{what}")]
+pub struct Unmet {
+    /// Which.
+    pub expectation: Expectation,
+    /// What was seen instead.
+    pub what: String,
 }
 
 /// How one kind of news spread.
@@ -115,8 +161,14 @@ impl Quantiles {
 }
 
 impl Report {
-    /// `idle` are the steps that found nothing to do.
-    pub(crate) fn of(scenario: &Scenario, cluster: &Cluster, marks: Marks, idle: &[&Step]) -> Self {
+    /// `done` are the steps that found something to do, `idle` those that did not.
+    pub(crate) fn of(
+        scenario: &Scenario,
+        cluster: &Cluster,
+        marks: Marks,
+        done: &[&Step],
+        idle: &[&Step],
+    ) -> Self {
         let simulation = cluster.simulation();
         let spreads = simulation.spreads();
         let running: Vec<&Node<u32>> = (0..cluster.len())
@@ -142,6 +194,8 @@ impl Report {
             false_deads_in_calm: simulation.false_deads() - marks.false_deads.unwrap_or(0),
             events: simulation.counts(),
             traffic,
+            stats: simulation.stats(),
+            operations: BTreeMap::new(),
             datagrams_per_node_second_milli: traffic.sent * 1_000_000 / node_millis,
             bytes_per_node_second: traffic.sent_bytes * 1_000 / node_millis,
             most_bytes_per_second: most * 1_000 / millis(scenario.duration).max(1),
@@ -153,6 +207,9 @@ impl Report {
             trace_hash: simulation.trace_hash(),
             replay: scenario.replay_command(simulation.seed()),
         };
+        for step in done {
+            *report.operations.entry(step.operation.name()).or_default() += 1;
+        }
         report.judge(scenario, &spreads, idle);
         report
     }
@@ -161,20 +218,25 @@ impl Report {
     fn judge(&mut self, scenario: &Scenario, spreads: &[Spread], idle: &[&Step]) {
         let expect = &scenario.expect;
         if !expect.idle_steps {
-            self.failures.extend(idle.iter().map(|step| format!("a step found nothing to do: {step}")));
+            for step in idle {
+                self.unmet(Expectation::Steps, format!("a step found nothing to do: {step}"));
+            }
         }
         if expect.views_complete && self.taking_part == 0 {
-            self.failures.push("at the end nobody takes part".to_owned());
+            self.unmet(Expectation::Presence, "at the end nobody takes part".to_owned());
         } else if expect.views_complete && !self.views_complete {
-            self.failures.push("at the end not all views are complete and Alive".to_owned());
+            self.unmet(Expectation::Views, "at the end not all views are complete and Alive".to_owned());
         }
         if expect.no_false_dead && self.false_deads_in_calm > 0 {
             let count = self.false_deads_in_calm;
-            self.failures.push(format!("{count} running nodes within reach were declared Dead"));
+            self.unmet(
+                Expectation::NoFalseDead,
+                format!("{count} running nodes within reach were declared Dead"),
+            );
         }
         if let Some(most) = expect.quiet_below.filter(|&most| self.last_bytes_per_node_second > most) {
             let bytes = self.last_bytes_per_node_second;
-            self.failures.push(format!("at the end nodes send {bytes} B/s, not {most} at most"));
+            self.unmet(Expectation::Quiet, format!("at the end nodes send {bytes} B/s, not {most} at most"));
         }
         for spread in spreads.iter().filter(|spread| spread.at >= expect.calm_from) {
             let telemetry = spread.news == News::Telemetry;
@@ -186,19 +248,26 @@ impl Report {
                 continue;
             }
             if spread.first.is_none() && spread.everyone.is_some() && !telemetry {
-                self.failures.push(format!(
+                let what = format!(
                     "nobody had to learn of the {} of n{} at {:.3?}",
                     spread.news, spread.node, spread.at
-                ));
+                );
+                self.unmet(Expectation::Audience, what);
             } else if spread.everyone.is_none_or(|time| time > limit) {
                 let took =
                     spread.everyone.map_or_else(|| "never".to_owned(), |time| format!("after {time:.3?}"));
-                self.failures.push(format!(
+                let what = format!(
                     "the {} of n{} at {:.3?} was known to all {took}, not within {limit:?}",
                     spread.news, spread.node, spread.at
-                ));
+                );
+                let expectation = if telemetry { Expectation::Telemetry } else { Expectation::News };
+                self.unmet(expectation, what);
             }
         }
+    }
+
+    fn unmet(&mut self, expectation: Expectation, what: String) {
+        self.failures.push(Unmet { expectation, what });
     }
 
     /// Whether no rule broke and every expectation was met.

@@ -3,6 +3,7 @@
 //! Two runs with equal hashes did the same; a run whose hash differs between two machines or build profiles has met
 //! something that is no function of the seed.
 
+use std::fmt;
 use std::hash::Hasher as _;
 use std::time::Duration;
 
@@ -17,6 +18,40 @@ use crate::rng::micros;
 pub(crate) struct Trace {
     hasher: SipHasher13,
     scratch: Vec<u8>,
+    kept: Option<Vec<Moment>>,
+}
+
+/// One entry of a trace, for the comparison of two runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Moment {
+    pub(crate) at: Duration,
+    pub(crate) node: usize,
+    pub(crate) what: What,
+    /// Of the trace up to here, this included: two runs are the same as long as these are.
+    pub(crate) hash: u64,
+}
+
+/// What an entry is about, in short.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum What {
+    Tick,
+    Datagram { from: u32, len: usize },
+    Command(String),
+    Transmit { to: u32, len: usize },
+    Event(Box<Event<u32>>),
+}
+
+impl fmt::Display for Moment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "[t={:.6}s] n{} ", self.at.as_secs_f64(), self.node)?;
+        match &self.what {
+            What::Tick => f.write_str("ticks"),
+            What::Datagram { from, len } => write!(f, "takes in {len} bytes from address {from}"),
+            What::Command(command) => write!(f, "is told {command}"),
+            What::Transmit { to, len } => write!(f, "sends {len} bytes to address {to}"),
+            What::Event(event) => write!(f, "says {event:?}"),
+        }
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -28,7 +63,20 @@ enum Kind {
 
 impl Trace {
     pub(crate) fn new() -> Self {
-        Self { hasher: SipHasher13::new_with_keys(0x7472_6163_6500_0001, 0), scratch: vec![0; 4_096] }
+        Self {
+            hasher: SipHasher13::new_with_keys(0x7472_6163_6500_0001, 0),
+            scratch: vec![0; 4_096],
+            kept: None,
+        }
+    }
+
+    /// From now on each entry is kept: some 60 bytes.
+    pub(crate) fn keep(&mut self) {
+        self.kept.get_or_insert_default();
+    }
+
+    pub(crate) fn kept(&mut self) -> Vec<Moment> {
+        self.kept.take().unwrap_or_default()
     }
 
     pub(crate) fn input(&mut self, at: Duration, node: usize, input: &Input<'_, u32>) {
@@ -45,21 +93,34 @@ impl Trace {
                 self.value(command);
             }
         }
+        self.note(at, node, || match input {
+            Input::Tick => What::Tick,
+            Input::Datagram { from, bytes } => What::Datagram { from: *from, len: bytes.len() },
+            command => What::Command(format!("{command:?}")),
+        });
     }
 
     pub(crate) fn transmit(&mut self, at: Duration, node: usize, to: u32, bytes: &[u8]) {
         self.head(Kind::Transmit, at, node);
         self.hasher.write(&to.to_le_bytes());
         self.hasher.write(bytes);
+        self.note(at, node, || What::Transmit { to, len: bytes.len() });
     }
 
     pub(crate) fn event(&mut self, at: Duration, node: usize, event: &Event<u32>) {
         self.head(Kind::Event, at, node);
         self.value(event);
+        self.note(at, node, || What::Event(Box::new(*event)));
     }
 
     pub(crate) fn hash(&self) -> u64 {
         self.hasher.finish()
+    }
+
+    fn note(&mut self, at: Duration, node: usize, what: impl FnOnce() -> What) {
+        if let Some(kept) = &mut self.kept {
+            kept.push(Moment { at, node, what: what(), hash: self.hasher.finish() });
+        }
     }
 
     fn head(&mut self, kind: Kind, at: Duration, node: usize) {

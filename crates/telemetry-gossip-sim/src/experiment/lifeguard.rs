@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use super::measure::{Alarms, Detection};
 use super::statistics::{Latencies, Proportion};
-use super::{Goal, Runs, parallel, table};
+use super::{Goal, Runs, on_all_cores, table};
 pub use grid::LifeguardPlan;
 use grid::{Outcome, Run, perform};
 pub use variant::{Published, Variant};
@@ -57,7 +57,7 @@ pub struct LifeguardRow {
 #[must_use]
 pub fn lifeguard(plan: &LifeguardPlan, progress: impl FnMut(Runs)) -> Lifeguard {
     let runs = plan.runs();
-    let outcomes = parallel::map(&runs, |run| perform(plan, run), progress);
+    let outcomes = on_all_cores(&runs, |run| perform(plan, run), progress);
     let of = |variant| {
         let own = runs.iter().zip(&outcomes).filter(move |(run, _)| run.variant == variant);
         LifeguardRow::of(variant, plan, own)

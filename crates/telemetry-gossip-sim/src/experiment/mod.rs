@@ -12,7 +12,6 @@
 
 mod lifeguard;
 mod measure;
-mod parallel;
 mod plot;
 mod schemes;
 mod statistics;
@@ -20,7 +19,11 @@ mod swim;
 mod table;
 mod telemetry;
 
+use std::ops::ControlFlow;
+
 use serde::{Deserialize, Serialize};
+
+use crate::parallel;
 
 pub use lifeguard::{Lifeguard, LifeguardPlan, LifeguardRow, Published, Variant, lifeguard};
 pub use measure::{Alarms, Detection};
@@ -37,6 +40,22 @@ pub struct Runs {
     pub done: usize,
     /// Of so many.
     pub of: usize,
+}
+
+/// Runs `run` on every item, on all cores, and says after each how many are done.
+fn on_all_cores<T: Sync, R: Send>(
+    items: &[T],
+    run: impl Fn(&T) -> R + Sync,
+    mut progress: impl FnMut(Runs),
+) -> Vec<R> {
+    let mut results = Vec::with_capacity(items.len());
+    let one = |place| usize::try_from(place).ok().and_then(|place| items.get(place)).map(&run);
+    parallel::in_order(items.len() as u64, parallel::all_cores(), one, |result| {
+        results.extend(result);
+        progress(Runs { done: results.len(), of: items.len() });
+        ControlFlow::Continue(())
+    });
+    results
 }
 
 /// A bound on a figure of an experiment.

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use telemetry_gossip_core::{Config, Detector, Suspicion};
 
 use super::statistics::{Latencies, Proportion};
-use super::{Goal, Runs, parallel, table};
+use super::{Goal, Runs, on_all_cores, table};
 use crate::checker::Checking;
 use crate::cluster::Cluster;
 use crate::network::Network;
@@ -158,7 +158,7 @@ pub fn swim(plan: &SwimPlan, progress: impl FnMut(Runs)) -> Swim {
             }
         }
     }
-    let outcomes = parallel::map(
+    let outcomes = on_all_cores(
         &runs,
         |run| match *run {
             Run::Crashes(protocol, seed) => crashes(plan, protocol, seed),

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use telemetry_gossip_core::{Config, Member};
 
 use super::schemes::{Scheme, SchemeRow, model};
-use super::{Goal, Runs, parallel, table};
+use super::{Goal, Runs, on_all_cores, table};
 use crate::checker::Checking;
 use crate::cluster::Cluster;
 use crate::network::Network;
@@ -115,7 +115,7 @@ pub fn telemetry(plan: &TelemetryPlan, progress: impl FnMut(Runs)) -> Telemetry 
             }
         }
     }
-    let rows = parallel::map(&runs, measure, progress);
+    let rows = on_all_cores(&runs, measure, progress);
     let each = usize::try_from(plan.runs.max(1)).unwrap_or(usize::MAX);
     let fewest = plan.members.iter().copied().min().unwrap_or(2);
     let others: Vec<(Scheme, u32)> =
@@ -124,7 +124,7 @@ pub fn telemetry(plan: &TelemetryPlan, progress: impl FnMut(Runs)) -> Telemetry 
     Telemetry {
         plan: plan.clone(),
         rows: rows.chunks(each).filter_map(TelemetryRow::of).collect(),
-        others: parallel::map(&others, run, |_| {}),
+        others: on_all_cores(&others, run, |_| {}),
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::words;
+use super::{is_default, words};
 use crate::units::{maybe_span, span};
 
 /// What must be so for a run to pass, beside that no rule of the protocol breaks.
@@ -13,8 +13,10 @@ use crate::units::{maybe_span, span};
 #[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Expectations {
     /// At the end somebody takes part, and everybody who does holds everybody who does Alive, and nobody else.
+    #[serde(skip_serializing_if = "is_default")]
     pub views_complete: bool,
     /// Nobody is declared Dead who runs within reach.
+    #[serde(skip_serializing_if = "is_default")]
     pub no_false_dead: bool,
     /// Every crash, leave and return is known to everybody within this time. The run goes on for that long after its last
     /// step.
@@ -31,7 +33,7 @@ pub struct Expectations {
     pub quiet_below: Option<u64>,
     /// Steps may find nothing to do, such as to restart those who are down when nobody is. Otherwise such a step fails
     /// the run: what did not happen was not tested.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[serde(skip_serializing_if = "is_default")]
     pub idle_steps: bool,
 }
 

@@ -84,6 +84,54 @@ impl Group {
         nodes.dedup();
         nodes
     }
+
+    /// What means the same share of `to` nodes as this does of `from`. Nobody alone is lost: a single node stays one.
+    pub(crate) fn scaled(&self, from: usize, to: usize) -> Self {
+        let place = |index: usize| if from == 0 { index } else { index * to / from };
+        let term = |term: &Term| match term {
+            Term::One(index) => Term::One(place(*index)),
+            Term::Range(range) => {
+                let (start, end) = (place(range.start), place(range.end));
+                Term::Range(start..if range.is_empty() { end } else { end.max(start + 1) })
+            }
+            Term::Random(Amount::Count(count)) => {
+                Term::Random(Amount::Count(place(*count).max(1).min(*count)))
+            }
+            other => other.clone(),
+        };
+        Self(self.0.iter().map(term).collect())
+    }
+
+    /// Groups that mean less of this: a term fewer, half of a range, one of several.
+    pub(crate) fn smaller(&self) -> Vec<Self> {
+        let mut out = Vec::new();
+        for (at, term) in self.0.iter().enumerate() {
+            let mut with = |terms: &[Term]| {
+                let groups = [&self.0[..at], terms, &self.0[at + 1..]].concat();
+                out.extend((!groups.is_empty()).then_some(Self(groups)));
+            };
+            with(&[]);
+            match term {
+                Term::Range(range) if range.len() > 1 => {
+                    let middle = range.start + range.len() / 2;
+                    with(&[Term::One(range.start)]);
+                    with(&[Term::Range(range.start..middle)]);
+                    with(&[Term::Range(middle..range.end)]);
+                    with(&[Term::Range(range.start + 1..range.end)]);
+                    with(&[Term::Range(range.start..range.end - 1)]);
+                }
+                Term::Range(range) if range.len() == 1 => with(&[Term::One(range.start)]),
+                Term::Random(Amount::Count(count @ 2..)) => {
+                    with(&[Term::Random(Amount::Count(1))]);
+                    with(&[Term::Random(Amount::Count(count / 2))]);
+                    with(&[Term::Random(Amount::Count(count - 1))]);
+                }
+                Term::Random(Amount::Share(_)) => with(&[Term::Random(Amount::Count(1))]),
+                _ => {}
+            }
+        }
+        out
+    }
 }
 
 impl FromStr for Group {
@@ -188,6 +236,35 @@ mod tests {
         }
         for text in ["", "n7", "..", "first 3", "every 2", "7;8"] {
             assert!(text.parse::<Group>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_group_of_a_smaller_cluster_means_the_same_share_of_it() {
+        for (text, scaled) in [
+            ("0..9", "0..4"),
+            ("9..20", "4..10"),
+            ("19", "9"),
+            ("0..1, 3", "0..1, 1"),
+            ("random 5", "random 2"),
+            ("random 1, first 70%, down", "random 1, first 70%, down"),
+        ] {
+            assert_eq!(text.parse::<Group>().unwrap().scaled(20, 10).to_string(), scaled);
+        }
+    }
+
+    #[test]
+    fn what_is_smaller_than_a_group_is_a_group() {
+        for (text, smaller) in [
+            ("7", &[][..]),
+            ("all", &[]),
+            ("1, down", &["down", "1"]),
+            ("3..6", &["3", "3..4", "4..6", "4..6", "3..5"]),
+            ("random 4", &["random 1", "random 2", "random 3"]),
+            ("random 20%", &["random 1"]),
+        ] {
+            let group: Group = text.parse().unwrap();
+            assert_eq!(group.smaller().iter().map(Group::to_string).collect::<Vec<_>>(), smaller, "{text}");
         }
     }
 }

@@ -26,7 +26,7 @@ use crate::units::{Share, span};
 pub use expectations::Expectations;
 pub use group::{Group, GroupError};
 pub use overrides::Overrides;
-pub(crate) use run::{LAST, Marks};
+pub(crate) use run::{LAST, Marks, run_traced};
 pub use run::{Options, Progress, run, run_with};
 
 /// What happens to a cluster.
@@ -55,6 +55,9 @@ pub struct Scenario {
     /// What it shows, in a sentence.
     #[serde(default)]
     pub about: String,
+    /// Seeds at which it once failed: a test of past failures runs it with these.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub seeds: Vec<u64>,
     /// Nodes at the start.
     pub nodes: usize,
     /// How they find each other.
@@ -64,16 +67,16 @@ pub struct Scenario {
     #[serde(with = "span")]
     pub duration: Duration,
     /// Settings that differ from the defaults.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub config: Overrides,
     /// The network at the start.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub network: Network,
     /// Whether hosts seal what their nodes send.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub sealed: bool,
     /// Clocks run fast or slow by up to so many millionths, spread evenly over the nodes.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub clock_drift_ppm: u32,
     /// Telemetry that every node publishes all the time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -244,6 +247,16 @@ pub enum Operation {
     Network(Network),
 }
 
+impl Operation {
+    /// Its name in scenario files.
+    #[must_use]
+    pub fn name(&self) -> String {
+        let value = toml::Value::try_from(self).ok();
+        let name = value.as_ref().and_then(|value| value.as_table()?.keys().next());
+        name.cloned().unwrap_or_default()
+    }
+}
+
 /// Why a scenario cannot be run.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ScenarioError {
@@ -409,6 +422,11 @@ impl Scenario {
         let loss = self.network.loss;
         format!("tgossip sim {what} --seed {seed} --nodes {} --duration {duration} --loss {loss}", self.nodes)
     }
+}
+
+/// What need not be written.
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// A span as it can be typed: `1m20s`.

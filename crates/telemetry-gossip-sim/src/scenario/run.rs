@@ -12,7 +12,9 @@ use crate::checker::Checking;
 use crate::cluster::{Cluster, node_id};
 use crate::process::Spawn;
 use crate::report::Report;
+use crate::rng::micros;
 use crate::simulation::{Settings, Simulation};
+use crate::trace::Moment;
 
 /// How to run, which does not change what happens.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -47,11 +49,24 @@ pub fn run_with(
 ) -> Result<Report, ScenarioError> {
     scenario.validate()?;
     let mut cluster = start(scenario, seed, options)?;
+    Ok(drive(scenario, &mut cluster, &mut progress))
+}
+
+/// Runs a scenario and keeps what goes into the trace.
+pub(crate) fn run_traced(scenario: &Scenario, seed: u64) -> Result<(Report, Vec<Moment>), ScenarioError> {
+    scenario.validate()?;
+    let mut cluster = start(scenario, seed, Options::default())?;
+    cluster.simulation_mut().keep_trace();
+    let report = drive(scenario, &mut cluster, &mut |_| {});
+    Ok((report, cluster.simulation_mut().kept_trace()))
+}
+
+fn drive(scenario: &Scenario, cluster: &mut Cluster, progress: &mut dyn FnMut(Progress)) -> Report {
     let mut steps: Vec<_> = scenario.steps.iter().collect();
     steps.sort_by_key(|step| step.at);
     let mut steps = steps.into_iter().peekable();
     let mut load = scenario.telemetry.map(Publisher::new);
-    let (mut joined, mut idle) = (None, Vec::new());
+    let (mut joined, mut done, mut idle) = (None, Vec::new(), Vec::new());
     let (mut look, mut marks) = (Duration::ZERO, Marks::default());
     loop {
         let now = cluster.now();
@@ -62,24 +77,23 @@ pub fn run_with(
             }
             look = now + SLICE;
         }
-        marks.look(scenario, &cluster);
+        marks.look(scenario, cluster);
         while let Some(step) = steps.next_if(|step| step.at <= now) {
-            if !step.operation.perform(&mut cluster) {
-                idle.push(step);
-            }
+            let steps = if step.operation.perform(cluster) { &mut done } else { &mut idle };
+            steps.push(step);
         }
         if let Some(load) = &mut load {
-            load.publish(&mut cluster);
+            load.publish(cluster);
         }
         if now >= scenario.duration {
             break;
         }
         let next = [steps.peek().map(|step| step.at), load.as_ref().map(|load| load.next), Some(look)];
         let next = next.into_iter().flatten().min().unwrap_or(look).min(scenario.duration);
-        cluster.simulation_mut().run_to(next);
+        cluster.simulation_mut().run_to(up_to_micros(next));
     }
     marks.joined_after = joined;
-    Ok(Report::of(scenario, &cluster, marks, &idle))
+    Report::of(scenario, cluster, marks, &done, &idle)
 }
 
 /// What a run had come to at certain times.
@@ -128,6 +142,11 @@ fn start(scenario: &Scenario, seed: u64, options: Options) -> Result<Cluster, Sc
         Start::Known => cluster.start_known(),
     }
     Ok(cluster)
+}
+
+/// The engine counts whole microseconds: a time between two of them has come at the second.
+fn up_to_micros(time: Duration) -> Duration {
+    Duration::from_micros(micros(time.saturating_add(Duration::from_nanos(999))))
 }
 
 /// From `-most` at the first node to `most` at the last.

@@ -354,6 +354,7 @@ pub(super) fn scenario(seed: u64) -> Scenario {
     Scenario {
         name: NAME.to_owned(),
         about: "Random faults, then calm, in which the cluster must become live".to_owned(),
+        seeds: Vec::new(),
         nodes,
         start: if swarm.one_in(2) { Start::Joined } else { Start::Known },
         duration: FAULTS + HEALED + REST,

@@ -84,9 +84,12 @@ fn a_step_that_finds_nothing_to_do_fails_the_run_unless_that_is_allowed() {
             .unwrap()
         };
         let report = run(&scenario(false), 1).unwrap();
-        assert!(!report.passed() && report.failures[0].contains("found nothing to do"), "{step}: {report}");
+        assert!(
+            !report.passed() && report.failures[0].what.contains("found nothing to do"),
+            "{step}: {report}"
+        );
         let word = step.split(' ').next().unwrap();
-        assert!(report.failures[0].contains(word), "{report}");
+        assert!(report.failures[0].what.contains(word), "{report}");
         assert!(run(&scenario(true), 1).unwrap().passed(), "{step}");
     }
 }
@@ -106,9 +109,19 @@ fn news_that_nobody_has_to_learn_passes_nothing() {
     let failures = run(&scenario, 1).unwrap().failures;
     assert_eq!(failures.len(), 2, "{failures:?}");
     assert!(
-        failures[0].contains("nobody takes part") && failures[1].contains("nobody had to learn"),
+        failures[0].what.contains("nobody takes part") && failures[1].what.contains("nobody had to learn"),
         "{failures:?}"
     );
+}
+
+#[test]
+fn what_happens_between_two_microseconds_happens() {
+    let scenario = Scenario::from_toml(
+        "name = \"x\"\nnodes = 3\nduration = \"2s 1ns\"\nsteps = [{ at = \"1s 1500ns\", crash = \"1\" }]",
+    )
+    .unwrap();
+    let report = run(&scenario, 1).unwrap();
+    assert_eq!(report.operations.get("crash"), Some(&1), "{report}");
 }
 
 #[test]
@@ -203,7 +216,7 @@ fn once_calm(what: &str) -> Vec<String> {
     );
     let report = run(&Scenario::from_toml(&text).unwrap(), 1).unwrap();
     assert_eq!(report.violations_found, 0, "{report}");
-    report.failures
+    report.failures.into_iter().map(|unmet| unmet.what).collect()
 }
 
 #[test]

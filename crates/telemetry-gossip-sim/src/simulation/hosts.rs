@@ -94,6 +94,7 @@ impl Simulation {
             return;
         };
         let Some(node) = process.node.take() else { return };
+        self.gone += *node.stats();
         // Who lost its id to another process is no member any more.
         let active = node.health().active;
         // Not the highest that it ever had: where all have forgotten that, the others die at lower ones.

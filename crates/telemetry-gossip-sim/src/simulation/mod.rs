@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use telemetry_gossip_core::{Config, ConfigError, Event, MAX_MTU, Node, NodeId, Suspicion};
+use telemetry_gossip_core::{Config, ConfigError, Event, MAX_MTU, Node, NodeId, Stats, Suspicion};
 use telemetry_gossip_seal::Keyring;
 
 use crate::checker::{Checker, Checking, Name, Violation};
@@ -25,7 +25,7 @@ use crate::clock::Clock;
 use crate::network::{Fabric, Network, Traffic};
 use crate::process::{Condition, Process, Usage};
 use crate::rng::{Draws, Stream};
-use crate::trace::Trace;
+use crate::trace::{Moment, Trace};
 use crate::units::Share;
 use crate::watch::{Spread, Watches};
 
@@ -175,6 +175,8 @@ pub struct Simulation {
     counts: EventCounts,
     declared: BTreeSet<(Name, u64)>,
     false_deads: u64,
+    /// What the nodes of processes that were killed had counted.
+    gone: Stats,
     keep_events: bool,
     log: Vec<Logged>,
     inputs: u64,
@@ -217,6 +219,7 @@ impl Simulation {
             counts: EventCounts::default(),
             declared: BTreeSet::new(),
             false_deads: 0,
+            gone: Stats::default(),
             keep_events: settings.keep_events,
             log: Vec::new(),
             inputs: 0,
@@ -322,6 +325,17 @@ impl Simulation {
         self.false_deads
     }
 
+    /// What all nodes have counted, in all their lives.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let mut stats = self.gone;
+        self.processes
+            .iter()
+            .filter_map(|process| process.node.as_ref())
+            .for_each(|node| stats += *node.stats());
+        stats
+    }
+
     /// How news spread: of crashes, leaves, returns and publications.
     #[must_use]
     pub fn spreads(&self) -> Vec<Spread> {
@@ -344,6 +358,16 @@ impl Simulation {
     #[must_use]
     pub fn trace_hash(&self) -> u64 {
         self.trace.hash()
+    }
+
+    /// From now on what goes into the trace is kept, too.
+    pub(crate) fn keep_trace(&mut self) {
+        self.trace.keep();
+    }
+
+    /// What has gone into the trace since then.
+    pub(crate) fn kept_trace(&mut self) -> Vec<Moment> {
+        self.trace.kept()
     }
 
     /// The seed that decides everything.
