@@ -87,7 +87,7 @@ impl Group {
 
     /// What means the same share of `to` nodes as this does of `from`. Nobody alone is lost: a single node stays one.
     pub(crate) fn scaled(&self, from: usize, to: usize) -> Self {
-        let place = |index: usize| if from == 0 { index } else { index * to / from };
+        let place = |index: usize| (index * to).checked_div(from).unwrap_or(index);
         let term = |term: &Term| match term {
             Term::One(index) => Term::One(place(*index)),
             Term::Range(range) => {
