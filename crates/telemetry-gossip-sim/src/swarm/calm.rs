@@ -42,7 +42,7 @@ pub(super) struct Calm {
     rest: Duration,
     /// From the last step before the calm is said to begin until then.
     settling: Duration,
-    /// From then on to the end.
+    /// From then on to the end, if that is said.
     calm: Duration,
 }
 
@@ -75,7 +75,8 @@ impl Calm {
         let last = steps.last().map_or(Duration::ZERO, |step| step.at);
         let before = steps.iter().map(|step| step.at).filter(|at| *at < begins).max().unwrap_or_default();
         let until_end = |since| scenario.duration.saturating_sub(since);
-        let (settling, calm) = (begins.saturating_sub(before), until_end(begins));
+        let calm = if begins.is_zero() { Duration::ZERO } else { until_end(begins) };
+        let settling = begins.saturating_sub(before);
         Self { left, healed: until_end(healed), rest: until_end(last), settling, calm }
     }
 
@@ -152,6 +153,23 @@ mod tests {
         ] {
             let other = Calm::of(&scenario(&steps, duration));
             assert_eq!(other.is_as_calm_as(&whole), calm, "{steps} for {duration} s: {other:?}");
+        }
+    }
+
+    #[test]
+    fn the_calm_begins_as_long_after_the_last_trouble_and_lasts_as_long() {
+        let calm = |at: u64, from: u64, duration: u64| {
+            let text = format!(
+                "name = \"x\"\nnodes = 9\nduration = \"{duration}s\"\nexpect = {{ calm-from = \"{from}s\" }}\n\
+                 steps = [{{ at = \"{at}s\", ring = 1 }}, {{ at = \"{at}s\", heal = {{}} }}, {{ at = \"{from}s\", crash = \"1\" }}]"
+            );
+            Calm::of(&Scenario::from_toml(&text).unwrap())
+        };
+        let whole = calm(20, 30, 50);
+        for ((at, from, duration), as_calm) in
+            [((5, 15, 35), true), ((5, 14, 34), false), ((5, 15, 34), false), ((20, 31, 51), true)]
+        {
+            assert_eq!(calm(at, from, duration).is_as_calm_as(&whole), as_calm, "{at}, {from}, {duration}");
         }
     }
 }
