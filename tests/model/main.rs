@@ -68,61 +68,67 @@ fn check(clusters: &[Cluster]) {
     println!("{states} states in all");
 }
 
-#[test]
-fn no_state_within_small_bounds_breaks_a_rule() {
-    check(&[
-        Cluster { accusations: 3, ..JOINED },
-        Cluster { accusations: 1, restarts: 1, leaves: 1, ..JOINED },
-        Cluster { accusations: 2, restarts: 1, ..JOINED },
-        Cluster { accusations: 1, restarts: 2, ..JOINED },
-        Cluster { accusations: 2, ..STRANGERS },
-        Cluster { accusations: 1, restarts: 1, ..STRANGERS },
-    ]);
-}
+/// They have no seeds: whoever has seen them once has seen all.
+mod exhaustive {
+    use super::*;
 
-#[test]
-#[ignore = "takes minutes, and some GB of memory"]
-fn no_state_within_large_bounds_breaks_a_rule() {
-    check(&[
-        Cluster { accusations: 4, ..JOINED },
-        Cluster { accusations: 2, restarts: 1, leaves: 1, ..JOINED },
-        Cluster { accusations: 3, ..STRANGERS },
-        Cluster { accusations: 2, restarts: 1, ..STRANGERS },
-    ]);
-}
+    #[test]
+    fn no_state_within_small_bounds_breaks_a_rule() {
+        check(&[
+            Cluster { accusations: 3, ..JOINED },
+            Cluster { accusations: 1, restarts: 1, leaves: 1, ..JOINED },
+            Cluster { accusations: 2, restarts: 1, ..JOINED },
+            Cluster { accusations: 1, restarts: 2, ..JOINED },
+            Cluster { accusations: 2, ..STRANGERS },
+            Cluster { accusations: 1, restarts: 1, ..STRANGERS },
+        ]);
+    }
 
-/// One lie, as far ahead as anybody believes: it is refuted, and all goes on above it. (An Alive leaves a few generations: at the
-/// very end of what is believed there is no room for the accusations that follow.)
-#[test]
-fn a_lie_as_far_ahead_as_is_believed_can_be_refuted() {
-    let (start, leap) = (Generation::PLAUSIBLE_START.0, Generation::PLAUSIBLE_LEAP);
-    let lies = [
-        (Status::Alive, start + leap - 8),
-        (Status::Suspected, start + leap / 2),
-        (Status::Dead, start + leap / 2),
-        (Status::Left, start + leap / 2),
-    ];
-    check(&lies.map(|lie| Cluster { accusations: 2, forged: Some(lie), ..JOINED }));
-}
+    #[test]
+    #[ignore = "takes minutes, and some GB of memory"]
+    fn no_state_within_large_bounds_breaks_a_rule() {
+        check(&[
+            Cluster { accusations: 4, ..JOINED },
+            Cluster { accusations: 2, restarts: 1, leaves: 1, ..JOINED },
+            Cluster { accusations: 3, ..STRANGERS },
+            Cluster { accusations: 2, restarts: 1, ..STRANGERS },
+        ]);
+    }
 
-/// Every planted mistake is found, by the rules that it breaks.
-#[test]
-fn planted_bugs_are_found() {
-    for (bug, rules) in [
-        (Bug::LastWins, [GENERATION, RESURRECTION, GREATER, CONVERGENCE].as_slice()),
-        (Bug::AliveWinsTies, &[RESURRECTION, GREATER]),
-        (Bug::BelievesOthers, &[ITSELF, REFUTATION, CONVERGENCE]),
-        (Bug::RefutesTooLow, &[REFUTATION, CONVERGENCE]),
-        (Bug::VouchesForOthers, &[ISSUER]),
-    ] {
-        // A restart with the last generation is what says Alive at the generation of an accusation.
-        let (accusations, restarts) = if bug == Bug::AliveWinsTies { (1, 1) } else { (2, 0) };
-        let cluster = Cluster { accusations, restarts, bug: Some(bug), ..JOINED };
-        let checker = cluster.checker().threads(THREADS).spawn_bfs().join();
-        for rule in rules {
-            let path =
-                checker.discovery(rule).unwrap_or_else(|| panic!("{bug:?} is not found to break: {rule}"));
-            println!("{bug:?} breaks \"{rule}\" in {} steps", path.into_actions().len());
+    /// One lie, as far ahead as anybody believes: it is refuted, and all goes on above it. (An Alive leaves a few generations: at the
+    /// very end of what is believed there is no room for the accusations that follow.)
+    #[test]
+    fn a_lie_as_far_ahead_as_is_believed_can_be_refuted() {
+        let (start, leap) = (Generation::PLAUSIBLE_START.0, Generation::PLAUSIBLE_LEAP);
+        let lies = [
+            (Status::Alive, start + leap - 8),
+            (Status::Suspected, start + leap / 2),
+            (Status::Dead, start + leap / 2),
+            (Status::Left, start + leap / 2),
+        ];
+        check(&lies.map(|lie| Cluster { accusations: 2, forged: Some(lie), ..JOINED }));
+    }
+
+    /// Every planted mistake is found, by the rules that it breaks.
+    #[test]
+    fn planted_bugs_are_found() {
+        for (bug, rules) in [
+            (Bug::LastWins, [GENERATION, RESURRECTION, GREATER, CONVERGENCE].as_slice()),
+            (Bug::AliveWinsTies, &[RESURRECTION, GREATER]),
+            (Bug::BelievesOthers, &[ITSELF, REFUTATION, CONVERGENCE]),
+            (Bug::RefutesTooLow, &[REFUTATION, CONVERGENCE]),
+            (Bug::VouchesForOthers, &[ISSUER]),
+        ] {
+            // A restart with the last generation is what says Alive at the generation of an accusation.
+            let (accusations, restarts) = if bug == Bug::AliveWinsTies { (1, 1) } else { (2, 0) };
+            let cluster = Cluster { accusations, restarts, bug: Some(bug), ..JOINED };
+            let checker = cluster.checker().threads(THREADS).spawn_bfs().join();
+            for rule in rules {
+                let path = checker
+                    .discovery(rule)
+                    .unwrap_or_else(|| panic!("{bug:?} is not found to break: {rule}"));
+                println!("{bug:?} breaks \"{rule}\" in {} steps", path.into_actions().len());
+            }
         }
     }
 }

@@ -61,7 +61,8 @@ pub(crate) enum Body {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Intent<A> {
     pub(crate) to: A,
-    /// Whom it is for, if known: what is held against it goes along.
+    /// By which name the reader is known, if by any: what is held against it goes along, and what is known of that name at
+    /// another address.
     pub(crate) member: Option<Slot>,
     pub(crate) signal: Signal<A>,
     /// A ping along with a reply, by which an unverified member proves its address.

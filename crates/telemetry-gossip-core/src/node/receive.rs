@@ -165,6 +165,11 @@ impl<A: Address> Node<A> {
         self.table.with_tag(tag).find(|&slot| slot != self.me && self.table.row(slot).is_at(&from))
     }
 
+    /// The member that is known by the name of a sender who is none known: two processes of one id, or one that has moved.
+    fn namesake(&self, tag: Tag) -> Option<Slot> {
+        self.table.with_tag(tag).find(|&slot| slot != self.me)
+    }
+
     fn frame(
         &mut self,
         from: A,
@@ -486,20 +491,21 @@ impl<A: Address> Node<A> {
     }
 
     fn send_reply(&mut self, to: A, datagram: &Datagram<'_, A>, reply: &Reply<A>) {
-        let Reply { sender: member, signal, mut body, plan, correct_sender, relay, .. } = *reply;
+        let Reply { sender, signal, mut body, plan, correct_sender, relay, .. } = *reply;
         if signal == Signal::None && body == Body::None {
             if !correct_sender {
                 return;
             }
             body = Body::Gossip;
         }
-        let verified = member.is_some_and(|slot| self.table.row(slot).verified);
+        let verified = sender.is_some_and(|slot| self.table.row(slot).verified);
         // What it asked to be relayed is answered, too.
         let len = datagram.len - if relay.is_some() { RELAY_LEN.min(datagram.len) } else { 0 };
-        let limit = self.limit_to(member, len);
+        let limit = self.limit_to(sender, len);
         let unproved = !verified && !matches!(body, Body::None | Body::Gossip);
         let challenge = if unproved { self.challenge(to, 0) } else { None };
         let challenge = challenge.map(|number| (number, Tag(datagram.sender)));
+        let member = sender.or_else(|| self.namesake(Tag(datagram.sender)));
         if !self.reply(Intent { to, member, signal, challenge, body, limit }) {
             self.plans.revoke(plan);
         }

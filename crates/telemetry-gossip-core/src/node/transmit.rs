@@ -78,10 +78,8 @@ impl<A: Address> Node<A> {
         if self.config.mode == Mode::ProbeOnly {
             return (!w.is_bare()).then_some(w.len());
         }
-        // Whoever is in doubt hears so at first contact, and can refute.
         if let Some(slot) = intent.member
-            && self.table.status(slot) != Status::Alive
-            && (self.config.detector.buddy || !self.table.is_live(slot))
+            && self.must_hear_of_itself(slot, intent.to)
         {
             self.put_claims(&mut w, &[slot]);
         }
@@ -99,6 +97,14 @@ impl<A: Address> Node<A> {
             self.put_rumors(&mut w, said);
         }
         (!w.is_bare()).then_some(w.len())
+    }
+
+    /// Whoever is in doubt hears so at first contact, and can refute. So does whoever speaks in the name of a member that is
+    /// known at another address: of two processes of one id, one alone is heard of, and each must know.
+    fn must_hear_of_itself(&self, slot: Slot, to: A) -> bool {
+        let doubted = self.table.status(slot) != Status::Alive
+            && (self.config.detector.buddy || !self.table.is_live(slot));
+        doubted || !self.table.row(slot).is_at(&to)
     }
 
     fn put_signal(&self, w: &mut Writer<'_>, signal: &Signal<A>) -> bool {

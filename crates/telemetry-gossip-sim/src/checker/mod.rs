@@ -320,9 +320,10 @@ impl Checker {
             } else if gone && new.status == Status::Alive && new.generation == held.generation {
                 self.report(spot, Rule::S7, step.to_string());
             } else if gone && new.status == Status::Suspected {
-                // Above a Left, an accusation stands only on an Alive that the owner said after leaving, or in an earlier life.
-                let reborn = self.reborn.get(name.index()).is_some_and(|&reborn| reborn);
-                let after = if held.status == Status::Left && !reborn { highest } else { new.generation };
+                // Above a Left, an accusation stands only on an Alive that the owner said after leaving, or in an earlier life,
+                // or that a liar said.
+                let unsaid = self.lied_to || self.reborn.get(name.index()).is_some_and(|&reborn| reborn);
+                let after = if held.status == Status::Left && !unsaid { highest } else { new.generation };
                 if new.generation == held.generation || after <= held.generation {
                     self.report(spot, Rule::S8, step.to_string());
                 }

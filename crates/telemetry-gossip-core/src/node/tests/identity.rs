@@ -1,4 +1,5 @@
 use super::*;
+use crate::wire::kind;
 
 /// Replaces a node by a new process with the same id.
 fn restart(net: &mut Net, address: u32, seed: u8) {
@@ -47,6 +48,25 @@ fn of_two_processes_with_one_id_the_lower_instance_gives_way() {
     assert!(net.events(winner).iter().any(won));
     let held = net.node(1).member("n4").unwrap();
     assert_eq!((held.status(), held.address()), (Status::Alive, Some(winner)));
+}
+
+/// The two would otherwise never hear of each other again: what is said of their id goes to the one whose address is known.
+#[test]
+fn who_speaks_in_a_name_known_at_another_address_is_told() {
+    let mut net = Net::joined(4, &Config::default());
+    let tag = crate::id::tag_of(crate::id::id_hash(b"n1"));
+    let ping = datagram(4, |w| assert!(w.lead(kind::PING, 7, tag.0)));
+    let mut told = |from| {
+        hear(net.node(1), from, &ping);
+        let [(to, reply)] = drain(net.node(1)).try_into().unwrap();
+        assert!(to == from && reply.len() <= 3 * ping.len());
+        frames(&reply).into_iter().find_map(|frame| match frame {
+            Frame::Claims(mut claims) => claims.next().map(|claim| (String::from(claim.id), claim.address)),
+            _ => None,
+        })
+    };
+    assert_eq!(told(4), None);
+    assert_eq!(told(5), Some(("n4".into(), Some(4))));
 }
 
 #[test]
