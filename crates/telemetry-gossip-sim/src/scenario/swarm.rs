@@ -350,6 +350,11 @@ pub(super) fn scenario(seed: u64) -> Scenario {
     let alters =
         |step: &Step| matches!(&step.operation, Operation::Network(network) if network.alter > Share::NONE);
     let lied_to = !sealed && swarm.steps.iter().any(alters);
+    if lied_to || swarm.steps.iter().any(|step| matches!(step.operation, Operation::Configure(_))) {
+        // The latest word for all. Whom a liar has made up, it removes: of more such than members nobody could tell whether they
+        // are dead or it is cut off.
+        swarm.at(FAULTS, Operation::Configure(group("all")));
+    }
     let telemetry = swarm.one_in(2).then(|| swarm.load());
     Scenario {
         name: NAME.to_owned(),
@@ -394,9 +399,6 @@ impl Swarm {
         if self.steps.iter().any(|step| matches!(step.operation, Operation::Leave(_))) {
             // Perhaps all have left.
             self.at(FAULTS, Operation::Join(1));
-        }
-        if self.steps.iter().any(|step| matches!(step.operation, Operation::Configure(_))) {
-            self.at(FAULTS, Operation::Configure(group("all")));
         }
         if nodes >= 5 && self.one_in(2) {
             self.at(FAULTS + HEALED, Operation::Crash(group("random 20%")));
