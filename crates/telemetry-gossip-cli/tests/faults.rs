@@ -46,9 +46,10 @@ fn known_within(config: &Config, members: usize, round_trip: Duration, loss: u8)
 
 /// When those of a side of so many, that hears nobody else, say so: their next probes begin within two intervals, one
 /// more for each of the side that is probed first and answers; one fails after two timeouts, and a roll call has five
-/// rounds. For nodes that have not doubted themselves of late: they would probe less often.
+/// rounds of two timeouts each, as the failure makes the node doubt itself. For nodes that have not doubted themselves before:
+/// they would probe less often.
 fn noticed_within(config: &Config, side: u32) -> Duration {
-    config.probe_interval * (1 + side) + config.probe_timeout * (2 + 5)
+    config.probe_interval * (1 + side) + config.probe_timeout * (2 + 5 * 2)
 }
 
 /// A wire away.

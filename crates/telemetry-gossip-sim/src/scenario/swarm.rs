@@ -397,8 +397,9 @@ impl Swarm {
             Operation::Restart { nodes: group("down"), memory: Memory::Lost, place: Place::Same },
         );
         if self.steps.iter().any(|step| matches!(step.operation, Operation::Leave(_))) {
-            // Perhaps all have left.
+            // Perhaps all have left. Who could not hear that most have takes itself for cut off, and has to be told.
             self.at(FAULTS, Operation::Join(1));
+            self.at(FAULTS + HEALED / 2, Operation::AcceptLoss(group("running")));
         }
         if nodes >= 5 && self.one_in(2) {
             self.at(FAULTS + HEALED, Operation::Crash(group("random 20%")));
