@@ -25,6 +25,8 @@ impl<A: Address> Node<A> {
             self.start_probe();
             return;
         }
+        // A roll call that asks whom is forgotten is given up, and a probe of it ends: what comes next begins anew.
+        self.forget_expired();
         self.advance_trials();
         if !self.charges.is_empty() && !self.contact.is_calling() {
             // The one under way was given up.
@@ -34,8 +36,6 @@ impl<A: Address> Node<A> {
         self.review_isolation();
         self.expire_suspicions();
         self.send_nacks();
-        // With whoever is forgotten a probe may end, and the next one begins.
-        self.forget_expired();
         self.start_probe();
         self.reconnect();
         self.advance_join();

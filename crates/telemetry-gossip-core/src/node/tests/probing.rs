@@ -232,3 +232,33 @@ fn a_probe_that_is_wanted_begins_in_the_tick_that_forgets_the_one_probed() {
     }
     assert!(node.stats().probes_failed > 0, "it was probed");
 }
+
+/// Found by fuzzing: with a member forgotten the roll call that asked it was given up, and what it had held was due since long.
+#[test]
+fn a_roll_call_given_up_leaves_no_deadline_behind() {
+    let config = Config { tombstone_ttl: Duration::from_secs(30), ..Config::default() };
+    let mut node = node(1, &config);
+    for silent in [2, 3] {
+        let member = Input::Introduce {
+            id: id(silent),
+            address: Some(silent),
+            instance: None,
+            generation: Generation(0),
+        };
+        node.handle(node.now(), member).unwrap();
+    }
+    let accusers = core::iter::once(node.tag).collect();
+    let accused = Claim { status: Status::Suspected, accusers, ..alive(2, 0) };
+    hear(&mut node, 2, &claims(2, &[accused]));
+    while node.stats().roll_calls == 0 {
+        tick(&mut node);
+    }
+    // By now half a second or more has passed since; the roll call goes on for a second and a half.
+    let left = Claim { status: Status::Left, age_secs: 29, ..alive(3, 0) };
+    hear(&mut node, 2, &claims(2, &[left]));
+    while node.member("n3").is_some() {
+        tick(&mut node);
+        assert!(node.poll_timeout().is_none_or(|next| next > node.now()), "a deadline is left behind");
+    }
+    assert_eq!(node.stats().roll_calls, 2, "it begins anew");
+}
