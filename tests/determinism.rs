@@ -14,11 +14,11 @@ const PINNED: [(&str, u64, u64); 12] = [
     ("leave", 1, 0xfd9a_802b_6e4a_4204),
     ("pause", 1, 0xb3d6_724b_5630_e917),
     ("loss", 1, 0xe6b6_e1c9_9495_1b6d),
-    ("split", 1, 0x696c_3b7f_00ff_7b17),
-    ("partition", 1, 0xce3f_75d2_14f4_446c),
+    ("split", 1, 0xae8c_7adb_4ab3_e231),
+    ("partition", 1, 0x8b6d_8933_d25b_e3e4),
     ("churn", 1, 0x5507_5081_c8e1_39a4),
-    ("block", 1, 0x259e_83d8_585b_0f92),
-    ("mixed", 1, 0x962c_b850_9fcf_29ad),
+    ("block", 1, 0x5a0d_ff11_2fa1_fb7f),
+    ("mixed", 1, 0x99d2_b03b_e9b2_8bd7),
 ];
 
 #[test]

@@ -242,18 +242,24 @@ pub fn settle(cluster: &mut Cluster<u32>) {
     // What was under way arrives first; only then is it known who has met whom.
     cluster.run_for(Duration::from_secs(1));
     let healed = cluster.now();
-    while let Some(defect) = cluster.defect() {
-        let span = cluster.now().since(healed);
-        assert!(span < LIVE_WITHIN, "L4: not live {span:?} after the network was healed: {defect}");
-        for stranger in cluster.strangers() {
-            cluster.join(stranger);
+    // Live it is once it stays so: who is cut off still takes nobody for dead, and may find a moment later that it no longer is.
+    loop {
+        while let Some(defect) = cluster.defect() {
+            let span = cluster.now().since(healed);
+            assert!(span < LIVE_WITHIN, "L4: not live {span:?} after the network was healed: {defect}");
+            for stranger in cluster.strangers() {
+                cluster.join(stranger);
+            }
+            cluster.run_for(Duration::from_secs(1));
         }
-        cluster.run_for(Duration::from_secs(1));
+        if cluster.forged {
+            return;
+        }
+        cluster.run_for(QUIET_AFTER);
+        if cluster.defect().is_none() {
+            break;
+        }
     }
-    if cluster.forged {
-        return;
-    }
-    cluster.run_for(QUIET_AFTER);
     let fingerprints = |cluster: &Cluster<u32>| -> Vec<(u64, u64)> {
         let nodes = cluster.running().map(|(_, watched)| &watched.node);
         nodes.map(|node| (node.membership().fingerprint(), node.stats().syncs)).collect()

@@ -41,6 +41,11 @@ impl Awareness {
         self.score = self.score.saturating_sub(1);
     }
 
+    /// What went unanswered was not this node's fault.
+    pub(crate) fn clear(&mut self) {
+        self.score = 0;
+    }
+
     /// `span` stretched by one more than the score.
     pub(crate) fn stretch(self, span: Duration) -> Duration {
         span * (u32::from(self.score) + 1)

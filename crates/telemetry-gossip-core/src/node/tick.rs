@@ -164,7 +164,7 @@ impl<A: Address> Node<A> {
 
     /// Sets the time of the next probe: that of its round, but neither sooner than the pace allows, whatever others say the
     /// time is, nor later than two intervals after the last.
-    fn plan_probe(&mut self, round: u64) {
+    pub(super) fn plan_probe(&mut self, round: u64) {
         let interval = self.config.probe_interval;
         if !self.config.detector.shared_schedule {
             self.probe_at = self.probed_at + self.awareness.stretch(interval);

@@ -109,10 +109,18 @@ impl<A: Address> Node<A> {
     fn conclude_roll_call(&mut self) {
         match self.contact.conclude(self.now, self.config.probe_interval * 2) {
             Some(Finding::InTouch { doubtful }) => {
-                if doubtful && !self.contact.is_isolated() {
-                    self.suspicions.doubt(self.now, &self.timing());
-                    self.drop_probe();
-                    self.drop_charges();
+                match (self.contact.is_isolated(), doubtful) {
+                    (true, false) => {
+                        // Probes failed for the cut: who has crashed meanwhile is not to wait for a node that doubts itself.
+                        self.awareness.clear();
+                        self.plan_probe(self.rounds.round(self.now));
+                    }
+                    (false, true) => {
+                        self.suspicions.doubt(self.now, &self.timing());
+                        self.drop_probe();
+                        self.drop_charges();
+                    }
+                    (true, true) | (false, false) => {}
                 }
                 for charge in core::mem::take(&mut self.charges) {
                     self.accuse_if_unchanged(&charge);

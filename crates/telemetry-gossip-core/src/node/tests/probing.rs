@@ -262,3 +262,22 @@ fn a_roll_call_given_up_leaves_no_deadline_behind() {
     }
     assert_eq!(node.stats().roll_calls, 2, "it begins anew");
 }
+
+/// Found by fuzzing: the probes that fail for a cut had every node doubt itself so much that a crash meanwhile was found 14 s
+/// after the cut had ended.
+#[test]
+fn who_crashed_during_a_partition_is_found_soon_after_it() {
+    let mut net = Net::joined(5, &Config::default());
+    let cut = |side: [u32; 2], other: [u32; 2]| {
+        side.into_iter().flat_map(move |from| other.into_iter().flat_map(move |to| [(from, to), (to, from)]))
+    };
+    let crash = (1..=5).flat_map(|other| [(other, 3), (3, other)]);
+    net.cut = crash.clone().chain(cut([1, 4], [2, 5])).collect();
+    net.run_for(Duration::from_secs(120));
+    assert!([1, 2, 4, 5].into_iter().all(|at| net.node(at).health().isolated_since.is_some()));
+    net.cut = crash.collect();
+    net.run_for(Duration::from_secs(6));
+    for at in [1, 2, 4, 5] {
+        assert_eq!(net.status(at, 3), Some(Status::Dead), "at n{at}");
+    }
+}
