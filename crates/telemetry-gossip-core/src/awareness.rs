@@ -51,3 +51,39 @@ impl Awareness {
         span * (u32::from(self.score) + 1)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_score_stretches_times_and_stays_between_0_and_8() {
+        let second = Duration::from_secs(1);
+        let mut awareness = Awareness::new(true);
+        assert_eq!((awareness.score(), awareness.stretch(second)), (0, second));
+        awareness.better();
+        awareness.worse(3);
+        assert_eq!((awareness.score(), awareness.stretch(second)), (3, second * 4));
+        awareness.better();
+        assert_eq!(awareness.score(), 2);
+        awareness.worse(usize::MAX);
+        assert_eq!((awareness.score(), awareness.stretch(second)), (8, second * 9));
+        awareness.clear();
+        assert_eq!(awareness.score(), 0);
+    }
+
+    #[test]
+    fn switched_off_it_stays_0() {
+        let mut awareness = Awareness::new(false);
+        awareness.worse(5);
+        assert_eq!(awareness.score(), 0);
+    }
+
+    #[test]
+    fn a_score_that_cannot_be_reached_is_not_sound() {
+        for (score, most, sound) in [(8, 8, true), (0, 0, true), (1, 0, false), (9, 9, false), (8, 9, false)]
+        {
+            assert_eq!(Awareness { score, most }.is_sound(), sound, "{score} of {most}");
+        }
+    }
+}

@@ -376,4 +376,236 @@ mod tests {
         let finding = contact.conclude(Instant::ORIGIN, Duration::ZERO);
         assert_eq!(finding, Some(Finding::CutOff { lost: 220, of: 250 }));
     }
+
+    const PACE: Duration = Duration::from_millis(300);
+    const AGAIN: Duration = Duration::from_secs(2);
+
+    fn at(millis: u64) -> Instant {
+        Instant::from_millis(millis)
+    }
+
+    /// Asks as many as the round that begins wants, slot n under number n + 1, and says how many.
+    fn ask(contact: &mut Contact, now: Instant) -> usize {
+        let wanted = contact.next_round(now, PACE);
+        for n in contact.asked().len()..contact.asked().len() + wanted {
+            contact.ask(Slot(u32::try_from(n).unwrap()), Number(u32::try_from(n).unwrap() + 1));
+        }
+        wanted
+    }
+
+    fn answer(contact: &mut Contact, numbers: core::ops::RangeInclusive<u32>) {
+        for number in numbers {
+            assert_eq!(contact.answered(Number(number), |slot| slot.0 + 1 == number), Some(Slot(number - 1)));
+        }
+    }
+
+    /// Finds that the node is cut off from nine others.
+    fn cut_off(now: Instant) -> Contact {
+        let mut contact = Contact::default();
+        contact.begin(now, 9, 0);
+        while contact.has_rounds() {
+            ask(&mut contact, now);
+        }
+        assert_eq!(contact.conclude(now, AGAIN), Some(Finding::CutOff { lost: 9, of: 10 }));
+        assert!(contact.isolate(now) && !contact.isolate(now + AGAIN), "once");
+        contact
+    }
+
+    #[test]
+    fn rounds_come_at_a_pace_add_to_the_sample_and_ask_the_silent_again() {
+        let mut contact = Contact::default();
+        contact.begin(at(0), 500, 7);
+        assert!(contact.is_due(at(0)) && contact.is_calling());
+        let added = [0, 300, 600, 900, 1_200, 1_500].map(|millis| {
+            assert_eq!(contact.deadline(None), Some(at(millis)));
+            assert!(!contact.is_due(at(millis.saturating_sub(1))) || millis == 0);
+            ask(&mut contact, at(millis))
+        });
+        assert_eq!(added, [32, 64, 128, 192, 84, 0]);
+        let silent = contact.silent();
+        assert_eq!(
+            (silent.len(), silent[0].slot, silent[383].slot),
+            (384, Slot(499), Slot(116)),
+            "the latest first"
+        );
+        answer(&mut contact, 101..=500);
+        assert_eq!(contact.silent().len(), 100);
+    }
+
+    #[test]
+    fn the_roster_is_gone_through_once_from_a_random_place() {
+        let mut contact = Contact::default();
+        contact.begin(at(0), 5, 7);
+        contact.next_round(at(0), PACE);
+        contact.ask(Slot(0), Number(1));
+        let ranks: Vec<_> = core::iter::from_fn(|| contact.next_rank(3)).collect();
+        assert_eq!(ranks, [7, 8, 9]);
+        // Fewer could be asked than thought: the one that was is all there is.
+        answer(&mut contact, 1..=1);
+        assert!(contact.is_clear());
+    }
+
+    #[test]
+    fn answers_count_once_and_from_whom_was_asked() {
+        let mut contact = Contact::default();
+        contact.begin(at(0), 3, 0);
+        ask(&mut contact, at(0));
+        assert_eq!(contact.answered(Number(9), |_| true), None, "another number");
+        assert_eq!(contact.answered(Number(1), |_| false), None, "from elsewhere");
+        assert!(!contact.is_clear());
+        answer(&mut contact, 1..=1);
+        assert!(contact.is_clear() && contact.is_sound(), "two of four");
+        contact.begin(at(0), 5, 0);
+        ask(&mut contact, at(0));
+        for _ in 0..3 {
+            answer(&mut contact, 1..=1);
+        }
+        assert!(!contact.is_clear() && contact.is_sound(), "two of six, however often one says so");
+        contact.conclude(at(0), AGAIN);
+        assert_eq!(contact.answered(Number(2), |_| true), None, "it is over");
+    }
+
+    #[test]
+    fn a_lead_leaves_no_doubt_at_five_deviations() {
+        for (these, those, expected) in [
+            (25, 0, true),
+            (24, 0, false),
+            (0, 0, false),
+            (45, 5, true),
+            (33, 5, false),
+            (0, 25, false),
+            (5, 45, false),
+        ] {
+            assert_eq!(leads(these, those), expected, "{these} against {those}");
+        }
+    }
+
+    #[test]
+    fn touch_that_comes_only_after_a_round_is_in_doubt() {
+        for (silent_rounds, doubtful) in [(0, false), (1, true), (4, true)] {
+            let mut contact = Contact::default();
+            contact.begin(at(0), 9, 0);
+            for _ in 0..=silent_rounds {
+                assert!(contact.has_rounds());
+                ask(&mut contact, at(0));
+            }
+            answer(&mut contact, 1..=4);
+            ask(&mut contact, at(0));
+            assert_eq!(
+                contact.conclude(at(0), AGAIN),
+                Some(Finding::InTouch { doubtful }),
+                "{silent_rounds} rounds"
+            );
+        }
+    }
+
+    #[test]
+    fn a_verdict_counts_for_suspicions_that_began_before_the_roll_call() {
+        let mut contact = Contact::default();
+        assert!(!contact.is_verified_since(at(0)), "nothing was asked yet");
+        contact.begin(at(1_000), 0, 0);
+        contact.conclude(at(1_300), AGAIN);
+        assert!(contact.is_verified_since(at(999)) && contact.is_verified_since(at(1_000)));
+        assert!(!contact.is_verified_since(at(1_001)));
+        assert!(contact.is_quiet(), "nothing is asked again");
+    }
+
+    #[test]
+    fn five_rounds_find_a_node_cut_off_and_two_that_it_still_is() {
+        let rounds = |contact: &mut Contact| {
+            contact.begin(at(0), 9, 0);
+            let mut rounds = 0;
+            while contact.has_rounds() {
+                ask(contact, at(0));
+                rounds += 1;
+            }
+            rounds
+        };
+        assert_eq!(rounds(&mut Contact::default()), 5);
+        assert_eq!(rounds(&mut cut_off(at(0))), 2);
+        // A large cluster is asked until those silent leave no doubt, or the last were asked twice.
+        for (others, answering, rounds) in
+            [(10_000, 0, 5), (10_000, 242, 5), (10_000, 243, 6), (608, 290, 6), (609, 290, 7)]
+        {
+            let mut contact = Contact::default();
+            contact.begin(at(0), others, 0);
+            let mut count = 0;
+            while contact.has_rounds() {
+                ask(&mut contact, at(0));
+                if count == 3 {
+                    answer(&mut contact, 1..=answering);
+                }
+                count += 1;
+            }
+            assert_eq!(count, rounds, "{answering} of {others}");
+        }
+    }
+
+    #[test]
+    fn the_isolated_ask_again_until_there_is_touch() {
+        let mut contact = cut_off(at(1_000));
+        assert_eq!(contact.isolated_since(), Some(at(1_000)));
+        assert!(contact.is_isolated() && !contact.is_calling() && !contact.is_quiet());
+        assert!(!contact.is_verified_since(at(0)));
+        assert!(contact.is_again_due(at(3_000)) && !contact.is_again_due(at(2_999)));
+        assert_eq!(contact.deadline(None), Some(at(3_000)));
+        assert_eq!(contact.deadline(Some(PACE)), Some(at(1_300)), "its limit is sooner");
+
+        contact.begin(at(3_000), 9, 0);
+        assert!(!contact.is_again_due(at(9_000)), "it is under way");
+        ask(&mut contact, at(3_000));
+        answer(&mut contact, 1..=4);
+        assert!(!contact.is_verified_since(at(0)), "not before it is over");
+        assert_eq!(contact.conclude(at(3_100), AGAIN), Some(Finding::InTouch { doubtful: false }));
+        assert!(!contact.is_verified_since(at(0)), "nor before the isolation is");
+        assert!(contact.reconnect() && !contact.reconnect(), "once");
+        assert!(contact.is_verified_since(at(3_000)) && contact.is_quiet());
+    }
+
+    #[test]
+    fn the_hosts_word_stands_for_touch_until_there_is_some() {
+        let mut contact = cut_off(at(0));
+        contact.vouch();
+        assert!(contact.is_verified_since(at(9_000)), "even while it is isolated");
+        contact.reconnect();
+        // No roll call can fail now, and the word goes on.
+        contact.begin(at(4_000), 9, 0);
+        assert_eq!(contact.conclude(at(5_000), AGAIN), Some(Finding::InTouch { doubtful: false }));
+        assert!(contact.is_verified_since(at(9_000)) && contact.is_quiet());
+        // One that succeeds by itself ends it.
+        contact.begin(at(6_000), 0, 0);
+        contact.conclude(at(6_000), AGAIN);
+        assert!(contact.is_verified_since(at(6_000)) && !contact.is_verified_since(at(6_001)));
+    }
+
+    #[test]
+    fn sleep_gives_up_a_roll_call_and_stops_the_time_of_an_isolation() {
+        let mut contact = cut_off(at(0));
+        contact.begin(at(2_000), 9, 0);
+        contact.abort(at(2_500));
+        assert!(!contact.is_calling() && contact.is_again_due(at(2_500)), "it begins anew at once");
+        contact.postpone(AGAIN);
+        assert_eq!(contact.isolated_since(), Some(at(2_000)));
+
+        let mut contact = Contact::default();
+        contact.abort(at(0));
+        contact.begin(at(0), 9, 0);
+        contact.abort(at(2_500));
+        assert!(contact.is_quiet(), "who was not isolated has nothing to ask again");
+    }
+
+    #[test]
+    fn a_roll_call_with_other_answers_than_those_of_whom_was_asked_is_not_sound() {
+        let mut contact = Contact::default();
+        assert!(contact.is_sound());
+        contact.begin(at(0), 9, 0);
+        ask(&mut contact, at(0));
+        answer(&mut contact, 1..=2);
+        assert!(contact.is_sound());
+        contact.asked[0].answered = false;
+        assert!(!contact.is_sound());
+        contact.asked[0].answered = true;
+        contact.roll.as_mut().unwrap().round = usize::MAX;
+        assert!(!contact.is_sound());
+    }
 }

@@ -138,3 +138,114 @@ impl<A: Copy + PartialEq> Patience<A> {
         self.strikes.len()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::{Generation, Instance};
+    use crate::probe::Stage;
+
+    const GAP: Duration = Duration::from_millis(150);
+
+    fn at(secs: u64) -> Instant {
+        Instant::ORIGIN + Duration::from_secs(secs)
+    }
+
+    /// The probe of slot `n` at address n under number n.
+    fn probe(n: u32) -> Probe<u32> {
+        Probe {
+            number: Number(n),
+            target: Slot(n),
+            address: n,
+            instance: Instance(0),
+            generation: Generation(0),
+            stage: Stage::Last,
+            started: at(0),
+            deadline: at(0),
+            ends: at(0),
+            helpers: Default::default(),
+            judged: 0,
+            commanded: false,
+        }
+    }
+
+    fn with_strikes(n: u32, strikes: u8) -> Patience<u32> {
+        let mut patience = Patience::new();
+        for _ in 0..strikes {
+            patience.strike(Slot(n), at(0));
+        }
+        patience
+    }
+
+    #[test]
+    fn strikes_count_up_to_three_and_one_fades_every_ten_minutes() {
+        let patience = with_strikes(1, 5);
+        let strikes =
+            [0, 599, 600, 1_199, 1_200, 1_800, 1_000_000].map(|secs| patience.strikes(Slot(1), at(secs)));
+        assert_eq!(strikes, [3, 3, 2, 2, 1, 0, 0]);
+        assert_eq!(patience.strikes(Slot(2), at(0)), 0);
+        // A further one counts on from what is left.
+        let mut patience = with_strikes(1, 2);
+        patience.strike(Slot(1), at(600));
+        assert_eq!(patience.strikes(Slot(1), at(600)), 2);
+    }
+
+    #[test]
+    fn a_trial_has_the_more_pings_the_more_strikes_and_ends_with_an_answer_or_a_failure() {
+        for (strikes, pings) in [(1, 4), (2, 24), (3, 72)] {
+            let mut patience = with_strikes(1, strikes);
+            assert_eq!(patience.try_member(probe(1), at(0)).ok(), Some(pings));
+            assert!(patience.is_on_trial(Slot(1)) && !patience.is_on_trial(Slot(2)) && !patience.is_quiet());
+            let mut now = at(0);
+            for _ in 0..pings {
+                assert_eq!(patience.deadline(), Some(now));
+                assert!(matches!(patience.due(now, GAP), Some(Due::Ping(Slot(1), Number(1)))));
+                assert!(patience.due(now, GAP).is_none(), "one at a time");
+                now = now + GAP;
+            }
+            assert!(matches!(patience.due(now, GAP), Some(Due::Failed(failed)) if failed.target == Slot(1)));
+            assert!(patience.due(now, GAP).is_none() && patience.is_quiet());
+        }
+    }
+
+    #[test]
+    fn an_answer_ends_the_trial_of_whom_it_comes_from() {
+        let mut patience = with_strikes(1, 1);
+        assert!(patience.try_member(probe(1), at(0)).is_ok());
+        assert_eq!(patience.answered(2, Number(1)), None, "from elsewhere");
+        assert_eq!(patience.answered(1, Number(2)), None, "under another number");
+        assert_eq!(patience.answered(1, Number(1)), Some(Slot(1)));
+        assert!(patience.is_quiet());
+    }
+
+    #[test]
+    fn who_never_refuted_is_accused_at_once_and_faded_strikes_are_forgotten() {
+        let mut patience = with_strikes(1, 1);
+        assert_eq!(patience.try_member(probe(2), at(0)).map_err(|probe| probe.target), Err(Slot(2)));
+        assert_eq!(patience.len(), 1);
+        assert!(patience.try_member(probe(1), at(600)).is_err());
+        assert_eq!(patience.len(), 0);
+    }
+
+    #[test]
+    fn at_most_16_are_on_trial() {
+        let mut patience = Patience::new();
+        for n in 1..=17 {
+            patience.strike(Slot(n), at(0));
+            assert_eq!(patience.try_member(probe(n), at(0)).is_ok(), n <= 16, "{n}");
+        }
+        assert_eq!(patience.strikes(Slot(17), at(0)), 1, "its strikes stay");
+        patience.adjourn();
+        assert!(patience.is_quiet());
+    }
+
+    #[test]
+    fn with_a_member_its_trial_is_forgotten_and_no_other() {
+        let mut patience = with_strikes(1, 1);
+        patience.strike(Slot(2), at(0));
+        assert!(patience.try_member(probe(1), at(0)).is_ok() && patience.try_member(probe(2), at(0)).is_ok());
+        patience.forget(Slot(1));
+        assert!(!patience.is_on_trial(Slot(1)) && patience.is_on_trial(Slot(2)));
+        assert_eq!((patience.strikes(Slot(1), at(0)), patience.strikes(Slot(2), at(0))), (0, 1));
+    }
+}

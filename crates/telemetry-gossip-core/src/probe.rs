@@ -209,3 +209,120 @@ impl Cycle {
 pub(crate) fn can_probe<A: Address>(table: &Membership<A>, slot: Slot) -> bool {
     table.me() != Some(slot) && table.is_live(slot) && table.address(slot).is_some()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TIMEOUT: Duration = Duration::from_millis(300);
+
+    /// The probe of the member at address 1, instance 7, with helpers at 2 and 3, of which the first was asked early enough.
+    fn probe() -> Probe<u32> {
+        let helper = |n: u32| Helper { address: n, tag: Tag(n), nacked: false };
+        Probe {
+            number: Number(9),
+            target: Slot(1),
+            address: 1,
+            instance: Instance(7),
+            generation: Generation(0),
+            stage: Stage::Indirect,
+            started: Instant::ORIGIN,
+            deadline: Instant::ORIGIN,
+            ends: Instant::ORIGIN,
+            helpers: [2, 3].map(helper).into_iter().collect(),
+            judged: 1,
+            commanded: false,
+        }
+    }
+
+    #[test]
+    fn an_ack_counts_by_number_source_and_life() {
+        for (from, number, instance, expected) in [
+            (1, 9, 7, Answer::Direct),
+            (2, 9, 7, Answer::Indirect(Tag(2))),
+            (1, 9, 0, Answer::Direct), // from whoever does not tell its lives apart
+            (1, 9, 8, Answer::Renewed),
+            (3, 9, 8, Answer::Renewed),
+            (4, 9, 7, Answer::Unrelated),
+            (1, 8, 7, Answer::Unrelated),
+            (2, 8, 7, Answer::Unrelated),
+            (4, 9, 8, Answer::Unrelated),
+        ] {
+            let answer = probe().judge(from, Number(number), Instance(instance));
+            assert_eq!(answer, expected, "{number} from {from}, instance {instance}");
+        }
+        let unknown = Probe { instance: Instance(0), ..probe() };
+        assert_eq!(unknown.judge(1, Number(9), Instance(8)), Answer::Direct);
+    }
+
+    #[test]
+    fn a_nack_counts_once_and_spares_this_node_the_blame() {
+        let mut probe = probe();
+        assert_eq!((probe.blame(true), probe.blame(false)), (1, 1));
+        assert!(!probe.nack(4, Number(9)) && !probe.nack(2, Number(8)));
+        assert!(probe.nack(2, Number(9)) && !probe.nack(2, Number(9)));
+        assert_eq!(
+            (probe.blame(true), probe.blame(false)),
+            (0, 1),
+            "the other was asked too late to be judged by"
+        );
+        let nacked: Vec<_> = probe.witnesses().iter().flatten().map(|w| (w.helper, w.nacked)).collect();
+        assert_eq!(nacked, [(Tag(2), true), (Tag(3), false)]);
+        let both = Probe { judged: 2, ..super::tests::probe() };
+        assert_eq!(both.blame(true), 2);
+        let alone = Probe { judged: 0, ..probe };
+        assert_eq!(alone.blame(true), 1, "there was nobody to judge by");
+    }
+
+    #[test]
+    fn a_round_trip_rises_at_once_and_falls_slowly() {
+        let mut round_trip = RoundTrip::default();
+        assert_eq!((round_trip.longest(), round_trip.patience(TIMEOUT)), (None, TIMEOUT));
+        let micros = Duration::from_micros;
+        let longest: Vec<_> = [0, 6_400, 100, 100, 12_801, 10_000_000]
+            .into_iter()
+            .filter_map(|took| {
+                round_trip.note(micros(took));
+                round_trip.longest()
+            })
+            .collect();
+        assert_eq!(longest, [64, 6_400, 5_632, 4_928, 12_864, 4_194_240].map(micros));
+    }
+
+    #[test]
+    fn patience_is_four_round_trips_within_the_timeout() {
+        for (took, expected) in [(1, 75), (20, 80), (50, 200), (75, 300), (900, 300)] {
+            let mut round_trip = RoundTrip::default();
+            // Whole units of the clock.
+            round_trip.note(Duration::from_micros(took * 1_000 / 64 * 64));
+            let patience = round_trip.patience(TIMEOUT);
+            assert_eq!(patience.as_millis().next_multiple_of(5), expected, "after {took} ms: {patience:?}");
+        }
+    }
+
+    #[test]
+    fn each_member_comes_once_in_a_round_and_a_new_one_in_the_same_round() {
+        let mut rng = Random::new([3; 32]);
+        let mut cycle = Cycle::default();
+        assert_eq!(cycle.draw(&mut rng, |_| true), None);
+        (0..20).for_each(|n| cycle.insert(Slot(n), &mut rng));
+        for _ in 0..5 {
+            let mut round: Vec<_> = (0..10).filter_map(|_| cycle.draw(&mut rng, |_| true)).collect();
+            // The eleventh is new; whom it replaces has gone.
+            let gone = round[3];
+            cycle.remove(gone);
+            cycle.remove(gone);
+            cycle.insert(gone, &mut rng);
+            assert!(cycle.is_sound() && cycle.len() == 20);
+            round.remove(3);
+            round.extend((0..11).filter_map(|_| cycle.draw(&mut rng, |_| true)));
+            round.sort_unstable();
+            assert_eq!(round, (0..20).map(Slot).collect::<Vec<_>>());
+        }
+        let only = Slot(13);
+        for _ in 0..3 {
+            assert_eq!(cycle.draw(&mut rng, |slot| slot == only), Some(only));
+        }
+        assert_eq!(cycle.draw(&mut rng, |_| false), None);
+    }
+}

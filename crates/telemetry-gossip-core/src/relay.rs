@@ -78,3 +78,55 @@ impl<A: Copy + PartialEq> Relays<A> {
         self.entries.len()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TIMEOUT: Duration = Duration::from_secs(1);
+
+    fn at(millis: u64) -> Instant {
+        Instant::from_millis(millis)
+    }
+
+    /// Member `n` asks under the number n for a ping of 100 + n, which gets the number 50 + n.
+    fn add(relays: &mut Relays<u32>, now: Instant, n: u32) -> bool {
+        relays.add(now, (Number(50 + n), Number(n)), ((n, Tag(n)), 100 + n), TIMEOUT)
+    }
+
+    #[test]
+    fn an_ack_is_passed_on_once_to_whom_asked() {
+        let mut relays = Relays::new();
+        assert!(add(&mut relays, at(0), 1) && add(&mut relays, at(0), 2));
+        assert_eq!(relays.answered(102, Number(51)), None, "from another than was pinged");
+        assert_eq!(relays.answered(101, Number(52)), None, "under another number");
+        assert_eq!(relays.answered(101, Number(51)), Some(((1, Tag(1)), Number(1))));
+        assert_eq!((relays.answered(101, Number(51)), relays.len()), (None, 1));
+    }
+
+    #[test]
+    fn a_nack_is_due_at_four_fifths_of_the_timeout_and_the_end_after_two() {
+        let mut relays = Relays::new();
+        add(&mut relays, at(0), 1);
+        add(&mut relays, at(100), 2);
+        assert_eq!(relays.deadline(), Some(at(800)));
+        assert_eq!(relays.due(at(799)), None);
+        assert_eq!(relays.due(at(800)), Some(((1, Tag(1)), Number(1))));
+        assert_eq!((relays.due(at(800)), relays.deadline()), (None, Some(at(900))));
+        assert_eq!(relays.due(at(900)), Some(((2, Tag(2)), Number(2))));
+        assert_eq!((relays.deadline(), relays.len()), (Some(at(2_000)), 2));
+        assert!(relays.answered(101, Number(51)).is_some(), "late, but in time for a probe of two timeouts");
+        relays.due(at(2_099));
+        assert_eq!(relays.len(), 1);
+        relays.due(at(2_100));
+        assert_eq!((relays.len(), relays.deadline()), (0, None));
+    }
+
+    #[test]
+    fn those_above_the_limit_are_shed() {
+        let mut relays = Relays::new();
+        assert!((1..=128).all(|n| add(&mut relays, at(0), n)));
+        assert!(!add(&mut relays, at(0), 129));
+        assert_eq!(relays.len(), 128);
+    }
+}

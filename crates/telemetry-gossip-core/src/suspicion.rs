@@ -238,4 +238,119 @@ mod tests {
         assert_eq!(scaled(80, second, 10), Duration::from_millis(800));
         assert_eq!(scaled(80, second, 1_000).as_millis(), 2_399);
     }
+
+    fn at(millis: u64) -> Instant {
+        Instant::from_millis(millis)
+    }
+
+    const AGAIN: Duration = Duration::from_millis(150);
+
+    /// 6 s of one accuser down to 1 s of four, twice as long for others, calls every second.
+    const TIMING: Timing = Timing {
+        shortest: Duration::from_secs(1),
+        longest: Duration::from_secs(6),
+        others: 2,
+        call: Some(Duration::from_secs(1)),
+    };
+
+    /// Suspicions of slots 1 and 2 by tag 1, which this node is for the first; begun at 10 s.
+    fn two() -> Suspicions {
+        let mut suspicions = Suspicions::default();
+        for (slot, mine) in [(1, true), (2, false)] {
+            let accusers = [Tag(1)].into_iter().collect();
+            suspicions.start(Slot(slot), Suspected::new(Generation(1), accusers, mine, at(10_000), &TIMING));
+        }
+        suspicions
+    }
+
+    fn times(suspicions: &Suspicions, slot: u32) -> (Option<Instant>, Instant) {
+        let suspected = suspicions.get(Slot(slot)).unwrap();
+        (suspected.call_at, suspected.deadline)
+    }
+
+    #[test]
+    fn an_accuser_calls_from_the_start_and_others_near_the_end() {
+        let mut suspicions = two();
+        assert_eq!(times(&suspicions, 1), (Some(at(11_000)), at(16_000)));
+        assert_eq!(times(&suspicions, 2), (Some(at(20_000)), at(22_000)));
+        assert_eq!((suspicions.deadline(), suspicions.len()), (Some(at(11_000)), 2));
+        assert_eq!(suspicions.call(at(10_999), AGAIN), None);
+        let mut now = at(11_000);
+        for left in (150..=5_000).rev().step_by(150) {
+            assert_eq!(suspicions.call(now, AGAIN), Some((Slot(1), Duration::from_millis(left))));
+            assert_eq!((suspicions.call(now, AGAIN), suspicions.due(now)), (None, None), "one at a time");
+            suspicions.settle();
+            now = suspicions.deadline().unwrap();
+        }
+        // The last call leaves the time of an answer.
+        assert_eq!(suspicions.call(at(15_850), AGAIN), Some((Slot(1), AGAIN)));
+        suspicions.settle();
+        assert_eq!((times(&suspicions, 1), suspicions.deadline()), ((None, at(16_000)), Some(at(16_000))));
+        assert_eq!(suspicions.due(at(15_999)), None);
+        assert_eq!(suspicions.due(at(16_000)).map(|(slot, _)| slot), Some(Slot(1)));
+        suspicions.clear(Slot(1));
+        suspicions.clear(Slot(1));
+        assert_eq!((suspicions.deadline(), suspicions.len()), (Some(at(20_000)), 1));
+    }
+
+    #[test]
+    fn whoever_is_called_late_has_the_time_to_answer() {
+        let mut suspicions = two();
+        assert_eq!(suspicions.call(at(15_990), AGAIN), Some((Slot(1), AGAIN)));
+        assert_eq!(times(&suspicions, 1), (None, at(16_140)));
+    }
+
+    #[test]
+    fn a_further_accuser_leaves_less_time_and_counts_once() {
+        let mut suspicions = two();
+        assert!(!suspicions.confirm(Slot(3), Tag(2), false, &TIMING), "nobody suspects it");
+        assert!(!suspicions.confirm(Slot(2), Tag(1), true, &TIMING), "it is named");
+        assert!(!suspicions.get(Slot(2)).unwrap().mine);
+        assert!(suspicions.confirm(Slot(1), Tag(2), false, &TIMING));
+        assert_eq!(times(&suspicions, 1), (Some(at(11_000)), at(13_500)));
+        assert!(suspicions.get(Slot(1)).unwrap().mine);
+        // This node becomes one itself.
+        assert!(suspicions.confirm(Slot(2), Tag(2), true, &TIMING));
+        assert_eq!(
+            (times(&suspicions, 2), suspicions.deadline()),
+            ((Some(at(11_000)), at(13_500)), Some(at(11_000)))
+        );
+        assert!(
+            suspicions.confirm(Slot(2), Tag(3), false, &TIMING)
+                && suspicions.confirm(Slot(2), Tag(4), false, &TIMING)
+        );
+        assert!(!suspicions.confirm(Slot(2), Tag(5), false, &TIMING), "four are counted");
+        assert_eq!(times(&suspicions, 2), (Some(at(11_000)), at(11_000)));
+    }
+
+    #[test]
+    fn a_further_accuser_gives_no_more_time() {
+        let mut suspicions = two();
+        let longer = Timing { longest: Duration::from_secs(60), shortest: Duration::from_secs(60), ..TIMING };
+        assert!(suspicions.confirm(Slot(1), Tag(2), false, &longer));
+        assert_eq!(times(&suspicions, 1), (Some(at(11_000)), at(16_000)));
+    }
+
+    #[test]
+    fn sleep_gives_each_suspicion_its_time_back() {
+        let mut suspicions = two();
+        suspicions.postpone(Duration::from_secs(5));
+        assert_eq!(times(&suspicions, 1), (Some(at(16_000)), at(21_000)));
+        assert_eq!(suspicions.get(Slot(1)).unwrap().started, at(15_000));
+        assert_eq!(suspicions.deadline(), Some(at(16_000)));
+    }
+
+    #[test]
+    fn in_doubt_each_suspicion_begins_anew_once_and_after_an_isolation_each_time() {
+        let mut suspicions = two();
+        suspicions.doubt(at(12_000), &TIMING);
+        assert_eq!((times(&suspicions, 1).1, suspicions.deadline()), (at(18_000), Some(at(13_000))));
+        suspicions.doubt(at(14_000), &TIMING);
+        assert_eq!(times(&suspicions, 1).1, at(18_000));
+        for secs in [20, 30] {
+            suspicions.restart(at(secs * 1_000), &TIMING);
+            assert_eq!(times(&suspicions, 1).1, at(secs * 1_000 + 6_000));
+            assert_eq!(suspicions.deadline(), Some(at(secs * 1_000 + 1_000)));
+        }
+    }
 }
