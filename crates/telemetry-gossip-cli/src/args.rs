@@ -14,10 +14,12 @@ use telemetry_gossip_sim::Share;
 mod experiment;
 pub(crate) mod key;
 mod record;
+mod swarm;
 use experiment::ExperimentArgs;
 use key::KeyArgs;
 use record::RecordArgs;
 pub(crate) use record::ReplayArgs;
+pub(crate) use swarm::SwarmArgs;
 
 /// Cluster membership, failure detection and telemetry by gossip.
 #[derive(Debug, Parser)]
@@ -36,6 +38,7 @@ pub(crate) enum Command {
     Explain(ExplainArgs),
     Key(KeyArgs),
     Sim(SimArgs),
+    Swarm(SwarmArgs),
     Plan(PlanArgs),
     Replay(Box<ReplayArgs>),
 }

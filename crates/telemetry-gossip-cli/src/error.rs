@@ -31,6 +31,9 @@ pub(crate) enum Error {
         /// The command.
         replay: String,
     },
+    /// Seeds of a swarm failed, or what has to happen did not.
+    #[error("{0}")]
+    Swarm(String),
     /// The node stopped by itself.
     #[error("{0}")]
     Node(String),
@@ -125,6 +128,7 @@ impl Error {
             Self::Output(_)
             | Self::Step(_)
             | Self::Simulation { .. }
+            | Self::Swarm(_)
             | Self::Node(_)
             | Self::Replay(_)
             | Self::KeysRefused { .. } => 1,

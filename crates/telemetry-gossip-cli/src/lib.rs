@@ -1,7 +1,7 @@
 //! What the programs `tgossip` and `tgossip-agent` are made of.
 //!
 //! ```text
-//! tgossip         demo, members, explain, key, sim, plan, replay --> run here
+//! tgossip         demo, members, explain, key, sim, swarm, plan, replay --> run here
 //!                 agent -- if tgossip-agent is beside ------> becomes that
 //!                       `- otherwise ---------------------> run here
 //! tgossip-agent   the agent alone
@@ -28,6 +28,7 @@ mod members;
 mod plan;
 mod replay;
 mod sim;
+mod swarm;
 mod text;
 
 use std::process::ExitCode;
@@ -49,6 +50,7 @@ pub fn tgossip() -> ExitCode {
         Command::Explain(args) => explain::run(&args),
         Command::Key(args) => key::run(&args),
         Command::Sim(args) => sim::run(&args),
+        Command::Swarm(args) => swarm::run(&args),
         Command::Plan(args) => plan::run(&args),
         Command::Replay(args) => replay::run(&args),
     })

@@ -29,6 +29,11 @@ fn wrong_arguments_get_a_sentence() {
         (&["sim", "--nodes", "0"], "at least 1 node"),
         (&["sim", "--nodes", "100000"], "type --nodes 3276 or fewer"),
         (&["sim", "crash", "--duration", "5s"], "type --duration 45s or more"),
+        (&["swarm", "--seeds", "7"], "type --seeds 0..1000"),
+        (&["swarm", "--seeds", "9..7"], "9..7 has no seeds: type --seeds 9..1009"),
+        (&["swarm", "--seeds", "0..-1"], "type --seeds 0..1000"),
+        (&["swarm", "--jobs", "0"], "whole number from 1 on"),
+        (&["swarm", "--failures", "-1"], "whole number from 1 on"),
         (
             &["agent", "--id", "a", "--probe-timeout", "900ms"],
             "type --probe-timeout 500ms or less, or --probe-interval 1s800ms or more",
