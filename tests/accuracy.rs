@@ -1,7 +1,9 @@
-//! How soon a crash is known, and how seldom anybody is wronged: lossy networks, links that are bad in one direction, and
-//! processes that stop for a while. 250 nodes, default settings, probe interval 1 s.
+//! How soon a crash is known, and how seldom anybody is wronged: lossy networks, links that are bad
+//! in one direction, and processes that stop for a while. 250 nodes, default settings, probe
+//! interval 1 s.
 //!
-//! Each test prints what it measures (`-- --nocapture`); the ignored ones are the same at full length.
+//! Each test prints what it measures (`-- --nocapture`); the ignored ones are the same at full
+//! length.
 
 use std::time::Duration;
 
@@ -38,8 +40,9 @@ fn change(event: &Event<u32>) -> Option<(usize, bool)> {
 
 /// Dead everywhere within 5 s at the 99th percentile.
 ///
-/// Where 5 s comes from: the next probe of the common schedule begins within 1 s, fails after 0.6 s, a roll call takes a
-/// round trip, the suspicion 1.7 s at 250 members, and news is everywhere within 0.6 s.
+/// Where 5 s comes from: the next probe of the common schedule begins within 1 s, fails after 0.6
+/// s, a roll call takes a round trip, the suspicion 1.7 s at 250 members, and news is everywhere
+/// within 0.6 s.
 fn a_crash_is_known_to_all_within_five_seconds(seeds: u64) {
     for loss in [0, 1, 5] {
         let mut times = Vec::new();
@@ -48,7 +51,9 @@ fn a_crash_is_known_to_all_within_five_seconds(seeds: u64) {
             let target = usize::try_from(seed).expect("small") * 7 % NODES;
             cluster.crash(target);
             let dead = |cluster: &Cluster| cluster.everyone_holds(target, Status::Dead);
-            times.push(cluster.run_until(dead, Duration::from_secs(60)).expect("it is known in the end"));
+            times.push(
+                cluster.run_until(dead, Duration::from_secs(60)).expect("it is known in the end"),
+            );
             assert_eq!(cluster.simulation().false_deads(), 0);
         });
         let times = Quantiles::of(times).expect("there were seeds");
@@ -72,9 +77,12 @@ fn a_crash_is_known_to_all_250_within_five_seconds_in_200_seeds() {
 fn false_deaths(loss: u32, seconds: u64, seed: u64) -> u64 {
     let mut cluster = cluster(NODES, Share::percent(loss), seed);
     cluster.run_for(Duration::from_secs(seconds));
-    let (suspected, deaths) = (cluster.simulation().counts().suspected, cluster.simulation().false_deads());
+    let (suspected, deaths) =
+        (cluster.simulation().counts().suspected, cluster.simulation().false_deads());
     let each = suspected as f64 / NODES as f64;
-    println!("{loss} % loss, {seconds} s, seed {seed}: {each:.1} suspicions a view, {deaths} false deaths");
+    println!(
+        "{loss} % loss, {seconds} s, seed {seed}: {each:.1} suspicions a view, {deaths} false deaths"
+    );
     deaths
 }
 
@@ -120,11 +128,13 @@ fn set_links(cluster: &mut Cluster, bad: usize, direction: Direction, loss: Shar
     }
 }
 
-/// One of a hundred members loses most of its datagrams in one direction for five minutes, all the time or on and off:
-/// the others agree about it, have changed their minds a few times at most, and hold nothing against each other.
+/// One of a hundred members loses most of its datagrams in one direction for five minutes, all the
+/// time or on and off: the others agree about it, have changed their minds a few times at most, and
+/// hold nothing against each other.
 #[test]
 fn members_with_a_link_bad_in_one_direction_are_judged_alike_and_no_other_is_touched() {
-    const CASES: [(u32, bool); 5] = [(100, false), (90, false), (70, false), (100, true), (90, true)];
+    const CASES: [(u32, bool); 5] =
+        [(100, false), (90, false), (70, false), (100, true), (90, true)];
     // Dealt out over the seeds, so that a repetition of the tests meets them in turn.
     for_each_seed(20, |seed| {
         let place = usize::try_from(seed).expect("small");
@@ -154,9 +164,10 @@ fn bad_links(direction: Direction, percent: u32, off_and_on: bool, seed: u64) {
     }
     let each = f64::from(changes) / ((MEMBERS - BAD) * BAD) as f64;
     println!("{case}: {each:.1} changes of each healthy view of a bad member in 5 minutes");
-    // The least is none where something gets through, and else two (suspected, dead) each of the times that the link goes
-    // bad and one each time that it is good again. Three refutations are needed to learn that a link is bad and its
-    // member not dead, and some more as these are forgotten.
+    // The least is none where something gets through, and else two (suspected, dead) each of the
+    // times that the link goes bad and one each time that it is good again. Three refutations are
+    // needed to learn that a link is bad and its member not dead, and some more as these are
+    // forgotten.
     let least = match (percent, off_and_on) {
         (100, false) => 2.0,
         (100, true) => 15.0,
@@ -176,7 +187,8 @@ fn bad_links(direction: Direction, percent: u32, off_and_on: bool, seed: u64) {
     assert!(whole.is_some(), "{case}: not whole again");
 }
 
-/// A process that is stopped for 10 s and continued wrongs nobody, and is back in every view within 2 s.
+/// A process that is stopped for 10 s and continued wrongs nobody, and is back in every view within
+/// 2 s.
 #[test]
 fn a_process_stopped_for_ten_seconds_wrongs_nobody_and_is_back_within_two() {
     for nodes in [3, 10, 50, NODES] {
@@ -190,11 +202,13 @@ fn a_process_stopped_for_ten_seconds_wrongs_nobody_and_is_back_within_two() {
                 assert!(cluster.all_hold([0], stopped, Status::Dead));
                 let continued = cluster.now();
                 cluster.resume(stopped);
-                let back = cluster.run_until(Cluster::views_complete_and_alive, Duration::from_secs(60));
+                let back =
+                    cluster.run_until(Cluster::views_complete_and_alive, Duration::from_secs(60));
                 times.push(back.expect("it is back in the end"));
                 cluster.run_for(Duration::from_secs(20));
                 for logged in cluster.log().iter().filter(|logged| logged.at > continued) {
-                    let wronged = change(&logged.event).is_some_and(|(of, dead)| dead && of != stopped);
+                    let wronged =
+                        change(&logged.event).is_some_and(|(of, dead)| dead && of != stopped);
                     assert!(!wronged, "n{} says {:?}", logged.node, logged.event);
                 }
             });

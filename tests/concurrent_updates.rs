@@ -1,9 +1,10 @@
-//! Criterion 12: concurrent updates of one node, of the same generation and different status, reconcile
-//! deterministically. The policy: at one generation Left > Dead > Suspected > Alive, then the greater content.
+//! Criterion 12: concurrent updates of one node, of the same generation and different status,
+//! reconcile deterministically. The policy: at one generation Left > Dead > Suspected > Alive, then
+//! the greater content.
 
 use std::time::Duration;
 
-use telemetry_gossip_core::{Config, Generation, Status, Suspicion};
+use telemetry_gossip_core::{Config, Generation, Status, SuspicionTimeout};
 use telemetry_gossip_sim::{RoundSettings, Rounds};
 use telemetry_gossip_tests::for_each_seed;
 
@@ -12,7 +13,7 @@ const STATUSES: [Status; 4] = [Status::Alive, Status::Suspected, Status::Dead, S
 
 fn cluster(seed: u64) -> Rounds {
     // Exchanges with the silent one take time, in which no suspicion may run out.
-    let suspicion = Suspicion::Fixed(Duration::from_secs(24 * 3_600));
+    let suspicion = SuspicionTimeout::Fixed(Duration::from_secs(24 * 3_600));
     let config = Config { suspicion, ..Config::default() };
     let settings = RoundSettings { nodes: NODES, seed, config, ..RoundSettings::default() };
     let mut rounds = Rounds::new(&settings, |index| index as u32).expect("the config is valid");
@@ -58,7 +59,9 @@ fn the_order_of_exchanges_does_not_matter() {
         for _ in 0..8 {
             rounds.round();
         }
-        assert!((0..NODES - 1).all(|observer| held(&rounds, observer) == (Generation(4), Status::Dead)));
+        assert!(
+            (0..NODES - 1).all(|observer| held(&rounds, observer) == (Generation(4), Status::Dead))
+        );
     });
 }
 
@@ -66,7 +69,8 @@ fn the_order_of_exchanges_does_not_matter() {
 fn all_nodes_change_their_own_state_at_once_and_all_agree() {
     for_each_seed(200, |seed| {
         let settings = RoundSettings { nodes: NODES, seed, ..RoundSettings::default() };
-        let mut rounds = Rounds::new(&settings, |index| index as u32).expect("the default config is valid");
+        let mut rounds =
+            Rounds::new(&settings, |index| index as u32).expect("the default config is valid");
         for node in 0..NODES {
             rounds.update(node);
             rounds.publish(node, "load", &[1]).expect("a short value");

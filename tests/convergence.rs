@@ -1,8 +1,8 @@
-//! Criterion 4: a cluster of 20 reflects an update everywhere within 5 rounds, driven by explicit rounds, each
-//! node's exchange in sequence.
+//! Criterion 4: a cluster of 20 reflects an update everywhere within 5 rounds, driven by explicit
+//! rounds, each node's exchange in sequence.
 //!
-//! The bound of 5 is the requirement's. 10,000 seeds stand in for all: uniform partners would miss the bound in 3.5 %
-//! of runs with one update and in 45 % with everybody's news.
+//! The bound of 5 is the requirement's. 10,000 seeds stand in for all: uniform partners would miss
+//! the bound in 3.5 % of runs with one update and in 45 % with everybody's news.
 
 use std::time::Duration;
 
@@ -15,7 +15,8 @@ const SEEDS: u64 = 10_000;
 const PERIOD: Duration = Duration::from_millis(100);
 
 fn cluster(seed: u64, loss: Share) -> Rounds {
-    let settings = RoundSettings { nodes: NODES, period: PERIOD, seed, loss, ..RoundSettings::default() };
+    let settings =
+        RoundSettings { nodes: NODES, period: PERIOD, seed, loss, ..RoundSettings::default() };
     Rounds::new(&settings, |index| index as u32).expect("the default config is valid")
 }
 

@@ -1,14 +1,17 @@
-//! A crash in a cluster of 250: Dead is known to all within 8 s at the 99th percentile, and no live node is ever
-//! declared Dead. Probe period 1 s, 1 % loss.
+//! A crash in a cluster of 250: Dead is known to all within 8 s at the 99th percentile, and no live
+//! node is ever declared Dead. Probe period 1 s, 1 % loss.
 //!
-//! Where 8 s comes from: with 249 probers and round-robin order the first probe of a given member starts within a
-//! period with probability 1 - 1/e; the first of it fails after 0.6 s; the suspicion lasts 1.2 s at 250 members; news
-//! reaches all within a second. No peer's defaults confirm a crash in under 5 s at this size.
+//! Where 8 s comes from: with 249 probers and round-robin order the first probe of a given member
+//! starts within a period with probability 1 - 1/e; the first of it fails after 0.6 s; the
+//! suspicion lasts 1.2 s at 250 members; news reaches all within a second. No peer's defaults
+//! confirm a crash in under 5 s at this size.
 
 use std::time::Duration;
 
 use telemetry_gossip_core::{Config, Status};
-use telemetry_gossip_sim::{Checking, Cluster, Latency, Network, News, Quantiles, Settings, Shape, Share};
+use telemetry_gossip_sim::{
+    Checking, Cluster, Latency, Network, News, Quantiles, Settings, Shape, Share,
+};
 use telemetry_gossip_tests::for_each_seed;
 
 const NODES: usize = 250;
@@ -34,7 +37,9 @@ fn crash(nodes: usize, loss: Share, seed: u64) -> Duration {
         let spreads = cluster.simulation().spreads();
         spreads.iter().any(|spread| spread.news == News::Crash && spread.everyone.is_some())
     };
-    cluster.run_until(known, Duration::from_secs(60)).expect("the crash is known to all in the end");
+    cluster
+        .run_until(known, Duration::from_secs(60))
+        .expect("the crash is known to all in the end");
     assert_eq!(cluster.simulation().false_deads(), 0, "a live node was declared dead");
     let dead = cluster.simulation().counts().dead;
     assert_eq!(dead, nodes as u64 - 1, "as many deaths as survivors");
@@ -87,11 +92,13 @@ fn no_live_node_is_declared_dead_while_datagrams_are_lost() {
     });
 }
 
-/// A network slower than the settings are for: answers take one to two probe timeouts. Nodes doubt themselves and wait
-/// longer, for answers to probes and to roll calls alike, so that a crash is found and nobody wronged.
+/// A network slower than the settings are for: answers take one to two probe timeouts. Nodes doubt
+/// themselves and wait longer, for answers to probes and to roll calls alike, so that a crash is
+/// found and nobody wronged.
 ///
-/// Where 8 s comes from: nodes that doubt themselves a little probe in each second or third interval, 3 s, for up to 2 s; the
-/// roll calls before the accusation and before the death take a round of 0.6 s each, and the suspicion 1.2 s at 50 members.
+/// Where 8 s comes from: nodes that doubt themselves a little probe in each second or third
+/// interval, 3 s, for up to 2 s; the roll calls before the accusation and before the death take a
+/// round of 0.6 s each, and the suspicion 1.2 s at 50 members.
 #[test]
 fn where_answers_are_slower_than_a_timeout_a_crash_is_found_all_the_same() {
     let ms = Duration::from_millis;
@@ -101,7 +108,8 @@ fn where_answers_are_slower_than_a_timeout_a_crash_is_found_all_the_same() {
             // Each way a half of 300 to 500 ms.
             let latency = Latency { minimum: timeout / 2, jitter: ms(50), shape: Shape::Uniform };
             let network = Network { latency, ..Network::default() };
-            let mut cluster = Cluster::new(Settings { nodes, seed, network, ..Settings::default() });
+            let mut cluster =
+                Cluster::new(Settings { nodes, seed, network, ..Settings::default() });
             cluster.start_known();
             cluster.run_for(ms(30_000 + seed * 37 % 1_000));
             cluster.crash(4);

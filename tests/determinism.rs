@@ -1,7 +1,8 @@
 //! One seed, one trace hash: in debug and release builds, on every platform. The hashes are pinned.
 //!
-//! A change of the protocol changes them, and then they are taken anew: run the test and copy what it prints. A
-//! difference between two builds of one source is a defect: something that is no function of the seed was met.
+//! A change of the protocol changes them, and then they are taken anew: run the test and copy what
+//! it prints. A difference between two builds of one source is a defect: something that is no
+//! function of the seed was met.
 
 use telemetry_gossip_sim::{Checking, Options, Scenario, run, run_with};
 
@@ -25,8 +26,10 @@ const PINNED: [(&str, u64, u64); 12] = [
 fn the_trace_hashes_are_the_pinned_ones() {
     let now: Vec<(&str, u64, u64)> =
         PINNED.iter().map(|&(name, seed, _)| (name, seed, hash(name, seed))).collect();
-    let lines: String =
-        now.iter().map(|(name, seed, hash)| format!("    (\"{name}\", {seed}, {hash:#018x}),\n")).collect();
+    let lines: String = now
+        .iter()
+        .map(|(name, seed, hash)| format!("    (\"{name}\", {seed}, {hash:#018x}),\n"))
+        .collect();
     assert!(now == PINNED, "the traces are now\n{lines}");
 }
 
@@ -52,7 +55,8 @@ fn two_runs_of_one_seed_are_equal_in_everything_they_report() {
 #[test]
 fn what_is_checked_changes_nothing() {
     let scenario = Scenario::named("churn").expect("it is built in");
-    let hash =
-        |checking| run_with(&scenario, 3, Options { checking }, |_| {}).expect("it is valid").trace_hash;
+    let hash = |checking| {
+        run_with(&scenario, 3, Options { checking }, |_| {}).expect("it is valid").trace_hash
+    };
     assert_eq!(hash(Checking::Every), hash(Checking::Off));
 }

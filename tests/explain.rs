@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use telemetry_gossip_core::{Config, Evidence, Explanation, Status, Suspicion};
+use telemetry_gossip_core::{Config, Evidence, Explanation, Status, SuspicionTimeout};
 use telemetry_gossip_sim::{Cluster, Memory, Settings, Share, node_id};
 use telemetry_gossip_tests::for_each_seed;
 
@@ -58,7 +58,8 @@ fn a_crash() {
         cluster.crash(TARGET);
         run_until(&mut cluster, |cluster| cluster.everyone_holds(TARGET, Status::Dead));
 
-        // One of them found it out: its probe failed by every path, and the helpers were there and said so.
+        // One of them found it out: its probe failed by every path, and the helpers were there and
+        // said so.
         let judges = holding(&cluster, |found| matches!(found, Evidence::Dead { here: true, .. }));
         assert!(!judges.is_empty(), "somebody declared it dead");
         let probers = holding(
@@ -67,8 +68,8 @@ fn a_crash() {
         );
         assert!(judges.iter().all(|judge| probers.contains(judge)), "a judge has probed");
 
-        // Everybody knows that it is dead, and whoever heard of the suspicion before knows who accused it first: one of those
-        // whose probe failed.
+        // Everybody knows that it is dead, and whoever heard of the suspicion before knows who
+        // accused it first: one of those whose probe failed.
         let mut warned = 0;
         for observer in others() {
             let told = explain(&cluster, observer);
@@ -82,7 +83,8 @@ fn a_crash() {
             assert!(told.suspicion.is_none() && !told.isolated);
             let text = told.to_string();
             assert!(
-                text.contains(&format!("suspected by {accuser}")) && text.contains("declared dead by"),
+                text.contains(&format!("suspected by {accuser}"))
+                    && text.contains("declared dead by"),
                 "{text}"
             );
         }
@@ -94,7 +96,10 @@ fn a_crash() {
 #[test]
 fn a_crash_that_others_confirm() {
     for_each_seed(20, |seed| {
-        let config = Config { suspicion: Suspicion::Fixed(Duration::from_secs(10)), ..Config::default() };
+        let config = Config {
+            suspicion: SuspicionTimeout::Fixed(Duration::from_secs(10)),
+            ..Config::default()
+        };
         let mut cluster = configured(config, seed);
         cluster.crash(TARGET);
         run_until(&mut cluster, |cluster| cluster.everyone_holds(TARGET, Status::Dead));
@@ -110,11 +115,15 @@ fn a_crash_that_others_confirm() {
                 })
                 .collect();
             assert!(
-                !confirmed.is_empty() && !accuser(&told).is_none_or(|accuser| confirmed.contains(&accuser)),
+                !confirmed.is_empty()
+                    && !accuser(&told).is_none_or(|accuser| confirmed.contains(&accuser)),
                 "{told}"
             );
             for name in confirmed {
-                assert!(probers.iter().any(|&prober| node_id(prober).as_str() == name), "{name}: {told}");
+                assert!(
+                    probers.iter().any(|&prober| node_id(prober).as_str() == name),
+                    "{name}: {told}"
+                );
             }
         }
     });
@@ -135,7 +144,7 @@ fn a_refuted_suspicion() {
         run_until(&mut cluster, Cluster::views_complete_and_alive);
         let told = explain(&cluster, 0);
         assert!(told.suspicion.is_none());
-        assert_eq!(told.strikes, 1);
+        assert_eq!(told.flaps, 1);
         let refuted = Evidence::Alive { generation: told.generation, was: Status::Suspected };
         assert_eq!(told.history.last().map(|incident| incident.evidence), Some(refuted), "{told}");
     });
@@ -155,7 +164,10 @@ fn a_broken_path() {
             _ => None,
         });
         let helper = helper.expect("the helper has a name");
-        assert!(others().skip(1).any(|other| node_id(other).as_str() == helper), "{helper} cannot help");
+        assert!(
+            others().skip(1).any(|other| node_id(other).as_str() == helper),
+            "{helper} cannot help"
+        );
         assert!(
             told.to_string().contains(&format!("did not answer directly but through {helper}")),
             "{told}"
@@ -174,8 +186,9 @@ fn a_stopped_process() {
         for observer in others() {
             let found = evidence(&cluster, observer);
             let dead = found.iter().position(|found| matches!(found, Evidence::Dead { .. }));
-            let back =
-                found.iter().position(|found| matches!(found, Evidence::Alive { was: Status::Dead, .. }));
+            let back = found
+                .iter()
+                .position(|found| matches!(found, Evidence::Alive { was: Status::Dead, .. }));
             assert!(dead.is_some() && dead < back, "{found:?}");
         }
         // It slept and holds that against nobody.
@@ -195,15 +208,22 @@ fn a_deaf_node() {
         run_until(&mut cluster, |cluster| cluster.health(TARGET).isolated_since.is_some());
         for observer in others() {
             let told = explain(&cluster, observer);
-            assert_eq!((told.generation.0, told.isolated), (1, false), "those who are well agree: {told}");
+            assert_eq!(
+                (told.generation.0, told.isolated),
+                (1, false),
+                "those who are well agree: {told}"
+            );
         }
         assert!(explain(&cluster, TARGET).isolated, "it says so of itself");
-        let told: Vec<Explanation> =
-            others().map(|of| cluster.node(TARGET).explain(node_id(of).as_str()).expect("known")).collect();
+        let told: Vec<Explanation> = others()
+            .map(|of| cluster.node(TARGET).explain(node_id(of).as_str()).expect("known"))
+            .collect();
         assert!(told.iter().all(|told| told.isolated && told.status == Status::Alive));
+        let spared = |told: &&Explanation| {
+            told.history.iter().any(|one| one.evidence == Evidence::NotAccused)
+        };
         let spared =
-            |told: &&Explanation| told.history.iter().any(|one| one.evidence == Evidence::NotAccused);
-        let spared = told.iter().find(spared).expect("somebody did not answer it, and was not accused");
+            told.iter().find(spared).expect("somebody did not answer it, and was not accused");
         assert!(spared.to_string().contains("this node was itself out of touch"), "{spared}");
         assert!(spared.to_string().contains("declares nobody dead"), "{spared}");
     });
@@ -218,8 +238,8 @@ fn a_lossy_link() {
         }
         // After a second refutation somebody puts it on trial, once its next probe has failed.
         let tried = |cluster: &Cluster, at| {
-            let on_trial = |found: &Evidence| matches!(found, Evidence::OnTrial { .. });
-            explain(cluster, at).strikes > 1 && evidence(cluster, at).last().is_some_and(on_trial)
+            let on_trial = |found: &Evidence| matches!(found, Evidence::Recheck { .. });
+            explain(cluster, at).flaps > 1 && evidence(cluster, at).last().is_some_and(on_trial)
         };
         run_until(&mut cluster, |cluster| others().any(|at| tried(cluster, at)));
         let at = others().find(|&at| tried(&cluster, at)).expect("it was just there");
@@ -237,7 +257,9 @@ fn a_leave_and_a_restart() {
         let mut cluster = cluster(seed);
         cluster.leave(TARGET);
         run_until(&mut cluster, |cluster| cluster.all_hold(others(), TARGET, Status::Left));
-        assert!(others().all(|at| matches!(evidence(&cluster, at).last(), Some(Evidence::Left { .. }))));
+        assert!(
+            others().all(|at| matches!(evidence(&cluster, at).last(), Some(Evidence::Left { .. })))
+        );
 
         cluster.crash(TARGET);
         cluster.restart(TARGET, Memory::Lost);
@@ -246,7 +268,10 @@ fn a_leave_and_a_restart() {
         for observer in others() {
             let found = evidence(&cluster, observer);
             assert!(found.contains(&Evidence::Restarted), "{found:?}");
-            assert!(matches!(found.last(), Some(Evidence::Alive { was: Status::Left, .. })), "{found:?}");
+            assert!(
+                matches!(found.last(), Some(Evidence::Alive { was: Status::Left, .. })),
+                "{found:?}"
+            );
         }
     });
 }
@@ -264,7 +289,11 @@ fn a_restart() {
         run_until(&mut cluster, met);
         for observer in others() {
             let told = explain(&cluster, observer);
-            assert_eq!((told.status, told.history.len(), told.strikes), (Status::Alive, 1, 0), "{told}");
+            assert_eq!(
+                (told.status, told.history.len(), told.flaps),
+                (Status::Alive, 1, 0),
+                "{told}"
+            );
             assert!(told.to_string().contains("restarted: another life of it"), "{told}");
         }
     });
@@ -275,7 +304,7 @@ fn a_quiet_member() {
     let mut cluster = cluster(1);
     cluster.run_for(Duration::from_secs(30));
     let told = explain(&cluster, 0);
-    assert!(told.history.is_empty() && told.round_trip.is_some() && told.strikes == 0);
+    assert!(told.history.is_empty() && told.round_trip.is_some() && told.flaps == 0);
     assert!(told.to_string().contains("no incident is on record here"), "{told}");
     assert!(cluster.node(0).explain("nobody").is_none());
 }

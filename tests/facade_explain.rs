@@ -1,5 +1,5 @@
-//! `GossipNode::explain` and the evidence among its events, on whole nodes in memory: what they say after each kind of
-//! trouble is what happened.
+//! `GossipNode::explain` and the evidence among its events, on whole nodes in memory: what they say
+//! after each kind of trouble is what happened.
 #![forbid(unsafe_code)]
 #![deny(warnings)]
 
@@ -7,7 +7,9 @@ mod facade_support;
 
 use std::time::Duration;
 
-use facade_support::{Net, PATIENCE, agree, all_hold, cluster, patient, quick, status, until, within};
+use facade_support::{
+    Net, PATIENCE, agree, all_hold, cluster, patient, quick, status, until, within,
+};
 use telemetry_gossip::core::{Event, Status};
 use telemetry_gossip::driver::{AgentError, Events, Notice};
 use telemetry_gossip::membership::MemberStatus::{Alive, Dead, Suspected};
@@ -80,14 +82,21 @@ async fn a_crash_is_explained_by_those_who_probed_accused_and_declared() {
         .collect();
     let mut judges = 0;
     for told in &all {
-        assert_eq!((told.status, told.isolated, told.suspicion.as_ref()), (Status::Dead, false, None));
+        assert_eq!(
+            (told.status, told.isolated, told.suspicion.as_ref()),
+            (Status::Dead, false, None)
+        );
         let accuser = accuser(told).expect("in 5 s everybody hears of the suspicion");
         assert!(failed.iter().any(|prober| prober == accuser), "{accuser} has probed it: {told}");
         // Others hear of the suspicion later than who declares it dead, or declare later.
-        let (suspected, dead) = (incident(told, "suspected").unwrap(), incident(told, "dead").unwrap());
+        let (suspected, dead) =
+            (incident(told, "suspected").unwrap(), incident(told, "dead").unwrap());
         if matches!(dead.evidence, Evidence::Dead { here: true, .. }) {
             judges += 1;
-            assert!(dead.at.since(suspected.at) >= Duration::from_secs(5), "the suspicion of 5 s: {told}");
+            assert!(
+                dead.at.since(suspected.at) >= Duration::from_secs(5),
+                "the suspicion of 5 s: {told}"
+            );
         }
     }
     // In 5 s of suspicion others have probed it, too.
@@ -100,7 +109,8 @@ async fn a_crash_is_explained_by_those_who_probed_accused_and_declared() {
     assert!(helpers.clone().any(|asked| asked.nacked), "{told}");
     let mut asked: Vec<_> = helpers.map(|asked| told.name(asked.helper).unwrap()).collect();
     asked.sort_unstable();
-    let rest: Vec<String> = (0..4).filter(|&other| other != index).map(|other| format!("n{other}")).collect();
+    let rest: Vec<String> =
+        (0..4).filter(|&other| other != index).map(|other| format!("n{other}")).collect();
     assert_eq!(asked, rest, "all three others were asked to help");
     assert!(judges > 0, "somebody declared it dead");
 }
@@ -120,11 +130,16 @@ async fn a_refuted_suspicion_is_explained_while_it_runs_and_after() {
     let mut events = nodes[0].events().unwrap();
     network.heal();
     within("it is alive again", async {
-        while !matches!(events.recv().await.expect("it runs"), Notice::Event(Event::Alive { .. })) {}
+        while !matches!(events.recv().await.expect("it runs"), Notice::Event(Event::Alive { .. })) {
+        }
     })
     .await;
     let told = explain(&nodes[0], "n4").await;
-    assert_eq!((told.status, told.suspicion.as_ref(), told.strikes), (Status::Alive, None, 1), "{told}");
+    assert_eq!(
+        (told.status, told.suspicion.as_ref(), told.flaps),
+        (Status::Alive, None, 1),
+        "{told}"
+    );
     let refuted = Evidence::Alive { generation: told.generation, was: Status::Suspected };
     assert_eq!(told.history.last().map(|incident| incident.evidence), Some(refuted), "{told}");
 }
@@ -143,7 +158,10 @@ async fn a_broken_path_is_explained_by_the_helper_that_got_the_answer() {
     let Evidence::AnsweredThrough { helper } = found else { unreachable!("it was asked for") };
     let helper = told.name(helper).expect("the helper has a name");
     assert!(["n2", "n3"].contains(&helper), "{helper}");
-    assert!(told.to_string().ends_with(&format!("did not answer directly but through {helper}")), "{told}");
+    assert!(
+        told.to_string().ends_with(&format!("did not answer directly but through {helper}")),
+        "{told}"
+    );
 }
 
 /// It hears nobody: those who are well agree about it, and it knows that it is itself cut off.
@@ -157,7 +175,10 @@ async fn a_deaf_node_explains_that_it_is_cut_off() {
         network.cut(&format!("n{other}"), "n4");
     }
     within("it is isolated", async {
-        while !matches!(events.recv().await.expect("it runs"), Notice::Event(Event::Isolated { .. })) {}
+        while !matches!(
+            events.recv().await.expect("it runs"),
+            Notice::Event(Event::Isolated { .. })
+        ) {}
     })
     .await;
     all_hold(&nodes[..4], "n4", Dead).await;
@@ -197,7 +218,8 @@ async fn a_leave_and_a_return_are_explained() {
     agree(&nodes).await;
     for node in &nodes[..2] {
         let told = explain(node, "n2").await;
-        let kinds: Vec<&str> = told.history.iter().map(|incident| incident.evidence.kind()).collect();
+        let kinds: Vec<&str> =
+            told.history.iter().map(|incident| incident.evidence.kind()).collect();
         assert_eq!(kinds, ["left", "restarted", "alive"], "{told}");
         assert_eq!(
             told.history[2].evidence,

@@ -1,5 +1,6 @@
-//! Criterion 5 and the rest of an exchange through the public API, on both transports: one round brings both sides to the
-//! higher records, ties are broken alike everywhere, and the news of one node is with twenty within five rounds.
+//! Criterion 5 and the rest of an exchange through the public API, on both transports: one round
+//! brings both sides to the higher records, ties are broken alike everywhere, and the news of one
+//! node is with twenty within five rounds.
 #![forbid(unsafe_code)]
 #![deny(warnings)]
 
@@ -18,7 +19,8 @@ use MemberStatus::{Alive, Dead, Suspected};
 
 type Record = (String, MemberStatus, u64);
 
-/// What two states have in common once they agree: all but the times of observation, which are each host's own.
+/// What two states have in common once they agree: all but the times of observation, which are each
+/// host's own.
 fn records(state: &MembershipState) -> Vec<Record> {
     let snapshot = state.snapshot();
     snapshot.into_iter().map(|member| (member.node_id, member.status, member.generation)).collect()
@@ -37,7 +39,8 @@ impl Pair {
         let ids = [0, 1].map(|side: usize| transports[side].local().to_string());
         states[0].upsert(info(&ids[1], Alive, 0));
         states[1].upsert(info(&ids[0], Alive, 0));
-        let gossips = [0, 1].map(|side| PushPullGossip::new(states[side].clone(), transports[side].clone()));
+        let gossips =
+            [0, 1].map(|side| PushPullGossip::new(states[side].clone(), transports[side].clone()));
         Self { states, gossips, transports }
     }
 
@@ -72,7 +75,11 @@ impl Pair {
         };
         let start = std::time::Instant::now();
         while records(first) != records(second) {
-            assert!(start.elapsed() < std::time::Duration::from_secs(20), "only one side has {:?}", unlike());
+            assert!(
+                start.elapsed() < std::time::Duration::from_secs(20),
+                "only one side has {:?}",
+                unlike()
+            );
             tokio::task::yield_now().await;
         }
     }
@@ -102,7 +109,11 @@ async fn both_hold_the_higher_generation_after_one_exchange(pair: impl AsyncFn()
             pair.agreed().await;
             for state in &pair.states {
                 let held = state.member("c").unwrap();
-                assert_eq!((held.status, held.generation), (status.clone(), generation), "{begins} begins");
+                assert_eq!(
+                    (held.status, held.generation),
+                    (status.clone(), generation),
+                    "{begins} begins"
+                );
                 assert_eq!(state.member("only-a-knows").unwrap().status, Alive);
                 assert_eq!(state.member("only-b-knows").unwrap().status, Dead);
             }
@@ -176,8 +187,9 @@ async fn an_own_record_is_raised_by_one_if_it_accuses_and_not_otherwise() {
                 states[0].upsert(own.clone());
             }
             states[0].upsert(info("b", Alive, 0));
-            let gossips = [("a", &states[0]), ("b", &states[1])]
-                .map(|(id, state)| PushPullGossip::new(state.clone(), network.transport(id).unwrap()));
+            let gossips = [("a", &states[0]), ("b", &states[1])].map(|(id, state)| {
+                PushPullGossip::new(state.clone(), network.transport(id).unwrap())
+            });
             if !entered_first {
                 states[0].upsert(own);
             }
@@ -201,7 +213,10 @@ async fn a_state_has_no_record_of_an_id_that_was_replaced() {
     let states = [(); 3].map(|()| Arc::new(MembershipState::new()));
     let renamed = |state: &Arc<MembershipState>, transport: Arc<dyn Transport>, id: &str| {
         let gossip = PushPullGossip::new(state.clone(), transport);
-        gossip.with_id("neither".parse().unwrap()).with_rng_seed([7; 32]).with_id(id.parse().unwrap())
+        gossip
+            .with_id("neither".parse().unwrap())
+            .with_rng_seed([7; 32])
+            .with_id(id.parse().unwrap())
     };
     let ids = |state: &MembershipState| -> Vec<String> {
         state.snapshot().into_iter().map(|member| member.node_id).collect()
@@ -218,7 +233,10 @@ async fn a_state_has_no_record_of_an_id_that_was_replaced() {
     second.gossip_round().await.unwrap();
     for state in &states[..2] {
         assert_eq!(ids(state), ["edge-1", "edge-2", "lost"]);
-        assert!(state.alive_members().iter().all(|member| member.generation == 0), "nobody was outbid");
+        assert!(
+            state.alive_members().iter().all(|member| member.generation == 0),
+            "nobody was outbid"
+        );
     }
 
     // What the host entered itself stays, whatever the transport is called.
@@ -291,7 +309,10 @@ async fn a_round_alone_is_no_error_and_one_that_nobody_answers_is() {
     state.upsert(info("b", Alive, 0));
     network.isolate("b");
     let silent = gossip.gossip_round().await.unwrap_err();
-    assert!(matches!(&silent, GossipError::NoAnswer { peer: Some(id) } if id.as_str() == "b"), "{silent:?}");
+    assert!(
+        matches!(&silent, GossipError::NoAnswer { peer: Some(id) } if id.as_str() == "b"),
+        "{silent:?}"
+    );
     network.heal();
     gossip.gossip_round().await.unwrap();
     drop(other);
@@ -326,7 +347,8 @@ async fn a_round_on_a_closed_transport_is_an_error() {
 }
 
 async fn a_detector_and_an_exchange_share_a_transport(transports: [Arc<dyn Transport>; 4]) {
-    let ids: Vec<String> = transports.iter().map(|transport| transport.local().to_string()).collect();
+    let ids: Vec<String> =
+        transports.iter().map(|transport| transport.local().to_string()).collect();
     let members = alive(&ids);
     let states: Vec<Arc<MembershipState>> = (0..4).map(|_| Arc::default()).collect();
     let detectors: Vec<_> =
@@ -340,7 +362,8 @@ async fn a_detector_and_an_exchange_share_a_transport(transports: [Arc<dyn Trans
         })
         .collect();
     states[0].upsert(info("news", Dead, 7));
-    // Rounds and probes at the same time, all from one transport; each would fail if the other took its answers.
+    // Rounds and probes at the same time, all from one transport; each would fail if the other took
+    // its answers.
     let rounds = async {
         while !states.iter().all(|state| state.member("news").is_some()) {
             for gossip in &gossips {
@@ -360,8 +383,8 @@ async fn a_detector_and_an_exchange_share_a_transport(transports: [Arc<dyn Trans
     within("both end", async { tokio::join!(rounds, probes) }).await;
     for state in &states {
         for id in &ids {
-            // One node behind one transport: nobody doubts it, and its exchange and its detector do not outbid each
-            // other. It says once for itself what the host had entered for it.
+            // One node behind one transport: nobody doubts it, and its exchange and its detector do
+            // not outbid each other. It says once for itself what the host had entered for it.
             let member = state.member(id).unwrap();
             assert!(member.status == Alive && member.generation <= 1, "{member:?}");
         }
@@ -371,7 +394,8 @@ async fn a_detector_and_an_exchange_share_a_transport(transports: [Arc<dyn Trans
 #[tokio::test(start_paused = true)]
 async fn in_memory_a_detector_and_an_exchange_share_a_transport() {
     let network = MemoryNetwork::new(1);
-    let transports = ["a", "b", "c", "d"].map(|id| network.transport(id).unwrap() as Arc<dyn Transport>);
+    let transports =
+        ["a", "b", "c", "d"].map(|id| network.transport(id).unwrap() as Arc<dyn Transport>);
     a_detector_and_an_exchange_share_a_transport(transports).await;
 }
 
@@ -382,7 +406,8 @@ async fn on_udp_a_detector_and_an_exchange_share_a_transport() {
     a_detector_and_an_exchange_share_a_transport(transports).await;
 }
 
-/// Rounds until the news of `n0` is with all `count` states; each round, every node exchanges once, in sequence.
+/// Rounds until the news of `n0` is with all `count` states; each round, every node exchanges once,
+/// in sequence.
 async fn rounds_until_all_know(count: usize, seed: u64) -> usize {
     let network = MemoryNetwork::new(seed);
     let ids: Vec<String> = (0..count).map(|index| format!("n{index}")).collect();
@@ -393,7 +418,8 @@ async fn rounds_until_all_know(count: usize, seed: u64) -> usize {
             state.merge(&alive(&ids));
             let mut rng_seed = [index; 32];
             rng_seed[..8].copy_from_slice(&seed.to_le_bytes());
-            PushPullGossip::new(state.clone(), network.transport(id).unwrap()).with_rng_seed(rng_seed)
+            PushPullGossip::new(state.clone(), network.transport(id).unwrap())
+                .with_rng_seed(rng_seed)
         })
         .collect();
     states[0].upsert(info("n0", Alive, 1));

@@ -1,5 +1,5 @@
-//! Whole nodes through the public API, on both transports: five that find each other, one that dies and returns, one that
-//! leaves, and criterion 7, suspicion and its refutation.
+//! Whole nodes through the public API, on both transports: five that find each other, one that dies
+//! and returns, one that leaves, and criterion 7, suspicion and its refutation.
 #![forbid(unsafe_code)]
 #![deny(warnings)]
 
@@ -36,8 +36,8 @@ async fn five_nodes_live_through_death_return_and_farewell(net: Net) {
         until("the value is gone", node, |node| node.telemetry("n2", "load").is_none()).await;
     }
 
-    // One dies without a word, and returns under its id. Whoever accused it told of the suspicion first; to the others the
-    // news of the death may come before.
+    // One dies without a word, and returns under its id. Whoever accused it told of the suspicion
+    // first; to the others the news of the death may come before.
     let watched: Vec<Events> = nodes[..4].iter().map(|node| node.events().unwrap()).collect();
     let died = nodes.pop().unwrap();
     let generation = died.members()[4].generation;
@@ -50,7 +50,8 @@ async fn five_nodes_live_through_death_return_and_farewell(net: Net) {
         assert!(matches!(first, Suspected | Dead), "{first:?}");
     }
     assert!(suspected > 0, "somebody suspected it first");
-    let again = GossipNode::new("n4".into(), vec![seed], net.transport("n4").await).with_config(quick());
+    let again =
+        GossipNode::new("n4".into(), vec![seed], net.transport("n4").await).with_config(quick());
     again.start().await;
     nodes.push(again);
     agree(&nodes).await;
@@ -90,7 +91,10 @@ async fn five_nodes_live_through_death_return_and_farewell(net: Net) {
         node.shutdown().await;
     }
     drop((nodes, left));
-    until_so("no task is left", || tokio::runtime::Handle::current().metrics().num_alive_tasks() == 0).await;
+    until_so("no task is left", || {
+        tokio::runtime::Handle::current().metrics().num_alive_tasks() == 0
+    })
+    .await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -108,7 +112,9 @@ async fn told(events: &mut Events, id: &str) -> (MemberStatus, u64) {
     within("there is news", async {
         loop {
             match events.recv().await.expect("it runs") {
-                Notice::Event(Event::Suspected { id: who, generation, .. }) if who.as_str() == id => {
+                Notice::Event(Event::Suspected { id: who, generation, .. })
+                    if who.as_str() == id =>
+                {
                     return (Suspected, generation.0);
                 }
                 Notice::Event(Event::Dead { id: who, generation }) if who.as_str() == id => {
@@ -140,7 +146,9 @@ async fn whom_nobody_reaches_is_suspected_then_after_the_timeout_dead() {
                 (Suspected, generation) => {
                     suspected.get_or_insert((tokio::time::Instant::now(), generation));
                 }
-                (Dead, generation) => return (suspected, (tokio::time::Instant::now(), generation)),
+                (Dead, generation) => {
+                    return (suspected, (tokio::time::Instant::now(), generation));
+                }
                 (status, _) => panic!("{status:?} though nobody reaches it"),
             }
         }
@@ -209,7 +217,8 @@ async fn a_node_whose_direct_path_is_broken_holds_the_other_alive() {
     let mut indirect = 0;
     let end = tokio::time::Instant::now() + Duration::from_secs(60);
     while let Ok(notice) = tokio::time::timeout_at(end, events.recv()).await {
-        let bad = matches!(notice, Some(Notice::Event(Event::Suspected { .. } | Event::Dead { .. })));
+        let bad =
+            matches!(notice, Some(Notice::Event(Event::Suspected { .. } | Event::Dead { .. })));
         assert!(!bad, "{notice:?}");
     }
     let after = agent.stats().await.unwrap();
@@ -223,7 +232,11 @@ async fn a_node_whose_direct_path_is_broken_holds_the_other_alive() {
 async fn starting_twice_is_starting_once() {
     let network = MemoryNetwork::new(1);
     let node = GossipNode::new("a".into(), vec![], network.transport("a").unwrap());
-    assert!(node.members().is_empty() && node.view().is_empty() && node.telemetry("a", "load").is_none());
+    assert!(
+        node.members().is_empty()
+            && node.view().is_empty()
+            && node.telemetry("a", "load").is_none()
+    );
     assert!(node.agent().is_none() && node.events().is_none());
     assert_eq!(node.publish("load", b"1").await, Err(NodeError::NotStarted));
     assert_eq!(node.unpublish("load").await, Err(NodeError::NotStarted));
@@ -255,9 +268,15 @@ async fn a_node_that_was_shut_down_starts_anew() {
         nodes[1].try_start().await.unwrap();
         nodes[1].publish("load", b"1").await.unwrap();
         agree(&nodes).await;
-        until("the new life's telemetry has come", &nodes[0], |n0| n0.telemetry("n1", "load").is_some())
-            .await;
-        assert_ne!(nodes[0].agent().unwrap().member("n1").unwrap().instance, before, "another life");
+        until("the new life's telemetry has come", &nodes[0], |n0| {
+            n0.telemetry("n1", "load").is_some()
+        })
+        .await;
+        assert_ne!(
+            nodes[0].agent().unwrap().member("n1").unwrap().instance,
+            before,
+            "another life"
+        );
     }
 }
 
@@ -265,8 +284,11 @@ async fn a_node_that_was_shut_down_starts_anew() {
 async fn an_invalid_id_is_refused_by_its_rule_and_does_no_harm() {
     let network = MemoryNetwork::new(1);
     let long = "n".repeat(128);
-    let cases =
-        [("", IdError::Empty), ("a\nb", IdError::ControlCharacter), (&long, IdError::TooLong { len: 128 })];
+    let cases = [
+        ("", IdError::Empty),
+        ("a\nb", IdError::ControlCharacter),
+        (&long, IdError::TooLong { len: 128 }),
+    ];
     for (text, rule) in cases {
         let node = GossipNode::new(text.into(), vec![], network.transport("a").unwrap());
         node.start().await;
@@ -288,7 +310,8 @@ async fn a_seed_that_can_be_nobody_is_refused_by_its_rule() {
         started
     };
     for bad in ["", "nohost", "a:b:c:99999", "host:0", "::1:7946"] {
-        let refused = try_start(&["127.0.0.1:7946", bad], Net::Udp.transport("a").await).await.unwrap_err();
+        let refused =
+            try_start(&["127.0.0.1:7946", bad], Net::Udp.transport("a").await).await.unwrap_err();
         assert!(matches!(&refused, StartError::Seed(error) if error.name == bad), "{refused:?}");
         let told = refused.to_string();
         assert!(told.contains(&format!("{bad:?}")) && told.contains("host:port"), "{told}");
@@ -309,7 +332,8 @@ async fn a_seed_that_can_be_nobody_is_refused_by_its_rule() {
 async fn a_config_that_breaks_a_rule_is_refused() {
     let network = MemoryNetwork::new(1);
     let config = Config { mtu: 1, ..Config::default() };
-    let node = GossipNode::new("a".into(), vec![], network.transport("a").unwrap()).with_config(config);
+    let node =
+        GossipNode::new("a".into(), vec![], network.transport("a").unwrap()).with_config(config);
     node.start().await;
     assert!(node.members().is_empty());
     assert!(matches!(node.try_start().await, Err(StartError::Spawn(SpawnError::Config(_)))));
@@ -350,7 +374,8 @@ async fn typed_values_and_their_changes_reach_whoever_subscribed() {
         let change = within("there is a change", disks.recv()).await.unwrap();
         (change.id.to_string(), change.key, change.value.map(|value| value.value))
     };
-    let change = |id: &str, key: &str, value: Option<&[u8]>| (id.into(), key.into(), value.map(Vec::from));
+    let change =
+        |id: &str, key: &str, value: Option<&[u8]>| (id.into(), key.into(), value.map(Vec::from));
     assert_eq!(next().await, change("n1", "disk.sda", Some(b"failing")));
     nodes[2].publish("load", b"1").await.unwrap();
     nodes[2].publish("disk.sdb", b"ok").await.unwrap();

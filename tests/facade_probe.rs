@@ -1,5 +1,5 @@
-//! Criterion 6 through the public API, on both transports, and the corners of a probe: more helpers wanted than there
-//! are, nobody there, no such member, clusters of one and two.
+//! Criterion 6 through the public API, on both transports, and the corners of a probe: more helpers
+//! wanted than there are, nobody there, no such member, clusters of one and two.
 #![forbid(unsafe_code)]
 #![deny(warnings)]
 
@@ -34,8 +34,8 @@ async fn in_memory_an_indirect_probe_finds_whom_the_direct_one_does_not() {
         network.cut("a", "b");
         let start = tokio::time::Instant::now();
         assert!(detectors[0].probe("b", &members).await, "c and d reach b, K = {k}");
-        // Time is the test's own here: the direct ping had its time before the helpers were asked, which is a quarter of
-        // the timeout where round trips are known to be short.
+        // Time is the test's own here: the direct ping had its time before the helpers were asked,
+        // which is a quarter of the timeout where round trips are known to be short.
         assert!(start.elapsed() >= Duration::from_millis(75), "the direct ping failed first");
         // Without helpers the same probe fails: nothing else reached b.
         assert!(!detectors[0].probe("b", &alive(&["b"])).await || k > 0);
@@ -109,7 +109,8 @@ async fn on_udp_an_indirect_probe_finds_whom_the_direct_one_does_not() {
     let ids: Vec<_> = transports.iter().map(|transport| transport.id()).collect();
     let members = alive(&ids);
     transports[0].cut(transports[1].local());
-    // A machine too busy to answer in 300 ms is given another try; a broken indirect path fails them all.
+    // A machine too busy to answer in 300 ms is given another try; a broken indirect path fails
+    // them all.
     let mut found = false;
     for _ in 0..5 {
         found = found || within("the probe ends", detectors[0].probe(&ids[1], &members)).await;

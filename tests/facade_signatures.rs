@@ -1,4 +1,5 @@
-//! The required API, by its names and signatures: this file does not compile if one of them differs.
+//! The required API, by its names and signatures: this file does not compile if one of them
+//! differs.
 #![forbid(unsafe_code)]
 #![deny(warnings)]
 
@@ -79,7 +80,9 @@ fn gossip_is_as_required() {
     }
     // The error is one that `?` carries anywhere.
     #[expect(dead_code, reason = "compiled, not called")]
-    async fn carried(gossip: &PushPullGossip) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    async fn carried(
+        gossip: &PushPullGossip,
+    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         gossip.gossip_round().await?;
         Ok(())
     }
@@ -157,5 +160,8 @@ fn text(path: &str) -> String {
 #[test]
 fn the_readme_shows_the_example_that_is_compiled() {
     let example = text("crates/telemetry-gossip/examples/embed.rs");
-    assert!(text("README.md").contains(&format!("```rust\n{example}```\n")), "copy embed.rs into the README");
+    assert!(
+        text("README.md").contains(&format!("```rust\n{example}```\n")),
+        "copy embed.rs into the README"
+    );
 }

@@ -17,8 +17,8 @@ fn cluster(seed: u64) -> Cluster {
 }
 
 fn until_dead(cluster: &mut Cluster) {
-    let dead =
-        cluster.run_until(|cluster| cluster.everyone_holds(NODE, Status::Dead), Duration::from_secs(30));
+    let dead = cluster
+        .run_until(|cluster| cluster.everyone_holds(NODE, Status::Dead), Duration::from_secs(30));
     assert!(dead.is_some(), "the crash is not known to all");
 }
 
@@ -70,7 +70,11 @@ fn telemetry_of_an_old_life_does_not_outlive_it() {
         cluster.run_for(Duration::from_secs(20));
         for observer in 0..NODES {
             assert_eq!(cluster.value(observer, NODE, "load"), None, "at n{observer}");
-            assert_eq!(cluster.value(observer, NODE, "uptime"), Some(b"0".as_slice()), "at n{observer}");
+            assert_eq!(
+                cluster.value(observer, NODE, "uptime"),
+                Some(b"0".as_slice()),
+                "at n{observer}"
+            );
         }
     });
 }
@@ -83,12 +87,17 @@ fn a_node_at_a_new_address_moves_everywhere() {
         if seed % 2 == 0 {
             until_dead(&mut cluster);
         }
-        cluster.restart_at(NODE, if seed % 3 == 0 { Memory::Kept } else { Memory::Lost }, Place::New);
+        cluster.restart_at(
+            NODE,
+            if seed % 3 == 0 { Memory::Kept } else { Memory::Lost },
+            Place::New,
+        );
         let address = cluster.simulation().address(NODE);
         let limit = Duration::from_secs(10);
         let moved = cluster.run_until(
             |cluster| {
-                (0..NODES).all(|node| cluster.held(node, NODE).and_then(|held| held.address()) == address)
+                (0..NODES)
+                    .all(|node| cluster.held(node, NODE).and_then(|held| held.address()) == address)
             },
             limit,
         );
@@ -98,7 +107,8 @@ fn a_node_at_a_new_address_moves_everywhere() {
     });
 }
 
-/// The conflict is an event at both, the loser is the lower instance, and the cluster keeps one member.
+/// The conflict is an event at both, the loser is the lower instance, and the cluster keeps one
+/// member.
 #[test]
 fn of_two_processes_with_one_id_the_lower_instance_gives_way() {
     for_each_seed(200, |seed| {
@@ -110,8 +120,10 @@ fn of_two_processes_with_one_id_the_lower_instance_gives_way() {
                 .events(process)
                 .any(|(_, event)| matches!(event, Event::IdentityConflict { lost: true, .. }))
         };
-        let settled =
-            cluster.run_until(|cluster| lost(cluster, NODE) || lost(cluster, rival), Duration::from_secs(30));
+        let settled = cluster.run_until(
+            |cluster| lost(cluster, NODE) || lost(cluster, rival),
+            Duration::from_secs(30),
+        );
         assert!(settled.is_some(), "neither gives way");
         cluster.run_for(Duration::from_secs(20));
         assert!(lost(&cluster, NODE) != lost(&cluster, rival), "both gave way");

@@ -1,5 +1,6 @@
-//! Isolation: whoever has lost touch with more than half of the members is the side cut off. It says so, declares
-//! nobody Dead, and resumes by itself; where the loss was real, the host, a time limit or a cluster config ends it.
+//! Isolation: whoever has lost touch with more than half of the members is the side cut off. It
+//! says so, declares nobody Dead, and resumes by itself; where the loss was real, the host, a time
+//! limit or a cluster config ends it.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -16,7 +17,8 @@ fn after_a_great_loss(config: Config, seed: u64) -> Cluster {
     cluster.start_joined();
     cluster.run_for(Duration::from_secs(5));
     (3..NODES).for_each(|node| cluster.crash(node));
-    let frozen = |cluster: &Cluster| (0..3).all(|node| cluster.health(node).isolated_since.is_some());
+    let frozen =
+        |cluster: &Cluster| (0..3).all(|node| cluster.health(node).isolated_since.is_some());
     assert!(cluster.run_until(frozen, Duration::from_secs(20)).is_some(), "nobody feels cut off");
     cluster.run_for(Duration::from_secs(60));
     assert_eq!(cluster.simulation().counts().dead, 0, "a node cut off declared somebody dead");
@@ -40,7 +42,8 @@ fn the_hosts_word_ends_the_freeze() {
     for_each_seed(200, |seed| {
         let mut cluster = after_a_great_loss(Config::default(), seed);
         (0..3).for_each(|node| cluster.tell(node, Input::AcceptLoss));
-        // After a minute of failures the three doubt themselves: they probe at a ninth of the normal rate.
+        // After a minute of failures the three doubt themselves: they probe at a ninth of the
+        // normal rate.
         let declared = cluster.run_until(all_losses_are_declared, Duration::from_secs(120));
         assert!(declared.is_some(), "the losses were not declared");
         assert!((0..3).all(|node| ended(&cluster, node).contains(&IsolationEnd::HostsWord)));
@@ -66,9 +69,13 @@ fn a_cluster_config_without_the_lost_nodes_ends_the_freeze() {
         let mut cluster = after_a_great_loss(Config::default(), seed);
         let members: Vec<NodeId> = (0..3).map(node_id).collect();
         for node in 0..3 {
-            cluster.tell(node, Input::ApplyClusterConfig { version: 1, members: Cow::Borrowed(&members) });
+            cluster.tell(
+                node,
+                Input::ApplyClusterConfig { version: 1, members: Cow::Borrowed(&members) },
+            );
         }
-        let touch = |cluster: &Cluster| (0..3).all(|node| cluster.health(node).isolated_since.is_none());
+        let touch =
+            |cluster: &Cluster| (0..3).all(|node| cluster.health(node).isolated_since.is_none());
         assert!(cluster.run_until(touch, Duration::from_secs(10)).is_some(), "the freeze goes on");
         assert!((0..3).all(|node| ended(&cluster, node) == [IsolationEnd::ClusterConfig]));
         assert!(cluster.views_complete_and_alive());

@@ -7,14 +7,16 @@ use telemetry_gossip_tests::for_each_seed;
 
 const NODES: usize = 250;
 
-/// Complete within 3 s, for at most 20 KB a node and 200 KB for the seed, until the news of it has been told.
+/// Complete within 3 s, for at most 20 KB a node and 200 KB for the seed, until the news of it has
+/// been told.
 ///
 /// A table of 250 has some 7 KB; a seed that gave it to each newcomer would send nearly 2 MB.
 #[test]
 fn two_hundred_fifty_join_through_one_seed() {
     let mut times = Vec::new();
     for_each_seed(20, |seed| {
-        let settings = Settings { nodes: NODES, seed, checking: Checking::Sampled, ..Settings::default() };
+        let settings =
+            Settings { nodes: NODES, seed, checking: Checking::Sampled, ..Settings::default() };
         let mut cluster = Cluster::new(settings);
         times.push(cluster.start_joined());
         // Until the last rumor has been told as often as rumors are.

@@ -1,4 +1,5 @@
-//! Leaving is ordered: all learn of it, nobody takes it for a death, and the leaver does not refute it.
+//! Leaving is ordered: all learn of it, nobody takes it for a death, and the leaver does not refute
+//! it.
 
 use std::time::Duration;
 
@@ -21,9 +22,10 @@ fn a_leave_is_known_to_all_and_is_no_death() {
     for_each_seed(200, |seed| {
         let mut cluster = cluster(Share::NONE, seed);
         cluster.leave(4);
-        // Rumors are told every 200 ms; whom they miss learns by a sync a few probe intervals later.
-        let known =
-            cluster.run_until(|cluster| cluster.everyone_holds(4, Status::Left), Duration::from_secs(5));
+        // Rumors are told every 200 ms; whom they miss learns by a sync a few probe intervals
+        // later.
+        let known = cluster
+            .run_until(|cluster| cluster.everyone_holds(4, Status::Left), Duration::from_secs(5));
         assert!(known.is_some(), "not all know");
         cluster.run_for(Duration::from_secs(20));
         assert!(cluster.everyone_holds(4, Status::Left), "somebody changed its mind");
@@ -38,7 +40,8 @@ fn the_leaver_says_when_it_is_done_and_falls_silent() {
     for_each_seed(200, |seed| {
         let mut cluster = cluster(Share::percent(5), seed);
         cluster.leave(4);
-        let done = |cluster: &Cluster| cluster.events(4).any(|(_, event)| event == Event::LeaveCompleted);
+        let done =
+            |cluster: &Cluster| cluster.events(4).any(|(_, event)| event == Event::LeaveCompleted);
         assert!(cluster.run_until(done, Duration::from_secs(5)).is_some(), "the leave never ends");
         let sent = cluster.usage(4).sent;
         cluster.run_for(Duration::from_secs(20));
@@ -53,13 +56,19 @@ fn many_may_leave_at_once() {
     for_each_seed(200, |seed| {
         let mut cluster = cluster(Share::NONE, seed);
         (8..NODES).for_each(|node| cluster.leave(node));
-        // Those told of a leave may be leaving themselves and not pass it on: the others then find out by probing.
+        // Those told of a leave may be leaving themselves and not pass it on: the others then find
+        // out by probing.
         let gone = |cluster: &Cluster, observer, of| {
             matches!(cluster.status(observer, of), Some(Status::Left | Status::Dead))
         };
-        let all_gone =
-            |cluster: &Cluster| (0..8).all(|observer| (8..NODES).all(|of| gone(cluster, observer, of)));
-        assert!(cluster.run_until(all_gone, Duration::from_secs(30)).is_some(), "{:?}", cluster.view(0));
+        let all_gone = |cluster: &Cluster| {
+            (0..8).all(|observer| (8..NODES).all(|of| gone(cluster, observer, of)))
+        };
+        assert!(
+            cluster.run_until(all_gone, Duration::from_secs(30)).is_some(),
+            "{:?}",
+            cluster.view(0)
+        );
         assert!(cluster.views_complete_and_alive());
     });
 }

@@ -1,5 +1,6 @@
-//! Criterion 8: a partition. The side cut off freezes its view and declares nobody Dead; the larger side declares
-//! exactly the smaller side Dead; after healing all views are complete and Alive again by themselves.
+//! Criterion 8: a partition. The side cut off freezes its view and declares nobody Dead; the larger
+//! side declares exactly the smaller side Dead; after healing all views are complete and Alive
+//! again by themselves.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -48,7 +49,10 @@ impl Split {
             assert!(!matches!(event, Event::Dead { .. }), "n{node}, cut off, says {event:?}");
             // Its view freezes: nothing that it says is about the other side's state but doubt.
             if let Event::Alive { id, .. } | Event::Left { id, .. } = event {
-                assert!(self.small.contains(&index(id.as_str())), "n{node}, cut off, says {event:?}");
+                assert!(
+                    self.small.contains(&index(id.as_str())),
+                    "n{node}, cut off, says {event:?}"
+                );
             }
         }
         for (node, event) in self.events(&self.large) {
@@ -61,26 +65,35 @@ impl Split {
             assert!(self.large.clone().all(|of| alive(&of)), "n{observer} doubts its own side");
         }
         for observer in self.small.clone() {
-            assert!(self.cluster.health(observer).isolated_since.is_some(), "n{observer} does not know");
+            assert!(
+                self.cluster.health(observer).isolated_since.is_some(),
+                "n{observer} does not know"
+            );
         }
     }
 
     fn heal_and_recover(&mut self) {
         self.cluster.heal();
         let whole = self.cluster.run_until(Cluster::views_complete_and_alive, RECOVERY);
-        let took =
-            whole.unwrap_or_else(|| panic!("views are not complete and alive {RECOVERY:?} after healing"));
+        let took = whole.unwrap_or_else(|| {
+            panic!("views are not complete and alive {RECOVERY:?} after healing")
+        });
         // It stays so, and nobody feels cut off any more.
         self.cluster.run_for(RECOVERY - took);
         assert!(self.cluster.stays(Cluster::views_complete_and_alive, Duration::from_secs(10)));
-        assert!((0..self.cluster.len()).all(|node| self.cluster.health(node).isolated_since.is_none()));
+        assert!(
+            (0..self.cluster.len()).all(|node| self.cluster.health(node).isolated_since.is_none())
+        );
     }
 }
 
 fn five_minutes(nodes: usize, small: usize, seed: u64) {
     let mut split = Split::new(nodes, small, seed);
     split.cluster.run_for(Duration::from_secs(300));
-    assert!(split.large_side_is_sure(), "the large side has not declared all of the small side dead");
+    assert!(
+        split.large_side_is_sure(),
+        "the large side has not declared all of the small side dead"
+    );
     split.assert_each_side_did_right();
     split.heal_and_recover();
 }
@@ -89,23 +102,35 @@ fn five_minutes(nodes: usize, small: usize, seed: u64) {
 fn seven_and_three_part_and_come_together_again() {
     for_each_seed(200, |seed| {
         let mut split = Split::new(10, 3, seed);
-        // Seven probers take all ten in turn: each lost one is met within 2n - 1 probe intervals at worst.
+        // Seven probers take all ten in turn: each lost one is met within 2n - 1 probe intervals at
+        // worst.
         let mut waited = Duration::ZERO;
         while !split.large_side_is_sure() {
             split.cluster.run_for(Duration::from_millis(100));
             waited += Duration::from_millis(100);
-            assert!(waited < Duration::from_secs(30), "the large side never finds the small side dead");
+            assert!(
+                waited < Duration::from_secs(30),
+                "the large side never finds the small side dead"
+            );
         }
         split.cluster.publish(0, "load", b"news");
         split.cluster.publish(9, "load", b"late");
         split.cluster.run_for(Duration::from_secs(10));
-        assert_eq!(split.cluster.value(9, 0, "load"), None, "the small side learned what it cannot know");
+        assert_eq!(
+            split.cluster.value(9, 0, "load"),
+            None,
+            "the small side learned what it cannot know"
+        );
         split.assert_each_side_did_right();
 
         split.heal_and_recover();
         // Each side has learned what the other did meanwhile.
-        assert!((0..10).all(|node| split.cluster.value(node, 0, "load") == Some(b"news".as_slice())));
-        assert!((0..10).all(|node| split.cluster.value(node, 9, "load") == Some(b"late".as_slice())));
+        assert!(
+            (0..10).all(|node| split.cluster.value(node, 0, "load") == Some(b"news".as_slice()))
+        );
+        assert!(
+            (0..10).all(|node| split.cluster.value(node, 9, "load") == Some(b"late".as_slice()))
+        );
     });
 }
 
@@ -132,8 +157,10 @@ fn an_even_split_goes_on_on_both_sides_and_heals() {
         let mut split = Split::new(10, 5, seed);
         split.cluster.run_for(Duration::from_secs(60));
         assert!(split.large_side_is_sure());
-        let small_side_is_sure =
-            split.large.clone().all(|lost| split.cluster.all_hold(split.small.clone(), lost, Status::Dead));
+        let small_side_is_sure = split
+            .large
+            .clone()
+            .all(|lost| split.cluster.all_hold(split.small.clone(), lost, Status::Dead));
         assert!(small_side_is_sure);
         split.heal_and_recover();
     });

@@ -1,5 +1,5 @@
-//! Self-distrust: a node that was paused does not accuse on deadlines that passed while it slept, and learns what was
-//! said of it meanwhile on first contact.
+//! Self-distrust: a node that was paused does not accuse on deadlines that passed while it slept,
+//! and learns what was said of it meanwhile on first contact.
 
 use std::time::Duration;
 
@@ -28,7 +28,10 @@ fn a_node_that_slept_accuses_nobody() {
         let woke = cluster.now();
         cluster.run_for(Duration::from_secs(10));
         for (at, event) in cluster.events(SLEEPER).filter(|&(at, _)| at >= woke) {
-            assert!(!matches!(event, Event::Suspected { .. } | Event::Dead { .. }), "{at:?}: {event:?}");
+            assert!(
+                !matches!(event, Event::Suspected { .. } | Event::Dead { .. }),
+                "{at:?}: {event:?}"
+            );
         }
         assert!(cluster.views_complete_and_alive());
     });
@@ -57,7 +60,8 @@ fn a_long_sleeper_is_held_dead_and_comes_back_by_itself() {
     });
 }
 
-/// Most of the cluster sleeps at once, as when a host of virtual machines is moved: nobody dies of it.
+/// Most of the cluster sleeps at once, as when a host of virtual machines is moved: nobody dies of
+/// it.
 #[test]
 fn a_sleep_of_most_nodes_kills_nobody() {
     for_each_seed(200, |seed| {

@@ -1,15 +1,18 @@
-//! What `Config::predict` says, against the simulator: the time until a crash is known to all, false suspicions, idle bytes,
-//! for the three profiles and for plans of several sizes, round trips, losses and targets.
+//! What `Config::predict` says, against the simulator: the time until a crash is known to all,
+//! false suspicions, idle bytes, for the three profiles and for plans of several sizes, round
+//! trips, losses and targets.
 //!
-//! The network is as the prediction assumes: every answer takes a round trip on average, a fifth of it jitter, and
-//! datagrams are lost independently.
+//! The network is as the prediction assumes: every answer takes a round trip on average, a fifth of
+//! it jitter, and datagrams are lost independently.
 
 use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
 use telemetry_gossip_core::{Config, Event, Prediction, Status};
-use telemetry_gossip_sim::{Checking, Cluster, Latency, Network, Quantiles, Settings, Shape, Share};
+use telemetry_gossip_sim::{
+    Checking, Cluster, Latency, Network, Quantiles, Settings, Shape, Share,
+};
 use telemetry_gossip_tests::for_each_seed;
 
 /// Settings on a network.
@@ -31,7 +34,8 @@ impl fmt::Display for Case {
 impl Case {
     /// Settings for a target in milliseconds.
     fn planned(members: u32, round_trip_ms: u64, loss: u8, target_ms: u64) -> Self {
-        let (round_trip, target) = (Duration::from_millis(round_trip_ms), Duration::from_millis(target_ms));
+        let (round_trip, target) =
+            (Duration::from_millis(round_trip_ms), Duration::from_millis(target_ms));
         let plan = Config::plan(members, round_trip, loss, target).expect("the target can be met");
         let case = Self { config: plan.config, members, round_trip, loss };
         assert_eq!(case.predicted(), plan.predicted);
@@ -74,7 +78,9 @@ impl Case {
             cluster.run_for(self.config.probe_interval * (2_000 + part) / 1_000);
             let dead = |cluster: &Cluster| cluster.everyone_holds(crash, Status::Dead);
             cluster.crash(crash);
-            times.push(cluster.run_until(dead, Duration::from_secs(300)).expect("it is known in the end"));
+            times.push(
+                cluster.run_until(dead, Duration::from_secs(300)).expect("it is known in the end"),
+            );
         }
         times
     }
@@ -82,8 +88,9 @@ impl Case {
     /// Suspicions of live members, and what a node sends in a second, for so long.
     fn quiet(&self, seed: u64, span: Duration) -> (usize, f64) {
         let mut cluster = self.cluster(seed);
-        let sent =
-            |cluster: &Cluster| (0..cluster.len()).map(|node| cluster.usage(node).sent_bytes).sum::<u64>();
+        let sent = |cluster: &Cluster| {
+            (0..cluster.len()).map(|node| cluster.usage(node).sent_bytes).sum::<u64>()
+        };
         let (start, before) = (cluster.now(), sent(&cluster));
         cluster.run_for(span);
         let suspected: BTreeSet<_> = cluster
@@ -121,7 +128,8 @@ fn cases() -> Vec<Case> {
     ]
 }
 
-/// The median within a fifth of the prediction; the 99th percentile at most a tenth later, and no sooner than half.
+/// The median within a fifth of the prediction; the 99th percentile at most a tenth later, and no
+/// sooner than half.
 fn crashes_are_known_when_predicted(crashes: u64) {
     /// With fewer, the median is a matter of luck.
     const ENOUGH: usize = 20;

@@ -1,9 +1,9 @@
-//! Criterion 5: two nodes differ about a third; after a single push-pull exchange both hold the higher-generation
-//! value.
+//! Criterion 5: two nodes differ about a third; after a single push-pull exchange both hold the
+//! higher-generation value.
 
 use std::time::Duration;
 
-use telemetry_gossip_core::{Config, Generation, Status, Suspicion};
+use telemetry_gossip_core::{Config, Generation, Status, SuspicionTimeout};
 use telemetry_gossip_sim::{RoundSettings, Rounds};
 use telemetry_gossip_tests::for_each_seed;
 
@@ -11,8 +11,9 @@ const STATUSES: [Status; 4] = [Status::Alive, Status::Suspected, Status::Dead, S
 
 /// n0 and n1 talk; n2 is the one they differ about, and says nothing.
 fn differing(seed: u64, held: [(u64, Status); 2]) -> Rounds {
-    // An exchange may try the silent one first, which takes time, in which no suspicion may run out.
-    let suspicion = Suspicion::Fixed(Duration::from_secs(24 * 3_600));
+    // An exchange may try the silent one first, which takes time, in which no suspicion may run
+    // out.
+    let suspicion = SuspicionTimeout::Fixed(Duration::from_secs(24 * 3_600));
     let config = Config { suspicion, ..Config::default() };
     let settings = RoundSettings { nodes: 3, seed, config, ..RoundSettings::default() };
     let mut rounds = Rounds::new(&settings, |index| index as u32).expect("the config is valid");
@@ -53,7 +54,11 @@ fn every_pair_of_values_reconciles_to_the_higher_in_one_exchange() {
             let asker = usize::try_from(seed % 2).expect("0 or 1");
             rounds.exchange(asker);
             let higher = left.max(right);
-            assert_eq!([held(&rounds, 0), held(&rounds, 1)], [higher, higher], "{left:?} and {right:?}");
+            assert_eq!(
+                [held(&rounds, 0), held(&rounds, 1)],
+                [higher, higher],
+                "{left:?} and {right:?}"
+            );
         }
     });
 }

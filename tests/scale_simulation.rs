@@ -1,5 +1,6 @@
-//! Criterion 9: 250 nodes in memory. (a) memory a member, (b) network bytes of a push-pull exchange, (c) how long a
-//! change of state takes to be known to all. The yardstick is 100 B a member and 25 KB a full exchange.
+//! Criterion 9: 250 nodes in memory. (a) memory a member, (b) network bytes of a push-pull
+//! exchange, (c) how long a change of state takes to be known to all. The yardstick is 100 B a
+//! member and 25 KB a full exchange.
 //!
 //! The figures are printed: `cargo test --release --test scale_simulation -- --nocapture`.
 
@@ -7,7 +8,9 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use telemetry_gossip_core::{Config, Generation, Identity, Input, Instance, Instant, Node, NodeId};
-use telemetry_gossip_sim::{Cluster, Network, News, Quantiles, RoundSettings, Rounds, Settings, Share};
+use telemetry_gossip_sim::{
+    Cluster, Network, News, Quantiles, RoundSettings, Rounds, Settings, Share,
+};
 use telemetry_gossip_tests::for_each_seed;
 
 const NODES: usize = 250;
@@ -23,8 +26,8 @@ fn cluster(seed: u64) -> Rounds<SocketAddr> {
     Rounds::new(&settings, address).expect("the default config is valid")
 }
 
-/// (a) At most 100 B a member: all that the allocator gave for the table of one node, with the ids, the addresses, the
-/// versions, and one telemetry key of each member.
+/// (a) At most 100 B a member: all that the allocator gave for the table of one node, with the ids,
+/// the addresses, the versions, and one telemetry key of each member.
 #[test]
 fn a_member_takes_at_most_100_bytes() {
     let mut rounds = cluster(1);
@@ -39,12 +42,15 @@ fn a_member_takes_at_most_100_bytes() {
     let counted = table.heap_bytes();
     let freed = allocation_counter::measure(|| drop(table)).bytes_current.unsigned_abs();
     let each = freed / NODES as u64;
-    println!("(a) memory: {freed} B for {NODES} members, {each} B a member, one telemetry entry included");
+    println!(
+        "(a) memory: {freed} B for {NODES} members, {each} B a member, one telemetry entry included"
+    );
     assert_eq!(freed, counted as u64, "the table knows its own size");
     assert!(each <= 100, "{each} B a member");
 }
 
-/// (a) What a node's heap grows by with each member that it knows, beside the text of the id, however many they are.
+/// (a) What a node's heap grows by with each member that it knows, beside the text of the id,
+/// however many they are.
 #[test]
 fn a_member_takes_at_most_64_bytes_beside_its_names_text() {
     let heap = |members: usize| {
@@ -69,13 +75,16 @@ fn a_member_takes_at_most_64_bytes_beside_its_names_text() {
     for members in [250, 10_000] {
         let (freed, text) = heap(members);
         let each = (freed - empty - text) as f64 / members as f64;
-        println!("(a) memory: {each:.1} B for each of {members} members, beside the text of its id");
+        println!(
+            "(a) memory: {each:.1} B for each of {members} members, beside the text of its id"
+        );
         assert!(each <= 64.0, "{each} B a member");
     }
 }
 
-/// (b) At most 120 B a node in a round in which all are in sync. At the first contact of two nodes the one asked also
-/// proves the asker's address, once; partners come round again every seven rounds at this size.
+/// (b) At most 120 B a node in a round in which all are in sync. At the first contact of two nodes
+/// the one asked also proves the asker's address, once; partners come round again every seven
+/// rounds at this size.
 #[test]
 fn an_exchange_in_sync_costs_at_most_120_bytes_a_node() {
     for_each_seed(20, |seed| {
@@ -118,7 +127,9 @@ fn an_exchange_with_a_single_difference_costs_at_most_1000_bytes() {
         most = most.max(bytes);
         assert!(bytes <= 1_000, "{bytes} B");
     });
-    println!("(b) network: at most {most} B in an exchange with a single difference; a full one is 25,000 B");
+    println!(
+        "(b) network: at most {most} B in an exchange with a single difference; a full one is 25,000 B"
+    );
 }
 
 /// (b) A whole round after one change: those who meet somebody that has it pay for it.
@@ -160,11 +171,19 @@ fn spread(news: News, loss: u32, seed: u64, changes: usize) -> Vec<Duration> {
             _ => cluster.leave(node),
         }
     }
-    let known =
-        |cluster: &Cluster| cluster.simulation().spreads().iter().all(|spread| spread.everyone.is_some());
-    assert!(cluster.run_until(known, Duration::from_secs(60)).is_some(), "some never heard of a change");
+    let known = |cluster: &Cluster| {
+        cluster.simulation().spreads().iter().all(|spread| spread.everyone.is_some())
+    };
+    assert!(
+        cluster.run_until(known, Duration::from_secs(60)).is_some(),
+        "some never heard of a change"
+    );
     let spreads = cluster.simulation().spreads();
-    spreads.iter().filter(|spread| spread.news == news).filter_map(|spread| spread.everyone).collect()
+    spreads
+        .iter()
+        .filter(|spread| spread.news == news)
+        .filter_map(|spread| spread.everyone)
+        .collect()
 }
 
 /// (c) Within 1.0 s on average, and always to all, without loss and at 1 % and 5 %.
@@ -201,7 +220,9 @@ fn a_quiet_cluster_stays_quiet() {
     cluster.run_for(Duration::from_secs(60));
     let after: u64 = (0..NODES).map(|node| cluster.usage(node).sent_bytes).sum();
     let each = (after - before) / 60 / NODES as u64;
-    println!("(b) network: {each} B a node and second in a quiet cluster of {NODES}, probe interval 1 s");
+    println!(
+        "(b) network: {each} B a node and second in a quiet cluster of {NODES}, probe interval 1 s"
+    );
     // One ping and one ack a second each: about 2.0 messages whatever the size, of some 30 B.
     assert!(each <= 100, "{each} B a node and second");
     assert_eq!(cluster.simulation().counts().suspected, 0);

@@ -1,5 +1,6 @@
-//! Sealed clusters: keys change under way and nobody is suspected for it, what is not of the cluster is refused and counted,
-//! and no datagram exceeds the MTU, sealing included (the simulator checks each).
+//! Sealed clusters: keys change under way and nobody is suspected for it, what is not of the
+//! cluster is refused and counted, and no datagram exceeds the MTU, sealing included (the simulator
+//! checks each).
 #![forbid(unsafe_code)]
 #![deny(warnings)]
 
@@ -33,7 +34,8 @@ fn sum(cluster: &Cluster, counter: impl Fn(SealStats) -> u64) -> u64 {
     (0..cluster.len()).map(|node| counter(cluster.seal_stats(node))).sum()
 }
 
-/// Adds, uses, removes: each step node by node, a third of a second apart, as an operator's loop over the fleet.
+/// Adds, uses, removes: each step node by node, a third of a second apart, as an operator's loop
+/// over the fleet.
 fn change_keys(cluster: &mut Cluster) {
     let (old, new) = (key(1).id(), key(2).id());
     for step in 0..3 {
@@ -48,7 +50,8 @@ fn change_keys(cluster: &mut Cluster) {
     }
 }
 
-/// At 5 % loss. Suspicions of loss alone would count, too: at 20 nodes and the default config there are none.
+/// At 5 % loss. Suspicions of loss alone would count, too: at 20 nodes and the default config there
+/// are none.
 #[test]
 fn the_key_of_a_live_cluster_changes_and_nobody_is_suspected() {
     let (mut changes, mut lost) = (0, 0);
@@ -75,8 +78,8 @@ fn the_key_of_a_live_cluster_changes_and_nobody_is_suspected() {
     println!("{changes} changes, {lost} datagrams lost: no suspicion, no refusal");
 }
 
-/// What the order of the steps is for: who uses a key before the others have it is not understood, and that is counted by
-/// those who do not understand.
+/// What the order of the steps is for: who uses a key before the others have it is not understood,
+/// and that is counted by those who do not understand.
 #[test]
 fn a_key_used_before_the_others_have_it_is_refused_until_they_do() {
     for_each_seed(20, |seed| {
@@ -94,7 +97,8 @@ fn a_key_used_before_the_others_have_it_is_refused_until_they_do() {
     });
 }
 
-/// Restarts, duplicates, late repetitions and reordering: what comes twice is refused, who comes back is heard.
+/// Restarts, duplicates, late repetitions and reordering: what comes twice is refused, who comes
+/// back is heard.
 #[test]
 fn what_comes_again_is_refused_and_a_restarted_node_is_heard() {
     for_each_seed(20, |seed| {
@@ -119,7 +123,8 @@ fn what_comes_again_is_refused_and_a_restarted_node_is_heard() {
     });
 }
 
-/// Beside each other on one network, with one table of addresses: a node with another key, or of another cluster.
+/// Beside each other on one network, with one table of addresses: a node with another key, or of
+/// another cluster.
 #[test]
 fn a_node_of_another_cluster_is_not_heard() {
     for_each_seed(10, |seed| {
@@ -155,18 +160,21 @@ fn sealed_datagrams_keep_to_the_mtu_though_they_are_full() {
         // A second wave on a link that loses what is near the MTU: it shows that there is such.
         for (wave, lose_above) in [(1, 0), (2, 820)] {
             cluster.simulation_mut().set_network(Network { lose_above, ..Network::default() });
-            for (node, entry) in (0..NODES).flat_map(|node| (0..40).map(move |entry| (node, entry))) {
+            for (node, entry) in (0..NODES).flat_map(|node| (0..40).map(move |entry| (node, entry)))
+            {
                 cluster.publish(node, &format!("entry-{entry}"), &[wave; 50]);
             }
             cluster.run_for(Duration::from_secs(5));
-            let told = (0..NODES).all(|node| cluster.value(node, 3, "entry-39") == Some(&[wave; 50]));
+            let told =
+                (0..NODES).all(|node| cluster.value(node, 3, "entry-39") == Some(&[wave; 50]));
             assert!(told || wave == 2);
         }
         assert!(cluster.simulation().traffic().too_long > 0, "no datagram was long enough to tell");
     });
 }
 
-/// The required API takes any transport, and so a sealed one: a probe, an exchange and a node, all on one.
+/// The required API takes any transport, and so a sealed one: a probe, an exchange and a node, all
+/// on one.
 #[tokio::test]
 async fn every_part_of_the_facade_works_sealed() {
     let works = tokio::time::timeout(Duration::from_secs(60), all_parts_sealed()).await;

@@ -63,8 +63,10 @@ fn in_a_cluster_of_two_each_finds_the_other_dead_and_back() {
         assert!(cluster.views_complete_and_alive());
 
         cluster.crash(1);
-        let dead =
-            cluster.run_until(|cluster| cluster.status(0, 1) == Some(Status::Dead), Duration::from_secs(10));
+        let dead = cluster.run_until(
+            |cluster| cluster.status(0, 1) == Some(Status::Dead),
+            Duration::from_secs(10),
+        );
         assert!(dead.is_some(), "n0 never found n1 dead");
 
         cluster.restart(1, Memory::Lost);
@@ -81,7 +83,8 @@ fn a_cluster_shrinks_to_one_node_and_grows_again() {
         for crashed in (1..5).rev() {
             cluster.crash(crashed);
             let limit = Duration::from_secs(30);
-            let known = cluster.run_until(|cluster| cluster.everyone_holds(crashed, Status::Dead), limit);
+            let known =
+                cluster.run_until(|cluster| cluster.everyone_holds(crashed, Status::Dead), limit);
             assert!(known.is_some(), "n{crashed} is not known to be dead");
         }
         for back in 1..5 {

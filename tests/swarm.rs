@@ -1,5 +1,5 @@
-//! Random faults of random kinds, then calm: every rule holds all the time, and in the end every view is complete and
-//! Alive, whatever happened and though some nodes stay down.
+//! Random faults of random kinds, then calm: every rule holds all the time, and in the end every
+//! view is complete and Alive, whatever happened and though some nodes stay down.
 
 use telemetry_gossip_sim::{EventCounts, Scenario, run};
 use telemetry_gossip_tests::for_each_seed;
@@ -18,9 +18,11 @@ fn swarm(seeds: u64) {
         seen.isolated += report.events.isolated;
         seen.moved += report.events.moved;
     });
-    // A swarm in which nothing happens is no evidence; a few runs of it may well lack one kind of event.
+    // A swarm in which nothing happens is no evidence; a few runs of it may well lack one kind of
+    // event.
     if runs >= 50 {
-        let counts = [seen.suspected, seen.refuted, seen.dead, seen.left, seen.isolated, seen.moved];
+        let counts =
+            [seen.suspected, seen.refuted, seen.dead, seen.left, seen.isolated, seen.moved];
         assert!(counts.into_iter().all(|count| count > 0), "{seen:?}");
     }
 }

@@ -1,5 +1,6 @@
-//! Criteria 6 and 11: the direct path from A to B is broken (A to B dropped, nothing else). A probes B, fails, asks
-//! other nodes to probe it, and holds B Alive; with fewer than K others it makes do with those there are.
+//! Criteria 6 and 11: the direct path from A to B is broken (A to B dropped, nothing else). A
+//! probes B, fails, asks other nodes to probe it, and holds B Alive; with fewer than K others it
+//! makes do with those there are.
 
 use std::time::Duration;
 
@@ -41,7 +42,11 @@ fn a_broken_direct_path_is_bridged_by_two_helpers_and_b_is_held_alive() {
         assert_eq!(probe(&mut cluster, A, node_id(B)), Some(ProbeOutcome::Indirect));
         assert_eq!(cluster.status(A, B), Some(Status::Alive));
         assert_eq!(cluster.node(A).stats().probes_indirect, 1);
-        assert_eq!(cluster.node(2).stats().relays + cluster.node(3).stats().relays, 2, "both helped");
+        assert_eq!(
+            cluster.node(2).stats().ping_reqs + cluster.node(3).stats().ping_reqs,
+            2,
+            "both helped"
+        );
     });
 }
 
@@ -66,7 +71,8 @@ fn whom_nobody_reaches_is_suspected() {
     });
 }
 
-/// The same while the nodes go on by themselves: for a minute of virtual time nobody is ever suspected.
+/// The same while the nodes go on by themselves: for a minute of virtual time nobody is ever
+/// suspected.
 #[test]
 fn a_running_cluster_never_suspects_a_node_that_others_reach() {
     for_each_seed(200, |seed| {
@@ -88,7 +94,7 @@ fn k_is_respected_and_fewer_than_k_helpers_are_normal() {
             let mut cluster = cluster(nodes, Mode::OnDemand, k, seed);
             cluster.cut([A], [B]);
             let outcome = probe(&mut cluster, A, node_id(B));
-            let helpers: u64 = (2..nodes).map(|node| cluster.node(node).stats().relays).sum();
+            let helpers: u64 = (2..nodes).map(|node| cluster.node(node).stats().ping_reqs).sum();
             let others = nodes as u64 - 2;
             assert_eq!(helpers, others.min(k.into()), "{nodes} nodes, K = {k}");
             let expected = if helpers > 0 { ProbeOutcome::Indirect } else { ProbeOutcome::Failed };

@@ -1,5 +1,5 @@
-//! Telemetry for the whole fleet: bytes near the least possible, young values, everything delivered, also where members
-//! crash, come, are cut off, or publish a lot at once.
+//! Telemetry for the whole fleet: bytes near the least possible, young values, everything
+//! delivered, also where members crash, come, are cut off, or publish a lot at once.
 #![forbid(unsafe_code)]
 #![deny(warnings)]
 
@@ -43,9 +43,13 @@ fn updates(nodes: usize, loss: u32, seed: u64) -> Vec<Duration> {
         cluster.publish((update * 31 + 7) % nodes, "load", &[b'x'; 60]);
         cluster.run_for(Duration::from_millis(1_300));
     }
-    let known =
-        |cluster: &Cluster| cluster.simulation().spreads().iter().all(|spread| spread.everyone.is_some());
-    assert!(cluster.run_until(known, Duration::from_secs(60)).is_some(), "some never heard of an update");
+    let known = |cluster: &Cluster| {
+        cluster.simulation().spreads().iter().all(|spread| spread.everyone.is_some())
+    };
+    assert!(
+        cluster.run_until(known, Duration::from_secs(60)).is_some(),
+        "some never heard of an update"
+    );
     cluster.simulation().spreads().iter().filter_map(|spread| spread.everyone).collect()
 }
 
@@ -55,10 +59,15 @@ fn an_update_is_known_to_all_at_once() {
     for (nodes, limit) in [(250, 600), (1_000, 800)] {
         for loss in [0, 1, 5] {
             let mut times = Vec::new();
-            for_each_seed(if nodes == 250 { 10 } else { 2 }, |seed| times.extend(updates(nodes, loss, seed)));
+            for_each_seed(if nodes == 250 { 10 } else { 2 }, |seed| {
+                times.extend(updates(nodes, loss, seed))
+            });
             let Some(times) = Quantiles::of(times) else { continue };
             println!("an update of 64 B is known to all {nodes} at {loss} % loss: {times}");
-            assert!(times.mean < Duration::from_millis(limit), "{nodes} members, {loss} % loss: {times}");
+            assert!(
+                times.mean < Duration::from_millis(limit),
+                "{nodes} members, {loss} % loss: {times}"
+            );
         }
     }
 }
@@ -68,7 +77,9 @@ fn all_is_delivered(cluster: &Cluster) -> bool {
     let running: Vec<usize> = cluster.taking_part().collect();
     running.iter().all(|&owner| {
         let version = cluster.node(owner).me().telemetry_version();
-        let has = |&&reader: &&usize| cluster.held(reader, owner).map(|member| member.telemetry_version());
+        let has = |&&reader: &&usize| {
+            cluster.held(reader, owner).map(|member| member.telemetry_version())
+        };
         running.iter().all(|reader| has(&reader) == Some(version))
     })
 }
@@ -140,8 +151,14 @@ fn a_large_state_arrives_whole_and_delays_no_news_of_members() {
     for_each_seed(3, |seed| {
         let config = Config { max_telemetry: 65_536, ..Config::default() };
         let network = Network::losing(Share::percent(5));
-        let settings =
-            Settings { nodes: 50, config, network, seed, keep_events: false, ..Settings::default() };
+        let settings = Settings {
+            nodes: 50,
+            config,
+            network,
+            seed,
+            keep_events: false,
+            ..Settings::default()
+        };
         let mut cluster = Cluster::new(settings);
         cluster.start_known();
         cluster.run_for(Duration::from_secs(5));
@@ -149,7 +166,8 @@ fn a_large_state_arrives_whole_and_delays_no_news_of_members() {
             cluster.publish(7, &format!("key {key}"), &[b'x'; 512]);
         }
         cluster.crash(9);
-        let took = cluster.run_until(all_is_delivered, Duration::from_secs(30)).expect("64 KB arrive");
+        let took =
+            cluster.run_until(all_is_delivered, Duration::from_secs(30)).expect("64 KB arrive");
         println!("64 KB are with all 50 after {took:?}, seed {seed}");
         assert!(took < Duration::from_secs(10), "seed {seed}: {took:?}");
         for reader in cluster.taking_part().collect::<Vec<_>>() {
@@ -157,7 +175,8 @@ fn a_large_state_arrives_whole_and_delays_no_news_of_members() {
             assert_eq!(held.telemetry().count(), 120, "seed {seed}, n{reader}");
         }
         cluster.run_for(Duration::from_secs(10));
-        let crash = cluster.simulation().spreads().into_iter().find(|spread| spread.news == News::Crash);
+        let crash =
+            cluster.simulation().spreads().into_iter().find(|spread| spread.news == News::Crash);
         let known = crash.and_then(|spread| spread.everyone).expect("the crash is known to all");
         assert!(known < Duration::from_secs(5), "seed {seed}: {known:?}");
     });

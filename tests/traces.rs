@@ -1,8 +1,10 @@
-//! Incidents that were recorded in the field, cut out by `tgossip replay --as-test`: `traces/*.tgrec`.
+//! Incidents that were recorded in the field, cut out by `tgossip replay --as-test`:
+//! `traces/*.tgrec`.
 //!
-//! One node's inputs are given; what it makes of them is checked after each: no panic, all invariants. As long as the core
-//! decides as the one that recorded, the view at the end must be the recorded one. A core that asks others in another order, say,
-//! gets answers to questions that it has not asked: from there on a trace is hard treatment, and no more; the test says so.
+//! One node's inputs are given; what it makes of them is checked after each: no panic, all
+//! invariants. As long as the core decides as the one that recorded, the view at the end must be
+//! the recorded one. A core that asks others in another order, say, gets answers to questions that
+//! it has not asked: from there on a trace is hard treatment, and no more; the test says so.
 
 use std::fs::{self, File};
 use std::io::BufReader;
@@ -56,7 +58,9 @@ fn recorded_incidents_are_survived_and_end_as_they_did() {
         let name = path.file_stem().unwrap().to_string_lossy().into_owned();
         match play(&path) {
             None => println!("{name}: as recorded"),
-            Some(Divergence { since, .. }) => println!("{name}: this core decides otherwise from {since} on"),
+            Some(Divergence { since, .. }) => {
+                println!("{name}: this core decides otherwise from {since} on")
+            }
         }
     }
 }

@@ -1,9 +1,9 @@
-//! A fleet is upgraded node by node, and back: nodes of a later version, which say more than the others understand, live with
-//! those of today, and nobody comes to harm.
+//! A fleet is upgraded node by node, and back: nodes of a later version, which say more than the
+//! others understand, live with those of today, and nobody comes to harm.
 //!
-//! The later version is today's core behind a host that adds frames of unknown kinds to every datagram with room for them.
-//! So this shows that such frames hurt nobody. It cannot show that a version still to be written keeps to the rules of
-//! `docs/wire.md`.
+//! The later version is today's core behind a host that adds frames of unknown kinds to every
+//! datagram with room for them. So this shows that such frames hurt nobody. It cannot show that a
+//! version still to be written keeps to the rules of `docs/wire.md`.
 
 use std::time::Duration;
 
@@ -13,7 +13,8 @@ use telemetry_gossip_tests::for_each_seed;
 
 const NODES: usize = 8;
 
-/// What the later version adds: kinds 17 and 255, with a body and without, as docs/wire.md has them.
+/// What the later version adds: kinds 17 and 255, with a body and without, as docs/wire.md has
+/// them.
 const LATER: [u8; 40] = {
     let mut frames = [0xa5; 40];
     (frames[0], frames[1]) = (17, 36);
@@ -21,14 +22,17 @@ const LATER: [u8; 40] = {
     frames
 };
 
-/// Long enough for some probes to meet silence, and too short for an accusation: a probe takes 600 ms to fail.
+/// Long enough for some probes to meet silence, and too short for an accusation: a probe takes 600
+/// ms to fail.
 const DOWN: Duration = Duration::from_millis(250);
 
 #[test]
 fn a_fleet_is_upgraded_node_by_node_and_back_and_nobody_is_wronged() {
     for_each_seed(400, |seed| {
-        let network = if seed % 4 == 3 { Network::losing(Share::percent(2)) } else { Network::default() };
-        let mut cluster = Cluster::new(Settings { nodes: NODES, network, seed, ..Settings::default() });
+        let network =
+            if seed % 4 == 3 { Network::losing(Share::percent(2)) } else { Network::default() };
+        let mut cluster =
+            Cluster::new(Settings { nodes: NODES, network, seed, ..Settings::default() });
         cluster.start_joined();
         cluster.run_for(Duration::from_secs(3));
         (0..NODES).for_each(|node| cluster.publish(node, "version", b"1"));
@@ -36,8 +40,11 @@ fn a_fleet_is_upgraded_node_by_node_and_back_and_nobody_is_wronged() {
         for (version, frames) in [(b"2", LATER.as_slice()), (b"1", &[])] {
             let order = cluster.simulation_mut().pick(&(0..NODES).collect::<Vec<_>>(), NODES);
             for (step, node) in order.into_iter().enumerate() {
-                let memory =
-                    if (seed as usize + step).is_multiple_of(2) { Memory::Lost } else { Memory::Kept };
+                let memory = if (seed as usize + step).is_multiple_of(2) {
+                    Memory::Lost
+                } else {
+                    Memory::Kept
+                };
                 replace(&mut cluster, node, memory, frames);
                 cluster.publish(node, "version", version);
                 // Half of the fleet is of either version for a while.
@@ -55,7 +62,8 @@ fn a_fleet_is_upgraded_node_by_node_and_back_and_nobody_is_wronged() {
     });
 }
 
-/// A process ends, and one of the other version takes its place. What happens until all know of it is about that node.
+/// A process ends, and one of the other version takes its place. What happens until all know of it
+/// is about that node.
 fn replace(cluster: &mut Cluster, node: usize, memory: Memory, frames: &[u8]) {
     let since = cluster.now();
     cluster.crash(node);
@@ -65,11 +73,17 @@ fn replace(cluster: &mut Cluster, node: usize, memory: Memory, frames: &[u8]) {
     let instance = cluster.node(node).me().instance();
     let known = |cluster: &Cluster| {
         let held = |observer| cluster.held(observer, node).map(|held| held.instance());
-        (0..NODES).all(|observer| held(observer) == Some(instance)) && cluster.views_complete_and_alive()
+        (0..NODES).all(|observer| held(observer) == Some(instance))
+            && cluster.views_complete_and_alive()
     };
-    assert!(cluster.run_until(known, Duration::from_secs(10)).is_some(), "n{node} is not known again");
+    assert!(
+        cluster.run_until(known, Duration::from_secs(10)).is_some(),
+        "n{node} is not known again"
+    );
     for logged in cluster.log().iter().filter(|logged| logged.at >= since && logged.node != node) {
-        if let Event::Alive { id, .. } | Event::Joined { id, .. } | Event::Moved { id, .. } = logged.event {
+        if let Event::Alive { id, .. } | Event::Joined { id, .. } | Event::Moved { id, .. } =
+            logged.event
+        {
             assert_eq!(id, node_id(node), "at n{}: {:?}", logged.node, logged.event);
         }
     }
@@ -82,7 +96,11 @@ fn converged(cluster: &Cluster, version: &[u8]) {
     for observer in 0..NODES {
         assert_eq!(fingerprint(observer), fingerprint(0), "n{observer} differs");
         for of in 0..NODES {
-            assert_eq!(cluster.value(observer, of, "version"), Some(version), "n{of} at n{observer}");
+            assert_eq!(
+                cluster.value(observer, of, "version"),
+                Some(version),
+                "n{of} at n{observer}"
+            );
         }
     }
 }

@@ -1,11 +1,12 @@
-//! Writes the seeds that are made of the project itself: datagrams of real nodes and the golden ones into `seeds/bytes` and
-//! `seeds/datagram`, records of the same runs into `seeds/replay`.
+//! Writes the seeds that are made of the project itself: datagrams of real nodes and the golden
+//! ones into `seeds/bytes` and `seeds/datagram`, records of the same runs into `seeds/replay`.
 //!
 //! ```text
 //! cargo run --release --example seeds
 //! ```
 //!
-//! Run it after the wire format, that of records, or what a node draws or saves has changed, and commit what changes.
+//! Run it after the wire format, that of records, or what a node draws or saves has changed, and
+//! commit what changes.
 
 use std::collections::BTreeSet;
 use std::path::Path;

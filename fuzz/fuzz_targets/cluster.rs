@@ -1,4 +1,5 @@
-//! A small cluster suffers a plan of faults and must then become live; see `telemetry_gossip_fuzz::plan`.
+//! A small cluster suffers a plan of faults and must then become live; see
+//! `telemetry_gossip_fuzz::plan`.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,5 @@
-//! Raw bytes into `Node::handle(Input::Datagram)`; see `telemetry_gossip_fuzz::datagram` for what the bytes mean.
+//! Raw bytes into `Node::handle(Input::Datagram)`; see `telemetry_gossip_fuzz::datagram` for what
+//! the bytes mean.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,5 @@
-//! Records of a node into the reader, and what can be replayed into the core; see `telemetry_gossip_fuzz::replay`.
+//! Records of a node into the reader, and what can be replayed into the core; see
+//! `telemetry_gossip_fuzz::replay`.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,6 +1,8 @@
-//! The input of the target `bytes`: who sends to a node in which situation (1), then one datagram as it is.
+//! The input of the target `bytes`: who sends to a node in which situation (1), then one datagram
+//! as it is.
 //!
-//! Nothing is done for the fuzzer but to keep the nodes warm, so this is the target for which most datagrams are tried.
+//! Nothing is done for the fuzzer but to keep the nodes warm, so this is the target for which most
+//! datagrams are tried.
 
 use telemetry_gossip_core::WireError;
 
@@ -23,7 +25,11 @@ pub fn run(input: &[u8]) -> Option<Result<(), WireError>> {
             replied += if to == from { bytes.len() } else { 0 };
         });
         let most = AMPLIFICATION * datagram.len();
-        assert!(known || replied <= most, "S17: a stranger sent {} bytes and gets {replied}", datagram.len());
+        assert!(
+            known || replied <= most,
+            "S17: a stranger sent {} bytes and gets {replied}",
+            datagram.len()
+        );
         node.tick();
         node.said(|_, _| ());
         Ok(())

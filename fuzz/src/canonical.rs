@@ -1,8 +1,10 @@
-//! The input of the target `canonical`: the same as of `bytes`, for another question: is there one meaning to a datagram?
+//! The input of the target `canonical`: the same as of `bytes`, for another question: is there one
+//! meaning to a datagram?
 //!
-//! The reader and the writer made from `docs/wire.md` (`tests/wire` of the core) have nothing of the core's code. What that reader
-//! takes the node must take, and nothing else; written anew in the shortest form it must mean the same, and do the
-//! same to the node; and whatever the node says must be in that form.
+//! The reader and the writer made from `docs/wire.md` (`tests/wire` of the core) have nothing of
+//! the core's code. What that reader takes the node must take, and nothing else; written anew in
+//! the shortest form it must mean the same, and do the same to the node; and whatever the node says
+//! must be in that form.
 
 use std::net::SocketAddr;
 
@@ -38,7 +40,8 @@ pub fn run(input: &[u8]) -> Outcome {
         let effect = Effect::on(node.node());
         let mut outcome = Outcome { read: true, ..Outcome::default() };
         let mut check = |_, said: &[u8]| {
-            let (header, frames) = reader::datagram(said, label).expect("what a node says is on the page");
+            let (header, frames) =
+                reader::datagram(said, label).expect("what a node says is on the page");
             assert_eq!(writer::datagram(&header, &frames), said, "not said in the shortest form");
             outcome.said += 1;
         };
@@ -75,7 +78,8 @@ struct Effect {
 impl Effect {
     fn on(node: &Node<SocketAddr>) -> Self {
         let members = node.members().map(|member| {
-            let (id, address, generation) = (member.id().to_owned(), member.address(), member.generation().0);
+            let (id, address, generation) =
+                (member.id().to_owned(), member.address(), member.generation().0);
             (id, address, generation, member.status() as u8, member.telemetry_version())
         });
         Self {
@@ -95,7 +99,10 @@ fn check_names(frames: &[Frame]) {
             Frame::Claims { claims } => {
                 for claim in claims {
                     check_address(&claim.address);
-                    assert_eq!(NodeId::new(&claim.id).map(|id| id.as_str().to_owned()), Ok(claim.id.clone()));
+                    assert_eq!(
+                        NodeId::new(&claim.id).map(|id| id.as_str().to_owned()),
+                        Ok(claim.id.clone())
+                    );
                 }
             }
             _ => {}

@@ -1,7 +1,8 @@
-//! Two to five watched nodes in virtual time, on a network that loses, repeats, delays, reorders and alters.
+//! Two to five watched nodes in virtual time, on a network that loses, repeats, delays, reorders
+//! and alters.
 //!
-//! Everything is decided by the calls: which of the datagrams of a link are lost, repeated or late is a pattern of
-//! eight bits that goes round.
+//! Everything is decided by the calls: which of the datagrams of a link are lost, repeated or late
+//! is a pattern of eight bits that goes round.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -19,9 +20,11 @@ pub const MAX_NODES: usize = 5;
 pub(crate) const START: Instant = Instant::from_millis(1_000);
 /// Time on the wire.
 const LATENCY: Duration = Duration::from_millis(1);
-/// Time on the wire of a late datagram: longer than a gossip interval, shorter than a probe's timeout.
+/// Time on the wire of a late datagram: longer than a gossip interval, shorter than a probe's
+/// timeout.
 const LATE: Duration = Duration::from_millis(250);
-/// The most inputs of one virtual second: far above what five nodes may need, so reaching it is a storm.
+/// The most inputs of one virtual second: far above what five nodes may need, so reaching it is a
+/// storm.
 const STORM: u32 = 20_000;
 
 /// How one direction between two nodes treats datagrams. Each pattern's bits go round.
@@ -70,8 +73,8 @@ pub struct Cluster<A: Address + 'static> {
     under_way: BTreeMap<(Instant, u64), Parcel<A>>,
     parcels: u64,
     now: Instant,
-    /// Datagrams that no node sent as they were have been accepted: strangers may be in the tables, and telemetry
-    /// may be anything.
+    /// Datagrams that no node sent as they were have been accepted: strangers may be in the tables,
+    /// and telemetry may be anything.
     pub forged: bool,
     /// Datagrams and bytes sent so far.
     pub traffic: (u64, u64),
@@ -162,13 +165,15 @@ impl<A: Address + 'static> Cluster<A> {
         }
     }
 
-    /// The seed and the instance of a node's life: `life` makes them new, as a host's entropy would.
+    /// The seed and the instance of a node's life: `life` makes them new, as a host's entropy
+    /// would.
     pub(crate) fn birth(host: usize, life: u8) -> ([u8; 32], Instance) {
         let host = u8::try_from(host).unwrap_or(u8::MAX);
         let mut seed = [host; 32];
         seed[0] = life;
         // Later lives have neither always the higher nor always the lower instance.
-        let instance = u32::from(life).wrapping_mul(0x9e37_79b9) ^ u32::from(host).wrapping_mul(0x0101);
+        let instance =
+            u32::from(life).wrapping_mul(0x9e37_79b9) ^ u32::from(host).wrapping_mul(0x0101);
         (seed, Instance(instance | 1))
     }
 
@@ -185,7 +190,8 @@ impl<A: Address + 'static> Cluster<A> {
         Self::born(config, (host, 0), address, START)
     }
 
-    /// Starts a node where none runs, perhaps at another address. It knows nothing, not even its generation.
+    /// Starts a node where none runs, perhaps at another address. It knows nothing, not even its
+    /// generation.
     pub fn start(&mut self, host: usize, address: Option<A>) {
         if self.hosts[host].node.is_some() {
             return;
@@ -193,8 +199,13 @@ impl<A: Address + 'static> Cluster<A> {
         let life = self.hosts[host].lives;
         let address = address.unwrap_or(self.hosts[host].address);
         let node = Self::born(self.config.clone(), (host, life), address, self.now);
-        self.hosts[host] =
-            Host { address, node: Some(node), lives: life.wrapping_add(1), paused: false, leaving: false };
+        self.hosts[host] = Host {
+            address,
+            node: Some(node),
+            lives: life.wrapping_add(1),
+            paused: false,
+            leaving: false,
+        };
     }
 
     /// The node ends without a word.
@@ -218,7 +229,8 @@ impl<A: Address + 'static> Cluster<A> {
         if self.hosts[host].paused {
             return;
         }
-        self.hosts[host].leaving |= matches!(input, Input::Leave) && self.hosts[host].node.is_some();
+        self.hosts[host].leaving |=
+            matches!(input, Input::Leave) && self.hosts[host].node.is_some();
         self.input(host, input, false);
     }
 
@@ -304,11 +316,20 @@ impl<A: Address + 'static> Cluster<A> {
             panic!("{} refuses what another node sent: {error}", id(at));
         }
         let (from, sent) = (host.address, core::mem::take(&mut watched.sent));
-        let lost = watched.events.iter().any(|event| matches!(event, Event::IdentityConflict { .. }));
-        assert!(!lost || self.forged, "{} sees a second process with its id, and there is none", id(at));
+        let lost =
+            watched.events.iter().any(|event| matches!(event, Event::IdentityConflict { .. }));
+        assert!(
+            !lost || self.forged,
+            "{} sees a second process with its id, and there is none",
+            id(at)
+        );
         watched.events.clear();
         if !watched.node.health().active {
-            assert!(host.leaving || self.forged, "{} fell silent and was not asked to leave", id(at));
+            assert!(
+                host.leaving || self.forged,
+                "{} fell silent and was not asked to leave",
+                id(at)
+            );
             host.node = None;
         }
         for (to, bytes) in sent {
@@ -348,15 +369,16 @@ impl<A: Address + 'static> Cluster<A> {
         self.parcels += 1;
     }
 
-    /// Why the cluster is not live, if it is not: each running node must hold each running one Alive at its address, and
-    /// nobody that has gone live.
+    /// Why the cluster is not live, if it is not: each running node must hold each running one
+    /// Alive at its address, and nobody that has gone live.
     pub fn defect(&self) -> Option<String> {
         for (at, watched) in self.running() {
             for (of, other) in self.running() {
                 let me = other.node.me();
                 let held = watched.node.member(me.id());
-                let seen =
-                    held.map(|held| (held.status(), held.generation(), held.address(), held.instance()));
+                let seen = held.map(|held| {
+                    (held.status(), held.generation(), held.address(), held.instance())
+                });
                 let is = (Status::Alive, me.generation(), me.address(), me.instance());
                 if seen != Some(is) {
                     return Some(format!("{} holds {} at {seen:?}, it is {is:?}", id(at), id(of)));
@@ -373,7 +395,8 @@ impl<A: Address + 'static> Cluster<A> {
             }
             for (gone, host) in self.hosts.iter().enumerate() {
                 let held = watched.node.member(id(gone).as_str()).map(|member| member.status());
-                // The view of whoever is cut off from most of what it held Alive is frozen, until a limit if there is one.
+                // The view of whoever is cut off from most of what it held Alive is frozen, until a
+                // limit if there is one.
                 let isolated = watched.node.health().isolated_since.is_some();
                 let frozen = isolated && self.config.isolation_limit.is_none();
                 let resolved = frozen || matches!(held, None | Some(Status::Dead | Status::Left));
@@ -388,8 +411,8 @@ impl<A: Address + 'static> Cluster<A> {
             .map(|at| format!("{} has not finished leaving", id(at)))
     }
 
-    /// Running nodes of which no table of a running node leads to the first: they have never met, or each side has
-    /// seen the other leave. Their hosts must join again, as only they know where.
+    /// Running nodes of which no table of a running node leads to the first: they have never met,
+    /// or each side has seen the other leave. Their hosts must join again, as only they know where.
     #[must_use]
     pub fn strangers(&self) -> Vec<usize> {
         let running: Vec<usize> = self.running().map(|(at, _)| at).collect();
@@ -407,7 +430,10 @@ impl<A: Address + 'static> Cluster<A> {
     }
 
     fn knows(&self, at: usize, other: usize) -> bool {
-        let held = self.hosts[at].node.as_ref().and_then(|watched| watched.node.member(id(other).as_str()));
+        let held = self.hosts[at]
+            .node
+            .as_ref()
+            .and_then(|watched| watched.node.member(id(other).as_str()));
         held.is_some_and(|held| {
             held.status() != Status::Left && held.address() == Some(self.hosts[other].address)
         })

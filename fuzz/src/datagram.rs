@@ -5,17 +5,19 @@
 //! step   = control (1) [milliseconds (2) if JUMP] length (1, or 2 if LONG) bytes
 //! ```
 //!
-//! A situation is a recorded run of a small cluster, cut off where something is under way: a probe, a suspicion, a
-//! session. Replaying the inputs of its first node costs microseconds, and raw bytes meet a node with state to
-//! spoil. The control byte can put a valid header before the bytes and the pending question's number into them,
-//! so that the fuzzer need not guess either.
+//! A situation is a recorded run of a small cluster, cut off where something is under way: a probe,
+//! a suspicion, a session. Replaying the inputs of its first node costs microseconds, and raw bytes
+//! meet a node with state to spoil. The control byte can put a valid header before the bytes and
+//! the pending question's number into them, so that the fuzzer need not guess either.
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use telemetry_gossip_core::{Config, Generation, Input, InputError, Instant, Label, Mode, NodeId, Status};
+use telemetry_gossip_core::{
+    Config, Generation, Input, InputError, Instant, Label, Mode, NodeId, Status,
+};
 
 use crate::cluster::{Cluster, id};
 use crate::warm::AMPLIFICATION;
@@ -115,7 +117,10 @@ fn join_all(net: &mut Net) {
     }
     net.run_for(Duration::from_secs(2));
     for host in 0..net.len() {
-        net.command(host, Input::Publish { key: "load".into(), value: vec![b'0'; 4].into(), urgent: false });
+        net.command(
+            host,
+            Input::Publish { key: "load".into(), value: vec![b'0'; 4].into(), urgent: false },
+        );
     }
     net.run_for(Duration::from_secs(1));
     assert_eq!(net.defect(), None, "a calm start");
@@ -184,7 +189,10 @@ fn record_all() -> Vec<Situation> {
     record("comparing", config(), &|net| {
         join_all(net);
         deafen(net);
-        net.command(1, Input::Publish { key: "load".into(), value: vec![b'9'; 4].into(), urgent: false });
+        net.command(
+            1,
+            Input::Publish { key: "load".into(), value: vec![b'9'; 4].into(), urgent: false },
+        );
         net.run_for(Duration::from_millis(900));
         net.heal();
         net.command(0, Input::Exchange);
@@ -219,7 +227,7 @@ fn record_all() -> Vec<Situation> {
         join_all(net);
         net.link(2, 0).cut = true;
         net.link(1, 2).cut = true;
-        run_until(net, "a relay", |watched| watched.node.stats().relays > 0);
+        run_until(net, "a relay", |watched| watched.node.stats().ping_reqs > 0);
     });
     record("refuting", config(), &|net| {
         join_all(net);
@@ -246,7 +254,8 @@ fn record_all() -> Vec<Situation> {
         net.run_for(Duration::from_millis(10));
         net.command(0, Input::Probe { id: id(1) });
     });
-    // In a table this large a session begins with one question, and differing ranges are found by their sums.
+    // In a table this large a session begins with one question, and differing ranges are found by
+    // their sums.
     let large = Config { mode: Mode::OnDemand, max_members: 64, ..config() };
     record("asking whether tables differ", large.clone(), &|net| {
         introduce_many(net);
@@ -262,8 +271,8 @@ fn record_all() -> Vec<Situation> {
     all
 }
 
-/// The first two know each other and many more, and each knows one of whom the other does not. Without an
-/// address those cannot be asked.
+/// The first two know each other and many more, and each knows one of whom the other does not.
+/// Without an address those cannot be asked.
 fn introduce_many(net: &mut Net) {
     for host in 0..2 {
         introduce(net, host, 1 - host, 0);
@@ -362,21 +371,37 @@ fn note_questions(watched: &mut Watched<SocketAddr>, asked: &mut Questions) {
 /// One datagram arrives; true if it was accepted.
 fn deliver(watched: &mut Watched<SocketAddr>, from: SocketAddr, bytes: &[u8]) -> bool {
     let known = watched.node.members().any(|member| member.address() == Some(from));
-    let (before, counted, now) = (state(&watched.node), refusals(&watched.node), watched.node.now());
+    let (before, counted, now) =
+        (state(&watched.node), refusals(&watched.node), watched.node.now());
     match watched.handle(now, Input::Datagram { from, bytes: bytes.into() }) {
         Err(InputError::Datagram(error)) => {
             assert_eq!(before, state(&watched.node), "refused ({error}), and the state changed");
-            assert!(watched.sent.is_empty() && watched.events.is_empty(), "refused ({error}), and answered");
-            assert_eq!(refusals(&watched.node), counted + 1, "refused ({error}), and not counted once");
+            assert!(
+                watched.sent.is_empty() && watched.events.is_empty(),
+                "refused ({error}), and answered"
+            );
+            assert_eq!(
+                refusals(&watched.node),
+                counted + 1,
+                "refused ({error}), and not counted once"
+            );
             false
         }
         Err(error) => panic!("a datagram is blamed on the host: {error}"),
         Ok(()) => {
-            let replies: Vec<usize> =
-                watched.sent.iter().filter(|(to, _)| *to == from).map(|(_, reply)| reply.len()).collect();
+            let replies: Vec<usize> = watched
+                .sent
+                .iter()
+                .filter(|(to, _)| *to == from)
+                .map(|(_, reply)| reply.len())
+                .collect();
             if !known {
                 let (most, all) = (AMPLIFICATION * bytes.len(), replies.iter().sum::<usize>());
-                assert!(all <= most, "S17: a stranger sent {} bytes and gets {replies:?}", bytes.len());
+                assert!(
+                    all <= most,
+                    "S17: a stranger sent {} bytes and gets {replies:?}",
+                    bytes.len()
+                );
             }
             true
         }
@@ -420,7 +445,12 @@ impl<'a> Step<'a> {
         now
     }
 
-    fn datagram(&self, situation: &Situation, watched: &Watched<SocketAddr>, asked: &Questions) -> Vec<u8> {
+    fn datagram(
+        &self,
+        situation: &Situation,
+        watched: &Watched<SocketAddr>,
+        asked: &Questions,
+    ) -> Vec<u8> {
         let from = 1 + usize::from(self.control & FROM);
         let mut bytes = Vec::new();
         if self.control & HEADER != 0 {

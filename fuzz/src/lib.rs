@@ -2,11 +2,13 @@
 //!
 //! Shared:
 //! - [`watched`]: one node with everything checked that must hold after any input
-//! - [`cluster`]: two to five watched nodes, virtual time, a network that loses, repeats, delays and alters
+//! - [`cluster`]: two to five watched nodes, virtual time, a network that loses, repeats, delays
+//!   and alters
 //! - [`warm`]: nodes in all situations, kept warm for single datagrams
 //! - [`say`]: what a peer may say to a node
 //! - [`seeds`]: the first inputs
-//! - [`wire`]: headers and numbers; the reader, the writer and the shapes of datagrams are those of the core's `tests/wire`
+//! - [`wire`]: headers and numbers; the reader, the writer and the shapes of datagrams are those of
+//!   the core's `tests/wire`
 //!
 //! Inputs, by target:
 //! - [`bytes`]: one datagram to a warm node
@@ -17,8 +19,8 @@
 //! - [`replay`]: a record of a node
 //! - [`seal`]: datagrams, letters and keys between nodes that seal
 //!
-//! The targets only report; no rule of the protocol lives here. Everything is decided by the input: no clock, no
-//! randomness, no threads.
+//! The targets only report; no rule of the protocol lives here. Everything is decided by the input:
+//! no clock, no randomness, no threads.
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 #![deny(warnings)]

@@ -1,17 +1,19 @@
-//! The input of the target `node`: the life of one node, of which everything that a host and its peers can do is a step.
+//! The input of the target `node`: the life of one node, of which everything that a host and its
+//! peers can do is a step.
 //!
-//! Peers say well-formed things about eight members whom the node may know, near what it holds of them, and answer its
-//! questions under their numbers, so that the fuzzer need not guess either. After each step everything in
-//! [`watched`](crate::watched) holds; what is refused changes nothing but a counter; and a twin that was restored from
-//! a snapshot on the way goes on like the node itself, bit for bit.
+//! Peers say well-formed things about eight members whom the node may know, near what it holds of
+//! them, and answer its questions under their numbers, so that the fuzzer need not guess either.
+//! After each step everything in [`watched`](crate::watched) holds; what is refused changes nothing
+//! but a counter; and a twin that was restored from a snapshot on the way goes on like the node
+//! itself, bit for bit.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use arbitrary::Arbitrary;
 use telemetry_gossip_core::{
-    CommandError, Config, Detector, Generation, Input, InputError, Instance, Instant, Label, Mode, Node,
-    NodeId, Status,
+    CommandError, Config, DetectorFeatures, Generation, Input, InputError, Instance, Instant,
+    Label, Mode, Node, NodeId, Status,
 };
 
 use crate::cluster::{Cluster, id};
@@ -145,8 +147,11 @@ impl Setting {
             label: Label::of("fuzz"),
             mode: [Mode::Autonomous, Mode::Autonomous, Mode::OnDemand, Mode::ProbeOnly]
                 [usize::from(self.mode % 4)],
-            detector: [Detector::default(), Detector::SWIM, Detector::LIFEGUARD]
-                [usize::from(self.detector % 3)],
+            detector: [
+                DetectorFeatures::default(),
+                DetectorFeatures::SWIM,
+                DetectorFeatures::LIFEGUARD,
+            ][usize::from(self.detector % 3)],
             max_members: if self.small { 4 } else { 64 },
             max_value: 64,
             max_telemetry: 160,
@@ -193,7 +198,11 @@ impl Life {
         }
         run.ticks(LAST_TICKS);
         if let Some(twin) = run.twin {
-            assert_eq!(twin.snapshot(), run.watched.node.snapshot(), "the twin has come to another state");
+            assert_eq!(
+                twin.snapshot(),
+                run.watched.node.snapshot(),
+                "the twin has come to another state"
+            );
         }
         run.outcome
     }
@@ -211,7 +220,8 @@ impl Run {
             Step::Sleep(minutes) => self.sleep += Duration::from_secs(60 * u64::from(minutes)),
             Step::Back(millis) => self.back = Duration::from_millis(millis.into()),
             Step::Hear { from, equal, answers, clock, ref says } => {
-                let mut bytes = datagram(&self.watched.node, from, equal, u32::from(clock) << 8, says);
+                let mut bytes =
+                    datagram(&self.watched.node, from, equal, u32::from(clock) << 8, says);
                 if answers {
                     self.asked.answer(&mut bytes);
                 }
@@ -219,19 +229,27 @@ impl Run {
             }
             Step::Noise { from, ref bytes } => self.hear(from, bytes.clone()),
             Step::Join(ref seeds) => {
-                let seeds: Vec<SocketAddr> = seeds.iter().take(8).map(|&seed| address(seed)).collect();
+                let seeds: Vec<SocketAddr> =
+                    seeds.iter().take(8).map(|&seed| address(seed)).collect();
                 self.input("join", Input::Join { seeds: seeds.into() });
             }
             Step::Leave => self.input("leave", Input::Leave),
             Step::Publish { key: name, len, urgent } => {
                 let value = vec![b'v'; (len % 72).into()];
-                self.input("publish", Input::Publish { key: key(name).into(), value: value.into(), urgent });
+                self.input(
+                    "publish",
+                    Input::Publish { key: key(name).into(), value: value.into(), urgent },
+                );
             }
-            Step::Unpublish(name) => self.input("unpublish", Input::Unpublish { key: key(name).into() }),
+            Step::Unpublish(name) => {
+                self.input("unpublish", Input::Unpublish { key: key(name).into() })
+            }
             Step::Introduce { of, at, instance, generation } => {
                 let id = member(of);
-                let held = self.watched.node.member(id.as_str()).map_or(0, |member| member.generation().0);
-                let (address, instance) = (at.map(address), instance.map(|life| Instance(life.into())));
+                let held =
+                    self.watched.node.member(id.as_str()).map_or(0, |member| member.generation().0);
+                let (address, instance) =
+                    (at.map(address), instance.map(|life| Instance(life.into())));
                 let generation = Generation(near(held, generation));
                 self.input("introduce", Input::Introduce { id, address, instance, generation });
             }
@@ -246,7 +264,10 @@ impl Run {
                 let named = (0..8).filter(|&of| members >> of & 1 != 0);
                 let members: Vec<NodeId> = named.map(id).collect();
                 let version = version.into();
-                self.input("cluster config", Input::ApplyClusterConfig { version, members: members.into() });
+                self.input(
+                    "cluster config",
+                    Input::ApplyClusterConfig { version, members: members.into() },
+                );
             }
             Step::AcceptLoss => self.input("accept loss", Input::AcceptLoss),
             Step::Save => {
@@ -297,9 +318,17 @@ impl Run {
                 if let Some((state_before, refused)) = before {
                     let silent = self.watched.sent.is_empty() && self.watched.events.is_empty();
                     assert!(silent, "refused ({error}), and something was said");
-                    assert_eq!(state(node), state_before, "refused ({error}), and the state changed");
+                    assert_eq!(
+                        state(node),
+                        state_before,
+                        "refused ({error}), and the state changed"
+                    );
                     let counted = u64::from(matches!(error, InputError::Datagram(_)));
-                    assert_eq!(refusals(node), refused + counted, "refused ({error}), and counted otherwise");
+                    assert_eq!(
+                        refusals(node),
+                        refused + counted,
+                        "refused ({error}), and counted otherwise"
+                    );
                 }
                 let blamed = matches!(error, InputError::Datagram(_)) == (name == "datagram");
                 assert!(blamed, "{name} is refused by {error:?}");

@@ -1,13 +1,14 @@
-//! The input of the target `cluster`: a plan of operations, and the calm after it in which the cluster must become
-//! live.
+//! The input of the target `cluster`: a plan of operations, and the calm after it in which the
+//! cluster must become live.
 //!
-//! Live means: each running node holds each running one Alive, at its own generation and address and with its
-//! telemetry; nobody holds a node Alive that has gone; who leaves has left; and then nothing is told any more.
+//! Live means: each running node holds each running one Alive, at its own generation and address
+//! and with its telemetry; nobody holds a node Alive that has gone; who leaves has left; and then
+//! nothing is told any more.
 
 use std::time::Duration;
 
 use arbitrary::Arbitrary;
-use telemetry_gossip_core::{Config, Generation, Input, Suspicion};
+use telemetry_gossip_core::{Config, Generation, Input, SuspicionTimeout};
 
 use crate::cluster::{Cluster, MAX_NODES, id};
 
@@ -15,12 +16,12 @@ use crate::cluster::{Cluster, MAX_NODES, id};
 const MAX_OPS: usize = 64;
 /// The most virtual time that a plan may take.
 const MAX_TIME: Duration = Duration::from_secs(400);
-/// How soon after the network is healed the cluster is live. Two probe timeouts of a doubting node are 7.2 s, its
-/// probe interval is 9 s; one of the at most four dead is contacted each 2.5 to 7.5 s, by each side; a join is tried
-/// again each 0.8 s.
+/// How soon after the network is healed the cluster is live. Two probe timeouts of a doubting node
+/// are 7.2 s, its probe interval is 9 s; one of the at most four dead is contacted each 2.5 to 7.5
+/// s, by each side; a join is tried again each 0.8 s.
 pub const LIVE_WITHIN: Duration = Duration::from_secs(120);
-/// How long news is told at most, once the cluster is live: four sends a node at the gossip interval, and the
-/// comparisons that began meanwhile.
+/// How long news is told at most, once the cluster is live: four sends a node at the gossip
+/// interval, and the comparisons that began meanwhile.
 const QUIET_AFTER: Duration = Duration::from_secs(10);
 
 /// Operations on a cluster of two to five nodes.
@@ -30,7 +31,7 @@ pub struct Plan {
     pub nodes: u8,
     /// Whether all have joined, in calm, before the operations begin.
     pub joined: bool,
-    /// Suspicion for this many tenths of a second, or as it scales.
+    /// SuspicionTimeout for this many tenths of a second, or as it scales.
     pub suspicion: Option<u8>,
     /// Whether an isolation ends after 20 s by itself.
     pub isolation_limit: bool,
@@ -149,8 +150,10 @@ impl Plan {
     fn start(&self) -> Cluster<u32> {
         let config = Config {
             suspicion: match self.suspicion {
-                Some(tenths) => Suspicion::Fixed(Duration::from_millis(400 + 100 * u64::from(tenths))),
-                None => Suspicion::default(),
+                Some(tenths) => {
+                    SuspicionTimeout::Fixed(Duration::from_millis(400 + 100 * u64::from(tenths)))
+                }
+                None => SuspicionTimeout::default(),
             },
             isolation_limit: self.isolation_limit.then_some(Duration::from_secs(20)),
             max_members: 64,
@@ -224,7 +227,10 @@ fn carry_out(cluster: &mut Cluster<u32>, op: &Op, left: &mut Duration) {
             let reached = cluster.node(of).map_or(0, |watched| watched.node.me().generation().0);
             let generation = Generation(u64::from(generation) % (reached + 1));
             let address = Some(cluster.address(of));
-            cluster.command(host(node), Input::Introduce { id: id(of), address, instance: None, generation });
+            cluster.command(
+                host(node),
+                Input::Introduce { id: id(of), address, instance: None, generation },
+            );
         }
         Op::Alter { from, to, position, bits } => {
             cluster.link(host(from), host(to)).alter = (bits != 0).then_some((position, bits));
@@ -242,11 +248,15 @@ pub fn settle(cluster: &mut Cluster<u32>) {
     // What was under way arrives first; only then is it known who has met whom.
     cluster.run_for(Duration::from_secs(1));
     let healed = cluster.now();
-    // Live it is once it stays so: who is cut off still takes nobody for dead, and may find a moment later that it no longer is.
+    // Live it is once it stays so: who is cut off still takes nobody for dead, and may find a
+    // moment later that it no longer is.
     loop {
         while let Some(defect) = cluster.defect() {
             let span = cluster.now().since(healed);
-            assert!(span < LIVE_WITHIN, "L4: not live {span:?} after the network was healed: {defect}");
+            assert!(
+                span < LIVE_WITHIN,
+                "L4: not live {span:?} after the network was healed: {defect}"
+            );
             for stranger in cluster.strangers() {
                 cluster.join(stranger);
             }
@@ -266,14 +276,27 @@ pub fn settle(cluster: &mut Cluster<u32>) {
     };
     let (before, sent) = (fingerprints(cluster), cluster.traffic);
     cluster.run_for(Duration::from_secs(5));
-    let (after, sent) = (fingerprints(cluster), (cluster.traffic.0 - sent.0, cluster.traffic.1 - sent.1));
+    let (after, sent) =
+        (fingerprints(cluster), (cluster.traffic.0 - sent.0, cluster.traffic.1 - sent.1));
     assert_eq!(before, after, "L6: {QUIET_AFTER:?} after the cluster was live there is still news");
-    assert!(after.windows(2).all(|pair| pair[0].0 == pair[1].0), "L2: live tables differ: {after:?}");
-    // One ping and one ack a node and second, and pings to the dead. A quiet datagram has 27 bytes; a claim about a
-    // member in doubt, its four accusers named, adds up to 60.
+    assert!(
+        after.windows(2).all(|pair| pair[0].0 == pair[1].0),
+        "L2: live tables differ: {after:?}"
+    );
+    // One ping and one ack a node and second, and pings to the dead. A quiet datagram has 27 bytes;
+    // a claim about a member in doubt, its four accusers named, adds up to 60.
     let (most, nodes) = (5 * 8 * cluster.len() as u64, MAX_NODES);
-    assert!(sent.0 <= most, "L6: {} datagrams of at most {most} in 5 s of calm among {nodes}", sent.0);
+    assert!(
+        sent.0 <= most,
+        "L6: {} datagrams of at most {most} in 5 s of calm among {nodes}",
+        sent.0
+    );
     // Whoever is alone has told nobody its news.
     let told = cluster.running().count() > 1;
-    assert!(!told || sent.1 <= 90 * sent.0, "L6: {} datagrams of calm have {} bytes", sent.0, sent.1);
+    assert!(
+        !told || sent.1 <= 90 * sent.0,
+        "L6: {} datagrams of calm have {} bytes",
+        sent.0,
+        sent.1
+    );
 }

@@ -1,12 +1,15 @@
 //! The input of the target `replay`: a record of a node, as the flight recorder writes it.
 //!
-//! The bytes are read as they are, and once more with all lengths and checksums set right, so that what the fuzzer changes
-//! in a block is looked at and not refused for its checksum. What can be replayed then is.
+//! The bytes are read as they are, and once more with all lengths and checksums set right, so that
+//! what the fuzzer changes in a block is looked at and not refused for its checksum. What can be
+//! replayed then is.
 
 use std::net::SocketAddr;
 
 use telemetry_gossip_core::{Config, Identity, Input, Instant, Node};
-use telemetry_gossip_recorder::{Boot, Brief, Known, Limits, Piece, Player, Reader, Recorder, Start};
+use telemetry_gossip_recorder::{
+    Boot, Brief, Known, Limits, Piece, Player, Reader, Recorder, Start,
+};
 
 use crate::cluster::{Cluster, START, id};
 use crate::datagram::{ADDRESSES, situations};

@@ -1,4 +1,5 @@
-//! What a peer may say to a node: well-formed frames about a few members, near what the node holds of them.
+//! What a peer may say to a node: well-formed frames about a few members, near what the node holds
+//! of them.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -104,16 +105,22 @@ pub fn near(held: u64, by: u8) -> u64 {
 
 /// The datagram in which a member says all this to the node.
 #[must_use]
-pub fn datagram(node: &Node<SocketAddr>, from: u8, equal: bool, clock: u32, says: &[Say]) -> Vec<u8> {
+pub fn datagram(
+    node: &Node<SocketAddr>,
+    from: u8,
+    equal: bool,
+    clock: u32,
+    says: &[Say],
+) -> Vec<u8> {
     let [claims, telemetry] = if equal { wire::fingerprints(node) } else { [1, 2] };
-    let sender = member(from).tag().0;
+    let sender = member(from).id_hash().0;
     let header = Header { label: node.config().label.0, sender, claims, telemetry, clock };
     let frames: Vec<Frame> = says.iter().take(8).map(|say| say.frame(node, from)).collect();
     writer::datagram(&header, &frames)
 }
 
 fn tag(of: u8) -> u32 {
-    member(of).tag().0
+    member(of).id_hash().0
 }
 
 /// What the node holds of a member: generation, instance, version of its telemetry.
@@ -130,12 +137,16 @@ impl Say {
         let number = 7;
         match *self {
             Self::Ping(of) => Frame::Ping { number, target: tag(of) },
-            Self::Ack(same) => Frame::Ack { number, instance: held(node, from).1 ^ u32::from(!same) },
-            Self::Nack => Frame::Nack { number },
-            Self::Relay(of, at) => Frame::Relay { number, target: tag(of), address: hex(address(at)) },
-            Self::Claims(ref claims) => {
-                Frame::Claims { claims: claims.iter().take(8).map(|claim| claim.meant(node)).collect() }
+            Self::Ack(same) => {
+                Frame::Ack { number, instance: held(node, from).1 ^ u32::from(!same) }
             }
+            Self::Nack => Frame::Nack { number },
+            Self::Relay(of, at) => {
+                Frame::Relay { number, target: tag(of), address: hex(address(at)) }
+            }
+            Self::Claims(ref claims) => Frame::Claims {
+                claims: claims.iter().take(8).map(|claim| claim.meant(node)).collect(),
+            },
             Self::Telemetry { of, since, floor, ref entries } => {
                 let (_, instance, known) = held(node, of);
                 let since = near(known, since);
@@ -168,7 +179,8 @@ impl Say {
                 Frame::SyncDigest { number, sums }
             }
             Self::Versions(more, ref rows) => {
-                let mut rows: Vec<Version> = rows.iter().take(8).map(|row| version(node, row)).collect();
+                let mut rows: Vec<Version> =
+                    rows.iter().take(8).map(|row| version(node, row)).collect();
                 rows.sort_by_key(|row| row.tag);
                 let ranges = vec![Range { from: 0, to: u32::MAX, rows }];
                 Frame::SyncVersions { number, more, ranges }
@@ -182,7 +194,9 @@ impl Say {
                 Frame::SyncWants { number, more, wants: wants.iter().take(8).map(want).collect() }
             }
             Self::Done(more) => Frame::SyncDone { number, more },
-            Self::PageRequest(of) => Frame::PageRequest { number, from: if of == 0 { 0 } else { tag(of) } },
+            Self::PageRequest(of) => {
+                Frame::PageRequest { number, from: if of == 0 { 0 } else { tag(of) } }
+            }
             Self::Page(next) => Frame::Page { number, next: next.map(tag) },
             Self::Tree(of) => Frame::Tree { number, end: tag(of) },
             Self::TreeAck => Frame::TreeAck { number },
@@ -194,8 +208,8 @@ impl Say {
 impl Claim {
     fn meant(self, node: &Node<SocketAddr>) -> meaning::Claim {
         let (generation, instance, _) = held(node, self.of);
-        let status =
-            [Status::Alive, Status::Suspected, Status::Dead, Status::Left][usize::from(self.status % 4)];
+        let status = [Status::Alive, Status::Suspected, Status::Dead, Status::Left]
+            [usize::from(self.status % 4)];
         let live = self.status % 4 < 2;
         let accusers = (0..MEMBERS).filter(|of| self.accusers >> of & 1 != 0).map(tag).take(4);
         meaning::Claim {

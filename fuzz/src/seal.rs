@@ -1,8 +1,10 @@
-//! The input of the target `seal`: operations on nodes that seal, against a model that knows every datagram and letter made.
+//! The input of the target `seal`: operations on nodes that seal, against a model that knows every
+//! datagram and letter made.
 //!
-//! Three nodes are of one cluster, a fourth is of another that has the same key. Only what was sealed under a key that the
-//! receiver has, for its cluster, by another session, and that has not come before, may open; the model says by which
-//! rule all else is refused. What is refused leaves nothing but a counter.
+//! Three nodes are of one cluster, a fourth is of another that has the same key. Only what was
+//! sealed under a key that the receiver has, for its cluster, by another session, and that has not
+//! come before, may open; the model says by which rule all else is refused. What is refused leaves
+//! nothing but a counter.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -10,8 +12,8 @@ use std::sync::LazyLock;
 use arbitrary::Arbitrary;
 use telemetry_gossip_core::Label;
 use telemetry_gossip_seal::{
-    Key, KeyError, KeyId, Keyring, KeyringError, LETTER_OVERHEAD, LetterError, MAX_KEYS, OVERHEAD, Refusal,
-    Seal, SealStats, Session, WINDOW,
+    Key, KeyError, KeyId, Keyring, KeyringError, LETTER_OVERHEAD, LetterError, MAX_KEYS, OVERHEAD,
+    Refusal, Seal, SealStats, Session, WINDOW,
 };
 
 const NODES: usize = 4;
@@ -34,7 +36,8 @@ static KEYRING: LazyLock<Vec<Key>> =
 
 /// Made once, as that many take a while.
 static RECORD: LazyLock<Vec<Sealed>> = LazyLock::new(|| {
-    let mut seal = Seal::new(Keyring::new(Label::of("fuzz"), KEYRING[0].clone()), Session([0xff; 16]));
+    let mut seal =
+        Seal::new(Keyring::new(Label::of("fuzz"), KEYRING[0].clone()), Session([0xff; 16]));
     (0..RECORDED).map(|_| Sealed::by(&mut seal, b"recorded")).collect()
 });
 
@@ -188,7 +191,8 @@ struct Run {
     forgetful: bool,
     sent: Vec<Sealed>,
     letters: Vec<Letter>,
-    /// What has come to a node, by its own session and that of the sender: counters, each of some datagram.
+    /// What has come to a node, by its own session and that of the sender: counters, each of some
+    /// datagram.
     came: BTreeMap<(Session, Session), Vec<u64>>,
     lives: u8,
     outcome: Outcome,
@@ -297,7 +301,9 @@ impl Run {
                 let ring = self.nodes[node(at)].keyring().clone();
                 self.nodes[node(at)] = self.start(ring);
             }
-            Op::Write(by, len, context) => self.write(node(by), usize::from(len) % LONGEST, context % 4),
+            Op::Write(by, len, context) => {
+                self.write(node(by), usize::from(len) % LONGEST, context % 4)
+            }
             Op::Open { which, to, context, harm } => {
                 let Some(letter) = pick(&self.letters, which) else { return };
                 let others = |other| pick(&self.letters, other).map(|other| &other.bytes[..]);
@@ -340,7 +346,8 @@ impl Run {
         match (&result, expected) {
             (Ok(plain), Some(expected)) => {
                 // Who has forgotten a session may take its datagrams again.
-                let again = self.forgetful && matches!(expected, Err(Refusal::Replayed | Refusal::Stale));
+                let again =
+                    self.forgetful && matches!(expected, Err(Refusal::Replayed | Refusal::Stale));
                 assert!(expected.is_ok() || again, "opened, and it is {expected:?}");
                 let sealed = sealed.expect("it is expected");
                 assert_eq!(*plain, sealed.plain);
@@ -361,7 +368,11 @@ impl Run {
                     without_refusals(before),
                     "{refusal}, and it left a trace"
                 );
-                assert_eq!(after.refused(), before.refused() + 1, "{refusal}, and not counted once");
+                assert_eq!(
+                    after.refused(),
+                    before.refused() + 1,
+                    "{refusal}, and not counted once"
+                );
                 self.outcome.refused.push(*refusal);
             }
         }
@@ -406,15 +417,22 @@ impl Run {
         let is_key = digits.is_some_and(|digits| {
             digits.len() == 64 && digits.bytes().all(|digit| digit.is_ascii_hexdigit())
         });
-        let id = digits
-            .filter(|digits| digits.len() == 8 && digits.bytes().all(|digit| digit.is_ascii_hexdigit()));
+        let id = digits.filter(|digits| {
+            digits.len() == 8 && digits.bytes().all(|digit| digit.is_ascii_hexdigit())
+        });
         if let Some(digits) = digits {
-            assert_eq!(digits.parse::<KeyId>().map(String::from).ok(), id.map(str::to_ascii_lowercase));
+            assert_eq!(
+                digits.parse::<KeyId>().map(String::from).ok(),
+                id.map(str::to_ascii_lowercase)
+            );
         }
         match Key::from_file(bytes) {
             Ok(key) => {
                 assert!(is_key, "it is no key");
-                assert_eq!(Some(key.to_text().as_str()), digits.map(str::to_ascii_lowercase).as_deref());
+                assert_eq!(
+                    Some(key.to_text().as_str()),
+                    digits.map(str::to_ascii_lowercase).as_deref()
+                );
                 self.outcome.files += 1;
             }
             Err(error) => {

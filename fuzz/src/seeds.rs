@@ -1,5 +1,6 @@
-//! What the first inputs of the targets are made of: datagrams of real nodes, and the golden ones. `examples/seeds.rs` writes
-//! them. The inputs of `cluster`, `node` and `seal` are operations, and were found by the fuzzer.
+//! What the first inputs of the targets are made of: datagrams of real nodes, and the golden ones.
+//! `examples/seeds.rs` writes them. The inputs of `cluster`, `node` and `seal` are operations, and
+//! were found by the fuzzer.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -25,8 +26,8 @@ fn named(kinds: &[u8]) -> String {
     kinds.iter().map(u8::to_string).collect::<Vec<_>>().join("-")
 }
 
-/// For each situation its traffic to a node alone, and for each sequence of frame kinds that datagram as it was, and with its
-/// header and numbers made anew.
+/// For each situation its traffic to a node alone, and for each sequence of frame kinds that
+/// datagram as it was, and with its header and numbers made anew.
 #[must_use]
 pub fn datagram() -> Vec<Seed> {
     let mut seeds = Vec::new();
@@ -58,8 +59,8 @@ pub fn datagram() -> Vec<Seed> {
     seeds
 }
 
-/// For each situation what the others say in it, as an answer to what the node asks in it, one of each kind; and the golden
-/// datagrams, good and bad, with this cluster's label.
+/// For each situation what the others say in it, as an answer to what the node asks in it, one of
+/// each kind; and the golden datagrams, good and bad, with this cluster's label.
 #[must_use]
 pub fn bytes() -> Vec<Seed> {
     let mut seeds = Vec::new();
@@ -80,7 +81,11 @@ pub fn bytes() -> Vec<Seed> {
     }
     let calm = situations().iter().position(|situation| situation.name == "in calm").unwrap_or(0);
     let golden = Golden::load();
-    let good = golden.datagrams.iter().chain(&golden.also_read).map(|case| (&case.name, case.hex.0.clone()));
+    let good = golden
+        .datagrams
+        .iter()
+        .chain(&golden.also_read)
+        .map(|case| (&case.name, case.hex.0.clone()));
     let bad = golden.refused.iter().map(|case| (&case.name, case.bytes()));
     let (theirs, ours) = (golden.header.label.to_be_bytes(), Label::of("fuzz").0.to_be_bytes());
     for (name, mut seed) in good.chain(bad).filter(|(_, seed)| seed.len() <= LONGEST) {

@@ -1,5 +1,6 @@
-//! The committed seeds and some plans made by hand, on the stable toolchain and without instrumentation. They show that each
-//! target gets past the first checks: what its seeds reach is counted, and has a minimum.
+//! The committed seeds and some plans made by hand, on the stable toolchain and without
+//! instrumentation. They show that each target gets past the first checks: what its seeds reach is
+//! counted, and has a minimum.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -81,15 +82,20 @@ fn the_seeds_of_bytes_are_accepted_with_each_kind_of_frame_and_refused_for_each_
     let missing: Vec<u8> = wire::KINDS.filter(|kind| !accepted.contains(kind)).collect();
     assert!(missing.is_empty(), "no datagram with frames {missing:?} is accepted");
     // One that is too long is longer than any input.
-    let reasons =
-        Golden::load().refused.into_iter().map(|case| case.error).filter(|error| error != "too long");
+    let reasons = Golden::load()
+        .refused
+        .into_iter()
+        .map(|case| case.error)
+        .filter(|error| error != "too long");
     assert_eq!(refused, reasons.collect());
 }
 
 #[test]
 fn the_seeds_of_bytes_are_read_by_both_readers_and_said_in_the_shortest_form() {
     let outcomes: Vec<_> = seeds("bytes").iter().map(|(_, seed)| canonical::run(seed)).collect();
-    let count = |is: fn(&canonical::Outcome) -> bool| outcomes.iter().filter(|&outcome| is(outcome)).count();
+    let count = |is: fn(&canonical::Outcome) -> bool| {
+        outcomes.iter().filter(|&outcome| is(outcome)).count()
+    };
     let (read, shortened, said) = (
         count(|outcome| outcome.read),
         count(|outcome| outcome.shortened),
@@ -116,7 +122,10 @@ fn the_seeds_of_lives_have_each_input_accepted_and_each_command_refused() {
     }
     let frames: BTreeSet<u8> =
         accepted.iter().filter(|(what, _)| *what == "frame").map(|&(_, kind)| kind).collect();
-    assert!(wire::KINDS.into_iter().all(|kind| frames.contains(&kind)), "accepted are frames {frames:?}");
+    assert!(
+        wire::KINDS.into_iter().all(|kind| frames.contains(&kind)),
+        "accepted are frames {frames:?}"
+    );
     let inputs: BTreeSet<&str> = accepted.into_iter().map(|(what, _)| what).collect();
     let all = [
         "accept loss",
@@ -167,7 +176,8 @@ fn the_seeds_of_seals_are_opened_and_refused_for_each_reason() {
         all.no_keys.extend(outcome.no_keys);
     }
     assert!(all.opened > 20 && all.read > 5 && all.files > 2 && all.forgotten > 0, "{all:?}");
-    let refusals = ["NotAuthentic", "NotSealed", "Own", "Replayed", "Stale", "TooShort", "UnknownKey"];
+    let refusals =
+        ["NotAuthentic", "NotSealed", "Own", "Replayed", "Stale", "TooShort", "UnknownKey"];
     assert_eq!(variants(&all.refused), set(&refusals));
     assert_eq!(variants(&all.unread), set(&["NoLetter", "NotAuthentic", "UnknownKey"]));
     assert_eq!(variants(&all.kept), set(&["Full", "Held", "Primary", "Unknown"]));
@@ -219,7 +229,11 @@ fn nodes_back_from_a_crash_at_another_address_become_live() {
         let crashes = (0..nodes).map(Op::Crash);
         let restarts = (0..nodes).map(|node| Op::Restart { node, moved: node % 2 == 0 });
         plan(nodes, crashes.clone().chain([Op::Run(1_000)]).chain(restarts.clone())).run();
-        plan(nodes, crashes.zip(restarts).flat_map(|(crash, restart)| [crash, Op::Run(500), restart])).run();
+        plan(
+            nodes,
+            crashes.zip(restarts).flat_map(|(crash, restart)| [crash, Op::Run(500), restart]),
+        )
+        .run();
     }
 }
 
@@ -238,8 +252,9 @@ fn whoever_leaves_during_a_partition_is_not_missed() {
     }
 }
 
-/// Found by fuzzing: one side's refutation is lost to a one-way link until it is held dead, the other side refutes an
-/// accusation of others meanwhile, and after that neither accusation is news to whom it accuses.
+/// Found by fuzzing: one side's refutation is lost to a one-way link until it is held dead, the
+/// other side refutes an accusation of others meanwhile, and after that neither accusation is news
+/// to whom it accuses.
 #[test]
 fn an_accusation_refuted_before_is_answered_again() {
     for moment in 0..20 {

@@ -1,5 +1,6 @@
-//! Nodes in all situations, kept warm: each is made once, and what changed one is undone from a snapshot, which takes some
-//! microseconds. So raw bytes meet a node with state to spoil, a hundred thousand times a second.
+//! Nodes in all situations, kept warm: each is made once, and what changed one is undone from a
+//! snapshot, which takes some microseconds. So raw bytes meet a node with state to spoil, a hundred
+//! thousand times a second.
 
 use std::cell::RefCell;
 use std::net::SocketAddr;
@@ -9,7 +10,8 @@ use telemetry_gossip_core::{Input, InputError, Node, WireError};
 use crate::datagram::{ADDRESSES, situations};
 use crate::watched::{Standing, refusals};
 
-/// A reply to a sender that has not proved its address is at most this many times as long as what it sent.
+/// A reply to a sender that has not proved its address is at most this many times as long as what
+/// it sent.
 pub const AMPLIFICATION: usize = 3;
 
 /// A node in one of the situations.
@@ -30,7 +32,8 @@ thread_local! {
     }).collect());
 }
 
-/// An input's first byte says who sends to a node in which situation: one of three members, or a stranger.
+/// An input's first byte says who sends to a node in which situation: one of three members, or a
+/// stranger.
 ///
 /// # Panics
 /// If `check` does.
@@ -74,7 +77,8 @@ impl Warm {
             Err(InputError::Datagram(error)) => {
                 assert_eq!(before, Standing::of(node), "refused ({error}), and the state changed");
                 assert_eq!(refusals(node), counted + 1, "refused ({error}), and not counted once");
-                let silent = node.poll_transmit(&mut self.buf).is_none() && node.poll_event().is_none();
+                let silent =
+                    node.poll_transmit(&mut self.buf).is_none() && node.poll_event().is_none();
                 assert!(silent, "refused ({error}), and answered");
                 Err(error)
             }
@@ -97,7 +101,10 @@ impl Warm {
         self.node.handle(due, Input::Tick).expect("a tick is never refused");
         assert_eq!(self.node.check_invariants(), Ok(()));
         let (next, now) = (self.node.poll_timeout(), self.node.now());
-        assert!(next.is_none_or(|next| next > now), "S15: after a tick at {now} one is wanted at {next:?}");
+        assert!(
+            next.is_none_or(|next| next > now),
+            "S15: after a tick at {now} one is wanted at {next:?}"
+        );
     }
 
     /// Passes on all that the node wants to send, and drops its events.

@@ -1,14 +1,16 @@
 //! One node, and everything that must hold after any input, whatever it was.
 //!
-//! After each input both polls are drained, as a host does. Then: the node's own invariants hold, no datagram
-//! exceeds the limit, table and heap stay bounded, the events fold to the view, generations never fall, Dead
-//! becomes Alive only at a higher generation, and a tick leaves no deadline behind that has passed.
+//! After each input both polls are drained, as a host does. Then: the node's own invariants hold,
+//! no datagram exceeds the limit, table and heap stay bounded, the events fold to the view,
+//! generations never fall, Dead becomes Alive only at a higher generation, and a tick leaves no
+//! deadline behind that has passed.
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 use telemetry_gossip_core::{
-    Address, Config, Event, Generation, Health, Identity, Input, InputError, Instant, Node, NodeId, Status,
+    Address, Config, Event, Generation, Health, Identity, Input, InputError, Instant, Node, NodeId,
+    Status,
 };
 
 use crate::wire;
@@ -89,13 +91,19 @@ impl<A: Address> Watched<A> {
     #[must_use]
     pub fn new(config: Config, identity: Identity<A>, seed: [u8; 32], now: Instant) -> Self {
         let buf = vec![0; config.mtu.into()];
-        // A row with the longest id and address, its index and queue entries, and its telemetry, of which a vector
-        // may hold twice as much; then the fixed part, the outbox above all.
+        // A row with the longest id and address, its index and queue entries, and its telemetry, of
+        // which a vector may hold twice as much; then the fixed part, the outbox above all.
         let row = 1_024 + 2 * config.max_telemetry as usize;
         let heap_limit = config.max_members as usize * row + 512 * 1_024;
         let node = Node::new(config, identity, seed, now).expect("the config is valid");
-        let mut watched =
-            Self { node, sent: Vec::new(), events: Vec::new(), view: BTreeMap::new(), buf, heap_limit };
+        let mut watched = Self {
+            node,
+            sent: Vec::new(),
+            events: Vec::new(),
+            view: BTreeMap::new(),
+            buf,
+            heap_limit,
+        };
         watched.drain();
         watched.check();
         watched
@@ -120,14 +128,15 @@ impl<A: Address> Watched<A> {
         result
     }
 
-    /// Drains a twin that got the same inputs: it must say and tell what the node has said and told since that was last
-    /// taken.
+    /// Drains a twin that got the same inputs: it must say and tell what the node has said and told
+    /// since that was last taken.
     ///
     /// # Panics
     /// If it does not.
     pub fn compare(&mut self, twin: &mut Node<A>) {
         for (to, bytes) in &self.sent {
-            let said = twin.poll_transmit(&mut self.buf).map(|said| (said.to, &self.buf[..said.len]));
+            let said =
+                twin.poll_transmit(&mut self.buf).map(|said| (said.to, &self.buf[..said.len]));
             assert_eq!(said, Some((*to, &bytes[..])), "the twin says something else");
         }
         assert_eq!(twin.poll_transmit(&mut self.buf), None, "the twin says more");
@@ -135,7 +144,11 @@ impl<A: Address> Watched<A> {
             assert_eq!(twin.poll_event().as_ref(), Some(event), "the twin tells something else");
         }
         assert_eq!(twin.poll_event(), None, "the twin tells more");
-        assert_eq!(twin.poll_timeout(), self.node.poll_timeout(), "the twin waits for another time");
+        assert_eq!(
+            twin.poll_timeout(),
+            self.node.poll_timeout(),
+            "the twin waits for another time"
+        );
     }
 
     fn drain(&mut self) {
@@ -181,7 +194,11 @@ impl<A: Address> Watched<A> {
         let was = (seen.status, seen.generation);
         assert!(generation >= was.1, "S3: {id} falls from generation {} to {generation}", was.1);
         if generation == was.1 {
-            assert!(status >= was.0, "S7, S8: {id} turns from {} to {status} at {generation}", was.0);
+            assert!(
+                status >= was.0,
+                "S7, S8: {id} turns from {} to {status} at {generation}",
+                was.0
+            );
         }
         (seen.status, seen.generation) = (status, generation);
     }
@@ -202,16 +219,28 @@ impl<A: Address> Watched<A> {
                 member.id()
             );
             if let Some(address) = seen.address {
-                assert_eq!(member.address(), address, "S18: the events tell otherwise of {}", member.id());
+                assert_eq!(
+                    member.address(),
+                    address,
+                    "S18: the events tell otherwise of {}",
+                    member.id()
+                );
             }
         }
         assert_eq!(members, self.view.len(), "S18: the events tell of more members");
         let limit = node.config().max_members as usize;
         assert!(members <= limit, "S14: {members} members of at most {limit}");
         let heap = node.heap_bytes();
-        assert!(heap <= self.heap_limit, "S14: {heap} bytes on the heap of at most {}", self.heap_limit);
+        assert!(
+            heap <= self.heap_limit,
+            "S14: {heap} bytes on the heap of at most {}",
+            self.heap_limit
+        );
         if node.health().active {
-            assert!(node.me().status() == Status::Alive || node.me().status() == Status::Left, "S6");
+            assert!(
+                node.me().status() == Status::Alive || node.me().status() == Status::Left,
+                "S6"
+            );
         }
     }
 }

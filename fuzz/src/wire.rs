@@ -1,7 +1,8 @@
-//! What the targets know of the wire format besides the page's reader and writer: enough to put a valid header before bytes,
-//! and to answer a question under its number.
+//! What the targets know of the wire format besides the page's reader and writer: enough to put a
+//! valid header before bytes, and to answer a question under its number.
 //!
-//! Kept apart from the core on purpose: a change of the format that breaks this file breaks deployed peers too.
+//! Kept apart from the core on purpose: a change of the format that breaks this file breaks
+//! deployed peers too.
 
 use telemetry_gossip_core::{Address, Label, MAX_ADDRESS_LEN, Node};
 
@@ -15,17 +16,20 @@ pub const HEADER_LEN: usize = 20;
 /// The kinds of frames that a reader of this version knows.
 pub const KINDS: core::ops::RangeInclusive<u8> = 1..=16;
 
-/// Those that await an answer: ping, relay, the steps of a session but its last, page request, tree.
+/// Those that await an answer: ping, relay, the steps of a session but its last, page request,
+/// tree.
 const QUESTIONS: [u8; 8] = [1, 4, 7, 8, 9, 10, 12, 14];
 
-/// The kinds whose bodies begin with a number, and of which some answer the others: probes, sessions, pages, trees.
+/// The kinds whose bodies begin with a number, and of which some answer the others: probes,
+/// sessions, pages, trees.
 const TOPICS: [core::ops::RangeInclusive<u8>; 4] = [1..=4, 7..=11, 12..=13, 14..=15];
 
 /// The last number under which somebody was asked, for each topic.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Asked([Option<[u8; 4]>; TOPICS.len()]);
 
-/// A header: version, label, the sender's tag, the two fingerprints of its table, and a round clock that shows nothing yet.
+/// A header: version, label, the sender's tag, the two fingerprints of its table, and a round clock
+/// that shows nothing yet.
 #[must_use]
 pub fn header(label: Label, tag: u32, fingerprints: [u32; 2]) -> Vec<u8> {
     let [claims, telemetry] = fingerprints;

@@ -1,5 +1,5 @@
-//! What the facade's tests share: clusters of whole nodes, waiting for what must come, a transport that breaks one direction on purpose, and one
-//! whose names stand for what the test says.
+//! What the facade's tests share: clusters of whole nodes, waiting for what must come, a transport
+//! that breaks one direction on purpose, and one whose names stand for what the test says.
 #![allow(dead_code, reason = "each test file uses its part")]
 
 use std::collections::{HashMap, HashSet};
@@ -9,11 +9,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use telemetry_gossip::core::{Config, Suspicion};
+use telemetry_gossip::core::{Config, SuspicionTimeout};
 use telemetry_gossip::membership::{MemberInfo, MemberStatus};
 use telemetry_gossip::node::GossipNode;
 use telemetry_gossip::transport::{
-    BoxFuture, MemoryNetwork, NameError, Peer, Sealing, SharedSeal, Subscription, Transport, UdpTransport,
+    BoxFuture, MemoryNetwork, NameError, Peer, Sealing, SharedSeal, Subscription, Transport,
+    UdpTransport,
 };
 
 /// Longer than anything takes; only a failing test waits for it.
@@ -27,8 +28,8 @@ pub(crate) async fn within<T>(what: &str, wait: impl Future<Output = T>) -> T {
     }
 }
 
-/// Waits until `holds`, giving way to other tasks in between: for what no event tells. The host's clock bounds it, as
-/// paused time does not pass meanwhile.
+/// Waits until `holds`, giving way to other tasks in between: for what no event tells. The host's
+/// clock bounds it, as paused time does not pass meanwhile.
 pub(crate) async fn until_so(what: &str, mut holds: impl FnMut() -> bool) {
     let start = std::time::Instant::now();
     while !holds() {
@@ -47,9 +48,9 @@ pub(crate) enum Net {
 impl Net {
     pub(crate) async fn transport(&self, id: &str) -> Arc<dyn Transport> {
         match self {
-            Self::Udp => {
-                UdpTransport::bind("127.0.0.1:0".parse().unwrap(), Sealing::Plaintext).await.unwrap()
-            }
+            Self::Udp => UdpTransport::bind("127.0.0.1:0".parse().unwrap(), Sealing::Plaintext)
+                .await
+                .unwrap(),
             Self::Memory(network) => network.transport(id).unwrap(),
         }
     }
@@ -90,7 +91,11 @@ pub(crate) fn status(node: &GossipNode, id: &str) -> Option<MemberStatus> {
 }
 
 /// Waits until `holds`, asked again after each of the node's events.
-pub(crate) async fn until(what: &str, node: &GossipNode, mut holds: impl FnMut(&GossipNode) -> bool) {
+pub(crate) async fn until(
+    what: &str,
+    node: &GossipNode,
+    mut holds: impl FnMut(&GossipNode) -> bool,
+) {
     let mut events = node.events().expect("it is started");
     within(what, async {
         while !holds(node) {
@@ -102,8 +107,10 @@ pub(crate) async fn until(what: &str, node: &GossipNode, mut holds: impl FnMut(&
 
 pub(crate) async fn all_hold(nodes: &[GossipNode], id: &str, expected: MemberStatus) {
     for node in nodes {
-        until(&format!("{id} is {expected:?}"), node, |node| status(node, id).as_ref() == Some(&expected))
-            .await;
+        until(&format!("{id} is {expected:?}"), node, |node| {
+            status(node, id).as_ref() == Some(&expected)
+        })
+        .await;
     }
 }
 
@@ -111,7 +118,8 @@ pub(crate) async fn agree(nodes: &[GossipNode]) {
     for node in nodes {
         until("all are Alive", node, |node| {
             let members = node.members();
-            members.len() == nodes.len() && members.iter().all(|member| member.status == MemberStatus::Alive)
+            members.len() == nodes.len()
+                && members.iter().all(|member| member.status == MemberStatus::Alive)
         })
         .await;
     }
@@ -121,7 +129,7 @@ pub(crate) async fn agree(nodes: &[GossipNode]) {
 pub(crate) fn patient() -> Config {
     Config {
         gossip_interval: Duration::from_millis(100),
-        suspicion: Suspicion::Fixed(Duration::from_secs(5)),
+        suspicion: SuspicionTimeout::Fixed(Duration::from_secs(5)),
         ..Config::default()
     }
 }
@@ -146,7 +154,8 @@ pub(crate) struct OneWayUdp {
 
 impl OneWayUdp {
     pub(crate) async fn bind() -> Arc<Self> {
-        let inner = UdpTransport::bind("127.0.0.1:0".parse().unwrap(), Sealing::Plaintext).await.unwrap();
+        let inner =
+            UdpTransport::bind("127.0.0.1:0".parse().unwrap(), Sealing::Plaintext).await.unwrap();
         Arc::new(Self { inner, cut: Mutex::default(), dropped: AtomicU64::new(0) })
     }
 
@@ -198,7 +207,8 @@ impl Transport for OneWayUdp {
     }
 }
 
-/// A transport whose directory has other names: each stands for a peer, or is never found (and never given up).
+/// A transport whose directory has other names: each stands for a peer, or is never found (and
+/// never given up).
 #[derive(Debug)]
 pub(crate) struct Directory {
     inner: Arc<dyn Transport>,

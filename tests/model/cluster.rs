@@ -31,19 +31,22 @@ impl fmt::Display for Cluster {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { accusations, restarts, leaves, .. } = self;
         f.write_str(if self.joined { "joined" } else { "strangers" })?;
-        for (count, what) in [(accusations, "accusation"), (restarts, "restart"), (leaves, "leave")] {
+        for (count, what) in [(accusations, "accusation"), (restarts, "restart"), (leaves, "leave")]
+        {
             match count {
                 0 => {}
                 1 => write!(f, ", 1 {what}")?,
                 _ => write!(f, ", {count} {what}s")?,
             }
         }
-        self.forged
-            .map_or(Ok(()), |(status, generation)| write!(f, ", a lie: n0 is {status} at {generation}"))
+        self.forged.map_or(Ok(()), |(status, generation)| {
+            write!(f, ", a lie: n0 is {status} at {generation}")
+        })
     }
 }
 
-/// A mistake that the nodes make on top of what the core does: a check that does not find it is none.
+/// A mistake that the nodes make on top of what the core does: a check that does not find it is
+/// none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Bug {
     /// The last claim that comes wins.
@@ -61,7 +64,8 @@ pub(crate) enum Bug {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct State {
     pub(crate) nodes: [Local; NODES],
-    /// Whatever anybody ever held, in order. The network may deliver each of it to anybody, now, later, again or never.
+    /// Whatever anybody ever held, in order. The network may deliver each of it to anybody, now,
+    /// later, again or never.
     pub(crate) said: Vec<Claim>,
     accusations: u8,
     restarts: u8,
@@ -82,7 +86,8 @@ pub(crate) const ISSUER: &str = "only the owner issues Alive";
 pub(crate) const ITSELF: &str = "a node never holds itself Suspected or Dead";
 pub(crate) const REFUTATION: &str = "an accused node says Alive above the accusation";
 pub(crate) const GREATER: &str = "of what is held and what is heard the greater is kept";
-pub(crate) const CONVERGENCE: &str = "once all is delivered all hold the same, and every node Alive";
+pub(crate) const CONVERGENCE: &str =
+    "once all is delivered all hold the same, and every node Alive";
 
 impl State {
     /// Everybody who still takes part.
@@ -107,7 +112,8 @@ impl Cluster {
         next
     }
 
-    /// Delivers all that was and will be said to everybody, in an order, until that changes nothing.
+    /// Delivers all that was and will be said to everybody, in an order, until that changes
+    /// nothing.
     fn settled(&self, state: &State, backwards: bool) -> Option<State> {
         let mut state = state.clone();
         for _ in 0..ROUNDS {
@@ -138,8 +144,9 @@ impl Cluster {
             || [false, true].into_iter().all(|backwards| {
                 self.settled(state, backwards).is_some_and(|end| {
                     let mut members = end.members();
-                    let alive =
-                        |of: &Local, at: &Local| at.row(of.me).is_some_and(|row| row.status == Status::Alive);
+                    let alive = |of: &Local, at: &Local| {
+                        at.row(of.me).is_some_and(|row| row.status == Status::Alive)
+                    };
                     let first = members.next().map(|node| node.rows.clone());
                     members.all(|node| Some(&node.rows) == first.as_ref())
                         && end.members().all(|at| end.members().all(|of| alive(of, at)))
@@ -152,7 +159,9 @@ impl Cluster {
         let (Some(bug), Event::Hears(claim)) = (self.bug, event) else { return right };
         let mut new = right.clone();
         let about_me = claim.about == old.me;
-        let Some(row) = new.rows.iter_mut().find(|row| row.about == claim.about) else { return right };
+        let Some(row) = new.rows.iter_mut().find(|row| row.about == claim.about) else {
+            return right;
+        };
         let Some(held) = old.row(claim.about) else { return right };
         let accusation = claim.status == Status::Suspected || claim.status == Status::Dead;
         match bug {
@@ -162,13 +171,17 @@ impl Cluster {
                     row.status = Status::Alive;
                 }
             }
-            Bug::BelievesOthers if about_me && accusation && claim.generation >= held.generation => {
+            Bug::BelievesOthers
+                if about_me && accusation && claim.generation >= held.generation =>
+            {
                 *row = claim
             }
             Bug::RefutesTooLow if about_me && row.generation > held.generation && accusation => {
                 row.generation = claim.generation;
             }
-            Bug::VouchesForOthers if !about_me && accusation && row.generation > held.generation => {
+            Bug::VouchesForOthers
+                if !about_me && accusation && row.generation > held.generation =>
+            {
                 (row.status, row.generation) = (Status::Alive, row.generation + 1);
             }
             _ => return right,
@@ -177,7 +190,8 @@ impl Cluster {
     }
 }
 
-/// The rules that a step breaks. Said once more and in other words than the core's: the generation decides, then the status.
+/// The rules that a step breaks. Said once more and in other words than the core's: the generation
+/// decides, then the status.
 fn broken(state: &State, old: &Local, event: Event, new: &Local) -> [bool; STEP_RULES.len()] {
     let rank = |claim: &Claim| (claim.generation, claim.status);
     let gone = |claim: &Claim| matches!(claim.status, Status::Dead | Status::Left);
@@ -189,24 +203,28 @@ fn broken(state: &State, old: &Local, event: Event, new: &Local) -> [bool; STEP_
         gone(held) && row.is_some_and(|row| !gone(row) && row.generation <= held.generation)
     });
     let issues =
-        new.rows.iter().filter(|claim| claim.about != new.me && !state.said.contains(claim)).any(|claim| {
-            let held = old.row(claim.about).map(|row| row.generation);
-            let accuses =
-                claim.status == Status::Suspected && held.is_some_and(|held| claim.generation == held + 1);
-            let declares = claim.status == Status::Dead && held == Some(claim.generation);
-            !accuses && !declares
-        });
+        new.rows.iter().filter(|claim| claim.about != new.me && !state.said.contains(claim)).any(
+            |claim| {
+                let held = old.row(claim.about).map(|row| row.generation);
+                let accuses = claim.status == Status::Suspected
+                    && held.is_some_and(|held| claim.generation == held + 1);
+                let declares = claim.status == Status::Dead && held == Some(claim.generation);
+                !accuses && !declares
+            },
+        );
     let itself = new.is_member() && new.own().status != Status::Alive;
     let (mut yields, mut lesser) = (false, false);
     if let Event::Hears(claim) = event {
         let held = old.row(claim.about);
         if claim.about == new.me {
-            let accused = claim.status != Status::Alive && held.is_some_and(|held| rank(&claim) > rank(held));
+            let accused =
+                claim.status != Status::Alive && held.is_some_and(|held| rank(&claim) > rank(held));
             yields = accused && new.own().generation <= claim.generation;
         } else {
             let most = held.map_or(rank(&claim), |held| rank(held).max(rank(&claim)));
             // What is too far ahead is not believed before its refutation is.
-            let refused = claim.generation > Generation::PLAUSIBLE_START.0 && new.row(claim.about) == held;
+            let refused =
+                claim.generation > Generation::PLAUSIBLE_START.0 && new.row(claim.about) == held;
             lesser = new.row(claim.about).map(rank) != Some(most) && !refused;
         }
     }
@@ -225,7 +243,8 @@ impl Model for Cluster {
         }
         said.sort_unstable();
         let Self { accusations, restarts, leaves, .. } = *self;
-        let mut state = State { nodes, said, accusations, restarts, leaves, broken: Default::default() };
+        let mut state =
+            State { nodes, said, accusations, restarts, leaves, broken: Default::default() };
         if self.joined {
             for (node, other) in [(0, 1), (0, 2), (1, 0), (1, 2), (2, 0), (2, 1)] {
                 let alive = *state.nodes[other].own();
@@ -252,7 +271,9 @@ impl Model for Cluster {
             }
             for row in node.rows.iter().filter(|row| row.about != node.me) {
                 match row.status {
-                    Status::Alive if state.accusations > 0 => actions.push((at, Event::Accuses(row.about))),
+                    Status::Alive if state.accusations > 0 => {
+                        actions.push((at, Event::Accuses(row.about)))
+                    }
                     Status::Suspected => actions.push((at, Event::Declares(row.about))),
                     _ => {}
                 }
@@ -283,13 +304,16 @@ impl Model for Cluster {
         ];
         if self.accusations > 0 {
             // What has to happen for the rest to mean something.
-            properties.push(Property::sometimes("somebody refutes its death", |_, state: &State| {
-                let refutes = |claim: &Claim| {
-                    let own = state.nodes[usize::from(claim.about)].own();
-                    own.status == Status::Alive && own.generation == claim.generation + 1
-                };
-                state.said.iter().any(|claim| claim.status == Status::Dead && refutes(claim))
-            }));
+            properties.push(Property::sometimes(
+                "somebody refutes its death",
+                |_, state: &State| {
+                    let refutes = |claim: &Claim| {
+                        let own = state.nodes[usize::from(claim.about)].own();
+                        own.status == Status::Alive && own.generation == claim.generation + 1
+                    };
+                    state.said.iter().any(|claim| claim.status == Status::Dead && refutes(claim))
+                },
+            ));
         }
         properties
     }

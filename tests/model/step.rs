@@ -1,15 +1,16 @@
 //! One step of one node, made by the core's own code.
 //!
-//! A node of the model is its table. For each step a real [`Node`] is made that holds this table, is given a real input (a datagram,
-//! a tick, a command), and what it holds then is read back. The same step of the same table is not made twice.
+//! A node of the model is its table. For each step a real [`Node`] is made that holds this table,
+//! is given a real input (a datagram, a tick, a command), and what it holds then is read back. The
+//! same step of the same table is not made twice.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::time::Duration;
 
 use telemetry_gossip_core::{
-    Config, Detector, Generation, Identity, Input, Instance, Instant, Label, Mode, Node, NodeId, Status,
-    Suspicion, WIRE_VERSION,
+    Config, DetectorFeatures, Generation, Identity, Input, Instance, Instant, Label, Mode, Node,
+    NodeId, Status, SuspicionTimeout, WIRE_VERSION,
 };
 
 /// A claim, in the order of who it is about, and then of the merge rule.
@@ -39,7 +40,8 @@ pub(crate) enum Event {
     Accuses(u8),
     /// The time of the suspicion of this member is up.
     Declares(u8),
-    /// The process dies and is started again, knowing only itself, with the next generation or from 0.
+    /// The process dies and is started again, knowing only itself, with the next generation or from
+    /// 0.
     Restarts {
         kept: bool,
     },
@@ -88,7 +90,8 @@ fn run(local: &Local, event: Event) -> Local {
         return read(&boot(local.me, boots, generation), boots);
     }
     let mut node = wake(local);
-    let status = |node: &Node<u32>, of: u8| node.member(id(of).as_str()).map(|member| member.status());
+    let status =
+        |node: &Node<u32>, of: u8| node.member(id(of).as_str()).map(|member| member.status());
     match event {
         Event::Hears(claim) => hear(&mut node, &[claim]),
         Event::Accuses(whom) => {
@@ -96,9 +99,12 @@ fn run(local: &Local, event: Event) -> Local {
             asked.unwrap_or_else(|error| panic!("the probe: {error}"));
             wait(&mut node, |node| status(node, whom) != Some(Status::Alive));
         }
-        Event::Declares(whom) => wait(&mut node, |node| status(node, whom) != Some(Status::Suspected)),
+        Event::Declares(whom) => {
+            wait(&mut node, |node| status(node, whom) != Some(Status::Suspected))
+        }
         Event::Leaves => {
-            node.handle(node.now(), Input::Leave).unwrap_or_else(|error| panic!("the leave: {error}"));
+            node.handle(node.now(), Input::Leave)
+                .unwrap_or_else(|error| panic!("the leave: {error}"));
         }
         Event::Restarts { .. } => {}
     }
@@ -108,7 +114,8 @@ fn run(local: &Local, event: Event) -> Local {
 /// Ticks until it is so. Nobody answers, so what is asked is silence.
 fn wait(node: &mut Node<u32>, until: impl Fn(&Node<u32>) -> bool) {
     while !until(node) {
-        let at = node.poll_timeout().unwrap_or_else(|| panic!("{} waits for nothing", node.me().id()));
+        let at =
+            node.poll_timeout().unwrap_or_else(|| panic!("{} waits for nothing", node.me().id()));
         assert!(at < Instant::ORIGIN + Duration::from_secs(60), "it takes too long");
         node.handle(at, Input::Tick).unwrap_or_else(|error| panic!("a tick: {error}"));
         drain(node);
@@ -121,10 +128,11 @@ fn id(of: u8) -> NodeId {
 
 fn boot(me: u8, boots: u8, generation: u64) -> Node<u32> {
     let config = Config {
-        // What roll calls, trials and the like decide is whether and when somebody is accused: any time is possible here.
+        // What roll calls, trials and the like decide is whether and when somebody is accused: any
+        // time is possible here.
         mode: Mode::OnDemand,
-        detector: Detector::SWIM,
-        suspicion: Suspicion::Fixed(Duration::from_secs(1)),
+        detector: DetectorFeatures::SWIM,
+        suspicion: SuspicionTimeout::Fixed(Duration::from_secs(1)),
         ..Config::default()
     };
     // A life's instance may be above that of the one before, or below.
@@ -148,14 +156,18 @@ fn wake(local: &Local) -> Node<u32> {
     let mut node = boot(local.me, local.boots, local.own().generation.min(start));
     for &row in &local.rows {
         if row.generation > start {
-            // Nobody starts there, and nobody believes every leap to there: the first is as far as anybody does.
+            // Nobody starts there, and nobody believes every leap to there: the first is as far as
+            // anybody does.
             let generation = (row.generation - 1).min(start + Generation::PLAUSIBLE_LEAP);
             hear(&mut node, &[Claim { status: Status::Alive, generation, ..row }]);
         }
         if row.about != local.me {
             hear(&mut node, &[row]);
         } else if node.me().generation().0 < row.generation {
-            hear(&mut node, &[Claim { status: Status::Suspected, generation: row.generation - 1, ..row }]);
+            hear(
+                &mut node,
+                &[Claim { status: Status::Suspected, generation: row.generation - 1, ..row }],
+            );
         }
     }
     assert_eq!(read(&node, local.boots), *local, "what was made is not what it should be");
@@ -164,7 +176,8 @@ fn wake(local: &Local) -> Node<u32> {
 
 fn read(node: &Node<u32>, boots: u8) -> Local {
     node.check_invariants().unwrap_or_else(|broken| panic!("{broken}"));
-    let number = |id: &str| id[1..].parse().unwrap_or_else(|_| panic!("{id} is none of these nodes"));
+    let number =
+        |id: &str| id[1..].parse().unwrap_or_else(|_| panic!("{id} is none of these nodes"));
     let mut rows: Vec<Claim> = node
         .members()
         .map(|member| Claim {

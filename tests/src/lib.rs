@@ -1,4 +1,5 @@
-//! Helpers of the acceptance tests: many seeds for each test, and a word on how to repeat the one that failed.
+//! Helpers of the acceptance tests: many seeds for each test, and a word on how to repeat the one
+//! that failed.
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 #![deny(warnings)]
@@ -8,8 +9,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 /// Runs a test for seeds 0, 1, ... below `count`.
 ///
-/// With `SEED=n` in the environment, for that one only. With `SEED_SLICE=k/m` (k from 1 to m), for the k-th of m
-/// slices, one seed at least: a repetition of m runs covers all seeds once, and each run others.
+/// With `SEED=n` in the environment, for that one only. With `SEED_SLICE=k/m` (k from 1 to m), for
+/// the k-th of m slices, one seed at least: a repetition of m runs covers all seeds once, and each
+/// run others.
 ///
 /// # Panics
 /// As the test does, after saying which seed it was and the command that repeats it.
@@ -29,8 +31,9 @@ fn seeds(count: u64) -> Range<u64> {
         return seed..seed + 1;
     }
     let Ok(slice) = std::env::var("SEED_SLICE") else { return 0..count };
-    let parsed =
-        slice.split_once('/').and_then(|(k, m)| Some((k.parse::<u64>().ok()?, m.parse::<u64>().ok()?)));
+    let parsed = slice
+        .split_once('/')
+        .and_then(|(k, m)| Some((k.parse::<u64>().ok()?, m.parse::<u64>().ok()?)));
     match parsed {
         Some((k, m)) if 1 <= k && k <= m => {
             let start = ((k - 1) * count / m).min(count.saturating_sub(1));
@@ -40,7 +43,8 @@ fn seeds(count: u64) -> Range<u64> {
     }
 }
 
-/// Of how many of the seeds that this run is for a condition is met, and how many these are; tells those that do not.
+/// Of how many of the seeds that this run is for a condition is met, and how many these are; tells
+/// those that do not.
 pub fn count_of_seeds(count: u64, mut meets: impl FnMut(u64) -> bool) -> (u64, u64) {
     let (mut met, mut run) = (0, 0);
     for_each_seed(count, |seed| {
@@ -58,7 +62,10 @@ pub fn count_of_seeds(count: u64, mut meets: impl FnMut(u64) -> bool) -> (u64, u
 fn replay(seed: u64) -> String {
     let thread = std::thread::current();
     let program = std::env::args().next().unwrap_or_default();
-    let file = std::path::Path::new(&program).file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+    let file = std::path::Path::new(&program)
+        .file_stem()
+        .and_then(|stem| stem.to_str())
+        .unwrap_or_default();
     let target = file.rsplit_once('-').map_or(file, |(target, _)| target);
     let test = thread.name().unwrap_or_default();
     format!(

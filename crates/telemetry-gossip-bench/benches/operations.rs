@@ -25,7 +25,8 @@ fn address(index: u32) -> SocketAddr {
 
 /// A node that acts only when told, and knows so many.
 fn node(own: u32, nodes: u32) -> Ours {
-    let mut node = lone(own, nodes, 1, Config { mode: Mode::OnDemand, ..Config::lan() }, &mut Out::default());
+    let mut node =
+        lone(own, nodes, 1, Config { mode: Mode::OnDemand, ..Config::lan() }, &mut Out::default());
     sent(&mut node);
     node
 }
@@ -73,8 +74,9 @@ fn handle_ack(bencher: Bencher<'_, '_>, nodes: u32) {
         .with_inputs(|| {
             let ping = asker.borrow_mut().ping(1);
             let now = asked.node.now();
-            let _ =
-                asked.node.handle(now, Input::Datagram { from: address(0), bytes: ping.as_slice().into() });
+            let _ = asked
+                .node
+                .handle(now, Input::Datagram { from: address(0), bytes: ping.as_slice().into() });
             sent(&mut asked).pop().unwrap_or_default()
         })
         .bench_local_values(|ack| receive(&mut asker.borrow_mut(), 1, &ack));
@@ -90,7 +92,8 @@ fn probe(bencher: Bencher<'_, '_>, nodes: u32) {
         let now = asker.node.now();
         let _ = asker.node.handle(now, Input::Probe { id: id(1) });
         let len = asker.node.poll_transmit(&mut ping).map_or(0, |sent| sent.len);
-        let _ = asked.node.handle(now, Input::Datagram { from: address(0), bytes: ping[..len].into() });
+        let _ =
+            asked.node.handle(now, Input::Datagram { from: address(0), bytes: ping[..len].into() });
         let len = asked.node.poll_transmit(&mut ack).map_or(0, |sent| sent.len);
         receive(&mut asker, 1, &ack[..len]);
     });
@@ -124,7 +127,8 @@ fn handle_telemetry(bencher: Bencher<'_, '_>, nodes: u32) {
     let mut reader = node(1, nodes);
     // A writer and a partner that says what has come; they probe nobody.
     let config = Config { probe_interval: Duration::from_secs(3_600), ..Config::lan() };
-    let [mut writer, mut partner] = [0, 1].map(|own| lone(own, 2, 1, config.clone(), &mut Out::default()));
+    let [mut writer, mut partner] =
+        [0, 1].map(|own| lone(own, 2, 1, config.clone(), &mut Out::default()));
     writer.tick_until(5_000_000);
     partner.tick_until(5_000_000);
     let mut version = 0_u64;
@@ -134,7 +138,11 @@ fn handle_telemetry(bencher: Bencher<'_, '_>, nodes: u32) {
             let mut value = [0; 64];
             value[..8].copy_from_slice(&version.to_be_bytes());
             let now = writer.node.now() + Duration::from_millis(500);
-            let input = Input::Publish { key: "load".into(), value: value.as_slice().into(), urgent: false };
+            let input = Input::Publish {
+                key: "load".into(),
+                value: value.as_slice().into(),
+                urgent: false,
+            };
             let _ = writer.node.handle(now, input);
             let _ = writer.node.handle(now, Input::Tick);
             let datagram = sent(&mut writer).into_iter().next().unwrap_or_default();
@@ -225,7 +233,9 @@ fn poll_timeout(bencher: Bencher<'_, '_>, nodes: u32) {
 #[divan::bench(args = SIZES)]
 fn walk_members(bencher: Bencher<'_, '_>, nodes: u32) {
     let node = node(0, nodes);
-    bencher.bench_local(|| black_box(&node).node.members().map(|member| member.generation().0).sum::<u64>());
+    bencher.bench_local(|| {
+        black_box(&node).node.members().map(|member| member.generation().0).sum::<u64>()
+    });
 }
 
 #[divan::bench(args = SIZES)]

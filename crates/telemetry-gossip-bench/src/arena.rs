@@ -71,8 +71,12 @@ impl<T> Out<T> {
         }
     }
 
-    /// Sends what `write` puts into the buffer: to whom, and how many bytes; false if that is nothing.
-    pub fn send_with(&mut self, write: impl FnOnce(&mut [u8; MTU]) -> Option<(u32, usize)>) -> bool {
+    /// Sends what `write` puts into the buffer: to whom, and how many bytes; false if that is
+    /// nothing.
+    pub fn send_with(
+        &mut self,
+        write: impl FnOnce(&mut [u8; MTU]) -> Option<(u32, usize)>,
+    ) -> bool {
         let mut buffer = self.free.pop().unwrap_or_else(|| Box::new([0; MTU]));
         let Some((to, len)) = write(&mut buffer) else {
             self.free.push(buffer);
@@ -233,7 +237,11 @@ impl<C: Contender> Arena<C> {
     }
 
     /// The host of a node wants something.
-    pub fn with<R>(&mut self, node: u32, f: impl FnOnce(&mut C, u64, &mut Out<C::Timer>) -> R) -> R {
+    pub fn with<R>(
+        &mut self,
+        node: u32,
+        f: impl FnOnce(&mut C, u64, &mut Out<C::Timer>) -> R,
+    ) -> R {
         let result = f(&mut self.nodes[node as usize], self.now, &mut self.out);
         self.carry(node);
         result

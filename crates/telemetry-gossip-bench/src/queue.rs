@@ -1,5 +1,5 @@
-//! The queue of what is to come: buckets of 128 us for the next two seconds, a heap for what is later. In order of time,
-//! then of being scheduled.
+//! The queue of what is to come: buckets of 128 us for the next two seconds, a heap for what is
+//! later. In order of time, then of being scheduled.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -23,7 +23,8 @@ pub(crate) struct Queue<E> {
     cells: Vec<Cell<E>>,
     free: Vec<u32>,
     sequence: u64,
-    /// The first cell of each bucket; bucket `b` holds the times whose number of bucket is `b` modulo their count.
+    /// The first cell of each bucket; bucket `b` holds the times whose number of bucket is `b`
+    /// modulo their count.
     firsts: Vec<u32>,
     /// One bit for each bucket that is not empty.
     filled: Vec<u64>,

@@ -1,5 +1,5 @@
-//! One node again, without the others: what happened to it in an arena is passed in once more. An instruction counter needs
-//! to run no cluster then.
+//! One node again, without the others: what happened to it in an arena is passed in once more. An
+//! instruction counter needs to run no cluster then.
 
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Write};
@@ -76,8 +76,8 @@ impl Trace {
         Ok(trace)
     }
 
-    /// Passes all of it to a node that begins as the one recorded. What brings or calls for more than a ping or an ack is
-    /// counted apart, which takes a first pass.
+    /// Passes all of it to a node that begins as the one recorded. What brings or calls for more
+    /// than a ping or an ack is counted apart, which takes a first pass.
     pub fn replay<C: Contender>(&self, make: impl Fn(&mut Out<C::Timer>) -> C) -> Replayed {
         let mut answers = Vec::new();
         self.pass(&make, C::timer, |node, at, from, bytes, out| {
@@ -145,16 +145,28 @@ pub fn measured_datagram<C: Contender>(
     node.datagram(now, from, bytes, out);
 }
 
-/// A datagram that brings more than a ping or an ack: an instruction counter looks for this function.
+/// A datagram that brings more than a ping or an ack: an instruction counter looks for this
+/// function.
 #[inline(never)]
-pub fn measured_long<C: Contender>(node: &mut C, now: u64, from: u32, bytes: &[u8], out: &mut Out<C::Timer>) {
+pub fn measured_long<C: Contender>(
+    node: &mut C,
+    now: u64,
+    from: u32,
+    bytes: &[u8],
+    out: &mut Out<C::Timer>,
+) {
     std::hint::black_box("a longer one");
     node.datagram(now, from, bytes, out);
 }
 
 /// A timer that counts: an instruction counter looks for this function.
 #[inline(never)]
-pub fn measured_timer<C: Contender>(node: &mut C, now: u64, timer: C::Timer, out: &mut Out<C::Timer>) {
+pub fn measured_timer<C: Contender>(
+    node: &mut C,
+    now: u64,
+    timer: C::Timer,
+    out: &mut Out<C::Timer>,
+) {
     node.timer(now, timer, out);
 }
 

@@ -1,4 +1,5 @@
-//! A ping that brings eight updates which its receiver knows already: most of what a node hears after a burst of news.
+//! A ping that brings eight updates which its receiver knows already: most of what a node hears
+//! after a burst of news.
 
 use std::time::Duration;
 
@@ -40,7 +41,11 @@ pub fn ours(nodes: u32, seed: u64) -> (Ours, Vec<u8>) {
         receiver.introduce(other, 2);
     }
     let ping = sender.ping(1);
-    assert!(claims > 0 && ping.len() > claims, "a ping of {} bytes brings no {claims} of news", ping.len());
+    assert!(
+        claims > 0 && ping.len() > claims,
+        "a ping of {} bytes brings no {claims} of news",
+        ping.len()
+    );
     (receiver, ping)
 }
 
@@ -69,7 +74,11 @@ pub fn foca(nodes: u32, seed: u64) -> (Theirs, u32, Vec<u8>) {
         {
             let mut receiver = lone_foca(to, nodes, seed, 0, &mut out);
             receiver.apply(0, NEWS, 1, false, &mut out);
-            assert!(ping.len() > 8 * UPDATES as usize, "a ping of {} bytes brings no news", ping.len());
+            assert!(
+                ping.len() > 8 * UPDATES as usize,
+                "a ping of {} bytes brings no news",
+                ping.len()
+            );
             return (receiver, 0, ping);
         }
     }

@@ -1,6 +1,7 @@
 //! What can be typed: the subcommands, their options, and the sentences for values that cannot be.
 //!
-//! Only the shape of arguments is decided here. What a value means is up to the subcommand that reads it.
+//! Only the shape of arguments is decided here. What a value means is up to the subcommand that
+//! reads it.
 
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
@@ -53,8 +54,8 @@ pub(crate) struct AgentCli {
 
 /// Show a real cluster on loopback UDP: join, telemetry, a crash, a return, a leave.
 ///
-/// Every node is a task of its own with a socket of its own. On a terminal the cluster is drawn as it
-/// changes; otherwise each change is a line. It ends by itself within 30 s.
+/// Every node is a task of its own with a socket of its own. On a terminal the cluster is drawn as
+/// it changes; otherwise each change is a line. It ends by itself within 30 s.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Exit codes:
@@ -67,8 +68,8 @@ pub(crate) struct DemoArgs {
     /// How many nodes, 2 to 500. For more there is `tgossip sim`.
     #[arg(long, default_value = "20", value_parser = demo_nodes, allow_negative_numbers = true)]
     pub(crate) nodes: usize,
-    /// Decides which nodes publish, crash and leave, and the nodes' random choices; times still differ from
-    /// run to run.
+    /// Decides which nodes publish, crash and leave, and the nodes' random choices; times still
+    /// differ from run to run.
     #[arg(long, default_value_t = 1, value_parser = seed, allow_negative_numbers = true)]
     pub(crate) seed: u64,
     /// Print lines even on a terminal.
@@ -80,9 +81,10 @@ pub(crate) struct DemoArgs {
 
 /// Run one node as a process until SIGTERM or ctrl-c; it then leaves the cluster in good order.
 ///
-/// The first lines on standard output say where it listens: its UDP address, then its control address (for
-/// `tgossip members --via`), and whether it seals. Then come the events, as they happen. A second signal ends the process at once.
-/// A reader of the output that is slow, or has gone, does not stop the node.
+/// The first lines on standard output say where it listens: its UDP address, then its control
+/// address (for `tgossip members --via`), and whether it seals. Then come the events, as they
+/// happen. A second signal ends the process at once. A reader of the output that is slow, or has
+/// gone, does not stop the node.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -109,11 +111,12 @@ pub(crate) struct AgentArgs {
     /// Where the others reach this node, if not at the bound address.
     #[arg(long, value_name = "ADDR", value_parser = socket_addr)]
     pub(crate) advertise: Option<SocketAddr>,
-    /// A member to find the cluster through; may be given several times. Names are resolved again on each
-    /// try.
+    /// A member to find the cluster through; may be given several times. Names are resolved again
+    /// on each try.
     #[arg(long, value_name = "HOST:PORT", num_args = 1.., value_parser = host_port)]
     pub(crate) join: Vec<String>,
-    /// A file of such seeds, one a line and one at least; empty lines and lines that start with # are skipped.
+    /// A file of such seeds, one a line and one at least; empty lines and lines that start with #
+    /// are skipped.
     #[arg(long, value_name = "FILE")]
     pub(crate) seed_file: Option<PathBuf>,
     /// An entry of telemetry to publish; may be given several times.
@@ -122,18 +125,19 @@ pub(crate) struct AgentArgs {
     /// Where to answer `tgossip members` and `tgossip explain`, by TCP.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0", value_parser = socket_addr)]
     pub(crate) control: SocketAddr,
-    /// Let the control address be one that other machines reach. Whoever reaches it can read the membership.
+    /// Let the control address be one that other machines reach. Whoever reaches it can read the
+    /// membership.
     #[arg(long)]
     pub(crate) allow_remote_control: bool,
     /// The cluster's name, at most 127 bytes; nodes with different labels ignore each other.
     #[arg(long, value_name = "NAME", default_value = "", value_parser = label)]
     pub(crate) label: String,
-    /// Seal all datagrams under the key of this file (see `tgossip key new`); may be given several times: the
-    /// first one seals, and each opens.
+    /// Seal all datagrams under the key of this file (see `tgossip key new`); may be given several
+    /// times: the first one seals, and each opens.
     #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with = "plaintext")]
     pub(crate) key_file: Vec<PathBuf>,
-    /// Send datagrams that others on the network can read and forge. On a loopback address this is so
-    /// without a word, unless there is a key file.
+    /// Send datagrams that others on the network can read and forge. On a loopback address this is
+    /// so without a word, unless there is a key file.
     #[arg(long)]
     pub(crate) plaintext: bool,
     /// Print one JSON object a line instead of text.
@@ -225,8 +229,8 @@ pub(crate) struct MembersArgs {
 
 /// Ask a running agent why it holds a member to be what it is.
 ///
-/// Says who accuses the member, what the agent's own probes of it found (directly, and through which helpers), how it
-/// refuted, and when: the last 32 incidents.
+/// Says who accuses the member, what the agent's own probes of it found (directly, and through
+/// which helpers), how it refuted, and when: the last 32 incidents.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Example:
@@ -252,7 +256,8 @@ pub(crate) struct ExplainArgs {
     pub(crate) json: bool,
 }
 
-/// Run a scenario in the simulator: virtual time, a faulty network, every rule of the protocol checked.
+/// Run a scenario in the simulator: virtual time, a faulty network, every rule of the protocol
+/// checked.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -272,7 +277,8 @@ Exit codes:
   3    a file could not be read or written
   130  interrupted")]
 pub(crate) struct SimArgs {
-    /// A built-in scenario or experiment (see --list), or a file: a path that ends in .toml or has a separator.
+    /// A built-in scenario or experiment (see --list), or a file: a path that ends in .toml or has
+    /// a separator.
     #[arg(value_name = "NAME|FILE", default_value = "quiet")]
     pub(crate) scenario: String,
     /// Nodes at the start, instead of the scenario's number.
@@ -358,7 +364,8 @@ fn demo_nodes(text: &str) -> Result<usize, String> {
 }
 
 fn seed(text: &str) -> Result<u64, String> {
-    text.parse().map_err(|_| format!("a seed is a whole number from 0 to {}: type --seed 7", u64::MAX))
+    text.parse()
+        .map_err(|_| format!("a seed is a whole number from 0 to {}: type --seed 7", u64::MAX))
 }
 
 fn sim_nodes(text: &str) -> Result<usize, String> {
@@ -409,7 +416,9 @@ fn socket_addr(text: &str) -> Result<SocketAddr, String> {
             Ok(ip) => SocketAddr::new(ip, 0).to_string(),
             Err(_) => "127.0.0.1:7101".to_owned(),
         };
-        format!("an address is a number and a port: type {hint} (port 0 picks a free one) or [::1]:7101")
+        format!(
+            "an address is a number and a port: type {hint} (port 0 picks a free one) or [::1]:7101"
+        )
     })
 }
 
@@ -434,8 +443,9 @@ fn key_value(text: &str) -> Result<(String, String), String> {
 }
 
 fn span(text: &str) -> Result<Duration, String> {
-    humantime::parse_duration(text)
-        .map_err(|_| "a span of time is a number and a unit: type 500ms, 90s, 5m or \"1m 30s\"".to_owned())
+    humantime::parse_duration(text).map_err(|_| {
+        "a span of time is a number and a unit: type 500ms, 90s, 5m or \"1m 30s\"".to_owned()
+    })
 }
 
 fn share(text: &str) -> Result<Share, String> {

@@ -89,7 +89,9 @@ pub(crate) enum Error {
         reason: String,
     },
     /// The agent asked does not answer.
-    #[error("no agent answers at {via}: {reason}. The agent prints its control address when it starts")]
+    #[error(
+        "no agent answers at {via}: {reason}. The agent prints its control address when it starts"
+    )]
     NoAnswer {
         /// Whom was asked.
         via: String,

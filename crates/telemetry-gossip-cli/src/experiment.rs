@@ -1,4 +1,5 @@
-//! `tgossip sim swim`, `lifeguard` and `telemetry`: makes the plan, runs the experiment, prints tables and writes figures.
+//! `tgossip sim swim`, `lifeguard` and `telemetry`: makes the plan, runs the experiment, prints
+//! tables and writes figures.
 
 use std::fmt::Display;
 use std::io::{self, Write};
@@ -79,13 +80,19 @@ pub(crate) fn run(experiment: Experiment, args: &SimArgs) -> Result<(), Error> {
     check(experiment, args)?;
     let mut bar = Bar::new();
     let show = |runs: telemetry_gossip_sim::experiment::Runs| {
-        bar.advance(runs.done as u64, runs.of as u64, || format!("{} of {} runs", runs.done, runs.of));
+        bar.advance(runs.done as u64, runs.of as u64, || {
+            format!("{} of {} runs", runs.done, runs.of)
+        });
     };
     match experiment {
         Experiment::Swim => {
             let plan = SwimPlan { seed: args.seed, ..SwimPlan::default() };
             let repeats = args.experiment.repeats.unwrap_or(1);
-            let plan = SwimPlan { runs: plan.runs * repeats, kiloprobes: plan.kiloprobes * repeats, ..plan };
+            let plan = SwimPlan {
+                runs: plan.runs * repeats,
+                kiloprobes: plan.kiloprobes * repeats,
+                ..plan
+            };
             let result = swim(&plan, show);
             bar.clear();
             print(&result, args.json)?;
@@ -101,16 +108,23 @@ pub(crate) fn run(experiment: Experiment, args: &SimArgs) -> Result<(), Error> {
             print(&result, args.json)?;
             if let Some(folder) = &args.experiment.plots {
                 for &period in &result.plan.periods_s {
-                    write(folder, &format!("schemes-{period}s.svg"), telemetry_schemes(&result, period))?;
+                    write(
+                        folder,
+                        &format!("schemes-{period}s.svg"),
+                        telemetry_schemes(&result, period),
+                    )?;
                 }
             }
             verdict(&result.goals())
         }
         Experiment::Lifeguard => {
-            let plan = if args.experiment.full { LifeguardPlan::full() } else { LifeguardPlan::default() };
-            let variants = if args.experiment.ours { vec![Variant::Default] } else { plan.variants.clone() };
+            let plan =
+                if args.experiment.full { LifeguardPlan::full() } else { LifeguardPlan::default() };
+            let variants =
+                if args.experiment.ours { vec![Variant::Default] } else { plan.variants.clone() };
             let repeats = args.experiment.repeats.unwrap_or(plan.repeats);
-            let result = lifeguard(&LifeguardPlan { variants, repeats, seed: args.seed, ..plan }, show);
+            let result =
+                lifeguard(&LifeguardPlan { variants, repeats, seed: args.seed, ..plan }, show);
             bar.clear();
             print(&result, args.json)?;
             if let Some(folder) = &args.experiment.plots {
@@ -133,9 +147,10 @@ fn print(result: &(impl Serialize + Display), json: bool) -> Result<(), Error> {
 }
 
 fn plot(folder: &Path, result: &Lifeguard) -> Result<(), Error> {
-    for (name, figure) in
-        [("detection.svg", detection_times(result)), ("false-positives.svg", false_positives(result))]
-    {
+    for (name, figure) in [
+        ("detection.svg", detection_times(result)),
+        ("false-positives.svg", false_positives(result)),
+    ] {
         write(folder, name, figure)?;
     }
     Ok(())
@@ -178,7 +193,10 @@ mod tests {
             };
             let error = crate::sim::run(&args).expect_err(line);
             assert_eq!(error.exit_code(), 2, "{line}: {error}");
-            assert!(error.to_string().contains(&format!("leave {argument} out")), "{line}: {error}");
+            assert!(
+                error.to_string().contains(&format!("leave {argument} out")),
+                "{line}: {error}"
+            );
         }
     }
 }

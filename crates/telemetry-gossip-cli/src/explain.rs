@@ -11,7 +11,8 @@ use crate::text;
 const LINE_WIDTH: usize = 1_500;
 
 pub(crate) fn run(args: &ExplainArgs) -> Result<(), Error> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Setup)?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Setup)?;
     let reasons = runtime.block_on(async {
         tokio::select! {
             reasons = client::reasons(&args.via, args.id.as_str()) => reasons,

@@ -36,7 +36,8 @@ fn changed(order: &Order, change: &Change) -> Result<Keys, Error> {
 }
 
 fn asked(answer: impl Future<Output = Result<Keys, Error>>) -> Result<Keys, Error> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Setup)?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Setup)?;
     runtime.block_on(async {
         tokio::select! {
             keys = answer => keys,

@@ -7,11 +7,13 @@
 //! tgossip-agent   the agent alone
 //! ```
 //!
-//! A node runs for months beside the work of its host, and a program's pages stay resident once touched: so the agent is
-//! a program of its own, without the simulator, the plots and the rest that only people at a terminal need.
+//! A node runs for months beside the work of its host, and a program's pages stay resident once
+//! touched: so the agent is a program of its own, without the simulator, the plots and the rest
+//! that only people at a terminal need.
 //!
-//! This file picks the subcommand and turns its outcome into an exit code; nothing else may live here. No
-//! protocol rule lives in this crate: nodes are the driver's, simulated ones the simulator's.
+//! This file picks the subcommand and turns its outcome into an exit code; nothing else may live
+//! here. No protocol rule lives in this crate: nodes are the driver's, simulated ones the
+//! simulator's.
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 #![deny(warnings)]
@@ -65,7 +67,9 @@ fn exit_code(outcome: Result<(), Error>) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         // Whoever reads this output has gone (`| head`): nobody is left to tell.
-        Err(Error::Output(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(Error::Output(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => {
+            ExitCode::SUCCESS
+        }
         Err(error) => {
             eprintln!("tgossip: {error}");
             ExitCode::from(error.exit_code())

@@ -14,7 +14,8 @@ use crate::text;
 const TELEMETRY_WIDTH: usize = 60;
 
 pub(crate) fn run(args: &MembersArgs) -> Result<(), Error> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Setup)?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Setup)?;
     let view = runtime.block_on(async {
         tokio::select! {
             view = client::view(&args.via) => view,
@@ -83,12 +84,15 @@ fn telemetry(member: &MemberView) -> String {
 
 fn health_line(view: &View) -> String {
     let health = &view.health;
-    let isolated =
-        if health.isolated { "isolated: it declares nobody dead" } else { "in touch with the cluster" };
+    let isolated = if health.isolated {
+        "isolated: it declares nobody dead"
+    } else {
+        "in touch with the cluster"
+    };
     let active = if health.active { "" } else { ", no longer a member" };
     format!(
         "{} knows {} alive, {} suspected, {} dead or left; it is {isolated}{active}; it doubts itself {} of 8",
-        view.node, health.alive, health.suspected, health.dead, health.awareness
+        view.node, health.alive, health.suspected, health.dead, health.local_health
     )
 }
 
@@ -129,12 +133,19 @@ mod tests {
     fn the_table_has_a_line_for_each_member() {
         let asked = view();
         let of_another = View { node: "edge-0".into(), ..view() };
-        for (view, words) in [(asked, ["edge-1 (asked)", "itself"]), (of_another, ["edge-1", "1.5s ago"])] {
+        for (view, words) in
+            [(asked, ["edge-1 (asked)", "itself"]), (of_another, ["edge-1", "1.5s ago"])]
+        {
             let text = members_table(&view.node, &view.members).to_string();
             let lines: Vec<&str> = text.lines().collect();
             assert_eq!(lines.len(), 2, "{text}");
-            for word in words.into_iter().chain(["alive", "2", "127.0.0.1:7101", "load=0.42", "blob=0xff00"])
-            {
+            for word in words.into_iter().chain([
+                "alive",
+                "2",
+                "127.0.0.1:7101",
+                "load=0.42",
+                "blob=0xff00",
+            ]) {
                 assert!(lines[1].contains(word), "{word} is missing in:\n{text}");
             }
         }
@@ -143,7 +154,10 @@ mod tests {
     #[test]
     fn all_counters_are_listed() {
         let table = stats_table(&view()).unwrap().to_string();
-        assert!(table.contains("datagrams_malformed") && table.contains("datagrams_sent_dropped"), "{table}");
+        assert!(
+            table.contains("datagrams_malformed") && table.contains("datagrams_sent_dropped"),
+            "{table}"
+        );
         assert!(table.contains("seal.replayed"), "{table}");
     }
 }

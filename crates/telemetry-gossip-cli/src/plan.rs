@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
-use telemetry_gossip::core::{Config, Plan, PlanError, PlanRule, Prediction, Suspicion};
+use telemetry_gossip::core::{Config, Plan, PlanError, PlanRule, Prediction, SuspicionTimeout};
 
 use crate::args::PlanArgs;
 use crate::error::Error;
@@ -55,8 +55,10 @@ fn sentence(error: &PlanError) -> String {
 /// The settings that a plan chooses, by the names of their fields, as they can be typed.
 fn settings(config: &Config) -> Vec<(&'static str, String)> {
     let suspicion = match config.suspicion {
-        Suspicion::Fixed(span) => text::span(span),
-        Suspicion::Scaled { percent, .. } => format!("{percent}% of probe_interval x max(1, log10(nodes))"),
+        SuspicionTimeout::Fixed(span) => text::span(span),
+        SuspicionTimeout::Scaled { multiplier_percent: percent, .. } => {
+            format!("{percent}% of probe_interval x max(1, log10(nodes))")
+        }
     };
     vec![
         ("probe_interval", text::span(config.probe_interval)),
@@ -120,7 +122,7 @@ struct Settings {
     probe_interval_s: f64,
     probe_timeout_s: f64,
     indirect_probes: u8,
-    suspicion_percent: Option<u16>,
+    suspicion_multiplier_percent: Option<u16>,
     gossip_interval_s: f64,
     gossip_fanout: u8,
     retransmit_multiplier: u8,
@@ -146,9 +148,9 @@ impl View {
                 probe_interval_s: config.probe_interval.as_secs_f64(),
                 probe_timeout_s: config.probe_timeout.as_secs_f64(),
                 indirect_probes: config.indirect_probes,
-                suspicion_percent: match config.suspicion {
-                    Suspicion::Scaled { percent, .. } => Some(percent),
-                    Suspicion::Fixed(_) => None,
+                suspicion_multiplier_percent: match config.suspicion {
+                    SuspicionTimeout::Scaled { multiplier_percent: percent, .. } => Some(percent),
+                    SuspicionTimeout::Fixed(_) => None,
                 },
                 gossip_interval_s: config.gossip_interval.as_secs_f64(),
                 gossip_fanout: config.gossip_fanout,

@@ -5,7 +5,9 @@ use std::path::{MAIN_SEPARATOR, Path};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use telemetry_gossip_sim::{Checking, Options, Progress, Report, Scenario, ScenarioError, run_with};
+use telemetry_gossip_sim::{
+    Checking, Options, Progress, Report, Scenario, ScenarioError, run_with,
+};
 
 use crate::args::{Check, SimArgs};
 use crate::error::Error;
@@ -24,7 +26,10 @@ pub(crate) fn run(args: &SimArgs) -> Result<(), Error> {
         return experiment::run(experiment, args);
     }
     if let Some(argument) = args.experiment.typed() {
-        return Err(Error::Usage(format!("{} is no experiment: leave {argument} out", args.scenario)));
+        return Err(Error::Usage(format!(
+            "{} is no experiment: leave {argument} out",
+            args.scenario
+        )));
     }
     let scenario = scenario(args)?;
     end_on_interrupt();
@@ -81,10 +86,11 @@ fn scenario(args: &SimArgs) -> Result<Scenario, Error> {
     let name = &args.scenario;
     let usage = |error| Error::Usage(format!("{name}: {}", sentence(&error)));
     let path = Path::new(name);
-    let is_file =
-        name.contains(MAIN_SEPARATOR) || path.extension().is_some_and(|extension| extension == "toml");
+    let is_file = name.contains(MAIN_SEPARATOR)
+        || path.extension().is_some_and(|extension| extension == "toml");
     let mut scenario = if is_file {
-        let text = std::fs::read_to_string(path).map_err(|error| Error::File { path: path.into(), error })?;
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| Error::File { path: path.into(), error })?;
         Scenario { file: Some(name.clone()), ..Scenario::from_toml(&text).map_err(usage)? }
     } else {
         Scenario::for_seed(name, args.seed).map_err(|error| {
@@ -127,7 +133,10 @@ fn sentence(error: &ScenarioError) -> String {
             format!("type --duration {} or less", text::span(Duration::from_secs(most.as_secs())))
         }
         ScenarioError::TooShort { last, known, .. } => {
-            format!("type --duration {} or more", text::span(last.saturating_add(known.unwrap_or_default())))
+            format!(
+                "type --duration {} or more",
+                text::span(last.saturating_add(known.unwrap_or_default()))
+            )
         }
         _ => return error.to_string(),
     };
@@ -138,7 +147,8 @@ fn sentence(error: &ScenarioError) -> String {
 fn list() -> Result<(), Error> {
     let mut out = io::stdout().lock();
     for name in Scenario::names().chain([Scenario::RANDOM]) {
-        let scenario = Scenario::for_seed(name, 1).map_err(|error| Error::Usage(error.to_string()))?;
+        let scenario =
+            Scenario::for_seed(name, 1).map_err(|error| Error::Usage(error.to_string()))?;
         let (about, expect) = (&scenario.about, &scenario.expect);
         let size = if name == Scenario::RANDOM {
             "size and faults chosen by --seed".to_owned()
@@ -214,7 +224,8 @@ mod tests {
 
     #[test]
     fn arguments_replace_the_scenarios_own_numbers() {
-        let scenario = scenario(&parsed("tgossip sim crash --nodes 7 --loss 5% --duration 90s")).unwrap();
+        let scenario =
+            scenario(&parsed("tgossip sim crash --nodes 7 --loss 5% --duration 90s")).unwrap();
         assert_eq!((scenario.nodes, scenario.network.loss.to_string().as_str()), (7, "5%"));
         assert_eq!(scenario.duration, Duration::from_secs(90));
     }
@@ -258,7 +269,10 @@ mod tests {
         assert_eq!(serde_json::from_str::<Report>(&text).unwrap(), report);
         let json: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert_eq!(json["duration_s"], 45.0);
-        assert!(json["joined_after_s"].is_f64() && json["news"][0]["everyone"]["p99_s"].is_f64(), "{json:#}");
+        assert!(
+            json["joined_after_s"].is_f64() && json["news"][0]["everyone"]["p99_s"].is_f64(),
+            "{json:#}"
+        );
         assert_eq!(json["trace_hash"], format!("{:016x}", report.trace_hash));
     }
 
@@ -267,12 +281,16 @@ mod tests {
         let error = scenario(&parsed("tgossip sim crsh")).unwrap_err();
         assert_eq!(error.exit_code(), 2);
         let said = error.to_string();
-        assert!(said.contains("crsh") && said.contains("crash") && said.contains("--list"), "{said}");
+        assert!(
+            said.contains("crsh") && said.contains("crash") && said.contains("--list"),
+            "{said}"
+        );
     }
 
     #[test]
     fn a_run_in_which_nothing_is_checked_is_refused() {
-        let path = std::env::temp_dir().join(format!("tgossip-expects-nothing-{}.toml", std::process::id()));
+        let path = std::env::temp_dir()
+            .join(format!("tgossip-expects-nothing-{}.toml", std::process::id()));
         std::fs::write(&path, "name = \"x\"\nnodes = 2\nduration = \"5s\"\n").unwrap();
         let line = |check: &str| format!("tgossip sim {} --check {check}", path.display());
         let [off, sampled] = ["off", "sampled"].map(|check| scenario(&parsed(&line(check))));

@@ -100,7 +100,11 @@ fn stop_on_interrupt() {
 }
 
 fn on_or_break() -> ControlFlow<()> {
-    if INTERRUPTED.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    if INTERRUPTED.load(Ordering::Relaxed) {
+        ControlFlow::Break(())
+    } else {
+        ControlFlow::Continue(())
+    }
 }
 
 fn progress(swept: &Swept) -> String {
@@ -111,7 +115,8 @@ fn progress(swept: &Swept) -> String {
     format!("{} of {} seeds{failed}, {} a minute", swept.runs, swept.of, swept.seeds_per_minute())
 }
 
-/// Writes the least scenario that shows the fault; nothing if the run does not fail a second time, which is a fault of its own.
+/// Writes the least scenario that shows the fault; nothing if the run does not fail a second time,
+/// which is a fault of its own.
 fn shrink_into(dir: &Path, seed: u64, fault: Fault) -> Result<Option<Written>, Error> {
     let mut bar = Bar::new();
     // Each run that panics would say so; why the first did has been said.
@@ -125,12 +130,22 @@ fn shrink_into(dir: &Path, seed: u64, fault: Fault) -> Result<Option<Written>, E
     });
     std::panic::set_hook(panics);
     bar.clear();
-    let Some(Shrunk { scenario, seed: fails_with, fault, runs, least }) = shrunk else { return Ok(None) };
+    let Some(Shrunk { scenario, seed: fails_with, fault, runs, least }) = shrunk else {
+        return Ok(None);
+    };
     let file = dir.join(format!("swarm-{seed}-{}.toml", fault.word()));
     std::fs::write(&file, scenario.to_toml())
         .map_err(|error| Error::Unwritable { path: file.clone(), error })?;
     let replay = format!("tgossip sim {} --seed {fails_with}", file.display());
-    Ok(Some(Written { fault, file, replay, nodes: scenario.nodes, steps: scenario.steps.len(), runs, least }))
+    Ok(Some(Written {
+        fault,
+        file,
+        replay,
+        nodes: scenario.nodes,
+        steps: scenario.steps.len(),
+        runs,
+        least,
+    }))
 }
 
 fn whole_seconds(span: Duration) -> String {
@@ -159,7 +174,11 @@ impl Outcome {
         }
         self.write_coverage(out)?;
         for failed in &self.swept.failures {
-            writeln!(out, "\nseed {} fails; repeat the run with:\n  {}", failed.seed, failed.replay)?;
+            writeln!(
+                out,
+                "\nseed {} fails; repeat the run with:\n  {}",
+                failed.seed, failed.replay
+            )?;
             for finding in &failed.findings {
                 writeln!(out, "- {finding}")?;
             }
@@ -205,7 +224,11 @@ impl Outcome {
         if failed > 0 {
             Err(Error::Swarm(format!("{failed} of {} seeds failed", self.swept.runs)))
         } else if let Some((first, more)) = self.missing.split_first() {
-            let more = if more.is_empty() { String::new() } else { format!(", nor did {}", more.join(", ")) };
+            let more = if more.is_empty() {
+                String::new()
+            } else {
+                format!(", nor did {}", more.join(", "))
+            };
             Err(Error::Swarm(format!("{first} never happened in {} runs{more}", self.swept.runs)))
         } else if self.swept.end == End::Stopped {
             Err(Error::Interrupted)

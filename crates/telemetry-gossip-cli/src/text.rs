@@ -37,7 +37,8 @@ pub(crate) fn bytes(count: u64) -> String {
     }
 }
 
-/// A text of another node, safe to print on a terminal: no control characters, at most `most` characters.
+/// A text of another node, safe to print on a terminal: no control characters, at most `most`
+/// characters.
 pub(crate) fn printable(text: &str, most: usize) -> String {
     let mut out: String = text
         .chars()
@@ -56,7 +57,8 @@ mod tests {
 
     #[test]
     fn an_age_is_said_in_its_largest_unit() {
-        for (secs, said) in [(0, "0.0s"), (9, "9.0s"), (10, "10s"), (119, "119s"), (120, "2m"), (7_200, "2h")]
+        for (secs, said) in
+            [(0, "0.0s"), (9, "9.0s"), (10, "10s"), (119, "119s"), (120, "2m"), (7_200, "2h")]
         {
             assert_eq!(age(Duration::from_secs(secs)), said);
         }

@@ -50,7 +50,8 @@ fn an_agent_told_to_stop_leaves_in_good_order() {
 
 #[test]
 fn a_killed_agent_is_found_dead_and_may_come_back() {
-    let quick = ["--probe-interval", "200ms", "--probe-timeout", "80ms", "--gossip-interval", "50ms"];
+    let quick =
+        ["--probe-interval", "200ms", "--probe-timeout", "80ms", "--gossip-interval", "50ms"];
     let a = Agent::start("a", &quick);
     let seed = a.udp.to_string();
     let joining = [&quick[..], &["--join", &seed]].concat();
@@ -88,23 +89,39 @@ fn explained(a: &Agent) {
     }
     let output = tgossip(&["explain", "b", "--via", &via, "--json"]);
     let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!((&told["node"], &told["id"], &told["status"]), (&"a".into(), &"b".into(), &"dead".into()));
-    assert_eq!((&told["history"][1]["by"], &told["history"][1]["generation"]), (&"a".into(), &1.into()));
-    let kinds: Vec<&str> =
-        told["history"].as_array().unwrap().iter().map(|one| one["kind"].as_str().unwrap()).collect();
+    assert_eq!(
+        (&told["node"], &told["id"], &told["status"]),
+        (&"a".into(), &"b".into(), &"dead".into())
+    );
+    assert_eq!(
+        (&told["history"][1]["by"], &told["history"][1]["generation"]),
+        (&"a".into(), &1.into())
+    );
+    let kinds: Vec<&str> = told["history"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| one["kind"].as_str().unwrap())
+        .collect();
     assert_eq!(kinds, ["probe-failed", "suspected", "dead"]);
     assert!(told["history"][0]["age_s"].as_f64() >= told["history"][2]["age_s"].as_f64(), "{told}");
 
     let output = tgossip(&["explain", "nobody", "--via", &via]);
     assert_eq!(output.status.code(), Some(4));
-    assert!(text(&output.stderr).contains("knows no member called `nobody`"), "{}", text(&output.stderr));
+    assert!(
+        text(&output.stderr).contains("knows no member called `nobody`"),
+        "{}",
+        text(&output.stderr)
+    );
 }
 
-/// Those who are left name each other as the helpers of the probe that failed, in their logs and when asked.
+/// Those who are left name each other as the helpers of the probe that failed, in their logs and
+/// when asked.
 #[test]
 fn the_helpers_of_a_failed_probe_have_names() {
     // Timeouts that a busy machine keeps: a helper that is itself suspected is not asked.
-    let quick = ["--probe-interval", "500ms", "--probe-timeout", "250ms", "--gossip-interval", "50ms"];
+    let quick =
+        ["--probe-interval", "500ms", "--probe-timeout", "250ms", "--gossip-interval", "50ms"];
     let a = Agent::start("a", &quick);
     let seed = a.udp.to_string();
     let joining = [&quick[..], &["--join", &seed]].concat();
@@ -137,7 +154,10 @@ fn the_helpers_of_a_failed_probe_have_names() {
         let reasons = told["history"].as_array().unwrap();
         let reason = reasons.iter().find(|one| one["kind"] == "probe-failed").expect("it is kept");
         assert_eq!(reason["helpers"][0]["id"], other, "{told:#}");
-        assert!(reason["text"].as_str().unwrap().contains(&format!("asked through {other} (")), "{told:#}");
+        assert!(
+            reason["text"].as_str().unwrap().contains(&format!("asked through {other} (")),
+            "{told:#}"
+        );
     }
     assert!(probers > 0, "nobody's probe has failed");
 }
@@ -165,7 +185,8 @@ fn agents_with_different_labels_ignore_each_other() {
 #[cfg(unix)]
 #[test]
 fn of_two_processes_with_one_id_one_gives_way_and_the_other_stays() {
-    let quick = ["--probe-interval", "200ms", "--probe-timeout", "80ms", "--gossip-interval", "50ms"];
+    let quick =
+        ["--probe-interval", "200ms", "--probe-timeout", "80ms", "--gossip-interval", "50ms"];
     let a = Agent::start("a", &quick);
     let seed = a.udp.to_string();
     let joining = [&quick[..], &["--join", &seed]].concat();

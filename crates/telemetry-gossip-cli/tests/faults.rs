@@ -1,15 +1,17 @@
-//! Real faults on real sockets: agents in network namespaces of their own, on a network that loses, cuts, delays and floods.
+//! Real faults on real sockets: agents in network namespaces of their own, on a network that loses,
+//! cuts, delays and floods.
 //!
 //! ```sh
 //! cargo test --release -p telemetry-gossip-cli --test faults -- --ignored --nocapture --test-threads=1
 //! ```
 //!
-//! It takes some minutes, and prints a line a scenario. The network needs root (or `unshare --map-root-user`), `ip` and
-//! `nft`; where one is missing, the tests say which and do nothing. Datagrams that come late go through a relay of the test,
-//! which needs nothing.
+//! It takes some minutes, and prints a line a scenario. The network needs root (or
+//! `unshare --map-root-user`), `ip` and `nft`; where one is missing, the tests say which and do
+//! nothing. Datagrams that come late go through a relay of the test, which needs nothing.
 //!
-//! Bounds are those that the library states for its settings: `Config::predict` for a crash, those of the README for the
-//! rest. The simulator has the same faults over many seeds; here are the sockets, the kernel and the clock that it has not.
+//! Bounds are those that the library states for its settings: `Config::predict` for a crash, those
+//! of the README for the rest. The simulator has the same faults over many seeds; here are the
+//! sockets, the kernel and the clock that it has not.
 #![cfg(target_os = "linux")]
 
 mod common;
@@ -37,17 +39,18 @@ const BACK: Duration = Duration::from_secs(2);
 /// Many that join at once know each other by then.
 const JOINED: Duration = Duration::from_secs(3);
 
-/// When a crash is known to all: what is predicted of 99 of 100, and a probe interval more, as tests are not to fail in the
-/// hundredth, and processes of a busy machine come late.
+/// When a crash is known to all: what is predicted of 99 of 100, and a probe interval more, as
+/// tests are not to fail in the hundredth, and processes of a busy machine come late.
 fn known_within(config: &Config, members: usize, round_trip: Duration, loss: u8) -> Duration {
     let members = u32::try_from(members).expect("few");
     config.predict(members, round_trip, loss).detection_p99 + config.probe_interval
 }
 
-/// When those of a side of so many, that hears nobody else, say so: their next probes begin within two intervals, one
-/// more for each of the side that is probed first and answers; one fails after two timeouts, and a roll call has five
-/// rounds of two timeouts each, as the failure makes the node doubt itself. For nodes that have not doubted themselves before:
-/// they would probe less often.
+/// When those of a side of so many, that hears nobody else, say so: their next probes begin within
+/// two intervals, one more for each of the side that is probed first and answers; one fails after
+/// two timeouts, and a roll call has five rounds of two timeouts each, as the failure makes the
+/// node doubt itself. For nodes that have not doubted themselves before: they would probe less
+/// often.
 fn noticed_within(config: &Config, side: u32) -> Duration {
     config.probe_interval * (1 + side) + config.probe_timeout * (2 + 5 * 2)
 }
@@ -77,7 +80,8 @@ fn heal(fleet: &mut Fleet) -> Duration {
     since(healed, whole)
 }
 
-/// The short one, with a quick profile: whether the tools of the long ones do what they say is seen in seconds.
+/// The short one, with a quick profile: whether the tools of the long ones do what they say is seen
+/// in seconds.
 #[test]
 fn a_node_cut_off_says_so_and_comes_back() {
     let Some(net) = Net::or_skip(4) else { return };
@@ -126,7 +130,11 @@ fn loss_kills_nobody_and_hides_no_crash() {
         );
         assert!(lost > 10, "{lost} are no test");
         assert_eq!(fleet.wronged_since(&mark, &[victim]), []);
-        judge("a crash is known to all after", took, known_within(&Config::lan(), NODES, ROUND_TRIP, loss));
+        judge(
+            "a crash is known to all after",
+            took,
+            known_within(&Config::lan(), NODES, ROUND_TRIP, loss),
+        );
     }
     fleet.end();
 }
@@ -159,7 +167,11 @@ fn who_hears_nobody_or_is_heard_by_nobody_is_cut_off() {
         assert!(fleet.said_since(&mark).all(|(by, said)| by != odd || said.event != "dead"));
         println!("one-way cut, {} {what}: 0 dead of the other {}", name(odd), NODES - 1);
         judge("it says that it is isolated after", isolated, noticed_within(&Config::lan(), 1));
-        judge("all others hold it dead after", dead, known_within(&Config::lan(), NODES, ROUND_TRIP, 0));
+        judge(
+            "all others hold it dead after",
+            dead,
+            known_within(&Config::lan(), NODES, ROUND_TRIP, 0),
+        );
         judge("whole again after", heal(&mut fleet), RECOVERY);
     }
     fleet.end();
@@ -173,7 +185,8 @@ fn a_single_link_cut_one_way_is_made_good_by_helpers() {
     let mark = fleet.mark();
     fleet.net().set(&[Fault::Cut(vec![2], vec![5])]);
     fleet.watch(Duration::from_secs(25));
-    let indirect: u64 = [2, 5].map(|node| fleet.counter(node, "stats", "probes_indirect")).iter().sum();
+    let indirect: u64 =
+        [2, 5].map(|node| fleet.counter(node, "stats", "probes_indirect")).iter().sum();
     println!("one link cut one way: {indirect} probes through helpers, nobody suspected");
     // Each of the two probes the other once in nine intervals.
     assert!(indirect > 0 && fleet.net().lost() > 0);
@@ -208,7 +221,8 @@ fn seven_and_three_part_and_come_together_again_as_recorded() {
         noticed_within(&Config::lan(), 3),
     );
     // Each of the three may be probed by the other two first.
-    let known = known_within(&Config::lan(), NODES, ROUND_TRIP, 0) + Config::lan().probe_interval * 2;
+    let known =
+        known_within(&Config::lan(), NODES, ROUND_TRIP, 0) + Config::lan().probe_interval * 2;
     judge("the seven hold them dead after", since(cut, dead), known);
     judge("whole again after", heal(&mut fleet), RECOVERY);
     fleet.end();
@@ -232,8 +246,9 @@ fn long_state() -> Vec<String> {
     std::iter::once("--set".to_owned()).chain(entries).collect()
 }
 
-/// Where long datagrams are lost and nobody is told. That the MTU fits the path is for the host to see to: with the one
-/// that passes, all arrives; with a longer one, membership is as always, and long telemetry waits for a better path.
+/// Where long datagrams are lost and nobody is told. That the MTU fits the path is for the host to
+/// see to: with the one that passes, all arrives; with a longer one, membership is as always, and
+/// long telemetry waits for a better path.
 #[test]
 #[ignore = "a minute"]
 fn where_long_datagrams_are_lost_membership_stays_whole() {
@@ -261,10 +276,16 @@ fn where_long_datagrams_are_lost_membership_stays_whole() {
         .filter(|&node| fleet.mind(node).of(owner).is_some_and(|held| held.version == 1 + ENTRIES))
         .count();
     let took = fleet.crash(victim);
-    println!("datagrams above {passes} B lost, MTU 1400: {have} of {owner} have a long state, 0 dead");
+    println!(
+        "datagrams above {passes} B lost, MTU 1400: {have} of {owner} have a long state, 0 dead"
+    );
     assert_eq!(fleet.wronged_since(&mark, &[victim]), []);
     judge("a node that returns is known to all after", joined, JOINED);
-    judge("a crash is known to all after", took, known_within(&Config::lan(), NODES, ROUND_TRIP, 0));
+    judge(
+        "a crash is known to all after",
+        took,
+        known_within(&Config::lan(), NODES, ROUND_TRIP, 0),
+    );
     fleet.net().set(&[]);
     let healed = SystemTime::now();
     let had = fleet.until(0..victim, all_of_it(vec![owner], 1 + ENTRIES));
@@ -283,7 +304,8 @@ fn where_long_datagrams_are_lost_membership_stays_whole() {
     fleet.end();
 }
 
-/// The one scenario without namespaces: datagrams overtake each other on their way through the test.
+/// The one scenario without namespaces: datagrams overtake each other on their way through the
+/// test.
 #[test]
 #[ignore = "a minute and a half"]
 fn delay_and_reordering_wrong_nobody() {
@@ -297,8 +319,9 @@ fn delay_and_reordering_wrong_nobody() {
         fleet.watch(Duration::from_secs(15));
         let within = range.end <= Config::lan().probe_timeout / 2;
         if !within {
-            // Answers come after the time that they have: everybody doubts itself, and accuses nobody. Once they are in time
-            // again, a crash is found, by nodes that may still probe in each ninth interval only.
+            // Answers come after the time that they have: everybody doubts itself, and accuses
+            // nobody. Once they are in time again, a crash is found, by nodes that may still probe
+            // in each ninth interval only.
             assert_eq!(fleet.wronged_since(&mark, &[]), []);
             fleet.relay().delay(ms(0)..ms(1));
         }
@@ -351,14 +374,16 @@ fn processes_that_stop_crash_and_move_come_back_and_nobody_else_is_wronged() {
     fleet.kill(6);
     let begun = fleet.begin(6, &["--set", "life=2"]);
     let others: Vec<usize> = all(NODES).into_iter().filter(|&node| node != 6).collect();
-    let back = fleet.until(others.clone(), |_, mind| mind.of(6).is_some_and(|held| held.version == 1));
+    let back =
+        fleet.until(others.clone(), |_, mind| mind.of(6).is_some_and(|held| held.version == 1));
     judge("killed and started at once, its telemetry is at all after", since(begun, back), JOINED);
 
     fleet.kill(6);
     fleet.readdress(6);
     let begun = fleet.begin(6, &[]);
     let address = fleet.address(6).to_string();
-    let moved = fleet.until(others, |_, mind| mind.of(6).is_some_and(|held| held.address == address));
+    let moved =
+        fleet.until(others, |_, mind| mind.of(6).is_some_and(|held| held.address == address));
     judge("started at another address, all have it after", since(begun, moved), JOINED);
     fleet.until_whole();
     assert_eq!(fleet.wronged_since(&mark, &[4, 5, 6]), []);
@@ -372,7 +397,8 @@ fn processes_that_stop_crash_and_move_come_back_and_nobody_else_is_wronged() {
     fleet.end();
 }
 
-/// At one agent of few on two cores: more takes the processor from the agents, which is another fault.
+/// At one agent of few on two cores: more takes the processor from the agents, which is another
+/// fault.
 const FLOOD: u64 = 20_000;
 
 /// The most that resident memory may grow: nothing is remembered of what is refused.
@@ -383,7 +409,8 @@ const GROWTH_KIB: u64 = 512;
 fn a_flood_from_elsewhere_changes_nothing_and_hides_no_crash() {
     let nodes = 6;
     // The tap has these settings.
-    let settings = ["--probe-interval", "500ms", "--probe-timeout", "200ms", "--gossip-interval", "100ms"];
+    let settings =
+        ["--probe-interval", "500ms", "--probe-timeout", "200ms", "--gossip-interval", "100ms"];
     let config = Config {
         probe_interval: Duration::from_millis(500),
         probe_timeout: Duration::from_millis(200),
@@ -397,9 +424,11 @@ fn a_flood_from_elsewhere_changes_nothing_and_hides_no_crash() {
     let tap = elsewhere.run(|| Tap::start(&key, Net::address(nodes).into(), target));
     tap.wait_for_records(12);
     let hostile = Hostile::new(7, &key, &tap.records());
-    fleet.until(0..nodes, |_, mind| mind.others.get("tap").is_some_and(|tap| tap.status == "alive"));
+    fleet
+        .until(0..nodes, |_, mind| mind.others.get("tap").is_some_and(|tap| tap.status == "alive"));
 
-    let (sessions, before) = (fleet.counter(0, "seal", "sessions"), resident_kib(fleet.agent(0).pid()));
+    let (sessions, before) =
+        (fleet.counter(0, "seal", "sessions"), resident_kib(fleet.agent(0).pid()));
     let mark = fleet.mark();
     let flood = fleet.net().node(nodes).run(|| Flood::start(target, FLOOD, hostile));
     fleet.watch(Duration::from_secs(10));
@@ -407,7 +436,11 @@ fn a_flood_from_elsewhere_changes_nothing_and_hides_no_crash() {
     let changed = fleet.said_since(&mark).filter(|(_, said)| said.event != "evidence").count();
     let after = resident_kib(fleet.agent(0).pid());
     let refused = fleet.counter(0, "seal", "not_authentic");
-    assert_eq!(fleet.counter(0, "seal", "sessions"), sessions, "no hostile datagram made a session");
+    assert_eq!(
+        fleet.counter(0, "seal", "sessions"),
+        sessions,
+        "no hostile datagram made a session"
+    );
     let took = fleet.crash(3);
     let rate = flood.stop();
     println!(

@@ -1,12 +1,14 @@
-//! What a fleet of 250 costs, in real processes on loopback: processor time, bytes, memory, and how soon all know.
+//! What a fleet of 250 costs, in real processes on loopback: processor time, bytes, memory, and how
+//! soon all know.
 //!
 //! ```sh
 //! cargo test --release -p telemetry-gossip-cli --test fleet -- --ignored --nocapture
 //! ```
 //!
-//! It takes some two minutes and wants the machine for itself. Bytes are what the agents count as sent, with 28 bytes
-//! of IP and UDP header a datagram; processor time is what the scheduler has given to all threads of a process;
-//! memory is its resident set, the pages of the program that it shares with the other 249 included.
+//! It takes some two minutes and wants the machine for itself. Bytes are what the agents count as
+//! sent, with 28 bytes of IP and UDP header a datagram; processor time is what the scheduler has
+//! given to all threads of a process; memory is its resident set, the pages of the program that it
+//! shares with the other 249 included.
 #![cfg(target_os = "linux")]
 
 mod common;
@@ -27,7 +29,8 @@ const WINDOW: Duration = Duration::from_secs(60);
 /// Nobody has had anything to say for so long: what was told again and again is told.
 const QUIET: Duration = Duration::from_secs(10);
 
-/// Updates of one entry, each some time after everybody has the one before, as in the simulated measurement.
+/// Updates of one entry, each some time after everybody has the one before, as in the simulated
+/// measurement.
 const UPDATES: u64 = 10;
 const UPDATE_AFTER: Duration = Duration::from_secs(2);
 
@@ -49,8 +52,18 @@ fn a_fleet_of_processes_stays_within_its_bounds() {
     println!("{NODES} processes started and complete: {:.1} s", started.elapsed().as_secs_f64());
     fleet.wait_until_quiet();
     let idle = fleet.watch();
-    figures.add("processor time an agent", 0.03, idle.cores() * 100.0 / NODES as f64, "% of a core");
-    figures.add("sent by an agent, with headers", 140.0, idle.bytes_each_second() / NODES as f64, "B/s");
+    figures.add(
+        "processor time an agent",
+        0.03,
+        idle.cores() * 100.0 / NODES as f64,
+        "% of a core",
+    );
+    figures.add(
+        "sent by an agent, with headers",
+        140.0,
+        idle.bytes_each_second() / NODES as f64,
+        "B/s",
+    );
     let resident = fleet.resident_kib();
     let most = resident.iter().max().copied().unwrap_or_default();
     let mean = resident.iter().sum::<u64>() / NODES as u64;
@@ -72,17 +85,20 @@ fn a_fleet_of_processes_stays_within_its_bounds() {
 
 /// Until each of 250 nodes in one process knows all, from before the first is made.
 fn one_process() -> Duration {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
         let started = Instant::now();
         let mut nodes = Vec::new();
         let mut seeds = Vec::new();
         for index in 0..NODES {
             let transport =
-                UdpTransport::bind("127.0.0.1:0".parse().expect("an address"), Sealing::Plaintext).await;
+                UdpTransport::bind("127.0.0.1:0".parse().expect("an address"), Sealing::Plaintext)
+                    .await;
             let transport = transport.expect("a free port");
             let address = transport.local_addr().to_string();
-            let options = Options { seeds: seeds.clone(), ..Options::new(id(&format!("n{index}"))) };
+            let options =
+                Options { seeds: seeds.clone(), ..Options::new(id(&format!("n{index}"))) };
             let node = Node::spawn(options, transport).expect("the settings are sound");
             if index == 0 {
                 seeds.push(address);
@@ -171,7 +187,8 @@ impl Fleet {
 
     /// Watches the fleet do nothing.
     fn watch(&self) -> Idle {
-        // Asking costs the agents time and bytes of another kind: it is not part of what is watched.
+        // Asking costs the agents time and bytes of another kind: it is not part of what is
+        // watched.
         let (before_at, before) = (Instant::now(), self.sent());
         let (from, cpu) = (Instant::now(), self.cpu());
         let said = self.agents[0].lines_within(WINDOW);
@@ -192,10 +209,8 @@ impl Fleet {
     }
 
     fn cpu(&self) -> Usage {
-        self.agents.iter().map(|agent| scheduled(agent.pid())).fold(Usage::default(), |sum, one| Usage {
-            cpu: sum.cpu + one.cpu,
-            wakes: sum.wakes + one.wakes,
-            ..sum
+        self.agents.iter().map(|agent| scheduled(agent.pid())).fold(Usage::default(), |sum, one| {
+            Usage { cpu: sum.cpu + one.cpu, wakes: sum.wakes + one.wakes, ..sum }
         })
     }
 
@@ -215,9 +230,11 @@ impl Fleet {
         self.agents.iter().map(|agent| common::resident_kib(agent.pid())).collect()
     }
 
-    /// A node of this process joins and publishes; how long each update takes to be told by the last agent.
+    /// A node of this process joins and publishes; how long each update takes to be told by the
+    /// last agent.
     fn updates(&mut self) -> Vec<Duration> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let handle = runtime.handle().clone();
         // The node runs on a thread of its own until this is dropped.
         let (_running, ended) = tokio::sync::oneshot::channel::<()>();
@@ -228,15 +245,20 @@ impl Fleet {
                     .await
                     .expect("a port");
             let seeds = vec![self.agents[0].udp.to_string()];
-            let node =
-                Node::spawn(Options { seeds, ..Options::new(id(PUBLISHER)) }, Arc::clone(&transport) as _);
+            let node = Node::spawn(
+                Options { seeds, ..Options::new(id(PUBLISHER)) },
+                Arc::clone(&transport) as _,
+            );
             let node = node.expect("the settings are sound");
             let mut events = node.events();
             while node.view().alive() <= NODES {
                 let event = tokio::time::timeout(PATIENCE, events.recv()).await;
                 let joining = matches!(event, Ok(Some(Notice::Event(_) | Notice::Lagged(_))));
                 assert!(joining, "it ends, or waits in vain: {event:?}");
-                assert!(!matches!(event, Ok(Some(Notice::Event(Event::JoinFailed)))), "the seed answers");
+                assert!(
+                    !matches!(event, Ok(Some(Notice::Event(Event::JoinFailed)))),
+                    "the seed answers"
+                );
             }
             node
         });
@@ -249,7 +271,9 @@ impl Fleet {
             handle.block_on(publisher.publish("load", &value)).expect("it is running");
             let told = self.agents.iter().map(|agent| {
                 let told = agent.wait_for(|line| {
-                    line["event"] == "telemetry" && line["id"] == PUBLISHER && line["version"] == version
+                    line["event"] == "telemetry"
+                        && line["id"] == PUBLISHER
+                        && line["version"] == version
                 });
                 let told = told["at"].as_str().and_then(|at| humantime::parse_rfc3339(at).ok());
                 told.expect("a time").duration_since(at).unwrap_or_default()
@@ -291,6 +315,9 @@ impl Figures {
             let verdict = if measured <= bound { "" } else { "  MISSED" };
             println!("{what:<40} {bound:>10.3} {measured:>10.3} {unit}{verdict}");
         }
-        assert!(self.rows.iter().all(|(_, bound, measured, _)| measured <= bound), "a bound is missed");
+        assert!(
+            self.rows.iter().all(|(_, bound, measured, _)| measured <= bound),
+            "a bound is missed"
+        );
     }
 }

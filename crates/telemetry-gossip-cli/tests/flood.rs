@@ -1,5 +1,5 @@
-//! 50,000 hostile datagrams a second at a sealed agent: its view stays as it is, its memory too, and a crash among its
-//! members is noticed as soon as without them.
+//! 50,000 hostile datagrams a second at a sealed agent: its view stays as it is, its memory too,
+//! and a crash among its members is noticed as soon as without them.
 //!
 //! The short test runs always. The long one floods for a minute and compares ten crashes with ten:
 //!
@@ -30,7 +30,8 @@ const SETTINGS: [&str; 6] =
 const GROWTH_KIB: u64 = 512;
 
 /// What a line says if the view has changed.
-const CHANGES: [&str; 8] = ["joined", "alive", "suspected", "dead", "left", "moved", "removed", "isolated"];
+const CHANGES: [&str; 8] =
+    ["joined", "alive", "suspected", "dead", "left", "moved", "removed", "isolated"];
 
 struct Cluster {
     key: PathBuf,
@@ -42,9 +43,11 @@ struct Cluster {
 }
 
 impl Cluster {
-    /// The target, three more agents, and a member within this process that remembers what it sends the target.
+    /// The target, three more agents, and a member within this process that remembers what it sends
+    /// the target.
     fn start(test: &str) -> Self {
-        let key = std::env::temp_dir().join(format!("tgossip-flood-{test}-{}.key", std::process::id()));
+        let key =
+            std::env::temp_dir().join(format!("tgossip-flood-{test}-{}.key", std::process::id()));
         let made = tgossip(&["key", "new", key.to_str().unwrap()]);
         assert!(made.status.success(), "{}", text(&made.stderr));
         let target = start("target", &key, None);
@@ -58,8 +61,8 @@ impl Cluster {
         cluster
     }
 
-    /// Lets one more agent join, and kills it; how long until the target held it dead. Each time another one: who refutes
-    /// again and again is given more time.
+    /// Lets one more agent join, and kills it; how long until the target held it dead. Each time
+    /// another one: who refutes again and again is given more time.
     fn crash(&mut self) -> Duration {
         self.victims += 1;
         let id = format!("victim-{}", self.victims);

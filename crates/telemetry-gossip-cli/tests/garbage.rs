@@ -1,9 +1,9 @@
-//! 100,000 random and mutated datagrams at a live agent's port: it stays up, its members are unchanged, a
-//! counter tells, its memory does not grow.
+//! 100,000 random and mutated datagrams at a live agent's port: it stays up, its members are
+//! unchanged, a counter tells, its memory does not grow.
 //!
-//! Datagrams carry no signature, so a mutant that still is a valid claim is news and not garbage. The
-//! generator hands each mutant to a node of its own first and keeps those that it refuses, or that change
-//! nothing in its table.
+//! Datagrams carry no signature, so a mutant that still is a valid claim is news and not garbage.
+//! The generator hands each mutant to a node of its own first and keeps those that it refuses, or
+//! that change nothing in its table.
 #![cfg(target_os = "linux")]
 
 mod common;
@@ -52,14 +52,21 @@ fn garbage_changes_nothing() {
     assert!(a.is_running(), "the agent is down");
     assert_eq!(after.0, before.0, "the members changed");
     let growth = after.1.saturating_sub(before.1);
-    println!("resident: {} KiB before, {} KiB after {sent} datagrams; {refused} refused", before.1, after.1);
+    println!(
+        "resident: {} KiB before, {} KiB after {sent} datagrams; {refused} refused",
+        before.1, after.1
+    );
     assert!(growth <= GROWTH_KIB, "resident memory grew by {growth} KiB");
     assert!(
         garbage.kinds.iter().all(|count| *count > DATAGRAMS / 20),
         "of each kind some: {:?}",
         garbage.kinds
     );
-    assert!(garbage.harmless > 100, "some mutants are valid and say nothing new: {}", garbage.harmless);
+    assert!(
+        garbage.harmless > 100,
+        "some mutants are valid and say nothing new: {}",
+        garbage.harmless
+    );
 }
 
 /// The members by id, status and generation.
@@ -72,7 +79,11 @@ fn who(agent: &Agent) -> Vec<(String, String, u64)> {
             (id.to_owned(), status, member["generation"].as_u64().unwrap_or(u64::MAX))
         })
         .into_iter()
-        .chain([("members".to_owned(), String::new(), view["members"].as_array().map_or(0, Vec::len) as u64)])
+        .chain([(
+            "members".to_owned(),
+            String::new(),
+            view["members"].as_array().map_or(0, Vec::len) as u64,
+        )])
         .collect()
 }
 
@@ -125,12 +136,14 @@ impl Garbage {
             };
             let known = self.judge.membership().fingerprint();
             let input = Input::Datagram { from: peer(9), bytes: datagram.as_slice().into() };
-            let refused =
-                matches!(self.judge.handle(CoreInstant::ORIGIN, input), Err(InputError::Datagram(_)));
+            let refused = matches!(
+                self.judge.handle(CoreInstant::ORIGIN, input),
+                Err(InputError::Datagram(_))
+            );
             let told = drained(&mut self.judge);
             let changed = told > 0 || self.judge.membership().fingerprint() != known;
             assert!(!(refused && changed), "a refused datagram changed something: {datagram:?}");
-            if refused || (!changed && self.judge.stats().relays == 0) {
+            if refused || (!changed && self.judge.stats().ping_reqs == 0) {
                 self.kinds[kind] += 1;
                 self.harmless += u64::from(!refused);
                 return (datagram, refused);
@@ -222,12 +235,14 @@ fn recorded() -> Vec<Vec<u8>> {
     }
     while now < end {
         let mut out = [0; 1_400];
-        while let Some((from, transmit)) =
-            (0..3).find_map(|index| nodes[index].poll_transmit(&mut out).map(|transmit| (index, transmit)))
-        {
+        while let Some((from, transmit)) = (0..3).find_map(|index| {
+            nodes[index].poll_transmit(&mut out).map(|transmit| (index, transmit))
+        }) {
             let datagram = out[..transmit.len].to_vec();
-            let to = (1..=3).position(|port| peer(port) == transmit.to).expect("a node of this cluster");
-            let input = Input::Datagram { from: peer(from as u16 + 1), bytes: datagram.as_slice().into() };
+            let to =
+                (1..=3).position(|port| peer(port) == transmit.to).expect("a node of this cluster");
+            let input =
+                Input::Datagram { from: peer(from as u16 + 1), bytes: datagram.as_slice().into() };
             nodes[to].handle(now, input).expect("a node's datagram is valid");
             said.push(datagram);
         }

@@ -1,4 +1,5 @@
-//! Sealed agents: key files are made and checked, who has the key is heard, and keys change while agents run.
+//! Sealed agents: key files are made and checked, who has the key is heard, and keys change while
+//! agents run.
 
 mod common;
 
@@ -61,8 +62,9 @@ fn the_keys_of_running_agents_are_replaced() {
 
     let vias = [a.control.to_string(), b.control.to_string()];
     let each = |args: &[&str], key: &str| {
-        let said =
-            [0, 1].map(|agent| done(&[&["key"], args, &["--via", &vias[agent], "--key-file", key]].concat()));
+        let said = [0, 1].map(|agent| {
+            done(&[&["key"], args, &["--via", &vias[agent], "--key-file", key]].concat())
+        });
         assert_eq!(said[0], said[1]);
         said[0].clone()
     };
@@ -94,16 +96,21 @@ fn an_agent_changes_its_keys_for_nobody_who_has_none() {
     let add = |key: &str, label: &str| {
         refused(&["key", "add", &other, "--via", &via, "--key-file", key, "--label", label], 1)
     };
-    assert!(add(&other, "production").contains(&format!("the key {other_id}, which is not in the keyring")));
+    assert!(
+        add(&other, "production")
+            .contains(&format!("the key {other_id}, which is not in the keyring"))
+    );
     assert!(add(&old, "staging").contains("not authentic"));
-    let remove = ["key", "remove", &old_id, "--via", &via, "--key-file", &old, "--label", "production"];
+    let remove =
+        ["key", "remove", &old_id, "--via", &via, "--key-file", &old, "--label", "production"];
     assert!(refused(&remove, 1).contains("is the primary"));
     assert_eq!(done(&["key", "list", "--via", &via]), format!("{old_id} (primary)\n"));
 
     let plain = Agent::start("b", &[]);
     assert!(plain.wait_for(|line| line["event"] == "sealing")["keys"].is_null());
     assert!(
-        refused(&["key", "list", "--via", &plain.control.to_string()], 1).contains("started in plaintext")
+        refused(&["key", "list", "--via", &plain.control.to_string()], 1)
+            .contains("started in plaintext")
     );
 }
 
@@ -120,17 +127,25 @@ fn a_key_file_is_made_once_and_a_file_that_is_none_is_named_with_its_rule() {
     std::fs::copy(&path, folder.path("short.key")).unwrap();
     std::fs::write(folder.path("short.key"), &before[..20]).unwrap();
     assert!(
-        agent(&folder.path("short.key")).contains("short.key holds no key: a key has 64 hexadecimal digits")
+        agent(&folder.path("short.key"))
+            .contains("short.key holds no key: a key has 64 hexadecimal digits")
     );
     let tight = refused(&["agent", "--id", "a", "--key-file", &path, "--mtu", "811"], 2);
-    assert!(tight.contains("--mtu 811 is too small for sealed datagrams: type --mtu 812 or more"), "{tight}");
+    assert!(
+        tight.contains("--mtu 811 is too small for sealed datagrams: type --mtu 812 or more"),
+        "{tight}"
+    );
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt as _;
-        let mode = |mode| std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+        let mode =
+            |mode| std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         mode(0o644);
         let said = agent(&path);
-        assert!(said.contains("cluster.key can be read or written by everybody (mode 644)"), "{said}");
+        assert!(
+            said.contains("cluster.key can be read or written by everybody (mode 644)"),
+            "{said}"
+        );
     }
 }

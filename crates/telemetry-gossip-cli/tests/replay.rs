@@ -4,8 +4,9 @@
 //! cargo test --release -p telemetry-gossip-cli --test replay -- --ignored --nocapture    # 20 processes, ten minutes
 //! ```
 //!
-//! `RECORD_SECONDS` sets another time for the long one. Each agent is reached through a proxy of the test that loses one of
-//! twenty datagrams; agents are stopped, go on, are killed and come back.
+//! `RECORD_SECONDS` sets another time for the long one. Each agent is reached through a proxy of
+//! the test that loses one of twenty datagrams; agents are stopped, go on, are killed and come
+//! back.
 #![cfg(target_os = "linux")]
 
 mod common;
@@ -41,10 +42,13 @@ fn what_five_processes_went_through_replays_to_what_was_recorded() {
     let members = |args: &[&str]| {
         let output = tgossip(&[args, &["--verify", "--members", "--json"]].concat());
         assert!(output.status.success(), "{}", text(&output.stderr));
-        let lines: Vec<Value> =
-            text(&output.stdout).lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
-        let status =
-            |member: &Value| (member["id"].clone(), member["status"].clone(), member["generation"].clone());
+        let lines: Vec<Value> = text(&output.stdout)
+            .lines()
+            .map(|line| serde_json::from_str(line).expect("JSON"))
+            .collect();
+        let status = |member: &Value| {
+            (member["id"].clone(), member["status"].clone(), member["generation"].clone())
+        };
         lines[1].as_array().expect("members").iter().map(status).collect::<Vec<_>>()
     };
     assert_eq!(members(&["replay", &cut]), members(&[&["replay", &whole], &of[..]].concat()));
@@ -54,7 +58,8 @@ fn what_five_processes_went_through_replays_to_what_was_recorded() {
 #[test]
 #[ignore = "ten minutes of 20 processes"]
 fn ten_minutes_of_twenty_processes_replay_to_what_was_recorded() {
-    let seconds = std::env::var("RECORD_SECONDS").map_or(600, |text| text.parse().expect("a number"));
+    let seconds =
+        std::env::var("RECORD_SECONDS").map_or(600, |text| text.parse().expect("a number"));
     let folder = tempfile::tempdir().expect("a folder");
     let mut fleet = Fleet::start(20, folder.path());
     let sent = fleet.trouble(Duration::from_secs(seconds));
@@ -108,8 +113,8 @@ impl<'a> Fleet<'a> {
         self.agents[at] = Some(agent);
     }
 
-    /// One fault after the other for so long, each until others know of it and of its end; what has been sent by whom ran to
-    /// the end.
+    /// One fault after the other for so long, each until others know of it and of its end; what has
+    /// been sent by whom ran to the end.
     fn trouble(&mut self, span: Duration) -> Vec<(usize, u64)> {
         let (end, count) = (Instant::now() + span, self.agents.len());
         let mut round = 0;
@@ -155,8 +160,14 @@ impl<'a> Fleet<'a> {
             let output = tgossip(&["replay", &folder, "--node", &name(at), "--json"]);
             assert!(output.status.success(), "{}", text(&output.stderr));
             let found: Value = serde_json::from_slice(&output.stdout).expect("JSON");
-            assert_eq!((&found["differs"], &found["missing"]), (&Value::Array(Vec::new()), &0.into()));
-            assert!(found["datagrams"].as_u64().expect("a number") >= sent, "{sent} were sent: {found:#}");
+            assert_eq!(
+                (&found["differs"], &found["missing"]),
+                (&Value::Array(Vec::new()), &0.into())
+            );
+            assert!(
+                found["datagrams"].as_u64().expect("a number") >= sent,
+                "{sent} were sent: {found:#}"
+            );
             inputs += found["inputs"].as_u64().expect("a number");
             hours += found["span_s"].as_f64().expect("a number") / 3_600.0;
             slowest = slowest.min(found["speed"].as_f64().expect("a number"));
@@ -182,7 +193,8 @@ fn name(at: usize) -> String {
     format!("n{at}")
 }
 
-/// The addresses at which the others reach the agents, and a network between them that loses datagrams.
+/// The addresses at which the others reach the agents, and a network between them that loses
+/// datagrams.
 struct Proxies {
     sockets: Arc<Vec<UdpSocket>>,
     /// Where the agents themselves listen.
@@ -191,11 +203,13 @@ struct Proxies {
 
 impl Proxies {
     fn open(count: usize) -> Self {
-        // An address of its own for each agent of each test, so that the port need not be a free one.
+        // An address of its own for each agent of each test, so that the port need not be a free
+        // one.
         static TESTS: AtomicU32 = AtomicU32::new(0);
         let test = std::process::id() % 4_000 * 8 + TESTS.fetch_add(1, Ordering::Relaxed) % 8;
         let place = |at: usize| {
-            let host = 0x7f00_0000 | (test + 8) << 8 & 0xff_ff00 | u32::try_from(at + 1).expect("few");
+            let host =
+                0x7f00_0000 | (test + 8) << 8 & 0xff_ff00 | u32::try_from(at + 1).expect("few");
             SocketAddr::from((Ipv4Addr::from_bits(host), 7_946))
         };
         let agents: Vec<SocketAddr> = (0..count).map(place).collect();

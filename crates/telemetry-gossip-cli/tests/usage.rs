@@ -41,16 +41,25 @@ fn wrong_arguments_get_a_sentence() {
         (&["agent", "--id", "a", "--mtu", "100"], "from 767 to 65507"),
         (&["agent", "--id", "a", "--gossip-interval", "0s"], "--gossip-interval is 0s: type 1ms"),
         (&["agent", "--id", "a", "--suspicion", "1ms"], "type --suspicion 400ms"),
-        (&["agent", "--id", "a", "--probe-timeout", "2ms"], "--probe-timeout is 2ms: type 5ms or more"),
+        (
+            &["agent", "--id", "a", "--probe-timeout", "2ms"],
+            "--probe-timeout is 2ms: type 5ms or more",
+        ),
         (&["agent", "--id", "a", "--control", "0.0.0.0:0"], "--allow-remote-control"),
         (
             &["agent", "--id", "a", "--bind", "10.0.0.17:7946"],
             "add --key-file FILE (tgossip key new FILE makes one)",
         ),
         (&["agent", "--id", "a", "--plaintext", "--key-file", "k"], "cannot be used with"),
-        (&["key", "use", "abc", "--via", "127.0.0.1:7101", "--key-file", "k"], "8 hexadecimal digits"),
+        (
+            &["key", "use", "abc", "--via", "127.0.0.1:7101", "--key-file", "k"],
+            "8 hexadecimal digits",
+        ),
         (&["key", "add", "new.key", "--via", "127.0.0.1:7101"], "--key-file <FILE>"),
-        (&["plan", "--nodes", "1", "--rtt", "1ms", "--target", "5s"], "2 to 16777216 members, not 1"),
+        (
+            &["plan", "--nodes", "1", "--rtt", "1ms", "--target", "5s"],
+            "2 to 16777216 members, not 1",
+        ),
         (&["plan", "--nodes", "9", "--rtt", "9s", "--target", "5s"], "type --rtt 150ms"),
         (
             &["plan", "--nodes", "9", "--rtt", "1ms", "--loss", "51%", "--target", "5s"],
@@ -147,13 +156,18 @@ fn a_reader_that_has_gone_is_no_error() {
         let mut child = common::start(args);
         drop(child.stdout.take());
         let output = child.wait_with_output().unwrap();
-        assert_eq!((output.status.code(), text(&output.stderr).as_str()), (Some(0), ""), "{args:?}");
+        assert_eq!(
+            (output.status.code(), text(&output.stderr).as_str()),
+            (Some(0), ""),
+            "{args:?}"
+        );
     }
 }
 
 #[test]
 fn a_scenario_runs_and_its_report_is_json_if_wanted() {
-    let output = tgossip(&["sim", "crash", "--nodes", "6", "--duration", "45s", "--seed", "5", "--json"]);
+    let output =
+        tgossip(&["sim", "crash", "--nodes", "6", "--duration", "45s", "--seed", "5", "--json"]);
     assert!(output.status.success(), "{}", text(&output.stderr));
     let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!((report["nodes"].as_u64(), report["seed"].as_u64()), (Some(6), Some(5)));
@@ -164,7 +178,10 @@ fn a_plan_is_a_table_or_json() {
     let args = ["plan", "--nodes", "250", "--rtt", "2ms", "--loss", "1%", "--target", "5s"];
     let output = tgossip(&args);
     let said = text(&output.stdout);
-    assert!(output.status.success() && said.contains("probe_interval") && said.contains("p99"), "{said}");
+    assert!(
+        output.status.success() && said.contains("probe_interval") && said.contains("p99"),
+        "{said}"
+    );
     let output = tgossip(&[&args[..], &["--json"]].concat());
     let plan: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     let p99 = plan["predicted"]["detection_p99_s"].as_f64().unwrap();
@@ -178,7 +195,10 @@ fn a_failed_run_ends_with_the_command_that_replays_it() {
     let output = tgossip(&["sim", "crash", "--nodes", "6", "--loss", "100%", "--seed", "5"]);
     assert_eq!(output.status.code(), Some(1), "{}", text(&output.stdout));
     let error = text(&output.stderr);
-    assert!(error.contains("tgossip sim crash --seed 5 --nodes 6 --duration 1m --loss 100%"), "{error}");
+    assert!(
+        error.contains("tgossip sim crash --seed 5 --nodes 6 --duration 1m --loss 100%"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -199,6 +219,9 @@ fn the_scenarios_are_listed_with_what_they_do_and_what_makes_them_fail() {
     for name in ["quiet", "crash", "partition", "churn", "swarm"] {
         let mut lines = said.lines().skip_while(|line| !line.starts_with(name));
         assert!(lines.next().is_some(), "{name} is missing in:\n{said}");
-        assert!(lines.next().is_some_and(|line| line.contains("fails if views differ")), "{name}:\n{said}");
+        assert!(
+            lines.next().is_some_and(|line| line.contains("fails if views differ")),
+            "{name}:\n{said}"
+        );
     }
 }

@@ -7,11 +7,12 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 /// The longest compact form of an address, in bytes.
 pub const MAX_ADDRESS_LEN: usize = 128;
 
-/// A host's address type. The core only stores, compares and returns addresses; it never looks inside.
+/// A host's address type. The core only stores, compares and returns addresses; it never looks
+/// inside.
 ///
-/// `encode` and `decode` are inverse; every address has at least 1 byte and at most [`MAX_ADDRESS_LEN`].
-/// Implemented for [`SocketAddr`] (6 or 18 bytes; scope and flow of IPv6 are host-local and not carried) and for
-/// `u32` (4 bytes), which suits simulations.
+/// `encode` and `decode` are inverse; every address has at least 1 byte and at most
+/// [`MAX_ADDRESS_LEN`]. Implemented for [`SocketAddr`] (6 or 18 bytes; scope and flow of IPv6 are
+/// host-local and not carried) and for `u32` (4 bytes), which suits simulations.
 pub trait Address: Copy + Eq + Ord + Hash + Debug {
     /// Writes the compact form into the front of `out` and returns its length.
     fn encode(&self, out: &mut [u8; MAX_ADDRESS_LEN]) -> usize;

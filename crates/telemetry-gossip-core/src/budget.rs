@@ -1,7 +1,9 @@
-//! The cap on what a node sends, as a token bucket: it fills at the allowed rate, and holds one second's worth.
+//! The cap on what a node sends, as a token bucket: it fills at the allowed rate, and holds one
+//! second's worth.
 //!
-//! Only telemetry waits for it. Pings, acks, claims, sessions and urgent telemetry are sent whatever it holds and only make
-//! the rest wait longer, so the cap is kept on average as long as they alone stay below it.
+//! Only telemetry waits for it. Pings, acks, claims, sessions and urgent telemetry are sent
+//! whatever it holds and only make the rest wait longer, so the cap is kept on average as long as
+//! they alone stay below it.
 
 use core::time::Duration;
 
@@ -37,8 +39,9 @@ impl Budget {
     pub(crate) fn ready_at(&self) -> Instant {
         match self.rate {
             Some(rate) if self.tokens <= 0 => {
-                let micros =
-                    (self.tokens.unsigned_abs() + 1).saturating_mul(MICROS).div_ceil(rate.max(1).into());
+                let micros = (self.tokens.unsigned_abs() + 1)
+                    .saturating_mul(MICROS)
+                    .div_ceil(rate.max(1).into());
                 self.at + Duration::from_micros(micros)
             }
             _ => Instant::ORIGIN,
@@ -51,7 +54,8 @@ impl Budget {
         let bytes = micros.saturating_mul(rate.into()) / MICROS;
         if bytes > 0 {
             // What is less than a byte is lost: no more is sent for it.
-            (self.tokens, self.at) = (self.tokens.saturating_add_unsigned(bytes).min(rate.into()), now);
+            (self.tokens, self.at) =
+                (self.tokens.saturating_add_unsigned(bytes).min(rate.into()), now);
         }
     }
 }

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
 use crate::error::CommandError;
-use crate::id::{NodeId, id_hash};
+use crate::id::{NodeId, full_id_hash};
 
 /// The cluster config in force: the hashes of the ids that belong, 8 bytes each.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -16,13 +16,19 @@ pub(crate) struct ClusterConfig {
 
 impl ClusterConfig {
     /// Replaces the config by one of a higher version that names this node.
-    pub(crate) fn apply(&mut self, version: u64, members: &[NodeId], me: u64) -> Result<(), CommandError> {
+    pub(crate) fn apply(
+        &mut self,
+        version: u64,
+        members: &[NodeId],
+        me: u64,
+    ) -> Result<(), CommandError> {
         if let Some(applied) = self.version
             && version <= applied
         {
             return Err(CommandError::StaleClusterConfig { version, applied });
         }
-        let mut hashes: Vec<u64> = members.iter().map(|id| id_hash(id.as_str().as_bytes())).collect();
+        let mut hashes: Vec<u64> =
+            members.iter().map(|id| full_id_hash(id.as_str().as_bytes())).collect();
         hashes.sort_unstable();
         if hashes.binary_search(&me).is_err() {
             return Err(CommandError::NotInClusterConfig);

@@ -5,12 +5,13 @@ use core::time::Duration;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::detector::Detector;
+use crate::detector::DetectorFeatures;
 use crate::id::Label;
 use crate::suspicion::scaled;
 use crate::telemetry::MAX_LOG;
 
-/// The smallest datagram size that a node can be held to: any one record or telemetry entry of default limits fits.
+/// The smallest datagram size that a node can be held to: any one record or telemetry entry of
+/// default limits fits.
 pub const MIN_MTU: u16 = 512;
 
 /// The largest payload of a UDP datagram over IPv4.
@@ -19,13 +20,15 @@ pub const MAX_MTU: u16 = 65_507;
 /// The most members that a table can be set to hold.
 pub(crate) const MAX_MEMBERS: u32 = 1 << 24;
 
-/// Bytes of a telemetry datagram that are not the entry itself: header, frame, and the owner's name.
+/// Bytes of a telemetry datagram that are not the entry itself: header, frame, and the owner's
+/// name.
 pub(crate) const TELEMETRY_OVERHEAD: usize = 64;
 
 /// Settings of a [`Node`](crate::Node). The defaults suit a LAN of a few to a few thousand nodes.
 ///
-/// A shorter `probe_interval` finds crashes sooner for proportionally more traffic. [`Config::local`] and [`Config::wan`] suit
-/// other networks, [`Config::plan`] finds the settings for a target.
+/// A shorter `probe_interval` finds crashes sooner for proportionally more traffic.
+/// [`Config::local`] and [`Config::wan`] suit other networks, [`Config::plan`] finds the settings
+/// for a target.
 ///
 /// ```
 /// use core::time::Duration;
@@ -43,61 +46,68 @@ pub struct Config {
     pub label: Label,
     /// Whether the node acts by its own timers or only when told.
     pub mode: Mode,
-    /// The most bytes in one datagram's payload; [`MIN_MTU`] to [`MAX_MTU`]. Default 1,400. A driver that seals datagrams
-    /// takes its part of them from it. It has to fit the path: where long datagrams are lost without a word, members find
-    /// each other's crashes as always, but long telemetry and the tables of large clusters do not arrive.
+    /// The most bytes in one datagram's payload; [`MIN_MTU`] to [`MAX_MTU`]. Default 1,400. A
+    /// driver that seals datagrams takes its part of them from it. It has to fit the path: where
+    /// long datagrams are lost without a word, members find each other's crashes as always, but
+    /// long telemetry and the tables of large clusters do not arrive.
     pub mtu: u16,
 
-    /// One member is probed each interval. Default 1 s. Local trouble stretches it up to nine times.
+    /// One member is probed each interval. Default 1 s. Local trouble stretches it up to nine
+    /// times.
     pub probe_interval: Duration,
-    /// How long a direct ping may take, and then again how long the indirect ones; twice this is at most the
-    /// interval. Default 300 ms. Where most answers take longer than twice this, nodes doubt themselves instead of others:
-    /// nobody is wronged, and no crash found.
+    /// How long a direct ping may take, and then again how long the indirect ones; twice this is at
+    /// most the interval. Default 300 ms. Where most answers take longer than twice this, nodes
+    /// doubt themselves instead of others: nobody is wronged, and no crash found.
     pub probe_timeout: Duration,
-    /// How many members are asked to ping on the prober's behalf (the K of SWIM). 0 to 16, default 3.
+    /// How many members are asked to ping on the prober's behalf (the K of SWIM). 0 to 16, default
+    /// 3.
     pub indirect_probes: u8,
     /// How long a suspected member has to refute.
-    pub suspicion: Suspicion,
+    pub suspicion: SuspicionTimeout,
     /// Which parts the failure detector has; all by default.
-    pub detector: Detector,
+    pub detector: DetectorFeatures,
 
     /// While there is news, some members are told it each interval. Default 200 ms.
     pub gossip_interval: Duration,
     /// How many members are told at each interval. 1 to 16, default 3.
     pub gossip_fanout: u8,
-    /// A piece of news is sent `retransmit_multiplier * ceil(log10(n + 1))` times by each member that learns it.
-    /// 1 to 32, default 4.
+    /// A piece of news is sent `retransmit_multiplier * ceil(log10(n + 1))` times by each member
+    /// that learns it. 1 to 32, default 4.
     pub retransmit_multiplier: u8,
 
-    /// A member passes on telemetry to each of its partners once in this time, so that updates travel together; at once if
-    /// the last time is longer ago or a datagram is full. Default 100 ms.
+    /// A member passes on telemetry to each of its partners once in this time, so that updates
+    /// travel together; at once if the last time is longer ago or a datagram is full. Default 100
+    /// ms.
     pub telemetry_interval: Duration,
 
-    /// The most bytes a second that this node sends on average, payloads of UDP without what
-    /// seals them; `None`, the default, for no cap. Telemetry
-    /// waits for it, and what is replaced while it waits is never sent. Membership does not wait, nor what is urgent, nor
-    /// answers. 1,000 at least.
+    /// The most bytes a second that this node sends on average, payloads of UDP without what seals
+    /// them; `None`, the default, for no cap. Telemetry waits for it, and what is replaced while it
+    /// waits is never sent. Membership does not wait, nor what is urgent, nor answers. 1,000 at
+    /// least.
     pub byte_budget: Option<u32>,
 
     /// One dead member is contacted each interval, so that a healed partition merges. Default 5 s.
     pub reconnect_interval: Duration,
     /// How long a dead member is remembered, and contacted. Default 24 h.
     pub tombstone_ttl: Duration,
-    /// How long a join tries its seeds before it is reported as failed (and then goes on). Default 5 s.
+    /// How long a join tries its seeds before it is reported as failed (and then goes on). Default
+    /// 5 s.
     pub join_timeout: Duration,
-    /// After this long the side cut off takes its losses for real and declares them dead; `None`, the default,
-    /// waits for the partition to heal, the host's word or a cluster config.
+    /// After this long the side cut off takes its losses for real and declares them dead; `None`,
+    /// the default, waits for the partition to heal, the host's word or a cluster config.
     pub isolation_limit: Option<Duration>,
 
     /// The most members in the table, the dead included. Default 16,384.
     pub max_members: u32,
     /// The longest telemetry key that this node publishes, in bytes. 1 to 255, default 64.
     pub max_key: u8,
-    /// The longest telemetry value that this node publishes, in bytes; key and value must fit one datagram. Default 512.
+    /// The longest telemetry value that this node publishes, in bytes; key and value must fit one
+    /// datagram. Default 512.
     pub max_value: u16,
-    /// The most bytes of telemetry that this node publishes, 14 an entry added for its version and time. At most 65,536,
-    /// default 4,096. What others publish is held whatever their settings are, up to twice the 65,536: while a reader goes from
-    /// one state of an owner to another it has parts of both.
+    /// The most bytes of telemetry that this node publishes, 14 an entry added for its version and
+    /// time. At most 65,536, default 4,096. What others publish is held whatever their settings
+    /// are, up to twice the 65,536: while a reader goes from one state of an owner to another it
+    /// has parts of both.
     pub max_telemetry: u32,
 }
 
@@ -110,8 +120,8 @@ impl Default for Config {
             probe_interval: Duration::from_secs(1),
             probe_timeout: Duration::from_millis(300),
             indirect_probes: 3,
-            suspicion: Suspicion::default(),
-            detector: Detector::default(),
+            suspicion: SuspicionTimeout::default(),
+            detector: DetectorFeatures::default(),
             gossip_interval: Duration::from_millis(200),
             gossip_fanout: 3,
             retransmit_multiplier: 4,
@@ -135,41 +145,45 @@ pub enum Mode {
     /// Probes, gossips and reconnects by its own timers.
     #[default]
     Autonomous,
-    /// Answers what it is asked, and probes or exchanges only on [`Input::Probe`](crate::Input::Probe) and
-    /// [`Input::Exchange`](crate::Input::Exchange). Suspicions still run out.
+    /// Answers what it is asked, and probes or exchanges only on
+    /// [`Input::Probe`](crate::Input::Probe) and [`Input::Exchange`](crate::Input::Exchange).
+    /// Suspicions still run out.
     OnDemand,
-    /// Only probes, on [`Input::Probe`](crate::Input::Probe), and answers and relays the probes of others: it takes in no
-    /// claims and makes none, so that it may share its name with a node that does.
+    /// Only probes, on [`Input::Probe`](crate::Input::Probe), and answers and relays the probes of
+    /// others: it takes in no claims and makes none, so that it may share its name with a node that
+    /// does.
     ProbeOnly,
 }
 
 /// How long a suspected member has to refute before it is declared dead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Suspicion {
-    /// At least `percent / 100 * probe_interval * max(1, log10(n))`, growing with the live members n as news takes longer
-    /// to reach them all; `stretch` times as long while nobody but the first accuser accuses, and less with each of the
-    /// next three: `longest - (longest - shortest) * log(c + 1) / log(4)` with c further accusers (Lifeguard).
+pub enum SuspicionTimeout {
+    /// At least `multiplier_percent / 100 * probe_interval * max(1, log10(n))`, growing with the
+    /// live members n as news takes longer to reach them all; `max_multiplier` times as long while
+    /// nobody but the first accuser accuses, and less with each of the next three:
+    /// `longest - (longest - shortest) * log(c + 1) / log(4)` with c further accusers (Lifeguard).
     Scaled {
         /// Hundredths of a probe interval; 10 to 10,000.
-        percent: u16,
+        multiplier_percent: u16,
         /// How many times as long a lone accuser waits; 1 to 16, and 1 makes it constant.
-        stretch: u8,
+        max_multiplier: u8,
     },
     /// Always this long; at least two gossip intervals.
     Fixed(Duration),
 }
 
-impl Default for Suspicion {
+impl Default for SuspicionTimeout {
     /// Scaled by 70 percent, constant: 0.7 s for up to 10 members, 1.7 s for 250.
     fn default() -> Self {
-        Self::Scaled { percent: 70, stretch: 1 }
+        Self::Scaled { multiplier_percent: 70, max_multiplier: 1 }
     }
 }
 
 impl Config {
-    /// For nodes on one machine or a wire away: round trips up to 10 ms, little loss. A quarter of the times of
-    /// [`lan`](Self::lan), for four times its traffic. A crash among 250 is known to all in 0.8 s (median) and 0.95 s (99th
-    /// percentile), measured with a round trip of 1 ms and no loss.
+    /// For nodes on one machine or a wire away: round trips up to 10 ms, little loss. A quarter of
+    /// the times of [`lan`](Self::lan), for four times its traffic. A crash among 250 is known to
+    /// all in 0.8 s (median) and 0.95 s (99th percentile), measured with a round trip of 1 ms and
+    /// no loss.
     pub fn local() -> Self {
         Self {
             probe_interval: Duration::from_millis(250),
@@ -181,15 +195,16 @@ impl Config {
         }
     }
 
-    /// The defaults: for a data centre or several near each other, round trips up to 50 ms. A crash among 250 is known to all
-    /// in 3.2 s (median) and 3.9 s (99th percentile), measured with 2 ms and 1 % loss.
+    /// The defaults: for a data centre or several near each other, round trips up to 50 ms. A crash
+    /// among 250 is known to all in 3.2 s (median) and 3.9 s (99th percentile), measured with 2 ms
+    /// and 1 % loss.
     pub fn lan() -> Self {
         Self::default()
     }
 
-    /// For nodes all over the world: round trips up to some 150 ms, and loss of some percent. A third of the traffic of
-    /// [`lan`](Self::lan). A crash among 250 is known to all in 10.5 s (median) and 12.6 s (99th percentile), measured with
-    /// 150 ms and 2 % loss.
+    /// For nodes all over the world: round trips up to some 150 ms, and loss of some percent. A
+    /// third of the traffic of [`lan`](Self::lan). A crash among 250 is known to all in 10.5 s
+    /// (median) and 12.6 s (99th percentile), measured with 150 ms and 2 % loss.
     pub fn wan() -> Self {
         Self {
             probe_interval: Duration::from_secs(3),
@@ -203,13 +218,15 @@ impl Config {
         }
     }
 
-    /// How long a suspicion lasts in a cluster of so many live members: with four accusers, and with one.
+    /// How long a suspicion lasts in a cluster of so many live members: with four accusers, and
+    /// with one.
     pub(crate) fn suspicion_spans(&self, live: u32) -> (Duration, Duration) {
         match self.suspicion {
-            Suspicion::Fixed(span) => (span, span),
-            Suspicion::Scaled { percent, stretch } => {
-                let span = scaled(percent, self.probe_interval, live).max(self.gossip_interval * 2);
-                (span, span.saturating_mul(stretch.into()))
+            SuspicionTimeout::Fixed(span) => (span, span),
+            SuspicionTimeout::Scaled { multiplier_percent, max_multiplier } => {
+                let span = scaled(multiplier_percent, self.probe_interval, live)
+                    .max(self.gossip_interval * 2);
+                (span, span.saturating_mul(max_multiplier.into()))
             }
         }
     }
@@ -221,7 +238,12 @@ impl Config {
         in_range("gossip_fanout", self.gossip_fanout.into(), 1, 16)?;
         in_range("retransmit_multiplier", self.retransmit_multiplier.into(), 1, 32)?;
         in_range("max_members", self.max_members.into(), 1, MAX_MEMBERS.into())?;
-        in_range("byte_budget", self.byte_budget.unwrap_or(u32::MAX).into(), 1_000, u32::MAX.into())?;
+        in_range(
+            "byte_budget",
+            self.byte_budget.unwrap_or(u32::MAX).into(),
+            1_000,
+            u32::MAX.into(),
+        )?;
         in_range("max_key", self.max_key.into(), 1, 255)?;
         in_range("max_telemetry", self.max_telemetry.into(), 0, MAX_LOG as u64)?;
         for (field, span) in [
@@ -245,14 +267,14 @@ impl Config {
             });
         }
         match self.suspicion {
-            Suspicion::Scaled { percent, stretch } => {
-                in_range("suspicion percent", percent.into(), 10, 10_000)?;
-                in_range("suspicion stretch", stretch.into(), 1, 16)?;
+            SuspicionTimeout::Scaled { multiplier_percent, max_multiplier } => {
+                in_range("suspicion multiplier_percent", multiplier_percent.into(), 10, 10_000)?;
+                in_range("suspicion max_multiplier", max_multiplier.into(), 1, 16)?;
             }
-            Suspicion::Fixed(span) if span < self.gossip_interval * 2 || span > LONGEST => {
+            SuspicionTimeout::Fixed(span) if span < self.gossip_interval * 2 || span > LONGEST => {
                 return Err(ConfigError::Suspicion { span, gossip: self.gossip_interval });
             }
-            Suspicion::Fixed(_) => {}
+            SuspicionTimeout::Fixed(_) => {}
         }
         self.validate_times()?;
         if self.retransmit_multiplier < self.gossip_fanout {
@@ -273,15 +295,16 @@ impl Config {
 }
 
 impl Config {
-    /// The rules between two spans of time. They are about suspicions, news and the dead: a node that only probes has
-    /// none, and may wait as long as it likes.
+    /// The rules between two spans of time. They are about suspicions, news and the dead: a node
+    /// that only probes has none, and may wait as long as it likes.
     fn validate_times(&self) -> Result<(), ConfigError> {
         if self.mode == Mode::ProbeOnly {
             return Ok(());
         }
         // In clusters of any size.
-        let ((shortest, _), (_, longest)) = (self.suspicion_spans(1), self.suspicion_spans(self.max_members));
-        let calls = if self.detector.last_calls { self.probe_timeout } else { Duration::ZERO };
+        let ((shortest, _), (_, longest)) =
+            (self.suspicion_spans(1), self.suspicion_spans(self.max_members));
+        let calls = if self.detector.status_pings { self.probe_timeout } else { Duration::ZERO };
         let limit = self.isolation_limit.unwrap_or(LONGEST);
         for (field, span, least, rule) in [
             (
@@ -342,7 +365,11 @@ const SHORTEST: Duration = Duration::from_millis(1);
 const LONGEST: Duration = Duration::from_secs(366 * 24 * 3_600);
 
 fn in_range(field: &'static str, value: u64, min: u64, max: u64) -> Result<(), ConfigError> {
-    if (min..=max).contains(&value) { Ok(()) } else { Err(ConfigError::Range { field, value, min, max }) }
+    if (min..=max).contains(&value) {
+        Ok(())
+    } else {
+        Err(ConfigError::Range { field, value, min, max })
+    }
 }
 
 /// A setting, or two settings together, that no node can run with.
@@ -437,7 +464,7 @@ pub enum ConfigError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Detector;
+    use crate::DetectorFeatures;
 
     const MILLI: Duration = Duration::from_millis(1);
 
@@ -457,7 +484,8 @@ mod tests {
             (
                 "tombstone_ttl",
                 |config, span| {
-                    (config.suspicion, config.tombstone_ttl) = (Suspicion::Fixed(MILLI * 9_000), span)
+                    (config.suspicion, config.tombstone_ttl) =
+                        (SuspicionTimeout::Fixed(MILLI * 9_000), span)
                 },
                 9_000,
             ),
@@ -484,24 +512,31 @@ mod tests {
     fn a_suspicion_is_no_shorter_than_the_calls_if_there_are_any() {
         let calls = Config {
             gossip_interval: MILLI * 50,
-            suspicion: Suspicion::Fixed(MILLI * 299),
+            suspicion: SuspicionTimeout::Fixed(MILLI * 299),
             ..Config::default()
         };
         let field = "suspicion";
-        assert!(matches!(calls.validate(), Err(ConfigError::TooShort { field: name, .. }) if name == field));
+        assert!(
+            matches!(calls.validate(), Err(ConfigError::TooShort { field: name, .. }) if name == field)
+        );
         let scaled = Config {
-            suspicion: Suspicion::Scaled { percent: 29, stretch: 9 },
+            suspicion: SuspicionTimeout::Scaled { multiplier_percent: 29, max_multiplier: 9 },
             gossip_interval: MILLI * 50,
             ..calls.clone()
         };
-        assert!(matches!(scaled.validate(), Err(ConfigError::TooShort { field: name, .. }) if name == field));
-        assert_eq!(Config { detector: Detector::SWIM, ..calls }.validate(), Ok(()));
+        assert!(
+            matches!(scaled.validate(), Err(ConfigError::TooShort { field: name, .. }) if name == field)
+        );
+        assert_eq!(Config { detector: DetectorFeatures::SWIM, ..calls }.validate(), Ok(()));
     }
 
     #[test]
     fn news_is_no_slower_than_probes() {
         let slow = Config { gossip_interval: MILLI * 1_001, ..Config::default() };
-        assert!(matches!(slow.validate(), Err(ConfigError::TooShort { field: "probe_interval", .. })));
+        assert!(matches!(
+            slow.validate(),
+            Err(ConfigError::TooShort { field: "probe_interval", .. })
+        ));
         assert_eq!(Config { gossip_interval: MILLI * 1_000, ..slow }.validate(), Ok(()));
     }
 

@@ -1,11 +1,13 @@
-//! Touch with the majority: before this node declares anybody Dead it asks around whether it is the one cut off.
+//! Touch with the majority: before this node declares anybody Dead it asks around whether it is the
+//! one cut off.
 //!
-//! A **roll call** pings members until it is plain whether at least half of them answer, this node counted among those
-//! in touch. In a small cluster it asks everybody. In a large one it asks a growing sample, and stops early when the
-//! answers leave no doubt: after m were asked and a answered, once 2a - m >= 5 sqrt(m), which a side with half of the
-//! members or fewer passes by chance in less than one of a million looks (the deviation of 2a - m is at most
-//! sqrt(m)). The sample grows as long as there is doubt either way, up to everybody. Those silent are asked again in
-//! each round, so that loss alone does not fail it.
+//! A **roll call** pings members until it is plain whether at least half of them answer, this node
+//! counted among those in touch. In a small cluster it asks everybody. In a large one it asks a
+//! growing sample, and stops early when the answers leave no doubt: after m were asked and a
+//! answered, once 2a - m >= 5 sqrt(m), which a side with half of the members or fewer passes by
+//! chance in less than one of a million looks (the deviation of 2a - m is at most sqrt(m)). The
+//! sample grows as long as there is doubt either way, up to everybody. Those silent are asked again
+//! in each round, so that loss alone does not fail it.
 //!
 //! ```text
 //!              enough answers: verified for suspicions that began before the roll call
@@ -17,15 +19,16 @@
 //!            +--- the limit of the configuration ----------------------------------------+
 //! ```
 //!
-//! A verdict counts only for suspicions that began before the roll call did, so a partition that comes between
-//! cannot be overlooked. While isolated the node accuses nobody and declares nobody Dead.
+//! A verdict counts only for suspicions that began before the roll call did, so a partition that
+//! comes between cannot be overlooked. While isolated the node accuses nobody and declares nobody
+//! Dead.
 
 use alloc::vec::Vec;
 use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::Number;
+use crate::id::RequestId;
 use crate::membership::Slot;
 use crate::time::Instant;
 
@@ -48,7 +51,7 @@ const ROUNDS_ISOLATED: usize = 2;
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct Asked {
     pub(crate) slot: Slot,
-    pub(crate) number: Number,
+    pub(crate) number: RequestId,
     pub(crate) answered: bool,
 }
 
@@ -60,8 +63,8 @@ struct RollCall {
     round: usize,
     /// Members to ask besides this node.
     others: usize,
-    /// The rank of the roster to go on from. The sample is a run of the roster from a random place: its order, by
-    /// the hash of the ids, has nothing to do with who can reach whom.
+    /// The rank of the roster to go on from. The sample is a run of the roster from a random place:
+    /// its order, by the hash of the ids, has nothing to do with who can reach whom.
     rank: usize,
     looked_at: usize,
     answers: usize,
@@ -92,7 +95,8 @@ pub(crate) struct Contact {
     verified: Option<Instant>,
     isolated: Option<Instant>,
     again_at: Option<Instant>,
-    /// The host, or the limit, said that the losses are real: until a roll call succeeds by itself, none can fail.
+    /// The host, or the limit, said that the losses are real: until a roll call succeeds by itself,
+    /// none can fail.
     vouched: bool,
 }
 
@@ -106,7 +110,8 @@ impl Contact {
         self.isolated.is_some()
     }
 
-    /// Whether the node has proved, with questions asked no earlier than `since`, that it is not cut off.
+    /// Whether the node has proved, with questions asked no earlier than `since`, that it is not
+    /// cut off.
     pub(crate) fn is_verified_since(&self, since: Instant) -> bool {
         let verified = self.verified.is_some_and(|verified| verified >= since);
         self.vouched || (self.isolated.is_none() && verified)
@@ -151,8 +156,8 @@ impl Contact {
         self.asked.iter().rev().filter(|asked| !asked.answered).take(ASKED_AGAIN).copied().collect()
     }
 
-    /// The next rank to look at for a member to ask, in a roster of `len`; `None` once all were looked at, which may be
-    /// sooner than thought as members die meanwhile.
+    /// The next rank to look at for a member to ask, in a roster of `len`; `None` once all were
+    /// looked at, which may be sooner than thought as members die meanwhile.
     pub(crate) fn next_rank(&mut self, len: usize) -> Option<usize> {
         let roll = self.roll.as_mut()?;
         if roll.looked_at >= len {
@@ -166,7 +171,7 @@ impl Contact {
         Some(rank)
     }
 
-    pub(crate) fn ask(&mut self, slot: Slot, number: Number) {
+    pub(crate) fn ask(&mut self, slot: Slot, number: RequestId) {
         self.asked.push(Asked { slot, number, answered: false });
     }
 
@@ -174,8 +179,13 @@ impl Contact {
         &self.asked
     }
 
-    /// Counts an answer; `None` if the number is not of this roll call, or the answer not from whom was asked.
-    pub(crate) fn answered(&mut self, number: Number, is_from: impl Fn(Slot) -> bool) -> Option<Slot> {
+    /// Counts an answer; `None` if the number is not of this roll call, or the answer not from whom
+    /// was asked.
+    pub(crate) fn answered(
+        &mut self,
+        number: RequestId,
+        is_from: impl Fn(Slot) -> bool,
+    ) -> Option<Slot> {
         let roll = self.roll.as_mut()?;
         let asked = self.asked.iter_mut().find(|asked| asked.number == number)?;
         if !is_from(asked.slot) {
@@ -205,8 +215,8 @@ impl Contact {
         self.roll.as_ref().is_some_and(|roll| roll.deadline <= now)
     }
 
-    /// Whether there is a further round: some in any case, then until the silent leave no doubt that this node is cut
-    /// off, or all were asked and the silent once more.
+    /// Whether there is a further round: some in any case, then until the silent leave no doubt
+    /// that this node is cut off, or all were asked and the silent once more.
     pub(crate) fn has_rounds(&self) -> bool {
         let Some(roll) = &self.roll else { return false };
         let fewest = if self.isolated.is_some() { ROUNDS_ISOLATED } else { ROUNDS };
@@ -337,7 +347,7 @@ mod tests {
         while contact.has_rounds() && !contact.is_clear() {
             for _ in 0..contact.next_round(now, Duration::ZERO) {
                 let n = contact.asked().len();
-                let number = Number(u32::MAX.wrapping_add(u32::try_from(n).unwrap()));
+                let number = RequestId(u32::MAX.wrapping_add(u32::try_from(n).unwrap()));
                 contact.ask(Slot(0), number);
                 if answers(n) {
                     contact.answered(number, |_| true);
@@ -359,7 +369,8 @@ mod tests {
     fn sides_of_nearly_half_ask_everybody_and_are_told_apart() {
         for (answers, expected) in [(900, false), (998, false), (999, true), (1_100, true)] {
             // Evenly spread, so that every sample is as undecided as the whole.
-            let (mut contact, rounds) = call(1_999, |n| (n + 1) * answers / 1_999 > n * answers / 1_999);
+            let (mut contact, rounds) =
+                call(1_999, |n| (n + 1) * answers / 1_999 > n * answers / 1_999);
             let finding = contact.conclude(Instant::ORIGIN, Duration::ZERO);
             assert_eq!(
                 matches!(finding, Some(Finding::InTouch { .. })),
@@ -388,14 +399,17 @@ mod tests {
     fn ask(contact: &mut Contact, now: Instant) -> usize {
         let wanted = contact.next_round(now, PACE);
         for n in contact.asked().len()..contact.asked().len() + wanted {
-            contact.ask(Slot(u32::try_from(n).unwrap()), Number(u32::try_from(n).unwrap() + 1));
+            contact.ask(Slot(u32::try_from(n).unwrap()), RequestId(u32::try_from(n).unwrap() + 1));
         }
         wanted
     }
 
     fn answer(contact: &mut Contact, numbers: core::ops::RangeInclusive<u32>) {
         for number in numbers {
-            assert_eq!(contact.answered(Number(number), |slot| slot.0 + 1 == number), Some(Slot(number - 1)));
+            assert_eq!(
+                contact.answered(RequestId(number), |slot| slot.0 + 1 == number),
+                Some(Slot(number - 1))
+            );
         }
     }
 
@@ -437,7 +451,7 @@ mod tests {
         let mut contact = Contact::default();
         contact.begin(at(0), 5, 7);
         contact.next_round(at(0), PACE);
-        contact.ask(Slot(0), Number(1));
+        contact.ask(Slot(0), RequestId(1));
         let ranks: Vec<_> = core::iter::from_fn(|| contact.next_rank(3)).collect();
         assert_eq!(ranks, [7, 8, 9]);
         // Fewer could be asked than thought: the one that was is all there is.
@@ -450,8 +464,8 @@ mod tests {
         let mut contact = Contact::default();
         contact.begin(at(0), 3, 0);
         ask(&mut contact, at(0));
-        assert_eq!(contact.answered(Number(9), |_| true), None, "another number");
-        assert_eq!(contact.answered(Number(1), |_| false), None, "from elsewhere");
+        assert_eq!(contact.answered(RequestId(9), |_| true), None, "another number");
+        assert_eq!(contact.answered(RequestId(1), |_| false), None, "from elsewhere");
         assert!(!contact.is_clear());
         answer(&mut contact, 1..=1);
         assert!(contact.is_clear() && contact.is_sound(), "two of four");
@@ -462,7 +476,7 @@ mod tests {
         }
         assert!(!contact.is_clear() && contact.is_sound(), "two of six, however often one says so");
         contact.conclude(at(0), AGAIN);
-        assert_eq!(contact.answered(Number(2), |_| true), None, "it is over");
+        assert_eq!(contact.answered(RequestId(2), |_| true), None, "it is over");
     }
 
     #[test]

@@ -1,11 +1,12 @@
-//! The news: whose record still has to be told, and how often it was. (Telemetry goes other ways: see `tree`.)
+//! The news: whose record still has to be told, and how often it was. (Telemetry goes other ways:
+//! see `tree`.)
 //!
-//! A rumor is a slot of the table, not bytes: what is sent is what the table holds when the datagram is encoded. News
-//! sent least often goes first, and each piece is sent `multiplier * ceil(log10(n + 1))` times in all; a change
-//! while it is queued starts it anew.
+//! A rumor is a slot of the table, not bytes: what is sent is what the table holds when the
+//! datagram is encoded. News sent least often goes first, and each piece is sent
+//! `multiplier * ceil(log10(n + 1))` times in all; a change while it is queued starts it anew.
 //!
-//! There is one queue for each count of sends, linked through arrays over the slots: a slot is in one queue or none,
-//! every step is O(1), and nothing is allocated but when the table grows.
+//! There is one queue for each count of sends, linked through arrays over the slots: a slot is in
+//! one queue or none, every step is O(1), and nothing is allocated but when the table grows.
 
 use alloc::vec::Vec;
 
@@ -67,8 +68,8 @@ impl Dissemination {
         }
     }
 
-    /// The rumors taken are in the datagram: each counts one more, and those told `limit` times are done. `untold` was taken
-    /// but is said otherwise.
+    /// The rumors taken are in the datagram: each counts one more, and those told `limit` times are
+    /// done. `untold` was taken but is said otherwise.
     pub(crate) fn commit(&mut self, limit: u8, untold: Option<Slot>) {
         for at in 0..self.taken.len() {
             let slot = self.taken[at];
@@ -140,7 +141,8 @@ impl Dissemination {
             self.sends.push(IDLE);
         }
         // As many rumors may be taken as there are.
-        self.taken.reserve_exact(self.sends.len().saturating_sub(self.taken.capacity()).min(MOST_TAKEN));
+        self.taken
+            .reserve_exact(self.sends.len().saturating_sub(self.taken.capacity()).min(MOST_TAKEN));
     }
 
     fn unlink(&mut self, slot: Slot) {
@@ -188,14 +190,17 @@ impl Dissemination {
 
     pub(crate) fn heap_bytes(&self) -> usize {
         let links = self.next.capacity() + self.prev.capacity() + self.taken.capacity();
-        links * size_of::<u32>() + self.sends.capacity() + self.ends.capacity() * size_of::<(u32, u32)>()
+        links * size_of::<u32>()
+            + self.sends.capacity()
+            + self.ends.capacity() * size_of::<(u32, u32)>()
     }
 }
 
 /// More rumors than any datagram of usual size holds; a list that outgrows it grows by itself.
 const MOST_TAKEN: usize = 128;
 
-/// How often each member that learns a piece of news tells it: `multiplier * ceil(log10(n + 1))`, as memberlist does.
+/// How often each member that learns a piece of news tells it: `multiplier * ceil(log10(n + 1))`,
+/// as memberlist does.
 pub(crate) fn send_limit(multiplier: u8, members: u32) -> u8 {
     // ceil(log10(n + 1)) is the number of decimal digits of n.
     let digits = members.max(1).ilog10() + 1;
@@ -262,7 +267,9 @@ mod tests {
 
     #[test]
     fn the_send_limit_is_that_of_memberlist() {
-        for (members, expected) in [(1, 4), (9, 4), (10, 8), (99, 8), (100, 12), (240, 12), (1_000, 16)] {
+        for (members, expected) in
+            [(1, 4), (9, 4), (10, 8), (99, 8), (100, 12), (240, 12), (1_000, 16)]
+        {
             assert_eq!(send_limit(4, members), expected, "{members} members");
         }
     }

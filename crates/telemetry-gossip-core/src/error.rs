@@ -13,7 +13,8 @@ pub enum InputError {
     Command(#[from] CommandError),
 }
 
-/// What is wrong with a datagram. The sender is to blame; it is counted in [`Stats`](crate::Stats) and ignored.
+/// What is wrong with a datagram. The sender is to blame; it is counted in [`Stats`](crate::Stats)
+/// and ignored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum WireError {
     /// It is longer than any datagram of this protocol.

@@ -8,7 +8,8 @@ use crate::id::{Generation, Instance, NodeId};
 /// A change of the view, or the end of something that the host asked for.
 ///
 /// Folding the member events (`Joined` to `Removed`) over an empty view gives the view of
-/// [`Node::members`](crate::Node::members): ids, statuses, generations, and the addresses of the live.
+/// [`Node::members`](crate::Node::members): ids, statuses, generations, and the addresses of the
+/// live.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Event<A> {
     /// A member is known that was not; it is Alive until another event says otherwise.
@@ -64,8 +65,9 @@ pub enum Event<A> {
         /// Why.
         reason: RemovalReason,
     },
-    /// Something speaks for or against a member; what changes its status has an event of its own, and this node's own
-    /// verdict [`Evidence::Dead`] comes beside it. See [`Node::explain`](crate::Node::explain).
+    /// Something speaks for or against a member; what changes its status has an event of its own,
+    /// and this node's own verdict [`Evidence::Dead`] comes beside it. See
+    /// [`Node::explain`](crate::Node::explain).
     Evidence {
         /// Whom it is about.
         id: NodeId,
@@ -86,8 +88,9 @@ pub enum Event<A> {
         /// Its new generation.
         generation: Generation,
     },
-    /// This node has lost touch with more than half of the members, itself counted: it declares nobody Dead, and goes on
-    /// holding Alive or Suspected whoever is on the other side, or has crashed since.
+    /// This node has lost touch with more than half of the members, itself counted: it declares
+    /// nobody Dead, and goes on holding Alive or Suspected whoever is on the other side, or has
+    /// crashed since.
     Isolated {
         /// How many of those asked did not answer.
         lost: u32,
@@ -108,16 +111,19 @@ pub enum Event<A> {
         /// This node lost: it is silent from now on. The lower instance loses.
         lost: bool,
     },
-    /// The join is complete: one seed has sent all it knows, or, where many join at once, a part of it; what is missing comes
-    /// within some gossip intervals from the members that are known by then.
+    /// The join is complete: one seed has sent all it knows, or, where many join at once, a part of
+    /// it; what is missing comes within some gossip intervals from the members that are known by
+    /// then.
     JoinCompleted {
         /// The seed.
         seed: A,
     },
-    /// No seed has answered for [`Config::join_timeout`](crate::Config::join_timeout); the join goes on. A good
-    /// time to resolve host names again and to send another [`Input::Join`](crate::Input::Join).
+    /// No seed has answered for [`Config::join_timeout`](crate::Config::join_timeout); the join
+    /// goes on. A good time to resolve host names again and to send another
+    /// [`Input::Join`](crate::Input::Join).
     JoinFailed,
-    /// The news of this node's leaving has been sent as often as news is sent. The node is silent from now on.
+    /// The news of this node's leaving has been sent as often as news is sent. The node is silent
+    /// from now on.
     LeaveCompleted,
     /// The probe that the host asked for has ended.
     ProbeCompleted {
@@ -138,7 +144,8 @@ pub enum Event<A> {
 /// Why a member was removed from the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RemovalReason {
-    /// It was dead for [`Config::tombstone_ttl`](crate::Config::tombstone_ttl), or the table was full and it dead the longest.
+    /// It was dead for [`Config::tombstone_ttl`](crate::Config::tombstone_ttl), or the table was
+    /// full and it dead the longest.
     Expired,
     /// The cluster config does not name it.
     NotInClusterConfig,

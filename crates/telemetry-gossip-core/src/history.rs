@@ -1,7 +1,7 @@
 //! What is known of how a member came to stand as it does: the evidence, and its history.
 //!
-//! Kept only for members with incidents: at most [`MEMBERS`] of them and [`LENGTH`] incidents each; the oldest go first. A
-//! quiet cluster has none.
+//! Kept only for members with incidents: at most [`MEMBERS`] of them and [`LENGTH`] incidents each;
+//! the oldest go first. A quiet cluster has none.
 
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::format;
@@ -12,7 +12,7 @@ use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{Generation, NodeId, Tag};
+use crate::id::{Generation, IdHash, NodeId};
 use crate::member::Status;
 use crate::membership::Slot;
 use crate::time::Instant;
@@ -24,19 +24,19 @@ const MEMBERS: usize = 1_024;
 const LENGTH: usize = 32;
 
 /// The most helpers that evidence names.
-pub const MAX_WITNESSES: usize = 8;
+pub const MAX_HELPER_REPORTS: usize = 8;
 
 /// A helper of a probe, and what came of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Witness {
+pub struct HelperReport {
     /// Who was asked to ping the member.
-    pub helper: Tag,
+    pub helper: IdHash,
     /// Whether it said that the member is silent to it, too; otherwise it was silent itself.
     pub nacked: bool,
 }
 
 /// The helpers of a probe, first those asked first; `None` after the last.
-pub type Witnesses = [Option<Witness>; MAX_WITNESSES];
+pub type HelperReports = [Option<HelperReport>; MAX_HELPER_REPORTS];
 
 /// One thing that speaks for or against a member, as this node learned it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,33 +45,33 @@ pub enum Evidence {
     /// This node's probe got no answer, neither directly nor through the helpers.
     ProbeFailed {
         /// Whom it asked, and what they said.
-        helpers: Witnesses,
+        helpers: HelperReports,
     },
     /// This node's probe got no answer in time but through this helper.
     AnsweredThrough {
         /// The helper.
-        helper: Tag,
+        helper: IdHash,
     },
     /// It has refuted before, so that it is pinged so many times more before this node accuses it.
-    OnTrial {
+    Recheck {
         /// How many pings.
         pings: u8,
     },
     /// It answered one of them.
-    TrialPassed,
+    RecheckAnswered,
     /// This node did not accuse it, as it was itself out of touch with the others.
     NotAccused,
     /// It is suspected.
     Suspected {
         /// By whom first; this node itself, perhaps.
-        by: Option<Tag>,
+        by: Option<IdHash>,
         /// At which generation.
         generation: Generation,
     },
     /// Another member accuses it, too.
     Confirmed {
         /// Who.
-        by: Tag,
+        by: IdHash,
     },
     /// It refuted, or came back.
     Alive {
@@ -99,13 +99,17 @@ pub enum Evidence {
 }
 
 impl Evidence {
-    /// Whether it says all that the evidence just before it did: of what repeats on a bad link only the latest is kept.
+    /// Whether it says all that the evidence just before it did: of what repeats on a bad link only
+    /// the latest is kept.
     fn supersedes(&self, last: &Self) -> bool {
         matches!(
             (self, last),
             (Self::AnsweredThrough { .. }, Self::AnsweredThrough { .. })
-                | (Self::ProbeFailed { .. }, Self::ProbeFailed { .. } | Self::TrialPassed | Self::NotAccused)
-                | (Self::TrialPassed, Self::OnTrial { .. })
+                | (
+                    Self::ProbeFailed { .. },
+                    Self::ProbeFailed { .. } | Self::RecheckAnswered | Self::NotAccused
+                )
+                | (Self::RecheckAnswered, Self::Recheck { .. })
         )
     }
 
@@ -115,8 +119,8 @@ impl Evidence {
         match self {
             Self::ProbeFailed { .. } => "probe-failed",
             Self::AnsweredThrough { .. } => "answered-through",
-            Self::OnTrial { .. } => "on-trial",
-            Self::TrialPassed => "trial-passed",
+            Self::Recheck { .. } => "recheck",
+            Self::RecheckAnswered => "recheck-answered",
             Self::NotAccused => "not-accused",
             Self::Suspected { .. } => "suspected",
             Self::Confirmed { .. } => "confirmed",
@@ -128,9 +132,9 @@ impl Evidence {
         }
     }
 
-    /// What it says about the member, in words; `name` knows who is behind a tag.
-    pub fn describe<'n>(&self, name: impl Fn(Tag) -> Option<&'n str>) -> String {
-        let name = |tag| name(tag).unwrap_or("somebody unknown here");
+    /// What it says about the member, in words; `name` knows who is behind an id hash.
+    pub fn describe<'n>(&self, name: impl Fn(IdHash) -> Option<&'n str>) -> String {
+        let name = |id_hash| name(id_hash).unwrap_or("somebody unknown here");
         match *self {
             Self::ProbeFailed { helpers } => {
                 let mut text = String::from("did not answer this node's probe");
@@ -148,11 +152,16 @@ impl Evidence {
             Self::AnsweredThrough { helper } => {
                 format!("did not answer directly but through {}", name(helper))
             }
-            Self::OnTrial { pings } => format!("is on trial, as it has refuted before: {pings} more pings"),
-            Self::TrialPassed => "answered on trial".into(),
+            Self::Recheck { pings } => {
+                format!("is on trial, as it has refuted before: {pings} more pings")
+            }
+            Self::RecheckAnswered => "answered on trial".into(),
             Self::NotAccused => "was not accused, as this node was itself out of touch".into(),
             Self::Suspected { by, generation } => {
-                format!("was suspected by {} at generation {generation}", by.map_or("somebody", name))
+                format!(
+                    "was suspected by {} at generation {generation}",
+                    by.map_or("somebody", name)
+                )
             }
             Self::Confirmed { by } => format!("was accused by {}, too", name(by)),
             Self::Alive { generation, was } => {
@@ -170,13 +179,13 @@ impl Evidence {
     }
 
     /// Those whom it names.
-    pub fn tags(&self) -> impl Iterator<Item = Tag> {
+    pub fn id_hashes(&self) -> impl Iterator<Item = IdHash> {
         let (one, many) = match *self {
             Self::ProbeFailed { helpers } => (None, helpers),
-            Self::AnsweredThrough { helper } => (Some(helper), Witnesses::default()),
-            Self::Suspected { by, .. } => (by, Witnesses::default()),
-            Self::Confirmed { by } => (Some(by), Witnesses::default()),
-            _ => (None, Witnesses::default()),
+            Self::AnsweredThrough { helper } => (Some(helper), HelperReports::default()),
+            Self::Suspected { by, .. } => (by, HelperReports::default()),
+            Self::Confirmed { by } => (Some(by), HelperReports::default()),
+            _ => (None, HelperReports::default()),
         };
         one.into_iter().chain(many.into_iter().flatten().map(|witness| witness.helper))
     }
@@ -199,7 +208,10 @@ pub(crate) struct History {
 impl History {
     pub(crate) fn note(&mut self, slot: Slot, incident: Incident) {
         if self.members.len() >= MEMBERS && !self.members.contains_key(&slot) {
-            let stale = self.members.iter().min_by_key(|(_, incidents)| incidents.back().map(|last| last.at));
+            let stale = self
+                .members
+                .iter()
+                .min_by_key(|(_, incidents)| incidents.back().map(|last| last.at));
             if let Some(stale) = stale.map(|(&slot, _)| slot) {
                 self.members.remove(&stale);
             }
@@ -223,7 +235,8 @@ impl History {
     }
 
     pub(crate) fn is_bounded(&self) -> bool {
-        self.members.len() <= MEMBERS && self.members.values().all(|incidents| incidents.len() <= LENGTH)
+        self.members.len() <= MEMBERS
+            && self.members.values().all(|incidents| incidents.len() <= LENGTH)
     }
 
     pub(crate) fn heap_bytes(&self) -> usize {
@@ -233,16 +246,18 @@ impl History {
 
 /// A suspicion that runs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Pending {
+pub struct OpenSuspicion {
     /// Since when.
     pub since: Instant,
-    /// When this node would declare the member dead. It does so only once a roll call has shown that it is in touch.
+    /// When this node would declare the member dead. It does so only once a roll call has shown
+    /// that it is in touch.
     pub until: Instant,
     /// Who accuses, as far as named.
-    pub accusers: Vec<Tag>,
+    pub accusers: Vec<IdHash>,
 }
 
-/// Why a member is held to be what it is; see [`Node::explain`](crate::Node::explain). Its `Display` says it in words.
+/// Why a member is held to be what it is; see [`Node::explain`](crate::Node::explain). Its
+/// `Display` says it in words.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Explanation {
     /// The member.
@@ -257,29 +272,32 @@ pub struct Explanation {
     pub last_observed: Instant,
     /// The longest of its recent round trips, if this node has probed it.
     pub round_trip: Option<Duration>,
-    /// How often it has refuted of late: with strikes it is pinged more often before it is accused again.
-    pub strikes: u8,
+    /// How often it has refuted of late: with flaps it is pinged more often before it is accused
+    /// again.
+    pub flaps: u8,
     /// The suspicion that runs, if one does.
-    pub suspicion: Option<Pending>,
-    /// Whether this node itself is out of touch with more than half of the members, and so declares nobody dead.
+    pub suspicion: Option<OpenSuspicion>,
+    /// Whether this node itself is out of touch with more than half of the members, and so declares
+    /// nobody dead.
     pub isolated: bool,
     /// What happened, oldest first; at most 32 entries.
     pub history: Vec<Incident>,
-    /// The names behind the tags of the above, as far as known here.
-    pub names: Vec<(Tag, NodeId)>,
+    /// The names behind the id hashes of the above, as far as known here.
+    pub names: Vec<(IdHash, NodeId)>,
 }
 
 impl Explanation {
-    /// The name behind a tag.
+    /// The name behind an id hash.
     #[must_use]
-    pub fn name(&self, tag: Tag) -> Option<&str> {
-        self.names.iter().find(|(known, _)| *known == tag).map(|(_, id)| id.as_str())
+    pub fn name(&self, id_hash: IdHash) -> Option<&str> {
+        self.names.iter().find(|(known, _)| *known == id_hash).map(|(_, id)| id.as_str())
     }
 
-    /// The tags that need names.
-    pub(crate) fn tags(&self) -> impl Iterator<Item = Tag> {
-        let accusers = self.suspicion.iter().flat_map(|suspicion| suspicion.accusers.iter().copied());
-        accusers.chain(self.history.iter().flat_map(|incident| incident.evidence.tags()))
+    /// The id hashes that need names.
+    pub(crate) fn id_hashes(&self) -> impl Iterator<Item = IdHash> {
+        let accusers =
+            self.suspicion.iter().flat_map(|suspicion| suspicion.accusers.iter().copied());
+        accusers.chain(self.history.iter().flat_map(|incident| incident.evidence.id_hashes()))
     }
 }
 
@@ -295,15 +313,15 @@ impl fmt::Display for Explanation {
         if let Some(round_trip) = self.round_trip {
             writeln!(f, "  answered within {:.1} ms", round_trip.as_secs_f64() * 1e3)?;
         }
-        if let Some(Pending { until, accusers, .. }) = &self.suspicion {
+        if let Some(OpenSuspicion { until, accusers, .. }) = &self.suspicion {
             let left = until.since(self.now).as_secs_f64();
             write!(
                 f,
                 "  dead in {left:.1} s here, or sooner by another's verdict, unless it refutes; accused by"
             )?;
-            for (at, &tag) in accusers.iter().enumerate() {
+            for (at, &id_hash) in accusers.iter().enumerate() {
                 let join = if at == 0 { " " } else { ", " };
-                write!(f, "{join}{}", self.name(tag).unwrap_or("somebody unknown here"))?;
+                write!(f, "{join}{}", self.name(id_hash).unwrap_or("somebody unknown here"))?;
             }
             writeln!(f)?;
         }
@@ -313,8 +331,8 @@ impl fmt::Display for Explanation {
                 "  this node is cut off from more than half of the members and declares nobody dead"
             )?;
         }
-        if self.strikes > 0 {
-            let times = if self.strikes == 1 { "once" } else { "more than once" };
+        if self.flaps > 0 {
+            let times = if self.flaps == 1 { "once" } else { "more than once" };
             writeln!(f, "  it has refuted or come back {times} in the last ten minutes")?;
         }
         if self.history.is_empty() {
@@ -323,7 +341,7 @@ impl fmt::Display for Explanation {
         for (at, incident) in self.history.iter().enumerate() {
             let end = if at == 0 { "" } else { "\n" };
             write!(f, "{end}  {:>8.1} s ago  ", ago(incident.at))?;
-            f.write_str(&incident.evidence.describe(|tag| self.name(tag)))?;
+            f.write_str(&incident.evidence.describe(|id_hash| self.name(id_hash)))?;
         }
         Ok(())
     }

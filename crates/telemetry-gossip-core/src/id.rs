@@ -1,8 +1,9 @@
-//! Names and numbers that identify: node ids, generations, instances, tags, probe numbers, the cluster label.
+//! Names and numbers that identify: node ids, generations, instances, id hashes, probe numbers, the
+//! cluster label.
 //!
-//! A value of one of these types is valid by construction. Hashes are SipHash-1-3 with fixed keys, so that every
-//! platform and every node computes the same ones: the roster's order, the sync ranges and the fingerprints
-//! depend on it.
+//! A value of one of these types is valid by construction. Hashes are SipHash-1-3 with fixed keys,
+//! so that every platform and every node computes the same ones: the roster's order, the sync
+//! ranges and the fingerprints depend on it.
 
 use core::fmt;
 use core::hash::Hasher;
@@ -15,7 +16,8 @@ use thiserror::Error;
 /// The longest node id, in bytes of UTF-8.
 pub const MAX_ID_LEN: usize = 127;
 
-/// The name of a node, unique in its cluster: 1 to [`MAX_ID_LEN`] bytes of UTF-8 without control characters.
+/// The name of a node, unique in its cluster: 1 to [`MAX_ID_LEN`] bytes of UTF-8 without control
+/// characters.
 ///
 /// The text is stored inline, so an id is copied without an allocation.
 ///
@@ -51,12 +53,13 @@ impl NodeId {
 
     /// The short form of the id by which evidence names it.
     #[must_use]
-    pub fn tag(&self) -> Tag {
-        tag_of(id_hash(self.as_str().as_bytes()))
+    pub fn id_hash(&self) -> IdHash {
+        id_hash_of(full_id_hash(self.as_str().as_bytes()))
     }
 }
 
-/// The rule for ids; also applied to ids on the wire, which are never copied before they are checked.
+/// The rule for ids; also applied to ids on the wire, which are never copied before they are
+/// checked.
 pub(crate) fn check_id(text: &str) -> Result<(), IdError> {
     if text.is_empty() {
         Err(IdError::Empty)
@@ -70,7 +73,8 @@ pub(crate) fn check_id(text: &str) -> Result<(), IdError> {
 }
 
 impl From<core::net::SocketAddr> for NodeId {
-    /// The address as text, which is a valid id: at most 58 digits, letters, colons, dots and brackets.
+    /// The address as text, which is a valid id: at most 58 digits, letters, colons, dots and
+    /// brackets.
     fn from(address: core::net::SocketAddr) -> Self {
         let mut text = ArrayString::new();
         let written = fmt::write(&mut text, format_args!("{address}"));
@@ -146,18 +150,23 @@ pub enum IdError {
 
 /// The Lamport-style number that orders what is said about one member: the higher one wins.
 ///
-/// Alive records are issued by the member itself at generations it never used before; an accusation is issued one
-/// above the accused's generation, and its refutation one above the highest generation seen.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+/// Alive records are issued by the member itself at generations it never used before; an accusation
+/// is issued one above the accused's generation, and its refutation one above the highest
+/// generation seen.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 #[serde(transparent)]
 pub struct Generation(pub u64);
 
 impl Generation {
-    /// Generations up to this one are plausible for a member never heard of. It leaves room for hosts that start
-    /// a generation from a clock in microseconds (2^51 in the year 2041), and for 2^63 refutations above.
+    /// Generations up to this one are plausible for a member never heard of. It leaves room for
+    /// hosts that start a generation from a clock in microseconds (2^51 in the year 2041), and for
+    /// 2^63 refutations above.
     pub const PLAUSIBLE_START: Self = Self(1 << 56);
 
-    /// How far above what is known a generation may lie and be believed, if it is that of an Alive; others half as far.
+    /// How far above what is known a generation may lie and be believed, if it is that of an Alive;
+    /// others half as far.
     pub const PLAUSIBLE_LEAP: u64 = 1 << 32;
 
     /// One above; saturates, which no plausible generation reaches.
@@ -166,8 +175,8 @@ impl Generation {
         Self(self.0.saturating_add(1))
     }
 
-    /// Whether an Alive at `self` may be believed of a member known at `known`: it must not be so far ahead that
-    /// its refutation runs out of room.
+    /// Whether an Alive at `self` may be believed of a member known at `known`: it must not be so
+    /// far ahead that its refutation runs out of room.
     #[must_use]
     pub fn is_plausible(self, known: Self) -> bool {
         let base = known.max(Self::PLAUSIBLE_START).0;
@@ -181,22 +190,30 @@ impl fmt::Display for Generation {
     }
 }
 
-/// Tells apart two processes, or two lives of one process, that bear the same id: random at each start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+/// Tells apart two processes, or two lives of one process, that bear the same id: random at each
+/// start.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 #[serde(transparent)]
 pub struct Instance(pub u32);
 
 /// Matches an answer to its question: an ack, a nack or a sync reply bears its request's number.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 #[serde(transparent)]
-pub struct Number(pub u32);
+pub struct RequestId(pub u32);
 
 /// The upper half of an id's hash: names a known member in 4 bytes where a collision is harmless.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 #[serde(transparent)]
-pub struct Tag(pub u32);
+pub struct IdHash(pub u32);
 
-/// The name of a cluster, hashed: datagrams with another label are refused before they are parsed further.
+/// The name of a cluster, hashed: datagrams with another label are refused before they are parsed
+/// further.
 ///
 /// ```
 /// use telemetry_gossip_core::Label;
@@ -216,7 +233,7 @@ impl Label {
 }
 
 /// The 64-bit hash of an id: its place in the roster.
-pub(crate) fn id_hash(id: &[u8]) -> u64 {
+pub(crate) fn full_id_hash(id: &[u8]) -> u64 {
     bytes_hash(id)
 }
 
@@ -225,8 +242,8 @@ pub(crate) fn bytes_hash(bytes: &[u8]) -> u64 {
     rapidhash::v3::rapidhash_v3(bytes)
 }
 
-pub(crate) fn tag_of(hash: u64) -> Tag {
-    Tag(upper_half(hash))
+pub(crate) fn id_hash_of(hash: u64) -> IdHash {
+    IdHash(upper_half(hash))
 }
 
 /// Spreads a word over all bits (the finalizer of SplitMix64, Steele, Lea and Flood 2014).

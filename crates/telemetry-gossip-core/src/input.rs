@@ -14,10 +14,12 @@ pub struct Identity<A> {
     pub id: NodeId,
     /// Where the other nodes reach this one.
     pub address: A,
-    /// The first generation to use, at most 2^56: zero, or one above the last that the host has kept. A node
-    /// that restarts at zero learns its old generation on first contact and moves above it.
+    /// The first generation to use, at most 2^56: zero, or one above the last that the host has
+    /// kept. A node that restarts at zero learns its old generation on first contact and moves
+    /// above it.
     pub generation: Generation,
-    /// Which life of the node this is; `None` draws it from the seed. Set it only to reproduce a run.
+    /// Which life of the node this is; `None` draws it from the seed. Set it only to reproduce a
+    /// run.
     pub instance: Option<Instance>,
 }
 
@@ -30,12 +32,13 @@ impl<A> Identity<A> {
 
 /// One thing that happens to a node: time passed, a datagram came, or the host wants something.
 ///
-/// Serialisable: a log of `(Instant, Input)` with the config, the identity and the seed replays a node bit for bit.
+/// Serialisable: a log of `(Instant, Input)` with the config, the identity and the seed replays a
+/// node bit for bit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(bound(serialize = "A: Serialize", deserialize = "A: Deserialize<'de>"))]
 pub enum Input<'a, A: Clone> {
-    /// The time of [`Node::poll_timeout`](crate::Node::poll_timeout) has come (or any other time: late, early
-    /// and repeated ticks are harmless).
+    /// The time of [`Node::poll_timeout`](crate::Node::poll_timeout) has come (or any other time:
+    /// late, early and repeated ticks are harmless).
     Tick,
     /// A datagram arrived.
     Datagram {
@@ -44,8 +47,8 @@ pub enum Input<'a, A: Clone> {
         /// The payload.
         bytes: Cow<'a, [u8]>,
     },
-    /// Find the cluster through these nodes. A join that is still under way is replaced and gets no event of its own; a
-    /// node that leaves or retires gives it up.
+    /// Find the cluster through these nodes. A join that is still under way is replaced and gets no
+    /// event of its own; a node that leaves or retires gives it up.
     Join {
         /// Addresses of some members. The node's own address is ignored.
         seeds: Cow<'a, [A]>,
@@ -58,8 +61,9 @@ pub enum Input<'a, A: Clone> {
         key: Cow<'a, str>,
         /// Its value.
         value: Cow<'a, [u8]>,
-        /// Whether it goes before what is not: at once, and whatever the [byte budget](crate::Config::byte_budget) is. For
-        /// what changes seldom and matters, such as a node's health; load is not.
+        /// Whether it goes before what is not: at once, and whatever the [byte
+        /// budget](crate::Config::byte_budget) is. For what changes seldom and matters, such as a
+        /// node's health; load is not.
         urgent: bool,
     },
     /// Remove one entry of this node's telemetry; an unknown key is no error.
@@ -67,9 +71,9 @@ pub enum Input<'a, A: Clone> {
         /// Its key.
         key: Cow<'a, str>,
     },
-    /// The host knows of a member (from a file, an earlier life, a registry): hold it Alive at this generation
-    /// unless more is known. It is no news of this node's own: others hear of it when tables are compared. Refused if the
-    /// cluster config in force does not name the member.
+    /// The host knows of a member (from a file, an earlier life, a registry): hold it Alive at this
+    /// generation unless more is known. It is no news of this node's own: others hear of it when
+    /// tables are compared. Refused if the cluster config in force does not name the member.
     Introduce {
         /// The member's name.
         id: NodeId,
@@ -80,7 +84,8 @@ pub enum Input<'a, A: Clone> {
         /// Its generation as far as known.
         generation: Generation,
     },
-    /// Probe this member as soon as no other probe is under way, and report [`Event::ProbeCompleted`](crate::Event::ProbeCompleted).
+    /// Probe this member as soon as no other probe is under way, and report
+    /// [`Event::ProbeCompleted`](crate::Event::ProbeCompleted).
     Probe {
         /// The member's name.
         id: NodeId,
@@ -88,14 +93,16 @@ pub enum Input<'a, A: Clone> {
     /// Exchange state with one chosen member now, and report
     /// [`Event::ExchangeCompleted`](crate::Event::ExchangeCompleted).
     Exchange,
-    /// The registry's word on which nodes belong. Members outside are removed and not admitted again.
+    /// The registry's word on which nodes belong. Members outside are removed and not admitted
+    /// again.
     ApplyClusterConfig {
         /// Higher versions replace lower ones.
         version: u64,
         /// The ids that belong.
         members: Cow<'a, [NodeId]>,
     },
-    /// The host's word that the members out of touch are really gone: ends an isolation by declaring them dead.
+    /// The host's word that the members out of touch are really gone: ends an isolation by
+    /// declaring them dead.
     AcceptLoss,
 }
 

@@ -12,8 +12,9 @@ use crate::node::Node;
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("invariant {rule} is broken: {detail}")]
 pub struct Violation {
-    /// Its short name: `S6` (a running node never holds itself dead), `S14` (every structure is bounded), `S15`
-    /// (every deadline has an owner) or `sums` (sums kept up to date are the sums made anew).
+    /// Its short name: `S6` (a running node never holds itself dead), `S14` (every structure is
+    /// bounded), `S15` (every deadline has an owner) or `sums` (sums kept up to date are the sums
+    /// made anew).
     pub rule: &'static str,
     /// What was found.
     pub detail: String,
@@ -24,7 +25,8 @@ pub(crate) fn violation(rule: &'static str, detail: impl core::fmt::Display) -> 
 }
 
 impl<A: Address> Node<A> {
-    /// Checks what holds between the parts of the node after every input. Costs time in proportion to the table.
+    /// Checks what holds between the parts of the node after every input. Costs time in proportion
+    /// to the table.
     pub fn check_invariants(&self) -> Result<(), Violation> {
         let parts = self.parts();
         parts.table.check_sums().map_err(|detail| violation("sums", detail))?;
@@ -34,7 +36,10 @@ impl<A: Address> Node<A> {
         parts.news.check().map_err(|detail| violation("sums", detail))?;
         parts.trees.check().map_err(|detail| violation("sums", detail))?;
         if parts.active && self.me().status() != Status::Alive {
-            return Err(violation("S6", alloc::format!("the node holds itself {}", self.me().status())));
+            return Err(violation(
+                "S6",
+                alloc::format!("the node holds itself {}", self.me().status()),
+            ));
         }
         for slot in parts.table.slots() {
             let row = parts.table.row(slot);
@@ -46,7 +51,9 @@ impl<A: Address> Node<A> {
                     alloc::format!("{} is {} but suspected at {suspected:?}", row.id(), row.status),
                 ));
             }
-            if parts.tombstones.contains(slot) == row.status.is_live() && Some(slot) != parts.table.me() {
+            if parts.tombstones.contains(slot) == row.status.is_live()
+                && Some(slot) != parts.table.me()
+            {
                 return Err(violation(
                     "S15",
                     alloc::format!("{} is {}, tombstone or not", row.id(), row.status),
@@ -59,18 +66,24 @@ impl<A: Address> Node<A> {
             ("suspicions", parts.suspicions.len(), parts.table.len()),
             ("tombstones", parts.tombstones.len(), parts.table.len()),
             ("relays", parts.relays, crate::relay::LIMIT),
-            ("strikes", parts.strikes, parts.table.len()),
+            ("flaps", parts.flaps, parts.table.len()),
         ];
         for (name, len, bound) in bounds {
             if len > bound {
-                return Err(violation("S14", alloc::format!("{name} holds {len} of at most {bound}")));
+                return Err(violation(
+                    "S14",
+                    alloc::format!("{name} holds {len} of at most {bound}"),
+                ));
             }
         }
         if !parts.history.is_bounded() {
             return Err(violation("S14", "a history is longer than its bound"));
         }
         if parts.cycle.is_some_and(|cycle| cycle + 1 != parts.table.len()) {
-            return Err(violation("sums", "the probe order is not the table without the node itself"));
+            return Err(violation(
+                "sums",
+                "the probe order is not the table without the node itself",
+            ));
         }
         Ok(())
     }

@@ -1,4 +1,5 @@
-//! Finding the cluster: asking seeds for all they know, page by page, or for a piece of it where many join at once.
+//! Finding the cluster: asking seeds for all they know, page by page, or for a piece of it where
+//! many join at once.
 //!
 //! ```text
 //!   idle --- seeds ---> asking some seeds, again and again --- one answers ---> paging --- last page ---> idle
@@ -10,11 +11,12 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{Number, Tag};
+use crate::id::{IdHash, RequestId};
 use crate::time::Instant;
 
-/// How many pages a seed gives a second to newcomers that want the whole table. Where more join at once, each further one
-/// gets a piece from a random place, and compares tables with those it then knows: the table comes from all of them.
+/// How many pages a seed gives a second to newcomers that want the whole table. Where more join at
+/// once, each further one gets a piece from a random place, and compares tables with those it then
+/// knows: the table comes from all of them.
 const PAGES: u32 = 16;
 
 /// The bytes of such a piece.
@@ -44,9 +46,9 @@ pub(crate) const FANOUT: usize = 3;
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Joining<A> {
     seeds: Vec<A>,
-    number: Number,
+    number: RequestId,
     /// The seed that answered, and where its next page begins.
-    paging: Option<(A, Tag)>,
+    paging: Option<(A, IdHash)>,
     retry_at: Instant,
     fails_at: Instant,
 }
@@ -55,7 +57,7 @@ pub(crate) struct Joining<A> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step<A> {
     /// Ask this seed for the next page.
-    Ask(A, Number, Tag),
+    Ask(A, RequestId, IdHash),
     /// That was the last.
     Complete(A),
     /// The page is not one that was asked for.
@@ -63,7 +65,7 @@ pub(crate) enum Step<A> {
 }
 
 impl<A: Copy + PartialEq> Joining<A> {
-    pub(crate) fn new(seeds: Vec<A>, number: Number, now: Instant, fails_at: Instant) -> Self {
+    pub(crate) fn new(seeds: Vec<A>, number: RequestId, now: Instant, fails_at: Instant) -> Self {
         Self { seeds, number, paging: None, retry_at: now, fails_at }
     }
 
@@ -77,7 +79,7 @@ impl<A: Copy + PartialEq> Joining<A> {
     }
 
     /// The seeds to choose from, if it is time to ask.
-    pub(crate) fn due(&mut self, now: Instant, retry_at: Instant) -> Option<(&[A], Number)> {
+    pub(crate) fn due(&mut self, now: Instant, retry_at: Instant) -> Option<(&[A], RequestId)> {
         if self.retry_at > now {
             return None;
         }
@@ -95,7 +97,13 @@ impl<A: Copy + PartialEq> Joining<A> {
         failed
     }
 
-    pub(crate) fn page(&mut self, from: A, number: Number, next: Option<Tag>, retry_at: Instant) -> Step<A> {
+    pub(crate) fn page(
+        &mut self,
+        from: A,
+        number: RequestId,
+        next: Option<IdHash>,
+        retry_at: Instant,
+    ) -> Step<A> {
         if number != self.number || !self.is_seed(from) {
             return Step::Unrelated;
         }

@@ -1,37 +1,42 @@
 //! Deterministic, sans-IO state machine for SWIM-based cluster membership and per-node telemetry.
 //!
-//! A [`Node`] holds what one process knows of its cluster: who is alive, who is suspected, who is dead, and the telemetry
-//! that each publishes. The host passes in datagrams, the time and its own wishes as [`Input`]s; the node hands out
-//! datagrams to send, [`Event`]s, and the one time at which it wants to be called again. It reads no clock, opens no
-//! socket, starts no thread, and takes its randomness from one seed: a log of inputs replays a node bit for bit.
+//! A [`Node`] holds what one process knows of its cluster: who is alive, who is suspected, who is
+//! dead, and the telemetry that each publishes. The host passes in datagrams, the time and its own
+//! wishes as [`Input`]s; the node hands out datagrams to send, [`Event`]s, and the one time at
+//! which it wants to be called again. It reads no clock, opens no socket, starts no thread, and
+//! takes its randomness from one seed: a log of inputs replays a node bit for bit.
 //!
 //! # How it works
 //!
-//! - **Probing.** The nodes share a schedule by which each member is pinged once an interval; silent ones are pinged again
-//!   and through others.
-//! - **Suspecting.** Who stays silent is *suspected*, at one generation above its own, but only once its accuser has proved
-//!   with a *roll call* that it is itself in touch with at least half of the members.
-//! - **Refuting.** A member that hears itself called suspected or dead says Alive one generation higher. Of two claims
-//!   about a member the higher generation wins; see [`Claim::precedence`] for ties.
-//! - **Dying.** A suspicion that is not refuted in time becomes Dead, after another roll call. The side cut off declares
-//!   nobody dead. [`Node::explain`] tells how each verdict came about.
-//! - **Gossip.** News rides on every datagram and, while there is any, on some extra ones each gossip interval.
-//! - **Sync.** Every datagram carries a fingerprint of the sender's table. Tables that stay different are compared by
-//!   ranges of ids, and only what differs is exchanged.
-//! - **Telemetry.** Each node owns a small key-value log; others hold a prefix of it, by version. What is new goes along trees
-//!   over the live members, each datagram acknowledged; what that leaves out, the fingerprints find.
+//! - **Probing.** The nodes share a schedule by which each member is pinged once an interval;
+//!   silent ones are pinged again and through others.
+//! - **Suspecting.** Who stays silent is *suspected*, at one generation above its own, but only
+//!   once its accuser has proved with a *roll call* that it is itself in touch with at least half
+//!   of the members.
+//! - **Refuting.** A member that hears itself called suspected or dead says Alive one generation
+//!   higher. Of two claims about a member the higher generation wins; see [`Claim::precedence`] for
+//!   ties.
+//! - **Dying.** A suspicion that is not refuted in time becomes Dead, after another roll call. The
+//!   side cut off declares nobody dead. [`Node::explain`] tells how each verdict came about.
+//! - **Gossip.** News rides on every datagram and, while there is any, on some extra ones each
+//!   gossip interval.
+//! - **Sync.** Every datagram carries a fingerprint of the sender's table. Tables that stay
+//!   different are compared by ranges of ids, and only what differs is exchanged.
+//! - **Telemetry.** Each node owns a small key-value log; others hold a prefix of it, by version.
+//!   What is new goes along trees over the live members, each datagram acknowledged; what that
+//!   leaves out, the fingerprints find.
 //!
 //! # How to drive it
 //!
-//! After every [`Node::handle`] drain [`Node::poll_transmit`] and [`Node::poll_event`], then arm one timer for
-//! [`Node::poll_timeout`]. [`Node`] has an example; the crates `telemetry-gossip-tokio` and `telemetry-gossip-sim` are
-//! whole drivers.
+//! After every [`Node::handle`] drain [`Node::poll_transmit`] and [`Node::poll_event`], then arm
+//! one timer for [`Node::poll_timeout`]. [`Node`] has an example; the crates
+//! `telemetry-gossip-tokio` and `telemetry-gossip-sim` are whole drivers.
 //!
 //! # Guarantees
 //!
-//! No panic, no unbounded memory and no wrong change of state on any bytes, times, orders or settings; what is refused is
-//! named by a typed error and counted in [`Stats`]. Nothing is authenticated: that is the business of a layer between
-//! socket and node.
+//! No panic, no unbounded memory and no wrong change of state on any bytes, times, orders or
+//! settings; what is refused is named by a typed error and counted in [`Stats`]. Nothing is
+//! authenticated: that is the business of a layer between socket and node.
 #![no_std]
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
@@ -41,7 +46,6 @@
 extern crate alloc;
 
 mod address;
-mod awareness;
 mod budget;
 mod cluster;
 mod config;
@@ -55,6 +59,7 @@ mod id;
 mod input;
 mod invariants;
 mod join;
+mod local_health;
 mod member;
 mod membership;
 mod node;
@@ -75,12 +80,14 @@ mod tree;
 mod wire;
 
 pub use address::{Address, MAX_ADDRESS_LEN};
-pub use config::{Config, ConfigError, MAX_MTU, MIN_MTU, Mode, Suspicion};
-pub use detector::Detector;
+pub use config::{Config, ConfigError, MAX_MTU, MIN_MTU, Mode, SuspicionTimeout};
+pub use detector::DetectorFeatures;
 pub use error::{CommandError, InputError, WireError};
 pub use event::{Event, ExchangeOutcome, IsolationEnd, ProbeOutcome, RemovalReason};
-pub use history::{Evidence, Explanation, Incident, MAX_WITNESSES, Pending, Witness, Witnesses};
-pub use id::{Generation, IdError, Instance, Label, MAX_ID_LEN, NodeId, Number, Tag};
+pub use history::{
+    Evidence, Explanation, HelperReport, HelperReports, Incident, MAX_HELPER_REPORTS, OpenSuspicion,
+};
+pub use id::{Generation, IdError, IdHash, Instance, Label, MAX_ID_LEN, NodeId, RequestId};
 pub use input::{Identity, Input};
 pub use invariants::Violation;
 pub use member::{Accusers, Claim, MAX_ACCUSERS, Precedence, Status};

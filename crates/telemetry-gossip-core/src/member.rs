@@ -1,5 +1,5 @@
-//! What is said about a member: its status, the claims that members make, and the one order that decides
-//! between two claims.
+//! What is said about a member: its status, the claims that members make, and the one order that
+//! decides between two claims.
 //!
 //! ```text
 //!               own, higher generation                     own, higher generation
@@ -15,7 +15,7 @@ use core::cmp::Ordering;
 use arrayvec::ArrayVec;
 use serde::{Deserialize, Serialize};
 
-use crate::id::{Generation, Instance, Tag};
+use crate::id::{Generation, IdHash, Instance};
 
 /// The most accusers named in one claim.
 pub const MAX_ACCUSERS: usize = 4;
@@ -66,11 +66,13 @@ impl core::fmt::Display for Status {
     }
 }
 
-/// The tags of those who accuse; evidence that travels with a claim and decides nothing about its order.
-pub type Accusers = ArrayVec<Tag, MAX_ACCUSERS>;
+/// The id hashes of those who accuse; evidence that travels with a claim and decides nothing about
+/// its order.
+pub type Accusers = ArrayVec<IdHash, MAX_ACCUSERS>;
 
-/// What somebody says about a member. Two claims about one member are ordered by [`Claim::precedence`]; the table
-/// keeps the higher, so that any set of claims gives one table in whatever order it arrives.
+/// What somebody says about a member. Two claims about one member are ordered by
+/// [`Claim::precedence`]; the table keeps the higher, so that any set of claims gives one table in
+/// whatever order it arrives.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claim<'a, A> {
     /// Whom it is about.
@@ -90,9 +92,9 @@ pub struct Claim<'a, A> {
 }
 
 impl<A: Ord + Copy> Claim<'_, A> {
-    /// The merge rule, in one place: the higher generation wins; at one generation Left > Dead > Suspected >
-    /// Alive; at one generation and status the greater content (instance, then address) wins, so that ties never
-    /// break by arrival.
+    /// The merge rule, in one place: the higher generation wins; at one generation Left > Dead >
+    /// Suspected > Alive; at one generation and status the greater content (instance, then address)
+    /// wins, so that ties never break by arrival.
     ///
     /// A maximum under a total order: commutative, associative, idempotent.
     pub fn precedence(&self) -> Precedence<A> {
@@ -106,8 +108,9 @@ impl<A: Ord + Copy> Claim<'_, A> {
 }
 
 impl<A> Claim<'_, A> {
-    /// Whether this may be believed of a member known at `known`. What the member has to refute may lie half as far ahead as
-    /// Alive: the refutation is believed by those, too, who have not heard of what it refutes.
+    /// Whether this may be believed of a member known at `known`. What the member has to refute may
+    /// lie half as far ahead as Alive: the refutation is believed by those, too, who have not heard
+    /// of what it refutes.
     pub(crate) fn is_plausible(&self, known: Generation) -> bool {
         let room = if self.status == Status::Alive { 0 } else { Generation::PLAUSIBLE_LEAP / 2 };
         Generation(self.generation.0.saturating_add(room)).is_plausible(known)

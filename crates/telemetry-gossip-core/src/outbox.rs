@@ -1,13 +1,13 @@
 //! What is to be sent: small intents, encoded when the host polls.
 //!
-//! Three lanes, polled in order: replies (acks above all), then questions (pings, relays, syncs), then gossip. Each is
-//! bounded; what does not fit is shed and counted.
+//! Three lanes, polled in order: replies (acks above all), then questions (pings, relays, syncs),
+//! then gossip. Each is bounded; what does not fit is shed and counted.
 
 use alloc::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{Instance, Number, Tag};
+use crate::id::{IdHash, Instance, RequestId};
 use crate::membership::Slot;
 use crate::sync::Plan;
 use crate::tree::MOST_DATAGRAMS;
@@ -23,10 +23,10 @@ pub(crate) const GOSSIP: usize = MOST_DATAGRAMS + 64;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Signal<A> {
     None,
-    Ping(Number, Tag),
-    Ack(Number, Instance),
-    Nack(Number),
-    Relay(Number, Tag, A),
+    Ping(RequestId, IdHash),
+    Ack(RequestId, Instance),
+    Nack(RequestId),
+    Relay(RequestId, IdHash, A),
 }
 
 /// The part of a datagram that is about state.
@@ -38,35 +38,35 @@ pub(crate) enum Body {
     Gossip,
     /// This node's own claim, whether it is news or not.
     Introduction,
-    SyncOpen(Number),
-    SyncDigest(Number),
+    SyncOpen(RequestId),
+    SyncDigest(RequestId),
     /// The rows of these buckets.
-    SyncVersions(Number, u64),
+    SyncVersions(RequestId, u64),
     /// What is newer here, and what is wanted.
-    SyncWants(Number, Plan),
+    SyncWants(RequestId, Plan),
     /// What was wanted, or what is newer here; then done.
-    SyncDone(Number, Plan),
-    PageRequest(Number, Tag),
-    /// From this tag on.
-    Page(Number, Tag),
-    /// A piece from this tag on, and no more.
-    Piece(Number, Tag),
+    SyncDone(RequestId, Plan),
+    PageRequest(RequestId, IdHash),
+    /// From this id hash on.
+    Page(RequestId, IdHash),
+    /// A piece from this id hash on, and no more.
+    Piece(RequestId, IdHash),
     /// The telemetry that waits on this branch.
-    Tree(Number, usize),
+    Tree(RequestId, usize),
     /// A branch's datagram has come; what is missing before it is wanted.
-    TreeAck(Number, Plan),
+    TreeAck(RequestId, Plan),
 }
 
 /// A datagram to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Intent<A> {
     pub(crate) to: A,
-    /// By which name the reader is known, if by any: what is held against it goes along, and what is known of that name at
-    /// another address.
+    /// By which name the reader is known, if by any: what is held against it goes along, and what
+    /// is known of that name at another address.
     pub(crate) member: Option<Slot>,
     pub(crate) signal: Signal<A>,
     /// A ping along with a reply, by which an unverified member proves its address.
-    pub(crate) challenge: Option<(Number, Tag)>,
+    pub(crate) challenge: Option<(RequestId, IdHash)>,
     pub(crate) body: Body,
     /// The most bytes.
     pub(crate) limit: usize,
@@ -100,7 +100,10 @@ impl<A> Outbox<A> {
     }
 
     pub(crate) fn pop(&mut self) -> Option<Intent<A>> {
-        self.replies.pop_front().or_else(|| self.questions.pop_front()).or_else(|| self.gossip.pop_front())
+        self.replies
+            .pop_front()
+            .or_else(|| self.questions.pop_front())
+            .or_else(|| self.gossip.pop_front())
     }
 
     pub(crate) fn is_empty(&self) -> bool {

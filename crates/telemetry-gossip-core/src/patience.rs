@@ -1,9 +1,11 @@
-//! Patience with members whose links are bad: whoever has refuted before is asked more often before it is accused again.
+//! Patience with members whose links are bad: whoever has refuted before is asked more often before
+//! it is accused again.
 //!
-//! A member that gets one of ten datagrams is neither dead nor well. Accused at each failed probe it would be suspected and
-//! back for ever, at every node. Here each refutation is a *strike*, which fades after ten minutes; a member with strikes is
-//! put *on trial* when a probe fails, and accused only if a number of further pings get no answer. Who has crashed after
-//! all is found later by the time of the trial.
+//! A member that gets one of ten datagrams is neither dead nor well. Accused at each failed probe
+//! it would be suspected and back for ever, at every node. Here each refutation is a *strike*,
+//! which fades after ten minutes; a member with flaps is put *on trial* when a probe fails, and
+//! accused only if a number of further pings get no answer. Who has crashed after all is found
+//! later by the time of the trial.
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
@@ -11,16 +13,17 @@ use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::Number;
+use crate::id::RequestId;
 use crate::membership::Slot;
 use crate::probe::Probe;
 use crate::time::Instant;
 
-/// Pings of a trial, by strikes. One strike may be bad luck, and must not delay the news of a crash by much; after three,
-/// nineteen of twenty probes of a member that gets one datagram of ten still get through.
+/// Pings of a trial, by flaps. One strike may be bad luck, and must not delay the news of a crash
+/// by much; after three, nineteen of twenty probes of a member that gets one datagram of ten still
+/// get through.
 pub(crate) const PINGS: [u8; 4] = [0, 4, 24, 72];
 
-/// The most strikes that count.
+/// The most flaps that count.
 const MOST: u8 = 3;
 
 /// How long a strike lasts.
@@ -41,48 +44,49 @@ struct Trial<A> {
 #[derive(Debug)]
 pub(crate) enum Due<A> {
     /// Ping this member under this number.
-    Ping(Slot, Number),
+    Ping(Slot, RequestId),
     /// No ping was answered.
     Failed(Probe<A>),
 }
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Patience<A> {
-    /// How many strikes, and since when.
-    strikes: BTreeMap<Slot, (u8, Instant)>,
+    /// How many flaps, and since when.
+    flaps: BTreeMap<Slot, (u8, Instant)>,
     /// At most [`TRIALS`]; seldom any.
     trials: Vec<Trial<A>>,
 }
 
 impl<A: Copy + PartialEq> Patience<A> {
     pub(crate) fn new() -> Self {
-        Self { strikes: BTreeMap::new(), trials: Vec::new() }
+        Self { flaps: BTreeMap::new(), trials: Vec::new() }
     }
 
     /// `slot` has refuted.
     pub(crate) fn strike(&mut self, slot: Slot, now: Instant) {
-        let strikes = self.strikes(slot, now).saturating_add(1).min(MOST);
-        self.strikes.insert(slot, (strikes, now));
+        let flaps = self.flaps(slot, now).saturating_add(1).min(MOST);
+        self.flaps.insert(slot, (flaps, now));
     }
 
-    /// How many strikes it has.
-    pub(crate) fn strikes(&self, slot: Slot, now: Instant) -> u8 {
-        self.strikes.get(&slot).map_or(0, |&(strikes, since)| {
+    /// How many flaps it has.
+    pub(crate) fn flaps(&self, slot: Slot, now: Instant) -> u8 {
+        self.flaps.get(&slot).map_or(0, |&(flaps, since)| {
             let faded = now.since(since).as_secs() / FADES_AFTER.as_secs();
-            strikes.saturating_sub(u8::try_from(faded).unwrap_or(u8::MAX))
+            flaps.saturating_sub(u8::try_from(faded).unwrap_or(u8::MAX))
         })
     }
 
-    /// Puts the target of a failed probe on trial of so many pings; gives the probe back if it has no strikes.
+    /// Puts the target of a failed probe on trial of so many pings; gives the probe back if it has
+    /// no flaps.
     pub(crate) fn try_member(&mut self, probe: Probe<A>, now: Instant) -> Result<u8, Probe<A>> {
-        let strikes = self.strikes(probe.target, now);
-        if strikes == 0 || self.trials.len() >= TRIALS {
-            if strikes == 0 {
-                self.strikes.remove(&probe.target);
+        let flaps = self.flaps(probe.target, now);
+        if flaps == 0 || self.trials.len() >= TRIALS {
+            if flaps == 0 {
+                self.flaps.remove(&probe.target);
             }
             return Err(probe);
         }
-        let pings = PINGS.get(usize::from(strikes)).copied().unwrap_or(0);
+        let pings = PINGS.get(usize::from(flaps)).copied().unwrap_or(0);
         self.trials.push(Trial { probe, pings_left: pings, next_at: now });
         Ok(pings)
     }
@@ -93,7 +97,7 @@ impl<A: Copy + PartialEq> Patience<A> {
     }
 
     /// Ends the trial whose ping was answered.
-    pub(crate) fn answered(&mut self, from: A, number: Number) -> Option<Slot> {
+    pub(crate) fn answered(&mut self, from: A, number: RequestId) -> Option<Slot> {
         let at = self
             .trials
             .iter()
@@ -129,13 +133,13 @@ impl<A: Copy + PartialEq> Patience<A> {
 
     /// Forgets a member.
     pub(crate) fn forget(&mut self, slot: Slot) {
-        self.strikes.remove(&slot);
+        self.flaps.remove(&slot);
         self.trials.retain(|trial| trial.probe.target != slot);
     }
 
-    /// How many members have strikes.
+    /// How many members have flaps.
     pub(crate) fn len(&self) -> usize {
-        self.strikes.len()
+        self.flaps.len()
     }
 }
 
@@ -154,7 +158,7 @@ mod tests {
     /// The probe of slot `n` at address n under number n.
     fn probe(n: u32) -> Probe<u32> {
         Probe {
-            number: Number(n),
+            number: RequestId(n),
             target: Slot(n),
             address: n,
             instance: Instance(0),
@@ -169,9 +173,9 @@ mod tests {
         }
     }
 
-    fn with_strikes(n: u32, strikes: u8) -> Patience<u32> {
+    fn with_strikes(n: u32, flaps: u8) -> Patience<u32> {
         let mut patience = Patience::new();
-        for _ in 0..strikes {
+        for _ in 0..flaps {
             patience.strike(Slot(n), at(0));
         }
         patience
@@ -180,30 +184,36 @@ mod tests {
     #[test]
     fn strikes_count_up_to_three_and_one_fades_every_ten_minutes() {
         let patience = with_strikes(1, 5);
-        let strikes =
-            [0, 599, 600, 1_199, 1_200, 1_800, 1_000_000].map(|secs| patience.strikes(Slot(1), at(secs)));
-        assert_eq!(strikes, [3, 3, 2, 2, 1, 0, 0]);
-        assert_eq!(patience.strikes(Slot(2), at(0)), 0);
+        let flaps = [0, 599, 600, 1_199, 1_200, 1_800, 1_000_000]
+            .map(|secs| patience.flaps(Slot(1), at(secs)));
+        assert_eq!(flaps, [3, 3, 2, 2, 1, 0, 0]);
+        assert_eq!(patience.flaps(Slot(2), at(0)), 0);
         // A further one counts on from what is left.
         let mut patience = with_strikes(1, 2);
         patience.strike(Slot(1), at(600));
-        assert_eq!(patience.strikes(Slot(1), at(600)), 2);
+        assert_eq!(patience.flaps(Slot(1), at(600)), 2);
     }
 
     #[test]
     fn a_trial_has_the_more_pings_the_more_strikes_and_ends_with_an_answer_or_a_failure() {
-        for (strikes, pings) in [(1, 4), (2, 24), (3, 72)] {
-            let mut patience = with_strikes(1, strikes);
+        for (flaps, pings) in [(1, 4), (2, 24), (3, 72)] {
+            let mut patience = with_strikes(1, flaps);
             assert_eq!(patience.try_member(probe(1), at(0)).ok(), Some(pings));
-            assert!(patience.is_on_trial(Slot(1)) && !patience.is_on_trial(Slot(2)) && !patience.is_quiet());
+            assert!(
+                patience.is_on_trial(Slot(1))
+                    && !patience.is_on_trial(Slot(2))
+                    && !patience.is_quiet()
+            );
             let mut now = at(0);
             for _ in 0..pings {
                 assert_eq!(patience.deadline(), Some(now));
-                assert!(matches!(patience.due(now, GAP), Some(Due::Ping(Slot(1), Number(1)))));
+                assert!(matches!(patience.due(now, GAP), Some(Due::Ping(Slot(1), RequestId(1)))));
                 assert!(patience.due(now, GAP).is_none(), "one at a time");
                 now = now + GAP;
             }
-            assert!(matches!(patience.due(now, GAP), Some(Due::Failed(failed)) if failed.target == Slot(1)));
+            assert!(
+                matches!(patience.due(now, GAP), Some(Due::Failed(failed)) if failed.target == Slot(1))
+            );
             assert!(patience.due(now, GAP).is_none() && patience.is_quiet());
         }
     }
@@ -212,16 +222,19 @@ mod tests {
     fn an_answer_ends_the_trial_of_whom_it_comes_from() {
         let mut patience = with_strikes(1, 1);
         assert!(patience.try_member(probe(1), at(0)).is_ok());
-        assert_eq!(patience.answered(2, Number(1)), None, "from elsewhere");
-        assert_eq!(patience.answered(1, Number(2)), None, "under another number");
-        assert_eq!(patience.answered(1, Number(1)), Some(Slot(1)));
+        assert_eq!(patience.answered(2, RequestId(1)), None, "from elsewhere");
+        assert_eq!(patience.answered(1, RequestId(2)), None, "under another number");
+        assert_eq!(patience.answered(1, RequestId(1)), Some(Slot(1)));
         assert!(patience.is_quiet());
     }
 
     #[test]
     fn who_never_refuted_is_accused_at_once_and_faded_strikes_are_forgotten() {
         let mut patience = with_strikes(1, 1);
-        assert_eq!(patience.try_member(probe(2), at(0)).map_err(|probe| probe.target), Err(Slot(2)));
+        assert_eq!(
+            patience.try_member(probe(2), at(0)).map_err(|probe| probe.target),
+            Err(Slot(2))
+        );
         assert_eq!(patience.len(), 1);
         assert!(patience.try_member(probe(1), at(600)).is_err());
         assert_eq!(patience.len(), 0);
@@ -234,7 +247,7 @@ mod tests {
             patience.strike(Slot(n), at(0));
             assert_eq!(patience.try_member(probe(n), at(0)).is_ok(), n <= 16, "{n}");
         }
-        assert_eq!(patience.strikes(Slot(17), at(0)), 1, "its strikes stay");
+        assert_eq!(patience.flaps(Slot(17), at(0)), 1, "its flaps stay");
         patience.adjourn();
         assert!(patience.is_quiet());
     }
@@ -243,9 +256,12 @@ mod tests {
     fn with_a_member_its_trial_is_forgotten_and_no_other() {
         let mut patience = with_strikes(1, 1);
         patience.strike(Slot(2), at(0));
-        assert!(patience.try_member(probe(1), at(0)).is_ok() && patience.try_member(probe(2), at(0)).is_ok());
+        assert!(
+            patience.try_member(probe(1), at(0)).is_ok()
+                && patience.try_member(probe(2), at(0)).is_ok()
+        );
         patience.forget(Slot(1));
         assert!(!patience.is_on_trial(Slot(1)) && patience.is_on_trial(Slot(2)));
-        assert_eq!((patience.strikes(Slot(1), at(0)), patience.strikes(Slot(2), at(0))), (0, 1));
+        assert_eq!((patience.flaps(Slot(1), at(0)), patience.flaps(Slot(2), at(0))), (0, 1));
     }
 }

@@ -1,4 +1,5 @@
-//! One probe round: ping, then ask others to ping, then give a verdict; and the order in which members are probed.
+//! One probe round: ping, then ask others to ping, then give a verdict; and the order in which
+//! members are probed.
 //!
 //! ```text
 //!           start         no answer in time: ask K helpers, ping again     half of what is left: ask K others, ping again
@@ -8,11 +9,11 @@
 //!                  answered                                 answered                                  answered
 //! ```
 //!
-//! The time of the first stage is one timeout, or four times the longest of the member's recent round trips if that is
-//! less: the rest is better spent on other paths.
+//! The time of the first stage is one timeout, or four times the longest of the member's recent
+//! round trips if that is less: the rest is better spent on other paths.
 //!
-//! The verdict is about the (id, instance, address) that was probed: an answer of another life of the member, or a
-//! record that changed meanwhile, ends the round without one.
+//! The verdict is about the (id, instance, address) that was probed: an answer of another life of
+//! the member, or a record that changed meanwhile, ends the round without one.
 
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -21,8 +22,8 @@ use arrayvec::ArrayVec;
 use serde::{Deserialize, Serialize};
 
 use crate::address::Address;
-use crate::history::{Witness, Witnesses};
-use crate::id::{Generation, Instance, Number, Tag};
+use crate::history::{HelperReport, HelperReports};
+use crate::id::{Generation, IdHash, Instance, RequestId};
 use crate::membership::{Membership, Slot};
 use crate::rng::Random;
 use crate::time::Instant;
@@ -40,7 +41,7 @@ pub(crate) enum Stage {
 /// The probe under way.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Probe<A> {
-    pub(crate) number: Number,
+    pub(crate) number: RequestId,
     pub(crate) target: Slot,
     pub(crate) address: A,
     pub(crate) instance: Instance,
@@ -62,7 +63,7 @@ pub(crate) struct Probe<A> {
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct Helper<A> {
     pub(crate) address: A,
-    pub(crate) tag: Tag,
+    pub(crate) id_hash: IdHash,
     /// It said that it is there and the target silent.
     pub(crate) nacked: bool,
 }
@@ -73,7 +74,7 @@ pub(crate) enum Answer {
     /// The target answered.
     Direct,
     /// The target answered to this helper.
-    Indirect(Tag),
+    Indirect(IdHash),
     /// Another life of the target answered.
     Renewed,
     /// The ack is not for this probe: another number, or not from the target or a chosen helper.
@@ -81,22 +82,28 @@ pub(crate) enum Answer {
 }
 
 impl<A: Copy + PartialEq> Probe<A> {
-    pub(crate) fn judge(&self, from: A, number: Number, instance: Instance) -> Answer {
+    pub(crate) fn judge(&self, from: A, number: RequestId, instance: Instance) -> Answer {
         let direct = from == self.address;
         let helper = self.helpers.iter().find(|helper| helper.address == from);
         if number != self.number || !(direct || helper.is_some()) {
             Answer::Unrelated
-        } else if self.instance != Instance(0) && instance != Instance(0) && instance != self.instance {
+        } else if self.instance != Instance(0)
+            && instance != Instance(0)
+            && instance != self.instance
+        {
             // Instance 0 is that of whoever does not tell its lives apart.
             Answer::Renewed
         } else {
-            helper.filter(|_| !direct).map_or(Answer::Direct, |helper| Answer::Indirect(helper.tag))
+            helper
+                .filter(|_| !direct)
+                .map_or(Answer::Direct, |helper| Answer::Indirect(helper.id_hash))
         }
     }
 
     /// Notes a helper's nack; false if it is none.
-    pub(crate) fn nack(&mut self, from: A, number: Number) -> bool {
-        let helper = self.helpers.iter_mut().find(|helper| helper.address == from && !helper.nacked);
+    pub(crate) fn nack(&mut self, from: A, number: RequestId) -> bool {
+        let helper =
+            self.helpers.iter_mut().find(|helper| helper.address == from && !helper.nacked);
         helper.filter(|_| number == self.number).is_some_and(|helper| {
             helper.nacked = true;
             true
@@ -104,16 +111,16 @@ impl<A: Copy + PartialEq> Probe<A> {
     }
 
     /// The helpers as evidence.
-    pub(crate) fn witnesses(&self) -> Witnesses {
-        let mut witnesses = Witnesses::default();
+    pub(crate) fn witnesses(&self) -> HelperReports {
+        let mut witnesses = HelperReports::default();
         for (place, helper) in witnesses.iter_mut().zip(&self.helpers) {
-            *place = Some(Witness { helper: helper.tag, nacked: helper.nacked });
+            *place = Some(HelperReport { helper: helper.id_hash, nacked: helper.nacked });
         }
         witnesses
     }
 
-    /// What the failure says about this node: one point for each helper that was silent too, or one if there was
-    /// no helper to judge by (Lifeguard).
+    /// What the failure says about this node: one point for each helper that was silent too, or one
+    /// if there was no helper to judge by (Lifeguard).
     pub(crate) fn blame(&self, nacks: bool) -> usize {
         if self.judged == 0 || !nacks {
             return 1;
@@ -122,8 +129,8 @@ impl<A: Copy + PartialEq> Probe<A> {
     }
 }
 
-/// The longest of a member's recent round trips: it rises at once and falls slowly. In units of 64 microseconds, so that
-/// it fits 2 bytes up to 4 s; 0 before the first.
+/// The longest of a member's recent round trips: it rises at once and falls slowly. In units of 64
+/// microseconds, so that it fits 2 bytes up to 4 s; 0 before the first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct RoundTrip(u16);
 
@@ -131,7 +138,8 @@ impl RoundTrip {
     const UNIT: u64 = 64;
 
     pub(crate) fn note(&mut self, took: Duration) {
-        let units = u16::try_from(took.as_micros().div_ceil(Self::UNIT.into())).unwrap_or(u16::MAX).max(1);
+        let units =
+            u16::try_from(took.as_micros().div_ceil(Self::UNIT.into())).unwrap_or(u16::MAX).max(1);
         self.0 = units.max(self.0 - self.0 / 8);
     }
 
@@ -140,14 +148,15 @@ impl RoundTrip {
         (self.0 > 0).then(|| Duration::from_micros(u64::from(self.0) * Self::UNIT))
     }
 
-    /// How long to wait for an answer before others are asked: between a quarter and the whole of `timeout`.
+    /// How long to wait for an answer before others are asked: between a quarter and the whole of
+    /// `timeout`.
     pub(crate) fn patience(self, timeout: Duration) -> Duration {
         self.longest().map_or(timeout, |longest| (longest * 4).clamp(timeout / 4, timeout))
     }
 }
 
-/// The round-robin order of probing: each member once before any twice, in a random order that changes each round; a
-/// new member comes at a random place among those still to come.
+/// The round-robin order of probing: each member once before any twice, in a random order that
+/// changes each round; a new member comes at a random place among those still to come.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Cycle {
     slots: Vec<Slot>,
@@ -175,7 +184,11 @@ impl Cycle {
     }
 
     /// The next member that `eligible` accepts, if there is any.
-    pub(crate) fn draw(&mut self, rng: &mut Random, eligible: impl Fn(Slot) -> bool) -> Option<Slot> {
+    pub(crate) fn draw(
+        &mut self,
+        rng: &mut Random,
+        eligible: impl Fn(Slot) -> bool,
+    ) -> Option<Slot> {
         // What is left of this round and a whole one, which has everybody.
         for _ in 0..2 * self.slots.len() {
             if self.next >= self.slots.len() {
@@ -216,11 +229,12 @@ mod tests {
 
     const TIMEOUT: Duration = Duration::from_millis(300);
 
-    /// The probe of the member at address 1, instance 7, with helpers at 2 and 3, of which the first was asked early enough.
+    /// The probe of the member at address 1, instance 7, with helpers at 2 and 3, of which the
+    /// first was asked early enough.
     fn probe() -> Probe<u32> {
-        let helper = |n: u32| Helper { address: n, tag: Tag(n), nacked: false };
+        let helper = |n: u32| Helper { address: n, id_hash: IdHash(n), nacked: false };
         Probe {
-            number: Number(9),
+            number: RequestId(9),
             target: Slot(1),
             address: 1,
             instance: Instance(7),
@@ -239,7 +253,7 @@ mod tests {
     fn an_ack_counts_by_number_source_and_life() {
         for (from, number, instance, expected) in [
             (1, 9, 7, Answer::Direct),
-            (2, 9, 7, Answer::Indirect(Tag(2))),
+            (2, 9, 7, Answer::Indirect(IdHash(2))),
             (1, 9, 0, Answer::Direct), // from whoever does not tell its lives apart
             (1, 9, 8, Answer::Renewed),
             (3, 9, 8, Answer::Renewed),
@@ -248,26 +262,27 @@ mod tests {
             (2, 8, 7, Answer::Unrelated),
             (4, 9, 8, Answer::Unrelated),
         ] {
-            let answer = probe().judge(from, Number(number), Instance(instance));
+            let answer = probe().judge(from, RequestId(number), Instance(instance));
             assert_eq!(answer, expected, "{number} from {from}, instance {instance}");
         }
         let unknown = Probe { instance: Instance(0), ..probe() };
-        assert_eq!(unknown.judge(1, Number(9), Instance(8)), Answer::Direct);
+        assert_eq!(unknown.judge(1, RequestId(9), Instance(8)), Answer::Direct);
     }
 
     #[test]
     fn a_nack_counts_once_and_spares_this_node_the_blame() {
         let mut probe = probe();
         assert_eq!((probe.blame(true), probe.blame(false)), (1, 1));
-        assert!(!probe.nack(4, Number(9)) && !probe.nack(2, Number(8)));
-        assert!(probe.nack(2, Number(9)) && !probe.nack(2, Number(9)));
+        assert!(!probe.nack(4, RequestId(9)) && !probe.nack(2, RequestId(8)));
+        assert!(probe.nack(2, RequestId(9)) && !probe.nack(2, RequestId(9)));
         assert_eq!(
             (probe.blame(true), probe.blame(false)),
             (0, 1),
             "the other was asked too late to be judged by"
         );
-        let nacked: Vec<_> = probe.witnesses().iter().flatten().map(|w| (w.helper, w.nacked)).collect();
-        assert_eq!(nacked, [(Tag(2), true), (Tag(3), false)]);
+        let nacked: Vec<_> =
+            probe.witnesses().iter().flatten().map(|w| (w.helper, w.nacked)).collect();
+        assert_eq!(nacked, [(IdHash(2), true), (IdHash(3), false)]);
         let both = Probe { judged: 2, ..super::tests::probe() };
         assert_eq!(both.blame(true), 2);
         let alone = Probe { judged: 0, ..probe };
@@ -296,7 +311,11 @@ mod tests {
             // Whole units of the clock.
             round_trip.note(Duration::from_micros(took * 1_000 / 64 * 64));
             let patience = round_trip.patience(TIMEOUT);
-            assert_eq!(patience.as_millis().next_multiple_of(5), expected, "after {took} ms: {patience:?}");
+            assert_eq!(
+                patience.as_millis().next_multiple_of(5),
+                expected,
+                "after {took} ms: {patience:?}"
+            );
         }
     }
 
@@ -307,7 +326,8 @@ mod tests {
         assert_eq!(cycle.draw(&mut rng, |_| true), None);
         (0..20).for_each(|n| cycle.insert(Slot(n), &mut rng));
         for _ in 0..5 {
-            let mut round: Vec<_> = (0..10).filter_map(|_| cycle.draw(&mut rng, |_| true)).collect();
+            let mut round: Vec<_> =
+                (0..10).filter_map(|_| cycle.draw(&mut rng, |_| true)).collect();
             // The eleventh is new; whom it replaces has gone.
             let gone = round[3];
             cycle.remove(gone);

@@ -1,14 +1,15 @@
 //! Pings on behalf of others: what this node was asked to find out, and for whom.
 //!
-//! At most [`LIMIT`] at a time; a request beyond is shed. An entry lives for two probe timeouts; if its target has
-//! not answered at four fifths of the first, the asker gets a nack: the helper is there, the target is silent.
+//! At most [`LIMIT`] at a time; a request beyond is shed. An entry lives for two probe timeouts; if
+//! its target has not answered at four fifths of the first, the asker gets a nack: the helper is
+//! there, the target is silent.
 
 use alloc::collections::VecDeque;
 use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{Number, Tag};
+use crate::id::{IdHash, RequestId};
 use crate::time::Instant;
 
 /// The most relays under way.
@@ -16,9 +17,9 @@ pub(crate) const LIMIT: usize = 128;
 
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Relay<A> {
-    ours: Number,
-    theirs: Number,
-    asker: (A, Tag),
+    ours: RequestId,
+    theirs: RequestId,
+    asker: (A, IdHash),
     target: A,
     nack_at: Option<Instant>,
     ends: Instant,
@@ -39,31 +40,44 @@ impl<A: Copy + PartialEq> Relays<A> {
     pub(crate) fn add(
         &mut self,
         now: Instant,
-        (ours, theirs): (Number, Number),
-        (asker, target): ((A, Tag), A),
+        (ours, theirs): (RequestId, RequestId),
+        (asker, target): ((A, IdHash), A),
         timeout: Duration,
     ) -> bool {
         if self.entries.len() >= LIMIT {
             return false;
         }
         let nack_at = Some(now + timeout * 4 / 5);
-        self.entries.push_back(Relay { ours, theirs, asker, target, nack_at, ends: now + timeout * 2 });
+        self.entries.push_back(Relay {
+            ours,
+            theirs,
+            asker,
+            target,
+            nack_at,
+            ends: now + timeout * 2,
+        });
         true
     }
 
     /// An ack came from `from`: whom to pass it on to, and under which number.
-    pub(crate) fn answered(&mut self, from: A, number: Number) -> Option<((A, Tag), Number)> {
-        let at = self.entries.iter().position(|relay| relay.ours == number && relay.target == from)?;
+    pub(crate) fn answered(
+        &mut self,
+        from: A,
+        number: RequestId,
+    ) -> Option<((A, IdHash), RequestId)> {
+        let at =
+            self.entries.iter().position(|relay| relay.ours == number && relay.target == from)?;
         let relay = self.entries.remove(at)?;
         Some((relay.asker, relay.theirs))
     }
 
     /// A nack that is due.
-    pub(crate) fn due(&mut self, now: Instant) -> Option<((A, Tag), Number)> {
+    pub(crate) fn due(&mut self, now: Instant) -> Option<((A, IdHash), RequestId)> {
         while self.entries.front().is_some_and(|relay| relay.ends <= now) {
             self.entries.pop_front();
         }
-        let relay = self.entries.iter_mut().find(|relay| relay.nack_at.is_some_and(|at| at <= now))?;
+        let relay =
+            self.entries.iter_mut().find(|relay| relay.nack_at.is_some_and(|at| at <= now))?;
         relay.nack_at = None;
         Some((relay.asker, relay.theirs))
     }
@@ -91,17 +105,17 @@ mod tests {
 
     /// Member `n` asks under the number n for a ping of 100 + n, which gets the number 50 + n.
     fn add(relays: &mut Relays<u32>, now: Instant, n: u32) -> bool {
-        relays.add(now, (Number(50 + n), Number(n)), ((n, Tag(n)), 100 + n), TIMEOUT)
+        relays.add(now, (RequestId(50 + n), RequestId(n)), ((n, IdHash(n)), 100 + n), TIMEOUT)
     }
 
     #[test]
     fn an_ack_is_passed_on_once_to_whom_asked() {
         let mut relays = Relays::new();
         assert!(add(&mut relays, at(0), 1) && add(&mut relays, at(0), 2));
-        assert_eq!(relays.answered(102, Number(51)), None, "from another than was pinged");
-        assert_eq!(relays.answered(101, Number(52)), None, "under another number");
-        assert_eq!(relays.answered(101, Number(51)), Some(((1, Tag(1)), Number(1))));
-        assert_eq!((relays.answered(101, Number(51)), relays.len()), (None, 1));
+        assert_eq!(relays.answered(102, RequestId(51)), None, "from another than was pinged");
+        assert_eq!(relays.answered(101, RequestId(52)), None, "under another number");
+        assert_eq!(relays.answered(101, RequestId(51)), Some(((1, IdHash(1)), RequestId(1))));
+        assert_eq!((relays.answered(101, RequestId(51)), relays.len()), (None, 1));
     }
 
     #[test]
@@ -111,11 +125,14 @@ mod tests {
         add(&mut relays, at(100), 2);
         assert_eq!(relays.deadline(), Some(at(800)));
         assert_eq!(relays.due(at(799)), None);
-        assert_eq!(relays.due(at(800)), Some(((1, Tag(1)), Number(1))));
+        assert_eq!(relays.due(at(800)), Some(((1, IdHash(1)), RequestId(1))));
         assert_eq!((relays.due(at(800)), relays.deadline()), (None, Some(at(900))));
-        assert_eq!(relays.due(at(900)), Some(((2, Tag(2)), Number(2))));
+        assert_eq!(relays.due(at(900)), Some(((2, IdHash(2)), RequestId(2))));
         assert_eq!((relays.deadline(), relays.len()), (Some(at(2_000)), 2));
-        assert!(relays.answered(101, Number(51)).is_some(), "late, but in time for a probe of two timeouts");
+        assert!(
+            relays.answered(101, RequestId(51)).is_some(),
+            "late, but in time for a probe of two timeouts"
+        );
         relays.due(at(2_099));
         assert_eq!(relays.len(), 1);
         relays.due(at(2_100));

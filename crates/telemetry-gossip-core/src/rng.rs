@@ -4,7 +4,8 @@ use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng as _, SeedableRng as _};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// Draws integers; every draw is a fixed number of words of the stream, so one seed gives one sequence everywhere.
+/// Draws integers; every draw is a fixed number of words of the stream, so one seed gives one
+/// sequence everywhere.
 #[derive(Debug)]
 pub(crate) struct Random(ChaCha8Rng);
 
@@ -17,8 +18,8 @@ impl Random {
         self.0.next_u32()
     }
 
-    /// An index below `len`, or 0 for an empty range. The bias of the multiply-shift reduction is below
-    /// `len / 2^64`.
+    /// An index below `len`, or 0 for an empty range. The bias of the multiply-shift reduction is
+    /// below `len / 2^64`.
     pub(crate) fn below(&mut self, len: usize) -> usize {
         let wide = u128::from(self.0.next_u64()) * (len as u128);
         usize::try_from(wide >> 64).unwrap_or(0)

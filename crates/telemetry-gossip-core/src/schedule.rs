@@ -1,16 +1,18 @@
 //! The common probe schedule: who probes whom in which round, and when.
 //!
-//! Where each node goes round in an order of its own, 37 % of the members are probed by nobody in any one interval
-//! (1/e of them), and a crash may wait for several. Here the nodes share a *round clock*, a count of probe intervals that
-//! travels in every datagram, and the one who hears of a later time takes it over (Lamport 1978). In round r the node of
-//! rank i among the live members, in the order of their ids' hashes, probes the one of rank `i + shift(r)`: a shift is a
-//! permutation, so each member is probed once in each round. It is probed at a time of the round that depends on its own
-//! rank, whoever the prober is: probes of one member are one interval apart.
+//! Where each node goes round in an order of its own, 37 % of the members are probed by nobody in
+//! any one interval (1/e of them), and a crash may wait for several. Here the nodes share a *round
+//! clock*, a count of probe intervals that travels in every datagram, and the one who hears of a
+//! later time takes it over (Lamport 1978). In round r the node of rank i among the live members,
+//! in the order of their ids' hashes, probes the one of rank `i + shift(r)`: a shift is a
+//! permutation, so each member is probed once in each round. It is probed at a time of the round
+//! that depends on its own rank, whoever the prober is: probes of one member are one interval
+//! apart.
 //!
-//! The shifts follow the golden ratio: the multiples of it, modulo 1, fall into the largest gap that is left, so that each
-//! node probes every other within two rounds of all members, as in SWIM; and a node whose roster has one member more has
-//! nearly the same shift. Nodes that disagree about the roster or the time choose targets as unrelated to those of the
-//! others as SWIM's random ones.
+//! The shifts follow the golden ratio: the multiples of it, modulo 1, fall into the largest gap
+//! that is left, so that each node probes every other within two rounds of all members, as in SWIM;
+//! and a node whose roster has one member more has nearly the same shift. Nodes that disagree about
+//! the roster or the time choose targets as unrelated to those of the others as SWIM's random ones.
 
 use core::time::Duration;
 
@@ -70,7 +72,8 @@ impl Rounds {
         let phase = u128::from(self.interval) * u128::from(part) / u128::from(of.max(1));
         let ahead = micros(round.saturating_mul(TICKS).saturating_sub(self.base));
         let behind = micros(self.base.saturating_sub(round.saturating_mul(TICKS)));
-        let span = Duration::from_micros(ahead.saturating_add(u64::try_from(phase).unwrap_or(u64::MAX)));
+        let span =
+            Duration::from_micros(ahead.saturating_add(u64::try_from(phase).unwrap_or(u64::MAX)));
         self.since + span - Duration::from_micros(behind)
     }
 
@@ -100,8 +103,8 @@ impl Rounds {
 
 /// Keeps the load what it should be, whatever others say the time is.
 ///
-/// The probes of one node are not evenly spaced, as each is at the time of its target. But of any eight the first and the
-/// last lie seven intervals apart at least, in a schedule that is kept.
+/// The probes of one node are not evenly spaced, as each is at the time of its target. But of any
+/// eight the first and the last lie seven intervals apart at least, in a schedule that is kept.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Pacer {
     interval: Duration,
@@ -158,7 +161,8 @@ mod tests {
             for round in 0..50 {
                 let shift = shift(round, members);
                 assert!((1..members).contains(&shift));
-                let targets: BTreeSet<usize> = (0..members).map(|rank| (rank + shift) % members).collect();
+                let targets: BTreeSet<usize> =
+                    (0..members).map(|rank| (rank + shift) % members).collect();
                 assert_eq!(targets.len(), members);
             }
         }
@@ -168,8 +172,9 @@ mod tests {
     fn each_node_probes_every_other_within_two_rounds_of_all() {
         for members in [2, 3, 7, 20, 250, 1_000, 10_000] {
             for start in [0, 1, 777, 30_000] {
-                let seen: BTreeSet<usize> =
-                    (start..start + 2 * members as u64).map(|round| shift(round, members)).collect();
+                let seen: BTreeSet<usize> = (start..start + 2 * members as u64)
+                    .map(|round| shift(round, members))
+                    .collect();
                 assert_eq!(seen.len(), members - 1, "{members} members from round {start}");
             }
         }

@@ -35,10 +35,11 @@ pub struct Stats {
     pub claims_not_in_config: u64,
     /// Telemetry ignored: of another instance, with a gap before it, or over a limit.
     pub telemetry_ignored: u64,
-    /// Updates of telemetry that waited for a partner until a newer one of their owner took them along: values that were
-    /// replaced meanwhile are never sent.
+    /// Updates of telemetry that waited for a partner until a newer one of their owner took them
+    /// along: values that were replaced meanwhile are never sent.
     pub telemetry_merged: u64,
-    /// Datagrams of telemetry that were not acknowledged in time, and whose contents were sent again.
+    /// Datagrams of telemetry that were not acknowledged in time, and whose contents were sent
+    /// again.
     pub telemetry_resent: u64,
     /// Probes started.
     pub probes: u64,
@@ -49,9 +50,9 @@ pub struct Stats {
     /// Acks that matched no question: late, forged, or from a renewed member.
     pub acks_unmatched: u64,
     /// Pings on behalf of others.
-    pub relays: u64,
+    pub ping_reqs: u64,
     /// Relay requests shed because too many were under way.
-    pub relays_shed: u64,
+    pub ping_reqs_shed: u64,
     /// Datagrams shed because the outbox was full.
     pub outbox_shed: u64,
     /// Events shed because the host did not poll them.
@@ -92,8 +93,8 @@ impl AddAssign for Stats {
             probes_indirect,
             probes_failed,
             acks_unmatched,
-            relays,
-            relays_shed,
+            ping_reqs,
+            ping_reqs_shed,
             outbox_shed,
             events_shed,
             refutations,
@@ -121,8 +122,8 @@ impl AddAssign for Stats {
         self.probes_indirect += probes_indirect;
         self.probes_failed += probes_failed;
         self.acks_unmatched += acks_unmatched;
-        self.relays += relays;
-        self.relays_shed += relays_shed;
+        self.ping_reqs += ping_reqs;
+        self.ping_reqs_shed += ping_reqs_shed;
         self.outbox_shed += outbox_shed;
         self.events_shed += events_shed;
         self.refutations += refutations;
@@ -136,9 +137,9 @@ impl AddAssign for Stats {
 /// How the node is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Health {
-    /// 0 (well) to 8: how much the node doubts itself. Its probe interval and timeouts are stretched by one more
-    /// than this.
-    pub awareness: u8,
+    /// 0 (well) to 8: how much the node doubts itself. Its probe interval and timeouts are
+    /// stretched by one more than this.
+    pub local_health: u8,
     /// Since when the node has been out of touch with more than half of the members, if it is.
     pub isolated_since: Option<Instant>,
     /// Members held Alive, this node included.

@@ -1,16 +1,17 @@
 //! The suspected members, who accuses them, and when their time runs out.
 //!
-//! A suspicion lives as long as its row is Suspected at its generation. An accuser declares Dead when the time is up, which
-//! is the sooner the more accuse; everybody else waits as long again, so that one death costs one roll call and not one of
-//! each node. Meanwhile an accuser calls the suspect again and again, and everybody else shortly before the end: pings that
-//! tell it of the accusation, so that a refutation that got lost comes again.
+//! A suspicion lives as long as its row is Suspected at its generation. An accuser declares Dead
+//! when the time is up, which is the sooner the more accuse; everybody else waits as long again, so
+//! that one death costs one roll call and not one of each node. Meanwhile an accuser calls the
+//! suspect again and again, and everybody else shortly before the end: pings that tell it of the
+//! accusation, so that a refutation that got lost comes again.
 
 use alloc::collections::BTreeMap;
 use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{Generation, Tag};
+use crate::id::{Generation, IdHash};
 use crate::member::{Accusers, MAX_ACCUSERS};
 use crate::membership::Slot;
 use crate::time::Instant;
@@ -49,8 +50,8 @@ pub(crate) struct Suspected {
     pub(crate) accusers: Accusers,
     /// This node accuses.
     pub(crate) mine: bool,
-    /// It has begun anew once because the node doubted its own touch; it does not a second time, so that on a lossy
-    /// network the dead are declared after all.
+    /// It has begun anew once because the node doubted its own touch; it does not a second time, so
+    /// that on a lossy network the dead are declared after all.
     pub(crate) doubted: bool,
 }
 
@@ -62,8 +63,15 @@ impl Suspected {
         now: Instant,
         timing: &Timing,
     ) -> Self {
-        let mut suspected =
-            Self { generation, started: now, deadline: now, call_at: None, accusers, mine, doubted: false };
+        let mut suspected = Self {
+            generation,
+            started: now,
+            deadline: now,
+            call_at: None,
+            accusers,
+            mine,
+            doubted: false,
+        };
         suspected.begin(now, timing);
         suspected
     }
@@ -73,7 +81,8 @@ impl Suspected {
         self.started = now;
         self.deadline = now + span;
         // Who has not accused calls in the last moment only: as a rule there is a verdict by then.
-        self.call_at = timing.call.map(|call| if self.mine { now + call } else { self.deadline - call * 2 });
+        self.call_at =
+            timing.call.map(|call| if self.mine { now + call } else { self.deadline - call * 2 });
     }
 
     fn next(&self) -> Instant {
@@ -106,8 +115,15 @@ impl Suspicions {
         self.rows.get(&slot)
     }
 
-    /// One more accuser, this node or another: less time is left. False if it is already named or the list is full.
-    pub(crate) fn confirm(&mut self, slot: Slot, accuser: Tag, mine: bool, timing: &Timing) -> bool {
+    /// One more accuser, this node or another: less time is left. False if it is already named or
+    /// the list is full.
+    pub(crate) fn confirm(
+        &mut self,
+        slot: Slot,
+        accuser: IdHash,
+        mine: bool,
+        timing: &Timing,
+    ) -> bool {
         let Some(row) = self.rows.get_mut(&slot) else { return false };
         if row.accusers.contains(&accuser) || row.accusers.try_push(accuser).is_err() {
             return false;
@@ -125,10 +141,12 @@ impl Suspicions {
         self.next
     }
 
-    /// A suspect whose call is due, and how long is left; the next is due after `again`, the last so long before the end.
+    /// A suspect whose call is due, and how long is left; the next is due after `again`, the last
+    /// so long before the end.
     pub(crate) fn call(&mut self, now: Instant, again: Duration) -> Option<(Slot, Duration)> {
         self.next.filter(|&next| next <= now)?;
-        let (&slot, row) = self.rows.iter_mut().find(|(_, row)| row.call_at.is_some_and(|at| at <= now))?;
+        let (&slot, row) =
+            self.rows.iter_mut().find(|(_, row)| row.call_at.is_some_and(|at| at <= now))?;
         let last = row.deadline - again;
         row.call_at = (now < last).then(|| last.min(now + again));
         if row.call_at.is_none() {
@@ -181,15 +199,16 @@ impl Suspicions {
     }
 }
 
-/// How long a suspicion lasts in a cluster of `live` members: `percent / 100 * interval * max(1, log10(live))`.
+/// How long a suspicion lasts in a cluster of `live` members:
+/// `percent / 100 * interval * max(1, log10(live))`.
 pub(crate) fn scaled(percent: u16, interval: Duration, live: u32) -> Duration {
     let micros = u64::try_from(interval.as_micros()).unwrap_or(u64::MAX);
     let factor = u64::from(percent).saturating_mul(log10_milli(live).max(1_000));
     Duration::from_micros(micros.saturating_mul(factor) / 100_000)
 }
 
-/// Thousandths of the decimal logarithm, by integers alone: squaring the mantissa yields the binary logarithm bit
-/// by bit.
+/// Thousandths of the decimal logarithm, by integers alone: squaring the mantissa yields the binary
+/// logarithm bit by bit.
 fn log10_milli(n: u32) -> u64 {
     const BITS: u32 = 16;
     const LOG10_OF_2: u64 = 301_030;
@@ -224,7 +243,8 @@ mod tests {
     #[test]
     fn each_further_accuser_shortens_the_time_and_a_mere_hearer_waits_longer() {
         let millis = Duration::from_millis;
-        let timing = Timing { shortest: millis(1_000), longest: millis(6_000), others: 2, call: None };
+        let timing =
+            Timing { shortest: millis(1_000), longest: millis(6_000), others: 2, call: None };
         let spans = [1, 2, 3, 4, 5].map(|accusers| timing.span(accusers, true).as_millis());
         // The figures of Lifeguard for K = 3: log(2) / log(4) is a half.
         assert_eq!(spans, [6_000, 3_500, 2_040, 1_000, 1_000]);
@@ -253,12 +273,15 @@ mod tests {
         call: Some(Duration::from_secs(1)),
     };
 
-    /// Suspicions of slots 1 and 2 by tag 1, which this node is for the first; begun at 10 s.
+    /// Suspicions of slots 1 and 2 by id hash 1, which this node is for the first; begun at 10 s.
     fn two() -> Suspicions {
         let mut suspicions = Suspicions::default();
         for (slot, mine) in [(1, true), (2, false)] {
-            let accusers = [Tag(1)].into_iter().collect();
-            suspicions.start(Slot(slot), Suspected::new(Generation(1), accusers, mine, at(10_000), &TIMING));
+            let accusers = [IdHash(1)].into_iter().collect();
+            suspicions.start(
+                Slot(slot),
+                Suspected::new(Generation(1), accusers, mine, at(10_000), &TIMING),
+            );
         }
         suspicions
     }
@@ -278,14 +301,21 @@ mod tests {
         let mut now = at(11_000);
         for left in (150..=5_000).rev().step_by(150) {
             assert_eq!(suspicions.call(now, AGAIN), Some((Slot(1), Duration::from_millis(left))));
-            assert_eq!((suspicions.call(now, AGAIN), suspicions.due(now)), (None, None), "one at a time");
+            assert_eq!(
+                (suspicions.call(now, AGAIN), suspicions.due(now)),
+                (None, None),
+                "one at a time"
+            );
             suspicions.settle();
             now = suspicions.deadline().unwrap();
         }
         // The last call leaves the time of an answer.
         assert_eq!(suspicions.call(at(15_850), AGAIN), Some((Slot(1), AGAIN)));
         suspicions.settle();
-        assert_eq!((times(&suspicions, 1), suspicions.deadline()), ((None, at(16_000)), Some(at(16_000))));
+        assert_eq!(
+            (times(&suspicions, 1), suspicions.deadline()),
+            ((None, at(16_000)), Some(at(16_000)))
+        );
         assert_eq!(suspicions.due(at(15_999)), None);
         assert_eq!(suspicions.due(at(16_000)).map(|(slot, _)| slot), Some(Slot(1)));
         suspicions.clear(Slot(1));
@@ -303,31 +333,35 @@ mod tests {
     #[test]
     fn a_further_accuser_leaves_less_time_and_counts_once() {
         let mut suspicions = two();
-        assert!(!suspicions.confirm(Slot(3), Tag(2), false, &TIMING), "nobody suspects it");
-        assert!(!suspicions.confirm(Slot(2), Tag(1), true, &TIMING), "it is named");
+        assert!(!suspicions.confirm(Slot(3), IdHash(2), false, &TIMING), "nobody suspects it");
+        assert!(!suspicions.confirm(Slot(2), IdHash(1), true, &TIMING), "it is named");
         assert!(!suspicions.get(Slot(2)).unwrap().mine);
-        assert!(suspicions.confirm(Slot(1), Tag(2), false, &TIMING));
+        assert!(suspicions.confirm(Slot(1), IdHash(2), false, &TIMING));
         assert_eq!(times(&suspicions, 1), (Some(at(11_000)), at(13_500)));
         assert!(suspicions.get(Slot(1)).unwrap().mine);
         // This node becomes one itself.
-        assert!(suspicions.confirm(Slot(2), Tag(2), true, &TIMING));
+        assert!(suspicions.confirm(Slot(2), IdHash(2), true, &TIMING));
         assert_eq!(
             (times(&suspicions, 2), suspicions.deadline()),
             ((Some(at(11_000)), at(13_500)), Some(at(11_000)))
         );
         assert!(
-            suspicions.confirm(Slot(2), Tag(3), false, &TIMING)
-                && suspicions.confirm(Slot(2), Tag(4), false, &TIMING)
+            suspicions.confirm(Slot(2), IdHash(3), false, &TIMING)
+                && suspicions.confirm(Slot(2), IdHash(4), false, &TIMING)
         );
-        assert!(!suspicions.confirm(Slot(2), Tag(5), false, &TIMING), "four are counted");
+        assert!(!suspicions.confirm(Slot(2), IdHash(5), false, &TIMING), "four are counted");
         assert_eq!(times(&suspicions, 2), (Some(at(11_000)), at(11_000)));
     }
 
     #[test]
     fn a_further_accuser_gives_no_more_time() {
         let mut suspicions = two();
-        let longer = Timing { longest: Duration::from_secs(60), shortest: Duration::from_secs(60), ..TIMING };
-        assert!(suspicions.confirm(Slot(1), Tag(2), false, &longer));
+        let longer = Timing {
+            longest: Duration::from_secs(60),
+            shortest: Duration::from_secs(60),
+            ..TIMING
+        };
+        assert!(suspicions.confirm(Slot(1), IdHash(2), false, &longer));
         assert_eq!(times(&suspicions, 1), (Some(at(11_000)), at(16_000)));
     }
 
@@ -344,7 +378,10 @@ mod tests {
     fn in_doubt_each_suspicion_begins_anew_once_and_after_an_isolation_each_time() {
         let mut suspicions = two();
         suspicions.doubt(at(12_000), &TIMING);
-        assert_eq!((times(&suspicions, 1).1, suspicions.deadline()), (at(18_000), Some(at(13_000))));
+        assert_eq!(
+            (times(&suspicions, 1).1, suspicions.deadline()),
+            (at(18_000), Some(at(13_000)))
+        );
         suspicions.doubt(at(14_000), &TIMING);
         assert_eq!(times(&suspicions, 1).1, at(18_000));
         for secs in [20, 30] {

@@ -1,4 +1,5 @@
-//! Anti-entropy: two nodes find what differs between their tables and exchange only that, both ways.
+//! Anti-entropy: two nodes find what differs between their tables and exchange only that, both
+//! ways.
 //!
 //! ```text
 //!   asker                                   partner
@@ -15,8 +16,9 @@
 //!     |<- claims wanted, done --------------|
 //! ```
 //!
-//! The partner keeps no state; each datagram is answered by at most one. What does not fit is left to the next
-//! session, which the asker opens at once if `more` was said. This module compares; `node` merges.
+//! The partner keeps no state; each datagram is answered by at most one. What does not fit is left
+//! to the next session, which the asker opens at once if `more` was said. This module compares;
+//! `node` merges.
 
 use alloc::collections::VecDeque;
 use core::time::Duration;
@@ -24,15 +26,15 @@ use core::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::address::Address;
-use crate::id::{Number, Tag, id_hash, mix};
+use crate::id::{IdHash, RequestId, full_id_hash, mix};
 use crate::member::Status;
 use crate::membership::{BUCKETS, Fingerprints, Membership, Row, Slot, fold};
 use crate::time::Instant;
 use crate::wire::decode::{Items, Ranges};
 use crate::wire::{WireSum, WireVersion};
 
-/// Tables of up to this many members are compared row by row from the start: their versions are no longer than
-/// a digest.
+/// Tables of up to this many members are compared row by row from the start: their versions are no
+/// longer than a digest.
 pub(crate) const SMALL: usize = 32;
 
 /// The most rows that one session asks for or pushes; more than fit a datagram of default size.
@@ -44,7 +46,7 @@ const ROOM: usize = 16;
 /// The session that this node opened.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct Session<A> {
-    pub(crate) number: Number,
+    pub(crate) number: RequestId,
     pub(crate) peer: Slot,
     pub(crate) address: A,
     pub(crate) deadline: Instant,
@@ -78,12 +80,13 @@ pub(crate) struct Item {
 /// Something to ask for in a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Want {
-    pub(crate) tag: Tag,
+    pub(crate) id_hash: IdHash,
     pub(crate) claim: bool,
     pub(crate) since: u64,
 }
 
-/// What this node's replies still have to say. The replies take it from the front in the order they were queued in.
+/// What this node's replies still have to say. The replies take it from the front in the order they
+/// were queued in.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Plans {
     pub(crate) items: VecDeque<Item>,
@@ -99,9 +102,9 @@ pub(crate) struct Plan {
 }
 
 /// A row as it stands in a version list.
-pub(crate) fn version_of(tag: Tag, row: &Row) -> WireVersion {
+pub(crate) fn version_of(id_hash: IdHash, row: &Row) -> WireVersion {
     WireVersion {
-        tag: tag.0,
+        id_hash: id_hash.0,
         content: content(row),
         status: row.status.rank(),
         generation: row.generation.0,
@@ -111,15 +114,15 @@ pub(crate) fn version_of(tag: Tag, row: &Row) -> WireVersion {
 
 #[expect(clippy::cast_possible_truncation, reason = "16 of 64 mixed bits")]
 fn content(row: &Row) -> u16 {
-    mix(u64::from(row.instance.0) ^ id_hash(row.address_bytes())) as u16
+    mix(u64::from(row.instance.0) ^ full_id_hash(row.address_bytes())) as u16
 }
 
 /// The fingerprints of `ranges` equal hash ranges, 32 bits of each.
 pub(crate) fn sums<A: Address>(table: &Membership<A>, ranges: usize) -> impl Iterator<Item = u32> {
     let each = BUCKETS / ranges.max(1);
     (0..ranges).map(move |range| {
-        let sum =
-            (range * each..(range + 1) * each).fold(0_u64, |sum, at| sum.wrapping_add(table.bucket(at)));
+        let sum = (range * each..(range + 1) * each)
+            .fold(0_u64, |sum, at| sum.wrapping_add(table.bucket(at)));
         fold(sum)
     })
 }
@@ -150,18 +153,22 @@ impl Plans {
     }
 
     /// Compares a version list with the table and plans what to send and what to ask for.
-    pub(crate) fn compare<A: Address>(&mut self, table: &Membership<A>, ranges: Ranges<'_>) -> Plan {
+    pub(crate) fn compare<A: Address>(
+        &mut self,
+        table: &Membership<A>,
+        ranges: Ranges<'_>,
+    ) -> Plan {
         let mut plan = Plan::default();
         for (range, mut rows) in ranges {
             let mut theirs = rows.next();
-            let (from, to) = (Tag(range.from), Tag(range.to));
+            let (from, to) = (IdHash(range.from), IdHash(range.to));
             for slot in table.tagged(from, to) {
-                let tag = table.tag(slot);
-                while let Some(row) = theirs.filter(|row| row.tag < tag.0) {
+                let id_hash = table.id_hash(slot);
+                while let Some(row) = theirs.filter(|row| row.id_hash < id_hash.0) {
                     self.want(&mut plan, row, true, 0);
                     theirs = rows.next();
                 }
-                match theirs.filter(|row| row.tag == tag.0) {
+                match theirs.filter(|row| row.id_hash == id_hash.0) {
                     Some(row) => {
                         self.settle(&mut plan, table, slot, row);
                         theirs = rows.next();
@@ -217,7 +224,7 @@ impl Plans {
     ) -> Plan {
         let mut plan = Plan::default();
         for want in wants {
-            for slot in table.with_tag(Tag(want.tag)) {
+            for slot in table.with_id_hash(IdHash(want.id_hash)) {
                 self.push(&mut plan, Item { slot, claim: want.claim, since: Some(want.since) });
             }
         }
@@ -235,7 +242,7 @@ impl Plans {
 
     fn want(&mut self, plan: &mut Plan, theirs: WireVersion, claim: bool, since: u64) {
         if plan.wants < PLAN_LIMIT {
-            self.wants.push_back(Want { tag: Tag(theirs.tag), claim, since });
+            self.wants.push_back(Want { id_hash: IdHash(theirs.id_hash), claim, since });
             plan.wants += 1;
         } else {
             plan.more = true;
@@ -261,15 +268,22 @@ pub(crate) struct Pace {
 }
 
 impl Pace {
-    /// A partner's fingerprint was compared with ours. True if a session should begin: the table has been quiet for
-    /// `settle`, or has differed from everybody's for three times as long.
-    pub(crate) fn note(&mut self, now: Instant, equal: bool, changed_at: Instant, settle: Duration) -> bool {
+    /// A partner's fingerprint was compared with ours. True if a session should begin: the table
+    /// has been quiet for `settle`, or has differed from everybody's for three times as long.
+    pub(crate) fn note(
+        &mut self,
+        now: Instant,
+        equal: bool,
+        changed_at: Instant,
+        settle: Duration,
+    ) -> bool {
         if equal {
             self.differs_since = None;
             return false;
         }
         let since = *self.differs_since.get_or_insert(now);
-        now >= self.not_before && (now.since(changed_at) >= settle || now.since(since) >= settle * 3)
+        now >= self.not_before
+            && (now.since(changed_at) >= settle || now.since(since) >= settle * 3)
     }
 
     /// A session ended.
@@ -279,8 +293,8 @@ impl Pace {
     }
 }
 
-/// When a difference of telemetry is. Where it flows all the time two tables are hardly ever equal, and the trees deliver
-/// what differs: the longer sessions find nothing else, the rarer they are.
+/// When a difference of telemetry is. Where it flows all the time two tables are hardly ever equal,
+/// and the trees deliver what differs: the longer sessions find nothing else, the rarer they are.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct TelemetryPace {
     pace: Pace,
@@ -298,7 +312,13 @@ impl TelemetryPace {
     }
 
     /// As [`Pace::note`], but while the table is never quiet sessions begin only after some time.
-    pub(crate) fn note(&mut self, now: Instant, equal: bool, changed_at: Instant, settle: Duration) -> bool {
+    pub(crate) fn note(
+        &mut self,
+        now: Instant,
+        equal: bool,
+        changed_at: Instant,
+        settle: Duration,
+    ) -> bool {
         let patience = self.patience.max(settle * 3);
         let quiet = now.since(changed_at) >= settle;
         if equal {
@@ -309,16 +329,18 @@ impl TelemetryPace {
         now >= self.pace.not_before && (quiet || now.since(since) >= patience)
     }
 
-    /// A session ended; `late` says whether it brought what the trees should have brought long before.
+    /// A session ended; `late` says whether it brought what the trees should have brought long
+    /// before.
     pub(crate) fn rest(&mut self, now: Instant, settle: Duration, late: bool) {
         self.pace.rest(now, settle);
-        self.patience = if late { settle * 3 } else { (self.patience.max(settle) * 2).min(MOST_PATIENCE) };
+        self.patience =
+            if late { settle * 3 } else { (self.patience.max(settle) * 2).min(MOST_PATIENCE) };
     }
 }
 
-/// Structured partners: in step r of ceil(log3 n) the member 3^r places on in the common roster, largest distance
-/// first, then one step at random. Without loss, and with nodes in step, news of every node is everywhere after
-/// one pass; the random step mends what loss has broken.
+/// Structured partners: in step r of ceil(log3 n) the member 3^r places on in the common roster,
+/// largest distance first, then one step at random. Without loss, and with nodes in step, news of
+/// every node is everywhere after one pass; the random step mends what loss has broken.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Partners {
     step: u32,

@@ -1,21 +1,22 @@
 //! One node's telemetry: a small key-value log in order of version.
 //!
-//! Only the owner writes. Each publication gets the owner's next version; an entry replaced or removed is taken out
-//! and the new one appended, so the log stays in ascending order of version and *the news since version v is a
-//! suffix*. A reader that applies suffixes without a gap holds exactly the owner's state up to a version.
+//! Only the owner writes. Each publication gets the owner's next version; an entry replaced or
+//! removed is taken out and the new one appended, so the log stays in ascending order of version
+//! and *the news since version v is a suffix*. A reader that applies suffixes without a gap holds
+//! exactly the owner's state up to a version.
 //!
-//! The log is a packed byte string (it lives at the end of a member's record), so a member without telemetry pays
-//! nothing, and replacing a value by one that is not longer allocates nothing. The version stands last, so that the
-//! newest one is the end of the log:
+//! The log is a packed byte string (it lives at the end of a member's record), so a member without
+//! telemetry pays nothing, and replacing a value by one that is not longer allocates nothing. The
+//! version stands last, so that the newest one is the end of the log:
 //!
 //! ```text
 //! log   = [0 (1), floor (6)] entry*
 //! entry = key length (1), value length or REMOVED (2), published in ms and urgency (5), key, value, version (6)
 //! ```
 //!
-//! A removed key leaves a marker, so that the removal spreads like a value. Markers that have done so are dropped, and the
-//! version of the last of them is the log's *floor*: who knows less than that may hold keys that are gone, and reads the whole
-//! log anew.
+//! A removed key leaves a marker, so that the removal spreads like a value. Markers that have done
+//! so are dropped, and the version of the last of them is the log's *floor*: who knows less than
+//! that may hold keys that are gone, and reads the whole log anew.
 
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -25,13 +26,16 @@ use crate::time::Instant;
 /// Bytes of an entry beside its key and value.
 pub(crate) const ENTRY_OVERHEAD: usize = 1 + 2 + 5 + 6;
 
-/// The largest log of any node, as [`Config::max_telemetry`](crate::Config::max_telemetry) may allow its owner.
+/// The largest log of any node, as [`Config::max_telemetry`](crate::Config::max_telemetry) may
+/// allow its owner.
 pub(crate) const MAX_LOG: usize = 65_536;
 
-/// The largest log that a reader holds: while it goes from one state of the owner to another, parts of both.
+/// The largest log that a reader holds: while it goes from one state of the owner to another, parts
+/// of both.
 pub(crate) const MAX_LOG_READ: usize = 2 * MAX_LOG;
 
-/// The latest time of publication that an entry can hold, in milliseconds: 17 years after the origin.
+/// The latest time of publication that an entry can hold, in milliseconds: 17 years after the
+/// origin.
 const LATEST: u64 = (1 << 39) - 1;
 
 /// Bytes of a floor at the beginning of a log: a key length that no key has, and the version.
@@ -55,8 +59,8 @@ pub struct TelemetryEntry<'a> {
     pub value: Option<&'a [u8]>,
     /// The owner's version that set it.
     pub version: u64,
-    /// When the owner published it, as well as it is known here: the ages that carriers reported are subtracted,
-    /// times on the network are not.
+    /// When the owner published it, as well as it is known here: the ages that carriers reported
+    /// are subtracted, times on the network are not.
     pub published: Instant,
     /// Whether the owner published it as urgent.
     pub urgent: bool,
@@ -84,7 +88,13 @@ impl<'a> LogEntry<'a> {
     /// The entry for a host.
     pub(crate) fn read(&self) -> Option<TelemetryEntry<'a>> {
         let Self { key, value, version, published, urgent } = *self;
-        Some(TelemetryEntry { key: core::str::from_utf8(key).ok()?, value, version, published, urgent })
+        Some(TelemetryEntry {
+            key: core::str::from_utf8(key).ok()?,
+            value,
+            version,
+            published,
+            urgent,
+        })
     }
 
     /// Bytes that this entry takes in the log.
@@ -133,8 +143,8 @@ impl<'a> Iterator for Entries<'a> {
     }
 }
 
-/// Sets `entry` in the log that is the tail of `bytes` from `start`: an older entry of its key goes, the new one
-/// is appended.
+/// Sets `entry` in the log that is the tail of `bytes` from `start`: an older entry of its key
+/// goes, the new one is appended.
 pub(crate) fn set(bytes: &mut Vec<u8>, start: usize, entry: &LogEntry<'_>) {
     let (Ok(key_len), Some(log)) = (u8::try_from(entry.key.len()), bytes.get(start..)) else {
         return;
@@ -148,11 +158,13 @@ pub(crate) fn set(bytes: &mut Vec<u8>, start: usize, entry: &LogEntry<'_>) {
         }
         at += len;
     }
-    let value_len = entry.value.map_or(REMOVED, |value| u16::try_from(value.len()).unwrap_or(REMOVED));
+    let value_len =
+        entry.value.map_or(REMOVED, |value| u16::try_from(value.len()).unwrap_or(REMOVED));
     bytes.reserve_exact(entry.packed_len());
     bytes.push(key_len);
     bytes.extend_from_slice(&value_len.to_le_bytes());
-    let published = (entry.published.as_micros() / 1_000).min(LATEST) << 1 | u64::from(entry.urgent);
+    let published =
+        (entry.published.as_micros() / 1_000).min(LATEST) << 1 | u64::from(entry.urgent);
     bytes.extend_from_slice(&published.to_le_bytes()[..5]);
     bytes.extend_from_slice(entry.key);
     bytes.extend_from_slice(entry.value.unwrap_or_default());
@@ -163,7 +175,8 @@ fn floor_len(log: &[u8]) -> usize {
     if log.first() == Some(&0) { FLOOR_LEN } else { 0 }
 }
 
-/// Below this version of its owner a log may be told in part only; 0 if all removals are still in it.
+/// Below this version of its owner a log may be told in part only; 0 if all removals are still in
+/// it.
 pub(crate) fn floor(log: &[u8]) -> u64 {
     match log.first_chunk() {
         Some(&[0, v0, v1, v2, v3, v4, v5]) => u64::from_le_bytes([v0, v1, v2, v3, v4, v5, 0, 0]),
@@ -178,8 +191,8 @@ pub(crate) fn reset(bytes: &mut Vec<u8>, start: usize, floor: u64) {
     bytes.extend_from_slice(&floor.to_le_bytes()[..6]);
 }
 
-/// Drops the markers of removals that were told of for long, or all if room is `scarce`, but not the newest entry of the log:
-/// its version is the owner's.
+/// Drops the markers of removals that were told of for long, or all if room is `scarce`, but not
+/// the newest entry of the log: its version is the owner's.
 pub(crate) fn drop_markers(bytes: &mut Vec<u8>, start: usize, now: Instant, scarce: bool) {
     let newest = version(bytes.get(start..).unwrap_or_default());
     let gone = |entry: &LogEntry<'_>| {
@@ -187,7 +200,9 @@ pub(crate) fn drop_markers(bytes: &mut Vec<u8>, start: usize, now: Instant, scar
         entry.value.is_none() && entry.version < newest && (scarce || old)
     };
     let Some(log) = bytes.get(start..) else { return };
-    let Some(last) = Entries::new(log).filter(gone).map(|entry| entry.version).last() else { return };
+    let Some(last) = Entries::new(log).filter(gone).map(|entry| entry.version).last() else {
+        return;
+    };
     let old = log.to_vec();
     reset(bytes, start, last.max(floor(&old)));
     for entry in Entries::new(&old).filter(|entry| !gone(entry)) {
@@ -203,10 +218,14 @@ pub(crate) fn version(log: &[u8]) -> u64 {
     }
 }
 
-/// The latest version of an entry that is not above `since`; 0 if there is none. Whoever knows the log up to it knows it up
-/// to `since`: what was published between them was replaced later.
+/// The latest version of an entry that is not above `since`; 0 if there is none. Whoever knows the
+/// log up to it knows it up to `since`: what was published between them was replaced later.
 pub(crate) fn version_before(log: &[u8], since: u64) -> u64 {
-    Entries::new(log).map(|entry| entry.version).take_while(|&version| version <= since).last().unwrap_or(0)
+    Entries::new(log)
+        .map(|entry| entry.version)
+        .take_while(|&version| version <= since)
+        .last()
+        .unwrap_or(0)
 }
 
 /// Bytes of the entries after a version, and whether any of them is urgent.
@@ -260,7 +279,8 @@ mod tests {
         drop_markers(&mut bytes, 1, Instant::from_micros(0), false);
         assert_eq!((Entries::new(&bytes[1..]).count(), floor(&bytes[1..])), (3, 0), "too young");
         drop_markers(&mut bytes, 1, now, false);
-        let keys: Vec<_> = Entries::new(&bytes[1..]).map(|entry| (entry.key, entry.version)).collect();
+        let keys: Vec<_> =
+            Entries::new(&bytes[1..]).map(|entry| (entry.key, entry.version)).collect();
         assert_eq!(
             (keys, floor(&bytes[1..])),
             (alloc::vec![(&b"a"[..], 1), (b"c", 3)], 2),
@@ -269,13 +289,15 @@ mod tests {
         // The log goes on as ever.
         set(&mut bytes, 1, &entry("a", Some(b"2"), 4));
         drop_markers(&mut bytes, 1, now, true);
-        let keys: Vec<_> = Entries::new(&bytes[1..]).map(|entry| (entry.key, entry.version)).collect();
+        let keys: Vec<_> =
+            Entries::new(&bytes[1..]).map(|entry| (entry.key, entry.version)).collect();
         assert_eq!((keys, floor(&bytes[1..]), bytes[0]), (alloc::vec![(&b"a"[..], 4)], 3, 9));
         assert_eq!(version(&bytes[1..]), 4);
     }
 
     proptest! {
-        /// The log against the obvious map: same values, ascending versions, and every suffix is the news since.
+        /// The log against the obvious map: same values, ascending versions, and every suffix is
+        /// the news since.
         #[test]
         fn the_log_is_the_map_in_order_of_version(
             ops in prop::collection::vec(("[a-e]", prop::option::of(prop::collection::vec(any::<u8>(), 0..9))), 0..40),

@@ -1,7 +1,7 @@
 //! Time as the core sees it: integer microseconds since an origin that the host picks.
 //!
-//! The core never reads a clock. The host passes `now` with every input; the node clamps a `now` that runs
-//! backwards to the latest it has seen, so inside the core time only grows.
+//! The core never reads a clock. The host passes `now` with every input; the node clamps a `now`
+//! that runs backwards to the latest it has seen, so inside the core time only grows.
 
 use core::fmt;
 use core::time::Duration;
@@ -20,7 +20,9 @@ use serde::{Deserialize, Serialize};
 /// assert_eq!(later.since(start), Duration::from_millis(5));
 /// assert_eq!(start.since(later), Duration::ZERO);
 /// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 pub struct Instant(u64);
 
 impl Instant {

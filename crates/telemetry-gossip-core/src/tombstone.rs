@@ -1,8 +1,8 @@
 //! The dead and the left: until when they are remembered.
 //!
-//! A tombstone keeps the generation that a stale Alive must not undercut. Its age travels with the claim, so that all
-//! nodes forget it at about the same time and no node brings it back. What is kept is the end of its time: its begin may
-//! lie before this node's clock did.
+//! A tombstone keeps the generation that a stale Alive must not undercut. Its age travels with the
+//! claim, so that all nodes forget it at about the same time and no node brings it back. What is
+//! kept is the end of its time: its begin may lie before this node's clock did.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use core::time::Duration;
@@ -34,7 +34,8 @@ impl Tombstones {
 
     /// Whole seconds since `slot` was declared, where the dead are remembered for `ttl`.
     pub(crate) fn age_secs(&self, slot: Slot, now: Instant, ttl: Duration) -> u32 {
-        let age = self.ends.get(&slot).map_or(0, |&end| ttl.saturating_sub(end.since(now)).as_secs());
+        let age =
+            self.ends.get(&slot).map_or(0, |&end| ttl.saturating_sub(end.since(now)).as_secs());
         u32::try_from(age).unwrap_or(u32::MAX)
     }
 

@@ -1,8 +1,10 @@
-//! How telemetry spreads: each owner's along a tree over the live members, so that everybody gets each update once.
+//! How telemetry spreads: each owner's along a tree over the live members, so that everybody gets
+//! each update once.
 //!
-//! Members stand on a circle in the order of their ids' hashes, the roster. A node that has something to pass on to an
-//! *arc*, the members that follow it up to some end, splits it: the member 1 place on, the one 2 places on, 4, 8 and so
-//! on each get it once, and with it the arc up to the next of them.
+//! Members stand on a circle in the order of their ids' hashes, the roster. A node that has
+//! something to pass on to an *arc*, the members that follow it up to some end, splits it: the
+//! member 1 place on, the one 2 places on, 4, 8 and so on each get it once, and with it the arc up
+//! to the next of them.
 //!
 //! ```text
 //!   owner   +1    +2    +3    +4    +5    +6    +7    +8 ...
@@ -13,15 +15,17 @@
 //!     |------------------------------------------------> ...    branch 3
 //! ```
 //!
-//! It is a binomial tree with every owner at its own root: log2 n steps at most, half of them on average, and each node
-//! has the same log2 n partners whoever the owner is, so that updates travel together. Where all publish all the time the
-//! load is the same for all. The end of the arc travels along, so that nodes whose rosters differ still split what they are
-//! given: then some are told twice, which they see and do not pass on, and whom the giver does not know may be left out.
+//! It is a binomial tree with every owner at its own root: log2 n steps at most, half of them on
+//! average, and each node has the same log2 n partners whoever the owner is, so that updates travel
+//! together. Where all publish all the time the load is the same for all. The end of the arc
+//! travels along, so that nodes whose rosters differ still split what they are given: then some are
+//! told twice, which they see and do not pass on, and whom the giver does not know may be left out.
 //!
-//! A branch has one *flight* at a time: some datagrams, each acknowledged; what was lost goes back into the queue. Meanwhile
-//! updates wait, and a newer one of the same owner takes the place of the older: slow branches thin out by themselves. A
-//! partner that stays silent is passed over for its successor. What is left out after all is found by comparing
-//! fingerprints (`sync`). Nothing here is about claims: trees break where membership is in flux, rumors do not.
+//! A branch has one *flight* at a time: some datagrams, each acknowledged; what was lost goes back
+//! into the queue. Meanwhile updates wait, and a newer one of the same owner takes the place of the
+//! older: slow branches thin out by themselves. A partner that stays silent is passed over for its
+//! successor. What is left out after all is found by comparing fingerprints (`sync`). Nothing here
+//! is about claims: trees break where membership is in flux, rumors do not.
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -31,7 +35,7 @@ use arrayvec::ArrayVec;
 use serde::{Deserialize, Serialize};
 
 use crate::address::Address;
-use crate::id::{Number, Tag};
+use crate::id::{IdHash, RequestId};
 use crate::membership::{Membership, Slot, grow};
 use crate::probe::RoundTrip;
 use crate::time::Instant;
@@ -39,7 +43,8 @@ use crate::time::Instant;
 /// The most datagrams in one flight.
 const FLIGHT: usize = 8;
 
-/// How often a flight is sent before the partner is passed over: at 5 % loss each way one in a million is, for nothing.
+/// How often a flight is sent before the partner is passed over: at 5 % loss each way one in a
+/// million is, for nothing.
 const TRIES: u8 = 6;
 
 /// How many updates with a gap before them are kept in mind.
@@ -54,10 +59,11 @@ pub(crate) const BRANCHES: usize = 31;
 /// The most datagrams on their way out at once.
 pub(crate) const MOST_DATAGRAMS: usize = FLIGHT * BRANCHES;
 
-/// Marks an update that did not come by a tree: it is passed on when the tree brings it, though it is no news by then.
+/// Marks an update that did not come by a tree: it is passed on when the tree brings it, though it
+/// is no news by then.
 const UNTOLD: u32 = 1 << BRANCHES;
 
-/// How far an arc goes: places on the circle of tags, from this node on.
+/// How far an arc goes: places on the circle of id hashes, from this node on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct Reach(u32);
 
@@ -66,7 +72,7 @@ impl Reach {
     pub(crate) const ALL: Self = Self(u32::MAX);
 
     /// From `me` up to `end`, which is not reached itself.
-    pub(crate) const fn between(me: Tag, end: Tag) -> Self {
+    pub(crate) const fn between(me: IdHash, end: IdHash) -> Self {
         match end.0.wrapping_sub(me.0) {
             0 => Self::ALL,
             distance => Self(distance),
@@ -84,7 +90,7 @@ pub(crate) struct Update {
 /// A datagram under way: how many updates of the flight are in it.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Leg {
-    number: Number,
+    number: RequestId,
     updates: u16,
     len: u16,
     arrived: bool,
@@ -98,7 +104,7 @@ struct Branch {
     /// Where the arc begins.
     distance: Reach,
     /// The first member beyond it.
-    end: Tag,
+    end: IdHash,
     queue: VecDeque<Update>,
     /// What the queue takes on the wire, about.
     bytes: usize,
@@ -151,7 +157,8 @@ struct Gap {
 }
 
 impl Trees {
-    /// Chooses the branches anew if others are live than when they were chosen, or it is time to try again who was silent.
+    /// Chooses the branches anew if others are live than when they were chosen, or it is time to
+    /// try again who was silent.
     pub(crate) fn adapt<A: Address>(&mut self, table: &Membership<A>, me: Slot, now: Instant) {
         let due = self.review_at.is_some_and(|at| at <= now);
         if self.roster == Some(table.roster_version()) && !due {
@@ -160,10 +167,11 @@ impl Trees {
         self.roster = Some(table.roster_version());
         self.review_at = None;
         // The least that reach everybody: log2 of the members, rounded up.
-        let wanted =
-            (table.live().saturating_sub(1).checked_ilog2().map_or(0, |log| log + 1) as usize).min(BRANCHES);
+        let wanted = (table.live().saturating_sub(1).checked_ilog2().map_or(0, |log| log + 1)
+            as usize)
+            .min(BRANCHES);
         while self.branches.len() < wanted {
-            self.branches.push(Branch::new(table.tag(me)));
+            self.branches.push(Branch::new(table.id_hash(me)));
         }
         while self.branches.len() > wanted {
             let Some(mut gone) = self.branches.pop() else { break };
@@ -194,9 +202,10 @@ impl Trees {
         }
         let (begin, end) = (1_usize << index, (2_usize << index).min(live));
         let at = |places: usize| table.at_live_rank((from + places) % live.max(1));
-        let mine = table.tag(me);
-        branch.distance = at(begin).map_or(Reach::ALL, |slot| Reach::between(mine, table.tag(slot)));
-        branch.end = at(end).map_or(mine, |slot| table.tag(slot));
+        let mine = table.id_hash(me);
+        branch.distance =
+            at(begin).map_or(Reach::ALL, |slot| Reach::between(mine, table.id_hash(slot)));
+        branch.end = at(end).map_or(mine, |slot| table.id_hash(slot));
         let mut candidates = (begin + branch.passed_over..end).filter_map(at);
         let partner = candidates.find(|&slot| table.address(slot).is_some());
         if partner != branch.partner {
@@ -206,8 +215,8 @@ impl Trees {
         self.rest(index);
     }
 
-    /// Queues an update that takes about `len` bytes for all members within reach, before all else if it is urgent. On how many
-    /// branches another update of the same owner was still waiting.
+    /// Queues an update that takes about `len` bytes for all members within reach, before all else
+    /// if it is urgent. On how many branches another update of the same owner was still waiting.
     pub(crate) fn spread(&mut self, update: Update, len: usize, urgent: bool, reach: Reach) -> u32 {
         let mut merged = 0;
         for index in 0..self.branches.len() {
@@ -270,8 +279,9 @@ impl Trees {
         }
     }
 
-    /// An update could not be taken in: it is passed on later. Whether what is missing is to be asked for now, which may get
-    /// lost and is asked again after `pause`; not if there is no `room` for the question.
+    /// An update could not be taken in: it is passed on later. Whether what is missing is to be
+    /// asked for now, which may get lost and is asked again after `pause`; not if there is no
+    /// `room` for the question.
     pub(crate) fn note_gap(
         &mut self,
         owner: Slot,
@@ -308,8 +318,9 @@ impl Trees {
         self.branches.iter().filter_map(|branch| branch.due_at(room, ready_at)).min()
     }
 
-    /// A branch that is due for a flight, to whom, and of how many datagrams of `room` bytes. The next one is begun
-    /// `pause` later, or sooner if there is enough to fill a datagram. Nothing but what is urgent departs before `ready_at`.
+    /// A branch that is due for a flight, to whom, and of how many datagrams of `room` bytes. The
+    /// next one is begun `pause` later, or sooner if there is enough to fill a datagram. Nothing
+    /// but what is urgent departs before `ready_at`.
     pub(crate) fn depart(
         &mut self,
         now: Instant,
@@ -343,7 +354,7 @@ impl Trees {
     }
 
     /// Where the arc of a branch ends, if a datagram of its flight to this member is to be encoded.
-    pub(crate) fn boards(&self, index: usize, to: Option<Slot>) -> Option<Tag> {
+    pub(crate) fn boards(&self, index: usize, to: Option<Slot>) -> Option<IdHash> {
         let branch = self.branches.get(index)?;
         (branch.boarding > 0 && branch.partner == to).then_some(branch.end)
     }
@@ -360,7 +371,9 @@ impl Trees {
 
     /// The next update of a branch has nothing to say any more.
     pub(crate) fn skip(&mut self, index: usize) {
-        if let Some(update) = self.branches.get_mut(index).and_then(|branch| branch.queue.pop_front()) {
+        if let Some(update) =
+            self.branches.get_mut(index).and_then(|branch| branch.queue.pop_front())
+        {
             self.unmark(update.owner, index);
             self.rest(index);
         }
@@ -381,7 +394,7 @@ impl Trees {
     pub(crate) fn launch(
         &mut self,
         index: usize,
-        number: Number,
+        number: RequestId,
         len: usize,
         sent_at: Instant,
         deadline: Instant,
@@ -419,8 +432,9 @@ impl Trees {
         self.branches.get(index).map_or(0, |branch| branch.tries)
     }
 
-    /// A datagram has arrived: when it was sent. `None` if none of this number is under way to this partner.
-    pub(crate) fn arrived(&mut self, from: Slot, number: Number) -> Option<Instant> {
+    /// A datagram has arrived: when it was sent. `None` if none of this number is under way to this
+    /// partner.
+    pub(crate) fn arrived(&mut self, from: Slot, number: RequestId) -> Option<Instant> {
         for (index, branch) in self.branches.iter_mut().enumerate() {
             let leg = branch.legs.iter_mut().find(|leg| leg.number == number);
             if let Some(leg) = leg.filter(|_| branch.partner == Some(from)) {
@@ -440,7 +454,8 @@ impl Trees {
         None
     }
 
-    /// A flight that was not acknowledged in time: what was lost is queued again. The number of datagrams lost.
+    /// A flight that was not acknowledged in time: what was lost is queued again. The number of
+    /// datagrams lost.
     pub(crate) fn give_up<A: Address>(
         &mut self,
         table: &Membership<A>,
@@ -452,7 +467,8 @@ impl Trees {
             return None;
         }
         let late = |branch: &Branch| !branch.legs.is_empty() && branch.deadline <= now;
-        let (index, branch) = self.branches.iter_mut().enumerate().find(|(_, branch)| late(branch))?;
+        let (index, branch) =
+            self.branches.iter_mut().enumerate().find(|(_, branch)| late(branch))?;
         let lost = branch.legs.iter().filter(|leg| !leg.arrived).count();
         // One that answers at all is there.
         branch.tries = if lost < branch.legs.len() { 1 } else { branch.tries + 1 };
@@ -461,7 +477,9 @@ impl Trees {
         if branch.tries >= TRIES {
             // With those before it, who have no address.
             let (live, from) = (table.live() as usize, table.live_rank(me));
-            let place = branch.partner.map_or(0, |slot| (table.live_rank(slot) + live - from) % live.max(1));
+            let place = branch
+                .partner
+                .map_or(0, |slot| (table.live_rank(slot) + live - from) % live.max(1));
             let passed_over = (place + 1).saturating_sub(1 << index);
             branch.passed_over = passed_over.max(branch.passed_over + 1);
             branch.passed_until = now + pass_over_for;
@@ -529,7 +547,10 @@ impl Trees {
             if legs != branch.flight.len() {
                 return Err("a flight's legs do not carry its updates");
             }
-            if branch.boarding > FLIGHT || branch.tries > TRIES || branch.passed_over > 1 << BRANCHES {
+            if branch.boarding > FLIGHT
+                || branch.tries > TRIES
+                || branch.passed_over > 1 << BRANCHES
+            {
                 return Err("a branch has more datagrams or tries than there may be");
             }
             let idle = branch.is_idle() && branch.legs.is_empty();
@@ -542,7 +563,8 @@ impl Trees {
 
     pub(crate) fn heap_bytes(&self) -> usize {
         let held = |branch: &Branch| {
-            let updates = branch.queue.capacity() + branch.rest.capacity() + branch.flight.capacity();
+            let updates =
+                branch.queue.capacity() + branch.rest.capacity() + branch.flight.capacity();
             updates * size_of::<Update>()
         };
         self.branches.capacity() * size_of::<Branch>()
@@ -552,7 +574,7 @@ impl Trees {
 }
 
 impl Branch {
-    fn new(me: Tag) -> Self {
+    fn new(me: IdHash) -> Self {
         Self {
             partner: None,
             distance: Reach::ALL,
@@ -573,7 +595,8 @@ impl Branch {
         }
     }
 
-    /// When to do something: give the flight up, or begin one, at once if it fills a datagram of `room` bytes.
+    /// When to do something: give the flight up, or begin one, at once if it fills a datagram of
+    /// `room` bytes.
     fn due_at(&self, room: usize, ready_at: Instant) -> Option<Instant> {
         if !self.legs.is_empty() {
             return Some(self.deadline);
@@ -608,12 +631,16 @@ impl Branch {
         for leg in legs.iter().rev() {
             self.bytes += if leg.arrived { 0 } else { leg.len.into() };
             for _ in 0..leg.updates {
-                let Some(update) = self.flight.pop_back().filter(|_| !leg.arrived) else { continue };
+                let Some(update) = self.flight.pop_back().filter(|_| !leg.arrived) else {
+                    continue;
+                };
                 let Some(mark) = marks.get_mut(update.owner.index()) else { continue };
                 if *mark & (1 << index) == 0 {
                     *mark |= 1 << index;
                     self.queue.push_front(update);
-                } else if let Some(newer) = self.queue.iter_mut().find(|other| other.owner == update.owner) {
+                } else if let Some(newer) =
+                    self.queue.iter_mut().find(|other| other.owner == update.owner)
+                {
                     newer.since = newer.since.min(update.since);
                 }
             }

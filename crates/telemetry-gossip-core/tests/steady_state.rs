@@ -1,4 +1,5 @@
-//! In steady state, telemetry flowing, no call of a node touches the heap. A counting allocator proves it.
+//! In steady state, telemetry flowing, no call of a node touches the heap. A counting allocator
+//! proves it.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -70,7 +71,11 @@ impl Cluster {
                     let value = load.to_string();
                     self.input(
                         to,
-                        Input::Publish { key: "load".into(), value: value.as_bytes().into(), urgent: false },
+                        Input::Publish {
+                            key: "load".into(),
+                            value: value.as_bytes().into(),
+                            urgent: false,
+                        },
                     );
                 }
             }
@@ -96,7 +101,8 @@ fn handling_a_datagram_in_steady_state_allocates_nothing() {
 
     (cluster.allocations, cluster.handled) = (0, 0);
     cluster.run_for(MEASURED);
-    let versions = cluster.nodes.iter().flat_map(Node::members).map(|member| member.telemetry_version());
+    let versions =
+        cluster.nodes.iter().flat_map(Node::members).map(|member| member.telemetry_version());
     assert!(versions.min() > Some(400), "telemetry flows");
     assert!(cluster.handled > 10_000);
     assert_eq!(cluster.allocations, 0, "in {} inputs", cluster.handled);

@@ -4,9 +4,10 @@
 //! cargo bench -p telemetry-gossip-recorder --bench cost
 //! ```
 //!
-//! The inputs are those of one node of a simulated cluster of 20 or 250, all of whom know each other; in `busy` ones each
-//! publishes 16 bytes of telemetry a second. The difference between `recorded` and `alone` is what the node's task pays; what the
-//! disk costs is paid by another thread.
+//! The inputs are those of one node of a simulated cluster of 20 or 250, all of whom know each
+//! other; in `busy` ones each publishes 16 bytes of telemetry a second. The difference between
+//! `recorded` and `alone` is what the node's task pays; what the disk costs is paid by another
+//! thread.
 
 use std::collections::VecDeque;
 use std::hint::black_box;
@@ -27,8 +28,9 @@ const RECORDED: Duration = Duration::from_secs(300);
 
 const NAMES: [&str; 4] = ["20 quiet", "20 busy", "250 quiet", "250 busy"];
 
-static LOGS: LazyLock<[Log; 4]> =
-    LazyLock::new(|| [(20, false), (20, true), (250, false), (250, true)].map(|(n, busy)| Log::new(n, busy)));
+static LOGS: LazyLock<[Log; 4]> = LazyLock::new(|| {
+    [(20, false), (20, true), (250, false), (250, true)].map(|(n, busy)| Log::new(n, busy))
+});
 
 fn main() {
     println!("bytes of a record, by cluster:");
@@ -89,7 +91,11 @@ impl Log {
                 inputs.push_back((to.port() - 1_000, input));
                 continue;
             }
-            let next = all.iter().filter_map(Node::poll_timeout).min().expect("somebody has something to do");
+            let next = all
+                .iter()
+                .filter_map(Node::poll_timeout)
+                .min()
+                .expect("somebody has something to do");
             now = now.max(next.min(publish_at));
             for at in 0..nodes {
                 if all[usize::from(at)].poll_timeout().is_some_and(|due| due <= now) {
@@ -168,8 +174,10 @@ fn borrow<'a>(input: &'a Input<'static, SocketAddr>) -> Input<'a, SocketAddr> {
 #[divan::bench(args = NAMES)]
 fn alone(bencher: Bencher<'_, '_>, name: &str) {
     let log = log(name);
-    bencher.counter(ItemsCount::new(log.entries.len())).with_inputs(|| log.node()).bench_local_values(
-        |mut node| {
+    bencher
+        .counter(ItemsCount::new(log.entries.len()))
+        .with_inputs(|| log.node())
+        .bench_local_values(|mut node| {
             for Entry { at, input } in &log.entries {
                 let _ = black_box(node.handle(*at, borrow(input)));
                 drain(&mut node, |to, bytes| {
@@ -177,8 +185,7 @@ fn alone(bencher: Bencher<'_, '_>, name: &str) {
                 });
             }
             node
-        },
-    );
+        });
 }
 
 /// The node and what is taken down of it.

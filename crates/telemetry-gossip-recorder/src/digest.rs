@@ -6,8 +6,8 @@ use telemetry_gossip_core::Event;
 /// Room for an event: ids of 127 bytes, the witnesses of a probe, numbers.
 const EVENT_ROOM: usize = 1_024;
 
-/// A running hash of outputs: equal ones mean, but for a chance of one in 2^64, the same outputs. No protection against
-/// whoever makes up outputs of one hash.
+/// A running hash of outputs: equal ones mean, but for a chance of one in 2^64, the same outputs.
+/// No protection against whoever makes up outputs of one hash.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Digest {
     hash: u64,

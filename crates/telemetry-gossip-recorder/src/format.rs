@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 use telemetry_gossip_core::{
-    Address, Config, ConfigError, Generation, Identity, Input, Instance, Instant, Node, NodeId, Status,
+    Address, Config, ConfigError, Generation, Identity, Input, Instance, Instant, Node, NodeId,
+    Status,
 };
 
 /// The version of the format; a reader reads its own.
@@ -38,7 +39,8 @@ pub(crate) mod entry {
 /// The first block of a file: which node, when, and where a replay starts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Opening<A> {
-    /// The version of the library that recorded, for people: what must match is the state's version.
+    /// The version of the library that recorded, for people: what must match is the state's
+    /// version.
     pub library: String,
     /// Whose record it is.
     pub id: NodeId,
@@ -95,7 +97,8 @@ impl<A: Address> Boot<A> {
 pub enum Origin {
     /// The file before was full; nothing is missing between.
     Rotated,
-    /// So many inputs before it were not recorded, as the disk was slower than the node, or refused.
+    /// So many inputs before it were not recorded, as the disk was slower than the node, or
+    /// refused.
     Gap {
         /// How many.
         lost: u64,
@@ -115,7 +118,8 @@ pub struct Seal {
     pub transmits: u64,
     /// Events told so far.
     pub events: u64,
-    /// The node ended, by a panic perhaps, while it handled the last input: what came of that one is not in the hash.
+    /// The node ended, by a panic perhaps, while it handled the last input: what came of that one
+    /// is not in the hash.
     pub unfinished: bool,
 }
 
@@ -158,7 +162,8 @@ pub(crate) struct EntriesHead {
 /// What a record that became a test says about itself, right behind its opening.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Brief<A> {
-    /// Whom the node knew at the start: what is left of its state for a build that cannot read that.
+    /// Whom the node knew at the start: what is left of its state for a build that cannot read
+    /// that.
     pub before: Vec<Known<A>>,
     /// The settings, for the same.
     pub config: Config,

@@ -1,14 +1,16 @@
 //! The flight recorder: what happened to a node, in files that the core replays bit for bit.
 //!
-//! A node is a pure function of its state and its inputs. So a record is a state and the inputs that came after it; whoever
-//! has it can look at any moment of the node's life afterwards, with the same code. What the node said and told is not in it,
-//! only a hash of that, block by block: a replay that comes to the same hash said and told the same.
+//! A node is a pure function of its state and its inputs. So a record is a state and the inputs
+//! that came after it; whoever has it can look at any moment of the node's life afterwards, with
+//! the same code. What the node said and told is not in it, only a hash of that, block by block: a
+//! replay that comes to the same hash said and told the same.
 //!
-//! - [`Recorder`] takes down inputs and outputs, and hands out [`Piece`]s to be written. No IO, no clock.
+//! - [`Recorder`] takes down inputs and outputs, and hands out [`Piece`]s to be written. No IO, no
+//!   clock.
 //! - [`Ring`] keeps the files of a node in a folder, and removes the oldest.
 //! - [`Reader`] reads one file: its [`Opening`], then [`Block`]s, up to the last that is whole.
-//! - [`Player`] runs them through the core, and says where it comes to something else than was recorded; [`Playback`] does so
-//!   for several files.
+//! - [`Player`] runs them through the core, and says where it comes to something else than was
+//!   recorded; [`Playback`] does so for several files.
 //!
 //! ```
 //! use telemetry_gossip_core::{Config, Identity, Input, Instant};
@@ -53,8 +55,9 @@
 //!
 //! # What is in a record
 //!
-//! All of the node's state: ids, addresses, telemetry keys and values, and the seed of its random numbers, with which the
-//! numbers of its pings can be guessed. Treat it as confidential as the telemetry is.
+//! All of the node's state: ids, addresses, telemetry keys and values, and the seed of its random
+//! numbers, with which the numbers of its pings can be guessed. Treat it as confidential as the
+//! telemetry is.
 //!
 //! # The format
 //!
@@ -65,9 +68,9 @@
 //! entry   = micros since the one before, then 0 (tick) | 1 from length bytes (datagram) | 2 input
 //! ```
 //!
-//! What has no fixed length is in postcard's form. A file begins with an opening: settings, identity and seed at the start of
-//! a node, its whole state otherwise, so that every file of a ring can be replayed alone. The checksums find what came to harm,
-//! not what was made up.
+//! What has no fixed length is in postcard's form. A file begins with an opening: settings,
+//! identity and seed at the start of a node, its whole state otherwise, so that every file of a
+//! ring can be replayed alone. The checksums find what came to harm, not what was made up.
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 #![deny(warnings)]
@@ -82,7 +85,8 @@ mod ring;
 
 pub use digest::Digest;
 pub use format::{
-    Block, Boot, Brief, Ending, Entry, FORMAT_VERSION, Known, MAX_BLOCK, Opening, Origin, Seal, Start,
+    Block, Boot, Brief, Ending, Entry, FORMAT_VERSION, Known, MAX_BLOCK, Opening, Origin, Seal,
+    Start,
 };
 pub use play::{Divergence, Output, PlayError, Player};
 pub use playback::{Playback, PlaybackError, PlaybackReason, Step};

@@ -1,9 +1,11 @@
-//! Replaying: the recorded inputs into a core of this build, and what comes of them compared with what was recorded.
+//! Replaying: the recorded inputs into a core of this build, and what comes of them compared with
+//! what was recorded.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use telemetry_gossip_core::{
-    Address, ConfigError, Event, Identity, Input, Instant, Node, RestoreError, SnapshotError, Transmit,
+    Address, ConfigError, Event, Identity, Input, Instant, Node, RestoreError, SnapshotError,
+    Transmit,
 };
 use thiserror::Error;
 
@@ -24,8 +26,8 @@ pub enum PlayError {
     Snapshot(#[from] SnapshotError),
 }
 
-/// A replay comes to something else than was recorded: the build differs from the one that recorded, or the record was
-/// made up, or the core is not deterministic, which is a defect.
+/// A replay comes to something else than was recorded: the build differs from the one that
+/// recorded, or the record was made up, or the core is not deterministic, which is a defect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error(
     "the replay differs from the record between {since} and {until}: \
@@ -79,8 +81,9 @@ impl<A: Address + Serialize + DeserializeOwned + 'static> Player<A> {
         Ok(Self::of(node, opening.before, opening.at))
     }
 
-    /// A node that is told no more than what a brief says was known at the start: for a build that cannot read the state. What
-    /// comes of it is not what was recorded; that it is sound can be checked all the same.
+    /// A node that is told no more than what a brief says was known at the start: for a build that
+    /// cannot read the state. What comes of it is not what was recorded; that it is sound can be
+    /// checked all the same.
     pub fn rebuild(opening: &Opening<A>, brief: &Brief<A>) -> Result<Self, PlayError> {
         let own = brief.before.iter().find(|known| known.id == opening.id);
         let address = own.or(brief.before.first()).and_then(|known| known.address);
@@ -91,9 +94,12 @@ impl<A: Address + Serialize + DeserializeOwned + 'static> Player<A> {
             ..Identity::new(opening.id, address)
         };
         let mut node = Node::new(brief.config.clone(), identity, [0; 32], opening.at)?;
-        for known in brief.before.iter().filter(|known| known.id != opening.id && known.status.is_live()) {
+        for known in
+            brief.before.iter().filter(|known| known.id != opening.id && known.status.is_live())
+        {
             let (id, address, generation) = (known.id, known.address, known.generation);
-            let introduce = Input::Introduce { id, address, instance: Some(known.instance), generation };
+            let introduce =
+                Input::Introduce { id, address, instance: Some(known.instance), generation };
             // Whom it refuses it does not know.
             let _ = node.handle(opening.at, introduce);
         }
@@ -112,7 +118,8 @@ impl<A: Address + Serialize + DeserializeOwned + 'static> Player<A> {
         }
     }
 
-    /// Handles one input as the recorded node did, and passes on what comes of it. False if the node refuses it.
+    /// Handles one input as the recorded node did, and passes on what comes of it. False if the
+    /// node refuses it.
     pub fn play(&mut self, entry: &Entry<A>, mut output: impl FnMut(Output<'_, A>)) -> bool {
         self.inputs += 1;
         let accepted = self.node.handle(entry.at, entry.input.clone()).is_ok();
@@ -141,11 +148,17 @@ impl<A: Address + Serialize + DeserializeOwned + 'static> Player<A> {
             self.same_until = self.node.now();
             return Ok(());
         }
-        Err(Divergence { since: self.same_until, until: self.node.now(), expected: *expected, found })
+        Err(Divergence {
+            since: self.same_until,
+            until: self.node.now(),
+            expected: *expected,
+            found,
+        })
     }
 
-    /// Goes on with the next file of the same life: the node is held against the state that it begins with, bit for bit. After a
-    /// gap, and where another life begins, it is that of the file. True if nothing was missing between.
+    /// Goes on with the next file of the same life: the node is held against the state that it
+    /// begins with, bit for bit. After a gap, and where another life begins, it is that of the
+    /// file. True if nothing was missing between.
     pub fn follow(&mut self, opening: &Opening<A>) -> Result<Result<bool, Divergence>, PlayError> {
         if let Start::State { origin: Origin::Rotated, state } = &opening.start
             && opening.before.inputs == self.inputs

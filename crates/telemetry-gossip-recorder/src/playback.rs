@@ -23,7 +23,8 @@ pub enum Step<A: Clone + 'static> {
         opening: Box<Opening<A>>,
         /// Inputs of the same life between the file before and this one that are not on record.
         missing: u64,
-        /// The node had come to another state than the file begins with; it is that of the file now.
+        /// The node had come to another state than the file begins with; it is that of the file
+        /// now.
         divergence: Option<Divergence>,
     },
     /// An input is to be [played](Playback::play); if it is not, the replay differs from there on.
@@ -159,7 +160,8 @@ impl<A: Address + Serialize + DeserializeOwned + 'static> Playback<A> {
         Ok(Some(Step::Opened { opening: Box::new(opening), missing, divergence }))
     }
 
-    /// Handles an input as the recorded node did, and passes on what comes of it. False if the node refuses it.
+    /// Handles an input as the recorded node did, and passes on what comes of it. False if the node
+    /// refuses it.
     pub fn play(&mut self, entry: &Entry<A>, output: impl FnMut(Output<'_, A>)) -> bool {
         self.player.as_mut().is_some_and(|player| player.play(entry, output))
     }

@@ -10,8 +10,8 @@ use telemetry_gossip_core::{Address, Input, Instant};
 use thiserror::Error;
 
 use crate::format::{
-    Block, Brief, Ending, EntriesHead, Entry, FORMAT_VERSION, FRAME_LEN, HEADER_LEN, MAGIC, MAX_BLOCK,
-    Opening, entry, kind,
+    Block, Brief, Ending, EntriesHead, Entry, FORMAT_VERSION, FRAME_LEN, HEADER_LEN, MAGIC,
+    MAX_BLOCK, Opening, entry, kind,
 };
 
 /// Why a file cannot be read.
@@ -53,7 +53,8 @@ pub enum Tail {
     Ended(Ending),
     /// Behind a whole block, without a word: the node was killed, or still runs.
     Open,
-    /// In the middle of a block: the node was killed as it was written. So many bytes are left over.
+    /// In the middle of a block: the node was killed as it was written. So many bytes are left
+    /// over.
     Torn {
         /// Bytes of the block that is not whole.
         bytes: u64,
@@ -80,7 +81,8 @@ pub struct Reader<R, A> {
 }
 
 impl<R: Read, A: Address + DeserializeOwned + 'static> Reader<R, A> {
-    /// Reads the opening. `source` is read in small portions: wrap a file into a [`BufReader`](io::BufReader).
+    /// Reads the opening. `source` is read in small portions: wrap a file into a
+    /// [`BufReader`](io::BufReader).
     pub fn new(mut source: R) -> Result<Self, ReadError> {
         let mut header = [0; HEADER_LEN];
         let len = fill(&mut source, &mut header)?;
@@ -92,12 +94,16 @@ impl<R: Read, A: Address + DeserializeOwned + 'static> Reader<R, A> {
         if found != FORMAT_VERSION {
             return Err(ReadError::Version { found });
         }
-        let Ok(Some(payload)) = next_payload(&mut source)? else { return Err(ReadError::NoOpening) };
+        let Ok(Some(payload)) = next_payload(&mut source)? else {
+            return Err(ReadError::NoOpening);
+        };
         let Some((&kind::OPENING, payload)) = payload.split_first() else {
             return Err(ReadError::Malformed { block: 0, rule: "the first block is the opening" });
         };
-        let opening: Opening<A> = whole(payload)
-            .ok_or(ReadError::Malformed { block: 0, rule: "it says which node it is of, and its state" })?;
+        let opening: Opening<A> = whole(payload).ok_or(ReadError::Malformed {
+            block: 0,
+            rule: "it says which node it is of, and its state",
+        })?;
         let last = opening.at;
         let mut reader = Self {
             source,
@@ -147,7 +153,9 @@ impl<R: Read, A: Address + DeserializeOwned + 'static> Reader<R, A> {
 
     fn read_brief(&mut self) -> Result<(), ReadError> {
         let payload = self.payload()?;
-        if let Some((&kind::BRIEF, payload)) = payload.as_ref().and_then(|payload| payload.split_first()) {
+        if let Some((&kind::BRIEF, payload)) =
+            payload.as_ref().and_then(|payload| payload.split_first())
+        {
             let rule = "it says whom the node knew before and after";
             self.brief = Some(whole(payload).ok_or(ReadError::Malformed { block: 1, rule })?);
             self.blocks += 1;
@@ -205,7 +213,9 @@ fn whole<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Option<T> {
     take(bytes).filter(|(_, rest)| rest.is_empty()).map(|(value, _)| value)
 }
 
-fn take_input<A: Address + DeserializeOwned + 'static>(bytes: &[u8]) -> Option<(Input<'static, A>, &[u8])> {
+fn take_input<A: Address + DeserializeOwned + 'static>(
+    bytes: &[u8],
+) -> Option<(Input<'static, A>, &[u8])> {
     let (&kind, rest) = bytes.split_first()?;
     match kind {
         entry::TICK => Some((Input::Tick, rest)),

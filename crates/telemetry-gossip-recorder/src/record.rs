@@ -1,4 +1,5 @@
-//! Taking down what happens to a node. No IO and no clock: whoever runs the node carries the pieces to a file.
+//! Taking down what happens to a node. No IO and no clock: whoever runs the node carries the pieces
+//! to a file.
 //!
 //! ```text
 //!                 input, transmit.., event.., handled
@@ -19,7 +20,8 @@ use thiserror::Error;
 
 use crate::digest::Digest;
 use crate::format::{
-    Boot, Brief, Ending, EntriesHead, FRAME_LEN, Opening, Origin, Seal, Start, entry, frame, header, kind,
+    Boot, Brief, Ending, EntriesHead, FRAME_LEN, Opening, Origin, Seal, Start, entry, frame,
+    header, kind,
 };
 
 /// When a block is complete, and when a file is.
@@ -33,7 +35,8 @@ use crate::format::{
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes of inputs in a block; what is in the open one is lost if the process is killed. Default 32 KiB.
+    /// Bytes of inputs in a block; what is in the open one is lost if the process is killed.
+    /// Default 32 KiB.
     pub block: usize,
     /// The time from the first to the last input of a block. Default 1 s.
     pub block_span: Duration,
@@ -131,8 +134,8 @@ struct Block {
 }
 
 impl Recorder {
-    /// A recorder of a node from its start, before its first input. `unix_micros` is the wall clock at that time in
-    /// microseconds since 1970: it names the run, and is for people otherwise.
+    /// A recorder of a node from its start, before its first input. `unix_micros` is the wall clock
+    /// at that time in microseconds since 1970: it names the run, and is for people otherwise.
     pub fn new<A: Address + Serialize>(
         boot: Boot<A>,
         limits: Limits,
@@ -207,7 +210,8 @@ impl Recorder {
         self.digest.event(event);
     }
 
-    /// All that came of the input was polled; `accepted` unless the node refused it. Pieces may be there to be carried.
+    /// All that came of the input was polled; `accepted` unless the node refused it. Pieces may be
+    /// there to be carried.
     pub fn handled<A: Address + Serialize>(
         &mut self,
         node: &Node<A>,
@@ -223,7 +227,9 @@ impl Recorder {
             self.close_block();
             if self.file >= self.file_limit {
                 self.put(kind::ENDING, &Ending::Rotated);
-                return self.begin_with_state(node, Origin::Rotated).inspect_err(|_| self.give_up());
+                return self
+                    .begin_with_state(node, Origin::Rotated)
+                    .inspect_err(|_| self.give_up());
             }
         }
         Ok(())
@@ -236,14 +242,15 @@ impl Recorder {
         Some(piece)
     }
 
-    /// The piece polled last could not be carried: the recording is given up until [`Recorder::resume`].
+    /// The piece polled last could not be carried: the recording is given up until
+    /// [`Recorder::resume`].
     pub fn shed(&mut self) {
         self.polled = self.polled_before;
         self.give_up();
     }
 
-    /// What was carried cannot be written: the recording is given up until [`Recorder::resume`], and what is queued, or in the
-    /// open block, becomes no part of any file.
+    /// What was carried cannot be written: the recording is given up until [`Recorder::resume`],
+    /// and what is queued, or in the open block, becomes no part of any file.
     pub fn give_up(&mut self) {
         self.gap.get_or_insert(self.polled);
         self.pieces.clear();
@@ -256,14 +263,17 @@ impl Recorder {
         self.gap.is_some()
     }
 
-    /// Begins a new file with the node's state as it is, between two inputs. It says how many were not recorded.
+    /// Begins a new file with the node's state as it is, between two inputs. It says how many were
+    /// not recorded.
     pub fn resume<A: Address + Serialize>(&mut self, node: &Node<A>) -> Result<(), RecordError> {
         let on_record = self.gap.take().unwrap_or(self.inputs);
         let lost = self.inputs - on_record;
-        self.begin_with_state(node, Origin::Gap { lost }).inspect_err(|_| self.gap = Some(on_record))
+        self.begin_with_state(node, Origin::Gap { lost })
+            .inspect_err(|_| self.gap = Some(on_record))
     }
 
-    /// The node has ended: what is open is closed. After a panic, too: the input that led to it is the last.
+    /// The node has ended: what is open is closed. After a panic, too: the input that led to it is
+    /// the last.
     pub fn end(&mut self) {
         if self.gap.is_none() {
             self.close_block();
@@ -297,7 +307,11 @@ impl Recorder {
         self.begin(Start::<A>::State { origin, state }, self.last)
     }
 
-    fn begin<A: Address + Serialize>(&mut self, start: Start<A>, at: Instant) -> Result<(), RecordError> {
+    fn begin<A: Address + Serialize>(
+        &mut self,
+        start: Start<A>,
+        at: Instant,
+    ) -> Result<(), RecordError> {
         let opening = Opening {
             library: env!("CARGO_PKG_VERSION").to_owned(),
             id: self.id,
@@ -320,7 +334,8 @@ impl Recorder {
         if self.block.count == 0 {
             return;
         }
-        let head = EntriesHead { seal: self.seal(), count: self.block.count, since: self.block.since };
+        let head =
+            EntriesHead { seal: self.seal(), count: self.block.count, since: self.block.since };
         let mut payload = Vec::with_capacity(FRAME_LEN + 64 + self.block.entries.len());
         payload.resize(FRAME_LEN, 0);
         payload.push(kind::ENTRIES);
@@ -329,7 +344,10 @@ impl Recorder {
             postcard::serialize_with_flavor(&head, ExtendFlavor::new(payload)).unwrap_or_default();
         payload.extend_from_slice(&self.block.entries);
         self.block.clear();
-        match payload.split_first_chunk_mut().and_then(|(place, payload)| Some((place, frame(payload)?))) {
+        match payload
+            .split_first_chunk_mut()
+            .and_then(|(place, payload)| Some((place, frame(payload)?)))
+        {
             Some((place, frame)) => {
                 *place = frame;
                 self.file += payload.len() as u64;

@@ -1,10 +1,12 @@
-//! The files of a node's record in a folder: named so that they sort, the oldest removed. The only place with IO.
+//! The files of a node's record in a folder: named so that they sort, the oldest removed. The only
+//! place with IO.
 //!
 //! ```text
 //! edge-17.001764000000000000.000002.tgrec      id . start of this life in microseconds since 1970 . file of that life
 //! ```
 //!
-//! Several nodes may share a folder. Two processes of one id must not: they would remove each other's files.
+//! Several nodes may share a folder. Two processes of one id must not: they would remove each
+//! other's files.
 
 use std::fs::{self, File};
 use std::io;
@@ -21,8 +23,8 @@ const STEM: usize = 96;
 /// One file of a record.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RecordFile {
-    /// The node's id as it stands in file names: letters, digits, `-` and `_` as they are, other bytes as `%` and two hexadecimal
-    /// digits; cut after 96 bytes, with a hash behind.
+    /// The node's id as it stands in file names: letters, digits, `-` and `_` as they are, other
+    /// bytes as `%` and two hexadecimal digits; cut after 96 bytes, with a hash behind.
     pub stem: String,
     /// Which life of the node: when it began, in microseconds since 1970.
     pub run: u64,
@@ -64,20 +66,23 @@ pub struct Ring {
 }
 
 impl Ring {
-    /// The ring of a node in a folder, which is made if it is not there. `keep` files are kept at most, one at least, those of
-    /// earlier lives included. `run` names this life, see [`Recorder::new`](crate::Recorder::new); where the clock went back,
-    /// later than the latest there is.
+    /// The ring of a node in a folder, which is made if it is not there. `keep` files are kept at
+    /// most, one at least, those of earlier lives included. `run` names this life, see
+    /// [`Recorder::new`](crate::Recorder::new); where the clock went back, later than the latest
+    /// there is.
     pub fn new(folder: &Path, id: &NodeId, run: u64, keep: usize) -> io::Result<Self> {
         fs::create_dir_all(folder)?;
         let stem = stem(id);
-        let earlier = list(folder)?.into_iter().filter(|file| file.stem == stem).map(|file| file.run).max();
+        let earlier =
+            list(folder)?.into_iter().filter(|file| file.stem == stem).map(|file| file.run).max();
         let run = earlier.map_or(run, |earlier| run.max(earlier.saturating_add(1)));
         Ok(Self { folder: folder.to_owned(), stem, run, keep: keep.max(1) })
     }
 
     /// A new file; the oldest are removed first, so that there are never more than `keep`.
     pub fn begin(&mut self, serial: u32) -> io::Result<File> {
-        let mut own: Vec<_> = list(&self.folder)?.into_iter().filter(|file| file.stem == self.stem).collect();
+        let mut own: Vec<_> =
+            list(&self.folder)?.into_iter().filter(|file| file.stem == self.stem).collect();
         while own.len() >= self.keep {
             fs::remove_file(&own.remove(0).path)?;
         }
@@ -103,7 +108,7 @@ pub fn stem(id: &NodeId) -> String {
     }
     if stem.len() > STEM {
         stem.truncate(STEM);
-        stem.push_str(&format!("%{:08x}", id.tag().0));
+        stem.push_str(&format!("%{:08x}", id.id_hash().0));
     }
     stem
 }

@@ -46,7 +46,11 @@ fn each_file_of_a_ring_replays_alone_and_they_follow_each_other_without_a_gap() 
         let played = play(file);
         assert_eq!(played.divergence, None, "file {serial}");
         if let Some(before) = &mut whole {
-            assert_eq!(before.follow(&opening).unwrap(), Ok(true), "nothing is missing before file {serial}");
+            assert_eq!(
+                before.follow(&opening).unwrap(),
+                Ok(true),
+                "nothing is missing before file {serial}"
+            );
         }
         outputs.extend(played.outputs);
         whole = Some(played.player);
@@ -165,7 +169,10 @@ fn the_input_that_ended_the_process_is_the_last_of_the_record() {
     let mut reader = Reader::<_, u32>::new(file.as_slice()).unwrap();
     let blocks: Vec<_> = std::iter::from_fn(|| reader.next_block().unwrap()).collect();
     let last = blocks.last().unwrap();
-    assert!(last.seal.unfinished && blocks[..blocks.len() - 1].iter().all(|block| !block.seal.unfinished));
+    assert!(
+        last.seal.unfinished
+            && blocks[..blocks.len() - 1].iter().all(|block| !block.seal.unfinished)
+    );
     assert_eq!(last.entries.last().unwrap().input, Input::AcceptLoss);
     assert_eq!(play(&file).divergence, None);
 }

@@ -1,9 +1,11 @@
-//! What sealing costs: one datagram sealed, opened, and refused, for payloads of a ping and of a full datagram.
+//! What sealing costs: one datagram sealed, opened, and refused, for payloads of a ping and of a
+//! full datagram.
 //!
 //! `cargo bench -p telemetry-gossip-seal`
 //!
-//! On x86 the portable backend of `poly1305` is quicker for datagrams than its own choice; a host that builds its program with
-//! `RUSTFLAGS='--cfg poly1305_backend="soft"'` seals and opens 100 B in 1.3 us instead of 3.2, and 1,400 B in 3.9 instead of 5.4.
+//! On x86 the portable backend of `poly1305` is quicker for datagrams than its own choice; a host
+//! that builds its program with `RUSTFLAGS='--cfg poly1305_backend="soft"'` seals and opens 100 B
+//! in 1.3 us instead of 3.2, and 1,400 B in 3.9 instead of 5.4.
 #![forbid(unsafe_code)]
 #![deny(warnings)]
 

@@ -22,8 +22,9 @@ pub(crate) const NONCE: usize = 24;
 /// Digits of a key's text form.
 const DIGITS: usize = 64;
 
-/// A secret of 32 bytes that the nodes of a cluster share. They come from a source of randomness: a word, a date or a
-/// counter is guessed. Its memory is wiped when it is dropped, and its `Debug` shows the id alone.
+/// A secret of 32 bytes that the nodes of a cluster share. They come from a source of randomness: a
+/// word, a date or a counter is guessed. Its memory is wiped when it is dropped, and its `Debug`
+/// shows the id alone.
 ///
 /// ```
 /// use telemetry_gossip_seal::{Key, KeyError};
@@ -65,7 +66,8 @@ impl Key {
         Zeroizing::new(base16ct::lower::encode_string(&*self.bytes))
     }
 
-    /// The key in the contents of a file: its text form, perhaps with blanks and line breaks around it.
+    /// The key in the contents of a file: its text form, perhaps with blanks and line breaks around
+    /// it.
     ///
     /// ```
     /// use telemetry_gossip_seal::{Key, KeyError};
@@ -81,7 +83,12 @@ impl Key {
     }
 
     /// Encrypts in place; the tag.
-    pub(crate) fn encrypt(&self, nonce: &[u8; NONCE], beside: &[u8], bytes: &mut [u8]) -> Result<Tag, Error> {
+    pub(crate) fn encrypt(
+        &self,
+        nonce: &[u8; NONCE],
+        beside: &[u8],
+        bytes: &mut [u8],
+    ) -> Result<Tag, Error> {
         self.cipher().encrypt_inout_detached(nonce.into(), beside, bytes.into())
     }
 
@@ -134,8 +141,8 @@ pub enum KeyError {
     Digit,
 }
 
-/// The name of a key in datagrams: four bytes derived from it that tell nothing else of it. Its text form is 8
-/// hexadecimal digits.
+/// The name of a key in datagrams: four bytes derived from it that tell nothing else of it. Its
+/// text form is 8 hexadecimal digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub struct KeyId(pub [u8; 4]);

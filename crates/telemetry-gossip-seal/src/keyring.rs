@@ -51,7 +51,8 @@ pub enum KeyringError {
 
 impl Keyring {
     /// A ring of one key, for the cluster of this label: usually that of its nodes'
-    /// [`Config::label`](telemetry_gossip_core::Config::label). Nodes with different labels refuse each other's datagrams.
+    /// [`Config::label`](telemetry_gossip_core::Config::label). Nodes with different labels refuse
+    /// each other's datagrams.
     #[must_use]
     pub fn new(label: Label, primary: Key) -> Self {
         Self { label, keys: ArrayVec::from_iter([primary]) }

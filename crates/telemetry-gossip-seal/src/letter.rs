@@ -1,5 +1,6 @@
-//! Letters: sealed texts that are no datagrams, such as an operator's order to an agent. A letter says nothing of its age: the
-//! context that both sides know has to name something that does not come again.
+//! Letters: sealed texts that are no datagrams, such as an operator's order to an agent. A letter
+//! says nothing of its age: the context that both sides know has to name something that does not
+//! come again.
 
 use alloc::vec::Vec;
 
@@ -35,7 +36,8 @@ pub enum LetterError {
 }
 
 impl Keyring {
-    /// Seals a text under the primary. `nonce` is random; `context` is not sent, and whoever opens has to know it.
+    /// Seals a text under the primary. `nonce` is random; `context` is not sent, and whoever opens
+    /// has to know it.
     ///
     /// ```
     /// use telemetry_gossip_core::Label;
@@ -60,7 +62,9 @@ impl Keyring {
         letter.extend_from_slice(&nonce);
         letter.extend_from_slice(text);
         let beside = self.beside(key.id(), context);
-        let tag = key.encrypt(&nonce, &beside, &mut letter[HEADER..]).map_err(|_| LetterError::TooLong)?;
+        let tag = key
+            .encrypt(&nonce, &beside, &mut letter[HEADER..])
+            .map_err(|_| LetterError::TooLong)?;
         letter.extend_from_slice(&tag);
         Ok(letter)
     }
@@ -110,7 +114,10 @@ mod tests {
         let other_cluster = Keyring::new(Label::of("b"), Key::new([1; 32]));
         assert_eq!(other_cluster.open_letter(b"c", &letter), Err(LetterError::NotAuthentic));
         let other_key = Keyring::new(Label::of("a"), Key::new([2; 32]));
-        assert_eq!(other_key.open_letter(b"c", &letter), Err(LetterError::UnknownKey(ring.primary().id())));
+        assert_eq!(
+            other_key.open_letter(b"c", &letter),
+            Err(LetterError::UnknownKey(ring.primary().id()))
+        );
         assert_eq!(ring.open_letter(b"c", &letter).unwrap(), b"text");
     }
 }

@@ -1,6 +1,7 @@
 //! One sender and receiver: seals what goes out, opens what comes in, and counts what it refuses.
 //!
-//! Checks go from the cheapest to the dearest, and nothing is remembered of a datagram that fails one:
+//! Checks go from the cheapest to the dearest, and nothing is remembered of a datagram that fails
+//! one:
 //!
 //! ```text
 //!   format -> length -> a key of the ring -> not my own -> not seen -> authentic -> remembered
@@ -15,7 +16,8 @@ use crate::key::{KeyId, NONCE, TAG};
 use crate::keyring::Keyring;
 use crate::sessions::{MAX_SESSIONS, Seen, Sessions};
 
-/// What a sealed datagram begins with: another byte than any datagram of the core, whose first is its version.
+/// What a sealed datagram begins with: another byte than any datagram of the core, whose first is
+/// its version.
 const FORMAT: u8 = 0x81;
 
 /// Bytes before the contents.
@@ -27,8 +29,8 @@ pub const OVERHEAD: usize = HEADER + TAG;
 /// The longest datagram that can come: the largest payload of UDP.
 const LONGEST: usize = telemetry_gossip_core::MAX_MTU as usize;
 
-/// One life of a sender: 16 random bytes, drawn anew at each start. A session that comes again under a key gives away what
-/// it seals, so it is never stored.
+/// One life of a sender: 16 random bytes, drawn anew at each start. A session that comes again
+/// under a key gives away what it seals, so it is never stored.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Session(pub [u8; 16]);
 
@@ -147,7 +149,8 @@ impl SealStats {
     }
 }
 
-/// What stands between a node and its socket. One for each socket and start of it; the crate's documentation has an example.
+/// What stands between a node and its socket. One for each socket and start of it; the crate's
+/// documentation has an example.
 #[derive(Clone, Debug)]
 pub struct Seal {
     keyring: Keyring,
@@ -166,15 +169,22 @@ struct Head {
 }
 
 impl Seal {
-    /// Seals and opens with this ring. `session` is random, and another one each time: a restarted process that took its old one
-    /// would use its nonces again.
+    /// Seals and opens with this ring. `session` is random, and another one each time: a restarted
+    /// process that took its old one would use its nonces again.
     #[must_use]
     pub fn new(keyring: Keyring, session: Session) -> Self {
-        Self { keyring, session, next: 0, sessions: Sessions::new(MAX_SESSIONS), stats: SealStats::default() }
+        Self {
+            keyring,
+            session,
+            next: 0,
+            sessions: Sessions::new(MAX_SESSIONS),
+            stats: SealStats::default(),
+        }
     }
 
-    /// Remembers so many sessions at most, 1 to 2^24 (a number outside is taken for the nearest), instead of
-    /// [`MAX_SESSIONS`]; fewer than a cluster has members makes repeated datagrams pass. Forgets all so far.
+    /// Remembers so many sessions at most, 1 to 2^24 (a number outside is taken for the nearest),
+    /// instead of [`MAX_SESSIONS`]; fewer than a cluster has members makes repeated datagrams pass.
+    /// Forgets all so far.
     #[must_use]
     pub fn with_max_sessions(mut self, max: usize) -> Self {
         self.sessions = Sessions::new(max.clamp(1, 1 << 24));
@@ -232,9 +242,11 @@ impl Seal {
             Seen::Before => return Err(Refusal::Replayed),
             Seen::Stale => return Err(Refusal::Stale),
         }
-        let (rest, tag) = datagram.split_last_chunk_mut::<TAG>().ok_or(Refusal::TooShort { len })?;
+        let (rest, tag) =
+            datagram.split_last_chunk_mut::<TAG>().ok_or(Refusal::TooShort { len })?;
         let beside = beside(&self.keyring, id);
-        key.decrypt(&nonce, &beside, &mut rest[HEADER..], tag).map_err(|_| Refusal::NotAuthentic)?;
+        key.decrypt(&nonce, &beside, &mut rest[HEADER..], tag)
+            .map_err(|_| Refusal::NotAuthentic)?;
         if self.sessions.enter(session, counter) {
             self.stats.sessions_forgotten += 1;
         }
@@ -273,7 +285,8 @@ fn head(datagram: &[u8]) -> Result<Head, Refusal> {
     if datagram.first().is_some_and(|&format| format != FORMAT) {
         return Err(Refusal::NotSealed);
     }
-    let Some((first, _)) = datagram.split_first_chunk::<HEADER>().filter(|_| len >= OVERHEAD) else {
+    let Some((first, _)) = datagram.split_first_chunk::<HEADER>().filter(|_| len >= OVERHEAD)
+    else {
         return Err(Refusal::TooShort { len });
     };
     let [_, k0, k1, k2, k3, nonce @ ..] = first;

@@ -1,24 +1,27 @@
-//! Which datagrams have come: a sliding window of counters for each sender's session, and which sessions are remembered.
+//! Which datagrams have come: a sliding window of counters for each sender's session, and which
+//! sessions are remembered.
 //!
 //! ```text
 //!                 highest - WINDOW                highest
 //!   ... stale ... |  seen: refused; not seen: new  |  ... new: the window moves on ...
 //! ```
 //!
-//! Only what is authentic comes here. When all places are taken, a hand goes round them: a session heard from since the hand
-//! last passed stays, the first that was not gives its place to the new one (second chance). A new session counts as
-//! heard with its second datagram, so that those that spoke once go first.
+//! Only what is authentic comes here. When all places are taken, a hand goes round them: a session
+//! heard from since the hand last passed stays, the first that was not gives its place to the new
+//! one (second chance). A new session counts as heard with its second datagram, so that those that
+//! spoke once go first.
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use crate::seal::Session;
 
-/// How many counters back a datagram may come late. A sender counts all that it sends, to whomever: at 1,000 datagrams a
-/// second this is one second.
+/// How many counters back a datagram may come late. A sender counts all that it sends, to whomever:
+/// at 1,000 datagrams a second this is one second.
 pub const WINDOW: u64 = 1_024;
 
-/// The sessions that are remembered by default, one a sender and start of it: as many as a table has members.
+/// The sessions that are remembered by default, one a sender and start of it: as many as a table
+/// has members.
 pub const MAX_SESSIONS: usize = 16_384;
 
 /// The most memory that a session takes, index and spare places included.
@@ -220,7 +223,8 @@ mod tests {
             let info = allocation_counter::measure(|| {
                 for number in 0..5_000_u64 {
                     let mut bytes = [0; 16];
-                    bytes[..8].copy_from_slice(&number.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes());
+                    bytes[..8]
+                        .copy_from_slice(&number.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes());
                     sessions.enter(Session(bytes), number);
                 }
             });

@@ -1,10 +1,13 @@
-//! Laws of sealing, over many inputs: what was sealed is opened once, and whatever else comes is refused and leaves no trace.
+//! Laws of sealing, over many inputs: what was sealed is opened once, and whatever else comes is
+//! refused and leaves no trace.
 #![forbid(unsafe_code)]
 #![deny(warnings)]
 
 use proptest::prelude::*;
 use telemetry_gossip_core::Label;
-use telemetry_gossip_seal::{Key, Keyring, OVERHEAD, Refusal, Seal, SealError, SealStats, Session, WINDOW};
+use telemetry_gossip_seal::{
+    Key, Keyring, OVERHEAD, Refusal, Seal, SealError, SealStats, Session, WINDOW,
+};
 
 const CLUSTER: &str = "production";
 
@@ -91,8 +94,8 @@ proptest! {
         prop_assert_eq!(b.stats().sessions, 1);
     }
 
-    /// Nodes change keys one by one, in any order among themselves, and each step begins when the one before is done
-    /// everywhere: everybody understands everybody at any time.
+    /// Nodes change keys one by one, in any order among themselves, and each step begins when the
+    /// one before is done everywhere: everybody understands everybody at any time.
     #[test]
     fn a_key_is_changed_without_losing_a_datagram(
         steps in proptest::collection::vec(Just([0_u8, 1, 2, 3]).prop_shuffle(), 3),
@@ -153,9 +156,18 @@ fn what_is_not_for_this_node_is_refused_by_its_reason() {
         assert_eq!(without_refusals(b.stats()), without_refusals(before), "{refusal}");
     }
     let SealStats {
-        too_short, too_long, not_sealed, unknown_key, own, replayed, stale, not_authentic, ..
+        too_short,
+        too_long,
+        not_sealed,
+        unknown_key,
+        own,
+        replayed,
+        stale,
+        not_authentic,
+        ..
     } = b.stats();
-    let counters = [too_short, too_long, not_sealed, unknown_key, own, replayed, stale, not_authentic];
+    let counters =
+        [too_short, too_long, not_sealed, unknown_key, own, replayed, stale, not_authentic];
     assert_eq!(counters, [2, 1, 1, 1, 1, 1, 1, 1]);
 }
 

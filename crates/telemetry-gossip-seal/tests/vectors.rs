@@ -1,4 +1,5 @@
-//! What the cipher makes of published inputs, and which bytes a datagram has: they must not change unseen.
+//! What the cipher makes of published inputs, and which bytes a datagram has: they must not change
+//! unseen.
 #![forbid(unsafe_code)]
 #![deny(warnings)]
 
@@ -18,9 +19,11 @@ fn the_cipher_gives_the_published_bytes() {
         b"Ladies and Gentlemen of the class of '99: If I could offer you only one tip for the future, \
                   sunscreen would be it.";
     let beside = bytes("50515253c0c1c2c3c4c5c6c7");
-    let key: [u8; 32] =
-        bytes("808182838485868788898a8b8c8d8e8f909192939495969798999a9b9c9d9e9f").try_into().unwrap();
-    let nonce: [u8; 24] = bytes("404142434445464748494a4b4c4d4e4f5051525354555657").try_into().unwrap();
+    let key: [u8; 32] = bytes("808182838485868788898a8b8c8d8e8f909192939495969798999a9b9c9d9e9f")
+        .try_into()
+        .unwrap();
+    let nonce: [u8; 24] =
+        bytes("404142434445464748494a4b4c4d4e4f5051525354555657").try_into().unwrap();
     let expected = bytes(
         "bd6d179d3e83d43b9576579493c0e939572a1700252bfaccbed2902c21396cbb
          731c7f1b0b4aa6440bf3a82f4eda7e39ae64c6708c54c216cb96b72e1213b452
@@ -31,12 +34,15 @@ fn the_cipher_gives_the_published_bytes() {
 
     let mut sealed = plain.to_vec();
     let cipher = chacha20poly1305::XChaCha20Poly1305::new(&key.into());
-    let made = cipher.encrypt_inout_detached(&nonce.into(), &beside, sealed.as_mut_slice().into()).unwrap();
+    let made = cipher
+        .encrypt_inout_detached(&nonce.into(), &beside, sealed.as_mut_slice().into())
+        .unwrap();
     assert_eq!((sealed, made.to_vec()), (expected, tag));
 }
 
-/// The format is what is written here, put together by hand from the cipher alone: the header is in the clear, the nonce is
-/// session and counter, and format, key id and label are authenticated beside the contents.
+/// The format is what is written here, put together by hand from the cipher alone: the header is in
+/// the clear, the nonce is session and counter, and format, key id and label are authenticated
+/// beside the contents.
 #[test]
 fn a_datagram_has_the_bytes_that_the_format_says() {
     let (key, session, label, plain) = ([0x42; 32], [0xa5; 16], Label::of("production"), b"hello");

@@ -1,4 +1,5 @@
-//! A node's own clock: virtual time, counted from an origin of its own and running at a rate of its own.
+//! A node's own clock: virtual time, counted from an origin of its own and running at a rate of its
+//! own.
 
 use std::time::Duration;
 
@@ -28,7 +29,8 @@ impl Clock {
     /// Shows so much more from now on, or less.
     pub(crate) fn jump(&mut self, by: Duration, back: bool) {
         let by = micros(by);
-        self.shown = if back { self.shown.saturating_sub(by) } else { self.shown.saturating_add(by) };
+        self.shown =
+            if back { self.shown.saturating_sub(by) } else { self.shown.saturating_add(by) };
     }
 
     /// What the clock shows at a virtual time.
@@ -44,7 +46,9 @@ impl Clock {
     pub fn when(&self, shown: Instant) -> Duration {
         let to_count = u128::from(shown.as_micros().saturating_sub(self.shown));
         let passed = (to_count * MILLION).div_ceil(u128::from(self.rate));
-        Duration::from_micros(self.started.saturating_add(u64::try_from(passed).unwrap_or(u64::MAX)))
+        Duration::from_micros(
+            self.started.saturating_add(u64::try_from(passed).unwrap_or(u64::MAX)),
+        )
     }
 }
 
@@ -63,7 +67,10 @@ mod tests {
                 if let Some(before) =
                     at.checked_sub(Duration::from_micros(1)).filter(|at| at.as_micros() >= 77)
                 {
-                    assert!(clock.read(before) < deadline, "rate {rate}: {deadline} is shown before {at:?}");
+                    assert!(
+                        clock.read(before) < deadline,
+                        "rate {rate}: {deadline} is shown before {at:?}"
+                    );
                 }
             }
         }

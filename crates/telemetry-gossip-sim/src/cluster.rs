@@ -1,7 +1,8 @@
 //! A cluster in the words of a test: start it, break it, let time pass, look at who holds what.
 //!
-//! [`Cluster`] is [`Simulation`] made comfortable. It is for tests, so it panics where a test should fail: on a
-//! broken rule of the protocol, on settings that no node can run with, on an index that is no node's.
+//! [`Cluster`] is [`Simulation`] made comfortable. It is for tests, so it panics where a test
+//! should fail: on a broken rule of the protocol, on settings that no node can run with, on an
+//! index that is no node's.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -57,7 +58,8 @@ impl Cluster {
     /// If no node can run with the config.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
-        let simulation = Simulation::new(&settings).unwrap_or_else(|error| panic!("the config: {error}"));
+        let simulation =
+            Simulation::new(&settings).unwrap_or_else(|error| panic!("the config: {error}"));
         let mut cluster = Self::from(simulation);
         for _ in 0..settings.nodes {
             let index = cluster.len();
@@ -83,12 +85,16 @@ impl Cluster {
         let known: Vec<(NodeId, u32)> = (0..self.len())
             .filter_map(|index| self.simulation.id(index).zip(self.simulation.address(index)))
             .collect();
-        let instances: Vec<_> = (0..self.len()).map(|index| self.node(index).me().instance()).collect();
+        let instances: Vec<_> =
+            (0..self.len()).map(|index| self.node(index).me().instance()).collect();
         for index in 0..self.len() {
             for (other, &(id, address)) in known.iter().enumerate() {
                 if other != index {
                     let (address, instance) = (Some(address), instances.get(other).copied());
-                    self.tell(index, Input::Introduce { id, address, instance, generation: Generation(0) });
+                    self.tell(
+                        index,
+                        Input::Introduce { id, address, instance, generation: Generation(0) },
+                    );
                 }
             }
         }
@@ -101,7 +107,11 @@ impl Cluster {
     }
 
     /// Lets time pass until `condition` holds, at most `limit`; how long that took, to 10 ms.
-    pub fn run_until(&mut self, condition: impl Fn(&Self) -> bool, limit: Duration) -> Option<Duration> {
+    pub fn run_until(
+        &mut self,
+        condition: impl Fn(&Self) -> bool,
+        limit: Duration,
+    ) -> Option<Duration> {
         let start = self.now();
         while !condition(self) {
             let passed = self.now() - start;
@@ -185,7 +195,9 @@ impl Cluster {
     /// # Panics
     /// If the node refuses to start.
     pub fn restart_at(&mut self, index: usize, memory: Memory, place: Place) {
-        self.simulation.restart(index, memory, place).unwrap_or_else(|error| panic!("n{index}: {error}"));
+        self.simulation
+            .restart(index, memory, place)
+            .unwrap_or_else(|error| panic!("n{index}: {error}"));
         self.join_through_running(index);
     }
 
@@ -213,8 +225,13 @@ impl Cluster {
     ///
     /// # Panics
     /// If the hosts do not seal, or the ring refuses.
-    pub fn rekey(&mut self, index: usize, change: impl FnOnce(&mut Keyring) -> Result<(), KeyringError>) {
-        let ring = self.simulation.keyring_mut(index).unwrap_or_else(|| panic!("n{index} does not seal"));
+    pub fn rekey(
+        &mut self,
+        index: usize,
+        change: impl FnOnce(&mut Keyring) -> Result<(), KeyringError>,
+    ) {
+        let ring =
+            self.simulation.keyring_mut(index).unwrap_or_else(|| panic!("n{index} does not seal"));
         change(ring).unwrap_or_else(|error| panic!("the keys of n{index}: {error}"));
     }
 
@@ -258,7 +275,11 @@ impl Cluster {
     }
 
     /// Nothing passes from these nodes to those; the other way it does.
-    pub fn cut(&mut self, from: impl IntoIterator<Item = usize>, to: impl IntoIterator<Item = usize>) {
+    pub fn cut(
+        &mut self,
+        from: impl IntoIterator<Item = usize>,
+        to: impl IntoIterator<Item = usize>,
+    ) {
         self.simulation.cut(from, to);
     }
 
@@ -362,24 +383,32 @@ impl Cluster {
 
     /// Whether all of `observers` hold `of` to be `status`.
     #[must_use]
-    pub fn all_hold(&self, observers: impl IntoIterator<Item = usize>, of: usize, status: Status) -> bool {
+    pub fn all_hold(
+        &self,
+        observers: impl IntoIterator<Item = usize>,
+        of: usize,
+        status: Status,
+    ) -> bool {
         observers.into_iter().all(|observer| self.status(observer, of) == Some(status))
     }
 
-    /// Whether everybody who takes part holds everybody who does Alive, and nobody else Alive or Suspected.
+    /// Whether everybody who takes part holds everybody who does Alive, and nobody else Alive or
+    /// Suspected.
     #[must_use]
     pub fn views_complete_and_alive(&self) -> bool {
         let members: Vec<usize> = self.taking_part().collect();
         let complete = members.iter().all(|&observer| {
             let table = self.node(observer).membership();
-            table.count_of(Status::Alive) as usize == members.len() && table.count_of(Status::Suspected) == 0
+            table.count_of(Status::Alive) as usize == members.len()
+                && table.count_of(Status::Suspected) == 0
         });
         // Views of one fingerprint hold the same live members: each such view is looked at once.
         let mut seen = None;
         complete
             && members.iter().all(|&observer| {
                 let fingerprint = self.node(observer).membership().fingerprint();
-                seen.replace(fingerprint) == Some(fingerprint) || self.all_alive_at(observer, &members)
+                seen.replace(fingerprint) == Some(fingerprint)
+                    || self.all_alive_at(observer, &members)
             })
     }
 
@@ -389,7 +418,10 @@ impl Cluster {
 
     /// The events of one node so far.
     pub fn events(&self, index: usize) -> impl Iterator<Item = (Duration, Event<u32>)> {
-        self.log().iter().filter(move |logged| logged.node == index).map(|logged| (logged.at, logged.event))
+        self.log()
+            .iter()
+            .filter(move |logged| logged.node == index)
+            .map(|logged| (logged.at, logged.event))
     }
 
     /// The events of all nodes so far.

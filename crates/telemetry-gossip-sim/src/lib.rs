@@ -1,8 +1,10 @@
-//! A deterministic simulator for telemetry-gossip: virtual time, a faulty network, scenarios and reports.
+//! A deterministic simulator for telemetry-gossip: virtual time, a faulty network, scenarios and
+//! reports.
 //!
-//! The core's nodes run as they do in production; sockets, clocks and entropy are replaced by an event heap, virtual
-//! time and a seed. A minute of 250 nodes takes a fraction of a second, and one seed gives one run, bit for bit, on every
-//! platform and in every build profile. No rule of the protocol is in this crate: it carries, the core decides.
+//! The core's nodes run as they do in production; sockets, clocks and entropy are replaced by an
+//! event heap, virtual time and a seed. A minute of 250 nodes takes a fraction of a second, and one
+//! seed gives one run, bit for bit, on every platform and in every build profile. No rule of the
+//! protocol is in this crate: it carries, the core decides.
 //!
 //! # A test in the words of its subject
 //!
@@ -43,14 +45,16 @@
 //!
 //! # What is checked
 //!
-//! While a cluster runs, every input of every node is followed by checks ([`Rule`] lists them): rows change only as the
-//! merge rule lets them, Alive comes from its owner alone, events folded give the view, datagrams fit the MTU, deadlines
-//! pass once, and the nodes' own invariants hold. [`Checking`] says how often whole tables are compared.
+//! While a cluster runs, every input of every node is followed by checks ([`Rule`] lists them):
+//! rows change only as the merge rule lets them, Alive comes from its owner alone, events folded
+//! give the view, datagrams fit the MTU, deadlines pass once, and the nodes' own invariants hold.
+//! [`Checking`] says how often whole tables are compared.
 //!
 //! # What is deliberately absent
 //!
-//! Wall time, threads within a run, floats that decide anything, and any order of a hash map. Three random streams are kept apart
-//! (protocol, network, operations), so that a change of one does not change what the others draw.
+//! Wall time, threads within a run, floats that decide anything, and any order of a hash map. Three
+//! random streams are kept apart (protocol, network, operations), so that a change of one does not
+//! change what the others draw.
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 #![deny(warnings)]
@@ -81,8 +85,8 @@ pub use process::{Condition, Memory, Place, Spawn, Usage};
 pub use report::{Expectation, NewsSummary, Quantiles, Report, Unmet};
 pub use rounds::{Round, RoundSettings, Rounds};
 pub use scenario::{
-    Expectations, Group, GroupError, Load, Operation, Options, Overrides, Progress, Scenario, ScenarioError,
-    Start, Step, run, run_with,
+    Expectations, Group, GroupError, Load, Operation, Options, Overrides, Progress, Scenario,
+    ScenarioError, Start, Step, run, run_with,
 };
 pub use simulation::{EventCounts, Logged, Settings, Simulation};
 pub use units::{Share, ShareError};

@@ -1,8 +1,8 @@
 //! The network between the nodes: what a datagram meets on its way.
 //!
-//! A network decides from its own random stream whether a datagram is lost, how long it takes, and whether it comes
-//! again; from the barriers in force whether it passes at all. It moves no datagram (that is `simulation`) and never
-//! looks inside one.
+//! A network decides from its own random stream whether a datagram is lost, how long it takes, and
+//! whether it comes again; from the barriers in force whether it passes at all. It moves no
+//! datagram (that is `simulation`) and never looks inside one.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -41,7 +41,9 @@ impl Latency {
         }
         self.minimum
             + match self.shape {
-                Shape::Uniform => Duration::from_micros(draws.micros_up_to(micros(self.jitter) * 2)),
+                Shape::Uniform => {
+                    Duration::from_micros(draws.micros_up_to(micros(self.jitter) * 2))
+                }
                 Shape::Exponential => draws.exponential(self.jitter),
             }
     }
@@ -73,7 +75,8 @@ pub struct Network {
     /// A replayed datagram comes again within this time.
     #[serde(with = "span")]
     pub replay_within: Duration,
-    /// Share of datagrams that arrive altered: bits flipped, cut short, with the end of another one, or overwritten in part.
+    /// Share of datagrams that arrive altered: bits flipped, cut short, with the end of another
+    /// one, or overwritten in part.
     pub alter: Share,
     /// Datagrams longer than this are lost (a link with a smaller MTU); 0 for no limit.
     pub lose_above: u32,
@@ -85,7 +88,8 @@ pub struct Network {
     /// How much longer a datagram takes from one zone to another.
     #[serde(with = "span")]
     pub between_zones: Duration,
-    /// Datagrams that wait at a paused or blocked node, each way; more are lost, as in a socket's buffer.
+    /// Datagrams that wait at a paused or blocked node, each way; more are lost, as in a socket's
+    /// buffer.
     pub receive_queue: u32,
 }
 
@@ -136,7 +140,8 @@ pub struct LoseKind {
     pub share: Share,
 }
 
-/// What a datagram is about: its first frame that is not of claims, which ride on anything. `docs/wire.md` numbers them.
+/// What a datagram is about: its first frame that is not of claims, which ride on anything.
+/// `docs/wire.md` numbers them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
@@ -175,7 +180,9 @@ impl Kind {
             };
             rest = match *after {
                 [len, ref body @ ..] if len < 128 => body.get(usize::from(len)..),
-                [low, high, ref body @ ..] => body.get(usize::from(low & 127) + 128 * usize::from(high)..),
+                [low, high, ref body @ ..] => {
+                    body.get(usize::from(low & 127) + 128 * usize::from(high)..)
+                }
                 _ => None,
             }
             .unwrap_or_default();
@@ -225,7 +232,9 @@ enum Barrier {
 impl Barrier {
     fn stops(&self, from: usize, to: usize) -> bool {
         match self {
-            Self::Cut { from: sources, to: targets } => sources.contains(from) && targets.contains(to),
+            Self::Cut { from: sources, to: targets } => {
+                sources.contains(from) && targets.contains(to)
+            }
             Self::Ring { reach, of } => {
                 let apart = from.abs_diff(to);
                 from < *of && to < *of && apart.min(of - apart) > *reach
@@ -301,8 +310,13 @@ impl Fabric {
         self.links.insert((from, to), loss);
     }
 
-    pub(crate) fn cut(&mut self, from: impl IntoIterator<Item = usize>, to: impl IntoIterator<Item = usize>) {
-        self.barriers.push(Barrier::Cut { from: from.into_iter().collect(), to: to.into_iter().collect() });
+    pub(crate) fn cut(
+        &mut self,
+        from: impl IntoIterator<Item = usize>,
+        to: impl IntoIterator<Item = usize>,
+    ) {
+        self.barriers
+            .push(Barrier::Cut { from: from.into_iter().collect(), to: to.into_iter().collect() });
     }
 
     pub(crate) fn ring(&mut self, reach: usize, of: usize) {
@@ -350,7 +364,8 @@ impl Fabric {
             return nowhere;
         }
         let first = Some(latency.draw(&mut self.draws) + self.conditions.between(from, to));
-        let duplicate = self.draws.chance(duplicate.as_ppm()).then(|| latency.draw(&mut self.draws));
+        let duplicate =
+            self.draws.chance(duplicate.as_ppm()).then(|| latency.draw(&mut self.draws));
         let replay = self
             .draws
             .chance(replay.as_ppm())
@@ -384,7 +399,8 @@ mod tests {
     #[test]
     fn a_lossy_network_loses_its_share_and_no_more() {
         let mut fabric = fabric(Network::losing(Share::percent(10)));
-        let arrived = (0..20_000).filter(|_| fabric.send(0, 1, Kind::Ping, 100).first.is_some()).count();
+        let arrived =
+            (0..20_000).filter(|_| fabric.send(0, 1, Kind::Ping, 100).first.is_some()).count();
         // Four standard deviations of 20,000 draws at 10 % are 170.
         assert!((17_830..18_170).contains(&arrived), "{arrived}");
         assert_eq!(fabric.traffic.lost, 20_000 - arrived as u64);
@@ -394,10 +410,14 @@ mod tests {
     fn latency_is_at_least_the_minimum_and_on_average_its_mean() {
         for shape in [Shape::Uniform, Shape::Exponential] {
             let (minimum, jitter) = (Duration::from_millis(2), Duration::from_millis(3));
-            let mut fabric =
-                fabric(Network { latency: Latency { minimum, jitter, shape }, ..Network::default() });
-            let taken: Vec<u64> =
-                (0..20_000).filter_map(|_| fabric.send(0, 1, Kind::Ping, 100).first).map(micros).collect();
+            let mut fabric = fabric(Network {
+                latency: Latency { minimum, jitter, shape },
+                ..Network::default()
+            });
+            let taken: Vec<u64> = (0..20_000)
+                .filter_map(|_| fabric.send(0, 1, Kind::Ping, 100).first)
+                .map(micros)
+                .collect();
             assert!(taken.iter().all(|&taken| taken >= 2_000));
             let mean = taken.iter().sum::<u64>() / 20_000;
             assert!((4_900..5_100).contains(&mean), "{shape:?}: {mean}");
@@ -432,15 +452,19 @@ mod tests {
         fabric.set_link_loss(0, 1, Share::ALL);
         fabric.set_link_loss(2, 1, Share::percent(50));
         assert!((0..50).all(|_| fabric.send(0, 1, Kind::Ping, 1).first.is_none()));
-        let arrived = (0..10_000).filter(|_| fabric.send(2, 1, Kind::Ping, 1).first.is_some()).count();
+        let arrived =
+            (0..10_000).filter(|_| fabric.send(2, 1, Kind::Ping, 1).first.is_some()).count();
         assert!((4_800..5_200).contains(&arrived), "{arrived}");
         assert!((0..50).all(|_| fabric.send(1, 0, Kind::Ping, 1).first.is_some()));
     }
 
     #[test]
     fn duplicates_and_replays_come_as_often_as_set() {
-        let mut fabric =
-            fabric(Network { duplicate: Share::percent(5), replay: Share::percent(2), ..Network::default() });
+        let mut fabric = fabric(Network {
+            duplicate: Share::percent(5),
+            replay: Share::percent(2),
+            ..Network::default()
+        });
         for _ in 0..20_000 {
             fabric.send(0, 1, Kind::Ping, 1);
         }
@@ -469,7 +493,8 @@ mod tests {
     fn another_zone_is_further_away() {
         let far = Duration::from_millis(50);
         let latency = Latency::fixed(Duration::from_millis(1));
-        let mut fabric = fabric(Network { zones: 2, between_zones: far, latency, ..Network::default() });
+        let mut fabric =
+            fabric(Network { zones: 2, between_zones: far, latency, ..Network::default() });
         assert_eq!(fabric.send(0, 2, Kind::Ping, 30).first, Some(latency.minimum));
         assert_eq!(fabric.send(0, 3, Kind::Ping, 30).first, Some(latency.minimum + far));
     }

@@ -12,8 +12,9 @@ pub(crate) fn all_cores() -> NonZeroUsize {
     thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
 }
 
-/// Runs `run` for 0, 1, ... below `count` on so many threads, and hands each result on, in this order, until `take` has
-/// enough. Whatever is under way then is waited for and dropped, so that the results taken do not depend on the threads.
+/// Runs `run` for 0, 1, ... below `count` on so many threads, and hands each result on, in this
+/// order, until `take` has enough. Whatever is under way then is waited for and dropped, so that
+/// the results taken do not depend on the threads.
 pub(crate) fn in_order<R: Send>(
     count: u64,
     threads: NonZeroUsize,

@@ -1,4 +1,5 @@
-//! A simulated process: one node, its clock, its address, and the state that the host of a node would be in.
+//! A simulated process: one node, its clock, its address, and the state that the host of a node
+//! would be in.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -73,8 +74,9 @@ pub enum Condition {
     Running,
     /// It is stopped and will go on: datagrams wait, ticks come late.
     Paused,
-    /// It runs and its timers with it, but what it sends and what arrives waits at its socket. Nobody can tell it from a dead
-    /// one, so to declare it Dead is no false alarm; that it declares others Dead, who run, is one.
+    /// It runs and its timers with it, but what it sends and what arrives waits at its socket.
+    /// Nobody can tell it from a dead one, so to declare it Dead is no false alarm; that it
+    /// declares others Dead, who run, is one.
     Blocked,
     /// It was killed.
     Down,
@@ -131,8 +133,8 @@ impl Process {
         !self.paused && !self.blocked
     }
 
-    /// Running, paused or blocked, not on its way out, and a member still: neither has another process its id, nor does the
-    /// cluster config leave it out.
+    /// Running, paused or blocked, not on its way out, and a member still: neither has another
+    /// process its id, nor does the cluster config leave it out.
     pub(crate) fn takes_part(&self) -> bool {
         self.node.as_ref().is_some_and(|node| node.health().active) && !self.leaving
     }

@@ -48,7 +48,8 @@ pub struct Report {
     pub traffic: Traffic,
     /// What all nodes have counted, in all their lives.
     pub stats: Stats,
-    /// How many steps of each kind found something to do, by the names that they have in scenario files.
+    /// How many steps of each kind found something to do, by the names that they have in scenario
+    /// files.
     pub operations: BTreeMap<String, u64>,
     /// Datagrams sent a node and second, in thousandths.
     pub datagrams_per_node_second_milli: u64,
@@ -74,13 +75,16 @@ pub struct Report {
 }
 
 /// What a scenario can expect of a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Error)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Error,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum Expectation {
     /// See [`Expectations::idle_steps`](crate::Expectations::idle_steps).
     #[error("every step finds something to do")]
     Steps,
-    /// Part of [`Expectations::views_complete`](crate::Expectations::views_complete): views of nobody are not complete.
+    /// Part of [`Expectations::views_complete`](crate::Expectations::views_complete): views of
+    /// nobody are not complete.
     #[error("at the end somebody takes part")]
     Presence,
     /// See [`Expectations::views_complete`](crate::Expectations::views_complete).
@@ -89,7 +93,8 @@ pub enum Expectation {
     /// See [`Expectations::no_false_dead`](crate::Expectations::no_false_dead).
     #[error("no running node within reach is declared Dead")]
     NoFalseDead,
-    /// Part of [`Expectations::known_within`](crate::Expectations::known_within): what nobody has to learn says nothing.
+    /// Part of [`Expectations::known_within`](crate::Expectations::known_within): what nobody has
+    /// to learn says nothing.
     #[error("somebody has to learn of all news")]
     Audience,
     /// See [`Expectations::known_within`](crate::Expectations::known_within).
@@ -179,7 +184,8 @@ impl Report {
         let node_millis = (nodes as u64 * millis(scenario.duration)).max(1);
         let most = (0..nodes).map(|index| cluster.usage(index).sent_bytes).max().unwrap_or(0);
         let last = traffic.sent_bytes - marks.sent_bytes.unwrap_or(0);
-        let last = last * 1_000 / (running.len() as u64 * millis(LAST.min(scenario.duration))).max(1);
+        let last =
+            last * 1_000 / (running.len() as u64 * millis(LAST.min(scenario.duration))).max(1);
         let heap: usize = running.iter().map(|node| node.heap_bytes()).sum();
         let mut report = Self {
             scenario: scenario.name.clone(),
@@ -225,7 +231,10 @@ impl Report {
         if expect.views_complete && self.taking_part == 0 {
             self.unmet(Expectation::Presence, "at the end nobody takes part".to_owned());
         } else if expect.views_complete && !self.views_complete {
-            self.unmet(Expectation::Views, "at the end not all views are complete and Alive".to_owned());
+            self.unmet(
+                Expectation::Views,
+                "at the end not all views are complete and Alive".to_owned(),
+            );
         }
         if expect.no_false_dead && self.false_deads_in_calm > 0 {
             let count = self.false_deads_in_calm;
@@ -234,13 +243,20 @@ impl Report {
                 format!("{count} running nodes within reach were declared Dead"),
             );
         }
-        if let Some(most) = expect.quiet_below.filter(|&most| self.last_bytes_per_node_second > most) {
+        if let Some(most) =
+            expect.quiet_below.filter(|&most| self.last_bytes_per_node_second > most)
+        {
             let bytes = self.last_bytes_per_node_second;
-            self.unmet(Expectation::Quiet, format!("at the end nodes send {bytes} B/s, not {most} at most"));
+            self.unmet(
+                Expectation::Quiet,
+                format!("at the end nodes send {bytes} B/s, not {most} at most"),
+            );
         }
         for spread in spreads.iter().filter(|spread| spread.at >= expect.calm_from) {
             let telemetry = spread.news == News::Telemetry;
-            let Some(limit) = (if telemetry { expect.telemetry_within } else { expect.known_within }) else {
+            let Some(limit) =
+                (if telemetry { expect.telemetry_within } else { expect.known_within })
+            else {
                 continue;
             };
             // What is published shortly before the end has no time to be known.
@@ -254,13 +270,15 @@ impl Report {
                 );
                 self.unmet(Expectation::Audience, what);
             } else if spread.everyone.is_none_or(|time| time > limit) {
-                let took =
-                    spread.everyone.map_or_else(|| "never".to_owned(), |time| format!("after {time:.3?}"));
+                let took = spread
+                    .everyone
+                    .map_or_else(|| "never".to_owned(), |time| format!("after {time:.3?}"));
                 let what = format!(
                     "the {} of n{} at {:.3?} was known to all {took}, not within {limit:?}",
                     spread.news, spread.node, spread.at
                 );
-                let expectation = if telemetry { Expectation::Telemetry } else { Expectation::News };
+                let expectation =
+                    if telemetry { Expectation::Telemetry } else { Expectation::News };
                 self.unmet(expectation, what);
             }
         }
@@ -285,7 +303,8 @@ fn summarize(spreads: &[Spread]) -> Vec<NewsSummary> {
     [News::Crash, News::Leave, News::Return, News::Telemetry]
         .into_iter()
         .filter_map(|news| {
-            let of_kind: Vec<&Spread> = spreads.iter().filter(|spread| spread.news == news).collect();
+            let of_kind: Vec<&Spread> =
+                spreads.iter().filter(|spread| spread.news == news).collect();
             (!of_kind.is_empty()).then(|| NewsSummary {
                 news,
                 count: of_kind.len(),
@@ -335,15 +354,20 @@ impl fmt::Display for Report {
             writeln!(f, "  ... {} violations in all", self.violations_found)?;
         }
         match self.joined_after {
-            Some(time) => writeln!(f, "  views     first complete after {:.2}s", time.as_secs_f64())?,
+            Some(time) => {
+                writeln!(f, "  views     first complete after {:.2}s", time.as_secs_f64())?
+            }
             None => writeln!(f, "  views     never complete")?,
         }
         let complete = if self.views_complete { "complete and alive" } else { "not all complete" };
         writeln!(f, "            {complete} at the end; false deaths: {}", self.false_deads)?;
         for news in &self.news {
             write!(f, "  {:9} {} of {} known to all", news.news, news.known_to_all, news.count)?;
-            let rows =
-                [("suspected", news.suspected), ("first known", news.first), ("to all", news.everyone)];
+            let rows = [
+                ("suspected", news.suspected),
+                ("first known", news.first),
+                ("to all", news.everyone),
+            ];
             for (label, times) in rows {
                 if let Some(times) = times {
                     write!(f, "\n            {label:11} {times}")?;

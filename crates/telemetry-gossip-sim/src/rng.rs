@@ -1,7 +1,7 @@
 //! Random numbers of the simulator: integer draws from numbered ChaCha8 streams of one 64-bit seed.
 //!
-//! Network, operations and protocol draw from separate streams, so that one more datagram does not change which
-//! node crashes next. No float takes part: one seed gives one run on every platform.
+//! Network, operations and protocol draw from separate streams, so that one more datagram does not
+//! change which node crashes next. No float takes part: one seed gives one run on every platform.
 
 use std::time::Duration;
 
@@ -80,7 +80,8 @@ pub(crate) fn protocol_seed(seed: u64, node: usize, boot: u32) -> [u8; 32] {
     out
 }
 
-/// The session of one life of one node's seal. Its nonces are as good as the seed is random: fit for a simulation.
+/// The session of one life of one node's seal. Its nonces are as good as the seed is random: fit
+/// for a simulation.
 pub(crate) fn session(seed: u64, node: usize, boot: u32) -> [u8; 16] {
     let mut rng = ChaCha8Rng::from_seed(widen(seed, node as u64 + 1, boot.into()));
     rng.set_stream(SEALING);
@@ -100,7 +101,8 @@ fn widen(seed: u64, node: u64, boot: u64) -> [u8; 32] {
     wide
 }
 
-/// `-ln(draw / 2^64)` in 1/65,536: the leading zeros give whole halvings, a table with linear interpolation the rest.
+/// `-ln(draw / 2^64)` in 1/65,536: the leading zeros give whole halvings, a table with linear
+/// interpolation the rest.
 fn negative_log(draw: u64) -> u64 {
     const LN_2: u64 = 45_426;
     let draw = draw.max(1);
@@ -114,9 +116,9 @@ fn negative_log(draw: u64) -> u64 {
 
 /// `-ln((32 + i) / 64)` in 1/65,536, for i in 0..=32.
 const NEGATIVE_LN: [u64; 33] = [
-    45_426, 43_409, 41_453, 39_553, 37_707, 35_911, 34_164, 32_461, 30_802, 29_184, 27_605, 26_063, 24_556,
-    23_083, 21_643, 20_233, 18_854, 17_502, 16_178, 14_880, 13_608, 12_360, 11_135, 9_932, 8_751, 7_591,
-    6_451, 5_331, 4_230, 3_146, 2_081, 1_032, 0,
+    45_426, 43_409, 41_453, 39_553, 37_707, 35_911, 34_164, 32_461, 30_802, 29_184, 27_605, 26_063,
+    24_556, 23_083, 21_643, 20_233, 18_854, 17_502, 16_178, 14_880, 13_608, 12_360, 11_135, 9_932,
+    8_751, 7_591, 6_451, 5_331, 4_230, 3_146, 2_081, 1_032, 0,
 ];
 
 pub(crate) fn micros(span: Duration) -> u64 {

@@ -1,17 +1,18 @@
 //! Push-pull in explicit rounds: each node's exchange in sequence, on a network without latency.
 //!
-//! No timer drives anything here and no clock runs: a round is one exchange started by every node, one after another,
-//! each carried out to its end before the next begins. Time stands still unless a datagram was lost and the node
-//! that waits for it gives up. This is how the library's `PushPullGossip` is used, a table beside the node that works
-//! on it; the claim that a host makes of itself goes into its table directly.
+//! No timer drives anything here and no clock runs: a round is one exchange started by every node,
+//! one after another, each carried out to its end before the next begins. Time stands still unless
+//! a datagram was lost and the node that waits for it gives up. This is how the library's
+//! `PushPullGossip` is used, a table beside the node that works on it; the claim that a host makes
+//! of itself goes into its table directly.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use telemetry_gossip_core::{
-    Address, Claim, Config, ConfigError, Event, ExchangeOutcome, Generation, Identity, Input, InputError,
-    Instance, Instant, Membership, Mode, Node, Status,
+    Address, Claim, Config, ConfigError, Event, ExchangeOutcome, Generation, Identity, Input,
+    InputError, Instance, Instant, Membership, Mode, Node, Status,
 };
 
 use crate::cluster::node_id;
@@ -98,18 +99,30 @@ struct Member<A> {
 
 impl<A: Address> Rounds<A> {
     /// All nodes hold the same of all: Alive at generation 0.
-    pub fn new(settings: &RoundSettings, address: impl Fn(usize) -> A) -> Result<Self, ConfigError> {
+    pub fn new(
+        settings: &RoundSettings,
+        address: impl Fn(usize) -> A,
+    ) -> Result<Self, ConfigError> {
         let RoundSettings { nodes, config, period, loss, seed } = settings;
         let config = Config { mode: Mode::OnDemand, ..config.clone() };
         let mut members = Vec::new();
         for index in 0..*nodes {
             let identity = Identity::new(node_id(index), address(index));
-            let node = Node::new(config.clone(), identity, protocol_seed(*seed, index, 0), Instant::ORIGIN)?;
+            let node = Node::new(
+                config.clone(),
+                identity,
+                protocol_seed(*seed, index, 0),
+                Instant::ORIGIN,
+            )?;
             let table = Membership::new(config.max_members);
             members.push(Member { node, table, address: address(index) });
         }
         let mut rounds = Self {
-            owners: members.iter().enumerate().map(|(index, member)| (member.address, index)).collect(),
+            owners: members
+                .iter()
+                .enumerate()
+                .map(|(index, member)| (member.address, index))
+                .collect(),
             members,
             period: *period,
             loss: *loss,
@@ -129,7 +142,14 @@ impl<A: Address> Rounds<A> {
         Ok(rounds)
     }
 
-    fn claim(&mut self, at: usize, of: usize, instance: Instance, generation: Generation, status: Status) {
+    fn claim(
+        &mut self,
+        at: usize,
+        of: usize,
+        instance: Instance,
+        generation: Generation,
+        status: Status,
+    ) {
         let (id, address) = (node_id(of), self.members[of].address);
         let claim = Claim {
             id: id.as_str(),
@@ -171,7 +191,8 @@ impl<A: Address> Rounds<A> {
 
     /// A node publishes an entry of its telemetry.
     pub fn publish(&mut self, index: usize, key: &str, value: &[u8]) -> Result<(), InputError> {
-        let input = Input::Publish { key: Cow::Borrowed(key), value: Cow::Borrowed(value), urgent: false };
+        let input =
+            Input::Publish { key: Cow::Borrowed(key), value: Cow::Borrowed(value), urgent: false };
         let now = self.now;
         let Member { node, table, .. } = &mut self.members[index];
         node.with_table(table, |node| node.handle(now, input))
@@ -327,7 +348,9 @@ mod tests {
     fn at_the_start_all_are_in_sync_and_know_all() {
         let rounds = rounds(&RoundSettings::default());
         assert!(rounds.in_sync());
-        assert!((0..20).all(|index| rounds.table(index).len() == 20 && rounds.aware_of(index) == 20));
+        assert!(
+            (0..20).all(|index| rounds.table(index).len() == 20 && rounds.aware_of(index) == 20)
+        );
     }
 
     #[test]
@@ -342,14 +365,16 @@ mod tests {
 
     #[test]
     fn a_round_in_sync_says_so_and_takes_no_time() {
-        let mut rounds = rounds(&RoundSettings { period: Duration::ZERO, ..RoundSettings::default() });
+        let mut rounds =
+            rounds(&RoundSettings { period: Duration::ZERO, ..RoundSettings::default() });
         let round = rounds.round();
         assert_eq!((round.in_sync, round.failed, round.at), (20, 0, Duration::ZERO));
     }
 
     #[test]
     fn where_everything_is_lost_every_exchange_fails_and_time_passes() {
-        let mut rounds = rounds(&RoundSettings { loss: Share::ALL, nodes: 4, ..RoundSettings::default() });
+        let mut rounds =
+            rounds(&RoundSettings { loss: Share::ALL, nodes: 4, ..RoundSettings::default() });
         rounds.update(0);
         let round = rounds.round();
         assert_eq!(round.failed, 4);

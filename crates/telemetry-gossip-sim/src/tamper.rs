@@ -1,11 +1,12 @@
 //! Datagrams that arrive otherwise than they were sent: altered on the way, or forged.
 //!
-//! UDP's checksum catches most of that, a seal all of it. What is left is a node's own business: an altered datagram that
-//! can be read is a lie of a peer.
+//! UDP's checksum catches most of that, a seal all of it. What is left is a node's own business: an
+//! altered datagram that can be read is a lie of a peer.
 
 use crate::rng::Draws;
 
-/// Alters a datagram: flips up to three bits, cuts it short, gives it the end of `other`, or overwrites a few bytes.
+/// Alters a datagram: flips up to three bits, cuts it short, gives it the end of `other`, or
+/// overwrites a few bytes.
 pub(crate) fn alter(bytes: &mut Vec<u8>, other: &[u8], draws: &mut Draws) {
     let len = bytes.len();
     match draws.below(4) {

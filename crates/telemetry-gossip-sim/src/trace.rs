@@ -1,7 +1,7 @@
 //! The trace hash: one number over everything that went into and came out of every node, in order.
 //!
-//! Two runs with equal hashes did the same; a run whose hash differs between two machines or build profiles has met
-//! something that is no function of the seed.
+//! Two runs with equal hashes did the same; a run whose hash differs between two machines or build
+//! profiles has met something that is no function of the seed.
 
 use std::fmt;
 use std::hash::Hasher as _;
@@ -140,7 +140,8 @@ impl Trace {
                     let len = self.scratch.len();
                     self.scratch.resize(len * 2, 0);
                 }
-                // Inputs and events have no parts that postcard refuses (maps and sequences of unknown length).
+                // Inputs and events have no parts that postcard refuses (maps and sequences of
+                // unknown length).
                 Err(_) => return,
             }
         }
@@ -162,7 +163,9 @@ mod tests {
         };
         let base = hash(1, 2, 3, b"x");
         assert_eq!(base, hash(1, 2, 3, b"x"));
-        for other in [hash(2, 2, 3, b"x"), hash(1, 1, 3, b"x"), hash(1, 2, 4, b"x"), hash(1, 2, 3, b"y")] {
+        for other in
+            [hash(2, 2, 3, b"x"), hash(1, 1, 3, b"x"), hash(1, 2, 4, b"x"), hash(1, 2, 3, b"y")]
+        {
             assert_ne!(base, other);
         }
     }

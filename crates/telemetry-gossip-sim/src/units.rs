@@ -1,4 +1,5 @@
-//! How shares and spans of time are written: in scenario files `"2.5%"` and `"1m 30s"`, in reports seconds as numbers.
+//! How shares and spans of time are written: in scenario files `"2.5%"` and `"1m 30s"`, in reports
+//! seconds as numbers.
 
 use std::fmt;
 use std::str::FromStr;
@@ -16,7 +17,9 @@ use thiserror::Error;
 /// assert_eq!(loss.to_string(), "2.5%");
 /// # Ok::<(), telemetry_gossip_sim::ShareError>(())
 /// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 #[serde(try_from = "String", into = "String")]
 pub struct Share(u32);
 
@@ -114,12 +117,15 @@ pub(crate) mod span {
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
         let text = String::deserialize(from)?;
         humantime::parse_duration(&text).map_err(|error| {
-            serde::de::Error::custom(format_args!("`{text}` is no span of time such as \"1m 30s\": {error}"))
+            serde::de::Error::custom(format_args!(
+                "`{text}` is no span of time such as \"1m 30s\": {error}"
+            ))
         })
     }
 }
 
-/// `#[serde(with = "in_seconds")]`: a `Duration` as a number of seconds; the field's name ends in `_s`.
+/// `#[serde(with = "in_seconds")]`: a `Duration` as a number of seconds; the field's name ends in
+/// `_s`.
 pub(crate) mod in_seconds {
     use super::{Deserialize, Deserializer, Serialize, Serializer};
     use std::time::Duration;
@@ -133,7 +139,8 @@ pub(crate) mod in_seconds {
     }
 }
 
-/// `#[serde(with = "hex")]`: a hash as 16 digits. As a number, readers that hold numbers as floats would round it.
+/// `#[serde(with = "hex")]`: a hash as 16 digits. As a number, readers that hold numbers as floats
+/// would round it.
 pub(crate) mod hex {
     use super::{Deserialize, Deserializer, Serializer};
 

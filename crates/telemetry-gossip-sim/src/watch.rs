@@ -74,7 +74,8 @@ impl Watches {
         waiting: Vec<bool>,
     ) {
         let left = waiting.iter().filter(|&&waits| waits).count();
-        let spread = Spread { news, node, at, suspected: None, first: None, everyone: None, known_by: 0 };
+        let spread =
+            Spread { news, node, at, suspected: None, first: None, everyone: None, known_by: 0 };
         if left == 0 {
             self.done.push(Spread { everyone: Some(Duration::ZERO), ..spread });
             return;
@@ -93,7 +94,9 @@ impl Watches {
     /// `observer` stopped: nobody waits for it any more, nor has to learn what it published last.
     pub(crate) fn gone(&mut self, now: Duration, observer: usize) {
         for open in &mut self.open {
-            open.retain(|watch| watch.spread.news != News::Telemetry || watch.spread.node != observer);
+            open.retain(|watch| {
+                watch.spread.news != News::Telemetry || watch.spread.node != observer
+            });
             for watch in open.iter_mut() {
                 watch.tick_off(now, observer, false);
             }
@@ -108,15 +111,18 @@ impl Watches {
         let mut complete = false;
         for watch in open.iter_mut() {
             let number = match (watch.spread.news, event) {
-                (News::Crash, Event::Suspected { generation, .. }) if generation.0 >= watch.least => {
+                (News::Crash, Event::Suspected { generation, .. })
+                    if generation.0 >= watch.least =>
+                {
                     watch.spread.suspected.get_or_insert(now - watch.spread.at);
                     continue;
                 }
                 (News::Crash, Event::Dead { generation, .. })
                 | (News::Leave, Event::Left { generation, .. })
-                | (News::Return, Event::Alive { generation, .. } | Event::Joined { generation, .. }) => {
-                    generation.0
-                }
+                | (
+                    News::Return,
+                    Event::Alive { generation, .. } | Event::Joined { generation, .. },
+                ) => generation.0,
                 (News::Telemetry, Event::Telemetry { version, .. }) => *version,
                 _ => continue,
             };

@@ -4,8 +4,9 @@
 //! cargo bench -p telemetry-gossip-tokio --bench reads
 //! ```
 //!
-//! 250 agents on a network in memory probe each other and publish telemetry each second, on a thread of their own; the
-//! figures are of readers of one of them. A round of `publish` is a command, a new view, and the answer.
+//! 250 agents on a network in memory probe each other and publish telemetry each second, on a
+//! thread of their own; the figures are of readers of one of them. A round of `publish` is a
+//! command, a new view, and the answer.
 
 use std::hint::black_box;
 use std::sync::LazyLock;
@@ -28,7 +29,8 @@ fn main() {
 
 /// One of 250 agents that are at work as long as the benchmark runs.
 static CLUSTER: LazyLock<(Agent, Runtime)> = LazyLock::new(|| {
-    let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
+    let runtime =
+        Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
     let agent = runtime.block_on(async {
         let network = MemoryNetwork::new(1);
         let mut agents = Vec::new();
@@ -47,8 +49,9 @@ static CLUSTER: LazyLock<(Agent, Runtime)> = LazyLock::new(|| {
         let complete = || {
             let view = first.view();
             view.alive() == NODES
-                && (0..NODES)
-                    .all(|index| view.get(&name(index)).is_some_and(|member| member.telemetry_version > 0))
+                && (0..NODES).all(|index| {
+                    view.get(&name(index)).is_some_and(|member| member.telemetry_version > 0)
+                })
         };
         while !complete() {
             events.recv().await.expect("it runs");
@@ -100,7 +103,8 @@ fn walk(bencher: Bencher<'_, '_>) {
         let mut sum = 0;
         for member in view.iter() {
             let last = member.id.as_str().as_bytes().last().copied().unwrap_or_default();
-            sum += u64::from(last) + member.generation.0 + u64::from(member.status == Status::Alive);
+            sum +=
+                u64::from(last) + member.generation.0 + u64::from(member.status == Status::Alive);
         }
         sum
     });

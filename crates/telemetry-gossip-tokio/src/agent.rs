@@ -8,8 +8,8 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use serde::Serialize;
 use telemetry_gossip_core::{
-    CommandError, Config, ConfigError, Event, ExchangeOutcome, Explanation, Generation, Health, Identity,
-    Input, Instance, NodeId, ProbeOutcome, Stats,
+    CommandError, Config, ConfigError, Event, ExchangeOutcome, Explanation, Generation, Health,
+    Identity, Input, Instance, NodeId, ProbeOutcome, Stats,
 };
 use telemetry_gossip_recorder::Boot;
 use telemetry_gossip_seal::{OVERHEAD, SealStats};
@@ -47,24 +47,29 @@ const COMMANDS: usize = 64;
 pub struct Options {
     /// The node's name, unique in its cluster.
     pub id: NodeId,
-    /// The settings of the protocol, checked by [`Agent::spawn`]. Its MTU is that of the datagrams on the wire, sealing included.
+    /// The settings of the protocol, checked by [`Agent::spawn`]. Its MTU is that of the datagrams
+    /// on the wire, sealing included.
     pub config: Config,
-    /// Names that [`Transport::resolve`] understands (`host:port` over UDP), of some members; looked up anew at each try.
-    /// With none the node waits to be found.
+    /// Names that [`Transport::resolve`] understands (`host:port` over UDP), of some members;
+    /// looked up anew at each try. With none the node waits to be found.
     pub seeds: Vec<String>,
-    /// The first generation to use, at most 2^56: zero, or one above the last that the host has kept. A restarted node
-    /// that begins at zero learns its old generation from the others and moves above it.
+    /// The first generation to use, at most 2^56: zero, or one above the last that the host has
+    /// kept. A restarted node that begins at zero learns its old generation from the others and
+    /// moves above it.
     pub generation: Generation,
-    /// Which life of the node this is; `None` draws it from the seed. Set it only to reproduce a run.
+    /// Which life of the node this is; `None` draws it from the seed. Set it only to reproduce a
+    /// run.
     pub instance: Option<Instance>,
     /// Where others reach this node, if not at [`Transport::local`].
     pub advertise: Option<Peer>,
-    /// The seed of the node's random choices; `None` takes it from the system. Set it only to reproduce a run.
+    /// The seed of the node's random choices; `None` takes it from the system. Set it only to
+    /// reproduce a run.
     pub rng_seed: Option<[u8; 32]>,
     /// A table that the host shares with the node, instead of one of its own; for nodes in
     /// [`Mode::OnDemand`](telemetry_gossip_core::Mode::OnDemand).
     pub table: Option<Arc<SharedTable>>,
-    /// Record what happens to the node, to be replayed; not with a shared table, to which things happen unseen.
+    /// Record what happens to the node, to be replayed; not with a shared table, to which things
+    /// happen unseen.
     pub record: Option<Recording>,
 }
 
@@ -93,7 +98,9 @@ pub enum SpawnError {
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// The MTU is too small beside what sealing takes of it.
-    #[error("mtu {mtu} is too small for sealed datagrams, {OVERHEAD} bytes of each being the seal: {error}")]
+    #[error(
+        "mtu {mtu} is too small for sealed datagrams, {OVERHEAD} bytes of each being the seal: {error}"
+    )]
     SealedMtu {
         /// The MTU.
         mtu: u16,
@@ -141,12 +148,13 @@ pub enum AgentError {
     Value(#[from] ValueError),
 }
 
-/// A running node. A clone is another handle of the same one; the node ends with the last of them, at once and without
-/// a word to others: [`Agent::leave`] first.
+/// A running node. A clone is another handle of the same one; the node ends with the last of them,
+/// at once and without a word to others: [`Agent::leave`] first.
 ///
-/// [`Agent::view`], [`Agent::member`] and [`Agent::events`] never wait, and stay usable when the node has ended. Commands
-/// wait for the node's task, usually for microseconds; all of them fail with [`AgentError::Closed`] once it has ended.
-/// A command whose future is dropped may still be carried out.
+/// [`Agent::view`], [`Agent::member`] and [`Agent::events`] never wait, and stay usable when the
+/// node has ended. Commands wait for the node's task, usually for microseconds; all of them fail
+/// with [`AgentError::Closed`] once it has ended. A command whose future is dropped may still be
+/// carried out.
 ///
 /// ```
 /// use std::time::Duration;
@@ -183,8 +191,8 @@ pub struct Agent {
 }
 
 impl Agent {
-    /// Starts the node's task on the current tokio runtime, which needs its timer enabled. The node joins through the seeds
-    /// by itself, for as long as it takes.
+    /// Starts the node's task on the current tokio runtime, which needs its timer enabled. The node
+    /// joins through the seeds by itself, for as long as it takes.
     pub fn spawn(options: Options, transport: Arc<dyn Transport>) -> Result<Self, SpawnError> {
         let runtime = tokio::runtime::Handle::try_current().map_err(|_| SpawnError::NoRuntime)?;
         let rng_seed = match options.rng_seed {
@@ -196,7 +204,8 @@ impl Agent {
             }
         };
         let now = tokio::time::Instant::now().into_std();
-        let clock = options.table.as_ref().map_or_else(|| Clock::starting(now), |table| table.clock());
+        let clock =
+            options.table.as_ref().map_or_else(|| Clock::starting(now), |table| table.clock());
         let identity = Identity {
             id: options.id,
             address: options.advertise.unwrap_or_else(|| transport.local()),
@@ -230,8 +239,18 @@ impl Agent {
             record: tape.as_ref().map(Tape::view),
         };
         let weak = commands.downgrade();
-        let task =
-            Task::new(node, transport, clock, view, events, inbox, weak, options.seeds, options.table, tape);
+        let task = Task::new(
+            node,
+            transport,
+            clock,
+            view,
+            events,
+            inbox,
+            weak,
+            options.seeds,
+            options.table,
+            tape,
+        );
         runtime.spawn(async move {
             if let Some(tape) = task.run().await {
                 tape.close().await;
@@ -291,43 +310,49 @@ impl Agent {
         self.clock.to_host(at)
     }
 
-    /// How the node is: whether it doubts itself or is cut off, and how many members it holds in which status.
+    /// How the node is: whether it doubts itself or is cut off, and how many members it holds in
+    /// which status.
     pub async fn health(&self) -> Result<Health, AgentError> {
         self.ask(Command::Health).await
     }
 
-    /// Why the member called `id` is held to be what it is: who accuses it, what this node's own probes of it found, how it
-    /// refuted, and when; `None` if it is not known, or not held in this node's own table. Its `Display` says it in words. Its times are
-    /// the core's: `now.since(at)` is how long ago, [`Agent::host_time`] when by the host's clock.
+    /// Why the member called `id` is held to be what it is: who accuses it, what this node's own
+    /// probes of it found, how it refuted, and when; `None` if it is not known, or not held in this
+    /// node's own table. Its `Display` says it in words. Its times are the core's: `now.since(at)`
+    /// is how long ago, [`Agent::host_time`] when by the host's clock.
     pub async fn explain(&self, id: &str) -> Result<Option<Explanation>, AgentError> {
         let Ok(id) = NodeId::new(id) else { return Ok(None) };
         self.ask(|answer| Command::Explain(id, answer)).await
     }
 
-    /// What its transport's seal has counted: what was refused, by each reason. `None` in plaintext. Never waits.
+    /// What its transport's seal has counted: what was refused, by each reason. `None` in
+    /// plaintext. Never waits.
     #[must_use]
     pub fn seal_stats(&self) -> Option<SealStats> {
         self.transport.seal().map(|seal| seal.stats())
     }
 
-    /// What the node has counted since it was spawned; bytes are those of the contents, without what seals them.
+    /// What the node has counted since it was spawned; bytes are those of the contents, without
+    /// what seals them.
     pub async fn stats(&self) -> Result<Stats, AgentError> {
         self.ask(Command::Stats).await
     }
 
-    /// Sets one entry of this node's telemetry: key 1 to 64 bytes, value at most 512, 4,096 bytes in all, by default. Refused
-    /// with [`CommandError::Key`], [`CommandError::Value`] or [`CommandError::TelemetryFull`] beyond that.
+    /// Sets one entry of this node's telemetry: key 1 to 64 bytes, value at most 512, 4,096 bytes
+    /// in all, by default. Refused with [`CommandError::Key`], [`CommandError::Value`] or
+    /// [`CommandError::TelemetryFull`] beyond that.
     pub async fn publish(&self, key: &str, value: &[u8]) -> Result<(), AgentError> {
         self.publish_bytes(key, value.to_owned(), false).await
     }
 
-    /// The same for what changes seldom and matters, such as the node's health: it goes before all that is not urgent, at
-    /// once and whatever [`Config::byte_budget`] is.
+    /// The same for what changes seldom and matters, such as the node's health: it goes before all
+    /// that is not urgent, at once and whatever [`Config::byte_budget`] is.
     pub async fn publish_urgent(&self, key: &str, value: &[u8]) -> Result<(), AgentError> {
         self.publish_bytes(key, value.to_owned(), true).await
     }
 
-    /// Sets one entry to a value of the host's own type; [`TelemetryValue::decode`](crate::TelemetryValue::decode) reads it.
+    /// Sets one entry to a value of the host's own type;
+    /// [`TelemetryValue::decode`](crate::TelemetryValue::decode) reads it.
     ///
     /// ```
     /// # use telemetry_gossip_tokio::{Agent, Fixed, MemoryNetwork, Options};
@@ -340,12 +365,21 @@ impl Agent {
     /// # Ok(())
     /// # }
     /// ```
-    pub async fn publish_as<T: Serialize + ?Sized>(&self, key: &str, value: &T) -> Result<(), AgentError> {
+    pub async fn publish_as<T: Serialize + ?Sized>(
+        &self,
+        key: &str,
+        value: &T,
+    ) -> Result<(), AgentError> {
         let value = encode(value)?;
         self.publish_bytes(key, value, false).await
     }
 
-    async fn publish_bytes(&self, key: &str, value: Vec<u8>, urgent: bool) -> Result<(), AgentError> {
+    async fn publish_bytes(
+        &self,
+        key: &str,
+        value: Vec<u8>,
+        urgent: bool,
+    ) -> Result<(), AgentError> {
         self.input(Input::Publish { key: key.to_owned().into(), value: value.into(), urgent }).await
     }
 
@@ -380,8 +414,9 @@ impl Agent {
         self.input(Input::Unpublish { key: key.to_owned().into() }).await
     }
 
-    /// Joins through these seeds from now on. [`AgentError::Resolve`] if none of them has an address, each of which may
-    /// take 2 s to find out; whether one answers is told by [`Event::JoinCompleted`] and [`Event::JoinFailed`].
+    /// Joins through these seeds from now on. [`AgentError::Resolve`] if none of them has an
+    /// address, each of which may take 2 s to find out; whether one answers is told by
+    /// [`Event::JoinCompleted`] and [`Event::JoinFailed`].
     pub async fn join(&self, seeds: &[String]) -> Result<(), AgentError> {
         let peers = resolve_all(&*self.transport, seeds).await.map_err(AgentError::Resolve)?;
         self.ask(|answer| Command::Seeds { seeds: seeds.to_vec(), peers, answer })
@@ -389,26 +424,29 @@ impl Agent {
             .map_err(AgentError::from)
     }
 
-    /// Tells everybody that this node goes, and waits until that is done: some gossip intervals, less than 5 s with the
-    /// default config. [`AgentError::Timeout`] after `timeout`; the node leaves all the same.
+    /// Tells everybody that this node goes, and waits until that is done: some gossip intervals,
+    /// less than 5 s with the default config. [`AgentError::Timeout`] after `timeout`; the node
+    /// leaves all the same.
     pub async fn leave(&self, timeout: Duration) -> Result<(), AgentError> {
         let left = tokio::time::timeout(timeout, self.ask(Command::Leave)).await;
         left.unwrap_or(Err(AgentError::Timeout(timeout)))?.map_err(AgentError::from)
     }
 
-    /// Probes a member now, and waits for the outcome: two probe timeouts at most (each stretched up to nine times while
-    /// the node doubts itself), after the probes before it. A stranger is [`ProbeOutcome::NotProbed`].
+    /// Probes a member now, and waits for the outcome: two probe timeouts at most (each stretched
+    /// up to nine times while the node doubts itself), after the probes before it. A stranger is
+    /// [`ProbeOutcome::NotProbed`].
     pub async fn probe(&self, id: NodeId) -> Result<ProbeOutcome, AgentError> {
         self.ask(|answer| Command::Probe(id, answer)).await?.map_err(AgentError::from)
     }
 
-    /// Exchanges state with one member that the node chooses, and waits for the outcome and whom it was with.
+    /// Exchanges state with one member that the node chooses, and waits for the outcome and whom it
+    /// was with.
     pub async fn exchange(&self) -> Result<(Option<NodeId>, ExchangeOutcome), AgentError> {
         self.ask(Command::Exchange).await?.map_err(AgentError::from)
     }
 
-    /// Tells the node of a member that the host knows (from a file, an earlier life, a registry): it is held Alive unless
-    /// more is known, and nothing is said of it to others.
+    /// Tells the node of a member that the host knows (from a file, an earlier life, a registry):
+    /// it is held Alive unless more is known, and nothing is said of it to others.
     pub async fn introduce(
         &self,
         id: NodeId,
@@ -418,20 +456,26 @@ impl Agent {
         self.input(Input::Introduce { id, address, instance: None, generation }).await
     }
 
-    /// Applies the registry's word on which nodes belong: others are removed, and not admitted again. Refused with
-    /// [`CommandError::StaleClusterConfig`] unless `version` is above the last one, and with
-    /// [`CommandError::NotInClusterConfig`] if this node is not in `members`.
-    pub async fn apply_cluster_config(&self, version: u64, members: Vec<NodeId>) -> Result<(), AgentError> {
+    /// Applies the registry's word on which nodes belong: others are removed, and not admitted
+    /// again. Refused with [`CommandError::StaleClusterConfig`] unless `version` is above the last
+    /// one, and with [`CommandError::NotInClusterConfig`] if this node is not in `members`.
+    pub async fn apply_cluster_config(
+        &self,
+        version: u64,
+        members: Vec<NodeId>,
+    ) -> Result<(), AgentError> {
         self.input(Input::ApplyClusterConfig { version, members: members.into() }).await
     }
 
-    /// Ends an isolation: the members out of touch are really gone, and declared Dead. Nothing happens without one.
+    /// Ends an isolation: the members out of touch are really gone, and declared Dead. Nothing
+    /// happens without one.
     pub async fn accept_loss(&self) -> Result<(), AgentError> {
         self.input(Input::AcceptLoss).await
     }
 
-    /// Ends the node's task, without a word to others, and waits until it has ended: then nothing of the node runs. The
-    /// transport stays open as long as somebody holds it (each handle does), unless it is closed. Idempotent.
+    /// Ends the node's task, without a word to others, and waits until it has ended: then nothing
+    /// of the node runs. The transport stays open as long as somebody holds it (each handle does),
+    /// unless it is closed. Idempotent.
     pub async fn shutdown(&self) {
         let _ = self.commands.send(Command::Shutdown).await;
         let mut ended = self.ended.clone();
@@ -443,7 +487,10 @@ impl Agent {
         self.ask(|answer| Command::Input(input, answer)).await?.map_err(AgentError::from)
     }
 
-    async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T, AgentError> {
+    async fn ask<T>(
+        &self,
+        command: impl FnOnce(oneshot::Sender<T>) -> Command,
+    ) -> Result<T, AgentError> {
         let (answer, answered) = oneshot::channel();
         self.commands.send(command(answer)).await.map_err(|_| AgentError::Closed)?;
         answered.await.map_err(|_| AgentError::Closed)
@@ -462,7 +509,8 @@ fn beside_the_seal(config: Config, transport: &dyn Transport) -> Result<Config, 
     Ok(config)
 }
 
-/// What happens to a node, from [`Agent::events`]. What an event tells is in the view by the time it is received.
+/// What happens to a node, from [`Agent::events`]. What an event tells is in the view by the time
+/// it is received.
 #[derive(Debug)]
 pub struct Events {
     receiver: Option<broadcast::Receiver<Arc<Event<Peer>>>>,
@@ -479,7 +527,8 @@ pub enum Notice {
 }
 
 impl Events {
-    /// The next one; `None` once the agent has ended. Cancel-safe: nothing is lost if the future is dropped.
+    /// The next one; `None` once the agent has ended. Cancel-safe: nothing is lost if the future is
+    /// dropped.
     pub async fn recv(&mut self) -> Option<Notice> {
         match self.receiver.as_mut()?.recv().await {
             Ok(event) => Some(Notice::Event(*event)),

@@ -1,14 +1,15 @@
 //! The core's time and the host's: the same, counted from a moment long before the start.
 //!
-//! What peers tell has an age, and may be older than this process: its time must have a place after the core's origin, or
-//! old entries would look young and the dead be remembered anew. The lead exists in the core's integers only; a host's
-//! clock need not be able to go back so far.
+//! What peers tell has an age, and may be older than this process: its time must have a place after
+//! the core's origin, or old entries would look young and the dead be remembered anew. The lead
+//! exists in the core's integers only; a host's clock need not be able to go back so far.
 
 use std::time::{Duration, Instant};
 
 use telemetry_gossip_core as core;
 
-/// How far the start lies after the core's origin: the longest [`core::Config::tombstone_ttl`] that there is.
+/// How far the start lies after the core's origin: the longest [`core::Config::tombstone_ttl`] that
+/// there is.
 const LEAD: Duration = Duration::from_secs(366 * 24 * 3_600);
 
 /// The core's time at a moment of the host's clock, and the other way round.

@@ -1,4 +1,5 @@
-//! Files that hold one key each: made once, read at the start, and refused where others can read them.
+//! Files that hold one key each: made once, read at the start, and refused where others can read
+//! them.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
@@ -58,8 +59,8 @@ pub enum KeyFileError {
     NoFile,
 }
 
-/// Reads the key of a file: 64 hexadecimal digits, blanks and line breaks around them allowed. On Unix the file must not be
-/// readable or writable by everybody.
+/// Reads the key of a file: 64 hexadecimal digits, blanks and line breaks around them allowed. On
+/// Unix the file must not be readable or writable by everybody.
 pub fn read_key(path: &Path) -> Result<Key, KeyFileError> {
     let unreadable = |error| KeyFileError::Unreadable { path: path.to_owned(), error };
     let no_key = |error| KeyFileError::NoKey { path: path.to_owned(), error };
@@ -75,8 +76,8 @@ pub fn read_key(path: &Path) -> Result<Key, KeyFileError> {
     Key::from_file(&text).map_err(no_key)
 }
 
-/// Makes a new key of the system's randomness, and a file for it that only its owner may read (mode 0600). A file that exists
-/// is left alone.
+/// Makes a new key of the system's randomness, and a file for it that only its owner may read (mode
+/// 0600). A file that exists is left alone.
 pub fn create_key(path: &Path) -> Result<Key, KeyFileError> {
     let unwritable = |error| KeyFileError::Unwritable { path: path.to_owned(), error };
     let mut bytes = zeroize::Zeroizing::new([0; 32]);
@@ -96,7 +97,11 @@ pub fn create_key(path: &Path) -> Result<Key, KeyFileError> {
 #[cfg(unix)]
 fn check_mode(path: &Path, metadata: &std::fs::Metadata) -> Result<(), KeyFileError> {
     let mode = std::os::unix::fs::MetadataExt::mode(metadata) & 0o777;
-    if mode & 0o007 == 0 { Ok(()) } else { Err(KeyFileError::Exposed { path: path.to_owned(), mode }) }
+    if mode & 0o007 == 0 {
+        Ok(())
+    } else {
+        Err(KeyFileError::Exposed { path: path.to_owned(), mode })
+    }
 }
 
 #[cfg(not(unix))]

@@ -1,7 +1,8 @@
 //! Tokio driver for telemetry-gossip: sockets, timers, and a read view that never waits.
 //!
-//! An [`Agent`] runs one core node as one task, on a [`Transport`]: [`UdpTransport`] on a network, [`MemoryNetwork`] within
-//! a process. Readers get a [`View`] without a lock; whoever wants to follow what happens reads [`Events`].
+//! An [`Agent`] runs one core node as one task, on a [`Transport`]: [`UdpTransport`] on a network,
+//! [`MemoryNetwork`] within a process. Readers get a [`View`] without a lock; whoever wants to
+//! follow what happens reads [`Events`].
 //!
 //! ```
 //! use telemetry_gossip_tokio::{Agent, Options, Sealing, UdpTransport};
@@ -17,7 +18,9 @@
 //! # }
 //! ```
 //!
-//! A transport seals its datagrams under the keys of a [`Sealing`], or is told that it need not. The driver carries datagrams, time and commands. Every rule of the protocol is in `telemetry-gossip-core`.
+//! A transport seals its datagrams under the keys of a [`Sealing`], or is told that it need not.
+//! The driver carries datagrams, time and commands. Every rule of the protocol is in
+//! `telemetry-gossip-core`.
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 #![deny(warnings)]

@@ -15,7 +15,8 @@ use crate::transport::{BoxFuture, NameError, Subscribers, Subscription, Transpor
 
 /// A network of named nodes. Cheap to clone; a clone is the same network.
 ///
-/// Without faults a datagram arrives before `send` returns, or is dropped if nobody of that name is plugged in.
+/// Without faults a datagram arrives before `send` returns, or is dropped if nobody of that name is
+/// plugged in.
 ///
 /// ```
 /// use telemetry_gossip_tokio::{MemoryNetwork, Transport};
@@ -65,18 +66,27 @@ impl MemoryNetwork {
         Self { shared: Arc::new(Mutex::new(shared)) }
     }
 
-    /// Plugs in the node called `id`, until the transport is dropped; a node of that name before it is unplugged. An error
-    /// if `id` breaks the rule of node ids. In plaintext: nobody else is in this process.
+    /// Plugs in the node called `id`, until the transport is dropped; a node of that name before it
+    /// is unplugged. An error if `id` breaks the rule of node ids. In plaintext: nobody else is in
+    /// this process.
     pub fn transport(&self, id: &str) -> Result<Arc<MemoryTransport>, IdError> {
         self.plug_in(id, None)
     }
 
     /// The same for a node that seals, as it would on a real network.
-    pub fn sealed_transport(&self, id: &str, seal: Arc<SharedSeal>) -> Result<Arc<MemoryTransport>, IdError> {
+    pub fn sealed_transport(
+        &self,
+        id: &str,
+        seal: Arc<SharedSeal>,
+    ) -> Result<Arc<MemoryTransport>, IdError> {
         self.plug_in(id, Some(seal))
     }
 
-    fn plug_in(&self, id: &str, seal: Option<Arc<SharedSeal>>) -> Result<Arc<MemoryTransport>, IdError> {
+    fn plug_in(
+        &self,
+        id: &str,
+        seal: Option<Arc<SharedSeal>>,
+    ) -> Result<Arc<MemoryTransport>, IdError> {
         let id = NodeId::new(id)?;
         let subscribers = Subscribers::default();
         let transport = Arc::new(MemoryTransport { id, network: self.clone(), seal, subscribers });
@@ -87,7 +97,8 @@ impl MemoryNetwork {
         Ok(transport)
     }
 
-    /// Datagrams from one node to the other are lost, until [`MemoryNetwork::heal`]; the other direction is not touched.
+    /// Datagrams from one node to the other are lost, until [`MemoryNetwork::heal`]; the other
+    /// direction is not touched.
     pub fn cut(&self, from: &str, to: &str) {
         if let (Ok(from), Ok(to)) = (NodeId::new(from), NodeId::new(to)) {
             self.lock().cut.insert((from, to));
@@ -174,7 +185,9 @@ impl MemoryTransport {
 
     /// A datagram goes on its way, as it is to arrive.
     fn carry(&self, to: NodeId, bytes: &[u8]) -> io::Result<()> {
-        let Some((target, copies, latency)) = self.network.route(self.id, to) else { return Ok(()) };
+        let Some((target, copies, latency)) = self.network.route(self.id, to) else {
+            return Ok(());
+        };
         let from = self.local();
         if latency.is_zero() {
             for _ in 0..copies {
@@ -205,7 +218,10 @@ impl Transport for MemoryTransport {
 
     fn send(&self, to: Peer, bytes: &[u8]) -> io::Result<()> {
         let Peer::Name(to) = to else {
-            return Err(io::Error::new(io::ErrorKind::AddrNotAvailable, "no sockets in this network"));
+            return Err(io::Error::new(
+                io::ErrorKind::AddrNotAvailable,
+                "no sockets in this network",
+            ));
         };
         let Some(seal) = &self.seal else { return self.carry(to, bytes) };
         // Sealed first and carried then: a datagram to itself must not find the seal in use.
@@ -223,9 +239,11 @@ impl Transport for MemoryTransport {
 
     fn resolve<'a>(&'a self, name: &'a str) -> BoxFuture<'a, io::Result<Vec<Peer>>> {
         Box::pin(async move {
-            let known = NodeId::new(name).ok().filter(|id| self.network.lock().nodes.contains_key(id));
-            let unknown =
-                || io::Error::new(io::ErrorKind::NotFound, format!("no node {name} in this network"));
+            let known =
+                NodeId::new(name).ok().filter(|id| self.network.lock().nodes.contains_key(id));
+            let unknown = || {
+                io::Error::new(io::ErrorKind::NotFound, format!("no node {name} in this network"))
+            };
             known.map(|id| vec![Peer::Name(id)]).ok_or_else(unknown)
         })
     }

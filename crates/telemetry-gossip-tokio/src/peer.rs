@@ -30,7 +30,8 @@ impl Address for Peer {
         match self {
             Self::Socket(address) => address.encode(out),
             Self::Name(name) => {
-                // A name has at most 127 bytes, so that its form fits; the length tells it from a socket's.
+                // A name has at most 127 bytes, so that its form fits; the length tells it from a
+                // socket's.
                 let bytes = name.as_str().as_bytes();
                 out[0] = 0;
                 out[1..=bytes.len()].copy_from_slice(bytes);
@@ -49,7 +50,8 @@ impl Address for Peer {
     }
 }
 
-/// A name's form must not have the length of a socket's: a zero byte, which no name ends with, tells it apart.
+/// A name's form must not have the length of a socket's: a zero byte, which no name ends with,
+/// tells it apart.
 fn pad(out: &mut [u8; MAX_ADDRESS_LEN], len: usize) -> usize {
     if matches!(len, 6 | 18) {
         out[len] = 0;

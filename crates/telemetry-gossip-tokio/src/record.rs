@@ -1,7 +1,8 @@
-//! The flight recorder of a running node: what is to be written goes to a thread of its own through a bounded queue.
+//! The flight recorder of a running node: what is to be written goes to a thread of its own through
+//! a bounded queue.
 //!
-//! The node never waits for the disk. Where the queue is full, or a file cannot be written, recording is given up and begins
-//! anew with the node's state as it is, once the queue is empty.
+//! The node never waits for the disk. Where the queue is full, or a file cannot be written,
+//! recording is given up and begins anew with the node's state as it is, once the queue is empty.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -24,8 +25,8 @@ const PAUSE: Duration = Duration::from_secs(5);
 
 /// Where a node is recorded, and how much is kept.
 ///
-/// A record holds all that the node knows, telemetry included, and the seed of its random numbers. On Unix its files are
-/// readable by their owner only.
+/// A record holds all that the node knows, telemetry included, and the seed of its random numbers.
+/// On Unix its files are readable by their owner only.
 ///
 /// ```
 /// use telemetry_gossip_tokio::{Options, Recording};
@@ -38,8 +39,8 @@ const PAUSE: Duration = Duration::from_secs(5);
 pub struct Recording {
     /// The folder, made if it is not there. Nodes of different ids may share one.
     pub folder: PathBuf,
-    /// Bytes of a file, before the next one is begun with the state of the node; twice as many as that state has, if that is
-    /// more. Default 8 MiB.
+    /// Bytes of a file, before the next one is begun with the state of the node; twice as many as
+    /// that state has, if that is more. Default 8 MiB.
     pub file_bytes: u64,
     /// How many files are kept, those of earlier lives of the node included; 1 at least. Default 8.
     pub files: usize,
@@ -60,8 +61,8 @@ pub struct RecordStats {
     pub files: u64,
     /// Bytes written.
     pub bytes: u64,
-    /// Times that recording was given up because the disk was slower than the node, or refused; what was missed is counted in
-    /// the file that begins anew.
+    /// Times that recording was given up because the disk was slower than the node, or refused;
+    /// what was missed is counted in the file that begins anew.
     pub gaps: u64,
     /// Times that the system refused to write.
     pub failures: u64,
@@ -109,12 +110,14 @@ pub(crate) struct Tape {
 }
 
 impl Tape {
-    /// Begins the record of a node that has not handled anything yet. The first file is made at once, so that a folder that
-    /// cannot be written to is told of at the start.
+    /// Begins the record of a node that has not handled anything yet. The first file is made at
+    /// once, so that a folder that cannot be written to is told of at the start.
     pub(crate) fn start(recording: &Recording, boot: Boot<Peer>) -> io::Result<Self> {
-        let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let since_1970 =
+            SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let unix_micros = u64::try_from(since_1970.as_micros()).unwrap_or(u64::MAX);
-        let mut ring = Ring::new(&recording.folder, &boot.identity.id, unix_micros, recording.files)?;
+        let mut ring =
+            Ring::new(&recording.folder, &boot.identity.id, unix_micros, recording.files)?;
         let first = ring.begin(0)?;
         let limits = Limits { file: recording.file_bytes, ..Limits::default() };
         let recorder = Recorder::new(boot, limits, unix_micros).map_err(io::Error::other)?;
@@ -128,7 +131,8 @@ impl Tape {
             let _ = done.send(());
         })?;
         let shed_at = Instant::ORIGIN;
-        let mut tape = Self { recorder, pieces: Some(pieces), counts, shed_at, written: Some(written) };
+        let mut tape =
+            Self { recorder, pieces: Some(pieces), counts, shed_at, written: Some(written) };
         tape.carry();
         Ok(tape)
     }
@@ -159,7 +163,8 @@ impl Tape {
             self.recorder.give_up();
             self.note_gap(now);
         }
-        let idle = self.pieces.as_ref().is_some_and(|pieces| pieces.capacity() == pieces.max_capacity());
+        let idle =
+            self.pieces.as_ref().is_some_and(|pieces| pieces.capacity() == pieces.max_capacity());
         if self.recorder.is_shed() && idle && now.since(self.shed_at) >= PAUSE {
             result = self.recorder.resume(node);
             self.shed_at = now;

@@ -1,4 +1,5 @@
-//! How a transport seals: [`Sealing`] is what its owner decides, [`SharedSeal`] what the transport then works with.
+//! How a transport seals: [`Sealing`] is what its owner decides, [`SharedSeal`] what the transport
+//! then works with.
 
 use std::fmt::{self, Debug};
 use std::io;
@@ -12,7 +13,8 @@ use telemetry_gossip_seal::{
 
 use crate::key_file::{KeyFileError, read_key};
 
-/// Whether a transport seals its datagrams: with a [`Keyring`], unless it is told otherwise in so many words.
+/// Whether a transport seals its datagrams: with a [`Keyring`], unless it is told otherwise in so
+/// many words.
 ///
 /// ```no_run
 /// use telemetry_gossip_core::Label;
@@ -27,16 +29,17 @@ use crate::key_file::{KeyFileError, read_key};
 #[derive(Clone, Debug)]
 #[expect(clippy::large_enum_variant, reason = "there is one for each transport, for a moment")]
 pub enum Sealing {
-    /// Sealed under the primary of these keys, opened under any of them. The keys change under way through
-    /// [`Transport::seal`](crate::Transport::seal).
+    /// Sealed under the primary of these keys, opened under any of them. The keys change under way
+    /// through [`Transport::seal`](crate::Transport::seal).
     Keyring(Keyring),
-    /// Not at all: whoever is on the network reads and forges. For one machine, or where something below seals.
+    /// Not at all: whoever is on the network reads and forges. For one machine, or where something
+    /// below seals.
     Plaintext,
 }
 
 impl Sealing {
-    /// With the keys of these files, the first of which is the primary; see [`read_key`] for the rules of a file. No file is
-    /// an error, too.
+    /// With the keys of these files, the first of which is the primary; see [`read_key`] for the
+    /// rules of a file. No file is an error, too.
     pub fn from_files<P: AsRef<Path>>(
         label: Label,
         files: impl IntoIterator<Item = P>,
@@ -46,13 +49,16 @@ impl Sealing {
             let (key, path) = (read_key(file.as_ref())?, file.as_ref().to_owned());
             match &mut ring {
                 None => ring = Some(Keyring::new(label, key)),
-                Some(ring) => ring.add(key).map_err(|error| KeyFileError::Keyring { path, error })?,
+                Some(ring) => {
+                    ring.add(key).map_err(|error| KeyFileError::Keyring { path, error })?
+                }
             }
         }
         ring.map(Self::Keyring).ok_or(KeyFileError::NoFile)
     }
 
-    /// What a transport works with; `None` for plaintext. An error if the system has no randomness for the session.
+    /// What a transport works with; `None` for plaintext. An error if the system has no randomness
+    /// for the session.
     pub fn into_seal(self) -> io::Result<Option<Arc<SharedSeal>>> {
         match self {
             Self::Keyring(keyring) => SharedSeal::new(keyring).map(Some),
@@ -61,11 +67,11 @@ impl Sealing {
     }
 }
 
-/// A [`Seal`] for a transport and those who change its keys, with a session of its own. For one socket: two that share it are
-/// one sender to others.
+/// A [`Seal`] for a transport and those who change its keys, with a session of its own. For one
+/// socket: two that share it are one sender to others.
 ///
-/// Who implements a [`Transport`](crate::Transport) lets all that leaves go through [`SharedSeal::send`], and all that
-/// arrives through [`SharedSeal::open`] before anybody sees it.
+/// Who implements a [`Transport`](crate::Transport) lets all that leaves go through
+/// [`SharedSeal::send`], and all that arrives through [`SharedSeal::open`] before anybody sees it.
 ///
 /// ```
 /// use telemetry_gossip_core::Label;
@@ -109,7 +115,11 @@ impl SharedSeal {
     }
 
     /// Seals a datagram, and hands it to `send`.
-    pub fn send<T>(&self, plain: &[u8], send: impl FnOnce(&[u8]) -> io::Result<T>) -> io::Result<T> {
+    pub fn send<T>(
+        &self,
+        plain: &[u8],
+        send: impl FnOnce(&[u8]) -> io::Result<T>,
+    ) -> io::Result<T> {
         let mut held = self.held();
         let Held { seal, sealed } = &mut *held;
         let len = plain.len() + telemetry_gossip_seal::OVERHEAD;

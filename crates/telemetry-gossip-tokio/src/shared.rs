@@ -10,9 +10,9 @@ use crate::peer::Peer;
 
 /// A table of members behind a lock, and the clock of its times.
 ///
-/// An [`Agent`](crate::Agent) given one through [`Options::table`](crate::Options::table) works on it instead of a
-/// table of its own; the host reads and merges at any time. The lock is held for single calls of the core, never
-/// across a wait.
+/// An [`Agent`](crate::Agent) given one through [`Options::table`](crate::Options::table) works on
+/// it instead of a table of its own; the host reads and merges at any time. The lock is held for
+/// single calls of the core, never across a wait.
 #[derive(Debug)]
 pub struct SharedTable {
     table: Mutex<Membership<Peer>>,
@@ -36,10 +36,12 @@ impl SharedTable {
         work(&mut self.table.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Enters the node `to` in place of `from`, as if `from` had never been entered. For a host that gives its node
-    /// another id; an agent that still has a handle under the old one enters that anew.
+    /// Enters the node `to` in place of `from`, as if `from` had never been entered. For a host
+    /// that gives its node another id; an agent that still has a handle under the old one enters
+    /// that anew.
     pub fn rename(&self, from: NodeId, to: Identity<Peer>) -> Result<(), ConfigError> {
-        // Who belongs, and what goes with a member that does not, is the core's knowledge: a cluster config says it.
+        // Who belongs, and what goes with a member that does not, is the core's knowledge: a
+        // cluster config says it.
         let config = Config { mode: Mode::OnDemand, ..Config::default() };
         let now = self.to_core(Instant::now());
         let id = to.id;
@@ -54,15 +56,15 @@ impl SharedTable {
         Ok(())
     }
 
-    /// The core's time for a host's, to the microsecond; times more than 366 days before the table was made are taken for
-    /// that.
+    /// The core's time for a host's, to the microsecond; times more than 366 days before the table
+    /// was made are taken for that.
     #[must_use]
     pub fn to_core(&self, at: Instant) -> telemetry_gossip_core::Instant {
         self.clock.to_core(at)
     }
 
-    /// The host's time for one of the core's, to the microsecond; when the table was made, if the host's clock has no
-    /// such time.
+    /// The host's time for one of the core's, to the microsecond; when the table was made, if the
+    /// host's clock has no such time.
     #[must_use]
     pub fn to_host(&self, at: telemetry_gossip_core::Instant) -> Instant {
         self.clock.to_host(at)

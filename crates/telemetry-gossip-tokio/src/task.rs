@@ -1,7 +1,8 @@
-//! The task that runs a node: carries datagrams, time and commands to it, and what follows from it. It decides nothing.
+//! The task that runs a node: carries datagrams, time and commands to it, and what follows from it.
+//! It decides nothing.
 //!
-//! Whatever a wake-up brings, the view is published first, then events are sent, then commands answered: whoever hears of
-//! a change finds it in the view.
+//! Whatever a wake-up brings, the view is published first, then events are sent, then commands
+//! answered: whoever hears of a change finds it in the view.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
@@ -9,8 +10,8 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use telemetry_gossip_core::{
-    CommandError, Event, ExchangeOutcome, Explanation, Health, Input, InputError, Node, NodeId, ProbeOutcome,
-    Stats, Transmit,
+    CommandError, Event, ExchangeOutcome, Explanation, Health, Input, InputError, Node, NodeId,
+    ProbeOutcome, Stats, Transmit,
 };
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::task::JoinSet;
@@ -92,7 +93,10 @@ struct Carry {
 }
 
 impl Task {
-    #[expect(clippy::too_many_arguments, reason = "called once, by the handle that makes the other ends")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "called once, by the handle that makes the other ends"
+    )]
     pub(crate) fn new(
         node: Box<Node<Peer>>,
         transport: Arc<dyn Transport>,
@@ -141,7 +145,8 @@ impl Task {
         task
     }
 
-    /// Runs until it is shut down, or nobody holds it or its transport any more; its record is then still open.
+    /// Runs until it is shut down, or nobody holds it or its transport any more; its record is then
+    /// still open.
     pub(crate) async fn run(mut self) -> Option<Tape> {
         loop {
             self.resolve_seeds();
@@ -253,7 +258,8 @@ impl Task {
             Command::Probe(id, answer) => {
                 self.carry.probes.entry(id).or_default().push_back(answer);
                 if let Err(error) = self.ordered(Input::Probe { id })
-                    && let Some(answer) = self.carry.probes.get_mut(&id).and_then(VecDeque::pop_back)
+                    && let Some(answer) =
+                        self.carry.probes.get_mut(&id).and_then(VecDeque::pop_back)
                 {
                     self.carry.answer(answer, Err(error));
                 }
@@ -340,8 +346,11 @@ impl Task {
             let whole = self.table.is_some();
             let view = self.view.load();
             let read = |node: &mut Node<Peer>| {
-                // A node hears from few members in that time, and to find one costs more than to pass it by.
-                for member in node.members().filter(|member| whole || member.last_observed() >= since) {
+                // A node hears from few members in that time, and to find one costs more than to
+                // pass it by.
+                for member in
+                    node.members().filter(|member| whole || member.last_observed() >= since)
+                {
                     if let Some(seen) = view.get(member.id()) {
                         seen.observe(member.last_observed());
                     }
@@ -352,8 +361,8 @@ impl Task {
     }
 }
 
-/// Works on the node, with the host's table if there is one. With the last handle gone, that table is the host's alone: a
-/// task that has yet to notice must not enter its node again.
+/// Works on the node, with the host's table if there is one. With the last handle gone, that table
+/// is the host's alone: a task that has yet to notice must not enter its node again.
 fn on_table<T>(
     table: Option<&SharedTable>,
     inbox: &mpsc::Receiver<Command>,
@@ -361,7 +370,9 @@ fn on_table<T>(
     work: impl FnOnce(&mut Node<Peer>) -> T,
 ) -> Option<T> {
     match table {
-        Some(table) => table.with(|table| (!inbox.is_closed()).then(|| node.with_table(table, work))),
+        Some(table) => {
+            table.with(|table| (!inbox.is_closed()).then(|| node.with_table(table, work)))
+        }
         None => Some(work(node)),
     }
 }
@@ -456,8 +467,12 @@ impl Carry {
     }
 }
 
-/// The addresses of all seeds that have any; if none has, why not. A name server that is silent holds up one seed only.
-pub(crate) async fn resolve_all(transport: &dyn Transport, seeds: &[String]) -> Result<Vec<Peer>, String> {
+/// The addresses of all seeds that have any; if none has, why not. A name server that is silent
+/// holds up one seed only.
+pub(crate) async fn resolve_all(
+    transport: &dyn Transport,
+    seeds: &[String],
+) -> Result<Vec<Peer>, String> {
     let (mut peers, mut reasons) = (Vec::new(), Vec::new());
     for seed in seeds {
         match tokio::time::timeout(RESOLVE_TIMEOUT, transport.resolve(seed)).await {

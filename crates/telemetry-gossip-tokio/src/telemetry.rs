@@ -1,8 +1,10 @@
 //! Telemetry in the host's own types, and the changes of it.
 //!
-//! Values are bytes to the protocol. The typed form is [postcard](https://postcard.jamesmunns.com/wire-format): integers
-//! take as many bytes as they need, and [`Fixed`] makes a number with a fraction an integer: 0.75 takes 2 bytes, where an
-//! `f64` takes 8. Who reads must know the type; a field that is added at the end of a struct is a new type.
+//! Values are bytes to the protocol. The typed form is
+//! [postcard](https://postcard.jamesmunns.com/wire-format): integers take as many bytes as they
+//! need, and [`Fixed`] makes a number with a fraction an integer: 0.75 takes 2 bytes, where an
+//! `f64` takes 8. Who reads must know the type; a field that is added at the end of a struct is a
+//! new type.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -16,7 +18,8 @@ use thiserror::Error;
 use crate::agent::{Events, Notice};
 use crate::view::{MemberView, TelemetryValue, View};
 
-/// A number with so many decimal digits after the point, as an integer: small values are short on the wire.
+/// A number with so many decimal digits after the point, as an integer: small values are short on
+/// the wire.
 ///
 /// ```
 /// use telemetry_gossip_tokio::Fixed;
@@ -24,7 +27,9 @@ use crate::view::{MemberView, TelemetryValue, View};
 /// let load = Fixed::<2>::from(0.754);
 /// assert_eq!((load, f64::from(load), load.to_string()), (Fixed(75), 0.75, "0.75".to_owned()));
 /// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 #[serde(transparent)]
 pub struct Fixed<const DIGITS: u8>(pub i64);
 
@@ -98,8 +103,9 @@ pub struct TelemetryChange {
 /// The changes of all keys with a prefix, at all members, this one included; from
 /// [`Agent::subscribe`](crate::Agent::subscribe).
 ///
-/// It begins with all that is known. Every change of a value is told once, unless it changes again before the reader comes
-/// to it: then the last is. A slow reader misses what was in between and nothing else.
+/// It begins with all that is known. Every change of a value is told once, unless it changes again
+/// before the reader comes to it: then the last is. A slow reader misses what was in between and
+/// nothing else.
 #[derive(Debug)]
 pub struct TelemetryChanges {
     prefix: String,
@@ -112,21 +118,27 @@ pub struct TelemetryChanges {
 
 impl TelemetryChanges {
     pub(crate) fn new(prefix: String, view: Arc<ArcSwap<View>>, events: Events) -> Self {
-        let mut changes = Self { prefix, view, events, told: BTreeMap::new(), ready: VecDeque::new() };
+        let mut changes =
+            Self { prefix, view, events, told: BTreeMap::new(), ready: VecDeque::new() };
         changes.compare_all();
         changes
     }
 
-    /// The next one; `None` once the agent has ended and all is told. Cancel-safe: nothing is lost if the future is dropped.
+    /// The next one; `None` once the agent has ended and all is told. Cancel-safe: nothing is lost
+    /// if the future is dropped.
     pub async fn recv(&mut self) -> Option<TelemetryChange> {
         loop {
             if let Some(change) = self.ready.pop_front() {
                 return Some(change);
             }
             match self.events.recv().await? {
-                Notice::Event(Event::Telemetry { id, .. } | Event::Removed { id, .. }) => self.compare(id),
+                Notice::Event(Event::Telemetry { id, .. } | Event::Removed { id, .. }) => {
+                    self.compare(id)
+                }
                 // Another life of a member begins without telemetry.
-                Notice::Event(Event::Alive { id, .. } | Event::Joined { id, .. }) => self.compare(id),
+                Notice::Event(Event::Alive { id, .. } | Event::Joined { id, .. }) => {
+                    self.compare(id)
+                }
                 Notice::Event(_) => {}
                 Notice::Lagged(_) => self.compare_all(),
             }

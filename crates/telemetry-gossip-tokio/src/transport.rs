@@ -1,7 +1,8 @@
-//! The network as the drivers see it: datagrams out, datagrams in, names resolved. No rule of the protocol is here.
+//! The network as the drivers see it: datagrams out, datagrams in, names resolved. No rule of the
+//! protocol is here.
 //!
-//! A transport is shared: each subscriber gets every datagram, so that a node, a detector and an exchange on one
-//! transport take nothing from each other.
+//! A transport is shared: each subscriber gets every datagram, so that a node, a detector and an
+//! exchange on one transport take nothing from each other.
 
 use std::fmt::Debug;
 use std::future::Future;
@@ -23,7 +24,8 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// Sends and receives datagrams, on a real network or in memory. Object-safe: `Arc<dyn Transport>`.
 ///
-/// One of your own may wrap another, or bring its own network and hand what arrives to [`Subscribers`]:
+/// One of your own may wrap another, or bring its own network and hand what arrives to
+/// [`Subscribers`]:
 ///
 /// ```
 /// use std::io;
@@ -60,20 +62,22 @@ pub trait Transport: Send + Sync + Debug {
     /// Where others reach this transport. It does not change.
     fn local(&self) -> Peer;
 
-    /// Sends one datagram without waiting. Datagrams get lost: success says nothing about arrival, and an error only
-    /// that it did not leave (it is too long, the buffer is full, the transport is closed).
+    /// Sends one datagram without waiting. Datagrams get lost: success says nothing about arrival,
+    /// and an error only that it did not leave (it is too long, the buffer is full, the transport
+    /// is closed).
     fn send(&self, to: Peer, bytes: &[u8]) -> io::Result<()>;
 
-    /// What seals all that it sends and opens all that arrives; `None` if that goes in plaintext, or if something below seals.
-    /// An agent takes its overhead off the MTU: what [`Transport::send`] is given and its sealing fit the MTU together.
+    /// What seals all that it sends and opens all that arrives; `None` if that goes in plaintext,
+    /// or if something below seals. An agent takes its overhead off the MTU: what
+    /// [`Transport::send`] is given and its sealing fit the MTU together.
     fn seal(&self) -> Option<&Arc<SharedSeal>>;
 
     /// All datagrams that arrive from now on, for one more reader; it ends when dropped.
     fn subscribe(&self) -> Subscription;
 
-    /// Where the node or seed called `name` is: `host:port` over UDP, looked up anew on each call; a node's id in
-    /// memory. Ok is never empty; an unknown name is an error, of kind [`io::ErrorKind::NotFound`] if nobody had to be
-    /// asked.
+    /// Where the node or seed called `name` is: `host:port` over UDP, looked up anew on each call;
+    /// a node's id in memory. Ok is never empty; an unknown name is an error, of kind
+    /// [`io::ErrorKind::NotFound`] if nobody had to be asked.
     fn resolve<'a>(&'a self, name: &'a str) -> BoxFuture<'a, io::Result<Vec<Peer>>>;
 
     /// Whether `name` can be the name of a node or seed, there or not. By default any text can.
@@ -112,7 +116,8 @@ pub struct Delivery {
     pub bytes: Arc<[u8]>,
 }
 
-/// The datagrams that arrive, from [`Transport::subscribe`]; at most [`SUBSCRIPTION_CAPACITY`] wait.
+/// The datagrams that arrive, from [`Transport::subscribe`]; at most [`SUBSCRIPTION_CAPACITY`]
+/// wait.
 #[derive(Debug)]
 pub struct Subscription {
     deliveries: mpsc::Receiver<Delivery>,

@@ -21,8 +21,7 @@ use crate::transport::{BoxFuture, NameError, Subscribers, Subscription, Transpor
 const BUFFER_BYTES: usize = 1 << 20;
 
 /// What a node that was not added by name is called.
-const NAME_RULE: &str =
-    "type host:port with a port from 1 to 65535, such as 10.0.0.17:7946, seed.example.com:7946 or [::1]:7946";
+const NAME_RULE: &str = "type host:port with a port from 1 to 65535, such as 10.0.0.17:7946, seed.example.com:7946 or [::1]:7946";
 
 /// A pause after an error, so that a lasting one does not spin.
 const AFTER_ERROR: Duration = Duration::from_millis(1);
@@ -49,8 +48,9 @@ impl From<BindError> for io::Error {
 
 /// A UDP socket as a [`Transport`].
 ///
-/// It sends to unicast addresses of its own family only. Others can come in what peers tell (the name of a node in
-/// memory, a multicast group, port 0): what would go there is refused, and counted by [`UdpTransport::send_refused`].
+/// It sends to unicast addresses of its own family only. Others can come in what peers tell (the
+/// name of a node in memory, a multicast group, port 0): what would go there is refused, and
+/// counted by [`UdpTransport::send_refused`].
 ///
 /// ```
 /// use telemetry_gossip_tokio::{Sealing, Transport, UdpTransport};
@@ -81,23 +81,28 @@ pub struct UdpTransport {
     received_dropped: Arc<AtomicU64>,
 }
 
-/// The socket, until it is closed; nobody keeps it beyond a call, so that closing frees the port at once.
+/// The socket, until it is closed; nobody keeps it beyond a call, so that closing frees the port at
+/// once.
 type Socket = RwLock<Option<UdpSocket>>;
 
 impl UdpTransport {
-    /// Binds to `address`; port 0 takes a free one. Others reach the transport where it is bound, so an unspecified
-    /// IP (`0.0.0.0`, `::`) is refused: it needs [`UdpTransport::bind_advertised`]. Await it in a tokio runtime that has IO
-    /// enabled; it is ready at once. A datagram that `sealing` refuses reaches no subscriber.
+    /// Binds to `address`; port 0 takes a free one. Others reach the transport where it is bound,
+    /// so an unspecified IP (`0.0.0.0`, `::`) is refused: it needs
+    /// [`UdpTransport::bind_advertised`]. Await it in a tokio runtime that has IO enabled; it is
+    /// ready at once. A datagram that `sealing` refuses reaches no subscriber.
     pub async fn bind(address: SocketAddr, sealing: Sealing) -> Result<Arc<Self>, BindError> {
         if address.ip().is_unspecified() {
             let rule = "an unspecified address cannot be reached by others: advertise another one";
-            return Err(BindError { address, error: io::Error::new(io::ErrorKind::InvalidInput, rule) });
+            return Err(BindError {
+                address,
+                error: io::Error::new(io::ErrorKind::InvalidInput, rule),
+            });
         }
         Self::open(address, None, sealing).map_err(|error| BindError { address, error })
     }
 
-    /// Binds to `address`, while others reach the transport at `advertised`: behind NAT, or bound to `0.0.0.0`. Both are
-    /// of one family; port 0 in `advertised` stands for the port bound.
+    /// Binds to `address`, while others reach the transport at `advertised`: behind NAT, or bound
+    /// to `0.0.0.0`. Both are of one family; port 0 in `advertised` stands for the port bound.
     pub async fn bind_advertised(
         address: SocketAddr,
         advertised: SocketAddr,
@@ -106,7 +111,11 @@ impl UdpTransport {
         Self::open(address, Some(advertised), sealing).map_err(|error| BindError { address, error })
     }
 
-    fn open(address: SocketAddr, advertised: Option<SocketAddr>, sealing: Sealing) -> io::Result<Arc<Self>> {
+    fn open(
+        address: SocketAddr,
+        advertised: Option<SocketAddr>,
+        sealing: Sealing,
+    ) -> io::Result<Arc<Self>> {
         if advertised.is_some_and(|advertised| advertised.is_ipv4() != address.is_ipv4()) {
             let rule = "the bound and the advertised address are of one family";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, rule));
@@ -114,7 +123,8 @@ impl UdpTransport {
         tokio::runtime::Handle::try_current().map_err(io::Error::other)?;
         let seal = sealing.into_seal()?;
         let domain = socket2::Domain::for_address(address);
-        let socket = socket2::Socket::new(domain, socket2::Type::DGRAM, Some(socket2::Protocol::UDP))?;
+        let socket =
+            socket2::Socket::new(domain, socket2::Type::DGRAM, Some(socket2::Protocol::UDP))?;
         if address.is_ipv6() {
             socket.set_only_v6(true)?;
         }
@@ -134,7 +144,8 @@ impl UdpTransport {
         });
         let subscribers = Arc::new(Subscribers::default());
         let received_dropped = Arc::new(AtomicU64::new(0));
-        let receiving = receive(socket.clone(), seal.clone(), subscribers.clone(), received_dropped.clone());
+        let receiving =
+            receive(socket.clone(), seal.clone(), subscribers.clone(), received_dropped.clone());
         let receiver = tokio::spawn(receiving).abort_handle();
         Ok(Arc::new(Self {
             local,
@@ -179,7 +190,8 @@ impl UdpTransport {
     /// Whether a datagram to `to` could reach one node.
     fn reaches(&self, to: SocketAddr) -> bool {
         let ip = to.ip();
-        let one = !ip.is_unspecified() && !ip.is_multicast() && ip != IpAddr::V4(Ipv4Addr::BROADCAST);
+        let one =
+            !ip.is_unspecified() && !ip.is_multicast() && ip != IpAddr::V4(Ipv4Addr::BROADCAST);
         one && to.port() > 0 && to.is_ipv4() == self.local.is_ipv4()
     }
 
@@ -201,15 +213,16 @@ async fn receive(
         let received = std::future::poll_fn(|context| {
             let mut buf = ReadBuf::new(&mut buf);
             match &*socket.read().unwrap_or_else(PoisonError::into_inner) {
-                Some(socket) => {
-                    socket.poll_recv_from(context, &mut buf).map_ok(|from| Some((buf.filled().len(), from)))
-                }
+                Some(socket) => socket
+                    .poll_recv_from(context, &mut buf)
+                    .map_ok(|from| Some((buf.filled().len(), from))),
                 None => Poll::Ready(Ok(None)),
             }
         });
         match received.await {
             Ok(Some((len, from))) => {
-                // Before anything waits anywhere: what is not authentic takes no place from what is.
+                // Before anything waits anywhere: what is not authentic takes no place from what
+                // is.
                 let contents = match &seal {
                     None => Ok(&buf[..len]),
                     Some(seal) => seal.open(&mut buf[..len]),
@@ -234,16 +247,18 @@ async fn receive(
     }
 }
 
-/// Whether the text has a host and a port. An IPv6 address needs its brackets: without, its last group would be the port.
+/// Whether the text has a host and a port. An IPv6 address needs its brackets: without, its last
+/// group would be the port.
 fn is_host_port(text: &str) -> bool {
     if text.starts_with('[') {
         return text.parse::<SocketAddrV6>().is_ok_and(|address| address.port() > 0);
     }
-    let strange =
-        |byte: char| matches!(byte, ':' | '/' | '[' | ']') || byte.is_whitespace() || byte.is_control();
+    let strange = |byte: char| {
+        matches!(byte, ':' | '/' | '[' | ']') || byte.is_whitespace() || byte.is_control()
+    };
     text.rsplit_once(':').is_some_and(|(host, port)| {
-        let port_is_one =
-            port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok_and(|port| port > 0);
+        let port_is_one = port.bytes().all(|byte| byte.is_ascii_digit())
+            && port.parse::<u16>().is_ok_and(|port| port > 0);
         !host.is_empty() && !host.contains(strange) && port_is_one
     })
 }
@@ -269,7 +284,8 @@ impl Transport for UdpTransport {
         };
         let held = self.socket.read().unwrap_or_else(PoisonError::into_inner);
         let closed = || io::Error::new(io::ErrorKind::NotConnected, "the transport is closed");
-        // Past tokio's readiness, which a socket just bound does not have yet: its first datagrams must not get lost.
+        // Past tokio's readiness, which a socket just bound does not have yet: its first datagrams
+        // must not get lost.
         let socket = socket2::SockRef::from(held.as_ref().ok_or_else(closed)?);
         let send = |bytes: &[u8]| socket.send_to(bytes, &address.into());
         let sent = match &self.seal {
@@ -298,7 +314,8 @@ impl Transport for UdpTransport {
             if let Some(address) = self.peer(name) {
                 return Ok(vec![address.into()]);
             }
-            self.check_name(name).map_err(|error| io::Error::new(io::ErrorKind::NotFound, error))?;
+            self.check_name(name)
+                .map_err(|error| io::Error::new(io::ErrorKind::NotFound, error))?;
             let same_family = |address: &SocketAddr| address.is_ipv4() == self.local.is_ipv4();
             let found: Vec<Peer> = tokio::net::lookup_host(name)
                 .await?

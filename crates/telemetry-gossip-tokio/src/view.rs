@@ -1,8 +1,9 @@
 //! The read view: what readers see of the membership without ever waiting for the protocol.
 //!
-//! The task publishes a new [`View`] after it has handled what had arrived; members that did not change are shared with
-//! the view before, so publishing costs a pointer a member. A reader gets the current view by an atomic load and
-//! keeps it as long as it likes: it is consistent, and never changes but for the times of last observation.
+//! The task publishes a new [`View`] after it has handled what had arrived; members that did not
+//! change are shared with the view before, so publishing costs a pointer a member. A reader gets
+//! the current view by an atomic load and keeps it as long as it likes: it is consistent, and never
+//! changes but for the times of last observation.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,7 +18,8 @@ use crate::peer::Peer;
 #[derive(Clone, Debug, Default)]
 pub struct View {
     members: Vec<Arc<MemberView>>,
-    /// The member's key at the same place: a search touches few members beside the one that it finds.
+    /// The member's key at the same place: a search touches few members beside the one that it
+    /// finds.
     keys: Arc<Vec<Key>>,
     alive: usize,
 }
@@ -62,8 +64,9 @@ pub struct TelemetryValue {
     pub value: Vec<u8>,
     /// The owner's version that set it.
     pub version: u64,
-    /// When the owner published it, by this host's clock and to the millisecond: what the owner tells is its age, so clocks
-    /// need not agree. Times on the network are not counted; ages beyond 366 days are taken for that.
+    /// When the owner published it, by this host's clock and to the millisecond: what the owner
+    /// tells is its age, so clocks need not agree. Times on the network are not counted; ages
+    /// beyond 366 days are taken for that.
     pub published: Instant,
     /// Whether the owner published it as urgent.
     pub urgent: bool,
@@ -111,7 +114,9 @@ impl View {
         let key = key(id);
         let start = self.keys.partition_point(|&other| other < key);
         let alike = self.keys[start..].partition_point(|&other| other == key);
-        match self.members[start..start + alike].binary_search_by(|member| member.id.as_str().cmp(id)) {
+        match self.members[start..start + alike]
+            .binary_search_by(|member| member.id.as_str().cmp(id))
+        {
             Ok(at) => Ok(start + at),
             Err(at) => Err(start + at),
         }
@@ -174,8 +179,8 @@ impl MemberView {
         }
     }
 
-    /// When its record last changed here, or it last sent something to this node; brought up to date once a second while
-    /// the node has something to do.
+    /// When its record last changed here, or it last sent something to this node; brought up to
+    /// date once a second while the node has something to do.
     #[must_use]
     pub fn last_observed(&self) -> Instant {
         let micros = self.observed_micros.load(Ordering::Relaxed);
@@ -249,8 +254,14 @@ mod tests {
             );
             assert!(ids.iter().all(|id| view.get(id.as_str()).map(|member| member.id)
                 == plain.get_key_value(id).map(|(id, _)| *id)));
-            assert_eq!(view.alive(), plain.values().filter(|status| **status == Status::Alive).count());
-            assert!(before.iter().map(|member| (member.id, member.status)).eq(were), "a view never changes");
+            assert_eq!(
+                view.alive(),
+                plain.values().filter(|status| **status == Status::Alive).count()
+            );
+            assert!(
+                before.iter().map(|member| (member.id, member.status)).eq(were),
+                "a view never changes"
+            );
         }
         assert!(!view.is_empty() && view.get("n\0").is_none() && view.get("").is_none());
     }

@@ -1,4 +1,5 @@
-//! Clusters of agents on both transports: they agree, see each other's telemetry, and notice who goes and who returns.
+//! Clusters of agents on both transports: they agree, see each other's telemetry, and notice who
+//! goes and who returns.
 #![forbid(unsafe_code)]
 #![deny(warnings)]
 
@@ -16,7 +17,10 @@ async fn five_agree_and_read_all_telemetry(net: Net) {
     for agent in &agents {
         let value = format!("load of {}", agent.id());
         agent.publish("load", value.as_bytes()).await.unwrap();
-        assert_eq!(agent.member(agent.id().as_str()).unwrap().value("load").unwrap().value, value.as_bytes());
+        assert_eq!(
+            agent.member(agent.id().as_str()).unwrap().value("load").unwrap().value,
+            value.as_bytes()
+        );
     }
     for reader in &agents {
         for owner in &agents {
@@ -36,8 +40,10 @@ async fn five_agree_and_read_all_telemetry(net: Net) {
     // A removal is news as well.
     agents[2].unpublish("load").await.unwrap();
     for reader in &agents {
-        until("the value is gone", reader, |reader| reader.member("n2").unwrap().value("load").is_none())
-            .await;
+        until("the value is gone", reader, |reader| {
+            reader.member("n2").unwrap().value("load").is_none()
+        })
+        .await;
     }
 }
 
@@ -64,7 +70,9 @@ async fn an_isolated_node_is_suspected_then_dead_and_back_after_healing() {
             Event::Suspected { id, generation, .. } if id.as_str() == "n4" => {
                 Some((Status::Suspected, *generation))
             }
-            Event::Dead { id, generation } if id.as_str() == "n4" => Some((Status::Dead, *generation)),
+            Event::Dead { id, generation } if id.as_str() == "n4" => {
+                Some((Status::Dead, *generation))
+            }
             _ => None,
         };
         let (first, suspected) = next("n4 is noticed", events, story).await;
@@ -117,7 +125,8 @@ async fn a_node_that_stops_is_declared_dead_and_returns_under_its_id(net: Net) {
 
 #[tokio::test(start_paused = true)]
 async fn a_node_in_memory_that_stops_is_declared_dead_and_returns_under_its_id() {
-    a_node_that_stops_is_declared_dead_and_returns_under_its_id(Net::Memory(MemoryNetwork::new(3))).await;
+    a_node_that_stops_is_declared_dead_and_returns_under_its_id(Net::Memory(MemoryNetwork::new(3)))
+        .await;
 }
 
 #[tokio::test]
@@ -225,7 +234,8 @@ async fn a_newcomer_takes_what_it_learns_for_as_old_as_it_is() {
     };
     let spawn = async |id: &str, seed: Option<&str>| {
         let seeds = seed.into_iter().map(str::to_owned).collect();
-        let options = Options { config: config.clone(), seeds, ..Options::new(id.parse().unwrap()) };
+        let options =
+            Options { config: config.clone(), seeds, ..Options::new(id.parse().unwrap()) };
         Agent::spawn(options, net.transport(id).await).unwrap()
     };
     let old = spawn("old", None).await;
@@ -246,7 +256,8 @@ async fn a_newcomer_takes_what_it_learns_for_as_old_as_it_is() {
     .await;
     let published = |reader: &Agent| reader.member("old").unwrap().value("load").unwrap().published;
     let (first, learned) = (published(&old), published(&newcomer));
-    let apart = learned.saturating_duration_since(first).max(first.saturating_duration_since(learned));
+    let apart =
+        learned.saturating_duration_since(first).max(first.saturating_duration_since(learned));
     assert!(apart < Duration::from_secs(1), "{apart:?} apart, after {AGE:?}");
 
     // Both forget the dead at about the same time: a day after the word, wherever it was heard.

@@ -1,5 +1,5 @@
-//! Datagrams and events on their way: every subscriber gets every datagram, garbage changes nothing, and a reader that is
-//! too slow is told so.
+//! Datagrams and events on their way: every subscriber gets every datagram, garbage changes
+//! nothing, and a reader that is too slow is told so.
 #![forbid(unsafe_code)]
 #![deny(warnings)]
 
@@ -46,7 +46,8 @@ async fn two_agents_on_one_transport_both_take_part() {
     let network = MemoryNetwork::new(1);
     let shared = network.transport("shared").unwrap();
     let spawn = |id: &str, seeds: Vec<String>, transport| {
-        let options = Options { config: common::quick(), seeds, ..Options::new(id.parse().unwrap()) };
+        let options =
+            Options { config: common::quick(), seeds, ..Options::new(id.parse().unwrap()) };
         Agent::spawn(options, transport).unwrap()
     };
     let first = spawn("first", vec![], shared.clone());
@@ -63,7 +64,10 @@ fn records(agent: &Agent) -> Vec<String> {
     let view = agent.view();
     let record = |member: &telemetry_gossip_tokio::MemberView| {
         let telemetry = (member.telemetry_version, &member.telemetry);
-        format!("{} {} {} {:?} {telemetry:?}", member.id, member.status, member.generation, member.address)
+        format!(
+            "{} {} {} {:?} {telemetry:?}",
+            member.id, member.status, member.generation, member.address
+        )
     };
     view.iter().map(|member| record(member)).collect()
 }
@@ -120,7 +124,8 @@ async fn garbage_on_udp_is_counted_and_changes_nothing() {
 #[tokio::test]
 async fn a_slow_reader_is_told_how_many_events_it_missed() {
     let network = MemoryNetwork::new(1);
-    let agent = Agent::spawn(Options::new("a".parse().unwrap()), network.transport("a").unwrap()).unwrap();
+    let agent =
+        Agent::spawn(Options::new("a".parse().unwrap()), network.transport("a").unwrap()).unwrap();
     let mut events = agent.events();
     let total = 6_000_usize;
     for index in 0..total {
@@ -144,7 +149,10 @@ async fn datagrams_to_nobody_and_of_another_kind_do_no_harm() {
     let network = MemoryNetwork::new(1);
     let memory = network.transport("a").unwrap();
     let udp = Net::Udp.transport("a").await;
-    assert!(memory.send("nobody".try_into().unwrap(), b"x").is_ok(), "it gets lost, as on a network");
+    assert!(
+        memory.send("nobody".try_into().unwrap(), b"x").is_ok(),
+        "it gets lost, as on a network"
+    );
     assert!(memory.send(udp.local(), b"x").is_err());
     assert!(udp.send(memory.local(), b"x").is_err());
     // A closed port answers with an ICMP error, which must not end the receiver.
@@ -165,7 +173,8 @@ async fn datagrams_to_nobody_and_of_another_kind_do_no_harm() {
 
 #[tokio::test]
 async fn a_member_that_claims_an_address_of_another_kind_does_no_harm_over_udp() {
-    let transport = UdpTransport::bind("127.0.0.1:0".parse().unwrap(), Sealing::Plaintext).await.unwrap();
+    let transport =
+        UdpTransport::bind("127.0.0.1:0".parse().unwrap(), Sealing::Plaintext).await.unwrap();
     let seeds = vec![transport.local_addr().to_string()];
     let first = Options { config: common::quick(), ..Options::new("n0".parse().unwrap()) };
     let second = Options { config: common::quick(), seeds, ..Options::new("n1".parse().unwrap()) };
@@ -175,7 +184,8 @@ async fn a_member_that_claims_an_address_of_another_kind_does_no_harm_over_udp()
     ];
     agree(&agents).await;
 
-    // It speaks the protocol well, and says that it listens at a name, which nobody can reach over UDP.
+    // It speaks the protocol well, and says that it listens at a name, which nobody can reach over
+    // UDP.
     let name = "ghost".parse().unwrap();
     let identity = Identity::new(name, Peer::Name(name));
     let mut ghost = Node::new(Config::default(), identity, [7; 32], Instant::ORIGIN).unwrap();
@@ -188,7 +198,8 @@ async fn a_member_that_claims_an_address_of_another_kind_does_no_harm_over_udp()
 
     let held = |agent: &Agent| agent.member("ghost").map(|ghost| ghost.status);
     for agent in &agents {
-        common::until("the ghost is found out", agent, |agent| held(agent) == Some(Status::Dead)).await;
+        common::until("the ghost is found out", agent, |agent| held(agent) == Some(Status::Dead))
+            .await;
     }
     assert!(transport.send_refused() > 0, "it was probed, in vain");
     agree(&agents).await;

@@ -1,4 +1,5 @@
-//! The life of an agent: what it refuses to start with, how it finds its seeds, and that it leaves nothing behind.
+//! The life of an agent: what it refuses to start with, how it finds its seeds, and that it leaves
+//! nothing behind.
 #![forbid(unsafe_code)]
 #![deny(warnings)]
 
@@ -13,8 +14,8 @@ use std::time::Duration;
 use common::{Net, agree, cluster, next, quick, until, until_so, within};
 use telemetry_gossip_core::{CommandError, Config, ConfigError, Event, Generation};
 use telemetry_gossip_tokio::{
-    Agent, AgentError, BoxFuture, MemoryNetwork, MemoryTransport, Options, Peer, Sealing, SharedSeal,
-    SpawnError, Subscription, Transport, UdpTransport,
+    Agent, AgentError, BoxFuture, MemoryNetwork, MemoryTransport, Options, Peer, Sealing,
+    SharedSeal, SpawnError, Subscription, Transport, UdpTransport,
 };
 
 fn tasks() -> usize {
@@ -32,7 +33,9 @@ async fn bind_again(address: SocketAddr) -> Arc<UdpTransport> {
         loop {
             match UdpTransport::bind(address, Sealing::Plaintext).await {
                 Ok(transport) => return transport,
-                Err(failed) => assert_eq!(failed.error.kind(), io::ErrorKind::AddrInUse, "{failed}"),
+                Err(failed) => {
+                    assert_eq!(failed.error.kind(), io::ErrorKind::AddrInUse, "{failed}")
+                }
             }
             tokio::task::yield_now().await;
         }
@@ -43,7 +46,8 @@ async fn bind_again(address: SocketAddr) -> Arc<UdpTransport> {
 #[tokio::test]
 async fn a_shut_down_agent_leaves_no_task_and_no_port() {
     assert_eq!(tasks(), 0);
-    let transport = UdpTransport::bind("127.0.0.1:0".parse().unwrap(), Sealing::Plaintext).await.unwrap();
+    let transport =
+        UdpTransport::bind("127.0.0.1:0".parse().unwrap(), Sealing::Plaintext).await.unwrap();
     let address = transport.local_addr();
     let agent = Agent::spawn(options("a", &["nowhere-yet"]), transport).unwrap();
     let handle = agent.clone();
@@ -67,8 +71,9 @@ async fn a_hundred_agents_dropped_without_a_word_leave_no_task_and_no_port() {
     for round in 0..4 {
         let mut agents = Vec::new();
         for index in 0..25 {
-            let transport =
-                UdpTransport::bind("127.0.0.1:0".parse().unwrap(), Sealing::Plaintext).await.unwrap();
+            let transport = UdpTransport::bind("127.0.0.1:0".parse().unwrap(), Sealing::Plaintext)
+                .await
+                .unwrap();
             addresses.push(transport.local_addr());
             // Some look for their seed in vain, some find it, some know of none.
             let first = addresses[0].to_string();
@@ -100,7 +105,8 @@ async fn many_agents_one_after_the_other_on_one_transport_leave_nothing() {
 
 #[tokio::test]
 async fn a_closed_udp_transport_frees_its_port_at_once_and_ends_its_agent() {
-    let transport = UdpTransport::bind("127.0.0.1:0".parse().unwrap(), Sealing::Plaintext).await.unwrap();
+    let transport =
+        UdpTransport::bind("127.0.0.1:0".parse().unwrap(), Sealing::Plaintext).await.unwrap();
     let address = transport.local_addr();
     let agent = Agent::spawn(options("a", &[]), transport.clone()).unwrap();
     transport.close();
@@ -109,7 +115,9 @@ async fn a_closed_udp_transport_frees_its_port_at_once_and_ends_its_agent() {
     let refused = transport.send(address.into(), b"late").unwrap_err();
     assert_eq!(refused.kind(), io::ErrorKind::NotConnected);
     transport.close();
-    assert!(within("no more datagrams", async { transport.subscribe().recv().await }).await.is_none());
+    assert!(
+        within("no more datagrams", async { transport.subscribe().recv().await }).await.is_none()
+    );
     drop((agent, transport, second));
     until_so("no task is left", || tasks() == 0).await;
 }
@@ -132,7 +140,11 @@ async fn leaving_twice_and_commands_after_leaving_are_answered() {
     let agents = cluster(&Net::Memory(MemoryNetwork::new(1)), 3).await;
     agree(&agents).await;
     let (hasty, patience) = (Duration::from_millis(1), Duration::from_secs(30));
-    assert_eq!(agents[0].leave(hasty).await, Err(AgentError::Timeout(hasty)), "it takes some rounds");
+    assert_eq!(
+        agents[0].leave(hasty).await,
+        Err(AgentError::Timeout(hasty)),
+        "it takes some rounds"
+    );
     let (first, second) = tokio::join!(agents[0].leave(patience), agents[0].leave(patience));
     assert_eq!((first, second), (Ok(()), Ok(())));
     let refused = agents[0].publish("load", b"1").await;
@@ -177,13 +189,17 @@ async fn commands_that_break_a_rule_are_refused_by_name() {
     let refused = command(agent.apply_cluster_config(1, vec!["b".parse().unwrap()]).await);
     assert_eq!(refused, CommandError::NotInClusterConfig);
     let refused = agent.join(&["nobody".to_owned()]).await;
-    assert!(matches!(&refused, Err(AgentError::Resolve(reason)) if reason.contains("nobody")), "{refused:?}");
+    assert!(
+        matches!(&refused, Err(AgentError::Resolve(reason)) if reason.contains("nobody")),
+        "{refused:?}"
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_seed_in_memory_that_comes_later_is_found() {
     let network = MemoryNetwork::new(1);
-    let early = Agent::spawn(options("early", &["late"]), network.transport("early").unwrap()).unwrap();
+    let early =
+        Agent::spawn(options("early", &["late"]), network.transport("early").unwrap()).unwrap();
     let tries = tokio::time::Instant::now();
     tokio::time::advance(Duration::from_secs(60)).await;
     assert!(tries.elapsed() >= Duration::from_secs(60) && early.view().len() == 1);
@@ -193,8 +209,10 @@ async fn a_seed_in_memory_that_comes_later_is_found() {
 
 #[tokio::test]
 async fn a_seed_on_udp_that_resolves_later_is_found() {
-    let early = UdpTransport::bind("127.0.0.1:0".parse().unwrap(), Sealing::Plaintext).await.unwrap();
-    let late = UdpTransport::bind("127.0.0.1:0".parse().unwrap(), Sealing::Plaintext).await.unwrap();
+    let early =
+        UdpTransport::bind("127.0.0.1:0".parse().unwrap(), Sealing::Plaintext).await.unwrap();
+    let late =
+        UdpTransport::bind("127.0.0.1:0".parse().unwrap(), Sealing::Plaintext).await.unwrap();
     let refused = early.resolve("late").await.unwrap_err();
     assert_eq!(refused.kind(), io::ErrorKind::NotFound);
     let a = Agent::spawn(options("early", &["late"]), early.clone()).unwrap();
@@ -248,11 +266,14 @@ async fn an_unspecified_address_is_advertised_as_another() {
         UdpTransport::bind_advertised(any, "[::1]:0".parse().unwrap(), Sealing::Plaintext).await;
     assert_eq!(other_family.unwrap_err().error.kind(), io::ErrorKind::InvalidInput);
     let first =
-        UdpTransport::bind_advertised(any, "127.0.0.1:0".parse().unwrap(), Sealing::Plaintext).await.unwrap();
+        UdpTransport::bind_advertised(any, "127.0.0.1:0".parse().unwrap(), Sealing::Plaintext)
+            .await
+            .unwrap();
     assert_ne!(first.local_addr().port(), 0);
     let seed = first.local_addr().to_string();
     let a = Agent::spawn(options("a", &[]), first).unwrap();
-    let second = UdpTransport::bind("127.0.0.1:0".parse().unwrap(), Sealing::Plaintext).await.unwrap();
+    let second =
+        UdpTransport::bind("127.0.0.1:0".parse().unwrap(), Sealing::Plaintext).await.unwrap();
     let b = Agent::spawn(options("b", &[&seed]), second).unwrap();
     agree(&[a, b]).await;
 }

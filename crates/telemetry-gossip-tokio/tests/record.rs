@@ -11,20 +11,24 @@ use std::time::Duration;
 use common::{PATIENCE, agree, next, quick, until};
 use telemetry_gossip_core::{Event, NodeId};
 use telemetry_gossip_recorder::{Ending, Origin, Player, Reader, Start, Tail, list};
-use telemetry_gossip_tokio::{Agent, MemoryNetwork, Options, Peer, Recording, SharedTable, SpawnError};
+use telemetry_gossip_tokio::{
+    Agent, MemoryNetwork, Options, Peer, Recording, SharedTable, SpawnError,
+};
 
 fn options(id: &str, folder: &Path) -> Options {
     let record = Recording { file_bytes: 2_000, files: 64, ..Recording::new(folder) };
     Options { config: quick(), record: Some(record), ..Options::new(id.parse().unwrap()) }
 }
 
-/// Replays all files of a node in order; the node as it was at the end, and how the last file ended.
+/// Replays all files of a node in order; the node as it was at the end, and how the last file
+/// ended.
 fn replay(folder: &Path, id: &str) -> (Player<Peer>, Tail, usize) {
     let files: Vec<_> = list(folder).unwrap().into_iter().filter(|file| file.stem == id).collect();
     let mut player: Option<Player<Peer>> = None;
     let mut tail = Tail::Unread;
     for file in &files {
-        let mut reader = Reader::<_, Peer>::new(BufReader::new(File::open(&file.path).unwrap())).unwrap();
+        let mut reader =
+            Reader::<_, Peer>::new(BufReader::new(File::open(&file.path).unwrap())).unwrap();
         match &mut player {
             Some(player) => assert_eq!(player.follow(reader.opening()).unwrap(), Ok(true)),
             None => player = Some(Player::start(reader.opening()).unwrap()),
@@ -90,7 +94,8 @@ async fn the_record_of_each_node_replays_to_its_view() {
         assert!(files > 2, "{files} files");
         let recorded = agent.recorded().unwrap();
         assert_eq!((recorded.files, recorded.gaps, recorded.failures), (files as u64, 0, 0));
-        let view: Vec<_> = agent.view().iter().map(|seen| (seen.id, seen.status, seen.generation)).collect();
+        let view: Vec<_> =
+            agent.view().iter().map(|seen| (seen.id, seen.status, seen.generation)).collect();
         let id = |id: &str| id.parse::<NodeId>().unwrap();
         let mut replayed: Vec<_> = player
             .node()
@@ -151,7 +156,10 @@ async fn a_record_that_cannot_be_written_is_a_gap_and_the_node_goes_on() {
     let first = list(&folder).unwrap().remove(0);
     let reader = Reader::<_, Peer>::new(File::open(&first.path).unwrap()).unwrap();
     let start = &reader.opening().start;
-    assert!(matches!(start, Start::State { origin: Origin::Gap { lost }, .. } if *lost > 0), "{start:?}");
+    assert!(
+        matches!(start, Start::State { origin: Origin::Gap { lost }, .. } if *lost > 0),
+        "{start:?}"
+    );
     let (player, tail, _) = replay(&folder, "a");
     assert_eq!(tail, Tail::Ended(Ending::Ended));
     assert!(player.node().me().value("load").is_some());

@@ -1,4 +1,5 @@
-//! Sealed transports: who has a key is heard, nobody else is, keys change under way, and key files keep their rules.
+//! Sealed transports: who has a key is heard, nobody else is, keys change under way, and key files
+//! keep their rules.
 #![forbid(unsafe_code)]
 #![deny(warnings)]
 
@@ -39,7 +40,8 @@ fn spawn(id: &str, seeds: &[&UdpTransport], transport: &Arc<UdpTransport>) -> Ag
 async fn who_has_the_key_is_heard_and_nobody_else_is() {
     let seed = udp(Sealing::Keyring(ring("production", 1))).await;
     let first = spawn("n0", &[], &seed);
-    let members = [first.clone(), spawn("n1", &[&seed], &udp(Sealing::Keyring(ring("production", 1))).await)];
+    let members =
+        [first.clone(), spawn("n1", &[&seed], &udp(Sealing::Keyring(ring("production", 1))).await)];
     let strangers = [
         spawn("plain", &[&seed], &udp(Sealing::Plaintext).await),
         spawn("other-key", &[&seed], &udp(Sealing::Keyring(ring("production", 2))).await),
@@ -60,7 +62,8 @@ async fn who_has_the_key_is_heard_and_nobody_else_is() {
     assert!(members.iter().all(|agent| agent.view().len() == 2));
     assert!(strangers.iter().all(|agent| agent.view().len() == 1));
     let stats = first.stats().await.unwrap();
-    let decoded = stats.datagrams_malformed + stats.datagrams_other_version + stats.datagrams_other_label;
+    let decoded =
+        stats.datagrams_malformed + stats.datagrams_other_version + stats.datagrams_other_label;
     assert_eq!(decoded, 0, "nothing was decoded that is not authentic");
     assert_eq!(strangers[0].seal_stats(), None);
 }
@@ -72,8 +75,10 @@ async fn the_keys_of_running_agents_change() {
     for index in 0..5 {
         let (id, seeds) =
             (format!("n{index}"), agents.first().map(|_| "n0".to_owned()).into_iter().collect());
-        let options = Options { config: quick(), seeds, ..Options::new(id.as_str().parse().unwrap()) };
-        let transport = network.sealed_transport(&id, SharedSeal::new(ring("", 1)).unwrap()).unwrap();
+        let options =
+            Options { config: quick(), seeds, ..Options::new(id.as_str().parse().unwrap()) };
+        let transport =
+            network.sealed_transport(&id, SharedSeal::new(ring("", 1)).unwrap()).unwrap();
         agents.push(Agent::spawn(options, transport).unwrap());
     }
     agree(&agents).await;
@@ -153,7 +158,8 @@ async fn a_sealed_datagram_is_no_longer_than_the_mtu() {
         a.publish(&format!("entry-{entry}"), &[7; 20]).await.unwrap();
     }
     let b = Agent::spawn(options("b", &["a"]), sealed("b")).unwrap();
-    until("all has come", &b, |b| b.member("a").is_some_and(|a| a.value("entry-79").is_some())).await;
+    until("all has come", &b, |b| b.member("a").is_some_and(|a| a.value("entry-79").is_some()))
+        .await;
     let longest = measured.longest.load(Ordering::Relaxed) + OVERHEAD;
     assert!((860..=900).contains(&longest), "{longest}");
 }
@@ -167,7 +173,10 @@ async fn an_mtu_too_small_beside_the_seal_is_an_error_that_names_it() {
     let sealed = network.sealed_transport("a", SharedSeal::new(ring("", 1)).unwrap()).unwrap();
     let refused = Agent::spawn(options(), sealed).unwrap_err();
     assert!(matches!(refused, SpawnError::SealedMtu { mtu: 780, .. }), "{refused}");
-    assert!(refused.to_string().contains("mtu 780 is too small for sealed datagrams, 45 bytes"), "{refused}");
+    assert!(
+        refused.to_string().contains("mtu 780 is too small for sealed datagrams, 45 bytes"),
+        "{refused}"
+    );
     assert!(Agent::spawn(options(), network.transport("a").unwrap()).is_ok());
 }
 
@@ -189,7 +198,8 @@ struct Folder(PathBuf);
 
 impl Folder {
     fn new(test: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("telemetry-gossip-{test}-{}", std::process::id()));
+        let path =
+            std::env::temp_dir().join(format!("telemetry-gossip-{test}-{}", std::process::id()));
         std::fs::create_dir_all(&path).unwrap();
         Self(path)
     }
@@ -251,7 +261,8 @@ fn a_file_that_holds_no_key_is_refused_by_name_and_rule() {
     }
     let missing = read_key(&folder.0.join("missing.key")).unwrap_err();
     assert!(
-        matches!(missing, KeyFileError::Unreadable { .. }) && missing.to_string().contains("missing.key")
+        matches!(missing, KeyFileError::Unreadable { .. })
+            && missing.to_string().contains("missing.key")
     );
     let fine = folder.file("fine.key", &format!("\n {}\n\n", *good));
     assert_eq!(read_key(&fine).unwrap().id(), key(7).id());
@@ -269,13 +280,18 @@ fn a_file_that_holds_no_key_is_refused_by_name_and_rule() {
 fn a_key_file_that_everybody_reads_is_refused() {
     let folder = Folder::new("exposed");
     let path = folder.file("cluster.key", &key(7).to_text());
-    for (mode, is_refused) in [(0o600, false), (0o640, false), (0o604, true), (0o602, true), (0o644, true)] {
+    for (mode, is_refused) in
+        [(0o600, false), (0o640, false), (0o604, true), (0o602, true), (0o644, true)]
+    {
         chmod(&path, mode);
         match read_key(&path) {
             Ok(_) => assert!(!is_refused, "{mode:o}"),
             Err(refused) => {
                 let text = refused.to_string();
-                assert!(is_refused && text.contains("cluster.key") && text.contains("chmod 600"), "{text}");
+                assert!(
+                    is_refused && text.contains("cluster.key") && text.contains("chmod 600"),
+                    "{text}"
+                );
             }
         }
     }

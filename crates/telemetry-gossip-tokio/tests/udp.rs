@@ -1,4 +1,5 @@
-//! The UDP transport alone: the first datagram leaves, names resolve, long ones are refused, a full reader is counted.
+//! The UDP transport alone: the first datagram leaves, names resolve, long ones are refused, a full
+//! reader is counted.
 #![forbid(unsafe_code)]
 #![deny(warnings)]
 
@@ -33,7 +34,10 @@ async fn names_resolve_to_what_was_added_or_to_what_the_system_says() {
     let local = transport.local_addr();
     transport.add_peer("edge-1", local);
     assert_eq!(transport.resolve("edge-1").await.unwrap(), [Peer::Socket(local)]);
-    assert_eq!(transport.resolve("127.0.0.1:9").await.unwrap(), [Peer::try_from("127.0.0.1:9").unwrap()]);
+    assert_eq!(
+        transport.resolve("127.0.0.1:9").await.unwrap(),
+        [Peer::try_from("127.0.0.1:9").unwrap()]
+    );
     let localhost = within("localhost resolves", transport.resolve("localhost:9")).await.unwrap();
     assert!(localhost.contains(&Peer::try_from("127.0.0.1:9").unwrap()));
     for unknown in ["edge-2", "[::1]:9", "127.0.0.1:notaport"] {
@@ -50,7 +54,10 @@ async fn an_address_that_cannot_be_bound_is_named() {
     assert_eq!((failed.address, failed.error.kind()), (taken, io::ErrorKind::AddrInUse));
     assert!(failed.to_string().starts_with(&format!("{taken} cannot be bound: ")), "{failed}");
     let failed = io::Error::from(failed);
-    assert!(failed.kind() == io::ErrorKind::AddrInUse && failed.to_string().contains(&taken.to_string()));
+    assert!(
+        failed.kind() == io::ErrorKind::AddrInUse
+            && failed.to_string().contains(&taken.to_string())
+    );
     drop(holder);
 }
 
@@ -58,17 +65,21 @@ async fn an_address_that_cannot_be_bound_is_named() {
 fn a_socket_outside_a_runtime_is_refused() {
     let mut context = Context::from_waker(Waker::noop());
     let Poll::Ready(bound) =
-        pin!(UdpTransport::bind("127.0.0.1:0".parse().unwrap(), Sealing::Plaintext)).poll(&mut context)
+        pin!(UdpTransport::bind("127.0.0.1:0".parse().unwrap(), Sealing::Plaintext))
+            .poll(&mut context)
     else {
         panic!("it is ready at once");
     };
-    assert!(bound.unwrap_err().to_string().contains("127.0.0.1:0 cannot be bound: there is no reactor"));
+    assert!(
+        bound.unwrap_err().to_string().contains("127.0.0.1:0 cannot be bound: there is no reactor")
+    );
 }
 
 #[tokio::test]
 async fn what_cannot_reach_one_node_is_refused_and_counted() {
     let transport = bind().await;
-    let refused = ["edge-1", "[::1]:9", "0.0.0.0:9", "127.0.0.1:0", "224.0.0.1:9", "255.255.255.255:9"];
+    let refused =
+        ["edge-1", "[::1]:9", "0.0.0.0:9", "127.0.0.1:0", "224.0.0.1:9", "255.255.255.255:9"];
     for (count, to) in (1..).zip(refused) {
         let error = transport.send(to.try_into().unwrap(), b"x").unwrap_err();
         assert_eq!(
@@ -85,17 +96,40 @@ async fn what_cannot_reach_one_node_is_refused_and_counted() {
 async fn a_name_is_a_host_and_a_port_or_one_that_was_added() {
     let transport = bind().await;
     transport.add_peer("edge-1", transport.local_addr());
-    for name in
-        ["edge-1", "10.0.0.17:7946", "seed.example.com:7946", "[::1]:7946", "[fe80::1%2]:1", "h:65535"]
-    {
+    for name in [
+        "edge-1",
+        "10.0.0.17:7946",
+        "seed.example.com:7946",
+        "[::1]:7946",
+        "[fe80::1%2]:1",
+        "h:65535",
+    ] {
         assert_eq!(transport.check_name(name), Ok(()), "{name}");
     }
-    let wrong =
-        ["", ":", ":1", "h:", "h:0", "h:65536", "h:+1", "h:1 ", " h:1", "edge-2", "a:b:c:99999", "a:b:7946"];
-    for name in wrong.into_iter().chain(["::1:7946", "[::1]", "[::1]:0", "[h]:1", "http://h:80", "h/x:80"]) {
+    let wrong = [
+        "",
+        ":",
+        ":1",
+        "h:",
+        "h:0",
+        "h:65536",
+        "h:+1",
+        "h:1 ",
+        " h:1",
+        "edge-2",
+        "a:b:c:99999",
+        "a:b:7946",
+    ];
+    for name in
+        wrong.into_iter().chain(["::1:7946", "[::1]", "[::1]:0", "[h]:1", "http://h:80", "h/x:80"])
+    {
         let refused = transport.check_name(name).unwrap_err();
         assert!(refused.name == name && refused.to_string().contains("host:port"), "{refused}");
-        assert_eq!(transport.resolve(name).await.unwrap_err().kind(), io::ErrorKind::NotFound, "{name}");
+        assert_eq!(
+            transport.resolve(name).await.unwrap_err().kind(),
+            io::ErrorKind::NotFound,
+            "{name}"
+        );
     }
 }
 

@@ -29,8 +29,8 @@ impl Endpoint {
         Self { transport, state: Mutex::new(State { options, agent: None, entered: false }) }
     }
 
-    /// Changes how it will be spawned; an agent spawned before is ended and spawned anew. Under another id it leaves no
-    /// record of the one before in the shared table.
+    /// Changes how it will be spawned; an agent spawned before is ended and spawned anew. Under
+    /// another id it leaves no record of the one before in the shared table.
     pub(crate) fn configure(&mut self, change: impl FnOnce(&mut Options)) {
         let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
         let before = state.options.id;
@@ -45,7 +45,8 @@ impl Endpoint {
         {
             state.entered = table.with(|table| table.get(id.as_str()).is_none());
             let address = advertise.unwrap_or_else(|| self.transport.local());
-            let identity = Identity { id: *id, address, generation: *generation, instance: *instance };
+            let identity =
+                Identity { id: *id, address, generation: *generation, instance: *instance };
             if let Err(error) = table.rename(before, identity) {
                 tracing::error!(%error, "not renamed");
             }
@@ -61,14 +62,16 @@ impl Endpoint {
         }
     }
 
-    /// The agent, spawned now if it was not, or if it has ended: it was shut down, or with the runtime it ran on.
+    /// The agent, spawned now if it was not, or if it has ended: it was shut down, or with the
+    /// runtime it ran on.
     pub(crate) fn agent(&self) -> Result<Agent, SpawnError> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(agent) = state.agent.as_ref().filter(|agent| agent.is_running()) {
             return Ok(agent.clone());
         }
         let Options { table, id, .. } = &state.options;
-        if table.as_ref().is_some_and(|table| table.with(|table| table.get(id.as_str()).is_none())) {
+        if table.as_ref().is_some_and(|table| table.with(|table| table.get(id.as_str()).is_none()))
+        {
             state.entered = true;
         }
         let agent = Agent::spawn(state.options.clone(), self.transport.clone())?;

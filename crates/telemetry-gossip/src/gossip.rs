@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use telemetry_gossip_core::{
-    Accusers, Claim, CommandError, Config, ExchangeOutcome, Instance, Mode, NodeId, Suspicion,
+    Accusers, Claim, CommandError, Config, ExchangeOutcome, Instance, Mode, NodeId,
+    SuspicionTimeout,
 };
 use telemetry_gossip_tokio::{AgentError, Options, SpawnError, Transport};
 use thiserror::Error;
@@ -25,7 +26,8 @@ pub enum GossipError {
         /// The last partner tried.
         peer: Option<NodeId>,
     },
-    /// The exchange was not begun: the node lost its id to another process, or too many rounds wait.
+    /// The exchange was not begun: the node lost its id to another process, or too many rounds
+    /// wait.
     #[error(transparent)]
     Refused(#[from] CommandError),
     /// The transport is closed.
@@ -38,14 +40,16 @@ pub enum GossipError {
 
 /// Exchanges a [`MembershipState`] with those of other nodes, and answers when they do.
 ///
-/// The partner of a round is structured: over some rounds every member is a power of three places on in the common order
-/// of the members, so that news of 20 nodes is everywhere within 5 rounds, not only likely so; a partner that does not
-/// answer is replaced by a random one, twice. Only what differs crosses the network.
+/// The partner of a round is structured: over some rounds every member is a power of three places
+/// on in the common order of the members, so that news of 20 nodes is everywhere within 5 rounds,
+/// not only likely so; a partner that does not answer is replaced by a random one, twice. Only what
+/// differs crosses the network.
 ///
-/// The node is the member whose id is its transport's name (its `IP:port` over UDP), unless [`PushPullGossip::with_id`]
-/// says otherwise; it enters itself into the state. A record of itself that the host has entered keeps its generation if
-/// Alive; Suspected or Dead, it is refuted one generation above as soon as the node does anything. Created within a
-/// tokio runtime the node answers from then on; otherwise from its first round.
+/// The node is the member whose id is its transport's name (its `IP:port` over UDP), unless
+/// [`PushPullGossip::with_id`] says otherwise; it enters itself into the state. A record of itself
+/// that the host has entered keeps its generation if Alive; Suspected or Dead, it is refuted one
+/// generation above as soon as the node does anything. Created within a tokio runtime the node
+/// answers from then on; otherwise from its first round.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -85,10 +89,10 @@ pub struct PushPullGossip {
 impl PushPullGossip {
     /// Exchanges `state` over `transport`.
     pub fn new(state: Arc<MembershipState>, transport: Arc<dyn Transport>) -> Self {
-        // A plain state is merged, not judged: what is suspected there stays so until somebody else says more, and
-        // the dead are not forgotten.
+        // A plain state is merged, not judged: what is suspected there stays so until somebody else
+        // says more, and the dead are not forgotten.
         let never = Duration::from_secs(366 * 24 * 3_600);
-        let (suspicion, tombstone_ttl) = (Suspicion::Fixed(never), never);
+        let (suspicion, tombstone_ttl) = (SuspicionTimeout::Fixed(never), never);
         let config = Config { mode: Mode::OnDemand, suspicion, tombstone_ttl, ..Config::default() };
         let options = Options {
             config,
@@ -102,7 +106,8 @@ impl PushPullGossip {
         gossip
     }
 
-    /// Is the member of this id instead. Call it at once: who exchanged with the node before knows the other id.
+    /// Is the member of this id instead. Call it at once: who exchanged with the node before knows
+    /// the other id.
     #[must_use]
     pub fn with_id(mut self, id: NodeId) -> Self {
         self.endpoint.configure(|options| options.id = id);
@@ -116,31 +121,42 @@ impl PushPullGossip {
         self
     }
 
-    /// One push-pull exchange with one chosen peer: afterwards both hold the higher of their records of each member.
-    /// Without anybody to exchange with, nothing is done, and that is no error. Members whose address is not known are
-    /// looked up first, by [`Transport::resolve`], for at most 2 s.
+    /// One push-pull exchange with one chosen peer: afterwards both hold the higher of their
+    /// records of each member. Without anybody to exchange with, nothing is done, and that is no
+    /// error. Members whose address is not known are looked up first, by [`Transport::resolve`],
+    /// for at most 2 s.
     pub async fn gossip_round(&self) -> Result<()> {
         let agent = self.endpoint.agent()?;
         self.find_members().await;
         match agent.exchange().await {
-            Ok((_, ExchangeOutcome::InSync | ExchangeOutcome::Exchanged | ExchangeOutcome::Nobody)) => Ok(()),
+            Ok((
+                _,
+                ExchangeOutcome::InSync | ExchangeOutcome::Exchanged | ExchangeOutcome::Nobody,
+            )) => Ok(()),
             Ok((peer, ExchangeOutcome::Failed)) => Err(GossipError::NoAnswer { peer }),
             Err(AgentError::Command(error)) => Err(GossipError::Refused(error)),
             Err(
-                AgentError::Closed | AgentError::Timeout(_) | AgentError::Resolve(_) | AgentError::Value(_),
+                AgentError::Closed
+                | AgentError::Timeout(_)
+                | AgentError::Resolve(_)
+                | AgentError::Value(_),
             ) => Err(GossipError::Closed),
         }
     }
 
-    /// Members that the host entered have no address until the transport tells it: the same record, with an address,
-    /// is the greater one.
+    /// Members that the host entered have no address until the transport tells it: the same record,
+    /// with an address, is the greater one.
     async fn find_members(&self) {
         let table = self.state.table();
         let unknown: Vec<_> = table.with(|table| {
             let members = table.iter().filter(|member| member.status().is_live());
-            members.filter(|member| member.address().is_none()).map(|member| member.id().to_owned()).collect()
+            members
+                .filter(|member| member.address().is_none())
+                .map(|member| member.id().to_owned())
+                .collect()
         });
-        // All at once: one that is slow to find, or nowhere, holds up the round by one look-up's time.
+        // All at once: one that is slow to find, or nowhere, holds up the round by one look-up's
+        // time.
         let mut looking_up = JoinSet::new();
         for id in unknown {
             let transport = self.endpoint.transport.clone();

@@ -1,5 +1,5 @@
-//! Cluster membership, failure detection and per-node telemetry by gossip: every process knows, locally and at once, who
-//! is alive, who is suspected, who is dead, and how loaded each node is.
+//! Cluster membership, failure detection and per-node telemetry by gossip: every process knows,
+//! locally and at once, who is alive, who is suspected, who is dead, and how loaded each node is.
 //!
 //! - [`node::GossipNode`]: a whole node, and what most programs want
 //! - [`membership::MembershipState`]: the reconciled state alone
@@ -7,8 +7,8 @@
 //! - [`gossip::PushPullGossip`]: push-pull exchanges of a state, one round at a time
 //! - [`transport`]: the network, real or in memory
 //!
-//! All of them drive the same state machine, [`telemetry_gossip_core`], re-exported as [`core`]; the tokio driver below
-//! them is [`driver`].
+//! All of them drive the same state machine, [`telemetry_gossip_core`], re-exported as [`core`];
+//! the tokio driver below them is [`driver`].
 //!
 //! ```
 //! use std::time::Duration;
@@ -49,7 +49,9 @@ pub mod swim;
 pub mod transport;
 
 pub use telemetry_gossip_core as core;
-pub use telemetry_gossip_core::{Detector, Evidence, Explanation, Incident, Pending, Witness};
+pub use telemetry_gossip_core::{
+    DetectorFeatures, Evidence, Explanation, HelperReport, Incident, OpenSuspicion,
+};
 pub use telemetry_gossip_recorder as recorder;
 pub use telemetry_gossip_seal as seal;
 pub use telemetry_gossip_tokio as driver;

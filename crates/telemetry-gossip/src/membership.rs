@@ -1,14 +1,16 @@
 //! Who is in the cluster, and what is held of each: the state that nodes reconcile.
 //!
-//! [`MembershipState`] wraps the core's table, and so has its one merge rule: of two records of a member the one of the
-//! higher generation is kept; at one generation Dead beats Suspected beats Alive. In whatever order records arrive,
-//! and however often, the same ones give the same state.
+//! [`MembershipState`] wraps the core's table, and so has its one merge rule: of two records of a
+//! member the one of the higher generation is kept; at one generation Dead beats Suspected beats
+//! Alive. In whatever order records arrive, and however often, the same ones give the same state.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use telemetry_gossip_core::{Accusers, Claim, Generation, IdError, Instance, Member, Merged, NodeId, Status};
+use telemetry_gossip_core::{
+    Accusers, Claim, Generation, IdError, Instance, Member, Merged, NodeId, Status,
+};
 use telemetry_gossip_tokio::{Peer, SharedTable};
 use thiserror::Error;
 
@@ -51,19 +53,21 @@ pub struct MemberInfo {
     pub node_id: String,
     /// What it is held to be.
     pub status: MemberStatus,
-    /// Lamport-style timestamp for last-writer-wins reconciliation, a count and no time: the member itself raises it for
-    /// Alive, an accuser proposes Suspected one above, and the member refutes with Alive another one above.
+    /// Lamport-style timestamp for last-writer-wins reconciliation, a count and no time: the member
+    /// itself raises it for Alive, an accuser proposes Suspected one above, and the member refutes
+    /// with Alive another one above.
     ///
-    /// At most 2^56 + 2^32 for a member not known yet, and at most 2^32 above what is known once that is higher, half of that if
-    /// the member is not Alive: nobody is to be outbid for ever.
+    /// At most 2^56 + 2^32 for a member not known yet, and at most 2^32 above what is known once
+    /// that is higher, half of that if the member is not Alive: nobody is to be outbid for ever.
     pub generation: u64,
-    /// When the record last changed here, or the member last answered, by this host's clock. It decides nothing, and
-    /// does not travel.
+    /// When the record last changed here, or the member last answered, by this host's clock. It
+    /// decides nothing, and does not travel.
     pub last_observed: Instant,
 }
 
-/// The members known here, at most 16,384; shared between tasks and threads. Each call takes a lock for microseconds, and
-/// waits for nothing else. Nobody is forgotten; [`GossipNode`](crate::node::GossipNode) is what forgets the long dead.
+/// The members known here, at most 16,384; shared between tasks and threads. Each call takes a lock
+/// for microseconds, and waits for nothing else. Nobody is forgotten;
+/// [`GossipNode`](crate::node::GossipNode) is what forgets the long dead.
 ///
 /// ```
 /// use std::time::Instant;
@@ -99,8 +103,8 @@ impl MembershipState {
         Self::default()
     }
 
-    /// Merges one record. One that cannot be (an invalid id, an implausible generation, a full table) is dropped
-    /// with a warning; [`MembershipState::try_upsert`] says so.
+    /// Merges one record. One that cannot be (an invalid id, an implausible generation, a full
+    /// table) is dropped with a warning; [`MembershipState::try_upsert`] says so.
     pub fn upsert(&self, info: MemberInfo) {
         if let Err(error) = self.try_upsert(&info) {
             tracing::warn!(node_id = info.node_id, %error, "record dropped");
@@ -113,7 +117,8 @@ impl MembershipState {
         let merged = self.table.with(|table| {
             let claim = Claim {
                 id: &info.node_id,
-                // A record without an address is no news of where the member is, or of which life it is in.
+                // A record without an address is no news of where the member is, or of which life
+                // it is in.
                 address: table.get(&info.node_id).and_then(|member| member.address()),
                 instance: table.get(&info.node_id).map_or(Instance(0), |member| member.instance()),
                 generation: Generation(info.generation),
@@ -160,7 +165,8 @@ impl MembershipState {
         self.table.with(|table| table.get(id).map(|member| self.info(&member)))
     }
 
-    /// The table itself, which an agent can work on: for [`Options::table`](telemetry_gossip_tokio::Options::table).
+    /// The table itself, which an agent can work on: for
+    /// [`Options::table`](telemetry_gossip_tokio::Options::table).
     #[must_use]
     pub fn table(&self) -> Arc<SharedTable> {
         self.table.clone()
@@ -168,7 +174,11 @@ impl MembershipState {
 
     fn select(&self, wanted: impl Fn(Status) -> bool) -> Vec<MemberInfo> {
         let mut members: Vec<MemberInfo> = self.table.with(|table| {
-            table.iter().filter(|member| wanted(member.status())).map(|member| self.info(&member)).collect()
+            table
+                .iter()
+                .filter(|member| wanted(member.status()))
+                .map(|member| self.info(&member))
+                .collect()
         });
         members.sort_unstable_by(|a, b| a.node_id.cmp(&b.node_id));
         members

@@ -1,4 +1,5 @@
-//! A whole node: joins, probes, gossips, and keeps a view of the cluster that is read without waiting.
+//! A whole node: joins, probes, gossips, and keeps a view of the cluster that is read without
+//! waiting.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,8 +7,8 @@ use std::time::Duration;
 use serde::Serialize;
 use telemetry_gossip_core::{Config, Explanation, Health, IdError, NodeId};
 use telemetry_gossip_tokio::{
-    Agent, AgentError, Events, MemberView, NameError, Options, SpawnError, TelemetryChanges, TelemetryValue,
-    Transport, View,
+    Agent, AgentError, Events, MemberView, NameError, Options, SpawnError, TelemetryChanges,
+    TelemetryValue, Transport, View,
 };
 use thiserror::Error;
 
@@ -25,7 +26,8 @@ pub enum StartError {
         /// The rule.
         error: IdError,
     },
-    /// One of its seeds cannot be the name of a node: over UDP it is `host:port`, in memory a node id.
+    /// One of its seeds cannot be the name of a node: over UDP it is `host:port`, in memory a node
+    /// id.
     #[error("bad seed: {0}")]
     Seed(#[from] NameError),
     /// Its settings break a rule, or there is no tokio runtime.
@@ -48,8 +50,8 @@ pub enum NodeError {
 
 /// A node of the cluster.
 ///
-/// It does nothing until [`GossipNode::start`]; dropped, it ends at once, and the others find out by probing.
-/// [`GossipNode::leave`] tells them.
+/// It does nothing until [`GossipNode::start`]; dropped, it ends at once, and the others find out
+/// by probing. [`GossipNode::leave`] tells them.
 ///
 /// ```
 /// use telemetry_gossip::node::GossipNode;
@@ -76,10 +78,12 @@ pub struct GossipNode {
 }
 
 impl GossipNode {
-    /// A node called `node_id` (1 to 127 bytes without control characters) that will join through `seeds`: `host:port`
-    /// over UDP, node ids in memory. No seeds make the first node of a cluster.
+    /// A node called `node_id` (1 to 127 bytes without control characters) that will join through
+    /// `seeds`: `host:port` over UDP, node ids in memory. No seeds make the first node of a
+    /// cluster.
     ///
-    /// An invalid id or seed is reported by [`GossipNode::try_start`], and logged by [`GossipNode::start`].
+    /// An invalid id or seed is reported by [`GossipNode::try_start`], and logged by
+    /// [`GossipNode::start`].
     pub fn new(node_id: String, seeds: Vec<String>, transport: Arc<dyn Transport>) -> Self {
         let endpoint = match NodeId::new(&node_id) {
             Ok(id) => Ok(Endpoint::new(Options { seeds, ..Options::new(id) }, transport)),
@@ -88,8 +92,8 @@ impl GossipNode {
         Self { endpoint }
     }
 
-    /// Runs with these settings instead of the defaults. They are checked at the start. A node that runs already is ended
-    /// and started anew.
+    /// Runs with these settings instead of the defaults. They are checked at the start. A node that
+    /// runs already is ended and started anew.
     #[must_use]
     pub fn with_config(mut self, config: Config) -> Self {
         if let Ok(endpoint) = &mut self.endpoint {
@@ -98,8 +102,8 @@ impl GossipNode {
         self
     }
 
-    /// Runs with all of these options; the id and the seeds are those of `options`. A node that runs already is ended and
-    /// started anew.
+    /// Runs with all of these options; the id and the seeds are those of `options`. A node that
+    /// runs already is ended and started anew.
     #[must_use]
     pub fn with_options(mut self, options: Options) -> Self {
         if let Ok(endpoint) = &mut self.endpoint {
@@ -108,47 +112,51 @@ impl GossipNode {
         self
     }
 
-    /// Starts the node: it joins in the background, for as long as it takes, and serves from now on. A node that runs is
-    /// left alone; one that was shut down starts anew, as a restarted process would: without its telemetry, and under
-    /// its old id. If it cannot run, that is logged; [`GossipNode::try_start`] says so.
+    /// Starts the node: it joins in the background, for as long as it takes, and serves from now
+    /// on. A node that runs is left alone; one that was shut down starts anew, as a restarted
+    /// process would: without its telemetry, and under its old id. If it cannot run, that is
+    /// logged; [`GossipNode::try_start`] says so.
     pub async fn start(&self) {
         if let Err(error) = self.try_start().await {
             tracing::error!(%error, "the node is not started");
         }
     }
 
-    /// Starts the node, or says why it cannot run. Seeds are checked by their form only: one that is not there yet is
-    /// tried until it is.
+    /// Starts the node, or says why it cannot run. Seeds are checked by their form only: one that
+    /// is not there yet is tried until it is.
     pub async fn try_start(&self) -> Result<(), StartError> {
         let endpoint = self.endpoint.as_ref();
-        let endpoint = endpoint.map_err(|(id, error)| StartError::Id { id: id.clone(), error: *error })?;
+        let endpoint =
+            endpoint.map_err(|(id, error)| StartError::Id { id: id.clone(), error: *error })?;
         endpoint.check_seeds()?;
         endpoint.agent()?;
         Ok(())
     }
 
-    /// The members known now, the node itself and the remembered dead included, in the order of their ids. Never waits;
-    /// empty before the start.
+    /// The members known now, the node itself and the remembered dead included, in the order of
+    /// their ids. Never waits; empty before the start.
     pub fn members(&self) -> Vec<MemberInfo> {
         let view = self.view();
         view.iter().map(|member| MemberInfo::from(&**member)).collect()
     }
 
-    /// All members with addresses and telemetry, as one consistent view; empty before the start. Never waits.
+    /// All members with addresses and telemetry, as one consistent view; empty before the start.
+    /// Never waits.
     #[must_use]
     pub fn view(&self) -> Arc<View> {
         self.agent().map(|agent| agent.view()).unwrap_or_default()
     }
 
-    /// What happens from now on, until the node is shut down; `None` before the start. A reader may lag 1,024 events
-    /// behind.
+    /// What happens from now on, until the node is shut down; `None` before the start. A reader may
+    /// lag 1,024 events behind.
     #[must_use]
     pub fn events(&self) -> Option<Events> {
         self.agent().map(|agent| agent.events())
     }
 
-    /// The value that `node_id` has published under `key`, with its version and age; `None` if nothing is known of it. The
-    /// dead keep their last values until they are forgotten. Never waits.
+    /// The value that `node_id` has published under `key`, with its version and age; `None` if
+    /// nothing is known of it. The dead keep their last values until they are forgotten. Never
+    /// waits.
     #[must_use]
     pub fn telemetry(&self, node_id: &str, key: &str) -> Option<TelemetryValue> {
         self.agent()?.member(node_id)?.value(key).cloned()
@@ -156,27 +164,39 @@ impl GossipNode {
 
     /// The same, if it is no older than `limit`: what is not renewed in time is as good as unknown.
     #[must_use]
-    pub fn fresh_telemetry(&self, node_id: &str, key: &str, limit: Duration) -> Option<TelemetryValue> {
+    pub fn fresh_telemetry(
+        &self,
+        node_id: &str,
+        key: &str,
+        limit: Duration,
+    ) -> Option<TelemetryValue> {
         self.agent()?.member(node_id)?.fresh_value(key, limit).cloned()
     }
 
-    /// Publishes one entry of this node's telemetry to all: key 1 to 64 bytes, value at most 512, 4,096 bytes in all, by
-    /// default. An entry under the same key is replaced.
+    /// Publishes one entry of this node's telemetry to all: key 1 to 64 bytes, value at most 512,
+    /// 4,096 bytes in all, by default. An entry under the same key is replaced.
     pub async fn publish(&self, key: &str, value: &[u8]) -> Result<(), NodeError> {
         Ok(self.running()?.publish(key, value).await?)
     }
 
-    /// The same for what changes seldom and matters, such as the node's health: it goes before all that is not urgent.
+    /// The same for what changes seldom and matters, such as the node's health: it goes before all
+    /// that is not urgent.
     pub async fn publish_urgent(&self, key: &str, value: &[u8]) -> Result<(), NodeError> {
         Ok(self.running()?.publish_urgent(key, value).await?)
     }
 
-    /// Publishes a value of the host's own type, which [`TelemetryValue::decode`] reads; see [`Agent::publish_as`].
-    pub async fn publish_as<T: Serialize + ?Sized>(&self, key: &str, value: &T) -> Result<(), NodeError> {
+    /// Publishes a value of the host's own type, which [`TelemetryValue::decode`] reads; see
+    /// [`Agent::publish_as`].
+    pub async fn publish_as<T: Serialize + ?Sized>(
+        &self,
+        key: &str,
+        value: &T,
+    ) -> Result<(), NodeError> {
         Ok(self.running()?.publish_as(key, value).await?)
     }
 
-    /// The telemetry of all members under keys that begin with `prefix`, and its changes; `None` before the start.
+    /// The telemetry of all members under keys that begin with `prefix`, and its changes; `None`
+    /// before the start.
     #[must_use]
     pub fn subscribe(&self, prefix: &str) -> Option<TelemetryChanges> {
         self.agent().map(|agent| agent.subscribe(prefix))
@@ -187,15 +207,18 @@ impl GossipNode {
         Ok(self.running()?.unpublish(key).await?)
     }
 
-    /// How the node is: whether it doubts itself or is cut off, and how many members it holds in which status.
+    /// How the node is: whether it doubts itself or is cut off, and how many members it holds in
+    /// which status.
     pub async fn health(&self) -> Result<Health, NodeError> {
         Ok(self.running()?.health().await?)
     }
 
-    /// Why the member called `id` is held to be what it is: who accuses it, what this node's own probes of it found, how it
-    /// refuted, and when; at most the last 32 incidents. `None` if it is not known. The evidence comes in
-    /// [`GossipNode::events`] as it is found: that which changes a status by the event of that status, the rest by
-    /// [`Event::Evidence`](telemetry_gossip_core::Event::Evidence). Its times count from the same origin as its `now`.
+    /// Why the member called `id` is held to be what it is: who accuses it, what this node's own
+    /// probes of it found, how it refuted, and when; at most the last 32 incidents. `None` if it is
+    /// not known. The evidence comes in [`GossipNode::events`] as it is found: that which changes a
+    /// status by the event of that status, the rest by
+    /// [`Event::Evidence`](telemetry_gossip_core::Event::Evidence). Its times count from the same
+    /// origin as its `now`.
     ///
     /// ```
     /// # use telemetry_gossip::node::GossipNode;
@@ -228,23 +251,26 @@ impl GossipNode {
         Ok(self.running()?.explain(id).await?)
     }
 
-    /// Tells everybody that this node goes, and waits until that is done, but no longer than `timeout`. Some gossip
-    /// intervals suffice: less than 5 s with the default config. The node stays readable, and is silent;
-    /// to return, [`GossipNode::shutdown`] and [`GossipNode::start`] it.
+    /// Tells everybody that this node goes, and waits until that is done, but no longer than
+    /// `timeout`. Some gossip intervals suffice: less than 5 s with the default config. The node
+    /// stays readable, and is silent; to return, [`GossipNode::shutdown`] and [`GossipNode::start`]
+    /// it.
     pub async fn leave(&self, timeout: Duration) -> Result<(), NodeError> {
         Ok(self.running()?.leave(timeout).await?)
     }
 
-    /// Ends the node, without a word to others, and waits until its task is gone; what it knew stays readable. The
-    /// transport is yours: its socket is open until you close it, or drop it and this node. Does nothing before the start.
+    /// Ends the node, without a word to others, and waits until its task is gone; what it knew
+    /// stays readable. The transport is yours: its socket is open until you close it, or drop it
+    /// and this node. Does nothing before the start.
     pub async fn shutdown(&self) {
         if let Some(agent) = self.agent() {
             agent.shutdown().await;
         }
     }
 
-    /// The handle of the running node, for all that is not here: joining other seeds, the registry's cluster config,
-    /// accepting a loss, probes and counters. `None` before the start; ended after the shutdown.
+    /// The handle of the running node, for all that is not here: joining other seeds, the
+    /// registry's cluster config, accepting a loss, probes and counters. `None` before the start;
+    /// ended after the shutdown.
     #[must_use]
     pub fn agent(&self) -> Option<Agent> {
         self.endpoint.as_ref().ok()?.spawned()

@@ -13,10 +13,12 @@ use crate::membership::{MemberInfo, MemberStatus};
 /// The most helpers that one probe asks.
 pub const MAX_INDIRECT: usize = 16;
 
-/// Probes members, and answers and relays the probes of others, on one transport. It keeps no record of anybody.
+/// Probes members, and answers and relays the probes of others, on one transport. It keeps no
+/// record of anybody.
 ///
-/// It is known to others under its transport's name (its `IP:port` over UDP) unless [`SwimDetector::with_id`] says
-/// otherwise. Created within a tokio runtime it answers from then on; otherwise from its first probe.
+/// It is known to others under its transport's name (its `IP:port` over UDP) unless
+/// [`SwimDetector::with_id`] says otherwise. Created within a tokio runtime it answers from then
+/// on; otherwise from its first probe.
 ///
 /// ```
 /// use std::time::Instant;
@@ -54,7 +56,8 @@ pub struct SwimDetector {
 }
 
 impl SwimDetector {
-    /// Probes through up to `indirect_k` helpers (at most [`MAX_INDIRECT`]) when the direct ping is not answered.
+    /// Probes through up to `indirect_k` helpers (at most [`MAX_INDIRECT`]) when the direct ping is
+    /// not answered.
     pub fn new(transport: Arc<dyn Transport>, indirect_k: usize) -> Self {
         let indirect_probes = u8::try_from(indirect_k.min(MAX_INDIRECT)).unwrap_or_default();
         let config = Config { mode: Mode::ProbeOnly, indirect_probes, ..Config::default() };
@@ -72,11 +75,12 @@ impl SwimDetector {
         self
     }
 
-    /// Waits this long for the direct answer, and then again for the indirect ones; 1 ms to 183 days, 300 ms by default.
-    /// A value outside is taken for the nearest.
+    /// Waits this long for the direct answer, and then again for the indirect ones; 1 ms to 183
+    /// days, 300 ms by default. A value outside is taken for the nearest.
     #[must_use]
     pub fn with_timeout(mut self, timeout: Duration) -> Self {
-        let timeout = timeout.clamp(Duration::from_millis(1), Duration::from_secs(183 * 24 * 3_600));
+        let timeout =
+            timeout.clamp(Duration::from_millis(1), Duration::from_secs(183 * 24 * 3_600));
         self.endpoint.configure(|options| {
             options.config.probe_timeout = timeout;
             options.config.probe_interval = options.config.probe_interval.max(timeout * 2);
@@ -86,12 +90,14 @@ impl SwimDetector {
 
     /// Whether `target` answers, directly or through members held Alive in `members`.
     ///
-    /// Target and helpers are looked up anew at each probe, by [`Transport::resolve`]: they may have moved. The ping does
-    /// not wait for the helpers; one that is not found by the time it is needed is not asked.
+    /// Target and helpers are looked up anew at each probe, by [`Transport::resolve`]: they may
+    /// have moved. The ping does not wait for the helpers; one that is not found by the time it is
+    /// needed is not asked.
     ///
-    /// False if the target does not answer in two timeouts (stretched up to nine times while this detector's own probes
-    /// fail one after the other), if the transport does not find it within 2 s, or if it is no node id; also without a
-    /// tokio runtime, and on a closed transport. Probes of one detector take turns.
+    /// False if the target does not answer in two timeouts (stretched up to nine times while this
+    /// detector's own probes fail one after the other), if the transport does not find it within 2
+    /// s, or if it is no node id; also without a tokio runtime, and on a closed transport. Probes
+    /// of one detector take turns.
     pub async fn probe(&self, target: &str, members: &[MemberInfo]) -> bool {
         let Ok(target) = NodeId::new(target) else { return false };
         let agent = match self.endpoint.agent() {
@@ -114,7 +120,8 @@ impl SwimDetector {
         }
         // Higher each time: the place found last is where the member is, whatever was found before.
         let generation = Generation(*version);
-        let introduce = |id| introduce(agent.clone(), self.endpoint.transport.clone(), id, generation);
+        let introduce =
+            |id| introduce(agent.clone(), self.endpoint.transport.clone(), id, generation);
         // Beside the ping, and at an end with it.
         let mut looking_up = JoinSet::new();
         for helper in helpers.into_iter().filter(|&helper| helper != me) {
@@ -128,7 +135,12 @@ impl SwimDetector {
 }
 
 /// Tells the agent where a member is; false if the transport does not know it.
-async fn introduce(agent: Agent, transport: Arc<dyn Transport>, id: NodeId, generation: Generation) -> bool {
+async fn introduce(
+    agent: Agent,
+    transport: Arc<dyn Transport>,
+    id: NodeId,
+    generation: Generation,
+) -> bool {
     let Some(peer) = find(&*transport, id.as_str()).await else { return false };
     agent.introduce(id, Some(peer), generation).await.is_ok()
 }

@@ -1,13 +1,15 @@
-//! The network: real ([`UdpTransport`]) or simulated ([`MemoryNetwork`]), behind the object-safe [`Transport`].
+//! The network: real ([`UdpTransport`]) or simulated ([`MemoryNetwork`]), behind the object-safe
+//! [`Transport`].
 //!
-//! A node's seed is `host:port` over UDP and a node's id in memory. One transport may be shared: a detector, an exchange
-//! and a node on it each see every datagram and take none from the others. Datagrams may get lost, come twice and out of
-//! order; the protocol lives with that, and so may your own implementation.
+//! A node's seed is `host:port` over UDP and a node's id in memory. One transport may be shared: a
+//! detector, an exchange and a node on it each see every datagram and take none from the others.
+//! Datagrams may get lost, come twice and out of order; the protocol lives with that, and so may
+//! your own implementation.
 
 //!
-//! Whether datagrams are sealed is the transport's matter, so that a node, a detector and an exchange on it need not know:
-//! [`Sealing`] says it when a transport is made, and its keys change under way. What sealing protects from is told in
-//! [`seal`](crate::seal).
+//! Whether datagrams are sealed is the transport's matter, so that a node, a detector and an
+//! exchange on it need not know: [`Sealing`] says it when a transport is made, and its keys change
+//! under way. What sealing protects from is told in [`seal`](crate::seal).
 //!
 //! ```
 //! use telemetry_gossip::core::Label;
@@ -32,6 +34,6 @@
 
 pub use telemetry_gossip_seal::{Key, KeyId, KeyText, Keyring, KeyringError, SealStats};
 pub use telemetry_gossip_tokio::{
-    BindError, BoxFuture, Delivery, KeyFileError, MemoryNetwork, MemoryTransport, NameError, Peer, Sealing,
-    SharedSeal, Subscribers, Subscription, Transport, UdpTransport, create_key, read_key,
+    BindError, BoxFuture, Delivery, KeyFileError, MemoryNetwork, MemoryTransport, NameError, Peer,
+    Sealing, SharedSeal, Subscribers, Subscription, Transport, UdpTransport, create_key, read_key,
 };

@@ -1,4 +1,5 @@
-//! Instructions by callgrind: what happened to one node of a cluster is recorded, and passed in again under valgrind.
+//! Instructions by callgrind: what happened to one node of a cluster is recorded, and passed in
+//! again under valgrind.
 
 use std::collections::HashMap;
 use std::fs;
@@ -55,9 +56,13 @@ fn try_rows(table: &mut Table) -> Result<(), String> {
                 .foca(foca.iter().map(Instructions::a_datagram)),
         );
         table.add(
-            Row::new(&format!("instructions a second, timers included, steady, N={nodes}"), 0, Better::Less)
-                .ours(ours.iter().map(Instructions::a_second))
-                .foca(foca.iter().map(Instructions::a_second)),
+            Row::new(
+                &format!("instructions a second, timers included, steady, N={nodes}"),
+                0,
+                Better::Less,
+            )
+            .ours(ours.iter().map(Instructions::a_second))
+            .foca(foca.iter().map(Instructions::a_second)),
         );
         datagrams.push(ours.iter().map(Instructions::a_signal).sum::<f64>() / ours.len() as f64);
     }
@@ -71,9 +76,12 @@ fn try_rows(table: &mut Table) -> Result<(), String> {
             .ours([ours.a_signal()]),
     );
     datagrams.push(ours.a_signal());
-    let (least, most) = datagrams.iter().fold((f64::MAX, 0.0_f64), |(a, b), &x| (a.min(x), b.max(x)));
+    let (least, most) =
+        datagrams.iter().fold((f64::MAX, 0.0_f64), |(a, b), &x| (a.min(x), b.max(x)));
     table.add(
-        Row::new("the most of these over the least", 2, Better::Less).ours([most / least]).at_most(1.25),
+        Row::new("the most of these over the least", 2, Better::Less)
+            .ours([most / least])
+            .at_most(1.25),
     );
     for (nodes, times) in [(250, 0.2), (1_000, 0.1)] {
         let run = |who, pings: u32| -> Result<Vec<f64>, String> {
@@ -121,7 +129,11 @@ impl Instructions {
     }
 }
 
-fn steady<C: Contender>(who: &str, setting: Setting, mut arena: Arena<C>) -> Result<Instructions, String> {
+fn steady<C: Contender>(
+    who: &str,
+    setting: Setting,
+    mut arena: Arena<C>,
+) -> Result<Instructions, String> {
     arena.run_for(UNTIL);
     crate::all_known(&arena);
     let trace = Trace { from: FROM, inputs: arena.recorded() };
@@ -148,7 +160,8 @@ fn scratch(name: &str) -> PathBuf {
 /// Runs this program under callgrind.
 fn counted(args: &[&str]) -> Result<Instructions, String> {
     let out = scratch(&format!("callgrind.{}", args[..3].join("-")));
-    let program = std::env::current_exe().map_err(|error| format!("this program is not found: {error}"))?;
+    let program =
+        std::env::current_exe().map_err(|error| format!("this program is not found: {error}"))?;
     let run = Command::new("valgrind")
         .args(["--tool=callgrind", "--quiet"])
         .arg(format!("--callgrind-out-file={}", out.display()))
@@ -159,9 +172,13 @@ fn counted(args: &[&str]) -> Result<Instructions, String> {
         .output()
         .map_err(|error| format!("valgrind does not run: {error}"))?;
     if !run.status.success() {
-        return Err(format!("a run under valgrind failed: {}", String::from_utf8_lossy(&run.stderr)));
+        return Err(format!(
+            "a run under valgrind failed: {}",
+            String::from_utf8_lossy(&run.stderr)
+        ));
     }
-    let profile = fs::read_to_string(&out).map_err(|error| format!("callgrind left nothing: {error}"))?;
+    let profile =
+        fs::read_to_string(&out).map_err(|error| format!("callgrind left nothing: {error}"))?;
     Ok(Instructions {
         signals: calls_of(&profile, "measured_datagram"),
         long: calls_of(&profile, "measured_long"),
@@ -176,8 +193,10 @@ fn calls_of(profile: &str, name: &str) -> (u64, u64) {
     let (mut callee_matches, mut sum) = (false, (0, 0));
     let mut lines = profile.lines();
     while let Some(line) = lines.next() {
-        let function =
-            line.strip_prefix("cfn=").map(|f| (true, f)).or(line.strip_prefix("fn=").map(|f| (false, f)));
+        let function = line
+            .strip_prefix("cfn=")
+            .map(|f| (true, f))
+            .or(line.strip_prefix("fn=").map(|f| (false, f)));
         if let Some((called, function)) = function {
             let (number, text) = function.split_once(' ').unwrap_or((function, ""));
             if !text.is_empty() {

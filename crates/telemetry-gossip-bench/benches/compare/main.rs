@@ -1,5 +1,7 @@
-//! Prints a table of both libraries side by side: `cargo bench -p telemetry-gossip-bench --bench compare`. Words after `--`
-//! choose sections: instructions, allocations, speed, spread, memory; all without any. `whole` is for itself: 10,000 nodes.
+//! Prints a table of both libraries side by side:
+//! `cargo bench -p telemetry-gossip-bench --bench compare`. Words after `--` choose sections:
+//! instructions, allocations, speed, spread, memory; all without any. `whole` is for itself: 10,000
+//! nodes.
 
 use telemetry_gossip_bench::{Arena, Contender, Setting, contenders};
 use telemetry_gossip_core::Config;
@@ -49,10 +51,14 @@ fn allocations(table: &mut Table) {
     let ours = runs(|seed| scenes::flow(contenders::ours(Setting::new(NODES, seed))));
     let foca = runs(|seed| scenes::flow(contenders::foca(Setting::new(NODES, seed))));
     table.add(
-        Row::new("allocations a datagram, N=250, each node publishing 64 B every 10 s", 5, Better::Less)
-            .ours(ours.iter().map(|flow| flow.allocations / flow.handled))
-            .foca(foca.iter().map(|flow| flow.allocations / flow.handled))
-            .at_most(0.0),
+        Row::new(
+            "allocations a datagram, N=250, each node publishing 64 B every 10 s",
+            5,
+            Better::Less,
+        )
+        .ours(ours.iter().map(|flow| flow.allocations / flow.handled))
+        .foca(foca.iter().map(|flow| flow.allocations / flow.handled))
+        .at_most(0.0),
     );
     table.add(
         Row::new("allocations an accepted value, the same", 3, Better::Less)
@@ -80,7 +86,8 @@ fn speed(table: &mut Table) {
             foca.push(scenes::quiet(contenders::foca(Setting::new(nodes, seed)), seconds));
         }
         let idle = scenes::quiet(contenders::idle(Setting::new(nodes, 1), 2), seconds);
-        let share = |quiet: &scenes::Quiet| 100.0 * quiet.events * idle.nanos_an_event() / quiet.nanos;
+        let share =
+            |quiet: &scenes::Quiet| 100.0 * quiet.events * idle.nanos_an_event() / quiet.nanos;
         table.add(
             Row::new(&format!("node-seconds a wall second, quiet, N={nodes}"), 0, Better::More)
                 .ours(ours.iter().map(scenes::Quiet::speed))
@@ -93,9 +100,13 @@ fn speed(table: &mut Table) {
                 .foca(foca.iter().map(share)),
         );
         table.add(
-            Row::new(&format!("events (datagrams, timers) a node-second, N={nodes}"), 2, Better::Less)
-                .ours(ours.iter().map(scenes::Quiet::rate))
-                .foca(foca.iter().map(scenes::Quiet::rate)),
+            Row::new(
+                &format!("events (datagrams, timers) a node-second, N={nodes}"),
+                2,
+                Better::Less,
+            )
+            .ours(ours.iter().map(scenes::Quiet::rate))
+            .foca(foca.iter().map(scenes::Quiet::rate)),
         );
         table.add(
             Row::new(&format!("idle bytes a node and second, N={nodes}"), 1, Better::Less)
@@ -147,9 +158,11 @@ fn spread(table: &mut Table) {
 fn memory(table: &mut Table) {
     // The ids' own text, of which foca has none.
     let text = |nodes: u32| {
-        (0..nodes).map(|node| contenders::id(node).as_str().len()).sum::<usize>() as f64 / f64::from(nodes)
+        (0..nodes).map(|node| contenders::id(node).as_str().len()).sum::<usize>() as f64
+            / f64::from(nodes)
     };
-    let name = |nodes: &str| format!("heap bytes a member known, beside the text of its id, {nodes}");
+    let name =
+        |nodes: &str| format!("heap bytes a member known, beside the text of its id, {nodes}");
     for nodes in [250, 1_000] {
         table.add(
             Row::new(&name(&format!("settled, N={nodes}")), 1, Better::Less)
@@ -185,7 +198,12 @@ fn whole(table: &mut Table) {
     let add = |table: &mut Table, name: &str, value: f64, bound: f64| {
         table.add(Row::new(name, 1, Better::Less).ours([value]).at_most(bound));
     };
-    add(table, "N=10,000, 60 virtual s, start included: wall s", begun.elapsed().as_secs_f64(), 600.0);
+    add(
+        table,
+        "N=10,000, 60 virtual s, start included: wall s",
+        begun.elapsed().as_secs_f64(),
+        600.0,
+    );
     add(table, "the same: GiB of heap at most", counting::peak() as f64 / f64::from(1 << 30), 12.0);
     add(table, "the same: idle bytes a node and second", counts.bytes as f64 / 300_000.0, 64.0);
 }
@@ -193,5 +211,8 @@ fn whole(table: &mut Table) {
 /// A cluster in which nothing happens loses nobody.
 fn all_known<C: Contender>(arena: &Arena<C>) {
     let nodes = arena.nodes.len();
-    assert!(arena.nodes.iter().all(|node| node.live() == nodes), "a member was lost in a quiet cluster");
+    assert!(
+        arena.nodes.iter().all(|node| node.live() == nodes),
+        "a member was lost in a quiet cluster"
+    );
 }

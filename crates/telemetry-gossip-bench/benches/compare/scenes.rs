@@ -169,7 +169,10 @@ pub(crate) fn heap<C: Contender>(mut arena: Arena<C>) -> f64 {
 }
 
 /// Heap bytes a member of one node.
-pub(crate) fn heap_of_one<C: Contender>(nodes: u32, make: impl FnOnce(&mut Out<C::Timer>) -> C) -> f64 {
+pub(crate) fn heap_of_one<C: Contender>(
+    nodes: u32,
+    make: impl FnOnce(&mut Out<C::Timer>) -> C,
+) -> f64 {
     let mut out = Out::default();
     let node = make(&mut out);
     let before = counting::held();

@@ -91,7 +91,8 @@ impl Row {
     fn cell(&self, value: Option<f64>) -> String {
         let Some(value) = value else { return "-".to_owned() };
         let text = format!("{value:.*}", self.decimals);
-        let (whole, rest) = text.split_once('.').map_or((text.as_str(), None), |(a, b)| (a, Some(b)));
+        let (whole, rest) =
+            text.split_once('.').map_or((text.as_str(), None), |(a, b)| (a, Some(b)));
         let mut grouped = String::new();
         for (at, digit) in whole.chars().enumerate() {
             if at > 0 && (whole.len() - at) % 3 == 0 {

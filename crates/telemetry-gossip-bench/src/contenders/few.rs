@@ -1,5 +1,5 @@
-//! One node of a cluster too large to run whole in a bench: the others exist only while they answer it, or ping it. It is
-//! pinged once a second, as in a whole cluster.
+//! One node of a cluster too large to run whole in a bench: the others exist only while they answer
+//! it, or ping it. It is pinged once a second, as in a whole cluster.
 
 use telemetry_gossip_core::{Config, Input, Mode};
 
@@ -24,7 +24,13 @@ pub enum Few {
 
 impl Few {
     /// The other comes into being, and is gone afterwards.
-    fn other(own: u32, nodes: u32, now: u64, input: Input<'_, std::net::SocketAddr>, out: &mut Out<()>) {
+    fn other(
+        own: u32,
+        nodes: u32,
+        now: u64,
+        input: Input<'_, std::net::SocketAddr>,
+        out: &mut Out<()>,
+    ) {
         let config = Config { mode: Mode::OnDemand, ..Config::lan() };
         let mut unwanted = Out::default();
         lone(own, nodes, 1, config, &mut unwanted).input(now, input, &mut unwanted);
@@ -53,7 +59,9 @@ impl Contender for Few {
     fn timer(&mut self, now: u64, (): (), out: &mut Out<()>) {
         match self {
             Self::Node(node) => node.timer(now, (), out),
-            Self::Other { own, nodes } => Self::other(*own, *nodes, now, Input::Probe { id: id(0) }, out),
+            Self::Other { own, nodes } => {
+                Self::other(*own, *nodes, now, Input::Probe { id: id(0) }, out)
+            }
         }
     }
 

@@ -1,4 +1,5 @@
-//! No library at all: pings and acks of 25 bytes, and a timer. What such an arena costs is what the arena costs.
+//! No library at all: pings and acks of 25 bytes, and a timer. What such an arena costs is what the
+//! arena costs.
 
 use crate::arena::{Arena, Contender, Out, Setting, VALUE};
 

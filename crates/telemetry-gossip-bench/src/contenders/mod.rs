@@ -1,5 +1,6 @@
-//! The two libraries as contenders, with the settings that each recommends for a LAN: 1 s probe period. Nodes have
-//! socket addresses, and what lets them come back after a restart: an instance here, a bump of the identity in foca.
+//! The two libraries as contenders, with the settings that each recommends for a LAN: 1 s probe
+//! period. Nodes have socket addresses, and what lets them come back after a restart: an instance
+//! here, a bump of the identity in foca.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 

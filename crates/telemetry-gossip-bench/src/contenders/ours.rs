@@ -30,8 +30,9 @@ impl Ours {
     }
 
     fn carry(&mut self, out: &mut Out<()>) {
-        while out.send_with(|buffer| self.node.poll_transmit(buffer).map(|sent| (index(sent.to), sent.len))) {
-        }
+        while out.send_with(|buffer| {
+            self.node.poll_transmit(buffer).map(|sent| (index(sent.to), sent.len))
+        }) {}
         while let Some(event) = self.node.poll_event() {
             if let Event::Telemetry { id, .. } = event {
                 self.accepted += 1;
@@ -118,7 +119,8 @@ pub fn lone(own: u32, nodes: u32, seed: u64, config: Config, out: &mut Out<()>) 
     let mut bytes = [0; 32];
     bytes[..4].copy_from_slice(&own.to_le_bytes());
     bytes[4..12].copy_from_slice(&seed.to_le_bytes());
-    let identity = Identity { instance: Some(instance(own)), ..Identity::new(id(own), address(own)) };
+    let identity =
+        Identity { instance: Some(instance(own)), ..Identity::new(id(own), address(own)) };
     let node = Node::new(config, identity, bytes, Instant::ORIGIN).expect("settings are valid");
     let mut ours = Ours { node, armed: None, watched: None, heard: false, accepted: 0 };
     for other in (0..nodes).filter(|&other| other != own) {
@@ -140,7 +142,8 @@ pub fn stub(own: u32, generation: u64) -> Ours {
         generation: Generation(generation),
         instance: Some(instance(own)),
     };
-    let node = Node::new(Config::lan(), identity, [1; 32], Instant::ORIGIN).expect("defaults are valid");
+    let node =
+        Node::new(Config::lan(), identity, [1; 32], Instant::ORIGIN).expect("defaults are valid");
     Ours { node, armed: None, watched: None, heard: false, accepted: 0 }
 }
 

@@ -13,9 +13,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::arena::{Arena, Contender, Out, Setting, VALUE};
 
-/// A foca identity as in its own example agent: a socket address, and a number that changes when it comes back. The
-/// address is one of version 4 and packed, as foca compares identities one by one: with `SocketAddr` it takes several times
-/// the instructions.
+/// A foca identity as in its own example agent: a socket address, and a number that changes when it
+/// comes back. The address is one of version 4 and packed, as foca compares identities one by one:
+/// with `SocketAddr` it takes several times the instructions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Peer {
     ip: [u8; 4],
@@ -58,7 +58,8 @@ impl Invalidates for Key {
     }
 }
 
-/// The newest value of each node, by its index: once there is any, nothing is looked up or allocated when one comes.
+/// The newest value of each node, by its index: once there is any, nothing is looked up or
+/// allocated when one comes.
 #[derive(Debug)]
 pub(super) struct Values {
     held: Vec<(u32, [u8; VALUE])>,
@@ -80,8 +81,11 @@ impl BroadcastHandler<Peer> for Values {
 
     fn receive_item(&mut self, data: &[u8], _: Option<&Peer>) -> Result<Option<Key>, Infallible> {
         let Some((head, value)) = data.split_first_chunk::<8>() else { return Ok(None) };
-        let (&[a, b, c, d, e, f, g, h], Ok(value)) = (head, value.try_into()) else { return Ok(None) };
-        let (origin, version) = (u32::from_be_bytes([a, b, c, d]), u32::from_be_bytes([e, f, g, h]));
+        let (&[a, b, c, d, e, f, g, h], Ok(value)) = (head, value.try_into()) else {
+            return Ok(None);
+        };
+        let (origin, version) =
+            (u32::from_be_bytes([a, b, c, d]), u32::from_be_bytes([e, f, g, h]));
         if self.held.is_empty() {
             self.held.resize(self.nodes as usize, (0, [0; VALUE]));
         }
@@ -116,8 +120,8 @@ impl Theirs {
         tell: bool,
         out: &mut Out<Timer<Peer>>,
     ) {
-        let members =
-            members.map(|member| foca::Member::new(identity(member), incarnation, foca::State::Alive));
+        let members = members
+            .map(|member| foca::Member::new(identity(member), incarnation, foca::State::Alive));
         self.foca.apply_many(members, tell, Carrier { now, out }).expect("members are valid");
     }
 }

@@ -1,18 +1,20 @@
 //! Handing over to `tgossip-agent`.
 //!
-//! A node runs for months beside the work of its host, and the pages of a program that were touched once stay resident:
-//! with the simulator, the plots and the rest of `tgossip` around it, a node takes a quarter more memory than it needs.
+//! A node runs for months beside the work of its host, and the pages of a program that were touched
+//! once stay resident: with the simulator, the plots and the rest of `tgossip` around it, a node
+//! takes a quarter more memory than it needs.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Files of one build are not further apart: an older program beside this one is of another build, and says and does
-/// other things.
+/// Files of one build are not further apart: an older program beside this one is of another build,
+/// and says and does other things.
 const ONE_BUILD: Duration = Duration::from_secs(60);
 
-/// Becomes the program `tgossip-agent` beside this one, with the same arguments, under the same process id. Returns if there
-/// is none of the same build, or where processes cannot do that: then the agent runs within this program.
+/// Becomes the program `tgossip-agent` beside this one, with the same arguments, under the same
+/// process id. Returns if there is none of the same build, or where processes cannot do that: then
+/// the agent runs within this program.
 pub(crate) fn hand_over() {
     let Ok(own) = std::env::current_exe() else { return };
     if let Some(lean) = beside(&own) {
@@ -49,8 +51,10 @@ mod tests {
     fn only_a_program_of_the_same_build_is_handed_over_to() {
         let folder = std::env::temp_dir().join(format!("tgossip-lean-{}", std::process::id()));
         std::fs::create_dir(&folder).unwrap();
-        let (own, lean) =
-            (folder.join("tgossip"), folder.join(format!("tgossip-agent{}", std::env::consts::EXE_SUFFIX)));
+        let (own, lean) = (
+            folder.join("tgossip"),
+            folder.join(format!("tgossip-agent{}", std::env::consts::EXE_SUFFIX)),
+        );
         let now = SystemTime::now();
         File::create(&own).unwrap().set_modified(now).unwrap();
         assert_eq!(beside(&own), None, "there is none");

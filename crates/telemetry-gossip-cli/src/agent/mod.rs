@@ -6,8 +6,8 @@
 //!                                                 the id is lost      second signal
 //! ```
 //!
-//! Output has a thread of its own: a reader that is slow, or has gone, stops neither the node nor its
-//! leaving.
+//! Output has a thread of its own: a reader that is slow, or has gone, stops neither the node nor
+//! its leaving.
 
 pub(crate) mod lean;
 pub(crate) mod output;
@@ -17,7 +17,7 @@ mod signals;
 use std::sync::Arc;
 use std::time::Duration;
 
-use telemetry_gossip::core::{Config, ConfigError, Event, Label, NodeId, Suspicion, Tag};
+use telemetry_gossip::core::{Config, ConfigError, Event, IdHash, Label, NodeId, SuspicionTimeout};
 use telemetry_gossip::driver::{
     Agent, AgentError, Events, Notice, Options, Sealing, SpawnError, Transport, UdpTransport,
 };
@@ -47,7 +47,8 @@ pub(crate) fn run(args: &AgentArgs) -> Result<(), Error> {
     check_addresses(args)?;
     let sealing = sealing(args)?;
     let seeds = seeds::of(args)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Setup)?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Setup)?;
     let outcome = runtime.block_on(agent(args, config, sealing, &seeds));
     // A reader of the output that has stopped reading is not waited for.
     runtime.shutdown_background();
@@ -55,14 +56,15 @@ pub(crate) fn run(args: &AgentArgs) -> Result<(), Error> {
 }
 
 fn config(args: &AgentArgs) -> Result<Config, Error> {
-    let Settings { profile, probe_interval, probe_timeout, gossip_interval, suspicion, mtu } = args.settings;
+    let Settings { profile, probe_interval, probe_timeout, gossip_interval, suspicion, mtu } =
+        args.settings;
     let standard = profile.config();
     let config = Config {
         label: Label::of(&args.label),
         probe_interval: probe_interval.unwrap_or(standard.probe_interval),
         probe_timeout: probe_timeout.unwrap_or(standard.probe_timeout),
         gossip_interval: gossip_interval.unwrap_or(standard.gossip_interval),
-        suspicion: suspicion.map_or(standard.suspicion, Suspicion::Fixed),
+        suspicion: suspicion.map_or(standard.suspicion, SuspicionTimeout::Fixed),
         mtu: mtu.unwrap_or(standard.mtu),
         ..standard
     };
@@ -96,7 +98,12 @@ fn in_flags(error: &ConfigError) -> String {
             twice(gossip)
         ),
         ConfigError::TooShort { field, span, least, rule } => {
-            format!("{} is {}: type {} or more, as {rule}", flag(field), text::span(span), text::span(least))
+            format!(
+                "{} is {}: type {} or more, as {rule}",
+                flag(field),
+                text::span(span),
+                text::span(least)
+            )
         }
         ref error => error.to_string(),
     }
@@ -141,7 +148,12 @@ fn sealing(args: &AgentArgs) -> Result<Sealing, Error> {
     )))
 }
 
-async fn agent(args: &AgentArgs, config: Config, sealing: Sealing, seeds: &[String]) -> Result<(), Error> {
+async fn agent(
+    args: &AgentArgs,
+    config: Config,
+    sealing: Sealing,
+    seeds: &[String],
+) -> Result<(), Error> {
     let mut signals = Signals::caught().map_err(Error::Setup)?;
     let transport = bind(args, sealing).await?;
     let control = TcpListener::bind(args.control).await.map_err(|error| Error::Bind {
@@ -152,12 +164,14 @@ async fn agent(args: &AgentArgs, config: Config, sealing: Sealing, seeds: &[Stri
     let control_address = control.local_addr().map_err(Error::Setup)?;
 
     let shared: Arc<dyn Transport> = Arc::clone(&transport) as _;
-    let agent = spawn(Options { config, record: args.record.recording(), ..Options::new(args.id) }, shared)?;
+    let agent = spawn(
+        Options { config, record: args.record.recording(), ..Options::new(args.id) },
+        shared,
+    )?;
     for (key, value) in &args.entries {
-        agent
-            .publish(key, value.as_bytes())
-            .await
-            .map_err(|error| Error::Usage(format!("--set {}: {error}", text::printable(key, MAX_SHOWN))))?;
+        agent.publish(key, value.as_bytes()).await.map_err(|error| {
+            Error::Usage(format!("--set {}: {error}", text::printable(key, MAX_SHOWN)))
+        })?;
     }
     let (say, lines) = mpsc::unbounded_channel();
     // The receiver lives as long as the output can be written, and then nobody misses the lines.
@@ -185,11 +199,15 @@ async fn bind(args: &AgentArgs, sealing: Sealing) -> Result<Arc<UdpTransport>, E
         Some(advertised) => UdpTransport::bind_advertised(args.bind, advertised, sealing).await,
         None => UdpTransport::bind(args.bind, sealing).await,
     }
-    .map_err(|failed| Error::Bind { what: "the UDP address", addr: failed.address, error: failed.error })
+    .map_err(|failed| Error::Bind {
+        what: "the UDP address",
+        addr: failed.address,
+        error: failed.error,
+    })
 }
 
-/// Spawns the node from a thread that ends at once, and its stack with it: a node is large while it is made, and the
-/// pages that it has touched would stay for good.
+/// Spawns the node from a thread that ends at once, and its stack with it: a node is large while it
+/// is made, and the pages that it has touched would stay for good.
 fn spawn(options: Options, transport: Arc<dyn Transport>) -> Result<Agent, Error> {
     let runtime = tokio::runtime::Handle::current();
     let making = std::thread::spawn(move || {
@@ -264,8 +282,8 @@ async fn fate(events: &mut Events) -> Error {
     loop {
         match events.recv().await {
             Some(Notice::Event(Event::IdentityConflict { lost: true, address, .. })) => {
-                let place =
-                    address.map_or_else(|| "an unknown address".to_owned(), |address| address.to_string());
+                let place = address
+                    .map_or_else(|| "an unknown address".to_owned(), |address| address.to_string());
                 return Error::Node(format!(
                     "another process at {place} has the same id and keeps it: give each node an --id of its own"
                 ));
@@ -277,7 +295,12 @@ async fn fate(events: &mut Events) -> Error {
 }
 
 /// Prints lines and events until both have ended, or the output is closed.
-async fn print(output: Output, agent: Agent, mut lines: mpsc::UnboundedReceiver<Line>, mut events: Events) {
+async fn print(
+    output: Output,
+    agent: Agent,
+    mut lines: mpsc::UnboundedReceiver<Line>,
+    mut events: Events,
+) {
     let (mut more_lines, mut more_events) = (true, true);
     while more_lines || more_events {
         let line = tokio::select! {
@@ -304,8 +327,8 @@ async fn print(output: Output, agent: Agent, mut lines: mpsc::UnboundedReceiver<
 }
 
 /// Who is behind a tag, of those that the agent knows.
-fn name(agent: &Agent, tag: Tag) -> Option<NodeId> {
-    agent.view().iter().map(|member| member.id).find(|id| id.tag() == tag)
+fn name(agent: &Agent, tag: IdHash) -> Option<NodeId> {
+    agent.view().iter().map(|member| member.id).find(|id| id.id_hash() == tag)
 }
 
 /// What the control socket answers.
@@ -319,8 +342,10 @@ fn source(agent: &Agent, transport: &Arc<UdpTransport>) -> server::Source {
             match request {
                 Request::View => {}
                 Request::Explain { id } => {
-                    let explanation = agent.explain(&id).await.map_err(|error| error.to_string())?;
-                    let reasons = |explanation| Box::new(Reasons::of(agent.id().as_str(), explanation));
+                    let explanation =
+                        agent.explain(&id).await.map_err(|error| error.to_string())?;
+                    let reasons =
+                        |explanation| Box::new(Reasons::of(agent.id().as_str(), explanation));
                     return Ok(Answer::Explanation(explanation.as_ref().map(reasons)));
                 }
                 Request::Keys => {
@@ -328,7 +353,8 @@ fn source(agent: &Agent, transport: &Arc<UdpTransport>) -> server::Source {
                     return Ok(keys.unwrap_or_else(|reason| Answer::Refused(reason.to_owned())));
                 }
                 Request::ChangeKeys { letter } => {
-                    let changed = has_keys.map_err(str::to_owned).and_then(|keeper| keeper.obey(&letter));
+                    let changed =
+                        has_keys.map_err(str::to_owned).and_then(|keeper| keeper.obey(&letter));
                     return Ok(changed.map_or_else(Answer::Refused, Answer::Keys));
                 }
             }
@@ -340,8 +366,10 @@ fn source(agent: &Agent, transport: &Arc<UdpTransport>) -> server::Source {
             };
             let seal = agent.seal_stats();
             let record = agent.recorded().map(Record::from);
-            let view =
-                View { record, ..View::of(agent.id().as_str(), &agent.view(), &health, stats, socket, seal) };
+            let view = View {
+                record,
+                ..View::of(agent.id().as_str(), &agent.view(), &health, stats, socket, seal)
+            };
             Ok(Answer::View(Box::new(view)))
         })
     })

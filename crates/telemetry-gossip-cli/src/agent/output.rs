@@ -1,7 +1,7 @@
 //! What an agent prints: one line an event, as text or as JSON.
 //!
-//! Standard output only says what happened; it decides nothing. Each line is flushed, so that a reader at a
-//! pipe's end sees it at once.
+//! Standard output only says what happened; it decides nothing. Each line is flushed, so that a
+//! reader at a pipe's end sees it at once.
 
 use std::fmt::Display;
 use std::io::{self, Write};
@@ -10,7 +10,7 @@ use std::time::SystemTime;
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};
-use telemetry_gossip::core::{Event, Evidence, IsolationEnd, NodeId, RemovalReason, Tag};
+use telemetry_gossip::core::{Event, Evidence, IdHash, IsolationEnd, NodeId, RemovalReason};
 
 use telemetry_gossip::transport::KeyId;
 
@@ -41,13 +41,18 @@ impl Line {
         Self { word, parts, text }
     }
 
-    /// The first line of an agent: where the others reach it, and where it is bound if that is elsewhere.
+    /// The first line of an agent: where the others reach it, and where it is bound if that is
+    /// elsewhere.
     pub(crate) fn udp(id: &NodeId, address: SocketAddr, bound: Option<SocketAddr>) -> Self {
         let text = match bound {
             Some(bound) => format!("udp {address} (bound to {bound})"),
             None => format!("udp {address}"),
         };
-        Self::new("udp", json!({ "id": id, "address": address, "bound": bound.unwrap_or(address) }), text)
+        Self::new(
+            "udp",
+            json!({ "id": id, "address": address, "bound": bound.unwrap_or(address) }),
+            text,
+        )
     }
 
     /// The second line: where it answers questions.
@@ -70,7 +75,11 @@ impl Line {
 
     /// The node looks for the cluster.
     pub(crate) fn joining(seeds: &[String]) -> Self {
-        Self::new("joining", json!({ "seeds": seeds }), format!("joining through {}", seeds.join(", ")))
+        Self::new(
+            "joining",
+            json!({ "seeds": seeds }),
+            format!("joining through {}", seeds.join(", ")),
+        )
     }
 
     /// Something that a person should know, and that stops nothing.
@@ -80,12 +89,17 @@ impl Line {
 
     /// A signal came.
     pub(crate) fn leaving() -> Self {
-        Self::new("leaving", json!({}), "leaving; a second signal ends the process at once".to_owned())
+        Self::new(
+            "leaving",
+            json!({}),
+            "leaving; a second signal ends the process at once".to_owned(),
+        )
     }
 
     /// What speaks for or against a member; `name` knows who is behind a tag.
-    fn evidence(id: &NodeId, evidence: &Evidence, name: impl Fn(Tag) -> Option<NodeId>) -> Self {
-        let names: Vec<(Tag, NodeId)> = evidence.tags().filter_map(|tag| Some((tag, name(tag)?))).collect();
+    fn evidence(id: &NodeId, evidence: &Evidence, name: impl Fn(IdHash) -> Option<NodeId>) -> Self {
+        let names: Vec<(IdHash, NodeId)> =
+            evidence.id_hashes().filter_map(|tag| Some((tag, name(tag)?))).collect();
         let known = |tag| names.iter().find(|(known, _)| *known == tag).map(|(_, id)| id.as_str());
         let finding = Finding::of(evidence, known);
         let text = format!("{id} {}", finding.text);
@@ -160,18 +174,26 @@ impl Line {
             Event::Isolated { lost, of } => Self::new(
                 "isolated",
                 json!({ "lost": lost, "of": of }),
-                format!("isolated: {lost} of {of} members do not answer; nobody is declared dead meanwhile"),
+                format!(
+                    "isolated: {lost} of {of} members do not answer; nobody is declared dead meanwhile"
+                ),
             ),
             Event::Reconnected { end } => {
                 let (word, text) = match end {
-                    IsolationEnd::Contact => ("contact", "at least half of the members answer again"),
+                    IsolationEnd::Contact => {
+                        ("contact", "at least half of the members answer again")
+                    }
                     IsolationEnd::HostsWord => ("hosts-word", "the loss was said to be real"),
                     IsolationEnd::Limit => ("limit", "the limit for isolation has passed"),
                     IsolationEnd::ClusterConfig => {
                         ("cluster-config", "the cluster config does not name the lost")
                     }
                 };
-                Self::new("reconnected", json!({ "end": word }), format!("no longer isolated: {text}"))
+                Self::new(
+                    "reconnected",
+                    json!({ "end": word }),
+                    format!("no longer isolated: {text}"),
+                )
             }
             Event::IdentityConflict { instance, address, lost } => Self::new(
                 "identity-conflict",
@@ -179,7 +201,11 @@ impl Line {
                 format!(
                     "another process at {} has this node's id{}",
                     at(address),
-                    if *lost { ", and keeps it: this node is silent from now on" } else { ", and loses it" }
+                    if *lost {
+                        ", and keeps it: this node is silent from now on"
+                    } else {
+                        ", and loses it"
+                    }
                 ),
             ),
             Event::JoinCompleted { seed } => Self::new(
@@ -187,12 +213,18 @@ impl Line {
                 json!({ "seed": seed.to_string() }),
                 format!("join complete: {seed} has sent all it knows"),
             ),
-            Event::JoinFailed => {
-                Self::new("join-failed", json!({}), "no seed has answered so far; still trying".to_owned())
+            Event::JoinFailed => Self::new(
+                "join-failed",
+                json!({}),
+                "no seed has answered so far; still trying".to_owned(),
+            ),
+            Event::LeaveCompleted => {
+                Self::new("leave-completed", json!({}), "left in good order".to_owned())
             }
-            Event::LeaveCompleted => Self::new("leave-completed", json!({}), "left in good order".to_owned()),
             // Evidence is told with names, by `Output::line_of`.
-            Event::Evidence { .. } | Event::ProbeCompleted { .. } | Event::ExchangeCompleted { .. } => {
+            Event::Evidence { .. }
+            | Event::ProbeCompleted { .. }
+            | Event::ExchangeCompleted { .. } => {
                 return None;
             }
         })
@@ -221,12 +253,12 @@ pub(crate) struct Output {
 }
 
 impl Output {
-    /// What an event says; `name` knows who is behind a tag. That this node is alive at a new generation is said once, with
-    /// the reason, by `refuted`.
+    /// What an event says; `name` knows who is behind a tag. That this node is alive at a new
+    /// generation is said once, with the reason, by `refuted`.
     pub(crate) fn line_of<A: Display>(
         &self,
         event: &Event<A>,
-        name: impl Fn(Tag) -> Option<NodeId>,
+        name: impl Fn(IdHash) -> Option<NodeId>,
     ) -> Option<Line> {
         match event {
             Event::Alive { id, .. } if *id == self.id => None,
@@ -243,7 +275,12 @@ impl Output {
     }
 
     /// Prints one line of something that happened at another time.
-    pub(crate) fn print_at(&self, out: &mut impl Write, line: &Line, at: SystemTime) -> io::Result<()> {
+    pub(crate) fn print_at(
+        &self,
+        out: &mut impl Write,
+        line: &Line,
+        at: SystemTime,
+    ) -> io::Result<()> {
         writeln!(out, "{}", line.render(at, self.json))
     }
 }
@@ -263,7 +300,8 @@ mod tests {
     fn an_event_is_a_sentence_or_an_object() {
         let time = SystemTime::UNIX_EPOCH + Duration::from_millis(1_500);
         let address = Some(SocketAddr::from(([127, 0, 0, 1], 7_101)));
-        let line = Line::of(&Event::Joined { id: id(), address, generation: Generation(3) }).unwrap();
+        let line =
+            Line::of(&Event::Joined { id: id(), address, generation: Generation(3) }).unwrap();
         assert_eq!(
             line.render(time, false),
             "1970-01-01T00:00:01.500Z edge-1 joined at 127.0.0.1:7101 with generation 3"
@@ -283,7 +321,8 @@ mod tests {
         let alive = |id| output.line_of(&Event::<SocketAddr>::Alive { id, generation }, |_| None);
         assert_eq!(alive(id()), None);
         assert!(alive("edge-2".parse().unwrap()).is_some());
-        let refuted = output.line_of(&Event::<SocketAddr>::Refuted { generation }, |_| None).unwrap();
+        let refuted =
+            output.line_of(&Event::<SocketAddr>::Refuted { generation }, |_| None).unwrap();
         assert_eq!(
             refuted.render(SystemTime::UNIX_EPOCH, false),
             "1970-01-01T00:00:00.000Z this node raises its generation to 2: others held a suspicion of it, or an earlier life"
@@ -292,15 +331,20 @@ mod tests {
 
     #[test]
     fn evidence_is_told_with_names() {
-        let event = Event::<SocketAddr>::Evidence { id: "n7".parse().unwrap(), evidence: probe_failed() };
+        let event =
+            Event::<SocketAddr>::Evidence { id: "n7".parse().unwrap(), evidence: probe_failed() };
         let output = Output { id: id(), json: false };
         let line = output.line_of(&event, |tag| name(tag)?.parse().ok()).unwrap();
         let text = line.render(SystemTime::UNIX_EPOCH, false);
         let said = "n7 did not answer this node's probe; asked through n3 (silent to it, too), n9 (no word from it in time), ";
         assert!(text.contains(said), "{text}");
-        let object: Value = serde_json::from_str(&line.render(SystemTime::UNIX_EPOCH, true)).unwrap();
+        let object: Value =
+            serde_json::from_str(&line.render(SystemTime::UNIX_EPOCH, true)).unwrap();
         assert_eq!((&object["id"], &object["event"]), (&json!("n7"), &json!("evidence")));
-        assert_eq!((&object["kind"], &object["helpers"][1]["id"]), (&json!("probe-failed"), &json!("n9")));
+        assert_eq!(
+            (&object["kind"], &object["helpers"][1]["id"]),
+            (&json!("probe-failed"), &json!("n9"))
+        );
     }
 
     #[test]

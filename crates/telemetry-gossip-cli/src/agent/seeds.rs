@@ -1,4 +1,5 @@
-//! The seeds of an agent: those typed, and those in a file. Only texts; names are resolved elsewhere.
+//! The seeds of an agent: those typed, and those in a file. Only texts; names are resolved
+//! elsewhere.
 
 use std::path::Path;
 
@@ -57,12 +58,18 @@ mod tests {
     #[test]
     fn a_seed_file_has_a_seed_a_line() {
         let text = "# the old registry's hosts\n\n  seed-1:7101\n[::1]:7102\n10.0.0.3:7103\n";
-        assert_eq!(parsed(Path::new("seeds"), text).unwrap(), ["seed-1:7101", "[::1]:7102", "10.0.0.3:7103"]);
+        assert_eq!(
+            parsed(Path::new("seeds"), text).unwrap(),
+            ["seed-1:7101", "[::1]:7102", "10.0.0.3:7103"]
+        );
     }
 
     #[test]
     fn a_wrong_line_is_named() {
         let error = parsed(Path::new("seeds"), "seed-1:7101\nseed-2\n").unwrap_err().to_string();
-        assert!(error.starts_with("seeds:2: `seed-2` is no seed: type a host and a port"), "{error}");
+        assert!(
+            error.starts_with("seeds:2: `seed-2` is no seed: type a host and a port"),
+            "{error}"
+        );
     }
 }

@@ -11,7 +11,8 @@ pub(crate) struct ExperimentArgs {
     /// lifeguard: run the whole published grid, 29,160 runs, for hours.
     #[arg(long)]
     pub(crate) full: bool,
-    /// lifeguard: run the defaults of this implementation alone, without the published protocols beside them.
+    /// lifeguard: run the defaults of this implementation alone, without the published protocols
+    /// beside them.
     #[arg(long)]
     pub(crate) ours: bool,
     /// How many times each run is repeated, with other seeds: 10 for lifeguard --full, 1 otherwise.

@@ -34,7 +34,8 @@ pub(crate) struct KeyArgs {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum KeyCommand {
-    /// Make a new random key and a file for it, which only its owner may read; a file that exists is left alone.
+    /// Make a new random key and a file for it, which only its owner may read; a file that exists
+    /// is left alone.
     New {
         /// The file.
         #[arg(value_name = "FILE")]
@@ -93,5 +94,7 @@ pub(crate) struct Order {
 }
 
 fn key_id(text: &str) -> Result<KeyId, String> {
-    text.parse().map_err(|error| format!("{error}: type one that tgossip key list prints, such as 5f0c11d2"))
+    text.parse().map_err(|error| {
+        format!("{error}: type one that tgossip key list prints, such as 5f0c11d2")
+    })
 }

@@ -18,7 +18,8 @@ const LEAST: u64 = 1 << 20;
 /// Where to record, and how much.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct RecordArgs {
-    /// Record all that happens to the node in files in this folder, for `tgossip replay`. They hold its telemetry and its secrets.
+    /// Record all that happens to the node in files in this folder, for `tgossip replay`. They hold
+    /// its telemetry and its secrets.
     #[arg(long, value_name = "DIR")]
     pub(crate) record: Option<PathBuf>,
     /// About how much is kept, 1MiB at least; the oldest goes first.
@@ -57,8 +58,8 @@ fn size(text: &str) -> Result<u64, String> {
 
 /// Replay what was recorded of a node: what happened to it, what it held and why, at any moment.
 ///
-/// The recorded inputs go through the core of this build once more. That it says and tells the same is checked block by
-/// block, against the hash that was recorded.
+/// The recorded inputs go through the core of this build once more. That it says and tells the same
+/// is checked block by block, against the hash that was recorded.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -123,7 +124,9 @@ impl Moment {
         let micros = |span: Duration| u64::try_from(span.as_micros()).unwrap_or(u64::MAX);
         match self {
             Self::After(span) => start.saturating_add(micros(span)),
-            Self::Wall(time) => micros(time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()),
+            Self::Wall(time) => {
+                micros(time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default())
+            }
         }
     }
 }

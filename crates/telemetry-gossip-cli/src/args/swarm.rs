@@ -11,9 +11,10 @@ use super::span;
 
 /// Run random scenarios, one a seed, and shrink each that fails to the least that still does.
 ///
-/// A seed decides everything: how many nodes (1 to 64, and now and then 250), which of 24 kinds of faults and how often, then a calm
-/// in which those that are left have to agree again. Every rule of the protocol is checked all the time, and each 16th
-/// seed is run twice and compared event by event. Runs share all cores; the result does not depend on how many.
+/// A seed decides everything: how many nodes (1 to 64, and now and then 250), which of 24 kinds of
+/// faults and how often, then a calm in which those that are left have to agree again. Every rule
+/// of the protocol is checked all the time, and each 16th seed is run twice and compared event by
+/// event. Runs share all cores; the result does not depend on how many.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -61,7 +62,10 @@ fn seeds(text: &str) -> Result<Range<u64>, String> {
         .ok_or("a band is its first seed, two points and the seed after its last: type --seeds 0..1000")?;
     if first >= end {
         let last = u64::MAX - 1_000;
-        return Err(format!("{text} has no seeds: type --seeds {first}..{}", first.min(last) + 1_000));
+        return Err(format!(
+            "{text} has no seeds: type --seeds {first}..{}",
+            first.min(last) + 1_000
+        ));
     }
     Ok(first..end)
 }

@@ -114,6 +114,7 @@ fn several_seeds_and_entries_add_up() {
         panic!("an agent");
     };
     assert_eq!(args.join, ["x:1", "y:2", "z:3"]);
-    let entries: Vec<_> = args.entries.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+    let entries: Vec<_> =
+        args.entries.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
     assert_eq!(entries, [("k", "v=w"), ("l", "")]);
 }

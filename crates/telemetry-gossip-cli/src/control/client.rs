@@ -34,7 +34,9 @@ pub(crate) async fn view(via: &str) -> Result<View, Error> {
 pub(crate) async fn reasons(via: &str, id: &str) -> Result<Reasons, Error> {
     match ask(via, &Request::Explain { id: id.to_owned() }, AGAIN).await? {
         Answer::Explanation(Some(reasons)) => Ok(*reasons),
-        Answer::Explanation(None) => Err(Error::UnknownMember { via: via.to_owned(), id: id.to_owned() }),
+        Answer::Explanation(None) => {
+            Err(Error::UnknownMember { via: via.to_owned(), id: id.to_owned() })
+        }
         _ => Err(another_service(via)),
     }
 }
@@ -44,7 +46,8 @@ pub(crate) async fn keys(via: &str) -> Result<Keys, Error> {
     told_keys(via, ask(via, &Request::Keys, AGAIN).await?)
 }
 
-/// Changes the keys of the agent at `via`, as somebody who has those of `ring`; the agent's keys afterwards.
+/// Changes the keys of the agent at `via`, as somebody who has those of `ring`; the agent's keys
+/// afterwards.
 pub(crate) async fn change_keys(via: &str, ring: &Keyring, change: &Change) -> Result<Keys, Error> {
     let keys = keys(via).await?;
     let mut nonce = [0; 24];
@@ -79,7 +82,9 @@ async fn ask(via: &str, request: &Request, again: Duration) -> Result<Answer, Er
         match serde_json::from_slice(&text) {
             Ok(Answer::Error(error)) => return Err(no_answer(error)),
             Ok(Answer::Busy) if Instant::now() + again < end => sleep(again).await,
-            Ok(Answer::Busy) => return Err(Error::Busy { via: via.to_owned(), patience: PATIENCE }),
+            Ok(Answer::Busy) => {
+                return Err(Error::Busy { via: via.to_owned(), patience: PATIENCE });
+            }
             Ok(answer) => return Ok(answer),
             Err(_) => return Err(another_service(via)),
         }

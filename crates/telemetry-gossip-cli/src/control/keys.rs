@@ -1,5 +1,5 @@
-//! Orders that change an agent's keys. Whoever reaches the control address can read, but only who has a key of the agent's
-//! ring may change the ring: an order is a letter sealed under one.
+//! Orders that change an agent's keys. Whoever reaches the control address can read, but only who
+//! has a key of the agent's ring may change the ring: an order is a letter sealed under one.
 //!
 //! ```text
 //! client                                   agent
@@ -46,9 +46,15 @@ impl Keys {
     }
 
     /// The order for an agent whose keys are these, in hexadecimal digits; `nonce` is random.
-    pub(crate) fn order(&self, ring: &Keyring, nonce: [u8; 24], change: &Change) -> Result<String, String> {
+    pub(crate) fn order(
+        &self,
+        ring: &Keyring,
+        nonce: [u8; 24],
+        change: &Change,
+    ) -> Result<String, String> {
         let text = serde_json::to_vec(change).map_err(|error| error.to_string())?;
-        let letter = ring.seal_letter(nonce, &self.context(), &text).map_err(|error| error.to_string())?;
+        let letter =
+            ring.seal_letter(nonce, &self.context(), &text).map_err(|error| error.to_string())?;
         Ok(base16ct::lower::encode_string(&letter))
     }
 }
@@ -76,13 +82,14 @@ impl KeyKeeper {
 
     /// Obeys an order, or says why not; then nothing is changed.
     pub(crate) fn obey(&self, order: &str) -> Result<Keys, String> {
-        let letter =
-            base16ct::lower::decode_vec(order).map_err(|_| "an order is a text of hexadecimal digits")?;
+        let letter = base16ct::lower::decode_vec(order)
+            .map_err(|_| "an order is a text of hexadecimal digits")?;
         // Held until the change is done: of two orders for one state, one is obeyed.
         let mut changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
         let text = self.seal.open_letter(&self.keys_at(*changes).context(), &letter);
         let text = text.map_err(|error| error.to_string())?;
-        let change = serde_json::from_slice(&text).map_err(|error| format!("no change of keys: {error}"))?;
+        let change =
+            serde_json::from_slice(&text).map_err(|error| format!("no change of keys: {error}"))?;
         match change {
             Change::Add(text) => {
                 let key: Key = text.parse().map_err(|error| format!("{error}"))?;
@@ -138,7 +145,8 @@ mod tests {
 
         let used = order(&Change::Use(key(2).id()));
         keeper.obey(&used).unwrap();
-        let by_the_new = keeper.keys().order(&ring(2), [9; 24], &Change::Remove(key(1).id())).unwrap();
+        let by_the_new =
+            keeper.keys().order(&ring(2), [9; 24], &Change::Remove(key(1).id())).unwrap();
         assert_eq!(keeper.obey(&by_the_new).unwrap().ids, [key(2).id()]);
     }
 

@@ -1,4 +1,5 @@
-//! The control protocol between `tgossip members` or `explain` and an agent: one line of JSON each way over TCP.
+//! The control protocol between `tgossip members` or `explain` and an agent: one line of JSON each
+//! way over TCP.
 //!
 //! ```text
 //! client                         agent
@@ -9,8 +10,9 @@
 //!                          <---  "busy"\n                                            if too many ask at a time
 //! ```
 //!
-//! It only reads, but for the keys, which [`keys`] lets those change who have one. The agent bounds a request in bytes and time and the connections in number ([`server`]),
-//! the client the answer ([`client`]). What a member is, is decided elsewhere: here are only its words.
+//! It only reads, but for the keys, which [`keys`] lets those change who have one. The agent bounds
+//! a request in bytes and time and the connections in number ([`server`]), the client the answer
+//! ([`client`]). What a member is, is decided elsewhere: here are only its words.
 
 pub(crate) mod client;
 pub(crate) mod keys;
@@ -87,7 +89,7 @@ pub(crate) struct View {
 /// [`Health`], with a word in place of an instant, which means nothing outside of the agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct HealthView {
-    pub(crate) awareness: u8,
+    pub(crate) local_health: u8,
     pub(crate) isolated: bool,
     pub(crate) alive: u32,
     pub(crate) suspected: u32,
@@ -116,7 +118,12 @@ pub(crate) struct Record {
 impl From<driver::RecordStats> for Record {
     fn from(stats: driver::RecordStats) -> Self {
         let driver::RecordStats { files, bytes, gaps, failures, .. } = stats;
-        Self { record_files: files, record_bytes: bytes, record_gaps: gaps, record_failures: failures }
+        Self {
+            record_files: files,
+            record_bytes: bytes,
+            record_gaps: gaps,
+            record_failures: failures,
+        }
     }
 }
 
@@ -130,11 +137,11 @@ impl View {
         socket: Socket,
         seal: Option<SealStats>,
     ) -> Self {
-        let Health { awareness, isolated_since, alive, suspected, dead, active } = *health;
+        let Health { local_health, isolated_since, alive, suspected, dead, active } = *health;
         let isolated = isolated_since.is_some();
         Self {
             node: node.to_owned(),
-            health: HealthView { awareness, isolated, alive, suspected, dead, active },
+            health: HealthView { local_health, isolated, alive, suspected, dead, active },
             members: view.iter().map(|member| MemberView::of(member)).collect(),
             stats,
             socket,
@@ -159,7 +166,10 @@ impl MemberView {
             address: member.address().map(|address| address.to_string()),
             last_heard_s: now.since(member.last_observed()).as_secs_f64(),
             telemetry_version: member.telemetry_version(),
-            telemetry: member.telemetry().map(|entry| (entry.key.to_owned(), value(&entry))).collect(),
+            telemetry: member
+                .telemetry()
+                .map(|entry| (entry.key.to_owned(), value(&entry)))
+                .collect(),
         }
     }
 
@@ -176,7 +186,11 @@ impl MemberView {
             address: member.address.map(|address| address.to_string()),
             last_heard_s: member.last_observed().elapsed().as_secs_f64(),
             telemetry_version: member.telemetry_version,
-            telemetry: member.telemetry.iter().map(|entry| (entry.key.clone(), value(entry))).collect(),
+            telemetry: member
+                .telemetry
+                .iter()
+                .map(|entry| (entry.key.clone(), value(entry)))
+                .collect(),
         }
     }
 }
@@ -252,7 +266,7 @@ pub(crate) mod tests {
         View {
             node: "edge-1".into(),
             health: HealthView {
-                awareness: 0,
+                local_health: 0,
                 isolated: false,
                 alive: 1,
                 suspected: 0,
@@ -278,9 +292,12 @@ pub(crate) mod tests {
     #[test]
     fn an_answer_is_read_as_it_was_written() {
         let unknown = Answer::Explanation(None);
-        for answer in
-            [Answer::View(Box::new(view())), unknown, Answer::Error("no request".into()), Answer::Busy]
-        {
+        for answer in [
+            Answer::View(Box::new(view())),
+            unknown,
+            Answer::Error("no request".into()),
+            Answer::Busy,
+        ] {
             let text = serde_json::to_string(&answer).unwrap();
             assert_eq!(serde_json::from_str::<Answer>(&text).unwrap(), answer, "{text}");
         }

@@ -1,8 +1,8 @@
-//! Why a member is held to be what it is, in the words of the control protocol: names in place of tags, and ages in place
-//! of instants, which mean nothing outside of the agent.
+//! Why a member is held to be what it is, in the words of the control protocol: names in place of
+//! tags, and ages in place of instants, which mean nothing outside of the agent.
 
 use serde::{Deserialize, Serialize};
-use telemetry_gossip::core::{Evidence, Explanation, Generation, Incident, Status, Tag};
+use telemetry_gossip::core::{Evidence, Explanation, Generation, IdHash, Incident, Status};
 
 use super::status_word;
 
@@ -19,7 +19,7 @@ pub(crate) struct Reasons {
     pub(crate) last_heard_s: f64,
     pub(crate) round_trip_s: Option<f64>,
     /// How often it has refuted of late.
-    pub(crate) strikes: u8,
+    pub(crate) flaps: u8,
     /// Whether the agent's own node is cut off from most of the members.
     pub(crate) isolated: bool,
     pub(crate) suspicion: Option<Suspicion>,
@@ -97,7 +97,7 @@ impl Reasons {
             generation: explanation.generation.0,
             last_heard_s: age(explanation.last_observed),
             round_trip_s: explanation.round_trip.map(|round_trip| round_trip.as_secs_f64()),
-            strikes: explanation.strikes,
+            flaps: explanation.flaps,
             isolated: explanation.isolated,
             suspicion,
             history: explanation.history.iter().map(reason).collect(),
@@ -108,14 +108,16 @@ impl Reasons {
 
 impl Finding {
     /// `name` knows who is behind a tag.
-    pub(crate) fn of<'n>(evidence: &Evidence, name: impl Fn(Tag) -> Option<&'n str>) -> Self {
+    pub(crate) fn of<'n>(evidence: &Evidence, name: impl Fn(IdHash) -> Option<&'n str>) -> Self {
         let known = |tag| name(tag).map(ToOwned::to_owned);
         let (generation, by) = match *evidence {
             Evidence::Suspected { by, generation } => (Some(generation), by),
             Evidence::Alive { generation, .. }
             | Evidence::Dead { generation, .. }
             | Evidence::Left { generation } => (Some(generation), None),
-            Evidence::Confirmed { by } | Evidence::AnsweredThrough { helper: by } => (None, Some(by)),
+            Evidence::Confirmed { by } | Evidence::AnsweredThrough { helper: by } => {
+                (None, Some(by))
+            }
             _ => (None, None),
         };
         let helpers = match *evidence {
@@ -127,7 +129,9 @@ impl Finding {
             kind: evidence.kind().to_owned(),
             generation: generation.map(|Generation(number)| number),
             by: by.and_then(known),
-            helpers: helpers.map(|asked| Helper { id: known(asked.helper), nacked: asked.nacked }).collect(),
+            helpers: helpers
+                .map(|asked| Helper { id: known(asked.helper), nacked: asked.nacked })
+                .collect(),
             text: evidence.describe(&name),
         }
     }
@@ -137,21 +141,21 @@ impl Finding {
 pub(crate) mod tests {
     use super::*;
     use serde_json::json;
-    use telemetry_gossip::core::{Witness, Witnesses};
+    use telemetry_gossip::core::{HelperReport, HelperReports};
 
     /// A probe that failed through a helper with a word, one without, and one that nobody knows.
     pub(crate) fn probe_failed() -> Evidence {
-        let mut helpers = Witnesses::default();
+        let mut helpers = HelperReports::default();
         for (at, (tag, nacked)) in [(3, true), (9, false), (404, true)].into_iter().enumerate() {
-            helpers[at] = Some(Witness { helper: Tag(tag), nacked });
+            helpers[at] = Some(HelperReport { helper: IdHash(tag), nacked });
         }
         Evidence::ProbeFailed { helpers }
     }
 
-    pub(crate) fn name(tag: Tag) -> Option<&'static str> {
+    pub(crate) fn name(tag: IdHash) -> Option<&'static str> {
         match tag {
-            Tag(3) => Some("n3"),
-            Tag(9) => Some("n9"),
+            IdHash(3) => Some("n3"),
+            IdHash(9) => Some("n9"),
             _ => None,
         }
     }
@@ -167,16 +171,16 @@ pub(crate) mod tests {
                         { "id": null, "nacked": true }] }),
             ),
             (
-                Evidence::AnsweredThrough { helper: Tag(3) },
+                Evidence::AnsweredThrough { helper: IdHash(3) },
                 json!({ "kind": "answered-through", "by": "n3", "text": "did not answer directly but through n3" }),
             ),
             (
-                Evidence::Suspected { by: Some(Tag(9)), generation: Generation(5) },
+                Evidence::Suspected { by: Some(IdHash(9)), generation: Generation(5) },
                 json!({ "kind": "suspected", "by": "n9", "generation": 5,
                     "text": "was suspected by n9 at generation 5" }),
             ),
             (
-                Evidence::Confirmed { by: Tag(404) },
+                Evidence::Confirmed { by: IdHash(404) },
                 json!({ "kind": "confirmed", "text": "was accused by somebody unknown here, too" }),
             ),
             (

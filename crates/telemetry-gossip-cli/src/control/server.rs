@@ -1,7 +1,7 @@
 //! The agent's side: accepts, reads one bounded line, answers, closes.
 //!
-//! Whatever a client does, it holds one of a few places for a few seconds at most, and never the node. Who finds no
-//! place is told so at once.
+//! Whatever a client does, it holds one of a few places for a few seconds at most, and never the
+//! node. Who finds no place is told so at once.
 
 use std::io::{self, Read, Write};
 use std::pin::Pin;
@@ -27,15 +27,17 @@ const TAKING: Duration = Duration::from_secs(5);
 /// Clients served at a time.
 const MAX_CLIENTS: usize = 32;
 
-/// A rest after the system refused to accept (it has run out of files, say), so that the error is no busy
-/// loop.
+/// A rest after the system refused to accept (it has run out of files, say), so that the error is
+/// no busy loop.
 const REST: Duration = Duration::from_millis(100);
 
 /// Where the answers come from: the node, or why it has none.
-pub(crate) type Source =
-    Arc<dyn Fn(Request) -> Pin<Box<dyn Future<Output = Result<Answer, String>> + Send>> + Send + Sync>;
+pub(crate) type Source = Arc<
+    dyn Fn(Request) -> Pin<Box<dyn Future<Output = Result<Answer, String>> + Send>> + Send + Sync,
+>;
 
-/// Answers with what `source` gives, until the task is aborted. A client that has not asked within `asking` is dropped.
+/// Answers with what `source` gives, until the task is aborted. A client that has not asked within
+/// `asking` is dropped.
 pub(crate) async fn serve(listener: TcpListener, source: Source, asking: Duration) {
     let places = Arc::new(Semaphore::new(MAX_CLIENTS));
     loop {
@@ -57,10 +59,12 @@ pub(crate) async fn serve(listener: TcpListener, source: Source, asking: Duratio
     }
 }
 
-/// Says that there is no place, and waits for nothing: the answer fits the empty buffer of a new connection.
+/// Says that there is no place, and waits for nothing: the answer fits the empty buffer of a new
+/// connection.
 fn turn_away(stream: TcpStream) -> io::Result<()> {
     let mut stream = stream.into_std()?;
-    // A request that has come is read, or the close would be a reset, which can overtake the answer.
+    // A request that has come is read, or the close would be a reset, which can overtake the
+    // answer.
     let _ = stream.read(&mut [0; MAX_REQUEST as usize]);
     stream.write_all(&line_of(&Answer::Busy)?)?;
     stream.shutdown(std::net::Shutdown::Write)
@@ -85,7 +89,9 @@ async fn converse(mut stream: TcpStream, source: Source, asking: Duration) -> io
         }
         Ok(Ok(_)) => match serde_json::from_slice(&line) {
             Ok(request) => source(request).await.unwrap_or_else(Answer::Error),
-            Err(error) => Answer::Error(format!("not a request ({error}): send {{\"ask\":\"view\"}}")),
+            Err(error) => {
+                Answer::Error(format!("not a request ({error}): send {{\"ask\":\"view\"}}"))
+            }
         },
     };
     timeout(TAKING, writer.write_all(&line_of(&answer)?)).await.map_err(io::Error::from)??;
@@ -128,7 +134,9 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_no_request_is_told_what_one_is() {
-        for request in [&b"GET / HTTP/1.1\n"[..], b"\n", b"{}\n", b"{\"ask\":\"leave\"}\n", b"\xff\xfe\n"] {
+        for request in
+            [&b"GET / HTTP/1.1\n"[..], b"\n", b"{}\n", b"{\"ask\":\"leave\"}\n", b"\xff\xfe\n"]
+        {
             match answer_to(request).await {
                 Answer::Error(error) => assert!(error.contains(r#"{"ask":"view"}"#), "{error}"),
                 other => panic!("{request:?} was answered with {other:?}"),

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use telemetry_gossip::core::{Config, NodeId};
 use telemetry_gossip::driver::{
-    Agent, AgentError, Events, Notice, Options, Recording, Sealing, SpawnError, Transport, UdpTransport,
+    Agent, AgentError, Events, Notice, Options, Recording, Sealing, SpawnError, Transport,
+    UdpTransport,
 };
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -21,7 +22,8 @@ use crate::error::Error;
 /// everything.
 const MOST_SEEDS: usize = 5;
 
-/// How long a node may take to say that it has left; the demo has by then seen that all others know.
+/// How long a node may take to say that it has left; the demo has by then seen that all others
+/// know.
 const LEAVE_PATIENCE: Duration = Duration::from_secs(5);
 
 const LOOPBACK: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
@@ -53,7 +55,15 @@ impl Cluster {
         tell: UnboundedSender<Told>,
     ) -> Self {
         let none = std::iter::repeat_with(|| None).take(nodes).collect();
-        Self { nodes: none, lives: vec![0; nodes], config, seed, record, tell, gone: Sent::default() }
+        Self {
+            nodes: none,
+            lives: vec![0; nodes],
+            config,
+            seed,
+            record,
+            tell,
+            gone: Sent::default(),
+        }
     }
 
     /// Starts all nodes; returns through how many of them the others join.
@@ -62,25 +72,43 @@ impl Cluster {
         for _ in 0..self.nodes.len() {
             transports.push(open().await?);
         }
-        let addresses: Vec<SocketAddr> = transports.iter().map(|transport| transport.local_addr()).collect();
+        let addresses: Vec<SocketAddr> =
+            transports.iter().map(|transport| transport.local_addr()).collect();
         for (index, transport) in transports.into_iter().enumerate() {
-            let seeds = addresses.iter().enumerate().filter(|(other, _)| *other != index).map(|(_, at)| *at);
-            self.spawn(index, transport, seeds.take(MOST_SEEDS).map(|at| at.to_string()).collect())?;
+            let seeds = addresses
+                .iter()
+                .enumerate()
+                .filter(|(other, _)| *other != index)
+                .map(|(_, at)| *at);
+            self.spawn(
+                index,
+                transport,
+                seeds.take(MOST_SEEDS).map(|at| at.to_string()).collect(),
+            )?;
         }
         Ok(MOST_SEEDS.min(addresses.len()))
     }
 
     /// Starts a node again, at another port and with no memory; returns which life of it this is.
     pub(crate) async fn restart(&mut self, index: Index) -> Result<u32, Error> {
-        let seeds =
-            self.nodes.iter().flatten().take(MOST_SEEDS).map(|node| node.transport.local_addr().to_string());
+        let seeds = self
+            .nodes
+            .iter()
+            .flatten()
+            .take(MOST_SEEDS)
+            .map(|node| node.transport.local_addr().to_string());
         let seeds = seeds.collect();
         self.lives[index] += 1;
         self.spawn(index, open().await?, seeds)?;
         Ok(self.lives[index])
     }
 
-    fn spawn(&mut self, index: Index, transport: Arc<UdpTransport>, seeds: Vec<String>) -> Result<(), Error> {
+    fn spawn(
+        &mut self,
+        index: Index,
+        transport: Arc<UdpTransport>,
+        seeds: Vec<String>,
+    ) -> Result<(), Error> {
         let life = self.lives[index];
         let id = NodeId::new(&name(index)).map_err(|error| Error::Usage(error.to_string()))?;
         let options = Options {
@@ -151,7 +179,8 @@ impl Cluster {
 
     fn agent(&self, index: Index) -> Result<&Agent, Error> {
         let node = self.nodes.get(index).and_then(Option::as_ref);
-        node.map(|node| &node.agent).ok_or_else(|| Error::Step(format!("{} does not run", name(index))))
+        node.map(|node| &node.agent)
+            .ok_or_else(|| Error::Step(format!("{} does not run", name(index))))
     }
 }
 
@@ -184,8 +213,15 @@ fn rng_seed(seed: u64, index: Index, life: u32) -> [u8; 32] {
 }
 
 /// Passes on what a node tells, until it ends or nobody listens.
-async fn forward(agent: Agent, mut events: Events, observer: Index, life: u32, tell: UnboundedSender<Told>) {
-    let tell = |change| tell.send(Told::Change { observer, life, at: Instant::now(), change }).is_ok();
+async fn forward(
+    agent: Agent,
+    mut events: Events,
+    observer: Index,
+    life: u32,
+    tell: UnboundedSender<Told>,
+) {
+    let tell =
+        |change| tell.send(Told::Change { observer, life, at: Instant::now(), change }).is_ok();
     let mut listening = tell_view(&agent, &tell).await;
     while listening {
         listening = match events.recv().await {
@@ -204,7 +240,8 @@ async fn tell_view(agent: &Agent, tell: &impl Fn(Change) -> bool) -> bool {
         return false;
     }
     agent.view().iter().all(|member| {
-        let telemetry = (member.telemetry_version > 0).then(|| Change::telemetry(&member.id)).flatten();
+        let telemetry =
+            (member.telemetry_version > 0).then(|| Change::telemetry(&member.id)).flatten();
         Change::held(&member.id, Some(member.status)).into_iter().chain(telemetry).all(tell)
     })
 }

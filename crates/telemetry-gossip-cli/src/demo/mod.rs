@@ -1,12 +1,13 @@
-//! `tgossip demo`: a real cluster over loopback UDP in one process, led through what can happen to a cluster.
+//! `tgossip demo`: a real cluster over loopback UDP in one process, led through what can happen to
+//! a cluster.
 //!
 //! ```text
 //!   join --> telemetry --> crash: suspected, dead --> return --> leave --> summary
 //! ```
 //!
-//! Each step does one thing to one node and waits until the views of all are as they should be, within a
-//! limit. The parts: `cluster` runs the nodes, `views` folds what they tell, `stage` waits, `picture` and
-//! `screen` show it, `summary` counts.
+//! Each step does one thing to one node and waits until the views of all are as they should be,
+//! within a limit. The parts: `cluster` runs the nodes, `views` folds what they tell, `stage`
+//! waits, `picture` and `screen` show it, `summary` counts.
 
 mod cast;
 mod cluster;
@@ -32,8 +33,8 @@ use stage::{Stage, Told, views_complete};
 use summary::{Sent, Summary, Traffic, settings};
 use views::name;
 
-/// The limits of the steps: several times what they take, and together with the whole demo's limit below 30
-/// s.
+/// The limits of the steps: several times what they take, and together with the whole demo's limit
+/// below 30 s.
 const JOIN_LIMIT: Duration = Duration::from_secs(14);
 const TELEMETRY_LIMIT: Duration = Duration::from_secs(6);
 const DEAD_LIMIT: Duration = Duration::from_secs(12);
@@ -47,7 +48,8 @@ const KEY: &str = "load";
 const VALUE: &str = "0.42";
 
 pub(crate) fn run(args: &DemoArgs) -> Result<(), Error> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Setup)?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Setup)?;
     let outcome = runtime.block_on(Demo::run(args));
     runtime.shutdown_timeout(Duration::from_secs(1));
     outcome
@@ -127,7 +129,11 @@ impl Demo {
         let took = at - started;
         self.say(
             at,
-            &format!("all {} views are complete and alive, {} after the start", self.nodes, seconds(took)),
+            &format!(
+                "all {} views are complete and alive, {} after the start",
+                self.nodes,
+                seconds(took)
+            ),
         )?;
         Ok(took)
     }
@@ -162,7 +168,11 @@ impl Demo {
         let took = at - begun;
         self.say(
             at,
-            &format!("{KEY}={VALUE} of {who} is read by {} after {}", the_others(others), seconds(took)),
+            &format!(
+                "{KEY}={VALUE} of {who} is read by {} after {}",
+                the_others(others),
+                seconds(took)
+            ),
         )?;
         Ok(took)
     }
@@ -180,9 +190,12 @@ impl Demo {
         let held = |status, enough| {
             move |views: &views::Views| {
                 let standing = views.standing(victim);
-                // Who has gone on to Dead has suspected before, even if the others' word was quicker than its own.
+                // Who has gone on to Dead has suspected before, even if the others' word was
+                // quicker than its own.
                 let done = match status {
-                    Status::Suspected => standing.held(Status::Suspected) + standing.held(Status::Dead),
+                    Status::Suspected => {
+                        standing.held(Status::Suspected) + standing.held(Status::Dead)
+                    }
                     status => standing.held(status),
                 };
                 let what = format!("other views hold {} {status}", name(victim));
@@ -195,7 +208,10 @@ impl Demo {
             &format!("{who} is first suspected, {} after the kill", seconds(suspected - begun)),
         )?;
         let first = self.stage.until(&step, DEAD_LIMIT, held(Status::Dead, 1)).await?;
-        self.say(first, &format!("{who} is first held dead, {} after the kill", seconds(first - begun)))?;
+        self.say(
+            first,
+            &format!("{who} is first held dead, {} after the kill", seconds(first - begun)),
+        )?;
         let dead = self.stage.until(&step, DEAD_LIMIT, held(Status::Dead, others)).await?;
         self.say(
             dead,
@@ -215,8 +231,12 @@ impl Demo {
         let begun = Instant::now();
         let life = self.cluster.restart(victim).await?;
         self.stage.reborn(victim, life);
-        self.say(begun, &format!("{who} starts again at generation 0, having forgotten everything"))?;
-        let at = self.stage.until(&format!("{who} comes back"), RETURN_LIMIT, views_complete).await?;
+        self.say(
+            begun,
+            &format!("{who} starts again at generation 0, having forgotten everything"),
+        )?;
+        let at =
+            self.stage.until(&format!("{who} comes back"), RETURN_LIMIT, views_complete).await?;
         let generation = self.cluster.generation(self.cast.publisher, victim).unwrap_or_default();
         let took = at - begun;
         self.say(
@@ -250,7 +270,11 @@ impl Demo {
         let took = at - begun;
         self.say(
             at,
-            &format!("{who} is held to have left by {} after {}", the_others(others), seconds(took)),
+            &format!(
+                "{who} is held to have left by {} after {}",
+                the_others(others),
+                seconds(took)
+            ),
         )?;
         Ok(took)
     }

@@ -1,5 +1,5 @@
-//! The live picture: what is awaited, how far it is, and one mark a node. Text only; `screen` puts it on the
-//! terminal.
+//! The live picture: what is awaited, how far it is, and one mark a node. Text only; `screen` puts
+//! it on the terminal.
 
 use crossterm::style::Stylize;
 use telemetry_gossip::core::Status;
@@ -85,9 +85,15 @@ impl Look {
     }
 }
 
-/// The picture's lines, for a terminal of this size: fewer than it has rows, since the cursor stands below them. On a
-/// short terminal the nodes go first, then the legend.
-pub(crate) fn draw(views: &Views, step: &str, awaited: &Awaited, columns: usize, rows: usize) -> Vec<String> {
+/// The picture's lines, for a terminal of this size: fewer than it has rows, since the cursor
+/// stands below them. On a short terminal the nodes go first, then the legend.
+pub(crate) fn draw(
+    views: &Views,
+    step: &str,
+    awaited: &Awaited,
+    columns: usize,
+    rows: usize,
+) -> Vec<String> {
     let filled = BAR * awaited.done.min(awaited.of) / awaited.of.max(1);
     let bar = format!("{}{}", "█".repeat(filled).green(), "░".repeat(BAR - filled).dark_grey());
     let mut lines = vec![

@@ -1,4 +1,5 @@
-//! Where the demo shows itself: lines that stay, and on a terminal below them a picture that is drawn over.
+//! Where the demo shows itself: lines that stay, and on a terminal below them a picture that is
+//! drawn over.
 
 use std::io::{self, IsTerminal, Stdout, Write};
 use std::time::{Duration, Instant};
@@ -66,16 +67,28 @@ impl Screen {
     }
 
     /// Shows the outcome of a step, where there is a picture to show it.
-    pub(crate) fn outcome(&mut self, views: &Views, step: &str, awaited: &Awaited) -> Result<(), io::Error> {
+    pub(crate) fn outcome(
+        &mut self,
+        views: &Views,
+        step: &str,
+        awaited: &Awaited,
+    ) -> Result<(), io::Error> {
         if self.live { self.progress(views, step, awaited) } else { Ok(()) }
     }
 
     /// Shows how far a step is: the picture, or a line now and then.
-    pub(crate) fn progress(&mut self, views: &Views, step: &str, awaited: &Awaited) -> Result<(), io::Error> {
+    pub(crate) fn progress(
+        &mut self,
+        views: &Views,
+        step: &str,
+        awaited: &Awaited,
+    ) -> Result<(), io::Error> {
         if self.live {
             // Some terminals do not know their size, or say that it is nothing.
-            let (columns, rows) =
-                terminal::size().ok().filter(|(columns, rows)| *columns > 0 && *rows > 0).unwrap_or((80, 24));
+            let (columns, rows) = terminal::size()
+                .ok()
+                .filter(|(columns, rows)| *columns > 0 && *rows > 0)
+                .unwrap_or((80, 24));
             let lines = picture::draw(views, step, awaited, columns.into(), rows.into());
             // Drawn over line by line: to erase first would flicker.
             if self.drawn > 0 {
@@ -88,7 +101,10 @@ impl Screen {
             self.drawn = u16::try_from(lines.len()).unwrap_or(u16::MAX);
             self.out.flush()
         } else if self.said.elapsed() >= PROGRESS {
-            self.line(Instant::now(), &format!("  ... {} of {} {}", awaited.done, awaited.of, awaited.what))
+            self.line(
+                Instant::now(),
+                &format!("  ... {} of {} {}", awaited.done, awaited.of, awaited.what),
+            )
         } else {
             Ok(())
         }

@@ -1,4 +1,5 @@
-//! Where a step waits: folds what nodes tell into the views until the views are as awaited, or time is up.
+//! Where a step waits: folds what nodes tell into the views until the views are as awaited, or time
+//! is up.
 
 use std::time::{Duration, Instant};
 
@@ -43,8 +44,20 @@ pub(crate) struct Stage {
 }
 
 impl Stage {
-    pub(crate) fn new(nodes: usize, screen: Screen, told: UnboundedReceiver<Told>, started: Instant) -> Self {
-        Self { views: Views::new(nodes), screen, told, lives: vec![0; nodes], started, latest: started }
+    pub(crate) fn new(
+        nodes: usize,
+        screen: Screen,
+        told: UnboundedReceiver<Told>,
+        started: Instant,
+    ) -> Self {
+        Self {
+            views: Views::new(nodes),
+            screen,
+            told,
+            lives: vec![0; nodes],
+            started,
+            latest: started,
+        }
     }
 
     /// From now on only this life of the node counts.

@@ -40,7 +40,11 @@ impl Traffic {
 
     fn per_node(&self, nodes: usize) -> String {
         let nodes = nodes.max(1) as u64;
-        format!("{} in {} datagrams a node", bytes(self.sent.bytes / nodes), self.sent.datagrams / nodes)
+        format!(
+            "{} in {} datagrams a node",
+            bytes(self.sent.bytes / nodes),
+            self.sent.datagrams / nodes
+        )
     }
 
     fn per_node_second(&self, nodes: usize) -> String {
@@ -90,10 +94,16 @@ impl fmt::Display for Summary {
                 seconds(self.dead)
             ),
         )?;
-        row("return", format!("{} until all {n} views were complete again", seconds(self.returned)))?;
+        row(
+            "return",
+            format!("{} until all {n} views were complete again", seconds(self.returned)),
+        )?;
         row("leave", format!("{} until known to {others}", seconds(self.left)))?;
         row("joining", self.joining.per_node(n))?;
-        row("after that", format!("{}, {}", self.after.per_node(n), self.after.per_node_second(n)))?;
+        row(
+            "after that",
+            format!("{}, {}", self.after.per_node(n), self.after.per_node_second(n)),
+        )?;
         write!(f, "PASS: every step was seen, {} in all", seconds(self.total))
     }
 }

@@ -1,8 +1,8 @@
 //! What every node of the demo holds every other to be, folded from their events.
 //!
-//! The demo never asks nodes for their members while it waits: with n nodes that would be n tables of n rows
-//! each time. It folds events instead, one cell of the matrix an event, and keeps the sums that its steps
-//! wait for. Nothing here knows of sockets or time.
+//! The demo never asks nodes for their members while it waits: with n nodes that would be n tables
+//! of n rows each time. It folds events instead, one cell of the matrix an event, and keeps the
+//! sums that its steps wait for. Nothing here knows of sockets or time.
 
 use telemetry_gossip::core::{Event, NodeId, Status};
 
@@ -41,7 +41,9 @@ impl Change {
     /// What an event changes; `None` for events that the demo does not need.
     pub(crate) fn of<A>(event: &Event<A>) -> Option<Self> {
         match event {
-            Event::Joined { id, .. } | Event::Alive { id, .. } => Self::held(id, Some(Status::Alive)),
+            Event::Joined { id, .. } | Event::Alive { id, .. } => {
+                Self::held(id, Some(Status::Alive))
+            }
             Event::Suspected { id, .. } => Self::held(id, Some(Status::Suspected)),
             Event::Dead { id, .. } => Self::held(id, Some(Status::Dead)),
             Event::Left { id, .. } => Self::held(id, Some(Status::Left)),
@@ -189,7 +191,8 @@ impl Views {
         self.complete += usize::from(self.right[observer] == self.nodes);
     }
 
-    /// A node is killed, or has left: its view is gone, and the others' are right if they do not count it.
+    /// A node is killed, or has left: its view is gone, and the others' are right if they do not
+    /// count it.
     pub(crate) fn take_down(&mut self, index: Index) {
         for subject in 0..self.nodes {
             self.set(index, subject, None);
@@ -206,8 +209,11 @@ impl Views {
         self.running[index] = running;
         for observer in 0..self.nodes {
             let row = &self.held[observer * self.nodes..(observer + 1) * self.nodes];
-            self.right[observer] =
-                row.iter().zip(&self.running).filter(|(held, running)| fits(**held, **running)).count();
+            self.right[observer] = row
+                .iter()
+                .zip(&self.running)
+                .filter(|(held, running)| fits(**held, **running))
+                .count();
         }
         self.complete = (0..self.nodes)
             .filter(|&observer| self.running[observer] && self.right[observer] == self.nodes)

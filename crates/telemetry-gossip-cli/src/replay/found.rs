@@ -76,7 +76,12 @@ impl Found {
         self.span().as_secs_f64() / self.took.as_secs_f64().max(1e-9)
     }
 
-    pub(super) fn print(&self, out: &mut impl Write, player: &Player<Peer>, json: bool) -> io::Result<()> {
+    pub(super) fn print(
+        &self,
+        out: &mut impl Write,
+        player: &Player<Peer>,
+        json: bool,
+    ) -> io::Result<()> {
         let time = |micros| {
             let time = SystemTime::UNIX_EPOCH + Duration::from_micros(micros);
             humantime::format_rfc3339_millis(time).to_string()
@@ -96,7 +101,8 @@ impl Found {
             return writeln!(out, "{summary}");
         }
         let id = text::printable(node.me().id(), 127);
-        let files = if self.files == 1 { "1 file".to_owned() } else { format!("{} files", self.files) };
+        let files =
+            if self.files == 1 { "1 file".to_owned() } else { format!("{} files", self.files) };
         writeln!(out, "{id}: {files}, from {start} to {end} ({})", text::age(self.span()))?;
         let lives = match self.boots {
             0 => "the record begins in the middle of the node's life".to_owned(),
@@ -130,7 +136,8 @@ impl Found {
     /// The verdict as an exit: what differs is a fault, what is missing if all was asked for.
     pub(super) fn verdict(&self, verify: bool) -> Result<(), Error> {
         if !self.divergences.is_empty() {
-            let what = format!("the replay differs from the record in {} places", self.divergences.len());
+            let what =
+                format!("the replay differs from the record in {} places", self.divergences.len());
             return Err(Error::Replay(format!(
                 "{what}: this build of the core decides otherwise than the one that recorded"
             )));
@@ -157,7 +164,9 @@ fn ending(path: &std::path::Path, tail: Tail) -> String {
             )
         }
         Tail::Damaged { block } => {
-            format!("is damaged: block {block} has another checksum, it and what follows is not read")
+            format!(
+                "is damaged: block {block} has another checksum, it and what follows is not read"
+            )
         }
         Tail::Ended(Ending::Ended) => "ends with the node".to_owned(),
         Tail::Ended(Ending::Rotated) => "is followed by another".to_owned(),

@@ -6,7 +6,8 @@
 //!                          `-- the end, or the time of --at --------> members, reasons, the verdict
 //! ```
 //!
-//! What is in a record, and whether a replay comes to it, is decided by the recorder; here is what it looks like.
+//! What is in a record, and whether a replay comes to it, is decided by the recorder; here is what
+//! it looks like.
 
 mod found;
 mod trace;
@@ -17,7 +18,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use telemetry_gossip::core::NodeId;
 use telemetry_gossip::driver::Peer;
-use telemetry_gossip::recorder::{self, Boot, Entry, Output, Playback, Player, RecordFile, Start, Step};
+use telemetry_gossip::recorder::{
+    self, Boot, Entry, Output, Playback, Player, RecordFile, Start, Step,
+};
 
 use crate::agent::output;
 use crate::args::ReplayArgs;
@@ -27,13 +30,15 @@ use crate::text;
 use found::Found;
 use trace::Trace;
 
-/// The longest line of an explanation, in characters: a probe with eight helpers of the longest names.
+/// The longest line of an explanation, in characters: a probe with eight helpers of the longest
+/// names.
 const LINE_WIDTH: usize = 1_500;
 
 pub(crate) fn run(args: &ReplayArgs) -> Result<(), Error> {
     let playback = Playback::new(files(&args.path, args.node.as_ref())?);
     let mut out = BufWriter::new(io::stdout().lock());
-    let mut replay = Replay { args, playback, found: Found::default(), lead: 0, boot: None, trace: None };
+    let mut replay =
+        Replay { args, playback, found: Found::default(), lead: 0, boot: None, trace: None };
     replay.run(&mut out)?;
     let Replay { playback, found, trace, .. } = replay;
     let Some(player) = playback.player() else {
@@ -46,7 +51,8 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<(), Error> {
     if args.members {
         members(&mut out, player, args.json)?;
     }
-    let known = args.explain.as_ref().map(|id| explain(&mut out, player, id, args.json)).transpose()?;
+    let known =
+        args.explain.as_ref().map(|id| explain(&mut out, player, id, args.json)).transpose()?;
     out.flush()?;
     if let (Some(false), Some(id)) = (known, &args.explain) {
         return Err(Error::Usage(format!("the node did not know a member called `{id}` then")));
@@ -70,10 +76,12 @@ fn files(path: &Path, node: Option<&NodeId>) -> Result<Vec<PathBuf>, Error> {
     let shown = path.display();
     match (stems.as_slice(), node) {
         ([_], _) => Ok(files.into_iter().map(|RecordFile { path, .. }| path).collect()),
-        ([], None) => {
-            Err(Error::Usage(format!("there are no records in {shown}: agents make them with --record")))
+        ([], None) => Err(Error::Usage(format!(
+            "there are no records in {shown}: agents make them with --record"
+        ))),
+        ([], Some(node)) => {
+            Err(Error::Usage(format!("there are no records of `{node}` in {shown}")))
         }
-        ([], Some(node)) => Err(Error::Usage(format!("there are no records of `{node}` in {shown}"))),
         (several, _) => Err(Error::Usage(format!(
             "{shown} has the records of {} nodes: choose one with --node ({})",
             several.len(),
@@ -126,10 +134,18 @@ impl Replay<'_> {
         Ok(())
     }
 
-    fn play(&mut self, entry: &Entry<Peer>, at: u64, shown: bool, out: &mut impl Write) -> Result<(), Error> {
+    fn play(
+        &mut self,
+        entry: &Entry<Peer>,
+        at: u64,
+        shown: bool,
+        out: &mut impl Write,
+    ) -> Result<(), Error> {
         if shown && self.args.as_test.is_some() && self.trace.is_none() {
-            let (boot, now) = (self.boot.take(), self.playback.now().as_micros().wrapping_add(self.lead));
-            self.trace = self.playback.player().map(|player| Trace::begin(player, boot, now)).transpose()?;
+            let (boot, now) =
+                (self.boot.take(), self.playback.now().as_micros().wrapping_add(self.lead));
+            self.trace =
+                self.playback.player().map(|player| Trace::begin(player, boot, now)).transpose()?;
         }
         self.boot = None;
         let mut trace = self.trace.as_mut();
@@ -155,13 +171,16 @@ impl Replay<'_> {
             trace.handled(player, accepted)?;
         }
         let members = || player.node().members().filter_map(|member| NodeId::new(member.id()).ok());
-        let Some(id) = NodeId::new(player.node().me().id()).ok().filter(|_| !events.is_empty()) else {
+        let Some(id) = NodeId::new(player.node().me().id()).ok().filter(|_| !events.is_empty())
+        else {
             return Ok(());
         };
         let output = output::Output { id, json: self.args.json };
         let time = SystemTime::UNIX_EPOCH + Duration::from_micros(at);
         for event in &events {
-            if let Some(line) = output.line_of(event, |tag| members().find(|id| id.tag() == tag)) {
+            if let Some(line) =
+                output.line_of(event, |tag| members().find(|id| id.id_hash() == tag))
+            {
                 output.print_at(out, &line, time)?;
             }
         }
@@ -184,7 +203,12 @@ fn members(out: &mut impl Write, player: &Player<Peer>, json: bool) -> Result<()
 }
 
 /// False if the node does not know the member.
-fn explain(out: &mut impl Write, player: &Player<Peer>, id: &NodeId, json: bool) -> Result<bool, Error> {
+fn explain(
+    out: &mut impl Write,
+    player: &Player<Peer>,
+    id: &NodeId,
+    json: bool,
+) -> Result<bool, Error> {
     let node = player.node();
     let Some(explanation) = node.explain(id.as_str()) else { return Ok(false) };
     let reasons = Reasons::of(node.me().id(), &explanation);

@@ -1,4 +1,5 @@
-//! A stretch of a record as a file of its own, for a regression test: it begins with the node's state and says how it ends.
+//! A stretch of a record as a file of its own, for a regression test: it begins with the node's
+//! state and says how it ends.
 
 use std::fs;
 use std::path::Path;
@@ -19,7 +20,8 @@ pub(super) struct Trace {
 }
 
 impl Trace {
-    /// From the node as it is now, at this time of the wall clock; from its start, if it has handled nothing yet.
+    /// From the node as it is now, at this time of the wall clock; from its start, if it has
+    /// handled nothing yet.
     pub(super) fn begin(
         player: &Player<Peer>,
         boot: Option<Boot<Peer>>,
@@ -32,14 +34,19 @@ impl Trace {
             None => Recorder::resumed(player.node(), limits, unix_micros),
         };
         let recorder = recorder.map_err(not_recorded)?;
-        Ok(Self { recorder, before: Known::of(player.node()), config: player.node().config().clone() })
+        Ok(Self {
+            recorder,
+            before: Known::of(player.node()),
+            config: player.node().config().clone(),
+        })
     }
 
     /// Another file begins; `broken` if something is missing before it.
     pub(super) fn interrupted(&self, broken: bool) -> Result<(), Error> {
         if broken {
             return Err(Error::Usage(
-                "a test is made of one stretch without a gap: choose another with --from and --at".to_owned(),
+                "a test is made of one stretch without a gap: choose another with --from and --at"
+                    .to_owned(),
             ));
         }
         Ok(())
@@ -63,7 +70,8 @@ impl Trace {
     /// The stretch ends here.
     pub(super) fn write(mut self, path: &Path, player: &Player<Peer>) -> Result<(), Error> {
         self.recorder.end();
-        let brief = Brief { before: self.before, config: self.config, after: Known::of(player.node()) };
+        let brief =
+            Brief { before: self.before, config: self.config, after: Known::of(player.node()) };
         let brief = Piece::brief(&brief).map_err(not_recorded)?;
         let mut bytes = Vec::new();
         while let Some(piece) = self.recorder.poll_piece() {

@@ -80,7 +80,8 @@ impl Agent {
             let Ok(line) = self.lines.recv_timeout(left) else {
                 panic!("the awaited line did not come; these did:\n{}", seen.join("\n"));
             };
-            let value: Value = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
+            let value: Value =
+                serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
             if meant(&value) {
                 return value;
             }
@@ -148,7 +149,8 @@ pub(crate) fn resident_kib(pid: u32) -> u64 {
 /// Sends a signal by name, as `kill` does.
 #[cfg(unix)]
 pub(crate) fn signal(pid: u32, name: &str) {
-    let status = Command::new("kill").args(["-s", name, &pid.to_string()]).status().expect("kill runs");
+    let status =
+        Command::new("kill").args(["-s", name, &pid.to_string()]).status().expect("kill runs");
     assert!(status.success());
 }
 

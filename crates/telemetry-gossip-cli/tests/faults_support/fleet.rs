@@ -1,5 +1,5 @@
-//! The agents: started at their places, stopped, killed and started again; all that each has said, with its time; and the
-//! view that follows from it.
+//! The agents: started at their places, stopped, killed and started again; all that each has said,
+//! with its time; and the view that follows from it.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -137,8 +137,8 @@ pub(crate) struct Fleet {
 }
 
 impl Fleet {
-    /// Starts so many agents with these settings, sealed under a key of their own unless the settings say `--plaintext`,
-    /// and waits until each knows all.
+    /// Starts so many agents with these settings, sealed under a key of their own unless the
+    /// settings say `--plaintext`, and waits until each knows all.
     pub(crate) fn start(ground: Ground, count: usize, settings: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let mut settings: Vec<String> = settings.iter().map(|&word| word.to_owned()).collect();
@@ -152,7 +152,8 @@ impl Fleet {
             Ground::Net(_) => (IpAddr::V4(Net::address(node)), PORT).into(),
             Ground::Relay(relay) => relay.bound(node),
         };
-        let node = |at| Node { agent: None, bind: place(at), said: Vec::new(), mind: Mind::default() };
+        let node =
+            |at| Node { agent: None, bind: place(at), said: Vec::new(), mind: Mind::default() };
         let nodes = (0..count).map(node).collect();
         let mut fleet = Self { nodes, ground, folder, settings };
         for node in 0..count {
@@ -167,7 +168,9 @@ impl Fleet {
     }
 
     pub(crate) fn net(&self) -> &Net {
-        let Ground::Net(net) = &self.ground else { panic!("these agents are on no network of namespaces") };
+        let Ground::Net(net) = &self.ground else {
+            panic!("these agents are on no network of namespaces")
+        };
         net
     }
 
@@ -243,7 +246,10 @@ impl Fleet {
     }
 
     /// What the agents have said since then, each line with the node that said it.
-    pub(crate) fn said_since<'a>(&'a self, mark: &'a Mark) -> impl Iterator<Item = (usize, &'a Said)> {
+    pub(crate) fn said_since<'a>(
+        &'a self,
+        mark: &'a Mark,
+    ) -> impl Iterator<Item = (usize, &'a Said)> {
         let nodes = self.nodes.iter().zip(&mark.0).enumerate();
         nodes.flat_map(|(node, (of, &from))| of.said[from..].iter().map(move |said| (node, said)))
     }
@@ -256,8 +262,8 @@ impl Fleet {
         }
     }
 
-    /// Waits until these agents are of such a mind, all at a time; when the last of them came to it, if not all were at
-    /// once.
+    /// Waits until these agents are of such a mind, all at a time; when the last of them came to
+    /// it, if not all were at once.
     pub(crate) fn until(
         &mut self,
         observers: impl IntoIterator<Item = usize> + Clone,
@@ -275,7 +281,11 @@ impl Fleet {
         }
     }
 
-    fn until_one(&mut self, observer: usize, meant: impl Fn(usize, &Mind) -> bool) -> Option<SystemTime> {
+    fn until_one(
+        &mut self,
+        observer: usize,
+        meant: impl Fn(usize, &Mind) -> bool,
+    ) -> Option<SystemTime> {
         let node = &mut self.nodes[observer];
         let agent = node.agent.take().expect("it runs");
         let (mut is_meant, mut last) = (meant(observer, &node.mind), None);
@@ -297,13 +307,15 @@ impl Fleet {
         last
     }
 
-    /// Waits until what an agent has said comes to what it answers: folding its events gives its view.
+    /// Waits until what an agent has said comes to what it answers: folding its events gives its
+    /// view.
     fn until_told(&mut self, observer: usize) {
         let end = Instant::now() + PATIENCE;
         loop {
             let view = self.view(observer);
             let answered = view["members"].as_array().expect("members").iter().map(held);
-            let answered: BTreeMap<String, Held> = answered.filter(|(id, _)| *id != name(observer)).collect();
+            let answered: BTreeMap<String, Held> =
+                answered.filter(|(id, _)| *id != name(observer)).collect();
             // Something may have happened between the two.
             let node = &mut self.nodes[observer];
             node.pull(Duration::ZERO);
@@ -324,7 +336,8 @@ impl Fleet {
         (0..self.len()).filter(|&node| self.nodes[node].agent.is_some()).collect()
     }
 
-    /// Waits until all agents that run hold each other alive, and none is isolated; when the last one came to it.
+    /// Waits until all agents that run hold each other alive, and none is isolated; when the last
+    /// one came to it.
     pub(crate) fn until_whole(&mut self) -> Option<SystemTime> {
         let running = self.running();
         let whole = self.until(running.clone(), |observer, mind| {

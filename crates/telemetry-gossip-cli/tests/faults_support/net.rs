@@ -1,4 +1,5 @@
-//! A network of the test's own: a namespace for each node, all of them at the ports of one bridge, and faults by nft.
+//! A network of the test's own: a namespace for each node, all of them at the ports of one bridge,
+//! and faults by nft.
 //!
 //! ```text
 //!   node 0: eth0 10.77.0.1 ----- n0 [                         ]
@@ -6,9 +7,10 @@
 //!   ...                             [ drops what is to be lost ]
 //! ```
 //!
-//! The namespaces have no names: each lives as long as a file of this process or a process inside keeps it, its links live
-//! as long as it does, and none of them ever is in the machine's own namespace. So nothing is left behind, however the
-//! test ends. Faults are at the bridge, where a sender notices nothing of them, as on a real network.
+//! The namespaces have no names: each lives as long as a file of this process or a process inside
+//! keeps it, its links live as long as it does, and none of them ever is in the machine's own
+//! namespace. So nothing is left behind, however the test ends. Faults are at the bridge, where a
+//! sender notices nothing of them, as on a real network.
 
 use std::fs::File;
 use std::io::Write;
@@ -34,7 +36,9 @@ pub(crate) fn missing() -> Option<&'static str> {
 fn trial() -> Result<(), String> {
     for (tool, package) in [("ip", "iproute2"), ("nft", "nftables")] {
         let ran = command(tool, &["-V"], "");
-        ran.map_err(|error| format!("`{tool}` does not run ({error}): install it (package {package})"))?;
+        ran.map_err(|error| {
+            format!("`{tool}` does not run ({error}): install it (package {package})")
+        })?;
     }
     let hub = Namespace::new().map_err(|error| {
         format!("no network namespace can be made ({error}): run as root, or under `unshare --map-root-user`")
@@ -81,7 +85,8 @@ impl Namespace {
         Ok(Self { file: made.join().expect("the thread does not panic")? })
     }
 
-    /// Does something inside: the sockets that it opens, the threads and the processes that it begins are inside, too.
+    /// Does something inside: the sockets that it opens, the threads and the processes that it
+    /// begins are inside, too.
     pub(crate) fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
         let inside = || {
             setns(&self.file, CloneFlags::CLONE_NEWNET).expect("it is a network namespace");
@@ -108,7 +113,8 @@ impl Namespace {
     }
 }
 
-/// The processes that are in a namespace of this inode; this one, some of whose threads may be for a moment, is not meant.
+/// The processes that are in a namespace of this inode; this one, some of whose threads may be for
+/// a moment, is not meant.
 pub(crate) fn processes_in(inode: u64) -> Vec<u32> {
     let all = std::fs::read_dir("/proc").expect("the process table");
     let pids = all.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
@@ -142,8 +148,12 @@ impl Fault {
             format!("{{ {} }}", names.join(", "))
         };
         match self {
-            Self::Loss(percent) => format!("ether type ip ip protocol udp numgen random mod 100 < {percent}"),
-            Self::Cut(from, to) => format!("ether type ip iifname {} oifname {}", ports(from), ports(to)),
+            Self::Loss(percent) => {
+                format!("ether type ip ip protocol udp numgen random mod 100 < {percent}")
+            }
+            Self::Cut(from, to) => {
+                format!("ether type ip iifname {} oifname {}", ports(from), ports(to))
+            }
             Self::Longer(bytes) => format!("ether type ip udp length > {}", bytes + 8),
         }
     }
@@ -151,8 +161,10 @@ impl Fault {
 
 /// What nft reads: these faults, and a new count of what is lost to them.
 fn script(faults: &[Fault]) -> String {
-    let rules: String =
-        faults.iter().map(|fault| format!("    {} counter name lost drop\n", fault.rule())).collect();
+    let rules: String = faults
+        .iter()
+        .map(|fault| format!("    {} counter name lost drop\n", fault.rule()))
+        .collect();
     format!(
         "table bridge faults\ndelete table bridge faults\ntable bridge faults {{\n  counter lost {{ }}\n  chain passing \
          {{\n    type filter hook forward priority 0\n{rules}  }}\n}}\n"
@@ -183,7 +195,8 @@ impl Net {
         net.hub.must("ip", &["-batch", "-"], &hub);
         for (node, namespace) in net.nodes.iter().enumerate() {
             let address = Self::address(node);
-            let up = format!("link set lo up\naddress add {address}/16 dev eth0\nlink set eth0 up\n");
+            let up =
+                format!("link set lo up\naddress add {address}/16 dev eth0\nlink set eth0 up\n");
             namespace.must("ip", &["-batch", "-"], &up);
         }
         net.set(&[]);

@@ -1,5 +1,6 @@
-//! Datagrams that come late and out of order, where the kernel may have no such thing: each agent is reached at a socket of
-//! the test, which carries to it what the others send, after a time of its own for each datagram.
+//! Datagrams that come late and out of order, where the kernel may have no such thing: each agent
+//! is reached at a socket of the test, which carries to it what the others send, after a time of
+//! its own for each datagram.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -35,14 +36,17 @@ struct Shared {
 
 impl Relay {
     pub(crate) fn open(count: usize) -> Self {
-        // An address of its own for each agent of each process of tests, so that the port need not be a free one.
+        // An address of its own for each agent of each process of tests, so that the port need not
+        // be a free one.
         let test = std::process::id() % 30_000 + 64;
         let place = |at: usize| {
             let host = 0x7f00_0000 | test << 8 & 0xff_ff00 | u32::try_from(at + 1).expect("few");
             SocketAddr::from((Ipv4Addr::from_bits(host), 7_946))
         };
         let shared = Arc::new(Shared {
-            sockets: (0..count).map(|_| UdpSocket::bind("127.0.0.1:0").expect("a free port")).collect(),
+            sockets: (0..count)
+                .map(|_| UdpSocket::bind("127.0.0.1:0").expect("a free port"))
+                .collect(),
             agents: (0..count).map(place).collect(),
             delay: Mutex::new(Duration::ZERO..Duration::ZERO),
             carried: AtomicU64::new(0),
@@ -100,8 +104,10 @@ impl Way {
     }
 
     fn carry(&mut self, shared: &Shared) {
-        let due =
-            self.under_way.peek().map(|Reverse((due, ..))| due.saturating_duration_since(Instant::now()));
+        let due = self
+            .under_way
+            .peek()
+            .map(|Reverse((due, ..))| due.saturating_duration_since(Instant::now()));
         let socket = &shared.sockets[self.to];
         socket.set_read_timeout(Some(due.unwrap_or(IDLE).clamp(SOON, IDLE))).expect("a timeout");
         let mut buf = [0; 2_000];
@@ -111,7 +117,8 @@ impl Way {
             self.sent += 1;
             let range = shared.delay.lock().expect("nobody panics").clone();
             let jitter = u64::try_from((range.end - range.start).as_micros()).expect("short") + 1;
-            let due = Instant::now() + range.start + Duration::from_micros(self.rng.next_u64() % jitter);
+            let due =
+                Instant::now() + range.start + Duration::from_micros(self.rng.next_u64() % jitter);
             self.under_way.push(Reverse((due, self.sent, sender, buf[..len].to_vec())));
         }
         while self.under_way.peek().is_some_and(|Reverse((due, ..))| *due <= Instant::now()) {

@@ -1,4 +1,5 @@
-//! What a flood is made of: a member that remembers what it sent, hostile datagrams made from that, and who sends them.
+//! What a flood is made of: a member that remembers what it sent, hostile datagrams made from that,
+//! and who sends them.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::Path;
@@ -16,8 +17,8 @@ use telemetry_gossip::transport::read_key;
 
 use crate::common::PATIENCE;
 
-/// A member of the cluster, made of a core node, a seal and a socket, that remembers the sealed datagrams it sent to one
-/// other: each of them was authentic, and has come.
+/// A member of the cluster, made of a core node, a seal and a socket, that remembers the sealed
+/// datagrams it sent to one other: each of them was authentic, and has come.
 pub(crate) struct Tap {
     sent: Arc<Mutex<Vec<Vec<u8>>>>,
     stop: Sender<()>,
@@ -134,7 +135,13 @@ impl Hostile {
         hostile
     }
 
-    fn one(&mut self, kind: usize, number: usize, mut like: Vec<u8>, foreign: &mut [Seal; 2]) -> Vec<u8> {
+    fn one(
+        &mut self,
+        kind: usize,
+        number: usize,
+        mut like: Vec<u8>,
+        foreign: &mut [Seal; 2],
+    ) -> Vec<u8> {
         let len = like.len();
         match kind {
             // Forged: a header that passes every check but the last, and anything behind it.
@@ -206,7 +213,8 @@ impl Flood {
             while stopped.recv_timeout(Duration::from_millis(1)).is_err() {
                 let due = start.elapsed().as_micros() as u64 * rate / 1_000_000;
                 while sent < due {
-                    // A full buffer at the other end is no error here, and a port just closed is the test's own doing.
+                    // A full buffer at the other end is no error here, and a port just closed is
+                    // the test's own doing.
                     let _ = socket.send(hostile.next());
                     sent += 1;
                 }

@@ -1,5 +1,5 @@
-//! Claims that said nothing new. A rumor comes back some ten times, word for word: from the second time on, its hash says
-//! that it is known.
+//! Claims that said nothing new. A rumor comes back some ten times, word for word: from the second
+//! time on, its hash says that it is known.
 
 use crate::id::bytes_hash;
 use crate::member::Status;
@@ -8,8 +8,8 @@ use crate::member::Status;
 const SETS: usize = 16;
 const WAYS: usize = 4;
 
-/// The hashes of claims that the table held when they came. Emptied whenever a record changes, so that what was known still
-/// is. Whoever makes another claim with the same hash keeps it to itself.
+/// The hashes of claims that the table held when they came. Emptied whenever a record changes, so
+/// that what was known still is. Whoever makes another claim with the same hash keeps it to itself.
 #[derive(Debug)]
 pub(super) struct Echoes([[u64; WAYS]; SETS]);
 
@@ -18,7 +18,8 @@ impl Echoes {
         Self([[0; WAYS]; SETS])
     }
 
-    /// Nothing if this claim has come before; otherwise its hash, to be kept if it turns out to be known.
+    /// Nothing if this claim has come before; otherwise its hash, to be kept if it turns out to be
+    /// known.
     #[inline]
     pub(super) fn print_unless_kept(&self, claim: &[u8]) -> Option<Print> {
         // No hash is 0, which stands for none.
@@ -52,8 +53,8 @@ impl Print {
     }
 }
 
-/// The first of the claims, up to where it ends, if it is of the common kind: somebody is Alive, at a generation of one byte,
-/// and there is nothing to say of accusers or of an age.
+/// The first of the claims, up to where it ends, if it is of the common kind: somebody is Alive, at
+/// a generation of one byte, and there is nothing to say of accusers or of an age.
 #[inline]
 pub(super) fn first_plain(claims: &[u8]) -> Option<&[u8]> {
     const ALIVE: u8 = Status::Alive.rank();

@@ -1,8 +1,8 @@
 //! The table: one record a known member, and the one merge rule of the workspace.
 //!
-//! [`Membership::merge`] keeps the higher of two claims ([`Claim::precedence`]); nothing else changes a row's
-//! generation, status, instance or address. What follows from a change (a suspicion's deadline, a rumor, an
-//! event) is not decided here.
+//! [`Membership::merge`] keeps the higher of two claims ([`Claim::precedence`]); nothing else
+//! changes a row's generation, status, instance or address. What follows from a change (a
+//! suspicion's deadline, a rumor, an event) is not decided here.
 
 mod echoes;
 mod roster;
@@ -18,7 +18,7 @@ use core::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::address::Address;
-use crate::id::{Generation, Instance, NodeId, Tag, id_hash, tag_of};
+use crate::id::{Generation, IdHash, Instance, NodeId, full_id_hash, id_hash_of};
 use crate::member::{Accusers, Claim, Status};
 use crate::probe::RoundTrip;
 use crate::rng::Random;
@@ -152,8 +152,9 @@ impl<A: Address> Membership<A> {
         }
     }
 
-    /// An empty table for states that are exchanged and never forget: the dead count in its fingerprint, so that two
-    /// tables are equal only if they hold the same of the dead, too. Compare it with others of its kind.
+    /// An empty table for states that are exchanged and never forget: the dead count in its
+    /// fingerprint, so that two tables are equal only if they hold the same of the dead, too.
+    /// Compare it with others of its kind.
     #[must_use]
     pub fn for_exchange(limit: u32) -> Self {
         Self { dead_count: true, ..Self::new(limit) }
@@ -164,8 +165,12 @@ impl<A: Address> Membership<A> {
         self.merge_at(now, claim).0
     }
 
-    pub(crate) fn merge_at(&mut self, now: Instant, claim: &Claim<'_, A>) -> (Merged, Option<Slot>) {
-        let hash = id_hash(claim.id.as_bytes());
+    pub(crate) fn merge_at(
+        &mut self,
+        now: Instant,
+        claim: &Claim<'_, A>,
+    ) -> (Merged, Option<Slot>) {
+        let hash = full_id_hash(claim.id.as_bytes());
         let Some(slot) = self.find_hashed(hash, claim.id.as_bytes()) else {
             if !claim.is_plausible(Generation(0)) {
                 return (Merged::Implausible, None);
@@ -186,7 +191,8 @@ impl<A: Address> Membership<A> {
             return (merged, Some(slot));
         }
         let moved = held.address != claim.address;
-        let merged = Merged::Replaced { was: held.status, moved, renewed: held.instance != claim.instance };
+        let merged =
+            Merged::Replaced { was: held.status, moved, renewed: held.instance != claim.instance };
         self.change(slot, hash, now, |row| {
             let (renewed, moved) = (row.instance != claim.instance, row.address() != claim.address);
             if renewed {
@@ -250,7 +256,13 @@ impl<A: Address> Membership<A> {
     }
 
     /// Changes a row and keeps the fingerprints and counts true.
-    fn change<T>(&mut self, slot: Slot, hash: u64, now: Instant, edit: impl FnOnce(&mut Row) -> T) -> T {
+    fn change<T>(
+        &mut self,
+        slot: Slot,
+        hash: u64,
+        now: Instant,
+        edit: impl FnOnce(&mut Row) -> T,
+    ) -> T {
         self.echoes.clear();
         let dead_count = self.dead_count;
         let row = &mut self.rows[slot.index()];
@@ -363,14 +375,15 @@ impl<A: Address> Membership<A> {
         self.count_of(Status::Alive) + self.count_of(Status::Suspected)
     }
 
-    /// A hash of all live members' records and telemetry versions: equal tables have equal fingerprints. (The dead count
-    /// in a table [for exchange](Membership::for_exchange) only.)
+    /// A hash of all live members' records and telemetry versions: equal tables have equal
+    /// fingerprints. (The dead count in a table [for exchange](Membership::for_exchange) only.)
     #[must_use]
     pub fn fingerprint(&self) -> u64 {
         self.sums.whole()
     }
 
-    /// The fingerprint as it stands in datagrams: one of the claims, and one of the telemetry, 32 bits each.
+    /// The fingerprint as it stands in datagrams: one of the claims, and one of the telemetry, 32
+    /// bits each.
     pub(crate) fn fingerprints(&self) -> Fingerprints {
         Fingerprints { claims: fold(self.sums.claims), telemetry: fold(self.sums.telemetry) }
     }
@@ -398,7 +411,8 @@ impl<A: Address> Membership<A> {
         self.find(id).map(|slot| self.member(slot))
     }
 
-    /// All members, in the roster's order (by the hash of their ids), which is the same on every node.
+    /// All members, in the roster's order (by the hash of their ids), which is the same on every
+    /// node.
     pub fn iter(&self) -> impl Iterator<Item = Member<'_, A>> {
         self.slots().map(|slot| self.member(slot))
     }
@@ -440,8 +454,8 @@ impl<A: Address> Membership<A> {
         self.row(slot).hash()
     }
 
-    pub(crate) fn tag(&self, slot: Slot) -> Tag {
-        tag_of(self.hash(slot))
+    pub(crate) fn id_hash(&self, slot: Slot) -> IdHash {
+        id_hash_of(self.hash(slot))
     }
 
     /// The row as a claim without evidence.
@@ -459,15 +473,15 @@ impl<A: Address> Membership<A> {
     }
 
     pub(crate) fn find(&self, id: &str) -> Option<Slot> {
-        self.find_hashed(id_hash(id.as_bytes()), id.as_bytes())
+        self.find_hashed(full_id_hash(id.as_bytes()), id.as_bytes())
     }
 
     fn find_hashed(&self, hash: u64, id: &[u8]) -> Option<Slot> {
-        self.roster.tagged(tag_of(hash)).find(|&slot| self.row(slot).id_bytes() == id)
+        self.roster.tagged(id_hash_of(hash)).find(|&slot| self.row(slot).id_bytes() == id)
     }
 
-    /// Passes over the claims at the front that are known already: how many, and what comes after them. What it costs to be
-    /// told what one knows is mostly this.
+    /// Passes over the claims at the front that are known already: how many, and what comes after
+    /// them. What it costs to be told what one knows is mostly this.
     pub(crate) fn pass_over<'a>(&mut self, claims: &'a [u8]) -> (u32, &'a [u8]) {
         let (mut known, mut rest) = (0, claims);
         while let Some(claim) = first_plain(rest) {
@@ -482,30 +496,35 @@ impl<A: Address> Membership<A> {
         (known, rest)
     }
 
-    /// Whether a plain claim is no more than the table holds: the member is Alive, there, at this generation at least, and its
-    /// names are word for word what was checked before.
+    /// Whether a plain claim is no more than the table holds: the member is Alive, there, at this
+    /// generation at least, and its names are word for word what was checked before.
     fn holds(&self, claim: &[u8]) -> bool {
         let held = || {
             let (&[_, generation, a, b, c, d], names) = claim.split_first_chunk()?;
             let (&len, rest) = names.split_first()?;
             let id = rest.get(..usize::from(len))?;
-            let row = self.row(self.find_hashed(id_hash(id), id)?);
+            let row = self.row(self.find_hashed(full_id_hash(id), id)?);
             let same = row.instance.0 == u32::from_be_bytes([a, b, c, d]);
             let older = row.generation.0 > generation.into();
             let no_news = older || (row.generation.0 == generation.into() && same);
-            Some(no_news && row.status == Status::Alive && names.strip_suffix(&[0, 0])? == row.names())
+            Some(
+                no_news
+                    && row.status == Status::Alive
+                    && names.strip_suffix(&[0, 0])? == row.names(),
+            )
         };
         held() == Some(true)
     }
 
-    /// The members whose tags lie in `from..=to`: all of them for the full range, one (collisions aside) for one.
-    pub(crate) fn tagged(&self, from: Tag, to: Tag) -> impl Iterator<Item = Slot> {
+    /// The members whose id hashes lie in `from..=to`: all of them for the full range, one
+    /// (collisions aside) for one.
+    pub(crate) fn tagged(&self, from: IdHash, to: IdHash) -> impl Iterator<Item = Slot> {
         self.roster.ranks(from, to).filter_map(|rank| self.roster.slot(rank))
     }
 
-    /// The members with this tag.
-    pub(crate) fn with_tag(&self, tag: Tag) -> impl Iterator<Item = Slot> {
-        self.roster.tagged(tag)
+    /// The members with this id hash.
+    pub(crate) fn with_id_hash(&self, id_hash: IdHash) -> impl Iterator<Item = Slot> {
+        self.roster.tagged(id_hash)
     }
 
     /// The member at a rank of the roster, modulo its length.
@@ -531,7 +550,8 @@ impl<A: Address> Membership<A> {
 
     /// The live member before which so many others come in the roster.
     pub(crate) fn at_live_rank(&self, rank: usize) -> Option<Slot> {
-        let bucket = self.live_before.partition_point(|&before| before as usize <= rank).checked_sub(1)?;
+        let bucket =
+            self.live_before.partition_point(|&before| before as usize <= rank).checked_sub(1)?;
         let (&[before, after], ranks) =
             (self.live_before.get(bucket..)?.first_chunk()?, self.roster.bucket(bucket));
         let left = rank - before as usize;
@@ -542,7 +562,8 @@ impl<A: Address> Membership<A> {
         self.slots_in(bucket).filter(|&slot| self.is_live(slot)).nth(left)
     }
 
-    /// A member that `eligible` accepts, uniformly at random; draws a few times, then walks on from a random rank.
+    /// A member that `eligible` accepts, uniformly at random; draws a few times, then walks on from
+    /// a random rank.
     pub(crate) fn random(&self, rng: &mut Random, eligible: impl Fn(Slot) -> bool) -> Option<Slot> {
         const DRAWS: usize = 8;
         let len = self.roster.len();
@@ -574,7 +595,7 @@ impl<A: Address> Membership<A> {
         for rank in 0..self.roster.len() {
             let Some(slot) = self.roster.slot(rank) else { break };
             let (row, hash) = (self.row(slot), self.hash(slot));
-            if hash != id_hash(row.id_bytes()) || hash < last {
+            if hash != full_id_hash(row.id_bytes()) || hash < last {
                 return Err("the roster is not in the order of the ids' hashes");
             }
             last = hash;

@@ -1,14 +1,15 @@
 //! The index of the table: every slot, in the order of its id's hash.
 //!
-//! One sorted array serves look-up by id, look-up by tag, ranges for the sync, uniform random choice, and a common
-//! order of the members that all nodes share. Look-up is a binary search among those whose hashes begin alike; insertion
-//! moves the tail (40 KB at 10,000 members), which happens when a member is met, not when a datagram is handled.
+//! One sorted array serves look-up by id, look-up by id hash, ranges for the sync, uniform random
+//! choice, and a common order of the members that all nodes share. Look-up is a binary search among
+//! those whose hashes begin alike; insertion moves the tail (40 KB at 10,000 members), which
+//! happens when a member is met, not when a datagram is handled.
 
 use alloc::vec::Vec;
 use core::ops::Range;
 
 use super::{BUCKETS, Row, Slot, bucket_of};
-use crate::id::{Tag, tag_of};
+use crate::id::{IdHash, id_hash_of};
 
 /// Among so many a search takes them one by one.
 const FEW: usize = 16;
@@ -16,7 +17,7 @@ const FEW: usize = 16;
 #[derive(Debug)]
 pub(super) struct Roster {
     /// Each with the upper half of its hash, so that a search need not look into the rows.
-    entries: Vec<(Tag, Slot)>,
+    entries: Vec<(IdHash, Slot)>,
     /// The first rank of each hash range, and the length.
     begins: [u32; BUCKETS + 1],
 }
@@ -39,38 +40,39 @@ impl Roster {
         self.begins[bucket] as usize..self.begins[bucket + 1] as usize
     }
 
-    /// The first rank whose tag is not below this.
-    fn first(&self, tag: Tag) -> usize {
-        let range = self.bucket(bucket_of(u64::from(tag.0) << 32));
+    /// The first rank whose id hash is not below this.
+    fn first(&self, id_hash: IdHash) -> usize {
+        let range = self.bucket(bucket_of(u64::from(id_hash.0) << 32));
         let begin = range.start;
         let entries = self.entries.get(range).unwrap_or_default();
         let before = if entries.len() <= FEW {
-            entries.iter().take_while(|&&(other, _)| other < tag).count()
+            entries.iter().take_while(|&&(other, _)| other < id_hash).count()
         } else {
-            entries.partition_point(|&(other, _)| other < tag)
+            entries.partition_point(|&(other, _)| other < id_hash)
         };
         begin + before
     }
 
-    /// The ranks whose tags lie in `from..=to`.
-    pub(super) fn ranks(&self, from: Tag, to: Tag) -> Range<usize> {
-        self.first(from)..to.0.checked_add(1).map_or(self.len(), |after| self.first(Tag(after)))
+    /// The ranks whose id hashes lie in `from..=to`.
+    pub(super) fn ranks(&self, from: IdHash, to: IdHash) -> Range<usize> {
+        self.first(from)..to.0.checked_add(1).map_or(self.len(), |after| self.first(IdHash(after)))
     }
 
-    /// The slots of one tag: one, collisions aside.
+    /// The slots of one id hash: one, collisions aside.
     #[inline]
-    pub(super) fn tagged(&self, tag: Tag) -> impl Iterator<Item = Slot> {
-        let entries = self.entries.get(self.first(tag)..).unwrap_or_default();
-        entries.iter().take_while(move |&&(other, _)| other == tag).map(|&(_, slot)| slot)
+    pub(super) fn tagged(&self, id_hash: IdHash) -> impl Iterator<Item = Slot> {
+        let entries = self.entries.get(self.first(id_hash)..).unwrap_or_default();
+        entries.iter().take_while(move |&&(other, _)| other == id_hash).map(|&(_, slot)| slot)
     }
 
     pub(super) fn insert(&mut self, rows: &[Row], slot: Slot) {
         let hash = rows[slot.index()].hash();
-        let tag = tag_of(hash);
-        let first = self.first(tag);
-        let at = first + self.tagged(tag).take_while(|other| rows[other.index()].hash() < hash).count();
+        let id_hash = id_hash_of(hash);
+        let first = self.first(id_hash);
+        let at = first
+            + self.tagged(id_hash).take_while(|other| rows[other.index()].hash() < hash).count();
         grow(&mut self.entries);
-        self.entries.insert(at, (tag, slot));
+        self.entries.insert(at, (id_hash, slot));
         for begin in &mut self.begins[bucket_of(hash) + 1..] {
             *begin += 1;
         }
@@ -86,12 +88,12 @@ impl Roster {
     }
 
     pub(super) fn rank(&self, rows: &[Row], slot: Slot) -> Option<usize> {
-        let tag = tag_of(rows[slot.index()].hash());
-        self.ranks(tag, tag).find(|&rank| self.entries[rank].1 == slot)
+        let id_hash = id_hash_of(rows[slot.index()].hash());
+        self.ranks(id_hash, id_hash).find(|&rank| self.entries[rank].1 == slot)
     }
 
     pub(super) fn heap_bytes(&self) -> usize {
-        self.entries.capacity() * size_of::<(Tag, Slot)>()
+        self.entries.capacity() * size_of::<(IdHash, Slot)>()
     }
 }
 

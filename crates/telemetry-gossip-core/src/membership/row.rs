@@ -4,14 +4,14 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use crate::address::{Address, MAX_ADDRESS_LEN};
-use crate::id::{Generation, Instance, bytes_hash, id_hash, mix};
+use crate::id::{Generation, Instance, bytes_hash, full_id_hash, mix};
 use crate::member::Status;
 use crate::probe::RoundTrip;
 use crate::telemetry::{self, Entries, LogEntry};
 use crate::time::Instant;
 
-/// The lengths in the texts' block: `[id length][id][address length][address][telemetry log]`. Its front is what claims have,
-/// byte for byte.
+/// The lengths in the texts' block: `[id length][id][address length][address][telemetry log]`. Its
+/// front is what claims have, byte for byte.
 const LENGTHS: usize = 1 + 1;
 
 /// Sums over rows: of what is claimed about members, and of their telemetry versions.
@@ -38,7 +38,8 @@ impl Sums {
 
 #[derive(Debug)]
 pub(crate) struct Row {
-    /// The texts, and some bytes to spare: what is replaced by something a little longer allocates nothing.
+    /// The texts, and some bytes to spare: what is replaced by something a little longer allocates
+    /// nothing.
     block: Box<[u8]>,
     pub(crate) generation: Generation,
     pub(crate) instance: Instance,
@@ -107,10 +108,11 @@ impl Row {
 
     /// The hash of the id.
     pub(crate) fn hash(&self) -> u64 {
-        id_hash(self.id_bytes())
+        full_id_hash(self.id_bytes())
     }
 
-    /// When its record last changed, or a datagram last came from it, as long as the node's clock is below nine years.
+    /// When its record last changed, or a datagram last came from it, as long as the node's clock
+    /// is below nine years.
     pub(crate) fn observed(&self) -> Instant {
         let [a, b, c, d, e, f] = self.observed;
         Instant::from_micros(u64::from_le_bytes([a, b, c, d, e, f, 0, 0]))
@@ -199,8 +201,8 @@ impl Row {
         self.edit(|texts| texts.truncate(start));
     }
 
-    /// What this row adds to the table's fingerprints. Where the dead are forgotten they add nothing: that happens at
-    /// slightly different times, and must not look like a difference.
+    /// What this row adds to the table's fingerprints. Where the dead are forgotten they add
+    /// nothing: that happens at slightly different times, and must not look like a difference.
     pub(crate) fn sums(&self, dead_count: bool) -> Sums {
         if !self.status.is_live() && !dead_count {
             return Sums::default();
@@ -211,7 +213,8 @@ impl Row {
         Sums { claims: mix(hash ^ life), ..self.telemetry_sums(hash, dead_count) }
     }
 
-    /// The telemetry's part of it, and nothing of the claims; `hash` is that of the id. Nothing for a member without.
+    /// The telemetry's part of it, and nothing of the claims; `hash` is that of the id. Nothing for
+    /// a member without.
     pub(crate) fn telemetry_sums(&self, hash: u64, dead_count: bool) -> Sums {
         let telemetry = match self.telemetry_version() {
             0 => 0,

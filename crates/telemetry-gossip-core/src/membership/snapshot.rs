@@ -1,4 +1,5 @@
-//! The table as a part of a node's snapshot: its rows and their order. Indices, sums and counts are made anew.
+//! The table as a part of a node's snapshot: its rows and their order. Indices, sums and counts are
+//! made anew.
 
 use alloc::borrow::Cow;
 use alloc::vec::Vec;
@@ -49,7 +50,8 @@ pub(crate) fn serialize<A: Address, S: Serializer>(
     table: &Membership<A>,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
-    let mut rows: Vec<Option<SavedRow<'_>>> = table.rows.iter().map(|row| Some(SavedRow::of(row))).collect();
+    let mut rows: Vec<Option<SavedRow<'_>>> =
+        table.rows.iter().map(|row| Some(SavedRow::of(row))).collect();
     for slot in &table.free {
         rows[slot.index()] = None;
     }
@@ -90,9 +92,13 @@ impl State<'_> {
             table.rows.push(row);
         }
         // Each slot is free or in the roster, once.
-        let mut missing: Vec<Option<bool>> = self.rows.iter().map(|row| Some(row.is_some())).collect();
-        for (slot, taken) in
-            table.free.iter().map(|slot| (slot, false)).chain(self.order.iter().map(|slot| (slot, true)))
+        let mut missing: Vec<Option<bool>> =
+            self.rows.iter().map(|row| Some(row.is_some())).collect();
+        for (slot, taken) in table
+            .free
+            .iter()
+            .map(|slot| (slot, false))
+            .chain(self.order.iter().map(|slot| (slot, true)))
         {
             if missing.get_mut(slot.index()).and_then(Option::take) != Some(taken) {
                 return Err("a row is both free and taken, or named twice");
@@ -151,7 +157,9 @@ impl<'a> SavedRow<'a> {
         let mut last = 0;
         for entry in Entries::new(self.log) {
             if entry.version <= last || core::str::from_utf8(entry.key).is_err() {
-                return Err("a member's telemetry is not in order of version, or its keys are no text");
+                return Err(
+                    "a member's telemetry is not in order of version, or its keys are no text",
+                );
             }
             last = entry.version;
             row.set_entry(&entry);

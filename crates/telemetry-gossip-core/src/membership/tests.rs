@@ -26,15 +26,19 @@ impl Said {
             instance: Instance(self.instance),
             generation: Generation(self.generation),
             status: self.status,
-            accusers: self.accusers.iter().map(|&tag| Tag(tag)).collect(),
+            accusers: self.accusers.iter().map(|&id_hash| IdHash(id_hash)).collect(),
             age_secs: 0,
         }
     }
 }
 
 fn said() -> impl Strategy<Value = Said> {
-    let status =
-        prop_oneof![Just(Status::Alive), Just(Status::Suspected), Just(Status::Dead), Just(Status::Left)];
+    let status = prop_oneof![
+        Just(Status::Alive),
+        Just(Status::Suspected),
+        Just(Status::Dead),
+        Just(Status::Left)
+    ];
     let address = prop::option::of(0_u32..3);
     let accusers = prop::collection::vec(any::<u32>(), 0..MAX_ACCUSERS);
     ("[a-d]", address, 0_u32..3, 0_u64..4, status, accusers).prop_map(
@@ -61,7 +65,10 @@ fn table_of(claims: &[Said]) -> Membership<u32> {
 }
 
 fn content(table: &Membership<u32>) -> Vec<Content> {
-    table.iter().map(|m| (m.id().into(), m.address(), m.instance(), m.generation(), m.status())).collect()
+    table
+        .iter()
+        .map(|m| (m.id().into(), m.address(), m.instance(), m.generation(), m.status()))
+        .collect()
 }
 
 #[test]
@@ -113,7 +120,8 @@ fn a_full_table_refuses_strangers_and_still_merges_members() {
 }
 
 proptest! {
-    /// Any order and any repetition of one set of claims gives one table: commutative, associative, idempotent.
+    /// Any order and any repetition of one set of claims gives one table: commutative, associative,
+    /// idempotent.
     #[test]
     fn one_set_of_claims_gives_one_table(
         (claims, shuffled) in prop::collection::vec(said(), 0..24)

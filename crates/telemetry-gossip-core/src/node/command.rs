@@ -6,7 +6,7 @@ use super::{Activity, Node};
 use crate::address::Address;
 use crate::error::CommandError;
 use crate::event::{Event, ExchangeOutcome, ProbeOutcome, RemovalReason};
-use crate::id::{Generation, Instance, NodeId, id_hash};
+use crate::id::{Generation, Instance, NodeId, full_id_hash};
 use crate::input::Input;
 use crate::join::Joining;
 use crate::member::{Accusers, Claim, Status};
@@ -61,7 +61,9 @@ impl<A: Address> Node<A> {
                 self.start_wanted_exchange();
                 Ok(())
             }
-            Input::ApplyClusterConfig { version, members } => self.apply_cluster_config(version, &members),
+            Input::ApplyClusterConfig { version, members } => {
+                self.apply_cluster_config(version, &members)
+            }
             Input::AcceptLoss => {
                 self.accept_loss_now();
                 Ok(())
@@ -75,7 +77,8 @@ impl<A: Address> Node<A> {
             return Err(CommandError::NoSeeds);
         }
         let number = self.number();
-        self.join = Some(Joining::new(seeds, number, self.now, self.now + self.config.join_timeout));
+        self.join =
+            Some(Joining::new(seeds, number, self.now, self.now + self.config.join_timeout));
         self.advance_join();
         Ok(())
     }
@@ -101,21 +104,22 @@ impl<A: Address> Node<A> {
         while let Some(id) = self.probes_wanted.pop_front() {
             self.emit(Event::ProbeCompleted { id, outcome: ProbeOutcome::NotProbed });
         }
-        let waiting =
-            core::mem::take(&mut self.exchanges_wanted) + usize::from(self.exchange.take().is_some());
+        let waiting = core::mem::take(&mut self.exchanges_wanted)
+            + usize::from(self.exchange.take().is_some());
         for _ in 0..waiting {
             self.emit(Event::ExchangeCompleted { peer: None, outcome: ExchangeOutcome::Failed });
         }
         self.session = None;
     }
 
-    /// In a small cluster everybody hears of the leave from the node itself: where many leave at once, rumors may find
-    /// only others that leave.
+    /// In a small cluster everybody hears of the leave from the node itself: where many leave at
+    /// once, rumors may find only others that leave.
     fn say_farewell(&mut self) {
         // From a random place on: those who leave together do not all tell the same.
         let (start, members) = (self.rng.below(self.table.len()), self.table.len());
         let round = (start..start + members).filter_map(|rank| self.table.at_rank(rank));
-        let told: Vec<_> = round.filter(|&slot| can_probe(&self.table, slot)).take(FAREWELLS).collect();
+        let told: Vec<_> =
+            round.filter(|&slot| can_probe(&self.table, slot)).take(FAREWELLS).collect();
         for slot in told {
             if let Some(to) = self.table.address(slot) {
                 let (signal, body, limit) = (Signal::None, Body::Introduction, self.mtu());
@@ -124,7 +128,12 @@ impl<A: Address> Node<A> {
         }
     }
 
-    fn publish(&mut self, key: &str, value: Option<&[u8]>, urgent: bool) -> Result<(), CommandError> {
+    fn publish(
+        &mut self,
+        key: &str,
+        value: Option<&[u8]>,
+        urgent: bool,
+    ) -> Result<(), CommandError> {
         let max_key = usize::from(self.config.max_key);
         if key.is_empty() || key.len() > max_key {
             return Err(CommandError::Key { len: key.len(), max: max_key });
@@ -135,7 +144,13 @@ impl<A: Address> Node<A> {
             return Err(CommandError::Value { len: value_len, max: max_value });
         }
         let since = self.table.row(self.me).telemetry_version();
-        let entry = LogEntry { key: key.as_bytes(), value, version: since + 1, published: self.now, urgent };
+        let entry = LogEntry {
+            key: key.as_bytes(),
+            value,
+            version: since + 1,
+            published: self.now,
+            urgent,
+        };
         let max = usize::try_from(self.config.max_telemetry).unwrap_or(usize::MAX);
         let log = self.table.row(self.me).log();
         if len_with(log, &entry) > max {
@@ -154,7 +169,8 @@ impl<A: Address> Node<A> {
         Ok(())
     }
 
-    /// The host's knowledge is held silently; an unknown instance is the lowest, which any real one beats.
+    /// The host's knowledge is held silently; an unknown instance is the lowest, which any real one
+    /// beats.
     fn introduce(
         &mut self,
         id: &NodeId,
@@ -174,7 +190,7 @@ impl<A: Address> Node<A> {
             accusers: Accusers::new(),
             age_secs: 0,
         };
-        if !self.cluster.admits(id_hash(claim.id.as_bytes())) {
+        if !self.cluster.admits(full_id_hash(claim.id.as_bytes())) {
             return Err(CommandError::MemberNotInClusterConfig);
         }
         match self.table.merge_at(self.now, &claim) {
@@ -196,10 +212,17 @@ impl<A: Address> Node<A> {
         }
     }
 
-    fn apply_cluster_config(&mut self, version: u64, members: &[NodeId]) -> Result<(), CommandError> {
+    fn apply_cluster_config(
+        &mut self,
+        version: u64,
+        members: &[NodeId],
+    ) -> Result<(), CommandError> {
         self.cluster.apply(version, members, self.table.hash(self.me))?;
-        let outside: Vec<_> =
-            self.table.slots().filter(|&slot| !self.cluster.admits(self.table.hash(slot))).collect();
+        let outside: Vec<_> = self
+            .table
+            .slots()
+            .filter(|&slot| !self.cluster.admits(self.table.hash(slot)))
+            .collect();
         let removed = !outside.is_empty();
         for slot in outside {
             self.remove(slot, RemovalReason::NotInClusterConfig);

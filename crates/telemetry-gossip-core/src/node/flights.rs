@@ -1,10 +1,11 @@
-//! Telemetry on its way along the trees: flights begin, arrive and are given up; what they bring goes on.
+//! Telemetry on its way along the trees: flights begin, arrive and are given up; what they bring
+//! goes on.
 
 use super::Node;
 use super::transmit::Fit;
 use crate::address::Address;
 use crate::config::Mode;
-use crate::id::Number;
+use crate::id::RequestId;
 use crate::membership::Slot;
 use crate::outbox::{Body, Intent, Signal};
 use crate::sync::{Plan, Want};
@@ -14,7 +15,8 @@ use crate::tree::{Reach, Update};
 use crate::wire::encode::Writer;
 use crate::wire::{HEADER_LEN, TELEMETRY_FRAME, TREE_FRAME, Tree, TreeAck, kind};
 
-/// For how many probe intervals a silent partner is passed over. It is suspected soon, if it is gone.
+/// For how many probe intervals a silent partner is passed over. It is suspected soon, if it is
+/// gone.
 const PASSED_OVER: u32 = 2;
 
 /// Round trips that an acknowledgement may take, as the longest of late.
@@ -23,12 +25,15 @@ const ROUND_TRIPS: u32 = 4;
 impl<A: Address> Node<A> {
     /// The telemetry of `owner` since a version goes on to all members within reach.
     pub(super) fn spread(&mut self, owner: Slot, since: u64, reach: Reach) {
-        if self.config.mode != Mode::Autonomous || since >= self.table.row(owner).telemetry_version() {
+        if self.config.mode != Mode::Autonomous
+            || since >= self.table.row(owner).telemetry_version()
+        {
             return;
         }
         self.trees.adapt(&self.table, self.me, self.now);
         let (len, urgent) = news_since(self.table.row(owner).log(), since);
-        let merged = self.trees.spread(Update { owner, since }, TELEMETRY_FRAME + len, urgent, reach);
+        let merged =
+            self.trees.spread(Update { owner, since }, TELEMETRY_FRAME + len, urgent, reach);
         self.stats.telemetry_merged += u64::from(merged);
     }
 
@@ -69,7 +74,9 @@ impl<A: Address> Node<A> {
         }
         let (room, pause) = (self.flight_room(), self.config.telemetry_interval);
         let ready_at = self.budget.ready_at();
-        while let Some((branch, partner, datagrams)) = self.trees.depart(self.now, room, pause, ready_at) {
+        while let Some((branch, partner, datagrams)) =
+            self.trees.depart(self.now, room, pause, ready_at)
+        {
             for _ in 0..datagrams {
                 let (number, limit) = (self.number(), self.mtu());
                 let body = Body::Tree(number, branch);
@@ -93,7 +100,13 @@ impl<A: Address> Node<A> {
     }
 
     /// As much of what waits on a branch as fits one datagram to its partner.
-    pub(super) fn put_flight(&mut self, w: &mut Writer<'_>, number: Number, branch: usize, to: Option<Slot>) {
+    pub(super) fn put_flight(
+        &mut self,
+        w: &mut Writer<'_>,
+        number: RequestId,
+        branch: usize,
+        to: Option<Slot>,
+    ) {
         let Some(end) = self.trees.boards(branch, to) else { return };
         let before = w.len();
         let mut any = false;
@@ -131,7 +144,8 @@ impl<A: Address> Node<A> {
     fn flight_time(&self, to: Option<Slot>, tries: u8) -> core::time::Duration {
         let timeout = self.probe_timeout();
         let own = to.and_then(|slot| self.table.row(slot).round_trip.longest());
-        // Of a new partner no more is known than of the others; too short a time costs one datagram.
+        // Of a new partner no more is known than of the others; too short a time costs one
+        // datagram.
         let round_trip = own.or_else(|| self.trees.usual_round_trip().map(|usual| usual * 2));
         let first = round_trip.map_or(timeout, |longest| (longest * ROUND_TRIPS).max(timeout / 16));
         first.saturating_mul(1 << tries.min(16)).min(timeout)
@@ -140,7 +154,7 @@ impl<A: Address> Node<A> {
     /// A partner has got a datagram of a flight.
     pub(super) fn flight_arrived(&mut self, from: Option<Slot>, ack: TreeAck) {
         if let Some(slot) = from
-            && let Some(sent_at) = self.trees.arrived(slot, Number(ack.number))
+            && let Some(sent_at) = self.trees.arrived(slot, RequestId(ack.number))
         {
             self.table.heard(slot, self.now, true);
             self.table.note_round_trip(slot, self.now.since(sent_at));
@@ -155,10 +169,11 @@ impl<A: Address> Node<A> {
             self.plans.wants.push_back(want);
             plan.wants += 1;
         }
-        Body::TreeAck(Number(tree.number), plan)
+        Body::TreeAck(RequestId(tree.number), plan)
     }
 
-    /// The version that a frame of news since `since` begins after: the latest one that the log still holds.
+    /// The version that a frame of news since `since` begins after: the latest one that the log
+    /// still holds.
     pub(super) fn wire_since(&self, owner: Slot, since: u64) -> u64 {
         version_before(self.table.row(owner).log(), since)
     }

@@ -7,7 +7,7 @@ use crate::address::Address;
 use crate::config::Mode;
 use crate::event::{Event, RemovalReason};
 use crate::history::{Evidence, Incident};
-use crate::id::{Generation, Instance, id_hash};
+use crate::id::{Generation, Instance, full_id_hash};
 use crate::member::{Accusers, Claim, Status};
 use crate::membership::{Merged, Slot};
 use crate::outbox::{Body, Intent, Signal};
@@ -30,13 +30,14 @@ pub(super) enum Learned {
 }
 
 impl<A: Address> Node<A> {
-    /// Takes in one claim, from whomever; what is not `news` to the others either is told to nobody.
+    /// Takes in one claim, from whomever; what is not `news` to the others either is told to
+    /// nobody.
     pub(super) fn learn(&mut self, claim: &Claim<'_, A>, news: bool) -> Learned {
         if claim.id == self.id.as_str() {
             self.learn_about_me(claim);
             return Learned::News;
         }
-        if !self.cluster.admits(id_hash(claim.id.as_bytes())) {
+        if !self.cluster.admits(full_id_hash(claim.id.as_bytes())) {
             self.stats.claims_not_in_config += 1;
             return Learned::Nothing;
         }
@@ -111,9 +112,10 @@ impl<A: Address> Node<A> {
         }
         self.history.note(slot, Incident { at: self.now, evidence });
         let told = match evidence {
-            Evidence::Suspected { .. } | Evidence::Alive { .. } | Evidence::Left { .. } | Evidence::Moved => {
-                true
-            }
+            Evidence::Suspected { .. }
+            | Evidence::Alive { .. }
+            | Evidence::Left { .. }
+            | Evidence::Moved => true,
             Evidence::Dead { here, .. } => !here,
             _ => false,
         };
@@ -141,17 +143,19 @@ impl<A: Address> Node<A> {
             }
             Status::Suspected => {
                 self.tombstones.clear(slot);
-                let mine = claim.accusers.contains(&self.tag);
+                let mine = claim.accusers.contains(&self.id_hash);
                 let mut accusers = Accusers::new();
-                for &tag in &claim.accusers {
-                    if self.is_member(tag, slot) && !accusers.contains(&tag) {
-                        accusers.push(tag);
+                for &id_hash in &claim.accusers {
+                    if self.is_member(id_hash, slot) && !accusers.contains(&id_hash) {
+                        accusers.push(id_hash);
                     }
                 }
                 let first = accusers.first().copied();
-                let by =
-                    first.and_then(|tag| self.table.with_tag(tag).next()).map(|slot| self.table.id(slot));
-                let suspected = Suspected::new(generation, accusers, mine, self.now, &self.timing());
+                let by = first
+                    .and_then(|id_hash| self.table.with_id_hash(id_hash).next())
+                    .map(|slot| self.table.id(slot));
+                let suspected =
+                    Suspected::new(generation, accusers, mine, self.now, &self.timing());
                 self.suspicions.start(slot, suspected);
                 self.note(slot, Evidence::Suspected { by: first, generation });
                 self.emit(Event::Suspected { id, generation, by });
@@ -165,7 +169,10 @@ impl<A: Address> Node<A> {
                 self.tombstones.set(slot, self.now + rest);
                 if claim.status == Status::Dead {
                     self.emit(Event::Dead { id, generation });
-                    self.note(slot, Evidence::Dead { generation, here: claim.accusers.contains(&self.tag) });
+                    self.note(
+                        slot,
+                        Evidence::Dead { generation, here: claim.accusers.contains(&self.id_hash) },
+                    );
                 } else {
                     self.emit(Event::Left { id, generation });
                     self.note(slot, Evidence::Left { generation });
@@ -174,15 +181,16 @@ impl<A: Address> Node<A> {
         }
     }
 
-    /// The same suspicion again: whoever is named for the first time is one more accuser, and worth telling.
+    /// The same suspicion again: whoever is named for the first time is one more accuser, and worth
+    /// telling.
     fn confirm(&mut self, slot: Slot, accusers: &Accusers) {
         let timing = self.timing();
         let mut news = false;
-        for &tag in accusers {
-            if self.is_member(tag, slot) {
-                let new = self.suspicions.confirm(slot, tag, tag == self.tag, &timing);
+        for &id_hash in accusers {
+            if self.is_member(id_hash, slot) {
+                let new = self.suspicions.confirm(slot, id_hash, id_hash == self.id_hash, &timing);
                 if new {
-                    self.note(slot, Evidence::Confirmed { by: tag });
+                    self.note(slot, Evidence::Confirmed { by: id_hash });
                 }
                 news |= new;
             }
@@ -192,9 +200,9 @@ impl<A: Address> Node<A> {
         }
     }
 
-    /// Whether a member other than `slot` has this tag: nobody else can accuse it.
-    fn is_member(&self, tag: crate::id::Tag, slot: Slot) -> bool {
-        self.table.with_tag(tag).any(|accuser| accuser != slot)
+    /// Whether a member other than `slot` has this id hash: nobody else can accuse it.
+    fn is_member(&self, id_hash: crate::id::IdHash, slot: Slot) -> bool {
+        self.table.with_id_hash(id_hash).any(|accuser| accuser != slot)
     }
 
     /// How long suspicions last.
@@ -205,11 +213,12 @@ impl<A: Address> Node<A> {
             shortest,
             longest,
             others: if detector.roll_calls { 2 } else { 1 },
-            call: detector.last_calls.then(|| self.call_gap()),
+            call: detector.status_pings.then(|| self.call_gap()),
         }
     }
 
-    /// A claim about this node that beats what it says itself is refuted at once, one generation above.
+    /// A claim about this node that beats what it says itself is refuted at once, one generation
+    /// above.
     fn learn_about_me(&mut self, claim: &Claim<'_, A>) {
         let mine = self.table.claim(self.me);
         if self.activity != Activity::Active {
@@ -223,7 +232,8 @@ impl<A: Address> Node<A> {
             }
             return;
         }
-        // Others believe accusations half as far ahead. The refutation has to be believed by whoever holds the least.
+        // Others believe accusations half as far ahead. The refutation has to be believed by
+        // whoever holds the least.
         if !claim.generation.next().is_plausible(mine.generation) {
             self.stats.claims_implausible += 1;
             return;
@@ -234,7 +244,7 @@ impl<A: Address> Node<A> {
             return;
         }
         if claim.instance == self.instance && claim.status != Status::Alive {
-            self.awareness.worse(1);
+            self.local_health.worse(1);
         }
         let generation = claim.generation.next();
         self.state_of_me(generation, Status::Alive);
@@ -244,23 +254,29 @@ impl<A: Address> Node<A> {
     }
 
     fn note_wrong(&mut self, accusers: &Accusers) {
-        if !self.config.detector.last_calls {
+        if !self.config.detector.status_pings {
             return;
         }
-        for &tag in accusers {
-            if !self.wrong.contains(&tag) {
+        for &id_hash in accusers {
+            if !self.wrong.contains(&id_hash) {
                 // More than that are told by rumor.
-                let _ = self.wrong.try_push(tag);
+                let _ = self.wrong.try_push(id_hash);
             }
         }
     }
 
-    /// A refutation goes to the accusers themselves, too: it is their time that runs. Each gets one a datagram, and one that
-    /// has not proved its address no more than what is held against this node must be long.
+    /// A refutation goes to the accusers themselves, too: it is their time that runs. Each gets one
+    /// a datagram, and one that has not proved its address no more than what is held against this
+    /// node must be long.
     pub(super) fn tell_accusers(&mut self) {
-        for tag in core::mem::take(&mut self.wrong) {
-            let slot = self.table.with_tag(tag).next().filter(|&slot| can_probe(&self.table, slot));
-            if let Some((slot, to)) = slot.and_then(|slot| Some((slot, self.table.address(slot)?))) {
+        for id_hash in core::mem::take(&mut self.wrong) {
+            let slot = self
+                .table
+                .with_id_hash(id_hash)
+                .next()
+                .filter(|&slot| can_probe(&self.table, slot));
+            if let Some((slot, to)) = slot.and_then(|slot| Some((slot, self.table.address(slot)?)))
+            {
                 let (signal, body, limit) =
                     (Signal::None, Body::Introduction, self.limit_to(Some(slot), ACCUSATION));
                 self.ask(Intent { to, member: Some(slot), signal, challenge: None, body, limit });
@@ -268,8 +284,8 @@ impl<A: Address> Node<A> {
         }
     }
 
-    /// Another process outbids this one: after some rounds it is no ghost of an earlier life. The lower instance
-    /// gives way. True if this node does, or has answered just now.
+    /// Another process outbids this one: after some rounds it is no ghost of an earlier life. The
+    /// lower instance gives way. True if this node does, or has answered just now.
     fn contest(&mut self, claim: &Claim<'_, A>) -> bool {
         let new = Rival { instance: claim.instance, outbids: 0, not_before: self.now };
         let rival = self.rival.get_or_insert(new);
@@ -329,8 +345,8 @@ impl<A: Address> Node<A> {
         self.join = None;
     }
 
-    /// This node could not reach `slot`: a suspicion one generation above what was held, or one more accuser of the
-    /// one there is.
+    /// This node could not reach `slot`: a suspicion one generation above what was held, or one
+    /// more accuser of the one there is.
     pub(super) fn accuse(&mut self, slot: Slot) {
         let id = self.table.id(slot);
         let held = self.table.claim(slot);
@@ -345,7 +361,7 @@ impl<A: Address> Node<A> {
             instance: held.instance,
             generation,
             status: Status::Suspected,
-            accusers: core::iter::once(self.tag).collect(),
+            accusers: core::iter::once(self.id_hash).collect(),
             age_secs: 0,
         };
         self.learn(&claim, true);
@@ -363,7 +379,7 @@ impl<A: Address> Node<A> {
             generation,
             status: Status::Dead,
             // Evidence for the history: the verdict is this node's.
-            accusers: core::iter::once(self.tag).collect(),
+            accusers: core::iter::once(self.id_hash).collect(),
             age_secs: 0,
         };
         self.learn(&claim, true);

@@ -1,4 +1,5 @@
-//! The node: routes inputs to the parts that decide, and their decisions to outbox, events and timers.
+//! The node: routes inputs to the parts that decide, and their decisions to outbox, events and
+//! timers.
 //!
 //! - `receive`: a datagram's frames, and the one reply to it
 //! - `learn`: a claim about a member, what follows from it, and this node's refutations
@@ -28,7 +29,6 @@ use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
 use crate::address::{Address, MAX_ADDRESS_LEN};
-use crate::awareness::Awareness;
 use crate::budget::Budget;
 use crate::cluster::ClusterConfig;
 use crate::config::{Config, ConfigError, Mode};
@@ -36,10 +36,13 @@ use crate::contact::Contact;
 use crate::dissemination::{Dissemination, send_limit};
 use crate::error::InputError;
 use crate::event::Event;
-use crate::history::{Explanation, History, Pending};
-use crate::id::{Generation, Instance, NodeId, Number, Tag, id_hash, keyed_hash, tag_of};
+use crate::history::{Explanation, History, OpenSuspicion};
+use crate::id::{
+    Generation, IdHash, Instance, NodeId, RequestId, full_id_hash, id_hash_of, keyed_hash,
+};
 use crate::input::{Identity, Input};
 use crate::join::{Joining, Pages};
+use crate::local_health::LocalHealth;
 use crate::member::{Accusers, Claim, Status};
 use crate::membership::{Member, Membership, Slot};
 use crate::outbox::{Intent, Outbox};
@@ -81,9 +84,10 @@ const OUTBIDS: u8 = 3;
 /// One node of the cluster: a pure state machine.
 ///
 /// The host passes in what happens ([`Node::handle`]) and carries out what follows: it drains
-/// [`Node::poll_transmit`] and [`Node::poll_event`] to `None` after every input, and sends a [`Input::Tick`] at
-/// [`Node::poll_timeout`]. The node has no clock, no socket and no randomness but its seed: one seed and one sequence
-/// of inputs give one sequence of outputs, on every platform.
+/// [`Node::poll_transmit`] and [`Node::poll_event`] to `None` after every input, and sends a
+/// [`Input::Tick`] at [`Node::poll_timeout`]. The node has no clock, no socket and no randomness
+/// but its seed: one seed and one sequence of inputs give one sequence of outputs, on every
+/// platform.
 ///
 /// ```
 /// use telemetry_gossip_core::{Config, Event, Identity, Input, Instant, Node, Status};
@@ -115,12 +119,13 @@ pub struct Node<A> {
     config: Config,
     id: NodeId,
     address: A,
-    tag: Tag,
+    id_hash: IdHash,
     instance: Instance,
     me: Slot,
     activity: Activity,
     now: Instant,
-    /// Nothing was under way but probes when that was last looked at: after whatever can begin something else.
+    /// Nothing was under way but probes when that was last looked at: after whatever can begin
+    /// something else.
     quiet: bool,
     rng: Random,
 
@@ -150,7 +155,7 @@ pub struct Node<A> {
     rank: (u32, usize),
     probes_wanted: VecDeque<NodeId>,
     relays: Relays<A>,
-    awareness: Awareness,
+    local_health: LocalHealth,
     contact: Contact,
     /// Members whose probes failed, and that are accused once a roll call succeeds.
     charges: Vec<Probe<A>>,
@@ -207,12 +212,13 @@ enum Activity {
 struct Rival {
     instance: Instance,
     outbids: u8,
-    /// The next one that counts comes no sooner: what claims itself again and again at once is no process.
+    /// The next one that counts comes no sooner: what claims itself again and again at once is no
+    /// process.
     not_before: Instant,
 }
 
-/// A newcomer compares its table with others until it finds no difference: where many join at once, each was told only of
-/// those who came before.
+/// A newcomer compares its table with others until it finds no difference: where many join at once,
+/// each was told only of those who came before.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct CatchUp<A> {
     at: Instant,
@@ -231,7 +237,7 @@ pub(crate) struct Parts<'a, A> {
     /// Without a common schedule, how many it has in SWIM's order.
     pub(crate) cycle: Option<usize>,
     pub(crate) relays: usize,
-    pub(crate) strikes: usize,
+    pub(crate) flaps: usize,
     pub(crate) history: &'a History,
     pub(crate) lent: bool,
     pub(crate) active: bool,
@@ -244,8 +250,8 @@ struct Exchange {
 }
 
 impl<A: Address> Node<A> {
-    /// A node that knows only itself. `seed` decides all its random choices; take it from the system's entropy in
-    /// production, and never twice.
+    /// A node that knows only itself. `seed` decides all its random choices; take it from the
+    /// system's entropy in production, and never twice.
     pub fn new(
         config: Config,
         identity: Identity<A>,
@@ -264,12 +270,13 @@ impl<A: Address> Node<A> {
         }
         let mut rng = Random::new(seed);
         let drawn = Instance(rng.word().max(1));
-        let instance = instance.unwrap_or(if config.mode == Mode::ProbeOnly { Instance(0) } else { drawn });
+        let instance =
+            instance.unwrap_or(if config.mode == Mode::ProbeOnly { Instance(0) } else { drawn });
         let secret = u64::from(rng.word()) << 32 | u64::from(rng.word());
         let mut node = Self {
             id,
             address,
-            tag: tag_of(id_hash(id.as_str().as_bytes())),
+            id_hash: id_hash_of(full_id_hash(id.as_str().as_bytes())),
             instance,
             me: Slot(0),
             activity: Activity::Active,
@@ -296,7 +303,7 @@ impl<A: Address> Node<A> {
             rank: (0, 0),
             probes_wanted: VecDeque::new(),
             relays: Relays::new(),
-            awareness: Awareness::new(config.detector.local_health),
+            local_health: LocalHealth::new(config.detector.local_health),
             contact: Contact::default(),
             charges: Vec::new(),
             patience: Patience::new(),
@@ -394,7 +401,8 @@ impl<A: Address> Node<A> {
         Some(Event::Telemetry { id: self.table.id(slot), since, version })
     }
 
-    /// When to send the next [`Input::Tick`]; `None` if nothing is due before the next datagram or command.
+    /// When to send the next [`Input::Tick`]; `None` if nothing is due before the next datagram or
+    /// command.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         if self.activity == Activity::Inactive {
@@ -435,9 +443,10 @@ impl<A: Address> Node<A> {
         let leaving = match self.activity {
             Activity::Leaving(until) if self.news.is_news(self.me) => Some(until),
             // All is told: some time for the last datagrams to be sent.
-            Activity::Leaving(until) => {
-                self.gossiped_at.map(|at| until.min(at + self.config.gossip_interval)).or(Some(until))
-            }
+            Activity::Leaving(until) => self
+                .gossiped_at
+                .map(|at| until.min(at + self.config.gossip_interval))
+                .or(Some(until)),
             Activity::Active | Activity::Inactive => None,
         };
         let reconnecting = (autonomous && !self.tombstones.is_empty()).then_some(self.reconnect_at);
@@ -448,7 +457,10 @@ impl<A: Address> Node<A> {
         due = sooner(due, self.suspicion_deadline());
         due = sooner(due, self.patience.deadline());
         due = sooner(due, self.contact.deadline(self.config.isolation_limit));
-        due = sooner(due, (!self.charges.is_empty() && !self.contact.is_calling()).then_some(self.now));
+        due = sooner(
+            due,
+            (!self.charges.is_empty() && !self.contact.is_calling()).then_some(self.now),
+        );
         due = sooner(due, self.relays.deadline());
         due = sooner(due, self.tombstones.deadline());
         due = sooner(due, self.join.as_ref().map(Joining::deadline));
@@ -457,7 +469,8 @@ impl<A: Address> Node<A> {
         sooner(due, catch_up.map(|catch_up| catch_up.at))
     }
 
-    /// All members, this node and the remembered dead included, in an order that is the same on every node.
+    /// All members, this node and the remembered dead included, in an order that is the same on
+    /// every node.
     pub fn members(&self) -> impl Iterator<Item = Member<'_, A>> {
         self.table.iter()
     }
@@ -468,8 +481,8 @@ impl<A: Address> Node<A> {
         self.table.get(id)
     }
 
-    /// Why the member called `id` is held to be what it is: who accuses it, what this node's own probes of it found, how
-    /// it refuted, and when; `None` if it is not known.
+    /// Why the member called `id` is held to be what it is: who accuses it, what this node's own
+    /// probes of it found, how it refuted, and when; `None` if it is not known.
     ///
     /// ```
     /// # use telemetry_gossip_core::{Config, Identity, Input, Instant, Node, NodeId};
@@ -492,7 +505,7 @@ impl<A: Address> Node<A> {
     pub fn explain(&self, id: &str) -> Option<Explanation> {
         let slot = self.table.find(id)?;
         let row = self.table.row(slot);
-        let suspicion = self.suspicions.get(slot).map(|suspected| Pending {
+        let suspicion = self.suspicions.get(slot).map(|suspected| OpenSuspicion {
             since: suspected.started,
             until: suspected.deadline,
             accusers: suspected.accusers.to_vec(),
@@ -504,17 +517,19 @@ impl<A: Address> Node<A> {
             now: self.now,
             last_observed: row.observed(),
             round_trip: row.round_trip.longest(),
-            strikes: self.patience.strikes(slot, self.now),
+            flaps: self.patience.flaps(slot, self.now),
             suspicion,
             isolated: self.contact.is_isolated(),
             history: self.history.of(slot).copied().collect(),
             names: Vec::new(),
         };
-        let mut tags: Vec<Tag> = explanation.tags().collect();
-        tags.sort_unstable();
-        tags.dedup();
-        let name = |tag: Tag| Some((tag, self.table.id(self.table.with_tag(tag).next()?)));
-        explanation.names = tags.into_iter().filter_map(name).collect();
+        let mut id_hashes: Vec<IdHash> = explanation.id_hashes().collect();
+        id_hashes.sort_unstable();
+        id_hashes.dedup();
+        let name = |id_hash: IdHash| {
+            Some((id_hash, self.table.id(self.table.with_id_hash(id_hash).next()?)))
+        };
+        explanation.names = id_hashes.into_iter().filter_map(name).collect();
         Some(explanation)
     }
 
@@ -540,7 +555,7 @@ impl<A: Address> Node<A> {
     #[must_use]
     pub fn health(&self) -> Health {
         Health {
-            awareness: self.awareness.score(),
+            local_health: self.local_health.score(),
             isolated_since: self.contact.isolated_since(),
             alive: self.table.count_of(Status::Alive),
             suspected: self.table.count_of(Status::Suspected),
@@ -567,12 +582,17 @@ impl<A: Address> Node<A> {
         self.now
     }
 
-    /// Lends the node another table for the time of `f`: it handles inputs and encodes datagrams on that one. This
-    /// node's own row is entered first if it is missing, beyond the table's limit if need be.
+    /// Lends the node another table for the time of `f`: it handles inputs and encodes datagrams on
+    /// that one. This node's own row is entered first if it is missing, beyond the table's limit if
+    /// need be.
     ///
-    /// For hosts whose table is shared with others; the node should be in [`Mode::OnDemand`], as it cannot know
-    /// what else happens to the table.
-    pub fn with_table<T>(&mut self, table: &mut Membership<A>, f: impl FnOnce(&mut Self) -> T) -> T {
+    /// For hosts whose table is shared with others; the node should be in [`Mode::OnDemand`], as it
+    /// cannot know what else happens to the table.
+    pub fn with_table<T>(
+        &mut self,
+        table: &mut Membership<A>,
+        f: impl FnOnce(&mut Self) -> T,
+    ) -> T {
         core::mem::swap(&mut self.table, table);
         let (lent, me, instance) = (self.lent, self.me, self.instance);
         self.lent = true;
@@ -605,7 +625,8 @@ impl<A: Address> Node<A> {
         }
     }
 
-    /// Bytes of heap memory that the node holds; queues whose entries are few and fixed in size aside.
+    /// Bytes of heap memory that the node holds; queues whose entries are few and fixed in size
+    /// aside.
     #[must_use]
     pub fn heap_bytes(&self) -> usize {
         self.table.heap_bytes()
@@ -630,14 +651,15 @@ impl<A: Address> Node<A> {
             tombstones: &self.tombstones,
             cycle: (!self.config.detector.shared_schedule).then(|| self.cycle.len()),
             relays: self.relays.len(),
-            strikes: self.patience.len(),
+            flaps: self.patience.len(),
             history: &self.history,
             lent: self.lent,
             active: self.activity == Activity::Active,
         }
     }
 
-    /// A new member takes its place in SWIM's order of probing. The common schedule has the roster's.
+    /// A new member takes its place in SWIM's order of probing. The common schedule has the
+    /// roster's.
     fn enter_cycle(&mut self, slot: Slot) {
         if !self.config.detector.shared_schedule {
             self.cycle.insert(slot, &mut self.rng);
@@ -662,18 +684,18 @@ impl<A: Address> Node<A> {
     }
 
     /// A number that nobody can guess: whoever repeats it has got the datagram.
-    fn number(&mut self) -> Number {
-        Number(self.rng.word())
+    fn number(&mut self) -> RequestId {
+        RequestId(self.rng.word())
     }
 
-    /// The number of a ping by which whoever listens at `address` proves it: a keyed hash, so that nothing has to be
-    /// kept for it. Good in the span of time it is made in, and the next.
-    fn challenge(&self, address: A, spans_ago: u64) -> Option<Number> {
+    /// The number of a ping by which whoever listens at `address` proves it: a keyed hash, so that
+    /// nothing has to be kept for it. Good in the span of time it is made in, and the next.
+    fn challenge(&self, address: A, spans_ago: u64) -> Option<RequestId> {
         let micros = u64::try_from(CHALLENGE_SPAN.as_micros()).unwrap_or(u64::MAX);
         let span = (self.now.as_micros() / micros).checked_sub(spans_ago)?;
         let mut bytes = [0; MAX_ADDRESS_LEN];
         let len = address.encode(&mut bytes).min(MAX_ADDRESS_LEN);
-        Some(Number(keyed_hash([self.secret, span], &bytes[..len])))
+        Some(RequestId(keyed_hash([self.secret, span], &bytes[..len])))
     }
 
     fn jitter(&mut self, span: core::time::Duration) -> core::time::Duration {

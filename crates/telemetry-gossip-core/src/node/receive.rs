@@ -10,7 +10,7 @@ use crate::config::Mode;
 use crate::error::WireError;
 use crate::event::{Event, ProbeOutcome};
 use crate::history::Evidence;
-use crate::id::{Instance, Number, Tag};
+use crate::id::{IdHash, Instance, RequestId};
 use crate::join::Step;
 use crate::member::Status;
 use crate::membership::{Fingerprints, Slot};
@@ -22,7 +22,8 @@ use crate::tree::Reach;
 use crate::wire::decode::{Datagram, Entries, Frame, Lead};
 use crate::wire::{Ack, HEADER_LEN, Page, Ping, TelemetryHead, Tree};
 
-/// A reply to a sender that has not proved its address is at most this many times as long as what it sent.
+/// A reply to a sender that has not proved its address is at most this many times as long as what
+/// it sent.
 const AMPLIFICATION: usize = 3;
 
 /// A request to ping another member is at least this long: the header and one frame.
@@ -31,7 +32,8 @@ const RELAY_LEN: usize = HEADER_LEN + 12;
 /// How far the own telemetry may be ahead in somebody's table, by a mistake or a lie.
 const MOST_AHEAD: u64 = 1 << 32;
 
-/// How many owners of a datagram are asked for what is missing; those left out are found by their fingerprint.
+/// How many owners of a datagram are asked for what is missing; those left out are found by their
+/// fingerprint.
 const MISSING: usize = 8;
 
 /// What the frames of one datagram call for.
@@ -44,7 +46,7 @@ struct Reply<A> {
     /// The sender holds something about a member that is known better here.
     correct_sender: bool,
     /// A member to ping on the sender's behalf: one a datagram, so that nobody makes one of many.
-    relay: Option<(Number, Tag, A)>,
+    relay: Option<(RequestId, IdHash, A)>,
     /// A claim about this node itself was among them.
     about_me: bool,
     /// The datagram is part of a flight.
@@ -53,9 +55,10 @@ struct Reply<A> {
     missing: ArrayVec<Want, MISSING>,
 }
 
-/// The end of a reply in a session. An asker that sends anything wants it confirmed, even if it wants nothing else: only
-/// once its datagram is encoded is it known whether all fits, and the confirmation tells it.
-const fn closing(number: Number, plan: Plan, asker: bool) -> Body {
+/// The end of a reply in a session. An asker that sends anything wants it confirmed, even if it
+/// wants nothing else: only once its datagram is encoded is it known whether all fits, and the
+/// confirmation tells it.
+const fn closing(number: RequestId, plan: Plan, asker: bool) -> Body {
     if plan.wants > 0 || (asker && plan.items > 0) {
         Body::SyncWants(number, plan)
     } else {
@@ -65,12 +68,13 @@ const fn closing(number: Number, plan: Plan, asker: bool) -> Body {
 
 impl<A: Address> Node<A> {
     pub(super) fn receive(&mut self, from: A, bytes: &[u8]) -> Result<(), WireError> {
-        let datagram = Datagram::<A>::parse(bytes, self.config.label, |claim| self.table.pass_over(claim))
-            .inspect_err(|error| match error {
-                WireError::Version(_) => self.stats.datagrams_other_version += 1,
-                WireError::Label => self.stats.datagrams_other_label += 1,
-                _ => self.stats.datagrams_malformed += 1,
-            })?;
+        let datagram =
+            Datagram::<A>::parse(bytes, self.config.label, |claim| self.table.pass_over(claim))
+                .inspect_err(|error| match error {
+                    WireError::Version(_) => self.stats.datagrams_other_version += 1,
+                    WireError::Label => self.stats.datagrams_other_label += 1,
+                    _ => self.stats.datagrams_malformed += 1,
+                })?;
         if self.activity == Activity::Inactive {
             self.stats.datagrams_while_inactive += 1;
             return Ok(());
@@ -80,8 +84,8 @@ impl<A: Address> Node<A> {
         if from == self.address {
             return Ok(());
         }
-        let tag = Tag(datagram.sender);
-        let sender = self.member_at(tag, from);
+        let id_hash = IdHash(datagram.sender);
+        let sender = self.member_at(id_hash, from);
         if let Some(slot) = sender {
             self.table.heard(slot, self.now, false);
             self.hear_clock(slot, datagram.clock);
@@ -141,9 +145,9 @@ impl<A: Address> Node<A> {
             }
             self.frame(from, datagram, frame, reply, answered);
         }
-        let tag = Tag(datagram.sender);
+        let id_hash = IdHash(datagram.sender);
         if let Some((theirs, target, address)) = reply.relay {
-            self.relay((from, tag), theirs, (address, target), datagram.len);
+            self.relay((from, id_hash), theirs, (address, target), datagram.len);
         }
         if let Some(tree) = reply.tree.filter(|_| reply.body == Body::None) {
             reply.body = self.acknowledge(tree, &reply.missing);
@@ -153,21 +157,24 @@ impl<A: Address> Node<A> {
         }
         if reply.sender.is_none() {
             // It may have introduced itself in this very datagram.
-            reply.sender = self.member_at(tag, from);
+            reply.sender = self.member_at(id_hash, from);
             if let Some(slot) = reply.sender.filter(|_| self.rounds.is_fresh()) {
                 self.hear_clock(slot, datagram.clock);
             }
         }
     }
 
-    /// The member with this tag, if this is its address.
-    pub(super) fn member_at(&self, tag: Tag, from: A) -> Option<Slot> {
-        self.table.with_tag(tag).find(|&slot| slot != self.me && self.table.row(slot).is_at(&from))
+    /// The member with this id hash, if this is its address.
+    pub(super) fn member_at(&self, id_hash: IdHash, from: A) -> Option<Slot> {
+        self.table
+            .with_id_hash(id_hash)
+            .find(|&slot| slot != self.me && self.table.row(slot).is_at(&from))
     }
 
-    /// The member that is known by the name of a sender who is none known: two processes of one id, or one that has moved.
-    fn namesake(&self, tag: Tag) -> Option<Slot> {
-        self.table.with_tag(tag).find(|&slot| slot != self.me)
+    /// The member that is known by the name of a sender who is none known: two processes of one id,
+    /// or one that has moved.
+    fn namesake(&self, id_hash: IdHash) -> Option<Slot> {
+        self.table.with_id_hash(id_hash).find(|&slot| slot != self.me)
     }
 
     fn frame(
@@ -178,25 +185,27 @@ impl<A: Address> Node<A> {
         reply: &mut Reply<A>,
         answered: &mut Option<Slot>,
     ) {
-        let session = self.session.filter(|session| session.address == from).map(|session| session.number);
+        let session =
+            self.session.filter(|session| session.address == from).map(|session| session.number);
         match frame {
             Frame::Ping(ping) => self.pinged(ping, reply),
             Frame::Ack(ack) => *answered = self.ack(from, datagram, ack).or(*answered),
             Frame::Nack(nack) => {
                 if let Some(probe) = &mut self.probe {
-                    probe.nack(from, Number(nack.number));
+                    probe.nack(from, RequestId(nack.number));
                 }
             }
             Frame::Relay { number, target, address } => {
-                reply.relay.get_or_insert((Number(number), Tag(target), address));
+                reply.relay.get_or_insert((RequestId(number), IdHash(target), address));
             }
             Frame::Claims(claims) => {
                 // What a newcomer is told of, the others know or find out as it does.
-                let news =
-                    self.catch_up.is_none() && !self.join.as_ref().is_some_and(|join| join.is_seed(from));
+                let news = self.catch_up.is_none()
+                    && !self.join.as_ref().is_some_and(|join| join.is_seed(from));
                 for claim in claims {
                     // A datagram says one thing about this node.
-                    if claim.id == self.id.as_str() && core::mem::replace(&mut reply.about_me, true) {
+                    if claim.id == self.id.as_str() && core::mem::replace(&mut reply.about_me, true)
+                    {
                         continue;
                     }
                     if let Learned::Stale(slot) = self.learn(&claim, news)
@@ -207,22 +216,26 @@ impl<A: Address> Node<A> {
                     }
                 }
             }
-            Frame::Telemetry(floor, head, entries) => self.learn_telemetry(from, floor, head, entries, reply),
+            Frame::Telemetry(floor, head, entries) => {
+                self.learn_telemetry(from, floor, head, entries, reply)
+            }
             Frame::Tree(tree) => {
-                // Who does not pass it on does not say that it has come: somebody else gets it instead.
+                // Who does not pass it on does not say that it has come: somebody else gets it
+                // instead.
                 reply.tree = Some(tree).filter(|_| self.config.mode == Mode::Autonomous);
             }
             Frame::TreeAck(ack) => self.flight_arrived(reply.sender, ack),
             Frame::SyncOpen(open) => {
                 let more = datagram.fingerprints != self.table.fingerprints();
-                reply.body = Body::SyncDone(Number(open.number), Plan { more, ..Plan::default() });
+                reply.body =
+                    Body::SyncDone(RequestId(open.number), Plan { more, ..Plan::default() });
             }
             Frame::SyncDigest(head, sums) => {
                 let mask = differing(&self.table, sums);
-                reply.body = Body::SyncVersions(Number(head.number), mask);
+                reply.body = Body::SyncVersions(RequestId(head.number), mask);
             }
             Frame::SyncVersions(head, ranges) => {
-                let number = Number(head.number);
+                let number = RequestId(head.number);
                 self.plans.revoke(core::mem::take(&mut reply.plan));
                 // Not only where the fingerprints differ: the dead are not in them.
                 reply.plan = self.plans.compare(&self.table, ranges);
@@ -239,30 +252,37 @@ impl<A: Address> Node<A> {
                 }
             }
             Frame::SyncWants(head, wants) => {
-                let (number, asker) = (Number(head.number), session == Some(Number(head.number)));
+                let (number, asker) =
+                    (RequestId(head.number), session == Some(RequestId(head.number)));
                 self.plans.revoke(core::mem::take(&mut reply.plan));
                 reply.plan = self.plans.grant(&self.table, wants);
                 if !asker {
-                    // What the asker could not fit is said back to it: it keeps the session, this node does not.
+                    // What the asker could not fit is said back to it: it keeps the session, this
+                    // node does not.
                     reply.plan.more |= head.more;
                 }
                 reply.body = closing(number, reply.plan, asker);
                 if asker {
-                    self.note_in_session(datagram.fingerprints, head.more, true, reply.plan.items == 0);
+                    self.note_in_session(
+                        datagram.fingerprints,
+                        head.more,
+                        true,
+                        reply.plan.items == 0,
+                    );
                 }
             }
             Frame::SyncDone(done) => {
-                if session == Some(Number(done.number)) {
+                if session == Some(RequestId(done.number)) {
                     self.note_in_session(datagram.fingerprints, done.more, done.more, true);
                 }
             }
             Frame::PageRequest(request) => {
-                let number = Number(request.number);
+                let number = RequestId(request.number);
                 // Who has begun with pages gets them all.
                 reply.body = if request.from != 0 || self.pages.give(self.now) {
-                    Body::Page(number, Tag(request.from))
+                    Body::Page(number, IdHash(request.from))
                 } else {
-                    Body::Piece(number, Tag(self.rng.word()))
+                    Body::Piece(number, IdHash(self.rng.word()))
                 };
             }
             Frame::Page(page) => self.page(from, page, reply),
@@ -271,8 +291,8 @@ impl<A: Address> Node<A> {
     }
 
     fn pinged(&self, ping: Ping, reply: &mut Reply<A>) {
-        if ping.target == self.tag.0 {
-            reply.signal = Signal::Ack(Number(ping.number), self.instance);
+        if ping.target == self.id_hash.0 {
+            reply.signal = Signal::Ack(RequestId(ping.number), self.instance);
         }
     }
 
@@ -290,8 +310,9 @@ impl<A: Address> Node<A> {
 
     /// An ack answers one of: the probe under way, a trial, a relay, a roll call, a challenge.
     fn ack(&mut self, from: A, datagram: &Datagram<'_, A>, ack: Ack) -> Option<Slot> {
-        let (number, instance) = (Number(ack.number), Instance(ack.instance));
-        let answer = self.probe.as_ref().map(|probe| (probe.judge(from, number, instance), probe.target));
+        let (number, instance) = (RequestId(ack.number), Instance(ack.instance));
+        let answer =
+            self.probe.as_ref().map(|probe| (probe.judge(from, number, instance), probe.target));
         match answer {
             Some((Answer::Direct, target)) => {
                 self.end_probe(ProbeOutcome::Direct);
@@ -314,7 +335,7 @@ impl<A: Address> Node<A> {
         }
         if let Some(slot) = self.patience.answered(from, number) {
             self.table.heard(slot, self.now, true);
-            self.note(slot, Evidence::TrialPassed);
+            self.note(slot, Evidence::RecheckAnswered);
             return None;
         }
         if let Some((asker, number)) = self.relays.answered(from, number) {
@@ -322,13 +343,14 @@ impl<A: Address> Node<A> {
             return None;
         }
         let table = &self.table;
-        if let Some(slot) = self.contact.answered(number, |slot| table.address(slot) == Some(from)) {
+        if let Some(slot) = self.contact.answered(number, |slot| table.address(slot) == Some(from))
+        {
             self.table.heard(slot, self.now, true);
             self.call_roll();
             return None;
         }
         if [0, 1].into_iter().any(|ago| self.challenge(from, ago) == Some(number)) {
-            if let Some(slot) = self.member_at(Tag(datagram.sender), from) {
+            if let Some(slot) = self.member_at(IdHash(datagram.sender), from) {
                 self.table.heard(slot, self.now, true);
             }
             return None;
@@ -338,34 +360,44 @@ impl<A: Address> Node<A> {
     }
 
     /// Pings `target` for `asker`, whose request had `len` bytes.
-    fn relay(&mut self, asker: (A, Tag), theirs: Number, (target, tag): (A, Tag), len: usize) {
+    fn relay(
+        &mut self,
+        asker: (A, IdHash),
+        theirs: RequestId,
+        (target, id_hash): (A, IdHash),
+        len: usize,
+    ) {
         let ours = self.number();
         if !self.relays.add(self.now, (ours, theirs), (asker, target), self.config.probe_timeout) {
-            self.stats.relays_shed += 1;
+            self.stats.ping_reqs_shed += 1;
             return;
         }
-        self.stats.relays += 1;
-        let member = self.table.with_tag(tag).find(|&slot| self.table.address(slot) == Some(target));
+        self.stats.ping_reqs += 1;
+        let member =
+            self.table.with_id_hash(id_hash).find(|&slot| self.table.address(slot) == Some(target));
         // Somebody unproved gets no more than the request had.
         let verified = member.is_some_and(|slot| self.table.row(slot).verified);
-        let (signal, limit) = (Signal::Ping(ours, tag), if verified { self.mtu() } else { len });
+        let (signal, limit) =
+            (Signal::Ping(ours, id_hash), if verified { self.mtu() } else { len });
         self.ask(Intent { to: target, member, signal, challenge: None, body: Body::None, limit });
     }
 
     /// Tells whoever asked for a ping how it went.
-    pub(super) fn answer_asker(&mut self, (to, tag): (A, Tag), signal: Signal<A>) {
-        let limit = self.limit_to(self.member_at(tag, to), RELAY_LEN);
+    pub(super) fn answer_asker(&mut self, (to, id_hash): (A, IdHash), signal: Signal<A>) {
+        let limit = self.limit_to(self.member_at(id_hash, to), RELAY_LEN);
         self.reply(Intent { to, member: None, signal, challenge: None, body: Body::None, limit });
     }
 
-    /// The most bytes to a receiver: a datagram, or, if it has not proved its address, so many times as it sent.
+    /// The most bytes to a receiver: a datagram, or, if it has not proved its address, so many
+    /// times as it sent.
     pub(super) fn limit_to(&self, receiver: Option<Slot>, sent: usize) -> usize {
         let verified = receiver.is_some_and(|slot| self.table.row(slot).verified);
         if verified { self.mtu() } else { self.mtu().min(AMPLIFICATION * sent) }
     }
 
-    /// Entries are taken in only if none is missing before them, and only of the life that the table knows. The owner's
-    /// settings limit them, not this node's: who refused what the others hold would differ from them for ever.
+    /// Entries are taken in only if none is missing before them, and only of the life that the
+    /// table knows. The owner's settings limit them, not this node's: who refused what the others
+    /// hold would differ from them for ever.
     fn learn_telemetry(
         &mut self,
         from: A,
@@ -374,9 +406,11 @@ impl<A: Address> Node<A> {
         entries: Entries<'_>,
         reply: &mut Reply<A>,
     ) {
-        let tag = Tag(head.owner);
-        let owner =
-            self.table.with_tag(tag).find(|&slot| self.table.row(slot).instance == Instance(head.instance));
+        let id_hash = IdHash(head.owner);
+        let owner = self
+            .table
+            .with_id_hash(id_hash)
+            .find(|&slot| self.table.row(slot).instance == Instance(head.instance));
         let Some(owner) = owner.filter(|&slot| slot != self.me) else {
             self.stats.telemetry_ignored += 1;
             if owner == Some(self.me) {
@@ -386,7 +420,8 @@ impl<A: Address> Node<A> {
         };
         // An arc never goes past the owner.
         let reach = reply.tree.map(|tree| {
-            Reach::between(self.tag, Tag(tree.end)).min(Reach::between(self.tag, self.table.tag(owner)))
+            Reach::between(self.id_hash, IdHash(tree.end))
+                .min(Reach::between(self.id_hash, self.table.id_hash(owner)))
         });
         let row = self.table.row(owner);
         if floor > telemetry::floor(row.log()) && row.telemetry_version() < floor {
@@ -398,7 +433,7 @@ impl<A: Address> Node<A> {
             self.stats.telemetry_ignored += 1;
             let (pause, room) = (self.config.probe_timeout, !reply.missing.is_full());
             if reach.is_some_and(|reach| self.trees.note_gap(owner, reach, self.now, pause, room)) {
-                reply.missing.push(Want { tag, claim: false, since: known });
+                reply.missing.push(Want { id_hash, claim: false, since: known });
             }
             return;
         }
@@ -437,7 +472,9 @@ impl<A: Address> Node<A> {
             }
             _ if news => {
                 let late = self.now.since(oldest) > self.settle_time() * 2;
-                if let Some(session) = self.session.as_mut().filter(|session| session.address == from) {
+                if let Some(session) =
+                    self.session.as_mut().filter(|session| session.address == from)
+                {
                     session.brought_late |= late;
                 }
                 match self.trees.fill_gap(owner) {
@@ -449,7 +486,8 @@ impl<A: Address> Node<A> {
         }
     }
 
-    /// Somebody has telemetry of this node that it never published: what it did publish is said again, above that.
+    /// Somebody has telemetry of this node that it never published: what it did publish is said
+    /// again, above that.
     fn correct_telemetry(&mut self, head: TelemetryHead, entries: Entries<'_>) {
         let mut version = head.since;
         for entry in entries {
@@ -477,7 +515,7 @@ impl<A: Address> Node<A> {
     fn page(&mut self, from: A, page: Page, reply: &mut Reply<A>) {
         let retry_at = self.now + self.config.probe_timeout * 2;
         let Some(join) = &mut self.join else { return };
-        match join.page(from, Number(page.number), page.next, retry_at) {
+        match join.page(from, RequestId(page.number), page.next, retry_at) {
             Step::Ask(_, number, next) => reply.body = Body::PageRequest(number, next),
             Step::Complete(seed) => {
                 self.join = None;
@@ -504,8 +542,8 @@ impl<A: Address> Node<A> {
         let limit = self.limit_to(sender, len);
         let unproved = !verified && !matches!(body, Body::None | Body::Gossip);
         let challenge = if unproved { self.challenge(to, 0) } else { None };
-        let challenge = challenge.map(|number| (number, Tag(datagram.sender)));
-        let member = sender.or_else(|| self.namesake(Tag(datagram.sender)));
+        let challenge = challenge.map(|number| (number, IdHash(datagram.sender)));
+        let member = sender.or_else(|| self.namesake(IdHash(datagram.sender)));
         if !self.reply(Intent { to, member, signal, challenge, body, limit }) {
             self.plans.revoke(plan);
         }

@@ -19,18 +19,23 @@ const ATTEMPTS: u8 = 3;
 pub(super) const ALL_BUCKETS: u64 = u64::MAX;
 
 impl<A: Address> Node<A> {
-    /// How long news takes to be everywhere by itself; a difference that lasts longer is worth a session.
+    /// How long news takes to be everywhere by itself; a difference that lasts longer is worth a
+    /// session.
     pub(super) fn settle_time(&self) -> Duration {
         self.config.gossip_interval * (2 + self.table.live().max(1).ilog10() + 1)
     }
 
     /// A partner answered a ping: its table is like ours, or not.
     pub(super) fn compare_fingerprints(&mut self, peer: Slot, theirs: Fingerprints) {
-        if self.config.mode != Mode::Autonomous || self.session.is_some() || !self.table.is_live(peer) {
+        if self.config.mode != Mode::Autonomous
+            || self.session.is_some()
+            || !self.table.is_live(peer)
+        {
             return;
         }
         let (ours, settle) = (self.table.fingerprints(), self.settle_time());
-        let (claims, telemetry) = (ours.claims == theirs.claims, ours.telemetry == theirs.telemetry);
+        let (claims, telemetry) =
+            (ours.claims == theirs.claims, ours.telemetry == theirs.telemetry);
         let differs = self.pace.note(self.now, claims, self.table.changed_at(), settle);
         let changed_at = self.table.telemetry_changed_at();
         if self.telemetry_pace.note(self.now, telemetry, changed_at, settle) || differs {
@@ -38,9 +43,15 @@ impl<A: Address> Node<A> {
         }
     }
 
-    /// Opens a session with a partner whose fingerprint was `theirs` when last heard. Where a difference is not known
-    /// yet, a large table asks first.
-    pub(super) fn open_session(&mut self, peer: Slot, theirs: Fingerprints, differs: bool, chain: u16) {
+    /// Opens a session with a partner whose fingerprint was `theirs` when last heard. Where a
+    /// difference is not known yet, a large table asks first.
+    pub(super) fn open_session(
+        &mut self,
+        peer: Slot,
+        theirs: Fingerprints,
+        differs: bool,
+        chain: u16,
+    ) {
         let Some(address) = self.table.address(peer) else { return };
         let number = self.number();
         let body = if self.table.len() <= SMALL {
@@ -72,12 +83,14 @@ impl<A: Address> Node<A> {
 
     /// A newcomer's next comparison with somebody.
     pub(super) fn catch_up(&mut self) {
-        let Some(due) = self.catch_up.filter(|due| due.at <= self.now && self.session.is_none()) else {
+        let Some(due) = self.catch_up.filter(|due| due.at <= self.now && self.session.is_none())
+        else {
             return;
         };
         let (table, rest) = (&self.table, due.left.saturating_sub(1));
-        let peer = table
-            .random(&mut self.rng, |slot| can_probe(table, slot) && table.address(slot) != Some(due.seed));
+        let peer = table.random(&mut self.rng, |slot| {
+            can_probe(table, slot) && table.address(slot) != Some(due.seed)
+        });
         let at = self.now + self.config.gossip_interval;
         self.catch_up = (rest > 0).then_some(CatchUp { at, left: rest, ..due });
         if let Some(peer) = peer {
@@ -101,7 +114,8 @@ impl<A: Address> Node<A> {
         self.pace.rest(self.now, settle);
         self.telemetry_pace.rest(self.now, settle, session.brought_late);
         if self.exchange.take().is_some() {
-            let outcome = if session.differed { ExchangeOutcome::Exchanged } else { ExchangeOutcome::InSync };
+            let outcome =
+                if session.differed { ExchangeOutcome::Exchanged } else { ExchangeOutcome::InSync };
             let peer = Some(self.table.id(session.peer));
             self.emit(Event::ExchangeCompleted { peer, outcome });
             self.start_wanted_exchange();
@@ -123,7 +137,8 @@ impl<A: Address> Node<A> {
         exchange.attempts_left -= 1;
         let attempts_left = exchange.attempts_left;
         let table = &self.table;
-        let other = table.random(&mut self.rng, |slot| can_probe(table, slot) && slot != session.peer);
+        let other =
+            table.random(&mut self.rng, |slot| can_probe(table, slot) && slot != session.peer);
         let other = other.or_else(|| can_probe(table, session.peer).then_some(session.peer));
         match other.filter(|_| attempts_left > 0) {
             Some(slot) => self.open_session(slot, Fingerprints::default(), false, CHAIN),
@@ -158,6 +173,8 @@ impl<A: Address> Node<A> {
             return table.random(&mut self.rng, |slot| can_probe(table, slot));
         };
         let start = table.rank(self.me)? + places;
-        (start..start + members).filter_map(|rank| table.at_rank(rank)).find(|&slot| can_probe(table, slot))
+        (start..start + members)
+            .filter_map(|rank| table.at_rank(rank))
+            .find(|&slot| can_probe(table, slot))
     }
 }

@@ -5,7 +5,7 @@ use crate::address::Address;
 use crate::config::Mode;
 use crate::event::{Event, IsolationEnd, ProbeOutcome, RemovalReason};
 use crate::history::Evidence;
-use crate::id::{Instance, Tag};
+use crate::id::{IdHash, Instance};
 use crate::join::FANOUT;
 use crate::member::Status;
 use crate::membership::Slot;
@@ -25,7 +25,8 @@ impl<A: Address> Node<A> {
             self.start_probe();
             return;
         }
-        // A roll call that asks whom is forgotten is given up, and a probe of it ends: what comes next begins anew.
+        // A roll call that asks whom is forgotten is given up, and a probe of it ends: what comes
+        // next begins anew.
         self.forget_expired();
         self.advance_trials();
         if !self.charges.is_empty() && !self.contact.is_calling() {
@@ -50,12 +51,16 @@ impl<A: Address> Node<A> {
 
     /// A stage of the probe may have run out; false if that was the last and the probe has failed.
     fn advance_probe(&mut self) -> bool {
-        let Some(probe) = self.probe.as_mut().filter(|probe| probe.deadline <= self.now) else { return true };
+        let Some(probe) = self.probe.as_mut().filter(|probe| probe.deadline <= self.now) else {
+            return true;
+        };
         // A late tick takes no time from what comes.
         probe.ends = probe.ends + self.now.since(probe.deadline);
         let retries = self.config.detector.retries;
         let next = match probe.stage {
-            Stage::Direct if retries => Some((Stage::Indirect, self.now + probe.ends.since(self.now) / 2)),
+            Stage::Direct if retries => {
+                Some((Stage::Indirect, self.now + probe.ends.since(self.now) / 2))
+            }
             Stage::Direct => Some((Stage::Indirect, probe.ends)),
             Stage::Indirect if retries => Some((Stage::Last, probe.ends)),
             Stage::Indirect | Stage::Last => None,
@@ -72,7 +77,7 @@ impl<A: Address> Node<A> {
         }
         let Some(probe) = self.probe.take() else { return true };
         self.stats.probes_failed += 1;
-        self.awareness.worse(probe.blame(self.config.detector.nacks));
+        self.local_health.worse(probe.blame(self.config.detector.nacks));
         self.note(probe.target, Evidence::ProbeFailed { helpers: probe.witnesses() });
         self.report(probe.target, probe.commanded, ProbeOutcome::Failed);
         self.charge(probe);
@@ -81,21 +86,36 @@ impl<A: Address> Node<A> {
 
     fn ask_helpers(&mut self, target: Slot) {
         let Some(mut probe) = self.probe.take() else { return };
-        let wanted = usize::from(self.config.indirect_probes).min(probe.helpers.remaining_capacity());
-        let tag = self.table.tag(target);
+        let wanted =
+            usize::from(self.config.indirect_probes).min(probe.helpers.remaining_capacity());
+        let id_hash = self.table.id_hash(target);
         for _ in 0..wanted {
             let (table, helpers) = (&self.table, &probe.helpers);
             let helper = table.random(&mut self.rng, |slot| {
-                let helps = slot != target && can_probe(table, slot) && table.status(slot) == Status::Alive;
+                let helps =
+                    slot != target && can_probe(table, slot) && table.status(slot) == Status::Alive;
                 helps && !helpers.iter().any(|helper| table.address(slot) == Some(helper.address))
             });
-            let Some((helper, to)) = helper.and_then(|slot| Some((slot, self.table.address(slot)?))) else {
+            let Some((helper, to)) =
+                helper.and_then(|slot| Some((slot, self.table.address(slot)?)))
+            else {
                 break;
             };
-            probe.helpers.push(Helper { address: to, tag: table.tag(helper), nacked: false });
-            let signal = Signal::Relay(probe.number, tag, probe.address);
+            probe.helpers.push(Helper {
+                address: to,
+                id_hash: table.id_hash(helper),
+                nacked: false,
+            });
+            let signal = Signal::Relay(probe.number, id_hash, probe.address);
             let limit = self.mtu();
-            self.ask(Intent { to, member: Some(helper), signal, challenge: None, body: Body::None, limit });
+            self.ask(Intent {
+                to,
+                member: Some(helper),
+                signal,
+                challenge: None,
+                body: Body::None,
+                limit,
+            });
         }
         if probe.stage == Stage::Indirect {
             probe.judged = probe.helpers.len();
@@ -111,8 +131,8 @@ impl<A: Address> Node<A> {
         }
     }
 
-    /// The next probe: that of the cycle if its time has come, or one that the host wants. They do not starve each
-    /// other: a probe takes two timeouts at most, which is less than the interval.
+    /// The next probe: that of the cycle if its time has come, or one that the host wants. They do
+    /// not starve each other: a probe takes two timeouts at most, which is less than the interval.
     pub(super) fn start_probe(&mut self) {
         if self.probe.is_some() {
             return;
@@ -121,10 +141,11 @@ impl<A: Address> Node<A> {
             let scheduled = self.scheduled_target();
             self.probed_at = self.now;
             self.pacer.probed(self.now);
-            self.plan_probe(self.round + u64::from(self.awareness.score()) + 1);
+            self.plan_probe(self.round + u64::from(self.local_health.score()) + 1);
             let table = &self.table;
             let target = if self.config.detector.shared_schedule {
-                // Whom the schedule names may have no address, or be this node itself in another's roster.
+                // Whom the schedule names may have no address, or be this node itself in another's
+                // roster.
                 scheduled.or_else(|| table.random(&mut self.rng, |slot| can_probe(table, slot)))
             } else {
                 self.cycle.draw(&mut self.rng, |slot| can_probe(table, slot))
@@ -162,12 +183,12 @@ impl<A: Address> Node<A> {
         (self.rank.1 + shift(round, members)) % members.max(1)
     }
 
-    /// Sets the time of the next probe: that of its round, but neither sooner than the pace allows, whatever others say the
-    /// time is, nor later than two intervals after the last.
+    /// Sets the time of the next probe: that of its round, but neither sooner than the pace allows,
+    /// whatever others say the time is, nor later than two intervals after the last.
     pub(super) fn plan_probe(&mut self, round: u64) {
         let interval = self.config.probe_interval;
         if !self.config.detector.shared_schedule {
-            self.probe_at = self.probed_at + self.awareness.stretch(interval);
+            self.probe_at = self.probed_at + self.local_health.stretch(interval);
             return;
         }
         let on = self.rounds.round(self.now);
@@ -175,7 +196,7 @@ impl<A: Address> Node<A> {
         self.round = round.max(on);
         let (rank, members) = (self.target_rank(self.round) as u64, u64::from(self.table.live()));
         let at = self.rounds.time_in(self.round, 2 * rank + 1, 2 * members);
-        let latest = self.probed_at + self.awareness.stretch(interval) * 2;
+        let latest = self.probed_at + self.local_health.stretch(interval) * 2;
         self.probe_at = at.min(latest).max(self.pacer.earliest());
     }
 
@@ -227,7 +248,9 @@ impl<A: Address> Node<A> {
 
     /// One of the dead is told what is held of it; if it is back, or never was away, it refutes.
     fn reconnect(&mut self) {
-        if self.config.mode != Mode::Autonomous || self.reconnect_at > self.now || self.tombstones.is_empty()
+        if self.config.mode != Mode::Autonomous
+            || self.reconnect_at > self.now
+            || self.tombstones.is_empty()
         {
             return;
         }
@@ -286,9 +309,15 @@ impl<A: Address> Node<A> {
         let start = self.rng.below(seeds.len());
         let limit = self.config.mtu.into();
         for seed in seeds.iter().cycle().skip(start).take(seeds.len().min(FANOUT)) {
-            let body = Body::PageRequest(number, Tag(0));
-            let intent =
-                Intent { to: *seed, member: None, signal: Signal::None, challenge: None, body, limit };
+            let body = Body::PageRequest(number, IdHash(0));
+            let intent = Intent {
+                to: *seed,
+                member: None,
+                signal: Signal::None,
+                challenge: None,
+                body,
+                limit,
+            };
             if !self.outbox.question(intent) {
                 self.stats.outbox_shed += 1;
             }
@@ -297,7 +326,8 @@ impl<A: Address> Node<A> {
 
     /// When to gossip: at once if there is news and the last time is long enough ago.
     pub(super) fn gossip_deadline(&self) -> Option<Instant> {
-        let speaks = self.config.mode == Mode::Autonomous || matches!(self.activity, Activity::Leaving(_));
+        let speaks =
+            self.config.mode == Mode::Autonomous || matches!(self.activity, Activity::Leaving(_));
         if !speaks || self.news.is_idle() || self.others() == 0 {
             return None;
         }
@@ -321,7 +351,8 @@ impl<A: Address> Node<A> {
             if let Some(to) = self.table.address(slot) {
                 let limit = self.mtu();
                 let (signal, body) = (Signal::None, Body::Gossip);
-                let intent = Intent { to, member: Some(slot), signal, challenge: None, body, limit };
+                let intent =
+                    Intent { to, member: Some(slot), signal, challenge: None, body, limit };
                 if !self.outbox.gossip(intent) {
                     self.stats.outbox_shed += 1;
                 }
@@ -343,7 +374,7 @@ impl<A: Address> Node<A> {
         let Some(probe) = &self.probe else { return };
         let Probe { target, address, instance, stage, started, commanded, .. } = *probe;
         self.probe = None;
-        self.awareness.better();
+        self.local_health.better();
         if outcome == ProbeOutcome::Indirect {
             self.stats.probes_indirect += 1;
         }

@@ -8,7 +8,7 @@ use crate::config::Mode;
 use crate::contact::Finding;
 use crate::event::{Event, IsolationEnd};
 use crate::history::Evidence;
-use crate::id::Number;
+use crate::id::RequestId;
 use crate::member::Status;
 use crate::membership::Slot;
 use crate::outbox::{Body, Intent, Signal};
@@ -73,7 +73,9 @@ impl<A: Address> Node<A> {
 
     /// What is due of the roll call: the next round, or its end.
     pub(super) fn call_roll(&mut self) {
-        while self.contact.is_due(self.now) || (self.contact.is_calling() && self.contact.is_clear()) {
+        while self.contact.is_due(self.now)
+            || (self.contact.is_calling() && self.contact.is_clear())
+        {
             if self.contact.is_clear() || !self.contact.has_rounds() {
                 self.conclude_roll_call();
                 continue;
@@ -98,9 +100,10 @@ impl<A: Address> Node<A> {
         }
     }
 
-    /// How long a round waits for answers: a timeout, or two where this node doubts itself. Otherwise answers that are a
-    /// little late would leave each roll call in doubt, and no crash would ever be found. Where answers are slower still,
-    /// refutations come too late as well, and doubt is right.
+    /// How long a round waits for answers: a timeout, or two where this node doubts itself.
+    /// Otherwise answers that are a little late would leave each roll call in doubt, and no crash
+    /// would ever be found. Where answers are slower still, refutations come too late as well, and
+    /// doubt is right.
     fn roll_call_pace(&self) -> Duration {
         let timeout = self.config.probe_timeout;
         self.probe_timeout().min(timeout * 2)
@@ -111,8 +114,9 @@ impl<A: Address> Node<A> {
             Some(Finding::InTouch { doubtful }) => {
                 match (self.contact.is_isolated(), doubtful) {
                     (true, false) => {
-                        // Probes failed for the cut: who has crashed meanwhile is not to wait for a node that doubts itself.
-                        self.awareness.clear();
+                        // Probes failed for the cut: who has crashed meanwhile is not to wait for a
+                        // node that doubts itself.
+                        self.local_health.clear();
                         self.plan_probe(self.rounds.round(self.now));
                     }
                     (false, true) => {
@@ -154,8 +158,8 @@ impl<A: Address> Node<A> {
         }
     }
 
-    /// The probe of a member failed: it is accused once a roll call has shown that this node is not the one out of touch.
-    /// Whoever is cut off accuses nobody.
+    /// The probe of a member failed: it is accused once a roll call has shown that this node is not
+    /// the one out of touch. Whoever is cut off accuses nobody.
     pub(super) fn charge(&mut self, probe: Probe<A>) {
         if self.config.mode == Mode::ProbeOnly {
             return;
@@ -164,7 +168,8 @@ impl<A: Address> Node<A> {
             self.note(probe.target, Evidence::NotAccused);
             return;
         }
-        let probe = if self.config.detector.patience { self.put_on_trial(probe) } else { Some(probe) };
+        let probe =
+            if self.config.detector.flap_damping { self.put_on_trial(probe) } else { Some(probe) };
         if let Some(probe) = probe {
             self.charge_now(probe);
         }
@@ -178,7 +183,7 @@ impl<A: Address> Node<A> {
         }
         match self.patience.try_member(probe, self.now) {
             Ok(pings) => {
-                self.note(target, Evidence::OnTrial { pings });
+                self.note(target, Evidence::Recheck { pings });
                 None
             }
             Err(probe) => Some(probe),
@@ -217,8 +222,8 @@ impl<A: Address> Node<A> {
         }
     }
 
-    /// The silence is evidence about what was held when the probe began: the member may have refuted, moved or
-    /// restarted meanwhile.
+    /// The silence is evidence about what was held when the probe began: the member may have
+    /// refuted, moved or restarted meanwhile.
     fn accuse_if_unchanged(&mut self, probe: &Probe<A>) {
         let row = self.table.row(probe.target);
         let refuted = row.status == Status::Alive && row.generation > probe.generation;
@@ -228,14 +233,16 @@ impl<A: Address> Node<A> {
         }
     }
 
-    /// This node was out of touch for a while: what went unanswered meanwhile is held against nobody.
+    /// This node was out of touch for a while: what went unanswered meanwhile is held against
+    /// nobody.
     fn drop_probe(&mut self) {
         if let Some(probe) = self.probe.take_if(|probe| !probe.commanded) {
             self.probe_at = self.probe_at.min(probe.deadline);
         }
     }
 
-    /// The losses are real: the suspicions go on, and no roll call holds them until one succeeds by itself.
+    /// The losses are real: the suspicions go on, and no roll call holds them until one succeeds by
+    /// itself.
     pub(super) fn accept_loss(&mut self, end: IsolationEnd) {
         if self.contact.is_isolated() {
             self.contact.vouch();
@@ -245,7 +252,8 @@ impl<A: Address> Node<A> {
 
     /// Asks whether the isolation is over, or takes it for the truth after its limit.
     pub(super) fn review_isolation(&mut self) {
-        if let (Some(since), Some(limit)) = (self.contact.isolated_since(), self.config.isolation_limit)
+        if let (Some(since), Some(limit)) =
+            (self.contact.isolated_since(), self.config.isolation_limit)
             && self.now >= since + limit
         {
             self.accept_loss(IsolationEnd::Limit);
@@ -255,8 +263,8 @@ impl<A: Address> Node<A> {
         }
     }
 
-    /// The node was not called for longer than it asked for: it slept, and what it awaited may have come and gone.
-    /// Nothing that ran out meanwhile is held against anybody.
+    /// The node was not called for longer than it asked for: it slept, and what it awaited may have
+    /// come and gone. Nothing that ran out meanwhile is held against anybody.
     pub(super) fn notice_pause(&mut self, now: Instant) {
         // Nobody is later than the time that has passed.
         if now.since(self.now) > self.config.probe_timeout {
@@ -272,7 +280,7 @@ impl<A: Address> Node<A> {
             return;
         }
         self.stats.pauses += 1;
-        self.awareness.worse(1);
+        self.local_health.worse(1);
         self.contact.abort(now);
         self.contact.postpone(late);
         self.drop_charges();
@@ -286,23 +294,30 @@ impl<A: Address> Node<A> {
         self.probe_at = self.probe_at.max(now);
     }
 
-    /// Pings a member that is in doubt or dead: the ping tells it so. Its answer proves its address, and no more; what
-    /// counts is the claim that comes along.
+    /// Pings a member that is in doubt or dead: the ping tells it so. Its answer proves its
+    /// address, and no more; what counts is the claim that comes along.
     pub(super) fn ping_to_tell(&mut self, slot: Slot) {
         let number = self.table.address(slot).and_then(|address| self.challenge(address, 0));
         self.ping(slot, number.unwrap_or_default());
     }
 
-    pub(super) fn ping(&mut self, slot: Slot, number: Number) {
+    pub(super) fn ping(&mut self, slot: Slot, number: RequestId) {
         if let Some(to) = self.table.address(slot) {
-            let signal = Signal::Ping(number, self.table.tag(slot));
+            let signal = Signal::Ping(number, self.table.id_hash(slot));
             let limit = self.mtu();
-            self.ask(Intent { to, member: Some(slot), signal, challenge: None, body: Body::None, limit });
+            self.ask(Intent {
+                to,
+                member: Some(slot),
+                signal,
+                challenge: None,
+                body: Body::None,
+                limit,
+            });
         }
     }
 
     /// How long one stage of a probe lasts.
     pub(super) fn probe_timeout(&self) -> Duration {
-        self.awareness.stretch(self.config.probe_timeout)
+        self.local_health.stretch(self.config.probe_timeout)
     }
 }

@@ -6,7 +6,7 @@ use super::Node;
 use super::session::ALL_BUCKETS;
 use crate::address::{Address, MAX_ADDRESS_LEN};
 use crate::config::Mode;
-use crate::id::{Number, Tag};
+use crate::id::{IdHash, RequestId};
 use crate::join::PIECE;
 use crate::member::{Accusers, Status};
 use crate::membership::{BUCKETS, Slot, bucket_of};
@@ -15,8 +15,8 @@ use crate::sync::{Plan, digest_ranges, sums, version_of};
 use crate::telemetry;
 use crate::wire::encode::Writer;
 use crate::wire::{
-    DigestHead, FloorHead, Nack, Page, PageRequest, RangeHead, Relay, SyncDone, SyncOpen, TelemetryHead,
-    TreeAck, VersionsHead, WantsHead, WireClaim, WireEntry, WireSum, WireWant, kind,
+    DigestHead, FloorHead, Nack, Page, PageRequest, RangeHead, Relay, SyncDone, SyncOpen,
+    TelemetryHead, TreeAck, VersionsHead, WantsHead, WireClaim, WireEntry, WireSum, WireWant, kind,
 };
 
 /// Bytes kept free for the frame that ends a reply of a session.
@@ -41,8 +41,9 @@ pub(super) enum Fit {
 }
 
 impl<A: Address> Node<A> {
-    /// Encodes the next datagram into the front of `buf`, which should hold [`Config::mtu`](crate::Config::mtu)
-    /// bytes; a shorter one makes shorter datagrams, and what does not fit one at all is shed and counted.
+    /// Encodes the next datagram into the front of `buf`, which should hold
+    /// [`Config::mtu`](crate::Config::mtu) bytes; a shorter one makes shorter datagrams, and what
+    /// does not fit one at all is shed and counted.
     pub fn poll_transmit(&mut self, buf: &mut [u8]) -> Option<Transmit<A>> {
         if self.outbox.is_empty() { None } else { self.next_transmit(buf) }
     }
@@ -63,7 +64,8 @@ impl<A: Address> Node<A> {
     /// `None` if there is nothing to say after all, or not even the signal fits.
     fn encode(&mut self, intent: &Intent<A>, buf: &mut [u8]) -> Option<usize> {
         let (fingerprints, clock) = (self.table.fingerprints(), self.rounds.on_wire(self.now));
-        let Some(mut w) = Writer::new(buf, intent.limit, self.config.label, self.tag, fingerprints, clock)
+        let Some(mut w) =
+            Writer::new(buf, intent.limit, self.config.label, self.id_hash, fingerprints, clock)
         else {
             self.stats.outbox_shed += 1;
             return None;
@@ -86,21 +88,25 @@ impl<A: Address> Node<A> {
         if intent.body != Body::None {
             let before = w.len();
             self.put_body(&mut w, intent.body, intent.member);
-            // The flight's earlier datagrams had room for all: beside it there is nothing that this partner must hear again.
+            // The flight's earlier datagrams had room for all: beside it there is nothing that this
+            // partner must hear again.
             if matches!(intent.body, Body::Tree(..)) && w.len() == before {
                 return None;
             }
         }
         if self.config.mode == Mode::Autonomous || !matches!(intent.body, Body::None) {
-            // What the body says of this node itself is no telling: it is for one, and the news is for all.
-            let said = matches!(intent.body, Body::Introduction | Body::PageRequest(..)).then_some(self.me);
+            // What the body says of this node itself is no telling: it is for one, and the news is
+            // for all.
+            let said = matches!(intent.body, Body::Introduction | Body::PageRequest(..))
+                .then_some(self.me);
             self.put_rumors(&mut w, said);
         }
         (!w.is_bare()).then_some(w.len())
     }
 
-    /// Whoever is in doubt hears so at first contact, and can refute. So does whoever speaks in the name of a member that is
-    /// known at another address: of two processes of one id, one alone is heard of, and each must know.
+    /// Whoever is in doubt hears so at first contact, and can refute. So does whoever speaks in the
+    /// name of a member that is known at another address: of two processes of one id, one alone is
+    /// heard of, and each must know.
     fn must_hear_of_itself(&self, slot: Slot, to: A) -> bool {
         let doubted = self.table.status(slot) != Status::Alive
             && (self.config.detector.buddy || !self.table.is_live(slot));
@@ -116,7 +122,10 @@ impl<A: Address> Node<A> {
             Signal::Relay(number, target, address) => {
                 let mut bytes = [0; MAX_ADDRESS_LEN];
                 let len = address.encode(&mut bytes).min(MAX_ADDRESS_LEN);
-                w.frame(kind::RELAY, &Relay { number: number.0, target: target.0, address: &bytes[..len] })
+                w.frame(
+                    kind::RELAY,
+                    &Relay { number: number.0, target: target.0, address: &bytes[..len] },
+                )
             }
         }
     }
@@ -178,7 +187,7 @@ impl<A: Address> Node<A> {
     }
 
     /// The rows of the ranges in `mask`: whole ranges while they fit, then a part of the next one.
-    fn put_versions(&self, w: &mut Writer<'_>, number: Number, mask: u64) {
+    fn put_versions(&self, w: &mut Writer<'_>, number: RequestId, mask: u64) {
         let Some(open) = w.open(kind::SYNC_VERSIONS) else { return };
         let head_at = w.len();
         let mut head = VersionsHead { number: number.0, more: false };
@@ -197,7 +206,7 @@ impl<A: Address> Node<A> {
     }
 
     /// One range; false if not all of it fits. Its end is then the last row that does.
-    fn put_range(&self, w: &mut Writer<'_>, from: Tag, to: Tag) -> bool {
+    fn put_range(&self, w: &mut Writer<'_>, from: IdHash, to: IdHash) -> bool {
         let head_at = w.len();
         let mut head = RangeHead { from: from.0, to: to.0, rows: 0 };
         if !w.item(&head) {
@@ -205,30 +214,31 @@ impl<A: Address> Node<A> {
         }
         let (mut before, mut last) = (w.len(), None);
         for slot in self.table.tagged(from, to) {
-            let tag = self.table.tag(slot);
-            if last != Some(tag.0) {
+            let id_hash = self.table.id_hash(slot);
+            if last != Some(id_hash.0) {
                 before = w.len();
             }
-            if head.rows == u16::MAX || !w.item(&version_of(tag, self.table.row(slot))) {
-                // Up to the tag before this one, all of whose rows are written.
+            if head.rows == u16::MAX || !w.item(&version_of(id_hash, self.table.row(slot))) {
+                // Up to the id hash before this one, all of whose rows are written.
                 w.truncate(before);
-                if tag.0 == from.0 || head.rows == 0 {
+                if id_hash.0 == from.0 || head.rows == 0 {
                     w.truncate(head_at);
                 } else {
-                    head.to = tag.0 - 1;
+                    head.to = id_hash.0 - 1;
                     w.rewrite(head_at, &head);
                 }
                 return false;
             }
-            last = Some(tag.0);
+            last = Some(id_hash.0);
             head.rows += 1;
         }
         w.rewrite(head_at, &head);
         true
     }
 
-    fn put_wants(&mut self, w: &mut Writer<'_>, number: Number, plan: Plan) {
-        // The wishes come second, as only then is it known whether all else fits; they keep half of the room.
+    fn put_wants(&mut self, w: &mut Writer<'_>, number: RequestId, plan: Plan) {
+        // The wishes come second, as only then is it known whether all else fits; they keep half of
+        // the room.
         let reserve = (DONE_ROOM + plan.wants * 8).min(w.room() / 2);
         let mut more = self.put_plan(w, plan.items, reserve) | plan.more;
         let wants = self.plans.wants.drain(..plan.wants.min(self.plans.wants.len()));
@@ -239,7 +249,11 @@ impl<A: Address> Node<A> {
             return;
         }
         for want in wants {
-            more |= !w.item(&WireWant { tag: want.tag.0, claim: want.claim, since: want.since });
+            more |= !w.item(&WireWant {
+                id_hash: want.id_hash.0,
+                claim: want.claim,
+                since: want.since,
+            });
         }
         w.rewrite(head_at, &WantsHead { number: number.0, more });
         w.close(open);
@@ -264,7 +278,9 @@ impl<A: Address> Node<A> {
         for at in 0..count {
             let Some(&item) = self.plans.items.get(at) else { break };
             let row = self.table.row(item.slot);
-            let Some(since) = item.since.filter(|&since| since < row.telemetry_version()) else { continue };
+            let Some(since) = item.since.filter(|&since| since < row.telemetry_version()) else {
+                continue;
+            };
             let before = w.len();
             let fit = self.put_telemetry(w, item.slot, since, reserve);
             more |= fit != Fit::All;
@@ -281,20 +297,20 @@ impl<A: Address> Node<A> {
         if w.body_len(&open) == 0 { w.abandon(&open) } else { w.close(open) }
     }
 
-    /// Claims from a tag on, whole tags only, and where the next page begins.
-    fn put_page(&self, w: &mut Writer<'_>, number: Number, from: Tag) {
+    /// Claims from an id hash on, whole id hashes only, and where the next page begins.
+    fn put_page(&self, w: &mut Writer<'_>, number: RequestId, from: IdHash) {
         let mut next = None;
         if let Some(open) = w.open(kind::CLAIMS) {
             let (mut before, mut last) = (w.len(), None);
-            for slot in self.table.tagged(from, Tag(u32::MAX)) {
-                let tag = self.table.tag(slot);
-                if last != Some(tag) {
+            for slot in self.table.tagged(from, IdHash(u32::MAX)) {
+                let id_hash = self.table.id_hash(slot);
+                if last != Some(id_hash) {
                     before = w.len();
                 }
-                last = Some(tag);
+                last = Some(id_hash);
                 if !self.put_claim(w, slot) || w.room() < DONE_ROOM {
                     w.truncate(before);
-                    next = Some(tag);
+                    next = Some(id_hash);
                     break;
                 }
             }
@@ -305,13 +321,15 @@ impl<A: Address> Node<A> {
         w.frame(kind::PAGE, &Page { number: number.0, next });
     }
 
-    /// The node's own claim, and some from a tag on, going round.
-    fn put_piece(&self, w: &mut Writer<'_>, number: Number, from: Tag) {
+    /// The node's own claim, and some from an id hash on, going round.
+    fn put_piece(&self, w: &mut Writer<'_>, number: RequestId, from: IdHash) {
         let end = w.len() + PIECE;
         if let Some(open) = w.open(kind::CLAIMS) {
-            let rest = self.table.tagged(from, Tag(u32::MAX));
-            let round = rest.chain(self.table.tagged(Tag(0), Tag(from.0.saturating_sub(1))));
-            for slot in core::iter::once(self.me).chain(round.filter(|&slot| self.table.is_live(slot))) {
+            let rest = self.table.tagged(from, IdHash(u32::MAX));
+            let round = rest.chain(self.table.tagged(IdHash(0), IdHash(from.0.saturating_sub(1))));
+            for slot in
+                core::iter::once(self.me).chain(round.filter(|&slot| self.table.is_live(slot)))
+            {
                 let before = w.len();
                 if !self.put_claim(w, slot) || w.len() > end || w.room() < DONE_ROOM {
                     w.truncate(before);
@@ -337,9 +355,11 @@ impl<A: Address> Node<A> {
     /// One claim with its evidence, into an open frame.
     fn put_claim(&self, w: &mut Writer<'_>, slot: Slot) -> bool {
         let row = self.table.row(slot);
-        let accusers = self.suspicions.get(slot).map_or_else(Accusers::new, |row| row.accusers.clone());
+        let accusers =
+            self.suspicions.get(slot).map_or_else(Accusers::new, |row| row.accusers.clone());
         let mut address = [0; MAX_ADDRESS_LEN];
-        let len = row.address::<A>().map_or(0, |held| held.encode(&mut address).min(MAX_ADDRESS_LEN));
+        let len =
+            row.address::<A>().map_or(0, |held| held.encode(&mut address).min(MAX_ADDRESS_LEN));
         let dead = !row.status.is_live();
         w.item(&WireClaim {
             status: row.status.rank(),
@@ -357,21 +377,32 @@ impl<A: Address> Node<A> {
     }
 
     /// The telemetry of `slot` since a version: as many entries as fit, in order.
-    pub(super) fn put_telemetry(&self, w: &mut Writer<'_>, slot: Slot, since: u64, reserve: usize) -> Fit {
+    pub(super) fn put_telemetry(
+        &self,
+        w: &mut Writer<'_>,
+        slot: Slot,
+        since: u64,
+        reserve: usize,
+    ) -> Fit {
         let row = self.table.row(slot);
         let floor = telemetry::floor(row.log());
         let anew = since < floor;
         let kind = if anew { kind::TELEMETRY_ANEW } else { kind::TELEMETRY };
         let Some(open) = w.open(kind) else { return Fit::Nothing };
         let mut last = self.wire_since(slot, since);
-        let head = TelemetryHead { owner: self.table.tag(slot).0, instance: row.instance.0, since: last };
+        let head = TelemetryHead {
+            owner: self.table.id_hash(slot).0,
+            instance: row.instance.0,
+            since: last,
+        };
         if !(if anew { w.item(&FloorHead { floor, head }) } else { w.item(&head) }) {
             w.abandon(&open);
             return Fit::Nothing;
         }
         let (mut fit, mut any) = (Fit::All, false);
         for entry in row.entries().filter(|entry| entry.version > since) {
-            let age_ms = u64::try_from(self.now.since(entry.published).as_millis()).unwrap_or(u64::MAX);
+            let age_ms =
+                u64::try_from(self.now.since(entry.published).as_millis()).unwrap_or(u64::MAX);
             let before = w.len();
             let step = entry.version - last;
             let age = age_ms.saturating_mul(2) | u64::from(entry.urgent);
@@ -413,8 +444,8 @@ impl<A: Address> Node<A> {
     }
 }
 
-/// The tag ranges of the buckets in `mask`; neighbours are joined.
-fn ranges_of(mask: u64) -> impl Iterator<Item = (Tag, Tag)> {
+/// The id hash ranges of the buckets in `mask`; neighbours are joined.
+fn ranges_of(mask: u64) -> impl Iterator<Item = (IdHash, IdHash)> {
     const WIDTH: u32 = u32::BITS - BUCKETS.trailing_zeros();
     let mut rest = if mask == ALL_BUCKETS { u64::MAX } else { mask };
     core::iter::from_fn(move || {
@@ -426,7 +457,7 @@ fn ranges_of(mask: u64) -> impl Iterator<Item = (Tag, Tag)> {
         rest = if first + len >= 64 { 0 } else { rest >> (first + len) << (first + len) };
         let from = first << WIDTH;
         let to = (u64::from(first + len) << WIDTH) - 1;
-        Some((Tag(from), Tag(u32::try_from(to).unwrap_or(u32::MAX))))
+        Some((IdHash(from), IdHash(u32::try_from(to).unwrap_or(u32::MAX))))
     })
 }
 

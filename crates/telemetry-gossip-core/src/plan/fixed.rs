@@ -46,7 +46,8 @@ pub(super) fn fewer(least: u64, count: u64, silent: u64) -> u64 {
     let mut sum: u128 = 0;
     for answers in 0..least.min(count + 1) {
         let exponent = |n: u64| u32::try_from(n).unwrap_or(u32::MAX);
-        let each = mul(power(ONE - silent, exponent(answers)), power(silent, exponent(count - answers)));
+        let each =
+            mul(power(ONE - silent, exponent(answers)), power(silent, exponent(count - answers)));
         sum += ways * u128::from(each);
         ways = ways * u128::from(count - answers) / u128::from(answers + 1);
     }

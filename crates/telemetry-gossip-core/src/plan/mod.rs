@@ -1,8 +1,10 @@
-//! What settings lead to: how soon a crash is known to all, how seldom anybody is wronged, what it costs; and the settings
-//! for a wish. Arithmetic of integers alone, and of no consequence for a running node.
+//! What settings lead to: how soon a crash is known to all, how seldom anybody is wronged, what it
+//! costs; and the settings for a wish. Arithmetic of integers alone, and of no consequence for a
+//! running node.
 //!
-//! Shares are in parts of 2^60. With loss l a datagram arrives with p = 1 - l, a ping is answered with q = p^2, and through
-//! a helper with p^4. T is the probe timeout, I the interval, G the gossip interval, K the helpers of a stage.
+//! Shares are in parts of 2^60. With loss l a datagram arrives with p = 1 - l, a ping is answered
+//! with q = p^2, and through a helper with p^4. T is the probe timeout, I the interval, G the
+//! gossip interval, K the helpers of a stage.
 //!
 //! **Detection**, from the crash until all hold it Dead:
 //!
@@ -16,20 +18,23 @@
 //! | suspicion, and by how much the roll call before the death outlasts it | the span | the span |
 //! | dissemination: until so many have not heard | ln 2 | 0.01 |
 //!
-//! Dissemination counts the share x that has not heard, hop by hop: all who hear tell `gossip_fanout` of n - 2 others at once
-//! and again each G, so that x' = x (1 - p fanout / (n - 2))^tellers.
+//! Dissemination counts the share x that has not heard, hop by hop: all who hear tell
+//! `gossip_fanout` of n - 2 others at once and again each G, so that x' = x (1 - p fanout / (n -
+//! 2))^tellers.
 //!
-//! **False suspicions.** A probe of a live member fails with (1 - q)^3 (1 - p^4)^(2 K): three pings of its own and two sets of
-//! helpers (one ping and one set without `retries`, as in SWIM). In the 11 of 20 views that see the accusation before the
-//! refutation it is a strike: the next probe that fails means a trial of 4, 24, 72 pings instead. The rate is the one at
-//! which suspicions and strikes agree.
+//! **False suspicions.** A probe of a live member fails with (1 - q)^3 (1 - p^4)^(2 K): three pings
+//! of its own and two sets of helpers (one ping and one set without `retries`, as in SWIM). In the
+//! 11 of 20 views that see the accusation before the refutation it is a strike: the next probe that
+//! fails means a trial of 4, 24, 72 pings instead. The rate is the one at which suspicions and
+//! flaps agree.
 //!
-//! **False deaths.** Of a suspicion, the accuser's calls are all unanswered with (1 - q)^calls, half a T apart over its span; or
-//! a member that holds it suspected misses every telling of the refutation, exp(-p sends), and its own two calls are
-//! unanswered, too. Neither counts what fingerprints make good.
+//! **False deaths.** Of a suspicion, the accuser's calls are all unanswered with (1 - q)^calls,
+//! half a T apart over its span; or a member that holds it suspected misses every telling of the
+//! refutation, exp(-p sends), and its own two calls are unanswered, too. Neither counts what
+//! fingerprints make good.
 //!
-//! **Idle bytes.** A ping and an ack an interval, the further stages as often as they are needed, and the news of false
-//! suspicions.
+//! **Idle bytes.** A ping and an ack an interval, the further stages as often as they are needed,
+//! and the news of false suspicions.
 
 mod fixed;
 mod model;
@@ -41,7 +46,7 @@ use core::time::Duration;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::config::{Config, MAX_MEMBERS, Suspicion};
+use crate::config::{Config, MAX_MEMBERS, SuspicionTimeout};
 use crate::dissemination::send_limit;
 use crate::suspicion::scaled;
 use fixed::{ONE, exp_minus, mul, power};
@@ -52,7 +57,8 @@ use model::{Loss, Model, micros, millis, whole_millis};
 pub struct Prediction {
     /// From a crash until all hold the member Dead; half of the crashes are known sooner.
     pub detection_median: Duration,
-    /// From a crash until all hold the member Dead; 99 of 100 are known sooner. The sum of the longest times of each part.
+    /// From a crash until all hold the member Dead; 99 of 100 are known sooner. The sum of the
+    /// longest times of each part.
     pub detection_p99: Duration,
     /// Suspicions of a live member in 10^9 hours.
     pub false_suspicions: u64,
@@ -93,7 +99,9 @@ pub enum PlanError {
         loss_percent: u8,
     },
     /// No settings are as quick as that.
-    #[error("a crash cannot be known to all within {target:?}: {rule}, so that it takes {least:?} at least")]
+    #[error(
+        "a crash cannot be known to all within {target:?}: {rule}, so that it takes {least:?} at least"
+    )]
     Target {
         /// The target asked for.
         target: Duration,
@@ -108,7 +116,8 @@ pub enum PlanError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum PlanRule {
-    /// A probe timeout is five round trips: a helper's answer takes two, in half of the timeout left.
+    /// A probe timeout is five round trips: a helper's answer takes two, in half of the timeout
+    /// left.
     #[error("a probe timeout is five round trips at least")]
     FiveRoundTrips,
     /// Timers of a busy process come late.
@@ -128,12 +137,14 @@ const LONGEST_INTERVAL: u64 = 60_000;
 const MOST_HELPERS: u8 = 8;
 
 impl Config {
-    /// The settings that cost least under which a crash is known to all within `target` in 99 of 100 cases, in a cluster of
-    /// so many members, where an answer takes `round_trip` and so many percent of the datagrams are lost.
+    /// The settings that cost least under which a crash is known to all within `target` in 99 of
+    /// 100 cases, in a cluster of so many members, where an answer takes `round_trip` and so many
+    /// percent of the datagrams are lost.
     ///
-    /// The proportions are those of the defaults. More loss gives more helpers (at most one of 10,000 probes of live members
-    /// fails, as far as 8 helpers can do that) and a longer suspicion (at most one of 100,000 passes with all its calls
-    /// unanswered). Everything else is as by default.
+    /// The proportions are those of the defaults. More loss gives more helpers (at most one of
+    /// 10,000 probes of live members fails, as far as 8 helpers can do that) and a longer suspicion
+    /// (at most one of 100,000 passes with all its calls unanswered). Everything else is as by
+    /// default.
     ///
     /// ```
     /// use core::time::Duration;
@@ -165,15 +176,19 @@ impl Config {
         let loss = Loss::percent(loss_percent);
         let shortest = SHORTEST_TIMEOUT.max(whole_millis(round_trip * 5));
         let at = |interval: u64| {
-            let config = proposal(members, round_trip, loss, shortest, Duration::from_millis(interval));
+            let config =
+                proposal(members, round_trip, loss, shortest, Duration::from_millis(interval));
             Plan { predicted: config.predict(members, round_trip, loss_percent), config }
         };
         let meets = |plan: &Plan| plan.predicted.detection_p99 <= target;
         let mut low = millis(shortest) * 2;
         let mut best = at(low);
         if !meets(&best) {
-            let rule =
-                if shortest > SHORTEST_TIMEOUT { PlanRule::FiveRoundTrips } else { PlanRule::LateTimers };
+            let rule = if shortest > SHORTEST_TIMEOUT {
+                PlanRule::FiveRoundTrips
+            } else {
+                PlanRule::LateTimers
+            };
             return Err(PlanError::Target {
                 target,
                 least: whole_millis(best.predicted.detection_p99),
@@ -193,13 +208,14 @@ impl Config {
         Ok(best)
     }
 
-    /// What a cluster of so many members is like under these settings, where an answer takes `round_trip` and so many percent
-    /// of the datagrams are lost, evenly and independently: nodes keep up, and one member crashes at a time.
+    /// What a cluster of so many members is like under these settings, where an answer takes
+    /// `round_trip` and so many percent of the datagrams are lost, evenly and independently: nodes
+    /// keep up, and one member crashes at a time.
     ///
-    /// The 99th percentile adds the longest times of each part, so that it is late rather than soon. The rates of wrongs are
-    /// orders of magnitude, as losses on real networks come in bursts. For settings that
-    /// [`validate`](Self::validate) refuses the answer means nothing; the same holds where nodes act
-    /// [on demand](crate::Mode::OnDemand).
+    /// The 99th percentile adds the longest times of each part, so that it is late rather than
+    /// soon. The rates of wrongs are orders of magnitude, as losses on real networks come in
+    /// bursts. For settings that [`validate`](Self::validate) refuses the answer means nothing; the
+    /// same holds where nodes act [on demand](crate::Mode::OnDemand).
     ///
     /// ```
     /// use core::time::Duration;
@@ -225,7 +241,8 @@ impl Config {
     }
 }
 
-/// Settings with this interval and the proportions of the defaults, as far as the shortest timeout allows.
+/// Settings with this interval and the proportions of the defaults, as far as the shortest timeout
+/// allows.
 fn proposal(
     members: u32,
     round_trip: Duration,
@@ -242,7 +259,8 @@ fn proposal(
     let indirect_probes = (standard.indirect_probes..=MOST_HELPERS)
         .find(|helpers| failure(helpers) <= ONE / 10_000)
         .unwrap_or(MOST_HELPERS);
-    let calls = (3..64).find(|&calls| power(ONE - loss.answered(), calls) <= ONE / 100_000).unwrap_or(64);
+    let calls =
+        (3..64).find(|&calls| power(ONE - loss.answered(), calls) <= ONE / 100_000).unwrap_or(64);
     let needed = timeout / 2 * (calls + 1) + round_trip;
     let hundredth = scaled(100, interval, members).max(Duration::from_millis(1));
     let percent = (micros(needed) * 100).div_ceil(micros(hundredth)).clamp(70, 10_000);
@@ -258,7 +276,7 @@ fn proposal(
         probe_interval: interval,
         probe_timeout: timeout,
         indirect_probes,
-        suspicion: Suspicion::Scaled { percent, stretch: 1 },
+        suspicion: SuspicionTimeout::Scaled { multiplier_percent: percent, max_multiplier: 1 },
         gossip_interval: (interval / 5).max(Duration::from_millis(5)),
         telemetry_interval: (interval / 10).max(Duration::from_millis(5)),
         retransmit_multiplier,

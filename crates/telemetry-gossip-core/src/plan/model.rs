@@ -99,26 +99,26 @@ impl Model<'_> {
                 idle_bytes: 0,
             };
         }
-        let strikes = self.strikes();
-        let false_suspicions = strikes.rate;
+        let flaps = self.flaps();
+        let false_suspicions = flaps.rate;
         let deaths = (u128::from(false_suspicions) * u128::from(self.death_of_suspicion())) >> 60;
         Prediction {
-            detection_median: self.detection(Quantile::Median, &strikes),
-            detection_p99: self.detection(Quantile::P99, &strikes),
+            detection_median: self.detection(Quantile::Median, &flaps),
+            detection_p99: self.detection(Quantile::P99, &flaps),
             false_suspicions,
             false_deaths: u64::try_from(deaths).unwrap_or(u64::MAX),
             idle_bytes: self.idle_bytes(false_suspicions),
         }
     }
 
-    pub(super) fn detection(&self, quantile: Quantile, strikes: &Strikes) -> Duration {
+    pub(super) fn detection(&self, quantile: Quantile, flaps: &Strikes) -> Duration {
         let wait = match (quantile, self.config.detector.shared_schedule) {
             (Quantile::Median, true) => self.interval / 2,
             (Quantile::P99, true) => self.interval,
             (Quantile::Median, false) => self.interval / 1_000 * 693,
             (Quantile::P99, false) => self.interval / 1_000 * 4_605,
         };
-        let trial = u64::from(strikes.pings(quantile)) * (self.timeout / 2);
+        let trial = u64::from(flaps.pings(quantile)) * (self.timeout / 2);
         let roll_call = self.roll_call(quantile);
         let suspicion = self.suspicion();
         let parts = [
@@ -139,7 +139,8 @@ impl Model<'_> {
         micros(Timing { shortest, longest, others: 1, call: None }.span(accusers, true))
     }
 
-    /// How long the suspicion of a crashed member lasts: one more accuser each interval shortens it.
+    /// How long the suspicion of a crashed member lasts: one more accuser each interval shortens
+    /// it.
     pub(super) fn suspicion(&self) -> u64 {
         let others = (1..MAX_ACCUSERS.min(self.members as usize)).zip(1..);
         let shortened =
@@ -147,8 +148,8 @@ impl Model<'_> {
         shortened.fold(self.span(1), u64::min)
     }
 
-    /// Rounds of a roll call take a timeout each but for the last, which takes a round trip. If half are silent in one of
-    /// them, nothing is held against the suspect, until the next probe.
+    /// Rounds of a roll call take a timeout each but for the last, which takes a round trip. If
+    /// half are silent in one of them, nothing is held against the suspect, until the next probe.
     pub(super) fn roll_call(&self, quantile: Quantile) -> u64 {
         /// Thousandths.
         const DEVIATIONS: u64 = 2_330;
@@ -179,7 +180,8 @@ impl Model<'_> {
                 variance += size * silent * (1_000 - silent.min(1_000));
             }
             let asked: u64 = sample.iter().sum();
-            let deviation = if quantile == Quantile::P99 { variance.isqrt() * DEVIATIONS / 1_000 } else { 0 };
+            let deviation =
+                if quantile == Quantile::P99 { variance.isqrt() * DEVIATIONS / 1_000 } else { 0 };
             let answers = answers.saturating_sub(deviation);
             let clear = if asked >= others {
                 2 * (answers + 1_000) > others * 1_000
@@ -197,10 +199,11 @@ impl Model<'_> {
         8 * self.timeout + doubt
     }
 
-    /// By how much the roll call before a death outlasts the suspicion. It begins with the first call that leaves no more
-    /// than a timeout; the last call is delayed by it, and leaves half a timeout.
+    /// By how much the roll call before a death outlasts the suspicion. It begins with the first
+    /// call that leaves no more than a timeout; the last call is delayed by it, and leaves half a
+    /// timeout.
     pub(super) fn second_roll_call(&self, suspicion: u64, roll_call: u64) -> u64 {
-        if !self.config.detector.last_calls {
+        if !self.config.detector.status_pings {
             return roll_call;
         }
         if roll_call == 0 {
@@ -208,8 +211,11 @@ impl Model<'_> {
         }
         let gap = self.timeout / 2;
         // Who probes next has called the roll since the suspicion began, if it has had the time.
-        let next =
-            if self.config.detector.shared_schedule && self.members > 2 { self.interval } else { u64::MAX };
+        let next = if self.config.detector.shared_schedule && self.members > 2 {
+            self.interval
+        } else {
+            u64::MAX
+        };
         let begins = suspicion.saturating_sub(2 * gap).div_ceil(gap).max(1) * gap;
         let outlasts = (roll_call + gap).saturating_sub(suspicion.saturating_sub(begins));
         outlasts.min(next.saturating_sub(suspicion))
@@ -229,7 +235,8 @@ impl Model<'_> {
         let limit = self.sends();
         let fanout = u64::from(self.config.gossip_fanout.max(1)).min(unaware);
         let times = limit.div_ceil(fanout);
-        // Within one interval news takes some hops; their number is bounded, as it has reached whom it can by then.
+        // Within one interval news takes some hops; their number is bounded, as it has reached whom
+        // it can by then.
         let hop = (self.round_trip / 2).max(1);
         let hops = (self.gossip / hop).clamp(1, HOPS);
         let at = |step: u64| (step / hops).saturating_mul(self.gossip.max(hop)) + step % hops * hop;
@@ -241,7 +248,8 @@ impl Model<'_> {
         while left > enough && step < end {
             let mut told: u128 = 0;
             for time in 0..times {
-                let then = step.checked_sub(time * hops).and_then(|then| usize::try_from(then).ok());
+                let then =
+                    step.checked_sub(time * hops).and_then(|then| usize::try_from(then).ok());
                 let Some(then) = then else { break };
                 let tellers = u128::from(heard.get(then).copied().unwrap_or(0));
                 let sends = fanout.min(limit - time * fanout);
@@ -257,8 +265,8 @@ impl Model<'_> {
         let lost = power(ONE - self.loss.arrives, u32::try_from(fanout).unwrap_or(1));
         let again = if quantile == Quantile::P99 && lost > ONE / 100 { self.gossip } else { 0 };
         let missed = if left > enough {
-            // Who missed all of it finds by the fingerprints of its probes that tables differ, or waits for as long again as
-            // the accuser did.
+            // Who missed all of it finds by the fingerprints of its probes that tables differ, or
+            // waits for as long again as the accuser did.
             let settle = self.gossip.saturating_mul(u64::from(3 + self.members.ilog10()));
             let probes = self.interval * if quantile == Quantile::P99 { 2 } else { 1 };
             settle.saturating_add(probes).min(self.span(1) + self.roll_call(quantile))
@@ -281,34 +289,39 @@ impl Model<'_> {
     pub(super) fn probe_fails(&self) -> u64 {
         let (pings, sets) = if self.config.detector.retries { (3, 2) } else { (1, 1) };
         // Helpers are not asked twice.
-        let helpers =
-            (sets * u32::from(self.config.indirect_probes)).min(self.members.saturating_sub(2)).min(16);
+        let helpers = (sets * u32::from(self.config.indirect_probes))
+            .min(self.members.saturating_sub(2))
+            .min(16);
         mul(power(ONE - self.loss.answered(), pings), power(ONE - self.loss.relayed(), helpers))
     }
 
-    pub(super) fn strikes(&self) -> Strikes {
+    pub(super) fn flaps(&self) -> Strikes {
         let failing = self.probe_fails();
         let all = (BILLION_HOURS / u128::from(self.interval) * u128::from(failing)) >> 60;
-        let mut strikes = Strikes { rate: u64::try_from(all).unwrap_or(u64::MAX), shares: [ONE, 0, 0, 0] };
-        if !self.config.detector.patience {
-            return strikes;
+        let mut flaps =
+            Strikes { rate: u64::try_from(all).unwrap_or(u64::MAX), shares: [ONE, 0, 0, 0] };
+        if !self.config.detector.flap_damping {
+            return flaps;
         }
         let silent = ONE - self.loss.answered();
         let trials = PINGS.map(|pings| power(silent, pings.into()));
-        // The more suspicions, the more strikes, the fewer suspicions: what is between is found by halving.
-        let (mut low, mut high) = (0, strikes.rate);
+        // The more suspicions, the more flaps, the fewer suspicions: what is between is found by
+        // halving.
+        let (mut low, mut high) = (0, flaps.rate);
         while high - low > 1 {
-            strikes.rate = low + (high - low) / 2;
-            strikes.shares = shares_of_strikes(strikes.rate);
-            let accused = strikes.shares.iter().zip(trials).map(|(&share, trial)| mul(share, trial)).sum();
-            let (rate, all) = (u128::from(strikes.rate), (all * u128::from(u64::min(accused, ONE))) >> 60);
+            flaps.rate = low + (high - low) / 2;
+            flaps.shares = shares_of_strikes(flaps.rate);
+            let accused =
+                flaps.shares.iter().zip(trials).map(|(&share, trial)| mul(share, trial)).sum();
+            let (rate, all) =
+                (u128::from(flaps.rate), (all * u128::from(u64::min(accused, ONE))) >> 60);
             if rate < all {
-                low = strikes.rate;
+                low = flaps.rate;
             } else {
-                high = strikes.rate;
+                high = flaps.rate;
             }
         }
-        strikes
+        flaps
     }
 
     /// The share of false suspicions that somebody takes for a death.
@@ -316,7 +329,7 @@ impl Model<'_> {
         let detector = &self.config.detector;
         let sends = self.sends();
         let missed = exp_minus(u128::from(self.loss.arrives) * u128::from(sends));
-        if !detector.last_calls {
+        if !detector.status_pings {
             // The suspect or the accuser misses the news.
             return missed.saturating_mul(2).min(ONE);
         }
@@ -325,7 +338,8 @@ impl Model<'_> {
         let in_time = self.span(1).saturating_sub(self.round_trip.max(gap));
         let calls = u32::try_from(in_time / gap).unwrap_or(u32::MAX).max(1);
         let last = if self.round_trip > gap { 1 } else { 2 };
-        let elsewhere = mul(mul(missed, SEEN), power(silent, last)).saturating_mul(u64::from(self.members));
+        let elsewhere =
+            mul(mul(missed, SEEN), power(silent, last)).saturating_mul(u64::from(self.members));
         power(silent, calls).saturating_add(elsewhere).min(ONE)
     }
 
@@ -341,7 +355,8 @@ impl Model<'_> {
             + bytes(ACK, mul(p, q))
             + bytes(NACK, mul(p, ONE - q));
         let helpers = self.helpers();
-        let stage = helped * u128::from(helpers) + if self.config.detector.retries { pinged } else { 0 };
+        let stage =
+            helped * u128::from(helpers) + if self.config.detector.retries { pinged } else { 0 };
         let second = ONE - q;
         let third = if self.config.detector.retries {
             mul(mul(second, second), power(ONE - self.loss.relayed(), helpers))
@@ -353,7 +368,8 @@ impl Model<'_> {
         // Each is told and refuted, by all of whom half hear of the accusation.
         let sends = u128::from(self.sends());
         let news =
-            u128::from(false_suspicions) * u128::from(self.members) * sends * u128::from(CLAIM) * 3 / 2;
+            u128::from(false_suspicions) * u128::from(self.members) * sends * u128::from(CLAIM) * 3
+                / 2;
         let news = news / (BILLION_HOURS / 1_000_000);
         u64::try_from(((probes + (1 << 29)) >> 30) + news).unwrap_or(u64::MAX)
     }
@@ -363,7 +379,7 @@ impl Model<'_> {
 pub(super) struct Strikes {
     /// False suspicions of a member in 10^9 hours.
     rate: u64,
-    /// The shares of the views in which a member has so many strikes.
+    /// The shares of the views in which a member has so many flaps.
     shares: [u64; 4],
 }
 
@@ -374,25 +390,26 @@ impl Strikes {
             Quantile::Median => ONE / 2,
             Quantile::P99 => ONE / 100,
         };
-        let more = |strikes: usize| self.shares.iter().skip(strikes + 1).sum::<u64>();
-        let strikes = (0..PINGS.len()).find(|&strikes| more(strikes) <= rest);
-        strikes.and_then(|strikes| PINGS.get(strikes)).map(|&pings| pings.into()).unwrap_or(0)
+        let more = |flaps: usize| self.shares.iter().skip(flaps + 1).sum::<u64>();
+        let flaps = (0..PINGS.len()).find(|&flaps| more(flaps) <= rest);
+        flaps.and_then(|flaps| PINGS.get(flaps)).map(|&pings| pings.into()).unwrap_or(0)
     }
 }
 
-/// The shares of the views with so many strikes, where so many suspicions come in 10^9 hours. A strike adds one to what is
-/// left of the earlier ones, up to three, and all that a view has fade one in ten minutes since the last.
+/// The shares of the views with so many flaps, where so many suspicions come in 10^9 hours. A
+/// strike adds one to what is left of the earlier ones, up to three, and all that a view has fade
+/// one in ten minutes since the last.
 pub(super) fn shares_of_strikes(rate: u64) -> [u64; 4] {
     let seen = u128::from(rate) * u128::from(SEEN) / FADED;
-    // The share of pauses between strikes that are longer than ten minutes.
+    // The share of pauses between flaps that are longer than ten minutes.
     let longer = exp_minus(seen);
     let shorter = ONE - longer;
     let mut before = [ONE, 0, 0, 0];
     for _ in 0..64 {
         let mut now = [0; 4];
-        for (strikes, share) in before.into_iter().enumerate() {
+        for (flaps, share) in before.into_iter().enumerate() {
             let mut share = share;
-            for left in (1..=(strikes + 1).min(3)).rev() {
+            for left in (1..=(flaps + 1).min(3)).rev() {
                 now[left] += mul(share, shorter);
                 share = mul(share, longer);
             }

@@ -41,12 +41,15 @@ fn the_defaults_detect_a_crash_in_some_three_seconds_and_a_lossless_network_wron
     let predicted = Config::lan().predict(250, MILLI, 0);
     assert!((3_000..3_400).contains(&predicted.detection_median.as_millis()), "{predicted:?}");
     assert!((3_500..4_500).contains(&predicted.detection_p99.as_millis()), "{predicted:?}");
-    assert_eq!((predicted.false_suspicions, predicted.false_deaths, predicted.idle_bytes), (0, 0, 60));
+    assert_eq!(
+        (predicted.false_suspicions, predicted.false_deaths, predicted.idle_bytes),
+        (0, 0, 60)
+    );
 }
 
 #[test]
 fn plain_swim_is_slower_for_its_random_targets() {
-    let swim = Config { detector: crate::Detector::SWIM, ..Config::default() };
+    let swim = Config { detector: crate::DetectorFeatures::SWIM, ..Config::default() };
     let (swim, ours) = (swim.predict(250, MILLI, 5), Config::default().predict(250, MILLI, 5));
     assert!(swim.detection_p99 > ours.detection_p99 + Duration::from_secs(3), "{swim:?} {ours:?}");
     assert!(swim.false_suspicions > ours.false_suspicions * 10);
@@ -59,7 +62,9 @@ fn what_cannot_be_planned_is_named() {
     assert_eq!(Config::plan(9, MILLI, 51, second), Err(PlanError::Loss { loss_percent: 51 }));
     let round_trip = second * 6;
     assert_eq!(Config::plan(9, round_trip, 0, second), Err(PlanError::RoundTrip { round_trip }));
-    for (round_trip, expected) in [(MILLI, PlanRule::LateTimers), (MILLI * 80, PlanRule::FiveRoundTrips)] {
+    for (round_trip, expected) in
+        [(MILLI, PlanRule::LateTimers), (MILLI * 80, PlanRule::FiveRoundTrips)]
+    {
         let error = Config::plan(250, round_trip, 2, MILLI).unwrap_err();
         let PlanError::Target { least, rule, .. } = error else { panic!("{error}") };
         assert_eq!(rule, expected);
@@ -93,9 +98,9 @@ proptest! {
     ) {
         let [interval, timeout, gossip, fixed] = spans.map(Duration::from_micros);
         let [indirect_probes, gossip_fanout, retransmit_multiplier] = counts;
-        let scaled = Suspicion::Scaled { percent, stretch };
-        for suspicion in [scaled, Suspicion::Fixed(fixed), Suspicion::Fixed(Duration::MAX)] {
-            for detector in [crate::Detector::default(), crate::Detector::SWIM] {
+        let scaled = SuspicionTimeout::Scaled { multiplier_percent: percent, max_multiplier: stretch };
+        for suspicion in [scaled, SuspicionTimeout::Fixed(fixed), SuspicionTimeout::Fixed(Duration::MAX)] {
+            for detector in [crate::DetectorFeatures::default(), crate::DetectorFeatures::SWIM] {
                 let config = Config {
                     probe_interval: interval,
                     probe_timeout: timeout,

@@ -6,9 +6,9 @@ use serde::Deserialize;
 
 use super::read::{Read, Reader};
 use super::{
-    Ack, DigestHead, FloorHead, HEADER_LEN, Nack, Page, PageRequest, Ping, RangeHead, Relay, SyncDone,
-    SyncOpen, TelemetryHead, Tree, TreeAck, VersionsHead, WIRE_VERSION, WantsHead, WireClaim, WireEntry,
-    WireSum, WireVersion, WireWant, kind,
+    Ack, DigestHead, FloorHead, HEADER_LEN, Nack, Page, PageRequest, Ping, RangeHead, Relay,
+    SyncDone, SyncOpen, TelemetryHead, Tree, TreeAck, VersionsHead, WIRE_VERSION, WantsHead,
+    WireClaim, WireEntry, WireSum, WireVersion, WireWant, kind,
 };
 use crate::address::Address;
 use crate::config::MAX_MTU;
@@ -80,8 +80,8 @@ impl<A> Frame<'_, A> {
 }
 
 impl<'a, A: Address> Datagram<'a, A> {
-    /// Validates the header and every frame. Claims that `pass_over` knows are valid: it says how many there
-    /// are at the front, and what comes after them.
+    /// Validates the header and every frame. Claims that `pass_over` knows are valid: it says how
+    /// many there are at the front, and what comes after them.
     pub(crate) fn parse(
         bytes: &'a [u8],
         label: Label,
@@ -94,8 +94,10 @@ impl<'a, A: Address> Datagram<'a, A> {
         if version != WIRE_VERSION {
             return Err(WireError::Version(version));
         }
-        let (header, frames) = bytes.split_first_chunk::<HEADER_LEN>().ok_or(WireError::Truncated)?;
-        let &[_, l0, l1, l2, l3, s0, s1, s2, s3, f0, f1, f2, f3, t0, t1, t2, t3, c0, c1, c2] = header;
+        let (header, frames) =
+            bytes.split_first_chunk::<HEADER_LEN>().ok_or(WireError::Truncated)?;
+        let &[_, l0, l1, l2, l3, s0, s1, s2, s3, f0, f1, f2, f3, t0, t1, t2, t3, c0, c1, c2] =
+            header;
         if u32::from_be_bytes([l0, l1, l2, l3]) != label.0 {
             return Err(WireError::Label);
         }
@@ -115,7 +117,8 @@ impl<'a, A: Address> Datagram<'a, A> {
         if let Some((&[kind @ (kind::PING | kind::ACK), LEAD, a, b, c, d, e, f, g, h], after)) =
             frames.split_first_chunk()
         {
-            let (number, other) = (u32::from_be_bytes([a, b, c, d]), u32::from_be_bytes([e, f, g, h]));
+            let (number, other) =
+                (u32::from_be_bytes([a, b, c, d]), u32::from_be_bytes([e, f, g, h]));
             datagram.lead = if kind == kind::PING {
                 Lead::Ping(Ping { number, target: other })
             } else {
@@ -183,7 +186,10 @@ fn signal<'a, T: Read<'a>>(body: &'a [u8], name: &'static str) -> Result<T, Wire
     T::read(&mut reader).filter(|_| reader.rest().is_empty()).ok_or(WireError::Malformed(name))
 }
 
-fn head<'a, T: Deserialize<'a>>(body: &'a [u8], name: &'static str) -> Result<(T, &'a [u8]), WireError> {
+fn head<'a, T: Deserialize<'a>>(
+    body: &'a [u8],
+    name: &'static str,
+) -> Result<(T, &'a [u8]), WireError> {
     postcard::take_from_bytes(body).map_err(|_| WireError::Malformed(name))
 }
 
@@ -197,7 +203,9 @@ fn parse_frame<A: Address>(kind: u8, body: &[u8]) -> Result<Frame<'_, A>, WireEr
             let address = A::decode(address).ok_or(WireError::Malformed("address"))?;
             Frame::Relay { number, target, address }
         }
-        kind::CLAIMS => Frame::Claims(Claims { items: Items::new(body), known: 0, address: PhantomData }),
+        kind::CLAIMS => {
+            Frame::Claims(Claims { items: Items::new(body), known: 0, address: PhantomData })
+        }
         kind::TELEMETRY => {
             let mut reader = Reader::new(body);
             let head = TelemetryHead::read(&mut reader).ok_or(WireError::Malformed("telemetry"))?;
@@ -298,9 +306,13 @@ fn validate<A: Address>(kind: u8, body: &[u8]) -> Result<(), WireError> {
             let mut last = head.since;
             let mut reader = entries.reader;
             while !reader.rest().is_empty() {
-                let entry = WireEntry::read(&mut reader).ok_or(WireError::Malformed("telemetry entry"))?;
+                let entry =
+                    WireEntry::read(&mut reader).ok_or(WireError::Malformed("telemetry entry"))?;
                 if entry.step == 0 {
-                    return Err(rule("telemetry version", "entries ascend from the version before them"));
+                    return Err(rule(
+                        "telemetry version",
+                        "entries ascend from the version before them",
+                    ));
                 }
                 let version = last.saturating_add(entry.step);
                 if version > MAX_VERSION {
@@ -336,13 +348,13 @@ fn validate<A: Address>(kind: u8, body: &[u8]) -> Result<(), WireError> {
                 let mut last = range.from;
                 for row in rows.checked("sync version") {
                     let row = row?;
-                    if row.tag < last || row.tag > range.to {
+                    if row.id_hash < last || row.id_hash > range.to {
                         return Err(rule("sync version", "rows ascend within their range"));
                     }
                     if Status::from_rank(row.status).is_none() {
                         return Err(rule("status", "0 to 3"));
                     }
-                    last = row.tag;
+                    last = row.id_hash;
                 }
             }
         }
@@ -415,7 +427,10 @@ impl<'a, T: Deserialize<'a>> Items<'a, T> {
         Self { rest, item: PhantomData }
     }
 
-    fn checked(mut self, name: &'static str) -> impl Iterator<Item = Result<T, WireError>> + use<'a, T> {
+    fn checked(
+        mut self,
+        name: &'static str,
+    ) -> impl Iterator<Item = Result<T, WireError>> + use<'a, T> {
         core::iter::from_fn(move || {
             if self.rest.is_empty() {
                 return None;
@@ -491,7 +506,8 @@ pub(crate) struct Ranges<'a> {
 impl<'a> Ranges<'a> {
     fn checked(
         mut self,
-    ) -> impl Iterator<Item = Result<(RangeHead, Items<'a, WireVersion>), WireError>> + use<'a> {
+    ) -> impl Iterator<Item = Result<(RangeHead, Items<'a, WireVersion>), WireError>> + use<'a>
+    {
         core::iter::from_fn(move || {
             if self.rest.is_empty() {
                 return None;

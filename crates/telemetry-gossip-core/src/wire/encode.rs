@@ -3,13 +3,14 @@
 use serde::Serialize;
 
 use super::{HEADER_LEN, WIRE_VERSION};
-use crate::id::{Label, Tag};
+use crate::id::{IdHash, Label};
 use crate::membership::Fingerprints;
 
 /// The longest frame length's varint: bodies are below 2^16 bytes.
 const LEN_BYTES: usize = 3;
 
-/// Appends frames to a datagram. What does not fit is not written, and the datagram stays as it was.
+/// Appends frames to a datagram. What does not fit is not written, and the datagram stays as it
+/// was.
 #[derive(Debug)]
 pub(crate) struct Writer<'b> {
     buf: &'b mut [u8],
@@ -29,7 +30,7 @@ impl<'b> Writer<'b> {
         buf: &'b mut [u8],
         limit: usize,
         label: Label,
-        sender: Tag,
+        sender: IdHash,
         fingerprints: Fingerprints,
         clock: u32,
     ) -> Option<Self> {
@@ -61,7 +62,8 @@ impl<'b> Writer<'b> {
 
     /// Writes a frame of two numbers, as most datagrams begin with; false if it does not fit.
     pub(crate) fn lead(&mut self, kind: u8, first: u32, second: u32) -> bool {
-        let Some(frame) = self.buf.get_mut(self.len..).and_then(|rest| rest.first_chunk_mut()) else {
+        let Some(frame) = self.buf.get_mut(self.len..).and_then(|rest| rest.first_chunk_mut())
+        else {
             return false;
         };
         let ([a, b, c, d], [e, f, g, h]) = (first.to_be_bytes(), second.to_be_bytes());

@@ -1,17 +1,18 @@
 //! The datagrams: a header, then frames.
 //!
 //! ```text
-//! datagram = version (1) label (4) sender tag (4) fingerprints of claims (4) and telemetry (4) round clock (3) frame*
+//! datagram = version (1) label (4) sender id hash (4) fingerprints of claims (4) and telemetry (4) round clock (3) frame*
 //! frame    = kind (1) body length (varint) body
 //! ```
 //!
-//! Integers of the header are big-endian; bodies are postcard (LEB128 varints), but tags, numbers, instances and sums
-//! take 4 bytes big-endian. A reader skips frame kinds that it does not know, so a fleet upgrades node by node. A body
-//! is one value, or a head and then items to its end. The one list inside another, the rows of a range, states its
-//! count, which is checked against the bytes.
+//! Integers of the header are big-endian; bodies are postcard (LEB128 varints), but id hashes,
+//! numbers, instances and sums take 4 bytes big-endian. A reader skips frame kinds that it does not
+//! know, so a fleet upgrades node by node. A body is one value, or a head and then items to its
+//! end. The one list inside another, the rows of a range, states its count, which is checked
+//! against the bytes.
 //!
-//! [`decode`] reads a datagram in two passes: it validates all of it, then the node applies what cannot fail any more.
-//! [`encode`] writes into the caller's buffer and never beyond the limit.
+//! [`decode`] reads a datagram in two passes: it validates all of it, then the node applies what
+//! cannot fail any more. [`encode`] writes into the caller's buffer and never beyond the limit.
 
 pub(crate) mod decode;
 pub(crate) mod encode;
@@ -21,7 +22,7 @@ mod tests;
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{Number, Tag};
+use crate::id::{IdHash, RequestId};
 use crate::member::{Accusers, MAX_ACCUSERS};
 use read::{Read, Reader};
 
@@ -107,8 +108,8 @@ pub(crate) struct WireClaim<'a> {
     pub(crate) age_secs: u32,
 }
 
-/// The head of a telemetry frame: whose, and since which version without a gap. Entries follow in ascending order
-/// of version.
+/// The head of a telemetry frame: whose, and since which version without a gap. Entries follow in
+/// ascending order of version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct TelemetryHead {
     #[serde(with = "fixed")]
@@ -118,8 +119,8 @@ pub(crate) struct TelemetryHead {
     pub(crate) since: u64,
 }
 
-/// The head of telemetry for whoever knows it to less than its floor: such a reader forgets what it holds and reads from the
-/// beginning. The head of other telemetry and its entries follow.
+/// The head of telemetry for whoever knows it to less than its floor: such a reader forgets what it
+/// holds and reads from the beginning. The head of other telemetry and its entries follow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct FloorHead {
     pub(crate) floor: u64,
@@ -159,8 +160,8 @@ pub(crate) struct WireSum {
     pub(crate) sum: u32,
 }
 
-/// The head of a version list: for each differing range its bounds and its rows follow. `more` says that not all
-/// ranges fit.
+/// The head of a version list: for each differing range its bounds and its rows follow. `more` says
+/// that not all ranges fit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct VersionsHead {
     #[serde(with = "fixed")]
@@ -168,7 +169,7 @@ pub(crate) struct VersionsHead {
     pub(crate) more: bool,
 }
 
-/// A range of tags, both ends included, of which all rows follow.
+/// A range of id hashes, both ends included, of which all rows follow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct RangeHead {
     #[serde(with = "fixed")]
@@ -183,7 +184,7 @@ pub(crate) struct RangeHead {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct WireVersion {
     #[serde(with = "fixed")]
-    pub(crate) tag: u32,
+    pub(crate) id_hash: u32,
     /// Tells apart contents at one generation and status.
     #[serde(with = "postcard::fixint::be")]
     pub(crate) content: u16,
@@ -204,7 +205,7 @@ pub(crate) struct WantsHead {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct WireWant {
     #[serde(with = "fixed")]
-    pub(crate) tag: u32,
+    pub(crate) id_hash: u32,
     pub(crate) claim: bool,
     pub(crate) since: u64,
 }
@@ -217,7 +218,7 @@ pub(crate) struct SyncDone {
     pub(crate) more: bool,
 }
 
-/// Tell me all you know, from this tag on.
+/// Tell me all you know, from this id hash on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct PageRequest {
     #[serde(with = "fixed")]
@@ -226,20 +227,21 @@ pub(crate) struct PageRequest {
     pub(crate) from: u32,
 }
 
-/// The claims in this datagram are a page; the next begins at a tag, or there is none.
+/// The claims in this datagram are a page; the next begins at an id hash, or there is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Page {
     #[serde(with = "fixed")]
     pub(crate) number: u32,
-    pub(crate) next: Option<Tag>,
+    pub(crate) next: Option<IdHash>,
 }
 
-/// The telemetry in this datagram goes on along a tree: to the members after the receiver, up to the end of its arc.
+/// The telemetry in this datagram goes on along a tree: to the members after the receiver, up to
+/// the end of its arc.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Tree {
     #[serde(with = "fixed")]
     pub(crate) number: u32,
-    /// The tag of the first member beyond the arc.
+    /// The id hash of the first member beyond the arc.
     #[serde(with = "fixed")]
     pub(crate) end: u32,
 }
@@ -290,7 +292,7 @@ impl<'a> Read<'a> for WireClaim<'a> {
             return None;
         }
         for _ in 0..count {
-            accusers.push(Tag(reader.u32()?));
+            accusers.push(IdHash(reader.u32()?));
         }
         Some(Self { status, generation, instance, id, address, accusers, age_secs: reader.u32()? })
     }
@@ -307,7 +309,7 @@ impl<'a> Read<'a> for WireEntry<'a> {
     #[inline]
     fn read(reader: &mut Reader<'a>) -> Option<Self> {
         let (step, age, key) = (reader.u64()?, reader.u64()?, reader.bytes()?);
-        let value = if reader.tag()? { Some(reader.bytes()?) } else { None };
+        let value = if reader.id_hash()? { Some(reader.bytes()?) } else { None };
         Some(Self { step, age, key, value })
     }
 }
@@ -317,8 +319,8 @@ mod fixed {
     pub(super) use postcard::fixint::be::{deserialize, serialize};
 }
 
-impl From<Number> for u32 {
-    fn from(number: Number) -> Self {
+impl From<RequestId> for u32 {
+    fn from(number: RequestId) -> Self {
         number.0
     }
 }

@@ -1,5 +1,6 @@
-//! A cursor over postcard's bytes, for what is read most: signals, claims and telemetry entries. It reads just what
-//! `postcard::take_from_bytes` reads (a test says so), in a fraction of the instructions.
+//! A cursor over postcard's bytes, for what is read most: signals, claims and telemetry entries. It
+//! reads just what `postcard::take_from_bytes` reads (a test says so), in a fraction of the
+//! instructions.
 
 /// Reads from the front; `None` once something is not there or not canonical enough for postcard.
 #[derive(Clone, Copy, Debug)]
@@ -81,7 +82,7 @@ impl<'a> Reader<'a> {
 
     /// Whether there is a value, as postcard writes an `Option`.
     #[inline(always)]
-    pub(crate) fn tag(&mut self) -> Option<bool> {
+    pub(crate) fn id_hash(&mut self) -> Option<bool> {
         match self.byte()? {
             0 => Some(false),
             1 => Some(true),

@@ -1,5 +1,6 @@
-//! Real nodes live through a join, telemetry, a silent member, loss, exchanges and a leave, and the reader made from the page reads every
-//! datagram: nothing is said that the page does not know, and each header has the fingerprints of its sender's table.
+//! Real nodes live through a join, telemetry, a silent member, loss, exchanges and a leave, and the
+//! reader made from the page reads every datagram: nothing is said that the page does not know, and
+//! each header has the fingerprints of its sender's table.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
@@ -11,7 +12,8 @@ use crate::meaning::Frame;
 use crate::reader::{self, Row};
 use crate::writer;
 
-/// Nodes `n0`, `n1`, ... at addresses 10.0.0.1, 10.0.0.2, ...; a network without latency that loses what it is told to.
+/// Nodes `n0`, `n1`, ... at addresses 10.0.0.1, 10.0.0.2, ...; a network without latency that loses
+/// what it is told to.
 struct Net {
     nodes: Vec<Node<SocketAddr>>,
     now: Instant,
@@ -108,8 +110,8 @@ impl Net {
                 let lost = self.loss.is_some_and(|each| self.sent.is_multiple_of(each));
                 if !lost && !self.down.contains(&to) {
                     let bytes = buf[..sent.len].into();
-                    let taken =
-                        self.nodes[to].handle(self.now, Input::Datagram { from: address(from), bytes });
+                    let taken = self.nodes[to]
+                        .handle(self.now, Input::Datagram { from: address(from), bytes });
                     taken.expect("what a node says is valid");
                     speakers.push_back(to);
                 }
@@ -120,11 +122,16 @@ impl Net {
 
     fn read(&mut self, from: usize, bytes: &[u8]) {
         let node = &self.nodes[from];
-        let (header, frames) =
-            reader::datagram(bytes, node.config().label.0).unwrap_or_else(|bad| panic!("n{from}: {bad:?}"));
+        let (header, frames) = reader::datagram(bytes, node.config().label.0)
+            .unwrap_or_else(|bad| panic!("n{from}: {bad:?}"));
         assert_eq!(writer::datagram(&header, &frames), bytes, "n{from}: not in the shortest form");
         let rows: Vec<Row> = node.members().map(|member| row(&member)).collect();
-        assert_eq!([header.claims, header.telemetry], reader::fingerprints(&rows), "n{from} at {}", self.now);
+        assert_eq!(
+            [header.claims, header.telemetry],
+            reader::fingerprints(&rows),
+            "n{from} at {}",
+            self.now
+        );
         assert_eq!(u64::from(header.sender), reader::hash(format!("n{from}").as_bytes()) >> 32);
         for frame in &frames {
             *self.seen.entry(name(frame)).or_default() += 1;
@@ -134,7 +141,9 @@ impl Net {
                 }
                 Frame::SyncVersions { ranges, .. } => {
                     for version in ranges.iter().flat_map(|range| &range.rows) {
-                        let row = rows.iter().find(|row| reader::hash(&row.id) >> 32 == version.tag.into());
+                        let row = rows
+                            .iter()
+                            .find(|row| reader::hash(&row.id) >> 32 == version.tag.into());
                         let row = row.expect("a row of the sender's table");
                         assert_eq!(
                             (row.content(), row.generation, row.telemetry),
@@ -151,7 +160,8 @@ impl Net {
         let end = self.now + span;
         loop {
             let due = (0..self.nodes.len()).filter(|index| !self.down.contains(index));
-            let due = due.filter_map(|index| Some((self.nodes[index].poll_timeout()?, index))).min();
+            let due =
+                due.filter_map(|index| Some((self.nodes[index].poll_timeout()?, index))).min();
             let Some((at, index)) = due.filter(|&(at, _)| at <= end) else { break };
             self.now = self.now.max(at);
             self.tell(index, Input::Tick);
@@ -170,8 +180,11 @@ fn all_that_nodes_say_is_on_the_page() {
         net.tell(index, Input::Join { seeds: vec![address(0)].into() });
     }
     net.run_for(10 * second);
-    let publish =
-        |key: &'static str| Input::Publish { key: key.into(), value: b"1".as_slice().into(), urgent: false };
+    let publish = |key: &'static str| Input::Publish {
+        key: key.into(),
+        value: b"1".as_slice().into(),
+        urgent: false,
+    };
     for index in 0..NODES {
         net.tell(index, publish("load"));
     }

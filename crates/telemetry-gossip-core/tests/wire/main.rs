@@ -1,6 +1,7 @@
-//! The wire as `docs/wire.md` describes it, seen from outside: a reader made from that page reads the golden datagrams, and all
-//! that nodes say to each other in a small cluster's life; a writer made from it writes the same bytes; what the reader must
-//! refuse a node refuses by a typed error. The fuzz targets use both.
+//! The wire as `docs/wire.md` describes it, seen from outside: a reader made from that page reads
+//! the golden datagrams, and all that nodes say to each other in a small cluster's life; a writer
+//! made from it writes the same bytes; what the reader must refuse a node refuses by a typed error.
+//! The fuzz targets use both.
 
 extern crate alloc;
 
@@ -61,10 +62,11 @@ fn hashes_and_fingerprints_are_computed_as_the_page_says() {
     for case in &golden.hashes {
         let hash = reader::hash(&case.hex.0);
         assert_eq!(format!("{hash:016x}"), case.hash, "{:?}", case.hex);
-        if let Ok(id) =
-            String::from_utf8(case.hex.0.clone()).map_err(drop).and_then(|id| NodeId::new(&id).map_err(drop))
+        if let Ok(id) = String::from_utf8(case.hex.0.clone())
+            .map_err(drop)
+            .and_then(|id| NodeId::new(&id).map_err(drop))
         {
-            assert_eq!(u64::from(id.tag().0), hash >> 32, "{id}");
+            assert_eq!(u64::from(id.id_hash().0), hash >> 32, "{id}");
         }
     }
     for case in &golden.labels {
@@ -109,8 +111,8 @@ fn named(error: WireError) -> String {
     }
 }
 
-/// What can be malformed, and the fields that have rules. (That a value has less than 65,535 bytes is a rule that no datagram
-/// is long enough to break.)
+/// What can be malformed, and the fields that have rules. (That a value has less than 65,535 bytes
+/// is a rule that no datagram is long enough to break.)
 const ERRORS: [&str; 34] = [
     "too long",
     "truncated",
@@ -179,7 +181,10 @@ fn a_node_refuses_each_bad_datagram_by_its_error_and_only_counts_it() {
         assert_eq!(counted(&node), now, "{}", case.name);
         seen.insert(case.error.clone());
     }
-    assert_eq!((node.membership().fingerprint(), node.membership().len(), node.poll_timeout()), before);
+    assert_eq!(
+        (node.membership().fingerprint(), node.membership().len(), node.poll_timeout()),
+        before
+    );
     assert!(node.poll_transmit(&mut [0; 1_400]).is_none(), "a bad datagram is answered");
     let all: BTreeSet<String> = ERRORS.into_iter().map(Into::into).collect();
     assert_eq!(seen, all, "an error is not in the corpus, or not in the list");
@@ -188,7 +193,11 @@ fn a_node_refuses_each_bad_datagram_by_its_error_and_only_counts_it() {
 #[test]
 fn unknown_frames_are_skipped_and_what_stands_beside_them_counts() {
     let golden = Golden::load();
-    let case = golden.datagrams.iter().find(|case| case.name.contains("later version")).expect("it is there");
+    let case = golden
+        .datagrams
+        .iter()
+        .find(|case| case.name.contains("later version"))
+        .expect("it is there");
     let mut node = node(golden.header.label);
     hear(&mut node, &case.hex.0).expect("a later version's datagram");
     assert_eq!(node.stats().frames_unknown, 3);

@@ -1,5 +1,5 @@
-//! What `golden.toml` says: bytes, and what they mean. Shapes only: the crate's own tests write and read the bytes, and
-//! the reader beside this file reads them by what `docs/wire.md` says.
+//! What `golden.toml` says: bytes, and what they mean. Shapes only: the crate's own tests write and
+//! read the bytes, and the reader beside this file reads them by what `docs/wire.md` says.
 
 use alloc::string::String;
 use alloc::vec::Vec;

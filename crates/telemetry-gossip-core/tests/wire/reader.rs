@@ -1,5 +1,5 @@
-//! A reader of datagrams made from `docs/wire.md` alone: it has nothing of the crate's but the shapes of `golden.toml`. What it
-//! does not know how to read, the page does not say.
+//! A reader of datagrams made from `docs/wire.md` alone: it has nothing of the crate's but the
+//! shapes of `golden.toml`. What it does not know how to read, the page does not say.
 
 use crate::meaning::{Claim, Entry, Frame, Header, Hex, News, Range, Status, Version, Want};
 
@@ -69,8 +69,9 @@ fn frame(kind: u8, at: &mut At<'_>) -> Result<Frame> {
             Frame::SyncVersions { number, more, ranges }
         }
         10 => {
-            let want =
-                |at: &mut At<'_>| Ok(Want { tag: at.u32()?, claim: at.bool()?, since: at.varint(64)? });
+            let want = |at: &mut At<'_>| {
+                Ok(Want { tag: at.u32()?, claim: at.bool()?, since: at.varint(64)? })
+            };
             Frame::SyncWants { number: at.u32()?, more: at.bool()?, wants: at.all(want)? }
         }
         11 => Frame::SyncDone { number: at.u32()?, more: at.bool()? },
@@ -214,7 +215,10 @@ impl<'a> At<'a> {
             let byte = self.u8()?;
             value |= u128::from(byte & 0x7f) << (7 * place);
             if byte < 0x80 {
-                return u64::try_from(value).ok().filter(|_| value >> bits == 0).ok_or(Bad("varint"));
+                return u64::try_from(value)
+                    .ok()
+                    .filter(|_| value >> bits == 0)
+                    .ok_or(Bad("varint"));
             }
         }
         Err(Bad("varint"))
@@ -263,7 +267,8 @@ pub(crate) fn hash(bytes: &[u8]) -> u64 {
         low ^ high
     };
     let word = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("8 bytes"));
-    let half = |at: usize| u64::from(u32::from_le_bytes(bytes[at..at + 4].try_into().expect("4 bytes")));
+    let half =
+        |at: usize| u64::from(u32::from_le_bytes(bytes[at..at + 4].try_into().expect("4 bytes")));
     let len = bytes.len();
     let (mut seed, mut rest) = (fold(S[2], S[1]), len);
     let (a, b) = match len {
@@ -274,7 +279,8 @@ pub(crate) fn hash(bytes: &[u8]) -> u64 {
         _ => {
             let mut from = 0;
             if len > 112 {
-                seed = (0..7).fold(0, |sum, i| sum ^ fold(word(16 * i) ^ S[i], word(16 * i + 8) ^ seed));
+                seed = (0..7)
+                    .fold(0, |sum, i| sum ^ fold(word(16 * i) ^ S[i], word(16 * i + 8) ^ seed));
                 (from, rest) = (112, len - 112);
             }
             for (i, secret) in [S[2], S[2], S[1], S[1], S[2], S[1]].into_iter().enumerate() {
@@ -334,7 +340,9 @@ fn folded(sum: u64) -> u32 {
 
 /// The two fingerprints of a table, as they stand in the header.
 pub(crate) fn fingerprints(rows: &[Row]) -> [u32; 2] {
-    [0, 1].map(|which| folded(rows.iter().fold(0, |sum: u64, row| sum.wrapping_add(row.adds()[which]))))
+    [0, 1].map(|which| {
+        folded(rows.iter().fold(0, |sum: u64, row| sum.wrapping_add(row.adds()[which])))
+    })
 }
 
 /// The sums of a digest with so many ranges.

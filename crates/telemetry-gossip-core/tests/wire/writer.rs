@@ -1,5 +1,6 @@
-//! A writer of datagrams made from `docs/wire.md`, as the reader beside it is: everything in its shortest form, and nothing of
-//! the crate's but the shapes of `golden.toml`. It writes what it is told, rules or not.
+//! A writer of datagrams made from `docs/wire.md`, as the reader beside it is: everything in its
+//! shortest form, and nothing of the crate's but the shapes of `golden.toml`. It writes what it is
+//! told, rules or not.
 
 use crate::meaning::{Claim, Entry, Frame, Header, News, Range, Status, Version, Want};
 

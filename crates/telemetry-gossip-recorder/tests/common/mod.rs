@@ -5,7 +5,9 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use telemetry_gossip_core::{Config, Event, Identity, Input, Instant, Node};
-use telemetry_gossip_recorder::{Boot, Divergence, Limits, Output, Piece, Player, Reader, Recorder, Tail};
+use telemetry_gossip_recorder::{
+    Boot, Divergence, Limits, Output, Piece, Player, Reader, Recorder, Tail,
+};
 
 /// What the recorded node has said and told.
 pub(crate) type Outputs = Vec<(Instant, Option<Vec<u8>>, Option<Event<u32>>)>;
@@ -113,8 +115,11 @@ impl Cluster {
                     self.input(address, Input::Tick);
                     if self.steps.is_multiple_of(3) {
                         let value = self.steps.to_le_bytes();
-                        let publish =
-                            Input::Publish { key: "load".into(), value: value[..].into(), urgent: false };
+                        let publish = Input::Publish {
+                            key: "load".into(),
+                            value: value[..].into(),
+                            urgent: false,
+                        };
                         self.input(address, publish);
                     }
                 }

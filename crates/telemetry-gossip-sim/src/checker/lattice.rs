@@ -23,7 +23,8 @@ pub(crate) fn whole_table(claims: &mut dyn Iterator<Item = &Claim<'_, u32>>) -> 
     table.claims().map(|claim| (claim.id.to_owned(), content(&claim))).collect()
 }
 
-/// Whether `merge` gives one table for these claims as they come, backwards, and each of them twice.
+/// Whether `merge` gives one table for these claims as they come, backwards, and each of them
+/// twice.
 pub(crate) fn order_decides_nothing(
     claims: &[Claim<'_, u32>],
     merge: impl Fn(&mut dyn Iterator<Item = &Claim<'_, u32>>) -> Contents,
@@ -50,8 +51,8 @@ pub(crate) fn merge_in_a_table(claims: &[&Claim<'_, u32>]) -> Option<Content> {
     table.claims().next().map(|claim| content(&claim))
 }
 
-/// Whether `merge` gives, for three claims about one member in any order and however often, one result that is the
-/// highest of them.
+/// Whether `merge` gives, for three claims about one member in any order and however often, one
+/// result that is the highest of them.
 pub(crate) fn merge_is_a_lattice(
     [a, b, c]: [&Claim<'_, u32>; 3],
     merge: impl Fn(&[&Claim<'_, u32>]) -> Option<Content>,

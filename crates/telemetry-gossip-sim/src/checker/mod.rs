@@ -1,11 +1,11 @@
 //! Watches a run and says which rule broke, where and when.
 //!
-//! The checker keeps, for every observer, the view that folding its events gives: a second table, made by other
-//! code than the table it checks. It is told events, rows and datagrams, and never looks at a node, so a test can
-//! tell it what no correct node would do and see it caught.
+//! The checker keeps, for every observer, the view that folding its events gives: a second table,
+//! made by other code than the table it checks. It is told events, rows and datagrams, and never
+//! looks at a node, so a test can tell it what no correct node would do and see it caught.
 //!
-//! Rows are checked as events name them, which costs little; whole tables are compared from time to time (see
-//! [`Checking`]), so that a change without an event is caught too.
+//! Rows are checked as events name them, which costs little; whole tables are compared from time to
+//! time (see [`Checking`]), so that a change without an event is caught too.
 
 mod lattice;
 mod payloads;
@@ -16,7 +16,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use telemetry_gossip_core::{Event, Instance, Instant, Status, TelemetryEntry, WireError};
 
-pub(crate) use lattice::{merge_in_a_table, merge_is_a_lattice, order_decides_nothing, whole_table};
+pub(crate) use lattice::{
+    merge_in_a_table, merge_is_a_lattice, order_decides_nothing, whole_table,
+};
 use payloads::Payloads;
 pub use violation::{Rule, Violation};
 
@@ -120,8 +122,8 @@ pub(crate) struct Checker {
     found: u64,
 }
 
-/// Datagrams that go back to the source of one, at most: the answer to its question, a refutation or an accusation that its
-/// sender has to hear at once, and the beginning of a session.
+/// Datagrams that go back to the source of one, at most: the answer to its question, a refutation
+/// or an accusation that its sender has to hear at once, and the beginning of a session.
 const MOST_REPLIES: u32 = 3;
 
 /// A generation that somebody has to refute is no higher: `docs/wire.md`.
@@ -189,7 +191,14 @@ impl Checker {
     }
 
     /// Folds an event about another member. `now` is the node's time.
-    pub(crate) fn event(&mut self, spot: Spot, name: Name, event: &Event<u32>, cause: Cause, now: Instant) {
+    pub(crate) fn event(
+        &mut self,
+        spot: Spot,
+        name: Name,
+        event: &Event<u32>,
+        cause: Cause,
+        now: Instant,
+    ) {
         let held = *self.shadow(spot.observer, name);
         if cause == Cause::Publication && !matches!(event, Event::Telemetry { .. }) {
             self.report(spot, Rule::S10, format!("{event:?} came of a publication"));
@@ -203,7 +212,8 @@ impl Checker {
                     self.report(spot, Rule::S18, format!("{event:?}, but it was known"));
                 }
                 let address = Address::Told(address);
-                // No word of Alive yet: whoever is first heard of as Suspected joins at that generation. The row tells.
+                // No word of Alive yet: whoever is first heard of as Suspected joins at that
+                // generation. The row tells.
                 let joined = Shadow {
                     generation: generation.0,
                     status: Status::Alive,
@@ -221,15 +231,21 @@ impl Checker {
             Event::Moved { address, .. } => {
                 match self.shadow(spot.observer, name) {
                     Some(shadow) => *shadow = Shadow { address: Address::Told(address), ..*shadow },
-                    None => {
-                        self.report(spot, Rule::S18, format!("{event:?}, but nobody of that name is known"))
-                    }
+                    None => self.report(
+                        spot,
+                        Rule::S18,
+                        format!("{event:?}, but nobody of that name is known"),
+                    ),
                 }
                 return;
             }
             Event::Removed { .. } => {
                 if self.shadow(spot.observer, name).take().is_none() {
-                    self.report(spot, Rule::S18, format!("{event:?}, but nobody of that name is known"));
+                    self.report(
+                        spot,
+                        Rule::S18,
+                        format!("{event:?}, but nobody of that name is known"),
+                    );
                 }
                 return;
             }
@@ -240,7 +256,12 @@ impl Checker {
         }
         let address = held.map_or(Address::Untold, |held| held.address);
         let suspected_at = (status == Status::Suspected).then_some(now);
-        self.change(spot, name, held, Shadow { generation, status, instance: None, address, suspected_at });
+        self.change(
+            spot,
+            name,
+            held,
+            Shadow { generation, status, instance: None, address, suspected_at },
+        );
     }
 
     /// A node declares a member Dead by itself.
@@ -250,7 +271,11 @@ impl Checker {
         if since.is_none_or(|since| now.since(since) < shortest) {
             let detail = match since {
                 Some(since) => {
-                    format!("#{} was suspected for {:?}, not {shortest:?}", name.0, now.since(since))
+                    format!(
+                        "#{} was suspected for {:?}, not {shortest:?}",
+                        name.0,
+                        now.since(since)
+                    )
                 }
                 None => format!("#{} was not suspected", name.0),
             };
@@ -263,7 +288,8 @@ impl Checker {
         let held = *self.shadow(spot.observer, name);
         let (Some(row), Some(shadow)) = (row, held) else {
             if row.is_some() || held.is_some() {
-                let detail = format!("of #{}: the table holds {row:?}, the events say {held:?}", name.0);
+                let detail =
+                    format!("of #{}: the table holds {row:?}, the events say {held:?}", name.0);
                 self.report(spot, Rule::S18, detail);
             }
             *self.shadow(spot.observer, name) = row.map(|row| Shadow::seen(row, None));
@@ -274,11 +300,14 @@ impl Checker {
             Address::Told(address) => address == row.address,
         };
         if (row.generation, row.status) != (shadow.generation, shadow.status) || !told {
-            let detail = format!("of #{}: the table holds {row:?}, the events say {shadow:?}", name.0);
+            let detail =
+                format!("of #{}: the table holds {row:?}, the events say {shadow:?}", name.0);
             self.report(spot, Rule::S18, detail);
         } else if shadow.instance.is_some_and(|instance| row.instance < instance) {
-            let detail =
-                format!("of #{}: a tie went to the lower instance, from {shadow:?} to {row:?}", name.0);
+            let detail = format!(
+                "of #{}: a tie went to the lower instance, from {shadow:?} to {row:?}",
+                name.0
+            );
             self.report(spot, Rule::S1, detail);
         }
         self.change(spot, name, held, Shadow::seen(row, shadow.suspected_at));
@@ -287,7 +316,8 @@ impl Checker {
     /// The table of `observer`, whose name is `own`, has this many rows about others.
     pub(crate) fn len(&mut self, spot: Spot, own: Name, len: usize) {
         let shadows = self.shadows.get(spot.observer).map(Vec::as_slice).unwrap_or_default();
-        let others = shadows.iter().enumerate().filter(|(name, row)| *name != own.index() && row.is_some());
+        let others =
+            shadows.iter().enumerate().filter(|(name, row)| *name != own.index() && row.is_some());
         let folded = others.count();
         if folded != len {
             let detail = format!("the table holds {len} others, the events say {folded}");
@@ -298,8 +328,10 @@ impl Checker {
     fn change(&mut self, spot: Spot, name: Name, held: Option<Shadow>, new: Shadow) {
         let highest = self.highest_issued(name);
         if new.status != Status::Alive && new.generation > HIGHEST_ACCUSED {
-            let detail =
-                format!("#{} is held {} at {}: too high to refute", name.0, new.status, new.generation);
+            let detail = format!(
+                "#{} is held {} at {}: too high to refute",
+                name.0, new.status, new.generation
+            );
             self.report(spot, Rule::S5, detail);
         }
         if new.status == Status::Alive && new.generation > highest && !self.lied_to {
@@ -320,10 +352,12 @@ impl Checker {
             } else if gone && new.status == Status::Alive && new.generation == held.generation {
                 self.report(spot, Rule::S7, step.to_string());
             } else if gone && new.status == Status::Suspected {
-                // Above a Left, an accusation stands only on an Alive that the owner said after leaving, or in an earlier life,
-                // or that a liar said.
-                let unsaid = self.lied_to || self.reborn.get(name.index()).is_some_and(|&reborn| reborn);
-                let after = if held.status == Status::Left && !unsaid { highest } else { new.generation };
+                // Above a Left, an accusation stands only on an Alive that the owner said after
+                // leaving, or in an earlier life, or that a liar said.
+                let unsaid =
+                    self.lied_to || self.reborn.get(name.index()).is_some_and(|&reborn| reborn);
+                let after =
+                    if held.status == Status::Left && !unsaid { highest } else { new.generation };
                 if new.generation == held.generation || after <= held.generation {
                     self.report(spot, Rule::S8, step.to_string());
                 }
@@ -338,12 +372,18 @@ impl Checker {
             self.issued(name, row.generation);
         }
         if active && matches!(row.status, Status::Dead | Status::Suspected) {
-            self.report(spot, Rule::S6, format!("it holds itself {} at {}", row.status, row.generation));
+            self.report(
+                spot,
+                Rule::S6,
+                format!("it holds itself {} at {}", row.status, row.generation),
+            );
         }
         match *self.shadow(spot.observer, name) {
             Some(held) if row.generation < held.generation => {
-                let detail =
-                    format!("its own generation fell from {} to {}", held.generation, row.generation);
+                let detail = format!(
+                    "its own generation fell from {} to {}",
+                    held.generation, row.generation
+                );
                 self.report(spot, Rule::S3, detail);
             }
             _ => {}
@@ -358,17 +398,25 @@ impl Checker {
         }
     }
 
-    /// A node is about to take in what nobody sent. From now on its word, and that of all who believe it, may be a liar's:
-    /// who said what is no longer checked, all else is.
+    /// A node is about to take in what nobody sent. From now on its word, and that of all who
+    /// believe it, may be a liar's: who said what is no longer checked, all else is.
     pub(crate) fn lied_to(&mut self) {
         self.lied_to = true;
     }
 
     /// An entry of a member's telemetry, as a node reads it.
-    pub(crate) fn payload(&mut self, spot: Spot, name: Name, instance: Instance, entry: &TelemetryEntry<'_>) {
+    pub(crate) fn payload(
+        &mut self,
+        spot: Spot,
+        name: Name,
+        instance: Instance,
+        entry: &TelemetryEntry<'_>,
+    ) {
         if !self.lied_to && !self.payloads.agree(name, instance, entry) {
-            let detail =
-                format!("{:?} of #{} at version {} reads otherwise", entry.key, name.0, entry.version);
+            let detail = format!(
+                "{:?} of #{} at version {} reads otherwise",
+                entry.key, name.0, entry.version
+            );
             self.report(spot, Rule::S9, detail);
         }
     }

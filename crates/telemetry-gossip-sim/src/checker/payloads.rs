@@ -16,7 +16,12 @@ pub(super) struct Payloads(HashMap<Key, u64>);
 
 impl Payloads {
     /// Whether an entry reads as it did wherever it was seen before.
-    pub(super) fn agree(&mut self, name: Name, instance: Instance, entry: &TelemetryEntry<'_>) -> bool {
+    pub(super) fn agree(
+        &mut self,
+        name: Name,
+        instance: Instance,
+        entry: &TelemetryEntry<'_>,
+    ) -> bool {
         let mut hasher = DefaultHasher::new();
         (entry.key, entry.value).hash(&mut hasher);
         let hash = hasher.finish();

@@ -1,4 +1,5 @@
-//! Each checker is proved by a planted bug that it catches, and by the correct course that it lets pass.
+//! Each checker is proved by a planted bug that it catches, and by the correct course that it lets
+//! pass.
 
 use super::*;
 use telemetry_gossip_core::{Claim, Generation, NodeId, RemovalReason};
@@ -184,7 +185,8 @@ fn s9_an_entry_that_reads_otherwise_elsewhere_is_caught() {
         published: Instant::ORIGIN,
         urgent: false,
     };
-    let mut read = |instance, value| checker.payload(spot(), OTHER, Instance(instance), &entry(value));
+    let mut read =
+        |instance, value| checker.payload(spot(), OTHER, Instance(instance), &entry(value));
     read(1, b"7");
     read(1, b"7");
     read(2, b"another life may say otherwise");
@@ -333,7 +335,8 @@ fn s1_a_merge_that_keeps_the_last_claim_is_caught() {
         accusers: Default::default(),
         age_secs: 0,
     };
-    let claims = [claim(1, Status::Dead, 1), claim(1, Status::Alive, 2), claim(2, Status::Alive, 1)];
+    let claims =
+        [claim(1, Status::Dead, 1), claim(1, Status::Alive, 2), claim(2, Status::Alive, 1)];
     let [a, b, c] = &claims;
     assert_eq!(merge_is_a_lattice([a, b, c], merge_in_a_table), Ok(()));
     let last_wins = |claims: &[&Claim<'_, u32>]| claims.last().map(|claim| lattice::content(claim));

@@ -8,7 +8,9 @@ use thiserror::Error;
 use crate::units::in_seconds;
 
 /// The rules that are checked while a cluster runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Error)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Error,
+)]
 pub enum Rule {
     /// Merging is commutative, associative, idempotent and inflationary.
     #[error("S1: merging any claims in any order gives one result, which is the highest of them")]

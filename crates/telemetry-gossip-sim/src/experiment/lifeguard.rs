@@ -1,12 +1,15 @@
-//! False positives and detection while some members are slow: the experiments by which Lifeguard was measured.
+//! False positives and detection while some members are slow: the experiments by which Lifeguard
+//! was measured.
 //!
-//! After a quiet time some *anomalous* members are blocked, all at once ([`block`](crate::Cluster::block)): their timers go
-//! on, what they send and what arrives waits. Two kinds of runs:
+//! After a quiet time some *anomalous* members are blocked, all at once
+//! ([`block`](crate::Cluster::block)): their timers go on, what they send and what arrives waits.
+//! Two kinds of runs:
 //!
-//! - *interval*: they are blocked and freed in turn, for two minutes. Every failure event about another member is a false
-//!   positive.
-//! - *threshold*: they are blocked once, for so long that they are as good as dead. The time from then to the first failure
-//!   event at a healthy member is the detection, to the last one the dissemination.
+//! - *interval*: they are blocked and freed in turn, for two minutes. Every failure event about
+//!   another member is a false positive.
+//! - *threshold*: they are blocked once, for so long that they are as good as dead. The time from
+//!   then to the first failure event at a healthy member is the detection, to the last one the
+//!   dissemination.
 //!
 //! Members are anomalous from the first block to the end of the run, also while they are free.
 
@@ -91,7 +94,9 @@ impl LifeguardRow {
             row.sent += outcome.sent;
             row.sent_bytes += outcome.sent_bytes;
             let own = row.by_anomalous.iter_mut().filter(|(count, _)| *count == run.anomalous);
-            own.map(|(_, alarms)| alarms).chain([&mut row.alarms]).for_each(|sum| *sum += outcome.alarms);
+            own.map(|(_, alarms)| alarms)
+                .chain([&mut row.alarms])
+                .for_each(|sum| *sum += outcome.alarms);
         }
         row
     }
@@ -122,12 +127,17 @@ impl Lifeguard {
         self.rows.iter().find(|row| row.variant == variant)
     }
 
-    /// The false positives of a variant in percent of those of SWIM, if that was run: all, and those at healthy members.
+    /// The false positives of a variant in percent of those of SWIM, if that was run: all, and
+    /// those at healthy members.
     fn shares(&self, row: &LifeguardRow) -> Option<(f64, f64)> {
         let swim = self.row(Variant::Swim)?.alarms;
-        let share =
-            |ours: u64, swim: u64| if swim == 0 { f64::NAN } else { ours as f64 * 100.0 / swim as f64 };
-        Some((share(row.alarms.everywhere, swim.everywhere), share(row.alarms.at_healthy, swim.at_healthy)))
+        let share = |ours: u64, swim: u64| {
+            if swim == 0 { f64::NAN } else { ours as f64 * 100.0 / swim as f64 }
+        };
+        Some((
+            share(row.alarms.everywhere, swim.everywhere),
+            share(row.alarms.at_healthy, swim.at_healthy),
+        ))
     }
 
     /// What Lifeguard is known for, and what the default is to better.
@@ -151,8 +161,8 @@ impl Lifeguard {
                         goal("FP, % of SWIM's", 0.0..=0.5, all);
                     }
                     goal("runs without FP-, %", 99.9..=100.0, row.clean.rate() * 100.0);
-                    let median =
-                        Latencies::of(&row.first_detections()).map(|first| first.median.as_secs_f64());
+                    let median = Latencies::of(&row.first_detections())
+                        .map(|first| first.median.as_secs_f64());
                     goal("first detection, median in s", 0.0..=6.2, median.unwrap_or(f64::NAN));
                 }
                 _ => {}
@@ -190,12 +200,14 @@ impl fmt::Display for Lifeguard {
         for row in &self.rows {
             let shares = self.shares(row);
             let published = row.variant.published();
-            let percent = |share: Option<f64>| share.map_or_else(String::new, |share| format!("{share:.2}"));
+            let percent =
+                |share: Option<f64>| share.map_or_else(String::new, |share| format!("{share:.2}"));
             let cells = [
                 row.variant.to_string(),
                 table::count(row.alarms.everywhere),
                 percent(shares.map(|(all, _)| all)),
-                published.map_or_else(String::new, |published| format!("{}", published.false_positives)),
+                published
+                    .map_or_else(String::new, |published| format!("{}", published.false_positives)),
                 table::count(row.alarms.at_healthy),
                 percent(shares.map(|(_, at_healthy)| at_healthy)),
                 published.map_or_else(String::new, |published| format!("{}", published.at_healthy)),

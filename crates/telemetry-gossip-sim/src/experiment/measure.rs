@@ -1,8 +1,9 @@
 //! What is measured in a run, from the events of its nodes.
 //!
-//! A *failure event* is `Dead` at one member about another, whether the member found out or heard of it: each member of a
-//! cluster raises its own, as the hosts of all members act on them. Events about members whose failure is part of the set-up
-//! (the *anomalous*) are detections, all others are *false positives*.
+//! A *failure event* is `Dead` at one member about another, whether the member found out or heard
+//! of it: each member of a cluster raises its own, as the hosts of all members act on them. Events
+//! about members whose failure is part of the set-up (the *anomalous*) are detections, all others
+//! are *false positives*.
 
 use std::collections::BTreeMap;
 use std::ops::AddAssign;
@@ -20,7 +21,8 @@ pub struct Alarms {
     pub everywhere: u64,
     /// Those at members that were well themselves (FP-).
     pub at_healthy: u64,
-    /// Of all, those of members that found out by themselves: their own suspicion ran out, they did not hear of it.
+    /// Of all, those of members that found out by themselves: their own suspicion ran out, they did
+    /// not hear of it.
     pub found: u64,
     /// Of those, at members that were well.
     pub found_at_healthy: u64,
@@ -84,7 +86,11 @@ pub(super) fn alarms(cluster: &Cluster, anomalous: &[usize]) -> Alarms {
 }
 
 /// How the failures that began at `since` became known to the healthy, one an anomalous member.
-pub(super) fn detections(cluster: &Cluster, anomalous: &[usize], since: Duration) -> Vec<Detection> {
+pub(super) fn detections(
+    cluster: &Cluster,
+    anomalous: &[usize],
+    since: Duration,
+) -> Vec<Detection> {
     let healthy = cluster.len() - anomalous.len();
     let mut raised: BTreeMap<usize, BTreeMap<usize, Duration>> = BTreeMap::new();
     for Failure { at, observer, subject, .. } in failures(cluster) {
@@ -102,15 +108,16 @@ pub(super) fn detections(cluster: &Cluster, anomalous: &[usize], since: Duration
 
 #[cfg(test)]
 mod tests {
-    use telemetry_gossip_core::{Config, Detector};
+    use telemetry_gossip_core::{Config, DetectorFeatures};
 
     use super::*;
     use crate::Settings;
 
     #[test]
     fn deaths_of_the_anomalous_are_detections_and_all_others_false_positives() {
-        let config = Config { detector: Detector::SWIM, ..Config::default() };
-        let mut cluster = Cluster::new(Settings { nodes: 4, config, seed: 3, ..Settings::default() });
+        let config = Config { detector: DetectorFeatures::SWIM, ..Config::default() };
+        let mut cluster =
+            Cluster::new(Settings { nodes: 4, config, seed: 3, ..Settings::default() });
         cluster.start_known();
         cluster.run_for(Duration::from_secs(10));
         let since = cluster.now();
@@ -124,7 +131,9 @@ mod tests {
         let Alarms { everywhere, at_healthy, found, .. } = alarms(&cluster, &[1]);
         assert_eq!((everywhere, at_healthy), (5, 4));
         assert!((3..=5).contains(&found), "n0 hears of nothing, of the others one finds out");
-        let [detection] = detections(&cluster, &[0], since)[..] else { panic!("one member is anomalous") };
+        let [detection] = detections(&cluster, &[0], since)[..] else {
+            panic!("one member is anomalous")
+        };
         let (first, everyone) = (detection.first.unwrap(), detection.everyone.unwrap());
         assert!(first <= everyone && everyone < Duration::from_secs(10), "{detection:?}");
         let times = (1..4).map(|node| {
@@ -138,15 +147,18 @@ mod tests {
 
     #[test]
     fn a_failure_that_one_healthy_member_missed_is_not_known_to_everyone() {
-        let config = Config { detector: Detector::SWIM, ..Config::default() };
-        let mut cluster = Cluster::new(Settings { nodes: 5, config, seed: 3, ..Settings::default() });
+        let config = Config { detector: DetectorFeatures::SWIM, ..Config::default() };
+        let mut cluster =
+            Cluster::new(Settings { nodes: 5, config, seed: 3, ..Settings::default() });
         cluster.start_known();
         cluster.run_for(Duration::from_secs(5));
         let since = cluster.now();
         cluster.crash(0);
         cluster.pause(4);
         cluster.run_for(Duration::from_secs(20));
-        let [detection] = detections(&cluster, &[0], since)[..] else { panic!("one member is anomalous") };
+        let [detection] = detections(&cluster, &[0], since)[..] else {
+            panic!("one member is anomalous")
+        };
         assert!(detection.first.is_some() && detection.everyone.is_none());
         // Before it began, nothing counts.
         assert_eq!(detections(&cluster, &[0], cluster.now()), [Detection::default()]);

@@ -1,8 +1,9 @@
-//! Experiments: the set-ups by which SWIM and Lifeguard were measured, run on this implementation, and the results beside the
-//! published figures.
+//! Experiments: the set-ups by which SWIM and Lifeguard were measured, run on this implementation,
+//! and the results beside the published figures.
 //!
-//! An experiment is a function of its plan: equal plans give equal results, on every machine and however many threads
-//! share the runs. A run itself is one [`Cluster`](crate::Cluster) in virtual time, and knows nothing of the others.
+//! An experiment is a function of its plan: equal plans give equal results, on every machine and
+//! however many threads share the runs. A run itself is one [`Cluster`](crate::Cluster) in virtual
+//! time, and knows nothing of the others.
 //!
 //! | experiment | shows | source |
 //! |---|---|---|
@@ -72,7 +73,11 @@ pub struct Goal {
 }
 
 impl Goal {
-    fn new(figure: impl Into<String>, bounds: std::ops::RangeInclusive<f64>, measured: f64) -> Self {
+    fn new(
+        figure: impl Into<String>,
+        bounds: std::ops::RangeInclusive<f64>,
+        measured: f64,
+    ) -> Self {
         Self { figure: figure.into(), least: *bounds.start(), most: *bounds.end(), measured }
     }
 

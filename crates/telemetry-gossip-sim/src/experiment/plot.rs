@@ -44,7 +44,8 @@ struct Curve {
 pub fn detection_times(result: &Lifeguard) -> Result<String, PlotError> {
     let shown = [Variant::Swim, Variant::Lifeguard, Variant::Default];
     let rows = result.rows.iter().filter(|row| shown.contains(&row.variant));
-    let curves: Vec<Curve> = rows.map(|row| Curve { variant: row.variant, points: steps(row) }).collect();
+    let curves: Vec<Curve> =
+        rows.map(|row| Curve { variant: row.variant, points: steps(row) }).collect();
     let last = curves.iter().flat_map(|curve| &curve.points).map(|&(x, _)| x).fold(1.0, f64::max);
     draw(
         "Failures detected by the first healthy member, %",
@@ -70,10 +71,12 @@ fn steps(row: &LifeguardRow) -> Vec<(f64, f64)> {
     points
 }
 
-/// False positives of a run on average, over the number of anomalous members. Where there are none, the curve is at the bottom.
+/// False positives of a run on average, over the number of anomalous members. Where there are none,
+/// the curve is at the bottom.
 pub fn false_positives(result: &Lifeguard) -> Result<String, PlotError> {
     let plan = &result.plan;
-    let runs = (plan.blocked_ms.len() * plan.free_ms.len()).max(1) as f64 * f64::from(plan.repeats.max(1));
+    let runs =
+        (plan.blocked_ms.len() * plan.free_ms.len()).max(1) as f64 * f64::from(plan.repeats.max(1));
     let bottom = 0.1 / runs;
     let curve = |row: &LifeguardRow| {
         let point = |&(count, alarms): &(usize, super::Alarms)| {
@@ -89,7 +92,8 @@ pub fn false_positives(result: &Lifeguard) -> Result<String, PlotError> {
     draw(title, "anomalous members", 0.0..last, (bottom..most * 2.0).log_scale(), &curves)
 }
 
-/// What each way of telling telemetry costs, over how late its values are, where everybody publishes once in `period_s`.
+/// What each way of telling telemetry costs, over how late its values are, where everybody
+/// publishes once in `period_s`.
 pub fn telemetry_schemes(result: &Telemetry, period_s: u32) -> Result<String, PlotError> {
     let fewest = result.plan.members.iter().copied().min().unwrap_or(0);
     let ours = result.rows.iter().filter(|row| row.members == fewest && row.period_s == period_s);
@@ -104,7 +108,10 @@ pub fn telemetry_schemes(result: &Telemetry, period_s: u32) -> Result<String, Pl
         let last = points.iter().map(|point| point.1).fold(1.0, f64::max) * 1.6;
         let most = points.iter().map(|point| point.2).fold(2.0, f64::max) * 1.5;
         let mut chart = ChartBuilder::on(&area)
-            .caption(format!("{fewest} members, everybody publishes every {period_s} s"), (FONT, 16))
+            .caption(
+                format!("{fewest} members, everybody publishes every {period_s} s"),
+                (FONT, 16),
+            )
             .margin(10)
             .x_label_area_size(40)
             .y_label_area_size(60)
@@ -118,8 +125,9 @@ pub fn telemetry_schemes(result: &Telemetry, period_s: u32) -> Result<String, Pl
             .max_light_lines(0)
             .draw()
             .map_err(PlotError::of)?;
-        let dots =
-            points.iter().map(|&(_, late, ratio, color)| Circle::new((late, ratio), 4, color.filled()));
+        let dots = points
+            .iter()
+            .map(|&(_, late, ratio, color)| Circle::new((late, ratio), 4, color.filled()));
         chart.draw_series(dots).map_err(PlotError::of)?;
         let names = points.iter().map(|(name, late, ratio, _)| {
             Text::new(name.clone(), (*late + last / 80.0, *ratio * 1.04), (FONT, 12))
@@ -196,7 +204,8 @@ mod tests {
             ..LifeguardPlan::default()
         };
         let result = lifeguard(&plan, |_| {});
-        let (detection, alarms) = (detection_times(&result).unwrap(), false_positives(&result).unwrap());
+        let (detection, alarms) =
+            (detection_times(&result).unwrap(), false_positives(&result).unwrap());
         for variant in [Variant::Swim, Variant::Lifeguard, Variant::Default] {
             assert!(detection.contains(&variant.to_string()), "{variant}");
         }
@@ -204,7 +213,9 @@ mod tests {
             assert!(alarms.contains(&variant.to_string()), "{variant}");
         }
         for svg in [detection, alarms] {
-            assert!(svg.starts_with("<svg") && svg.trim_end().ends_with("</svg>") && svg.len() < 40_000);
+            assert!(
+                svg.starts_with("<svg") && svg.trim_end().ends_with("</svg>") && svg.len() < 40_000
+            );
         }
     }
 }

@@ -1,8 +1,10 @@
-//! Ways to tell everybody everybody's telemetry, modelled: what each costs, and how late its values are.
+//! Ways to tell everybody everybody's telemetry, modelled: what each costs, and how late its values
+//! are.
 //!
-//! The models have no loss, no latency and no limit of a datagram's length, all in favour of what is modelled. Time goes in
-//! steps of 100 ms. An entry takes [`ENTRY`] bytes beside its key and value, a datagram [`HEADER`], as here. The trees are
-//! measured in the whole simulator instead, with everything that a node sends: see [`telemetry`](super::telemetry).
+//! The models have no loss, no latency and no limit of a datagram's length, all in favour of what
+//! is modelled. Time goes in steps of 100 ms. An entry takes [`ENTRY`] bytes beside its key and
+//! value, a datagram [`HEADER`], as here. The trees are measured in the whole simulator instead,
+//! with everything that a node sends: see [`telemetry`](super::telemetry).
 
 use std::fmt;
 
@@ -10,7 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::rng::{Draws, Stream};
 
-/// Bytes of an entry on the wire beside its key and value: whose, which life, which version, how old.
+/// Bytes of an entry on the wire beside its key and value: whose, which life, which version, how
+/// old.
 const ENTRY: f64 = 20.0;
 
 /// Bytes of a datagram before its contents.
@@ -19,7 +22,8 @@ const HEADER: f64 = 20.0;
 /// Bytes of a member's version in a digest.
 const VERSION: f64 = 6.0;
 
-/// Bytes a difference of a rateless sketch, and what must come along to be asked for and sent (Yang et al. 2024).
+/// Bytes a difference of a rateless sketch, and what must come along to be asked for and sent (Yang
+/// et al. 2024).
 const SKETCHED: f64 = 54.0;
 
 /// A way to tell.
@@ -34,7 +38,8 @@ pub enum Scheme {
     FasterDigest,
     /// The same, but a rateless sketch finds what differs.
     Sketch,
-    /// News to three random members every 200 ms, each piece sent 4 log10 n times by whoever has it; as memberlist does it.
+    /// News to three random members every 200 ms, each piece sent 4 log10 n times by whoever has
+    /// it; as memberlist does it.
     Rumors,
 }
 
@@ -127,11 +132,18 @@ impl Model {
     }
 }
 
-pub(super) fn model(scheme: Scheme, members: usize, period_s: u32, bytes: usize, seed: u64) -> SchemeRow {
+pub(super) fn model(
+    scheme: Scheme,
+    members: usize,
+    period_s: u32,
+    bytes: usize,
+    seed: u64,
+) -> SchemeRow {
     let mut draws = Draws::new(seed, Stream::Experiment);
     let entry = ENTRY + bytes as f64;
     let size = members * members;
-    let mut model = Model { members, held: vec![0; size], sent: vec![u8::MAX; size], bytes: 0.0, entry };
+    let mut model =
+        Model { members, held: vec![0; size], sent: vec![u8::MAX; size], bytes: 0.0, entry };
     let period = u64::from(period_s) * 10;
     let published = |of: usize, step: u64| (step + of as u64 * 7_919) / period;
     let (warm, end) = (period + 150, period * 2 + 300);
@@ -163,7 +175,8 @@ pub(super) fn model(scheme: Scheme, members: usize, period_s: u32, bytes: usize,
                     model.exchange(one, partner, 0.0, 0.0);
                     model.bytes = bytes + 2.0 * (members as f64 * entry + HEADER);
                 }
-                // Who is asked receives the versions; who asks, what it wants and theirs that differ: two ways and a header.
+                // Who is asked receives the versions; who asks, what it wants and theirs that
+                // differ: two ways and a header.
                 Scheme::VersionDigest | Scheme::FasterDigest => {
                     model.exchange(one, partner, versions + 3.0 * HEADER, VERSION);
                 }
@@ -180,8 +193,8 @@ pub(super) fn model(scheme: Scheme, members: usize, period_s: u32, bytes: usize,
             // How long ago the version after the one held was published.
             for at in 0..members {
                 for of in (0..members).filter(|&of| of != at) {
-                    let missing =
-                        published(of, step) - u64::from(model.version(at, of)).min(published(of, step));
+                    let missing = published(of, step)
+                        - u64::from(model.version(at, of)).min(published(of, step));
                     let into = (step + of as u64 * 7_919) % period;
                     lateness.push(if missing == 0 { 0 } else { into + (missing - 1) * period });
                 }
@@ -213,6 +226,9 @@ mod tests {
     fn a_digest_costs_least_where_much_differs_and_comes_late() {
         let [digest, rumors] =
             [Scheme::VersionDigest, Scheme::Rumors].map(|scheme| model(scheme, 100, 10, 100, 1));
-        assert!(digest.ratio < rumors.ratio && digest.late_s > rumors.late_s, "{digest:?} {rumors:?}");
+        assert!(
+            digest.ratio < rumors.ratio && digest.late_s > rumors.late_s,
+            "{digest:?} {rumors:?}"
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! What is said of many measurements: quantiles of times, and a rate with the interval that holds the true one.
+//! What is said of many measurements: quantiles of times, and a rate with the interval that holds
+//! the true one.
 
 use std::time::Duration;
 
@@ -54,7 +55,8 @@ impl Proportion {
         self.hits as f64 / self.of.max(1) as f64
     }
 
-    /// The interval that holds the true rate with 99.9 % confidence (Wilson 1927), which is right for few hits, too.
+    /// The interval that holds the true rate with 99.9 % confidence (Wilson 1927), which is right
+    /// for few hits, too.
     #[must_use]
     pub fn interval(self) -> (f64, f64) {
         const Z: f64 = 3.2905;

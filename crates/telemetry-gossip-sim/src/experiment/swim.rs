@@ -1,20 +1,22 @@
-//! What the paper on SWIM promises, measured: load, the time until a dead member is probed, and how often a probe of a live
-//! one fails.
+//! What the paper on SWIM promises, measured: load, the time until a dead member is probed, and how
+//! often a probe of a live one fails.
 //!
-//! - *Load* is the datagrams that are sent a member and period in a cluster without loss and without news; as none are lost,
-//!   as many are taken in. One ping and one ack make 2.
-//! - *First probe* is the time from a crash until the start of the first probe of that member by anybody, in periods. A probe
-//!   that began before the crash does not count. The paper counts whole periods, the one in which the crash is being the
-//!   first: if all n others choose at random, a member is chosen in a period with a chance of 1 - 1/e, and the mean is
-//!   e/(e-1) = 1.58. Both are given, the time and the count.
-//! - *False suspicions* is the share of probes of live members that fail. A ping and its ack get through with q^2, with the
-//!   chance q of one datagram, the way through one of k helpers with q^4: the paper has (1-q^2)(1-q^4)^k.
+//! - *Load* is the datagrams that are sent a member and period in a cluster without loss and
+//!   without news; as none are lost, as many are taken in. One ping and one ack make 2.
+//! - *First probe* is the time from a crash until the start of the first probe of that member by
+//!   anybody, in periods. A probe that began before the crash does not count. The paper counts
+//!   whole periods, the one in which the crash is being the first: if all n others choose at
+//!   random, a member is chosen in a period with a chance of 1 - 1/e, and the mean is e/(e-1) =
+//!   1.58. Both are given, the time and the count.
+//! - *False suspicions* is the share of probes of live members that fail. A ping and its ack get
+//!   through with q^2, with the chance q of one datagram, the way through one of k helpers with
+//!   q^4: the paper has (1-q^2)(1-q^4)^k.
 
 use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use telemetry_gossip_core::{Config, Detector, Suspicion};
+use telemetry_gossip_core::{Config, DetectorFeatures, SuspicionTimeout};
 
 use super::statistics::{Latencies, Proportion};
 use super::{Goal, Runs, on_all_cores, table};
@@ -34,15 +36,16 @@ pub struct SwimPlan {
     pub runs: u32,
     /// Crashes in each run, one after the other.
     pub crashes: u32,
-    /// Probes of live members for each row of false suspicions, in thousands; ten times as many where SWIM fails less than ten
-    /// times in them.
+    /// Probes of live members for each row of false suspicions, in thousands; ten times as many
+    /// where SWIM fails less than ten times in them.
     pub kiloprobes: u32,
     /// The seed of the first run.
     pub seed: u64,
 }
 
 impl Default for SwimPlan {
-    /// So much that the confidence intervals are well within the bounds: 2,000 crashes and a million probes a row.
+    /// So much that the confidence intervals are well within the bounds: 2,000 crashes and a
+    /// million probes a row.
     fn default() -> Self {
         Self { members: 250, runs: 80, crashes: 25, kiloprobes: 1_000, seed: 1 }
     }
@@ -52,7 +55,8 @@ impl Default for SwimPlan {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Protocol {
-    /// SWIM as it was published, with the suspicions of its successors that hold until a refutation can come.
+    /// SWIM as it was published, with the suspicions of its successors that hold until a refutation
+    /// can come.
     Swim,
     /// The defaults of this implementation.
     Default,
@@ -62,8 +66,8 @@ impl Protocol {
     fn config(self) -> Config {
         match self {
             Self::Swim => Config {
-                detector: Detector::SWIM,
-                suspicion: Suspicion::Scaled { percent: 500, stretch: 1 },
+                detector: DetectorFeatures::SWIM,
+                suspicion: SuspicionTimeout::Scaled { multiplier_percent: 500, max_multiplier: 1 },
                 ..Config::default()
             },
             Self::Default => Config::default(),
@@ -132,7 +136,8 @@ const LOSSY_RUN: Duration = Duration::from_secs(1_000);
 /// Until chance has made the members' rounds independent of the start.
 const WARM_UP: Duration = Duration::from_secs(10);
 
-/// Until the news of a crash has come to rest: 12 s of suspicion, 3 s of rumors, and 15 s for a first probe that is late.
+/// Until the news of a crash has come to rest: 12 s of suspicion, 3 s of rumors, and 15 s for a
+/// first probe that is late.
 const REST: Duration = Duration::from_secs(30);
 
 enum Run {
@@ -154,7 +159,9 @@ pub fn swim(plan: &SwimPlan, progress: impl FnMut(Runs)) -> Swim {
         for loss in [1, 5, 10].map(Share::percent) {
             for helpers in [1, 3] {
                 let lossy = lossy_runs(plan, protocol, published(loss, helpers));
-                runs.extend((0..lossy).map(|run| Run::Loss(protocol, loss, helpers, plan.seed + run)));
+                runs.extend(
+                    (0..lossy).map(|run| Run::Loss(protocol, loss, helpers, plan.seed + run)),
+                );
             }
         }
     }
@@ -162,7 +169,9 @@ pub fn swim(plan: &SwimPlan, progress: impl FnMut(Runs)) -> Swim {
         &runs,
         |run| match *run {
             Run::Crashes(protocol, seed) => crashes(plan, protocol, seed),
-            Run::Loss(protocol, loss, helpers, seed) => Outcome::Loss(lossy(protocol, loss, helpers, seed)),
+            Run::Loss(protocol, loss, helpers, seed) => {
+                Outcome::Loss(lossy(protocol, loss, helpers, seed))
+            }
         },
         progress,
     );
@@ -178,8 +187,15 @@ fn lossy_runs(plan: &SwimPlan, protocol: Protocol, published: f64) -> u64 {
 
 fn cluster(config: Config, nodes: usize, network: Network, seed: u64) -> Cluster {
     let checking = Checking::Off;
-    let mut cluster =
-        Cluster::new(Settings { nodes, config, sealing: None, network, seed, checking, keep_events: false });
+    let mut cluster = Cluster::new(Settings {
+        nodes,
+        config,
+        sealing: None,
+        network,
+        seed,
+        checking,
+        keep_events: false,
+    });
     cluster.start_known();
     cluster
 }
@@ -239,7 +255,8 @@ impl Swim {
         for outcome in outcomes {
             let Outcome::Loss(one) = outcome else { continue };
             let same = |row: &&mut FalseSuspicion| {
-                (row.protocol, row.loss, row.indirect_probes) == (one.protocol, one.loss, one.indirect_probes)
+                (row.protocol, row.loss, row.indirect_probes)
+                    == (one.protocol, one.loss, one.indirect_probes)
             };
             match false_suspicions.iter_mut().find(same) {
                 Some(row) => {
@@ -286,7 +303,8 @@ impl Swim {
         for row in self.false_suspicions.iter().filter(|row| row.protocol == Protocol::Swim) {
             // The published figure has to lie within the interval around ours.
             let (low, high) = row.measured.interval();
-            let figure = format!("SWIM: published rate at {} loss, k={}", row.loss, row.indirect_probes);
+            let figure =
+                format!("SWIM: published rate at {} loss, k={}", row.loss, row.indirect_probes);
             goals.push(Goal::new(figure, low..=high, row.published));
         }
         goals
@@ -306,10 +324,12 @@ impl SwimRow {
                 _ => {}
             }
         }
-        let periods: Vec<f64> = times.iter().map(|time| time.as_secs_f64().ceil().max(1.0)).collect();
+        let periods: Vec<f64> =
+            times.iter().map(|time| time.as_secs_f64().ceil().max(1.0)).collect();
         let count = periods.len() as f64;
         let mean_period = periods.iter().sum::<f64>() / count;
-        let variance = periods.iter().map(|period| (period - mean_period).powi(2)).sum::<f64>() / count;
+        let variance =
+            periods.iter().map(|period| (period - mean_period).powi(2)).sum::<f64>() / count;
         Some(Self {
             protocol,
             load: loads.iter().sum::<f64>() / loads.len() as f64,
@@ -340,19 +360,29 @@ impl fmt::Display for Swim {
         table::line(f, &["published SWIM", "2.0", "1.582", "", "", ""].map(str::to_owned))?;
         for row in &self.rows {
             let [mean, p99, p999] =
-                [row.first_probe.mean, row.first_probe.p99, row.first_probe.p999].map(table::seconds);
+                [row.first_probe.mean, row.first_probe.p99, row.first_probe.p999]
+                    .map(table::seconds);
             let period = format!("{:.3} ± {:.3}", row.mean_period, row.mean_period_error);
-            table::line(f, &[row.protocol.to_string(), format!("{:.3}", row.load), period, mean, p99, p999])?;
+            table::line(
+                f,
+                &[row.protocol.to_string(), format!("{:.3}", row.load), period, mean, p99, p999],
+            )?;
         }
         writeln!(f, "\nProbes of live members that fail, with 99.9 % confidence:\n")?;
-        table::head(f, &["", "loss", "k", "published for SWIM", "measured", "from", "to", "probes"])?;
+        table::head(
+            f,
+            &["", "loss", "k", "published for SWIM", "measured", "from", "to", "probes"],
+        )?;
         for row in &self.false_suspicions {
             let (low, high) = row.measured.interval();
             let [published, rate, low, high] =
                 [row.published, row.measured.rate(), low, high].map(table::number);
             let (loss, k) = (row.loss.to_string(), row.indirect_probes.to_string());
             let probes = table::count(row.measured.of);
-            table::line(f, &[row.protocol.to_string(), loss, k, published, rate, low, high, probes])?;
+            table::line(
+                f,
+                &[row.protocol.to_string(), loss, k, published, rate, low, high, probes],
+            )?;
         }
         writeln!(f)?;
         table::goals(f, &self.goals())
@@ -379,7 +409,9 @@ mod tests {
         let mut done = 0;
         let swim = swim(&plan, |runs| done = runs.done * 100 / runs.of);
         assert_eq!(done, 100);
-        for goal in swim.goals().iter().filter(|goal| !goal.figure.contains("period of the first probe")) {
+        for goal in
+            swim.goals().iter().filter(|goal| !goal.figure.contains("period of the first probe"))
+        {
             assert!(goal.is_met(), "{goal:?}\n{swim}");
         }
         // 240 crashes give the mean to about 13 %.

@@ -1,10 +1,10 @@
 //! What it costs that everybody knows everybody's telemetry, and how old what they know is.
 //!
-//! Each member publishes 100 B once in every period T, at a time of its own. The *floor* is what a reader has to receive
-//! whatever the scheme: (n-1) s / T bytes a second. Measured are all bytes that a member receives, membership and
-//! acknowledgements included (payloads of UDP), and the ages of the values that readers hold, looked at twice a second: how
-//! many are younger than T + 1 s at the reader for whom that is worst. When publishing ends, everybody must come to hold
-//! everything.
+//! Each member publishes 100 B once in every period T, at a time of its own. The *floor* is what a
+//! reader has to receive whatever the scheme: (n-1) s / T bytes a second. Measured are all bytes
+//! that a member receives, membership and acknowledgements included (payloads of UDP), and the ages
+//! of the values that readers hold, looked at twice a second: how many are younger than T + 1 s at
+//! the reader for whom that is worst. When publishing ends, everybody must come to hold everything.
 
 use std::fmt;
 use std::time::Duration;
@@ -62,7 +62,8 @@ pub struct Telemetry {
     pub others: Vec<SchemeRow>,
 }
 
-/// What was measured of one size, period and loss: the mean over the runs, and the worst where it is said.
+/// What was measured of one size, period and loss: the mean over the runs, and the worst where it
+/// is said.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TelemetryRow {
     /// Members.
@@ -77,13 +78,16 @@ pub struct TelemetryRow {
     pub received: f64,
     /// Datagrams a second that it received.
     pub datagrams: f64,
-    /// The share of values younger than the period and one second, at the worst reader of the worst run.
+    /// The share of values younger than the period and one second, at the worst reader of the worst
+    /// run.
     pub young: f64,
-    /// How much older than the period a value is that is older than 99 of 100 at all readers, in seconds.
+    /// How much older than the period a value is that is older than 99 of 100 at all readers, in
+    /// seconds.
     pub late_s: f64,
     /// The oldest value that any reader held, in seconds.
     pub oldest_s: f64,
-    /// Until everybody held everything after the last publication, in seconds; `None` if that took over a minute.
+    /// Until everybody held everything after the last publication, in seconds; `None` if that took
+    /// over a minute.
     pub complete_s: Option<f64>,
 }
 
@@ -118,9 +122,13 @@ pub fn telemetry(plan: &TelemetryPlan, progress: impl FnMut(Runs)) -> Telemetry 
     let rows = on_all_cores(&runs, measure, progress);
     let each = usize::try_from(plan.runs.max(1)).unwrap_or(usize::MAX);
     let fewest = plan.members.iter().copied().min().unwrap_or(2);
-    let others: Vec<(Scheme, u32)> =
-        plan.periods_s.iter().flat_map(|&period| Scheme::ALL.map(|scheme| (scheme, period))).collect();
-    let run = |&(scheme, period): &(Scheme, u32)| model(scheme, fewest, period, plan.bytes, plan.seed);
+    let others: Vec<(Scheme, u32)> = plan
+        .periods_s
+        .iter()
+        .flat_map(|&period| Scheme::ALL.map(|scheme| (scheme, period)))
+        .collect();
+    let run =
+        |&(scheme, period): &(Scheme, u32)| model(scheme, fewest, period, plan.bytes, plan.seed);
     Telemetry {
         plan: plan.clone(),
         rows: rows.chunks(each).filter_map(TelemetryRow::of).collect(),
@@ -153,14 +161,22 @@ impl Flow {
         let period = Duration::from_secs(run.period_s.into());
         let mut draws = Draws::new(run.seed, Stream::Experiment);
         let micros = u64::try_from(period.as_micros()).unwrap_or(u64::MAX);
-        let next = (0..run.members).map(|_| Duration::from_micros(draws.micros_up_to(micros))).collect();
+        let next =
+            (0..run.members).map(|_| Duration::from_micros(draws.micros_up_to(micros))).collect();
         let published = vec![Vec::new(); run.members];
-        Self { cluster, next, published, period, value: vec![b'x'; run.bytes.saturating_sub(KEY.len())] }
+        Self {
+            cluster,
+            next,
+            published,
+            period,
+            value: vec![b'x'; run.bytes.saturating_sub(KEY.len())],
+        }
     }
 
     /// Lets time pass; everybody publishes when it is time to.
     fn run_to(&mut self, end: Duration) {
-        let mut order: Vec<usize> = (0..self.next.len()).filter(|&at| self.next[at] < end).collect();
+        let mut order: Vec<usize> =
+            (0..self.next.len()).filter(|&at| self.next[at] < end).collect();
         while !order.is_empty() {
             order.sort_by_key(|&at| self.next[at]);
             for &at in &order {
@@ -185,10 +201,11 @@ impl Flow {
     /// The ages of all values at one reader; a value that it does not have is as old as the run.
     fn ages(&self, reader: usize) -> impl Iterator<Item = Duration> {
         let now = self.cluster.now();
-        let known = self.cluster.node(reader).members().filter_map(move |member: Member<'_, u32>| {
-            let owner: usize = member.id().strip_prefix('n')?.parse().ok()?;
-            (owner != reader).then_some((owner, member.telemetry_version()))
-        });
+        let known =
+            self.cluster.node(reader).members().filter_map(move |member: Member<'_, u32>| {
+                let owner: usize = member.id().strip_prefix('n')?.parse().ok()?;
+                (owner != reader).then_some((owner, member.telemetry_version()))
+            });
         known.map(move |(owner, version)| {
             let at = usize::try_from(version).unwrap_or(usize::MAX).checked_sub(1);
             let published = at.and_then(|at| self.published[owner].get(at));
@@ -223,8 +240,8 @@ fn measure(run: &Run) -> TelemetryRow {
             for age in flow.ages(reader) {
                 *young += u64::from(age <= limit);
                 oldest = oldest.max(age);
-                let steps =
-                    usize::try_from(age.saturating_sub(period).as_millis() / 10).unwrap_or(usize::MAX);
+                let steps = usize::try_from(age.saturating_sub(period).as_millis() / 10)
+                    .unwrap_or(usize::MAX);
                 late[steps.min(1_999)] += 1;
             }
         }
@@ -283,18 +300,28 @@ impl TelemetryRow {
 }
 
 impl Telemetry {
-    /// Within one and a half times the floor where values change every second, and twice where they change every ten; all
-    /// but one in a hundred values younger than the period and a second at every reader; and all delivered.
+    /// Within one and a half times the floor where values change every second, and twice where they
+    /// change every ten; all but one in a hundred values younger than the period and a second at
+    /// every reader; and all delivered.
     #[must_use]
     pub fn goals(&self) -> Vec<Goal> {
         let mut goals = Vec::new();
         for row in &self.rows {
-            let name = format!("{} members, T = {} s, {} loss", row.members, row.period_s, row.loss);
+            let name =
+                format!("{} members, T = {} s, {} loss", row.members, row.period_s, row.loss);
             let most = if row.period_s == 1 { 1.5 } else { 2.0 };
             goals.push(Goal::new(format!("{name}: times the floor"), 1.0..=most, row.ratio()));
-            goals.push(Goal::new(format!("{name}: share younger than T + 1 s"), 0.99..=1.0, row.young));
+            goals.push(Goal::new(
+                format!("{name}: share younger than T + 1 s"),
+                0.99..=1.0,
+                row.young,
+            ));
             let complete = row.complete_s.unwrap_or(f64::NAN);
-            goals.push(Goal::new(format!("{name}: seconds until all is delivered"), 0.0..=60.0, complete));
+            goals.push(Goal::new(
+                format!("{name}: seconds until all is delivered"),
+                0.0..=60.0,
+                complete,
+            ));
         }
         goals
     }
@@ -303,7 +330,10 @@ impl Telemetry {
 impl fmt::Display for Telemetry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let TelemetryPlan { bytes, runs, seed, .. } = self.plan;
-        writeln!(f, "Everybody publishes {bytes} B once a period; {runs} runs a row, from seed {seed}.\n")?;
+        writeln!(
+            f,
+            "Everybody publishes {bytes} B once a period; {runs} runs a row, from seed {seed}.\n"
+        )?;
         let titles = [
             "members",
             "period",
@@ -335,7 +365,10 @@ impl fmt::Display for Telemetry {
             table::line(f, &cells)?;
         }
         writeln!(f, "\nOther schemes, modelled without loss:\n")?;
-        table::head(f, &["scheme", "members", "period", "times the floor", "late, 99th percentile"])?;
+        table::head(
+            f,
+            &["scheme", "members", "period", "times the floor", "late, 99th percentile"],
+        )?;
         for row in &self.others {
             let cells = [
                 row.scheme.to_string(),

@@ -74,7 +74,9 @@ impl Group {
                     nodes.extend(simulation.pick(&candidates, count));
                 }
                 Term::Being(condition) => {
-                    nodes.extend((0..len).filter(|&index| simulation.condition(index) == Some(*condition)));
+                    nodes.extend(
+                        (0..len).filter(|&index| simulation.condition(index) == Some(*condition)),
+                    );
                 }
                 Term::All => nodes.extend(0..len),
             }
@@ -85,7 +87,8 @@ impl Group {
         nodes
     }
 
-    /// What means the same share of `to` nodes as this does of `from`. Nobody alone is lost: a single node stays one.
+    /// What means the same share of `to` nodes as this does of `from`. Nobody alone is lost: a
+    /// single node stays one.
     pub(crate) fn scaled(&self, from: usize, to: usize) -> Self {
         let place = |index: usize| (index * to).checked_div(from).unwrap_or(index);
         let term = |term: &Term| match term {
@@ -138,8 +141,9 @@ impl FromStr for Group {
     type Err = GroupError;
 
     fn from_str(text: &str) -> Result<Self, GroupError> {
-        let term =
-            |part: &str| parse_term(part.trim()).ok_or_else(|| GroupError { term: part.trim().to_owned() });
+        let term = |part: &str| {
+            parse_term(part.trim()).ok_or_else(|| GroupError { term: part.trim().to_owned() })
+        };
         text.split(',').map(term).collect::<Result<_, _>>().map(Self)
     }
 }
@@ -264,7 +268,11 @@ mod tests {
             ("random 20%", &["random 1"]),
         ] {
             let group: Group = text.parse().unwrap();
-            assert_eq!(group.smaller().iter().map(Group::to_string).collect::<Vec<_>>(), smaller, "{text}");
+            assert_eq!(
+                group.smaller().iter().map(Group::to_string).collect::<Vec<_>>(),
+                smaller,
+                "{text}"
+            );
         }
     }
 }

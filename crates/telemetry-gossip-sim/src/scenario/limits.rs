@@ -1,14 +1,15 @@
 //! How large and how long a run may be.
 //!
-//! Every node holds a row of every node, so memory grows with the square of the nodes. Who asks for too much is told
-//! so before the first node starts, not by the system when memory is gone.
+//! Every node holds a row of every node, so memory grows with the square of the nodes. Who asks for
+//! too much is told so before the first node starts, not by the system when memory is gone.
 
 use std::time::Duration;
 
 use super::{Operation, Scenario, ScenarioError};
 
-/// Bytes of the process for one node's row of another, with the index, the checker's copy, datagrams under way and who
-/// waits for which news: 170 in `quiet` with 1,000 nodes, 350 in `mixed` with 300, the most of the built-in scenarios.
+/// Bytes of the process for one node's row of another, with the index, the checker's copy,
+/// datagrams under way and who waits for which news: 170 in `quiet` with 1,000 nodes, 350 in
+/// `mixed` with 300, the most of the built-in scenarios.
 const BYTES_A_ROW: u64 = 400;
 
 /// Bytes for each time that a node publishes: how the news spread is kept for the report.
@@ -45,7 +46,8 @@ pub(super) fn check(scenario: &Scenario) -> Result<(), ScenarioError> {
     }
     if let Some(load) = scenario.telemetry {
         let each = duration.as_micros() / load.every.as_micros().max(1);
-        let need = each.saturating_mul(nodes as u128 * u128::from(BYTES_A_PUBLICATION)) + u128::from(rows);
+        let need =
+            each.saturating_mul(nodes as u128 * u128::from(BYTES_A_PUBLICATION)) + u128::from(rows);
         if need > u128::from(MOST_BYTES) {
             let most = (MOST_BYTES - rows) / BYTES_A_PUBLICATION / nodes as u64;
             let most = load.every * u32::try_from(most).unwrap_or(u32::MAX);

@@ -1,7 +1,8 @@
-//! A scenario is a value: how large a cluster, on what network, what happens to it and when, what is expected.
+//! A scenario is a value: how large a cluster, on what network, what happens to it and when, what
+//! is expected.
 //!
-//! It is written as a TOML file, or taken from the built-in ones by name. A run is `(scenario, seed) -> report`; see
-//! [`run`](crate::run).
+//! It is written as a TOML file, or taken from the built-in ones by name. A run is
+//! `(scenario, seed) -> report`; see [`run`](crate::run).
 
 mod builtin;
 mod expectations;
@@ -166,12 +167,13 @@ pub enum Operation {
     Pause(Group),
     /// Let paused nodes go on.
     Resume(Group),
-    /// Let nothing pass the sockets of nodes whose timers go on: what they send and what arrives waits.
+    /// Let nothing pass the sockets of nodes whose timers go on: what they send and what arrives
+    /// waits.
     Block(Group),
     /// Let what waits at blocked nodes pass.
     Unblock(Group),
-    /// Slow nodes down: they take datagrams in up to so much late, and their timers run out at multiples of that only; `0s` makes
-    /// them as quick as they were.
+    /// Slow nodes down: they take datagrams in up to so much late, and their timers run out at
+    /// multiples of that only; `0s` makes them as quick as they were.
     Slow {
         /// Which.
         nodes: Group,
@@ -304,7 +306,7 @@ pub enum ScenarioError {
     Load,
     /// A time to refute that is fixed and grows.
     #[error(
-        "suspicion is fixed, so suspicion-percent and suspicion-stretch would say nothing: leave one or the other out"
+        "suspicion is fixed, so suspicion-multiplier-percent and suspicion-max-multiplier would say nothing: leave one or the other out"
     )]
     Suspicion,
     /// More telemetry than a report can be made of.
@@ -346,7 +348,8 @@ impl Scenario {
 
     /// Reads a scenario file.
     pub fn from_toml(text: &str) -> Result<Self, ScenarioError> {
-        let scenario: Self = toml::from_str(text).map_err(|error| ScenarioError::Toml(error.to_string()))?;
+        let scenario: Self =
+            toml::from_str(text).map_err(|error| ScenarioError::Toml(error.to_string()))?;
         scenario.validate()?;
         Ok(scenario)
     }
@@ -365,7 +368,8 @@ impl Scenario {
         if name == Self::RANDOM { Ok(Self::swarm(seed)) } else { Self::named(name) }
     }
 
-    /// A random scenario: its size, its faults and their times come from the seed. Run it with the same seed.
+    /// A random scenario: its size, its faults and their times come from the seed. Run it with the
+    /// same seed.
     #[must_use]
     pub fn swarm(seed: u64) -> Self {
         swarm::scenario(seed)
@@ -403,7 +407,10 @@ impl Scenario {
 
     /// Checks what the types do not.
     pub fn validate(&self) -> Result<(), ScenarioError> {
-        if self.telemetry.is_some_and(|load| load.every < Duration::from_millis(1) || load.keys == 0) {
+        if self
+            .telemetry
+            .is_some_and(|load| load.every < Duration::from_millis(1) || load.keys == 0)
+        {
             return Err(ScenarioError::Load);
         }
         if self.config.contradicts_itself() {
@@ -420,7 +427,10 @@ impl Scenario {
         let what = self.file.as_deref().unwrap_or(&self.name);
         let duration = words(self.duration);
         let loss = self.network.loss;
-        format!("tgossip sim {what} --seed {seed} --nodes {} --duration {duration} --loss {loss}", self.nodes)
+        format!(
+            "tgossip sim {what} --seed {seed} --nodes {} --duration {duration} --loss {loss}",
+            self.nodes
+        )
     }
 }
 

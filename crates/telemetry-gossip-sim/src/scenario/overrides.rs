@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use telemetry_gossip_core::{Config, Detector, Suspicion};
+use telemetry_gossip_core::{Config, DetectorFeatures, SuspicionTimeout};
 
 use crate::units::maybe_span;
 
-/// Settings to replace; see [`Config`] for what they mean. The label and the mode cannot be: all nodes of a scenario are of one
-/// cluster, and act by themselves.
+/// Settings to replace; see [`Config`] for what they mean. The label and the mode cannot be: all
+/// nodes of a scenario are of one cluster, and act by themselves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
 #[expect(missing_docs, reason = "named after the fields of Config")]
@@ -24,15 +24,16 @@ pub struct Overrides {
     /// A fixed time to refute, instead of one that grows with the cluster.
     #[serde(with = "maybe_span", skip_serializing_if = "Option::is_none")]
     pub suspicion: Option<Duration>,
-    /// The shortest time to refute, in hundredths of a probe interval for each decimal digit of the cluster's size.
+    /// The shortest time to refute, in hundredths of a probe interval for each decimal digit of the
+    /// cluster's size.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub suspicion_percent: Option<u16>,
+    pub suspicion_multiplier_percent: Option<u16>,
     /// How many times as long a lone accuser waits.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub suspicion_stretch: Option<u8>,
+    pub suspicion_max_multiplier: Option<u8>,
     /// Parts that are not named are on.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub detector: Option<Detector>,
+    pub detector: Option<DetectorFeatures>,
     #[serde(with = "maybe_span", skip_serializing_if = "Option::is_none")]
     pub gossip_interval: Option<Duration>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -71,11 +72,15 @@ impl Overrides {
             probe_interval: self.probe_interval.unwrap_or(config.probe_interval),
             probe_timeout: self.probe_timeout.unwrap_or(config.probe_timeout),
             indirect_probes: self.indirect_probes.unwrap_or(config.indirect_probes),
-            suspicion: self.suspicion.map_or_else(|| self.scaled(config.suspicion), Suspicion::Fixed),
+            suspicion: self
+                .suspicion
+                .map_or_else(|| self.scaled(config.suspicion), SuspicionTimeout::Fixed),
             detector: self.detector.unwrap_or(config.detector),
             gossip_interval: self.gossip_interval.unwrap_or(config.gossip_interval),
             gossip_fanout: self.gossip_fanout.unwrap_or(config.gossip_fanout),
-            retransmit_multiplier: self.retransmit_multiplier.unwrap_or(config.retransmit_multiplier),
+            retransmit_multiplier: self
+                .retransmit_multiplier
+                .unwrap_or(config.retransmit_multiplier),
             telemetry_interval: self.telemetry_interval.unwrap_or(config.telemetry_interval),
             byte_budget: self.byte_budget.or(config.byte_budget),
             reconnect_interval: self.reconnect_interval.unwrap_or(config.reconnect_interval),
@@ -93,16 +98,20 @@ impl Overrides {
 
     /// Whether the time to refute is both fixed and said to grow with the cluster.
     pub(super) fn contradicts_itself(&self) -> bool {
-        self.suspicion.is_some() && (self.suspicion_percent.is_some() || self.suspicion_stretch.is_some())
+        self.suspicion.is_some()
+            && (self.suspicion_multiplier_percent.is_some()
+                || self.suspicion_max_multiplier.is_some())
     }
 
-    fn scaled(&self, suspicion: Suspicion) -> Suspicion {
+    fn scaled(&self, suspicion: SuspicionTimeout) -> SuspicionTimeout {
         match suspicion {
-            Suspicion::Scaled { percent, stretch } => Suspicion::Scaled {
-                percent: self.suspicion_percent.unwrap_or(percent),
-                stretch: self.suspicion_stretch.unwrap_or(stretch),
-            },
-            fixed @ Suspicion::Fixed(_) => fixed,
+            SuspicionTimeout::Scaled { multiplier_percent: percent, max_multiplier: stretch } => {
+                SuspicionTimeout::Scaled {
+                    multiplier_percent: self.suspicion_multiplier_percent.unwrap_or(percent),
+                    max_multiplier: self.suspicion_max_multiplier.unwrap_or(stretch),
+                }
+            }
+            fixed @ SuspicionTimeout::Fixed(_) => fixed,
         }
     }
 }

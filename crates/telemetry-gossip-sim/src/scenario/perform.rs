@@ -10,8 +10,8 @@ use crate::process::{Condition, Spawn};
 use crate::rng::micros;
 
 impl Operation {
-    /// Does it to the cluster; false if there was nothing to do it to. What cannot be done to one node (pause one that
-    /// is down, say) is left undone.
+    /// Does it to the cluster; false if there was nothing to do it to. What cannot be done to one
+    /// node (pause one that is down, say) is left undone.
     #[must_use]
     pub(super) fn perform(&self, cluster: &mut Cluster) -> bool {
         match self {
@@ -33,7 +33,9 @@ impl Operation {
                 cluster.simulation_mut().jump(node, *by, *back);
                 true
             }),
-            Self::Leave(nodes) => any(cluster, nodes, |cluster, node| command(cluster, node, Input::Leave)),
+            Self::Leave(nodes) => {
+                any(cluster, nodes, |cluster, node| command(cluster, node, Input::Leave))
+            }
             Self::Join(count) => {
                 for _ in 0..*count {
                     cluster.add();
@@ -118,7 +120,11 @@ fn has_links(from: &[usize], to: &[usize]) -> bool {
 }
 
 /// Does something to each; whether it was done to any.
-fn any(cluster: &mut Cluster, nodes: &Group, mut act: impl FnMut(&mut Cluster, usize) -> bool) -> bool {
+fn any(
+    cluster: &mut Cluster,
+    nodes: &Group,
+    mut act: impl FnMut(&mut Cluster, usize) -> bool,
+) -> bool {
     let mut done = false;
     for node in indices(cluster, nodes) {
         done |= act(cluster, node);
@@ -135,7 +141,8 @@ fn changes(cluster: &mut Cluster, nodes: &Group, act: impl Fn(&mut Cluster, usiz
     })
 }
 
-/// A command that a node refuses (it is down, paused, has left, or has no room) is a step that did not happen.
+/// A command that a node refuses (it is down, paused, has left, or has no room) is a step that did
+/// not happen.
 pub(super) fn command(cluster: &mut Cluster, node: usize, input: Input<'_, u32>) -> bool {
     cluster.simulation_mut().command(node, input).is_ok()
 }

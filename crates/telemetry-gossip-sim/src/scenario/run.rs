@@ -32,7 +32,8 @@ pub struct Progress {
     pub of: Duration,
 }
 
-/// Virtual time between two calls of a progress callback, and two looks at whether the join is complete.
+/// Virtual time between two calls of a progress callback, and two looks at whether the join is
+/// complete.
 const SLICE: Duration = Duration::from_millis(20);
 
 /// Runs a scenario to its end.
@@ -53,7 +54,10 @@ pub fn run_with(
 }
 
 /// Runs a scenario and keeps what goes into the trace.
-pub(crate) fn run_traced(scenario: &Scenario, seed: u64) -> Result<(Report, Vec<Moment>), ScenarioError> {
+pub(crate) fn run_traced(
+    scenario: &Scenario,
+    seed: u64,
+) -> Result<(Report, Vec<Moment>), ScenarioError> {
     scenario.validate()?;
     let mut cluster = start(scenario, seed, Options::default())?;
     cluster.simulation_mut().keep_trace();
@@ -88,7 +92,8 @@ fn drive(scenario: &Scenario, cluster: &mut Cluster, progress: &mut dyn FnMut(Pr
         if now >= scenario.duration {
             break;
         }
-        let next = [steps.peek().map(|step| step.at), load.as_ref().map(|load| load.next), Some(look)];
+        let next =
+            [steps.peek().map(|step| step.at), load.as_ref().map(|load| load.next), Some(look)];
         let next = next.into_iter().flatten().min().unwrap_or(look).min(scenario.duration);
         cluster.simulation_mut().run_to(up_to_micros(next));
     }
@@ -126,7 +131,9 @@ fn start(scenario: &Scenario, seed: u64, options: Options) -> Result<Cluster, Sc
     let settings = Settings {
         nodes: 0,
         config: scenario.config.config(),
-        sealing: scenario.sealed.then(|| Keyring::new(Label::of(&scenario.name), Key::new([1; 32]))),
+        sealing: scenario
+            .sealed
+            .then(|| Keyring::new(Label::of(&scenario.name), Key::new([1; 32]))),
         network: scenario.network,
         seed,
         checking: options.checking,

@@ -1,8 +1,8 @@
 //! Random scenarios: which faults, how strong, how many nodes and when, all from a seed.
 //!
-//! A swarm run has two phases. In the first a random subset of all kinds of faults is at work, the rest are absent: with
-//! all of them at once every run would look alike. In the second the network is calm and whole, and the cluster must
-//! become live, though some of its nodes stay down.
+//! A swarm run has two phases. In the first a random subset of all kinds of faults is at work, the
+//! rest are absent: with all of them at once every run would look alike. In the second the network
+//! is calm and whole, and the cluster must become live, though some of its nodes stay down.
 
 use std::time::Duration;
 
@@ -21,20 +21,22 @@ const FAULTS: Duration = Duration::from_secs(60);
 /// How long the healed cluster may take to be whole again: a partition of any length is, in 30 s.
 const HEALED: Duration = Duration::from_secs(30);
 
-/// A crash among at most 64 is known to all within 5 s where nothing is lost; with the longest probe timeout and the
-/// worst latency that is drawn here, within this.
+/// A crash among at most 64 is known to all within 5 s where nothing is lost; with the longest
+/// probe timeout and the worst latency that is drawn here, within this.
 const KNOWN: Duration = Duration::from_secs(15);
 
 /// From the last crash on, with time to be quiet.
 const REST: Duration = Duration::from_secs(35);
 
-/// Idle nodes send 60 B a second each; beside that the dead are called now and then, and 45 B go for each seal.
+/// Idle nodes send 60 B a second each; beside that the dead are called now and then, and 45 B go
+/// for each seal.
 const QUIET: u64 = 400;
 
 /// A kind of fault, which is begun and ended within the first phase.
 type Fault = fn(&mut Swarm, Spell);
 
-/// All kinds, by name. A new one belongs at the end: it changes what other seeds do, but not what they are made of.
+/// All kinds, by name. A new one belongs at the end: it changes what other seeds do, but not what
+/// they are made of.
 const FAULTS_BY_NAME: [(&str, Fault); 24] = [
     ("crash", Swarm::crash),
     ("restart-all", Swarm::restart_all),
@@ -221,7 +223,8 @@ impl Swarm {
     }
 
     fn lose_kind(&mut self, spell: Spell) {
-        let kinds = [Kind::Ping, Kind::Ack, Kind::Relay, Kind::Claims, Kind::Telemetry, Kind::Session];
+        let kinds =
+            [Kind::Ping, Kind::Ack, Kind::Relay, Kind::Claims, Kind::Telemetry, Kind::Session];
         let kind = kinds[self.below(kinds.len())];
         let share = self.percent(30, 100);
         let lose_kind = Some(LoseKind { kind, share });
@@ -270,7 +273,8 @@ impl Swarm {
         self.at(spell.begin, Operation::Ghosts { nodes: random(spell.few), count: spell.few });
     }
 
-    /// The registry's word, which not all hear; those who come later are not in it until it is said again.
+    /// The registry's word, which not all hear; those who come later are not in it until it is said
+    /// again.
     fn configure(&mut self, spell: Spell) {
         let told = if self.one_in(2) { group("running") } else { random(1 + spell.nodes / 2) };
         self.at(spell.begin, Operation::Configure(told));
@@ -311,7 +315,9 @@ impl Swarm {
         Overrides {
             indirect_probes: self.one_in(4).then(|| u8::try_from(self.below(5)).unwrap_or(0)),
             mtu: self.one_in(4).then_some(least),
-            byte_budget: self.one_in(8).then(|| 1_000 + u32::try_from(self.below(9_000)).unwrap_or(0)),
+            byte_budget: self
+                .one_in(8)
+                .then(|| 1_000 + u32::try_from(self.below(9_000)).unwrap_or(0)),
             ..Overrides::default()
         }
     }
@@ -332,7 +338,8 @@ fn sides(spell: Spell) -> (Group, Group) {
 
 /// The scenario of a seed.
 pub(super) fn scenario(seed: u64) -> Scenario {
-    // Another seed than the run's own streams, so that what happens has nothing to do with what was chosen.
+    // Another seed than the run's own streams, so that what happens has nothing to do with what was
+    // chosen.
     let draws = Draws::new(seed ^ 0x7377_6172_6d00_0000, Stream::Operations);
     let mut swarm = Swarm { draws, steps: Vec::new() };
     let nodes = swarm.nodes();
@@ -347,12 +354,11 @@ pub(super) fn scenario(seed: u64) -> Scenario {
     swarm.heal(nodes);
     let sealed = swarm.one_in(4);
     let config = swarm.config(sealed);
-    let alters =
-        |step: &Step| matches!(&step.operation, Operation::Network(network) if network.alter > Share::NONE);
+    let alters = |step: &Step| matches!(&step.operation, Operation::Network(network) if network.alter > Share::NONE);
     let lied_to = !sealed && swarm.steps.iter().any(alters);
     if lied_to || swarm.steps.iter().any(|step| matches!(step.operation, Operation::Configure(_))) {
-        // The latest word for all. Whom a liar has made up, it removes: of more such than members nobody could tell whether they
-        // are dead or it is cut off.
+        // The latest word for all. Whom a liar has made up, it removes: of more such than members
+        // nobody could tell whether they are dead or it is cut off.
         swarm.at(FAULTS, Operation::Configure(group("all")));
     }
     let telemetry = swarm.one_in(2).then(|| swarm.load());
@@ -373,7 +379,8 @@ pub(super) fn scenario(seed: u64) -> Scenario {
             views_complete: true,
             no_false_dead: true,
             known_within: Some(KNOWN),
-            // Under a budget, load thins out. Versions that a liar has made up are set right when tables are compared.
+            // Under a budget, load thins out. Versions that a liar has made up are set right when
+            // tables are compared.
             telemetry_within: (config.byte_budget.is_none() && !lied_to).then_some(KNOWN),
             calm_from: FAULTS + HEALED,
             quiet_below: telemetry.is_none().then_some(QUIET),
@@ -385,7 +392,8 @@ pub(super) fn scenario(seed: u64) -> Scenario {
 }
 
 impl Swarm {
-    /// The end of the faults. Some nodes stay broken: fewer than half, or the others would rightly take themselves for cut off.
+    /// The end of the faults. Some nodes stay broken: fewer than half, or the others would rightly
+    /// take themselves for cut off.
     fn heal(&mut self, nodes: usize) {
         self.at(FAULTS, Operation::Heal {});
         self.at(FAULTS, Operation::Network(Network::default()));
@@ -397,7 +405,8 @@ impl Swarm {
             Operation::Restart { nodes: group("down"), memory: Memory::Lost, place: Place::Same },
         );
         if self.steps.iter().any(|step| matches!(step.operation, Operation::Leave(_))) {
-            // Perhaps all have left. Who could not hear that most have takes itself for cut off, and has to be told.
+            // Perhaps all have left. Who could not hear that most have takes itself for cut off,
+            // and has to be told.
             self.at(FAULTS, Operation::Join(1));
             self.at(FAULTS + HEALED / 2, Operation::AcceptLoss(group("running")));
         }

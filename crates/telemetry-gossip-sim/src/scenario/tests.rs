@@ -1,6 +1,6 @@
 //! Scenarios as files, and the built-in ones run.
 
-use telemetry_gossip_core::{Detector, Suspicion};
+use telemetry_gossip_core::{DetectorFeatures, SuspicionTimeout};
 
 use super::*;
 use crate::run;
@@ -57,7 +57,10 @@ fn an_expectation_that_fails_is_named_with_the_command_that_replays_it() {
     let report = run(&scenario, 7).unwrap();
     assert!(!report.passed());
     let text = report.to_string();
-    assert!(text.contains("tgossip sim hopeless --seed 7 --nodes 4 --duration 10s --loss 0%"), "{text}");
+    assert!(
+        text.contains("tgossip sim hopeless --seed 7 --nodes 4 --duration 10s --loss 0%"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -109,7 +112,8 @@ fn news_that_nobody_has_to_learn_passes_nothing() {
     let failures = run(&scenario, 1).unwrap().failures;
     assert_eq!(failures.len(), 2, "{failures:?}");
     assert!(
-        failures[0].what.contains("nobody takes part") && failures[1].what.contains("nobody had to learn"),
+        failures[0].what.contains("nobody takes part")
+            && failures[1].what.contains("nobody had to learn"),
         "{failures:?}"
     );
 }
@@ -126,7 +130,8 @@ fn what_happens_between_two_microseconds_happens() {
 
 #[test]
 fn progress_goes_from_nothing_to_the_end() {
-    let scenario = Scenario::named("quiet").unwrap().with_nodes(3).with_duration(Duration::from_secs(2));
+    let scenario =
+        Scenario::named("quiet").unwrap().with_nodes(3).with_duration(Duration::from_secs(2));
     let mut seen = Vec::new();
     run_with(&scenario, 1, Options::default(), |progress| seen.push(progress.at)).unwrap();
     assert!(seen.is_sorted() && seen[0].is_zero() && seen.last() == Some(&scenario.duration));
@@ -138,7 +143,10 @@ fn what_is_wrong_with_a_scenario_is_said() {
     let head = "name = \"x\"\nduration = \"10s\"\n";
     assert!(refused(&format!("{head}nodes = 0")).contains("at least 1 node"));
     let crowd = refused(&format!("{head}nodes = 4000\nsteps = [{{ at = \"1s\", join = 1000 }}]"));
-    assert!(crowd.contains("5000 nodes hold 5000 rows each") && crowd.contains("at most 3276"), "{crowd}");
+    assert!(
+        crowd.contains("5000 nodes hold 5000 rows each") && crowd.contains("at most 3276"),
+        "{crowd}"
+    );
     let load = "telemetry = { every = \"1ms\", bytes = 1 }";
     let chatty = refused(&format!("name = \"x\"\nduration = \"30days\"\nnodes = 2\n{load}"));
     assert!(chatty.contains("so much telemetry for 30days"), "{chatty}");
@@ -148,7 +156,8 @@ fn what_is_wrong_with_a_scenario_is_said() {
     }
     let late = refused(&format!("{head}nodes = 2\nsteps = [{{ at = \"11s\", crash = \"1\" }}]"));
     assert!(late.contains("ends at 10s") && late.contains("needs 11s at least"), "{late}");
-    let hasty = "nodes = 2\nsteps = [{ at = \"9s\", crash = \"1\" }]\nexpect = { known-within = \"3s\" }";
+    let hasty =
+        "nodes = 2\nsteps = [{ at = \"9s\", crash = \"1\" }]\nexpect = { known-within = \"3s\" }";
     let hasty = refused(&format!("{head}{hasty}"));
     assert!(hasty.contains("may take 3s to be known: it needs 12s at least"), "{hasty}");
     assert!(
@@ -156,7 +165,9 @@ fn what_is_wrong_with_a_scenario_is_said() {
             .contains("names no nodes")
     );
     assert!(refused(&format!("{head}nodes = 2\nconfig = {{ mtu = 3 }}")).contains("mtu"));
-    assert!(refused(&format!("{head}nodes = 2\nnetwork = {{ loss = \"5\" }}")).contains("is no share"));
+    assert!(
+        refused(&format!("{head}nodes = 2\nnetwork = {{ loss = \"5\" }}")).contains("is no share")
+    );
     assert!(Scenario::named("nope").unwrap_err().to_string().contains("quiet, join"));
 }
 
@@ -179,24 +190,35 @@ fn random_scenarios_are_of_all_kinds_and_survive_being_written() {
 #[test]
 fn every_part_of_the_config_can_be_set_in_a_file() {
     let read = |config: &str| {
-        Scenario::from_toml(&format!("name = \"x\"\nnodes = 2\nduration = \"10s\"\n[config]\n{config}"))
+        Scenario::from_toml(&format!(
+            "name = \"x\"\nnodes = 2\nduration = \"10s\"\n[config]\n{config}"
+        ))
     };
     let scenario = read(
-        "suspicion-percent = 500\nsuspicion-stretch = 6\ndetector = { retries = false, roll-calls = false }\n\
+        "suspicion-multiplier-percent = 500\nsuspicion-max-multiplier = 6\ndetector = { retries = false, roll-calls = false }\n\
          join-timeout = \"9s\"\nmax-telemetry = 100",
     )
     .unwrap();
     let config = scenario.config.config();
-    assert_eq!(config.suspicion, Suspicion::Scaled { percent: 500, stretch: 6 });
-    assert_eq!(config.detector, Detector { retries: false, roll_calls: false, ..Detector::default() });
+    assert_eq!(
+        config.suspicion,
+        SuspicionTimeout::Scaled { multiplier_percent: 500, max_multiplier: 6 }
+    );
+    assert_eq!(
+        config.detector,
+        DetectorFeatures { retries: false, roll_calls: false, ..DetectorFeatures::default() }
+    );
     assert_eq!((config.join_timeout, config.max_telemetry), (Duration::from_secs(9), 100));
     assert_eq!(Scenario::from_toml(&scenario.to_toml()).unwrap(), scenario);
-    let both = read("suspicion = \"2s\"\nsuspicion-stretch = 6").unwrap_err();
+    let both = read("suspicion = \"2s\"\nsuspicion-max-multiplier = 6").unwrap_err();
     assert_eq!(both, ScenarioError::Suspicion);
-    assert!(read("detector = { retry = false }").unwrap_err().to_string().contains("unknown field"));
+    assert!(
+        read("detector = { retry = false }").unwrap_err().to_string().contains("unknown field")
+    );
 }
 
-/// What breaks liveness in a run that is calm from its 30th second on, and what the report says of it.
+/// What breaks liveness in a run that is calm from its 30th second on, and what the report says of
+/// it.
 fn once_calm(what: &str) -> Vec<String> {
     let text = format!(
         r#"
@@ -235,10 +257,13 @@ fn what_is_not_live_once_calm_is_caught() {
     caught(&format!("steps = [{cut}, {publish}]"), "the telemetry of n2");
     // L3, L7: nobody is given the time to refute, on a network where that is needed.
     let hasty = "network = { loss = \"25%\" }\nconfig = { suspicion = \"400ms\", indirect-probes = 0, \
-                 detector = { retries = false, roll-calls = false, last-calls = false, patience = false } }";
+                 detector = { retries = false, roll-calls = false, status-pings = false, flap-damping = false } }";
     caught(hasty, "were declared Dead");
     // L4: a partition that does not heal; L5: nodes that find nobody when they are back.
-    caught(r#"steps = [{ at = "10s", partition = { left = "0..3", right = "3..8" } }]"#, "not all views");
+    caught(
+        r#"steps = [{ at = "10s", partition = { left = "0..3", right = "3..8" } }]"#,
+        "not all views",
+    );
     // L6: a cluster that is never quiet.
     caught(
         r#"config = { probe-interval = "100ms", probe-timeout = "30ms", gossip-interval = "50ms" }"#,

@@ -1,17 +1,19 @@
-//! Blocked processes: anomalies as the authors of Lifeguard made them (Dadgar, Phillips, Currey 2018), who let members
-//! "block before send and after receive".
+//! Blocked processes: anomalies as the authors of Lifeguard made them (Dadgar, Phillips, Currey
+//! 2018), who let members "block before send and after receive".
 //!
-//! A paused process is not called at all and finds afterwards that it slept. A blocked one is: its timers go on, its probes
-//! get no answers, and it cannot tell that from the death of all others.
+//! A paused process is not called at all and finds afterwards that it slept. A blocked one is: its
+//! timers go on, its probes get no answers, and it cannot tell that from the death of all others.
 
 use super::Simulation;
 use super::sealing::Outgoing;
 
 impl Simulation {
-    /// Lets nothing pass a process's socket until it is unblocked: what it sends and what arrives waits, as much as the
-    /// receive queue holds.
+    /// Lets nothing pass a process's socket until it is unblocked: what it sends and what arrives
+    /// waits, as much as the receive queue holds.
     pub fn block(&mut self, index: usize) {
-        if let Some(process) = self.processes.get_mut(index).filter(|process| process.node.is_some()) {
+        if let Some(process) =
+            self.processes.get_mut(index).filter(|process| process.node.is_some())
+        {
             process.blocked = true;
         }
     }
@@ -55,7 +57,7 @@ impl Simulation {
 mod tests {
     use std::time::Duration;
 
-    use telemetry_gossip_core::{Config, Detector, Event, Status, Suspicion};
+    use telemetry_gossip_core::{Config, DetectorFeatures, Event, Status, SuspicionTimeout};
 
     use super::super::Settings;
     use crate::cluster::Cluster;
@@ -69,8 +71,8 @@ mod tests {
     }
 
     fn swim() -> Config {
-        let suspicion = Suspicion::Scaled { percent: 200, stretch: 1 };
-        Config { detector: Detector::SWIM, suspicion, ..Config::default() }
+        let suspicion = SuspicionTimeout::Scaled { multiplier_percent: 200, max_multiplier: 1 };
+        Config { detector: DetectorFeatures::SWIM, suspicion, ..Config::default() }
     }
 
     #[test]
@@ -110,7 +112,8 @@ mod tests {
         cluster.block(3);
         cluster.run_for(Duration::from_secs(20));
         assert!(cluster.all_hold((0..8).filter(|&node| node != 3), 3, Status::Dead));
-        let dead_at_3 = cluster.events(3).filter(|(_, event)| matches!(event, Event::Dead { .. })).count();
+        let dead_at_3 =
+            cluster.events(3).filter(|(_, event)| matches!(event, Event::Dead { .. })).count();
         assert!(dead_at_3 > 0, "plain SWIM takes its own silence for the others' death");
         assert_eq!(cluster.simulation().false_deads(), dead_at_3 as u64);
         cluster.unblock(3);

@@ -60,8 +60,9 @@ impl Simulation {
             }
             if let Some(member) = member {
                 // A packed entry takes 19 bytes beside its key and value.
-                let size =
-                    |entry: TelemetryEntry<'_>| 19 + entry.key.len() + entry.value.map_or(0, <[u8]>::len);
+                let size = |entry: TelemetryEntry<'_>| {
+                    19 + entry.key.len() + entry.value.map_or(0, <[u8]>::len)
+                };
                 let len = member.telemetry().map(size).sum();
                 self.checker.telemetry_len(spot, name, len, self.config.max_telemetry as usize);
                 for entry in member.telemetry() {
@@ -83,7 +84,8 @@ impl Simulation {
         let draws = &mut self.checker_draws;
         let id = self.processes[draws.below(len)].id;
         let witnesses = [draws.below(len), draws.below(len), draws.below(len)];
-        let members = witnesses.map(|witness| self.processes[witness].node.as_ref()?.member(id.as_str()));
+        let members =
+            witnesses.map(|witness| self.processes[witness].node.as_ref()?.member(id.as_str()));
         let claims = members.each_ref().map(|member| member.as_ref().map(claim));
         if let [Some(a), Some(b), Some(c)] = &claims
             && let Err(detail) = merge_is_a_lattice([a, b, c], merge_in_a_table)

@@ -56,7 +56,9 @@ impl Simulation {
         };
         if self.processes[index].listens() {
             self.take_in(index, packet);
-        } else if self.processes[index].inbox.len() < self.fabric.conditions().receive_queue as usize {
+        } else if self.processes[index].inbox.len()
+            < self.fabric.conditions().receive_queue as usize
+        {
             self.processes[index].inbox.push_back(packet);
         } else {
             self.fabric.traffic.overflowed += 1;
@@ -137,7 +139,8 @@ impl Simulation {
         process.inputs = process.inputs.wrapping_add(1);
         self.inputs += 1;
         self.settle(index);
-        if let (Some(deadline), Some(next)) = (ticked, self.node(index).and_then(Node::poll_timeout))
+        if let (Some(deadline), Some(next)) =
+            (ticked, self.node(index).and_then(Node::poll_timeout))
             && next <= deadline
             && self.processes[index].clock.when(deadline) <= now
         {
@@ -177,8 +180,10 @@ impl Simulation {
             self.fabric.traffic.sent_bytes += sent.len as u64;
             self.trace.transmit(now, index, sent.to, &self.buffer[..sent.len]);
             self.checker.datagram(Spot { at: now, observer: index }, sent.len, mtu);
-            // Telemetry that is passed on is no reply, even where its next reader is who brought it.
-            self.replies += u32::from(self.answering == Some(sent.to) && sent.kind != Kind::Telemetry);
+            // Telemetry that is passed on is no reply, even where its next reader is who brought
+            // it.
+            self.replies +=
+                u32::from(self.answering == Some(sent.to) && sent.kind != Kind::Telemetry);
             if self.processes[index].blocked {
                 self.hold(index, sent);
             } else {
@@ -201,20 +206,28 @@ impl Simulation {
         }
         let slowness = receiver.slowness;
         let arrivals = self.fabric.send(index, target as usize, kind, len);
-        let copies =
-            [(arrivals.first, arrivals.alter), (arrivals.duplicate, false), (arrivals.replay, false)];
+        let copies = [
+            (arrivals.first, arrivals.alter),
+            (arrivals.duplicate, false),
+            (arrivals.replay, false),
+        ];
         for (after, alter) in copies {
             let Some(after) = after else { continue };
             let packet = self.packets.add(source, to, &self.buffer[..len]);
             if alter {
                 self.alter(packet, len);
             }
-            let late = if slowness.is_zero() { 0 } else { self.operations.micros_up_to(micros(slowness)) };
-            self.schedule(self.now.saturating_add(micros(after) + late), Happening::Arrival { packet });
+            let late =
+                if slowness.is_zero() { 0 } else { self.operations.micros_up_to(micros(slowness)) };
+            self.schedule(
+                self.now.saturating_add(micros(after) + late),
+                Happening::Arrival { packet },
+            );
         }
     }
 
-    /// Alters a packet of `len` bytes, which the buffer has, too; perhaps with the end of another one.
+    /// Alters a packet of `len` bytes, which the buffer has, too; perhaps with the end of another
+    /// one.
     fn alter(&mut self, packet: u32, len: usize) {
         let place = packet as usize;
         let other = &self.packets.all[self.fabric.below(self.packets.all.len())];
@@ -275,7 +288,10 @@ impl Simulation {
         }
         process.wake = Some(at);
         let boot = process.boots;
-        self.schedule(at, Happening::Wake { process: u32::try_from(index).unwrap_or(u32::MAX), boot });
+        self.schedule(
+            at,
+            Happening::Wake { process: u32::try_from(index).unwrap_or(u32::MAX), boot },
+        );
     }
 }
 

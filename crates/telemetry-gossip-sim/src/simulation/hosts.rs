@@ -1,9 +1,11 @@
-//! What the hosts of the nodes do: start, kill, restart, stop and resume processes, and give commands.
+//! What the hosts of the nodes do: start, kill, restart, stop and resume processes, and give
+//! commands.
 
 use std::time::Duration;
 
 use telemetry_gossip_core::{
-    CommandError, ConfigError, Generation, Identity, Input, InputError, Member, Node, NodeId, Status,
+    CommandError, ConfigError, Generation, Identity, Input, InputError, Member, Node, NodeId,
+    Status,
 };
 
 use super::{Simulation, find_name};
@@ -68,7 +70,8 @@ impl Simulation {
         clock_ppm: i32,
         address: Option<u32>,
     ) -> Result<(u32, Node<u32>, Clock), ConfigError> {
-        let address = address.unwrap_or_else(|| u32::try_from(self.owners.len()).unwrap_or(u32::MAX));
+        let address =
+            address.unwrap_or_else(|| u32::try_from(self.owners.len()).unwrap_or(u32::MAX));
         // A clock's origin is what the machine happened to show: up to an hour of uptime.
         let shown = self.operations.micros_up_to(3_600_000_000);
         let clock = Clock::new(shown, self.now(), clock_ppm);
@@ -90,14 +93,16 @@ impl Simulation {
     /// Kills a process on the spot: nothing is sent, what waited is lost.
     pub fn crash(&mut self, index: usize) {
         let now = self.now();
-        let Some(process) = self.processes.get_mut(index).filter(|process| process.node.is_some()) else {
+        let Some(process) = self.processes.get_mut(index).filter(|process| process.node.is_some())
+        else {
             return;
         };
         let Some(node) = process.node.take() else { return };
         self.gone += *node.stats();
         // Who lost its id to another process is no member any more.
         let active = node.health().active;
-        // Not the highest that it ever had: where all have forgotten that, the others die at lower ones.
+        // Not the highest that it ever had: where all have forgotten that, the others die at lower
+        // ones.
         let least = node.me().generation().0;
         process.paused = false;
         process.blocked = false;
@@ -116,8 +121,14 @@ impl Simulation {
     }
 
     /// Starts a killed process again.
-    pub fn restart(&mut self, index: usize, memory: Memory, place: Place) -> Result<(), ConfigError> {
-        let Some(process) = self.processes.get(index).filter(|process| process.node.is_none()) else {
+    pub fn restart(
+        &mut self,
+        index: usize,
+        memory: Memory,
+        place: Place,
+    ) -> Result<(), ConfigError> {
+        let Some(process) = self.processes.get(index).filter(|process| process.node.is_none())
+        else {
             return Ok(());
         };
         let (id, ppm, boots, last, name) =
@@ -150,29 +161,35 @@ impl Simulation {
         process.leaving = false;
         process.sought = None;
         // Back is who is held Alive above every generation of the old life.
-        let back =
-            |member: &Member<'_, u32>| member.status() == Status::Alive && member.generation().0 > last;
+        let back = |member: &Member<'_, u32>| {
+            member.status() == Status::Alive && member.generation().0 > last
+        };
         let waiting = self.waiting(index, |member| !back(&member));
         self.watches.open(now, News::Return, index, name, last + 1, waiting);
         self.born(index);
         Ok(())
     }
 
-    /// Who takes part beside `subject` and does not know yet what `ignorant` tells of the subject's row.
+    /// Who takes part beside `subject` and does not know yet what `ignorant` tells of the subject's
+    /// row.
     fn waiting(&self, subject: usize, ignorant: impl Fn(Member<'_, u32>) -> bool) -> Vec<bool> {
         let id = self.processes[subject].id;
         let waits = |(index, process): (usize, &Process)| {
             index != subject
                 && process.takes_part()
-                && process.node.as_ref().and_then(|node| node.member(id.as_str())).is_none_or(&ignorant)
+                && process
+                    .node
+                    .as_ref()
+                    .and_then(|node| node.member(id.as_str()))
+                    .is_none_or(&ignorant)
         };
         self.processes.iter().enumerate().map(waits).collect()
     }
 
-    /// From now on a process adds these bytes to the end of each datagram that has room for them: frames of kinds that the core
-    /// does not know, as a later version of the protocol might. None of them makes it a process of today again. The
-    /// process itself understands no more than the others: this shows what such a version may say to older ones, and no
-    /// more.
+    /// From now on a process adds these bytes to the end of each datagram that has room for them:
+    /// frames of kinds that the core does not know, as a later version of the protocol might. None
+    /// of them makes it a process of today again. The process itself understands no more than the
+    /// others: this shows what such a version may say to older ones, and no more.
     pub fn add_to_datagrams(&mut self, index: usize, frames: &[u8]) {
         if let Some(process) = self.processes.get_mut(index) {
             process.addition = frames.to_vec();
@@ -181,12 +198,15 @@ impl Simulation {
 
     /// Stops a process until it is resumed: its timers pass unseen, its datagrams wait.
     pub fn pause(&mut self, index: usize) {
-        if let Some(process) = self.processes.get_mut(index).filter(|process| process.node.is_some()) {
+        if let Some(process) =
+            self.processes.get_mut(index).filter(|process| process.node.is_some())
+        {
             process.paused = true;
         }
     }
 
-    /// Lets a paused process go on. Whether its timer or its socket is served first is random, as in life.
+    /// Lets a paused process go on. Whether its timer or its socket is served first is random, as
+    /// in life.
     pub fn resume(&mut self, index: usize) {
         let timer_first = self.operations.chance(500_000);
         let Some(process) = self.processes.get_mut(index).filter(|process| process.paused) else {
@@ -206,15 +226,17 @@ impl Simulation {
         }
     }
 
-    /// From now on a process is slow: it takes a datagram in up to `by` late, one not as late as the other, and its timers run
-    /// out at multiples of `by` only, several at once. None for `by` zero.
+    /// From now on a process is slow: it takes a datagram in up to `by` late, one not as late as
+    /// the other, and its timers run out at multiples of `by` only, several at once. None for `by`
+    /// zero.
     pub fn slow(&mut self, index: usize, by: Duration) {
         if let Some(process) = self.processes.get_mut(index) {
             process.slowness = by;
         }
     }
 
-    /// The clock of a process jumps, ahead or back: as if that time had passed, or as if it came again.
+    /// The clock of a process jumps, ahead or back: as if that time had passed, or as if it came
+    /// again.
     pub fn jump(&mut self, index: usize, by: Duration, back: bool) {
         if let Some(process) = self.processes.get_mut(index) {
             process.clock.jump(by, back);
@@ -222,14 +244,19 @@ impl Simulation {
         }
     }
 
-    /// The host of a process tells it of members that there are not: `count` of them, each at an address where nobody listens.
-    /// Their ids are g0, g1, ...; a second call tells of the same ones.
+    /// The host of a process tells it of members that there are not: `count` of them, each at an
+    /// address where nobody listens. Their ids are g0, g1, ...; a second call tells of the same
+    /// ones.
     pub fn tell_of_ghosts(&mut self, index: usize, count: usize) -> Result<(), InputError> {
         for ghost in 0..count {
             // An address of their own: the first that no process will ever have.
             let address = Some(u32::MAX - u32::try_from(ghost).unwrap_or(0));
-            let id = NodeId::new(&format!("g{ghost}")).unwrap_or_else(|_| unreachable!("g{ghost} is an id"));
-            self.command(index, Input::Introduce { id, address, instance: None, generation: Generation(0) })?;
+            let id = NodeId::new(&format!("g{ghost}"))
+                .unwrap_or_else(|_| unreachable!("g{ghost} is an id"));
+            self.command(
+                index,
+                Input::Introduce { id, address, instance: None, generation: Generation(0) },
+            )?;
         }
         Ok(())
     }

@@ -1,7 +1,9 @@
-//! The discrete-event loop: a heap of (time, sequence, happening), and the processes and the network that they meet.
+//! The discrete-event loop: a heap of (time, sequence, happening), and the processes and the
+//! network that they meet.
 //!
-//! The simulation carries and the nodes decide: it moves datagrams, arms timers, and applies faults. It has no rule of
-//! the protocol in it. What is checked on the way is `checker`'s business, what is measured `watch`'s.
+//! The simulation carries and the nodes decide: it moves datagrams, arms timers, and applies
+//! faults. It has no rule of the protocol in it. What is checked on the way is `checker`'s
+//! business, what is measured `watch`'s.
 
 mod blocks;
 mod checks;
@@ -17,7 +19,9 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use telemetry_gossip_core::{Config, ConfigError, Event, MAX_MTU, Node, NodeId, Stats, Suspicion};
+use telemetry_gossip_core::{
+    Config, ConfigError, Event, MAX_MTU, Node, NodeId, Stats, SuspicionTimeout,
+};
 use telemetry_gossip_seal::Keyring;
 
 use crate::checker::{Checker, Checking, Name, Violation};
@@ -36,8 +40,8 @@ pub struct Settings {
     pub nodes: usize,
     /// The settings of every node.
     pub config: Config,
-    /// The keys under which every node's host seals what it sends; the MTU of the config is that of the sealed datagram. `None`,
-    /// the default: datagrams go as the nodes make them.
+    /// The keys under which every node's host seals what it sends; the MTU of the config is that of
+    /// the sealed datagram. `None`, the default: datagrams go as the nodes make them.
     pub sealing: Option<Keyring>,
     /// The network between them.
     pub network: Network,
@@ -282,8 +286,8 @@ impl Simulation {
         self.processes.get(index).map(|process| process.clock)
     }
 
-    /// When a node first sent a process that is down a datagram on a timer, not in reply: in a cluster without news, the start
-    /// of the first probe of it after its crash.
+    /// When a node first sent a process that is down a datagram on a timer, not in reply: in a
+    /// cluster without news, the start of the first probe of it after its crash.
     #[must_use]
     pub fn sought(&self, index: usize) -> Option<Duration> {
         self.processes.get(index)?.sought
@@ -318,8 +322,9 @@ impl Simulation {
         self.counts
     }
 
-    /// How many times a node was first declared Dead that ran, was neither paused nor blocked, and that its judge could reach.
-    /// A judge that is blocked itself counts: its host acts on what it says.
+    /// How many times a node was first declared Dead that ran, was neither paused nor blocked, and
+    /// that its judge could reach. A judge that is blocked itself counts: its host acts on what it
+    /// says.
     #[must_use]
     pub fn false_deads(&self) -> u64 {
         self.false_deads
@@ -393,7 +398,11 @@ impl Simulation {
     }
 
     /// Cuts all links from these nodes to those, one way.
-    pub fn cut(&mut self, from: impl IntoIterator<Item = usize>, to: impl IntoIterator<Item = usize>) {
+    pub fn cut(
+        &mut self,
+        from: impl IntoIterator<Item = usize>,
+        to: impl IntoIterator<Item = usize>,
+    ) {
         self.fabric.cut(from, to);
     }
 
@@ -435,11 +444,11 @@ impl EventCounts {
     }
 }
 
-/// No suspicion is shorter: what [`Suspicion`] documents, for the smallest cluster.
+/// No suspicion is shorter: what [`SuspicionTimeout`] documents, for the smallest cluster.
 fn shortest_suspicion(config: &Config) -> Duration {
     match config.suspicion {
-        Suspicion::Fixed(span) => span,
-        Suspicion::Scaled { percent, .. } => {
+        SuspicionTimeout::Fixed(span) => span,
+        SuspicionTimeout::Scaled { multiplier_percent: percent, .. } => {
             (config.probe_interval * percent.into() / 100).max(config.gossip_interval * 2)
         }
     }

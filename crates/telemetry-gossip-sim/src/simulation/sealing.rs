@@ -1,4 +1,5 @@
-//! Sealed hosts: what a node sends is sealed on its way to the socket, and what arrives is opened before the node sees it.
+//! Sealed hosts: what a node sends is sealed on its way to the socket, and what arrives is opened
+//! before the node sees it.
 
 use telemetry_gossip_core::Config;
 use telemetry_gossip_seal::{Keyring, OVERHEAD, Seal, Session};
@@ -38,20 +39,27 @@ impl Simulation {
         Some(Seal::new(ring, Session(session(self.seed, index, boots))))
     }
 
-    /// The next datagram of a node as it goes to the socket, with what its build adds: its bytes are in the buffer.
+    /// The next datagram of a node as it goes to the socket, with what its build adds: its bytes
+    /// are in the buffer.
     pub(super) fn next_sent(&mut self, index: usize) -> Option<Outgoing> {
         let process = &mut self.processes[index];
         let node = process.node.as_mut()?;
         let Some(seal) = &mut process.seal else {
             let sent = node.poll_transmit(&mut self.buffer)?;
-            let len = added(&process.addition, &mut self.buffer, sent.len, usize::from(self.config.mtu));
+            let len =
+                added(&process.addition, &mut self.buffer, sent.len, usize::from(self.config.mtu));
             return Some(Outgoing { to: sent.to, kind: Kind::of(&self.buffer[..len]), len });
         };
         self.plain.resize(self.buffer.len(), 0);
         let sent = node.poll_transmit(&mut self.plain)?;
-        let len =
-            added(&process.addition, &mut self.plain, sent.len, usize::from(self.config.mtu) - OVERHEAD);
-        // A length of zero would be seen: no datagram of a node is empty, and none is too long for the buffer.
+        let len = added(
+            &process.addition,
+            &mut self.plain,
+            sent.len,
+            usize::from(self.config.mtu) - OVERHEAD,
+        );
+        // A length of zero would be seen: no datagram of a node is empty, and none is too long for
+        // the buffer.
         let kind = Kind::of(&self.plain[..len]);
         let len = seal.seal(&self.plain[..len], &mut self.buffer).unwrap_or(0);
         Some(Outgoing { to: sent.to, kind, len })
@@ -66,13 +74,15 @@ impl Simulation {
     }
 }
 
-/// The settings of a node whose datagrams keep to the MTU of `config` on the wire: a seal takes its part.
+/// The settings of a node whose datagrams keep to the MTU of `config` on the wire: a seal takes its
+/// part.
 pub(crate) fn node_config(config: &Config, sealed: bool) -> Config {
     let overhead = if sealed { OVERHEAD as u16 } else { 0 };
     Config { mtu: config.mtu.saturating_sub(overhead), ..config.clone() }
 }
 
-/// How long a datagram of `len` bytes is with `addition` after it, which is written where there is room up to `mtu`.
+/// How long a datagram of `len` bytes is with `addition` after it, which is written where there is
+/// room up to `mtu`.
 fn added(addition: &[u8], datagram: &mut [u8], len: usize, mtu: usize) -> usize {
     let whole = len + addition.len();
     if addition.is_empty() || whole > mtu {

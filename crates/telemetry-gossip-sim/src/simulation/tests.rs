@@ -95,9 +95,13 @@ fn a_node_with_a_fast_clock_acts_more_often_and_hardly_hurries_the_others() {
     }
     simulation.run_to(Duration::from_secs(100));
     let probes = [0, 1, 2].map(|index| simulation.node(index).unwrap().stats().probes);
-    // 1.5, 1.0 and 0.5 probes a second by their own clocks; hearing of a later time adds a seventh at most.
+    // 1.5, 1.0 and 0.5 probes a second by their own clocks; hearing of a later time adds a seventh
+    // at most.
     for (probes, own) in probes.into_iter().zip([150, 100, 50]) {
-        assert!((own * 9 / 10..=own * 8 / 7 + 2).contains(&probes), "{probes} where {own} are its own");
+        assert!(
+            (own * 9 / 10..=own * 8 / 7 + 2).contains(&probes),
+            "{probes} where {own} are its own"
+        );
     }
 }
 
@@ -159,7 +163,14 @@ fn the_checker_has_something_to_check() {
     cluster.heal();
     cluster.run_for(Duration::from_secs(30));
     let counts = cluster.simulation().counts();
-    let seen = [counts.joined, counts.alive, counts.suspected, counts.dead, counts.refuted, counts.isolated];
+    let seen = [
+        counts.joined,
+        counts.alive,
+        counts.suspected,
+        counts.dead,
+        counts.refuted,
+        counts.isolated,
+    ];
     assert!(seen.into_iter().all(|count| count > 0), "{counts:?}");
     assert_eq!(cluster.simulation().violations(), []);
 }
@@ -194,6 +205,7 @@ fn time_moves_in_order_and_to_the_end() {
     cluster.run_for(Duration::from_secs(7));
     assert!(cluster.log().is_sorted_by_key(|logged| logged.at));
     assert!(cluster.simulation().next_at().is_none_or(|next| next >= cluster.now()));
-    let joined = cluster.events(0).filter(|(_, event)| matches!(event, Event::Joined { .. })).count();
+    let joined =
+        cluster.events(0).filter(|(_, event)| matches!(event, Event::Joined { .. })).count();
     assert_eq!(joined, 5);
 }

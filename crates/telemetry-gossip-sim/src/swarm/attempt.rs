@@ -13,7 +13,9 @@ use crate::scenario::{Scenario, ScenarioError, run, run_traced};
 use crate::trace::Moment;
 
 /// A kind of thing that can be wrong with a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Error)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Error,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum Fault {
     /// No run takes place.
@@ -45,12 +47,14 @@ impl Fault {
         .to_lowercase()
     }
 
-    /// Whether it says what has to come about once the network is calm, not what may never happen. From when on the scenario
-    /// expects so is `calm_from`.
+    /// Whether it says what has to come about once the network is calm, not what may never happen.
+    /// From when on the scenario expects so is `calm_from`.
     pub(super) fn is_about_the_calm(self, calm_from: Duration) -> bool {
         match self {
             Self::Unmet(Expectation::NoFalseDead) => !calm_from.is_zero(),
-            Self::Unmet(expectation) => !matches!(expectation, Expectation::Steps | Expectation::Audience),
+            Self::Unmet(expectation) => {
+                !matches!(expectation, Expectation::Steps | Expectation::Audience)
+            }
             _ => false,
         }
     }
@@ -74,7 +78,11 @@ pub(super) type Ran = Result<(Report, Vec<Moment>), ScenarioError>;
 
 /// In the simulator.
 pub(super) fn simulate(scenario: &Scenario, seed: u64, traced: bool) -> Ran {
-    if traced { run_traced(scenario, seed) } else { run(scenario, seed).map(|report| (report, Vec::new())) }
+    if traced {
+        run_traced(scenario, seed)
+    } else {
+        run(scenario, seed).map(|report| (report, Vec::new()))
+    }
 }
 
 /// One run, or two of which the second must be as the first.
@@ -95,7 +103,9 @@ impl Attempt {
         if twice {
             match caught(run, scenario, seed, true) {
                 Ok(second) => attempt.compare((&report, &trace), (&second.0, &second.1)),
-                Err(finding) => attempt.add(Fault::Diverged, format!("only the second run fails: {finding}")),
+                Err(finding) => {
+                    attempt.add(Fault::Diverged, format!("only the second run fails: {finding}"))
+                }
             }
         }
         for violation in &report.violations {
@@ -122,7 +132,10 @@ impl Attempt {
         if let Some(difference) = difference(first.1, second.1) {
             self.add(Fault::Diverged, difference);
         } else if first.0 != second.0 {
-            self.add(Fault::Diverged, "all inputs and outputs are the same, the reports are not".to_owned());
+            self.add(
+                Fault::Diverged,
+                "all inputs and outputs are the same, the reports are not".to_owned(),
+            );
         }
     }
 }
@@ -133,7 +146,8 @@ fn caught(
     seed: u64,
     traced: bool,
 ) -> Result<(Report, Vec<Moment>), Finding> {
-    // A run is made of nothing but the scenario and the seed: what a panic leaves behind is dropped with it.
+    // A run is made of nothing but the scenario and the seed: what a panic leaves behind is dropped
+    // with it.
     match catch_unwind(AssertUnwindSafe(|| run(scenario, seed, traced))) {
         Ok(Ok(ran)) => Ok(ran),
         Ok(Err(error)) => Err(Finding { fault: Fault::Refused, what: error.to_string() }),
@@ -144,15 +158,24 @@ fn caught(
 /// What a panic said.
 fn words(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().map(String::as_str);
-    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic without words").to_owned()
+    text.or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("a panic without words")
+        .to_owned()
 }
 
 /// The first thing that two runs did differently.
 fn difference(first: &[Moment], second: &[Moment]) -> Option<String> {
-    let same = first.iter().zip(second).take_while(|(first, second)| first.hash == second.hash).count();
-    let did = |run: &[Moment]| run.get(same).map_or_else(|| "ends".to_owned(), |moment| moment.to_string());
+    let same =
+        first.iter().zip(second).take_while(|(first, second)| first.hash == second.hash).count();
+    let did = |run: &[Moment]| {
+        run.get(same).map_or_else(|| "ends".to_owned(), |moment| moment.to_string())
+    };
     (same < first.len().max(second.len())).then(|| {
-        format!("after {same} equal events the first run {}, the second {}", did(first), did(second))
+        format!(
+            "after {same} equal events the first run {}, the second {}",
+            did(first),
+            did(second)
+        )
     })
 }
 
@@ -163,11 +186,14 @@ mod tests {
     #[test]
     fn the_first_event_in_which_two_runs_differ_is_named() {
         let quiet = Scenario::named("quiet").unwrap().with_nodes(3);
-        let [(_, first), (_, second), (_, other)] = [1, 1, 2].map(|seed| run_traced(&quiet, seed).unwrap());
+        let [(_, first), (_, second), (_, other)] =
+            [1, 1, 2].map(|seed| run_traced(&quiet, seed).unwrap());
         assert_eq!(difference(&first, &second), None);
         let said = difference(&first, &other).unwrap();
         assert!(
-            said.starts_with("after ") && said.contains("the first run [t=0.") && said.contains("] n"),
+            said.starts_with("after ")
+                && said.contains("the first run [t=0.")
+                && said.contains("] n"),
             "{said}"
         );
         let shorter = &first[..first.len() - 1];

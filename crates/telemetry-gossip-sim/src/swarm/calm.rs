@@ -1,7 +1,8 @@
 //! What a scenario leaves behind at its end, and how long it is calm before.
 //!
-//! That a cluster becomes live again is only to be expected if it is given the chance: without the step that heals the network,
-//! or with half of the time, every scenario fails. Who looks for the least that fails must not take these away.
+//! That a cluster becomes live again is only to be expected if it is given the chance: without the
+//! step that heals the network, or with half of the time, every scenario fails. Who looks for the
+//! least that fails must not take these away.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -73,7 +74,8 @@ impl Calm {
         }
         let begins = scenario.expect.calm_from;
         let last = steps.last().map_or(Duration::ZERO, |step| step.at);
-        let before = steps.iter().map(|step| step.at).filter(|at| *at < begins).max().unwrap_or_default();
+        let before =
+            steps.iter().map(|step| step.at).filter(|at| *at < begins).max().unwrap_or_default();
         let until_end = |since| scenario.duration.saturating_sub(since);
         let calm = if begins.is_zero() { Duration::ZERO } else { until_end(begins) };
         let settling = begins.saturating_sub(before);
@@ -83,7 +85,8 @@ impl Calm {
     /// Whether who becomes live in `other` has at least as good a chance here.
     pub(super) fn is_as_calm_as(&self, other: &Self) -> bool {
         let troubles = |calm: &Self, trouble| calm.left.get(trouble).map_or(0, Vec::len);
-        let none_more = self.left.keys().all(|trouble| troubles(self, trouble) <= troubles(other, trouble));
+        let none_more =
+            self.left.keys().all(|trouble| troubles(self, trouble) <= troubles(other, trouble));
         let times = |calm: &Self| [calm.healed, calm.rest, calm.settling, calm.calm];
         none_more && times(self).iter().zip(times(other)).all(|(time, least)| *time >= least)
     }
@@ -107,14 +110,19 @@ fn effect(operation: &Operation) -> Effect {
         Operation::Unblock(nodes) => ends(Trouble::Block, nodes),
         Operation::Slow { nodes, by } if by.is_zero() => ends(Trouble::Slow, nodes),
         Operation::Slow { nodes, .. } => begins(Trouble::Slow, nodes),
-        Operation::Partition { .. } | Operation::Cut { .. } | Operation::Lose { .. } | Operation::Ring(_) => {
-            Effect::Begins(Trouble::Barrier, String::new())
-        }
+        Operation::Partition { .. }
+        | Operation::Cut { .. }
+        | Operation::Lose { .. }
+        | Operation::Ring(_) => Effect::Begins(Trouble::Barrier, String::new()),
         Operation::Heal {} => Effect::Ends(Trouble::Barrier, None),
-        Operation::Network(network) if *network == Network::default() => Effect::Ends(Trouble::Network, None),
+        Operation::Network(network) if *network == Network::default() => {
+            Effect::Ends(Trouble::Network, None)
+        }
         Operation::Network(_) => Effect::Begins(Trouble::Network, String::new()),
         // Who is not told of the latest config, or joins after it, is not let in.
-        Operation::Configure(nodes) if nodes.to_string() == "all" => Effect::Ends(Trouble::Config, None),
+        Operation::Configure(nodes) if nodes.to_string() == "all" => {
+            Effect::Ends(Trouble::Config, None)
+        }
         Operation::Configure(nodes) => begins(Trouble::Config, nodes),
         // Perhaps all have left, and then somebody has to come.
         Operation::Leave(nodes) => begins(Trouble::Departure, nodes),
@@ -134,7 +142,8 @@ mod tests {
     #[test]
     fn what_would_have_healed_must_not_be_missing_or_late() {
         let scenario = |steps: &str, duration: u64| {
-            let text = format!("name = \"x\"\nnodes = 9\nduration = \"{duration}s\"\nsteps = [{steps}]");
+            let text =
+                format!("name = \"x\"\nnodes = 9\nduration = \"{duration}s\"\nsteps = [{steps}]");
             Scenario::from_toml(&text).unwrap()
         };
         let (crash, both) = ("{ at = \"1s\", crash = \"1\" }", "{ at = \"2s\", crash = \"2\" }");
@@ -169,7 +178,11 @@ mod tests {
         for ((at, from, duration), as_calm) in
             [((5, 15, 35), true), ((5, 14, 34), false), ((5, 15, 34), false), ((20, 31, 51), true)]
         {
-            assert_eq!(calm(at, from, duration).is_as_calm_as(&whole), as_calm, "{at}, {from}, {duration}");
+            assert_eq!(
+                calm(at, from, duration).is_as_calm_as(&whole),
+                as_calm,
+                "{at}, {from}, {duration}"
+            );
         }
     }
 }

@@ -1,4 +1,5 @@
-//! What happened in the runs of a sweep: everything that a report counts, added up, and a table of what has to be there.
+//! What happened in the runs of a sweep: everything that a report counts, added up, and a table of
+//! what has to be there.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +12,8 @@ use crate::report::Report;
 pub struct Required {
     /// Its name in [`Coverage`].
     pub counter: &'static str,
-    /// A sweep of so many seeds is expected to see it happen: some twenty times as many as it takes on average.
+    /// A sweep of so many seeds is expected to see it happen: some twenty times as many as it takes
+    /// on average.
     pub within: u64,
 }
 
@@ -26,8 +28,8 @@ const fn required(counter: &'static str, within: u64) -> Required {
     Required { counter, within }
 }
 
-/// What happens in random scenarios: a new kind of fault gets a line for what counts it. Every counter of a report is either here
-/// or among the [`EXCUSED`].
+/// What happens in random scenarios: a new kind of fault gets a line for what counts it. Every
+/// counter of a report is either here or among the [`EXCUSED`].
 pub const REQUIRED: &[Required] = &[
     required("events.alive", OFTEN),
     required("events.dead", OFTEN),
@@ -105,7 +107,7 @@ pub const EXCUSED: &[(&str, &str)] = &[
     ("nodes.claims_table_full", "tables have room for all"),
     ("nodes.events_shed", "the simulator takes every event"),
     ("nodes.outbox_shed", "the simulator takes every datagram"),
-    ("nodes.relays_shed", "so few nodes do not ask so often"),
+    ("nodes.ping_reqs_shed", "so few nodes do not ask so often"),
 ];
 
 /// How often something happened.
@@ -117,8 +119,9 @@ pub struct Count {
     pub runs: u64,
 }
 
-/// How often what happened, by counter: `events.*` of all nodes, `traffic.*` of the network, `nodes.*` the counters of the nodes
-/// themselves, `operations.*` the steps of scenarios that found something to do.
+/// How often what happened, by counter: `events.*` of all nodes, `traffic.*` of the network,
+/// `nodes.*` the counters of the nodes themselves, `operations.*` the steps of scenarios that found
+/// something to do.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Coverage {
     runs: u64,
@@ -157,13 +160,15 @@ impl Coverage {
 
     /// What should have happened in so many runs, and never did.
     pub fn missing(&self) -> impl Iterator<Item = &'static str> {
-        let missing =
-            |required: &&Required| self.runs >= required.within && self.total(required.counter) == 0;
+        let missing = |required: &&Required| {
+            self.runs >= required.within && self.total(required.counter) == 0
+        };
         REQUIRED.iter().filter(missing).map(|required| required.counter)
     }
 }
 
-/// Everything that a report counts, by the names of its fields: a field that is added is counted without a word.
+/// Everything that a report counts, by the names of its fields: a field that is added is counted
+/// without a word.
 fn counters(report: &Report) -> impl Iterator<Item = (String, u64)> {
     let Report { events, traffic, stats, operations, .. } = report;
     let parts = [
@@ -173,7 +178,8 @@ fn counters(report: &Report) -> impl Iterator<Item = (String, u64)> {
         ("operations", toml::Table::try_from(operations)),
     ];
     parts.into_iter().flat_map(|(part, counts)| {
-        let count = |value: toml::Value| value.as_integer().and_then(|count| u64::try_from(count).ok());
+        let count =
+            |value: toml::Value| value.as_integer().and_then(|count| u64::try_from(count).ok());
         let counts = counts.unwrap_or_default().into_iter();
         counts.filter_map(move |(name, value)| Some((format!("{part}.{name}"), count(value)?)))
     })
@@ -189,8 +195,10 @@ mod tests {
     #[test]
     fn every_counter_is_required_or_excused_once() {
         let mut listed = BTreeSet::new();
-        for name in
-            REQUIRED.iter().map(|required| required.counter).chain(EXCUSED.iter().map(|(name, _)| *name))
+        for name in REQUIRED
+            .iter()
+            .map(|required| required.counter)
+            .chain(EXCUSED.iter().map(|(name, _)| *name))
         {
             assert!(listed.insert(name), "{name} is listed twice");
         }

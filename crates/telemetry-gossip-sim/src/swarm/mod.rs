@@ -1,13 +1,15 @@
-//! The swarm: random scenarios of many seeds, what broke, and whether enough happened for that to mean anything.
+//! The swarm: random scenarios of many seeds, what broke, and whether enough happened for that to
+//! mean anything.
 //!
 //! ```text
 //! seeds --> Scenario::swarm --> run, each 16th twice --> faults   --> shrink --> a scenario file
 //!           (on all cores)                           `-> coverage --> what never happened
 //! ```
 //!
-//! A [`Sweep`] is a function of its seeds: however many threads share the runs, a band gives one [`Swept`], times aside. A run in
-//! which nothing happened is no evidence, so a sweep counts what did ([`Coverage`]) and a large one in which something of
-//! [`REQUIRED`] never did does not pass. [`shrink`] makes of a failing run the least that still fails.
+//! A [`Sweep`] is a function of its seeds: however many threads share the runs, a band gives one
+//! [`Swept`], times aside. A run in which nothing happened is no evidence, so a sweep counts what
+//! did ([`Coverage`]) and a large one in which something of [`REQUIRED`] never did does not pass.
+//! [`shrink`] makes of a failing run the least that still fails.
 //!
 //! ```
 //! use std::ops::ControlFlow;

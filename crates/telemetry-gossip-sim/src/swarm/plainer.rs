@@ -1,7 +1,8 @@
-//! Scenarios that are a little plainer than a given one: with a step less, without a fault, with fewer nodes, in less time.
+//! Scenarios that are a little plainer than a given one: with a step less, without a fault, with
+//! fewer nodes, in less time.
 //!
-//! Parts are taken as the tree of values that stands in a scenario file: a setting, a kind of fault or an operation that is added
-//! is made plainer without a word here.
+//! Parts are taken as the tree of values that stands in a scenario file: a setting, a kind of fault
+//! or an operation that is added is made plainer without a word here.
 
 use std::time::Duration;
 
@@ -19,8 +20,9 @@ pub(super) const WAYS: [fn(&Scenario) -> Vec<Scenario>; 5] =
 fn fewer_steps(scenario: &Scenario) -> Vec<Scenario> {
     let len = scenario.steps.len();
     let sizes = std::iter::successors(Some(len), |size| (*size > 1).then(|| size.div_ceil(2)));
-    let chunks =
-        sizes.flat_map(|size| (0..len).step_by(size.max(1)).map(move |begin| begin..(begin + size).min(len)));
+    let chunks = sizes.flat_map(|size| {
+        (0..len).step_by(size.max(1)).map(move |begin| begin..(begin + size).min(len))
+    });
     chunks
         .filter(|chunk| !chunk.is_empty())
         .map(|chunk| {
@@ -31,7 +33,8 @@ fn fewer_steps(scenario: &Scenario) -> Vec<Scenario> {
         .collect()
 }
 
-/// The settings, the load, the drift and each kind of fault of the network are as they are by default.
+/// The settings, the load, the drift and each kind of fault of the network are as they are by
+/// default.
 fn fewer_faults(scenario: &Scenario) -> Vec<Scenario> {
     let plain = |load: Load| Load { bytes: load.bytes.min(8), keys: 1, ..load };
     let mut out = vec![
@@ -41,8 +44,13 @@ fn fewer_faults(scenario: &Scenario) -> Vec<Scenario> {
         Scenario { clock_drift_ppm: 0, ..scenario.clone() },
         Scenario { start: Start::Known, ..scenario.clone() },
     ];
-    out.extend(nearer_to_default(&scenario.config).map(|config| Scenario { config, ..scenario.clone() }));
-    out.extend(nearer_to_default(&scenario.network).map(|network| Scenario { network, ..scenario.clone() }));
+    out.extend(
+        nearer_to_default(&scenario.config).map(|config| Scenario { config, ..scenario.clone() }),
+    );
+    out.extend(
+        nearer_to_default(&scenario.network)
+            .map(|network| Scenario { network, ..scenario.clone() }),
+    );
     for (place, step) in scenario.steps.iter().enumerate() {
         if let Operation::Network(network) = &step.operation {
             out.extend(nearer_to_default(network).map(|network| {
@@ -58,7 +66,8 @@ fn fewer_faults(scenario: &Scenario) -> Vec<Scenario> {
 fn nearer_to_default<T: Default + Serialize + DeserializeOwned>(
     value: &T,
 ) -> impl Iterator<Item = T> + use<T> {
-    let [now, default] = [value, &T::default()].map(|value| Table::try_from(value).unwrap_or_default());
+    let [now, default] =
+        [value, &T::default()].map(|value| Table::try_from(value).unwrap_or_default());
     let single = now.keys().filter(|key| now.get(*key) != default.get(*key)).map(|key| {
         let mut table = now.clone();
         match default.get(key) {
@@ -71,7 +80,8 @@ fn nearer_to_default<T: Default + Serialize + DeserializeOwned>(
     tables.into_iter().filter_map(|table| table.try_into().ok())
 }
 
-/// Half of the nodes, three quarters, one less; groups mean the same share of them, or whoever of theirs is left.
+/// Half of the nodes, three quarters, one less; groups mean the same share of them, or whoever of
+/// theirs is left.
 fn fewer_nodes(scenario: &Scenario) -> Vec<Scenario> {
     let nodes = scenario.nodes;
     let mut sizes = vec![nodes / 2, nodes * 3 / 4, nodes.saturating_sub(1)];
@@ -94,11 +104,17 @@ fn plainer_steps(scenario: &Scenario) -> Vec<Scenario> {
         let mut plainer = Vec::new();
         if let Operation::Restart { nodes, memory, place: at } = &step.operation {
             let (nodes, memory, at) = (nodes.clone(), *memory, *at);
-            plainer.push(Operation::Restart { nodes: nodes.clone(), memory: Default::default(), place: at });
+            plainer.push(Operation::Restart {
+                nodes: nodes.clone(),
+                memory: Default::default(),
+                place: at,
+            });
             plainer.push(Operation::Restart { nodes, memory, place: Default::default() });
         }
         let steps = plainer.into_iter().map(|operation| Step { at: step.at, operation });
-        out.extend(steps.chain(leaves(step, &Group::smaller)).map(|step| with_step(scenario, place, step)));
+        out.extend(
+            steps.chain(leaves(step, &Group::smaller)).map(|step| with_step(scenario, place, step)),
+        );
     }
     out
 }
@@ -113,7 +129,8 @@ fn less_time(scenario: &Scenario) -> Vec<Scenario> {
         let duration = second(last + rest).max(Duration::from_secs(1));
         out.push(Scenario { duration, ..scenario.clone() });
     }
-    // From each step on, all is earlier by half of the time since the one before; the calm at the end keeps its length.
+    // From each step on, all is earlier by half of the time since the one before; the calm at the
+    // end keeps its length.
     let mut times: Vec<Duration> = scenario.steps.iter().map(|step| step.at).collect();
     times.sort_unstable();
     times.dedup();
@@ -122,8 +139,10 @@ fn less_time(scenario: &Scenario) -> Vec<Scenario> {
         let gap = time - before;
         for gap in [gap, millis(gap / 2), millis(gap / 8)] {
             let earlier = |at: Duration| if at >= time { at - gap } else { at };
-            let steps = scenario.steps.iter().map(|step| Step { at: earlier(step.at), ..step.clone() });
-            let expect = Expectations { calm_from: earlier(scenario.expect.calm_from), ..scenario.expect };
+            let steps =
+                scenario.steps.iter().map(|step| Step { at: earlier(step.at), ..step.clone() });
+            let expect =
+                Expectations { calm_from: earlier(scenario.expect.calm_from), ..scenario.expect };
             let duration = scenario.duration - gap;
             out.push(Scenario { steps: steps.collect(), expect, duration, ..scenario.clone() });
         }
@@ -137,7 +156,8 @@ fn less_time(scenario: &Scenario) -> Vec<Scenario> {
     out
 }
 
-/// The same with nothing expected but what fails: the rest need not hold in what is left of the scenario.
+/// The same with nothing expected but what fails: the rest need not hold in what is left of the
+/// scenario.
 pub(super) fn expecting(scenario: &Scenario, mut fails: impl FnMut(&Scenario) -> bool) -> Scenario {
     /// What says how the others are meant.
     const TERMS: [&str; 2] = ["calm-from", "idle-steps"];
@@ -164,7 +184,8 @@ fn with_step(scenario: &Scenario, place: usize, step: Step) -> Scenario {
     out
 }
 
-/// The step with each of its groups replaced by what it is mapped to, all at once; nothing if the result is no step.
+/// The step with each of its groups replaced by what it is mapped to, all at once; nothing if the
+/// result is no step.
 fn each_group(step: &Step, map: &dyn Fn(&Group) -> Vec<Group>) -> Vec<Step> {
     let Ok(mut tree) = Value::try_from(step) else { return Vec::new() };
     replace_groups(&mut tree, map);
@@ -183,7 +204,8 @@ fn replace_groups(tree: &mut Value, map: &dyn Fn(&Group) -> Vec<Group>) {
     }
 }
 
-/// The step with one of its leaves replaced, in every way: a group by a smaller one, a number by a lower one.
+/// The step with one of its leaves replaced, in every way: a group by a smaller one, a number by a
+/// lower one.
 fn leaves(step: &Step, smaller: &dyn Fn(&Group) -> Vec<Group>) -> Vec<Step> {
     let Ok(tree) = Value::try_from(step) else { return Vec::new() };
     one_leaf(&tree, smaller).into_iter().filter_map(|tree| tree.try_into().ok()).collect()

@@ -13,8 +13,8 @@ use crate::scenario::Scenario;
 /// How many runs it takes at most to shrink one.
 pub const MOST_RUNS: u32 = 2_000;
 
-/// Where no plainer scenario fails with the seed, so many seeds after it are tried, too: with a step less, all random choices
-/// after it are others.
+/// Where no plainer scenario fails with the seed, so many seeds after it are tried, too: with a
+/// step less, all random choices after it are others.
 const OTHER_SEEDS: u64 = 4;
 
 /// The least that still fails.
@@ -43,12 +43,13 @@ pub struct Shrinking {
     pub nodes: usize,
 }
 
-/// Makes of a scenario that shows `fault` with `seed` the least that still shows it: fewer steps, fewer kinds of faults, fewer nodes,
-/// plainer groups, less time. A function of the scenario, the seed and the fault; `None` if it does not fail so. `watch` may stop
-/// it after each run.
+/// Makes of a scenario that shows `fault` with `seed` the least that still shows it: fewer steps,
+/// fewer kinds of faults, fewer nodes, plainer groups, less time. A function of the scenario, the
+/// seed and the fault; `None` if it does not fail so. `watch` may stop it after each run.
 ///
-/// What has to come about at the end (complete views, say) is only to be expected of a network that has become calm. So for such a
-/// fault no step is left out that ends a trouble, unless what began it is; nor does the calm at the end become shorter.
+/// What has to come about at the end (complete views, say) is only to be expected of a network that
+/// has become calm. So for such a fault no step is left out that ends a trouble, unless what began
+/// it is; nor does the calm at the end become shorter.
 ///
 /// ```
 /// use std::ops::ControlFlow;
@@ -92,9 +93,11 @@ impl<W: FnMut(Shrinking) -> ControlFlow<()>> Search<'_, W> {
             return false;
         }
         self.runs += 1;
-        let progress = Shrinking { runs: self.runs, steps: scenario.steps.len(), nodes: scenario.nodes };
+        let progress =
+            Shrinking { runs: self.runs, steps: scenario.steps.len(), nodes: scenario.nodes };
         self.stopped = (self.watch)(progress).is_break() || self.runs >= MOST_RUNS;
-        let fails = Attempt::new(self.run, scenario, seed, self.fault == Fault::Diverged).shows(self.fault);
+        let fails =
+            Attempt::new(self.run, scenario, seed, self.fault == Fault::Diverged).shows(self.fault);
         if !fails {
             self.sound.insert(key);
         }
@@ -118,8 +121,10 @@ fn shrink_by(
     fault: Fault,
     watch: impl FnMut(Shrinking) -> ControlFlow<()>,
 ) -> Option<Shrunk> {
-    let (sound, calm) =
-        (BTreeSet::new(), fault.is_about_the_calm(scenario.expect.calm_from).then(|| Calm::of(scenario)));
+    let (sound, calm) = (
+        BTreeSet::new(),
+        fault.is_about_the_calm(scenario.expect.calm_from).then(|| Calm::of(scenario)),
+    );
     let mut search = Search { run, fault, calm, sound, runs: 0, stopped: false, watch };
     if !search.fails(scenario, seed) {
         return None;
@@ -129,8 +134,9 @@ fn shrink_by(
     while !least && !search.stopped {
         least = true;
         for plainer in WAYS {
-            let ways =
-                |now: &Scenario| plainer(now).into_iter().filter(|plain| plain != now).collect::<Vec<_>>();
+            let ways = |now: &Scenario| {
+                plainer(now).into_iter().filter(|plain| plain != now).collect::<Vec<_>>()
+            };
             while let Some(found) = search.first(&ways(&now.0), now.1) {
                 now = found;
                 least = false;

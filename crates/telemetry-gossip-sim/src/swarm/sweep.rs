@@ -19,11 +19,13 @@ pub struct Sweep {
     pub seeds: Range<u64>,
     /// How many runs go on at once; `None` for one a core. Changes nothing but the time it takes.
     pub threads: Option<NonZeroUsize>,
-    /// Seeds that this number divides are run twice, and the runs compared event by event; `None` for none of them.
+    /// Seeds that this number divides are run twice, and the runs compared event by event; `None`
+    /// for none of them.
     pub twice_every: Option<NonZeroU64>,
     /// After so many failing seeds no more are run.
     pub max_failures: NonZeroUsize,
-    /// After so much time by the wall no more seeds are begun. Those that were run are the first of the band.
+    /// After so much time by the wall no more seeds are begun. Those that were run are the first of
+    /// the band.
     pub limit: Option<Duration>,
 }
 
@@ -91,7 +93,8 @@ pub struct Failed {
 }
 
 impl Sweep {
-    /// Runs the scenario of each seed with that seed. `watch` sees what is known after each, and may stop the sweep.
+    /// Runs the scenario of each seed with that seed. `watch` sees what is known after each, and
+    /// may stop the sweep.
     pub fn run(
         &self,
         scenario: impl Fn(u64) -> Scenario + Sync,

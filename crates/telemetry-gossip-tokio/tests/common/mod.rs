@@ -36,8 +36,8 @@ pub(crate) async fn until(what: &str, agent: &Agent, mut holds: impl FnMut(&Agen
     assert!(told.await, "{} ended before: {what}", agent.id());
 }
 
-/// Waits until `holds`, giving way to other tasks in between: for what no event tells. The host's clock bounds it, as
-/// paused time does not pass meanwhile.
+/// Waits until `holds`, giving way to other tasks in between: for what no event tells. The host's
+/// clock bounds it, as paused time does not pass meanwhile.
 pub(crate) async fn until_so(what: &str, mut holds: impl FnMut() -> bool) {
     let start = std::time::Instant::now();
     while !holds() {
@@ -77,9 +77,9 @@ pub(crate) enum Net {
 impl Net {
     pub(crate) async fn transport(&self, id: &str) -> Arc<dyn Transport> {
         match self {
-            Self::Udp => {
-                UdpTransport::bind("127.0.0.1:0".parse().unwrap(), Sealing::Plaintext).await.unwrap()
-            }
+            Self::Udp => UdpTransport::bind("127.0.0.1:0".parse().unwrap(), Sealing::Plaintext)
+                .await
+                .unwrap(),
             Self::Memory(network) => network.transport(id).unwrap(),
         }
     }
@@ -121,7 +121,8 @@ pub(crate) async fn agree(agents: &[Agent]) {
             let view = agent.view();
             view.alive() == agents.len()
                 && agents.iter().all(|other| {
-                    view.get(other.id().as_str()).is_some_and(|member| member.status == Status::Alive)
+                    view.get(other.id().as_str())
+                        .is_some_and(|member| member.status == Status::Alive)
                 })
         })
         .await;

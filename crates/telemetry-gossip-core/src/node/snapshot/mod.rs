@@ -1,9 +1,10 @@
 //! A node as bytes, and a node from them: whatever a log of inputs goes on from.
 //!
-//! The state is that of [`Node`], field by field, and so of one version of this crate: [`STATE_VERSION`] counts its shapes.
-//! Bytes that came to harm are refused. Those that were made up by somebody who knows the shape are checked as far as
-//! memory goes (every row that is named exists, every queue has an end), not for sense: a snapshot is trusted like the
-//! memory that it was taken from.
+//! The state is that of [`Node`], field by field, and so of one version of this crate:
+//! [`STATE_VERSION`] counts its shapes. Bytes that came to harm are refused. Those that were made
+//! up by somebody who knows the shape are checked as far as memory goes (every row that is named
+//! exists, every queue has an end), not for sense: a snapshot is trusted like the memory that it
+//! was taken from.
 
 mod slots;
 
@@ -16,7 +17,6 @@ use thiserror::Error;
 
 use super::{Activity, CatchUp, Exchange, Node, Rival};
 use crate::address::{Address, MAX_ADDRESS_LEN};
-use crate::awareness::Awareness;
 use crate::budget::Budget;
 use crate::cluster::ClusterConfig;
 use crate::config::{Config, ConfigError};
@@ -24,9 +24,10 @@ use crate::contact::Contact;
 use crate::dissemination::Dissemination;
 use crate::event::Event;
 use crate::history::History;
-use crate::id::{Instance, NodeId, Tag};
+use crate::id::{IdHash, Instance, NodeId};
 use crate::invariants::Violation;
 use crate::join::{Joining, Pages};
+use crate::local_health::LocalHealth;
 use crate::member::Accusers;
 use crate::membership::{Membership, Slot};
 use crate::outbox::Outbox;
@@ -42,8 +43,8 @@ use crate::time::Instant;
 use crate::tombstone::Tombstones;
 use crate::tree::Trees;
 
-/// The shape of the state in a [snapshot](Node::snapshot). It counts up with each change of it; a node is restored by a
-/// version of this crate that has the same.
+/// The shape of the state in a [snapshot](Node::snapshot). It counts up with each change of it; a
+/// node is restored by a version of this crate that has the same.
 pub const STATE_VERSION: u32 = 1;
 
 /// Why a snapshot cannot be taken.
@@ -96,7 +97,7 @@ struct State<A> {
     config: Config,
     id: NodeId,
     address: A,
-    tag: Tag,
+    id_hash: IdHash,
     instance: Instance,
     me: Slot,
     activity: Activity,
@@ -124,7 +125,7 @@ struct State<A> {
     rank: (u32, usize),
     probes_wanted: VecDeque<NodeId>,
     relays: Relays<A>,
-    awareness: Awareness,
+    local_health: LocalHealth,
     contact: Contact,
     charges: Vec<Probe<A>>,
     patience: Patience<A>,
@@ -154,10 +155,12 @@ struct State<A> {
 }
 
 impl<A: Address + Serialize> Node<A> {
-    /// The node's whole state, its random numbers to come included: [`Node::restore`] makes a node of it that goes on as this
-    /// one does, bit for bit. Taken after transmits and events have been polled to the end.
+    /// The node's whole state, its random numbers to come included: [`Node::restore`] makes a node
+    /// of it that goes on as this one does, bit for bit. Taken after transmits and events have been
+    /// polled to the end.
     ///
-    /// Its size is that of the table, about 50 bytes a member and its telemetry, and some kilobytes.
+    /// Its size is that of the table, about 50 bytes a member and its telemetry, and some
+    /// kilobytes.
     ///
     /// ```
     /// # use telemetry_gossip_core::{Config, Identity, Input, Instant, Node};
@@ -192,15 +195,17 @@ impl<A: Address + Serialize> Node<A> {
 }
 
 impl<A: Address + Serialize + for<'de> Deserialize<'de>> Node<A> {
-    /// The node that [`Node::snapshot`] was taken of. Bytes that came to harm are refused with an error, or make, seldom, another
-    /// state that keeps all rules: whoever stores snapshots adds a checksum.
+    /// The node that [`Node::snapshot`] was taken of. Bytes that came to harm are refused with an
+    /// error, or make, seldom, another state that keeps all rules: whoever stores snapshots adds a
+    /// checksum.
     pub fn restore(bytes: &[u8]) -> Result<Self, RestoreError> {
         let mut deserializer = postcard::Deserializer::from_bytes(bytes);
         let found = u32::deserialize(&mut deserializer).map_err(|_| RestoreError::Malformed)?;
         if found != STATE_VERSION {
             return Err(RestoreError::Version { found });
         }
-        let node: Self = State::deserialize(&mut deserializer).map_err(|_| RestoreError::Malformed)?;
+        let node: Self =
+            State::deserialize(&mut deserializer).map_err(|_| RestoreError::Malformed)?;
         if deserializer.finalize() != Ok(&[]) {
             return Err(RestoreError::Malformed);
         }
@@ -218,11 +223,11 @@ impl<A: Address + Serialize + for<'de> Deserialize<'de>> Node<A> {
         let same_address = buf.get(..len).and_then(A::decode) == Some(self.address);
         let myself = self.table.id(self.me) == self.id && self.table.me() == Some(self.me);
         for (part, sound) in [
-            ("own row", myself && self.tag == self.id.tag() && same_address && !self.lent),
+            ("own row", myself && self.id_hash == self.id.id_hash() && same_address && !self.lent),
             ("cluster config", self.cluster.is_sound()),
             ("schedule", self.rounds.is_sound(&self.config) && self.pacer.is_sound(&self.config)),
             ("order of probing", self.cycle.is_sound()),
-            ("local health", self.awareness.is_sound()),
+            ("local health", self.local_health.is_sound()),
             ("roll call", self.contact.is_sound()),
             ("list of the dead", self.tombstones.is_sound()),
             ("pace", self.telemetry_pace.is_sound()),

@@ -91,7 +91,11 @@ impl ser::Serializer for Walker {
         value.serialize(self)
     }
 
-    fn serialize_newtype_struct<T: Serialize + ?Sized>(self, name: &'static str, value: &T) -> Walked {
+    fn serialize_newtype_struct<T: Serialize + ?Sized>(
+        self,
+        name: &'static str,
+        value: &T,
+    ) -> Walked {
         value.serialize(Self { at_slot: name == SLOT, ..self })
     }
 

@@ -3,14 +3,14 @@
 use super::*;
 use crate::wire::{Ack, Ping, RangeHead, Relay, TelemetryHead, VersionsHead, WireEntry, kind};
 
-fn tag(address: u32) -> Tag {
-    crate::id::tag_of(crate::id::id_hash(name(address).as_bytes()))
+fn id_hash(address: u32) -> IdHash {
+    crate::id::id_hash_of(crate::id::full_id_hash(name(address).as_bytes()))
 }
 
 fn telemetry(sender: u32, owner: u32, instance: Instance, version: u64) -> Vec<u8> {
     datagram(sender, |w| {
         let open = w.open(kind::TELEMETRY).unwrap();
-        assert!(w.item(&TelemetryHead { owner: tag(owner).0, instance: instance.0, since: 0 }));
+        assert!(w.item(&TelemetryHead { owner: id_hash(owner).0, instance: instance.0, since: 0 }));
         assert!(w.item(&WireEntry { step: version, age: 0, key: b"load", value: Some(b"evil") }));
         w.close(open);
     })
@@ -35,9 +35,12 @@ fn accusations_are_answered_once_and_shortly() {
     // A member at a victim's address, never verified.
     hear(&mut node, 9, &claims(9, &[alive(5, 0)]));
     drain(&mut node);
-    let accusers: Accusers = [tag(5); 4].into_iter().collect();
-    let accused =
-        |generation| Claim { status: Status::Suspected, accusers: accusers.clone(), ..alive(1, generation) };
+    let accusers: Accusers = [id_hash(5); 4].into_iter().collect();
+    let accused = |generation| Claim {
+        status: Status::Suspected,
+        accusers: accusers.clone(),
+        ..alive(1, generation)
+    };
     let bytes = claims(9, &(0..30).map(accused).collect::<Vec<_>>());
     hear(&mut node, 9, &bytes);
     let sent: Vec<usize> =
@@ -53,16 +56,20 @@ fn reply_and_relay_together_are_no_longer_than_three_times_what_came() {
     hear(&mut node, 9, &claims(9, &others));
     drain(&mut node);
     let bytes = datagram(99, |w| {
-        assert!(w.frame(kind::PING, &Ping { number: 1, target: tag(1).0 }));
-        assert!(
-            w.frame(kind::RELAY, &Relay { number: 1, target: tag(30).0, address: &30_u32.to_be_bytes() })
-        );
+        assert!(w.frame(kind::PING, &Ping { number: 1, target: id_hash(1).0 }));
+        assert!(w.frame(
+            kind::RELAY,
+            &Relay { number: 1, target: id_hash(30).0, address: &30_u32.to_be_bytes() }
+        ));
     });
     hear(&mut node, 50, &bytes);
     let (mut sent, end) = (0, node.now() + Duration::from_millis(290));
     loop {
-        sent +=
-            drain(&mut node).iter().filter(|&&(to, _)| to == 50).map(|(_, bytes)| bytes.len()).sum::<usize>();
+        sent += drain(&mut node)
+            .iter()
+            .filter(|&&(to, _)| to == 50)
+            .map(|(_, bytes)| bytes.len())
+            .sum::<usize>();
         let Some(at) = node.poll_timeout().filter(|&at| at <= end) else { break };
         node.handle(at, Input::Tick).unwrap();
     }
@@ -74,7 +81,7 @@ fn a_number_that_was_seen_tells_nothing_of_the_next() {
     let mut node = node(1, &Config::default());
     hear(&mut node, 9, &claims(9, &[alive(9, 0), alive(5, 0)]));
     drain(&mut node);
-    let relay = Relay { number: 1, target: tag(9).0, address: &9_u32.to_be_bytes() };
+    let relay = Relay { number: 1, target: id_hash(9).0, address: &9_u32.to_be_bytes() };
     hear(&mut node, 9, &datagram(9, |w| assert!(w.frame(kind::RELAY, &relay))));
     let seen = drain(&mut node).iter().find_map(|(_, bytes)| {
         frames(bytes).into_iter().find_map(|frame| match frame {
@@ -112,7 +119,10 @@ fn a_death_of_great_age_does_not_bring_a_member_back_below_it() {
 #[test]
 fn telemetry_that_its_owner_never_published_is_corrected_by_it() {
     let mut net = Net::joined(3, &Config::default());
-    net.input(2, Input::Publish { key: "load".into(), value: b"1".as_slice().into(), urgent: false });
+    net.input(
+        2,
+        Input::Publish { key: "load".into(), value: b"1".as_slice().into(), urgent: false },
+    );
     net.run_for(Duration::from_secs(3));
     let instance = net.node(2).me().instance();
     let now = net.now;
@@ -128,7 +138,10 @@ fn telemetry_that_its_owner_never_published_is_corrected_by_it() {
         net.node(reader).member("n2").unwrap().value("load").unwrap().value.unwrap().to_vec()
     };
     assert_eq!([read(&mut net, 1), read(&mut net, 3)], [b"1", b"1"]);
-    net.input(2, Input::Publish { key: "load".into(), value: b"2".as_slice().into(), urgent: false });
+    net.input(
+        2,
+        Input::Publish { key: "load".into(), value: b"2".as_slice().into(), urgent: false },
+    );
     net.run_for(Duration::from_secs(1));
     assert_eq!([read(&mut net, 1), read(&mut net, 3)], [b"2", b"2"]);
 }
@@ -149,7 +162,9 @@ fn version_lists_go_over_the_table_once() {
         Datagram::<u32>::parse(&list(ranges), Label::of(""), |claims| (0, claims)).map(|_| ())
     };
     assert_eq!(parse(&[(0, 9), (10, 20), (30, u32::MAX)]), Ok(()));
-    for bad in [[(0, u32::MAX), (0, u32::MAX)], [(0, 10), (10, 20)], [(30, 40), (0, 9)], [(5, 4), (6, 7)]] {
+    for bad in
+        [[(0, u32::MAX), (0, u32::MAX)], [(0, 10), (10, 20)], [(30, 40), (0, 9)], [(5, 4), (6, 7)]]
+    {
         assert!(parse(&bad).is_err(), "{bad:?}");
     }
 }

@@ -50,18 +50,21 @@ fn of_two_processes_with_one_id_the_lower_instance_gives_way() {
     assert_eq!((held.status(), held.address()), (Status::Alive, Some(winner)));
 }
 
-/// The two would otherwise never hear of each other again: what is said of their id goes to the one whose address is known.
+/// The two would otherwise never hear of each other again: what is said of their id goes to the one
+/// whose address is known.
 #[test]
 fn who_speaks_in_a_name_known_at_another_address_is_told() {
     let mut net = Net::joined(4, &Config::default());
-    let tag = crate::id::tag_of(crate::id::id_hash(b"n1"));
-    let ping = datagram(4, |w| assert!(w.lead(kind::PING, 7, tag.0)));
+    let id_hash = crate::id::id_hash_of(crate::id::full_id_hash(b"n1"));
+    let ping = datagram(4, |w| assert!(w.lead(kind::PING, 7, id_hash.0)));
     let mut told = |from| {
         hear(net.node(1), from, &ping);
         let [(to, reply)] = drain(net.node(1)).try_into().unwrap();
         assert!(to == from && reply.len() <= 3 * ping.len());
         frames(&reply).into_iter().find_map(|frame| match frame {
-            Frame::Claims(mut claims) => claims.next().map(|claim| (String::from(claim.id), claim.address)),
+            Frame::Claims(mut claims) => {
+                claims.next().map(|claim| (String::from(claim.id), claim.address))
+            }
             _ => None,
         })
     };
@@ -78,7 +81,8 @@ fn the_cluster_config_removes_and_refuses_those_outside() {
     assert_eq!(net.status(1, 4), None);
     assert!(net.node(1).stats().claims_not_in_config > 0);
     let now = net.now;
-    let again = net.node(1).handle(now, Input::ApplyClusterConfig { version: 2, members: members.into() });
+    let again =
+        net.node(1).handle(now, Input::ApplyClusterConfig { version: 2, members: members.into() });
     assert_eq!(again, Err(CommandError::StaleClusterConfig { version: 2, applied: 2 }.into()));
 }
 
@@ -86,7 +90,8 @@ fn the_cluster_config_removes_and_refuses_those_outside() {
 fn a_member_outside_the_cluster_config_cannot_be_introduced() {
     let mut node = node(1, &Config::default());
     let members = alloc::vec![id(1), id(2)];
-    node.handle(Instant::ORIGIN, Input::ApplyClusterConfig { version: 1, members: members.into() }).unwrap();
+    node.handle(Instant::ORIGIN, Input::ApplyClusterConfig { version: 1, members: members.into() })
+        .unwrap();
     let introduce = |address| Input::Introduce {
         id: id(address),
         address: Some(address),

@@ -10,9 +10,10 @@ fn a_leaving_node_is_left_everywhere_and_then_inert() {
         assert_eq!(net.status(observer, 5), Some(Status::Left));
     }
     let now = net.now;
-    let refused = net
-        .node(5)
-        .handle(now, Input::Publish { key: "k".into(), value: b"v".as_slice().into(), urgent: false });
+    let refused = net.node(5).handle(
+        now,
+        Input::Publish { key: "k".into(), value: b"v".as_slice().into(), urgent: false },
+    );
     assert_eq!(refused, Err(CommandError::Inactive.into()));
     assert_eq!(net.node(5).poll_timeout(), None);
     hear(net.node(5), 1, &claims(1, &[alive(9, 0)]));
@@ -56,12 +57,17 @@ fn the_left_are_forgotten_after_their_time_by_all() {
 #[test]
 fn the_age_of_a_death_survives_a_node_whose_clock_is_younger() {
     let hour = 3_600;
-    let mut node =
-        node(1, &Config { tombstone_ttl: Duration::from_secs(10 * u64::from(hour)), ..Config::default() });
+    let mut node = node(
+        1,
+        &Config { tombstone_ttl: Duration::from_secs(10 * u64::from(hour)), ..Config::default() },
+    );
     let dead = Claim { status: Status::Dead, age_secs: 4 * hour, ..alive(3, 1) };
     hear(&mut node, 2, &claims(2, &[alive(2, 0), dead.clone()]));
-    let told: Vec<u32> =
-        drain_claims(&mut node).into_iter().filter(|(id, _)| id == "n3").map(|(_, age)| age).collect();
+    let told: Vec<u32> = drain_claims(&mut node)
+        .into_iter()
+        .filter(|(id, _)| id == "n3")
+        .map(|(_, age)| age)
+        .collect();
     assert!(!told.is_empty() && told.iter().all(|&age| age == 4 * hour), "{told:?}");
     let ends = Instant::ORIGIN + Duration::from_secs(6 * u64::from(hour));
     node.handle(ends - Duration::from_secs(1), Input::Tick).unwrap();
@@ -97,7 +103,11 @@ fn those_who_leave_together_have_left_and_did_not_die() {
     net.run_for(Duration::from_secs(20));
     for &observer in staying {
         for &leaver in leaving {
-            assert_eq!(net.status(observer, leaver), Some(Status::Left), "n{leaver} at n{observer}");
+            assert_eq!(
+                net.status(observer, leaver),
+                Some(Status::Left),
+                "n{leaver} at n{observer}"
+            );
         }
     }
 }

@@ -80,7 +80,9 @@ impl Net {
                 while let Some(Transmit { to, len }) = self.nodes[at].poll_transmit(&mut buf) {
                     quiet = false;
                     self.log.push((from, to, buf[..len].to_vec()));
-                    if !self.cut.contains(&(from, to)) && (1..=self.nodes.len()).contains(&(to as usize)) {
+                    if !self.cut.contains(&(from, to))
+                        && (1..=self.nodes.len()).contains(&(to as usize))
+                    {
                         let bytes = buf[..len].to_vec().into();
                         self.nodes[to as usize - 1]
                             .handle(self.now, Input::Datagram { from, bytes })
@@ -95,7 +97,8 @@ impl Net {
         let end = self.now + span;
         loop {
             self.deliver();
-            let next = self.nodes.iter().filter_map(Node::poll_timeout).min().filter(|&at| at <= end);
+            let next =
+                self.nodes.iter().filter_map(Node::poll_timeout).min().filter(|&at| at <= end);
             let Some(next) = next else { break };
             self.now = self.now.max(next);
             for node in &mut self.nodes {
@@ -133,8 +136,9 @@ pub(super) fn alive(address: u32, generation: u64) -> Claim<'static, u32> {
 /// A datagram made by hand, from `sender`.
 pub(super) fn datagram(sender: u32, fill: impl FnOnce(&mut Writer<'_>)) -> Vec<u8> {
     let mut buf = [0; 1_400];
-    let tag = crate::id::tag_of(crate::id::id_hash(name(sender).as_bytes()));
-    let mut w = Writer::new(&mut buf, 1_400, Label::of(""), tag, Default::default(), 0).unwrap();
+    let id_hash = crate::id::id_hash_of(crate::id::full_id_hash(name(sender).as_bytes()));
+    let mut w =
+        Writer::new(&mut buf, 1_400, Label::of(""), id_hash, Default::default(), 0).unwrap();
     fill(&mut w);
     let len = w.len();
     buf[..len].to_vec()

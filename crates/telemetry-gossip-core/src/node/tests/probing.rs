@@ -68,7 +68,7 @@ fn an_ack_of_another_life_ends_the_probe_without_a_verdict() {
 #[test]
 fn a_ping_for_another_id_gets_no_answer() {
     let mut node = node(1, &Config::default());
-    let target = crate::id::tag_of(crate::id::id_hash(b"n9")).0;
+    let target = crate::id::id_hash_of(crate::id::full_id_hash(b"n9")).0;
     hear(&mut node, 2, &datagram(2, |w| assert!(w.frame(kind::PING, &Ping { number: 5, target }))));
     assert_eq!(drain(&mut node), []);
 }
@@ -120,7 +120,7 @@ fn fewer_members_than_helpers_wanted_is_normal() {
 #[test]
 fn a_datagram_asks_for_one_relay_and_a_stranger_gets_no_more_than_its_bytes() {
     let mut net = Net::joined(12, &Config::default());
-    let (victim, target) = (99_u32, crate::id::tag_of(crate::id::id_hash(b"n99")).0);
+    let (victim, target) = (99_u32, crate::id::id_hash_of(crate::id::full_id_hash(b"n99")).0);
     let request = datagram(50, |w| {
         for number in 0..8 {
             let address = &victim.to_be_bytes();
@@ -216,24 +216,30 @@ fn a_limit_that_passes_in_sleep_ends_no_isolation() {
     assert!(net.node(1).health().isolated_since.is_some());
 }
 
-/// Found by fuzzing: a member was forgotten while it was probed, and the next probe that the host wanted began a tick later.
+/// Found by fuzzing: a member was forgotten while it was probed, and the next probe that the host
+/// wanted began a tick later.
 #[test]
 fn a_probe_that_is_wanted_begins_in_the_tick_that_forgets_the_one_probed() {
     let config = Config { tombstone_ttl: Duration::from_secs(30), ..Config::default() };
     let mut node = node(1, &config);
-    let member = Input::Introduce { id: id(2), address: Some(2), instance: None, generation: Generation(0) };
+    let member =
+        Input::Introduce { id: id(2), address: Some(2), instance: None, generation: Generation(0) };
     node.handle(node.now(), member).unwrap();
     while node.member("n2").is_some() {
         for _ in 0..2 {
             node.handle(node.now(), Input::Probe { id: id(2) }).unwrap();
         }
         tick(&mut node);
-        assert!(node.poll_timeout().is_none_or(|next| next > node.now()), "a deadline is left behind");
+        assert!(
+            node.poll_timeout().is_none_or(|next| next > node.now()),
+            "a deadline is left behind"
+        );
     }
     assert!(node.stats().probes_failed > 0, "it was probed");
 }
 
-/// Found by fuzzing: with a member forgotten the roll call that asked it was given up, and what it had held was due since long.
+/// Found by fuzzing: with a member forgotten the roll call that asked it was given up, and what it
+/// had held was due since long.
 #[test]
 fn a_roll_call_given_up_leaves_no_deadline_behind() {
     let config = Config { tombstone_ttl: Duration::from_secs(30), ..Config::default() };
@@ -247,7 +253,7 @@ fn a_roll_call_given_up_leaves_no_deadline_behind() {
         };
         node.handle(node.now(), member).unwrap();
     }
-    let accusers = core::iter::once(node.tag).collect();
+    let accusers = core::iter::once(node.id_hash).collect();
     let accused = Claim { status: Status::Suspected, accusers, ..alive(2, 0) };
     hear(&mut node, 2, &claims(2, &[accused]));
     while node.stats().roll_calls == 0 {
@@ -258,18 +264,22 @@ fn a_roll_call_given_up_leaves_no_deadline_behind() {
     hear(&mut node, 2, &claims(2, &[left]));
     while node.member("n3").is_some() {
         tick(&mut node);
-        assert!(node.poll_timeout().is_none_or(|next| next > node.now()), "a deadline is left behind");
+        assert!(
+            node.poll_timeout().is_none_or(|next| next > node.now()),
+            "a deadline is left behind"
+        );
     }
     assert_eq!(node.stats().roll_calls, 2, "it begins anew");
 }
 
-/// Found by fuzzing: the probes that fail for a cut had every node doubt itself so much that a crash meanwhile was found 14 s
-/// after the cut had ended.
+/// Found by fuzzing: the probes that fail for a cut had every node doubt itself so much that a
+/// crash meanwhile was found 14 s after the cut had ended.
 #[test]
 fn who_crashed_during_a_partition_is_found_soon_after_it() {
     let mut net = Net::joined(5, &Config::default());
     let cut = |side: [u32; 2], other: [u32; 2]| {
-        side.into_iter().flat_map(move |from| other.into_iter().flat_map(move |to| [(from, to), (to, from)]))
+        side.into_iter()
+            .flat_map(move |from| other.into_iter().flat_map(move |to| [(from, to), (to, from)]))
     };
     let crash = (1..=5).flat_map(|other| [(other, 3), (3, other)]);
     net.cut = crash.clone().chain(cut([1, 4], [2, 5])).collect();

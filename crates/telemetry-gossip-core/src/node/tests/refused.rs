@@ -2,11 +2,13 @@
 
 use super::*;
 
-/// Found by fuzzing: after the last rumor was told, the note that nothing is under way was made anew by a refused command.
+/// Found by fuzzing: after the last rumor was told, the note that nothing is under way was made
+/// anew by a refused command.
 #[test]
 fn a_refused_command_leaves_the_state_bit_for_bit() {
     let mut node = node(1, &Config::default());
-    let member = Input::Introduce { id: id(2), address: Some(2), instance: None, generation: Generation(0) };
+    let member =
+        Input::Introduce { id: id(2), address: Some(2), instance: None, generation: Generation(0) };
     node.handle(node.now(), member).unwrap();
     // Long enough for everything that a newcomer says and suspects.
     for _ in 0..200 {
@@ -50,6 +52,9 @@ fn commands_that_cannot_be_are_refused_by_their_errors() {
     }
     for wanted in [Input::Probe { id: id(2) }, Input::Exchange] {
         let refused = (0..10_000).find_map(|_| node.handle(now, wanted.clone()).err());
-        assert!(matches!(refused, Some(InputError::Command(CommandError::TooMany { .. }))), "{refused:?}");
+        assert!(
+            matches!(refused, Some(InputError::Command(CommandError::TooMany { .. }))),
+            "{refused:?}"
+        );
     }
 }

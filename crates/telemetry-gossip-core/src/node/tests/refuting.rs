@@ -37,7 +37,8 @@ fn an_accusation_implausibly_far_ahead_is_refused() {
     assert_eq!(node.stats().claims_implausible, 2);
 }
 
-/// What others believe at most is refuted, and so is what they say above it; who has heard of neither believes the refutation.
+/// What others believe at most is refuted, and so is what they say above it; who has heard of
+/// neither believes the refutation.
 #[test]
 fn the_highest_plausible_accusation_is_refuted_and_the_refutation_believed() {
     for status in [Status::Suspected, Status::Dead, Status::Left] {
@@ -49,10 +50,17 @@ fn the_highest_plausible_accusation_is_refuted_and_the_refutation_believed() {
         assert_eq!(other.stats().claims_implausible, 1);
         for generation in [highest, highest + 3] {
             hear(&mut node, 9, &accused(generation));
-            assert_eq!((node.me().status(), node.me().generation().0), (Status::Alive, generation + 1));
+            assert_eq!(
+                (node.me().status(), node.me().generation().0),
+                (Status::Alive, generation + 1)
+            );
         }
         hear(&mut other, 1, &claims(1, &[Claim { instance, ..alive(1, highest + 4) }]));
-        assert_eq!(other.member("n1").map(|member| member.generation().0), Some(highest + 4), "{status}");
+        assert_eq!(
+            other.member("n1").map(|member| member.generation().0),
+            Some(highest + 4),
+            "{status}"
+        );
     }
 }
 
@@ -80,7 +88,9 @@ fn a_stale_alive_of_a_dead_member_is_answered_with_its_death() {
     let answers = drain(&mut node);
     let answer = answers.iter().find(|(to, _)| *to == 2).expect("an answer to the dead member");
     let told = frames(&answer.1).into_iter().any(|frame| match frame {
-        Frame::Claims(mut claims) => claims.any(|claim| claim.id == "n2" && claim.status == Status::Dead),
+        Frame::Claims(mut claims) => {
+            claims.any(|claim| claim.id == "n2" && claim.status == Status::Dead)
+        }
         _ => false,
     });
     assert!(told);

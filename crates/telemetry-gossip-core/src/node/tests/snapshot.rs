@@ -10,7 +10,8 @@ fn outputs(node: &mut Node<u32>) -> Outputs {
     (said, core::iter::from_fn(|| node.poll_event()).collect(), node.poll_timeout())
 }
 
-/// A cluster in trouble: datagrams get lost, nodes stop, values change; each node has a twin that was restored.
+/// A cluster in trouble: datagrams get lost, nodes stop, values change; each node has a twin that
+/// was restored.
 struct Twins {
     nodes: Vec<Node<u32>>,
     twins: Vec<Option<Node<u32>>>,
@@ -53,7 +54,11 @@ impl Twins {
         if self.random.below(40) == 0 {
             let saved = self.nodes[at].snapshot().unwrap();
             let twin = Node::restore(&saved).unwrap();
-            assert_eq!(twin.snapshot().unwrap(), saved, "a snapshot of the restored is the snapshot");
+            assert_eq!(
+                twin.snapshot().unwrap(),
+                saved,
+                "a snapshot of the restored is the snapshot"
+            );
             self.twins[at] = Some(twin);
         }
     }
@@ -64,7 +69,8 @@ impl Twins {
         loop {
             while let Some((from, to, bytes)) = self.wire.pop_front() {
                 let at = to as usize - 1;
-                if self.random.below(100) >= loss && at < self.nodes.len() && !stopped.contains(&at) {
+                if self.random.below(100) >= loss && at < self.nodes.len() && !stopped.contains(&at)
+                {
                     self.input(at, &Input::Datagram { from, bytes: bytes.into() });
                 }
             }
@@ -79,16 +85,19 @@ impl Twins {
                 self.input(at, &Input::Tick);
             }
             if self.random.below(20) == 0 {
-                let (at, other) = (self.random.below(self.nodes.len()), self.random.below(self.nodes.len()));
+                let (at, other) =
+                    (self.random.below(self.nodes.len()), self.random.below(self.nodes.len()));
                 let value = self.now.as_micros().to_le_bytes();
                 let key = if self.random.below(2) == 0 { "load" } else { "disk" };
                 let input = match self.random.below(6) {
                     0 => Input::Unpublish { key: key.into() },
                     1 => Input::Exchange,
                     2 => Input::Probe { id: id(u32::try_from(other + 1).unwrap()) },
-                    urgency => {
-                        Input::Publish { key: key.into(), value: value[..].into(), urgent: urgency == 3 }
-                    }
+                    urgency => Input::Publish {
+                        key: key.into(),
+                        value: value[..].into(),
+                        urgent: urgency == 3,
+                    },
                 };
                 self.input(at, &input);
             }
@@ -102,8 +111,8 @@ fn a_restored_node_goes_on_bit_for_bit() {
     let mut compared = 0;
     let configs = [
         Config::default(),
-        Config { detector: Detector::SWIM, byte_budget: Some(2_000), ..Config::default() },
-        Config { detector: Detector::LIFEGUARD, ..Config::local() },
+        Config { detector: DetectorFeatures::SWIM, byte_budget: Some(2_000), ..Config::default() },
+        Config { detector: DetectorFeatures::LIFEGUARD, ..Config::local() },
     ];
     for (seed, config) in (0..6).zip(configs.iter().cycle()) {
         let mut twins = Twins::new(9, seed, config);
@@ -139,7 +148,10 @@ fn a_snapshot_is_taken_of_a_drained_node_and_read_by_its_own_version() {
     fresh.with_table(&mut table, |lent| assert_eq!(lent.snapshot(), Err(SnapshotError::TableLent)));
 
     assert!(Node::<u32>::restore(&saved).is_ok());
-    assert_eq!(Node::<u32>::restore(&saved[..saved.len() - 1]).unwrap_err(), RestoreError::Malformed);
+    assert_eq!(
+        Node::<u32>::restore(&saved[..saved.len() - 1]).unwrap_err(),
+        RestoreError::Malformed
+    );
     saved.push(0);
     assert_eq!(Node::<u32>::restore(&saved).unwrap_err(), RestoreError::Malformed);
     saved[0] += 1;
@@ -157,13 +169,15 @@ fn a_row_that_is_not_there_is_found_wherever_it_is_named() {
     assert_eq!(unsound, RestoreError::Unsound { part: "name of a row" });
 }
 
-/// Bytes that came to harm are refused, or make a node that keeps all invariants: no panic either way.
+/// Bytes that came to harm are refused, or make a node that keeps all invariants: no panic either
+/// way.
 #[test]
 fn a_damaged_snapshot_is_refused_or_sound() {
     let saved = saved();
     let flips = prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4);
     let cut = prop::option::weighted(0.1, any::<prop::sample::Index>());
-    let config = ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() };
+    let config =
+        ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() };
     let mut runner = proptest::test_runner::TestRunner::new(config);
     let damaged = runner.run(&(flips, cut), |(flips, cut)| {
         let mut bytes = saved.clone();

@@ -47,14 +47,20 @@ fn values_over_their_limits_are_refused_at_the_call() {
     let mut node = node(1, &Config::default());
     let mut publish = |key: &str, len: usize| {
         let value = alloc::vec![0; len];
-        node.handle(Instant::ORIGIN, Input::Publish { key: key.into(), value: value.into(), urgent: false })
+        node.handle(
+            Instant::ORIGIN,
+            Input::Publish { key: key.into(), value: value.into(), urgent: false },
+        )
     };
     assert_eq!(publish("", 1), Err(CommandError::Key { len: 0, max: 64 }.into()));
     assert_eq!(publish("k", 513), Err(CommandError::Value { len: 513, max: 512 }.into()));
     for at in 0..7 {
         assert_eq!(publish(&alloc::format!("k{at}"), 512), Ok(()));
     }
-    assert!(matches!(publish("k8", 512), Err(InputError::Command(CommandError::TelemetryFull { .. }))));
+    assert!(matches!(
+        publish("k8", 512),
+        Err(InputError::Command(CommandError::TelemetryFull { .. }))
+    ));
     assert_eq!(publish("k0", 100), Ok(()), "replacing makes room");
 }
 
@@ -71,7 +77,10 @@ fn a_reader_with_smaller_limits_follows_an_owner_with_larger_ones() {
         }
         net.run_for(Duration::from_secs(20));
         let member = net.node(2).member("n1").unwrap();
-        assert_eq!(member.telemetry().filter(|entry| entry.value == Some(&[round; 500])).count(), 60);
+        assert_eq!(
+            member.telemetry().filter(|entry| entry.value == Some(&[round; 500])).count(),
+            60
+        );
     }
 }
 
@@ -94,8 +103,11 @@ fn under_a_budget_load_thins_out_and_what_is_urgent_comes_at_once() {
             publish(&mut net, 1, &alloc::format!("load{key}"), &[round; 500]);
         }
         if round == 60 {
-            let urgent =
-                Input::Publish { key: "health".into(), value: b"ill".as_slice().into(), urgent: true };
+            let urgent = Input::Publish {
+                key: "health".into(),
+                value: b"ill".as_slice().into(),
+                urgent: true,
+            };
             net.input(1, urgent);
             for reader in 2..=4 {
                 let health = net.node(reader).member("n1").unwrap().value("health").unwrap();
@@ -109,12 +121,17 @@ fn under_a_budget_load_thins_out_and_what_is_urgent_comes_at_once() {
         net.run_for(Duration::from_millis(100));
     }
     let sent = net.node(1).stats().bytes_sent - before;
-    // The budget of ten seconds, that of one in advance, and one datagram of load that went with what was urgent, to each.
+    // The budget of ten seconds, that of one in advance, and one datagram of load that went with
+    // what was urgent, to each.
     assert!(sent <= 11 * 2_000 + 4 * 1_400, "{sent} bytes in 10 s");
     assert!(net.node(1).stats().telemetry_merged > 100, "{:?}", net.node(1).stats());
     net.run_for(Duration::from_secs(10));
     let last = net.node(4).member("n1").unwrap();
-    assert_eq!(last.value("load1").unwrap().value, Some([99; 500].as_slice()), "the latest comes in the end");
+    assert_eq!(
+        last.value("load1").unwrap().value,
+        Some([99; 500].as_slice()),
+        "the latest comes in the end"
+    );
     // Where nothing is published the budget is not touched.
     assert!(sent_in(&mut net, 1, Duration::from_secs(10)) < 2_000);
     assert!(net.nodes.iter().all(|node| node.health().alive == 4));
@@ -157,8 +174,10 @@ fn a_value_that_does_not_fit_is_refused_and_what_is_left_of_removed_keys_stays()
     let mut node = node(1, &config);
     let publish = |node: &mut Node<u32>, key: &str, len| {
         let value = alloc::vec![b'v'; len];
-        let result =
-            node.handle(node.now(), Input::Publish { key: key.into(), value: value.into(), urgent: false });
+        let result = node.handle(
+            node.now(),
+            Input::Publish { key: key.into(), value: value.into(), urgent: false },
+        );
         while node.poll_event().is_some() {}
         result
     };

@@ -26,16 +26,17 @@ fn rank(status: Status) -> u8 {
 
 fn write(w: &mut Writer<'_>, frame: &meaning::Frame) {
     use meaning::Frame::{
-        Ack, Claims, Nack, Page, PageRequest, Ping, Relay, SyncDigest, SyncDone, SyncOpen, SyncVersions,
-        SyncWants, Telemetry, TelemetryAnew, Tree, TreeAck, Unknown,
+        Ack, Claims, Nack, Page, PageRequest, Ping, Relay, SyncDigest, SyncDone, SyncOpen,
+        SyncVersions, SyncWants, Telemetry, TelemetryAnew, Tree, TreeAck, Unknown,
     };
     let written = match frame {
         &Ping { number, target } => w.lead(kind::PING, number, target),
         &Ack { number, instance } => w.lead(kind::ACK, number, instance),
         &Nack { number } => w.frame(kind::NACK, &super::Nack { number }),
-        Relay { number, target, address } => {
-            w.frame(kind::RELAY, &super::Relay { number: *number, target: *target, address: &address.0 })
-        }
+        Relay { number, target, address } => w.frame(
+            kind::RELAY,
+            &super::Relay { number: *number, target: *target, address: &address.0 },
+        ),
         Claims { claims } => list(w, kind::CLAIMS, |w| {
             claims.iter().all(|claim| {
                 w.item(&WireClaim {
@@ -44,7 +45,7 @@ fn write(w: &mut Writer<'_>, frame: &meaning::Frame) {
                     instance: claim.instance,
                     id: claim.id.as_bytes(),
                     address: &claim.address.0,
-                    accusers: claim.accusers.iter().copied().map(Tag).collect(),
+                    accusers: claim.accusers.iter().copied().map(IdHash).collect(),
                     age_secs: claim.age,
                 })
             })
@@ -55,18 +56,26 @@ fn write(w: &mut Writer<'_>, frame: &meaning::Frame) {
         }),
         &SyncOpen { number } => w.frame(kind::SYNC_OPEN, &super::SyncOpen { number }),
         SyncDigest { number, sums } => list(w, kind::SYNC_DIGEST, |w| {
-            w.item(&DigestHead { number: *number }) && sums.iter().all(|&sum| w.item(&WireSum { sum }))
+            w.item(&DigestHead { number: *number })
+                && sums.iter().all(|&sum| w.item(&WireSum { sum }))
         }),
         SyncVersions { number, more, ranges } => list(w, kind::SYNC_VERSIONS, |w| {
-            w.item(&VersionsHead { number: *number, more: *more }) && ranges.iter().all(|each| range(w, each))
+            w.item(&VersionsHead { number: *number, more: *more })
+                && ranges.iter().all(|each| range(w, each))
         }),
         SyncWants { number, more, wants } => list(w, kind::SYNC_WANTS, |w| {
             w.item(&WantsHead { number: *number, more: *more })
-                && wants.iter().all(|&Want { tag, claim, since }| w.item(&WireWant { tag, claim, since }))
+                && wants.iter().all(|&Want { tag: id_hash, claim, since }| {
+                    w.item(&WireWant { id_hash, claim, since })
+                })
         }),
         &SyncDone { number, more } => w.frame(kind::SYNC_DONE, &super::SyncDone { number, more }),
-        &PageRequest { number, from } => w.frame(kind::PAGE_REQUEST, &super::PageRequest { number, from }),
-        &Page { number, next } => w.frame(kind::PAGE, &super::Page { number, next: next.map(Tag) }),
+        &PageRequest { number, from } => {
+            w.frame(kind::PAGE_REQUEST, &super::PageRequest { number, from })
+        }
+        &Page { number, next } => {
+            w.frame(kind::PAGE, &super::Page { number, next: next.map(IdHash) })
+        }
         &Tree { number, end } => w.frame(kind::TREE, &super::Tree { number, end }),
         &TreeAck { number } => w.frame(kind::TREE_ACK, &super::TreeAck { number }),
         Unknown { kind, body } => list(w, *kind, |w| body.0.iter().all(|byte| w.item(byte))),
@@ -98,9 +107,17 @@ fn entries(w: &mut Writer<'_>, news: &News) -> bool {
 fn range(w: &mut Writer<'_>, range: &Range) -> bool {
     let rows = u16::try_from(range.rows.len()).unwrap();
     w.item(&RangeHead { from: range.from, to: range.to, rows })
-        && range.rows.iter().all(|&Version { tag, content, status, generation, telemetry }| {
-            w.item(&WireVersion { tag, content, status: rank(status), generation, telemetry })
-        })
+        && range.rows.iter().all(
+            |&Version { tag: id_hash, content, status, generation, telemetry }| {
+                w.item(&WireVersion {
+                    id_hash,
+                    content,
+                    status: rank(status),
+                    generation,
+                    telemetry,
+                })
+            },
+        )
 }
 
 /// What the crate makes of a frame. It keeps nothing of one that it does not know.
@@ -110,7 +127,9 @@ fn read(frame: Frame<'_, SocketAddr>, expected: &meaning::Frame) -> meaning::Fra
         Frame::Ping(Ping { number, target }) => Meant::Ping { number, target },
         Frame::Ack(Ack { number, instance }) => Meant::Ack { number, instance },
         Frame::Nack(Nack { number }) => Meant::Nack { number },
-        Frame::Relay { number, target, address } => Meant::Relay { number, target, address: hex(&address) },
+        Frame::Relay { number, target, address } => {
+            Meant::Relay { number, target, address: hex(&address) }
+        }
         Frame::Claims(claims) => Meant::Claims {
             claims: claims
                 .map(|claim| meaning::Claim {
@@ -119,7 +138,7 @@ fn read(frame: Frame<'_, SocketAddr>, expected: &meaning::Frame) -> meaning::Fra
                     instance: claim.instance.0,
                     id: claim.id.into(),
                     address: claim.address.map_or(Hex::default(), |address| hex(&address)),
-                    accusers: claim.accusers.iter().map(|tag| tag.0).collect(),
+                    accusers: claim.accusers.iter().map(|id_hash| id_hash.0).collect(),
                     age: claim.age_secs,
                 })
                 .collect(),
@@ -140,7 +159,8 @@ fn read(frame: Frame<'_, SocketAddr>, expected: &meaning::Frame) -> meaning::Fra
                     }
                 })
                 .collect();
-            let news = News { owner: head.owner, instance: head.instance, since: head.since, entries };
+            let news =
+                News { owner: head.owner, instance: head.instance, since: head.since, entries };
             if floor == 0 { Meant::Telemetry(news) } else { Meant::TelemetryAnew { floor, news } }
         }
         Frame::SyncOpen(SyncOpen { number }) => Meant::SyncOpen { number },
@@ -149,26 +169,34 @@ fn read(frame: Frame<'_, SocketAddr>, expected: &meaning::Frame) -> meaning::Fra
         }
         Frame::SyncVersions(VersionsHead { number, more }, ranges) => {
             let rows = |rows: decode::Items<'_, WireVersion>| {
-                rows.map(|WireVersion { tag, content, status, generation, telemetry }| Version {
-                    tag,
-                    content,
-                    status: STATUSES[usize::from(status)],
-                    generation,
-                    telemetry,
+                rows.map(|WireVersion { id_hash, content, status, generation, telemetry }| {
+                    Version {
+                        tag: id_hash,
+                        content,
+                        status: STATUSES[usize::from(status)],
+                        generation,
+                        telemetry,
+                    }
                 })
                 .collect()
             };
-            let ranges =
-                ranges.map(|(head, items)| Range { from: head.from, to: head.to, rows: rows(items) });
+            let ranges = ranges.map(|(head, items)| Range {
+                from: head.from,
+                to: head.to,
+                rows: rows(items),
+            });
             Meant::SyncVersions { number, more, ranges: ranges.collect() }
         }
         Frame::SyncWants(WantsHead { number, more }, wants) => {
-            let wants = wants.map(|WireWant { tag, claim, since }| Want { tag, claim, since });
+            let wants =
+                wants.map(|WireWant { id_hash, claim, since }| Want { tag: id_hash, claim, since });
             Meant::SyncWants { number, more, wants: wants.collect() }
         }
         Frame::SyncDone(SyncDone { number, more }) => Meant::SyncDone { number, more },
         Frame::PageRequest(PageRequest { number, from }) => Meant::PageRequest { number, from },
-        Frame::Page(Page { number, next }) => Meant::Page { number, next: next.map(|tag| tag.0) },
+        Frame::Page(Page { number, next }) => {
+            Meant::Page { number, next: next.map(|id_hash| id_hash.0) }
+        }
         Frame::Tree(Tree { number, end }) => Meant::Tree { number, end },
         Frame::TreeAck(TreeAck { number }) => Meant::TreeAck { number },
         Frame::Unknown => match expected {
@@ -184,9 +212,13 @@ fn the_bytes_are_written_and_read_as_what_they_mean() {
     let Header { label, sender, claims, telemetry, clock } = golden.header;
     let fingerprints = Fingerprints { claims, telemetry };
     for case in golden.datagrams.iter().chain(&golden.also_read) {
-        let datagram = Datagram::<SocketAddr>::parse(&case.hex.0, Label(label), |claims| (0, claims));
+        let datagram =
+            Datagram::<SocketAddr>::parse(&case.hex.0, Label(label), |claims| (0, claims));
         let datagram = datagram.unwrap_or_else(|error| panic!("{}: {error}", case.name));
-        assert_eq!((datagram.sender, datagram.fingerprints, datagram.clock), (sender, fingerprints, clock));
+        assert_eq!(
+            (datagram.sender, datagram.fingerprints, datagram.clock),
+            (sender, fingerprints, clock)
+        );
         let frames: Vec<_> =
             datagram.frames().zip(&case.frames).map(|(frame, meant)| read(frame, meant)).collect();
         assert_eq!(frames, case.frames, "{}", case.name);
@@ -194,21 +226,24 @@ fn the_bytes_are_written_and_read_as_what_they_mean() {
     }
     for case in &golden.datagrams {
         let mut buf = [0; 1_400];
-        let mut w = Writer::new(&mut buf, 1_400, Label(label), Tag(sender), fingerprints, clock).unwrap();
+        let mut w = Writer::new(&mut buf, 1_400, Label(label), IdHash(sender), fingerprints, clock)
+            .unwrap();
         case.frames.iter().for_each(|frame| write(&mut w, frame));
         let len = w.len();
         assert_eq!(Hex(buf[..len].to_vec()), case.hex, "{}", case.name);
     }
 }
 
-/// The rows of a digest and of a version list, and the header's fingerprints, are computed as the golden table says.
+/// The rows of a digest and of a version list, and the header's fingerprints, are computed as the
+/// golden table says.
 #[test]
 fn what_is_computed_of_a_table_is_this() {
     use crate::member::{Accusers, Claim};
     use crate::membership::{BUCKETS, Membership};
     use crate::telemetry::LogEntry;
 
-    let meaning::Table { rows, claims, telemetry, digest16, digest64, contents } = Golden::load().table;
+    let meaning::Table { rows, claims, telemetry, digest16, digest64, contents } =
+        Golden::load().table;
     let mut table = Membership::<SocketAddr>::new(9);
     let now = crate::Instant::ORIGIN;
     for (row, content) in rows.iter().zip(contents) {
@@ -224,10 +259,11 @@ fn what_is_computed_of_a_table_is_this() {
         let slot = table.merge_at(now, &claim).1.unwrap();
         if row.telemetry > 0 {
             let version = row.telemetry;
-            let entry = LogEntry { key: b"k", value: Some(b"v"), version, published: now, urgent: false };
+            let entry =
+                LogEntry { key: b"k", value: Some(b"v"), version, published: now, urgent: false };
             table.set_entry(slot, now, &entry);
         }
-        let version = crate::sync::version_of(table.tag(slot), table.row(slot));
+        let version = crate::sync::version_of(table.id_hash(slot), table.row(slot));
         assert_eq!((version.content, version.telemetry), (content, row.telemetry), "{}", row.id);
     }
     assert_eq!(table.fingerprints(), Fingerprints { claims, telemetry });
@@ -263,7 +299,8 @@ fn each_bad_datagram_is_refused_by_its_error() {
     let golden = Golden::load();
     for case in &golden.refused {
         let bytes = case.bytes();
-        let refused = Datagram::<SocketAddr>::parse(&bytes, Label(golden.header.label), |claims| (0, claims));
+        let refused =
+            Datagram::<SocketAddr>::parse(&bytes, Label(golden.header.label), |claims| (0, claims));
         let error = refused.map_or_else(error_name, |_| "none".into());
         assert_eq!(error, case.error, "{}", case.name);
     }

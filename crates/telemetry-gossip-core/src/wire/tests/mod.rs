@@ -1,5 +1,5 @@
-//! Golden datagrams pin the bytes; mutated ones are refused or harmless. What is refused, and how a node takes what is not,
-//! is tested from outside, in `tests/wire`.
+//! Golden datagrams pin the bytes; mutated ones are refused or harmless. What is refused, and how a
+//! node takes what is not, is tested from outside, in `tests/wire`.
 
 mod golden;
 
@@ -17,10 +17,13 @@ fn parse(bytes: &[u8]) -> Result<Datagram<'_, u32>, WireError> {
     Datagram::parse(bytes, Label(0x0102_0304), |claims| (0, claims))
 }
 
-const HEADER: [u8; HEADER_LEN] =
-    [1, 1, 2, 3, 4, 0xaa, 0xbb, 0xcc, 0xdd, 0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77, 0x88, 0x99, 0xaa, 0xbb];
+const HEADER: [u8; HEADER_LEN] = [
+    1, 1, 2, 3, 4, 0xaa, 0xbb, 0xcc, 0xdd, 0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77, 0x88, 0x99,
+    0xaa, 0xbb,
+];
 
-/// What the hand-written reader makes of bytes, and what postcard does: the value, and how many bytes it took.
+/// What the hand-written reader makes of bytes, and what postcard does: the value, and how many
+/// bytes it took.
 fn both<'a, T: Read<'a> + serde::Deserialize<'a>>(bytes: &'a [u8]) -> [Option<(T, usize)>; 2] {
     let mut reader = Reader::new(bytes);
     let by_hand = T::read(&mut reader).map(|value| (value, reader.rest().len()));

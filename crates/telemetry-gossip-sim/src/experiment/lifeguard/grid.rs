@@ -59,13 +59,16 @@ impl LifeguardPlan {
 
     /// Every run of every variant. Runs that differ in the variant alone have one seed.
     pub(super) fn runs(&self) -> Vec<Run> {
-        let blocks = |blocked: &[u64], free: Vec<Option<u64>>| -> Vec<(Duration, Option<Duration>)> {
-            let millis = Duration::from_millis;
-            blocked
-                .iter()
-                .flat_map(|&blocked| free.iter().map(move |free| (millis(blocked), free.map(millis))))
-                .collect()
-        };
+        let blocks =
+            |blocked: &[u64], free: Vec<Option<u64>>| -> Vec<(Duration, Option<Duration>)> {
+                let millis = Duration::from_millis;
+                blocked
+                    .iter()
+                    .flat_map(|&blocked| {
+                        free.iter().map(move |free| (millis(blocked), free.map(millis)))
+                    })
+                    .collect()
+            };
         let interval = blocks(&self.blocked_ms, self.free_ms.iter().copied().map(Some).collect());
         let threshold = blocks(&self.once_ms, vec![None]);
         let mut runs = Vec::new();
@@ -109,10 +112,13 @@ impl Default for LifeguardPlan {
 
 impl fmt::Display for LifeguardPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let list = |values: &[u64]| values.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let list =
+            |values: &[u64]| values.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         let anomalous: Vec<u64> = self.anomalous.iter().map(|&count| count as u64).collect();
-        let interval =
-            self.anomalous.len() * self.blocked_ms.len() * self.free_ms.len() * self.repeats as usize;
+        let interval = self.anomalous.len()
+            * self.blocked_ms.len()
+            * self.free_ms.len()
+            * self.repeats as usize;
         let threshold = self.anomalous.len() * self.once_ms.len() * self.repeats as usize;
         write!(
             f,
@@ -175,7 +181,8 @@ pub(super) fn perform(plan: &LifeguardPlan, run: &Run) -> Outcome {
         }
         None => {
             block_for(&mut cluster, &anomalous, run.blocked);
-            cluster.run_until(Cluster::views_complete_and_alive, RECOVERY.saturating_sub(run.blocked));
+            cluster
+                .run_until(Cluster::views_complete_and_alive, RECOVERY.saturating_sub(run.blocked));
             detections_seen = detections(&cluster, &anomalous, begin);
         }
     }

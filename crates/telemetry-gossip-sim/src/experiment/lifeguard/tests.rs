@@ -23,17 +23,24 @@ fn lifeguard_has_fewer_false_positives_than_swim_and_the_default_still_fewer() {
     for row in &result.rows {
         // 4 and 12 failures that last longer than any patience.
         assert_eq!(row.detections.len(), 16, "{result}");
-        assert!(row.detections.iter().all(|detection| detection.everyone >= detection.first), "{result}");
+        assert!(
+            row.detections.iter().all(|detection| detection.everyone >= detection.first),
+            "{result}"
+        );
         let sum: u64 = row.by_anomalous.iter().map(|(_, alarms)| alarms.everywhere).sum();
         assert_eq!((sum, row.clean.of), (row.alarms.everywhere, 8));
     }
     let median = |row: &LifeguardRow| Latencies::of(&row.first_detections()).unwrap().median;
-    assert!(median(ours) < Duration::from_millis(6_200) && median(ours) < median(swim) / 2, "{result}");
+    assert!(
+        median(ours) < Duration::from_millis(6_200) && median(ours) < median(swim) / 2,
+        "{result}"
+    );
 }
 
 #[test]
 fn the_full_plan_is_the_published_one() {
-    // 9 numbers of anomalous members, 6 blocks by 8 intervals and 6 single blocks, 10 repeats, 6 variants.
+    // 9 numbers of anomalous members, 6 blocks by 8 intervals and 6 single blocks, 10 repeats, 6
+    // variants.
     assert_eq!(LifeguardPlan::full().runs().len(), 9 * (6 * 8 + 6) * 10 * 6);
 }
 

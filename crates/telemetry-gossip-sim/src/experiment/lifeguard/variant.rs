@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use telemetry_gossip_core::{Config, Detector, Suspicion};
+use telemetry_gossip_core::{Config, DetectorFeatures, SuspicionTimeout};
 
 /// One of the protocols that are compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -39,27 +39,36 @@ pub struct Published {
 
 impl Variant {
     /// All of them, in the order of the published table.
-    pub const ALL: [Self; 6] =
-        [Self::Swim, Self::LhaProbe, Self::LhaSuspicion, Self::Buddy, Self::Lifeguard, Self::Default];
+    pub const ALL: [Self; 6] = [
+        Self::Swim,
+        Self::LhaProbe,
+        Self::LhaSuspicion,
+        Self::Buddy,
+        Self::Lifeguard,
+        Self::Default,
+    ];
 
     /// The settings of every member.
     #[must_use]
     pub fn config(self) -> Config {
         let (local, buddy) = (
-            Detector { local_health: true, nacks: true, ..Detector::SWIM },
-            Detector { buddy: true, ..Detector::SWIM },
+            DetectorFeatures { local_health: true, nacks: true, ..DetectorFeatures::SWIM },
+            DetectorFeatures { buddy: true, ..DetectorFeatures::SWIM },
         );
         let (detector, stretch) = match self {
-            Self::Swim => (Detector::SWIM, 1),
+            Self::Swim => (DetectorFeatures::SWIM, 1),
             Self::LhaProbe => (local, 1),
-            Self::LhaSuspicion => (Detector::SWIM, 6),
+            Self::LhaSuspicion => (DetectorFeatures::SWIM, 6),
             Self::Buddy => (buddy, 1),
-            Self::Lifeguard => (Detector::LIFEGUARD, 6),
+            Self::Lifeguard => (DetectorFeatures::LIFEGUARD, 6),
             Self::Default => return Config::default(),
         };
         Config {
             detector,
-            suspicion: Suspicion::Scaled { percent: 500, stretch },
+            suspicion: SuspicionTimeout::Scaled {
+                multiplier_percent: 500,
+                max_multiplier: stretch,
+            },
             probe_interval: Duration::from_secs(1),
             probe_timeout: Duration::from_millis(500),
             ..Config::default()

@@ -14,19 +14,30 @@ const VIEWS: Fault = Fault::Unmet(Expectation::Views);
 const NEWS: Fault = Fault::Unmet(Expectation::News);
 
 fn sound() -> Report {
-    run(&Scenario::named("quiet").unwrap().with_nodes(2).with_duration(Duration::from_secs(1)), 1).unwrap()
+    run(&Scenario::named("quiet").unwrap().with_nodes(2).with_duration(Duration::from_secs(1)), 1)
+        .unwrap()
 }
 
-/// A run in which S3 is broken, and the views differ where that matters, if the scenario meets a condition.
-fn planted(breaks: impl Fn(&Scenario, u64) -> bool + Sync) -> impl Fn(&Scenario, u64, bool) -> Ran + Sync {
+/// A run in which S3 is broken, and the views differ where that matters, if the scenario meets a
+/// condition.
+fn planted(
+    breaks: impl Fn(&Scenario, u64) -> bool + Sync,
+) -> impl Fn(&Scenario, u64, bool) -> Ran + Sync {
     let sound = sound();
     move |scenario, seed, _| {
         let mut report = sound.clone();
         if breaks(scenario, seed) {
             let detail = "planted".to_owned();
-            report.violations.push(Violation { rule: Rule::S3, at: Duration::ZERO, node: 0, detail });
+            report.violations.push(Violation {
+                rule: Rule::S3,
+                at: Duration::ZERO,
+                node: 0,
+                detail,
+            });
             if scenario.expect.views_complete {
-                report.failures.push(Unmet { expectation: Expectation::Views, what: "planted".to_owned() });
+                report
+                    .failures
+                    .push(Unmet { expectation: Expectation::Views, what: "planted".to_owned() });
             }
         }
         Ok((report, Vec::new()))
@@ -44,7 +55,11 @@ fn swarm_with(wanted: impl Fn(&Scenario) -> bool) -> (Scenario, u64) {
 }
 
 fn partitions(scenario: &Scenario) -> usize {
-    scenario.steps.iter().filter(|step| matches!(step.operation, Operation::Partition { .. })).count()
+    scenario
+        .steps
+        .iter()
+        .filter(|step| matches!(step.operation, Operation::Partition { .. }))
+        .count()
 }
 
 #[test]
@@ -74,7 +89,10 @@ fn what_is_left_is_what_breaks_the_rule_and_nothing_else() {
     assert_eq!(left.steps[0].at, Duration::ZERO);
     assert!(one.to_string().parse::<usize>().is_ok() && other.to_string().parse::<usize>().is_ok());
     let network = Network { duplicate: scenario.network.duplicate, ..Network::default() };
-    assert_eq!((left.network, left.config, left.start), (network, Overrides::default(), Start::Known));
+    assert_eq!(
+        (left.network, left.config, left.start),
+        (network, Overrides::default(), Start::Known)
+    );
     assert_eq!((left.telemetry, left.clock_drift_ppm, left.expect.is_empty()), (None, 0, true));
 }
 
@@ -86,7 +104,10 @@ fn one_run_shrinks_to_one_result_and_its_file_fails_alike() {
         let Some(found) = shrunk(&simulate, &scenario, seed, NEWS) else { continue };
         assert_eq!(shrunk(&simulate, &scenario, seed, NEWS).as_ref(), Some(&found));
         let text = found.scenario.to_toml();
-        assert!(found.least && found.scenario.steps.len() <= 2 && found.scenario.nodes <= 5, "{text}");
+        assert!(
+            found.least && found.scenario.steps.len() <= 2 && found.scenario.nodes <= 5,
+            "{text}"
+        );
         let read = Scenario::from_toml(&text).unwrap();
         assert_eq!((&read, &read.seeds), (&found.scenario, &vec![found.seed]));
         assert!(Attempt::new(&simulate, &read, found.seed, false).shows(NEWS), "{text}");
@@ -96,13 +117,18 @@ fn one_run_shrinks_to_one_result_and_its_file_fails_alike() {
 #[test]
 fn what_ends_a_trouble_stays_as_long_as_the_trouble() {
     // A partition that never heals would make any views differ.
-    let (scenario, seed) = swarm_with(|scenario| partitions(scenario) > 1 && scenario.steps.len() > 12);
+    let (scenario, seed) =
+        swarm_with(|scenario| partitions(scenario) > 1 && scenario.steps.len() > 12);
     let run = planted(|scenario, _| partitions(scenario) > 0);
     let found = shrunk(&run, &scenario, seed, VIEWS).unwrap().scenario;
     let names: Vec<String> = found.steps.iter().map(|step| step.operation.name()).collect();
     assert_eq!(names, ["partition", "heal"]);
     let calm = Calm::of(&scenario);
-    assert!(Calm::of(&found).is_as_calm_as(&calm) && !found.expect.is_empty(), "{}", found.to_toml());
+    assert!(
+        Calm::of(&found).is_as_calm_as(&calm) && !found.expect.is_empty(),
+        "{}",
+        found.to_toml()
+    );
 }
 
 #[test]
@@ -124,7 +150,8 @@ fn it_ends_when_it_is_told_to_or_has_run_often_enough() {
     let found = shrink_by(&run, &scenario, seed, Fault::Rule(Rule::S3), stop).unwrap();
     assert_eq!((found.runs, found.least), (3, false));
     // Steps that can be left out only one by one, from the last on.
-    let steps = (1..=400).map(|second| format!("{{ at = \"{second}s\", join = 1 }},")).collect::<String>();
+    let steps =
+        (1..=400).map(|second| format!("{{ at = \"{second}s\", join = 1 }},")).collect::<String>();
     let long = format!("name = \"long\"\nnodes = 2\nduration = \"500s\"\nsteps = [{steps}]");
     let long = Scenario::from_toml(&long).unwrap();
     let run = planted(|left, _| left.steps == long.steps[..left.steps.len()]);

@@ -76,7 +76,12 @@ fn a_panic_is_a_failure_of_its_seed_alone() {
         assert!(seed != 5, "a planted panic");
         Ok((run(scenario, seed)?, Vec::new()))
     };
-    let sweep = Sweep { seeds: 4..8, max_failures: NonZeroUsize::MAX, twice_every: None, ..Sweep::default() };
+    let sweep = Sweep {
+        seeds: 4..8,
+        max_failures: NonZeroUsize::MAX,
+        twice_every: None,
+        ..Sweep::default()
+    };
     let swept = sweep.run_by(fragile, |_| Scenario::named("quiet").unwrap().with_nodes(3), go_on);
     assert_eq!((swept.runs, seeds(&swept), swept.end), (4, vec![5], End::Complete));
     assert_eq!(swept.failures[0].findings[0].fault, Fault::Panicked);
@@ -89,13 +94,9 @@ fn a_sweep_ends_when_its_time_is_up_or_it_is_told_to() {
     let swept = sweep.run(scenario, go_on);
     assert_eq!((swept.runs, swept.end), (1, End::Limit));
     let sweep = Sweep { seeds: 0..u64::MAX, ..Sweep::default() };
-    let swept =
-        sweep.run(
-            scenario,
-            |swept| {
-                if swept.runs == 2 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-            },
-        );
+    let swept = sweep.run(scenario, |swept| {
+        if swept.runs == 2 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
     assert_eq!((swept.runs, swept.end), (2, End::Stopped));
     let nothing = Sweep { seeds: 9..9, ..Sweep::default() }.run(scenario, go_on);
     assert_eq!((nothing.runs, nothing.end), (0, End::Complete));

@@ -1,7 +1,9 @@
-//! Local health: how much the node doubts itself (the LHM of Lifeguard, Dadgar, Phillips and Currey 2018).
+//! Local health: how much the node doubts itself (the LHM of Lifeguard, Dadgar, Phillips and Currey
+//! 2018).
 //!
-//! Its own failed probes, missing nacks and refutations raise the score, answered probes lower it. The probe interval
-//! and timeouts are stretched by the score, both alike, so that a starved node accuses less.
+//! Its own failed probes, missing nacks and refutations raise the score, answered probes lower it.
+//! The probe interval and timeouts are stretched by the score, both alike, so that a starved node
+//! accuses less.
 
 use core::time::Duration;
 
@@ -11,13 +13,13 @@ use serde::{Deserialize, Serialize};
 pub(crate) const MAX: u8 = 8;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Awareness {
+pub(crate) struct LocalHealth {
     score: u8,
     /// The highest score that is let count.
     most: u8,
 }
 
-impl Awareness {
+impl LocalHealth {
     /// Switched off, the score stays 0.
     pub(crate) const fn new(on: bool) -> Self {
         Self { score: 0, most: if on { MAX } else { 0 } }
@@ -59,31 +61,32 @@ mod tests {
     #[test]
     fn the_score_stretches_times_and_stays_between_0_and_8() {
         let second = Duration::from_secs(1);
-        let mut awareness = Awareness::new(true);
-        assert_eq!((awareness.score(), awareness.stretch(second)), (0, second));
-        awareness.better();
-        awareness.worse(3);
-        assert_eq!((awareness.score(), awareness.stretch(second)), (3, second * 4));
-        awareness.better();
-        assert_eq!(awareness.score(), 2);
-        awareness.worse(usize::MAX);
-        assert_eq!((awareness.score(), awareness.stretch(second)), (8, second * 9));
-        awareness.clear();
-        assert_eq!(awareness.score(), 0);
+        let mut local_health = LocalHealth::new(true);
+        assert_eq!((local_health.score(), local_health.stretch(second)), (0, second));
+        local_health.better();
+        local_health.worse(3);
+        assert_eq!((local_health.score(), local_health.stretch(second)), (3, second * 4));
+        local_health.better();
+        assert_eq!(local_health.score(), 2);
+        local_health.worse(usize::MAX);
+        assert_eq!((local_health.score(), local_health.stretch(second)), (8, second * 9));
+        local_health.clear();
+        assert_eq!(local_health.score(), 0);
     }
 
     #[test]
     fn switched_off_it_stays_0() {
-        let mut awareness = Awareness::new(false);
-        awareness.worse(5);
-        assert_eq!(awareness.score(), 0);
+        let mut local_health = LocalHealth::new(false);
+        local_health.worse(5);
+        assert_eq!(local_health.score(), 0);
     }
 
     #[test]
     fn a_score_that_cannot_be_reached_is_not_sound() {
-        for (score, most, sound) in [(8, 8, true), (0, 0, true), (1, 0, false), (9, 9, false), (8, 9, false)]
+        for (score, most, sound) in
+            [(8, 8, true), (0, 0, true), (1, 0, false), (9, 9, false), (8, 9, false)]
         {
-            assert_eq!(Awareness { score, most }.is_sound(), sound, "{score} of {most}");
+            assert_eq!(LocalHealth { score, most }.is_sound(), sound, "{score} of {most}");
         }
     }
 }
