@@ -14,7 +14,7 @@ const STATUSES: [Status; 4] = [Status::Alive, Status::Suspected, Status::Dead, S
 fn cluster(seed: u64) -> Rounds {
     // Exchanges with the silent one take time, in which no suspicion may run out.
     let suspicion = SuspicionTimeout::Fixed(Duration::from_secs(24 * 3_600));
-    let config = Config { suspicion, ..Config::default() };
+    let config = Config::default().suspicion(suspicion);
     let settings = RoundSettings { nodes: NODES, seed, config, ..RoundSettings::default() };
     let mut rounds = Rounds::new(&settings, |index| index as u32).expect("the config is valid");
     // The one whom all is about must not refute.

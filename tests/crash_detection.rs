@@ -19,7 +19,7 @@ const BOUND: Duration = Duration::from_secs(8);
 
 /// How long it took until all knew of one crash.
 fn crash(nodes: usize, loss: Share, seed: u64) -> Duration {
-    let config = Config { probe_interval: Duration::from_secs(1), ..Config::default() };
+    let config = Config::default().probe_interval(Duration::from_secs(1));
     let mut cluster = Cluster::new(Settings {
         nodes,
         config,

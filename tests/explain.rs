@@ -96,10 +96,7 @@ fn a_crash() {
 #[test]
 fn a_crash_that_others_confirm() {
     for_each_seed(20, |seed| {
-        let config = Config {
-            suspicion: SuspicionTimeout::Fixed(Duration::from_secs(10)),
-            ..Config::default()
-        };
+        let config = Config::default().suspicion(SuspicionTimeout::Fixed(Duration::from_secs(10)));
         let mut cluster = configured(config, seed);
         cluster.crash(TARGET);
         run_until(&mut cluster, |cluster| cluster.everyone_holds(TARGET, Status::Dead));

@@ -331,7 +331,7 @@ async fn a_seed_that_can_be_nobody_is_refused_by_its_rule() {
 #[tokio::test]
 async fn a_config_that_breaks_a_rule_is_refused() {
     let network = MemoryNetwork::new(1);
-    let config = Config { mtu: 1, ..Config::default() };
+    let config = Config::default().mtu(1);
     let node =
         GossipNode::new("a".into(), vec![], network.transport("a").unwrap()).with_config(config);
     node.start().await;

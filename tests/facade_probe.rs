@@ -70,13 +70,11 @@ async fn stats(agent: &Agent) -> Stats {
 #[tokio::test(start_paused = true)]
 async fn in_memory_the_prober_counts_one_indirect_probe_and_k_relays() {
     let network = MemoryNetwork::new(1);
-    let config = telemetry_gossip::core::Config {
-        mode: telemetry_gossip::core::Mode::OnDemand,
-        indirect_probes: 2,
-        ..Default::default()
-    };
+    let config = telemetry_gossip::core::Config::default()
+        .mode(telemetry_gossip::core::Mode::OnDemand)
+        .indirect_probes(2);
     let spawn = |id: &str| {
-        let options = Options { config: config.clone(), ..Options::new(id.parse().unwrap()) };
+        let options = Options::new(id.parse().unwrap()).config(config.clone());
         Agent::spawn(options, network.transport(id).unwrap()).unwrap()
     };
     let agents = ["a", "b", "c", "d", "e"].map(spawn);
@@ -92,7 +90,7 @@ async fn in_memory_the_prober_counts_one_indirect_probe_and_k_relays() {
     assert_eq!((counted.probes, counted.probes_indirect, counted.probes_failed), (1, 1, 0));
     let mut relays = 0;
     for helper in &agents[2..] {
-        relays += stats(helper).await.relays;
+        relays += stats(helper).await.ping_reqs;
     }
     assert_eq!(relays, 2, "K = 2 of the three others are asked");
     assert_eq!(agents[0].member("b").unwrap().status, telemetry_gossip::core::Status::Alive);

@@ -55,7 +55,7 @@ fn the_hosts_word_ends_the_freeze() {
 fn a_configured_time_ends_the_freeze() {
     for_each_seed(200, |seed| {
         let limit = Duration::from_secs(120);
-        let config = Config { isolation_limit: Some(limit), ..Config::default() };
+        let config = Config::default().isolation_limit(Some(limit));
         let mut cluster = after_a_great_loss(config, seed);
         let declared = cluster.run_until(all_losses_are_declared, limit + Duration::from_secs(120));
         assert!(declared.is_some(), "the losses were not declared");

@@ -14,7 +14,7 @@ fn differing(seed: u64, held: [(u64, Status); 2]) -> Rounds {
     // An exchange may try the silent one first, which takes time, in which no suspicion may run
     // out.
     let suspicion = SuspicionTimeout::Fixed(Duration::from_secs(24 * 3_600));
-    let config = Config { suspicion, ..Config::default() };
+    let config = Config::default().suspicion(suspicion);
     let settings = RoundSettings { nodes: 3, seed, config, ..RoundSettings::default() };
     let mut rounds = Rounds::new(&settings, |index| index as u32).expect("the config is valid");
     rounds.silence(2);

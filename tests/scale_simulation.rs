@@ -152,7 +152,7 @@ fn a_round_after_one_change_is_cheap() {
 
 /// How long it took until all knew of `changes` changes of one kind, gossip period 200 ms.
 fn spread(news: News, loss: u32, seed: u64, changes: usize) -> Vec<Duration> {
-    let config = Config { gossip_interval: Duration::from_millis(200), ..Config::default() };
+    let config = Config::default().gossip_interval(Duration::from_millis(200));
     let network = Network::losing(Share::percent(loss));
     let mut cluster = Cluster::new(Settings {
         nodes: NODES,

@@ -154,7 +154,7 @@ fn a_node_of_another_cluster_is_not_heard() {
 #[test]
 fn sealed_datagrams_keep_to_the_mtu_though_they_are_full() {
     for_each_seed(5, |seed| {
-        let config = Config { mtu: 850, ..Config::default() };
+        let config = Config::default().mtu(850);
         let mut cluster = Cluster::new(Settings { config, ..sealed(seed, Network::default()) });
         cluster.start_joined();
         // A second wave on a link that loses what is near the MTU: it shows that there is such.

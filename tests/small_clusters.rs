@@ -28,7 +28,7 @@ fn a_cluster_of_one_is_that_node_and_sends_nothing() {
 #[test]
 fn commands_of_a_node_alone_end_without_a_partner() {
     for_each_seed(200, |seed| {
-        let config = Config { mode: Mode::OnDemand, ..Config::default() };
+        let config = Config::default().mode(Mode::OnDemand);
         let mut cluster = Cluster::new(Settings { nodes: 1, config, seed, ..Settings::default() });
         cluster.tell(0, Input::Exchange);
         cluster.tell(0, Input::Probe { id: node_id(7) });

@@ -15,11 +15,8 @@ const PERIOD: Duration = Duration::from_millis(100);
 
 /// 100 ms gossip and 5 s suspicion, as the requirement suggests for tests.
 fn cluster(seed: u64) -> Cluster {
-    let config = Config {
-        gossip_interval: PERIOD,
-        suspicion: SuspicionTimeout::Fixed(TIMEOUT),
-        ..Config::default()
-    };
+    let config =
+        Config::default().gossip_interval(PERIOD).suspicion(SuspicionTimeout::Fixed(TIMEOUT));
     let mut cluster = Cluster::new(Settings { nodes: NODES, config, seed, ..Settings::default() });
     cluster.start_joined();
     cluster.run_for(Duration::from_secs(5));
@@ -71,7 +68,7 @@ fn whom_nobody_reaches_is_suspected_and_after_the_timeout_dead() {
 fn the_timeout_is_configurable() {
     for_each_seed(200, |seed| {
         let timeout = Duration::from_millis(1_000 + 500 * (seed % 20));
-        let config = Config { suspicion: SuspicionTimeout::Fixed(timeout), ..Config::default() };
+        let config = Config::default().suspicion(SuspicionTimeout::Fixed(timeout));
         let mut cluster =
             Cluster::new(Settings { nodes: NODES, config, seed, ..Settings::default() });
         cluster.start_joined();

@@ -12,7 +12,7 @@ const A: usize = 0;
 const B: usize = 1;
 
 fn cluster(nodes: usize, mode: Mode, indirect_probes: u8, seed: u64) -> Cluster {
-    let config = Config { mode, indirect_probes, ..Config::default() };
+    let config = Config::default().mode(mode).indirect_probes(indirect_probes);
     let mut cluster = Cluster::new(Settings { nodes, config, seed, ..Settings::default() });
     cluster.start_known();
     cluster

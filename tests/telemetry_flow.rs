@@ -149,7 +149,7 @@ fn both_sides_of_a_partition_know_all_once_it_heals() {
 #[test]
 fn a_large_state_arrives_whole_and_delays_no_news_of_members() {
     for_each_seed(3, |seed| {
-        let config = Config { max_telemetry: 65_536, ..Config::default() };
+        let config = Config::default().max_telemetry(65_536);
         let network = Network::losing(Share::percent(5));
         let settings = Settings {
             nodes: 50,

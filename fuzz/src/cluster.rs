@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use telemetry_gossip_core::{
-    Address, Config, Event, Generation, Identity, Input, Instance, Instant, NodeId, Status,
+    Address, Config, Event, Identity, Input, Instance, Instant, NodeId, Status,
 };
 
 use crate::watched::Watched;
@@ -179,8 +179,7 @@ impl<A: Address + 'static> Cluster<A> {
 
     fn born(config: Config, (host, life): (usize, u8), address: A, now: Instant) -> Watched<A> {
         let (seed, instance) = Self::birth(host, life);
-        let identity =
-            Identity { id: id(host), address, generation: Generation(0), instance: Some(instance) };
+        let identity = Identity::new(id(host), address).instance(instance);
         Watched::new(config, identity, seed, now)
     }
 

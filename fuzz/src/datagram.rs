@@ -76,13 +76,7 @@ pub fn situations() -> &'static [Situation] {
 }
 
 fn config() -> Config {
-    Config {
-        label: Label::of("fuzz"),
-        max_members: 32,
-        max_value: 64,
-        max_telemetry: 512,
-        ..Config::default()
-    }
+    Config::default().label(Label::of("fuzz")).max_members(32).max_value(64).max_telemetry(512)
 }
 
 type Net = Cluster<SocketAddr>;
@@ -199,7 +193,7 @@ fn record_all() -> Vec<Situation> {
         net.run_for(Duration::from_millis(2));
         deafen(net);
     });
-    record("reading anew", Config { max_telemetry: 72, ..config() }, &|net| {
+    record("reading anew", config().max_telemetry(72), &|net| {
         join_all(net);
         deafen(net);
         // What is left of removed keys has to make room.
@@ -240,13 +234,13 @@ fn record_all() -> Vec<Situation> {
         join_all(net);
         net.command(0, Input::Leave);
     });
-    record("full", Config { max_members: 4, ..config() }, &join_all);
+    record("full", config().max_members(4), &join_all);
     record("configured", config(), &|net| {
         join_all(net);
         let members: Vec<NodeId> = (0..5).map(id).collect();
         net.command(0, Input::ApplyClusterConfig { version: 1, members: members.into() });
     });
-    record("on demand", Config { mode: Mode::OnDemand, ..config() }, &|net| {
+    record("on demand", config().mode(Mode::OnDemand), &|net| {
         for other in 1..4 {
             introduce(net, 0, other, 0);
         }
@@ -256,7 +250,7 @@ fn record_all() -> Vec<Situation> {
     });
     // In a table this large a session begins with one question, and differing ranges are found by
     // their sums.
-    let large = Config { mode: Mode::OnDemand, max_members: 64, ..config() };
+    let large = config().mode(Mode::OnDemand).max_members(64);
     record("asking whether tables differ", large.clone(), &|net| {
         introduce_many(net);
         deafen(net);

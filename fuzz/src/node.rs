@@ -143,23 +143,22 @@ pub struct Outcome {
 
 impl Setting {
     fn config(self) -> Config {
-        Config {
-            label: Label::of("fuzz"),
-            mode: [Mode::Autonomous, Mode::Autonomous, Mode::OnDemand, Mode::ProbeOnly]
-                [usize::from(self.mode % 4)],
-            detector: [
-                DetectorFeatures::default(),
-                DetectorFeatures::SWIM,
-                DetectorFeatures::LIFEGUARD,
-            ][usize::from(self.detector % 3)],
-            max_members: if self.small { 4 } else { 64 },
-            max_value: 64,
-            max_telemetry: 160,
-            isolation_limit: self.isolation_limit.then_some(Duration::from_secs(20)),
-            byte_budget: self.thrifty.then_some(1_000),
-            tombstone_ttl: Duration::from_secs(if self.forgetful { 60 } else { 86_400 }),
-            ..Config::default()
-        }
+        Config::default()
+            .label(Label::of("fuzz"))
+            .mode(
+                [Mode::Autonomous, Mode::Autonomous, Mode::OnDemand, Mode::ProbeOnly]
+                    [usize::from(self.mode % 4)],
+            )
+            .detector(
+                [DetectorFeatures::default(), DetectorFeatures::SWIM, DetectorFeatures::LIFEGUARD]
+                    [usize::from(self.detector % 3)],
+            )
+            .max_members(if self.small { 4 } else { 64 })
+            .max_value(64)
+            .max_telemetry(160)
+            .isolation_limit(self.isolation_limit.then_some(Duration::from_secs(20)))
+            .byte_budget(self.thrifty.then_some(1_000))
+            .tombstone_ttl(Duration::from_secs(if self.forgetful { 60 } else { 86_400 }))
     }
 }
 

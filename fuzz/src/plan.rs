@@ -148,19 +148,17 @@ impl Plan {
     }
 
     fn start(&self) -> Cluster<u32> {
-        let config = Config {
-            suspicion: match self.suspicion {
+        let config = Config::default()
+            .suspicion(match self.suspicion {
                 Some(tenths) => {
                     SuspicionTimeout::Fixed(Duration::from_millis(400 + 100 * u64::from(tenths)))
                 }
                 None => SuspicionTimeout::default(),
-            },
-            isolation_limit: self.isolation_limit.then_some(Duration::from_secs(20)),
-            max_members: 64,
-            max_telemetry: 512,
-            max_value: 64,
-            ..Config::default()
-        };
+            })
+            .isolation_limit(self.isolation_limit.then_some(Duration::from_secs(20)))
+            .max_members(64)
+            .max_telemetry(512)
+            .max_value(64);
         let addresses: Vec<u32> = (1..=2 + u32::from(self.nodes) % 4).collect();
         let mut cluster = Cluster::new(config, &addresses);
         if self.joined {

@@ -93,7 +93,7 @@ pub fn seeds() -> Vec<(String, Vec<u8>)> {
     let mut seeds = Vec::new();
     for situation in situations().iter().filter(|situation| !situation.log.is_empty()) {
         let (seed, instance) = Cluster::<SocketAddr>::birth(0, 0);
-        let identity = Identity { instance: Some(instance), ..Identity::new(id(0), ADDRESSES[0]) };
+        let identity = Identity::new(id(0), ADDRESSES[0]).instance(instance);
         let boot = Boot { config: situation.config.clone(), identity, seed, at: START };
         let Ok(mut node) = boot.node() else { continue };
         let limits = Limits { block: 300, ..Limits::default() };

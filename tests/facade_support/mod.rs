@@ -58,14 +58,12 @@ impl Net {
 
 /// Quick enough for a test, with timeouts that a busy machine keeps.
 pub(crate) fn quick() -> Config {
-    Config {
-        probe_interval: Duration::from_millis(500),
-        probe_timeout: Duration::from_millis(250),
-        gossip_interval: Duration::from_millis(50),
-        reconnect_interval: Duration::from_millis(500),
-        join_timeout: Duration::from_millis(500),
-        ..Config::default()
-    }
+    Config::default()
+        .probe_interval(Duration::from_millis(500))
+        .probe_timeout(Duration::from_millis(250))
+        .gossip_interval(Duration::from_millis(50))
+        .reconnect_interval(Duration::from_millis(500))
+        .join_timeout(Duration::from_millis(500))
 }
 
 /// `n0`, `n1`, ...: the first waits to be found, the others join through it.
@@ -127,11 +125,9 @@ pub(crate) async fn agree(nodes: &[GossipNode]) {
 
 /// A gossip period of 100 ms and a suspicion of 5 s.
 pub(crate) fn patient() -> Config {
-    Config {
-        gossip_interval: Duration::from_millis(100),
-        suspicion: SuspicionTimeout::Fixed(Duration::from_secs(5)),
-        ..Config::default()
-    }
+    Config::default()
+        .gossip_interval(Duration::from_millis(100))
+        .suspicion(SuspicionTimeout::Fixed(Duration::from_secs(5)))
 }
 
 /// A record as a host makes it.

@@ -127,22 +127,17 @@ fn id(of: u8) -> NodeId {
 }
 
 fn boot(me: u8, boots: u8, generation: u64) -> Node<u32> {
-    let config = Config {
-        // What roll calls, trials and the like decide is whether and when somebody is accused: any
-        // time is possible here.
-        mode: Mode::OnDemand,
-        detector: DetectorFeatures::SWIM,
-        suspicion: SuspicionTimeout::Fixed(Duration::from_secs(1)),
-        ..Config::default()
-    };
+    // Roll calls, rechecks and the like decide whether and when a member is accused: any time is
+    // possible here.
+    let config = Config::default()
+        .mode(Mode::OnDemand)
+        .detector(DetectorFeatures::SWIM)
+        .suspicion(SuspicionTimeout::Fixed(Duration::from_secs(1)));
     // A life's instance may be above that of the one before, or below.
     let instance = if me.is_multiple_of(2) { 10 + boots } else { 10 - boots };
-    let identity = Identity {
-        id: id(me),
-        address: address(me),
-        generation: Generation(generation),
-        instance: Some(Instance(instance.into())),
-    };
+    let identity = Identity::new(id(me), address(me))
+        .generation(Generation(generation))
+        .instance(Instance(instance.into()));
     Node::new(config, identity, [me; 32], Instant::ORIGIN).unwrap_or_else(|error| panic!("{error}"))
 }
 

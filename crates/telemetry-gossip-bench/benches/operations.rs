@@ -25,8 +25,7 @@ fn address(index: u32) -> SocketAddr {
 
 /// A node that acts only when told, and knows so many.
 fn node(own: u32, nodes: u32) -> Ours {
-    let mut node =
-        lone(own, nodes, 1, Config { mode: Mode::OnDemand, ..Config::lan() }, &mut Out::default());
+    let mut node = lone(own, nodes, 1, Config::lan().mode(Mode::OnDemand), &mut Out::default());
     sent(&mut node);
     node
 }
@@ -126,7 +125,7 @@ fn handle_claim_that_changes(bencher: Bencher<'_, '_>, nodes: u32) {
 fn handle_telemetry(bencher: Bencher<'_, '_>, nodes: u32) {
     let mut reader = node(1, nodes);
     // A writer and a partner that says what has come; they probe nobody.
-    let config = Config { probe_interval: Duration::from_secs(3_600), ..Config::lan() };
+    let config = Config::lan().probe_interval(Duration::from_secs(3_600));
     let [mut writer, mut partner] =
         [0, 1].map(|own| lone(own, 2, 1, config.clone(), &mut Out::default()));
     writer.tick_until(5_000_000);

@@ -23,7 +23,7 @@ const NEWS: std::ops::Range<u32> = 2..2 + UPDATES;
 pub fn ours(nodes: u32, seed: u64) -> (Ours, Vec<u8>) {
     let mut out = Out::default();
     // Nobody answers here, so nobody is probed but by command.
-    let config = Config { probe_interval: Duration::from_secs(600), ..Config::lan() };
+    let config = Config::lan().probe_interval(Duration::from_secs(600));
     let mut sender = lone(0, nodes, seed, config.clone(), &mut out);
     let mut receiver = lone(1, nodes, seed, config, &mut out);
     for node in [&mut sender, &mut receiver] {

@@ -411,12 +411,10 @@ fn a_flood_from_elsewhere_changes_nothing_and_hides_no_crash() {
     // The tap has these settings.
     let settings =
         ["--probe-interval", "500ms", "--probe-timeout", "200ms", "--gossip-interval", "100ms"];
-    let config = Config {
-        probe_interval: Duration::from_millis(500),
-        probe_timeout: Duration::from_millis(200),
-        gossip_interval: Duration::from_millis(100),
-        ..Config::lan()
-    };
+    let config = Config::lan()
+        .probe_interval(Duration::from_millis(500))
+        .probe_timeout(Duration::from_millis(200))
+        .gossip_interval(Duration::from_millis(100));
     let Some(net) = Net::or_skip(nodes + 1) else { return };
     let mut fleet = Fleet::start(Ground::Net(net), nodes, &settings);
     let (target, elsewhere) = (fleet.address(0), fleet.net().node(nodes));

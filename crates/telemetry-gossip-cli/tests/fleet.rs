@@ -97,8 +97,7 @@ fn one_process() -> Duration {
                     .await;
             let transport = transport.expect("a free port");
             let address = transport.local_addr().to_string();
-            let options =
-                Options { seeds: seeds.clone(), ..Options::new(id(&format!("n{index}"))) };
+            let options = Options::new(id(&format!("n{index}"))).seeds(seeds.clone());
             let node = Node::spawn(options, transport).expect("the settings are sound");
             if index == 0 {
                 seeds.push(address);
@@ -245,10 +244,8 @@ impl Fleet {
                     .await
                     .expect("a port");
             let seeds = vec![self.agents[0].udp.to_string()];
-            let node = Node::spawn(
-                Options { seeds, ..Options::new(id(PUBLISHER)) },
-                Arc::clone(&transport) as _,
-            );
+            let node =
+                Node::spawn(Options::new(id(PUBLISHER)).seeds(seeds), Arc::clone(&transport) as _);
             let node = node.expect("the settings are sound");
             let mut events = node.events();
             while node.view().alive() <= NODES {

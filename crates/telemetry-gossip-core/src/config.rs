@@ -34,13 +34,14 @@ pub(crate) const TELEMETRY_OVERHEAD: usize = 64;
 /// use core::time::Duration;
 /// use telemetry_gossip_core::{Config, ConfigError, Label};
 ///
-/// let config = Config { label: Label::of("production"), ..Config::default() };
+/// let config = Config::lan().label(Label::of("production"));
 /// assert_eq!(config.validate(), Ok(()));
 ///
-/// let hasty = Config { probe_timeout: Duration::from_secs(2), ..config };
+/// let hasty = config.probe_timeout(Duration::from_secs(2));
 /// assert!(matches!(hasty.validate(), Err(ConfigError::ProbeTimeout { .. })));
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Config {
     /// Whose datagrams to listen to. Nodes with different labels ignore each other.
     pub label: Label,
@@ -136,6 +137,50 @@ impl Default for Config {
             max_value: 512,
             max_telemetry: 4_096,
         }
+    }
+}
+
+/// One setter per field, so that a program names only what it changes and still compiles when a
+/// later version adds a field.
+macro_rules! setters {
+    ($owner:ident { $($field:ident: $type:ty,)* }) => {
+        impl $owner {
+            $(
+                #[doc = concat!("Sets [`", stringify!($field), "`](Self#structfield.", stringify!($field), ").")]
+                #[must_use]
+                pub const fn $field(mut self, $field: $type) -> Self {
+                    self.$field = $field;
+                    self
+                }
+            )*
+        }
+    };
+}
+pub(crate) use setters;
+
+setters! {
+    Config {
+        label: Label,
+        mode: Mode,
+        mtu: u16,
+        probe_interval: Duration,
+        probe_timeout: Duration,
+        indirect_probes: u8,
+        suspicion: SuspicionTimeout,
+        detector: DetectorFeatures,
+        gossip_interval: Duration,
+        gossip_fanout: u8,
+        retransmit_multiplier: u8,
+        telemetry_interval: Duration,
+        byte_budget: Option<u32>,
+        reconnect_interval: Duration,
+        tombstone_ttl: Duration,
+        join_timeout: Duration,
+        isolation_limit: Option<Duration>,
+        max_members: u32,
+        max_key: u8,
+        max_value: u16,
+        max_telemetry: u32,
     }
 }
 

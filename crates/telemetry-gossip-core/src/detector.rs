@@ -8,12 +8,13 @@ use serde::{Deserialize, Serialize};
 /// ```
 /// use telemetry_gossip_core::{Config, DetectorFeatures};
 ///
-/// let swim = Config { detector: DetectorFeatures::SWIM, ..Config::default() };
-/// let without_roll_calls = Config { detector: DetectorFeatures { roll_calls: false, ..DetectorFeatures::default() }, ..swim };
+/// let swim = Config::lan().detector(DetectorFeatures::SWIM);
+/// let without_roll_calls = swim.detector(DetectorFeatures::default().roll_calls(false));
 /// assert!(without_roll_calls.detector.local_health);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
+#[non_exhaustive]
 pub struct DetectorFeatures {
     /// A node that doubts itself probes less often and waits longer (LHA-Probe of Lifeguard).
     pub local_health: bool,
@@ -69,5 +70,18 @@ impl Default for DetectorFeatures {
             status_pings: true,
             flap_damping: true,
         }
+    }
+}
+
+crate::config::setters! {
+    DetectorFeatures {
+        local_health: bool,
+        nacks: bool,
+        buddy: bool,
+        shared_schedule: bool,
+        retries: bool,
+        roll_calls: bool,
+        status_pings: bool,
+        flap_damping: bool,
     }
 }

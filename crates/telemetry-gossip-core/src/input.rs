@@ -9,6 +9,7 @@ use crate::id::{Generation, Instance, NodeId};
 
 /// Who a node is: its id, where others reach it, and where its generations start.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Identity<A> {
     /// The node's name.
     pub id: NodeId,
@@ -27,6 +28,20 @@ impl<A> Identity<A> {
     /// A node that starts at generation 0.
     pub fn new(id: NodeId, address: A) -> Self {
         Self { id, address, generation: Generation(0), instance: None }
+    }
+
+    /// Sets the first generation to use.
+    #[must_use]
+    pub fn generation(mut self, generation: Generation) -> Self {
+        self.generation = generation;
+        self
+    }
+
+    /// Sets the instance; `None` draws it from the seed.
+    #[must_use]
+    pub fn instance(mut self, instance: impl Into<Option<Instance>>) -> Self {
+        self.instance = instance.into();
+        self
     }
 }
 

@@ -88,11 +88,9 @@ impl<A: Address + Serialize + DeserializeOwned + 'static> Player<A> {
         let own = brief.before.iter().find(|known| known.id == opening.id);
         let address = own.or(brief.before.first()).and_then(|known| known.address);
         let Some(address) = address else { return Err(RestoreError::Malformed.into()) };
-        let identity = Identity {
-            generation: own.map_or_else(Default::default, |own| own.generation),
-            instance: own.map(|own| own.instance),
-            ..Identity::new(opening.id, address)
-        };
+        let identity = Identity::new(opening.id, address)
+            .generation(own.map_or_else(Default::default, |own| own.generation))
+            .instance(own.map(|own| own.instance));
         let mut node = Node::new(brief.config.clone(), identity, [0; 32], opening.at)?;
         for known in
             brief.before.iter().filter(|known| known.id != opening.id && known.status.is_live())

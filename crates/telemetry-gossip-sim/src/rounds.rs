@@ -104,7 +104,7 @@ impl<A: Address> Rounds<A> {
         address: impl Fn(usize) -> A,
     ) -> Result<Self, ConfigError> {
         let RoundSettings { nodes, config, period, loss, seed } = settings;
-        let config = Config { mode: Mode::OnDemand, ..config.clone() };
+        let config = config.clone().mode(Mode::OnDemand);
         let mut members = Vec::new();
         for index in 0..*nodes {
             let identity = Identity::new(node_id(index), address(index));

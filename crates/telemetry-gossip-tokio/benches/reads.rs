@@ -37,7 +37,7 @@ static CLUSTER: LazyLock<(Agent, Runtime)> = LazyLock::new(|| {
         for index in 0..NODES {
             let id = name(index);
             let seeds = if index == 0 { Vec::new() } else { vec![name(0)] };
-            let options = Options { seeds, ..Options::new(id.parse().expect("an id")) };
+            let options = Options::new(id.parse().expect("an id")).seeds(seeds);
             let transport = network.transport(&id).expect("an id");
             agents.push(Agent::spawn(options, transport).expect("sound settings"));
         }
@@ -116,8 +116,8 @@ fn publish_one(bencher: Bencher<'_, '_>, members: usize) {
     let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
     let agent = runtime.block_on(async {
         let transport = MemoryNetwork::new(1).transport("me").expect("an id");
-        let config = Config { mode: Mode::OnDemand, ..Config::default() };
-        let options = Options { config, ..Options::new("me".parse().expect("an id")) };
+        let config = Config::default().mode(Mode::OnDemand);
+        let options = Options::new("me".parse().expect("an id")).config(config);
         let agent = Agent::spawn(options, transport).expect("sound settings");
         for index in 1..members {
             let id = name(index).parse().expect("an id");

@@ -44,6 +44,7 @@ const COMMANDS: usize = 64;
 /// # Ok::<(), telemetry_gossip_core::IdError>(())
 /// ```
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Options {
     /// The node's name, unique in its cluster.
     pub id: NodeId,
@@ -88,6 +89,62 @@ impl Options {
             table: None,
             record: None,
         }
+    }
+
+    /// Sets the settings of the protocol.
+    #[must_use]
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// Sets the seeds.
+    #[must_use]
+    pub fn seeds(mut self, seeds: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.seeds = seeds.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Sets the first generation to use.
+    #[must_use]
+    pub fn generation(mut self, generation: Generation) -> Self {
+        self.generation = generation;
+        self
+    }
+
+    /// Sets the instance; `None` draws it from the seed.
+    #[must_use]
+    pub fn instance(mut self, instance: impl Into<Option<Instance>>) -> Self {
+        self.instance = instance.into();
+        self
+    }
+
+    /// Sets the address at which others reach this node.
+    #[must_use]
+    pub fn advertise(mut self, advertise: impl Into<Option<Peer>>) -> Self {
+        self.advertise = advertise.into();
+        self
+    }
+
+    /// Sets the seed of the node's random choices.
+    #[must_use]
+    pub fn rng_seed(mut self, rng_seed: impl Into<Option<[u8; 32]>>) -> Self {
+        self.rng_seed = rng_seed.into();
+        self
+    }
+
+    /// Shares a table of the host's with the node.
+    #[must_use]
+    pub fn table(mut self, table: impl Into<Option<Arc<SharedTable>>>) -> Self {
+        self.table = table.into();
+        self
+    }
+
+    /// Records what happens to the node.
+    #[must_use]
+    pub fn record(mut self, record: impl Into<Option<Recording>>) -> Self {
+        self.record = record.into();
+        self
     }
 }
 
@@ -206,12 +263,10 @@ impl Agent {
         let now = tokio::time::Instant::now().into_std();
         let clock =
             options.table.as_ref().map_or_else(|| Clock::starting(now), |table| table.clock());
-        let identity = Identity {
-            id: options.id,
-            address: options.advertise.unwrap_or_else(|| transport.local()),
-            generation: options.generation,
-            instance: options.instance,
-        };
+        let address = options.advertise.unwrap_or_else(|| transport.local());
+        let identity = Identity::new(options.id, address)
+            .generation(options.generation)
+            .instance(options.instance);
         let config = beside_the_seal(options.config, &*transport)?;
         let boot = Boot { config, identity, seed: rng_seed, at: clock.to_core(now) };
         let node = Box::new(boot.node()?);
@@ -504,7 +559,7 @@ fn beside_the_seal(config: Config, transport: &dyn Transport) -> Result<Config, 
         return Ok(config);
     }
     let mtu = config.mtu;
-    let config = Config { mtu: mtu.saturating_sub(OVERHEAD as u16), ..config };
+    let config = config.mtu(mtu.saturating_sub(OVERHEAD as u16));
     config.validate().map_err(|error| SpawnError::SealedMtu { mtu, error })?;
     Ok(config)
 }

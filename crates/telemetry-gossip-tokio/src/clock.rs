@@ -66,9 +66,9 @@ mod tests {
 
     #[test]
     fn the_oldest_tombstone_that_a_config_allows_has_its_place() {
-        let longest = core::Config { tombstone_ttl: LEAD, ..core::Config::default() };
+        let longest = core::Config::default().tombstone_ttl(LEAD);
         assert_eq!(longest.validate(), Ok(()));
-        let longer = core::Config { tombstone_ttl: LEAD + Duration::from_secs(1), ..longest };
+        let longer = longest.tombstone_ttl(LEAD + Duration::from_secs(1));
         assert!(longer.validate().is_err());
         let now = Clock::starting(Instant::now()).to_core(Instant::now());
         assert!(now - LEAD >= core::Instant::ORIGIN && now.since(now - LEAD) == LEAD);

@@ -42,7 +42,7 @@ impl SharedTable {
     pub fn rename(&self, from: NodeId, to: Identity<Peer>) -> Result<(), ConfigError> {
         // Who belongs, and what goes with a member that does not, is the core's knowledge: a
         // cluster config says it.
-        let config = Config { mode: Mode::OnDemand, ..Config::default() };
+        let config = Config::default().mode(Mode::OnDemand);
         let now = self.to_core(Instant::now());
         let id = to.id;
         let mut node = Node::new(config, to, [0; 32], now)?;

@@ -109,11 +109,9 @@ async fn a_node_that_stops_is_declared_dead_and_returns_under_its_id(net: Net) {
     for agent in &agents {
         until("n3 is dead", agent, |agent| status(agent, "n3") == Some(Status::Dead)).await;
     }
-    let options = Options {
-        config: common::quick(),
-        seeds: vec![agents[1].transport().local().to_string()],
-        ..Options::new("n3".parse().unwrap())
-    };
+    let options = Options::new("n3".parse().unwrap())
+        .config(common::quick())
+        .seeds(vec![agents[1].transport().local().to_string()]);
     agents.push(Agent::spawn(options, net.transport("n3").await).unwrap());
     agree(&agents).await;
     for agent in &agents {
@@ -227,15 +225,11 @@ async fn a_newcomer_takes_what_it_learns_for_as_old_as_it_is() {
     let network = MemoryNetwork::new(1);
     let net = Net::Memory(network.clone());
     // Slow, so that a day is not many steps; the tombstones' time is the default.
-    let config = telemetry_gossip_core::Config {
-        reconnect_interval: Duration::from_secs(600),
-        probe_interval: Duration::from_secs(60),
-        ..Default::default()
-    };
+    let config = telemetry_gossip_core::Config::default()
+        .reconnect_interval(Duration::from_secs(600))
+        .probe_interval(Duration::from_secs(60));
     let spawn = async |id: &str, seed: Option<&str>| {
-        let seeds = seed.into_iter().map(str::to_owned).collect();
-        let options =
-            Options { config: config.clone(), seeds, ..Options::new(id.parse().unwrap()) };
+        let options = Options::new(id.parse().unwrap()).config(config.clone()).seeds(seed);
         Agent::spawn(options, net.transport(id).await).unwrap()
     };
     let old = spawn("old", None).await;

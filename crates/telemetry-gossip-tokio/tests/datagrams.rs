@@ -46,8 +46,7 @@ async fn two_agents_on_one_transport_both_take_part() {
     let network = MemoryNetwork::new(1);
     let shared = network.transport("shared").unwrap();
     let spawn = |id: &str, seeds: Vec<String>, transport| {
-        let options =
-            Options { config: common::quick(), seeds, ..Options::new(id.parse().unwrap()) };
+        let options = Options::new(id.parse().unwrap()).config(common::quick()).seeds(seeds);
         Agent::spawn(options, transport).unwrap()
     };
     let first = spawn("first", vec![], shared.clone());
@@ -176,8 +175,8 @@ async fn a_member_that_claims_an_address_of_another_kind_does_no_harm_over_udp()
     let transport =
         UdpTransport::bind("127.0.0.1:0".parse().unwrap(), Sealing::Plaintext).await.unwrap();
     let seeds = vec![transport.local_addr().to_string()];
-    let first = Options { config: common::quick(), ..Options::new("n0".parse().unwrap()) };
-    let second = Options { config: common::quick(), seeds, ..Options::new("n1".parse().unwrap()) };
+    let first = Options::new("n0".parse().unwrap()).config(common::quick());
+    let second = Options::new("n1".parse().unwrap()).config(common::quick()).seeds(seeds);
     let agents = [
         Agent::spawn(first, transport.clone()).unwrap(),
         Agent::spawn(second, Net::Udp.transport("n1").await).unwrap(),

@@ -23,8 +23,7 @@ fn tasks() -> usize {
 }
 
 fn options(id: &str, seeds: &[&str]) -> Options {
-    let seeds = seeds.iter().map(|&seed| seed.to_owned()).collect();
-    Options { config: quick(), seeds, ..Options::new(id.parse().unwrap()) }
+    Options::new(id.parse().unwrap()).config(quick()).seeds(seeds.iter().copied())
 }
 
 /// Takes the port as soon as it is free.
@@ -156,14 +155,14 @@ async fn leaving_twice_and_commands_after_leaving_are_answered() {
 async fn options_that_break_a_rule_are_refused_by_name() {
     let network = MemoryNetwork::new(1);
     let spawn = |options| Agent::spawn(options, network.transport("a").unwrap()).unwrap_err();
-    let config = |config| Options { config, ..options("a", &[]) };
-    let slow = Config { probe_timeout: Duration::from_secs(1), ..Config::default() };
+    let config = |config| options("a", &[]).config(config);
+    let slow = Config::default().probe_timeout(Duration::from_secs(1));
     assert!(matches!(spawn(config(slow)), SpawnError::Config(ConfigError::ProbeTimeout { .. })));
-    let tiny = Config { mtu: 100, ..Config::default() };
+    let tiny = Config::default().mtu(100);
     let refused = spawn(config(tiny));
     assert!(matches!(refused, SpawnError::Config(ConfigError::Range { field: "mtu", .. })));
     assert!(refused.to_string().contains("mtu is 100"), "{refused}");
-    let ahead = Options { generation: Generation(u64::MAX), ..options("a", &[]) };
+    let ahead = options("a", &[]).generation(Generation(u64::MAX));
     assert!(matches!(spawn(ahead), SpawnError::Config(ConfigError::Generation { .. })));
     assert_eq!(tasks(), 0, "a refused agent leaves nothing");
 }

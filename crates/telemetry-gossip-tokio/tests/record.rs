@@ -17,7 +17,7 @@ use telemetry_gossip_tokio::{
 
 fn options(id: &str, folder: &Path) -> Options {
     let record = Recording { file_bytes: 2_000, files: 64, ..Recording::new(folder) };
-    Options { config: quick(), record: Some(record), ..Options::new(id.parse().unwrap()) }
+    Options::new(id.parse().unwrap()).config(quick()).record(record)
 }
 
 /// Replays all files of a node in order; the node as it was at the end, and how the last file
@@ -67,7 +67,7 @@ async fn the_record_of_each_node_replays_to_its_view() {
     let network = MemoryNetwork::new(1);
     let mut agents = Vec::new();
     for id in ["n0", "n1", "n2", "n3"] {
-        let options = Options { seeds: vec!["n0".into()], ..options(id, folder.path()) };
+        let options = options(id, folder.path()).seeds(["n0"]);
         agents.push(Agent::spawn(options, network.transport(id).unwrap()).unwrap());
     }
     let keeper = tokio::spawn(keep_to_the_disk(agents.clone()));
@@ -118,7 +118,7 @@ async fn a_folder_that_cannot_be_written_to_is_told_of_at_the_start() {
     assert!(matches!(&refused, SpawnError::Record { folder, .. } if *folder == file), "{refused}");
 
     let table = Some(Arc::new(SharedTable::new()));
-    let shared = Options { table, ..options("a", folder.path()) };
+    let shared = options("a", folder.path()).table(table);
     let refused = Agent::spawn(shared, network.transport("a").unwrap()).unwrap_err();
     assert!(matches!(refused, SpawnError::RecordShared), "{refused}");
 }

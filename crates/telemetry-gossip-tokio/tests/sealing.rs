@@ -31,8 +31,8 @@ async fn udp(sealing: Sealing) -> Arc<UdpTransport> {
 }
 
 fn spawn(id: &str, seeds: &[&UdpTransport], transport: &Arc<UdpTransport>) -> Agent {
-    let seeds = seeds.iter().map(|seed| seed.local_addr().to_string()).collect();
-    let options = Options { config: quick(), seeds, ..Options::new(id.parse().unwrap()) };
+    let seeds = seeds.iter().map(|seed| seed.local_addr().to_string());
+    let options = Options::new(id.parse().unwrap()).config(quick()).seeds(seeds);
     Agent::spawn(options, transport.clone()).unwrap()
 }
 
@@ -73,10 +73,8 @@ async fn the_keys_of_running_agents_change() {
     let network = MemoryNetwork::new(1);
     let mut agents: Vec<Agent> = Vec::new();
     for index in 0..5 {
-        let (id, seeds) =
-            (format!("n{index}"), agents.first().map(|_| "n0".to_owned()).into_iter().collect());
-        let options =
-            Options { config: quick(), seeds, ..Options::new(id.as_str().parse().unwrap()) };
+        let (id, seeds) = (format!("n{index}"), agents.first().map(|_| "n0"));
+        let options = Options::new(id.as_str().parse().unwrap()).config(quick()).seeds(seeds);
         let transport =
             network.sealed_transport(&id, SharedSeal::new(ring("", 1)).unwrap()).unwrap();
         agents.push(Agent::spawn(options, transport).unwrap());
@@ -146,11 +144,9 @@ impl Transport for Measured {
 async fn a_sealed_datagram_is_no_longer_than_the_mtu() {
     let network = MemoryNetwork::new(1);
     let sealed = |id| network.sealed_transport(id, SharedSeal::new(ring("", 1)).unwrap()).unwrap();
-    let config = Config { mtu: 900, ..quick() };
-    let options = |id: &str, seeds: &[&str]| Options {
-        config: config.clone(),
-        seeds: seeds.iter().map(|&seed| seed.to_owned()).collect(),
-        ..Options::new(id.parse().unwrap())
+    let config = quick().mtu(900);
+    let options = |id: &str, seeds: &[&str]| {
+        Options::new(id.parse().unwrap()).config(config.clone()).seeds(seeds.iter().copied())
     };
     let measured = Arc::new(Measured { inner: sealed("a"), longest: AtomicUsize::new(0) });
     let a = Agent::spawn(options("a", &[]), measured.clone()).unwrap();
@@ -167,9 +163,9 @@ async fn a_sealed_datagram_is_no_longer_than_the_mtu() {
 #[tokio::test]
 async fn an_mtu_too_small_beside_the_seal_is_an_error_that_names_it() {
     let network = MemoryNetwork::new(1);
-    let config = Config { mtu: 780, ..Config::default() };
+    let config = Config::default().mtu(780);
     assert_eq!(config.validate(), Ok(()));
-    let options = || Options { config: config.clone(), ..Options::new("a".parse().unwrap()) };
+    let options = || Options::new("a".parse().unwrap()).config(config.clone());
     let sealed = network.sealed_transport("a", SharedSeal::new(ring("", 1)).unwrap()).unwrap();
     let refused = Agent::spawn(options(), sealed).unwrap_err();
     assert!(matches!(refused, SpawnError::SealedMtu { mtu: 780, .. }), "{refused}");

@@ -45,8 +45,7 @@ impl Endpoint {
         {
             state.entered = table.with(|table| table.get(id.as_str()).is_none());
             let address = advertise.unwrap_or_else(|| self.transport.local());
-            let identity =
-                Identity { id: *id, address, generation: *generation, instance: *instance };
+            let identity = Identity::new(*id, address).generation(*generation).instance(*instance);
             if let Err(error) = table.rename(before, identity) {
                 tracing::error!(%error, "not renamed");
             }

@@ -93,14 +93,15 @@ impl PushPullGossip {
         // says more, and the dead are not forgotten.
         let never = Duration::from_secs(366 * 24 * 3_600);
         let (suspicion, tombstone_ttl) = (SuspicionTimeout::Fixed(never), never);
-        let config = Config { mode: Mode::OnDemand, suspicion, tombstone_ttl, ..Config::default() };
-        let options = Options {
-            config,
+        let config = Config::default()
+            .mode(Mode::OnDemand)
+            .suspicion(suspicion)
+            .tombstone_ttl(tombstone_ttl);
+        let options = Options::new(id_of(&transport.local()))
+            .config(config)
             // Records of a plain state do not tell lives apart.
-            instance: Some(Instance(0)),
-            table: Some(state.table()),
-            ..Options::new(id_of(&transport.local()))
-        };
+            .instance(Instance(0))
+            .table(state.table());
         let gossip = Self { state, endpoint: Endpoint::new(options, transport) };
         gossip.endpoint.try_spawn();
         gossip

@@ -86,7 +86,7 @@ impl GossipNode {
     /// [`GossipNode::start`].
     pub fn new(node_id: String, seeds: Vec<String>, transport: Arc<dyn Transport>) -> Self {
         let endpoint = match NodeId::new(&node_id) {
-            Ok(id) => Ok(Endpoint::new(Options { seeds, ..Options::new(id) }, transport)),
+            Ok(id) => Ok(Endpoint::new(Options::new(id).seeds(seeds), transport)),
             Err(error) => Err((node_id, error)),
         };
         Self { endpoint }

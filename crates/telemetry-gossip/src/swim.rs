@@ -60,8 +60,8 @@ impl SwimDetector {
     /// not answered.
     pub fn new(transport: Arc<dyn Transport>, indirect_k: usize) -> Self {
         let indirect_probes = u8::try_from(indirect_k.min(MAX_INDIRECT)).unwrap_or_default();
-        let config = Config { mode: Mode::ProbeOnly, indirect_probes, ..Config::default() };
-        let options = Options { config, ..Options::new(id_of(&transport.local())) };
+        let config = Config::default().mode(Mode::ProbeOnly).indirect_probes(indirect_probes);
+        let options = Options::new(id_of(&transport.local())).config(config);
         let endpoint = Endpoint::new(options, transport);
         let detector = Self { endpoint, version: tokio::sync::Mutex::new(0) };
         detector.endpoint.try_spawn();

@@ -31,7 +31,7 @@ impl Few {
         input: Input<'_, std::net::SocketAddr>,
         out: &mut Out<()>,
     ) {
-        let config = Config { mode: Mode::OnDemand, ..Config::lan() };
+        let config = Config::lan().mode(Mode::OnDemand);
         let mut unwanted = Out::default();
         lone(own, nodes, 1, config, &mut unwanted).input(now, input, &mut unwanted);
         unwanted.drain_sends(|to, bytes| {

@@ -119,8 +119,7 @@ pub fn lone(own: u32, nodes: u32, seed: u64, config: Config, out: &mut Out<()>) 
     let mut bytes = [0; 32];
     bytes[..4].copy_from_slice(&own.to_le_bytes());
     bytes[4..12].copy_from_slice(&seed.to_le_bytes());
-    let identity =
-        Identity { instance: Some(instance(own)), ..Identity::new(id(own), address(own)) };
+    let identity = Identity::new(id(own), address(own)).instance(instance(own));
     let node = Node::new(config, identity, bytes, Instant::ORIGIN).expect("settings are valid");
     let mut ours = Ours { node, armed: None, watched: None, heard: false, accepted: 0 };
     for other in (0..nodes).filter(|&other| other != own) {
@@ -136,12 +135,9 @@ pub fn lone(own: u32, nodes: u32, seed: u64, config: Config, out: &mut Out<()>) 
 /// Never: the settings are the defaults.
 #[must_use]
 pub fn stub(own: u32, generation: u64) -> Ours {
-    let identity = Identity {
-        id: id(own),
-        address: address(own),
-        generation: Generation(generation),
-        instance: Some(instance(own)),
-    };
+    let identity = Identity::new(id(own), address(own))
+        .generation(Generation(generation))
+        .instance(instance(own));
     let node =
         Node::new(Config::lan(), identity, [1; 32], Instant::ORIGIN).expect("defaults are valid");
     Ours { node, armed: None, watched: None, heard: false, accepted: 0 }

@@ -59,15 +59,14 @@ fn config(args: &AgentArgs) -> Result<Config, Error> {
     let Settings { profile, probe_interval, probe_timeout, gossip_interval, suspicion, mtu } =
         args.settings;
     let standard = profile.config();
-    let config = Config {
-        label: Label::of(&args.label),
-        probe_interval: probe_interval.unwrap_or(standard.probe_interval),
-        probe_timeout: probe_timeout.unwrap_or(standard.probe_timeout),
-        gossip_interval: gossip_interval.unwrap_or(standard.gossip_interval),
-        suspicion: suspicion.map_or(standard.suspicion, SuspicionTimeout::Fixed),
-        mtu: mtu.unwrap_or(standard.mtu),
-        ..standard
-    };
+    let config = profile
+        .config()
+        .label(Label::of(&args.label))
+        .probe_interval(probe_interval.unwrap_or(standard.probe_interval))
+        .probe_timeout(probe_timeout.unwrap_or(standard.probe_timeout))
+        .gossip_interval(gossip_interval.unwrap_or(standard.gossip_interval))
+        .suspicion(suspicion.map_or(standard.suspicion, SuspicionTimeout::Fixed))
+        .mtu(mtu.unwrap_or(standard.mtu));
     config.validate().map_err(|error| Error::Usage(in_flags(&error)))?;
     Ok(config)
 }
@@ -164,10 +163,8 @@ async fn agent(
     let control_address = control.local_addr().map_err(Error::Setup)?;
 
     let shared: Arc<dyn Transport> = Arc::clone(&transport) as _;
-    let agent = spawn(
-        Options { config, record: args.record.recording(), ..Options::new(args.id) },
-        shared,
-    )?;
+    let agent =
+        spawn(Options::new(args.id).config(config).record(args.record.recording()), shared)?;
     for (key, value) in &args.entries {
         agent.publish(key, value.as_bytes()).await.map_err(|error| {
             Error::Usage(format!("--set {}: {error}", text::printable(key, MAX_SHOWN)))

@@ -101,7 +101,7 @@ fn a_label_has_at_most_127_bytes() {
 
 #[test]
 fn an_agent_can_run_with_every_size_of_datagram_that_can_be_typed() {
-    let valid = |mtu| Config { mtu, ..Config::default() }.validate().is_ok();
+    let valid = |mtu| Config::default().mtu(mtu).validate().is_ok();
     assert!(valid(*MTUS.start()) && valid(*MTUS.end()));
     assert!(!valid(MTUS.start() - 1) && !valid(MTUS.end() + 1));
 }

@@ -111,13 +111,11 @@ impl Cluster {
     ) -> Result<(), Error> {
         let life = self.lives[index];
         let id = NodeId::new(&name(index)).map_err(|error| Error::Usage(error.to_string()))?;
-        let options = Options {
-            config: self.config.clone(),
-            seeds,
-            rng_seed: Some(rng_seed(self.seed, index, life)),
-            record: self.record.clone(),
-            ..Options::new(id)
-        };
+        let options = Options::new(id)
+            .config(self.config.clone())
+            .seeds(seeds)
+            .rng_seed(rng_seed(self.seed, index, life))
+            .record(self.record.clone());
         let shared: Arc<dyn Transport> = Arc::clone(&transport) as _;
         let agent = Agent::spawn(options, shared).map_err(not_spawned)?;
         tokio::spawn(forward(agent.clone(), agent.events(), index, life, self.tell.clone()));

@@ -70,13 +70,11 @@ fn take_part(
 ) {
     let socket = UdpSocket::bind((place, 0)).expect("a socket");
     let me = Peer::from(socket.local_addr().expect("it is bound"));
-    let config = Config {
-        probe_interval: Duration::from_millis(500),
-        probe_timeout: Duration::from_millis(200),
-        gossip_interval: Duration::from_millis(100),
-        mtu: Config::default().mtu - OVERHEAD as u16,
-        ..Config::default()
-    };
+    let config = Config::default()
+        .probe_interval(Duration::from_millis(500))
+        .probe_timeout(Duration::from_millis(200))
+        .gossip_interval(Duration::from_millis(100))
+        .mtu(Config::default().mtu - OVERHEAD as u16);
     let mut session = [0; 16];
     session[..2].copy_from_slice(&socket.local_addr().expect("it is bound").port().to_be_bytes());
     let mut seal = Seal::new(ring, Session(session));

@@ -19,7 +19,7 @@ use telemetry_gossip_core::{
 };
 
 fn config(label: u32) -> Config {
-    Config { label: Label(label), ..Config::default() }
+    Config::default().label(Label(label))
 }
 
 fn node(label: u32) -> Node<SocketAddr> {

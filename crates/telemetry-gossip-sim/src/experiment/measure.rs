@@ -115,7 +115,7 @@ mod tests {
 
     #[test]
     fn deaths_of_the_anomalous_are_detections_and_all_others_false_positives() {
-        let config = Config { detector: DetectorFeatures::SWIM, ..Config::default() };
+        let config = Config::default().detector(DetectorFeatures::SWIM);
         let mut cluster =
             Cluster::new(Settings { nodes: 4, config, seed: 3, ..Settings::default() });
         cluster.start_known();
@@ -147,7 +147,7 @@ mod tests {
 
     #[test]
     fn a_failure_that_one_healthy_member_missed_is_not_known_to_everyone() {
-        let config = Config { detector: DetectorFeatures::SWIM, ..Config::default() };
+        let config = Config::default().detector(DetectorFeatures::SWIM);
         let mut cluster =
             Cluster::new(Settings { nodes: 5, config, seed: 3, ..Settings::default() });
         cluster.start_known();

@@ -65,11 +65,9 @@ pub enum Protocol {
 impl Protocol {
     fn config(self) -> Config {
         match self {
-            Self::Swim => Config {
-                detector: DetectorFeatures::SWIM,
-                suspicion: SuspicionTimeout::Scaled { multiplier_percent: 500, max_multiplier: 1 },
-                ..Config::default()
-            },
+            Self::Swim => Config::default()
+                .detector(DetectorFeatures::SWIM)
+                .suspicion(SuspicionTimeout::Scaled { multiplier_percent: 500, max_multiplier: 1 }),
             Self::Default => Config::default(),
         }
     }
@@ -227,7 +225,7 @@ fn crashes(plan: &SwimPlan, protocol: Protocol, seed: u64) -> Outcome {
 
 /// One cluster on a lossy network, in which nobody crashes.
 fn lossy(protocol: Protocol, loss: Share, indirect_probes: u8, seed: u64) -> FalseSuspicion {
-    let config = Config { indirect_probes, ..protocol.config() };
+    let config = protocol.config().indirect_probes(indirect_probes);
     let members = usize::try_from(LOSSY_MEMBERS).unwrap_or(usize::MAX);
     let mut cluster = cluster(config, members, Network::losing(loss), seed);
     cluster.run_for(LOSSY_RUN);

@@ -66,34 +66,29 @@ impl Overrides {
     /// The defaults with these settings replaced.
     #[must_use]
     pub fn config(&self) -> Config {
-        let config = Config::default();
-        Config {
-            mtu: self.mtu.unwrap_or(config.mtu),
-            probe_interval: self.probe_interval.unwrap_or(config.probe_interval),
-            probe_timeout: self.probe_timeout.unwrap_or(config.probe_timeout),
-            indirect_probes: self.indirect_probes.unwrap_or(config.indirect_probes),
-            suspicion: self
-                .suspicion
-                .map_or_else(|| self.scaled(config.suspicion), SuspicionTimeout::Fixed),
-            detector: self.detector.unwrap_or(config.detector),
-            gossip_interval: self.gossip_interval.unwrap_or(config.gossip_interval),
-            gossip_fanout: self.gossip_fanout.unwrap_or(config.gossip_fanout),
-            retransmit_multiplier: self
-                .retransmit_multiplier
-                .unwrap_or(config.retransmit_multiplier),
-            telemetry_interval: self.telemetry_interval.unwrap_or(config.telemetry_interval),
-            byte_budget: self.byte_budget.or(config.byte_budget),
-            reconnect_interval: self.reconnect_interval.unwrap_or(config.reconnect_interval),
-            tombstone_ttl: self.tombstone_ttl.unwrap_or(config.tombstone_ttl),
-            join_timeout: self.join_timeout.unwrap_or(config.join_timeout),
-            isolation_limit: self.isolation_limit.or(config.isolation_limit),
-            max_members: self.max_members.unwrap_or(config.max_members),
-            max_key: self.max_key.unwrap_or(config.max_key),
-            max_value: self.max_value.unwrap_or(config.max_value),
-            max_telemetry: self.max_telemetry.unwrap_or(config.max_telemetry),
-            label: config.label,
-            mode: config.mode,
-        }
+        let mut config = Config::default();
+        config.suspicion =
+            self.suspicion.map_or_else(|| self.scaled(config.suspicion), SuspicionTimeout::Fixed);
+        config.byte_budget = self.byte_budget.or(config.byte_budget);
+        config.isolation_limit = self.isolation_limit.or(config.isolation_limit);
+        config.mtu = self.mtu.unwrap_or(config.mtu);
+        config.probe_interval = self.probe_interval.unwrap_or(config.probe_interval);
+        config.probe_timeout = self.probe_timeout.unwrap_or(config.probe_timeout);
+        config.indirect_probes = self.indirect_probes.unwrap_or(config.indirect_probes);
+        config.detector = self.detector.unwrap_or(config.detector);
+        config.gossip_interval = self.gossip_interval.unwrap_or(config.gossip_interval);
+        config.gossip_fanout = self.gossip_fanout.unwrap_or(config.gossip_fanout);
+        config.retransmit_multiplier =
+            self.retransmit_multiplier.unwrap_or(config.retransmit_multiplier);
+        config.telemetry_interval = self.telemetry_interval.unwrap_or(config.telemetry_interval);
+        config.reconnect_interval = self.reconnect_interval.unwrap_or(config.reconnect_interval);
+        config.tombstone_ttl = self.tombstone_ttl.unwrap_or(config.tombstone_ttl);
+        config.join_timeout = self.join_timeout.unwrap_or(config.join_timeout);
+        config.max_members = self.max_members.unwrap_or(config.max_members);
+        config.max_key = self.max_key.unwrap_or(config.max_key);
+        config.max_value = self.max_value.unwrap_or(config.max_value);
+        config.max_telemetry = self.max_telemetry.unwrap_or(config.max_telemetry);
+        config
     }
 
     /// Whether the time to refute is both fixed and said to grow with the cluster.

@@ -204,10 +204,7 @@ fn every_part_of_the_config_can_be_set_in_a_file() {
         config.suspicion,
         SuspicionTimeout::Scaled { multiplier_percent: 500, max_multiplier: 6 }
     );
-    assert_eq!(
-        config.detector,
-        DetectorFeatures { retries: false, roll_calls: false, ..DetectorFeatures::default() }
-    );
+    assert_eq!(config.detector, DetectorFeatures::default().retries(false).roll_calls(false));
     assert_eq!((config.join_timeout, config.max_telemetry), (Duration::from_secs(9), 100));
     assert_eq!(Scenario::from_toml(&scenario.to_toml()).unwrap(), scenario);
     let both = read("suspicion = \"2s\"\nsuspicion-max-multiplier = 6").unwrap_err();

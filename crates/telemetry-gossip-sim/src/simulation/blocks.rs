@@ -72,7 +72,7 @@ mod tests {
 
     fn swim() -> Config {
         let suspicion = SuspicionTimeout::Scaled { multiplier_percent: 200, max_multiplier: 1 };
-        Config { detector: DetectorFeatures::SWIM, suspicion, ..Config::default() }
+        Config::default().detector(DetectorFeatures::SWIM).suspicion(suspicion)
     }
 
     #[test]

@@ -75,7 +75,7 @@ impl Simulation {
         // A clock's origin is what the machine happened to show: up to an hour of uptime.
         let shown = self.operations.micros_up_to(3_600_000_000);
         let clock = Clock::new(shown, self.now(), clock_ppm);
-        let identity = Identity { generation, ..Identity::new(id, address) };
+        let identity = Identity::new(id, address).generation(generation);
         let seed = protocol_seed(self.seed, index, boots);
         let node = Node::new(self.node_config(), identity, seed, clock.read(self.now()))?;
         if self.owners.len() <= address as usize {

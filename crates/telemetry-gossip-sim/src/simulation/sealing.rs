@@ -78,7 +78,7 @@ impl Simulation {
 /// part.
 pub(crate) fn node_config(config: &Config, sealed: bool) -> Config {
     let overhead = if sealed { OVERHEAD as u16 } else { 0 };
-    Config { mtu: config.mtu.saturating_sub(overhead), ..config.clone() }
+    config.clone().mtu(config.mtu.saturating_sub(overhead))
 }
 
 /// How long a datagram of `len` bytes is with `addition` after it, which is written where there is

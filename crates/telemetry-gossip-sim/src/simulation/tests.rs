@@ -42,7 +42,7 @@ fn the_logs_of_two_runs_of_one_seed_are_equal_event_by_event() {
 
 #[test]
 fn settings_that_no_node_can_run_with_are_refused() {
-    let config = Config { mtu: 1, ..Config::default() };
+    let config = Config::default().mtu(1);
     let refused = Simulation::new(&Settings { config, ..Settings::default() });
     assert!(matches!(refused, Err(ConfigError::Range { field: "mtu", .. })));
 }

@@ -87,14 +87,12 @@ impl Net {
 
 /// Quick enough for a test, with timeouts that a busy machine keeps.
 pub(crate) fn quick() -> Config {
-    Config {
-        probe_interval: Duration::from_millis(500),
-        probe_timeout: Duration::from_millis(250),
-        gossip_interval: Duration::from_millis(50),
-        reconnect_interval: Duration::from_millis(500),
-        join_timeout: Duration::from_millis(500),
-        ..Config::default()
-    }
+    Config::default()
+        .probe_interval(Duration::from_millis(500))
+        .probe_timeout(Duration::from_millis(250))
+        .gossip_interval(Duration::from_millis(50))
+        .reconnect_interval(Duration::from_millis(500))
+        .join_timeout(Duration::from_millis(500))
 }
 
 /// `n0`, `n1`, ...: the first waits to be found, the others join through it.
@@ -104,11 +102,7 @@ pub(crate) async fn cluster(net: &Net, count: usize) -> Vec<Agent> {
         let id = format!("n{index}");
         let transport = net.transport(&id).await;
         let seeds = agents.first().map(|first| first.transport().local().to_string());
-        let options = Options {
-            config: quick(),
-            seeds: seeds.into_iter().collect(),
-            ..Options::new(id.as_str().parse().unwrap())
-        };
+        let options = Options::new(id.as_str().parse().unwrap()).config(quick()).seeds(seeds);
         agents.push(Agent::spawn(options, transport).unwrap());
     }
     agents

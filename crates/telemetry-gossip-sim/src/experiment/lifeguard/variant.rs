@@ -52,8 +52,8 @@ impl Variant {
     #[must_use]
     pub fn config(self) -> Config {
         let (local, buddy) = (
-            DetectorFeatures { local_health: true, nacks: true, ..DetectorFeatures::SWIM },
-            DetectorFeatures { buddy: true, ..DetectorFeatures::SWIM },
+            DetectorFeatures::SWIM.local_health(true).nacks(true),
+            DetectorFeatures::SWIM.buddy(true),
         );
         let (detector, stretch) = match self {
             Self::Swim => (DetectorFeatures::SWIM, 1),
@@ -63,16 +63,14 @@ impl Variant {
             Self::Lifeguard => (DetectorFeatures::LIFEGUARD, 6),
             Self::Default => return Config::default(),
         };
-        Config {
-            detector,
-            suspicion: SuspicionTimeout::Scaled {
+        Config::default()
+            .detector(detector)
+            .suspicion(SuspicionTimeout::Scaled {
                 multiplier_percent: 500,
                 max_multiplier: stretch,
-            },
-            probe_interval: Duration::from_secs(1),
-            probe_timeout: Duration::from_millis(500),
-            ..Config::default()
-        }
+            })
+            .probe_interval(Duration::from_secs(1))
+            .probe_timeout(Duration::from_millis(500))
     }
 
     /// What was published of it, if anything.
