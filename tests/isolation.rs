@@ -31,7 +31,7 @@ fn all_losses_are_declared(cluster: &Cluster) -> bool {
 
 fn ended(cluster: &Cluster, node: usize) -> Vec<IsolationEnd> {
     let ends = cluster.events(node).filter_map(|(_, event)| match event {
-        Event::Reconnected { end } => Some(end),
+        Event::Reconnected { end, .. } => Some(end),
         _ => None,
     });
     ends.collect()

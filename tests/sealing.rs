@@ -206,7 +206,7 @@ async fn all_parts_sealed() {
     let second = GossipNode::new("second".into(), vec![a.local_addr().to_string()], b.clone());
     first.try_start().await.unwrap();
     second.try_start().await.unwrap();
-    let mut events = first.events().unwrap();
+    let mut events = first.events();
     while first.members().len() < 2 {
         events.recv().await.unwrap();
     }

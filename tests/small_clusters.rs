@@ -35,11 +35,11 @@ fn commands_of_a_node_alone_end_without_a_partner() {
         cluster.tell(0, Input::Probe { id: node_id(0) });
         cluster.run_for(Duration::from_secs(5));
         let ended: Vec<_> = cluster.events(0).map(|(_, event)| event).collect();
-        let nobody = Event::ExchangeCompleted { peer: None, outcome: ExchangeOutcome::Nobody };
+        let nobody = Event::exchange_completed(None, ExchangeOutcome::Nobody);
         assert!(ended.contains(&nobody), "{ended:?}");
         for id in [node_id(7), node_id(0)] {
             let outcome = ProbeOutcome::NotProbed;
-            assert!(ended.contains(&Event::ProbeCompleted { id, outcome }), "{ended:?}");
+            assert!(ended.contains(&Event::probe_completed(id, outcome)), "{ended:?}");
         }
     });
 }

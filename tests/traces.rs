@@ -10,9 +10,9 @@ use std::fs::{self, File};
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
-use telemetry_gossip::driver::Peer;
-use telemetry_gossip::recorder::{Divergence, Known, PlayError, Player, Reader};
 use telemetry_gossip_core::RestoreError;
+use telemetry_gossip_recorder::{Divergence, Known, PlayError, Player, Reader};
+use telemetry_gossip_tokio::PeerAddr;
 
 fn traces() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("traces");
@@ -25,7 +25,7 @@ fn traces() -> Vec<PathBuf> {
 
 /// Replays a trace with everything checked; where it comes to something else than was recorded.
 fn play(path: &Path) -> Option<Divergence> {
-    let mut trace = Reader::<_, Peer>::new(BufReader::new(File::open(path).unwrap())).unwrap();
+    let mut trace = Reader::<_, PeerAddr>::new(BufReader::new(File::open(path).unwrap())).unwrap();
     let brief = trace.brief().expect("`--as-test` made it").clone();
     let mut player = match Player::start(trace.opening()) {
         // Of another shape of the state: a node that knows whom the recorded one knew has to do.
@@ -69,7 +69,8 @@ fn recorded_incidents_are_survived_and_end_as_they_did() {
 #[test]
 fn an_incident_can_be_replayed_to_a_node_that_is_told_whom_it_knew() {
     for path in traces() {
-        let mut trace = Reader::<_, Peer>::new(BufReader::new(File::open(path).unwrap())).unwrap();
+        let mut trace =
+            Reader::<_, PeerAddr>::new(BufReader::new(File::open(path).unwrap())).unwrap();
         let brief = trace.brief().unwrap().clone();
         let mut player = Player::rebuild(trace.opening(), &brief).unwrap();
         let live = brief.before.iter().filter(|known| known.status.is_live()).count();

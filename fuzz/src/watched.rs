@@ -165,12 +165,12 @@ impl<A: Address> Watched<A> {
 
     fn fold(&mut self, event: &Event<A>) {
         let (id, status, generation) = match *event {
-            Event::Joined { id, address, generation } => {
+            Event::Joined { id, address, generation, .. } => {
                 let seen = Seen { status: Status::Alive, generation, address: Some(address) };
                 assert!(self.view.insert(id, seen).is_none(), "S18: {id} joined twice");
                 return;
             }
-            Event::Moved { id, address } => {
+            Event::Moved { id, address, .. } => {
                 if let Some(seen) = self.view.get_mut(&id) {
                     seen.address = Some(address);
                 }
@@ -180,10 +180,10 @@ impl<A: Address> Watched<A> {
                 assert!(self.view.remove(&id).is_some(), "S18: {id} was removed and never there");
                 return;
             }
-            Event::Alive { id, generation } => (id, Status::Alive, generation),
+            Event::Alive { id, generation, .. } => (id, Status::Alive, generation),
             Event::Suspected { id, generation, .. } => (id, Status::Suspected, generation),
-            Event::Dead { id, generation } => (id, Status::Dead, generation),
-            Event::Left { id, generation } => (id, Status::Left, generation),
+            Event::Dead { id, generation, .. } => (id, Status::Dead, generation),
+            Event::Left { id, generation, .. } => (id, Status::Left, generation),
             _ => return,
         };
         let Some(seen) = self.view.get_mut(&id) else {

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use telemetry_gossip::core::{Config, NodeId};
+use telemetry_gossip_core::{Config, NodeId};
 use telemetry_gossip_sim::Share;
 
 mod experiment;

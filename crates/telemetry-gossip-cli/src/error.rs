@@ -65,7 +65,7 @@ pub(crate) enum Error {
     },
     /// A record cannot be replayed.
     #[error("{0}")]
-    Record(#[from] telemetry_gossip::recorder::PlaybackError),
+    Record(#[from] telemetry_gossip_recorder::PlaybackError),
     /// A replay is not what was recorded.
     #[error("{0}")]
     Replay(String),

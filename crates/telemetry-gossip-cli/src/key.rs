@@ -2,8 +2,8 @@
 
 use std::io::{self, Write};
 
-use telemetry_gossip::core::Label;
 use telemetry_gossip::transport::{Keyring, create_key, read_key};
+use telemetry_gossip_core::Label;
 
 use crate::args::key::{KeyArgs, KeyCommand, Order};
 use crate::control::client;

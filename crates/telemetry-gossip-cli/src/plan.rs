@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
-use telemetry_gossip::core::{Config, Plan, PlanError, PlanRule, Prediction, SuspicionTimeout};
+use telemetry_gossip_core::{Config, Plan, PlanError, PlanRule, Prediction, SuspicionTimeout};
 
 use crate::args::PlanArgs;
 use crate::error::Error;
@@ -59,6 +59,7 @@ fn settings(config: &Config) -> Vec<(&'static str, String)> {
         SuspicionTimeout::Scaled { multiplier_percent: percent, .. } => {
             format!("{percent}% of probe_interval x max(1, log10(nodes))")
         }
+        other => format!("{other:?}"),
     };
     vec![
         ("probe_interval", text::span(config.probe_interval)),
@@ -150,7 +151,7 @@ impl View {
                 indirect_probes: config.indirect_probes,
                 suspicion_multiplier_percent: match config.suspicion {
                     SuspicionTimeout::Scaled { multiplier_percent: percent, .. } => Some(percent),
-                    SuspicionTimeout::Fixed(_) => None,
+                    _ => None,
                 },
                 gossip_interval_s: config.gossip_interval.as_secs_f64(),
                 gossip_fanout: config.gossip_fanout,

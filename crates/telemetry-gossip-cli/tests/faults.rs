@@ -26,7 +26,7 @@ use faults_support::net::{Fault, Net, apart, processes_in};
 use faults_support::relay::Relay;
 use flood_support::{Flood, Hostile, Tap};
 use serde_json::Value;
-use telemetry_gossip::core::Config;
+use telemetry_gossip_core::Config;
 
 const NODES: usize = 10;
 

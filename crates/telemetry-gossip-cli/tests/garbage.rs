@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 use common::{Agent, PATIENCE, member, resident_kib};
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
-use telemetry_gossip::core::{Config, Identity, Input, InputError, Instant as CoreInstant, Node};
-use telemetry_gossip::driver::Peer;
+use telemetry_gossip_core::{Config, Identity, Input, InputError, Instant as CoreInstant, Node};
+use telemetry_gossip_tokio::PeerAddr;
 
 const DATAGRAMS: u64 = 100_000;
 
@@ -112,7 +112,7 @@ struct Garbage {
     rng: ChaCha8Rng,
     /// What nodes say to each other.
     recorded: Vec<Vec<u8>>,
-    judge: Node<Peer>,
+    judge: Node<PeerAddr>,
     /// How many of each kind: random, random behind a valid header, mutated.
     kinds: [u64; 3],
     /// How many were no error.
@@ -199,12 +199,12 @@ impl Garbage {
     }
 }
 
-fn peer(port: u16) -> Peer {
+fn peer(port: u16) -> PeerAddr {
     SocketAddr::from(([127, 0, 0, 1], port)).into()
 }
 
 /// A node of this id that has nothing more to say.
-fn node(id: &str, port: u16) -> Node<Peer> {
+fn node(id: &str, port: u16) -> Node<PeerAddr> {
     let identity = Identity::new(id.parse().expect("an id"), peer(port));
     let mut node = Node::new(Config::default(), identity, [port as u8; 32], CoreInstant::ORIGIN)
         .expect("the defaults are valid");
@@ -213,7 +213,7 @@ fn node(id: &str, port: u16) -> Node<Peer> {
 }
 
 /// Drops what a node would send and tell; how much it told.
-fn drained(node: &mut Node<Peer>) -> usize {
+fn drained(node: &mut Node<PeerAddr>) -> usize {
     let mut out = [0; 1_400];
     while node.poll_transmit(&mut out).is_some() {}
     std::iter::from_fn(|| node.poll_event()).count()

@@ -1,4 +1,4 @@
-//! The settings of a node, their defaults, and the rules that they must keep.
+//! The settings of a node, their defaults, and the rules between them.
 
 use core::time::Duration;
 
@@ -10,25 +10,24 @@ use crate::id::Label;
 use crate::suspicion::scaled;
 use crate::telemetry::MAX_LOG;
 
-/// The smallest datagram size that a node can be held to: any one record or telemetry entry of
-/// default limits fits.
+/// The smallest MTU that can be set. Any record, and any telemetry entry within the default limits,
+/// fits.
 pub const MIN_MTU: u16 = 512;
 
 /// The largest payload of a UDP datagram over IPv4.
 pub const MAX_MTU: u16 = 65_507;
 
-/// The most members that a table can be set to hold.
+/// The largest [`Config::max_members`].
 pub(crate) const MAX_MEMBERS: u32 = 1 << 24;
 
-/// Bytes of a telemetry datagram that are not the entry itself: header, frame, and the owner's
-/// name.
+/// Bytes of a telemetry datagram beside the entry and the id of its owner: header and frame.
 pub(crate) const TELEMETRY_OVERHEAD: usize = 64;
 
 /// Settings of a [`Node`](crate::Node). The defaults suit a LAN of a few to a few thousand nodes.
 ///
-/// A shorter `probe_interval` finds crashes sooner for proportionally more traffic.
-/// [`Config::local`] and [`Config::wan`] suit other networks, [`Config::plan`] finds the settings
-/// for a target.
+/// A shorter `probe_interval` detects crashes sooner, for proportionally more traffic.
+/// [`Config::local`] and [`Config::wan`] suit other networks, and [`Config::plan`] finds the
+/// settings for a target. Fields that are missing in a serialised config have their defaults.
 ///
 /// ```
 /// use core::time::Duration;
@@ -41,74 +40,76 @@ pub(crate) const TELEMETRY_OVERHEAD: usize = 64;
 /// assert!(matches!(hasty.validate(), Err(ConfigError::ProbeTimeout { .. })));
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 #[non_exhaustive]
 pub struct Config {
-    /// Whose datagrams to listen to. Nodes with different labels ignore each other.
+    /// The label of the cluster. Nodes with different labels ignore each other.
     pub label: Label,
-    /// Whether the node acts by its own timers or only when told.
+    /// Whether the node acts by its own timers or only on command.
     pub mode: Mode,
-    /// The most bytes in one datagram's payload; [`MIN_MTU`] to [`MAX_MTU`]. Default 1,400. A
-    /// driver that seals datagrams takes its part of them from it. It has to fit the path: where
-    /// long datagrams are lost without a word, members find each other's crashes as always, but
-    /// long telemetry and the tables of large clusters do not arrive.
+    /// The most bytes in the payload of one datagram; [`MIN_MTU`] to [`MAX_MTU`], default 1,400. A
+    /// driver that seals datagrams takes the bytes of the seal from it. It must fit the network
+    /// path: where long datagrams are lost silently, crashes are still detected, but long telemetry
+    /// and the tables of large clusters do not arrive.
     pub mtu: u16,
 
-    /// One member is probed each interval. Default 1 s. Local trouble stretches it up to nine
+    /// One member is probed per interval. Default 1 s. Poor local health stretches it up to nine
     /// times.
     pub probe_interval: Duration,
-    /// How long a direct ping may take, and then again how long the indirect ones; twice this is at
-    /// most the interval. Default 300 ms. Where most answers take longer than twice this, nodes
-    /// doubt themselves instead of others: nobody is wronged, and no crash found.
+    /// The timeout of the direct ping, and then again of the indirect pings; at most half of
+    /// `probe_interval`. Default 300 ms. Where most answers take longer than twice this, nodes
+    /// doubt themselves instead of others: no live member is accused, and no crash is detected.
     pub probe_timeout: Duration,
-    /// How many members are asked to ping on the prober's behalf (the K of SWIM). 0 to 16, default
+    /// How many helpers are asked to ping on behalf of the prober (the K of SWIM). 0 to 16, default
     /// 3.
     pub indirect_probes: u8,
-    /// How long a suspected member has to refute.
+    /// The time that a suspected member has to refute.
     pub suspicion: SuspicionTimeout,
-    /// Which parts the failure detector has; all by default.
+    /// The parts of the failure detector that are switched on; all by default.
     pub detector: DetectorFeatures,
 
-    /// While there is news, some members are told it each interval. Default 200 ms.
+    /// While there are rumors, they are sent to some members once per interval. Default 200 ms.
     pub gossip_interval: Duration,
-    /// How many members are told at each interval. 1 to 16, default 3.
+    /// The number of members that get the rumors in each interval. 1 to 16, default 3.
     pub gossip_fanout: u8,
-    /// A piece of news is sent `retransmit_multiplier * ceil(log10(n + 1))` times by each member
-    /// that learns it. 1 to 32, default 4.
+    /// Each member sends a rumor `retransmit_multiplier * ceil(log10(n + 1))` times. 1 to 32,
+    /// default 4.
     pub retransmit_multiplier: u8,
 
-    /// A member passes on telemetry to each of its partners once in this time, so that updates
-    /// travel together; at once if the last time is longer ago or a datagram is full. Default 100
-    /// ms.
+    /// A member forwards telemetry to each of its partners at most once per interval, so that
+    /// updates travel together; at once if the last datagram is longer ago, or if a datagram is
+    /// full. Default 100 ms.
     pub telemetry_interval: Duration,
 
-    /// The most bytes a second that this node sends on average, payloads of UDP without what seals
-    /// them; `None`, the default, for no cap. Telemetry waits for it, and what is replaced while it
-    /// waits is never sent. Membership does not wait, nor what is urgent, nor answers. 1,000 at
-    /// least.
+    /// The most bytes per second that this node sends on average, counted as UDP payload without
+    /// the seal; at least 1,000. `None`, the default, for no limit. Telemetry waits for it, and a
+    /// value that is replaced while it waits is never sent. Membership, urgent telemetry and
+    /// answers do not wait.
     pub byte_budget: Option<u32>,
 
-    /// One dead member is contacted each interval, so that a healed partition merges. Default 5 s.
+    /// One dead member is contacted per interval, so that a healed partition merges. Default 5 s.
     pub reconnect_interval: Duration,
-    /// How long a dead member is remembered, and contacted. Default 24 h.
+    /// How long a dead member is remembered and contacted. Default 24 h.
     pub tombstone_ttl: Duration,
-    /// How long a join tries its seeds before it is reported as failed (and then goes on). Default
-    /// 5 s.
+    /// How long a join tries its seeds before it is reported as failed. It goes on after that.
+    /// Default 5 s.
     pub join_timeout: Duration,
-    /// After this long the side cut off takes its losses for real and declares them dead; `None`,
-    /// the default, waits for the partition to heal, the host's word or a cluster config.
+    /// How long an isolated node waits before it takes the loss for real and declares the lost
+    /// members dead. `None`, the default, waits until the partition heals, the host accepts the
+    /// loss, or a cluster config is applied.
     pub isolation_limit: Option<Duration>,
 
-    /// The most members in the table, the dead included. Default 16,384.
+    /// The most members in the table, dead members included. Default 16,384.
     pub max_members: u32,
     /// The longest telemetry key that this node publishes, in bytes. 1 to 255, default 64.
     pub max_key: u8,
     /// The longest telemetry value that this node publishes, in bytes; key and value must fit one
     /// datagram. Default 512.
     pub max_value: u16,
-    /// The most bytes of telemetry that this node publishes, 14 an entry added for its version and
-    /// time. At most 65,536, default 4,096. What others publish is held whatever their settings
-    /// are, up to twice the 65,536: while a reader goes from one state of an owner to another it
-    /// has parts of both.
+    /// The most bytes of telemetry that this node publishes, counting 14 per entry for its version
+    /// and time. At most 65,536, default 4,096. The telemetry of other members is held regardless
+    /// of their settings, up to twice 65,536 bytes per member: between two states of an owner a
+    /// reader has parts of both.
     pub max_telemetry: u32,
 }
 
@@ -186,49 +187,54 @@ setters! {
 
 /// Whether a node acts by itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub enum Mode {
     /// Probes, gossips and reconnects by its own timers.
     #[default]
     Autonomous,
-    /// Answers what it is asked, and probes or exchanges only on
-    /// [`Input::Probe`](crate::Input::Probe) and [`Input::Exchange`](crate::Input::Exchange).
-    /// Suspicions still run out.
+    /// Answers requests, and probes or exchanges only on [`Input::Probe`](crate::Input::Probe) and
+    /// [`Input::Exchange`](crate::Input::Exchange). Suspicions still run out.
     OnDemand,
-    /// Only probes, on [`Input::Probe`](crate::Input::Probe), and answers and relays the probes of
-    /// others: it takes in no claims and makes none, so that it may share its name with a node that
+    /// Only probes, on [`Input::Probe`](crate::Input::Probe), answers pings and helps the probes of
+    /// others. It accepts no claims and makes none, so that it may share its id with a node that
     /// does.
     ProbeOnly,
 }
 
-/// How long a suspected member has to refute before it is declared dead.
+/// The time that a suspected member has to refute before it is declared dead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub enum SuspicionTimeout {
-    /// At least `multiplier_percent / 100 * probe_interval * max(1, log10(n))`, growing with the
-    /// live members n as news takes longer to reach them all; `max_multiplier` times as long while
-    /// nobody but the first accuser accuses, and less with each of the next three:
-    /// `longest - (longest - shortest) * log(c + 1) / log(4)` with c further accusers (Lifeguard).
+    /// At least `multiplier_percent / 100 * probe_interval * max(1, log10(n))`. It grows with the
+    /// number n of live members, as rumors take longer to reach them all.
+    ///
+    /// With only one accuser it is `max_multiplier` times as long, and it is shortened by each of
+    /// the next three: `longest - (longest - shortest) * log(c + 1) / log(4)` with c further
+    /// accusers (Lifeguard).
     Scaled {
         /// Hundredths of a probe interval; 10 to 10,000.
         multiplier_percent: u16,
-        /// How many times as long a lone accuser waits; 1 to 16, and 1 makes it constant.
+        /// How many times as long a single accuser waits; 1 to 16. With 1 the timeout does not
+        /// depend on the number of accusers.
         max_multiplier: u8,
     },
-    /// Always this long; at least two gossip intervals.
+    /// A fixed time, of at least two gossip intervals.
     Fixed(Duration),
 }
 
 impl Default for SuspicionTimeout {
-    /// Scaled by 70 percent, constant: 0.7 s for up to 10 members, 1.7 s for 250.
+    /// Scaled by 70 percent, whatever the number of accusers: 0.7 s for up to 10 members, 1.7 s for
+    /// 250.
     fn default() -> Self {
         Self::Scaled { multiplier_percent: 70, max_multiplier: 1 }
     }
 }
 
 impl Config {
-    /// For nodes on one machine or a wire away: round trips up to 10 ms, little loss. A quarter of
-    /// the times of [`lan`](Self::lan), for four times its traffic. A crash among 250 is known to
-    /// all in 0.8 s (median) and 0.95 s (99th percentile), measured with a round trip of 1 ms and
-    /// no loss.
+    /// Settings for nodes on one machine or in one rack: round trips up to 10 ms, little loss. All
+    /// times are a quarter of those of [`lan`](Self::lan), for four times its traffic. A crash
+    /// among 250 nodes is known to all in 0.8 s (median) and 0.95 s (99th percentile), measured
+    /// with a round trip of 1 ms and no loss.
     pub fn local() -> Self {
         Self {
             probe_interval: Duration::from_millis(250),
@@ -240,16 +246,17 @@ impl Config {
         }
     }
 
-    /// The defaults: for a data centre or several near each other, round trips up to 50 ms. A crash
-    /// among 250 is known to all in 3.2 s (median) and 3.9 s (99th percentile), measured with 2 ms
-    /// and 1 % loss.
+    /// The defaults, for one data centre or several near each other: round trips up to 50 ms. A
+    /// crash among 250 nodes is known to all in 3.2 s (median) and 3.9 s (99th percentile),
+    /// measured with a round trip of 2 ms and 1 % loss.
     pub fn lan() -> Self {
         Self::default()
     }
 
-    /// For nodes all over the world: round trips up to some 150 ms, and loss of some percent. A
-    /// third of the traffic of [`lan`](Self::lan). A crash among 250 is known to all in 10.5 s
-    /// (median) and 12.6 s (99th percentile), measured with 150 ms and 2 % loss.
+    /// Settings for nodes all over the world: round trips up to about 150 ms, and some percent of
+    /// loss. A third of the traffic of [`lan`](Self::lan). A crash among 250 nodes is known to all
+    /// in 10.5 s (median) and 12.6 s (99th percentile), measured with a round trip of 150 ms and
+    /// 2 % loss.
     pub fn wan() -> Self {
         Self {
             probe_interval: Duration::from_secs(3),
@@ -263,8 +270,8 @@ impl Config {
         }
     }
 
-    /// How long a suspicion lasts in a cluster of so many live members: with four accusers, and
-    /// with one.
+    /// The suspicion timeout in a cluster with `live` live members: with four accusers, and with
+    /// one.
     pub(crate) fn suspicion_spans(&self, live: u32) -> (Duration, Duration) {
         match self.suspicion {
             SuspicionTimeout::Fixed(span) => (span, span),
@@ -340,13 +347,13 @@ impl Config {
 }
 
 impl Config {
-    /// The rules between two spans of time. They are about suspicions, news and the dead: a node
-    /// that only probes has none, and may wait as long as it likes.
+    /// Checks the rules between two times. They concern suspicions, rumors and dead members. A node
+    /// that only probes has none of these, and may wait for any time.
     fn validate_times(&self) -> Result<(), ConfigError> {
         if self.mode == Mode::ProbeOnly {
             return Ok(());
         }
-        // In clusters of any size.
+        // The extremes over all cluster sizes.
         let ((shortest, _), (_, longest)) =
             (self.suspicion_spans(1), self.suspicion_spans(self.max_members));
         let calls = if self.detector.status_pings { self.probe_timeout } else { Duration::ZERO };
@@ -356,31 +363,31 @@ impl Config {
                 "probe_timeout",
                 self.probe_timeout,
                 PLAUSIBLE_ROUND_TRIP,
-                "no answer of a busy process comes sooner",
+                "a busy process does not answer sooner",
             ),
             (
                 "suspicion",
                 shortest,
                 calls,
-                "a suspect is called every half probe_timeout and must be able to answer",
+                "a suspected member is pinged every half probe_timeout and needs time to answer",
             ),
             (
                 "probe_interval",
                 self.probe_interval,
                 self.gossip_interval,
-                "news must not be slower than what makes it",
+                "rumors must not be slower than the probes that start them",
             ),
             (
                 "tombstone_ttl",
                 self.tombstone_ttl,
                 longest,
-                "who still suspects a member would bring back a death forgotten",
+                "a node that still suspects a member would bring back a death that others have forgotten",
             ),
             (
                 "tombstone_ttl",
                 self.tombstone_ttl,
                 self.reconnect_interval,
-                "the dead would be forgotten before they are contacted",
+                "dead members would be forgotten before they are contacted",
             ),
             (
                 "join_timeout",
@@ -403,7 +410,7 @@ impl Config {
     }
 }
 
-/// Sooner than this, an answer is late as often as lost.
+/// The shortest plausible probe timeout: below it, an answer is as often late as it is lost.
 const PLAUSIBLE_ROUND_TRIP: Duration = Duration::from_millis(5);
 
 const SHORTEST: Duration = Duration::from_millis(1);
@@ -417,33 +424,37 @@ fn in_range(field: &'static str, value: u64, min: u64, max: u64) -> Result<(), C
     }
 }
 
-/// A setting, or two settings together, that no node can run with.
+/// The rule that a setting, or two settings together, breaks.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum ConfigError {
     /// A number is outside its range.
     #[error("{field} is {value}, it must be {min} to {max}")]
+    #[non_exhaustive]
     Range {
         /// The setting.
         field: &'static str,
-        /// What it was set to.
+        /// Its value.
         value: u64,
         /// The least allowed.
         min: u64,
         /// The most allowed.
         max: u64,
     },
-    /// A time span is shorter than 1 ms or longer than a year.
+    /// A time is shorter than 1 ms or longer than 366 days.
     #[error("{field} is {span:?}, it must be 1 ms to 366 days")]
+    #[non_exhaustive]
     Span {
         /// The setting.
         field: &'static str,
-        /// What it was set to.
+        /// Its value.
         span: Duration,
     },
-    /// The direct and the indirect part of a probe do not fit its interval.
+    /// The direct and the indirect part of a probe do not fit into its interval.
     #[error(
         "probe_timeout {timeout:?} is more than half of probe_interval {interval:?}: a probe takes two timeouts"
     )]
+    #[non_exhaustive]
     ProbeTimeout {
         /// The timeout.
         timeout: Duration,
@@ -454,38 +465,42 @@ pub enum ConfigError {
     #[error(
         "suspicion of {span:?} is shorter than two gossip intervals of {gossip:?}, or longer than 366 days"
     )]
+    #[non_exhaustive]
     Suspicion {
         /// The timeout.
         span: Duration,
         /// The gossip interval.
         gossip: Duration,
     },
-    /// A time span is too short beside another setting.
+    /// A time is too short beside another setting.
     #[error("{field} is {span:?}, it must be {least:?} or more: {rule}")]
+    #[non_exhaustive]
     TooShort {
         /// The setting.
         field: &'static str,
-        /// What it was set to, or comes to.
+        /// Its value, or what follows from other settings.
         span: Duration,
         /// The least allowed.
         least: Duration,
-        /// Why.
+        /// The reason.
         rule: &'static str,
     },
-    /// News would be done before one round of gossip has told it.
+    /// A rumor would be dropped before one round of gossip has sent it.
     #[error(
-        "retransmit_multiplier {multiplier} is less than gossip_fanout {fanout}: in a small cluster some would be told nothing"
+        "retransmit_multiplier {multiplier} is less than gossip_fanout {fanout}: in a small cluster some members would not get the rumor"
     )]
+    #[non_exhaustive]
     Retransmit {
         /// The multiplier.
         multiplier: u8,
         /// The fanout.
         fanout: u8,
     },
-    /// The longest telemetry entry does not fit the datagram.
+    /// The longest telemetry entry does not fit into a datagram.
     #[error(
         "max_key + max_value is {entry} bytes, which does not fit mtu {mtu} beside a node id and headers (191 bytes)"
     )]
+    #[non_exhaustive]
     TelemetryEntry {
         /// Key and value together.
         entry: usize,
@@ -494,12 +509,14 @@ pub enum ConfigError {
     },
     /// The initial generation leaves no room above it.
     #[error("initial generation {generation} is above the plausible start of 2^56")]
+    #[non_exhaustive]
     Generation {
         /// The generation.
         generation: u64,
     },
-    /// The address has an empty or over-long compact form.
+    /// The compact form of the address is empty or too long, or does not decode to the address.
     #[error("the address encodes to {len} bytes, it must be 1 to 128 and decode to itself")]
+    #[non_exhaustive]
     Address {
         /// The length of its compact form.
         len: usize,
@@ -521,7 +538,7 @@ mod tests {
     }
 
     #[test]
-    fn times_that_contradict_each_other_are_refused_and_those_at_the_bound_are_not() {
+    fn times_that_contradict_each_other_are_refused_and_times_at_the_bound_are_valid() {
         type Change = fn(&mut Config, Duration);
         let cases: [(&str, Change, u64); 5] = [
             ("probe_timeout", |config, span| config.probe_timeout = span, 5),
@@ -554,7 +571,7 @@ mod tests {
     }
 
     #[test]
-    fn a_suspicion_is_no_shorter_than_the_calls_if_there_are_any() {
+    fn a_suspicion_is_no_shorter_than_the_status_pings_if_they_are_switched_on() {
         let calls = Config {
             gossip_interval: MILLI * 50,
             suspicion: SuspicionTimeout::Fixed(MILLI * 299),
@@ -576,7 +593,7 @@ mod tests {
     }
 
     #[test]
-    fn news_is_no_slower_than_probes() {
+    fn the_gossip_interval_is_no_longer_than_the_probe_interval() {
         let slow = Config { gossip_interval: MILLI * 1_001, ..Config::default() };
         assert!(matches!(
             slow.validate(),
@@ -586,7 +603,7 @@ mod tests {
     }
 
     #[test]
-    fn news_is_told_to_as_many_as_one_round_of_gossip_has() {
+    fn a_rumor_is_sent_at_least_as_often_as_one_round_of_gossip_has_targets() {
         let few = Config { gossip_fanout: 5, ..Config::default() };
         assert_eq!(few.validate(), Err(ConfigError::Retransmit { multiplier: 4, fanout: 5 }));
         assert_eq!(Config { retransmit_multiplier: 5, ..few }.validate(), Ok(()));

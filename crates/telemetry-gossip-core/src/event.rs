@@ -8,144 +8,264 @@ use crate::id::{Generation, Instance, NodeId};
 /// A change of the view, or the end of something that the host asked for.
 ///
 /// Folding the member events (`Joined` to `Removed`) over an empty view gives the view of
-/// [`Node::members`](crate::Node::members): ids, statuses, generations, and the addresses of the
-/// live.
+/// [`Node::members`](crate::Node::members): ids, statuses, generations, and the addresses of live
+/// members.
+///
+/// Later versions may add events, and fields to an event: match with `..` and a `_` arm. Each event
+/// with fields has a constructor, such as [`Event::joined`], for programs that test how they handle
+/// it.
+///
+/// ```
+/// use telemetry_gossip_core::{Event, Generation, NodeId};
+///
+/// fn report(event: &Event<u32>) -> Option<String> {
+///     match event {
+///         Event::Dead { id, generation, .. } => Some(format!("{id} is dead at {generation}")),
+///         _ => None,
+///     }
+/// }
+/// let dead = Event::dead("edge-17".parse()?, Generation(5));
+/// assert_eq!(report(&dead).unwrap(), "edge-17 is dead at 5");
+/// # Ok::<(), telemetry_gossip_core::IdError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub enum Event<A> {
-    /// A member is known that was not; it is Alive until another event says otherwise.
+    /// A member became known. It is Alive until another event says otherwise.
+    #[non_exhaustive]
     Joined {
-        /// Who.
+        /// The id of the member.
         id: NodeId,
-        /// Where, if known.
+        /// The address of the member, if known.
         address: Option<A>,
-        /// At which generation.
+        /// The generation of its record.
         generation: Generation,
     },
     /// A member is Alive at a new generation: it refuted, recovered, restarted or came back.
+    #[non_exhaustive]
     Alive {
-        /// Who.
+        /// The id of the member.
         id: NodeId,
-        /// At which generation.
+        /// The generation of its record.
         generation: Generation,
     },
-    /// A member is Suspected, or was and now is at a higher generation.
+    /// A member is Suspected, or was Suspected before and is now at a higher generation.
+    #[non_exhaustive]
     Suspected {
-        /// Who.
+        /// The id of the member.
         id: NodeId,
-        /// At which generation.
+        /// The generation of its record.
         generation: Generation,
-        /// The first accuser, if known here.
+        /// The first accuser, if it is known here.
         by: Option<NodeId>,
     },
-    /// A member is Dead; also sent for a member that is first heard of as Dead.
+    /// A member is Dead. Also sent for a member that becomes known as Dead.
+    #[non_exhaustive]
     Dead {
-        /// Who.
+        /// The id of the member.
         id: NodeId,
-        /// At which generation.
+        /// The generation of its record.
         generation: Generation,
     },
-    /// A member left by its own word; also sent for a member that is first heard of as Left.
+    /// A member has announced that it left. Also sent for a member that becomes known as Left.
+    #[non_exhaustive]
     Left {
-        /// Who.
+        /// The id of the member.
         id: NodeId,
-        /// At which generation.
+        /// The generation of its record.
         generation: Generation,
     },
-    /// A member listens at a new address.
+    /// A member has a new address.
+    #[non_exhaustive]
     Moved {
-        /// Who.
+        /// The id of the member.
         id: NodeId,
         /// The new address.
         address: Option<A>,
     },
     /// A member is no longer in the table.
+    #[non_exhaustive]
     Removed {
-        /// Who.
+        /// The id of the member.
         id: NodeId,
-        /// Why.
+        /// Why it was removed.
         reason: RemovalReason,
     },
-    /// Something speaks for or against a member; what changes its status has an event of its own,
-    /// and this node's own verdict [`Evidence::Dead`] comes beside it. See
-    /// [`Node::explain`](crate::Node::explain).
+    /// There is evidence for or against a member. Evidence that changes its status has an event of
+    /// its own instead; only this node's own verdict [`Evidence::Dead`] comes in addition to one.
+    /// See [`Node::explain`](crate::Node::explain).
+    #[non_exhaustive]
     Evidence {
-        /// Whom it is about.
+        /// The id of the member.
         id: NodeId,
-        /// What.
+        /// The evidence.
         evidence: Evidence,
     },
-    /// A member's telemetry changed.
+    /// The telemetry of a member changed.
+    #[non_exhaustive]
     Telemetry {
-        /// Whose.
+        /// The id of the member.
         id: NodeId,
-        /// The version it was known up to before: entries above it are new.
+        /// The version that was known before: entries above it are new.
         since: u64,
-        /// The version it is now known up to.
+        /// The version that is known now.
         version: u64,
     },
-    /// This node was called Suspected or Dead and says at a higher generation that it is not.
+    /// This node was called Suspected or Dead, and refuted at a higher generation.
+    #[non_exhaustive]
     Refuted {
-        /// Its new generation.
+        /// The new generation of this node.
         generation: Generation,
     },
-    /// This node has lost touch with more than half of the members, itself counted: it declares
-    /// nobody Dead, and goes on holding Alive or Suspected whoever is on the other side, or has
-    /// crashed since.
+    /// This node cannot reach more than half of the members, itself counted, and assumes that it is
+    /// on the smaller side of a partition. It declares no member Dead. Members on the other side,
+    /// and members that have crashed since, stay Alive or Suspected here.
+    #[non_exhaustive]
     Isolated {
-        /// How many of those asked did not answer.
+        /// How many of the members that were asked did not answer.
         lost: u32,
         /// How many members were asked, this node included.
         of: u32,
     },
     /// The isolation is over.
+    #[non_exhaustive]
     Reconnected {
         /// How it ended.
         end: IsolationEnd,
     },
-    /// Another process claims this node's id, and has outbid this one's generation again and again.
+    /// Another process uses the id of this node, and the two have repeatedly raised the generation
+    /// above each other.
+    #[non_exhaustive]
     IdentityConflict {
-        /// The other process.
+        /// The instance of the other process.
         instance: Instance,
-        /// Where it listens.
+        /// The address of the other process, if known.
         address: Option<A>,
-        /// This node lost: it is silent from now on. The lower instance loses.
+        /// Whether this node lost the id and is silent from now on. The lower instance loses.
         lost: bool,
     },
-    /// The join is complete: one seed has sent all it knows, or, where many join at once, a part of
-    /// it; what is missing comes within some gossip intervals from the members that are known by
-    /// then.
+    /// The join is complete: one seed has sent all that it knows. Where many nodes join at once, it
+    /// has sent a part; the rest comes within some gossip intervals from the members that are known
+    /// by then.
+    #[non_exhaustive]
     JoinCompleted {
-        /// The seed.
+        /// The address of the seed.
         seed: A,
     },
-    /// No seed has answered for [`Config::join_timeout`](crate::Config::join_timeout); the join
+    /// No seed has answered for [`Config::join_timeout`](crate::Config::join_timeout). The join
     /// goes on. A good time to resolve host names again and to send another
     /// [`Input::Join`](crate::Input::Join).
     JoinFailed,
-    /// The news of this node's leaving has been sent as often as news is sent. The node is silent
-    /// from now on.
+    /// This node has left: the others were told as often as any rumor is sent. It is silent from
+    /// now on.
     LeaveCompleted,
     /// The probe that the host asked for has ended.
+    #[non_exhaustive]
     ProbeCompleted {
-        /// Who was probed.
+        /// The id of the member that was probed.
         id: NodeId,
-        /// How it went.
+        /// How the probe ended.
         outcome: ProbeOutcome,
     },
     /// The exchange that the host asked for has ended.
+    #[non_exhaustive]
     ExchangeCompleted {
-        /// With whom, unless there was nobody.
+        /// The partner, if there was one.
         peer: Option<NodeId>,
-        /// How it went.
+        /// How the exchange ended.
         outcome: ExchangeOutcome,
     },
 }
 
+/// Constructors, for programs that test how they handle events.
+impl<A> Event<A> {
+    /// A member became known.
+    pub const fn joined(id: NodeId, address: Option<A>, generation: Generation) -> Self {
+        Self::Joined { id, address, generation }
+    }
+
+    /// A member is Alive at a new generation.
+    pub const fn alive(id: NodeId, generation: Generation) -> Self {
+        Self::Alive { id, generation }
+    }
+
+    /// A member is Suspected.
+    pub const fn suspected(id: NodeId, generation: Generation, by: Option<NodeId>) -> Self {
+        Self::Suspected { id, generation, by }
+    }
+
+    /// A member is Dead.
+    pub const fn dead(id: NodeId, generation: Generation) -> Self {
+        Self::Dead { id, generation }
+    }
+
+    /// A member has left.
+    pub const fn left(id: NodeId, generation: Generation) -> Self {
+        Self::Left { id, generation }
+    }
+
+    /// A member has a new address.
+    pub const fn moved(id: NodeId, address: Option<A>) -> Self {
+        Self::Moved { id, address }
+    }
+
+    /// A member is no longer in the table.
+    pub const fn removed(id: NodeId, reason: RemovalReason) -> Self {
+        Self::Removed { id, reason }
+    }
+
+    /// There is evidence for or against a member.
+    pub const fn evidence(id: NodeId, evidence: Evidence) -> Self {
+        Self::Evidence { id, evidence }
+    }
+
+    /// The telemetry of a member changed from one version to another.
+    pub const fn telemetry(id: NodeId, since: u64, version: u64) -> Self {
+        Self::Telemetry { id, since, version }
+    }
+
+    /// This node refuted at a higher generation.
+    pub const fn refuted(generation: Generation) -> Self {
+        Self::Refuted { generation }
+    }
+
+    /// This node cannot reach `lost` of `of` members.
+    pub const fn isolated(lost: u32, of: u32) -> Self {
+        Self::Isolated { lost, of }
+    }
+
+    /// The isolation is over.
+    pub const fn reconnected(end: IsolationEnd) -> Self {
+        Self::Reconnected { end }
+    }
+
+    /// Another process uses the id of this node.
+    pub const fn identity_conflict(instance: Instance, address: Option<A>, lost: bool) -> Self {
+        Self::IdentityConflict { instance, address, lost }
+    }
+
+    /// The join through this seed is complete.
+    pub const fn join_completed(seed: A) -> Self {
+        Self::JoinCompleted { seed }
+    }
+
+    /// The probe that the host asked for has ended.
+    pub const fn probe_completed(id: NodeId, outcome: ProbeOutcome) -> Self {
+        Self::ProbeCompleted { id, outcome }
+    }
+
+    /// The exchange that the host asked for has ended.
+    pub const fn exchange_completed(peer: Option<NodeId>, outcome: ExchangeOutcome) -> Self {
+        Self::ExchangeCompleted { peer, outcome }
+    }
+}
+
 /// Why a member was removed from the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub enum RemovalReason {
     /// It was dead for [`Config::tombstone_ttl`](crate::Config::tombstone_ttl), or the table was
-    /// full and it dead the longest.
+    /// full and it had been dead the longest.
     Expired,
     /// The cluster config does not name it.
     NotInClusterConfig,
@@ -153,10 +273,11 @@ pub enum RemovalReason {
 
 /// How an isolation ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub enum IsolationEnd {
     /// At least half of the members answer again.
     Contact,
-    /// The host said that the loss is real.
+    /// The host confirmed that the loss is real.
     HostsWord,
     /// [`Config::isolation_limit`](crate::Config::isolation_limit) has passed.
     Limit,
@@ -166,19 +287,21 @@ pub enum IsolationEnd {
 
 /// How a probe ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub enum ProbeOutcome {
     /// The member answered.
     Direct,
-    /// The member answered through another one.
+    /// The member answered through a helper.
     Indirect,
-    /// It did not answer, neither directly nor through others.
+    /// The member did not answer, neither directly nor through helpers.
     Failed,
-    /// It is not known here, has no address, is this node itself, or has left.
+    /// The member is not known here, has no address, is this node itself, or has left.
     NotProbed,
 }
 
 /// How an exchange ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub enum ExchangeOutcome {
     /// Both tables were equal.
     InSync,
@@ -186,6 +309,6 @@ pub enum ExchangeOutcome {
     Exchanged,
     /// No partner answered.
     Failed,
-    /// There is nobody to exchange with.
+    /// There is no member to exchange with.
     Nobody,
 }

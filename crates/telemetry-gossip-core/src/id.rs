@@ -1,15 +1,16 @@
-//! Names and numbers that identify: node ids, generations, instances, id hashes, probe numbers, the
+//! Names and numbers that identify: node ids, generations, instances, id hashes, request ids, the
 //! cluster label.
 //!
-//! A value of one of these types is valid by construction. Hashes are SipHash-1-3 with fixed keys,
-//! so that every platform and every node computes the same ones: the roster's order, the sync
-//! ranges and the fingerprints depend on it.
+//! A value of one of these types is valid by construction. Hashes have fixed keys, so that every
+//! platform and every node computes the same ones: the order of the roster, the sync ranges and the
+//! fingerprints depend on it.
 
 use core::fmt;
 use core::hash::Hasher;
 
 use arrayvec::ArrayString;
-use serde::{Deserialize, Serialize};
+use serde::de::{self, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use siphasher::sip::SipHasher13;
 use thiserror::Error;
 
@@ -19,18 +20,19 @@ pub const MAX_ID_LEN: usize = 127;
 /// The name of a node, unique in its cluster: 1 to [`MAX_ID_LEN`] bytes of UTF-8 without control
 /// characters.
 ///
-/// The text is stored inline, so an id is copied without an allocation.
+/// The text is stored inline, so that an id is copied without an allocation. Its serialised form is
+/// the text.
 ///
 /// ```
 /// use telemetry_gossip_core::{IdError, NodeId};
 ///
 /// let id: NodeId = "edge-17".parse()?;
-/// assert_eq!(id.as_str(), "edge-17");
+/// assert_eq!(id, "edge-17");
+/// assert_eq!(id.as_str().len(), 7);
 /// assert_eq!("".parse::<NodeId>(), Err(IdError::Empty));
 /// # Ok::<(), IdError>(())
 /// ```
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "ArrayString<MAX_ID_LEN>", into = "ArrayString<MAX_ID_LEN>")]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NodeId(ArrayString<MAX_ID_LEN>);
 
 impl NodeId {
@@ -40,26 +42,25 @@ impl NodeId {
         ArrayString::from(text).map(Self).map_err(|_| IdError::TooLong { len: text.len() })
     }
 
-    /// An id whose text was checked where it entered the table.
+    /// An id whose text was checked when it entered the table.
     pub(crate) fn known(text: &str) -> Self {
         Self(ArrayString::from(text).unwrap_or_default())
     }
 
-    /// The id's text.
+    /// The text of the id.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The short form of the id by which evidence names it.
+    /// The short form of the id, by which evidence names it.
     #[must_use]
     pub fn id_hash(&self) -> IdHash {
         id_hash_of(full_id_hash(self.as_str().as_bytes()))
     }
 }
 
-/// The rule for ids; also applied to ids on the wire, which are never copied before they are
-/// checked.
+/// Checks the rule for ids. Ids on the wire are checked before they are copied.
 pub(crate) fn check_id(text: &str) -> Result<(), IdError> {
     if text.is_empty() {
         Err(IdError::Empty)
@@ -73,8 +74,8 @@ pub(crate) fn check_id(text: &str) -> Result<(), IdError> {
 }
 
 impl From<core::net::SocketAddr> for NodeId {
-    /// The address as text, which is a valid id: at most 58 digits, letters, colons, dots and
-    /// brackets.
+    /// The address as text, which is always a valid id: at most 58 digits, letters, colons, dots
+    /// and brackets.
     fn from(address: core::net::SocketAddr) -> Self {
         let mut text = ArrayString::new();
         let written = fmt::write(&mut text, format_args!("{address}"));
@@ -98,18 +99,39 @@ impl TryFrom<&str> for NodeId {
     }
 }
 
-impl TryFrom<ArrayString<MAX_ID_LEN>> for NodeId {
-    type Error = IdError;
-
-    fn try_from(text: ArrayString<MAX_ID_LEN>) -> Result<Self, IdError> {
-        check_id(&text)?;
-        Ok(Self(text))
+impl Serialize for NodeId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
     }
 }
 
-impl From<NodeId> for ArrayString<MAX_ID_LEN> {
-    fn from(id: NodeId) -> Self {
-        id.0
+impl<'de> Deserialize<'de> for NodeId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Text;
+        impl Visitor<'_> for Text {
+            type Value = NodeId;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a node id")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<NodeId, E> {
+                NodeId::new(text).map_err(E::custom)
+            }
+        }
+        deserializer.deserialize_str(Text)
+    }
+}
+
+impl PartialEq<str> for NodeId {
+    fn eq(&self, other: &str) -> bool {
+        self.as_str() == other
+    }
+}
+
+impl PartialEq<&str> for NodeId {
+    fn eq(&self, other: &&str) -> bool {
+        self.as_str() == *other
     }
 }
 
@@ -131,27 +153,30 @@ impl fmt::Display for NodeId {
     }
 }
 
-/// Why a text is no [`NodeId`].
+/// Why a text is not a valid [`NodeId`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum IdError {
-    /// The text has no bytes.
+    /// The text is empty.
     #[error("a node id has at least 1 byte")]
     Empty,
     /// The text is longer than [`MAX_ID_LEN`].
     #[error("a node id has at most {MAX_ID_LEN} bytes, this one has {len}")]
+    #[non_exhaustive]
     TooLong {
-        /// Bytes of the refused text.
+        /// The length of the refused text, in bytes.
         len: usize,
     },
-    /// The text has a control character (a line break, a NUL, ...).
+    /// The text has a control character, such as a line break or a NUL.
     #[error("a node id has no control characters")]
     ControlCharacter,
 }
 
-/// The Lamport-style number that orders what is said about one member: the higher one wins.
+/// The number that orders the claims about one member: the higher one wins. SWIM calls it the
+/// incarnation number.
 ///
-/// Alive records are issued by the member itself at generations it never used before; an accusation
-/// is issued one above the accused's generation, and its refutation one above the highest
+/// Only the member itself claims to be Alive, at a generation that it has never used before. An
+/// accusation is one above the generation of the accused, and its refutation one above the highest
 /// generation seen.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
@@ -160,23 +185,23 @@ pub enum IdError {
 pub struct Generation(pub u64);
 
 impl Generation {
-    /// Generations up to this one are plausible for a member never heard of. It leaves room for
+    /// The highest plausible generation of a member that is not known yet. It leaves room for
     /// hosts that start a generation from a clock in microseconds (2^51 in the year 2041), and for
     /// 2^63 refutations above.
     pub const PLAUSIBLE_START: Self = Self(1 << 56);
 
-    /// How far above what is known a generation may lie and be believed, if it is that of an Alive;
-    /// others half as far.
+    /// The largest plausible lead of a claim Alive over the generation that is known. Of other
+    /// claims half of it.
     pub const PLAUSIBLE_LEAP: u64 = 1 << 32;
 
-    /// One above; saturates, which no plausible generation reaches.
+    /// The next generation. Saturates, far above every plausible generation.
     #[must_use]
     pub const fn next(self) -> Self {
         Self(self.0.saturating_add(1))
     }
 
-    /// Whether an Alive at `self` may be believed of a member known at `known`: it must not be so
-    /// far ahead that its refutation runs out of room.
+    /// Whether a claim Alive at this generation is plausible of a member known at `known`: it must
+    /// not be so far ahead that no generation is left to refute it.
     #[must_use]
     pub fn is_plausible(self, known: Self) -> bool {
         let base = known.max(Self::PLAUSIBLE_START).0;
@@ -190,7 +215,7 @@ impl fmt::Display for Generation {
     }
 }
 
-/// Tells apart two processes, or two lives of one process, that bear the same id: random at each
+/// Tells apart two processes with the same id, and a process from its earlier runs: random at each
 /// start.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
@@ -198,22 +223,23 @@ impl fmt::Display for Generation {
 #[serde(transparent)]
 pub struct Instance(pub u32);
 
-/// Matches an answer to its question: an ack, a nack or a sync reply bears its request's number.
+/// Matches an answer to its request: an ack, a nack or a sync reply carries the id of its request.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
 #[serde(transparent)]
-pub struct RequestId(pub u32);
+pub(crate) struct RequestId(pub(crate) u32);
 
-/// The upper half of an id's hash: names a known member in 4 bytes where a collision is harmless.
+/// The upper half of the hash of an id. Names a known member in 4 bytes where a collision is
+/// harmless.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
 #[serde(transparent)]
 pub struct IdHash(pub u32);
 
-/// The name of a cluster, hashed: datagrams with another label are refused before they are parsed
-/// further.
+/// The hash of the name of a cluster. Datagrams with another label are refused before they are
+/// parsed further.
 ///
 /// ```
 /// use telemetry_gossip_core::Label;
@@ -225,19 +251,19 @@ pub struct IdHash(pub u32);
 pub struct Label(pub u32);
 
 impl Label {
-    /// The label of the cluster called `name`; the empty name is a name like others.
+    /// The label of the cluster called `name`. The empty name is a name like any other.
     #[must_use]
     pub fn of(name: &str) -> Self {
         Self(keyed_hash([0x6c61_6265_6c00_0001, 0], name.as_bytes()))
     }
 }
 
-/// The 64-bit hash of an id: its place in the roster.
+/// The 64-bit hash of an id, which is its place in the roster.
 pub(crate) fn full_id_hash(id: &[u8]) -> u64 {
     bytes_hash(id)
 }
 
-/// A hash that is the same on every platform, and of no use as a secret.
+/// A hash that is the same on every platform, and is not secret.
 pub(crate) fn bytes_hash(bytes: &[u8]) -> u64 {
     rapidhash::v3::rapidhash_v3(bytes)
 }
@@ -253,7 +279,7 @@ pub(crate) const fn mix(word: u64) -> u64 {
     word ^ (word >> 31)
 }
 
-/// A hash that only the holder of the key can make.
+/// A hash that only the holder of the key can compute.
 pub(crate) fn keyed_hash(key: [u64; 2], bytes: &[u8]) -> u32 {
     let mut hasher = SipHasher13::new_with_keys(key[0], key[1]);
     hasher.write(bytes);

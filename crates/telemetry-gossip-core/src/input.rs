@@ -7,20 +7,29 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{Generation, Instance, NodeId};
 
-/// Who a node is: its id, where others reach it, and where its generations start.
+/// What identifies a node: its id, the address at which others reach it, and its first generation.
+///
+/// ```
+/// use telemetry_gossip_core::{Generation, Identity};
+///
+/// // Addresses may be of any type that implements `Address`.
+/// let identity = Identity::new("edge-17".parse()?, 7_u32).generation(Generation(3));
+/// assert_eq!(identity.address, 7);
+/// # Ok::<(), telemetry_gossip_core::IdError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Identity<A> {
-    /// The node's name.
+    /// The id of the node.
     pub id: NodeId,
-    /// Where the other nodes reach this one.
+    /// The address at which the other nodes reach this one.
     pub address: A,
     /// The first generation to use, at most 2^56: zero, or one above the last that the host has
-    /// kept. A node that restarts at zero learns its old generation on first contact and moves
-    /// above it.
+    /// stored. A node that restarts at zero learns its old generation from the first member that it
+    /// reaches, and moves above it.
     pub generation: Generation,
-    /// Which life of the node this is; `None` draws it from the seed. Set it only to reproduce a
-    /// run.
+    /// The instance, which tells this process from earlier ones of the same id; `None` draws it
+    /// from the seed. Set it only to reproduce a run.
     pub instance: Option<Instance>,
 }
 
@@ -45,83 +54,139 @@ impl<A> Identity<A> {
     }
 }
 
-/// One thing that happens to a node: time passed, a datagram came, or the host wants something.
+/// One thing that happens to a node: time has passed, a datagram has arrived, or the host gives a
+/// command.
 ///
 /// Serialisable: a log of `(Instant, Input)` with the config, the identity and the seed replays a
 /// node bit for bit.
+///
+/// Each variant with fields has a constructor, such as [`Input::datagram`] and [`Input::publish`].
+/// A program that uses those still compiles when a later version adds a field.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(bound(serialize = "A: Serialize", deserialize = "A: Deserialize<'de>"))]
+#[non_exhaustive]
 pub enum Input<'a, A: Clone> {
-    /// The time of [`Node::poll_timeout`](crate::Node::poll_timeout) has come (or any other time:
-    /// late, early and repeated ticks are harmless).
+    /// The time of [`Node::poll_timeout`](crate::Node::poll_timeout) has come. Late, early and
+    /// repeated ticks are harmless.
     Tick,
-    /// A datagram arrived.
+    /// A datagram has arrived.
     Datagram {
-        /// The address that the socket saw.
+        /// The source address that the socket reported.
         from: A,
         /// The payload.
         bytes: Cow<'a, [u8]>,
     },
-    /// Find the cluster through these nodes. A join that is still under way is replaced and gets no
-    /// event of its own; a node that leaves or retires gives it up.
+    /// Join the cluster through these nodes. A join that is still under way is replaced and gets no
+    /// event of its own; a node that leaves or loses its id gives it up.
     Join {
-        /// Addresses of some members. The node's own address is ignored.
+        /// The addresses of some members. The node's own address is ignored.
         seeds: Cow<'a, [A]>,
     },
-    /// Tell everybody that this node goes, then fall silent.
+    /// Tell the other members that this node leaves, then fall silent.
     Leave,
-    /// Set one entry of this node's telemetry. Others read it, with its version and age.
+    /// Publish one entry of this node's telemetry. Other nodes read it with its version and age.
     Publish {
-        /// Its key.
+        /// The key.
         key: Cow<'a, str>,
-        /// Its value.
+        /// The value.
         value: Cow<'a, [u8]>,
-        /// Whether it goes before what is not: at once, and whatever the [byte
-        /// budget](crate::Config::byte_budget) is. For what changes seldom and matters, such as a
-        /// node's health; load is not.
+        /// Whether it is sent before all that is not urgent, at once and regardless of the [byte
+        /// budget](crate::Config::byte_budget). For entries that change seldom and matter, such as
+        /// the health of the node; load is not.
         urgent: bool,
     },
-    /// Remove one entry of this node's telemetry; an unknown key is no error.
+    /// Remove one entry of this node's telemetry. An unknown key is no error.
     Unpublish {
-        /// Its key.
+        /// The key.
         key: Cow<'a, str>,
     },
-    /// The host knows of a member (from a file, an earlier life, a registry): hold it Alive at this
-    /// generation unless more is known. It is no news of this node's own: others hear of it when
-    /// tables are compared. Refused if the cluster config in force does not name the member.
+    /// The host knows of a member from a file, an earlier instance of the node or a registry: take
+    /// it for Alive at this generation unless more is known. The node does not gossip it; others
+    /// learn of it when tables are compared. Refused if the cluster config in force does not name
+    /// the member.
     Introduce {
-        /// The member's name.
+        /// The id of the member.
         id: NodeId,
-        /// Where it listens, if known.
+        /// The address of the member, if known.
         address: Option<A>,
-        /// Which life of it, if known; any other life that says so at this generation replaces it.
+        /// The instance of the member, if known. `None` is below every instance, so that the
+        /// member's own claim at this generation replaces it at once. Of two known instances at one
+        /// generation the greater is kept: a member that restarted with a lower one hears of the
+        /// record held here when it is probed, and moves one generation above it.
         instance: Option<Instance>,
-        /// Its generation as far as known.
+        /// The generation of the member, as far as known.
         generation: Generation,
     },
     /// Probe this member as soon as no other probe is under way, and report
     /// [`Event::ProbeCompleted`](crate::Event::ProbeCompleted).
     Probe {
-        /// The member's name.
+        /// The id of the member.
         id: NodeId,
     },
     /// Exchange state with one chosen member now, and report
     /// [`Event::ExchangeCompleted`](crate::Event::ExchangeCompleted).
     Exchange,
-    /// The registry's word on which nodes belong. Members outside are removed and not admitted
-    /// again.
+    /// Apply the registry's list of nodes that belong to the cluster. The node removes all other
+    /// members and does not admit them again.
     ApplyClusterConfig {
-        /// Higher versions replace lower ones.
+        /// The version of the list. Higher versions replace lower ones.
         version: u64,
-        /// The ids that belong.
+        /// The ids of the nodes that belong.
         members: Cow<'a, [NodeId]>,
     },
-    /// The host's word that the members out of touch are really gone: ends an isolation by
+    /// The host confirms that the unreachable members are really gone: end the isolation by
     /// declaring them dead.
     AcceptLoss,
 }
 
-impl<A: Clone> Input<'_, A> {
+impl<'a, A: Clone> Input<'a, A> {
+    /// A datagram with the payload `bytes` has arrived from `from`.
+    pub fn datagram(from: A, bytes: impl Into<Cow<'a, [u8]>>) -> Self {
+        Self::Datagram { from, bytes: bytes.into() }
+    }
+
+    /// Join the cluster through the nodes at these addresses.
+    pub fn join(seeds: impl Into<Cow<'a, [A]>>) -> Self {
+        Self::Join { seeds: seeds.into() }
+    }
+
+    /// Publish one entry of this node's telemetry.
+    ///
+    /// ```
+    /// use telemetry_gossip_core::Input;
+    ///
+    /// let input: Input<'_, u32> = Input::publish("load", b"0.7");
+    /// assert!(matches!(input, Input::Publish { urgent: false, .. }));
+    /// ```
+    pub fn publish(key: impl Into<Cow<'a, str>>, value: impl Into<Cow<'a, [u8]>>) -> Self {
+        Self::Publish { key: key.into(), value: value.into(), urgent: false }
+    }
+
+    /// Publish one entry that is sent before all that is not urgent.
+    pub fn publish_urgent(key: impl Into<Cow<'a, str>>, value: impl Into<Cow<'a, [u8]>>) -> Self {
+        Self::Publish { key: key.into(), value: value.into(), urgent: true }
+    }
+
+    /// Remove one entry of this node's telemetry.
+    pub fn unpublish(key: impl Into<Cow<'a, str>>) -> Self {
+        Self::Unpublish { key: key.into() }
+    }
+
+    /// The host knows of this member, in an instance that it does not know.
+    pub const fn introduce(id: NodeId, address: Option<A>, generation: Generation) -> Self {
+        Self::Introduce { id, address, instance: None, generation }
+    }
+
+    /// Probe this member.
+    pub const fn probe(id: NodeId) -> Self {
+        Self::Probe { id }
+    }
+
+    /// Apply the registry's list of nodes that belong to the cluster.
+    pub fn apply_cluster_config(version: u64, members: impl Into<Cow<'a, [NodeId]>>) -> Self {
+        Self::ApplyClusterConfig { version, members: members.into() }
+    }
+
     /// The same input, owning its data.
     #[must_use]
     pub fn into_owned(self) -> Input<'static, A> {

@@ -87,10 +87,12 @@ pub use event::{Event, ExchangeOutcome, IsolationEnd, ProbeOutcome, RemovalReaso
 pub use history::{
     Evidence, Explanation, HelperReport, HelperReports, Incident, MAX_HELPER_REPORTS, OpenSuspicion,
 };
-pub use id::{Generation, IdError, IdHash, Instance, Label, MAX_ID_LEN, NodeId, RequestId};
+pub use id::{Generation, IdError, IdHash, Instance, Label, MAX_ID_LEN, NodeId};
 pub use input::{Identity, Input};
 pub use invariants::Violation;
-pub use member::{Accusers, Claim, MAX_ACCUSERS, Precedence, Status};
+#[doc(hidden)]
+pub use member::Precedence;
+pub use member::{Accusers, Claim, MAX_ACCUSERS, Status};
 pub use membership::{Member, Membership, Merged};
 pub use node::snapshot::{RestoreError, STATE_VERSION, SnapshotError};
 pub use node::{Node, Transmit};

@@ -1,4 +1,4 @@
-//! Counters and the node's own state of health.
+//! The counters of a node, and the state of its own health.
 
 use core::ops::AddAssign;
 
@@ -7,9 +7,12 @@ use serde::{Deserialize, Serialize};
 use crate::time::Instant;
 
 /// What happened since the node was created. All counters only grow.
+///
+/// Counters of several nodes add up with `+=`. Later versions may add counters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Stats {
-    /// Datagrams handed out to be sent.
+    /// Datagrams handed to the host to be sent.
     pub datagrams_sent: u64,
     /// Their payload bytes.
     pub bytes_sent: u64,
@@ -17,62 +20,62 @@ pub struct Stats {
     pub datagrams_received: u64,
     /// Their payload bytes.
     pub bytes_received: u64,
-    /// Datagrams refused as malformed, truncated, over-long or against a rule.
+    /// Datagrams refused because they are malformed, truncated, too long or break a rule.
     pub datagrams_malformed: u64,
-    /// Datagrams refused for another protocol version.
+    /// Datagrams refused because of their protocol version.
     pub datagrams_other_version: u64,
-    /// Datagrams refused for another cluster's label.
+    /// Datagrams refused because they have the label of another cluster.
     pub datagrams_other_label: u64,
     /// Datagrams ignored because the node has left or lost its id.
     pub datagrams_while_inactive: u64,
-    /// Frames of a kind that this version does not know, skipped.
+    /// Frames skipped because this version does not know their kind.
     pub frames_unknown: u64,
-    /// Claims refused: implausible generation.
+    /// Claims refused because of an implausible generation.
     pub claims_implausible: u64,
-    /// Claims refused: the table is full.
+    /// Claims refused because the table is full.
     pub claims_table_full: u64,
-    /// Claims refused: the cluster config does not name the member.
+    /// Claims refused because the cluster config does not name the member.
     pub claims_not_in_config: u64,
-    /// Telemetry ignored: of another instance, with a gap before it, or over a limit.
+    /// Telemetry ignored because it belongs to another instance, follows a gap or exceeds a limit.
     pub telemetry_ignored: u64,
-    /// Updates of telemetry that waited for a partner until a newer one of their owner took them
-    /// along: values that were replaced meanwhile are never sent.
+    /// Updates of telemetry that waited for a partner and were merged with a newer one of their
+    /// owner. Values that were replaced meanwhile are never sent.
     pub telemetry_merged: u64,
-    /// Datagrams of telemetry that were not acknowledged in time, and whose contents were sent
+    /// Datagrams of telemetry that were not acknowledged in time, so that their contents were sent
     /// again.
     pub telemetry_resent: u64,
     /// Probes started.
     pub probes: u64,
-    /// Probes answered only through another member.
+    /// Probes that were answered only through a helper.
     pub probes_indirect: u64,
     /// Probes that failed.
     pub probes_failed: u64,
-    /// Acks that matched no question: late, forged, or from a renewed member.
+    /// Acks that match no request: late, forged, or from a member that has restarted.
     pub acks_unmatched: u64,
-    /// Pings on behalf of others.
+    /// Pings sent on behalf of others.
     pub ping_reqs: u64,
-    /// Relay requests shed because too many were under way.
+    /// Ping requests of others that were dropped because too many were under way.
     pub ping_reqs_shed: u64,
-    /// Datagrams shed because the outbox was full.
+    /// Datagrams dropped because the outbox was full.
     pub outbox_shed: u64,
-    /// Events shed because the host did not poll them.
+    /// Events dropped because the host did not poll them.
     pub events_shed: u64,
-    /// Times this node refuted an accusation.
+    /// Accusations that this node refuted.
     pub refutations: u64,
-    /// Sync sessions this node began.
+    /// Sync sessions that this node started.
     pub syncs: u64,
     /// Sync sessions that got no answer.
     pub syncs_failed: u64,
-    /// Roll calls begun: checks that at least half of the members are in touch.
+    /// Roll calls started: checks that at least half of the members can be reached.
     pub roll_calls: u64,
-    /// Times this node found that it had been paused.
+    /// Times that this node found that it had been paused.
     pub pauses: u64,
 }
 
 impl AddAssign for Stats {
-    /// The counters of several nodes, or of several lives of one.
+    /// The counters of several nodes, or of several instances of one.
     fn add_assign(&mut self, other: Self) {
-        // Every field by name: one that is added does not compile before it adds up.
+        // Every field by name, so that a new counter does not compile until it is added here.
         let Self {
             datagrams_sent,
             bytes_sent,
@@ -134,20 +137,21 @@ impl AddAssign for Stats {
     }
 }
 
-/// How the node is.
+/// The state of the node itself, and the number of members in each status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Health {
-    /// 0 (well) to 8: how much the node doubts itself. Its probe interval and timeouts are
-    /// stretched by one more than this.
+    /// The local health multiplier of Lifeguard, from 0 (well) to 8. The node's probe interval and
+    /// timeouts are stretched by one more than this.
     pub local_health: u8,
-    /// Since when the node has been out of touch with more than half of the members, if it is.
+    /// Since when the node has been isolated: unable to reach more than half of the members.
     pub isolated_since: Option<Instant>,
-    /// Members held Alive, this node included.
+    /// The number of members that are Alive, this node included.
     pub alive: u32,
-    /// Members held Suspected.
+    /// The number of members that are Suspected.
     pub suspected: u32,
-    /// Members remembered as Dead or Left.
+    /// The number of members that are Dead or Left and not forgotten yet.
     pub dead: u32,
-    /// Whether the node still takes part: false once it has left or lost its id.
+    /// Whether the node takes part in the cluster: false once it has left or lost its id.
     pub active: bool,
 }

@@ -92,7 +92,7 @@ mod tests {
 
     #[test]
     fn every_part_and_the_order_of_outputs_count() {
-        let event = |generation| Event::<u32>::Refuted { generation: Generation(generation) };
+        let event = |generation| Event::<u32>::refuted(Generation(generation));
         let digest = |outputs: &[&dyn Fn(&mut Digest)]| {
             let mut digest = Digest::default();
             for output in outputs {

@@ -174,7 +174,7 @@ mod tests {
     const NAME: Name = Name(9);
 
     fn dead(generation: u64) -> Event<u32> {
-        Event::Dead { id: NodeId::new("n9").unwrap(), generation: Generation(generation) }
+        Event::dead(NodeId::new("n9").unwrap(), Generation(generation))
     }
 
     #[test]

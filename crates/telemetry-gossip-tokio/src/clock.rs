@@ -1,18 +1,20 @@
-//! The core's time and the host's: the same, counted from a moment long before the start.
+//! Conversion between the time of the core and the clock of the host. The origin of the core's time
+//! is long before the start of the process.
 //!
-//! What peers tell has an age, and may be older than this process: its time must have a place after
-//! the core's origin, or old entries would look young and the dead be remembered anew. The lead
-//! exists in the core's integers only; a host's clock need not be able to go back so far.
+//! Peers report ages, and an entry may be older than this process. Its time must still lie after
+//! the origin: otherwise old entries would look young, and dead members would be remembered for too
+//! long. The lead exists in the integers of the core only; the clock of the host need not be able
+//! to go back so far.
 
 use std::time::{Duration, Instant};
 
 use telemetry_gossip_core as core;
 
-/// How far the start lies after the core's origin: the longest [`core::Config::tombstone_ttl`] that
-/// there is.
+/// The time between the origin of the core's time and the start of the process: the longest
+/// [`core::Config::tombstone_ttl`] that can be set.
 const LEAD: Duration = Duration::from_secs(366 * 24 * 3_600);
 
-/// The core's time at a moment of the host's clock, and the other way round.
+/// Converts between the time of the core and the clock of the host.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Clock {
     started: Instant,
@@ -23,7 +25,7 @@ impl Clock {
         Self { started }
     }
 
-    /// To the microsecond; saturates at the core's origin.
+    /// To the microsecond. Saturates at the origin of the core's time.
     pub(crate) fn to_core(self, at: Instant) -> core::Instant {
         let start = core::Instant::ORIGIN + LEAD;
         match at.checked_duration_since(self.started) {
@@ -32,7 +34,7 @@ impl Clock {
         }
     }
 
-    /// To the microsecond; saturates at the start where the host's clock has no such moment.
+    /// To the microsecond. If the clock of the host has no such time, it becomes the start.
     pub(crate) fn to_host(self, at: core::Instant) -> Instant {
         let start = core::Instant::ORIGIN + LEAD;
         let moment = if at >= start {
@@ -65,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_tombstone_that_a_config_allows_has_its_place() {
+    fn the_oldest_tombstone_that_a_config_allows_lies_after_the_origin() {
         let longest = core::Config::default().tombstone_ttl(LEAD);
         assert_eq!(longest.validate(), Ok(()));
         let longer = longest.tombstone_ttl(LEAD + Duration::from_secs(1));

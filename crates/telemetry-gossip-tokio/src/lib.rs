@@ -27,25 +27,38 @@
 
 mod agent;
 mod clock;
+mod error;
+mod events;
 mod key_file;
 mod memory;
-mod peer;
+mod options;
+mod peer_addr;
 mod record;
 mod sealing;
 mod shared;
+#[cfg(feature = "stream")]
+mod stream;
 mod task;
 mod telemetry;
 mod transport;
 mod udp;
 mod view;
 
-pub use agent::{Agent, AgentError, Events, Notice, Options, SpawnError};
+pub use agent::Agent;
+pub use error::{AgentError, SpawnError};
+#[doc(hidden)]
+pub use events::Feed;
+pub use events::{Event, Events, RecvError};
 pub use key_file::{KeyFileError, create_key, read_key};
 pub use memory::{MemoryNetwork, MemoryTransport};
-pub use peer::Peer;
+pub use options::Options;
+pub use peer_addr::PeerAddr;
 pub use record::{RecordStats, Recording};
 pub use sealing::{Sealing, SharedSeal};
+#[doc(hidden)]
 pub use shared::SharedTable;
+#[cfg(feature = "stream")]
+pub use stream::{EventStream, TelemetryStream};
 pub use telemetry::{Fixed, TelemetryChange, TelemetryChanges, ValueError};
 pub use transport::{
     BoxFuture, Delivery, NameError, SUBSCRIPTION_CAPACITY, Subscribers, Subscription, Transport,

@@ -1,4 +1,4 @@
-//! A network in memory, with faults on demand: for tests, and for clusters within one process.
+//! A network in memory with faults on demand, for tests and for clusters within one process.
 
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -9,14 +9,14 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
 use telemetry_gossip_core::{IdError, NodeId};
 
-use crate::peer::Peer;
+use crate::peer_addr::PeerAddr;
 use crate::sealing::SharedSeal;
 use crate::transport::{BoxFuture, NameError, Subscribers, Subscription, Transport};
 
-/// A network of named nodes. Cheap to clone; a clone is the same network.
+/// A network of named nodes in memory. Cheap to clone; a clone is the same network.
 ///
-/// Without faults a datagram arrives before `send` returns, or is dropped if nobody of that name is
-/// plugged in.
+/// Without faults a datagram arrives before `send` returns. A datagram to a name that no transport
+/// has is dropped.
 ///
 /// ```
 /// use telemetry_gossip_tokio::{MemoryNetwork, Transport};
@@ -51,7 +51,7 @@ struct Shared {
 }
 
 impl MemoryNetwork {
-    /// A perfect network; `seed` decides which datagrams get lost once there is loss.
+    /// A network without faults. `seed` decides which datagrams get lost once there is loss.
     #[must_use]
     pub fn new(seed: u64) -> Self {
         let shared = Shared {
@@ -66,23 +66,26 @@ impl MemoryNetwork {
         Self { shared: Arc::new(Mutex::new(shared)) }
     }
 
-    /// Plugs in the node called `id`, until the transport is dropped; a node of that name before it
-    /// is unplugged. An error if `id` breaks the rule of node ids. In plaintext: nobody else is in
-    /// this process.
+    /// Makes a transport for the node called `id`, which stays in the network until it is dropped.
+    /// An earlier transport with this id is closed. Datagrams travel in plaintext, as they never
+    /// leave the process.
+    ///
+    /// # Errors
+    /// `id` breaks the rule of node ids.
     pub fn transport(&self, id: &str) -> Result<Arc<MemoryTransport>, IdError> {
-        self.plug_in(id, None)
+        self.add(id, None)
     }
 
-    /// The same for a node that seals, as it would on a real network.
+    /// Makes a transport that seals its datagrams, as on a real network.
     pub fn sealed_transport(
         &self,
         id: &str,
         seal: Arc<SharedSeal>,
     ) -> Result<Arc<MemoryTransport>, IdError> {
-        self.plug_in(id, Some(seal))
+        self.add(id, Some(seal))
     }
 
-    fn plug_in(
+    fn add(
         &self,
         id: &str,
         seal: Option<Arc<SharedSeal>>,
@@ -105,29 +108,30 @@ impl MemoryNetwork {
         }
     }
 
-    /// All datagrams from and to the node are lost, until [`MemoryNetwork::heal`].
+    /// Loses all datagrams from and to the node, until [`MemoryNetwork::heal`].
     pub fn isolate(&self, id: &str) {
         if let Ok(id) = NodeId::new(id) {
             self.lock().isolated.insert(id);
         }
     }
 
-    /// So many of a thousand datagrams are lost, 0 to 1,000.
+    /// Loses this many of a thousand datagrams, 0 to 1,000.
     pub fn set_loss(&self, permille: u32) {
         self.lock().loss_permille = permille;
     }
 
-    /// So many of a thousand datagrams arrive twice, 0 to 1,000.
+    /// Delivers this many of a thousand datagrams twice, 0 to 1,000.
     pub fn set_duplicates(&self, permille: u32) {
         self.lock().duplicate_permille = permille;
     }
 
-    /// How long a datagram takes. Any but zero needs a tokio runtime where datagrams are sent.
+    /// Sets the time that a datagram takes. Above zero, datagrams must be sent within a tokio
+    /// runtime.
     pub fn set_latency(&self, latency: Duration) {
         self.lock().latency = latency;
     }
 
-    /// Takes back all faults; the latency stays.
+    /// Removes all faults. The latency stays.
     pub fn heal(&self) {
         let mut shared = self.lock();
         shared.cut.clear();
@@ -139,7 +143,7 @@ impl MemoryNetwork {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// To whom a datagram goes, how often, and after what time.
+    /// The target of a datagram, how many copies of it arrive, and after what time.
     fn route(&self, from: NodeId, to: NodeId) -> Option<(Arc<MemoryTransport>, usize, Duration)> {
         let mut shared = self.lock();
         let target = shared.nodes.get(&to)?.upgrade()?;
@@ -161,7 +165,7 @@ impl Shared {
     }
 }
 
-/// One node's plug in a [`MemoryNetwork`], from [`MemoryNetwork::transport`].
+/// The transport of one node in a [`MemoryNetwork`], from [`MemoryNetwork::transport`].
 #[derive(Debug)]
 pub struct MemoryTransport {
     id: NodeId,
@@ -171,8 +175,8 @@ pub struct MemoryTransport {
 }
 
 impl MemoryTransport {
-    /// A datagram has come, sealed if its sender seals.
-    fn arrive(&self, from: Peer, bytes: &[u8]) {
+    /// Handles a datagram that has arrived, sealed if its sender seals.
+    fn arrive(&self, from: PeerAddr, bytes: &[u8]) {
         let Some(seal) = &self.seal else {
             self.subscribers.deliver(from, bytes);
             return;
@@ -183,7 +187,7 @@ impl MemoryTransport {
         }
     }
 
-    /// A datagram goes on its way, as it is to arrive.
+    /// Carries a datagram to its target, as it is to arrive.
     fn carry(&self, to: NodeId, bytes: &[u8]) -> io::Result<()> {
         let Some((target, copies, latency)) = self.network.route(self.id, to) else {
             return Ok(());
@@ -197,7 +201,7 @@ impl MemoryTransport {
         }
         let runtime = tokio::runtime::Handle::try_current().map_err(io::Error::other)?;
         let bytes: Arc<[u8]> = bytes.into();
-        // A weak reference: a datagram on its way keeps nobody alive.
+        // A weak reference: a datagram under way must not keep its target alive.
         let target = Arc::downgrade(&target);
         runtime.spawn(async move {
             tokio::time::sleep(latency).await;
@@ -212,19 +216,20 @@ impl MemoryTransport {
 }
 
 impl Transport for MemoryTransport {
-    fn local(&self) -> Peer {
-        Peer::Name(self.id)
+    fn local(&self) -> PeerAddr {
+        PeerAddr::Name(self.id)
     }
 
-    fn send(&self, to: Peer, bytes: &[u8]) -> io::Result<()> {
-        let Peer::Name(to) = to else {
+    fn send(&self, to: PeerAddr, bytes: &[u8]) -> io::Result<()> {
+        let PeerAddr::Name(to) = to else {
             return Err(io::Error::new(
                 io::ErrorKind::AddrNotAvailable,
-                "no sockets in this network",
+                "a network in memory has no socket addresses",
             ));
         };
         let Some(seal) = &self.seal else { return self.carry(to, bytes) };
-        // Sealed first and carried then: a datagram to itself must not find the seal in use.
+        // Seal first and carry afterwards: the target may be this transport, whose seal must not be
+        // in use.
         let sealed = seal.send(bytes, |sealed| Ok(sealed.to_vec()))?;
         self.carry(to, &sealed)
     }
@@ -237,14 +242,14 @@ impl Transport for MemoryTransport {
         self.subscribers.subscribe()
     }
 
-    fn resolve<'a>(&'a self, name: &'a str) -> BoxFuture<'a, io::Result<Vec<Peer>>> {
+    fn resolve<'a>(&'a self, name: &'a str) -> BoxFuture<'a, io::Result<Vec<PeerAddr>>> {
         Box::pin(async move {
             let known =
                 NodeId::new(name).ok().filter(|id| self.network.lock().nodes.contains_key(id));
             let unknown = || {
                 io::Error::new(io::ErrorKind::NotFound, format!("no node {name} in this network"))
             };
-            known.map(|id| vec![Peer::Name(id)]).ok_or_else(unknown)
+            known.map(|id| vec![PeerAddr::Name(id)]).ok_or_else(unknown)
         })
     }
 

@@ -1,8 +1,8 @@
-//! The flight recorder of a running node: what is to be written goes to a thread of its own through
-//! a bounded queue.
+//! The flight recorder of a running node. A thread of its own writes the files, from a bounded
+//! queue.
 //!
-//! The node never waits for the disk. Where the queue is full, or a file cannot be written,
-//! recording is given up and begins anew with the node's state as it is, once the queue is empty.
+//! The node never waits for the disk. If the queue is full, or a file cannot be written, recording
+//! stops. It starts again with the current state of the node once the queue is empty.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -15,34 +15,36 @@ use telemetry_gossip_core::{Event, Input, Instant, Node};
 use telemetry_gossip_recorder::{Boot, Limits, Piece, RecordError, Recorder, Ring};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::peer::Peer;
+use crate::peer_addr::PeerAddr;
 
-/// Pieces that wait to be written: 2 MiB, or the state of a node and some.
+/// The most pieces that wait to be written: 2 MiB, or the state of a node and some more.
 const QUEUE: usize = 64;
 
-/// How long after it was given up recording begins anew, at the soonest.
+/// The shortest time after which stopped recording starts again.
 const PAUSE: Duration = Duration::from_secs(5);
 
 /// Where a node is recorded, and how much is kept.
 ///
-/// A record holds all that the node knows, telemetry included, and the seed of its random numbers.
-/// On Unix its files are readable by their owner only.
+/// A record contains all that the node knows, telemetry included, and the seed of its random
+/// numbers. On Unix only the owner of the files can read them.
 ///
 /// ```
 /// use telemetry_gossip_tokio::{Options, Recording};
 ///
-/// let record = Recording { files: 4, ..Recording::new("/var/lib/edge/record") };
-/// let options = Options { record: Some(record), ..Options::new("edge-17".parse()?) };
+/// let record = Recording::new("/var/lib/edge/record").files(4);
+/// let options = Options::new("edge-17".parse()?).record(record);
 /// # Ok::<(), telemetry_gossip_core::IdError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Recording {
-    /// The folder, made if it is not there. Nodes of different ids may share one.
+    /// The folder, created if it does not exist. Nodes with different ids may share one.
     pub folder: PathBuf,
-    /// Bytes of a file, before the next one is begun with the state of the node; twice as many as
-    /// that state has, if that is more. Default 8 MiB.
+    /// The size of a file, in bytes, at which the next one is started with the state of the node;
+    /// twice the size of that state if that is more. Default 8 MiB.
     pub file_bytes: u64,
-    /// How many files are kept, those of earlier lives of the node included; 1 at least. Default 8.
+    /// The number of files that are kept, those of earlier instances of the node included; at least
+    /// 1. Default 8.
     pub files: usize,
 }
 
@@ -52,21 +54,36 @@ impl Recording {
     pub fn new(folder: impl Into<PathBuf>) -> Self {
         Self { folder: folder.into(), file_bytes: Limits::default().file, files: 8 }
     }
+
+    /// Sets the size of a file.
+    #[must_use]
+    pub const fn file_bytes(mut self, file_bytes: u64) -> Self {
+        self.file_bytes = file_bytes;
+        self
+    }
+
+    /// Sets the number of files that are kept.
+    #[must_use]
+    pub const fn files(mut self, files: usize) -> Self {
+        self.files = files;
+        self
+    }
 }
 
-/// What has become of a recording so far.
+/// The counters of a recording.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct RecordStats {
-    /// Files begun.
+    /// Files started.
     pub files: u64,
     /// Bytes written.
     pub bytes: u64,
-    /// Times that recording was given up because the disk was slower than the node, or refused;
-    /// what was missed is counted in the file that begins anew.
+    /// Times that recording stopped because the disk was slower than the node, or failed. The next
+    /// file counts what was missed.
     pub gaps: u64,
-    /// Times that the system refused to write.
+    /// Times that the system failed to write.
     pub failures: u64,
-    /// Pieces that wait to be written now: of 64 at most, then recording is given up.
+    /// Pieces that wait to be written now. At most 64: if more would wait, recording stops.
     pub waiting: u64,
 }
 
@@ -77,11 +94,11 @@ struct Counts {
     gaps: AtomicU64,
     failures: AtomicU64,
     waiting: AtomicU64,
-    /// The file at hand is broken off.
+    /// The current file is incomplete: it cannot be written to any more.
     broken: AtomicBool,
 }
 
-/// Reads the counts while the node runs, and after.
+/// Reads the counters while the node runs and afterwards.
 #[derive(Clone, Debug)]
 pub(crate) struct RecordView(Arc<Counts>);
 
@@ -99,20 +116,20 @@ impl RecordView {
     }
 }
 
-/// The recorder of a node, and the way to its files.
+/// The recorder of a node, and the queue to the thread that writes its files.
 pub(crate) struct Tape {
     recorder: Recorder,
     pieces: Option<mpsc::Sender<Piece>>,
     counts: Arc<Counts>,
-    /// When recording was given up.
+    /// When recording stopped.
     shed_at: Instant,
     written: Option<oneshot::Receiver<()>>,
 }
 
 impl Tape {
-    /// Begins the record of a node that has not handled anything yet. The first file is made at
-    /// once, so that a folder that cannot be written to is told of at the start.
-    pub(crate) fn start(recording: &Recording, boot: Boot<Peer>) -> io::Result<Self> {
+    /// Starts the record of a node that has not handled anything yet. The first file is created at
+    /// once, so that a folder that cannot be written to is reported at the start.
+    pub(crate) fn start(recording: &Recording, boot: Boot<PeerAddr>) -> io::Result<Self> {
         let since_1970 =
             SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let unix_micros = u64::try_from(since_1970.as_micros()).unwrap_or(u64::MAX);
@@ -127,7 +144,7 @@ impl Tape {
         let writer = Writer { ring, file: None, counts: counts.clone() };
         std::thread::Builder::new().name("tgossip-record".to_owned()).spawn(move || {
             writer.run(first, queue);
-            // Whoever waits may have gone.
+            // The receiver may be gone, which is no error.
             let _ = done.send(());
         })?;
         let shed_at = Instant::ORIGIN;
@@ -141,27 +158,27 @@ impl Tape {
         RecordView(self.counts.clone())
     }
 
-    pub(crate) fn input(&mut self, now: Instant, input: &Input<'_, Peer>) {
+    pub(crate) fn input(&mut self, now: Instant, input: &Input<'_, PeerAddr>) {
         let result = self.recorder.input(now, input);
-        self.note(now, result);
+        self.count_failure(now, result);
     }
 
-    pub(crate) fn transmit(&mut self, to: &Peer, bytes: &[u8]) {
+    pub(crate) fn transmit(&mut self, to: &PeerAddr, bytes: &[u8]) {
         self.recorder.transmit(to, bytes);
     }
 
-    pub(crate) fn event(&mut self, event: &Event<Peer>) {
+    pub(crate) fn event(&mut self, event: &Event<PeerAddr>) {
         self.recorder.event(event);
     }
 
-    /// All that came of an input is drained.
-    pub(crate) fn handled(&mut self, node: &Node<Peer>, accepted: bool) {
+    /// Called once all outputs of an input are drained.
+    pub(crate) fn handled(&mut self, node: &Node<PeerAddr>, accepted: bool) {
         let now = node.now();
         let mut result = self.recorder.handled(node, accepted);
         if self.counts.broken.load(Ordering::Relaxed) && !self.recorder.is_shed() {
             self.counts.broken.store(false, Ordering::Relaxed);
             self.recorder.give_up();
-            self.note_gap(now);
+            self.add_gap(now);
         }
         let idle =
             self.pieces.as_ref().is_some_and(|pieces| pieces.capacity() == pieces.max_capacity());
@@ -169,16 +186,16 @@ impl Tape {
             result = self.recorder.resume(node);
             self.shed_at = now;
         }
-        self.note(now, result);
+        self.count_failure(now, result);
         if !self.carry() {
-            self.note_gap(now);
+            self.add_gap(now);
         }
     }
 
-    /// Hands over what is complete; false if the queue is full.
+    /// Queues the complete pieces; false if the queue is full.
     fn carry(&mut self) -> bool {
         while let Some(piece) = self.recorder.poll_piece() {
-            // Counted before the other thread can see it.
+            // Counted before the other thread can see the piece.
             self.counts.waiting.fetch_add(1, Ordering::Relaxed);
             if self.pieces.as_ref().is_none_or(|pieces| pieces.try_send(piece).is_err()) {
                 self.counts.waiting.fetch_sub(1, Ordering::Relaxed);
@@ -189,19 +206,19 @@ impl Tape {
         true
     }
 
-    fn note(&mut self, now: Instant, result: Result<(), RecordError>) {
+    fn count_failure(&mut self, now: Instant, result: Result<(), RecordError>) {
         if let Err(error) = result {
-            tracing::warn!(%error, "not recorded");
-            self.note_gap(now);
+            tracing::warn!(%error, "the record has a gap");
+            self.add_gap(now);
         }
     }
 
-    fn note_gap(&mut self, now: Instant) {
+    fn add_gap(&mut self, now: Instant) {
         self.shed_at = now;
         self.counts.gaps.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The node has ended: waits until all is written.
+    /// Called once the node has ended: waits until everything is written.
     pub(crate) async fn close(mut self) {
         self.recorder.end();
         if let Some(pieces) = self.pieces.take() {
@@ -213,14 +230,14 @@ impl Tape {
             }
         }
         if let Some(written) = self.written.take() {
-            // The thread ends without a word if it panics.
+            // An error means that the thread has panicked: nothing more will be written.
             let _ = written.await;
         }
     }
 }
 
 impl Drop for Tape {
-    /// The task was dropped, or has panicked: the input that led to it is the last of the record.
+    /// The task was dropped or has panicked: its last input is the last one of the record.
     fn drop(&mut self) {
         self.recorder.end();
         self.carry();
@@ -239,7 +256,7 @@ impl Writer {
         let mut first = Some(first);
         while let Some(piece) = queue.blocking_recv() {
             if let Err(error) = self.write(&piece, &mut first) {
-                tracing::warn!(%error, "the record cannot be written");
+                tracing::warn!(%error, "the record cannot be written: recording stops for now");
                 self.file = None;
                 self.counts.failures.fetch_add(1, Ordering::Relaxed);
                 self.counts.broken.store(true, Ordering::Relaxed);
@@ -257,7 +274,7 @@ impl Writer {
             });
             self.counts.files.fetch_add(1, Ordering::Relaxed);
         }
-        // What belongs to a file that is broken off is lost; a gap is known already.
+        // Pieces of an incomplete file are lost; the gap is counted already.
         let Some(file) = &mut self.file else { return Ok(()) };
         file.write_all(piece.bytes())?;
         self.counts.bytes.fetch_add(piece.bytes().len() as u64, Ordering::Relaxed);

@@ -1,8 +1,8 @@
-//! The task that runs a node: carries datagrams, time and commands to it, and what follows from it.
-//! It decides nothing.
+//! The task that runs a node: it carries datagrams, time and commands to the node, and the outputs
+//! of the node to where they go. It decides nothing.
 //!
-//! Whatever a wake-up brings, the view is published first, then events are sent, then commands
-//! answered: whoever hears of a change finds it in the view.
+//! After each wake-up the task publishes the view, then sends events, then answers commands. A
+//! reader that hears of a change therefore finds it in the view.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use telemetry_gossip_core::{
-    CommandError, Event, ExchangeOutcome, Explanation, Health, Input, InputError, Node, NodeId,
+    CommandError, ExchangeOutcome, Explanation, Health, Input, InputError, Node, NodeId,
     ProbeOutcome, Stats, Transmit,
 };
 use tokio::sync::{broadcast, mpsc, oneshot};
@@ -18,36 +18,37 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::clock::Clock;
-use crate::peer::Peer;
+use crate::events::Event;
+use crate::peer_addr::PeerAddr;
 use crate::record::Tape;
 use crate::shared::SharedTable;
 use crate::transport::{Delivery, Subscription, Transport};
 use crate::view::{MemberView, View};
 
-/// Datagrams handled before the view is published and timers are looked at again.
+/// The most datagrams handled before the view is published and the timer is checked again.
 const BATCH: usize = 64;
 
-/// How long one seed's name may take to resolve.
+/// The most time that resolving one seed may take.
 const RESOLVE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How often the times of last observation in the view are brought up to date.
+/// The interval at which the times of last observation in the view are updated.
 const OBSERVE_EVERY: Duration = Duration::from_secs(1);
 
 type Done = oneshot::Sender<Result<(), CommandError>>;
 type Probed = oneshot::Sender<Result<ProbeOutcome, CommandError>>;
 type Exchanged = oneshot::Sender<Result<(Option<NodeId>, ExchangeOutcome), CommandError>>;
 
-/// What handles ask of the task.
+/// What the handles ask of the task.
 #[derive(Debug)]
 pub(crate) enum Command {
-    Input(Input<'static, Peer>, Done),
+    Input(Input<'static, PeerAddr>, Done),
     Seeds {
         seeds: Vec<String>,
-        peers: Vec<Peer>,
+        peers: Vec<PeerAddr>,
         answer: Done,
     },
-    /// The seeds were resolved in the background.
-    Resolved(Vec<Peer>),
+    /// The addresses of the seeds, resolved in the background.
+    Resolved(Vec<PeerAddr>),
     Leave(Done),
     Probe(NodeId, Probed),
     Exchange(Exchanged),
@@ -58,14 +59,14 @@ pub(crate) enum Command {
 }
 
 pub(crate) struct Task {
-    /// On the heap: it is large, and a task is moved about before it runs.
-    node: Box<Node<Peer>>,
+    /// On the heap: it is large, and a task is moved before it runs.
+    node: Box<Node<PeerAddr>>,
     table: Option<Arc<SharedTable>>,
     datagrams: Subscription,
     inbox: mpsc::Receiver<Command>,
     clock: Clock,
     seeds: Vec<String>,
-    /// At most one look-up of the seeds; it ends with the task, however that ends.
+    /// At most one resolution of the seeds. It ends with the task, however that ends.
     resolver: JoinSet<()>,
     commands: mpsc::WeakSender<Command>,
     view: Arc<ArcSwap<View>>,
@@ -73,17 +74,17 @@ pub(crate) struct Task {
     carry: Carry,
 }
 
-/// An answer to be given once the view is published.
+/// Gives an answer, once the view is published.
 type Answer = Box<dyn FnOnce() + Send>;
 
-/// Where the node's outputs go.
+/// Where the outputs of the node go.
 struct Carry {
-    /// Events and answers that wait for the view to be published.
-    told: Vec<Event<Peer>>,
+    /// The events and answers that wait until the view is published.
+    told: Vec<Event>,
     answers: Vec<Answer>,
     transport: Arc<dyn Transport>,
     buf: Vec<u8>,
-    events: broadcast::Sender<Arc<Event<Peer>>>,
+    events: broadcast::Sender<Arc<Event>>,
     changed: BTreeSet<NodeId>,
     seeds_wanted: bool,
     probes: HashMap<NodeId, VecDeque<Probed>>,
@@ -98,11 +99,11 @@ impl Task {
         reason = "called once, by the handle that makes the other ends"
     )]
     pub(crate) fn new(
-        node: Box<Node<Peer>>,
+        node: Box<Node<PeerAddr>>,
         transport: Arc<dyn Transport>,
         clock: Clock,
         view: Arc<ArcSwap<View>>,
-        events: broadcast::Sender<Arc<Event<Peer>>>,
+        events: broadcast::Sender<Arc<Event>>,
         inbox: mpsc::Receiver<Command>,
         commands: mpsc::WeakSender<Command>,
         seeds: Vec<String>,
@@ -138,15 +139,15 @@ impl Task {
             observed_at,
             carry,
         };
-        // The first view has the node itself.
+        // The first view contains the node itself.
         task.step(Input::Tick);
         task.publish();
         task.carry.tell();
         task
     }
 
-    /// Runs until it is shut down, or nobody holds it or its transport any more; its record is then
-    /// still open.
+    /// Runs until it is shut down, its last handle is dropped, or its transport is closed. Returns
+    /// its record, which is still open.
     pub(crate) async fn run(mut self) -> Option<Tape> {
         loop {
             self.resolve_seeds();
@@ -174,14 +175,14 @@ impl Task {
         self.carry.tape.take()
     }
 
-    /// Handles what has arrived, up to a batch.
+    /// Handles the datagrams that have arrived, at most a batch.
     fn receive(&mut self, first: &Delivery) {
         self.datagram(first);
         for _ in 1..BATCH {
             let Some(delivery) = self.datagrams.try_recv() else { break };
             self.datagram(&delivery);
         }
-        // A flood must not keep the timers from being served.
+        // A flood of datagrams must not hold up the timer.
         let now = self.now();
         if self.node.poll_timeout().is_some_and(|at| at <= now) {
             self.step(Input::Tick);
@@ -203,17 +204,17 @@ impl Task {
         self.node.me().id().to_owned()
     }
 
-    fn step(&mut self, input: Input<'_, Peer>) {
+    fn step(&mut self, input: Input<'_, PeerAddr>) {
         if let Err(error) = self.handle(input) {
             tracing::debug!(%error, "refused");
         }
     }
 
-    /// One input, and everything that follows from it.
-    fn handle(&mut self, input: Input<'_, Peer>) -> Result<(), InputError> {
+    /// Handles one input and everything that follows from it.
+    fn handle(&mut self, input: Input<'_, PeerAddr>) -> Result<(), InputError> {
         let now = self.now();
         let carry = &mut self.carry;
-        let work = |node: &mut Node<Peer>| {
+        let work = |node: &mut Node<PeerAddr>| {
             if let Some(tape) = &mut carry.tape {
                 tape.input(now, &input);
             }
@@ -235,12 +236,12 @@ impl Task {
             }
             Command::Seeds { seeds, peers, answer } => {
                 self.seeds = seeds;
-                // What was being looked up for the seeds before is no longer wanted.
+                // The addresses of the seeds before are no longer wanted.
                 self.resolver = JoinSet::new();
                 let result = self.ordered(Input::Join { seeds: peers.into() });
                 self.carry.answer(answer, result);
             }
-            // Of seeds that were replaced while this was on its way.
+            // These are of seeds that were replaced in the meantime.
             Command::Resolved(_) if self.resolver.is_empty() => {}
             Command::Resolved(peers) => {
                 self.resolver = JoinSet::new();
@@ -288,14 +289,14 @@ impl Task {
         }
     }
 
-    fn ordered(&mut self, input: Input<'_, Peer>) -> Result<(), CommandError> {
+    fn ordered(&mut self, input: Input<'_, PeerAddr>) -> Result<(), CommandError> {
         match self.handle(input) {
             Err(InputError::Command(error)) => Err(error),
-            Ok(()) | Err(InputError::Datagram(_)) => Ok(()),
+            _ => Ok(()),
         }
     }
 
-    /// Looks the seeds up in the background, again and again until one has an address.
+    /// Resolves the seeds in the background, again and again until one has an address.
     fn resolve_seeds(&mut self) {
         let wanted = std::mem::take(&mut self.carry.seeds_wanted);
         if !wanted || self.seeds.is_empty() || !self.resolver.is_empty() {
@@ -307,9 +308,9 @@ impl Task {
         self.resolver.spawn(async move {
             loop {
                 match resolve_all(&*transport, &seeds).await {
-                    // A name may stand for all seeds and resolve to this node alone for now.
+                    // One name may stand for all seeds, and for now resolve to this node alone.
                     Ok(peers) if peers.iter().all(|&peer| peer == me) => {
-                        tracing::debug!("the only seed found is this node itself, trying on");
+                        tracing::debug!("the seeds resolve to this node itself only: trying again");
                     }
                     Ok(peers) => {
                         if let Some(commands) = commands.upgrade() {
@@ -317,20 +318,20 @@ impl Task {
                         }
                         return;
                     }
-                    Err(reason) => tracing::warn!(reason, "no seed can be resolved, trying on"),
+                    Err(reason) => tracing::warn!(reason, "no seed can be resolved: trying again"),
                 }
                 tokio::time::sleep(pause).await;
             }
         });
     }
 
-    /// Makes what has changed visible to readers, at once for all that one wake-up has handled.
+    /// Publishes a new view with all changes of one wake-up at once.
     fn publish(&mut self) {
         let changed = std::mem::take(&mut self.carry.changed);
         if !changed.is_empty() {
             let mut view = View::clone(&self.view.load());
             let clock = self.clock;
-            let read = |node: &mut Node<Peer>| {
+            let read = |node: &mut Node<PeerAddr>| {
                 for id in &changed {
                     let member = node.member(id.as_str());
                     view.set(id, member.map(|member| MemberView::new(&member, clock, *id)));
@@ -342,12 +343,12 @@ impl Task {
         if self.observed_at.elapsed() >= OBSERVE_EVERY {
             let before = std::mem::replace(&mut self.observed_at, Instant::now());
             let since = self.clock.to_core(before.into_std()) - OBSERVE_EVERY;
-            // What the host enters in its table may have any time.
+            // A host may enter any time in a shared table.
             let whole = self.table.is_some();
             let view = self.view.load();
-            let read = |node: &mut Node<Peer>| {
-                // A node hears from few members in that time, and to find one costs more than to
-                // pass it by.
+            let read = |node: &mut Node<PeerAddr>| {
+                // A node hears from few members in that time, and skipping a member costs less
+                // than finding it.
                 for member in
                     node.members().filter(|member| whole || member.last_observed() >= since)
                 {
@@ -361,13 +362,14 @@ impl Task {
     }
 }
 
-/// Works on the node, with the host's table if there is one. With the last handle gone, that table
-/// is the host's alone: a task that has yet to notice must not enter its node again.
+/// Works on the node, with the table of the host if there is one. Once the last handle is dropped,
+/// that table belongs to the host alone: a task that has not noticed yet must not enter its node
+/// again.
 fn on_table<T>(
     table: Option<&SharedTable>,
     inbox: &mpsc::Receiver<Command>,
-    node: &mut Node<Peer>,
-    work: impl FnOnce(&mut Node<Peer>) -> T,
+    node: &mut Node<PeerAddr>,
+    work: impl FnOnce(&mut Node<PeerAddr>) -> T,
 ) -> Option<T> {
     match table {
         Some(table) => {
@@ -378,12 +380,12 @@ fn on_table<T>(
 }
 
 impl Carry {
-    fn drain(&mut self, node: &mut Node<Peer>) {
+    fn drain(&mut self, node: &mut Node<PeerAddr>) {
         while let Some(Transmit { to, len }) = node.poll_transmit(&mut self.buf) {
             if let Some(tape) = &mut self.tape {
                 tape.transmit(&to, &self.buf[..len]);
             }
-            // Datagrams get lost; one that does not even leave is like another.
+            // Datagrams get lost: one that was not sent is no different.
             if let Err(error) = self.transport.send(to, &self.buf[..len]) {
                 tracing::trace!(%to, %error, "not sent");
             }
@@ -396,7 +398,7 @@ impl Carry {
         }
     }
 
-    fn event(&mut self, event: Event<Peer>) {
+    fn event(&mut self, event: Event) {
         match event {
             Event::Joined { id, .. }
             | Event::Alive { id, .. }
@@ -412,8 +414,8 @@ impl Carry {
                 self.changed.insert(id);
             }
             Event::Evidence { .. } => tracing::debug!(?event),
-            Event::ProbeCompleted { id, outcome } => {
-                // One outcome for each probe asked for, in order.
+            Event::ProbeCompleted { id, outcome, .. } => {
+                // One outcome for each requested probe, in order.
                 if let Some(waiting) = self.probes.get_mut(&id) {
                     let answer = waiting.pop_front();
                     if waiting.is_empty() {
@@ -424,7 +426,7 @@ impl Carry {
                     }
                 }
             }
-            Event::ExchangeCompleted { peer, outcome } => {
+            Event::ExchangeCompleted { peer, outcome, .. } => {
                 if let Some(answer) = self.exchanges.pop_front() {
                     self.answer(answer, Ok((peer, outcome)));
                 }
@@ -435,28 +437,25 @@ impl Carry {
                 }
             }
             Event::JoinFailed => {
-                tracing::info!("no seed has answered, looking them up again");
+                tracing::info!("no seed has answered: resolving them again");
                 self.seeds_wanted = true;
             }
-            Event::Refuted { .. }
-            | Event::Isolated { .. }
-            | Event::Reconnected { .. }
-            | Event::IdentityConflict { .. }
-            | Event::JoinCompleted { .. } => tracing::info!(?event),
+            // `Refuted`, `Isolated`, `Reconnected`, `IdentityConflict`, `JoinCompleted`.
+            _ => tracing::info!(?event),
         }
         self.told.push(event);
     }
 
     fn answer<T: Send + 'static>(&mut self, answer: oneshot::Sender<T>, value: T) {
-        // Whoever asked may have gone: an answer that nobody takes is no fault.
+        // The caller may be gone, which is no error.
         self.answers.push(Box::new(move || drop(answer.send(value))));
     }
 
-    /// The view is published: now what it shows may be told.
+    /// Sends the events and answers; the view that shows them is published.
     fn tell(&mut self) {
         let listened_to = self.events.receiver_count() > 0;
         for event in self.told.drain(..) {
-            // Whoever begins to listen now finds it in the view.
+            // A reader that subscribes now finds the change in the view.
             if listened_to {
                 let _ = self.events.send(Arc::new(event));
             }
@@ -467,12 +466,12 @@ impl Carry {
     }
 }
 
-/// The addresses of all seeds that have any; if none has, why not. A name server that is silent
-/// holds up one seed only.
+/// The addresses of all seeds, or the reason of each seed if none has an address. A name server
+/// that does not answer delays its own seed only.
 pub(crate) async fn resolve_all(
     transport: &dyn Transport,
     seeds: &[String],
-) -> Result<Vec<Peer>, String> {
+) -> Result<Vec<PeerAddr>, String> {
     let (mut peers, mut reasons) = (Vec::new(), Vec::new());
     for seed in seeds {
         match tokio::time::timeout(RESOLVE_TIMEOUT, transport.resolve(seed)).await {

@@ -1,10 +1,10 @@
-//! Telemetry in the host's own types, and the changes of it.
+//! Telemetry in types of the host, and its changes.
 //!
-//! Values are bytes to the protocol. The typed form is
-//! [postcard](https://postcard.jamesmunns.com/wire-format): integers take as many bytes as they
-//! need, and [`Fixed`] makes a number with a fraction an integer: 0.75 takes 2 bytes, where an
-//! `f64` takes 8. Who reads must know the type; a field that is added at the end of a struct is a
-//! new type.
+//! To the protocol a value is bytes. The typed form is
+//! [postcard](https://postcard.jamesmunns.com/wire-format): an integer takes as many bytes as it
+//! needs, and [`Fixed`] turns a number with a fraction into an integer, so that 0.75 takes 2 bytes
+//! where an `f64` takes 8. The reader must know the type, and a struct with another field is
+//! another type: publish it under another key.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -12,14 +12,14 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use telemetry_gossip_core::{Event, NodeId};
+use telemetry_gossip_core::NodeId;
 use thiserror::Error;
 
-use crate::agent::{Events, Notice};
+use crate::events::{Event, Events, RecvError};
 use crate::view::{MemberView, TelemetryValue, View};
 
-/// A number with so many decimal digits after the point, as an integer: small values are short on
-/// the wire.
+/// A number with a fixed number of decimal digits after the point, stored as an integer. Small
+/// values are short on the wire.
 ///
 /// ```
 /// use telemetry_gossip_tokio::Fixed;
@@ -40,15 +40,15 @@ impl<const DIGITS: u8> Fixed<DIGITS> {
 }
 
 impl<const DIGITS: u8> From<f64> for Fixed<DIGITS> {
-    /// The nearest; the ends of the range for what is beyond them, and 0 for what is no number.
-    #[expect(clippy::cast_possible_truncation, reason = "saturates, which is meant")]
+    /// The nearest value. Saturates at the ends of the range; NaN becomes 0.
+    #[expect(clippy::cast_possible_truncation, reason = "saturates, as intended")]
     fn from(value: f64) -> Self {
         Self((value * Self::scale()).round() as i64)
     }
 }
 
 impl<const DIGITS: u8> From<Fixed<DIGITS>> for f64 {
-    #[expect(clippy::cast_precision_loss, reason = "beyond 2^53 the nearest")]
+    #[expect(clippy::cast_precision_loss, reason = "the nearest value beyond 2^53")]
     fn from(value: Fixed<DIGITS>) -> Self {
         value.0 as Self / Fixed::<DIGITS>::scale()
     }
@@ -60,87 +60,95 @@ impl<const DIGITS: u8> std::fmt::Display for Fixed<DIGITS> {
     }
 }
 
-/// A value is not what its type should be.
+/// Why a typed value was not encoded or decoded.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum ValueError {
-    /// It cannot be written: see [`postcard::Error`].
+    /// Its type has no encoded form. The text is the reason.
     #[error("the value cannot be encoded: {0}")]
-    Encode(postcard::Error),
-    /// It was written as another type, or is no encoded value at all.
+    Encode(String),
+    /// It was encoded as another type, or is not an encoded value. The text is the reason.
     #[error("the value is not of this type: {0}")]
-    Decode(postcard::Error),
-    /// It was read, and there are bytes left: it was written as another type.
-    #[error("the value is not of this type: {0} bytes are left")]
+    Decode(String),
+    /// It was decoded, and this many bytes are left over: it was encoded as another type.
+    #[error("the value is not of this type: {0} bytes are left over")]
     Longer(usize),
 }
 
 pub(crate) fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, ValueError> {
-    postcard::to_stdvec(value).map_err(ValueError::Encode)
+    postcard::to_stdvec(value).map_err(|error| ValueError::Encode(error.to_string()))
 }
 
 impl TelemetryValue {
-    /// The value in the form that [`Agent::publish_as`](crate::Agent::publish_as) wrote it in.
+    /// Decodes a value that [`Agent::publish_as`](crate::Agent::publish_as) has published.
     pub fn decode<T: DeserializeOwned>(&self) -> Result<T, ValueError> {
         match postcard::take_from_bytes(&self.value) {
             Ok((value, [])) => Ok(value),
             Ok((_, rest)) => Err(ValueError::Longer(rest.len())),
-            Err(error) => Err(ValueError::Decode(error)),
+            Err(error) => Err(ValueError::Decode(error.to_string())),
         }
     }
 }
 
-/// A change of somebody's telemetry.
+/// A change of one telemetry entry of one member.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct TelemetryChange {
-    /// Whose.
+    /// The id of the member.
     pub id: NodeId,
-    /// Of which key.
+    /// The key of the entry.
     pub key: String,
-    /// The value that it has now; `None` if it was removed, or its owner forgotten.
+    /// The current value; `None` if it was removed, or the member was forgotten.
     pub value: Option<TelemetryValue>,
 }
 
-/// The changes of all keys with a prefix, at all members, this one included; from
+/// The changes of all telemetry under keys with a prefix, at all members including this node; from
 /// [`Agent::subscribe`](crate::Agent::subscribe).
 ///
-/// It begins with all that is known. Every change of a value is told once, unless it changes again
-/// before the reader comes to it: then the last is. A slow reader misses what was in between and
-/// nothing else.
+/// The first items are all current values. After those, each change is reported once. If a value
+/// changes again before the reader receives the change, only the last value is reported: a slow
+/// reader misses intermediate values and nothing else.
 #[derive(Debug)]
 pub struct TelemetryChanges {
     prefix: String,
     view: Arc<ArcSwap<View>>,
     events: Events,
-    /// The versions that were told, by key.
-    told: BTreeMap<NodeId, BTreeMap<String, u64>>,
+    /// The versions that were reported, by key.
+    reported: BTreeMap<NodeId, BTreeMap<String, u64>>,
     ready: VecDeque<TelemetryChange>,
 }
 
 impl TelemetryChanges {
     pub(crate) fn new(prefix: String, view: Arc<ArcSwap<View>>, events: Events) -> Self {
         let mut changes =
-            Self { prefix, view, events, told: BTreeMap::new(), ready: VecDeque::new() };
+            Self { prefix, view, events, reported: BTreeMap::new(), ready: VecDeque::new() };
         changes.compare_all();
         changes
     }
 
-    /// The next one; `None` once the agent has ended and all is told. Cancel-safe: nothing is lost
-    /// if the future is dropped.
+    /// The changes of a node that never runs.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn closed() -> Self {
+        Self::new(String::new(), Arc::default(), Events::closed())
+    }
+
+    /// Waits for the next change; `None` once the node has ended and all changes were received.
+    ///
+    /// # Cancel safety
+    /// No change is lost if the future is dropped.
     pub async fn recv(&mut self) -> Option<TelemetryChange> {
         loop {
             if let Some(change) = self.ready.pop_front() {
                 return Some(change);
             }
-            match self.events.recv().await? {
-                Notice::Event(Event::Telemetry { id, .. } | Event::Removed { id, .. }) => {
-                    self.compare(id)
-                }
-                // Another life of a member begins without telemetry.
-                Notice::Event(Event::Alive { id, .. } | Event::Joined { id, .. }) => {
-                    self.compare(id)
-                }
-                Notice::Event(_) => {}
-                Notice::Lagged(_) => self.compare_all(),
+            match self.events.recv().await {
+                Ok(Event::Telemetry { id, .. } | Event::Removed { id, .. }) => self.compare(id),
+                // A new instance of a member begins without telemetry.
+                Ok(Event::Alive { id, .. } | Event::Joined { id, .. }) => self.compare(id),
+                Ok(_) => {}
+                Err(RecvError::Lagged(_)) => self.compare_all(),
+                Err(RecvError::Closed) => return None,
             }
         }
     }
@@ -148,7 +156,7 @@ impl TelemetryChanges {
     fn compare_all(&mut self) {
         let view = self.view.load_full();
         let mut ids: Vec<NodeId> = view.iter().map(|member| member.id).collect();
-        ids.extend(self.told.keys());
+        ids.extend(self.reported.keys());
         ids.sort_unstable();
         ids.dedup();
         for id in ids {
@@ -161,11 +169,11 @@ impl TelemetryChanges {
         self.compare_with(id, view.get(id.as_str()).map(|member| &**member));
     }
 
-    /// What differs from what was told of a member.
+    /// Queues what differs from what was reported of a member.
     fn compare_with(&mut self, id: NodeId, member: Option<&MemberView>) {
         let now = member.map_or(&[][..], |member| &member.telemetry);
-        let told = self.told.entry(id).or_default();
-        told.retain(|key, _| {
+        let reported = self.reported.entry(id).or_default();
+        reported.retain(|key, _| {
             let held = now.iter().any(|entry| entry.key == *key);
             if !held {
                 self.ready.push_back(TelemetryChange { id, key: key.clone(), value: None });
@@ -173,14 +181,14 @@ impl TelemetryChanges {
             held
         });
         for entry in now.iter().filter(|entry| entry.key.starts_with(&self.prefix)) {
-            if told.get(&entry.key) != Some(&entry.version) {
-                told.insert(entry.key.clone(), entry.version);
+            if reported.get(&entry.key) != Some(&entry.version) {
+                reported.insert(entry.key.clone(), entry.version);
                 let (key, value) = (entry.key.clone(), Some(entry.clone()));
                 self.ready.push_back(TelemetryChange { id, key, value });
             }
         }
-        if told.is_empty() {
-            self.told.remove(&id);
+        if reported.is_empty() {
+            self.reported.remove(&id);
         }
     }
 }
@@ -195,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn a_typed_value_is_read_as_it_was_written_and_as_nothing_else() {
+    fn a_typed_value_decodes_as_the_type_that_encoded_it_and_as_no_other() {
         #[derive(Debug, PartialEq, Serialize, Deserialize)]
         struct Load {
             cpu: Fixed<2>,
@@ -203,7 +211,7 @@ mod tests {
         }
         let load = Load { cpu: 0.75.into(), tasks: 12 };
         let bytes = encode(&load).unwrap();
-        assert_eq!(bytes.len(), 3, "two bytes and one");
+        assert_eq!(bytes.len(), 3, "two bytes for cpu, one for tasks");
         assert_eq!(value(bytes.clone()).decode(), Ok(load));
         assert_eq!(value(bytes.clone()).decode::<u8>(), Err(ValueError::Longer(2)));
         assert!(matches!(value(bytes).decode::<(u64, String)>(), Err(ValueError::Decode(_))));

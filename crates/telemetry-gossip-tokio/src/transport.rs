@@ -1,8 +1,8 @@
-//! The network as the drivers see it: datagrams out, datagrams in, names resolved. No rule of the
-//! protocol is here.
+//! The network as the drivers see it: send datagrams, receive datagrams, resolve names. No rule of
+//! the protocol is here.
 //!
 //! A transport is shared: each subscriber gets every datagram, so that a node, a detector and an
-//! exchange on one transport take nothing from each other.
+//! exchange on one transport do not take datagrams from each other.
 
 use std::fmt::Debug;
 use std::future::Future;
@@ -13,34 +13,35 @@ use std::sync::{Arc, Mutex, PoisonError};
 use thiserror::Error;
 use tokio::sync::mpsc;
 
-use crate::peer::Peer;
+use crate::peer_addr::PeerAddr;
 use crate::sealing::SharedSeal;
 
-/// Datagrams that wait for one subscriber; more are dropped, as a full socket buffer would.
+/// The most datagrams that wait for one subscriber. Further ones are dropped, as by a full socket
+/// buffer.
 pub const SUBSCRIPTION_CAPACITY: usize = 1_024;
 
-/// A future that is boxed, so that [`Transport`] can be a trait object.
+/// A boxed future, so that [`Transport`] can be a trait object.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// Sends and receives datagrams, on a real network or in memory. Object-safe: `Arc<dyn Transport>`.
 ///
-/// One of your own may wrap another, or bring its own network and hand what arrives to
-/// [`Subscribers`]:
+/// Your own transport may wrap another one, as below, or use its own network and hand the datagrams
+/// that arrive to [`Subscribers`].
 ///
 /// ```
 /// use std::io;
 /// use std::sync::Arc;
-/// use telemetry_gossip_tokio::{BoxFuture, Peer, SharedSeal, Subscription, Transport, UdpTransport};
+/// use telemetry_gossip_tokio::{BoxFuture, PeerAddr, SharedSeal, Subscription, Transport, UdpTransport};
 ///
-/// /// Logs what is sent.
+/// /// Logs each datagram that is sent.
 /// #[derive(Debug)]
 /// struct Logged(Arc<UdpTransport>);
 ///
 /// impl Transport for Logged {
-///     fn local(&self) -> Peer {
+///     fn local(&self) -> PeerAddr {
 ///         self.0.local()
 ///     }
-///     fn send(&self, to: Peer, bytes: &[u8]) -> io::Result<()> {
+///     fn send(&self, to: PeerAddr, bytes: &[u8]) -> io::Result<()> {
 ///         eprintln!("{} bytes to {to}", bytes.len());
 ///         self.0.send(to, bytes)
 ///     }
@@ -50,7 +51,7 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 ///     fn subscribe(&self) -> Subscription {
 ///         self.0.subscribe()
 ///     }
-///     fn resolve<'a>(&'a self, name: &'a str) -> BoxFuture<'a, io::Result<Vec<Peer>>> {
+///     fn resolve<'a>(&'a self, name: &'a str) -> BoxFuture<'a, io::Result<Vec<PeerAddr>>> {
 ///         self.0.resolve(name)
 ///     }
 ///     fn close(&self) {
@@ -59,40 +60,46 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 /// }
 /// ```
 pub trait Transport: Send + Sync + Debug {
-    /// Where others reach this transport. It does not change.
-    fn local(&self) -> Peer;
+    /// The address at which others reach this transport. It never changes.
+    fn local(&self) -> PeerAddr;
 
-    /// Sends one datagram without waiting. Datagrams get lost: success says nothing about arrival,
-    /// and an error only that it did not leave (it is too long, the buffer is full, the transport
-    /// is closed).
-    fn send(&self, to: Peer, bytes: &[u8]) -> io::Result<()>;
+    /// Sends one datagram without waiting. Success does not mean that the datagram arrives.
+    ///
+    /// # Errors
+    /// The datagram was not sent, for example because it is too long, the buffer is full, or the
+    /// transport is closed.
+    fn send(&self, to: PeerAddr, bytes: &[u8]) -> io::Result<()>;
 
-    /// What seals all that it sends and opens all that arrives; `None` if that goes in plaintext,
-    /// or if something below seals. An agent takes its overhead off the MTU: what
-    /// [`Transport::send`] is given and its sealing fit the MTU together.
+    /// The seal of all datagrams that are sent and received; `None` if they travel in plaintext, or
+    /// are protected by a layer below. The agent subtracts the overhead of the seal from the MTU:
+    /// the bytes given to [`Transport::send`] and their seal fit the MTU together.
     fn seal(&self) -> Option<&Arc<SharedSeal>>;
 
-    /// All datagrams that arrive from now on, for one more reader; it ends when dropped.
+    /// Adds a reader of all datagrams that arrive from now on. Dropping it removes it.
     fn subscribe(&self) -> Subscription;
 
-    /// Where the node or seed called `name` is: `host:port` over UDP, looked up anew on each call;
-    /// a node's id in memory. Ok is never empty; an unknown name is an error, of kind
-    /// [`io::ErrorKind::NotFound`] if nobody had to be asked.
-    fn resolve<'a>(&'a self, name: &'a str) -> BoxFuture<'a, io::Result<Vec<Peer>>>;
+    /// Resolves the name of a node or seed, again on each call: `host:port` over UDP, the id of a
+    /// node in memory. The result is never empty.
+    ///
+    /// # Errors
+    /// The name is not known. The kind is [`io::ErrorKind::NotFound`] if no server had to be asked.
+    fn resolve<'a>(&'a self, name: &'a str) -> BoxFuture<'a, io::Result<Vec<PeerAddr>>>;
 
-    /// Whether `name` can be the name of a node or seed, there or not. By default any text can.
+    /// Checks whether `name` can be the name of a node or seed, existing or not. By default any text
+    /// can.
     fn check_name(&self, name: &str) -> Result<(), NameError> {
         let _ = name;
         Ok(())
     }
 
-    /// Stops receiving: subscriptions end, and the socket is closed at once. Idempotent.
+    /// Stops receiving: all subscriptions end, and the socket is closed at once. Idempotent.
     fn close(&self);
 }
 
-/// A text that no node is called, from [`Transport::check_name`].
+/// A text that cannot be the name of a node, from [`Transport::check_name`].
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("{name:?} names no node: {rule}")]
+#[error("{name:?} cannot be the name of a node: {rule}")]
+#[non_exhaustive]
 pub struct NameError {
     /// The text.
     pub name: String,
@@ -101,7 +108,7 @@ pub struct NameError {
 }
 
 impl NameError {
-    /// `name` breaks `rule`.
+    /// `name` breaks `rule`, a sentence for people.
     pub fn new(name: &str, rule: impl ToString) -> Self {
         Self { name: name.to_owned(), rule: rule.to_string() }
     }
@@ -109,33 +116,37 @@ impl NameError {
 
 /// A datagram that arrived.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Delivery {
-    /// Whom the transport saw it come from.
-    pub from: Peer,
-    /// Its payload, shared between the subscribers.
+    /// The source address that the transport observed.
+    pub from: PeerAddr,
+    /// The payload, shared between the subscribers.
     pub bytes: Arc<[u8]>,
 }
 
-/// The datagrams that arrive, from [`Transport::subscribe`]; at most [`SUBSCRIPTION_CAPACITY`]
-/// wait.
+/// The datagrams that arrive at a transport, from [`Transport::subscribe`]. At most
+/// [`SUBSCRIPTION_CAPACITY`] wait.
 #[derive(Debug)]
 pub struct Subscription {
     deliveries: mpsc::Receiver<Delivery>,
 }
 
 impl Subscription {
-    /// The next datagram; `None` once the transport is closed. Cancel-safe.
+    /// Waits for the next datagram; `None` once the transport is closed.
+    ///
+    /// # Cancel safety
+    /// No datagram is lost if the future is dropped.
     pub async fn recv(&mut self) -> Option<Delivery> {
         self.deliveries.recv().await
     }
 
-    /// A datagram that has already arrived.
+    /// A datagram that has already arrived, if there is one.
     pub fn try_recv(&mut self) -> Option<Delivery> {
         self.deliveries.try_recv().ok()
     }
 }
 
-/// The subscribers of a transport; for those who implement one.
+/// The subscribers of a transport, for implementations of [`Transport`].
 #[derive(Debug, Default)]
 pub struct Subscribers {
     senders: Mutex<Senders>,
@@ -148,11 +159,11 @@ struct Senders {
 }
 
 impl Subscribers {
-    /// One more subscriber.
+    /// Adds a subscriber.
     pub fn subscribe(&self) -> Subscription {
         let (sender, deliveries) = mpsc::channel(SUBSCRIPTION_CAPACITY);
         let mut senders = self.senders.lock().unwrap_or_else(PoisonError::into_inner);
-        // Where nothing arrives, only this finds out who has gone.
+        // While nothing arrives, subscribers that are gone are only removed here.
         senders.live.retain(|sender| !sender.is_closed());
         if !senders.closed {
             senders.live.push(sender);
@@ -160,8 +171,8 @@ impl Subscribers {
         Subscription { deliveries }
     }
 
-    /// Hands a datagram to every subscriber; returns how many had no room for it.
-    pub fn deliver(&self, from: Peer, bytes: &[u8]) -> usize {
+    /// Hands a datagram to every subscriber. Returns how many of them had no room for it.
+    pub fn deliver(&self, from: PeerAddr, bytes: &[u8]) -> usize {
         let mut senders = self.senders.lock().unwrap_or_else(PoisonError::into_inner);
         if senders.live.is_empty() {
             return 0;
@@ -179,7 +190,7 @@ impl Subscribers {
         dropped
     }
 
-    /// Ends all subscriptions, and those to come.
+    /// Ends all subscriptions, present and future.
     pub fn close(&self) {
         let mut senders = self.senders.lock().unwrap_or_else(PoisonError::into_inner);
         senders.closed = true;
@@ -192,7 +203,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn subscribers_that_have_gone_are_forgotten_though_nothing_arrives() {
+    fn subscribers_that_are_gone_are_removed_even_if_no_datagram_arrives() {
         let subscribers = Subscribers::default();
         let kept = subscribers.subscribe();
         for _ in 0..1_000 {

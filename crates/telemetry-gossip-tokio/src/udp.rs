@@ -13,34 +13,38 @@ use tokio::io::ReadBuf;
 use tokio::net::UdpSocket;
 use tokio::task::AbortHandle;
 
-use crate::peer::Peer;
+use crate::peer_addr::PeerAddr;
 use crate::sealing::{Sealing, SharedSeal};
 use crate::transport::{BoxFuture, NameError, Subscribers, Subscription, Transport};
 
-/// The socket's buffers, if the system grants them: a burst of some thousand datagrams.
+/// The size of the socket's buffers, if the system grants it: a burst of some thousand datagrams.
 const BUFFER_BYTES: usize = 1 << 20;
 
-/// What a node that was not added by name is called.
-const NAME_RULE: &str = "type host:port with a port from 1 to 65535, such as 10.0.0.17:7946, seed.example.com:7946 or [::1]:7946";
+/// The form of a name that was not added by [`UdpTransport::add_peer`].
+const NAME_RULE: &str = "type host:port with a port from 1 to 65535, such as 10.0.0.17:7946, \
+                         seed.example.com:7946 or [::1]:7946";
 
-/// A pause after an error, so that a lasting one does not spin.
+/// The pause after an error of the socket, so that a lasting error does not spin.
 const AFTER_ERROR: Duration = Duration::from_millis(1);
 
-/// The longest datagram that is received whole.
-const LONGEST: usize = 65_536;
+/// The longest datagram that is received whole, in bytes.
+const MAX_DATAGRAM: usize = 65_536;
 
-/// Why a UDP socket cannot be had.
+/// Why a UDP socket cannot be bound.
 #[derive(Debug, Error)]
 #[error("{address} cannot be bound: {error}")]
+#[non_exhaustive]
 pub struct BindError {
     /// The address to bind to.
     pub address: SocketAddr,
-    /// What the system said, or which rule the address breaks ([`io::ErrorKind::InvalidInput`]).
+    /// The error of the system, or the rule that the address breaks
+    /// ([`io::ErrorKind::InvalidInput`]).
+    #[source]
     pub error: io::Error,
 }
 
 impl From<BindError> for io::Error {
-    /// Of the same kind, and with the address.
+    /// An error of the same kind that names the address.
     fn from(error: BindError) -> Self {
         Self::new(error.error.kind(), error)
     }
@@ -48,9 +52,9 @@ impl From<BindError> for io::Error {
 
 /// A UDP socket as a [`Transport`].
 ///
-/// It sends to unicast addresses of its own family only. Others can come in what peers tell (the
-/// name of a node in memory, a multicast group, port 0): what would go there is refused, and
-/// counted by [`UdpTransport::send_refused`].
+/// It sends to unicast addresses of its own family only. Peers can report other addresses, such as
+/// the name of a node in memory, a multicast group or port 0. A datagram to one of those is not
+/// sent, and is counted by [`UdpTransport::send_refused`].
 ///
 /// ```
 /// use telemetry_gossip_tokio::{Sealing, Transport, UdpTransport};
@@ -67,7 +71,8 @@ impl From<BindError> for io::Error {
 /// # }
 /// ```
 ///
-/// One task receives; it ends, and the port is free again, when the transport is closed or dropped.
+/// One task receives. When the transport is closed or dropped, the task ends and the port is free
+/// again.
 #[derive(Debug)]
 pub struct UdpTransport {
     local: SocketAddr,
@@ -81,18 +86,19 @@ pub struct UdpTransport {
     received_dropped: Arc<AtomicU64>,
 }
 
-/// The socket, until it is closed; nobody keeps it beyond a call, so that closing frees the port at
-/// once.
+/// The socket, until it is closed. It is borrowed for single calls only, so that closing it frees
+/// the port at once.
 type Socket = RwLock<Option<UdpSocket>>;
 
 impl UdpTransport {
-    /// Binds to `address`; port 0 takes a free one. Others reach the transport where it is bound,
-    /// so an unspecified IP (`0.0.0.0`, `::`) is refused: it needs
-    /// [`UdpTransport::bind_advertised`]. Await it in a tokio runtime that has IO enabled; it is
-    /// ready at once. A datagram that `sealing` refuses reaches no subscriber.
+    /// Binds to `address`; port 0 takes a free port. Others reach the transport at this address, so
+    /// an unspecified IP (`0.0.0.0`, `::`) is refused: use [`UdpTransport::bind_advertised`]. A
+    /// datagram that `sealing` refuses reaches no subscriber.
+    ///
+    /// Call it within a tokio runtime that has IO enabled. The future is ready at once.
     pub async fn bind(address: SocketAddr, sealing: Sealing) -> Result<Arc<Self>, BindError> {
         if address.ip().is_unspecified() {
-            let rule = "an unspecified address cannot be reached by others: advertise another one";
+            let rule = "other nodes cannot reach an unspecified address: advertise another one";
             return Err(BindError {
                 address,
                 error: io::Error::new(io::ErrorKind::InvalidInput, rule),
@@ -101,8 +107,9 @@ impl UdpTransport {
         Self::open(address, None, sealing).map_err(|error| BindError { address, error })
     }
 
-    /// Binds to `address`, while others reach the transport at `advertised`: behind NAT, or bound
-    /// to `0.0.0.0`. Both are of one family; port 0 in `advertised` stands for the port bound.
+    /// Binds to `address`, while others reach the transport at `advertised`: for a node behind NAT,
+    /// or bound to `0.0.0.0`. Both addresses must be of one family. Port 0 in `advertised` stands
+    /// for the bound port.
     pub async fn bind_advertised(
         address: SocketAddr,
         advertised: SocketAddr,
@@ -117,7 +124,7 @@ impl UdpTransport {
         sealing: Sealing,
     ) -> io::Result<Arc<Self>> {
         if advertised.is_some_and(|advertised| advertised.is_ipv4() != address.is_ipv4()) {
-            let rule = "the bound and the advertised address are of one family";
+            let rule = "the bound and the advertised address must be of one family";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, rule));
         }
         tokio::runtime::Handle::try_current().map_err(io::Error::other)?;
@@ -128,7 +135,7 @@ impl UdpTransport {
         if address.is_ipv6() {
             socket.set_only_v6(true)?;
         }
-        // The system may grant less.
+        // The system may grant less, which is no error.
         let _ = socket.set_recv_buffer_size(BUFFER_BYTES);
         let _ = socket.set_send_buffer_size(BUFFER_BYTES);
         socket.set_nonblocking(true)?;
@@ -160,13 +167,13 @@ impl UdpTransport {
         }))
     }
 
-    /// Where others reach this transport.
+    /// The address at which others reach this transport.
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.local
     }
 
-    /// From now on `id` resolves to `address`, without a look at any name server.
+    /// Makes `id` resolve to `address` from now on, without asking a name server.
     pub fn add_peer(&self, id: &str, address: SocketAddr) {
         self.peers.lock().unwrap_or_else(PoisonError::into_inner).insert(id.to_owned(), address);
     }
@@ -175,19 +182,19 @@ impl UdpTransport {
         self.peers.lock().unwrap_or_else(PoisonError::into_inner).get(name).copied()
     }
 
-    /// Datagrams not sent because the socket's buffer was full.
+    /// The number of datagrams that were not sent because the buffer of the socket was full.
     #[must_use]
     pub fn send_dropped(&self) -> u64 {
         self.send_dropped.load(Ordering::Relaxed)
     }
 
-    /// Datagrams not sent because this transport cannot send to such an address.
+    /// The number of datagrams that were not sent because of their target address.
     #[must_use]
     pub fn send_refused(&self) -> u64 {
         self.send_refused.load(Ordering::Relaxed)
     }
 
-    /// Whether a datagram to `to` could reach one node.
+    /// Whether `to` is a unicast address of this transport's family.
     fn reaches(&self, to: SocketAddr) -> bool {
         let ip = to.ip();
         let one =
@@ -195,7 +202,7 @@ impl UdpTransport {
         one && to.port() > 0 && to.is_ipv4() == self.local.is_ipv4()
     }
 
-    /// Datagrams that a subscriber had no room for, counted once for each.
+    /// The number of datagrams that a subscriber had no room for, counted per subscriber.
     #[must_use]
     pub fn received_dropped(&self) -> u64 {
         self.received_dropped.load(Ordering::Relaxed)
@@ -208,7 +215,7 @@ async fn receive(
     subscribers: Arc<Subscribers>,
     dropped: Arc<AtomicU64>,
 ) {
-    let mut buf = vec![0; LONGEST].into_boxed_slice();
+    let mut buf = vec![0; MAX_DATAGRAM].into_boxed_slice();
     loop {
         let received = std::future::poll_fn(|context| {
             let mut buf = ReadBuf::new(&mut buf);
@@ -221,8 +228,8 @@ async fn receive(
         });
         match received.await {
             Ok(Some((len, from))) => {
-                // Before anything waits anywhere: what is not authentic takes no place from what
-                // is.
+                // Before the datagram waits in any queue: a forged datagram must not take the
+                // place of an authentic one.
                 let contents = match &seal {
                     None => Ok(&buf[..len]),
                     Some(seal) => seal.open(&mut buf[..len]),
@@ -234,11 +241,11 @@ async fn receive(
                         continue;
                     }
                 };
-                let missed = subscribers.deliver(Peer::Socket(canonical(from)), contents);
+                let missed = subscribers.deliver(PeerAddr::Socket(canonical(from)), contents);
                 dropped.fetch_add(missed as u64, Ordering::Relaxed);
             }
             Ok(None) => return,
-            // An ICMP error of an earlier send, say; the socket goes on.
+            // For example an ICMP error of an earlier send: the socket can still be used.
             Err(error) => {
                 tracing::debug!(%error, "receive");
                 tokio::time::sleep(AFTER_ERROR).await;
@@ -247,36 +254,36 @@ async fn receive(
     }
 }
 
-/// Whether the text has a host and a port. An IPv6 address needs its brackets: without, its last
-/// group would be the port.
+/// Whether the text has a host and a port. An IPv6 address needs brackets: without them its last
+/// group would be taken for the port.
 fn is_host_port(text: &str) -> bool {
     if text.starts_with('[') {
         return text.parse::<SocketAddrV6>().is_ok_and(|address| address.port() > 0);
     }
-    let strange = |byte: char| {
+    let forbidden = |byte: char| {
         matches!(byte, ':' | '/' | '[' | ']') || byte.is_whitespace() || byte.is_control()
     };
     text.rsplit_once(':').is_some_and(|(host, port)| {
         let port_is_one = port.bytes().all(|byte| byte.is_ascii_digit())
             && port.parse::<u16>().is_ok_and(|port| port > 0);
-        !host.is_empty() && !host.contains(strange) && port_is_one
+        !host.is_empty() && !host.contains(forbidden) && port_is_one
     })
 }
 
-/// Flow and scope are this host's business: a peer is its IP and port.
+/// Drops flow and scope, which mean something to this host only: a peer is its IP and port.
 fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip(), address.port())
 }
 
 impl Transport for UdpTransport {
-    fn local(&self) -> Peer {
-        Peer::Socket(self.local)
+    fn local(&self) -> PeerAddr {
+        PeerAddr::Socket(self.local)
     }
 
-    fn send(&self, to: Peer, bytes: &[u8]) -> io::Result<()> {
+    fn send(&self, to: PeerAddr, bytes: &[u8]) -> io::Result<()> {
         let address = match to {
-            Peer::Socket(address) if self.reaches(address) => address,
-            Peer::Socket(_) | Peer::Name(_) => {
+            PeerAddr::Socket(address) if self.reaches(address) => address,
+            PeerAddr::Socket(_) | PeerAddr::Name(_) => {
                 self.send_refused.fetch_add(1, Ordering::Relaxed);
                 let rule = "not a unicast address of this transport's family";
                 return Err(io::Error::new(io::ErrorKind::AddrNotAvailable, rule));
@@ -284,8 +291,8 @@ impl Transport for UdpTransport {
         };
         let held = self.socket.read().unwrap_or_else(PoisonError::into_inner);
         let closed = || io::Error::new(io::ErrorKind::NotConnected, "the transport is closed");
-        // Past tokio's readiness, which a socket just bound does not have yet: its first datagrams
-        // must not get lost.
+        // Not through tokio's readiness, which a socket that was just bound does not have yet: its
+        // first datagrams must not get lost.
         let socket = socket2::SockRef::from(held.as_ref().ok_or_else(closed)?);
         let send = |bytes: &[u8]| socket.send_to(bytes, &address.into());
         let sent = match &self.seal {
@@ -309,7 +316,7 @@ impl Transport for UdpTransport {
         self.subscribers.subscribe()
     }
 
-    fn resolve<'a>(&'a self, name: &'a str) -> BoxFuture<'a, io::Result<Vec<Peer>>> {
+    fn resolve<'a>(&'a self, name: &'a str) -> BoxFuture<'a, io::Result<Vec<PeerAddr>>> {
         Box::pin(async move {
             if let Some(address) = self.peer(name) {
                 return Ok(vec![address.into()]);
@@ -317,7 +324,7 @@ impl Transport for UdpTransport {
             self.check_name(name)
                 .map_err(|error| io::Error::new(io::ErrorKind::NotFound, error))?;
             let same_family = |address: &SocketAddr| address.is_ipv4() == self.local.is_ipv4();
-            let found: Vec<Peer> = tokio::net::lookup_host(name)
+            let found: Vec<PeerAddr> = tokio::net::lookup_host(name)
                 .await?
                 .filter(same_family)
                 .map(|at| canonical(at).into())

@@ -1,9 +1,9 @@
-//! The read view: what readers see of the membership without ever waiting for the protocol.
+//! The read view: the membership as readers see it, without ever waiting for the protocol.
 //!
-//! The task publishes a new [`View`] after it has handled what had arrived; members that did not
-//! change are shared with the view before, so publishing costs a pointer a member. A reader gets
-//! the current view by an atomic load and keeps it as long as it likes: it is consistent, and never
-//! changes but for the times of last observation.
+//! The task publishes a new [`View`] after each batch of inputs. Members that did not change are
+//! shared with the view before, so that publishing costs one pointer per member. A reader loads the
+//! current view atomically and may keep it for any time: it is consistent, and never changes except
+//! for the times of last observation.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,14 +12,30 @@ use std::time::{Duration, Instant};
 use telemetry_gossip_core::{Generation, Instance, Member, NodeId, Status};
 
 use crate::clock::Clock;
-use crate::peer::Peer;
+use crate::peer_addr::PeerAddr;
 
 /// All members at one moment, in the order of their ids.
+///
+/// ```
+/// use telemetry_gossip_core::Status;
+/// use telemetry_gossip_tokio::{Agent, MemoryNetwork, Options};
+///
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let transport = MemoryNetwork::new(1).transport("edge-17")?;
+/// # let agent = Agent::spawn(Options::new("edge-17".parse()?), transport)?;
+/// let view = agent.view();
+/// let alive = view.iter().filter(|member| member.status == Status::Alive);
+/// assert_eq!(alive.count(), view.alive());
+/// assert!(view.get("edge-17").is_some() && view.get("edge-18").is_none());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct View {
     members: Vec<Arc<MemberView>>,
-    /// The member's key at the same place: a search touches few members beside the one that it
-    /// finds.
+    /// The key of the member at the same index, so that a search reads few members beside the one
+    /// that it finds.
     keys: Arc<Vec<Key>>,
     alive: usize,
 }
@@ -34,46 +50,48 @@ fn key(id: &str) -> Key {
     Key::from_be_bytes(bytes)
 }
 
-/// One member.
+/// One member of a [`View`].
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct MemberView {
-    /// Its name.
+    /// The id of the member.
     pub id: NodeId,
-    /// Where it listens, if known.
-    pub address: Option<Peer>,
-    /// What it is held to be.
+    /// The address of the member, if known.
+    pub address: Option<PeerAddr>,
+    /// The status of the member, as this node knows it.
     pub status: Status,
-    /// At which generation.
+    /// The generation of its record.
     pub generation: Generation,
-    /// Which life of it.
+    /// The instance of the member, which changes when it restarts.
     pub instance: Instance,
-    /// The version up to which its telemetry is known; 0 before the first.
+    /// The version up to which its telemetry is known; 0 if none is.
     pub telemetry_version: u64,
-    /// Its telemetry, one entry a key, in the order of publication.
+    /// Its telemetry, one entry per key, in the order of publication.
     pub telemetry: Vec<TelemetryValue>,
     clock: Clock,
     observed_micros: AtomicU64,
 }
 
-/// One entry of a member's telemetry.
+/// One entry of the telemetry of a member.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct TelemetryValue {
-    /// Its key.
+    /// The key.
     pub key: String,
-    /// Its value.
+    /// The value.
     pub value: Vec<u8>,
-    /// The owner's version that set it.
+    /// The version of the owner's telemetry that set it.
     pub version: u64,
-    /// When the owner published it, by this host's clock and to the millisecond: what the owner
-    /// tells is its age, so clocks need not agree. Times on the network are not counted; ages
-    /// beyond 366 days are taken for that.
+    /// When the owner published it, by the clock of this host and to the millisecond. Carriers
+    /// report the age of a value, so that clocks need not agree. The time on the network is not
+    /// counted; an age beyond 366 days is taken for 366 days.
     pub published: Instant,
     /// Whether the owner published it as urgent.
     pub urgent: bool,
 }
 
 impl TelemetryValue {
-    /// How old the value is now.
+    /// The age of the value now.
     #[must_use]
     pub fn age(&self) -> Duration {
         self.published.elapsed()
@@ -87,24 +105,24 @@ impl View {
         self.find(id).ok().and_then(|at| self.members.get(at))
     }
 
-    /// All members, the dead that are remembered included, in the order of their ids.
+    /// All members in the order of their ids, including dead members that are not forgotten yet.
     pub fn iter(&self) -> std::slice::Iter<'_, Arc<MemberView>> {
         self.members.iter()
     }
 
-    /// How many members are known, in whatever status.
+    /// The number of known members, in any status.
     #[must_use]
     pub fn len(&self) -> usize {
         self.members.len()
     }
 
-    /// Whether nobody is known; a running agent knows itself at least.
+    /// Whether no member is known. A running node knows at least itself.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.members.is_empty()
     }
 
-    /// How many members are held Alive.
+    /// The number of members that are Alive.
     #[must_use]
     pub fn alive(&self) -> usize {
         self.alive
@@ -157,7 +175,7 @@ impl<'a> IntoIterator for &'a View {
 }
 
 impl MemberView {
-    pub(crate) fn new(member: &Member<'_, Peer>, clock: Clock, id: NodeId) -> Self {
+    pub(crate) fn new(member: &Member<'_, PeerAddr>, clock: Clock, id: NodeId) -> Self {
         let at = |instant: telemetry_gossip_core::Instant| clock.to_host(instant);
         let telemetry = member.telemetry().map(|entry| TelemetryValue {
             key: entry.key.to_owned(),
@@ -179,21 +197,21 @@ impl MemberView {
         }
     }
 
-    /// When its record last changed here, or it last sent something to this node; brought up to
-    /// date once a second while the node has something to do.
+    /// When its record last changed here, or this node last received a datagram from it. Updated
+    /// once per second while the node has something to do.
     #[must_use]
     pub fn last_observed(&self) -> Instant {
         let micros = self.observed_micros.load(Ordering::Relaxed);
         self.clock.to_host(telemetry_gossip_core::Instant::from_micros(micros))
     }
 
-    /// The telemetry under `key`; `None` if it has not published any, or removed it.
+    /// The telemetry under `key`; `None` if the member has not published it, or has removed it.
     #[must_use]
     pub fn value(&self, key: &str) -> Option<&TelemetryValue> {
         self.telemetry.iter().find(|entry| entry.key == key)
     }
 
-    /// The same, if it is no older than `limit`: what is not renewed in time is as good as unknown.
+    /// The telemetry under `key`, if it is not older than `limit`.
     #[must_use]
     pub fn fresh_value(&self, key: &str, limit: Duration) -> Option<&TelemetryValue> {
         self.value(key).filter(|value| value.age() <= limit)

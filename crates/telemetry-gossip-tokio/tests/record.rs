@@ -12,23 +12,23 @@ use common::{PATIENCE, agree, next, quick, until};
 use telemetry_gossip_core::{Event, NodeId};
 use telemetry_gossip_recorder::{Ending, Origin, Player, Reader, Start, Tail, list};
 use telemetry_gossip_tokio::{
-    Agent, MemoryNetwork, Options, Peer, Recording, SharedTable, SpawnError,
+    Agent, MemoryNetwork, Options, PeerAddr, Recording, SharedTable, SpawnError,
 };
 
 fn options(id: &str, folder: &Path) -> Options {
-    let record = Recording { file_bytes: 2_000, files: 64, ..Recording::new(folder) };
+    let record = Recording::new(folder).file_bytes(2_000).files(64);
     Options::new(id.parse().unwrap()).config(quick()).record(record)
 }
 
 /// Replays all files of a node in order; the node as it was at the end, and how the last file
 /// ended.
-fn replay(folder: &Path, id: &str) -> (Player<Peer>, Tail, usize) {
+fn replay(folder: &Path, id: &str) -> (Player<PeerAddr>, Tail, usize) {
     let files: Vec<_> = list(folder).unwrap().into_iter().filter(|file| file.stem == id).collect();
-    let mut player: Option<Player<Peer>> = None;
+    let mut player: Option<Player<PeerAddr>> = None;
     let mut tail = Tail::Unread;
     for file in &files {
         let mut reader =
-            Reader::<_, Peer>::new(BufReader::new(File::open(&file.path).unwrap())).unwrap();
+            Reader::<_, PeerAddr>::new(BufReader::new(File::open(&file.path).unwrap())).unwrap();
         match &mut player {
             Some(player) => assert_eq!(player.follow(reader.opening()).unwrap(), Ok(true)),
             None => player = Some(Player::start(reader.opening()).unwrap()),
@@ -154,7 +154,7 @@ async fn a_record_that_cannot_be_written_is_a_gap_and_the_node_goes_on() {
     agent.shutdown().await;
     assert!(agent.recorded().unwrap().gaps > 0);
     let first = list(&folder).unwrap().remove(0);
-    let reader = Reader::<_, Peer>::new(File::open(&first.path).unwrap()).unwrap();
+    let reader = Reader::<_, PeerAddr>::new(File::open(&first.path).unwrap()).unwrap();
     let start = &reader.opening().start;
     assert!(
         matches!(start, Start::State { origin: Origin::Gap { lost }, .. } if *lost > 0),

@@ -14,8 +14,8 @@ use common::{agree, quick, until, until_so, within};
 use telemetry_gossip_core::{Config, Label};
 use telemetry_gossip_seal::{Key, Keyring, OVERHEAD};
 use telemetry_gossip_tokio::{
-    Agent, BoxFuture, KeyFileError, MemoryNetwork, Options, Peer, Sealing, SharedSeal, SpawnError,
-    Subscription, Transport, UdpTransport, create_key, read_key,
+    Agent, BoxFuture, KeyFileError, MemoryNetwork, Options, PeerAddr, Sealing, SharedSeal,
+    SpawnError, Subscription, Transport, UdpTransport, create_key, read_key,
 };
 
 fn key(byte: u8) -> Key {
@@ -114,11 +114,11 @@ struct Measured {
 }
 
 impl Transport for Measured {
-    fn local(&self) -> Peer {
+    fn local(&self) -> PeerAddr {
         self.inner.local()
     }
 
-    fn send(&self, to: Peer, bytes: &[u8]) -> io::Result<()> {
+    fn send(&self, to: PeerAddr, bytes: &[u8]) -> io::Result<()> {
         self.longest.fetch_max(bytes.len(), Ordering::Relaxed);
         self.inner.send(to, bytes)
     }
@@ -131,7 +131,7 @@ impl Transport for Measured {
         self.inner.subscribe()
     }
 
-    fn resolve<'a>(&'a self, name: &'a str) -> BoxFuture<'a, io::Result<Vec<Peer>>> {
+    fn resolve<'a>(&'a self, name: &'a str) -> BoxFuture<'a, io::Result<Vec<PeerAddr>>> {
         self.inner.resolve(name)
     }
 

@@ -11,7 +11,9 @@ use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
 use common::{until_so, within};
-use telemetry_gossip_tokio::{Peer, SUBSCRIPTION_CAPACITY, Sealing, Transport as _, UdpTransport};
+use telemetry_gossip_tokio::{
+    PeerAddr, SUBSCRIPTION_CAPACITY, Sealing, Transport as _, UdpTransport,
+};
 
 async fn bind() -> std::sync::Arc<UdpTransport> {
     UdpTransport::bind("127.0.0.1:0".parse().unwrap(), Sealing::Plaintext).await.unwrap()
@@ -33,13 +35,13 @@ async fn names_resolve_to_what_was_added_or_to_what_the_system_says() {
     let transport = bind().await;
     let local = transport.local_addr();
     transport.add_peer("edge-1", local);
-    assert_eq!(transport.resolve("edge-1").await.unwrap(), [Peer::Socket(local)]);
+    assert_eq!(transport.resolve("edge-1").await.unwrap(), [PeerAddr::Socket(local)]);
     assert_eq!(
         transport.resolve("127.0.0.1:9").await.unwrap(),
-        [Peer::try_from("127.0.0.1:9").unwrap()]
+        [PeerAddr::try_from("127.0.0.1:9").unwrap()]
     );
     let localhost = within("localhost resolves", transport.resolve("localhost:9")).await.unwrap();
-    assert!(localhost.contains(&Peer::try_from("127.0.0.1:9").unwrap()));
+    assert!(localhost.contains(&PeerAddr::try_from("127.0.0.1:9").unwrap()));
     for unknown in ["edge-2", "[::1]:9", "127.0.0.1:notaport"] {
         assert!(transport.resolve(unknown).await.is_err(), "{unknown}");
     }

@@ -1,15 +1,19 @@
-//! An agent that is spawned when there is a runtime: at once, or at the first use.
+//! An agent that is spawned as soon as there is a runtime: at once, or at the first use.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use telemetry_gossip_core::{Identity, NodeId};
-use telemetry_gossip_tokio::{Agent, NameError, Options, Peer, SpawnError, Transport};
+use telemetry_gossip_tokio::{
+    Agent, Events, Feed, Options, PeerAddr, SpawnError, TelemetryChanges, Transport, View,
+};
 
-/// How long looking up one name may take.
-const LOOKUP_TIMEOUT: Duration = Duration::from_secs(2);
+use crate::error::NodeError;
 
-/// What to spawn, and what was.
+/// The most time that resolving one name may take.
+const RESOLVE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The options of an agent, and the agent once it is spawned.
 #[derive(Debug)]
 pub(crate) struct Endpoint {
     pub(crate) transport: Arc<dyn Transport>,
@@ -19,25 +23,45 @@ pub(crate) struct Endpoint {
 #[derive(Debug)]
 struct State {
     options: Options,
-    agent: Option<Agent>,
-    /// The agent brought its own record into the shared table: the host had none.
+    stage: Stage,
+    /// Whether the agent entered its own record into the shared table: the host had not done so.
     entered: bool,
+}
+
+#[derive(Debug)]
+enum Stage {
+    /// Not spawned yet. Readers may already wait for its first event.
+    Waiting(Feed),
+    /// Spawned. It may have ended since; its last view stays readable.
+    Spawned(Agent),
 }
 
 impl Endpoint {
     pub(crate) fn new(options: Options, transport: Arc<dyn Transport>) -> Self {
-        Self { transport, state: Mutex::new(State { options, agent: None, entered: false }) }
+        let state = State { options, stage: Stage::Waiting(Feed::new()), entered: false };
+        Self { transport, state: Mutex::new(state) }
     }
 
-    /// Changes how it will be spawned; an agent spawned before is ended and spawned anew. Under
-    /// another id it leaves no record of the one before in the shared table.
-    pub(crate) fn configure(&mut self, change: impl FnOnce(&mut Options)) {
+    /// Changes the options of an agent that does not run.
+    pub(crate) fn set_options(&self, change: impl FnOnce(&mut Options)) -> Result<(), NodeError> {
+        let mut state = self.lock();
+        if matches!(&state.stage, Stage::Spawned(agent) if agent.is_running()) {
+            return Err(NodeError::running());
+        }
+        change(&mut state.options);
+        Ok(())
+    }
+
+    /// Changes the options. If the agent is spawned, it is ended and spawned again; under another
+    /// id it leaves no record of the old id in the shared table.
+    pub(crate) fn respawn(&mut self, change: impl FnOnce(&mut Options)) {
         let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
         let before = state.options.id;
         change(&mut state.options);
-        if state.agent.take().is_none() {
+        if matches!(state.stage, Stage::Waiting(_)) {
             return;
         }
+        state.stage = Stage::Waiting(Feed::new());
         let Options { id, generation, instance, advertise, table, .. } = &state.options;
         if let Some(table) = table
             && *id != before
@@ -47,13 +71,13 @@ impl Endpoint {
             let address = advertise.unwrap_or_else(|| self.transport.local());
             let identity = Identity::new(*id, address).generation(*generation).instance(*instance);
             if let Err(error) = table.rename(before, identity) {
-                tracing::error!(%error, "not renamed");
+                tracing::error!(%error, "the node keeps its old record in the shared table");
             }
         }
         self.try_spawn();
     }
 
-    /// Spawns the agent if there is a runtime; it then answers others without being used.
+    /// Spawns the agent if there is a runtime, so that it answers others without being used.
     pub(crate) fn try_spawn(&self) {
         match self.agent() {
             Ok(_) | Err(SpawnError::NoRuntime) => {}
@@ -61,49 +85,77 @@ impl Endpoint {
         }
     }
 
-    /// The agent, spawned now if it was not, or if it has ended: it was shut down, or with the
-    /// runtime it ran on.
+    /// The agent. Spawned now if it was not spawned yet, or if it has ended because it was shut
+    /// down or its runtime is gone.
     pub(crate) fn agent(&self) -> Result<Agent, SpawnError> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(agent) = state.agent.as_ref().filter(|agent| agent.is_running()) {
-            return Ok(agent.clone());
-        }
-        let Options { table, id, .. } = &state.options;
+        let mut state = self.lock();
+        let State { options, stage, entered } = &mut *state;
+        let fresh;
+        let feed = match stage {
+            Stage::Spawned(agent) if agent.is_running() => return Ok(agent.clone()),
+            Stage::Spawned(_) => {
+                fresh = Feed::new();
+                &fresh
+            }
+            Stage::Waiting(feed) => feed,
+        };
+        let Options { table, id, .. } = &*options;
         if table.as_ref().is_some_and(|table| table.with(|table| table.get(id.as_str()).is_none()))
         {
-            state.entered = true;
+            *entered = true;
         }
-        let agent = Agent::spawn(state.options.clone(), self.transport.clone())?;
-        state.agent = Some(agent.clone());
+        let agent = Agent::spawn_into(feed, options.clone(), self.transport.clone())?;
+        *stage = Stage::Spawned(agent.clone());
         Ok(agent)
     }
 
-    /// The agent if it was spawned, though it may have ended: its last view stays readable.
+    /// The agent if it was spawned. It may have ended: its last view stays readable.
     pub(crate) fn spawned(&self) -> Option<Agent> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).agent.clone()
+        match &self.lock().stage {
+            Stage::Waiting(_) => None,
+            Stage::Spawned(agent) => Some(agent.clone()),
+        }
     }
 
-    /// Whether all seeds can be names of nodes on this transport.
-    pub(crate) fn check_seeds(&self) -> Result<(), NameError> {
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.options.seeds.iter().try_for_each(|seed| self.transport.check_name(seed))
+    pub(crate) fn view(&self) -> Arc<View> {
+        match &self.lock().stage {
+            Stage::Waiting(feed) => feed.view(),
+            Stage::Spawned(agent) => agent.view(),
+        }
+    }
+
+    pub(crate) fn events(&self) -> Events {
+        match &self.lock().stage {
+            Stage::Waiting(feed) => feed.events(),
+            Stage::Spawned(agent) => agent.events(),
+        }
+    }
+
+    pub(crate) fn subscribe(&self, prefix: &str) -> TelemetryChanges {
+        match &self.lock().stage {
+            Stage::Waiting(feed) => feed.subscribe(prefix),
+            Stage::Spawned(agent) => agent.subscribe(prefix),
+        }
+    }
+
+    /// Checks that all seeds can be names of nodes on this transport.
+    pub(crate) fn check_seeds(&self) -> Result<(), NodeError> {
+        let state = self.lock();
+        let mut seeds = state.options.seeds.iter();
+        seeds.try_for_each(|seed| self.transport.check_name(seed)).map_err(NodeError::from)
     }
 
     pub(crate) fn id(&self) -> NodeId {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).options.id
+        self.lock().options.id
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Where the transport finds `name`; `None` if it does not, or not in time.
-pub(crate) async fn find(transport: &dyn Transport, name: &str) -> Option<Peer> {
-    let found = tokio::time::timeout(LOOKUP_TIMEOUT, transport.resolve(name)).await;
+/// The address of `name` on the transport; `None` if it is not found in time.
+pub(crate) async fn find(transport: &dyn Transport, name: &str) -> Option<PeerAddr> {
+    let found = tokio::time::timeout(RESOLVE_TIMEOUT, transport.resolve(name)).await;
     found.ok()?.ok()?.first().copied()
-}
-
-/// The id of a node that has no other: its name in memory, its socket address as text over UDP.
-pub(crate) fn id_of(peer: &Peer) -> NodeId {
-    match peer {
-        Peer::Name(id) => *id,
-        Peer::Socket(address) => NodeId::from(*address),
-    }
 }

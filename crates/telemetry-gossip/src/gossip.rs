@@ -1,55 +1,35 @@
-//! Push-pull gossip of a state, one round at a time.
+//! Push-pull gossip of a membership state, one round at a time.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use telemetry_gossip_core::{
-    Accusers, Claim, CommandError, Config, ExchangeOutcome, Instance, Mode, NodeId,
-    SuspicionTimeout,
+    Accusers, Claim, Config, ExchangeOutcome, Instance, Mode, NodeId, SuspicionTimeout,
 };
-use telemetry_gossip_tokio::{AgentError, Options, SpawnError, Transport};
-use thiserror::Error;
+use telemetry_gossip_tokio::{Options, Transport};
 use tokio::task::JoinSet;
 
-use crate::endpoint::{Endpoint, find, id_of};
+use crate::endpoint::{Endpoint, find};
 use crate::membership::MembershipState;
 
+pub use crate::error::{NodeError, NodeErrorKind};
+
 /// The result of a round.
-pub type Result<T> = std::result::Result<T, GossipError>;
+pub type Result<T> = std::result::Result<T, NodeError>;
 
-/// Why a round did not exchange anything.
-#[derive(Debug, Error)]
-pub enum GossipError {
-    /// Neither the chosen partner nor the others tried in its place answered.
-    #[error("no answer from {}", .peer.map_or("anybody".into(), |peer| peer.to_string()))]
-    NoAnswer {
-        /// The last partner tried.
-        peer: Option<NodeId>,
-    },
-    /// The exchange was not begun: the node lost its id to another process, or too many rounds
-    /// wait.
-    #[error(transparent)]
-    Refused(#[from] CommandError),
-    /// The transport is closed.
-    #[error("the transport is closed")]
-    Closed,
-    /// The exchange cannot be run: there is no tokio runtime, say.
-    #[error(transparent)]
-    Spawn(#[from] SpawnError),
-}
-
-/// Exchanges a [`MembershipState`] with those of other nodes, and answers when they do.
+/// Exchanges a [`MembershipState`] with the states of other nodes, and answers their exchanges.
 ///
-/// The partner of a round is structured: over some rounds every member is a power of three places
-/// on in the common order of the members, so that news of 20 nodes is everywhere within 5 rounds,
-/// not only likely so; a partner that does not answer is replaced by a random one, twice. Only what
-/// differs crosses the network.
+/// The partners follow a common order of the members: over some rounds, each node exchanges with
+/// the members 1, 3, 9, ... places further on. An update among 20 nodes therefore always reaches
+/// all of them within 5 rounds. A partner that does not answer is replaced by a random one, twice.
+/// Only differences cross the network.
 ///
-/// The node is the member whose id is its transport's name (its `IP:port` over UDP), unless
-/// [`PushPullGossip::with_id`] says otherwise; it enters itself into the state. A record of itself
-/// that the host has entered keeps its generation if Alive; Suspected or Dead, it is refuted one
-/// generation above as soon as the node does anything. Created within a tokio runtime the node
-/// answers from then on; otherwise from its first round.
+/// The id of the node is the name of its transport (its `IP:port` over UDP), unless
+/// [`PushPullGossip::with_id`] sets another one. The node enters itself into the state. If the host
+/// has entered a record of the node that is Alive, its generation is kept; a record that is
+/// Suspected or Dead is refuted one generation above as soon as the node does anything.
+///
+/// Created within a tokio runtime, the node answers from then on; otherwise from its first round.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -89,17 +69,17 @@ pub struct PushPullGossip {
 impl PushPullGossip {
     /// Exchanges `state` over `transport`.
     pub fn new(state: Arc<MembershipState>, transport: Arc<dyn Transport>) -> Self {
-        // A plain state is merged, not judged: what is suspected there stays so until somebody else
-        // says more, and the dead are not forgotten.
+        // A plain state is merged, not judged: a suspicion does not run out, and dead members are
+        // not forgotten.
         let never = Duration::from_secs(366 * 24 * 3_600);
         let (suspicion, tombstone_ttl) = (SuspicionTimeout::Fixed(never), never);
         let config = Config::default()
             .mode(Mode::OnDemand)
             .suspicion(suspicion)
             .tombstone_ttl(tombstone_ttl);
-        let options = Options::new(id_of(&transport.local()))
+        let options = Options::new(transport.local().to_id())
             .config(config)
-            // Records of a plain state do not tell lives apart.
+            // Records of a plain state do not distinguish instances.
             .instance(Instance(0))
             .table(state.table());
         let gossip = Self { state, endpoint: Endpoint::new(options, transport) };
@@ -107,46 +87,46 @@ impl PushPullGossip {
         gossip
     }
 
-    /// Is the member of this id instead. Call it at once: who exchanged with the node before knows
-    /// the other id.
-    #[must_use]
-    pub fn with_id(mut self, id: NodeId) -> Self {
-        self.endpoint.configure(|options| options.id = id);
-        self
+    /// Sets the id of the node. Call it right after [`PushPullGossip::new`]: nodes that exchanged
+    /// with this one before know the other id.
+    ///
+    /// # Errors
+    /// [`NodeErrorKind::Id`]: `id` breaks the rule of ids.
+    pub fn with_id(mut self, id: &str) -> Result<Self> {
+        let id = NodeId::new(id).map_err(|error| NodeError::id(id, error))?;
+        self.endpoint.respawn(|options| options.id = id);
+        Ok(self)
     }
 
-    /// Makes all random choices from this seed, for a reproducible run; give each node its own.
+    /// Makes all random choices from this seed, to reproduce a run. Give each node its own.
     #[must_use]
     pub fn with_rng_seed(mut self, seed: [u8; 32]) -> Self {
-        self.endpoint.configure(|options| options.rng_seed = Some(seed));
+        self.endpoint.respawn(|options| options.rng_seed = Some(seed));
         self
     }
 
-    /// One push-pull exchange with one chosen peer: afterwards both hold the higher of their
-    /// records of each member. Without anybody to exchange with, nothing is done, and that is no
-    /// error. Members whose address is not known are looked up first, by [`Transport::resolve`],
-    /// for at most 2 s.
+    /// Makes one push-pull exchange with one chosen peer. Afterwards both hold the higher of their
+    /// records of each member. Without another member it does nothing, and that is no error.
+    ///
+    /// Members without a known address are resolved first, by [`Transport::resolve`], for at most
+    /// 2 s.
+    ///
+    /// # Errors
+    /// [`NodeErrorKind::NoAnswer`] if no partner answered; [`NodeErrorKind::Refused`],
+    /// [`NodeErrorKind::Closed`] or [`NodeErrorKind::Runtime`] if there was no exchange at all.
     pub async fn gossip_round(&self) -> Result<()> {
         let agent = self.endpoint.agent()?;
         self.find_members().await;
-        match agent.exchange().await {
-            Ok((
-                _,
-                ExchangeOutcome::InSync | ExchangeOutcome::Exchanged | ExchangeOutcome::Nobody,
-            )) => Ok(()),
-            Ok((peer, ExchangeOutcome::Failed)) => Err(GossipError::NoAnswer { peer }),
-            Err(AgentError::Command(error)) => Err(GossipError::Refused(error)),
-            Err(
-                AgentError::Closed
-                | AgentError::Timeout(_)
-                | AgentError::Resolve(_)
-                | AgentError::Value(_),
-            ) => Err(GossipError::Closed),
+        match agent.exchange().await? {
+            (peer, ExchangeOutcome::Failed) => {
+                Err(NodeError::no_answer(peer.as_ref().map(NodeId::as_str)))
+            }
+            _ => Ok(()),
         }
     }
 
-    /// Members that the host entered have no address until the transport tells it: the same record,
-    /// with an address, is the greater one.
+    /// Resolves the members that the host entered, as they have no address. A record with an address
+    /// is greater than the same record without.
     async fn find_members(&self) {
         let table = self.state.table();
         let unknown: Vec<_> = table.with(|table| {
@@ -156,14 +136,13 @@ impl PushPullGossip {
                 .map(|member| member.id().to_owned())
                 .collect()
         });
-        // All at once: one that is slow to find, or nowhere, holds up the round by one look-up's
-        // time.
-        let mut looking_up = JoinSet::new();
+        // All at once, so that members which are not found delay the round by one timeout only.
+        let mut resolving = JoinSet::new();
         for id in unknown {
             let transport = self.endpoint.transport.clone();
-            looking_up.spawn(async move { (find(&*transport, &id).await, id) });
+            resolving.spawn(async move { (find(&*transport, &id).await, id) });
         }
-        while let Some(found) = looking_up.join_next().await {
+        while let Some(found) = resolving.join_next().await {
             let Ok((Some(peer), id)) = found else { continue };
             table.with(|table| {
                 let Some(member) = table.get(&id) else { return };

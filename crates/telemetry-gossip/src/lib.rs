@@ -1,64 +1,62 @@
-//! Cluster membership, failure detection and per-node telemetry by gossip: every process knows,
-//! locally and at once, who is alive, who is suspected, who is dead, and how loaded each node is.
+//! Cluster membership, failure detection and per-node telemetry by gossip. Every process holds the
+//! complete view in memory: which nodes are alive, suspected or dead, and what each of them
+//! publishes. A read never leaves the process and never waits.
 //!
-//! - [`node::GossipNode`]: a whole node, and what most programs want
+//! ```
+//! use telemetry_gossip::{GossipNode, Sealing, UdpTransport};
+//!
+//! #[tokio::main]
+//! async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # }
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//!     let transport = UdpTransport::bind("127.0.0.1:7946".parse()?, Sealing::Plaintext).await?;
+//!     let node = GossipNode::builder("edge-1")?.seeds(["10.0.0.1:7946"]).start(transport).await?;
+//!     node.publish("load", b"0.7").await?;
+//!     let mut events = node.events();
+//!     while let Ok(event) = events.recv().await {
+//!         println!("{event:?}: {:?}", node.members());
+//!     }
+//!     Ok(())
+//! }
+//! ```
+//!
+//! - [`node::GossipNode`]: a whole node, which is what most programs want
 //! - [`membership::MembershipState`]: the reconciled state alone
 //! - [`swim::SwimDetector`]: probing alone, direct and indirect
 //! - [`gossip::PushPullGossip`]: push-pull exchanges of a state, one round at a time
 //! - [`transport`]: the network, real or in memory
+//! - [`config`], [`event`], [`telemetry`]: the settings, and what a node reports
 //!
-//! All of them drive the same state machine, [`telemetry_gossip_core`], re-exported as [`core`];
-//! the tokio driver below them is [`driver`].
+//! All of them drive one state machine, the crate [`telemetry_gossip_core`]. A program with its own
+//! event loop, or without tokio, uses that crate directly; the tokio driver is
+//! [`telemetry_gossip_tokio`].
 //!
-//! ```
-//! use std::time::Duration;
-//! use telemetry_gossip::node::GossipNode;
-//! use telemetry_gossip::transport::{Sealing, UdpTransport};
+//! # Features
 //!
-//! # #[tokio::main(flavor = "current_thread")]
-//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let transport = UdpTransport::bind("127.0.0.1:0".parse()?, Sealing::Plaintext).await?;
-//! let seed = transport.local_addr().to_string();
-//! let first = GossipNode::new("edge-1".into(), vec![], transport);
-//! first.start().await;
-//!
-//! let transport = UdpTransport::bind("127.0.0.1:0".parse()?, Sealing::Plaintext).await?;
-//! let second = GossipNode::new("edge-2".into(), vec![seed], transport);
-//! second.start().await;
-//! second.publish("load", b"0.7").await?;
-//!
-//! let mut events = first.events().expect("it is started");
-//! while first.telemetry("edge-2", "load").is_none() {
-//!     events.recv().await;
-//! }
-//! assert_eq!(first.members().len(), 2);
-//! second.leave(Duration::from_secs(5)).await?;
-//! second.shutdown().await;
-//! # Ok(())
-//! # }
-//! ```
+//! - `stream`: `Events::into_stream` and `TelemetryChanges::into_stream`, which implement
+//!   `futures_core::Stream`
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 #![deny(warnings)]
 
+pub mod config;
 mod endpoint;
+mod error;
+pub mod event;
 pub mod gossip;
 pub mod membership;
 pub mod node;
 pub mod swim;
+pub mod telemetry;
 pub mod transport;
 
-pub use telemetry_gossip_core as core;
-pub use telemetry_gossip_core::{
-    DetectorFeatures, Evidence, Explanation, HelperReport, Incident, OpenSuspicion,
-};
-pub use telemetry_gossip_recorder as recorder;
-pub use telemetry_gossip_seal as seal;
-pub use telemetry_gossip_tokio as driver;
-pub use telemetry_gossip_tokio::{Fixed, TelemetryChange, TelemetryChanges, TelemetryValue};
-
+pub use crate::config::{Config, Label, NodeId, Options};
+pub use crate::error::{NodeError, NodeErrorKind};
+pub use crate::event::{Event, Events, Evidence, Explanation, Health, Incident, RecvError, Stats};
 pub use crate::gossip::PushPullGossip;
 pub use crate::membership::{MemberInfo, MemberStatus, MembershipState};
-pub use crate::node::GossipNode;
+pub use crate::node::{GossipNode, NodeBuilder};
 pub use crate::swim::SwimDetector;
-pub use crate::transport::Transport;
+pub use crate::telemetry::{Fixed, TelemetryChange, TelemetryChanges, TelemetryValue};
+pub use crate::transport::{MemoryNetwork, PeerAddr, Sealing, Transport, UdpTransport};

@@ -1,8 +1,8 @@
-//! Who is in the cluster, and what is held of each: the state that nodes reconcile.
+//! The members of the cluster and their statuses: the state that nodes reconcile.
 //!
-//! [`MembershipState`] wraps the core's table, and so has its one merge rule: of two records of a
-//! member the one of the higher generation is kept; at one generation Dead beats Suspected beats
-//! Alive. In whatever order records arrive, and however often, the same ones give the same state.
+//! [`MembershipState`] wraps the table of the core, and so has its one merge rule: of two records of
+//! a member the one with the higher generation wins; at one generation Dead beats Suspected beats
+//! Alive. The same records give the same state, in whatever order and however often they arrive.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,22 +11,22 @@ use std::time::Instant;
 use telemetry_gossip_core::{
     Accusers, Claim, Generation, IdError, Instance, Member, Merged, NodeId, Status,
 };
-use telemetry_gossip_tokio::{Peer, SharedTable};
+use telemetry_gossip_tokio::{PeerAddr, SharedTable};
 use thiserror::Error;
 
-/// What a member is held to be. The order is the rank at one generation: the later variant wins.
+/// The status of a member. Of two records with one generation, Dead beats Suspected beats Alive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MemberStatus {
-    /// It answers, or said so itself.
+    /// The member answers, or has said itself that it is alive.
     Alive,
-    /// A probe of it failed, and it has some time to refute.
+    /// A probe of the member failed, and it has some time to refute.
     Suspected,
-    /// It did not refute in time, or it left.
+    /// The member did not refute in time, or has left.
     Dead,
 }
 
 impl From<Status> for MemberStatus {
-    /// Left is Dead here; events and the core's status tell them apart.
+    /// A member that has left is Dead here; events and the status of the core tell the two apart.
     fn from(status: Status) -> Self {
         match status {
             Status::Alive => Self::Alive,
@@ -49,25 +49,26 @@ impl From<&MemberStatus> for Status {
 /// The record of one member.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MemberInfo {
-    /// Its name, 1 to 127 bytes without control characters.
+    /// The id of the member: 1 to 127 bytes without control characters.
     pub node_id: String,
-    /// What it is held to be.
+    /// The status of the member.
     pub status: MemberStatus,
-    /// Lamport-style timestamp for last-writer-wins reconciliation, a count and no time: the member
-    /// itself raises it for Alive, an accuser proposes Suspected one above, and the member refutes
-    /// with Alive another one above.
+    /// Lamport-style timestamp for last-writer-wins reconciliation, which is a counter and not a
+    /// time; SWIM's incarnation number. The member itself raises it to say Alive. An accuser
+    /// proposes Suspected one above, and the member refutes with Alive another one above.
     ///
-    /// At most 2^56 + 2^32 for a member not known yet, and at most 2^32 above what is known once
-    /// that is higher, half of that if the member is not Alive: nobody is to be outbid for ever.
+    /// At most 2^56 + 2^32 for a member that is not known yet. Once a higher one is known, at most
+    /// 2^32 above that, or half of it if the member is not Alive, so that generations are always
+    /// left to refute with.
     pub generation: u64,
-    /// When the record last changed here, or the member last answered, by this host's clock. It
-    /// decides nothing, and does not travel.
+    /// When the record last changed here, or the member last answered, by the clock of this host.
+    /// It plays no part in reconciliation, and is not sent to other nodes.
     pub last_observed: Instant,
 }
 
-/// The members known here, at most 16,384; shared between tasks and threads. Each call takes a lock
-/// for microseconds, and waits for nothing else. Nobody is forgotten;
-/// [`GossipNode`](crate::node::GossipNode) is what forgets the long dead.
+/// The known members, at most 16,384; shared between tasks and threads. Each call takes a lock for
+/// microseconds, and waits for nothing else. No member is ever forgotten, unlike in a
+/// [`GossipNode`](crate::node::GossipNode).
 ///
 /// ```
 /// use std::time::Instant;
@@ -83,7 +84,7 @@ pub struct MemberInfo {
 /// state.upsert(alive.clone());
 /// assert_eq!(state.member("edge-17"), Some(alive.clone()));
 ///
-/// // A peer knows better: a higher generation wins, a lower one changes nothing.
+/// // The higher generation of a peer wins; a lower one changes nothing.
 /// state.merge(&[MemberInfo { status: MemberStatus::Dead, generation: 5, ..alive.clone() }]);
 /// state.upsert(alive);
 /// assert_eq!(state.member("edge-17").unwrap().status, MemberStatus::Dead);
@@ -92,33 +93,35 @@ pub struct MemberInfo {
 #[derive(Debug, Default)]
 pub struct MembershipState {
     table: Arc<SharedTable>,
-    /// The hosts' times of observation, which are finer than the table's microseconds.
+    /// The times of observation given by the host, finer than the microseconds of the table.
     observed: Mutex<HashMap<String, Instant>>,
 }
 
 impl MembershipState {
-    /// Nobody is known.
+    /// A state without members.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Merges one record. One that cannot be (an invalid id, an implausible generation, a full
-    /// table) is dropped with a warning; [`MembershipState::try_upsert`] says so.
+    /// Merges one record. An invalid record is dropped with a warning; [`MembershipState::try_upsert`]
+    /// returns the reason.
     pub fn upsert(&self, info: MemberInfo) {
         if let Err(error) = self.try_upsert(&info) {
             tracing::warn!(node_id = info.node_id, %error, "record dropped");
         }
     }
 
-    /// Merges one record; returns whether it changed the state. An error changes nothing.
+    /// Merges one record, and returns whether it changed the state.
+    ///
+    /// # Errors
+    /// The id or the generation is invalid, or the state is full. Nothing is changed then.
     pub fn try_upsert(&self, info: &MemberInfo) -> Result<bool, UpsertError> {
         NodeId::new(&info.node_id)?;
         let merged = self.table.with(|table| {
             let claim = Claim {
                 id: &info.node_id,
-                // A record without an address is no news of where the member is, or of which life
-                // it is in.
+                // A record of the host says nothing about address and instance: keep them.
                 address: table.get(&info.node_id).and_then(|member| member.address()),
                 instance: table.get(&info.node_id).map_or(Instance(0), |member| member.instance()),
                 generation: Generation(info.generation),
@@ -147,28 +150,26 @@ impl MembershipState {
         }
     }
 
-    /// All members, the dead included, in the order of their ids.
+    /// All members in the order of their ids, dead members included.
     #[must_use]
     pub fn snapshot(&self) -> Vec<MemberInfo> {
         self.select(|_| true)
     }
 
-    /// The members held Alive, in the order of their ids.
+    /// The members that are Alive, in the order of their ids.
     #[must_use]
     pub fn alive_members(&self) -> Vec<MemberInfo> {
         self.select(|status| status == Status::Alive)
     }
 
-    /// The member called `id`, in whatever status; `None` if it is not known.
+    /// The member called `id`, in any status; `None` if it is not known.
     #[must_use]
     pub fn member(&self, id: &str) -> Option<MemberInfo> {
         self.table.with(|table| table.get(id).map(|member| self.info(&member)))
     }
 
-    /// The table itself, which an agent can work on: for
-    /// [`Options::table`](telemetry_gossip_tokio::Options::table).
-    #[must_use]
-    pub fn table(&self) -> Arc<SharedTable> {
+    /// The table, for an agent to work on.
+    pub(crate) fn table(&self) -> Arc<SharedTable> {
         self.table.clone()
     }
 
@@ -184,10 +185,10 @@ impl MembershipState {
         members
     }
 
-    fn info(&self, member: &Member<'_, Peer>) -> MemberInfo {
+    fn info(&self, member: &Member<'_, PeerAddr>) -> MemberInfo {
         let held = self.table.to_host(member.last_observed());
         let observed = self.observed.lock().unwrap_or_else(PoisonError::into_inner);
-        // The host's own time if the table still holds it, to its precision.
+        // The exact time of the host, if the table still holds the same one in microseconds.
         let exact = observed.get(member.id()).copied();
         let exact = exact.filter(|&exact| self.table.to_core(exact) == member.last_observed());
         MemberInfo {
@@ -199,19 +200,21 @@ impl MembershipState {
     }
 }
 
-/// Why a record cannot be merged.
+/// Why a record was not merged.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum UpsertError {
-    /// Its id is none.
+    /// Its id breaks the rule of ids.
     #[error(transparent)]
     Id(#[from] IdError),
-    /// Its generation is so far ahead of what is known that it could not be refuted.
-    #[error("generation {generation} is implausibly far ahead")]
+    /// Its generation is too far ahead to be refuted.
+    #[error("generation {generation} is too far ahead to be refuted")]
+    #[non_exhaustive]
     Generation {
         /// The generation.
         generation: u64,
     },
-    /// There is no room for another member.
-    #[error("the table is full")]
+    /// The state has no room for another member.
+    #[error("the state is full with 16,384 members")]
     Full,
 }

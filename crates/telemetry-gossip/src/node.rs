@@ -1,168 +1,284 @@
-//! A whole node: joins, probes, gossips, and keeps a view of the cluster that is read without
-//! waiting.
+//! A whole node: it joins, probes, gossips, and keeps a view of the cluster that can be read
+//! without waiting.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
-use telemetry_gossip_core::{Config, Explanation, Health, IdError, NodeId};
-use telemetry_gossip_tokio::{
-    Agent, AgentError, Events, MemberView, NameError, Options, SpawnError, TelemetryChanges,
-    TelemetryValue, Transport, View,
+use telemetry_gossip_core::{
+    Config, ExchangeOutcome, Explanation, Generation, Health, IdError, NodeId, ProbeOutcome, Stats,
 };
-use thiserror::Error;
+use telemetry_gossip_seal::SealStats;
+use telemetry_gossip_tokio::{
+    Agent, MemberView, Options, PeerAddr, RecordStats, Recording, TelemetryValue, Transport,
+};
 
 use crate::endpoint::Endpoint;
 use crate::membership::{MemberInfo, MemberStatus};
 
-/// Why a node cannot start. Nothing of it runs.
-#[derive(Debug, Error)]
-pub enum StartError {
-    /// Its id is none.
-    #[error("{id:?} is no node id: {error}")]
-    Id {
-        /// The text.
-        id: String,
-        /// The rule.
-        error: IdError,
-    },
-    /// One of its seeds cannot be the name of a node: over UDP it is `host:port`, in memory a node
-    /// id.
-    #[error("bad seed: {0}")]
-    Seed(#[from] NameError),
-    /// Its settings break a rule, or there is no tokio runtime.
-    #[error(transparent)]
-    Spawn(#[from] SpawnError),
-}
+pub use telemetry_gossip_tokio::{Event, Events, RecvError, TelemetryChanges, View};
 
-/// Why a node did not do what it was asked.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum NodeError {
-    /// It does not run yet.
-    #[error(
-        "the node is not started: call GossipNode::start first, or try_start to learn why it does not start"
-    )]
-    NotStarted,
-    /// It runs and refused, took too long, or has ended.
-    #[error(transparent)]
-    Agent(#[from] AgentError),
-}
+pub use crate::error::{NodeError, NodeErrorKind};
 
-/// A node of the cluster.
+/// A node of the cluster. A clone is another handle of the same node.
 ///
-/// It does nothing until [`GossipNode::start`]; dropped, it ends at once, and the others find out
-/// by probing. [`GossipNode::leave`] tells them.
+/// [`GossipNode::builder`] starts one. The node ends when its last handle is dropped, at once and
+/// without telling the others, which find out by probing; [`GossipNode::leave`] tells them.
+///
+/// Reading ([`GossipNode::members`], [`GossipNode::view`], [`GossipNode::telemetry`]) never waits.
+/// Everything else waits for the task of the node, usually for microseconds, and fails with
+/// [`NodeErrorKind::Closed`] once the node has ended.
 ///
 /// ```
+/// use std::time::Duration;
 /// use telemetry_gossip::node::GossipNode;
 /// use telemetry_gossip::transport::MemoryNetwork;
 ///
 /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let network = MemoryNetwork::new(1);
-/// let a = GossipNode::new("a".into(), vec![], network.transport("a")?);
-/// let b = GossipNode::new("b".into(), vec!["a".into()], network.transport("b")?);
-/// a.start().await;
-/// let mut events = a.events().expect("it is started");
-/// b.start().await;
-/// while a.members().len() < 2 {
-///     events.recv().await;
+/// let a = GossipNode::builder("a")?.start(network.transport("a")?).await?;
+/// let mut events = a.events();
+/// let b = GossipNode::builder("b")?.seeds(["a"]).start(network.transport("b")?).await?;
+/// b.publish("load", b"0.7").await?;
+/// while a.telemetry("b", "load").is_none() {
+///     events.recv().await?;
 /// }
 /// assert_eq!(a.members()[1].node_id, "b");
+/// b.leave(Duration::from_secs(5)).await?;
+/// b.shutdown().await;
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct GossipNode {
-    endpoint: Result<Endpoint, (String, IdError)>,
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    id: String,
+    endpoint: Result<Endpoint, IdError>,
+}
+
+/// The settings of a node that is about to start, from [`GossipNode::builder`].
+///
+/// ```
+/// use telemetry_gossip::node::GossipNode;
+/// use telemetry_gossip::transport::MemoryNetwork;
+/// use telemetry_gossip::{Config, Label};
+///
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let transport = MemoryNetwork::new(1).transport("edge-17")?;
+/// let node = GossipNode::builder("edge-17")?
+///     .seeds(["edge-1", "edge-2"])
+///     .config(Config::local().label(Label::of("production")))
+///     .start(transport)
+///     .await?;
+/// assert_eq!(node.id(), "edge-17");
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "a node does nothing until it is started"]
+pub struct NodeBuilder {
+    options: Options,
+}
+
+impl NodeBuilder {
+    /// Sets the names of some members to join through: `host:port` over UDP, node ids in memory.
+    /// They are resolved again at each attempt. A node without seeds waits until another node joins
+    /// through it, as the first one of a cluster does.
+    pub fn seeds(mut self, seeds: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.options = self.options.seeds(seeds);
+        self
+    }
+
+    /// Sets the settings of the protocol. They are checked at the start.
+    pub fn config(mut self, config: Config) -> Self {
+        self.options.config = config;
+        self
+    }
+
+    /// Sets the first generation, at most 2^56: one above the last that the host has stored. Zero,
+    /// the default, is right as well: a node that restarts at zero learns its old generation from
+    /// the others and moves above it.
+    pub fn generation(mut self, generation: u64) -> Self {
+        self.options.generation = Generation(generation);
+        self
+    }
+
+    /// Sets the address at which others reach this node, if it is not [`Transport::local`].
+    pub fn advertise(mut self, address: PeerAddr) -> Self {
+        self.options.advertise = Some(address);
+        self
+    }
+
+    /// Records what happens to the node, so that it can be replayed.
+    pub fn record(mut self, recording: Recording) -> Self {
+        self.options.record = Some(recording);
+        self
+    }
+
+    /// Makes all random choices from this seed, to reproduce a run.
+    pub fn rng_seed(mut self, seed: [u8; 32]) -> Self {
+        self.options.rng_seed = Some(seed);
+        self
+    }
+
+    /// Starts the node on the current tokio runtime, which needs its timer enabled. The node joins
+    /// in the background, and tries its seeds until one answers.
+    ///
+    /// # Errors
+    /// A seed cannot be the name of a node, a setting breaks its rule, there is no runtime, or the
+    /// record cannot be started. Nothing runs then.
+    pub async fn start(self, transport: Arc<dyn Transport>) -> Result<GossipNode, NodeError> {
+        let id = self.options.id.as_str().to_owned();
+        let endpoint = Ok(Endpoint::new(self.options, transport));
+        let node = GossipNode { inner: Arc::new(Inner { id, endpoint }) };
+        node.try_start().await?;
+        Ok(node)
+    }
 }
 
 impl GossipNode {
-    /// A node called `node_id` (1 to 127 bytes without control characters) that will join through
-    /// `seeds`: `host:port` over UDP, node ids in memory. No seeds make the first node of a
-    /// cluster.
+    /// Prepares a node called `id`, which must be unique in its cluster and have 1 to 127 bytes
+    /// without control characters.
+    pub fn builder(id: &str) -> Result<NodeBuilder, NodeError> {
+        let node_id = NodeId::new(id).map_err(|error| NodeError::id(id, error))?;
+        Ok(NodeBuilder { options: Options::new(node_id) })
+    }
+
+    /// A node that does nothing until [`GossipNode::start`]. [`GossipNode::builder`] does both, and
+    /// reports errors.
     ///
-    /// An invalid id or seed is reported by [`GossipNode::try_start`], and logged by
-    /// [`GossipNode::start`].
+    /// `node_id` has 1 to 127 bytes without control characters. The node will join through `seeds`:
+    /// `host:port` over UDP, node ids in memory. The first node of a cluster has none. An invalid
+    /// id or seed is returned by [`GossipNode::try_start`], and logged by [`GossipNode::start`].
     pub fn new(node_id: String, seeds: Vec<String>, transport: Arc<dyn Transport>) -> Self {
-        let endpoint = match NodeId::new(&node_id) {
-            Ok(id) => Ok(Endpoint::new(Options::new(id).seeds(seeds), transport)),
-            Err(error) => Err((node_id, error)),
-        };
-        Self { endpoint }
+        let id = NodeId::new(&node_id);
+        let endpoint = id.map(|id| Endpoint::new(Options::new(id).seeds(seeds), transport));
+        Self { inner: Arc::new(Inner { id: node_id, endpoint }) }
     }
 
-    /// Runs with these settings instead of the defaults. They are checked at the start. A node that
-    /// runs already is ended and started anew.
-    #[must_use]
-    pub fn with_config(mut self, config: Config) -> Self {
-        if let Ok(endpoint) = &mut self.endpoint {
-            endpoint.configure(|options| options.config = config);
-        }
-        self
+    /// Sets the settings of the protocol. They are checked at the next start.
+    ///
+    /// # Errors
+    /// [`NodeErrorKind::Running`]: the node runs. Other handles keep it running.
+    pub fn with_config(self, config: Config) -> Result<Self, NodeError> {
+        self.set_options(|options| options.config = config)?;
+        Ok(self)
     }
 
-    /// Runs with all of these options; the id and the seeds are those of `options`. A node that
-    /// runs already is ended and started anew.
-    #[must_use]
-    pub fn with_options(mut self, options: Options) -> Self {
-        if let Ok(endpoint) = &mut self.endpoint {
-            endpoint.configure(|held| *held = options);
-        }
-        self
+    /// Sets everything that `options` has except the id and the seeds, which stay those of this
+    /// node.
+    ///
+    /// # Errors
+    /// [`NodeErrorKind::Running`]: the node runs. Other handles keep it running.
+    pub fn with_options(self, options: Options) -> Result<Self, NodeError> {
+        self.set_options(|held| {
+            let (id, seeds) = (held.id, std::mem::take(&mut held.seeds));
+            *held = options;
+            (held.id, held.seeds) = (id, seeds);
+        })?;
+        Ok(self)
     }
 
-    /// Starts the node: it joins in the background, for as long as it takes, and serves from now
-    /// on. A node that runs is left alone; one that was shut down starts anew, as a restarted
-    /// process would: without its telemetry, and under its old id. If it cannot run, that is
-    /// logged; [`GossipNode::try_start`] says so.
+    fn set_options(&self, change: impl FnOnce(&mut Options)) -> Result<(), NodeError> {
+        // An invalid id is reported at the start.
+        self.inner.endpoint.as_ref().map_or(Ok(()), |endpoint| endpoint.set_options(change))
+    }
+
+    /// Starts the node. It joins in the background, and tries its seeds until one answers.
+    ///
+    /// Does nothing if the node runs. A node that was shut down starts again as a restarted process
+    /// would, under its old id and without its telemetry. If the node cannot start, the reason is
+    /// logged; [`GossipNode::try_start`] returns it.
     pub async fn start(&self) {
         if let Err(error) = self.try_start().await {
             tracing::error!(%error, "the node is not started");
         }
     }
 
-    /// Starts the node, or says why it cannot run. Seeds are checked by their form only: one that
-    /// is not there yet is tried until it is.
-    pub async fn try_start(&self) -> Result<(), StartError> {
-        let endpoint = self.endpoint.as_ref();
-        let endpoint =
-            endpoint.map_err(|(id, error)| StartError::Id { id: id.clone(), error: *error })?;
+    /// Starts the node, or returns why it cannot start. Seeds are checked by their form only: a
+    /// seed that does not exist yet is tried until it does.
+    pub async fn try_start(&self) -> Result<(), NodeError> {
+        let endpoint = self.inner.endpoint.as_ref();
+        let endpoint = endpoint.map_err(|&error| NodeError::id(&self.inner.id, error))?;
         endpoint.check_seeds()?;
         endpoint.agent()?;
         Ok(())
     }
 
-    /// The members known now, the node itself and the remembered dead included, in the order of
-    /// their ids. Never waits; empty before the start.
+    /// The id of the node.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.inner.id
+    }
+
+    /// Whether the node runs. A node that has left still runs, in silence, until it is shut down.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.agent().is_some_and(|agent| agent.is_running())
+    }
+
+    /// All known members in the order of their ids, including the node itself and dead members that
+    /// are not forgotten yet. Never waits. Empty before the start.
     pub fn members(&self) -> Vec<MemberInfo> {
         let view = self.view();
         view.iter().map(|member| MemberInfo::from(&**member)).collect()
     }
 
-    /// All members with addresses and telemetry, as one consistent view; empty before the start.
-    /// Never waits.
+    /// All known members with addresses and telemetry, as one consistent view. Never waits. Empty
+    /// before the start.
     #[must_use]
     pub fn view(&self) -> Arc<View> {
-        self.agent().map(|agent| agent.view()).unwrap_or_default()
+        self.inner.endpoint.as_ref().map(Endpoint::view).unwrap_or_default()
     }
 
-    /// What happens from now on, until the node is shut down; `None` before the start. A reader may
-    /// lag 1,024 events behind.
+    /// All events from now on, until the node ends. A reader may lag behind by 1,024 events.
+    ///
+    /// Called before the start, it waits for the start and then gets every event from the first.
+    /// Called after the node has ended, it reports [`RecvError::Closed`].
     #[must_use]
-    pub fn events(&self) -> Option<Events> {
-        self.agent().map(|agent| agent.events())
+    pub fn events(&self) -> Events {
+        self.inner.endpoint.as_ref().map_or_else(|_| Events::closed(), Endpoint::events)
+    }
+
+    /// The telemetry of all members under keys that begin with `prefix`, and its changes.
+    ///
+    /// ```
+    /// # use telemetry_gossip::node::GossipNode;
+    /// # use telemetry_gossip::transport::MemoryNetwork;
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let transport = MemoryNetwork::new(1).transport("a")?;
+    /// # let node = GossipNode::builder("a")?.start(transport).await?;
+    /// let mut disks = node.subscribe("disk.");
+    /// node.publish("disk.sda", b"failing").await?;
+    /// let change = disks.recv().await.expect("the node runs");
+    /// assert_eq!((change.id.as_str(), change.key.as_str()), ("a", "disk.sda"));
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn subscribe(&self, prefix: &str) -> TelemetryChanges {
+        match &self.inner.endpoint {
+            Ok(endpoint) => endpoint.subscribe(prefix),
+            Err(_) => TelemetryChanges::closed(),
+        }
     }
 
     /// The value that `node_id` has published under `key`, with its version and age; `None` if
-    /// nothing is known of it. The dead keep their last values until they are forgotten. Never
-    /// waits.
+    /// there is none. A dead member keeps its last values until it is forgotten. Never waits.
     #[must_use]
     pub fn telemetry(&self, node_id: &str, key: &str) -> Option<TelemetryValue> {
-        self.agent()?.member(node_id)?.value(key).cloned()
+        self.view().get(node_id)?.value(key).cloned()
     }
 
-    /// The same, if it is no older than `limit`: what is not renewed in time is as good as unknown.
+    /// The value that `node_id` has published under `key`, if it is not older than `limit`. Never
+    /// waits.
     #[must_use]
     pub fn fresh_telemetry(
         &self,
@@ -170,55 +286,82 @@ impl GossipNode {
         key: &str,
         limit: Duration,
     ) -> Option<TelemetryValue> {
-        self.agent()?.member(node_id)?.fresh_value(key, limit).cloned()
+        self.view().get(node_id)?.fresh_value(key, limit).cloned()
     }
 
-    /// Publishes one entry of this node's telemetry to all: key 1 to 64 bytes, value at most 512,
-    /// 4,096 bytes in all, by default. An entry under the same key is replaced.
+    /// Publishes one entry of this node's telemetry to all members. An entry with the same key is
+    /// replaced.
+    ///
+    /// By default a key has 1 to 64 bytes, a value at most 512, and all entries together at most
+    /// 4,096; see [`Config::max_key`], [`Config::max_value`] and [`Config::max_telemetry`].
     pub async fn publish(&self, key: &str, value: &[u8]) -> Result<(), NodeError> {
-        Ok(self.running()?.publish(key, value).await?)
+        Ok(self.started()?.publish(key, value).await?)
     }
 
-    /// The same for what changes seldom and matters, such as the node's health: it goes before all
-    /// that is not urgent.
+    /// Publishes an entry that is sent before all that is not urgent. For entries that change
+    /// seldom and matter, such as the health of the node.
     pub async fn publish_urgent(&self, key: &str, value: &[u8]) -> Result<(), NodeError> {
-        Ok(self.running()?.publish_urgent(key, value).await?)
+        Ok(self.started()?.publish_urgent(key, value).await?)
     }
 
-    /// Publishes a value of the host's own type, which [`TelemetryValue::decode`] reads; see
-    /// [`Agent::publish_as`].
+    /// Publishes a value of a type of the host, which [`TelemetryValue::decode`] reads.
+    ///
+    /// ```
+    /// # use telemetry_gossip::node::GossipNode;
+    /// # use telemetry_gossip::transport::MemoryNetwork;
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let transport = MemoryNetwork::new(1).transport("a")?;
+    /// # let node = GossipNode::builder("a")?.start(transport).await?;
+    /// node.publish_as("requests", &(12_u32, "per second")).await?;
+    /// let value = node.telemetry("a", "requests").unwrap();
+    /// assert_eq!(value.decode::<(u32, String)>()?, (12, "per second".to_owned()));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn publish_as<T: Serialize + ?Sized>(
         &self,
         key: &str,
         value: &T,
     ) -> Result<(), NodeError> {
-        Ok(self.running()?.publish_as(key, value).await?)
+        Ok(self.started()?.publish_as(key, value).await?)
     }
 
-    /// The telemetry of all members under keys that begin with `prefix`, and its changes; `None`
-    /// before the start.
-    #[must_use]
-    pub fn subscribe(&self, prefix: &str) -> Option<TelemetryChanges> {
-        self.agent().map(|agent| agent.subscribe(prefix))
-    }
-
-    /// Removes one entry of this node's telemetry; an unknown key is no error.
+    /// Removes one entry of this node's telemetry. An unknown key is no error.
     pub async fn unpublish(&self, key: &str) -> Result<(), NodeError> {
-        Ok(self.running()?.unpublish(key).await?)
+        Ok(self.started()?.unpublish(key).await?)
     }
 
-    /// How the node is: whether it doubts itself or is cut off, and how many members it holds in
-    /// which status.
+    /// The state of the node itself: its local health, whether it is isolated, and the number of
+    /// members in each status.
     pub async fn health(&self) -> Result<Health, NodeError> {
-        Ok(self.running()?.health().await?)
+        Ok(self.started()?.health().await?)
     }
 
-    /// Why the member called `id` is held to be what it is: who accuses it, what this node's own
-    /// probes of it found, how it refuted, and when; at most the last 32 incidents. `None` if it is
-    /// not known. The evidence comes in [`GossipNode::events`] as it is found: that which changes a
-    /// status by the event of that status, the rest by
-    /// [`Event::Evidence`](telemetry_gossip_core::Event::Evidence). Its times count from the same
-    /// origin as its `now`.
+    /// The counters of the node since its start. Bytes are counted without the seal.
+    pub async fn stats(&self) -> Result<Stats, NodeError> {
+        Ok(self.started()?.stats().await?)
+    }
+
+    /// The counters of the transport's seal; `None` in plaintext or before the start. Never waits.
+    #[must_use]
+    pub fn seal_stats(&self) -> Option<SealStats> {
+        self.agent()?.seal_stats()
+    }
+
+    /// The counters of the record; `None` if the node is not recorded, or before the start. Never
+    /// waits.
+    #[must_use]
+    pub fn record_stats(&self) -> Option<RecordStats> {
+        self.agent()?.recorded()
+    }
+
+    /// Explains the status of the member called `id`: the accusations, the outcomes of this node's
+    /// own probes, the refutations, and when each happened; at most the last 32 incidents. `None`
+    /// if the member is not known.
+    ///
+    /// [`GossipNode::events`] reports each piece of evidence as it is found: evidence that changes
+    /// a status by the event of that status, other evidence by [`Event::Evidence`].
     ///
     /// ```
     /// # use telemetry_gossip::node::GossipNode;
@@ -227,57 +370,120 @@ impl GossipNode {
     /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// # let network = MemoryNetwork::new(1);
-    /// # let a = GossipNode::new("a".into(), vec![], network.transport("a")?);
-    /// # let b = GossipNode::new("b".into(), vec!["a".into()], network.transport("b")?);
-    /// # a.start().await;
-    /// # b.start().await;
-    /// # let mut events = a.events().unwrap();
-    /// # while a.members().len() < 2 { events.recv().await; }
+    /// # let a = GossipNode::builder("a")?.start(network.transport("a")?).await?;
+    /// # let b = GossipNode::builder("b")?.seeds(["a"]).start(network.transport("b")?).await?;
+    /// # let mut events = a.events();
+    /// # while a.members().len() < 2 { events.recv().await?; }
     /// network.isolate("b");
-    /// # while a.members().iter().any(|member| member.node_id == "b" && member.status != MemberStatus::Dead) { events.recv().await; }
+    /// # while a.members()[1].status != MemberStatus::Dead { events.recv().await?; }
     /// // Some seconds later:
     /// let told = a.explain("b").await?.expect("b is known");
     /// for incident in &told.history {
     ///     let ago = told.now.since(incident.at); // a `Duration`
-    ///     println!("{ago:?} ago: {}", incident.evidence.describe(|tag| told.name(tag)));
+    ///     println!("{ago:?} ago: {}", incident.evidence.describe(|hash| told.name(hash)));
     /// }
-    /// let why = told.to_string(); // the same, and more
-    /// assert!(why.contains("did not answer this node's probe"), "{why}");
-    /// assert!(why.contains("declared dead by this node"), "{why}");
+    /// println!("{told}"); // the same and more, for people
+    /// # assert!(told.to_string().contains("declared dead by this node"), "{told}");
     /// # Ok(())
     /// # }
     /// ```
     pub async fn explain(&self, id: &str) -> Result<Option<Explanation>, NodeError> {
-        Ok(self.running()?.explain(id).await?)
+        Ok(self.started()?.explain(id).await?)
     }
 
-    /// Tells everybody that this node goes, and waits until that is done, but no longer than
-    /// `timeout`. Some gossip intervals suffice: less than 5 s with the default config. The node
-    /// stays readable, and is silent; to return, [`GossipNode::shutdown`] and [`GossipNode::start`]
-    /// it.
+    /// Converts a time of the protocol, such as [`Health::isolated_since`], to the clock of the
+    /// host; `None` before the start.
+    #[must_use]
+    pub fn host_time(&self, at: telemetry_gossip_core::Instant) -> Option<std::time::Instant> {
+        self.agent().map(|agent| agent.host_time(at))
+    }
+
+    /// Joins through these seeds from now on. [`Event::JoinCompleted`] and [`Event::JoinFailed`]
+    /// tell whether one of them answered.
+    ///
+    /// # Errors
+    /// [`NodeErrorKind::Unresolved`] if none of the seeds has an address. Each may take 2 s to
+    /// resolve.
+    pub async fn join(&self, seeds: &[impl AsRef<str>]) -> Result<(), NodeError> {
+        let seeds: Vec<String> = seeds.iter().map(|seed| seed.as_ref().to_owned()).collect();
+        Ok(self.started()?.join(&seeds).await?)
+    }
+
+    /// Tells the other members that this node leaves, and waits until they were told: some gossip
+    /// intervals, less than 5 s with the default config. The node can still be read, and is silent.
+    /// To return, [`GossipNode::shutdown`] and [`GossipNode::start`] it.
+    ///
+    /// # Errors
+    /// [`NodeErrorKind::Timeout`] after `timeout`; the node leaves all the same.
     pub async fn leave(&self, timeout: Duration) -> Result<(), NodeError> {
-        Ok(self.running()?.leave(timeout).await?)
+        Ok(self.started()?.leave(timeout).await?)
     }
 
-    /// Ends the node, without a word to others, and waits until its task is gone; what it knew
-    /// stays readable. The transport is yours: its socket is open until you close it, or drop it
-    /// and this node. Does nothing before the start.
+    /// Probes a member now, and waits for the outcome. The node probes all members by itself; this
+    /// is for a host that has a reason to doubt one.
+    pub async fn probe(&self, id: &str) -> Result<ProbeOutcome, NodeError> {
+        let id = NodeId::new(id).map_err(|error| NodeError::id(id, error))?;
+        Ok(self.started()?.probe(id).await?)
+    }
+
+    /// Exchanges state with one member, which the node chooses, and waits for the outcome. The node
+    /// does this by itself where tables differ.
+    pub async fn exchange(&self) -> Result<ExchangeOutcome, NodeError> {
+        Ok(self.started()?.exchange().await?.1)
+    }
+
+    /// Tells the node of a member that the host knows from a file, its earlier instance or a
+    /// registry. The node takes it for Alive unless it knows better, and does not gossip it.
+    pub async fn introduce(
+        &self,
+        id: &str,
+        address: Option<PeerAddr>,
+        generation: u64,
+    ) -> Result<(), NodeError> {
+        let id = NodeId::new(id).map_err(|error| NodeError::id(id, error))?;
+        Ok(self.started()?.introduce(id, address, Generation(generation)).await?)
+    }
+
+    /// Applies the registry's list of nodes that belong to the cluster. The node removes all other
+    /// members and does not admit them again.
+    ///
+    /// # Errors
+    /// [`NodeErrorKind::Refused`] unless `version` is above the last one and this node is among
+    /// `members`.
+    pub async fn apply_cluster_config(
+        &self,
+        version: u64,
+        members: &[impl AsRef<str>],
+    ) -> Result<(), NodeError> {
+        let id = |member: &str| NodeId::new(member).map_err(|error| NodeError::id(member, error));
+        let members = members.iter().map(|member| id(member.as_ref()));
+        let members = members.collect::<Result<Vec<NodeId>, NodeError>>()?;
+        Ok(self.started()?.apply_cluster_config(version, members).await?)
+    }
+
+    /// Ends an isolation: the unreachable members are really gone, and are declared Dead. Does
+    /// nothing while the node is not isolated.
+    pub async fn accept_loss(&self) -> Result<(), NodeError> {
+        Ok(self.started()?.accept_loss().await?)
+    }
+
+    /// Ends the node, without telling the others, and waits until its task has ended. What it knew
+    /// can still be read. Does nothing before the start.
+    ///
+    /// The transport is yours: its socket stays open until you close it, or drop it and this node.
     pub async fn shutdown(&self) {
         if let Some(agent) = self.agent() {
             agent.shutdown().await;
         }
     }
 
-    /// The handle of the running node, for all that is not here: joining other seeds, the
-    /// registry's cluster config, accepting a loss, probes and counters. `None` before the start;
-    /// ended after the shutdown.
-    #[must_use]
-    pub fn agent(&self) -> Option<Agent> {
-        self.endpoint.as_ref().ok()?.spawned()
+    /// The agent, once it is spawned. It may have ended.
+    fn agent(&self) -> Option<Agent> {
+        self.inner.endpoint.as_ref().ok()?.spawned()
     }
 
-    fn running(&self) -> Result<Agent, NodeError> {
-        self.agent().ok_or(NodeError::NotStarted)
+    fn started(&self) -> Result<Agent, NodeError> {
+        self.agent().ok_or_else(NodeError::not_started)
     }
 }
 

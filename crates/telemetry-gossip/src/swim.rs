@@ -1,4 +1,4 @@
-//! Probing alone: is that member there? Asked directly, then through others.
+//! Probing alone: does a member answer, directly or through others?
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,18 +7,19 @@ use telemetry_gossip_core::{Config, Generation, Mode, NodeId, ProbeOutcome};
 use telemetry_gossip_tokio::{Agent, Options, Transport};
 use tokio::task::JoinSet;
 
-use crate::endpoint::{Endpoint, find, id_of};
+use crate::endpoint::{Endpoint, find};
+use crate::error::NodeError;
 use crate::membership::{MemberInfo, MemberStatus};
 
-/// The most helpers that one probe asks.
+/// The largest number of helpers of one probe.
 pub const MAX_INDIRECT: usize = 16;
 
-/// Probes members, and answers and relays the probes of others, on one transport. It keeps no
-/// record of anybody.
+/// Probes members on one transport, answers the probes of others, and helps with them. It keeps no
+/// records of members.
 ///
-/// It is known to others under its transport's name (its `IP:port` over UDP) unless
-/// [`SwimDetector::with_id`] says otherwise. Created within a tokio runtime it answers from then
-/// on; otherwise from its first probe.
+/// Its id is the name of its transport (its `IP:port` over UDP), unless [`SwimDetector::with_id`]
+/// sets another one. Created within a tokio runtime, it answers from then on; otherwise from its
+/// first probe.
 ///
 /// ```
 /// use std::time::Instant;
@@ -41,7 +42,7 @@ pub const MAX_INDIRECT: usize = 16;
 /// };
 /// let members = ["a", "b", "c", "d"].map(member);
 ///
-/// // What a sends to b is lost, and nothing else: c and d reach b.
+/// // Datagrams from a to b are lost, and no others: c and d reach b.
 /// network.cut("a", "b");
 /// assert!(detectors[0].probe("b", &members).await);
 /// assert!(!detectors[0].probe("nobody", &members).await);
@@ -51,63 +52,66 @@ pub const MAX_INDIRECT: usize = 16;
 #[derive(Debug)]
 pub struct SwimDetector {
     endpoint: Endpoint,
-    /// Of the list of members that the probe under way may involve.
+    /// The version of the list of members that the current probe may involve.
     version: tokio::sync::Mutex<u64>,
 }
 
 impl SwimDetector {
-    /// Probes through up to `indirect_k` helpers (at most [`MAX_INDIRECT`]) when the direct ping is
-    /// not answered.
+    /// A detector that probes through up to `indirect_k` helpers, at most [`MAX_INDIRECT`], if the
+    /// direct ping is not answered.
     pub fn new(transport: Arc<dyn Transport>, indirect_k: usize) -> Self {
         let indirect_probes = u8::try_from(indirect_k.min(MAX_INDIRECT)).unwrap_or_default();
         let config = Config::default().mode(Mode::ProbeOnly).indirect_probes(indirect_probes);
-        let options = Options::new(id_of(&transport.local())).config(config);
+        let options = Options::new(transport.local().to_id()).config(config);
         let endpoint = Endpoint::new(options, transport);
         let detector = Self { endpoint, version: tokio::sync::Mutex::new(0) };
         detector.endpoint.try_spawn();
         detector
     }
 
-    /// Answers to this id instead.
-    #[must_use]
-    pub fn with_id(mut self, id: NodeId) -> Self {
-        self.endpoint.configure(|options| options.id = id);
-        self
+    /// Sets the id of the detector.
+    ///
+    /// # Errors
+    /// [`NodeErrorKind::Id`](crate::node::NodeErrorKind::Id): `id` breaks the rule of ids.
+    pub fn with_id(mut self, id: &str) -> Result<Self, NodeError> {
+        let id = NodeId::new(id).map_err(|error| NodeError::id(id, error))?;
+        self.endpoint.respawn(|options| options.id = id);
+        Ok(self)
     }
 
-    /// Waits this long for the direct answer, and then again for the indirect ones; 1 ms to 183
-    /// days, 300 ms by default. A value outside is taken for the nearest.
+    /// Sets the timeout of the direct ping, and then again of the indirect pings: 1 ms to 183 days,
+    /// 300 ms by default. A value outside this range becomes the nearest one inside.
     #[must_use]
     pub fn with_timeout(mut self, timeout: Duration) -> Self {
         let timeout =
             timeout.clamp(Duration::from_millis(1), Duration::from_secs(183 * 24 * 3_600));
-        self.endpoint.configure(|options| {
+        self.endpoint.respawn(|options| {
             options.config.probe_timeout = timeout;
             options.config.probe_interval = options.config.probe_interval.max(timeout * 2);
         });
         self
     }
 
-    /// Whether `target` answers, directly or through members held Alive in `members`.
+    /// Whether `target` answers, directly or through members that are Alive in `members`.
     ///
-    /// Target and helpers are looked up anew at each probe, by [`Transport::resolve`]: they may
-    /// have moved. The ping does not wait for the helpers; one that is not found by the time it is
-    /// needed is not asked.
+    /// Target and helpers are resolved again at each probe, by [`Transport::resolve`], as they may
+    /// have moved. The ping does not wait for the helpers. A helper that is not found by the time
+    /// it is needed is not asked.
     ///
-    /// False if the target does not answer in two timeouts (stretched up to nine times while this
-    /// detector's own probes fail one after the other), if the transport does not find it within 2
-    /// s, or if it is no node id; also without a tokio runtime, and on a closed transport. Probes
-    /// of one detector take turns.
+    /// Returns false if the target does not answer within two timeouts (stretched up to nine times
+    /// while one probe of this detector after the other fails), if the transport does not find it
+    /// within 2 s, or if it is not a node id; also without a tokio runtime, and on a closed
+    /// transport. Probes of one detector take turns.
     pub async fn probe(&self, target: &str, members: &[MemberInfo]) -> bool {
         let Ok(target) = NodeId::new(target) else { return false };
         let agent = match self.endpoint.agent() {
             Ok(agent) => agent,
             Err(error) => {
-                tracing::error!(%error, "not started");
+                tracing::error!(%error, "the detector is not started");
                 return false;
             }
         };
-        // One probe at a time, as each has helpers of its own.
+        // One probe at a time, as each has its own helpers.
         let mut version = self.version.lock().await;
         let helpers = members.iter().filter(|member| member.status == MemberStatus::Alive);
         let helpers = helpers.filter_map(|member| NodeId::new(&member.node_id).ok());
@@ -118,14 +122,14 @@ impl SwimDetector {
         if target == me || agent.apply_cluster_config(*version, involved).await.is_err() {
             return false;
         }
-        // Higher each time: the place found last is where the member is, whatever was found before.
+        // Higher at each probe, so that the address found last replaces the ones before.
         let generation = Generation(*version);
         let introduce =
             |id| introduce(agent.clone(), self.endpoint.transport.clone(), id, generation);
-        // Beside the ping, and at an end with it.
-        let mut looking_up = JoinSet::new();
+        // Concurrent with the ping, and dropped when it ends.
+        let mut resolving = JoinSet::new();
         for helper in helpers.into_iter().filter(|&helper| helper != me) {
-            looking_up.spawn(introduce(helper));
+            resolving.spawn(introduce(helper));
         }
         if !introduce(target).await {
             return false;
@@ -134,7 +138,7 @@ impl SwimDetector {
     }
 }
 
-/// Tells the agent where a member is; false if the transport does not know it.
+/// Tells the agent the address of a member; false if the transport does not find it.
 async fn introduce(
     agent: Agent,
     transport: Arc<dyn Transport>,

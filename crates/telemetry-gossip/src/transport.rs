@@ -1,18 +1,17 @@
 //! The network: real ([`UdpTransport`]) or simulated ([`MemoryNetwork`]), behind the object-safe
 //! [`Transport`].
 //!
-//! A node's seed is `host:port` over UDP and a node's id in memory. One transport may be shared: a
-//! detector, an exchange and a node on it each see every datagram and take none from the others.
-//! Datagrams may get lost, come twice and out of order; the protocol lives with that, and so may
-//! your own implementation.
-
+//! A node's seed is `host:port` over UDP, and a node's id in memory. One transport may be shared: a
+//! detector, an exchange and a node on it each see every datagram, and take none from the others.
+//! Datagrams may be lost, duplicated and reordered; the protocol allows for that, and your own
+//! implementation may do it too.
 //!
-//! Whether datagrams are sealed is the transport's matter, so that a node, a detector and an
-//! exchange on it need not know: [`Sealing`] says it when a transport is made, and its keys change
-//! under way. What sealing protects from is told in [`seal`](crate::seal).
+//! The transport decides whether datagrams are sealed, so that a node, a detector and an exchange on
+//! it need not know. [`Sealing`] is given when the transport is made, and the keys can be changed
+//! while it is used. [`telemetry_gossip_seal`] says what sealing protects against.
 //!
 //! ```
-//! use telemetry_gossip::core::Label;
+//! use telemetry_gossip::Label;
 //! use telemetry_gossip::node::GossipNode;
 //! use telemetry_gossip::transport::{Sealing, Transport, UdpTransport, create_key};
 //!
@@ -21,19 +20,20 @@
 //! # let folder = std::env::temp_dir().join(format!("telemetry-gossip-doc-{}", std::process::id()));
 //! # std::fs::create_dir_all(&folder)?;
 //! # let file = folder.join("cluster.key");
-//! create_key(&file)?; // once a cluster; then copied to every node
+//! create_key(&file)?; // once per cluster; then copy the file to every node
 //! let sealing = Sealing::from_files(Label::of("production"), [&file])?;
 //! let transport = UdpTransport::bind("127.0.0.1:0".parse()?, sealing).await?;
-//! let node = GossipNode::new("edge-1".into(), vec![], transport.clone());
-//! node.try_start().await?;
+//! let node = GossipNode::builder("edge-1")?.start(transport.clone()).await?;
 //! assert_eq!(transport.seal().expect("it seals").keys().len(), 1);
 //! # std::fs::remove_dir_all(&folder)?;
+//! # drop(node);
 //! # Ok(())
 //! # }
 //! ```
 
 pub use telemetry_gossip_seal::{Key, KeyId, KeyText, Keyring, KeyringError, SealStats};
 pub use telemetry_gossip_tokio::{
-    BindError, BoxFuture, Delivery, KeyFileError, MemoryNetwork, MemoryTransport, NameError, Peer,
-    Sealing, SharedSeal, Subscribers, Subscription, Transport, UdpTransport, create_key, read_key,
+    BindError, BoxFuture, Delivery, KeyFileError, MemoryNetwork, MemoryTransport, NameError,
+    PeerAddr, SUBSCRIPTION_CAPACITY, Sealing, SharedSeal, Subscribers, Subscription, Transport,
+    UdpTransport, create_key, read_key,
 };

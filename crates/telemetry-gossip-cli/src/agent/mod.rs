@@ -17,11 +17,11 @@ mod signals;
 use std::sync::Arc;
 use std::time::Duration;
 
-use telemetry_gossip::core::{Config, ConfigError, Event, IdHash, Label, NodeId, SuspicionTimeout};
-use telemetry_gossip::driver::{
-    Agent, AgentError, Events, Notice, Options, Sealing, SpawnError, Transport, UdpTransport,
+use telemetry_gossip_core::{Config, ConfigError, Event, IdHash, Label, NodeId, SuspicionTimeout};
+use telemetry_gossip_seal::OVERHEAD;
+use telemetry_gossip_tokio::{
+    Agent, AgentError, Events, Options, RecvError, Sealing, SpawnError, Transport, UdpTransport,
 };
-use telemetry_gossip::seal::OVERHEAD;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
@@ -76,13 +76,13 @@ fn in_flags(error: &ConfigError) -> String {
     let flag = |field: &str| format!("--{}", field.replace('_', "-"));
     let twice = |span: Duration| text::span(span.saturating_mul(2));
     match *error {
-        ConfigError::Range { field, value, min, max } => {
+        ConfigError::Range { field, value, min, max, .. } => {
             format!("{} is {value}: type {min} to {max}", flag(field))
         }
-        ConfigError::Span { field, span } => {
+        ConfigError::Span { field, span, .. } => {
             format!("{} is {}: type 1ms to 366days", flag(field), text::span(span))
         }
-        ConfigError::ProbeTimeout { timeout, interval } => format!(
+        ConfigError::ProbeTimeout { timeout, interval, .. } => format!(
             "--probe-timeout {} is more than half of --probe-interval {}, and a probe takes two timeouts: type \
              --probe-timeout {} or less, or --probe-interval {} or more",
             text::span(timeout),
@@ -90,13 +90,13 @@ fn in_flags(error: &ConfigError) -> String {
             text::span(interval / 2),
             twice(timeout)
         ),
-        ConfigError::Suspicion { span, gossip } => format!(
+        ConfigError::Suspicion { span, gossip, .. } => format!(
             "--suspicion {} does not fit --gossip-interval {}: type --suspicion {} (two such intervals) to 366days",
             text::span(span),
             text::span(gossip),
             twice(gossip)
         ),
-        ConfigError::TooShort { field, span, least, rule } => {
+        ConfigError::TooShort { field, span, least, rule, .. } => {
             format!(
                 "{} is {}: type {} or more, as {rule}",
                 flag(field),
@@ -220,7 +220,7 @@ fn spawn(options: Options, transport: Arc<dyn Transport>) -> Result<Agent, Error
 fn not_spawned(error: SpawnError) -> Error {
     match error {
         SpawnError::Config(error) => Error::Usage(in_flags(&error)),
-        SpawnError::Record { folder, error } => Error::Unwritable { path: folder, error },
+        SpawnError::Record { folder, error, .. } => Error::Unwritable { path: folder, error },
         SpawnError::SealedMtu { mtu, .. } => Error::Usage(format!(
             "--mtu {mtu} is too small for sealed datagrams: type --mtu {} or more",
             MTUS.start() + OVERHEAD as u16
@@ -278,15 +278,17 @@ async fn join(
 async fn fate(events: &mut Events) -> Error {
     loop {
         match events.recv().await {
-            Some(Notice::Event(Event::IdentityConflict { lost: true, address, .. })) => {
+            Ok(Event::IdentityConflict { lost: true, address, .. }) => {
                 let place = address
                     .map_or_else(|| "an unknown address".to_owned(), |address| address.to_string());
                 return Error::Node(format!(
                     "another process at {place} has the same id and keeps it: give each node an --id of its own"
                 ));
             }
-            Some(_) => {}
-            None => return Error::Node("the node has stopped by itself".to_owned()),
+            Ok(_) | Err(RecvError::Lagged(_)) => {}
+            Err(RecvError::Closed) => {
+                return Error::Node("the node has stopped by itself".to_owned());
+            }
         }
     }
 }
@@ -306,12 +308,12 @@ async fn print(
                 more_lines = line.is_some();
                 line
             }
-            notice = events.recv(), if more_events => match notice {
-                Some(Notice::Event(event)) => output.line_of(&event, |tag| name(&agent, tag)),
-                Some(Notice::Lagged(missed)) => {
+            event = events.recv(), if more_events => match event {
+                Ok(event) => output.line_of(&event, |tag| name(&agent, tag)),
+                Err(RecvError::Lagged(missed)) => {
                     Some(Line::warning(format!("{missed} events are not printed: the output is read too slowly")))
                 }
-                None => {
+                Err(RecvError::Closed) => {
                     more_events = false;
                     None
                 }

@@ -10,7 +10,7 @@ use std::time::SystemTime;
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};
-use telemetry_gossip::core::{Event, Evidence, IdHash, IsolationEnd, NodeId, RemovalReason};
+use telemetry_gossip_core::{Event, Evidence, IdHash, IsolationEnd, NodeId, RemovalReason};
 
 use telemetry_gossip::transport::KeyId;
 
@@ -113,17 +113,17 @@ impl Line {
             address.as_ref().map_or_else(|| "an unknown address".to_owned(), ToString::to_string)
         };
         Some(match event {
-            Event::Joined { id, address, generation } => Self::new(
+            Event::Joined { id, address, generation, .. } => Self::new(
                 "joined",
                 json!({ "id": id, "address": place(address), "generation": generation }),
                 format!("{id} joined at {} with generation {generation}", at(address)),
             ),
-            Event::Alive { id, generation } => Self::new(
+            Event::Alive { id, generation, .. } => Self::new(
                 "alive",
                 json!({ "id": id, "generation": generation }),
                 format!("{id} is alive at generation {generation}"),
             ),
-            Event::Suspected { id, generation, by } => Self::new(
+            Event::Suspected { id, generation, by, .. } => Self::new(
                 "suspected",
                 json!({ "id": id, "generation": generation, "by": by }),
                 match by {
@@ -131,27 +131,28 @@ impl Line {
                     None => format!("{id} is suspected at generation {generation}"),
                 },
             ),
-            Event::Dead { id, generation } => Self::new(
+            Event::Dead { id, generation, .. } => Self::new(
                 "dead",
                 json!({ "id": id, "generation": generation }),
                 format!("{id} is dead at generation {generation}"),
             ),
-            Event::Left { id, generation } => Self::new(
+            Event::Left { id, generation, .. } => Self::new(
                 "left",
                 json!({ "id": id, "generation": generation }),
                 format!("{id} has left at generation {generation}"),
             ),
-            Event::Moved { id, address } => Self::new(
+            Event::Moved { id, address, .. } => Self::new(
                 "moved",
                 json!({ "id": id, "address": place(address) }),
                 format!("{id} is now at {}", at(address)),
             ),
-            Event::Removed { id, reason } => {
+            Event::Removed { id, reason, .. } => {
                 let (word, text) = match reason {
                     RemovalReason::Expired => ("expired", "it has been dead for long"),
                     RemovalReason::NotInClusterConfig => {
                         ("not-in-cluster-config", "the cluster config does not name it")
                     }
+                    _ => ("other", "for a reason that this program does not know"),
                 };
                 Self::new(
                     "removed",
@@ -164,21 +165,21 @@ impl Line {
                 json!({ "id": id, "version": version }),
                 format!("{id} has telemetry of version {version}"),
             ),
-            Event::Refuted { generation } => Self::new(
+            Event::Refuted { generation, .. } => Self::new(
                 "refuted",
                 json!({ "generation": generation }),
                 format!(
                     "this node raises its generation to {generation}: others held a suspicion of it, or an earlier life"
                 ),
             ),
-            Event::Isolated { lost, of } => Self::new(
+            Event::Isolated { lost, of, .. } => Self::new(
                 "isolated",
                 json!({ "lost": lost, "of": of }),
                 format!(
                     "isolated: {lost} of {of} members do not answer; nobody is declared dead meanwhile"
                 ),
             ),
-            Event::Reconnected { end } => {
+            Event::Reconnected { end, .. } => {
                 let (word, text) = match end {
                     IsolationEnd::Contact => {
                         ("contact", "at least half of the members answer again")
@@ -188,6 +189,7 @@ impl Line {
                     IsolationEnd::ClusterConfig => {
                         ("cluster-config", "the cluster config does not name the lost")
                     }
+                    _ => ("other", "for a reason that this program does not know"),
                 };
                 Self::new(
                     "reconnected",
@@ -195,7 +197,7 @@ impl Line {
                     format!("no longer isolated: {text}"),
                 )
             }
-            Event::IdentityConflict { instance, address, lost } => Self::new(
+            Event::IdentityConflict { instance, address, lost, .. } => Self::new(
                 "identity-conflict",
                 json!({ "instance": instance, "address": place(address), "lost": lost }),
                 format!(
@@ -208,7 +210,7 @@ impl Line {
                     }
                 ),
             ),
-            Event::JoinCompleted { seed } => Self::new(
+            Event::JoinCompleted { seed, .. } => Self::new(
                 "join-completed",
                 json!({ "seed": seed.to_string() }),
                 format!("join complete: {seed} has sent all it knows"),
@@ -221,12 +223,9 @@ impl Line {
             Event::LeaveCompleted => {
                 Self::new("leave-completed", json!({}), "left in good order".to_owned())
             }
-            // Evidence is told with names, by `Output::line_of`.
-            Event::Evidence { .. }
-            | Event::ProbeCompleted { .. }
-            | Event::ExchangeCompleted { .. } => {
-                return None;
-            }
+            // `Output::line_of` prints evidence, with names. `ProbeCompleted` and
+            // `ExchangeCompleted` answer commands, which this program does not give.
+            _ => return None,
         })
     }
 
@@ -262,7 +261,7 @@ impl Output {
     ) -> Option<Line> {
         match event {
             Event::Alive { id, .. } if *id == self.id => None,
-            Event::Evidence { id, evidence } => Some(Line::evidence(id, evidence, name)),
+            Event::Evidence { id, evidence, .. } => Some(Line::evidence(id, evidence, name)),
             event => Line::of(event),
         }
     }
@@ -290,7 +289,7 @@ mod tests {
     use super::*;
     use crate::control::tests::{name, probe_failed};
     use std::time::Duration;
-    use telemetry_gossip::core::Generation;
+    use telemetry_gossip_core::Generation;
 
     fn id() -> NodeId {
         "edge-1".parse().unwrap()
@@ -300,8 +299,7 @@ mod tests {
     fn an_event_is_a_sentence_or_an_object() {
         let time = SystemTime::UNIX_EPOCH + Duration::from_millis(1_500);
         let address = Some(SocketAddr::from(([127, 0, 0, 1], 7_101)));
-        let line =
-            Line::of(&Event::Joined { id: id(), address, generation: Generation(3) }).unwrap();
+        let line = Line::of(&Event::joined(id(), address, Generation(3))).unwrap();
         assert_eq!(
             line.render(time, false),
             "1970-01-01T00:00:01.500Z edge-1 joined at 127.0.0.1:7101 with generation 3"
@@ -318,11 +316,10 @@ mod tests {
     fn a_raised_generation_is_said_once_and_accuses_nobody() {
         let output = Output { id: id(), json: false };
         let generation = Generation(2);
-        let alive = |id| output.line_of(&Event::<SocketAddr>::Alive { id, generation }, |_| None);
+        let alive = |id| output.line_of(&Event::<SocketAddr>::alive(id, generation), |_| None);
         assert_eq!(alive(id()), None);
         assert!(alive("edge-2".parse().unwrap()).is_some());
-        let refuted =
-            output.line_of(&Event::<SocketAddr>::Refuted { generation }, |_| None).unwrap();
+        let refuted = output.line_of(&Event::<SocketAddr>::refuted(generation), |_| None).unwrap();
         assert_eq!(
             refuted.render(SystemTime::UNIX_EPOCH, false),
             "1970-01-01T00:00:00.000Z this node raises its generation to 2: others held a suspicion of it, or an earlier life"
@@ -331,8 +328,7 @@ mod tests {
 
     #[test]
     fn evidence_is_told_with_names() {
-        let event =
-            Event::<SocketAddr>::Evidence { id: "n7".parse().unwrap(), evidence: probe_failed() };
+        let event = Event::<SocketAddr>::evidence("n7".parse().unwrap(), probe_failed());
         let output = Output { id: id(), json: false };
         let line = output.line_of(&event, |tag| name(tag)?.parse().ok()).unwrap();
         let text = line.render(SystemTime::UNIX_EPOCH, false);
@@ -351,9 +347,9 @@ mod tests {
     fn every_line_of_json_is_one_line() {
         let events: [Event<SocketAddr>; 4] = [
             Event::JoinFailed,
-            Event::Refuted { generation: Generation(2) },
-            Event::Isolated { lost: 3, of: 5 },
-            Event::Removed { id: id(), reason: RemovalReason::Expired },
+            Event::refuted(Generation(2)),
+            Event::isolated(3, 5),
+            Event::removed(id(), RemovalReason::Expired),
         ];
         for event in &events {
             let text = Line::of(event).unwrap().render(SystemTime::UNIX_EPOCH, true);

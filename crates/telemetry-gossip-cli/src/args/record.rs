@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use clap::Args;
-use telemetry_gossip::core::NodeId;
-use telemetry_gossip::driver::Recording;
+use telemetry_gossip_core::NodeId;
+use telemetry_gossip_tokio::Recording;
 
 use super::node_id;
 
@@ -30,11 +30,8 @@ pub(crate) struct RecordArgs {
 impl RecordArgs {
     pub(crate) fn recording(&self) -> Option<Recording> {
         let folder = self.record.as_ref()?;
-        Some(Recording {
-            file_bytes: self.record_limit / FILES as u64,
-            files: FILES,
-            ..Recording::new(folder)
-        })
+        let file_bytes = self.record_limit / FILES as u64;
+        Some(Recording::new(folder).file_bytes(file_bytes).files(FILES))
     }
 }
 

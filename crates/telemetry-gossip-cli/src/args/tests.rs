@@ -2,7 +2,7 @@
 
 use super::*;
 use clap::CommandFactory;
-use telemetry_gossip::core::Config;
+use telemetry_gossip_core::Config;
 
 fn parse(line: &str) -> Result<Command, String> {
     let words = line.split(' ').filter(|word| !word.is_empty());

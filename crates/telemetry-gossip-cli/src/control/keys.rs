@@ -121,7 +121,7 @@ mod secret {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use telemetry_gossip::core::Label;
+    use telemetry_gossip_core::Label;
 
     fn key(byte: u8) -> Key {
         Key::new([byte; 32])

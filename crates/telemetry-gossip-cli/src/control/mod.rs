@@ -22,9 +22,9 @@ pub(crate) mod server;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use telemetry_gossip::core::{Health, Instant, Member, Stats, Status, TelemetryEntry};
-use telemetry_gossip::driver;
 use telemetry_gossip::transport::SealStats;
+use telemetry_gossip_core::{Health, Instant, Member, Stats, Status, TelemetryEntry};
+use telemetry_gossip_tokio as driver;
 
 pub(crate) use reasons::{Finding, Reasons};
 
@@ -137,7 +137,7 @@ impl View {
         socket: Socket,
         seal: Option<SealStats>,
     ) -> Self {
-        let Health { local_health, isolated_since, alive, suspected, dead, active } = *health;
+        let Health { local_health, isolated_since, alive, suspected, dead, active, .. } = *health;
         let isolated = isolated_since.is_some();
         Self {
             node: node.to_owned(),
@@ -153,7 +153,7 @@ impl View {
 
 impl MemberView {
     /// A member of a node that is replayed, at this time of it.
-    pub(crate) fn of_node(member: &Member<'_, driver::Peer>, now: Instant) -> Self {
+    pub(crate) fn of_node(member: &Member<'_, driver::PeerAddr>, now: Instant) -> Self {
         let value = |entry: &TelemetryEntry<'_>| Value {
             content: Content::of(entry.value.unwrap_or_default()),
             version: entry.version,
@@ -239,7 +239,7 @@ impl Content {
 /// A status as the word that people read, not as the name of a Rust variant.
 mod status_word {
     use serde::{Deserialize, Deserializer, Serializer};
-    use telemetry_gossip::core::Status;
+    use telemetry_gossip_core::Status;
 
     pub(super) fn serialize<S: Serializer>(status: &Status, to: S) -> Result<S::Ok, S::Error> {
         to.collect_str(status)

@@ -2,7 +2,7 @@
 //! tags, and ages in place of instants, which mean nothing outside of the agent.
 
 use serde::{Deserialize, Serialize};
-use telemetry_gossip::core::{Evidence, Explanation, Generation, IdHash, Incident, Status};
+use telemetry_gossip_core::{Evidence, Explanation, Generation, IdHash, Incident, Status};
 
 use super::status_word;
 
@@ -141,7 +141,7 @@ impl Finding {
 pub(crate) mod tests {
     use super::*;
     use serde_json::json;
-    use telemetry_gossip::core::{HelperReport, HelperReports};
+    use telemetry_gossip_core::{HelperReport, HelperReports};
 
     /// A probe that failed through a helper with a word, one without, and one that nobody knows.
     pub(crate) fn probe_failed() -> Evidence {

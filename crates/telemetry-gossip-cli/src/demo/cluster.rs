@@ -6,9 +6,9 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use telemetry_gossip::core::{Config, NodeId};
-use telemetry_gossip::driver::{
-    Agent, AgentError, Events, Notice, Options, Recording, Sealing, SpawnError, Transport,
+use telemetry_gossip_core::{Config, NodeId};
+use telemetry_gossip_tokio::{
+    Agent, AgentError, Events, Options, Recording, RecvError, Sealing, SpawnError, Transport,
     UdpTransport,
 };
 use tokio::sync::mpsc::UnboundedSender;
@@ -192,7 +192,7 @@ async fn open() -> Result<Arc<UdpTransport>, Error> {
 
 fn not_spawned(error: SpawnError) -> Error {
     match error {
-        SpawnError::Record { folder, error } => Error::Unwritable { path: folder, error },
+        SpawnError::Record { folder, error, .. } => Error::Unwritable { path: folder, error },
         error => Error::Usage(error.to_string()),
     }
 }
@@ -223,10 +223,10 @@ async fn forward(
     let mut listening = tell_view(&agent, &tell).await;
     while listening {
         listening = match events.recv().await {
-            Some(Notice::Event(event)) => Change::of(&event).is_none_or(&tell),
+            Ok(event) => Change::of(&event).is_none_or(&tell),
             // What was missed is in the view.
-            Some(Notice::Lagged(_)) => tell_view(&agent, &tell).await,
-            None => return,
+            Err(RecvError::Lagged(_)) => tell_view(&agent, &tell).await,
+            Err(RecvError::Closed) => return,
         };
     }
 }

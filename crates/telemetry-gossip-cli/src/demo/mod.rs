@@ -19,7 +19,7 @@ mod views;
 
 use std::time::{Duration, Instant};
 
-use telemetry_gossip::core::{Config, Status};
+use telemetry_gossip_core::{Config, Status};
 use tokio::sync::mpsc;
 
 use crate::args::DemoArgs;

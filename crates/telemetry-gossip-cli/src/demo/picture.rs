@@ -2,7 +2,7 @@
 //! it on the terminal.
 
 use crossterm::style::Stylize;
-use telemetry_gossip::core::Status;
+use telemetry_gossip_core::Status;
 
 use super::views::{Index, Views, name};
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use telemetry_gossip::core::{Config, Stats};
+use telemetry_gossip_core::{Config, Stats};
 
 use crate::text::{bytes, seconds, the_others};
 

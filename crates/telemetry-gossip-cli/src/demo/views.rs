@@ -4,7 +4,7 @@
 //! of n rows each time. It folds events instead, one cell of the matrix an event, and keeps the
 //! sums that its steps wait for. Nothing here knows of sockets or time.
 
-use telemetry_gossip::core::{Event, NodeId, Status};
+use telemetry_gossip_core::{Event, NodeId, Status};
 
 /// The place of a node in the demo.
 pub(crate) type Index = usize;

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use serde_json::json;
-use telemetry_gossip::driver::Peer;
-use telemetry_gossip::recorder::{Divergence, Ending, Opening, Player, Start, Tail};
+use telemetry_gossip_recorder::{Divergence, Ending, Opening, Player, Start, Tail};
+use telemetry_gossip_tokio::PeerAddr;
 
 use crate::error::Error;
 use crate::text;
@@ -38,7 +38,7 @@ impl Found {
     /// A file begins; whether another life of the node begins with it.
     pub(super) fn opened(
         &mut self,
-        opening: &Opening<Peer>,
+        opening: &Opening<PeerAddr>,
         missing: u64,
         divergence: Option<Divergence>,
     ) -> bool {
@@ -79,7 +79,7 @@ impl Found {
     pub(super) fn print(
         &self,
         out: &mut impl Write,
-        player: &Player<Peer>,
+        player: &Player<PeerAddr>,
         json: bool,
     ) -> io::Result<()> {
         let time = |micros| {

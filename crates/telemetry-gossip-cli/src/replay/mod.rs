@@ -16,11 +16,9 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
-use telemetry_gossip::core::NodeId;
-use telemetry_gossip::driver::Peer;
-use telemetry_gossip::recorder::{
-    self, Boot, Entry, Output, Playback, Player, RecordFile, Start, Step,
-};
+use telemetry_gossip_core::NodeId;
+use telemetry_gossip_recorder::{Boot, Entry, Output, Playback, Player, RecordFile, Start, Step};
+use telemetry_gossip_tokio::PeerAddr;
 
 use crate::agent::output;
 use crate::args::ReplayArgs;
@@ -66,9 +64,9 @@ fn files(path: &Path, node: Option<&NodeId>) -> Result<Vec<PathBuf>, Error> {
     if !std::fs::metadata(path).map_err(unreadable)?.is_dir() {
         return Ok(vec![path.to_owned()]);
     }
-    let mut files = recorder::list(path).map_err(unreadable)?;
+    let mut files = telemetry_gossip_recorder::list(path).map_err(unreadable)?;
     if let Some(node) = node {
-        let stem = recorder::stem(node);
+        let stem = telemetry_gossip_recorder::stem(node);
         files.retain(|file| file.stem == stem);
     }
     let mut stems: Vec<&str> = files.iter().map(|file| file.stem.as_str()).collect();
@@ -93,12 +91,12 @@ fn files(path: &Path, node: Option<&NodeId>) -> Result<Vec<PathBuf>, Error> {
 /// A replay under way.
 struct Replay<'a> {
     args: &'a ReplayArgs,
-    playback: Playback<Peer>,
+    playback: Playback<PeerAddr>,
     found: Found,
     /// The wall clock less the node's, in microseconds, by the file at hand.
     lead: u64,
     /// What the node is made of, until its first input.
-    boot: Option<Boot<Peer>>,
+    boot: Option<Boot<PeerAddr>>,
     trace: Option<Trace>,
 }
 
@@ -136,7 +134,7 @@ impl Replay<'_> {
 
     fn play(
         &mut self,
-        entry: &Entry<Peer>,
+        entry: &Entry<PeerAddr>,
         at: u64,
         shown: bool,
         out: &mut impl Write,
@@ -188,7 +186,7 @@ impl Replay<'_> {
     }
 }
 
-fn members(out: &mut impl Write, player: &Player<Peer>, json: bool) -> Result<(), Error> {
+fn members(out: &mut impl Write, player: &Player<PeerAddr>, json: bool) -> Result<(), Error> {
     let node = player.node();
     let mut members: Vec<MemberView> =
         node.members().map(|member| MemberView::of_node(&member, node.now())).collect();
@@ -205,7 +203,7 @@ fn members(out: &mut impl Write, player: &Player<Peer>, json: bool) -> Result<()
 /// False if the node does not know the member.
 fn explain(
     out: &mut impl Write,
-    player: &Player<Peer>,
+    player: &Player<PeerAddr>,
     id: &NodeId,
     json: bool,
 ) -> Result<bool, Error> {

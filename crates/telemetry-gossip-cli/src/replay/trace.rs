@@ -4,18 +4,18 @@
 use std::fs;
 use std::path::Path;
 
-use telemetry_gossip::core::Config;
-use telemetry_gossip::driver::Peer;
-use telemetry_gossip::recorder::{
+use telemetry_gossip_core::Config;
+use telemetry_gossip_recorder::{
     Boot, Brief, Entry, Known, Limits, Output, Piece, Player, RecordError, Recorder,
 };
+use telemetry_gossip_tokio::PeerAddr;
 
 use crate::error::Error;
 
 /// Taken down as the replay goes.
 pub(super) struct Trace {
     recorder: Recorder,
-    before: Vec<Known<Peer>>,
+    before: Vec<Known<PeerAddr>>,
     config: Config,
 }
 
@@ -23,8 +23,8 @@ impl Trace {
     /// From the node as it is now, at this time of the wall clock; from its start, if it has
     /// handled nothing yet.
     pub(super) fn begin(
-        player: &Player<Peer>,
-        boot: Option<Boot<Peer>>,
+        player: &Player<PeerAddr>,
+        boot: Option<Boot<PeerAddr>>,
         unix_micros: u64,
     ) -> Result<Self, Error> {
         // One file, whatever it comes to.
@@ -52,23 +52,27 @@ impl Trace {
         Ok(())
     }
 
-    pub(super) fn input(&mut self, entry: &Entry<Peer>) -> Result<(), Error> {
+    pub(super) fn input(&mut self, entry: &Entry<PeerAddr>) -> Result<(), Error> {
         self.recorder.input(entry.at, &entry.input).map_err(not_recorded)
     }
 
-    pub(super) fn output(&mut self, output: &Output<'_, Peer>) {
+    pub(super) fn output(&mut self, output: &Output<'_, PeerAddr>) {
         match output {
             Output::Transmit { to, bytes } => self.recorder.transmit(to, bytes),
             Output::Event(event) => self.recorder.event(event),
         }
     }
 
-    pub(super) fn handled(&mut self, player: &Player<Peer>, accepted: bool) -> Result<(), Error> {
+    pub(super) fn handled(
+        &mut self,
+        player: &Player<PeerAddr>,
+        accepted: bool,
+    ) -> Result<(), Error> {
         self.recorder.handled(player.node(), accepted).map_err(not_recorded)
     }
 
     /// The stretch ends here.
-    pub(super) fn write(mut self, path: &Path, player: &Player<Peer>) -> Result<(), Error> {
+    pub(super) fn write(mut self, path: &Path, player: &Player<PeerAddr>) -> Result<(), Error> {
         self.recorder.end();
         let brief =
             Brief { before: self.before, config: self.config, after: Known::of(player.node()) };

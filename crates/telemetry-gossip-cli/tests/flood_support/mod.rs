@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
-use telemetry_gossip::core::{Config, Identity, Input, Instant as CoreInstant, Label, Node};
-use telemetry_gossip::driver::Peer;
-use telemetry_gossip::seal::{Key, Keyring, OVERHEAD, Seal, Session};
 use telemetry_gossip::transport::read_key;
+use telemetry_gossip_core::{Config, Identity, Input, Instant as CoreInstant, Label, Node};
+use telemetry_gossip_seal::{Key, Keyring, OVERHEAD, Seal, Session};
+use telemetry_gossip_tokio::PeerAddr;
 
 use crate::common::PATIENCE;
 
@@ -69,7 +69,7 @@ fn take_part(
     stopped: &Receiver<()>,
 ) {
     let socket = UdpSocket::bind((place, 0)).expect("a socket");
-    let me = Peer::from(socket.local_addr().expect("it is bound"));
+    let me = PeerAddr::from(socket.local_addr().expect("it is bound"));
     let config = Config::default()
         .probe_interval(Duration::from_millis(500))
         .probe_timeout(Duration::from_millis(200))
@@ -86,7 +86,7 @@ fn take_part(
     let (mut plain, mut sealed, mut come) = ([0; 1_400], [0; 1_400], vec![0; 65_536]);
     while stopped.try_recv().is_err() {
         while let Some(transmit) = node.poll_transmit(&mut plain) {
-            let Peer::Socket(to) = transmit.to else { continue };
+            let PeerAddr::Socket(to) = transmit.to else { continue };
             let len = seal.seal(&plain[..transmit.len], &mut sealed).expect("it fits");
             socket.send_to(&sealed[..len], to).expect("the network takes it");
             let mut sent = sent.lock().expect("the test lives");
@@ -179,7 +179,7 @@ impl Hostile {
             _ => {
                 let mut plain = vec![0; 60];
                 self.rng.fill_bytes(&mut plain);
-                plain[0] = telemetry_gossip::core::WIRE_VERSION;
+                plain[0] = telemetry_gossip_core::WIRE_VERSION;
                 plain
             }
         }

@@ -22,15 +22,15 @@ fn row(status: Status, generation: u64) -> Row {
 fn event(status: Status, generation: u64) -> Event<u32> {
     let (id, generation) = (id(), Generation(generation));
     match status {
-        Status::Alive => Event::Alive { id, generation },
-        Status::Suspected => Event::Suspected { id, generation, by: None },
-        Status::Dead => Event::Dead { id, generation },
-        Status::Left => Event::Left { id, generation },
+        Status::Alive => Event::alive(id, generation),
+        Status::Suspected => Event::suspected(id, generation, None),
+        Status::Dead => Event::dead(id, generation),
+        Status::Left => Event::left(id, generation),
     }
 }
 
 fn joined(generation: u64) -> Event<u32> {
-    Event::Joined { id: id(), address: Some(1), generation: Generation(generation) }
+    Event::joined(id(), Some(1), Generation(generation))
 }
 
 /// A datagram brings an event about.
@@ -301,8 +301,8 @@ fn s18_events_that_make_no_sense_are_caught() {
 
     let mut unknown = checker();
     tell(&mut unknown, Name(2), &event(Status::Suspected, 1));
-    tell(&mut unknown, Name(3), &Event::Removed { id: id(), reason: RemovalReason::Expired });
-    tell(&mut unknown, Name(4), &Event::Moved { id: id(), address: None });
+    tell(&mut unknown, Name(3), &Event::removed(id(), RemovalReason::Expired));
+    tell(&mut unknown, Name(4), &Event::moved(id(), None));
     assert_eq!(broken(&unknown), [Rule::S18; 3]);
 }
 
@@ -312,7 +312,7 @@ fn a_member_first_heard_of_as_dead_is_no_violation() {
     tell(&mut checker, Name(2), &event(Status::Dead, 7));
     checker.row(spot(), Name(2), Some(row(Status::Dead, 7)));
     checker.len(spot(), Name(0), 2);
-    tell(&mut checker, Name(2), &Event::Removed { id: id(), reason: RemovalReason::Expired });
+    tell(&mut checker, Name(2), &Event::removed(id(), RemovalReason::Expired));
     checker.row(spot(), Name(2), None);
     assert_eq!(broken(&checker), []);
 }

@@ -106,7 +106,7 @@ impl Overrides {
                     max_multiplier: self.suspicion_max_multiplier.unwrap_or(stretch),
                 }
             }
-            fixed @ SuspicionTimeout::Fixed(_) => fixed,
+            other => other,
         }
     }
 }

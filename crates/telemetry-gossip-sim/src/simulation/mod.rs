@@ -451,6 +451,7 @@ fn shortest_suspicion(config: &Config) -> Duration {
         SuspicionTimeout::Scaled { multiplier_percent: percent, .. } => {
             (config.probe_interval * percent.into() / 100).max(config.gossip_interval * 2)
         }
+        _ => config.gossip_interval * 2,
     }
 }
 

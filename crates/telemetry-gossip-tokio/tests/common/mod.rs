@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use telemetry_gossip_core::{Config, Event, Status};
 use telemetry_gossip_tokio::{
-    Agent, Events, MemoryNetwork, Notice, Options, Peer, Sealing, Transport, UdpTransport,
+    Agent, Events, MemoryNetwork, Options, PeerAddr, RecvError, Sealing, Transport, UdpTransport,
 };
 
 /// Longer than anything takes; only a failing test waits for it.
@@ -27,7 +27,7 @@ pub(crate) async fn until(what: &str, agent: &Agent, mut holds: impl FnMut(&Agen
     let mut events = agent.events();
     let told = within(what, async {
         while !holds(agent) {
-            if events.recv().await.is_none() {
+            if events.recv().await == Err(RecvError::Closed) {
                 return false;
             }
         }
@@ -50,17 +50,14 @@ pub(crate) async fn until_so(what: &str, mut holds: impl FnMut() -> bool) {
 pub(crate) async fn next<T>(
     what: &str,
     events: &mut Events,
-    wanted: impl Fn(&Event<Peer>) -> Option<T>,
+    wanted: impl Fn(&Event<PeerAddr>) -> Option<T>,
 ) -> T {
     within(what, async {
         loop {
-            match events.recv().await.expect("the agent runs") {
-                Notice::Event(event) => {
-                    if let Some(found) = wanted(&event) {
-                        return found;
-                    }
-                }
-                Notice::Lagged(lost) => panic!("{lost} events lost while waiting: {what}"),
+            let event = events.recv().await;
+            let event = event.unwrap_or_else(|error| panic!("{what}: {error}"));
+            if let Some(found) = wanted(&event) {
+                return found;
             }
         }
     })

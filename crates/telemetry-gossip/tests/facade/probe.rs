@@ -1,19 +1,16 @@
 //! Criterion 6 through the public API, on both transports, and the corners of a probe: more helpers
 //! wanted than there are, nobody there, no such member, clusters of one and two.
-#![forbid(unsafe_code)]
-#![deny(warnings)]
-
-mod facade_support;
-
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use facade_support::{Directory, OneWayUdp, alive, info, until_so, within};
-use telemetry_gossip::core::Stats;
-use telemetry_gossip::driver::{Agent, Options};
+use crate::support::{Directory, OneWayUdp, alive, info, until_so, within};
+use telemetry_gossip::config::{Generation, Mode};
+use telemetry_gossip::event::{ProbeOutcome, Status};
 use telemetry_gossip::membership::{MemberInfo, MemberStatus};
 use telemetry_gossip::swim::{MAX_INDIRECT, SwimDetector};
-use telemetry_gossip::transport::{MemoryNetwork, Transport};
+use telemetry_gossip::transport::{MemoryNetwork, PeerAddr, Transport};
+use telemetry_gossip::{Config, Options, Stats};
+use telemetry_gossip_tokio::Agent;
 
 const IDS: [&str; 4] = ["a", "b", "c", "d"];
 
@@ -70,9 +67,7 @@ async fn stats(agent: &Agent) -> Stats {
 #[tokio::test(start_paused = true)]
 async fn in_memory_the_prober_counts_one_indirect_probe_and_k_relays() {
     let network = MemoryNetwork::new(1);
-    let config = telemetry_gossip::core::Config::default()
-        .mode(telemetry_gossip::core::Mode::OnDemand)
-        .indirect_probes(2);
+    let config = Config::default().mode(Mode::OnDemand).indirect_probes(2);
     let spawn = |id: &str| {
         let options = Options::new(id.parse().unwrap()).config(config.clone());
         Agent::spawn(options, network.transport(id).unwrap()).unwrap()
@@ -80,12 +75,12 @@ async fn in_memory_the_prober_counts_one_indirect_probe_and_k_relays() {
     let agents = ["a", "b", "c", "d", "e"].map(spawn);
     for other in &agents[1..] {
         let peer = other.transport().local();
-        let generation = telemetry_gossip::core::Generation(0);
+        let generation = Generation(0);
         agents[0].introduce(other.id(), Some(peer), generation).await.unwrap();
     }
     network.cut("a", "b");
     let outcome = agents[0].probe(agents[1].id()).await.unwrap();
-    assert_eq!(outcome, telemetry_gossip::core::ProbeOutcome::Indirect);
+    assert_eq!(outcome, ProbeOutcome::Indirect);
     let counted = stats(&agents[0]).await;
     assert_eq!((counted.probes, counted.probes_indirect, counted.probes_failed), (1, 1, 0));
     let mut relays = 0;
@@ -93,7 +88,7 @@ async fn in_memory_the_prober_counts_one_indirect_probe_and_k_relays() {
         relays += stats(helper).await.ping_reqs;
     }
     assert_eq!(relays, 2, "K = 2 of the three others are asked");
-    assert_eq!(agents[0].member("b").unwrap().status, telemetry_gossip::core::Status::Alive);
+    assert_eq!(agents[0].member("b").unwrap().status, Status::Alive);
 }
 
 #[tokio::test]
@@ -197,9 +192,9 @@ async fn many_probes_at_once_are_each_answered() {
 async fn a_detector_is_known_by_the_id_it_is_given() {
     let network = MemoryNetwork::new(1);
     let transport = network.transport("plug").unwrap();
-    let named = SwimDetector::new(transport, 2).with_id("somebody".parse().unwrap());
+    let named = SwimDetector::new(transport, 2).with_id("named").unwrap();
     let prober = SwimDetector::new(network.transport("a").unwrap(), 2);
-    assert!(!named.probe("somebody", &[]).await, "itself");
+    assert!(!named.probe("named", &[]).await, "itself");
     let members: Vec<MemberInfo> = alive(&["plug"]);
     // Under its plug's name it is another member, and does not answer for that one.
     let _ = within("the probe ends", prober.probe("plug", &members)).await;
@@ -213,7 +208,7 @@ async fn a_member_is_followed_to_whatever_address_it_moves() {
     let prober = SwimDetector::new(directory.clone(), 2);
     // Up, down and up again in the order of addresses; each time nobody is left at the one before.
     for place in ["m", "z", "b", "y", "a"] {
-        let target = SwimDetector::new(plug(place), 2).with_id("target".parse().unwrap());
+        let target = SwimDetector::new(plug(place), 2).with_id("target").unwrap();
         directory.name("target", plug_of(place));
         assert!(prober.probe("target", &[]).await, "it is at {place} now");
         drop(target);
@@ -221,7 +216,7 @@ async fn a_member_is_followed_to_whatever_address_it_moves() {
 }
 
 /// The address of a node in memory.
-fn plug_of(id: &str) -> telemetry_gossip::transport::Peer {
+fn plug_of(id: &str) -> PeerAddr {
     id.try_into().unwrap()
 }
 

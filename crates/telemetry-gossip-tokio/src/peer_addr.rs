@@ -1,4 +1,4 @@
-//! Where a transport sends: a socket address, or a name in memory.
+//! The address that a transport sends to: a socket address, or a name in memory.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -9,29 +9,42 @@ use telemetry_gossip_core::{Address, IdError, MAX_ADDRESS_LEN, NodeId};
 /// The address of a node, whatever the transport.
 ///
 /// ```
-/// use telemetry_gossip_tokio::Peer;
+/// use telemetry_gossip_tokio::PeerAddr;
 ///
-/// assert_eq!(Peer::try_from("127.0.0.1:7946")?, Peer::Socket("127.0.0.1:7946".parse().unwrap()));
-/// assert_eq!(Peer::try_from("edge-17")?, Peer::Name("edge-17".parse()?));
+/// assert_eq!(PeerAddr::try_from("127.0.0.1:7946")?, PeerAddr::Socket("127.0.0.1:7946".parse().unwrap()));
+/// assert_eq!(PeerAddr::try_from("edge-17")?, PeerAddr::Name("edge-17".parse()?));
 /// # Ok::<(), telemetry_gossip_core::IdError>(())
 /// ```
 ///
 /// Its compact form is that of the socket address (6 or 18 bytes), or a zero byte and the name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub enum Peer {
-    /// A UDP socket.
+#[non_exhaustive]
+pub enum PeerAddr {
+    /// The address of a UDP socket.
     Socket(SocketAddr),
-    /// A node in memory, by its id.
+    /// The id of a node in memory.
     Name(NodeId),
 }
 
-impl Address for Peer {
+impl PeerAddr {
+    /// The id of a node that is named after its address: the name in memory, the text of a socket
+    /// address.
+    #[must_use]
+    pub fn to_id(&self) -> NodeId {
+        match self {
+            Self::Name(id) => *id,
+            Self::Socket(address) => NodeId::from(*address),
+        }
+    }
+}
+
+impl Address for PeerAddr {
     fn encode(&self, out: &mut [u8; MAX_ADDRESS_LEN]) -> usize {
         match self {
             Self::Socket(address) => address.encode(out),
             Self::Name(name) => {
-                // A name has at most 127 bytes, so that its form fits; the length tells it from a
-                // socket's.
+                // A name has at most 127 bytes, so that its form fits. The length distinguishes it
+                // from a socket address.
                 let bytes = name.as_str().as_bytes();
                 out[0] = 0;
                 out[1..=bytes.len()].copy_from_slice(bytes);
@@ -50,8 +63,8 @@ impl Address for Peer {
     }
 }
 
-/// A name's form must not have the length of a socket's: a zero byte, which no name ends with,
-/// tells it apart.
+/// The form of a name must not have the length of a socket address: if it does, append a zero byte,
+/// which no name ends with.
 fn pad(out: &mut [u8; MAX_ADDRESS_LEN], len: usize) -> usize {
     if matches!(len, 6 | 18) {
         out[len] = 0;
@@ -61,22 +74,22 @@ fn pad(out: &mut [u8; MAX_ADDRESS_LEN], len: usize) -> usize {
     }
 }
 
-impl From<SocketAddr> for Peer {
+impl From<SocketAddr> for PeerAddr {
     fn from(address: SocketAddr) -> Self {
         Self::Socket(address)
     }
 }
 
-impl TryFrom<&str> for Peer {
+impl TryFrom<&str> for PeerAddr {
     type Error = IdError;
 
-    /// A socket address if it reads as one, otherwise a name.
+    /// A socket address if the text is one, otherwise a name.
     fn try_from(text: &str) -> Result<Self, IdError> {
         text.parse::<SocketAddr>().map(Self::Socket).or_else(|_| NodeId::new(text).map(Self::Name))
     }
 }
 
-impl fmt::Display for Peer {
+impl fmt::Display for PeerAddr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Socket(address) => address.fmt(f),
@@ -90,13 +103,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_peer_decodes_to_itself() {
-        let names = (1..=127).map(|len| Peer::try_from("n".repeat(len).as_str()).unwrap());
-        let sockets = ["127.0.0.1:7946", "[::1]:9"].map(|text| Peer::try_from(text).unwrap());
+    fn every_address_decodes_to_itself() {
+        let names = (1..=127).map(|len| PeerAddr::try_from("n".repeat(len).as_str()).unwrap());
+        let sockets = ["127.0.0.1:7946", "[::1]:9"].map(|text| PeerAddr::try_from(text).unwrap());
         for peer in names.chain(sockets) {
             let mut out = [0xff; MAX_ADDRESS_LEN];
             let len = peer.encode(&mut out);
-            assert_eq!(Peer::decode(&out[..len]), Some(peer));
+            assert_eq!(PeerAddr::decode(&out[..len]), Some(peer));
         }
     }
 }

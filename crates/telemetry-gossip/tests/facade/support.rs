@@ -1,6 +1,5 @@
 //! What the facade's tests share: clusters of whole nodes, waiting for what must come, a transport
 //! that breaks one direction on purpose, and one whose names stand for what the test says.
-#![allow(dead_code, reason = "each test file uses its part")]
 
 use std::collections::{HashMap, HashSet};
 use std::future::Future;
@@ -9,11 +8,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use telemetry_gossip::core::{Config, SuspicionTimeout};
+use telemetry_gossip::config::{Config, SuspicionTimeout};
 use telemetry_gossip::membership::{MemberInfo, MemberStatus};
-use telemetry_gossip::node::GossipNode;
+use telemetry_gossip::node::{GossipNode, NodeError, NodeErrorKind};
 use telemetry_gossip::transport::{
-    BoxFuture, MemoryNetwork, NameError, Peer, Sealing, SharedSeal, Subscription, Transport,
+    BoxFuture, MemoryNetwork, NameError, PeerAddr, Sealing, SharedSeal, Subscription, Transport,
     UdpTransport,
 };
 
@@ -77,11 +76,16 @@ pub(crate) async fn cluster(net: &Net, count: usize, config: &Config) -> (Vec<Go
         if index == 0 {
             seed = transport.local().to_string();
         }
-        let node = GossipNode::new(id, seeds, transport).with_config(config.clone());
+        let node = GossipNode::new(id, seeds, transport).with_config(config.clone()).unwrap();
         node.start().await;
         nodes.push(node);
     }
     (nodes, seed)
+}
+
+/// What went wrong.
+pub(crate) fn kind<T: std::fmt::Debug>(result: Result<T, NodeError>) -> NodeErrorKind {
+    result.unwrap_err().kind()
 }
 
 pub(crate) fn status(node: &GossipNode, id: &str) -> Option<MemberStatus> {
@@ -94,7 +98,7 @@ pub(crate) async fn until(
     node: &GossipNode,
     mut holds: impl FnMut(&GossipNode) -> bool,
 ) {
-    let mut events = node.events().expect("it is started");
+    let mut events = node.events();
     within(what, async {
         while !holds(node) {
             events.recv().await.expect("it runs");
@@ -144,7 +148,7 @@ pub(crate) fn alive<T: AsRef<str>>(ids: &[T]) -> Vec<MemberInfo> {
 #[derive(Debug)]
 pub(crate) struct OneWayUdp {
     inner: Arc<UdpTransport>,
-    cut: Mutex<HashSet<Peer>>,
+    cut: Mutex<HashSet<PeerAddr>>,
     dropped: AtomicU64,
 }
 
@@ -155,7 +159,7 @@ impl OneWayUdp {
         Arc::new(Self { inner, cut: Mutex::default(), dropped: AtomicU64::new(0) })
     }
 
-    pub(crate) fn cut(&self, to: Peer) {
+    pub(crate) fn cut(&self, to: PeerAddr) {
         self.cut.lock().unwrap().insert(to);
     }
 
@@ -170,11 +174,11 @@ impl OneWayUdp {
 }
 
 impl Transport for OneWayUdp {
-    fn local(&self) -> Peer {
+    fn local(&self) -> PeerAddr {
         self.inner.local()
     }
 
-    fn send(&self, to: Peer, bytes: &[u8]) -> io::Result<()> {
+    fn send(&self, to: PeerAddr, bytes: &[u8]) -> io::Result<()> {
         if self.cut.lock().unwrap().contains(&to) {
             self.dropped.fetch_add(1, Ordering::Relaxed);
             return Ok(());
@@ -190,7 +194,7 @@ impl Transport for OneWayUdp {
         self.inner.subscribe()
     }
 
-    fn resolve<'a>(&'a self, name: &'a str) -> BoxFuture<'a, io::Result<Vec<Peer>>> {
+    fn resolve<'a>(&'a self, name: &'a str) -> BoxFuture<'a, io::Result<Vec<PeerAddr>>> {
         self.inner.resolve(name)
     }
 
@@ -208,7 +212,7 @@ impl Transport for OneWayUdp {
 #[derive(Debug)]
 pub(crate) struct Directory {
     inner: Arc<dyn Transport>,
-    names: Mutex<HashMap<String, Option<Peer>>>,
+    names: Mutex<HashMap<String, Option<PeerAddr>>>,
 }
 
 impl Directory {
@@ -217,7 +221,7 @@ impl Directory {
     }
 
     /// From now on `name` stands for `peer`.
-    pub(crate) fn name(&self, name: &str, peer: Peer) {
+    pub(crate) fn name(&self, name: &str, peer: PeerAddr) {
         self.names.lock().unwrap().insert(name.to_owned(), Some(peer));
     }
 
@@ -228,11 +232,11 @@ impl Directory {
 }
 
 impl Transport for Directory {
-    fn local(&self) -> Peer {
+    fn local(&self) -> PeerAddr {
         self.inner.local()
     }
 
-    fn send(&self, to: Peer, bytes: &[u8]) -> io::Result<()> {
+    fn send(&self, to: PeerAddr, bytes: &[u8]) -> io::Result<()> {
         self.inner.send(to, bytes)
     }
 
@@ -244,7 +248,7 @@ impl Transport for Directory {
         self.inner.subscribe()
     }
 
-    fn resolve<'a>(&'a self, name: &'a str) -> BoxFuture<'a, io::Result<Vec<Peer>>> {
+    fn resolve<'a>(&'a self, name: &'a str) -> BoxFuture<'a, io::Result<Vec<PeerAddr>>> {
         let named = self.names.lock().unwrap().get(name).copied();
         match named {
             Some(Some(peer)) => Box::pin(std::future::ready(Ok(vec![peer]))),

@@ -1,0 +1,76 @@
+//! The errors of an agent: why it does not start, and why it did not do what it was asked.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use telemetry_gossip_core::{CommandError, ConfigError};
+use telemetry_gossip_seal::OVERHEAD;
+use thiserror::Error;
+
+use crate::telemetry::ValueError;
+
+/// Why a node cannot be started.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum SpawnError {
+    /// A setting breaks its rule.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The MTU leaves too little room beside the seal of each datagram.
+    #[error(
+        "mtu {mtu} is too small for sealed datagrams, of which the seal takes {OVERHEAD} bytes: \
+         {error}"
+    )]
+    #[non_exhaustive]
+    SealedMtu {
+        /// The MTU.
+        mtu: u16,
+        /// The rule that the rest of the MTU breaks.
+        #[source]
+        error: ConfigError,
+    },
+    /// The system provided no randomness.
+    #[error("the system provided no randomness for the node: {0}")]
+    Entropy(#[source] io::Error),
+    /// The folder of the record cannot be created or written to.
+    #[error("the record in {} cannot be started: {error}", folder.display())]
+    #[non_exhaustive]
+    Record {
+        /// The folder.
+        folder: PathBuf,
+        /// The error of the system.
+        #[source]
+        error: io::Error,
+    },
+    /// A node with a shared table was to be recorded.
+    #[error(
+        "a node whose table is shared with the host cannot be recorded: changes by the host would \
+         be missing from the record"
+    )]
+    RecordShared,
+    /// There is no tokio runtime to run the node on.
+    #[error("no tokio runtime is running: start the node from within one")]
+    NoRuntime,
+}
+
+/// Why an agent did not do what it was asked.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum AgentError {
+    /// The agent was shut down, its transport was closed, or its runtime ended.
+    #[error("the node has ended: it was shut down, or its transport or runtime is gone")]
+    Closed,
+    /// The node refused: the command breaks a rule, or the node has left or lost its id.
+    #[error(transparent)]
+    Command(#[from] CommandError),
+    /// The command took longer than the caller wanted to wait. It may still be carried out.
+    #[error("not done within {0:?}; it may still be carried out")]
+    Timeout(Duration),
+    /// None of the seeds has an address. The text names each seed and its reason.
+    #[error("no seed can be resolved: {0}")]
+    Resolve(String),
+    /// The value has no encoded form.
+    #[error(transparent)]
+    Value(#[from] ValueError),
+}

@@ -1,0 +1,129 @@
+//! How a node is run.
+
+use std::sync::Arc;
+
+use telemetry_gossip_core::{Config, Generation, Instance, NodeId};
+
+use crate::peer_addr::PeerAddr;
+use crate::record::Recording;
+use crate::shared::SharedTable;
+
+/// How a node is run. [`Options::new`] has the defaults; the setters change what differs.
+///
+/// ```
+/// use std::time::Duration;
+/// use telemetry_gossip_core::{Config, Label};
+/// use telemetry_gossip_tokio::Options;
+///
+/// let config = Config::lan().label(Label::of("production")).probe_interval(Duration::from_secs(2));
+/// let options = Options::new("edge-17".parse()?).config(config).seeds(["seed.example.com:7946"]);
+/// assert_eq!(options.seeds.len(), 1);
+/// # Ok::<(), telemetry_gossip_core::IdError>(())
+/// ```
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Options {
+    /// The id of the node, unique in its cluster.
+    pub id: NodeId,
+    /// The settings of the protocol, checked by [`Agent::spawn`](crate::Agent::spawn). The MTU is
+    /// that of the datagrams on the wire, sealing included.
+    pub config: Config,
+    /// The names of some members, as [`Transport::resolve`](crate::Transport::resolve) understands
+    /// them (`host:port` over UDP); resolved again at each attempt. A node without seeds waits
+    /// until another node joins through it.
+    pub seeds: Vec<String>,
+    /// The first generation to use, at most 2^56: zero, or one above the last that the host has
+    /// stored. A node that restarts at zero learns its old generation from the others and moves
+    /// above it.
+    pub generation: Generation,
+    /// The instance, which tells this process from earlier ones of the same id; `None` draws it at
+    /// random. Set it only to reproduce a run.
+    pub instance: Option<Instance>,
+    /// The address at which others reach this node, if it is not
+    /// [`Transport::local`](crate::Transport::local).
+    pub advertise: Option<PeerAddr>,
+    /// The seed of the node's random choices; `None` takes it from the system. Set it only to
+    /// reproduce a run.
+    pub rng_seed: Option<[u8; 32]>,
+    /// A table that the host shares with the node, for nodes in
+    /// [`Mode::OnDemand`](telemetry_gossip_core::Mode::OnDemand).
+    #[doc(hidden)]
+    pub table: Option<Arc<SharedTable>>,
+    /// Where to record what happens to the node, so that it can be replayed.
+    pub record: Option<Recording>,
+}
+
+impl Options {
+    /// The defaults for a node called `id`.
+    #[must_use]
+    pub fn new(id: NodeId) -> Self {
+        Self {
+            id,
+            config: Config::default(),
+            seeds: Vec::new(),
+            generation: Generation(0),
+            instance: None,
+            advertise: None,
+            rng_seed: None,
+            table: None,
+            record: None,
+        }
+    }
+
+    /// Sets the settings of the protocol.
+    #[must_use]
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// Sets the seeds.
+    #[must_use]
+    pub fn seeds(mut self, seeds: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.seeds = seeds.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Sets the first generation to use.
+    #[must_use]
+    pub fn generation(mut self, generation: Generation) -> Self {
+        self.generation = generation;
+        self
+    }
+
+    /// Sets the instance; `None` draws it at random.
+    #[must_use]
+    pub fn instance(mut self, instance: impl Into<Option<Instance>>) -> Self {
+        self.instance = instance.into();
+        self
+    }
+
+    /// Sets the address at which others reach this node.
+    #[must_use]
+    pub fn advertise(mut self, advertise: impl Into<Option<PeerAddr>>) -> Self {
+        self.advertise = advertise.into();
+        self
+    }
+
+    /// Sets the seed of the node's random choices.
+    #[must_use]
+    pub fn rng_seed(mut self, rng_seed: impl Into<Option<[u8; 32]>>) -> Self {
+        self.rng_seed = rng_seed.into();
+        self
+    }
+
+    /// Shares a table of the host with the node.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn table(mut self, table: impl Into<Option<Arc<SharedTable>>>) -> Self {
+        self.table = table.into();
+        self
+    }
+
+    /// Sets where to record what happens to the node.
+    #[must_use]
+    pub fn record(mut self, record: impl Into<Option<Recording>>) -> Self {
+        self.record = record.into();
+        self
+    }
+}

@@ -1,0 +1,10 @@
+//! The facade through its public API, on real sockets and in memory.
+#![forbid(unsafe_code)]
+#![deny(warnings)]
+
+mod explain;
+mod gossip;
+mod handles;
+mod node;
+mod probe;
+mod support;
