@@ -60,3 +60,21 @@ pub use crate::node::{GossipNode, NodeBuilder};
 pub use crate::swim::SwimDetector;
 pub use crate::telemetry::{Fixed, TelemetryChange, TelemetryChanges, TelemetryValue};
 pub use crate::transport::{MemoryNetwork, PeerAddr, Sealing, Transport, UdpTransport};
+
+/// Runs the examples that end by themselves.
+#[cfg(doctest)]
+mod examples {
+    macro_rules! run {
+        ($($name:ident)*) => {
+            $(
+                #[doc = concat!(
+                    "```\n",
+                    include_str!(concat!("../examples/", stringify!($name), ".rs")),
+                    "\n```"
+                )]
+                mod $name {}
+            )*
+        };
+    }
+    run! { events own_transport typed }
+}
