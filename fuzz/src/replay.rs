@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 
 use telemetry_gossip_core::{Config, Identity, Input, Instant, Node};
 use telemetry_gossip_recorder::{
-    Boot, Brief, Known, Limits, Piece, Player, Reader, Recorder, Start,
+    Boot, Chunk, KnownMember, Limits, Player, Reader, Recorder, Start, TraceFixture,
 };
 
 use crate::cluster::{Cluster, START, id};
@@ -48,13 +48,13 @@ fn read(file: &[u8], outcome: &mut Outcome) {
     let Ok(mut reader) = Reader::<_, SocketAddr>::new(file) else { return };
     outcome.opened += 1;
     // A state is trusted like memory: what is made up may be nonsense, and is only looked at.
-    let made_up = matches!(reader.opening().start, Start::State { .. });
-    let mut player = Player::start(reader.opening()).ok();
+    let made_up = matches!(reader.header().start, Start::State { .. });
+    let mut player = Player::start(reader.header()).ok();
     if let Some(player) = &player {
         assert_eq!(player.node().check_invariants(), Ok(()));
     }
-    if let Some(brief) = reader.brief().cloned()
-        && let Ok(player) = Player::rebuild(reader.opening(), &brief)
+    if let Some(fixture) = reader.fixture().cloned()
+        && let Ok(player) = Player::rebuild(reader.header(), &fixture)
     {
         assert_eq!(player.node().check_invariants(), Ok(()));
     }
@@ -67,7 +67,7 @@ fn read(file: &[u8], outcome: &mut Outcome) {
                 outcome.played += 1;
             }
         }
-        outcome.same += usize::from(player.compare(&block.seal).is_ok());
+        outcome.same += usize::from(player.compare(&block.digest).is_ok());
     }
 }
 
@@ -94,9 +94,9 @@ pub fn seeds() -> Vec<(String, Vec<u8>)> {
     for situation in situations().iter().filter(|situation| !situation.log.is_empty()) {
         let (seed, instance) = Cluster::<SocketAddr>::birth(0, 0);
         let identity = Identity::new(id(0), ADDRESSES[0]).instance(instance);
-        let boot = Boot { config: situation.config.clone(), identity, seed, at: START };
+        let boot = Boot::new(situation.config.clone(), identity, seed, START);
         let Ok(mut node) = boot.node() else { continue };
-        let limits = Limits { block: 300, ..Limits::default() };
+        let limits = Limits::default().block_bytes(300);
         if let Ok(mut recorder) = Recorder::new(boot, limits, 0) {
             for (at, input) in &situation.log {
                 play(&mut node, &mut recorder, *at, input.clone());
@@ -104,15 +104,15 @@ pub fn seeds() -> Vec<(String, Vec<u8>)> {
             seeds.push((format!("boot-{}", situation.name), file(&mut recorder, None)));
         }
         let Ok(mut recorder) = Recorder::resumed(&node, limits, 0) else { continue };
-        let before = Known::of(&node);
+        let before = KnownMember::of(&node);
         for _ in 0..6 {
             let Some(due) = node.poll_timeout() else { break };
             play(&mut node, &mut recorder, due, Input::Tick);
         }
         let config = Config::clone(node.config());
-        let brief = Brief { before, config, after: Known::of(&node) };
-        let brief = Piece::brief(&brief).ok();
-        seeds.push((format!("state-{}", situation.name), file(&mut recorder, brief)));
+        let fixture = TraceFixture::new(before, config, KnownMember::of(&node));
+        let fixture = Chunk::fixture(&fixture).ok();
+        seeds.push((format!("state-{}", situation.name), file(&mut recorder, fixture)));
     }
     seeds
 }
@@ -136,13 +136,12 @@ fn play(
     let _ = recorder.handled(node, accepted);
 }
 
-fn file(recorder: &mut Recorder, brief: Option<Piece>) -> Vec<u8> {
+fn file(recorder: &mut Recorder, mut fixture: Option<Chunk>) -> Vec<u8> {
     recorder.end();
     let mut file = Vec::new();
-    let mut brief = brief;
-    while let Some(piece) = recorder.poll_piece() {
-        file.extend_from_slice(piece.bytes());
-        file.extend(brief.take().iter().flat_map(Piece::bytes));
+    while let Some(chunk) = recorder.poll_chunk() {
+        file.extend_from_slice(chunk.bytes());
+        file.extend(fixture.take().iter().flat_map(Chunk::bytes));
     }
     file
 }
