@@ -1,8 +1,8 @@
-//! The input of the target `replay`: a record of a node, as the flight recorder writes it.
+//! The input of the target `replay`: a record of a node, in the format of the flight recorder.
 //!
-//! The bytes are read as they are, and once more with all lengths and checksums set right, so that
-//! what the fuzzer changes in a block is looked at and not refused for its checksum. What can be
-//! replayed then is.
+//! The bytes are read unchanged, and once more with corrected lengths and checksums, so that the
+//! changes of the fuzzer within a block are parsed and not refused for their checksum. Inputs that
+//! can be replayed are replayed.
 
 use std::net::SocketAddr;
 
@@ -12,43 +12,43 @@ use telemetry_gossip_recorder::{
 };
 
 use crate::cluster::{Cluster, START, id};
-use crate::datagram::{ADDRESSES, situations};
+use crate::situation::{ADDRESSES, situations};
 
 /// The most inputs that are replayed.
 const MAX_INPUTS: usize = 2_000;
 
-/// Magic and version.
-const HEADER_LEN: usize = 8;
+/// Bytes before the first block: magic and version.
+const PREAMBLE_LEN: usize = 8;
 
-/// What a run came to.
+/// The outcome of an input.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Outcome {
-    /// Files that have an opening.
+    /// Files with a header.
     pub opened: usize,
     /// Inputs that were read.
     pub inputs: usize,
     /// Inputs that were replayed.
     pub played: usize,
-    /// Blocks whose replay came to what they say.
+    /// Blocks whose replay equals the record.
     pub same: usize,
 }
 
-/// Reads the bytes as they are and with all checksums set right, and replays what can be.
+/// Reads and replays the bytes, unchanged and with corrected checksums.
 ///
 /// # Panics
-/// If anything is broken.
+/// If the reader or the node breaks a rule.
 pub fn run(input: &[u8]) -> Outcome {
     let mut outcome = Outcome::default();
     read(input, &mut outcome);
-    read(&sealed(input), &mut outcome);
+    read(&with_checksums(input), &mut outcome);
     outcome
 }
 
 fn read(file: &[u8], outcome: &mut Outcome) {
     let Ok(mut reader) = Reader::<_, SocketAddr>::new(file) else { return };
     outcome.opened += 1;
-    // A state is trusted like memory: what is made up may be nonsense, and is only looked at.
-    let made_up = matches!(reader.header().start, Start::State { .. });
+    // The core trusts a state like its own memory. A forged one is restored, but not replayed.
+    let may_be_forged = matches!(reader.header().start, Start::State { .. });
     let mut player = Player::start(reader.header()).ok();
     if let Some(player) = &player {
         assert_eq!(player.node().check_invariants(), Ok(()));
@@ -60,7 +60,7 @@ fn read(file: &[u8], outcome: &mut Outcome) {
     }
     while let Ok(Some(block)) = reader.next_block() {
         outcome.inputs += block.entries.len();
-        let Some(player) = player.as_mut().filter(|_| !made_up) else { continue };
+        let Some(player) = player.as_mut().filter(|_| !may_be_forged) else { continue };
         for entry in &block.entries {
             if outcome.played < MAX_INPUTS {
                 player.play(entry, |_| {});
@@ -71,28 +71,29 @@ fn read(file: &[u8], outcome: &mut Outcome) {
     }
 }
 
-/// The same file with lengths that fit and checksums that are right.
-fn sealed(file: &[u8]) -> Vec<u8> {
-    let (header, mut rest) = file.split_at(HEADER_LEN.min(file.len()));
-    let mut sealed = header.to_vec();
+/// Returns the file with corrected lengths and checksums.
+fn with_checksums(file: &[u8]) -> Vec<u8> {
+    let (preamble, mut rest) = file.split_at(PREAMBLE_LEN.min(file.len()));
+    let mut corrected = preamble.to_vec();
     while let Some((frame, after)) = rest.split_first_chunk::<8>() {
         let [l0, l1, l2, l3, ..] = *frame;
         let len = (u32::from_le_bytes([l0, l1, l2, l3]) as usize).min(after.len());
         let (payload, after) = after.split_at(len);
-        sealed.extend(u32::try_from(len).unwrap_or(0).to_le_bytes());
-        sealed.extend(crc32fast::hash(payload).to_le_bytes());
-        sealed.extend_from_slice(payload);
+        corrected.extend(u32::try_from(len).unwrap_or(0).to_le_bytes());
+        corrected.extend(crc32fast::hash(payload).to_le_bytes());
+        corrected.extend_from_slice(payload);
         rest = after;
     }
-    sealed
+    corrected
 }
 
-/// Records of the situations' first node: from its start, and from its state in the end.
+/// Makes the seeds: records of the first node of each situation, from its start and from its last
+/// state.
 #[must_use]
 pub fn seeds() -> Vec<(String, Vec<u8>)> {
     let mut seeds = Vec::new();
     for situation in situations().iter().filter(|situation| !situation.log.is_empty()) {
-        let (seed, instance) = Cluster::<SocketAddr>::birth(0, 0);
+        let (seed, instance) = Cluster::<SocketAddr>::entropy(0, 0);
         let identity = Identity::new(id(0), ADDRESSES[0]).instance(instance);
         let boot = Boot::new(situation.config.clone(), identity, seed, START);
         let Ok(mut node) = boot.node() else { continue };
@@ -123,7 +124,7 @@ fn play(
     at: Instant,
     input: Input<'static, SocketAddr>,
 ) {
-    // Addresses can be written, and the node is drained: nothing is refused.
+    // Recording cannot fail: addresses can be serialised, and the node is drained.
     let _ = recorder.input(at, &input);
     let accepted = node.handle(at, input).is_ok();
     let mut buf = vec![0; node.config().mtu.into()];
