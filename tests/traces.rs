@@ -11,7 +11,7 @@ use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
 use telemetry_gossip_core::RestoreError;
-use telemetry_gossip_recorder::{Divergence, Known, PlayError, Player, Reader};
+use telemetry_gossip_recorder::{Divergence, KnownMember, PlayError, Player, Reader};
 use telemetry_gossip_tokio::PeerAddr;
 
 fn traces() -> Vec<PathBuf> {
@@ -26,11 +26,11 @@ fn traces() -> Vec<PathBuf> {
 /// Replays a trace with everything checked; where it comes to something else than was recorded.
 fn play(path: &Path) -> Option<Divergence> {
     let mut trace = Reader::<_, PeerAddr>::new(BufReader::new(File::open(path).unwrap())).unwrap();
-    let brief = trace.brief().expect("`--as-test` made it").clone();
-    let mut player = match Player::start(trace.opening()) {
+    let fixture = trace.fixture().expect("`--as-test` made it").clone();
+    let mut player = match Player::start(trace.header()) {
         // Of another shape of the state: a node that knows whom the recorded one knew has to do.
         Err(PlayError::Restore(RestoreError::Version { .. } | RestoreError::Malformed)) => {
-            Player::rebuild(trace.opening(), &brief).unwrap()
+            Player::rebuild(trace.header(), &fixture).unwrap()
         }
         started => started.unwrap(),
     };
@@ -41,11 +41,11 @@ fn play(path: &Path) -> Option<Divergence> {
             assert_eq!(player.node().check_invariants(), Ok(()), "at {}", entry.at);
             inputs += 1;
         }
-        divergence = divergence.or(player.compare(&block.seal).err());
+        divergence = divergence.or(player.compare(&block.digest).err());
     }
     assert!(inputs > 0, "it has inputs");
     if divergence.is_none() {
-        assert_eq!(Known::of(player.node()), brief.after, "whom it knew at the end");
+        assert_eq!(KnownMember::of(player.node()), fixture.after, "whom it knew at the end");
     }
     divergence
 }
@@ -71,9 +71,9 @@ fn an_incident_can_be_replayed_to_a_node_that_is_told_whom_it_knew() {
     for path in traces() {
         let mut trace =
             Reader::<_, PeerAddr>::new(BufReader::new(File::open(path).unwrap())).unwrap();
-        let brief = trace.brief().unwrap().clone();
-        let mut player = Player::rebuild(trace.opening(), &brief).unwrap();
-        let live = brief.before.iter().filter(|known| known.status.is_live()).count();
+        let fixture = trace.fixture().unwrap().clone();
+        let mut player = Player::rebuild(trace.header(), &fixture).unwrap();
+        let live = fixture.before.iter().filter(|known| known.status.is_live()).count();
         assert_eq!(player.node().membership().live() as usize, live.max(1));
         while let Some(block) = trace.next_block().unwrap() {
             for entry in &block.entries {

@@ -1,12 +1,12 @@
-//! Writes the seeds that are made of the project itself: datagrams of real nodes and the golden
-//! ones into `seeds/bytes` and `seeds/datagram`, records of the same runs into `seeds/replay`.
+//! Writes the seeds that are generated: datagrams of real nodes and the golden datagrams into
+//! `seeds/bytes` and `seeds/datagram`, and records of the same runs into `seeds/replay`.
 //!
 //! ```text
 //! cargo run --release --example seeds
 //! ```
 //!
-//! Run it after the wire format, that of records, or what a node draws or saves has changed, and
-//! commit what changes.
+//! Run it after a change of the wire format, of records, of the state of a node or of its random
+//! numbers, and commit the difference.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -20,7 +20,7 @@ fn main() -> std::io::Result<()> {
     write("replay", replay::seeds())
 }
 
-/// All seeds of a target, in place of those that are there.
+/// Replaces all seeds of a target.
 fn write(target: &str, seeds: Vec<Seed>) -> std::io::Result<()> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("seeds").join(target);
     std::fs::create_dir_all(&folder)?;
@@ -29,7 +29,7 @@ fn write(target: &str, seeds: Vec<Seed>) -> std::io::Result<()> {
     }
     let mut written = BTreeSet::new();
     for (name, mut seed) in seeds {
-        // Of a record, what is cut off is a torn tail, as a killed node leaves it.
+        // A record that is cut has a torn tail, as after the process was killed.
         seed.truncate(LONGEST);
         let name = name.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
         if written.insert(seed.clone()) {

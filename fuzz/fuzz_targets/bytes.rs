@@ -1,4 +1,4 @@
-//! One datagram of raw bytes to a warm node; see `telemetry_gossip_fuzz::bytes`.
+//! Delivers one datagram of raw bytes to a node in a situation; see `telemetry_gossip_fuzz::bytes`.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,4 @@
-//! Datagrams and their shortest form; see `telemetry_gossip_fuzz::canonical`.
+//! Compares datagrams with their shortest form; see `telemetry_gossip_fuzz::canonical`.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

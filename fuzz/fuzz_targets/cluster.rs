@@ -1,4 +1,4 @@
-//! A small cluster suffers a plan of faults and must then become live; see
+//! Carries out a plan of faults on a small cluster, which must then become live; see
 //! `telemetry_gossip_fuzz::plan`.
 #![no_main]
 

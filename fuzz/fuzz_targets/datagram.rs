@@ -1,5 +1,4 @@
-//! Raw bytes into `Node::handle(Input::Datagram)`; see `telemetry_gossip_fuzz::datagram` for what
-//! the bytes mean.
+//! Delivers several datagrams to a node in a situation; see `telemetry_gossip_fuzz::datagram`.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,9 +1,9 @@
-//! The life of one node, step by step; see `telemetry_gossip_fuzz::node`.
+//! Carries out a history of one node; see `telemetry_gossip_fuzz::node`.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use telemetry_gossip_fuzz::node::Life;
+use telemetry_gossip_fuzz::node::History;
 
-fuzz_target!(|life: Life| {
-    life.run();
+fuzz_target!(|history: History| {
+    history.run();
 });

@@ -1,5 +1,4 @@
-//! Records of a node into the reader, and what can be replayed into the core; see
-//! `telemetry_gossip_fuzz::replay`.
+//! Reads records of a node and replays them; see `telemetry_gossip_fuzz::replay`.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,10 +1,10 @@
-//! The input of the target `canonical`: the same as of `bytes`, for another question: is there one
-//! meaning to a datagram?
+//! The input of the target `canonical`, which is that of `bytes`. It checks that each datagram has
+//! one meaning.
 //!
-//! The reader and the writer made from `docs/wire.md` (`tests/wire` of the core) have nothing of
-//! the core's code. What that reader takes the node must take, and nothing else; written anew in
-//! the shortest form it must mean the same, and do the same to the node; and whatever the node says
-//! must be in that form.
+//! A second reader and a writer (`tests/wire` of the core) were written from `docs/wire.md` and
+//! share no code with the core. The node must accept exactly the datagrams that the second reader
+//! accepts. Written again in the shortest form, a datagram must have the same meaning and the same
+//! effect. The node itself must write the shortest form only.
 
 use std::net::SocketAddr;
 
@@ -13,63 +13,64 @@ use telemetry_gossip_core::{Address as _, Health, Instant, MAX_ADDRESS_LEN, Node
 use crate::meaning::{Frame, Hex};
 use crate::{reader, warm, writer};
 
-/// What became of an input.
+/// The outcome of an input.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Outcome {
-    /// It was read by both readers.
+    /// Both readers accepted it.
     pub read: bool,
     /// It was not in the shortest form.
     pub shortened: bool,
-    /// Datagrams that the node said, all in the shortest form.
-    pub said: usize,
+    /// The number of datagrams that the node sent, all in the shortest form.
+    pub sent: usize,
 }
 
 /// Runs one input.
 ///
 /// # Panics
-/// If two readers disagree, or two forms of a datagram.
+/// If the two readers disagree, or two forms of a datagram have different effects.
 pub fn run(input: &[u8]) -> Outcome {
     let Some((&first, datagram)) = input.split_first() else { return Outcome::default() };
     warm::meet(first, |node, from| {
         let label = node.node().config().label.0;
         let read = reader::datagram(datagram, label);
-        let heard = node.hear(from, datagram);
-        assert_eq!(heard.is_ok(), read.is_ok(), "the node: {heard:?}, the page: {read:?}");
+        let result = node.receive(from, datagram);
+        assert_eq!(result.is_ok(), read.is_ok(), "node: {result:?}, second reader: {read:?}");
         let Ok((header, frames)) = read else { return Outcome::default() };
         check_names(&frames);
         let effect = Effect::on(node.node());
         let mut outcome = Outcome { read: true, ..Outcome::default() };
-        let mut check = |_, said: &[u8]| {
+        let mut check = |_, sent: &[u8]| {
             let (header, frames) =
-                reader::datagram(said, label).expect("what a node says is on the page");
-            assert_eq!(writer::datagram(&header, &frames), said, "not said in the shortest form");
-            outcome.said += 1;
+                reader::datagram(sent, label).expect("the page describes each datagram");
+            let shortest = writer::datagram(&header, &frames);
+            assert_eq!(shortest, sent, "a node sent a datagram that is not in the shortest form");
+            outcome.sent += 1;
         };
-        node.said(&mut check);
+        node.drain(&mut check);
         node.tick();
-        node.said(&mut check);
+        node.drain(&mut check);
 
         let short = writer::datagram(&header, &frames);
-        assert!(short.len() <= datagram.len(), "the shortest form is longer");
+        assert!(short.len() <= datagram.len(), "the shortest form is longer than the datagram");
         assert_eq!(
             reader::datagram(&short, label),
             Ok((header, frames)),
-            "another meaning in the shortest form"
+            "the shortest form has another meaning"
         );
         if short != datagram {
             outcome.shortened = true;
-            assert_eq!(node.hear(from, &short), Ok(()), "the shortest form is refused");
-            assert_eq!(Effect::on(node.node()), effect, "another effect in the shortest form");
+            assert_eq!(node.receive(from, &short), Ok(()), "the shortest form is refused");
+            assert_eq!(Effect::on(node.node()), effect, "the shortest form has another effect");
         }
         outcome
     })
 }
 
-/// What a datagram has done to a node, as far as it shows before anything is sent.
+/// The effect of a datagram on a node, as visible before the node sends anything.
 #[derive(Debug, PartialEq, Eq)]
 struct Effect {
     table: u64,
-    /// The dead are not in the fingerprint.
+    /// Needed besides the fingerprint, which does not cover dead members.
     members: Vec<(String, Option<SocketAddr>, u64, u8, u64)>,
     health: Health,
     due: Option<Instant>,
@@ -91,7 +92,7 @@ impl Effect {
     }
 }
 
-/// Addresses and ids that were read are written as they were read.
+/// Checks that the core writes addresses and ids in the form in which they were read.
 fn check_names(frames: &[Frame]) {
     for frame in frames {
         match frame {
@@ -117,6 +118,6 @@ fn check_address(bytes: &Hex) {
         assert_eq!(buf[..len], bytes.0, "{address}");
         assert!(address.is_encoded(&bytes.0), "{address}");
     } else {
-        assert!(bytes.0.is_empty(), "{bytes:?} is no address");
+        assert!(bytes.0.is_empty(), "{bytes:?} is not an address");
     }
 }

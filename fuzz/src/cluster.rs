@@ -1,8 +1,8 @@
 //! Two to five watched nodes in virtual time, on a network that loses, repeats, delays, reorders
-//! and alters.
+//! and alters datagrams.
 //!
-//! Everything is decided by the calls: which of the datagrams of a link are lost, repeated or late
-//! is a pattern of eight bits that goes round.
+//! The caller decides everything: a repeating pattern of eight bits per link decides which of its
+//! datagrams are lost, repeated or late.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -16,94 +16,99 @@ use crate::watched::Watched;
 /// The most nodes in a cluster.
 pub const MAX_NODES: usize = 5;
 
-/// When it begins.
+/// The time at which a cluster starts.
 pub(crate) const START: Instant = Instant::from_millis(1_000);
-/// Time on the wire.
+/// The usual latency of a datagram.
 const LATENCY: Duration = Duration::from_millis(1);
-/// Time on the wire of a late datagram: longer than a gossip interval, shorter than a probe's
-/// timeout.
+/// The latency of a late datagram: longer than a gossip interval, and shorter than the timeout of
+/// a probe.
 const LATE: Duration = Duration::from_millis(250);
-/// The most inputs of one virtual second: far above what five nodes may need, so reaching it is a
-/// storm.
+/// The most inputs per virtual second. Five nodes need far fewer, so that more are a storm.
 const STORM: u32 = 20_000;
 
-/// How one direction between two nodes treats datagrams. Each pattern's bits go round.
+/// One direction between two nodes. Each pattern of eight bits repeats.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Link {
     /// Which datagrams are lost.
     pub lose: u8,
-    /// Which arrive twice.
+    /// Which datagrams arrive twice.
     pub repeat: u8,
-    /// Which come late, and so after later ones.
+    /// Which datagrams arrive late, and therefore out of order.
     pub delay: u8,
-    /// No datagram arrives.
+    /// All datagrams are lost.
     pub cut: bool,
-    /// The next datagram has a byte altered: (position, bits).
+    /// Alters a byte of the next datagram: (position, bits).
     pub alter: Option<(u16, u8)>,
     sent: u8,
 }
 
-/// A place where a node may run.
+/// A host on which a node may run.
 #[derive(Debug)]
 struct Host<A> {
     address: A,
     node: Option<Watched<A>>,
-    lives: u8,
+    instances: u8,
     paused: bool,
-    /// The host asked it to leave.
+    /// The host has told the node to leave.
     leaving: bool,
 }
 
-/// A datagram under way.
+/// A datagram in flight.
 #[derive(Clone, Debug)]
-struct Parcel<A> {
+struct InFlight<A> {
     from: A,
     to: A,
     bytes: Vec<u8>,
-    /// A node did not send it like this.
+    /// No node has sent exactly these bytes.
     forged: bool,
 }
 
-/// The cluster: hosts, the network between them, and what time it is.
+/// A cluster: hosts, the network between them, and a virtual clock.
 #[derive(Debug)]
 pub struct Cluster<A: Address + 'static> {
     config: Config,
     hosts: Vec<Host<A>>,
     links: [[Link; MAX_NODES]; MAX_NODES],
-    under_way: BTreeMap<(Instant, u64), Parcel<A>>,
-    parcels: u64,
+    in_flight: BTreeMap<(Instant, u64), InFlight<A>>,
+    datagrams: u64,
     now: Instant,
-    /// Datagrams that no node sent as they were have been accepted: strangers may be in the tables,
-    /// and telemetry may be anything.
+    /// A node has accepted a forged datagram. From then on tables may contain members that do not
+    /// exist, and any telemetry.
     pub forged: bool,
-    /// Datagrams and bytes sent so far.
+    /// The numbers of datagrams and bytes sent so far.
     pub traffic: (u64, u64),
-    /// All inputs of the first host, if they are wanted.
+    /// All inputs of the first host, if set.
     pub log: Option<Vec<(Instant, Input<'static, A>)>>,
-    /// All datagrams sent, with their sender's host, if they are wanted.
+    /// All datagrams sent and the index of the sending host, if set.
     pub tap: Option<Vec<(usize, Vec<u8>)>>,
 }
 
-/// The id of the node on a host.
+/// Returns the id of the node on a host.
 #[must_use]
 pub fn id(host: usize) -> NodeId {
-    NodeId::new(&format!("n{host}")).expect("the name is an id")
+    NodeId::new(&format!("n{host}")).expect("the name is a valid id")
 }
 
 impl<A: Address + 'static> Cluster<A> {
-    /// A node on each address; nobody knows anybody.
+    /// Starts a node on each address. The nodes do not know each other.
     #[must_use]
     pub fn new(config: Config, addresses: &[A]) -> Self {
         let hosts = addresses
             .iter()
-            .map(|&address| Host { address, node: None, lives: 0, paused: false, leaving: false })
+            .map(|&address| Host {
+                address,
+                node: None,
+                instances: 0,
+                paused: false,
+                leaving: false,
+            })
             .collect();
         let mut cluster = Self {
             config,
             hosts,
             links: Default::default(),
-            under_way: BTreeMap::new(),
-            parcels: 0,
+            in_flight: BTreeMap::new(),
+            datagrams: 0,
             now: START,
             forged: false,
             traffic: (0, 0),
@@ -116,48 +121,48 @@ impl<A: Address + 'static> Cluster<A> {
         cluster
     }
 
-    /// How many hosts there are.
+    /// Returns the number of hosts.
     #[must_use]
     pub fn len(&self) -> usize {
         self.hosts.len()
     }
 
-    /// Whether there are no hosts.
+    /// Returns whether there are no hosts.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.hosts.is_empty()
     }
 
-    /// What time it is.
+    /// Returns the virtual time.
     #[must_use]
     pub fn now(&self) -> Instant {
         self.now
     }
 
-    /// The node on a host, if one runs.
+    /// Returns the node on a host, if one is running.
     #[must_use]
     pub fn node(&self, host: usize) -> Option<&Watched<A>> {
         self.hosts[host].node.as_ref()
     }
 
-    /// The address of a host.
+    /// Returns the address of a host.
     #[must_use]
     pub fn address(&self, host: usize) -> A {
         self.hosts[host].address
     }
 
-    /// The hosts on which a node runs that was not asked to leave.
+    /// Returns the running nodes that were not told to leave, with the index of their host.
     pub fn running(&self) -> impl Iterator<Item = (usize, &Watched<A>)> {
         let staying = self.hosts.iter().enumerate().filter(|(_, host)| !host.leaving);
         staying.filter_map(|(at, host)| Some((at, host.node.as_ref()?)))
     }
 
-    /// One direction between two hosts.
+    /// Returns one direction between two hosts.
     pub fn link(&mut self, from: usize, to: usize) -> &mut Link {
         &mut self.links[from][to]
     }
 
-    /// Every link works, and who was paused goes on.
+    /// Restores all links and resumes all paused nodes.
     pub fn heal(&mut self) {
         self.links = Default::default();
         for host in 0..self.len() {
@@ -165,65 +170,70 @@ impl<A: Address + 'static> Cluster<A> {
         }
     }
 
-    /// The seed and the instance of a node's life: `life` makes them new, as a host's entropy
-    /// would.
-    pub(crate) fn birth(host: usize, life: u8) -> ([u8; 32], Instance) {
+    /// Returns the seed and the instance of a node. Each `start` of it gets new ones, as from the
+    /// entropy of a host.
+    pub(crate) fn entropy(host: usize, start: u8) -> ([u8; 32], Instance) {
         let host = u8::try_from(host).unwrap_or(u8::MAX);
         let mut seed = [host; 32];
-        seed[0] = life;
-        // Later lives have neither always the higher nor always the lower instance.
+        seed[0] = start;
+        // A later instance is sometimes the higher number and sometimes the lower one.
         let instance =
-            u32::from(life).wrapping_mul(0x9e37_79b9) ^ u32::from(host).wrapping_mul(0x0101);
+            u32::from(start).wrapping_mul(0x9e37_79b9) ^ u32::from(host).wrapping_mul(0x0101);
         (seed, Instance(instance | 1))
     }
 
-    fn born(config: Config, (host, life): (usize, u8), address: A, now: Instant) -> Watched<A> {
-        let (seed, instance) = Self::birth(host, life);
+    fn new_node(
+        config: Config,
+        (host, start): (usize, u8),
+        address: A,
+        now: Instant,
+    ) -> Watched<A> {
+        let (seed, instance) = Self::entropy(host, start);
         let identity = Identity::new(id(host), address).instance(instance);
         Watched::new(config, identity, seed, now)
     }
 
-    /// The first life of a node, as the cluster starts it.
+    /// Makes the first instance of a node, as the cluster starts it.
     #[must_use]
-    pub fn birthday(config: Config, host: usize, address: A) -> Watched<A> {
-        Self::born(config, (host, 0), address, START)
+    pub fn first_node(config: Config, host: usize, address: A) -> Watched<A> {
+        Self::new_node(config, (host, 0), address, START)
     }
 
-    /// Starts a node where none runs, perhaps at another address. It knows nothing, not even its
-    /// generation.
+    /// Starts a node on a host where none is running, perhaps at another address. The node knows
+    /// nothing, not even its earlier generation.
     pub fn start(&mut self, host: usize, address: Option<A>) {
         if self.hosts[host].node.is_some() {
             return;
         }
-        let life = self.hosts[host].lives;
+        let count = self.hosts[host].instances;
         let address = address.unwrap_or(self.hosts[host].address);
-        let node = Self::born(self.config.clone(), (host, life), address, self.now);
+        let node = Self::new_node(self.config.clone(), (host, count), address, self.now);
         self.hosts[host] = Host {
             address,
             node: Some(node),
-            lives: life.wrapping_add(1),
+            instances: count.wrapping_add(1),
             paused: false,
             leaving: false,
         };
     }
 
-    /// The node ends without a word.
+    /// Stops the node without a leave.
     pub fn crash(&mut self, host: usize) {
         self.hosts[host].node = None;
         self.hosts[host].leaving = false;
     }
 
-    /// The node is not called any more; what arrives waits.
+    /// Pauses the node. Its datagrams wait.
     pub fn pause(&mut self, host: usize) {
         self.hosts[host].paused = self.hosts[host].node.is_some();
     }
 
-    /// The node is called again.
+    /// Resumes the node.
     pub fn resume(&mut self, host: usize) {
         self.hosts[host].paused = false;
     }
 
-    /// A command of the host. Whether a node accepts it is its own business.
+    /// Gives the node a command, which it may refuse.
     pub fn command(&mut self, host: usize, input: Input<'static, A>) {
         if self.hosts[host].paused {
             return;
@@ -233,30 +243,30 @@ impl<A: Address + 'static> Cluster<A> {
         self.input(host, input, false);
     }
 
-    /// Asks all the others for the cluster.
+    /// Tells the node to join with all hosts as its seeds.
     pub fn join(&mut self, host: usize) {
         let seeds: Vec<A> = self.hosts.iter().map(|host| host.address).collect();
         self.command(host, Input::Join { seeds: seeds.into() });
     }
 
-    /// Bytes that no node sent arrive soon.
+    /// Delivers bytes that no node has sent.
     pub fn forge(&mut self, from: usize, to: usize, bytes: Vec<u8>) {
         let (from, to) = (self.hosts[from].address, self.hosts[to].address);
-        self.post(LATENCY, Parcel { from, to, bytes, forged: true });
+        self.post(LATENCY, InFlight { from, to, bytes, forged: true });
     }
 
     /// Lets time pass.
     ///
     /// # Panics
-    /// If a node breaks a rule, or the nodes call each other without end.
+    /// If a node breaks a rule, or the nodes exchange datagrams without end.
     pub fn run_for(&mut self, span: Duration) {
         let end = self.now + span;
         let mut second = self.now;
         let mut inputs = 0;
         loop {
-            let parcel = self.next_parcel();
+            let datagram = self.next_datagram();
             let tick = self.next_tick();
-            let next = parcel.map(|key| key.0).into_iter().chain(tick.map(|(at, _)| at)).min();
+            let next = datagram.map(|key| key.0).into_iter().chain(tick.map(|(at, _)| at)).min();
             let Some(next) = next.filter(|&next| next <= end) else { break };
             self.now = self.now.max(next);
             if self.now >= second + Duration::from_secs(1) {
@@ -265,14 +275,14 @@ impl<A: Address + 'static> Cluster<A> {
             inputs += 1;
             assert!(
                 inputs < STORM,
-                "L6: a storm at {}: {} datagrams under way",
+                "L6: a storm at {}: {} datagrams in flight",
                 self.now,
-                self.under_way.len()
+                self.in_flight.len()
             );
-            if let Some(key) = parcel.filter(|key| key.0 <= next)
-                && let Some(parcel) = self.under_way.remove(&key)
+            if let Some(key) = datagram.filter(|key| key.0 <= next)
+                && let Some(datagram) = self.in_flight.remove(&key)
             {
-                self.deliver(parcel);
+                self.deliver(datagram);
             } else if let Some((_, host)) = tick {
                 self.input(host, Input::Tick, false);
             }
@@ -280,10 +290,10 @@ impl<A: Address + 'static> Cluster<A> {
         self.now = end;
     }
 
-    /// The next datagram to arrive; what is for a paused node waits.
-    fn next_parcel(&self) -> Option<(Instant, u64)> {
+    /// Returns the key of the next datagram to arrive, except those for paused nodes.
+    fn next_datagram(&self) -> Option<(Instant, u64)> {
         let waits = |to: A| self.hosts.iter().any(|host| host.paused && host.address == to);
-        self.under_way.iter().find(|(_, parcel)| !waits(parcel.to)).map(|(&key, _)| key)
+        self.in_flight.iter().find(|(_, datagram)| !waits(datagram.to)).map(|(&key, _)| key)
     }
 
     fn next_tick(&self) -> Option<(Instant, usize)> {
@@ -291,8 +301,8 @@ impl<A: Address + 'static> Cluster<A> {
         called.filter_map(|(at, host)| Some((host.node.as_ref()?.node.poll_timeout()?, at))).min()
     }
 
-    fn deliver(&mut self, parcel: Parcel<A>) {
-        let Parcel { from, to, bytes, forged } = parcel;
+    fn deliver(&mut self, datagram: InFlight<A>) {
+        let InFlight { from, to, bytes, forged } = datagram;
         if let Some(host) = self.hosts.iter().position(|host| host.address == to) {
             self.input(host, Input::Datagram { from, bytes: bytes.into() }, forged);
         }
@@ -305,28 +315,28 @@ impl<A: Address + 'static> Cluster<A> {
         if let Some(log) = self.log.as_mut().filter(|_| at == 0) {
             log.push((now, input.clone()));
         }
-        let datagram = matches!(input, Input::Datagram { .. });
+        let is_datagram = matches!(input, Input::Datagram { .. });
         let result = watched.handle(now, input);
         self.forged |= forged && result.is_ok();
-        if datagram
+        if is_datagram
             && !forged
             && let Err(error) = result
         {
-            panic!("{} refuses what another node sent: {error}", id(at));
+            panic!("{} refuses a datagram of another node: {error}", id(at));
         }
         let (from, sent) = (host.address, core::mem::take(&mut watched.sent));
         let lost =
             watched.events.iter().any(|event| matches!(event, Event::IdentityConflict { .. }));
         assert!(
             !lost || self.forged,
-            "{} sees a second process with its id, and there is none",
+            "{} reports a second process with its id, but there is none",
             id(at)
         );
         watched.events.clear();
         if !watched.node.health().active {
             assert!(
                 host.leaving || self.forged,
-                "{} fell silent and was not asked to leave",
+                "{} has stopped but was not told to leave",
                 id(at)
             );
             host.node = None;
@@ -356,20 +366,22 @@ impl<A: Address + 'static> Cluster<A> {
         }
         let late = if link.delay & bit != 0 { LATE } else { Duration::ZERO };
         let repeat = link.repeat & bit != 0;
-        let parcel = Parcel { from, to, bytes, forged };
+        let datagram = InFlight { from, to, bytes, forged };
         if repeat {
-            self.post(LATENCY + LATE, parcel.clone());
+            self.post(LATENCY + LATE, datagram.clone());
         }
-        self.post(LATENCY + late, parcel);
+        self.post(LATENCY + late, datagram);
     }
 
-    fn post(&mut self, after: Duration, parcel: Parcel<A>) {
-        self.under_way.insert((self.now + after, self.parcels), parcel);
-        self.parcels += 1;
+    fn post(&mut self, after: Duration, datagram: InFlight<A>) {
+        self.in_flight.insert((self.now + after, self.datagrams), datagram);
+        self.datagrams += 1;
     }
 
-    /// Why the cluster is not live, if it is not: each running node must hold each running one
-    /// Alive at its address, and nobody that has gone live.
+    /// Returns the reason why the cluster is not live, if it is not.
+    ///
+    /// In a live cluster each running node considers each running node Alive, at its address and
+    /// with its telemetry, and considers no stopped node live.
     pub fn defect(&self) -> Option<String> {
         for (at, watched) in self.running() {
             for (of, other) in self.running() {
@@ -380,7 +392,11 @@ impl<A: Address + 'static> Cluster<A> {
                 });
                 let is = (Status::Alive, me.generation(), me.address(), me.instance());
                 if seen != Some(is) {
-                    return Some(format!("{} holds {} at {seen:?}, it is {is:?}", id(at), id(of)));
+                    return Some(format!(
+                        "{} knows {} as {seen:?}, but it is {is:?}",
+                        id(at),
+                        id(of)
+                    ));
                 }
                 if let Some(held) = held
                     && !self.forged
@@ -394,13 +410,16 @@ impl<A: Address + 'static> Cluster<A> {
             }
             for (gone, host) in self.hosts.iter().enumerate() {
                 let held = watched.node.member(id(gone).as_str()).map(|member| member.status());
-                // The view of whoever is cut off from most of what it held Alive is frozen, until a
-                // limit if there is one.
+                // The view of an isolated node is frozen until the isolation limit, if there is one.
                 let isolated = watched.node.health().isolated_since.is_some();
                 let frozen = isolated && self.config.isolation_limit.is_none();
                 let resolved = frozen || matches!(held, None | Some(Status::Dead | Status::Left));
                 if host.node.is_none() && !resolved {
-                    return Some(format!("{} holds {} {held:?}, which has gone", id(at), id(gone)));
+                    return Some(format!(
+                        "{} knows {} as {held:?}, but it has stopped",
+                        id(at),
+                        id(gone)
+                    ));
                 }
             }
         }
@@ -410,10 +429,12 @@ impl<A: Address + 'static> Cluster<A> {
             .map(|at| format!("{} has not finished leaving", id(at)))
     }
 
-    /// Running nodes of which no table of a running node leads to the first: they have never met,
-    /// or each side has seen the other leave. Their hosts must join again, as only they know where.
+    /// Returns the running nodes that no chain of tables connects to the first running node.
+    ///
+    /// They have never met, or each side has seen the other leave. Only their hosts can connect
+    /// them, by joining again.
     #[must_use]
-    pub fn strangers(&self) -> Vec<usize> {
+    pub fn unconnected(&self) -> Vec<usize> {
         let running: Vec<usize> = self.running().map(|(at, _)| at).collect();
         let mut met: Vec<usize> = running.iter().copied().take(1).collect();
         let mut next = 0;

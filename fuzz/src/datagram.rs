@@ -5,307 +5,41 @@
 //! step   = control (1) [milliseconds (2) if JUMP] length (1, or 2 if LONG) bytes
 //! ```
 //!
-//! A situation is a recorded run of a small cluster, cut off where something is under way: a probe,
-//! a suspicion, a session. Replaying the inputs of its first node costs microseconds, and raw bytes
-//! meet a node with state to spoil. The control byte can put a valid header before the bytes and
-//! the pending question's number into them, so that the fuzzer need not guess either.
+//! The control byte can put a valid header before the bytes, and the number of a pending request
+//! into them, so that the fuzzer does not have to guess them. See [`situation`](crate::situation)
+//! for the situations.
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::LazyLock;
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use telemetry_gossip_core::{
-    Config, Generation, Input, InputError, Instant, Label, Mode, NodeId, Status,
-};
+use telemetry_gossip_core::{Input, InputError, Instant, Label};
 
-use crate::cluster::{Cluster, id};
-use crate::warm::AMPLIFICATION;
-use crate::watched::{Watched, refusals, state};
-use crate::wire::{self, Asked};
+use crate::situation::{ADDRESSES, Situation, situations};
+use crate::watched::{AMPLIFICATION, Watched, refusals, state};
+use crate::wire::{self, Requests};
 
-/// The low bits of a control byte: which member sends, or a stranger.
+/// The low bits of a control byte: the sender, which is one of three members or a stranger.
 pub const FROM: u8 = 0b11;
-/// A valid header goes before the bytes.
+/// Puts a valid header before the bytes.
 pub const HEADER: u8 = 1 << 2;
-/// That header says that the sender's table is like the node's.
+/// That header has the fingerprints of the node's own table.
 pub const EQUAL: u8 = 1 << 3;
-/// The numbers in the datagram become those of the node's last questions to the sender.
+/// Replaces the numbers in the datagram by those of the node's last requests to the sender.
 pub const ANSWER: u8 = 1 << 4;
-/// The next deadline comes first.
+/// Ticks the node at its next deadline first.
 pub const TICK: u8 = 1 << 5;
-/// Time passes first: milliseconds in two bytes, or thirty days if all their bits are set.
+/// Lets time pass first: two bytes of milliseconds, or thirty days if all their bits are set.
 pub const JUMP: u8 = 1 << 6;
 /// The length has two bytes.
 pub const LONG: u8 = 1 << 7;
 
-/// The most steps that are carried out.
+/// The most steps of an input; the rest is ignored.
 const MAX_STEPS: usize = 64;
-/// How many deadlines are met after the last step.
+/// The number of deadlines met after the last step.
 const LAST_TICKS: usize = 24;
 
-/// A run of four nodes, as the first of them saw it.
-#[derive(Debug)]
-pub struct Situation {
-    /// What is going on.
-    pub name: &'static str,
-    pub(crate) config: Config,
-    /// What happened to the first node.
-    pub(crate) log: Vec<(Instant, Input<'static, SocketAddr>)>,
-    /// All datagrams of the run, by the number of the sender.
-    pub traffic: Vec<(usize, Vec<u8>)>,
-    /// The sender's tags of all four.
-    tags: [u32; 4],
-}
-
-/// The addresses of the four, and of a stranger. One speaks IPv6.
-pub static ADDRESSES: [SocketAddr; 5] = [
-    SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)), 7_946),
-    SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::new(10, 0, 0, 2)), 7_946),
-    SocketAddr::new(std::net::IpAddr::V6(Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 3)), 7_946),
-    SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::new(10, 0, 0, 4)), 7_946),
-    SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::new(192, 0, 2, 9)), 9),
-];
-
-static SITUATIONS: LazyLock<Vec<Situation>> = LazyLock::new(record_all);
-
-/// All situations; an input's first byte names one, modulo their number.
-#[must_use]
-pub fn situations() -> &'static [Situation] {
-    &SITUATIONS
-}
-
-fn config() -> Config {
-    Config::default().label(Label::of("fuzz")).max_members(32).max_value(64).max_telemetry(512)
-}
-
-type Net = Cluster<SocketAddr>;
-
-/// Lets the cluster run until `is` holds.
-fn run_until(net: &mut Net, what: &str, is: impl Fn(&Watched<SocketAddr>) -> bool) {
-    for _ in 0..60_000 {
-        if net.node(0).is_some_and(&is) {
-            return;
-        }
-        net.run_for(Duration::from_millis(1));
-    }
-    panic!("a situation never came to be: {what}");
-}
-
-/// Nothing reaches the first node any more.
-fn deafen(net: &mut Net) {
-    for from in 1..net.len() {
-        net.link(from, 0).cut = true;
-    }
-}
-
-fn join_all_but_the_first(net: &mut Net) {
-    net.join(2);
-    net.join(3);
-    net.run_for(Duration::from_secs(2));
-}
-
-fn join_all(net: &mut Net) {
-    for host in 1..net.len() {
-        net.join(host);
-    }
-    net.run_for(Duration::from_secs(2));
-    for host in 0..net.len() {
-        net.command(
-            host,
-            Input::Publish { key: "load".into(), value: vec![b'0'; 4].into(), urgent: false },
-        );
-    }
-    net.run_for(Duration::from_secs(1));
-    assert_eq!(net.defect(), None, "a calm start");
-}
-
-fn held(watched: &Watched<SocketAddr>, of: usize) -> Option<Status> {
-    watched.node.member(id(of).as_str()).map(|member| member.status())
-}
-
-fn record_all() -> Vec<Situation> {
-    let probes = |watched: &Watched<SocketAddr>| watched.node.stats().probes;
-    let mut all = Vec::new();
-    let mut record = |name: &'static str, config: Config, script: &dyn Fn(&mut Net)| {
-        let mut net = Cluster::new(config.clone(), &ADDRESSES[..4]);
-        (net.log, net.tap) = (Some(Vec::new()), Some(Vec::new()));
-        script(&mut net);
-        let tags = core::array::from_fn(tag);
-        let (log, traffic) = (net.log.unwrap_or_default(), net.tap.unwrap_or_default());
-        all.push(Situation { name, config, log, traffic, tags });
-    };
-    record("alone", config(), &|_| {});
-    record("joining", config(), &|net| {
-        deafen(net);
-        net.join(0);
-    });
-    record("in calm", config(), &join_all);
-    record("pinging", config(), &|net| {
-        join_all(net);
-        deafen(net);
-        let before = net.node(0).map_or(0, probes);
-        run_until(net, "a ping", |watched| probes(watched) > before);
-    });
-    record("asking helpers", config(), &|net| {
-        join_all(net);
-        deafen(net);
-        let before = net.node(0).map_or(0, probes);
-        run_until(net, "a ping", |watched| probes(watched) > before);
-        net.run_for(Duration::from_millis(500));
-    });
-    record("suspecting", config(), &|net| {
-        join_all(net);
-        net.crash(3);
-        run_until(net, "a suspicion", |watched| held(watched, 3) == Some(Status::Suspected));
-        deafen(net);
-    });
-    record("mourning", config(), &|net| {
-        join_all(net);
-        net.crash(3);
-        run_until(net, "a death", |watched| held(watched, 3) == Some(Status::Dead));
-    });
-    record("calling the roll", config(), &|net| {
-        join_all(net);
-        deafen(net);
-        run_until(net, "a roll call", |watched| watched.node.stats().roll_calls > 0);
-    });
-    record("isolated", config(), &|net| {
-        join_all(net);
-        deafen(net);
-        run_until(net, "an isolation", |watched| watched.node.health().isolated_since.is_some());
-    });
-    record("opening a session", config(), &|net| {
-        join_all(net);
-        deafen(net);
-        net.command(0, Input::Exchange);
-    });
-    record("comparing", config(), &|net| {
-        join_all(net);
-        deafen(net);
-        net.command(
-            1,
-            Input::Publish { key: "load".into(), value: vec![b'9'; 4].into(), urgent: false },
-        );
-        net.run_for(Duration::from_millis(900));
-        net.heal();
-        net.command(0, Input::Exchange);
-        net.run_for(Duration::from_millis(2));
-        deafen(net);
-    });
-    record("reading anew", config().max_telemetry(72), &|net| {
-        join_all(net);
-        deafen(net);
-        // What is left of removed keys has to make room.
-        for key in ["a", "b", "c"] {
-            let value = vec![b'9'; 10].into();
-            net.command(1, Input::Publish { key: key.into(), value, urgent: false });
-            net.command(1, Input::Unpublish { key: key.into() });
-        }
-        net.run_for(Duration::from_millis(900));
-        net.heal();
-        net.command(0, Input::Exchange);
-        net.run_for(Duration::from_millis(100));
-    });
-    record("paging", config(), &|net| {
-        for to in 1..4 {
-            net.link(0, to).cut = true;
-        }
-        join_all_but_the_first(net);
-        net.heal();
-        net.join(0);
-        net.run_for(Duration::from_millis(2));
-        deafen(net);
-    });
-    record("relaying", config(), &|net| {
-        join_all(net);
-        net.link(2, 0).cut = true;
-        net.link(1, 2).cut = true;
-        run_until(net, "a relay", |watched| watched.node.stats().ping_reqs > 0);
-    });
-    record("refuting", config(), &|net| {
-        join_all(net);
-        for to in 1..4 {
-            net.link(0, to).cut = true;
-        }
-        run_until(net, "a refutation", |watched| watched.node.stats().refutations > 0);
-    });
-    record("leaving", config(), &|net| {
-        join_all(net);
-        net.command(0, Input::Leave);
-    });
-    record("full", config().max_members(4), &join_all);
-    record("configured", config(), &|net| {
-        join_all(net);
-        let members: Vec<NodeId> = (0..5).map(id).collect();
-        net.command(0, Input::ApplyClusterConfig { version: 1, members: members.into() });
-    });
-    record("on demand", config().mode(Mode::OnDemand), &|net| {
-        for other in 1..4 {
-            introduce(net, 0, other, 0);
-        }
-        net.command(0, Input::Exchange);
-        net.run_for(Duration::from_millis(10));
-        net.command(0, Input::Probe { id: id(1) });
-    });
-    // In a table this large a session begins with one question, and differing ranges are found by
-    // their sums.
-    let large = config().mode(Mode::OnDemand).max_members(64);
-    record("asking whether tables differ", large.clone(), &|net| {
-        introduce_many(net);
-        deafen(net);
-        net.command(0, Input::Exchange);
-    });
-    record("comparing sums", large, &|net| {
-        introduce_many(net);
-        net.command(0, Input::Exchange);
-        net.run_for(Duration::from_millis(4));
-        deafen(net);
-    });
-    all
-}
-
-/// The first two know each other and many more, and each knows one of whom the other does not.
-/// Without an address those cannot be asked.
-fn introduce_many(net: &mut Net) {
-    for host in 0..2 {
-        introduce(net, host, 1 - host, 0);
-        for other in (10..50).filter(|other| other % 20 != host) {
-            let (id, generation) = (id(other), Generation(7));
-            net.command(host, Input::Introduce { id, address: None, instance: None, generation });
-        }
-    }
-}
-
-fn introduce(net: &mut Net, host: usize, other: usize, generation: u64) {
-    let (address, generation) = (Some(ADDRESSES[other]), Generation(generation));
-    net.command(host, Input::Introduce { id: id(other), address, instance: None, generation });
-}
-
-/// The tag under which a node sends, read off its first datagram.
-fn tag(host: usize) -> u32 {
-    let mut node = Net::birthday(config(), host, ADDRESSES[host]);
-    let seeds = vec![ADDRESSES[4]];
-    node.handle(Instant::ORIGIN, Input::Join { seeds: seeds.into() }).expect("there is a seed");
-    node.sent.first().and_then(|(_, bytes)| wire::sender(bytes)).expect("a joining node sends")
-}
-
-impl Situation {
-    /// A node in this situation.
-    ///
-    /// # Panics
-    /// If the replay differs from the run.
-    #[must_use]
-    pub fn node(&self) -> Watched<SocketAddr> {
-        let mut watched = Net::birthday(self.config.clone(), 0, ADDRESSES[0]);
-        for (now, input) in &self.log {
-            watched.handle(*now, input.clone()).expect("it was accepted before");
-        }
-        watched
-    }
-}
-
-/// How an input fared; lets a test see that inputs get past the first checks.
+/// The outcome of an input, by which a test sees that inputs pass the first checks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Outcome {
     /// Datagrams accepted.
@@ -323,24 +57,24 @@ pub fn run(input: &[u8]) -> Outcome {
     let Some((&situation, mut rest)) = input.split_first() else { return outcome };
     let situation = &situations()[usize::from(situation) % situations().len()];
     let mut watched = situation.node();
-    let mut asked = Questions::new();
-    note_questions(&mut watched, &mut asked);
+    let mut requests = RequestsByAddress::new();
+    note_requests(&mut watched, &mut requests);
     for _ in 0..MAX_STEPS {
         let Some(step) = Step::read(&mut rest) else { break };
         let now = step.when(&watched);
         if now > watched.node.now() || step.control & (TICK | JUMP) != 0 {
             watched.handle(now, Input::Tick).expect("a tick is never refused");
-            note_questions(&mut watched, &mut asked);
+            note_requests(&mut watched, &mut requests);
         }
-        // Whatever the time brings is not the datagram's doing.
+        // The effects of passing time are separate from those of the datagram.
         let from = ADDRESSES[1 + usize::from(step.control & FROM)];
-        let bytes = step.datagram(situation, &watched, &asked);
+        let bytes = step.datagram(situation, &watched, &requests);
         if deliver(&mut watched, from, &bytes) {
             outcome.accepted += 1;
         } else {
             outcome.refused += 1;
         }
-        note_questions(&mut watched, &mut asked);
+        note_requests(&mut watched, &mut requests);
     }
     for _ in 0..LAST_TICKS {
         let Some(next) = watched.node.poll_timeout() else { break };
@@ -351,37 +85,37 @@ pub fn run(input: &[u8]) -> Outcome {
     outcome
 }
 
-/// What the node has asked at each address.
-type Questions = BTreeMap<SocketAddr, Asked>;
+/// The last requests of the node to each address.
+type RequestsByAddress = BTreeMap<SocketAddr, Requests>;
 
-/// Remembers the last numbers that went to each address, and forgets what was sent.
-fn note_questions(watched: &mut Watched<SocketAddr>, asked: &mut Questions) {
+/// Notes the last requests to each address, and drops the datagrams.
+fn note_requests(watched: &mut Watched<SocketAddr>, requests: &mut RequestsByAddress) {
     for (to, bytes) in watched.sent.drain(..) {
-        asked.entry(to).or_default().note(&bytes);
+        requests.entry(to).or_default().note(&bytes);
     }
     watched.events.clear();
 }
 
-/// One datagram arrives; true if it was accepted.
+/// Delivers one datagram and returns whether it was accepted.
 fn deliver(watched: &mut Watched<SocketAddr>, from: SocketAddr, bytes: &[u8]) -> bool {
     let known = watched.node.members().any(|member| member.address() == Some(from));
     let (before, counted, now) =
         (state(&watched.node), refusals(&watched.node), watched.node.now());
     match watched.handle(now, Input::Datagram { from, bytes: bytes.into() }) {
         Err(InputError::Datagram(error)) => {
-            assert_eq!(before, state(&watched.node), "refused ({error}), and the state changed");
+            assert_eq!(before, state(&watched.node), "refused ({error}), but the state changed");
             assert!(
                 watched.sent.is_empty() && watched.events.is_empty(),
-                "refused ({error}), and answered"
+                "refused ({error}), but answered"
             );
             assert_eq!(
                 refusals(&watched.node),
                 counted + 1,
-                "refused ({error}), and not counted once"
+                "refused ({error}), but not counted once"
             );
             false
         }
-        Err(error) => panic!("a datagram is blamed on the host: {error}"),
+        Err(error) => panic!("a datagram got the error of a command: {error}"),
         Ok(()) => {
             let replies: Vec<usize> = watched
                 .sent
@@ -393,7 +127,7 @@ fn deliver(watched: &mut Watched<SocketAddr>, from: SocketAddr, bytes: &[u8]) ->
                 let (most, all) = (AMPLIFICATION * bytes.len(), replies.iter().sum::<usize>());
                 assert!(
                     all <= most,
-                    "S17: a stranger sent {} bytes and gets {replies:?}",
+                    "S17: a stranger sent {} bytes and received {replies:?}",
                     bytes.len()
                 );
             }
@@ -402,7 +136,7 @@ fn deliver(watched: &mut Watched<SocketAddr>, from: SocketAddr, bytes: &[u8]) ->
     }
 }
 
-/// One step, as read from the input.
+/// One step of an input.
 #[derive(Clone, Copy, Debug)]
 struct Step<'a> {
     control: u8,
@@ -423,7 +157,7 @@ impl<'a> Step<'a> {
         Some(Self { control, jump, bytes })
     }
 
-    /// When the datagram comes.
+    /// The time at which the datagram arrives.
     fn when(&self, watched: &Watched<SocketAddr>) -> Instant {
         let mut now = watched.node.now();
         if self.control & TICK != 0 {
@@ -443,28 +177,28 @@ impl<'a> Step<'a> {
         &self,
         situation: &Situation,
         watched: &Watched<SocketAddr>,
-        asked: &Questions,
+        requests: &RequestsByAddress,
     ) -> Vec<u8> {
         let from = 1 + usize::from(self.control & FROM);
         let mut bytes = Vec::new();
         if self.control & HEADER != 0 {
-            let tag = situation.tags.get(from).copied().unwrap_or(0xdead_beef);
+            let sender = situation.id_hashes.get(from).copied().unwrap_or(0xdead_beef);
             let fingerprints =
                 if self.control & EQUAL != 0 { wire::fingerprints(&watched.node) } else { [0; 2] };
-            bytes = wire::header(Label::of("fuzz"), tag, fingerprints);
+            bytes = wire::header(Label::of("fuzz"), sender, fingerprints);
         }
         bytes.extend_from_slice(self.bytes);
         if self.control & ANSWER != 0 {
-            let last = asked.get(&ADDRESSES[from]).or(asked.values().next_back());
-            if let Some(asked) = last {
-                asked.answer(&mut bytes);
+            let last = requests.get(&ADDRESSES[from]).or(requests.values().next_back());
+            if let Some(last) = last {
+                last.answer(&mut bytes);
             }
         }
         bytes
     }
 }
 
-/// Writes a step as [`run`] reads it.
+/// Writes a step in the form that [`run`] reads.
 pub fn write_step(out: &mut Vec<u8>, control: u8, bytes: &[u8]) {
     let len = u16::try_from(bytes.len()).unwrap_or(u16::MAX);
     out.push(control & !JUMP | LONG);

@@ -1,26 +1,26 @@
-//! What the fuzz targets share, and what each does with its input.
+//! The fuzz targets: what each does with its input, and what they share.
 //!
-//! Shared:
-//! - [`watched`]: one node with everything checked that must hold after any input
-//! - [`cluster`]: two to five watched nodes, virtual time, a network that loses, repeats, delays
-//!   and alters
-//! - [`warm`]: nodes in all situations, kept warm for single datagrams
-//! - [`say`]: what a peer may say to a node
+//! Shared modules:
+//! - [`wire`]: headers and numbers; the second reader and the writer are those of the core's
+//!   `tests/wire`
+//! - [`watched`]: one node, with the rules that hold after every input
+//! - [`cluster`]: two to five watched nodes in virtual time, on a faulty network
+//! - [`situation`]: recorded runs of a cluster that stop while something is in progress
+//! - [`warm`]: one node per situation, used again for each datagram
+//! - [`say`]: well-formed frames of a peer
 //! - [`seeds`]: the first inputs
-//! - [`wire`]: headers and numbers; the reader, the writer and the shapes of datagrams are those of
-//!   the core's `tests/wire`
 //!
-//! Inputs, by target:
-//! - [`bytes`]: one datagram to a warm node
+//! Inputs by target:
+//! - [`bytes`]: one datagram to a node in a situation
 //! - [`canonical`]: the same, read by two readers, and in its shortest form
-//! - [`datagram`]: a situation, then datagrams
-//! - [`node`]: the life of one node: all that a host and peers can do, and snapshots
-//! - [`plan`] of `cluster`: operations, then a calm in which the cluster must become live
+//! - [`datagram`]: a situation, then several datagrams
+//! - [`node`]: a history of one node, with all actions of a host and of peers, and snapshots
+//! - [`plan`] (target `cluster`): operations on a cluster, which must then become live and quiet
 //! - [`replay`]: a record of a node
-//! - [`seal`]: datagrams, letters and keys between nodes that seal
+//! - [`seal`]: sealed datagrams, sealed messages and keys
 //!
-//! The targets only report; no rule of the protocol lives here. Everything is decided by the input:
-//! no clock, no randomness, no threads.
+//! The targets check and report only: no rule of the protocol is implemented here. The input decides
+//! everything, without clocks, randomness or threads.
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 #![deny(warnings)]
@@ -35,11 +35,12 @@ pub mod replay;
 pub mod say;
 pub mod seal;
 pub mod seeds;
+pub mod situation;
 pub mod warm;
 pub mod watched;
 pub mod wire;
 
-// The wire as `docs/wire.md` describes it, without the core's code.
+// The wire format as in `docs/wire.md`, without the code of the core.
 extern crate alloc;
 #[path = "../../crates/telemetry-gossip-core/tests/wire/meaning.rs"]
 #[allow(dead_code, reason = "the golden datagrams are for tests and seeds")]

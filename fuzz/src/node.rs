@@ -1,11 +1,11 @@
-//! The input of the target `node`: the life of one node, of which everything that a host and its
-//! peers can do is a step.
+//! The input of the target `node`: a history of one node. Its steps are all actions of a host and of
+//! peers.
 //!
-//! Peers say well-formed things about eight members whom the node may know, near what it holds of
-//! them, and answer its questions under their numbers, so that the fuzzer need not guess either.
-//! After each step everything in [`watched`](crate::watched) holds; what is refused changes nothing
-//! but a counter; and a twin that was restored from a snapshot on the way goes on like the node
-//! itself, bit for bit.
+//! Peers send well-formed frames about eight members, with values close to those in the node's
+//! table, and answer its requests under their numbers, so that the fuzzer does not have to guess
+//! them. After each step the rules of [`watched`](crate::watched) hold, and a refused input has
+//! changed nothing but a counter. A twin that was restored from a snapshot behaves exactly like the
+//! node.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -19,125 +19,125 @@ use telemetry_gossip_core::{
 use crate::cluster::{Cluster, id};
 use crate::say::{Say, address, datagram, member, near};
 use crate::watched::{Watched, refusals, state};
-use crate::wire::{self, Asked};
+use crate::wire::{self, Requests};
 
-/// The most steps that are carried out.
+/// The most steps of an input; the rest is ignored.
 const MAX_STEPS: usize = 48;
-/// Deadlines that are met after the last step.
+/// The number of deadlines met after the last step.
 const LAST_TICKS: usize = 8;
-/// More commands of one kind than may wait.
+/// More commands of one kind than a node queues.
 const MANY: usize = 1_100;
 
-/// The life of a node.
+/// The history of one node.
 #[derive(Arbitrary, Clone, Debug)]
-pub struct Life {
-    /// Its settings.
+pub struct History {
+    /// The settings.
     pub setting: Setting,
-    /// What happens.
+    /// The steps.
     pub steps: Vec<Step>,
 }
 
-/// Settings that differ between lives.
+/// The settings that differ between histories.
 #[derive(Arbitrary, Clone, Copy, Debug)]
 pub struct Setting {
-    /// Whether it acts by itself, on demand, or probes only.
+    /// The mode: autonomous, on demand, or probing only.
     pub mode: u8,
-    /// Which of the published detectors it has, or all parts.
+    /// The features of the detector: all, those of SWIM, or those of Lifeguard.
     pub detector: u8,
-    /// Whether the table has four rows only.
+    /// Limits the table to four members.
     pub small: bool,
-    /// Whether an isolation ends after 20 s by itself.
+    /// Ends an isolation after 20 s.
     pub isolation_limit: bool,
-    /// Whether telemetry has to wait.
+    /// Limits the bytes per second, so that telemetry waits.
     pub thrifty: bool,
-    /// Whether the dead are remembered for a minute.
+    /// Remembers dead members for one minute only.
     pub forgetful: bool,
 }
 
-/// One thing that happens. Members, keys and addresses are taken modulo their number.
+/// One step. Members, keys and addresses are taken modulo their number.
 #[derive(Arbitrary, Clone, Debug)]
 pub enum Step {
-    /// The next deadline comes.
+    /// Ticks at the next deadline.
     Tick,
-    /// The next few deadlines come.
+    /// Ticks at the next few deadlines.
     Ticks(u8),
-    /// So many hundredths of a second pass, and then a tick comes.
+    /// Lets hundredths of a second pass, then ticks.
     Wait(u16),
-    /// So many minutes pass, and then whatever comes next.
+    /// Lets minutes pass before the next input.
     Sleep(u8),
-    /// The host's clock goes back by so many milliseconds for the next input.
+    /// Sets the clock back by milliseconds for the next input.
     Back(u8),
-    /// A member says something.
+    /// Delivers a datagram of a member.
     Hear {
-        /// Who.
+        /// The sender.
         from: u8,
-        /// Whether its table is like the node's.
+        /// Gives the sender the same fingerprints as the node.
         equal: bool,
-        /// Whether numbers are those of the node's questions.
+        /// Uses the numbers of the node's requests.
         answers: bool,
-        /// Its round clock, in seconds.
+        /// The round clock of the sender, in seconds.
         clock: u8,
-        /// What it says.
+        /// The frames.
         says: Vec<Say>,
     },
-    /// Any bytes come.
+    /// Delivers arbitrary bytes.
     Noise {
-        /// From whom.
+        /// The sender.
         from: u8,
-        /// What.
+        /// The bytes.
         bytes: Vec<u8>,
     },
-    /// The host names seeds.
+    /// Joins with seeds.
     Join(Vec<u8>),
-    /// The host wants to leave.
+    /// Leaves.
     Leave,
-    /// The host publishes telemetry.
+    /// Publishes telemetry.
     Publish {
-        /// Under which key.
+        /// The key.
         key: u8,
-        /// How long a value.
+        /// The length of the value.
         len: u8,
         /// Whether it is urgent.
         urgent: bool,
     },
-    /// The host removes telemetry.
+    /// Removes telemetry.
     Unpublish(u8),
-    /// The host knows a member.
+    /// Introduces a member.
     Introduce {
-        /// Whom.
+        /// The member.
         of: u8,
-        /// Where, if it knows.
+        /// The address, if known.
         at: Option<u8>,
-        /// Which life of it, if it knows.
+        /// The instance, if known.
         instance: Option<u8>,
-        /// Near which generation.
+        /// The generation, relative to the known one.
         generation: u8,
     },
-    /// The host wants a probe.
+    /// Probes a member.
     Probe(u8),
-    /// The host wants an exchange; at 255, for the first time, more than can wait.
+    /// Exchanges with a member. The first time that the value is 255, queues too many exchanges.
     Exchange(u8),
-    /// The registry names members.
+    /// Applies a cluster config.
     Config {
         /// The version.
         version: u8,
-        /// One bit a member; the node itself is the lowest.
+        /// One bit per member; the node itself is the lowest.
         members: u8,
     },
-    /// The host takes the loss for real.
+    /// Accepts the loss of the unreachable members.
     AcceptLoss,
-    /// A twin is restored from a snapshot, in place of an earlier one.
+    /// Restores a twin from a snapshot. It replaces an earlier twin.
     Save,
 }
 
-/// How a life went; lets a test see that inputs get past the first checks.
+/// The outcome of a history, by which a test sees that inputs pass the first checks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Outcome {
-    /// What was accepted: kinds of input, and frames of which kind.
+    /// The accepted inputs by kind, and the kinds of their frames.
     pub accepted: Vec<(&'static str, u8)>,
-    /// What was refused, and why.
+    /// The errors of the refused inputs.
     pub refused: Vec<InputError>,
-    /// Inputs that a twin got.
+    /// The number of inputs that a twin has received.
     pub doubled: usize,
 }
 
@@ -162,31 +162,31 @@ impl Setting {
     }
 }
 
-/// A node and what is needed to judge it.
+/// A node and the state of its checks.
 struct Run {
     watched: Watched<SocketAddr>,
     twin: Option<Node<SocketAddr>>,
-    asked: Asked,
-    /// How much later or earlier than the node's time the next input comes.
+    requests: Requests,
+    /// The difference between the time of the next input and the time of the node.
     sleep: Duration,
     back: Duration,
-    /// It has had more commands than can wait.
+    /// More commands than a node queues were given.
     flooded: bool,
     outcome: Outcome,
 }
 
-impl Life {
-    /// Lives it.
+impl History {
+    /// Carries out the steps.
     ///
     /// # Panics
     /// If the node breaks a rule.
     pub fn run(&self) -> Outcome {
-        let mut watched = Cluster::birthday(self.setting.config(), 0, address(0));
+        let mut watched = Cluster::first_node(self.setting.config(), 0, address(0));
         watched.events.clear();
         let mut run = Run {
             watched,
             twin: None,
-            asked: Asked::default(),
+            requests: Requests::default(),
             sleep: Duration::ZERO,
             back: Duration::ZERO,
             flooded: false,
@@ -197,11 +197,7 @@ impl Life {
         }
         run.ticks(LAST_TICKS);
         if let Some(twin) = run.twin {
-            assert_eq!(
-                twin.snapshot(),
-                run.watched.node.snapshot(),
-                "the twin has come to another state"
-            );
+            assert_eq!(twin.snapshot(), run.watched.node.snapshot(), "the twin has another state");
         }
         run.outcome
     }
@@ -222,7 +218,7 @@ impl Run {
                 let mut bytes =
                     datagram(&self.watched.node, from, equal, u32::from(clock) << 8, says);
                 if answers {
-                    self.asked.answer(&mut bytes);
+                    self.requests.answer(&mut bytes);
                 }
                 self.hear(from, bytes);
             }
@@ -248,7 +244,7 @@ impl Run {
                 let held =
                     self.watched.node.member(id.as_str()).map_or(0, |member| member.generation().0);
                 let (address, instance) =
-                    (at.map(address), instance.map(|life| Instance(life.into())));
+                    (at.map(address), instance.map(|instance| Instance(instance.into())));
                 let generation = Generation(near(held, generation));
                 self.input("introduce", Input::Introduce { id, address, instance, generation });
             }
@@ -271,14 +267,18 @@ impl Run {
             Step::AcceptLoss => self.input("accept loss", Input::AcceptLoss),
             Step::Save => {
                 let saved = self.watched.node.snapshot().expect("a watched node is drained");
-                let twin = Node::restore(&saved).expect("what was saved is restored");
-                assert_eq!(twin.snapshot().as_ref(), Ok(&saved), "restored as another state");
+                let twin = Node::restore(&saved).expect("a snapshot can be restored");
+                assert_eq!(
+                    twin.snapshot().as_ref(),
+                    Ok(&saved),
+                    "the restored node has another state"
+                );
                 self.twin = Some(twin);
             }
         }
     }
 
-    /// As many exchanges as may wait are wanted, too fast for a close look at each.
+    /// Queues more exchanges than a node holds, with fewer checks as it would take too long.
     fn flood(&mut self) {
         for _ in 0..MANY {
             let _ = self.both(self.watched.node.now(), Input::Exchange);
@@ -307,7 +307,7 @@ impl Run {
         let node = &self.watched.node;
         let now = node.now() + core::mem::take(&mut self.sleep) - core::mem::take(&mut self.back);
         let tick = matches!(input, Input::Tick);
-        // Time that passes changes a node whatever the input is.
+        // If time passes, the node changes even if it refuses the input.
         let before = (!tick && now <= node.now()).then(|| (state(node), refusals(node)));
         let result = self.both(now, input);
         let node = &self.watched.node;
@@ -316,51 +316,51 @@ impl Run {
             Err(error) => {
                 if let Some((state_before, refused)) = before {
                     let silent = self.watched.sent.is_empty() && self.watched.events.is_empty();
-                    assert!(silent, "refused ({error}), and something was said");
+                    assert!(silent, "refused ({error}), but there is output");
                     assert_eq!(
                         state(node),
                         state_before,
-                        "refused ({error}), and the state changed"
+                        "refused ({error}), but the state changed"
                     );
                     let counted = u64::from(matches!(error, InputError::Datagram(_)));
                     assert_eq!(
                         refusals(node),
                         refused + counted,
-                        "refused ({error}), and counted otherwise"
+                        "refused ({error}), but the count is wrong"
                     );
                 }
-                let blamed = matches!(error, InputError::Datagram(_)) == (name == "datagram");
-                assert!(blamed, "{name} is refused by {error:?}");
+                let kind_matches = matches!(error, InputError::Datagram(_)) == (name == "datagram");
+                assert!(kind_matches, "{name} is refused with {error:?}");
                 let inactive = *error == InputError::Command(CommandError::Inactive);
                 let gone = !node.health().active || node.me().status() == Status::Left;
-                assert!(gone || !inactive, "{name} is refused by {error}");
+                assert!(gone || !inactive, "{name} is refused with {error}");
                 self.outcome.refused.push(error.clone());
             }
         }
         self.note();
     }
 
-    /// An input for the node and its twin.
+    /// Gives an input to the node and to its twin.
     fn both(&mut self, now: Instant, input: Input<'static, SocketAddr>) -> Result<(), InputError> {
         let Some(twin) = &mut self.twin else { return self.watched.handle(now, input) };
         let result = self.watched.handle(now, input.clone());
-        assert_eq!(twin.handle(now, input), result, "the twin takes it otherwise");
+        assert_eq!(twin.handle(now, input), result, "the twin has another result");
         self.watched.compare(twin);
         self.outcome.doubled += 1;
         result
     }
 
-    /// Remembers what was asked, and forgets what was said.
+    /// Notes the requests, and drops the output.
     fn note(&mut self) {
         for (_, bytes) in &self.watched.sent {
-            self.asked.note(bytes);
+            self.requests.note(bytes);
         }
         self.watched.sent.clear();
         self.watched.events.clear();
     }
 }
 
-/// Two keys more than may be: one without a byte, and one with too many.
+/// Returns a key. Two of them are invalid: an empty one, and one that is too long.
 fn key(name: u8) -> String {
     match name % 8 {
         0 => String::new(),

@@ -1,9 +1,9 @@
-//! The input of the target `cluster`: a plan of operations, and the calm after it in which the
-//! cluster must become live.
+//! The input of the target `cluster`: a plan of operations, after which the cluster must become live
+//! and then quiet.
 //!
-//! Live means: each running node holds each running one Alive, at its own generation and address
-//! and with its telemetry; nobody holds a node Alive that has gone; who leaves has left; and then
-//! nothing is told any more.
+//! In a live cluster each running node considers each running node Alive, at its generation and
+//! address and with its telemetry. No node considers a stopped node live, and each leave is
+//! complete. In a quiet cluster no rumors are sent.
 
 use std::time::Duration;
 
@@ -12,39 +12,39 @@ use telemetry_gossip_core::{Config, Generation, Input, SuspicionTimeout};
 
 use crate::cluster::{Cluster, MAX_NODES, id};
 
-/// The most operations of a plan that are carried out.
+/// The most operations of a plan; the rest is ignored.
 const MAX_OPS: usize = 64;
-/// The most virtual time that a plan may take.
+/// The most virtual time of a plan.
 const MAX_TIME: Duration = Duration::from_secs(400);
-/// How soon after the network is healed the cluster is live. Two probe timeouts of a doubting node
-/// are 7.2 s, its probe interval is 9 s; one of the at most four dead is contacted each 2.5 to 7.5
-/// s, by each side; a join is tried again each 0.8 s.
+/// The time from the healing of the network until the cluster is live. Under local health, two
+/// probe timeouts are up to 7.2 s and the probe interval up to 9 s. Each side contacts one of at
+/// most four dead members every 2.5 to 7.5 s, and a join is repeated every 0.8 s.
 pub const LIVE_WITHIN: Duration = Duration::from_secs(120);
-/// How long news is told at most, once the cluster is live: four sends a node at the gossip
-/// interval, and the comparisons that began meanwhile.
+/// The time for which rumors are sent once the cluster is live: four times per node at the gossip
+/// interval, and the anti-entropy sessions that have begun meanwhile.
 const QUIET_AFTER: Duration = Duration::from_secs(10);
 
 /// Operations on a cluster of two to five nodes.
 #[derive(Arbitrary, Clone, Debug)]
 pub struct Plan {
-    /// Two and up to three more.
+    /// The number of nodes beyond two, modulo four.
     pub nodes: u8,
-    /// Whether all have joined, in calm, before the operations begin.
+    /// Lets all nodes join before the operations begin.
     pub joined: bool,
-    /// SuspicionTimeout for this many tenths of a second, or as it scales.
+    /// A fixed suspicion timeout in tenths of a second beyond 0.4 s; the default if `None`.
     pub suspicion: Option<u8>,
-    /// Whether an isolation ends after 20 s by itself.
+    /// Ends an isolation after 20 s.
     pub isolation_limit: bool,
-    /// What happens.
+    /// The operations.
     pub ops: Vec<Op>,
 }
 
 /// One operation. Nodes are taken modulo their number.
 #[derive(Arbitrary, Clone, Debug)]
 pub enum Op {
-    /// Time passes: hundredths of a second.
+    /// Lets hundredths of a second pass.
     Run(u16),
-    /// One link loses, repeats and delays by these patterns.
+    /// Sets the patterns of one direction of a link.
     Link {
         /// The sender.
         from: u8,
@@ -52,89 +52,89 @@ pub enum Op {
         to: u8,
         /// Which datagrams are lost.
         lose: u8,
-        /// Which are repeated.
+        /// Which datagrams are repeated.
         repeat: u8,
-        /// Which are late.
+        /// Which datagrams are late.
         delay: u8,
     },
-    /// The nodes of which the bit is set are cut off from the others.
+    /// Separates the nodes with a set bit from the others.
     Partition(u8),
-    /// Datagrams of one node to another vanish.
+    /// Loses all datagrams of one node to another.
     Cut(u8, u8),
-    /// All links work again.
+    /// Restores all links.
     Heal,
-    /// A node ends without a word.
+    /// Stops a node without a leave.
     Crash(u8),
-    /// A node starts again, having forgotten everything, perhaps elsewhere, and joins.
+    /// Starts a stopped node without its state, and lets it join.
     Restart {
-        /// Which.
+        /// The node.
         node: u8,
-        /// Whether at another address.
+        /// Moves it to another address.
         moved: bool,
     },
-    /// A node leaves.
+    /// Lets a node leave.
     Leave(u8),
-    /// A node is not called for a while.
+    /// Pauses a node.
     Pause(u8),
-    /// It is called again.
+    /// Resumes a node.
     Resume(u8),
-    /// A node joins by asking all.
+    /// Lets a node join with all hosts as its seeds.
     Join(u8),
-    /// A node publishes some telemetry.
+    /// Publishes telemetry.
     Publish {
-        /// Which.
+        /// The node.
         node: u8,
-        /// Under which of four keys.
+        /// One of four keys.
         key: u8,
-        /// What.
+        /// The value.
         value: Vec<u8>,
     },
-    /// A node removes telemetry.
+    /// Removes telemetry.
     Unpublish {
-        /// Which.
+        /// The node.
         node: u8,
-        /// Under which of four keys.
+        /// One of four keys.
         key: u8,
     },
-    /// The host wants a probe.
+    /// Lets a node probe another.
     Probe(u8, u8),
-    /// The host wants an exchange.
+    /// Lets a node exchange with a member.
     Exchange(u8),
-    /// The host takes the loss for real.
+    /// Lets a node accept the loss of the unreachable members.
     AcceptLoss(u8),
-    /// The host knows of a member.
+    /// Introduces a member to a node.
     Introduce {
-        /// Who is told.
+        /// The node.
         node: u8,
-        /// Of whom.
+        /// The member.
         of: u8,
-        /// At which generation, of those that the member has reached.
+        /// The generation, one of those that the member has reached.
         generation: u8,
     },
-    /// The next datagram from one node to another has a byte altered.
+    /// Alters a byte of the next datagram from one node to another.
     Alter {
         /// The sender.
         from: u8,
         /// The receiver.
         to: u8,
-        /// Which byte.
+        /// The position of the byte.
         position: u16,
-        /// Which bits.
+        /// The bits to flip.
         bits: u8,
     },
-    /// Bytes arrive that no node sent.
+    /// Delivers bytes that no node has sent.
     Garbage {
-        /// From where they seem to come.
+        /// The apparent sender.
         from: u8,
-        /// Where to.
+        /// The receiver.
         to: u8,
-        /// What.
+        /// The bytes.
         bytes: Vec<u8>,
     },
 }
 
 impl Plan {
-    /// Carries the plan out.
+    /// Carries out the plan.
     ///
     /// # Panics
     /// If a node breaks a rule, or the cluster does not become live.
@@ -166,7 +166,7 @@ impl Plan {
                 cluster.join(host);
             }
             cluster.run_for(Duration::from_secs(3));
-            assert_eq!(cluster.defect(), None, "a calm start");
+            assert_eq!(cluster.defect(), None, "the cluster is not live before the operations");
         }
         cluster
     }
@@ -221,7 +221,7 @@ fn carry_out(cluster: &mut Cluster<u32>, op: &Op, left: &mut Duration) {
         Op::AcceptLoss(node) => cluster.command(host(node), Input::AcceptLoss),
         Op::Introduce { node, of, generation } => {
             let of = host(of);
-            // A host knows no generation that the member has not reached.
+            // A host cannot know a generation that the member has not reached.
             let reached = cluster.node(of).map_or(0, |watched| watched.node.me().generation().0);
             let generation = Generation(u64::from(generation) % (reached + 1));
             let address = Some(cluster.address(of));
@@ -243,11 +243,11 @@ fn carry_out(cluster: &mut Cluster<u32>, op: &Op, left: &mut Duration) {
 /// If it does not.
 pub fn settle(cluster: &mut Cluster<u32>) {
     cluster.heal();
-    // What was under way arrives first; only then is it known who has met whom.
+    // Datagrams in flight arrive first, since they may connect nodes.
     cluster.run_for(Duration::from_secs(1));
     let healed = cluster.now();
-    // Live it is once it stays so: who is cut off still takes nobody for dead, and may find a
-    // moment later that it no longer is.
+    // The cluster must stay live: a node that is still isolated declares no member dead, and may do
+    // so as soon as its isolation ends.
     loop {
         while let Some(defect) = cluster.defect() {
             let span = cluster.now().since(healed);
@@ -255,8 +255,8 @@ pub fn settle(cluster: &mut Cluster<u32>) {
                 span < LIVE_WITHIN,
                 "L4: not live {span:?} after the network was healed: {defect}"
             );
-            for stranger in cluster.strangers() {
-                cluster.join(stranger);
+            for host in cluster.unconnected() {
+                cluster.join(host);
             }
             cluster.run_for(Duration::from_secs(1));
         }
@@ -276,24 +276,27 @@ pub fn settle(cluster: &mut Cluster<u32>) {
     cluster.run_for(Duration::from_secs(5));
     let (after, sent) =
         (fingerprints(cluster), (cluster.traffic.0 - sent.0, cluster.traffic.1 - sent.1));
-    assert_eq!(before, after, "L6: {QUIET_AFTER:?} after the cluster was live there is still news");
+    assert_eq!(
+        before, after,
+        "L6: {QUIET_AFTER:?} after the cluster was live, tables still change"
+    );
     assert!(
         after.windows(2).all(|pair| pair[0].0 == pair[1].0),
         "L2: live tables differ: {after:?}"
     );
-    // One ping and one ack a node and second, and pings to the dead. A quiet datagram has 27 bytes;
-    // a claim about a member in doubt, its four accusers named, adds up to 60.
+    // One ping and one ack per node and second, and pings to dead members. A quiet datagram has 27
+    // bytes. A claim about a suspected member with four accusers adds up to 60.
     let (most, nodes) = (5 * 8 * cluster.len() as u64, MAX_NODES);
     assert!(
         sent.0 <= most,
-        "L6: {} datagrams of at most {most} in 5 s of calm among {nodes}",
+        "L6: {} datagrams of at most {most} in 5 quiet s of at most {nodes} nodes",
         sent.0
     );
-    // Whoever is alone has told nobody its news.
-    let told = cluster.running().count() > 1;
+    // A node without peers keeps its rumors.
+    let sends_rumors = cluster.running().count() > 1;
     assert!(
-        !told || sent.1 <= 90 * sent.0,
-        "L6: {} datagrams of calm have {} bytes",
+        !sends_rumors || sent.1 <= 90 * sent.0,
+        "L6: {} quiet datagrams have {} bytes",
         sent.0,
         sent.1
     );

@@ -1,102 +1,103 @@
-//! The input of the target `replay`: a record of a node, as the flight recorder writes it.
+//! The input of the target `replay`: a record of a node, in the format of the flight recorder.
 //!
-//! The bytes are read as they are, and once more with all lengths and checksums set right, so that
-//! what the fuzzer changes in a block is looked at and not refused for its checksum. What can be
-//! replayed then is.
+//! The bytes are read unchanged, and once more with corrected lengths and checksums, so that the
+//! changes of the fuzzer within a block are parsed and not refused for their checksum. Inputs that
+//! can be replayed are replayed.
 
 use std::net::SocketAddr;
 
 use telemetry_gossip_core::{Config, Identity, Input, Instant, Node};
 use telemetry_gossip_recorder::{
-    Boot, Brief, Known, Limits, Piece, Player, Reader, Recorder, Start,
+    Boot, Chunk, KnownMember, Limits, Player, Reader, Recorder, Start, TraceFixture,
 };
 
 use crate::cluster::{Cluster, START, id};
-use crate::datagram::{ADDRESSES, situations};
+use crate::situation::{ADDRESSES, situations};
 
 /// The most inputs that are replayed.
 const MAX_INPUTS: usize = 2_000;
 
-/// Magic and version.
-const HEADER_LEN: usize = 8;
+/// Bytes before the first block: magic and version.
+const PREAMBLE_LEN: usize = 8;
 
-/// What a run came to.
+/// The outcome of an input.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Outcome {
-    /// Files that have an opening.
+    /// Files with a header.
     pub opened: usize,
     /// Inputs that were read.
     pub inputs: usize,
     /// Inputs that were replayed.
     pub played: usize,
-    /// Blocks whose replay came to what they say.
+    /// Blocks whose replay equals the record.
     pub same: usize,
 }
 
-/// Reads the bytes as they are and with all checksums set right, and replays what can be.
+/// Reads and replays the bytes, unchanged and with corrected checksums.
 ///
 /// # Panics
-/// If anything is broken.
+/// If the reader or the node breaks a rule.
 pub fn run(input: &[u8]) -> Outcome {
     let mut outcome = Outcome::default();
     read(input, &mut outcome);
-    read(&sealed(input), &mut outcome);
+    read(&with_checksums(input), &mut outcome);
     outcome
 }
 
 fn read(file: &[u8], outcome: &mut Outcome) {
     let Ok(mut reader) = Reader::<_, SocketAddr>::new(file) else { return };
     outcome.opened += 1;
-    // A state is trusted like memory: what is made up may be nonsense, and is only looked at.
-    let made_up = matches!(reader.opening().start, Start::State { .. });
-    let mut player = Player::start(reader.opening()).ok();
+    // The core trusts a state like its own memory. A forged one is restored, but not replayed.
+    let may_be_forged = matches!(reader.header().start, Start::State { .. });
+    let mut player = Player::start(reader.header()).ok();
     if let Some(player) = &player {
         assert_eq!(player.node().check_invariants(), Ok(()));
     }
-    if let Some(brief) = reader.brief().cloned()
-        && let Ok(player) = Player::rebuild(reader.opening(), &brief)
+    if let Some(fixture) = reader.fixture().cloned()
+        && let Ok(player) = Player::rebuild(reader.header(), &fixture)
     {
         assert_eq!(player.node().check_invariants(), Ok(()));
     }
     while let Ok(Some(block)) = reader.next_block() {
         outcome.inputs += block.entries.len();
-        let Some(player) = player.as_mut().filter(|_| !made_up) else { continue };
+        let Some(player) = player.as_mut().filter(|_| !may_be_forged) else { continue };
         for entry in &block.entries {
             if outcome.played < MAX_INPUTS {
                 player.play(entry, |_| {});
                 outcome.played += 1;
             }
         }
-        outcome.same += usize::from(player.compare(&block.seal).is_ok());
+        outcome.same += usize::from(player.compare(&block.digest).is_ok());
     }
 }
 
-/// The same file with lengths that fit and checksums that are right.
-fn sealed(file: &[u8]) -> Vec<u8> {
-    let (header, mut rest) = file.split_at(HEADER_LEN.min(file.len()));
-    let mut sealed = header.to_vec();
+/// Returns the file with corrected lengths and checksums.
+fn with_checksums(file: &[u8]) -> Vec<u8> {
+    let (preamble, mut rest) = file.split_at(PREAMBLE_LEN.min(file.len()));
+    let mut corrected = preamble.to_vec();
     while let Some((frame, after)) = rest.split_first_chunk::<8>() {
         let [l0, l1, l2, l3, ..] = *frame;
         let len = (u32::from_le_bytes([l0, l1, l2, l3]) as usize).min(after.len());
         let (payload, after) = after.split_at(len);
-        sealed.extend(u32::try_from(len).unwrap_or(0).to_le_bytes());
-        sealed.extend(crc32fast::hash(payload).to_le_bytes());
-        sealed.extend_from_slice(payload);
+        corrected.extend(u32::try_from(len).unwrap_or(0).to_le_bytes());
+        corrected.extend(crc32fast::hash(payload).to_le_bytes());
+        corrected.extend_from_slice(payload);
         rest = after;
     }
-    sealed
+    corrected
 }
 
-/// Records of the situations' first node: from its start, and from its state in the end.
+/// Makes the seeds: records of the first node of each situation, from its start and from its last
+/// state.
 #[must_use]
 pub fn seeds() -> Vec<(String, Vec<u8>)> {
     let mut seeds = Vec::new();
     for situation in situations().iter().filter(|situation| !situation.log.is_empty()) {
-        let (seed, instance) = Cluster::<SocketAddr>::birth(0, 0);
+        let (seed, instance) = Cluster::<SocketAddr>::entropy(0, 0);
         let identity = Identity::new(id(0), ADDRESSES[0]).instance(instance);
-        let boot = Boot { config: situation.config.clone(), identity, seed, at: START };
+        let boot = Boot::new(situation.config.clone(), identity, seed, START);
         let Ok(mut node) = boot.node() else { continue };
-        let limits = Limits { block: 300, ..Limits::default() };
+        let limits = Limits::default().block_bytes(300);
         if let Ok(mut recorder) = Recorder::new(boot, limits, 0) {
             for (at, input) in &situation.log {
                 play(&mut node, &mut recorder, *at, input.clone());
@@ -104,15 +105,15 @@ pub fn seeds() -> Vec<(String, Vec<u8>)> {
             seeds.push((format!("boot-{}", situation.name), file(&mut recorder, None)));
         }
         let Ok(mut recorder) = Recorder::resumed(&node, limits, 0) else { continue };
-        let before = Known::of(&node);
+        let before = KnownMember::of(&node);
         for _ in 0..6 {
             let Some(due) = node.poll_timeout() else { break };
             play(&mut node, &mut recorder, due, Input::Tick);
         }
         let config = Config::clone(node.config());
-        let brief = Brief { before, config, after: Known::of(&node) };
-        let brief = Piece::brief(&brief).ok();
-        seeds.push((format!("state-{}", situation.name), file(&mut recorder, brief)));
+        let fixture = TraceFixture::new(before, config, KnownMember::of(&node));
+        let fixture = Chunk::fixture(&fixture).ok();
+        seeds.push((format!("state-{}", situation.name), file(&mut recorder, fixture)));
     }
     seeds
 }
@@ -123,7 +124,7 @@ fn play(
     at: Instant,
     input: Input<'static, SocketAddr>,
 ) {
-    // Addresses can be written, and the node is drained: nothing is refused.
+    // Recording cannot fail: addresses can be serialised, and the node is drained.
     let _ = recorder.input(at, &input);
     let accepted = node.handle(at, input).is_ok();
     let mut buf = vec![0; node.config().mtu.into()];
@@ -136,13 +137,12 @@ fn play(
     let _ = recorder.handled(node, accepted);
 }
 
-fn file(recorder: &mut Recorder, brief: Option<Piece>) -> Vec<u8> {
+fn file(recorder: &mut Recorder, mut fixture: Option<Chunk>) -> Vec<u8> {
     recorder.end();
     let mut file = Vec::new();
-    let mut brief = brief;
-    while let Some(piece) = recorder.poll_piece() {
-        file.extend_from_slice(piece.bytes());
-        file.extend(brief.take().iter().flat_map(Piece::bytes));
+    while let Some(chunk) = recorder.poll_chunk() {
+        file.extend_from_slice(chunk.bytes());
+        file.extend(fixture.take().iter().flat_map(Chunk::bytes));
     }
     file
 }

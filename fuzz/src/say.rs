@@ -1,5 +1,4 @@
-//! What a peer may say to a node: well-formed frames about a few members, near what the node holds
-//! of them.
+//! Well-formed frames of a peer about a few members, with values close to those in the node's table.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -10,100 +9,100 @@ use crate::cluster::id;
 use crate::meaning::{self, Frame, Header, Hex, News, Range, Status, Version, Want};
 use crate::{reader, wire, writer};
 
-/// The members of whom anything is said; the first is the node itself.
+/// The number of members that frames are about; the first is the node itself.
 const MEMBERS: u8 = 8;
 
-/// One frame.
+/// One frame, relative to the state of the node.
 #[derive(Arbitrary, Clone, Debug)]
 pub enum Say {
-    /// Are you there? To a member, which may be the node.
+    /// A ping of a member, which may be the node.
     Ping(u8),
-    /// I am: in the life that the node knows, or another one.
+    /// An ack with the known instance, or with another one.
     Ack(bool),
-    /// The member that I was to ping is silent.
+    /// A nack: the target of a ping-req did not answer.
     Nack,
-    /// Ping a member for me, at an address.
+    /// A ping-req for a member at an address.
     Relay(u8, u8),
-    /// Claims.
+    /// Claims about members.
     Claims(Vec<Claim>),
-    /// Telemetry of an owner, after what it had at first; at a floor, if there is one.
+    /// Telemetry of an owner after a version, with a compacted version if there is one.
     Telemetry {
-        /// Whose.
+        /// The owner.
         of: u8,
-        /// After which version, near the one that the node knows.
+        /// The version before the entries, relative to the known one.
         since: u8,
-        /// The floor, near the version that the node knows.
+        /// The compacted version, relative to the known version.
         floor: Option<u8>,
-        /// The entries: step and key, and the length of the value if there is one.
+        /// The entries: step of the version, key, and length of the value if there is one.
         entries: Vec<(u8, u8, Option<u8>)>,
     },
-    /// Is your table like mine?
+    /// The question whether the tables are equal, which opens a session.
     Open,
-    /// The sums of 16 or 64 ranges, as the node has them but for these.
+    /// The sums of 16 or 64 ranges, equal to those of the node except at these positions.
     Digest(bool, Vec<u8>),
-    /// All that I hold: whom, near which generation and telemetry version.
+    /// The rows of the sender: member, generation and telemetry version, relative to the known ones.
     Versions(bool, Vec<(u8, u8, u8)>),
-    /// Tell me about these.
+    /// Requests for claims and telemetry of members.
     Wants(bool, Vec<(u8, bool, u8)>),
-    /// That is all.
+    /// The end of a session.
     Done(bool),
-    /// Tell me all you know, from a member on.
+    /// A request for a page of the table, from a member on.
     PageRequest(u8),
-    /// The claims are a page; there is another one.
+    /// A page of the table, and the start of the next page if there is one.
     Page(Option<u8>),
-    /// Pass it on up to a member.
+    /// The request to forward telemetry up to a member.
     Tree(u8),
-    /// It has come.
+    /// The acknowledgement of a forwarding request.
     TreeAck,
-    /// Something of a later version.
+    /// A frame of a later version.
     Unknown(Vec<u8>),
 }
 
 /// A claim about a member.
 #[derive(Arbitrary, Clone, Copy, Debug)]
 pub struct Claim {
-    /// About whom.
+    /// The member.
     pub of: u8,
     /// Its status.
     pub status: u8,
-    /// Its generation, near the one held.
+    /// Its generation, relative to the known one.
     pub generation: u8,
-    /// Its instance: the one held, none, or another.
+    /// Its instance: the known one, none, or another.
     pub instance: u8,
     /// Its address: its own, none, or another.
     pub address: u8,
-    /// Which members accuse it, one bit each.
+    /// The members that accuse it, one bit each.
     pub accusers: u8,
-    /// For how many minutes it has been dead.
+    /// The minutes since its death.
     pub age: u8,
 }
 
-/// The id of a member.
+/// Returns the id of a member.
 #[must_use]
 pub fn member(of: u8) -> NodeId {
     id((of % MEMBERS).into())
 }
 
-/// Where a member usually is.
+/// Returns the usual address of a member.
 #[must_use]
 pub fn address(of: u8) -> SocketAddr {
     (Ipv4Addr::new(10, 0, 0, 1 + of % MEMBERS), 7_946).into()
 }
 
-/// A number near the one held, or near where generations and versions end.
+/// Returns a number close to the known one, or close to a limit of generations and versions.
 #[must_use]
-pub fn near(held: u64, by: u8) -> u64 {
+pub fn near(known: u64, by: u8) -> u64 {
     let by = u64::from(by);
     match by {
-        0..0xe0 => (held + by % 8).saturating_sub(2),
-        0xe0..0xe8 => held + (1 << 31) + by - 0xe4,
-        0xe8..0xf0 => held.max(1 << 56) + (1 << 32) + by - 0xec,
+        0..0xe0 => (known + by % 8).saturating_sub(2),
+        0xe0..0xe8 => known + (1 << 31) + by - 0xe4,
+        0xe8..0xf0 => known.max(1 << 56) + (1 << 32) + by - 0xec,
         0xf0..0xf8 => (1 << 48) + by - 0xf4,
         _ => u64::MAX - (by - 0xf8),
     }
 }
 
-/// The datagram in which a member says all this to the node.
+/// Writes a datagram of a member to the node with these frames.
 #[must_use]
 pub fn datagram(
     node: &Node<SocketAddr>,
@@ -119,37 +118,37 @@ pub fn datagram(
     writer::datagram(&header, &frames)
 }
 
-fn tag(of: u8) -> u32 {
+fn id_hash(of: u8) -> u32 {
     member(of).id_hash().0
 }
 
-/// What the node holds of a member: generation, instance, version of its telemetry.
-fn held(node: &Node<SocketAddr>, of: u8) -> (u64, u32, u64) {
-    let held = node.member(member(of).as_str());
-    held.map_or((0, 100 + u32::from(of % MEMBERS), 0), |held| {
-        (held.generation().0, held.instance().0, held.telemetry_version())
+/// Returns the generation, instance and telemetry version of a member in the node's table.
+fn known(node: &Node<SocketAddr>, of: u8) -> (u64, u32, u64) {
+    let row = node.member(member(of).as_str());
+    row.map_or((0, 100 + u32::from(of % MEMBERS), 0), |row| {
+        (row.generation().0, row.instance().0, row.telemetry_version())
     })
 }
 
 impl Say {
     fn frame(&self, node: &Node<SocketAddr>, from: u8) -> Frame {
-        // Until an answer's number is put in its place.
+        // A placeholder: `Requests::answer` replaces it.
         let number = 7;
         match *self {
-            Self::Ping(of) => Frame::Ping { number, target: tag(of) },
+            Self::Ping(of) => Frame::Ping { number, target: id_hash(of) },
             Self::Ack(same) => {
-                Frame::Ack { number, instance: held(node, from).1 ^ u32::from(!same) }
+                Frame::Ack { number, instance: known(node, from).1 ^ u32::from(!same) }
             }
             Self::Nack => Frame::Nack { number },
             Self::Relay(of, at) => {
-                Frame::Relay { number, target: tag(of), address: hex(address(at)) }
+                Frame::Relay { number, target: id_hash(of), address: hex(address(at)) }
             }
             Self::Claims(ref claims) => Frame::Claims {
-                claims: claims.iter().take(8).map(|claim| claim.meant(node)).collect(),
+                claims: claims.iter().take(8).map(|claim| claim.to_wire(node)).collect(),
             },
             Self::Telemetry { of, since, floor, ref entries } => {
-                let (_, instance, known) = held(node, of);
-                let since = near(known, since);
+                let (_, instance, version) = known(node, of);
+                let (known, since) = (version, near(version, since));
                 let mut version = since;
                 let entries = entries.iter().take(8).map(|&(step, key, value)| {
                     version = version.saturating_add(u64::from(step % 8));
@@ -163,7 +162,7 @@ impl Say {
                         value,
                     }
                 });
-                let news = News { owner: tag(of), instance, since, entries: entries.collect() };
+                let news = News { owner: id_hash(of), instance, since, entries: entries.collect() };
                 match floor {
                     None => Frame::Telemetry(news),
                     Some(floor) => Frame::TelemetryAnew { floor: near(known, floor), news },
@@ -187,18 +186,18 @@ impl Say {
             }
             Self::Wants(more, ref wants) => {
                 let want = |&(of, claim, since): &(u8, bool, u8)| Want {
-                    tag: tag(of),
+                    tag: id_hash(of),
                     claim,
-                    since: near(held(node, of).2, since),
+                    since: near(known(node, of).2, since),
                 };
                 Frame::SyncWants { number, more, wants: wants.iter().take(8).map(want).collect() }
             }
             Self::Done(more) => Frame::SyncDone { number, more },
             Self::PageRequest(of) => {
-                Frame::PageRequest { number, from: if of == 0 { 0 } else { tag(of) } }
+                Frame::PageRequest { number, from: if of == 0 { 0 } else { id_hash(of) } }
             }
-            Self::Page(next) => Frame::Page { number, next: next.map(tag) },
-            Self::Tree(of) => Frame::Tree { number, end: tag(of) },
+            Self::Page(next) => Frame::Page { number, next: next.map(id_hash) },
+            Self::Tree(of) => Frame::Tree { number, end: id_hash(of) },
             Self::TreeAck => Frame::TreeAck { number },
             Self::Unknown(ref body) => Frame::Unknown { kind: 200, body: Hex(body.clone()) },
         }
@@ -206,12 +205,12 @@ impl Say {
 }
 
 impl Claim {
-    fn meant(self, node: &Node<SocketAddr>) -> meaning::Claim {
-        let (generation, instance, _) = held(node, self.of);
+    fn to_wire(self, node: &Node<SocketAddr>) -> meaning::Claim {
+        let (generation, instance, _) = known(node, self.of);
         let status = [Status::Alive, Status::Suspected, Status::Dead, Status::Left]
             [usize::from(self.status % 4)];
         let live = self.status % 4 < 2;
-        let accusers = (0..MEMBERS).filter(|of| self.accusers >> of & 1 != 0).map(tag).take(4);
+        let accusers = (0..MEMBERS).filter(|of| self.accusers >> of & 1 != 0).map(id_hash).take(4);
         meaning::Claim {
             status,
             generation: near(generation, self.generation),
@@ -233,14 +232,14 @@ impl Claim {
 }
 
 fn version(node: &Node<SocketAddr>, &(of, generation, telemetry): &(u8, u8, u8)) -> Version {
-    let (held_generation, _, held_telemetry) = held(node, of);
-    let of_held = |row: &&reader::Row| row.id == member(of).as_str().as_bytes();
+    let (known_generation, _, known_telemetry) = known(node, of);
+    let is_member = |row: &&reader::Row| row.id == member(of).as_str().as_bytes();
     Version {
-        tag: tag(of),
-        content: wire::rows(node).iter().find(of_held).map_or(0, reader::Row::content),
+        tag: id_hash(of),
+        content: wire::rows(node).iter().find(is_member).map_or(0, reader::Row::content),
         status: Status::Alive,
-        generation: near(held_generation, generation),
-        telemetry: near(held_telemetry, telemetry),
+        generation: near(known_generation, generation),
+        telemetry: near(known_telemetry, telemetry),
     }
 }
 

@@ -1,10 +1,10 @@
-//! The input of the target `seal`: operations on nodes that seal, against a model that knows every
-//! datagram and letter made.
+//! The input of the target `seal`: operations on nodes that seal, checked against a model that knows
+//! each datagram and message that was sealed.
 //!
-//! Three nodes are of one cluster, a fourth is of another that has the same key. Only what was
-//! sealed under a key that the receiver has, for its cluster, by another session, and that has not
-//! come before, may open; the model says by which rule all else is refused. What is refused leaves
-//! nothing but a counter.
+//! Three nodes belong to one cluster. A fourth belongs to another cluster that has the same key. A
+//! datagram may open only if it was sealed for the receiver's cluster, under a key of the receiver,
+//! with the nonce prefix of another node, and was not accepted before. For all others the model
+//! names the reason of the refusal. A refusal changes nothing but a counter.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -12,144 +12,146 @@ use std::sync::LazyLock;
 use arbitrary::Arbitrary;
 use telemetry_gossip_core::Label;
 use telemetry_gossip_seal::{
-    Key, KeyError, KeyId, Keyring, KeyringError, LETTER_OVERHEAD, LetterError, MAX_KEYS, OVERHEAD,
-    Refusal, Seal, SealStats, Session, WINDOW,
+    Key, KeyError, KeyId, Keyring, KeyringError, MAX_KEY_FILE, MAX_KEYS, MESSAGE_OVERHEAD,
+    MessageError, NoncePrefix, OVERHEAD, Refusal, Seal, SealStats, WINDOW,
 };
 
 const NODES: usize = 4;
-/// The node whose ring is full but for one place.
+/// The node whose ring has room for one more key.
 const MANY_KEYS: usize = 2;
-/// The most operations that are carried out.
+/// The most operations of an input; the rest is ignored.
 const MAX_OPS: usize = 48;
-/// One more than fit a ring, and one that nobody ever has.
+/// The number of keys: two more than fit a ring.
 const KEYS: usize = MAX_KEYS + 2;
-/// The longest plain text.
+/// The longest plaintext.
 const LONGEST: usize = 96;
-/// How many sessions are remembered by nodes that forget.
+/// The most replay windows of forgetful nodes.
 const FEW: usize = 2;
 
-/// How many datagrams a fifth node has sent before: two windows.
+/// The number of datagrams that a fifth node has sent before: two windows.
 const RECORDED: u64 = 2 * WINDOW;
 
 static KEYRING: LazyLock<Vec<Key>> =
     LazyLock::new(|| (0..KEYS).map(|key| Key::new([key as u8; 32])).collect());
 
-/// Made once, as that many take a while.
+/// The datagrams of the fifth node. They are made once, because that takes time.
 static RECORD: LazyLock<Vec<Sealed>> = LazyLock::new(|| {
-    let mut seal =
-        Seal::new(Keyring::new(Label::of("fuzz"), KEYRING[0].clone()), Session([0xff; 16]));
+    let mut seal = Seal::new(
+        Keyring::new(Label::of("fuzz"), KEYRING[0].clone()),
+        NoncePrefix::new([0xff; 16]),
+    );
     (0..RECORDED).map(|_| Sealed::by(&mut seal, b"recorded")).collect()
 });
 
 /// Operations on four nodes.
 #[derive(Arbitrary, Clone, Debug)]
 pub struct Traffic {
-    /// Whether the nodes remember two sessions only.
+    /// Limits the nodes to two replay windows.
     pub forgetful: bool,
-    /// What happens.
+    /// The operations.
     pub ops: Vec<Op>,
 }
 
-/// One operation. Nodes, keys, datagrams and letters are taken modulo their number.
+/// One operation. Nodes, keys, datagrams and messages are taken modulo their number.
 #[derive(Arbitrary, Clone, Debug)]
 pub enum Op {
-    /// A node seals a datagram of so many bytes.
+    /// A node seals a datagram of this length.
     Seal(u8, u8),
-    /// A datagram arrives, come to harm or not.
+    /// A datagram arrives, possibly damaged.
     Deliver {
-        /// Which.
+        /// The datagram.
         which: u8,
-        /// Where.
+        /// The receiver.
         to: u8,
-        /// What happened to it.
+        /// The damage.
         harm: Harm,
     },
-    /// One of many datagrams of a fifth node arrives, come to harm or not.
+    /// A datagram of the fifth node arrives, possibly damaged.
     Repeat {
-        /// Which.
+        /// The datagram.
         which: u16,
-        /// Where.
+        /// The receiver.
         to: u8,
-        /// What happened to it.
+        /// The damage.
         harm: Harm,
     },
-    /// Any bytes arrive.
+    /// Arbitrary bytes arrive.
     Noise(u8, Vec<u8>),
-    /// Bytes arrive that name a key and a session.
+    /// Bytes with a valid header arrive.
     Forge {
-        /// Where.
+        /// The receiver.
         to: u8,
-        /// Which key.
+        /// The key in the header.
         key: u8,
-        /// The session of which node.
+        /// The node whose nonce prefix is in the header.
         from: u8,
-        /// The counter.
+        /// The counter in the header.
         counter: u64,
-        /// What follows.
+        /// The bytes after the header.
         bytes: Vec<u8>,
     },
-    /// A node gets a key more.
+    /// A node adds a key.
     Add(u8, u8),
-    /// A node seals with another key.
+    /// A node uses another key.
     Use(u8, u8),
     /// A node removes a key.
     Remove(u8, u8),
-    /// A node starts again, with the keys that it has.
+    /// A node restarts with its keys.
     Restart(u8),
-    /// A node seals a letter of so many bytes, in a context.
+    /// A node seals a message of this length for a context.
     Write(u8, u8, u8),
-    /// A letter is opened, come to harm or not.
+    /// A message is opened, possibly damaged.
     Open {
-        /// Which.
+        /// The message.
         which: u8,
-        /// By whom.
+        /// The receiver.
         to: u8,
-        /// In which context.
+        /// The context.
         context: u8,
-        /// What happened to it.
+        /// The damage.
         harm: Harm,
     },
-    /// Any bytes are opened as a letter.
+    /// Arbitrary bytes are opened as a message.
     Scrap(u8, Vec<u8>),
-    /// A key file holds these bytes.
+    /// A key file with these bytes is read.
     File(Vec<u8>),
-    /// A key file holds the text of a key, come to harm or not.
+    /// A key file with the text of a key is read, possibly damaged.
     Text(u8, Harm),
 }
 
-/// What happens to bytes on their way.
+/// Damage to bytes in flight.
 #[derive(Arbitrary, Clone, Copy, Debug)]
 pub enum Harm {
-    /// Nothing.
+    /// No damage.
     None,
-    /// Bits of a byte are flipped.
+    /// Flips bits of a byte.
     Flip(u16, u8),
-    /// All after so many bytes is lost.
+    /// Cuts the bytes at a position.
     Cut(u16),
-    /// A byte is added at the end, or at the beginning.
+    /// Adds a byte at the end, or at the beginning.
     Longer(u8, bool),
-    /// From a place on they are those of another datagram or letter.
+    /// Replaces the bytes from a position on by those of another datagram or message.
     Splice(u8, u16),
 }
 
-/// What became of the operations; lets a test see that each rule was met.
+/// The outcome of the operations, by which a test sees that each rule was exercised.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Outcome {
     /// Datagrams opened.
     pub opened: usize,
     /// Datagrams refused.
     pub refused: Vec<Refusal>,
-    /// Letters opened.
+    /// Messages opened.
     pub read: usize,
-    /// Letters refused.
-    pub unread: Vec<LetterError>,
+    /// Messages refused.
+    pub unread: Vec<MessageError>,
     /// Changes of keys refused.
     pub kept: Vec<KeyringError>,
     /// Key files read.
     pub files: usize,
     /// Key files refused.
     pub no_keys: Vec<KeyError>,
-    /// Sessions forgotten.
+    /// Replay windows forgotten.
     pub forgotten: u64,
 }
 
@@ -158,27 +160,27 @@ struct Sealed {
     plain: Vec<u8>,
     key: KeyId,
     label: Label,
-    session: Session,
+    prefix: NoncePrefix,
     counter: u64,
 }
 
 impl Sealed {
     fn by(seal: &mut Seal, plain: &[u8]) -> Self {
-        let (key, label) = (seal.keyring().primary().id(), seal.keyring().label());
-        let (session, counter) = (seal.session(), seal.stats().sealed);
+        let (key, label) = (seal.keyring().primary_id(), seal.keyring().label());
+        let (prefix, counter) = (seal.nonce_prefix(), seal.stats().sealed);
         let mut bytes = vec![0; plain.len() + OVERHEAD];
         assert_eq!(seal.seal(plain, &mut bytes), Ok(bytes.len()));
-        Self { bytes, plain: plain.to_vec(), key, label, session, counter }
+        Self { bytes, plain: plain.to_vec(), key, label, prefix, counter }
     }
 }
 
-/// The only one of the recorded datagrams that these bytes may be: the counter says which.
+/// Returns the datagram of the fifth node with the same counter as these bytes.
 fn recorded(bytes: &[u8]) -> Option<&'static Sealed> {
     let counter = bytes.get(21..29)?.try_into().ok()?;
     RECORD.get(usize::try_from(u64::from_be_bytes(counter)).ok()?)
 }
 
-struct Letter {
+struct Message {
     bytes: Vec<u8>,
     text: Vec<u8>,
     key: KeyId,
@@ -190,27 +192,26 @@ struct Run {
     nodes: Vec<Seal>,
     forgetful: bool,
     sent: Vec<Sealed>,
-    letters: Vec<Letter>,
-    /// What has come to a node, by its own session and that of the sender: counters, each of some
-    /// datagram.
-    came: BTreeMap<(Session, Session), Vec<u64>>,
-    lives: u8,
+    messages: Vec<Message>,
+    /// The counters that a node has accepted, by its own prefix and that of the sender.
+    accepted: BTreeMap<(NoncePrefix, NoncePrefix), Vec<u64>>,
+    starts: u8,
     outcome: Outcome,
 }
 
 impl Traffic {
-    /// Carries it out.
+    /// Carries out the operations.
     ///
     /// # Panics
-    /// If anything opens that must not, or the reverse.
+    /// If the nodes and the model disagree.
     pub fn run(&self) -> Outcome {
         let mut run = Run {
             nodes: Vec::new(),
             forgetful: self.forgetful,
             sent: Vec::new(),
-            letters: Vec::new(),
-            came: BTreeMap::new(),
-            lives: 0,
+            messages: Vec::new(),
+            accepted: BTreeMap::new(),
+            starts: 0,
             outcome: Outcome::default(),
         };
         for node in 0..NODES {
@@ -225,7 +226,7 @@ impl Traffic {
         for op in self.ops.iter().take(MAX_OPS) {
             run.op(op);
         }
-        run.outcome.forgotten = run.nodes.iter().map(|node| node.stats().sessions_forgotten).sum();
+        run.outcome.forgotten = run.nodes.iter().map(|node| node.stats().windows_forgotten).sum();
         run.outcome
     }
 }
@@ -244,9 +245,9 @@ fn pick<T>(among: &[T], index: u8) -> Option<&T> {
 
 impl Run {
     fn start(&mut self, ring: Keyring) -> Seal {
-        self.lives += 1;
-        let seal = Seal::new(ring, Session([self.lives; 16]));
-        if self.forgetful { seal.with_max_sessions(FEW) } else { seal }
+        self.starts += 1;
+        let seal = Seal::new(ring, NoncePrefix::new([self.starts; 16]));
+        if self.forgetful { seal.with_max_windows(FEW) } else { seal }
     }
 
     fn op(&mut self, op: &Op) {
@@ -266,15 +267,15 @@ impl Run {
             Op::Noise(to, ref bytes) => self.deliver(node(to), bytes.clone()),
             Op::Forge { to, key: named, from, counter, ref bytes } => {
                 let mut forged = vec![0x81];
-                forged.extend(key(named).id().0);
-                forged.extend(self.nodes[node(from)].session().0);
+                forged.extend(key(named).id().to_bytes());
+                forged.extend(self.nodes[node(from)].nonce_prefix().to_bytes());
                 forged.extend(counter.to_be_bytes());
                 forged.extend(bytes);
                 self.deliver(node(to), forged);
             }
             Op::Add(at, which) => {
                 let ring = self.nodes[node(at)].keyring_mut();
-                let held = ring.get(key(which).id()).is_some();
+                let held = ring.contains(key(which).id());
                 let full = ring.ids().len() == MAX_KEYS;
                 let result = ring.add(key(which).clone());
                 assert_eq!(result.is_err(), held || full, "{result:?}");
@@ -282,19 +283,19 @@ impl Run {
             }
             Op::Use(at, which) => {
                 let ring = self.nodes[node(at)].keyring_mut();
-                let held = ring.get(key(which).id()).is_some();
+                let held = ring.contains(key(which).id());
                 let result = ring.use_key(key(which).id());
                 assert_eq!(result.is_ok(), held, "{result:?}");
-                assert!(!held || ring.primary().id() == key(which).id());
+                assert!(!held || ring.primary_id() == key(which).id());
                 self.outcome.kept.extend(result.err());
             }
             Op::Remove(at, which) => {
                 let ring = self.nodes[node(at)].keyring_mut();
                 let id = key(which).id();
-                let removable = ring.get(id).is_some() && ring.primary().id() != id;
+                let removable = ring.contains(id) && ring.primary_id() != id;
                 let result = ring.remove(id);
                 assert_eq!(result.is_ok(), removable, "{result:?}");
-                assert!(!removable || ring.get(id).is_none());
+                assert!(!removable || !ring.contains(id));
                 self.outcome.kept.extend(result.err());
             }
             Op::Restart(at) => {
@@ -305,16 +306,17 @@ impl Run {
                 self.write(node(by), usize::from(len) % LONGEST, context % 4)
             }
             Op::Open { which, to, context, harm } => {
-                let Some(letter) = pick(&self.letters, which) else { return };
-                let others = |other| pick(&self.letters, other).map(|other| &other.bytes[..]);
-                let bytes = harm.on(&letter.bytes, others);
+                let Some(message) = pick(&self.messages, which) else { return };
+                let others = |other| pick(&self.messages, other).map(|other| &other.bytes[..]);
+                let bytes = harm.on(&message.bytes, others);
                 self.open(node(to), context % 4, &bytes);
             }
             Op::Scrap(to, ref bytes) => self.open(node(to), 0, bytes),
             Op::File(ref bytes) => self.file(bytes),
             Op::Text(which, harm) => {
                 let text = key(which).to_text();
-                let other = |other| Some(key(other).to_text().as_bytes().to_vec());
+                let text = text.as_str();
+                let other = |other| Some(key(other).to_text().as_str().as_bytes().to_vec());
                 let bytes = match harm {
                     Harm::Splice(with, at) => {
                         let other = other(with);
@@ -331,79 +333,80 @@ impl Run {
         self.sent.push(Sealed::by(&mut self.nodes[by], &vec![b'p'; len]));
     }
 
-    /// Bytes arrive, and the model says what must become of them.
+    /// Delivers bytes and compares the result with the model.
     fn deliver(&mut self, to: usize, mut bytes: Vec<u8>) {
         let seal = &mut self.nodes[to];
-        let own = seal.session();
+        let own = seal.nonce_prefix();
         let sealed = self.sent.iter().chain(recorded(&bytes)).find(|sealed| sealed.bytes == bytes);
         let expected = sealed.map(|sealed| {
-            let came = self.came.get(&(own, sealed.session)).map_or(&[][..], |came| &came[..]);
-            expected(seal.keyring(), own, sealed, came)
+            let accepted =
+                self.accepted.get(&(own, sealed.prefix)).map_or(&[][..], |counters| &counters[..]);
+            expected(seal.keyring(), own, sealed, accepted)
         });
         let before = seal.stats();
         let result = seal.open(&mut bytes).map(<[u8]>::to_vec);
         let after = seal.stats();
         match (&result, expected) {
             (Ok(plain), Some(expected)) => {
-                // Who has forgotten a session may take its datagrams again.
+                // A node that has forgotten a window may accept its datagrams again.
                 let again =
                     self.forgetful && matches!(expected, Err(Refusal::Replayed | Refusal::Stale));
-                assert!(expected.is_ok() || again, "opened, and it is {expected:?}");
-                let sealed = sealed.expect("it is expected");
+                assert!(expected.is_ok() || again, "opened, but the model expects {expected:?}");
+                let sealed = sealed.expect("the model knows it");
                 assert_eq!(*plain, sealed.plain);
                 assert_eq!(after.opened, before.opened + 1);
-                self.came.entry((own, sealed.session)).or_default().push(sealed.counter);
+                self.accepted.entry((own, sealed.prefix)).or_default().push(sealed.counter);
                 self.outcome.opened += 1;
             }
-            (Ok(_), None) => panic!("nobody has sealed what was opened"),
+            (Ok(_), None) => panic!("opened, but never sealed"),
             (Err(refusal), expected) => {
                 let expected = expected.and_then(Result::err);
-                // Whose session was forgotten for a while, its highest counter may be a lower one.
-                let known = |refusal| matches!(refusal, Refusal::Replayed | Refusal::Stale);
-                let alike = self.forgetful && known(*refusal) && expected.is_some_and(known);
+                // If the window was forgotten in between, its highest counter may be lower.
+                let is_old = |refusal| matches!(refusal, Refusal::Replayed | Refusal::Stale);
+                let alike = self.forgetful && is_old(*refusal) && expected.is_some_and(is_old);
                 let right = alike || expected == Some(*refusal);
                 assert!(sealed.is_none() || right, "{refusal:?}, not {expected:?}");
                 assert_eq!(
                     without_refusals(after),
                     without_refusals(before),
-                    "{refusal}, and it left a trace"
+                    "{refusal}, but it left a trace"
                 );
                 assert_eq!(
                     after.refused(),
                     before.refused() + 1,
-                    "{refusal}, and not counted once"
+                    "{refusal}, but it was not counted once"
                 );
                 self.outcome.refused.push(*refusal);
             }
         }
-        assert!(!self.forgetful || after.sessions <= FEW as u64, "{} sessions", after.sessions);
+        assert!(!self.forgetful || after.windows <= FEW as u64, "{} windows", after.windows);
     }
 
     fn write(&mut self, by: usize, len: usize, context: u8) {
         let ring = self.nodes[by].keyring();
-        let (key, label, text) = (ring.primary().id(), ring.label(), vec![b't'; len]);
-        let nonce = [u8::try_from(self.letters.len()).unwrap_or(0); 24];
-        let bytes = ring.seal_letter(nonce, &[context], &text).expect("it is short");
-        assert_eq!(bytes.len(), len + LETTER_OVERHEAD);
-        self.letters.push(Letter { bytes, text, key, label, context });
+        let (key, label, text) = (ring.primary_id(), ring.label(), vec![b't'; len]);
+        let nonce = [u8::try_from(self.messages.len()).unwrap_or(0); 24];
+        let bytes = ring.seal_message(nonce, &[context], &text).expect("it is short");
+        assert_eq!(bytes.len(), len + MESSAGE_OVERHEAD);
+        self.messages.push(Message { bytes, text, key, label, context });
     }
 
-    /// Bytes are opened as a letter, and the model says what must become of them.
+    /// Opens bytes as a message and compares the result with the model.
     fn open(&mut self, to: usize, context: u8, bytes: &[u8]) {
         let ring = self.nodes[to].keyring();
-        let letter = self.letters.iter().find(|letter| letter.bytes == bytes);
-        let result = ring.open_letter(&[context], bytes);
-        if let Some(letter) = letter {
-            let expected = if ring.get(letter.key).is_none() {
-                Err(LetterError::UnknownKey(letter.key))
-            } else if (letter.label, letter.context) != (ring.label(), context) {
-                Err(LetterError::NotAuthentic)
+        let message = self.messages.iter().find(|message| message.bytes == bytes);
+        let result = ring.open_message(&[context], bytes);
+        if let Some(message) = message {
+            let expected = if !ring.contains(message.key) {
+                Err(MessageError::UnknownKey(message.key))
+            } else if (message.label, message.context) != (ring.label(), context) {
+                Err(MessageError::NotAuthentic)
             } else {
-                Ok(letter.text.clone())
+                Ok(message.text.clone())
             };
             assert_eq!(result, expected);
         } else {
-            assert!(result.is_err(), "nobody has written what was opened");
+            assert!(result.is_err(), "opened, but never sealed");
         }
         match result {
             Ok(_) => self.outcome.read += 1,
@@ -411,11 +414,13 @@ impl Run {
         }
     }
 
-    /// What a key file holds is a key if it is 64 digits with nothing but white space around them.
+    /// Reads a key file. It is valid if it has 64 digits with nothing but white space around them.
     fn file(&mut self, bytes: &[u8]) {
         let digits = str::from_utf8(bytes).ok().map(str::trim);
         let is_key = digits.is_some_and(|digits| {
-            digits.len() == 64 && digits.bytes().all(|digit| digit.is_ascii_hexdigit())
+            bytes.len() <= MAX_KEY_FILE
+                && digits.len() == 64
+                && digits.bytes().all(|digit| digit.is_ascii_hexdigit())
         });
         let id = digits.filter(|digits| {
             digits.len() == 8 && digits.bytes().all(|digit| digit.is_ascii_hexdigit())
@@ -428,7 +433,7 @@ impl Run {
         }
         match Key::from_file(bytes) {
             Ok(key) => {
-                assert!(is_key, "it is no key");
+                assert!(is_key, "the file is not a key");
                 assert_eq!(
                     Some(key.to_text().as_str()),
                     digits.map(str::to_ascii_lowercase).as_deref()
@@ -436,23 +441,28 @@ impl Run {
                 self.outcome.files += 1;
             }
             Err(error) => {
-                assert!(!is_key, "{error}, and it is a key");
+                assert!(!is_key, "{error}, but the file is a key");
                 self.outcome.no_keys.push(error);
             }
         }
     }
 }
 
-/// What must become of a datagram that came to no harm, at a node that remembers all sessions.
-fn expected(ring: &Keyring, own: Session, sealed: &Sealed, came: &[u64]) -> Result<(), Refusal> {
-    let highest = came.iter().max().copied();
-    if ring.get(sealed.key).is_none() {
+/// The model: the result for an undamaged datagram at a node that forgets no window.
+fn expected(
+    ring: &Keyring,
+    own: NoncePrefix,
+    sealed: &Sealed,
+    accepted: &[u64],
+) -> Result<(), Refusal> {
+    let highest = accepted.iter().max().copied();
+    if !ring.contains(sealed.key) {
         Err(Refusal::UnknownKey(sealed.key))
-    } else if sealed.session == own {
+    } else if sealed.prefix == own {
         Err(Refusal::Own)
     } else if highest.is_some_and(|highest| highest >= sealed.counter + WINDOW) {
         Err(Refusal::Stale)
-    } else if came.contains(&sealed.counter) {
+    } else if accepted.contains(&sealed.counter) {
         Err(Refusal::Replayed)
     } else if ring.label() != sealed.label {
         Err(Refusal::NotAuthentic)
@@ -461,9 +471,9 @@ fn expected(ring: &Keyring, own: Session, sealed: &Sealed, came: &[u64]) -> Resu
     }
 }
 
-/// What a refusal leaves as it was.
+/// The counters that a refusal must not change.
 fn without_refusals(stats: SealStats) -> [u64; 4] {
-    [stats.sealed, stats.opened, stats.sessions, stats.sessions_forgotten]
+    [stats.sealed, stats.opened, stats.windows, stats.windows_forgotten]
 }
 
 impl Harm {

@@ -1,21 +1,22 @@
-//! What the first inputs of the targets are made of: datagrams of real nodes, and the golden ones.
-//! `examples/seeds.rs` writes them. The inputs of `cluster`, `node` and `seal` are operations, and
-//! were found by the fuzzer.
+//! Makes the seeds of the targets from datagrams of real nodes and from the golden datagrams.
+//! `examples/seeds.rs` writes them. The seeds of `cluster`, `node` and `seal` are operations that the
+//! fuzzer has found.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use telemetry_gossip_core::Label;
 
-use crate::datagram::{ADDRESSES, ANSWER, EQUAL, HEADER, Situation, TICK, situations, write_step};
+use crate::datagram::{ANSWER, EQUAL, HEADER, TICK, write_step};
 use crate::meaning::Golden;
+use crate::situation::{ADDRESSES, Situation, situations};
 use crate::warm;
-use crate::wire::{self, Asked};
+use crate::wire::{self, Requests};
 
 /// The longest seed in bytes.
 pub const LONGEST: usize = 2_048;
 
-/// A seed: its name and contents.
+/// The name and the contents of a seed.
 pub type Seed = (String, Vec<u8>);
 
 fn kinds(datagram: &[u8]) -> Vec<u8> {
@@ -26,8 +27,8 @@ fn named(kinds: &[u8]) -> String {
     kinds.iter().map(u8::to_string).collect::<Vec<_>>().join("-")
 }
 
-/// For each situation its traffic to a node alone, and for each sequence of frame kinds that
-/// datagram as it was, and with its header and numbers made anew.
+/// Makes the seeds of the target `datagram`: the traffic of each situation, to a node that is alone;
+/// and one datagram per sequence of frame kinds, unchanged and with a new header and new numbers.
 #[must_use]
 pub fn datagram() -> Vec<Seed> {
     let mut seeds = Vec::new();
@@ -36,7 +37,7 @@ pub fn datagram() -> Vec<Seed> {
     for (number, situation) in (0_u8..).zip(situations()) {
         let mut seed = vec![0];
         for (from, datagram) in &situation.traffic {
-            // What the node said itself comes back from the stranger.
+            // The datagrams of the node itself come back from the stranger.
             let from = u8::try_from((from + 3) % 4).unwrap_or(0);
             by_kinds.entry(kinds(datagram)).or_insert((number, from, datagram));
             if from != 3 && seed.len() + datagram.len() + 3 <= LONGEST {
@@ -59,27 +60,28 @@ pub fn datagram() -> Vec<Seed> {
     seeds
 }
 
-/// For each situation what the others say in it, as an answer to what the node asks in it, one of
-/// each kind; and the golden datagrams, good and bad, with this cluster's label.
+/// Makes the seeds of the target `bytes`: for each situation one datagram of each kind from the other
+/// nodes, with the numbers of the node's requests; and the golden datagrams, valid and invalid, with
+/// the label of this cluster.
 #[must_use]
 pub fn bytes() -> Vec<Seed> {
     let mut seeds = Vec::new();
     for (number, situation) in situations().iter().enumerate() {
-        let asked = questions(situation);
+        let requests = requests(situation);
         let mut seen = BTreeSet::new();
-        // The last come first: they are nearest to where the node stands.
+        // The last datagrams are closest to the state of the node.
         for (from, datagram) in situation.traffic.iter().rev().filter(|(from, _)| *from > 0) {
             let kinds = kinds(datagram);
             if !seen.insert(kinds.first().copied()) {
                 continue;
             }
             let mut seed = datagram.clone();
-            asked.get(&ADDRESSES[*from]).copied().unwrap_or_default().answer(&mut seed);
+            requests.get(&ADDRESSES[*from]).copied().unwrap_or_default().answer(&mut seed);
             seed.insert(0, warm::first(number, from - 1));
             seeds.push((format!("{}-{}", situation.name, named(&kinds)), seed));
         }
     }
-    let calm = situations().iter().position(|situation| situation.name == "in calm").unwrap_or(0);
+    let quiet = situations().iter().position(|situation| situation.name == "quiet").unwrap_or(0);
     let golden = Golden::load();
     let good = golden
         .datagrams
@@ -92,18 +94,18 @@ pub fn bytes() -> Vec<Seed> {
         if let Some(label) = seed.get_mut(1..5).filter(|label| **label == theirs) {
             label.copy_from_slice(&ours);
         }
-        seed.insert(0, warm::first(calm, 0));
+        seed.insert(0, warm::first(quiet, 0));
         seeds.push((format!("golden-{name}"), seed));
     }
     seeds
 }
 
-/// What the node has asked so far, at each address.
-fn questions(situation: &Situation) -> BTreeMap<SocketAddr, Asked> {
+/// Returns the last requests of the node to each address.
+fn requests(situation: &Situation) -> BTreeMap<SocketAddr, Requests> {
     let watched = situation.node();
-    let mut asked: BTreeMap<SocketAddr, Asked> = BTreeMap::new();
+    let mut requests: BTreeMap<SocketAddr, Requests> = BTreeMap::new();
     for (to, bytes) in &watched.sent {
-        asked.entry(*to).or_default().note(bytes);
+        requests.entry(*to).or_default().note(bytes);
     }
-    asked
+    requests
 }

@@ -1,6 +1,6 @@
-//! The committed seeds and some plans made by hand, on the stable toolchain and without
-//! instrumentation. They show that each target gets past the first checks: what its seeds reach is
-//! counted, and has a minimum.
+//! Tests with the committed seeds and with plans written by hand, on the stable toolchain without
+//! instrumentation. They show that each target passes the first checks, as the number of states that
+//! its seeds reach has a minimum.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -10,15 +10,15 @@ use arbitrary::{Arbitrary as _, Unstructured};
 use telemetry_gossip_core::{InputError, WireError};
 
 use crate::meaning::Golden;
-use crate::node::Life;
+use crate::node::History;
 use crate::plan::{Op, Plan};
 use crate::seal::Traffic;
-use crate::{bytes, canonical, datagram, replay, wire};
+use crate::{bytes, canonical, datagram, replay, situation, wire};
 
-/// The committed seeds of a target: file name and contents.
+/// Returns the committed seeds of a target: file name and contents.
 fn seeds(target: &str) -> Vec<(String, Vec<u8>)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("seeds").join(target);
-    let files = std::fs::read_dir(&folder).expect("the seeds are there");
+    let files = std::fs::read_dir(&folder).expect("the folder of the seeds exists");
     let paths = files.map(|file| file.expect("the folder can be read").path());
     let mut seeds: Vec<_> = paths
         .map(|path| (path.display().to_string(), std::fs::read(&path).expect("a seed can be read")))
@@ -30,21 +30,21 @@ fn seeds(target: &str) -> Vec<(String, Vec<u8>)> {
 
 #[test]
 fn every_situation_replays() {
-    for situation in datagram::situations() {
+    for situation in situation::situations() {
         let watched = situation.node();
         assert_eq!(watched.node.check_invariants(), Ok(()), "{}", situation.name);
     }
 }
 
 #[test]
-fn the_situations_speak_every_kind_of_frame() {
-    let traffic = datagram::situations().iter().flat_map(|situation| &situation.traffic);
+fn the_situations_have_every_kind_of_frame() {
+    let traffic = situation::situations().iter().flat_map(|situation| &situation.traffic);
     let kinds: BTreeSet<u8> =
         traffic.flat_map(|(_, datagram)| wire::frames(datagram).map(|(kind, _)| kind)).collect();
     assert_eq!(kinds, wire::KINDS.collect());
 }
 
-/// A refusal as the golden file names it.
+/// Returns the name of an error in the golden file.
 fn named(error: &WireError) -> String {
     match error {
         WireError::TooLong { .. } => "too long".into(),
@@ -57,7 +57,7 @@ fn named(error: &WireError) -> String {
     }
 }
 
-/// The variant of a value and its fields' names, without what they hold.
+/// Returns the name of the variant of an enum.
 fn variant(value: &impl std::fmt::Debug) -> String {
     let text = format!("{value:?}");
     text.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default().to_owned()
@@ -72,7 +72,7 @@ fn set(names: &[&str]) -> BTreeSet<String> {
 }
 
 #[test]
-fn the_seeds_of_bytes_are_accepted_with_each_kind_of_frame_and_refused_for_each_reason() {
+fn the_seeds_of_bytes_cover_each_kind_of_frame_and_each_error() {
     let (mut accepted, mut refused) = (BTreeSet::new(), BTreeSet::new());
     for (name, seed) in seeds("bytes") {
         match bytes::run(&seed).unwrap_or_else(|| panic!("{name} is empty")) {
@@ -81,8 +81,8 @@ fn the_seeds_of_bytes_are_accepted_with_each_kind_of_frame_and_refused_for_each_
         }
     }
     let missing: Vec<u8> = wire::KINDS.filter(|kind| !accepted.contains(kind)).collect();
-    assert!(missing.is_empty(), "no datagram with frames {missing:?} is accepted");
-    // One that is too long is longer than any input.
+    assert!(missing.is_empty(), "no datagram with frames {missing:?} was accepted");
+    // No input is long enough for this error.
     let reasons = Golden::load()
         .refused
         .into_iter()
@@ -92,28 +92,28 @@ fn the_seeds_of_bytes_are_accepted_with_each_kind_of_frame_and_refused_for_each_
 }
 
 #[test]
-fn the_seeds_of_bytes_are_read_by_both_readers_and_said_in_the_shortest_form() {
+fn the_seeds_of_bytes_are_read_by_both_readers_and_answered_in_the_shortest_form() {
     let outcomes: Vec<_> = seeds("bytes").iter().map(|(_, seed)| canonical::run(seed)).collect();
     let count = |is: fn(&canonical::Outcome) -> bool| {
         outcomes.iter().filter(|&outcome| is(outcome)).count()
     };
-    let (read, shortened, said) = (
+    let (read, shortened, sent) = (
         count(|outcome| outcome.read),
         count(|outcome| outcome.shortened),
-        count(|outcome| outcome.said > 0),
+        count(|outcome| outcome.sent > 0),
     );
     assert!(
-        read >= 150 && shortened >= 1 && said >= 50,
-        "{read} read, {shortened} shortened, {said} answered"
+        read >= 150 && shortened >= 1 && sent >= 50,
+        "{read} read, {shortened} shortened, {sent} answered"
     );
 }
 
 #[test]
-fn the_seeds_of_lives_have_each_input_accepted_and_each_command_refused() {
+fn the_seeds_of_node_cover_each_input_and_each_command_error() {
     let (mut accepted, mut refused, mut doubled) = (BTreeSet::new(), BTreeSet::new(), 0);
     for (name, seed) in seeds("node") {
-        let life = Life::arbitrary_take_rest(Unstructured::new(&seed));
-        let outcome = life.unwrap_or_else(|error| panic!("{name}: {error}")).run();
+        let history = History::arbitrary_take_rest(Unstructured::new(&seed));
+        let outcome = history.unwrap_or_else(|error| panic!("{name}: {error}")).run();
         accepted.extend(outcome.accepted);
         doubled += outcome.doubled;
         refused.extend(outcome.refused.iter().map(|error| match error {
@@ -125,7 +125,7 @@ fn the_seeds_of_lives_have_each_input_accepted_and_each_command_refused() {
         accepted.iter().filter(|(what, _)| *what == "frame").map(|&(_, kind)| kind).collect();
     assert!(
         wire::KINDS.into_iter().all(|kind| frames.contains(&kind)),
-        "accepted are frames {frames:?}"
+        "only frames {frames:?} were accepted"
     );
     let inputs: BTreeSet<&str> = accepted.into_iter().map(|(what, _)| what).collect();
     let all = [
@@ -158,11 +158,11 @@ fn the_seeds_of_lives_have_each_input_accepted_and_each_command_refused() {
         "Value",
     ];
     assert_eq!(refused, set(&all));
-    assert!(doubled > 100, "twins got {doubled} inputs");
+    assert!(doubled > 100, "twins received {doubled} inputs");
 }
 
 #[test]
-fn the_seeds_of_seals_are_opened_and_refused_for_each_reason() {
+fn the_seeds_of_seal_cover_each_refusal() {
     let mut all = crate::seal::Outcome::default();
     for (name, seed) in seeds("seal") {
         let traffic = Traffic::arbitrary_take_rest(Unstructured::new(&seed));
@@ -180,13 +180,13 @@ fn the_seeds_of_seals_are_opened_and_refused_for_each_reason() {
     let refusals =
         ["NotAuthentic", "NotSealed", "Own", "Replayed", "Stale", "TooShort", "UnknownKey"];
     assert_eq!(variants(&all.refused), set(&refusals));
-    assert_eq!(variants(&all.unread), set(&["NoLetter", "NotAuthentic", "UnknownKey"]));
+    assert_eq!(variants(&all.unread), set(&["NotAuthentic", "NotSealed", "UnknownKey"]));
     assert_eq!(variants(&all.kept), set(&["Full", "Held", "Primary", "Unknown"]));
     assert_eq!(variants(&all.no_keys), set(&["Digit", "Length"]));
 }
 
 #[test]
-fn the_seeds_of_datagrams_get_past_the_first_checks() {
+fn the_seeds_of_datagram_are_accepted() {
     for (name, seed) in seeds("datagram") {
         let outcome = datagram::run(&seed);
         assert!(outcome.accepted > 0 && outcome.refused == 0, "{name}: {outcome:?}");
@@ -194,7 +194,7 @@ fn the_seeds_of_datagrams_get_past_the_first_checks() {
 }
 
 #[test]
-fn the_seeds_of_records_are_replayed() {
+fn the_seeds_of_replay_are_replayed() {
     for (name, seed) in seeds("replay") {
         let outcome = replay::run(&seed);
         assert!(outcome.opened == 2 && outcome.inputs > 0, "{name}: {outcome:?}");
@@ -203,7 +203,7 @@ fn the_seeds_of_records_are_replayed() {
 }
 
 #[test]
-fn the_seeds_of_clusters_become_live() {
+fn clusters_become_live_after_the_seeds_of_cluster() {
     for (name, seed) in seeds("cluster") {
         let plan = Plan::arbitrary_take_rest(Unstructured::new(&seed));
         plan.unwrap_or_else(|error| panic!("{name}: {error}")).run();
@@ -216,7 +216,7 @@ fn plan(nodes: u8, ops: impl IntoIterator<Item = Op>) -> Plan {
 }
 
 #[test]
-fn a_healed_partition_becomes_live() {
+fn a_cluster_becomes_live_after_any_partition() {
     for nodes in 2..=5 {
         for side in 1..(1 << nodes) - 1 {
             plan(nodes, [Op::Partition(side), Op::Run(6_000)]).run();
@@ -225,7 +225,7 @@ fn a_healed_partition_becomes_live() {
 }
 
 #[test]
-fn nodes_back_from_a_crash_at_another_address_become_live() {
+fn a_cluster_becomes_live_after_all_nodes_restart_at_other_addresses() {
     for nodes in 2..=5 {
         let crashes = (0..nodes).map(Op::Crash);
         let restarts = (0..nodes).map(|node| Op::Restart { node, moved: node % 2 == 0 });
@@ -239,7 +239,7 @@ fn nodes_back_from_a_crash_at_another_address_become_live() {
 }
 
 #[test]
-fn a_pause_of_everybody_is_survived() {
+fn a_cluster_survives_a_pause_of_all_nodes() {
     for nodes in 2..=5 {
         let pauses = (0..nodes).map(Op::Pause);
         plan(nodes, pauses.chain([Op::Run(9_000)])).run();
@@ -247,17 +247,17 @@ fn a_pause_of_everybody_is_survived() {
 }
 
 #[test]
-fn whoever_leaves_during_a_partition_is_not_missed() {
+fn a_cluster_becomes_live_after_a_leave_during_a_partition() {
     for nodes in 3..=5 {
         plan(nodes, [Op::Partition(1), Op::Leave(0), Op::Run(2_000)]).run();
     }
 }
 
-/// Found by fuzzing: one side's refutation is lost to a one-way link until it is held dead, the
-/// other side refutes an accusation of others meanwhile, and after that neither accusation is news
-/// to whom it accuses.
+/// Found by fuzzing: a one-way link loses the refutation of one node until it is declared dead.
+/// Meanwhile a node on the other side refutes an accusation of others. After that each of the two
+/// already knows the accusation against it, and must refute it nevertheless.
 #[test]
-fn an_accusation_refuted_before_is_answered_again() {
+fn a_known_accusation_is_refuted_again() {
     for moment in 0..20 {
         let one_way = Op::Link { from: 3, to: 0, lose: 255, repeat: 0, delay: 0 };
         let ops = vec![Op::Partition(0b10110), one_way, Op::Run(28_000 + 13 * moment)];

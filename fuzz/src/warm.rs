@@ -1,20 +1,17 @@
-//! Nodes in all situations, kept warm: each is made once, and what changed one is undone from a
-//! snapshot, which takes some microseconds. So raw bytes meet a node with state to spoil, a hundred
-//! thousand times a second.
+//! One node per situation, made once and used again for each input.
+//!
+//! A node that an input has changed is restored from a snapshot, which takes a few microseconds. So
+//! a hundred thousand datagrams per second arrive at a node that has state to damage.
 
 use std::cell::RefCell;
 use std::net::SocketAddr;
 
 use telemetry_gossip_core::{Input, InputError, Node, WireError};
 
-use crate::datagram::{ADDRESSES, situations};
+use crate::situation::{ADDRESSES, situations};
 use crate::watched::{Standing, refusals};
 
-/// A reply to a sender that has not proved its address is at most this many times as long as what
-/// it sent.
-pub const AMPLIFICATION: usize = 3;
-
-/// A node in one of the situations.
+/// A reusable node in one of the situations.
 #[derive(Debug)]
 pub struct Warm {
     saved: Vec<u8>,
@@ -32,8 +29,8 @@ thread_local! {
     }).collect());
 }
 
-/// An input's first byte says who sends to a node in which situation: one of three members, or a
-/// stranger.
+/// Calls `check` with the node and the sender that the first byte of an input selects. The sender is
+/// one of three members or a stranger.
 ///
 /// # Panics
 /// If `check` does.
@@ -45,44 +42,44 @@ pub fn meet<T>(first: u8, check: impl FnOnce(&mut Warm, SocketAddr) -> T) -> T {
     })
 }
 
-/// The first byte of an input for this situation and sender, 0 for the first of the three.
+/// Returns the first byte of an input for this situation and sender, 0 for the first member.
 #[must_use]
 pub fn first(situation: usize, from: usize) -> u8 {
     u8::try_from(situation << 2 | from & 0b11).unwrap_or(0)
 }
 
 impl Warm {
-    /// The node, for reading.
+    /// Returns the node.
     #[must_use]
     pub fn node(&self) -> &Node<SocketAddr> {
         &self.node
     }
 
-    /// The node as the situation left it.
-    pub fn put_back(&mut self) {
+    /// Restores the node to its situation.
+    pub fn restore(&mut self) {
         if core::mem::take(&mut self.changed) {
-            self.node = Node::restore(&self.saved).expect("it was saved");
+            self.node = Node::restore(&self.saved).expect("the snapshot is valid");
         }
     }
 
-    /// One datagram arrives at the node as the situation left it.
+    /// Restores the node and delivers one datagram to it.
     ///
     /// # Panics
-    /// If it is refused and leaves a trace, or accepted and breaks an invariant.
-    pub fn hear(&mut self, from: SocketAddr, bytes: &[u8]) -> Result<(), WireError> {
-        self.put_back();
+    /// If a refused datagram leaves a trace, or an accepted one breaks an invariant.
+    pub fn receive(&mut self, from: SocketAddr, bytes: &[u8]) -> Result<(), WireError> {
+        self.restore();
         let node = &mut self.node;
         let (before, counted) = (Standing::of(node), refusals(node));
         match node.handle(node.now(), Input::Datagram { from, bytes: bytes.into() }) {
             Err(InputError::Datagram(error)) => {
-                assert_eq!(before, Standing::of(node), "refused ({error}), and the state changed");
-                assert_eq!(refusals(node), counted + 1, "refused ({error}), and not counted once");
+                assert_eq!(before, Standing::of(node), "refused ({error}), but the state changed");
+                assert_eq!(refusals(node), counted + 1, "refused ({error}), but not counted once");
                 let silent =
                     node.poll_transmit(&mut self.buf).is_none() && node.poll_event().is_none();
-                assert!(silent, "refused ({error}), and answered");
+                assert!(silent, "refused ({error}), but answered");
                 Err(error)
             }
-            Err(error) => panic!("a datagram is blamed on the host: {error}"),
+            Err(error) => panic!("a datagram got the error of a command: {error}"),
             Ok(()) => {
                 self.changed = true;
                 assert_eq!(node.check_invariants(), Ok(()));
@@ -91,10 +88,10 @@ impl Warm {
         }
     }
 
-    /// The node's next deadline comes.
+    /// Ticks the node at its next deadline.
     ///
     /// # Panics
-    /// If that breaks an invariant.
+    /// If the tick breaks an invariant.
     pub fn tick(&mut self) {
         let Some(due) = self.node.poll_timeout() else { return };
         self.changed = true;
@@ -103,19 +100,19 @@ impl Warm {
         let (next, now) = (self.node.poll_timeout(), self.node.now());
         assert!(
             next.is_none_or(|next| next > now),
-            "S15: after a tick at {now} one is wanted at {next:?}"
+            "S15: after a tick at {now} the next deadline is {next:?}"
         );
     }
 
-    /// Passes on all that the node wants to send, and drops its events.
-    pub fn said(&mut self, mut to: impl FnMut(SocketAddr, &[u8])) {
+    /// Passes all datagrams of the node to `to`, and drops its events.
+    pub fn drain(&mut self, mut to: impl FnMut(SocketAddr, &[u8])) {
         while let Some(sent) = self.node.poll_transmit(&mut self.buf) {
             to(sent.to, &self.buf[..sent.len]);
         }
         while self.node.poll_event().is_some() {}
     }
 
-    /// Whether a member is known to be at this address.
+    /// Returns whether the node knows a member with this address.
     #[must_use]
     pub fn knows(&self, address: SocketAddr) -> bool {
         self.node.members().any(|member| member.address() == Some(address))

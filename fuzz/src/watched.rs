@@ -1,9 +1,9 @@
-//! One node, and everything that must hold after any input, whatever it was.
+//! One node, with the rules that hold after every input.
 //!
-//! After each input both polls are drained, as a host does. Then: the node's own invariants hold,
-//! no datagram exceeds the limit, table and heap stay bounded, the events fold to the view,
-//! generations never fall, Dead becomes Alive only at a higher generation, and a tick leaves no
-//! deadline behind that has passed.
+//! After each input both polls are drained, as by a host. Then the node's own invariants hold, no
+//! datagram exceeds the MTU, table and heap are bounded, the events add up to the table, generations
+//! never decrease, Dead becomes Alive only at a higher generation, and after a tick the next
+//! deadline is in the future.
 
 use std::collections::BTreeMap;
 
@@ -15,21 +15,24 @@ use telemetry_gossip_core::{
 
 use crate::wire;
 
-/// A node under watch.
+/// The most bytes that a node may send to an unproven address, per byte received from it.
+pub const AMPLIFICATION: usize = 3;
+
+/// A node and the checks of its rules.
 #[derive(Debug)]
 pub struct Watched<A> {
-    /// The node itself, for reading.
+    /// The node. Give it inputs through [`Watched::handle`] only.
     pub node: Node<A>,
-    /// What it wants sent since this was last taken.
+    /// The datagrams that it has sent since this was last cleared.
     pub sent: Vec<(A, Vec<u8>)>,
-    /// What it told since this was last taken.
+    /// The events that it has emitted since this was last cleared.
     pub events: Vec<Event<A>>,
     view: BTreeMap<NodeId, Seen<A>>,
     buf: Vec<u8>,
     heap_limit: usize,
 }
 
-/// What shows of a node's state at little cost.
+/// The parts of a node's state that are cheap to compare.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Standing {
     table: u64,
@@ -40,7 +43,7 @@ pub struct Standing {
 }
 
 impl Standing {
-    /// As it is now.
+    /// Reads them from a node.
     #[must_use]
     pub fn of<A: Address>(node: &Node<A>) -> Self {
         let table = node.membership();
@@ -54,7 +57,7 @@ impl Standing {
     }
 }
 
-/// All of a drained node's state but its counters, as bytes.
+/// Returns the state of a drained node except its counters, as bytes.
 ///
 /// # Panics
 /// If there is no snapshot, or it does not end with the counters.
@@ -62,24 +65,24 @@ impl Standing {
 pub fn state<A: Address + Serialize>(node: &Node<A>) -> Vec<u8> {
     let mut state = node.snapshot().expect("a drained node has a snapshot");
     let counters = postcard::to_stdvec(node.stats()).expect("counters are numbers");
-    assert!(state.ends_with(&counters), "the snapshot ends otherwise");
+    assert!(state.ends_with(&counters), "the snapshot does not end with the counters");
     state.truncate(state.len() - counters.len());
     state
 }
 
-/// Datagrams refused so far.
+/// Returns the number of datagrams refused so far.
 #[must_use]
 pub fn refusals<A: Address>(node: &Node<A>) -> u64 {
     let stats = node.stats();
     stats.datagrams_malformed + stats.datagrams_other_label + stats.datagrams_other_version
 }
 
-/// What the events say of a member.
+/// The state of a member according to the events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Seen<A> {
     status: Status,
     generation: Generation,
-    /// The address; `None` for a member first heard of as dead, whose address no event tells.
+    /// The address; `None` for a member first heard of as dead, whose address is in no event.
     address: Option<Option<A>>,
 }
 
@@ -87,15 +90,16 @@ impl<A: Address> Watched<A> {
     /// Starts a node.
     ///
     /// # Panics
-    /// If the config is not valid, or anything is broken at once.
+    /// If the settings are invalid, or a rule is broken.
     #[must_use]
     pub fn new(config: Config, identity: Identity<A>, seed: [u8; 32], now: Instant) -> Self {
         let buf = vec![0; config.mtu.into()];
-        // A row with the longest id and address, its index and queue entries, and its telemetry, of
-        // which a vector may hold twice as much; then the fixed part, the outbox above all.
+        // Per member a row with the longest id and address, its entries in index and queue, and its
+        // telemetry, for which a vector may reserve twice the bytes. Then the fixed part, mostly
+        // the outbox.
         let row = 1_024 + 2 * config.max_telemetry as usize;
         let heap_limit = config.max_members as usize * row + 512 * 1_024;
-        let node = Node::new(config, identity, seed, now).expect("the config is valid");
+        let node = Node::new(config, identity, seed, now).expect("the settings are valid");
         let mut watched = Self {
             node,
             sent: Vec::new(),
@@ -109,10 +113,10 @@ impl<A: Address> Watched<A> {
         watched
     }
 
-    /// One input, then the polls, then the checks.
+    /// Handles one input, drains the node and checks its rules.
     ///
     /// # Panics
-    /// If anything is broken.
+    /// If a rule is broken.
     pub fn handle(&mut self, now: Instant, input: Input<'_, A>) -> Result<(), InputError> {
         let tick = matches!(input, Input::Tick);
         let result = self.node.handle(now, input);
@@ -122,33 +126,28 @@ impl<A: Address> Watched<A> {
             let (next, now) = (self.node.poll_timeout(), self.node.now());
             assert!(
                 next.is_none_or(|next| next > now),
-                "S15: after a tick at {now} one is wanted at {next:?}"
+                "S15: after a tick at {now} the next deadline is {next:?}"
             );
         }
         result
     }
 
-    /// Drains a twin that got the same inputs: it must say and tell what the node has said and told
-    /// since that was last taken.
+    /// Drains a twin that has received the same inputs, and compares its output with that of the node.
     ///
     /// # Panics
-    /// If it does not.
+    /// If they differ.
     pub fn compare(&mut self, twin: &mut Node<A>) {
         for (to, bytes) in &self.sent {
-            let said =
-                twin.poll_transmit(&mut self.buf).map(|said| (said.to, &self.buf[..said.len]));
-            assert_eq!(said, Some((*to, &bytes[..])), "the twin says something else");
+            let sent =
+                twin.poll_transmit(&mut self.buf).map(|sent| (sent.to, &self.buf[..sent.len]));
+            assert_eq!(sent, Some((*to, &bytes[..])), "the twin sends another datagram");
         }
-        assert_eq!(twin.poll_transmit(&mut self.buf), None, "the twin says more");
+        assert_eq!(twin.poll_transmit(&mut self.buf), None, "the twin sends more datagrams");
         for event in &self.events {
-            assert_eq!(twin.poll_event().as_ref(), Some(event), "the twin tells something else");
+            assert_eq!(twin.poll_event().as_ref(), Some(event), "the twin emits another event");
         }
-        assert_eq!(twin.poll_event(), None, "the twin tells more");
-        assert_eq!(
-            twin.poll_timeout(),
-            self.node.poll_timeout(),
-            "the twin waits for another time"
-        );
+        assert_eq!(twin.poll_event(), None, "the twin emits more events");
+        assert_eq!(twin.poll_timeout(), self.node.poll_timeout(), "the twin has another deadline");
     }
 
     fn drain(&mut self) {
@@ -177,7 +176,7 @@ impl<A: Address> Watched<A> {
                 return;
             }
             Event::Removed { id, .. } => {
-                assert!(self.view.remove(&id).is_some(), "S18: {id} was removed and never there");
+                assert!(self.view.remove(&id).is_some(), "S18: {id} was removed but never joined");
                 return;
             }
             Event::Alive { id, generation, .. } => (id, Status::Alive, generation),
@@ -187,16 +186,20 @@ impl<A: Address> Watched<A> {
             _ => return,
         };
         let Some(seen) = self.view.get_mut(&id) else {
-            assert!(!status.is_live(), "S18: {id} is {status} and never joined");
+            assert!(!status.is_live(), "S18: {id} is {status} but never joined");
             self.view.insert(id, Seen { status, generation, address: None });
             return;
         };
         let was = (seen.status, seen.generation);
-        assert!(generation >= was.1, "S3: {id} falls from generation {} to {generation}", was.1);
+        assert!(
+            generation >= was.1,
+            "S3: the generation of {id} falls from {} to {generation}",
+            was.1
+        );
         if generation == was.1 {
             assert!(
                 status >= was.0,
-                "S7, S8: {id} turns from {} to {status} at {generation}",
+                "S7, S8: {id} changes from {} to {status} at generation {generation}",
                 was.0
             );
         }
@@ -210,24 +213,24 @@ impl<A: Address> Watched<A> {
         for member in node.members() {
             members += 1;
             let seen = NodeId::new(member.id()).ok().and_then(|id| self.view.get(&id));
-            let Some(seen) = seen else { panic!("S18: no event told of {}", member.id()) };
-            let held = (member.status(), member.generation());
+            let Some(seen) = seen else { panic!("S18: there was no event about {}", member.id()) };
+            let found = (member.status(), member.generation());
             assert_eq!(
-                held,
+                found,
                 (seen.status, seen.generation),
-                "S18: the events tell otherwise of {}",
+                "S18: the events differ from the table about {}",
                 member.id()
             );
             if let Some(address) = seen.address {
                 assert_eq!(
                     member.address(),
                     address,
-                    "S18: the events tell otherwise of {}",
+                    "S18: the events differ from the table about {}",
                     member.id()
                 );
             }
         }
-        assert_eq!(members, self.view.len(), "S18: the events tell of more members");
+        assert_eq!(members, self.view.len(), "S18: the events know more members than the table");
         let limit = node.config().max_members as usize;
         assert!(members <= limit, "S14: {members} members of at most {limit}");
         let heap = node.heap_bytes();

@@ -1,8 +1,8 @@
-//! What the targets know of the wire format besides the page's reader and writer: enough to put a
-//! valid header before bytes, and to answer a question under its number.
+//! The parts of the wire format that the targets need besides the second reader and the writer: a
+//! valid header, and the numbers by which answers match requests.
 //!
-//! Kept apart from the core on purpose: a change of the format that breaks this file breaks
-//! deployed peers too.
+//! This module shares no code with the core on purpose: a change of the format that breaks this file
+//! also breaks deployed peers.
 
 use telemetry_gossip_core::{Address, Label, MAX_ADDRESS_LEN, Node};
 
@@ -16,33 +16,33 @@ pub const HEADER_LEN: usize = 20;
 /// The kinds of frames that a reader of this version knows.
 pub const KINDS: core::ops::RangeInclusive<u8> = 1..=16;
 
-/// Those that await an answer: ping, relay, the steps of a session but its last, page request,
-/// tree.
-const QUESTIONS: [u8; 8] = [1, 4, 7, 8, 9, 10, 12, 14];
+/// The kinds that request an answer: ping, ping-req, the steps of a session except the last, page
+/// request, tree.
+const REQUESTS: [u8; 8] = [1, 4, 7, 8, 9, 10, 12, 14];
 
-/// The kinds whose bodies begin with a number, and of which some answer the others: probes,
-/// sessions, pages, trees.
-const TOPICS: [core::ops::RangeInclusive<u8>; 4] = [1..=4, 7..=11, 12..=13, 14..=15];
+/// The groups of kinds whose bodies begin with a number, and in which some kinds answer others:
+/// probes, sessions, pages, trees.
+const GROUPS: [core::ops::RangeInclusive<u8>; 4] = [1..=4, 7..=11, 12..=13, 14..=15];
 
-/// The last number under which somebody was asked, for each topic.
+/// The number of the last request, for each group of kinds.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Asked([Option<[u8; 4]>; TOPICS.len()]);
+pub struct Requests([Option<[u8; 4]>; GROUPS.len()]);
 
-/// A header: version, label, the sender's tag, the two fingerprints of its table, and a round clock
-/// that shows nothing yet.
+/// Writes a header: version, label, the id hash of the sender, the two fingerprints of its table,
+/// and a round clock at zero.
 #[must_use]
-pub fn header(label: Label, tag: u32, fingerprints: [u32; 2]) -> Vec<u8> {
+pub fn header(label: Label, sender: u32, fingerprints: [u32; 2]) -> Vec<u8> {
     let [claims, telemetry] = fingerprints;
-    writer::datagram(&Header { label: label.0, sender: tag, claims, telemetry, clock: 0 }, &[])
+    writer::datagram(&Header { label: label.0, sender, claims, telemetry, clock: 0 }, &[])
 }
 
-/// The fingerprints in a node's header, made anew from what shows of its table.
+/// Computes the fingerprints in a node's header from its public table.
 #[must_use]
 pub fn fingerprints<A: Address>(node: &Node<A>) -> [u32; 2] {
     reader::fingerprints(&rows(node))
 }
 
-/// A node's table, as the page's reader knows it.
+/// Returns a node's table in the form of the second reader.
 pub(crate) fn rows<A: Address>(node: &Node<A>) -> Vec<Row> {
     let rows = node.members().map(|member| {
         let mut address = [0; MAX_ADDRESS_LEN];
@@ -59,13 +59,13 @@ pub(crate) fn rows<A: Address>(node: &Node<A>) -> Vec<Row> {
     rows.collect()
 }
 
-/// The sender's tag in a datagram.
+/// Returns the id hash of the sender of a datagram.
 #[must_use]
 pub fn sender(datagram: &[u8]) -> Option<u32> {
     Some(u32::from_be_bytes(datagram.get(5..9)?.try_into().ok()?))
 }
 
-/// The frames of a datagram: kind, and where the body lies.
+/// Returns the frames of a datagram: the kind, and the range of the body.
 pub fn frames(datagram: &[u8]) -> impl Iterator<Item = (u8, core::ops::Range<usize>)> {
     let mut at = HEADER_LEN;
     core::iter::from_fn(move || {
@@ -89,31 +89,31 @@ pub fn frames(datagram: &[u8]) -> impl Iterator<Item = (u8, core::ops::Range<usi
     })
 }
 
-impl Asked {
-    /// Notes the questions in a datagram.
+impl Requests {
+    /// Notes the requests in a datagram.
     pub fn note(&mut self, datagram: &[u8]) {
-        for (topic, kind, at) in numbers(datagram) {
-            if QUESTIONS.contains(&kind) {
-                self.0[topic] = datagram[at].try_into().ok();
+        for (group, kind, at) in numbers(datagram) {
+            if REQUESTS.contains(&kind) {
+                self.0[group] = datagram[at].try_into().ok();
             }
         }
     }
 
-    /// Puts the number of the last question of its topic in place of each number in a datagram.
+    /// Replaces each number in a datagram by that of the last request in its group.
     pub fn answer(&self, datagram: &mut [u8]) {
         let places: Vec<_> = numbers(datagram).collect();
-        for (topic, _, at) in places {
-            if let Some(number) = self.0[topic] {
+        for (group, _, at) in places {
+            if let Some(number) = self.0[group] {
                 datagram[at].copy_from_slice(&number);
             }
         }
     }
 }
 
-/// The numbers in a datagram: topic, kind of the frame, and where they lie.
+/// Returns the numbers in a datagram: the group, the kind of the frame, and the range.
 fn numbers(datagram: &[u8]) -> impl Iterator<Item = (usize, u8, core::ops::Range<usize>)> {
     frames(datagram).filter(|(_, body)| body.len() >= 4).filter_map(|(kind, body)| {
-        let topic = TOPICS.iter().position(|kinds| kinds.contains(&kind))?;
-        Some((topic, kind, body.start..body.start + 4))
+        let group = GROUPS.iter().position(|kinds| kinds.contains(&kind))?;
+        Some((group, kind, body.start..body.start + 4))
     })
 }

@@ -426,7 +426,7 @@ fn a_flood_from_elsewhere_changes_nothing_and_hides_no_crash() {
         .until(0..nodes, |_, mind| mind.others.get("tap").is_some_and(|tap| tap.status == "alive"));
 
     let (sessions, before) =
-        (fleet.counter(0, "seal", "sessions"), resident_kib(fleet.agent(0).pid()));
+        (fleet.counter(0, "seal", "windows"), resident_kib(fleet.agent(0).pid()));
     let mark = fleet.mark();
     let flood = fleet.net().node(nodes).run(|| Flood::start(target, FLOOD, hostile));
     fleet.watch(Duration::from_secs(10));
@@ -434,11 +434,7 @@ fn a_flood_from_elsewhere_changes_nothing_and_hides_no_crash() {
     let changed = fleet.said_since(&mark).filter(|(_, said)| said.event != "evidence").count();
     let after = resident_kib(fleet.agent(0).pid());
     let refused = fleet.counter(0, "seal", "not_authentic");
-    assert_eq!(
-        fleet.counter(0, "seal", "sessions"),
-        sessions,
-        "no hostile datagram made a session"
-    );
+    assert_eq!(fleet.counter(0, "seal", "windows"), sessions, "no hostile datagram made a session");
     let took = fleet.crash(3);
     let rate = flood.stop();
     println!(

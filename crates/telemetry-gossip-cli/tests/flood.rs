@@ -110,7 +110,7 @@ fn withstands(test: &str, span: Duration, crashes: usize) -> f64 {
     let mut cluster = Cluster::start(test);
     let calm = cluster.crashes(crashes);
 
-    let (sessions, before) = (cluster.seal("sessions"), resident_kib(cluster.target.pid()));
+    let (sessions, before) = (cluster.seal("windows"), resident_kib(cluster.target.pid()));
     let flood = cluster.flood(RATE);
     let lines = cluster.target.lines_within(span);
     let changed: Vec<&String> = lines
@@ -118,11 +118,11 @@ fn withstands(test: &str, span: Duration, crashes: usize) -> f64 {
         .filter(|line| CHANGES.iter().any(|event| line.contains(&format!("\"event\":\"{event}\""))))
         .collect();
     assert!(changed.is_empty(), "the view has changed: {changed:#?}");
-    let (sessions_then, then) = (cluster.seal("sessions"), resident_kib(cluster.target.pid()));
+    let (sessions_then, then) = (cluster.seal("windows"), resident_kib(cluster.target.pid()));
     let flooded = cluster.crashes(crashes);
     let rate = flood.stop();
 
-    let after = cluster.seal("sessions");
+    let after = cluster.seal("windows");
     let view = cluster.target.view();
     println!("{rate:.0} datagrams a second; seal of the target: {}", view["seal"]);
     println!("resident: {before} KiB before, {then} KiB after {span:?} of flood");

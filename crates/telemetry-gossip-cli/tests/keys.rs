@@ -126,10 +126,9 @@ fn a_key_file_is_made_once_and_a_file_that_is_none_is_named_with_its_rule() {
     assert!(agent(&folder.path("missing.key")).contains("missing.key cannot be read"));
     std::fs::copy(&path, folder.path("short.key")).unwrap();
     std::fs::write(folder.path("short.key"), &before[..20]).unwrap();
-    assert!(
-        agent(&folder.path("short.key"))
-            .contains("short.key holds no key: a key has 64 hexadecimal digits")
-    );
+    assert!(agent(&folder.path("short.key")).contains(
+        "short.key holds no key: the text has 20 bytes, a key has 64 hexadecimal digits"
+    ));
     let tight = refused(&["agent", "--id", "a", "--key-file", &path, "--mtu", "811"], 2);
     assert!(
         tight.contains("--mtu 811 is too small for sealed datagrams: type --mtu 812 or more"),

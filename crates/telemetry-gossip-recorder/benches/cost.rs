@@ -1,13 +1,12 @@
-//! What recording costs: time an input, bytes an hour, and how fast a replay is.
+//! Measures the cost of recording: time per input, bytes per hour, and the speed of a replay.
 //!
 //! ```sh
 //! cargo bench -p telemetry-gossip-recorder --bench cost
 //! ```
 //!
-//! The inputs are those of one node of a simulated cluster of 20 or 250, all of whom know each
-//! other; in `busy` ones each publishes 16 bytes of telemetry a second. The difference between
-//! `recorded` and `alone` is what the node's task pays; what the disk costs is paid by another
-//! thread.
+//! The inputs are those of one node of a simulated cluster of 20 or 250 nodes that know each other.
+//! In a `busy` cluster each node publishes 16 bytes of telemetry per second. The difference between
+//! `recorded` and `alone` is the cost for the node's task. Another thread writes to disk.
 
 use std::collections::VecDeque;
 use std::hint::black_box;
@@ -20,10 +19,10 @@ use divan::counter::ItemsCount;
 use telemetry_gossip_core::{Config, Identity, Input, Instant, Node};
 use telemetry_gossip_recorder::{Boot, Entry, Limits, Player, Reader, Recorder};
 
-/// Until all know each other and the news of it is told.
+/// The time until all nodes know each other and the rumors about it have died down.
 const WARM_UP: Duration = Duration::from_secs(60);
 
-/// Of the recorded node's life.
+/// The recorded time.
 const RECORDED: Duration = Duration::from_secs(300);
 
 const NAMES: [&str; 4] = ["20 quiet", "20 busy", "250 quiet", "250 busy"];
@@ -33,11 +32,11 @@ static LOGS: LazyLock<[Log; 4]> = LazyLock::new(|| {
 });
 
 fn main() {
-    println!("bytes of a record, by cluster:");
+    println!("size of a record, by cluster:");
     for (name, log) in NAMES.iter().zip(LOGS.iter()) {
         let (file, hours) = (log.file(), RECORDED.as_secs_f64() / 3_600.0);
         println!(
-            "  {name:<10} {:>7.2} MB an hour, of {:>6.1} inputs a second, {:>3.0} bytes each; its state {:>6.1} KB",
+            "  {name:<10} {:>7.2} MB per hour, {:>6.1} inputs per second of {:>3.0} bytes; state {:>6.1} KB",
             file.len() as f64 / 1e6 / hours,
             log.entries.len() as f64 / RECORDED.as_secs_f64(),
             file.len() as f64 / log.entries.len() as f64,
@@ -52,7 +51,7 @@ fn log(name: &str) -> &'static Log {
     &LOGS[at.expect("a name of a cluster")]
 }
 
-/// The inputs of a node from a moment on, and its state then.
+/// The state of a node, and its inputs from then on.
 struct Log {
     state: Vec<u8>,
     entries: Vec<Entry<SocketAddr>>,
@@ -65,7 +64,7 @@ impl Log {
             let identity = Identity::new(format!("edge-{at}").parse().expect("an id"), address(at));
             let mut seed = [0; 32];
             seed[..2].copy_from_slice(&at.to_le_bytes());
-            Boot { config: Config::default(), identity, seed, at: Instant::ORIGIN }
+            Boot::new(Config::default(), identity, seed, Instant::ORIGIN)
         };
         let mut all: Vec<Node<SocketAddr>> =
             (0..nodes).map(|at| boot(at).node().expect("sound settings")).collect();
@@ -80,7 +79,7 @@ impl Log {
                     if log.state.is_empty() {
                         log.state = all[0].snapshot().expect("it is drained");
                     }
-                    log.entries.push(Entry { at: now, input: Input::clone(&input) });
+                    log.entries.push(Entry::new(now, Input::clone(&input)));
                 }
                 let node = &mut all[usize::from(to)];
                 node.handle(now, input).expect("sound inputs");
@@ -91,11 +90,8 @@ impl Log {
                 inputs.push_back((to.port() - 1_000, input));
                 continue;
             }
-            let next = all
-                .iter()
-                .filter_map(Node::poll_timeout)
-                .min()
-                .expect("somebody has something to do");
+            let next =
+                all.iter().filter_map(Node::poll_timeout).min().expect("a node has a deadline");
             now = now.max(next.min(publish_at));
             for at in 0..nodes {
                 if all[usize::from(at)].poll_timeout().is_some_and(|due| due <= now) {
@@ -121,24 +117,24 @@ impl Log {
     }
 
     fn recorder(&self) -> Recorder {
-        let limits = Limits { file: u64::MAX, ..Limits::default() };
+        let limits = Limits::default().file_bytes(u64::MAX);
         Recorder::resumed(&self.node(), limits, 0).expect("a drained node")
     }
 
-    /// The whole of it as a file.
+    /// The record as one file.
     fn file(&self) -> Vec<u8> {
         let (mut node, mut recorder, mut file) = (self.node(), self.recorder(), Vec::new());
         self.record(&mut node, &mut recorder);
         recorder.end();
-        while let Some(piece) = recorder.poll_piece() {
-            file.extend(piece.bytes());
+        while let Some(chunk) = recorder.poll_chunk() {
+            file.extend(chunk.bytes());
         }
         file
     }
 
     fn record(&self, node: &mut Node<SocketAddr>, recorder: &mut Recorder) {
         let mut buf = [0; 1_400];
-        for Entry { at, input } in &self.entries {
+        for Entry { at, input, .. } in &self.entries {
             recorder.input(*at, input).expect("it can be serialised");
             let result = node.handle(*at, borrow(input));
             while let Some(sent) = node.poll_transmit(&mut buf) {
@@ -162,7 +158,7 @@ fn drain(node: &mut Node<SocketAddr>, mut sent: impl FnMut(SocketAddr, &[u8])) {
     }
 }
 
-/// The input without a copy of its bytes, as from a socket.
+/// Borrows the bytes of an input, as those from a socket.
 fn borrow<'a>(input: &'a Input<'static, SocketAddr>) -> Input<'a, SocketAddr> {
     match input {
         Input::Datagram { from, bytes } => Input::Datagram { from: *from, bytes: bytes[..].into() },
@@ -170,7 +166,7 @@ fn borrow<'a>(input: &'a Input<'static, SocketAddr>) -> Input<'a, SocketAddr> {
     }
 }
 
-/// The node by itself.
+/// The node without a recorder.
 #[divan::bench(args = NAMES)]
 fn alone(bencher: Bencher<'_, '_>, name: &str) {
     let log = log(name);
@@ -178,7 +174,7 @@ fn alone(bencher: Bencher<'_, '_>, name: &str) {
         .counter(ItemsCount::new(log.entries.len()))
         .with_inputs(|| log.node())
         .bench_local_values(|mut node| {
-            for Entry { at, input } in &log.entries {
+            for Entry { at, input, .. } in &log.entries {
                 let _ = black_box(node.handle(*at, borrow(input)));
                 drain(&mut node, |to, bytes| {
                     black_box((to, bytes));
@@ -188,7 +184,7 @@ fn alone(bencher: Bencher<'_, '_>, name: &str) {
         });
 }
 
-/// The node and what is taken down of it.
+/// The node with a recorder.
 #[divan::bench(args = NAMES)]
 fn recorded(bencher: Bencher<'_, '_>, name: &str) {
     let log = log(name);
@@ -201,26 +197,26 @@ fn recorded(bencher: Bencher<'_, '_>, name: &str) {
         });
 }
 
-/// From the bytes of a file to the verdict.
+/// Reads and replays a file.
 #[divan::bench(args = NAMES)]
 fn replayed(bencher: Bencher<'_, '_>, name: &str) {
     let file = log(name).file();
     bencher.counter(ItemsCount::new(log(name).entries.len())).bench_local(|| {
         let mut reader = Reader::<_, SocketAddr>::new(file.as_slice()).expect("a record");
-        let mut player = Player::start(reader.opening()).expect("a state");
+        let mut player = Player::start(reader.header()).expect("a state");
         while let Some(block) = reader.next_block().expect("a record") {
             for entry in &block.entries {
                 player.play(entry, |output| {
                     black_box(output);
                 });
             }
-            player.compare(&block.seal).expect("the same");
+            player.compare(&block.digest).expect("the same");
         }
         player
     });
 }
 
-/// What the node waits for at the start of a file.
+/// Takes the snapshot at the start of a file, for which the node waits.
 #[divan::bench(args = NAMES)]
 fn snapshot(bencher: Bencher<'_, '_>, name: &str) {
     let node = log(name).node();

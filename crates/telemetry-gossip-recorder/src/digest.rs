@@ -1,21 +1,22 @@
-//! The hash of what a node said and told, in order.
+//! The hash of the outputs of a node, in order.
 
 use serde::Serialize;
 use telemetry_gossip_core::Event;
 
-/// Room for an event: ids of 127 bytes, the witnesses of a probe, numbers.
+/// Bytes for an event on the stack: ids of 127 bytes, the helpers of a probe, numbers.
 const EVENT_ROOM: usize = 1_024;
 
-/// A running hash of outputs: equal ones mean, but for a chance of one in 2^64, the same outputs.
-/// No protection against whoever makes up outputs of one hash.
+/// A running hash of outputs. Equal hashes mean equal outputs, but for a chance of one in 2^64.
+///
+/// The hash is not cryptographic: an attacker can construct outputs with a given hash.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Digest {
+pub struct OutputHasher {
     hash: u64,
     transmits: u64,
     events: u64,
 }
 
-/// What comes next, so that a datagram is no event of the same bytes.
+/// Separates the hash of a datagram from that of an event with the same bytes.
 #[derive(Clone, Copy)]
 enum Kind {
     Transmit = 1,
@@ -23,45 +24,45 @@ enum Kind {
     Handled = 3,
 }
 
-impl Digest {
-    /// One that goes on from a hash and counts taken before.
+impl OutputHasher {
+    /// Continues from a hash and counts taken earlier.
     #[must_use]
     pub const fn resume(hash: u64, transmits: u64, events: u64) -> Self {
         Self { hash, transmits, events }
     }
 
-    /// A datagram was sent.
+    /// Adds a datagram that was sent.
     pub fn transmit<A: Serialize>(&mut self, to: &A, bytes: &[u8]) {
         self.transmits += 1;
         let to = value_hash(to);
         self.chain(Kind::Transmit, to, rapidhash::v3::rapidhash_v3(bytes));
     }
 
-    /// An event was told.
+    /// Adds an event that was emitted.
     pub fn event<A: Serialize>(&mut self, event: &Event<A>) {
         self.events += 1;
         let event = value_hash(event);
         self.chain(Kind::Event, event, 0);
     }
 
-    /// All outputs of an input were polled; `accepted` unless the node refused it.
+    /// Marks the end of the outputs of an input. `accepted` is false if the node refused it.
     pub fn handled(&mut self, accepted: bool) {
         self.chain(Kind::Handled, u64::from(accepted), 0);
     }
 
-    /// The hash so far.
+    /// Returns the hash so far.
     #[must_use]
     pub const fn hash(&self) -> u64 {
         self.hash
     }
 
-    /// Datagrams so far.
+    /// Returns the number of datagrams so far.
     #[must_use]
     pub const fn transmits(&self) -> u64 {
         self.transmits
     }
 
-    /// Events so far.
+    /// Returns the number of events so far.
     #[must_use]
     pub const fn events(&self) -> u64 {
         self.events
@@ -80,7 +81,7 @@ fn value_hash(value: &impl Serialize) -> u64 {
     let mut room = [0; EVENT_ROOM];
     match postcard::to_slice(value, &mut room) {
         Ok(bytes) => rapidhash::v3::rapidhash_v3(bytes),
-        // Longer than any event of this library; an address type may be.
+        // Only a foreign address type can make an event longer than the room.
         Err(_) => postcard::to_stdvec(value).map_or(0, |bytes| rapidhash::v3::rapidhash_v3(&bytes)),
     }
 }
@@ -91,26 +92,26 @@ mod tests {
     use telemetry_gossip_core::Generation;
 
     #[test]
-    fn every_part_and_the_order_of_outputs_count() {
+    fn the_hash_depends_on_each_part_and_on_the_order_of_outputs() {
         let event = |generation| Event::<u32>::refuted(Generation(generation));
-        let digest = |outputs: &[&dyn Fn(&mut Digest)]| {
-            let mut digest = Digest::default();
+        let hash_of = |outputs: &[&dyn Fn(&mut OutputHasher)]| {
+            let mut hasher = OutputHasher::default();
             for output in outputs {
-                output(&mut digest);
+                output(&mut hasher);
             }
-            digest.hash()
+            hasher.hash()
         };
         let all = [
-            digest(&[]),
-            digest(&[&|digest| digest.transmit(&1_u32, b"x")]),
-            digest(&[&|digest| digest.transmit(&2_u32, b"x")]),
-            digest(&[&|digest| digest.transmit(&1_u32, b"y")]),
-            digest(&[&|digest| digest.event(&event(1))]),
-            digest(&[&|digest| digest.event(&event(2))]),
-            digest(&[&|digest| digest.handled(true)]),
-            digest(&[&|digest| digest.handled(false)]),
-            digest(&[&|digest| digest.transmit(&1_u32, b"x"), &|digest| digest.event(&event(1))]),
-            digest(&[&|digest| digest.event(&event(1)), &|digest| digest.transmit(&1_u32, b"x")]),
+            hash_of(&[]),
+            hash_of(&[&|hasher| hasher.transmit(&1_u32, b"x")]),
+            hash_of(&[&|hasher| hasher.transmit(&2_u32, b"x")]),
+            hash_of(&[&|hasher| hasher.transmit(&1_u32, b"y")]),
+            hash_of(&[&|hasher| hasher.event(&event(1))]),
+            hash_of(&[&|hasher| hasher.event(&event(2))]),
+            hash_of(&[&|hasher| hasher.handled(true)]),
+            hash_of(&[&|hasher| hasher.handled(false)]),
+            hash_of(&[&|hasher| hasher.transmit(&1_u32, b"x"), &|hasher| hasher.event(&event(1))]),
+            hash_of(&[&|hasher| hasher.event(&event(1)), &|hasher| hasher.transmit(&1_u32, b"x")]),
         ];
         for (at, one) in all.iter().enumerate() {
             assert!(!all[at + 1..].contains(one), "{at}");

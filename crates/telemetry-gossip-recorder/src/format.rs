@@ -1,4 +1,4 @@
-//! The parts of a record, and their bytes.
+//! The parts of a record and their bytes.
 
 use serde::{Deserialize, Serialize};
 use telemetry_gossip_core::{
@@ -6,27 +6,27 @@ use telemetry_gossip_core::{
     Status,
 };
 
-/// The version of the format; a reader reads its own.
+/// The version of the format. A reader reads only its own version.
 pub const FORMAT_VERSION: u16 = 1;
 
-/// The longest block, in bytes: the opening of a file with the state of a node is the longest.
+/// The most bytes of a block. The header of a file, with the state of a node, is the longest block.
 pub const MAX_BLOCK: usize = 1 << 28;
 
-/// The first bytes of a file.
+/// The first bytes of each file.
 pub(crate) const MAGIC: [u8; 6] = *b"TGREC\0";
 
-/// Magic and version.
-pub(crate) const HEADER_LEN: usize = MAGIC.len() + 2;
+/// Bytes before the first block: magic and version.
+pub(crate) const PREAMBLE_LEN: usize = MAGIC.len() + 2;
 
-/// Length and checksum.
+/// Bytes before a payload: length and checksum.
 pub(crate) const FRAME_LEN: usize = 4 + 4;
 
 /// The kinds of a payload.
 pub(crate) mod kind {
-    pub(crate) const OPENING: u8 = 0;
+    pub(crate) const HEADER: u8 = 0;
     pub(crate) const ENTRIES: u8 = 1;
     pub(crate) const ENDING: u8 = 2;
-    pub(crate) const BRIEF: u8 = 3;
+    pub(crate) const FIXTURE: u8 = 3;
 }
 
 /// The kinds of an entry.
@@ -36,162 +36,201 @@ pub(crate) mod entry {
     pub(crate) const INPUT: u8 = 2;
 }
 
-/// The first block of a file: which node, when, and where a replay starts.
+/// The first block of a file: the node, the time, and the start of a replay.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Opening<A> {
-    /// The version of the library that recorded, for people: what must match is the state's
-    /// version.
+#[non_exhaustive]
+pub struct FileHeader<A> {
+    /// The version of the library that recorded, for people. A replay depends on the version of the
+    /// state only.
     pub library: String,
-    /// Whose record it is.
+    /// The id of the recorded node.
     pub id: NodeId,
-    /// Which life of the node: the same in all files of one, later lives have higher ones.
-    pub run: u64,
-    /// Which file of that life, from 0.
+    /// The number of the node's instance (one start of its process): the same in all files of an
+    /// instance, and higher in those of a later one. It is the time of the start in microseconds
+    /// since 1970, and not the random number by which members tell instances apart.
+    pub instance: u64,
+    /// The number of the file within the instance, from 0.
     pub serial: u32,
     /// The node's time at the start of the file.
     pub at: Instant,
-    /// The wall clock then, in microseconds since 1970; for people.
+    /// The wall clock at that time, in microseconds since 1970; for people.
     pub unix_micros: u64,
-    /// Where a replay starts.
+    /// The state from which a replay starts.
     pub start: Start<A>,
-    /// What went before, in this life of the node, whether recorded or not.
-    pub before: Seal,
+    /// The digest of all earlier outputs of the instance, recorded or not.
+    pub before: OutputDigest,
 }
 
-/// Where a replay starts.
+/// The state from which a replay starts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub enum Start<A> {
-    /// At the node's own start.
+    /// The node before its first input.
     Boot(Box<Boot<A>>),
-    /// In the middle of its life.
+    /// The node at a later time.
+    #[non_exhaustive]
     State {
-        /// Why a file begins there.
+        /// The reason why a file begins at this time.
         origin: Origin,
         /// A [snapshot](Node::snapshot) of the node.
         state: Vec<u8>,
     },
 }
 
-/// What a node is made of at its start.
+/// The arguments from which a node is made at its start.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Boot<A> {
-    /// Its settings.
+    /// The settings.
     pub config: Config,
-    /// Who it is.
+    /// The id, address and instance.
     pub identity: Identity<A>,
-    /// The seed of its random choices.
+    /// The seed of the random choices.
     pub seed: [u8; 32],
-    /// When.
+    /// The time of the start.
     pub at: Instant,
 }
 
+impl<A> Boot<A> {
+    /// Takes the arguments of [`Node::new`].
+    pub const fn new(config: Config, identity: Identity<A>, seed: [u8; 32], at: Instant) -> Self {
+        Self { config, identity, seed, at }
+    }
+}
+
 impl<A: Address> Boot<A> {
-    /// The node, before its first input.
+    /// Makes the node, before its first input.
     pub fn node(&self) -> Result<Node<A>, ConfigError> {
         Node::new(self.config.clone(), self.identity.clone(), self.seed, self.at)
     }
 }
 
-/// Why a file begins in the middle of a node's life.
+/// The reason why a file begins after the start of the node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub enum Origin {
-    /// The file before was full; nothing is missing between.
+    /// The previous file was full. Nothing is missing in between.
     Rotated,
-    /// So many inputs before it were not recorded, as the disk was slower than the node, or
-    /// refused.
+    /// Inputs before the file were not recorded, because writing was too slow or failed.
+    #[non_exhaustive]
     Gap {
-        /// How many.
+        /// The number of inputs that were not recorded.
         lost: u64,
     },
-    /// It was cut out of a longer record.
+    /// The file was cut out of a longer record.
     Cut,
 }
 
-/// What the outputs came to: with it a replay is compared, block by block.
+/// A digest of all outputs so far. A replay compares it at the end of each block.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Seal {
-    /// Inputs so far in this life of the node.
+#[non_exhaustive]
+pub struct OutputDigest {
+    /// Inputs of the instance so far.
     pub inputs: u64,
-    /// The [`Digest`](crate::Digest) of all outputs so far.
+    /// The hash of all outputs so far.
     pub hash: u64,
     /// Datagrams sent so far.
     pub transmits: u64,
-    /// Events told so far.
+    /// Events emitted so far.
     pub events: u64,
-    /// The node ended, by a panic perhaps, while it handled the last input: what came of that one
-    /// is not in the hash.
+    /// The node stopped while it handled the last input, for example by a panic. The hash does not
+    /// cover the outputs of that input.
     pub unfinished: bool,
 }
 
-/// Something that happened to the node.
+/// One recorded input.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Entry<A: Clone + 'static> {
-    /// When, by the node's clock.
+    /// The time, by the node's clock.
     pub at: Instant,
-    /// What.
+    /// The input.
     pub input: Input<'static, A>,
 }
 
-/// Some inputs, and what all outputs up to their end came to.
+impl<A: Clone + 'static> Entry<A> {
+    /// Makes an entry of an input at a time.
+    pub const fn new(at: Instant, input: Input<'static, A>) -> Self {
+        Self { at, input }
+    }
+}
+
+/// A block of inputs, and the digest of all outputs up to its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Block<A: Clone + 'static> {
     /// The inputs, in order.
     pub entries: Vec<Entry<A>>,
-    /// What the outputs came to.
-    pub seal: Seal,
+    /// The digest of all outputs so far.
+    pub digest: OutputDigest,
 }
 
-/// How a file ends, if it was ended in good order.
+/// The mark at the end of a complete file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub enum Ending {
-    /// The next file goes on.
+    /// The next file continues the record.
     Rotated,
-    /// The node has ended.
+    /// The node has stopped.
     Ended,
 }
 
-/// The head of a block of entries, before the entries themselves.
+/// The fields of a block before its entries.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct EntriesHead {
-    pub(crate) seal: Seal,
+    pub(crate) digest: OutputDigest,
     pub(crate) count: u32,
-    /// The time that the first entry's counts from.
+    /// The time to which the first entry's time is relative.
     pub(crate) since: Instant,
 }
 
-/// What a record that became a test says about itself, right behind its opening.
+/// What a regression test needs besides a record: the block after the header of a file that was cut
+/// out of a record to become a test.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Brief<A> {
-    /// Whom the node knew at the start: what is left of its state for a build that cannot read
-    /// that.
-    pub before: Vec<Known<A>>,
-    /// The settings, for the same.
+#[non_exhaustive]
+pub struct TraceFixture<A> {
+    /// The members that the node knew at the start. A build that cannot read the recorded state
+    /// makes a node of them.
+    pub before: Vec<KnownMember<A>>,
+    /// The settings, for the same purpose.
     pub config: Config,
-    /// Whom it knew at the end.
-    pub after: Vec<Known<A>>,
+    /// The members that the node knew at the end.
+    pub after: Vec<KnownMember<A>>,
 }
 
-/// A member as a node holds it.
+impl<A> TraceFixture<A> {
+    /// Makes a fixture of what a node knew at the start and at the end of the file.
+    pub const fn new(
+        before: Vec<KnownMember<A>>,
+        config: Config,
+        after: Vec<KnownMember<A>>,
+    ) -> Self {
+        Self { before, config, after }
+    }
+}
+
+/// A member as a node knows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Known<A> {
-    /// Who.
+#[non_exhaustive]
+pub struct KnownMember<A> {
+    /// The id.
     pub id: NodeId,
-    /// Where it listens, if known.
+    /// The address, if known.
     pub address: Option<A>,
-    /// Which life of it.
+    /// The instance.
     pub instance: Instance,
-    /// At which generation.
+    /// The generation.
     pub generation: Generation,
-    /// What it is held to be.
+    /// The status.
     pub status: Status,
 }
 
-impl<A: Address> Known<A> {
-    /// All members that a node knows, in the roster's order.
+impl<A: Address> KnownMember<A> {
+    /// Returns all members that a node knows, in the order of its roster.
     pub fn of(node: &Node<A>) -> Vec<Self> {
         let known = |member: telemetry_gossip_core::Member<'_, A>| {
             Some(Self {
-                // An id in a table is a valid one.
+                // An id in a table is valid.
                 id: NodeId::new(member.id()).ok()?,
                 address: member.address(),
                 instance: member.instance(),
@@ -203,15 +242,15 @@ impl<A: Address> Known<A> {
     }
 }
 
-/// The first bytes of a file.
-pub(crate) fn header() -> [u8; HEADER_LEN] {
-    let mut header = [0; HEADER_LEN];
-    header[..MAGIC.len()].copy_from_slice(&MAGIC);
-    header[MAGIC.len()..].copy_from_slice(&FORMAT_VERSION.to_le_bytes());
-    header
+/// The first bytes of a file: magic and version.
+pub(crate) fn preamble() -> [u8; PREAMBLE_LEN] {
+    let mut preamble = [0; PREAMBLE_LEN];
+    preamble[..MAGIC.len()].copy_from_slice(&MAGIC);
+    preamble[MAGIC.len()..].copy_from_slice(&FORMAT_VERSION.to_le_bytes());
+    preamble
 }
 
-/// A payload with its length and checksum; `None` if it is longer than a block may be.
+/// The length and checksum of a payload; `None` if it is longer than [`MAX_BLOCK`].
 pub(crate) fn frame(payload: &[u8]) -> Option<[u8; FRAME_LEN]> {
     let len = u32::try_from(payload.len()).ok().filter(|_| payload.len() <= MAX_BLOCK)?;
     let mut frame = [0; FRAME_LEN];

@@ -1,27 +1,27 @@
-//! The flight recorder: what happened to a node, in files that the core replays bit for bit.
+//! The flight recorder: records the inputs of a node in files that the core replays bit for bit.
 //!
-//! A node is a pure function of its state and its inputs. So a record is a state and the inputs
-//! that came after it; whoever has it can look at any moment of the node's life afterwards, with
-//! the same code. What the node said and told is not in it, only a hash of that, block by block: a
-//! replay that comes to the same hash said and told the same.
+//! A node is a pure function of its state and its inputs. A record is therefore a state and the
+//! inputs that came after it, and with the same code it shows the node at any moment. The outputs
+//! are not recorded, only a hash of them per block: a replay that arrives at the same hash produced
+//! the same outputs.
 //!
-//! - [`Recorder`] takes down inputs and outputs, and hands out [`Piece`]s to be written. No IO, no
-//!   clock.
-//! - [`Ring`] keeps the files of a node in a folder, and removes the oldest.
-//! - [`Reader`] reads one file: its [`Opening`], then [`Block`]s, up to the last that is whole.
-//! - [`Player`] runs them through the core, and says where it comes to something else than was
-//!   recorded; [`Playback`] does so for several files.
+//! - [`Recorder`] takes inputs and outputs and returns [`Chunk`]s to write. It does no IO and reads
+//!   no clock.
+//! - [`Ring`] keeps the files of a node in a folder and removes the oldest.
+//! - [`Reader`] reads one file: its [`FileHeader`], then [`Block`]s up to the last complete one.
+//! - [`Player`] runs them through the core and reports where the replay differs from the record.
+//!   [`Playback`] does so for several files.
 //!
 //! ```
 //! use telemetry_gossip_core::{Config, Identity, Input, Instant};
-//! use telemetry_gossip_recorder::{Boot, Player, Reader, Recorder};
+//! use telemetry_gossip_recorder::{Boot, Limits, Player, Reader, Recorder};
 //!
-//! // A node, and whatever happens to it.
+//! // A node and its inputs, recorded.
 //! let start = Instant::from_millis(5);
 //! let identity = Identity::new("edge-17".parse()?, 17_u32);
-//! let boot = Boot { config: Config::default(), identity, seed: [7; 32], at: start };
+//! let boot = Boot::new(Config::default(), identity, [7; 32], start);
 //! let mut node = boot.node()?;
-//! let (mut recorder, mut file) = (Recorder::new(boot, Default::default(), 0)?, Vec::new());
+//! let (mut recorder, mut file) = (Recorder::new(boot, Limits::default(), 0)?, Vec::new());
 //! for millis in 0..2_000 {
 //!     let (now, input) = (Instant::from_millis(5 + millis), Input::Tick);
 //!     recorder.input(now, &input)?;
@@ -36,18 +36,18 @@
 //!     recorder.handled(&node, result.is_ok())?;
 //! }
 //! recorder.end();
-//! while let Some(piece) = recorder.poll_piece() {
-//!     file.extend(piece.bytes());
+//! while let Some(chunk) = recorder.poll_chunk() {
+//!     file.extend(chunk.bytes());
 //! }
 //!
-//! // Later, elsewhere.
+//! // Later, on another machine.
 //! let mut reader = Reader::<_, u32>::new(file.as_slice())?;
-//! let mut player = Player::start(reader.opening())?;
+//! let mut player = Player::start(reader.header())?;
 //! while let Some(block) = reader.next_block()? {
 //!     for entry in &block.entries {
 //!         player.play(entry, |_| {});
 //!     }
-//!     player.compare(&block.seal)?;
+//!     player.compare(&block.digest)?;
 //! }
 //! assert_eq!((player.inputs(), player.node().now()), (2_000, Instant::from_millis(2_004)));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -55,22 +55,22 @@
 //!
 //! # What is in a record
 //!
-//! All of the node's state: ids, addresses, telemetry keys and values, and the seed of its random
-//! numbers, with which the numbers of its pings can be guessed. Treat it as confidential as the
-//! telemetry is.
+//! A record contains the complete state of the node: ids, addresses, telemetry keys and values, and
+//! the seed of its random numbers, from which the numbers of its pings can be computed. Keep it as
+//! confidential as the telemetry.
 //!
 //! # The format
 //!
 //! ```text
 //! file    = "TGREC" 0 version(2) block*
-//! block   = length(4) crc32(4) payload                     little-endian; the checksum is that of the payload
-//! payload = 0 opening | 1 seal entry* | 2 ending | 3 brief
+//! block   = length(4) crc32(4) payload                     little-endian; the checksum covers the payload
+//! payload = 0 header | 1 digest entry* | 2 ending | 3 fixture
 //! entry   = micros since the one before, then 0 (tick) | 1 from length bytes (datagram) | 2 input
 //! ```
 //!
-//! What has no fixed length is in postcard's form. A file begins with an opening: settings,
-//! identity and seed at the start of a node, its whole state otherwise, so that every file of a
-//! ring can be replayed alone. The checksums find what came to harm, not what was made up.
+//! Fields without a fixed length are in postcard format. A file begins with a header that holds
+//! settings, identity and seed at the start of a node, and the complete state otherwise, so that
+//! each file of a ring can be replayed alone. The checksums detect damage, not forgery.
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 #![deny(warnings)]
@@ -83,13 +83,14 @@ mod read;
 mod record;
 mod ring;
 
-pub use digest::Digest;
+#[doc(hidden)]
+pub use digest::OutputHasher;
 pub use format::{
-    Block, Boot, Brief, Ending, Entry, FORMAT_VERSION, Known, MAX_BLOCK, Opening, Origin, Seal,
-    Start,
+    Block, Boot, Ending, Entry, FORMAT_VERSION, FileHeader, KnownMember, MAX_BLOCK, Origin,
+    OutputDigest, Start, TraceFixture,
 };
-pub use play::{Divergence, Output, PlayError, Player};
-pub use playback::{Playback, PlaybackError, PlaybackReason, Step};
+pub use play::{Continuation, Divergence, Output, PlayError, Player};
+pub use playback::{Playback, PlaybackError, PlaybackReason, PlaybackStep};
 pub use read::{ReadError, Reader, Tail};
-pub use record::{Limits, Piece, RecordError, Recorder};
+pub use record::{Chunk, Limits, RecordError, Recorder};
 pub use ring::{EXTENSION, RecordFile, Ring, list, stem};

@@ -1,5 +1,4 @@
-//! Replaying: the recorded inputs into a core of this build, and what comes of them compared with
-//! what was recorded.
+//! Replays recorded inputs through the core of this build and compares the outputs with the record.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -9,139 +8,158 @@ use telemetry_gossip_core::{
 };
 use thiserror::Error;
 
-use crate::digest::Digest;
-use crate::format::{Brief, Entry, Opening, Origin, Seal, Start};
+use crate::digest::OutputHasher;
+use crate::format::{Entry, FileHeader, Origin, OutputDigest, Start, TraceFixture};
 
-/// Why a record cannot be replayed.
+/// The error of a record that cannot be replayed.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum PlayError {
-    /// The settings at the node's start are refused.
-    #[error("the recorded settings are refused: {0}")]
+    /// The settings at the start of the node are invalid.
+    #[error("the recorded settings are invalid: {0}")]
     Config(#[from] ConfigError),
-    /// The recorded state is none for this build.
+    /// This build cannot restore the recorded state.
     #[error("the recorded state cannot be restored: {0}")]
     Restore(#[from] RestoreError),
-    /// The node cannot be saved to compare it.
+    /// The replayed node has no snapshot to compare with the record.
     #[error("the replayed node cannot be saved: {0}")]
     Snapshot(#[from] SnapshotError),
 }
 
-/// A replay comes to something else than was recorded: the build differs from the one that
-/// recorded, or the record was made up, or the core is not deterministic, which is a defect.
+/// A difference between a replay and its record.
+///
+/// Either this build differs from the one that recorded, or the record is forged, or the core is
+/// not deterministic, which is a defect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
 #[error(
     "the replay differs from the record between {since} and {until}: \
      {} datagrams, {} events and hash {:016x} instead of {}, {} and {:016x}",
     found.transmits, found.events, found.hash, expected.transmits, expected.events, expected.hash
 )]
 pub struct Divergence {
-    /// Up to here they were the same.
+    /// The latest time at which they were known to be equal.
     pub since: Instant,
-    /// By now they are not.
+    /// The time at which they were found to differ.
     pub until: Instant,
-    /// What was recorded.
-    pub expected: Seal,
-    /// What the replay came to.
-    pub found: Seal,
+    /// The recorded digest.
+    pub expected: OutputDigest,
+    /// The digest of the replay.
+    pub found: OutputDigest,
 }
 
-/// What a node says or tells.
+/// How a file relates to the replay before it, as found by [`Player::follow`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Continuation {
+    /// The file begins with the state that the replay had reached.
+    Seamless,
+    /// Inputs are missing in between, or another instance of the node begins.
+    Restarted,
+    /// Nothing is missing, but the file begins with another state.
+    Diverged(Divergence),
+}
+
+/// One output of a node.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "passed by and never kept")]
+#[expect(clippy::large_enum_variant, reason = "passed by value and never stored")]
+#[non_exhaustive]
 pub enum Output<'a, A> {
     /// A datagram.
+    #[non_exhaustive]
     Transmit {
-        /// Where to.
+        /// The destination.
         to: A,
-        /// Its payload.
+        /// The payload.
         bytes: &'a [u8],
     },
     /// An event.
     Event(Event<A>),
 }
 
-/// A recorded node, alive again.
+/// A recorded node during its replay.
 #[derive(Debug)]
 pub struct Player<A> {
     node: Node<A>,
-    digest: Digest,
+    hasher: OutputHasher,
     inputs: u64,
     buf: Vec<u8>,
-    /// When the replay was last found to be the same.
+    /// The latest time at which the replay was known to equal the record.
     same_until: Instant,
 }
 
 impl<A: Address + Serialize + DeserializeOwned + 'static> Player<A> {
-    /// The node as it was at the start of a file.
-    pub fn start(opening: &Opening<A>) -> Result<Self, PlayError> {
-        let node = match &opening.start {
+    /// Restores the node at the start of a file.
+    pub fn start(header: &FileHeader<A>) -> Result<Self, PlayError> {
+        let node = match &header.start {
             Start::Boot(boot) => boot.node()?,
             Start::State { state, .. } => Node::restore(state)?,
         };
-        Ok(Self::of(node, opening.before, opening.at))
+        Ok(Self::of(node, header.before, header.at))
     }
 
-    /// A node that is told no more than what a brief says was known at the start: for a build that
-    /// cannot read the state. What comes of it is not what was recorded; that it is sound can be
-    /// checked all the same.
-    pub fn rebuild(opening: &Opening<A>, brief: &Brief<A>) -> Result<Self, PlayError> {
-        let own = brief.before.iter().find(|known| known.id == opening.id);
-        let address = own.or(brief.before.first()).and_then(|known| known.address);
+    /// Makes a node that knows the members of a fixture, for a build that cannot read the recorded
+    /// state.
+    ///
+    /// Its outputs differ from the record, but its invariants can be checked all the same.
+    pub fn rebuild(header: &FileHeader<A>, fixture: &TraceFixture<A>) -> Result<Self, PlayError> {
+        let own = fixture.before.iter().find(|known| known.id == header.id);
+        let address = own.or(fixture.before.first()).and_then(|known| known.address);
         let Some(address) = address else { return Err(RestoreError::Malformed.into()) };
-        let identity = Identity::new(opening.id, address)
+        let identity = Identity::new(header.id, address)
             .generation(own.map_or_else(Default::default, |own| own.generation))
             .instance(own.map(|own| own.instance));
-        let mut node = Node::new(brief.config.clone(), identity, [0; 32], opening.at)?;
+        let mut node = Node::new(fixture.config.clone(), identity, [0; 32], header.at)?;
         for known in
-            brief.before.iter().filter(|known| known.id != opening.id && known.status.is_live())
+            fixture.before.iter().filter(|known| known.id != header.id && known.status.is_live())
         {
             let (id, address, generation) = (known.id, known.address, known.generation);
             let introduce =
                 Input::Introduce { id, address, instance: Some(known.instance), generation };
-            // Whom it refuses it does not know.
-            let _ = node.handle(opening.at, introduce);
+            // A refused introduction leaves the member unknown.
+            let _ = node.handle(header.at, introduce);
         }
-        let mut player = Self::of(node, opening.before, opening.at);
+        let mut player = Self::of(node, header.before, header.at);
         player.drain(&mut |_| {});
         Ok(player)
     }
 
-    fn of(node: Node<A>, before: Seal, at: Instant) -> Self {
+    fn of(node: Node<A>, before: OutputDigest, at: Instant) -> Self {
         Self {
             buf: vec![0; node.config().mtu.into()],
             node,
-            digest: Digest::resume(before.hash, before.transmits, before.events),
+            hasher: OutputHasher::resume(before.hash, before.transmits, before.events),
             inputs: before.inputs,
             same_until: at,
         }
     }
 
-    /// Handles one input as the recorded node did, and passes on what comes of it. False if the
-    /// node refuses it.
+    /// Handles one input as the recorded node did, and passes its outputs to `output`. Returns
+    /// false if the node refuses the input.
     pub fn play(&mut self, entry: &Entry<A>, mut output: impl FnMut(Output<'_, A>)) -> bool {
         self.inputs += 1;
         let accepted = self.node.handle(entry.at, entry.input.clone()).is_ok();
         self.drain(&mut output);
-        self.digest.handled(accepted);
+        self.hasher.handled(accepted);
         accepted
     }
 
     fn drain(&mut self, output: &mut impl FnMut(Output<'_, A>)) {
         while let Some(Transmit { to, len }) = self.node.poll_transmit(&mut self.buf) {
             let bytes = self.buf.get(..len).unwrap_or_default();
-            self.digest.transmit(&to, bytes);
+            self.hasher.transmit(&to, bytes);
             output(Output::Transmit { to, bytes });
         }
         while let Some(event) = self.node.poll_event() {
-            self.digest.event(&event);
+            self.hasher.event(&event);
             output(Output::Event(event));
         }
     }
 
-    /// Compares what came of the inputs so far with what the record says at the end of a block.
-    pub fn compare(&mut self, expected: &Seal) -> Result<(), Divergence> {
-        let found = Seal { unfinished: expected.unfinished, ..self.seal() };
-        // What came of an input that was not handled to its end is not in the record.
+    /// Compares all outputs so far with the digest at the end of a block.
+    pub fn compare(&mut self, expected: &OutputDigest) -> Result<(), Divergence> {
+        let found = OutputDigest { unfinished: expected.unfinished, ..self.digest() };
+        // The record does not have the outputs of an unfinished input.
         if found == *expected || expected.unfinished && found.inputs == expected.inputs {
             self.same_until = self.node.now();
             return Ok(());
@@ -154,44 +172,46 @@ impl<A: Address + Serialize + DeserializeOwned + 'static> Player<A> {
         })
     }
 
-    /// Goes on with the next file of the same life: the node is held against the state that it
-    /// begins with, bit for bit. After a gap, and where another life begins, it is that of the
-    /// file. True if nothing was missing between.
-    pub fn follow(&mut self, opening: &Opening<A>) -> Result<Result<bool, Divergence>, PlayError> {
-        if let Start::State { origin: Origin::Rotated, state } = &opening.start
-            && opening.before.inputs == self.inputs
+    /// Continues with the next file.
+    ///
+    /// If nothing is missing before it, the node must equal the state in its header, bit for bit.
+    /// After a gap, and for another instance, the node of the file replaces the replayed one.
+    pub fn follow(&mut self, header: &FileHeader<A>) -> Result<Continuation, PlayError> {
+        if let Start::State { origin: Origin::Rotated, state } = &header.start
+            && header.before.inputs == self.inputs
         {
-            let (expected, found) = (opening.before, self.seal());
+            let (expected, found) = (header.before, self.digest());
             if found == expected && self.node.snapshot()? == *state {
-                return Ok(Ok(true));
+                return Ok(Continuation::Seamless);
             }
             let (since, until) = (self.same_until, self.node.now());
-            *self = Self::start(opening)?;
-            return Ok(Err(Divergence { since, until, expected, found }));
+            *self = Self::start(header)?;
+            let divergence = Divergence { since, until, expected, found };
+            return Ok(Continuation::Diverged(divergence));
         }
-        *self = Self::start(opening)?;
-        Ok(Ok(false))
+        *self = Self::start(header)?;
+        Ok(Continuation::Restarted)
     }
 
-    /// What the outputs have come to.
+    /// Returns the digest of all outputs so far.
     #[must_use]
-    pub fn seal(&self) -> Seal {
-        Seal {
+    pub fn digest(&self) -> OutputDigest {
+        OutputDigest {
             inputs: self.inputs,
-            hash: self.digest.hash(),
-            transmits: self.digest.transmits(),
-            events: self.digest.events(),
+            hash: self.hasher.hash(),
+            transmits: self.hasher.transmits(),
+            events: self.hasher.events(),
             unfinished: false,
         }
     }
 
-    /// The node as it is at this moment of the replay.
+    /// Returns the node at this moment of the replay.
     #[must_use]
     pub fn node(&self) -> &Node<A> {
         &self.node
     }
 
-    /// Inputs so far, from the node's start.
+    /// Returns the number of inputs since the start of the node.
     #[must_use]
     pub fn inputs(&self) -> u64 {
         self.inputs

@@ -1,4 +1,4 @@
-//! Files in order, and what is in them step by step: the whole record of a node as one.
+//! Replays the files of a node one after the other, step by step.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -10,53 +10,58 @@ use serde::de::DeserializeOwned;
 use telemetry_gossip_core::{Address, Instant};
 use thiserror::Error;
 
-use crate::format::{Entry, Opening, Seal, Start};
-use crate::play::{Divergence, Output, PlayError, Player};
+use crate::format::{Entry, FileHeader, OutputDigest, Start};
+use crate::play::{Continuation, Divergence, Output, PlayError, Player};
 use crate::read::{ReadError, Reader, Tail};
 
-/// What comes next in a record.
+/// One step of a [`Playback`].
 #[derive(Debug)]
-pub enum Step<A: Clone + 'static> {
-    /// A file begins, and the node is as it was then.
+#[non_exhaustive]
+pub enum PlaybackStep<A: Clone + 'static> {
+    /// A file begins, and the node has the state at its start.
+    #[non_exhaustive]
     Opened {
-        /// Which node, when, and where the file starts.
-        opening: Box<Opening<A>>,
-        /// Inputs of the same life between the file before and this one that are not on record.
+        /// The header of the file.
+        header: Box<FileHeader<A>>,
+        /// The number of inputs of the same instance that are missing before this file.
         missing: u64,
-        /// The node had come to another state than the file begins with; it is that of the file
-        /// now.
+        /// The difference, if the replay had reached another state than the file begins with. The
+        /// state of the file has replaced it.
         divergence: Option<Divergence>,
     },
-    /// An input is to be [played](Playback::play); if it is not, the replay differs from there on.
+    /// An input to [play](Playback::play). If it is not played, the replay differs from here on.
     Input(Entry<A>),
-    /// A block ended: the replay came to what was recorded, or not.
+    /// A block ended, and the replay was compared with it.
     Compared(Result<(), Divergence>),
     /// A file ended.
+    #[non_exhaustive]
     Closed {
-        /// Which.
+        /// The file.
         path: PathBuf,
-        /// How.
+        /// How it ended.
         tail: Tail,
     },
 }
 
-/// Why a record cannot be replayed further.
+/// The error of a record that cannot be replayed further.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 #[error("{}: {reason}", path.display())]
 pub struct PlaybackError {
-    /// The file at hand.
+    /// The current file.
     pub path: PathBuf,
-    /// What is wrong with it.
+    /// The reason.
     pub reason: PlaybackReason,
 }
 
-/// What is wrong with a file.
+/// The reason of a [`PlaybackError`].
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum PlaybackReason {
-    /// It cannot be read.
+    /// The file cannot be read.
     #[error(transparent)]
     Read(#[from] ReadError),
-    /// It cannot be replayed.
+    /// The file cannot be replayed.
     #[error(transparent)]
     Play(#[from] PlayError),
 }
@@ -67,15 +72,15 @@ impl From<io::Error> for PlaybackReason {
     }
 }
 
-/// Replays files one after the other.
+/// Replays the files of a node one after the other.
 ///
 /// ```no_run
-/// use telemetry_gossip_recorder::{Playback, Step, list};
+/// use telemetry_gossip_recorder::{Playback, PlaybackStep, list};
 ///
 /// let files = list("/var/lib/edge/record".as_ref())?.into_iter().map(|file| file.path);
 /// let mut playback = Playback::<std::net::SocketAddr>::new(files);
 /// while let Some(step) = playback.next_step()? {
-///     if let Step::Input(entry) = step {
+///     if let PlaybackStep::Input(entry) = step {
 ///         playback.play(&entry, |output| println!("{}: {output:?}", entry.at));
 ///     }
 /// }
@@ -87,92 +92,95 @@ pub struct Playback<A: Clone + 'static> {
     path: PathBuf,
     reader: Option<Reader<BufReader<File>, A>>,
     player: Option<Player<A>>,
-    run: Option<u64>,
+    instance: Option<u64>,
     entries: VecDeque<Entry<A>>,
-    seal: Option<Seal>,
+    digest: Option<OutputDigest>,
 }
 
 impl<A: Address + Serialize + DeserializeOwned + 'static> Playback<A> {
-    /// These files, in this order: as [`list`](crate::list) has those of one node.
+    /// Replays these files in this order, which is that of [`list`](crate::list).
     pub fn new(files: impl IntoIterator<Item = PathBuf>) -> Self {
         Self {
             files: files.into_iter().collect(),
             path: PathBuf::new(),
             reader: None,
             player: None,
-            run: None,
+            instance: None,
             entries: VecDeque::new(),
-            seal: None,
+            digest: None,
         }
     }
 
-    /// The next step; `None` at the end of the last file.
-    pub fn next_step(&mut self) -> Result<Option<Step<A>>, PlaybackError> {
+    /// Returns the next step; `None` at the end of the last file.
+    pub fn next_step(&mut self) -> Result<Option<PlaybackStep<A>>, PlaybackError> {
         self.step().map_err(|reason| PlaybackError { path: self.path.clone(), reason })
     }
 
-    fn step(&mut self) -> Result<Option<Step<A>>, PlaybackReason> {
+    fn step(&mut self) -> Result<Option<PlaybackStep<A>>, PlaybackReason> {
         if let Some(entry) = self.entries.pop_front() {
-            return Ok(Some(Step::Input(entry)));
+            return Ok(Some(PlaybackStep::Input(entry)));
         }
-        if let (Some(seal), Some(player)) = (self.seal.take(), &mut self.player) {
-            return Ok(Some(Step::Compared(player.compare(&seal))));
+        if let (Some(digest), Some(player)) = (self.digest.take(), &mut self.player) {
+            return Ok(Some(PlaybackStep::Compared(player.compare(&digest))));
         }
         let Some(reader) = &mut self.reader else { return self.open() };
-        // A block has an input at least, or nothing is to be done for it.
+        // A block without inputs has no step.
         while let Some(block) = reader.next_block()? {
             self.entries = block.entries.into();
-            self.seal = Some(block.seal);
+            self.digest = Some(block.digest);
             if let Some(entry) = self.entries.pop_front() {
-                return Ok(Some(Step::Input(entry)));
+                return Ok(Some(PlaybackStep::Input(entry)));
             }
         }
         let tail = reader.tail();
         self.reader = None;
-        Ok(Some(Step::Closed { path: self.path.clone(), tail }))
+        Ok(Some(PlaybackStep::Closed { path: self.path.clone(), tail }))
     }
 
-    fn open(&mut self) -> Result<Option<Step<A>>, PlaybackReason> {
+    fn open(&mut self) -> Result<Option<PlaybackStep<A>>, PlaybackReason> {
         let Some(path) = self.files.pop_front() else { return Ok(None) };
         self.path = path;
         let reader = match Reader::new(BufReader::new(File::open(&self.path)?)) {
             Ok(reader) => reader,
-            // The node was killed as it was begun, which does no harm to the files before it.
-            Err(ReadError::NoOpening) if self.player.is_some() => {
+            // The process was killed as it began this file. The files before it are intact.
+            Err(ReadError::NoHeader) if self.player.is_some() => {
                 let tail = Tail::Torn { bytes: File::open(&self.path)?.metadata()?.len() };
-                return Ok(Some(Step::Closed { path: self.path.clone(), tail }));
+                return Ok(Some(PlaybackStep::Closed { path: self.path.clone(), tail }));
             }
             Err(error) => return Err(error.into()),
         };
-        let opening = reader.opening().clone();
+        let header = reader.header().clone();
         let (mut missing, mut divergence) = (0, None);
         match &mut self.player {
             Some(player) => {
-                if self.run == Some(opening.run) && !matches!(opening.start, Start::Boot(_)) {
-                    missing = opening.before.inputs.saturating_sub(player.inputs());
+                if self.instance == Some(header.instance) && !matches!(header.start, Start::Boot(_))
+                {
+                    missing = header.before.inputs.saturating_sub(player.inputs());
                 }
-                divergence = player.follow(&opening)?.err();
+                if let Continuation::Diverged(found) = player.follow(&header)? {
+                    divergence = Some(found);
+                }
             }
-            None => self.player = Some(Player::start(&opening)?),
+            None => self.player = Some(Player::start(&header)?),
         }
-        self.run = Some(opening.run);
+        self.instance = Some(header.instance);
         self.reader = Some(reader);
-        Ok(Some(Step::Opened { opening: Box::new(opening), missing, divergence }))
+        Ok(Some(PlaybackStep::Opened { header: Box::new(header), missing, divergence }))
     }
 
-    /// Handles an input as the recorded node did, and passes on what comes of it. False if the node
-    /// refuses it.
+    /// Handles an input as the recorded node did, and passes its outputs to `output`. Returns false
+    /// if the node refuses the input.
     pub fn play(&mut self, entry: &Entry<A>, output: impl FnMut(Output<'_, A>)) -> bool {
         self.player.as_mut().is_some_and(|player| player.play(entry, output))
     }
 
-    /// The node as it is at this moment; `None` before the first file.
+    /// Returns the player with the node at this moment; `None` before the first file.
     #[must_use]
     pub fn player(&self) -> Option<&Player<A>> {
         self.player.as_ref()
     }
 
-    /// The node's time at this moment.
+    /// Returns the node's time at this moment.
     #[must_use]
     pub fn now(&self) -> Instant {
         self.player.as_ref().map_or(Instant::ORIGIN, |player| player.node().now())

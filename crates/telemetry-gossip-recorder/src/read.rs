@@ -1,4 +1,4 @@
-//! Reading a file: any bytes give an opening and blocks, or a typed error, and never a panic.
+//! Reads a file. Arbitrary bytes yield a header and blocks or a typed error, and never a panic.
 
 use std::io::{self, Read};
 use std::marker::PhantomData;
@@ -10,58 +10,65 @@ use telemetry_gossip_core::{Address, Input, Instant};
 use thiserror::Error;
 
 use crate::format::{
-    Block, Brief, Ending, EntriesHead, Entry, FORMAT_VERSION, FRAME_LEN, HEADER_LEN, MAGIC,
-    MAX_BLOCK, Opening, entry, kind,
+    Block, Ending, EntriesHead, Entry, FORMAT_VERSION, FRAME_LEN, FileHeader, MAGIC, MAX_BLOCK,
+    PREAMBLE_LEN, TraceFixture, entry, kind,
 };
 
-/// Why a file cannot be read.
+/// The error of a file that cannot be read.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum ReadError {
-    /// The file cannot be read at all.
+    /// The source returned an error.
     #[error(transparent)]
     Io(#[from] io::Error),
-    /// It does not begin like a record.
-    #[error("this is no record of a node: it does not begin with TGREC")]
-    NoRecord,
-    /// It has another format.
-    #[error("the record has format version {found}, this build reads {FORMAT_VERSION}")]
+    /// The file does not begin with the magic bytes of a record.
+    #[error("the file is not a record of a node: it does not begin with TGREC")]
+    NotARecord,
+    /// The file has another version of the format.
+    #[error("the record has format version {found}, this build reads version {FORMAT_VERSION}")]
+    #[non_exhaustive]
     Version {
         /// The version of the file.
         found: u16,
     },
-    /// Its opening is not whole: nothing can be replayed.
+    /// The header of the file is incomplete or damaged, so that nothing can be replayed.
     #[error(
-        "the record's opening is cut off or damaged: the node or the machine ended as the file was begun"
+        "the header of the record is incomplete or damaged: \
+         the process or the machine stopped while it was written"
     )]
-    NoOpening,
-    /// A block whose checksum is right is none of this format.
+    NoHeader,
+    /// A block with a correct checksum breaks a rule of the format.
     #[error("block {block} of the record breaks the format: {rule}")]
+    #[non_exhaustive]
     Malformed {
-        /// Which block of the file; the opening is 0.
+        /// The number of the block in the file; the header is block 0.
         block: u64,
-        /// What it breaks.
+        /// The rule.
         rule: &'static str,
     },
 }
 
 /// How a file ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Tail {
-    /// It is not read to the end yet.
+    /// The end has not been reached yet.
     Unread,
-    /// In good order.
+    /// The file ended with its end mark.
     Ended(Ending),
-    /// Behind a whole block, without a word: the node was killed, or still runs.
+    /// The file ended after a complete block, without an end mark: the process was killed, or is
+    /// still running.
     Open,
-    /// In the middle of a block: the node was killed as it was written. So many bytes are left
-    /// over.
+    /// The file ended within a block: the process was killed while it wrote the block.
+    #[non_exhaustive]
     Torn {
-        /// Bytes of the block that is not whole.
+        /// The number of bytes of the incomplete block.
         bytes: u64,
     },
-    /// A block's checksum is wrong; it and what follows is not read.
+    /// A block has a wrong checksum. It and the rest of the file were not read.
+    #[non_exhaustive]
     Damaged {
-        /// Which block of the file; the opening is 0.
+        /// The number of the block in the file; the header is block 0.
         block: u64,
     },
 }
@@ -70,9 +77,9 @@ pub enum Tail {
 #[derive(Debug)]
 pub struct Reader<R, A> {
     source: R,
-    opening: Opening<A>,
-    brief: Option<Brief<A>>,
-    /// A block that was looked at already.
+    header: FileHeader<A>,
+    fixture: Option<TraceFixture<A>>,
+    /// The payload of a block that was read ahead.
     ahead: Option<Vec<u8>>,
     tail: Tail,
     blocks: u64,
@@ -81,60 +88,61 @@ pub struct Reader<R, A> {
 }
 
 impl<R: Read, A: Address + DeserializeOwned + 'static> Reader<R, A> {
-    /// Reads the opening. `source` is read in small portions: wrap a file into a
-    /// [`BufReader`](io::BufReader).
+    /// Reads the header of a file.
+    ///
+    /// `source` is read in small portions: wrap a file in a [`BufReader`](io::BufReader).
     pub fn new(mut source: R) -> Result<Self, ReadError> {
-        let mut header = [0; HEADER_LEN];
-        let len = fill(&mut source, &mut header)?;
-        let (magic, version) = header.split_at(MAGIC.len());
-        if magic != MAGIC || len < HEADER_LEN {
-            return Err(ReadError::NoRecord);
+        let mut preamble = [0; PREAMBLE_LEN];
+        let len = fill(&mut source, &mut preamble)?;
+        let (magic, version) = preamble.split_at(MAGIC.len());
+        if magic != MAGIC || len < PREAMBLE_LEN {
+            return Err(ReadError::NotARecord);
         }
         let found = version.try_into().map_or(0, u16::from_le_bytes);
         if found != FORMAT_VERSION {
             return Err(ReadError::Version { found });
         }
         let Ok(Some(payload)) = next_payload(&mut source)? else {
-            return Err(ReadError::NoOpening);
+            return Err(ReadError::NoHeader);
         };
-        let Some((&kind::OPENING, payload)) = payload.split_first() else {
-            return Err(ReadError::Malformed { block: 0, rule: "the first block is the opening" });
+        let Some((&kind::HEADER, payload)) = payload.split_first() else {
+            return Err(ReadError::Malformed { block: 0, rule: "the first block is the header" });
         };
-        let opening: Opening<A> = whole(payload).ok_or(ReadError::Malformed {
+        let header: FileHeader<A> = whole(payload).ok_or(ReadError::Malformed {
             block: 0,
-            rule: "it says which node it is of, and its state",
+            rule: "a header has the id and the state of the node",
         })?;
-        let last = opening.at;
+        let last = header.at;
         let mut reader = Self {
             source,
-            opening,
-            brief: None,
+            header,
+            fixture: None,
             ahead: None,
             tail: Tail::Unread,
             blocks: 1,
             last,
             address: PhantomData,
         };
-        reader.read_brief()?;
+        reader.read_fixture()?;
         Ok(reader)
     }
 
-    /// Which node, when, and where a replay starts.
-    pub fn opening(&self) -> &Opening<A> {
-        &self.opening
+    /// Returns the header.
+    pub fn header(&self) -> &FileHeader<A> {
+        &self.header
     }
 
-    /// What a record that became a test says about itself; `None` for others.
-    pub fn brief(&self) -> Option<&Brief<A>> {
-        self.brief.as_ref()
+    /// Returns the fixture of a record that was made a regression test; `None` for other records.
+    pub fn fixture(&self) -> Option<&TraceFixture<A>> {
+        self.fixture.as_ref()
     }
 
-    /// How the file ended, once [`Reader::next_block`] has returned `None`.
+    /// Returns how the file ended, once [`Reader::next_block`] has returned `None`.
     pub fn tail(&self) -> Tail {
         self.tail
     }
 
-    /// The next block; `None` behind the last that is whole.
+    /// Returns the next block; `None` after the last complete one.
     pub fn next_block(&mut self) -> Result<Option<Block<A>>, ReadError> {
         let Some(payload) = self.payload()? else { return Ok(None) };
         let block = self.blocks;
@@ -143,21 +151,21 @@ impl<R: Read, A: Address + DeserializeOwned + 'static> Reader<R, A> {
         match payload.split_first() {
             Some((&kind::ENTRIES, payload)) => self.entries(payload).map(Some).map_err(malformed),
             Some((&kind::ENDING, payload)) => {
-                let ending = whole(payload).ok_or_else(|| malformed("an ending has a reason"))?;
+                let ending = whole(payload).ok_or_else(|| malformed("an end mark has a reason"))?;
                 self.tail = Tail::Ended(ending);
                 Ok(None)
             }
-            _ => Err(malformed("a block after the opening has inputs, or ends the file")),
+            _ => Err(malformed("a block after the header has inputs, or ends the file")),
         }
     }
 
-    fn read_brief(&mut self) -> Result<(), ReadError> {
+    fn read_fixture(&mut self) -> Result<(), ReadError> {
         let payload = self.payload()?;
-        if let Some((&kind::BRIEF, payload)) =
+        if let Some((&kind::FIXTURE, payload)) =
             payload.as_ref().and_then(|payload| payload.split_first())
         {
-            let rule = "it says whom the node knew before and after";
-            self.brief = Some(whole(payload).ok_or(ReadError::Malformed { block: 1, rule })?);
+            let rule = "a fixture has the members that the node knew at the start and at the end";
+            self.fixture = Some(whole(payload).ok_or(ReadError::Malformed { block: 1, rule })?);
             self.blocks += 1;
         } else {
             self.ahead = payload;
@@ -182,26 +190,26 @@ impl<R: Read, A: Address + DeserializeOwned + 'static> Reader<R, A> {
     }
 
     fn entries(&mut self, payload: &[u8]) -> Result<Block<A>, &'static str> {
-        let head = "a block of inputs says how many, since when, and what came of them";
-        let (EntriesHead { seal, count, since }, mut rest) =
+        let head = "a block of inputs has their number, a time and a digest";
+        let (EntriesHead { digest, count, since }, mut rest) =
             postcard::take_from_bytes(payload).map_err(|_| head)?;
         if since < self.last {
-            return Err("time does not go back between blocks");
+            return Err("time does not go back from block to block");
         }
         let mut at = since;
         let mut entries = Vec::new();
         for _ in 0..count {
             let (micros, input);
             (micros, rest) = take::<u64>(rest).ok_or("an input has a time")?;
-            (input, rest) = take_input(rest).ok_or("an input is one that a node knows")?;
+            (input, rest) = take_input(rest).ok_or("an input is one of those that a node takes")?;
             at = at + Duration::from_micros(micros);
             entries.push(Entry { at, input });
         }
         if !rest.is_empty() {
-            return Err("a block has no more inputs than it says");
+            return Err("a block has exactly the given number of inputs");
         }
         self.last = at;
-        Ok(Block { entries, seal })
+        Ok(Block { entries, digest })
     }
 }
 
@@ -229,13 +237,13 @@ fn take_input<A: Address + DeserializeOwned + 'static>(
     }
 }
 
-/// A block that is not whole.
+/// The reason why a block cannot be read.
 enum Bad {
     Torn { bytes: u64 },
     Damaged,
 }
 
-/// The next payload whose checksum is right; `None` at the end.
+/// Reads the next payload and checks its checksum; `None` at the end.
 fn next_payload(source: &mut impl Read) -> io::Result<Result<Option<Vec<u8>>, Bad>> {
     let mut frame = [0; FRAME_LEN];
     let got = fill(source, &mut frame)?;
@@ -250,7 +258,7 @@ fn next_payload(source: &mut impl Read) -> io::Result<Result<Option<Vec<u8>>, Ba
     if len == 0 || len as usize > MAX_BLOCK {
         return Ok(Err(Bad::Damaged));
     }
-    // Grows with what is there, not with what the length says.
+    // The buffer grows with the bytes that are there: a forged length allocates nothing.
     let mut payload = Vec::new();
     source.by_ref().take(len.into()).read_to_end(&mut payload)?;
     if payload.len() < len as usize {
@@ -262,7 +270,7 @@ fn next_payload(source: &mut impl Read) -> io::Result<Result<Option<Vec<u8>>, Ba
     Ok(Ok(Some(payload)))
 }
 
-/// Reads as much as there is, up to the length of `buf`.
+/// Reads until `buf` is full or the source ends, and returns the number of bytes read.
 fn fill(source: &mut impl Read, buf: &mut [u8]) -> io::Result<usize> {
     let mut len = 0;
     while len < buf.len() {

@@ -1,13 +1,13 @@
-//! Taking down what happens to a node. No IO and no clock: whoever runs the node carries the pieces
-//! to a file.
+//! Records the inputs of a node. It does no IO and reads no clock: the host writes the chunks to
+//! files.
 //!
 //! ```text
-//!                 input, transmit.., event.., handled
-//!        +------------------------------------------------+
-//!        v                                                |
-//!   recording --- a piece could not be carried: shed ---> gap: inputs are counted, nothing is taken down
-//!        ^                                                |
-//!        +------- resume: a file with the state as it is -+
+//!                input, transmit.., event.., handled
+//!       +-----------------------------------------------+
+//!       v                                               |
+//!   recording --- shed: a chunk could not be written ---> gap: inputs are counted only
+//!       ^                                               |
+//!       +------ resume: a new file with the state ------+
 //! ```
 
 use std::collections::VecDeque;
@@ -18,124 +18,155 @@ use serde::Serialize;
 use telemetry_gossip_core::{Address, Event, Input, Instant, Node, NodeId, SnapshotError};
 use thiserror::Error;
 
-use crate::digest::Digest;
+use crate::digest::OutputHasher;
 use crate::format::{
-    Boot, Brief, Ending, EntriesHead, FRAME_LEN, Opening, Origin, Seal, Start, entry, frame,
-    header, kind,
+    Boot, Ending, EntriesHead, FRAME_LEN, FileHeader, Origin, OutputDigest, Start, TraceFixture,
+    entry, frame, kind, preamble,
 };
 
-/// When a block is complete, and when a file is.
+/// The limits of blocks and files.
 ///
 /// ```
 /// use std::time::Duration;
 /// use telemetry_gossip_recorder::Limits;
 ///
-/// let limits = Limits { file: 1 << 20, ..Limits::default() };
+/// let limits = Limits::default().file_bytes(1 << 20);
 /// assert_eq!(limits.block_span, Duration::from_secs(1));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Limits {
-    /// Bytes of inputs in a block; what is in the open one is lost if the process is killed.
-    /// Default 32 KiB.
-    pub block: usize,
-    /// The time from the first to the last input of a block. Default 1 s.
+    /// A block with this many bytes of inputs is complete. The incomplete block is lost if the
+    /// process is killed. Default 32 KiB.
+    pub block_bytes: usize,
+    /// A block is complete when this much time has passed since its first input. Default 1 s.
     pub block_span: Duration,
-    /// Bytes of a file; or twice those of the node's state, if that is more. Default 8 MiB.
-    pub file: u64,
+    /// A file with this many bytes is complete; or with twice the bytes of the node's state, if
+    /// that is more. Default 8 MiB.
+    pub file_bytes: u64,
+}
+
+impl Limits {
+    /// Sets [`block_bytes`](Self::block_bytes).
+    #[must_use]
+    pub const fn block_bytes(mut self, bytes: usize) -> Self {
+        self.block_bytes = bytes;
+        self
+    }
+
+    /// Sets [`block_span`](Self::block_span).
+    #[must_use]
+    pub const fn block_span(mut self, span: Duration) -> Self {
+        self.block_span = span;
+        self
+    }
+
+    /// Sets [`file_bytes`](Self::file_bytes).
+    #[must_use]
+    pub const fn file_bytes(mut self, bytes: u64) -> Self {
+        self.file_bytes = bytes;
+        self
+    }
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { block: 32 << 10, block_span: Duration::from_secs(1), file: 8 << 20 }
+        Self { block_bytes: 32 << 10, block_span: Duration::from_secs(1), file_bytes: 8 << 20 }
     }
 }
 
-/// Why something was not recorded. The recording has a gap from there on.
+/// The error of an input or a state that was not recorded. The record has a gap from there on.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum RecordError {
-    /// The node's state cannot be saved.
+    /// The node cannot be saved.
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
-    /// The state or an input is longer than a block may be.
-    #[error("{what} is longer than the 256 MiB that a block may have")]
+    /// The state or an input exceeds the size of a block.
+    #[error("{what} is longer than a block, which has at most 256 MiB")]
+    #[non_exhaustive]
     TooLong {
-        /// What.
+        /// The name of what is too long.
         what: &'static str,
     },
-    /// An address has no serialised form.
-    #[error("the address type of this node cannot be serialised")]
+    /// The address type returned an error when it was serialised.
+    #[error("an address of this node cannot be serialised")]
     Address,
 }
 
-/// Something to be written.
+/// Bytes to write to a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Piece {
-    /// The beginning of a new file: its header and opening.
-    Begin {
-        /// Which file of the node's life, from 0.
-        serial: u32,
-        /// What to write.
-        bytes: Vec<u8>,
-    },
-    /// More of the same file.
-    More(Vec<u8>),
+pub struct Chunk {
+    new_file: Option<u32>,
+    bytes: Vec<u8>,
 }
 
-impl Piece {
-    /// What a record that became a test says about itself: it goes right behind the opening.
-    pub fn brief<A: Serialize>(brief: &Brief<A>) -> Result<Self, RecordError> {
+impl Chunk {
+    /// Makes the chunk of a fixture, which belongs right after the first chunk of a file.
+    pub fn fixture<A: Serialize>(fixture: &TraceFixture<A>) -> Result<Self, RecordError> {
         let mut bytes = Vec::new();
-        append(&mut bytes, kind::BRIEF, brief)?;
-        Ok(Self::More(bytes))
+        append(&mut bytes, kind::FIXTURE, fixture)?;
+        Ok(Self::more(bytes))
     }
 
-    /// What to write.
+    const fn more(bytes: Vec<u8>) -> Self {
+        Self { new_file: None, bytes }
+    }
+
+    /// Returns the number of the file, from 0 within the instance, if the chunk begins a new one;
+    /// `None` if it continues the current file.
+    #[must_use]
+    pub const fn new_file(&self) -> Option<u32> {
+        self.new_file
+    }
+
+    /// Returns the bytes to write.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
-        match self {
-            Self::Begin { bytes, .. } | Self::More(bytes) => bytes,
-        }
+        &self.bytes
     }
 }
 
-/// Takes down one node's life. The crate's documentation has an example.
+/// Records one node. The documentation of the [crate](crate) has an example.
 #[derive(Debug)]
 pub struct Recorder {
     limits: Limits,
     id: NodeId,
-    run: u64,
+    instance: u64,
     serial: u32,
-    /// The wall clock less the node's, in microseconds; for people.
+    /// The wall clock minus the node's clock, in microseconds; for people.
     unix_lead: u64,
-    digest: Digest,
+    hasher: OutputHasher,
     inputs: u64,
     last: Instant,
-    /// The entries of the open block, behind room for its frame.
     block: Block,
-    /// Bytes of the file so far, and how many it may have.
+    /// The bytes of the current file, and their limit.
     file: u64,
     file_limit: u64,
-    /// Recording was given up, with this many inputs on record.
+    /// In a gap: the number of inputs on record.
     gap: Option<u64>,
-    /// Each with the inputs that are on record once it is written.
-    pieces: VecDeque<(u64, Piece)>,
-    /// The inputs on record with the last piece that was polled, and with the one before it.
+    /// Each with the number of inputs on record once it is written.
+    chunks: VecDeque<(u64, Chunk)>,
+    /// The inputs on record with the last chunk that was polled, and with the one before it.
     polled: u64,
     polled_before: u64,
 }
 
+/// The incomplete block.
 #[derive(Debug, Default)]
 struct Block {
     entries: Vec<u8>,
     count: u32,
     since: Instant,
-    /// The last entry's outputs are not complete.
+    /// The outputs of the last entry are incomplete.
     open_entry: bool,
 }
 
 impl Recorder {
-    /// A recorder of a node from its start, before its first input. `unix_micros` is the wall clock
-    /// at that time in microseconds since 1970: it names the run, and is for people otherwise.
+    /// Makes a recorder of a node from its start, before its first input.
+    ///
+    /// `unix_micros` is the wall clock at that time, in microseconds since 1970. It names the
+    /// instance in the [`FileHeader`] and tells people the time.
     pub fn new<A: Address + Serialize>(
         boot: Boot<A>,
         limits: Limits,
@@ -147,13 +178,13 @@ impl Recorder {
         Ok(recorder)
     }
 
-    /// A recorder of a node from now on, in the middle of its life: what went before is not known.
+    /// Makes a recorder of a running node. Its earlier inputs are not on record.
     pub fn resumed<A: Address + Serialize>(
         node: &Node<A>,
         limits: Limits,
         unix_micros: u64,
     ) -> Result<Self, RecordError> {
-        // An id in a table is a valid one.
+        // An id in a table is valid.
         let id = NodeId::new(node.me().id()).map_err(|_| RecordError::Address)?;
         let mut recorder = Self::empty(id, limits, node.now(), unix_micros);
         recorder.begin_with_state(node, Origin::Cut)?;
@@ -164,29 +195,29 @@ impl Recorder {
         Self {
             limits,
             id,
-            run: unix_micros,
+            instance: unix_micros,
             serial: 0,
             unix_lead: unix_micros.wrapping_sub(at.as_micros()),
-            digest: Digest::default(),
+            hasher: OutputHasher::default(),
             inputs: 0,
             last: at,
             block: Block::default(),
             file: 0,
-            file_limit: limits.file,
+            file_limit: limits.file_bytes,
             gap: None,
-            pieces: VecDeque::new(),
+            chunks: VecDeque::new(),
             polled: 0,
             polled_before: 0,
         }
     }
 
-    /// An input is about to be handled.
+    /// Records an input that the node is about to handle.
     pub fn input<A: Address + Serialize>(
         &mut self,
         now: Instant,
         input: &Input<'_, A>,
     ) -> Result<(), RecordError> {
-        // As the core does: time never goes back.
+        // As in the core, time never goes back.
         let now = now.max(self.last);
         let since = std::mem::replace(&mut self.last, now);
         self.inputs += 1;
@@ -200,30 +231,30 @@ impl Recorder {
         self.block.put(since, now, input).inspect_err(|_| self.give_up())
     }
 
-    /// The node has sent a datagram.
+    /// Adds a datagram that the node has sent.
     pub fn transmit<A: Serialize>(&mut self, to: &A, bytes: &[u8]) {
-        self.digest.transmit(to, bytes);
+        self.hasher.transmit(to, bytes);
     }
 
-    /// The node has told an event.
+    /// Adds an event that the node has emitted.
     pub fn event<A: Serialize>(&mut self, event: &Event<A>) {
-        self.digest.event(event);
+        self.hasher.event(event);
     }
 
-    /// All that came of the input was polled; `accepted` unless the node refused it. Pieces may be
-    /// there to be carried.
+    /// Completes an input after all its outputs were polled. `accepted` is false if the node refused
+    /// it. Then poll for chunks to write.
     pub fn handled<A: Address + Serialize>(
         &mut self,
         node: &Node<A>,
         accepted: bool,
     ) -> Result<(), RecordError> {
-        self.digest.handled(accepted);
+        self.hasher.handled(accepted);
         self.block.open_entry = false;
         if self.gap.is_some() {
             return Ok(());
         }
         let old = self.last.since(self.block.since) >= self.limits.block_span;
-        if old || self.block.entries.len() >= self.limits.block {
+        if old || self.block.entries.len() >= self.limits.block_bytes {
             self.close_block();
             if self.file >= self.file_limit {
                 self.put(kind::ENDING, &Ending::Rotated);
@@ -235,36 +266,36 @@ impl Recorder {
         Ok(())
     }
 
-    /// The next piece to be written.
-    pub fn poll_piece(&mut self) -> Option<Piece> {
-        let (inputs, piece) = self.pieces.pop_front()?;
+    /// Returns the next chunk to write.
+    pub fn poll_chunk(&mut self) -> Option<Chunk> {
+        let (inputs, chunk) = self.chunks.pop_front()?;
         self.polled_before = std::mem::replace(&mut self.polled, inputs);
-        Some(piece)
+        Some(chunk)
     }
 
-    /// The piece polled last could not be carried: the recording is given up until
-    /// [`Recorder::resume`].
+    /// Stops recording until [`Recorder::resume`], because the last chunk polled could not be
+    /// queued for writing.
     pub fn shed(&mut self) {
         self.polled = self.polled_before;
         self.give_up();
     }
 
-    /// What was carried cannot be written: the recording is given up until [`Recorder::resume`],
-    /// and what is queued, or in the open block, becomes no part of any file.
+    /// Stops recording until [`Recorder::resume`], because writing has failed. Chunks not yet polled
+    /// and the incomplete block are dropped.
     pub fn give_up(&mut self) {
         self.gap.get_or_insert(self.polled);
-        self.pieces.clear();
+        self.chunks.clear();
         self.block.clear();
     }
 
-    /// Whether the recording was given up.
+    /// Returns whether recording has stopped, so that the record has a gap.
     #[must_use]
     pub fn is_shed(&self) -> bool {
         self.gap.is_some()
     }
 
-    /// Begins a new file with the node's state as it is, between two inputs. It says how many were
-    /// not recorded.
+    /// Resumes recording between two inputs, with a new file that begins with the node's state and
+    /// tells how many inputs are missing.
     pub fn resume<A: Address + Serialize>(&mut self, node: &Node<A>) -> Result<(), RecordError> {
         let on_record = self.gap.take().unwrap_or(self.inputs);
         let lost = self.inputs - on_record;
@@ -272,8 +303,9 @@ impl Recorder {
             .inspect_err(|_| self.gap = Some(on_record))
     }
 
-    /// The node has ended: what is open is closed. After a panic, too: the input that led to it is
-    /// the last.
+    /// Ends the record when the node has stopped: completes the block and the file.
+    ///
+    /// After a panic of the node, the input that caused it is the last on record.
     pub fn end(&mut self) {
         if self.gap.is_none() {
             self.close_block();
@@ -281,18 +313,18 @@ impl Recorder {
         }
     }
 
-    /// Inputs so far, recorded or not.
+    /// Returns the number of inputs so far, recorded or not.
     #[must_use]
     pub fn inputs(&self) -> u64 {
         self.inputs
     }
 
-    fn seal(&self) -> Seal {
-        Seal {
+    fn digest(&self) -> OutputDigest {
+        OutputDigest {
             inputs: self.inputs,
-            hash: self.digest.hash(),
-            transmits: self.digest.transmits(),
-            events: self.digest.events(),
+            hash: self.hasher.hash(),
+            transmits: self.hasher.transmits(),
+            events: self.hasher.events(),
             unfinished: self.block.open_entry,
         }
     }
@@ -303,7 +335,7 @@ impl Recorder {
         origin: Origin,
     ) -> Result<(), RecordError> {
         let state = node.snapshot()?;
-        self.file_limit = self.limits.file.max(2 * state.len() as u64);
+        self.file_limit = self.limits.file_bytes.max(2 * state.len() as u64);
         self.begin(Start::<A>::State { origin, state }, self.last)
     }
 
@@ -312,20 +344,21 @@ impl Recorder {
         start: Start<A>,
         at: Instant,
     ) -> Result<(), RecordError> {
-        let opening = Opening {
+        let header = FileHeader {
             library: env!("CARGO_PKG_VERSION").to_owned(),
             id: self.id,
-            run: self.run,
+            instance: self.instance,
             serial: self.serial,
             at,
             unix_micros: at.as_micros().wrapping_add(self.unix_lead),
             start,
-            before: self.seal(),
+            before: self.digest(),
         };
-        let mut bytes = header().to_vec();
-        append(&mut bytes, kind::OPENING, &opening)?;
+        let mut bytes = preamble().to_vec();
+        append(&mut bytes, kind::HEADER, &header)?;
         self.file = bytes.len() as u64;
-        self.pieces.push_back((self.inputs, Piece::Begin { serial: self.serial, bytes }));
+        let chunk = Chunk { new_file: Some(self.serial), bytes };
+        self.chunks.push_back((self.inputs, chunk));
         self.serial = self.serial.saturating_add(1);
         Ok(())
     }
@@ -335,11 +368,11 @@ impl Recorder {
             return;
         }
         let head =
-            EntriesHead { seal: self.seal(), count: self.block.count, since: self.block.since };
+            EntriesHead { digest: self.digest(), count: self.block.count, since: self.block.since };
         let mut payload = Vec::with_capacity(FRAME_LEN + 64 + self.block.entries.len());
         payload.resize(FRAME_LEN, 0);
         payload.push(kind::ENTRIES);
-        // Numbers alone: nothing can refuse.
+        // The head has numbers only, so that this cannot fail.
         let mut payload =
             postcard::serialize_with_flavor(&head, ExtendFlavor::new(payload)).unwrap_or_default();
         payload.extend_from_slice(&self.block.entries);
@@ -351,9 +384,9 @@ impl Recorder {
             Some((place, frame)) => {
                 *place = frame;
                 self.file += payload.len() as u64;
-                self.pieces.push_back((self.inputs, Piece::More(payload)));
+                self.chunks.push_back((self.inputs, Chunk::more(payload)));
             }
-            // One input alone is longer than a block may be.
+            // A single input exceeds the size of a block.
             None => self.give_up(),
         }
     }
@@ -362,7 +395,7 @@ impl Recorder {
         let mut bytes = Vec::new();
         if append(&mut bytes, kind, value).is_ok() {
             self.file += bytes.len() as u64;
-            self.pieces.push_back((self.inputs, Piece::More(bytes)));
+            self.chunks.push_back((self.inputs, Chunk::more(bytes)));
         }
     }
 }
@@ -399,14 +432,14 @@ impl Block {
         Ok(())
     }
 
-    /// Keeps the room.
+    /// Clears the block and keeps its buffer.
     fn clear(&mut self) {
         self.entries.clear();
         (self.count, self.open_entry) = (0, false);
     }
 }
 
-/// A whole block.
+/// Appends a complete block.
 fn append(bytes: &mut Vec<u8>, kind: u8, value: &impl Serialize) -> Result<(), RecordError> {
     let payload = postcard::to_extend(value, vec![kind]).map_err(|_| RecordError::Address)?;
     let frame = frame(&payload).ok_or(RecordError::TooLong { what: "the state of the node" })?;

@@ -1,12 +1,12 @@
-//! The files of a node's record in a folder: named so that they sort, the oldest removed. The only
-//! place with IO.
+//! Keeps the files of a node's record in a folder, with names that sort by time, and removes the
+//! oldest. This is the only module with IO.
 //!
 //! ```text
-//! edge-17.001764000000000000.000002.tgrec      id . start of this life in microseconds since 1970 . file of that life
+//! edge-17.001764000000000000.000002.tgrec      id . start of the instance (us since 1970) . number
 //! ```
 //!
-//! Several nodes may share a folder. Two processes of one id must not: they would remove each
-//! other's files.
+//! Several nodes may share a folder. Two processes with the same id must not: they would remove
+//! each other's files.
 
 use std::fs::{self, File};
 use std::io;
@@ -14,39 +14,42 @@ use std::path::{Path, PathBuf};
 
 use telemetry_gossip_core::NodeId;
 
-/// What the names of the files end in.
+/// The extension of the file names.
 pub const EXTENSION: &str = "tgrec";
 
-/// Bytes of an id in a name; what is longer ends in its hash.
+/// The most bytes of an id in a file name. A longer id is cut and ends in its hash.
 const STEM: usize = 96;
 
 /// One file of a record.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
 pub struct RecordFile {
-    /// The node's id as it stands in file names: letters, digits, `-` and `_` as they are, other
-    /// bytes as `%` and two hexadecimal digits; cut after 96 bytes, with a hash behind.
+    /// The node's id as in file names: letters, digits, `-` and `_` stand for themselves, and other
+    /// bytes are `%` and two hexadecimal digits. A longer text than 96 bytes is cut and ends in a
+    /// hash of the id.
     pub stem: String,
-    /// Which life of the node: when it began, in microseconds since 1970.
-    pub run: u64,
-    /// Which file of that life, from 0.
+    /// The number of the node's instance: its start in microseconds since 1970.
+    pub instance: u64,
+    /// The number of the file within the instance, from 0.
     pub serial: u32,
-    /// Where it is.
+    /// The path.
     pub path: PathBuf,
 }
 
 impl RecordFile {
     fn parse(path: PathBuf) -> Option<Self> {
         let mut parts = path.file_name()?.to_str()?.split('.');
-        let (stem, run, serial) = (parts.next()?, parts.next()?, parts.next()?);
-        let (run, serial) = (run.parse().ok()?, serial.parse().ok()?);
+        let (stem, instance, serial) = (parts.next()?, parts.next()?, parts.next()?);
+        let (instance, serial) = (instance.parse().ok()?, serial.parse().ok()?);
         if parts.next() != Some(EXTENSION) || parts.next().is_some() || stem.is_empty() {
             return None;
         }
-        Some(Self { stem: stem.to_owned(), run, serial, path: path.clone() })
+        Some(Self { stem: stem.to_owned(), instance, serial, path: path.clone() })
     }
 }
 
-/// The files of records in a folder: by node, by life, in order. Other files are passed over.
+/// Lists the files of records in a folder, sorted by node, instance and number. Other files are
+/// ignored.
 pub fn list(folder: &Path) -> io::Result<Vec<RecordFile>> {
     let mut files = Vec::new();
     for entry in fs::read_dir(folder)? {
@@ -56,38 +59,42 @@ pub fn list(folder: &Path) -> io::Result<Vec<RecordFile>> {
     Ok(files)
 }
 
-/// The files of one node.
+/// The files of one node in a folder.
 #[derive(Debug)]
 pub struct Ring {
     folder: PathBuf,
     stem: String,
-    run: u64,
+    instance: u64,
     keep: usize,
 }
 
 impl Ring {
-    /// The ring of a node in a folder, which is made if it is not there. `keep` files are kept at
-    /// most, one at least, those of earlier lives included. `run` names this life, see
-    /// [`Recorder::new`](crate::Recorder::new); where the clock went back, later than the latest
-    /// there is.
-    pub fn new(folder: &Path, id: &NodeId, run: u64, keep: usize) -> io::Result<Self> {
+    /// Opens the ring of a node in a folder, and creates the folder if it is missing.
+    ///
+    /// The ring keeps at most `keep` files, those of earlier instances included, and at least one.
+    /// `instance` is the number of this instance, see [`Recorder::new`](crate::Recorder::new). If
+    /// the clock has gone back, it is raised above the latest number in the folder.
+    pub fn new(folder: &Path, id: &NodeId, instance: u64, keep: usize) -> io::Result<Self> {
         fs::create_dir_all(folder)?;
         let stem = stem(id);
-        let earlier =
-            list(folder)?.into_iter().filter(|file| file.stem == stem).map(|file| file.run).max();
-        let run = earlier.map_or(run, |earlier| run.max(earlier.saturating_add(1)));
-        Ok(Self { folder: folder.to_owned(), stem, run, keep: keep.max(1) })
+        let earlier = list(folder)?
+            .into_iter()
+            .filter(|file| file.stem == stem)
+            .map(|file| file.instance)
+            .max();
+        let instance = earlier.map_or(instance, |earlier| instance.max(earlier.saturating_add(1)));
+        Ok(Self { folder: folder.to_owned(), stem, instance, keep: keep.max(1) })
     }
 
-    /// A new file; the oldest are removed first, so that there are never more than `keep`.
+    /// Creates the next file. Removes the oldest ones first, so that there are never more than `keep`.
     pub fn begin(&mut self, serial: u32) -> io::Result<File> {
         let mut own: Vec<_> =
             list(&self.folder)?.into_iter().filter(|file| file.stem == self.stem).collect();
         while own.len() >= self.keep {
             fs::remove_file(&own.remove(0).path)?;
         }
-        let name = format!("{}.{:018}.{serial:06}.{EXTENSION}", self.stem, self.run);
-        // What is in it is nobody else's business.
+        let name = format!("{}.{:018}.{serial:06}.{EXTENSION}", self.stem, self.instance);
+        // A record is confidential: only its owner may read it.
         let mut options = File::options();
         options.write(true).create_new(true);
         #[cfg(unix)]
@@ -96,7 +103,7 @@ impl Ring {
     }
 }
 
-/// A node's id as it stands in the names of its files; see [`RecordFile::stem`].
+/// Returns a node's id as in the names of its files, see [`RecordFile::stem`].
 #[must_use]
 pub fn stem(id: &NodeId) -> String {
     let mut stem = String::new();
@@ -124,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_files_go_and_those_of_others_stay() {
+    fn only_the_oldest_files_of_the_same_node_are_removed() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("notes.txt"), "mine").unwrap();
         let id: NodeId = "edge/17.a".parse().unwrap();
@@ -134,7 +141,7 @@ mod tests {
         for serial in 0..4 {
             ring.begin(serial).unwrap().write_all(b"x").unwrap();
         }
-        // A later life, whose clock has gone back.
+        // A later instance whose clock has gone back.
         let mut later = Ring::new(folder.path(), &id, 5, 3).unwrap();
         later.begin(0).unwrap();
         let expected = [

@@ -1,4 +1,4 @@
-//! What is recorded is what is replayed, whatever becomes of the files.
+//! Records replay exactly, whole or damaged.
 
 mod common;
 
@@ -7,24 +7,29 @@ use std::time::Duration;
 use common::{Cluster, play};
 use proptest::prelude::*;
 use telemetry_gossip_core::{Input, Node};
-use telemetry_gossip_recorder::{Ending, Limits, Origin, Player, ReadError, Reader, Start, Tail};
+use telemetry_gossip_recorder::{
+    Continuation, Ending, Limits, Origin, Player, ReadError, Reader, Start, Tail,
+};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// Small enough that there are many blocks and files.
-const SMALL: Limits = Limits { block: 2_000, block_span: Duration::from_millis(500), file: 20_000 };
+/// Limits so small that a record has many blocks and files.
+fn small() -> Limits {
+    let span = Duration::from_millis(500);
+    Limits::default().block_bytes(2_000).block_span(span).file_bytes(20_000)
+}
 
 fn recorded(limits: Limits) -> Cluster {
     let mut cluster = Cluster::new(5, limits);
     cluster.run_for(MINUTE);
     cluster.recorder.end();
-    cluster.carry();
+    cluster.write_chunks();
     cluster
 }
 
 #[test]
-fn a_record_replays_to_what_was_said_and_told() {
-    let cluster = recorded(Limits { file: u64::MAX, ..SMALL });
+fn a_replay_has_the_outputs_of_the_recorded_node() {
+    let cluster = recorded(small().file_bytes(u64::MAX));
     let [file] = &cluster.files[..] else { panic!("one file, not {}", cluster.files.len()) };
     let played = play(file);
     assert_eq!((played.divergence, played.tail), (None, Tail::Ended(Ending::Ended)));
@@ -35,20 +40,20 @@ fn a_record_replays_to_what_was_said_and_told() {
 }
 
 #[test]
-fn each_file_of_a_ring_replays_alone_and_they_follow_each_other_without_a_gap() {
-    let cluster = recorded(SMALL);
+fn each_file_replays_alone_and_continues_the_one_before() {
+    let cluster = recorded(small());
     assert!(cluster.files.len() > 3, "{} files", cluster.files.len());
     let mut outputs = Vec::new();
     let mut whole: Option<Player<u32>> = None;
     for (serial, file) in (0..).zip(&cluster.files) {
-        let opening = Reader::<_, u32>::new(file.as_slice()).unwrap().opening().clone();
-        assert_eq!((opening.serial, opening.id.as_str()), (serial, "n0"));
+        let header = Reader::<_, u32>::new(file.as_slice()).unwrap().header().clone();
+        assert_eq!((header.serial, header.id.as_str()), (serial, "n0"));
         let played = play(file);
         assert_eq!(played.divergence, None, "file {serial}");
         if let Some(before) = &mut whole {
             assert_eq!(
-                before.follow(&opening).unwrap(),
-                Ok(true),
+                before.follow(&header).unwrap(),
+                Continuation::Seamless,
                 "nothing is missing before file {serial}"
             );
         }
@@ -59,26 +64,26 @@ fn each_file_of_a_ring_replays_alone_and_they_follow_each_other_without_a_gap() 
 }
 
 #[test]
-fn what_was_shed_is_counted_and_the_record_goes_on_from_the_state_as_it_is() {
-    let mut cluster = Cluster::new(5, SMALL);
+fn a_gap_counts_the_missing_inputs_and_the_record_resumes_from_the_state() {
+    let mut cluster = Cluster::new(5, small());
     cluster.run_for(MINUTE / 4);
-    cluster.carried = false;
+    cluster.writes = false;
     let before = play(cluster.files.last().unwrap()).player.inputs();
     cluster.run_for(MINUTE / 4);
     assert!(cluster.recorder.is_shed());
     let missed = cluster.recorder.inputs() - before;
-    cluster.carried = true;
+    cluster.writes = true;
     let node = cluster.node().snapshot().unwrap();
     cluster.recorder.resume(&Node::<u32>::restore(&node).unwrap()).unwrap();
     cluster.run_for(MINUTE / 4);
     cluster.recorder.end();
-    cluster.carry();
+    cluster.write_chunks();
 
     let gaps: Vec<u64> = cluster
         .files
         .iter()
-        .filter_map(|file| match Reader::<_, u32>::new(file.as_slice()).unwrap().opening().start {
-            Start::State { origin: Origin::Gap { lost }, .. } => Some(lost),
+        .filter_map(|file| match Reader::<_, u32>::new(file.as_slice()).unwrap().header().start {
+            Start::State { origin: Origin::Gap { lost, .. }, .. } => Some(lost),
             _ => None,
         })
         .collect();
@@ -89,8 +94,8 @@ fn what_was_shed_is_counted_and_the_record_goes_on_from_the_state_as_it_is() {
 }
 
 #[test]
-fn a_torn_file_replays_up_to_its_last_whole_block() {
-    let file = recorded(Limits { file: 10_000, ..SMALL }).files.swap_remove(1);
+fn a_torn_file_replays_up_to_its_last_complete_block() {
+    let file = recorded(small().file_bytes(10_000)).files.swap_remove(1);
     let whole = play(&file);
     let mut last = 0;
     for len in (0..file.len()).rev().step_by(97) {
@@ -102,7 +107,7 @@ fn a_torn_file_replays_up_to_its_last_whole_block() {
                 assert!(whole.outputs.starts_with(&played.outputs));
                 last = len;
             }
-            Err(ReadError::NoOpening | ReadError::NoRecord) => assert!(last < 9_000 || len < last),
+            Err(ReadError::NoHeader | ReadError::NotARecord) => assert!(last < 9_000 || len < last),
             Err(error) => panic!("{error}"),
         }
     }
@@ -110,8 +115,8 @@ fn a_torn_file_replays_up_to_its_last_whole_block() {
 }
 
 #[test]
-fn a_flipped_bit_is_found_and_what_comes_before_it_replays() {
-    let file = recorded(Limits { file: 10_000, ..SMALL }).files.swap_remove(1);
+fn a_flipped_bit_is_detected_and_the_blocks_before_it_replay() {
+    let file = recorded(small().file_bytes(10_000)).files.swap_remove(1);
     let whole = play(&file);
     for at in (0..file.len()).step_by(61) {
         let mut damaged = file.clone();
@@ -123,30 +128,30 @@ fn a_flipped_bit_is_found_and_what_comes_before_it_replays() {
                 assert!(!matches!(played.tail, Tail::Ended(_)), "byte {at}: {:?}", played.tail);
                 assert!(whole.outputs.starts_with(&played.outputs));
             }
-            Err(ReadError::NoOpening | ReadError::NoRecord | ReadError::Version { .. }) => {}
+            Err(ReadError::NoHeader | ReadError::NotARecord | ReadError::Version { .. }) => {}
             Err(error) => panic!("{error}"),
         }
     }
 }
 
 #[test]
-fn a_replay_that_comes_to_something_else_is_found_in_its_block() {
-    let cluster = recorded(Limits { file: u64::MAX, ..SMALL });
+fn a_divergence_is_found_in_the_block_where_it_happens() {
+    let cluster = recorded(small().file_bytes(u64::MAX));
     let mut reader = Reader::<_, u32>::new(cluster.files[0].as_slice()).unwrap();
-    let mut player = Player::start(reader.opening()).unwrap();
+    let mut player = Player::start(reader.header()).unwrap();
     let mut blocks = 0;
     let found = loop {
         let mut block = reader.next_block().unwrap().expect("a block differs");
         blocks += 1;
         if blocks == 10 {
-            // One entry is another one.
+            // Replace one input.
             let value = b"other"[..].into();
             block.entries[0].input = Input::Publish { key: "k".into(), value, urgent: true };
         }
         for entry in &block.entries {
             player.play(entry, |_| {});
         }
-        if let Err(found) = player.compare(&block.seal) {
+        if let Err(found) = player.compare(&block.digest) {
             assert_eq!(blocks, 10);
             assert!(found.since <= block.entries[0].at && block.entries[0].at <= found.until);
             break found;
@@ -157,21 +162,21 @@ fn a_replay_that_comes_to_something_else_is_found_in_its_block() {
 }
 
 #[test]
-fn the_input_that_ended_the_process_is_the_last_of_the_record() {
-    let mut cluster = Cluster::new(3, SMALL);
+fn the_input_that_stopped_the_process_is_the_last_on_record() {
+    let mut cluster = Cluster::new(3, small());
     cluster.run_for(MINUTE / 12);
     let now = cluster.now;
     cluster.recorder.input::<u32>(now, &Input::AcceptLoss).unwrap();
-    // It panics, and what is dropped closes the record.
+    // The node panics, and the drop of its host ends the record.
     cluster.recorder.end();
-    cluster.carry();
+    cluster.write_chunks();
     let file = cluster.files.pop().unwrap();
     let mut reader = Reader::<_, u32>::new(file.as_slice()).unwrap();
     let blocks: Vec<_> = std::iter::from_fn(|| reader.next_block().unwrap()).collect();
     let last = blocks.last().unwrap();
     assert!(
-        last.seal.unfinished
-            && blocks[..blocks.len() - 1].iter().all(|block| !block.seal.unfinished)
+        last.digest.unfinished
+            && blocks[..blocks.len() - 1].iter().all(|block| !block.digest.unfinished)
     );
     assert_eq!(last.entries.last().unwrap().input, Input::AcceptLoss);
     assert_eq!(play(&file).divergence, None);
@@ -179,10 +184,13 @@ fn the_input_that_ended_the_process_is_the_last_of_the_record() {
 
 proptest! {
     #[test]
-    fn no_bytes_make_the_reader_panic(bytes in prop::collection::vec(any::<u8>(), 0..300), sealed in any::<bool>()) {
+    fn arbitrary_bytes_never_make_the_reader_panic(
+        bytes in prop::collection::vec(any::<u8>(), 0..300),
+        has_checksum in any::<bool>(),
+    ) {
         let mut file = b"TGREC\0\x01\0".to_vec();
-        if sealed {
-            // A right checksum: the payload itself is looked at.
+        if has_checksum {
+            // With a correct checksum the payload itself is parsed.
             file.extend(u32::try_from(bytes.len()).unwrap().to_le_bytes());
             file.extend(crc32fast::hash(&bytes).to_le_bytes());
         }

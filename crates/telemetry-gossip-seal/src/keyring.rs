@@ -1,4 +1,4 @@
-//! The keys of a cluster: which open, and which one seals. Changing them asks for no pause.
+//! The keys of a cluster: all of them open, and one of them seals.
 
 use arrayvec::ArrayVec;
 use telemetry_gossip_core::Label;
@@ -6,10 +6,10 @@ use thiserror::Error;
 
 use crate::key::{Key, KeyId};
 
-/// The most keys in a ring: a change of keys needs two.
+/// The most keys in a ring. A change of keys needs two.
 pub const MAX_KEYS: usize = 8;
 
-/// The keys of one cluster. Any of them opens; the primary, one of them, seals.
+/// The keys of one cluster. The primary key seals, and any key of the ring opens.
 ///
 /// ```
 /// use telemetry_gossip_core::Label;
@@ -28,52 +28,54 @@ pub const MAX_KEYS: usize = 8;
 #[derive(Clone, Debug)]
 pub struct Keyring {
     label: Label,
-    /// The primary first, the others in the order in which they came.
+    /// The primary first, then the others in the order in which they were added.
     keys: ArrayVec<Key, MAX_KEYS>,
 }
 
-/// Why a ring was not changed.
+/// The error of a change that a [`Keyring`] refused. The ring is unchanged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum KeyringError {
-    /// As many keys as fit are in it.
-    #[error("a keyring has at most {MAX_KEYS} keys: remove one that is no longer used")]
+    /// The ring has [`MAX_KEYS`] keys.
+    #[error("the keyring already has {MAX_KEYS} keys: remove one that is no longer used")]
     Full,
-    /// A key of this id is in it: the same one, or by a chance of one in 4 billion another.
-    #[error("a key {0} is in the keyring already")]
+    /// The ring has a key of this id: the same key, or by a chance of one in 4 billion another.
+    #[error("the key {0} is already in the keyring")]
     Held(KeyId),
-    /// It has no such key.
-    #[error("no key {0} is in the keyring")]
+    /// The ring has no key of this id.
+    #[error("the key {0} is not in the keyring: add it first")]
     Unknown(KeyId),
-    /// The key that seals cannot be removed.
-    #[error("the key {0} is the primary, which seals: use another one first")]
+    /// The primary key cannot be removed.
+    #[error("the key {0} is the primary, which seals: use another key first")]
     Primary(KeyId),
 }
 
 impl Keyring {
-    /// A ring of one key, for the cluster of this label: usually that of its nodes'
-    /// [`Config::label`](telemetry_gossip_core::Config::label). Nodes with different labels refuse
-    /// each other's datagrams.
+    /// Makes a ring of one key for the cluster with this label.
+    ///
+    /// Use the label of the nodes' [`Config`](telemetry_gossip_core::Config). Nodes with different
+    /// labels refuse each other's datagrams.
     #[must_use]
     pub fn new(label: Label, primary: Key) -> Self {
         Self { label, keys: ArrayVec::from_iter([primary]) }
     }
 
-    /// One more key that opens.
+    /// Adds a key that opens.
     pub fn add(&mut self, key: Key) -> Result<(), KeyringError> {
-        if self.get(key.id()).is_some() {
+        if self.contains(key.id()) {
             return Err(KeyringError::Held(key.id()));
         }
         self.keys.try_push(key).map_err(|_| KeyringError::Full)
     }
 
-    /// Makes a key of the ring the primary. Nothing changes if it is.
+    /// Makes a key of the ring the primary, which seals. Has no effect if it already is.
     pub fn use_key(&mut self, id: KeyId) -> Result<(), KeyringError> {
         let at = self.find(id)?;
         self.keys[..=at].rotate_right(1);
         Ok(())
     }
 
-    /// What is sealed under this key is no longer opened.
+    /// Removes a key. Whatever is sealed under it is refused from now on.
     pub fn remove(&mut self, id: KeyId) -> Result<(), KeyringError> {
         match self.find(id)? {
             0 => Err(KeyringError::Primary(id)),
@@ -84,27 +86,35 @@ impl Keyring {
         }
     }
 
-    /// The cluster's label.
+    /// Returns the label of the cluster.
     #[must_use]
     pub const fn label(&self) -> Label {
         self.label
     }
 
-    /// The ids of all keys, the primary's first. There is always one.
+    /// Returns the ids of all keys, the primary first. There is at least one.
     pub fn ids(&self) -> impl ExactSizeIterator<Item = KeyId> {
         self.keys.iter().map(Key::id)
     }
 
-    /// The key that seals.
+    /// Returns the id of the key that seals.
     #[must_use]
-    pub fn primary(&self) -> &Key {
-        // It is never removed.
+    pub fn primary_id(&self) -> KeyId {
+        self.primary().id()
+    }
+
+    /// Returns whether a key of this id is in the ring.
+    #[must_use]
+    pub fn contains(&self, id: KeyId) -> bool {
+        self.get(id).is_some()
+    }
+
+    pub(crate) fn primary(&self) -> &Key {
+        // The primary is never removed.
         &self.keys[0]
     }
 
-    /// The key of this id.
-    #[must_use]
-    pub fn get(&self, id: KeyId) -> Option<&Key> {
+    pub(crate) fn get(&self, id: KeyId) -> Option<&Key> {
         self.keys.iter().find(|key| key.id() == id)
     }
 
@@ -123,9 +133,9 @@ mod tests {
     }
 
     #[test]
-    fn a_change_that_breaks_a_rule_is_refused_and_changes_nothing() {
+    fn a_refused_change_leaves_the_ring_as_it_was() {
         let mut ring = Keyring::new(Label::of(""), key(0));
-        let stranger = key(99).id();
+        let unknown = key(99).id();
         for byte in 1..8 {
             ring.add(key(byte)).unwrap();
         }
@@ -133,8 +143,8 @@ mod tests {
         for (refused, rule) in [
             (ring.add(key(8)), KeyringError::Full),
             (ring.add(key(3)), KeyringError::Held(key(3).id())),
-            (ring.use_key(stranger), KeyringError::Unknown(stranger)),
-            (ring.remove(stranger), KeyringError::Unknown(stranger)),
+            (ring.use_key(unknown), KeyringError::Unknown(unknown)),
+            (ring.remove(unknown), KeyringError::Unknown(unknown)),
             (ring.remove(key(0).id()), KeyringError::Primary(key(0).id())),
         ] {
             assert_eq!(refused, Err(rule));
@@ -143,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn the_key_in_use_comes_first_and_the_others_keep_their_order() {
+    fn the_primary_comes_first_and_the_others_keep_their_order() {
         let mut ring = Keyring::new(Label::of(""), key(0));
         ring.add(key(1)).unwrap();
         ring.add(key(2)).unwrap();
@@ -151,6 +161,6 @@ mod tests {
         ring.use_key(key(2).id()).unwrap();
         let ids = [2, 0, 1].map(|byte| key(byte).id());
         assert_eq!(ring.ids().collect::<Vec<_>>(), ids);
-        assert_eq!(ring.primary().id(), ids[0]);
+        assert_eq!(ring.primary_id(), ids[0]);
     }
 }

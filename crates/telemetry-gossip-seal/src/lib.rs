@@ -1,24 +1,27 @@
-//! Sealing: between the state machine and the socket. A [`Seal`] turns what the core wants to send
-//! into a datagram that only holders of the cluster's key can read or make, and turns such a
-//! datagram back, once.
+//! Seals datagrams between the state machine and the socket.
+//!
+//! A [`Seal`] encrypts and authenticates what the core wants to send, so that only holders of the
+//! cluster's key can read or make it. It opens such a datagram at most once.
 //!
 //! ```text
-//!   core --datagram--> seal ---> format (1) key id (4) session (16) counter (8) ciphertext tag (16) ---> socket
-//!   core <--datagram-- open <--- refused and counted unless every check holds                      <--- socket
+//!   core --datagram--> seal ---> format (1) key id (4) nonce (16 + 8) ciphertext tag (16) ---> socket
+//!   core <--datagram-- open <--- refused and counted unless every check passes            <--- socket
 //! ```
 //!
-//! The cipher is XChaCha20-Poly1305. Its nonce of 24 bytes is the sender's session, random at each
-//! start, and a counter that each datagram raises; so no nonce comes twice under a key, though all
-//! nodes share the key. Format, key id and the cluster's label are authenticated beside the
-//! contents. [`OVERHEAD`] bytes are added to each datagram.
+//! The cipher is XChaCha20-Poly1305. Its nonce of 24 bytes is a [`NoncePrefix`] of 16, drawn at
+//! random each time that a sender starts, and a counter of 8 that increases with each datagram. So
+//! no nonce is used twice under a key, although all nodes share the key. Format, key id and the
+//! cluster's label are associated data: they are authenticated together with the contents. Sealing
+//! adds [`OVERHEAD`] bytes to each datagram.
 //!
 //! ```
 //! use telemetry_gossip_core::Label;
-//! use telemetry_gossip_seal::{Key, Keyring, OVERHEAD, Refusal, Seal, Session};
+//! use telemetry_gossip_seal::{Key, Keyring, NoncePrefix, OVERHEAD, Refusal, Seal};
 //!
-//! // Key and sessions are 32 and 16 random bytes from the system.
+//! // Use random bytes from the operating system for the key and for the prefixes.
 //! let ring = || Keyring::new(Label::of("production"), Key::new([7; 32]));
-//! let (mut a, mut b) = (Seal::new(ring(), Session([1; 16])), Seal::new(ring(), Session([2; 16])));
+//! let mut a = Seal::new(ring(), NoncePrefix::new([1; 16]));
+//! let mut b = Seal::new(ring(), NoncePrefix::new([2; 16]));
 //!
 //! let mut buf = [0; 1_400];
 //! let len = a.seal(b"hello", &mut buf)?;
@@ -32,56 +35,58 @@
 //!
 //! # Changing keys
 //!
-//! A [`Keyring`] has up to [`MAX_KEYS`] keys. Any of them opens, the primary seals; the key id in
-//! the datagram says which one to try, so opening tries one. To replace a key without losing a
-//! datagram: *add* the new one at every node, then *use* it at every node, then *remove* the old
-//! one at every node. Each step may take as long as it takes: nodes that are a step apart
-//! understand each other. Sessions and counters go on across the change.
+//! A [`Keyring`] holds up to [`MAX_KEYS`] keys. The primary key seals, and any key of the ring
+//! opens. The key id in a datagram names the key, so that opening tries one key only.
 //!
-//! # Which threats are met
+//! To replace a key without losing a datagram, *add* the new key on every node, then *use* it on
+//! every node, then *remove* the old key on every node. There is no hurry: nodes that are one step
+//! apart understand each other. Nonce prefixes, counters and replay windows survive the change.
 //!
-//! The attacker reads, drops, delays, changes, repeats and makes datagrams, from any source
-//! address, at any rate; the attacker has no key. Nodes and those who hold a key trust each other:
-//! whoever has one can be any member.
+//! # Threats
 //!
-//! | threat | what happens |
+//! The attacker can read, drop, delay, change, repeat and make datagrams, from any source address
+//! and at any rate, but has no key. All holders of a key trust each other: one key is enough to
+//! act as any member.
+//!
+//! | threat | defence |
 //! |---|---|
-//! | reading | length, timing, key id, session and counter show; nothing else does |
-//! | forging, changing, cutting short | refused before anything is decoded: the tag covers all bytes but itself |
-//! | datagrams of another cluster | refused: its label is authenticated, and its key is another one, or should be |
-//! | repeating to the same node | refused: each session has a window of [`WINDOW`] counters; what is older is refused unseen |
-//! | sending a node its own datagrams | refused: it knows its session |
-//! | filling memory | only an authentic datagram makes a session, of which at most [`MAX_SESSIONS`] are remembered |
-//! | wasting time | most floods fail at a comparison; at worst each costs one authentication of its length |
-//! | plaintext to a sealed node | refused: the first byte tells them apart |
+//! | reading | only length, timing, key id and nonce are visible |
+//! | forging, changing, truncating | refused before anything is decoded: the tag covers all other bytes |
+//! | datagrams of another cluster | refused: the label is authenticated, and the key should differ, too |
+//! | replay to the same node | refused: each nonce prefix has a window of [`WINDOW`] counters, and older counters are refused |
+//! | reflecting a node's own datagrams | refused: a node knows its own prefix |
+//! | exhausting memory | only an authentic datagram creates a replay window, and at most [`MAX_WINDOWS`] are kept |
+//! | exhausting the processor | most floods fail at a comparison; the worst case is one authentication per datagram |
+//! | plaintext to a sealed node | refused: the first byte differs |
 //!
-//! Not met, and why that is bearable:
+//! These threats are not met, for the reasons given:
 //!
-//! - *Repeating A's datagram to B at another node C*. The window is per receiver: C accepts it
-//!   once. Neither is the address bound that it was sent to: a sender knows a seed by a name, or a
-//!   node behind NAT by an address that the node itself does not know. The core is made for it: a
-//!   ping names its target, an answer repeats a random number that only its asker knows, and a
-//!   claim or a telemetry entry is as true at C as it was at B.
-//! - *The source address* is not bound, for the same reason. Who takes a datagram out of the
-//!   network and sends it from elsewhere draws one answer there, which it cannot read; the core
-//!   believes an address when it has answered, and answers strangers sparingly.
-//! - *A receiver that does not remember the session* accepts a datagram recorded earlier once more:
-//!   one that has restarted since, or one that has heard so many other sessions that it forgot this
-//!   one. What the datagram claims is older than what the members know, and the merge rule lets it
-//!   lose. Recordings of many past lives can push out live sessions in the same way; newcomers that
-//!   have spoken once are forgotten first. Removing the key ends all of that: what was recorded
-//!   under it is worthless.
-//! - *Copies of a running process*: a snapshot of a machine that is started twice goes on twice
-//!   under one session, and its nonces repeat, which gives away what they seal. Start the process
-//!   anew in each copy.
-//! - *Secrecy of the past* (forward secrecy): whoever learns a key reads what was recorded under
-//!   it. Change keys.
-//! - *Dropping datagrams*, or drowning the link: nothing that seals can help.
+//! - *Replaying A's datagram to B at another node C*. Replay windows are per receiver, so C accepts
+//!   the datagram once. The destination address is not authenticated either: a sender may know a
+//!   seed by a name, or a node behind NAT by an address that the node itself does not know. The
+//!   core is built for this. A ping names its target, an answer repeats a random number that only
+//!   the asker knows, and a claim or a telemetry entry is as true at C as it was at B.
+//! - *The source address* is not authenticated, for the same reason. An attacker that captures a
+//!   datagram and sends it from elsewhere receives one answer there, which it cannot read. The core
+//!   trusts an address only after it has answered, and limits what it sends to unproven addresses.
+//! - *A receiver without the replay window* accepts a recorded datagram once more. It has restarted
+//!   since, or it has heard so many other senders that it forgot this one. The claims in the
+//!   datagram are older than what the members know, so the merge rule discards them. Recordings of
+//!   many past instances can displace the windows of live senders in the same way; windows that
+//!   were used only once are forgotten first. Removing the key makes all recordings under it
+//!   worthless.
+//! - *Copies of a running process*: two copies started from one snapshot of a machine continue with
+//!   the same prefix and counter. Their nonces repeat, which reveals the plaintext. Restart the
+//!   process in each copy.
+//! - *Forward secrecy*: an attacker that learns a key can read everything recorded under it. Change
+//!   keys regularly.
+//! - *Denial of service*: sealing cannot prevent an attacker from dropping datagrams or flooding
+//!   the link.
 //!
 //! # What is deliberately absent
 //!
-//! IO, clocks, threads, randomness (the session is passed in), and allocation for a datagram: only
-//! a session not known so far can allocate, up to [`SESSION_BYTES`] each.
+//! IO, clocks, threads and randomness: the host passes in the prefix. Sealing and opening do not
+//! allocate, except for the replay window of a new sender, which takes at most [`WINDOW_BYTES`].
 #![no_std]
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
@@ -91,12 +96,14 @@ extern crate alloc;
 
 mod key;
 mod keyring;
-mod letter;
+mod message;
+mod nonce;
 mod seal;
-mod sessions;
+mod windows;
 
-pub use key::{Key, KeyError, KeyId, KeyIdError, KeyText};
+pub use key::{Key, KeyError, KeyId, KeyIdError, KeyText, MAX_KEY_FILE};
 pub use keyring::{Keyring, KeyringError, MAX_KEYS};
-pub use letter::{LETTER_OVERHEAD, LetterError};
-pub use seal::{OVERHEAD, Refusal, Seal, SealError, SealStats, Session};
-pub use sessions::{MAX_SESSIONS, SESSION_BYTES, WINDOW};
+pub use message::{MESSAGE_OVERHEAD, MessageError};
+pub use nonce::NoncePrefix;
+pub use seal::{OVERHEAD, Refusal, Seal, SealError, SealStats};
+pub use windows::{MAX_WINDOWS, WINDOW, WINDOW_BYTES};

@@ -1,23 +1,21 @@
-//! One sender and receiver: seals what goes out, opens what comes in, and counts what it refuses.
+//! One end of sealed traffic: seals outgoing datagrams, opens incoming ones, counts refusals.
 //!
-//! Checks go from the cheapest to the dearest, and nothing is remembered of a datagram that fails
-//! one:
+//! The cheapest checks come first, and a datagram that fails a check leaves no trace but a count:
 //!
 //! ```text
-//!   format -> length -> a key of the ring -> not my own -> not seen -> authentic -> remembered
+//!   format -> length -> a key of the ring -> not our own -> not seen -> authentic -> accepted
 //! ```
-
-use core::fmt::{self, Debug};
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::key::{KeyId, NONCE, TAG};
+use crate::key::{KeyId, TAG};
 use crate::keyring::Keyring;
-use crate::sessions::{MAX_SESSIONS, Seen, Sessions};
+use crate::nonce::{NONCE, NoncePrefix};
+use crate::windows::{Freshness, MAX_WINDOWS, ReplayWindows};
 
-/// What a sealed datagram begins with: another byte than any datagram of the core, whose first is
-/// its version.
+/// The first byte of a sealed datagram. It differs from the version, which is the first byte of
+/// each datagram of the core.
 const FORMAT: u8 = 0x81;
 
 /// Bytes before the contents.
@@ -26,102 +24,98 @@ const HEADER: usize = 1 + 4 + NONCE;
 /// Bytes that sealing adds to a datagram.
 pub const OVERHEAD: usize = HEADER + TAG;
 
-/// The longest datagram that can come: the largest payload of UDP.
+/// The longest datagram that can arrive: the largest payload of UDP.
 const LONGEST: usize = telemetry_gossip_core::MAX_MTU as usize;
 
-/// One life of a sender: 16 random bytes, drawn anew at each start. A session that comes again
-/// under a key gives away what it seals, so it is never stored.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Session(pub [u8; 16]);
-
-impl Debug for Session {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Session({:032x})", u128::from_be_bytes(self.0))
-    }
-}
-
-/// Why a datagram was not opened. It is counted in [`SealStats`], and changes nothing else.
+/// The reason why a datagram was not opened. It is counted in [`SealStats`] and has no other effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum Refusal {
-    /// It is shorter than any.
-    #[error("{len} bytes are fewer than the {OVERHEAD} of the shortest sealed datagram")]
+    /// It is shorter than any sealed datagram.
+    #[error("the datagram has {len} bytes, a sealed one has at least {OVERHEAD}")]
+    #[non_exhaustive]
     TooShort {
-        /// Its length.
+        /// Its length in bytes.
         len: usize,
     },
-    /// It is longer than any.
-    #[error("{len} bytes are more than {LONGEST}")]
+    /// It is longer than any datagram.
+    #[error("the datagram has {len} bytes, the longest possible one has {LONGEST}")]
+    #[non_exhaustive]
     TooLong {
-        /// Its length.
+        /// Its length in bytes.
         len: usize,
     },
-    /// It is not sealed, or by a later version.
-    #[error("it is not sealed in the format of this version")]
+    /// It is not sealed, or in the format of a later version.
+    #[error("the datagram is not sealed in the format of this version")]
     NotSealed,
-    /// It names a key that the ring does not have: of another cluster, not added yet, or removed.
-    #[error("no key {0} is in the keyring")]
+    /// It names a key that the ring does not have: of another cluster, not yet added, or removed.
+    #[error("the datagram is sealed under the key {0}, which is not in the keyring")]
     UnknownKey(KeyId),
-    /// It says that it is from here.
-    #[error("it is this node's own")]
+    /// It has this node's own nonce prefix.
+    #[error("the datagram is this node's own")]
     Own,
-    /// It has come before.
-    #[error("it has come before")]
+    /// It was accepted before.
+    #[error("the datagram was accepted before")]
     Replayed,
-    /// It is so old that it may have come before.
-    #[error("it is older than the window of its session")]
+    /// It is so old that it may have been accepted before.
+    #[error("the datagram is older than the replay window of its sender")]
     Stale,
-    /// It was changed, made without the key, or is of another cluster that has the same key.
-    #[error("it is not authentic")]
+    /// It was changed, made without the key, or sealed for another cluster that has the same key.
+    #[error("the datagram is not authentic")]
     NotAuthentic,
 }
 
-/// Why a datagram was not sealed.
+/// The error of a datagram that was not sealed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum SealError {
-    /// The buffer is too short, or the datagram longer than any may be.
-    #[error("a sealed datagram of {len} bytes does not fit {room}")]
+    /// The buffer is too short, or the datagram longer than the largest payload of UDP.
+    #[error("the sealed datagram would have {len} bytes, there is room for {room}")]
+    #[non_exhaustive]
     NoRoom {
-        /// The length that it would have.
+        /// The length that the sealed datagram would have.
         len: usize,
-        /// The buffer's length, or the longest that can be.
+        /// The length of the buffer, or the largest possible length if that is less.
         room: usize,
     },
-    /// All counters of the session are used up; it takes a new [`Seal`].
-    #[error("the session has sealed as many datagrams as it can")]
+    /// All counters of the nonce prefix are used up.
+    #[error("the nonce prefix has no counter left: make a new seal")]
     Exhausted,
 }
 
-/// What a seal has done since it was made. All counters only grow, but `sessions`.
+/// Counters of a [`Seal`]. All but `windows` only increase.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[non_exhaustive]
 pub struct SealStats {
     /// Datagrams sealed.
     pub sealed: u64,
     /// Datagrams opened.
     pub opened: u64,
-    /// Refused: [`Refusal::TooShort`].
+    /// Datagrams refused as [`Refusal::TooShort`].
     pub too_short: u64,
-    /// Refused: [`Refusal::TooLong`].
+    /// Datagrams refused as [`Refusal::TooLong`].
     pub too_long: u64,
-    /// Refused: [`Refusal::NotSealed`].
+    /// Datagrams refused as [`Refusal::NotSealed`].
     pub not_sealed: u64,
-    /// Refused: [`Refusal::UnknownKey`].
+    /// Datagrams refused as [`Refusal::UnknownKey`].
     pub unknown_key: u64,
-    /// Refused: [`Refusal::Own`].
+    /// Datagrams refused as [`Refusal::Own`].
     pub own: u64,
-    /// Refused: [`Refusal::Replayed`].
+    /// Datagrams refused as [`Refusal::Replayed`].
     pub replayed: u64,
-    /// Refused: [`Refusal::Stale`].
+    /// Datagrams refused as [`Refusal::Stale`].
     pub stale: u64,
-    /// Refused: [`Refusal::NotAuthentic`].
+    /// Datagrams refused as [`Refusal::NotAuthentic`].
     pub not_authentic: u64,
-    /// Sessions remembered now.
-    pub sessions: u64,
-    /// Sessions forgotten to make room for others.
-    pub sessions_forgotten: u64,
+    /// Replay windows kept now, one per nonce prefix heard.
+    pub windows: u64,
+    /// Replay windows forgotten to make room for others.
+    pub windows_forgotten: u64,
 }
 
 impl SealStats {
-    /// All datagrams refused.
+    /// Returns the number of all datagrams refused.
     #[must_use]
     pub const fn refused(&self) -> u64 {
         self.too_short
@@ -149,73 +143,80 @@ impl SealStats {
     }
 }
 
-/// What stands between a node and its socket. One for each socket and start of it; the crate's
-/// documentation has an example.
+/// One end of sealed traffic, between a node and its socket.
+///
+/// Make a new one for each socket and each start of the process. The documentation of the
+/// [crate](crate) has an example.
 #[derive(Clone, Debug)]
 pub struct Seal {
     keyring: Keyring,
-    session: Session,
-    next: u64,
-    sessions: Sessions,
+    prefix: NoncePrefix,
+    next_counter: u64,
+    windows: ReplayWindows,
     stats: SealStats,
 }
 
-/// Where a datagram says it comes from.
-struct Head {
+/// The unencrypted fields of a datagram.
+struct Header {
     key: KeyId,
-    session: Session,
+    prefix: NoncePrefix,
     counter: u64,
     nonce: [u8; NONCE],
 }
 
 impl Seal {
-    /// Seals and opens with this ring. `session` is random, and another one each time: a restarted
-    /// process that took its old one would use its nonces again.
+    /// Makes a seal with these keys.
+    ///
+    /// `prefix` must be random and new at each start: a restarted process with its old prefix would
+    /// use its old nonces again.
     #[must_use]
-    pub fn new(keyring: Keyring, session: Session) -> Self {
+    pub fn new(keyring: Keyring, prefix: NoncePrefix) -> Self {
         Self {
             keyring,
-            session,
-            next: 0,
-            sessions: Sessions::new(MAX_SESSIONS),
+            prefix,
+            next_counter: 0,
+            windows: ReplayWindows::new(MAX_WINDOWS),
             stats: SealStats::default(),
         }
     }
 
-    /// Remembers so many sessions at most, 1 to 2^24 (a number outside is taken for the nearest),
-    /// instead of [`MAX_SESSIONS`]; fewer than a cluster has members makes repeated datagrams pass.
-    /// Forgets all so far.
+    /// Keeps at most `max` replay windows instead of [`MAX_WINDOWS`], and forgets all windows so
+    /// far.
+    ///
+    /// `max` is clamped to 1 to 2^24. With fewer windows than the cluster has members, replayed
+    /// datagrams are accepted.
     #[must_use]
-    pub fn with_max_sessions(mut self, max: usize) -> Self {
-        self.sessions = Sessions::new(max.clamp(1, 1 << 24));
+    pub fn with_max_windows(mut self, max: usize) -> Self {
+        self.windows = ReplayWindows::new(max.clamp(1, 1 << 24));
         self
     }
 
-    /// Seals `plain` into `out`; the sealed datagram's length, which is [`OVERHEAD`] more.
+    /// Seals `plain` into `out` and returns the length of the sealed datagram, which is longer by
+    /// [`OVERHEAD`].
     pub fn seal(&mut self, plain: &[u8], out: &mut [u8]) -> Result<usize, SealError> {
         let len = plain.len().saturating_add(OVERHEAD);
         let room = out.len().min(LONGEST);
         if len > room {
             return Err(SealError::NoRoom { len, room });
         }
-        let counter = self.next;
+        let counter = self.next_counter;
         let after = counter.checked_add(1).ok_or(SealError::Exhausted)?;
         let key = self.keyring.primary();
-        let nonce = nonce(self.session, counter);
+        let nonce = self.prefix.nonce(counter);
         let contents = HEADER + plain.len();
         out[0] = FORMAT;
-        out[1..5].copy_from_slice(&key.id().0);
+        out[1..5].copy_from_slice(&key.id().to_bytes());
         out[5..HEADER].copy_from_slice(&nonce);
         out[HEADER..contents].copy_from_slice(plain);
-        let beside = beside(&self.keyring, key.id());
-        let tag = key.encrypt(&nonce, &beside, &mut out[HEADER..contents]);
+        let associated = associated_data(&self.keyring, key.id());
+        let tag = key.encrypt(&nonce, &associated, &mut out[HEADER..contents]);
         out[contents..len].copy_from_slice(&tag.map_err(|_| SealError::NoRoom { len, room })?);
-        self.next = after;
+        self.next_counter = after;
         self.stats.sealed += 1;
         Ok(len)
     }
 
-    /// Opens a datagram in place; its contents.
+    /// Opens a datagram in place and returns its contents.
     pub fn open<'d>(&mut self, datagram: &'d mut [u8]) -> Result<&'d [u8], Refusal> {
         match self.try_open(datagram) {
             Ok(end) => {
@@ -229,55 +230,57 @@ impl Seal {
         }
     }
 
-    /// Where the contents end.
+    /// Opens a datagram in place and returns the end of its contents.
     fn try_open(&mut self, datagram: &mut [u8]) -> Result<usize, Refusal> {
         let len = datagram.len();
-        let Head { key: id, session, counter, nonce } = head(datagram)?;
+        let Header { key: id, prefix, counter, nonce } = parse_header(datagram)?;
         let key = self.keyring.get(id).ok_or(Refusal::UnknownKey(id))?;
-        if session == self.session {
+        if prefix == self.prefix {
             return Err(Refusal::Own);
         }
-        match self.sessions.look(session, counter) {
-            Seen::New => {}
-            Seen::Before => return Err(Refusal::Replayed),
-            Seen::Stale => return Err(Refusal::Stale),
+        // Checked before the cipher runs, so that a flood of replays is cheap. A forged counter
+        // does no harm: only an authentic datagram moves the window.
+        match self.windows.check(prefix, counter) {
+            Freshness::New => {}
+            Freshness::Seen => return Err(Refusal::Replayed),
+            Freshness::Stale => return Err(Refusal::Stale),
         }
         let (rest, tag) =
             datagram.split_last_chunk_mut::<TAG>().ok_or(Refusal::TooShort { len })?;
-        let beside = beside(&self.keyring, id);
-        key.decrypt(&nonce, &beside, &mut rest[HEADER..], tag)
+        let associated = associated_data(&self.keyring, id);
+        key.decrypt(&nonce, &associated, &mut rest[HEADER..], tag)
             .map_err(|_| Refusal::NotAuthentic)?;
-        if self.sessions.enter(session, counter) {
-            self.stats.sessions_forgotten += 1;
+        if self.windows.accept(prefix, counter) {
+            self.stats.windows_forgotten += 1;
         }
         Ok(len - TAG)
     }
 
-    /// The keys.
+    /// Returns the keys.
     #[must_use]
     pub const fn keyring(&self) -> &Keyring {
         &self.keyring
     }
 
-    /// The keys, to change them: what is sealed or opened from then on follows the change.
+    /// Returns the keys for changing them. A change takes effect at once.
     pub const fn keyring_mut(&mut self) -> &mut Keyring {
         &mut self.keyring
     }
 
-    /// Its own session.
+    /// Returns the nonce prefix of the datagrams that it seals.
     #[must_use]
-    pub const fn session(&self) -> Session {
-        self.session
+    pub const fn nonce_prefix(&self) -> NoncePrefix {
+        self.prefix
     }
 
-    /// What it has counted.
+    /// Returns the counters.
     #[must_use]
     pub fn stats(&self) -> SealStats {
-        SealStats { sessions: self.sessions.len() as u64, ..self.stats }
+        SealStats { windows: self.windows.len() as u64, ..self.stats }
     }
 }
 
-fn head(datagram: &[u8]) -> Result<Head, Refusal> {
+fn parse_header(datagram: &[u8]) -> Result<Header, Refusal> {
     let len = datagram.len();
     if len > LONGEST {
         return Err(Refusal::TooLong { len });
@@ -285,29 +288,20 @@ fn head(datagram: &[u8]) -> Result<Head, Refusal> {
     if datagram.first().is_some_and(|&format| format != FORMAT) {
         return Err(Refusal::NotSealed);
     }
-    let Some((first, _)) = datagram.split_first_chunk::<HEADER>().filter(|_| len >= OVERHEAD)
+    let Some((header, _)) = datagram.split_first_chunk::<HEADER>().filter(|_| len >= OVERHEAD)
     else {
         return Err(Refusal::TooShort { len });
     };
-    let [_, k0, k1, k2, k3, nonce @ ..] = first;
-    let (mut session, mut counter) = ([0; 16], [0; 8]);
-    session.copy_from_slice(&nonce[..16]);
-    counter.copy_from_slice(&nonce[16..]);
-    let key = KeyId([*k0, *k1, *k2, *k3]);
-    Ok(Head { key, session: Session(session), counter: u64::from_be_bytes(counter), nonce: *nonce })
+    let [_, k0, k1, k2, k3, nonce @ ..] = header;
+    let (prefix, counter) = NoncePrefix::split(nonce);
+    let key = KeyId::from_bytes([*k0, *k1, *k2, *k3]);
+    Ok(Header { key, prefix, counter, nonce: *nonce })
 }
 
-fn nonce(session: Session, counter: u64) -> [u8; NONCE] {
-    let mut nonce = [0; NONCE];
-    nonce[..16].copy_from_slice(&session.0);
-    nonce[16..].copy_from_slice(&counter.to_be_bytes());
-    nonce
-}
-
-/// What a datagram's tag covers beside its contents and nonce.
-fn beside(keyring: &Keyring, id: KeyId) -> [u8; 9] {
-    let mut beside = [FORMAT; 9];
-    beside[1..5].copy_from_slice(&id.0);
-    beside[5..].copy_from_slice(&keyring.label().0.to_be_bytes());
-    beside
+/// The associated data of a datagram: what its tag covers besides contents and nonce.
+fn associated_data(keyring: &Keyring, id: KeyId) -> [u8; 9] {
+    let mut data = [FORMAT; 9];
+    data[1..5].copy_from_slice(&id.to_bytes());
+    data[5..].copy_from_slice(&keyring.label().0.to_be_bytes());
+    data
 }

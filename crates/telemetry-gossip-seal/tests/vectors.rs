@@ -1,11 +1,11 @@
-//! What the cipher makes of published inputs, and which bytes a datagram has: they must not change
-//! unseen.
+//! Test vectors: the published ones of the cipher, and the bytes of a sealed datagram. A change of
+//! either is a change of the wire format.
 #![forbid(unsafe_code)]
 #![deny(warnings)]
 
 use chacha20poly1305::aead::{AeadInOut as _, KeyInit as _};
 use telemetry_gossip_core::Label;
-use telemetry_gossip_seal::{Key, Keyring, OVERHEAD, Seal, Session};
+use telemetry_gossip_seal::{Key, Keyring, NoncePrefix, OVERHEAD, Seal};
 
 fn bytes(hex: &str) -> Vec<u8> {
     let digits: String = hex.split_whitespace().collect();
@@ -16,9 +16,9 @@ fn bytes(hex: &str) -> Vec<u8> {
 #[test]
 fn the_cipher_gives_the_published_bytes() {
     let plain =
-        b"Ladies and Gentlemen of the class of '99: If I could offer you only one tip for the future, \
-                  sunscreen would be it.";
-    let beside = bytes("50515253c0c1c2c3c4c5c6c7");
+        b"Ladies and Gentlemen of the class of '99: If I could offer you only one tip for the \
+          future, sunscreen would be it.";
+    let associated = bytes("50515253c0c1c2c3c4c5c6c7");
     let key: [u8; 32] = bytes("808182838485868788898a8b8c8d8e8f909192939495969798999a9b9c9d9e9f")
         .try_into()
         .unwrap();
@@ -35,34 +35,37 @@ fn the_cipher_gives_the_published_bytes() {
     let mut sealed = plain.to_vec();
     let cipher = chacha20poly1305::XChaCha20Poly1305::new(&key.into());
     let made = cipher
-        .encrypt_inout_detached(&nonce.into(), &beside, sealed.as_mut_slice().into())
+        .encrypt_inout_detached(&nonce.into(), &associated, sealed.as_mut_slice().into())
         .unwrap();
     assert_eq!((sealed, made.to_vec()), (expected, tag));
 }
 
-/// The format is what is written here, put together by hand from the cipher alone: the header is in
-/// the clear, the nonce is session and counter, and format, key id and label are authenticated
-/// beside the contents.
+/// Builds the datagram by hand from the cipher alone: the header is not encrypted, the nonce is the
+/// prefix and the counter, and format, key id and label are the associated data.
 #[test]
-fn a_datagram_has_the_bytes_that_the_format_says() {
-    let (key, session, label, plain) = ([0x42; 32], [0xa5; 16], Label::of("production"), b"hello");
+fn a_sealed_datagram_has_the_bytes_of_the_documented_format() {
+    let (key, prefix, label, plain) = ([0x42; 32], [0xa5; 16], Label::of("production"), b"hello");
     let id = Key::new(key).id();
     assert_eq!(id.to_string(), "fb546f6b");
-    let mut seal = Seal::new(Keyring::new(label, Key::new(key)), Session(session));
+    let mut seal = Seal::new(Keyring::new(label, Key::new(key)), NoncePrefix::new(prefix));
     for counter in 0..3_u64 {
         let mut out = [0; 100];
         let len = seal.seal(plain, &mut out).unwrap();
         assert_eq!(len, plain.len() + OVERHEAD);
 
-        let nonce: Vec<u8> = [&session[..], &counter.to_be_bytes()].concat();
-        let beside = [&[0x81][..], &id.0, &label.0.to_be_bytes()].concat();
+        let nonce: Vec<u8> = [&prefix[..], &counter.to_be_bytes()].concat();
+        let associated = [&[0x81][..], &id.to_bytes(), &label.0.to_be_bytes()].concat();
         let mut contents = plain.to_vec();
         let cipher = chacha20poly1305::XChaCha20Poly1305::new(&key.into());
         let nonce_array: [u8; 24] = nonce.clone().try_into().unwrap();
         let tag = cipher
-            .encrypt_inout_detached(&nonce_array.into(), &beside, contents.as_mut_slice().into())
+            .encrypt_inout_detached(
+                &nonce_array.into(),
+                &associated,
+                contents.as_mut_slice().into(),
+            )
             .unwrap();
-        let expected = [&[0x81][..], &id.0, &nonce, &contents, &tag].concat();
+        let expected = [&[0x81][..], &id.to_bytes(), &nonce, &contents, &tag].concat();
         assert_eq!(&out[..len], expected);
     }
 }

@@ -100,7 +100,7 @@ impl Agent {
             .generation(options.generation)
             .instance(options.instance);
         let config = without_seal(options.config, &*transport)?;
-        let boot = Boot { config, identity, seed: rng_seed, at: clock.to_core(now) };
+        let boot = Boot::new(config, identity, rng_seed, clock.to_core(now));
         let node = Box::new(boot.node()?);
         let tape = match &options.record {
             Some(_) if options.table.is_some() => return Err(SpawnError::RecordShared),

@@ -5,11 +5,8 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
-use telemetry_gossip_seal::{Key, KeyError, KeyringError};
+use telemetry_gossip_seal::{Key, KeyError, KeyringError, MAX_KEY_FILE};
 use thiserror::Error;
-
-/// A key file has 64 digits and a line break; a longer file is another file.
-const LONGEST: u64 = 1_024;
 
 /// Why a key file was not read or made.
 #[derive(Debug, Error)]
@@ -68,11 +65,9 @@ pub fn read_key(path: &Path) -> Result<Key, KeyFileError> {
     // Of what was opened, whatever the name stands for by now.
     check_mode(path, &file.metadata().map_err(unreadable)?)?;
     // Wiped when dropped, as the key is.
-    let mut text = zeroize::Zeroizing::new(Vec::with_capacity(LONGEST as usize + 1));
-    file.take(LONGEST + 1).read_to_end(&mut text).map_err(unreadable)?;
-    if text.len() as u64 > LONGEST {
-        return Err(no_key(KeyError::Length { len: text.len() }));
-    }
+    // One byte more than allowed, so that a longer file is refused.
+    let mut text = zeroize::Zeroizing::new(Vec::with_capacity(MAX_KEY_FILE + 1));
+    file.take(MAX_KEY_FILE as u64 + 1).read_to_end(&mut text).map_err(unreadable)?;
     Key::from_file(&text).map_err(no_key)
 }
 
@@ -88,7 +83,7 @@ pub fn create_key(path: &Path) -> Result<Key, KeyFileError> {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let mut file = options.open(path).map_err(unwritable)?;
-    file.write_all(key.to_text().as_bytes()).map_err(unwritable)?;
+    file.write_all(key.to_text().as_str().as_bytes()).map_err(unwritable)?;
     file.write_all(b"\n").map_err(unwritable)?;
     file.sync_all().map_err(unwritable)?;
     Ok(key)

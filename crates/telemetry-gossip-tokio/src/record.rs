@@ -12,12 +12,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use telemetry_gossip_core::{Event, Input, Instant, Node};
-use telemetry_gossip_recorder::{Boot, Limits, Piece, RecordError, Recorder, Ring};
+use telemetry_gossip_recorder::{Boot, Chunk, Limits, RecordError, Recorder, Ring};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::peer_addr::PeerAddr;
 
-/// The most pieces that wait to be written: 2 MiB, or the state of a node and some more.
+/// The most chunks that wait to be written: 2 MiB, or the state of a node and some more.
 const QUEUE: usize = 64;
 
 /// The shortest time after which stopped recording starts again.
@@ -52,7 +52,7 @@ impl Recording {
     /// The defaults: at most 64 MiB in this folder.
     #[must_use]
     pub fn new(folder: impl Into<PathBuf>) -> Self {
-        Self { folder: folder.into(), file_bytes: Limits::default().file, files: 8 }
+        Self { folder: folder.into(), file_bytes: Limits::default().file_bytes, files: 8 }
     }
 
     /// Sets the size of a file.
@@ -83,7 +83,7 @@ pub struct RecordStats {
     pub gaps: u64,
     /// Times that the system failed to write.
     pub failures: u64,
-    /// Pieces that wait to be written now. At most 64: if more would wait, recording stops.
+    /// Chunks that wait to be written now. At most 64: if more would wait, recording stops.
     pub waiting: u64,
 }
 
@@ -119,7 +119,7 @@ impl RecordView {
 /// The recorder of a node, and the queue to the thread that writes its files.
 pub(crate) struct Tape {
     recorder: Recorder,
-    pieces: Option<mpsc::Sender<Piece>>,
+    chunks: Option<mpsc::Sender<Chunk>>,
     counts: Arc<Counts>,
     /// When recording stopped.
     shed_at: Instant,
@@ -136,9 +136,9 @@ impl Tape {
         let mut ring =
             Ring::new(&recording.folder, &boot.identity.id, unix_micros, recording.files)?;
         let first = ring.begin(0)?;
-        let limits = Limits { file: recording.file_bytes, ..Limits::default() };
+        let limits = Limits::default().file_bytes(recording.file_bytes);
         let recorder = Recorder::new(boot, limits, unix_micros).map_err(io::Error::other)?;
-        let (pieces, queue) = mpsc::channel(QUEUE);
+        let (chunks, queue) = mpsc::channel(QUEUE);
         let (done, written) = oneshot::channel();
         let counts = Arc::new(Counts::default());
         let writer = Writer { ring, file: None, counts: counts.clone() };
@@ -149,7 +149,7 @@ impl Tape {
         })?;
         let shed_at = Instant::ORIGIN;
         let mut tape =
-            Self { recorder, pieces: Some(pieces), counts, shed_at, written: Some(written) };
+            Self { recorder, chunks: Some(chunks), counts, shed_at, written: Some(written) };
         tape.carry();
         Ok(tape)
     }
@@ -181,7 +181,7 @@ impl Tape {
             self.add_gap(now);
         }
         let idle =
-            self.pieces.as_ref().is_some_and(|pieces| pieces.capacity() == pieces.max_capacity());
+            self.chunks.as_ref().is_some_and(|chunks| chunks.capacity() == chunks.max_capacity());
         if self.recorder.is_shed() && idle && now.since(self.shed_at) >= PAUSE {
             result = self.recorder.resume(node);
             self.shed_at = now;
@@ -192,12 +192,12 @@ impl Tape {
         }
     }
 
-    /// Queues the complete pieces; false if the queue is full.
+    /// Queues the complete chunks; false if the queue is full.
     fn carry(&mut self) -> bool {
-        while let Some(piece) = self.recorder.poll_piece() {
-            // Counted before the other thread can see the piece.
+        while let Some(chunk) = self.recorder.poll_chunk() {
+            // Counted before the other thread can see the chunk.
             self.counts.waiting.fetch_add(1, Ordering::Relaxed);
-            if self.pieces.as_ref().is_none_or(|pieces| pieces.try_send(piece).is_err()) {
+            if self.chunks.as_ref().is_none_or(|chunks| chunks.try_send(chunk).is_err()) {
                 self.counts.waiting.fetch_sub(1, Ordering::Relaxed);
                 self.recorder.shed();
                 return false;
@@ -221,10 +221,10 @@ impl Tape {
     /// Called once the node has ended: waits until everything is written.
     pub(crate) async fn close(mut self) {
         self.recorder.end();
-        if let Some(pieces) = self.pieces.take() {
-            while let Some(piece) = self.recorder.poll_piece() {
+        if let Some(chunks) = self.chunks.take() {
+            while let Some(chunk) = self.recorder.poll_chunk() {
                 self.counts.waiting.fetch_add(1, Ordering::Relaxed);
-                if pieces.send(piece).await.is_err() {
+                if chunks.send(chunk).await.is_err() {
                     break;
                 }
             }
@@ -252,10 +252,10 @@ struct Writer {
 }
 
 impl Writer {
-    fn run(mut self, first: File, mut queue: mpsc::Receiver<Piece>) {
+    fn run(mut self, first: File, mut queue: mpsc::Receiver<Chunk>) {
         let mut first = Some(first);
-        while let Some(piece) = queue.blocking_recv() {
-            if let Err(error) = self.write(&piece, &mut first) {
+        while let Some(chunk) = queue.blocking_recv() {
+            if let Err(error) = self.write(&chunk, &mut first) {
                 tracing::warn!(%error, "the record cannot be written: recording stops for now");
                 self.file = None;
                 self.counts.failures.fetch_add(1, Ordering::Relaxed);
@@ -265,19 +265,19 @@ impl Writer {
         }
     }
 
-    fn write(&mut self, piece: &Piece, first: &mut Option<File>) -> io::Result<()> {
-        if let Piece::Begin { serial, .. } = piece {
+    fn write(&mut self, chunk: &Chunk, first: &mut Option<File>) -> io::Result<()> {
+        if let Some(serial) = chunk.new_file() {
             self.file = None;
             self.file = Some(match first.take() {
                 Some(first) => first,
-                None => self.ring.begin(*serial)?,
+                None => self.ring.begin(serial)?,
             });
             self.counts.files.fetch_add(1, Ordering::Relaxed);
         }
-        // Pieces of an incomplete file are lost; the gap is counted already.
+        // Chunks of an incomplete file are lost; the gap is counted already.
         let Some(file) = &mut self.file else { return Ok(()) };
-        file.write_all(piece.bytes())?;
-        self.counts.bytes.fetch_add(piece.bytes().len() as u64, Ordering::Relaxed);
+        file.write_all(chunk.bytes())?;
+        self.counts.bytes.fetch_add(chunk.bytes().len() as u64, Ordering::Relaxed);
         Ok(())
     }
 }

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use telemetry_gossip_core::Label;
 use telemetry_gossip_seal::{
-    Key, KeyId, Keyring, KeyringError, LetterError, Refusal, Seal, SealStats, Session,
+    Key, KeyId, Keyring, KeyringError, MessageError, NoncePrefix, Refusal, Seal, SealStats,
 };
 
 use crate::key_file::{KeyFileError, read_key};
@@ -108,9 +108,9 @@ struct Held {
 impl SharedSeal {
     /// Seals with these keys, under a session from the system's randomness.
     pub fn new(keyring: Keyring) -> io::Result<Arc<Self>> {
-        let mut session = [0; 16];
-        getrandom::fill(&mut session).map_err(io::Error::other)?;
-        let seal = Seal::new(keyring, Session(session));
+        let mut prefix = [0; 16];
+        getrandom::fill(&mut prefix).map_err(io::Error::other)?;
+        let seal = Seal::new(keyring, NoncePrefix::new(prefix));
         Ok(Arc::new(Self { held: Mutex::new(Held { seal, sealed: Vec::new() }) }))
     }
 
@@ -163,15 +163,15 @@ impl SharedSeal {
         change(self.held().seal.keyring_mut())
     }
 
-    /// The session: what tells this life of the transport from others.
+    /// Returns the nonce prefix, which differs at each start of the transport.
     #[must_use]
-    pub fn session(&self) -> Session {
-        self.held().seal.session()
+    pub fn nonce_prefix(&self) -> NoncePrefix {
+        self.held().seal.nonce_prefix()
     }
 
-    /// Opens a letter, such as an operator's order; see [`Keyring::open_letter`].
-    pub fn open_letter(&self, context: &[u8], letter: &[u8]) -> Result<Vec<u8>, LetterError> {
-        self.held().seal.keyring().open_letter(context, letter)
+    /// Opens a sealed message, such as an operator's order; see [`Keyring::open_message`].
+    pub fn open_message(&self, context: &[u8], message: &[u8]) -> Result<Vec<u8>, MessageError> {
+        self.held().seal.keyring().open_message(context, message)
     }
 
     /// What was sealed, opened and refused, each refusal by its reason.

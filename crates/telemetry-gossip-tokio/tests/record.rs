@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use common::{PATIENCE, agree, next, quick, until};
 use telemetry_gossip_core::{Event, NodeId};
-use telemetry_gossip_recorder::{Ending, Origin, Player, Reader, Start, Tail, list};
+use telemetry_gossip_recorder::{Continuation, Ending, Origin, Player, Reader, Start, Tail, list};
 use telemetry_gossip_tokio::{
     Agent, MemoryNetwork, Options, PeerAddr, Recording, SharedTable, SpawnError,
 };
@@ -30,15 +30,17 @@ fn replay(folder: &Path, id: &str) -> (Player<PeerAddr>, Tail, usize) {
         let mut reader =
             Reader::<_, PeerAddr>::new(BufReader::new(File::open(&file.path).unwrap())).unwrap();
         match &mut player {
-            Some(player) => assert_eq!(player.follow(reader.opening()).unwrap(), Ok(true)),
-            None => player = Some(Player::start(reader.opening()).unwrap()),
+            Some(player) => {
+                assert_eq!(player.follow(reader.header()).unwrap(), Continuation::Seamless)
+            }
+            None => player = Some(Player::start(reader.header()).unwrap()),
         }
         let player = player.as_mut().unwrap();
         while let Some(block) = reader.next_block().unwrap() {
             for entry in &block.entries {
                 player.play(entry, |_| {});
             }
-            player.compare(&block.seal).unwrap();
+            player.compare(&block.digest).unwrap();
         }
         tail = reader.tail();
     }
@@ -155,9 +157,9 @@ async fn a_record_that_cannot_be_written_is_a_gap_and_the_node_goes_on() {
     assert!(agent.recorded().unwrap().gaps > 0);
     let first = list(&folder).unwrap().remove(0);
     let reader = Reader::<_, PeerAddr>::new(File::open(&first.path).unwrap()).unwrap();
-    let start = &reader.opening().start;
+    let start = &reader.header().start;
     assert!(
-        matches!(start, Start::State { origin: Origin::Gap { lost }, .. } if *lost > 0),
+        matches!(start, Start::State { origin: Origin::Gap { lost, .. }, .. } if *lost > 0),
         "{start:?}"
     );
     let (player, tail, _) = replay(&folder, "a");

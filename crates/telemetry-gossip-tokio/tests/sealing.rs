@@ -243,12 +243,13 @@ fn a_key_file_is_made_once_for_its_owner_and_read_again() {
 fn a_file_that_holds_no_key_is_refused_by_name_and_rule() {
     let folder = Folder::new("refused");
     let good = key(7).to_text();
+    let good = good.as_str();
     for (name, text, rule) in [
-        ("short.key", &good[..40], "64 hexadecimal digits, this text has 40 bytes"),
-        ("empty.key", "", "this text has 0 bytes"),
-        ("word.key", &*format!("secret{}", &good[6..]), "64 hexadecimal digits and nothing else"),
-        ("long.key", &good.repeat(100), "this text has 1025 bytes"),
-        ("padded.key", &*format!("{}{}junk", *good, " ".repeat(1_000)), "this text has 1025 bytes"),
+        ("short.key", &good[..40], "the text has 40 bytes, a key has 64 hexadecimal digits"),
+        ("empty.key", "", "the text has 0 bytes"),
+        ("word.key", &*format!("secret{}", &good[6..]), "not a hexadecimal digit"),
+        ("long.key", &good.repeat(100), "the text has 1025 bytes"),
+        ("padded.key", &*format!("{}{}junk", good, " ".repeat(1_000)), "the text has 1025 bytes"),
     ] {
         let path = folder.file(name, text);
         let refused = read_key(&path).unwrap_err().to_string();
@@ -260,11 +261,11 @@ fn a_file_that_holds_no_key_is_refused_by_name_and_rule() {
         matches!(missing, KeyFileError::Unreadable { .. })
             && missing.to_string().contains("missing.key")
     );
-    let fine = folder.file("fine.key", &format!("\n {}\n\n", *good));
+    let fine = folder.file("fine.key", &format!("\n {good}\n\n"));
     assert_eq!(read_key(&fine).unwrap().id(), key(7).id());
 
     let refused = Sealing::from_files(Label::of(""), [&fine, &fine]).unwrap_err();
-    assert!(refused.to_string().contains("is in the keyring already"), "{refused}");
+    assert!(refused.to_string().contains("is already in the keyring"), "{refused}");
     assert!(matches!(
         Sealing::from_files(Label::of(""), std::iter::empty::<PathBuf>()),
         Err(KeyFileError::NoFile)
@@ -275,7 +276,7 @@ fn a_file_that_holds_no_key_is_refused_by_name_and_rule() {
 #[test]
 fn a_key_file_that_everybody_reads_is_refused() {
     let folder = Folder::new("exposed");
-    let path = folder.file("cluster.key", &key(7).to_text());
+    let path = folder.file("cluster.key", key(7).to_text().as_str());
     for (mode, is_refused) in
         [(0o600, false), (0o640, false), (0o604, true), (0o602, true), (0o644, true)]
     {

@@ -54,7 +54,7 @@ impl Keys {
     ) -> Result<String, String> {
         let text = serde_json::to_vec(change).map_err(|error| error.to_string())?;
         let letter =
-            ring.seal_letter(nonce, &self.context(), &text).map_err(|error| error.to_string())?;
+            ring.seal_message(nonce, &self.context(), &text).map_err(|error| error.to_string())?;
         Ok(base16ct::lower::encode_string(&letter))
     }
 }
@@ -76,7 +76,7 @@ impl KeyKeeper {
     }
 
     fn keys_at(&self, changes: u64) -> Keys {
-        let session = format!("{:032x}", u128::from_be_bytes(self.seal.session().0));
+        let session = format!("{:032x}", u128::from_be_bytes(self.seal.nonce_prefix().to_bytes()));
         Keys { ids: self.seal.keys(), session, changes }
     }
 
@@ -86,13 +86,13 @@ impl KeyKeeper {
             .map_err(|_| "an order is a text of hexadecimal digits")?;
         // Held until the change is done: of two orders for one state, one is obeyed.
         let mut changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
-        let text = self.seal.open_letter(&self.keys_at(*changes).context(), &letter);
+        let text = self.seal.open_message(&self.keys_at(*changes).context(), &letter);
         let text = text.map_err(|error| error.to_string())?;
         let change =
             serde_json::from_slice(&text).map_err(|error| format!("no change of keys: {error}"))?;
         match change {
             Change::Add(text) => {
-                let key: Key = text.parse().map_err(|error| format!("{error}"))?;
+                let key: Key = text.as_str().parse().map_err(|error| format!("{error}"))?;
                 self.seal.add_key(key)
             }
             Change::Use(id) => self.seal.use_key(id),
@@ -110,11 +110,11 @@ mod secret {
     use serde::{Deserialize, Deserializer, Serializer};
 
     pub(super) fn serialize<S: Serializer>(secret: &Secret, to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_str(secret)
+        to.serialize_str(secret.as_str())
     }
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Secret, D::Error> {
-        String::deserialize(from).map(Secret::new)
+        String::deserialize(from).map(Secret::from)
     }
 }
 
@@ -139,7 +139,7 @@ mod tests {
         let keys = keeper.obey(&add).unwrap();
         assert_eq!(keys.ids, [key(1).id(), key(2).id()]);
         assert!(
-            keeper.obey(&add).unwrap_err().contains("meant for another time"),
+            keeper.obey(&add).unwrap_err().contains("sealed for another cluster or context"),
             "it is for the ring before"
         );
 
@@ -163,10 +163,10 @@ mod tests {
             (order(&staging, &add), "not authentic"),
             (of_another_life.order(&ring(1), [9; 24], &add).unwrap(), "not authentic"),
             (order(&ring(1), &Change::Remove(key(1).id())), "is the primary"),
-            (order(&ring(1), &Change::Use(key(5).id())), "no key"),
-            (order(&ring(1), &Change::Add(key(1).to_text())), "in the keyring already"),
+            (order(&ring(1), &Change::Use(key(5).id())), "is not in the keyring"),
+            (order(&ring(1), &Change::Add(key(1).to_text())), "already in the keyring"),
             ("no".to_owned(), "hexadecimal digits"),
-            ("00".to_owned(), "no sealed letter"),
+            ("00".to_owned(), "not sealed in the format"),
         ] {
             let refused = keeper.obey(&letter).unwrap_err();
             assert!(refused.contains(rule), "{refused} should say {rule}");

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use serde_json::json;
-use telemetry_gossip_recorder::{Divergence, Ending, Opening, Player, Start, Tail};
+use telemetry_gossip_recorder::{Divergence, Ending, FileHeader, Player, Start, Tail};
 use telemetry_gossip_tokio::PeerAddr;
 
 use crate::error::Error;
@@ -38,11 +38,11 @@ impl Found {
     /// A file begins; whether another life of the node begins with it.
     pub(super) fn opened(
         &mut self,
-        opening: &Opening<PeerAddr>,
+        header: &FileHeader<PeerAddr>,
         missing: u64,
         divergence: Option<Divergence>,
     ) -> bool {
-        let boots = matches!(opening.start, Start::Boot(_));
+        let boots = matches!(header.start, Start::Boot(_));
         self.files += 1;
         self.boots += u64::from(boots);
         self.missing += missing;
@@ -87,15 +87,15 @@ impl Found {
             humantime::format_rfc3339_millis(time).to_string()
         };
         let (start, end) = (time(self.start.unwrap_or(self.end)), time(self.end));
-        let (seal, node) = (player.seal(), player.node());
-        let hash = format!("{:016x}", seal.hash);
+        let (digest, node) = (player.digest(), player.node());
+        let hash = format!("{:016x}", digest.hash);
         let ends: Vec<String> = self.ends.iter().map(|(path, tail)| ending(path, *tail)).collect();
         let differs: Vec<String> = self.divergences.iter().map(ToString::to_string).collect();
         if json {
             let summary = json!({
                 "replay": node.me().id(), "from": start, "to": end, "files": self.files, "lives": self.boots,
                 "inputs": self.inputs, "blocks": self.blocks, "missing": self.missing, "gaps": self.gaps,
-                "datagrams": seal.transmits, "events": seal.events, "hash": hash,
+                "datagrams": digest.transmits, "events": digest.events, "hash": hash,
                 "differs": differs, "ends": ends, "span_s": self.span().as_secs_f64(), "took_s": self.took.as_secs_f64(), "speed": self.speed(),
             });
             return writeln!(out, "{summary}");
@@ -112,7 +112,7 @@ impl Found {
         writeln!(
             out,
             "  {lives}; {} inputs replayed; in this life {} datagrams sent, {} events told so far",
-            self.inputs, seal.transmits, seal.events
+            self.inputs, digest.transmits, digest.events
         )?;
         if self.missing > 0 {
             writeln!(out, "  {} inputs in {} places were not recorded", self.missing, self.gaps)?;
@@ -158,19 +158,19 @@ fn ending(path: &std::path::Path, tail: Tail) -> String {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let what = match tail {
         Tail::Open => "ends without a word: the node was killed, or still runs".to_owned(),
-        Tail::Torn { bytes } => {
+        Tail::Torn { bytes, .. } => {
             format!(
                 "ends in the middle of a block: the node was killed as it wrote, {bytes} bytes are not read"
             )
         }
-        Tail::Damaged { block } => {
+        Tail::Damaged { block, .. } => {
             format!(
                 "is damaged: block {block} has another checksum, it and what follows is not read"
             )
         }
         Tail::Ended(Ending::Ended) => "ends with the node".to_owned(),
         Tail::Ended(Ending::Rotated) => "is followed by another".to_owned(),
-        Tail::Unread => "is not read to its end".to_owned(),
+        _ => "is not read to its end".to_owned(),
     };
     format!("{name} {what}")
 }

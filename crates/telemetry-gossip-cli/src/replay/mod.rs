@@ -17,7 +17,9 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use telemetry_gossip_core::NodeId;
-use telemetry_gossip_recorder::{Boot, Entry, Output, Playback, Player, RecordFile, Start, Step};
+use telemetry_gossip_recorder::{
+    Boot, Entry, Output, Playback, PlaybackStep, Player, RecordFile, Start,
+};
 use telemetry_gossip_tokio::PeerAddr;
 
 use crate::agent::output;
@@ -104,18 +106,18 @@ impl Replay<'_> {
     fn run(&mut self, out: &mut impl Write) -> Result<(), Error> {
         while let Some(step) = self.playback.next_step()? {
             match step {
-                Step::Opened { opening, missing, divergence } => {
-                    self.lead = opening.unix_micros.wrapping_sub(opening.at.as_micros());
-                    self.boot = match &opening.start {
+                PlaybackStep::Opened { header, missing, divergence, .. } => {
+                    self.lead = header.unix_micros.wrapping_sub(header.at.as_micros());
+                    self.boot = match &header.start {
                         Start::Boot(boot) => Some(Boot::clone(boot)),
-                        Start::State { .. } => None,
+                        _ => None,
                     };
-                    let begins = self.found.opened(&opening, missing, divergence);
+                    let begins = self.found.opened(&header, missing, divergence);
                     if let Some(trace) = &mut self.trace {
                         trace.interrupted(begins || missing > 0)?;
                     }
                 }
-                Step::Input(entry) => {
+                PlaybackStep::Input(entry) => {
                     let at = entry.at.as_micros().wrapping_add(self.lead);
                     let start = *self.found.start.get_or_insert(at);
                     if self.args.at.is_some_and(|stop| stop.unix_micros(start) < at) {
@@ -125,8 +127,9 @@ impl Replay<'_> {
                     self.found.end = at;
                     self.play(&entry, at, shown, out)?;
                 }
-                Step::Compared(compared) => self.found.compared(compared),
-                Step::Closed { path, tail } => self.found.closed(path, tail),
+                PlaybackStep::Compared(compared) => self.found.compared(compared),
+                PlaybackStep::Closed { path, tail, .. } => self.found.closed(path, tail),
+                _ => {}
             }
         }
         Ok(())

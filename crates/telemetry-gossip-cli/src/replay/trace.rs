@@ -6,7 +6,7 @@ use std::path::Path;
 
 use telemetry_gossip_core::Config;
 use telemetry_gossip_recorder::{
-    Boot, Brief, Entry, Known, Limits, Output, Piece, Player, RecordError, Recorder,
+    Boot, Chunk, Entry, KnownMember, Limits, Output, Player, RecordError, Recorder, TraceFixture,
 };
 use telemetry_gossip_tokio::PeerAddr;
 
@@ -15,7 +15,7 @@ use crate::error::Error;
 /// Taken down as the replay goes.
 pub(super) struct Trace {
     recorder: Recorder,
-    before: Vec<Known<PeerAddr>>,
+    before: Vec<KnownMember<PeerAddr>>,
     config: Config,
 }
 
@@ -28,7 +28,7 @@ impl Trace {
         unix_micros: u64,
     ) -> Result<Self, Error> {
         // One file, whatever it comes to.
-        let limits = Limits { file: u64::MAX, ..Limits::default() };
+        let limits = Limits::default().file_bytes(u64::MAX);
         let recorder = match boot {
             Some(boot) => Recorder::new(boot, limits, unix_micros),
             None => Recorder::resumed(player.node(), limits, unix_micros),
@@ -36,7 +36,7 @@ impl Trace {
         let recorder = recorder.map_err(not_recorded)?;
         Ok(Self {
             recorder,
-            before: Known::of(player.node()),
+            before: KnownMember::of(player.node()),
             config: player.node().config().clone(),
         })
     }
@@ -58,8 +58,9 @@ impl Trace {
 
     pub(super) fn output(&mut self, output: &Output<'_, PeerAddr>) {
         match output {
-            Output::Transmit { to, bytes } => self.recorder.transmit(to, bytes),
+            Output::Transmit { to, bytes, .. } => self.recorder.transmit(to, bytes),
             Output::Event(event) => self.recorder.event(event),
+            _ => {}
         }
     }
 
@@ -74,14 +75,14 @@ impl Trace {
     /// The stretch ends here.
     pub(super) fn write(mut self, path: &Path, player: &Player<PeerAddr>) -> Result<(), Error> {
         self.recorder.end();
-        let brief =
-            Brief { before: self.before, config: self.config, after: Known::of(player.node()) };
-        let brief = Piece::brief(&brief).map_err(not_recorded)?;
+        let after = KnownMember::of(player.node());
+        let fixture = TraceFixture::new(self.before, self.config, after);
+        let fixture = Chunk::fixture(&fixture).map_err(not_recorded)?;
         let mut bytes = Vec::new();
-        while let Some(piece) = self.recorder.poll_piece() {
-            bytes.extend_from_slice(piece.bytes());
-            if matches!(piece, Piece::Begin { .. }) {
-                bytes.extend_from_slice(brief.bytes());
+        while let Some(chunk) = self.recorder.poll_chunk() {
+            bytes.extend_from_slice(chunk.bytes());
+            if chunk.new_file().is_some() {
+                bytes.extend_from_slice(fixture.bytes());
             }
         }
         fs::write(path, bytes).map_err(|error| Error::Unwritable { path: path.to_owned(), error })

@@ -12,7 +12,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
 use telemetry_gossip::transport::read_key;
 use telemetry_gossip_core::{Config, Identity, Input, Instant as CoreInstant, Label, Node};
-use telemetry_gossip_seal::{Key, Keyring, OVERHEAD, Seal, Session};
+use telemetry_gossip_seal::{Key, Keyring, NoncePrefix, OVERHEAD, Seal};
 use telemetry_gossip_tokio::PeerAddr;
 
 use crate::common::PATIENCE;
@@ -77,7 +77,7 @@ fn take_part(
         .mtu(Config::default().mtu - OVERHEAD as u16);
     let mut session = [0; 16];
     session[..2].copy_from_slice(&socket.local_addr().expect("it is bound").port().to_be_bytes());
-    let mut seal = Seal::new(ring, Session(session));
+    let mut seal = Seal::new(ring, NoncePrefix::new(session));
     let started = Instant::now();
     let now = || CoreInstant::from_micros(started.elapsed().as_micros() as u64);
     let identity = Identity::new("tap".parse().expect("an id"), me);
@@ -122,8 +122,8 @@ impl Hostile {
         let mut hostile = Self { rng: ChaCha8Rng::seed_from_u64(seed), all: Vec::new() };
         let key = read_key(key).expect("a key");
         let mut foreign = [
-            Seal::new(Keyring::new(Label::of("another"), key), Session([1; 16])),
-            Seal::new(Keyring::new(Label::of(""), Key::new([3; 32])), Session([2; 16])),
+            Seal::new(Keyring::new(Label::of("another"), key), NoncePrefix::new([1; 16])),
+            Seal::new(Keyring::new(Label::of(""), Key::new([3; 32])), NoncePrefix::new([2; 16])),
         ];
         for number in 0..7_000 {
             let like = records[hostile.below(records.len())].clone();

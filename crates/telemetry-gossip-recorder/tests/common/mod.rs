@@ -1,15 +1,13 @@
-//! A small cluster on a network that loses some datagrams; its first node is recorded.
-#![allow(dead_code, reason = "each test file uses its part")]
+//! A small cluster on a lossy network, with a recorder of its first node.
+#![allow(dead_code, reason = "each test uses a part of it")]
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use telemetry_gossip_core::{Config, Event, Identity, Input, Instant, Node};
-use telemetry_gossip_recorder::{
-    Boot, Divergence, Limits, Output, Piece, Player, Reader, Recorder, Tail,
-};
+use telemetry_gossip_recorder::{Boot, Divergence, Limits, Output, Player, Reader, Recorder, Tail};
 
-/// What the recorded node has said and told.
+/// The datagrams and events of the recorded node.
 pub(crate) type Outputs = Vec<(Instant, Option<Vec<u8>>, Option<Event<u32>>)>;
 
 pub(crate) struct Cluster {
@@ -17,8 +15,8 @@ pub(crate) struct Cluster {
     pub(crate) recorder: Recorder,
     /// Files, as they would be on disk.
     pub(crate) files: Vec<Vec<u8>>,
-    /// Pieces are carried; otherwise they are lost.
-    pub(crate) carried: bool,
+    /// Chunks are written; otherwise they are lost.
+    pub(crate) writes: bool,
     pub(crate) outputs: Outputs,
     pub(crate) now: Instant,
     wire: VecDeque<(u32, u32, Vec<u8>)>,
@@ -30,13 +28,13 @@ impl Cluster {
         let boot = |address: u32| {
             let identity = Identity::new(format!("n{address}").parse().unwrap(), address);
             let seed = [u8::try_from(address).unwrap(); 32];
-            Boot { config: Config::default(), identity, seed, at: Instant::from_millis(5) }
+            Boot::new(Config::default(), identity, seed, Instant::from_millis(5))
         };
         let mut cluster = Self {
             nodes: (0..nodes).map(|address| boot(address).node().unwrap()).collect(),
             recorder: Recorder::new(boot(0), limits, 1_764_000_000_000_000).unwrap(),
             files: Vec::new(),
-            carried: true,
+            writes: true,
             outputs: Vec::new(),
             now: Instant::from_millis(5),
             wire: VecDeque::new(),
@@ -76,21 +74,23 @@ impl Cluster {
         }
         if recorded {
             self.recorder.handled(&self.nodes[0], result.is_ok()).unwrap();
-            self.carry();
+            self.write_chunks();
         }
     }
 
-    pub(crate) fn carry(&mut self) {
-        while let Some(piece) = self.recorder.poll_piece() {
-            match piece {
-                _ if !self.carried => self.recorder.shed(),
-                Piece::Begin { bytes, .. } => self.files.push(bytes),
-                Piece::More(bytes) => self.files.last_mut().unwrap().extend(bytes),
+    pub(crate) fn write_chunks(&mut self) {
+        while let Some(chunk) = self.recorder.poll_chunk() {
+            if !self.writes {
+                self.recorder.shed();
+            } else if chunk.new_file().is_some() {
+                self.files.push(chunk.bytes().to_vec());
+            } else {
+                self.files.last_mut().unwrap().extend(chunk.bytes());
             }
         }
     }
 
-    /// Every seventh datagram gets lost, and one to the recorded node is garbage now and then.
+    /// Loses every seventh datagram, and truncates a few others.
     pub(crate) fn run_for(&mut self, span: Duration) {
         let end = self.now + span;
         loop {
@@ -129,7 +129,7 @@ impl Cluster {
     }
 }
 
-/// What a replay of one file came to.
+/// The result of the replay of one file.
 #[derive(Debug)]
 pub(crate) struct Played {
     pub(crate) player: Player<u32>,
@@ -140,7 +140,7 @@ pub(crate) struct Played {
 
 pub(crate) fn play(file: &[u8]) -> Played {
     let mut reader = Reader::<_, u32>::new(file).unwrap();
-    let player = Player::start(reader.opening()).unwrap();
+    let player = Player::start(reader.header()).unwrap();
     let mut played = Played { player, outputs: Vec::new(), divergence: None, tail: Tail::Unread };
     while let Some(block) = reader.next_block().unwrap() {
         for entry in &block.entries {
@@ -148,10 +148,11 @@ pub(crate) fn play(file: &[u8]) -> Played {
                 played.outputs.push(match output {
                     Output::Transmit { bytes, .. } => (entry.at, Some(bytes.to_vec()), None),
                     Output::Event(event) => (entry.at, None, Some(event)),
+                    other => panic!("an unknown output: {other:?}"),
                 });
             });
         }
-        let compared = played.player.compare(&block.seal).err();
+        let compared = played.player.compare(&block.digest).err();
         played.divergence = played.divergence.or(compared);
     }
     played.tail = reader.tail();

@@ -2,7 +2,7 @@
 //! before the node sees it.
 
 use telemetry_gossip_core::Config;
-use telemetry_gossip_seal::{Keyring, OVERHEAD, Seal, Session};
+use telemetry_gossip_seal::{Keyring, NoncePrefix, OVERHEAD, Seal};
 
 use super::Simulation;
 use crate::network::Kind;
@@ -36,7 +36,7 @@ impl Simulation {
     /// The seal of one life of a process, with the keys that its host has.
     pub(super) fn new_seal(&self, index: usize, boots: u32, kept: Option<Keyring>) -> Option<Seal> {
         let ring = kept.or_else(|| self.sealing.clone())?;
-        Some(Seal::new(ring, Session(session(self.seed, index, boots))))
+        Some(Seal::new(ring, NoncePrefix::new(session(self.seed, index, boots))))
     }
 
     /// The next datagram of a node as it goes to the socket, with what its build adds: its bytes
