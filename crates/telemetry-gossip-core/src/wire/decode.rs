@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::read::{Read, Reader};
 use super::{
-    Ack, DigestHead, FloorHead, HEADER_LEN, Nack, Page, PageRequest, Ping, RangeHead, Relay,
+    Ack, DigestHead, FloorHead, HEADER_LEN, Nack, Page, PageRequest, Ping, PingReq, RangeHead,
     SyncDone, SyncOpen, TelemetryHead, Tree, TreeAck, VersionsHead, WIRE_VERSION, WantsHead,
     WireClaim, WireEntry, WireSum, WireVersion, WireWant, kind,
 };
@@ -14,9 +14,10 @@ use crate::address::Address;
 use crate::config::MAX_MTU;
 use crate::error::WireError;
 use crate::id::{Generation, Instance, Label, check_id};
-use crate::member::{Claim, Status};
+use crate::membership::claim::Claim;
+use crate::membership::telemetry_log::MAX_VERSION;
 use crate::membership::{BUCKETS, Fingerprints};
-use crate::telemetry::MAX_VERSION;
+use crate::status::Status;
 
 /// A datagram all of whose known frames are valid.
 #[derive(Clone, Copy, Debug)]
@@ -52,12 +53,12 @@ pub(crate) enum Frame<'a, A> {
     Ping(Ping),
     Ack(Ack),
     Nack(Nack),
-    Relay {
+    PingReq {
         number: u32,
         target: u32,
         address: A,
     },
-    Claims(Claims<'a, A>),
+    Claims(ClaimsIn<'a, A>),
     /// With its floor, if the reader may be below it; 0 otherwise.
     Telemetry(u64, TelemetryHead, Entries<'a>),
     SyncOpen(SyncOpen),
@@ -75,7 +76,7 @@ pub(crate) enum Frame<'a, A> {
 impl<A> Frame<'_, A> {
     /// Whether it is about being there, and not about state.
     pub(crate) const fn is_signal(&self) -> bool {
-        matches!(self, Self::Ping(_) | Self::Ack(_) | Self::Nack(_) | Self::Relay { .. })
+        matches!(self, Self::Ping(_) | Self::Ack(_) | Self::Nack(_) | Self::PingReq { .. })
     }
 }
 
@@ -157,7 +158,7 @@ impl<'a, A: Address> Datagram<'a, A> {
             if kind == kind::CLAIMS {
                 let Known { mask, all } = core::mem::take(&mut known);
                 let items = Items::new(if all { &[] } else { body });
-                return Some(Frame::Claims(Claims { items, known: mask, address: PhantomData }));
+                return Some(Frame::Claims(ClaimsIn { items, known: mask, address: PhantomData }));
             }
             parse_frame(kind, body).ok()
         })
@@ -198,13 +199,13 @@ fn parse_frame<A: Address>(kind: u8, body: &[u8]) -> Result<Frame<'_, A>, WireEr
         kind::PING => Frame::Ping(signal(body, "ping")?),
         kind::ACK => Frame::Ack(signal(body, "ack")?),
         kind::NACK => Frame::Nack(whole(body, "nack")?),
-        kind::RELAY => {
-            let Relay { number, target, address } = whole(body, "relay")?;
+        kind::PING_REQ => {
+            let PingReq { number, target, address } = whole(body, "relay")?;
             let address = A::decode(address).ok_or(WireError::Malformed("address"))?;
-            Frame::Relay { number, target, address }
+            Frame::PingReq { number, target, address }
         }
         kind::CLAIMS => {
-            Frame::Claims(Claims { items: Items::new(body), known: 0, address: PhantomData })
+            Frame::Claims(ClaimsIn { items: Items::new(body), known: 0, address: PhantomData })
         }
         kind::TELEMETRY => {
             let mut reader = Reader::new(body);
@@ -366,7 +367,7 @@ fn validate<A: Address>(kind: u8, body: &[u8]) -> Result<(), WireError> {
         Frame::Ping(_)
         | Frame::Ack(_)
         | Frame::Nack(_)
-        | Frame::Relay { .. }
+        | Frame::PingReq { .. }
         | Frame::SyncOpen(_)
         | Frame::SyncDone(_)
         | Frame::PageRequest(_)
@@ -473,14 +474,14 @@ impl<'a> Iterator for Entries<'a> {
 
 /// The claims of a frame.
 #[derive(Clone, Debug)]
-pub(crate) struct Claims<'a, A> {
+pub(crate) struct ClaimsIn<'a, A> {
     items: Items<'a, WireClaim<'a>>,
     /// Those that are passed over.
     known: u64,
     address: PhantomData<A>,
 }
 
-impl<'a, A: Address> Iterator for Claims<'a, A> {
+impl<'a, A: Address> Iterator for ClaimsIn<'a, A> {
     type Item = Claim<'a, A>;
 
     fn next(&mut self) -> Option<Claim<'a, A>> {
