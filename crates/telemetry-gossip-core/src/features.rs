@@ -73,7 +73,7 @@ impl Default for DetectorFeatures {
     }
 }
 
-crate::config::setters! {
+crate::setters::setters! {
     DetectorFeatures {
         local_health: bool,
         nacks: bool,

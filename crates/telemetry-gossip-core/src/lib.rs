@@ -56,6 +56,7 @@ mod features;
 mod id;
 mod input;
 mod rng;
+mod setters;
 mod stats;
 mod status;
 mod time;

@@ -25,7 +25,7 @@ use crate::id::{IdHash, full_id_hash, mix};
 use crate::membership::{BUCKETS, Membership, Row, Slot, fold};
 use crate::outbox::{Diff, Item, OutgoingDiffs, Want};
 use crate::status::Status;
-use crate::wire::decode::{Items, Ranges};
+use crate::wire::items::{Items, Ranges};
 use crate::wire::{WireSum, WireVersion, WireWant};
 
 /// Tables of up to this many members are compared row by row from the start: their versions are no

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::features::DetectorFeatures;
 use crate::id::Label;
+use crate::setters::setters;
 pub use rules::ConfigError;
 pub(crate) use spans::scaled;
 
@@ -141,24 +142,6 @@ impl Default for Config {
         }
     }
 }
-
-/// One setter per field, so that a program names only what it changes and still compiles when a
-/// later version adds a field.
-macro_rules! setters {
-    ($owner:ident { $($field:ident: $type:ty,)* }) => {
-        impl $owner {
-            $(
-                #[doc = concat!("Sets [`", stringify!($field), "`](Self#structfield.", stringify!($field), ").")]
-                #[must_use]
-                pub const fn $field(mut self, $field: $type) -> Self {
-                    self.$field = $field;
-                    self
-                }
-            )*
-        }
-    };
-}
-pub(crate) use setters;
 
 setters! {
     Config {

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `rumor` | when and to how many members rumors are told |
 //! | `tree`, `branch` | along which edges telemetry goes, and what is sent again |
+//! | `gaps` | which updates wait for what is missing before them |
 //! | `flight` | when telemetry is sent, and what a datagram of it holds |
 //! | `budget` | when telemetry has to wait |
 //!
@@ -14,6 +15,7 @@
 mod branch;
 pub(crate) mod budget;
 mod flight;
+mod gaps;
 mod rumor;
 pub(crate) mod tree;
 

@@ -30,10 +30,10 @@
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use arrayvec::ArrayVec;
 use serde::{Deserialize, Serialize};
 
 use super::branch::{Branch, FLIGHT, Furthest, InFlight, Update};
+use super::gaps::Gaps;
 use crate::address::Address;
 use crate::id::{IdHash, RequestId};
 use crate::membership::rtt::RttBound;
@@ -44,9 +44,6 @@ use crate::time::Instant;
 /// How often a flight is sent before the partner is passed over: at 5 % loss each way one in a
 /// million is, for nothing.
 const TRIES: u8 = 6;
-
-/// How many updates with a gap before them are kept in mind.
-const GAPS: usize = 16;
 
 /// Room for so many updates is made where one comes.
 const QUEUE: usize = 32;
@@ -75,16 +72,7 @@ pub(crate) struct Trees {
     /// Round trips to partners of late, whichever.
     usual: RttBound,
     /// Updates that came with a gap before them, and are passed on once it is filled.
-    gaps: ArrayVec<Gap, GAPS>,
-}
-
-/// An update that came with a gap before it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Gap {
-    owner: Slot,
-    furthest: Furthest,
-    /// When what is missing was asked for last.
-    asked: Option<Instant>,
+    pub(crate) gaps: Gaps,
 }
 
 impl Trees {
@@ -216,39 +204,6 @@ impl Trees {
         if let Some(mark) = self.marks.get_mut(owner.index()) {
             *mark &= !(1 << index);
         }
-    }
-
-    /// An update could not be taken in: it is passed on later. Whether what is missing is to be
-    /// asked for now, which may get lost and is asked again after `pause`; not if there is no
-    /// `room` for the question.
-    pub(crate) fn note_gap(
-        &mut self,
-        owner: Slot,
-        furthest: Furthest,
-        now: Instant,
-        pause: Duration,
-        room: bool,
-    ) -> bool {
-        let at = self.gaps.iter().position(|gap| gap.owner == owner).unwrap_or(self.gaps.len());
-        if at == self.gaps.len()
-            && self.gaps.try_push(Gap { owner, furthest, asked: None }).is_err()
-        {
-            // What is not kept in mind is found by its fingerprint.
-            return false;
-        }
-        let gap = &mut self.gaps[at];
-        gap.furthest = gap.furthest.max(furthest);
-        let ask = room && gap.asked.is_none_or(|asked| now.since(asked) >= pause);
-        if ask {
-            gap.asked = Some(now);
-        }
-        ask
-    }
-
-    /// What came fills a gap: so far it is passed on.
-    pub(crate) fn fill_gap(&mut self, owner: Slot) -> Option<Furthest> {
-        let at = self.gaps.iter().position(|gap| gap.owner == owner)?;
-        Some(self.gaps.swap_remove(at).furthest)
     }
 
     /// When there is something to do next.
@@ -435,7 +390,7 @@ impl Trees {
 
     /// `owner` leaves the table, or begins a new life.
     pub(crate) fn forget(&mut self, owner: Slot) {
-        self.gaps.retain(|gap| gap.owner != owner);
+        self.gaps.forget(owner);
         for index in 0..self.branches.len() {
             let branch = &mut self.branches[index];
             branch.queue.retain(|update| update.owner != owner);

@@ -221,7 +221,16 @@ impl<A: Address> Node<A> {
         // A roll call that asks a forgotten member is given up, and a probe of it ends: what comes
         // next begins anew.
         self.forget_expired();
-        let Self { cx, detector, anti_entropy, dissemination, .. } = self;
+        let Self {
+            cx,
+            detector,
+            anti_entropy,
+            dissemination,
+            id_conflict: _,
+            wrong_accusers: _,
+            quiet: _,
+            lent: _,
+        } = self;
         detector.on_timeout(cx);
         anti_entropy.on_timeout(cx);
         dissemination.on_timeout(cx);
@@ -244,7 +253,16 @@ impl<A: Address> Node<A> {
     /// Whether nothing is under way but probes, as in most nodes at most times.
     #[inline(never)]
     fn is_quiet(&self) -> bool {
-        let Self { cx, detector, anti_entropy, dissemination, .. } = self;
+        let Self {
+            cx,
+            detector,
+            anti_entropy,
+            dissemination,
+            id_conflict: _,
+            wrong_accusers: _,
+            quiet: _,
+            lent: _,
+        } = self;
         cx.rumors.is_idle()
             && cx.tombstones.is_empty()
             && Part::<A>::is_idle(dissemination)
@@ -256,7 +274,16 @@ impl<A: Address> Node<A> {
     /// What is due besides probes.
     #[inline(never)]
     fn other_deadlines(&self) -> Option<Instant> {
-        let Self { cx, detector, anti_entropy, dissemination, .. } = self;
+        let Self {
+            cx,
+            detector,
+            anti_entropy,
+            dissemination,
+            id_conflict: _,
+            wrong_accusers: _,
+            quiet: _,
+            lent: _,
+        } = self;
         let mut due = sooner(self.leave_deadline(), cx.tombstones.deadline());
         due = sooner(due, detector.deadline(cx));
         due = sooner(due, anti_entropy.deadline(cx));
@@ -289,7 +316,16 @@ impl<A: Address> Node<A> {
 
     /// Takes a member out of every structure.
     fn remove(&mut self, slot: Slot, reason: RemovalReason) {
-        let Self { cx, detector, anti_entropy, dissemination, .. } = self;
+        let Self {
+            cx,
+            detector,
+            anti_entropy,
+            dissemination,
+            id_conflict: _,
+            wrong_accusers: _,
+            quiet: _,
+            lent: _,
+        } = self;
         cx.tombstones.clear(slot);
         cx.rumors.forget(slot);
         cx.events.forget(slot);
@@ -320,7 +356,16 @@ impl<A: Address> Node<A> {
     /// aside.
     #[must_use]
     pub fn heap_bytes(&self) -> usize {
-        let Self { cx, detector, anti_entropy, dissemination, .. } = self;
+        let Self {
+            cx,
+            detector,
+            anti_entropy,
+            dissemination,
+            id_conflict: _,
+            wrong_accusers: _,
+            quiet: _,
+            lent: _,
+        } = self;
         cx.table.heap_bytes()
             + cx.rumors.heap_bytes()
             + cx.outbox.heap_bytes()

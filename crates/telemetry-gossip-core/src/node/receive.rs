@@ -16,7 +16,8 @@ use crate::id::{IdHash, Instance, RequestId};
 use crate::membership::Slot;
 use crate::outbox::{Body, Diff, Intent, Signal, Want};
 use crate::status::Status;
-use crate::wire::decode::{ClaimsIn, Datagram, Frame, Lead};
+use crate::wire::decode::{Datagram, Frame, Lead};
+use crate::wire::items::ClaimsIn;
 use crate::wire::{Ack, PING_REQ_LEN, Page, Ping, Tree};
 
 /// For one datagram, request missing telemetry from at most this many owners. Anti-entropy finds

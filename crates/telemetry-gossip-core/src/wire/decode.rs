@@ -4,17 +4,17 @@ use core::marker::PhantomData;
 
 use serde::Deserialize;
 
-use super::read::{Read, Reader};
+use super::items::{ClaimsIn, Entries, Items, Ranges, check_claim};
+use super::read::{Read, Reader, head, rule, text};
 use super::{
-    Ack, DigestHead, FloorHead, HEADER_LEN, Nack, Page, PageRequest, Ping, PingReq, RangeHead,
-    SyncDone, SyncOpen, TelemetryHead, Tree, TreeAck, VersionsHead, WIRE_VERSION, WantsHead,
-    WireClaim, WireEntry, WireSum, WireVersion, WireWant, kind,
+    Ack, DigestHead, FloorHead, HEADER_LEN, Nack, Page, PageRequest, Ping, PingReq, SyncDone,
+    SyncOpen, TelemetryHead, Tree, TreeAck, VersionsHead, WIRE_VERSION, WantsHead, WireClaim,
+    WireEntry, WireSum, WireWant, kind,
 };
 use crate::address::Address;
 use crate::config::MAX_MTU;
 use crate::error::WireError;
-use crate::id::{Generation, Instance, Label, check_id};
-use crate::membership::claim::Claim;
+use crate::id::Label;
 use crate::membership::telemetry_log::MAX_VERSION;
 use crate::membership::{BUCKETS, Fingerprints};
 use crate::status::Status;
@@ -185,13 +185,6 @@ fn whole<'a, T: Deserialize<'a>>(body: &'a [u8], name: &'static str) -> Result<T
 fn signal<'a, T: Read<'a>>(body: &'a [u8], name: &'static str) -> Result<T, WireError> {
     let mut reader = Reader::new(body);
     T::read(&mut reader).filter(|_| reader.rest().is_empty()).ok_or(WireError::Malformed(name))
-}
-
-fn head<'a, T: Deserialize<'a>>(
-    body: &'a [u8],
-    name: &'static str,
-) -> Result<(T, &'a [u8]), WireError> {
-    postcard::take_from_bytes(body).map_err(|_| WireError::Malformed(name))
 }
 
 fn parse_frame<A: Address>(kind: u8, body: &[u8]) -> Result<Frame<'_, A>, WireError> {
@@ -377,173 +370,4 @@ fn validate<A: Address>(kind: u8, body: &[u8]) -> Result<(), WireError> {
         | Frame::Unknown => {}
     }
     Ok(())
-}
-
-const fn rule(field: &'static str, rule: &'static str) -> WireError {
-    WireError::Rule { field, rule }
-}
-
-/// UTF-8; most of what comes is ASCII.
-pub(crate) fn text(bytes: &[u8]) -> Option<&str> {
-    core::str::from_utf8(bytes).ok()
-}
-
-fn check_claim<'a, A: Address>(claim: &WireClaim<'a>) -> Result<Claim<'a, A>, WireError> {
-    let id = text(claim.id).ok_or(WireError::Malformed("claim"))?;
-    check_id(id).map_err(|_| rule("id", "1 to 127 bytes without control characters"))?;
-    let status = Status::from_rank(claim.status).ok_or(rule("status", "0 to 3"))?;
-    let address = match claim.address {
-        [] => None,
-        bytes => Some(A::decode(bytes).ok_or(WireError::Malformed("address"))?),
-    };
-    if claim.generation >= u64::MAX - 1 {
-        return Err(rule("generation", "leaves room for a refutation"));
-    }
-    if status != Status::Suspected && !claim.accusers.is_empty() {
-        return Err(rule("accusers", "only of a suspicion"));
-    }
-    if status.is_live() && claim.age_secs != 0 {
-        return Err(rule("age", "only of the dead and the left"));
-    }
-    Ok(Claim {
-        id,
-        address,
-        instance: Instance(claim.instance),
-        generation: Generation(claim.generation),
-        status,
-        accusers: claim.accusers.clone(),
-        age_secs: claim.age_secs,
-    })
-}
-
-/// Items of one kind to the end of a body.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Items<'a, T> {
-    rest: &'a [u8],
-    item: PhantomData<T>,
-}
-
-impl<'a, T: Deserialize<'a>> Items<'a, T> {
-    fn new(rest: &'a [u8]) -> Self {
-        Self { rest, item: PhantomData }
-    }
-
-    fn checked(
-        mut self,
-        name: &'static str,
-    ) -> impl Iterator<Item = Result<T, WireError>> + use<'a, T> {
-        core::iter::from_fn(move || {
-            if self.rest.is_empty() {
-                return None;
-            }
-            let item = head(self.rest, name).map(|(item, rest)| {
-                self.rest = rest;
-                item
-            });
-            if item.is_err() {
-                self.rest = &[];
-            }
-            Some(item)
-        })
-    }
-}
-
-impl<'a, T: Deserialize<'a>> Iterator for Items<'a, T> {
-    type Item = T;
-
-    fn next(&mut self) -> Option<T> {
-        let (item, rest) = postcard::take_from_bytes(self.rest).ok()?;
-        self.rest = rest;
-        Some(item)
-    }
-}
-
-/// The entries of somebody's telemetry.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Entries<'a> {
-    reader: Reader<'a>,
-}
-
-impl<'a> Iterator for Entries<'a> {
-    type Item = WireEntry<'a>;
-
-    fn next(&mut self) -> Option<WireEntry<'a>> {
-        WireEntry::read(&mut self.reader)
-    }
-}
-
-/// The claims of a frame.
-#[derive(Clone, Debug)]
-pub(crate) struct ClaimsIn<'a, A> {
-    items: Items<'a, WireClaim<'a>>,
-    /// Those that are passed over.
-    known: u64,
-    address: PhantomData<A>,
-}
-
-impl<'a, A: Address> Iterator for ClaimsIn<'a, A> {
-    type Item = Claim<'a, A>;
-
-    fn next(&mut self) -> Option<Claim<'a, A>> {
-        loop {
-            let mut reader = Reader::new(self.items.rest);
-            let claim = WireClaim::read(&mut reader)?;
-            self.items.rest = reader.rest();
-            let known = self.known & 1 != 0;
-            self.known >>= 1;
-            if !known {
-                return check_claim(&claim).ok();
-            }
-        }
-    }
-}
-
-/// The ranges of a version list, each with its rows.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Ranges<'a> {
-    rest: &'a [u8],
-}
-
-impl<'a> Ranges<'a> {
-    fn checked(
-        mut self,
-    ) -> impl Iterator<Item = Result<(RangeHead, Items<'a, WireVersion>), WireError>> + use<'a>
-    {
-        core::iter::from_fn(move || {
-            if self.rest.is_empty() {
-                return None;
-            }
-            let range = split_range(self.rest).map(|(head, rows, rest)| {
-                self.rest = rest;
-                (head, rows)
-            });
-            if range.is_err() {
-                self.rest = &[];
-            }
-            Some(range)
-        })
-    }
-}
-
-impl<'a> Iterator for Ranges<'a> {
-    type Item = (RangeHead, Items<'a, WireVersion>);
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let (head, rows, rest) = split_range(self.rest).ok()?;
-        self.rest = rest;
-        Some((head, rows))
-    }
-}
-
-type Range<'a> = (RangeHead, Items<'a, WireVersion>, &'a [u8]);
-
-fn split_range(bytes: &[u8]) -> Result<Range<'_>, WireError> {
-    const NAME: &str = "sync range";
-    let (range, rows): (RangeHead, _) = head(bytes, NAME)?;
-    let mut rest = rows;
-    for _ in 0..range.rows {
-        (_, rest) = head::<WireVersion>(rest, NAME)?;
-    }
-    let used = rows.len() - rest.len();
-    Ok((range, Items::new(&rows[..used]), rest))
 }

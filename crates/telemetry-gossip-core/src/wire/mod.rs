@@ -16,6 +16,7 @@
 
 pub(crate) mod decode;
 pub(crate) mod encode;
+pub(crate) mod items;
 pub(crate) mod read;
 #[cfg(test)]
 mod tests;

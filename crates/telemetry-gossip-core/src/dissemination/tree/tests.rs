@@ -249,13 +249,13 @@ fn fly_after(trees: &mut Trees, table: &Membership<u32>, me: Slot) {
 fn what_is_missing_is_asked_for_again_until_it_comes() {
     let mut trees = Trees::default();
     let owner = Slot(3);
-    let mut asks = |now, room| trees.note_gap(owner, Furthest::ALL, now, PAUSE, room);
+    let mut asks = |now, room| trees.gaps.add(owner, Furthest::ALL, now, PAUSE, room);
     assert!(!asks(at(0), false), "there is no room for the question");
     assert!(asks(at(1), true));
     assert!(!asks(at(2), true), "the answer is under way");
     assert!(asks(at(1) + PAUSE, true));
-    assert_eq!(trees.fill_gap(owner), Some(Furthest::ALL));
-    assert!(trees.note_gap(owner, Furthest::ALL, at(3), PAUSE, true), "it is another gap");
+    assert_eq!(trees.gaps.fill(owner), Some(Furthest::ALL));
+    assert!(trees.gaps.add(owner, Furthest::ALL, at(3), PAUSE, true), "it is another gap");
 }
 
 #[test]
@@ -263,12 +263,12 @@ fn who_is_forgotten_is_neither_told_nor_told_of() {
     let (mut table, me, mut trees, partner) = departed(3);
     fly(&mut trees, 0, 1, Instant::ORIGIN);
     trees.spread(Update { owner: partner, since: 0 }, 100, false, Furthest::ALL);
-    trees.note_gap(partner, Furthest::ALL, at(0), PAUSE, true);
+    trees.gaps.add(partner, Furthest::ALL, at(0), PAUSE, true);
     trees.mark_learned_by_anti_entropy(partner);
     trees.forget(partner);
     trees.check().unwrap();
     assert_eq!(
-        (trees.fill_gap(partner), trees.take_learned_by_anti_entropy(partner)),
+        (trees.gaps.fill(partner), trees.take_learned_by_anti_entropy(partner)),
         (None, false)
     );
     table.remove(partner);

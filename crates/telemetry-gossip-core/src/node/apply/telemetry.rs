@@ -12,7 +12,7 @@ use crate::node::Node;
 use crate::node::receive::Reply;
 use crate::outbox::Want;
 use crate::wire::TelemetryHead;
-use crate::wire::decode::Entries;
+use crate::wire::items::Entries;
 
 /// The largest lead over our own telemetry version that we accept from a peer. Anything above it is
 /// an error or an attack.
@@ -90,7 +90,7 @@ impl<A: Address> Node<A> {
         let (now, pause) = (self.cx.now, self.cx.config.probe_timeout);
         let room = !reply.missing.is_full();
         let trees = &mut self.dissemination.trees;
-        if furthest.is_some_and(|furthest| trees.note_gap(owner, furthest, now, pause, room)) {
+        if furthest.is_some_and(|furthest| trees.gaps.add(owner, furthest, now, pause, room)) {
             let id_hash = self.cx.table.id_hash(owner);
             reply.missing.push(Want { id_hash, claim: false, since: known });
         }
@@ -147,13 +147,13 @@ impl<A: Address> Node<A> {
                 // Those behind this node in the tree may lack what it has learned by anti-entropy.
                 let unspread = dissemination.trees.take_learned_by_anti_entropy(owner);
                 if brought.grew || unspread {
-                    let gap = dissemination.trees.fill_gap(owner).unwrap_or(furthest);
+                    let gap = dissemination.trees.gaps.fill(owner).unwrap_or(furthest);
                     dissemination.spread(owner, first - 1, furthest.max(gap), cx);
                 }
             }
             _ if brought.grew => {
                 anti_entropy.on_telemetry(from, brought.late);
-                match dissemination.trees.fill_gap(owner) {
+                match dissemination.trees.gaps.fill(owner) {
                     Some(furthest) => {
                         dissemination.spread(owner, brought.known, furthest, cx);
                     }

@@ -7,7 +7,6 @@ use meaning::{Entry, Golden, Header, Hex, News, Range, Status, Version, Want};
 
 use super::*;
 use crate::address::{Address, MAX_ADDRESS_LEN};
-use crate::wire::decode;
 
 #[path = "../../../tests/wire/meaning.rs"]
 mod meaning;
@@ -168,7 +167,7 @@ fn read(frame: Frame<'_, SocketAddr>, expected: &meaning::Frame) -> meaning::Fra
             Meant::SyncDigest { number, sums: sums.map(|sum| sum.sum).collect() }
         }
         Frame::SyncVersions(VersionsHead { number, more }, ranges) => {
-            let rows = |rows: decode::Items<'_, WireVersion>| {
+            let rows = |rows: super::items::Items<'_, WireVersion>| {
                 rows.map(|WireVersion { id_hash, content, status, generation, telemetry }| {
                     Version {
                         tag: id_hash,
