@@ -45,8 +45,8 @@
 
 extern crate alloc;
 
-// From the ground up: a module imports only what stands on an earlier line, and the three on one
-// line nothing of each other. A test holds the imports to it.
+// From the ground up: a module imports only from the groups above its own, and the three parts of
+// the protocol import nothing of each other. `tests/layout.rs` holds them to it.
 mod address;
 mod config;
 mod error;
@@ -66,8 +66,9 @@ mod membership;
 
 mod wire;
 
-mod cx;
 mod outbox;
+
+mod cx;
 
 mod anti_entropy;
 mod detector;

@@ -20,6 +20,7 @@ const FLOORS: [&[&str]; 8] = [
         "id",
         "input",
         "rng",
+        "setters",
         "stats",
         "status",
         "time",
