@@ -14,13 +14,11 @@ use telemetry_gossip_tests::for_each_seed;
 const NODES: usize = 250;
 
 fn cluster(nodes: usize, loss: Share, seed: u64) -> Cluster {
-    let settings = Settings {
-        nodes,
-        network: Network::losing(loss),
-        seed,
-        checking: Checking::Sampled,
-        ..Settings::default()
-    };
+    let settings = Settings::default()
+        .nodes(nodes)
+        .network(Network::losing(loss))
+        .seed(seed)
+        .checking(Checking::Sampled);
     let mut cluster = Cluster::new(settings);
     cluster.start_known();
     // The round clocks agree after some seconds; the moment within a round is random.

@@ -15,7 +15,7 @@ fn cluster(seed: u64) -> Rounds {
     // Exchanges with the silent one take time, in which no suspicion may run out.
     let suspicion = SuspicionTimeout::Fixed(Duration::from_secs(24 * 3_600));
     let config = Config::default().suspicion(suspicion);
-    let settings = RoundSettings { nodes: NODES, seed, config, ..RoundSettings::default() };
+    let settings = RoundSettings::default().nodes(NODES).seed(seed).config(config);
     let mut rounds = Rounds::new(&settings, |index| index as u32).expect("the config is valid");
     // The one whom all is about must not refute.
     rounds.silence(NODES - 1);
@@ -35,7 +35,7 @@ fn at_one_generation_the_graver_status_wins_everywhere_whoever_heard_it_first() 
             for observer in 0..NODES - 1 {
                 // Every status up to the gravest is held somewhere, each seed in another place.
                 let place = (observer + usize::try_from(seed).expect("small")) % (graver + 1);
-                rounds.learn(observer, NODES - 1, Generation(7), STATUSES[place]);
+                rounds.apply_claim(observer, NODES - 1, Generation(7), STATUSES[place]);
             }
             for _ in 0..8 {
                 rounds.round();
@@ -52,10 +52,10 @@ fn the_order_of_exchanges_does_not_matter() {
     // The seed decides who meets whom; what all hold in the end is the same for all seeds.
     for_each_seed(200, |seed| {
         let mut rounds = cluster(seed);
-        rounds.learn(0, NODES - 1, Generation(3), Status::Left);
-        rounds.learn(1, NODES - 1, Generation(4), Status::Alive);
-        rounds.learn(2, NODES - 1, Generation(4), Status::Suspected);
-        rounds.learn(3, NODES - 1, Generation(4), Status::Dead);
+        rounds.apply_claim(0, NODES - 1, Generation(3), Status::Left);
+        rounds.apply_claim(1, NODES - 1, Generation(4), Status::Alive);
+        rounds.apply_claim(2, NODES - 1, Generation(4), Status::Suspected);
+        rounds.apply_claim(3, NODES - 1, Generation(4), Status::Dead);
         for _ in 0..8 {
             rounds.round();
         }
@@ -68,7 +68,7 @@ fn the_order_of_exchanges_does_not_matter() {
 #[test]
 fn all_nodes_change_their_own_state_at_once_and_all_agree() {
     for_each_seed(200, |seed| {
-        let settings = RoundSettings { nodes: NODES, seed, ..RoundSettings::default() };
+        let settings = RoundSettings::default().nodes(NODES).seed(seed);
         let mut rounds =
             Rounds::new(&settings, |index| index as u32).expect("the default config is valid");
         for node in 0..NODES {

@@ -15,8 +15,7 @@ const SEEDS: u64 = 10_000;
 const PERIOD: Duration = Duration::from_millis(100);
 
 fn cluster(seed: u64, loss: Share) -> Rounds {
-    let settings =
-        RoundSettings { nodes: NODES, period: PERIOD, seed, loss, ..RoundSettings::default() };
+    let settings = RoundSettings::default().nodes(NODES).period(PERIOD).seed(seed).loss(loss);
     Rounds::new(&settings, |index| index as u32).expect("the default config is valid")
 }
 
@@ -41,10 +40,10 @@ fn convergence_transcript() {
         NODES - 1,
         PERIOD.as_millis()
     );
-    rounds.rest(PERIOD);
+    rounds.advance(PERIOD);
     assert!(rounds.in_sync());
     println!("[t={:.3}s] All nodes initial state: all members Alive", seconds(rounds.now()));
-    rounds.rest(PERIOD * 4);
+    rounds.advance(PERIOD * 4);
     rounds.update(0);
     println!("[t={:.3}s] n0: update self status -> generation incremented", seconds(rounds.now()));
     while rounds.aware_of(0) < NODES {

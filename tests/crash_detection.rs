@@ -20,14 +20,14 @@ const BOUND: Duration = Duration::from_secs(8);
 /// How long it took until all knew of one crash.
 fn crash(nodes: usize, loss: Share, seed: u64) -> Duration {
     let config = Config::default().probe_interval(Duration::from_secs(1));
-    let mut cluster = Cluster::new(Settings {
-        nodes,
-        config,
-        network: Network::losing(loss),
-        seed,
-        checking: Checking::Sampled,
-        ..Settings::default()
-    });
+    let mut cluster = Cluster::new(
+        Settings::default()
+            .nodes(nodes)
+            .config(config)
+            .network(Network::losing(loss))
+            .seed(seed)
+            .checking(Checking::Sampled),
+    );
     cluster.start_joined();
     // The place in everybody's probe order is random; so is the moment.
     cluster.run_for(Duration::from_millis(3_000 + seed * 37 % 1_000));
@@ -79,12 +79,12 @@ fn a_crash_in_a_small_cluster_is_known_to_all_in_every_seed() {
 fn no_live_node_is_declared_dead_while_datagrams_are_lost() {
     for_each_seed(3, |seed| {
         for loss in [0, 1, 5] {
-            let mut cluster = Cluster::new(Settings {
-                nodes: NODES,
-                network: Network::losing(Share::percent(loss)),
-                seed,
-                ..Settings::default()
-            });
+            let mut cluster = Cluster::new(
+                Settings::default()
+                    .nodes(NODES)
+                    .network(Network::losing(Share::percent(loss)))
+                    .seed(seed),
+            );
             cluster.start_joined();
             cluster.run_for(Duration::from_secs(60));
             assert_eq!(cluster.simulation().counts().dead, 0, "at {loss} % loss");
@@ -106,10 +106,10 @@ fn where_answers_are_slower_than_a_timeout_a_crash_is_found_all_the_same() {
     for nodes in [10, 50] {
         for_each_seed(20, |seed| {
             // Each way a half of 300 to 500 ms.
-            let latency = Latency { minimum: timeout / 2, jitter: ms(50), shape: Shape::Uniform };
-            let network = Network { latency, ..Network::default() };
+            let latency = Latency::new(timeout / 2, ms(50), Shape::Uniform);
+            let network = Network::default().latency(latency);
             let mut cluster =
-                Cluster::new(Settings { nodes, seed, network, ..Settings::default() });
+                Cluster::new(Settings::default().nodes(nodes).seed(seed).network(network));
             cluster.start_known();
             cluster.run_for(ms(30_000 + seed * 37 % 1_000));
             cluster.crash(4);

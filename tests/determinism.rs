@@ -56,7 +56,9 @@ fn two_runs_of_one_seed_are_equal_in_everything_they_report() {
 fn what_is_checked_changes_nothing() {
     let scenario = Scenario::named("churn").expect("it is built in");
     let hash = |checking| {
-        run_with(&scenario, 3, Options { checking }, |_| {}).expect("it is valid").trace_hash
+        run_with(&scenario, 3, Options::default().checking(checking), |_| {})
+            .expect("it is valid")
+            .trace_hash
     };
     assert_eq!(hash(Checking::Every), hash(Checking::Off));
 }

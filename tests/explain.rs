@@ -14,7 +14,7 @@ fn cluster(seed: u64) -> Cluster {
 }
 
 fn configured(config: Config, seed: u64) -> Cluster {
-    let mut cluster = Cluster::new(Settings { nodes: NODES, config, seed, ..Settings::default() });
+    let mut cluster = Cluster::new(Settings::default().nodes(NODES).config(config).seed(seed));
     cluster.start_joined();
     cluster.run_for(Duration::from_secs(3));
     cluster

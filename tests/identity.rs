@@ -10,7 +10,7 @@ const NODES: usize = 8;
 const NODE: usize = 5;
 
 fn cluster(seed: u64) -> Cluster {
-    let mut cluster = Cluster::new(Settings { nodes: NODES, seed, ..Settings::default() });
+    let mut cluster = Cluster::new(Settings::default().nodes(NODES).seed(seed));
     cluster.start_joined();
     cluster.run_for(Duration::from_secs(3));
     cluster

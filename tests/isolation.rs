@@ -13,7 +13,7 @@ const NODES: usize = 10;
 
 /// Seven of ten nodes are really gone: the three that are left see what a cut-off side would see.
 fn after_a_great_loss(config: Config, seed: u64) -> Cluster {
-    let mut cluster = Cluster::new(Settings { nodes: NODES, config, seed, ..Settings::default() });
+    let mut cluster = Cluster::new(Settings::default().nodes(NODES).config(config).seed(seed));
     cluster.start_joined();
     cluster.run_for(Duration::from_secs(5));
     (3..NODES).for_each(|node| cluster.crash(node));
@@ -86,7 +86,7 @@ fn a_cluster_config_without_the_lost_nodes_ends_the_freeze() {
 #[test]
 fn a_loss_of_half_is_no_isolation() {
     for_each_seed(200, |seed| {
-        let mut cluster = Cluster::new(Settings { nodes: NODES, seed, ..Settings::default() });
+        let mut cluster = Cluster::new(Settings::default().nodes(NODES).seed(seed));
         cluster.start_joined();
         cluster.run_for(Duration::from_secs(5));
         (5..NODES).for_each(|node| cluster.crash(node));
@@ -103,7 +103,7 @@ fn a_loss_of_half_is_no_isolation() {
 #[test]
 fn a_node_whose_link_flaps_declares_nobody_dead() {
     for_each_seed(200, |seed| {
-        let mut cluster = Cluster::new(Settings { nodes: NODES, seed, ..Settings::default() });
+        let mut cluster = Cluster::new(Settings::default().nodes(NODES).seed(seed));
         cluster.start_joined();
         for spell in 1..8 {
             cluster.partition([0], 1..NODES);

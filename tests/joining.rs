@@ -15,8 +15,7 @@ const NODES: usize = 250;
 fn two_hundred_fifty_join_through_one_seed() {
     let mut times = Vec::new();
     for_each_seed(20, |seed| {
-        let settings =
-            Settings { nodes: NODES, seed, checking: Checking::Sampled, ..Settings::default() };
+        let settings = Settings::default().nodes(NODES).seed(seed).checking(Checking::Sampled);
         let mut cluster = Cluster::new(settings);
         times.push(cluster.start_joined());
         // Until the last rumor has been told as often as rumors are.

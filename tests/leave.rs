@@ -11,7 +11,7 @@ const NODES: usize = 12;
 
 fn cluster(loss: Share, seed: u64) -> Cluster {
     let network = Network::losing(loss);
-    let mut cluster = Cluster::new(Settings { nodes: NODES, network, seed, ..Settings::default() });
+    let mut cluster = Cluster::new(Settings::default().nodes(NODES).network(network).seed(seed));
     cluster.start_joined();
     cluster.run_for(Duration::from_secs(3));
     cluster

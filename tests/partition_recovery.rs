@@ -21,7 +21,7 @@ struct Split {
 impl Split {
     /// A cluster that has settled, and then loses sight of its last `small` nodes.
     fn new(nodes: usize, small: usize, seed: u64) -> Self {
-        let settings = Settings { nodes, seed, ..Settings::default() };
+        let settings = Settings::default().nodes(nodes).seed(seed);
         let mut cluster = Cluster::new(settings);
         cluster.start_joined();
         cluster.run_for(Duration::from_secs(5));

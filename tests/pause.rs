@@ -11,7 +11,7 @@ const NODES: usize = 10;
 const SLEEPER: usize = 3;
 
 fn cluster(seed: u64) -> Cluster {
-    let mut cluster = Cluster::new(Settings { nodes: NODES, seed, ..Settings::default() });
+    let mut cluster = Cluster::new(Settings::default().nodes(NODES).seed(seed));
     cluster.start_joined();
     cluster.run_for(Duration::from_millis(3_000 + seed * 13 % 1_000));
     cluster

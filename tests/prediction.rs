@@ -49,20 +49,17 @@ impl Case {
 
     /// All know all, and the round clocks agree.
     fn cluster(&self, seed: u64) -> Cluster {
-        let latency = Latency {
-            minimum: self.round_trip * 2 / 5,
-            jitter: self.round_trip / 10,
-            shape: Shape::Exponential,
-        };
+        let latency =
+            Latency::new(self.round_trip * 2 / 5, self.round_trip / 10, Shape::Exponential);
         let loss = Share::percent(self.loss.into());
-        let mut cluster = Cluster::new(Settings {
-            nodes: self.members as usize,
-            config: self.config.clone(),
-            network: Network { latency, loss, ..Network::default() },
-            seed,
-            checking: Checking::Off,
-            ..Settings::default()
-        });
+        let mut cluster = Cluster::new(
+            Settings::default()
+                .nodes(self.members as usize)
+                .config(self.config.clone())
+                .network(Network::default().latency(latency).loss(loss))
+                .seed(seed)
+                .checking(Checking::Off),
+        );
         cluster.start_known();
         cluster.run_for(self.config.probe_interval * 10);
         cluster

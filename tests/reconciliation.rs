@@ -15,11 +15,11 @@ fn differing(seed: u64, held: [(u64, Status); 2]) -> Rounds {
     // out.
     let suspicion = SuspicionTimeout::Fixed(Duration::from_secs(24 * 3_600));
     let config = Config::default().suspicion(suspicion);
-    let settings = RoundSettings { nodes: 3, seed, config, ..RoundSettings::default() };
+    let settings = RoundSettings::default().nodes(3).seed(seed).config(config);
     let mut rounds = Rounds::new(&settings, |index| index as u32).expect("the config is valid");
     rounds.silence(2);
     for (observer, (generation, status)) in held.into_iter().enumerate() {
-        rounds.learn(observer, 2, Generation(generation), status);
+        rounds.apply_claim(observer, 2, Generation(generation), status);
     }
     rounds
 }

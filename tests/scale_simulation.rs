@@ -22,7 +22,7 @@ fn address(index: usize) -> SocketAddr {
 }
 
 fn cluster(seed: u64) -> Rounds<SocketAddr> {
-    let settings = RoundSettings { nodes: NODES, seed, ..RoundSettings::default() };
+    let settings = RoundSettings::default().nodes(NODES).seed(seed);
     Rounds::new(&settings, address).expect("the default config is valid")
 }
 
@@ -154,14 +154,14 @@ fn a_round_after_one_change_is_cheap() {
 fn spread(news: News, loss: u32, seed: u64, changes: usize) -> Vec<Duration> {
     let config = Config::default().gossip_interval(Duration::from_millis(200));
     let network = Network::losing(Share::percent(loss));
-    let mut cluster = Cluster::new(Settings {
-        nodes: NODES,
-        config,
-        network,
-        seed,
-        keep_events: false,
-        ..Settings::default()
-    });
+    let mut cluster = Cluster::new(
+        Settings::default()
+            .nodes(NODES)
+            .config(config)
+            .network(network)
+            .seed(seed)
+            .keep_events(false),
+    );
     cluster.start_joined();
     for change in 0..changes {
         cluster.run_for(Duration::from_millis(2_000 + seed * 61 % 200));
@@ -213,7 +213,7 @@ fn a_change_is_known_to_all_within_a_second_in_200_seeds() {
 /// Sixty virtual seconds of a whole cluster: what watching costs when nothing happens.
 #[test]
 fn a_quiet_cluster_stays_quiet() {
-    let mut cluster = Cluster::new(Settings { nodes: NODES, seed: 1, ..Settings::default() });
+    let mut cluster = Cluster::new(Settings::default().nodes(NODES).seed(1));
     cluster.start_joined();
     cluster.run_for(Duration::from_secs(10));
     let before: u64 = (0..NODES).map(|node| cluster.usage(node).sent_bytes).sum();

@@ -26,7 +26,7 @@ fn ring() -> Keyring {
 }
 
 fn sealed(seed: u64, network: Network) -> Settings {
-    Settings { nodes: NODES, sealing: Some(ring()), network, seed, ..Settings::default() }
+    Settings::default().nodes(NODES).sealing(Some(ring())).network(network).seed(seed)
 }
 
 /// The sum of one counter over all nodes.
@@ -102,11 +102,9 @@ fn a_key_used_before_the_others_have_it_is_refused_until_they_do() {
 #[test]
 fn what_comes_again_is_refused_and_a_restarted_node_is_heard() {
     for_each_seed(20, |seed| {
-        let network = Network {
-            duplicate: Share::percent(5),
-            replay: Share::percent(10),
-            ..Network::losing(Share::percent(2))
-        };
+        let network = Network::losing(Share::percent(2))
+            .duplicate(Share::percent(5))
+            .replay(Share::percent(10));
         let mut cluster = Cluster::new(sealed(seed, network));
         cluster.start_joined();
         for node in 0..5 {
@@ -155,11 +153,11 @@ fn a_node_of_another_cluster_is_not_heard() {
 fn sealed_datagrams_keep_to_the_mtu_though_they_are_full() {
     for_each_seed(5, |seed| {
         let config = Config::default().mtu(850);
-        let mut cluster = Cluster::new(Settings { config, ..sealed(seed, Network::default()) });
+        let mut cluster = Cluster::new(sealed(seed, Network::default()).config(config));
         cluster.start_joined();
         // A second wave on a link that loses what is near the MTU: it shows that there is such.
         for (wave, lose_above) in [(1, 0), (2, 820)] {
-            cluster.simulation_mut().set_network(Network { lose_above, ..Network::default() });
+            cluster.simulation_mut().set_network(Network::default().lose_above(lose_above));
             for (node, entry) in (0..NODES).flat_map(|node| (0..40).map(move |entry| (node, entry)))
             {
                 cluster.publish(node, &format!("entry-{entry}"), &[wave; 50]);

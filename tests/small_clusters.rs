@@ -7,7 +7,7 @@ use telemetry_gossip_sim::{Cluster, Memory, Settings, node_id};
 use telemetry_gossip_tests::for_each_seed;
 
 fn cluster(nodes: usize, seed: u64) -> Cluster {
-    let mut cluster = Cluster::new(Settings { nodes, seed, ..Settings::default() });
+    let mut cluster = Cluster::new(Settings::default().nodes(nodes).seed(seed));
     cluster.start_joined();
     cluster
 }
@@ -29,7 +29,7 @@ fn a_cluster_of_one_is_that_node_and_sends_nothing() {
 fn commands_of_a_node_alone_end_without_a_partner() {
     for_each_seed(200, |seed| {
         let config = Config::default().mode(Mode::OnDemand);
-        let mut cluster = Cluster::new(Settings { nodes: 1, config, seed, ..Settings::default() });
+        let mut cluster = Cluster::new(Settings::default().nodes(1).config(config).seed(seed));
         cluster.tell(0, Input::Exchange);
         cluster.tell(0, Input::Probe { id: node_id(7) });
         cluster.tell(0, Input::Probe { id: node_id(0) });

@@ -17,7 +17,7 @@ const PERIOD: Duration = Duration::from_millis(100);
 fn cluster(seed: u64) -> Cluster {
     let config =
         Config::default().gossip_interval(PERIOD).suspicion(SuspicionTimeout::Fixed(TIMEOUT));
-    let mut cluster = Cluster::new(Settings { nodes: NODES, config, seed, ..Settings::default() });
+    let mut cluster = Cluster::new(Settings::default().nodes(NODES).config(config).seed(seed));
     cluster.start_joined();
     cluster.run_for(Duration::from_secs(5));
     cluster
@@ -69,8 +69,7 @@ fn the_timeout_is_configurable() {
     for_each_seed(200, |seed| {
         let timeout = Duration::from_millis(1_000 + 500 * (seed % 20));
         let config = Config::default().suspicion(SuspicionTimeout::Fixed(timeout));
-        let mut cluster =
-            Cluster::new(Settings { nodes: NODES, config, seed, ..Settings::default() });
+        let mut cluster = Cluster::new(Settings::default().nodes(NODES).config(config).seed(seed));
         cluster.start_joined();
         let start = cluster.now();
         cluster.crash(TARGET);

@@ -13,7 +13,7 @@ const B: usize = 1;
 
 fn cluster(nodes: usize, mode: Mode, indirect_probes: u8, seed: u64) -> Cluster {
     let config = Config::default().mode(mode).indirect_probes(indirect_probes);
-    let mut cluster = Cluster::new(Settings { nodes, config, seed, ..Settings::default() });
+    let mut cluster = Cluster::new(Settings::default().nodes(nodes).config(config).seed(seed));
     cluster.start_known();
     cluster
 }

@@ -14,14 +14,12 @@ use telemetry_gossip_tests::for_each_seed;
 #[test]
 fn all_that_everybody_publishes_is_young_everywhere_for_little_more_than_the_floor() {
     for_each_seed(4, |seed| {
-        let plan = TelemetryPlan {
-            members: vec![250],
-            periods_s: vec![1],
-            losses: vec![Share::percent(if seed % 2 == 0 { 0 } else { 5 })],
-            runs: 1,
-            seed,
-            ..TelemetryPlan::default()
-        };
+        let plan = TelemetryPlan::default()
+            .members(vec![250])
+            .periods_s(vec![1])
+            .losses(vec![Share::percent(if seed % 2 == 0 { 0 } else { 5 })])
+            .runs(1)
+            .seed(seed);
         for goal in telemetry(&plan, |_| {}).goals() {
             assert!(goal.is_met(), "{goal:?}");
         }
@@ -31,7 +29,14 @@ fn all_that_everybody_publishes_is_young_everywhere_for_little_more_than_the_flo
 fn cluster(nodes: usize, loss: u32, seed: u64) -> Cluster {
     let network = Network::losing(Share::percent(loss));
     let (checking, keep_events) = (Checking::Off, false);
-    Cluster::new(Settings { nodes, network, seed, checking, keep_events, ..Settings::default() })
+    Cluster::new(
+        Settings::default()
+            .nodes(nodes)
+            .network(network)
+            .seed(seed)
+            .checking(checking)
+            .keep_events(keep_events),
+    )
 }
 
 /// How long updates of 64 B take until everybody has them.
@@ -151,14 +156,12 @@ fn a_large_state_arrives_whole_and_delays_no_news_of_members() {
     for_each_seed(3, |seed| {
         let config = Config::default().max_telemetry(65_536);
         let network = Network::losing(Share::percent(5));
-        let settings = Settings {
-            nodes: 50,
-            config,
-            network,
-            seed,
-            keep_events: false,
-            ..Settings::default()
-        };
+        let settings = Settings::default()
+            .nodes(50)
+            .config(config)
+            .network(network)
+            .seed(seed)
+            .keep_events(false);
         let mut cluster = Cluster::new(settings);
         cluster.start_known();
         cluster.run_for(Duration::from_secs(5));

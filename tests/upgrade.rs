@@ -32,7 +32,7 @@ fn a_fleet_is_upgraded_node_by_node_and_back_and_nobody_is_wronged() {
         let network =
             if seed % 4 == 3 { Network::losing(Share::percent(2)) } else { Network::default() };
         let mut cluster =
-            Cluster::new(Settings { nodes: NODES, network, seed, ..Settings::default() });
+            Cluster::new(Settings::default().nodes(NODES).network(network).seed(seed));
         cluster.start_joined();
         cluster.run_for(Duration::from_secs(3));
         (0..NODES).for_each(|node| cluster.publish(node, "version", b"1"));

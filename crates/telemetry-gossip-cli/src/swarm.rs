@@ -49,13 +49,11 @@ pub(crate) fn run(args: &SwarmArgs) -> Result<(), Error> {
         return Err(Error::Unwritable { path: args.out.clone(), error });
     }
     stop_on_interrupt();
-    let sweep = Sweep {
-        seeds: args.seeds.clone(),
-        threads: args.jobs,
-        max_failures: args.failures,
-        limit: args.limit,
-        ..Sweep::default()
-    };
+    let sweep = Sweep::default()
+        .seeds(args.seeds.clone())
+        .threads(args.jobs)
+        .max_failures(args.failures)
+        .limit(args.limit);
     let mut bar = Bar::new();
     let swept = sweep.run(Scenario::swarm, |swept| {
         bar.advance(swept.runs, swept.of, || progress(swept));

@@ -38,7 +38,7 @@ pub struct Held {
 /// use telemetry_gossip_core::Status;
 /// use telemetry_gossip_sim::{Cluster, Settings};
 ///
-/// let mut cluster = Cluster::new(Settings { nodes: 10, seed: 42, ..Settings::default() });
+/// let mut cluster = Cluster::new(Settings::default().nodes(10).seed(42));
 /// cluster.start_joined();
 /// assert!(cluster.views_complete_and_alive());
 ///

@@ -13,12 +13,8 @@
 //! use telemetry_gossip_core::Status;
 //! use telemetry_gossip_sim::{Cluster, Network, Settings, Share};
 //!
-//! let mut cluster = Cluster::new(Settings {
-//!     nodes: 10,
-//!     network: Network::losing(Share::percent(1)),
-//!     seed: 42,
-//!     ..Settings::default()
-//! });
+//! let network = Network::losing(Share::percent(1));
+//! let mut cluster = Cluster::new(Settings::default().nodes(10).network(network).seed(42));
 //! cluster.start_joined();
 //!
 //! cluster.crash(7);
@@ -70,6 +66,7 @@ mod report;
 mod rng;
 mod rounds;
 mod scenario;
+mod setters;
 mod simulation;
 pub mod swarm;
 mod tamper;

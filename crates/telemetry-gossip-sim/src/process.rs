@@ -94,8 +94,8 @@ pub(crate) struct Process {
     pub(crate) blocked: bool,
     pub(crate) clock: Clock,
     pub(crate) clock_ppm: i32,
-    pub(crate) booted: Duration,
-    pub(crate) boots: u32,
+    pub(crate) started: Duration,
+    pub(crate) instances: u32,
     /// The time of the one wake-up that counts; others in the queue are stale.
     pub(crate) wake: Option<u64>,
     /// A wake-up came while the process was paused.
@@ -107,7 +107,7 @@ pub(crate) struct Process {
     /// It takes things in up to so much late, and its timers run out at multiples of that only.
     pub(crate) slowness: Duration,
     /// While it is down: when a node first sent it a datagram of its own accord.
-    pub(crate) sought: Option<Duration>,
+    pub(crate) first_probed: Option<Duration>,
     pub(crate) usage: Usage,
     /// Frames that it adds to each datagram.
     pub(crate) addition: Vec<u8>,

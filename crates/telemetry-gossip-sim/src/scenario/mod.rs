@@ -7,6 +7,7 @@
 mod builtin;
 mod expectations;
 mod group;
+mod judge;
 mod limits;
 mod overrides;
 mod perform;
@@ -27,7 +28,7 @@ use crate::units::{Share, span};
 pub use expectations::Expectations;
 pub use group::{Group, GroupError};
 pub use overrides::Overrides;
-pub(crate) use run::{LAST, Marks, run_traced};
+pub(crate) use run::run_traced;
 pub use run::{Options, Progress, run, run_with};
 
 /// What happens to a cluster.
@@ -396,7 +397,7 @@ impl Scenario {
     /// The same with another loss on every link.
     #[must_use]
     pub fn with_loss(self, loss: Share) -> Self {
-        Self { network: Network { loss, ..self.network }, ..self }
+        Self { network: self.network.loss(loss), ..self }
     }
 
     /// The same for a longer or shorter time.

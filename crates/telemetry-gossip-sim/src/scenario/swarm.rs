@@ -117,17 +117,15 @@ impl Swarm {
             if swarm.one_in(2) { swarm.percent(0, most) } else { Share::NONE }
         };
         let jitter = if self.one_in(3) { 40 } else { 2 };
-        Network {
-            latency: Latency {
+        Network::default()
+            .latency(Latency {
                 minimum: Duration::from_micros(100) + self.millis(3),
                 jitter: self.millis(jitter),
                 shape: if self.one_in(2) { Shape::Uniform } else { Shape::Exponential },
-            },
-            loss: faulty(self, 20),
-            duplicate: faulty(self, 10),
-            replay: faulty(self, 5),
-            ..Network::default()
-        }
+            })
+            .loss(faulty(self, 20))
+            .duplicate(faulty(self, 10))
+            .replay(faulty(self, 5))
     }
 
     /// A network that is as it is by default but for `change`, for the time of a spell.
@@ -224,34 +222,34 @@ impl Swarm {
 
     fn lose_kind(&mut self, spell: Spell) {
         let kinds =
-            [Kind::Ping, Kind::Ack, Kind::Relay, Kind::Claims, Kind::Telemetry, Kind::Session];
+            [Kind::Ping, Kind::Ack, Kind::PingReq, Kind::Claims, Kind::Telemetry, Kind::Session];
         let kind = kinds[self.below(kinds.len())];
         let share = self.percent(30, 100);
         let lose_kind = Some(LoseKind { kind, share });
-        self.for_a_while(spell, Network { lose_kind, ..Network::default() });
+        self.for_a_while(spell, Network::default().lose_kind(lose_kind));
     }
 
     fn lose_long(&mut self, spell: Spell) {
         let lose_above = 100 + u32::try_from(self.below(900)).unwrap_or(0);
-        self.for_a_while(spell, Network { lose_above, ..Network::default() });
+        self.for_a_while(spell, Network::default().lose_above(lose_above));
     }
 
     fn zones(&mut self, spell: Spell) {
         let zones = 2 + u32::try_from(self.below(3)).unwrap_or(0);
         let between_zones = self.millis(120);
-        self.for_a_while(spell, Network { zones, between_zones, ..Network::default() });
+        self.for_a_while(spell, Network::default().zones(zones).between_zones(between_zones));
     }
 
     /// Copies come late, across restarts, too.
     fn replay(&mut self, spell: Spell) {
         let replay_within = Duration::from_secs(1) + self.millis(50_000);
         let replay = self.percent(1, 30);
-        self.for_a_while(spell, Network { replay, replay_within, ..Network::default() });
+        self.for_a_while(spell, Network::default().replay(replay).replay_within(replay_within));
     }
 
     fn alter(&mut self, spell: Spell) {
         let alter = self.percent(1, 20);
-        self.for_a_while(spell, Network { alter, ..Network::default() });
+        self.for_a_while(spell, Network::default().alter(alter));
     }
 
     fn join(&mut self, spell: Spell) {

@@ -32,14 +32,14 @@ impl Simulation {
             blocked: false,
             clock,
             clock_ppm: spawn.clock_ppm,
-            booted: self.now(),
-            boots: 1,
+            started: self.now(),
+            instances: 1,
             wake: None,
             overslept: false,
             inbox: Default::default(),
             held: Default::default(),
             slowness: Duration::ZERO,
-            sought: None,
+            first_probed: None,
             usage: Usage::default(),
             addition: Vec::new(),
             generation: spawn.generation.0,
@@ -86,7 +86,7 @@ impl Simulation {
     }
 
     fn born(&mut self, index: usize) {
-        self.checker.boot(index);
+        self.checker.started(index);
         self.settle(index);
     }
 
@@ -98,7 +98,7 @@ impl Simulation {
             return;
         };
         let Some(node) = process.node.take() else { return };
-        self.gone += *node.stats();
+        self.killed_stats += *node.stats();
         // Who lost its id to another process is no member any more.
         let active = node.health().active;
         // Not the highest that it ever had: where all have forgotten that, the others die at lower
@@ -111,7 +111,7 @@ impl Simulation {
         process.overslept = false;
         self.packets.free.extend(process.inbox.drain(..));
         let (name, leaving) = (process.name, process.leaving);
-        self.watches.gone(now, index);
+        self.watches.stopped(now, index);
         if !leaving && active {
             let waiting = self.waiting(index, |member| {
                 !matches!(member.status(), Status::Dead) || member.generation().0 < least
@@ -132,7 +132,7 @@ impl Simulation {
             return Ok(());
         };
         let (id, ppm, boots, last, name) =
-            (process.id, process.clock_ppm, process.boots, process.generation, process.name);
+            (process.id, process.clock_ppm, process.instances, process.generation, process.name);
         let generation = match memory {
             Memory::Lost => Generation(0),
             Memory::Kept => Generation(last + 1),
@@ -146,7 +146,7 @@ impl Simulation {
         if address != old {
             self.owners[old as usize] = None;
         }
-        self.checker.reborn(name);
+        self.checker.restarted(name);
         let now = self.now();
         let ring = self.processes[index].seal.as_ref().map(|seal| seal.keyring().clone());
         let seal = self.new_seal(index, boots, ring);
@@ -155,11 +155,11 @@ impl Simulation {
         process.seal = seal;
         process.address = address;
         process.clock = clock;
-        process.booted = now;
-        process.boots += 1;
+        process.started = now;
+        process.instances += 1;
         process.generation = last.max(generation.0);
         process.leaving = false;
-        process.sought = None;
+        process.first_probed = None;
         // Back is who is held Alive above every generation of the old life.
         let back = |member: &Member<'_, u32>| {
             member.status() == Status::Alive && member.generation().0 > last
@@ -270,7 +270,7 @@ impl Simulation {
         match &input {
             Input::Leave => {
                 self.processes[index].leaving = true;
-                self.watches.gone(now, index);
+                self.watches.stopped(now, index);
                 let (name, least) = (self.processes[index].name, self.processes[index].generation);
                 let waiting = self.waiting(index, |_| true);
                 self.watches.open(now, News::Leave, index, name, least, waiting);

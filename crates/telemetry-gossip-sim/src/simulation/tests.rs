@@ -10,7 +10,7 @@ use crate::cluster::{Cluster, node_id};
 use crate::process::{Memory, Place, Spawn};
 
 fn cluster(nodes: usize, seed: u64) -> Cluster {
-    let mut cluster = Cluster::new(Settings { nodes, seed, ..Settings::default() });
+    let mut cluster = Cluster::new(Settings::default().nodes(nodes).seed(seed));
     cluster.start_joined();
     cluster
 }
@@ -43,7 +43,7 @@ fn the_logs_of_two_runs_of_one_seed_are_equal_event_by_event() {
 #[test]
 fn settings_that_no_node_can_run_with_are_refused() {
     let config = Config::default().mtu(1);
-    let refused = Simulation::new(&Settings { config, ..Settings::default() });
+    let refused = Simulation::new(&Settings::default().config(config));
     assert!(matches!(refused, Err(ConfigError::Range { field: "mtu", .. })));
 }
 
@@ -55,7 +55,7 @@ fn a_crashed_node_sends_nothing_and_takes_nothing_in() {
     cluster.run_for(Duration::from_secs(20));
     assert_eq!(cluster.usage(2), before);
     assert_eq!(cluster.simulation().condition(2), Some(Condition::Down));
-    assert!(cluster.simulation().traffic().nobody > 0, "nobody ever asked for it");
+    assert!(cluster.simulation().traffic().no_listener > 0, "nobody ever asked for it");
     assert!(cluster.simulation_mut().command(2, Input::Leave).is_err());
 }
 
@@ -72,8 +72,8 @@ fn a_paused_nodes_datagrams_wait_until_it_goes_on() {
 
 #[test]
 fn what_a_paused_node_cannot_queue_is_lost() {
-    let network = Network { receive_queue: 3, ..Network::default() };
-    let mut cluster = Cluster::new(Settings { nodes: 4, network, ..Settings::default() });
+    let network = Network::default().receive_queue(3);
+    let mut cluster = Cluster::new(Settings::default().nodes(4).network(network));
     cluster.start_joined();
     cluster.pause(2);
     cluster.run_for(Duration::from_secs(3));
@@ -117,15 +117,15 @@ fn a_restart_keeps_the_generation_or_loses_it_and_may_move() {
     assert_eq!(cluster.generation(2, 2), Some(1));
     assert_ne!(cluster.simulation().address(2), address);
     // The old address is nobody's.
-    let before = cluster.simulation().traffic().nobody;
+    let before = cluster.simulation().traffic().no_listener;
     cluster.run_for(Duration::from_secs(5));
-    assert!(cluster.simulation().traffic().nobody > before);
+    assert!(cluster.simulation().traffic().no_listener > before);
 }
 
 #[test]
 fn a_datagram_that_comes_twice_is_taken_in_twice() {
-    let network = Network { duplicate: Share::ALL, ..Network::default() };
-    let mut cluster = Cluster::new(Settings { nodes: 3, network, ..Settings::default() });
+    let network = Network::default().duplicate(Share::ALL);
+    let mut cluster = Cluster::new(Settings::default().nodes(3).network(network));
     cluster.start_joined();
     cluster.run_for(Duration::from_secs(5));
     let traffic = cluster.simulation().traffic();
@@ -135,23 +135,20 @@ fn a_datagram_that_comes_twice_is_taken_in_twice() {
 
 #[test]
 fn every_datagram_sent_has_one_fate() {
-    let network = Network {
-        loss: Share::percent(10),
-        replay: Share::percent(5),
-        ..Network::losing(Share::percent(10))
-    };
-    let mut cluster = Cluster::new(Settings { nodes: 8, network, seed: 4, ..Settings::default() });
+    let network =
+        Network::losing(Share::percent(10)).loss(Share::percent(10)).replay(Share::percent(5));
+    let mut cluster = Cluster::new(Settings::default().nodes(8).network(network).seed(4));
     cluster.start_joined();
     cluster.crash(3);
     cluster.partition(0..2, 5..8);
     cluster.run_for(Duration::from_secs(30));
-    let Traffic { sent, delivered, lost, cut, nobody, duplicated, replayed, .. } =
+    let Traffic { sent, delivered, lost, cut, no_listener, duplicated, replayed, .. } =
         cluster.simulation().traffic();
-    let fates = delivered + lost + cut + nobody;
+    let fates = delivered + lost + cut + no_listener;
     let copies = sent + duplicated + replayed;
     // What is still under way has none yet.
     assert!(fates <= copies && copies - fates < 100, "{fates} of {copies}");
-    assert!([lost, cut, nobody, replayed].into_iter().all(|count| count > 0));
+    assert!([lost, cut, no_listener, replayed].into_iter().all(|count| count > 0));
 }
 
 /// The swarm's proof that it is one: each kind of fault leads to what it should.
@@ -192,7 +189,7 @@ fn a_false_death_is_told_from_a_true_one() {
 
 #[test]
 fn events_are_kept_only_if_wanted() {
-    let settings = Settings { nodes: 3, keep_events: false, ..Settings::default() };
+    let settings = Settings::default().nodes(3).keep_events(false);
     let mut cluster = Cluster::new(settings);
     cluster.start_joined();
     assert!(cluster.log().is_empty());

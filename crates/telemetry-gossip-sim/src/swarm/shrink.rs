@@ -123,7 +123,7 @@ fn shrink_by(
 ) -> Option<Shrunk> {
     let (sound, calm) = (
         BTreeSet::new(),
-        fault.is_about_the_calm(scenario.expect.calm_from).then(|| Calm::of(scenario)),
+        fault.is_about_liveness(scenario.expect.calm_from).then(|| Calm::of(scenario)),
     );
     let mut search = Search { run, fault, calm, sound, runs: 0, stopped: false, watch };
     if !search.fails(scenario, seed) {

@@ -88,7 +88,7 @@ fn what_is_left_is_what_breaks_the_rule_and_nothing_else() {
     };
     assert_eq!(left.steps[0].at, Duration::ZERO);
     assert!(one.to_string().parse::<usize>().is_ok() && other.to_string().parse::<usize>().is_ok());
-    let network = Network { duplicate: scenario.network.duplicate, ..Network::default() };
+    let network = Network::default().duplicate(scenario.network.duplicate);
     assert_eq!(
         (left.network, left.config, left.start),
         (network, Overrides::default(), Start::Known)
