@@ -41,7 +41,7 @@ fn ended(cluster: &Cluster, node: usize) -> Vec<IsolationEnd> {
 fn the_hosts_word_ends_the_freeze() {
     for_each_seed(200, |seed| {
         let mut cluster = after_a_great_loss(Config::default(), seed);
-        (0..3).for_each(|node| cluster.tell(node, Input::AcceptLoss));
+        (0..3).for_each(|node| cluster.command(node, Input::AcceptLoss));
         // After a minute of failures the three doubt themselves: they probe at a ninth of the
         // normal rate.
         let declared = cluster.run_until(all_losses_are_declared, Duration::from_secs(120));
@@ -69,7 +69,7 @@ fn a_cluster_config_without_the_lost_nodes_ends_the_freeze() {
         let mut cluster = after_a_great_loss(Config::default(), seed);
         let members: Vec<NodeId> = (0..3).map(node_id).collect();
         for node in 0..3 {
-            cluster.tell(
+            cluster.command(
                 node,
                 Input::ApplyClusterConfig { version: 1, members: Cow::Borrowed(&members) },
             );

@@ -40,7 +40,7 @@ fn refute(cluster: &mut Cluster, node: usize) {
     let other = cluster.taking_part().find(|&other| other != node).expect("there is another");
     let (id, address) = (node_id(node), cluster.simulation().address(node));
     let instance = Some(instance(cluster, node));
-    cluster.tell(other, Input::Introduce { id, address, instance, generation: Generation(1) });
+    cluster.command(other, Input::Introduce { id, address, instance, generation: Generation(1) });
     let refuted = cluster.run_until(
         |cluster| cluster.taking_part().all(|at| cluster.generation(at, node) == Some(2)),
         Duration::from_secs(20),

@@ -30,9 +30,9 @@ fn commands_of_a_node_alone_end_without_a_partner() {
     for_each_seed(200, |seed| {
         let config = Config::default().mode(Mode::OnDemand);
         let mut cluster = Cluster::new(Settings::default().nodes(1).config(config).seed(seed));
-        cluster.tell(0, Input::Exchange);
-        cluster.tell(0, Input::Probe { id: node_id(7) });
-        cluster.tell(0, Input::Probe { id: node_id(0) });
+        cluster.command(0, Input::Exchange);
+        cluster.command(0, Input::Probe { id: node_id(7) });
+        cluster.command(0, Input::Probe { id: node_id(0) });
         cluster.run_for(Duration::from_secs(5));
         let ended: Vec<_> = cluster.events(0).map(|(_, event)| event).collect();
         let nobody = Event::ExchangeCompleted { peer: None, outcome: ExchangeOutcome::Nobody };

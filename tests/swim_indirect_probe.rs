@@ -19,7 +19,7 @@ fn cluster(nodes: usize, mode: Mode, indirect_probes: u8, seed: u64) -> Cluster 
 }
 
 fn probe(cluster: &mut Cluster, from: usize, of: NodeId) -> Option<ProbeOutcome> {
-    cluster.tell(from, Input::Probe { id: of });
+    cluster.command(from, Input::Probe { id: of });
     // A probe ends after two timeouts.
     cluster.run_for(Config::default().probe_timeout * 2 + Duration::from_millis(50));
     cluster.events(from).filter_map(|(_, event)| outcome(&event)).last()

@@ -9,7 +9,7 @@ use std::time::Duration;
 use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
 use telemetry_gossip_sim::Scenario;
-use telemetry_gossip_sim::swarm::{EXCUSED, End, Fault, MOST_RUNS, Shrunk, Sweep, Swept, shrink};
+use telemetry_gossip_sim::swarm::{EXCUSED, End, Fault, MAX_RUNS, Shrunk, Sweep, Swept, shrink};
 
 use crate::args::SwarmArgs;
 use crate::error::Error;
@@ -121,14 +121,14 @@ fn shrink_into(dir: &Path, seed: u64, fault: Fault) -> Result<Option<Written>, E
     let panics = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| {}));
     let shrunk = shrink(&Scenario::swarm(seed), seed, fault, |shrinking| {
-        bar.advance(shrinking.runs.into(), MOST_RUNS.into(), || {
+        bar.advance(shrinking.runs.into(), MAX_RUNS.into(), || {
             format!("seed {seed}: {} steps and {} nodes are left", shrinking.steps, shrinking.nodes)
         });
         on_or_break()
     });
     std::panic::set_hook(panics);
     bar.clear();
-    let Some(Shrunk { scenario, seed: fails_with, fault, runs, least }) = shrunk else {
+    let Some(Shrunk { scenario, seed: fails_with, fault, runs, least, .. }) = shrunk else {
         return Ok(None);
     };
     let file = dir.join(format!("swarm-{seed}-{}.toml", fault.word()));

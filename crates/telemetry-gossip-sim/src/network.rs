@@ -1,8 +1,8 @@
 //! The network between the nodes: latency, loss, duplication, replay, alteration, and barriers.
 //!
 //! The network draws from its own random stream whether a datagram is lost, how long it takes and
-//! whether it arrives again. The barriers in force decide whether it passes at all. Moving datagrams
-//! is the business of `simulation`.
+//! whether it arrives again. The barriers in force decide whether it passes at all. Moving
+//! datagrams is the business of `simulation`.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -236,8 +236,8 @@ pub struct Traffic {
     pub cut: u64,
     /// Datagrams lost because of their length.
     pub too_long: u64,
-    /// Datagrams sent to an address without a running process: that of a crashed node, or one that a
-    /// node has given up.
+    /// Datagrams sent to an address without a running process: that of a crashed node, or one that
+    /// a node has given up.
     pub no_listener: u64,
     /// Datagrams lost at a paused or blocked node whose queue was full.
     pub overflowed: u64,

@@ -12,8 +12,8 @@ pub(crate) fn all_cores() -> NonZeroUsize {
     thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
 }
 
-/// Calls `run` for 0, 1, ... below `count` on several threads, and passes the results to `take` in this
-/// order, until `take` breaks. Jobs that are still running then are awaited and their results
+/// Calls `run` for 0, 1, ... below `count` on several threads, and passes the results to `take` in
+/// this order, until `take` breaks. Jobs that are still running then are awaited and their results
 /// dropped, so the results taken do not depend on the number of threads.
 pub(crate) fn in_order<R: Send>(
     count: u64,

@@ -242,8 +242,8 @@ impl fmt::Display for Report {
         let milli = self.datagrams_per_node_second_milli;
         writeln!(
             f,
-            "  traffic   {} B and {}.{:03} datagrams per node per second (most: {} B), {} B of heap per \
-             node",
+            "  traffic   {} B and {}.{:03} datagrams per node per second (most: {} B), \
+             {} B of heap per node",
             self.bytes_per_node_second,
             milli / 1_000,
             milli % 1_000,
@@ -254,8 +254,8 @@ impl fmt::Display for Report {
             self.traffic;
         writeln!(
             f,
-            "            {sent} sent, {delivered} received, {lost} lost, {cut} cut off, {no_listener} without \
-             a listener, {duplicated} duplicated, {replayed} replayed"
+            "            {sent} sent, {delivered} received, {lost} lost, {cut} cut off, \
+             {no_listener} without a listener, {duplicated} duplicated, {replayed} replayed"
         )?;
         let counts = self.events;
         writeln!(

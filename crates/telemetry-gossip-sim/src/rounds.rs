@@ -220,8 +220,8 @@ impl<A: Address> Rounds<A> {
         node.with_table(table, |node| node.handle(now, input))
     }
 
-    /// The number of nodes whose row for `index` equals the one that `index` has for itself, including
-    /// `index`.
+    /// The number of nodes whose row for `index` equals the one that `index` has for itself,
+    /// including `index`.
     #[must_use]
     pub fn aware_of(&self, index: usize) -> usize {
         let id = node_id(index);
@@ -316,8 +316,8 @@ impl<A: Address> Rounds<A> {
         }
     }
 
-    /// Delivers datagrams until none is in flight; returns the outcome of the exchange of `asker`, if
-    /// it has ended.
+    /// Delivers datagrams until none is in flight; returns the outcome of the exchange of `asker`,
+    /// if it has ended.
     fn deliver(&mut self, asker: usize) -> Option<ExchangeOutcome> {
         let mut outcome = None;
         while let Some((from, to, bytes)) = self.in_flight.pop_front() {
@@ -331,8 +331,8 @@ impl<A: Address> Rounds<A> {
         outcome
     }
 
-    /// Passes one input to a node together with its table; returns the outcome of its exchange, if it
-    /// has ended.
+    /// Passes one input to a node together with its table; returns the outcome of its exchange, if
+    /// it has ended.
     fn feed(&mut self, index: usize, input: Input<'_, A>) -> Option<ExchangeOutcome> {
         let (now, buffer) = (self.now, &mut self.buffer);
         let (round, in_flight, spare, owners) =

@@ -142,8 +142,8 @@ impl Trace {
                     let len = self.scratch.len();
                     self.scratch.resize(len * 2, 0);
                 }
-                // Postcard refuses only maps and sequences of unknown length; inputs and events have
-                // none.
+                // Postcard refuses only maps and sequences of unknown length; inputs and events
+                // have none.
                 Err(_) => return,
             }
         }

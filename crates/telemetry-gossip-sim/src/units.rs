@@ -1,5 +1,5 @@
-//! The text forms of shares and spans of time: `"2.5%"` and `"1m 30s"` in scenario files, numbers of
-//! seconds in reports.
+//! The text forms of shares and spans of time: `"2.5%"` and `"1m 30s"` in scenario files, numbers
+//! of seconds in reports.
 
 use std::fmt;
 use std::str::FromStr;
@@ -124,8 +124,8 @@ pub(crate) mod span {
     }
 }
 
-/// `#[serde(with = "in_seconds")]`: a `Duration` as a number of seconds. Names of such fields end in
-/// `_s`.
+/// `#[serde(with = "in_seconds")]`: a `Duration` as a number of seconds. Names of such fields end
+/// in `_s`.
 pub(crate) mod in_seconds {
     use super::{Deserialize, Deserializer, Serialize, Serializer};
     use std::time::Duration;
@@ -139,8 +139,8 @@ pub(crate) mod in_seconds {
     }
 }
 
-/// `#[serde(with = "hex")]`: a hash as 16 hexadecimal digits. Readers that store numbers as floats would
-/// round a number.
+/// `#[serde(with = "hex")]`: a hash as 16 hexadecimal digits. Readers that store numbers as floats
+/// would round a number.
 pub(crate) mod hex {
     use super::{Deserialize, Deserializer, Serializer};
 

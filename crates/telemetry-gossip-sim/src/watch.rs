@@ -17,8 +17,8 @@ pub enum News {
     Crash,
     /// The node leaves. A node knows this once it holds the leaving one Left.
     Leave,
-    /// The node was restarted. A node knows this once it holds the restarted one Alive above its old
-    /// generation.
+    /// The node was restarted. A node knows this once it holds the restarted one Alive above its
+    /// old generation.
     Return,
     /// The node published. A node knows this once it has this version of the telemetry.
     Telemetry,
@@ -90,14 +90,15 @@ impl Watches {
         }
         let open = &mut self.open[name.index()];
         if news != News::Telemetry {
-            // Newer claims about the node supersede older membership news, which can no longer spread.
+            // Newer claims about the node supersede older membership news, which can no longer
+            // spread.
             close(open, &mut self.done, |watch| watch.spread.news != News::Telemetry);
         }
         open.push(Watch { least, waiting, left, spread });
     }
 
-    /// Removes a stopped observer: it no longer has to learn news, and other nodes no longer have to
-    /// learn its last publications.
+    /// Removes a stopped observer: it no longer has to learn news, and other nodes no longer have
+    /// to learn its last publications.
     pub(crate) fn stopped(&mut self, now: Duration, observer: usize) {
         for open in &mut self.open {
             open.retain(|watch| {

@@ -1,12 +1,13 @@
-//! Checks a run against the rules of the protocol, and reports violations with their time and place.
+//! Checks a run against the rules of the protocol, and reports violations with their time and
+//! place.
 //!
 //! For every observer the checker keeps the view that results from folding the observer's events: a
 //! second table, built by other code than the table under test. The checker gets events, rows and
 //! datagrams, and never a node itself, so a test can show it the behaviour of an incorrect node and
 //! prove that it is caught.
 //!
-//! The rows that events name are checked at once, which is cheap. Whole tables are compared from time
-//! to time (see [`Checking`]), so that a change without an event is caught too.
+//! The rows that events name are checked at once, which is cheap. Whole tables are compared from
+//! time to time (see [`Checking`]), so that a change without an event is caught too.
 
 mod lattice;
 mod payloads;
@@ -29,7 +30,8 @@ pub use violation::{Rule, Violation};
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Checking {
-    /// Checks the whole table of a node after each of its inputs. For clusters of a few dozen nodes.
+    /// Checks the whole table of a node after each of its inputs. For clusters of a few dozen
+    /// nodes.
     Every,
     /// Checks the whole table of a node after each of its inputs in clusters of up to 32 nodes, and
     /// after every 64th input in larger ones.
@@ -127,8 +129,8 @@ pub(crate) struct Checker {
     found: u64,
 }
 
-/// The most datagrams in reply to one: the answer, a refutation or an accusation that the sender must
-/// hear at once, and the start of a session.
+/// The most datagrams in reply to one: the answer, a refutation or an accusation that the sender
+/// must hear at once, and the start of a session.
 const MAX_REPLIES: u32 = 3;
 
 /// The highest generation of an accusation: `docs/wire.md`.
@@ -226,8 +228,8 @@ impl Checker {
                     );
                 }
                 let address = Address::Known(address);
-                // This is not yet a claim of Alive: a member first heard of as Suspected joins at the
-                // generation of the suspicion. Its row will tell.
+                // This is not yet a claim of Alive: a member first heard of as Suspected joins at
+                // the generation of the suspicion. Its row will tell.
                 let joined = Shadow {
                     generation: generation.0,
                     status: Status::Alive,
@@ -329,7 +331,8 @@ impl Checker {
         self.change(location, name, held, Shadow::seen(row, shadow.suspected_at));
     }
 
-    /// Checks the number of rows about other members in the table of `observer`, whose name is `own`.
+    /// Checks the number of rows about other members in the table of `observer`, whose name is
+    /// `own`.
     pub(crate) fn len(&mut self, location: Location, own: Name, len: usize) {
         let shadows = self.shadows.get(location.observer).map(Vec::as_slice).unwrap_or_default();
         let others =

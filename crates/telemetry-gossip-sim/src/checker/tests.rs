@@ -1,4 +1,5 @@
-//! Each check is proved by a planted fault that it catches, and by correct behaviour that it accepts.
+//! Each check is proved by a planted fault that it catches, and by correct behaviour that it
+//! accepts.
 
 use super::*;
 use telemetry_gossip_core::{Claim, Generation, NodeId, RemovalReason};

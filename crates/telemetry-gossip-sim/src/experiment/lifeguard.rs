@@ -1,15 +1,16 @@
 //! False positives and detection while some members are slow: the experiments of the paper on
 //! Lifeguard.
 //!
-//! After a quiet time some members are blocked, all at once ([`block`](crate::Cluster::block)): their
-//! timers run, but their datagrams wait in both directions. These members are *anomalous* from the
-//! first block to the end of the run, also while they are not blocked. There are two kinds of runs:
+//! After a quiet time some members are blocked, all at once ([`block`](crate::Cluster::block)):
+//! their timers run, but their datagrams wait in both directions. These members are *anomalous*
+//! from the first block to the end of the run, also while they are not blocked. There are two kinds
+//! of runs:
 //!
 //! - *interval*: the members are blocked and unblocked in turn for two minutes. Every failure event
 //!   about another member is a false positive.
-//! - *threshold*: the members are blocked once, for so long that they count as failed. The time from
-//!   then to the first failure event at a healthy member is the detection time, the time to the last
-//!   one the dissemination time.
+//! - *threshold*: the members are blocked once, for so long that they count as failed. The time
+//!   from then to the first failure event at a healthy member is the detection time, the time to
+//!   the last one the dissemination time.
 
 mod grid;
 mod variant;
@@ -127,8 +128,8 @@ impl Lifeguard {
         self.rows.iter().find(|row| row.variant == variant)
     }
 
-    /// The false positives of a variant as percentages of those of SWIM, if SWIM was run: all of them,
-    /// and those at healthy members.
+    /// The false positives of a variant as percentages of those of SWIM, if SWIM was run: all of
+    /// them, and those at healthy members.
     fn shares(&self, row: &LifeguardRow) -> Option<(f64, f64)> {
         let swim = self.row(Variant::Swim)?.alarms;
         let share = |ours: u64, swim: u64| {

@@ -1,9 +1,9 @@
 //! Measures a run by the events of its nodes.
 //!
-//! A *failure event* is a `Dead` at one member about another, whether the member declared it or heard
-//! of it. Every member raises its own failure event, since the hosts of all members act on them.
-//! Failure events about members whose failure is part of the set-up (the *anomalous* members) are
-//! detections. All others are *false positives*.
+//! A *failure event* is a `Dead` at one member about another, whether the member declared it or
+//! heard of it. Every member raises its own failure event, since the hosts of all members act on
+//! them. Failure events about members whose failure is part of the set-up (the *anomalous* members)
+//! are detections. All others are *false positives*.
 
 use std::collections::BTreeMap;
 use std::ops::AddAssign;

@@ -1,4 +1,5 @@
-//! Experiments: the published measurements of SWIM and Lifeguard, repeated with this implementation.
+//! Experiments: the published measurements of SWIM and Lifeguard, repeated with this
+//! implementation.
 //!
 //! The results stand beside the published figures. An experiment is a function of its plan: equal
 //! plans give equal results, on every machine and with any number of threads. Each run is a

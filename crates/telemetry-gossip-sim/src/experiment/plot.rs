@@ -98,8 +98,8 @@ pub fn false_positives(result: &Lifeguard) -> Result<String, PlotError> {
     draw(title, "anomalous members", 0.0..last, (bottom..most * 2.0).log_scale(), &curves)
 }
 
-/// Draws the cost of each way to disseminate telemetry over the lateness of its values, if every member
-/// publishes once in `period_s`.
+/// Draws the cost of each way to disseminate telemetry over the lateness of its values, if every
+/// member publishes once in `period_s`.
 ///
 /// # Errors
 /// Fails if the figure cannot be drawn.

@@ -1,9 +1,11 @@
-//! Models of other schemes to disseminate telemetry: the cost of each, and the lateness of its values.
+//! Models of other schemes to disseminate telemetry: the cost of each, and the lateness of its
+//! values.
 //!
-//! The models favour the other schemes: they have no loss, no latency, and no limit on the length of
-//! a datagram. Time proceeds in steps of 100 ms. As in this implementation, an entry takes [`ENTRY`]
-//! bytes besides its key and value, and a datagram [`HEADER`]. Our trees are not modelled but
-//! measured in the simulator, with all datagrams of the nodes: see [`telemetry`](super::telemetry).
+//! The models favour the other schemes: they have no loss, no latency, and no limit on the length
+//! of a datagram. Time proceeds in steps of 100 ms. As in this implementation, an entry takes
+//! [`ENTRY`] bytes besides its key and value, and a datagram [`HEADER`]. Our trees are not modelled
+//! but measured in the simulator, with all datagrams of the nodes: see
+//! [`telemetry`](super::telemetry).
 
 use std::fmt;
 
@@ -20,7 +22,8 @@ const HEADER: f64 = 20.0;
 /// Bytes of one member's version in a digest.
 const VERSION: f64 = 6.0;
 
-/// Bytes per difference of a rateless sketch, including the request for the entry (Yang et al. 2024).
+/// Bytes per difference of a rateless sketch, including the request for the entry (Yang et al.
+/// 2024).
 const SKETCHED: f64 = 54.0;
 
 /// A scheme to disseminate telemetry.
@@ -101,8 +104,8 @@ impl Model {
         self.held[at * self.members + of]
     }
 
-    /// Two members exchange what differs. This costs `cost` bytes, plus an entry and `difference` bytes
-    /// for each difference.
+    /// Two members exchange what differs. This costs `cost` bytes, plus an entry and `difference`
+    /// bytes for each difference.
     fn exchange(&mut self, one: usize, other: usize, cost: f64, difference: f64) {
         for of in 0..self.members {
             let (mine, theirs) = (self.version(one, of), self.version(other, of));

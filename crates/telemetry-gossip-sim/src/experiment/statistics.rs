@@ -56,7 +56,8 @@ impl Proportion {
         self.hits as f64 / self.of.max(1) as f64
     }
 
-    /// The 99.9 % confidence interval of the true rate (Wilson 1927). It is valid for few hits, too.
+    /// The 99.9 % confidence interval of the true rate (Wilson 1927). It is valid for few hits,
+    /// too.
     #[must_use]
     pub fn interval(self) -> (f64, f64) {
         const Z: f64 = 3.2905;

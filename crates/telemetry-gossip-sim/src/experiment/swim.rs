@@ -1,13 +1,13 @@
-//! The promises of the paper on SWIM, measured: load, the time until a dead member is probed, and the
-//! rate of failed probes of live members.
+//! The promises of the paper on SWIM, measured: load, the time until a dead member is probed, and
+//! the rate of failed probes of live members.
 //!
 //! - *Load* is the number of datagrams sent per member per period, in a cluster without loss and
 //!   without news. One ping and one ack make 2.
-//! - *First probe* is the time from a crash to the start of the first probe of the crashed member, in
-//!   periods. A probe that began before the crash does not count. The paper counts whole periods,
-//!   beginning with that of the crash: if all n other members choose at random, one of them chooses
-//!   a given member in a period with probability 1 - 1/e, so the mean is e/(e-1) = 1.58. The tables
-//!   show both the time and the count.
+//! - *First probe* is the time from a crash to the start of the first probe of the crashed member,
+//!   in periods. A probe that began before the crash does not count. The paper counts whole
+//!   periods, beginning with that of the crash: if all n other members choose at random, one of
+//!   them chooses a given member in a period with probability 1 - 1/e, so the mean is e/(e-1) =
+//!   1.58. The tables show both the time and the count.
 //! - *False suspicions* is the share of probes of live members that fail. Let q be the probability
 //!   that a datagram arrives. A ping and its ack succeed with probability q^2, the path through one
 //!   of k helpers with q^4. The paper's rate is therefore (1-q^2)(1-q^4)^k.
@@ -38,8 +38,8 @@ pub struct SwimPlan {
     pub runs: u32,
     /// The number of crashes in each run, one after the other.
     pub crashes: u32,
-    /// Thousands of probes of live members for each row of false suspicions. Rows in which SWIM would
-    /// fail fewer than ten times get ten times as many.
+    /// Thousands of probes of live members for each row of false suspicions. Rows in which SWIM
+    /// would fail fewer than ten times get ten times as many.
     pub kiloprobes: u32,
     /// The seed of the first run.
     pub seed: u64,
@@ -56,8 +56,8 @@ setters! {
 }
 
 impl Default for SwimPlan {
-    /// Enough that the confidence intervals are well within the bounds: 2,000 crashes, and a million
-    /// probes per row.
+    /// Enough that the confidence intervals are well within the bounds: 2,000 crashes, and a
+    /// million probes per row.
     fn default() -> Self {
         Self { members: 250, runs: 80, crashes: 25, kiloprobes: 1_000, seed: 1 }
     }
@@ -68,8 +68,8 @@ impl Default for SwimPlan {
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Protocol {
-    /// SWIM as it was published, with the suspicions of its successors, which last long enough for a
-    /// refutation.
+    /// SWIM as it was published, with the suspicions of its successors, which last long enough for
+    /// a refutation.
     Swim,
     /// The defaults of this implementation.
     Default,
@@ -150,8 +150,8 @@ const LOSSY_RUN: Duration = Duration::from_secs(1_000);
 /// The time after which the members' rounds no longer depend on the start.
 const WARM_UP: Duration = Duration::from_secs(10);
 
-/// The time after which the news of a crash has spread: 12 s of suspicion, 3 s of rumors, and 15 s for
-/// a late first probe.
+/// The time after which the news of a crash has spread: 12 s of suspicion, 3 s of rumors, and 15 s
+/// for a late first probe.
 const REST: Duration = Duration::from_secs(30);
 
 enum Run {
@@ -283,8 +283,8 @@ impl Swim {
         Self { plan, rows: rows.collect(), false_suspicions }
     }
 
-    /// The bounds on the published results of SWIM, and on the better ones of our default, whose nodes
-    /// share a probe schedule.
+    /// The bounds on the published results of SWIM, and on the better ones of our default, whose
+    /// nodes share a probe schedule.
     #[must_use]
     pub fn goals(&self) -> Vec<Goal> {
         let mut goals = Vec::new();

@@ -1,10 +1,12 @@
-//! The cost of disseminating the telemetry of all members to all members, and the age of the values.
+//! The cost of disseminating the telemetry of all members to all members, and the age of the
+//! values.
 //!
 //! Each member publishes s = 100 B once per period T, at a time of its own. Any scheme must deliver
-//! at least (n-1) s / T bytes per second to each reader; this is the *floor*. The experiment measures
-//! all payload bytes that a member receives, including membership and acknowledgements. Twice per
-//! second it reads the ages of all values at all readers, and counts how many are younger than
-//! T + 1 s at the worst reader. When the publications end, all readers must come to hold all values.
+//! at least (n-1) s / T bytes per second to each reader; this is the *floor*. The experiment
+//! measures all payload bytes that a member receives, including membership and acknowledgements.
+//! Twice per second it reads the ages of all values at all readers, and counts how many are younger
+//! than T + 1 s at the worst reader. When the publications end, all readers must come to hold all
+//! values.
 
 use std::fmt;
 use std::time::Duration;
@@ -92,16 +94,16 @@ pub struct TelemetryRow {
     pub received: f64,
     /// Datagrams received per member per second.
     pub datagrams: f64,
-    /// The share of values younger than the period plus one second, at the worst reader of the worst
-    /// run.
-    pub young: f64,
-    /// The 99th percentile of the age of values at all readers, minus the period, in seconds; of the
+    /// The share of values younger than the period plus one second, at the worst reader of the
     /// worst run.
+    pub young: f64,
+    /// The 99th percentile of the age of values at all readers, minus the period, in seconds; of
+    /// the worst run.
     pub late_s: f64,
     /// The age of the oldest value at any reader in any run, in seconds.
     pub oldest_s: f64,
-    /// The time from the last publication until all readers held all values, in seconds; of the worst
-    /// run. `None` if it exceeded a minute.
+    /// The time from the last publication until all readers held all values, in seconds; of the
+    /// worst run. `None` if it exceeded a minute.
     pub complete_s: Option<f64>,
 }
 
@@ -317,9 +319,9 @@ impl TelemetryRow {
 }
 
 impl Telemetry {
-    /// The bounds: at most 1.5 times the floor with a period of 1 s, and twice the floor with longer
-    /// ones; at every reader, 99 % of values younger than the period plus one second; all values
-    /// delivered within a minute.
+    /// The bounds: at most 1.5 times the floor with a period of 1 s, and twice the floor with
+    /// longer ones; at every reader, 99 % of values younger than the period plus one second; all
+    /// values delivered within a minute.
     #[must_use]
     pub fn goals(&self) -> Vec<Goal> {
         let mut goals = Vec::new();
@@ -349,7 +351,8 @@ impl fmt::Display for Telemetry {
         let TelemetryPlan { bytes, runs, seed, .. } = self.plan;
         writeln!(
             f,
-            "Each member publishes {bytes} B once per period; {runs} runs per row, from seed {seed}.\n"
+            "Each member publishes {bytes} B once per period; {runs} runs per row, from seed \
+             {seed}.\n"
         )?;
         let titles = [
             "members",

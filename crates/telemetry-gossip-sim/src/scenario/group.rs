@@ -52,8 +52,8 @@ enum Amount {
 }
 
 impl Group {
-    /// The indices of the group's nodes at the moment, ascending and without duplicates. Only `random`
-    /// draws random numbers.
+    /// The indices of the group's nodes at the moment, ascending and without duplicates. Only
+    /// `random` draws random numbers.
     pub(crate) fn of(&self, simulation: &mut Simulation) -> Vec<usize> {
         let len = simulation.len();
         let mut nodes = Vec::new();

@@ -9,8 +9,8 @@ use std::time::Duration;
 use super::{Operation, Scenario, ScenarioError};
 
 /// Process memory in bytes for one node's row about another: with its index, the checker's copy,
-/// datagrams in flight and the bookkeeping of news. Measured: 170 in `quiet` with 1,000 nodes, 350 in
-/// `mixed` with 300, which is the most of the built-in scenarios.
+/// datagrams in flight and the bookkeeping of news. Measured: 170 in `quiet` with 1,000 nodes, 350
+/// in `mixed` with 300, which is the most of the built-in scenarios.
 const BYTES_PER_ROW: u64 = 400;
 
 /// Process memory in bytes for each publication: its spread is kept for the report.

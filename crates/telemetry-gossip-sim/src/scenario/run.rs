@@ -45,8 +45,8 @@ pub struct Progress {
     pub of: Duration,
 }
 
-/// Virtual time between two calls of the progress callback, and between two checks whether all views
-/// are complete.
+/// Virtual time between two calls of the progress callback, and between two checks whether all
+/// views are complete.
 const SLICE: Duration = Duration::from_millis(20);
 
 /// Runs a scenario to its end.

@@ -1,16 +1,16 @@
 //! Blocked processes: the anomaly with which the authors of Lifeguard tested (Dadgar, Phillips,
 //! Currey 2018), whose members "block before send and after receive".
 //!
-//! A paused process gets no calls at all and later notices that it slept. A blocked process does get
-//! calls: its timers run, its probes get no answers, and it cannot tell this from the death of all
-//! other members.
+//! A paused process gets no calls at all and later notices that it slept. A blocked process does
+//! get calls: its timers run, its probes get no answers, and it cannot tell this from the death of
+//! all other members.
 
 use super::Simulation;
 use super::sealing::Outgoing;
 
 impl Simulation {
-    /// Blocks the socket of a process until it is unblocked: datagrams in both directions wait, up to
-    /// the size of the receive queue.
+    /// Blocks the socket of a process until it is unblocked: datagrams in both directions wait, up
+    /// to the size of the receive queue.
     pub fn block(&mut self, index: usize) {
         if let Some(process) =
             self.processes.get_mut(index).filter(|process| process.node.is_some())

@@ -12,8 +12,8 @@ use crate::checker::{
 use crate::process::Condition;
 
 impl Simulation {
-    /// Whether a declaration of Dead by `judge` is false: a process of this name runs undisturbed, and
-    /// the two can reach each other.
+    /// Whether a declaration of Dead by `judge` is false: a process of this name runs undisturbed,
+    /// and the two can reach each other.
     pub(super) fn is_false(&self, judge: usize, name: Name) -> bool {
         self.processes.iter().enumerate().any(|(index, process)| {
             process.name == name
@@ -25,8 +25,8 @@ impl Simulation {
         })
     }
 
-    /// Checks the node after an input: its own row, the rows that events named, and from time to time
-    /// its whole table.
+    /// Checks the node after an input: its own row, the rows that events named, and from time to
+    /// time its whole table.
     pub(super) fn check(&mut self, now: Duration, index: usize) {
         let location = Location { at: now, observer: index };
         let process = &self.processes[index];

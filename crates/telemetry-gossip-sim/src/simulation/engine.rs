@@ -184,8 +184,8 @@ impl Simulation {
             self.fabric.traffic.sent_bytes += sent.len as u64;
             self.trace.transmit(now, index, sent.to, &self.buffer[..sent.len]);
             self.checker.datagram(Location { at: now, observer: index }, sent.len, mtu);
-            // Telemetry that is passed on does not count as a reply, even if the tree passes it back
-            // to the node that it came from.
+            // Telemetry that is passed on does not count as a reply, even if the tree passes it
+            // back to the node that it came from.
             self.replies +=
                 u32::from(self.answering == Some(sent.to) && sent.kind != Kind::Telemetry);
             if self.processes[index].blocked {

@@ -51,8 +51,9 @@ pub struct Settings {
     pub nodes: usize,
     /// The configuration of every node.
     pub config: Config,
-    /// The keys with which every host seals its datagrams; the MTU of the configuration is then that
-    /// of the sealed datagram. With `None`, the default, hosts send datagrams as the nodes make them.
+    /// The keys with which every host seals its datagrams; the MTU of the configuration is then
+    /// that of the sealed datagram. With `None`, the default, hosts send datagrams as the nodes
+    /// make them.
     pub sealing: Option<Keyring>,
     /// The network between the nodes.
     pub network: Network,
@@ -177,8 +178,8 @@ const MERGE_PERIOD: u64 = 128;
 /// The number of inputs between two checks of rule S2, which merges whole tables in several orders.
 const TABLES_PERIOD: u64 = 1_024;
 
-/// For this long after a restart, a declaration of Dead may still be about the previous instance and
-/// is not counted as false.
+/// For this long after a restart, a declaration of Dead may still be about the previous instance
+/// and is not counted as false.
 const PREDECESSOR_GRACE: Duration = Duration::from_secs(10);
 
 /// Processes and a network in virtual time.
@@ -267,7 +268,8 @@ impl Simulation {
             answering: None,
             replies: 0,
             changed: Vec::new(),
-            // Longer than any MTU, so that a datagram above the MTU is noticed rather than truncated.
+            // Longer than any MTU, so that a datagram above the MTU is noticed rather than
+            // truncated.
             buffer: vec![0; usize::from(MAX_MTU) + 1],
             plain: Vec::new(),
         })
@@ -321,15 +323,15 @@ impl Simulation {
         self.processes.get(index).map(|process| process.clock)
     }
 
-    /// When a node first sent, by a timer and not in reply, a datagram to a process that is down. In
-    /// a cluster without news, this is the start of the first probe after the crash.
+    /// When a node first sent, by a timer and not in reply, a datagram to a process that is down.
+    /// In a cluster without news, this is the start of the first probe after the crash.
     #[must_use]
     pub fn first_probed(&self, index: usize) -> Option<Duration> {
         self.processes.get(index)?.first_probed
     }
 
-    /// The processes that take part: they run, are paused or blocked, are members, and were not told
-    /// to leave.
+    /// The processes that take part: they run, are paused or blocked, are members, and were not
+    /// told to leave.
     pub fn taking_part(&self) -> impl Iterator<Item = usize> {
         (0..self.len()).filter(|&index| self.processes[index].takes_part())
     }
@@ -359,8 +361,8 @@ impl Simulation {
     }
 
     /// The number of false declarations of Dead: the node declared Dead ran, was neither paused nor
-    /// blocked, and the declaring node could reach it. Each generation counts once. Declarations by a
-    /// blocked node count too, since its host acts on them.
+    /// blocked, and the declaring node could reach it. Each generation counts once. Declarations by
+    /// a blocked node count too, since its host acts on them.
     #[must_use]
     pub fn false_deads(&self) -> u64 {
         self.false_deads
@@ -490,8 +492,8 @@ fn shortest_suspicion(config: &Config) -> Duration {
     }
 }
 
-/// Finds the name of an id. The ids n0, n1, ... of a cluster are found by their number, others in the
-/// map.
+/// Finds the name of an id. The ids n0, n1, ... of a cluster are found by their number, others in
+/// the map.
 fn find_name(ids: &[NodeId], names: &BTreeMap<String, Name>, id: &str) -> Option<Name> {
     let number = id.strip_prefix('n').and_then(|digits| digits.parse::<u32>().ok());
     number

@@ -1,5 +1,5 @@
-//! Hosts that seal: datagrams are sealed on their way to the socket, and opened before the node sees
-//! them.
+//! Hosts that seal: datagrams are sealed on their way to the socket, and opened before the node
+//! sees them.
 
 use telemetry_gossip_core::Config;
 use telemetry_gossip_seal::{Keyring, OVERHEAD, Seal, Session};
@@ -17,8 +17,8 @@ pub(super) struct Outgoing {
 }
 
 impl Simulation {
-    /// The seal of a process: its keys, and counters of its current instance. `None` if the hosts do
-    /// not seal.
+    /// The seal of a process: its keys, and counters of its current instance. `None` if the hosts
+    /// do not seal.
     #[must_use]
     pub fn seal(&self, index: usize) -> Option<&Seal> {
         self.processes.get(index)?.seal.as_ref()
@@ -45,8 +45,8 @@ impl Simulation {
         Some(Seal::new(ring, Session(session(self.seed, index, instance))))
     }
 
-    /// Puts the next datagram of a node into the buffer as it goes to the socket, with the frames that
-    /// its version adds.
+    /// Puts the next datagram of a node into the buffer as it goes to the socket, with the frames
+    /// that its version adds.
     pub(super) fn next_sent(&mut self, index: usize) -> Option<Outgoing> {
         let process = &mut self.processes[index];
         let node = process.node.as_mut()?;
@@ -64,8 +64,8 @@ impl Simulation {
             sent.len,
             usize::from(self.config.mtu) - OVERHEAD,
         );
-        // Sealing fails only if the buffer is too short, which no MTU allows. A length of 0 would be
-        // noticed, since no datagram of a node is empty.
+        // Sealing fails only if the buffer is too short, which no MTU allows. A length of 0 would
+        // be noticed, since no datagram of a node is empty.
         let kind = Kind::of(&self.plain[..len]);
         let len = seal.seal(&self.plain[..len], &mut self.buffer).unwrap_or(0);
         Some(Outgoing { to: sent.to, kind, len })
@@ -80,8 +80,8 @@ impl Simulation {
     }
 }
 
-/// The configuration of a node whose datagrams keep to the MTU of `config` on the wire: a seal takes a
-/// part of it.
+/// The configuration of a node whose datagrams keep to the MTU of `config` on the wire: a seal
+/// takes a part of it.
 pub(crate) fn node_config(config: &Config, sealed: bool) -> Config {
     let overhead = if sealed { OVERHEAD as u16 } else { 0 };
     config.clone().mtu(config.mtu.saturating_sub(overhead))

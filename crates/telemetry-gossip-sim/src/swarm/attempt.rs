@@ -48,9 +48,9 @@ impl Fault {
         .to_lowercase()
     }
 
-    /// Whether the fault is about liveness: something that must happen once the network is calm, rather
-    /// than something that must never happen. `calm_from` is the time from which the scenario
-    /// expects it.
+    /// Whether the fault is about liveness: something that must happen once the network is calm,
+    /// rather than something that must never happen. `calm_from` is the time from which the
+    /// scenario expects it.
     pub(super) fn is_about_liveness(self, calm_from: Duration) -> bool {
         match self {
             Self::Unmet(Expectation::NoFalseDead) => !calm_from.is_zero(),

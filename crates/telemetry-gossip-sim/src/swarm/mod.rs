@@ -8,8 +8,8 @@
 //! A [`Sweep`] is a function of its seeds: except for real times, a range of seeds gives the same
 //! [`Swept`] with any number of threads. A run in which nothing happened is no evidence. A sweep
 //! therefore adds up the counters of its runs ([`Coverage`]), and a large sweep fails if one of the
-//! counters in [`REQUIRED`] stays at zero. [`shrink`] reduces a failing run to the smallest scenario
-//! that still fails.
+//! counters in [`REQUIRED`] stays at zero. [`shrink`] reduces a failing run to the smallest
+//! scenario that still fails.
 //!
 //! ```
 //! use std::ops::ControlFlow;
@@ -24,13 +24,11 @@
 //! ```
 
 mod attempt;
-mod calm;
 mod coverage;
-mod plainer;
 mod shrink;
 mod sweep;
 
 pub use attempt::{Fault, Finding};
 pub use coverage::{Count, Coverage, EXCUSED, REQUIRED, Required};
-pub use shrink::{MOST_RUNS, Shrinking, Shrunk, shrink};
+pub use shrink::{MAX_RUNS, Shrinking, Shrunk, shrink};
 pub use sweep::{End, Failed, Sweep, Swept};

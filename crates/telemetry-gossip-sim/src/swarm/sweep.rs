@@ -21,13 +21,13 @@ pub struct Sweep {
     pub seeds: Range<u64>,
     /// The number of threads; `None` for one per core. It influences only the time of the sweep.
     pub threads: Option<NonZeroUsize>,
-    /// Seeds that are multiples of this number are run twice, and the two runs are compared event by
-    /// event; `None` to run none of them twice.
+    /// Seeds that are multiples of this number are run twice, and the two runs are compared event
+    /// by event; `None` to run none of them twice.
     pub twice_every: Option<NonZeroU64>,
     /// The number of failing seeds after which the sweep stops.
     pub max_failures: NonZeroUsize,
-    /// The real time after which no further seeds are started. The seeds that were run are always the
-    /// first ones of the range.
+    /// The real time after which no further seeds are started. The seeds that were run are always
+    /// the first ones of the range.
     pub limit: Option<Duration>,
 }
 

@@ -57,8 +57,8 @@ setters! {
 /// The quiet time before the first block.
 const QUIET: Duration = Duration::from_secs(15);
 
-/// The longest time that a threshold run waits, from the start of its block, until all members hold all
-/// members Alive again.
+/// The longest time that a threshold run waits, from the start of its block, until all members hold
+/// all members Alive again.
 const RECOVERY: Duration = Duration::from_secs(120);
 
 impl LifeguardPlan {
@@ -140,8 +140,8 @@ impl fmt::Display for LifeguardPlan {
         let threshold = self.anomalous.len() * self.once_ms.len() * self.repeats as usize;
         write!(
             f,
-            "{} members, of which {} are anomalous; of each variant {} interval runs of {} s (blocked \
-             for {} ms, free for {} ms) and {} threshold runs (blocked for {} ms), from seed {}.",
+            "{} members, of which {} are anomalous; of each variant {} interval runs of {} s \
+             (blocked for {} ms, free for {} ms) and {} threshold runs (blocked for {} ms), from seed {}.",
             self.members,
             list(&anomalous),
             table::count(interval as u64),
