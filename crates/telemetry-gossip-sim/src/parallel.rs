@@ -22,23 +22,23 @@ pub(crate) fn in_order<R: Send>(
     mut take: impl FnMut(R) -> ControlFlow<()>,
 ) {
     let (next, enough) = (AtomicU64::new(0), AtomicBool::new(false));
-    let (tell, told) = mpsc::channel();
+    let (sender, results) = mpsc::channel();
     thread::scope(|scope| {
         for _ in 0..threads.get() {
-            let (tell, next, enough, run) = (tell.clone(), &next, &enough, &run);
+            let (sender, next, enough, run) = (sender.clone(), &next, &enough, &run);
             scope.spawn(move || {
                 while !enough.load(Ordering::Relaxed) {
                     let place = next.fetch_add(1, Ordering::Relaxed);
-                    if place >= count || tell.send((place, run(place))).is_err() {
+                    if place >= count || sender.send((place, run(place))).is_err() {
                         return;
                     }
                 }
             });
         }
-        drop(tell);
+        drop(sender);
         // Results that were ready before that of an earlier job.
         let (mut early, mut due) = (BTreeMap::new(), 0);
-        for (place, result) in told {
+        for (place, result) in results {
             early.insert(place, result);
             while let Some(result) = early.remove(&due) {
                 due += 1;

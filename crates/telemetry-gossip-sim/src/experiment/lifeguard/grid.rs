@@ -141,7 +141,8 @@ impl fmt::Display for LifeguardPlan {
         write!(
             f,
             "{} members, of which {} are anomalous; of each variant {} interval runs of {} s \
-             (blocked for {} ms, free for {} ms) and {} threshold runs (blocked for {} ms), from seed {}.",
+             (blocked for {} ms, free for {} ms) and {} threshold runs (blocked for {} ms), \
+             from seed {}.",
             self.members,
             list(&anomalous),
             table::count(interval as u64),
