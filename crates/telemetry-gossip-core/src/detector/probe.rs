@@ -81,7 +81,7 @@ pub(crate) enum Answer {
     Direct,
     /// The target answered to this helper.
     Indirect(IdHash),
-    /// Another life of the target answered.
+    /// Another instance of the target answered, itself or to a helper.
     Renewed,
     /// The ack is not for this probe: another number, or not from the target or a chosen helper.
     Unrelated,
@@ -280,12 +280,17 @@ impl<A: Address> Detector<A> {
                 Some(Acked::Matched)
             }
             Answer::Renewed => {
-                // Another life of the target answers: its own claim will tell which.
+                // Another instance of the target answers. The claim on its ack loses where a higher
+                // generation or instance is held, and nothing else would correct a record that says
+                // Alive. So the tables are compared: the new instance learns of that record and
+                // moves above it.
+                let direct = probe.address == from;
                 if let Some(probe) = self.probe.take() {
                     report(probe.target, probe.commanded, ProbeOutcome::Direct, cx);
                     self.start_probe(cx);
                 }
-                Some(Acked::Matched)
+                // Through a helper, the fingerprints are the helper's.
+                Some(if direct { Acked::Compare(target) } else { Acked::Matched })
             }
             Answer::Unrelated => None,
         }

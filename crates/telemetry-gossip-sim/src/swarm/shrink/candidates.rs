@@ -1,8 +1,8 @@
-//! Scenarios that are a little plainer than a given one: with a step less, without a fault, with
-//! fewer nodes, in less time.
+//! Candidates for shrinking: scenarios that are a little smaller than a given one, with fewer
+//! steps, fewer faults, fewer nodes, or less time.
 //!
-//! Parts are taken as the tree of values that stands in a scenario file: a setting, a kind of fault
-//! or an operation that is added is made plainer without a word here.
+//! The parts of a scenario are handled as the tree of values in a scenario file. New settings,
+//! kinds of faults and operations are therefore reduced without changes here.
 
 use std::time::Duration;
 
@@ -10,13 +10,14 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
+use crate::process::{Memory, Place, Rejoin};
 use crate::scenario::{Expectations, Group, Load, Operation, Scenario, Start, Step};
 
-/// In the order in which they are tried: what takes most away comes first.
-pub(super) const WAYS: [fn(&Scenario) -> Vec<Scenario>; 5] =
-    [fewer_steps, fewer_faults, fewer_nodes, plainer_steps, less_time];
+/// All reductions, in the order in which they are tried: those that remove most come first.
+pub(super) const REDUCTIONS: [fn(&Scenario) -> Vec<Scenario>; 5] =
+    [fewer_steps, fewer_faults, fewer_nodes, smaller_steps, less_time];
 
-/// Steps are left out: halves, then quarters, down to single ones.
+/// Removes steps: halves of them, then quarters, down to single steps.
 fn fewer_steps(scenario: &Scenario) -> Vec<Scenario> {
     let len = scenario.steps.len();
     let sizes = std::iter::successors(Some(len), |size| (*size > 1).then(|| size.div_ceil(2)));
@@ -33,8 +34,7 @@ fn fewer_steps(scenario: &Scenario) -> Vec<Scenario> {
         .collect()
 }
 
-/// The settings, the load, the drift and each kind of fault of the network are as they are by
-/// default.
+/// Resets the settings, the load, the drift, and each kind of fault of the network to its default.
 fn fewer_faults(scenario: &Scenario) -> Vec<Scenario> {
     let plain = |load: Load| Load { bytes: load.bytes.min(8), keys: 1, ..load };
     let mut out = vec![
@@ -62,7 +62,7 @@ fn fewer_faults(scenario: &Scenario) -> Vec<Scenario> {
     out
 }
 
-/// All of it as by default, then each field that is not.
+/// The default of a value, and then the value with each field reset that differs from the default.
 fn nearer_to_default<T: Default + Serialize + DeserializeOwned>(
     value: &T,
 ) -> impl Iterator<Item = T> + use<T> {
@@ -80,8 +80,8 @@ fn nearer_to_default<T: Default + Serialize + DeserializeOwned>(
     tables.into_iter().filter_map(|table| table.try_into().ok())
 }
 
-/// Half of the nodes, three quarters, one less; groups mean the same share of them, or whoever of
-/// theirs is left.
+/// Reduces the nodes to a half, to three quarters, or by one. Groups either keep their share of the
+/// nodes, or keep those of their nodes that are left.
 fn fewer_nodes(scenario: &Scenario) -> Vec<Scenario> {
     let nodes = scenario.nodes;
     let mut sizes = vec![nodes / 2, nodes * 3 / 4, nodes.saturating_sub(1)];
@@ -97,21 +97,22 @@ fn fewer_nodes(scenario: &Scenario) -> Vec<Scenario> {
     sizes.into_iter().flat_map(fewer).collect()
 }
 
-/// Groups are smaller, numbers lower, choices as by default.
-fn plainer_steps(scenario: &Scenario) -> Vec<Scenario> {
+/// Makes groups smaller and numbers lower, and resets choices to their defaults.
+fn smaller_steps(scenario: &Scenario) -> Vec<Scenario> {
     let mut out = Vec::new();
     for (place, step) in scenario.steps.iter().enumerate() {
-        let mut plainer = Vec::new();
-        if let Operation::Restart { nodes, memory, place: at } = &step.operation {
-            let (nodes, memory, at) = (nodes.clone(), *memory, *at);
-            plainer.push(Operation::Restart {
-                nodes: nodes.clone(),
-                memory: Default::default(),
-                place: at,
-            });
-            plainer.push(Operation::Restart { nodes, memory, place: Default::default() });
+        let mut operations = Vec::new();
+        if let Operation::Restart { nodes, memory, place: at, rejoin } = &step.operation {
+            let (memory, at, rejoin) = (*memory, *at, *rejoin);
+            let restart = |memory, place, rejoin| {
+                let nodes = nodes.clone();
+                Operation::Restart { nodes, memory, place, rejoin }
+            };
+            operations.push(restart(Memory::default(), at, rejoin));
+            operations.push(restart(memory, Place::default(), rejoin));
+            operations.push(restart(memory, at, Rejoin::default()));
         }
-        let steps = plainer.into_iter().map(|operation| Step { at: step.at, operation });
+        let steps = operations.into_iter().map(|operation| Step { at: step.at, operation });
         out.extend(
             steps.chain(leaves(step, &Group::smaller)).map(|step| with_step(scenario, place, step)),
         );
@@ -119,7 +120,7 @@ fn plainer_steps(scenario: &Scenario) -> Vec<Scenario> {
     out
 }
 
-/// Steps come sooner, or at whole seconds, and the run ends sooner.
+/// Moves steps to earlier times or to whole seconds, and shortens the run.
 fn less_time(scenario: &Scenario) -> Vec<Scenario> {
     let mut out = Vec::new();
     let second = |time: Duration| Duration::from_secs(time.as_secs());
@@ -129,8 +130,8 @@ fn less_time(scenario: &Scenario) -> Vec<Scenario> {
         let duration = second(last + rest).max(Duration::from_secs(1));
         out.push(Scenario { duration, ..scenario.clone() });
     }
-    // From each step on, all is earlier by half of the time since the one before; the calm at the
-    // end keeps its length.
+    // Shift each step with all later ones by a part of the time since the step before. The calm
+    // phase at the end keeps its length.
     let mut times: Vec<Duration> = scenario.steps.iter().map(|step| step.at).collect();
     times.sort_unstable();
     times.dedup();
@@ -156,10 +157,13 @@ fn less_time(scenario: &Scenario) -> Vec<Scenario> {
     out
 }
 
-/// The same with nothing expected but what fails: the rest need not hold in what is left of the
-/// scenario.
-pub(super) fn expecting(scenario: &Scenario, mut fails: impl FnMut(&Scenario) -> bool) -> Scenario {
-    /// What says how the others are meant.
+/// Removes all expectations that are not needed for the failure, since a smaller scenario need not
+/// meet them.
+pub(super) fn with_fewest_expectations(
+    scenario: &Scenario,
+    mut fails: impl FnMut(&Scenario) -> bool,
+) -> Scenario {
+    /// Keys that modify the other expectations.
     const TERMS: [&str; 2] = ["calm-from", "idle-steps"];
     let expect = Table::try_from(scenario.expect).unwrap_or_default();
     let with = |single: Option<&String>| {
@@ -167,25 +171,25 @@ pub(super) fn expecting(scenario: &Scenario, mut fails: impl FnMut(&Scenario) ->
         let table: Table = expect.clone().into_iter().filter(|(key, _)| kept(key)).collect();
         table.try_into().map_or(scenario.expect, |expect: Expectations| expect)
     };
-    let plainer = std::iter::once(None).chain(expect.keys().map(Some)).map(with);
-    let plainer = plainer.flat_map(|expect| [Expectations { idle_steps: true, ..expect }, expect]);
-    let plainer = plainer.map(|expect| Scenario { expect, ..scenario.clone() });
-    plainer.into_iter().find(|plainer| fails(plainer)).unwrap_or_else(|| scenario.clone())
+    let fewer = std::iter::once(None).chain(expect.keys().map(Some)).map(with);
+    let fewer = fewer.flat_map(|expect| [Expectations { idle_steps: true, ..expect }, expect]);
+    let mut candidates = fewer.map(|expect| Scenario { expect, ..scenario.clone() });
+    candidates.find(|candidate| fails(candidate)).unwrap_or_else(|| scenario.clone())
 }
 
-/// Down to whole milliseconds, as people write times.
+/// Rounds a span down to whole milliseconds.
 fn millis(span: Duration) -> Duration {
     Duration::from_millis(u64::try_from(span.as_millis()).unwrap_or(u64::MAX))
 }
 
+/// The scenario with one step replaced.
 fn with_step(scenario: &Scenario, place: usize, step: Step) -> Scenario {
     let mut out = scenario.clone();
     out.steps[place] = step;
     out
 }
 
-/// The step with each of its groups replaced by what it is mapped to, all at once; nothing if the
-/// result is no step.
+/// The step with all of its groups mapped at once; empty if the result is not a step.
 fn each_group(step: &Step, map: &dyn Fn(&Group) -> Vec<Group>) -> Vec<Step> {
     let Ok(mut tree) = Value::try_from(step) else { return Vec::new() };
     replace_groups(&mut tree, map);
@@ -204,8 +208,8 @@ fn replace_groups(tree: &mut Value, map: &dyn Fn(&Group) -> Vec<Group>) {
     }
 }
 
-/// The step with one of its leaves replaced, in every way: a group by a smaller one, a number by a
-/// lower one.
+/// All steps that differ in one leaf: a group is replaced by a smaller one, or a number by a lower
+/// one.
 fn leaves(step: &Step, smaller: &dyn Fn(&Group) -> Vec<Group>) -> Vec<Step> {
     let Ok(tree) = Value::try_from(step) else { return Vec::new() };
     one_leaf(&tree, smaller).into_iter().filter_map(|tree| tree.try_into().ok()).collect()

@@ -1,5 +1,5 @@
-//! Random faults of random kinds, then calm: every rule holds all the time, and in the end every
-//! view is complete and Alive, whatever happened and though some nodes stay down.
+//! Random faults, then a calm phase. All rules hold throughout, and in the end all views are
+//! complete and Alive, even if some nodes stay down.
 
 use telemetry_gossip_sim::{EventCounts, Scenario, run};
 use telemetry_gossip_tests::for_each_seed;
@@ -18,8 +18,8 @@ fn swarm(seeds: u64) {
         seen.isolated += report.events.isolated;
         seen.moved += report.events.moved;
     });
-    // A swarm in which nothing happens is no evidence; a few runs of it may well lack one kind of
-    // event.
+    // Runs in which nothing happens are no evidence. Fewer runs may lack one kind of event by
+    // chance.
     if runs >= 50 {
         let counts =
             [seen.suspected, seen.refuted, seen.dead, seen.left, seen.isolated, seen.moved];
@@ -27,17 +27,17 @@ fn swarm(seeds: u64) {
     }
 }
 
-/// Seeds that failed before what they found was mended.
+/// Seeds that once failed, before the defects that they found were fixed.
 const PAST: [u64; 4] = [
-    407_932, // two processes of one id, of which one was unnoticed for 45 s
-    409_114, // the same
-    407_009, // members that a liar had made up stayed in the registry
-    513_157, // a leave that only cut-off members missed
+    407_932, // one of two processes with the same id was unnoticed for 45 s
+    409_114, // the same defect
+    407_009, // members from altered datagrams stayed in the cluster config
+    513_157, // a leave that only isolated members missed
 ];
 
 #[test]
-#[ignore = "takes a minute: clusters of 250. What was wrong has tests of its own"]
-fn seeds_that_failed_pass() {
+#[ignore = "takes a minute: clusters of 250; the defects have tests of their own"]
+fn seeds_that_once_failed_pass() {
     for seed in PAST {
         let report = run(&Scenario::swarm(seed), seed).expect("random scenarios are valid");
         assert!(report.passed(), "{report}");

@@ -1,6 +1,6 @@
-//! Criterion 12: concurrent updates of one node, of the same generation and different status,
-//! reconcile deterministically. The policy: at one generation Left > Dead > Suspected > Alive, then
-//! the greater content.
+//! Concurrent updates: claims about one node with the same generation and different statuses
+//! reconcile deterministically. At one generation Left > Dead > Suspected > Alive, then the greater
+//! content wins.
 
 use std::time::Duration;
 
@@ -12,30 +12,30 @@ const NODES: usize = 12;
 const STATUSES: [Status; 4] = [Status::Alive, Status::Suspected, Status::Dead, Status::Left];
 
 fn cluster(seed: u64) -> Rounds {
-    // Exchanges with the silent one take time, in which no suspicion may run out.
+    // Exchanges with the silent node take time, in which no suspicion may run out.
     let suspicion = SuspicionTimeout::Fixed(Duration::from_secs(24 * 3_600));
     let config = Config::default().suspicion(suspicion);
-    let settings = RoundSettings { nodes: NODES, seed, config, ..RoundSettings::default() };
+    let settings = RoundSettings::default().nodes(NODES).seed(seed).config(config);
     let mut rounds = Rounds::new(&settings, |index| index as u32).expect("the config is valid");
-    // The one whom all is about must not refute.
+    // The node that the claims are about must not refute them.
     rounds.silence(NODES - 1);
     rounds
 }
 
 fn held(rounds: &Rounds, observer: usize) -> (Generation, Status) {
-    let row = rounds.table(observer).get(&format!("n{}", NODES - 1)).expect("all are known");
+    let row = rounds.table(observer).get(&format!("n{}", NODES - 1)).expect("all nodes are known");
     (row.generation(), row.status())
 }
 
 #[test]
-fn at_one_generation_the_graver_status_wins_everywhere_whoever_heard_it_first() {
+fn at_one_generation_the_graver_status_wins_at_every_node() {
     for_each_seed(200, |seed| {
         for (graver, status) in STATUSES.into_iter().enumerate().skip(1) {
             let mut rounds = cluster(seed);
             for observer in 0..NODES - 1 {
-                // Every status up to the gravest is held somewhere, each seed in another place.
+                // Some node holds each status up to the gravest; the seed decides which node.
                 let place = (observer + usize::try_from(seed).expect("small")) % (graver + 1);
-                rounds.learn(observer, NODES - 1, Generation(7), STATUSES[place]);
+                rounds.apply_claim(observer, NODES - 1, Generation(7), STATUSES[place]);
             }
             for _ in 0..8 {
                 rounds.round();
@@ -48,14 +48,14 @@ fn at_one_generation_the_graver_status_wins_everywhere_whoever_heard_it_first() 
 }
 
 #[test]
-fn the_order_of_exchanges_does_not_matter() {
-    // The seed decides who meets whom; what all hold in the end is the same for all seeds.
+fn the_order_of_exchanges_does_not_influence_the_result() {
+    // The seed decides the order of exchanges. The result is the same for all seeds.
     for_each_seed(200, |seed| {
         let mut rounds = cluster(seed);
-        rounds.learn(0, NODES - 1, Generation(3), Status::Left);
-        rounds.learn(1, NODES - 1, Generation(4), Status::Alive);
-        rounds.learn(2, NODES - 1, Generation(4), Status::Suspected);
-        rounds.learn(3, NODES - 1, Generation(4), Status::Dead);
+        rounds.apply_claim(0, NODES - 1, Generation(3), Status::Left);
+        rounds.apply_claim(1, NODES - 1, Generation(4), Status::Alive);
+        rounds.apply_claim(2, NODES - 1, Generation(4), Status::Suspected);
+        rounds.apply_claim(3, NODES - 1, Generation(4), Status::Dead);
         for _ in 0..8 {
             rounds.round();
         }
@@ -66,9 +66,9 @@ fn the_order_of_exchanges_does_not_matter() {
 }
 
 #[test]
-fn all_nodes_change_their_own_state_at_once_and_all_agree() {
+fn all_nodes_agree_after_simultaneous_updates_of_all_nodes() {
     for_each_seed(200, |seed| {
-        let settings = RoundSettings { nodes: NODES, seed, ..RoundSettings::default() };
+        let settings = RoundSettings::default().nodes(NODES).seed(seed);
         let mut rounds =
             Rounds::new(&settings, |index| index as u32).expect("the default config is valid");
         for node in 0..NODES {

@@ -1,10 +1,11 @@
-//! Incidents that were recorded in the field, cut out by `tgossip replay --as-test`:
+//! Incidents that were recorded in the field, and extracted by `tgossip replay --as-test` into
 //! `traces/*.tgrec`.
 //!
-//! One node's inputs are given; what it makes of them is checked after each: no panic, all
-//! invariants. As long as the core decides as the one that recorded, the view at the end must be
-//! the recorded one. A core that asks others in another order, say, gets answers to questions that
-//! it has not asked: from there on a trace is hard treatment, and no more; the test says so.
+//! A trace contains the inputs of one node. After each input, the test checks that the node does
+//! not panic and that its invariants hold. As long as the core decides like the one that recorded
+//! the trace, the final view must be the recorded one. A core that, for example, probes members in
+//! another order gets acks to pings that it did not send. From that point on, the trace only tests
+//! robustness, which the test reports.
 
 use std::fs::{self, File};
 use std::io::BufReader;
@@ -23,12 +24,13 @@ fn traces() -> Vec<PathBuf> {
     traces
 }
 
-/// Replays a trace with everything checked; where it comes to something else than was recorded.
+/// Replays a trace with all checks, and returns where the outputs differ from the recorded ones, if
+/// they do.
 fn play(path: &Path) -> Option<Divergence> {
     let mut trace = Reader::<_, Peer>::new(BufReader::new(File::open(path).unwrap())).unwrap();
     let brief = trace.brief().expect("`--as-test` made it").clone();
     let mut player = match Player::start(trace.opening()) {
-        // Of another shape of the state: a node that knows whom the recorded one knew has to do.
+        // The state is of another version. Use a new node that knows the same members instead.
         Err(PlayError::Restore(RestoreError::Version { .. } | RestoreError::Malformed)) => {
             Player::rebuild(trace.opening(), &brief).unwrap()
         }
@@ -43,15 +45,15 @@ fn play(path: &Path) -> Option<Divergence> {
         }
         divergence = divergence.or(player.compare(&block.seal).err());
     }
-    assert!(inputs > 0, "it has inputs");
+    assert!(inputs > 0, "the trace has no inputs");
     if divergence.is_none() {
-        assert_eq!(Known::of(player.node()), brief.after, "whom it knew at the end");
+        assert_eq!(Known::of(player.node()), brief.after, "the members that it knew at the end");
     }
     divergence
 }
 
 #[test]
-fn recorded_incidents_are_survived_and_end_as_they_did() {
+fn recorded_incidents_keep_the_invariants_and_end_as_recorded() {
     let traces = traces();
     assert!(!traces.is_empty());
     for path in traces {
@@ -59,15 +61,15 @@ fn recorded_incidents_are_survived_and_end_as_they_did() {
         match play(&path) {
             None => println!("{name}: as recorded"),
             Some(Divergence { since, .. }) => {
-                println!("{name}: this core decides otherwise from {since} on")
+                println!("{name}: this core decides differently from {since} on")
             }
         }
     }
 }
 
-/// Whoever has lost the node's state still has a sound node.
+/// A trace without a usable state can be replayed to a new node that knows the same members.
 #[test]
-fn an_incident_can_be_replayed_to_a_node_that_is_told_whom_it_knew() {
+fn an_incident_can_be_replayed_without_the_state_of_the_node() {
     for path in traces() {
         let mut trace = Reader::<_, Peer>::new(BufReader::new(File::open(path).unwrap())).unwrap();
         let brief = trace.brief().unwrap().clone();

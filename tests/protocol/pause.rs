@@ -1,5 +1,5 @@
-//! Self-distrust: a node that was paused does not accuse on deadlines that passed while it slept,
-//! and learns what was said of it meanwhile on first contact.
+//! Pauses: a node that was suspended does not accuse members by deadlines that passed meanwhile,
+//! and learns of claims about itself from the first node that it contacts.
 
 use std::time::Duration;
 
@@ -11,15 +11,15 @@ const NODES: usize = 10;
 const SLEEPER: usize = 3;
 
 fn cluster(seed: u64) -> Cluster {
-    let mut cluster = Cluster::new(Settings { nodes: NODES, seed, ..Settings::default() });
+    let mut cluster = Cluster::new(Settings::default().nodes(NODES).seed(seed));
     cluster.start_joined();
     cluster.run_for(Duration::from_millis(3_000 + seed * 13 % 1_000));
     cluster
 }
 
-/// Short sleeps, 50 ms to 10 s: the sleeper accuses nobody when it wakes up.
+/// The pauses last from 50 ms to 10 s.
 #[test]
-fn a_node_that_slept_accuses_nobody() {
+fn a_node_that_was_suspended_accuses_no_member() {
     for_each_seed(400, |seed| {
         let mut cluster = cluster(seed);
         cluster.pause(SLEEPER);
@@ -38,7 +38,7 @@ fn a_node_that_slept_accuses_nobody() {
 }
 
 #[test]
-fn a_long_sleeper_is_held_dead_and_comes_back_by_itself() {
+fn a_node_that_was_suspended_for_long_is_declared_dead_and_returns() {
     for_each_seed(200, |seed| {
         let mut cluster = cluster(seed);
         let before = cluster.generation(0, SLEEPER);
@@ -51,26 +51,25 @@ fn a_long_sleeper_is_held_dead_and_comes_back_by_itself() {
             },
             Duration::from_secs(30),
         );
-        assert!(dead.is_some(), "the others never gave it up");
+        assert!(dead.is_some(), "the others never declared it dead");
         cluster.run_for(Duration::from_secs(20));
         cluster.resume(SLEEPER);
         let back = cluster.run_until(Cluster::views_complete_and_alive, Duration::from_secs(10));
-        assert!(back.is_some(), "it did not come back");
+        assert!(back.is_some(), "it is not held alive again");
         assert!(cluster.generation(0, SLEEPER) > before);
     });
 }
 
-/// Most of the cluster sleeps at once, as when a host of virtual machines is moved: nobody dies of
-/// it.
+/// Most nodes are suspended at the same time, as when a host of virtual machines is migrated.
 #[test]
-fn a_sleep_of_most_nodes_kills_nobody() {
+fn no_node_is_declared_dead_after_a_pause_of_most_nodes() {
     for_each_seed(200, |seed| {
         let mut cluster = cluster(seed);
         (0..7).for_each(|node| cluster.pause(node));
         cluster.run_for(Duration::from_secs(20));
         (0..7).for_each(|node| cluster.resume(node));
         let whole = cluster.run_until(Cluster::views_complete_and_alive, Duration::from_secs(30));
-        assert!(whole.is_some(), "not all are alive again");
+        assert!(whole.is_some(), "not all nodes are alive again");
         assert_eq!(cluster.simulation().counts().dead, 0);
     });
 }

@@ -1,6 +1,7 @@
-//! Isolation: whoever has lost touch with more than half of the members is the side cut off. It
-//! says so, declares nobody Dead, and resumes by itself; where the loss was real, the host, a time
-//! limit or a cluster config ends it.
+//! Isolation: a node that cannot reach more than half of the members assumes that it is on the
+//! smaller side of a partition. It reports this, declares no member Dead, and resumes when it
+//! reaches enough members again. If the members are really lost, the host, a time limit or a
+//! cluster config ends the isolation.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -11,17 +12,20 @@ use telemetry_gossip_tests::for_each_seed;
 
 const NODES: usize = 10;
 
-/// Seven of ten nodes are really gone: the three that are left see what a cut-off side would see.
+/// Seven of ten nodes crash. The three others cannot tell this from a partition.
 fn after_a_great_loss(config: Config, seed: u64) -> Cluster {
-    let mut cluster = Cluster::new(Settings { nodes: NODES, config, seed, ..Settings::default() });
+    let mut cluster = Cluster::new(Settings::default().nodes(NODES).config(config).seed(seed));
     cluster.start_joined();
     cluster.run_for(Duration::from_secs(5));
     (3..NODES).for_each(|node| cluster.crash(node));
     let frozen =
         |cluster: &Cluster| (0..3).all(|node| cluster.health(node).isolated_since.is_some());
-    assert!(cluster.run_until(frozen, Duration::from_secs(20)).is_some(), "nobody feels cut off");
+    assert!(
+        cluster.run_until(frozen, Duration::from_secs(20)).is_some(),
+        "the three nodes are not isolated"
+    );
     cluster.run_for(Duration::from_secs(60));
-    assert_eq!(cluster.simulation().counts().dead, 0, "a node cut off declared somebody dead");
+    assert_eq!(cluster.simulation().counts().dead, 0, "an isolated node declared a member dead");
     cluster
 }
 
@@ -38,12 +42,12 @@ fn ended(cluster: &Cluster, node: usize) -> Vec<IsolationEnd> {
 }
 
 #[test]
-fn the_hosts_word_ends_the_freeze() {
+fn a_command_of_the_host_ends_the_isolation() {
     for_each_seed(200, |seed| {
         let mut cluster = after_a_great_loss(Config::default(), seed);
-        (0..3).for_each(|node| cluster.tell(node, Input::AcceptLoss));
-        // After a minute of failures the three doubt themselves: they probe at a ninth of the
-        // normal rate.
+        (0..3).for_each(|node| cluster.command(node, Input::AcceptLoss));
+        // After a minute of failed probes the local health of the three is low, so they probe at a
+        // ninth of the normal rate.
         let declared = cluster.run_until(all_losses_are_declared, Duration::from_secs(120));
         assert!(declared.is_some(), "the losses were not declared");
         assert!((0..3).all(|node| ended(&cluster, node).contains(&IsolationEnd::HostsWord)));
@@ -52,7 +56,7 @@ fn the_hosts_word_ends_the_freeze() {
 }
 
 #[test]
-fn a_configured_time_ends_the_freeze() {
+fn a_time_limit_ends_the_isolation() {
     for_each_seed(200, |seed| {
         let limit = Duration::from_secs(120);
         let config = Config::default().isolation_limit(Some(limit));
@@ -64,19 +68,19 @@ fn a_configured_time_ends_the_freeze() {
 }
 
 #[test]
-fn a_cluster_config_without_the_lost_nodes_ends_the_freeze() {
+fn a_cluster_config_without_the_lost_nodes_ends_the_isolation() {
     for_each_seed(200, |seed| {
         let mut cluster = after_a_great_loss(Config::default(), seed);
         let members: Vec<NodeId> = (0..3).map(node_id).collect();
         for node in 0..3 {
-            cluster.tell(
+            cluster.command(
                 node,
                 Input::ApplyClusterConfig { version: 1, members: Cow::Borrowed(&members) },
             );
         }
-        let touch =
+        let resumed =
             |cluster: &Cluster| (0..3).all(|node| cluster.health(node).isolated_since.is_none());
-        assert!(cluster.run_until(touch, Duration::from_secs(10)).is_some(), "the freeze goes on");
+        assert!(cluster.run_until(resumed, Duration::from_secs(10)).is_some(), "still isolated");
         assert!((0..3).all(|node| ended(&cluster, node) == [IsolationEnd::ClusterConfig]));
         assert!(cluster.views_complete_and_alive());
         assert!((0..3).all(|node| cluster.view(node).len() == 3));
@@ -84,9 +88,9 @@ fn a_cluster_config_without_the_lost_nodes_ends_the_freeze() {
 }
 
 #[test]
-fn a_loss_of_half_is_no_isolation() {
+fn the_loss_of_half_of_the_members_does_not_isolate() {
     for_each_seed(200, |seed| {
-        let mut cluster = Cluster::new(Settings { nodes: NODES, seed, ..Settings::default() });
+        let mut cluster = Cluster::new(Settings::default().nodes(NODES).seed(seed));
         cluster.start_joined();
         cluster.run_for(Duration::from_secs(5));
         (5..NODES).for_each(|node| cluster.crash(node));
@@ -99,11 +103,11 @@ fn a_loss_of_half_is_no_isolation() {
     });
 }
 
-/// A cable pulled at one node, many times: it never takes the others for dead.
+/// The link of a node fails and recovers many times.
 #[test]
-fn a_node_whose_link_flaps_declares_nobody_dead() {
+fn a_node_with_a_flapping_link_declares_no_member_dead() {
     for_each_seed(200, |seed| {
-        let mut cluster = Cluster::new(Settings { nodes: NODES, seed, ..Settings::default() });
+        let mut cluster = Cluster::new(Settings::default().nodes(NODES).seed(seed));
         cluster.start_joined();
         for spell in 1..8 {
             cluster.partition([0], 1..NODES);
@@ -112,8 +116,8 @@ fn a_node_whose_link_flaps_declares_nobody_dead() {
             cluster.run_for(Duration::from_secs(4));
         }
         let declared = cluster.events(0).any(|(_, event)| matches!(event, Event::Dead { .. }));
-        assert!(!declared, "n0 declared somebody dead");
+        assert!(!declared, "n0 declared a member dead");
         let whole = cluster.run_until(Cluster::views_complete_and_alive, Duration::from_secs(30));
-        assert!(whole.is_some(), "n0 did not come back");
+        assert!(whole.is_some(), "the views are not complete again");
     });
 }

@@ -1,4 +1,4 @@
-//! Every verdict explains itself: what `Node::explain` says after each kind of trouble.
+//! `Node::explain` after each kind of incident: it names the reasons of every verdict.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ fn cluster(seed: u64) -> Cluster {
 }
 
 fn configured(config: Config, seed: u64) -> Cluster {
-    let mut cluster = Cluster::new(Settings { nodes: NODES, config, seed, ..Settings::default() });
+    let mut cluster = Cluster::new(Settings::default().nodes(NODES).config(config).seed(seed));
     cluster.start_joined();
     cluster.run_for(Duration::from_secs(3));
     cluster
@@ -33,43 +33,46 @@ fn evidence(cluster: &Cluster, observer: usize) -> Vec<Evidence> {
     explain(cluster, observer).history.iter().map(|incident| incident.evidence).collect()
 }
 
-/// Who accused the target first, as an explanation has it.
+/// The first accuser of the target according to an explanation.
 fn accuser(told: &Explanation) -> Option<&str> {
     let by = told.history.iter().find_map(|incident| match incident.evidence {
         Evidence::Suspected { by, .. } => by,
         _ => None,
     });
-    by.map(|tag| told.name(tag).expect("the accuser has a name"))
+    by.map(|hash| told.name(hash).expect("the accuser has a name"))
 }
 
-/// The observers among the others whose evidence meets a condition.
+/// The observers that have evidence which meets a condition.
 fn holding(cluster: &Cluster, condition: impl Fn(&Evidence) -> bool) -> Vec<usize> {
     others().filter(|&observer| evidence(cluster, observer).iter().any(&condition)).collect()
 }
 
 fn run_until(cluster: &mut Cluster, condition: impl Fn(&Cluster) -> bool) {
-    assert!(cluster.run_until(condition, Duration::from_secs(60)).is_some(), "it never happens");
+    assert!(
+        cluster.run_until(condition, Duration::from_secs(60)).is_some(),
+        "the condition never holds"
+    );
 }
 
 #[test]
-fn a_crash() {
+fn a_crash_is_explained_by_failed_probes_and_the_first_accuser() {
     for_each_seed(50, |seed| {
         let mut cluster = cluster(seed);
         cluster.crash(TARGET);
         run_until(&mut cluster, |cluster| cluster.everyone_holds(TARGET, Status::Dead));
 
-        // One of them found it out: its probe failed by every path, and the helpers were there and
-        // said so.
+        // At least one node declared the death: its direct and indirect probes failed, and the
+        // helpers reported it.
         let judges = holding(&cluster, |found| matches!(found, Evidence::Dead { here: true, .. }));
-        assert!(!judges.is_empty(), "somebody declared it dead");
-        let probers = holding(
-            &cluster,
-            |found| matches!(found, Evidence::ProbeFailed { helpers } if helpers.iter().flatten().filter(|helper| helper.nacked).count() >= 3),
-        );
-        assert!(judges.iter().all(|judge| probers.contains(judge)), "a judge has probed");
+        assert!(!judges.is_empty(), "no node declared it dead");
+        let probers = holding(&cluster, |found| {
+            let Evidence::ProbeFailed { helpers } = found else { return false };
+            helpers.iter().flatten().filter(|helper| helper.nacked).count() >= 3
+        });
+        assert!(judges.iter().all(|judge| probers.contains(judge)), "a judge has not probed");
 
-        // Everybody knows that it is dead, and whoever heard of the suspicion before knows who
-        // accused it first: one of those whose probe failed.
+        // All nodes know the death. Those that heard of the suspicion before also know the first
+        // accuser, which is one of the nodes whose probe failed.
         let mut warned = 0;
         for observer in others() {
             let told = explain(&cluster, observer);
@@ -92,9 +95,9 @@ fn a_crash() {
     });
 }
 
-/// A suspicion of ten seconds is long enough for others to probe the target, too.
+/// A suspicion of ten seconds leaves time for other nodes to probe the target, too.
 #[test]
-fn a_crash_that_others_confirm() {
+fn a_long_suspicion_is_explained_by_all_accusers() {
     for_each_seed(20, |seed| {
         let config = Config::default().suspicion(SuspicionTimeout::Fixed(Duration::from_secs(10)));
         let mut cluster = configured(config, seed);
@@ -127,15 +130,15 @@ fn a_crash_that_others_confirm() {
 }
 
 #[test]
-fn a_refuted_suspicion() {
+fn a_suspicion_and_its_refutation_are_explained() {
     for_each_seed(50, |seed| {
         let mut cluster = cluster(seed);
         cluster.partition([TARGET], others());
         run_until(&mut cluster, |cluster| cluster.status(0, TARGET) == Some(Status::Suspected));
-        let running = explain(&cluster, 0);
-        let pending = running.suspicion.as_ref().expect("it runs");
-        assert!(pending.until > running.now && !pending.accusers.is_empty());
-        assert!(running.to_string().contains("unless it refutes; accused by n"), "{running}");
+        let suspected = explain(&cluster, 0);
+        let open = suspected.suspicion.as_ref().expect("the suspicion is open");
+        assert!(open.until > suspected.now && !open.accusers.is_empty());
+        assert!(suspected.to_string().contains("unless it refutes; accused by n"), "{suspected}");
 
         cluster.heal();
         run_until(&mut cluster, Cluster::views_complete_and_alive);
@@ -148,7 +151,7 @@ fn a_refuted_suspicion() {
 }
 
 #[test]
-fn a_broken_path() {
+fn an_answer_through_a_helper_is_explained() {
     for_each_seed(50, |seed| {
         let mut cluster = cluster(seed);
         cluster.partition([TARGET], [0]);
@@ -163,7 +166,7 @@ fn a_broken_path() {
         let helper = helper.expect("the helper has a name");
         assert!(
             others().skip(1).any(|other| node_id(other).as_str() == helper),
-            "{helper} cannot help"
+            "{helper} cannot be a helper"
         );
         assert!(
             told.to_string().contains(&format!("did not answer directly but through {helper}")),
@@ -173,7 +176,7 @@ fn a_broken_path() {
 }
 
 #[test]
-fn a_stopped_process() {
+fn the_death_and_return_of_a_suspended_process_are_explained() {
     for_each_seed(20, |seed| {
         let mut cluster = cluster(seed);
         cluster.pause(TARGET);
@@ -188,16 +191,16 @@ fn a_stopped_process() {
                 .position(|found| matches!(found, Evidence::Alive { was: Status::Dead, .. }));
             assert!(dead.is_some() && dead < back, "{found:?}");
         }
-        // It slept and holds that against nobody.
+        // The target noticed its own pause and suspects no other node.
         let id = node_id(0);
         assert_eq!(cluster.node(TARGET).explain(id.as_str()).expect("known").status, Status::Alive);
         assert_eq!(cluster.node(TARGET).stats().pauses, 1);
     });
 }
 
-/// It hears nobody: the others agree that it is dead, and it knows that it is itself cut off.
+/// The target receives nothing: the others agree that it is dead, and it knows that it is isolated.
 #[test]
-fn a_deaf_node() {
+fn an_isolated_node_explains_that_it_is_isolated() {
     for_each_seed(20, |seed| {
         let mut cluster = cluster(seed);
         cluster.cut(others(), [TARGET]);
@@ -208,10 +211,10 @@ fn a_deaf_node() {
             assert_eq!(
                 (told.generation.0, told.isolated),
                 (1, false),
-                "those who are well agree: {told}"
+                "the other nodes agree: {told}"
             );
         }
-        assert!(explain(&cluster, TARGET).isolated, "it says so of itself");
+        assert!(explain(&cluster, TARGET).isolated, "the target reports itself isolated");
         let told: Vec<Explanation> = others()
             .map(|of| cluster.node(TARGET).explain(node_id(of).as_str()).expect("known"))
             .collect();
@@ -220,26 +223,26 @@ fn a_deaf_node() {
             told.history.iter().any(|one| one.evidence == Evidence::NotAccused)
         };
         let spared =
-            told.iter().find(spared).expect("somebody did not answer it, and was not accused");
+            told.iter().find(spared).expect("a member that did not answer was not accused");
         assert!(spared.to_string().contains("this node was itself out of touch"), "{spared}");
         assert!(spared.to_string().contains("declares nobody dead"), "{spared}");
     });
 }
 
 #[test]
-fn a_lossy_link() {
+fn a_recheck_after_two_refutations_is_explained() {
     for_each_seed(10, |seed| {
         let mut cluster = cluster(seed);
         for other in others() {
             cluster.lose(other, TARGET, Share::percent(90));
         }
-        // After a second refutation somebody puts it on trial, once its next probe has failed.
-        let tried = |cluster: &Cluster, at| {
-            let on_trial = |found: &Evidence| matches!(found, Evidence::Recheck { .. });
-            explain(cluster, at).flaps > 1 && evidence(cluster, at).last().is_some_and(on_trial)
+        // After a second refutation, a node whose next probe fails rechecks the target.
+        let rechecked = |cluster: &Cluster, at| {
+            let recheck = |found: &Evidence| matches!(found, Evidence::Recheck { .. });
+            explain(cluster, at).flaps > 1 && evidence(cluster, at).last().is_some_and(recheck)
         };
-        run_until(&mut cluster, |cluster| others().any(|at| tried(cluster, at)));
-        let at = others().find(|&at| tried(&cluster, at)).expect("it was just there");
+        run_until(&mut cluster, |cluster| others().any(|at| rechecked(cluster, at)));
+        let at = others().find(|&at| rechecked(&cluster, at)).expect("it exists");
         let told = explain(&cluster, at);
         let back = |found: &&Evidence| matches!(found, Evidence::Alive { .. });
         assert!(evidence(&cluster, at).iter().filter(back).count() > 1, "{told}");
@@ -249,7 +252,7 @@ fn a_lossy_link() {
 }
 
 #[test]
-fn a_leave_and_a_restart() {
+fn a_restart_after_a_leave_is_explained() {
     for_each_seed(20, |seed| {
         let mut cluster = cluster(seed);
         cluster.leave(TARGET);
@@ -273,9 +276,9 @@ fn a_leave_and_a_restart() {
     });
 }
 
-/// Its new life is there before anybody has missed the old one.
+/// The target is restarted before any node notices the crash.
 #[test]
-fn a_restart() {
+fn an_unnoticed_restart_is_explained() {
     for_each_seed(20, |seed| {
         let mut cluster = cluster(seed);
         cluster.crash(TARGET);
@@ -297,11 +300,11 @@ fn a_restart() {
 }
 
 #[test]
-fn a_quiet_member() {
+fn a_member_without_incidents_is_explained() {
     let mut cluster = cluster(1);
     cluster.run_for(Duration::from_secs(30));
     let told = explain(&cluster, 0);
     assert!(told.history.is_empty() && told.round_trip.is_some() && told.flaps == 0);
     assert!(told.to_string().contains("no incident is on record here"), "{told}");
-    assert!(cluster.node(0).explain("nobody").is_none());
+    assert!(cluster.node(0).explain("stranger").is_none());
 }

@@ -1,12 +1,13 @@
-//! One seed, one trace hash: in debug and release builds, on every platform. The hashes are pinned.
+//! Pinned trace hashes: a seed gives the same hash in debug and release builds and on every
+//! platform.
 //!
-//! A change of the protocol changes them, and then they are taken anew: run the test and copy what
-//! it prints. A difference between two builds of one source is a defect: something that is no
-//! function of the seed was met.
+//! A change of the protocol changes the hashes. In this case, run the test and copy the new hashes
+//! that it prints. If two builds of the same source differ, something in a run is not a function of
+//! the seed, which is a defect.
 
 use telemetry_gossip_sim::{Checking, Options, Scenario, run, run_with};
 
-/// Scenario, seed, hash over every input and output of every node.
+/// Scenario, seed, and the hash over all inputs and outputs of all nodes.
 const PINNED: [(&str, u64, u64); 12] = [
     ("quiet", 1, 0x228e_b96f_21d3_f103),
     ("join", 1, 0x2fd3_9369_4b5d_9477),
@@ -23,14 +24,14 @@ const PINNED: [(&str, u64, u64); 12] = [
 ];
 
 #[test]
-fn the_trace_hashes_are_the_pinned_ones() {
+fn trace_hashes_equal_the_pinned_ones() {
     let now: Vec<(&str, u64, u64)> =
         PINNED.iter().map(|&(name, seed, _)| (name, seed, hash(name, seed))).collect();
     let lines: String = now
         .iter()
         .map(|(name, seed, hash)| format!("    (\"{name}\", {seed}, {hash:#018x}),\n"))
         .collect();
-    assert!(now == PINNED, "the traces are now\n{lines}");
+    assert!(now == PINNED, "the new hashes are\n{lines}");
 }
 
 fn hash(name: &str, seed: u64) -> u64 {
@@ -39,12 +40,12 @@ fn hash(name: &str, seed: u64) -> u64 {
 }
 
 #[test]
-fn every_scenario_is_pinned() {
+fn every_built_in_scenario_is_pinned() {
     assert!(Scenario::names().all(|name| PINNED.iter().any(|&(pinned, ..)| pinned == name)));
 }
 
 #[test]
-fn two_runs_of_one_seed_are_equal_in_everything_they_report() {
+fn two_runs_of_one_seed_give_equal_reports() {
     let scenario = Scenario::named("mixed").expect("it is built in");
     for seed in 0..5 {
         let report = run(&scenario, seed).expect("it is valid");
@@ -53,10 +54,12 @@ fn two_runs_of_one_seed_are_equal_in_everything_they_report() {
 }
 
 #[test]
-fn what_is_checked_changes_nothing() {
+fn checking_does_not_influence_a_run() {
     let scenario = Scenario::named("churn").expect("it is built in");
     let hash = |checking| {
-        run_with(&scenario, 3, Options { checking }, |_| {}).expect("it is valid").trace_hash
+        run_with(&scenario, 3, Options::default().checking(checking), |_| {})
+            .expect("it is valid")
+            .trace_hash
     };
     assert_eq!(hash(Checking::Every), hash(Checking::Off));
 }

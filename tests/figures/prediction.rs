@@ -1,9 +1,9 @@
-//! What `Config::predict` says, against the simulator: the time until a crash is known to all,
-//! false suspicions, idle bytes, for the three profiles and for plans of several sizes, round
+//! Compares `Config::predict` with the simulator: the time until all nodes know of a crash, false
+//! suspicions, and idle traffic, for the three profiles and for plans of several sizes, round
 //! trips, losses and targets.
 //!
-//! The network is as the prediction assumes: every answer takes a round trip on average, a fifth of
-//! it jitter, and datagrams are lost independently.
+//! The network is as the prediction assumes: an answer takes one round trip on average, a fifth of
+//! which is jitter, and datagrams are lost independently.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -15,7 +15,7 @@ use telemetry_gossip_sim::{
 };
 use telemetry_gossip_tests::for_each_seed;
 
-/// Settings on a network.
+/// A configuration and its network.
 struct Case {
     config: Config,
     members: u32,
@@ -32,7 +32,7 @@ impl fmt::Display for Case {
 }
 
 impl Case {
-    /// Settings for a target in milliseconds.
+    /// The configuration that is planned for a target in milliseconds.
     fn planned(members: u32, round_trip_ms: u64, loss: u8, target_ms: u64) -> Self {
         let (round_trip, target) =
             (Duration::from_millis(round_trip_ms), Duration::from_millis(target_ms));
@@ -47,45 +47,44 @@ impl Case {
         self.config.predict(self.members, self.round_trip, self.loss)
     }
 
-    /// All know all, and the round clocks agree.
+    /// A cluster whose nodes know each other, and whose round clocks agree.
     fn cluster(&self, seed: u64) -> Cluster {
-        let latency = Latency {
-            minimum: self.round_trip * 2 / 5,
-            jitter: self.round_trip / 10,
-            shape: Shape::Exponential,
-        };
+        let latency =
+            Latency::new(self.round_trip * 2 / 5, self.round_trip / 10, Shape::Exponential);
         let loss = Share::percent(self.loss.into());
-        let mut cluster = Cluster::new(Settings {
-            nodes: self.members as usize,
-            config: self.config.clone(),
-            network: Network { latency, loss, ..Network::default() },
-            seed,
-            checking: Checking::Off,
-            ..Settings::default()
-        });
+        let mut cluster = Cluster::new(
+            Settings::default()
+                .nodes(self.members as usize)
+                .config(self.config.clone())
+                .network(Network::default().latency(latency).loss(loss))
+                .seed(seed)
+                .checking(Checking::Off),
+        );
         cluster.start_known();
         cluster.run_for(self.config.probe_interval * 10);
         cluster
     }
 
-    /// How long it took until each of so many crashes, one after another, was known to all.
+    /// The times until all nodes knew of each of `count` crashes, one after the other.
     fn crashes(&self, seed: u64, count: usize) -> Vec<Duration> {
         let mut cluster = self.cluster(seed);
         let mut times = Vec::new();
         for crash in 0..count {
-            // The moments are spread evenly over the interval.
+            // The moments of the crashes are spread evenly over the interval.
             let part = u32::try_from((seed * 7 + crash as u64) * 618 % 1_000).expect("below 1,000");
             cluster.run_for(self.config.probe_interval * (2_000 + part) / 1_000);
             let dead = |cluster: &Cluster| cluster.everyone_holds(crash, Status::Dead);
             cluster.crash(crash);
             times.push(
-                cluster.run_until(dead, Duration::from_secs(300)).expect("it is known in the end"),
+                cluster
+                    .run_until(dead, Duration::from_secs(300))
+                    .expect("all nodes learn of the crash"),
             );
         }
         times
     }
 
-    /// Suspicions of live members, and what a node sends in a second, for so long.
+    /// The number of suspicions of live members within `span`, and the bytes per node per second.
     fn quiet(&self, seed: u64, span: Duration) -> (usize, f64) {
         let mut cluster = self.cluster(seed);
         let sent = |cluster: &Cluster| {
@@ -128,13 +127,13 @@ fn cases() -> Vec<Case> {
     ]
 }
 
-/// The median within a fifth of the prediction; the 99th percentile at most a tenth later, and no
-/// sooner than half.
-fn crashes_are_known_when_predicted(crashes: u64) {
-    /// With fewer, the median is a matter of luck.
+/// The median is within a fifth of the prediction. The 99th percentile is at most a tenth longer
+/// than predicted, and not below half of it.
+fn detection_times_are_as_predicted(crashes: u64) {
+    /// The number of crashes from which on the median is reliable.
     const ENOUGH: usize = 20;
     for case in cases() {
-        // One crash more or less changes nothing in a large cluster.
+        // Crashes hardly change a large cluster, so one run of it can have several.
         let each = if case.members < 50 { 1 } else { 5 };
         let mut times = Vec::new();
         for_each_seed(crashes / each, |seed| {
@@ -154,24 +153,24 @@ fn crashes_are_known_when_predicted(crashes: u64) {
 }
 
 #[test]
-fn a_crash_is_known_to_all_when_predicted() {
-    crashes_are_known_when_predicted(30);
+fn detection_times_are_as_predicted_in_30_crashes() {
+    detection_times_are_as_predicted(30);
 }
 
 #[test]
 #[ignore = "takes a minute: 300 crashes of each case"]
-fn a_crash_is_known_to_all_when_predicted_in_300_crashes() {
-    crashes_are_known_when_predicted(300);
+fn detection_times_are_as_predicted_in_300_crashes() {
+    detection_times_are_as_predicted(300);
 }
 
-/// Within 15 %.
+/// The traffic is within 15 % of the prediction.
 #[test]
-fn a_quiet_node_sends_as_much_as_predicted() {
+fn idle_traffic_is_as_predicted() {
     for case in cases() {
         for_each_seed(1, |seed| {
             let (_, bytes) = case.quiet(seed, case.config.probe_interval * 40);
             let predicted = case.predicted().idle_bytes as f64;
-            println!("{case}: predicted {predicted} B a node and second; {bytes:.1}");
+            println!("{case}: predicted {predicted} B per node per second; {bytes:.1}");
             assert!(
                 (predicted * 0.85..predicted * 1.15).contains(&bytes),
                 "{case}: {bytes}, predicted {predicted}"
@@ -180,9 +179,10 @@ fn a_quiet_node_sends_as_much_as_predicted() {
     }
 }
 
-/// Within a factor of 3, where so much is lost that there are enough to count.
+/// The rate is within a factor of 3 of the prediction, at losses that cause enough suspicions to
+/// count.
 #[test]
-fn live_members_are_suspected_as_often_as_predicted() {
+fn false_suspicions_are_as_frequent_as_predicted() {
     const SPAN: Duration = Duration::from_secs(900);
     for (members, loss) in [(100, 20), (100, 30), (30, 30)] {
         let case = Case { config: Config::lan(), members, round_trip: ms(2), loss };
@@ -192,7 +192,8 @@ fn live_members_are_suspected_as_often_as_predicted() {
             let predicted = case.predicted().false_suspicions as f64 / 1e9;
             let measured = suspected as f64 / hours;
             println!(
-                "{case}: predicted {predicted:.2} suspicions a member and hour; {measured:.2} ({suspected})"
+                "{case}: predicted {predicted:.2} suspicions per member per hour; {measured:.2} \
+                 ({suspected})"
             );
             assert!(
                 (predicted / 3.0..predicted * 3.0).contains(&measured),

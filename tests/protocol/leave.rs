@@ -1,5 +1,5 @@
-//! Leaving is ordered: all learn of it, nobody takes it for a death, and the leaver does not refute
-//! it.
+//! Leaving: all nodes learn of it, none mistakes it for a death, and the leaving node does not
+//! refute it.
 
 use std::time::Duration;
 
@@ -11,24 +11,24 @@ const NODES: usize = 12;
 
 fn cluster(loss: Share, seed: u64) -> Cluster {
     let network = Network::losing(loss);
-    let mut cluster = Cluster::new(Settings { nodes: NODES, network, seed, ..Settings::default() });
+    let mut cluster = Cluster::new(Settings::default().nodes(NODES).network(network).seed(seed));
     cluster.start_joined();
     cluster.run_for(Duration::from_secs(3));
     cluster
 }
 
 #[test]
-fn a_leave_is_known_to_all_and_is_no_death() {
+fn all_nodes_learn_of_a_leave_and_none_takes_it_for_a_death() {
     for_each_seed(200, |seed| {
         let mut cluster = cluster(Share::NONE, seed);
         cluster.leave(4);
-        // Rumors are told every 200 ms; whom they miss learns by a sync a few probe intervals
-        // later.
+        // Rumors are sent every 200 ms. A node that they miss learns of the leave by anti-entropy,
+        // a few probe intervals later.
         let known = cluster
             .run_until(|cluster| cluster.everyone_holds(4, Status::Left), Duration::from_secs(5));
-        assert!(known.is_some(), "not all know");
+        assert!(known.is_some(), "not all nodes know");
         cluster.run_for(Duration::from_secs(20));
-        assert!(cluster.everyone_holds(4, Status::Left), "somebody changed its mind");
+        assert!(cluster.everyone_holds(4, Status::Left), "a node no longer holds it Left");
         assert!(cluster.views_complete_and_alive());
         let counts = cluster.simulation().counts();
         assert_eq!((counts.suspected, counts.dead, counts.refuted), (0, 0, 0));
@@ -36,7 +36,7 @@ fn a_leave_is_known_to_all_and_is_no_death() {
 }
 
 #[test]
-fn the_leaver_says_when_it_is_done_and_falls_silent() {
+fn a_leaving_node_reports_completion_and_then_sends_nothing() {
     for_each_seed(200, |seed| {
         let mut cluster = cluster(Share::percent(5), seed);
         cluster.leave(4);
@@ -45,19 +45,19 @@ fn the_leaver_says_when_it_is_done_and_falls_silent() {
         assert!(cluster.run_until(done, Duration::from_secs(5)).is_some(), "the leave never ends");
         let sent = cluster.usage(4).sent;
         cluster.run_for(Duration::from_secs(20));
-        assert_eq!(cluster.usage(4).sent, sent, "it still talks");
+        assert_eq!(cluster.usage(4).sent, sent, "it still sends");
         assert!(!cluster.health(4).active);
         assert!(cluster.everyone_holds(4, Status::Left));
     });
 }
 
 #[test]
-fn many_may_leave_at_once() {
+fn several_nodes_can_leave_at_once() {
     for_each_seed(200, |seed| {
         let mut cluster = cluster(Share::NONE, seed);
         (8..NODES).for_each(|node| cluster.leave(node));
-        // Those told of a leave may be leaving themselves and not pass it on: the others then find
-        // out by probing.
+        // The nodes that hear of a leave may be leaving themselves and not pass it on. The others
+        // then find out by probing.
         let gone = |cluster: &Cluster, observer, of| {
             matches!(cluster.status(observer, of), Some(Status::Left | Status::Dead))
         };
@@ -74,7 +74,7 @@ fn many_may_leave_at_once() {
 }
 
 #[test]
-fn who_left_may_come_back() {
+fn a_node_that_left_can_return() {
     for_each_seed(200, |seed| {
         let mut cluster = cluster(Share::NONE, seed);
         cluster.leave(4);

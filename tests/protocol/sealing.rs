@@ -1,8 +1,5 @@
-//! Sealed clusters: keys change under way and nobody is suspected for it, what is not of the
-//! cluster is refused and counted, and no datagram exceeds the MTU, sealing included (the simulator
-//! checks each).
-#![forbid(unsafe_code)]
-#![deny(warnings)]
+//! Sealed clusters: a change of keys causes no suspicion, datagrams of other clusters are refused
+//! and counted, and no sealed datagram exceeds the MTU (the simulator checks each).
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -26,7 +23,7 @@ fn ring() -> Keyring {
 }
 
 fn sealed(seed: u64, network: Network) -> Settings {
-    Settings { nodes: NODES, sealing: Some(ring()), network, seed, ..Settings::default() }
+    Settings::default().nodes(NODES).sealing(Some(ring())).network(network).seed(seed)
 }
 
 /// The sum of one counter over all nodes.
@@ -34,8 +31,8 @@ fn sum(cluster: &Cluster, counter: impl Fn(SealStats) -> u64) -> u64 {
     (0..cluster.len()).map(|node| counter(cluster.seal_stats(node))).sum()
 }
 
-/// Adds, uses, removes: each step node by node, a third of a second apart, as an operator's loop
-/// over the fleet.
+/// Adds the new key, uses it, and removes the old one. Each step visits all nodes, a third of a
+/// second apart, like the loop of an operator over a fleet.
 fn change_keys(cluster: &mut Cluster) {
     let (old, new) = (key(1).id(), key(2).id());
     for step in 0..3 {
@@ -50,10 +47,9 @@ fn change_keys(cluster: &mut Cluster) {
     }
 }
 
-/// At 5 % loss. Suspicions of loss alone would count, too: at 20 nodes and the default config there
-/// are none.
+/// The loss is 5 %, which alone causes no suspicions at 20 nodes with the default configuration.
 #[test]
-fn the_key_of_a_live_cluster_changes_and_nobody_is_suspected() {
+fn changing_the_key_of_a_live_cluster_causes_no_suspicion() {
     let (mut changes, mut lost) = (0, 0);
     for_each_seed(200, |seed| {
         let mut cluster = Cluster::new(sealed(seed, Network::losing(Share::percent(5))));
@@ -66,9 +62,9 @@ fn the_key_of_a_live_cluster_changes_and_nobody_is_suspected() {
         assert_eq!((counts.suspected, counts.dead), (0, 0));
         assert!(cluster.views_complete_and_alive());
         assert!((0..NODES).all(|node| cluster.value(node, 0, "after") == Some(b"the change")));
-        assert_eq!(sum(&cluster, |stats| stats.refused()), 0, "each datagram was opened");
+        assert_eq!(sum(&cluster, |stats| stats.refused()), 0, "some datagrams were refused");
         let lost_now = cluster.simulation().traffic().lost - traffic.lost;
-        assert!(lost_now > 20, "{lost_now} lost: a change on a calm network proves little");
+        assert!(lost_now > 20, "only {lost_now} lost: the network is too calm for a proof");
         (changes, lost) = (changes + 1, lost + lost_now);
         assert!((0..NODES).all(|node| {
             let ring = cluster.simulation().seal(node).unwrap().keyring();
@@ -78,35 +74,31 @@ fn the_key_of_a_live_cluster_changes_and_nobody_is_suspected() {
     println!("{changes} changes, {lost} datagrams lost: no suspicion, no refusal");
 }
 
-/// What the order of the steps is for: who uses a key before the others have it is not understood,
-/// and that is counted by those who do not understand.
+/// This is the reason for the order of the steps.
 #[test]
-fn a_key_used_before_the_others_have_it_is_refused_until_they_do() {
+fn datagrams_with_a_key_that_others_lack_are_refused_and_counted() {
     for_each_seed(20, |seed| {
         let mut cluster = Cluster::new(sealed(seed, Network::default()));
         cluster.start_joined();
         cluster.rekey(7, |ring| ring.add(key(2)).and_then(|()| ring.use_key(key(2).id())));
         cluster.run_for(Duration::from_secs(20));
         assert!(sum(&cluster, |stats| stats.unknown_key) > 0);
-        assert!(!cluster.views_complete_and_alive(), "what n7 says is not heard");
+        assert!(!cluster.views_complete_and_alive(), "the datagrams of n7 are accepted");
         for node in (0..NODES).filter(|&node| node != 7) {
             cluster.rekey(node, |ring| ring.add(key(2)));
         }
         let healed = cluster.run_until(Cluster::views_complete_and_alive, Duration::from_secs(30));
-        assert!(healed.is_some(), "all have the key now");
+        assert!(healed.is_some(), "the views are not complete although all have the key");
     });
 }
 
-/// Restarts, duplicates, late repetitions and reordering: what comes twice is refused, who comes
-/// back is heard.
+/// With restarts, duplicates, replays and reordering.
 #[test]
-fn what_comes_again_is_refused_and_a_restarted_node_is_heard() {
+fn replayed_datagrams_are_refused_and_those_of_restarted_nodes_accepted() {
     for_each_seed(20, |seed| {
-        let network = Network {
-            duplicate: Share::percent(5),
-            replay: Share::percent(10),
-            ..Network::losing(Share::percent(2))
-        };
+        let network = Network::losing(Share::percent(2))
+            .duplicate(Share::percent(5))
+            .replay(Share::percent(10));
         let mut cluster = Cluster::new(sealed(seed, network));
         cluster.start_joined();
         for node in 0..5 {
@@ -117,16 +109,15 @@ fn what_comes_again_is_refused_and_a_restarted_node_is_heard() {
         let settled = cluster.run_until(Cluster::views_complete_and_alive, Duration::from_secs(30));
         assert!(settled.is_some());
         let stats = (5..NODES).map(|node| cluster.seal_stats(node));
-        // Each of the others has heard some of the five twice: before and after.
+        // Each other node has accepted at least one of the five both before and after its restart.
         assert!(stats.clone().all(|stats| stats.replayed > 0 && stats.sessions > 19));
         assert_eq!(stats.map(|stats| stats.not_authentic + stats.unknown_key).sum::<u64>(), 0);
     });
 }
 
-/// Beside each other on one network, with one table of addresses: a node with another key, or of
-/// another cluster.
+/// Two nodes on the same network have another key or another label.
 #[test]
-fn a_node_of_another_cluster_is_not_heard() {
+fn datagrams_of_another_cluster_are_refused() {
     for_each_seed(10, |seed| {
         let mut cluster = Cluster::new(sealed(seed, Network::default()));
         cluster.rekey(3, |ring| {
@@ -150,16 +141,16 @@ fn a_node_of_another_cluster_is_not_heard() {
     });
 }
 
-/// The simulator holds each datagram, as it goes to the socket, against the MTU of the config.
+/// The simulator compares the length of each sealed datagram with the MTU.
 #[test]
-fn sealed_datagrams_keep_to_the_mtu_though_they_are_full() {
+fn full_sealed_datagrams_keep_to_the_mtu() {
     for_each_seed(5, |seed| {
         let config = Config::default().mtu(850);
-        let mut cluster = Cluster::new(Settings { config, ..sealed(seed, Network::default()) });
+        let mut cluster = Cluster::new(sealed(seed, Network::default()).config(config));
         cluster.start_joined();
-        // A second wave on a link that loses what is near the MTU: it shows that there is such.
+        // The network loses datagrams near the MTU in a second wave, to show that they exist.
         for (wave, lose_above) in [(1, 0), (2, 820)] {
-            cluster.simulation_mut().set_network(Network { lose_above, ..Network::default() });
+            cluster.simulation_mut().set_network(Network::default().lose_above(lose_above));
             for (node, entry) in (0..NODES).flat_map(|node| (0..40).map(move |entry| (node, entry)))
             {
                 cluster.publish(node, &format!("entry-{entry}"), &[wave; 50]);
@@ -169,16 +160,15 @@ fn sealed_datagrams_keep_to_the_mtu_though_they_are_full() {
                 (0..NODES).all(|node| cluster.value(node, 3, "entry-39") == Some(&[wave; 50]));
             assert!(told || wave == 2);
         }
-        assert!(cluster.simulation().traffic().too_long > 0, "no datagram was long enough to tell");
+        assert!(cluster.simulation().traffic().too_long > 0, "no datagram was near the MTU");
     });
 }
 
-/// The required API takes any transport, and so a sealed one: a probe, an exchange and a node, all
-/// on one.
+/// A probe, an exchange and a node on sealed transports.
 #[tokio::test]
-async fn every_part_of_the_facade_works_sealed() {
+async fn every_part_of_the_facade_works_with_a_sealed_transport() {
     let works = tokio::time::timeout(Duration::from_secs(60), all_parts_sealed()).await;
-    works.expect("some part waits for what does not come");
+    works.expect("some part does not complete");
 }
 
 async fn all_parts_sealed() {

@@ -1,4 +1,4 @@
-//! Identity: a rejoin with a lost generation, a change of address, two processes with one id.
+//! Identity: rejoining with a lost generation, changing the address, two processes with one id.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ const NODES: usize = 8;
 const NODE: usize = 5;
 
 fn cluster(seed: u64) -> Cluster {
-    let mut cluster = Cluster::new(Settings { nodes: NODES, seed, ..Settings::default() });
+    let mut cluster = Cluster::new(Settings::default().nodes(NODES).seed(seed));
     cluster.start_joined();
     cluster.run_for(Duration::from_secs(3));
     cluster
@@ -19,12 +19,12 @@ fn cluster(seed: u64) -> Cluster {
 fn until_dead(cluster: &mut Cluster) {
     let dead = cluster
         .run_until(|cluster| cluster.everyone_holds(NODE, Status::Dead), Duration::from_secs(30));
-    assert!(dead.is_some(), "the crash is not known to all");
+    assert!(dead.is_some(), "not all nodes know of the crash");
 }
 
 fn until_whole(cluster: &mut Cluster) {
     let whole = cluster.run_until(Cluster::views_complete_and_alive, Duration::from_secs(10));
-    assert!(whole.is_some(), "not all are held alive");
+    assert!(whole.is_some(), "not all nodes are held alive");
 }
 
 #[test]
@@ -36,12 +36,12 @@ fn a_node_rejoins_with_its_old_id_and_a_lost_generation() {
         let died_at = cluster.generation(0, NODE);
         cluster.restart(NODE, Memory::Lost);
         until_whole(&mut cluster);
-        assert!(cluster.generation(0, NODE) > died_at, "it is above its old generation");
+        assert!(cluster.generation(0, NODE) > died_at, "its generation is not above the old one");
     });
 }
 
 #[test]
-fn a_node_back_before_anybody_noticed_is_never_held_dead() {
+fn a_node_restarted_before_others_notice_is_never_held_dead() {
     for_each_seed(200, |seed| {
         let mut cluster = cluster(seed);
         let instance = |cluster: &Cluster| cluster.held(0, NODE).map(|held| held.instance());
@@ -51,13 +51,13 @@ fn a_node_back_before_anybody_noticed_is_never_held_dead() {
         cluster.restart(NODE, if seed % 2 == 0 { Memory::Lost } else { Memory::Kept });
         cluster.run_for(Duration::from_secs(20));
         assert!(cluster.views_complete_and_alive());
-        assert_ne!(instance(&cluster), before, "the new life is known");
+        assert_ne!(instance(&cluster), before, "the new instance is not known");
         assert_eq!(cluster.simulation().counts().dead, 0);
     });
 }
 
 #[test]
-fn telemetry_of_an_old_life_does_not_outlive_it() {
+fn telemetry_of_an_earlier_instance_is_dropped() {
     for_each_seed(200, |seed| {
         let mut cluster = cluster(seed);
         cluster.publish(NODE, "load", b"old");
@@ -101,13 +101,13 @@ fn a_node_at_a_new_address_moves_everywhere() {
             },
             limit,
         );
-        assert!(moved.is_some(), "not all know the new address");
+        assert!(moved.is_some(), "not all nodes know the new address");
         cluster.run_for(limit);
         assert!(cluster.views_complete_and_alive());
     });
 }
 
-/// The conflict is an event at both, the loser is the lower instance, and the cluster keeps one
+/// The process with the lower instance loses and becomes inactive, and the cluster keeps one
 /// member.
 #[test]
 fn of_two_processes_with_one_id_the_lower_instance_gives_way() {

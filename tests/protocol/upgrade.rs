@@ -1,9 +1,10 @@
-//! A fleet is upgraded node by node, and back: nodes of a later version, which say more than the
-//! others understand, live with those of today, and nobody comes to harm.
+//! Rolling upgrades: a fleet is upgraded node by node, and downgraded again. Nodes of a later
+//! version, which send frames that current nodes do not understand, work together with current
+//! nodes.
 //!
-//! The later version is today's core behind a host that adds frames of unknown kinds to every
-//! datagram with room for them. So this shows that such frames hurt nobody. It cannot show that a
-//! version still to be written keeps to the rules of `docs/wire.md`.
+//! The later version is the current core behind a host that appends frames of unknown kinds to
+//! every datagram with room for them. The test therefore shows that such frames do no harm. It
+//! cannot show that a future version keeps to the rules of `docs/wire.md`.
 
 use std::time::Duration;
 
@@ -13,8 +14,7 @@ use telemetry_gossip_tests::for_each_seed;
 
 const NODES: usize = 8;
 
-/// What the later version adds: kinds 17 and 255, with a body and without, as docs/wire.md has
-/// them.
+/// The frames of the later version: kind 17 with a body, and kind 255 without one.
 const LATER: [u8; 40] = {
     let mut frames = [0xa5; 40];
     (frames[0], frames[1]) = (17, 36);
@@ -22,17 +22,17 @@ const LATER: [u8; 40] = {
     frames
 };
 
-/// Long enough for some probes to meet silence, and too short for an accusation: a probe takes 600
-/// ms to fail.
+/// How long a node is down: long enough for some pings to get no answer, and too short for an
+/// accusation, since a probe fails after 600 ms.
 const DOWN: Duration = Duration::from_millis(250);
 
 #[test]
-fn a_fleet_is_upgraded_node_by_node_and_back_and_nobody_is_wronged() {
+fn a_rolling_upgrade_and_downgrade_causes_no_suspicion() {
     for_each_seed(400, |seed| {
         let network =
             if seed % 4 == 3 { Network::losing(Share::percent(2)) } else { Network::default() };
         let mut cluster =
-            Cluster::new(Settings { nodes: NODES, network, seed, ..Settings::default() });
+            Cluster::new(Settings::default().nodes(NODES).network(network).seed(seed));
         cluster.start_joined();
         cluster.run_for(Duration::from_secs(3));
         (0..NODES).for_each(|node| cluster.publish(node, "version", b"1"));
@@ -47,13 +47,16 @@ fn a_fleet_is_upgraded_node_by_node_and_back_and_nobody_is_wronged() {
                 };
                 replace(&mut cluster, node, memory, frames);
                 cluster.publish(node, "version", version);
-                // Half of the fleet is of either version for a while.
+                // The two halves of the fleet have different versions for a while.
                 cluster.run_for(Duration::from_secs(if step == NODES / 2 { 10 } else { 1 }));
             }
             cluster.run_for(Duration::from_secs(20));
             converged(&cluster, version);
             let skips = |node| cluster.node(node).stats().frames_unknown > 0;
-            assert!(version == b"1" || (0..NODES).all(skips), "somebody has met no unknown frame");
+            assert!(
+                version == b"1" || (0..NODES).all(skips),
+                "a node has received no unknown frame"
+            );
         }
         let counts = cluster.simulation().counts();
         assert_eq!((counts.suspected, counts.dead, counts.left, counts.removed), (0, 0, 0, 0));
@@ -62,8 +65,8 @@ fn a_fleet_is_upgraded_node_by_node_and_back_and_nobody_is_wronged() {
     });
 }
 
-/// A process ends, and one of the other version takes its place. What happens until all know of it
-/// is about that node.
+/// Replaces a process by one of the other version. Until all nodes know of it, all events are about
+/// that node.
 fn replace(cluster: &mut Cluster, node: usize, memory: Memory, frames: &[u8]) {
     let since = cluster.now();
     cluster.crash(node);
@@ -78,7 +81,7 @@ fn replace(cluster: &mut Cluster, node: usize, memory: Memory, frames: &[u8]) {
     };
     assert!(
         cluster.run_until(known, Duration::from_secs(10)).is_some(),
-        "n{node} is not known again"
+        "not all nodes know the new instance of n{node}"
     );
     for logged in cluster.log().iter().filter(|logged| logged.at >= since && logged.node != node) {
         if let Event::Alive { id, .. } | Event::Joined { id, .. } | Event::Moved { id, .. } =
@@ -89,7 +92,7 @@ fn replace(cluster: &mut Cluster, node: usize, memory: Memory, frames: &[u8]) {
     }
 }
 
-/// All hold the same of all, their telemetry too.
+/// Asserts that all tables are equal, including telemetry.
 fn converged(cluster: &Cluster, version: &[u8]) {
     assert!(cluster.views_complete_and_alive());
     let fingerprint = |node| cluster.node(node).membership().fingerprint();

@@ -1,4 +1,4 @@
-//! Criterion 11: clusters of one and two nodes, and others too small for K helpers, behave.
+//! Clusters of one and two nodes, and others that are too small for K helpers.
 
 use std::time::Duration;
 
@@ -7,13 +7,13 @@ use telemetry_gossip_sim::{Cluster, Memory, Settings, node_id};
 use telemetry_gossip_tests::for_each_seed;
 
 fn cluster(nodes: usize, seed: u64) -> Cluster {
-    let mut cluster = Cluster::new(Settings { nodes, seed, ..Settings::default() });
+    let mut cluster = Cluster::new(Settings::default().nodes(nodes).seed(seed));
     cluster.start_joined();
     cluster
 }
 
 #[test]
-fn a_cluster_of_one_is_that_node_and_sends_nothing() {
+fn a_single_node_is_its_whole_cluster_and_sends_nothing() {
     for_each_seed(200, |seed| {
         let mut cluster = cluster(1, seed);
         cluster.publish(0, "load", b"1");
@@ -26,13 +26,13 @@ fn a_cluster_of_one_is_that_node_and_sends_nothing() {
 }
 
 #[test]
-fn commands_of_a_node_alone_end_without_a_partner() {
+fn commands_of_a_single_node_complete_without_a_partner() {
     for_each_seed(200, |seed| {
         let config = Config::default().mode(Mode::OnDemand);
-        let mut cluster = Cluster::new(Settings { nodes: 1, config, seed, ..Settings::default() });
-        cluster.tell(0, Input::Exchange);
-        cluster.tell(0, Input::Probe { id: node_id(7) });
-        cluster.tell(0, Input::Probe { id: node_id(0) });
+        let mut cluster = Cluster::new(Settings::default().nodes(1).config(config).seed(seed));
+        cluster.command(0, Input::Exchange);
+        cluster.command(0, Input::Probe { id: node_id(7) });
+        cluster.command(0, Input::Probe { id: node_id(0) });
         cluster.run_for(Duration::from_secs(5));
         let ended: Vec<_> = cluster.events(0).map(|(_, event)| event).collect();
         let nobody = Event::ExchangeCompleted { peer: None, outcome: ExchangeOutcome::Nobody };
@@ -45,7 +45,7 @@ fn commands_of_a_node_alone_end_without_a_partner() {
 }
 
 #[test]
-fn a_node_alone_leaves_at_once() {
+fn a_single_node_leaves_at_once() {
     for_each_seed(200, |seed| {
         let mut cluster = cluster(1, seed);
         cluster.leave(0);
@@ -54,9 +54,9 @@ fn a_node_alone_leaves_at_once() {
     });
 }
 
-/// On an even split both sides go on: each of two holds the other Dead, without help of a third.
+/// Half of the members are enough to declare the other half Dead, so one of two nodes can.
 #[test]
-fn in_a_cluster_of_two_each_finds_the_other_dead_and_back() {
+fn in_a_cluster_of_two_a_crash_and_a_return_are_detected() {
     for_each_seed(200, |seed| {
         let mut cluster = cluster(2, seed);
         cluster.run_for(Duration::from_secs(30));
@@ -67,15 +67,14 @@ fn in_a_cluster_of_two_each_finds_the_other_dead_and_back() {
             |cluster| cluster.status(0, 1) == Some(Status::Dead),
             Duration::from_secs(10),
         );
-        assert!(dead.is_some(), "n0 never found n1 dead");
+        assert!(dead.is_some(), "n0 never declared n1 dead");
 
         cluster.restart(1, Memory::Lost);
         let back = cluster.run_until(Cluster::views_complete_and_alive, Duration::from_secs(10));
-        assert!(back.is_some(), "n1 did not come back");
+        assert!(back.is_some(), "n1 is not held alive again");
     });
 }
 
-/// One at a time, a cluster shrinks from five to one and grows again.
 #[test]
 fn a_cluster_shrinks_to_one_node_and_grows_again() {
     for_each_seed(200, |seed| {
@@ -85,12 +84,12 @@ fn a_cluster_shrinks_to_one_node_and_grows_again() {
             let limit = Duration::from_secs(30);
             let known =
                 cluster.run_until(|cluster| cluster.everyone_holds(crashed, Status::Dead), limit);
-            assert!(known.is_some(), "n{crashed} is not known to be dead");
+            assert!(known.is_some(), "n{crashed} is not held dead");
         }
         for back in 1..5 {
             cluster.restart(back, Memory::Lost);
         }
         let whole = cluster.run_until(Cluster::views_complete_and_alive, Duration::from_secs(30));
-        assert!(whole.is_some(), "the cluster did not grow back");
+        assert!(whole.is_some(), "the views are not complete again");
     });
 }
