@@ -1,6 +1,6 @@
-//! Criteria 6 and 11: the direct path from A to B is broken (A to B dropped, nothing else). A
-//! probes B, fails, asks other nodes to probe it, and holds B Alive; with fewer than K others it
-//! makes do with those there are.
+//! Indirect probes: the direct path from A to B is broken, in this direction only. A probes B
+//! directly without success, asks K other nodes to probe B, and holds B Alive. With fewer than K
+//! other nodes, A asks all of them.
 
 use std::time::Duration;
 
@@ -13,13 +13,14 @@ const B: usize = 1;
 
 fn cluster(nodes: usize, mode: Mode, indirect_probes: u8, seed: u64) -> Cluster {
     let config = Config::default().mode(mode).indirect_probes(indirect_probes);
-    let mut cluster = Cluster::new(Settings { nodes, config, seed, ..Settings::default() });
+    let mut cluster = Cluster::new(Settings::default().nodes(nodes).config(config).seed(seed));
     cluster.start_known();
     cluster
 }
 
+/// Lets a node probe another, and returns the outcome.
 fn probe(cluster: &mut Cluster, from: usize, of: NodeId) -> Option<ProbeOutcome> {
-    cluster.tell(from, Input::Probe { id: of });
+    cluster.command(from, Input::Probe { id: of });
     // A probe ends after two timeouts.
     cluster.run_for(Config::default().probe_timeout * 2 + Duration::from_millis(50));
     cluster.events(from).filter_map(|(_, event)| outcome(&event)).last()
@@ -33,7 +34,7 @@ fn outcome(event: &Event<u32>) -> Option<ProbeOutcome> {
 }
 
 #[test]
-fn a_broken_direct_path_is_bridged_by_two_helpers_and_b_is_held_alive() {
+fn a_node_behind_a_broken_direct_path_is_reached_through_helpers_and_stays_alive() {
     for_each_seed(200, |seed| {
         let mut cluster = cluster(4, Mode::OnDemand, 2, seed);
         assert_eq!(probe(&mut cluster, A, node_id(B)), Some(ProbeOutcome::Direct));
@@ -45,7 +46,7 @@ fn a_broken_direct_path_is_bridged_by_two_helpers_and_b_is_held_alive() {
         assert_eq!(
             cluster.node(2).stats().ping_reqs + cluster.node(3).stats().ping_reqs,
             2,
-            "both helped"
+            "both helpers were asked"
         );
     });
 }
@@ -62,7 +63,7 @@ fn one_helper_that_answers_is_enough() {
 }
 
 #[test]
-fn whom_nobody_reaches_is_suspected() {
+fn a_node_that_no_helper_reaches_is_suspected() {
     for_each_seed(200, |seed| {
         let mut cluster = cluster(4, Mode::OnDemand, 2, seed);
         cluster.cut([A, 2, 3], [B]);
@@ -71,24 +72,23 @@ fn whom_nobody_reaches_is_suspected() {
     });
 }
 
-/// The same while the nodes go on by themselves: for a minute of virtual time nobody is ever
-/// suspected.
+/// The nodes are autonomous: in a minute of virtual time, none of them is ever suspected.
 #[test]
 fn a_running_cluster_never_suspects_a_node_that_others_reach() {
     for_each_seed(200, |seed| {
         let mut cluster = cluster(4, Mode::Autonomous, 3, seed);
         cluster.cut([A], [B]);
         cluster.run_for(Duration::from_secs(60));
-        assert!(cluster.node(A).stats().probes_indirect > 0, "A never needed help");
+        assert!(cluster.node(A).stats().probes_indirect > 0, "A never used an indirect probe");
         let counts = cluster.simulation().counts();
         assert_eq!((counts.suspected, counts.dead), (0, 0));
         assert!(cluster.views_complete_and_alive());
     });
 }
 
-/// At most K helpers are asked, and no more than there are.
+/// A node asks min(K, other nodes) helpers.
 #[test]
-fn k_is_respected_and_fewer_than_k_helpers_are_normal() {
+fn at_most_k_helpers_are_asked_and_fewer_than_k_suffice() {
     for_each_seed(200, |seed| {
         for (nodes, k) in [(2, 3), (3, 3), (4, 3), (5, 3), (12, 3), (12, 0), (12, 1), (12, 16)] {
             let mut cluster = cluster(nodes, Mode::OnDemand, k, seed);

@@ -1,4 +1,4 @@
-//! Three nodes, all that was ever said, and everything that can happen next.
+//! The model: three nodes, all claims that were ever made, and all possible next steps.
 
 use std::fmt;
 
@@ -9,21 +9,23 @@ use crate::step::{Claim, Event, Local, step};
 
 pub(crate) const NODES: usize = 3;
 
-/// How often a claim is delivered to everybody at most until all are silent.
-const ROUNDS: usize = 20;
+/// The most rounds of delivering all claims to all nodes until nothing changes.
+const MAX_ROUNDS: usize = 20;
 
-/// How much may happen, and what is wrong with the nodes.
+/// The bounds of the model, and the planted bug.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cluster {
-    /// Probes that fail, of anybody by anybody.
+    /// The number of probes that fail, of any node by any node.
     pub(crate) accusations: u8,
-    /// Processes that die and are started again.
+    /// The number of processes that crash and are restarted.
     pub(crate) restarts: u8,
+    /// The number of nodes that leave.
     pub(crate) leaves: u8,
     /// Whether the nodes know each other from the start.
     pub(crate) joined: bool,
-    /// Somebody once said this of n0.
+    /// A false claim about n0.
     pub(crate) forged: Option<(Status, u64)>,
+    /// A mistake that all nodes make.
     pub(crate) bug: Option<Bug>,
 }
 
@@ -40,64 +42,66 @@ impl fmt::Display for Cluster {
             }
         }
         self.forged.map_or(Ok(()), |(status, generation)| {
-            write!(f, ", a lie: n0 is {status} at {generation}")
+            write!(f, ", a false claim: n0 is {status} at {generation}")
         })
     }
 }
 
-/// A mistake that the nodes make on top of what the core does: a check that does not find it is
-/// none.
+/// A mistake that the nodes make in addition to the behaviour of the core, to prove that the checks
+/// find it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Bug {
-    /// The last claim that comes wins.
+    /// A node keeps the claim that it received last.
     LastWins,
-    /// Alive wins at one generation.
+    /// At one generation, Alive wins.
     AliveWinsTies,
-    /// A node takes in what is said about itself.
+    /// A node accepts accusations of itself.
     BelievesOthers,
-    /// A node refutes at the generation of the accusation.
+    /// A node refutes an accusation at the same generation.
     RefutesTooLow,
-    /// Whoever hears an accusation answers it for the accused.
+    /// A node refutes accusations of other nodes.
     VouchesForOthers,
 }
 
+/// A state of the model.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct State {
     pub(crate) nodes: [Local; NODES],
-    /// Whatever anybody ever held, in order. The network may deliver each of it to anybody, now,
-    /// later, again or never.
+    /// All claims that any node ever held, in order. The network may deliver each of them to any
+    /// node, now, later, repeatedly or never.
     pub(crate) said: Vec<Claim>,
     accusations: u8,
     restarts: u8,
     leaves: u8,
-    /// The rules that the latest step broke.
+    /// The rules that the last step broke.
     broken: [bool; STEP_RULES.len()],
 }
 
-/// A node, and what happens to it.
+/// A node, and the event that happens to it.
 pub(crate) type Action = (usize, Event);
 
-/// What is checked of each step; the place in this list is the bit in [`State::broken`].
+/// The rules that are checked at each step. The position of a rule is its index in
+/// [`State::broken`].
 const STEP_RULES: [&str; 6] = [GENERATION, RESURRECTION, ISSUER, ITSELF, REFUTATION, GREATER];
 
 pub(crate) const GENERATION: &str = "a row's generation never falls";
 pub(crate) const RESURRECTION: &str = "Dead and Left become live only at a higher generation";
 pub(crate) const ISSUER: &str = "only the owner issues Alive";
 pub(crate) const ITSELF: &str = "a node never holds itself Suspected or Dead";
-pub(crate) const REFUTATION: &str = "an accused node says Alive above the accusation";
-pub(crate) const GREATER: &str = "of what is held and what is heard the greater is kept";
+pub(crate) const REFUTATION: &str = "an accused node claims Alive above the accusation";
+pub(crate) const GREATER: &str = "of the held and the received claim the greater is kept";
 pub(crate) const CONVERGENCE: &str =
-    "once all is delivered all hold the same, and every node Alive";
+    "once all claims are delivered, all tables are equal and hold every node Alive";
 
 impl State {
-    /// Everybody who still takes part.
+    /// The nodes that have not left.
     fn members(&self) -> impl Iterator<Item = &Local> {
         self.nodes.iter().filter(|node| node.is_member())
     }
 }
 
 impl Cluster {
-    /// The state after an event at a node, and which rule that broke.
+    /// The state after an event at a node, with the rules that the step broke.
     fn after(&self, state: &State, node: usize, event: Event) -> State {
         let old = &state.nodes[node];
         let new = self.twisted(old, event, step(old, event));
@@ -112,11 +116,10 @@ impl Cluster {
         next
     }
 
-    /// Delivers all that was and will be said to everybody, in an order, until that changes
-    /// nothing.
+    /// Delivers all claims, including new ones, to all nodes until nothing changes.
     fn settled(&self, state: &State, backwards: bool) -> Option<State> {
         let mut state = state.clone();
-        for _ in 0..ROUNDS {
+        for _ in 0..MAX_ROUNDS {
             let (before, mut said) = (state.clone(), state.said.clone());
             if backwards {
                 said.reverse();
@@ -139,7 +142,7 @@ impl Cluster {
     }
 
     fn converges(&self, state: &State) -> bool {
-        // What comes of a broken rule is not looked at.
+        // A state after a broken rule is not explored further.
         state.broken.contains(&true)
             || [false, true].into_iter().all(|backwards| {
                 self.settled(state, backwards).is_some_and(|end| {
@@ -154,7 +157,7 @@ impl Cluster {
             })
     }
 
-    /// What the node makes of it with the bug.
+    /// Applies the planted bug to the result of a step.
     fn twisted(&self, old: &Local, event: Event, right: Local) -> Local {
         let (Some(bug), Event::Hears(claim)) = (self.bug, event) else { return right };
         let mut new = right.clone();
@@ -190,13 +193,13 @@ impl Cluster {
     }
 }
 
-/// The rules that a step breaks. Said once more and in other words than the core's: the generation
+/// The rules that a step breaks. This is independent of the code of the core: the generation
 /// decides, then the status.
 fn broken(state: &State, old: &Local, event: Event, new: &Local) -> [bool; STEP_RULES.len()] {
     let rank = |claim: &Claim| (claim.generation, claim.status);
     let gone = |claim: &Claim| matches!(claim.status, Status::Dead | Status::Left);
     let restarts = matches!(event, Event::Restarts { .. });
-    // What a process held dies with it.
+    // A process loses its rows when it restarts.
     let rows = || old.rows.iter().filter(|_| !restarts).map(|held| (held, new.row(held.about)));
     let falls = rows().any(|(held, row)| row.is_none_or(|row| row.generation < held.generation));
     let resurrects = rows().any(|(held, row)| {
@@ -222,7 +225,7 @@ fn broken(state: &State, old: &Local, event: Event, new: &Local) -> [bool; STEP_
             yields = accused && new.own().generation <= claim.generation;
         } else {
             let most = held.map_or(rank(&claim), |held| rank(held).max(rank(&claim)));
-            // What is too far ahead is not believed before its refutation is.
+            // A node may refuse a claim that is too far ahead, until it accepts its refutation.
             let refused =
                 claim.generation > Generation::PLAUSIBLE_START.0 && new.row(claim.about) == held;
             lesser = new.row(claim.about).map(rank) != Some(most) && !refused;
@@ -303,9 +306,9 @@ impl Model for Cluster {
             Property::always(CONVERGENCE, |model: &Self, state: &State| model.converges(state)),
         ];
         if self.accusations > 0 {
-            // What has to happen for the rest to mean something.
+            // Without this, the other properties would mean little.
             properties.push(Property::sometimes(
-                "somebody refutes its death",
+                "a node refutes its own death",
                 |_, state: &State| {
                     let refutes = |claim: &Claim| {
                         let own = state.nodes[usize::from(claim.about)].own();

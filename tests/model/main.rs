@@ -1,41 +1,43 @@
-//! The membership rules in every state that three nodes can come to: a model check (stateright) of
-//! the core's own code.
+//! A model check (stateright) of the membership rules: it visits all states of three nodes, with
+//! the code of the core.
 //!
 //! ```text
-//! cargo test --release -p telemetry-gossip-tests --test model -- --nocapture            1.2 million states, half a minute
-//! cargo test --release -p telemetry-gossip-tests --test model large -- --nocapture --ignored       7.1 million, 3 minutes
+//! # 1.2 million states, half a minute
+//! cargo test --release -p telemetry-gossip-tests --test model -- --nocapture
+//! # 7.1 million states, 3 minutes
+//! cargo test --release -p telemetry-gossip-tests --test model large -- --nocapture --ignored
 //! ```
 //!
-//! **What is real.** Each step of each node is made by a `Node` of the core: its datagram reader,
-//! merge, refutation, accusation after a probe, declaration of death, restart and leave
-//! (`step.rs`). The model has none of these rules. What it checks it says in other words
-//! (`cluster.rs`), and planted mistakes show that it would find them.
+//! **What is real.** A `Node` of the core performs each step of each node (`step.rs`): decoding,
+//! merging, refutation, accusation after a probe, declaration of death, restart and leave. The
+//! model contains none of these rules. Its checks (`cluster.rs`) are written independently of the
+//! core, and planted bugs prove that they find mistakes.
 //!
-//! **What is checked.** In each step: a row's generation never falls; Dead and Left become live
+//! **What is checked.** At each step: a row's generation never falls; Dead and Left become live
 //! only at a higher generation; only the owner issues Alive; a node never holds itself Suspected or
-//! Dead; an accused node says Alive above the accusation; of what is held and what is heard the
-//! greater is kept; and the core's own invariants. From each state: once all that was said, and
-//! what follows from it, is delivered to everybody, in whatever of two orders, all hold the same
-//! and every node is Alive.
+//! Dead; an accused node claims Alive above the accusation; of the held and the received claim the
+//! greater is kept; and the core's own invariants hold. From each state: once all claims, and those
+//! that follow from them, are delivered to all nodes, in either of two orders, all tables are equal
+//! and hold every node Alive.
 //!
 //! **What is abstract.**
-//! - A node is its table, and remembers nothing else between two steps (not who outbid it before,
-//!   so conflicts of identity have no end here). Timers are choices: a probe of anybody can fail at
-//!   any time, and the time of a suspicion can be up at any time. What decides when, and keeps
-//!   false accusations rare (roll calls, trials, calls, isolation), is left out: with it less
-//!   happens, not more.
-//! - The network is a set of all claims that anybody ever held. Each may be delivered to anybody,
-//!   at any later time, any number of times or never: loss, repetition, reordering and delay have
-//!   no bound. Nodes pass on what they hold, so rumors, sessions and pages are this, too.
-//!   Telemetry, addresses, accusers and ages of deaths are not in it.
-//! - The dead are never forgotten, and a life that was replaced says nothing more of its own (no
-//!   two processes with one id).
-//! - States are told apart by 64-bit hashes: of a million, two have one hash with a probability
-//!   below one in ten million.
+//! - A node consists of its table and remembers nothing else between two steps. In particular it
+//!   does not remember id conflicts, so these never end here. Timers are choices: a probe of any
+//!   node may fail at any time, and a suspicion may run out at any time. The mechanisms that decide
+//!   when, and that make false accusations rare (roll calls, rechecks, status pings, isolation),
+//!   are left out. They only restrict what can happen.
+//! - The network is the set of all claims that any node ever held. It may deliver each claim to any
+//!   node at any later time, any number of times or never, so loss, duplication, reordering and
+//!   delay are unbounded. Nodes pass on the claims that they hold, which includes rumors, sessions
+//!   and pages. Telemetry, addresses, accusers and ages of deaths are left out.
+//! - Dead members are never forgotten, and an instance that was replaced makes no more claims
+//!   (there are no two processes with one id).
+//! - States are distinguished by 64-bit hashes. Among a million states, the probability of a
+//!   collision is below one in ten million.
 //!
-//! **What is bounded.** Three nodes; how many probes fail, processes restart (with their last
-//! generation or from 0, with a greater or a lesser instance) and leave, as each test says.
-//! Generations have no bound of their own.
+//! **What is bounded.** There are three nodes. Each test states how many probes fail, how many
+//! processes restart (with their last generation or from 0, with a greater or a lesser instance),
+//! and how many nodes leave. Generations have no bound of their own.
 #![forbid(unsafe_code)]
 #![deny(warnings)]
 
@@ -53,13 +55,13 @@ use telemetry_gossip_tests::for_each_seed;
 
 const THREADS: usize = 2;
 
-/// Nodes that know each other, or only themselves.
+/// Clusters of nodes that know each other, or only themselves.
 const JOINED: Cluster =
     Cluster { accusations: 0, restarts: 0, leaves: 0, joined: true, forged: None, bug: None };
 const STRANGERS: Cluster = Cluster { joined: false, ..JOINED };
 
-/// Visits every state of these clusters, and fails if a rule is broken. Each cluster is a seed:
-/// `.ci/repeat` deals them out.
+/// Visits all states of some clusters, and fails if a rule is broken. Each cluster counts as a
+/// seed, so that `.ci/repeat` distributes them over its runs.
 fn check(clusters: &[Cluster]) {
     let mut states = 0;
     for_each_seed(clusters.len() as u64, |seed| {
@@ -69,7 +71,7 @@ fn check(clusters: &[Cluster]) {
         checker.assert_properties();
         states += checker.unique_state_count();
         println!(
-            "{cluster}: {} states, {} steps to them, the deepest {}, {:.1?}",
+            "{cluster}: {} states, {} steps, depth {}, {:.1?}",
             checker.unique_state_count(),
             checker.state_count(),
             checker.max_depth(),
@@ -79,7 +81,7 @@ fn check(clusters: &[Cluster]) {
     println!("{states} states in all");
 }
 
-/// They have no seeds: whoever has seen them once has seen all.
+/// These tests are exhaustive, so there is no use in repeating them.
 mod exhaustive {
     use super::*;
 
@@ -106,22 +108,22 @@ mod exhaustive {
         ]);
     }
 
-    /// One lie, as far ahead as anybody believes: it is refuted, and all goes on above it. (An
-    /// Alive leaves a few generations: at the very end of what is believed there is no room for the
-    /// accusations that follow.)
+    /// A false claim with the highest generation that nodes accept is refuted, and the cluster
+    /// continues above it. (A false Alive leaves a few generations as room for the accusations that
+    /// follow.)
     #[test]
-    fn a_lie_as_far_ahead_as_is_believed_can_be_refuted() {
+    fn a_false_claim_at_the_highest_accepted_generation_can_be_refuted() {
         let (start, leap) = (Generation::PLAUSIBLE_START.0, Generation::PLAUSIBLE_LEAP);
-        let lies = [
+        let claims = [
             (Status::Alive, start + leap - 8),
             (Status::Suspected, start + leap / 2),
             (Status::Dead, start + leap / 2),
             (Status::Left, start + leap / 2),
         ];
-        check(&lies.map(|lie| Cluster { accusations: 2, forged: Some(lie), ..JOINED }));
+        check(&claims.map(|claim| Cluster { accusations: 2, forged: Some(claim), ..JOINED }));
     }
 
-    /// Every planted mistake is found, by the rules that it breaks.
+    /// Each planted bug breaks the expected rules.
     #[test]
     fn planted_bugs_are_found() {
         for (bug, rules) in [
@@ -131,7 +133,7 @@ mod exhaustive {
             (Bug::RefutesTooLow, &[REFUTATION, CONVERGENCE]),
             (Bug::VouchesForOthers, &[ISSUER]),
         ] {
-            // A restart with the last generation is what says Alive at the generation of an
+            // Only a restart with the last generation claims Alive at the generation of an
             // accusation.
             let (accusations, restarts) = if bug == Bug::AliveWinsTies { (1, 1) } else { (2, 0) };
             let cluster = Cluster { accusations, restarts, bug: Some(bug), ..JOINED };
@@ -139,7 +141,7 @@ mod exhaustive {
             for rule in rules {
                 let path = checker
                     .discovery(rule)
-                    .unwrap_or_else(|| panic!("{bug:?} is not found to break: {rule}"));
+                    .unwrap_or_else(|| panic!("{bug:?} does not break the rule: {rule}"));
                 println!("{bug:?} breaks \"{rule}\" in {} steps", path.into_actions().len());
             }
         }

@@ -1,8 +1,8 @@
-//! One step of one node, made by the core's own code.
+//! One step of one node, performed by the code of the core.
 //!
-//! A node of the model is its table. For each step a real [`Node`] is made that holds this table,
-//! is given a real input (a datagram, a tick, a command), and what it holds then is read back. The
-//! same step of the same table is not made twice.
+//! A node of the model consists of its table. For each step, a real [`Node`] with this table is
+//! created and gets a real input (a datagram, a tick, a command). Then its table is read back.
+//! Results are cached per table and step.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -13,7 +13,7 @@ use telemetry_gossip_core::{
     NodeId, Status, SuspicionTimeout, WIRE_VERSION,
 };
 
-/// A claim, in the order of who it is about, and then of the merge rule.
+/// A claim. Claims are ordered by the member that they are about, and then by the merge rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Claim {
     pub(crate) about: u8,
@@ -22,29 +22,29 @@ pub(crate) struct Claim {
     pub(crate) instance: u32,
 }
 
-/// What there is of a node between two steps.
+/// The state of a node between two steps.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Local {
     pub(crate) me: u8,
-    /// How often it was started again.
-    pub(crate) boots: u8,
-    /// Its table, in order of member.
+    /// The number of restarts.
+    pub(crate) restarts: u8,
+    /// The table, ordered by member.
     pub(crate) rows: Vec<Claim>,
 }
 
+/// An event that happens to a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Event {
-    /// A datagram with this claim comes.
+    /// The node receives a datagram with this claim.
     Hears(Claim),
     /// A probe of this member fails.
     Accuses(u8),
-    /// The time of the suspicion of this member is up.
+    /// The suspicion of this member runs out.
     Declares(u8),
-    /// The process dies and is started again, knowing only itself, with the next generation or from
-    /// 0.
-    Restarts {
-        kept: bool,
-    },
+    /// The process crashes and is restarted, knowing only itself. It starts with the next
+    /// generation or with 0.
+    Restarts { kept: bool },
+    /// The node leaves.
     Leaves,
 }
 
@@ -57,14 +57,14 @@ impl Local {
         self.row(self.me).unwrap_or_else(|| panic!("n{} does not know itself", self.me))
     }
 
-    /// Whether it still takes part.
+    /// Whether the node has not left.
     pub(crate) fn is_member(&self) -> bool {
         self.own().status != Status::Left
     }
 
-    /// A node that was never started before.
+    /// A node at its first start.
     pub(crate) fn first(me: u8) -> Self {
-        read(&boot(me, 0, 0), 0)
+        read(&start(me, 0, 0), 0)
     }
 }
 
@@ -72,7 +72,7 @@ thread_local! {
     static DONE: RefCell<HashMap<(Local, Event), Local>> = RefCell::default();
 }
 
-/// What the node is after this event.
+/// The state of a node after an event.
 pub(crate) fn step(local: &Local, event: Event) -> Local {
     let key = (local.clone(), event);
     if let Some(known) = DONE.with_borrow(|done| done.get(&key).cloned()) {
@@ -85,22 +85,22 @@ pub(crate) fn step(local: &Local, event: Event) -> Local {
 
 fn run(local: &Local, event: Event) -> Local {
     if let Event::Restarts { kept } = event {
-        let boots = local.boots + 1;
+        let restarts = local.restarts + 1;
         let generation = if kept { local.own().generation + 1 } else { 0 };
-        return read(&boot(local.me, boots, generation), boots);
+        return read(&start(local.me, restarts, generation), restarts);
     }
-    let mut node = wake(local);
+    let mut node = restore(local);
     let status =
         |node: &Node<u32>, of: u8| node.member(id(of).as_str()).map(|member| member.status());
     match event {
         Event::Hears(claim) => hear(&mut node, &[claim]),
-        Event::Accuses(whom) => {
-            let asked = node.handle(node.now(), Input::Probe { id: id(whom) });
-            asked.unwrap_or_else(|error| panic!("the probe: {error}"));
-            wait(&mut node, |node| status(node, whom) != Some(Status::Alive));
+        Event::Accuses(member) => {
+            let probed = node.handle(node.now(), Input::Probe { id: id(member) });
+            probed.unwrap_or_else(|error| panic!("the probe: {error}"));
+            wait(&mut node, |node| status(node, member) != Some(Status::Alive));
         }
-        Event::Declares(whom) => {
-            wait(&mut node, |node| status(node, whom) != Some(Status::Suspected))
+        Event::Declares(member) => {
+            wait(&mut node, |node| status(node, member) != Some(Status::Suspected))
         }
         Event::Leaves => {
             node.handle(node.now(), Input::Leave)
@@ -108,15 +108,18 @@ fn run(local: &Local, event: Event) -> Local {
         }
         Event::Restarts { .. } => {}
     }
-    read(&node, local.boots)
+    read(&node, local.restarts)
 }
 
-/// Ticks until it is so. Nobody answers, so what is asked is silence.
+/// Ticks the node until a condition holds. It gets no answers.
 fn wait(node: &mut Node<u32>, until: impl Fn(&Node<u32>) -> bool) {
     while !until(node) {
         let at =
-            node.poll_timeout().unwrap_or_else(|| panic!("{} waits for nothing", node.me().id()));
-        assert!(at < Instant::ORIGIN + Duration::from_secs(60), "it takes too long");
+            node.poll_timeout().unwrap_or_else(|| panic!("{} has no deadline", node.me().id()));
+        assert!(
+            at < Instant::ORIGIN + Duration::from_secs(60),
+            "the condition does not hold within a minute"
+        );
         node.handle(at, Input::Tick).unwrap_or_else(|error| panic!("a tick: {error}"));
         drain(node);
     }
@@ -126,15 +129,16 @@ fn id(of: u8) -> NodeId {
     NodeId::new(&format!("n{of}")).unwrap_or_else(|error| panic!("n{of}: {error}"))
 }
 
-fn boot(me: u8, boots: u8, generation: u64) -> Node<u32> {
-    // Roll calls, rechecks and the like decide whether and when a member is accused: any time is
-    // possible here.
+/// Starts a node that knows only itself.
+fn start(me: u8, restarts: u8, generation: u64) -> Node<u32> {
+    // Without roll calls and rechecks, which restrict when a member is accused: in the model it may
+    // be accused at any time.
     let config = Config::default()
         .mode(Mode::OnDemand)
         .detector(DetectorFeatures::SWIM)
         .suspicion(SuspicionTimeout::Fixed(Duration::from_secs(1)));
-    // A life's instance may be above that of the one before, or below.
-    let instance = if me.is_multiple_of(2) { 10 + boots } else { 10 - boots };
+    // The new instance of a node may be above or below its previous one.
+    let instance = if me.is_multiple_of(2) { 10 + restarts } else { 10 - restarts };
     let identity = Identity::new(id(me), address(me))
         .generation(Generation(generation))
         .instance(Instance(instance.into()));
@@ -145,15 +149,15 @@ fn address(of: u8) -> u32 {
     u32::from(of) + 1
 }
 
-/// A node that holds just this.
-fn wake(local: &Local) -> Node<u32> {
-    let start = Generation::PLAUSIBLE_START.0;
-    let mut node = boot(local.me, local.boots, local.own().generation.min(start));
+/// Creates a node with this table.
+fn restore(local: &Local) -> Node<u32> {
+    let highest = Generation::PLAUSIBLE_START.0;
+    let mut node = start(local.me, local.restarts, local.own().generation.min(highest));
     for &row in &local.rows {
-        if row.generation > start {
-            // Nobody starts there, and nobody believes every leap to there: the first is as far as
-            // anybody does.
-            let generation = (row.generation - 1).min(start + Generation::PLAUSIBLE_LEAP);
+        if row.generation > highest {
+            // A node cannot start so high, and accepts only leaps of a limited size. Use the
+            // largest leap first.
+            let generation = (row.generation - 1).min(highest + Generation::PLAUSIBLE_LEAP);
             hear(&mut node, &[Claim { status: Status::Alive, generation, ..row }]);
         }
         if row.about != local.me {
@@ -165,14 +169,15 @@ fn wake(local: &Local) -> Node<u32> {
             );
         }
     }
-    assert_eq!(read(&node, local.boots), *local, "what was made is not what it should be");
+    assert_eq!(read(&node, local.restarts), *local, "the table was not restored");
     node
 }
 
-fn read(node: &Node<u32>, boots: u8) -> Local {
+/// Reads the table of a node.
+fn read(node: &Node<u32>, restarts: u8) -> Local {
     node.check_invariants().unwrap_or_else(|broken| panic!("{broken}"));
     let number =
-        |id: &str| id[1..].parse().unwrap_or_else(|_| panic!("{id} is none of these nodes"));
+        |id: &str| id[1..].parse().unwrap_or_else(|_| panic!("{id} is not a node of the model"));
     let mut rows: Vec<Claim> = node
         .members()
         .map(|member| Claim {
@@ -183,10 +188,10 @@ fn read(node: &Node<u32>, boots: u8) -> Local {
         })
         .collect();
     rows.sort_unstable();
-    Local { me: number(node.me().id()), boots, rows }
+    Local { me: number(node.me().id()), restarts, rows }
 }
 
-/// A datagram with these claims, from somebody whom nobody knows.
+/// Passes a datagram with these claims to the node, from an unknown sender.
 fn hear(node: &mut Node<u32>, claims: &[Claim]) {
     let mut bytes = vec![WIRE_VERSION];
     bytes.extend(Label::of("").0.to_be_bytes());
@@ -201,7 +206,7 @@ fn hear(node: &mut Node<u32>, claims: &[Claim]) {
         body.extend(id.as_str().bytes());
         body.push(4);
         body.extend(address(claim.about).to_be_bytes());
-        // Neither accusers nor an age.
+        // No accusers, and no age.
         body.extend([0, 0]);
     }
     bytes.push(5);

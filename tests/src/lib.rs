@@ -1,5 +1,5 @@
-//! Helpers of the acceptance tests: many seeds for each test, and a word on how to repeat the one
-//! that failed.
+//! Helpers of the acceptance tests: they run a test with many seeds, and print the command that
+//! repeats a failure.
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 #![deny(warnings)]
@@ -7,27 +7,28 @@
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
-/// Runs a test for seeds 0, 1, ... below `count`.
+/// Runs a test with the seeds 0, 1, ... below `count`.
 ///
-/// With `SEED=n` in the environment, for that one only. With `SEED_SLICE=k/m` (k from 1 to m), for
-/// the k-th of m slices, one seed at least: a repetition of m runs covers all seeds once, and each
-/// run others.
+/// The environment can restrict the seeds. `SEED=n` selects the seed n. `SEED_SLICE=k/m`, with k
+/// from 1 to m, selects the k-th of m slices of the seeds, but at least one seed, so that m runs
+/// with different slices cover all seeds.
 ///
 /// # Panics
-/// As the test does, after saying which seed it was and the command that repeats it.
+/// Panics if the test does, after printing the seed and the command that repeats the failure.
 pub fn for_each_seed(count: u64, mut test: impl FnMut(u64)) {
     for seed in seeds(count) {
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| test(seed))) {
-            eprintln!("seed {seed} fails; to repeat it:\n  {}", replay(seed));
+            eprintln!("seed {seed} fails; repeat it with:\n  {}", replay(seed));
             resume_unwind(panic);
         }
     }
 }
 
-/// The seeds that this run is for.
+/// The seeds that the environment selects.
 fn seeds(count: u64) -> Range<u64> {
     if let Ok(seed) = std::env::var("SEED") {
-        let seed: u64 = seed.parse().unwrap_or_else(|error| panic!("SEED is a number: {error}"));
+        let seed: u64 =
+            seed.parse().unwrap_or_else(|error| panic!("SEED must be a number: {error}"));
         return seed..seed + 1;
     }
     let Ok(slice) = std::env::var("SEED_SLICE") else { return 0..count };
@@ -39,12 +40,12 @@ fn seeds(count: u64) -> Range<u64> {
             let start = ((k - 1) * count / m).min(count.saturating_sub(1));
             start..(k * count / m).max(start + 1)
         }
-        _ => panic!("SEED_SLICE is K/M with K from 1 to M, such as 3/50, not {slice}"),
+        _ => panic!("SEED_SLICE must be K/M with K from 1 to M, such as 3/50, not {slice}"),
     }
 }
 
-/// Of how many of the seeds that this run is for a condition is met, and how many these are; tells
-/// those that do not.
+/// Counts the selected seeds that meet a condition, and all selected seeds. Prints those that do
+/// not meet it.
 pub fn count_of_seeds(count: u64, mut meets: impl FnMut(u64) -> bool) -> (u64, u64) {
     let (mut met, mut run) = (0, 0);
     for_each_seed(count, |seed| {
@@ -52,13 +53,13 @@ pub fn count_of_seeds(count: u64, mut meets: impl FnMut(u64) -> bool) -> (u64, u
         if meets(seed) {
             met += 1;
         } else {
-            eprintln!("seed {seed} does not: {}", replay(seed));
+            eprintln!("seed {seed} does not meet the condition: {}", replay(seed));
         }
     });
     (met, run)
 }
 
-/// The command that runs this test for one seed.
+/// The command that runs the current test with one seed.
 fn replay(seed: u64) -> String {
     let thread = std::thread::current();
     let program = std::env::args().next().unwrap_or_default();
@@ -69,11 +70,12 @@ fn replay(seed: u64) -> String {
     let target = file.rsplit_once('-').map_or(file, |(target, _)| target);
     let test = thread.name().unwrap_or_default();
     format!(
-        "SEED={seed} cargo test --release -p telemetry-gossip-tests --test {target} {test} -- --include-ignored"
+        "SEED={seed} cargo test --release -p telemetry-gossip-tests --test {target} {test} -- \
+         --include-ignored"
     )
 }
 
-/// `part` of `whole` in words.
+/// Writes `part` of `whole` as text: "3 of 4 (75.00 %)".
 #[must_use]
 pub fn share(part: u64, whole: u64) -> String {
     #[expect(clippy::cast_precision_loss, reason = "counts of seeds are small")]

@@ -86,24 +86,18 @@ pub(crate) fn run(experiment: Experiment, args: &SimArgs) -> Result<(), Error> {
     };
     match experiment {
         Experiment::Swim => {
-            let plan = SwimPlan { seed: args.seed, ..SwimPlan::default() };
+            let plan = SwimPlan::default().seed(args.seed);
             let repeats = args.experiment.repeats.unwrap_or(1);
-            let plan = SwimPlan {
-                runs: plan.runs * repeats,
-                kiloprobes: plan.kiloprobes * repeats,
-                ..plan
-            };
+            let plan = plan.runs(plan.runs * repeats).kiloprobes(plan.kiloprobes * repeats);
             let result = swim(&plan, show);
             bar.clear();
             print(&result, args.json)?;
             verdict(&result.goals())
         }
         Experiment::Telemetry => {
-            let plan = TelemetryPlan { seed: args.seed, ..TelemetryPlan::default() };
-            let result = telemetry(
-                &TelemetryPlan { runs: args.experiment.repeats.unwrap_or(plan.runs), ..plan },
-                show,
-            );
+            let plan = TelemetryPlan::default().seed(args.seed);
+            let runs = args.experiment.repeats.unwrap_or(plan.runs);
+            let result = telemetry(&plan.runs(runs), show);
             bar.clear();
             print(&result, args.json)?;
             if let Some(folder) = &args.experiment.plots {
@@ -123,8 +117,7 @@ pub(crate) fn run(experiment: Experiment, args: &SimArgs) -> Result<(), Error> {
             let variants =
                 if args.experiment.ours { vec![Variant::Default] } else { plan.variants.clone() };
             let repeats = args.experiment.repeats.unwrap_or(plan.repeats);
-            let result =
-                lifeguard(&LifeguardPlan { variants, repeats, seed: args.seed, ..plan }, show);
+            let result = lifeguard(&plan.variants(variants).repeats(repeats).seed(args.seed), show);
             bar.clear();
             print(&result, args.json)?;
             if let Some(folder) = &args.experiment.plots {

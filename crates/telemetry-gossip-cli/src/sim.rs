@@ -33,13 +33,11 @@ pub(crate) fn run(args: &SimArgs) -> Result<(), Error> {
     }
     let scenario = scenario(args)?;
     end_on_interrupt();
-    let options = Options {
-        checking: match args.check {
-            Check::Every => Checking::Every,
-            Check::Sampled => Checking::Sampled,
-            Check::Off => Checking::Off,
-        },
-    };
+    let options = Options::default().checking(match args.check {
+        Check::Every => Checking::Every,
+        Check::Sampled => Checking::Sampled,
+        Check::Off => Checking::Off,
+    });
     let mut bar = Bar::new();
     let report = run_with(&scenario, args.seed, options, |progress| bar.show(progress));
     bar.clear();

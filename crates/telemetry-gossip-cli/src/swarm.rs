@@ -9,7 +9,7 @@ use std::time::Duration;
 use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
 use telemetry_gossip_sim::Scenario;
-use telemetry_gossip_sim::swarm::{EXCUSED, End, Fault, MOST_RUNS, Shrunk, Sweep, Swept, shrink};
+use telemetry_gossip_sim::swarm::{EXCUSED, End, Fault, MAX_RUNS, Shrunk, Sweep, Swept, shrink};
 
 use crate::args::SwarmArgs;
 use crate::error::Error;
@@ -49,13 +49,11 @@ pub(crate) fn run(args: &SwarmArgs) -> Result<(), Error> {
         return Err(Error::Unwritable { path: args.out.clone(), error });
     }
     stop_on_interrupt();
-    let sweep = Sweep {
-        seeds: args.seeds.clone(),
-        threads: args.jobs,
-        max_failures: args.failures,
-        limit: args.limit,
-        ..Sweep::default()
-    };
+    let sweep = Sweep::default()
+        .seeds(args.seeds.clone())
+        .threads(args.jobs)
+        .max_failures(args.failures)
+        .limit(args.limit);
     let mut bar = Bar::new();
     let swept = sweep.run(Scenario::swarm, |swept| {
         bar.advance(swept.runs, swept.of, || progress(swept));
@@ -123,14 +121,14 @@ fn shrink_into(dir: &Path, seed: u64, fault: Fault) -> Result<Option<Written>, E
     let panics = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| {}));
     let shrunk = shrink(&Scenario::swarm(seed), seed, fault, |shrinking| {
-        bar.advance(shrinking.runs.into(), MOST_RUNS.into(), || {
+        bar.advance(shrinking.runs.into(), MAX_RUNS.into(), || {
             format!("seed {seed}: {} steps and {} nodes are left", shrinking.steps, shrinking.nodes)
         });
         on_or_break()
     });
     std::panic::set_hook(panics);
     bar.clear();
-    let Some(Shrunk { scenario, seed: fails_with, fault, runs, least }) = shrunk else {
+    let Some(Shrunk { scenario, seed: fails_with, fault, runs, least, .. }) = shrunk else {
         return Ok(None);
     };
     let file = dir.join(format!("swarm-{seed}-{}.toml", fault.word()));

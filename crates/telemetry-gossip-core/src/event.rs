@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::history::Evidence;
+use crate::evidence::Evidence;
 use crate::id::{Generation, Instance, NodeId};
 
 /// A change of the view, or the end of something that the host asked for.

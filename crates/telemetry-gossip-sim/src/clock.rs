@@ -1,5 +1,4 @@
-//! A node's own clock: virtual time, counted from an origin of its own and running at a rate of its
-//! own.
+//! The clock of a node: virtual time with an origin and a rate of its own.
 
 use std::time::Duration;
 
@@ -9,14 +8,14 @@ use crate::rng::micros;
 
 const MILLION: u128 = 1_000_000;
 
-/// How a node reads the time. Two nodes never share an origin, as two machines do not.
+/// The clock of a node. Like two machines, two nodes have different origins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Clock {
-    /// What the clock showed when the node started.
+    /// The reading when the node started, in microseconds.
     shown: u64,
     /// Virtual time at which the node started, in microseconds.
     started: u64,
-    /// Microseconds that the clock counts in a million of virtual time; at least 1.
+    /// Microseconds that the clock counts per second of virtual time; at least 1.
     rate: u64,
 }
 
@@ -26,14 +25,14 @@ impl Clock {
         Self { shown, started: micros(started), rate: rate.unsigned_abs() }
     }
 
-    /// Shows so much more from now on, or less.
+    /// Sets the clock ahead or back by `by`.
     pub(crate) fn jump(&mut self, by: Duration, back: bool) {
         let by = micros(by);
         self.shown =
             if back { self.shown.saturating_sub(by) } else { self.shown.saturating_add(by) };
     }
 
-    /// What the clock shows at a virtual time.
+    /// The reading of the clock at a virtual time.
     #[must_use]
     pub fn read(&self, at: Duration) -> Instant {
         let passed = u128::from(micros(at).saturating_sub(self.started));
@@ -41,7 +40,7 @@ impl Clock {
         Instant::from_micros(self.shown.saturating_add(u64::try_from(counted).unwrap_or(u64::MAX)))
     }
 
-    /// The earliest virtual time at which the clock shows `shown` or more.
+    /// The earliest virtual time at which the clock reads `shown` or more.
     #[must_use]
     pub fn when(&self, shown: Instant) -> Duration {
         let to_count = u128::from(shown.as_micros().saturating_sub(self.shown));
@@ -57,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_clock_shows_a_deadline_at_the_time_it_names_and_not_before() {
+    fn a_clock_reaches_a_reading_exactly_at_the_time_that_it_predicts() {
         for rate in [-200_000, -37, 0, 1, 999, 500_000] {
             let clock = Clock::new(5_000, Duration::from_micros(77), rate);
             for deadline in [5_000, 5_001, 6_789, 1_000_003, 3_600_000_000] {

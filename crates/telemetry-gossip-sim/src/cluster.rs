@@ -1,8 +1,7 @@
-//! A cluster in the words of a test: start it, break it, let time pass, look at who holds what.
+//! A cluster for tests: start it, disturb it, let time pass, compare what its nodes hold.
 //!
-//! [`Cluster`] is [`Simulation`] made comfortable. It is for tests, so it panics where a test
-//! should fail: on a broken rule of the protocol, on settings that no node can run with, on an
-//! index that is no node's.
+//! [`Cluster`] is a convenient front of [`Simulation`]. It panics where a test should fail: on a
+//! broken rule of the protocol, on settings that no node can run with, on an index without a node.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -10,24 +9,25 @@ use std::time::Duration;
 use telemetry_gossip_core::{Event, Generation, Health, Input, Member, Node, NodeId, Status};
 use telemetry_gossip_seal::{Keyring, KeyringError, SealStats};
 
-use crate::process::{Memory, Place, Spawn, Usage};
+use crate::process::{Memory, Place, Rejoin, Spawn, Usage};
 use crate::simulation::{Logged, Settings, Simulation};
 use crate::units::Share;
 
-/// How finely [`Cluster::run_until`] looks.
+/// The time between two evaluations of the condition of [`Cluster::run_until`].
 const GRAIN: Duration = Duration::from_millis(10);
 
-/// Members that a node is told as seeds when it joins or comes back.
+/// The number of seeds of a node that joins or is restarted.
 const SEEDS: usize = 3;
 
-/// A row of somebody's view.
+/// The state of a member in the view of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Held {
-    /// The member's id.
+#[non_exhaustive]
+pub struct MemberState {
+    /// The id of the member.
     pub id: NodeId,
-    /// What it is held to be.
+    /// The status of the member.
     pub status: Status,
-    /// At which generation.
+    /// The generation of the member.
     pub generation: Generation,
 }
 
@@ -38,13 +38,13 @@ pub struct Held {
 /// use telemetry_gossip_core::Status;
 /// use telemetry_gossip_sim::{Cluster, Settings};
 ///
-/// let mut cluster = Cluster::new(Settings { nodes: 10, seed: 42, ..Settings::default() });
+/// let mut cluster = Cluster::new(Settings::default().nodes(10).seed(42));
 /// cluster.start_joined();
 /// assert!(cluster.views_complete_and_alive());
 ///
 /// cluster.crash(7);
-/// let everyone_knows = cluster.run_until(|cluster| cluster.everyone_holds(7, Status::Dead), Duration::from_secs(10));
-/// assert!(everyone_knows.is_some());
+/// let dead = |cluster: &Cluster| cluster.everyone_holds(7, Status::Dead);
+/// assert!(cluster.run_until(dead, Duration::from_secs(10)).is_some());
 /// ```
 #[derive(Debug)]
 pub struct Cluster {
@@ -52,10 +52,10 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// The nodes run, each knowing only itself.
+    /// Starts the nodes; each of them knows only itself.
     ///
     /// # Panics
-    /// If no node can run with the config.
+    /// Panics if no node can run with the configuration.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
         let simulation =
@@ -68,19 +68,21 @@ impl Cluster {
         cluster
     }
 
-    /// Everybody joins through node 0; returns how long it took until all views were complete.
+    /// Joins all nodes through node 0, and returns the time until all views were complete.
     ///
     /// # Panics
-    /// If that is not so within a minute.
+    /// Panics if the views are not complete within a minute.
     pub fn start_joined(&mut self) -> Duration {
         for index in 1..self.len() {
             self.join(index, &[0]);
         }
         let complete = self.run_until(Self::views_complete_and_alive, Duration::from_secs(60));
-        complete.unwrap_or_else(|| panic!("the join is not complete after 60 s{}", self.replay()))
+        complete.unwrap_or_else(|| {
+            panic!("not all views are complete 60 s after the join{}", self.replay())
+        })
     }
 
-    /// Everybody is told of everybody by the hosts, and no time passes.
+    /// Introduces all nodes to each other by their hosts, in no time.
     pub fn start_known(&mut self) {
         let known: Vec<(NodeId, u32)> = (0..self.len())
             .filter_map(|index| self.simulation.id(index).zip(self.simulation.address(index)))
@@ -91,7 +93,7 @@ impl Cluster {
             for (other, &(id, address)) in known.iter().enumerate() {
                 if other != index {
                     let (address, instance) = (Some(address), instances.get(other).copied());
-                    self.tell(
+                    self.command(
                         index,
                         Input::Introduce { id, address, instance, generation: Generation(0) },
                     );
@@ -101,12 +103,19 @@ impl Cluster {
     }
 
     /// Lets `span` of virtual time pass.
+    ///
+    /// # Panics
+    /// Panics if a rule of the protocol was broken.
     pub fn run_for(&mut self, span: Duration) {
         self.simulation.run_to(self.simulation.now() + span);
         self.assert_sound();
     }
 
-    /// Lets time pass until `condition` holds, at most `limit`; how long that took, to 10 ms.
+    /// Lets time pass until `condition` holds, and returns the time that passed, with a resolution
+    /// of 10 ms; `None` if the condition does not hold within `limit`.
+    ///
+    /// # Panics
+    /// Panics if a rule of the protocol was broken.
     pub fn run_until(
         &mut self,
         condition: impl Fn(&Self) -> bool,
@@ -123,19 +132,25 @@ impl Cluster {
         Some(self.now() - start)
     }
 
-    /// Whether `condition` holds now and at every look until `span` has passed.
+    /// Whether `condition` holds now and every 10 ms until `span` has passed.
+    ///
+    /// # Panics
+    /// Panics if a rule of the protocol was broken.
     pub fn stays(&mut self, condition: impl Fn(&Self) -> bool, span: Duration) -> bool {
         self.run_until(|cluster| !condition(cluster), span).is_none() && condition(self)
     }
 
-    /// Fails if a rule of the protocol was broken; also called after each stretch of time.
+    /// Asserts that no rule of the protocol was broken. Methods that let time pass call it too.
     ///
     /// # Panics
-    /// If one was.
+    /// Panics if a rule was broken.
     pub fn assert_sound(&self) {
         if let Some(first) = self.simulation.violations().first() {
             let found = self.simulation.violations_found();
-            panic!("{found} broken rules, the first: {first}{}", self.replay());
+            panic!(
+                "rules of the protocol were broken {found} times, first: {first}{}",
+                self.replay()
+            );
         }
     }
 
@@ -143,33 +158,38 @@ impl Cluster {
         format!(" (seed {}, {} nodes, t={:?})", self.simulation.seed(), self.len(), self.now())
     }
 
-    /// One more node, n and its index, which joins through running ones.
+    /// Adds a node that joins through running ones, and returns its index.
     pub fn add(&mut self) -> usize {
         self.add_as(Spawn::new(node_id(self.len())))
     }
 
-    /// One more process, perhaps with the id of another one, which joins through running ones.
+    /// Adds a process that joins through running ones, and returns its index. Its id may be that of
+    /// another process.
     ///
     /// # Panics
-    /// As [`spawn`](Self::spawn).
+    /// Panics if the node refuses to start, because its generation is too high.
     pub fn add_as(&mut self, spawn: Spawn) -> usize {
         let index = self.spawn(spawn);
         self.join_through_running(index);
         index
     }
 
-    /// One more process, perhaps with the id of another one, that knows only itself; its index.
+    /// Adds a process that knows only itself, and returns its index. Its id may be that of another
+    /// process.
     ///
     /// # Panics
-    /// If the node refuses to start, for a generation too high.
+    /// Panics if the node refuses to start, because its generation is too high.
     pub fn spawn(&mut self, spawn: Spawn) -> usize {
         self.simulation.spawn(spawn).unwrap_or_else(|error| panic!("{}: {error}", spawn.id))
     }
 
-    /// A node joins through others.
+    /// Lets a node join through other nodes.
+    ///
+    /// # Panics
+    /// Panics if the node refuses, or if one of the others does not exist.
     pub fn join(&mut self, index: usize, through: &[usize]) {
         let seeds: Vec<u32> = through.iter().map(|&seed| self.address(seed)).collect();
-        self.tell(index, Input::Join { seeds: Cow::Owned(seeds) });
+        self.command(index, Input::Join { seeds: Cow::Owned(seeds) });
     }
 
     fn join_through_running(&mut self, index: usize) {
@@ -180,43 +200,81 @@ impl Cluster {
         }
     }
 
-    /// Kills a node on the spot.
+    /// Kills a node at once.
     pub fn crash(&mut self, index: usize) {
         self.simulation.crash(index);
     }
 
-    /// Starts a killed node again, where it was; it joins through running ones.
+    /// Restarts a killed node at its address; it joins through running nodes.
+    ///
+    /// # Panics
+    /// Panics if the node refuses to start.
     pub fn restart(&mut self, index: usize, memory: Memory) {
         self.restart_at(index, memory, Place::Same);
     }
 
-    /// Starts a killed node again; it joins through running ones.
+    /// Restarts a killed node; it joins through running nodes.
     ///
     /// # Panics
-    /// If the node refuses to start.
+    /// Panics if the node refuses to start.
     pub fn restart_at(&mut self, index: usize, memory: Memory, place: Place) {
+        self.restart_with(index, memory, place, Rejoin::Running);
+    }
+
+    /// Restarts a killed node at its address, without its memory. It does not join.
+    ///
+    /// # Panics
+    /// Panics if the node refuses to start.
+    pub fn restart_alone(&mut self, index: usize) {
+        self.restart_with(index, Memory::Lost, Place::Same, Rejoin::Alone);
+    }
+
+    /// Restarts a killed node.
+    ///
+    /// # Panics
+    /// Panics if the node refuses to start.
+    pub fn restart_with(&mut self, index: usize, memory: Memory, place: Place, rejoin: Rejoin) {
         self.simulation
             .restart(index, memory, place)
             .unwrap_or_else(|error| panic!("n{index}: {error}"));
-        self.join_through_running(index);
+        match rejoin {
+            Rejoin::Running => self.join_through_running(index),
+            Rejoin::Alone => {}
+            Rejoin::OldSeeds => self.simulation.join_through_old_seeds(index),
+            Rejoin::File => self.simulation.introduce_from_file(index),
+        }
     }
 
-    /// Stops a node until it is resumed.
+    /// Joins groups of nodes that cannot find each other, because no node of one group has a record
+    /// of, or a seed in, the other. One node of each group joins through the largest group. Returns
+    /// false if there is only one group, which is nearly always the case.
+    pub fn reunite(&mut self) -> bool {
+        let groups = self.simulation.groups();
+        let Some((largest, others)) = groups.split_first() else { return false };
+        for group in others {
+            if let Some(&node) = group.first() {
+                self.join(node, &largest[..largest.len().min(SEEDS)]);
+            }
+        }
+        !others.is_empty()
+    }
+
+    /// Pauses a node until it is resumed: it gets no calls, and its datagrams wait.
     pub fn pause(&mut self, index: usize) {
         self.simulation.pause(index);
     }
 
-    /// Lets a paused node go on.
+    /// Resumes a paused node.
     pub fn resume(&mut self, index: usize) {
         self.simulation.resume(index);
     }
 
-    /// Lets nothing pass a node's socket until it is unblocked; its timers go on.
+    /// Blocks the socket of a node until it is unblocked. The timers of the node run.
     pub fn block(&mut self, index: usize) {
         self.simulation.block(index);
     }
 
-    /// Lets what waits at a blocked node pass.
+    /// Unblocks the socket of a node; waiting datagrams pass.
     pub fn unblock(&mut self, index: usize) {
         self.simulation.unblock(index);
     }
@@ -224,7 +282,7 @@ impl Cluster {
     /// Changes the keys of a node's host.
     ///
     /// # Panics
-    /// If the hosts do not seal, or the ring refuses.
+    /// Panics if the hosts do not seal, or if the keyring refuses the change.
     pub fn rekey(
         &mut self,
         index: usize,
@@ -235,36 +293,42 @@ impl Cluster {
         change(ring).unwrap_or_else(|error| panic!("the keys of n{index}: {error}"));
     }
 
-    /// What a node's seal has counted in this life of it; all zero if the hosts do not seal.
+    /// The counters of the seal of a node's current instance; all zero if the hosts do not seal.
     #[must_use]
     pub fn seal_stats(&self, index: usize) -> SealStats {
         self.simulation.seal(index).map(|seal| seal.stats()).unwrap_or_default()
     }
 
-    /// A node leaves in good order.
+    /// Lets a node leave the cluster.
+    ///
+    /// # Panics
+    /// Panics if the node refuses.
     pub fn leave(&mut self, index: usize) {
-        self.tell(index, Input::Leave);
+        self.command(index, Input::Leave);
     }
 
-    /// A node publishes an entry of its telemetry.
+    /// Lets a node publish an entry of its telemetry.
+    ///
+    /// # Panics
+    /// Panics if the node refuses.
     pub fn publish(&mut self, index: usize, key: &str, value: &[u8]) {
-        self.tell(
+        self.command(
             index,
             Input::Publish { key: Cow::Borrowed(key), value: Cow::Borrowed(value), urgent: false },
         );
     }
 
-    /// A node is given any command of its host.
+    /// Passes a command to a node.
     ///
     /// # Panics
-    /// If the node refuses it.
-    pub fn tell(&mut self, index: usize, input: Input<'_, u32>) {
+    /// Panics if the node refuses the command.
+    pub fn command(&mut self, index: usize, input: Input<'_, u32>) {
         if let Err(error) = self.simulation.command(index, input) {
             panic!("n{index}: {error}{}", self.replay());
         }
     }
 
-    /// Nothing passes between the two groups, either way.
+    /// Stops all datagrams between two groups of nodes, in both directions.
     pub fn partition(
         &mut self,
         left: impl IntoIterator<Item = usize> + Clone,
@@ -274,7 +338,7 @@ impl Cluster {
         self.cut(right, left);
     }
 
-    /// Nothing passes from these nodes to those; the other way it does.
+    /// Stops all datagrams from one group of nodes to another, in this direction only.
     pub fn cut(
         &mut self,
         from: impl IntoIterator<Item = usize>,
@@ -283,23 +347,23 @@ impl Cluster {
         self.simulation.cut(from, to);
     }
 
-    /// Datagrams from one node to another are lost with this share.
+    /// Sets the share of datagrams from one node to another that is lost.
     pub fn lose(&mut self, from: usize, to: usize, loss: Share) {
         self.simulation.set_link_loss(from, to, loss);
     }
 
-    /// Ends every partition, cut and loss of single links.
+    /// Ends all partitions, cuts, rings and losses of single links.
     pub fn heal(&mut self) {
         self.simulation.heal();
     }
 
-    /// How many processes there ever were.
+    /// The number of processes that were ever started.
     #[must_use]
     pub fn len(&self) -> usize {
         self.simulation.len()
     }
 
-    /// Whether there is no process at all.
+    /// Whether no process was ever started.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.simulation.is_empty()
@@ -311,10 +375,10 @@ impl Cluster {
         self.simulation.now()
     }
 
-    /// The running node of this index.
+    /// The node of a process.
     ///
     /// # Panics
-    /// If it is down.
+    /// Panics if the process is down or does not exist.
     #[must_use]
     pub fn node(&self, index: usize) -> &Node<u32> {
         self.simulation.node(index).unwrap_or_else(|| panic!("n{index} is down"))
@@ -328,60 +392,62 @@ impl Cluster {
         self.simulation.id(index).unwrap_or_else(|| panic!("there is no process {index}"))
     }
 
-    /// What one node holds of another.
+    /// The row of the member `of` in the table of `observer`; `None` if there is none, or if
+    /// `observer` is down.
     #[must_use]
     pub fn held(&self, observer: usize, of: usize) -> Option<Member<'_, u32>> {
         self.simulation.node(observer)?.member(self.id(of).as_str())
     }
 
-    /// What one node holds another to be; `None` if it does not know it.
+    /// The status of the member `of` in the table of `observer`.
     #[must_use]
     pub fn status(&self, observer: usize, of: usize) -> Option<Status> {
         self.held(observer, of).map(|member| member.status())
     }
 
-    /// At which generation one node holds another.
+    /// The generation of the member `of` in the table of `observer`.
     #[must_use]
     pub fn generation(&self, observer: usize, of: usize) -> Option<u64> {
         self.held(observer, of).map(|member| member.generation().0)
     }
 
-    /// A value of one node's telemetry as another one knows it.
+    /// A value of the telemetry of `of`, as `observer` knows it.
     #[must_use]
     pub fn value(&self, observer: usize, of: usize, key: &str) -> Option<&[u8]> {
         self.held(observer, of)?.value(key)?.value
     }
 
-    /// All that a node holds, itself included, in order of id.
+    /// The view of a node, including itself, in the order of ids.
     #[must_use]
-    pub fn view(&self, observer: usize) -> Vec<Held> {
+    pub fn view(&self, observer: usize) -> Vec<MemberState> {
         let held = |member: Member<'_, u32>| {
             let (status, generation) = (member.status(), member.generation());
-            NodeId::new(member.id()).ok().map(|id| Held { id, status, generation })
+            NodeId::new(member.id()).ok().map(|id| MemberState { id, status, generation })
         };
-        let mut view: Vec<Held> = self.node(observer).members().filter_map(held).collect();
+        let mut view: Vec<MemberState> = self.node(observer).members().filter_map(held).collect();
         view.sort_by_key(|held| held.id);
         view
     }
 
-    /// How a node is.
+    /// The health of a node.
     #[must_use]
     pub fn health(&self, index: usize) -> Health {
         self.node(index).health()
     }
 
-    /// The nodes that run, are paused or blocked, are members, and were not told to leave.
+    /// The nodes that take part: they run, are paused or blocked, are members, and were not told to
+    /// leave.
     pub fn taking_part(&self) -> impl Iterator<Item = usize> {
         self.simulation.taking_part()
     }
 
-    /// Whether everybody who takes part, `of` aside, holds it to be `status`.
+    /// Whether all nodes that take part, except `of` itself, hold `of` with this status.
     #[must_use]
     pub fn everyone_holds(&self, of: usize, status: Status) -> bool {
         self.all_hold(self.taking_part().filter(|&observer| observer != of), of, status)
     }
 
-    /// Whether all of `observers` hold `of` to be `status`.
+    /// Whether all `observers` hold `of` with this status.
     #[must_use]
     pub fn all_hold(
         &self,
@@ -392,7 +458,7 @@ impl Cluster {
         observers.into_iter().all(|observer| self.status(observer, of) == Some(status))
     }
 
-    /// Whether everybody who takes part holds everybody who does Alive, and nobody else Alive or
+    /// Whether each node that takes part holds exactly the nodes that take part Alive, and no node
     /// Suspected.
     #[must_use]
     pub fn views_complete_and_alive(&self) -> bool {
@@ -402,7 +468,7 @@ impl Cluster {
             table.count_of(Status::Alive) as usize == members.len()
                 && table.count_of(Status::Suspected) == 0
         });
-        // Views of one fingerprint hold the same live members: each such view is looked at once.
+        // Tables with one fingerprint hold the same live members, so compare one table of each.
         let mut seen = None;
         complete
             && members.iter().all(|&observer| {
@@ -430,26 +496,26 @@ impl Cluster {
         self.simulation.log()
     }
 
-    /// What a process sent and received.
+    /// The traffic of a process.
     #[must_use]
     pub fn usage(&self, index: usize) -> Usage {
         self.simulation.usage(index)
     }
 
-    /// The engine below.
+    /// The simulation behind the cluster.
     #[must_use]
     pub fn simulation(&self) -> &Simulation {
         &self.simulation
     }
 
-    /// The engine below, to change what this type has no word for.
+    /// The simulation behind the cluster, for operations that this type does not offer.
     pub fn simulation_mut(&mut self) -> &mut Simulation {
         &mut self.simulation
     }
 }
 
 impl From<Simulation> for Cluster {
-    /// A cluster of whatever processes the simulation has.
+    /// Creates a cluster of the processes of a simulation.
     fn from(simulation: Simulation) -> Self {
         Self { simulation }
     }
@@ -458,6 +524,6 @@ impl From<Simulation> for Cluster {
 /// The id of the node with this index: n0, n1, ...
 #[must_use]
 pub fn node_id(index: usize) -> NodeId {
-    // "n" and at most 20 digits keep the rule of ids.
+    // "n" and at most 20 digits are a valid id.
     NodeId::new(&format!("n{index}")).unwrap_or_else(|_| unreachable!("n{index} is an id"))
 }

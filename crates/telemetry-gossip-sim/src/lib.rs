@@ -1,29 +1,26 @@
 //! A deterministic simulator for telemetry-gossip: virtual time, a faulty network, scenarios and
 //! reports.
 //!
-//! The core's nodes run as they do in production; sockets, clocks and entropy are replaced by an
-//! event heap, virtual time and a seed. A minute of 250 nodes takes a fraction of a second, and one
-//! seed gives one run, bit for bit, on every platform and in every build profile. No rule of the
-//! protocol is in this crate: it carries, the core decides.
+//! The nodes are those of the core, as in production. An event heap, virtual time and a seed
+//! replace sockets, clocks and entropy. A minute of 250 nodes takes a fraction of a second, and one
+//! seed gives the same run bit for bit, on every platform and in every build profile. This crate
+//! contains no rule of the protocol: it transports datagrams, and the core decides.
 //!
-//! # A test in the words of its subject
+//! # A simulation test
 //!
 //! ```
 //! use std::time::Duration;
 //! use telemetry_gossip_core::Status;
 //! use telemetry_gossip_sim::{Cluster, Network, Settings, Share};
 //!
-//! let mut cluster = Cluster::new(Settings {
-//!     nodes: 10,
-//!     network: Network::losing(Share::percent(1)),
-//!     seed: 42,
-//!     ..Settings::default()
-//! });
+//! let network = Network::losing(Share::percent(1));
+//! let mut cluster = Cluster::new(Settings::default().nodes(10).network(network).seed(42));
 //! cluster.start_joined();
 //!
 //! cluster.crash(7);
-//! let known = cluster.run_until(|cluster| cluster.everyone_holds(7, Status::Dead), Duration::from_secs(20));
-//! assert!(known.is_some(), "somebody never learned of the crash");
+//! let dead = |cluster: &Cluster| cluster.everyone_holds(7, Status::Dead);
+//! let known = cluster.run_until(dead, Duration::from_secs(20));
+//! assert!(known.is_some(), "some node never learned of the crash");
 //!
 //! cluster.partition(0..6, 6..10);
 //! cluster.run_for(Duration::from_secs(30));
@@ -36,25 +33,25 @@
 //!
 //! | what | for |
 //! |---|---|
-//! | [`Cluster`] | tests: start, break, wait, look; panics on a broken rule |
-//! | [`Rounds`] | push-pull in explicit rounds, without timers |
-//! | [`Scenario`], [`run`], [`Report`] | a run as a value (and a TOML file), its outcome as a value |
-//! | [`swarm`] | random scenarios of many seeds: what broke, what happened at all, the least that still breaks |
-//! | [`experiment`] | many runs, side by side: our figures beside published ones |
+//! | [`Cluster`] | tests: start nodes, disturb them, let time pass; panics on a broken rule |
+//! | [`Rounds`] | push-pull gossip in explicit rounds, without timers |
+//! | [`Scenario`], [`run`], [`Report`] | a run and its outcome as values and files |
+//! | [`swarm`] | random scenarios of many seeds: faults, coverage, shrinking |
+//! | [`experiment`] | many runs in parallel: our figures beside published ones |
 //! | [`Simulation`] | the engine: processes, network, virtual time |
 //!
 //! # What is checked
 //!
-//! While a cluster runs, every input of every node is followed by checks ([`Rule`] lists them):
-//! rows change only as the merge rule lets them, Alive comes from its owner alone, events folded
-//! give the view, datagrams fit the MTU, deadlines pass once, and the nodes' own invariants hold.
-//! [`Checking`] says how often whole tables are compared.
+//! Every input of every node is followed by checks, which [`Rule`] lists: rows change only as the
+//! merge rule allows, only the owner of a row issues Alive, folding the events gives the view,
+//! datagrams fit the MTU, deadlines pass once, and the invariants of the nodes hold. [`Checking`]
+//! sets how often whole tables are compared.
 //!
 //! # What is deliberately absent
 //!
-//! Wall time, threads within a run, floats that decide anything, and any order of a hash map. Three
-//! random streams are kept apart (protocol, network, operations), so that a change of one does not
-//! change what the others draw.
+//! Real time, threads within a run, floats that influence a run, and the order of hash maps.
+//! Protocol, network and operations draw from separate random streams, so that a change of one does
+//! not affect the random numbers of the others.
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 #![deny(warnings)]
@@ -70,6 +67,7 @@ mod report;
 mod rng;
 mod rounds;
 mod scenario;
+mod setters;
 mod simulation;
 pub mod swarm;
 mod tamper;
@@ -79,9 +77,9 @@ mod watch;
 
 pub use checker::{Checking, Rule, Violation};
 pub use clock::Clock;
-pub use cluster::{Cluster, Held, node_id};
+pub use cluster::{Cluster, MemberState, node_id};
 pub use network::{Kind, Latency, LoseKind, Network, Shape, Traffic};
-pub use process::{Condition, Memory, Place, Spawn, Usage};
+pub use process::{Condition, Memory, Place, Rejoin, Spawn, Usage};
 pub use report::{Expectation, NewsSummary, Quantiles, Report, Unmet};
 pub use rounds::{Round, RoundSettings, Rounds};
 pub use scenario::{

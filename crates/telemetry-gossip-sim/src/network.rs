@@ -1,8 +1,8 @@
-//! The network between the nodes: what a datagram meets on its way.
+//! The network between the nodes: latency, loss, duplication, replay, alteration, and barriers.
 //!
-//! A network decides from its own random stream whether a datagram is lost, how long it takes, and
-//! whether it comes again; from the barriers in force whether it passes at all. It moves no
-//! datagram (that is `simulation`) and never looks inside one.
+//! The network draws from its own random stream whether a datagram is lost, how long it takes and
+//! whether it arrives again. The barriers in force decide whether it passes at all. Moving
+//! datagrams is the business of `simulation`.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,29 +10,37 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::rng::{Draws, Stream, micros};
+use crate::setters::setters;
 use crate::tamper;
 use crate::units::{Share, span};
 
-/// How long a datagram takes.
+/// The time that a datagram takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Latency {
-    /// No datagram takes less.
+    /// The shortest time of any datagram.
     #[serde(with = "span")]
     pub minimum: Duration,
-    /// The mean of what comes on top.
+    /// The mean of the random time on top.
     #[serde(with = "span", default)]
     pub jitter: Duration,
-    /// How that is distributed.
+    /// The distribution of the random time.
     #[serde(default)]
     pub shape: Shape,
 }
 
 impl Latency {
-    /// Always this long.
+    /// A latency of `minimum` plus a random time of mean `jitter`, distributed as `shape`.
+    #[must_use]
+    pub const fn new(minimum: Duration, jitter: Duration, shape: Shape) -> Self {
+        Self { minimum, jitter, shape }
+    }
+
+    /// A latency without jitter.
     #[must_use]
     pub const fn fixed(span: Duration) -> Self {
-        Self { minimum: span, jitter: Duration::ZERO, shape: Shape::Uniform }
+        Self::new(span, Duration::ZERO, Shape::Uniform)
     }
 
     fn draw(&self, draws: &mut Draws) -> Duration {
@@ -52,49 +60,52 @@ impl Latency {
 /// The distribution of jitter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum Shape {
-    /// Anything from none to twice the mean, alike.
+    /// Uniform from zero to twice the mean.
     Uniform,
-    /// Mostly little, now and then much: what queues do, and what reorders datagrams.
+    /// Exponential: mostly little, sometimes much. Queues behave so, and it reorders datagrams.
     #[default]
     Exponential,
 }
 
-/// The conditions on every link, unless a link has its own.
+/// The conditions on every link that has none of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Network {
-    /// How long datagrams take. Jitter reorders them.
+    /// The time that datagrams take. Jitter reorders them.
     pub latency: Latency,
-    /// Share of datagrams that never arrive.
+    /// The share of datagrams that is lost.
     pub loss: Share,
-    /// Share of datagrams that arrive twice, the second with a latency of its own.
+    /// The share of datagrams that arrives twice; the copy has a latency of its own.
     pub duplicate: Share,
-    /// Share of datagrams that arrive once more, late.
+    /// The share of datagrams that arrives once more, late.
     pub replay: Share,
-    /// A replayed datagram comes again within this time.
+    /// The longest delay of a replayed datagram.
     #[serde(with = "span")]
     pub replay_within: Duration,
-    /// Share of datagrams that arrive altered: bits flipped, cut short, with the end of another
-    /// one, or overwritten in part.
+    /// The share of datagrams that arrives altered: with flipped bits, truncated, with the end of
+    /// another datagram, or overwritten in part.
     pub alter: Share,
-    /// Datagrams longer than this are lost (a link with a smaller MTU); 0 for no limit.
+    /// The length in bytes above which datagrams are lost, as on a link with a smaller MTU; 0 means
+    /// no limit.
     pub lose_above: u32,
-    /// One kind of datagram is lost more often than the others.
+    /// A kind of datagram that is lost more often than others.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lose_kind: Option<LoseKind>,
-    /// The nodes are spread over so many zones, one after another; 0 for none.
+    /// The number of zones over which the nodes are distributed in turn; 0 means none.
     pub zones: u32,
-    /// How much longer a datagram takes from one zone to another.
+    /// The additional time of a datagram between two zones.
     #[serde(with = "span")]
     pub between_zones: Duration,
-    /// Datagrams that wait at a paused or blocked node, each way; more are lost, as in a socket's
-    /// buffer.
+    /// The number of datagrams that can wait at a paused or blocked node, in each direction. More
+    /// are lost, as in the buffer of a socket.
     pub receive_queue: u32,
 }
 
 impl Default for Network {
-    /// A LAN: 0.2 ms and 0.3 ms of exponential jitter, nothing lost.
+    /// A LAN: 0.2 ms plus exponential jitter of 0.3 ms on average, without faults.
     fn default() -> Self {
         Self {
             latency: Latency {
@@ -120,51 +131,69 @@ impl Network {
     /// The default network with a share of its datagrams lost.
     #[must_use]
     pub fn losing(loss: Share) -> Self {
-        Self { loss, ..Self::default() }
+        Self::default().loss(loss)
     }
 
-    /// What is added between these nodes.
+    /// The additional time between the zones of two nodes.
     fn between(&self, from: usize, to: usize) -> Duration {
         let zone = |node: usize| node.checked_rem(self.zones as usize);
         if zone(from) == zone(to) { Duration::ZERO } else { self.between_zones }
     }
 }
 
-/// Loss that befalls one kind of datagram.
+setters! {
+    Network {
+        latency: Latency,
+        loss: Share,
+        duplicate: Share,
+        replay: Share,
+        replay_within: Duration,
+        alter: Share,
+        lose_above: u32,
+        lose_kind: Option<LoseKind>,
+        zones: u32,
+        between_zones: Duration,
+        receive_queue: u32,
+    }
+}
+
+/// The loss of one kind of datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LoseKind {
-    /// Which.
+    /// The kind.
     pub kind: Kind,
-    /// How many of them never arrive.
+    /// The share of these datagrams that is lost.
     pub share: Share,
 }
 
-/// What a datagram is about: its first frame that is not of claims, which ride on anything.
-/// `docs/wire.md` numbers them.
+/// The kind of a datagram: that of its first frame which is not a frame of claims, since claims are
+/// piggybacked on all datagrams. `docs/wire.md` numbers the frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum Kind {
-    /// Pings.
+    /// A ping.
     Ping,
-    /// Acks.
+    /// An ack.
     Ack,
-    /// Nacks, and pleas to ping somebody else.
-    Relay,
-    /// News and claims.
+    /// A ping-req or a nack.
+    #[serde(alias = "relay")]
+    PingReq,
+    /// Claims only.
     Claims,
-    /// Telemetry, in trees or by session.
+    /// Telemetry, from a tree or from a session.
     Telemetry,
-    /// Sessions, in which tables are compared, and pages of tables.
+    /// A part of a session, in which tables are compared, or a page of a table.
     Session,
-    /// Anything else.
+    /// Any other datagram.
     Other,
 }
 
 impl Kind {
-    /// Of a datagram as the node made it.
+    /// The kind of a datagram as the node made it, before sealing.
     pub(crate) fn of(datagram: &[u8]) -> Self {
-        /// Version, label, tag, two fingerprints and a clock.
+        /// Version, label, id hash, two fingerprints and a clock.
         const HEADER: usize = 20;
         let mut rest = datagram.get(HEADER..).unwrap_or_default();
         let mut about = Self::Other;
@@ -172,7 +201,7 @@ impl Kind {
             about = match kind {
                 1 => return Self::Ping,
                 2 => return Self::Ack,
-                3 | 4 => return Self::Relay,
+                3 | 4 => return Self::PingReq,
                 5 => Self::Claims,
                 6 | 14..=16 => return Self::Telemetry,
                 7..=13 => return Self::Session,
@@ -191,41 +220,43 @@ impl Kind {
     }
 }
 
-/// What became of the datagrams of a run.
+/// What happened to the datagrams of a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Traffic {
     /// Datagrams sent by nodes.
     pub sent: u64,
-    /// Their payload bytes.
+    /// Payload bytes of the datagrams sent.
     pub sent_bytes: u64,
-    /// Datagrams that a node took in, duplicates included.
+    /// Datagrams that a node received, including duplicates.
     pub delivered: u64,
-    /// Lost at random.
+    /// Datagrams lost at random.
     pub lost: u64,
-    /// Lost at a partition or a cut.
+    /// Datagrams stopped by a partition, a cut or a ring.
     pub cut: u64,
-    /// Lost for their length.
+    /// Datagrams lost because of their length.
     pub too_long: u64,
-    /// Sent where nobody listens: a crashed node, or an address that a node has given up.
-    pub nobody: u64,
-    /// Lost at a paused or blocked node whose queue was full.
+    /// Datagrams sent to an address without a running process: that of a crashed node, or one that
+    /// a node has given up.
+    pub no_listener: u64,
+    /// Datagrams lost at a paused or blocked node whose queue was full.
     pub overflowed: u64,
-    /// Delivered twice.
+    /// Datagrams delivered twice.
     pub duplicated: u64,
-    /// Delivered again, late.
+    /// Datagrams delivered once more, late.
     pub replayed: u64,
-    /// Lost for what they were about.
+    /// Datagrams lost because of their kind.
     pub lost_by_kind: u64,
-    /// Arrived altered.
+    /// Datagrams altered on their way.
     pub altered: u64,
 }
 
-/// What keeps datagrams from passing.
+/// A barrier that stops datagrams.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Barrier {
-    /// From these nodes to those, one way.
+    /// Stops datagrams from one set of nodes to another, in this direction.
     Cut { from: Nodes, to: Nodes },
-    /// Whoever is further apart than `reach` on a ring of `of` nodes.
+    /// Stops datagrams between nodes more than `reach` apart on a ring of `of` nodes.
     Ring { reach: usize, of: usize },
 }
 
@@ -267,17 +298,17 @@ impl FromIterator<usize> for Nodes {
     }
 }
 
-/// When copies of one datagram arrive, after it was sent.
+/// The delays after which the copies of one datagram arrive.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Arrivals {
     pub(crate) first: Option<Duration>,
     pub(crate) duplicate: Option<Duration>,
     pub(crate) replay: Option<Duration>,
-    /// Whether the first is altered.
+    /// Whether the first copy is altered.
     pub(crate) alter: bool,
 }
 
-/// The network of one run.
+/// The network of one run: conditions, barriers and counters.
 #[derive(Debug)]
 pub(crate) struct Fabric {
     conditions: Network,
@@ -323,24 +354,24 @@ impl Fabric {
         self.barriers.push(Barrier::Ring { reach, of });
     }
 
-    /// Takes every barrier and every link's own loss away.
+    /// Removes all barriers and the conditions of single links.
     pub(crate) fn heal(&mut self) {
         self.barriers.clear();
         self.links.clear();
     }
 
-    /// Whether a datagram may pass at all.
+    /// Whether datagrams can pass from one node to another.
     pub(crate) fn passes(&self, from: usize, to: usize) -> bool {
         !self.barriers.iter().any(|barrier| barrier.stops(from, to))
             && self.links.get(&(from, to)).is_none_or(|&loss| loss < Share::ALL)
     }
 
-    /// Whether any barrier is in force, on whatever link.
+    /// Whether neither a barrier nor a condition of a single link is in force.
     pub(crate) fn is_whole(&self) -> bool {
         self.barriers.is_empty() && self.links.is_empty()
     }
 
-    /// The fate of one datagram that is sent now.
+    /// Decides the fate of a datagram that is sent now.
     pub(crate) fn send(&mut self, from: usize, to: usize, kind: Kind, len: usize) -> Arrivals {
         let nowhere = Arrivals::default();
         if self.barriers.iter().any(|barrier| barrier.stops(from, to)) {
@@ -377,12 +408,12 @@ impl Fabric {
         Arrivals { first, duplicate, replay, alter }
     }
 
-    /// Alters a datagram; `other` is one that is under way as well.
+    /// Alters a datagram; `other` is another datagram in flight.
     pub(crate) fn alter(&mut self, bytes: &mut Vec<u8>, other: &[u8]) {
         tamper::alter(bytes, other, &mut self.draws);
     }
 
-    /// A place below `len`.
+    /// Draws an index below `len`.
     pub(crate) fn below(&mut self, len: usize) -> usize {
         self.draws.below(len)
     }
@@ -397,7 +428,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lossy_network_loses_its_share_and_no_more() {
+    fn a_lossy_network_loses_its_share() {
         let mut fabric = fabric(Network::losing(Share::percent(10)));
         let arrived =
             (0..20_000).filter(|_| fabric.send(0, 1, Kind::Ping, 100).first.is_some()).count();
@@ -407,13 +438,10 @@ mod tests {
     }
 
     #[test]
-    fn latency_is_at_least_the_minimum_and_on_average_its_mean() {
+    fn latency_has_its_minimum_and_its_mean() {
         for shape in [Shape::Uniform, Shape::Exponential] {
             let (minimum, jitter) = (Duration::from_millis(2), Duration::from_millis(3));
-            let mut fabric = fabric(Network {
-                latency: Latency { minimum, jitter, shape },
-                ..Network::default()
-            });
+            let mut fabric = fabric(Network::default().latency(Latency { minimum, jitter, shape }));
             let taken: Vec<u64> = (0..20_000)
                 .filter_map(|_| fabric.send(0, 1, Kind::Ping, 100).first)
                 .map(micros)
@@ -438,16 +466,16 @@ mod tests {
     }
 
     #[test]
-    fn on_a_ring_only_neighbours_talk() {
+    fn a_ring_passes_datagrams_between_neighbours_only() {
         let mut fabric = fabric(Network::default());
         fabric.ring(2, 10);
         assert!(fabric.passes(0, 2) && fabric.passes(0, 8) && fabric.passes(9, 1));
         assert!(!fabric.passes(0, 3) && !fabric.passes(0, 7));
-        assert!(fabric.passes(0, 10), "who joined after the ring was formed is not on it");
+        assert!(fabric.passes(0, 10), "a node that joined after the ring was formed is not on it");
     }
 
     #[test]
-    fn a_link_may_be_worse_than_the_others() {
+    fn a_single_link_can_have_its_own_loss() {
         let mut fabric = fabric(Network::default());
         fabric.set_link_loss(0, 1, Share::ALL);
         fabric.set_link_loss(2, 1, Share::percent(50));
@@ -459,12 +487,9 @@ mod tests {
     }
 
     #[test]
-    fn duplicates_and_replays_come_as_often_as_set() {
-        let mut fabric = fabric(Network {
-            duplicate: Share::percent(5),
-            replay: Share::percent(2),
-            ..Network::default()
-        });
+    fn duplicates_and_replays_have_their_configured_shares() {
+        let mut fabric =
+            fabric(Network::default().duplicate(Share::percent(5)).replay(Share::percent(2)));
         for _ in 0..20_000 {
             fabric.send(0, 1, Kind::Ping, 1);
         }
@@ -474,9 +499,9 @@ mod tests {
     }
 
     #[test]
-    fn one_kind_of_datagram_may_be_lost_and_the_others_not() {
+    fn one_kind_of_datagram_can_be_lost_alone() {
         let lose = LoseKind { kind: Kind::Ack, share: Share::ALL };
-        let mut fabric = fabric(Network { lose_kind: Some(lose), ..Network::default() });
+        let mut fabric = fabric(Network::default().lose_kind(Some(lose)));
         assert!(fabric.send(0, 1, Kind::Ack, 30).first.is_none());
         assert!(fabric.send(0, 1, Kind::Ping, 30).first.is_some());
         let mut ack = [0; 30];
@@ -490,18 +515,17 @@ mod tests {
     }
 
     #[test]
-    fn another_zone_is_further_away() {
+    fn datagrams_between_zones_take_longer() {
         let far = Duration::from_millis(50);
         let latency = Latency::fixed(Duration::from_millis(1));
-        let mut fabric =
-            fabric(Network { zones: 2, between_zones: far, latency, ..Network::default() });
+        let mut fabric = fabric(Network::default().zones(2).between_zones(far).latency(latency));
         assert_eq!(fabric.send(0, 2, Kind::Ping, 30).first, Some(latency.minimum));
         assert_eq!(fabric.send(0, 3, Kind::Ping, 30).first, Some(latency.minimum + far));
     }
 
     #[test]
-    fn a_link_of_a_smaller_mtu_loses_the_long_ones() {
-        let mut fabric = fabric(Network { lose_above: 500, ..Network::default() });
+    fn a_link_with_a_smaller_mtu_loses_long_datagrams() {
+        let mut fabric = fabric(Network::default().lose_above(500));
         assert!(fabric.send(0, 1, Kind::Ping, 501).first.is_none());
         assert!(fabric.send(0, 1, Kind::Ping, 500).first.is_some());
     }

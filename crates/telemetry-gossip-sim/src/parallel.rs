@@ -1,4 +1,4 @@
-//! Many runs side by side: results come in the order of what was asked for, whoever is done first.
+//! Runs many jobs in parallel and returns their results in order.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
@@ -7,14 +7,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::thread;
 
-/// As many threads as there are cores.
+/// The number of cores.
 pub(crate) fn all_cores() -> NonZeroUsize {
     thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
 }
 
-/// Runs `run` for 0, 1, ... below `count` on so many threads, and hands each result on, in this
-/// order, until `take` has enough. Whatever is under way then is waited for and dropped, so that
-/// the results taken do not depend on the threads.
+/// Calls `run` for 0, 1, ... below `count` on several threads, and passes the results to `take` in
+/// this order, until `take` breaks. Jobs that are still running then are awaited and their results
+/// dropped, so the results taken do not depend on the number of threads.
 pub(crate) fn in_order<R: Send>(
     count: u64,
     threads: NonZeroUsize,
@@ -22,23 +22,23 @@ pub(crate) fn in_order<R: Send>(
     mut take: impl FnMut(R) -> ControlFlow<()>,
 ) {
     let (next, enough) = (AtomicU64::new(0), AtomicBool::new(false));
-    let (tell, told) = mpsc::channel();
+    let (sender, results) = mpsc::channel();
     thread::scope(|scope| {
         for _ in 0..threads.get() {
-            let (tell, next, enough, run) = (tell.clone(), &next, &enough, &run);
+            let (sender, next, enough, run) = (sender.clone(), &next, &enough, &run);
             scope.spawn(move || {
                 while !enough.load(Ordering::Relaxed) {
                     let place = next.fetch_add(1, Ordering::Relaxed);
-                    if place >= count || tell.send((place, run(place))).is_err() {
+                    if place >= count || sender.send((place, run(place))).is_err() {
                         return;
                     }
                 }
             });
         }
-        drop(tell);
-        // Those that were quicker than the one before them.
+        drop(sender);
+        // Results that were ready before that of an earlier job.
         let (mut early, mut due) = (BTreeMap::new(), 0);
-        for (place, result) in told {
+        for (place, result) in results {
             early.insert(place, result);
             while let Some(result) = early.remove(&due) {
                 due += 1;
@@ -66,13 +66,13 @@ mod tests {
     }
 
     #[test]
-    fn results_come_in_order_whatever_the_threads() {
+    fn results_are_in_order_with_any_number_of_threads() {
         let all: Vec<u64> = (0..100).map(|place| place * place).collect();
         assert_eq!([taken(1, usize::MAX), taken(7, usize::MAX)], [all.clone(), all]);
     }
 
     #[test]
-    fn who_has_enough_gets_no_more() {
+    fn no_result_is_passed_on_after_a_break() {
         assert_eq!([taken(1, 3), taken(7, 3)], [[0, 1, 4], [0, 1, 4]]);
     }
 }

@@ -1,121 +1,161 @@
-//! A simulated process: one node, its clock, its address, and the state that the host of a node
-//! would be in.
+//! A simulated process: a node, its clock, its address, and the state of its host.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use telemetry_gossip_core::{Generation, Node, NodeId};
+use telemetry_gossip_core::{Generation, Input, Node, NodeId};
 use telemetry_gossip_seal::Seal;
 
 use crate::checker::Name;
 use crate::clock::Clock;
 use crate::network::Kind;
+use crate::setters::setters;
 
 /// What a restarted node remembers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum Memory {
-    /// Nothing: it starts at generation 0 and learns its old one on contact.
+    /// Nothing. It starts at generation 0 and learns its old generation from other nodes.
     #[default]
     Lost,
-    /// Its last generation, which its host has kept: it starts one above.
+    /// Its last generation, which its host has kept. It starts one generation above.
     Kept,
 }
 
 /// Where a restarted node listens.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum Place {
-    /// Where it did before.
+    /// At its old address.
     #[default]
     Same,
-    /// At an address that nobody had before.
+    /// At a new address.
     New,
 }
 
-/// A node to start.
+/// How a restarted node finds the others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Rejoin {
+    /// It joins through members that run at that time.
+    #[default]
+    Running,
+    /// It does not join, and knows only itself until a member reaches it.
+    Alone,
+    /// It joins through the seeds of its first start, some of which may be down or have moved. A
+    /// node that had no seeds, such as the first of a cluster, does not join.
+    OldSeeds,
+    /// Its host introduces the members that the node held live when it was killed, with the
+    /// addresses, instances and generations of that time, as if from a file.
+    File,
+}
+
+/// The settings of a process to start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Spawn {
-    /// Its id. Two processes may have one.
+    /// The id of the node. Two processes may have the same id.
     pub id: NodeId,
-    /// Its first generation.
+    /// The first generation of the node.
     pub generation: Generation,
-    /// How much faster its clock runs, in millionths.
+    /// How much faster than true the clock runs, in millionths.
     pub clock_ppm: i32,
 }
 
+setters! {
+    Spawn {
+        generation: Generation,
+        clock_ppm: i32,
+    }
+}
+
 impl Spawn {
-    /// A node with this id, generation 0 and a true clock.
+    /// Settings with this id, generation 0 and a true clock.
     #[must_use]
     pub const fn new(id: NodeId) -> Self {
         Self { id, generation: Generation(0), clock_ppm: 0 }
     }
 }
 
-/// What a process sent and took in.
+/// The traffic of a process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Usage {
     /// Datagrams sent.
     pub sent: u64,
-    /// Their payload bytes.
+    /// Payload bytes sent.
     pub sent_bytes: u64,
-    /// Datagrams taken in.
+    /// Datagrams received.
     pub received: u64,
-    /// Their payload bytes.
+    /// Payload bytes received.
     pub received_bytes: u64,
 }
 
-/// What a process does at the moment.
+/// The condition of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum Condition {
-    /// It runs.
+    /// The process runs.
     Running,
-    /// It is stopped and will go on: datagrams wait, ticks come late.
+    /// The process is suspended: datagrams wait, and ticks come late.
     Paused,
-    /// It runs and its timers with it, but what it sends and what arrives waits at its socket.
-    /// Nobody can tell it from a dead one, so to declare it Dead is no false alarm; that it
-    /// declares others Dead, who run, is one.
+    /// The process runs, and so do its timers, but its datagrams wait at the socket in both
+    /// directions. Other nodes cannot tell it from a dead one, so a declaration of Dead about it is
+    /// not false. Its own declarations about running nodes are false.
     Blocked,
-    /// It was killed.
+    /// The process was killed.
     Down,
 }
 
+/// A process, which outlives the instances of its node.
 #[derive(Debug)]
 pub(crate) struct Process {
     pub(crate) id: NodeId,
     pub(crate) name: Name,
     pub(crate) address: u32,
     pub(crate) node: Option<Node<u32>>,
-    /// What stands between the node and its socket, if the hosts seal.
+    /// The seal between the node and its socket, if the hosts seal.
     pub(crate) seal: Option<Seal>,
     pub(crate) paused: bool,
     pub(crate) blocked: bool,
     pub(crate) clock: Clock,
     pub(crate) clock_ppm: i32,
-    pub(crate) booted: Duration,
-    pub(crate) boots: u32,
-    /// The time of the one wake-up that counts; others in the queue are stale.
+    /// When the current instance was started.
+    pub(crate) started: Duration,
+    /// The number of instances that were started. The number of the current one serves as its id.
+    pub(crate) instances: u32,
+    /// The time of the valid wake-up; other wake-ups in the queue are stale.
     pub(crate) wake: Option<u64>,
-    /// A wake-up came while the process was paused.
+    /// Whether a wake-up came while the process was paused.
     pub(crate) overslept: bool,
     /// Packets that arrived while the process was paused or blocked.
     pub(crate) inbox: VecDeque<u32>,
-    /// Datagrams sent while it was blocked, and to whom.
+    /// Datagrams sent while the process was blocked, with their destinations.
     pub(crate) held: VecDeque<(u32, Kind, Vec<u8>)>,
-    /// It takes things in up to so much late, and its timers run out at multiples of that only.
+    /// How slow the process is: it receives datagrams up to this much late, and its timers fire
+    /// only at multiples of this.
     pub(crate) slowness: Duration,
-    /// While it is down: when a node first sent it a datagram of its own accord.
-    pub(crate) sought: Option<Duration>,
+    /// While the process is down: when a node first sent it a datagram by a timer.
+    pub(crate) first_probed: Option<Duration>,
     pub(crate) usage: Usage,
-    /// Frames that it adds to each datagram.
+    /// Frames that the process appends to each datagram.
     pub(crate) addition: Vec<u8>,
-    /// The last own generation that the host saw.
+    /// The highest generation that the node had.
     pub(crate) generation: u64,
-    /// The node was told to leave.
+    /// Whether the node was told to leave.
     pub(crate) leaving: bool,
     pub(crate) inputs: u32,
+    /// The seeds of the first start.
+    pub(crate) seeds: Vec<u32>,
+    /// The seeds of the latest join of the current instance.
+    pub(crate) joined_through: Vec<u32>,
+    /// Introductions of the members that the node held live when it was last killed.
+    pub(crate) file: Vec<Input<'static, u32>>,
 }
 
 impl Process {
@@ -128,13 +168,13 @@ impl Process {
         }
     }
 
-    /// Whether what arrives is taken in at once.
+    /// Whether arriving datagrams are received at once.
     pub(crate) fn listens(&self) -> bool {
         !self.paused && !self.blocked
     }
 
-    /// Running, paused or blocked, not on its way out, and a member still: neither has another
-    /// process its id, nor does the cluster config leave it out.
+    /// Whether the process takes part: it is not down, it is not leaving, and it is still a member,
+    /// which ends when another process wins its id or the cluster config excludes it.
     pub(crate) fn takes_part(&self) -> bool {
         self.node.as_ref().is_some_and(|node| node.health().active) && !self.leaving
     }

@@ -1,27 +1,28 @@
-//! Random numbers of the simulator: integer draws from numbered ChaCha8 streams of one 64-bit seed.
+//! Random numbers of the simulator: integers from numbered ChaCha8 streams of one 64-bit seed.
 //!
 //! Network, operations and protocol draw from separate streams, so that one more datagram does not
-//! change which node crashes next. No float takes part: one seed gives one run on every platform.
+//! change which node crashes next. No floats are used, so that a seed gives the same run on every
+//! platform.
 
 use std::time::Duration;
 
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng as _, SeedableRng as _};
 
-/// Which of a run's streams to draw from.
+/// A stream of random numbers of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stream {
-    /// Latency, loss, duplication, replay.
+    /// For latency, loss, duplication and replay.
     Network,
-    /// Which nodes a step picks, the origins of clocks, the order of work on resuming.
+    /// For the nodes that a step picks, the origins of clocks, and the order of work on resuming.
     Operations,
-    /// Which claims the checker merges.
+    /// For the claims that the checker merges.
     Checker,
-    /// What an experiment does, and when.
+    /// For the actions of an experiment, and their times.
     Experiment,
 }
 
-/// One stream of draws.
+/// The generator of one stream.
 #[derive(Clone, Debug)]
 pub(crate) struct Draws(ChaCha8Rng);
 
@@ -32,18 +33,19 @@ impl Draws {
         Self(rng)
     }
 
-    /// An index below `len`; 0 for an empty range.
+    /// Draws an index below `len`; returns 0 if `len` is 0.
     pub(crate) fn below(&mut self, len: usize) -> usize {
         let wide = u128::from(self.0.next_u64()) * (len as u128);
         usize::try_from(wide >> 64).unwrap_or(0)
     }
 
+    /// Draws a number from 0 to `most`, both included.
     pub(crate) fn micros_up_to(&mut self, most: u64) -> u64 {
         let wide = u128::from(self.0.next_u64()) * (u128::from(most) + 1);
         u64::try_from(wide >> 64).unwrap_or(0)
     }
 
-    /// True `ppm` times in a million; draws nothing for the two certain cases.
+    /// Returns true with a probability of `ppm` in a million. The two certain cases draw nothing.
     pub(crate) fn chance(&mut self, ppm: u32) -> bool {
         match ppm {
             0 => false,
@@ -52,13 +54,13 @@ impl Draws {
         }
     }
 
-    /// Exponentially distributed with this mean; at most 44 times the mean.
+    /// Draws from the exponential distribution with this mean; at most 44 times the mean.
     pub(crate) fn exponential(&mut self, mean: Duration) -> Duration {
         let micros = u128::from(micros(mean)) * u128::from(negative_log(self.0.next_u64()));
         Duration::from_micros(u64::try_from(micros >> 16).unwrap_or(u64::MAX))
     }
 
-    /// `count` different indices below `len`, ascending.
+    /// Draws `count` different indices below `len`, ascending.
     pub(crate) fn choose(&mut self, len: usize, count: usize) -> Vec<usize> {
         let mut all: Vec<usize> = (0..len).collect();
         let count = count.min(len);
@@ -72,30 +74,31 @@ impl Draws {
     }
 }
 
-/// The seed of one life of one node: its protocol draws depend on nothing else.
-pub(crate) fn protocol_seed(seed: u64, node: usize, boot: u32) -> [u8; 32] {
-    let mut rng = ChaCha8Rng::from_seed(widen(seed, node as u64 + 1, boot.into()));
+/// The seed of one instance of one node. The random numbers of its protocol depend on nothing else.
+pub(crate) fn protocol_seed(seed: u64, node: usize, instance: u32) -> [u8; 32] {
+    let mut rng = ChaCha8Rng::from_seed(widen(seed, node as u64 + 1, instance.into()));
     let mut out = [0; 32];
     rng.fill_bytes(&mut out);
     out
 }
 
-/// The session of one life of one node's seal. Its nonces are as good as the seed is random: fit
-/// for a simulation.
-pub(crate) fn session(seed: u64, node: usize, boot: u32) -> [u8; 16] {
-    let mut rng = ChaCha8Rng::from_seed(widen(seed, node as u64 + 1, boot.into()));
+/// The session of the seal of one instance of one node. Its nonces are only as unpredictable as the
+/// seed, which is enough for a simulation.
+pub(crate) fn session(seed: u64, node: usize, instance: u32) -> [u8; 16] {
+    let mut rng = ChaCha8Rng::from_seed(widen(seed, node as u64 + 1, instance.into()));
     rng.set_stream(SEALING);
     let mut out = [0; 16];
     rng.fill_bytes(&mut out);
     out
 }
 
-/// The stream of a node's life that its seal draws from.
+/// The stream of an instance from which its seal draws.
 const SEALING: u64 = 1;
 
-fn widen(seed: u64, node: u64, boot: u64) -> [u8; 32] {
+fn widen(seed: u64, node: u64, instance: u64) -> [u8; 32] {
     let mut wide = [0; 32];
-    for (place, word) in wide.chunks_exact_mut(8).zip([seed, node, boot, 0x7467_6f73_7369_7000]) {
+    for (place, word) in wide.chunks_exact_mut(8).zip([seed, node, instance, 0x7467_6f73_7369_7000])
+    {
         place.copy_from_slice(&word.to_le_bytes());
     }
     wide
@@ -130,7 +133,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_exponential_draw_has_its_mean_and_its_tail() {
+    fn exponential_draws_have_their_mean_and_their_tail() {
         let mut draws = Draws::new(1, Stream::Network);
         let mean = Duration::from_millis(1);
         let (mut sum, mut above_three) = (0, 0);
@@ -145,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn a_chance_in_a_million_is_kept() {
+    fn chances_have_their_probability() {
         let mut draws = Draws::new(2, Stream::Network);
         let hits = (0..100_000).filter(|_| draws.chance(50_000)).count();
         assert!((4_720..5_280).contains(&hits), "{hits}");
@@ -162,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn chosen_indices_are_different() {
+    fn chosen_indices_are_distinct() {
         let mut draws = Draws::new(3, Stream::Operations);
         for count in 0..12 {
             let chosen = draws.choose(10, count);

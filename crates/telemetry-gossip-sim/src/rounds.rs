@@ -1,10 +1,10 @@
-//! Push-pull in explicit rounds: each node's exchange in sequence, on a network without latency.
+//! Push-pull gossip in explicit rounds, on a network without latency.
 //!
-//! No timer drives anything here and no clock runs: a round is one exchange started by every node,
-//! one after another, each carried out to its end before the next begins. Time stands still unless
-//! a datagram was lost and the node that waits for it gives up. This is how the library's
-//! `PushPullGossip` is used, a table beside the node that works on it; the claim that a host makes
-//! of itself goes into its table directly.
+//! In a round every node starts one exchange, one node after another. Each exchange runs to its end
+//! before the next one begins. Timers do not drive anything here: virtual time stands still, unless
+//! a datagram was lost and the waiting node has to give up on it. The nodes are driven as the
+//! library's `PushPullGossip` drives them: the table lives beside the node that works on it, and a
+//! host writes its claim about itself straight into its table.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
@@ -17,20 +17,22 @@ use telemetry_gossip_core::{
 
 use crate::cluster::node_id;
 use crate::rng::{Draws, Stream, protocol_seed};
+use crate::setters::setters;
 use crate::units::Share;
 
-/// What a sequence of rounds starts from.
+/// The initial conditions of [`Rounds`].
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct RoundSettings {
-    /// Nodes n0, n1, ..., who all know all.
+    /// The number of nodes n0, n1, ...; all of them know each other.
     pub nodes: usize,
-    /// Their settings; the mode is always [`Mode::OnDemand`].
+    /// The configuration of every node; the mode is always [`Mode::OnDemand`].
     pub config: Config,
     /// Virtual time from one round to the next.
     pub period: Duration,
-    /// Share of datagrams lost.
+    /// The share of datagrams that is lost.
     pub loss: Share,
-    /// Decides everything that is random.
+    /// The seed of everything that is random.
     pub seed: u64,
 }
 
@@ -46,24 +48,35 @@ impl Default for RoundSettings {
     }
 }
 
-/// What one round cost, and how it went.
+setters! {
+    RoundSettings {
+        nodes: usize,
+        config: Config,
+        period: Duration,
+        loss: Share,
+        seed: u64,
+    }
+}
+
+/// The cost and the outcome of one round.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Round {
-    /// 1 for the first.
+    /// The number of the round; the first is 1.
     pub number: u32,
-    /// When it was complete, in virtual time since the start.
+    /// When the round was complete, in virtual time since the start.
     pub at: Duration,
     /// Datagrams sent by all nodes.
     pub datagrams: u64,
-    /// Their payload bytes.
+    /// Payload bytes of these datagrams.
     pub bytes: u64,
     /// Exchanges that found no difference.
     pub in_sync: usize,
-    /// Exchanges for which no partner answered.
+    /// Exchanges without an answer from any partner.
     pub failed: usize,
 }
 
-/// A cluster that exchanges in rounds.
+/// A cluster that gossips in explicit rounds.
 ///
 /// ```
 /// use telemetry_gossip_sim::{RoundSettings, Rounds};
@@ -85,7 +98,9 @@ pub struct Rounds<A: Address = u32> {
     draws: Draws,
     now: Instant,
     round: Round,
-    flying: VecDeque<(usize, usize, Vec<u8>)>,
+    /// Datagrams in flight: sender, receiver, bytes.
+    in_flight: VecDeque<(usize, usize, Vec<u8>)>,
+    /// Buffers to use again.
     spare: Vec<Vec<u8>>,
     buffer: Vec<u8>,
 }
@@ -98,7 +113,7 @@ struct Member<A> {
 }
 
 impl<A: Address> Rounds<A> {
-    /// All nodes hold the same of all: Alive at generation 0.
+    /// Creates a cluster in which every node holds every node Alive at generation 0.
     pub fn new(
         settings: &RoundSettings,
         address: impl Fn(usize) -> A,
@@ -129,7 +144,7 @@ impl<A: Address> Rounds<A> {
             draws: Draws::new(*seed, Stream::Network),
             now: Instant::ORIGIN,
             round: Round::default(),
-            flying: VecDeque::new(),
+            in_flight: VecDeque::new(),
             spare: Vec::new(),
             buffer: vec![0; config.mtu.into()],
         };
@@ -142,6 +157,7 @@ impl<A: Address> Rounds<A> {
         Ok(rounds)
     }
 
+    /// Merges a claim about `of` into the table of the node `at`.
     fn claim(
         &mut self,
         at: usize,
@@ -163,13 +179,19 @@ impl<A: Address> Rounds<A> {
         self.members[at].table.merge(self.now, &claim);
     }
 
-    /// A node comes to hold this of another, unless it holds more.
-    pub fn learn(&mut self, observer: usize, of: usize, generation: Generation, status: Status) {
+    /// Merges a claim about `of` into the table of `observer`, as if a peer had made it.
+    pub fn apply_claim(
+        &mut self,
+        observer: usize,
+        of: usize,
+        generation: Generation,
+        status: Status,
+    ) {
         let instance = self.members[of].node.me().instance();
         self.claim(observer, of, instance, generation, status);
     }
 
-    /// A node answers nothing from now on, and starts nothing.
+    /// Silences a node: from now on it neither answers nor starts an exchange.
     pub fn silence(&mut self, index: usize) {
         self.owners.remove(&self.members[index].address);
     }
@@ -178,7 +200,7 @@ impl<A: Address> Rounds<A> {
         !self.owners.contains_key(&self.members[index].address)
     }
 
-    /// A node says Alive of itself at the next generation; returns that.
+    /// Lets a node claim Alive for itself at its next generation, and returns that generation.
     pub fn update(&mut self, index: usize) -> Generation {
         let id = node_id(index);
         let (generation, instance) = self.members[index]
@@ -189,7 +211,7 @@ impl<A: Address> Rounds<A> {
         generation
     }
 
-    /// A node publishes an entry of its telemetry.
+    /// Lets a node publish an entry of its telemetry.
     pub fn publish(&mut self, index: usize, key: &str, value: &[u8]) -> Result<(), InputError> {
         let input =
             Input::Publish { key: Cow::Borrowed(key), value: Cow::Borrowed(value), urgent: false };
@@ -198,7 +220,8 @@ impl<A: Address> Rounds<A> {
         node.with_table(table, |node| node.handle(now, input))
     }
 
-    /// How many nodes hold of `index` what it holds of itself, itself included.
+    /// The number of nodes whose row for `index` equals the one that `index` has for itself,
+    /// including `index`.
     #[must_use]
     pub fn aware_of(&self, index: usize) -> usize {
         let id = node_id(index);
@@ -210,7 +233,7 @@ impl<A: Address> Rounds<A> {
         self.members.iter().filter(|member| row(member) == own).count()
     }
 
-    /// Whether all nodes hold the same of all.
+    /// Whether all tables are equal.
     #[must_use]
     pub fn in_sync(&self) -> bool {
         let mut fingerprints = self.members.iter().map(|member| member.table.fingerprint());
@@ -218,28 +241,28 @@ impl<A: Address> Rounds<A> {
         fingerprints.all(|fingerprint| Some(fingerprint) == first)
     }
 
-    /// Takes a node's table out: it is on its own from now on.
+    /// Extracts the table of a node.
     ///
     /// # Panics
-    /// If there is no such node.
+    /// Panics if there is no node `index`.
     #[must_use]
     pub fn into_table(mut self, index: usize) -> Membership<A> {
         self.members.swap_remove(index).table
     }
 
-    /// Datagrams and payload bytes since the last round began.
+    /// The numbers of datagrams and payload bytes since the last round began.
     #[must_use]
     pub fn cost(&self) -> (u64, u64) {
         (self.round.datagrams, self.round.bytes)
     }
 
-    /// What a node holds.
+    /// The table of a node.
     #[must_use]
     pub fn table(&self, index: usize) -> &Membership<A> {
         &self.members[index].table
     }
 
-    /// Rounds done so far.
+    /// The number of rounds done so far.
     #[must_use]
     pub fn rounds_done(&self) -> u32 {
         self.round.number
@@ -251,12 +274,12 @@ impl<A: Address> Rounds<A> {
         self.now.since(Instant::ORIGIN)
     }
 
-    /// Lets virtual time pass, in which nobody does anything.
-    pub fn rest(&mut self, span: Duration) {
+    /// Advances virtual time by `span` without any activity.
+    pub fn advance(&mut self, span: Duration) {
         self.now = self.now + span;
     }
 
-    /// Every node in sequence exchanges with one partner.
+    /// Runs one round: every node in sequence exchanges with one partner.
     pub fn round(&mut self) -> Round {
         let started = self.now;
         self.round = Round { number: self.round.number + 1, ..Round::default() };
@@ -270,7 +293,7 @@ impl<A: Address> Rounds<A> {
         self.round
     }
 
-    /// One node exchanges with one partner; how that ended, unless the node is waiting for nothing.
+    /// Runs one exchange of one node and returns its outcome; `None` if the node waits for nothing.
     pub fn exchange(&mut self, index: usize) -> Option<ExchangeOutcome> {
         let mut outcome = self.feed(index, Input::Exchange);
         loop {
@@ -280,7 +303,8 @@ impl<A: Address> Rounds<A> {
                 Some(ExchangeOutcome::Failed) => self.round.failed += 1,
                 Some(_) => {}
                 None => {
-                    // Something was lost: time passes until the node gives that partner up.
+                    // A datagram was lost. Advance time to the deadline at which the node gives up
+                    // on this partner.
                     let Member { node, table, .. } = &mut self.members[index];
                     let deadline = node.with_table(table, |node| node.poll_timeout())?;
                     self.now = self.now.max(deadline);
@@ -292,10 +316,11 @@ impl<A: Address> Rounds<A> {
         }
     }
 
-    /// Carries datagrams until none is under way; how the exchange of `asker` ended, if it did.
+    /// Delivers datagrams until none is in flight; returns the outcome of the exchange of `asker`,
+    /// if it has ended.
     fn deliver(&mut self, asker: usize) -> Option<ExchangeOutcome> {
         let mut outcome = None;
-        while let Some((from, to, bytes)) = self.flying.pop_front() {
+        while let Some((from, to, bytes)) = self.in_flight.pop_front() {
             if !self.draws.chance(self.loss.as_ppm()) {
                 let from = self.members[from].address;
                 let ended = self.feed(to, Input::Datagram { from, bytes: Cow::Borrowed(&bytes) });
@@ -306,14 +331,15 @@ impl<A: Address> Rounds<A> {
         outcome
     }
 
-    /// One input to a node on its table; how its exchange ended, if it did.
+    /// Passes one input to a node together with its table; returns the outcome of its exchange, if
+    /// it has ended.
     fn feed(&mut self, index: usize, input: Input<'_, A>) -> Option<ExchangeOutcome> {
         let (now, buffer) = (self.now, &mut self.buffer);
-        let (round, flying, spare, owners) =
-            (&mut self.round, &mut self.flying, &mut self.spare, &self.owners);
+        let (round, in_flight, spare, owners) =
+            (&mut self.round, &mut self.in_flight, &mut self.spare, &self.owners);
         let Member { node, table, .. } = &mut self.members[index];
         node.with_table(table, |node| {
-            // Refusals show as exchanges that fail.
+            // A refused input shows as an exchange that fails.
             let _ = node.handle(now, input);
             while let Some(sent) = node.poll_transmit(buffer) {
                 round.datagrams += 1;
@@ -322,7 +348,7 @@ impl<A: Address> Rounds<A> {
                     let mut bytes = spare.pop().unwrap_or_default();
                     bytes.clear();
                     bytes.extend_from_slice(&buffer[..sent.len]);
-                    flying.push_back((index, to, bytes));
+                    in_flight.push_back((index, to, bytes));
                 }
             }
             let mut ended = None;
@@ -345,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn at_the_start_all_are_in_sync_and_know_all() {
+    fn all_nodes_know_each_other_at_the_start() {
         let rounds = rounds(&RoundSettings::default());
         assert!(rounds.in_sync());
         assert!(
@@ -354,7 +380,7 @@ mod tests {
     }
 
     #[test]
-    fn an_update_is_known_to_its_node_alone_until_a_round_is_done() {
+    fn an_update_stays_local_until_the_next_round() {
         let mut rounds = rounds(&RoundSettings::default());
         assert_eq!(rounds.update(0), Generation(1));
         assert_eq!(rounds.aware_of(0), 1);
@@ -364,17 +390,15 @@ mod tests {
     }
 
     #[test]
-    fn a_round_in_sync_says_so_and_takes_no_time() {
-        let mut rounds =
-            rounds(&RoundSettings { period: Duration::ZERO, ..RoundSettings::default() });
+    fn a_round_without_differences_takes_no_time() {
+        let mut rounds = rounds(&RoundSettings::default().period(Duration::ZERO));
         let round = rounds.round();
         assert_eq!((round.in_sync, round.failed, round.at), (20, 0, Duration::ZERO));
     }
 
     #[test]
-    fn where_everything_is_lost_every_exchange_fails_and_time_passes() {
-        let mut rounds =
-            rounds(&RoundSettings { loss: Share::ALL, nodes: 4, ..RoundSettings::default() });
+    fn every_exchange_fails_after_a_timeout_if_all_datagrams_are_lost() {
+        let mut rounds = rounds(&RoundSettings::default().loss(Share::ALL).nodes(4));
         rounds.update(0);
         let round = rounds.round();
         assert_eq!(round.failed, 4);

@@ -1,12 +1,12 @@
-//! Datagrams that arrive otherwise than they were sent: altered on the way, or forged.
+//! Altered datagrams.
 //!
-//! UDP's checksum catches most of that, a seal all of it. What is left is a node's own business: an
-//! altered datagram that can be read is a lie of a peer.
+//! The checksum of UDP catches most alterations, a seal catches all of them. The rest reaches the
+//! node, for which a readable altered datagram is a false claim of a peer.
 
 use crate::rng::Draws;
 
-/// Alters a datagram: flips up to three bits, cuts it short, gives it the end of `other`, or
-/// overwrites a few bytes.
+/// Alters a datagram: flips up to three bits, truncates it, replaces its end by the end of `other`,
+/// or overwrites a few bytes.
 pub(crate) fn alter(bytes: &mut Vec<u8>, other: &[u8], draws: &mut Draws) {
     let len = bytes.len();
     match draws.below(4) {
@@ -39,7 +39,7 @@ mod tests {
     use crate::rng::Stream;
 
     #[test]
-    fn an_altered_datagram_is_nearly_always_another_one_and_never_empty_handed() {
+    fn an_altered_datagram_nearly_always_differs_from_the_original() {
         let mut draws = Draws::new(1, Stream::Network);
         let (sent, other) = (vec![7; 40], vec![9; 60]);
         let mut same = 0;
@@ -50,7 +50,7 @@ mod tests {
             same += u32::from(bytes == sent);
         }
         assert!(same < 5, "{same}");
-        // Nothing to alter and nothing to take is no trouble.
+        // Empty datagrams do not panic.
         alter(&mut Vec::new(), &[], &mut draws);
     }
 }

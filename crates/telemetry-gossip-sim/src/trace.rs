@@ -1,7 +1,7 @@
-//! The trace hash: one number over everything that went into and came out of every node, in order.
+//! The trace hash: a hash over all inputs and outputs of all nodes, in order.
 //!
-//! Two runs with equal hashes did the same; a run whose hash differs between two machines or build
-//! profiles has met something that is no function of the seed.
+//! Two runs with equal hashes are the same. If the hash of one seed differs between two machines or
+//! build profiles, something in the run is not a function of the seed.
 
 use std::fmt;
 use std::hash::Hasher as _;
@@ -13,7 +13,7 @@ use telemetry_gossip_core::{Event, Input};
 
 use crate::rng::micros;
 
-/// Hashes a run as it goes.
+/// Hashes a run while it proceeds.
 #[derive(Clone, Debug)]
 pub(crate) struct Trace {
     hasher: SipHasher13,
@@ -21,17 +21,18 @@ pub(crate) struct Trace {
     kept: Option<Vec<Moment>>,
 }
 
-/// One entry of a trace, for the comparison of two runs.
+/// One entry of a trace, to compare two runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Moment {
     pub(crate) at: Duration,
     pub(crate) node: usize,
     pub(crate) what: What,
-    /// Of the trace up to here, this included: two runs are the same as long as these are.
+    /// The hash of the trace up to and including this entry. Two runs are the same as long as these
+    /// hashes are equal.
     pub(crate) hash: u64,
 }
 
-/// What an entry is about, in short.
+/// The content of an entry, abbreviated.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum What {
     Tick,
@@ -46,10 +47,10 @@ impl fmt::Display for Moment {
         write!(f, "[t={:.6}s] n{} ", self.at.as_secs_f64(), self.node)?;
         match &self.what {
             What::Tick => f.write_str("ticks"),
-            What::Datagram { from, len } => write!(f, "takes in {len} bytes from address {from}"),
-            What::Command(command) => write!(f, "is told {command}"),
+            What::Datagram { from, len } => write!(f, "receives {len} bytes from address {from}"),
+            What::Command(command) => write!(f, "gets the command {command}"),
             What::Transmit { to, len } => write!(f, "sends {len} bytes to address {to}"),
-            What::Event(event) => write!(f, "says {event:?}"),
+            What::Event(event) => write!(f, "emits {event:?}"),
         }
     }
 }
@@ -70,11 +71,12 @@ impl Trace {
         }
     }
 
-    /// From now on each entry is kept: some 60 bytes.
+    /// Keeps each entry from now on, in about 60 bytes per entry.
     pub(crate) fn keep(&mut self) {
         self.kept.get_or_insert_default();
     }
 
+    /// Takes the entries kept so far.
     pub(crate) fn kept(&mut self) -> Vec<Moment> {
         self.kept.take().unwrap_or_default()
     }
@@ -93,7 +95,7 @@ impl Trace {
                 self.value(command);
             }
         }
-        self.note(at, node, || match input {
+        self.keep_entry(at, node, || match input {
             Input::Tick => What::Tick,
             Input::Datagram { from, bytes } => What::Datagram { from: *from, len: bytes.len() },
             command => What::Command(format!("{command:?}")),
@@ -104,20 +106,20 @@ impl Trace {
         self.head(Kind::Transmit, at, node);
         self.hasher.write(&to.to_le_bytes());
         self.hasher.write(bytes);
-        self.note(at, node, || What::Transmit { to, len: bytes.len() });
+        self.keep_entry(at, node, || What::Transmit { to, len: bytes.len() });
     }
 
     pub(crate) fn event(&mut self, at: Duration, node: usize, event: &Event<u32>) {
         self.head(Kind::Event, at, node);
         self.value(event);
-        self.note(at, node, || What::Event(Box::new(*event)));
+        self.keep_entry(at, node, || What::Event(Box::new(*event)));
     }
 
     pub(crate) fn hash(&self) -> u64 {
         self.hasher.finish()
     }
 
-    fn note(&mut self, at: Duration, node: usize, what: impl FnOnce() -> What) {
+    fn keep_entry(&mut self, at: Duration, node: usize, what: impl FnOnce() -> What) {
         if let Some(kept) = &mut self.kept {
             kept.push(Moment { at, node, what: what(), hash: self.hasher.finish() });
         }
@@ -140,8 +142,8 @@ impl Trace {
                     let len = self.scratch.len();
                     self.scratch.resize(len * 2, 0);
                 }
-                // Inputs and events have no parts that postcard refuses (maps and sequences of
-                // unknown length).
+                // Postcard refuses only maps and sequences of unknown length; inputs and events
+                // have none.
                 Err(_) => return,
             }
         }
@@ -154,7 +156,7 @@ mod tests {
     use std::borrow::Cow;
 
     #[test]
-    fn every_part_of_an_entry_counts() {
+    fn the_hash_depends_on_every_part_of_an_entry() {
         let hash = |at: u64, node, from, bytes: &[u8]| {
             let mut trace = Trace::new();
             let input = Input::Datagram { from, bytes: Cow::Borrowed(bytes) };
@@ -171,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn a_command_longer_than_the_scratch_space_is_hashed_whole() {
+    fn a_command_longer_than_the_scratch_buffer_is_hashed_in_full() {
         let hash = |last: u32| {
             let mut seeds = vec![1_000_000; 5_000];
             seeds.push(last);

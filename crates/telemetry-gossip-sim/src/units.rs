@@ -1,5 +1,5 @@
-//! How shares and spans of time are written: in scenario files `"2.5%"` and `"1m 30s"`, in reports
-//! seconds as numbers.
+//! The text forms of shares and spans of time: `"2.5%"` and `"1m 30s"` in scenario files, numbers
+//! of seconds in reports.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,7 +7,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
 
-/// A share of a whole, in parts per million: `"1%"`, `"0.05%"`.
+/// A share of a whole, in parts per million. Its text form is `"1%"` or `"0.05%"`.
 ///
 /// ```
 /// use telemetry_gossip_sim::Share;
@@ -24,30 +24,30 @@ use thiserror::Error;
 pub struct Share(u32);
 
 impl Share {
-    /// Nothing.
+    /// No share: 0 %.
     pub const NONE: Self = Self(0);
-    /// The whole.
+    /// The whole: 100 %.
     pub const ALL: Self = Self(1_000_000);
 
-    /// So many parts per million; more than a million is the whole.
+    /// A share in parts per million; a larger number than a million is the whole.
     #[must_use]
     pub const fn ppm(ppm: u32) -> Self {
         Self(if ppm > 1_000_000 { 1_000_000 } else { ppm })
     }
 
-    /// So many percent; more than a hundred is the whole.
+    /// A share in percent; a larger number than 100 is the whole.
     #[must_use]
     pub const fn percent(percent: u32) -> Self {
         Self::ppm(percent.saturating_mul(10_000))
     }
 
-    /// In parts per million.
+    /// The share in parts per million.
     #[must_use]
     pub const fn as_ppm(self) -> u32 {
         self.0
     }
 
-    /// The share of `count`, rounded to the nearest.
+    /// This share of `count`, rounded to the nearest integer.
     #[must_use]
     pub fn of(self, count: usize) -> usize {
         let parts = count as u128 * u128::from(self.0) + 500_000;
@@ -98,9 +98,9 @@ impl From<Share> for String {
     }
 }
 
-/// A text that is no [`Share`].
+/// A text is not a [`Share`].
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("`{text}` is no share: write 0% to 100%, with up to 4 decimals")]
+#[error("`{text}` is not a share: write 0% to 100%, with up to 4 decimals")]
 pub struct ShareError {
     text: String,
 }
@@ -118,14 +118,14 @@ pub(crate) mod span {
         let text = String::deserialize(from)?;
         humantime::parse_duration(&text).map_err(|error| {
             serde::de::Error::custom(format_args!(
-                "`{text}` is no span of time such as \"1m 30s\": {error}"
+                "`{text}` is not a span of time such as \"1m 30s\": {error}"
             ))
         })
     }
 }
 
-/// `#[serde(with = "in_seconds")]`: a `Duration` as a number of seconds; the field's name ends in
-/// `_s`.
+/// `#[serde(with = "in_seconds")]`: a `Duration` as a number of seconds. Names of such fields end
+/// in `_s`.
 pub(crate) mod in_seconds {
     use super::{Deserialize, Deserializer, Serialize, Serializer};
     use std::time::Duration;
@@ -139,8 +139,8 @@ pub(crate) mod in_seconds {
     }
 }
 
-/// `#[serde(with = "hex")]`: a hash as 16 digits. As a number, readers that hold numbers as floats
-/// would round it.
+/// `#[serde(with = "hex")]`: a hash as 16 hexadecimal digits. Readers that store numbers as floats
+/// would round a number.
 pub(crate) mod hex {
     use super::{Deserialize, Deserializer, Serializer};
 
@@ -188,7 +188,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_share_is_read_as_it_is_written() {
+    fn a_share_survives_being_written_and_read() {
         for (text, ppm) in
             [("0%", 0), ("100%", 1_000_000), ("1%", 10_000), ("0.5%", 5_000), ("12.0625%", 120_625)]
         {
@@ -198,14 +198,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_share_is_refused() {
+    fn invalid_shares_are_refused() {
         for text in ["", "%", "5", "-1%", "100.1%", "0.12345%", "1.+5%", "one%"] {
             assert!(text.parse::<Share>().is_err(), "{text}");
         }
     }
 
     #[test]
-    fn a_share_of_a_count_is_rounded() {
+    fn a_share_of_a_count_is_rounded_to_the_nearest() {
         assert_eq!(Share::percent(70).of(10), 7);
         assert_eq!(Share::percent(30).of(250), 75);
         assert_eq!(Share::percent(1).of(20), 0);

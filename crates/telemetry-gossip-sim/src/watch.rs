@@ -1,4 +1,4 @@
-//! Follows pieces of news: when the first node knew, and when everybody did.
+//! Follows pieces of news through the cluster: when the first node knew, and when every node did.
 
 use std::time::Duration;
 
@@ -11,59 +11,64 @@ use crate::units::{in_seconds, maybe_in_seconds};
 /// A piece of news about one node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum News {
-    /// It was killed: who holds it Dead?
+    /// The node was killed. A node knows this once it holds the killed one Dead.
     Crash,
-    /// It leaves: who holds it Left?
+    /// The node leaves. A node knows this once it holds the leaving one Left.
     Leave,
-    /// It is back, above its old generation: who holds it Alive?
+    /// The node was restarted. A node knows this once it holds the restarted one Alive above its
+    /// old generation.
     Return,
-    /// It published: who has this version of its telemetry?
+    /// The node published. A node knows this once it has this version of the telemetry.
     Telemetry,
 }
 
 /// How a piece of news spread.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Spread {
-    /// What it is.
+    /// The kind of news.
     pub news: News,
-    /// About which node.
+    /// The node that the news is about.
     pub node: usize,
-    /// When it happened, in virtual time.
+    /// When the node crashed, left, returned or published, in virtual time.
     #[serde(rename = "at_s", with = "in_seconds")]
     pub at: Duration,
-    /// How long until somebody suspected the node, for a crash.
+    /// Time until the first node suspected the crashed one; `None` for other news.
     #[serde(rename = "suspected_s", with = "maybe_in_seconds")]
     pub suspected: Option<Duration>,
-    /// How long until somebody knew.
+    /// Time until the first node knew.
     #[serde(rename = "first_s", with = "maybe_in_seconds")]
     pub first: Option<Duration>,
-    /// How long until everybody who ran all the time knew; `None` if somebody never did.
+    /// Time until every node that ran throughout knew; `None` if one of them never did.
     #[serde(rename = "everyone_s", with = "maybe_in_seconds")]
     pub everyone: Option<Duration>,
-    /// How many knew.
+    /// The number of nodes that knew.
     pub known_by: usize,
 }
 
 #[derive(Debug)]
 struct Watch {
-    /// A generation or a telemetry version: what is below is older news.
+    /// A generation or a telemetry version; events below it are about older news.
     least: u64,
+    /// Whether the node of each index has still to learn the news.
     waiting: Vec<bool>,
+    /// How many nodes have still to learn it.
     left: usize,
     spread: Spread,
 }
 
-/// All pieces of news that are followed in a run.
+/// All pieces of news of a run.
 #[derive(Debug, Default)]
 pub(crate) struct Watches {
-    /// By name.
+    /// The pieces of news that are still spreading, by the name they are about.
     open: Vec<Vec<Watch>>,
     done: Vec<Spread>,
 }
 
 impl Watches {
-    /// Follows news from now on. `waiting` tells who does not know yet, by index.
+    /// Follows a piece of news from now on. `waiting` marks the nodes that have still to learn it.
     pub(crate) fn open(
         &mut self,
         at: Duration,
@@ -85,14 +90,16 @@ impl Watches {
         }
         let open = &mut self.open[name.index()];
         if news != News::Telemetry {
-            // What was told of the node before, nobody can learn any more.
+            // Newer claims about the node supersede older membership news, which can no longer
+            // spread.
             close(open, &mut self.done, |watch| watch.spread.news != News::Telemetry);
         }
         open.push(Watch { least, waiting, left, spread });
     }
 
-    /// `observer` stopped: nobody waits for it any more, nor has to learn what it published last.
-    pub(crate) fn gone(&mut self, now: Duration, observer: usize) {
+    /// Removes a stopped observer: it no longer has to learn news, and other nodes no longer have
+    /// to learn its last publications.
+    pub(crate) fn stopped(&mut self, now: Duration, observer: usize) {
         for open in &mut self.open {
             open.retain(|watch| {
                 watch.spread.news != News::Telemetry || watch.spread.node != observer
@@ -104,6 +111,7 @@ impl Watches {
         }
     }
 
+    /// Follows an event about `name` at `observer`.
     pub(crate) fn event(&mut self, now: Duration, observer: usize, name: Name, event: &Event<u32>) {
         let Some(open) = self.open.get_mut(name.index()) else {
             return;
@@ -136,7 +144,7 @@ impl Watches {
         }
     }
 
-    /// All spreads in the order in which they began.
+    /// All spreads, ordered by their beginning.
     pub(crate) fn spreads(&self) -> Vec<Spread> {
         let open = self.open.iter().flatten().map(|watch| watch.spread.clone());
         let mut all: Vec<Spread> = self.done.iter().cloned().chain(open).collect();
@@ -150,6 +158,7 @@ fn close(open: &mut Vec<Watch>, done: &mut Vec<Spread>, ends: impl Fn(&Watch) ->
 }
 
 impl Watch {
+    /// Marks an observer as done, because it `knows` or because it stopped.
     fn tick_off(&mut self, now: Duration, observer: usize, knows: bool) {
         let Some(waits) = self.waiting.get_mut(observer).filter(|waits| **waits) else {
             return;
@@ -178,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn a_crash_is_known_to_everyone_when_the_last_runner_knows() {
+    fn a_crash_is_known_to_all_once_the_last_running_node_knows() {
         let mut watches = Watches::default();
         let second = Duration::from_secs;
         watches.open(second(10), News::Crash, 9, NAME, 3, vec![true, true, true, false]);
@@ -186,7 +195,7 @@ mod tests {
         watches.event(second(12), 0, NAME, &dead(3));
         watches.event(second(13), 0, NAME, &dead(3));
         watches.event(second(13), 3, NAME, &dead(3));
-        watches.gone(second(14), 1);
+        watches.stopped(second(14), 1);
         assert_eq!(watches.spreads()[0].everyone, None);
         watches.event(second(15), 2, NAME, &dead(3));
         let spread = &watches.spreads()[0];

@@ -2,7 +2,7 @@
 //! time on, its hash says that it is known.
 
 use crate::id::bytes_hash;
-use crate::member::Status;
+use crate::status::Status;
 
 /// Four are remembered of those whose hashes begin alike, in so many sets.
 const SETS: usize = 16;

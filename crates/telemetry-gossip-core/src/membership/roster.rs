@@ -8,7 +8,9 @@
 use alloc::vec::Vec;
 use core::ops::Range;
 
-use super::{BUCKETS, Row, Slot, bucket_of};
+use super::row::Row;
+use super::slot::{Slot, grow};
+use super::{BUCKETS, bucket_of};
 use crate::id::{IdHash, id_hash_of};
 
 /// Among so many a search takes them one by one.
@@ -94,12 +96,5 @@ impl Roster {
 
     pub(super) fn heap_bytes(&self) -> usize {
         self.entries.capacity() * size_of::<(IdHash, Slot)>()
-    }
-}
-
-/// Makes room by an eighth, not by doubling: the table's memory per member stays flat.
-pub(crate) fn grow<T>(items: &mut Vec<T>) {
-    if items.len() == items.capacity() {
-        items.reserve_exact((items.len() / 8).max(8));
     }
 }

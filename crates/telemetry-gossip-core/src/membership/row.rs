@@ -3,11 +3,11 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
+use super::rtt::RttBound;
+use super::telemetry_log::{self, Entries, LogEntry};
 use crate::address::{Address, MAX_ADDRESS_LEN};
 use crate::id::{Generation, Instance, bytes_hash, full_id_hash, mix};
-use crate::member::Status;
-use crate::probe::RoundTrip;
-use crate::telemetry::{self, Entries, LogEntry};
+use crate::status::Status;
 use crate::time::Instant;
 
 /// The lengths in the texts' block: `[id length][id][address length][address][telemetry log]`. Its
@@ -46,7 +46,7 @@ pub(crate) struct Row {
     observed: [u8; 6],
     /// How many bytes at the end of the block are to spare.
     spare: u16,
-    pub(crate) round_trip: RoundTrip,
+    pub(crate) round_trip: RttBound,
     pub(crate) status: Status,
     /// Whether an answer has come from this address, so that it is no victim of a forged source.
     pub(crate) verified: bool,
@@ -62,7 +62,7 @@ impl Row {
             instance: Instance(0),
             observed: [0; 6],
             spare: 0,
-            round_trip: RoundTrip::default(),
+            round_trip: RttBound::default(),
             status: Status::Alive,
             verified: false,
         };
@@ -167,7 +167,7 @@ impl Row {
     }
 
     pub(crate) fn telemetry_version(&self) -> u64 {
-        telemetry::version(self.log())
+        telemetry_log::version(self.log())
     }
 
     pub(crate) fn log(&self) -> &[u8] {
@@ -181,19 +181,19 @@ impl Row {
     /// The entry becomes the newest of the log.
     pub(crate) fn set_entry(&mut self, entry: &LogEntry<'_>) {
         let start = self.log_start();
-        self.edit(|texts| telemetry::set(texts, start, entry));
+        self.edit(|texts| telemetry_log::set(texts, start, entry));
     }
 
-    /// The log is read anew, from this floor on.
-    pub(crate) fn reset_telemetry(&mut self, floor: u64) {
+    /// The log is read anew, from this compacted version on.
+    pub(crate) fn restart_telemetry(&mut self, compacted: u64) {
         let start = self.log_start();
-        self.edit(|texts| telemetry::reset(texts, start, floor));
+        self.edit(|texts| telemetry_log::reset(texts, start, compacted));
     }
 
-    /// Drops what is left of removed keys, see [`telemetry::drop_markers`].
-    pub(crate) fn drop_markers(&mut self, now: Instant, scarce: bool) {
+    /// Drops what is left of removed keys, see [`telemetry_log::drop_markers`].
+    pub(crate) fn drop_delete_markers(&mut self, now: Instant, scarce: bool) {
         let start = self.log_start();
-        self.edit(|texts| telemetry::drop_markers(texts, start, now, scarce));
+        self.edit(|texts| telemetry_log::drop_delete_markers(texts, start, now, scarce));
     }
 
     pub(crate) fn clear_telemetry(&mut self) {

@@ -7,12 +7,13 @@ use alloc::vec::Vec;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{Membership, Row, Slot, Sums};
+use super::row::{Row, Sums};
+use super::rtt::RttBound;
+use super::telemetry_log::{self, Entries, MAX_LOG_READ};
+use super::{Membership, Slot};
 use crate::address::Address;
 use crate::id::{Generation, Instance, check_id};
-use crate::member::Status;
-use crate::probe::RoundTrip;
-use crate::telemetry::{self, Entries, MAX_LOG_READ};
+use crate::status::Status;
 use crate::time::Instant;
 
 /// What cannot be made anew.
@@ -41,7 +42,7 @@ struct SavedRow<'a> {
     generation: Generation,
     instance: Instance,
     observed: Instant,
-    round_trip: RoundTrip,
+    round_trip: RttBound,
     status: Status,
     verified: bool,
 }
@@ -151,8 +152,9 @@ impl<'a> SavedRow<'a> {
             return Err("a member's address cannot be decoded");
         }
         let mut row = Row::new(self.id, address);
-        if let (Some(0), floor) = (self.log.first(), telemetry::floor(self.log)) {
-            row.reset_telemetry(floor);
+        if let (Some(0), compacted) = (self.log.first(), telemetry_log::compacted_version(self.log))
+        {
+            row.restart_telemetry(compacted);
         }
         let mut last = 0;
         for entry in Entries::new(self.log) {

@@ -5,8 +5,11 @@ use alloc::vec::Vec;
 
 use proptest::prelude::*;
 
+use super::claim::{Accusers, Claim, MAX_ACCUSERS};
 use super::*;
-use crate::member::MAX_ACCUSERS;
+use crate::id::{Generation, IdHash, Instance};
+use crate::status::Status;
+use crate::time::Instant;
 
 #[derive(Clone, Debug)]
 struct Said {

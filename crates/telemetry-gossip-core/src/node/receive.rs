@@ -1,112 +1,110 @@
-//! A datagram: its frames in order, and the one reply.
-
-use alloc::vec::Vec;
+//! A datagram: its frames in order, and the one reply to it.
 
 use arrayvec::ArrayVec;
 
-use super::{Activity, CATCH_UPS, CatchUp, Node, learn::Learned};
+use super::Node;
+use super::apply::Applied;
 use crate::address::Address;
+use crate::anti_entropy::diff::differing;
+use crate::anti_entropy::join::Paged;
 use crate::config::Mode;
+use crate::cx::Activity;
+use crate::detector::Acked;
+use crate::dissemination::acknowledge;
 use crate::error::WireError;
-use crate::event::{Event, ProbeOutcome};
-use crate::history::Evidence;
 use crate::id::{IdHash, Instance, RequestId};
-use crate::join::Step;
-use crate::member::Status;
-use crate::membership::{Fingerprints, Slot};
-use crate::outbox::{Body, Intent, Signal};
-use crate::probe::Answer;
-use crate::sync::{Plan, Want, differing};
-use crate::telemetry::{self, LogEntry, MAX_LOG_READ, len_with};
-use crate::tree::Reach;
-use crate::wire::decode::{Datagram, Entries, Frame, Lead};
-use crate::wire::{Ack, HEADER_LEN, Page, Ping, TelemetryHead, Tree};
+use crate::membership::Slot;
+use crate::outbox::{Body, Diff, Intent, Signal, Want};
+use crate::status::Status;
+use crate::wire::decode::{Datagram, Frame, Lead};
+use crate::wire::items::ClaimsIn;
+use crate::wire::{Ack, PING_REQ_LEN, Page, Ping, Tree};
 
-/// A reply to a sender that has not proved its address is at most this many times as long as what
-/// it sent.
-const AMPLIFICATION: usize = 3;
-
-/// A request to ping another member is at least this long: the header and one frame.
-const RELAY_LEN: usize = HEADER_LEN + 12;
-
-/// How far the own telemetry may be ahead in somebody's table, by a mistake or a lie.
-const MOST_AHEAD: u64 = 1 << 32;
-
-/// How many owners of a datagram are asked for what is missing; those left out are found by their
-/// fingerprint.
-const MISSING: usize = 8;
+/// For one datagram, request missing telemetry from at most this many owners. Anti-entropy finds
+/// the rest.
+const MAX_TELEMETRY_REQUESTS: usize = 8;
 
 /// What the frames of one datagram call for.
-struct Reply<A> {
-    /// Who sent it, if it is known by that name at that address.
+pub(super) struct Reply<A> {
+    /// The table slot of the sender, if its id and source address match a known member.
     sender: Option<Slot>,
     signal: Signal<A>,
     body: Body,
-    plan: Plan,
+    diff: Diff,
     /// The sender holds something about a member that is known better here.
     correct_sender: bool,
-    /// A member to ping on the sender's behalf: one a datagram, so that nobody makes one of many.
-    relay: Option<(RequestId, IdHash, A)>,
+    /// A member to ping on the sender's behalf: one per datagram, so that a datagram cannot make
+    /// many of one.
+    ping_req: Option<(RequestId, IdHash, A)>,
     /// A claim about this node itself was among them.
-    about_me: bool,
+    about_self: bool,
     /// The datagram is part of a flight.
-    tree: Option<Tree>,
+    pub(super) tree: Option<Tree>,
     /// Telemetry that is missing before what the flight brought.
-    missing: ArrayVec<Want, MISSING>,
+    pub(super) missing: ArrayVec<Want, MAX_TELEMETRY_REQUESTS>,
+}
+
+impl<A> Reply<A> {
+    fn new(sender: Option<Slot>) -> Self {
+        Self {
+            sender,
+            signal: Signal::None,
+            body: Body::None,
+            diff: Diff::default(),
+            correct_sender: false,
+            ping_req: None,
+            about_self: false,
+            tree: None,
+            missing: ArrayVec::new(),
+        }
+    }
 }
 
 /// The end of a reply in a session. An asker that sends anything wants it confirmed, even if it
 /// wants nothing else: only once its datagram is encoded is it known whether all fits, and the
 /// confirmation tells it.
-const fn closing(number: RequestId, plan: Plan, asker: bool) -> Body {
-    if plan.wants > 0 || (asker && plan.items > 0) {
-        Body::SyncWants(number, plan)
+const fn closing(number: RequestId, diff: Diff, asker: bool) -> Body {
+    if diff.wants > 0 || (asker && diff.items > 0) {
+        Body::SyncWants(number, diff)
     } else {
-        Body::SyncDone(number, plan)
+        Body::SyncDone(number, diff)
     }
 }
 
 impl<A: Address> Node<A> {
     pub(super) fn receive(&mut self, from: A, bytes: &[u8]) -> Result<(), WireError> {
+        let (table, stats) = (&mut self.cx.table, &mut self.cx.stats);
+        // Claims that the table holds already are passed over while the datagram is validated.
         let datagram =
-            Datagram::<A>::parse(bytes, self.config.label, |claim| self.table.pass_over(claim))
+            Datagram::<A>::parse(bytes, self.cx.config.label, |claims| table.pass_over(claims))
                 .inspect_err(|error| match error {
-                    WireError::Version(_) => self.stats.datagrams_other_version += 1,
-                    WireError::Label => self.stats.datagrams_other_label += 1,
-                    _ => self.stats.datagrams_malformed += 1,
+                    WireError::Version(_) => stats.datagrams_other_version += 1,
+                    WireError::Label => stats.datagrams_other_label += 1,
+                    _ => stats.datagrams_malformed += 1,
                 })?;
-        if self.activity == Activity::Inactive {
-            self.stats.datagrams_while_inactive += 1;
+        if self.cx.activity == Activity::Inactive {
+            stats.datagrams_while_inactive += 1;
             return Ok(());
         }
-        self.stats.datagrams_received += 1;
-        self.stats.bytes_received += bytes.len() as u64;
-        if from == self.address {
+        stats.datagrams_received += 1;
+        stats.bytes_received += bytes.len() as u64;
+        // What comes from this node's own address counts for nothing.
+        if from == self.cx.this.address {
             return Ok(());
         }
-        let id_hash = IdHash(datagram.sender);
-        let sender = self.member_at(id_hash, from);
+        let sender = self.cx.member_at(IdHash(datagram.sender), from);
         if let Some(slot) = sender {
-            self.table.heard(slot, self.now, false);
+            self.cx.table.heard(slot, self.cx.now, false);
             self.hear_clock(slot, datagram.clock);
         }
-        let mut reply = Reply {
-            sender,
-            signal: Signal::None,
-            body: Body::None,
-            plan: Plan::default(),
-            correct_sender: false,
-            relay: None,
-            about_me: false,
-            tree: None,
-            missing: ArrayVec::new(),
-        };
+        let mut reply = Reply::new(sender);
+        // Most datagrams are a ping or an ack and nothing else: that frame was read already.
         let mut answered = match datagram.lead {
             Lead::Ping(ping) => {
-                self.pinged(ping, &mut reply);
+                self.on_ping(ping, &mut reply);
                 None
             }
-            Lead::Ack(ack) => self.ack(from, &datagram, ack),
+            Lead::Ack(ack) => self.on_ack(from, &datagram, ack),
             Lead::None => None,
         };
         if datagram.goes_on() {
@@ -114,16 +112,17 @@ impl<A: Address> Node<A> {
         }
         self.send_reply(from, &datagram, &reply);
         self.tell_accusers();
-        self.send_flights();
+        self.dissemination.send_flights(&mut self.cx);
         // A member that answered a question of ours is a partner to compare with.
         if let Some(slot) = answered {
-            self.compare_fingerprints(slot, datagram.fingerprints);
+            self.anti_entropy.compare_fingerprints(slot, datagram.fingerprints, &mut self.cx);
         }
         let plain = match datagram.lead {
             Lead::Ping(_) => true,
-            Lead::Ack(_) => answered.is_some() && self.session.is_none(),
+            Lead::Ack(_) => answered.is_some() && self.anti_entropy.session.is_none(),
             Lead::None => false,
         };
+        // A plain ping or ack begins nothing, so it need not be looked at what is under way.
         if !plain || datagram.goes_on() {
             self.quiet = self.is_quiet();
         }
@@ -140,41 +139,31 @@ impl<A: Address> Node<A> {
         answered: &mut Option<Slot>,
     ) {
         for frame in datagram.following() {
-            if self.config.mode == Mode::ProbeOnly && !frame.is_signal() {
+            if self.cx.config.mode == Mode::ProbeOnly && !frame.is_signal() {
                 continue;
             }
             self.frame(from, datagram, frame, reply, answered);
         }
         let id_hash = IdHash(datagram.sender);
-        if let Some((theirs, target, address)) = reply.relay {
-            self.relay((from, id_hash), theirs, (address, target), datagram.len);
+        if let Some((theirs, target, address)) = reply.ping_req {
+            let (asker, target) = ((from, id_hash), (address, target));
+            self.detector.on_ping_req(asker, theirs, target, datagram.len, &mut self.cx);
         }
         if let Some(tree) = reply.tree.filter(|_| reply.body == Body::None) {
-            reply.body = self.acknowledge(tree, &reply.missing);
-            if let Body::TreeAck(_, plan) = reply.body {
-                reply.plan = plan;
-            }
+            (reply.body, reply.diff) = acknowledge(tree, &reply.missing, &mut self.cx);
         }
         if reply.sender.is_none() {
             // It may have introduced itself in this very datagram.
-            reply.sender = self.member_at(id_hash, from);
-            if let Some(slot) = reply.sender.filter(|_| self.rounds.is_fresh()) {
+            reply.sender = self.cx.member_at(id_hash, from);
+            if let Some(slot) = reply.sender.filter(|_| self.detector.schedule.clock.is_fresh()) {
                 self.hear_clock(slot, datagram.clock);
             }
         }
     }
 
-    /// The member with this id hash, if this is its address.
-    pub(super) fn member_at(&self, id_hash: IdHash, from: A) -> Option<Slot> {
-        self.table
-            .with_id_hash(id_hash)
-            .find(|&slot| slot != self.me && self.table.row(slot).is_at(&from))
-    }
-
-    /// The member that is known by the name of a sender who is none known: two processes of one id,
-    /// or one that has moved.
-    fn namesake(&self, id_hash: IdHash) -> Option<Slot> {
-        self.table.with_id_hash(id_hash).find(|&slot| slot != self.me)
+    fn hear_clock(&mut self, slot: Slot, clock: u32) {
+        let local_health = self.detector.local_health;
+        self.detector.schedule.hear_clock(slot, clock, local_health, &self.cx);
     }
 
     fn frame(
@@ -185,367 +174,178 @@ impl<A: Address> Node<A> {
         reply: &mut Reply<A>,
         answered: &mut Option<Slot>,
     ) {
-        let session =
-            self.session.filter(|session| session.address == from).map(|session| session.number);
         match frame {
-            Frame::Ping(ping) => self.pinged(ping, reply),
-            Frame::Ack(ack) => *answered = self.ack(from, datagram, ack).or(*answered),
-            Frame::Nack(nack) => {
-                if let Some(probe) = &mut self.probe {
-                    probe.nack(from, RequestId(nack.number));
-                }
+            Frame::Ping(ping) => self.on_ping(ping, reply),
+            Frame::Ack(ack) => *answered = self.on_ack(from, datagram, ack).or(*answered),
+            Frame::Nack(nack) => self.detector.on_nack(from, RequestId(nack.number)),
+            Frame::PingReq { number, target, address } => {
+                reply.ping_req.get_or_insert((RequestId(number), IdHash(target), address));
             }
-            Frame::Relay { number, target, address } => {
-                reply.relay.get_or_insert((RequestId(number), IdHash(target), address));
-            }
-            Frame::Claims(claims) => {
-                // What a newcomer is told of, the others know or find out as it does.
-                let news = self.catch_up.is_none()
-                    && !self.join.as_ref().is_some_and(|join| join.is_seed(from));
-                for claim in claims {
-                    // A datagram says one thing about this node.
-                    if claim.id == self.id.as_str() && core::mem::replace(&mut reply.about_me, true)
-                    {
-                        continue;
-                    }
-                    if let Learned::Stale(slot) = self.learn(&claim, news)
-                        && self.table.status(slot) != Status::Alive
-                        && reply.sender == Some(slot)
-                    {
-                        reply.correct_sender = true;
-                    }
-                }
-            }
-            Frame::Telemetry(floor, head, entries) => {
-                self.learn_telemetry(from, floor, head, entries, reply)
+            Frame::Claims(claims) => self.on_claims(from, claims, reply),
+            Frame::Telemetry(compacted, head, entries) => {
+                self.apply_telemetry(from, compacted, head, entries, reply);
             }
             Frame::Tree(tree) => {
-                // Who does not pass it on does not say that it has come: somebody else gets it
-                // instead.
-                reply.tree = Some(tree).filter(|_| self.config.mode == Mode::Autonomous);
+                // A node that does not pass telemetry on does not acknowledge it: another one gets
+                // it instead.
+                reply.tree = Some(tree).filter(|_| self.cx.config.mode == Mode::Autonomous);
             }
-            Frame::TreeAck(ack) => self.flight_arrived(reply.sender, ack),
+            Frame::TreeAck(ack) => {
+                self.dissemination.on_tree_ack(reply.sender, ack, &mut self.cx);
+            }
+            Frame::PageRequest(request) => {
+                let number = RequestId(request.number);
+                // A newcomer that has begun with pages gets them all.
+                let whole = request.from != 0 || self.anti_entropy.pages.give(self.cx.now);
+                reply.body = if whole {
+                    Body::Page(number, IdHash(request.from))
+                } else {
+                    Body::Piece(number, IdHash(self.cx.rng.word()))
+                };
+            }
+            Frame::Page(page) => self.on_page(from, page, reply),
+            Frame::Unknown => self.cx.stats.frames_unknown += 1,
+            sync => self.on_sync(from, datagram, sync, reply),
+        }
+    }
+
+    /// The frames of sync sessions, this node's own and those that a partner opened.
+    fn on_sync(
+        &mut self,
+        from: A,
+        datagram: &Datagram<'_, A>,
+        frame: Frame<'_, A>,
+        reply: &mut Reply<A>,
+    ) {
+        let session = self.anti_entropy.session_with(from);
+        let theirs = datagram.fingerprints;
+        let (cx, anti_entropy) = (&mut self.cx, &mut self.anti_entropy);
+        match frame {
             Frame::SyncOpen(open) => {
-                let more = datagram.fingerprints != self.table.fingerprints();
-                reply.body =
-                    Body::SyncDone(RequestId(open.number), Plan { more, ..Plan::default() });
+                let more = theirs != cx.table.fingerprints();
+                let diff = Diff { more, ..Diff::default() };
+                reply.body = Body::SyncDone(RequestId(open.number), diff);
             }
             Frame::SyncDigest(head, sums) => {
-                let mask = differing(&self.table, sums);
+                let mask = differing(&cx.table, sums);
                 reply.body = Body::SyncVersions(RequestId(head.number), mask);
             }
             Frame::SyncVersions(head, ranges) => {
                 let number = RequestId(head.number);
-                self.plans.revoke(core::mem::take(&mut reply.plan));
+                cx.outbox.diffs.revoke(core::mem::take(&mut reply.diff));
                 // Not only where the fingerprints differ: the dead are not in them.
-                reply.plan = self.plans.compare(&self.table, ranges);
-                reply.plan.more |= head.more;
-                let (plan, asker) = (reply.plan, session == Some(number));
-                reply.body = closing(number, plan, asker);
+                reply.diff = cx.outbox.diffs.compare(&cx.table, ranges);
+                reply.diff.more |= head.more;
+                let (diff, asker) = (reply.diff, session == Some(number));
+                reply.body = closing(number, diff, asker);
                 if asker {
-                    self.note_in_session(
-                        datagram.fingerprints,
-                        plan.more,
-                        plan != Plan::default(),
-                        plan == Plan::default(),
-                    );
+                    let none = diff == Diff::default();
+                    anti_entropy.on_session_reply(theirs, diff.more, !none, none, cx);
                 }
             }
             Frame::SyncWants(head, wants) => {
-                let (number, asker) =
-                    (RequestId(head.number), session == Some(RequestId(head.number)));
-                self.plans.revoke(core::mem::take(&mut reply.plan));
-                reply.plan = self.plans.grant(&self.table, wants);
+                let number = RequestId(head.number);
+                let asker = session == Some(number);
+                cx.outbox.diffs.revoke(core::mem::take(&mut reply.diff));
+                reply.diff = cx.outbox.diffs.grant(&cx.table, wants);
                 if !asker {
                     // What the asker could not fit is said back to it: it keeps the session, this
                     // node does not.
-                    reply.plan.more |= head.more;
+                    reply.diff.more |= head.more;
                 }
-                reply.body = closing(number, reply.plan, asker);
+                reply.body = closing(number, reply.diff, asker);
                 if asker {
-                    self.note_in_session(
-                        datagram.fingerprints,
-                        head.more,
-                        true,
-                        reply.plan.items == 0,
-                    );
+                    let ends = reply.diff.items == 0;
+                    anti_entropy.on_session_reply(theirs, head.more, true, ends, cx);
                 }
             }
             Frame::SyncDone(done) => {
                 if session == Some(RequestId(done.number)) {
-                    self.note_in_session(datagram.fingerprints, done.more, done.more, true);
-                }
-            }
-            Frame::PageRequest(request) => {
-                let number = RequestId(request.number);
-                // Who has begun with pages gets them all.
-                reply.body = if request.from != 0 || self.pages.give(self.now) {
-                    Body::Page(number, IdHash(request.from))
-                } else {
-                    Body::Piece(number, IdHash(self.rng.word()))
-                };
-            }
-            Frame::Page(page) => self.page(from, page, reply),
-            Frame::Unknown => self.stats.frames_unknown += 1,
-        }
-    }
-
-    fn pinged(&self, ping: Ping, reply: &mut Reply<A>) {
-        if ping.target == self.id_hash.0 {
-            reply.signal = Signal::Ack(RequestId(ping.number), self.instance);
-        }
-    }
-
-    fn note_in_session(&mut self, theirs: Fingerprints, more: bool, differs: bool, ends: bool) {
-        if let Some(session) = &mut self.session {
-            session.theirs = theirs;
-            session.more |= more;
-            session.differed |= differs;
-            session.deadline = self.now + self.config.probe_timeout;
-        }
-        if ends {
-            self.end_session();
-        }
-    }
-
-    /// An ack answers one of: the probe under way, a trial, a relay, a roll call, a challenge.
-    fn ack(&mut self, from: A, datagram: &Datagram<'_, A>, ack: Ack) -> Option<Slot> {
-        let (number, instance) = (RequestId(ack.number), Instance(ack.instance));
-        let answer =
-            self.probe.as_ref().map(|probe| (probe.judge(from, number, instance), probe.target));
-        match answer {
-            Some((Answer::Direct, target)) => {
-                self.end_probe(ProbeOutcome::Direct);
-                return Some(target);
-            }
-            Some((Answer::Indirect(helper), target)) => {
-                self.note(target, Evidence::AnsweredThrough { helper });
-                self.end_probe(ProbeOutcome::Indirect);
-                return None;
-            }
-            Some((Answer::Renewed, _)) => {
-                // Another life of the target answers: its own claim will tell which.
-                if let Some(probe) = self.probe.take() {
-                    self.report(probe.target, probe.commanded, ProbeOutcome::Direct);
-                    self.start_probe();
-                }
-                return None;
-            }
-            Some((Answer::Unrelated, _)) | None => {}
-        }
-        if let Some(slot) = self.patience.answered(from, number) {
-            self.table.heard(slot, self.now, true);
-            self.note(slot, Evidence::RecheckAnswered);
-            return None;
-        }
-        if let Some((asker, number)) = self.relays.answered(from, number) {
-            self.answer_asker(asker, Signal::Ack(number, instance));
-            return None;
-        }
-        let table = &self.table;
-        if let Some(slot) = self.contact.answered(number, |slot| table.address(slot) == Some(from))
-        {
-            self.table.heard(slot, self.now, true);
-            self.call_roll();
-            return None;
-        }
-        if [0, 1].into_iter().any(|ago| self.challenge(from, ago) == Some(number)) {
-            if let Some(slot) = self.member_at(IdHash(datagram.sender), from) {
-                self.table.heard(slot, self.now, true);
-            }
-            return None;
-        }
-        self.stats.acks_unmatched += 1;
-        None
-    }
-
-    /// Pings `target` for `asker`, whose request had `len` bytes.
-    fn relay(
-        &mut self,
-        asker: (A, IdHash),
-        theirs: RequestId,
-        (target, id_hash): (A, IdHash),
-        len: usize,
-    ) {
-        let ours = self.number();
-        if !self.relays.add(self.now, (ours, theirs), (asker, target), self.config.probe_timeout) {
-            self.stats.ping_reqs_shed += 1;
-            return;
-        }
-        self.stats.ping_reqs += 1;
-        let member =
-            self.table.with_id_hash(id_hash).find(|&slot| self.table.address(slot) == Some(target));
-        // Somebody unproved gets no more than the request had.
-        let verified = member.is_some_and(|slot| self.table.row(slot).verified);
-        let (signal, limit) =
-            (Signal::Ping(ours, id_hash), if verified { self.mtu() } else { len });
-        self.ask(Intent { to: target, member, signal, challenge: None, body: Body::None, limit });
-    }
-
-    /// Tells whoever asked for a ping how it went.
-    pub(super) fn answer_asker(&mut self, (to, id_hash): (A, IdHash), signal: Signal<A>) {
-        let limit = self.limit_to(self.member_at(id_hash, to), RELAY_LEN);
-        self.reply(Intent { to, member: None, signal, challenge: None, body: Body::None, limit });
-    }
-
-    /// The most bytes to a receiver: a datagram, or, if it has not proved its address, so many
-    /// times as it sent.
-    pub(super) fn limit_to(&self, receiver: Option<Slot>, sent: usize) -> usize {
-        let verified = receiver.is_some_and(|slot| self.table.row(slot).verified);
-        if verified { self.mtu() } else { self.mtu().min(AMPLIFICATION * sent) }
-    }
-
-    /// Entries are taken in only if none is missing before them, and only of the life that the
-    /// table knows. The owner's settings limit them, not this node's: who refused what the others
-    /// hold would differ from them for ever.
-    fn learn_telemetry(
-        &mut self,
-        from: A,
-        floor: u64,
-        head: TelemetryHead,
-        entries: Entries<'_>,
-        reply: &mut Reply<A>,
-    ) {
-        let id_hash = IdHash(head.owner);
-        let owner = self
-            .table
-            .with_id_hash(id_hash)
-            .find(|&slot| self.table.row(slot).instance == Instance(head.instance));
-        let Some(owner) = owner.filter(|&slot| slot != self.me) else {
-            self.stats.telemetry_ignored += 1;
-            if owner == Some(self.me) {
-                self.correct_telemetry(head, entries);
-            }
-            return;
-        };
-        // An arc never goes past the owner.
-        let reach = reply.tree.map(|tree| {
-            Reach::between(self.id_hash, IdHash(tree.end))
-                .min(Reach::between(self.id_hash, self.table.id_hash(owner)))
-        });
-        let row = self.table.row(owner);
-        if floor > telemetry::floor(row.log()) && row.telemetry_version() < floor {
-            // What was removed meanwhile is not told any more.
-            self.table.reset_telemetry(owner, self.now, floor);
-        }
-        let known = self.table.row(owner).telemetry_version();
-        if head.since > known {
-            self.stats.telemetry_ignored += 1;
-            let (pause, room) = (self.config.probe_timeout, !reply.missing.is_full());
-            if reach.is_some_and(|reach| self.trees.note_gap(owner, reach, self.now, pause, room)) {
-                reply.missing.push(Want { id_hash, claim: false, since: known });
-            }
-            return;
-        }
-        let (mut version, mut first, mut oldest) = (head.since, None, self.now);
-        for entry in entries {
-            version += entry.step;
-            first = first.or(Some(version));
-            let row = self.table.row(owner);
-            if version <= row.telemetry_version() {
-                continue;
-            }
-            let published = self.now - core::time::Duration::from_millis(entry.age >> 1);
-            let urgent = entry.age & 1 != 0;
-            let entry = LogEntry { key: entry.key, value: entry.value, version, published, urgent };
-            if len_with(row.log(), &entry) > MAX_LOG_READ {
-                self.table.drop_markers(owner, self.now);
-            }
-            if len_with(self.table.row(owner).log(), &entry) > MAX_LOG_READ {
-                self.stats.telemetry_ignored += 1;
-                break;
-            }
-            self.table.set_entry(owner, self.now, &entry);
-            oldest = oldest.min(published);
-        }
-        let news = self.table.row(owner).telemetry_version() > known;
-        if news {
-            self.note_change(owner, known);
-        }
-        match (reach, first) {
-            (Some(reach), Some(first)) => {
-                let untold = self.trees.take_untold(owner);
-                if news || untold {
-                    let gap = self.trees.fill_gap(owner).unwrap_or(reach);
-                    self.spread(owner, first - 1, reach.max(gap));
-                }
-            }
-            _ if news => {
-                let late = self.now.since(oldest) > self.settle_time() * 2;
-                if let Some(session) =
-                    self.session.as_mut().filter(|session| session.address == from)
-                {
-                    session.brought_late |= late;
-                }
-                match self.trees.fill_gap(owner) {
-                    Some(reach) => self.spread(owner, known, reach),
-                    None => self.trees.note_untold(owner),
+                    anti_entropy.on_session_reply(theirs, done.more, done.more, true, cx);
                 }
             }
             _ => {}
         }
     }
 
-    /// Somebody has telemetry of this node that it never published: what it did publish is said
-    /// again, above that.
-    fn correct_telemetry(&mut self, head: TelemetryHead, entries: Entries<'_>) {
-        let mut version = head.since;
-        for entry in entries {
-            version += entry.step;
-            let since = self.table.row(self.me).telemetry_version();
-            // Who would have it run out of versions is not believed.
-            if version <= since || version > since + MOST_AHEAD {
+    fn on_claims(&mut self, from: A, claims: ClaimsIn<'_, A>, reply: &mut Reply<A>) {
+        let rumor = self.anti_entropy.hears_rumors_from(from);
+        for claim in claims {
+            // A datagram says one thing about this node.
+            if claim.id == self.cx.this.id.as_str()
+                && core::mem::replace(&mut reply.about_self, true)
+            {
                 continue;
             }
-            let held = self.table.row(self.me).entries().find(|held| held.key == entry.key);
-            let value = held.and_then(|held| held.value).map(Vec::from);
-            let entry = LogEntry {
-                key: entry.key,
-                value: value.as_deref(),
-                version: version + 1,
-                published: held.map_or(self.now, |held| held.published),
-                urgent: held.is_some_and(|held| held.urgent),
-            };
-            self.table.set_entry(self.me, self.now, &entry);
-            self.note_change(self.me, since);
-            self.spread_own(since);
+            if let Applied::Stale(slot) = self.apply_claim(&claim, rumor)
+                && self.cx.table.status(slot) != Status::Alive
+                && reply.sender == Some(slot)
+            {
+                reply.correct_sender = true;
+            }
         }
     }
 
-    fn page(&mut self, from: A, page: Page, reply: &mut Reply<A>) {
-        let retry_at = self.now + self.config.probe_timeout * 2;
-        let Some(join) = &mut self.join else { return };
-        match join.page(from, RequestId(page.number), page.next, retry_at) {
-            Step::Ask(_, number, next) => reply.body = Body::PageRequest(number, next),
-            Step::Complete(seed) => {
-                self.join = None;
-                let at = self.now + self.config.gossip_interval;
-                self.catch_up = Some(CatchUp { at, left: CATCH_UPS, seed });
-                self.debut = Some(self.now + self.settle_time());
-                self.emit(Event::JoinCompleted { seed });
+    fn on_ping(&self, ping: Ping, reply: &mut Reply<A>) {
+        if ping.target == self.cx.this.id_hash.0 {
+            reply.signal = Signal::Ack(RequestId(ping.number), self.cx.this.instance);
+        }
+    }
+
+    /// An ack answers a question of the detector's, or a challenge. Returns the member whose
+    /// fingerprints are worth comparing.
+    fn on_ack(&mut self, from: A, datagram: &Datagram<'_, A>, ack: Ack) -> Option<Slot> {
+        let (number, instance) = (RequestId(ack.number), Instance(ack.instance));
+        match self.detector.on_ack(from, number, instance, &mut self.cx) {
+            Acked::Compare(slot) => return Some(slot),
+            Acked::Matched => return None,
+            Acked::Unmatched => {}
+        }
+        let cx = &mut self.cx;
+        if cx.proof.is_answer(from, number, cx.now) {
+            if let Some(slot) = cx.member_at(IdHash(datagram.sender), from) {
+                cx.table.heard(slot, cx.now, true);
             }
-            Step::Unrelated => {}
+        } else {
+            cx.stats.acks_unmatched += 1;
+        }
+        None
+    }
+
+    fn on_page(&mut self, from: A, page: Page, reply: &mut Reply<A>) {
+        match self.anti_entropy.on_page(from, page, &mut self.cx) {
+            Paged::Ask(body) => reply.body = body,
+            // By then the others know this node, and take in its telemetry.
+            Paged::Complete => {
+                self.dissemination.first_publish_at = Some(self.cx.now + self.cx.spread_time());
+            }
+            Paged::Unrelated => {}
         }
     }
 
     fn send_reply(&mut self, to: A, datagram: &Datagram<'_, A>, reply: &Reply<A>) {
-        let Reply { sender, signal, mut body, plan, correct_sender, relay, .. } = *reply;
+        let Reply { sender, signal, mut body, diff, correct_sender, ping_req, .. } = *reply;
+        let cx = &mut self.cx;
         if signal == Signal::None && body == Body::None {
             if !correct_sender {
                 return;
             }
-            body = Body::Gossip;
+            body = Body::Rumors;
         }
-        let verified = sender.is_some_and(|slot| self.table.row(slot).verified);
-        // What it asked to be relayed is answered, too.
-        let len = datagram.len - if relay.is_some() { RELAY_LEN.min(datagram.len) } else { 0 };
-        let limit = self.limit_to(sender, len);
-        let unproved = !verified && !matches!(body, Body::None | Body::Gossip);
-        let challenge = if unproved { self.challenge(to, 0) } else { None };
+        let verified = sender.is_some_and(|slot| cx.table.row(slot).verified);
+        // The member that it asked to be pinged gets its share of the allowance, too.
+        let spent = if ping_req.is_some() { PING_REQ_LEN.min(datagram.len) } else { 0 };
+        let limit = cx.limit_to(sender, datagram.len - spent);
+        let unproved = !verified && !matches!(body, Body::None | Body::Rumors);
+        let challenge = if unproved { cx.proof.challenge(to, cx.now) } else { None };
         let challenge = challenge.map(|number| (number, IdHash(datagram.sender)));
-        let member = sender.or_else(|| self.namesake(IdHash(datagram.sender)));
-        if !self.reply(Intent { to, member, signal, challenge, body, limit }) {
-            self.plans.revoke(plan);
-        }
+        // A member that is known by the sender's id at another address: two processes of one id, or
+        // a member that has moved.
+        let namesake = || {
+            let id_hash = IdHash(datagram.sender);
+            cx.table.with_id_hash(id_hash).find(|&slot| slot != cx.this.slot)
+        };
+        let member = sender.or_else(namesake);
+        cx.reply(Intent { to, member, signal, challenge, body, limit }, diff);
     }
 }

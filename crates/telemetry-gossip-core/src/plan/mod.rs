@@ -46,9 +46,9 @@ use core::time::Duration;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::config::scaled;
 use crate::config::{Config, MAX_MEMBERS, SuspicionTimeout};
-use crate::dissemination::send_limit;
-use crate::suspicion::scaled;
+use crate::membership::rumors::send_limit;
 use fixed::{ONE, exp_minus, mul, power};
 use model::{Loss, Model, micros, millis, whole_millis};
 

@@ -6,11 +6,11 @@ use core::time::Duration;
 use super::Prediction;
 use super::fixed::{ONE, exp_minus, fewer, minus_log, mul, power};
 use crate::config::{Config, Mode};
-use crate::contact::added;
-use crate::dissemination::send_limit;
-use crate::member::MAX_ACCUSERS;
-use crate::patience::PINGS;
-use crate::suspicion::Timing;
+use crate::detector::flap_damping::PINGS;
+use crate::detector::roll_call::added;
+use crate::detector::suspicion::Timing;
+use crate::membership::claim::MAX_ACCUSERS;
+use crate::membership::rumors::send_limit;
 
 pub(super) fn micros(span: Duration) -> u64 {
     /// No span is longer than 1,000 years, so that sums of some do not overflow.
@@ -136,7 +136,7 @@ impl Model<'_> {
     /// How long a suspicion lasts with so many accusers.
     pub(super) fn span(&self, accusers: usize) -> u64 {
         let (shortest, longest) = self.config.suspicion_spans(self.members);
-        micros(Timing { shortest, longest, others: 1, call: None }.span(accusers, true))
+        micros(Timing { shortest, longest, others: 1, status_ping: None }.span(accusers, true))
     }
 
     /// How long the suspicion of a crashed member lasts: one more accuser each interval shortens

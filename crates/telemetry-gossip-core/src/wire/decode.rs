@@ -4,19 +4,20 @@ use core::marker::PhantomData;
 
 use serde::Deserialize;
 
-use super::read::{Read, Reader};
+use super::items::{ClaimsIn, Entries, Items, Ranges, check_claim};
+use super::read::{Read, Reader, head, rule, text};
 use super::{
-    Ack, DigestHead, FloorHead, HEADER_LEN, Nack, Page, PageRequest, Ping, RangeHead, Relay,
-    SyncDone, SyncOpen, TelemetryHead, Tree, TreeAck, VersionsHead, WIRE_VERSION, WantsHead,
-    WireClaim, WireEntry, WireSum, WireVersion, WireWant, kind,
+    Ack, DigestHead, FloorHead, HEADER_LEN, Nack, Page, PageRequest, Ping, PingReq, SyncDone,
+    SyncOpen, TelemetryHead, Tree, TreeAck, VersionsHead, WIRE_VERSION, WantsHead, WireClaim,
+    WireEntry, WireSum, WireWant, kind,
 };
 use crate::address::Address;
 use crate::config::MAX_MTU;
 use crate::error::WireError;
-use crate::id::{Generation, Instance, Label, check_id};
-use crate::member::{Claim, Status};
+use crate::id::Label;
+use crate::membership::telemetry_log::MAX_VERSION;
 use crate::membership::{BUCKETS, Fingerprints};
-use crate::telemetry::MAX_VERSION;
+use crate::status::Status;
 
 /// A datagram all of whose known frames are valid.
 #[derive(Clone, Copy, Debug)]
@@ -52,12 +53,12 @@ pub(crate) enum Frame<'a, A> {
     Ping(Ping),
     Ack(Ack),
     Nack(Nack),
-    Relay {
+    PingReq {
         number: u32,
         target: u32,
         address: A,
     },
-    Claims(Claims<'a, A>),
+    Claims(ClaimsIn<'a, A>),
     /// With its floor, if the reader may be below it; 0 otherwise.
     Telemetry(u64, TelemetryHead, Entries<'a>),
     SyncOpen(SyncOpen),
@@ -75,7 +76,7 @@ pub(crate) enum Frame<'a, A> {
 impl<A> Frame<'_, A> {
     /// Whether it is about being there, and not about state.
     pub(crate) const fn is_signal(&self) -> bool {
-        matches!(self, Self::Ping(_) | Self::Ack(_) | Self::Nack(_) | Self::Relay { .. })
+        matches!(self, Self::Ping(_) | Self::Ack(_) | Self::Nack(_) | Self::PingReq { .. })
     }
 }
 
@@ -157,7 +158,7 @@ impl<'a, A: Address> Datagram<'a, A> {
             if kind == kind::CLAIMS {
                 let Known { mask, all } = core::mem::take(&mut known);
                 let items = Items::new(if all { &[] } else { body });
-                return Some(Frame::Claims(Claims { items, known: mask, address: PhantomData }));
+                return Some(Frame::Claims(ClaimsIn { items, known: mask, address: PhantomData }));
             }
             parse_frame(kind, body).ok()
         })
@@ -186,25 +187,18 @@ fn signal<'a, T: Read<'a>>(body: &'a [u8], name: &'static str) -> Result<T, Wire
     T::read(&mut reader).filter(|_| reader.rest().is_empty()).ok_or(WireError::Malformed(name))
 }
 
-fn head<'a, T: Deserialize<'a>>(
-    body: &'a [u8],
-    name: &'static str,
-) -> Result<(T, &'a [u8]), WireError> {
-    postcard::take_from_bytes(body).map_err(|_| WireError::Malformed(name))
-}
-
 fn parse_frame<A: Address>(kind: u8, body: &[u8]) -> Result<Frame<'_, A>, WireError> {
     Ok(match kind {
         kind::PING => Frame::Ping(signal(body, "ping")?),
         kind::ACK => Frame::Ack(signal(body, "ack")?),
         kind::NACK => Frame::Nack(whole(body, "nack")?),
-        kind::RELAY => {
-            let Relay { number, target, address } = whole(body, "relay")?;
+        kind::PING_REQ => {
+            let PingReq { number, target, address } = whole(body, "relay")?;
             let address = A::decode(address).ok_or(WireError::Malformed("address"))?;
-            Frame::Relay { number, target, address }
+            Frame::PingReq { number, target, address }
         }
         kind::CLAIMS => {
-            Frame::Claims(Claims { items: Items::new(body), known: 0, address: PhantomData })
+            Frame::Claims(ClaimsIn { items: Items::new(body), known: 0, address: PhantomData })
         }
         kind::TELEMETRY => {
             let mut reader = Reader::new(body);
@@ -366,7 +360,7 @@ fn validate<A: Address>(kind: u8, body: &[u8]) -> Result<(), WireError> {
         Frame::Ping(_)
         | Frame::Ack(_)
         | Frame::Nack(_)
-        | Frame::Relay { .. }
+        | Frame::PingReq { .. }
         | Frame::SyncOpen(_)
         | Frame::SyncDone(_)
         | Frame::PageRequest(_)
@@ -376,173 +370,4 @@ fn validate<A: Address>(kind: u8, body: &[u8]) -> Result<(), WireError> {
         | Frame::Unknown => {}
     }
     Ok(())
-}
-
-const fn rule(field: &'static str, rule: &'static str) -> WireError {
-    WireError::Rule { field, rule }
-}
-
-/// UTF-8; most of what comes is ASCII.
-pub(crate) fn text(bytes: &[u8]) -> Option<&str> {
-    core::str::from_utf8(bytes).ok()
-}
-
-fn check_claim<'a, A: Address>(claim: &WireClaim<'a>) -> Result<Claim<'a, A>, WireError> {
-    let id = text(claim.id).ok_or(WireError::Malformed("claim"))?;
-    check_id(id).map_err(|_| rule("id", "1 to 127 bytes without control characters"))?;
-    let status = Status::from_rank(claim.status).ok_or(rule("status", "0 to 3"))?;
-    let address = match claim.address {
-        [] => None,
-        bytes => Some(A::decode(bytes).ok_or(WireError::Malformed("address"))?),
-    };
-    if claim.generation >= u64::MAX - 1 {
-        return Err(rule("generation", "leaves room for a refutation"));
-    }
-    if status != Status::Suspected && !claim.accusers.is_empty() {
-        return Err(rule("accusers", "only of a suspicion"));
-    }
-    if status.is_live() && claim.age_secs != 0 {
-        return Err(rule("age", "only of the dead and the left"));
-    }
-    Ok(Claim {
-        id,
-        address,
-        instance: Instance(claim.instance),
-        generation: Generation(claim.generation),
-        status,
-        accusers: claim.accusers.clone(),
-        age_secs: claim.age_secs,
-    })
-}
-
-/// Items of one kind to the end of a body.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Items<'a, T> {
-    rest: &'a [u8],
-    item: PhantomData<T>,
-}
-
-impl<'a, T: Deserialize<'a>> Items<'a, T> {
-    fn new(rest: &'a [u8]) -> Self {
-        Self { rest, item: PhantomData }
-    }
-
-    fn checked(
-        mut self,
-        name: &'static str,
-    ) -> impl Iterator<Item = Result<T, WireError>> + use<'a, T> {
-        core::iter::from_fn(move || {
-            if self.rest.is_empty() {
-                return None;
-            }
-            let item = head(self.rest, name).map(|(item, rest)| {
-                self.rest = rest;
-                item
-            });
-            if item.is_err() {
-                self.rest = &[];
-            }
-            Some(item)
-        })
-    }
-}
-
-impl<'a, T: Deserialize<'a>> Iterator for Items<'a, T> {
-    type Item = T;
-
-    fn next(&mut self) -> Option<T> {
-        let (item, rest) = postcard::take_from_bytes(self.rest).ok()?;
-        self.rest = rest;
-        Some(item)
-    }
-}
-
-/// The entries of somebody's telemetry.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Entries<'a> {
-    reader: Reader<'a>,
-}
-
-impl<'a> Iterator for Entries<'a> {
-    type Item = WireEntry<'a>;
-
-    fn next(&mut self) -> Option<WireEntry<'a>> {
-        WireEntry::read(&mut self.reader)
-    }
-}
-
-/// The claims of a frame.
-#[derive(Clone, Debug)]
-pub(crate) struct Claims<'a, A> {
-    items: Items<'a, WireClaim<'a>>,
-    /// Those that are passed over.
-    known: u64,
-    address: PhantomData<A>,
-}
-
-impl<'a, A: Address> Iterator for Claims<'a, A> {
-    type Item = Claim<'a, A>;
-
-    fn next(&mut self) -> Option<Claim<'a, A>> {
-        loop {
-            let mut reader = Reader::new(self.items.rest);
-            let claim = WireClaim::read(&mut reader)?;
-            self.items.rest = reader.rest();
-            let known = self.known & 1 != 0;
-            self.known >>= 1;
-            if !known {
-                return check_claim(&claim).ok();
-            }
-        }
-    }
-}
-
-/// The ranges of a version list, each with its rows.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Ranges<'a> {
-    rest: &'a [u8],
-}
-
-impl<'a> Ranges<'a> {
-    fn checked(
-        mut self,
-    ) -> impl Iterator<Item = Result<(RangeHead, Items<'a, WireVersion>), WireError>> + use<'a>
-    {
-        core::iter::from_fn(move || {
-            if self.rest.is_empty() {
-                return None;
-            }
-            let range = split_range(self.rest).map(|(head, rows, rest)| {
-                self.rest = rest;
-                (head, rows)
-            });
-            if range.is_err() {
-                self.rest = &[];
-            }
-            Some(range)
-        })
-    }
-}
-
-impl<'a> Iterator for Ranges<'a> {
-    type Item = (RangeHead, Items<'a, WireVersion>);
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let (head, rows, rest) = split_range(self.rest).ok()?;
-        self.rest = rest;
-        Some((head, rows))
-    }
-}
-
-type Range<'a> = (RangeHead, Items<'a, WireVersion>, &'a [u8]);
-
-fn split_range(bytes: &[u8]) -> Result<Range<'_>, WireError> {
-    const NAME: &str = "sync range";
-    let (range, rows): (RangeHead, _) = head(bytes, NAME)?;
-    let mut rest = rows;
-    for _ in 0..range.rows {
-        (_, rest) = head::<WireVersion>(rest, NAME)?;
-    }
-    let used = rows.len() - rest.len();
-    Ok((range, Items::new(&rows[..used]), rest))
 }

@@ -16,6 +16,7 @@
 
 pub(crate) mod decode;
 pub(crate) mod encode;
+pub(crate) mod items;
 pub(crate) mod read;
 #[cfg(test)]
 mod tests;
@@ -23,7 +24,7 @@ mod tests;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{IdHash, RequestId};
-use crate::member::{Accusers, MAX_ACCUSERS};
+use crate::membership::claim::{Accusers, MAX_ACCUSERS};
 use read::{Read, Reader};
 
 /// The version of the wire that this crate speaks.
@@ -31,6 +32,9 @@ pub const WIRE_VERSION: u8 = 1;
 
 /// Bytes before the first frame.
 pub(crate) const HEADER_LEN: usize = 1 + 4 + 4 + 8 + 3;
+
+/// A request to ping another member is at least this long: the header and one frame.
+pub(crate) const PING_REQ_LEN: usize = HEADER_LEN + 12;
 
 /// Bytes of a tree's frame.
 pub(crate) const TREE_FRAME: usize = 1 + 1 + 4 + 4;
@@ -43,7 +47,7 @@ pub(crate) mod kind {
     pub(crate) const PING: u8 = 1;
     pub(crate) const ACK: u8 = 2;
     pub(crate) const NACK: u8 = 3;
-    pub(crate) const RELAY: u8 = 4;
+    pub(crate) const PING_REQ: u8 = 4;
     pub(crate) const CLAIMS: u8 = 5;
     pub(crate) const TELEMETRY: u8 = 6;
     pub(crate) const SYNC_OPEN: u8 = 7;
@@ -85,7 +89,7 @@ pub(crate) struct Nack {
 
 /// Ping that member for me.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Relay<'a> {
+pub(crate) struct PingReq<'a> {
     #[serde(with = "fixed")]
     pub(crate) number: u32,
     #[serde(with = "fixed")]

@@ -2,6 +2,10 @@
 //! reads just what `postcard::take_from_bytes` reads (a test says so), in a fraction of the
 //! instructions.
 
+use serde::Deserialize;
+
+use crate::error::WireError;
+
 /// Reads from the front; `None` once something is not there or not canonical enough for postcard.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Reader<'a> {
@@ -94,4 +98,20 @@ impl<'a> Reader<'a> {
 /// A value that can be read from postcard's bytes.
 pub(crate) trait Read<'a>: Sized {
     fn read(reader: &mut Reader<'a>) -> Option<Self>;
+}
+
+pub(super) fn head<'a, T: Deserialize<'a>>(
+    body: &'a [u8],
+    name: &'static str,
+) -> Result<(T, &'a [u8]), WireError> {
+    postcard::take_from_bytes(body).map_err(|_| WireError::Malformed(name))
+}
+
+pub(super) const fn rule(field: &'static str, rule: &'static str) -> WireError {
+    WireError::Rule { field, rule }
+}
+
+/// UTF-8; most of what comes is ASCII.
+pub(crate) fn text(bytes: &[u8]) -> Option<&str> {
+    core::str::from_utf8(bytes).ok()
 }

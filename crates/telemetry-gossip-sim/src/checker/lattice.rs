@@ -1,20 +1,20 @@
-//! The merge rule as a join-semilattice, tried on claims that a run has brought about.
+//! Checks that merging is a join-semilattice, on claims that occur in a run.
 
 use std::collections::BTreeMap;
 
 use telemetry_gossip_core::{Claim, Generation, Instance, Instant, Membership, Status};
 
-/// What of a claim is content: the evidence beside it decides nothing.
+/// The content of a claim, which decides a merge. The evidence beside it does not.
 pub(crate) type Content = (Generation, Status, Instance, Option<u32>);
 
 pub(crate) fn content(claim: &Claim<'_, u32>) -> Content {
     (claim.generation, claim.status, claim.instance, claim.address)
 }
 
-/// What a whole table holds, by id.
+/// The contents of a whole table, by id.
 pub(crate) type Contents = BTreeMap<String, Content>;
 
-/// Merges claims about any members into an empty table, which has room for all of them.
+/// Merges claims about any members into an empty table with room for all of them.
 pub(crate) fn whole_table(claims: &mut dyn Iterator<Item = &Claim<'_, u32>>) -> Contents {
     let mut table = Membership::new(u32::MAX);
     for claim in claims {
@@ -23,8 +23,8 @@ pub(crate) fn whole_table(claims: &mut dyn Iterator<Item = &Claim<'_, u32>>) -> 
     table.claims().map(|claim| (claim.id.to_owned(), content(&claim))).collect()
 }
 
-/// Whether `merge` gives one table for these claims as they come, backwards, and each of them
-/// twice.
+/// Checks that `merge` gives the same table for the claims in their order, backwards, and with each
+/// claim twice.
 pub(crate) fn order_decides_nothing(
     claims: &[Claim<'_, u32>],
     merge: impl Fn(&mut dyn Iterator<Item = &Claim<'_, u32>>) -> Contents,
@@ -38,11 +38,11 @@ pub(crate) fn order_decides_nothing(
     let (id, held) = forwards
         .iter()
         .find(|(id, held)| backwards.get(*id) != Some(held) || twice.get(*id) != Some(held))
-        .map_or(("somebody", None), |(id, held)| (id.as_str(), Some(held)));
-    Err(format!("of #{id}: {held:?} in one order, something else in another"))
+        .map_or(("a member", None), |(id, held)| (id.as_str(), Some(held)));
+    Err(format!("about #{id}: {held:?} in one order, something else in another"))
 }
 
-/// Merges claims about one member, one after another, into an empty table.
+/// Merges claims about one member in their order into an empty table.
 pub(crate) fn merge_in_a_table(claims: &[&Claim<'_, u32>]) -> Option<Content> {
     let mut table = Membership::new(1);
     for claim in claims {
@@ -51,8 +51,8 @@ pub(crate) fn merge_in_a_table(claims: &[&Claim<'_, u32>]) -> Option<Content> {
     table.claims().next().map(|claim| content(&claim))
 }
 
-/// Whether `merge` gives, for three claims about one member in any order and however often, one
-/// result that is the highest of them.
+/// Checks that `merge` gives the highest of three claims about one member, in every order and also
+/// with repetitions.
 pub(crate) fn merge_is_a_lattice(
     [a, b, c]: [&Claim<'_, u32>; 3],
     merge: impl Fn(&[&Claim<'_, u32>]) -> Option<Content>,
@@ -73,7 +73,7 @@ pub(crate) fn merge_is_a_lattice(
         let result = merge(order);
         if result != Some(highest) {
             let given: Vec<Content> = order.iter().map(|claim| content(claim)).collect();
-            return Err(format!("of #{}: {given:?} merged to {result:?}", a.id));
+            return Err(format!("about #{}: {given:?} merged to {result:?}", a.id));
         }
     }
     Ok(())

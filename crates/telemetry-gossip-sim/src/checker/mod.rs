@@ -1,11 +1,13 @@
-//! Watches a run and says which rule broke, where and when.
+//! Checks a run against the rules of the protocol, and reports violations with their time and
+//! place.
 //!
-//! The checker keeps, for every observer, the view that folding its events gives: a second table,
-//! made by other code than the table it checks. It is told events, rows and datagrams, and never
-//! looks at a node, so a test can tell it what no correct node would do and see it caught.
+//! For every observer the checker keeps the view that results from folding the observer's events: a
+//! second table, built by other code than the table under test. The checker gets events, rows and
+//! datagrams, and never a node itself, so a test can show it the behaviour of an incorrect node and
+//! prove that it is caught.
 //!
-//! Rows are checked as events name them, which costs little; whole tables are compared from time to
-//! time (see [`Checking`]), so that a change without an event is caught too.
+//! The rows that events name are checked at once, which is cheap. Whole tables are compared from
+//! time to time (see [`Checking`]), so that a change without an event is caught too.
 
 mod lattice;
 mod payloads;
@@ -22,21 +24,25 @@ pub(crate) use lattice::{
 use payloads::Payloads;
 pub use violation::{Rule, Violation};
 
-/// How much is checked. Events, datagrams and own rows are always checked unless it is off.
+/// How much is checked. Except with [`Off`](Self::Off), events, datagrams and the own row of each
+/// node are always checked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum Checking {
-    /// Every whole table after every input of its node. For clusters of a few dozen nodes.
+    /// Checks the whole table of a node after each of its inputs. For clusters of a few dozen
+    /// nodes.
     Every,
-    /// Whole tables after every input in clusters of up to 32 nodes, else after every 64th.
+    /// Checks the whole table of a node after each of its inputs in clusters of up to 32 nodes, and
+    /// after every 64th input in larger ones.
     #[default]
     Sampled,
-    /// Nothing: as fast as it goes.
+    /// Checks nothing, for the highest speed.
     Off,
 }
 
 impl Checking {
-    /// After how many inputs of a node its whole table is compared; `None` for never.
+    /// The number of inputs of a node between two checks of its whole table; `None` for no checks.
     pub(crate) const fn period(self, nodes: usize) -> Option<u32> {
         match self {
             Self::Every => Some(1),
@@ -47,7 +53,7 @@ impl Checking {
     }
 }
 
-/// The number that stands for a node id: two processes with one id share it.
+/// A number for a node id; two processes with one id share it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Name(pub(crate) u32);
 
@@ -57,7 +63,7 @@ impl Name {
     }
 }
 
-/// A row of somebody's table.
+/// A row of a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Row {
     pub(crate) generation: u64,
@@ -66,68 +72,69 @@ pub(crate) struct Row {
     pub(crate) address: Option<u32>,
 }
 
-/// What the events said of a member, and what its row showed last.
+/// The state of a member according to the events, and to its row when it was last seen.
 #[derive(Clone, Copy, Debug)]
 struct Shadow {
     generation: u64,
     status: Status,
-    /// `None` until a row was seen at this generation and status.
+    /// `None` until a row with this generation and status was seen.
     instance: Option<Instance>,
     address: Address,
-    /// By the node's clock, while it is Suspected.
+    /// When the suspicion began, by the observer's clock; `None` unless the member is Suspected.
     suspected_at: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Address {
-    /// First heard of as Dead: events do not tell.
-    Untold,
-    Told(Option<u32>),
+    /// The first event about the member declared it Dead, and does not contain the address.
+    Unknown,
+    Known(Option<u32>),
 }
 
-/// What a node's event followed from.
+/// The cause of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cause {
     Timer,
-    /// Its host published telemetry.
+    /// The host published telemetry.
     Publication,
-    /// A datagram, or another command.
+    /// A datagram or another command.
     Input,
 }
 
-/// Where and when something was observed.
+/// The time and the observer of an observation.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Spot {
+pub(crate) struct Location {
     pub(crate) at: Duration,
     pub(crate) observer: usize,
 }
 
-/// Violations kept; more are only counted.
+/// The number of violations that are kept; more are only counted.
 const KEPT: usize = 64;
 
 /// Checks one run.
 #[derive(Debug, Default)]
 pub(crate) struct Checker {
     shadows: Vec<Vec<Option<Shadow>>>,
-    /// By name: the highest generation at which its owner (or the host) said Alive.
+    /// By name: the highest generation at which the owner or its host claimed Alive.
     issued: Vec<u64>,
     payloads: Payloads,
-    /// No suspicion is shorter.
+    /// The shortest time in which a suspicion may become Dead.
     shortest_suspicion: Duration,
-    /// By name: a process of it was started again. What was said of its earlier life may come late.
-    reborn: Vec<bool>,
-    /// A node took in a datagram that nobody sent: what is in tables may be nobody's word.
-    lied_to: bool,
+    /// By name: whether a process was restarted. Claims about an earlier instance may arrive late.
+    restarted: Vec<bool>,
+    /// Whether a node accepted an altered datagram. From then on tables may contain claims that no
+    /// node made.
+    altered_accepted: bool,
     violations: Vec<Violation>,
     found: u64,
 }
 
-/// Datagrams that go back to the source of one, at most: the answer to its question, a refutation
-/// or an accusation that its sender has to hear at once, and the beginning of a session.
-const MOST_REPLIES: u32 = 3;
+/// The most datagrams in reply to one: the answer, a refutation or an accusation that the sender
+/// must hear at once, and the start of a session.
+const MAX_REPLIES: u32 = 3;
 
-/// A generation that somebody has to refute is no higher: `docs/wire.md`.
-const HIGHEST_ACCUSED: u64 = (1 << 56) + (1 << 31);
+/// The highest generation of an accusation: `docs/wire.md`.
+const MAX_ACCUSED_GENERATION: u64 = (1 << 56) + (1 << 31);
 
 impl Checker {
     pub(crate) fn new(shortest_suspicion: Duration) -> Self {
@@ -138,35 +145,40 @@ impl Checker {
         &self.violations
     }
 
-    /// How many there were, kept or not.
+    /// The number of violations, kept or not.
     pub(crate) fn found(&self) -> u64 {
         self.found
     }
 
-    pub(crate) fn report(&mut self, spot: Spot, rule: Rule, detail: String) {
+    pub(crate) fn report(&mut self, location: Location, rule: Rule, detail: String) {
         self.found += 1;
         if self.violations.len() < KEPT {
-            self.violations.push(Violation { rule, at: spot.at, node: spot.observer, detail });
+            self.violations.push(Violation {
+                rule,
+                at: location.at,
+                node: location.observer,
+                detail,
+            });
         }
     }
 
-    /// A process of this name has a new life.
-    pub(crate) fn reborn(&mut self, name: Name) {
-        if self.reborn.len() <= name.index() {
-            self.reborn.resize(name.index() + 1, false);
+    /// A process of this name was restarted.
+    pub(crate) fn restarted(&mut self, name: Name) {
+        if self.restarted.len() <= name.index() {
+            self.restarted.resize(name.index() + 1, false);
         }
-        self.reborn[name.index()] = true;
+        self.restarted[name.index()] = true;
     }
 
-    /// A process starts: it knows nobody.
-    pub(crate) fn boot(&mut self, observer: usize) {
+    /// A process starts, with an empty table.
+    pub(crate) fn started(&mut self, observer: usize) {
         if self.shadows.len() <= observer {
             self.shadows.resize_with(observer + 1, Vec::new);
         }
         self.shadows[observer].clear();
     }
 
-    /// The owner of a name, or the host, says Alive at a generation.
+    /// The owner of a name, or its host, claims Alive at a generation.
     pub(crate) fn issued(&mut self, name: Name, generation: u64) {
         if self.issued.len() <= name.index() {
             self.issued.resize(name.index() + 1, 0);
@@ -190,30 +202,34 @@ impl Checker {
         &mut row[name.index()]
     }
 
-    /// Folds an event about another member. `now` is the node's time.
+    /// Folds an event about another member into the view. `now` is the time by the node's clock.
     pub(crate) fn event(
         &mut self,
-        spot: Spot,
+        location: Location,
         name: Name,
         event: &Event<u32>,
         cause: Cause,
         now: Instant,
     ) {
-        let held = *self.shadow(spot.observer, name);
+        let held = *self.shadow(location.observer, name);
         if cause == Cause::Publication && !matches!(event, Event::Telemetry { .. }) {
-            self.report(spot, Rule::S10, format!("{event:?} came of a publication"));
+            self.report(location, Rule::S10, format!("{event:?} was caused by a publication"));
         }
         if cause == Cause::Timer && matches!(event, Event::Dead { .. }) {
-            self.expired(spot, name, held, now);
+            self.expired(location, name, held, now);
         }
         let (status, generation) = match *event {
             Event::Joined { address, generation, .. } => {
                 if held.is_some() {
-                    self.report(spot, Rule::S18, format!("{event:?}, but it was known"));
+                    self.report(
+                        location,
+                        Rule::S18,
+                        format!("{event:?}, but the member was known"),
+                    );
                 }
-                let address = Address::Told(address);
-                // No word of Alive yet: whoever is first heard of as Suspected joins at that
-                // generation. The row tells.
+                let address = Address::Known(address);
+                // This is not yet a claim of Alive: a member first heard of as Suspected joins at
+                // the generation of the suspicion. Its row will tell.
                 let joined = Shadow {
                     generation: generation.0,
                     status: Status::Alive,
@@ -221,7 +237,7 @@ impl Checker {
                     address,
                     suspected_at: None,
                 };
-                *self.shadow(spot.observer, name) = Some(joined);
+                *self.shadow(location.observer, name) = Some(joined);
                 return;
             }
             Event::Alive { generation, .. } => (Status::Alive, generation.0),
@@ -229,22 +245,24 @@ impl Checker {
             Event::Dead { generation, .. } => (Status::Dead, generation.0),
             Event::Left { generation, .. } => (Status::Left, generation.0),
             Event::Moved { address, .. } => {
-                match self.shadow(spot.observer, name) {
-                    Some(shadow) => *shadow = Shadow { address: Address::Told(address), ..*shadow },
+                match self.shadow(location.observer, name) {
+                    Some(shadow) => {
+                        *shadow = Shadow { address: Address::Known(address), ..*shadow }
+                    }
                     None => self.report(
-                        spot,
+                        location,
                         Rule::S18,
-                        format!("{event:?}, but nobody of that name is known"),
+                        format!("{event:?}, but the member was not known"),
                     ),
                 }
                 return;
             }
             Event::Removed { .. } => {
-                if self.shadow(spot.observer, name).take().is_none() {
+                if self.shadow(location.observer, name).take().is_none() {
                     self.report(
-                        spot,
+                        location,
                         Rule::S18,
-                        format!("{event:?}, but nobody of that name is known"),
+                        format!("{event:?}, but the member was not known"),
                     );
                 }
                 return;
@@ -252,20 +270,20 @@ impl Checker {
             _ => return,
         };
         if held.is_none() && !matches!(status, Status::Dead | Status::Left) {
-            self.report(spot, Rule::S18, format!("{event:?} of a member that never joined"));
+            self.report(location, Rule::S18, format!("{event:?} of a member that never joined"));
         }
-        let address = held.map_or(Address::Untold, |held| held.address);
+        let address = held.map_or(Address::Unknown, |held| held.address);
         let suspected_at = (status == Status::Suspected).then_some(now);
         self.change(
-            spot,
+            location,
             name,
             held,
             Shadow { generation, status, instance: None, address, suspected_at },
         );
     }
 
-    /// A node declares a member Dead by itself.
-    fn expired(&mut self, spot: Spot, name: Name, held: Option<Shadow>, now: Instant) {
+    /// A suspicion of a node ran out, and it declares the member Dead.
+    fn expired(&mut self, location: Location, name: Name, held: Option<Shadow>, now: Instant) {
         let since = held.and_then(|held| held.suspected_at);
         let shortest = self.shortest_suspicion;
         if since.is_none_or(|since| now.since(since) < shortest) {
@@ -279,200 +297,225 @@ impl Checker {
                 }
                 None => format!("#{} was not suspected", name.0),
             };
-            self.report(spot, Rule::S11, detail);
+            self.report(location, Rule::S11, detail);
         }
     }
 
-    /// The table of `observer` holds this of another member, or nothing.
-    pub(crate) fn row(&mut self, spot: Spot, name: Name, row: Option<Row>) {
-        let held = *self.shadow(spot.observer, name);
+    /// Checks the row of another member in the table of `observer`; `None` if the table has none.
+    pub(crate) fn row(&mut self, location: Location, name: Name, row: Option<Row>) {
+        let held = *self.shadow(location.observer, name);
         let (Some(row), Some(shadow)) = (row, held) else {
             if row.is_some() || held.is_some() {
                 let detail =
-                    format!("of #{}: the table holds {row:?}, the events say {held:?}", name.0);
-                self.report(spot, Rule::S18, detail);
+                    format!("about #{}: the table holds {row:?}, the events say {held:?}", name.0);
+                self.report(location, Rule::S18, detail);
             }
-            *self.shadow(spot.observer, name) = row.map(|row| Shadow::seen(row, None));
+            *self.shadow(location.observer, name) = row.map(|row| Shadow::seen(row, None));
             return;
         };
-        let told = match shadow.address {
-            Address::Untold => true,
-            Address::Told(address) => address == row.address,
+        let address_agrees = match shadow.address {
+            Address::Unknown => true,
+            Address::Known(address) => address == row.address,
         };
-        if (row.generation, row.status) != (shadow.generation, shadow.status) || !told {
+        if (row.generation, row.status) != (shadow.generation, shadow.status) || !address_agrees {
             let detail =
-                format!("of #{}: the table holds {row:?}, the events say {shadow:?}", name.0);
-            self.report(spot, Rule::S18, detail);
+                format!("about #{}: the table holds {row:?}, the events say {shadow:?}", name.0);
+            self.report(location, Rule::S18, detail);
         } else if shadow.instance.is_some_and(|instance| row.instance < instance) {
             let detail = format!(
-                "of #{}: a tie went to the lower instance, from {shadow:?} to {row:?}",
+                "about #{}: a tie went to the lower instance, from {shadow:?} to {row:?}",
                 name.0
             );
-            self.report(spot, Rule::S1, detail);
+            self.report(location, Rule::S1, detail);
         }
-        self.change(spot, name, held, Shadow::seen(row, shadow.suspected_at));
+        self.change(location, name, held, Shadow::seen(row, shadow.suspected_at));
     }
 
-    /// The table of `observer`, whose name is `own`, has this many rows about others.
-    pub(crate) fn len(&mut self, spot: Spot, own: Name, len: usize) {
-        let shadows = self.shadows.get(spot.observer).map(Vec::as_slice).unwrap_or_default();
+    /// Checks the number of rows about other members in the table of `observer`, whose name is
+    /// `own`.
+    pub(crate) fn len(&mut self, location: Location, own: Name, len: usize) {
+        let shadows = self.shadows.get(location.observer).map(Vec::as_slice).unwrap_or_default();
         let others =
             shadows.iter().enumerate().filter(|(name, row)| *name != own.index() && row.is_some());
         let folded = others.count();
         if folded != len {
             let detail = format!("the table holds {len} others, the events say {folded}");
-            self.report(spot, Rule::S18, detail);
+            self.report(location, Rule::S18, detail);
         }
     }
 
-    fn change(&mut self, spot: Spot, name: Name, held: Option<Shadow>, new: Shadow) {
+    /// Checks a transition of a row, and stores its new state.
+    fn change(&mut self, location: Location, name: Name, held: Option<Shadow>, new: Shadow) {
         let highest = self.highest_issued(name);
-        if new.status != Status::Alive && new.generation > HIGHEST_ACCUSED {
+        if new.status != Status::Alive && new.generation > MAX_ACCUSED_GENERATION {
             let detail = format!(
                 "#{} is held {} at {}: too high to refute",
                 name.0, new.status, new.generation
             );
-            self.report(spot, Rule::S5, detail);
+            self.report(location, Rule::S5, detail);
         }
-        if new.status == Status::Alive && new.generation > highest && !self.lied_to {
+        if new.status == Status::Alive && new.generation > highest && !self.altered_accepted {
             let detail = format!(
-                "#{} is held Alive at generation {}, its owner never went above {highest}",
+                "#{} is held Alive at generation {}, but its owner never went above {highest}",
                 name.0, new.generation
             );
-            self.report(spot, Rule::S4, detail);
+            self.report(location, Rule::S4, detail);
         }
         if let Some(held) = held {
             let step = format_args!(
                 "#{} went from {} at {} to {} at {}",
                 name.0, held.status, held.generation, new.status, new.generation
             );
-            let gone = matches!(held.status, Status::Dead | Status::Left);
+            let was_gone = matches!(held.status, Status::Dead | Status::Left);
             if new.generation < held.generation {
-                self.report(spot, Rule::S3, step.to_string());
-            } else if gone && new.status == Status::Alive && new.generation == held.generation {
-                self.report(spot, Rule::S7, step.to_string());
-            } else if gone && new.status == Status::Suspected {
-                // Above a Left, an accusation stands only on an Alive that the owner said after
-                // leaving, or in an earlier life, or that a liar said.
-                let unsaid =
-                    self.lied_to || self.reborn.get(name.index()).is_some_and(|&reborn| reborn);
-                let after =
-                    if held.status == Status::Left && !unsaid { highest } else { new.generation };
+                self.report(location, Rule::S3, step.to_string());
+            } else if was_gone && new.status == Status::Alive && new.generation == held.generation {
+                self.report(location, Rule::S7, step.to_string());
+            } else if was_gone && new.status == Status::Suspected {
+                // An accusation above a Left is valid only if it answers an Alive that the owner
+                // claimed after leaving. Two cases cannot be told from that: an Alive of an earlier
+                // instance, and one from an altered datagram.
+                let uncertain = self.altered_accepted
+                    || self.restarted.get(name.index()).is_some_and(|&restarted| restarted);
+                let after = if held.status == Status::Left && !uncertain {
+                    highest
+                } else {
+                    new.generation
+                };
                 if new.generation == held.generation || after <= held.generation {
-                    self.report(spot, Rule::S8, step.to_string());
+                    self.report(location, Rule::S8, step.to_string());
                 }
             }
         }
-        *self.shadow(spot.observer, name) = Some(new);
+        *self.shadow(location.observer, name) = Some(new);
     }
 
-    /// What a node holds of itself.
-    pub(crate) fn own_row(&mut self, spot: Spot, name: Name, row: Row, active: bool) {
+    /// Checks the row that a node has about itself.
+    pub(crate) fn own_row(&mut self, location: Location, name: Name, row: Row, active: bool) {
         if row.status == Status::Alive {
             self.issued(name, row.generation);
         }
         if active && matches!(row.status, Status::Dead | Status::Suspected) {
             self.report(
-                spot,
+                location,
                 Rule::S6,
                 format!("it holds itself {} at {}", row.status, row.generation),
             );
         }
-        match *self.shadow(spot.observer, name) {
+        match *self.shadow(location.observer, name) {
             Some(held) if row.generation < held.generation => {
                 let detail = format!(
                     "its own generation fell from {} to {}",
                     held.generation, row.generation
                 );
-                self.report(spot, Rule::S3, detail);
+                self.report(location, Rule::S3, detail);
             }
             _ => {}
         }
-        *self.shadow(spot.observer, name) = Some(Shadow::seen(row, None));
+        *self.shadow(location.observer, name) = Some(Shadow::seen(row, None));
     }
 
-    /// A node's table holds a member that is no process and that no host told of.
-    pub(crate) fn unheard_of(&mut self, spot: Spot, id: &str) {
-        if !self.lied_to {
-            self.report(spot, Rule::S4, format!("{id:?} is the id of no process"));
+    /// A table contains a member that is neither a process nor introduced by a host.
+    pub(crate) fn unknown_member(&mut self, location: Location, id: &str) {
+        if !self.altered_accepted {
+            self.report(location, Rule::S4, format!("{id:?} is the id of no process"));
         }
     }
 
-    /// A node is about to take in what nobody sent. From now on its word, and that of all who
-    /// believe it, may be a liar's: who said what is no longer checked, all else is.
-    pub(crate) fn lied_to(&mut self) {
-        self.lied_to = true;
+    /// A node is about to receive an altered datagram. From now on any table may contain its false
+    /// claims, so the origin of claims is no longer checked. All other rules are.
+    pub(crate) fn accepted_altered(&mut self) {
+        self.altered_accepted = true;
     }
 
-    /// An entry of a member's telemetry, as a node reads it.
+    /// Checks an entry of a member's telemetry as a node reads it.
     pub(crate) fn payload(
         &mut self,
-        spot: Spot,
+        location: Location,
         name: Name,
         instance: Instance,
         entry: &TelemetryEntry<'_>,
     ) {
-        if !self.lied_to && !self.payloads.agree(name, instance, entry) {
+        if !self.altered_accepted && !self.payloads.agree(name, instance, entry) {
             let detail = format!(
-                "{:?} of #{} at version {} reads otherwise",
+                "{:?} of #{} at version {} has another value here",
                 entry.key, name.0, entry.version
             );
-            self.report(spot, Rule::S9, detail);
+            self.report(location, Rule::S9, detail);
         }
     }
 
-    /// A seal opened a datagram that was altered after it was sealed.
-    pub(crate) fn opened_altered(&mut self, spot: Spot, len: usize) {
-        self.report(spot, Rule::Seal, format!("{len} bytes were opened that nobody sealed"));
+    /// A seal opened a datagram that had been altered.
+    pub(crate) fn opened_altered(&mut self, location: Location, len: usize) {
+        self.report(location, Rule::Seal, format!("an altered datagram of {len} bytes was opened"));
     }
 
-    /// A node refused what a peer has really sent.
-    pub(crate) fn refused(&mut self, spot: Spot, error: WireError, len: usize) {
-        self.report(spot, Rule::Wire, format!("{error}: {len} bytes"));
+    /// A node refused an unaltered datagram of a peer.
+    pub(crate) fn refused(&mut self, location: Location, error: WireError, len: usize) {
+        self.report(location, Rule::Wire, format!("{error}: {len} bytes"));
     }
 
-    /// A node was ticked at its deadline and names one that has passed, too.
-    pub(crate) fn stuck(&mut self, spot: Spot, deadline: Instant, next: Instant) {
-        self.report(spot, Rule::S15, format!("it ticked at {deadline} and asks for {next} next"));
+    /// A node was ticked at its deadline, and its next deadline has passed too.
+    pub(crate) fn stuck(&mut self, location: Location, deadline: Instant, next: Instant) {
+        self.report(
+            location,
+            Rule::S15,
+            format!("after the tick at {deadline} the next deadline is {next}"),
+        );
     }
 
-    /// So many datagrams went back to the source of one.
-    pub(crate) fn replies(&mut self, spot: Spot, count: u32) {
-        if count > MOST_REPLIES {
-            self.report(spot, Rule::S17, format!("{count} datagrams in reply to one"));
+    /// Checks the number of datagrams sent back to the source of one.
+    pub(crate) fn replies(&mut self, location: Location, count: u32) {
+        if count > MAX_REPLIES {
+            self.report(location, Rule::S17, format!("{count} datagrams in reply to one"));
         }
     }
 
-    /// A datagram of `len` bytes was sent.
-    pub(crate) fn datagram(&mut self, spot: Spot, len: usize, mtu: usize) {
+    /// Checks the length of a datagram.
+    pub(crate) fn datagram(&mut self, location: Location, len: usize, mtu: usize) {
         if len > mtu {
-            self.report(spot, Rule::S13, format!("a datagram of {len} bytes, the MTU is {mtu}"));
+            self.report(
+                location,
+                Rule::S13,
+                format!("a datagram of {len} bytes, the MTU is {mtu}"),
+            );
         }
     }
 
-    /// The table has `len` rows.
-    pub(crate) fn table_len(&mut self, spot: Spot, len: usize, limit: usize) {
+    /// Checks the number of rows of a table.
+    pub(crate) fn table_len(&mut self, location: Location, len: usize, limit: usize) {
         if len > limit {
-            self.report(spot, Rule::S14, format!("{len} members in a table of at most {limit}"));
+            self.report(
+                location,
+                Rule::S14,
+                format!("{len} members in a table of at most {limit}"),
+            );
         }
     }
 
-    /// A member's telemetry takes `len` bytes.
-    pub(crate) fn telemetry_len(&mut self, spot: Spot, name: Name, len: usize, limit: usize) {
+    /// Checks the size of a member's telemetry in bytes.
+    pub(crate) fn telemetry_len(
+        &mut self,
+        location: Location,
+        name: Name,
+        len: usize,
+        limit: usize,
+    ) {
         if len > limit {
             let detail = format!("{len} bytes of telemetry of #{}, the limit is {limit}", name.0);
-            self.report(spot, Rule::S14, detail);
+            self.report(location, Rule::S14, detail);
         }
     }
 }
 
 impl Shadow {
+    /// The state that a row shows.
     fn seen(row: Row, suspected_at: Option<Instant>) -> Self {
         Self {
             generation: row.generation,
             status: row.status,
             instance: Some(row.instance),
-            address: Address::Told(row.address),
+            address: Address::Known(row.address),
             suspected_at: suspected_at.filter(|_| row.status == Status::Suspected),
         }
     }

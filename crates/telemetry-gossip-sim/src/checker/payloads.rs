@@ -1,4 +1,4 @@
-//! Whether an entry of telemetry is the same wherever it is read (S9).
+//! Checks that an entry of telemetry is the same at every node (S9).
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -7,15 +7,16 @@ use telemetry_gossip_core::{Instance, TelemetryEntry};
 
 use super::Name;
 
-/// What is one entry: whose, in which life, and the version that no other entry of that life has.
+/// The key of an entry: its owner, the instance, and the version, which is unique within the
+/// instance.
 type Key = (Name, Instance, u64);
 
-/// A hash of every entry that was seen in a run.
+/// The hashes of all entries that were read in a run.
 #[derive(Debug, Default)]
 pub(super) struct Payloads(HashMap<Key, u64>);
 
 impl Payloads {
-    /// Whether an entry reads as it did wherever it was seen before.
+    /// Whether an entry equals all earlier readings of it.
     pub(super) fn agree(
         &mut self,
         name: Name,

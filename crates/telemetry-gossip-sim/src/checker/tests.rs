@@ -1,5 +1,5 @@
-//! Each checker is proved by a planted bug that it catches, and by the correct course that it lets
-//! pass.
+//! Each check is proved by a planted fault that it catches, and by correct behaviour that it
+//! accepts.
 
 use super::*;
 use telemetry_gossip_core::{Claim, Generation, NodeId, RemovalReason};
@@ -7,8 +7,8 @@ use telemetry_gossip_core::{Claim, Generation, NodeId, RemovalReason};
 const OBSERVER: usize = 0;
 const OTHER: Name = Name(1);
 
-fn spot() -> Spot {
-    Spot { at: Duration::from_secs(1), observer: OBSERVER }
+fn location() -> Location {
+    Location { at: Duration::from_secs(1), observer: OBSERVER }
 }
 
 fn id() -> NodeId {
@@ -33,28 +33,28 @@ fn joined(generation: u64) -> Event<u32> {
     Event::joined(id(), Some(1), Generation(generation))
 }
 
-/// A datagram brings an event about.
+/// Passes an event that a datagram caused.
 fn tell(checker: &mut Checker, name: Name, event: &Event<u32>) {
-    checker.event(spot(), name, event, Cause::Input, Instant::ORIGIN);
+    checker.event(location(), name, event, Cause::Input, Instant::ORIGIN);
 }
 
-/// An observer that knows one member, Alive at generation 0.
+/// A checker with an observer that holds one member Alive at generation 0.
 fn checker() -> Checker {
     let mut checker = Checker::default();
-    checker.boot(OBSERVER);
+    checker.started(OBSERVER);
     checker.issued(OTHER, 0);
     tell(&mut checker, OTHER, &joined(0));
-    checker.row(spot(), OTHER, Some(row(Status::Alive, 0)));
+    checker.row(location(), OTHER, Some(row(Status::Alive, 0)));
     assert_eq!(checker.found(), 0, "{:?}", checker.violations());
     checker
 }
 
-/// The events and the row of each step; which rules broke in all.
+/// Passes an event and a row for each step, and returns the rules that were broken.
 fn after(steps: &[(Status, u64)]) -> Vec<Rule> {
     let mut checker = checker();
     for &(status, generation) in steps {
         tell(&mut checker, OTHER, &event(status, generation));
-        checker.row(spot(), OTHER, Some(row(status, generation)));
+        checker.row(location(), OTHER, Some(row(status, generation)));
     }
     broken(&checker)
 }
@@ -64,9 +64,9 @@ fn broken(checker: &Checker) -> Vec<Rule> {
 }
 
 #[test]
-fn a_life_by_the_rules_breaks_none() {
+fn valid_transitions_break_no_rule() {
     let mut checker = checker();
-    let life = [
+    let transitions = [
         (Status::Suspected, 1),
         (Status::Alive, 2),
         (Status::Suspected, 3),
@@ -78,10 +78,10 @@ fn a_life_by_the_rules_breaks_none() {
         (Status::Left, 9),
         (Status::Suspected, 11),
     ];
-    for (status, generation) in life {
+    for (status, generation) in transitions {
         checker.issued(OTHER, if generation == 11 { 10 } else { generation });
         tell(&mut checker, OTHER, &event(status, generation));
-        checker.row(spot(), OTHER, Some(row(status, generation)));
+        checker.row(location(), OTHER, Some(row(status, generation)));
     }
     assert_eq!(broken(&checker), []);
 }
@@ -90,13 +90,13 @@ fn a_life_by_the_rules_breaks_none() {
 fn s3_a_generation_that_falls_is_caught() {
     assert_eq!(after(&[(Status::Suspected, 5), (Status::Suspected, 4)]), [Rule::S3]);
     let mut checker = checker();
-    checker.own_row(spot(), Name(0), row(Status::Alive, 4), true);
-    checker.own_row(spot(), Name(0), row(Status::Alive, 3), true);
+    checker.own_row(location(), Name(0), row(Status::Alive, 4), true);
+    checker.own_row(location(), Name(0), row(Status::Alive, 3), true);
     assert_eq!(broken(&checker), [Rule::S3]);
 }
 
 #[test]
-fn s4_an_alive_that_its_owner_never_said_is_caught() {
+fn s4_an_alive_that_its_owner_never_claimed_is_caught() {
     assert_eq!(after(&[(Status::Alive, 1)])[0], Rule::S4);
 }
 
@@ -104,13 +104,13 @@ fn s4_an_alive_that_its_owner_never_said_is_caught() {
 fn s6_a_node_that_believes_its_accusers_is_caught() {
     for status in [Status::Suspected, Status::Dead] {
         let mut checker = checker();
-        checker.own_row(spot(), Name(0), row(status, 1), true);
+        checker.own_row(location(), Name(0), row(status, 1), true);
         assert_eq!(broken(&checker), [Rule::S6]);
     }
     let mut checker = checker();
-    checker.own_row(spot(), Name(0), row(Status::Left, 1), true);
-    checker.own_row(spot(), Name(0), row(Status::Dead, 2), false);
-    assert_eq!(broken(&checker), [], "who has left or lost its id may hold what it likes");
+    checker.own_row(location(), Name(0), row(Status::Left, 1), true);
+    checker.own_row(location(), Name(0), row(Status::Dead, 2), false);
+    assert_eq!(broken(&checker), [], "a node that has left or lost its id may accept accusations");
 }
 
 #[test]
@@ -119,22 +119,22 @@ fn s7_a_resurrection_at_one_generation_is_caught() {
     checker.issued(OTHER, 1);
     for status in [Status::Dead, Status::Alive] {
         tell(&mut checker, OTHER, &event(status, 1));
-        checker.row(spot(), OTHER, Some(row(status, 1)));
+        checker.row(location(), OTHER, Some(row(status, 1)));
     }
     assert_eq!(broken(&checker), [Rule::S7]);
 }
 
 #[test]
-fn s8_a_suspicion_of_the_gone_is_caught() {
+fn s8_a_suspicion_of_a_dead_or_left_member_is_caught() {
     assert_eq!(after(&[(Status::Dead, 1), (Status::Suspected, 1)]), [Rule::S8]);
     assert_eq!(after(&[(Status::Left, 1), (Status::Suspected, 1)]), [Rule::S8]);
     assert_eq!(after(&[(Status::Left, 1), (Status::Suspected, 2)]), [Rule::S8]);
 }
 
 #[test]
-fn an_accusation_of_an_earlier_life_may_come_after_a_leave() {
+fn an_accusation_of_an_earlier_instance_may_arrive_after_a_leave() {
     let mut checker = checker();
-    checker.reborn(OTHER);
+    checker.restarted(OTHER);
     for (status, generation) in [(Status::Left, 1), (Status::Suspected, 2)] {
         tell(&mut checker, OTHER, &event(status, generation));
     }
@@ -171,12 +171,12 @@ fn s2_a_table_that_depends_on_the_order_of_claims_is_caught() {
 
 #[test]
 fn s5_an_accusation_that_leaves_no_room_to_refute_is_caught() {
-    assert_eq!(after(&[(Status::Suspected, HIGHEST_ACCUSED)]), []);
-    assert_eq!(after(&[(Status::Dead, HIGHEST_ACCUSED + 1)])[0], Rule::S5);
+    assert_eq!(after(&[(Status::Suspected, MAX_ACCUSED_GENERATION)]), []);
+    assert_eq!(after(&[(Status::Dead, MAX_ACCUSED_GENERATION + 1)])[0], Rule::S5);
 }
 
 #[test]
-fn s9_an_entry_that_reads_otherwise_elsewhere_is_caught() {
+fn s9_an_entry_with_two_values_is_caught() {
     let mut checker = checker();
     let entry = |value: &'static [u8]| TelemetryEntry {
         key: "load",
@@ -186,19 +186,25 @@ fn s9_an_entry_that_reads_otherwise_elsewhere_is_caught() {
         urgent: false,
     };
     let mut read =
-        |instance, value| checker.payload(spot(), OTHER, Instance(instance), &entry(value));
+        |instance, value| checker.payload(location(), OTHER, Instance(instance), &entry(value));
     read(1, b"7");
     read(1, b"7");
-    read(2, b"another life may say otherwise");
+    read(2, b"another instance may publish another value");
     assert_eq!(broken(&checker), []);
-    checker.payload(spot(), OTHER, Instance(1), &entry(b"8"));
+    checker.payload(location(), OTHER, Instance(1), &entry(b"8"));
     assert_eq!(broken(&checker), [Rule::S9]);
 }
 
 #[test]
 fn s10_a_publication_that_changes_a_status_is_caught() {
     let mut checker = checker();
-    checker.event(spot(), OTHER, &event(Status::Suspected, 1), Cause::Publication, Instant::ORIGIN);
+    checker.event(
+        location(),
+        OTHER,
+        &event(Status::Suspected, 1),
+        Cause::Publication,
+        Instant::ORIGIN,
+    );
     assert_eq!(broken(&checker), [Rule::S10]);
 }
 
@@ -208,10 +214,10 @@ fn s11_a_death_without_the_time_to_refute_is_caught() {
     let after = |waited: Duration, suspected: bool| {
         let mut checker = Checker { shortest_suspicion: shortest, ..checker() };
         if suspected {
-            checker.event(spot(), OTHER, &event(Status::Suspected, 1), Cause::Input, start);
-            checker.row(spot(), OTHER, Some(row(Status::Suspected, 1)));
+            checker.event(location(), OTHER, &event(Status::Suspected, 1), Cause::Input, start);
+            checker.row(location(), OTHER, Some(row(Status::Suspected, 1)));
         }
-        checker.event(spot(), OTHER, &event(Status::Dead, 1), Cause::Timer, start + waited);
+        checker.event(location(), OTHER, &event(Status::Dead, 1), Cause::Timer, start + waited);
         broken(&checker)
     };
     assert_eq!(after(shortest, true), []);
@@ -222,54 +228,54 @@ fn s11_a_death_without_the_time_to_refute_is_caught() {
 #[test]
 fn s13_a_datagram_above_the_mtu_is_caught() {
     let mut checker = checker();
-    checker.datagram(spot(), 1_400, 1_400);
+    checker.datagram(location(), 1_400, 1_400);
     assert_eq!(broken(&checker), []);
-    checker.datagram(spot(), 1_401, 1_400);
+    checker.datagram(location(), 1_401, 1_400);
     assert_eq!(broken(&checker), [Rule::S13]);
 }
 
 #[test]
 fn s14_a_table_above_its_limit_is_caught() {
     let mut checker = checker();
-    checker.table_len(spot(), 10, 10);
-    checker.telemetry_len(spot(), OTHER, 4_096, 4_096);
+    checker.table_len(location(), 10, 10);
+    checker.telemetry_len(location(), OTHER, 4_096, 4_096);
     assert_eq!(broken(&checker), []);
-    checker.table_len(spot(), 11, 10);
-    checker.telemetry_len(spot(), OTHER, 4_097, 4_096);
+    checker.table_len(location(), 11, 10);
+    checker.telemetry_len(location(), OTHER, 4_097, 4_096);
     assert_eq!(broken(&checker), [Rule::S14, Rule::S14]);
 }
 
 #[test]
 fn s15_a_deadline_that_a_tick_leaves_behind_is_caught() {
     let mut checker = checker();
-    checker.stuck(spot(), Instant::from_micros(7), Instant::from_micros(7));
+    checker.stuck(location(), Instant::from_micros(7), Instant::from_micros(7));
     assert_eq!(broken(&checker), [Rule::S15]);
 }
 
 #[test]
 fn s17_a_datagram_with_many_replies_is_caught() {
     let mut checker = checker();
-    checker.replies(spot(), MOST_REPLIES);
+    checker.replies(location(), MAX_REPLIES);
     assert_eq!(broken(&checker), []);
-    checker.replies(spot(), MOST_REPLIES + 1);
+    checker.replies(location(), MAX_REPLIES + 1);
     assert_eq!(broken(&checker), [Rule::S17]);
 }
 
 #[test]
-fn what_a_peer_refuses_and_what_a_seal_opens_wrongly_is_caught() {
+fn a_refused_datagram_and_a_wrongly_opened_seal_are_caught() {
     let mut checker = checker();
-    checker.refused(spot(), WireError::Truncated, 7);
-    checker.opened_altered(spot(), 7);
+    checker.refused(location(), WireError::Truncated, 7);
+    checker.opened_altered(location(), 7);
     assert_eq!(broken(&checker), [Rule::Wire, Rule::Seal]);
 }
 
 #[test]
-fn after_a_lie_nobody_is_held_to_have_said_what_is_believed() {
+fn the_origin_of_claims_is_not_checked_once_an_altered_datagram_was_accepted() {
     let mut checker = checker();
-    checker.unheard_of(spot(), "nobody");
+    checker.unknown_member(location(), "stranger");
     assert_eq!(broken(&checker), [Rule::S4]);
-    checker.lied_to();
-    checker.unheard_of(spot(), "nobody");
+    checker.accepted_altered();
+    checker.unknown_member(location(), "stranger");
     tell(&mut checker, OTHER, &event(Status::Alive, 9));
     assert_eq!(checker.found(), 1, "{:?}", checker.violations());
 }
@@ -277,24 +283,24 @@ fn after_a_lie_nobody_is_held_to_have_said_what_is_believed() {
 #[test]
 fn s18_a_row_that_no_event_announced_is_caught() {
     let mut changed = checker();
-    changed.row(spot(), OTHER, Some(row(Status::Suspected, 1)));
+    changed.row(location(), OTHER, Some(row(Status::Suspected, 1)));
     assert_eq!(broken(&changed), [Rule::S18]);
 
     let mut moved = checker();
-    moved.row(spot(), OTHER, Some(Row { address: Some(9), ..row(Status::Alive, 0) }));
+    moved.row(location(), OTHER, Some(Row { address: Some(9), ..row(Status::Alive, 0) }));
     assert_eq!(broken(&moved), [Rule::S18]);
 
     let mut vanished = checker();
-    vanished.row(spot(), OTHER, None);
+    vanished.row(location(), OTHER, None);
     assert_eq!(broken(&vanished), [Rule::S18]);
 
     let mut appeared = checker();
-    appeared.len(spot(), Name(0), 2);
+    appeared.len(location(), Name(0), 2);
     assert_eq!(broken(&appeared), [Rule::S18]);
 }
 
 #[test]
-fn s18_events_that_make_no_sense_are_caught() {
+fn s18_contradictory_events_are_caught() {
     let mut twice = checker();
     tell(&mut twice, OTHER, &joined(0));
     assert_eq!(broken(&twice), [Rule::S18]);
@@ -307,20 +313,20 @@ fn s18_events_that_make_no_sense_are_caught() {
 }
 
 #[test]
-fn a_member_first_heard_of_as_dead_is_no_violation() {
+fn a_member_may_be_first_heard_of_as_dead() {
     let mut checker = checker();
     tell(&mut checker, Name(2), &event(Status::Dead, 7));
-    checker.row(spot(), Name(2), Some(row(Status::Dead, 7)));
-    checker.len(spot(), Name(0), 2);
+    checker.row(location(), Name(2), Some(row(Status::Dead, 7)));
+    checker.len(location(), Name(0), 2);
     tell(&mut checker, Name(2), &Event::removed(id(), RemovalReason::Expired));
-    checker.row(spot(), Name(2), None);
+    checker.row(location(), Name(2), None);
     assert_eq!(broken(&checker), []);
 }
 
 #[test]
 fn s1_a_tie_that_goes_to_the_lower_instance_is_caught() {
     let mut checker = checker();
-    checker.row(spot(), OTHER, Some(Row { instance: Instance(0), ..row(Status::Alive, 0) }));
+    checker.row(location(), OTHER, Some(Row { instance: Instance(0), ..row(Status::Alive, 0) }));
     assert_eq!(broken(&checker), [Rule::S1]);
 }
 
@@ -347,7 +353,7 @@ fn s1_a_merge_that_keeps_the_last_claim_is_caught() {
 fn many_violations_are_counted_and_few_are_kept() {
     let mut checker = checker();
     for _ in 0..1_000 {
-        checker.datagram(spot(), 2_000, 1_400);
+        checker.datagram(location(), 2_000, 1_400);
     }
     assert_eq!((checker.found(), checker.violations().len()), (1_000, KEPT));
 }

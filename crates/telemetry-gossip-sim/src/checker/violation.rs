@@ -1,4 +1,4 @@
-//! A broken rule.
+//! The rules, and their violations.
 
 use std::time::Duration;
 
@@ -7,65 +7,67 @@ use thiserror::Error;
 
 use crate::units::in_seconds;
 
-/// The rules that are checked while a cluster runs.
+/// A rule that is checked while a cluster runs.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Error,
 )]
+#[non_exhaustive]
 pub enum Rule {
     /// Merging is commutative, associative, idempotent and inflationary.
     #[error("S1: merging any claims in any order gives one result, which is the highest of them")]
     S1,
-    /// What a table holds does not depend on how it came.
+    /// The contents of a table do not depend on the order of claims.
     #[error("S2: one set of records, in any order, with duplicates, gives one table")]
     S2,
     /// A row's generation never falls.
     #[error("S3: a row's generation never falls until it is pruned")]
     S3,
-    /// Alive comes from the owner.
+    /// Only the owner of a row issues Alive.
     #[error("S4: only the owner issues Alive at a higher generation")]
     S4,
-    /// What is believed can be refuted.
+    /// Every accusation that is accepted can be refuted.
     #[error("S5: a refutation always has room")]
     S5,
-    /// Nobody alive holds itself Dead.
+    /// A running node never accepts an accusation of itself.
     #[error("S6: a running node never holds itself Suspected or Dead")]
     S6,
-    /// Resurrection needs a higher generation.
+    /// A dead member returns only at a higher generation.
     #[error("S7: Dead to Alive only at a strictly higher generation")]
     S7,
-    /// The gone are not suspected.
+    /// Dead members and members that have left are not suspected.
     #[error("S8: never Dead to Suspected at one generation, never Left to Suspected")]
     S8,
-    /// An entry has one value.
-    #[error("S9: one payload per node, life and version in the whole cluster")]
+    /// An entry of telemetry has one value.
+    #[error("S9: one payload per node, instance and version in the whole cluster")]
     S9,
-    /// Telemetry is no news of membership.
+    /// Telemetry does not change membership.
     #[error("S10: telemetry never changes status")]
     S10,
-    /// Who is declared Dead had the time to refute.
-    #[error("S11: Dead by timeout only from Suspected held for at least the minimum")]
+    /// A member is declared Dead only after it has had time to refute.
+    #[error("S11: a member is declared Dead only after it was Suspected for the minimum time")]
     S11,
-    /// Datagrams fit.
+    /// Datagrams fit the MTU.
     #[error("S13: no datagram exceeds the MTU")]
     S13,
-    /// Everything is bounded.
-    #[error("S14: every structure is capped")]
+    /// All memory is bounded.
+    #[error("S14: every structure has an upper bound")]
     S14,
-    /// Deadlines pass once.
-    #[error("S15: the same past deadline is not returned twice")]
+    /// A tick at a deadline moves the deadline.
+    #[error("S15: a past deadline is not returned twice")]
     S15,
-    /// No amplification.
+    /// A datagram has a bounded number of replies.
     #[error(
-        "S17: at most one bounded reply a datagram, one for news and one to compare tables, to the socket's source"
+        "S17: at most three datagrams in reply to one (an answer, news, the start of a session), \
+         all to its source address"
     )]
     S17,
-    /// Events tell everything.
+    /// The events of a node account for its whole view.
     #[error("S18: folding the events gives the view")]
     S18,
-    /// A seal protects.
-    #[error("what was altered under way is not opened")]
+    /// A seal refuses altered datagrams.
+    #[error("a sealed datagram that was altered is not opened")]
     Seal,
-    /// The node's own check of its structures.
+    /// The structures of a node are consistent.
     #[error("the node's own invariants hold")]
     Inner,
     /// Nodes understand each other.
@@ -76,14 +78,15 @@ pub enum Rule {
 /// A rule that a run broke.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Error)]
 #[error("[t={:.3}s] n{node}: {rule}: {detail}", at.as_secs_f64())]
+#[non_exhaustive]
 pub struct Violation {
-    /// Which rule.
+    /// The rule.
     pub rule: Rule,
-    /// When, in virtual time.
+    /// The virtual time of the violation.
     #[serde(rename = "at_s", with = "in_seconds")]
     pub at: Duration,
-    /// At which node.
+    /// The node at which the rule was broken.
     pub node: usize,
-    /// What was seen.
+    /// What was observed.
     pub detail: String,
 }

@@ -1,17 +1,16 @@
-//! False positives and detection while some members are slow: the experiments by which Lifeguard
-//! was measured.
+//! False positives and detection while some members are slow: the experiments of the paper on
+//! Lifeguard.
 //!
-//! After a quiet time some *anomalous* members are blocked, all at once
-//! ([`block`](crate::Cluster::block)): their timers go on, what they send and what arrives waits.
-//! Two kinds of runs:
+//! After a quiet time some members are blocked, all at once ([`block`](crate::Cluster::block)):
+//! their timers run, but their datagrams wait in both directions. These members are *anomalous*
+//! from the first block to the end of the run, also while they are not blocked. There are two kinds
+//! of runs:
 //!
-//! - *interval*: they are blocked and freed in turn, for two minutes. Every failure event about
-//!   another member is a false positive.
-//! - *threshold*: they are blocked once, for so long that they are as good as dead. The time from
-//!   then to the first failure event at a healthy member is the detection, to the last one the
-//!   dissemination.
-//!
-//! Members are anomalous from the first block to the end of the run, also while they are free.
+//! - *interval*: the members are blocked and unblocked in turn for two minutes. Every failure event
+//!   about another member is a false positive.
+//! - *threshold*: the members are blocked once, for so long that they count as failed. The time
+//!   from then to the first failure event at a healthy member is the detection time, the time to
+//!   the last one the dissemination time.
 
 mod grid;
 mod variant;
@@ -28,31 +27,33 @@ pub use grid::LifeguardPlan;
 use grid::{Outcome, Run, perform};
 pub use variant::{Published, Variant};
 
-/// The outcome.
+/// The outcome of the experiment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Lifeguard {
-    /// How much was measured.
+    /// The plan of the experiment.
     pub plan: LifeguardPlan,
-    /// One row a variant.
+    /// The results, one row per variant.
     pub rows: Vec<LifeguardRow>,
 }
 
-/// What was measured of one variant.
+/// The results of one variant.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct LifeguardRow {
-    /// Of which.
+    /// The variant.
     pub variant: Variant,
     /// False positives in the interval runs.
     pub alarms: Alarms,
-    /// The interval runs without a false positive at a healthy member.
+    /// The share of interval runs without a false positive at a healthy member.
     pub clean: Proportion,
     /// False positives by the number of anomalous members.
     pub by_anomalous: Vec<(usize, Alarms)>,
-    /// Detection and dissemination in the threshold runs, one an anomalous member.
+    /// Detection and dissemination times in the threshold runs, one per anomalous member.
     pub detections: Vec<Detection>,
     /// Datagrams sent in the interval runs.
     pub sent: u64,
-    /// Their payload bytes.
+    /// Payload bytes sent in the interval runs.
     pub sent_bytes: u64,
 }
 
@@ -101,13 +102,13 @@ impl LifeguardRow {
         row
     }
 
-    /// Times until the first healthy member knew, ascending.
+    /// The detection times, ascending.
     #[must_use]
     pub fn first_detections(&self) -> Vec<Duration> {
         sorted(self.detections.iter().filter_map(|detection| detection.first))
     }
 
-    /// Times until all healthy members knew, ascending.
+    /// The dissemination times, ascending.
     #[must_use]
     pub fn disseminations(&self) -> Vec<Duration> {
         sorted(self.detections.iter().filter_map(|detection| detection.everyone))
@@ -127,8 +128,8 @@ impl Lifeguard {
         self.rows.iter().find(|row| row.variant == variant)
     }
 
-    /// The false positives of a variant in percent of those of SWIM, if that was run: all, and
-    /// those at healthy members.
+    /// The false positives of a variant as percentages of those of SWIM, if SWIM was run: all of
+    /// them, and those at healthy members.
     fn shares(&self, row: &LifeguardRow) -> Option<(f64, f64)> {
         let swim = self.row(Variant::Swim)?.alarms;
         let share = |ours: u64, swim: u64| {
@@ -140,7 +141,7 @@ impl Lifeguard {
         ))
     }
 
-    /// What Lifeguard is known for, and what the default is to better.
+    /// The bounds on the published results of Lifeguard, and on the better ones of our default.
     #[must_use]
     pub fn goals(&self) -> Vec<Goal> {
         let mut goals = Vec::new();
@@ -172,7 +173,7 @@ impl Lifeguard {
     }
 }
 
-/// "12.44 / 16.96 / 19.40".
+/// Median, 99th and 99.9th percentile: "12.44 / 16.96 / 19.40".
 fn quantiles(times: &[Duration]) -> String {
     Latencies::of(times).map_or_else(String::new, |times| {
         [times.median, times.p99, times.p999].map(table::seconds).join(" / ")
@@ -190,8 +191,8 @@ impl fmt::Display for Lifeguard {
             "FP-",
             "% of SWIM's",
             "published",
-            "found, not heard",
-            "found at healthy",
+            "own declarations",
+            "own declarations at healthy",
             "runs without FP-",
             "datagrams",
             "MB",

@@ -1,9 +1,9 @@
-//! What is measured in a run, from the events of its nodes.
+//! Measures a run by the events of its nodes.
 //!
-//! A *failure event* is `Dead` at one member about another, whether the member found out or heard
-//! of it: each member of a cluster raises its own, as the hosts of all members act on them. Events
-//! about members whose failure is part of the set-up (the *anomalous*) are detections, all others
-//! are *false positives*.
+//! A *failure event* is a `Dead` at one member about another, whether the member declared it or
+//! heard of it. Every member raises its own failure event, since the hosts of all members act on
+//! them. Failure events about members whose failure is part of the set-up (the *anomalous* members)
+//! are detections. All others are *false positives*.
 
 use std::collections::BTreeMap;
 use std::ops::AddAssign;
@@ -14,17 +14,18 @@ use telemetry_gossip_core::{Event, NodeId};
 
 use crate::cluster::Cluster;
 
-/// Failure events about members that were well.
+/// Numbers of false positives: failure events about healthy members.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Alarms {
-    /// At any member (FP).
+    /// False positives at all members (FP).
     pub everywhere: u64,
-    /// Those at members that were well themselves (FP-).
+    /// False positives at healthy members (FP-).
     pub at_healthy: u64,
-    /// Of all, those of members that found out by themselves: their own suspicion ran out, they did
-    /// not hear of it.
+    /// False positives that the member itself declared after its own suspicion ran out, rather than
+    /// heard of.
     pub found: u64,
-    /// Of those, at members that were well.
+    /// False positives that a healthy member itself declared.
     pub found_at_healthy: u64,
 }
 
@@ -37,24 +38,26 @@ impl AddAssign for Alarms {
     }
 }
 
-/// How the failure of one member became known, counted from the time it began.
+/// The times in which the failure of one member became known, since the failure began.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Detection {
-    /// Until the first healthy member raised the failure event.
+    /// Time until the first healthy member raised the failure event.
     pub first: Option<Duration>,
-    /// Until the last did; `None` if one never did.
+    /// Time until all healthy members had raised it; `None` if one of them never did.
     pub everyone: Option<Duration>,
 }
 
-/// A failure event: when, at whom, about whom, and whether that member found out by itself.
+/// A failure event.
 struct Failure {
     at: Duration,
     observer: usize,
     subject: usize,
+    /// Whether the observer declared the failure itself.
     found: bool,
 }
 
-/// Every failure event of the run.
+/// All failure events of a run.
 fn failures(cluster: &Cluster) -> impl Iterator<Item = Failure> {
     let simulation = cluster.simulation();
     let indices: BTreeMap<NodeId, usize> =
@@ -70,7 +73,7 @@ fn failures(cluster: &Cluster) -> impl Iterator<Item = Failure> {
     })
 }
 
-/// The false positives of a run in which only the `anomalous` ever were unwell.
+/// Counts the false positives of a run in which only the `anomalous` members were disturbed.
 pub(super) fn alarms(cluster: &Cluster, anomalous: &[usize]) -> Alarms {
     let mut alarms = Alarms::default();
     for failure in failures(cluster).filter(|failure| !anomalous.contains(&failure.subject)) {
@@ -85,7 +88,7 @@ pub(super) fn alarms(cluster: &Cluster, anomalous: &[usize]) -> Alarms {
     alarms
 }
 
-/// How the failures that began at `since` became known to the healthy, one an anomalous member.
+/// The detections of the failures that began at `since`, one per anomalous member.
 pub(super) fn detections(
     cluster: &Cluster,
     anomalous: &[usize],
@@ -114,23 +117,25 @@ mod tests {
     use crate::Settings;
 
     #[test]
-    fn deaths_of_the_anomalous_are_detections_and_all_others_false_positives() {
+    fn failure_events_about_anomalous_members_are_detections_and_all_others_false_positives() {
         let config = Config::default().detector(DetectorFeatures::SWIM);
-        let mut cluster =
-            Cluster::new(Settings { nodes: 4, config, seed: 3, ..Settings::default() });
+        let mut cluster = Cluster::new(Settings::default().nodes(4).config(config).seed(3));
         cluster.start_known();
         cluster.run_for(Duration::from_secs(10));
         let since = cluster.now();
         cluster.block(0);
         cluster.run_for(Duration::from_secs(20));
-        // The three healthy members hold n0 dead, and n0 holds the three dead.
+        // The three healthy members hold n0 Dead, and n0 holds the three Dead.
         assert_eq!(
             alarms(&cluster, &[0]),
             Alarms { everywhere: 3, at_healthy: 0, found: 3, found_at_healthy: 0 }
         );
         let Alarms { everywhere, at_healthy, found, .. } = alarms(&cluster, &[1]);
         assert_eq!((everywhere, at_healthy), (5, 4));
-        assert!((3..=5).contains(&found), "n0 hears of nothing, of the others one finds out");
+        assert!(
+            (3..=5).contains(&found),
+            "n0 declares all three itself, of the others at least one declares n0"
+        );
         let [detection] = detections(&cluster, &[0], since)[..] else {
             panic!("one member is anomalous")
         };
@@ -148,8 +153,7 @@ mod tests {
     #[test]
     fn a_failure_that_one_healthy_member_missed_is_not_known_to_everyone() {
         let config = Config::default().detector(DetectorFeatures::SWIM);
-        let mut cluster =
-            Cluster::new(Settings { nodes: 5, config, seed: 3, ..Settings::default() });
+        let mut cluster = Cluster::new(Settings::default().nodes(5).config(config).seed(3));
         cluster.start_known();
         cluster.run_for(Duration::from_secs(5));
         let since = cluster.now();
@@ -160,7 +164,7 @@ mod tests {
             panic!("one member is anomalous")
         };
         assert!(detection.first.is_some() && detection.everyone.is_none());
-        // Before it began, nothing counts.
+        // Events before `since` do not count.
         assert_eq!(detections(&cluster, &[0], cluster.now()), [Detection::default()]);
     }
 }

@@ -1,15 +1,19 @@
-//! Experiments: the set-ups by which SWIM and Lifeguard were measured, run on this implementation,
-//! and the results beside the published figures.
+//! Experiments: the published measurements of SWIM and Lifeguard, repeated with this
+//! implementation.
 //!
-//! An experiment is a function of its plan: equal plans give equal results, on every machine and
-//! however many threads share the runs. A run itself is one [`Cluster`](crate::Cluster) in virtual
-//! time, and knows nothing of the others.
+//! The results stand beside the published figures. An experiment is a function of its plan: equal
+//! plans give equal results, on every machine and with any number of threads. Each run is a
+//! [`Cluster`](crate::Cluster) of its own in virtual time.
 //!
 //! | experiment | shows | source |
 //! |---|---|---|
-//! | [`swim`] | load, time to the first probe of a dead member, rate of false suspicions | Das, Gupta, Motivala 2002 |
-//! | [`telemetry`] | bytes and ages of telemetry that all publish all the time | the floor (n-1) s / T |
-//! | [`lifeguard`] | false positives, detection and dissemination while some members are slow | Dadgar, Phillips, Currey 2018 |
+//! | [`swim`] | load, time to the first probe of a dead member, false suspicions | Das et al. 2002 |
+//! | [`telemetry`] | bytes and ages of telemetry under constant load | the floor (n-1) s / T |
+//! | [`lifeguard`] | false positives and detection with slow members | Dadgar et al. 2018 |
+//!
+//! The papers: A. Das, I. Gupta, A. Motivala, *SWIM: Scalable Weakly-consistent Infection-style
+//! Process Group Membership Protocol* (DSN 2002); A. Dadgar, J. Phillips, J. Currey, *Lifeguard:
+//! Local Health Awareness for More Accurate Failure Detection* (DSN 2018).
 
 mod lifeguard;
 mod measure;
@@ -34,16 +38,17 @@ pub use statistics::{Latencies, Proportion};
 pub use swim::{FalseSuspicion, Protocol, Swim, SwimPlan, SwimRow, swim};
 pub use telemetry::{Telemetry, TelemetryPlan, TelemetryRow, telemetry};
 
-/// How many runs of an experiment are done.
+/// The progress of an experiment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Runs {
-    /// So many.
+    /// The number of runs that are done.
     pub done: usize,
-    /// Of so many.
+    /// The number of all runs.
     pub of: usize,
 }
 
-/// Runs `run` on every item, on all cores, and says after each how many are done.
+/// Calls `run` for every item, on all cores, and `progress` after each.
 fn on_all_cores<T: Sync, R: Send>(
     items: &[T],
     run: impl Fn(&T) -> R + Sync,
@@ -61,14 +66,15 @@ fn on_all_cores<T: Sync, R: Send>(
 
 /// A bound on a figure of an experiment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Goal {
-    /// Which figure, in words.
+    /// The name of the figure.
     pub figure: String,
-    /// The least that it may be.
+    /// The lower bound.
     pub least: f64,
-    /// The most.
+    /// The upper bound.
     pub most: f64,
-    /// What it is.
+    /// The measured value.
     pub measured: f64,
 }
 
@@ -81,7 +87,7 @@ impl Goal {
         Self { figure: figure.into(), least: *bounds.start(), most: *bounds.end(), measured }
     }
 
-    /// Whether it is within the bounds; a figure that could not be measured is not.
+    /// Whether the measured value is within the bounds. A value that could not be measured is not.
     #[must_use]
     pub fn is_met(&self) -> bool {
         (self.least..=self.most).contains(&self.measured)

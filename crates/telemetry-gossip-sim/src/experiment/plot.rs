@@ -1,4 +1,4 @@
-//! Figures of the experiments as SVG.
+//! Draws figures of the experiments as SVG.
 
 use std::error::Error;
 use std::time::Duration;
@@ -40,7 +40,10 @@ struct Curve {
     points: Vec<(f64, f64)>,
 }
 
-/// The share of failures that were detected, over the time since they began.
+/// Draws the share of failures that were detected over the time since they began.
+///
+/// # Errors
+/// Fails if the figure cannot be drawn.
 pub fn detection_times(result: &Lifeguard) -> Result<String, PlotError> {
     let shown = [Variant::Swim, Variant::Lifeguard, Variant::Default];
     let rows = result.rows.iter().filter(|row| shown.contains(&row.variant));
@@ -56,7 +59,7 @@ pub fn detection_times(result: &Lifeguard) -> Result<String, PlotError> {
     )
 }
 
-/// At most 100 steps, whatever the number of failures.
+/// The points of a step function, with at most 100 steps for any number of failures.
 fn steps(row: &LifeguardRow) -> Vec<(f64, f64)> {
     let (times, failures) = (row.first_detections(), row.detections.len().max(1));
     let every = times.len().div_ceil(100).max(1);
@@ -71,8 +74,11 @@ fn steps(row: &LifeguardRow) -> Vec<(f64, f64)> {
     points
 }
 
-/// False positives of a run on average, over the number of anomalous members. Where there are none,
-/// the curve is at the bottom.
+/// Draws the average number of false positives per run over the number of anomalous members. Where
+/// there are none, the curve is at the bottom.
+///
+/// # Errors
+/// Fails if the figure cannot be drawn.
 pub fn false_positives(result: &Lifeguard) -> Result<String, PlotError> {
     let plan = &result.plan;
     let runs =
@@ -88,12 +94,15 @@ pub fn false_positives(result: &Lifeguard) -> Result<String, PlotError> {
     let points = || curves.iter().flat_map(|curve| &curve.points);
     let last = points().map(|&(x, _)| x).fold(1.0, f64::max);
     let most = points().map(|&(_, y)| y).fold(1.0, f64::max);
-    let title = "False positives a run";
+    let title = "False positives per run";
     draw(title, "anomalous members", 0.0..last, (bottom..most * 2.0).log_scale(), &curves)
 }
 
-/// What each way of telling telemetry costs, over how late its values are, where everybody
-/// publishes once in `period_s`.
+/// Draws the cost of each way to disseminate telemetry over the lateness of its values, if every
+/// member publishes once in `period_s`.
+///
+/// # Errors
+/// Fails if the figure cannot be drawn.
 pub fn telemetry_schemes(result: &Telemetry, period_s: u32) -> Result<String, PlotError> {
     let fewest = result.plan.members.iter().copied().min().unwrap_or(0);
     let ours = result.rows.iter().filter(|row| row.members == fewest && row.period_s == period_s);
@@ -108,10 +117,7 @@ pub fn telemetry_schemes(result: &Telemetry, period_s: u32) -> Result<String, Pl
         let last = points.iter().map(|point| point.1).fold(1.0, f64::max) * 1.6;
         let most = points.iter().map(|point| point.2).fold(2.0, f64::max) * 1.5;
         let mut chart = ChartBuilder::on(&area)
-            .caption(
-                format!("{fewest} members, everybody publishes every {period_s} s"),
-                (FONT, 16),
-            )
+            .caption(format!("{fewest} members, each publishes every {period_s} s"), (FONT, 16))
             .margin(10)
             .x_label_area_size(40)
             .y_label_area_size(60)
@@ -194,15 +200,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_figures_show_every_curve_and_are_small() {
-        let plan = LifeguardPlan {
-            members: 8,
-            anomalous: vec![1, 2],
-            blocked_ms: vec![16_384],
-            free_ms: vec![64],
-            span_s: 20,
-            ..LifeguardPlan::default()
-        };
+    fn figures_show_every_curve_and_are_small() {
+        let plan = LifeguardPlan::default()
+            .members(8)
+            .anomalous(vec![1, 2])
+            .blocked_ms(vec![16_384])
+            .free_ms(vec![64])
+            .span_s(20);
         let result = lifeguard(&plan, |_| {});
         let (detection, alarms) =
             (detection_times(&result).unwrap(), false_positives(&result).unwrap());

@@ -1,10 +1,11 @@
-//! Ways to tell everybody everybody's telemetry, modelled: what each costs, and how late its values
-//! are.
+//! Models of other schemes to disseminate telemetry: the cost of each, and the lateness of its
+//! values.
 //!
-//! The models have no loss, no latency and no limit of a datagram's length, all in favour of what
-//! is modelled. Time goes in steps of 100 ms. An entry takes [`ENTRY`] bytes beside its key and
-//! value, a datagram [`HEADER`], as here. The trees are measured in the whole simulator instead,
-//! with everything that a node sends: see [`telemetry`](super::telemetry).
+//! The models favour the other schemes: they have no loss, no latency, and no limit on the length
+//! of a datagram. Time proceeds in steps of 100 ms. As in this implementation, an entry takes
+//! [`ENTRY`] bytes besides its key and value, and a datagram [`HEADER`]. Our trees are not modelled
+//! but measured in the simulator, with all datagrams of the nodes: see
+//! [`telemetry`](super::telemetry).
 
 use std::fmt;
 
@@ -12,34 +13,35 @@ use serde::{Deserialize, Serialize};
 
 use crate::rng::{Draws, Stream};
 
-/// Bytes of an entry on the wire beside its key and value: whose, which life, which version, how
-/// old.
+/// Bytes of an entry on the wire besides its key and value: owner, instance, version and age.
 const ENTRY: f64 = 20.0;
 
-/// Bytes of a datagram before its contents.
+/// Bytes of a datagram's header.
 const HEADER: f64 = 20.0;
 
-/// Bytes of a member's version in a digest.
+/// Bytes of one member's version in a digest.
 const VERSION: f64 = 6.0;
 
-/// Bytes a difference of a rateless sketch, and what must come along to be asked for and sent (Yang
-/// et al. 2024).
+/// Bytes per difference of a rateless sketch, including the request for the entry (Yang et al.
+/// 2024).
 const SKETCHED: f64 = 54.0;
 
-/// A way to tell.
+/// A scheme to disseminate telemetry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum Scheme {
-    /// Each second each member exchanges its whole state with a random one, both ways.
+    /// Every second each member exchanges its whole state with a random member, in both directions.
     FullPushPull,
-    /// The same, but all versions first, then what differs; as chitchat does it.
+    /// Every second each member exchanges all versions with a random member, then the entries that
+    /// differ. Chitchat works like this.
     VersionDigest,
-    /// The same five times a second.
+    /// The version digest, five times per second.
     FasterDigest,
-    /// The same, but a rateless sketch finds what differs.
+    /// Every second each member finds the differences to a random member with a rateless sketch.
     Sketch,
-    /// News to three random members every 200 ms, each piece sent 4 log10 n times by whoever has
-    /// it; as memberlist does it.
+    /// Every 200 ms each member sends its news to three random members, each piece 4 log10 n times.
+    /// Memberlist works like this.
     Rumors,
 }
 
@@ -47,7 +49,7 @@ impl Scheme {
     pub(super) const ALL: [Self; 5] =
         [Self::FullPushPull, Self::VersionDigest, Self::FasterDigest, Self::Sketch, Self::Rumors];
 
-    /// Steps of 100 ms between two rounds of a member.
+    /// The number of steps between two rounds of a member.
     const fn every(self) -> u64 {
         match self {
             Self::FullPushPull | Self::VersionDigest | Self::Sketch => 10,
@@ -68,27 +70,32 @@ impl fmt::Display for Scheme {
     }
 }
 
-/// What a scheme costs.
+/// The cost and lateness of a scheme.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct SchemeRow {
-    /// Which.
+    /// The scheme.
     pub scheme: Scheme,
-    /// Members.
+    /// The number of members.
     pub members: usize,
     /// Seconds between publications.
     pub period_s: u32,
-    /// Bytes received, in times the floor.
+    /// Bytes received, as a multiple of the floor.
     pub ratio: f64,
-    /// How much older than the period a value is that is older than 99 of 100, in seconds.
+    /// The 99th percentile of the age of values, minus the period, in seconds.
     pub late_s: f64,
 }
 
-/// Versions held, a row a member; how often a piece of news has been sent, likewise.
+/// The state of all members.
 struct Model {
     members: usize,
+    /// The versions held, one row of the matrix per member.
     held: Vec<u32>,
+    /// How often a member has sent a version, likewise.
     sent: Vec<u8>,
+    /// Bytes received so far by all.
     bytes: f64,
+    /// Bytes of an entry.
     entry: f64,
 }
 
@@ -97,7 +104,8 @@ impl Model {
         self.held[at * self.members + of]
     }
 
-    /// Two members exchange, at `cost` bytes besides the entries that differ.
+    /// Two members exchange what differs. This costs `cost` bytes, plus an entry and `difference`
+    /// bytes for each difference.
     fn exchange(&mut self, one: usize, other: usize, cost: f64, difference: f64) {
         for of in 0..self.members {
             let (mine, theirs) = (self.version(one, of), self.version(other, of));
@@ -111,8 +119,8 @@ impl Model {
         self.bytes += cost;
     }
 
-    /// One member tells another all its news.
-    fn tell(&mut self, from: usize, to: usize, limit: u8) {
+    /// One member sends all its news to another.
+    fn send_news(&mut self, from: usize, to: usize, limit: u8) {
         let mut any = false;
         for of in 0..self.members {
             let version = self.version(from, of);
@@ -132,6 +140,7 @@ impl Model {
     }
 }
 
+/// Runs the model of a scheme.
 pub(super) fn model(
     scheme: Scheme,
     members: usize,
@@ -169,14 +178,14 @@ pub(super) fn model(
             let partner = other(&mut draws);
             let versions = members as f64 * VERSION;
             match scheme {
-                // Both receive all that the other has, and no difference costs anything.
+                // Both receive the whole state of the other, whatever differs.
                 Scheme::FullPushPull => {
                     let bytes = model.bytes;
                     model.exchange(one, partner, 0.0, 0.0);
                     model.bytes = bytes + 2.0 * (members as f64 * entry + HEADER);
                 }
-                // Who is asked receives the versions; who asks, what it wants and theirs that
-                // differ: two ways and a header.
+                // The partner receives all versions. The initiator receives what it lacks and the
+                // versions that the partner lacks, and sends those entries: three datagrams.
                 Scheme::VersionDigest | Scheme::FasterDigest => {
                     model.exchange(one, partner, versions + 3.0 * HEADER, VERSION);
                 }
@@ -184,13 +193,13 @@ pub(super) fn model(
                 Scheme::Rumors => {
                     for _ in 0..3 {
                         let to = other(&mut draws);
-                        model.tell(one, to, limit);
+                        model.send_news(one, to, limit);
                     }
                 }
             }
         }
         if step >= warm && step.is_multiple_of(5) {
-            // How long ago the version after the one held was published.
+            // The lateness is the time since the version after the one held was published.
             for at in 0..members {
                 for of in (0..members).filter(|&of| of != at) {
                     let missing = published(of, step)
@@ -214,16 +223,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_full_push_pull_costs_what_it_must() {
+    fn a_full_push_pull_costs_two_whole_states() {
         let row = model(Scheme::FullPushPull, 50, 1, 100, 1);
-        // Two states of 120 B a member each second, of which 100 B are counted.
+        // Two states of 120 B per member each second, over a floor of 100 B.
         assert!((2.4..2.6).contains(&row.ratio), "{row:?}");
         let slow = model(Scheme::FullPushPull, 50, 10, 100, 1);
         assert!((24.0..26.0).contains(&slow.ratio), "{slow:?}");
     }
 
     #[test]
-    fn a_digest_costs_least_where_much_differs_and_comes_late() {
+    fn a_version_digest_is_cheaper_and_later_than_rumors() {
         let [digest, rumors] =
             [Scheme::VersionDigest, Scheme::Rumors].map(|scheme| model(scheme, 100, 10, 100, 1));
         assert!(

@@ -1,5 +1,4 @@
-//! What is said of many measurements: quantiles of times, and a rate with the interval that holds
-//! the true one.
+//! Statistics of many measurements: quantiles of times, and rates with confidence intervals.
 
 use std::time::Duration;
 
@@ -7,10 +6,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::units::in_seconds;
 
-/// Quantiles as the authors of Lifeguard give them, and the mean.
+/// The mean and the quantiles that the authors of Lifeguard publish.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Latencies {
-    /// How many times it is about.
+    /// The number of measurements.
     pub count: usize,
     /// The mean.
     #[serde(rename = "mean_s", with = "in_seconds")]
@@ -18,16 +18,16 @@ pub struct Latencies {
     /// The median.
     #[serde(rename = "median_s", with = "in_seconds")]
     pub median: Duration,
-    /// 99 of 100 are at most this.
+    /// The 99th percentile.
     #[serde(rename = "p99_s", with = "in_seconds")]
     pub p99: Duration,
-    /// 999 of 1,000 are at most this.
+    /// The 99.9th percentile.
     #[serde(rename = "p999_s", with = "in_seconds")]
     pub p999: Duration,
 }
 
 impl Latencies {
-    /// Of these times; `None` if there are none.
+    /// Computes the statistics of `times`; `None` if there are none.
     #[must_use]
     pub fn of(times: &[Duration]) -> Option<Self> {
         let mut times = times.to_vec();
@@ -39,24 +39,25 @@ impl Latencies {
     }
 }
 
-/// So many of so many.
+/// A number of hits among a number of trials.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Proportion {
-    /// So many.
+    /// The number of hits.
     pub hits: u64,
-    /// Of so many.
+    /// The number of trials.
     pub of: u64,
 }
 
 impl Proportion {
-    /// The share.
+    /// The rate of hits.
     #[must_use]
     pub fn rate(self) -> f64 {
         self.hits as f64 / self.of.max(1) as f64
     }
 
-    /// The interval that holds the true rate with 99.9 % confidence (Wilson 1927), which is right
-    /// for few hits, too.
+    /// The 99.9 % confidence interval of the true rate (Wilson 1927). It is valid for few hits,
+    /// too.
     #[must_use]
     pub fn interval(self) -> (f64, f64) {
         const Z: f64 = 3.2905;
@@ -82,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn the_interval_of_a_rate_narrows_with_the_sample_and_holds_for_no_hits() {
+    fn the_confidence_interval_is_right_for_many_hits_and_for_none() {
         let (low, high) = Proportion { hits: 500, of: 1_000 }.interval();
         // Half of 1,000: 3.29 standard deviations of 0.0158 are 0.052.
         assert!((low - 0.448).abs() < 0.001 && (high - 0.552).abs() < 0.001, "{low} {high}");

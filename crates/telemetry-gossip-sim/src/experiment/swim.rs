@@ -1,16 +1,16 @@
-//! What the paper on SWIM promises, measured: load, the time until a dead member is probed, and how
-//! often a probe of a live one fails.
+//! The promises of the paper on SWIM, measured: load, the time until a dead member is probed, and
+//! the rate of failed probes of live members.
 //!
-//! - *Load* is the datagrams that are sent a member and period in a cluster without loss and
-//!   without news; as none are lost, as many are taken in. One ping and one ack make 2.
-//! - *First probe* is the time from a crash until the start of the first probe of that member by
-//!   anybody, in periods. A probe that began before the crash does not count. The paper counts
-//!   whole periods, the one in which the crash is being the first: if all n others choose at
-//!   random, a member is chosen in a period with a chance of 1 - 1/e, and the mean is e/(e-1) =
-//!   1.58. Both are given, the time and the count.
-//! - *False suspicions* is the share of probes of live members that fail. A ping and its ack get
-//!   through with q^2, with the chance q of one datagram, the way through one of k helpers with
-//!   q^4: the paper has (1-q^2)(1-q^4)^k.
+//! - *Load* is the number of datagrams sent per member per period, in a cluster without loss and
+//!   without news. One ping and one ack make 2.
+//! - *First probe* is the time from a crash to the start of the first probe of the crashed member,
+//!   in periods. A probe that began before the crash does not count. The paper counts whole
+//!   periods, beginning with that of the crash: if all n other members choose at random, one of
+//!   them chooses a given member in a period with probability 1 - 1/e, so the mean is e/(e-1) =
+//!   1.58. The tables show both the time and the count.
+//! - *False suspicions* is the share of probes of live members that fail. Let q be the probability
+//!   that a datagram arrives. A ping and its ack succeed with probability q^2, the path through one
+//!   of k helpers with q^4. The paper's rate is therefore (1-q^2)(1-q^4)^k.
 
 use std::fmt;
 use std::time::Duration;
@@ -24,39 +24,52 @@ use crate::checker::Checking;
 use crate::cluster::Cluster;
 use crate::network::Network;
 use crate::rng::{Draws, Stream};
+use crate::setters::setters;
 use crate::simulation::Settings;
 use crate::units::Share;
 
-/// How much is measured.
+/// The amount of measurements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct SwimPlan {
-    /// Members, for load and first probe.
+    /// The number of members, for load and first probe.
     pub members: usize,
-    /// Runs of each protocol, for the same.
+    /// The number of runs of each protocol, for load and first probe.
     pub runs: u32,
-    /// Crashes in each run, one after the other.
+    /// The number of crashes in each run, one after the other.
     pub crashes: u32,
-    /// Probes of live members for each row of false suspicions, in thousands; ten times as many
-    /// where SWIM fails less than ten times in them.
+    /// Thousands of probes of live members for each row of false suspicions. Rows in which SWIM
+    /// would fail fewer than ten times get ten times as many.
     pub kiloprobes: u32,
     /// The seed of the first run.
     pub seed: u64,
 }
 
+setters! {
+    SwimPlan {
+        members: usize,
+        runs: u32,
+        crashes: u32,
+        kiloprobes: u32,
+        seed: u64,
+    }
+}
+
 impl Default for SwimPlan {
-    /// So much that the confidence intervals are well within the bounds: 2,000 crashes and a
-    /// million probes a row.
+    /// Enough that the confidence intervals are well within the bounds: 2,000 crashes, and a
+    /// million probes per row.
     fn default() -> Self {
         Self { members: 250, runs: 80, crashes: 25, kiloprobes: 1_000, seed: 1 }
     }
 }
 
-/// What is measured.
+/// A protocol that is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum Protocol {
-    /// SWIM as it was published, with the suspicions of its successors that hold until a refutation
-    /// can come.
+    /// SWIM as it was published, with the suspicions of its successors, which last long enough for
+    /// a refutation.
     Swim,
     /// The defaults of this implementation.
     Default,
@@ -82,60 +95,63 @@ impl fmt::Display for Protocol {
     }
 }
 
-/// The outcome.
+/// The outcome of the experiment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Swim {
-    /// How much was measured.
+    /// The plan of the experiment.
     pub plan: SwimPlan,
-    /// Load and first probe, one row a protocol.
+    /// Load and first probe, one row per protocol.
     pub rows: Vec<SwimRow>,
-    /// False suspicions, one row a protocol, loss and number of helpers.
+    /// False suspicions, one row per protocol, loss and number of helpers.
     pub false_suspicions: Vec<FalseSuspicion>,
 }
 
 /// Load and first probe of one protocol.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct SwimRow {
-    /// Of which.
+    /// The protocol.
     pub protocol: Protocol,
-    /// Datagrams sent a member and period.
+    /// Datagrams sent per member per period.
     pub load: f64,
     /// Times from a crash to the first probe of the member; a period is 1 s.
     pub first_probe: Latencies,
-    /// The mean number of the period in which that probe began.
+    /// The mean number of the period in which the first probe began.
     pub mean_period: f64,
-    /// Half the width of the interval that holds the true mean with 99.9 % confidence.
+    /// Half the width of the 99.9 % confidence interval of that mean.
     pub mean_period_error: f64,
-    /// Crashes after which nobody probed the member.
+    /// The number of crashes after which the member was never probed.
     pub never_probed: u32,
 }
 
-/// How often a probe of a live member failed.
+/// The rate of failed probes of live members.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct FalseSuspicion {
-    /// Of which protocol.
+    /// The protocol.
     pub protocol: Protocol,
-    /// Share of datagrams lost.
+    /// The share of datagrams lost.
     pub loss: Share,
-    /// Helpers asked.
+    /// The number of helpers.
     pub indirect_probes: u8,
-    /// What the paper has for it.
+    /// The rate by the paper's formula.
     pub published: f64,
-    /// Failed probes, of all.
+    /// Failed probes among all probes.
     pub measured: Proportion,
 }
 
-/// Members of the clusters with loss: a failed probe depends on none but its helpers.
+/// The number of members of the clusters with loss. A probe depends on no members but its helpers.
 const LOSSY_MEMBERS: u64 = 50;
 
-/// Virtual time of one run with loss.
+/// The virtual time of one run with loss.
 const LOSSY_RUN: Duration = Duration::from_secs(1_000);
 
-/// Until chance has made the members' rounds independent of the start.
+/// The time after which the members' rounds no longer depend on the start.
 const WARM_UP: Duration = Duration::from_secs(10);
 
-/// Until the news of a crash has come to rest: 12 s of suspicion, 3 s of rumors, and 15 s for a
-/// first probe that is late.
+/// The time after which the news of a crash has spread: 12 s of suspicion, 3 s of rumors, and 15 s
+/// for a late first probe.
 const REST: Duration = Duration::from_secs(30);
 
 enum Run {
@@ -176,7 +192,7 @@ pub fn swim(plan: &SwimPlan, progress: impl FnMut(Runs)) -> Swim {
     Swim::of(*plan, &outcomes)
 }
 
-/// How many runs make up one row.
+/// The number of runs of one row.
 fn lossy_runs(plan: &SwimPlan, protocol: Protocol, published: f64) -> u64 {
     let probes = u64::from(plan.kiloprobes) * 1_000;
     let rare = protocol == Protocol::Swim && published * (probes as f64) < 10.0;
@@ -198,7 +214,7 @@ fn cluster(config: Config, nodes: usize, network: Network, seed: u64) -> Cluster
     cluster
 }
 
-/// One cluster whose members crash one after the other, at random times.
+/// Runs a cluster whose members crash one after the other, at random times.
 fn crashes(plan: &SwimPlan, protocol: Protocol, seed: u64) -> Outcome {
     let config = protocol.config();
     let period = config.probe_interval;
@@ -217,13 +233,13 @@ fn crashes(plan: &SwimPlan, protocol: Protocol, seed: u64) -> Outcome {
             let at = cluster.now();
             cluster.crash(victim);
             cluster.run_for(REST);
-            cluster.simulation().sought(victim).map(|sought| sought - at)
+            cluster.simulation().first_probed(victim).map(|probed| probed - at)
         })
         .collect();
     Outcome::Crashes { protocol, load, probed }
 }
 
-/// One cluster on a lossy network, in which nobody crashes.
+/// Runs a cluster without crashes on a lossy network.
 fn lossy(protocol: Protocol, loss: Share, indirect_probes: u8, seed: u64) -> FalseSuspicion {
     let config = protocol.config().indirect_probes(indirect_probes);
     let members = usize::try_from(LOSSY_MEMBERS).unwrap_or(usize::MAX);
@@ -238,7 +254,7 @@ fn lossy(protocol: Protocol, loss: Share, indirect_probes: u8, seed: u64) -> Fal
     FalseSuspicion { protocol, loss, indirect_probes, published, measured }
 }
 
-/// (1-q^2)(1-q^4)^k.
+/// The rate of false suspicions by the paper's formula, (1-q^2)(1-q^4)^k.
 fn published(loss: Share, helpers: u8) -> f64 {
     let q = 1.0 - f64::from(loss.as_ppm()) / 1e6;
     (1.0 - q.powi(2)) * (1.0 - q.powi(4)).powi(helpers.into())
@@ -267,7 +283,8 @@ impl Swim {
         Self { plan, rows: rows.collect(), false_suspicions }
     }
 
-    /// What SWIM is known for, and what the common schedule of the default is to better.
+    /// The bounds on the published results of SWIM, and on the better ones of our default, whose
+    /// nodes share a probe schedule.
     #[must_use]
     pub fn goals(&self) -> Vec<Goal> {
         let mut goals = Vec::new();
@@ -299,7 +316,7 @@ impl Swim {
             ));
         }
         for row in self.false_suspicions.iter().filter(|row| row.protocol == Protocol::Swim) {
-            // The published figure has to lie within the interval around ours.
+            // The published rate must lie within the confidence interval of the measured one.
             let (low, high) = row.measured.interval();
             let figure =
                 format!("SWIM: published rate at {} loss, k={}", row.loss, row.indirect_probes);
@@ -344,7 +361,8 @@ impl fmt::Display for Swim {
         let SwimPlan { members, runs, crashes, seed, .. } = self.plan;
         writeln!(
             f,
-            "{members} members, periods of 1 s, {runs} runs of {crashes} crashes each, from seed {seed}.\n"
+            "{members} members, periods of 1 s, {runs} runs of {crashes} crashes each, from seed \
+             {seed}.\n"
         )?;
         let titles = [
             "",
@@ -412,14 +430,14 @@ mod tests {
         {
             assert!(goal.is_met(), "{goal:?}\n{swim}");
         }
-        // 240 crashes give the mean to about 13 %.
+        // 240 crashes give the mean with an error of about 13 %.
         let row = &swim.rows[0];
         assert!(
             (row.mean_period - 1.582).abs() < row.mean_period_error && row.mean_period_error < 0.25,
             "{swim}"
         );
         assert_eq!(swim.false_suspicions.len(), 12);
-        // The default asks again and by other paths.
+        // The default retries probes, also through other paths.
         for ours in &swim.false_suspicions[6..] {
             assert!(ours.measured.interval().0 < ours.published, "{ours:?}");
         }

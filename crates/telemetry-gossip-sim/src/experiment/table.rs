@@ -1,22 +1,22 @@
-//! Tables of results, in the form of Markdown so that they can be pasted into a page.
+//! Writes tables of results in Markdown.
 
 use std::fmt;
 use std::time::Duration;
 
 use super::Goal;
 
-/// One line of cells.
+/// Writes one line of a table.
 pub(super) fn line(f: &mut fmt::Formatter<'_>, cells: &[String]) -> fmt::Result {
     writeln!(f, "| {} |", cells.join(" | "))
 }
 
-/// The first two lines of a table.
+/// Writes the first two lines of a table.
 pub(super) fn head(f: &mut fmt::Formatter<'_>, titles: &[&str]) -> fmt::Result {
     writeln!(f, "| {} |", titles.join(" | "))?;
     writeln!(f, "|{}", "---|".repeat(titles.len()))
 }
 
-/// Each goal, and whether it is met.
+/// Writes a table of goals.
 pub(super) fn goals(f: &mut fmt::Formatter<'_>, goals: &[Goal]) -> fmt::Result {
     head(f, &["goal", "at least", "at most", "measured", ""])?;
     for goal in goals {
@@ -33,7 +33,7 @@ pub(super) fn goals(f: &mut fmt::Formatter<'_>, goals: &[Goal]) -> fmt::Result {
     Ok(())
 }
 
-/// Four digits that count.
+/// A number with about four significant digits.
 pub(super) fn number(value: f64) -> String {
     if value == 0.0 {
         "0".to_owned()
@@ -46,11 +46,12 @@ pub(super) fn number(value: f64) -> String {
     }
 }
 
+/// A time in seconds with two decimals.
 pub(super) fn seconds(span: Duration) -> String {
     format!("{:.2}", span.as_secs_f64())
 }
 
-/// Digits in groups of three.
+/// An integer with its digits in groups of three.
 pub(super) fn count(value: u64) -> String {
     let digits = value.to_string();
     let mut out = String::new();

@@ -1,10 +1,12 @@
-//! What it costs that everybody knows everybody's telemetry, and how old what they know is.
+//! The cost of disseminating the telemetry of all members to all members, and the age of the
+//! values.
 //!
-//! Each member publishes 100 B once in every period T, at a time of its own. The *floor* is what a
-//! reader has to receive whatever the scheme: (n-1) s / T bytes a second. Measured are all bytes
-//! that a member receives, membership and acknowledgements included (payloads of UDP), and the ages
-//! of the values that readers hold, looked at twice a second: how many are younger than T + 1 s at
-//! the reader for whom that is worst. When publishing ends, everybody must come to hold everything.
+//! Each member publishes s = 100 B once per period T, at a time of its own. Any scheme must deliver
+//! at least (n-1) s / T bytes per second to each reader; this is the *floor*. The experiment
+//! measures all payload bytes that a member receives, including membership and acknowledgements.
+//! Twice per second it reads the ages of all values at all readers, and counts how many are younger
+//! than T + 1 s at the worst reader. When the publications end, all readers must come to hold all
+//! values.
 
 use std::fmt;
 use std::time::Duration;
@@ -18,24 +20,37 @@ use crate::checker::Checking;
 use crate::cluster::Cluster;
 use crate::network::Network;
 use crate::rng::{Draws, Stream};
+use crate::setters::setters;
 use crate::simulation::Settings;
 use crate::units::Share;
 
-/// How much is measured.
+/// The amount of measurements.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct TelemetryPlan {
-    /// Sizes of the cluster.
+    /// The sizes of the clusters.
     pub members: Vec<usize>,
-    /// Seconds from one publication of a member to its next.
+    /// The periods of publication in seconds.
     pub periods_s: Vec<u32>,
-    /// Shares of datagrams lost.
+    /// The shares of datagrams lost.
     pub losses: Vec<Share>,
-    /// Bytes of a member's telemetry, key and value.
+    /// Bytes of a member's telemetry, including the key.
     pub bytes: usize,
-    /// Runs of each row.
+    /// The number of runs of each row.
     pub runs: u32,
     /// The seed of the first run.
     pub seed: u64,
+}
+
+setters! {
+    TelemetryPlan {
+        members: Vec<usize>,
+        periods_s: Vec<u32>,
+        losses: Vec<Share>,
+        bytes: usize,
+        runs: u32,
+        seed: u64,
+    }
 }
 
 impl Default for TelemetryPlan {
@@ -51,43 +66,44 @@ impl Default for TelemetryPlan {
     }
 }
 
-/// The outcome.
+/// The outcome of the experiment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Telemetry {
-    /// How much was measured.
+    /// The plan of the experiment.
     pub plan: TelemetryPlan,
-    /// One row a size, period and loss.
+    /// The results, one row per size, period and loss.
     pub rows: Vec<TelemetryRow>,
-    /// Other schemes, modelled without loss, among the fewest members of the plan.
+    /// Models of other schemes without loss, for the smallest cluster of the plan.
     pub others: Vec<SchemeRow>,
 }
 
-/// What was measured of one size, period and loss: the mean over the runs, and the worst where it
-/// is said.
+/// The results for one size, period and loss: means over the runs, unless stated otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct TelemetryRow {
-    /// Members.
+    /// The number of members.
     pub members: usize,
     /// Seconds between publications.
     pub period_s: u32,
-    /// Datagrams lost.
+    /// The share of datagrams lost.
     pub loss: Share,
-    /// Bytes a second that a member has to receive.
+    /// The least bytes per second that a member has to receive.
     pub floor: f64,
-    /// Bytes a second that it received.
+    /// Bytes received per member per second.
     pub received: f64,
-    /// Datagrams a second that it received.
+    /// Datagrams received per member per second.
     pub datagrams: f64,
-    /// The share of values younger than the period and one second, at the worst reader of the worst
-    /// run.
+    /// The share of values younger than the period plus one second, at the worst reader of the
+    /// worst run.
     pub young: f64,
-    /// How much older than the period a value is that is older than 99 of 100 at all readers, in
-    /// seconds.
+    /// The 99th percentile of the age of values at all readers, minus the period, in seconds; of
+    /// the worst run.
     pub late_s: f64,
-    /// The oldest value that any reader held, in seconds.
+    /// The age of the oldest value at any reader in any run, in seconds.
     pub oldest_s: f64,
-    /// Until everybody held everything after the last publication, in seconds; `None` if that took
-    /// over a minute.
+    /// The time from the last publication until all readers held all values, in seconds; of the
+    /// worst run. `None` if it exceeded a minute.
     pub complete_s: Option<f64>,
 }
 
@@ -99,11 +115,11 @@ struct Run {
     seed: u64,
 }
 
-/// The key that all publish.
+/// The key that all members publish.
 const KEY: &str = "load";
 
-/// How often ages are looked at.
-const LOOK: Duration = Duration::from_millis(500);
+/// The time between two readings of all ages.
+const SAMPLE_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Runs the experiment; `progress` is called after each run.
 #[must_use]
@@ -136,11 +152,12 @@ pub fn telemetry(plan: &TelemetryPlan, progress: impl FnMut(Runs)) -> Telemetry 
     }
 }
 
-/// One cluster in which everybody publishes.
+/// A cluster in which all members publish.
 struct Flow {
     cluster: Cluster,
-    /// For each member its next publication, and the times of those so far.
+    /// The time of the next publication of each member.
     next: Vec<Duration>,
+    /// The times of the publications so far, per member.
     published: Vec<Vec<Duration>>,
     period: Duration,
     value: Vec<u8>,
@@ -173,7 +190,7 @@ impl Flow {
         }
     }
 
-    /// Lets time pass; everybody publishes when it is time to.
+    /// Lets time pass until `end`, with publications at their times.
     fn run_to(&mut self, end: Duration) {
         let mut order: Vec<usize> =
             (0..self.next.len()).filter(|&at| self.next[at] < end).collect();
@@ -190,7 +207,7 @@ impl Flow {
         self.cluster.simulation_mut().run_to(end);
     }
 
-    /// Bytes and datagrams received by all so far.
+    /// Bytes and datagrams received by all members so far.
     fn received(&self) -> (u64, u64) {
         (0..self.cluster.len()).fold((0, 0), |(bytes, datagrams), at| {
             let stats = self.cluster.node(at).stats();
@@ -198,7 +215,7 @@ impl Flow {
         })
     }
 
-    /// The ages of all values at one reader; a value that it does not have is as old as the run.
+    /// The ages of all values at one reader. A missing value is as old as the run.
     fn ages(&self, reader: usize) -> impl Iterator<Item = Duration> {
         let now = self.cluster.now();
         let known =
@@ -213,16 +230,18 @@ impl Flow {
         })
     }
 
+    /// Whether all readers hold all values.
     fn complete(cluster: &Cluster) -> bool {
         let first = cluster.node(0).membership().fingerprint();
         (1..cluster.len()).all(|at| cluster.node(at).membership().fingerprint() == first)
     }
 }
 
+/// Executes one run.
 fn measure(run: &Run) -> TelemetryRow {
     let mut flow = Flow::new(run);
     let (members, period) = (run.members, flow.period);
-    // Until everybody has published twice, and has rounds in which the start does not show.
+    // By then every member has published twice, and the start has no more influence.
     let begin = period * 2 + Duration::from_secs(5);
     let end = begin + (period * 2).max(Duration::from_secs(15));
     flow.run_to(begin);
@@ -233,7 +252,7 @@ fn measure(run: &Run) -> TelemetryRow {
     let limit = period + Duration::from_secs(1);
     let mut at = begin;
     while at < end {
-        at += LOOK;
+        at += SAMPLE_INTERVAL;
         flow.run_to(at);
         looks += 1;
         for (reader, young) in young.iter_mut().enumerate() {
@@ -264,7 +283,7 @@ fn measure(run: &Run) -> TelemetryRow {
     }
 }
 
-/// The place below which 99 of 100 of what is counted lie.
+/// The index of the 99th percentile in a histogram.
 fn percentile(counts: &[u64]) -> usize {
     let all: u64 = counts.iter().sum();
     let mut below = 0;
@@ -292,7 +311,7 @@ impl TelemetryRow {
         })
     }
 
-    /// How many times the floor is received.
+    /// The bytes received, as a multiple of the floor.
     #[must_use]
     pub fn ratio(&self) -> f64 {
         self.received / self.floor
@@ -300,9 +319,9 @@ impl TelemetryRow {
 }
 
 impl Telemetry {
-    /// Within one and a half times the floor where values change every second, and twice where they
-    /// change every ten; all but one in a hundred values younger than the period and a second at
-    /// every reader; and all delivered.
+    /// The bounds: at most 1.5 times the floor with a period of 1 s, and twice the floor with
+    /// longer ones; at every reader, 99 % of values younger than the period plus one second; all
+    /// values delivered within a minute.
     #[must_use]
     pub fn goals(&self) -> Vec<Goal> {
         let mut goals = Vec::new();
@@ -332,7 +351,8 @@ impl fmt::Display for Telemetry {
         let TelemetryPlan { bytes, runs, seed, .. } = self.plan;
         writeln!(
             f,
-            "Everybody publishes {bytes} B once a period; {runs} runs a row, from seed {seed}.\n"
+            "Each member publishes {bytes} B once per period; {runs} runs per row, from seed \
+             {seed}.\n"
         )?;
         let titles = [
             "members",

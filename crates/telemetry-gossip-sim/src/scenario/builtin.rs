@@ -1,4 +1,4 @@
-//! The built-in scenarios: the files of the folder `scenarios`.
+//! The built-in scenarios: the files in the folder `scenarios`.
 
 const FILES: [(&str, &str); 12] = [
     ("quiet", include_str!("../../scenarios/quiet.toml")),

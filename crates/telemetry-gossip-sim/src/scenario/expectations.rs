@@ -8,33 +8,34 @@ use serde::{Deserialize, Serialize};
 use super::{is_default, words};
 use crate::units::{maybe_span, span};
 
-/// What must be so for a run to pass, beside that no rule of the protocol breaks.
+/// The conditions under which a run passes, besides that no rule of the protocol is broken.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Expectations {
-    /// At the end somebody takes part, and everybody who does holds everybody who does Alive, and
-    /// nobody else.
+    /// At the end at least one node takes part, and each participant holds exactly the participants
+    /// Alive.
     #[serde(skip_serializing_if = "is_default")]
     pub views_complete: bool,
-    /// Nobody is declared Dead who runs within reach.
+    /// No node that runs and can be reached is declared Dead.
     #[serde(skip_serializing_if = "is_default")]
     pub no_false_dead: bool,
-    /// Every crash, leave and return is known to everybody within this time. The run goes on for
-    /// that long after its last step.
+    /// Every crash, leave and return is known to all nodes within this time. The run must last at
+    /// least this long after its last step.
     #[serde(with = "maybe_span", skip_serializing_if = "Option::is_none")]
     pub known_within: Option<Duration>,
-    /// When the calm begins, if there are faults before: the two expectations above are about what
-    /// happens from then on.
+    /// When the calm phase begins, after all faults. `no_false_dead` and the time limits count only
+    /// what happens from then on.
     #[serde(with = "span", skip_serializing_if = "Duration::is_zero")]
     pub calm_from: Duration,
-    /// Every publication is known to everybody within this time.
+    /// Every publication reaches all nodes within this time.
     #[serde(with = "maybe_span", skip_serializing_if = "Option::is_none")]
     pub telemetry_within: Option<Duration>,
-    /// In the last 10 s the nodes send at most so many bytes a second, on average.
+    /// In the last 10 s a node sends on average at most this many bytes per second.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub quiet_below: Option<u64>,
-    /// Steps may find nothing to do, such as to restart those who are down when nobody is.
-    /// Otherwise such a step fails the run: what did not happen was not tested.
+    /// Whether steps without an effect are allowed, such as a restart of `down` nodes when all run.
+    /// Otherwise such a step fails the run, because it tested nothing.
     #[serde(skip_serializing_if = "is_default")]
     pub idle_steps: bool,
 }
@@ -55,15 +56,15 @@ impl Expectations {
 }
 
 impl fmt::Display for Expectations {
-    /// What makes a run fail, beside that a rule of the protocol breaks or a step finds nothing to
-    /// do.
+    /// Writes what makes a run fail, besides a broken rule of the protocol and a step without an
+    /// effect.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let known = self.known_within.map(|limit| {
-            format!("a crash, leave or return is not known to all within {}", words(limit))
+            format!("a crash, leave or return is not known to all nodes within {}", words(limit))
         });
         let telemetry = self
             .telemetry_within
-            .map(|limit| format!("a publication is not known to all within {}", words(limit)));
+            .map(|limit| format!("a publication does not reach all nodes within {}", words(limit)));
         let quiet =
             self.quiet_below.map(|bytes| format!("nodes send more than {bytes} B/s at the end"));
         let reasons = [

@@ -1,4 +1,4 @@
-//! Which nodes a step is about, in words that fit clusters of every size.
+//! Groups of nodes, written so that they fit clusters of every size.
 
 use std::fmt;
 use std::ops::Range;
@@ -11,16 +11,16 @@ use crate::process::Condition;
 use crate::simulation::Simulation;
 use crate::units::Share;
 
-/// Some of the nodes: one or more terms with commas between them.
+/// A group of nodes: one or more terms, separated by commas.
 ///
 /// | term | nodes |
 /// |---|---|
 /// | `7` | n7 |
 /// | `0..7` | n0 to n6 |
-/// | `first 70%`, `last 30%` | that share, by index |
-/// | `random 3`, `random 10%` | so many of those that run, drawn from the seed |
-/// | `running`, `paused`, `blocked`, `down` | all that are so at the moment |
-/// | `all` | all |
+/// | `first 70%`, `last 30%` | this share of the nodes, by index |
+/// | `random 3`, `random 10%` | this many of the running nodes, drawn from the seed |
+/// | `running`, `paused`, `blocked`, `down` | all nodes in this condition at the moment |
+/// | `all` | all nodes |
 ///
 /// ```
 /// use telemetry_gossip_sim::Group;
@@ -52,7 +52,8 @@ enum Amount {
 }
 
 impl Group {
-    /// The indices meant at the moment, ascending and each once. Draws only for `random`.
+    /// The indices of the group's nodes at the moment, ascending and without duplicates. Only
+    /// `random` draws random numbers.
     pub(crate) fn of(&self, simulation: &mut Simulation) -> Vec<usize> {
         let len = simulation.len();
         let mut nodes = Vec::new();
@@ -87,8 +88,8 @@ impl Group {
         nodes
     }
 
-    /// What means the same share of `to` nodes as this does of `from`. Nobody alone is lost: a
-    /// single node stays one.
+    /// The group that is the same share of `to` nodes as this one is of `from` nodes. A single node
+    /// stays a single node.
     pub(crate) fn scaled(&self, from: usize, to: usize) -> Self {
         let place = |index: usize| (index * to).checked_div(from).unwrap_or(index);
         let term = |term: &Term| match term {
@@ -105,7 +106,7 @@ impl Group {
         Self(self.0.iter().map(term).collect())
     }
 
-    /// Groups that mean less of this: a term fewer, half of a range, one of several.
+    /// Smaller groups: without one of the terms, with half of a range, with one node of several.
     pub(crate) fn smaller(&self) -> Vec<Self> {
         let mut out = Vec::new();
         for (at, term) in self.0.iter().enumerate() {
@@ -211,10 +212,11 @@ impl From<Group> for String {
     }
 }
 
-/// A text that is no [`Group`].
+/// A text does not name a [`Group`].
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error(
-    "`{term}` names no nodes: write 7, 0..7, first 70%, last 30%, random 3, random 10%, running, paused, blocked, down or all"
+    "`{term}` names no nodes: write 7, 0..7, first 70%, last 30%, random 3, random 10%, running, \
+     paused, blocked, down or all"
 )]
 pub struct GroupError {
     term: String,
@@ -225,7 +227,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_group_is_read_as_it_is_written() {
+    fn a_group_survives_being_written_and_read() {
         for text in [
             "7",
             "0..7, 9",
@@ -244,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn a_group_of_a_smaller_cluster_means_the_same_share_of_it() {
+    fn scaling_a_group_keeps_its_share_of_the_cluster() {
         for (text, scaled) in [
             ("0..9", "0..4"),
             ("9..20", "4..10"),
@@ -258,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_smaller_than_a_group_is_a_group() {
+    fn smaller_groups_are_valid_groups() {
         for (text, smaller) in [
             ("7", &[][..]),
             ("all", &[]),

@@ -1,30 +1,33 @@
-//! How large and how long a run may be.
+//! Limits on the size and the length of a run.
 //!
-//! Every node holds a row of every node, so memory grows with the square of the nodes. Who asks for
-//! too much is told so before the first node starts, not by the system when memory is gone.
+//! Every node holds a row for every node, so memory grows with the square of their number. A
+//! scenario that needs too much is refused before the first node starts, instead of being killed by
+//! the system when memory runs out.
 
 use std::time::Duration;
 
 use super::{Operation, Scenario, ScenarioError};
 
-/// Bytes of the process for one node's row of another, with the index, the checker's copy,
-/// datagrams under way and who waits for which news: 170 in `quiet` with 1,000 nodes, 350 in
-/// `mixed` with 300, the most of the built-in scenarios.
-const BYTES_A_ROW: u64 = 400;
+/// Process memory in bytes for one node's row about another: with its index, the checker's copy,
+/// datagrams in flight and the bookkeeping of news. Measured: 170 in `quiet` with 1,000 nodes, 350
+/// in `mixed` with 300, which is the most of the built-in scenarios.
+const BYTES_PER_ROW: u64 = 400;
 
-/// Bytes for each time that a node publishes: how the news spread is kept for the report.
-const BYTES_A_PUBLICATION: u64 = 200;
+/// Process memory in bytes for each publication: its spread is kept for the report.
+const BYTES_PER_PUBLICATION: u64 = 200;
 
-/// What a run may take.
-const MOST_BYTES: u64 = 4 * GIB;
+/// The most memory that a run may take, in bytes.
+const MAX_BYTES: u64 = 4 * GIB;
 
 const GIB: u64 = 1 << 30;
 
-/// Shorter than that, no node has probed another.
-const SHORTEST: Duration = Duration::from_secs(1);
+/// The shortest run. In less time no node probes another.
+const MIN_DURATION: Duration = Duration::from_secs(1);
 
-const LONGEST: Duration = Duration::from_secs(30 * 24 * 3_600);
+/// The longest run.
+const MAX_DURATION: Duration = Duration::from_secs(30 * 24 * 3_600);
 
+/// Refuses a scenario that is too large, too long or too short.
 pub(super) fn check(scenario: &Scenario) -> Result<(), ScenarioError> {
     if scenario.nodes == 0 {
         return Err(ScenarioError::NoNodes);
@@ -34,22 +37,22 @@ pub(super) fn check(scenario: &Scenario) -> Result<(), ScenarioError> {
         _ => 0,
     });
     let nodes = joining.fold(scenario.nodes, usize::saturating_add);
-    let rows = (nodes as u64).saturating_mul(nodes as u64).saturating_mul(BYTES_A_ROW);
-    if rows > MOST_BYTES {
-        let most = usize::try_from((MOST_BYTES / BYTES_A_ROW).isqrt()).unwrap_or(usize::MAX);
-        let (need_gib, limit_gib) = (rows.div_ceil(GIB), MOST_BYTES / GIB);
+    let rows = (nodes as u64).saturating_mul(nodes as u64).saturating_mul(BYTES_PER_ROW);
+    if rows > MAX_BYTES {
+        let most = usize::try_from((MAX_BYTES / BYTES_PER_ROW).isqrt()).unwrap_or(usize::MAX);
+        let (need_gib, limit_gib) = (rows.div_ceil(GIB), MAX_BYTES / GIB);
         return Err(ScenarioError::Nodes { nodes, need_gib, limit_gib, most });
     }
     let duration = scenario.duration;
-    if !(SHORTEST..=LONGEST).contains(&duration) {
-        return Err(ScenarioError::Duration { duration, least: SHORTEST, most: LONGEST });
+    if !(MIN_DURATION..=MAX_DURATION).contains(&duration) {
+        return Err(ScenarioError::Duration { duration, least: MIN_DURATION, most: MAX_DURATION });
     }
     if let Some(load) = scenario.telemetry {
         let each = duration.as_micros() / load.every.as_micros().max(1);
-        let need =
-            each.saturating_mul(nodes as u128 * u128::from(BYTES_A_PUBLICATION)) + u128::from(rows);
-        if need > u128::from(MOST_BYTES) {
-            let most = (MOST_BYTES - rows) / BYTES_A_PUBLICATION / nodes as u64;
+        let need = each.saturating_mul(nodes as u128 * u128::from(BYTES_PER_PUBLICATION))
+            + u128::from(rows);
+        if need > u128::from(MAX_BYTES) {
+            let most = (MAX_BYTES - rows) / BYTES_PER_PUBLICATION / nodes as u64;
             let most = load.every * u32::try_from(most).unwrap_or(u32::MAX);
             return Err(ScenarioError::Telemetry { duration, most });
         }

@@ -1,12 +1,13 @@
-//! A scenario is a value: how large a cluster, on what network, what happens to it and when, what
-//! is expected.
+//! Scenarios: the size of a cluster, its network, the steps with their times, and the expectations,
+//! as a value.
 //!
-//! It is written as a TOML file, or taken from the built-in ones by name. A run is
+//! A scenario is read from a TOML file, or is one of the built-in ones. A run is
 //! `(scenario, seed) -> report`; see [`run`](crate::run).
 
 mod builtin;
 mod expectations;
 mod group;
+mod judge;
 mod limits;
 mod overrides;
 mod perform;
@@ -21,16 +22,16 @@ use telemetry_gossip_core::ConfigError;
 use thiserror::Error;
 
 use crate::network::Network;
-use crate::process::{Memory, Place};
+use crate::process::{Memory, Place, Rejoin};
 use crate::simulation::node_config;
 use crate::units::{Share, span};
 pub use expectations::Expectations;
 pub use group::{Group, GroupError};
 pub use overrides::Overrides;
-pub(crate) use run::{LAST, Marks, run_traced};
+pub(crate) use run::run_traced;
 pub use run::{Options, Progress, run, run_with};
 
-/// What happens to a cluster.
+/// A scenario.
 ///
 /// ```
 /// use telemetry_gossip_sim::{Scenario, run};
@@ -51,44 +52,44 @@ pub use run::{Options, Progress, run, run_with};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Scenario {
-    /// What it is called.
+    /// The name of the scenario.
     pub name: String,
-    /// What it shows, in a sentence.
+    /// A sentence that says what the scenario shows.
     #[serde(default)]
     pub about: String,
-    /// Seeds at which it once failed: a test of past failures runs it with these.
+    /// Seeds with which the scenario once failed, for a test of past failures.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub seeds: Vec<u64>,
-    /// Nodes at the start.
+    /// The number of nodes at the start.
     pub nodes: usize,
-    /// How they find each other.
+    /// How the nodes find each other.
     #[serde(default)]
     pub start: Start,
-    /// Virtual time of the run.
+    /// The virtual time of a run.
     #[serde(with = "span")]
     pub duration: Duration,
-    /// Settings that differ from the defaults.
+    /// Settings of the nodes that differ from the defaults.
     #[serde(default, skip_serializing_if = "is_default")]
     pub config: Overrides,
     /// The network at the start.
     #[serde(default, skip_serializing_if = "is_default")]
     pub network: Network,
-    /// Whether hosts seal what their nodes send.
+    /// Whether the hosts seal the datagrams of their nodes.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub sealed: bool,
-    /// Clocks run fast or slow by up to so many millionths, spread evenly over the nodes.
+    /// The largest error of the clocks in millionths; the errors are spread evenly over the nodes.
     #[serde(default, skip_serializing_if = "is_default")]
     pub clock_drift_ppm: u32,
-    /// Telemetry that every node publishes all the time.
+    /// Telemetry that every node publishes continually.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub telemetry: Option<Load>,
-    /// What happens, and when.
+    /// The steps.
     #[serde(default)]
     pub steps: Vec<Step>,
-    /// What must be so for the run to pass, beside that no rule of the protocol breaks.
+    /// The conditions under which a run passes, besides that no rule of the protocol is broken.
     #[serde(default)]
     pub expect: Expectations,
-    /// The file it was read from, for the command that replays a run.
+    /// The file that the scenario was read from, for the command that replays a run.
     #[serde(skip)]
     pub file: Option<String>,
 }
@@ -97,23 +98,24 @@ pub struct Scenario {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Start {
-    /// All join through n0 at the start.
+    /// All nodes join through n0 at the start.
     #[default]
     Joined,
-    /// All know all from the start.
+    /// All nodes know each other from the start.
     Known,
 }
 
-/// Telemetry published all the time, by one node after another.
+/// Telemetry that the nodes publish continually, in turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Load {
-    /// Each node publishes once in this time.
+    /// The time between two publications of a node.
     #[serde(with = "span")]
     pub every: Duration,
-    /// Bytes of each value.
+    /// The size of a value in bytes.
     pub bytes: u16,
-    /// Under so many keys in turn; with more than one, now and then a key is removed.
+    /// The number of keys that a node publishes in turn. If there are several, keys are also
+    /// removed from time to time.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub keys: u16,
 }
@@ -127,34 +129,35 @@ const fn is_one(keys: &u16) -> bool {
     *keys == 1
 }
 
-/// One thing that happens.
+/// A step of a scenario.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Step {
-    /// When, from the start of the run.
+    /// The time of the step, since the start of the run.
     #[serde(with = "span")]
     pub at: Duration,
-    /// What.
+    /// The operation.
     #[serde(flatten)]
     pub operation: Operation,
 }
 
 impl fmt::Display for Step {
-    /// As in a scenario file.
+    /// Writes the step as in a scenario file.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let value = toml::Value::try_from(self).map_err(|_| fmt::Error)?;
         write!(f, "{value}")
     }
 }
 
-/// What can happen to a cluster.
+/// An operation on a cluster.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[non_exhaustive]
 pub enum Operation {
     /// Kill nodes.
     Crash(Group),
-    /// Start killed nodes again.
+    /// Restart killed nodes.
     Restart {
-        /// Which; those that are not down are left alone.
+        /// The nodes; those that are not down are left alone.
         nodes: Group,
         /// What they remember.
         #[serde(default)]
@@ -162,95 +165,100 @@ pub enum Operation {
         /// Where they listen.
         #[serde(default)]
         place: Place,
+        /// How they find the others.
+        #[serde(default)]
+        rejoin: Rejoin,
     },
-    /// Stop nodes for a while.
+    /// Join groups of nodes that cannot find each other by a record or a seed, as after a restart
+    /// of all nodes without seeds.
+    Reunite {},
+    /// Pause nodes.
     Pause(Group),
-    /// Let paused nodes go on.
+    /// Resume paused nodes.
     Resume(Group),
-    /// Let nothing pass the sockets of nodes whose timers go on: what they send and what arrives
-    /// waits.
+    /// Block the sockets of nodes: their timers run, but their datagrams wait in both directions.
     Block(Group),
-    /// Let what waits at blocked nodes pass.
+    /// Unblock the sockets of nodes.
     Unblock(Group),
-    /// Slow nodes down: they take datagrams in up to so much late, and their timers run out at
-    /// multiples of that only; `0s` makes them as quick as they were.
+    /// Slow nodes down: they receive datagrams up to this much late, and their timers fire only at
+    /// multiples of it. `0s` ends this.
     Slow {
-        /// Which.
+        /// The nodes.
         nodes: Group,
-        /// How slow.
+        /// The slowness.
         #[serde(with = "span")]
         by: Duration,
     },
     /// Set the clocks of nodes ahead or back.
     Jump {
-        /// Which.
+        /// The nodes.
         nodes: Group,
-        /// How far.
+        /// The distance.
         #[serde(with = "span")]
         by: Duration,
-        /// Back, not ahead.
+        /// Whether the clocks are set back rather than ahead.
         #[serde(default)]
         back: bool,
     },
-    /// Let nodes leave in good order.
+    /// Let nodes leave the cluster.
     Leave(Group),
     /// Start this many more nodes.
     Join(usize),
     /// Start a second process with the id of each of these nodes.
     Twin(Group),
-    /// The hosts of nodes tell them of members that there are not.
+    /// Let the hosts of nodes introduce members that do not exist.
     Ghosts {
-        /// Which are told.
+        /// The nodes to which they are introduced.
         nodes: Group,
-        /// How many there are not: the same ones each time.
+        /// The number of members that do not exist; they are the same each time.
         count: usize,
     },
-    /// The hosts of nodes tell them which nodes belong: all that there are by then.
+    /// Let the hosts of nodes apply a cluster config with all nodes of that time.
     Configure(Group),
-    /// The hosts of nodes say that the members out of touch are gone.
+    /// Let the hosts of nodes accept the loss of unreachable members.
     AcceptLoss(Group),
     /// Let nodes publish an entry of telemetry.
     Publish {
-        /// Which.
+        /// The nodes.
         nodes: Group,
-        /// Its key.
+        /// The key of the entry.
         key: String,
-        /// Its value.
+        /// The value of the entry.
         value: String,
     },
-    /// Nothing passes between two groups.
+    /// Stop all datagrams between two groups.
     Partition {
         /// One side.
         left: Group,
-        /// The other.
+        /// The other side.
         right: Group,
     },
-    /// Nothing passes from one group to another; the other way it does.
+    /// Stop all datagrams from one group to another, in this direction only.
     Cut {
-        /// From these.
+        /// The senders.
         from: Group,
-        /// To those.
+        /// The receivers.
         to: Group,
     },
-    /// A share is lost from one group to another.
+    /// Lose a share of the datagrams from one group to another.
     Lose {
-        /// From these.
+        /// The senders.
         from: Group,
-        /// To those.
+        /// The receivers.
         to: Group,
-        /// How much.
+        /// The share that is lost.
         loss: Share,
     },
-    /// Every node reaches only so many next ones on either side.
+    /// Arrange the nodes on a ring, on which each reaches only this many nodes on either side.
     Ring(usize),
-    /// Ends partitions, cuts, rings and the loss of single links.
+    /// End partitions, cuts, rings and losses of single links.
     Heal {},
-    /// Replaces the conditions on the network.
+    /// Replace the conditions on the network.
     Network(Network),
 }
 
 impl Operation {
-    /// Its name in scenario files.
+    /// The name of the operation in scenario files.
     #[must_use]
     pub fn name(&self) -> String {
         let value = toml::Value::try_from(self).ok();
@@ -259,94 +267,105 @@ impl Operation {
     }
 }
 
-/// Why a scenario cannot be run.
+/// The reason why a scenario cannot be run.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum ScenarioError {
-    /// The file is no scenario.
-    #[error("not a scenario: {0}")]
+    /// The text is not a scenario.
+    #[error("the file is not a scenario: {0}")]
     Toml(String),
     /// No built-in scenario has this name.
     #[error("no scenario is called `{name}`; there are {}", known.join(", "))]
     Unknown {
-        /// The name asked for.
+        /// The requested name.
         name: String,
-        /// The names there are.
+        /// The existing names.
         known: Vec<&'static str>,
     },
-    /// A cluster without nodes.
-    #[error("a scenario has at least 1 node")]
+    /// The scenario has no nodes.
+    #[error("a scenario needs at least 1 node")]
     NoNodes,
-    /// A cluster that does not fit the memory that a run may take.
+    /// The cluster does not fit the memory that a run may use.
     #[error(
-        "{nodes} nodes hold {nodes} rows each, together about {need_gib} GiB, and a run may take {limit_gib} GiB: at most \
-         {most} nodes"
+        "{nodes} nodes hold {nodes} rows each, together about {need_gib} GiB, but a run may use \
+         {limit_gib} GiB: use at most {most} nodes"
     )]
     Nodes {
-        /// How many there would be, those that join later included.
+        /// The number of nodes, including those that join later.
         nodes: usize,
-        /// About how much memory they take, in GiB.
+        /// The approximate memory that the nodes need, in GiB.
         need_gib: u64,
-        /// How much a run may take, in GiB.
+        /// The memory that a run may use, in GiB.
         limit_gib: u64,
-        /// How many nodes fit.
+        /// The largest number of nodes that fits.
         most: usize,
     },
-    /// A run of no time, or of more than anybody waits for.
-    #[error("a run takes {} to {} of virtual time, not {}", words(*least), words(*most), words(*duration))]
+    /// The run is too short or too long.
+    #[error(
+        "a run takes {} to {} of virtual time, not {}",
+        words(*least), words(*most), words(*duration)
+    )]
     Duration {
-        /// How long it would be.
+        /// The duration of the run.
         duration: Duration,
-        /// The shortest.
+        /// The shortest duration.
         least: Duration,
-        /// The longest.
+        /// The longest duration.
         most: Duration,
     },
-    /// A load without an interval, or without a key.
-    #[error("telemetry is published every 1ms or less often, under 1 key at least")]
+    /// The telemetry load has a too short interval, or no key.
+    #[error("the telemetry load needs an interval of at least 1ms and at least 1 key")]
     Load,
-    /// A time to refute that is fixed and grows.
+    /// The suspicion timeout is both fixed and scaled.
     #[error(
-        "suspicion is fixed, so suspicion-multiplier-percent and suspicion-max-multiplier would say nothing: leave one or the other out"
+        "suspicion sets a fixed timeout, so suspicion-multiplier-percent and \
+         suspicion-max-multiplier would have no effect: leave one or the other out"
     )]
     Suspicion,
-    /// More telemetry than a report can be made of.
+    /// The publications do not fit the memory that a run may use.
     #[error(
-        "so much telemetry for {} does not fit the memory that a run may take: publish less often, or run for {} at most",
+        "the publications of {} do not fit the memory that a run may use: publish less often, or \
+         run for at most {}",
         words(*duration),
         words(Duration::from_secs(most.as_secs()))
     )]
     Telemetry {
-        /// How long the run would be.
+        /// The duration of the run.
         duration: Duration,
-        /// How long it may be.
+        /// The longest possible duration.
         most: Duration,
     },
-    /// The run ends before all has happened, and had its time to become known.
+    /// The run ends before its last step, or before the news of it can have spread.
     #[error(
-        "the run ends at {}, before it has shown what it is for: the last step is at {}{}: it needs {} at least",
+        "the run ends at {}, but its last step is at {}{}: it needs at least {}",
         words(*duration),
         words(*last),
-        known.map_or_else(String::new, |known| format!(" and may take {} to be known", words(known))),
+        known.map_or_else(String::new, |known| format!(
+            ", and its news may take {} to spread", words(known)
+        )),
         words(last.saturating_add(known.unwrap_or_default()))
     )]
     TooShort {
-        /// When the run ends.
+        /// The end of the run.
         duration: Duration,
-        /// When the last step is.
+        /// The time of the last step.
         last: Duration,
-        /// How long news may take.
+        /// The time that news may take.
         known: Option<Duration>,
     },
-    /// No node can run with the config.
-    #[error("config: {0}")]
+    /// No node can run with the configuration.
+    #[error("no node can run with the config: {0}")]
     Config(#[from] ConfigError),
 }
 
 impl Scenario {
-    /// The name of the random scenario; see [`swarm`](Self::swarm).
+    /// The name of random scenarios; see [`swarm`](Self::swarm).
     pub const RANDOM: &str = swarm::NAME;
 
-    /// Reads a scenario file.
+    /// Parses the text of a scenario file.
+    ///
+    /// # Errors
+    /// Fails if the text is not a valid scenario.
     pub fn from_toml(text: &str) -> Result<Self, ScenarioError> {
         let scenario: Self =
             toml::from_str(text).map_err(|error| ScenarioError::Toml(error.to_string()))?;
@@ -354,7 +373,10 @@ impl Scenario {
         Ok(scenario)
     }
 
-    /// The built-in scenario of this name.
+    /// Returns the built-in scenario with this name.
+    ///
+    /// # Errors
+    /// Fails if there is none.
     pub fn named(name: &str) -> Result<Self, ScenarioError> {
         let text = builtin::text(name).ok_or_else(|| ScenarioError::Unknown {
             name: name.to_owned(),
@@ -363,49 +385,56 @@ impl Scenario {
         Self::from_toml(text)
     }
 
-    /// The built-in scenario of this name; [`RANDOM`](Self::RANDOM) is one that this seed chooses.
+    /// Returns the built-in scenario with this name, or for the name [`RANDOM`](Self::RANDOM) the
+    /// random scenario of this seed.
+    ///
+    /// # Errors
+    /// Fails if there is none.
     pub fn for_seed(name: &str, seed: u64) -> Result<Self, ScenarioError> {
         if name == Self::RANDOM { Ok(Self::swarm(seed)) } else { Self::named(name) }
     }
 
-    /// A random scenario: its size, its faults and their times come from the seed. Run it with the
-    /// same seed.
+    /// Returns the random scenario of a seed, which determines its size, its faults and their
+    /// times. Run it with the same seed.
     #[must_use]
     pub fn swarm(seed: u64) -> Self {
         swarm::scenario(seed)
     }
 
-    /// The scenario as a file.
+    /// Returns the text of a scenario file.
     #[must_use]
     pub fn to_toml(&self) -> String {
         // Every part of a scenario has a form in TOML.
         toml::to_string(self).unwrap_or_default()
     }
 
-    /// The names of the built-in scenarios, the random one aside.
+    /// The names of the built-in scenarios, except [`RANDOM`](Self::RANDOM).
     pub fn names() -> impl Iterator<Item = &'static str> {
         builtin::names()
     }
 
-    /// The same with another number of nodes.
+    /// Replaces the number of nodes.
     #[must_use]
     pub fn with_nodes(self, nodes: usize) -> Self {
         Self { nodes, ..self }
     }
 
-    /// The same with another loss on every link.
+    /// Replaces the loss on all links.
     #[must_use]
     pub fn with_loss(self, loss: Share) -> Self {
-        Self { network: Network { loss, ..self.network }, ..self }
+        Self { network: self.network.loss(loss), ..self }
     }
 
-    /// The same for a longer or shorter time.
+    /// Replaces the virtual time of a run.
     #[must_use]
     pub fn with_duration(self, duration: Duration) -> Self {
         Self { duration, ..self }
     }
 
-    /// Checks what the types do not.
+    /// Checks that the scenario can be run.
+    ///
+    /// # Errors
+    /// Fails with the first reason why it cannot.
     pub fn validate(&self) -> Result<(), ScenarioError> {
         if self
             .telemetry
@@ -421,7 +450,7 @@ impl Scenario {
         Ok(())
     }
 
-    /// The one command that repeats a run.
+    /// Returns the command that repeats a run.
     #[must_use]
     pub fn replay_command(&self, seed: u64) -> String {
         let what = self.file.as_deref().unwrap_or(&self.name);
@@ -434,12 +463,12 @@ impl Scenario {
     }
 }
 
-/// What need not be written.
+/// Whether a value equals its default and need not be written.
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
-/// A span as it can be typed: `1m20s`.
+/// The text of a span as it can be typed: `1m20s`.
 fn words(span: Duration) -> String {
     humantime::format_duration(span).to_string().replace(' ', "")
 }

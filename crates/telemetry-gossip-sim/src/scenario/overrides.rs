@@ -1,4 +1,4 @@
-//! The settings of a scenario that differ from the defaults.
+//! Settings of the nodes of a scenario that differ from the defaults.
 
 use std::time::Duration;
 
@@ -7,10 +7,11 @@ use telemetry_gossip_core::{Config, DetectorFeatures, SuspicionTimeout};
 
 use crate::units::maybe_span;
 
-/// Settings to replace; see [`Config`] for what they mean. The label and the mode cannot be: all
-/// nodes of a scenario are of one cluster, and act by themselves.
+/// Settings to replace; [`Config`] documents them. The label and the mode cannot be replaced, since
+/// all nodes of a scenario belong to one cluster and are autonomous.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
+#[non_exhaustive]
 #[expect(missing_docs, reason = "named after the fields of Config")]
 pub struct Overrides {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -21,17 +22,17 @@ pub struct Overrides {
     pub probe_timeout: Option<Duration>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub indirect_probes: Option<u8>,
-    /// A fixed time to refute, instead of one that grows with the cluster.
+    /// A fixed suspicion timeout, instead of one that scales with the size of the cluster.
     #[serde(with = "maybe_span", skip_serializing_if = "Option::is_none")]
     pub suspicion: Option<Duration>,
-    /// The shortest time to refute, in hundredths of a probe interval for each decimal digit of the
-    /// cluster's size.
+    /// The shortest suspicion timeout, in hundredths of a probe interval for each decimal digit of
+    /// the cluster's size.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub suspicion_multiplier_percent: Option<u16>,
-    /// How many times as long a lone accuser waits.
+    /// The factor by which the timeout is longer while there is only one accuser.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub suspicion_max_multiplier: Option<u8>,
-    /// Parts that are not named are on.
+    /// The features of the detector. Those that are not named are on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub detector: Option<DetectorFeatures>,
     #[serde(with = "maybe_span", skip_serializing_if = "Option::is_none")]
@@ -63,7 +64,7 @@ pub struct Overrides {
 }
 
 impl Overrides {
-    /// The defaults with these settings replaced.
+    /// Returns the default configuration with these settings replaced.
     #[must_use]
     pub fn config(&self) -> Config {
         let mut config = Config::default();
@@ -91,7 +92,7 @@ impl Overrides {
         config
     }
 
-    /// Whether the time to refute is both fixed and said to grow with the cluster.
+    /// Whether the suspicion timeout is both fixed and scaled.
     pub(super) fn contradicts_itself(&self) -> bool {
         self.suspicion.is_some()
             && (self.suspicion_multiplier_percent.is_some()

@@ -1,4 +1,4 @@
-//! Carries out one step of a scenario.
+//! Performs the operations of a scenario on a cluster.
 
 use std::borrow::Cow;
 
@@ -10,17 +10,20 @@ use crate::process::{Condition, Spawn};
 use crate::rng::micros;
 
 impl Operation {
-    /// Does it to the cluster; false if there was nothing to do it to. What cannot be done to one
-    /// node (pause one that is down, say) is left undone.
+    /// Performs the operation; returns false if it had no effect. Nodes to which it does not apply,
+    /// such as a node that is down for a pause, are left alone.
     #[must_use]
     pub(super) fn perform(&self, cluster: &mut Cluster) -> bool {
         match self {
             Self::Crash(nodes) => changes(cluster, nodes, Cluster::crash),
-            Self::Restart { nodes, memory, place } => changes(cluster, nodes, |cluster, node| {
-                if cluster.simulation().condition(node) == Some(Condition::Down) {
-                    cluster.restart_at(node, *memory, *place);
-                }
-            }),
+            Self::Restart { nodes, memory, place, rejoin } => {
+                changes(cluster, nodes, |cluster, node| {
+                    if cluster.simulation().condition(node) == Some(Condition::Down) {
+                        cluster.restart_with(node, *memory, *place, *rejoin);
+                    }
+                })
+            }
+            Self::Reunite {} => cluster.reunite(),
             Self::Pause(nodes) => changes(cluster, nodes, Cluster::pause),
             Self::Resume(nodes) => changes(cluster, nodes, Cluster::resume),
             Self::Block(nodes) => changes(cluster, nodes, Cluster::block),
@@ -50,10 +53,10 @@ impl Operation {
                 })
             }),
             Self::Ghosts { nodes, count } => any(cluster, nodes, |cluster, node| {
-                cluster.simulation_mut().tell_of_ghosts(node, *count).is_ok()
+                cluster.simulation_mut().introduce_ghosts(node, *count).is_ok()
             }),
             Self::Configure(nodes) => {
-                // Whoever is told later is told of more.
+                // Later configurations need higher versions.
                 let version = micros(cluster.now()) + 1;
                 let simulation = cluster.simulation();
                 let mut members: Vec<_> =
@@ -95,7 +98,7 @@ impl Operation {
             }
             Self::Ring(reach) => {
                 cluster.simulation_mut().ring(*reach);
-                // In a smaller ring everybody reaches everybody.
+                // In a smaller cluster the ring does not separate any nodes.
                 cluster.len() > 2 * reach + 1
             }
             Self::Heal {} => {
@@ -119,7 +122,7 @@ fn has_links(from: &[usize], to: &[usize]) -> bool {
     from.iter().any(|source| to.iter().any(|target| target != source))
 }
 
-/// Does something to each; whether it was done to any.
+/// Calls `act` for each node of a group; returns whether it had an effect on any.
 fn any(
     cluster: &mut Cluster,
     nodes: &Group,
@@ -132,7 +135,7 @@ fn any(
     done
 }
 
-/// The same for what shows in a node's condition.
+/// Calls `act` for each node of a group; returns whether the condition of any node changed.
 fn changes(cluster: &mut Cluster, nodes: &Group, act: impl Fn(&mut Cluster, usize)) -> bool {
     any(cluster, nodes, |cluster, node| {
         let before = cluster.simulation().condition(node);
@@ -141,8 +144,8 @@ fn changes(cluster: &mut Cluster, nodes: &Group, act: impl Fn(&mut Cluster, usiz
     })
 }
 
-/// A command that a node refuses (it is down, paused, has left, or has no room) is a step that did
-/// not happen.
+/// Passes a command to a node; returns false if the node refuses it because it is down, is paused,
+/// has left, or has no room.
 pub(super) fn command(cluster: &mut Cluster, node: usize, input: Input<'_, u32>) -> bool {
     cluster.simulation_mut().command(node, input).is_ok()
 }

@@ -1,4 +1,7 @@
 //! Runs a scenario: `(scenario, seed) -> report`.
+//!
+//! The driver performs the steps at their times and lets virtual time pass between them. `judge`
+//! makes the report.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -6,6 +9,7 @@ use std::time::Duration;
 use telemetry_gossip_core::{Input, Label};
 use telemetry_gossip_seal::{Key, Keyring};
 
+use super::judge::{self, Marks};
 use super::perform::command;
 use super::{Load, Scenario, ScenarioError, Start};
 use crate::checker::Checking;
@@ -13,27 +17,36 @@ use crate::cluster::{Cluster, node_id};
 use crate::process::Spawn;
 use crate::report::Report;
 use crate::rng::micros;
+use crate::setters::setters;
 use crate::simulation::{Settings, Simulation};
 use crate::trace::Moment;
 
-/// How to run, which does not change what happens.
+/// Options of a run. They do not influence what happens in it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Options {
     /// How much is checked.
     pub checking: Checking,
 }
 
-/// How far a run is.
+setters! {
+    Options {
+        checking: Checking,
+    }
+}
+
+/// The progress of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Progress {
-    /// Virtual time.
+    /// Virtual time since the start.
     pub at: Duration,
-    /// Of so much.
+    /// Virtual time of the whole run.
     pub of: Duration,
 }
 
-/// Virtual time between two calls of a progress callback, and two looks at whether the join is
-/// complete.
+/// Virtual time between two calls of the progress callback, and between two checks whether all
+/// views are complete.
 const SLICE: Duration = Duration::from_millis(20);
 
 /// Runs a scenario to its end.
@@ -41,7 +54,7 @@ pub fn run(scenario: &Scenario, seed: u64) -> Result<Report, ScenarioError> {
     run_with(scenario, seed, Options::default(), |_| {})
 }
 
-/// The same, with a word on how far it is from time to time.
+/// Runs a scenario to its end with [`Options`], and calls `progress` from time to time.
 pub fn run_with(
     scenario: &Scenario,
     seed: u64,
@@ -53,7 +66,7 @@ pub fn run_with(
     Ok(drive(scenario, &mut cluster, &mut progress))
 }
 
-/// Runs a scenario and keeps what goes into the trace.
+/// Runs a scenario and returns its trace beside the report.
 pub(crate) fn run_traced(
     scenario: &Scenario,
     seed: u64,
@@ -70,18 +83,18 @@ fn drive(scenario: &Scenario, cluster: &mut Cluster, progress: &mut dyn FnMut(Pr
     steps.sort_by_key(|step| step.at);
     let mut steps = steps.into_iter().peekable();
     let mut load = scenario.telemetry.map(Publisher::new);
-    let (mut joined, mut done, mut idle) = (None, Vec::new(), Vec::new());
+    let (mut done, mut idle) = (Vec::new(), Vec::new());
     let (mut look, mut marks) = (Duration::ZERO, Marks::default());
     loop {
         let now = cluster.now();
         if now >= look {
             progress(Progress { at: now, of: scenario.duration });
-            if joined.is_none() && cluster.views_complete_and_alive() {
-                joined = Some(now);
+            if marks.joined_after.is_none() && cluster.views_complete_and_alive() {
+                marks.joined_after = Some(now);
             }
             look = now + SLICE;
         }
-        marks.look(scenario, cluster);
+        marks.read(scenario, cluster);
         while let Some(step) = steps.next_if(|step| step.at <= now) {
             let steps = if step.operation.perform(cluster) { &mut done } else { &mut idle };
             steps.push(step);
@@ -97,36 +110,10 @@ fn drive(scenario: &Scenario, cluster: &mut Cluster, progress: &mut dyn FnMut(Pr
         let next = next.into_iter().flatten().min().unwrap_or(look).min(scenario.duration);
         cluster.simulation_mut().run_to(up_to_micros(next));
     }
-    marks.joined_after = joined;
-    Report::of(scenario, cluster, marks, &done, &idle)
+    judge::report(scenario, cluster, marks, &done, &idle)
 }
 
-/// What a run had come to at certain times.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Marks {
-    /// When all views were first complete.
-    pub(crate) joined_after: Option<Duration>,
-    /// False deads before the calm.
-    pub(crate) false_deads: Option<u64>,
-    /// Bytes sent before the last stretch.
-    pub(crate) sent_bytes: Option<u64>,
-}
-
-/// Whether a cluster is quiet shows in the last so much of a run.
-pub(crate) const LAST: Duration = Duration::from_secs(10);
-
-impl Marks {
-    fn look(&mut self, scenario: &Scenario, cluster: &Cluster) {
-        let (now, simulation) = (cluster.now(), cluster.simulation());
-        if now >= scenario.expect.calm_from {
-            self.false_deads.get_or_insert(simulation.false_deads());
-        }
-        if now + LAST >= scenario.duration {
-            self.sent_bytes.get_or_insert(simulation.traffic().sent_bytes);
-        }
-    }
-}
-
+/// Starts the nodes of a scenario.
 fn start(scenario: &Scenario, seed: u64, options: Options) -> Result<Cluster, ScenarioError> {
     let settings = Settings {
         nodes: 0,
@@ -151,18 +138,18 @@ fn start(scenario: &Scenario, seed: u64, options: Options) -> Result<Cluster, Sc
     Ok(cluster)
 }
 
-/// The engine counts whole microseconds: a time between two of them has come at the second.
+/// Rounds a time up to whole microseconds, which is what the engine counts.
 fn up_to_micros(time: Duration) -> Duration {
     Duration::from_micros(micros(time.saturating_add(Duration::from_nanos(999))))
 }
 
-/// From `-most` at the first node to `most` at the last.
+/// The drift of a node's clock: from `-most` at the first node to `most` at the last.
 fn drift(most: u32, index: usize, nodes: usize) -> i32 {
     let (most, index, last) = (i64::from(most), index as i64, (nodes as i64 - 1).max(1));
     i32::try_from(-most + 2 * most * index / last).unwrap_or(0)
 }
 
-/// Lets one node after another publish, so that each does once in an interval.
+/// Lets the nodes publish in turn, each of them once per interval.
 struct Publisher {
     load: Load,
     value: Vec<u8>,
@@ -175,13 +162,13 @@ impl Publisher {
         Self { load, value: vec![0; load.bytes.into()], turn: 0, next: Duration::ZERO }
     }
 
-    /// What a node publishes in its so many-th turn.
+    /// The command that a node gets in its turn number `round`.
     fn publication(&self, round: u64) -> Input<'_, u32> {
         let key: Cow<'_, str> = match self.load.keys {
             1 => "load".into(),
             keys => format!("k{}", round % u64::from(keys)).into(),
         };
-        // Seven is prime to few counts of keys: over time all are removed once.
+        // 7 shares no factor with most numbers of keys, so over time each key is removed once.
         if self.load.keys > 1 && round % 7 == 6 {
             Input::Unpublish { key }
         } else {
@@ -196,7 +183,7 @@ impl Publisher {
             for (byte, new) in self.value.iter_mut().zip(self.turn.to_le_bytes()) {
                 *byte = new;
             }
-            // Who is down publishes nothing.
+            // A node that is down refuses the command and publishes nothing.
             let _ = command(cluster, node, self.publication(self.turn / nodes));
             self.turn += 1;
             let interval = self.load.every.as_micros();

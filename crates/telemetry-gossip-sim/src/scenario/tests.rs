@@ -1,4 +1,4 @@
-//! Scenarios as files, and the built-in ones run.
+//! Scenarios as files, and runs of the built-in ones.
 
 use telemetry_gossip_core::{DetectorFeatures, SuspicionTimeout};
 
@@ -6,11 +6,11 @@ use super::*;
 use crate::run;
 
 #[test]
-fn every_built_in_scenario_bears_its_name_and_survives_being_written() {
+fn every_built_in_scenario_has_its_name_and_survives_being_written_and_read() {
     for name in Scenario::names() {
         let scenario = Scenario::named(name).unwrap_or_else(|error| panic!("{name}: {error}"));
         assert_eq!(scenario.name, name);
-        assert!(!scenario.about.is_empty(), "{name} does not say what it shows");
+        assert!(!scenario.about.is_empty(), "{name} has no description");
         let text = scenario.to_toml();
         assert_eq!(Scenario::from_toml(&text).unwrap(), scenario, "{text}");
     }
@@ -27,7 +27,7 @@ fn every_built_in_scenario_passes() {
 }
 
 #[test]
-fn two_runs_of_one_seed_do_the_same_and_another_seed_something_else() {
+fn equal_seeds_give_equal_runs_and_different_seeds_different_ones() {
     let scenario = Scenario::named("mixed").unwrap();
     let report = run(&scenario, 5).unwrap();
     assert_eq!(run(&scenario, 5).unwrap(), report);
@@ -35,15 +35,17 @@ fn two_runs_of_one_seed_do_the_same_and_another_seed_something_else() {
 }
 
 #[test]
-fn how_much_is_checked_does_not_change_what_happens() {
+fn checking_does_not_influence_a_run() {
     let scenario = Scenario::named("mixed").unwrap();
-    let hash = |checking| run_with(&scenario, 5, Options { checking }, |_| {}).unwrap().trace_hash;
+    let hash = |checking| {
+        run_with(&scenario, 5, Options::default().checking(checking), |_| {}).unwrap().trace_hash
+    };
     use crate::Checking;
     assert_eq!(hash(Checking::Every), hash(Checking::Off));
 }
 
 #[test]
-fn an_expectation_that_fails_is_named_with_the_command_that_replays_it() {
+fn a_failing_report_contains_the_command_that_replays_the_run() {
     let scenario = Scenario::from_toml(
         r#"
         name = "hopeless"
@@ -64,7 +66,7 @@ fn an_expectation_that_fails_is_named_with_the_command_that_replays_it() {
 }
 
 #[test]
-fn a_step_that_finds_nothing_to_do_fails_the_run_unless_that_is_allowed() {
+fn a_step_without_effect_fails_the_run_unless_idle_steps_are_allowed() {
     let steps = [
         "crash = \"7\"",
         "restart = { nodes = \"all\" }",
@@ -77,6 +79,7 @@ fn a_step_that_finds_nothing_to_do_fails_the_run_unless_that_is_allowed() {
         "cut = { from = \"1\", to = \"1\" }",
         "lose = { from = \"1\", to = \"9\", loss = \"50%\" }",
         "ring = 1",
+        "reunite = {}",
     ];
     for step in steps {
         let scenario = |allowed: bool| {
@@ -88,7 +91,7 @@ fn a_step_that_finds_nothing_to_do_fails_the_run_unless_that_is_allowed() {
         };
         let report = run(&scenario(false), 1).unwrap();
         assert!(
-            !report.passed() && report.failures[0].what.contains("found nothing to do"),
+            !report.passed() && report.failures[0].what.contains("had no effect"),
             "{step}: {report}"
         );
         let word = step.split(' ').next().unwrap();
@@ -98,7 +101,7 @@ fn a_step_that_finds_nothing_to_do_fails_the_run_unless_that_is_allowed() {
 }
 
 #[test]
-fn news_that_nobody_has_to_learn_passes_nothing() {
+fn news_without_an_audience_fails_the_run() {
     let scenario = Scenario::from_toml(
         r#"
         name = "alone"
@@ -112,16 +115,17 @@ fn news_that_nobody_has_to_learn_passes_nothing() {
     let failures = run(&scenario, 1).unwrap().failures;
     assert_eq!(failures.len(), 2, "{failures:?}");
     assert!(
-        failures[0].what.contains("nobody takes part")
-            && failures[1].what.contains("nobody had to learn"),
+        failures[0].what.contains("no node takes part")
+            && failures[1].what.contains("no node had to learn"),
         "{failures:?}"
     );
 }
 
 #[test]
-fn what_happens_between_two_microseconds_happens() {
+fn a_step_between_two_microseconds_is_performed() {
     let scenario = Scenario::from_toml(
-        "name = \"x\"\nnodes = 3\nduration = \"2s 1ns\"\nsteps = [{ at = \"1s 1500ns\", crash = \"1\" }]",
+        "name = \"x\"\nnodes = 3\nduration = \"2s 1ns\"\n\
+         steps = [{ at = \"1s 1500ns\", crash = \"1\" }]",
     )
     .unwrap();
     let report = run(&scenario, 1).unwrap();
@@ -129,7 +133,32 @@ fn what_happens_between_two_microseconds_happens() {
 }
 
 #[test]
-fn progress_goes_from_nothing_to_the_end() {
+fn a_restarted_node_joins_through_running_nodes_by_default() {
+    let file = |restart: &str| {
+        let text = format!(
+            "name = \"x\"\nnodes = 3\nduration = \"5s\"\n\
+             steps = [{{ at = \"1s\", restart = {{ {restart} }} }}]"
+        );
+        Scenario::from_toml(&text).map(|scenario| scenario.steps[0].operation.clone())
+    };
+    for (text, expected) in [
+        ("", Rejoin::Running),
+        (", rejoin = \"running\"", Rejoin::Running),
+        (", rejoin = \"alone\"", Rejoin::Alone),
+        (", rejoin = \"old-seeds\"", Rejoin::OldSeeds),
+        (", rejoin = \"file\"", Rejoin::File),
+    ] {
+        let operation = file(&format!("nodes = \"1\"{text}")).unwrap();
+        assert!(
+            matches!(operation, Operation::Restart { rejoin, .. } if rejoin == expected),
+            "{text}"
+        );
+    }
+    assert!(file("nodes = \"1\", rejoin = \"seeds\"").is_err());
+}
+
+#[test]
+fn progress_goes_from_zero_to_the_duration() {
     let scenario =
         Scenario::named("quiet").unwrap().with_nodes(3).with_duration(Duration::from_secs(2));
     let mut seen = Vec::new();
@@ -138,7 +167,7 @@ fn progress_goes_from_nothing_to_the_end() {
 }
 
 #[test]
-fn what_is_wrong_with_a_scenario_is_said() {
+fn an_invalid_scenario_is_refused_with_the_reason() {
     let refused = |text: &str| Scenario::from_toml(text).unwrap_err().to_string();
     let head = "name = \"x\"\nduration = \"10s\"\n";
     assert!(refused(&format!("{head}nodes = 0")).contains("at least 1 node"));
@@ -149,31 +178,33 @@ fn what_is_wrong_with_a_scenario_is_said() {
     );
     let load = "telemetry = { every = \"1ms\", bytes = 1 }";
     let chatty = refused(&format!("name = \"x\"\nduration = \"30days\"\nnodes = 2\n{load}"));
-    assert!(chatty.contains("so much telemetry for 30days"), "{chatty}");
+    assert!(chatty.contains("the publications of 30days"), "{chatty}");
     for duration in ["0s", "900ms", "31days", "10000years"] {
         let said = refused(&format!("name = \"x\"\nduration = \"{duration}\"\nnodes = 2"));
         assert!(said.contains("a run takes 1s to 30days"), "{said}");
     }
     let late = refused(&format!("{head}nodes = 2\nsteps = [{{ at = \"11s\", crash = \"1\" }}]"));
-    assert!(late.contains("ends at 10s") && late.contains("needs 11s at least"), "{late}");
+    assert!(late.contains("ends at 10s") && late.contains("needs at least 11s"), "{late}");
     let hasty =
         "nodes = 2\nsteps = [{ at = \"9s\", crash = \"1\" }]\nexpect = { known-within = \"3s\" }";
     let hasty = refused(&format!("{head}{hasty}"));
-    assert!(hasty.contains("may take 3s to be known: it needs 12s at least"), "{hasty}");
+    assert!(hasty.contains("may take 3s to spread: it needs at least 12s"), "{hasty}");
     assert!(
         refused(&format!("{head}nodes = 2\nsteps = [{{ at = \"1s\", crash = \"x\" }}]"))
             .contains("names no nodes")
     );
     assert!(refused(&format!("{head}nodes = 2\nconfig = {{ mtu = 3 }}")).contains("mtu"));
     assert!(
-        refused(&format!("{head}nodes = 2\nnetwork = {{ loss = \"5\" }}")).contains("is no share")
+        refused(&format!("{head}nodes = 2\nnetwork = {{ loss = \"5\" }}"))
+            .contains("is not a share")
     );
     assert!(Scenario::named("nope").unwrap_err().to_string().contains("quiet, join"));
 }
 
 #[test]
-fn random_scenarios_are_of_all_kinds_and_survive_being_written() {
+fn random_scenarios_use_all_operations_and_survive_being_written_and_read() {
     let mut kinds = std::collections::BTreeSet::new();
+    let mut rejoins = std::collections::BTreeSet::new();
     for seed in 0..200 {
         let scenario = Scenario::swarm(seed);
         assert_eq!(scenario.validate(), Ok(()));
@@ -181,21 +212,27 @@ fn random_scenarios_are_of_all_kinds_and_survive_being_written() {
         for step in &scenario.steps {
             let name = format!("{:?}", step.operation);
             kinds.insert(name.split([' ', '(']).next().unwrap_or_default().to_owned());
+            if let Operation::Restart { rejoin, .. } = &step.operation {
+                rejoins.insert((format!("{rejoin:?}"), scenario.nodes.min(5)));
+            }
         }
     }
-    assert_eq!(kinds.len(), 20, "{kinds:?}");
+    assert_eq!(kinds.len(), 21, "{kinds:?}");
+    // All four ways to rejoin occur in clusters of 1, 2, 3, 4 and more nodes.
+    assert_eq!(rejoins.len(), 4 * 5, "{rejoins:?}");
     assert_eq!(Scenario::for_seed("swarm", 7).unwrap(), Scenario::swarm(7));
 }
 
 #[test]
-fn every_part_of_the_config_can_be_set_in_a_file() {
+fn settings_can_be_overridden_in_a_file() {
     let read = |config: &str| {
         Scenario::from_toml(&format!(
             "name = \"x\"\nnodes = 2\nduration = \"10s\"\n[config]\n{config}"
         ))
     };
     let scenario = read(
-        "suspicion-multiplier-percent = 500\nsuspicion-max-multiplier = 6\ndetector = { retries = false, roll-calls = false }\n\
+        "suspicion-multiplier-percent = 500\nsuspicion-max-multiplier = 6\n\
+         detector = { retries = false, roll-calls = false }\n\
          join-timeout = \"9s\"\nmax-telemetry = 100",
     )
     .unwrap();
@@ -214,9 +251,8 @@ fn every_part_of_the_config_can_be_set_in_a_file() {
     );
 }
 
-/// What breaks liveness in a run that is calm from its 30th second on, and what the report says of
-/// it.
-fn once_calm(what: &str) -> Vec<String> {
+/// Runs a scenario with `what` added, which is calm after 30 s, and returns its failures.
+fn failures_in_calm(what: &str) -> Vec<String> {
     let text = format!(
         r#"
         name = "calm"
@@ -239,31 +275,34 @@ fn once_calm(what: &str) -> Vec<String> {
 }
 
 #[test]
-fn what_is_not_live_once_calm_is_caught() {
+fn missing_liveness_in_the_calm_phase_is_caught() {
     let crash = r#"steps = [{ at = "31s", crash = "3" }]"#;
-    assert_eq!(once_calm(crash), [""; 0]);
+    assert_eq!(failures_in_calm(crash), [""; 0]);
     let caught = |what: &str, word: &str| {
-        let failures = once_calm(what);
+        let failures = failures_in_calm(what);
         assert!(failures.iter().any(|failure| failure.contains(word)), "{what}: {failures:?}");
     };
-    // L1: a detector that takes longer than stated.
+    // L1: a detector that is slower than expected.
     caught(&format!("{crash}\nconfig = {{ suspicion = \"40s\" }}"), "the crash of n3");
-    // L2: news that does not come through.
+    // L2: news that does not spread.
     let cut = r#"{ at = "29s", cut = { from = "2", to = "all" } }"#;
     let publish = r#"{ at = "31s", publish = { nodes = "2", key = "k", value = "v" } }"#;
     caught(&format!("steps = [{cut}, {publish}]"), "the telemetry of n2");
-    // L3, L7: nobody is given the time to refute, on a network where that is needed.
-    let hasty = "network = { loss = \"25%\" }\nconfig = { suspicion = \"400ms\", indirect-probes = 0, \
-                 detector = { retries = false, roll-calls = false, status-pings = false, flap-damping = false } }";
+    // L3, L7: a suspicion that leaves no time to refute, on a network that needs it.
+    let hasty = "network = { loss = \"25%\" }\n\
+                 config = { suspicion = \"400ms\", indirect-probes = 0, \
+                 detector = { retries = false, roll-calls = false, status-pings = false, \
+                 flap-damping = false } }";
     caught(hasty, "were declared Dead");
-    // L4: a partition that does not heal; L5: nodes that find nobody when they are back.
+    // L4: a partition that does not heal. L5: nodes that do not find the others after a restart.
     caught(
         r#"steps = [{ at = "10s", partition = { left = "0..3", right = "3..8" } }]"#,
         "not all views",
     );
     // L6: a cluster that is never quiet.
     caught(
-        r#"config = { probe-interval = "100ms", probe-timeout = "30ms", gossip-interval = "50ms" }"#,
+        "config = { probe-interval = \"100ms\", probe-timeout = \"30ms\", \
+         gossip-interval = \"50ms\" }",
         "at the end nodes send",
     );
 }

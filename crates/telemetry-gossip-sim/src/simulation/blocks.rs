@@ -1,15 +1,16 @@
-//! Blocked processes: anomalies as the authors of Lifeguard made them (Dadgar, Phillips, Currey
-//! 2018), who let members "block before send and after receive".
+//! Blocked processes: the anomaly with which the authors of Lifeguard tested (Dadgar, Phillips,
+//! Currey 2018), whose members "block before send and after receive".
 //!
-//! A paused process is not called at all and finds afterwards that it slept. A blocked one is: its
-//! timers go on, its probes get no answers, and it cannot tell that from the death of all others.
+//! A paused process gets no calls at all and later notices that it slept. A blocked process does
+//! get calls: its timers run, its probes get no answers, and it cannot tell this from the death of
+//! all other members.
 
 use super::Simulation;
 use super::sealing::Outgoing;
 
 impl Simulation {
-    /// Lets nothing pass a process's socket until it is unblocked: what it sends and what arrives
-    /// waits, as much as the receive queue holds.
+    /// Blocks the socket of a process until it is unblocked: datagrams in both directions wait, up
+    /// to the size of the receive queue.
     pub fn block(&mut self, index: usize) {
         if let Some(process) =
             self.processes.get_mut(index).filter(|process| process.node.is_some())
@@ -18,7 +19,8 @@ impl Simulation {
         }
     }
 
-    /// What the process has sent goes out, then what arrived is taken in, each in its order.
+    /// Unblocks the socket of a process: first the waiting datagrams that it sent go out, then it
+    /// receives those that arrived, each in their order.
     pub fn unblock(&mut self, index: usize) {
         let Some(process) = self.processes.get_mut(index).filter(|process| process.blocked) else {
             return;
@@ -32,7 +34,7 @@ impl Simulation {
         self.empty_inbox(index);
     }
 
-    /// What is in the buffer waits until the sender is unblocked.
+    /// Keeps the datagram in the buffer until its sender is unblocked.
     pub(super) fn hold(&mut self, index: usize, sent: Outgoing) {
         let most = self.fabric.conditions().receive_queue as usize;
         let process = &mut self.processes[index];
@@ -43,12 +45,12 @@ impl Simulation {
         }
     }
 
-    /// A process takes in what has arrived, unless it is paused or blocked.
+    /// Passes waiting datagrams to a process, unless it is paused or blocked.
     pub(super) fn empty_inbox(&mut self, index: usize) {
         while self.processes[index].listens()
             && let Some(packet) = self.processes[index].inbox.pop_front()
         {
-            self.take_in(index, packet);
+            self.receive(index, packet);
         }
     }
 }
@@ -64,7 +66,7 @@ mod tests {
     use crate::process::Condition;
 
     fn cluster(config: Config, seed: u64) -> Cluster {
-        let mut cluster = Cluster::new(Settings { nodes: 8, config, seed, ..Settings::default() });
+        let mut cluster = Cluster::new(Settings::default().nodes(8).config(config).seed(seed));
         cluster.start_joined();
         cluster.run_for(Duration::from_secs(5));
         cluster
@@ -76,27 +78,27 @@ mod tests {
     }
 
     #[test]
-    fn a_blocked_process_goes_on_but_nothing_leaves_or_reaches_it() {
+    fn the_timers_of_a_blocked_process_run_and_its_datagrams_wait() {
         let mut cluster = cluster(swim(), 1);
-        // What was on its way when the block began has left.
+        // Datagrams that were in flight when the block began have arrived after 100 ms.
         cluster.block(3);
         cluster.run_for(Duration::from_millis(100));
         let (received, probes) = (cluster.usage(3).received, cluster.node(3).stats().probes);
         let sent = cluster.usage(3).sent;
-        // Long enough for somebody to ping it, whoever chooses whom.
+        // Long enough for at least one ping of the blocked node.
         cluster.run_for(Duration::from_secs(5));
         assert_eq!(cluster.simulation().condition(3), Some(Condition::Blocked));
-        assert_eq!(cluster.usage(3).received, received, "what arrives waits");
-        assert!(cluster.node(3).stats().probes > probes, "its timers go on");
-        assert!(cluster.usage(3).sent > sent, "it speaks");
+        assert_eq!(cluster.usage(3).received, received, "arriving datagrams wait");
+        assert!(cluster.node(3).stats().probes > probes, "its timers run");
+        assert!(cluster.usage(3).sent > sent, "it sends");
         cluster.unblock(3);
-        assert!(cluster.usage(3).received > received, "what waited is taken in at once");
+        assert!(cluster.usage(3).received > received, "waiting datagrams are received at once");
         assert_eq!(cluster.simulation().condition(3), Some(Condition::Running));
     }
 
     #[test]
-    fn what_waits_longer_than_the_queue_is_lost() {
-        let mut settings = Settings { nodes: 2, ..Settings::default() };
+    fn datagrams_beyond_the_queue_of_a_blocked_process_are_lost() {
+        let mut settings = Settings::default().nodes(2);
         settings.network.receive_queue = 1;
         let mut cluster = Cluster::new(settings);
         cluster.start_joined();
@@ -107,14 +109,14 @@ mod tests {
     }
 
     #[test]
-    fn to_declare_a_blocked_member_dead_is_no_false_alarm_but_what_it_says_of_others_is() {
+    fn declaring_a_blocked_member_dead_is_no_false_alarm_but_its_own_declarations_are() {
         let mut cluster = cluster(swim(), 1);
         cluster.block(3);
         cluster.run_for(Duration::from_secs(20));
         assert!(cluster.all_hold((0..8).filter(|&node| node != 3), 3, Status::Dead));
         let dead_at_3 =
             cluster.events(3).filter(|(_, event)| matches!(event, Event::Dead { .. })).count();
-        assert!(dead_at_3 > 0, "plain SWIM takes its own silence for the others' death");
+        assert!(dead_at_3 > 0, "plain SWIM mistakes its own isolation for the death of others");
         assert_eq!(cluster.simulation().false_deads(), dead_at_3 as u64);
         cluster.unblock(3);
         cluster.run_for(Duration::from_secs(60));
@@ -122,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn a_crash_ends_a_block_and_what_waited_is_gone() {
+    fn a_crash_ends_a_block_and_drops_waiting_datagrams() {
         let mut cluster = cluster(Config::default(), 2);
         cluster.block(3);
         cluster.run_for(Duration::from_secs(2));

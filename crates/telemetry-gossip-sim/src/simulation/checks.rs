@@ -1,36 +1,40 @@
-//! What is shown to the checker after every input.
+//! Passes the state of a node to the checker after every input.
 
 use std::time::Duration;
 
 use telemetry_gossip_core::{Claim, Member, TelemetryEntry};
 
-use super::{AFTERLIFE, MERGE_PERIOD, Simulation, TABLES_PERIOD, find_name};
+use super::{MERGE_PERIOD, PREDECESSOR_GRACE, Simulation, TABLES_PERIOD, find_name};
 use crate::checker::{
-    Name, Row, Rule, Spot, merge_in_a_table, merge_is_a_lattice, order_decides_nothing, whole_table,
+    Location, Name, Row, Rule, merge_in_a_table, merge_is_a_lattice, order_decides_nothing,
+    whole_table,
 };
 use crate::process::Condition;
 
 impl Simulation {
-    /// Whether a node of this name runs well, and within reach of its judge.
+    /// Whether a declaration of Dead by `judge` is false: a process of this name runs undisturbed,
+    /// and the two can reach each other.
     pub(super) fn is_false(&self, judge: usize, name: Name) -> bool {
         self.processes.iter().enumerate().any(|(index, process)| {
             process.name == name
                 && process.condition() == Condition::Running
                 && process.takes_part()
-                && (process.boots == 1 || self.now() > process.booted + AFTERLIFE)
+                && (process.instances == 1 || self.now() > process.started + PREDECESSOR_GRACE)
                 && self.fabric.passes(judge, index)
                 && self.fabric.passes(index, judge)
         })
     }
 
+    /// Checks the node after an input: its own row, the rows that events named, and from time to
+    /// time its whole table.
     pub(super) fn check(&mut self, now: Duration, index: usize) {
-        let spot = Spot { at: now, observer: index };
+        let location = Location { at: now, observer: index };
         let process = &self.processes[index];
         let Some(node) = &process.node else {
             return;
         };
         let (me, active) = (node.me(), node.health().active);
-        self.checker.own_row(spot, process.name, row(&me), active);
+        self.checker.own_row(location, process.name, row(&me), active);
         let whole = self
             .checking
             .period(self.processes.len())
@@ -39,47 +43,51 @@ impl Simulation {
             let mut others = 0;
             for member in node.members() {
                 let Some(name) = find_name(&self.ids, &self.names, member.id()) else {
-                    self.checker.unheard_of(spot, member.id());
+                    self.checker.unknown_member(location, member.id());
                     continue;
                 };
                 if name != process.name {
                     others += 1;
-                    self.checker.row(spot, name, Some(row(&member)));
+                    self.checker.row(location, name, Some(row(&member)));
                 }
             }
-            self.checker.len(spot, process.name, others);
-            self.checker.table_len(spot, node.membership().len(), self.config.max_members as usize);
+            self.checker.len(location, process.name, others);
+            self.checker.table_len(
+                location,
+                node.membership().len(),
+                self.config.max_members as usize,
+            );
             if let Err(violation) = node.check_invariants() {
-                self.checker.report(spot, Rule::Inner, violation.to_string());
+                self.checker.report(location, Rule::Inner, violation.to_string());
             }
         }
-        for &name in &self.touched {
+        for &name in &self.changed {
             let member = node.member(self.ids[name.index()].as_str());
             if !whole {
-                self.checker.row(spot, name, member.as_ref().map(row));
+                self.checker.row(location, name, member.as_ref().map(row));
             }
             if let Some(member) = member {
-                // A packed entry takes 19 bytes beside its key and value.
+                // A packed entry takes 19 bytes besides its key and value.
                 let size = |entry: TelemetryEntry<'_>| {
                     19 + entry.key.len() + entry.value.map_or(0, <[u8]>::len)
                 };
                 let len = member.telemetry().map(size).sum();
-                self.checker.telemetry_len(spot, name, len, self.config.max_telemetry as usize);
+                self.checker.telemetry_len(location, name, len, self.config.max_telemetry as usize);
                 for entry in member.telemetry() {
-                    self.checker.payload(spot, name, member.instance(), &entry);
+                    self.checker.payload(location, name, member.instance(), &entry);
                 }
             }
         }
         if self.inputs.is_multiple_of(MERGE_PERIOD) {
-            self.check_merge(spot);
+            self.check_merge(location);
         }
         if self.inputs.is_multiple_of(TABLES_PERIOD) {
-            self.check_tables(spot);
+            self.check_tables(location);
         }
     }
 
-    /// S1, on what three random nodes claim of a random one.
-    fn check_merge(&mut self, spot: Spot) {
+    /// Checks rule S1 on the claims of three random nodes about a random one.
+    fn check_merge(&mut self, location: Location) {
         let len = self.processes.len();
         let draws = &mut self.checker_draws;
         let id = self.processes[draws.below(len)].id;
@@ -90,12 +98,12 @@ impl Simulation {
         if let [Some(a), Some(b), Some(c)] = &claims
             && let Err(detail) = merge_is_a_lattice([a, b, c], merge_in_a_table)
         {
-            self.checker.report(spot, Rule::S1, detail);
+            self.checker.report(location, Rule::S1, detail);
         }
     }
 
-    /// S2, on all that two random nodes claim.
-    fn check_tables(&mut self, spot: Spot) {
+    /// Checks rule S2 on all claims of two random nodes.
+    fn check_tables(&mut self, location: Location) {
         let len = self.processes.len();
         let witnesses = [self.checker_draws.below(len), self.checker_draws.below(len)];
         let members: Vec<_> = witnesses
@@ -105,12 +113,12 @@ impl Simulation {
             .collect();
         let claims: Vec<_> = members.iter().map(claim).collect();
         if let Err(detail) = order_decides_nothing(&claims, whole_table) {
-            self.checker.report(spot, Rule::S2, detail);
+            self.checker.report(location, Rule::S2, detail);
         }
     }
 }
 
-/// What a member's row claims.
+/// The claim that a member's row makes.
 fn claim<'a>(member: &'a Member<'_, u32>) -> Claim<'a, u32> {
     Claim {
         id: member.id(),

@@ -1,4 +1,5 @@
-//! The loop: the next entry of the heap, what it does to a process, and what comes of that.
+//! The event loop: takes the next entry from the heap, passes it to a process as an input, and
+//! carries out what follows.
 
 use std::borrow::Cow;
 use std::cmp::Reverse;
@@ -7,13 +8,13 @@ use std::time::Duration;
 use telemetry_gossip_core::{Event, Input, InputError, Instant, Node, NodeId, WireError};
 
 use super::sealing::Outgoing;
-use super::{Entry, Happening, Logged, Packet, Simulation};
-use crate::checker::{Cause, Checking, Spot};
+use super::{Entry, Logged, Packet, QueuedEvent, Simulation};
+use crate::checker::{Cause, Checking, Location};
 use crate::network::Kind;
 use crate::rng::micros;
 
 impl Simulation {
-    /// Goes on until virtual time `until`.
+    /// Runs until virtual time `until`.
     pub fn run_to(&mut self, until: Duration) {
         let until = micros(until);
         while self.queue.peek().is_some_and(|Reverse(next)| next.at <= until) {
@@ -22,26 +23,28 @@ impl Simulation {
         self.now = self.now.max(until);
     }
 
-    /// The time of the next thing to happen.
+    /// The time of the next queued event.
     #[must_use]
     pub fn next_at(&self) -> Option<Duration> {
         self.queue.peek().map(|Reverse(next)| Duration::from_micros(next.at))
     }
 
-    /// Lets the next thing happen; false if there is none.
+    /// Processes the next queued event; returns false if there is none.
     pub fn step(&mut self) -> bool {
         let Some(Reverse(entry)) = self.queue.pop() else {
             return false;
         };
         self.now = self.now.max(entry.at);
         match entry.what {
-            Happening::Arrival { packet } => self.arrive(packet),
-            Happening::Wake { process, boot } => self.wake(process as usize, boot, entry.at),
+            QueuedEvent::Arrival { packet } => self.arrive(packet),
+            QueuedEvent::Wake { process, instance } => {
+                self.wake(process as usize, instance, entry.at)
+            }
         }
         true
     }
 
-    fn schedule(&mut self, at: u64, what: Happening) {
+    fn schedule(&mut self, at: u64, what: QueuedEvent) {
         self.sequence += 1;
         self.queue.push(Reverse(Entry { at, sequence: self.sequence, what }));
     }
@@ -50,12 +53,12 @@ impl Simulation {
         let to = self.packets.all[packet as usize].to;
         let owner = self.owners.get(to as usize).copied().flatten().map(|owner| owner as usize);
         let Some(index) = owner.filter(|&index| self.processes[index].node.is_some()) else {
-            self.fabric.traffic.nobody += 1;
+            self.fabric.traffic.no_listener += 1;
             self.packets.free.push(packet);
             return;
         };
         if self.processes[index].listens() {
-            self.take_in(index, packet);
+            self.receive(index, packet);
         } else if self.processes[index].inbox.len()
             < self.fabric.conditions().receive_queue as usize
         {
@@ -66,8 +69,8 @@ impl Simulation {
         }
     }
 
-    /// A process takes a datagram out of its socket.
-    pub(super) fn take_in(&mut self, index: usize, packet: u32) {
+    /// Passes a datagram from the socket of a process to its node.
+    pub(super) fn receive(&mut self, index: usize, packet: u32) {
         let place = packet as usize;
         let Packet { from, altered, .. } = self.packets.all[place];
         let bytes = std::mem::take(&mut self.packets.all[place].bytes);
@@ -79,34 +82,35 @@ impl Simulation {
             self.packets.free.push(packet);
             return;
         };
-        let spot = Spot { at: self.now(), observer: index };
+        let location = Location { at: self.now(), observer: index };
         if altered && self.processes[index].seal.is_some() {
-            self.checker.opened_altered(spot, bytes.len());
+            self.checker.opened_altered(location, bytes.len());
         } else if altered {
-            // Before it is taken in: what it says may be in a table at once.
-            self.checker.lied_to();
+            // Tell the checker first: the node may believe the datagram at once.
+            self.checker.accepted_altered();
         }
         self.replies = 0;
         self.answering = Some(from);
         let result = self.feed(index, Input::Datagram { from, bytes: Cow::Borrowed(&bytes) });
         self.answering = None;
         if self.checking != Checking::Off {
-            self.checker.replies(spot, self.replies);
+            self.checker.replies(location, self.replies);
             if let Err(InputError::Datagram(error)) = result
                 && error != WireError::Label
                 && !altered
             {
-                self.checker.refused(spot, error, bytes.len());
+                self.checker.refused(location, error, bytes.len());
             }
         }
         self.packets.all[place].bytes = bytes;
         self.packets.free.push(packet);
     }
 
-    fn wake(&mut self, index: usize, boot: u32, at: u64) {
+    /// Ticks a node at its deadline, unless the wake-up is stale.
+    fn wake(&mut self, index: usize, instance: u32, at: u64) {
         let now = self.now();
         let process = &mut self.processes[index];
-        if process.boots != boot || process.wake != Some(at) {
+        if process.instances != instance || process.wake != Some(at) {
             return;
         }
         process.wake = None;
@@ -114,7 +118,7 @@ impl Simulation {
             return;
         };
         if process.clock.when(deadline) > now {
-            // The deadline has moved on since this wake-up was set.
+            // The deadline has moved since this wake-up was queued.
             self.arm(index, None);
         } else if process.paused {
             process.overslept = true;
@@ -124,7 +128,7 @@ impl Simulation {
         }
     }
 
-    /// One input, and everything that follows from it.
+    /// Passes one input to a node and carries out everything that follows from it.
     pub(super) fn feed(&mut self, index: usize, input: Input<'_, u32>) -> Result<(), InputError> {
         let now = self.now();
         let process = &mut self.processes[index];
@@ -144,7 +148,7 @@ impl Simulation {
             && next <= deadline
             && self.processes[index].clock.when(deadline) <= now
         {
-            self.checker.stuck(Spot { at: now, observer: index }, deadline, next);
+            self.checker.stuck(Location { at: now, observer: index }, deadline, next);
             self.arm(index, Some(now + Duration::from_micros(1)));
         } else {
             self.arm(index, None);
@@ -152,7 +156,7 @@ impl Simulation {
         result
     }
 
-    /// Drains what a node has to say, and checks it.
+    /// Drains the datagrams and events of a node, and checks its state.
     pub(super) fn settle(&mut self, index: usize) {
         let now = self.now();
         self.drain_transmits(now, index);
@@ -179,9 +183,9 @@ impl Simulation {
             self.fabric.traffic.sent += 1;
             self.fabric.traffic.sent_bytes += sent.len as u64;
             self.trace.transmit(now, index, sent.to, &self.buffer[..sent.len]);
-            self.checker.datagram(Spot { at: now, observer: index }, sent.len, mtu);
-            // Telemetry that is passed on is no reply, even where its next reader is who brought
-            // it.
+            self.checker.datagram(Location { at: now, observer: index }, sent.len, mtu);
+            // Telemetry that is passed on does not count as a reply, even if the tree passes it
+            // back to the node that it came from.
             self.replies +=
                 u32::from(self.answering == Some(sent.to) && sent.kind != Kind::Telemetry);
             if self.processes[index].blocked {
@@ -192,17 +196,17 @@ impl Simulation {
         }
     }
 
-    /// What is in the buffer goes on its way.
+    /// Sends the datagram in the buffer into the network.
     pub(super) fn post(&mut self, index: usize, sent: Outgoing) {
         let source = self.processes[index].address;
         let Outgoing { to, kind, len } = sent;
         let Some(target) = self.owners.get(to as usize).copied().flatten() else {
-            self.fabric.traffic.nobody += 1;
+            self.fabric.traffic.no_listener += 1;
             return;
         };
         let receiver = &mut self.processes[target as usize];
         if receiver.node.is_none() && !self.prompted {
-            receiver.sought.get_or_insert(Duration::from_micros(self.now));
+            receiver.first_probed.get_or_insert(Duration::from_micros(self.now));
         }
         let slowness = receiver.slowness;
         let arrivals = self.fabric.send(index, target as usize, kind, len);
@@ -221,26 +225,26 @@ impl Simulation {
                 if slowness.is_zero() { 0 } else { self.operations.micros_up_to(micros(slowness)) };
             self.schedule(
                 self.now.saturating_add(micros(after) + late),
-                Happening::Arrival { packet },
+                QueuedEvent::Arrival { packet },
             );
         }
     }
 
-    /// Alters a packet of `len` bytes, which the buffer has, too; perhaps with the end of another
-    /// one.
+    /// Alters a packet, perhaps with the end of another one. The buffer still holds its original
+    /// `len` bytes.
     fn alter(&mut self, packet: u32, len: usize) {
         let place = packet as usize;
         let other = &self.packets.all[self.fabric.below(self.packets.all.len())];
         let (other, sound) = (other.bytes.clone(), !other.altered && !other.bytes.is_empty());
         let packet = &mut self.packets.all[place];
         self.fabric.alter(&mut packet.bytes, &other);
-        // What became the other one is merely a copy of that at the wrong place.
+        // A packet that now equals another unaltered one is merely a misdelivered copy.
         packet.altered = packet.bytes != self.buffer[..len] && !(sound && packet.bytes == other);
     }
 
     fn drain_events(&mut self, now: Duration, index: usize) {
-        let spot = Spot { at: now, observer: index };
-        self.touched.clear();
+        let location = Location { at: now, observer: index };
+        self.changed.clear();
         while let Some(event) = self.processes[index].node.as_mut().and_then(Node::poll_event) {
             self.trace.event(now, index, &event);
             self.counts.add(&event);
@@ -268,13 +272,13 @@ impl Simulation {
                     (false, true) => Cause::Input,
                     (false, false) => Cause::Timer,
                 };
-                self.checker.event(spot, name, &event, cause, now);
-                self.touched.push(name);
+                self.checker.event(location, name, &event, cause, now);
+                self.changed.push(name);
             }
         }
     }
 
-    /// Sees to it that the queue holds a wake-up at the node's deadline, or before.
+    /// Ensures that the queue holds a wake-up at the node's deadline or earlier.
     pub(super) fn arm(&mut self, index: usize, not_before: Option<Duration>) {
         let now = self.now();
         let process = &mut self.processes[index];
@@ -287,15 +291,15 @@ impl Simulation {
             return;
         }
         process.wake = Some(at);
-        let boot = process.boots;
+        let instance = process.instances;
         self.schedule(
             at,
-            Happening::Wake { process: u32::try_from(index).unwrap_or(u32::MAX), boot },
+            QueuedEvent::Wake { process: u32::try_from(index).unwrap_or(u32::MAX), instance },
         );
     }
 }
 
-/// Whom a member event is about.
+/// The member that an event is about.
 fn subject(event: &Event<u32>) -> Option<NodeId> {
     match *event {
         Event::Joined { id, .. }

@@ -1,4 +1,4 @@
-//! What the hosts of the nodes do: start, kill, restart, stop and resume processes, and give
+//! The hosts of the nodes: they start, kill, restart, pause and resume processes, and pass
 //! commands.
 
 use std::time::Duration;
@@ -16,12 +16,15 @@ use crate::rng::protocol_seed;
 use crate::watch::News;
 
 impl Simulation {
-    /// Starts a process; it knows only itself. Its index is the number of processes before it.
+    /// Starts a process that knows only itself, and returns its index.
+    ///
+    /// # Errors
+    /// Fails if the node refuses to start, because its generation is too high.
     pub fn spawn(&mut self, spawn: Spawn) -> Result<usize, ConfigError> {
         let index = self.processes.len();
         let name = self.name(spawn.id);
-        let node = self.boot(index, 0, spawn.id, spawn.generation, spawn.clock_ppm, None)?;
-        let (address, node, clock) = node;
+        let (address, node, clock) =
+            self.start(index, 0, spawn.id, spawn.generation, spawn.clock_ppm, None)?;
         self.processes.push(Process {
             id: spawn.id,
             name,
@@ -32,24 +35,28 @@ impl Simulation {
             blocked: false,
             clock,
             clock_ppm: spawn.clock_ppm,
-            booted: self.now(),
-            boots: 1,
+            started: self.now(),
+            instances: 1,
             wake: None,
             overslept: false,
             inbox: Default::default(),
             held: Default::default(),
             slowness: Duration::ZERO,
-            sought: None,
+            first_probed: None,
             usage: Usage::default(),
             addition: Vec::new(),
             generation: spawn.generation.0,
             leaving: false,
             inputs: 0,
+            seeds: Vec::new(),
+            joined_through: Vec::new(),
+            file: Vec::new(),
         });
-        self.born(index);
+        self.run_started(index);
         Ok(index)
     }
 
+    /// The name of an id; a new one if the id is unknown.
     pub(super) fn name(&mut self, id: NodeId) -> Name {
         if let Some(name) = find_name(&self.ids, &self.names, id.as_str()) {
             return name;
@@ -60,11 +67,11 @@ impl Simulation {
         name
     }
 
-    /// A node, where it listens (`None` for a new address) and its clock.
-    fn boot(
+    /// Creates the node of an instance, at `address` or a new one, and its clock.
+    fn start(
         &mut self,
         index: usize,
-        boots: u32,
+        instance: u32,
         id: NodeId,
         generation: Generation,
         clock_ppm: i32,
@@ -72,11 +79,11 @@ impl Simulation {
     ) -> Result<(u32, Node<u32>, Clock), ConfigError> {
         let address =
             address.unwrap_or_else(|| u32::try_from(self.owners.len()).unwrap_or(u32::MAX));
-        // A clock's origin is what the machine happened to show: up to an hour of uptime.
+        // The origin of a clock is arbitrary: up to an hour of uptime.
         let shown = self.operations.micros_up_to(3_600_000_000);
         let clock = Clock::new(shown, self.now(), clock_ppm);
         let identity = Identity::new(id, address).generation(generation);
-        let seed = protocol_seed(self.seed, index, boots);
+        let seed = protocol_seed(self.seed, index, instance);
         let node = Node::new(self.node_config(), identity, seed, clock.read(self.now()))?;
         if self.owners.len() <= address as usize {
             self.owners.resize(address as usize + 1, None);
@@ -85,12 +92,13 @@ impl Simulation {
         Ok((address, node, clock))
     }
 
-    fn born(&mut self, index: usize) {
-        self.checker.boot(index);
+    /// Drains the first outputs of a new instance.
+    fn run_started(&mut self, index: usize) {
+        self.checker.started(index);
         self.settle(index);
     }
 
-    /// Kills a process on the spot: nothing is sent, what waited is lost.
+    /// Kills a process at once: it sends nothing more, and waiting datagrams are lost.
     pub fn crash(&mut self, index: usize) {
         let now = self.now();
         let Some(process) = self.processes.get_mut(index).filter(|process| process.node.is_some())
@@ -98,12 +106,13 @@ impl Simulation {
             return;
         };
         let Some(node) = process.node.take() else { return };
-        self.gone += *node.stats();
-        // Who lost its id to another process is no member any more.
+        self.killed_stats += *node.stats();
+        // A node that lost its id to another process is no longer a member: its crash is no news.
         let active = node.health().active;
-        // Not the highest that it ever had: where all have forgotten that, the others die at lower
-        // ones.
+        // Take the current generation rather than the highest one ever: if all nodes have forgotten
+        // the latter, they declare the node Dead at a lower one.
         let least = node.me().generation().0;
+        process.file = node.members().filter_map(|member| introduction(&node, &member)).collect();
         process.paused = false;
         process.blocked = false;
         process.held.clear();
@@ -111,7 +120,7 @@ impl Simulation {
         process.overslept = false;
         self.packets.free.extend(process.inbox.drain(..));
         let (name, leaving) = (process.name, process.leaving);
-        self.watches.gone(now, index);
+        self.watches.stopped(now, index);
         if !leaving && active {
             let waiting = self.waiting(index, |member| {
                 !matches!(member.status(), Status::Dead) || member.generation().0 < least
@@ -120,7 +129,10 @@ impl Simulation {
         }
     }
 
-    /// Starts a killed process again.
+    /// Restarts a killed process.
+    ///
+    /// # Errors
+    /// Fails if the node refuses to start, because its generation is too high.
     pub fn restart(
         &mut self,
         index: usize,
@@ -131,8 +143,8 @@ impl Simulation {
         else {
             return Ok(());
         };
-        let (id, ppm, boots, last, name) =
-            (process.id, process.clock_ppm, process.boots, process.generation, process.name);
+        let (id, ppm, instance, last, name) =
+            (process.id, process.clock_ppm, process.instances, process.generation, process.name);
         let generation = match memory {
             Memory::Lost => Generation(0),
             Memory::Kept => Generation(last + 1),
@@ -142,36 +154,38 @@ impl Simulation {
             Place::Same => Some(old),
             Place::New => None,
         };
-        let (address, node, clock) = self.boot(index, boots, id, generation, ppm, address)?;
+        let (address, node, clock) = self.start(index, instance, id, generation, ppm, address)?;
         if address != old {
             self.owners[old as usize] = None;
         }
-        self.checker.reborn(name);
+        self.checker.restarted(name);
         let now = self.now();
         let ring = self.processes[index].seal.as_ref().map(|seal| seal.keyring().clone());
-        let seal = self.new_seal(index, boots, ring);
+        let seal = self.new_seal(index, instance, ring);
         let process = &mut self.processes[index];
         process.node = Some(node);
         process.seal = seal;
         process.address = address;
         process.clock = clock;
-        process.booted = now;
-        process.boots += 1;
+        process.started = now;
+        process.instances += 1;
         process.generation = last.max(generation.0);
         process.leaving = false;
-        process.sought = None;
-        // Back is who is held Alive above every generation of the old life.
+        process.first_probed = None;
+        process.joined_through.clear();
+        // The return is known to nodes that hold the member Alive above all its earlier
+        // generations.
         let back = |member: &Member<'_, u32>| {
             member.status() == Status::Alive && member.generation().0 > last
         };
         let waiting = self.waiting(index, |member| !back(&member));
         self.watches.open(now, News::Return, index, name, last + 1, waiting);
-        self.born(index);
+        self.run_started(index);
         Ok(())
     }
 
-    /// Who takes part beside `subject` and does not know yet what `ignorant` tells of the subject's
-    /// row.
+    /// Marks the nodes that take part, except `subject`, and whose row about it is missing or
+    /// `ignorant` of the news.
     fn waiting(&self, subject: usize, ignorant: impl Fn(Member<'_, u32>) -> bool) -> Vec<bool> {
         let id = self.processes[subject].id;
         let waits = |(index, process): (usize, &Process)| {
@@ -186,17 +200,17 @@ impl Simulation {
         self.processes.iter().enumerate().map(waits).collect()
     }
 
-    /// From now on a process adds these bytes to the end of each datagram that has room for them:
-    /// frames of kinds that the core does not know, as a later version of the protocol might. None
-    /// of them makes it a process of today again. The process itself understands no more than the
-    /// others: this shows what such a version may say to older ones, and no more.
+    /// Lets a process append these bytes to each of its datagrams that has room for them: frames of
+    /// unknown kinds, as a later version of the protocol might send. An empty slice ends this. The
+    /// process itself does not understand them either, so this tests only that current nodes skip
+    /// what a later version may send.
     pub fn add_to_datagrams(&mut self, index: usize, frames: &[u8]) {
         if let Some(process) = self.processes.get_mut(index) {
             process.addition = frames.to_vec();
         }
     }
 
-    /// Stops a process until it is resumed: its timers pass unseen, its datagrams wait.
+    /// Pauses a process until it is resumed: its timers do not fire, and its datagrams wait.
     pub fn pause(&mut self, index: usize) {
         if let Some(process) =
             self.processes.get_mut(index).filter(|process| process.node.is_some())
@@ -205,8 +219,8 @@ impl Simulation {
         }
     }
 
-    /// Lets a paused process go on. Whether its timer or its socket is served first is random, as
-    /// in life.
+    /// Resumes a paused process. Whether its timer or its socket is served first is random, as in
+    /// reality.
     pub fn resume(&mut self, index: usize) {
         let timer_first = self.operations.chance(500_000);
         let Some(process) = self.processes.get_mut(index).filter(|process| process.paused) else {
@@ -220,23 +234,22 @@ impl Simulation {
         self.wake_late(index);
     }
 
+    /// Ticks a node whose deadline passed while it was paused.
     fn wake_late(&mut self, index: usize) {
         if std::mem::take(&mut self.processes[index].overslept) {
             let _ = self.feed(index, Input::Tick);
         }
     }
 
-    /// From now on a process is slow: it takes a datagram in up to `by` late, one not as late as
-    /// the other, and its timers run out at multiples of `by` only, several at once. None for `by`
-    /// zero.
+    /// Slows a process down: it receives each datagram up to `by` late, at random, and its timers
+    /// fire only at multiples of `by`, several of them together. Zero ends this.
     pub fn slow(&mut self, index: usize, by: Duration) {
         if let Some(process) = self.processes.get_mut(index) {
             process.slowness = by;
         }
     }
 
-    /// The clock of a process jumps, ahead or back: as if that time had passed, or as if it came
-    /// again.
+    /// Sets the clock of a process ahead or back.
     pub fn jump(&mut self, index: usize, by: Duration, back: bool) {
         if let Some(process) = self.processes.get_mut(index) {
             process.clock.jump(by, back);
@@ -244,12 +257,14 @@ impl Simulation {
         }
     }
 
-    /// The host of a process tells it of members that there are not: `count` of them, each at an
-    /// address where nobody listens. Their ids are g0, g1, ...; a second call tells of the same
-    /// ones.
-    pub fn tell_of_ghosts(&mut self, index: usize, count: usize) -> Result<(), InputError> {
+    /// Lets the host of a process introduce `count` members that do not exist, each at an address
+    /// without a process. Their ids are g0, g1, ...; a second call introduces the same ones.
+    ///
+    /// # Errors
+    /// Fails if the node refuses an introduction.
+    pub fn introduce_ghosts(&mut self, index: usize, count: usize) -> Result<(), InputError> {
         for ghost in 0..count {
-            // An address of their own: the first that no process will ever have.
+            // The highest addresses, which no process will ever have.
             let address = Some(u32::MAX - u32::try_from(ghost).unwrap_or(0));
             let id = NodeId::new(&format!("g{ghost}"))
                 .unwrap_or_else(|_| unreachable!("g{ghost} is an id"));
@@ -261,7 +276,10 @@ impl Simulation {
         Ok(())
     }
 
-    /// Gives a node a command of its host. A process that does not run is no member any more.
+    /// Passes a command to a node.
+    ///
+    /// # Errors
+    /// Fails if the node refuses the command, or if the process neither runs nor is blocked.
     pub fn command(&mut self, index: usize, input: Input<'_, u32>) -> Result<(), InputError> {
         if !matches!(self.condition(index), Some(Condition::Running | Condition::Blocked)) {
             return Err(CommandError::Inactive.into());
@@ -270,10 +288,17 @@ impl Simulation {
         match &input {
             Input::Leave => {
                 self.processes[index].leaving = true;
-                self.watches.gone(now, index);
+                self.watches.stopped(now, index);
                 let (name, least) = (self.processes[index].name, self.processes[index].generation);
                 let waiting = self.waiting(index, |_| true);
                 self.watches.open(now, News::Leave, index, name, least, waiting);
+            }
+            Input::Join { seeds } => {
+                let process = &mut self.processes[index];
+                process.joined_through = seeds.to_vec();
+                if process.instances == 1 {
+                    process.seeds = seeds.to_vec();
+                }
             }
             Input::Introduce { id, generation, .. } => {
                 let name = self.name(*id);
@@ -292,13 +317,78 @@ impl Simulation {
         result
     }
 
+    /// Joins a restarted node through the seeds of its first start, if there were any.
+    pub(crate) fn join_through_old_seeds(&mut self, index: usize) {
+        let Some(process) = self.processes.get(index) else { return };
+        let mut seeds = process.seeds.clone();
+        seeds.retain(|&seed| seed != process.address);
+        if !seeds.is_empty() {
+            // A node that has just started refuses only a join without seeds.
+            let _ = self.command(index, Input::Join { seeds: seeds.into() });
+        }
+    }
+
+    /// Introduces the members in the file of its host to a restarted node.
+    pub(crate) fn introduce_from_file(&mut self, index: usize) {
+        let file = self.processes.get(index).map(|process| process.file.clone());
+        for introduction in file.unwrap_or_default() {
+            // A node may refuse an introduction that an altered datagram brought into the file.
+            let _ = self.command(index, introduction);
+        }
+    }
+
+    /// Whether one process can find another by itself: it joins through the other, or holds it at
+    /// its current address as a member that has not left.
+    fn can_find(&self, from: usize, to: usize) -> bool {
+        let [from, to] = [&self.processes[from], &self.processes[to]];
+        let holds = |node: &Node<u32>| {
+            let held = node.member(to.id.as_str());
+            held.is_some_and(|held| {
+                held.status() != Status::Left && held.address() == Some(to.address)
+            })
+        };
+        from.joined_through.contains(&to.address) || from.node.as_ref().is_some_and(holds)
+    }
+
+    /// The processes that take part, in groups that cannot find each other by themselves, the
+    /// largest group first.
+    pub(crate) fn groups(&self) -> Vec<Vec<usize>> {
+        let mut rest: Vec<usize> = self.taking_part().collect();
+        let mut groups = Vec::new();
+        while let Some(first) = rest.first().copied() {
+            let mut group = vec![first];
+            rest.remove(0);
+            let mut next = 0;
+            while let Some(&member) = group.get(next) {
+                next += 1;
+                let meets = |other: &mut usize| {
+                    self.can_find(member, *other) || self.can_find(*other, member)
+                };
+                group.extend(rest.extract_if(.., meets));
+            }
+            group.sort_unstable();
+            groups.push(group);
+        }
+        // The sort is stable: of two groups of one size, that with the lowest index comes first.
+        groups.sort_by_key(|group| std::cmp::Reverse(group.len()));
+        groups
+    }
+
     fn own_telemetry(&self, index: usize) -> u64 {
         self.node(index).map_or(0, |node| node.me().telemetry_version())
     }
 
-    /// `count` random ones of `candidates`, from the stream of operations.
+    /// Picks `count` random elements of `candidates`, from the stream of operations.
     pub fn pick(&mut self, candidates: &[usize], count: usize) -> Vec<usize> {
         let chosen = self.operations.choose(candidates.len(), count);
         chosen.into_iter().map(|place| candidates[place]).collect()
     }
+}
+
+/// The entry in the file of a host about a live member other than its own node.
+fn introduction(node: &Node<u32>, member: &Member<'_, u32>) -> Option<Input<'static, u32>> {
+    let live = matches!(member.status(), Status::Alive | Status::Suspected);
+    let id = NodeId::new(member.id()).ok().filter(|_| live && member.id() != node.me().id())?;
+    let (address, instance) = (member.address(), Some(member.instance()));
+    Some(Input::Introduce { id, address, instance, generation: member.generation() })
 }

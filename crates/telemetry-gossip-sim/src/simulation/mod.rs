@@ -1,9 +1,8 @@
-//! The discrete-event loop: a heap of (time, sequence, happening), and the processes and the
-//! network that they meet.
+//! The discrete-event loop: a heap of events ordered by time and sequence number, and the processes
+//! and the network that they act on.
 //!
-//! The simulation carries and the nodes decide: it moves datagrams, arms timers, and applies
-//! faults. It has no rule of the protocol in it. What is checked on the way is `checker`'s
-//! business, what is measured `watch`'s.
+//! The simulation transports and the nodes decide: it moves datagrams, arms timers, and applies
+//! faults, but contains no rule of the protocol. `checker` checks the run, `watch` measures it.
 
 mod blocks;
 mod checks;
@@ -29,28 +28,53 @@ use crate::clock::Clock;
 use crate::network::{Fabric, Network, Traffic};
 use crate::process::{Condition, Process, Usage};
 use crate::rng::{Draws, Stream};
+use crate::setters::setters;
 use crate::trace::{Moment, Trace};
 use crate::units::Share;
 use crate::watch::{Spread, Watches};
 
-/// What a simulation is made of.
+/// The initial conditions of a simulation.
+///
+/// ```
+/// use telemetry_gossip_sim::{Network, Settings, Share};
+///
+/// let settings = Settings::default()
+///     .nodes(20)
+///     .network(Network::losing(Share::percent(5)))
+///     .seed(42);
+/// ```
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Settings {
-    /// How many nodes a [`Cluster`](crate::Cluster) starts with; a bare simulation starts empty.
+    /// The number of nodes that a [`Cluster`](crate::Cluster) starts with; a bare [`Simulation`]
+    /// starts empty.
     pub nodes: usize,
-    /// The settings of every node.
+    /// The configuration of every node.
     pub config: Config,
-    /// The keys under which every node's host seals what it sends; the MTU of the config is that of
-    /// the sealed datagram. `None`, the default: datagrams go as the nodes make them.
+    /// The keys with which every host seals its datagrams; the MTU of the configuration is then
+    /// that of the sealed datagram. With `None`, the default, hosts send datagrams as the nodes
+    /// make them.
     pub sealing: Option<Keyring>,
-    /// The network between them.
+    /// The network between the nodes.
     pub network: Network,
-    /// Decides everything that is random.
+    /// The seed of everything that is random.
     pub seed: u64,
     /// How much is checked.
     pub checking: Checking,
-    /// Whether events are kept for [`Simulation::log`]: some 170 bytes each.
+    /// Whether events are kept for [`Simulation::log`], in about 170 bytes per event.
     pub keep_events: bool,
+}
+
+setters! {
+    Settings {
+        nodes: usize,
+        config: Config,
+        sealing: Option<Keyring>,
+        network: Network,
+        seed: u64,
+        checking: Checking,
+        keep_events: bool,
+    }
 }
 
 impl Default for Settings {
@@ -67,21 +91,23 @@ impl Default for Settings {
     }
 }
 
-/// An event of a node.
+/// An event of a node, with its time and place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Logged {
-    /// When, in virtual time.
+    /// The virtual time of the event.
     pub at: Duration,
-    /// At which node.
+    /// The node that emitted the event.
     pub node: usize,
-    /// It followed from a timer of the node, not from a datagram or a command.
+    /// Whether a timer of the node caused the event, rather than a datagram or a command.
     pub timed: bool,
-    /// What.
+    /// The event.
     pub event: Event<u32>,
 }
 
-/// How many events of each kind a run has seen.
+/// The number of events of each kind in a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 #[expect(missing_docs, reason = "named after the events")]
 pub struct EventCounts {
     pub joined: u64,
@@ -102,25 +128,28 @@ pub struct EventCounts {
 struct Entry {
     at: u64,
     sequence: u64,
-    what: Happening,
+    what: QueuedEvent,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Happening {
+enum QueuedEvent {
+    /// A packet arrives at its destination.
     Arrival { packet: u32 },
-    Wake { process: u32, boot: u32 },
+    /// The timer of an instance of a process fires. A wake-up of an earlier instance is stale.
+    Wake { process: u32, instance: u32 },
 }
 
-/// A datagram on its way. The buffers are used again.
+/// A datagram in flight. The buffers are reused.
 #[derive(Debug, Default)]
 struct Packet {
     from: u32,
     to: u32,
     bytes: Vec<u8>,
-    /// It is not what was sent.
+    /// Whether the bytes differ from those that were sent.
     altered: bool,
 }
 
+/// All packets; free ones are used again.
 #[derive(Debug, Default)]
 struct Packets {
     all: Vec<Packet>,
@@ -143,18 +172,19 @@ impl Packets {
     }
 }
 
-/// Claims are merged in all orders (S1) once in so many inputs.
+/// The number of inputs between two checks of rule S1, which merges claims in all orders.
 const MERGE_PERIOD: u64 = 128;
 
-/// The claims of whole tables are merged in all orders (S2) once in so many.
+/// The number of inputs between two checks of rule S2, which merges whole tables in several orders.
 const TABLES_PERIOD: u64 = 1_024;
 
-/// A newborn's old life may still be declared dead for so long without that being a false alarm.
-const AFTERLIFE: Duration = Duration::from_secs(10);
+/// For this long after a restart, a declaration of Dead may still be about the previous instance
+/// and is not counted as false.
+const PREDECESSOR_GRACE: Duration = Duration::from_secs(10);
 
 /// Processes and a network in virtual time.
 ///
-/// This is the engine; [`Cluster`](crate::Cluster) is the comfortable way to drive it.
+/// This is the engine. [`Cluster`](crate::Cluster) is the convenient way to drive it.
 #[derive(Debug)]
 pub struct Simulation {
     config: Config,
@@ -165,7 +195,7 @@ pub struct Simulation {
     queue: BinaryHeap<Reverse<Entry>>,
     packets: Packets,
     processes: Vec<Process>,
-    /// Address to process.
+    /// The process that owns each address.
     owners: Vec<Option<u32>>,
     names: BTreeMap<String, Name>,
     ids: Vec<NodeId>,
@@ -179,26 +209,32 @@ pub struct Simulation {
     counts: EventCounts,
     declared: BTreeSet<(Name, u64)>,
     false_deads: u64,
-    /// What the nodes of processes that were killed had counted.
-    gone: Stats,
+    /// The sum of the counters of all instances that were killed.
+    killed_stats: Stats,
     keep_events: bool,
     log: Vec<Logged>,
     inputs: u64,
-    /// What is sent now follows from a datagram or a command, not from a timer.
+    /// Whether the current input is a datagram or a command, rather than a timer.
     prompted: bool,
-    /// It follows from telemetry that the host publishes.
+    /// Whether the current input publishes telemetry.
     publishing: bool,
-    /// While a datagram is taken in: its source, and how many datagrams went back there.
+    /// The source of the datagram that is the current input.
     answering: Option<u32>,
+    /// The number of datagrams sent back to that source.
     replies: u32,
-    touched: Vec<Name>,
+    /// The members named by events of the current input.
+    changed: Vec<Name>,
+    /// The datagram that is being sent.
     buffer: Vec<u8>,
-    /// What is about to be sealed into the buffer.
+    /// The datagram before it is sealed into `buffer`.
     plain: Vec<u8>,
 }
 
 impl Simulation {
-    /// An empty world; refuses a config that no node can run with.
+    /// Creates a simulation without processes.
+    ///
+    /// # Errors
+    /// Fails if no node can run with the configuration.
     pub fn new(settings: &Settings) -> Result<Self, ConfigError> {
         settings.config.validate()?;
         Ok(Self {
@@ -223,7 +259,7 @@ impl Simulation {
             counts: EventCounts::default(),
             declared: BTreeSet::new(),
             false_deads: 0,
-            gone: Stats::default(),
+            killed_stats: Stats::default(),
             keep_events: settings.keep_events,
             log: Vec::new(),
             inputs: 0,
@@ -231,8 +267,9 @@ impl Simulation {
             publishing: false,
             answering: None,
             replies: 0,
-            touched: Vec::new(),
-            // Longer than any MTU, so that a datagram above it is seen and not just cut off.
+            changed: Vec::new(),
+            // Longer than any MTU, so that a datagram above the MTU is noticed rather than
+            // truncated.
             buffer: vec![0; usize::from(MAX_MTU) + 1],
             plain: Vec::new(),
         })
@@ -244,7 +281,7 @@ impl Simulation {
         Duration::from_micros(self.now)
     }
 
-    /// How many processes there ever were: their indices are below.
+    /// The number of processes that were ever started; their indices are below it.
     #[must_use]
     pub fn len(&self) -> usize {
         self.processes.len()
@@ -256,7 +293,7 @@ impl Simulation {
         self.processes.is_empty()
     }
 
-    /// The node of a process, unless that is down (or there is none of this index).
+    /// The node of a process; `None` if the process is down or does not exist.
     #[must_use]
     pub fn node(&self, index: usize) -> Option<&Node<u32>> {
         self.processes.get(index)?.node.as_ref()
@@ -274,7 +311,7 @@ impl Simulation {
         self.processes.get(index).map(|process| process.address)
     }
 
-    /// What a process does at the moment; `None` if there is none of this index.
+    /// The condition of a process at the moment; `None` if the process does not exist.
     #[must_use]
     pub fn condition(&self, index: usize) -> Option<Condition> {
         self.processes.get(index).map(Process::condition)
@@ -286,54 +323,55 @@ impl Simulation {
         self.processes.get(index).map(|process| process.clock)
     }
 
-    /// When a node first sent a process that is down a datagram on a timer, not in reply: in a
-    /// cluster without news, the start of the first probe of it after its crash.
+    /// When a node first sent, by a timer and not in reply, a datagram to a process that is down.
+    /// In a cluster without news, this is the start of the first probe after the crash.
     #[must_use]
-    pub fn sought(&self, index: usize) -> Option<Duration> {
-        self.processes.get(index)?.sought
+    pub fn first_probed(&self, index: usize) -> Option<Duration> {
+        self.processes.get(index)?.first_probed
     }
 
-    /// The processes that run, are paused or blocked, are members, and were not told to leave.
+    /// The processes that take part: they run, are paused or blocked, are members, and were not
+    /// told to leave.
     pub fn taking_part(&self) -> impl Iterator<Item = usize> {
         (0..self.len()).filter(|&index| self.processes[index].takes_part())
     }
 
-    /// What a process has sent and received in all its lives.
+    /// The traffic of a process, summed over all its instances.
     #[must_use]
     pub fn usage(&self, index: usize) -> Usage {
         self.processes.get(index).map_or_else(Usage::default, |process| process.usage)
     }
 
-    /// What became of all datagrams.
+    /// What happened to all datagrams.
     #[must_use]
     pub fn traffic(&self) -> Traffic {
         self.fabric.traffic
     }
 
-    /// The events of all nodes so far, if they are kept.
+    /// The events of all nodes so far; empty unless [`Settings::keep_events`] is set.
     #[must_use]
     pub fn log(&self) -> &[Logged] {
         &self.log
     }
 
-    /// How many events there were.
+    /// The number of events of each kind so far.
     #[must_use]
     pub fn counts(&self) -> EventCounts {
         self.counts
     }
 
-    /// How many times a node was first declared Dead that ran, was neither paused nor blocked, and
-    /// that its judge could reach. A judge that is blocked itself counts: its host acts on what it
-    /// says.
+    /// The number of false declarations of Dead: the node declared Dead ran, was neither paused nor
+    /// blocked, and the declaring node could reach it. Each generation counts once. Declarations by
+    /// a blocked node count too, since its host acts on them.
     #[must_use]
     pub fn false_deads(&self) -> u64 {
         self.false_deads
     }
 
-    /// What all nodes have counted, in all their lives.
+    /// The sum of the counters of all instances of all nodes.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        let mut stats = self.gone;
+        let mut stats = self.killed_stats;
         self.processes
             .iter()
             .filter_map(|process| process.node.as_ref())
@@ -341,41 +379,41 @@ impl Simulation {
         stats
     }
 
-    /// How news spread: of crashes, leaves, returns and publications.
+    /// How the news of crashes, leaves, returns and publications spread.
     #[must_use]
     pub fn spreads(&self) -> Vec<Spread> {
         self.watches.spreads()
     }
 
-    /// The rules broken so far: the first of them.
+    /// The first violations of rules so far.
     #[must_use]
     pub fn violations(&self) -> &[Violation] {
         self.checker.violations()
     }
 
-    /// How many times a rule was broken.
+    /// The number of violations so far, including those that are not kept.
     #[must_use]
     pub fn violations_found(&self) -> u64 {
         self.checker.found()
     }
 
-    /// One number over all inputs and outputs of all nodes so far.
+    /// A hash over all inputs and outputs of all nodes so far.
     #[must_use]
     pub fn trace_hash(&self) -> u64 {
         self.trace.hash()
     }
 
-    /// From now on what goes into the trace is kept, too.
+    /// Keeps the entries of the trace from now on.
     pub(crate) fn keep_trace(&mut self) {
         self.trace.keep();
     }
 
-    /// What has gone into the trace since then.
+    /// Takes the entries of the trace that were kept.
     pub(crate) fn kept_trace(&mut self) -> Vec<Moment> {
         self.trace.kept()
     }
 
-    /// The seed that decides everything.
+    /// The seed of everything that is random.
     #[must_use]
     pub fn seed(&self) -> u64 {
         self.seed
@@ -387,17 +425,17 @@ impl Simulation {
         self.fabric.conditions()
     }
 
-    /// Replaces the conditions on the network; cuts stay.
+    /// Replaces the conditions on the network; barriers stay in force.
     pub fn set_network(&mut self, network: Network) {
         self.fabric.set_conditions(network);
     }
 
-    /// Sets the loss of one link, in one direction, until the network is healed.
+    /// Sets the loss of one link in one direction, until the network is healed.
     pub fn set_link_loss(&mut self, from: usize, to: usize, loss: Share) {
         self.fabric.set_link_loss(from, to, loss);
     }
 
-    /// Cuts all links from these nodes to those, one way.
+    /// Cuts all links from one set of nodes to another, in this direction.
     pub fn cut(
         &mut self,
         from: impl IntoIterator<Item = usize>,
@@ -406,12 +444,12 @@ impl Simulation {
         self.fabric.cut(from, to);
     }
 
-    /// Lets every node reach only the `reach` next ones on either side.
+    /// Arranges the nodes on a ring, on which each can reach only `reach` nodes on either side.
     pub fn ring(&mut self, reach: usize) {
         self.fabric.ring(reach, self.processes.len());
     }
 
-    /// Ends every cut, ring and loss of single links.
+    /// Ends all cuts, rings and losses of single links.
     pub fn heal(&mut self) {
         self.fabric.heal();
     }
@@ -444,7 +482,7 @@ impl EventCounts {
     }
 }
 
-/// No suspicion is shorter: what [`SuspicionTimeout`] documents, for the smallest cluster.
+/// The shortest suspicion that [`SuspicionTimeout`] allows, that of the smallest cluster.
 fn shortest_suspicion(config: &Config) -> Duration {
     match config.suspicion {
         SuspicionTimeout::Fixed(span) => span,
@@ -455,7 +493,8 @@ fn shortest_suspicion(config: &Config) -> Duration {
     }
 }
 
-/// The nodes of a cluster are called n0, n1, ..., in order; other ids take the longer way.
+/// Finds the name of an id. The ids n0, n1, ... of a cluster are found by their number, others in
+/// the map.
 fn find_name(ids: &[NodeId], names: &BTreeMap<String, Name>, id: &str) -> Option<Name> {
     let number = id.strip_prefix('n').and_then(|digits| digits.parse::<u32>().ok());
     number

@@ -1,5 +1,5 @@
-//! Sealed hosts: what a node sends is sealed on its way to the socket, and what arrives is opened
-//! before the node sees it.
+//! Hosts that seal: datagrams are sealed on their way to the socket, and opened before the node
+//! sees them.
 
 use telemetry_gossip_core::Config;
 use telemetry_gossip_seal::{Keyring, NoncePrefix, OVERHEAD, Seal};
@@ -8,7 +8,7 @@ use super::Simulation;
 use crate::network::Kind;
 use crate::rng::session;
 
-/// A datagram that a process sends: its bytes are in the simulation's buffer.
+/// A datagram that a process sends; its bytes are in the buffer of the simulation.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Outgoing {
     pub(super) to: u32,
@@ -17,30 +17,36 @@ pub(super) struct Outgoing {
 }
 
 impl Simulation {
-    /// The seal of a process, if the hosts seal: its keys, and what it has refused in this life.
+    /// The seal of a process: its keys, and counters of its current instance. `None` if the hosts
+    /// do not seal.
     #[must_use]
     pub fn seal(&self, index: usize) -> Option<&Seal> {
         self.processes.get(index)?.seal.as_ref()
     }
 
-    /// The keys of a process, for its host to change.
+    /// The keys of a process, to be changed by its host; `None` if the hosts do not seal.
     pub fn keyring_mut(&mut self, index: usize) -> Option<&mut Keyring> {
         self.processes.get_mut(index)?.seal.as_mut().map(Seal::keyring_mut)
     }
 
-    /// The settings of a node.
+    /// The configuration of a node.
     pub(super) fn node_config(&self) -> Config {
         node_config(&self.config, self.sealing.is_some())
     }
 
-    /// The seal of one life of a process, with the keys that its host has.
-    pub(super) fn new_seal(&self, index: usize, boots: u32, kept: Option<Keyring>) -> Option<Seal> {
+    /// A seal for one instance of a process, with the keys that its host has.
+    pub(super) fn new_seal(
+        &self,
+        index: usize,
+        instance: u32,
+        kept: Option<Keyring>,
+    ) -> Option<Seal> {
         let ring = kept.or_else(|| self.sealing.clone())?;
-        Some(Seal::new(ring, NoncePrefix::new(session(self.seed, index, boots))))
+        Some(Seal::new(ring, NoncePrefix::new(session(self.seed, index, instance))))
     }
 
-    /// The next datagram of a node as it goes to the socket, with what its build adds: its bytes
-    /// are in the buffer.
+    /// Puts the next datagram of a node into the buffer as it goes to the socket, with the frames
+    /// that its version adds.
     pub(super) fn next_sent(&mut self, index: usize) -> Option<Outgoing> {
         let process = &mut self.processes[index];
         let node = process.node.as_mut()?;
@@ -58,14 +64,14 @@ impl Simulation {
             sent.len,
             usize::from(self.config.mtu) - OVERHEAD,
         );
-        // A length of zero would be seen: no datagram of a node is empty, and none is too long for
-        // the buffer.
+        // Sealing fails only if the buffer is too short, which no MTU allows. A length of 0 would
+        // be noticed, since no datagram of a node is empty.
         let kind = Kind::of(&self.plain[..len]);
         let len = seal.seal(&self.plain[..len], &mut self.buffer).unwrap_or(0);
         Some(Outgoing { to: sent.to, kind, len })
     }
 
-    /// What has come to a process, without its seal; `None` if that refuses it.
+    /// Opens a datagram that arrived at a process; `None` if its seal refuses it.
     pub(super) fn opened(&mut self, index: usize, mut bytes: Vec<u8>) -> Option<Vec<u8>> {
         match &mut self.processes[index].seal {
             None => Some(bytes),
@@ -74,15 +80,14 @@ impl Simulation {
     }
 }
 
-/// The settings of a node whose datagrams keep to the MTU of `config` on the wire: a seal takes its
-/// part.
+/// The configuration of a node whose datagrams keep to the MTU of `config` on the wire: a seal
+/// takes a part of it.
 pub(crate) fn node_config(config: &Config, sealed: bool) -> Config {
     let overhead = if sealed { OVERHEAD as u16 } else { 0 };
     config.clone().mtu(config.mtu.saturating_sub(overhead))
 }
 
-/// How long a datagram of `len` bytes is with `addition` after it, which is written where there is
-/// room up to `mtu`.
+/// Appends `addition` to a datagram of `len` bytes if both fit `mtu`, and returns the new length.
 fn added(addition: &[u8], datagram: &mut [u8], len: usize, mtu: usize) -> usize {
     let whole = len + addition.len();
     if addition.is_empty() || whole > mtu {

@@ -1,4 +1,4 @@
-//! One run, and what is wrong with it.
+//! One run and its findings.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -12,22 +12,23 @@ use crate::report::{Expectation, Report};
 use crate::scenario::{Scenario, ScenarioError, run, run_traced};
 use crate::trace::Moment;
 
-/// A kind of thing that can be wrong with a run.
+/// A kind of fault of a run.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Error,
 )]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum Fault {
-    /// No run takes place.
+    /// The scenario is invalid and was not run.
     #[error("the scenario can be run")]
     Refused,
-    /// A node, or the simulator, panics.
+    /// A node or the simulator panicked.
     #[error("S16: no input panics")]
     Panicked,
-    /// A second run of the seed did something else.
+    /// A second run with the same seed was different.
     #[error("S19: two runs of one seed are the same")]
     Diverged,
-    /// A rule of the protocol broke.
+    /// A rule of the protocol was broken.
     #[error(transparent)]
     Rule(Rule),
     /// An expectation of the scenario was not met.
@@ -36,7 +37,7 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// A word for it, fit for a file's name: `s3`, `views`.
+    /// A short name that fits file names: `s3`, `views`.
     #[must_use]
     pub fn word(self) -> String {
         match self {
@@ -47,9 +48,10 @@ impl Fault {
         .to_lowercase()
     }
 
-    /// Whether it says what has to come about once the network is calm, not what may never happen.
-    /// From when on the scenario expects so is `calm_from`.
-    pub(super) fn is_about_the_calm(self, calm_from: Duration) -> bool {
+    /// Whether the fault is about liveness: something that must happen once the network is calm,
+    /// rather than something that must never happen. `calm_from` is the time from which the
+    /// scenario expects it.
+    pub(super) fn is_about_liveness(self, calm_from: Duration) -> bool {
         match self {
             Self::Unmet(Expectation::NoFalseDead) => !calm_from.is_zero(),
             Self::Unmet(expectation) => {
@@ -60,23 +62,24 @@ impl Fault {
     }
 }
 
-/// What is wrong with a run: one finding a kind, the first.
+/// The first occurrence of a kind of fault in a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Error)]
 #[error("{fault}: {what}")]
+#[non_exhaustive]
 pub struct Finding {
-    /// The rule or the expectation that did not hold.
+    /// The kind of fault.
     pub fault: Fault,
-    /// What was seen instead.
+    /// What happened instead.
     pub what: String,
 }
 
-/// How a scenario is run: `(scenario, seed, whether to keep the trace)`.
+/// A function that runs a scenario: `(scenario, seed, whether to keep the trace)`.
 pub(super) type Run<'a> = &'a (dyn Fn(&Scenario, u64, bool) -> Ran + Sync);
 
-/// What comes of it; the trace is empty unless it is kept.
+/// The result of such a function; the trace is empty unless it is kept.
 pub(super) type Ran = Result<(Report, Vec<Moment>), ScenarioError>;
 
-/// In the simulator.
+/// Runs a scenario in the simulator.
 pub(super) fn simulate(scenario: &Scenario, seed: u64, traced: bool) -> Ran {
     if traced {
         run_traced(scenario, seed)
@@ -85,11 +88,11 @@ pub(super) fn simulate(scenario: &Scenario, seed: u64, traced: bool) -> Ran {
     }
 }
 
-/// One run, or two of which the second must be as the first.
+/// One run, or two runs that must be equal.
 pub(super) struct Attempt {
-    /// Unless it could not be made.
+    /// The report; `None` if the run was refused or panicked.
     pub(super) report: Option<Report>,
-    /// What is wrong, one finding a kind.
+    /// The findings, one per kind of fault.
     pub(super) findings: Vec<Finding>,
 }
 
@@ -134,7 +137,7 @@ impl Attempt {
         } else if first.0 != second.0 {
             self.add(
                 Fault::Diverged,
-                "all inputs and outputs are the same, the reports are not".to_owned(),
+                "all inputs and outputs are equal, but the reports differ".to_owned(),
             );
         }
     }
@@ -146,8 +149,7 @@ fn caught(
     seed: u64,
     traced: bool,
 ) -> Result<(Report, Vec<Moment>), Finding> {
-    // A run is made of nothing but the scenario and the seed: what a panic leaves behind is dropped
-    // with it.
+    // A run shares no state with others, so whatever a panic leaves behind is dropped with it.
     match catch_unwind(AssertUnwindSafe(|| run(scenario, seed, traced))) {
         Ok(Ok(ran)) => Ok(ran),
         Ok(Err(error)) => Err(Finding { fault: Fault::Refused, what: error.to_string() }),
@@ -155,15 +157,15 @@ fn caught(
     }
 }
 
-/// What a panic said.
+/// The message of a panic.
 fn words(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     text.or_else(|| panic.downcast_ref::<&str>().copied())
-        .unwrap_or("a panic without words")
+        .unwrap_or("a panic without a message")
         .to_owned()
 }
 
-/// The first thing that two runs did differently.
+/// Describes the first entry in which two traces differ.
 fn difference(first: &[Moment], second: &[Moment]) -> Option<String> {
     let same =
         first.iter().zip(second).take_while(|(first, second)| first.hash == second.hash).count();

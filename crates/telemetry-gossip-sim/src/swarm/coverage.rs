@@ -1,5 +1,5 @@
-//! What happened in the runs of a sweep: everything that a report counts, added up, and a table of
-//! what has to be there.
+//! The coverage of a sweep: the sums of all counters in the reports, and a table of those that must
+//! not be zero.
 
 use std::collections::BTreeMap;
 
@@ -7,29 +7,30 @@ use serde::{Deserialize, Serialize};
 
 use crate::report::Report;
 
-/// A counter that a sweep must not leave at zero.
+/// A counter that must not be zero after a large sweep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Required {
-    /// Its name in [`Coverage`].
+    /// The name of the counter in [`Coverage`].
     pub counter: &'static str,
-    /// A sweep of so many seeds is expected to see it happen: some twenty times as many as it takes
-    /// on average.
+    /// The number of seeds from which on the counter must not be zero: about twenty times as many
+    /// as one occurrence takes on average.
     pub within: u64,
 }
 
-/// In one seed of five at least.
+/// For counters of at least one seed in five.
 const OFTEN: u64 = 100;
-/// In one of sixteen.
+/// For counters of at least one seed in 16.
 const SOMETIMES: u64 = 300;
-/// In one of a hundred.
+/// For counters of at least one seed in a hundred.
 const SELDOM: u64 = 2_000;
 
 const fn required(counter: &'static str, within: u64) -> Required {
     Required { counter, within }
 }
 
-/// What happens in random scenarios: a new kind of fault gets a line for what counts it. Every
-/// counter of a report is either here or among the [`EXCUSED`].
+/// The counters that random scenarios must raise. A new kind of fault needs a line for its counter
+/// here. Every counter of a report is either in this table or in [`EXCUSED`].
 pub const REQUIRED: &[Required] = &[
     required("events.alive", OFTEN),
     required("events.dead", OFTEN),
@@ -59,6 +60,7 @@ pub const REQUIRED: &[Required] = &[
     required("operations.pause", SOMETIMES),
     required("operations.restart", OFTEN),
     required("operations.resume", SOMETIMES),
+    required("operations.reunite", SELDOM),
     required("operations.ring", SOMETIMES),
     required("operations.slow", OFTEN),
     required("operations.twin", SOMETIMES),
@@ -69,7 +71,7 @@ pub const REQUIRED: &[Required] = &[
     required("traffic.duplicated", OFTEN),
     required("traffic.lost", OFTEN),
     required("traffic.lost_by_kind", SOMETIMES),
-    required("traffic.nobody", OFTEN),
+    required("traffic.no_listener", OFTEN),
     required("traffic.replayed", OFTEN),
     required("traffic.sent", OFTEN),
     required("traffic.sent_bytes", OFTEN),
@@ -90,7 +92,7 @@ pub const REQUIRED: &[Required] = &[
     required("nodes.probes_failed", OFTEN),
     required("nodes.probes_indirect", OFTEN),
     required("nodes.refutations", OFTEN),
-    required("nodes.relays", OFTEN),
+    required("nodes.ping_reqs", OFTEN),
     required("nodes.roll_calls", OFTEN),
     required("nodes.syncs", OFTEN),
     required("nodes.syncs_failed", OFTEN),
@@ -99,29 +101,30 @@ pub const REQUIRED: &[Required] = &[
     required("nodes.telemetry_resent", OFTEN),
 ];
 
-/// What random scenarios do not bring about, and why.
+/// The counters that random scenarios do not raise, with the reasons.
 pub const EXCUSED: &[(&str, &str)] = &[
-    ("operations.publish", "telemetry is a load, not a step"),
+    ("operations.publish", "telemetry is published by a load, not by steps"),
     ("traffic.overflowed", "no pause is long enough to fill a queue"),
-    ("nodes.claims_implausible", "ghosts, and what is altered, are never so far ahead"),
-    ("nodes.claims_table_full", "tables have room for all"),
-    ("nodes.events_shed", "the simulator takes every event"),
-    ("nodes.outbox_shed", "the simulator takes every datagram"),
-    ("nodes.ping_reqs_shed", "so few nodes do not ask so often"),
+    ("nodes.claims_implausible", "no ghost and no altered claim is so far ahead"),
+    ("nodes.claims_table_full", "tables have room for all members"),
+    ("nodes.events_shed", "the simulator drains every event"),
+    ("nodes.outbox_shed", "the simulator drains every datagram"),
+    ("nodes.ping_reqs_shed", "so few nodes send too few ping-reqs"),
 ];
 
-/// How often something happened.
+/// The value of a counter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Count {
-    /// In all runs together.
+    /// The sum over all runs.
     pub total: u64,
-    /// In how many runs it did at all.
+    /// The number of runs in which the counter is not zero.
     pub runs: u64,
 }
 
-/// How often what happened, by counter: `events.*` of all nodes, `traffic.*` of the network,
-/// `nodes.*` the counters of the nodes themselves, `operations.*` the steps of scenarios that found
-/// something to do.
+/// The counters of all runs of a sweep by name: `events.*` for the events of all nodes, `traffic.*`
+/// for the network, `nodes.*` for the counters of the nodes, and `operations.*` for the steps that
+/// had an effect.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Coverage {
     runs: u64,
@@ -129,7 +132,7 @@ pub struct Coverage {
 }
 
 impl Coverage {
-    /// Adds what a run has counted.
+    /// Adds the counters of a run.
     pub fn add(&mut self, report: &Report) {
         self.runs += 1;
         for (name, count) in counters(report) {
@@ -139,26 +142,26 @@ impl Coverage {
         }
     }
 
-    /// How often something happened in all runs; 0 for what is not counted.
+    /// The sum of a counter over all runs; 0 if there is no such counter.
     #[must_use]
     pub fn total(&self, counter: &str) -> u64 {
         self.count(counter).total
     }
 
-    /// How often something happened, and in how many runs.
+    /// The value of a counter; zero if there is no such counter.
     #[must_use]
     pub fn count(&self, counter: &str) -> Count {
         self.counters.get(counter).copied().unwrap_or_default()
     }
 
-    /// Everything that is counted or required, in the order of the names.
+    /// All counters that were counted or are required, ordered by name.
     #[must_use]
     pub fn counts(&self) -> BTreeMap<&str, Count> {
         let required = REQUIRED.iter().map(|required| (required.counter, Count::default()));
         required.chain(self.counters.iter().map(|(name, &count)| (name.as_str(), count))).collect()
     }
 
-    /// What should have happened in so many runs, and never did.
+    /// The required counters that are zero after enough runs.
     pub fn missing(&self) -> impl Iterator<Item = &'static str> {
         let missing = |required: &&Required| {
             self.runs >= required.within && self.total(required.counter) == 0
@@ -167,8 +170,7 @@ impl Coverage {
     }
 }
 
-/// Everything that a report counts, by the names of its fields: a field that is added is counted
-/// without a word.
+/// All counters of a report, by the names of its fields. New fields are included automatically.
 fn counters(report: &Report) -> impl Iterator<Item = (String, u64)> {
     let Report { events, traffic, stats, operations, .. } = report;
     let parts = [
@@ -207,14 +209,14 @@ mod tests {
         for name in &counted {
             assert!(listed.contains(name.as_str()), "{name} is neither in REQUIRED nor in EXCUSED");
         }
-        // Operations are counted once there are some; the rest is there from the start.
+        // A report contains only those operations that occurred, but all other counters.
         for name in listed.iter().filter(|name| !name.starts_with("operations.")) {
             assert!(counted.contains(*name), "nothing counts {name}");
         }
     }
 
     #[test]
-    fn what_never_happened_is_missing_only_from_a_sweep_large_enough() {
+    fn a_counter_at_zero_is_missing_only_after_enough_runs() {
         let quiet = run(&Scenario::named("quiet").unwrap().with_nodes(2), 1).unwrap();
         let mut coverage = Coverage::default();
         let dead = REQUIRED.iter().find(|required| required.counter == "events.dead").unwrap();

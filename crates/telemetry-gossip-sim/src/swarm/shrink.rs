@@ -1,4 +1,4 @@
-//! Of a run that fails, the least that still fails.
+//! Shrinks a failing run to the smallest scenario that still fails.
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
@@ -6,61 +6,70 @@ use std::ops::ControlFlow;
 use serde::{Deserialize, Serialize};
 
 use super::attempt::{Attempt, Fault, Run, simulate};
-use super::calm::Calm;
-use super::plainer::{WAYS, expecting};
 use crate::scenario::Scenario;
 
-/// How many runs it takes at most to shrink one.
-pub const MOST_RUNS: u32 = 2_000;
+mod candidates;
+mod quiescence;
 
-/// Where no plainer scenario fails with the seed, so many seeds after it are tried, too: with a
-/// step less, all random choices after it are others.
+use candidates::{REDUCTIONS, with_fewest_expectations};
+use quiescence::Quiescence;
+
+/// The most runs that are spent to shrink one run.
+pub const MAX_RUNS: u32 = 2_000;
+
+/// The number of following seeds that are tried when no smaller scenario fails with the seed
+/// itself. Without a step, all later random choices are different, so another seed may fail.
 const OTHER_SEEDS: u64 = 4;
 
-/// The least that still fails.
+/// A shrunk scenario.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct Shrunk {
-    /// The scenario; its name, what it is about and its seeds say where it comes from.
+    /// The scenario. Its name, description and seeds tell where it comes from.
     pub scenario: Scenario,
     /// The seed with which it fails.
     pub seed: u64,
-    /// What fails, as in the run that was shrunk.
+    /// The fault, which is that of the original run.
     pub fault: Fault,
-    /// How many runs it took.
+    /// The number of runs that were needed.
     pub runs: u32,
-    /// Whether nothing plainer fails; false if it was stopped, or took too many runs.
+    /// Whether no smaller scenario fails; false if shrinking was stopped or took too many runs.
     pub least: bool,
 }
 
-/// How far the shrinking of a run is.
+/// The progress of shrinking.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Shrinking {
-    /// So many runs.
+    /// The number of runs so far.
     pub runs: u32,
-    /// Steps that are left.
+    /// The number of steps that are left.
     pub steps: usize,
-    /// Nodes that are left.
+    /// The number of nodes that are left.
     pub nodes: usize,
 }
 
-/// Makes of a scenario that shows `fault` with `seed` the least that still shows it: fewer steps,
-/// fewer kinds of faults, fewer nodes, plainer groups, less time. A function of the scenario, the
-/// seed and the fault; `None` if it does not fail so. `watch` may stop it after each run.
+/// Shrinks a scenario that shows `fault` with `seed` to the smallest one that still shows it: with
+/// fewer steps, fewer kinds of faults, fewer nodes, smaller groups, and less time.
 ///
-/// What has to come about at the end (complete views, say) is only to be expected of a network that
-/// has become calm. So for such a fault no step is left out that ends a trouble, unless what began
-/// it is; nor does the calm at the end become shorter.
+/// The result is a function of the scenario, the seed and the fault; it is `None` if the run does
+/// not show the fault. `watch` is called after each run, and may stop the search.
+///
+/// Liveness, such as complete views at the end, can be expected only of a network that has become
+/// calm. For such a fault, a step that ends a disturbance is removed only together with the step
+/// that began it, and the calm phase at the end does not become shorter.
 ///
 /// ```
 /// use std::ops::ControlFlow;
 /// use telemetry_gossip_sim::swarm::{Fault, shrink};
 /// use telemetry_gossip_sim::{Expectation, Scenario};
 ///
-/// // Nobody can know of a crash at once.
+/// // An expectation that no cluster can meet.
 /// let mut scenario = Scenario::named("churn")?;
 /// scenario.expect.known_within = Some(std::time::Duration::from_millis(1));
-/// let shrunk = shrink(&scenario, 1, Fault::Unmet(Expectation::News), |_| ControlFlow::Continue(())).ok_or("it fails")?;
-/// // One of thirty nodes that come and go, and back again, so that all ends well but for that.
+/// let fault = Fault::Unmet(Expectation::News);
+/// let shrunk = shrink(&scenario, 1, fault, |_| ControlFlow::Continue(())).ok_or("no failure")?;
+/// // Of thirty nodes that crash and return, two nodes are left, one of which crashes and returns.
 /// assert_eq!((shrunk.scenario.steps.len(), shrunk.scenario.nodes, shrunk.least), (2, 2, true));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -73,12 +82,13 @@ pub fn shrink(
     shrink_by(&simulate, scenario, seed, fault, watch)
 }
 
+/// The state of the search.
 struct Search<'a, W> {
     run: Run<'a>,
     fault: Fault,
-    /// What plainer scenarios have to be as calm as.
-    calm: Option<Calm>,
-    /// Those that do not fail, with their seeds.
+    /// The quiescence that smaller scenarios must keep, if the fault is about liveness.
+    quiescence: Option<Quiescence>,
+    /// Scenarios that do not fail, with their seeds.
     sound: BTreeSet<(String, u64)>,
     runs: u32,
     stopped: bool,
@@ -88,14 +98,17 @@ struct Search<'a, W> {
 impl<W: FnMut(Shrinking) -> ControlFlow<()>> Search<'_, W> {
     fn fails(&mut self, scenario: &Scenario, seed: u64) -> bool {
         let key = (scenario.to_toml(), seed);
-        let fair = self.calm.as_ref().is_none_or(|calm| Calm::of(scenario).is_as_calm_as(calm));
+        let fair = self
+            .quiescence
+            .as_ref()
+            .is_none_or(|required| Quiescence::of(scenario).is_at_least(required));
         if self.stopped || !fair || scenario.validate().is_err() || self.sound.contains(&key) {
             return false;
         }
         self.runs += 1;
         let progress =
             Shrinking { runs: self.runs, steps: scenario.steps.len(), nodes: scenario.nodes };
-        self.stopped = (self.watch)(progress).is_break() || self.runs >= MOST_RUNS;
+        self.stopped = (self.watch)(progress).is_break() || self.runs >= MAX_RUNS;
         let fails =
             Attempt::new(self.run, scenario, seed, self.fault == Fault::Diverged).shows(self.fault);
         if !fails {
@@ -104,12 +117,12 @@ impl<W: FnMut(Shrinking) -> ControlFlow<()>> Search<'_, W> {
         fails
     }
 
-    /// The first of these that fails, with the seed or one of those after it.
-    fn first(&mut self, plainer: &[Scenario], seed: u64) -> Option<(Scenario, u64)> {
+    /// The first candidate that fails, with the seed or one of the following seeds.
+    fn first(&mut self, candidates: &[Scenario], seed: u64) -> Option<(Scenario, u64)> {
         (0..=OTHER_SEEDS).find_map(|more| {
             let seed = seed.wrapping_add(more);
-            let place = plainer.iter().position(|scenario| self.fails(scenario, seed))?;
-            Some((plainer[place].clone(), seed))
+            let place = candidates.iter().position(|scenario| self.fails(scenario, seed))?;
+            Some((candidates[place].clone(), seed))
         })
     }
 }
@@ -121,33 +134,33 @@ fn shrink_by(
     fault: Fault,
     watch: impl FnMut(Shrinking) -> ControlFlow<()>,
 ) -> Option<Shrunk> {
-    let (sound, calm) = (
-        BTreeSet::new(),
-        fault.is_about_the_calm(scenario.expect.calm_from).then(|| Calm::of(scenario)),
-    );
-    let mut search = Search { run, fault, calm, sound, runs: 0, stopped: false, watch };
+    let live = fault.is_about_liveness(scenario.expect.calm_from);
+    let quiescence = live.then(|| Quiescence::of(scenario));
+    let sound = BTreeSet::new();
+    let mut search = Search { run, fault, quiescence, sound, runs: 0, stopped: false, watch };
     if !search.fails(scenario, seed) {
         return None;
     }
-    let mut now = (expecting(scenario, |plainer| search.fails(plainer, seed)), seed);
+    let fewest = with_fewest_expectations(scenario, |candidate| search.fails(candidate, seed));
+    let mut now = (fewest, seed);
     let mut least = false;
     while !least && !search.stopped {
         least = true;
-        for plainer in WAYS {
-            let ways = |now: &Scenario| {
-                plainer(now).into_iter().filter(|plain| plain != now).collect::<Vec<_>>()
+        for reduce in REDUCTIONS {
+            let candidates = |now: &Scenario| {
+                reduce(now).into_iter().filter(|candidate| candidate != now).collect::<Vec<_>>()
             };
-            while let Some(found) = search.first(&ways(&now.0), now.1) {
+            while let Some(found) = search.first(&candidates(&now.0), now.1) {
                 now = found;
                 least = false;
             }
         }
     }
-    let (mut plain, last) = now;
-    plain.steps.sort_by_key(|step| step.at);
-    let about = format!("Shrunk from {} with seed {seed}. What broke: {fault}", scenario.name);
+    let (mut smallest, last) = now;
+    smallest.steps.sort_by_key(|step| step.at);
+    let about = format!("Shrunk from {} with seed {seed}. Broken: {fault}", scenario.name);
     let name = format!("{}-{seed}", fault.word());
-    let scenario = Scenario { name, about, seeds: vec![last], file: None, ..plain };
+    let scenario = Scenario { name, about, seeds: vec![last], file: None, ..smallest };
     Some(Shrunk { scenario, seed: last, fault, runs: search.runs, least: !search.stopped })
 }
 

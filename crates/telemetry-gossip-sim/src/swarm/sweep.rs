@@ -1,4 +1,4 @@
-//! A band of seeds, run on all cores.
+//! Runs a range of seeds on all cores.
 
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::ops::{ControlFlow, Range};
@@ -10,23 +10,35 @@ use super::attempt::{Attempt, Finding, Run, simulate};
 use super::coverage::Coverage;
 use crate::parallel;
 use crate::scenario::Scenario;
+use crate::setters::setters;
 use crate::units::in_seconds;
 
-/// Which seeds to run, and when to stop.
+/// A range of seeds to run, and the conditions to stop.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Sweep {
-    /// The band.
+    /// The range of seeds.
     pub seeds: Range<u64>,
-    /// How many runs go on at once; `None` for one a core. Changes nothing but the time it takes.
+    /// The number of threads; `None` for one per core. It influences only the time of the sweep.
     pub threads: Option<NonZeroUsize>,
-    /// Seeds that this number divides are run twice, and the runs compared event by event; `None`
-    /// for none of them.
+    /// Seeds that are multiples of this number are run twice, and the two runs are compared event
+    /// by event; `None` to run none of them twice.
     pub twice_every: Option<NonZeroU64>,
-    /// After so many failing seeds no more are run.
+    /// The number of failing seeds after which the sweep stops.
     pub max_failures: NonZeroUsize,
-    /// After so much time by the wall no more seeds are begun. Those that were run are the first of
-    /// the band.
+    /// The real time after which no further seeds are started. The seeds that were run are always
+    /// the first ones of the range.
     pub limit: Option<Duration>,
+}
+
+setters! {
+    Sweep {
+        seeds: Range<u64>,
+        threads: Option<NonZeroUsize>,
+        twice_every: Option<NonZeroU64>,
+        max_failures: NonZeroUsize,
+        limit: Option<Duration>,
+    }
 }
 
 impl Default for Sweep {
@@ -42,59 +54,61 @@ impl Default for Sweep {
     }
 }
 
-/// What a sweep has shown.
+/// The outcome of a sweep.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Swept {
     /// The first seed.
     pub first: u64,
-    /// How many were run, this and those after it.
+    /// The number of seeds that were run, from the first one on.
     pub runs: u64,
-    /// How many were asked for.
+    /// The number of seeds in the range.
     pub of: u64,
-    /// How many of them were run twice.
+    /// The number of seeds that were run twice.
     pub twice: u64,
-    /// Virtual time of all runs together, second runs included.
+    /// The virtual time of all runs together, including second runs.
     #[serde(rename = "simulated_s", with = "in_seconds")]
     pub simulated: Duration,
-    /// Time by the wall: no two sweeps agree on it.
+    /// The real time of the sweep, which differs between equal sweeps.
     #[serde(rename = "elapsed_s", with = "in_seconds")]
     pub elapsed: Duration,
-    /// How it ended.
+    /// Why the sweep ended.
     pub end: End,
-    /// The seeds with which something is wrong, in order.
+    /// The failing seeds, in order.
     pub failures: Vec<Failed>,
-    /// What happened in the runs.
+    /// The counters of all runs.
     pub coverage: Coverage,
 }
 
-/// How a sweep ended.
+/// The reason why a sweep ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum End {
     /// All seeds were run.
     Complete,
-    /// So many failed that it stopped.
+    /// [`Sweep::max_failures`] seeds failed.
     Failures,
-    /// Its time was up.
+    /// The time [`Sweep::limit`] was reached.
     Limit,
-    /// Whoever watched had it stop.
+    /// The callback stopped the sweep.
     Stopped,
 }
 
-/// A seed with which something is wrong.
+/// A failing seed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Failed {
-    /// Which.
+    /// The seed.
     pub seed: u64,
-    /// What, one finding a kind.
+    /// The findings, one per kind of fault.
     pub findings: Vec<Finding>,
     /// The command that repeats the run.
     pub replay: String,
 }
 
 impl Sweep {
-    /// Runs the scenario of each seed with that seed. `watch` sees what is known after each, and
-    /// may stop the sweep.
+    /// Runs for each seed its scenario with that seed. `watch` is called after each run with the
+    /// outcome so far, and may stop the sweep.
     pub fn run(
         &self,
         scenario: impl Fn(u64) -> Scenario + Sync,
@@ -163,13 +177,13 @@ impl Sweep {
 }
 
 impl Swept {
-    /// Whether no seed failed and, if there were enough of them, everything happened that has to.
+    /// Whether no seed failed and, given enough seeds, no required counter is zero.
     #[must_use]
     pub fn passed(&self) -> bool {
         self.failures.is_empty() && self.coverage.missing().next().is_none()
     }
 
-    /// How many seeds were run in a minute of the wall.
+    /// The number of seeds that were run per minute of real time.
     #[must_use]
     pub fn seeds_per_minute(&self) -> u64 {
         let minutes = self.elapsed.as_millis().max(1);

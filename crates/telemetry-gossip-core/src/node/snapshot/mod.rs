@@ -7,45 +7,32 @@
 //! was taken from.
 
 mod slots;
+mod v1;
 
-use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use postcard::ser_flavors::{ExtendFlavor, Flavor as _};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::{Activity, CatchUp, Exchange, Node, Rival};
+use super::Node;
+use super::apply::IdConflict;
 use crate::address::{Address, MAX_ADDRESS_LEN};
-use crate::budget::Budget;
-use crate::cluster::ClusterConfig;
-use crate::config::{Config, ConfigError};
-use crate::contact::Contact;
-use crate::dissemination::Dissemination;
-use crate::event::Event;
-use crate::history::History;
-use crate::id::{IdHash, Instance, NodeId};
-use crate::invariants::Violation;
-use crate::join::{Joining, Pages};
-use crate::local_health::LocalHealth;
-use crate::member::Accusers;
-use crate::membership::{Membership, Slot};
-use crate::outbox::Outbox;
-use crate::patience::Patience;
-use crate::probe::{Cycle, Probe};
-use crate::relay::Relays;
-use crate::rng::Random;
-use crate::schedule::{Pacer, Rounds};
-use crate::stats::Stats;
-use crate::suspicion::Suspicions;
-use crate::sync::{Pace, Partners, Plans, Session, TelemetryPace};
-use crate::time::Instant;
-use crate::tombstone::Tombstones;
-use crate::tree::Trees;
+use crate::anti_entropy::{self, AntiEntropy};
+use crate::config::ConfigError;
+use crate::cx::{self, Cx};
+use crate::detector::{self, Detector};
+use crate::dissemination::{self, Dissemination};
+use crate::membership::claim::Accusers;
+use crate::violation::Violation;
 
 /// The shape of the state in a [snapshot](Node::snapshot). It counts up with each change of it; a
 /// node is restored by a version of this crate that has the same.
-pub const STATE_VERSION: u32 = 1;
+///
+/// It is one above the sum of the shapes of all parts, each of which only counts up: a part that
+/// changes its own shape changes nothing here.
+pub const STATE_VERSION: u32 =
+    1 + cx::SHAPE + detector::SHAPE + anti_entropy::SHAPE + dissemination::SHAPE;
 
 /// Why a snapshot cannot be taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -94,64 +81,14 @@ pub enum RestoreError {
     bound(serialize = "A: Address + Serialize", deserialize = "A: Address + Deserialize<'de>")
 )]
 struct State<A> {
-    config: Config,
-    id: NodeId,
-    address: A,
-    id_hash: IdHash,
-    instance: Instance,
-    me: Slot,
-    activity: Activity,
-    now: Instant,
+    cx: Cx<A>,
+    detector: Detector<A>,
+    anti_entropy: AntiEntropy<A>,
+    dissemination: Dissemination,
+    id_conflict: Option<IdConflict>,
+    wrong_accusers: Accusers,
     quiet: bool,
-    rng: Random,
-    #[serde(with = "crate::membership::snapshot")]
-    table: Membership<A>,
     lent: bool,
-    cluster: ClusterConfig,
-    suspicions: Suspicions,
-    tombstones: Tombstones,
-    news: Dissemination,
-    gossiped_at: Option<Instant>,
-    trees: Trees,
-    debut: Option<Instant>,
-    budget: Budget,
-    cycle: Cycle,
-    probe: Option<Probe<A>>,
-    probe_at: Instant,
-    probed_at: Instant,
-    round: u64,
-    rounds: Rounds,
-    pacer: Pacer,
-    rank: (u32, usize),
-    probes_wanted: VecDeque<NodeId>,
-    relays: Relays<A>,
-    local_health: LocalHealth,
-    contact: Contact,
-    charges: Vec<Probe<A>>,
-    patience: Patience<A>,
-    history: History,
-    config_may_reconnect: bool,
-    reconnect_at: Instant,
-    secret: u64,
-    rival: Option<Rival>,
-    wrong: Accusers,
-    join: Option<Joining<A>>,
-    pages: Pages,
-    session: Option<Session<A>>,
-    catch_up: Option<CatchUp<A>>,
-    exchange: Option<Exchange>,
-    exchanges_wanted: usize,
-    pace: Pace,
-    telemetry_pace: TelemetryPace,
-    partners: Partners,
-    plans: Plans,
-    #[serde(skip, default = "Outbox::new")]
-    outbox: Outbox<A>,
-    #[serde(skip)]
-    events: VecDeque<Event<A>>,
-    #[serde(skip)]
-    changed: VecDeque<(Slot, u64, u64)>,
-    stats: Stats,
 }
 
 impl<A: Address + Serialize> Node<A> {
@@ -183,7 +120,7 @@ impl<A: Address + Serialize> Node<A> {
         if self.lent {
             return Err(SnapshotError::TableLent);
         }
-        if !self.outbox.is_empty() || !self.events.is_empty() || !self.changed.is_empty() {
+        if !self.cx.outbox.is_empty() || !self.cx.events.is_empty() {
             return Err(SnapshotError::NotDrained);
         }
         let mut serializer = postcard::Serializer { output: ExtendFlavor::new(Vec::new()) };
@@ -201,11 +138,12 @@ impl<A: Address + Serialize + for<'de> Deserialize<'de>> Node<A> {
     pub fn restore(bytes: &[u8]) -> Result<Self, RestoreError> {
         let mut deserializer = postcard::Deserializer::from_bytes(bytes);
         let found = u32::deserialize(&mut deserializer).map_err(|_| RestoreError::Malformed)?;
-        if found != STATE_VERSION {
-            return Err(RestoreError::Version { found });
-        }
-        let node: Self =
-            State::deserialize(&mut deserializer).map_err(|_| RestoreError::Malformed)?;
+        let node = match found {
+            v1::STATE_VERSION => v1::State::deserialize(&mut deserializer).map(Self::from),
+            STATE_VERSION => State::deserialize(&mut deserializer),
+            _ => return Err(RestoreError::Version { found }),
+        };
+        let node: Self = node.map_err(|_| RestoreError::Malformed)?;
         if deserializer.finalize() != Ok(&[]) {
             return Err(RestoreError::Malformed);
         }
@@ -214,29 +152,28 @@ impl<A: Address + Serialize + for<'de> Deserialize<'de>> Node<A> {
     }
 
     fn check_restored(&self) -> Result<(), RestoreError> {
-        self.config.validate()?;
-        if !slots::are_below(self.table.rows(), |walker| State::serialize(self, walker)) {
+        let Self { cx, detector, anti_entropy, .. } = self;
+        cx.config.validate()?;
+        if !slots::are_below(cx.table.rows(), |walker| State::serialize(self, walker)) {
             return Err(RestoreError::Unsound { part: "name of a row" });
         }
+        let this = &cx.this;
         let mut buf = [0; MAX_ADDRESS_LEN];
-        let len = self.address.encode(&mut buf);
-        let same_address = buf.get(..len).and_then(A::decode) == Some(self.address);
-        let myself = self.table.id(self.me) == self.id && self.table.me() == Some(self.me);
+        let len = this.address.encode(&mut buf);
+        let same_address = buf.get(..len).and_then(A::decode) == Some(this.address);
+        let myself = cx.table.id(this.slot) == this.id && cx.table.me() == Some(this.slot);
         for (part, sound) in [
-            ("own row", myself && self.id_hash == self.id.id_hash() && same_address && !self.lent),
-            ("cluster config", self.cluster.is_sound()),
-            ("schedule", self.rounds.is_sound(&self.config) && self.pacer.is_sound(&self.config)),
-            ("order of probing", self.cycle.is_sound()),
-            ("local health", self.local_health.is_sound()),
-            ("roll call", self.contact.is_sound()),
-            ("list of the dead", self.tombstones.is_sound()),
-            ("pace", self.telemetry_pace.is_sound()),
+            ("own row", myself && this.id_hash == this.id.id_hash() && same_address && !self.lent),
+            ("cluster config", cx.admission.is_sound()),
+            ("list of the dead", cx.tombstones.is_sound()),
             ("deadline", !self.quiet || self.is_quiet()),
-            ("exchange", self.exchange.is_none_or(|exchange| exchange.attempts_left > 0)),
         ] {
             if !sound {
                 return Err(RestoreError::Unsound { part });
             }
+        }
+        if let Some(part) = detector.unsound(&cx.config).or_else(|| anti_entropy.unsound()) {
+            return Err(RestoreError::Unsound { part });
         }
         Ok(self.check_invariants()?)
     }

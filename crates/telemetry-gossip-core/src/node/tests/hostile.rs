@@ -1,7 +1,7 @@
 //! What a liar can do with one datagram: nothing that lasts, and nothing to others.
 
 use super::*;
-use crate::wire::{Ack, Ping, RangeHead, Relay, TelemetryHead, VersionsHead, WireEntry, kind};
+use crate::wire::{Ack, Ping, PingReq, RangeHead, TelemetryHead, VersionsHead, WireEntry, kind};
 
 fn id_hash(address: u32) -> IdHash {
     crate::id::id_hash_of(crate::id::full_id_hash(name(address).as_bytes()))
@@ -19,8 +19,8 @@ fn telemetry(sender: u32, owner: u32, instance: Instance, version: u64) -> Vec<u
 #[test]
 fn claims_of_another_process_do_not_retire_a_node_at_once() {
     let mut node = node(1, &Config::default());
-    let rival = |generation| Claim { instance: Instance(u32::MAX), ..alive(1, generation) };
-    let all: Vec<_> = (0..20).map(|at| rival(2 * at + 1)).collect();
+    let id_conflict = |generation| Claim { instance: Instance(u32::MAX), ..alive(1, generation) };
+    let all: Vec<_> = (0..20).map(|at| id_conflict(2 * at + 1)).collect();
     hear(&mut node, 9, &claims(9, &all));
     for claim in &all {
         hear(&mut node, 9, &claims(9, core::slice::from_ref(claim)));
@@ -58,8 +58,8 @@ fn reply_and_relay_together_are_no_longer_than_three_times_what_came() {
     let bytes = datagram(99, |w| {
         assert!(w.frame(kind::PING, &Ping { number: 1, target: id_hash(1).0 }));
         assert!(w.frame(
-            kind::RELAY,
-            &Relay { number: 1, target: id_hash(30).0, address: &30_u32.to_be_bytes() }
+            kind::PING_REQ,
+            &PingReq { number: 1, target: id_hash(30).0, address: &30_u32.to_be_bytes() }
         ));
     });
     hear(&mut node, 50, &bytes);
@@ -81,8 +81,8 @@ fn a_number_that_was_seen_tells_nothing_of_the_next() {
     let mut node = node(1, &Config::default());
     hear(&mut node, 9, &claims(9, &[alive(9, 0), alive(5, 0)]));
     drain(&mut node);
-    let relay = Relay { number: 1, target: id_hash(9).0, address: &9_u32.to_be_bytes() };
-    hear(&mut node, 9, &datagram(9, |w| assert!(w.frame(kind::RELAY, &relay))));
+    let relay = PingReq { number: 1, target: id_hash(9).0, address: &9_u32.to_be_bytes() };
+    hear(&mut node, 9, &datagram(9, |w| assert!(w.frame(kind::PING_REQ, &relay))));
     let seen = drain(&mut node).iter().find_map(|(_, bytes)| {
         frames(bytes).into_iter().find_map(|frame| match frame {
             Frame::Ping(ping) => Some(ping.number),
@@ -90,7 +90,7 @@ fn a_number_that_was_seen_tells_nothing_of_the_next() {
         })
     });
     let seen = seen.unwrap();
-    while node.probe.is_none() {
+    while node.detector.probe.is_none() {
         let at = node.poll_timeout().unwrap();
         node.handle(at, Input::Tick).unwrap();
         drain(&mut node);
@@ -101,7 +101,7 @@ fn a_number_that_was_seen_tells_nothing_of_the_next() {
             hear(&mut node, member, &datagram(member, |w| assert!(w.frame(kind::ACK, &ack))));
         }
     }
-    assert!(node.probe.is_some(), "a guess ended the probe");
+    assert!(node.detector.probe.is_some(), "a guess ended the probe");
 }
 
 #[test]

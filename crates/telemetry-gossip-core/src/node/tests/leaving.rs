@@ -116,7 +116,7 @@ fn those_who_leave_together_have_left_and_did_not_die() {
 fn a_leave_that_is_told_is_complete() {
     let mut net = Net::joined(3, &Config::default());
     net.input(1, Input::Leave);
-    while net.nodes[0].news.is_news(net.nodes[0].me) {
+    while net.nodes[0].cx.rumors.contains(net.nodes[0].cx.this.slot) {
         let at = net.node(1).poll_timeout().unwrap();
         net.run_for(at.since(net.now));
     }

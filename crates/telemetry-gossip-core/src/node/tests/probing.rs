@@ -124,7 +124,7 @@ fn a_datagram_asks_for_one_relay_and_a_stranger_gets_no_more_than_its_bytes() {
     let request = datagram(50, |w| {
         for number in 0..8 {
             let address = &victim.to_be_bytes();
-            assert!(w.frame(kind::RELAY, &crate::wire::Relay { number, target, address }));
+            assert!(w.frame(kind::PING_REQ, &crate::wire::PingReq { number, target, address }));
         }
     });
     let node = net.node(1);
@@ -168,7 +168,7 @@ fn silence_from_before_a_refutation_is_held_against_nobody() {
 fn a_late_tick_leaves_each_stage_its_time_and_no_deadline_behind() {
     let (mut node, ..) = pinging();
     let (begun, timeout) = (node.now(), node.config().probe_timeout);
-    while node.poll_timeout() != node.probe.as_ref().map(|probe| probe.deadline) {
+    while node.poll_timeout() != node.detector.probe.as_ref().map(|probe| probe.deadline) {
         tick(&mut node);
     }
     // Late, but not so late that the node takes it for a pause.
@@ -183,12 +183,12 @@ fn a_late_tick_leaves_each_stage_its_time_and_no_deadline_behind() {
 }
 
 #[test]
-fn a_member_is_on_one_trial_at_a_time() {
+fn a_member_is_rechecked_once_at_a_time() {
     let mut node = node(1, &Config::default());
     hear(&mut node, 2, &claims(2, &[alive(2, 0)]));
-    let slot = node.table.find("n2").unwrap();
+    let slot = node.cx.table.find("n2").unwrap();
     for _ in 0..3 {
-        node.patience.strike(slot, node.now());
+        node.detector.flap_damping.add_flap(slot, node.now());
     }
     let (mut pings, end) = (0, node.now() + Duration::from_secs(12));
     while let Some(at) = node.poll_timeout().filter(|&at| at <= end) {
@@ -253,7 +253,7 @@ fn a_roll_call_given_up_leaves_no_deadline_behind() {
         };
         node.handle(node.now(), member).unwrap();
     }
-    let accusers = core::iter::once(node.id_hash).collect();
+    let accusers = core::iter::once(node.cx.this.id_hash).collect();
     let accused = Claim { status: Status::Suspected, accusers, ..alive(2, 0) };
     hear(&mut node, 2, &claims(2, &[accused]));
     while node.stats().roll_calls == 0 {

@@ -132,7 +132,7 @@ fn saved() -> Vec<u8> {
     let mut twins = Twins::new(6, 3, &Config::default());
     twins.run_for(Duration::from_secs(15), 20, &[3]);
     // All is lost, so that a probe is soon under way, and stays so for a while.
-    while twins.nodes[0].probe.is_none() {
+    while twins.nodes[0].detector.probe.is_none() {
         twins.run_for(Duration::from_millis(10), 100, &[3]);
     }
     twins.nodes[0].snapshot().unwrap()
@@ -163,7 +163,7 @@ fn a_snapshot_is_taken_of_a_drained_node_and_read_by_its_own_version() {
 fn a_row_that_is_not_there_is_found_wherever_it_is_named() {
     let saved = saved();
     let mut node = Node::<u32>::restore(&saved).unwrap();
-    let target = &mut node.probe.as_mut().expect("a probe is under way").target;
+    let target = &mut node.detector.probe.as_mut().expect("a probe is under way").target;
     *target = crate::membership::Slot(target.0 + 100);
     let unsound = Node::<u32>::restore(&node.snapshot().unwrap()).unwrap_err();
     assert_eq!(unsound, RestoreError::Unsound { part: "name of a row" });

@@ -7,7 +7,6 @@ use meaning::{Entry, Golden, Header, Hex, News, Range, Status, Version, Want};
 
 use super::*;
 use crate::address::{Address, MAX_ADDRESS_LEN};
-use crate::wire::decode;
 
 #[path = "../../../tests/wire/meaning.rs"]
 mod meaning;
@@ -34,8 +33,8 @@ fn write(w: &mut Writer<'_>, frame: &meaning::Frame) {
         &Ack { number, instance } => w.lead(kind::ACK, number, instance),
         &Nack { number } => w.frame(kind::NACK, &super::Nack { number }),
         Relay { number, target, address } => w.frame(
-            kind::RELAY,
-            &super::Relay { number: *number, target: *target, address: &address.0 },
+            kind::PING_REQ,
+            &super::PingReq { number: *number, target: *target, address: &address.0 },
         ),
         Claims { claims } => list(w, kind::CLAIMS, |w| {
             claims.iter().all(|claim| {
@@ -127,7 +126,7 @@ fn read(frame: Frame<'_, SocketAddr>, expected: &meaning::Frame) -> meaning::Fra
         Frame::Ping(Ping { number, target }) => Meant::Ping { number, target },
         Frame::Ack(Ack { number, instance }) => Meant::Ack { number, instance },
         Frame::Nack(Nack { number }) => Meant::Nack { number },
-        Frame::Relay { number, target, address } => {
+        Frame::PingReq { number, target, address } => {
             Meant::Relay { number, target, address: hex(&address) }
         }
         Frame::Claims(claims) => Meant::Claims {
@@ -168,7 +167,7 @@ fn read(frame: Frame<'_, SocketAddr>, expected: &meaning::Frame) -> meaning::Fra
             Meant::SyncDigest { number, sums: sums.map(|sum| sum.sum).collect() }
         }
         Frame::SyncVersions(VersionsHead { number, more }, ranges) => {
-            let rows = |rows: decode::Items<'_, WireVersion>| {
+            let rows = |rows: super::items::Items<'_, WireVersion>| {
                 rows.map(|WireVersion { id_hash, content, status, generation, telemetry }| {
                     Version {
                         tag: id_hash,
@@ -238,9 +237,9 @@ fn the_bytes_are_written_and_read_as_what_they_mean() {
 /// golden table says.
 #[test]
 fn what_is_computed_of_a_table_is_this() {
-    use crate::member::{Accusers, Claim};
+    use crate::membership::claim::{Accusers, Claim};
+    use crate::membership::telemetry_log::LogEntry;
     use crate::membership::{BUCKETS, Membership};
-    use crate::telemetry::LogEntry;
 
     let meaning::Table { rows, claims, telemetry, digest16, digest64, contents } =
         Golden::load().table;
@@ -263,12 +262,12 @@ fn what_is_computed_of_a_table_is_this() {
                 LogEntry { key: b"k", value: Some(b"v"), version, published: now, urgent: false };
             table.set_entry(slot, now, &entry);
         }
-        let version = crate::sync::version_of(table.id_hash(slot), table.row(slot));
+        let version = crate::anti_entropy::diff::version_of(table.id_hash(slot), table.row(slot));
         assert_eq!((version.content, version.telemetry), (content, row.telemetry), "{}", row.id);
     }
     assert_eq!(table.fingerprints(), Fingerprints { claims, telemetry });
-    assert_eq!(crate::sync::sums(&table, BUCKETS / 4).collect::<Vec<_>>(), digest16);
-    assert_eq!(crate::sync::sums(&table, BUCKETS).collect::<Vec<_>>(), digest64);
+    assert_eq!(crate::anti_entropy::diff::sums(&table, BUCKETS / 4).collect::<Vec<_>>(), digest16);
+    assert_eq!(crate::anti_entropy::diff::sums(&table, BUCKETS).collect::<Vec<_>>(), digest64);
 }
 
 #[test]

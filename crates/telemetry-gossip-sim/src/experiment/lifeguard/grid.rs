@@ -1,4 +1,4 @@
-//! Which runs there are, and one run.
+//! The grid of runs, and the execution of one run.
 
 use std::fmt;
 use std::time::Duration;
@@ -12,35 +12,53 @@ use crate::experiment::measure::{Alarms, Detection, alarms, detections};
 use crate::experiment::table;
 use crate::network::Network;
 use crate::rng::{Draws, Stream};
+use crate::setters::setters;
 use crate::simulation::Settings;
 
-/// Which runs, of each variant. Every number of anomalous members goes with every other setting.
+/// The runs of the experiment: all combinations of the numbers of anomalous members with the other
+/// settings, for each variant.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct LifeguardPlan {
-    /// Of which protocols.
+    /// The protocols to compare.
     pub variants: Vec<Variant>,
-    /// Members of each cluster.
+    /// The number of members of each cluster.
     pub members: usize,
-    /// How many of them are anomalous.
+    /// Numbers of anomalous members.
     pub anomalous: Vec<usize>,
-    /// How long they are blocked in the interval runs, in milliseconds.
+    /// Times in milliseconds for which members are blocked in the interval runs.
     pub blocked_ms: Vec<u64>,
-    /// How long they are free in between, in milliseconds.
+    /// Times in milliseconds for which members are free between two blocks.
     pub free_ms: Vec<u64>,
-    /// For how long that goes on, in seconds; the block under way is ended.
+    /// The length of an interval run in seconds; its last block is completed.
     pub span_s: u64,
-    /// The one block of the threshold runs, in milliseconds.
+    /// Times in milliseconds of the single block of the threshold runs.
     pub once_ms: Vec<u64>,
-    /// How many times each run is repeated, with other seeds and other members.
+    /// How many times each run is repeated, with other seeds and other anomalous members.
     pub repeats: u32,
     /// The seed of the first run.
     pub seed: u64,
 }
 
-/// Time before the first block.
+setters! {
+    LifeguardPlan {
+        variants: Vec<Variant>,
+        members: usize,
+        anomalous: Vec<usize>,
+        blocked_ms: Vec<u64>,
+        free_ms: Vec<u64>,
+        span_s: u64,
+        once_ms: Vec<u64>,
+        repeats: u32,
+        seed: u64,
+    }
+}
+
+/// The quiet time before the first block.
 const QUIET: Duration = Duration::from_secs(15);
 
-/// After a single block a run goes on until all members hold all Alive, or for so long.
+/// The longest time that a threshold run waits, from the start of its block, until all members hold
+/// all members Alive again.
 const RECOVERY: Duration = Duration::from_secs(120);
 
 impl LifeguardPlan {
@@ -57,7 +75,7 @@ impl LifeguardPlan {
         }
     }
 
-    /// Every run of every variant. Runs that differ in the variant alone have one seed.
+    /// All runs of all variants. Runs that differ only in the variant have the same seed.
     pub(super) fn runs(&self) -> Vec<Run> {
         let blocks =
             |blocked: &[u64], free: Vec<Option<u64>>| -> Vec<(Duration, Option<Duration>)> {
@@ -94,7 +112,7 @@ impl LifeguardPlan {
 }
 
 impl Default for LifeguardPlan {
-    /// A part of the published set-up, done in two minutes on two cores.
+    /// A part of the published set-up that takes two minutes on two cores.
     fn default() -> Self {
         Self {
             variants: Variant::ALL.to_vec(),
@@ -122,8 +140,9 @@ impl fmt::Display for LifeguardPlan {
         let threshold = self.anomalous.len() * self.once_ms.len() * self.repeats as usize;
         write!(
             f,
-            "{} members, of which {} are anomalous; of each variant {} interval runs of {} s (blocked for {} ms, free for {} \
-             ms) and {} threshold runs (blocked for {} ms), from seed {}.",
+            "{} members, of which {} are anomalous; of each variant {} interval runs of {} s \
+             (blocked for {} ms, free for {} ms) and {} threshold runs (blocked for {} ms), \
+             from seed {}.",
             self.members,
             list(&anomalous),
             table::count(interval as u64),
@@ -148,7 +167,7 @@ pub(super) struct Run {
     pub(super) free: Option<Duration>,
 }
 
-/// What one run has shown.
+/// The outcome of one run.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Outcome {
     pub(super) alarms: Alarms,
@@ -157,6 +176,7 @@ pub(super) struct Outcome {
     pub(super) sent_bytes: u64,
 }
 
+/// Executes one run.
 pub(super) fn perform(plan: &LifeguardPlan, run: &Run) -> Outcome {
     let mut cluster = Cluster::new(Settings {
         nodes: plan.members,
@@ -195,7 +215,7 @@ pub(super) fn perform(plan: &LifeguardPlan, run: &Run) -> Outcome {
     }
 }
 
-/// All at once, and all are freed at once.
+/// Blocks all anomalous members together, and unblocks them together after `span`.
 fn block_for(cluster: &mut Cluster, anomalous: &[usize], span: Duration) {
     anomalous.iter().for_each(|&member| cluster.block(member));
     cluster.run_for(span);

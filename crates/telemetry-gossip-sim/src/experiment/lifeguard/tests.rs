@@ -1,27 +1,25 @@
-//! A small part of the experiment, which shows what the whole of it shows.
+//! A small part of the experiment, with the same results as the whole.
 
 use super::*;
 
 fn small() -> LifeguardPlan {
-    LifeguardPlan {
-        members: 64,
-        anomalous: vec![4, 12],
-        blocked_ms: vec![8_192, 32_768],
-        free_ms: vec![64, 4_096],
-        once_ms: vec![32_768],
-        ..LifeguardPlan::default()
-    }
+    LifeguardPlan::default()
+        .members(64)
+        .anomalous(vec![4, 12])
+        .blocked_ms(vec![8_192, 32_768])
+        .free_ms(vec![64, 4_096])
+        .once_ms(vec![32_768])
 }
 
 #[test]
-fn lifeguard_has_fewer_false_positives_than_swim_and_the_default_still_fewer() {
+fn lifeguard_has_fewer_false_positives_than_swim_and_the_default_has_even_fewer() {
     let result = lifeguard(&small(), |_| {});
     let [swim, .., guarded, ours] = &result.rows[..] else { panic!("{result}") };
     assert!(swim.alarms.everywhere > 1_000, "{result}");
     assert!(guarded.alarms.everywhere * 20 < swim.alarms.everywhere, "{result}");
     assert!(ours.alarms.everywhere * 200 < swim.alarms.everywhere, "{result}");
     for row in &result.rows {
-        // 4 and 12 failures that last longer than any patience.
+        // 4 and 12 failures that last longer than any suspicion.
         assert_eq!(row.detections.len(), 16, "{result}");
         assert!(
             row.detections.iter().all(|detection| detection.everyone >= detection.first),
@@ -46,13 +44,11 @@ fn the_full_plan_is_the_published_one() {
 
 #[test]
 fn one_plan_gives_one_result() {
-    let plan = LifeguardPlan {
-        members: 8,
-        anomalous: vec![2],
-        blocked_ms: vec![2_048],
-        free_ms: vec![64],
-        span_s: 10,
-        ..LifeguardPlan::default()
-    };
+    let plan = LifeguardPlan::default()
+        .members(8)
+        .anomalous(vec![2])
+        .blocked_ms(vec![2_048])
+        .free_ms(vec![64])
+        .span_s(10);
     assert_eq!(lifeguard(&plan, |_| {}), lifeguard(&plan, |_| {}));
 }

@@ -1,4 +1,4 @@
-//! The protocols that are compared, and what was published of them.
+//! The protocols that are compared, and their published results.
 
 use std::fmt;
 use std::time::Duration;
@@ -9,36 +9,38 @@ use telemetry_gossip_core::{Config, DetectorFeatures, SuspicionTimeout};
 /// One of the protocols that are compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum Variant {
     /// SWIM with the settings of memberlist.
     Swim,
-    /// The same with local health and nacks.
+    /// SWIM with local health and nacks.
     LhaProbe,
-    /// The same with suspicions that shrink.
+    /// SWIM with suspicions that shrink.
     LhaSuspicion,
-    /// The same with accusations in pings.
+    /// SWIM with accusations in pings.
     Buddy,
-    /// All three.
+    /// SWIM with all three extensions.
     Lifeguard,
     /// The defaults of this implementation.
     Default,
 }
 
-/// The published figures of a variant, with alpha 5 and beta 6.
+/// The published results of a variant, with alpha 5 and beta 6.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Published {
-    /// False positives, in percent of SWIM's.
+    /// False positives, as a percentage of SWIM's.
     pub false_positives: f64,
-    /// Those at healthy members, likewise.
+    /// False positives at healthy members, as a percentage of SWIM's.
     pub at_healthy: f64,
-    /// First detection in seconds: median, 99 %, 99.9 %.
+    /// Detection times in seconds: median, 99th and 99.9th percentile.
     pub first_s: [f64; 3],
-    /// Full dissemination, likewise.
+    /// Dissemination times in seconds: median, 99th and 99.9th percentile.
     pub everyone_s: [f64; 3],
 }
 
 impl Variant {
-    /// All of them, in the order of the published table.
+    /// All variants, in the order of the published table.
     pub const ALL: [Self; 6] = [
         Self::Swim,
         Self::LhaProbe,
@@ -48,14 +50,14 @@ impl Variant {
         Self::Default,
     ];
 
-    /// The settings of every member.
+    /// The configuration of every member.
     #[must_use]
     pub fn config(self) -> Config {
         let (local, buddy) = (
             DetectorFeatures::SWIM.local_health(true).nacks(true),
             DetectorFeatures::SWIM.buddy(true),
         );
-        let (detector, stretch) = match self {
+        let (detector, max_multiplier) = match self {
             Self::Swim => (DetectorFeatures::SWIM, 1),
             Self::LhaProbe => (local, 1),
             Self::LhaSuspicion => (DetectorFeatures::SWIM, 6),
@@ -65,15 +67,12 @@ impl Variant {
         };
         Config::default()
             .detector(detector)
-            .suspicion(SuspicionTimeout::Scaled {
-                multiplier_percent: 500,
-                max_multiplier: stretch,
-            })
+            .suspicion(SuspicionTimeout::Scaled { multiplier_percent: 500, max_multiplier })
             .probe_interval(Duration::from_secs(1))
             .probe_timeout(Duration::from_millis(500))
     }
 
-    /// What was published of it, if anything.
+    /// The published results; `None` for our default.
     #[must_use]
     pub fn published(self) -> Option<Published> {
         let (false_positives, at_healthy, first_s, everyone_s) = match self {

@@ -1,4 +1,4 @@
-//! Runs that fail, some for a planted reason, and what is left of them.
+//! Failing runs, some with planted faults, and what shrinking leaves of them.
 
 use std::time::Duration;
 
@@ -6,6 +6,7 @@ use super::super::attempt::Ran;
 use super::*;
 use crate::checker::{Rule, Violation};
 use crate::network::Network;
+use crate::process::{Memory, Place, Rejoin};
 use crate::report::{Expectation, Report, Unmet};
 use crate::scenario::{Operation, Overrides, Start, run};
 use crate::units::Share;
@@ -18,8 +19,8 @@ fn sound() -> Report {
         .unwrap()
 }
 
-/// A run in which S3 is broken, and the views differ where that matters, if the scenario meets a
-/// condition.
+/// A function that runs scenarios. If a scenario meets the condition, its run breaks rule S3, and
+/// also the expectation of complete views.
 fn planted(
     breaks: impl Fn(&Scenario, u64) -> bool + Sync,
 ) -> impl Fn(&Scenario, u64, bool) -> Ran + Sync {
@@ -48,7 +49,7 @@ fn shrunk(run: Run<'_>, scenario: &Scenario, seed: u64, fault: Fault) -> Option<
     shrink_by(run, scenario, seed, fault, |_| ControlFlow::Continue(()))
 }
 
-/// The first random scenario like this, and its seed.
+/// The first random scenario that meets a condition, and its seed.
 fn swarm_with(wanted: impl Fn(&Scenario) -> bool) -> (Scenario, u64) {
     let mut all = (0..).map(|seed| (Scenario::swarm(seed), seed));
     all.find(|(scenario, _)| wanted(scenario)).unwrap()
@@ -63,7 +64,7 @@ fn partitions(scenario: &Scenario) -> usize {
 }
 
 #[test]
-fn what_is_left_is_what_breaks_the_rule_and_nothing_else() {
+fn shrinking_leaves_only_what_breaks_the_rule() {
     let breaks = |scenario: &Scenario, _| {
         partitions(scenario) > 0 && scenario.nodes >= 4 && scenario.network.duplicate > Share::NONE
     };
@@ -88,7 +89,7 @@ fn what_is_left_is_what_breaks_the_rule_and_nothing_else() {
     };
     assert_eq!(left.steps[0].at, Duration::ZERO);
     assert!(one.to_string().parse::<usize>().is_ok() && other.to_string().parse::<usize>().is_ok());
-    let network = Network { duplicate: scenario.network.duplicate, ..Network::default() };
+    let network = Network::default().duplicate(scenario.network.duplicate);
     assert_eq!(
         (left.network, left.config, left.start),
         (network, Overrides::default(), Start::Known)
@@ -97,7 +98,7 @@ fn what_is_left_is_what_breaks_the_rule_and_nothing_else() {
 }
 
 #[test]
-fn one_run_shrinks_to_one_result_and_its_file_fails_alike() {
+fn shrinking_is_deterministic_and_the_written_file_fails_too() {
     for seed in 0..6 {
         let mut scenario = Scenario::swarm(seed);
         scenario.expect.known_within = Some(Duration::from_millis(1));
@@ -115,24 +116,40 @@ fn one_run_shrinks_to_one_result_and_its_file_fails_alike() {
 }
 
 #[test]
-fn what_ends_a_trouble_stays_as_long_as_the_trouble() {
-    // A partition that never heals would make any views differ.
+fn a_disturbance_keeps_the_step_that_ends_it() {
+    // Without the step that heals it, a partition would make views differ in any case.
     let (scenario, seed) =
         swarm_with(|scenario| partitions(scenario) > 1 && scenario.steps.len() > 12);
     let run = planted(|scenario, _| partitions(scenario) > 0);
     let found = shrunk(&run, &scenario, seed, VIEWS).unwrap().scenario;
     let names: Vec<String> = found.steps.iter().map(|step| step.operation.name()).collect();
     assert_eq!(names, ["partition", "heal"]);
-    let calm = Calm::of(&scenario);
+    let required = Quiescence::of(&scenario);
     assert!(
-        Calm::of(&found).is_as_calm_as(&calm) && !found.expect.is_empty(),
+        Quiescence::of(&found).is_at_least(&required) && !found.expect.is_empty(),
         "{}",
         found.to_toml()
     );
 }
 
 #[test]
-fn another_seed_will_do_if_the_same_one_no_longer_fails() {
+fn a_restart_shrinks_to_its_default_memory_place_and_way_to_rejoin() {
+    let restarts = |scenario: &Scenario, plain: bool| {
+        let plain = |operation: &Operation| {
+            let Operation::Restart { memory, place, rejoin, .. } = operation else { return false };
+            let now = (*memory, *place, *rejoin);
+            (now == (Memory::Lost, Place::Same, Rejoin::Running)) == plain
+        };
+        scenario.steps.iter().any(|step| plain(&step.operation))
+    };
+    let (scenario, seed) = swarm_with(|scenario| restarts(scenario, false));
+    let run = planted(move |scenario, _| restarts(scenario, true) || restarts(scenario, false));
+    let found = shrunk(&run, &scenario, seed, Fault::Rule(Rule::S3)).unwrap().scenario;
+    assert!(found.steps.len() == 1 && restarts(&found, true), "{}", found.to_toml());
+}
+
+#[test]
+fn a_smaller_scenario_may_fail_with_another_seed() {
     let (scenario, seed) = swarm_with(|scenario| scenario.steps.len() > 5);
     let all = scenario.steps.len();
     let run = planted(|left, at| left.steps.len() == all || at == seed + 2);
@@ -141,7 +158,7 @@ fn another_seed_will_do_if_the_same_one_no_longer_fails() {
 }
 
 #[test]
-fn it_ends_when_it_is_told_to_or_has_run_often_enough() {
+fn shrinking_ends_when_the_callback_stops_it_or_after_the_most_runs() {
     let (scenario, seed) = swarm_with(|scenario| scenario.steps.len() > 5);
     let run = planted(|_, _| true);
     let stop = |watched: Shrinking| {
@@ -149,18 +166,18 @@ fn it_ends_when_it_is_told_to_or_has_run_often_enough() {
     };
     let found = shrink_by(&run, &scenario, seed, Fault::Rule(Rule::S3), stop).unwrap();
     assert_eq!((found.runs, found.least), (3, false));
-    // Steps that can be left out only one by one, from the last on.
+    // Steps that can be removed only one by one, from the last one on.
     let steps =
         (1..=400).map(|second| format!("{{ at = \"{second}s\", join = 1 }},")).collect::<String>();
     let long = format!("name = \"long\"\nnodes = 2\nduration = \"500s\"\nsteps = [{steps}]");
     let long = Scenario::from_toml(&long).unwrap();
     let run = planted(|left, _| left.steps == long.steps[..left.steps.len()]);
     let found = shrunk(&run, &long, 1, Fault::Rule(Rule::S3)).unwrap();
-    assert!(found.runs <= MOST_RUNS);
+    assert!(found.runs <= MAX_RUNS);
 }
 
 #[test]
-fn what_does_not_fail_is_not_shrunk() {
+fn a_run_without_the_fault_is_not_shrunk() {
     let quiet = Scenario::named("quiet").unwrap().with_nodes(3);
     assert_eq!(shrunk(&simulate, &quiet, 1, VIEWS), None);
 }

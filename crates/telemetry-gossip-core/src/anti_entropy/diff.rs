@@ -1,0 +1,163 @@
+//! Anti-entropy: two nodes find what differs between their tables and exchange only that, both
+//! ways.
+//!
+//! ```text
+//!   asker                                   partner
+//!     | versions of all rows -------------->|   a small table; nothing differs: done
+//!     |<- claims newer there, wants --------|
+//!     | claims wanted --------------------->|
+//!     |<- done -----------------------------|
+//!     |                                     |
+//!     | open (fingerprint in the header) -->|   a large one, on command; equal: done
+//!     |<- done, more -----------------------|
+//!     | digest: 16 or 64 range sums ------->|   a large one, known to differ
+//!     |<- versions of the differing ranges -|
+//!     | claims newer here, wants ---------->|
+//!     |<- claims wanted, done --------------|
+//! ```
+//!
+//! The partner keeps no state; each datagram is answered by at most one. What does not fit is left
+//! to the next session, which the asker opens at once if `more` was said. This module compares;
+//! `node` merges.
+
+use crate::address::Address;
+use crate::id::{IdHash, full_id_hash, mix};
+use crate::membership::{BUCKETS, Membership, Row, Slot, fold};
+use crate::outbox::{Diff, Item, OutgoingDiffs, Want};
+use crate::status::Status;
+use crate::wire::items::{Items, Ranges};
+use crate::wire::{WireSum, WireVersion, WireWant};
+
+/// Tables of up to this many members are compared row by row from the start: their versions are no
+/// longer than a digest.
+pub(crate) const SMALL: usize = 32;
+
+/// A row as it stands in a version list.
+pub(crate) fn version_of(id_hash: IdHash, row: &Row) -> WireVersion {
+    WireVersion {
+        id_hash: id_hash.0,
+        content: content(row),
+        status: row.status.rank(),
+        generation: row.generation.0,
+        telemetry: row.telemetry_version(),
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "16 of 64 mixed bits")]
+fn content(row: &Row) -> u16 {
+    mix(u64::from(row.instance.0) ^ full_id_hash(row.address_bytes())) as u16
+}
+
+fn want_of(row: WireVersion, claim: bool, since: u64) -> Want {
+    Want { id_hash: IdHash(row.id_hash), claim, since }
+}
+
+/// The fingerprints of `ranges` equal hash ranges, 32 bits of each.
+pub(crate) fn sums<A: Address>(table: &Membership<A>, ranges: usize) -> impl Iterator<Item = u32> {
+    let each = BUCKETS / ranges.max(1);
+    (0..ranges).map(move |range| {
+        let sum = (range * each..(range + 1) * each)
+            .fold(0_u64, |sum, at| sum.wrapping_add(table.bucket(at)));
+        fold(sum)
+    })
+}
+
+/// The buckets in which a digest differs from this table, as a bit mask of all [`BUCKETS`].
+pub(crate) fn differing<A: Address>(table: &Membership<A>, digest: Items<'_, WireSum>) -> u64 {
+    let ranges = digest.count();
+    let each = BUCKETS / ranges.clamp(1, BUCKETS);
+    let mut mask = 0_u64;
+    for (range, (theirs, ours)) in digest.zip(sums(table, ranges)).enumerate() {
+        if theirs.sum != ours {
+            let bits = if each >= 64 { u64::MAX } else { (1 << each) - 1 };
+            mask |= bits << (range * each);
+        }
+    }
+    mask
+}
+
+/// How many ranges a digest of this table has: about four rows in each, or the most.
+pub(crate) fn digest_ranges<A: Address>(table: &Membership<A>) -> usize {
+    if table.len() <= 2 * BUCKETS { BUCKETS / 4 } else { BUCKETS }
+}
+
+impl OutgoingDiffs {
+    /// Compares a version list with the table and notes what to send and what to ask for.
+    pub(crate) fn compare<A: Address>(
+        &mut self,
+        table: &Membership<A>,
+        ranges: Ranges<'_>,
+    ) -> Diff {
+        let mut diff = Diff::default();
+        for (range, mut rows) in ranges {
+            let mut theirs = rows.next();
+            let (from, to) = (IdHash(range.from), IdHash(range.to));
+            for slot in table.tagged(from, to) {
+                let id_hash = table.id_hash(slot);
+                while let Some(row) = theirs.filter(|row| row.id_hash < id_hash.0) {
+                    self.want(&mut diff, want_of(row, true, 0));
+                    theirs = rows.next();
+                }
+                match theirs.filter(|row| row.id_hash == id_hash.0) {
+                    Some(row) => {
+                        self.compare_row(&mut diff, table, slot, row);
+                        theirs = rows.next();
+                    }
+                    None => self.push(&mut diff, Item { slot, claim: true, since: Some(0) }),
+                }
+            }
+            while let Some(row) = theirs {
+                self.want(&mut diff, want_of(row, true, 0));
+                theirs = rows.next();
+            }
+        }
+        diff
+    }
+
+    fn compare_row<A: Address>(
+        &mut self,
+        diff: &mut Diff,
+        table: &Membership<A>,
+        slot: Slot,
+        theirs: WireVersion,
+    ) {
+        let row = table.row(slot);
+        let their_status = Status::from_rank(theirs.status).unwrap_or(Status::Alive);
+        let ours = (row.generation.0, row.status);
+        let version = row.telemetry_version();
+        match ours.cmp(&(theirs.generation, their_status)) {
+            core::cmp::Ordering::Less => self.want(diff, want_of(theirs, true, version)),
+            core::cmp::Ordering::Greater => {
+                let since = if content(row) == theirs.content { theirs.telemetry } else { 0 };
+                self.push(diff, Item { slot, claim: true, since: Some(since) });
+            }
+            core::cmp::Ordering::Equal if content(row) != theirs.content => {
+                // Two claims of one rank: both sides hear both and keep the greater.
+                self.want(diff, want_of(theirs, true, version));
+                self.push(diff, Item { slot, claim: true, since: Some(0) });
+            }
+            core::cmp::Ordering::Equal => match version.cmp(&theirs.telemetry) {
+                core::cmp::Ordering::Less => self.want(diff, want_of(theirs, false, version)),
+                core::cmp::Ordering::Greater => {
+                    self.push(diff, Item { slot, claim: false, since: Some(theirs.telemetry) });
+                }
+                core::cmp::Ordering::Equal => {}
+            },
+        }
+    }
+
+    /// Plans to send what a wish list asks for.
+    pub(crate) fn grant<A: Address>(
+        &mut self,
+        table: &Membership<A>,
+        wants: Items<'_, WireWant>,
+    ) -> Diff {
+        let mut diff = Diff::default();
+        for want in wants {
+            for slot in table.with_id_hash(IdHash(want.id_hash)) {
+                self.push(&mut diff, Item { slot, claim: want.claim, since: Some(want.since) });
+            }
+        }
+        diff
+    }
+}

@@ -1,0 +1,155 @@
+//! How differences between tables are repaired: joins, sync sessions, and the exchanges that the
+//! host asks for.
+//!
+//! | file | decides |
+//! |---|---|
+//! | `trigger` | when a difference is worth a session |
+//! | `session` | the session that this node opened, from its question to its end |
+//! | `diff` | what differs between two tables, and what to send and to ask for |
+//! | `partners` | with whom to exchange when the host asks for it |
+//! | `join` | finding the cluster through seeds, and the comparisons of a newcomer |
+
+pub(crate) mod diff;
+pub(crate) mod join;
+mod partners;
+pub(crate) mod session;
+mod trigger;
+
+use serde::{Deserialize, Serialize};
+
+use crate::address::Address;
+use crate::config::Mode;
+use crate::cx::{Cx, Part, sooner};
+use crate::error::CommandError;
+use crate::event::{Event, ExchangeOutcome};
+use crate::id::NodeId;
+use crate::membership::{Fingerprints, Slot};
+use crate::time::Instant;
+use crate::violation::Violation;
+use join::{BootstrapSync, Joining, Pages};
+pub(crate) use partners::Partners;
+use session::{Exchange, Session};
+pub(crate) use trigger::{SyncTrigger, TelemetrySyncTrigger};
+
+/// Counts up with each change of the serialised shape of [`AntiEntropy`].
+pub(crate) const SHAPE: u32 = 0;
+
+/// The most exchanges that wait for their turn.
+const MAX_WANTED: usize = 1_024;
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct AntiEntropy<A> {
+    pub(crate) join: Option<Joining<A>>,
+    pub(crate) pages: Pages,
+    pub(crate) session: Option<Session<A>>,
+    pub(crate) bootstrap: Option<BootstrapSync<A>>,
+    pub(crate) exchange: Option<Exchange>,
+    pub(crate) exchanges_wanted: usize,
+    pub(crate) trigger: SyncTrigger,
+    pub(crate) telemetry_trigger: TelemetrySyncTrigger,
+    pub(crate) partners: Partners,
+}
+
+impl<A: Address> AntiEntropy<A> {
+    pub(crate) fn new() -> Self {
+        Self {
+            join: None,
+            pages: Pages::default(),
+            session: None,
+            bootstrap: None,
+            exchange: None,
+            exchanges_wanted: 0,
+            trigger: SyncTrigger::default(),
+            telemetry_trigger: TelemetrySyncTrigger::default(),
+            partners: Partners::default(),
+        }
+    }
+
+    /// A partner answered a ping, and its fingerprints came along: its table is like ours, or not.
+    pub(crate) fn compare_fingerprints(
+        &mut self,
+        peer: Slot,
+        theirs: Fingerprints,
+        cx: &mut Cx<A>,
+    ) {
+        if cx.config.mode != Mode::Autonomous || self.session.is_some() || !cx.table.is_live(peer) {
+            return;
+        }
+        let (ours, spread) = (cx.table.fingerprints(), cx.spread_time());
+        let (claims, telemetry) =
+            (ours.claims == theirs.claims, ours.telemetry == theirs.telemetry);
+        let differs = self.trigger.should_sync(cx.now, claims, cx.table.changed_at(), spread);
+        let changed_at = cx.table.telemetry_changed_at();
+        if self.telemetry_trigger.should_sync(cx.now, telemetry, changed_at, spread) || differs {
+            self.open_session(peer, theirs, true, session::CHAIN, cx);
+        }
+    }
+
+    /// The host wants one more exchange.
+    pub(crate) fn want_exchange(&mut self, cx: &mut Cx<A>) -> Result<(), CommandError> {
+        if self.exchanges_wanted >= MAX_WANTED {
+            return Err(CommandError::TooMany { max: MAX_WANTED });
+        }
+        self.exchanges_wanted += 1;
+        self.start_wanted_exchange(cx);
+        Ok(())
+    }
+
+    /// The node leaves: the host is told that the exchanges it awaits will not come.
+    pub(crate) fn abandon(&mut self, cx: &mut Cx<A>) {
+        let waiting = core::mem::take(&mut self.exchanges_wanted)
+            + usize::from(self.exchange.take().is_some());
+        for _ in 0..waiting {
+            cx.emit(Event::ExchangeCompleted { peer: None, outcome: ExchangeOutcome::Failed });
+        }
+        self.session = None;
+    }
+
+    /// The row of a member went, whose id was this: a session with it has failed.
+    pub(crate) fn forget_partner(&mut self, slot: Slot, id: NodeId, cx: &mut Cx<A>) {
+        if let Some(session) = self.session.take_if(|session| session.peer == slot) {
+            self.fail_session(session, id, cx);
+        }
+    }
+
+    /// Names what a restored state must not be like, if it is.
+    pub(crate) fn unsound(&self) -> Option<&'static str> {
+        [
+            ("sync trigger", self.telemetry_trigger.is_sound()),
+            ("exchange", self.exchange.is_none_or(|exchange| exchange.attempts_left > 0)),
+        ]
+        .into_iter()
+        .find_map(|(part, sound)| (!sound).then_some(part))
+    }
+}
+
+impl<A: Address> Part<A> for AntiEntropy<A> {
+    fn deadline(&self, _: &Cx<A>) -> Option<Instant> {
+        let join = self.join.as_ref().map(Joining::deadline);
+        let session = self.session.as_ref().map(|session| session.deadline);
+        let bootstrap = self.bootstrap.as_ref().filter(|_| self.session.is_none());
+        sooner(sooner(join, session), bootstrap.map(|bootstrap| bootstrap.at))
+    }
+
+    fn is_idle(&self) -> bool {
+        self.session.is_none() && self.join.is_none() && self.bootstrap.is_none()
+    }
+
+    fn on_timeout(&mut self, cx: &mut Cx<A>) {
+        self.advance_join(cx);
+        self.expire_session(cx);
+        self.continue_bootstrap(cx);
+    }
+
+    /// What fails with the member fails once its row is gone: see
+    /// [`forget_partner`](AntiEntropy::forget_partner).
+    fn forget(&mut self, _: Slot, _: &mut Cx<A>) {}
+
+    fn heap_bytes(&self) -> usize {
+        0
+    }
+
+    fn check(&self, _: &Cx<A>) -> Result<(), Violation> {
+        Ok(())
+    }
+}

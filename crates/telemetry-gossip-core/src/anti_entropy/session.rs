@@ -1,0 +1,197 @@
+//! The sync session that this node opened, and the exchanges that the host asks for.
+
+use serde::{Deserialize, Serialize};
+
+use super::AntiEntropy;
+use super::diff::SMALL;
+use crate::address::Address;
+use crate::cx::Cx;
+use crate::event::{Event, ExchangeOutcome};
+use crate::id::{NodeId, RequestId};
+use crate::membership::{Fingerprints, Slot};
+use crate::outbox::{Body, Intent};
+use crate::time::Instant;
+
+/// The number of partners with which an exchange is tried.
+const ATTEMPTS: u8 = 3;
+
+/// All ranges of the table.
+pub(crate) const ALL_BUCKETS: u64 = u64::MAX;
+
+/// The session that this node opened.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct Session<A> {
+    pub(crate) number: RequestId,
+    pub(crate) peer: Slot,
+    pub(crate) address: A,
+    pub(crate) deadline: Instant,
+    /// Something did not fit.
+    pub(crate) more: bool,
+    /// A difference was found.
+    pub(crate) differed: bool,
+    /// It brought telemetry that had been under way for long.
+    pub(crate) brought_late: bool,
+    /// How many sessions may follow this one at once.
+    pub(crate) chain: u16,
+    /// The partner's fingerprint and the own when the session began.
+    pub(crate) fingerprints: (Fingerprints, Fingerprints),
+    /// The partner's fingerprint as it was last heard.
+    pub(crate) theirs: Fingerprints,
+}
+
+/// The most sessions that follow each other at once because something did not fit.
+pub(crate) const CHAIN: u16 = 512;
+
+/// An exchange that the host asked for.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct Exchange {
+    pub(crate) attempts_left: u8,
+}
+
+impl<A: Address> AntiEntropy<A> {
+    /// Opens a session with a partner whose fingerprint was `theirs` when last heard. Where a
+    /// difference is not known yet, a large table asks first.
+    pub(crate) fn open_session(
+        &mut self,
+        peer: Slot,
+        theirs: Fingerprints,
+        differs: bool,
+        chain: u16,
+        cx: &mut Cx<A>,
+    ) {
+        let Some(address) = cx.table.address(peer) else { return };
+        let number = cx.request_id();
+        let body = if cx.table.len() <= SMALL {
+            Body::SyncVersions(number, ALL_BUCKETS)
+        } else if differs {
+            Body::SyncDigest(number)
+        } else {
+            Body::SyncOpen(number)
+        };
+        cx.stats.syncs += 1;
+        self.session = Some(Session {
+            number,
+            peer,
+            address,
+            deadline: cx.now + cx.config.probe_timeout,
+            more: false,
+            differed: differs,
+            brought_late: false,
+            chain,
+            fingerprints: (theirs, cx.table.fingerprints()),
+            theirs,
+        });
+        cx.ask(Intent::new(address, Some(peer), cx.mtu()).with_body(body));
+    }
+
+    /// The number of the session with the partner at `from`, if this node opened one.
+    pub(crate) fn session_with(&self, from: A) -> Option<RequestId> {
+        self.session.filter(|session| session.address == from).map(|session| session.number)
+    }
+
+    /// The partner of this node's session answered.
+    pub(crate) fn on_session_reply(
+        &mut self,
+        theirs: Fingerprints,
+        more: bool,
+        differs: bool,
+        ends: bool,
+        cx: &mut Cx<A>,
+    ) {
+        if let Some(session) = &mut self.session {
+            session.theirs = theirs;
+            session.more |= more;
+            session.differed |= differs;
+            session.deadline = cx.now + cx.config.probe_timeout;
+        }
+        if ends {
+            self.end_session(cx);
+        }
+    }
+
+    /// Telemetry came from `from` that had been under way for long, if `late`.
+    pub(crate) fn on_telemetry(&mut self, from: A, late: bool) {
+        if let Some(session) = self.session.as_mut().filter(|session| session.address == from) {
+            session.brought_late |= late;
+        }
+    }
+
+    /// The session is complete; if something did not fit, the next one begins at once.
+    fn end_session(&mut self, cx: &mut Cx<A>) {
+        let Some(session) = self.session.take() else { return };
+        // Where neither table took anything in, the next session would do no better.
+        let moved_on = session.fingerprints != (session.theirs, cx.table.fingerprints());
+        if session.more && session.chain > 0 && moved_on && cx.table.can_probe(session.peer) {
+            self.open_session(session.peer, session.theirs, true, session.chain - 1, cx);
+            return;
+        }
+        if !session.differed {
+            self.bootstrap = None;
+        }
+        let spread = cx.spread_time();
+        self.trigger.rest(cx.now, spread);
+        self.telemetry_trigger.rest(cx.now, spread, session.brought_late);
+        if self.exchange.take().is_some() {
+            let outcome =
+                if session.differed { ExchangeOutcome::Exchanged } else { ExchangeOutcome::InSync };
+            let peer = Some(cx.table.id(session.peer));
+            cx.emit(Event::ExchangeCompleted { peer, outcome });
+            self.start_wanted_exchange(cx);
+        }
+    }
+
+    pub(super) fn expire_session(&mut self, cx: &mut Cx<A>) {
+        if let Some(session) = self.session.take_if(|session| session.deadline <= cx.now) {
+            self.fail_session(session, cx.table.id(session.peer), cx);
+        }
+    }
+
+    /// The partner is silent or gone; an exchange goes on with another one.
+    pub(super) fn fail_session(&mut self, session: Session<A>, peer: NodeId, cx: &mut Cx<A>) {
+        cx.stats.syncs_failed += 1;
+        self.trigger.rest(cx.now, cx.config.probe_timeout);
+        self.telemetry_trigger.rest(cx.now, cx.config.probe_timeout, true);
+        let Some(exchange) = &mut self.exchange else { return };
+        exchange.attempts_left -= 1;
+        let attempts_left = exchange.attempts_left;
+        let table = &cx.table;
+        let other = table.random(&mut cx.rng, |slot| table.can_probe(slot) && slot != session.peer);
+        let other = other.or_else(|| table.can_probe(session.peer).then_some(session.peer));
+        match other.filter(|_| attempts_left > 0) {
+            Some(slot) => self.open_session(slot, Fingerprints::default(), false, CHAIN, cx),
+            None => {
+                self.exchange = None;
+                let (peer, outcome) = (Some(peer), ExchangeOutcome::Failed);
+                cx.emit(Event::ExchangeCompleted { peer, outcome });
+                self.start_wanted_exchange(cx);
+            }
+        }
+    }
+
+    /// Begins the next exchange that the host wants, with the partner whose turn it is.
+    pub(crate) fn start_wanted_exchange(&mut self, cx: &mut Cx<A>) {
+        while self.exchange.is_none() && self.exchanges_wanted > 0 {
+            self.exchanges_wanted -= 1;
+            let Some(slot) = self.choose_partner(cx) else {
+                let outcome = ExchangeOutcome::Nobody;
+                cx.emit(Event::ExchangeCompleted { peer: None, outcome });
+                continue;
+            };
+            self.session = None;
+            self.exchange = Some(Exchange { attempts_left: ATTEMPTS });
+            self.open_session(slot, Fingerprints::default(), false, CHAIN, cx);
+        }
+    }
+
+    fn choose_partner(&mut self, cx: &mut Cx<A>) -> Option<Slot> {
+        let table = &cx.table;
+        let members = table.len();
+        let Some(places) = self.partners.next(members) else {
+            return table.random(&mut cx.rng, |slot| table.can_probe(slot));
+        };
+        let start = table.rank(cx.this.slot)? + places;
+        (start..start + members)
+            .filter_map(|rank| table.at_rank(rank))
+            .find(|&slot| table.can_probe(slot))
+    }
+}

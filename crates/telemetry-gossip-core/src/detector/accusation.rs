@@ -1,0 +1,143 @@
+//! From a failed probe to an accusation: what must be shown first.
+//!
+//! A deadline alone cannot tell "the member is dead" from "this node is cut off". So a failed probe
+//! waits as a *pending accusation* until a roll call has shown that this node is in touch with at
+//! least half of the members. A node that is cut off accuses no member.
+
+use super::{Detector, Probe};
+use crate::address::Address;
+use crate::config::Mode;
+use crate::cx::Cx;
+use crate::evidence::Evidence;
+use crate::id::{Generation, full_id_hash};
+use crate::membership::claim::Claim;
+use crate::membership::{Merged, Slot};
+use crate::status::Status;
+use crate::time::Instant;
+
+/// The most accusations that await a roll call. It takes less than as many probe intervals.
+const MAX_PENDING: usize = 8;
+
+impl<A: Address> Detector<A> {
+    /// The probe of a member failed: the member is rechecked if it has refuted before, or accused
+    /// once a roll call has succeeded.
+    pub(super) fn accuse_later(&mut self, probe: Probe<A>, cx: &mut Cx<A>) {
+        if cx.config.mode == Mode::ProbeOnly {
+            return;
+        }
+        if self.roll_calls.is_isolated() {
+            self.add_evidence(probe.target, Evidence::NotAccused, cx);
+            return;
+        }
+        let probe = if cx.config.detector.flap_damping {
+            self.recheck_first(probe, cx)
+        } else {
+            Some(probe)
+        };
+        if let Some(probe) = probe {
+            self.accuse_after_roll_call(probe, cx);
+        }
+    }
+
+    /// The member may be accused as soon as a roll call has shown that this node is in touch.
+    pub(super) fn accuse_after_roll_call(&mut self, probe: Probe<A>, cx: &mut Cx<A>) {
+        if self.roll_calls.is_isolated() {
+            self.add_evidence(probe.target, Evidence::NotAccused, cx);
+            return;
+        }
+        if !cx.config.detector.roll_calls {
+            self.accuse_if_unchanged(&probe, cx);
+        } else if self.pending_accusations.len() < MAX_PENDING {
+            self.pending_accusations.push(probe);
+            if !self.roll_calls.is_calling() {
+                self.begin_roll_call(cx);
+            }
+        }
+    }
+
+    /// A roll call that pending accusations waited for may have been given up.
+    pub(super) fn resume_accusations(&mut self, cx: &mut Cx<A>) {
+        if !self.pending_accusations.is_empty() && !self.roll_calls.is_calling() {
+            self.begin_roll_call(cx);
+        }
+    }
+
+    pub(super) fn accusation_deadline(&self, cx: &Cx<A>) -> Option<Instant> {
+        let waits = !self.pending_accusations.is_empty() && !self.roll_calls.is_calling();
+        waits.then_some(cx.now)
+    }
+
+    /// A roll call succeeded.
+    pub(super) fn make_pending_accusations(&mut self, cx: &mut Cx<A>) {
+        for pending in core::mem::take(&mut self.pending_accusations) {
+            self.accuse_if_unchanged(&pending, cx);
+        }
+    }
+
+    /// This node was itself cut off: no member is accused of what went unanswered.
+    pub(super) fn drop_pending_accusations(&mut self, cx: &mut Cx<A>) {
+        for pending in core::mem::take(&mut self.pending_accusations) {
+            self.add_evidence(pending.target, Evidence::NotAccused, cx);
+        }
+    }
+
+    /// The silence is evidence about what was held when the probe began: the member may have
+    /// refuted, moved or restarted meanwhile.
+    fn accuse_if_unchanged(&mut self, probe: &Probe<A>, cx: &mut Cx<A>) {
+        let row = cx.table.row(probe.target);
+        let refuted = row.status == Status::Alive && row.generation > probe.generation;
+        let moved = row.instance != probe.instance || row.address() != Some(probe.address);
+        if !refuted && !moved {
+            self.accuse(probe.target, cx);
+        }
+    }
+
+    /// This node could not reach `slot`: a suspicion one generation above what was held, or one
+    /// more accuser of the one there is.
+    fn accuse(&mut self, slot: Slot, cx: &mut Cx<A>) {
+        let held = cx.table.claim(slot);
+        let generation = match held.status {
+            Status::Alive => held.generation.next(),
+            Status::Suspected => held.generation,
+            Status::Dead | Status::Left => return,
+        };
+        self.pronounce(slot, Status::Suspected, generation, cx);
+    }
+
+    /// Merges this node's own verdict about a member. It names this node as the accuser, which for
+    /// a death is evidence for the history.
+    pub(super) fn pronounce(
+        &mut self,
+        slot: Slot,
+        status: Status,
+        generation: Generation,
+        cx: &mut Cx<A>,
+    ) {
+        let id = cx.table.id(slot);
+        // Only a table that the host lends holds members that the cluster config does not name.
+        if !cx.admission.admits(full_id_hash(id.as_str().as_bytes())) {
+            cx.stats.claims_not_in_config += 1;
+            return;
+        }
+        let held = cx.table.claim(slot);
+        let claim = Claim {
+            id: id.as_str(),
+            address: held.address,
+            instance: held.instance,
+            generation,
+            status,
+            accusers: core::iter::once(cx.this.id_hash).collect(),
+            age_secs: 0,
+        };
+        match cx.table.merge_at(cx.now, &claim).0 {
+            Merged::Replaced { was, .. } => {
+                self.set_status(slot, &claim, Some(was), cx);
+                cx.rumors.push(slot);
+            }
+            Merged::Same => self.confirm(slot, &claim.accusers, cx),
+            Merged::Implausible => cx.stats.claims_implausible += 1,
+            // The row is there, and what it holds was looked at.
+            Merged::Stale | Merged::Inserted | Merged::Full => {}
+        }
+    }
+}

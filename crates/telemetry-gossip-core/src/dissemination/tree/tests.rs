@@ -1,0 +1,280 @@
+//! Trees over small circles: who gets an update, and what becomes of it when nobody answers.
+
+use super::*;
+use crate::config::Config;
+use crate::id::{Generation, Instance};
+use crate::membership::claim::{Accusers, Claim};
+use crate::status::Status;
+
+const ROOM: usize = 1_000;
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// A table of members at addresses 0, 1, ...; its own row is that of `me`.
+fn table(members: u32, me: u32) -> (Membership<u32>, Slot) {
+    let mut table = Membership::new(Config::default().max_members);
+    for address in 0..members {
+        let id = alloc::format!("n{address}");
+        table.merge(Instant::ORIGIN, &claim(&id, address, 1, Status::Alive));
+    }
+    let me = table.find(&alloc::format!("n{me}")).unwrap();
+    (table, me)
+}
+
+fn claim(id: &str, address: u32, generation: u64, status: Status) -> Claim<'_, u32> {
+    let (instance, generation) = (Instance(1), Generation(generation));
+    Claim {
+        id,
+        address: Some(address),
+        instance,
+        generation,
+        status,
+        accusers: Accusers::new(),
+        age_secs: 0,
+    }
+}
+
+fn at(millis: u64) -> Instant {
+    Instant::from_micros(millis * 1_000)
+}
+
+/// Members with trees, and a network that loses nothing.
+struct Circle {
+    members: Vec<(Membership<u32>, Slot, Trees)>,
+    /// How often each member got the update.
+    got: Vec<u32>,
+}
+
+impl Circle {
+    fn new(members: u32) -> Self {
+        let trees = |me| {
+            let (table, me) = table(members, me);
+            let mut trees = Trees::default();
+            trees.adapt(&table, me, Instant::ORIGIN);
+            (table, me, trees)
+        };
+        Self { members: (0..members).map(trees).collect(), got: alloc::vec![0; members as usize] }
+    }
+
+    /// Carries an update of `owner` along its tree; the steps of the longest way.
+    fn carry(&mut self, owner: usize) -> u32 {
+        let id_hash = self.members[owner].0.id_hash(self.members[owner].1);
+        let update = self.update(owner, owner);
+        self.members[owner].2.spread(update, 100, false, Furthest::ALL);
+        let (mut steps, mut senders) = (0, alloc::vec![owner]);
+        while !senders.is_empty() {
+            let mut told = Vec::new();
+            for sender in senders {
+                for (to, end) in self.send(sender) {
+                    self.got[to] += 1;
+                    let (update, (table, me, trees)) =
+                        (self.update(to, owner), &mut self.members[to]);
+                    let mine = table.id_hash(*me);
+                    trees.spread(
+                        update,
+                        100,
+                        false,
+                        Furthest::between(mine, end).min(Furthest::between(mine, id_hash)),
+                    );
+                    told.push(to);
+                }
+            }
+            steps += u32::from(!told.is_empty());
+            senders = told;
+        }
+        steps
+    }
+
+    fn update(&self, at: usize, owner: usize) -> Update {
+        Update { owner: self.members[at].0.find(&alloc::format!("n{owner}")).unwrap(), since: 0 }
+    }
+
+    /// All that is due at one member arrives at once: to whom, and where its arc ends.
+    fn send(&mut self, sender: usize) -> Vec<(usize, IdHash)> {
+        let (table, _, trees) = &mut self.members[sender];
+        let mut sent = Vec::new();
+        while let Some((branch, partner, datagrams)) =
+            trees.begin(Instant::ORIGIN, ROOM, Duration::ZERO, Instant::ORIGIN)
+        {
+            assert_eq!(datagrams, 1);
+            let end = trees.accepts(branch, Some(partner)).unwrap();
+            while trees.next(branch).is_some() {
+                trees.include(branch, None);
+            }
+            trees.sent(branch, RequestId(7), 100, Instant::ORIGIN, at(1));
+            trees.check().unwrap();
+            assert!(trees.arrived(partner, RequestId(7)).is_some());
+            trees.check().unwrap();
+            sent.push((table.address(partner).unwrap() as usize, end));
+        }
+        sent
+    }
+}
+
+#[test]
+fn everybody_gets_each_update_once_within_log2_n_steps() {
+    for members in [1, 2, 3, 4, 5, 6, 7, 8, 9, 31, 32, 33, 100, 250] {
+        let mut circle = Circle::new(members);
+        let owner = members as usize / 3;
+        let steps = circle.carry(owner);
+        let expected: Vec<u32> = (0..members as usize).map(|at| u32::from(at != owner)).collect();
+        assert_eq!(circle.got, expected, "{members} members");
+        assert!(steps <= members.next_power_of_two().ilog2(), "{members} members: {steps} steps");
+    }
+}
+
+#[test]
+fn where_rosters_differ_only_whom_some_do_not_know_may_be_left_out() {
+    let mut circle = Circle::new(40);
+    for (table, me, trees) in circle.members.iter_mut().step_by(2) {
+        // Half of them hold a member dead that the others know.
+        table.merge(Instant::ORIGIN, &claim("n7", 7, 2, Status::Dead));
+        trees.adapt(table, *me, Instant::ORIGIN);
+    }
+    circle.carry(2);
+    for (member, &got) in circle.got.iter().enumerate() {
+        let expected = if member == 7 { 0..=2 } else { 1..=2 };
+        assert!(member == 2 || expected.contains(&got), "n{member} was told {got} times");
+    }
+}
+
+/// One node among `members` with an update on all branches, and the first flight of branch 0.
+fn departed(members: u32) -> (Membership<u32>, Slot, Trees, Slot) {
+    let (table, me) = table(members, 0);
+    let mut trees = Trees::default();
+    trees.adapt(&table, me, Instant::ORIGIN);
+    trees.spread(Update { owner: me, since: 0 }, 100, false, Furthest::ALL);
+    let (_, partner, _) = trees.begin(Instant::ORIGIN, ROOM, PAUSE, Instant::ORIGIN).unwrap();
+    (table, me, trees, partner)
+}
+
+fn fly(trees: &mut Trees, branch: usize, number: u32, now: Instant) {
+    while trees.next(branch).is_some() {
+        trees.include(branch, None);
+    }
+    trees.sent(branch, RequestId(number), 100, now, now + Duration::from_millis(10));
+    trees.check().unwrap();
+}
+
+#[test]
+fn what_is_not_acknowledged_is_sent_again_and_a_silent_partner_is_passed_over_for_a_while() {
+    let (table, me) = table(8, 0);
+    let mut trees = Trees::default();
+    trees.adapt(&table, me, Instant::ORIGIN);
+    let update = Update { owner: me, since: 3 };
+    trees.put(2, update, 100, false);
+    let (mut now, mut partners) = (Instant::ORIGIN, Vec::new());
+    for number in 0..u32::from(TRIES) + 1 {
+        let (branch, partner, _) = trees.begin(now, ROOM, PAUSE, Instant::ORIGIN).unwrap();
+        assert_eq!((branch, trees.next(branch)), (2, Some(update)));
+        partners.push(partner);
+        fly(&mut trees, branch, number, now);
+        assert_eq!(trees.give_up(&table, me, now, Duration::from_secs(2)), None, "not yet");
+        now = now + Duration::from_millis(10);
+        assert_eq!(trees.give_up(&table, me, now, Duration::from_secs(2)), Some(1));
+        trees.check().unwrap();
+    }
+    let (silent, next) = (partners[0], partners[usize::from(TRIES)]);
+    assert_eq!(partners[..usize::from(TRIES)], alloc::vec![silent; TRIES.into()]);
+    assert_eq!((table.live_rank(next) + 8 - table.live_rank(silent)) % 8, 1, "its successor");
+    // Later it is tried again.
+    now = now + Duration::from_secs(2);
+    trees.adapt(&table, me, now);
+    assert_eq!(
+        trees.begin(now, ROOM, PAUSE, Instant::ORIGIN).map(|(_, partner, _)| partner),
+        Some(silent)
+    );
+}
+
+/// Found by fuzzing: only the first of the arc was passed over, and the silent partner after it was
+/// tried again and again.
+#[test]
+fn a_silent_partner_is_passed_over_with_those_before_it_who_have_no_address() {
+    let (mut table, me) = table(16, 0);
+    // All of the longest arc but its last two.
+    let from = table.live_rank(me);
+    for places in 8..14 {
+        let slot = table.at_live_rank((from + places) % 16).unwrap();
+        let id = table.id(slot);
+        let unknown = Claim { address: None, ..claim(id.as_str(), 0, 2, Status::Alive) };
+        table.merge(Instant::ORIGIN, &unknown);
+    }
+    let (mut trees, mut now) = (Trees::default(), at(0));
+    trees.adapt(&table, me, now);
+    let partner = |trees: &Trees| trees.branches[3].partner;
+    let first = partner(&trees);
+    trees.spread(Update { owner: me, since: 0 }, 100, false, Furthest::ALL);
+    for try_ in 1..=u32::from(TRIES) {
+        assert_eq!(partner(&trees), first, "try {try_}");
+        while let Some((branch, ..)) = trees.begin(now, ROOM, PAUSE, now) {
+            fly(&mut trees, branch, try_, now);
+        }
+        now = now + Duration::from_secs(1);
+        while trees.give_up(&table, me, now, Duration::from_secs(60)).is_some() {}
+        assert_eq!(trees.check(), Ok(()));
+    }
+    assert_eq!(partner(&trees), table.at_live_rank((from + 15) % 16));
+}
+
+#[test]
+fn updates_wait_for_the_flight_under_way_and_the_pause_and_newer_ones_join_them() {
+    let (table, me, mut trees, partner) = departed(2);
+    fly(&mut trees, 0, 1, Instant::ORIGIN);
+    trees.spread(Update { owner: me, since: 1 }, 100, false, Furthest::ALL);
+    trees.spread(Update { owner: me, since: 2 }, 100, false, Furthest::ALL);
+    assert_eq!(trees.begin(at(1), ROOM, PAUSE, Instant::ORIGIN), None, "one flight at a time");
+    assert!(trees.arrived(partner, RequestId(2)).is_none(), "of another number");
+    assert!(trees.arrived(me, RequestId(1)).is_none(), "of somebody else");
+    assert!(trees.arrived(partner, RequestId(1)).is_some());
+    assert_eq!(trees.begin(at(99), ROOM, PAUSE, Instant::ORIGIN), None, "not so soon");
+    assert_eq!(trees.deadline(ROOM, Instant::ORIGIN), Some(at(100)));
+    assert!(trees.begin(at(100), ROOM, PAUSE, Instant::ORIGIN).is_some());
+    assert_eq!(trees.next(0), Some(Update { owner: me, since: 1 }), "both in one");
+    trees.skip(0);
+    assert_eq!(trees.next(0), None);
+    trees.cancel(0);
+    // What fills a datagram does not wait.
+    fly_after(&mut trees, &table, me);
+}
+
+fn fly_after(trees: &mut Trees, table: &Membership<u32>, me: Slot) {
+    let other = table.slots().find(|&slot| slot != me).unwrap();
+    trees.spread(Update { owner: me, since: 4 }, ROOM / 2, false, Furthest::ALL);
+    assert_eq!(trees.begin(at(101), ROOM, PAUSE, Instant::ORIGIN), None);
+    trees.spread(Update { owner: other, since: 4 }, ROOM / 2, false, Furthest::ALL);
+    assert_eq!(trees.begin(at(101), ROOM, PAUSE, Instant::ORIGIN), Some((0, other, 1)));
+}
+
+/// Questions get lost, and one datagram holds a few of them only.
+#[test]
+fn what_is_missing_is_asked_for_again_until_it_comes() {
+    let mut trees = Trees::default();
+    let owner = Slot(3);
+    let mut asks = |now, room| trees.gaps.add(owner, Furthest::ALL, now, PAUSE, room);
+    assert!(!asks(at(0), false), "there is no room for the question");
+    assert!(asks(at(1), true));
+    assert!(!asks(at(2), true), "the answer is under way");
+    assert!(asks(at(1) + PAUSE, true));
+    assert_eq!(trees.gaps.fill(owner), Some(Furthest::ALL));
+    assert!(trees.gaps.add(owner, Furthest::ALL, at(3), PAUSE, true), "it is another gap");
+}
+
+#[test]
+fn who_is_forgotten_is_neither_told_nor_told_of() {
+    let (mut table, me, mut trees, partner) = departed(3);
+    fly(&mut trees, 0, 1, Instant::ORIGIN);
+    trees.spread(Update { owner: partner, since: 0 }, 100, false, Furthest::ALL);
+    trees.gaps.add(partner, Furthest::ALL, at(0), PAUSE, true);
+    trees.mark_learned_by_anti_entropy(partner);
+    trees.forget(partner);
+    trees.check().unwrap();
+    assert_eq!(
+        (trees.gaps.fill(partner), trees.take_learned_by_anti_entropy(partner)),
+        (None, false)
+    );
+    table.remove(partner);
+    trees.adapt(&table, me, at(1));
+    trees.check().unwrap();
+    let (_, next, _) = trees.begin(at(1), ROOM, PAUSE, Instant::ORIGIN).unwrap();
+    assert_ne!(next, partner);
+    assert_eq!(trees.next(0), Some(Update { owner: me, since: 0 }), "what had not arrived");
+}

@@ -1,0 +1,304 @@
+//! Looking things up in the table: by id, by id hash, by rank, and at random.
+
+use core::marker::PhantomData;
+
+use super::claim::{Accusers, Claim};
+use super::echoes::first_plain;
+use super::member::Member;
+use super::row::{Row, Sums};
+use super::slot::Slot;
+use super::table::{BUCKETS, Fingerprints, Membership, bucket_of, fold};
+use crate::address::Address;
+use crate::id::{IdHash, NodeId, full_id_hash, id_hash_of};
+use crate::rng::Random;
+use crate::status::Status;
+use crate::time::Instant;
+
+impl<A: Address> Membership<A> {
+    /// Places for rows, the free ones included.
+    pub(crate) fn rows(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Makes `slot` the row of the node itself.
+    pub(crate) fn set_me(&mut self, slot: Slot) {
+        self.me = Some(slot);
+    }
+
+    pub(crate) fn me(&self) -> Option<Slot> {
+        self.me
+    }
+
+    /// Members in the table, in whatever status.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.roster.len()
+    }
+
+    /// Whether nobody is known, not even this node.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How many members have this status.
+    #[must_use]
+    pub fn count_of(&self, status: Status) -> u32 {
+        self.counts[usize::from(status.rank())]
+    }
+
+    /// Members Alive or Suspected.
+    #[must_use]
+    pub fn live(&self) -> u32 {
+        self.count_of(Status::Alive) + self.count_of(Status::Suspected)
+    }
+
+    /// A hash of all live members' records and telemetry versions: equal tables have equal
+    /// fingerprints. (The dead count in a table [for exchange](Membership::for_exchange) only.)
+    #[must_use]
+    pub fn fingerprint(&self) -> u64 {
+        self.sums.whole()
+    }
+
+    /// The fingerprint as it stands in datagrams: one of the claims, and one of the telemetry, 32
+    /// bits each.
+    pub(crate) fn fingerprints(&self) -> Fingerprints {
+        Fingerprints { claims: fold(self.sums.claims), telemetry: fold(self.sums.telemetry) }
+    }
+
+    pub(crate) fn bucket(&self, bucket: usize) -> u64 {
+        self.buckets.get(bucket).copied().unwrap_or(0)
+    }
+
+    pub(crate) fn changed_at(&self) -> Instant {
+        self.changed_at
+    }
+
+    pub(crate) fn telemetry_changed_at(&self) -> Instant {
+        self.telemetry_changed_at
+    }
+
+    /// Another number each time that a member comes, goes, or moves.
+    pub(crate) fn roster_version(&self) -> u32 {
+        self.roster_version
+    }
+
+    /// The member called `id`.
+    #[must_use]
+    pub fn get(&self, id: &str) -> Option<Member<'_, A>> {
+        self.find(id).map(|slot| self.member(slot))
+    }
+
+    /// All members, in the roster's order (by the hash of their ids), which is the same on every
+    /// node.
+    pub fn iter(&self) -> impl Iterator<Item = Member<'_, A>> {
+        self.slots().map(|slot| self.member(slot))
+    }
+
+    /// All members as claims, as [`Membership::merge`] takes them.
+    pub fn claims(&self) -> impl Iterator<Item = Claim<'_, A>> {
+        self.slots().map(|slot| self.claim(slot))
+    }
+
+    pub(crate) fn slots(&self) -> impl Iterator<Item = Slot> {
+        (0..self.roster.len()).filter_map(|rank| self.roster.slot(rank))
+    }
+
+    pub(crate) fn member(&self, slot: Slot) -> Member<'_, A> {
+        Member { row: self.row(slot), address: PhantomData }
+    }
+
+    pub(crate) fn row(&self, slot: Slot) -> &Row {
+        &self.rows[slot.index()]
+    }
+
+    pub(crate) fn status(&self, slot: Slot) -> Status {
+        self.row(slot).status
+    }
+
+    pub(crate) fn is_live(&self, slot: Slot) -> bool {
+        self.status(slot).is_live()
+    }
+
+    pub(crate) fn address(&self, slot: Slot) -> Option<A> {
+        self.row(slot).address()
+    }
+
+    pub(crate) fn id(&self, slot: Slot) -> NodeId {
+        NodeId::known(self.row(slot).id())
+    }
+
+    pub(crate) fn hash(&self, slot: Slot) -> u64 {
+        self.row(slot).hash()
+    }
+
+    pub(crate) fn id_hash(&self, slot: Slot) -> IdHash {
+        id_hash_of(self.hash(slot))
+    }
+
+    /// The row as a claim without evidence.
+    pub(crate) fn claim(&self, slot: Slot) -> Claim<'_, A> {
+        let row = self.row(slot);
+        Claim {
+            id: row.id(),
+            address: row.address(),
+            instance: row.instance,
+            generation: row.generation,
+            status: row.status,
+            accusers: Accusers::new(),
+            age_secs: 0,
+        }
+    }
+
+    pub(crate) fn find(&self, id: &str) -> Option<Slot> {
+        self.find_hashed(full_id_hash(id.as_bytes()), id.as_bytes())
+    }
+
+    pub(super) fn find_hashed(&self, hash: u64, id: &[u8]) -> Option<Slot> {
+        self.roster.tagged(id_hash_of(hash)).find(|&slot| self.row(slot).id_bytes() == id)
+    }
+
+    /// Passes over the claims at the front that are known already: how many, and what comes after
+    /// them. What it costs to be told what one knows is mostly this.
+    pub(crate) fn pass_over<'a>(&mut self, claims: &'a [u8]) -> (u32, &'a [u8]) {
+        let (mut known, mut rest) = (0, claims);
+        while let Some(claim) = first_plain(rest) {
+            if let Some(print) = self.echoes.print_unless_kept(claim) {
+                if !self.holds(claim) {
+                    break;
+                }
+                self.echoes.keep(print);
+            }
+            (known, rest) = (known + 1, &rest[claim.len()..]);
+        }
+        (known, rest)
+    }
+
+    /// Whether a plain claim is no more than the table holds: the member is Alive, there, at this
+    /// generation at least, and its names are word for word what was checked before.
+    fn holds(&self, claim: &[u8]) -> bool {
+        let held = || {
+            let (&[_, generation, a, b, c, d], names) = claim.split_first_chunk()?;
+            let (&len, rest) = names.split_first()?;
+            let id = rest.get(..usize::from(len))?;
+            let row = self.row(self.find_hashed(full_id_hash(id), id)?);
+            let same = row.instance.0 == u32::from_be_bytes([a, b, c, d]);
+            let older = row.generation.0 > generation.into();
+            let no_news = older || (row.generation.0 == generation.into() && same);
+            Some(
+                no_news
+                    && row.status == Status::Alive
+                    && names.strip_suffix(&[0, 0])? == row.names(),
+            )
+        };
+        held() == Some(true)
+    }
+
+    /// The members whose id hashes lie in `from..=to`: all of them for the full range, one
+    /// (collisions aside) for one.
+    pub(crate) fn tagged(&self, from: IdHash, to: IdHash) -> impl Iterator<Item = Slot> {
+        self.roster.ranks(from, to).filter_map(|rank| self.roster.slot(rank))
+    }
+
+    /// The members with this id hash.
+    pub(crate) fn with_id_hash(&self, id_hash: IdHash) -> impl Iterator<Item = Slot> {
+        self.roster.tagged(id_hash)
+    }
+
+    /// The member at a rank of the roster, modulo its length.
+    pub(crate) fn at_rank(&self, rank: usize) -> Option<Slot> {
+        self.roster.slot(rank.checked_rem(self.roster.len())?)
+    }
+
+    pub(crate) fn rank(&self, slot: Slot) -> Option<usize> {
+        self.roster.rank(&self.rows, slot)
+    }
+
+    /// The slots of one hash range, in the roster's order.
+    /// Whether this node can probe the member: another one, live, with an address.
+    pub(crate) fn can_probe(&self, slot: Slot) -> bool {
+        self.me != Some(slot) && self.is_live(slot) && self.address(slot).is_some()
+    }
+
+    fn slots_in(&self, bucket: usize) -> impl Iterator<Item = Slot> {
+        self.roster.bucket(bucket).filter_map(|rank| self.roster.slot(rank))
+    }
+
+    /// How many live members come before this one in the roster.
+    pub(crate) fn live_rank(&self, slot: Slot) -> usize {
+        let bucket = bucket_of(self.hash(slot));
+        let within = self.slots_in(bucket).take_while(|&other| other != slot);
+        self.live_before[bucket] as usize + within.filter(|&other| self.is_live(other)).count()
+    }
+
+    /// The live member before which so many others come in the roster.
+    pub(crate) fn at_live_rank(&self, rank: usize) -> Option<Slot> {
+        let bucket =
+            self.live_before.partition_point(|&before| before as usize <= rank).checked_sub(1)?;
+        let (&[before, after], ranks) =
+            (self.live_before.get(bucket..)?.first_chunk()?, self.roster.bucket(bucket));
+        let left = rank - before as usize;
+        if (after - before) as usize == ranks.len() {
+            // All of them live.
+            return self.roster.slot(ranks.start + left);
+        }
+        self.slots_in(bucket).filter(|&slot| self.is_live(slot)).nth(left)
+    }
+
+    /// A member that `eligible` accepts, uniformly at random; draws a few times, then walks on from
+    /// a random rank.
+    pub(crate) fn random(&self, rng: &mut Random, eligible: impl Fn(Slot) -> bool) -> Option<Slot> {
+        const DRAWS: usize = 8;
+        let len = self.roster.len();
+        for _ in 0..DRAWS {
+            let slot = self.roster.slot(rng.below(len))?;
+            if eligible(slot) {
+                return Some(slot);
+            }
+        }
+        let start = rng.below(len);
+        (start..start + len).filter_map(|rank| self.at_rank(rank)).find(|&slot| eligible(slot))
+    }
+
+    /// Bytes of heap memory that the table holds: records, index, texts and telemetry.
+    #[must_use]
+    pub fn heap_bytes(&self) -> usize {
+        let texts: usize = self.rows.iter().map(Row::heap_bytes).sum();
+        self.rows.capacity() * size_of::<Row>()
+            + self.free.capacity() * size_of::<Slot>()
+            + self.roster.heap_bytes()
+            + texts
+    }
+
+    /// The sums kept up to date against the sums made anew.
+    pub(crate) fn check_sums(&self) -> Result<(), &'static str> {
+        let (mut sums, mut buckets, mut counts) = (Sums::default(), [0_u64; BUCKETS], [0_u32; 4]);
+        let mut live_before = [0_u32; BUCKETS + 1];
+        let mut last = 0;
+        for rank in 0..self.roster.len() {
+            let Some(slot) = self.roster.slot(rank) else { break };
+            let (row, hash) = (self.row(slot), self.hash(slot));
+            if hash != full_id_hash(row.id_bytes()) || hash < last {
+                return Err("the roster is not in the order of the ids' hashes");
+            }
+            last = hash;
+            let added = row.sums(self.dead_count);
+            sums = sums.replace(Sums::default(), added);
+            buckets[bucket_of(hash)] = buckets[bucket_of(hash)].wrapping_add(added.whole());
+            counts[usize::from(row.status.rank())] += 1;
+            for live in &mut live_before[bucket_of(hash) + 1..] {
+                *live += u32::from(row.status.is_live());
+            }
+        }
+        if sums != self.sums || buckets != self.buckets {
+            return Err("a fingerprint is not the sum of its rows");
+        }
+        if counts != self.counts || live_before != self.live_before {
+            return Err("a status is miscounted");
+        }
+        if self.rows.len() != self.roster.len() + self.free.len() {
+            return Err("a row is neither in the roster nor free");
+        }
+        Ok(())
+    }
+}

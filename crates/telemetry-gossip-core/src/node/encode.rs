@@ -1,0 +1,297 @@
+//! The bodies of datagrams: claims, pages, and what sync sessions say.
+
+use serde::Serialize;
+
+use super::Node;
+use crate::address::{Address, MAX_ADDRESS_LEN};
+use crate::anti_entropy::diff::{digest_ranges, sums, version_of};
+use crate::anti_entropy::join::PIECE;
+use crate::anti_entropy::session::ALL_BUCKETS;
+use crate::cx::Fit;
+use crate::id::{IdHash, RequestId};
+use crate::membership::claim::Accusers;
+use crate::membership::{BUCKETS, Slot, bucket_of};
+use crate::outbox::{Body, Diff};
+use crate::wire::encode::{Open, Writer};
+use crate::wire::{
+    DigestHead, Page, PageRequest, RangeHead, SyncDone, SyncOpen, TreeAck, VersionsHead, WantsHead,
+    WireClaim, WireSum, WireWant, kind,
+};
+
+/// Bytes kept free for the frame that ends a reply of a session.
+const DONE_ROOM: usize = 12;
+
+impl<A: Address> Node<A> {
+    pub(super) fn put_body(&mut self, w: &mut Writer<'_>, body: Body, to: Option<Slot>) {
+        match body {
+            Body::None | Body::Rumors => {}
+            Body::Introduction => {
+                self.put_claims(w, &[self.cx.this.slot]);
+            }
+            Body::SyncOpen(number) => {
+                w.frame(kind::SYNC_OPEN, &SyncOpen { number: number.0 });
+            }
+            Body::SyncDigest(number) => {
+                let ranges = digest_ranges(&self.cx.table);
+                let head = DigestHead { number: number.0 };
+                self.put_list(w, kind::SYNC_DIGEST, &head, |node, w| {
+                    sums(&node.cx.table, ranges).all(|sum| w.item(&WireSum { sum }))
+                });
+            }
+            Body::SyncVersions(number, mask) => self.put_versions(w, number, mask),
+            Body::SyncWants(number, diff) => self.put_wants(w, number, diff),
+            Body::SyncDone(number, diff) => {
+                let more = self.put_diff(w, diff.items, DONE_ROOM) | diff.more;
+                w.frame(kind::SYNC_DONE, &SyncDone { number: number.0, more });
+            }
+            Body::PageRequest(number, from) => {
+                self.put_claims(w, &[self.cx.this.slot]);
+                w.frame(kind::PAGE_REQUEST, &PageRequest { number: number.0, from: from.0 });
+            }
+            Body::Page(number, from) => self.put_page(w, number, from),
+            Body::Piece(number, from) => self.put_piece(w, number, from),
+            Body::Tree(number, branch) => {
+                let timeout = self.detector.probe_timeout(&self.cx.config);
+                self.dissemination.put_flight(w, (number, branch), to, timeout, &mut self.cx);
+            }
+            Body::TreeAck(number, diff) => {
+                w.frame(kind::TREE_ACK, &TreeAck { number: number.0 });
+                if diff.wants > 0 {
+                    self.put_wants(w, number, diff);
+                }
+            }
+        }
+    }
+
+    /// A frame whose items must all fit; otherwise it is left out.
+    fn put_list<'b, T: Serialize>(
+        &self,
+        w: &mut Writer<'b>,
+        kind: u8,
+        head: &T,
+        items: impl FnOnce(&Self, &mut Writer<'b>) -> bool,
+    ) -> bool {
+        let Some(open) = w.open(kind) else { return false };
+        let fits = w.item(head) && items(self, w);
+        if fits {
+            w.close(open)
+        } else {
+            w.abandon(&open)
+        }
+        fits
+    }
+
+    /// The rows of the ranges in `mask`: whole ranges while they fit, then a part of the next one.
+    fn put_versions(&self, w: &mut Writer<'_>, number: RequestId, mask: u64) {
+        let Some(open) = w.open(kind::SYNC_VERSIONS) else { return };
+        let head_at = w.len();
+        let mut head = VersionsHead { number: number.0, more: false };
+        if !w.item(&head) {
+            w.abandon(&open);
+            return;
+        }
+        for (from, to) in ranges_of(mask) {
+            if !self.put_range(w, from, to) {
+                head.more = true;
+                break;
+            }
+        }
+        w.rewrite(head_at, &head);
+        w.close(open);
+    }
+
+    /// One range; false if not all of it fits. Its end is then the last row that does.
+    fn put_range(&self, w: &mut Writer<'_>, from: IdHash, to: IdHash) -> bool {
+        let head_at = w.len();
+        let mut head = RangeHead { from: from.0, to: to.0, rows: 0 };
+        if !w.item(&head) {
+            return false;
+        }
+        let (mut before, mut last) = (w.len(), None);
+        for slot in self.cx.table.tagged(from, to) {
+            let id_hash = self.cx.table.id_hash(slot);
+            if last != Some(id_hash.0) {
+                before = w.len();
+            }
+            if head.rows == u16::MAX || !w.item(&version_of(id_hash, self.cx.table.row(slot))) {
+                // Up to the id hash before this one, all of whose rows are written.
+                w.truncate(before);
+                if id_hash.0 == from.0 || head.rows == 0 {
+                    w.truncate(head_at);
+                } else {
+                    head.to = id_hash.0 - 1;
+                    w.rewrite(head_at, &head);
+                }
+                return false;
+            }
+            last = Some(id_hash.0);
+            head.rows += 1;
+        }
+        w.rewrite(head_at, &head);
+        true
+    }
+
+    fn put_wants(&mut self, w: &mut Writer<'_>, number: RequestId, diff: Diff) {
+        // The wishes come second, as only then is it known whether all else fits; they keep half of
+        // the room.
+        let reserve = (DONE_ROOM + diff.wants * 8).min(w.room() / 2);
+        let mut more = self.put_diff(w, diff.items, reserve) | diff.more;
+        let wants =
+            self.cx.outbox.taken.wants.drain(..diff.wants.min(self.cx.outbox.taken.wants.len()));
+        let Some(open) = w.open(kind::SYNC_WANTS) else { return };
+        let head_at = w.len();
+        if !w.item(&WantsHead { number: number.0, more }) {
+            w.abandon(&open);
+            return;
+        }
+        for want in wants {
+            more |= !w.item(&WireWant {
+                id_hash: want.id_hash.0,
+                claim: want.claim,
+                since: want.since,
+            });
+        }
+        w.rewrite(head_at, &WantsHead { number: number.0, more });
+        w.close(open);
+    }
+
+    /// The first `count` items of the diff, leaving `reserve` bytes; true if not all fit.
+    fn put_diff(&mut self, w: &mut Writer<'_>, count: usize, reserve: usize) -> bool {
+        let count = count.min(self.cx.outbox.taken.items.len());
+        let mut more = false;
+        if let Some(open) = w.open(kind::CLAIMS) {
+            for at in 0..count {
+                let Some(&item) = self.cx.outbox.taken.items.get(at) else { break };
+                let before = w.len();
+                if item.claim && (!self.put_claim(w, item.slot) || w.room() < reserve) {
+                    w.truncate(before);
+                    more = true;
+                    break;
+                }
+            }
+            self.close_or_abandon(w, open);
+        }
+        for at in 0..count {
+            let Some(&item) = self.cx.outbox.taken.items.get(at) else { break };
+            let row = self.cx.table.row(item.slot);
+            let Some(since) = item.since.filter(|&since| since < row.telemetry_version()) else {
+                continue;
+            };
+            let before = w.len();
+            let fit = self.cx.put_telemetry(w, item.slot, since, reserve);
+            more |= fit != Fit::All;
+            if fit == Fit::Nothing {
+                w.truncate(before);
+                break;
+            }
+        }
+        self.cx.outbox.taken.items.drain(..count);
+        more
+    }
+
+    pub(super) fn close_or_abandon(&self, w: &mut Writer<'_>, open: Open) {
+        if w.body_len(&open) == 0 { w.abandon(&open) } else { w.close(open) }
+    }
+
+    /// Claims from an id hash on, whole id hashes only, and where the next page begins.
+    fn put_page(&self, w: &mut Writer<'_>, number: RequestId, from: IdHash) {
+        let mut next = None;
+        if let Some(open) = w.open(kind::CLAIMS) {
+            let (mut before, mut last) = (w.len(), None);
+            for slot in self.cx.table.tagged(from, IdHash(u32::MAX)) {
+                let id_hash = self.cx.table.id_hash(slot);
+                if last != Some(id_hash) {
+                    before = w.len();
+                }
+                last = Some(id_hash);
+                if !self.put_claim(w, slot) || w.room() < DONE_ROOM {
+                    w.truncate(before);
+                    next = Some(id_hash);
+                    break;
+                }
+            }
+            self.close_or_abandon(w, open);
+        } else {
+            next = Some(from);
+        }
+        w.frame(kind::PAGE, &Page { number: number.0, next });
+    }
+
+    /// The node's own claim, and some from an id hash on, going round.
+    fn put_piece(&self, w: &mut Writer<'_>, number: RequestId, from: IdHash) {
+        let end = w.len() + PIECE;
+        if let Some(open) = w.open(kind::CLAIMS) {
+            let rest = self.cx.table.tagged(from, IdHash(u32::MAX));
+            let round =
+                rest.chain(self.cx.table.tagged(IdHash(0), IdHash(from.0.saturating_sub(1))));
+            for slot in core::iter::once(self.cx.this.slot)
+                .chain(round.filter(|&slot| self.cx.table.is_live(slot)))
+            {
+                let before = w.len();
+                if !self.put_claim(w, slot) || w.len() > end || w.room() < DONE_ROOM {
+                    w.truncate(before);
+                    break;
+                }
+            }
+            self.close_or_abandon(w, open);
+        }
+        w.frame(kind::PAGE, &Page { number: number.0, next: None });
+    }
+
+    pub(super) fn put_claims(&self, w: &mut Writer<'_>, slots: &[Slot]) -> bool {
+        let Some(open) = w.open(kind::CLAIMS) else { return false };
+        let fits = slots.iter().all(|&slot| self.put_claim(w, slot));
+        if fits {
+            w.close(open)
+        } else {
+            w.abandon(&open)
+        }
+        fits
+    }
+
+    /// One claim with its evidence, into an open frame.
+    pub(super) fn put_claim(&self, w: &mut Writer<'_>, slot: Slot) -> bool {
+        let row = self.cx.table.row(slot);
+        let accusers = self
+            .detector
+            .suspicions
+            .get(slot)
+            .map_or_else(Accusers::new, |row| row.accusers.clone());
+        let mut address = [0; MAX_ADDRESS_LEN];
+        let len =
+            row.address::<A>().map_or(0, |held| held.encode(&mut address).min(MAX_ADDRESS_LEN));
+        let dead = !row.status.is_live();
+        w.item(&WireClaim {
+            status: row.status.rank(),
+            generation: row.generation.0,
+            instance: row.instance.0,
+            id: row.id_bytes(),
+            address: &address[..len],
+            accusers,
+            age_secs: if dead {
+                self.cx.tombstones.age_secs(slot, self.cx.now, self.cx.config.tombstone_ttl)
+            } else {
+                0
+            },
+        })
+    }
+}
+
+/// The id hash ranges of the buckets in `mask`; neighbours are joined.
+fn ranges_of(mask: u64) -> impl Iterator<Item = (IdHash, IdHash)> {
+    const WIDTH: u32 = u32::BITS - BUCKETS.trailing_zeros();
+    let mut rest = if mask == ALL_BUCKETS { u64::MAX } else { mask };
+    core::iter::from_fn(move || {
+        if rest == 0 {
+            return None;
+        }
+        let first = rest.trailing_zeros();
+        let len = (rest >> first).trailing_ones();
+        rest = if first + len >= 64 { 0 } else { rest >> (first + len) << (first + len) };
+        let from = first << WIDTH;
+        let to = (u64::from(first + len) << WIDTH) - 1;
+        Some((IdHash(from), IdHash(u32::try_from(to).unwrap_or(u32::MAX))))
+    })
+}
+
+const _: () = assert!(bucket_of(u64::MAX) == BUCKETS - 1);

@@ -1,0 +1,129 @@
+//! What the host reads of a node.
+
+use alloc::vec::Vec;
+
+use super::Node;
+use crate::address::Address;
+use crate::config::Config;
+use crate::cx::Activity;
+use crate::evidence::{Explanation, OpenSuspicion};
+use crate::id::IdHash;
+use crate::membership::{Member, Membership};
+use crate::stats::{Health, Stats};
+use crate::status::Status;
+use crate::time::Instant;
+
+impl<A: Address> Node<A> {
+    /// All members, this node and the remembered dead included, in an order that is the same on
+    /// every node.
+    pub fn members(&self) -> impl Iterator<Item = Member<'_, A>> {
+        self.cx.table.iter()
+    }
+
+    /// The member called `id`.
+    #[must_use]
+    pub fn member(&self, id: &str) -> Option<Member<'_, A>> {
+        self.cx.table.get(id)
+    }
+
+    /// Why the member called `id` is held to be what it is: who accuses it, what this node's own
+    /// probes of it found, how it refuted, and when; `None` if it is not known.
+    ///
+    /// ```
+    /// # use telemetry_gossip_core::{Config, Identity, Input, Instant, Node, NodeId};
+    /// # let identity = Identity::new("a".parse()?, 1_u32);
+    /// # let mut node = Node::new(Config::default(), identity, [0; 32], Instant::ORIGIN)?;
+    /// # let (id, generation) = ("b".parse::<NodeId>()?, Default::default());
+    /// # node.handle(Instant::ORIGIN, Input::Introduce { id, address: Some(2), instance: None, generation })?;
+    /// // `node` knows b at an address where nobody listens.
+    /// while node.member("b").is_some_and(|member| member.status().is_live()) {
+    ///     let at = node.poll_timeout().unwrap();
+    ///     node.handle(at, Input::Tick)?;
+    ///     # while node.poll_transmit(&mut [0; 1_400]).is_some() {}
+    /// }
+    /// let why = node.explain("b").unwrap().to_string();
+    /// assert!(why.contains("did not answer this node's probe"), "{why}");
+    /// assert!(why.contains("declared dead by this node"), "{why}");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn explain(&self, id: &str) -> Option<Explanation> {
+        let slot = self.cx.table.find(id)?;
+        let row = self.cx.table.row(slot);
+        let suspicion = self.detector.suspicions.get(slot).map(|suspected| OpenSuspicion {
+            since: suspected.started,
+            until: suspected.deadline,
+            accusers: suspected.accusers.to_vec(),
+        });
+        let mut explanation = Explanation {
+            id: self.cx.table.id(slot),
+            status: row.status,
+            generation: row.generation,
+            now: self.cx.now,
+            last_observed: row.observed(),
+            round_trip: row.round_trip.longest(),
+            flaps: self.detector.flap_damping.flaps(slot, self.cx.now),
+            suspicion,
+            isolated: self.detector.roll_calls.is_isolated(),
+            history: self.detector.history.of(slot).copied().collect(),
+            names: Vec::new(),
+        };
+        let mut id_hashes: Vec<IdHash> = explanation.id_hashes().collect();
+        id_hashes.sort_unstable();
+        id_hashes.dedup();
+        let name = |id_hash: IdHash| {
+            Some((id_hash, self.cx.table.id(self.cx.table.with_id_hash(id_hash).next()?)))
+        };
+        explanation.names = id_hashes.into_iter().filter_map(name).collect();
+        Some(explanation)
+    }
+
+    /// This node itself.
+    #[must_use]
+    pub fn me(&self) -> Member<'_, A> {
+        self.cx.table.member(self.cx.this.slot)
+    }
+
+    /// Where the others reach this node.
+    #[must_use]
+    pub fn address(&self) -> A {
+        self.cx.this.address
+    }
+
+    /// The table.
+    #[must_use]
+    pub fn membership(&self) -> &Membership<A> {
+        &self.cx.table
+    }
+
+    /// How the node is.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        Health {
+            local_health: self.detector.local_health.score(),
+            isolated_since: self.detector.roll_calls.isolated_since(),
+            alive: self.cx.table.count_of(Status::Alive),
+            suspected: self.cx.table.count_of(Status::Suspected),
+            dead: self.cx.table.count_of(Status::Dead) + self.cx.table.count_of(Status::Left),
+            active: self.cx.activity != Activity::Inactive,
+        }
+    }
+
+    /// What has happened so far.
+    #[must_use]
+    pub fn stats(&self) -> &Stats {
+        &self.cx.stats
+    }
+
+    /// The settings.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.cx.config
+    }
+
+    /// The latest time that the node was told.
+    #[must_use]
+    pub fn now(&self) -> Instant {
+        self.cx.now
+    }
+}

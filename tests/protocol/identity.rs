@@ -1,0 +1,140 @@
+//! Identity: rejoining with a lost generation, changing the address, two processes with one id.
+
+use std::time::Duration;
+
+use telemetry_gossip_core::{Event, Status};
+use telemetry_gossip_sim::{Cluster, Memory, Place, Settings, Spawn, node_id};
+use telemetry_gossip_tests::for_each_seed;
+
+const NODES: usize = 8;
+const NODE: usize = 5;
+
+fn cluster(seed: u64) -> Cluster {
+    let mut cluster = Cluster::new(Settings::default().nodes(NODES).seed(seed));
+    cluster.start_joined();
+    cluster.run_for(Duration::from_secs(3));
+    cluster
+}
+
+fn until_dead(cluster: &mut Cluster) {
+    let dead = cluster
+        .run_until(|cluster| cluster.everyone_holds(NODE, Status::Dead), Duration::from_secs(30));
+    assert!(dead.is_some(), "not all nodes know of the crash");
+}
+
+fn until_whole(cluster: &mut Cluster) {
+    let whole = cluster.run_until(Cluster::views_complete_and_alive, Duration::from_secs(10));
+    assert!(whole.is_some(), "not all nodes are held alive");
+}
+
+#[test]
+fn a_node_rejoins_with_its_old_id_and_a_lost_generation() {
+    for_each_seed(200, |seed| {
+        let mut cluster = cluster(seed);
+        cluster.crash(NODE);
+        until_dead(&mut cluster);
+        let died_at = cluster.generation(0, NODE);
+        cluster.restart(NODE, Memory::Lost);
+        until_whole(&mut cluster);
+        assert!(cluster.generation(0, NODE) > died_at, "its generation is not above the old one");
+    });
+}
+
+#[test]
+fn a_node_restarted_before_others_notice_is_never_held_dead() {
+    for_each_seed(200, |seed| {
+        let mut cluster = cluster(seed);
+        let instance = |cluster: &Cluster| cluster.held(0, NODE).map(|held| held.instance());
+        let before = instance(&cluster);
+        cluster.crash(NODE);
+        cluster.run_for(Duration::from_millis(200));
+        cluster.restart(NODE, if seed % 2 == 0 { Memory::Lost } else { Memory::Kept });
+        cluster.run_for(Duration::from_secs(20));
+        assert!(cluster.views_complete_and_alive());
+        assert_ne!(instance(&cluster), before, "the new instance is not known");
+        assert_eq!(cluster.simulation().counts().dead, 0);
+    });
+}
+
+#[test]
+fn telemetry_of_an_earlier_instance_is_dropped() {
+    for_each_seed(200, |seed| {
+        let mut cluster = cluster(seed);
+        cluster.publish(NODE, "load", b"old");
+        cluster.run_for(Duration::from_secs(3));
+        assert_eq!(cluster.value(0, NODE, "load"), Some(b"old".as_slice()));
+        cluster.crash(NODE);
+        cluster.run_for(Duration::from_secs(1));
+        cluster.restart(NODE, Memory::Lost);
+        cluster.publish(NODE, "uptime", b"0");
+        cluster.run_for(Duration::from_secs(20));
+        for observer in 0..NODES {
+            assert_eq!(cluster.value(observer, NODE, "load"), None, "at n{observer}");
+            assert_eq!(
+                cluster.value(observer, NODE, "uptime"),
+                Some(b"0".as_slice()),
+                "at n{observer}"
+            );
+        }
+    });
+}
+
+#[test]
+fn a_node_at_a_new_address_moves_everywhere() {
+    for_each_seed(200, |seed| {
+        let mut cluster = cluster(seed);
+        cluster.crash(NODE);
+        if seed % 2 == 0 {
+            until_dead(&mut cluster);
+        }
+        cluster.restart_at(
+            NODE,
+            if seed % 3 == 0 { Memory::Kept } else { Memory::Lost },
+            Place::New,
+        );
+        let address = cluster.simulation().address(NODE);
+        let limit = Duration::from_secs(10);
+        let moved = cluster.run_until(
+            |cluster| {
+                (0..NODES)
+                    .all(|node| cluster.held(node, NODE).and_then(|held| held.address()) == address)
+            },
+            limit,
+        );
+        assert!(moved.is_some(), "not all nodes know the new address");
+        cluster.run_for(limit);
+        assert!(cluster.views_complete_and_alive());
+    });
+}
+
+/// The process with the lower instance loses and becomes inactive, and the cluster keeps one
+/// member.
+#[test]
+fn of_two_processes_with_one_id_the_lower_instance_gives_way() {
+    for_each_seed(200, |seed| {
+        let mut cluster = cluster(seed);
+        let rival = cluster.spawn(Spawn::new(node_id(NODE)));
+        cluster.join(rival, &[0]);
+        let lost = |cluster: &Cluster, process: usize| {
+            cluster
+                .events(process)
+                .any(|(_, event)| matches!(event, Event::IdentityConflict { lost: true, .. }))
+        };
+        let settled = cluster.run_until(
+            |cluster| lost(cluster, NODE) || lost(cluster, rival),
+            Duration::from_secs(30),
+        );
+        assert!(settled.is_some(), "neither gives way");
+        cluster.run_for(Duration::from_secs(20));
+        assert!(lost(&cluster, NODE) != lost(&cluster, rival), "both gave way");
+
+        let instance = |process: usize| cluster.node(process).me().instance();
+        let (loser, winner) = if lost(&cluster, NODE) { (NODE, rival) } else { (rival, NODE) };
+        assert!(!cluster.health(loser).active && cluster.health(winner).active);
+        for observer in (0..NODES).filter(|&observer| observer != NODE) {
+            let held = cluster.held(observer, NODE).expect("the id is known");
+            assert_eq!(held.status(), Status::Alive, "at n{observer}");
+            assert_eq!(held.instance(), instance(winner), "at n{observer}");
+        }
+    });
+}
