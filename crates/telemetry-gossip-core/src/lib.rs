@@ -99,3 +99,8 @@ pub use stats::{Health, Stats};
 pub use telemetry::TelemetryEntry;
 pub use time::Instant;
 pub use wire::WIRE_VERSION;
+
+/// Compiles and runs the example of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

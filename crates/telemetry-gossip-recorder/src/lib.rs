@@ -94,3 +94,8 @@ pub use playback::{Playback, PlaybackError, PlaybackReason, PlaybackStep};
 pub use read::{ReadError, Reader, Tail};
 pub use record::{Chunk, Limits, RecordError, Recorder};
 pub use ring::{EXTENSION, RecordFile, Ring, list, stem};
+
+/// Compiles and runs the example of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -107,3 +107,8 @@ pub use message::{MESSAGE_OVERHEAD, MessageError};
 pub use nonce::NoncePrefix;
 pub use seal::{OVERHEAD, Refusal, Seal, SealError, SealStats};
 pub use windows::{MAX_WINDOWS, WINDOW, WINDOW_BYTES};
+
+/// Compiles and runs the example of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -62,3 +62,8 @@ pub use crate::membership::{MemberInfo, MemberStatus, MembershipState};
 pub use crate::node::GossipNode;
 pub use crate::swim::SwimDetector;
 pub use crate::transport::Transport;
+
+/// Compiles and runs the example of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
