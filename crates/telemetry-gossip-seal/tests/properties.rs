@@ -1,5 +1,5 @@
-//! Properties of sealing, tested over many inputs: a sealed datagram opens once, and all other bytes
-//! are refused and leave no trace.
+//! Properties of sealing, tested over many inputs: a sealed datagram opens once, and all other
+//! bytes are refused and leave no trace.
 #![forbid(unsafe_code)]
 #![deny(warnings)]
 

@@ -158,7 +158,8 @@ impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "| figure | ours | worst | foca 2.0 | worst | ours/foca | target |\n|---|---|---|---|---|---|---|"
+            "| figure | ours | worst | foca 2.0 | worst | ours/foca | target |\n\
+             |---|---|---|---|---|---|---|"
         )?;
         self.rows.iter().try_for_each(|row| writeln!(f, "{row}"))?;
         self.notes.iter().try_for_each(|note| writeln!(f, "\n{note}"))
