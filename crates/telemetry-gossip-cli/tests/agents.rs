@@ -2,6 +2,8 @@
 
 mod common;
 
+use std::time::{Duration, Instant};
+
 use common::{Agent, member, text, tgossip};
 
 #[test]
@@ -72,6 +74,62 @@ fn a_killed_agent_is_found_dead_and_may_come_back() {
         line["event"] == "refuted"
     });
     assert_eq!(raised["generation"], alive["generation"]);
+}
+
+/// Waits until an agent has said that each of these members joined.
+fn wait_for_members(agent: &Agent, ids: &[&str]) {
+    let mut missing = ids.to_vec();
+    agent.wait_for(|line| {
+        if line["event"] == "joined" {
+            missing.retain(|id| line["id"] != *id);
+        }
+        missing.is_empty()
+    });
+}
+
+/// The first agent of a cluster has no seed. It is killed and started again before another notices.
+fn the_first_agent_restarts_unnoticed() {
+    let first = Agent::start("n1", &[]);
+    let seed = first.udp.to_string();
+    let ids = ["n2", "n3", "n4"];
+    let others = ids.map(|id| Agent::start(id, &["--join", &seed]));
+    wait_for_members(&first, &ids);
+    for (other, own) in others.iter().zip(ids) {
+        let rest: Vec<&str> = ids.into_iter().filter(|id| *id != own).collect();
+        wait_for_members(other, &[&["n1"], &rest[..]].concat());
+    }
+
+    drop(first);
+    let first = Agent::start("n1", &["--bind", &seed]);
+    let back = Instant::now();
+    wait_for_members(&first, &ids);
+    for other in &others {
+        other.wait_for(|line| {
+            assert!(line["event"] != "dead", "{line}");
+            line["event"] == "evidence" && line["id"] == "n1" && line["kind"] == "restarted"
+        });
+    }
+    let took = back.elapsed();
+    assert!(took <= Duration::from_secs(20), "it took {took:?}");
+    let view = first.view();
+    for id in ids {
+        assert_eq!(member(&view, id)["status"], "alive");
+    }
+}
+
+#[test]
+fn a_first_agent_that_restarts_unnoticed_finds_the_others() {
+    for _ in 0..2 {
+        the_first_agent_restarts_unnoticed();
+    }
+}
+
+#[test]
+#[ignore = "takes minutes: 20 clusters"]
+fn a_first_agent_that_restarts_unnoticed_finds_the_others_20_times() {
+    for _ in 0..20 {
+        the_first_agent_restarts_unnoticed();
+    }
 }
 
 /// The agent says why it holds b dead: in sentences, and in JSON with names and ages.

@@ -75,7 +75,10 @@ pub enum Input<'a, A: Clone> {
         id: NodeId,
         /// Where it listens, if known.
         address: Option<A>,
-        /// Which life of it, if known; any other life that says so at this generation replaces it.
+        /// Its instance, if known. `None` is below every instance, so that the member's own claim
+        /// at this generation replaces it at once. Of two known instances at one generation the
+        /// greater is kept: a member that restarted with a lower one hears of the record held
+        /// here when it is probed, and moves one generation above it.
         instance: Option<Instance>,
         /// Its generation as far as known.
         generation: Generation,

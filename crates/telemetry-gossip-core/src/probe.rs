@@ -74,7 +74,7 @@ pub(crate) enum Answer {
     Direct,
     /// The target answered to this helper.
     Indirect(Tag),
-    /// Another life of the target answered.
+    /// Another life of the target answered, itself or to a helper.
     Renewed,
     /// The ack is not for this probe: another number, or not from the target or a chosen helper.
     Unrelated,

@@ -9,7 +9,7 @@ use std::time::Duration;
 use telemetry_gossip_core::{Event, Generation, Health, Input, Member, Node, NodeId, Status};
 use telemetry_gossip_seal::{Keyring, KeyringError, SealStats};
 
-use crate::process::{Memory, Place, Spawn, Usage};
+use crate::process::{Memory, Place, Rejoin, Spawn, Usage};
 use crate::simulation::{Logged, Settings, Simulation};
 use crate::units::Share;
 
@@ -185,8 +185,42 @@ impl Cluster {
     /// # Panics
     /// If the node refuses to start.
     pub fn restart_at(&mut self, index: usize, memory: Memory, place: Place) {
+        self.restart_with(index, memory, place, Rejoin::Running);
+    }
+
+    /// Starts a killed node again, where it was and without its memory. It joins through no node.
+    ///
+    /// # Panics
+    /// If the node refuses to start.
+    pub fn restart_alone(&mut self, index: usize) {
+        self.restart_with(index, Memory::Lost, Place::Same, Rejoin::Alone);
+    }
+
+    /// Starts a killed node again.
+    ///
+    /// # Panics
+    /// If the node refuses to start.
+    pub fn restart_with(&mut self, index: usize, memory: Memory, place: Place, rejoin: Rejoin) {
         self.simulation.restart(index, memory, place).unwrap_or_else(|error| panic!("n{index}: {error}"));
-        self.join_through_running(index);
+        match rejoin {
+            Rejoin::Running => self.join_through_running(index),
+            Rejoin::Alone => {}
+            Rejoin::OldSeeds => self.simulation.join_through_old_seeds(index),
+            Rejoin::File => self.simulation.introduce_from_file(index),
+        }
+    }
+
+    /// Joins groups of nodes that no record and no seed leads to each other: one node of each joins
+    /// through the largest group. False if there is one group, as nearly always.
+    pub fn reunite(&mut self) -> bool {
+        let groups = self.simulation.groups();
+        let Some((largest, others)) = groups.split_first() else { return false };
+        for group in others {
+            if let Some(&node) = group.first() {
+                self.join(node, &largest[..largest.len().min(SEEDS)]);
+            }
+        }
+        !others.is_empty()
     }
 
     /// Stops a node until it is resumed.

@@ -77,7 +77,7 @@ pub use checker::{Checking, Rule, Violation};
 pub use clock::Clock;
 pub use cluster::{Cluster, Held, node_id};
 pub use network::{Kind, Latency, LoseKind, Network, Shape, Traffic};
-pub use process::{Condition, Memory, Place, Spawn, Usage};
+pub use process::{Condition, Memory, Place, Rejoin, Spawn, Usage};
 pub use report::{Expectation, NewsSummary, Quantiles, Report, Unmet};
 pub use rounds::{Round, RoundSettings, Rounds};
 pub use scenario::{

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use telemetry_gossip_core::{Generation, Node, NodeId};
+use telemetry_gossip_core::{Generation, Input, Node, NodeId};
 use telemetry_gossip_seal::Seal;
 
 use crate::checker::Name;
@@ -31,6 +31,23 @@ pub enum Place {
     Same,
     /// At an address that nobody had before.
     New,
+}
+
+/// How a restarted node finds the others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Rejoin {
+    /// It joins through members that run at that time.
+    #[default]
+    Running,
+    /// Not at all: it knows only itself until a member reaches it.
+    Alone,
+    /// It joins through the seeds of its first start, of which some may be down or have moved. A
+    /// node that was given none, as the first of a cluster, is alone.
+    OldSeeds,
+    /// Its host introduces the members that the node held live when it was killed, with their
+    /// addresses, instances and generations of that time, as from a file.
+    File,
 }
 
 /// A node to start.
@@ -114,6 +131,12 @@ pub(crate) struct Process {
     /// The node was told to leave.
     pub(crate) leaving: bool,
     pub(crate) inputs: u32,
+    /// The seeds of its first start.
+    pub(crate) seeds: Vec<u32>,
+    /// The seeds of its latest join in this life.
+    pub(crate) joined_through: Vec<u32>,
+    /// Introductions of the members that it held live when it was last killed.
+    pub(crate) file: Vec<Input<'static, u32>>,
 }
 
 impl Process {

@@ -11,7 +11,7 @@ use super::span;
 
 /// Run random scenarios, one a seed, and shrink each that fails to the least that still does.
 ///
-/// A seed decides everything: how many nodes (1 to 64, and now and then 250), which of 24 kinds of faults and how often, then a calm
+/// A seed decides everything: how many nodes (1 to 64, and now and then 250), which of 25 kinds of faults and how often, then a calm
 /// in which those that are left have to agree again. Every rule of the protocol is checked all the time, and each 16th
 /// seed is run twice and compared event by event. Runs share all cores; the result does not depend on how many.
 #[derive(Debug, Args)]

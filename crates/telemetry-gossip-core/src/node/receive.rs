@@ -302,13 +302,18 @@ impl<A: Address> Node<A> {
                 self.end_probe(ProbeOutcome::Indirect);
                 return None;
             }
-            Some((Answer::Renewed, _)) => {
-                // Another life of the target answers: its own claim will tell which.
+            Some((Answer::Renewed, target)) => {
+                // Another life of the target answers. The claim on its ack loses where a higher
+                // generation or instance is held, and nothing else would correct a record that
+                // says Alive. So the tables are compared: the new life learns of that record and
+                // moves above it.
+                let direct = self.probe.as_ref().is_some_and(|probe| probe.address == from);
                 if let Some(probe) = self.probe.take() {
                     self.report(probe.target, probe.commanded, ProbeOutcome::Direct);
                     self.start_probe();
                 }
-                return None;
+                // Through a helper, the fingerprints are the helper's.
+                return direct.then_some(target);
             }
             Some((Answer::Unrelated, _)) | None => {}
         }

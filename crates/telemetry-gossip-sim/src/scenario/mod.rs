@@ -20,7 +20,7 @@ use telemetry_gossip_core::ConfigError;
 use thiserror::Error;
 
 use crate::network::Network;
-use crate::process::{Memory, Place};
+use crate::process::{Memory, Place, Rejoin};
 use crate::simulation::node_config;
 use crate::units::{Share, span};
 pub use expectations::Expectations;
@@ -161,7 +161,13 @@ pub enum Operation {
         /// Where they listen.
         #[serde(default)]
         place: Place,
+        /// How they find the others.
+        #[serde(default)]
+        rejoin: Rejoin,
     },
+    /// Joins groups of nodes that no record and no seed leads to each other, as after a restart of
+    /// all without seeds; leaves alone those that can find the others by themselves.
+    Reunite {},
     /// Stop nodes for a while.
     Pause(Group),
     /// Let paused nodes go on.

@@ -16,11 +16,12 @@ impl Operation {
     pub(super) fn perform(&self, cluster: &mut Cluster) -> bool {
         match self {
             Self::Crash(nodes) => changes(cluster, nodes, Cluster::crash),
-            Self::Restart { nodes, memory, place } => changes(cluster, nodes, |cluster, node| {
+            Self::Restart { nodes, memory, place, rejoin } => changes(cluster, nodes, |cluster, node| {
                 if cluster.simulation().condition(node) == Some(Condition::Down) {
-                    cluster.restart_at(node, *memory, *place);
+                    cluster.restart_with(node, *memory, *place, *rejoin);
                 }
             }),
+            Self::Reunite {} => cluster.reunite(),
             Self::Pause(nodes) => changes(cluster, nodes, Cluster::pause),
             Self::Resume(nodes) => changes(cluster, nodes, Cluster::resume),
             Self::Block(nodes) => changes(cluster, nodes, Cluster::block),

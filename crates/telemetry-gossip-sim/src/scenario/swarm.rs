@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::{Expectations, Group, Load, Operation, Overrides, Scenario, Start, Step};
 use crate::network::{Kind, Latency, LoseKind, Network, Shape};
-use crate::process::{Memory, Place};
+use crate::process::{Memory, Place, Rejoin};
 use crate::rng::{Draws, Stream};
 use crate::units::Share;
 
@@ -35,7 +35,7 @@ const QUIET: u64 = 400;
 type Fault = fn(&mut Swarm, Spell);
 
 /// All kinds, by name. A new one belongs at the end: it changes what other seeds do, but not what they are made of.
-const FAULTS_BY_NAME: [(&str, Fault); 24] = [
+const FAULTS_BY_NAME: [(&str, Fault); 25] = [
     ("crash", Swarm::crash),
     ("restart-all", Swarm::restart_all),
     ("pause", Swarm::pause),
@@ -60,6 +60,7 @@ const FAULTS_BY_NAME: [(&str, Fault); 24] = [
     ("ghosts", Swarm::ghosts),
     ("configure", Swarm::configure),
     ("accept-loss", Swarm::accept_loss),
+    ("restart-soon", Swarm::restart_soon),
 ];
 
 /// When a fault is at work, and on how many.
@@ -138,7 +139,25 @@ impl Swarm {
         self.at(spell.begin, Operation::Crash(random(spell.few)));
         let memory = self.memory();
         let place = if self.one_in(3) { Place::New } else { Place::Same };
-        self.at(spell.end, Operation::Restart { nodes: group("down"), memory, place });
+        let rejoin = self.rejoin();
+        self.at(spell.end, Operation::Restart { nodes: group("down"), memory, place, rejoin });
+    }
+
+    /// A few are back, once or several times, before any other node has noticed.
+    fn restart_soon(&mut self, spell: Spell) {
+        let mut begin = spell.begin;
+        for _ in 0..1 + self.below(3) {
+            self.at(begin, Operation::Crash(random(spell.few)));
+            let (memory, rejoin) = (self.memory(), self.rejoin());
+            let back = begin + Duration::from_millis(1) + self.millis(500);
+            let nodes = group("down");
+            self.at(back, Operation::Restart { nodes, memory, place: Place::Same, rejoin });
+            begin = back + self.millis(5_000);
+        }
+    }
+
+    fn rejoin(&mut self) -> Rejoin {
+        [Rejoin::Running, Rejoin::Alone, Rejoin::OldSeeds, Rejoin::File][self.below(4)]
     }
 
     fn memory(&mut self) -> Memory {
@@ -151,8 +170,10 @@ impl Swarm {
         let memory = self.memory();
         let half = format!("0..{}", spell.split.max(1));
         let soon = spell.begin + self.millis(3_000);
-        self.at(soon, Operation::Restart { nodes: group(&half), memory, place: Place::Same });
-        self.at(spell.end, Operation::Restart { nodes: group("down"), memory, place: Place::Same });
+        for (at, nodes) in [(soon, half.as_str()), (spell.end, "down")] {
+            let (nodes, place, rejoin) = (group(nodes), Place::Same, self.rejoin());
+            self.at(at, Operation::Restart { nodes, memory, place, rejoin });
+        }
     }
 
     fn pause(&mut self, spell: Spell) {
@@ -392,10 +413,10 @@ impl Swarm {
         self.at(FAULTS, Operation::Slow { nodes: group("all"), by: Duration::ZERO });
         self.at(FAULTS, Operation::Resume(group("paused")));
         self.at(FAULTS, Operation::Unblock(group("blocked")));
-        self.at(
-            FAULTS,
-            Operation::Restart { nodes: group("down"), memory: Memory::Lost, place: Place::Same },
-        );
+        let (down, memory, rejoin) = (group("down"), Memory::Lost, self.rejoin());
+        self.at(FAULTS, Operation::Restart { nodes: down, memory, place: Place::Same, rejoin });
+        // Only where no record and no seed is left that leads from one part of the cluster to another.
+        self.at(FAULTS, Operation::Reunite {});
         if self.steps.iter().any(|step| matches!(step.operation, Operation::Leave(_))) {
             // Perhaps all have left. Who could not hear that most have takes itself for cut off, and has to be told.
             self.at(FAULTS, Operation::Join(1));

@@ -74,6 +74,7 @@ fn a_step_that_finds_nothing_to_do_fails_the_run_unless_that_is_allowed() {
         "cut = { from = \"1\", to = \"1\" }",
         "lose = { from = \"1\", to = \"9\", loss = \"50%\" }",
         "ring = 1",
+        "reunite = {}",
     ];
     for step in steps {
         let scenario = |allowed: bool| {
@@ -125,6 +126,27 @@ fn what_happens_between_two_microseconds_happens() {
 }
 
 #[test]
+fn a_restart_joins_through_running_nodes_unless_it_says_otherwise() {
+    let file = |restart: &str| {
+        let text = format!(
+            "name = \"x\"\nnodes = 3\nduration = \"5s\"\nsteps = [{{ at = \"1s\", restart = {{ {restart} }} }}]"
+        );
+        Scenario::from_toml(&text).map(|scenario| scenario.steps[0].operation.clone())
+    };
+    for (text, expected) in [
+        ("", Rejoin::Running),
+        (", rejoin = \"running\"", Rejoin::Running),
+        (", rejoin = \"alone\"", Rejoin::Alone),
+        (", rejoin = \"old-seeds\"", Rejoin::OldSeeds),
+        (", rejoin = \"file\"", Rejoin::File),
+    ] {
+        let operation = file(&format!("nodes = \"1\"{text}")).unwrap();
+        assert!(matches!(operation, Operation::Restart { rejoin, .. } if rejoin == expected), "{text}");
+    }
+    assert!(file("nodes = \"1\", rejoin = \"seeds\"").is_err());
+}
+
+#[test]
 fn progress_goes_from_nothing_to_the_end() {
     let scenario = Scenario::named("quiet").unwrap().with_nodes(3).with_duration(Duration::from_secs(2));
     let mut seen = Vec::new();
@@ -163,6 +185,7 @@ fn what_is_wrong_with_a_scenario_is_said() {
 #[test]
 fn random_scenarios_are_of_all_kinds_and_survive_being_written() {
     let mut kinds = std::collections::BTreeSet::new();
+    let mut rejoins = std::collections::BTreeSet::new();
     for seed in 0..200 {
         let scenario = Scenario::swarm(seed);
         assert_eq!(scenario.validate(), Ok(()));
@@ -170,9 +193,14 @@ fn random_scenarios_are_of_all_kinds_and_survive_being_written() {
         for step in &scenario.steps {
             let name = format!("{:?}", step.operation);
             kinds.insert(name.split([' ', '(']).next().unwrap_or_default().to_owned());
+            if let Operation::Restart { rejoin, .. } = &step.operation {
+                rejoins.insert((format!("{rejoin:?}"), scenario.nodes.min(5)));
+            }
         }
     }
-    assert_eq!(kinds.len(), 20, "{kinds:?}");
+    assert_eq!(kinds.len(), 21, "{kinds:?}");
+    // In clusters of 1 to 4 nodes, each, and in larger ones.
+    assert_eq!(rejoins.len(), 4 * 5, "{rejoins:?}");
     assert_eq!(Scenario::for_seed("swarm", 7).unwrap(), Scenario::swarm(7));
 }
 

@@ -43,6 +43,9 @@ impl Simulation {
             generation: spawn.generation.0,
             leaving: false,
             inputs: 0,
+            seeds: Vec::new(),
+            joined_through: Vec::new(),
+            file: Vec::new(),
         });
         self.born(index);
         Ok(index)
@@ -99,6 +102,7 @@ impl Simulation {
         let active = node.health().active;
         // Not the highest that it ever had: where all have forgotten that, the others die at lower ones.
         let least = node.me().generation().0;
+        process.file = node.members().filter_map(|member| introduction(&node, &member)).collect();
         process.paused = false;
         process.blocked = false;
         process.held.clear();
@@ -149,6 +153,7 @@ impl Simulation {
         process.generation = last.max(generation.0);
         process.leaving = false;
         process.sought = None;
+        process.joined_through.clear();
         // Back is who is held Alive above every generation of the old life.
         let back =
             |member: &Member<'_, u32>| member.status() == Status::Alive && member.generation().0 > last;
@@ -248,6 +253,13 @@ impl Simulation {
                 let waiting = self.waiting(index, |_| true);
                 self.watches.open(now, News::Leave, index, name, least, waiting);
             }
+            Input::Join { seeds } => {
+                let process = &mut self.processes[index];
+                process.joined_through = seeds.to_vec();
+                if process.boots == 1 {
+                    process.seeds = seeds.to_vec();
+                }
+            }
             Input::Introduce { id, generation, .. } => {
                 let name = self.name(*id);
                 self.checker.issued(name, generation.0);
@@ -265,6 +277,61 @@ impl Simulation {
         result
     }
 
+    /// Joins a restarted node to the others through the seeds of its first start, or leaves it
+    /// alone if there are none.
+    pub(crate) fn join_through_old_seeds(&mut self, index: usize) {
+        let Some(process) = self.processes.get(index) else { return };
+        let mut seeds = process.seeds.clone();
+        seeds.retain(|&seed| seed != process.address);
+        if !seeds.is_empty() {
+            // A node that has just started refuses no join that has a seed.
+            let _ = self.command(index, Input::Join { seeds: seeds.into() });
+        }
+    }
+
+    /// Introduces the members of its file to a restarted node.
+    pub(crate) fn introduce_from_file(&mut self, index: usize) {
+        let file = self.processes.get(index).map(|process| process.file.clone());
+        for introduction in file.unwrap_or_default() {
+            // A node refuses what a liar has made its earlier life believe.
+            let _ = self.command(index, introduction);
+        }
+    }
+
+    /// Whether one process can find another by itself: it holds a record of it, at its address, as a
+    /// member that has not left, or joins through it.
+    fn can_find(&self, from: usize, to: usize) -> bool {
+        let [from, to] = [&self.processes[from], &self.processes[to]];
+        let holds = |node: &Node<u32>| {
+            let held = node.member(to.id.as_str());
+            held.is_some_and(|held| held.status() != Status::Left && held.address() == Some(to.address))
+        };
+        from.joined_through.contains(&to.address) || from.node.as_ref().is_some_and(holds)
+    }
+
+    /// The processes that take part, in groups of which none can find another by itself, the
+    /// largest group first.
+    pub(crate) fn groups(&self) -> Vec<Vec<usize>> {
+        let mut rest: Vec<usize> = self.taking_part().collect();
+        let mut groups = Vec::new();
+        while let Some(first) = rest.first().copied() {
+            let mut group = vec![first];
+            rest.remove(0);
+            let mut next = 0;
+            while let Some(&member) = group.get(next) {
+                next += 1;
+                let meets =
+                    |other: &mut usize| self.can_find(member, *other) || self.can_find(*other, member);
+                group.extend(rest.extract_if(.., meets));
+            }
+            group.sort_unstable();
+            groups.push(group);
+        }
+        // Stable: of two equally large ones, that of the lowest index.
+        groups.sort_by_key(|group| std::cmp::Reverse(group.len()));
+        groups
+    }
+
     fn own_telemetry(&self, index: usize) -> u64 {
         self.node(index).map_or(0, |node| node.me().telemetry_version())
     }
@@ -274,4 +341,12 @@ impl Simulation {
         let chosen = self.operations.choose(candidates.len(), count);
         chosen.into_iter().map(|place| candidates[place]).collect()
     }
+}
+
+/// What a host writes into its file about a live member other than its own node.
+fn introduction(node: &Node<u32>, member: &Member<'_, u32>) -> Option<Input<'static, u32>> {
+    let live = matches!(member.status(), Status::Alive | Status::Suspected);
+    let id = NodeId::new(member.id()).ok().filter(|_| live && member.id() != node.me().id())?;
+    let (address, instance) = (member.address(), Some(member.instance()));
+    Some(Input::Introduce { id, address, instance, generation: member.generation() })
 }

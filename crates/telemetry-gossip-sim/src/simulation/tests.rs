@@ -7,7 +7,7 @@ use telemetry_gossip_core::{Config, ConfigError, Event, Input, Status};
 
 use super::*;
 use crate::cluster::{Cluster, node_id};
-use crate::process::{Memory, Place, Spawn};
+use crate::process::{Memory, Place, Rejoin, Spawn};
 
 fn cluster(nodes: usize, seed: u64) -> Cluster {
     let mut cluster = Cluster::new(Settings { nodes, seed, ..Settings::default() });
@@ -196,4 +196,82 @@ fn time_moves_in_order_and_to_the_end() {
     assert!(cluster.simulation().next_at().is_none_or(|next| next >= cluster.now()));
     let joined = cluster.events(0).filter(|(_, event)| matches!(event, Event::Joined { .. })).count();
     assert_eq!(joined, 5);
+}
+
+fn ids(cluster: &Cluster, observer: usize) -> Vec<NodeId> {
+    cluster.view(observer).into_iter().map(|held| held.id).collect()
+}
+
+#[test]
+fn a_restarted_node_knows_the_others_as_far_as_its_rejoin_says() {
+    let mut cluster = cluster(4, 1);
+    cluster.run_for(Duration::from_secs(5));
+    let [one, other] = [1, 2].map(|of| cluster.held(3, of).map(|held| (held.instance(), held.address())));
+    cluster.crash(3);
+    // A file holds the members that were live when the node was killed.
+    cluster.crash(2);
+    cluster.restart_alone(2);
+    cluster.restart_with(3, Memory::Lost, Place::Same, Rejoin::File);
+    assert_eq!(cluster.view(3).len(), 4);
+    let held = [1, 2].map(|of| cluster.held(3, of).map(|held| (held.instance(), held.address())));
+    assert_eq!(held, [one, other]);
+    assert_eq!(ids(&cluster, 2), [node_id(2)]);
+
+    for (node, rejoin, joins) in [
+        (0, Rejoin::Running, true),
+        (0, Rejoin::Alone, false),
+        (0, Rejoin::OldSeeds, false),
+        (1, Rejoin::OldSeeds, true),
+        (1, Rejoin::File, false),
+    ] {
+        cluster.crash(node);
+        let sent = cluster.usage(node).sent;
+        cluster.restart_with(node, Memory::Lost, Place::Same, rejoin);
+        assert_eq!(cluster.usage(node).sent > sent, joins, "n{node}: {rejoin:?}");
+        cluster.run_for(Duration::from_secs(20));
+        assert!(cluster.views_complete_and_alive(), "n{node}: {rejoin:?}");
+    }
+}
+
+#[test]
+fn old_seeds_are_those_of_the_first_start() {
+    let mut cluster = cluster(3, 1);
+    cluster.crash(2);
+    cluster.restart(2, Memory::Lost);
+    cluster.run_for(Duration::from_secs(5));
+    // It has joined through n0 and n1 meanwhile, but n0 alone is its seed.
+    cluster.crash(0);
+    cluster.run_for(Duration::from_secs(1));
+    cluster.crash(2);
+    cluster.crash(1);
+    let nobody = cluster.simulation().traffic().nobody;
+    cluster.restart_with(2, Memory::Lost, Place::Same, Rejoin::OldSeeds);
+    cluster.run_for(Duration::from_secs(5));
+    assert_eq!(ids(&cluster, 2), [node_id(2)]);
+    assert!(cluster.simulation().traffic().nobody > nobody, "it asks its seed again and again");
+    cluster.restart_alone(0);
+    cluster.run_for(Duration::from_secs(5));
+    assert_eq!(ids(&cluster, 2), [node_id(0), node_id(2)]);
+    assert!(!cluster.reunite(), "its seed leads it to the other");
+}
+
+#[test]
+fn only_nodes_that_no_record_and_no_seed_leads_to_are_reunited() {
+    let mut cluster = cluster(4, 1);
+    cluster.crash(3);
+    cluster.restart_alone(3);
+    assert!(!cluster.reunite(), "the others hold its record");
+    for node in 0..4 {
+        cluster.crash(node);
+    }
+    for node in 0..4 {
+        cluster.restart_alone(node);
+    }
+    cluster.run_for(Duration::from_secs(20));
+    assert!((0..4).all(|node| cluster.view(node).len() == 1), "all are alone");
+    assert!(cluster.reunite());
+    assert!(!cluster.reunite(), "their seeds lead them to each other");
+    cluster.run_for(Duration::from_secs(20));
+    assert!(cluster.views_complete_and_alive());
+    assert!(!cluster.reunite());
 }

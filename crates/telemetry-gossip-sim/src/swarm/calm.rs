@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::network::Network;
+use crate::process::Rejoin;
 use crate::scenario::{Group, Operation, Scenario};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -17,6 +18,8 @@ enum Trouble {
     Block,
     Slow,
     Crash,
+    /// Nodes that have forgotten all others, and perhaps are forgotten.
+    Apart,
     Config,
     Departure,
 }
@@ -55,6 +58,12 @@ impl Calm {
             left.insert(Trouble::Network, vec![String::new()]);
         }
         for step in &steps {
+            // Beside that it ends a crash.
+            if let Operation::Restart { rejoin, .. } = &step.operation
+                && *rejoin != Rejoin::Running
+            {
+                left.entry(Trouble::Apart).or_default().push(String::new());
+            }
             match effect(&step.operation) {
                 Effect::Begins(trouble, nodes) => left.entry(trouble).or_default().push(nodes),
                 Effect::Ends(trouble, nodes) => {
@@ -101,6 +110,7 @@ fn effect(operation: &Operation) -> Effect {
     match operation {
         Operation::Crash(nodes) => begins(Trouble::Crash, nodes),
         Operation::Restart { nodes, .. } => ends(Trouble::Crash, nodes),
+        Operation::Reunite {} => Effect::Ends(Trouble::Apart, None),
         Operation::Pause(nodes) => begins(Trouble::Pause, nodes),
         Operation::Resume(nodes) => ends(Trouble::Pause, nodes),
         Operation::Block(nodes) => begins(Trouble::Block, nodes),
@@ -140,6 +150,7 @@ mod tests {
         let (crash, both) = ("{ at = \"1s\", crash = \"1\" }", "{ at = \"2s\", crash = \"2\" }");
         let (back, heal) =
             ("{ at = \"20s\", restart = { nodes = \"down\" } }", "{ at = \"20s\", heal = {} }");
+        let alone = "{ at = \"20s\", restart = { nodes = \"down\", rejoin = \"alone\" } }";
         let split = "{ at = \"3s\", partition = { left = \"0..3\", right = \"3..9\" } }";
         let whole = Calm::of(&scenario(&format!("{crash}, {both}, {split}, {back}, {heal}"), 60));
         for (steps, duration, calm) in [
@@ -150,6 +161,8 @@ mod tests {
             (format!("{crash}, {split}, {back}"), 60, false),
             (crash.to_owned(), 60, false),
             (format!("{crash}, {}", "{ at = \"9s\", restart = { nodes = \"1\" } }"), 49, true),
+            (format!("{crash}, {alone}"), 60, false),
+            (format!("{crash}, {alone}, {}", "{ at = \"20s\", reunite = {} }"), 60, true),
         ] {
             let other = Calm::of(&scenario(&steps, duration));
             assert_eq!(other.is_as_calm_as(&whole), calm, "{steps} for {duration} s: {other:?}");

@@ -57,6 +57,7 @@ pub const REQUIRED: &[Required] = &[
     required("operations.pause", SOMETIMES),
     required("operations.restart", OFTEN),
     required("operations.resume", SOMETIMES),
+    required("operations.reunite", SELDOM),
     required("operations.ring", SOMETIMES),
     required("operations.slow", OFTEN),
     required("operations.twin", SOMETIMES),

@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
+use crate::process::{Memory, Place, Rejoin};
 use crate::scenario::{Expectations, Group, Load, Operation, Scenario, Start, Step};
 
 /// In the order in which they are tried: what takes most away comes first.
@@ -92,10 +93,15 @@ fn plainer_steps(scenario: &Scenario) -> Vec<Scenario> {
     let mut out = Vec::new();
     for (place, step) in scenario.steps.iter().enumerate() {
         let mut plainer = Vec::new();
-        if let Operation::Restart { nodes, memory, place: at } = &step.operation {
-            let (nodes, memory, at) = (nodes.clone(), *memory, *at);
-            plainer.push(Operation::Restart { nodes: nodes.clone(), memory: Default::default(), place: at });
-            plainer.push(Operation::Restart { nodes, memory, place: Default::default() });
+        if let Operation::Restart { nodes, memory, place: at, rejoin } = &step.operation {
+            let (memory, at, rejoin) = (*memory, *at, *rejoin);
+            let restart = |memory, place, rejoin| {
+                let nodes = nodes.clone();
+                Operation::Restart { nodes, memory, place, rejoin }
+            };
+            plainer.push(restart(Memory::default(), at, rejoin));
+            plainer.push(restart(memory, Place::default(), rejoin));
+            plainer.push(restart(memory, at, Rejoin::default()));
         }
         let steps = plainer.into_iter().map(|operation| Step { at: step.at, operation });
         out.extend(steps.chain(leaves(step, &Group::smaller)).map(|step| with_step(scenario, place, step)));

@@ -29,6 +29,76 @@ fn a_restarted_node_moves_above_its_lost_generation() {
     }
 }
 
+/// The first node of a cluster of `nodes` has published and refuted up to `generation`, and starts
+/// again at once, with an instance below or above the old one. It joins through no node.
+fn restarted_alone(nodes: u32, generation: u64, above: bool) -> Net {
+    let mut net = Net::joined(nodes, &Config::default());
+    let (key, value) = ("load".into(), b"old"[..].into());
+    net.input(1, Input::Publish { key, value, urgent: false });
+    let old = net.node(1).me().instance();
+    if let Some(accused) = generation.checked_sub(1) {
+        let accusation = Claim { instance: old, status: Status::Suspected, ..alive(1, accused) };
+        hear(net.node(1), 2, &claims(2, &[accusation]));
+    }
+    net.run_for(Duration::from_secs(10));
+    let held = net.node(2).member("n1").unwrap();
+    assert_eq!(held.generation(), Generation(generation));
+    assert_eq!(held.value("load").and_then(|entry| entry.value), Some(&b"old"[..]));
+
+    let instance = Some(Instance(if above { old.0 + 1 } else { old.0 - 1 }));
+    let identity = Identity { instance, ..Identity::new(id(1), 1) };
+    let now = net.now;
+    *net.node(1) = Node::new(Config::default(), identity, [99; 32], now).unwrap();
+    net
+}
+
+/// What is held of it is Alive and looks right, so that no rumor would ever correct it.
+#[test]
+fn a_node_restarted_without_a_join_is_seen_in_its_new_instance_and_sees_the_others() {
+    for nodes in [2, 5, 40] {
+        for (generation, above) in [(0, false), (0, true), (2, false), (2, true)] {
+            let mut net = restarted_alone(nodes, generation, above);
+            let reborn = net.node(1).me().instance();
+            net.run_for(Duration::from_secs(5));
+            let case = alloc::format!("{nodes} nodes, generation {generation}, above {above}");
+            assert_eq!(net.node(1).health().alive, nodes, "{case}: it knows all");
+            for observer in 1..=nodes {
+                let held = net.node(observer).member("n1").unwrap();
+                assert_eq!((held.status(), held.instance()), (Status::Alive, reborn), "{case}");
+                assert!(held.value("load").is_none(), "{case}: its old telemetry is gone");
+                let alarmed =
+                    |event: &Event<u32>| matches!(event, Event::Suspected { .. } | Event::Dead { .. });
+                assert!(!net.events(observer).iter().any(alarmed), "{case}: it is never accused");
+            }
+        }
+    }
+}
+
+/// A member that answers in a new instance each time, several times over, makes no more work than
+/// one comparison for each ping.
+#[test]
+fn acks_of_other_instances_open_at_most_one_session_for_each_ping() {
+    let mut net = Net::joined(2, &Config::default());
+    let before = net.node(1).stats().syncs;
+    let (mut pings, mut instance) = (0, 0);
+    for _ in 0..600 {
+        net.now = net.now + Duration::from_millis(100);
+        let now = net.now;
+        net.node(1).handle(now, Input::Tick).unwrap();
+        for (_, bytes) in drain(net.node(1)) {
+            let Some(Frame::Ping(ping)) = frames(&bytes).into_iter().next() else { continue };
+            pings += 1;
+            for _ in 0..3 {
+                instance += 1;
+                let ack = datagram(2, |w| assert!(w.lead(kind::ACK, ping.number, instance)));
+                hear(net.node(1), 2, &ack);
+            }
+        }
+    }
+    let opened = net.node(1).stats().syncs - before;
+    assert!(0 < opened && opened <= pings, "{opened} sessions for {pings} pings");
+}
+
 #[test]
 fn of_two_processes_with_one_id_the_lower_instance_gives_way() {
     let mut net = Net::joined(4, &Config::default());

@@ -6,6 +6,7 @@ use super::super::attempt::Ran;
 use super::*;
 use crate::checker::{Rule, Violation};
 use crate::network::Network;
+use crate::process::{Memory, Place, Rejoin};
 use crate::report::{Expectation, Report, Unmet};
 use crate::scenario::{Operation, Overrides, Start, run};
 use crate::units::Share;
@@ -103,6 +104,22 @@ fn what_ends_a_trouble_stays_as_long_as_the_trouble() {
     assert_eq!(names, ["partition", "heal"]);
     let calm = Calm::of(&scenario);
     assert!(Calm::of(&found).is_as_calm_as(&calm) && !found.expect.is_empty(), "{}", found.to_toml());
+}
+
+#[test]
+fn the_plainest_restart_joins_through_running_nodes_where_it_was_and_remembers_nothing() {
+    let restarts = |scenario: &Scenario, plain: bool| {
+        let plain = |operation: &Operation| {
+            let Operation::Restart { memory, place, rejoin, .. } = operation else { return false };
+            let now = (*memory, *place, *rejoin);
+            (now == (Memory::Lost, Place::Same, Rejoin::Running)) == plain
+        };
+        scenario.steps.iter().any(|step| plain(&step.operation))
+    };
+    let (scenario, seed) = swarm_with(|scenario| restarts(scenario, false));
+    let run = planted(move |scenario, _| restarts(scenario, true) || restarts(scenario, false));
+    let found = shrunk(&run, &scenario, seed, Fault::Rule(Rule::S3)).unwrap().scenario;
+    assert!(found.steps.len() == 1 && restarts(&found, true), "{}", found.to_toml());
 }
 
 #[test]
