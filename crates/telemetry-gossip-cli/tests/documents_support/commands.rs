@@ -10,6 +10,9 @@ use super::workspace::{Target, Test};
 /// What a document writes as `T NAME FILTER`.
 const SHORT: [&str; 6] = ["cargo", "test", "--release", "-p", "telemetry-gossip-tests", "--test"];
 
+/// What is said of an option at the end, which a text may name without its value.
+const LACKS: &str = " lacks its value";
+
 /// Words that stand for something to be typed, and an example of it.
 const EXAMPLES: [(&str, &str); 9] = [
     ("HOST:PORT", "127.0.0.1:7201"),
@@ -76,9 +79,9 @@ fn check(
         if document.path.starts_with("fuzz") { ground.fuzz_targets } else { ground.targets };
     match *words {
         ["T", ref rest @ ..] if !rest.is_empty() => {
-            cargo(ground, targets, &[&SHORT[1..], rest].concat())
+            cargo(ground, targets, &[&SHORT[1..], rest].concat(), whole)
         }
-        ["cargo", ref rest @ ..] => cargo(ground, targets, rest),
+        ["cargo", ref rest @ ..] => cargo(ground, targets, rest, whole),
         ["tgossip" | "target/release/tgossip", ref rest @ ..] => tgossip(ground, rest, whole),
         [program, ..] if program.starts_with(".ci/") && !(ground.exists)(program) => {
             Err(format!("there is no {program}"))
@@ -88,7 +91,12 @@ fn check(
 }
 
 /// A command of cargo, its name left out.
-fn cargo(ground: &Ground<'_>, targets: &[Target], words: &[&str]) -> Result<(), String> {
+fn cargo(
+    ground: &Ground<'_>,
+    targets: &[Target],
+    words: &[&str],
+    whole: bool,
+) -> Result<(), String> {
     let shown = format!("cargo {}", words.join(" "));
     let words: Vec<&str> = words.iter().copied().filter(|word| !word.starts_with('+')).collect();
     let Some((&command, rest)) = words.split_first() else { return Ok(()) };
@@ -102,7 +110,10 @@ fn cargo(ground: &Ground<'_>, targets: &[Target], words: &[&str]) -> Result<(), 
     if !["test", "bench", "run"].contains(&command) {
         return Ok(());
     }
-    let choice = Choice::of(own).map_err(|what| format!("`{shown}`: {what}"))?;
+    let choice = match Choice::of(own) {
+        Err(what) if !whole && what.ends_with(LACKS) => return Ok(()),
+        choice => choice.map_err(|what| format!("`{shown}`: {what}"))?,
+    };
     let targets = if choice.manifest.is_some_and(|path| path.starts_with("fuzz/")) {
         ground.fuzz_targets
     } else {
@@ -136,7 +147,7 @@ impl<'a> Choice<'a> {
         let mut choice = Self::default();
         let mut words = words.iter().copied();
         while let Some(word) = words.next() {
-            let mut value = || words.next().ok_or_else(|| format!("{word} lacks its value"));
+            let mut value = || words.next().ok_or_else(|| format!("{word}{LACKS}"));
             match word {
                 "-p" | "--package" => choice.package = Some(value()?),
                 "--manifest-path" => choice.manifest = Some(value()?),
@@ -273,7 +284,8 @@ fn tgossip(ground: &Ground<'_>, words: &[&str], whole: bool) -> Result<(), Strin
             ErrorKind::MissingRequiredArgument
             | ErrorKind::MissingSubcommand
             | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => !whole,
-            _ => false,
+            // An option may be named without its value.
+            _ => !whole && error.to_string().contains("a value is required"),
         };
         if !fine {
             let first = error.to_string().lines().next().unwrap_or_default().to_owned();
@@ -437,6 +449,8 @@ mod tests {
             "tgossip key list",
             "tgossip agent ... --json",
             "tgossip members --via HOST:PORT",
+            "tgossip members --via",
+            "cargo test --test",
             "tgossip replay DIR --at TIME",
             "cargo test",
             "a T b",
@@ -471,6 +485,8 @@ mod tests {
             ("cargo test a_ping -- --exact", "no test of 3 runs"),
             ("cargo test bad_link -- --skip link", "no test of 3 runs"),
             ("cargo test --wrong", "does not know --wrong"),
+            ("cargo test --test", "--test lacks its value"),
+            ("tgossip members --via", "a value is required"),
             ("cargo bench --bench nothing", "there is no bench nothing"),
             ("cargo run --example nothing", "there is no example nothing"),
             ("cargo run --bin tgossip -- demo --nodes 1", "type 2 or more"),

@@ -140,34 +140,35 @@ mod tests {
 
     #[test]
     fn tests_are_found_with_their_modules_and_whether_they_are_ignored() {
-        let source = "\
-mod common;
-#[path = \"elsewhere.rs\"]
-mod renamed;
-
-#[test]
-fn plain() {
-    let not_a_test = 1;
-}
-
-#[test]
-// A comment between.
-#[ignore = \"takes minutes\"]
-fn slow() {}
-
-fn helper() {}
-
-mod inner {
-    #[tokio::test(start_paused = true)]
-    async fn waits() {}
-}
-
-proptest! {
-    #[test]
-    fn law(x in 0..3) {}
-}
-";
-        let parsed = parse(source, "outer::");
+        // Line by line, so that this file is not itself read as having these tests.
+        let source = [
+            "mod common;",
+            "#[path = \"elsewhere.rs\"]",
+            "mod renamed;",
+            "",
+            "#[test]",
+            "fn plain() {",
+            "    let not_a_test = 1;",
+            "}",
+            "",
+            "#[test]",
+            "// A comment between.",
+            "#[ignore = \"takes minutes\"]",
+            "fn slow() {}",
+            "",
+            "fn helper() {}",
+            "",
+            "mod inner {",
+            "    #[tokio::test(start_paused = true)]",
+            "    async fn waits() {}",
+            "}",
+            "",
+            "proptest! {",
+            "    #[test]",
+            "    fn law(x in 0..3) {}",
+            "}",
+        ];
+        let parsed = parse(&source.join("\n"), "outer::");
         let test = |path: &str, ignored| Test { path: path.into(), ignored };
         assert_eq!(
             parsed.tests,
