@@ -7,8 +7,8 @@ use super::Finding;
 use super::markdown::Document;
 use super::workspace::{Target, Test};
 
-/// What a document writes as `T NAME FILTER`.
-const SHORT: [&str; 6] = ["cargo", "test", "--release", "-p", "telemetry-gossip-tests", "--test"];
+/// What documents write as `T NAME FILTER` and `C NAME FILTER`: the package of the test NAME.
+const SHORT: [(&str, &str); 2] = [("T", "telemetry-gossip-tests"), ("C", "telemetry-gossip-cli")];
 
 /// What is said of an option at the end, which a text may name without its value.
 const LACKS: &str = " lacks its value";
@@ -77,10 +77,14 @@ fn check(
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let targets =
         if document.path.starts_with("fuzz") { ground.fuzz_targets } else { ground.targets };
+    if let [short, rest @ ..] = &*words
+        && !rest.is_empty()
+        && let Some((_, package)) = SHORT.iter().find(|(letter, _)| letter == short)
+    {
+        let full = [&["test", "--release", "-p", package, "--test"], rest].concat();
+        return cargo(ground, targets, &full, whole);
+    }
     match *words {
-        ["T", ref rest @ ..] if !rest.is_empty() => {
-            cargo(ground, targets, &[&SHORT[1..], rest].concat(), whole)
-        }
         ["cargo", ref rest @ ..] => cargo(ground, targets, rest, whole),
         ["tgossip" | "target/release/tgossip", ref rest @ ..] => tgossip(ground, rest, whole),
         [program, ..] if program.starts_with(".ci/") && !(ground.exists)(program) => {
@@ -405,6 +409,7 @@ mod tests {
             ),
             target("core", "lib", "core", &[("node::tests::a_ping", false)]),
             target("cli", "bin", "tgossip", &[]),
+            target("telemetry-gossip-cli", "test", "garbage", &[("all_is_well", false)]),
             target("bench", "bench", "compare", &[]),
             target("facade", "example", "embed", &[]),
         ];
@@ -446,6 +451,7 @@ mod tests {
         for text in [
             "T accuracy half -- --ignored",
             "T accuracy",
+            "C garbage",
             "tgossip key list",
             "tgossip agent ... --json",
             "tgossip members --via HOST:PORT",
@@ -477,13 +483,13 @@ mod tests {
             ("cargo test --release -p nothing", "there is no package nothing"),
             ("cargo test --test nothing", "there is no test nothing"),
             ("cargo test -p core --test accuracy", "there is no test accuracy in core"),
-            ("cargo test nothing", "no test of 3 runs"),
+            ("cargo test nothing", "no test of 4 runs"),
             ("cargo test -p telemetry-gossip-tests links", "no test of 2 runs"),
             ("cargo test bad_link -- nothing", "no test matches nothing"),
-            ("cargo test half_an_hour", "no test of 3 runs"),
-            ("cargo test bad_link -- --ignored", "no test of 3 runs"),
-            ("cargo test a_ping -- --exact", "no test of 3 runs"),
-            ("cargo test bad_link -- --skip link", "no test of 3 runs"),
+            ("cargo test half_an_hour", "no test of 4 runs"),
+            ("cargo test bad_link -- --ignored", "no test of 4 runs"),
+            ("cargo test a_ping -- --exact", "no test of 4 runs"),
+            ("cargo test bad_link -- --skip link", "no test of 4 runs"),
             ("cargo test --wrong", "does not know --wrong"),
             ("cargo test --test", "--test lacks its value"),
             ("tgossip members --via", "a value is required"),
@@ -505,6 +511,7 @@ mod tests {
         for text in [
             "T accuracy links -- --nocapture",
             "T accuracy five_seconds -- --ignored",
+            "C accuracy",
             "tgossip demo --no",
         ] {
             assert_eq!(findings_in("README.md", &format!("a\n`{text}`")).len(), 1, "{text}");
