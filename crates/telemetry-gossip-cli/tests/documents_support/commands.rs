@@ -279,7 +279,7 @@ fn fuzz(ground: &Ground<'_>, words: &[&str]) -> Result<(), String> {
 fn tgossip(ground: &Ground<'_>, words: &[&str], whole: bool) -> Result<(), String> {
     let shown = format!("tgossip {}", words.join(" "));
     let left_out = |word: &&str| ["...", "…"].contains(word);
-    let whole = whole && !words.iter().any(|word| left_out(&word));
+    let whole = whole && !words.iter().any(left_out);
     let kept = words.iter().copied().filter(|word| !left_out(word)).map(with_example);
     let arguments: Vec<String> = std::iter::once("tgossip".to_owned()).chain(kept).collect();
     if let Err(error) = (ground.accepts)(&arguments) {
