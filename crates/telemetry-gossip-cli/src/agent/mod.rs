@@ -9,7 +9,6 @@
 //! Output has a thread of its own: a reader that is slow, or has gone, stops neither the node nor
 //! its leaving.
 
-pub(crate) mod lean;
 pub(crate) mod output;
 mod seeds;
 mod signals;
