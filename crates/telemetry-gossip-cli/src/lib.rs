@@ -27,6 +27,7 @@ mod explain;
 mod key;
 mod members;
 mod plan;
+mod progress;
 mod replay;
 mod sim;
 mod swarm;
@@ -39,7 +40,7 @@ use clap::Parser;
 use args::{AgentCli, Cli, Command};
 use error::Error;
 
-/// The program `tgossip`, with the arguments of this process.
+/// Runs the program `tgossip` with the arguments of this process.
 pub fn tgossip() -> ExitCode {
     exit_code(match Cli::parse().command {
         Command::Demo(args) => demo::run(&args),
@@ -54,7 +55,7 @@ pub fn tgossip() -> ExitCode {
     })
 }
 
-/// The program `tgossip-agent`, with the arguments of this process.
+/// Runs the program `tgossip-agent` with the arguments of this process.
 pub fn tgossip_agent() -> ExitCode {
     exit_code(agent::run(&AgentCli::parse().args))
 }
@@ -62,7 +63,7 @@ pub fn tgossip_agent() -> ExitCode {
 fn exit_code(outcome: Result<(), Error>) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
-        // Whoever reads this output has gone (`| head`): nobody is left to tell.
+        // The reader of the output has closed it, as `| head` does: the command has done its work.
         Err(Error::Output(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => {
             ExitCode::SUCCESS
         }
