@@ -17,6 +17,11 @@ pub(crate) fn the_others(count: usize) -> String {
     if count == 1 { "the other node".to_owned() } else { format!("all {count} other nodes") }
 }
 
+/// Formats a count with its noun, which has a regular plural: `1 file`, `3 files`.
+pub(crate) fn counted(count: u64, noun: &str) -> String {
+    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
+}
+
 /// Formats an age in one unit: `0.4s`, `12s`, `5m`, `3h`, `2d`.
 pub(crate) fn age(span: Duration) -> String {
     match span.as_secs() {
@@ -63,6 +68,12 @@ mod tests {
             assert_eq!(age(Duration::from_secs(secs)), said);
         }
         assert_eq!(age(Duration::from_secs(200_000)), "2d");
+    }
+
+    #[test]
+    fn only_one_is_singular() {
+        let files = [0, 1, 2].map(|count| counted(count, "file"));
+        assert_eq!(files, ["0 files", "1 file", "2 files"]);
     }
 
     #[test]

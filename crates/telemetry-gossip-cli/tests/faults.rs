@@ -443,7 +443,7 @@ fn a_flood_from_another_host_changes_no_view_and_hides_no_crash() {
     assert_eq!(
         fleet.counter(0, "seal", "sessions"),
         sessions,
-        "a hostile datagram added a nonce prefix"
+        "a hostile datagram added a replay window"
     );
     let took = fleet.crash(3);
     let rate = flood.stop();

@@ -131,7 +131,7 @@ fn withstands(test: &str, span: Duration, crashes: usize) -> f64 {
     for counter in ["too_short", "not_sealed", "unknown_key", "replayed", "not_authentic"] {
         assert!(view["seal"][counter].as_u64() > Some(100), "{counter}: {}", view["seal"]);
     }
-    assert_eq!(sessions_then, sessions, "a hostile datagram added a nonce prefix");
+    assert_eq!(sessions_then, sessions, "a hostile datagram added a replay window");
     assert_eq!(after, sessions + crashes as u64, "only the victims add one");
     assert!(then <= before + GROWTH_KIB, "resident memory grew from {before} to {then} KiB");
     assert!(mean(&flooded) <= mean(&calm) + PERIOD, "{flooded:?} with, {calm:?} without");

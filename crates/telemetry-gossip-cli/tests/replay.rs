@@ -34,9 +34,17 @@ fn records_of_five_processes_replay_exactly() {
     let sent = fleet.trouble(Duration::from_secs(10));
     fleet.replay(sent);
 
+    // A time after the end of the record is no error, but the output says so.
+    let (whole, late) = (folder.path().display().to_string(), ["--node", "n0", "--at", "+1h"]);
+    let output = tgossip(&[&["replay", &whole], &late[..]].concat());
+    let said = text(&output.stdout);
+    assert!(output.status.success() && said.contains("ends before the time of --at"), "{said}");
+    let output = tgossip(&[&["replay", &whole, "--json"], &late[..]].concat());
+    let found: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(found["ends_before_at"], true, "{found:#}");
+
     // A part of the record becomes a file for a test, which is itself a record.
-    let (whole, cut) = (folder.path().display().to_string(), folder.path().join("cut"));
-    let cut = cut.display().to_string();
+    let cut = folder.path().join("cut").display().to_string();
     let of = ["--node", "n0", "--from", "+3s", "--at", "+8s"];
     let made = tgossip(&[&["replay", &whole, "--as-test", &cut], &of[..]].concat());
     assert!(made.status.success(), "{}", text(&made.stderr));

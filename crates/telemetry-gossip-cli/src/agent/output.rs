@@ -11,10 +11,10 @@ use std::time::SystemTime;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use telemetry_gossip::core::{Event, Evidence, IdHash, IsolationEnd, NodeId, RemovalReason};
-
 use telemetry_gossip::transport::KeyId;
 
 use crate::control::Finding;
+use crate::text;
 
 /// A finding and the member that it is about.
 #[derive(Serialize)]
@@ -90,8 +90,9 @@ impl Line {
     /// The reader of the output was too slow for some events.
     pub(crate) fn missed_events(count: u64) -> Self {
         Self::warning(format!(
-            "{count} events were not printed, as the output was read too slowly: `tgossip \
-             members` shows the present view"
+            "{} not printed, as the output was read too slowly: `tgossip members` shows the \
+             present view",
+            text::counted(count, "event")
         ))
     }
 
@@ -233,11 +234,9 @@ impl Line {
                 json!({}),
                 "join not complete: no seed has answered yet; the node keeps trying".to_owned(),
             ),
-            Event::LeaveCompleted => Self::new(
-                "leave-completed",
-                json!({}),
-                "leave complete: other nodes know that this node has left".to_owned(),
-            ),
+            Event::LeaveCompleted => {
+                Self::new("leave-completed", json!({}), "leave complete".to_owned())
+            }
             // `Output::line_of` formats evidence, as it needs names.
             Event::Evidence { .. }
             | Event::ProbeCompleted { .. }

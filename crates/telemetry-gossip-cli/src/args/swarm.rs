@@ -28,7 +28,7 @@ to a file that `tgossip sim FILE --seed SEED` runs. After ctrl-c it starts no mo
 prints its results so far.
 
 Exit codes:
-  0    every run passed, and enough runs covered everything required
+  0    every run passed; enough runs also covered all that they must
   1    a run failed, or something that the runs must cover never happened
   2    wrong arguments
   3    a file could not be written

@@ -95,7 +95,9 @@ impl KeyKeeper {
         // obeyed.
         let mut changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
         let text = self.seal.open_letter(&self.keys_at(*changes).associated_data(), &sealed);
-        let text = text.map_err(|error| error.to_string())?;
+        let text = text.map_err(|error| {
+            format!("the order cannot be opened ({error}): check --key-file and --label")
+        })?;
         let change = serde_json::from_slice(&text)
             .map_err(|error| format!("the order is not a change of keys: {error}"))?;
         match change {

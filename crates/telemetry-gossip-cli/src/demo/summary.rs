@@ -84,12 +84,11 @@ impl fmt::Display for Summary {
         writeln!(f, "Summary of {n} nodes on loopback UDP, {}", settings(&self.config))?;
         let mut row = |label: &str, text: String| writeln!(f, "  {label:10} {text}");
         row("join", format!("{} until all {n} views were complete", seconds(self.joined)))?;
-        row("telemetry", format!("{} until it had reached {others}", seconds(self.telemetry)))?;
+        row("telemetry", format!("{} until {others} had it", seconds(self.telemetry)))?;
         row(
             "crash",
             format!(
-                "{} to the first suspicion, {} to the first view that held it dead, {} until held \
-                 dead by {others}",
+                "suspected after {}, first held dead after {}, held dead by {others} after {}",
                 seconds(self.suspected),
                 seconds(self.first_dead),
                 seconds(self.dead)
@@ -99,7 +98,7 @@ impl fmt::Display for Summary {
             "return",
             format!("{} until all {n} views were complete again", seconds(self.returned)),
         )?;
-        row("leave", format!("{} until known to {others}", seconds(self.left)))?;
+        row("leave", format!("{} until {others} knew of it", seconds(self.left)))?;
         row("joining", self.joining.per_node(n))?;
         row(
             "after that",

@@ -9,7 +9,7 @@ use telemetry_gossip::driver::Peer;
 use telemetry_gossip::recorder::{Divergence, Ending, Opening, Player, Start, Tail};
 
 use crate::error::Error;
-use crate::text;
+use crate::text::{self, counted};
 
 /// The number of divergences printed as text; JSON has them all.
 const MAX_PRINTED_DIVERGENCES: usize = 3;
@@ -24,6 +24,8 @@ pub(super) struct Found {
     /// The wall clock at the first input and at the last, in microseconds since 1970.
     pub(super) start: Option<u64>,
     pub(super) end: u64,
+    /// Whether the record ends before the time at which the replay was to stop.
+    pub(super) ends_before_stop: bool,
     /// The number of inputs that were not recorded, and of the gaps that they leave.
     missing: u64,
     gaps: u64,
@@ -86,7 +88,8 @@ impl Found {
             let time = SystemTime::UNIX_EPOCH + Duration::from_micros(micros);
             humantime::format_rfc3339_millis(time).to_string()
         };
-        let (start, end) = (time(self.start.unwrap_or(self.end)), time(self.end));
+        // A record without an input has no times.
+        let (start, end) = (self.start.map(time), self.start.map(|_| time(self.end)));
         let (seal, node) = (player.seal(), player.node());
         let hash = format!("{:016x}", seal.hash);
         let ends: Vec<String> = self.ends.iter().map(|(path, tail)| ending(path, *tail)).collect();
@@ -96,6 +99,7 @@ impl Found {
                 "replay": node.me().id(),
                 "from": start,
                 "to": end,
+                "ends_before_at": self.ends_before_stop,
                 "files": self.files,
                 "instances": self.instances,
                 "inputs": self.inputs,
@@ -114,9 +118,14 @@ impl Found {
             return writeln!(out, "{summary}");
         }
         let id = text::printable(node.me().id(), 127);
-        let files =
-            if self.files == 1 { "1 file".to_owned() } else { format!("{} files", self.files) };
-        writeln!(out, "{id}: {files}, from {start} to {end} ({})", text::age(self.span()))?;
+        let span = start.zip(end).map_or_else(
+            || "no inputs".to_owned(),
+            |(start, end)| format!("from {start} to {end} ({})", text::age(self.span())),
+        );
+        writeln!(out, "{id}: {}, {span}", counted(self.files, "file"))?;
+        if self.ends_before_stop {
+            writeln!(out, "  the record ends before the time of --at")?;
+        }
         let starts = match self.instances {
             0 => "the record begins while the node was running".to_owned(),
             1 => "the node started once".to_owned(),
@@ -124,11 +133,18 @@ impl Found {
         };
         writeln!(
             out,
-            "  {starts}; {} inputs replayed; this instance sent {} datagrams and emitted {} events",
-            self.inputs, seal.transmits, seal.events
+            "  {starts}; {} replayed; this instance sent {} and emitted {}",
+            counted(self.inputs, "input"),
+            counted(seal.transmits, "datagram"),
+            counted(seal.events, "event")
         )?;
         if self.missing > 0 {
-            writeln!(out, "  {} inputs in {} gaps were not recorded", self.missing, self.gaps)?;
+            writeln!(
+                out,
+                "  the record lacks {} in {}",
+                counted(self.missing, "input"),
+                counted(self.gaps, "gap")
+            )?;
         }
         for end in &ends {
             writeln!(out, "  {end}")?;
@@ -139,8 +155,8 @@ impl Found {
         if differs.is_empty() {
             writeln!(
                 out,
-                "  the replay equals the record in each of its {} blocks, hash {hash}",
-                self.blocks
+                "  the replay equals the record: {} compared, hash {hash}",
+                counted(self.blocks, "block")
             )?;
         }
         writeln!(out, "  the replay ran {:.0} times as fast as the node", self.speed())
@@ -150,19 +166,18 @@ impl Found {
     /// incomplete or damaged.
     pub(super) fn verdict(&self, verify: bool) -> Result<(), Error> {
         if !self.divergences.is_empty() {
-            let what =
-                format!("the replay differs from the record in {} places", self.divergences.len());
+            let places = counted(self.divergences.len() as u64, "place");
             return Err(Error::Replay(format!(
-                "{what}: the core of this build behaves differently from the one that recorded. \
+                "the replay differs from the record in {places}: the core of this build behaves differently from the one that recorded. \
                  Replay with the build that made the record"
             )));
         }
         let damaged = self.ends.iter().filter(|(_, tail)| !matches!(tail, Tail::Open)).count();
         if verify && (self.missing > 0 || damaged > 0) {
             return Err(Error::Replay(format!(
-                "the record is incomplete: {} inputs are missing, and {damaged} files are damaged \
-                 or end in the middle of a block. The rest replays as recorded",
-                self.missing
+                "the record is incomplete: it lacks {}, and the number of files that are damaged \
+                 or end in the middle of a block is {damaged}. The rest replays as recorded",
+                counted(self.missing, "input"),
             )));
         }
         Ok(())
@@ -177,8 +192,9 @@ fn ending(path: &std::path::Path, tail: Tail) -> String {
             "ends without an end mark: the node was killed, or is still running".to_owned()
         }
         Tail::Torn { bytes } => format!(
-            "ends in the middle of a block: the node was killed while it wrote. The last {bytes} \
-             bytes were not replayed"
+            "ends in the middle of a block: the node was killed while it wrote. The last {} were \
+             not replayed",
+            counted(bytes, "byte")
         ),
         Tail::Damaged { block } => format!(
             "is damaged: the checksum of block {block} is wrong. This block and the rest of the \

@@ -135,6 +135,9 @@ impl Replay<'_> {
                 Step::Closed { path, tail } => self.found.closed(path, tail),
             }
         }
+        self.found.ends_before_stop = self.args.at.is_some_and(|stop| {
+            self.found.start.is_some_and(|start| self.found.end < stop.unix_micros(start))
+        });
         Ok(())
     }
 
