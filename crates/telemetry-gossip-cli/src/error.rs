@@ -1,4 +1,4 @@
-//! What can go wrong in a subcommand, in sentences, and the exit code of each.
+//! The errors of subcommands: their messages and exit codes.
 
 use std::io;
 use std::net::SocketAddr;
@@ -11,40 +11,40 @@ use thiserror::Error;
 /// Why a subcommand did not succeed.
 #[derive(Debug, Error)]
 pub(crate) enum Error {
-    /// Standard output is closed, or full.
+    /// Standard output is closed or full.
     #[error("standard output cannot be written: {0}")]
     Output(#[from] io::Error),
     /// The runtime or the signal handlers could not be set up.
     #[error("the process cannot be set up: {0}")]
     Setup(io::Error),
-    /// Two arguments, or an argument and a file's content, contradict each other.
+    /// An argument is wrong by itself, or contradicts another one or the contents of a file.
     #[error("{0}")]
     Usage(String),
-    /// A step of the demo was not seen.
+    /// The demo did not see a step, or an experiment missed a goal.
     #[error("{0}")]
     Step(String),
-    /// A simulated run broke a rule or missed an expectation.
+    /// A simulated run violated a rule or missed an expectation.
     #[error("{what}; repeat the run with:\n  {replay}")]
     Simulation {
-        /// How many rules and expectations.
+        /// The number of violations and missed expectations, in words.
         what: String,
-        /// The command.
+        /// The command that repeats the run.
         replay: String,
     },
-    /// Seeds of a swarm failed, or what has to happen did not.
+    /// Seeds of a swarm failed, or something that they must cover never happened.
     #[error("{0}")]
     Swarm(String),
-    /// The node stopped by itself.
+    /// The node stopped on its own.
     #[error("{0}")]
     Node(String),
     /// A socket could not be opened.
-    #[error("{what} {addr} cannot be listened on: {error}. {}", bind_hint(*addr, error))]
+    #[error("{what} {addr} cannot be opened: {error}. {}", bind_hint(*addr, error))]
     Bind {
-        /// Which of the addresses.
+        /// The use of the address.
         what: &'static str,
         /// The address.
         addr: SocketAddr,
-        /// What the system said.
+        /// The error of the system.
         error: io::Error,
     },
     /// A file could not be read.
@@ -52,7 +52,7 @@ pub(crate) enum Error {
     File {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         error: io::Error,
     },
     /// A file could not be written.
@@ -60,71 +60,75 @@ pub(crate) enum Error {
     Unwritable {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         error: io::Error,
     },
     /// A record cannot be replayed.
     #[error("{0}")]
     Record(#[from] telemetry_gossip_recorder::PlaybackError),
-    /// A replay is not what was recorded.
+    /// A replay differs from its record.
     #[error("{0}")]
     Replay(String),
-    /// A key file breaks a rule.
+    /// A key file violates a rule.
     #[error(transparent)]
     KeyFile(#[from] KeyFileError),
     /// The agent has no keys, or did not change them.
-    #[error("the agent at {via} refuses: {reason}")]
+    #[error("the agent at {via} refused the request: {reason}")]
     KeysRefused {
-        /// Whom was asked.
+        /// Control address of the agent.
         via: String,
-        /// Why.
+        /// The reason that the agent gave.
         reason: String,
     },
     /// No seed has an address.
     #[error(
-        "no seed could be resolved to an address ({reason}): check the spelling, or use numbers such as 10.0.0.7:7101"
+        "no seed could be resolved to an address ({reason}): check the spelling, or type IP \
+         addresses such as 10.0.0.7:7101"
     )]
     Unresolved {
-        /// What was found of each.
+        /// What happened to each seed.
         reason: String,
     },
-    /// The agent asked does not answer.
+    /// The agent does not answer.
     #[error(
-        "no agent answers at {via}: {reason}. The agent prints its control address when it starts"
+        "no agent answers at {via}: {reason}. Type the control address that the agent printed when \
+         it started"
     )]
     NoAnswer {
-        /// Whom was asked.
+        /// Control address that was asked.
         via: String,
         /// What happened.
         reason: String,
     },
-    /// The agent asked does not know the member.
+    /// The agent does not know the member.
     #[error(
-        "the agent at {via} knows no member called `{id}`: tgossip members --via {via} lists those it knows"
+        "the agent at {via} knows no member called `{id}`: `tgossip members --via {via}` lists \
+         the members that it knows"
     )]
     UnknownMember {
-        /// Whom was asked.
+        /// Control address of the agent.
         via: String,
-        /// About whom.
+        /// Id of the member.
         id: String,
     },
-    /// The agent asked serves too many others.
+    /// The agent serves too many other clients.
     #[error(
-        "the agent at {via} was busy with other clients for {patience:?}: try again, and end what holds connections to it"
+        "the agent at {via} was busy with other clients for {waited:?}: end the programs that keep \
+         connections to it open, and try again"
     )]
     Busy {
-        /// Whom was asked.
+        /// Control address of the agent.
         via: String,
-        /// For how long.
-        patience: Duration,
+        /// How long the client repeated its request.
+        waited: Duration,
     },
-    /// The user wants it to end.
+    /// The user ended the command.
     #[error("interrupted")]
     Interrupted,
 }
 
 impl Error {
-    /// The process's exit code; `--help` of each subcommand names them.
+    /// The exit code of the process; the help of each subcommand lists its codes.
     pub(crate) const fn exit_code(&self) -> u8 {
         match self {
             Self::Output(_)
@@ -150,21 +154,27 @@ impl Error {
     }
 }
 
-/// What to do about an address that cannot be listened on.
+/// Suggests what to do about an address that cannot be opened.
 fn bind_hint(addr: SocketAddr, error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::AddrInUse if addr.port() == 0 => {
             "No port is free: end some programs, or start fewer nodes".to_owned()
         }
-        io::ErrorKind::AddrInUse => {
-            format!("Another process has port {}: type another one, or 0 for a free one", addr.port())
+        io::ErrorKind::AddrInUse => format!(
+            "Another process uses port {}: type another port, or 0 for a free one",
+            addr.port()
+        ),
+        io::ErrorKind::AddrNotAvailable => format!(
+            "No interface of this machine has the address {}: type an address of this machine",
+            addr.ip()
+        ),
+        io::ErrorKind::PermissionDenied => {
+            "Ports below 1024 need privileges: type a port of 1024 or more, or 0 for a free one"
+                .to_owned()
         }
-        io::ErrorKind::AddrNotAvailable => {
-            format!("No interface of this machine has {}: type an address of it", addr.ip())
-        }
-        io::ErrorKind::PermissionDenied => "Type a port of 1024 or more, or 0 for a free one".to_owned(),
-        // The system's own words say which limit: on open files, most often.
-        _ => "Start fewer nodes, or raise the limit that the system names (ulimit -n, for open files)"
+        // The message of the system names the limit, most often that on open files.
+        _ => "Start fewer nodes, or raise the limit that the system names (ulimit -n, for open \
+              files)"
             .to_owned(),
     }
 }
@@ -174,17 +184,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_that_cannot_be_listened_on_is_answered_with_what_fits_the_reason() {
+    fn the_hint_for_an_address_fits_the_error_of_the_system() {
         let said = |port, kind: io::ErrorKind| {
             let addr = SocketAddr::from(([10, 0, 0, 7], port));
             Error::Bind { what: "the UDP address", addr, error: kind.into() }.to_string()
         };
         assert!(
             said(7_101, io::ErrorKind::AddrInUse)
-                .ends_with("port 7101: type another one, or 0 for a free one")
+                .ends_with("uses port 7101: type another port, or 0 for a free one")
         );
         assert!(said(0, io::ErrorKind::AddrInUse).contains("No port is free"));
-        assert!(said(0, io::ErrorKind::AddrNotAvailable).contains("has 10.0.0.7: type"));
+        assert!(said(0, io::ErrorKind::AddrNotAvailable).contains("address 10.0.0.7: type"));
         assert!(said(80, io::ErrorKind::PermissionDenied).contains("1024 or more"));
     }
 }

@@ -1,5 +1,5 @@
-//! `tgossip sim swim`, `lifeguard` and `telemetry`: makes the plan, runs the experiment, prints
-//! tables and writes figures.
+//! `tgossip sim swim`, `lifeguard` and `telemetry`: runs an experiment, prints its tables and
+//! writes its figures.
 
 use std::fmt::Display;
 use std::io::{self, Write};
@@ -13,9 +13,9 @@ use telemetry_gossip_sim::experiment::{
 
 use crate::args::{Check, SimArgs};
 use crate::error::Error;
-use crate::sim::Bar;
+use crate::progress::Bar;
 
-/// An experiment that has a name, as scenarios have.
+/// An experiment, by the name that `tgossip sim` takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Experiment {
     Swim,
@@ -34,17 +34,20 @@ impl Experiment {
         }
     }
 
-    /// What it shows, and how long it takes.
+    /// What it measures, and how long it takes.
     pub(crate) const fn about(self) -> &'static str {
         match self {
             Self::Swim => {
-                "Load, time to the first probe of a dead member and false suspicions beside SWIM's figures (2 minutes)"
+                "Load, time to the first probe of a dead member and false suspicions, beside \
+                 SWIM's figures (2 minutes)"
             }
             Self::Lifeguard => {
-                "False positives and detection while members are slow beside Lifeguard's figures (2 minutes, hours with --full)"
+                "False positives and detection times while members are slow, beside Lifeguard's \
+                 figures (2 minutes, hours with --full)"
             }
             Self::Telemetry => {
-                "Bytes received and ages of values while all publish all the time, beside the least possible (3 minutes)"
+                "Bytes received and ages of values while all nodes publish all the time, beside \
+                 the lowest possible values (3 minutes)"
             }
         }
     }
@@ -54,7 +57,7 @@ impl Experiment {
     }
 }
 
-/// Refuses what does not apply to an experiment.
+/// Refuses arguments that do not apply to an experiment.
 fn check(experiment: Experiment, args: &SimArgs) -> Result<(), Error> {
     let name = experiment.name();
     let plain = experiment != Experiment::Lifeguard;
@@ -70,7 +73,7 @@ fn check(experiment: Experiment, args: &SimArgs) -> Result<(), Error> {
     ];
     match typed.into_iter().find(|(typed, _)| *typed) {
         Some((_, argument)) => Err(Error::Usage(format!(
-            "{name} is an experiment with a set-up of its own: leave {argument} out"
+            "{argument} does not apply to the experiment {name}: leave {argument} out"
         ))),
         None => Ok(()),
     }
@@ -163,28 +166,30 @@ fn verdict(goals: &[Goal]) -> Result<(), Error> {
     if missed.is_empty() {
         return Ok(());
     }
-    Err(Error::Step(format!("goals missed: {}", missed.join("; "))))
+    Err(Error::Step(format!("the experiment missed goals: {}", missed.join("; "))))
 }
 
 #[cfg(test)]
 mod tests {
     use clap::Parser;
 
+    use super::*;
     use crate::args::{Cli, Command};
 
     #[test]
-    fn arguments_that_say_nothing_are_refused() {
+    fn arguments_that_do_not_apply_are_refused() {
         for (line, argument) in [
             ("tgossip sim swim --nodes 9", "--nodes"),
             ("tgossip sim swim --full", "--full"),
             ("tgossip sim lifeguard --loss 5%", "--loss"),
             ("tgossip sim lifeguard --check off", "--check"),
-            ("tgossip sim crash --plots x", "--plots"),
+            ("tgossip sim swim --plots x", "--plots"),
         ] {
             let Command::Sim(args) = Cli::try_parse_from(line.split(' ')).unwrap().command else {
                 panic!("{line}")
             };
-            let error = crate::sim::run(&args).expect_err(line);
+            let experiment = Experiment::named(&args.scenario).expect(line);
+            let error = run(experiment, &args).expect_err(line);
             assert_eq!(error.exit_code(), 2, "{line}: {error}");
             assert!(
                 error.to_string().contains(&format!("leave {argument} out")),

@@ -1,4 +1,4 @@
-//! `tgossip explain`: asks a running agent why it holds a member to be what it is.
+//! `tgossip explain`: asks a running agent why it considers a member alive, suspected or dead.
 
 use std::io::{self, Write};
 
@@ -7,8 +7,8 @@ use crate::control::client;
 use crate::error::Error;
 use crate::text;
 
-/// The longest line, in characters: a probe with eight helpers of the longest names.
-const LINE_WIDTH: usize = 1_500;
+/// The longest line in characters: a probe with eight helpers of the longest ids.
+const MAX_LINE_CHARS: usize = 1_500;
 
 pub(crate) fn run(args: &ExplainArgs) -> Result<(), Error> {
     let runtime =
@@ -26,7 +26,7 @@ pub(crate) fn run(args: &ExplainArgs) -> Result<(), Error> {
     } else {
         writeln!(out, "{} says:", text::printable(&reasons.node, 127))?;
         for line in reasons.text.lines() {
-            writeln!(out, "{}", text::printable(line, LINE_WIDTH))?;
+            writeln!(out, "{}", text::printable(line, MAX_LINE_CHARS))?;
         }
     }
     Ok(out.flush()?)

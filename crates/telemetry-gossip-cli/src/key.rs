@@ -1,4 +1,4 @@
-//! `tgossip key`: makes key files, and orders a running agent to change its keys.
+//! `tgossip key`: makes key files, and changes the keys of a running agent.
 
 use std::io::{self, Write};
 
@@ -17,10 +17,10 @@ pub(crate) fn run(args: &KeyArgs) -> Result<(), Error> {
             writeln!(io::stdout(), "key {} in {}", key.id(), file.display())?;
             return Ok(());
         }
-        KeyCommand::List { via } => asked(client::keys(&via.via))?,
-        KeyCommand::Add { file, order } => changed(order, &Change::Add(read_key(file)?.to_text()))?,
-        KeyCommand::Use { id, order } => changed(order, &Change::Use(*id))?,
-        KeyCommand::Remove { id, order } => changed(order, &Change::Remove(*id))?,
+        KeyCommand::List { via } => run_until_interrupted(client::keys(&via.via))?,
+        KeyCommand::Add { file, order } => change(order, &Change::Add(read_key(file)?.to_text()))?,
+        KeyCommand::Use { id, order } => change(order, &Change::Use(*id))?,
+        KeyCommand::Remove { id, order } => change(order, &Change::Remove(*id))?,
     };
     let mut out = io::stdout().lock();
     for (place, id) in keys.ids.iter().enumerate() {
@@ -29,13 +29,13 @@ pub(crate) fn run(args: &KeyArgs) -> Result<(), Error> {
     Ok(out.flush()?)
 }
 
-/// The agent's keys after the change.
-fn changed(order: &Order, change: &Change) -> Result<Keys, Error> {
+/// Orders a change and returns the agent's keys after it.
+fn change(order: &Order, change: &Change) -> Result<Keys, Error> {
     let ring = Keyring::new(Label::of(&order.label), read_key(&order.key_file)?);
-    asked(client::change_keys(&order.via.via, &ring, change))
+    run_until_interrupted(client::change_keys(&order.via.via, &ring, change))
 }
 
-fn asked(answer: impl Future<Output = Result<Keys, Error>>) -> Result<Keys, Error> {
+fn run_until_interrupted(answer: impl Future<Output = Result<Keys, Error>>) -> Result<Keys, Error> {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Setup)?;
     runtime.block_on(async {

@@ -1,19 +1,18 @@
-//! What the programs `tgossip` and `tgossip-agent` are made of.
+//! The programs `tgossip` and `tgossip-agent`.
 //!
 //! ```text
-//! tgossip         demo, members, explain, key, sim, swarm, plan, replay --> run here
-//!                 agent -- if tgossip-agent is beside ------> becomes that
-//!                       `- otherwise ---------------------> run here
-//! tgossip-agent   the agent alone
+//! tgossip         demo, agent, members, explain, key, sim, swarm, plan, replay
+//! tgossip-agent   what `tgossip agent` does, and nothing else
 //! ```
 //!
-//! A node runs for months beside the work of its host, and a program's pages stay resident once
-//! touched: so the agent is a program of its own, without the simulator, the plots and the rest
-//! that only people at a terminal need.
+//! `tgossip agent` runs the agent itself; neither program starts the other. `tgossip-agent` exists
+//! to save memory: a node runs for months beside the work of its host, and the pages of a program
+//! stay resident once they are touched. Without the simulator, the plots and the other commands, an
+//! agent takes about a quarter less memory.
 //!
-//! This file picks the subcommand and turns its outcome into an exit code; nothing else may live
-//! here. No protocol rule lives in this crate: nodes are the driver's, simulated ones the
-//! simulator's.
+//! This file selects the subcommand and turns its result into an exit code; nothing else belongs
+//! here. This crate contains no rule of the protocol: real nodes come from the tokio driver,
+//! simulated nodes from the simulator.
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 #![deny(warnings)]
@@ -28,6 +27,7 @@ mod explain;
 mod key;
 mod members;
 mod plan;
+mod progress;
 mod replay;
 mod sim;
 mod swarm;
@@ -40,14 +40,11 @@ use clap::{CommandFactory, Parser};
 use args::{AgentCli, Cli, Command};
 use error::Error;
 
-/// The program `tgossip`, with the arguments of this process.
+/// Runs the program `tgossip` with the arguments of this process.
 pub fn tgossip() -> ExitCode {
     exit_code(match Cli::parse().command {
         Command::Demo(args) => demo::run(&args),
-        Command::Agent(args) => {
-            agent::lean::hand_over();
-            agent::run(&args)
-        }
+        Command::Agent(args) => agent::run(&args),
         Command::Members(args) => members::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Key(args) => key::run(&args),
@@ -58,7 +55,7 @@ pub fn tgossip() -> ExitCode {
     })
 }
 
-/// The program `tgossip-agent`, with the arguments of this process.
+/// Runs the program `tgossip-agent` with the arguments of this process.
 pub fn tgossip_agent() -> ExitCode {
     exit_code(agent::run(&AgentCli::parse().args))
 }
@@ -72,7 +69,7 @@ pub fn command_line() -> clap::Command {
 fn exit_code(outcome: Result<(), Error>) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
-        // Whoever reads this output has gone (`| head`): nobody is left to tell.
+        // The reader of the output has closed it, as `| head` does: the command has done its work.
         Err(Error::Output(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => {
             ExitCode::SUCCESS
         }

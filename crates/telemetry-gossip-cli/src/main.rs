@@ -1,4 +1,4 @@
-//! `tgossip`: a demo on real sockets, one node as a process, queries, simulations, plans.
+//! `tgossip`: runs a demo, a node, queries, simulations and plans from the command line.
 
 fn main() -> std::process::ExitCode {
     telemetry_gossip_cli::tgossip()

@@ -1,4 +1,4 @@
-//! `tgossip members`: asks a running agent, prints a table or JSON.
+//! `tgossip members`: asks a running agent for its members, and prints a table or JSON.
 
 use std::io::{self, Write};
 use std::time::Duration;
@@ -10,8 +10,8 @@ use crate::control::{Content, MemberView, View, client};
 use crate::error::Error;
 use crate::text;
 
-/// Telemetry of one member in the table, in characters; JSON has all of it.
-const TELEMETRY_WIDTH: usize = 60;
+/// The longest telemetry of one member in the table, in characters; JSON has all of it.
+const MAX_TELEMETRY_CHARS: usize = 60;
 
 pub(crate) fn run(args: &MembersArgs) -> Result<(), Error> {
     let runtime =
@@ -79,24 +79,25 @@ fn telemetry(member: &MemberView) -> String {
             Content::ValueHex(hex) => format!("{key}=0x{hex}"),
         })
         .collect();
-    text::printable(&entries.join(" "), TELEMETRY_WIDTH)
+    text::printable(&entries.join(" "), MAX_TELEMETRY_CHARS)
 }
 
 fn health_line(view: &View) -> String {
     let health = &view.health;
     let isolated = if health.isolated {
-        "isolated: it declares nobody dead"
+        "it is isolated and declares no member dead"
     } else {
-        "in touch with the cluster"
+        "it is not isolated"
     };
-    let active = if health.active { "" } else { ", no longer a member" };
+    let active = if health.active { "" } else { "; it is no longer a member itself" };
     format!(
-        "{} knows {} alive, {} suspected, {} dead or left; it is {isolated}{active}; it doubts itself {} of 8",
+        "{} knows {} alive, {} suspected, {} dead or left; {isolated}{active}; local health {} of \
+         8 (0 is best)",
         view.node, health.alive, health.suspected, health.dead, health.local_health
     )
 }
 
-/// The counters by the names of their fields: one word for one thing.
+/// Lists the counters under the same names as in JSON.
 fn stats_table(view: &View) -> Result<Table, Error> {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_header(["COUNTER", "VALUE"]);
@@ -119,7 +120,7 @@ fn stats_table(view: &View) -> Result<Table, Error> {
     Ok(table)
 }
 
-/// A span from another process, which may say anything.
+/// Converts seconds from another process, which can be any number.
 fn seconds(secs: f64) -> Duration {
     Duration::try_from_secs_f64(secs).unwrap_or_default()
 }
@@ -130,11 +131,11 @@ mod tests {
     use crate::control::tests::view;
 
     #[test]
-    fn the_table_has_a_line_for_each_member() {
-        let asked = view();
+    fn the_table_has_one_line_per_member() {
+        let own = view();
         let of_another = View { node: "edge-0".into(), ..view() };
         for (view, words) in
-            [(asked, ["edge-1 (asked)", "itself"]), (of_another, ["edge-1", "1.5s ago"])]
+            [(own, ["edge-1 (asked)", "itself"]), (of_another, ["edge-1", "1.5s ago"])]
         {
             let text = members_table(&view.node, &view.members).to_string();
             let lines: Vec<&str> = text.lines().collect();
@@ -152,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn all_counters_are_listed() {
+    fn the_table_lists_all_counters() {
         let table = stats_table(&view()).unwrap().to_string();
         assert!(
             table.contains("datagrams_malformed") && table.contains("datagrams_sent_dropped"),

@@ -1,4 +1,4 @@
-//! `tgossip plan`: settings for a wish, and what they lead to, as a table or JSON.
+//! `tgossip plan`: finds settings for a target, and prints them with their predicted effects.
 
 use std::io::{self, Write};
 use std::time::Duration;
@@ -11,17 +11,17 @@ use crate::args::PlanArgs;
 use crate::error::Error;
 use crate::text;
 
-/// Parts per million in a percent.
-const PERCENT: u32 = 10_000;
+/// One percent in parts per million.
+const PPM_PER_PERCENT: u32 = 10_000;
 
 pub(crate) fn run(args: &PlanArgs) -> Result<(), Error> {
-    // The plan is for whole percents: rather for too much loss than too little.
-    let loss = u8::try_from(args.loss.as_ppm().div_ceil(PERCENT)).unwrap_or(u8::MAX);
+    // The planner takes whole percents. Round up: a plan for too much loss is safe.
+    let loss = u8::try_from(args.loss.as_ppm().div_ceil(PPM_PER_PERCENT)).unwrap_or(u8::MAX);
     let plan = Config::plan(args.nodes, args.rtt, loss, args.target)
         .map_err(|error| Error::Usage(sentence(&error)))?;
     let mut out = io::stdout().lock();
     if args.json {
-        serde_json::to_writer_pretty(&mut out, &View::of(&plan)).map_err(io::Error::from)?;
+        serde_json::to_writer_pretty(&mut out, &PlanReport::of(&plan)).map_err(io::Error::from)?;
         writeln!(out)?;
     } else {
         writeln!(out, "{}", table(&plan).trim_fmt())?;
@@ -30,18 +30,19 @@ pub(crate) fn run(args: &PlanArgs) -> Result<(), Error> {
     Ok(())
 }
 
-/// Why there is no plan, and what to type instead.
+/// Describes why there is no plan, and what to type instead.
 fn sentence(error: &PlanError) -> String {
     match *error {
         PlanError::Target { target, least, rule } => {
             let why = match rule {
-                PlanRule::FiveRoundTrips => "a probe timeout is five round trips at least",
+                PlanRule::FiveRoundTrips => "a probe timeout is at least five round trips",
                 PlanRule::LateTimers => {
-                    "a probe timeout is 20ms at least, as timers of a busy process come late"
+                    "a probe timeout is at least 20ms, since timers of a busy process run late"
                 }
             };
             format!(
-                "a crash cannot be known to all within {}, for {why}: type --target {} or more",
+                "the nodes cannot all know of a crash within {}, as {why}: type --target {} or \
+                 more",
                 text::span(target),
                 text::span(least)
             )
@@ -52,7 +53,7 @@ fn sentence(error: &PlanError) -> String {
     }
 }
 
-/// The settings that a plan chooses, by the names of their fields, as they can be typed.
+/// Lists the settings that a plan chooses, under the names of their fields.
 fn settings(config: &Config) -> Vec<(&'static str, String)> {
     let suspicion = match config.suspicion {
         SuspicionTimeout::Fixed(span) => text::span(span),
@@ -86,11 +87,11 @@ fn table(plan: &Plan) -> Table {
     table.add_row(["", ""]);
     table.add_row(["PREDICTED", ""]);
     for (name, value) in [
-        ("crash known to all, median", text::seconds(detection_median)),
-        ("crash known to all, p99", text::seconds(detection_p99)),
-        ("false suspicions of a member", every(false_suspicions)),
-        ("false deaths of a member", every(false_deaths)),
-        ("idle bytes a node and second", idle_bytes.to_string()),
+        ("all nodes know of a crash, median", text::seconds(detection_median)),
+        ("all nodes know of a crash, p99", text::seconds(detection_p99)),
+        ("false suspicions per member", every(false_suspicions)),
+        ("false deaths per member", every(false_deaths)),
+        ("idle bytes per node and second", idle_bytes.to_string()),
     ] {
         table.add_row([name.to_owned(), value]);
     }
@@ -100,20 +101,20 @@ fn table(plan: &Plan) -> Table {
     table
 }
 
-/// How often a thing of so many in 10^9 hours happens.
-fn every(in_billion_hours: u64) -> String {
+/// Converts a rate per 10^9 hours into the time between two events.
+fn every(per_billion_hours: u64) -> String {
     const BILLION_HOURS: u64 = 3_600 * 1_000_000_000;
     const YEAR: u64 = 365 * 24 * 3_600;
-    match BILLION_HOURS.checked_div(in_billion_hours) {
+    match BILLION_HOURS.checked_div(per_billion_hours) {
         None => "none in 100000 years".to_owned(),
         Some(secs) if secs >= 2 * YEAR => format!("one in {} years", secs / YEAR),
         Some(secs) => format!("one in {}", text::age(Duration::from_secs(secs))),
     }
 }
 
-/// A plan as JSON: fields that end in _s are seconds.
+/// A plan in JSON; fields that end in `_s` are seconds.
 #[derive(Serialize)]
-struct View {
+struct PlanReport {
     settings: Settings,
     predicted: Predicted,
 }
@@ -141,7 +142,7 @@ struct Predicted {
     idle_bytes_per_node_second: u64,
 }
 
-impl View {
+impl PlanReport {
     fn of(plan: &Plan) -> Self {
         let Plan { config, predicted } = plan;
         Self {
@@ -176,7 +177,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_rate_is_said_as_the_time_between_two() {
+    fn a_rate_is_printed_as_the_time_between_two_events() {
         for (rate, said) in [
             (0, "none in 100000 years"),
             (1, "one in 114155 years"),

@@ -1,10 +1,9 @@
-//! `tgossip sim`: finds the scenario, applies the arguments, runs it, prints the report.
+//! `tgossip sim`: finds the scenario, applies the arguments, runs it and prints the report.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::path::{MAIN_SEPARATOR, Path};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use telemetry_gossip_sim::{
     Checking, Options, Progress, Report, Scenario, ScenarioError, run_with,
 };
@@ -12,10 +11,8 @@ use telemetry_gossip_sim::{
 use crate::args::{Check, SimArgs};
 use crate::error::Error;
 use crate::experiment::{self, Experiment};
+use crate::progress::Bar;
 use crate::text;
-
-/// A run that is done before this needs no progress bar.
-const LONG_RUN: Duration = Duration::from_millis(600);
 
 pub(crate) fn run(args: &SimArgs) -> Result<(), Error> {
     if args.list {
@@ -27,7 +24,8 @@ pub(crate) fn run(args: &SimArgs) -> Result<(), Error> {
     }
     if let Some(argument) = args.experiment.typed() {
         return Err(Error::Usage(format!(
-            "{} is no experiment: leave {argument} out",
+            "{argument} applies to the experiments {}, and {} is a scenario: leave {argument} out",
+            experiment_names(),
             args.scenario
         )));
     }
@@ -39,7 +37,7 @@ pub(crate) fn run(args: &SimArgs) -> Result<(), Error> {
         Check::Off => Checking::Off,
     });
     let mut bar = Bar::new();
-    let report = run_with(&scenario, args.seed, options, |progress| bar.show(progress));
+    let report = run_with(&scenario, args.seed, options, |progress| show(&mut bar, progress));
     bar.clear();
     let report = report.map_err(|error| Error::Usage(sentence(&error)))?;
     let mut out = io::stdout().lock();
@@ -53,11 +51,19 @@ pub(crate) fn run(args: &SimArgs) -> Result<(), Error> {
     verdict(&report)
 }
 
-/// Ctrl-c ends the process in the midst of a run, below the bar.
+fn show(bar: &mut Bar, progress: Progress) {
+    let millis = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
+    bar.advance(millis(progress.at), millis(progress.of), || {
+        let [at, of] = [progress.at, progress.of].map(|span| span.as_secs_f64());
+        format!("{at:.1}s of {of:.0}s of virtual time")
+    });
+}
+
+/// Lets ctrl-c end the process during a run, with a message below the bar.
 fn end_on_interrupt() {
     std::thread::spawn(|| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build();
-        // Without a handler the system ends the process as well, only with less grace.
+        // Without a handler the system ends the process too, but without a message.
         if runtime.is_ok_and(|runtime| runtime.block_on(tokio::signal::ctrl_c()).is_ok()) {
             eprintln!("\ntgossip: {}", Error::Interrupted);
             std::process::exit(Error::Interrupted.exit_code().into());
@@ -70,16 +76,21 @@ fn verdict(report: &Report) -> Result<(), Error> {
         return Ok(());
     }
     let what = match (report.violations_found, report.failures.len()) {
-        (0, unmet) => format!("{unmet} of the scenario's expectations not met"),
-        (broken, 0) => format!("{broken} violations of the protocol's rules"),
-        (broken, unmet) => {
-            format!("{broken} violations of the protocol's rules, {unmet} expectations not met")
-        }
+        (0, unmet) => format!("the run missed {unmet} of the scenario's expectations"),
+        (broken, 0) => format!("the run violated rules of the protocol {broken} times"),
+        (broken, unmet) => format!(
+            "the run violated rules of the protocol {broken} times and missed {unmet} expectations"
+        ),
     };
     Err(Error::Simulation { what, replay: report.replay.clone() })
 }
 
-/// The scenario named, with what the arguments replace.
+/// The names of all experiments, with commas between them.
+fn experiment_names() -> String {
+    Experiment::ALL.map(Experiment::name).join(", ")
+}
+
+/// Loads the scenario that the arguments name, and applies the arguments that replace its values.
 fn scenario(args: &SimArgs) -> Result<Scenario, Error> {
     let name = &args.scenario;
     let usage = |error| Error::Usage(format!("{name}: {}", sentence(&error)));
@@ -92,10 +103,10 @@ fn scenario(args: &SimArgs) -> Result<Scenario, Error> {
         Scenario { file: Some(name.clone()), ..Scenario::from_toml(&text).map_err(usage)? }
     } else {
         Scenario::for_seed(name, args.seed).map_err(|error| {
-            let experiments = Experiment::ALL.map(Experiment::name).join(", ");
             Error::Usage(format!(
-                "{error}, and the experiments {experiments}; a file is a path such as ./{name}.toml, and --list describes \
-                 them"
+                "{error}, and the experiments {}; --list describes them. To run a file, type a \
+                 path such as ./{name}.toml",
+                experiment_names()
             ))
         })?
     };
@@ -111,18 +122,19 @@ fn scenario(args: &SimArgs) -> Result<Scenario, Error> {
     scenario.validate().map_err(usage)?;
     if args.check == Check::Off && scenario.expect.is_empty() {
         return Err(Error::Usage(format!(
-            "{name} expects nothing, so with --check off nothing would be checked: type --check sampled"
+            "{name} has no expectations, so with --check off nothing would be checked: type \
+             --check sampled"
         )));
     }
     Ok(scenario)
 }
 
-/// What is wrong with a scenario, and what to type instead.
+/// Describes what is wrong with a scenario, and what to type instead.
 fn sentence(error: &ScenarioError) -> String {
     let hint = match error {
         ScenarioError::NoNodes => "type --nodes 2 or more".to_owned(),
         ScenarioError::Nodes { most, .. } => {
-            format!("type --nodes {most} or fewer, those that join later included")
+            format!("type --nodes {most} or fewer; nodes that join later count, too")
         }
         ScenarioError::Duration { least, most, .. } => {
             format!("type --duration {} to {}", text::span(*least), text::span(*most))
@@ -141,7 +153,7 @@ fn sentence(error: &ScenarioError) -> String {
     format!("{error}; {hint}")
 }
 
-/// Two lines a scenario: what it does, and what makes it fail.
+/// Prints two lines per scenario: what it does, and what makes it fail.
 fn list() -> Result<(), Error> {
     let mut out = io::stdout().lock();
     for name in Scenario::names().chain([Scenario::RANDOM]) {
@@ -149,7 +161,7 @@ fn list() -> Result<(), Error> {
             Scenario::for_seed(name, 1).map_err(|error| Error::Usage(error.to_string()))?;
         let (about, expect) = (&scenario.about, &scenario.expect);
         let size = if name == Scenario::RANDOM {
-            "size and faults chosen by --seed".to_owned()
+            "--seed chooses its size and faults".to_owned()
         } else {
             format!("{} nodes, {}", scenario.nodes, text::span(scenario.duration))
         };
@@ -158,54 +170,14 @@ fn list() -> Result<(), Error> {
     }
     for experiment in Experiment::ALL {
         writeln!(out, "{:9}  {}", experiment.name(), experiment.about())?;
-        writeln!(out, "{:9}  fails if a goal is missed", "")?;
+        writeln!(out, "{:9}  fails if it misses a goal", "")?;
     }
     writeln!(
         out,
-        "\nEach scenario also fails if a rule of the protocol breaks; all but swarm if a step finds nothing to do (too few nodes, say)."
+        "\nEach scenario also fails if the run violates a rule of the protocol. All but swarm \
+         also fail if a step\nfinds nothing to do, for example because there are too few nodes."
     )?;
     Ok(())
-}
-
-/// A bar on standard error, on terminals only, once a run turns out to be long.
-pub(crate) struct Bar {
-    started: Instant,
-    bar: Option<ProgressBar>,
-    wanted: bool,
-}
-
-impl Bar {
-    pub(crate) fn new() -> Self {
-        Self { started: Instant::now(), bar: None, wanted: io::stderr().is_terminal() }
-    }
-
-    fn show(&mut self, progress: Progress) {
-        let millis = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
-        self.advance(millis(progress.at), millis(progress.of), || {
-            let [at, of] = [progress.at, progress.of].map(|span| span.as_secs_f64());
-            format!("{at:.1}s of {of:.0}s of virtual time")
-        });
-    }
-
-    /// So far of so much, and that in words.
-    pub(crate) fn advance(&mut self, at: u64, of: u64, words: impl FnOnce() -> String) {
-        if !self.wanted || (self.bar.is_none() && self.started.elapsed() < LONG_RUN) {
-            return;
-        }
-        let bar = self.bar.get_or_insert_with(|| {
-            let style = ProgressStyle::with_template("{bar:40} {percent:>3}% {msg}, {eta} to go");
-            let bar = ProgressBar::with_draw_target(Some(of), ProgressDrawTarget::stderr());
-            bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
-        });
-        bar.set_position(at);
-        bar.set_message(words());
-    }
-
-    pub(crate) fn clear(&self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
-        }
-    }
 }
 
 #[cfg(test)]
@@ -221,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn arguments_replace_the_scenarios_own_numbers() {
+    fn arguments_replace_the_values_of_the_scenario() {
         let scenario =
             scenario(&parsed("tgossip sim crash --nodes 7 --loss 5% --duration 90s")).unwrap();
         assert_eq!((scenario.nodes, scenario.network.loss.to_string().as_str()), (7, "5%"));
@@ -229,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn the_replay_command_is_one_that_this_binary_takes() {
+    fn the_replay_command_parses_to_the_same_scenario() {
         for line in [
             "tgossip sim churn --nodes 9 --loss 0.5% --duration 90s --seed 12",
             "tgossip sim swarm --seed 12",
@@ -243,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_too_large_too_long_or_too_short_is_answered_with_what_to_type() {
+    fn a_run_too_large_too_long_or_too_short_is_refused_with_what_to_type() {
         for (line, said) in [
             ("tgossip sim --nodes 100000", "type --nodes 3276 or fewer"),
             ("tgossip sim join --nodes 3270", "type --nodes 3276 or fewer"),
@@ -260,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn a_report_is_read_as_it_was_written_and_times_are_numbers() {
+    fn a_report_survives_json_and_its_times_are_numbers() {
         let scenario = scenario(&parsed("tgossip sim crash --nodes 6 --duration 45s")).unwrap();
         let report = run_with(&scenario, 3, Options::default(), |_| {}).unwrap();
         let text = serde_json::to_string(&report).unwrap();
@@ -275,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_scenario_is_answered_with_the_known_ones() {
+    fn an_unknown_scenario_is_refused_with_the_known_names() {
         let error = scenario(&parsed("tgossip sim crsh")).unwrap_err();
         assert_eq!(error.exit_code(), 2);
         let said = error.to_string();
@@ -288,7 +260,7 @@ mod tests {
     #[test]
     fn a_run_in_which_nothing_is_checked_is_refused() {
         let path = std::env::temp_dir()
-            .join(format!("tgossip-expects-nothing-{}.toml", std::process::id()));
+            .join(format!("tgossip-no-expectations-{}.toml", std::process::id()));
         std::fs::write(&path, "name = \"x\"\nnodes = 2\nduration = \"5s\"\n").unwrap();
         let line = |check: &str| format!("tgossip sim {} --check {check}", path.display());
         let [off, sampled] = ["off", "sampled"].map(|check| scenario(&parsed(&line(check))));
@@ -299,7 +271,14 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_file_is_named() {
+    fn arguments_of_experiments_are_refused_for_scenarios() {
+        let error = run(&parsed("tgossip sim crash --plots x")).unwrap_err();
+        assert_eq!(error.exit_code(), 2);
+        assert!(error.to_string().ends_with("leave --plots out"), "{error}");
+    }
+
+    #[test]
+    fn the_error_names_a_missing_file() {
         let error = scenario(&parsed("tgossip sim ./no-such.toml")).unwrap_err();
         assert_eq!(error.exit_code(), 3);
         assert!(error.to_string().contains("no-such.toml"), "{error}");

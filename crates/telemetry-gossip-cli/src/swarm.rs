@@ -1,4 +1,5 @@
-//! `tgossip swarm`: runs a band of seeds, shrinks what fails into files, prints what happened.
+//! `tgossip swarm`: runs a range of seeds, shrinks failing scenarios into files, and prints what
+//! happened.
 
 use std::io::{self, Write};
 use std::ops::ControlFlow;
@@ -13,24 +14,24 @@ use telemetry_gossip_sim::swarm::{EXCUSED, End, Fault, MAX_RUNS, Shrunk, Sweep, 
 
 use crate::args::SwarmArgs;
 use crate::error::Error;
-use crate::sim::Bar;
+use crate::progress::Bar;
 use crate::text;
 
-/// No more seeds are begun, no plainer scenarios tried.
+/// Set by the first ctrl-c: start no more seeds, and try no more smaller scenarios.
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
-/// Everything that a sweep has shown, as it is printed.
+/// The result of a sweep, as it is printed.
 #[derive(Serialize)]
 struct Outcome {
     passed: bool,
     #[serde(flatten)]
     swept: Swept,
-    /// What should have happened in so many runs, and never did.
+    /// Counters that must not be zero after this number of runs, and are.
     missing: Vec<&'static str>,
     shrunk: Vec<Written>,
 }
 
-/// A shrunk scenario, and the file it is in.
+/// A shrunk scenario, and the file that contains it.
 #[derive(Serialize)]
 struct Written {
     fault: Fault,
@@ -39,11 +40,12 @@ struct Written {
     nodes: usize,
     steps: usize,
     runs: u32,
-    least: bool,
+    /// Whether every smaller scenario that was left to try passes.
+    minimal: bool,
 }
 
 pub(crate) fn run(args: &SwarmArgs) -> Result<(), Error> {
-    // Said before an hour has gone by.
+    // Check the folder now, not after an hour of runs.
     if !args.no_shrink && !args.out.is_dir() {
         let error = io::Error::from(io::ErrorKind::NotADirectory);
         return Err(Error::Unwritable { path: args.out.clone(), error });
@@ -57,7 +59,7 @@ pub(crate) fn run(args: &SwarmArgs) -> Result<(), Error> {
     let mut bar = Bar::new();
     let swept = sweep.run(Scenario::swarm, |swept| {
         bar.advance(swept.runs, swept.of, || progress(swept));
-        on_or_break()
+        continue_unless_interrupted()
     });
     bar.clear();
     let mut shrunk = Vec::new();
@@ -81,23 +83,26 @@ pub(crate) fn run(args: &SwarmArgs) -> Result<(), Error> {
     outcome.verdict()
 }
 
-/// The first ctrl-c lets runs under way end, the second does not.
+/// Lets the first ctrl-c stop the command after the present runs, and the second one at once.
 fn stop_on_interrupt() {
     std::thread::spawn(|| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build();
-        // Without a handler the system ends the process at the first.
+        // Without a handler, the system ends the process at the first ctrl-c.
         let Ok(runtime) = runtime else { return };
         while runtime.block_on(tokio::signal::ctrl_c()).is_ok() {
             if INTERRUPTED.swap(true, Ordering::Relaxed) {
                 eprintln!("\ntgossip: {}", Error::Interrupted);
                 std::process::exit(Error::Interrupted.exit_code().into());
             }
-            eprintln!("\ntgossip: no more seeds are begun; ctrl-c again ends at once");
+            eprintln!(
+                "\ntgossip: interrupted; waiting for the present runs to end. A second ctrl-c \
+                 ends at once"
+            );
         }
     });
 }
 
-fn on_or_break() -> ControlFlow<()> {
+fn continue_unless_interrupted() -> ControlFlow<()> {
     if INTERRUPTED.load(Ordering::Relaxed) {
         ControlFlow::Break(())
     } else {
@@ -110,21 +115,22 @@ fn progress(swept: &Swept) -> String {
         0 => String::new(),
         failed => format!(", {failed} failed"),
     };
-    format!("{} of {} seeds{failed}, {} a minute", swept.runs, swept.of, swept.seeds_per_minute())
+    let per_minute = swept.seeds_per_minute();
+    format!("{} of {} seeds{failed}, {per_minute} per minute", swept.runs, swept.of)
 }
 
-/// Writes the least scenario that shows the fault; nothing if the run does not fail a second time,
-/// which is a fault of its own.
+/// Shrinks a scenario and writes the smallest one that shows the fault to a file. Writes nothing if
+/// the run does not fail a second time, which is a fault of its own.
 fn shrink_into(dir: &Path, seed: u64, fault: Fault) -> Result<Option<Written>, Error> {
     let mut bar = Bar::new();
-    // Each run that panics would say so; why the first did has been said.
+    // Each run that panics would print a message; the message of the first run is enough.
     let panics = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| {}));
     let shrunk = shrink(&Scenario::swarm(seed), seed, fault, |shrinking| {
         bar.advance(shrinking.runs.into(), MAX_RUNS.into(), || {
-            format!("seed {seed}: {} steps and {} nodes are left", shrinking.steps, shrinking.nodes)
+            format!("seed {seed}: {} steps and {} nodes remain", shrinking.steps, shrinking.nodes)
         });
-        on_or_break()
+        continue_unless_interrupted()
     });
     std::panic::set_hook(panics);
     bar.clear();
@@ -142,7 +148,7 @@ fn shrink_into(dir: &Path, seed: u64, fault: Fault) -> Result<Option<Written>, E
         nodes: scenario.nodes,
         steps: scenario.steps.len(),
         runs,
-        least,
+        minimal: least,
     }))
 }
 
@@ -159,16 +165,20 @@ impl Outcome {
         };
         writeln!(
             out,
-            "{seeds}: {} of virtual time in {} ({} seeds a minute), {twice} of them run twice",
+            "{seeds}: {} of virtual time in {} ({} seeds per minute); {twice} of them ran twice",
             whole_seconds(*simulated),
             whole_seconds(*elapsed),
             self.swept.seeds_per_minute(),
         )?;
         match end {
             End::Complete => {}
-            End::Failures => writeln!(out, "ended before seed {} for its failures", first + of)?,
-            End::Limit => writeln!(out, "ended before seed {} as its time was up", first + of)?,
-            End::Stopped => writeln!(out, "ended before seed {} by ctrl-c", first + of)?,
+            End::Failures => {
+                writeln!(out, "stopped before seed {}: enough seeds have failed", first + of)?;
+            }
+            End::Limit => {
+                writeln!(out, "stopped before seed {}: the time limit has passed", first + of)?;
+            }
+            End::Stopped => writeln!(out, "stopped before seed {}: interrupted", first + of)?,
         }
         self.write_coverage(out)?;
         for failed in &self.swept.failures {
@@ -182,11 +192,16 @@ impl Outcome {
             }
         }
         for written in &self.shrunk {
-            let Written { fault, replay, nodes, steps, runs, least, .. } = written;
-            let least = if *least { "nothing plainer does" } else { "something plainer may" };
+            let Written { fault, replay, nodes, steps, runs, minimal, .. } = written;
+            let minimal = if *minimal {
+                "no smaller scenario found does"
+            } else {
+                "a smaller scenario may, too"
+            };
             writeln!(
                 out,
-                "\n{fault}: {nodes} nodes and {steps} steps fail so, too; {least} ({runs} runs):\n  {replay}"
+                "\n{fault}: a scenario of {nodes} nodes and {steps} steps also fails; {minimal} \
+                 ({runs} runs):\n  {replay}"
             )?;
         }
         Ok(())
@@ -225,7 +240,7 @@ impl Outcome {
             let more = if more.is_empty() {
                 String::new()
             } else {
-                format!(", nor did {}", more.join(", "))
+                format!(", and neither did {}", more.join(", "))
             };
             Err(Error::Swarm(format!("{first} never happened in {} runs{more}", self.swept.runs)))
         } else if self.swept.end == End::Stopped {

@@ -1,23 +1,28 @@
-//! How numbers are written for people: times, sizes, values of telemetry.
+//! Formats of times, sizes and texts for people.
 
 use std::time::Duration;
 
-/// `0.412s`, as in the transcripts of the simulator.
+/// Formats a span in seconds, like the transcripts of the simulator: `0.412s`.
 pub(crate) fn seconds(span: Duration) -> String {
     format!("{:.3}s", span.as_secs_f64())
 }
 
-/// `1m20s`, as it can be typed.
+/// Formats a span as it can be typed on the command line: `1m20s`.
 pub(crate) fn span(span: Duration) -> String {
     humantime::format_duration(span).to_string().replace(' ', "")
 }
 
-/// `all 19 others`, `the other`.
+/// Names the other nodes: `all 19 other nodes`, `the other node`.
 pub(crate) fn the_others(count: usize) -> String {
-    if count == 1 { "the other".to_owned() } else { format!("all {count} others") }
+    if count == 1 { "the other node".to_owned() } else { format!("all {count} other nodes") }
 }
 
-/// How long ago, as short as it can be said: `0.4s`, `12s`, `5m`, `3h`, `2d`.
+/// Formats a count with its noun, which has a regular plural: `1 file`, `3 files`.
+pub(crate) fn counted(count: u64, noun: &str) -> String {
+    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
+}
+
+/// Formats an age in one unit: `0.4s`, `12s`, `5m`, `3h`, `2d`.
 pub(crate) fn age(span: Duration) -> String {
     match span.as_secs() {
         0..10 => format!("{:.1}s", span.as_secs_f64()),
@@ -28,7 +33,7 @@ pub(crate) fn age(span: Duration) -> String {
     }
 }
 
-/// `840 B`, `12.4 KB`, `3.1 MB`.
+/// Formats a size: `840 B`, `12.4 KB`, `3.1 MB`.
 pub(crate) fn bytes(count: u64) -> String {
     match count {
         0..1_000 => format!("{count} B"),
@@ -37,15 +42,15 @@ pub(crate) fn bytes(count: u64) -> String {
     }
 }
 
-/// A text of another node, safe to print on a terminal: no control characters, at most `most`
-/// characters.
-pub(crate) fn printable(text: &str, most: usize) -> String {
+/// Makes a text of another node safe to print on a terminal: replaces control characters, and cuts
+/// it after `max_chars` characters.
+pub(crate) fn printable(text: &str, max_chars: usize) -> String {
     let mut out: String = text
         .chars()
-        .take(most)
+        .take(max_chars)
         .map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c })
         .collect();
-    if text.chars().nth(most).is_some() {
+    if text.chars().nth(max_chars).is_some() {
         out.push('…');
     }
     out
@@ -56,13 +61,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_age_is_said_in_its_largest_unit() {
+    fn an_age_is_formatted_in_its_largest_unit() {
         for (secs, said) in
             [(0, "0.0s"), (9, "9.0s"), (10, "10s"), (119, "119s"), (120, "2m"), (7_200, "2h")]
         {
             assert_eq!(age(Duration::from_secs(secs)), said);
         }
         assert_eq!(age(Duration::from_secs(200_000)), "2d");
+    }
+
+    #[test]
+    fn only_one_is_singular() {
+        let files = [0, 1, 2].map(|count| counted(count, "file"));
+        assert_eq!(files, ["0 files", "1 file", "2 files"]);
     }
 
     #[test]
@@ -74,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn what_other_nodes_say_cannot_move_the_cursor() {
+    fn texts_of_other_nodes_cannot_move_the_cursor() {
         assert_eq!(printable("\x1b[2Jok\n", 20), "\u{fffd}[2Jok\u{fffd}");
         assert_eq!(printable("abcdef", 3), "abc…");
     }

@@ -1,10 +1,24 @@
-//! Agents as processes: they find each other, tell what they know, and leave in good order.
+//! Agents as processes: they find each other, answer questions, and leave.
 
 mod common;
 
 use std::time::{Duration, Instant};
 
 use common::{Agent, member, text, tgossip};
+
+#[cfg(target_os = "linux")]
+#[test]
+fn both_programs_run_the_agent_themselves_and_form_one_cluster() {
+    let a = Agent::start("a", &[]);
+    let b = Agent::start_agent_program("b", &["--join", &a.udp.to_string()]);
+    a.wait_for_event("joined", "b");
+    b.wait_for_event("joined", "a");
+    let program = |agent: &Agent| {
+        let path = std::fs::read_link(format!("/proc/{}/exe", agent.pid())).unwrap();
+        path.file_name().unwrap().to_str().unwrap().to_owned()
+    };
+    assert_eq!((program(&a), program(&b)), ("tgossip".to_owned(), "tgossip-agent".to_owned()));
+}
 
 #[test]
 fn two_agents_see_each_other() {
@@ -34,7 +48,7 @@ fn two_agents_see_each_other() {
 
 #[cfg(unix)]
 #[test]
-fn an_agent_told_to_stop_leaves_in_good_order() {
+fn an_agent_leaves_the_cluster_on_a_signal() {
     let a = Agent::start("a", &[]);
     let b = Agent::start("b", &["--join", &a.udp.to_string()]);
     a.wait_for_event("joined", "b");
@@ -51,7 +65,7 @@ fn an_agent_told_to_stop_leaves_in_good_order() {
 }
 
 #[test]
-fn a_killed_agent_is_found_dead_and_may_come_back() {
+fn a_killed_agent_is_declared_dead_and_can_return() {
     let quick =
         ["--probe-interval", "200ms", "--probe-timeout", "80ms", "--gossip-interval", "50ms"];
     let a = Agent::start("a", &quick);
@@ -69,7 +83,7 @@ fn a_killed_agent_is_found_dead_and_may_come_back() {
     let b = Agent::start("b", &joining);
     let alive = a.wait_for_event("alive", "b");
     assert!(alive["generation"].as_u64() > dead["generation"].as_u64(), "{alive} after {dead}");
-    // It says so once, with the reason.
+    // It prints its new generation once, with the reason.
     let raised = b.wait_for(|line| {
         assert!(line["event"] != "alive" || line["id"] != "b", "{line}");
         line["event"] == "refuted"
@@ -133,7 +147,7 @@ fn a_first_agent_that_restarts_unnoticed_finds_the_others_20_times() {
     }
 }
 
-/// The agent says why it holds b dead: in sentences, and in JSON with names and ages.
+/// Checks that the agent explains why b is dead: in sentences, and in JSON with ids and ages.
 fn explained(a: &Agent) {
     let via = a.control.to_string();
     let output = tgossip(&["explain", "b", "--via", &via]);
@@ -164,20 +178,21 @@ fn explained(a: &Agent) {
     assert_eq!(kinds, ["probe-failed", "suspected", "dead"]);
     assert!(told["history"][0]["age_s"].as_f64() >= told["history"][2]["age_s"].as_f64(), "{told}");
 
-    let output = tgossip(&["explain", "nobody", "--via", &via]);
+    let output = tgossip(&["explain", "unknown", "--via", &via]);
     assert_eq!(output.status.code(), Some(4));
     assert!(
-        text(&output.stderr).contains("knows no member called `nobody`"),
+        text(&output.stderr).contains("knows no member called `unknown`"),
         "{}",
         text(&output.stderr)
     );
 }
 
-/// Those who are left name each other as the helpers of the probe that failed, in their logs and
-/// when asked.
+/// The remaining agents name each other as helpers of the failed probe, in their output and in
+/// their explanations.
 #[test]
-fn the_helpers_of_a_failed_probe_have_names() {
-    // Timeouts that a busy machine keeps: a helper that is itself suspected is not asked.
+fn evidence_names_the_helpers_of_a_failed_probe() {
+    // These timeouts are long enough for a busy machine: a helper that is itself suspected would
+    // not be asked.
     let quick =
         ["--probe-interval", "500ms", "--probe-timeout", "250ms", "--gossip-interval", "50ms"];
     let a = Agent::start("a", &quick);
@@ -192,7 +207,7 @@ fn the_helpers_of_a_failed_probe_have_names() {
 
     let mut probers = 0;
     for (agent, other) in [(&a, "b"), (&b, "a")] {
-        // A probe by this agent may have failed before it learned of the death, or none.
+        // This agent may have learned of the death from the other one, without a failed probe.
         let mut failed = None;
         agent.wait_for(|line| {
             if line["id"] == "c" && line["kind"] == "probe-failed" {
@@ -217,11 +232,11 @@ fn the_helpers_of_a_failed_probe_have_names() {
             "{told:#}"
         );
     }
-    assert!(probers > 0, "nobody's probe has failed");
+    assert!(probers > 0, "no agent reports a failed probe");
 }
 
 #[test]
-fn an_agent_without_its_seeds_keeps_trying_and_says_so() {
+fn an_agent_reports_that_no_seed_answers_and_keeps_running() {
     // A socket that never answers.
     let mute = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     let mute = mute.local_addr().unwrap().to_string();
@@ -242,29 +257,29 @@ fn agents_with_different_labels_ignore_each_other() {
 
 #[cfg(unix)]
 #[test]
-fn of_two_processes_with_one_id_one_gives_way_and_the_other_stays() {
+fn of_two_processes_with_the_same_id_one_stays() {
     let quick =
         ["--probe-interval", "200ms", "--probe-timeout", "80ms", "--gossip-interval", "50ms"];
     let a = Agent::start("a", &quick);
     let seed = a.udp.to_string();
     let joining = [&quick[..], &["--join", &seed]].concat();
-    let (tell, ended) = std::sync::mpsc::channel();
+    let (sender, ended) = std::sync::mpsc::channel();
     let pids = [0, 1].map(|place| {
         let twin = Agent::start("twin", &joining);
-        let (pid, tell) = (twin.pid(), tell.clone());
-        std::thread::spawn(move || tell.send((place, twin.wait().code())));
+        let (pid, sender) = (twin.pid(), sender.clone());
+        std::thread::spawn(move || sender.send((place, twin.wait().code())));
         pid
     });
-    let (loser, code) = ended.recv_timeout(common::PATIENCE).expect("one gives way");
+    let (loser, code) = ended.recv_timeout(common::TIMEOUT).expect("one of them ends");
     assert_eq!(code, Some(1));
     common::signal(pids[1 - loser], "TERM");
-    let (_, code) = ended.recv_timeout(common::PATIENCE).expect("the other ends when told to");
+    let (_, code) = ended.recv_timeout(common::TIMEOUT).expect("the other ends on a signal");
     assert_eq!(code, Some(0));
     a.wait_for_event("left", "twin");
 }
 
 #[test]
-fn a_seed_file_is_as_good_as_seeds_on_the_command_line() {
+fn an_agent_joins_through_a_seed_file() {
     let a = Agent::start("a", &[]);
     let path = std::env::temp_dir().join(format!("tgossip-seeds-{}", a.pid()));
     std::fs::write(&path, format!("# the first agent\n\n{}\n", a.udp)).unwrap();

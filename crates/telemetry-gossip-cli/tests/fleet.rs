@@ -1,14 +1,15 @@
-//! What a fleet of 250 costs, in real processes on loopback: processor time, bytes, memory, and how
-//! soon all know.
+//! The costs of a fleet of 250 real processes on loopback: processor time, bytes, memory, and the
+//! time until all know of an update.
 //!
 //! ```sh
 //! cargo test --release -p telemetry-gossip-cli --test fleet -- --ignored --nocapture
 //! ```
 //!
-//! It takes some two minutes and wants the machine for itself. Bytes are what the agents count as
-//! sent, with 28 bytes of IP and UDP header a datagram; processor time is what the scheduler has
-//! given to all threads of a process; memory is its resident set, the pages of the program that it
-//! shares with the other 249 included.
+//! The test takes about two minutes and needs the whole machine. The agents run the program
+//! `tgossip-agent`. Bytes are what the agents count as sent, plus 28 bytes of IP and UDP headers
+//! per datagram. Processor time is what the scheduler has given to all threads of a process. Memory
+//! is the resident set of a process, including the pages of the program that it shares with the
+//! other 249.
 #![cfg(target_os = "linux")]
 
 mod common;
@@ -17,31 +18,31 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use common::{Agent, PATIENCE};
+use common::{Agent, TIMEOUT};
 use telemetry_gossip_core::{Event, NodeId};
 use telemetry_gossip_tokio::{Agent as Node, Options, RecvError, Sealing, UdpTransport};
 
 const NODES: usize = 250;
 
-/// How long the idle fleet is watched.
+/// How long the test watches the idle fleet.
 const WINDOW: Duration = Duration::from_secs(60);
 
-/// Nobody has had anything to say for so long: what was told again and again is told.
+/// After this time without an event, the fleet has gossiped everything that there was.
 const QUIET: Duration = Duration::from_secs(10);
 
-/// Updates of one entry, each some time after everybody has the one before, as in the simulated
-/// measurement.
+/// The number of updates of one entry, and the time between the arrival of one at all agents and
+/// the next, as in the simulated measurement.
 const UPDATES: u64 = 10;
 const UPDATE_AFTER: Duration = Duration::from_secs(2);
 
-/// IPv4 and UDP.
+/// The size of the IPv4 and UDP headers of a datagram in bytes.
 const HEADER: u64 = 20 + 8;
 
-/// A name that no agent bears.
+/// An id that no agent has.
 const PUBLISHER: &str = "publisher";
 
 #[test]
-#[ignore = "two minutes, and 250 processes that want the machine for themselves"]
+#[ignore = "two minutes, and 250 processes that need the whole machine"]
 fn a_fleet_of_processes_stays_within_its_bounds() {
     let mut figures = Figures::default();
     figures.add("all views complete, one process", 3.0, one_process().as_secs_f64(), "s");
@@ -53,13 +54,13 @@ fn a_fleet_of_processes_stays_within_its_bounds() {
     fleet.wait_until_quiet();
     let idle = fleet.watch();
     figures.add(
-        "processor time an agent",
+        "processor time per agent",
         0.03,
         idle.cores() * 100.0 / NODES as f64,
         "% of a core",
     );
     figures.add(
-        "sent by an agent, with headers",
+        "sent per agent, with headers",
         140.0,
         idle.bytes_each_second() / NODES as f64,
         "B/s",
@@ -70,7 +71,7 @@ fn a_fleet_of_processes_stays_within_its_bounds() {
     figures.add("resident, the largest agent", 4.5, most as f64 / 1_024.0, "MiB");
     println!("resident, the mean agent: {:.2} MiB", mean as f64 / 1_024.0);
     println!(
-        "an agent sends {:.1} datagrams a second and wakes {:.1} times",
+        "an agent sends {:.1} datagrams per second and wakes {:.1} times",
         idle.datagrams_each_second() / NODES as f64,
         idle.wakes_each_second() / NODES as f64,
     );
@@ -78,12 +79,13 @@ fn a_fleet_of_processes_stays_within_its_bounds() {
     let delays = fleet.updates();
     let slowest = delays.iter().max().copied().unwrap_or_default();
     let mean = delays.iter().sum::<Duration>() / UPDATES as u32;
-    println!("an update known to all, mean of {UPDATES}: {:.2} s", mean.as_secs_f64());
-    figures.add("an update known to all, the slowest", 0.6, slowest.as_secs_f64(), "s");
+    println!("all agents know of an update, mean of {UPDATES}: {:.2} s", mean.as_secs_f64());
+    figures.add("all agents know of an update, slowest", 0.6, slowest.as_secs_f64(), "s");
     figures.judge();
 }
 
-/// Until each of 250 nodes in one process knows all, from before the first is made.
+/// Measures the time from the construction of the first of 250 nodes in one process until each
+/// knows all others.
 fn one_process() -> Duration {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
@@ -106,10 +108,10 @@ fn one_process() -> Duration {
         }
         for (events, node) in &mut nodes {
             while node.view().alive() < NODES {
-                let event = tokio::time::timeout(PATIENCE, events.recv()).await;
+                let event = tokio::time::timeout(TIMEOUT, events.recv()).await;
                 assert!(
                     matches!(event, Ok(Ok(_) | Err(RecvError::Lagged(_)))),
-                    "it ends, or waits in vain"
+                    "the node ended, or its view stays incomplete"
                 );
             }
         }
@@ -121,12 +123,12 @@ fn id(name: &str) -> NodeId {
     name.parse().expect("a valid id")
 }
 
-/// 250 agents, each a process.
+/// 250 agents, each a process of its own.
 struct Fleet {
     agents: Vec<Agent>,
 }
 
-/// What an agent has used since it started.
+/// What an agent has used since its start.
 #[derive(Clone, Copy, Default)]
 struct Usage {
     cpu: Duration,
@@ -135,7 +137,7 @@ struct Usage {
     bytes: u64,
 }
 
-/// What all agents used within a time.
+/// What all agents used during a time.
 struct Idle {
     watched: Duration,
     counted: Duration,
@@ -162,9 +164,10 @@ impl Idle {
 
 impl Fleet {
     fn start() -> Self {
-        let first = Agent::start("n0", &[]);
+        let first = Agent::start_agent_program("n0", &[]);
         let seed = first.udp.to_string();
-        let rest = (1..NODES).map(|index| Agent::start(&format!("n{index}"), &["--join", &seed]));
+        let rest = (1..NODES)
+            .map(|index| Agent::start_agent_program(&format!("n{index}"), &["--join", &seed]));
         Self { agents: std::iter::once(first).chain(rest).collect() }
     }
 
@@ -180,17 +183,17 @@ impl Fleet {
         }
     }
 
-    /// Until no agent has had anything to say for a while.
+    /// Waits until no agent has printed an event for a while.
     fn wait_until_quiet(&self) {
         while self.agents.iter().any(|agent| !agent.lines_within(Duration::ZERO).is_empty())
             || !self.agents[0].lines_within(QUIET).is_empty()
         {}
     }
 
-    /// Watches the fleet do nothing.
+    /// Measures the idle fleet.
     fn watch(&self) -> Idle {
-        // Asking costs the agents time and bytes of another kind: it is not part of what is
-        // watched.
+        // Questions cost the agents processor time. They are asked before and after the time in
+        // which it is measured.
         let (before_at, before) = (Instant::now(), self.sent());
         let (from, cpu) = (Instant::now(), self.cpu());
         let said = self.agents[0].lines_within(WINDOW);
@@ -200,7 +203,7 @@ impl Fleet {
             .into_iter()
             .chain(self.agents.iter().flat_map(|agent| agent.lines_within(Duration::ZERO)))
             .collect();
-        assert!(said.is_empty(), "an idle fleet has nothing to say:\n{}", said.join("\n"));
+        assert!(said.is_empty(), "an idle fleet must not print events:\n{}", said.join("\n"));
         let used = Usage {
             cpu: cpu_after.cpu - cpu.cpu,
             wakes: cpu_after.wakes - cpu.wakes,
@@ -232,13 +235,13 @@ impl Fleet {
         self.agents.iter().map(|agent| common::resident_kib(agent.pid())).collect()
     }
 
-    /// A node of this process joins and publishes; how long each update takes to be told by the
-    /// last agent.
+    /// Publishes updates at a node of this process. Returns the time that each takes until the last
+    /// agent has printed it.
     fn updates(&mut self) -> Vec<Duration> {
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let handle = runtime.handle().clone();
-        // The node runs on a thread of its own until this is dropped.
+        // The node runs on a thread of its own until this sender is dropped.
         let (_running, ended) = tokio::sync::oneshot::channel::<()>();
         std::thread::spawn(move || runtime.block_on(ended));
         let publisher = handle.block_on(async {
@@ -252,10 +255,10 @@ impl Fleet {
             let node = node.expect("the settings are sound");
             let mut events = node.events();
             while node.view().alive() <= NODES {
-                let event = tokio::time::timeout(PATIENCE, events.recv()).await;
+                let event = tokio::time::timeout(TIMEOUT, events.recv()).await;
                 let joining = matches!(event, Ok(Ok(_) | Err(RecvError::Lagged(_))));
-                assert!(joining, "it ends, or waits in vain: {event:?}");
-                assert!(!matches!(event, Ok(Ok(Event::JoinFailed))), "the seed answers");
+                assert!(joining, "the node ended, or its view stays incomplete: {event:?}");
+                assert!(!matches!(event, Ok(Ok(Event::JoinFailed))), "the seed does not answer");
             }
             node
         });
@@ -266,22 +269,22 @@ impl Fleet {
             self.agents[0].lines_within(UPDATE_AFTER);
             let (at, value) = (SystemTime::now(), vec![version as u8; 64]);
             handle.block_on(publisher.publish("load", &value)).expect("it is running");
-            let told = self.agents.iter().map(|agent| {
-                let told = agent.wait_for(|line| {
+            let delays = self.agents.iter().map(|agent| {
+                let event = agent.wait_for(|line| {
                     line["event"] == "telemetry"
                         && line["id"] == PUBLISHER
                         && line["version"] == version
                 });
-                let told = told["at"].as_str().and_then(|at| humantime::parse_rfc3339(at).ok());
-                told.expect("a time").duration_since(at).unwrap_or_default()
+                let time = event["at"].as_str().and_then(|at| humantime::parse_rfc3339(at).ok());
+                time.expect("a time").duration_since(at).unwrap_or_default()
             });
-            told.max().unwrap_or_default()
+            delays.max().unwrap_or_default()
         };
         (1..=UPDATES).map(update).collect()
     }
 }
 
-/// The processor time of all threads of a process, and how often they were put on a processor.
+/// Reads the processor time of all threads of a process, and how often they were scheduled.
 fn scheduled(pid: u32) -> Usage {
     let threads = std::fs::read_dir(format!("/proc/{pid}/task")).expect("a process");
     threads.fold(Usage::default(), |sum, thread| {
@@ -294,7 +297,7 @@ fn scheduled(pid: u32) -> Usage {
     })
 }
 
-/// Measured figures and their bounds.
+/// Measured figures and their upper bounds.
 #[derive(Default)]
 struct Figures {
     rows: Vec<(&'static str, f64, f64, &'static str)>,
@@ -305,7 +308,7 @@ impl Figures {
         self.rows.push((what, bound, measured, unit));
     }
 
-    /// Prints all, and fails if one is beyond its bound.
+    /// Prints all figures, and fails if one is above its bound.
     fn judge(&self) {
         println!("{:<40} {:>10} {:>10}", "", "at most", "measured");
         for (what, bound, measured, unit) in &self.rows {
@@ -314,7 +317,7 @@ impl Figures {
         }
         assert!(
             self.rows.iter().all(|(_, bound, measured, _)| measured <= bound),
-            "a bound is missed"
+            "a figure is above its bound"
         );
     }
 }

@@ -1,7 +1,7 @@
-//! 50,000 hostile datagrams a second at a sealed agent: its view stays as it is, its memory too,
-//! and a crash among its members is noticed as soon as without them.
+//! 50,000 hostile datagrams per second at a sealed agent do not change its view or its memory, and
+//! it detects a crash as soon as without them.
 //!
-//! The short test runs always. The long one floods for a minute and compares ten crashes with ten:
+//! The short test always runs. The long one floods for a minute and compares ten crashes with ten:
 //!
 //! ```sh
 //! cargo test --release -p telemetry-gossip-cli --test flood -- --ignored --nocapture
@@ -19,17 +19,17 @@ use flood_support::{Flood, Hostile, Tap};
 
 const RATE: u64 = 50_000;
 
-/// A probe interval of the agents: what a crash may be noticed later for the flood.
+/// The largest delay of a detection that the flood may cause: a probe interval of the agents.
 const PERIOD: Duration = Duration::from_millis(500);
 
-/// The agents' settings; the tap takes the same.
+/// The settings of the agents; the tap has the same.
 const SETTINGS: [&str; 6] =
     ["--probe-interval", "500ms", "--probe-timeout", "200ms", "--gossip-interval", "100ms"];
 
-/// The most that resident memory may grow: nothing is remembered of what is refused.
+/// The largest growth of resident memory. The agent remembers nothing about refused datagrams.
 const GROWTH_KIB: u64 = 512;
 
-/// What a line says if the view has changed.
+/// The events that report a change of the view.
 const CHANGES: [&str; 8] =
     ["joined", "alive", "suspected", "dead", "left", "moved", "removed", "isolated"];
 
@@ -38,13 +38,13 @@ struct Cluster {
     target: Agent,
     _others: [Agent; 3],
     tap: Tap,
-    /// How many were started to be killed.
+    /// The number of agents that were started to be killed.
     victims: usize,
 }
 
 impl Cluster {
-    /// The target, three more agents, and a member within this process that remembers what it sends
-    /// the target.
+    /// Starts the target, three more agents, and a member inside this process that remembers what
+    /// it sends to the target.
     fn start(test: &str) -> Self {
         let key =
             std::env::temp_dir().join(format!("tgossip-flood-{test}-{}.key", std::process::id()));
@@ -61,8 +61,8 @@ impl Cluster {
         cluster
     }
 
-    /// Lets one more agent join, and kills it; how long until the target held it dead. Each time
-    /// another one: who refutes again and again is given more time.
+    /// Starts one more agent, and kills it. Returns the time until the target declares it dead.
+    /// Each crash has a new agent, since flap damping gives an agent that returns more time.
     fn crash(&mut self) -> Duration {
         self.victims += 1;
         let id = format!("victim-{}", self.victims);
@@ -105,7 +105,8 @@ fn mean(times: &[Duration]) -> Duration {
     times.iter().sum::<Duration>() / u32::try_from(times.len()).unwrap()
 }
 
-/// Floods for `span` and then during `crashes`; the rate that was sent.
+/// Floods the target for `span` and then during crashes, and checks that it withstands this.
+/// Returns the rate of the flood.
 fn withstands(test: &str, span: Duration, crashes: usize) -> f64 {
     let mut cluster = Cluster::start(test);
     let calm = cluster.crashes(crashes);
@@ -124,14 +125,14 @@ fn withstands(test: &str, span: Duration, crashes: usize) -> f64 {
 
     let after = cluster.seal("windows");
     let view = cluster.target.view();
-    println!("{rate:.0} datagrams a second; seal of the target: {}", view["seal"]);
+    println!("{rate:.0} datagrams per second; seal of the target: {}", view["seal"]);
     println!("resident: {before} KiB before, {then} KiB after {span:?} of flood");
-    println!("a crash is noticed after {calm:?} without, {flooded:?} with");
+    println!("a crash is detected after {calm:?} without the flood, {flooded:?} with it");
     for counter in ["too_short", "not_sealed", "unknown_key", "replayed", "not_authentic"] {
         assert!(view["seal"][counter].as_u64() > Some(100), "{counter}: {}", view["seal"]);
     }
-    assert_eq!(sessions_then, sessions, "no hostile datagram made a session");
-    assert_eq!(after, sessions + crashes as u64, "only the victims did");
+    assert_eq!(sessions_then, sessions, "a hostile datagram added a replay window");
+    assert_eq!(after, sessions + crashes as u64, "only the victims add one");
     assert!(then <= before + GROWTH_KIB, "resident memory grew from {before} to {then} KiB");
     assert!(mean(&flooded) <= mean(&calm) + PERIOD, "{flooded:?} with, {calm:?} without");
     let decoded = ["datagrams_malformed", "datagrams_other_version", "datagrams_other_label"];
@@ -149,5 +150,5 @@ fn a_flood_of_hostile_datagrams_changes_nothing() {
 #[ignore = "two minutes"]
 fn a_flood_of_a_minute_changes_nothing() {
     let rate = withstands("long", Duration::from_secs(60), 10);
-    assert!(rate > RATE as f64 * 0.9, "{rate:.0} datagrams a second are no test of {RATE}");
+    assert!(rate > RATE as f64 * 0.9, "{rate:.0} datagrams per second are too few to test {RATE}");
 }

@@ -1,9 +1,9 @@
-//! 100,000 random and mutated datagrams at a live agent's port: it stays up, its members are
-//! unchanged, a counter tells, its memory does not grow.
+//! 100,000 random and mutated datagrams at the port of a running agent: it keeps running, its
+//! members do not change, it counts the datagrams that it refuses, and its memory does not grow.
 //!
-//! Datagrams carry no signature, so a mutant that still is a valid claim is news and not garbage.
-//! The generator hands each mutant to a node of its own first and keeps those that it refuses, or
-//! that change nothing in its table.
+//! Plaintext datagrams carry no signature, so a mutant can still be a valid claim, which an agent
+//! has to accept. The generator therefore gives each mutant to a node of its own first, and keeps
+//! those that this node refuses or that change nothing in its table.
 #![cfg(target_os = "linux")]
 
 mod common;
@@ -11,7 +11,7 @@ mod common;
 use std::net::{SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
-use common::{Agent, PATIENCE, member, resident_kib};
+use common::{Agent, TIMEOUT, member, resident_kib};
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
 use telemetry_gossip_core::{Config, Identity, Input, InputError, Instant as CoreInstant, Node};
@@ -19,10 +19,11 @@ use telemetry_gossip_tokio::PeerAddr;
 
 const DATAGRAMS: u64 = 100_000;
 
-/// Sent at once; a socket's default buffer holds as many of the longest.
+/// The number of datagrams sent at a time. The default buffer of a socket holds as many of the
+/// longest.
 const BURST: u64 = 64;
 
-/// The most that resident memory may grow.
+/// The largest growth of resident memory.
 const GROWTH_KIB: u64 = 512;
 
 #[test]
@@ -35,7 +36,7 @@ fn garbage_changes_nothing() {
     let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
     let mut garbage = Garbage::new(7);
     let mut refused = refusals(&a);
-    let before = (who(&a), resident_kib(a.pid()));
+    let before = (members(&a), resident_kib(a.pid()));
     let mut sent = 0;
     while sent < DATAGRAMS {
         for _ in 0..BURST.min(DATAGRAMS - sent) {
@@ -46,10 +47,10 @@ fn garbage_changes_nothing() {
         }
         await_refusals(&a, refused);
     }
-    let after = (who(&a), resident_kib(a.pid()));
+    let after = (members(&a), resident_kib(a.pid()));
 
     let mut a = a;
-    assert!(a.is_running(), "the agent is down");
+    assert!(a.is_running(), "the agent has ended");
     assert_eq!(after.0, before.0, "the members changed");
     let growth = after.1.saturating_sub(before.1);
     println!(
@@ -59,18 +60,18 @@ fn garbage_changes_nothing() {
     assert!(growth <= GROWTH_KIB, "resident memory grew by {growth} KiB");
     assert!(
         garbage.kinds.iter().all(|count| *count > DATAGRAMS / 20),
-        "of each kind some: {:?}",
+        "too few datagrams of a kind: {:?}",
         garbage.kinds
     );
     assert!(
         garbage.harmless > 100,
-        "some mutants are valid and say nothing new: {}",
+        "too few mutants are valid and change nothing: {}",
         garbage.harmless
     );
 }
 
-/// The members by id, status and generation.
-fn who(agent: &Agent) -> Vec<(String, String, u64)> {
+/// Lists the members by id, status and generation.
+fn members(agent: &Agent) -> Vec<(String, String, u64)> {
     let view = agent.view();
     ["a", "b"]
         .map(|id| {
@@ -87,7 +88,7 @@ fn who(agent: &Agent) -> Vec<(String, String, u64)> {
         .collect()
 }
 
-/// How many datagrams the agent has refused.
+/// Counts the datagrams that the agent has refused.
 fn refusals(agent: &Agent) -> u64 {
     let view = agent.view();
     ["datagrams_malformed", "datagrams_other_version", "datagrams_other_label"]
@@ -97,25 +98,25 @@ fn refusals(agent: &Agent) -> u64 {
 }
 
 fn await_refusals(agent: &Agent, count: u64) {
-    let end = Instant::now() + PATIENCE;
+    let end = Instant::now() + TIMEOUT;
     loop {
         let seen = refusals(agent);
         if seen >= count {
             return;
         }
-        assert!(Instant::now() < end, "{seen} of {count} refusals were counted");
+        assert!(Instant::now() < end, "the agent counted {seen} of {count} refusals");
     }
 }
 
-/// Seeded datagrams that no agent should take anything from.
+/// Random datagrams, from a seed, that change nothing at any agent.
 struct Garbage {
     rng: ChaCha8Rng,
-    /// What nodes say to each other.
+    /// Datagrams of real nodes.
     recorded: Vec<Vec<u8>>,
     judge: Node<PeerAddr>,
-    /// How many of each kind: random, random behind a valid header, mutated.
+    /// The number of each kind: random, random after a valid header, mutated.
     kinds: [u64; 3],
-    /// How many were no error.
+    /// The number of datagrams that the node did not refuse.
     harmless: u64,
 }
 
@@ -125,7 +126,7 @@ impl Garbage {
         Self { rng, recorded: recorded(), judge: node("a", 1), kinds: [0; 3], harmless: 0 }
     }
 
-    /// A datagram, and whether it is one that is refused.
+    /// Makes a datagram. Returns it, and whether an agent refuses it.
     fn next(&mut self) -> (Vec<u8>, bool) {
         loop {
             let kind = self.below(3);
@@ -140,8 +141,8 @@ impl Garbage {
                 self.judge.handle(CoreInstant::ORIGIN, input),
                 Err(InputError::Datagram(_))
             );
-            let told = drained(&mut self.judge);
-            let changed = told > 0 || self.judge.membership().fingerprint() != known;
+            let events = drained(&mut self.judge);
+            let changed = events > 0 || self.judge.membership().fingerprint() != known;
             assert!(!(refused && changed), "a refused datagram changed something: {datagram:?}");
             if refused || (!changed && self.judge.stats().ping_reqs == 0) {
                 self.kinds[kind] += 1;
@@ -166,7 +167,8 @@ impl Garbage {
         self.bytes(1_400)
     }
 
-    /// Version and label are right, so that the frames are read.
+    /// Makes random bytes after a header with the right version and label, so that an agent decodes
+    /// the frames.
     fn behind_a_header(&mut self) -> Vec<u8> {
         let like = self.below(self.recorded.len());
         let header: Vec<u8> = self.recorded[like].iter().copied().take(17).collect();
@@ -203,7 +205,7 @@ fn peer(port: u16) -> PeerAddr {
     SocketAddr::from(([127, 0, 0, 1], port)).into()
 }
 
-/// A node of this id that has nothing more to say.
+/// Makes a node with this id, without output.
 fn node(id: &str, port: u16) -> Node<PeerAddr> {
     let identity = Identity::new(id.parse().expect("an id"), peer(port));
     let mut node = Node::new(Config::default(), identity, [port as u8; 32], CoreInstant::ORIGIN)
@@ -212,17 +214,17 @@ fn node(id: &str, port: u16) -> Node<PeerAddr> {
     node
 }
 
-/// Drops what a node would send and tell; how much it told.
+/// Drops the output of a node. Returns the number of its events.
 fn drained(node: &mut Node<PeerAddr>) -> usize {
     let mut out = [0; 1_400];
     while node.poll_transmit(&mut out).is_some() {}
     std::iter::from_fn(|| node.poll_event()).count()
 }
 
-/// Every datagram of three nodes that join, publish and probe for a while.
+/// Records every datagram of three nodes that join, publish and probe for a while.
 fn recorded() -> Vec<Vec<u8>> {
     let mut nodes = [node("x", 1), node("y", 2), node("z", 3)];
-    let mut said = Vec::new();
+    let mut datagrams = Vec::new();
     let mut now = CoreInstant::ORIGIN;
     let end = now + Duration::from_secs(20);
     for joining in &mut nodes[1..] {
@@ -244,12 +246,12 @@ fn recorded() -> Vec<Vec<u8>> {
             let input =
                 Input::Datagram { from: peer(from as u16 + 1), bytes: datagram.as_slice().into() };
             nodes[to].handle(now, input).expect("a node's datagram is valid");
-            said.push(datagram);
+            datagrams.push(datagram);
         }
         now = nodes.iter().filter_map(Node::poll_timeout).min().expect("nodes have timers");
         for node in &mut nodes {
             node.handle(now, Input::Tick).expect("a tick is no error");
         }
     }
-    said
+    datagrams
 }

@@ -1,5 +1,5 @@
-//! Sealed agents: key files are made and checked, who has the key is heard, and keys change while
-//! agents run.
+//! Sealed agents: key files are made and checked, agents with the same key form a cluster, and keys
+//! change while agents run.
 
 mod common;
 
@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use common::{Agent, member, text, tgossip};
 
-/// A folder of one test, gone with it.
+/// A folder of one test, removed when dropped.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -21,7 +21,7 @@ impl Folder {
         self.0.join(name).to_str().unwrap().to_owned()
     }
 
-    /// Makes a key file; its name, and the key's id as it was told.
+    /// Makes a key file. Returns its path, and the id of the key as printed.
     fn key(&self, name: &str) -> (String, String) {
         let path = self.path(name);
         let said = done(&["key", "new", &path]);
@@ -49,7 +49,7 @@ fn refused(args: &[&str], code: i32) -> String {
 }
 
 #[test]
-fn the_keys_of_running_agents_are_replaced() {
+fn the_keys_of_running_agents_can_be_replaced() {
     let folder = Folder::new("replaced");
     let ((old, old_id), (new, new_id)) = (folder.key("old.key"), folder.key("new.key"));
     let a = Agent::start("a", &["--key-file", &old]);
@@ -73,7 +73,7 @@ fn the_keys_of_running_agents_are_replaced() {
     assert_eq!(each(&["use", &new_id], &old), format!("{new_id} (primary)\n{old_id}\n"));
     assert_eq!(each(&["remove", &old_id], &new), format!("{new_id} (primary)\n"));
 
-    // Who has the new key joins; with the old one nobody does, and the seed tells why.
+    // An agent with the new key joins. An agent with the old one does not, and the seed counts why.
     let c = Agent::start("c", &["--join", &a.udp.to_string(), "--key-file", &new]);
     c.wait_for_event("joined", "a");
     a.wait_for_event("joined", "c");
@@ -88,8 +88,8 @@ fn the_keys_of_running_agents_are_replaced() {
 }
 
 #[test]
-fn an_agent_changes_its_keys_for_nobody_who_has_none() {
-    let folder = Folder::new("nobody");
+fn an_agent_refuses_changes_without_one_of_its_keys() {
+    let folder = Folder::new("refuses");
     let ((old, old_id), (other, other_id)) = (folder.key("old.key"), folder.key("other.key"));
     let agent = Agent::start("a", &["--key-file", &old, "--label", "production"]);
     let via = agent.control.to_string();
@@ -115,7 +115,7 @@ fn an_agent_changes_its_keys_for_nobody_who_has_none() {
 }
 
 #[test]
-fn a_key_file_is_made_once_and_a_file_that_is_none_is_named_with_its_rule() {
+fn key_new_never_overwrites_and_errors_name_a_bad_key_file_and_its_rule() {
     let folder = Folder::new("files");
     let (path, _) = folder.key("cluster.key");
     let before = std::fs::read_to_string(&path).unwrap();

@@ -1,12 +1,13 @@
-//! Records of real processes under faults replay to what was recorded.
+//! Records of real processes under faults replay exactly.
+//!
+//! The long test has 20 processes and takes ten minutes; `RECORD_SECONDS` sets another time:
 //!
 //! ```sh
-//! cargo test --release -p telemetry-gossip-cli --test replay -- --ignored --nocapture    # 20 processes, ten minutes
+//! cargo test --release -p telemetry-gossip-cli --test replay -- --ignored --nocapture
 //! ```
 //!
-//! `RECORD_SECONDS` sets another time for the long one. Each agent is reached through a proxy of
-//! the test that loses one of twenty datagrams; agents are stopped, go on, are killed and come
-//! back.
+//! Other agents reach each agent through a proxy of the test, which loses one of twenty datagrams.
+//! Agents are stopped and continued, or killed and started again.
 #![cfg(target_os = "linux")]
 
 mod common;
@@ -20,22 +21,30 @@ use std::time::{Duration, Instant};
 use common::{Agent, member, text, tgossip};
 use serde_json::Value;
 
-/// One of so many datagrams is lost.
-const LOST: u32 = 20;
+/// The proxies lose one of this number of datagrams.
+const LOSE_ONE_OF: u32 = 20;
 
-/// A replay is at least so many times faster than what it replays.
-const SPEED: f64 = 100.0;
+/// The least speed of a replay, as a multiple of real time.
+const MIN_SPEED: f64 = 100.0;
 
 #[test]
-fn what_five_processes_went_through_replays_to_what_was_recorded() {
+fn records_of_five_processes_replay_exactly() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut fleet = Fleet::start(5, folder.path());
     let sent = fleet.trouble(Duration::from_secs(10));
     fleet.replay(sent);
 
-    // A stretch of it becomes a test, which is itself a record.
-    let (whole, cut) = (folder.path().display().to_string(), folder.path().join("cut"));
-    let cut = cut.display().to_string();
+    // A time after the end of the record is no error, but the output says so.
+    let (whole, late) = (folder.path().display().to_string(), ["--node", "n0", "--at", "+1h"]);
+    let output = tgossip(&[&["replay", &whole], &late[..]].concat());
+    let said = text(&output.stdout);
+    assert!(output.status.success() && said.contains("ends before the time of --at"), "{said}");
+    let output = tgossip(&[&["replay", &whole, "--json"], &late[..]].concat());
+    let found: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(found["ends_before_at"], true, "{found:#}");
+
+    // A part of the record becomes a file for a test, which is itself a record.
+    let cut = folder.path().join("cut").display().to_string();
     let of = ["--node", "n0", "--from", "+3s", "--at", "+8s"];
     let made = tgossip(&[&["replay", &whole, "--as-test", &cut], &of[..]].concat());
     assert!(made.status.success(), "{}", text(&made.stderr));
@@ -57,7 +66,7 @@ fn what_five_processes_went_through_replays_to_what_was_recorded() {
 
 #[test]
 #[ignore = "ten minutes of 20 processes"]
-fn ten_minutes_of_twenty_processes_replay_to_what_was_recorded() {
+fn records_of_ten_minutes_of_twenty_processes_replay_exactly() {
     let seconds =
         std::env::var("RECORD_SECONDS").map_or(600, |text| text.parse().expect("a number"));
     let folder = tempfile::tempdir().expect("a folder");
@@ -113,24 +122,24 @@ impl<'a> Fleet<'a> {
         self.agents[at] = Some(agent);
     }
 
-    /// One fault after the other for so long, each until others know of it and of its end; what has
-    /// been sent by whom ran to the end.
+    /// Causes one fault after the other for this time. Each fault lasts until another agent has
+    /// noticed it and its end. Returns the number of datagrams that each agent sent.
     fn trouble(&mut self, span: Duration) -> Vec<(usize, u64)> {
         let (end, count) = (Instant::now() + span, self.agents.len());
         let mut round = 0;
         while Instant::now() < end {
             round += 1;
-            // Not the first, of which one stretch is cut out in the end.
+            // Spare the first agent, whose record is cut into a test in the end.
             let victim = 1 + round % (count - 1);
             let watcher = (victim + 1) % count;
             let id = name(victim);
             if round % 2 == 1 {
-                // It stops until it is held dead, and goes on.
+                // Stop it until it is declared dead, and continue it.
                 self.agent(victim).signal("STOP");
                 self.agent(watcher).wait_for_event("dead", &id);
                 self.agent(victim).signal("CONT");
             } else {
-                // Dropped, it is killed in the middle of whatever it does.
+                // Kill it, by dropping it, and start it again.
                 self.agents[victim] = None;
                 self.agent(watcher).wait_for_event("dead", &id);
                 self.begin(victim);
@@ -145,7 +154,7 @@ impl<'a> Fleet<'a> {
         });
         let sent = sent.collect();
         for agent in &mut self.agents {
-            let agent = agent.take().expect("it runs");
+            let agent = agent.take().expect("it is running");
             agent.signal("TERM");
             assert!(agent.wait().success());
         }
@@ -176,16 +185,16 @@ impl<'a> Fleet<'a> {
             bytes += file.and_then(|file| file.metadata()).expect("a file").len();
         }
         println!(
-            "{inputs} inputs of {} nodes, {:.0} KB an hour and node on disk; the slowest replay is {slowest:.0} times as \
-             fast as it happened",
+            "{inputs} inputs of {} nodes, {:.0} KB per node and hour on disk; the slowest replay \
+             ran {slowest:.0} times as fast as the node",
             self.agents.len(),
             bytes as f64 / 1e3 / hours
         );
-        assert!(slowest > SPEED, "{slowest}");
+        assert!(slowest > MIN_SPEED, "{slowest}");
     }
 
     fn agent(&self, at: usize) -> &Agent {
-        self.agents[at].as_ref().expect("it runs")
+        self.agents[at].as_ref().expect("it is running")
     }
 }
 
@@ -193,18 +202,17 @@ fn name(at: usize) -> String {
     format!("n{at}")
 }
 
-/// The addresses at which the others reach the agents, and a network between them that loses
-/// datagrams.
+/// The proxies at which other agents reach each agent; they lose datagrams.
 struct Proxies {
     sockets: Arc<Vec<UdpSocket>>,
-    /// Where the agents themselves listen.
+    /// The addresses of the agents themselves.
     agents: Vec<SocketAddr>,
 }
 
 impl Proxies {
     fn open(count: usize) -> Self {
-        // An address of its own for each agent of each test, so that the port need not be a free
-        // one.
+        // Each agent of each test has a loopback address of its own, so that the port is free
+        // there.
         static TESTS: AtomicU32 = AtomicU32::new(0);
         let test = std::process::id() % 4_000 * 8 + TESTS.fetch_add(1, Ordering::Relaxed) % 8;
         let place = |at: usize| {
@@ -217,25 +225,25 @@ impl Proxies {
         let sockets: Arc<Vec<UdpSocket>> = Arc::new((0..count).map(open).collect());
         for to in 0..count {
             let (sockets, agents) = (sockets.clone(), agents.clone());
-            // It ends with the process of the test.
+            // The thread ends with the process of the test.
             std::thread::spawn(move || carry(&sockets, &agents, to));
         }
         Self { sockets, agents }
     }
 }
 
-/// Carries to one agent what the others send to its proxy, from theirs.
+/// Carries the datagrams at the proxy of one agent to this agent, from the proxy of the sender.
 fn carry(sockets: &[UdpSocket], agents: &[SocketAddr], to: usize) {
     let mut buf = [0; 2_000];
     let mut random = u32::try_from(to).expect("few") + 1;
     while let Ok((len, from)) = sockets[to].recv_from(&mut buf) {
-        // A generator of Marsaglia's: any will do.
+        // Marsaglia's xorshift; any generator would do.
         random ^= random << 13;
         random ^= random >> 17;
         random ^= random << 5;
         let sender = agents.iter().position(|agent| *agent == from);
-        if let Some(sender) = sender.filter(|_| !random.is_multiple_of(LOST)) {
-            // Nobody may listen there at the moment.
+        if let Some(sender) = sender.filter(|_| !random.is_multiple_of(LOSE_ONE_OF)) {
+            // The agent may be down, and then this fails.
             let _ = sockets[sender].send_to(&buf[..len], agents[to]);
         }
     }

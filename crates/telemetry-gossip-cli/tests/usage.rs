@@ -1,4 +1,4 @@
-//! Wrong arguments and impossible settings end with a sentence and the documented exit code.
+//! Wrong arguments and impossible settings lead to a helpful message and the documented exit code.
 
 mod common;
 
@@ -6,14 +6,14 @@ use std::net::{TcpListener, UdpSocket};
 
 use common::{text, tgossip};
 
-/// The exit code and what is said on standard error.
+/// Runs a command that fails; returns its exit code and its message.
 fn refused(args: &[&str]) -> (Option<i32>, String) {
     let output = tgossip(args);
     (output.status.code(), text(&output.stderr))
 }
 
 #[test]
-fn wrong_arguments_get_a_sentence() {
+fn wrong_arguments_are_refused_with_a_helpful_message() {
     for (args, said) in [
         (&["demo", "--nodes", "1"][..], "type 2 or more"),
         (&["demo", "--node", "3"], "--nodes"),
@@ -32,8 +32,13 @@ fn wrong_arguments_get_a_sentence() {
         (&["swarm", "--seeds", "7"], "type --seeds 0..1000"),
         (&["swarm", "--seeds", "9..7"], "9..7 has no seeds: type --seeds 9..1009"),
         (&["swarm", "--seeds", "0..-1"], "type --seeds 0..1000"),
-        (&["swarm", "--jobs", "0"], "whole number from 1 on"),
-        (&["swarm", "--failures", "-1"], "whole number from 1 on"),
+        (&["swarm", "--jobs", "0"], "whole number, 1 or more"),
+        (&["swarm", "--failures", "-1"], "whole number, 1 or more"),
+        (&["swarm", "--limit", "-1s"], "not negative"),
+        (&["agent", "--id", "a", "--set", "k=1", "k=2"], "has the key `k` twice"),
+        (&["agent", "--id", "a", "--set", "k=1", "--set", "k=1"], "give each key once"),
+        (&["agent", "--id", "a", "--probe-interval", "-1s"], "a span of time is not negative"),
+        (&["agent", "--id", "a", "--bind", "0.0.0.0:0"], "add --advertise"),
         (
             &["agent", "--id", "a", "--probe-timeout", "900ms"],
             "type --probe-timeout 500ms or less, or --probe-interval 1s800ms or more",
@@ -67,17 +72,17 @@ fn wrong_arguments_get_a_sentence() {
         ),
         (
             &["plan", "--nodes", "250", "--rtt", "150ms", "--loss", "1%", "--target", "1s"],
-            "five round trips at least: type --target 7s",
+            "at least five round trips: type --target 7s",
         ),
     ] {
         let (code, error) = refused(args);
         assert_eq!(code, Some(2), "{args:?}: {error}");
-        assert!(error.contains(said), "{args:?} should be answered with `{said}`, not:\n{error}");
+        assert!(error.contains(said), "{args:?} should be refused with `{said}`, not:\n{error}");
     }
 }
 
 #[test]
-fn a_value_too_long_to_publish_names_the_limit() {
+fn the_error_for_a_long_value_names_the_limit() {
     let entry = format!("note={}", "x".repeat(600));
     let (code, error) = refused(&["agent", "--id", "a", "--set", &entry]);
     assert_eq!(code, Some(2), "{error}");
@@ -85,12 +90,12 @@ fn a_value_too_long_to_publish_names_the_limit() {
 }
 
 #[test]
-fn an_address_in_use_is_named() {
+fn the_error_names_an_address_in_use() {
     let taken = UdpSocket::bind("127.0.0.1:0").unwrap();
     let addr = taken.local_addr().unwrap().to_string();
     let (code, error) = refused(&["agent", "--id", "a", "--bind", &addr]);
     assert_eq!(code, Some(3), "{error}");
-    assert!(error.contains(&addr) && error.contains("cannot be listened on"), "{error}");
+    assert!(error.contains(&addr) && error.contains("cannot be opened"), "{error}");
 
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = taken.local_addr().unwrap().to_string();
@@ -100,32 +105,32 @@ fn an_address_in_use_is_named() {
 }
 
 #[test]
-fn a_missing_seed_file_is_named() {
+fn the_error_names_a_missing_seed_file() {
     let (code, error) = refused(&["agent", "--id", "a", "--seed-file", "no/such/file"]);
     assert_eq!(code, Some(3), "{error}");
     assert!(error.contains("no/such/file"), "{error}");
 }
 
 #[test]
-fn a_seed_file_without_seeds_is_no_silent_first_node() {
+fn an_agent_with_an_empty_seed_file_does_not_start() {
     let path = std::env::temp_dir().join(format!("tgossip-no-seeds-{}", std::process::id()));
     std::fs::write(&path, "# to be filled in\n\n").unwrap();
     let (code, error) = refused(&["agent", "--id", "a", "--seed-file", path.to_str().unwrap()]);
     std::fs::remove_file(&path).unwrap();
     assert_eq!(code, Some(2), "{error}");
-    assert!(error.contains("names no seed: write one HOST:PORT a line"), "{error}");
+    assert!(error.contains("names no seed: write one HOST:PORT per line"), "{error}");
 }
 
 #[test]
-fn seeds_without_an_address_are_named() {
-    // A name with an empty label is none: no resolver has to be asked.
+fn the_error_names_seeds_that_cannot_be_resolved() {
+    // A host name with an empty label is invalid, so this test needs no resolver.
     let (code, error) = refused(&["agent", "--id", "a", "--join", "seed..invalid:7101"]);
     assert_eq!(code, Some(4), "{error}");
     assert!(error.contains("seed..invalid:7101"), "{error}");
 }
 
 #[test]
-fn an_agent_that_is_not_there_is_named() {
+fn the_error_names_an_address_without_an_agent() {
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
     for question in [&["members"][..], &["explain", "edge-7"]] {
         let (code, error) = refused(&[question, &["--via", &free]].concat());
@@ -136,12 +141,12 @@ fn an_agent_that_is_not_there_is_named() {
 
 #[cfg(unix)]
 #[test]
-fn a_question_that_nobody_answers_can_be_interrupted() {
+fn a_question_without_an_answer_can_be_interrupted() {
     use std::io::{BufRead, BufReader};
     let mute = TcpListener::bind("127.0.0.1:0").unwrap();
     let asking = common::start(&["members", "--via", &mute.local_addr().unwrap().to_string()]);
     let (stream, _) = mute.accept().unwrap();
-    // Who has asked has also begun to listen for signals.
+    // A client that has sent its question also listens for signals.
     BufReader::new(&stream).read_line(&mut String::new()).unwrap();
     common::signal(asking.id(), "INT");
     let output = asking.wait_with_output().unwrap();
@@ -151,7 +156,7 @@ fn a_question_that_nobody_answers_can_be_interrupted() {
 
 #[cfg(unix)]
 #[test]
-fn a_reader_that_has_gone_is_no_error() {
+fn a_closed_pipe_is_not_an_error() {
     for args in [&["sim"][..], &["sim", "--list"], &["demo", "--nodes", "2"]] {
         let mut child = common::start(args);
         drop(child.stdout.take());
@@ -165,7 +170,7 @@ fn a_reader_that_has_gone_is_no_error() {
 }
 
 #[test]
-fn a_scenario_runs_and_its_report_is_json_if_wanted() {
+fn a_scenario_runs_and_reports_in_json() {
     let output =
         tgossip(&["sim", "crash", "--nodes", "6", "--duration", "45s", "--seed", "5", "--json"]);
     assert!(output.status.success(), "{}", text(&output.stderr));
@@ -191,7 +196,7 @@ fn a_plan_is_a_table_or_json() {
 
 #[test]
 fn a_failed_run_ends_with_the_command_that_replays_it() {
-    // Nobody hears of anybody.
+    // No node learns of any other.
     let output = tgossip(&["sim", "crash", "--nodes", "6", "--loss", "100%", "--seed", "5"]);
     assert_eq!(output.status.code(), Some(1), "{}", text(&output.stdout));
     let error = text(&output.stderr);
@@ -202,7 +207,7 @@ fn a_failed_run_ends_with_the_command_that_replays_it() {
 }
 
 #[test]
-fn a_run_in_which_nothing_could_be_seen_does_not_pass() {
+fn a_run_with_too_few_nodes_for_a_step_fails() {
     for nodes in ["1", "2"] {
         let output = tgossip(&["sim", "crash", "--nodes", nodes]);
         let said = text(&output.stdout);
@@ -212,7 +217,7 @@ fn a_run_in_which_nothing_could_be_seen_does_not_pass() {
 }
 
 #[test]
-fn the_scenarios_are_listed_with_what_they_do_and_what_makes_them_fail() {
+fn the_list_says_what_each_scenario_does_and_what_makes_it_fail() {
     let output = tgossip(&["sim", "--list"]);
     let said = text(&output.stdout);
     assert!(output.status.success(), "{said}");

@@ -3,13 +3,13 @@
 //! ```text
 //!   check arguments --> bind --> publish --> join --> run --- signal ---> leave --> end
 //!                                                      |                    |
-//!                                                 the id is lost      second signal
+//!                                            another process keeps    second signal
+//!                                                   the id
 //! ```
 //!
-//! Output has a thread of its own: a reader that is slow, or has gone, stops neither the node nor
-//! its leaving.
+//! Output runs on a thread of its own, so that a reader that is slow or has closed the output
+//! delays neither the node nor its leave.
 
-pub(crate) mod lean;
 pub(crate) mod output;
 mod seeds;
 mod signals;
@@ -33,24 +33,26 @@ use crate::text;
 use output::{Line, Output};
 use signals::Signals;
 
-/// How long the news of a leave may take to go out, by default settings a second or two.
-const LEAVE_PATIENCE: Duration = Duration::from_secs(10);
+/// How long the agent may take to tell other nodes that it leaves. With the default settings, this
+/// takes a second or two.
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The most characters of a refused argument in its answer.
-const MAX_SHOWN: usize = 40;
+/// The longest part of a refused argument in an error message, in characters.
+const MAX_SHOWN_CHARS: usize = 40;
 
-/// How long the last lines may take to be read.
-const LAST_LINES: Duration = Duration::from_secs(1);
+/// How long the agent waits at its end until its last lines are read.
+const LAST_LINES_TIMEOUT: Duration = Duration::from_secs(1);
 
 pub(crate) fn run(args: &AgentArgs) -> Result<(), Error> {
     let config = config(args)?;
     check_addresses(args)?;
+    check_entries(&args.entries)?;
     let sealing = sealing(args)?;
     let seeds = seeds::of(args)?;
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Setup)?;
     let outcome = runtime.block_on(agent(args, config, sealing, &seeds));
-    // A reader of the output that has stopped reading is not waited for.
+    // Do not wait for a reader of the output that has stopped reading.
     runtime.shutdown_background();
     outcome
 }
@@ -67,31 +69,32 @@ fn config(args: &AgentArgs) -> Result<Config, Error> {
         .gossip_interval(gossip_interval.unwrap_or(standard.gossip_interval))
         .suspicion(suspicion.map_or(standard.suspicion, SuspicionTimeout::Fixed))
         .mtu(mtu.unwrap_or(standard.mtu));
-    config.validate().map_err(|error| Error::Usage(in_flags(&error)))?;
+    config.validate().map_err(|error| Error::Usage(in_options(&error)))?;
     Ok(config)
 }
 
-/// What is wrong with the settings, in the words of the command line.
-fn in_flags(error: &ConfigError) -> String {
-    let flag = |field: &str| format!("--{}", field.replace('_', "-"));
+/// Describes what is wrong with the settings, in terms of the options of the command line.
+fn in_options(error: &ConfigError) -> String {
+    let option = |field: &str| format!("--{}", field.replace('_', "-"));
     let twice = |span: Duration| text::span(span.saturating_mul(2));
     match *error {
         ConfigError::Range { field, value, min, max, .. } => {
-            format!("{} is {value}: type {min} to {max}", flag(field))
+            format!("{} is {value}: type {min} to {max}", option(field))
         }
         ConfigError::Span { field, span, .. } => {
-            format!("{} is {}: type 1ms to 366days", flag(field), text::span(span))
+            format!("{} is {}: type 1ms to 366days", option(field), text::span(span))
         }
         ConfigError::ProbeTimeout { timeout, interval, .. } => format!(
-            "--probe-timeout {} is more than half of --probe-interval {}, and a probe takes two timeouts: type \
-             --probe-timeout {} or less, or --probe-interval {} or more",
+            "--probe-timeout {} is more than half of --probe-interval {}, and a probe takes two \
+             timeouts: type --probe-timeout {} or less, or --probe-interval {} or more",
             text::span(timeout),
             text::span(interval),
             text::span(interval / 2),
             twice(timeout)
         ),
         ConfigError::Suspicion { span, gossip, .. } => format!(
-            "--suspicion {} does not fit --gossip-interval {}: type --suspicion {} (two such intervals) to 366days",
+            "--suspicion {} does not fit --gossip-interval {}: type --suspicion {} (two gossip \
+             intervals) to 366days",
             text::span(span),
             text::span(gossip),
             twice(gossip)
@@ -99,7 +102,7 @@ fn in_flags(error: &ConfigError) -> String {
         ConfigError::TooShort { field, span, least, rule, .. } => {
             format!(
                 "{} is {}: type {} or more, as {rule}",
-                flag(field),
+                option(field),
                 text::span(span),
                 text::span(least)
             )
@@ -112,27 +115,44 @@ fn check_addresses(args: &AgentArgs) -> Result<(), Error> {
     let AgentArgs { bind, advertise, control, allow_remote_control, .. } = args;
     if bind.ip().is_unspecified() && advertise.is_none() {
         return Err(Error::Usage(format!(
-            "nobody can reach this node at {bind}: add --advertise with the address that the others reach"
+            "other nodes cannot reach this node at {bind}: add --advertise with an address of \
+             this machine that they can reach"
         )));
     }
     if let Some(advertise) = advertise
         && advertise.ip().is_unspecified()
     {
         return Err(Error::Usage(format!(
-            "nobody can reach this node at {advertise}: advertise an address of it"
+            "other nodes cannot reach this node at {advertise}: type --advertise with an address \
+             of this machine that they can reach"
         )));
     }
     if !control.ip().is_loopback() && !allow_remote_control {
         return Err(Error::Usage(format!(
-            "the control address {control} is not a loopback address, so other machines could read the membership: use \
-             127.0.0.1:{}, or add --allow-remote-control if that is meant",
+            "the control address {control} is not a loopback address, so other machines could \
+             read the membership: use 127.0.0.1:{}, or add --allow-remote-control to permit that",
             control.port()
         )));
     }
     Ok(())
 }
 
-/// In plaintext on request, or where nobody else can listen.
+/// Refuses a key that several entries of telemetry have: only one of them could be published.
+fn check_entries(entries: &[(String, String)]) -> Result<(), Error> {
+    for (place, (key, value)) in entries.iter().enumerate() {
+        if let Some((_, first)) = entries.iter().take(place).find(|(other, _)| other == key) {
+            let [key, first, value] =
+                [key, first, value].map(|text| text::printable(text, MAX_SHOWN_CHARS));
+            return Err(Error::Usage(format!(
+                "--set has the key `{key}` twice, with the values `{first}` and `{value}`: give \
+                 each key once"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Chooses plaintext if the arguments request it, or if the node listens on loopback without keys.
 fn sealing(args: &AgentArgs) -> Result<Sealing, Error> {
     if !args.key_file.is_empty() {
         return Ok(Sealing::from_files(Label::of(&args.label), &args.key_file)?);
@@ -141,8 +161,9 @@ fn sealing(args: &AgentArgs) -> Result<Sealing, Error> {
         return Ok(Sealing::Plaintext);
     }
     Err(Error::Usage(format!(
-        "the address {} is not a loopback address, so others on the network could read and forge what is sent: add \
-         --key-file FILE (tgossip key new FILE makes one), or --plaintext if that is meant",
+        "the address {} is not a loopback address, so others on the network could read and forge \
+         datagrams: add --key-file FILE (tgossip key new FILE makes one), or --plaintext to \
+         permit that",
         args.bind
     )))
 }
@@ -167,11 +188,11 @@ async fn agent(
         spawn(Options::new(args.id).config(config).record(args.record.recording()), shared)?;
     for (key, value) in &args.entries {
         agent.publish(key, value.as_bytes()).await.map_err(|error| {
-            Error::Usage(format!("--set {}: {error}", text::printable(key, MAX_SHOWN)))
+            Error::Usage(format!("--set {}: {error}", text::printable(key, MAX_SHOWN_CHARS)))
         })?;
     }
     let (say, lines) = mpsc::unbounded_channel();
-    // The receiver lives as long as the output can be written, and then nobody misses the lines.
+    // The receiver ends once the output cannot be written; lines after that are dropped.
     let say = move |line| drop(say.send(line));
     say(Line::udp(&args.id, transport.local_addr(), args.advertise.map(|_| args.bind)));
     say(Line::control(control_address));
@@ -182,12 +203,12 @@ async fn agent(
         let agent = agent.clone();
         move || runtime.block_on(print(output, agent, lines, events))
     });
-    tokio::spawn(server::serve(control, source(&agent, &transport), server::ASKING));
-    let outcome = live(&agent, &*transport, seeds, &mut signals, &say).await;
+    tokio::spawn(server::serve(control, source(&agent, &transport), server::REQUEST_TIMEOUT));
+    let outcome = join_and_run(&agent, &*transport, seeds, &mut signals, &say).await;
     agent.shutdown().await;
     drop(say);
-    // Lines that nobody reads are not waited for.
-    let _ = tokio::time::timeout(LAST_LINES, printer).await;
+    // A reader that has stopped reading must not keep the process alive.
+    let _ = tokio::time::timeout(LAST_LINES_TIMEOUT, printer).await;
     outcome
 }
 
@@ -203,8 +224,9 @@ async fn bind(args: &AgentArgs, sealing: Sealing) -> Result<Arc<UdpTransport>, E
     })
 }
 
-/// Spawns the node from a thread that ends at once, and its stack with it: a node is large while it
-/// is made, and the pages that it has touched would stay for good.
+/// Spawns the node from a thread of its own. The construction of a node needs a large stack, and
+/// the pages that it touches would stay resident on the main thread. This stack is freed when the
+/// thread ends.
 fn spawn(options: Options, transport: Arc<dyn Transport>) -> Result<Agent, Error> {
     let runtime = tokio::runtime::Handle::current();
     let making = std::thread::spawn(move || {
@@ -219,7 +241,7 @@ fn spawn(options: Options, transport: Arc<dyn Transport>) -> Result<Agent, Error
 
 fn not_spawned(error: SpawnError) -> Error {
     match error {
-        SpawnError::Config(error) => Error::Usage(in_flags(&error)),
+        SpawnError::Config(error) => Error::Usage(in_options(&error)),
         SpawnError::Record { folder, error, .. } => Error::Unwritable { path: folder, error },
         SpawnError::SealedMtu { mtu, .. } => Error::Usage(format!(
             "--mtu {mtu} is too small for sealed datagrams: type --mtu {} or more",
@@ -229,8 +251,8 @@ fn not_spawned(error: SpawnError) -> Error {
     }
 }
 
-/// From the join to the end.
-async fn live(
+/// Runs the node from its join to its end.
+async fn join_and_run(
     agent: &Agent,
     transport: &dyn Transport,
     seeds: &[String],
@@ -243,19 +265,23 @@ async fn live(
     }
     tokio::select! {
         () = signals.recv() => {}
-        end = fate(&mut events) => return Err(end),
+        error = failure(&mut events) => return Err(error),
     }
     say(Line::leaving());
     tokio::select! {
-        left = agent.leave(LEAVE_PATIENCE) => left.map_err(|error| match error {
-            AgentError::Timeout(span) => Error::Node(format!("the leave could not be told to others within {span:?}")),
+        left = agent.leave(LEAVE_TIMEOUT) => left.map_err(|error| match error {
+            AgentError::Timeout(span) => Error::Node(format!(
+                "the node ended, but its leave was not complete within {span:?}: nodes that do \
+                 not know of it declare this node dead"
+            )),
             error => Error::Node(error.to_string()),
         }),
         () = signals.recv() => Err(Error::Interrupted),
     }
 }
 
-/// Joins, unless no seed has an address; a seed without one is told of.
+/// Joins the cluster, and prints a warning for each seed that has no address. Fails if none has
+/// one.
 async fn join(
     agent: &Agent,
     transport: &dyn Transport,
@@ -264,7 +290,7 @@ async fn join(
 ) -> Result<(), Error> {
     for seed in seeds {
         if let Err(error) = transport.resolve(seed).await {
-            say(Line::warning(format!("the seed {seed} has no address: {error}")));
+            say(Line::warning(format!("the seed {seed} could not be resolved: {error}")));
         }
     }
     say(Line::joining(seeds));
@@ -274,26 +300,27 @@ async fn join(
     })
 }
 
-/// Waits until the node has ended by itself, and says why.
-async fn fate(events: &mut Events) -> Error {
+/// Waits until the node stops on its own, and returns the reason.
+async fn failure(events: &mut Events) -> Error {
     loop {
         match events.recv().await {
             Ok(Event::IdentityConflict { lost: true, address, .. }) => {
                 let place = address
                     .map_or_else(|| "an unknown address".to_owned(), |address| address.to_string());
                 return Error::Node(format!(
-                    "another process at {place} has the same id and keeps it: give each node an --id of its own"
+                    "another process at {place} has the same id and keeps it: start each node \
+                     with an --id of its own"
                 ));
             }
             Ok(_) | Err(RecvError::Lagged(_)) => {}
             Err(RecvError::Closed) => {
-                return Error::Node("the node has stopped by itself".to_owned());
+                return Error::Node("the node stopped unexpectedly".to_owned());
             }
         }
     }
 }
 
-/// Prints lines and events until both have ended, or the output is closed.
+/// Prints lines and events until both end, or until the output is closed.
 async fn print(
     output: Output,
     agent: Agent,
@@ -309,10 +336,8 @@ async fn print(
                 line
             }
             event = events.recv(), if more_events => match event {
-                Ok(event) => output.line_of(&event, |tag| name(&agent, tag)),
-                Err(RecvError::Lagged(missed)) => {
-                    Some(Line::warning(format!("{missed} events are not printed: the output is read too slowly")))
-                }
+                Ok(event) => output.line_of(&event, |hash| name(&agent, hash)),
+                Err(RecvError::Lagged(missed)) => Some(Line::missed_events(missed)),
                 Err(RecvError::Closed) => {
                     more_events = false;
                     None
@@ -325,19 +350,19 @@ async fn print(
     }
 }
 
-/// Who is behind a tag, of those that the agent knows.
-fn name(agent: &Agent, tag: IdHash) -> Option<NodeId> {
-    agent.view().iter().map(|member| member.id).find(|id| id.id_hash() == tag)
+/// The id with this hash, if it belongs to a member that the agent knows.
+fn name(agent: &Agent, hash: IdHash) -> Option<NodeId> {
+    agent.view().iter().map(|member| member.id).find(|id| id.id_hash() == hash)
 }
 
-/// What the control socket answers.
+/// Answers the requests of the control socket.
 fn source(agent: &Agent, transport: &Arc<UdpTransport>) -> server::Source {
     let (agent, transport) = (agent.clone(), Arc::clone(transport));
     let keeper = transport.seal().map(|seal| Arc::new(KeyKeeper::new(Arc::clone(seal))));
     Arc::new(move |request| {
         let (agent, transport, keeper) = (agent.clone(), Arc::clone(&transport), keeper.clone());
         Box::pin(async move {
-            let has_keys = keeper.ok_or("it has no keys: it was started in plaintext");
+            let has_keys = keeper.ok_or("it has no keys, as it was started in plaintext");
             match request {
                 Request::View => {}
                 Request::Explain { id } => {
@@ -351,9 +376,10 @@ fn source(agent: &Agent, transport: &Arc<UdpTransport>) -> server::Source {
                     let keys = has_keys.map(|keeper| Answer::Keys(keeper.keys()));
                     return Ok(keys.unwrap_or_else(|reason| Answer::Refused(reason.to_owned())));
                 }
-                Request::ChangeKeys { letter } => {
-                    let changed =
-                        has_keys.map_err(str::to_owned).and_then(|keeper| keeper.obey(&letter));
+                Request::ChangeKeys { sealed_message } => {
+                    let changed = has_keys
+                        .map_err(str::to_owned)
+                        .and_then(|keeper| keeper.obey(&sealed_message));
                     return Ok(changed.map_or_else(Answer::Refused, Answer::Keys));
                 }
             }
@@ -372,4 +398,23 @@ fn source(agent: &Agent, transport: &Arc<UdpTransport>) -> server::Source {
             Ok(Answer::View(Box::new(view)))
         })
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_telemetry_key_may_be_given_once() {
+        let entries = |texts: &[(&str, &str)]| -> Vec<(String, String)> {
+            texts.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+        };
+        assert!(check_entries(&entries(&[("a", "1"), ("b", "1")])).is_ok());
+        let error = check_entries(&entries(&[("b", "0"), ("a", "1"), ("a", "2")])).unwrap_err();
+        assert_eq!(error.exit_code(), 2);
+        assert!(
+            error.to_string().contains("the key `a` twice, with the values `1` and `2`"),
+            "{error}"
+        );
+    }
 }

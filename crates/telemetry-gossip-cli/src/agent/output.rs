@@ -1,7 +1,7 @@
-//! What an agent prints: one line an event, as text or as JSON.
+//! The output of an agent: one line per event, as text or as JSON.
 //!
-//! Standard output only says what happened; it decides nothing. Each line is flushed, so that a
-//! reader at a pipe's end sees it at once.
+//! This module formats events and decides nothing. Each line is flushed, so that a reader at the
+//! end of a pipe sees it at once.
 
 use std::fmt::Display;
 use std::io::{self, Write};
@@ -10,13 +10,13 @@ use std::time::SystemTime;
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};
+use telemetry_gossip::transport::KeyId;
 use telemetry_gossip_core::{Event, Evidence, IdHash, IsolationEnd, NodeId, RemovalReason};
 
-use telemetry_gossip::transport::KeyId;
-
 use crate::control::Finding;
+use crate::text;
 
-/// A finding, and about whom it is.
+/// A finding and the member that it is about.
 #[derive(Serialize)]
 struct About<'a> {
     id: &'a NodeId,
@@ -24,7 +24,7 @@ struct About<'a> {
     finding: Finding,
 }
 
-/// One line: a word for the kind of thing, its parts for programs, a sentence for people.
+/// One line: a word for its kind, its parts for programs, and a sentence for people.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Line {
     word: &'static str,
@@ -41,8 +41,8 @@ impl Line {
         Self { word, parts, text }
     }
 
-    /// The first line of an agent: where the others reach it, and where it is bound if that is
-    /// elsewhere.
+    /// The first line of an agent: the address at which other nodes reach it, and the address that
+    /// it is bound to if that differs.
     pub(crate) fn udp(id: &NodeId, address: SocketAddr, bound: Option<SocketAddr>) -> Self {
         let text = match bound {
             Some(bound) => format!("udp {address} (bound to {bound})"),
@@ -55,25 +55,25 @@ impl Line {
         )
     }
 
-    /// The second line: where it answers questions.
+    /// The second line: the address at which the agent answers questions.
     pub(crate) fn control(address: SocketAddr) -> Self {
         Self::new("control", json!({ "address": address }), format!("control {address}"))
     }
 
-    /// The third line: whether others on the network can read along.
+    /// The third line: the keys that seal and open datagrams, or that there are none.
     pub(crate) fn sealing(keys: Option<&[KeyId]>) -> Self {
         let text = match keys {
             Some([primary]) => format!("sealed under the key {primary}"),
             Some([primary, others @ ..]) => {
                 let others: Vec<String> = others.iter().map(KeyId::to_string).collect();
-                format!("sealed under the key {primary}, opening {} too", others.join(", "))
+                format!("sealed under the key {primary}; also opens {}", others.join(", "))
             }
-            _ => "in plaintext: whoever is on the network can read and forge".to_owned(),
+            _ => "in plaintext: others on the network can read and forge datagrams".to_owned(),
         };
         Self::new("sealing", json!({ "keys": keys }), text)
     }
 
-    /// The node looks for the cluster.
+    /// The node starts to join the cluster.
     pub(crate) fn joining(seeds: &[String]) -> Self {
         Self::new(
             "joining",
@@ -82,12 +82,21 @@ impl Line {
         )
     }
 
-    /// Something that a person should know, and that stops nothing.
+    /// A problem that does not stop the agent.
     pub(crate) fn warning(text: String) -> Self {
         Self::new("warning", json!({ "text": text }), format!("warning: {text}"))
     }
 
-    /// A signal came.
+    /// The reader of the output was too slow for some events.
+    pub(crate) fn missed_events(count: u64) -> Self {
+        Self::warning(format!(
+            "{} not printed, as the output was read too slowly: `tgossip members` shows the \
+             present view",
+            text::counted(count, "event")
+        ))
+    }
+
+    /// A signal has asked the agent to leave.
     pub(crate) fn leaving() -> Self {
         Self::new(
             "leaving",
@@ -96,17 +105,18 @@ impl Line {
         )
     }
 
-    /// What speaks for or against a member; `name` knows who is behind a tag.
+    /// Evidence for or against a member; `name` maps id hashes to ids.
     fn evidence(id: &NodeId, evidence: &Evidence, name: impl Fn(IdHash) -> Option<NodeId>) -> Self {
         let names: Vec<(IdHash, NodeId)> =
-            evidence.id_hashes().filter_map(|tag| Some((tag, name(tag)?))).collect();
-        let known = |tag| names.iter().find(|(known, _)| *known == tag).map(|(_, id)| id.as_str());
+            evidence.id_hashes().filter_map(|hash| Some((hash, name(hash)?))).collect();
+        let known =
+            |hash| names.iter().find(|(known, _)| *known == hash).map(|(_, id)| id.as_str());
         let finding = Finding::of(evidence, known);
         let text = format!("{id} {}", finding.text);
         Self::new("evidence", json!(About { id, finding }), text)
     }
 
-    /// What an event says; `None` for the ends of things that an agent never asks for.
+    /// The line for an event; `None` for events that end an operation an agent never starts.
     pub(crate) fn of<A: Display>(event: &Event<A>) -> Option<Self> {
         let place = |address: &Option<A>| address.as_ref().map(ToString::to_string);
         let at = |address: &Option<A>| {
@@ -148,46 +158,52 @@ impl Line {
             ),
             Event::Removed { id, reason, .. } => {
                 let (word, text) = match reason {
-                    RemovalReason::Expired => ("expired", "it has been dead for long"),
+                    RemovalReason::Expired => {
+                        ("expired", "it has been dead or gone for long enough")
+                    }
                     RemovalReason::NotInClusterConfig => {
-                        ("not-in-cluster-config", "the cluster config does not name it")
+                        ("not-in-cluster-config", "the cluster config does not list it")
                     }
                     _ => ("other", "for a reason that this program does not know"),
                 };
                 Self::new(
                     "removed",
                     json!({ "id": id, "reason": word }),
-                    format!("{id} is forgotten: {text}"),
+                    format!("{id} is removed: {text}"),
                 )
             }
             Event::Telemetry { id, version, .. } => Self::new(
                 "telemetry",
                 json!({ "id": id, "version": version }),
-                format!("{id} has telemetry of version {version}"),
+                format!("the telemetry of {id} is at version {version}"),
             ),
             Event::Refuted { generation, .. } => Self::new(
                 "refuted",
                 json!({ "generation": generation }),
                 format!(
-                    "this node raises its generation to {generation}: others held a suspicion of it, or an earlier life"
+                    "this node raises its generation to {generation}: other nodes suspected it, or \
+                     knew an earlier instance of it"
                 ),
             ),
             Event::Isolated { lost, of, .. } => Self::new(
                 "isolated",
                 json!({ "lost": lost, "of": of }),
                 format!(
-                    "isolated: {lost} of {of} members do not answer; nobody is declared dead meanwhile"
+                    "isolated: {lost} of {of} members do not answer; until they do, this node \
+                     declares no member dead"
                 ),
             ),
             Event::Reconnected { end, .. } => {
                 let (word, text) = match end {
                     IsolationEnd::Contact => {
-                        ("contact", "at least half of the members answer again")
+                        ("members-answer", "at least half of the members answer again")
                     }
-                    IsolationEnd::HostsWord => ("hosts-word", "the loss was said to be real"),
-                    IsolationEnd::Limit => ("limit", "the limit for isolation has passed"),
+                    IsolationEnd::HostsWord => {
+                        ("loss-accepted", "the host accepted the loss of the members")
+                    }
+                    IsolationEnd::Limit => ("time-limit", "the time limit of isolation has passed"),
                     IsolationEnd::ClusterConfig => {
-                        ("cluster-config", "the cluster config does not name the lost")
+                        ("cluster-config", "the cluster config no longer lists the lost members")
                     }
                     _ => ("other", "for a reason that this program does not know"),
                 };
@@ -204,26 +220,26 @@ impl Line {
                     "another process at {} has this node's id{}",
                     at(address),
                     if *lost {
-                        ", and keeps it: this node is silent from now on"
+                        ", and keeps it: this node sends nothing from now on"
                     } else {
-                        ", and loses it"
+                        ", and gives it up"
                     }
                 ),
             ),
             Event::JoinCompleted { seed, .. } => Self::new(
                 "join-completed",
                 json!({ "seed": seed.to_string() }),
-                format!("join complete: {seed} has sent all it knows"),
+                format!("join complete: {seed} has sent its whole view"),
             ),
             Event::JoinFailed => Self::new(
                 "join-failed",
                 json!({}),
-                "no seed has answered so far; still trying".to_owned(),
+                "join not complete: no seed has answered yet; the node keeps trying".to_owned(),
             ),
             Event::LeaveCompleted => {
-                Self::new("leave-completed", json!({}), "left in good order".to_owned())
+                Self::new("leave-completed", json!({}), "leave complete".to_owned())
             }
-            // `Output::line_of` prints evidence, with names. `ProbeCompleted` and
+            // `Output::line_of` formats evidence, as it needs names. `ProbeCompleted` and
             // `ExchangeCompleted` answer commands, which this program does not give.
             _ => return None,
         })
@@ -243,17 +259,17 @@ impl Line {
     }
 }
 
-/// Standard output.
+/// Standard output of an agent, or of a replay.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Output {
-    /// Whose it is.
+    /// The id of the node.
     pub(crate) id: NodeId,
     pub(crate) json: bool,
 }
 
 impl Output {
-    /// What an event says; `name` knows who is behind a tag. That this node is alive at a new
-    /// generation is said once, with the reason, by `refuted`.
+    /// The line for an event; `name` maps id hashes to ids. An `alive` event of this node itself
+    /// has none, since the `refuted` event says the same with the reason.
     pub(crate) fn line_of<A: Display>(
         &self,
         event: &Event<A>,
@@ -273,7 +289,7 @@ impl Output {
         out.flush()
     }
 
-    /// Prints one line of something that happened at another time.
+    /// Writes one line of an event that happened at this time.
     pub(crate) fn print_at(
         &self,
         out: &mut impl Write,
@@ -313,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn a_raised_generation_is_said_once_and_accuses_nobody() {
+    fn a_raised_generation_is_printed_once_with_its_reason() {
         let output = Output { id: id(), json: false };
         let generation = Generation(2);
         let alive = |id| output.line_of(&Event::<SocketAddr>::alive(id, generation), |_| None);
@@ -322,18 +338,19 @@ mod tests {
         let refuted = output.line_of(&Event::<SocketAddr>::refuted(generation), |_| None).unwrap();
         assert_eq!(
             refuted.render(SystemTime::UNIX_EPOCH, false),
-            "1970-01-01T00:00:00.000Z this node raises its generation to 2: others held a suspicion of it, or an earlier life"
+            "1970-01-01T00:00:00.000Z this node raises its generation to 2: other nodes suspected \
+             it, or knew an earlier instance of it"
         );
     }
 
     #[test]
-    fn evidence_is_told_with_names() {
+    fn evidence_is_printed_with_names() {
         let event = Event::<SocketAddr>::evidence("n7".parse().unwrap(), probe_failed());
         let output = Output { id: id(), json: false };
-        let line = output.line_of(&event, |tag| name(tag)?.parse().ok()).unwrap();
+        let line = output.line_of(&event, |hash| name(hash)?.parse().ok()).unwrap();
         let text = line.render(SystemTime::UNIX_EPOCH, false);
-        let said = "n7 did not answer this node's probe; asked through n3 (silent to it, too), n9 (no word from it in time), ";
-        assert!(text.contains(said), "{text}");
+        let said = format!("n7 {}", probe_failed().describe(name));
+        assert!(text.ends_with(&said) && said.contains("n3 ("), "{text}");
         let object: Value =
             serde_json::from_str(&line.render(SystemTime::UNIX_EPOCH, true)).unwrap();
         assert_eq!((&object["id"], &object["event"]), (&json!("n7"), &json!("evidence")));

@@ -1,29 +1,31 @@
-//! The seeds of an agent: those typed, and those in a file. Only texts; names are resolved
-//! elsewhere.
+//! The seeds of an agent, from the command line and from a file. They stay texts here; the driver
+//! resolves names.
 
 use std::path::Path;
 
 use crate::args::{AgentArgs, host_port};
 use crate::error::Error;
 
-/// A seed file is a list for people; a longer file is another file.
-const MAX_FILE: u64 = 1 << 20;
+/// The largest seed file in bytes. People write these files; a larger one is a mistake.
+const MAX_FILE_BYTES: u64 = 1 << 20;
 
-/// The seeds that the arguments name, each once, in order.
+/// Returns the seeds that the arguments name, each once, in order.
 pub(crate) fn of(args: &AgentArgs) -> Result<Vec<String>, Error> {
     let mut seeds = args.join.clone();
     if let Some(path) = &args.seed_file {
         let unread = |error| Error::File { path: path.clone(), error };
-        if std::fs::metadata(path).map_err(unread)?.len() > MAX_FILE {
+        if std::fs::metadata(path).map_err(unread)?.len() > MAX_FILE_BYTES {
             return Err(Error::Usage(format!(
-                "{} has more than {MAX_FILE} bytes: a seed file has one HOST:PORT a line",
+                "{} has more than {MAX_FILE_BYTES} bytes, too many for a seed file: name a file \
+                 with one HOST:PORT per line",
                 path.display()
             )));
         }
         let listed = parsed(path, &std::fs::read_to_string(path).map_err(unread)?)?;
         if listed.is_empty() {
             return Err(Error::Usage(format!(
-                "{} names no seed: write one HOST:PORT a line, or leave --seed-file out for the first node of a cluster",
+                "{} names no seed: write one HOST:PORT per line, or leave --seed-file out for the \
+                 first node of a cluster",
                 path.display()
             )));
         }
@@ -45,7 +47,7 @@ fn parsed(path: &Path, text: &str) -> Result<Vec<String>, Error> {
         .filter(|(_, line)| !line.is_empty() && !line.starts_with('#'))
         .map(|(number, line)| {
             host_port(line).map_err(|rule| {
-                Error::Usage(format!("{}:{number}: `{line}` is no seed: {rule}", path.display()))
+                Error::Usage(format!("{}:{number}: `{line}` is not a seed: {rule}", path.display()))
             })
         })
         .collect()
@@ -56,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_seed_file_has_a_seed_a_line() {
+    fn a_seed_file_has_one_seed_per_line() {
         let text = "# the old registry's hosts\n\n  seed-1:7101\n[::1]:7102\n10.0.0.3:7103\n";
         assert_eq!(
             parsed(Path::new("seeds"), text).unwrap(),
@@ -65,10 +67,10 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_line_is_named() {
+    fn the_error_names_a_wrong_line() {
         let error = parsed(Path::new("seeds"), "seed-1:7101\nseed-2\n").unwrap_err().to_string();
         assert!(
-            error.starts_with("seeds:2: `seed-2` is no seed: type a host and a port"),
+            error.starts_with("seeds:2: `seed-2` is not a seed: type a host and a port"),
             "{error}"
         );
     }

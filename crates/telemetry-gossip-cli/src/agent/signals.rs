@@ -1,8 +1,8 @@
-//! The signals that ask an agent to go: SIGTERM and ctrl-c, or what the platform has of them.
+//! The signals that ask an agent to leave: SIGTERM and ctrl-c, as far as the platform has them.
 
 use std::io;
 
-/// Catches the signals from the moment it is made.
+/// Catches the signals from its construction on.
 #[cfg(unix)]
 #[derive(Debug)]
 pub(crate) struct Signals {
@@ -20,7 +20,7 @@ impl Signals {
         })
     }
 
-    /// The next one.
+    /// Waits for the next signal.
     pub(crate) async fn recv(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
@@ -29,7 +29,7 @@ impl Signals {
     }
 }
 
-/// Catches the signals from the moment it is made.
+/// Catches the signals from its construction on.
 #[cfg(not(unix))]
 #[derive(Debug)]
 pub(crate) struct Signals;
@@ -40,7 +40,7 @@ impl Signals {
         Ok(Self)
     }
 
-    /// The next one.
+    /// Waits for the next signal.
     pub(crate) async fn recv(&mut self) {
         if tokio::signal::ctrl_c().await.is_err() {
             std::future::pending::<()>().await;

@@ -1,22 +1,27 @@
-//! The arguments of `tgossip sim swim`, `lifeguard` and `telemetry`.
+//! The arguments of the experiments: `tgossip sim swim`, `lifeguard` and `telemetry`.
 
 use std::path::PathBuf;
 
 use clap::Args;
 
-/// What applies to experiments alone.
+/// The arguments that apply to experiments only.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Experiments (swim, lifeguard, telemetry)")]
 pub(crate) struct ExperimentArgs {
-    /// lifeguard: run the whole published grid, 29,160 runs, for hours.
+    /// lifeguard: run the whole published grid, 29,160 runs; this takes hours.
     #[arg(long)]
     pub(crate) full: bool,
-    /// lifeguard: run the defaults of this implementation alone, without the published protocols
-    /// beside them.
+    /// lifeguard: run only the defaults of this implementation, without the published protocols.
     #[arg(long)]
     pub(crate) ours: bool,
-    /// How many times each run is repeated, with other seeds: 10 for lifeguard --full, 1 otherwise.
-    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    /// Number of times to repeat each run, with different seeds: 10 for lifeguard --full, 1
+    /// otherwise.
+    #[arg(
+        long,
+        value_name = "COUNT",
+        value_parser = clap::value_parser!(u32).range(1..=1_000),
+        allow_negative_numbers = true
+    )]
     pub(crate) repeats: Option<u32>,
     /// lifeguard, telemetry: write the figures into this folder, as SVG.
     #[arg(long, value_name = "DIR")]
@@ -24,7 +29,7 @@ pub(crate) struct ExperimentArgs {
 }
 
 impl ExperimentArgs {
-    /// The first of these arguments that was typed.
+    /// The first of these arguments on the command line.
     pub(crate) fn typed(&self) -> Option<&'static str> {
         let typed = [
             (self.full, "--full"),

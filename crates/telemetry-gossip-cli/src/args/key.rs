@@ -5,14 +5,14 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use telemetry_gossip::transport::KeyId;
 
-use super::{host_port, label};
+use super::values::{host_port, label};
 
 /// Make a key, or change the keys of a running agent.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-A key is replaced without a pause: add the new one to every agent, then use it at every agent, then
-remove the old one from every agent. What is changed lasts until the agent ends: give the files of
-the same keys, the primary first, to its next start.
+To replace a key without a pause, add the new one to every agent, then use it at every agent, \
+then remove the old one from every agent. A change lasts until the agent ends: start the agent \
+with the files of the same keys next time, the primary first.
 
 Example:
   tgossip key new new.key
@@ -24,8 +24,8 @@ Exit codes:
   0    done
   1    the agent refused the change
   2    wrong arguments
-  3    a file could not be read or made, or is no key file
-  4    no answer, or the agent is busy with others for 10 s
+  3    a file could not be read or created, or is not a key file
+  4    no answer, or the agent was busy with other clients for 10 s
   130  interrupted")]
 pub(crate) struct KeyArgs {
     #[command(subcommand)]
@@ -34,37 +34,36 @@ pub(crate) struct KeyArgs {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum KeyCommand {
-    /// Make a new random key and a file for it, which only its owner may read; a file that exists
-    /// is left alone.
+    /// Make a random key and write it to a new file that only its owner may read.
     New {
-        /// The file.
+        /// File to create; it must not exist.
         #[arg(value_name = "FILE")]
         file: PathBuf,
     },
-    /// List the ids of an agent's keys, the primary first. Ids are no secrets.
+    /// List the ids of an agent's keys, the primary first. Ids are not secret.
     List {
         #[command(flatten)]
         via: Via,
     },
-    /// Add the key of a file: the agent opens what is sealed under it.
+    /// Add a key from a file: the agent then opens datagrams sealed under it.
     Add {
-        /// The file, on this machine.
+        /// Key file on this machine.
         #[arg(value_name = "FILE")]
         file: PathBuf,
         #[command(flatten)]
         order: Order,
     },
-    /// Make a key of the agent its primary, under which it seals.
+    /// Make one of the agent's keys its primary: the agent then seals datagrams under it.
     Use {
-        /// The key's id, as `tgossip key list` prints it.
+        /// Id of the key, as `tgossip key list` prints it.
         #[arg(value_name = "ID", value_parser = key_id)]
         id: KeyId,
         #[command(flatten)]
         order: Order,
     },
-    /// Remove a key: the agent no longer opens what is sealed under it.
+    /// Remove a key: the agent then refuses datagrams sealed under it.
     Remove {
-        /// The key's id, as `tgossip key list` prints it.
+        /// Id of the key, as `tgossip key list` prints it.
         #[arg(value_name = "ID", value_parser = key_id)]
         id: KeyId,
         #[command(flatten)]
@@ -72,23 +71,23 @@ pub(crate) enum KeyCommand {
     },
 }
 
-/// Whom to ask.
+/// The agent to ask.
 #[derive(Debug, Args)]
 pub(crate) struct Via {
-    /// The agent's control address, as the agent printed it.
+    /// Control address of the agent, as the agent printed it.
     #[arg(long, value_name = "HOST:PORT", value_parser = host_port)]
     pub(crate) via: String,
 }
 
-/// Whom to order, and what shows the right to.
+/// The agent to change, and the key that authorizes the change.
 #[derive(Debug, Args)]
 pub(crate) struct Order {
     #[command(flatten)]
     pub(crate) via: Via,
-    /// A key that the agent has: the order is sealed under it, and the agent takes no other.
+    /// File with one of the agent's keys. The order is sealed under it; the agent obeys no other.
     #[arg(long, value_name = "FILE")]
     pub(crate) key_file: PathBuf,
-    /// The cluster's name, as the agent was given it.
+    /// Name of the cluster, as given to the agent.
     #[arg(long, value_name = "NAME", default_value = "", value_parser = label)]
     pub(crate) label: String,
 }

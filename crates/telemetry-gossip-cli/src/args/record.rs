@@ -1,4 +1,4 @@
-//! The arguments of recording and of `tgossip replay`.
+//! The arguments of `--record` and of `tgossip replay`.
 
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
@@ -7,23 +7,31 @@ use clap::Args;
 use telemetry_gossip_core::NodeId;
 use telemetry_gossip_tokio::Recording;
 
-use super::node_id;
+use super::values::node_id;
 
-/// Into how many files a record is divided, so that the oldest can go.
+/// The number of files of a record. When they are full, the oldest is deleted.
 const FILES: usize = 8;
 
-/// The least of a record: a file must have room for more than the state that it begins with.
-const LEAST: u64 = 1 << 20;
+/// The smallest limit of a record in bytes. Each file begins with the state of the node and must
+/// have room for inputs after it.
+const MIN_RECORD_BYTES: u64 = 1 << 20;
 
-/// Where to record, and how much.
+/// Where to record, and how much to keep.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct RecordArgs {
-    /// Record all that happens to the node in files in this folder, for `tgossip replay`. They hold
-    /// its telemetry and its secrets.
+    /// Record every input of the node into files in this folder, for `tgossip replay`. The files
+    /// contain its telemetry and its secrets.
     #[arg(long, value_name = "DIR")]
     pub(crate) record: Option<PathBuf>,
-    /// About how much is kept, 1MiB at least; the oldest goes first.
-    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = size, requires = "record")]
+    /// Approximate size to keep, at least 1MiB; the oldest inputs are deleted first.
+    #[arg(
+        long,
+        value_name = "SIZE",
+        default_value = "64MiB",
+        value_parser = size,
+        requires = "record",
+        allow_hyphen_values = true
+    )]
     pub(crate) record_limit: u64,
 }
 
@@ -49,74 +57,79 @@ fn size(text: &str) -> Result<u64, String> {
     };
     let bytes = number.parse::<u64>().ok().and_then(|number| number.checked_mul(unit));
     bytes
-        .filter(|&bytes| bytes >= LEAST)
-        .ok_or_else(|| "a size is a number and a unit, 1MiB at least: type 64MiB or 2GB".to_owned())
+        .filter(|&bytes| bytes >= MIN_RECORD_BYTES)
+        .ok_or_else(|| "a size is a number and a unit, at least 1MiB: type 64MiB or 2GB".to_owned())
 }
 
-/// Replay what was recorded of a node: what happened to it, what it held and why, at any moment.
+/// Replay the record of a node: its events, and its view of the cluster at any time.
 ///
-/// The recorded inputs go through the core of this build once more. That it says and tells the same
-/// is checked block by block, against the hash that was recorded.
+/// The command gives the recorded inputs to the core of this build. After each block of the record
+/// it compares the datagrams and events of the replay with the recorded hash.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   tgossip replay /var/lib/edge/record
-  tgossip replay /var/lib/edge/record --events --from 2026-03-07T14:02:00Z --at 2026-03-07T14:05:00Z
   tgossip replay /var/lib/edge/record --at +90s --members --explain edge-7
-  tgossip replay /var/lib/edge/record --from +80s --at +2m --as-test tests/traces/flapping.tgrec
+  tgossip replay /var/lib/edge/record --events \\
+      --from 2026-03-07T14:02:00Z --at 2026-03-07T14:05:00Z
+  tgossip replay /var/lib/edge/record --from +80s --at +2m \\
+      --as-test tests/traces/flapping.tgrec
 
-A TIME is one of the wall clock, as above, or a span after the start of the record: +90s, \"+1h 5m\".
-A record may be of another life of the node than the present one: each begins where the node was started.
+A TIME is a time of the wall clock, as above, or a span after the start of the record, such as \
++90s or \"+1h 5m\". A record may contain several instances of the node: a new one begins each \
+time the node was started.
 
 Exit codes:
-  0    replayed
-  1    the replay differs from the record, or with --verify: something is missing or damaged
+  0    the record was replayed
+  1    the replay differs from the record; with --verify, also if the record
+       is incomplete or damaged
   2    wrong arguments
-  3    a file could not be read or written, or is no record")]
+  3    a file could not be read or written, or is not a record")]
 pub(crate) struct ReplayArgs {
-    /// A file of a record, or the folder of its files.
+    /// File of a record, or the folder of its files.
     #[arg(value_name = "FILE|DIR")]
     pub(crate) path: PathBuf,
-    /// Which node, if the folder has records of several.
+    /// Id of the node, if the folder has records of several.
     #[arg(long, value_name = "ID", value_parser = node_id)]
     pub(crate) node: Option<NodeId>,
-    /// Show events from here on; a test begins here.
+    /// Print events from this time on. With --as-test, the test begins here.
     #[arg(long, value_name = "TIME", value_parser = moment)]
     pub(crate) from: Option<Moment>,
-    /// Stop at this time, instead of the end.
+    /// Stop at this time, instead of at the end of the record.
     #[arg(long, value_name = "TIME", value_parser = moment)]
     pub(crate) at: Option<Moment>,
-    /// Print what the node told its host, with the times it did.
+    /// Print the events of the node, with their times.
     #[arg(long)]
     pub(crate) events: bool,
-    /// Print whom the node knew at the end, or at the time of --at.
+    /// Print the members that the node knew at the end, or at the time of --at.
     #[arg(long)]
     pub(crate) members: bool,
-    /// Print why it held this member to be what it was, then.
+    /// Print why the node considered this member alive, suspected or dead at that time.
     #[arg(long, value_name = "ID", value_parser = node_id)]
     pub(crate) explain: Option<NodeId>,
-    /// Fail unless all is there and the replay comes to all that was recorded.
+    /// Fail unless the record is complete and undamaged.
     #[arg(long)]
     pub(crate) verify: bool,
-    /// Write a file that a regression test replays: this stretch of the record, and how it ends.
+    /// Write this part of the record, with its expected outcome, as a file for a regression test.
     #[arg(long, value_name = "FILE")]
     pub(crate) as_test: Option<PathBuf>,
-    /// Print JSON, one object a line, instead of text.
+    /// Print JSON, one object per line, instead of text.
     #[arg(long)]
     pub(crate) json: bool,
 }
 
-/// A time in a record.
+/// A point in time of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Moment {
-    /// So long after its start.
+    /// A span after the start of the record.
     After(Duration),
-    /// By the wall clock.
+    /// A time of the wall clock.
     Wall(SystemTime),
 }
 
 impl Moment {
-    /// As a time of the wall clock, in microseconds since 1970, in a record that started at one.
+    /// Converts to the wall clock, in microseconds since 1970. `start` is the start of the record
+    /// in the same unit.
     pub(crate) fn unix_micros(self, start: u64) -> u64 {
         let micros = |span: Duration| u64::try_from(span.as_micros()).unwrap_or(u64::MAX);
         match self {
@@ -132,7 +145,7 @@ fn moment(text: &str) -> Result<Moment, String> {
     let after = text.strip_prefix('+').and_then(|span| humantime::parse_duration(span).ok());
     let wall = || humantime::parse_rfc3339_weak(text).ok();
     after.map(Moment::After).or_else(|| wall().map(Moment::Wall)).ok_or_else(|| {
-        "a time is a span after the start of the record, or one of the wall clock: type +90s or \
+        "a time is a span after the start of the record or a time of the wall clock: type +90s or \
          2026-03-07T14:05:00Z"
             .to_owned()
     })

@@ -1,4 +1,4 @@
-//! What is typed, and what comes of it.
+//! Command lines, and what the parser makes of them.
 
 use super::*;
 use clap::CommandFactory;
@@ -14,17 +14,40 @@ fn the_command_line_is_well_formed() {
     Cli::command().debug_assert();
 }
 
+/// The help texts of all commands, with what is typed for each.
+fn help_texts(command: &clap::Command, typed: &str) -> Vec<(String, String)> {
+    let typed = format!("{typed} {}", command.get_name());
+    let after = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+    let more = command.get_subcommands().flat_map(|command| help_texts(command, &typed));
+    std::iter::once((typed.clone(), after)).chain(more).collect()
+}
+
 #[test]
-fn right_arguments_are_taken() {
+fn prose_in_help_texts_has_no_line_breaks_and_lists_fit_a_terminal() {
+    for (typed, text) in help_texts(&Cli::command(), "") {
+        let lines: Vec<&str> = text.lines().collect();
+        for (line, next) in lines.iter().zip(lines.iter().skip(1).chain([&""])) {
+            let is_list = line.starts_with(' ');
+            assert!(!is_list || line.len() < 80, "`{typed}` has a wide list: {line}");
+            // Prose ends with its paragraph; a heading stands above its list.
+            let is_whole = next.is_empty() || next.starts_with(' ');
+            assert!(line.is_empty() || is_list || is_whole, "`{typed}` breaks a sentence: {line}");
+        }
+    }
+}
+
+#[test]
+fn valid_command_lines_parse() {
     for line in [
         "tgossip demo",
         "tgossip demo --nodes 2",
         "tgossip demo --nodes 500 --seed 5 --plain",
         "tgossip agent --id a",
-        "tgossip agent --id a --bind [::1]:0 --join localhost:1 --join [::1]:2 --seed-file seeds.txt",
+        "tgossip agent --id a --bind [::1]:0 --join localhost:1 --join [::1]:2 --seed-file s.txt",
         "tgossip agent --id a --join a:1 b:2 c:3 --set x=1 y=2 --set z= --json",
         "tgossip agent --id a --control 0.0.0.0:1 --allow-remote-control --label staging",
-        "tgossip agent --id a --probe-interval 500ms --probe-timeout 200ms --gossip-interval 50ms --mtu 1200",
+        "tgossip agent --id a --probe-interval 500ms --probe-timeout 200ms --mtu 1200",
+        "tgossip agent --id a --gossip-interval 50ms --suspicion 5s",
         "tgossip members --via localhost:7201 --json --stats",
         "tgossip agent --id a --profile wan --mtu 1200",
         "tgossip plan --nodes 250 --rtt 2ms --loss 1% --target 5s --json",
@@ -34,7 +57,8 @@ fn right_arguments_are_taken() {
         "tgossip sim --list",
         "tgossip demo --nodes 3 --record records --record-limit 2GB",
         "tgossip agent --id a --record /tmp/a --record-limit 1MiB",
-        "tgossip replay records --node a --from +90s --at 2026-03-07T14:05:00Z --events --members --explain b --verify",
+        "tgossip replay records --node a --from +90s --at 2026-03-07T14:05:00Z --events",
+        "tgossip replay records --members --explain b --verify",
         "tgossip replay a.tgrec --as-test b.tgrec --json",
     ] {
         assert!(parse(line).is_ok(), "{line}: {:?}", parse(line));
@@ -42,12 +66,13 @@ fn right_arguments_are_taken() {
 }
 
 #[test]
-fn wrong_arguments_are_answered_with_what_to_type_instead() {
+fn an_invalid_value_is_refused_with_an_example_to_type() {
     for (line, said) in [
         ("tgossip dmeo", "demo"),
         ("tgossip demo --node 3", "--nodes"),
         ("tgossip demo --nodes 1", "type 2 or more"),
         ("tgossip demo --nodes many", "type a number from 2 to 500, such as --nodes 20"),
+        ("tgossip demo --nodes 5000", "at most 500 nodes"),
         ("tgossip demo --nodes 5000", "tgossip sim --nodes 5000"),
         ("tgossip demo --nodes -1", "type a number from 2 to 500"),
         ("tgossip demo --seed abc", "a whole number from 0 to 18446744073709551615: type --seed 7"),
@@ -60,7 +85,8 @@ fn wrong_arguments_are_answered_with_what_to_type_instead() {
         ("tgossip agent --id a --mtu -1", "from 767 to 65507"),
         ("tgossip agent --id a --label a\u{7}b", "no control characters"),
         ("tgossip agent --id a --record x --record-limit 9", "type 64MiB or 2GB"),
-        ("tgossip agent --id a --record x --record-limit 100KB", "1MiB at least"),
+        ("tgossip agent --id a --record x --record-limit 100KB", "at least 1MiB"),
+        ("tgossip agent --id a --record x --record-limit -1", "at least 1MiB"),
         ("tgossip agent --id a --record-limit 4MiB", "--record <DIR>"),
         ("tgossip replay x --at noon", "type +90s or 2026-03-07T14:05:00Z"),
         ("tgossip agent", "--id <ID>"),
@@ -75,20 +101,26 @@ fn wrong_arguments_are_answered_with_what_to_type_instead() {
         ("tgossip agent --id a --set role", "such as --set role=cache"),
         ("tgossip agent --id a --set =cache", "such as --set role=cache"),
         ("tgossip agent --id a --probe-interval 1", "type 500ms"),
+        ("tgossip agent --id a --probe-interval -1s", "is not negative: type 500ms"),
+        ("tgossip agent --id a --suspicion -1s", "is not negative"),
         ("tgossip agent --id a --profile moon", "local, lan, wan"),
         ("tgossip plan --nodes 9 --rtt 2ms", "--target <SPAN>"),
         ("tgossip plan --nodes -9 --rtt 2ms --target 5s", "such as --nodes 250"),
         ("tgossip plan --nodes 9 --rtt 2 --target 5s", "type 500ms"),
+        ("tgossip plan --nodes 9 --rtt -2ms --target 5s", "is not negative"),
+        ("tgossip plan --nodes 9 --rtt 2ms --target -5s", "is not negative"),
         ("tgossip plan --nodes 9 --rtt 2ms --target 5s --loss 1", "type 1%"),
         ("tgossip members", "--via <HOST:PORT>"),
         ("tgossip members --via 7201", "such as 127.0.0.1:7101"),
         ("tgossip sim crash --loss 5", "type 5%"),
         ("tgossip sim crash --loss much", "type 2.5%"),
+        ("tgossip sim crash --loss -5", "type 2.5%"),
+        ("tgossip sim swim --repeats -1", "-1 is not in 1..=1000"),
         ("tgossip sim crash --duration 60", "type 500ms, 90s"),
         ("tgossip sim crash --check always", "sampled"),
     ] {
         let error = parse(line).expect_err(line);
-        assert!(error.contains(said), "`{line}` should be answered with `{said}`, not:\n{error}");
+        assert!(error.contains(said), "`{line}` should be refused with `{said}`, not:\n{error}");
     }
 }
 
@@ -100,14 +132,14 @@ fn a_label_has_at_most_127_bytes() {
 }
 
 #[test]
-fn an_agent_can_run_with_every_size_of_datagram_that_can_be_typed() {
+fn every_accepted_mtu_is_valid_in_the_core() {
     let valid = |mtu| Config::default().mtu(mtu).validate().is_ok();
     assert!(valid(*MTUS.start()) && valid(*MTUS.end()));
     assert!(!valid(MTUS.start() - 1) && !valid(MTUS.end() + 1));
 }
 
 #[test]
-fn several_seeds_and_entries_add_up() {
+fn repeated_seeds_and_entries_accumulate() {
     let Ok(Command::Agent(args)) =
         parse("tgossip agent --id a --join x:1 y:2 --join z:3 --set k=v=w --set l=")
     else {

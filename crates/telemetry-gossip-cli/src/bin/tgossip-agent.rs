@@ -1,4 +1,4 @@
-//! `tgossip-agent`: one node as a process, and nothing else.
+//! `tgossip-agent`: runs one node as a process, and nothing else.
 
 fn main() -> std::process::ExitCode {
     telemetry_gossip_cli::tgossip_agent()

@@ -1,51 +1,59 @@
-//! Orders that change an agent's keys. Whoever reaches the control address can read, but only who
-//! has a key of the agent's ring may change the ring: an order is a letter sealed under one.
+//! Requests that change the keys of an agent.
+//!
+//! Every program that reaches the control address can read. A change needs a key of the agent's
+//! keyring: the order is a sealed message under one of these keys.
 //!
 //! ```text
-//! client                                   agent
-//!   {"ask":"keys"}                   --->
-//!                                    <---  {"keys":{"ids":[..],"session":"..","changes":4}}
-//!   {"ask":"change-keys",            --->    the letter's context is session and changes: it fits this life of the
-//!    "letter":"<hex>"}                       agent and this state of its ring, so no order is obeyed twice
-//!                                    <---  {"keys":{..,"changes":5}} or {"refused":".."}
+//! client                             agent
+//!   {"ask":"keys"}             --->
+//!                              <---  {"keys":{"ids":[..],"nonce_prefix":"..","changes":4}}
+//!   {"ask":"change-keys",      --->
+//!    "sealed_message":"<hex>"}
+//!                              <---  {"keys":{..,"changes":5}} or {"refused":".."}
 //! ```
+//!
+//! The associated data of the sealed message are the agent's nonce prefix and its count of changes.
+//! An order is therefore valid for this instance of the agent and this state of its keyring only,
+//! and no order is obeyed twice.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 use telemetry_gossip::transport::{Key, KeyId, Keyring, SharedSeal};
 
-/// The keys of an agent, by their ids.
+/// The ids of an agent's keys, and the state that an order must name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Keys {
-    /// The primary's first.
+    /// The primary key is first.
     pub(crate) ids: Vec<KeyId>,
-    /// Which life of the agent this is.
-    session: String,
-    /// How often the keys were changed in it.
+    /// Nonce prefix of the agent's seal, which differs for each instance of the agent.
+    nonce_prefix: String,
+    /// Number of changes to the keys of this instance.
     changes: u64,
 }
 
-/// What is ordered.
+/// A change of the keys.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Change {
-    /// A key in its text form.
+    /// Adds a key, given in its text form.
     #[serde(with = "secret")]
     Add(Secret),
+    /// Makes a key the primary.
     Use(KeyId),
+    /// Removes a key.
     Remove(KeyId),
 }
 
-/// A text that is wiped when dropped.
+/// A text that is wiped from memory when it is dropped.
 type Secret = telemetry_gossip::transport::KeyText;
 
 impl Keys {
-    fn context(&self) -> Vec<u8> {
-        format!("tgossip keys {} {}", self.session, self.changes).into_bytes()
+    fn associated_data(&self) -> Vec<u8> {
+        format!("tgossip keys {} {}", self.nonce_prefix, self.changes).into_bytes()
     }
 
-    /// The order for an agent whose keys are these, in hexadecimal digits; `nonce` is random.
+    /// Seals an order for an agent in this state, in hexadecimal digits; `nonce` is random.
     pub(crate) fn order(
         &self,
         ring: &Keyring,
@@ -53,13 +61,12 @@ impl Keys {
         change: &Change,
     ) -> Result<String, String> {
         let text = serde_json::to_vec(change).map_err(|error| error.to_string())?;
-        let letter =
-            ring.seal_message(nonce, &self.context(), &text).map_err(|error| error.to_string())?;
-        Ok(base16ct::lower::encode_string(&letter))
+        let sealed = ring.seal_message(nonce, &self.associated_data(), &text);
+        Ok(base16ct::lower::encode_string(&sealed.map_err(|error| error.to_string())?))
     }
 }
 
-/// The agent's side.
+/// Checks and obeys orders, on the side of the agent.
 #[derive(Debug)]
 pub(crate) struct KeyKeeper {
     seal: Arc<SharedSeal>,
@@ -76,20 +83,24 @@ impl KeyKeeper {
     }
 
     fn keys_at(&self, changes: u64) -> Keys {
-        let session = format!("{:032x}", u128::from_be_bytes(self.seal.nonce_prefix().to_bytes()));
-        Keys { ids: self.seal.keys(), session, changes }
+        let nonce_prefix =
+            format!("{:032x}", u128::from_be_bytes(self.seal.nonce_prefix().to_bytes()));
+        Keys { ids: self.seal.keys(), nonce_prefix, changes }
     }
 
-    /// Obeys an order, or says why not; then nothing is changed.
+    /// Obeys an order and returns the keys after it. An order that is refused changes nothing.
     pub(crate) fn obey(&self, order: &str) -> Result<Keys, String> {
-        let letter = base16ct::lower::decode_vec(order)
-            .map_err(|_| "an order is a text of hexadecimal digits")?;
-        // Held until the change is done: of two orders for one state, one is obeyed.
+        let sealed = base16ct::lower::decode_vec(order)
+            .map_err(|_| "the order is not a text of hexadecimal digits")?;
+        // The lock is held until the change is done: of two orders for the same state, only one is
+        // obeyed.
         let mut changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
-        let text = self.seal.open_message(&self.keys_at(*changes).context(), &letter);
-        let text = text.map_err(|error| error.to_string())?;
-        let change =
-            serde_json::from_slice(&text).map_err(|error| format!("no change of keys: {error}"))?;
+        let text = self.seal.open_message(&self.keys_at(*changes).associated_data(), &sealed);
+        let text = text.map_err(|error| {
+            format!("the order cannot be opened ({error}): check --key-file and --label")
+        })?;
+        let change = serde_json::from_slice(&text)
+            .map_err(|error| format!("the order is not a change of keys: {error}"))?;
         match change {
             Change::Add(text) => {
                 let key: Key = text.as_str().parse().map_err(|error| format!("{error}"))?;
@@ -104,7 +115,7 @@ impl KeyKeeper {
     }
 }
 
-/// A secret as a text, on its way between two processes that both know a key.
+/// A secret as a text inside a sealed message between two processes that have a common key.
 mod secret {
     use super::Secret;
     use serde::{Deserialize, Deserializer, Serializer};
@@ -132,15 +143,15 @@ mod tests {
     }
 
     #[test]
-    fn who_has_a_key_may_change_the_ring_once_for_each_state() {
+    fn an_order_under_a_key_of_the_ring_is_obeyed_once() {
         let keeper = KeyKeeper::new(SharedSeal::new(ring(1)).unwrap());
         let order = |change: &Change| keeper.keys().order(&ring(1), [9; 24], change).unwrap();
         let add = order(&Change::Add(key(2).to_text()));
         let keys = keeper.obey(&add).unwrap();
         assert_eq!(keys.ids, [key(1).id(), key(2).id()]);
         assert!(
-            keeper.obey(&add).unwrap_err().contains("sealed for another cluster or context"),
-            "it is for the ring before"
+            keeper.obey(&add).unwrap_err().contains("meant for another time"),
+            "the order is for the keyring before the change"
         );
 
         let used = order(&Change::Use(key(2).id()));
@@ -151,24 +162,24 @@ mod tests {
     }
 
     #[test]
-    fn who_has_none_and_who_errs_is_refused_and_nothing_changes() {
+    fn a_refused_order_changes_nothing() {
         let keeper = KeyKeeper::new(SharedSeal::new(ring(1)).unwrap());
-        let of_another_life = KeyKeeper::new(SharedSeal::new(ring(1)).unwrap()).keys();
+        let another_instance = KeyKeeper::new(SharedSeal::new(ring(1)).unwrap()).keys();
         let before = keeper.keys();
         let add = Change::Add(key(2).to_text());
         let staging = Keyring::new(Label::of("staging"), key(1));
         let order = |ring: &Keyring, change: &Change| before.order(ring, [9; 24], change).unwrap();
-        for (letter, rule) in [
+        for (sealed, rule) in [
             (order(&ring(3), &add), "which is not in the keyring"),
             (order(&staging, &add), "not authentic"),
-            (of_another_life.order(&ring(1), [9; 24], &add).unwrap(), "not authentic"),
+            (another_instance.order(&ring(1), [9; 24], &add).unwrap(), "not authentic"),
             (order(&ring(1), &Change::Remove(key(1).id())), "is the primary"),
             (order(&ring(1), &Change::Use(key(5).id())), "is not in the keyring"),
             (order(&ring(1), &Change::Add(key(1).to_text())), "already in the keyring"),
             ("no".to_owned(), "hexadecimal digits"),
             ("00".to_owned(), "not sealed in the format"),
         ] {
-            let refused = keeper.obey(&letter).unwrap_err();
+            let refused = keeper.obey(&sealed).unwrap_err();
             assert!(refused.contains(rule), "{refused} should say {rule}");
         }
         assert_eq!(keeper.keys(), before);

@@ -1,23 +1,33 @@
-//! The control protocol between `tgossip members` or `explain` and an agent: one line of JSON each
-//! way over TCP.
+//! The control protocol between an agent and `tgossip members`, `explain` and `key`: one line of
+//! JSON each way over TCP, then the agent closes the connection.
 //!
 //! ```text
-//! client                         agent
-//!   {"ask":"view"}\n       --->     or {"ask":"explain","id":"edge-7"}\n
-//!                          <---  {"view":{"node":"edge-1","members":[..],..}}\n      and the agent closes
-//!                                or {"explanation":{"id":"edge-7",..}}\n, null for a stranger
-//!                          <---  {"error":"..."}\n                                   if it was no request
-//!                          <---  "busy"\n                                            if too many ask at a time
+//! client                                     agent
+//!   {"ask":"view"}                     --->
+//!                                      <---  {"view":{"node":"edge-1","members":[..],..}}
+//!
+//!   {"ask":"explain","id":"edge-7"}    --->
+//!                                      <---  {"explanation":{"id":"edge-7",..}}
+//!                                            {"explanation":null}    if the member is unknown
+//!
+//!   something else                     --->
+//!                                      <---  {"error":"..."}
+//!
+//!   too many clients at a time         --->
+//!                                      <---  "busy"
 //! ```
 //!
-//! It only reads, but for the keys, which [`keys`] lets those change who have one. The agent bounds
-//! a request in bytes and time and the connections in number ([`server`]), the client the answer
-//! ([`client`]). What a member is, is decided elsewhere: here are only its words.
+//! These requests only read. [`keys`] has the requests that change the keys of an agent; they are
+//! authenticated by one of its keys.
+//!
+//! The agent limits the size and the time of a request and the number of connections ([`server`]);
+//! the client limits the size of the answer ([`client`]). This module only defines the messages.
 
 pub(crate) mod client;
 pub(crate) mod keys;
 mod reasons;
 pub(crate) mod server;
+mod status_word;
 
 use std::collections::BTreeMap;
 
@@ -28,65 +38,65 @@ use telemetry_gossip_tokio as driver;
 
 pub(crate) use reasons::{Finding, Reasons};
 
-/// What a client may ask.
+/// A request of a client.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "ask", rename_all = "kebab-case")]
 pub(crate) enum Request {
-    /// All that the agent knows.
+    /// Asks for everything that the agent knows.
     View,
-    /// Why it holds a member to be what it is.
+    /// Asks why the agent considers a member alive, suspected or dead.
     Explain {
-        /// The member's id.
+        /// Id of the member.
         id: String,
     },
-    /// Which keys it has.
+    /// Asks for the ids of the agent's keys.
     Keys,
-    /// Change them.
+    /// Orders a change of the keys.
     ChangeKeys {
-        /// What is ordered, sealed under one of them.
-        letter: String,
+        /// The order, sealed under one of the keys, in hexadecimal digits.
+        sealed_message: String,
     },
 }
 
-/// What an agent answers.
+/// The answer of an agent.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Answer {
-    /// All that it knows.
+    /// Everything that the agent knows.
     View(Box<View>),
-    /// Why a member is held to be what it is; `None` if it is not known.
+    /// Why the agent gives a member its status; `None` if it does not know the member.
     Explanation(Option<Box<Reasons>>),
-    /// The keys that it has.
+    /// The keys of the agent.
     Keys(keys::Keys),
-    /// Why the keys are as they were.
+    /// Why the agent did not change its keys.
     Refused(String),
-    /// Why there is nothing.
+    /// Why there is no answer.
     Error(String),
-    /// Too many clients are served; ask again.
+    /// The agent serves too many clients; ask again.
     Busy,
 }
 
-/// What one agent knows.
+/// Everything that one agent knows.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct View {
-    /// The agent's id.
+    /// Id of the agent.
     pub(crate) node: String,
-    /// How it is.
+    /// Health of its node.
     pub(crate) health: HealthView,
-    /// Whom it knows, itself included, in order of id.
+    /// The members that it knows, itself included, in order of id.
     pub(crate) members: Vec<MemberView>,
-    /// What it counted since it started.
+    /// Counters of its node since it started.
     pub(crate) stats: Stats,
-    /// What its socket dropped.
+    /// Counters of its socket.
     pub(crate) socket: Socket,
-    /// What has become of its record, if it keeps one.
+    /// Counters of its record, if it keeps one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) record: Option<Record>,
-    /// What its seal did and refused; none in plaintext.
+    /// Counters of its seal; `None` in plaintext.
     pub(crate) seal: Option<SealStats>,
 }
 
-/// [`Health`], with a word in place of an instant, which means nothing outside of the agent.
+/// [`Health`] with a boolean in place of an instant, which has no meaning outside the agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct HealthView {
     pub(crate) local_health: u8,
@@ -97,16 +107,16 @@ pub(crate) struct HealthView {
     pub(crate) active: bool,
 }
 
-/// Datagrams that the socket dropped, named as the node's counters are.
+/// Datagrams that the socket dropped, named like the counters of the node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Socket {
-    /// Came, and never reached the node: it was too slow.
+    /// Datagrams that arrived but did not reach the node, as it was too slow.
     pub(crate) datagrams_received_dropped: u64,
-    /// Counted as sent, and never reached the network: it was too slow.
+    /// Datagrams that count as sent but did not reach the network, as it was too slow.
     pub(crate) datagrams_sent_dropped: u64,
 }
 
-/// [`driver::RecordStats`], named so that they can stand beside the other counters.
+/// [`driver::RecordStats`], with names that are unique among all counters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Record {
     pub(crate) record_files: u64,
@@ -128,7 +138,7 @@ impl From<driver::RecordStats> for Record {
 }
 
 impl View {
-    /// What a running node knows.
+    /// Combines the view and the counters of a running node.
     pub(crate) fn of(
         node: &str,
         view: &driver::View,
@@ -152,7 +162,7 @@ impl View {
 }
 
 impl MemberView {
-    /// A member of a node that is replayed, at this time of it.
+    /// Describes a member of a replayed node, at time `now` of the replay.
     pub(crate) fn of_node(member: &Member<'_, driver::PeerAddr>, now: Instant) -> Self {
         let value = |entry: &TelemetryEntry<'_>| Value {
             content: Content::of(entry.value.unwrap_or_default()),
@@ -195,7 +205,7 @@ impl MemberView {
     }
 }
 
-/// One member as the agent holds it.
+/// One member in the view of the agent.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct MemberView {
     pub(crate) id: String,
@@ -203,7 +213,8 @@ pub(crate) struct MemberView {
     pub(crate) status: Status,
     pub(crate) generation: u64,
     pub(crate) address: Option<String>,
-    /// How long ago the agent itself last got something from it, or learned something new of it.
+    /// Time since the agent last received a datagram from the member, or learned something new
+    /// about it.
     pub(crate) last_heard_s: f64,
     pub(crate) telemetry_version: u64,
     pub(crate) telemetry: BTreeMap<String, Value>,
@@ -215,11 +226,11 @@ pub(crate) struct Value {
     #[serde(flatten)]
     pub(crate) content: Content,
     pub(crate) version: u64,
-    /// How long ago the agent learned it.
+    /// Time since the agent learned it.
     pub(crate) age_s: f64,
 }
 
-/// A value: as text where it is one.
+/// The bytes of a value, as text if they are valid UTF-8.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Content {
@@ -233,24 +244,6 @@ impl Content {
             Ok(text) => Self::Value(text.to_owned()),
             Err(_) => Self::ValueHex(bytes.iter().map(|byte| format!("{byte:02x}")).collect()),
         }
-    }
-}
-
-/// A status as the word that people read, not as the name of a Rust variant.
-mod status_word {
-    use serde::{Deserialize, Deserializer, Serializer};
-    use telemetry_gossip_core::Status;
-
-    pub(super) fn serialize<S: Serializer>(status: &Status, to: S) -> Result<S::Ok, S::Error> {
-        to.collect_str(status)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Status, D::Error> {
-        let word = String::deserialize(from)?;
-        [Status::Alive, Status::Suspected, Status::Dead, Status::Left]
-            .into_iter()
-            .find(|status| status.to_string() == word)
-            .ok_or_else(|| serde::de::Error::custom(format_args!("`{word}` is no status")))
     }
 }
 
@@ -290,7 +283,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn an_answer_is_read_as_it_was_written() {
+    fn an_answer_survives_json() {
         let unknown = Answer::Explanation(None);
         for answer in [
             Answer::View(Box::new(view())),
@@ -304,10 +297,15 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn the_words_on_the_wire_are_these() {
+    fn messages_have_these_words_in_json() {
         assert_eq!(serde_json::to_string(&Request::View).unwrap(), r#"{"ask":"view"}"#);
         let explain = Request::Explain { id: "edge-7".into() };
         assert_eq!(serde_json::to_string(&explain).unwrap(), r#"{"ask":"explain","id":"edge-7"}"#);
+        let change = Request::ChangeKeys { sealed_message: "00".into() };
+        assert_eq!(
+            serde_json::to_string(&change).unwrap(),
+            r#"{"ask":"change-keys","sealed_message":"00"}"#
+        );
         assert_eq!(serde_json::to_string(&Answer::Busy).unwrap(), r#""busy""#);
         let text = serde_json::to_string(&view()).unwrap();
         assert!(text.contains(r#""status":"alive""#), "{text}");

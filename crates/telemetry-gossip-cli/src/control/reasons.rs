@@ -1,44 +1,45 @@
-//! Why a member is held to be what it is, in the words of the control protocol: names in place of
-//! tags, and ages in place of instants, which mean nothing outside of the agent.
+//! An explanation of a member's status in the form of the control protocol: with ids in place of
+//! id hashes, and ages in place of instants, which have no meaning outside the agent.
 
 use serde::{Deserialize, Serialize};
 use telemetry_gossip_core::{Evidence, Explanation, Generation, IdHash, Incident, Status};
 
 use super::status_word;
 
-/// [`Explanation`], as an agent gives it.
+/// [`Explanation`] in the form of the control protocol.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Reasons {
-    /// The agent's id.
+    /// Id of the agent.
     pub(crate) node: String,
-    /// The member's.
+    /// Id of the member.
     pub(crate) id: String,
     #[serde(with = "status_word")]
     pub(crate) status: Status,
     pub(crate) generation: u64,
     pub(crate) last_heard_s: f64,
     pub(crate) round_trip_s: Option<f64>,
-    /// How often it has refuted of late.
+    /// How often the member refuted or came back recently.
     pub(crate) flaps: u8,
-    /// Whether the agent's own node is cut off from most of the members.
+    /// Whether the agent cannot reach more than half of the members, so that it declares none dead.
     pub(crate) isolated: bool,
     pub(crate) suspicion: Option<Suspicion>,
-    /// Oldest first.
+    /// The incidents, oldest first.
     pub(crate) history: Vec<Reason>,
-    /// All of it in words.
+    /// The whole explanation in words.
     pub(crate) text: String,
 }
 
-/// A suspicion that runs.
+/// An open suspicion.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Suspicion {
     pub(crate) since_s: f64,
-    pub(crate) left_s: f64,
-    /// Those of them that the agent knows.
+    /// Time until the agent declares the member dead.
+    pub(crate) remaining_s: f64,
+    /// The accusers, as far as the agent knows them.
     pub(crate) accusers: Vec<String>,
 }
 
-/// One thing that happened.
+/// One incident.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Reason {
     pub(crate) age_s: f64,
@@ -46,49 +47,50 @@ pub(crate) struct Reason {
     pub(crate) finding: Finding,
 }
 
-/// [`Evidence`]; also a line of the agent's log.
+/// [`Evidence`], which is also a line in the output of an agent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Finding {
-    /// A word for programs.
+    /// The kind of evidence, for programs.
     pub(crate) kind: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) generation: Option<u64>,
-    /// Who accuses, or got the answer; absent if the agent does not know it.
+    /// The accuser, or the helper that got the answer; absent if the agent does not know it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) by: Option<String>,
-    /// Through whom the member was probed in vain.
+    /// The helpers of a failed probe.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) helpers: Vec<Helper>,
-    /// All of it in words.
+    /// The whole finding in words.
     pub(crate) text: String,
 }
 
-/// A helper of a probe that failed.
+/// A helper of a failed probe.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Helper {
     /// `None` if the agent does not know it.
     pub(crate) id: Option<String>,
-    /// Whether it said that the member is silent to it, too; otherwise it said nothing.
+    /// Whether the helper reported that the member does not answer it either. Otherwise the helper
+    /// itself did not answer.
     pub(crate) nacked: bool,
 }
 
 impl Reasons {
-    /// What the agent called `node` knows.
+    /// Converts the explanation of the agent called `node`.
     pub(crate) fn of(node: &str, explanation: &Explanation) -> Self {
         let age = |at| explanation.now.since(at).as_secs_f64();
         let suspicion = explanation.suspicion.as_ref().map(|suspicion| Suspicion {
             since_s: age(suspicion.since),
-            left_s: suspicion.until.since(explanation.now).as_secs_f64(),
+            remaining_s: suspicion.until.since(explanation.now).as_secs_f64(),
             accusers: suspicion
                 .accusers
                 .iter()
-                .filter_map(|&tag| explanation.name(tag))
+                .filter_map(|&hash| explanation.name(hash))
                 .map(Into::into)
                 .collect(),
         });
         let reason = |incident: &Incident| Reason {
             age_s: age(incident.at),
-            finding: Finding::of(&incident.evidence, |tag| explanation.name(tag)),
+            finding: Finding::of(&incident.evidence, |hash| explanation.name(hash)),
         };
         Self {
             node: node.to_owned(),
@@ -107,9 +109,9 @@ impl Reasons {
 }
 
 impl Finding {
-    /// `name` knows who is behind a tag.
+    /// Converts evidence; `name` maps id hashes to ids.
     pub(crate) fn of<'n>(evidence: &Evidence, name: impl Fn(IdHash) -> Option<&'n str>) -> Self {
-        let known = |tag| name(tag).map(ToOwned::to_owned);
+        let known = |hash| name(hash).map(ToOwned::to_owned);
         let (generation, by) = match *evidence {
             Evidence::Suspected { by, generation } => (Some(generation), by),
             Evidence::Alive { generation, .. }
@@ -143,17 +145,18 @@ pub(crate) mod tests {
     use serde_json::json;
     use telemetry_gossip_core::{HelperReport, HelperReports};
 
-    /// A probe that failed through a helper with a word, one without, and one that nobody knows.
+    /// A probe that failed through three helpers: one reported a failure, one did not answer, and
+    /// one is unknown.
     pub(crate) fn probe_failed() -> Evidence {
         let mut helpers = HelperReports::default();
-        for (at, (tag, nacked)) in [(3, true), (9, false), (404, true)].into_iter().enumerate() {
-            helpers[at] = Some(HelperReport { helper: IdHash(tag), nacked });
+        for (at, (hash, nacked)) in [(3, true), (9, false), (404, true)].into_iter().enumerate() {
+            helpers[at] = Some(HelperReport { helper: IdHash(hash), nacked });
         }
         Evidence::ProbeFailed { helpers }
     }
 
-    pub(crate) fn name(tag: IdHash) -> Option<&'static str> {
-        match tag {
+    pub(crate) fn name(hash: IdHash) -> Option<&'static str> {
+        match hash {
             IdHash(3) => Some("n3"),
             IdHash(9) => Some("n9"),
             _ => None,
@@ -161,37 +164,41 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_finding_has_names_for_programs_and_words_for_people() {
+    fn a_finding_has_ids_for_programs_and_a_text_for_people() {
         for (evidence, expected) in [
             (
                 probe_failed(),
-                json!({ "kind": "probe-failed", "text": "did not answer this node's probe; asked through n3 (silent to \
-                     it, too), n9 (no word from it in time), somebody unknown here (silent to it, too)",
-                    "helpers": [{ "id": "n3", "nacked": true }, { "id": "n9", "nacked": false },
-                        { "id": null, "nacked": true }] }),
+                json!({
+                    "kind": "probe-failed",
+                    "helpers": [
+                        { "id": "n3", "nacked": true },
+                        { "id": "n9", "nacked": false },
+                        { "id": null, "nacked": true },
+                    ],
+                }),
             ),
             (
                 Evidence::AnsweredThrough { helper: IdHash(3) },
-                json!({ "kind": "answered-through", "by": "n3", "text": "did not answer directly but through n3" }),
+                json!({ "kind": "answered-through", "by": "n3" }),
             ),
             (
                 Evidence::Suspected { by: Some(IdHash(9)), generation: Generation(5) },
-                json!({ "kind": "suspected", "by": "n9", "generation": 5,
-                    "text": "was suspected by n9 at generation 5" }),
+                json!({ "kind": "suspected", "by": "n9", "generation": 5 }),
             ),
-            (
-                Evidence::Confirmed { by: IdHash(404) },
-                json!({ "kind": "confirmed", "text": "was accused by somebody unknown here, too" }),
-            ),
+            (Evidence::Confirmed { by: IdHash(404) }, json!({ "kind": "confirmed" })),
             (
                 Evidence::Dead { generation: Generation(5), here: true },
-                json!({ "kind": "dead", "generation": 5, "text": "was declared dead by this node at generation 5" }),
+                json!({ "kind": "dead", "generation": 5 }),
             ),
         ] {
+            let mut expected = expected;
+            expected["text"] = evidence.describe(name).into();
             let finding = Finding::of(&evidence, name);
             let value = serde_json::to_value(&finding).unwrap();
             assert_eq!(value, expected);
             assert_eq!(serde_json::from_value::<Finding>(value).unwrap(), finding);
         }
+        let text = Finding::of(&probe_failed(), name).text;
+        assert!(text.contains("n3 (") && text.contains("n9 ("), "{text}");
     }
 }

@@ -1,7 +1,8 @@
-//! The agent's side: accepts, reads one bounded line, answers, closes.
+//! The server of the agent: accepts a connection, reads one line of limited size, answers, and
+//! closes the connection.
 //!
-//! Whatever a client does, it holds one of a few places for a few seconds at most, and never the
-//! node. Who finds no place is told so at once.
+//! A client can occupy one of a few places for a few seconds, and can never block the node. If all
+//! places are taken, the server answers `"busy"` at once.
 
 use std::io::{self, Read, Write};
 use std::pin::Pin;
@@ -15,30 +16,31 @@ use tokio::time::timeout;
 
 use super::{Answer, Request};
 
-/// The most bytes of a request, its line break included. No request comes near.
-const MAX_REQUEST: u64 = 1_024;
+/// The largest request in bytes, with its line break. No valid request comes near this.
+const MAX_REQUEST_BYTES: u64 = 1_024;
 
-/// How long a client may take to ask. `tgossip members` asks as soon as it is connected.
-pub(crate) const ASKING: Duration = Duration::from_secs(1);
+/// How long a client may take to send its request. `tgossip members` sends it as soon as it is
+/// connected.
+pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How long a client may take to take the answer.
-const TAKING: Duration = Duration::from_secs(5);
+/// How long a client may take to read the answer.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Clients served at a time.
+/// The number of clients served at a time.
 const MAX_CLIENTS: usize = 32;
 
-/// A rest after the system refused to accept (it has run out of files, say), so that the error is
-/// no busy loop.
-const REST: Duration = Duration::from_millis(100);
+/// The pause after the system refused to accept a connection, for example because no file
+/// descriptors are left. Without it, the error would cause a busy loop.
+const ACCEPT_ERROR_PAUSE: Duration = Duration::from_millis(100);
 
-/// Where the answers come from: the node, or why it has none.
+/// Produces the answer to a request, or the reason why there is none.
 pub(crate) type Source = Arc<
     dyn Fn(Request) -> Pin<Box<dyn Future<Output = Result<Answer, String>> + Send>> + Send + Sync,
 >;
 
-/// Answers with what `source` gives, until the task is aborted. A client that has not asked within
-/// `asking` is dropped.
-pub(crate) async fn serve(listener: TcpListener, source: Source, asking: Duration) {
+/// Serves clients with answers from `source` until the task is aborted. Drops a client that sends
+/// no request within `request_timeout`.
+pub(crate) async fn serve(listener: TcpListener, source: Source, request_timeout: Duration) {
     let places = Arc::new(Semaphore::new(MAX_CLIENTS));
     loop {
         match listener.accept().await {
@@ -46,26 +48,24 @@ pub(crate) async fn serve(listener: TcpListener, source: Source, asking: Duratio
                 Ok(place) => {
                     let source = Arc::clone(&source);
                     tokio::spawn(async move {
-                        // A client that went away or was too slow is its own business.
-                        let _ = converse(stream, source, asking).await;
+                        // An error concerns only this client: it was too slow, or has gone.
+                        let _ = converse(stream, source, request_timeout).await;
                         drop(place);
                     });
                 }
-                // The same for one that is gone before it is told.
                 Err(_) => drop(turn_away(stream)),
             },
-            Err(_) => tokio::time::sleep(REST).await,
+            Err(_) => tokio::time::sleep(ACCEPT_ERROR_PAUSE).await,
         }
     }
 }
 
-/// Says that there is no place, and waits for nothing: the answer fits the empty buffer of a new
-/// connection.
+/// Answers `"busy"` without waiting: the answer fits the empty buffer of a new connection.
 fn turn_away(stream: TcpStream) -> io::Result<()> {
     let mut stream = stream.into_std()?;
-    // A request that has come is read, or the close would be a reset, which can overtake the
-    // answer.
-    let _ = stream.read(&mut [0; MAX_REQUEST as usize]);
+    // Read a request that has already arrived. Otherwise the close would send a reset, which can
+    // overtake the answer.
+    let _ = stream.read(&mut [0; MAX_REQUEST_BYTES as usize]);
     stream.write_all(&line_of(&Answer::Busy)?)?;
     stream.shutdown(std::net::Shutdown::Write)
 }
@@ -76,25 +76,30 @@ fn line_of(answer: &Answer) -> io::Result<Vec<u8>> {
     Ok(text)
 }
 
-async fn converse(mut stream: TcpStream, source: Source, asking: Duration) -> io::Result<()> {
+async fn converse(
+    mut stream: TcpStream,
+    source: Source,
+    request_timeout: Duration,
+) -> io::Result<()> {
     let (reader, mut writer) = stream.split();
     let mut line = Vec::new();
-    let mut reader = BufReader::new(reader.take(MAX_REQUEST));
-    let read = timeout(asking, reader.read_until(b'\n', &mut line)).await;
+    let mut reader = BufReader::new(reader.take(MAX_REQUEST_BYTES));
+    let read = timeout(request_timeout, reader.read_until(b'\n', &mut line)).await;
     let answer = match read {
-        Err(_) => Answer::Error(format!("no request came within {asking:?}")),
+        Err(_) => Answer::Error(format!("no request came within {request_timeout:?}")),
         Ok(Err(error)) => return Err(error),
         Ok(Ok(_)) if line.last() != Some(&b'\n') => {
-            Answer::Error(format!("a request is one line of at most {MAX_REQUEST} bytes"))
+            Answer::Error(format!("a request is one line of at most {MAX_REQUEST_BYTES} bytes"))
         }
         Ok(Ok(_)) => match serde_json::from_slice(&line) {
             Ok(request) => source(request).await.unwrap_or_else(Answer::Error),
             Err(error) => {
-                Answer::Error(format!("not a request ({error}): send {{\"ask\":\"view\"}}"))
+                Answer::Error(format!("this is not a request ({error}): send {{\"ask\":\"view\"}}"))
             }
         },
     };
-    timeout(TAKING, writer.write_all(&line_of(&answer)?)).await.map_err(io::Error::from)??;
+    let answer = line_of(&answer)?;
+    timeout(ANSWER_TIMEOUT, writer.write_all(&answer)).await.map_err(io::Error::from)??;
     writer.shutdown().await
 }
 
@@ -107,13 +112,13 @@ mod tests {
 
     const NEVER: Duration = Duration::from_secs(3_600);
 
-    async fn serving(asking: Duration) -> SocketAddr {
+    async fn serving(request_timeout: Duration) -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
         tokio::spawn(serve(
             listener,
             Arc::new(|_| Box::pin(async { Ok(Answer::View(Box::new(view()))) })),
-            asking,
+            request_timeout,
         ));
         addr
     }
@@ -133,7 +138,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_no_request_is_told_what_one_is() {
+    async fn a_line_that_is_not_a_request_is_answered_with_an_example() {
         for request in
             [&b"GET / HTTP/1.1\n"[..], b"\n", b"{}\n", b"{\"ask\":\"leave\"}\n", b"\xff\xfe\n"]
         {
@@ -145,7 +150,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_request_without_end_is_cut_short() {
+    async fn a_request_without_end_is_refused() {
         match answer_to(&vec![b' '; 1_024]).await {
             Answer::Error(error) => assert!(error.contains("at most 1024 bytes"), "{error}"),
             other => panic!("it was answered with {other:?}"),
@@ -167,15 +172,15 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_finds_no_place_is_told_so_at_once() {
+    async fn a_client_without_a_place_is_answered_at_once() {
         let addr = serving(NEVER).await;
-        // Accepted in order: all places are taken when the next one comes.
+        // Connections are accepted in order: all places are taken before the next one.
         let _silent = silent(addr, MAX_CLIENTS).await;
         assert_eq!(text_of(TcpStream::connect(addr).await.unwrap()).await, "\"busy\"\n");
     }
 
     #[tokio::test]
-    async fn clients_that_say_nothing_are_dropped_and_others_get_their_turn() {
+    async fn silent_clients_are_dropped_and_others_get_their_turn() {
         let addr = serving(Duration::from_millis(20)).await;
         let silent = silent(addr, MAX_CLIENTS).await;
         assert_eq!(client::view(&addr.to_string()).await.unwrap(), view());

@@ -1,13 +1,12 @@
-//! `tgossip demo`: a real cluster over loopback UDP in one process, led through what can happen to
-//! a cluster.
+//! `tgossip demo`: a real cluster over loopback UDP in one process, and what can happen to it.
 //!
 //! ```text
 //!   join --> telemetry --> crash: suspected, dead --> return --> leave --> summary
 //! ```
 //!
-//! Each step does one thing to one node and waits until the views of all are as they should be,
-//! within a limit. The parts: `cluster` runs the nodes, `views` folds what they tell, `stage`
-//! waits, `picture` and `screen` show it, `summary` counts.
+//! Each step does one thing to one node, and waits within a limit until the views of all nodes are
+//! as expected. The modules: `cluster` runs the nodes, `views` collects their events, `stage`
+//! waits, `picture` and `screen` show the cluster, `summary` counts.
 
 mod cast;
 mod cluster;
@@ -29,19 +28,19 @@ use cast::Cast;
 use cluster::Cluster;
 use picture::Awaited;
 use screen::Screen;
-use stage::{Stage, Told, views_complete};
+use stage::{Message, Stage, views_complete};
 use summary::{Sent, Summary, Traffic, settings};
 use views::name;
 
-/// The limits of the steps: several times what they take, and together with the whole demo's limit
-/// below 30 s.
+/// The time limits of the steps. Each is several times what the step takes; the limit of the whole
+/// demo keeps their sum below 30 s.
 const JOIN_LIMIT: Duration = Duration::from_secs(14);
 const TELEMETRY_LIMIT: Duration = Duration::from_secs(6);
 const DEAD_LIMIT: Duration = Duration::from_secs(12);
 const RETURN_LIMIT: Duration = Duration::from_secs(8);
 const LEAVE_LIMIT: Duration = Duration::from_secs(6);
 
-/// How long people may look at the outcome of a step.
+/// How long the outcome of a step stays on a terminal before the next step.
 const LOOK: Duration = Duration::from_millis(900);
 
 const KEY: &str = "load";
@@ -65,20 +64,26 @@ struct Demo {
 impl Demo {
     async fn run(args: &DemoArgs) -> Result<(), Error> {
         let (nodes, config, started) = (args.nodes, Config::default(), Instant::now());
-        let (tell, told) = mpsc::unbounded_channel();
-        let interrupt = tell.clone();
+        let (sender, messages) = mpsc::unbounded_channel();
+        let interrupt = sender.clone();
         tokio::spawn(async move {
             if tokio::signal::ctrl_c().await.is_ok() {
-                // Nobody listens once the demo has ended, and then there is nothing to end.
-                let _ = interrupt.send(Told::Interrupted);
+                // The receiver is gone only if the demo has ended already.
+                let _ = interrupt.send(Message::Interrupted);
             }
         });
         let screen = Screen::new(args.plain, started)?;
         let mut demo = Self {
             nodes,
-            cast: Cast::drawn(nodes, args.seed),
-            cluster: Cluster::new(nodes, config.clone(), args.seed, args.record.recording(), tell),
-            stage: Stage::new(nodes, screen, told, started),
+            cast: Cast::select(nodes, args.seed),
+            cluster: Cluster::new(
+                nodes,
+                config.clone(),
+                args.seed,
+                args.record.recording(),
+                sender,
+            ),
+            stage: Stage::new(nodes, screen, messages, started),
         };
         let summary = demo.steps(started, config).await?;
         demo.stage.screen.plain_line(&format!("\n{summary}"))?;
@@ -93,14 +98,14 @@ impl Demo {
         let (sent_joining, joined_at) = (self.cluster.sent().await?, Instant::now());
         self.look("all views are complete").await?;
         let telemetry = self.telemetry().await?;
-        self.look("everybody reads the news").await?;
+        self.look("all nodes have the telemetry").await?;
         let (suspected, first_dead, dead) = self.crash().await?;
-        self.look("everybody knows of the crash").await?;
+        self.look("all nodes know of the crash").await?;
         let returned = self.come_back().await?;
         self.look("all views are complete again").await?;
         let left = self.leave().await?;
         let sent = self.cluster.sent().await?;
-        self.look("everybody knows of the leave").await?;
+        self.look("all nodes know of the leave").await?;
         Ok(Summary {
             nodes,
             config,
@@ -117,7 +122,7 @@ impl Demo {
         })
     }
 
-    /// All start at once and find each other through a few of them.
+    /// Starts all nodes at once; they find each other through a few seeds.
     async fn join(&mut self, started: Instant) -> Result<Duration, Error> {
         let seeds = self.cluster.start_all().await?;
         self.say(
@@ -129,11 +134,7 @@ impl Demo {
         let took = at - started;
         self.say(
             at,
-            &format!(
-                "all {} views are complete and alive, {} after the start",
-                self.nodes,
-                seconds(took)
-            ),
+            &format!("all {} views are complete, {} after the start", self.nodes, seconds(took)),
         )?;
         Ok(took)
     }
@@ -141,12 +142,12 @@ impl Demo {
     /// One node publishes; all others read it.
     async fn telemetry(&mut self) -> Result<Duration, Error> {
         let (publisher, others) = (self.cast.publisher, self.nodes - 1);
-        let who = name(publisher);
+        let id = name(publisher);
         self.stage.views.watch_telemetry(publisher);
         let begun = Instant::now();
         self.cluster.publish(publisher, KEY, VALUE).await?;
-        self.say(begun, &format!("{who} publishes {KEY}={VALUE}"))?;
-        let step = format!("the telemetry of {who} spreads");
+        self.say(begun, &format!("{id} publishes {KEY}={VALUE}"))?;
+        let step = format!("the telemetry of {id} spreads");
         let at = self
             .stage
             .until(&step, TELEMETRY_LIMIT, |views| Awaited {
@@ -160,7 +161,8 @@ impl Demo {
             let read = self.cluster.read(reader, publisher, KEY);
             if read.as_deref() != Some(VALUE.as_bytes()) {
                 return Err(Error::Step(format!(
-                    "{} was told of the telemetry of {who}, and does not read {KEY}={VALUE}",
+                    "{} emitted an event about the telemetry of {id}, but its view lacks \
+                     {KEY}={VALUE}",
                     name(reader)
                 )));
             }
@@ -169,7 +171,7 @@ impl Demo {
         self.say(
             at,
             &format!(
-                "{KEY}={VALUE} of {who} is read by {} after {}",
+                "{KEY}={VALUE} of {id} has reached {} after {}",
                 the_others(others),
                 seconds(took)
             ),
@@ -177,46 +179,44 @@ impl Demo {
         Ok(took)
     }
 
-    /// One node is killed without a word; the others find out.
+    /// Kills one node; the others detect it.
     async fn crash(&mut self) -> Result<(Duration, Duration, Duration), Error> {
         let (victim, others) = (self.cast.victim, self.nodes - 1);
-        let who = name(victim);
+        let id = name(victim);
         self.stage.views.unwatch_telemetry();
         let begun = Instant::now();
         self.cluster.kill(victim).await?;
         self.stage.views.take_down(victim);
-        self.say(begun, &format!("{who} is killed: its task ends without a word"))?;
-        let step = format!("{who} has crashed");
-        let held = |status, enough| {
+        self.say(begun, &format!("{id} is killed: its task ends, and it tells no other node"))?;
+        let step = format!("{id} has crashed");
+        let seen = |status, enough| {
             move |views: &views::Views| {
-                let standing = views.standing(victim);
-                // Who has gone on to Dead has suspected before, even if the others' word was
-                // quicker than its own.
+                let counts = views.counts(victim);
+                // A view that holds Dead counts as one that has held Suspected. It may have gone to
+                // Dead directly, on the word of another node.
                 let done = match status {
-                    Status::Suspected => {
-                        standing.held(Status::Suspected) + standing.held(Status::Dead)
-                    }
-                    status => standing.held(status),
+                    Status::Suspected => counts.of(Status::Suspected) + counts.of(Status::Dead),
+                    status => counts.of(status),
                 };
                 let what = format!("other views hold {} {status}", name(victim));
                 Awaited { what, done, of: others, enough }
             }
         };
-        let suspected = self.stage.until(&step, DEAD_LIMIT, held(Status::Suspected, 1)).await?;
+        let suspected = self.stage.until(&step, DEAD_LIMIT, seen(Status::Suspected, 1)).await?;
         self.say(
             suspected,
-            &format!("{who} is first suspected, {} after the kill", seconds(suspected - begun)),
+            &format!("{id} is first suspected, {} after the kill", seconds(suspected - begun)),
         )?;
-        let first = self.stage.until(&step, DEAD_LIMIT, held(Status::Dead, 1)).await?;
+        let first = self.stage.until(&step, DEAD_LIMIT, seen(Status::Dead, 1)).await?;
         self.say(
             first,
-            &format!("{who} is first held dead, {} after the kill", seconds(first - begun)),
+            &format!("{id} is first held dead, {} after the kill", seconds(first - begun)),
         )?;
-        let dead = self.stage.until(&step, DEAD_LIMIT, held(Status::Dead, others)).await?;
+        let dead = self.stage.until(&step, DEAD_LIMIT, seen(Status::Dead, others)).await?;
         self.say(
             dead,
             &format!(
-                "{who} is held dead by {}, {} after the kill",
+                "{id} is held dead by {}, {} after the kill",
                 the_others(others),
                 seconds(dead - begun)
             ),
@@ -224,25 +224,22 @@ impl Demo {
         Ok((suspected - begun, first - begun, dead - begun))
     }
 
-    /// The killed node starts again with its old name and nothing else.
+    /// Starts the killed node again, with its old id and an empty view.
     async fn come_back(&mut self) -> Result<Duration, Error> {
         let victim = self.cast.victim;
-        let who = name(victim);
+        let id = name(victim);
         let begun = Instant::now();
-        let life = self.cluster.restart(victim).await?;
-        self.stage.reborn(victim, life);
-        self.say(
-            begun,
-            &format!("{who} starts again at generation 0, having forgotten everything"),
-        )?;
+        let instance = self.cluster.restart(victim).await?;
+        self.stage.restarted(victim, instance);
+        self.say(begun, &format!("{id} starts again at generation 0, with an empty view"))?;
         let at =
-            self.stage.until(&format!("{who} comes back"), RETURN_LIMIT, views_complete).await?;
+            self.stage.until(&format!("{id} comes back"), RETURN_LIMIT, views_complete).await?;
         let generation = self.cluster.generation(self.cast.publisher, victim).unwrap_or_default();
         let took = at - begun;
         self.say(
             at,
             &format!(
-                "{who} is alive in all {} views at generation {generation}, after {}",
+                "{id} is alive in all {} views at generation {generation}, after {}",
                 self.nodes,
                 seconds(took)
             ),
@@ -250,19 +247,19 @@ impl Demo {
         Ok(took)
     }
 
-    /// One node leaves in good order.
+    /// Lets one node leave the cluster.
     async fn leave(&mut self) -> Result<Duration, Error> {
         let (leaver, others) = (self.cast.leaver, self.nodes - 1);
-        let who = name(leaver);
+        let id = name(leaver);
         let begun = Instant::now();
         self.cluster.leave(leaver)?;
         self.stage.views.take_down(leaver);
-        self.say(begun, &format!("{who} leaves in good order"))?;
+        self.say(begun, &format!("{id} leaves the cluster"))?;
         let at = self
             .stage
-            .until(&format!("{who} leaves"), LEAVE_LIMIT, |views| Awaited {
+            .until(&format!("{id} leaves"), LEAVE_LIMIT, |views| Awaited {
                 what: format!("other views hold {} left", name(leaver)),
-                done: views.standing(leaver).held(Status::Left),
+                done: views.counts(leaver).of(Status::Left),
                 of: others,
                 enough: others,
             })
@@ -271,7 +268,7 @@ impl Demo {
         self.say(
             at,
             &format!(
-                "{who} is held to have left by {} after {}",
+                "{id} is known to have left by {}, {} later",
                 the_others(others),
                 seconds(took)
             ),
@@ -283,7 +280,7 @@ impl Demo {
         Ok(self.stage.screen.line(at, text)?)
     }
 
-    /// Holds a step for a moment where somebody watches.
+    /// Pauses on a terminal, so that people can see the outcome of a step.
     async fn look(&mut self, step: &str) -> Result<(), Error> {
         if self.stage.screen.is_live() { self.stage.dwell(step, LOOK).await } else { Ok(()) }
     }

@@ -1,35 +1,36 @@
-//! The live picture: what is awaited, how far it is, and one mark a node. Text only; `screen` puts
-//! it on the terminal.
+//! The live picture: the present step, its progress, and one mark per node. This module makes the
+//! text; `screen` puts it on the terminal.
 
 use crossterm::style::Stylize;
 use telemetry_gossip_core::Status;
 
 use super::views::{Index, Views, name};
 
-/// What the demo waits for, and how far it is.
+/// The progress of a step.
 #[derive(Clone, Debug)]
 pub(crate) struct Awaited {
-    /// In words: "views complete".
+    /// What the step counts, in words: "views are complete".
     pub(crate) what: String,
-    /// So many are.
+    /// The present count.
     pub(crate) done: usize,
-    /// Of so many.
+    /// The largest possible count.
     pub(crate) of: usize,
-    /// With so many it is seen.
+    /// The count that completes the step.
     pub(crate) enough: usize,
 }
 
-/// Clusters up to this size are drawn with names.
-const MOST_NAMED: usize = 64;
+/// The largest cluster that is drawn with the names of its nodes.
+const MAX_NAMED: usize = 64;
 
-const BAR: usize = 30;
+/// The width of the progress bar in columns.
+const BAR_COLUMNS: usize = 30;
 
-/// How a node looks to the others.
+/// The state of a node in the views of the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Look {
     Unknown,
     Alive,
-    News,
+    HasTelemetry,
     Suspected,
     Dead,
     Left,
@@ -38,7 +39,7 @@ enum Look {
 impl Look {
     const LEGEND: [(Self, &'static str); 6] = [
         (Self::Alive, "alive"),
-        (Self::News, "has the news"),
+        (Self::HasTelemetry, "has the telemetry"),
         (Self::Suspected, "suspected"),
         (Self::Dead, "dead"),
         (Self::Left, "left"),
@@ -46,17 +47,17 @@ impl Look {
     ];
 
     fn of(views: &Views, subject: Index) -> Self {
-        let standing = views.standing(subject);
+        let counts = views.counts(subject);
         let most = [Status::Alive, Status::Dead, Status::Left]
             .into_iter()
-            .max_by_key(|status| standing.held(*status))
-            .filter(|status| standing.held(*status) > 0);
+            .max_by_key(|status| counts.of(*status))
+            .filter(|status| counts.of(*status) > 0);
         match most {
             Some(Status::Left) => Self::Left,
             Some(Status::Dead) => Self::Dead,
-            _ if standing.held(Status::Suspected) > 0 => Self::Suspected,
-            _ if standing.known() < views.others(subject) => Self::Unknown,
-            _ if views.has_heard(subject) => Self::News,
+            _ if counts.of(Status::Suspected) > 0 => Self::Suspected,
+            _ if counts.known() < views.others(subject) => Self::Unknown,
+            _ if views.has_heard(subject) => Self::HasTelemetry,
             _ => Self::Alive,
         }
     }
@@ -65,7 +66,7 @@ impl Look {
         match self {
             Self::Unknown => text.dark_grey(),
             Self::Alive => text.green(),
-            Self::News => text.cyan(),
+            Self::HasTelemetry => text.cyan(),
             Self::Suspected => text.yellow(),
             Self::Dead => text.red(),
             Self::Left => text.blue(),
@@ -77,7 +78,7 @@ impl Look {
         match self {
             Self::Unknown => "·",
             Self::Alive => "●",
-            Self::News => "◆",
+            Self::HasTelemetry => "◆",
             Self::Suspected => "◐",
             Self::Dead => "✗",
             Self::Left => "○",
@@ -85,8 +86,8 @@ impl Look {
     }
 }
 
-/// The picture's lines, for a terminal of this size: fewer than it has rows, since the cursor
-/// stands below them. On a short terminal the nodes go first, then the legend.
+/// Draws the lines of the picture for a terminal of this size. There are fewer lines than rows,
+/// since the cursor stands below them. A short terminal shows no nodes; a shorter one, no legend.
 pub(crate) fn draw(
     views: &Views,
     step: &str,
@@ -94,8 +95,9 @@ pub(crate) fn draw(
     columns: usize,
     rows: usize,
 ) -> Vec<String> {
-    let filled = BAR * awaited.done.min(awaited.of) / awaited.of.max(1);
-    let bar = format!("{}{}", "█".repeat(filled).green(), "░".repeat(BAR - filled).dark_grey());
+    let filled = BAR_COLUMNS * awaited.done.min(awaited.of) / awaited.of.max(1);
+    let rest = BAR_COLUMNS - filled;
+    let bar = format!("{}{}", "█".repeat(filled).green(), "░".repeat(rest).dark_grey());
     let mut lines = vec![
         String::new(),
         format!("  {}", clip(step, columns.saturating_sub(3)).bold()),
@@ -109,7 +111,7 @@ pub(crate) fn draw(
     ];
     let legend = Look::LEGEND.map(|(look, word)| format!("{} {word}", look.paint(look.mark())));
     let legend = [String::new(), format!("  {}", legend.join("  "))];
-    // The cursor's row, and the line that says how many nodes are not shown.
+    // Two more rows: the one of the cursor, and the line that counts the nodes not shown.
     let room = rows.saturating_sub(lines.len() + legend.len() + 2);
     if room > 0 {
         lines.extend(grid(views, columns, room));
@@ -121,12 +123,12 @@ pub(crate) fn draw(
 
 fn grid(views: &Views, columns: usize, rows: usize) -> Vec<String> {
     let nodes = views.nodes();
-    let width = if nodes <= MOST_NAMED { name(nodes - 1).len() + 4 } else { 2 };
+    let width = if nodes <= MAX_NAMED { name(nodes - 1).len() + 4 } else { 2 };
     let per_row = (columns.saturating_sub(3) / width).max(1);
     let shown = nodes.min(per_row * rows);
     let cell = |subject| {
         let look = Look::of(views, subject);
-        let text = if nodes <= MOST_NAMED {
+        let text = if nodes <= MAX_NAMED {
             let label = name(subject);
             format!("{} {label:<1$}", look.mark(), width - 2)
         } else {
@@ -145,8 +147,8 @@ fn grid(views: &Views, columns: usize, rows: usize) -> Vec<String> {
     lines
 }
 
-fn clip(text: &str, most: usize) -> String {
-    text.chars().take(most).collect()
+fn clip(text: &str, max_chars: usize) -> String {
+    text.chars().take(max_chars).collect()
 }
 
 #[cfg(test)]
@@ -155,7 +157,7 @@ mod tests {
     use crate::demo::views::Change;
 
     fn awaited() -> Awaited {
-        Awaited { what: "views complete".into(), done: 1, of: 3, enough: 3 }
+        Awaited { what: "views are complete".into(), done: 1, of: 3, enough: 3 }
     }
 
     #[test]
@@ -177,17 +179,17 @@ mod tests {
     }
 
     #[test]
-    fn a_node_looks_as_the_others_hold_it() {
+    fn a_node_looks_as_it_is_in_the_views_of_the_others() {
         let mut views = Views::new(3);
         assert_eq!(Look::of(&views, 2), Look::Unknown);
         for observer in 0..2 {
-            views.apply(observer, Change::Held(2, Some(Status::Alive)));
+            views.apply(observer, Change::Status(2, Some(Status::Alive)));
         }
         assert_eq!(Look::of(&views, 2), Look::Alive);
-        views.apply(0, Change::Held(2, Some(Status::Suspected)));
+        views.apply(0, Change::Status(2, Some(Status::Suspected)));
         assert_eq!(Look::of(&views, 2), Look::Suspected);
         for observer in 0..2 {
-            views.apply(observer, Change::Held(2, Some(Status::Dead)));
+            views.apply(observer, Change::Status(2, Some(Status::Dead)));
         }
         assert_eq!(Look::of(&views, 2), Look::Dead);
     }

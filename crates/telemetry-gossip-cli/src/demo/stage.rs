@@ -1,5 +1,5 @@
-//! Where a step waits: folds what nodes tell into the views until the views are as awaited, or time
-//! is up.
+//! The place where a step waits: applies messages from the nodes to the views until the views are
+//! as expected, or until the time limit.
 
 use std::time::{Duration, Instant};
 
@@ -11,35 +11,35 @@ use super::screen::{FRAME, Screen};
 use super::views::{Change, Index, Views};
 use crate::error::Error;
 
-/// The demo ends before this, whatever happens: a user was told 30 s.
+/// The time limit of the whole demo. The help text promises 30 s.
 const WHOLE_LIMIT: Duration = Duration::from_secs(29);
 
-/// What the demo hears.
+/// A message to the demo.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Told {
-    /// A node's view changed.
+pub(crate) enum Message {
+    /// The view of a node changed.
     Change {
-        /// Whose.
+        /// The node.
         observer: Index,
-        /// In which life; news of an earlier life is no news.
-        life: u32,
-        /// When the node said so.
+        /// The instance of the node; messages of earlier instances are dropped.
+        instance: u32,
+        /// When the node emitted the event.
         at: Instant,
-        /// How.
+        /// What changed.
         change: Change,
     },
-    /// The user wants it to end.
+    /// The user has interrupted the demo.
     Interrupted,
 }
 
-/// The views, and how they are shown.
+/// The views of all nodes, and the screen that shows them.
 pub(crate) struct Stage {
     pub(crate) views: Views,
     pub(crate) screen: Screen,
-    told: UnboundedReceiver<Told>,
-    lives: Vec<u32>,
+    messages: UnboundedReceiver<Message>,
+    instances: Vec<u32>,
     started: Instant,
-    /// When the latest change was.
+    /// The time of the latest change.
     latest: Instant,
 }
 
@@ -47,28 +47,28 @@ impl Stage {
     pub(crate) fn new(
         nodes: usize,
         screen: Screen,
-        told: UnboundedReceiver<Told>,
+        messages: UnboundedReceiver<Message>,
         started: Instant,
     ) -> Self {
         Self {
             views: Views::new(nodes),
             screen,
-            told,
-            lives: vec![0; nodes],
+            messages,
+            instances: vec![0; nodes],
             started,
             latest: started,
         }
     }
 
-    /// From now on only this life of the node counts.
-    pub(crate) fn reborn(&mut self, index: Index, life: u32) {
-        if let Some(known) = self.lives.get_mut(index) {
-            *known = life;
+    /// Counts only this instance of the node from now on.
+    pub(crate) fn restarted(&mut self, index: Index, instance: u32) {
+        if let Some(known) = self.instances.get_mut(index) {
+            *known = instance;
         }
         self.views.bring_up(index);
     }
 
-    /// Waits until `awaited` is done, and says when that was.
+    /// Waits until `awaited` is done, and returns the time of the change that completed it.
     pub(crate) async fn until(
         &mut self,
         step: &str,
@@ -86,53 +86,57 @@ impl Stage {
                 return Ok(self.latest.max(begun));
             }
             tokio::select! {
-                told = self.told.recv() => self.take(told)?,
+                message = self.messages.recv() => self.take(message)?,
                 _ = frames.tick() => self.screen.progress(&self.views, step, &now)?,
-                () = sleep_until(deadline.into()) => return Err(self.not_seen(step, deadline - begun, &now)),
+                () = sleep_until(deadline.into()) => {
+                    return Err(self.not_seen(step, deadline - begun, &now));
+                }
             }
         }
     }
 
-    /// Lets time pass, so that people can look.
+    /// Shows the views for a while, so that people can look at them.
     pub(crate) async fn dwell(&mut self, step: &str, span: Duration) -> Result<(), Error> {
         let awaited = self.completeness();
         let end = Instant::now() + span;
         let mut frames = interval(FRAME);
         loop {
             tokio::select! {
-                told = self.told.recv() => self.take(told)?,
+                message = self.messages.recv() => self.take(message)?,
                 _ = frames.tick() => self.screen.progress(&self.views, step, &awaited)?,
                 () = sleep_until(end.into()) => return Ok(()),
             }
         }
     }
 
-    /// How many views are complete.
+    /// Counts the complete views.
     pub(crate) fn completeness(&self) -> Awaited {
         views_complete(&self.views)
     }
 
-    fn take(&mut self, told: Option<Told>) -> Result<(), Error> {
-        match told {
-            Some(Told::Change { observer, life, at, change }) => {
-                if self.lives.get(observer) == Some(&life) {
+    fn take(&mut self, message: Option<Message>) -> Result<(), Error> {
+        match message {
+            Some(Message::Change { observer, instance, at, change }) => {
+                if self.instances.get(observer) == Some(&instance) {
                     self.latest = self.latest.max(at);
                     self.views.apply(observer, change);
                 }
                 Ok(())
             }
-            Some(Told::Interrupted) | None => Err(Error::Interrupted),
+            Some(Message::Interrupted) | None => Err(Error::Interrupted),
         }
     }
 
     fn not_seen(&self, step: &str, waited: Duration, now: &Awaited) -> Error {
         let whole = if self.started.elapsed() >= WHOLE_LIMIT {
-            format!(", when the whole demo had taken {WHOLE_LIMIT:?}")
+            format!(", at the {WHOLE_LIMIT:?} limit of the whole demo,")
         } else {
             String::new()
         };
         Error::Step(format!(
-            "a step was not seen: {step}. After {:.1}s{whole} there were {} of {} {}, {} were awaited",
+            "the demo did not see this step within its limit: {step}. After {:.1}s{whole} {} of \
+             {} {}, and {} are needed. Try fewer nodes, or end other programs that use the \
+             processor",
             waited.as_secs_f64(),
             now.done,
             now.of,
@@ -142,8 +146,8 @@ impl Stage {
     }
 }
 
-/// All running nodes hold exactly the running ones Alive.
+/// Waits for complete views: every running node considers exactly the running nodes Alive.
 pub(crate) fn views_complete(views: &Views) -> Awaited {
     let of = views.running();
-    Awaited { what: "views complete".into(), done: views.complete(), of, enough: of }
+    Awaited { what: "views are complete".into(), done: views.complete(), of, enough: of }
 }

@@ -1,4 +1,4 @@
-//! The numbers of a demo, measured, and how they are printed at the end.
+//! The measurements of a demo, and the summary at its end.
 
 use std::fmt;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use telemetry_gossip_core::{Config, Stats};
 
 use crate::text::{bytes, seconds, the_others};
 
-/// What all nodes sent up to some time.
+/// What all nodes have sent up to a point in time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Sent {
     pub(crate) bytes: u64,
@@ -21,7 +21,7 @@ impl Sent {
     }
 }
 
-/// Traffic over some time.
+/// Traffic during a span of time.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Traffic {
     pub(crate) sent: Sent,
@@ -29,7 +29,7 @@ pub(crate) struct Traffic {
 }
 
 impl Traffic {
-    /// What was sent between two counts.
+    /// The traffic between two counts.
     pub(crate) fn between(before: Sent, after: Sent, span: Duration) -> Self {
         let sent = Sent {
             bytes: after.bytes.saturating_sub(before.bytes),
@@ -41,7 +41,7 @@ impl Traffic {
     fn per_node(&self, nodes: usize) -> String {
         let nodes = nodes.max(1) as u64;
         format!(
-            "{} in {} datagrams a node",
+            "{} in {} datagrams per node",
             bytes(self.sent.bytes / nodes),
             self.sent.datagrams / nodes
         )
@@ -50,29 +50,29 @@ impl Traffic {
     fn per_node_second(&self, nodes: usize) -> String {
         let node_millis = (self.span.as_millis() * nodes as u128).max(1);
         let rate = u128::from(self.sent.bytes) * 1_000 / node_millis;
-        format!("{} a node and second", bytes(u64::try_from(rate).unwrap_or(u64::MAX)))
+        format!("{} per node and second", bytes(u64::try_from(rate).unwrap_or(u64::MAX)))
     }
 }
 
-/// The whole demo in numbers.
+/// The measurements of the whole demo.
 #[derive(Clone, Debug)]
 pub(crate) struct Summary {
     pub(crate) nodes: usize,
     pub(crate) config: Config,
     pub(crate) total: Duration,
-    /// From the first socket to the last complete view.
+    /// From the first socket until all views were complete.
     pub(crate) joined: Duration,
-    /// From the publication until the last of the others had it.
+    /// From the publication until all other nodes had it.
     pub(crate) telemetry: Duration,
     /// From the kill to the first suspicion.
     pub(crate) suspected: Duration,
-    /// From the kill to the first view that held it Dead.
+    /// From the kill to the first view in which the node was Dead.
     pub(crate) first_dead: Duration,
-    /// From the kill until all held it Dead.
+    /// From the kill until the node was Dead in all views.
     pub(crate) dead: Duration,
-    /// From the restart to the last complete view.
+    /// From the restart until all views were complete.
     pub(crate) returned: Duration,
-    /// From the leave until all knew.
+    /// From the leave until all other nodes knew of it.
     pub(crate) left: Duration,
     pub(crate) joining: Traffic,
     pub(crate) after: Traffic,
@@ -84,11 +84,11 @@ impl fmt::Display for Summary {
         writeln!(f, "Summary of {n} nodes on loopback UDP, {}", settings(&self.config))?;
         let mut row = |label: &str, text: String| writeln!(f, "  {label:10} {text}");
         row("join", format!("{} until all {n} views were complete", seconds(self.joined)))?;
-        row("telemetry", format!("{} until it was read by {others}", seconds(self.telemetry)))?;
+        row("telemetry", format!("{} until {others} had it", seconds(self.telemetry)))?;
         row(
             "crash",
             format!(
-                "{} to the first suspicion, {} to the first dead, {} until held dead by {others}",
+                "suspected after {}, first held dead after {}, held dead by {others} after {}",
                 seconds(self.suspected),
                 seconds(self.first_dead),
                 seconds(self.dead)
@@ -98,20 +98,20 @@ impl fmt::Display for Summary {
             "return",
             format!("{} until all {n} views were complete again", seconds(self.returned)),
         )?;
-        row("leave", format!("{} until known to {others}", seconds(self.left)))?;
+        row("leave", format!("{} until {others} knew of it", seconds(self.left)))?;
         row("joining", self.joining.per_node(n))?;
         row(
             "after that",
             format!("{}, {}", self.after.per_node(n), self.after.per_node_second(n)),
         )?;
-        write!(f, "PASS: every step was seen, {} in all", seconds(self.total))
+        write!(f, "PASS: the demo saw every step, {} in all", seconds(self.total))
     }
 }
 
-/// The settings that decide the times.
+/// Describes the settings that determine the times.
 pub(crate) fn settings(config: &Config) -> String {
     format!(
-        "a probe each {:?}, gossip each {:?}, datagrams of at most {} B",
+        "a probe every {:?}, gossip every {:?}, datagrams of at most {} B",
         config.probe_interval, config.gossip_interval, config.mtu
     )
 }
@@ -121,11 +121,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn traffic_is_said_per_node_and_second() {
+    fn traffic_is_printed_per_node_and_second() {
         let before = Sent { bytes: 1_000, datagrams: 10 };
         let after = Sent { bytes: 41_000, datagrams: 210 };
         let traffic = Traffic::between(before, after, Duration::from_secs(2));
-        assert_eq!(traffic.per_node(10), "4.0 KB in 20 datagrams a node");
-        assert_eq!(traffic.per_node_second(10), "2.0 KB a node and second");
+        assert_eq!(traffic.per_node(10), "4.0 KB in 20 datagrams per node");
+        assert_eq!(traffic.per_node_second(10), "2.0 KB per node and second");
     }
 }

@@ -1,15 +1,15 @@
-//! What every node of the demo holds every other to be, folded from their events.
+//! The views of all nodes of the demo, computed from their events.
 //!
-//! The demo never asks nodes for their members while it waits: with n nodes that would be n tables
-//! of n rows each time. It folds events instead, one cell of the matrix an event, and keeps the
-//! sums that its steps wait for. Nothing here knows of sockets or time.
+//! The demo does not ask nodes for their members while it waits: with n nodes, each question would
+//! produce n tables of n rows. Instead it applies each event to one cell of a matrix, and maintains
+//! the sums that its steps wait for. This module uses neither sockets nor time.
 
 use telemetry_gossip_core::{Event, NodeId, Status};
 
-/// The place of a node in the demo.
+/// The index of a node in the demo.
 pub(crate) type Index = usize;
 
-/// The name of the node at a place.
+/// The id of the node with this index.
 pub(crate) fn name(index: Index) -> String {
     format!("n{index}")
 }
@@ -21,85 +21,85 @@ fn index_of(id: &NodeId) -> Option<Index> {
 /// One change in one node's view.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Change {
-    /// A member is held to be this, or is no longer known.
-    Held(Index, Option<Status>),
-    /// A member's telemetry is known up to a new version.
+    /// A member has this status; `None` if it was removed.
+    Status(Index, Option<Status>),
+    /// There is a new version of a member's telemetry.
     Telemetry(Index),
 }
 
 impl Change {
-    /// What one node holds another to be.
-    pub(crate) fn held(id: &NodeId, status: Option<Status>) -> Option<Self> {
-        index_of(id).map(|subject| Self::Held(subject, status))
+    /// A new status of a member.
+    pub(crate) fn status(id: &NodeId, status: Option<Status>) -> Option<Self> {
+        index_of(id).map(|subject| Self::Status(subject, status))
     }
 
-    /// Some of a member's telemetry is known.
+    /// A new version of a member's telemetry.
     pub(crate) fn telemetry(id: &NodeId) -> Option<Self> {
         index_of(id).map(Self::Telemetry)
     }
 
-    /// What an event changes; `None` for events that the demo does not need.
+    /// The change that an event reports; `None` for events that the demo does not need.
     pub(crate) fn of<A>(event: &Event<A>) -> Option<Self> {
         match event {
             Event::Joined { id, .. } | Event::Alive { id, .. } => {
-                Self::held(id, Some(Status::Alive))
+                Self::status(id, Some(Status::Alive))
             }
-            Event::Suspected { id, .. } => Self::held(id, Some(Status::Suspected)),
-            Event::Dead { id, .. } => Self::held(id, Some(Status::Dead)),
-            Event::Left { id, .. } => Self::held(id, Some(Status::Left)),
-            Event::Removed { id, .. } => Self::held(id, None),
+            Event::Suspected { id, .. } => Self::status(id, Some(Status::Suspected)),
+            Event::Dead { id, .. } => Self::status(id, Some(Status::Dead)),
+            Event::Left { id, .. } => Self::status(id, Some(Status::Left)),
+            Event::Removed { id, .. } => Self::status(id, None),
             Event::Telemetry { id, .. } => Self::telemetry(id),
             _ => None,
         }
     }
 }
 
-/// How the others hold one node.
+/// The number of other nodes per status that they give to one node.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Standing {
+pub(crate) struct StatusCounts {
     by_status: [usize; 4],
 }
 
-impl Standing {
-    /// How many others hold it to be this.
-    pub(crate) fn held(&self, status: Status) -> usize {
+impl StatusCounts {
+    /// The number of others that give the node this status.
+    pub(crate) fn of(&self, status: Status) -> usize {
         self.by_status[status as usize]
     }
 
-    /// How many others know of it.
+    /// The number of others that know the node.
     pub(crate) fn known(&self) -> usize {
         self.by_status.iter().sum()
     }
 }
 
-/// All views.
+/// The views of all nodes.
 #[derive(Debug)]
 pub(crate) struct Views {
     nodes: usize,
-    /// What `observer` holds `subject` to be, at `observer * nodes + subject`.
-    held: Vec<Option<Status>>,
+    /// The status of `subject` in the view of `observer`, at `observer * nodes + subject`.
+    statuses: Vec<Option<Status>>,
     running: Vec<bool>,
-    /// How many cells of each observer's view are as things are.
-    right: Vec<usize>,
-    /// Running nodes whose view is right in every cell.
+    /// For each observer, the number of cells of its view that are correct.
+    correct: Vec<usize>,
+    /// The number of running nodes whose view is correct in every cell.
     complete: usize,
-    /// How running nodes hold each other node; no node counts for itself.
-    standing: Vec<Standing>,
-    /// Whose telemetry is watched, and who has heard of it.
+    /// For each node, its status in the views of the other running nodes.
+    counts: Vec<StatusCounts>,
+    /// The node whose telemetry is watched, and the nodes that have it.
     watched: Option<Index>,
     heard: Vec<bool>,
 }
 
 impl Views {
-    /// Of nodes that all run and know nobody yet.
+    /// The views of nodes that are all running and know no member yet.
     pub(crate) fn new(nodes: usize) -> Self {
         Self {
             nodes,
-            held: vec![None; nodes * nodes],
+            statuses: vec![None; nodes * nodes],
             running: vec![true; nodes],
-            right: vec![0; nodes],
+            correct: vec![0; nodes],
             complete: 0,
-            standing: vec![Standing::default(); nodes],
+            counts: vec![StatusCounts::default(); nodes],
             watched: None,
             heard: vec![false; nodes],
         }
@@ -109,7 +109,7 @@ impl Views {
         self.nodes
     }
 
-    /// How many nodes run.
+    /// The number of running nodes.
     pub(crate) fn running(&self) -> usize {
         self.running.iter().filter(|running| **running).count()
     }
@@ -118,46 +118,46 @@ impl Views {
         self.running.get(index).copied().unwrap_or(false)
     }
 
-    /// How many running nodes hold exactly the running ones Alive.
+    /// The number of running nodes that consider exactly the running nodes Alive.
     pub(crate) fn complete(&self) -> usize {
         self.complete
     }
 
-    /// How the other running nodes hold this one.
-    pub(crate) fn standing(&self, subject: Index) -> Standing {
-        self.standing.get(subject).copied().unwrap_or_default()
+    /// The status of this node in the views of the other running nodes.
+    pub(crate) fn counts(&self, subject: Index) -> StatusCounts {
+        self.counts.get(subject).copied().unwrap_or_default()
     }
 
-    /// How many running nodes there are beside this one.
+    /// The number of running nodes without this one.
     pub(crate) fn others(&self, subject: Index) -> usize {
         self.running() - usize::from(self.is_running(subject))
     }
 
-    /// From now on, count who hears of this node's telemetry.
+    /// Starts to count the nodes that get the telemetry of this node.
     pub(crate) fn watch_telemetry(&mut self, subject: Index) {
         self.watched = Some(subject);
         self.heard.fill(false);
     }
 
-    /// Stop counting.
+    /// Stops counting.
     pub(crate) fn unwatch_telemetry(&mut self) {
         self.watched = None;
     }
 
-    /// How many others have heard of the watched node's telemetry.
+    /// The number of other nodes that have the watched telemetry.
     pub(crate) fn heard(&self) -> usize {
         self.heard.iter().filter(|heard| **heard).count()
     }
 
-    /// Whether this node has heard, or published, what is watched.
+    /// Whether this node has, or has published, the watched telemetry.
     pub(crate) fn has_heard(&self, index: Index) -> bool {
         self.watched.is_some_and(|subject| subject == index || self.heard.get(index) == Some(&true))
     }
 
-    /// An event changed a view.
+    /// Applies a change to the view of a node.
     pub(crate) fn apply(&mut self, observer: Index, change: Change) {
         match change {
-            Change::Held(subject, status) => self.set(observer, subject, status),
+            Change::Status(subject, status) => self.set(observer, subject, status),
             Change::Telemetry(subject) => {
                 if self.watched == Some(subject)
                     && subject != observer
@@ -174,9 +174,9 @@ impl Views {
             return;
         }
         let cell = observer * self.nodes + subject;
-        let was = std::mem::replace(&mut self.held[cell], status);
+        let was = std::mem::replace(&mut self.statuses[cell], status);
         if subject != observer {
-            let counts = &mut self.standing[subject].by_status;
+            let counts = &mut self.counts[subject].by_status;
             if let Some(was) = was {
                 counts[was as usize] -= 1;
             }
@@ -185,14 +185,14 @@ impl Views {
             }
         }
         let running = self.running[subject];
-        self.complete -= usize::from(self.right[observer] == self.nodes);
-        self.right[observer] -= usize::from(fits(was, running));
-        self.right[observer] += usize::from(fits(status, running));
-        self.complete += usize::from(self.right[observer] == self.nodes);
+        self.complete -= usize::from(self.correct[observer] == self.nodes);
+        self.correct[observer] -= usize::from(is_correct(was, running));
+        self.correct[observer] += usize::from(is_correct(status, running));
+        self.complete += usize::from(self.correct[observer] == self.nodes);
     }
 
-    /// A node is killed, or has left: its view is gone, and the others' are right if they do not
-    /// count it.
+    /// Removes a node that was killed or has left. Its view no longer counts, and the views of the
+    /// others are correct if they consider it dead, gone or unknown.
     pub(crate) fn take_down(&mut self, index: Index) {
         for subject in 0..self.nodes {
             self.set(index, subject, None);
@@ -200,7 +200,7 @@ impl Views {
         self.set_running(index, false);
     }
 
-    /// A node starts anew, knowing nobody.
+    /// Adds a node that starts again with an empty view.
     pub(crate) fn bring_up(&mut self, index: Index) {
         self.set_running(index, true);
     }
@@ -208,22 +208,22 @@ impl Views {
     fn set_running(&mut self, index: Index, running: bool) {
         self.running[index] = running;
         for observer in 0..self.nodes {
-            let row = &self.held[observer * self.nodes..(observer + 1) * self.nodes];
-            self.right[observer] = row
+            let row = &self.statuses[observer * self.nodes..(observer + 1) * self.nodes];
+            self.correct[observer] = row
                 .iter()
                 .zip(&self.running)
-                .filter(|(held, running)| fits(**held, **running))
+                .filter(|(status, running)| is_correct(**status, **running))
                 .count();
         }
         self.complete = (0..self.nodes)
-            .filter(|&observer| self.running[observer] && self.right[observer] == self.nodes)
+            .filter(|&observer| self.running[observer] && self.correct[observer] == self.nodes)
             .count();
     }
 }
 
-/// Whether what is held of a node is as things are.
-fn fits(held: Option<Status>, running: bool) -> bool {
-    match held {
+/// Whether a view has the right status of a node that is running, or is not.
+fn is_correct(status: Option<Status>, running: bool) -> bool {
+    match status {
         Some(Status::Alive) => running,
         Some(Status::Suspected) => false,
         Some(Status::Dead | Status::Left) | None => !running,
@@ -238,51 +238,51 @@ mod tests {
         let mut views = Views::new(nodes);
         for observer in 0..nodes {
             for subject in 0..nodes {
-                views.apply(observer, Change::Held(subject, Some(Status::Alive)));
+                views.apply(observer, Change::Status(subject, Some(Status::Alive)));
             }
         }
         views
     }
 
     #[test]
-    fn views_are_complete_once_all_hold_all_alive() {
+    fn views_are_complete_once_each_node_considers_all_nodes_alive() {
         let mut views = all_alive(3);
         assert_eq!(views.complete(), 3);
-        views.apply(1, Change::Held(2, Some(Status::Suspected)));
-        assert_eq!((views.complete(), views.standing(2).held(Status::Suspected)), (2, 1));
-        views.apply(1, Change::Held(2, Some(Status::Alive)));
+        views.apply(1, Change::Status(2, Some(Status::Suspected)));
+        assert_eq!((views.complete(), views.counts(2).of(Status::Suspected)), (2, 1));
+        views.apply(1, Change::Status(2, Some(Status::Alive)));
         assert_eq!(views.complete(), 3);
     }
 
     #[test]
-    fn a_killed_node_is_held_dead_by_the_others_and_back_by_all() {
+    fn views_are_complete_again_after_a_crash_and_after_the_return() {
         let mut views = all_alive(3);
         views.take_down(2);
         assert_eq!((views.running(), views.complete(), views.others(2)), (2, 0, 2));
-        views.apply(0, Change::Held(2, Some(Status::Dead)));
-        views.apply(1, Change::Held(2, Some(Status::Dead)));
-        assert_eq!((views.complete(), views.standing(2).held(Status::Dead)), (2, 2));
+        views.apply(0, Change::Status(2, Some(Status::Dead)));
+        views.apply(1, Change::Status(2, Some(Status::Dead)));
+        assert_eq!((views.complete(), views.counts(2).of(Status::Dead)), (2, 2));
 
         views.bring_up(2);
         assert_eq!(views.complete(), 0);
         for other in 0..3 {
-            views.apply(other, Change::Held(2, Some(Status::Alive)));
-            views.apply(2, Change::Held(other, Some(Status::Alive)));
+            views.apply(other, Change::Status(2, Some(Status::Alive)));
+            views.apply(2, Change::Status(other, Some(Status::Alive)));
         }
         assert_eq!(views.complete(), 3);
     }
 
     #[test]
-    fn a_node_that_is_down_has_no_say() {
+    fn the_view_of_a_killed_node_does_not_count() {
         let mut views = all_alive(3);
         views.take_down(2);
-        views.apply(2, Change::Held(0, Some(Status::Dead)));
-        assert_eq!(views.standing(0).held(Status::Dead), 0);
-        assert_eq!(views.standing(0).known(), 1);
+        views.apply(2, Change::Status(0, Some(Status::Dead)));
+        assert_eq!(views.counts(0).of(Status::Dead), 0);
+        assert_eq!(views.counts(0).known(), 1);
     }
 
     #[test]
-    fn only_the_watched_nodes_telemetry_counts() {
+    fn only_the_telemetry_of_the_watched_node_counts() {
         let mut views = all_alive(3);
         views.watch_telemetry(1);
         views.apply(0, Change::Telemetry(1));
@@ -294,9 +294,9 @@ mod tests {
     }
 
     #[test]
-    fn strangers_are_ignored() {
+    fn members_outside_the_demo_are_ignored() {
         let mut views = all_alive(2);
-        views.apply(0, Change::Held(7, Some(Status::Alive)));
+        views.apply(0, Change::Status(7, Some(Status::Alive)));
         assert_eq!(views.complete(), 2);
     }
 }

@@ -1,13 +1,12 @@
-//! `tgossip replay`: what happened to a node, from its record.
+//! `tgossip replay`: replays the record of a node and prints what happened.
 //!
 //! ```text
-//!   files --> playback: inputs through the core, blocks compared --> events, as they come
-//!                          |                                     `-> a test, if one is wanted
-//!                          `-- the end, or the time of --at --------> members, reasons, the verdict
+//!   files --> playback: inputs to the core, blocks compared ---> events, as they come
+//!                |                                          `--> a test, with --as-test
+//!                `-- at the end, or at the time of --at -------> members, explanation, result
 //! ```
 //!
-//! What is in a record, and whether a replay comes to it, is decided by the recorder; here is what
-//! it looks like.
+//! The recorder reads records and compares them with the replay. This module prints the result.
 
 mod found;
 mod trace;
@@ -30,9 +29,9 @@ use crate::text;
 use found::Found;
 use trace::Trace;
 
-/// The longest line of an explanation, in characters: a probe with eight helpers of the longest
-/// names.
-const LINE_WIDTH: usize = 1_500;
+/// The longest line of an explanation in characters: a probe with eight helpers of the longest
+/// ids.
+const MAX_LINE_CHARS: usize = 1_500;
 
 pub(crate) fn run(args: &ReplayArgs) -> Result<(), Error> {
     let playback = Playback::new(files(&args.path, args.node.as_ref())?);
@@ -42,7 +41,10 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<(), Error> {
     replay.run(&mut out)?;
     let Replay { playback, found, trace, .. } = replay;
     let Some(player) = playback.player() else {
-        return Err(Error::Usage(format!("there is nothing to replay in {}", args.path.display())));
+        return Err(Error::Usage(format!(
+            "{} contains no complete beginning of a record, so there is nothing to replay",
+            args.path.display()
+        )));
     };
     if let (Some(path), Some(trace)) = (&args.as_test, trace) {
         trace.write(path, player)?;
@@ -55,12 +57,14 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<(), Error> {
         args.explain.as_ref().map(|id| explain(&mut out, player, id, args.json)).transpose()?;
     out.flush()?;
     if let (Some(false), Some(id)) = (known, &args.explain) {
-        return Err(Error::Usage(format!("the node did not know a member called `{id}` then")));
+        return Err(Error::Usage(format!(
+            "the node knew no member called `{id}` at that time: --members lists those it knew"
+        )));
     }
     found.verdict(args.verify)
 }
 
-/// The files to replay, in order.
+/// Finds the files to replay, in order.
 fn files(path: &Path, node: Option<&NodeId>) -> Result<Vec<PathBuf>, Error> {
     let unreadable = |error| Error::File { path: path.to_owned(), error };
     if !std::fs::metadata(path).map_err(unreadable)?.is_dir() {
@@ -77,27 +81,27 @@ fn files(path: &Path, node: Option<&NodeId>) -> Result<Vec<PathBuf>, Error> {
     match (stems.as_slice(), node) {
         ([_], _) => Ok(files.into_iter().map(|RecordFile { path, .. }| path).collect()),
         ([], None) => Err(Error::Usage(format!(
-            "there are no records in {shown}: agents make them with --record"
+            "{shown} contains no records: name a folder into which an agent recorded with --record"
         ))),
-        ([], Some(node)) => {
-            Err(Error::Usage(format!("there are no records of `{node}` in {shown}")))
-        }
+        ([], Some(node)) => Err(Error::Usage(format!(
+            "{shown} contains no records of `{node}`: check the id, or leave --node out"
+        ))),
         (several, _) => Err(Error::Usage(format!(
-            "{shown} has the records of {} nodes: choose one with --node ({})",
+            "{shown} contains records of {} nodes: choose one with --node ({})",
             several.len(),
             several.join(", ")
         ))),
     }
 }
 
-/// A replay under way.
+/// A replay in progress.
 struct Replay<'a> {
     args: &'a ReplayArgs,
     playback: Playback<PeerAddr>,
     found: Found,
-    /// The wall clock less the node's, in microseconds, by the file at hand.
+    /// The wall clock minus the clock of the node, in microseconds, according to the present file.
     lead: u64,
-    /// What the node is made of, until its first input.
+    /// The parameters that the node was started with, until its first input.
     boot: Option<Boot<PeerAddr>>,
     trace: Option<Trace>,
 }
@@ -132,6 +136,9 @@ impl Replay<'_> {
                 _ => {}
             }
         }
+        self.found.ends_before_stop = self.args.at.is_some_and(|stop| {
+            self.found.start.is_some_and(|start| self.found.end < stop.unix_micros(start))
+        });
         Ok(())
     }
 
@@ -180,7 +187,7 @@ impl Replay<'_> {
         let time = SystemTime::UNIX_EPOCH + Duration::from_micros(at);
         for event in &events {
             if let Some(line) =
-                output.line_of(event, |tag| members().find(|id| id.id_hash() == tag))
+                output.line_of(event, |hash| members().find(|id| id.id_hash() == hash))
             {
                 output.print_at(out, &line, time)?;
             }
@@ -203,7 +210,7 @@ fn members(out: &mut impl Write, player: &Player<PeerAddr>, json: bool) -> Resul
     Ok(())
 }
 
-/// False if the node does not know the member.
+/// Prints the explanation of a member's status. Returns false if the node does not know the member.
 fn explain(
     out: &mut impl Write,
     player: &Player<PeerAddr>,
@@ -219,7 +226,7 @@ fn explain(
     } else {
         writeln!(out, "\n{} says:", text::printable(&reasons.node, 127))?;
         for line in reasons.text.lines() {
-            writeln!(out, "{}", text::printable(line, LINE_WIDTH))?;
+            writeln!(out, "{}", text::printable(line, MAX_LINE_CHARS))?;
         }
     }
     Ok(true)

@@ -1,5 +1,5 @@
-//! A stretch of a record as a file of its own, for a regression test: it begins with the node's
-//! state and says how it ends.
+//! A part of a record as a file of its own, for a regression test. The file begins with the state
+//! of the node and contains the expected outcome.
 
 use std::fs;
 use std::path::Path;
@@ -12,7 +12,7 @@ use telemetry_gossip_tokio::PeerAddr;
 
 use crate::error::Error;
 
-/// Taken down as the replay goes.
+/// A new record, written while the old one is replayed.
 pub(super) struct Trace {
     recorder: Recorder,
     before: Vec<KnownMember<PeerAddr>>,
@@ -20,14 +20,14 @@ pub(super) struct Trace {
 }
 
 impl Trace {
-    /// From the node as it is now, at this time of the wall clock; from its start, if it has
-    /// handled nothing yet.
+    /// Begins with the present state of the node, at this time of the wall clock. If the node has
+    /// had no input yet, begins with the parameters that it was started with.
     pub(super) fn begin(
         player: &Player<PeerAddr>,
         boot: Option<Boot<PeerAddr>>,
         unix_micros: u64,
     ) -> Result<Self, Error> {
-        // One file, whatever it comes to.
+        // All of it goes into one file.
         let limits = Limits::default().file_bytes(u64::MAX);
         let recorder = match boot {
             Some(boot) => Recorder::new(boot, limits, unix_micros),
@@ -41,11 +41,13 @@ impl Trace {
         })
     }
 
-    /// Another file begins; `broken` if something is missing before it.
+    /// Handles the beginning of another file; `broken` says that inputs before it are missing, or
+    /// that it belongs to a new instance of the node.
     pub(super) fn interrupted(&self, broken: bool) -> Result<(), Error> {
         if broken {
             return Err(Error::Usage(
-                "a test is made of one stretch without a gap: choose another with --from and --at"
+                "this part of the record has a gap or a restart of the node, and a test must have \
+                 neither: choose another part with --from and --at"
                     .to_owned(),
             ));
         }
@@ -72,7 +74,7 @@ impl Trace {
         self.recorder.handled(player.node(), accepted).map_err(not_recorded)
     }
 
-    /// The stretch ends here.
+    /// Ends the record, and writes it with the expected outcome.
     pub(super) fn write(mut self, path: &Path, player: &Player<PeerAddr>) -> Result<(), Error> {
         self.recorder.end();
         let after = KnownMember::of(player.node());
@@ -90,5 +92,5 @@ impl Trace {
 }
 
 fn not_recorded(error: RecordError) -> Error {
-    Error::Replay(format!("the test cannot be made: {error}"))
+    Error::Replay(format!("the file of the test cannot be made: {error}"))
 }

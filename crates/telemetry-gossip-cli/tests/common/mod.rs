@@ -1,5 +1,5 @@
-//! Runs the binary as a user would: starts agents, reads their lines, asks them.
-#![allow(dead_code, reason = "each test file uses a part")]
+//! Runs the programs as a user does: starts agents, reads their output, asks them questions.
+#![allow(dead_code, reason = "each test file uses a part of this module")]
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -9,19 +9,23 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-/// Nothing in these tests takes long; whoever waits this long waits for what never comes.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+/// The time limit of every wait. The awaited things take much less, so a wait that reaches the
+/// limit would never end.
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The binary with these arguments, run to its end.
+/// The program `tgossip-agent`, which needs less memory than `tgossip agent`.
+pub(crate) const AGENT_PROGRAM: &str = env!("CARGO_BIN_EXE_tgossip-agent");
+
+/// Runs `tgossip` with these arguments to its end.
 pub(crate) fn tgossip(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_tgossip"))
         .args(args)
         .stdin(Stdio::null())
         .output()
-        .expect("the binary runs")
+        .expect("the program runs")
 }
 
-/// The same, begun: its output is read by the caller.
+/// Starts `tgossip` with these arguments; the caller reads its output.
 pub(crate) fn start(args: &[&str]) -> Child {
     Command::new(env!("CARGO_BIN_EXE_tgossip"))
         .args(args)
@@ -29,15 +33,15 @@ pub(crate) fn start(args: &[&str]) -> Child {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .expect("the binary runs")
+        .expect("the program runs")
 }
 
-/// Standard output or error as text.
+/// Converts standard output or standard error to text.
 pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// A running `tgossip agent --json`; killed when dropped.
+/// A running agent that prints JSON. It is killed when dropped.
 pub(crate) struct Agent {
     child: Child,
     lines: Receiver<String>,
@@ -46,20 +50,29 @@ pub(crate) struct Agent {
 }
 
 impl Agent {
-    /// Starts an agent of this id on free ports, and waits until it says where it listens.
+    /// Starts `tgossip agent` with this id on free ports, and waits until it prints its addresses.
     pub(crate) fn start(id: &str, more: &[&str]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_tgossip"))
-            .args(["agent", "--json", "--id", id])
+        Self::run(Command::new(env!("CARGO_BIN_EXE_tgossip")).arg("agent"), id, more)
+    }
+
+    /// Does the same with `tgossip-agent`.
+    pub(crate) fn start_agent_program(id: &str, more: &[&str]) -> Self {
+        Self::run(&mut Command::new(AGENT_PROGRAM), id, more)
+    }
+
+    fn run(program: &mut Command, id: &str, more: &[&str]) -> Self {
+        let mut child = program
+            .args(["--json", "--id", id])
             .args(more)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()
-            .expect("the binary runs");
+            .expect("the program runs");
         let stdout = child.stdout.take().expect("a pipe");
-        let (tell, lines) = channel();
+        let (sender, lines) = channel();
         std::thread::spawn(move || {
             for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-                if tell.send(line).is_err() {
+                if sender.send(line).is_err() {
                     break;
                 }
             }
@@ -71,9 +84,9 @@ impl Agent {
         agent
     }
 
-    /// Reads lines up to the first that is meant.
-    pub(crate) fn wait_for(&self, mut meant: impl FnMut(&Value) -> bool) -> Value {
-        let end = Instant::now() + PATIENCE;
+    /// Reads lines up to the first one that matches.
+    pub(crate) fn wait_for(&self, mut matches: impl FnMut(&Value) -> bool) -> Value {
+        let end = Instant::now() + TIMEOUT;
         let mut seen = Vec::new();
         loop {
             let left = end.saturating_duration_since(Instant::now());
@@ -82,19 +95,19 @@ impl Agent {
             };
             let value: Value =
                 serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
-            if meant(&value) {
+            if matches(&value) {
                 return value;
             }
             seen.push(line);
         }
     }
 
-    /// Waits until it says this of a member.
+    /// Waits for an event about a member.
     pub(crate) fn wait_for_event(&self, event: &str, id: &str) -> Value {
         self.wait_for(|line| line["event"] == event && line["id"] == id)
     }
 
-    /// The lines that come within a time, those included that have come.
+    /// Reads the lines that come within this time, and those that have come before.
     pub(crate) fn lines_within(&self, span: Duration) -> Vec<String> {
         let end = Instant::now() + span;
         let left = || end.saturating_duration_since(Instant::now());
@@ -109,7 +122,7 @@ impl Agent {
         self.child.try_wait().expect("a child").is_none()
     }
 
-    /// What the agent answers over its control socket.
+    /// Asks for the view of the agent over its control socket.
     pub(crate) fn view(&self) -> Value {
         view(self.control)
     }
@@ -119,18 +132,18 @@ impl Agent {
         signal(self.pid(), name);
     }
 
-    /// Waits until it has ended.
+    /// Waits until the agent has ended.
     pub(crate) fn wait(mut self) -> ExitStatus {
-        // Its output ends when it does; lines that nobody awaited do not matter.
+        // The output ends with the process; the remaining lines do not matter.
         while self.lines.recv().is_ok() {}
         self.child.wait().expect("a child")
     }
 }
 
-/// What the agent with this control socket answers.
+/// Asks the agent with this control socket for its view.
 pub(crate) fn view(control: SocketAddr) -> Value {
     let mut stream = TcpStream::connect(control).expect("the control socket");
-    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    stream.set_read_timeout(Some(TIMEOUT)).expect("a timeout");
     stream.write_all(b"{\"ask\":\"view\"}\n").expect("a request");
     let mut answer = String::new();
     stream.read_to_string(&mut answer).expect("an answer");
@@ -138,7 +151,7 @@ pub(crate) fn view(control: SocketAddr) -> Value {
     answer["view"].take()
 }
 
-/// The resident set of a process.
+/// Reads the size of the resident set of a process.
 #[cfg(target_os = "linux")]
 pub(crate) fn resident_kib(pid: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("a process");
@@ -146,7 +159,7 @@ pub(crate) fn resident_kib(pid: u32) -> u64 {
     line.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).expect("a number")
 }
 
-/// Sends a signal by name, as `kill` does.
+/// Sends a signal by its name, as `kill` does.
 #[cfg(unix)]
 pub(crate) fn signal(pid: u32, name: &str) {
     let status =
@@ -156,7 +169,7 @@ pub(crate) fn signal(pid: u32, name: &str) {
 
 impl Drop for Agent {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // The process may have ended already; then this fails and does no harm.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -166,7 +179,7 @@ fn address(line: &Value) -> SocketAddr {
     line["address"].as_str().expect("an address").parse().expect("an address")
 }
 
-/// The member of this id in a view.
+/// Finds the member with this id in a view.
 pub(crate) fn member<'a>(view: &'a Value, id: &str) -> &'a Value {
     view["members"]
         .as_array()

@@ -1,5 +1,5 @@
-//! The agents: started at their places, stopped, killed and started again; all that each has said,
-//! with its time; and the view that follows from it.
+//! A cluster of agents: starts, stops and kills them, collects the events that they print, and
+//! computes the view of each agent from its events.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -9,42 +9,42 @@ use std::time::{Duration, Instant, SystemTime};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use super::delay_proxy::DelayProxy;
 use super::net::{Net, processes_in};
-use super::relay::Relay;
-use crate::common::{self, Agent, PATIENCE, text, tgossip};
+use crate::common::{self, Agent, TIMEOUT, text, tgossip};
 
 const PORT: u16 = 7_946;
 
-/// Through whom the others join; these join through each other.
+/// The number of seeds. The other nodes join through them, and they join through each other.
 const SEEDS: usize = 2;
 
 /// What carries datagrams between the agents.
 pub(crate) enum Ground {
     Net(Net),
-    Relay(Relay),
+    Proxy(DelayProxy),
 }
 
 impl Ground {
-    /// Does something where a node is.
+    /// Calls `work` inside the network namespace of a node.
     fn at<T: Send>(&self, node: usize, work: impl FnOnce() -> T + Send) -> T {
         match self {
             Self::Net(net) => net.node(node).run(work),
-            Self::Relay(_) => work(),
+            Self::Proxy(_) => work(),
         }
     }
 }
 
-/// A line of an agent.
+/// A line that an agent has printed.
 #[derive(Clone, Debug)]
-pub(crate) struct Said {
+pub(crate) struct LogLine {
     pub(crate) at: SystemTime,
     pub(crate) event: String,
-    /// About whom; empty if about nobody.
+    /// The member that it is about; empty if there is none.
     pub(crate) id: String,
     pub(crate) line: Value,
 }
 
-impl Said {
+impl LogLine {
     fn of(line: &Value) -> Self {
         let word = |key: &str| line[key].as_str().unwrap_or_default().to_owned();
         let at = humantime::parse_rfc3339(&word("at")).expect("a time");
@@ -52,39 +52,39 @@ impl Said {
     }
 }
 
-/// What an agent holds of another.
+/// A member in the view of an agent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Held {
+pub(crate) struct MemberState {
     pub(crate) status: String,
     pub(crate) address: String,
-    /// Of its telemetry.
+    /// The version of its telemetry.
     pub(crate) version: u64,
 }
 
-/// What follows from what an agent has said since it was started.
+/// The view of an agent according to the events that it has printed since it was started.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Mind {
-    pub(crate) others: BTreeMap<String, Held>,
+pub(crate) struct ObservedView {
+    pub(crate) others: BTreeMap<String, MemberState>,
     pub(crate) isolated: bool,
 }
 
-impl Mind {
-    fn learn(&mut self, said: &Said) {
-        let text = |key: &str| said.line[key].as_str().unwrap_or_default().to_owned();
-        match said.event.as_str() {
+impl ObservedView {
+    fn apply(&mut self, line: &LogLine) {
+        let text = |key: &str| line.line[key].as_str().unwrap_or_default().to_owned();
+        match line.event.as_str() {
             "isolated" => self.isolated = true,
             "reconnected" => self.isolated = false,
-            "removed" => drop(self.others.remove(&said.id)),
-            // Another life of a member begins without telemetry.
-            "evidence" if said.line["kind"] == "restarted" => {
-                self.others.entry(said.id.clone()).or_default().version = 0;
+            "removed" => drop(self.others.remove(&line.id)),
+            // A new instance of a member begins without telemetry.
+            "evidence" if line.line["kind"] == "restarted" => {
+                self.others.entry(line.id.clone()).or_default().version = 0;
             }
             "joined" | "moved" | "telemetry" | "alive" | "suspected" | "dead" | "left" => {
-                let of = self.others.entry(said.id.clone()).or_default();
-                match said.event.as_str() {
+                let of = self.others.entry(line.id.clone()).or_default();
+                match line.event.as_str() {
                     "joined" => (of.status, of.address) = ("alive".to_owned(), text("address")),
                     "moved" => of.address = text("address"),
-                    "telemetry" => of.version = said.line["version"].as_u64().expect("a version"),
+                    "telemetry" => of.version = line.line["version"].as_u64().expect("a version"),
                     status => status.clone_into(&mut of.status),
                 }
             }
@@ -92,7 +92,7 @@ impl Mind {
         }
     }
 
-    pub(crate) fn of(&self, node: usize) -> Option<&Held> {
+    pub(crate) fn of(&self, node: usize) -> Option<&MemberState> {
         self.others.get(&name(node))
     }
 
@@ -104,32 +104,32 @@ impl Mind {
 struct Node {
     agent: Option<Agent>,
     bind: SocketAddr,
-    said: Vec<Said>,
-    mind: Mind,
+    lines: Vec<LogLine>,
+    observed: ObservedView,
 }
 
 impl Node {
-    fn hear(&mut self, line: &Value) {
-        let said = Said::of(line);
-        self.mind.learn(&said);
-        self.said.push(said);
+    fn add_line(&mut self, line: &Value) {
+        let line = LogLine::of(line);
+        self.observed.apply(&line);
+        self.lines.push(line);
     }
 
-    /// What has come so far.
-    fn pull(&mut self, span: Duration) {
+    /// Reads the lines that come within this time, and those that have come before.
+    fn read_lines(&mut self, span: Duration) {
         let Some(agent) = &self.agent else { return };
         for line in agent.lines_within(span) {
-            self.hear(&serde_json::from_str(&line).expect("JSON"));
+            self.add_line(&serde_json::from_str(&line).expect("JSON"));
         }
     }
 }
 
-/// Where in the logs of all nodes something begins.
+/// A position in the output of every node.
 pub(crate) struct Mark(Vec<usize>);
 
 /// A cluster of agents.
 pub(crate) struct Fleet {
-    // The agents end before the ground goes.
+    // Fields are dropped in this order: the agents end before their network.
     nodes: Vec<Node>,
     ground: Ground,
     folder: TempDir,
@@ -137,8 +137,8 @@ pub(crate) struct Fleet {
 }
 
 impl Fleet {
-    /// Starts so many agents with these settings, sealed under a key of their own unless the
-    /// settings say `--plaintext`, and waits until each knows all.
+    /// Starts `count` agents with these settings, and waits until each knows all others. Unless the
+    /// settings contain `--plaintext`, the agents seal under a new key.
     pub(crate) fn start(ground: Ground, count: usize, settings: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let mut settings: Vec<String> = settings.iter().map(|&word| word.to_owned()).collect();
@@ -150,10 +150,14 @@ impl Fleet {
         }
         let place = |node| match &ground {
             Ground::Net(_) => (IpAddr::V4(Net::address(node)), PORT).into(),
-            Ground::Relay(relay) => relay.bound(node),
+            Ground::Proxy(proxy) => proxy.bound(node),
         };
-        let node =
-            |at| Node { agent: None, bind: place(at), said: Vec::new(), mind: Mind::default() };
+        let node = |at| Node {
+            agent: None,
+            bind: place(at),
+            lines: Vec::new(),
+            observed: ObservedView::default(),
+        };
         let nodes = (0..count).map(node).collect();
         let mut fleet = Self { nodes, ground, folder, settings };
         for node in 0..count {
@@ -169,34 +173,36 @@ impl Fleet {
 
     pub(crate) fn net(&self) -> &Net {
         let Ground::Net(net) = &self.ground else {
-            panic!("these agents are on no network of namespaces")
+            panic!("these agents are not in network namespaces")
         };
         net
     }
 
-    pub(crate) fn relay(&self) -> &Relay {
-        let Ground::Relay(relay) = &self.ground else { panic!("no relay is between these agents") };
-        relay
+    pub(crate) fn proxy(&self) -> &DelayProxy {
+        let Ground::Proxy(proxy) = &self.ground else {
+            panic!("there is no proxy between these agents")
+        };
+        proxy
     }
 
     pub(crate) fn key(&self) -> PathBuf {
         self.folder.path().join("cluster.key")
     }
 
-    /// Where the others reach a node.
+    /// The address at which other nodes reach this one.
     pub(crate) fn address(&self, node: usize) -> SocketAddr {
         match &self.ground {
             Ground::Net(_) => self.nodes[node].bind,
-            Ground::Relay(relay) => relay.advertised(node),
+            Ground::Proxy(proxy) => proxy.advertised(node),
         }
     }
 
-    /// Starts a node that does not run, with more settings of its own; the time before that.
+    /// Starts a node that is not running, with additional settings. Returns the time before that.
     pub(crate) fn begin(&mut self, node: usize, more: &[&str]) -> SystemTime {
         let before = SystemTime::now();
         let mut args = vec!["--bind".to_owned(), self.nodes[node].bind.to_string()];
-        if let Ground::Relay(relay) = &self.ground {
-            args.extend(["--advertise".to_owned(), relay.advertised(node).to_string()]);
+        if let Ground::Proxy(proxy) = &self.ground {
+            args.extend(["--advertise".to_owned(), proxy.advertised(node).to_string()]);
         }
         for seed in (0..SEEDS.min(self.len())).filter(|&seed| seed != node) {
             args.extend(["--join".to_owned(), self.address(seed).to_string()]);
@@ -205,32 +211,32 @@ impl Fleet {
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
         let agent = self.ground.at(node, || Agent::start(&name(node), &args));
         let begun = &mut self.nodes[node];
-        (begun.agent, begun.mind) = (Some(agent), Mind::default());
+        (begun.agent, begun.observed) = (Some(agent), ObservedView::default());
         before
     }
 
-    /// Kills a node in the middle of whatever it does; the time.
+    /// Kills a node. Returns the time.
     pub(crate) fn kill(&mut self, node: usize) -> SystemTime {
-        self.nodes[node].pull(Duration::ZERO);
+        self.nodes[node].read_lines(Duration::ZERO);
         self.nodes[node].agent = None;
         SystemTime::now()
     }
 
-    /// From now on a node that does not run has another address.
+    /// Gives another address to a node that is not running.
     pub(crate) fn readdress(&mut self, node: usize) {
-        assert!(self.nodes[node].agent.is_none(), "it listens at its address");
+        assert!(self.nodes[node].agent.is_none(), "the node uses its address");
         self.nodes[node].bind = (IpAddr::V4(self.net().readdress(node)), PORT).into();
     }
 
     pub(crate) fn agent(&self, node: usize) -> &Agent {
-        self.nodes[node].agent.as_ref().expect("it runs")
+        self.nodes[node].agent.as_ref().expect("it is running")
     }
 
-    pub(crate) fn mind(&self, node: usize) -> &Mind {
-        &self.nodes[node].mind
+    pub(crate) fn observed(&self, node: usize) -> &ObservedView {
+        &self.nodes[node].observed
     }
 
-    /// What an agent answers over its control socket.
+    /// Asks an agent for its view over its control socket.
     pub(crate) fn view(&self, node: usize) -> Value {
         let control = self.agent(node).control;
         self.ground.at(node, || common::view(control))
@@ -242,38 +248,38 @@ impl Fleet {
 
     pub(crate) fn mark(&mut self) -> Mark {
         self.watch(Duration::ZERO);
-        Mark(self.nodes.iter().map(|node| node.said.len()).collect())
+        Mark(self.nodes.iter().map(|node| node.lines.len()).collect())
     }
 
-    /// What the agents have said since then, each line with the node that said it.
-    pub(crate) fn said_since<'a>(
+    /// The lines that the agents have printed since the mark, each with the node that printed it.
+    pub(crate) fn lines_since<'a>(
         &'a self,
         mark: &'a Mark,
-    ) -> impl Iterator<Item = (usize, &'a Said)> {
+    ) -> impl Iterator<Item = (usize, &'a LogLine)> {
         let nodes = self.nodes.iter().zip(&mark.0).enumerate();
-        nodes.flat_map(|(node, (of, &from))| of.said[from..].iter().map(move |said| (node, said)))
+        nodes.flat_map(|(node, (of, &from))| of.lines[from..].iter().map(move |line| (node, line)))
     }
 
-    /// Lets the agents go on for so long, and takes in what they say.
+    /// Lets the agents run for this time, and reads what they print.
     pub(crate) fn watch(&mut self, span: Duration) {
         let mut left = span;
         for node in self.nodes.iter_mut().filter(|node| node.agent.is_some()) {
-            node.pull(std::mem::take(&mut left));
+            node.read_lines(std::mem::take(&mut left));
         }
     }
 
-    /// Waits until these agents are of such a mind, all at a time; when the last of them came to
-    /// it, if not all were at once.
+    /// Waits until the views of all these agents match at the same time. Returns the time of the
+    /// last event that was needed; `None` if all views matched from the start.
     pub(crate) fn until(
         &mut self,
         observers: impl IntoIterator<Item = usize> + Clone,
-        meant: impl Fn(usize, &Mind) -> bool,
+        matches: impl Fn(usize, &ObservedView) -> bool,
     ) -> Option<SystemTime> {
         let mut last = None;
         loop {
             let before = last;
             for observer in observers.clone() {
-                last = last.max(self.until_one(observer, &meant));
+                last = last.max(self.until_one(observer, &matches));
             }
             if last == before {
                 return last;
@@ -284,51 +290,51 @@ impl Fleet {
     fn until_one(
         &mut self,
         observer: usize,
-        meant: impl Fn(usize, &Mind) -> bool,
+        matches: impl Fn(usize, &ObservedView) -> bool,
     ) -> Option<SystemTime> {
         let node = &mut self.nodes[observer];
-        let agent = node.agent.take().expect("it runs");
-        let (mut is_meant, mut last) = (meant(observer, &node.mind), None);
+        let agent = node.agent.take().expect("it is running");
+        let (mut is_match, mut last) = (matches(observer, &node.observed), None);
         let mut take = |node: &mut Node, line: &Value| {
-            node.hear(line);
-            let was = std::mem::replace(&mut is_meant, meant(observer, &node.mind));
-            if is_meant && !was {
-                last = node.said.last().map(|said| said.at);
+            node.add_line(line);
+            let was = std::mem::replace(&mut is_match, matches(observer, &node.observed));
+            if is_match && !was {
+                last = node.lines.last().map(|line| line.at);
             }
-            is_meant
+            is_match
         };
         for line in agent.lines_within(Duration::ZERO) {
             take(node, &serde_json::from_str(&line).expect("JSON"));
         }
-        if !meant(observer, &node.mind) {
+        if !matches(observer, &node.observed) {
             agent.wait_for(|line| take(node, line));
         }
         node.agent = Some(agent);
         last
     }
 
-    /// Waits until what an agent has said comes to what it answers: folding its events gives its
-    /// view.
-    fn until_told(&mut self, observer: usize) {
-        let end = Instant::now() + PATIENCE;
+    /// Waits until the events that an agent has printed give the same view as its answer over the
+    /// control socket.
+    fn until_consistent(&mut self, observer: usize) {
+        let end = Instant::now() + TIMEOUT;
         loop {
             let view = self.view(observer);
-            let answered = view["members"].as_array().expect("members").iter().map(held);
-            let answered: BTreeMap<String, Held> =
+            let answered = view["members"].as_array().expect("members").iter().map(member_state);
+            let answered: BTreeMap<String, MemberState> =
                 answered.filter(|(id, _)| *id != name(observer)).collect();
-            // Something may have happened between the two.
+            // An event may come between the answer and this; then ask again.
             let node = &mut self.nodes[observer];
-            node.pull(Duration::ZERO);
-            if answered == node.mind.others {
+            node.read_lines(Duration::ZERO);
+            if answered == node.observed.others {
                 return;
             }
             assert!(
                 Instant::now() < end,
-                "{} answers {answered:#?} and said {:#?}",
+                "{} answers {answered:#?}, but its events give {:#?}",
                 name(observer),
-                node.mind
+                node.observed
             );
-            node.pull(Duration::from_millis(10));
+            node.read_lines(Duration::from_millis(10));
         }
     }
 
@@ -336,48 +342,55 @@ impl Fleet {
         (0..self.len()).filter(|&node| self.nodes[node].agent.is_some()).collect()
     }
 
-    /// Waits until all agents that run hold each other alive, and none is isolated; when the last
-    /// one came to it.
+    /// Waits until all running agents consider each other alive, and none is isolated. Returns the
+    /// time of the last event that was needed.
     pub(crate) fn until_whole(&mut self) -> Option<SystemTime> {
         let running = self.running();
-        let whole = self.until(running.clone(), |observer, mind| {
+        let whole = self.until(running.clone(), |observer, view| {
             let others = running.iter().filter(|&&node| node != observer);
-            !mind.isolated && others.clone().all(|&node| mind.holds(node, "alive"))
+            !view.isolated && others.clone().all(|&node| view.holds(node, "alive"))
         });
         for &observer in &running {
-            self.until_told(observer);
+            self.until_consistent(observer);
         }
         whole
     }
 
-    /// Kills a node, and waits until all that run hold it dead; how long the last of them took.
+    /// Kills a node, and waits until all running agents declare it dead. Returns the time that this
+    /// took.
     pub(crate) fn crash(&mut self, victim: usize) -> Duration {
         let crashed = self.kill(victim);
-        let last = self.until(self.running(), |_, mind| mind.holds(victim, "dead"));
+        let last = self.until(self.running(), |_, view| view.holds(victim, "dead"));
         last.and_then(|last| last.duration_since(crashed).ok()).expect("it was alive before")
     }
 
-    /// Who was declared dead since then, and by whom, but for those meant.
-    pub(crate) fn wronged_since(&self, mark: &Mark, meant: &[usize]) -> Vec<(usize, String)> {
-        self.said_of_others(mark, "dead", meant).map(|(by, said)| (by, said.id.clone())).collect()
+    /// Lists the members declared dead since the mark, each with the node that printed it, except
+    /// the victims of the test.
+    pub(crate) fn false_deaths_since(
+        &self,
+        mark: &Mark,
+        victims: &[usize],
+    ) -> Vec<(usize, String)> {
+        let dead = self.lines_about_others(mark, "dead", victims);
+        dead.map(|(by, line)| (by, line.id.clone())).collect()
     }
 
-    /// How many suspicions of others than those meant were seen since then, in all views.
-    pub(crate) fn suspicions_since(&self, mark: &Mark, meant: &[usize]) -> usize {
-        self.said_of_others(mark, "suspected", meant).count()
+    /// Counts the suspicions since the mark in all views, except those of the victims.
+    pub(crate) fn suspicions_since(&self, mark: &Mark, victims: &[usize]) -> usize {
+        self.lines_about_others(mark, "suspected", victims).count()
     }
 
-    fn said_of_others<'a>(
+    fn lines_about_others<'a>(
         &'a self,
         mark: &'a Mark,
         event: &'static str,
-        meant: &'a [usize],
-    ) -> impl Iterator<Item = (usize, &'a Said)> {
-        let others = |said: &Said| !meant.iter().any(|&node| name(node) == said.id);
-        self.said_since(mark).filter(move |(_, said)| said.event == event && others(said))
+        victims: &'a [usize],
+    ) -> impl Iterator<Item = (usize, &'a LogLine)> {
+        let is_other = |line: &LogLine| !victims.iter().any(|&node| name(node) == line.id);
+        self.lines_since(mark).filter(move |(_, line)| line.event == event && is_other(line))
     }
 
-    /// Tells all to leave, and sees them end well; nothing is left of them.
+    /// Lets all agents leave, and checks that they end with success and that no process remains.
     pub(crate) fn end(mut self) {
         let agents: Vec<(usize, Agent)> = self
             .nodes
@@ -387,7 +400,7 @@ impl Fleet {
             .collect();
         agents.iter().for_each(|(_, agent)| agent.signal("TERM"));
         for (at, agent) in agents {
-            assert_eq!(agent.wait().code(), Some(0), "{} was told to stop", name(at));
+            assert_eq!(agent.wait().code(), Some(0), "{} was asked to leave", name(at));
         }
         if let Ground::Net(net) = &self.ground {
             assert!(net.inodes().into_iter().all(|inode| processes_in(inode).is_empty()));
@@ -395,11 +408,11 @@ impl Fleet {
     }
 }
 
-/// A member as an agent answers it.
-fn held(member: &Value) -> (String, Held) {
+/// Reads a member from the answer of an agent.
+fn member_state(member: &Value) -> (String, MemberState) {
     let text = |key: &str| member[key].as_str().unwrap_or_default().to_owned();
     let version = member["telemetry_version"].as_u64().expect("a version");
-    (text("id"), Held { status: text("status"), address: text("address"), version })
+    (text("id"), MemberState { status: text("status"), address: text("address"), version })
 }
 
 pub(crate) fn name(node: usize) -> String {

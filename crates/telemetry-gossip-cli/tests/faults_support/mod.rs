@@ -1,5 +1,6 @@
-//! Agents as processes on a network that the test makes and breaks, and what each of them has said.
+//! Agents as processes on a network that the test makes and breaks, and the events that each of
+//! them has printed.
 
+pub(crate) mod delay_proxy;
 pub(crate) mod fleet;
 pub(crate) mod net;
-pub(crate) mod relay;

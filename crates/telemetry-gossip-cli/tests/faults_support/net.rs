@@ -1,16 +1,16 @@
-//! A network of the test's own: a namespace for each node, all of them at the ports of one bridge,
-//! and faults by nft.
+//! A network for a test: a network namespace for each node, a bridge that connects them, and faults
+//! made by nft.
 //!
 //! ```text
 //!   node 0: eth0 10.77.0.1 ----- n0 [                         ]
 //!   node 1: eth0 10.77.0.2 ----- n1 [ hub: a bridge, whose nft ] n7 ----- eth0 10.77.0.8 :node 7
-//!   ...                             [ drops what is to be lost ]
+//!   ...                             [ drops the lost packets   ]
 //! ```
 //!
-//! The namespaces have no names: each lives as long as a file of this process or a process inside
-//! keeps it, its links live as long as it does, and none of them ever is in the machine's own
-//! namespace. So nothing is left behind, however the test ends. Faults are at the bridge, where a
-//! sender notices nothing of them, as on a real network.
+//! The namespaces have no names. Each exists as long as this process has it open or a process is
+//! inside it, its links exist as long as the namespace, and none of them is ever in the namespace
+//! of the machine. Nothing is therefore left behind, however the test ends. Faults happen at the
+//! bridge, where a sender does not notice them, as on a real network.
 
 use std::fs::File;
 use std::io::Write;
@@ -24,10 +24,10 @@ use nix::sched::{CloneFlags, setns, unshare};
 
 use crate::common::text;
 
-/// Where `ip` and `nft` are, if the path of a user does not say so.
+/// The folders of `ip` and `nft`, which may be missing in the path of a user.
 const SYSTEM: &str = "/usr/sbin:/sbin";
 
-/// What keeps these tests from running here, if anything does; found out once.
+/// What these tests need and this machine lacks; `None` if it lacks nothing. Checked once.
 pub(crate) fn missing() -> Option<&'static str> {
     static MISSING: OnceLock<Option<String>> = OnceLock::new();
     MISSING.get_or_init(|| trial().err()).as_deref()
@@ -41,7 +41,10 @@ fn trial() -> Result<(), String> {
         })?;
     }
     let hub = Namespace::new().map_err(|error| {
-        format!("no network namespace can be made ({error}): run as root, or under `unshare --map-root-user`")
+        format!(
+            "no network namespace can be made ({error}): run as root, or under `unshare \
+             --map-root-user`"
+        )
     })?;
     let links = "link add hub type bridge\nlink add one type veth peer name other\n";
     let rules = script(&[Fault::Loss(5), Fault::Cut(vec![0], vec![1]), Fault::Longer(1_000)]);
@@ -66,12 +69,12 @@ fn command(tool: &str, args: &[&str], script: &str) -> std::io::Result<Output> {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()?;
-    // Short enough for the pipe, so that it is written before anything is read.
+    // The script fits the pipe, so that writing it cannot block.
     child.stdin.take().expect("a pipe").write_all(script.as_bytes())?;
     child.wait_with_output()
 }
 
-/// A network namespace, kept by an open file.
+/// A network namespace, kept alive by an open file.
 pub(crate) struct Namespace {
     file: File,
 }
@@ -85,8 +88,8 @@ impl Namespace {
         Ok(Self { file: made.join().expect("the thread does not panic")? })
     }
 
-    /// Does something inside: the sockets that it opens, the threads and the processes that it
-    /// begins are inside, too.
+    /// Calls `work` inside the namespace. The sockets, threads and processes that it starts are
+    /// inside, too.
     pub(crate) fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
         let inside = || {
             setns(&self.file, CloneFlags::CLONE_NEWNET).expect("it is a network namespace");
@@ -97,46 +100,46 @@ impl Namespace {
     }
 
     fn must(&self, tool: &str, args: &[&str], script: &str) -> String {
-        let done = self.run(|| command(tool, args, script)).expect("it ran before");
+        let done = self.run(|| command(tool, args, script)).expect("the tool has run before");
         assert!(done.status.success(), "{tool} {args:?}: {}\n{script}", text(&done.stderr));
         text(&done.stdout)
     }
 
-    /// What other processes call it while this one keeps it.
+    /// The path by which other processes can open the namespace while this process has it open.
     fn path(&self) -> String {
         format!("/proc/{}/fd/{}", std::process::id(), self.file.as_raw_fd())
     }
 
-    /// What tells it from all others.
+    /// The inode, which identifies the namespace.
     pub(crate) fn inode(&self) -> u64 {
         self.file.metadata().expect("an open file").ino()
     }
 }
 
-/// The processes that are in a namespace of this inode; this one, some of whose threads may be for
-/// a moment, is not meant.
+/// Lists the processes in the namespace with this inode, except this process, some of whose threads
+/// can be inside for a moment.
 pub(crate) fn processes_in(inode: u64) -> Vec<u32> {
     let all = std::fs::read_dir("/proc").expect("the process table");
     let pids = all.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
     let inside = |pid: &u32| {
-        // It may have ended meanwhile.
+        // The process may have ended in the meantime, and then this fails.
         std::fs::metadata(format!("/proc/{pid}/ns/net")).is_ok_and(|found| found.ino() == inode)
     };
     pids.filter(inside).filter(|&pid| pid != std::process::id()).collect()
 }
 
-/// What goes wrong at the bridge.
+/// The packets that the bridge drops.
 #[derive(Clone, Debug)]
 pub(crate) enum Fault {
-    /// So many of a hundred UDP datagrams, each for itself.
+    /// This percentage of UDP datagrams, each independently.
     Loss(u8),
-    /// All that IP carries from these nodes to those; what comes back passes.
+    /// All IP packets from the first nodes to the second ones; the other direction works.
     Cut(Vec<usize>, Vec<usize>),
-    /// UDP datagrams with more bytes than this, their headers not counted.
+    /// UDP datagrams with more bytes than this, without their headers.
     Longer(usize),
 }
 
-/// A cut in both directions.
+/// Cuts both directions between two groups of nodes.
 pub(crate) fn apart(these: &[usize], those: &[usize]) -> Vec<Fault> {
     vec![Fault::Cut(these.to_vec(), those.to_vec()), Fault::Cut(those.to_vec(), these.to_vec())]
 }
@@ -159,32 +162,33 @@ impl Fault {
     }
 }
 
-/// What nft reads: these faults, and a new count of what is lost to them.
+/// Makes the script for nft: these faults, and a new counter of the packets that they drop.
 fn script(faults: &[Fault]) -> String {
     let rules: String = faults
         .iter()
         .map(|fault| format!("    {} counter name lost drop\n", fault.rule()))
         .collect();
     format!(
-        "table bridge faults\ndelete table bridge faults\ntable bridge faults {{\n  counter lost {{ }}\n  chain passing \
-         {{\n    type filter hook forward priority 0\n{rules}  }}\n}}\n"
+        "table bridge faults\ndelete table bridge faults\ntable bridge faults {{\n  counter lost \
+         {{ }}\n  chain passing {{\n    type filter hook forward priority 0\n{rules}  }}\n}}\n"
     )
 }
 
-/// The namespaces, and the bridge between them.
+/// The namespaces and the bridge that connects them.
 pub(crate) struct Net {
     hub: Namespace,
     nodes: Vec<Namespace>,
 }
 
 impl Net {
-    /// A whole network, or `None` where there can be none, which it prints.
+    /// Makes a network for this number of nodes. Where that is impossible, prints the reason and
+    /// returns `None`.
     pub(crate) fn or_skip(count: usize) -> Option<Self> {
         if let Some(missing) = missing() {
             println!("SKIPPED: {missing}");
             return None;
         }
-        let new = || Namespace::new().expect("it could be made before");
+        let new = || Namespace::new().expect("one has been made before");
         let net = Self { hub: new(), nodes: std::iter::repeat_with(new).take(count).collect() };
         let mut hub = "link add hub type bridge\nlink set hub up\n".to_owned();
         for (node, namespace) in net.nodes.iter().enumerate() {
@@ -212,7 +216,7 @@ impl Net {
         Ipv4Addr::new(10, 77, 0, u8::try_from(node + 1).expect("few"))
     }
 
-    /// Takes the address of a node away and gives it another.
+    /// Replaces the address of a node.
     pub(crate) fn readdress(&self, node: usize) -> Ipv4Addr {
         let [.., last] = Self::address(node).octets();
         let to = Ipv4Addr::new(10, 77, 1, last);
@@ -221,15 +225,15 @@ impl Net {
         to
     }
 
-    /// These faults, instead of those before, from one moment to the next.
+    /// Replaces all faults by these, in one step.
     pub(crate) fn set(&self, faults: &[Fault]) {
         self.hub.must("nft", &["-f", "-"], &script(faults));
     }
 
-    /// How many frames were lost to the faults in force.
+    /// Counts the packets that the present faults have dropped.
     pub(crate) fn lost(&self) -> u64 {
-        let told = self.hub.must("nft", &["list", "counter", "bridge", "faults", "lost"], "");
-        let after = told.split_once("packets ").expect("a counter").1;
+        let counter = self.hub.must("nft", &["list", "counter", "bridge", "faults", "lost"], "");
+        let after = counter.split_once("packets ").expect("a counter").1;
         after.split_whitespace().next().and_then(|count| count.parse().ok()).expect("a number")
     }
 

@@ -1,5 +1,5 @@
-//! What a flood is made of: a member that remembers what it sent, hostile datagrams made from that,
-//! and who sends them.
+//! The parts of a flood: a member that remembers the datagrams it sent, hostile datagrams made from
+//! these, and a thread that sends them.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::Path;
@@ -15,21 +15,21 @@ use telemetry_gossip_core::{Config, Identity, Input, Instant as CoreInstant, Lab
 use telemetry_gossip_seal::{Key, Keyring, NoncePrefix, OVERHEAD, Seal};
 use telemetry_gossip_tokio::PeerAddr;
 
-use crate::common::PATIENCE;
+use crate::common::TIMEOUT;
 
-/// A member of the cluster, made of a core node, a seal and a socket, that remembers the sealed
-/// datagrams it sent to one other: each of them was authentic, and has come.
+/// A member of the cluster, made of a core node, a seal and a socket. It remembers the sealed
+/// datagrams that it sent to the target: each of them was authentic when it was sent.
 pub(crate) struct Tap {
     sent: Arc<Mutex<Vec<Vec<u8>>>>,
     stop: Sender<()>,
     thread: Option<JoinHandle<()>>,
 }
 
-/// The most that a tap remembers.
+/// The largest number of datagrams that a tap remembers.
 const RECORDS: usize = 1_000;
 
 impl Tap {
-    /// It takes part from a free port of `place`.
+    /// Starts a member at a free port of the address `place`.
     pub(crate) fn start(key: &Path, place: IpAddr, target: SocketAddr) -> Self {
         let sent = Arc::new(Mutex::new(Vec::new()));
         let (stop, stopped) = channel();
@@ -44,7 +44,7 @@ impl Tap {
     pub(crate) fn wait_for_records(&self, count: usize) {
         let start = Instant::now();
         while self.sent.lock().expect("the tap lives").len() < count {
-            assert!(start.elapsed() < PATIENCE, "the tap had nothing to send");
+            assert!(start.elapsed() < TIMEOUT, "the tap sent too few datagrams");
             std::thread::yield_now();
         }
     }
@@ -110,14 +110,15 @@ fn take_part(
     }
 }
 
-/// Seeded datagrams that a sealed agent must refuse, each kind of them alike often but the longest.
+/// Random datagrams, from a seed, that a sealed agent must refuse. All kinds are equally frequent,
+/// except the longest datagrams.
 pub(crate) struct Hostile {
     rng: ChaCha8Rng,
     all: Vec<Vec<u8>>,
 }
 
 impl Hostile {
-    /// Made from what a member has sent.
+    /// Makes hostile datagrams from those that a member has sent.
     pub(crate) fn new(seed: u64, key: &Path, records: &[Vec<u8>]) -> Self {
         let mut hostile = Self { rng: ChaCha8Rng::seed_from_u64(seed), all: Vec::new() };
         let key = read_key(key).expect("a key");
@@ -142,7 +143,7 @@ impl Hostile {
     ) -> Vec<u8> {
         let len = like.len();
         match kind {
-            // Forged: a header that passes every check but the last, and anything behind it.
+            // Forged: a header that passes every check but the last, and random bytes after it.
             0 => {
                 self.rng.fill_bytes(&mut like[5..]);
                 like
@@ -161,7 +162,7 @@ impl Hostile {
                 like[at] ^= 1 << self.below(8);
                 like
             }
-            // Of another cluster: with the same key, and with another.
+            // From another cluster: with the same key, and with another one.
             4 => {
                 let mut out = vec![0; 200 + OVERHEAD];
                 let plain = vec![1; self.below(200)];
@@ -169,13 +170,13 @@ impl Hostile {
                 out.truncate(len);
                 out
             }
-            // Longer than any that is sent: mostly by a little, now and then as long as can be.
+            // Longer than any valid datagram: mostly by a little, sometimes of nearly maximal size.
             5 => {
                 like.resize(if number % 700 == 5 { 65_000 } else { 1_401 + self.below(4_000) }, 7);
                 self.rng.fill_bytes(&mut like[5..29]);
                 like
             }
-            // Plaintext, as a node without keys would send it.
+            // Plaintext, as a node without keys sends it.
             _ => {
                 let mut plain = vec![0; 60];
                 self.rng.fill_bytes(&mut plain);
@@ -195,7 +196,7 @@ impl Hostile {
     }
 }
 
-/// A thread that sends hostile datagrams at a rate until it is stopped.
+/// A thread that sends hostile datagrams at a given rate until it is stopped.
 pub(crate) struct Flood {
     stop: Sender<()>,
     thread: JoinHandle<f64>,
@@ -211,8 +212,8 @@ impl Flood {
             while stopped.recv_timeout(Duration::from_millis(1)).is_err() {
                 let due = start.elapsed().as_micros() as u64 * rate / 1_000_000;
                 while sent < due {
-                    // A full buffer at the other end is no error here, and a port just closed is
-                    // the test's own doing.
+                    // A full buffer at the target does not matter here, and the test itself may
+                    // have closed the port.
                     let _ = socket.send(hostile.next());
                     sent += 1;
                 }
@@ -222,7 +223,7 @@ impl Flood {
         Self { stop, thread }
     }
 
-    /// Ends it; the rate that it kept, in datagrams a second.
+    /// Stops the flood. Returns its actual rate in datagrams per second.
     pub(crate) fn stop(self) -> f64 {
         let _ = self.stop.send(());
         self.thread.join().expect("the flood ran")

@@ -256,4 +256,3 @@ impl Config {
         }
     }
 }
-    #[non_exhaustive]

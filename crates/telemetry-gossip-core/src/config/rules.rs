@@ -189,7 +189,6 @@ pub enum ConfigError {
         /// The interval.
         interval: Duration,
     },
-#[non_exhaustive]
     /// A suspicion would run out before its refutation can arrive.
     #[error(
         "suspicion of {span:?} is shorter than two gossip intervals of {gossip:?}, or longer than 366 days"
@@ -351,4 +350,3 @@ mod tests {
         assert!(Config { mode: Mode::Autonomous, ..config }.validate().is_err());
     }
 }
-    #[non_exhaustive]
