@@ -169,6 +169,7 @@ impl Outcome {
             End::Failures => writeln!(out, "ended before seed {} for its failures", first + of)?,
             End::Limit => writeln!(out, "ended before seed {} as its time was up", first + of)?,
             End::Stopped => writeln!(out, "ended before seed {} by ctrl-c", first + of)?,
+            _ => writeln!(out, "ended before seed {}", first + of)?,
         }
         self.write_coverage(out)?;
         for failed in &self.swept.failures {

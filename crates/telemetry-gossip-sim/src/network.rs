@@ -160,11 +160,20 @@ setters! {
 /// The loss of one kind of datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct LoseKind {
     /// The kind.
     pub kind: Kind,
     /// The share of these datagrams that is lost.
     pub share: Share,
+}
+
+impl LoseKind {
+    /// The loss of a share of one kind of datagram.
+    #[must_use]
+    pub const fn new(kind: Kind, share: Share) -> Self {
+        Self { kind, share }
+    }
 }
 
 /// The kind of a datagram: that of its first frame which is not a frame of claims, since claims are
