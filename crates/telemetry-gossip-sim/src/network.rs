@@ -216,6 +216,8 @@ impl Kind {
                 7..=13 => return Self::Session,
                 _ => about,
             };
+            // The length of the body is a varint of one or two bytes. A truncated frame ends the
+            // loop.
             rest = match *after {
                 [len, ref body @ ..] if len < 128 => body.get(usize::from(len)..),
                 [low, high, ref body @ ..] => {
@@ -383,6 +385,8 @@ impl Fabric {
     /// Decides the fate of a datagram that is sent now.
     pub(crate) fn send(&mut self, from: usize, to: usize, kind: Kind, len: usize) -> Arrivals {
         let nowhere = Arrivals::default();
+        // The order of the draws is part of what a seed means. Shares of 0 and 1 draw nothing, so a
+        // fault that is switched off does not influence the others.
         if self.barriers.iter().any(|barrier| barrier.stops(from, to)) {
             self.traffic.cut += 1;
             return nowhere;

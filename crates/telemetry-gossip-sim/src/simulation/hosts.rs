@@ -160,6 +160,7 @@ impl Simulation {
         }
         self.checker.restarted(name);
         let now = self.now();
+        // The host keeps its keys, perhaps changed since the first start, across restarts.
         let ring = self.processes[index].seal.as_ref().map(|seal| seal.keyring().clone());
         let seal = self.new_seal(index, instance, ring);
         let process = &mut self.processes[index];
@@ -231,6 +232,7 @@ impl Simulation {
             self.wake_late(index);
         }
         self.empty_inbox(index);
+        // Has an effect only if the timer was not first.
         self.wake_late(index);
     }
 
@@ -287,6 +289,7 @@ impl Simulation {
         let now = self.now();
         match &input {
             Input::Leave => {
+                // Before the command is passed: it sends datagrams, and others may learn at once.
                 self.processes[index].leaving = true;
                 self.watches.stopped(now, index);
                 let (name, least) = (self.processes[index].name, self.processes[index].generation);
