@@ -340,8 +340,8 @@ impl Simulation {
         }
     }
 
-    /// Whether one process can find another by itself: it holds the other at its current address as a
-    /// member that has not left, or its seeds lead to the other and to no further process. A join
+    /// Whether one process can find another by itself: it holds the other at its current address as
+    /// a member that has not left, or its seeds lead to the other and to no further process. A join
     /// through several seeds may end at any of them.
     fn can_find(&self, from: usize, to: usize) -> bool {
         let (asking, asked) = (&self.processes[from], &self.processes[to]);
