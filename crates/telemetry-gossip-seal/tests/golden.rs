@@ -4,7 +4,7 @@
 #![deny(warnings)]
 
 use telemetry_gossip_core::Label;
-use telemetry_gossip_seal::{Key, Keyring, Refusal, Seal, Session};
+use telemetry_gossip_seal::{Key, Keyring, NoncePrefix, Refusal, Seal};
 
 /// 32 bytes, 00 to 1f.
 const KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
@@ -39,7 +39,7 @@ fn bytes(hex: &str) -> Vec<u8> {
 /// A node of the cluster `production`.
 fn node(nonce_prefix: u8) -> Seal {
     let key: Key = KEY.parse().unwrap();
-    Seal::new(Keyring::new(Label::of("production"), key), Session([nonce_prefix; 16]))
+    Seal::new(Keyring::new(Label::of("production"), key), NoncePrefix::new([nonce_prefix; 16]))
 }
 
 #[test]

@@ -200,16 +200,22 @@ impl Words {
             Event::Joined { id, generation, .. } => {
                 format!("{id} joined at generation {generation}")
             }
-            Event::Alive { id, generation } => format!("{id} is Alive at generation {generation}"),
+            Event::Alive { id, generation, .. } => {
+                format!("{id} is Alive at generation {generation}")
+            }
             Event::Suspected { id, generation, .. } => {
                 format!("{id} is Suspected at generation {generation}")
             }
-            Event::Dead { id, generation } => format!("{id} is Dead at generation {generation}"),
-            Event::Left { id, generation } => format!("{id} has left at generation {generation}"),
-            Event::Refuted { generation } => format!("refuted, now at generation {generation}"),
-            Event::JoinCompleted { seed } => format!("join completed by {}", seed.ip()),
+            Event::Dead { id, generation, .. } => {
+                format!("{id} is Dead at generation {generation}")
+            }
+            Event::Left { id, generation, .. } => {
+                format!("{id} has left at generation {generation}")
+            }
+            Event::Refuted { generation, .. } => format!("refuted, now at generation {generation}"),
+            Event::JoinCompleted { seed, .. } => format!("join completed by {}", seed.ip()),
             Event::LeaveCompleted => "leave completed".into(),
-            Event::Isolated { lost, of } => format!("isolated, {lost} of {of} are silent"),
+            Event::Isolated { lost, of, .. } => format!("isolated, {lost} of {of} are silent"),
             Event::Reconnected { .. } => "in touch again".into(),
             _ => return None,
         })
