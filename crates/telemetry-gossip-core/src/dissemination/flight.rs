@@ -10,7 +10,7 @@ use crate::config::Mode;
 use crate::cx::{Cx, Fit};
 use crate::id::RequestId;
 use crate::membership::Slot;
-use crate::membership::telemetry_log::news_since;
+use crate::membership::telemetry_log::update_since;
 use crate::outbox::{Body, Diff, Intent, Want};
 use crate::time::Instant;
 use crate::wire::encode::Writer;
@@ -36,7 +36,7 @@ impl Dissemination {
             return;
         }
         self.trees.adapt(&cx.table, cx.this.slot, cx.now);
-        let (len, urgent) = news_since(cx.table.row(owner).log(), since);
+        let (len, urgent) = update_since(cx.table.row(owner).log(), since);
         let update = Update { owner, since };
         let merged = self.trees.spread(update, TELEMETRY_FRAME + len, urgent, furthest);
         cx.stats.telemetry_merged += u64::from(merged);
