@@ -92,7 +92,7 @@ impl OutgoingDiffs {
         for (range, mut rows) in ranges {
             let mut theirs = rows.next();
             let (from, to) = (IdHash(range.from), IdHash(range.to));
-            for slot in table.tagged(from, to) {
+            for slot in table.in_range(from, to) {
                 let id_hash = table.id_hash(slot);
                 while let Some(row) = theirs.filter(|row| row.id_hash < id_hash.0) {
                     self.want(&mut diff, want_of(row, true, 0));

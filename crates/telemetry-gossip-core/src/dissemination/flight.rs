@@ -10,11 +10,11 @@ use crate::config::Mode;
 use crate::cx::{Cx, Fit};
 use crate::id::RequestId;
 use crate::membership::Slot;
-use crate::membership::telemetry_log::news_since;
+use crate::membership::telemetry_log::update_since;
 use crate::outbox::{Body, Diff, Intent, Want};
 use crate::time::Instant;
 use crate::wire::encode::Writer;
-use crate::wire::{HEADER_LEN, TELEMETRY_FRAME, TREE_FRAME, Tree, TreeAck, kind};
+use crate::wire::{HEADER_LEN, TELEMETRY_FRAME_LEN, TREE_FRAME_LEN, Tree, TreeAck, kind};
 
 /// For how many probe intervals a silent partner is passed over. It is suspected soon, if it is
 /// gone.
@@ -36,9 +36,9 @@ impl Dissemination {
             return;
         }
         self.trees.adapt(&cx.table, cx.this.slot, cx.now);
-        let (len, urgent) = news_since(cx.table.row(owner).log(), since);
+        let (len, urgent) = update_since(cx.table.row(owner).log(), since);
         let update = Update { owner, since };
-        let merged = self.trees.spread(update, TELEMETRY_FRAME + len, urgent, furthest);
+        let merged = self.trees.spread(update, TELEMETRY_FRAME_LEN + len, urgent, furthest);
         cx.stats.telemetry_merged += u64::from(merged);
     }
 
@@ -172,7 +172,7 @@ impl Dissemination {
 
 /// Bytes for telemetry in a datagram.
 fn flight_room<A: Address>(cx: &Cx<A>) -> usize {
-    cx.mtu() - HEADER_LEN - TREE_FRAME
+    cx.mtu() - HEADER_LEN - TREE_FRAME_LEN
 }
 
 /// The acknowledgement of a flight's datagram, with a wish for what was missing before it.

@@ -108,7 +108,7 @@ impl<A: Address> Node<A> {
             return false;
         }
         let (mut before, mut last) = (w.len(), None);
-        for slot in self.cx.table.tagged(from, to) {
+        for slot in self.cx.table.in_range(from, to) {
             let id_hash = self.cx.table.id_hash(slot);
             if last != Some(id_hash.0) {
                 before = w.len();
@@ -198,7 +198,7 @@ impl<A: Address> Node<A> {
         let mut next = None;
         if let Some(open) = w.open(kind::CLAIMS) {
             let (mut before, mut last) = (w.len(), None);
-            for slot in self.cx.table.tagged(from, IdHash(u32::MAX)) {
+            for slot in self.cx.table.in_range(from, IdHash(u32::MAX)) {
                 let id_hash = self.cx.table.id_hash(slot);
                 if last != Some(id_hash) {
                     before = w.len();
@@ -221,9 +221,9 @@ impl<A: Address> Node<A> {
     fn put_piece(&self, w: &mut Writer<'_>, number: RequestId, from: IdHash) {
         let end = w.len() + PIECE;
         if let Some(open) = w.open(kind::CLAIMS) {
-            let rest = self.cx.table.tagged(from, IdHash(u32::MAX));
+            let rest = self.cx.table.in_range(from, IdHash(u32::MAX));
             let round =
-                rest.chain(self.cx.table.tagged(IdHash(0), IdHash(from.0.saturating_sub(1))));
+                rest.chain(self.cx.table.in_range(IdHash(0), IdHash(from.0.saturating_sub(1))));
             for slot in core::iter::once(self.cx.this.slot)
                 .chain(round.filter(|&slot| self.cx.table.is_live(slot)))
             {
