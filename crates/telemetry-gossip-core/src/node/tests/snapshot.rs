@@ -166,7 +166,7 @@ fn a_row_that_is_not_there_is_found_wherever_it_is_named() {
     let target = &mut node.detector.probe.as_mut().expect("a probe is under way").target;
     *target = crate::membership::Slot(target.0 + 100);
     let unsound = Node::<u32>::restore(&node.snapshot().unwrap()).unwrap_err();
-    assert_eq!(unsound, RestoreError::Unsound { part: "name of a row" });
+    assert_eq!(unsound, RestoreError::Unsound { part: "slot of a member" });
 }
 
 /// Bytes that came to harm are refused, or make a node that keeps all invariants: no panic either
