@@ -166,7 +166,7 @@ pub(crate) mod tests {
             (
                 probe_failed(),
                 json!({ "kind": "probe-failed", "text": "did not answer this node's probe; asked through n3 (silent to \
-                     it, too), n9 (no word from it in time), somebody unknown here (silent to it, too)",
+                     it, too), n9 (no word from it in time), an unknown member (silent to it, too)",
                     "helpers": [{ "id": "n3", "nacked": true }, { "id": "n9", "nacked": false },
                         { "id": null, "nacked": true }] }),
             ),
@@ -181,7 +181,7 @@ pub(crate) mod tests {
             ),
             (
                 Evidence::Confirmed { by: IdHash(404) },
-                json!({ "kind": "confirmed", "text": "was accused by somebody unknown here, too" }),
+                json!({ "kind": "confirmed", "text": "was accused by an unknown member, too" }),
             ),
             (
                 Evidence::Dead { generation: Generation(5), here: true },

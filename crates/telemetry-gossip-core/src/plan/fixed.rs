@@ -1,5 +1,5 @@
-//! Arithmetic with shares of a whole, which are integers in units of 2^-60, and the few functions of
-//! analysis that the model needs.
+//! Arithmetic with shares of a whole, which are integers in units of 2^-60, and the few functions
+//! of analysis that the model needs.
 
 /// The share that is the whole.
 pub(super) const ONE: u64 = 1 << 60;

@@ -221,7 +221,8 @@ impl Model<'_> {
             return 0;
         }
         let gap = self.timeout / 2;
-        // The next member to probe has called the roll since the suspicion began, if there was time.
+        // The next member to probe has called the roll since the suspicion began, if it had the
+        // time.
         let next = if self.config.detector.shared_schedule && self.members > 2 {
             self.interval
         } else {
