@@ -528,6 +528,15 @@ mod tests {
     }
 
     #[test]
+    fn the_former_name_of_ping_reqs_is_still_read() {
+        let read = |kind: &str| {
+            toml::from_str::<LoseKind>(&format!("kind = \"{kind}\"\nshare = \"5%\"")).unwrap()
+        };
+        assert_eq!(read("ping-req"), LoseKind::new(Kind::PingReq, Share::percent(5)));
+        assert_eq!(read("relay"), read("ping-req"));
+    }
+
+    #[test]
     fn datagrams_between_zones_take_longer() {
         let far = Duration::from_millis(50);
         let latency = Latency::fixed(Duration::from_millis(1));
