@@ -30,6 +30,7 @@ pub type HelperReports = [Option<HelperReport>; MAX_HELPER_REPORTS];
 /// One thing that speaks for or against a member, as this node learned it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum Evidence {
     /// This node's probe got no answer, neither directly nor through the helpers.
     ProbeFailed {
@@ -182,6 +183,7 @@ impl Evidence {
 
 /// One entry of a history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Incident {
     /// When it became known here.
     pub at: Instant,
@@ -191,6 +193,7 @@ pub struct Incident {
 
 /// A suspicion that runs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct OpenSuspicion {
     /// Since when.
     pub since: Instant,
@@ -204,6 +207,7 @@ pub struct OpenSuspicion {
 /// Why a member is held to be what it is; see [`Node::explain`](crate::Node::explain). Its
 /// `Display` says it in words.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Explanation {
     /// The member.
     pub id: NodeId,

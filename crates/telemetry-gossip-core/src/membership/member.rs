@@ -61,7 +61,7 @@ impl<'a, A: Address> Member<'a, A> {
 
     /// Its telemetry, removed entries aside, in order of version.
     pub fn telemetry(&self) -> impl Iterator<Item = TelemetryEntry<'a>> + use<'a, A> {
-        self.row.entries().filter(|entry| entry.value.is_some()).filter_map(|entry| entry.read())
+        self.row.entries().filter_map(|entry| entry.read())
     }
 
     /// The value under `key`, with its version and time of publication.

@@ -137,6 +137,7 @@ impl<A: Address> Membership<A> {
     /// An empty table for states that are exchanged and never forget: the dead count in its
     /// fingerprint, so that two tables are equal only if they hold the same of the dead, too.
     /// Compare it with others of its kind.
+    #[doc(hidden)]
     #[must_use]
     pub fn for_exchange(limit: u32) -> Self {
         Self { dead_count: true, ..Self::new(limit) }

@@ -50,10 +50,10 @@ const REMOVED: u16 = u16::MAX;
 /// One entry of a node's telemetry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TelemetryEntry<'a> {
-    /// Its key.
+    /// The key.
     pub key: &'a str,
-    /// Its value; `None` if the owner removed it.
-    pub value: Option<&'a [u8]>,
+    /// The value.
+    pub value: &'a [u8],
     /// The owner's version that set it.
     pub version: u64,
     /// When the owner published it, as well as it is known here: the ages that carriers reported
@@ -82,12 +82,12 @@ pub(crate) struct LogEntry<'a> {
 }
 
 impl<'a> LogEntry<'a> {
-    /// The entry for a host.
+    /// The entry as a host reads it; `None` if the owner removed it.
     pub(crate) fn read(&self) -> Option<TelemetryEntry<'a>> {
         let Self { key, value, version, published, urgent } = *self;
         Some(TelemetryEntry {
             key: core::str::from_utf8(key).ok()?,
-            value,
+            value: value?,
             version,
             published,
             urgent,
@@ -318,8 +318,10 @@ mod tests {
             prop_assert!(versions.is_sorted());
             prop_assert_eq!(super::version(&bytes), versions.last().copied().unwrap_or(0));
             let log: BTreeMap<String, (Option<Vec<u8>>, u64)> = Entries::new(&bytes)
-                .filter_map(|entry| entry.read())
-                .map(|entry| (entry.key.into(), (entry.value.map(Into::into), entry.version)))
+                .map(|entry| {
+                    let key = core::str::from_utf8(entry.key).unwrap().into();
+                    (key, (entry.value.map(Into::into), entry.version))
+                })
                 .collect();
             prop_assert_eq!(log, map);
         }

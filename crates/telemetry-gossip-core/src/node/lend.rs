@@ -13,6 +13,7 @@ impl<A: Address> Node<A> {
     ///
     /// For hosts whose table is shared with others; the node should be in [`Mode::OnDemand`], as it
     /// cannot know what else happens to the table.
+    #[doc(hidden)]
     pub fn with_table<T>(
         &mut self,
         table: &mut Membership<A>,

@@ -11,6 +11,7 @@ use crate::wire::{Nack, PingReq, kind};
 
 /// A datagram to send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Transmit<A> {
     /// Where to.
     pub to: A,

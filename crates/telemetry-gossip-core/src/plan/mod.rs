@@ -54,6 +54,7 @@ use model::{Loss, Model, micros, millis, whole_millis};
 
 /// What a cluster with some settings is like, by a model of the protocol; see [`Config::predict`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Prediction {
     /// From a crash until all hold the member Dead; half of the crashes are known sooner.
     pub detection_median: Duration,
@@ -70,6 +71,7 @@ pub struct Prediction {
 
 /// Settings, and what they lead to; see [`Config::plan`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Plan {
     /// Valid settings.
     pub config: Config,
@@ -79,6 +81,7 @@ pub struct Plan {
 
 /// Why there is no plan.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum PlanError {
     /// A cluster too small to watch anybody, or larger than any table.
     #[error("a plan is for 2 to {MAX_MEMBERS} members, not {members}")]

@@ -36,6 +36,7 @@ pub const STATE_VERSION: u32 =
 
 /// Why a snapshot cannot be taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum SnapshotError {
     /// Datagrams or events wait to be polled: they are no part of a snapshot.
     #[error("a snapshot is taken of a node whose transmits and events have been polled to the end")]
@@ -50,6 +51,7 @@ pub enum SnapshotError {
 
 /// Why bytes are no snapshot.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum RestoreError {
     /// The snapshot has another shape.
     #[error("the snapshot has state version {found}, this build reads {STATE_VERSION}")]
