@@ -99,7 +99,7 @@ fn convergence_of_telemetry_is_as_fast() {
             rounds.round();
         }
         assert_eq!(rounds.aware_of(0), NODES);
-        let value = |node: usize| rounds.table(node).get("n0")?.value("load")?.value;
+        let value = |node: usize| Some(rounds.table(node).get("n0")?.value("load")?.value);
         assert!((0..NODES).all(|node| value(node) == Some(b"0.75".as_slice())));
     });
 }

@@ -69,8 +69,11 @@ fn replay(seed: u64) -> String {
         .unwrap_or_default();
     let target = file.rsplit_once('-').map_or(file, |(target, _)| target);
     let test = thread.name().unwrap_or_default();
+    // Cargo sets it for the tests that it runs.
+    let package = std::env::var("CARGO_PKG_NAME");
+    let package = package.unwrap_or_else(|_| env!("CARGO_PKG_NAME").to_owned());
     format!(
-        "SEED={seed} cargo test --release -p telemetry-gossip-tests --test {target} {test} -- \
+        "SEED={seed} cargo test --release -p {package} --test {target} {test} -- \
          --include-ignored"
     )
 }

@@ -50,6 +50,7 @@ fn sentence(error: &PlanError) -> String {
         PlanError::Members { .. } => format!("{error}: type --nodes 250"),
         PlanError::RoundTrip { .. } => format!("{error}: type --rtt 150ms"),
         PlanError::Loss { .. } => format!("{error}: type --loss 5%"),
+        ref other => other.to_string(),
     }
 }
 
@@ -77,8 +78,14 @@ fn settings(config: &Config) -> Vec<(&'static str, String)> {
 }
 
 fn table(plan: &Plan) -> Table {
-    let Prediction { detection_median, detection_p99, false_suspicions, false_deaths, idle_bytes } =
-        plan.predicted;
+    let Prediction {
+        detection_median,
+        detection_p99,
+        false_suspicions,
+        false_deaths,
+        idle_bytes,
+        ..
+    } = plan.predicted;
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_header(["SETTING", "VALUE"]);
     for (name, value) in settings(&plan.config) {
@@ -144,7 +151,7 @@ struct Predicted {
 
 impl PlanReport {
     fn of(plan: &Plan) -> Self {
-        let Plan { config, predicted } = plan;
+        let Plan { config, predicted, .. } = plan;
         Self {
             settings: Settings {
                 probe_interval_s: config.probe_interval.as_secs_f64(),

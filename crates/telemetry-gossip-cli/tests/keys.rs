@@ -119,7 +119,7 @@ fn key_new_never_overwrites_and_errors_name_a_bad_key_file_and_its_rule() {
     let folder = Folder::new("files");
     let (path, _) = folder.key("cluster.key");
     let before = std::fs::read_to_string(&path).unwrap();
-    assert!(refused(&["key", "new", &path], 3).contains("cluster.key cannot be made"));
+    assert!(refused(&["key", "new", &path], 3).contains("cluster.key cannot be created"));
     assert_eq!(std::fs::read_to_string(&path).unwrap(), before);
 
     let agent = |key: &str| refused(&["agent", "--id", "a", "--key-file", key], 3);
@@ -127,7 +127,7 @@ fn key_new_never_overwrites_and_errors_name_a_bad_key_file_and_its_rule() {
     std::fs::copy(&path, folder.path("short.key")).unwrap();
     std::fs::write(folder.path("short.key"), &before[..20]).unwrap();
     assert!(agent(&folder.path("short.key")).contains(
-        "short.key holds no key: the text has 20 bytes, a key has 64 hexadecimal digits"
+        "short.key does not contain a key: the text has 20 bytes, a key has 64 hexadecimal digits"
     ));
     let tight = refused(&["agent", "--id", "a", "--key-file", &path, "--mtu", "811"], 2);
     assert!(
@@ -143,7 +143,7 @@ fn key_new_never_overwrites_and_errors_name_a_bad_key_file_and_its_rule() {
         mode(0o644);
         let said = agent(&path);
         assert!(
-            said.contains("cluster.key can be read or written by everybody (mode 644)"),
+            said.contains("cluster.key can be read or written by every user (mode 644)"),
             "{said}"
         );
     }

@@ -33,6 +33,7 @@ pub type HelperReports = [Option<HelperReport>; MAX_HELPER_REPORTS];
 /// A piece of evidence for or against a member, as this node learned it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum Evidence {
     /// This node's probe got no answer, neither directly nor through the helpers.
     ProbeFailed {
@@ -192,6 +193,7 @@ const UNKNOWN: &str = "an unknown member";
 
 /// One entry of the history of a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Incident {
     /// The time at which this node learned of it.
     pub at: Instant,
@@ -201,6 +203,7 @@ pub struct Incident {
 
 /// A suspicion that is not decided yet.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct OpenSuspicion {
     /// The time at which it began here.
     pub since: Instant,
@@ -214,6 +217,7 @@ pub struct OpenSuspicion {
 /// The reasons for the status of a member; see [`Node::explain`](crate::Node::explain). Its
 /// `Display` puts them into words.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Explanation {
     /// The id of the member.
     pub id: NodeId,

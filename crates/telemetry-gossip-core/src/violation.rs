@@ -7,6 +7,7 @@ use thiserror::Error;
 /// A broken invariant, which is a defect of this crate.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("invariant {rule} is broken: {detail}")]
+#[non_exhaustive]
 pub struct Violation {
     /// The short name of the invariant: `S6` (a running node never holds itself dead), `S14` (every
     /// structure is bounded), `S15` (every deadline has an owner) or `sums` (sums that are kept up

@@ -145,7 +145,7 @@ impl<A: Address + Serialize + DeserializeOwned + 'static> Player<A> {
     }
 
     fn drain(&mut self, output: &mut impl FnMut(Output<'_, A>)) {
-        while let Some(Transmit { to, len }) = self.node.poll_transmit(&mut self.buf) {
+        while let Some(Transmit { to, len, .. }) = self.node.poll_transmit(&mut self.buf) {
             let bytes = self.buf.get(..len).unwrap_or_default();
             self.hasher.transmit(&to, bytes);
             output(Output::Transmit { to, bytes });

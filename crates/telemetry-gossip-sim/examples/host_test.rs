@@ -7,7 +7,7 @@ use telemetry_gossip_sim::{Cluster, Network, Settings, Share};
 /// The code under test: the host chooses the live member with the least load.
 fn least_loaded(node: &Node<u32>) -> Option<&str> {
     let alive = node.members().filter(|member| member.status() == Status::Alive);
-    let loads = alive.filter_map(|member| Some((member.value("load")?.value?, member.id())));
+    let loads = alive.filter_map(|member| Some((member.value("load")?.value, member.id())));
     loads.min().map(|(_, id)| id)
 }
 

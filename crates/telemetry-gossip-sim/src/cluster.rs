@@ -414,7 +414,7 @@ impl Cluster {
     /// A value of the telemetry of `of`, as `observer` knows it.
     #[must_use]
     pub fn value(&self, observer: usize, of: usize, key: &str) -> Option<&[u8]> {
-        self.held(observer, of)?.value(key)?.value
+        Some(self.held(observer, of)?.value(key)?.value)
     }
 
     /// The view of a node, including itself, in the order of ids.

@@ -413,7 +413,7 @@ mod tests {
         for _ in 0..8 {
             rounds.round();
         }
-        let value = |index: usize| rounds.table(index).get("n3")?.value("load")?.value;
+        let value = |index: usize| Some(rounds.table(index).get("n3")?.value("load")?.value);
         assert!((0..20).all(|index| value(index) == Some(b"17".as_slice())));
     }
 }

@@ -1,8 +1,8 @@
 //! Tokio driver for telemetry-gossip: sockets, timers, and a read view that never waits.
 //!
-//! An [`Agent`] runs one core node as one task, on a [`Transport`]: [`UdpTransport`] on a network,
-//! [`MemoryNetwork`] within a process. Readers get a [`View`] without a lock; whoever wants to
-//! follow what happens reads [`Events`].
+//! An [`Agent`] runs one node of the core as one task, on a [`Transport`]: [`UdpTransport`] on a
+//! network, [`MemoryNetwork`] within a process. Readers get a [`View`] without a lock, and follow
+//! changes by [`Events`]. The crate `telemetry-gossip` has a simpler API on top of this one.
 //!
 //! ```
 //! use telemetry_gossip_tokio::{Agent, Options, Sealing, UdpTransport};
@@ -18,9 +18,14 @@
 //! # }
 //! ```
 //!
-//! A transport seals its datagrams under the keys of a [`Sealing`], or is told that it need not.
+//! A transport seals its datagrams under the keys of a [`Sealing`], unless plaintext is requested.
 //! The driver carries datagrams, time and commands. Every rule of the protocol is in
 //! `telemetry-gossip-core`.
+//!
+//! # Features
+//!
+//! - `stream`: `Events::into_stream` and `TelemetryChanges::into_stream`, which implement
+//!   `futures_core::Stream`
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 #![deny(warnings)]
@@ -29,6 +34,8 @@ mod agent;
 mod clock;
 mod error;
 mod events;
+#[cfg(test)]
+mod handles;
 mod key_file;
 mod memory;
 mod options;

@@ -1,5 +1,4 @@
-//! How a transport seals: [`Sealing`] is what its owner decides, [`SharedSeal`] what the transport
-//! then works with.
+//! How a transport seals its datagrams: [`Sealing`] is the setting, [`SharedSeal`] the seal itself.
 
 use std::fmt::{self, Debug};
 use std::io;
@@ -13,8 +12,7 @@ use telemetry_gossip_seal::{
 
 use crate::key_file::{KeyFileError, read_key};
 
-/// Whether a transport seals its datagrams: with a [`Keyring`], unless it is told otherwise in so
-/// many words.
+/// Whether a transport seals its datagrams. Plaintext must be requested explicitly.
 ///
 /// ```no_run
 /// use telemetry_gossip_core::Label;
@@ -27,19 +25,22 @@ use crate::key_file::{KeyFileError, read_key};
 /// # }
 /// ```
 #[derive(Clone, Debug)]
-#[expect(clippy::large_enum_variant, reason = "there is one for each transport, for a moment")]
+#[expect(clippy::large_enum_variant, reason = "one per transport, for a short time")]
 pub enum Sealing {
-    /// Sealed under the primary of these keys, opened under any of them. The keys change under way
-    /// through [`Transport::seal`](crate::Transport::seal).
+    /// Seals under the primary key, and opens under any of the keys. The keys can be changed while
+    /// the transport is used, through [`Transport::seal`](crate::Transport::seal).
     Keyring(Keyring),
-    /// Not at all: whoever is on the network reads and forges. For one machine, or where something
-    /// below seals.
+    /// Does not seal: every host on the network can read and forge datagrams. For one machine, or
+    /// where a layer below encrypts.
     Plaintext,
 }
 
 impl Sealing {
-    /// With the keys of these files, the first of which is the primary; see [`read_key`] for the
-    /// rules of a file. No file is an error, too.
+    /// Seals with the keys of these files. The first one is the primary key. See [`read_key`] for
+    /// the rules of a key file.
+    ///
+    /// # Errors
+    /// A file cannot be read, its key does not fit the others, or there is no file.
     pub fn from_files<P: AsRef<Path>>(
         label: Label,
         files: impl IntoIterator<Item = P>,
@@ -57,8 +58,10 @@ impl Sealing {
         ring.map(Self::Keyring).ok_or(KeyFileError::NoFile)
     }
 
-    /// What a transport works with; `None` for plaintext. An error if the system has no randomness
-    /// for the session.
+    /// The seal for a transport; `None` for plaintext.
+    ///
+    /// # Errors
+    /// The system provided no randomness for the nonce prefix.
     pub fn into_seal(self) -> io::Result<Option<Arc<SharedSeal>>> {
         match self {
             Self::Keyring(keyring) => SharedSeal::new(keyring).map(Some),
@@ -67,11 +70,11 @@ impl Sealing {
     }
 }
 
-/// A [`Seal`] for a transport and those who change its keys, with a session of its own. For one
-/// socket: two that share it are one sender to others.
+/// A [`Seal`] that a transport shares with the code that changes its keys. It has its own nonce
+/// prefix. Use one per socket: to other nodes, two sockets with one seal are one sender.
 ///
-/// Who implements a [`Transport`](crate::Transport) lets all that leaves go through
-/// [`SharedSeal::send`], and all that arrives through [`SharedSeal::open`] before anybody sees it.
+/// An implementation of [`Transport`](crate::Transport) passes all datagrams that it sends through
+/// [`SharedSeal::send`], and all that arrive through [`SharedSeal::open`] before it delivers them.
 ///
 /// ```
 /// use telemetry_gossip_core::Label;
@@ -101,12 +104,12 @@ pub struct SharedSeal {
 
 struct Held {
     seal: Seal,
-    /// The datagram that is being sealed.
+    /// A buffer for the sealed datagram.
     sealed: Vec<u8>,
 }
 
 impl SharedSeal {
-    /// Seals with these keys, under a session from the system's randomness.
+    /// A seal with these keys, and a nonce prefix from the randomness of the system.
     pub fn new(keyring: Keyring) -> io::Result<Arc<Self>> {
         let mut prefix = [0; 16];
         getrandom::fill(&mut prefix).map_err(io::Error::other)?;
@@ -114,7 +117,7 @@ impl SharedSeal {
         Ok(Arc::new(Self { held: Mutex::new(Held { seal, sealed: Vec::new() }) }))
     }
 
-    /// Seals a datagram, and hands it to `send`.
+    /// Seals a datagram and passes it to `send`.
     pub fn send<T>(
         &self,
         plain: &[u8],
@@ -132,33 +135,33 @@ impl SharedSeal {
         send(&sealed[..len])
     }
 
-    /// Opens a datagram in place. A refused one is counted, and nothing of it may be used.
+    /// Opens a datagram in place. A refused datagram is counted, and no part of it may be used.
     pub fn open<'d>(&self, datagram: &'d mut [u8]) -> Result<&'d [u8], Refusal> {
         self.held().seal.open(datagram)
     }
 
-    /// The ids of all keys, the primary's first.
+    /// The ids of all keys, that of the primary key first.
     #[must_use]
     pub fn keys(&self) -> Vec<KeyId> {
         self.held().seal.keyring().ids().collect()
     }
 
-    /// One more key that opens, from now on.
+    /// Adds a key that opens datagrams from now on.
     pub fn add_key(&self, key: Key) -> Result<(), KeyringError> {
         self.change(|ring| ring.add(key))
     }
 
-    /// Seals under this key of the ring, from now on.
+    /// Makes this key the primary key, which seals from now on.
     pub fn use_key(&self, id: KeyId) -> Result<(), KeyringError> {
         self.change(|ring| ring.use_key(id))
     }
 
-    /// Opens no more what is sealed under this key.
+    /// Removes a key: datagrams sealed under it are refused from now on.
     pub fn remove_key(&self, id: KeyId) -> Result<(), KeyringError> {
         self.change(|ring| ring.remove(id))
     }
 
-    /// Changes the ring, for more than one step at once.
+    /// Changes the keyring in more than one step at once.
     pub fn change<T>(&self, change: impl FnOnce(&mut Keyring) -> T) -> T {
         change(self.held().seal.keyring_mut())
     }
@@ -174,7 +177,7 @@ impl SharedSeal {
         self.held().seal.keyring().open_message(context, message)
     }
 
-    /// What was sealed, opened and refused, each refusal by its reason.
+    /// The counters of datagrams sealed, opened, and refused by reason.
     #[must_use]
     pub fn stats(&self) -> SealStats {
         self.held().seal.stats()

@@ -381,7 +381,7 @@ fn on_table<T>(
 
 impl Carry {
     fn drain(&mut self, node: &mut Node<PeerAddr>) {
-        while let Some(Transmit { to, len }) = node.poll_transmit(&mut self.buf) {
+        while let Some(Transmit { to, len, .. }) = node.poll_transmit(&mut self.buf) {
             if let Some(tape) = &mut self.tape {
                 tape.transmit(&to, &self.buf[..len]);
             }

@@ -179,7 +179,7 @@ impl MemberView {
         let at = |instant: telemetry_gossip_core::Instant| clock.to_host(instant);
         let telemetry = member.telemetry().map(|entry| TelemetryValue {
             key: entry.key.to_owned(),
-            value: entry.value.unwrap_or_default().to_owned(),
+            value: entry.value.to_owned(),
             version: entry.version,
             published: at(entry.published),
             urgent: entry.urgent,

@@ -170,7 +170,9 @@ async fn an_mtu_too_small_beside_the_seal_is_an_error_that_names_it() {
     let refused = Agent::spawn(options(), sealed).unwrap_err();
     assert!(matches!(refused, SpawnError::SealedMtu { mtu: 780, .. }), "{refused}");
     assert!(
-        refused.to_string().contains("mtu 780 is too small for sealed datagrams, 45 bytes"),
+        refused
+            .to_string()
+            .contains("mtu 780 is too small for sealed datagrams, of which the seal takes 45"),
         "{refused}"
     );
     assert!(Agent::spawn(options(), network.transport("a").unwrap()).is_ok());

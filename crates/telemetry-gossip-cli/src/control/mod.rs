@@ -165,7 +165,7 @@ impl MemberView {
     /// Describes a member of a replayed node, at time `now` of the replay.
     pub(crate) fn of_node(member: &Member<'_, driver::PeerAddr>, now: Instant) -> Self {
         let value = |entry: &TelemetryEntry<'_>| Value {
-            content: Content::of(entry.value.unwrap_or_default()),
+            content: Content::of(entry.value),
             version: entry.version,
             age_s: entry.age(now).as_secs_f64(),
         };

@@ -62,7 +62,7 @@ impl<'a, A: Address> Member<'a, A> {
 
     /// Returns the member's telemetry in order of version, without the removed entries.
     pub fn telemetry(&self) -> impl Iterator<Item = TelemetryEntry<'a>> + use<'a, A> {
-        self.row.entries().filter(|entry| entry.value.is_some()).filter_map(|entry| entry.read())
+        self.row.entries().filter_map(|entry| entry.read())
     }
 
     /// Returns the entry of `key`, with its version and time of publication.

@@ -143,6 +143,7 @@ impl<A: Address> Membership<A> {
     /// Its fingerprint includes dead members and members that left, so that two tables are equal
     /// only if they hold the same records of these, too. Compare it with tables of the same kind
     /// only.
+    #[doc(hidden)]
     #[must_use]
     pub fn for_exchange(limit: u32) -> Self {
         Self { includes_dead: true, ..Self::new(limit) }

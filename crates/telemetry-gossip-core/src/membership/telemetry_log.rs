@@ -57,8 +57,8 @@ const REMOVED: u16 = u16::MAX;
 pub struct TelemetryEntry<'a> {
     /// The key.
     pub key: &'a str,
-    /// The value; `None` if the owner removed the key.
-    pub value: Option<&'a [u8]>,
+    /// The value.
+    pub value: &'a [u8],
     /// The version at which the owner published it.
     pub version: u64,
     /// The time at which the owner published it, as well as it is known here: it is computed from
@@ -87,12 +87,12 @@ pub(crate) struct LogEntry<'a> {
 }
 
 impl<'a> LogEntry<'a> {
-    /// Returns the entry in the form in which a host sees it.
+    /// The entry as a host reads it; `None` if the owner removed it.
     pub(crate) fn read(&self) -> Option<TelemetryEntry<'a>> {
         let Self { key, value, version, published, urgent } = *self;
         Some(TelemetryEntry {
             key: core::str::from_utf8(key).ok()?,
-            value,
+            value: value?,
             version,
             published,
             urgent,
@@ -328,8 +328,10 @@ mod tests {
             prop_assert!(versions.is_sorted());
             prop_assert_eq!(super::version(&bytes), versions.last().copied().unwrap_or(0));
             let log: BTreeMap<String, (Option<Vec<u8>>, u64)> = Entries::new(&bytes)
-                .filter_map(|entry| entry.read())
-                .map(|entry| (entry.key.into(), (entry.value.map(Into::into), entry.version)))
+                .map(|entry| {
+                    let key = core::str::from_utf8(entry.key).unwrap().into();
+                    (key, (entry.value.map(Into::into), entry.version))
+                })
                 .collect();
             prop_assert_eq!(log, map);
         }

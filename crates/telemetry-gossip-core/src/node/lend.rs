@@ -17,6 +17,7 @@ impl<A: Address> Node<A> {
     /// This is for hosts whose table is shared with others. The node should be in
     /// [`Mode::OnDemand`](crate::Mode::OnDemand), because it cannot know how others change the
     /// table.
+    #[doc(hidden)]
     pub fn with_table<T>(
         &mut self,
         table: &mut Membership<A>,

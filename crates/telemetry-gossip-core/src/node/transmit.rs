@@ -14,6 +14,7 @@ use crate::wire::{Nack, PingReq, kind};
 
 /// A datagram to send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Transmit<A> {
     /// The address to send it to.
     pub to: A,

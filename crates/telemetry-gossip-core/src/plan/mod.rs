@@ -59,6 +59,7 @@ use model::{Loss, Model, micros, millis, whole_millis};
 /// The predicted behaviour of a cluster under some settings, by a model of the protocol; see
 /// [`Config::predict`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Prediction {
     /// The time from a crash until all members hold the crashed one Dead; half of the crashes are
     /// known sooner.
@@ -76,6 +77,7 @@ pub struct Prediction {
 
 /// Settings and their predicted behaviour; see [`Config::plan`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Plan {
     /// The settings, which are valid.
     pub config: Config,
@@ -85,6 +87,7 @@ pub struct Plan {
 
 /// The reason why [`Config::plan`] found no settings.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum PlanError {
     /// The cluster is too small to have a member to watch, or larger than any table.
     #[error(

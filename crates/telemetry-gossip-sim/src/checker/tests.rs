@@ -180,7 +180,7 @@ fn s9_an_entry_with_two_values_is_caught() {
     let mut checker = checker();
     let entry = |value: &'static [u8]| TelemetryEntry {
         key: "load",
-        value: Some(value),
+        value,
         version: 3,
         published: Instant::ORIGIN,
         urgent: false,

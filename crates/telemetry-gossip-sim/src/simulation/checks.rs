@@ -68,9 +68,7 @@ impl Simulation {
             }
             if let Some(member) = member {
                 // A packed entry takes 19 bytes besides its key and value.
-                let size = |entry: TelemetryEntry<'_>| {
-                    19 + entry.key.len() + entry.value.map_or(0, <[u8]>::len)
-                };
+                let size = |entry: TelemetryEntry<'_>| 19 + entry.key.len() + entry.value.len();
                 let len = member.telemetry().map(size).sum();
                 self.checker.telemetry_len(location, name, len, self.config.max_telemetry as usize);
                 for entry in member.telemetry() {

@@ -185,17 +185,41 @@ async fn an_error_has_a_kind_and_the_typed_error_below() {
     assert!(matches!(source, Some(ConfigError::Range { field: "mtu", .. })), "{error:?}");
 }
 
+#[cfg(feature = "stream")]
+#[tokio::test(start_paused = true)]
+async fn events_and_changes_are_streams_that_end_with_the_node() {
+    use futures_core::Stream;
+
+    async fn next<S: Stream + Unpin>(stream: &mut S) -> Option<S::Item> {
+        std::future::poll_fn(|context| std::pin::Pin::new(&mut *stream).poll_next(context)).await
+    }
+    is_send_and_sync::<telemetry_gossip::event::EventStream>();
+    is_send_and_sync::<telemetry_gossip::telemetry::TelemetryStream>();
+
+    let network = MemoryNetwork::new(1);
+    let node = start(&network, "a", &[]).await;
+    let mut events = node.events().into_stream();
+    let mut changes = node.subscribe("load").into_stream();
+    node.publish("load", b"1").await.unwrap();
+    assert!(matches!(next(&mut events).await, Some(Ok(Event::Telemetry { .. }))));
+    assert_eq!(next(&mut changes).await.unwrap().key, "load");
+    node.shutdown().await;
+    assert_eq!(next(&mut events).await, None);
+    assert_eq!(next(&mut events).await, None, "it stays at its end");
+    assert!(next(&mut changes).await.is_none());
+}
+
 #[test]
 fn a_node_is_not_started_outside_a_runtime() {
     let network = MemoryNetwork::new(1);
     let builder = GossipNode::builder("a").unwrap();
     let starting = builder.start(network.transport("a").unwrap());
-    let error = futures_now(starting).unwrap_err();
+    let error = ready(starting).unwrap_err();
     assert_eq!(error.kind(), NodeErrorKind::Runtime);
 }
 
 /// The output of a future that is ready at once.
-fn futures_now<T>(future: impl Future<Output = T>) -> T {
+fn ready<T>(future: impl Future<Output = T>) -> T {
     let mut context = std::task::Context::from_waker(std::task::Waker::noop());
     match std::pin::pin!(future).poll(&mut context) {
         std::task::Poll::Ready(output) => output,

@@ -36,6 +36,7 @@ pub const STATE_VERSION: u32 =
 
 /// Why a snapshot cannot be taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum SnapshotError {
     /// Datagrams or events wait to be polled. They are not part of a snapshot.
     #[error(
@@ -56,6 +57,7 @@ pub enum SnapshotError {
 
 /// Why a node cannot be restored from bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum RestoreError {
     /// The snapshot has a state version that this build does not read.
     #[error(

@@ -45,7 +45,7 @@ fn restarted_alone(nodes: u32, generation: u64, above: bool) -> Net {
     net.run_for(Duration::from_secs(10));
     let held = net.node(2).member("n1").unwrap();
     assert_eq!(held.generation(), Generation(generation));
-    assert_eq!(held.value("load").and_then(|entry| entry.value), Some(&b"old"[..]));
+    assert_eq!(held.value("load").map(|entry| entry.value), Some(&b"old"[..]));
 
     let instance = Some(Instance(if above { old.0 + 1 } else { old.0 - 1 }));
     let identity = Identity { instance, ..Identity::new(id(1), 1) };

@@ -19,7 +19,7 @@ fn all_members_read_published_entries_with_version_and_age() {
         let member = net.node(observer).member("n2").unwrap();
         assert_eq!(member.telemetry_version(), 3);
         let load = member.value("load").unwrap();
-        assert_eq!((load.value, load.version), (Some(b"0.7".as_slice()), 3));
+        assert_eq!((load.value, load.version), (b"0.7".as_slice(), 3));
         assert_eq!(load.age(now), now.since(published));
     }
     net.input(2, Input::Unpublish { key: "load".into() });
@@ -40,7 +40,7 @@ fn telemetry_larger_than_a_datagram_arrives_in_parts() {
     for observer in 2..=3 {
         let member = net.node(observer).member("n1").unwrap();
         assert_eq!(member.telemetry().count(), 60);
-        assert_eq!(member.value("key59").unwrap().value, Some([59; 500].as_slice()));
+        assert_eq!(member.value("key59").unwrap().value, [59; 500].as_slice());
     }
 }
 
@@ -79,10 +79,7 @@ fn a_reader_with_smaller_limits_follows_an_owner_with_larger_ones() {
         }
         net.run_for(Duration::from_secs(20));
         let member = net.node(2).member("n1").unwrap();
-        assert_eq!(
-            member.telemetry().filter(|entry| entry.value == Some(&[round; 500])).count(),
-            60
-        );
+        assert_eq!(member.telemetry().filter(|entry| entry.value == [round; 500]).count(), 60);
     }
 }
 
@@ -115,7 +112,7 @@ fn under_a_budget_telemetry_thins_out_and_urgent_entries_are_sent_at_once() {
                 let health = net.node(reader).member("n1").unwrap().value("health").unwrap();
                 assert_eq!(
                     (health.value, health.urgent),
-                    (Some(b"ill".as_slice()), true),
+                    (b"ill".as_slice(), true),
                     "the urgent entry overtook the load"
                 );
             }
@@ -131,7 +128,7 @@ fn under_a_budget_telemetry_thins_out_and_urgent_entries_are_sent_at_once() {
     let last = net.node(4).member("n1").unwrap();
     assert_eq!(
         last.value("load1").unwrap().value,
-        Some([99; 500].as_slice()),
+        [99; 500].as_slice(),
         "the latest value arrives in the end"
     );
     // While no entries are published, a node sends less than the budget allows.
