@@ -175,7 +175,7 @@ fn list() -> Result<(), Error> {
     writeln!(
         out,
         "\nEach scenario also fails if the run violates a rule of the protocol. All but swarm \
-         also fail if a step\nfinds nothing to do, for example because there are too few nodes."
+         also fail if a step\nhas no effect, for example because there are too few nodes."
     )?;
     Ok(())
 }
