@@ -218,8 +218,8 @@ pub enum ConfigError {
     },
     /// A rumor would be dropped before one round of gossip has sent it.
     #[error(
-        "retransmit_multiplier {multiplier} is less than gossip_fanout {fanout}: in a small cluster \
-         some members would not get the rumor"
+        "retransmit_multiplier {multiplier} is less than gossip_fanout {fanout}: in a small \
+         cluster some members would not get the rumor"
     )]
     #[non_exhaustive]
     Retransmit {
