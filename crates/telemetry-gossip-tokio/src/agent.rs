@@ -327,8 +327,8 @@ impl Agent {
         self.ask(Command::Exchange).await?.map_err(AgentError::from)
     }
 
-    /// Tells the node of a member that the host knows from a file, its earlier instance or a registry.
-    /// The node takes it for Alive unless it knows better, and does not gossip it.
+    /// Tells the node of a member that the host knows from a file, its earlier instance or a
+    /// registry. The node takes it for Alive unless it knows better, and does not gossip it.
     pub async fn introduce(
         &self,
         id: NodeId,

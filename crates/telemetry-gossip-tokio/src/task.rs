@@ -192,7 +192,8 @@ impl Task {
     fn datagram(&mut self, delivery: &Delivery) {
         let input = Input::Datagram { from: delivery.from, bytes: (&*delivery.bytes).into() };
         if let Err(error) = self.handle(input) {
-            tracing::debug!(node = %self.view_id(), from = %delivery.from, %error, "datagram refused");
+            let node = self.view_id();
+            tracing::debug!(%node, from = %delivery.from, %error, "datagram refused");
         }
     }
 

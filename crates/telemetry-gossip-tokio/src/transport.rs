@@ -31,7 +31,9 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 /// ```
 /// use std::io;
 /// use std::sync::Arc;
-/// use telemetry_gossip_tokio::{BoxFuture, PeerAddr, SharedSeal, Subscription, Transport, UdpTransport};
+/// use telemetry_gossip_tokio::{
+///     BoxFuture, PeerAddr, SharedSeal, Subscription, Transport, UdpTransport,
+/// };
 ///
 /// /// Logs each datagram that is sent.
 /// #[derive(Debug)]
@@ -85,8 +87,8 @@ pub trait Transport: Send + Sync + Debug {
     /// The name is not known. The kind is [`io::ErrorKind::NotFound`] if no server had to be asked.
     fn resolve<'a>(&'a self, name: &'a str) -> BoxFuture<'a, io::Result<Vec<PeerAddr>>>;
 
-    /// Checks whether `name` can be the name of a node or seed, existing or not. By default any text
-    /// can.
+    /// Checks whether `name` can be the name of a node or seed, existing or not. By default any
+    /// text can.
     fn check_name(&self, name: &str) -> Result<(), NameError> {
         let _ = name;
         Ok(())

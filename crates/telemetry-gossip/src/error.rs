@@ -9,8 +9,8 @@ use telemetry_gossip_tokio::{AgentError, NameError, SpawnError, ValueError};
 
 /// Why a node, a detector or an exchange did not do what it was asked.
 ///
-/// [`NodeError::kind`] is for programs, the text for people. [`NodeError::source`](Error::source) is
-/// the typed error below, if there is one, such as a
+/// [`NodeError::kind`] is for programs, the text for people. [`NodeError::source`](Error::source)
+/// is the typed error below, if there is one, such as a
 /// [`CommandError`](telemetry_gossip_core::CommandError) or a
 /// [`ConfigError`](telemetry_gossip_core::ConfigError); its text is a part of this error's.
 ///

@@ -125,8 +125,8 @@ impl PushPullGossip {
         }
     }
 
-    /// Resolves the members that the host entered, as they have no address. A record with an address
-    /// is greater than the same record without.
+    /// Resolves the members that the host entered, as they have no address. A record with an
+    /// address is greater than the same record without.
     async fn find_members(&self) {
         let table = self.state.table();
         let unknown: Vec<_> = table.with(|table| {

@@ -1,8 +1,8 @@
 //! The members of the cluster and their statuses: the state that nodes reconcile.
 //!
-//! [`MembershipState`] wraps the table of the core, and so has its one merge rule: of two records of
-//! a member the one with the higher generation wins; at one generation Dead beats Suspected beats
-//! Alive. The same records give the same state, in whatever order and however often they arrive.
+//! [`MembershipState`] wraps the table of the core, and so has its one merge rule: of two records
+//! of a member the one with the higher generation wins; at one generation Dead beats Suspected
+//! beats Alive. The same records give the same state, in whatever order and however often they arrive.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -104,8 +104,8 @@ impl MembershipState {
         Self::default()
     }
 
-    /// Merges one record. An invalid record is dropped with a warning; [`MembershipState::try_upsert`]
-    /// returns the reason.
+    /// Merges one record. An invalid record is dropped with a warning;
+    /// [`MembershipState::try_upsert`] returns the reason.
     pub fn upsert(&self, info: MemberInfo) {
         if let Err(error) = self.try_upsert(&info) {
             tracing::warn!(node_id = info.node_id, %error, "record dropped");

@@ -6,9 +6,9 @@
 //! Datagrams may be lost, duplicated and reordered; the protocol allows for that, and your own
 //! implementation may do it too.
 //!
-//! The transport decides whether datagrams are sealed, so that a node, a detector and an exchange on
-//! it need not know. [`Sealing`] is given when the transport is made, and the keys can be changed
-//! while it is used. [`telemetry_gossip_seal`] says what sealing protects against.
+//! The transport decides whether datagrams are sealed, so that a node, a detector and an exchange
+//! on it need not know. [`Sealing`] is given when the transport is made, and the keys can be
+//! changed while it is used. [`telemetry_gossip_seal`] says what sealing protects against.
 //!
 //! ```
 //! use telemetry_gossip::Label;
@@ -17,7 +17,8 @@
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! # let folder = std::env::temp_dir().join(format!("telemetry-gossip-doc-{}", std::process::id()));
+//! # let folder = format!("telemetry-gossip-doc-{}", std::process::id());
+//! # let folder = std::env::temp_dir().join(folder);
 //! # std::fs::create_dir_all(&folder)?;
 //! # let file = folder.join("cluster.key");
 //! create_key(&file)?; // once per cluster; then copy the file to every node
