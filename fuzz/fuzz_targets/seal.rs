@@ -1,4 +1,5 @@
-//! Seals and opens datagrams and messages, changes keys and reads key files; see `telemetry_gossip_fuzz::seal`.
+//! Seals and opens datagrams and messages, changes keys and reads key files; see
+//! `telemetry_gossip_fuzz::seal`.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -410,7 +410,8 @@ impl<A: Address + 'static> Cluster<A> {
             }
             for (gone, host) in self.hosts.iter().enumerate() {
                 let held = watched.node.member(id(gone).as_str()).map(|member| member.status());
-                // The view of an isolated node is frozen until the isolation limit, if there is one.
+                // The view of an isolated node is frozen until the isolation limit, if there is
+                // one.
                 let isolated = watched.node.health().isolated_since.is_some();
                 let frozen = isolated && self.config.isolation_limit.is_none();
                 let resolved = frozen || matches!(held, None | Some(Status::Dead | Status::Left));

@@ -19,8 +19,8 @@
 //! - [`replay`]: a record of a node
 //! - [`seal`]: sealed datagrams, sealed messages and keys
 //!
-//! The targets check and report only: no rule of the protocol is implemented here. The input decides
-//! everything, without clocks, randomness or threads.
+//! The targets check and report only: no rule of the protocol is implemented here. The input
+//! decides everything, without clocks, randomness or threads.
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 #![deny(warnings)]

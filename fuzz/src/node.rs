@@ -1,5 +1,5 @@
-//! The input of the target `node`: a history of one node. Its steps are all actions of a host and of
-//! peers.
+//! The input of the target `node`: a history of one node. Its steps are all actions of a host and
+//! of peers.
 //!
 //! Peers send well-formed frames about eight members, with values close to those in the node's
 //! table, and answer its requests under their numbers, so that the fuzzer does not have to guess

@@ -1,5 +1,5 @@
-//! The input of the target `cluster`: a plan of operations, after which the cluster must become live
-//! and then quiet.
+//! The input of the target `cluster`: a plan of operations, after which the cluster must become
+//! live and then quiet.
 //!
 //! In a live cluster each running node considers each running node Alive, at its generation and
 //! address and with its telemetry. No node considers a stopped node live, and each leave is

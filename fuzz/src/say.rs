@@ -1,4 +1,5 @@
-//! Well-formed frames of a peer about a few members, with values close to those in the node's table.
+//! Well-formed frames of a peer about a few members, with values close to those in the node's
+//! table.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -40,7 +41,8 @@ pub enum Say {
     Open,
     /// The sums of 16 or 64 ranges, equal to those of the node except at these positions.
     Digest(bool, Vec<u8>),
-    /// The rows of the sender: member, generation and telemetry version, relative to the known ones.
+    /// The rows of the sender: member, generation and telemetry version, relative to the known
+    /// ones.
     Versions(bool, Vec<(u8, u8, u8)>),
     /// Requests for claims and telemetry of members.
     Wants(bool, Vec<(u8, bool, u8)>),

@@ -1,5 +1,5 @@
-//! The input of the target `seal`: operations on nodes that seal, checked against a model that knows
-//! each datagram and message that was sealed.
+//! The input of the target `seal`: operations on nodes that seal, checked against a model that
+//! knows each datagram and message that was sealed.
 //!
 //! Three nodes belong to one cluster. A fourth belongs to another cluster that has the same key. A
 //! datagram may open only if it was sealed for the receiver's cluster, under a key of the receiver,

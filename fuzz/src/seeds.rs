@@ -1,6 +1,6 @@
 //! Makes the seeds of the targets from datagrams of real nodes and from the golden datagrams.
-//! `examples/seeds.rs` writes them. The seeds of `cluster`, `node` and `seal` are operations that the
-//! fuzzer has found.
+//! `examples/seeds.rs` writes them. The seeds of `cluster`, `node` and `seal` are operations that
+//! the fuzzer has found.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -27,8 +27,9 @@ fn named(kinds: &[u8]) -> String {
     kinds.iter().map(u8::to_string).collect::<Vec<_>>().join("-")
 }
 
-/// Makes the seeds of the target `datagram`: the traffic of each situation, to a node that is alone;
-/// and one datagram per sequence of frame kinds, unchanged and with a new header and new numbers.
+/// Makes the seeds of the target `datagram`: the traffic of each situation, to a node that is
+/// alone; and one datagram per sequence of frame kinds, unchanged and with a new header and new
+/// numbers.
 #[must_use]
 pub fn datagram() -> Vec<Seed> {
     let mut seeds = Vec::new();
@@ -60,9 +61,9 @@ pub fn datagram() -> Vec<Seed> {
     seeds
 }
 
-/// Makes the seeds of the target `bytes`: for each situation one datagram of each kind from the other
-/// nodes, with the numbers of the node's requests; and the golden datagrams, valid and invalid, with
-/// the label of this cluster.
+/// Makes the seeds of the target `bytes`: for each situation one datagram of each kind from the
+/// other nodes, with the numbers of the node's requests; and the golden datagrams, valid and
+/// invalid, with the label of this cluster.
 #[must_use]
 pub fn bytes() -> Vec<Seed> {
     let mut seeds = Vec::new();

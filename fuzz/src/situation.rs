@@ -1,8 +1,8 @@
 //! Situations: recorded runs of a small cluster that stop while something is in progress, such as a
 //! probe, a suspicion or a session.
 //!
-//! Replaying the inputs of the first node takes microseconds. So raw bytes arrive at a node that has
-//! state to damage.
+//! Replaying the inputs of the first node takes microseconds. So raw bytes arrive at a node that
+//! has state to damage.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::LazyLock;

@@ -1,6 +1,6 @@
 //! Tests with the committed seeds and with plans written by hand, on the stable toolchain without
-//! instrumentation. They show that each target passes the first checks, as the number of states that
-//! its seeds reach has a minimum.
+//! instrumentation. They show that each target passes the first checks, as the number of states
+//! that its seeds reach has a minimum.
 
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -29,8 +29,8 @@ thread_local! {
     }).collect());
 }
 
-/// Calls `check` with the node and the sender that the first byte of an input selects. The sender is
-/// one of three members or a stranger.
+/// Calls `check` with the node and the sender that the first byte of an input selects. The sender
+/// is one of three members or a stranger.
 ///
 /// # Panics
 /// If `check` does.

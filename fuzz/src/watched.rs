@@ -1,9 +1,9 @@
 //! One node, with the rules that hold after every input.
 //!
 //! After each input both polls are drained, as by a host. Then the node's own invariants hold, no
-//! datagram exceeds the MTU, table and heap are bounded, the events add up to the table, generations
-//! never decrease, Dead becomes Alive only at a higher generation, and after a tick the next
-//! deadline is in the future.
+//! datagram exceeds the MTU, table and heap are bounded, the events add up to the table,
+//! generations never decrease, Dead becomes Alive only at a higher generation, and after a tick the
+//! next deadline is in the future.
 
 use std::collections::BTreeMap;
 
@@ -132,7 +132,8 @@ impl<A: Address> Watched<A> {
         result
     }
 
-    /// Drains a twin that has received the same inputs, and compares its output with that of the node.
+    /// Drains a twin that has received the same inputs, and compares its output with that of the
+    /// node.
     ///
     /// # Panics
     /// If they differ.

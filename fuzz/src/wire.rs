@@ -1,8 +1,8 @@
 //! The parts of the wire format that the targets need besides the second reader and the writer: a
 //! valid header, and the numbers by which answers match requests.
 //!
-//! This module shares no code with the core on purpose: a change of the format that breaks this file
-//! also breaks deployed peers.
+//! This module shares no code with the core on purpose: a change of the format that breaks this
+//! file also breaks deployed peers.
 
 use telemetry_gossip_core::{Address, Label, MAX_ADDRESS_LEN, Node};
 

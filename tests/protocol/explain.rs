@@ -225,7 +225,7 @@ fn an_isolated_node_explains_that_it_is_isolated() {
         let spared =
             told.iter().find(spared).expect("a member that did not answer was not accused");
         assert!(spared.to_string().contains("this node was itself out of touch"), "{spared}");
-        assert!(spared.to_string().contains("declares nobody dead"), "{spared}");
+        assert!(spared.to_string().contains("declares no member dead"), "{spared}");
     });
 }
 
@@ -294,7 +294,7 @@ fn an_unnoticed_restart_is_explained() {
                 (Status::Alive, 1, 0),
                 "{told}"
             );
-            assert!(told.to_string().contains("restarted: another life of it"), "{told}");
+            assert!(told.to_string().contains("restarted: another instance of it"), "{told}");
         }
     });
 }

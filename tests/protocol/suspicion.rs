@@ -89,7 +89,7 @@ fn the_timeout_is_configurable() {
 }
 
 #[test]
-fn a_refuted_suspicion_is_cleared_at_all_nodes() {
+fn a_refuted_suspicion_is_cleared_everywhere() {
     for_each_seed(200, |seed| {
         let mut cluster = cluster(seed);
         let before = cluster.generation(0, TARGET);

@@ -37,7 +37,7 @@ const PAST: [u64; 4] = [
 
 #[test]
 #[ignore = "takes a minute: clusters of 250; the defects have tests of their own"]
-fn seeds_that_once_failed_pass() {
+fn seeds_that_failed_pass() {
     for seed in PAST {
         let report = run(&Scenario::swarm(seed), seed).expect("random scenarios are valid");
         assert!(report.passed(), "{report}");

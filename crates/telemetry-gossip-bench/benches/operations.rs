@@ -1,4 +1,5 @@
-//! Times of the core's operations: `cargo bench -p telemetry-gossip-bench --bench operations`.
+//! Measures the time of the operations of the core:
+//! `cargo bench -p telemetry-gossip-bench --bench operations`.
 
 use std::cell::RefCell;
 use std::hint::black_box;
@@ -23,14 +24,14 @@ fn address(index: u32) -> SocketAddr {
     SocketAddr::from(([10, a, b, c], 7_946))
 }
 
-/// A node that acts only when told, and knows so many.
+/// Makes a node that acts on command only and knows this many members.
 fn node(own: u32, nodes: u32) -> Ours {
     let mut node = lone(own, nodes, 1, Config::lan().mode(Mode::OnDemand), &mut Out::default());
     sent(&mut node);
     node
 }
 
-/// What a node has to send.
+/// Removes and returns the datagrams of a node.
 fn sent(node: &mut Ours) -> Vec<Vec<u8>> {
     let mut buffer = [0; MTU];
     let mut all = Vec::new();
@@ -46,26 +47,26 @@ fn discard(node: &mut Ours) {
     while node.node.poll_event().is_some() {}
 }
 
-/// A datagram comes, and what follows is sent to nobody.
+/// Delivers a datagram and drops the outputs.
 fn receive(node: &mut Ours, from: u32, bytes: &[u8]) {
     receive_only(node, from, bytes);
     discard(node);
 }
 
-/// A datagram comes; what follows is still to be sent.
+/// Delivers a datagram and keeps the outputs.
 fn receive_only(node: &mut Ours, from: u32, bytes: &[u8]) {
     let now = node.node.now();
     let _ = node.node.handle(now, Input::Datagram { from: address(from), bytes: bytes.into() });
 }
 
-/// A ping, and the encoding of its ack.
+/// Handles a ping and encodes its ack.
 #[divan::bench(args = SIZES)]
 fn handle_ping(bencher: Bencher<'_, '_>, nodes: u32) {
     let (mut node, ping) = (node(1, nodes), node(0, nodes).ping(1));
     bencher.bench_local(|| receive(&mut node, 0, black_box(&ping)));
 }
 
-/// An ack that answers the probe under way. One at a time: a probe is begun for each.
+/// Handles an ack of the current probe. Each sample begins a new probe.
 #[divan::bench(args = SIZES, sample_size = 1, sample_count = 2_000)]
 fn handle_ack(bencher: Bencher<'_, '_>, nodes: u32) {
     let (asker, mut asked) = (RefCell::new(node(0, nodes)), node(1, nodes));
@@ -82,7 +83,7 @@ fn handle_ack(bencher: Bencher<'_, '_>, nodes: u32) {
     assert_eq!(asker.borrow().node.stats().acks_unmatched, 0, "each ack answers its probe");
 }
 
-/// A whole probe: ping, ack, and what both ends do.
+/// Runs a complete probe at both ends: ping and ack.
 #[divan::bench(args = SIZES)]
 fn probe(bencher: Bencher<'_, '_>, nodes: u32) {
     let (mut asker, mut asked) = (node(0, nodes), node(1, nodes));
@@ -98,14 +99,14 @@ fn probe(bencher: Bencher<'_, '_>, nodes: u32) {
     });
 }
 
-/// A ping with 8 updates that are known.
+/// Handles a ping with 8 known updates.
 #[divan::bench(args = SIZES)]
 fn handle_ping_with_8_stale(bencher: Bencher<'_, '_>, nodes: u32) {
     let (mut node, ping) = stale::ours(nodes, 1);
     bencher.bench_local(|| receive(&mut node, 0, black_box(&ping)));
 }
 
-/// A ping of a member that is at a higher generation each time.
+/// Handles a ping with a claim that raises the generation of its sender.
 #[divan::bench(args = SIZES, sample_size = 50)]
 fn handle_claim_that_changes(bencher: Bencher<'_, '_>, nodes: u32) {
     let mut node = node(0, nodes);
@@ -120,11 +121,11 @@ fn handle_claim_that_changes(bencher: Bencher<'_, '_>, nodes: u32) {
         .bench_local_values(|hello| receive(&mut node, 2, &hello));
 }
 
-/// 64 bytes of telemetry of one member, the next version each time. The reader passes nothing on.
+/// Handles the next version of 64 bytes of telemetry. The reader does not forward it.
 #[divan::bench(args = SIZES, sample_size = 1, sample_count = 1_000)]
 fn handle_telemetry(bencher: Bencher<'_, '_>, nodes: u32) {
     let mut reader = node(1, nodes);
-    // A writer and a partner that says what has come; they probe nobody.
+    // A writer and a partner that acknowledges its telemetry. They do not probe.
     let config = Config::lan().probe_interval(Duration::from_secs(3_600));
     let [mut writer, mut partner] =
         [0, 1].map(|own| lone(own, 2, 1, config.clone(), &mut Out::default()));
@@ -153,10 +154,10 @@ fn handle_telemetry(bencher: Bencher<'_, '_>, nodes: u32) {
         })
         .bench_local_values(|datagram| receive(&mut reader, 0, &datagram));
     let held = reader.node.member("node-0").map_or(0, |member| member.telemetry_version());
-    assert_eq!(held, version, "the reader has read all");
+    assert_eq!(held, version, "the reader has the newest version");
 }
 
-/// A whole exchange between two nodes whose tables are the same.
+/// Runs a complete exchange between two nodes with equal tables.
 #[divan::bench(args = SIZES)]
 fn sync_in_sync(bencher: Bencher<'_, '_>, nodes: u32) {
     let (mut a, mut b) = (node(0, nodes), node(1, nodes));
@@ -164,7 +165,7 @@ fn sync_in_sync(bencher: Bencher<'_, '_>, nodes: u32) {
     assert_eq!(a.node.stats().syncs_failed, 0, "exchanges succeed");
 }
 
-/// A whole exchange between two nodes that differ in one member.
+/// Runs a complete exchange between two nodes that differ in one member.
 #[divan::bench(args = SIZES, sample_size = 1, sample_count = 500)]
 fn sync_one_difference(bencher: Bencher<'_, '_>, nodes: u32) {
     let (mut a, b) = (node(0, nodes), RefCell::new(node(1, nodes)));
@@ -179,7 +180,7 @@ fn sync_one_difference(bencher: Bencher<'_, '_>, nodes: u32) {
     assert_eq!(held, Some(generation), "the difference is gone");
 }
 
-/// One exchange begun by `a`, node 0; `b` answers for whomever it chooses.
+/// Runs one exchange that `a`, node 0, begins. `b` answers in the place of any partner.
 fn exchange(a: &mut Ours, b: &mut Ours) {
     let now = a.node.now();
     let _ = a.node.handle(now, Input::Exchange);
@@ -196,7 +197,7 @@ fn exchange(a: &mut Ours, b: &mut Ours) {
     discard(b);
 }
 
-/// A page of the table, as a seed gives it to one that joins: a datagram full of claims.
+/// Encodes a page of the table for a joining node: a full datagram of claims.
 #[divan::bench(args = [250, 10_000])]
 fn encode_page(bencher: Bencher<'_, '_>, nodes: u32) {
     let mut seed = node(1, nodes);
@@ -212,7 +213,7 @@ fn encode_page(bencher: Bencher<'_, '_>, nodes: u32) {
             page = answer.len();
             receive_only(&mut joining, 1, &answer);
         }
-        // It proves its address, and asks for the next page.
+        // The joining node proves its address and requests the next page.
         for answer in sent(&mut joining) {
             receive_only(&mut seed, 0, &answer);
             request = answer;

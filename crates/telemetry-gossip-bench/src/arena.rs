@@ -1,26 +1,26 @@
-//! Nodes of one library, a network, and virtual time.
+//! An arena: nodes of one library, a network and virtual time.
 
 use std::fmt::Debug;
 
 use crate::queue::Queue;
 
-/// One node of a library. Times are microseconds.
+/// One node of a library. Times are in microseconds.
 pub trait Contender {
-    /// What a timer carries.
+    /// The payload of a timer.
     type Timer: Debug;
-    /// A datagram from `from`.
+    /// Handles a datagram.
     fn datagram(&mut self, now: u64, from: u32, bytes: &[u8], out: &mut Out<Self::Timer>);
-    /// A timer that it asked for.
+    /// Handles a timer that it has set.
     fn timer(&mut self, now: u64, timer: Self::Timer, out: &mut Out<Self::Timer>);
-    /// How many live members it knows, itself included.
+    /// Returns the number of live members that it knows, itself included.
     fn live(&self) -> usize;
-    /// The host has a new value of 64 bytes for everybody.
+    /// Publishes a value to all nodes.
     fn publish(&mut self, now: u64, value: [u8; VALUE], out: &mut Out<Self::Timer>);
-    /// From now on `heard` is about the next value of this node.
+    /// Makes [`heard`](Self::heard) wait for the next value of this node.
     fn watch(&mut self, origin: u32);
-    /// Whether the value watched for has come.
+    /// Returns whether the awaited value has arrived.
     fn heard(&self) -> bool;
-    /// How many values of others were news to it so far.
+    /// Returns the number of new values of other nodes so far.
     fn accepted(&self) -> u64;
 }
 
@@ -30,10 +30,10 @@ pub const VALUE: usize = 64;
 /// The most bytes of a datagram.
 pub const MTU: usize = 1_400;
 
-/// Room for one payload; it is used again, so that carrying payloads allocates nothing.
+/// A buffer for one payload. Buffers are used again, so that the arena does not allocate.
 type Buffer = Box<[u8; MTU]>;
 
-/// What a node wants carried out.
+/// The outputs of a node: datagrams and timers.
 #[derive(Debug)]
 pub struct Out<T> {
     sends: Vec<Send>,
@@ -41,7 +41,7 @@ pub struct Out<T> {
     free: Vec<Buffer>,
 }
 
-/// A payload on its way.
+/// A datagram to send.
 #[derive(Debug)]
 struct Send {
     to: u32,
@@ -49,7 +49,7 @@ struct Send {
     len: u32,
 }
 
-/// A node may send so many datagrams at once before a buffer has to be made.
+/// The number of datagrams that a node can send at once without an allocation.
 const AHEAD: usize = 64;
 
 impl<T> Default for Out<T> {
@@ -71,8 +71,8 @@ impl<T> Out<T> {
         }
     }
 
-    /// Sends what `write` puts into the buffer: to whom, and how many bytes; false if that is
-    /// nothing.
+    /// Sends the datagram that `write` puts into the buffer, and returns whether there was one.
+    /// `write` returns the destination and the length.
     pub fn send_with(
         &mut self,
         write: impl FnOnce(&mut [u8; MTU]) -> Option<(u32, usize)>,
@@ -91,7 +91,7 @@ impl<T> Out<T> {
         self.timers.push((at, timer));
     }
 
-    /// Takes what is to be sent: to whom, what.
+    /// Passes each datagram and its destination to `each`, and removes it.
     pub fn drain_sends(&mut self, mut each: impl FnMut(u32, &[u8])) {
         for send in self.sends.drain(..) {
             each(send.to, &send.buffer[..send.len as usize]);
@@ -99,13 +99,13 @@ impl<T> Out<T> {
         }
     }
 
-    /// Bytes that are to be sent.
+    /// Returns the total bytes of the datagrams to send.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.sends.iter().map(|send| send.len as usize).sum()
     }
 
-    /// Takes the timers.
+    /// Removes and returns the timers.
     pub fn drain_timers(&mut self) -> impl Iterator<Item = (u64, T)> {
         self.timers.drain(..)
     }
@@ -117,12 +117,12 @@ enum What<T> {
     Timer(T, u32),
 }
 
-/// One input of a node that is recorded.
+/// One recorded input of a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Recorded {
-    /// A datagram: when, from whom, what.
+    /// A datagram: time, sender and bytes.
     Datagram(u64, u32, Vec<u8>),
-    /// A timer: when, and its number among those that the node has asked for.
+    /// A timer: time, and its number among the timers of the node.
     Timer(u64, u32),
 }
 
@@ -132,7 +132,7 @@ struct Record {
     inputs: Vec<Recorded>,
 }
 
-/// What happened so far.
+/// The counts of an arena.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Datagrams sent.
@@ -143,7 +143,7 @@ pub struct Counts {
     pub handled: u64,
     /// Timers handled.
     pub timers: u64,
-    /// What the meter counted in calls of nodes.
+    /// The sum of the meter over all calls of nodes.
     pub metered: u64,
 }
 
@@ -161,37 +161,38 @@ impl std::ops::Sub for Counts {
     }
 }
 
-/// How large a cluster, which random choices, how good a network.
+/// The size of a cluster, its seed and its network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Setting {
-    /// How many nodes.
+    /// The number of nodes.
     pub nodes: u32,
-    /// Decides all random choices.
+    /// The seed of all random choices.
     pub seed: u64,
-    /// So many of a hundred datagrams are lost.
+    /// The percentage of datagrams lost.
     pub loss_percent: u32,
-    /// Whether what happens to node 0 is kept.
+    /// Records the inputs of node 0.
     pub recorded: bool,
 }
 
 impl Setting {
-    /// A network that loses nothing.
+    /// Makes a setting with a lossless network and without a record.
     #[must_use]
     pub const fn new(nodes: u32, seed: u64) -> Self {
         Self { nodes, seed, loss_percent: 0, recorded: false }
     }
 }
 
-/// Nodes, network and virtual time of one run. The network is a LAN: 0.2 to 0.8 ms, uniformly.
+/// Nodes, network and virtual time of one run. The network is a LAN with a latency of 0.2 to 0.8
+/// ms, uniformly distributed.
 #[derive(Debug)]
 pub struct Arena<C: Contender> {
-    /// The nodes; a node's address follows from its index.
+    /// The nodes. The address of a node follows from its index.
     pub nodes: Vec<C>,
-    /// What happened so far.
+    /// The counts so far.
     pub counts: Counts,
-    /// Read before and after each call of a node; what lies between is summed up.
+    /// A counter that is read before and after each call of a node. The differences are added up.
     pub meter: Option<fn() -> u64>,
-    /// Datagrams lost, in 2^-32.
+    /// The share of datagrams lost, in units of 2^-32.
     loss: u64,
     now: u64,
     queue: Queue<(u32, What<C::Timer>)>,
@@ -201,7 +202,7 @@ pub struct Arena<C: Contender> {
 }
 
 impl<C: Contender> Arena<C> {
-    /// An empty arena.
+    /// Makes an empty arena.
     #[must_use]
     pub fn new(setting: Setting) -> Self {
         Self {
@@ -217,18 +218,18 @@ impl<C: Contender> Arena<C> {
         }
     }
 
-    /// Virtual time.
+    /// Returns the virtual time.
     #[must_use]
     pub const fn now(&self) -> u64 {
         self.now
     }
 
-    /// What happened to node 0.
+    /// Removes and returns the recorded inputs of node 0.
     pub fn recorded(&mut self) -> Vec<Recorded> {
         self.record.take().map(|record| record.inputs).unwrap_or_default()
     }
 
-    /// One more node; it may want something at its start.
+    /// Adds a node. Its constructor may send datagrams and set timers.
     pub fn add(&mut self, make: impl FnOnce(&mut Out<C::Timer>) -> C) {
         let at = u32::try_from(self.nodes.len()).unwrap_or(u32::MAX);
         let node = make(&mut self.out);
@@ -236,7 +237,7 @@ impl<C: Contender> Arena<C> {
         self.carry(at);
     }
 
-    /// The host of a node wants something.
+    /// Calls a node as its host does.
     pub fn with<R>(
         &mut self,
         node: u32,
@@ -247,7 +248,7 @@ impl<C: Contender> Arena<C> {
         result
     }
 
-    /// A node publishes; metered.
+    /// Lets a node publish a value. The call is metered.
     pub fn publish(&mut self, node: u32, value: [u8; VALUE]) {
         let before = self.meter.map_or(0, |meter| meter());
         self.nodes[node as usize].publish(self.now, value, &mut self.out);
@@ -279,7 +280,8 @@ impl<C: Contender> Arena<C> {
         }
     }
 
-    /// The next thing that happens, unless it is after `end`: to whom.
+    /// Delivers the next datagram or timer, unless it is due after `end`. Returns the index of the
+    /// node.
     pub fn step(&mut self, end: u64) -> Option<u32> {
         let Some((at, (node, what))) = self.queue.pop(end) else {
             self.now = self.now.max(end);
@@ -315,14 +317,14 @@ impl<C: Contender> Arena<C> {
         Some(node)
     }
 
-    /// Goes on for so many microseconds of virtual time.
+    /// Runs for this many microseconds of virtual time.
     pub fn run_for(&mut self, span: u64) {
         let end = self.now + span;
         while self.step(end).is_some() {}
     }
 }
 
-/// The generator splitmix64.
+/// Returns the next number of the generator splitmix64.
 fn splitmix(state: &mut u64) -> u64 {
     *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let z = (*state ^ (*state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -1,8 +1,8 @@
-//! An arena for two membership libraries: one queue of events, one virtual clock, one network, the
-//! same seeds.
+//! An arena in which two membership libraries run on the same event queue, virtual clock, network
+//! and seeds.
 //!
-//! A [`Contender`] is one node of one library; [`Arena`] carries its datagrams and timers. No rule
-//! of either protocol is in here.
+//! A [`Contender`] is one node of one library. An [`Arena`] delivers its datagrams and timers. No
+//! rule of either protocol is implemented here.
 #![forbid(unsafe_code)]
 
 pub mod arena;

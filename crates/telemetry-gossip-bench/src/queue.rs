@@ -1,10 +1,10 @@
-//! The queue of what is to come: buckets of 128 us for the next two seconds, a heap for what is
-//! later. In order of time, then of being scheduled.
+//! The event queue: buckets of 128 us for the next two seconds, and a heap for later events. Events
+//! of the same time keep the order in which they were scheduled.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-/// The width of a bucket, as a power of two of microseconds.
+/// The binary logarithm of the width of a bucket in microseconds.
 const WIDTH: u32 = 7;
 const BUCKETS: usize = 1 << 14;
 const NONE: u32 = u32::MAX;
@@ -17,21 +17,21 @@ struct Cell<E> {
     event: Option<E>,
 }
 
-/// Events of virtual time.
+/// A queue of events in virtual time.
 #[derive(Debug)]
 pub(crate) struct Queue<E> {
     cells: Vec<Cell<E>>,
     free: Vec<u32>,
     sequence: u64,
-    /// The first cell of each bucket; bucket `b` holds the times whose number of bucket is `b`
-    /// modulo their count.
+    /// The first cell of each bucket. The number of a bucket is its start divided by the width,
+    /// modulo the number of buckets.
     firsts: Vec<u32>,
-    /// One bit for each bucket that is not empty.
+    /// One bit per bucket, set if it is not empty.
     filled: Vec<u64>,
     later: BinaryHeap<Reverse<(u64, u64, u32)>>,
-    /// The bucket in hand, last first.
+    /// The events of the current bucket, in reverse order.
     current: Vec<(u64, u64, u32)>,
-    /// Its number, not reduced.
+    /// The number of the current bucket before the modulo.
     bucket: u64,
 }
 
@@ -80,7 +80,7 @@ impl<E> Queue<E> {
         }
     }
 
-    /// The next event, unless it is after `end`.
+    /// Removes and returns the next event, unless it is after `end`.
     pub(crate) fn pop(&mut self, end: u64) -> Option<(u64, E)> {
         while self.current.is_empty() {
             self.advance(end)?;
@@ -94,7 +94,7 @@ impl<E> Queue<E> {
         self.cells[index as usize].event.take().map(|event| (at, event))
     }
 
-    /// Takes the next bucket in hand; `None` if it begins after `end`.
+    /// Makes the next bucket the current one; `None` if it begins after `end`.
     fn advance(&mut self, end: u64) -> Option<()> {
         let near = self.next_filled();
         let far = self.later.peek().map(|Reverse((at, _, _))| at >> WIDTH);
@@ -120,7 +120,7 @@ impl<E> Queue<E> {
         Some(())
     }
 
-    /// The next bucket after the one in hand that holds anything.
+    /// Returns the number of the next bucket after the current one that is not empty.
     fn next_filled(&self) -> Option<u64> {
         let from = (self.bucket as usize + 1) % BUCKETS;
         let words = self.filled.len();
@@ -139,11 +139,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn events_come_in_order_of_time_and_then_of_being_scheduled() {
+    fn events_are_ordered_by_time_and_then_by_scheduling() {
         let mut queue = Queue::new();
         let mut state = 1_u64;
         let (mut now, mut expected, mut number) = (0, BinaryHeap::new(), 0_u64);
-        let mut came = 0;
+        let mut popped = 0;
         for round in 0..20_000_u64 {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
             if round % 3 < 2 {
@@ -154,14 +154,14 @@ mod tests {
                 expected.push(Reverse((at, number)));
             } else if let Some(Reverse((at, number))) = expected.pop() {
                 assert_eq!(queue.pop(u64::MAX), Some((at, number)));
-                (now, came) = (at, came + 1);
+                (now, popped) = (at, popped + 1);
             }
         }
         while let Some(Reverse(next)) = expected.pop() {
             assert_eq!(queue.pop(next.0 - 1), None);
             assert_eq!(queue.pop(u64::MAX), Some(next));
-            came += 1;
+            popped += 1;
         }
-        assert_eq!((queue.pop(u64::MAX), came), (None, number));
+        assert_eq!((queue.pop(u64::MAX), popped), (None, number));
     }
 }

@@ -1,5 +1,5 @@
-//! One node again, without the others: what happened to it in an arena is passed in once more. An
-//! instruction counter needs to run no cluster then.
+//! Replays the inputs of one node without the rest of the cluster, so that an instruction counter
+//! runs that node only.
 
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Write};
@@ -7,24 +7,24 @@ use std::path::Path;
 
 use crate::arena::{Contender, Out, Recorded};
 
-/// Pings and acks without news have fewer bytes than this.
+/// Pings and acks without rumors have fewer bytes than this.
 const SHORT: usize = 64;
 
-/// Inputs of one node, and since which one counts.
+/// The recorded inputs of one node, and the time from which they are measured.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Trace {
-    /// Before this time the node settles.
+    /// Inputs before this time are replayed but not measured.
     pub from: u64,
-    /// What happened.
+    /// The inputs.
     pub inputs: Vec<Recorded>,
 }
 
-/// What a replay has done.
+/// The counts of a replay.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Replayed {
-    /// Datagrams handled, of those that count.
+    /// Measured datagrams.
     pub handled: u64,
-    /// Datagrams sent in all, and their bytes: the same as in the arena.
+    /// All datagrams sent and their bytes, which equal those in the arena.
     pub sent: (u64, u64),
 }
 
@@ -36,7 +36,7 @@ impl Replayed {
 }
 
 impl Trace {
-    /// Writes it to a file.
+    /// Writes the trace to a file.
     pub fn save(&self, path: &Path) -> io::Result<()> {
         let mut file = BufWriter::new(File::create(path)?);
         file.write_all(&self.from.to_be_bytes())?;
@@ -53,7 +53,7 @@ impl Trace {
         file.flush()
     }
 
-    /// Reads what [`save`](Self::save) has written.
+    /// Reads a trace that [`save`](Self::save) has written.
     pub fn load(path: &Path) -> io::Result<Self> {
         let mut file = BufReader::new(File::open(path)?);
         let mut from = [0; 8];
@@ -66,7 +66,7 @@ impl Trace {
                 (u64::from_be_bytes([a, b, c, d, e, f, g, h]), u32::from_be_bytes([i, j, k, l]));
             let mut bytes = vec![0; usize::from(u16::from_be_bytes([m, n]))];
             file.read_exact(&mut bytes)?;
-            // No library sends empty datagrams.
+            // Neither library sends empty datagrams.
             trace.inputs.push(if bytes.is_empty() {
                 Recorded::Timer(at, other)
             } else {
@@ -76,8 +76,10 @@ impl Trace {
         Ok(trace)
     }
 
-    /// Passes all of it to a node that begins as the one recorded. What brings or calls for more
-    /// than a ping or an ack is counted apart, which takes a first pass.
+    /// Replays the inputs to a node that begins in the recorded state.
+    ///
+    /// Datagrams longer than a ping or an ack, or with longer answers, are measured separately. A
+    /// first pass finds them.
     pub fn replay<C: Contender>(&self, make: impl Fn(&mut Out<C::Timer>) -> C) -> Replayed {
         let mut answers = Vec::new();
         self.pass(&make, C::timer, |node, at, from, bytes, out| {
@@ -131,7 +133,7 @@ impl Trace {
     }
 }
 
-/// A ping or ack that counts: an instruction counter looks for this function.
+/// Handles a measured ping or ack. The instruction counter looks for this function.
 #[inline(never)]
 pub fn measured_datagram<C: Contender>(
     node: &mut C,
@@ -140,13 +142,12 @@ pub fn measured_datagram<C: Contender>(
     bytes: &[u8],
     out: &mut Out<C::Timer>,
 ) {
-    // Identical functions become one.
+    // Prevents the compiler from merging identical functions.
     std::hint::black_box("a ping or an ack");
     node.datagram(now, from, bytes, out);
 }
 
-/// A datagram that brings more than a ping or an ack: an instruction counter looks for this
-/// function.
+/// Handles a longer datagram. The instruction counter looks for this function.
 #[inline(never)]
 pub fn measured_long<C: Contender>(
     node: &mut C,
@@ -159,7 +160,7 @@ pub fn measured_long<C: Contender>(
     node.datagram(now, from, bytes, out);
 }
 
-/// A timer that counts: an instruction counter looks for this function.
+/// Handles a measured timer. The instruction counter looks for this function.
 #[inline(never)]
 pub fn measured_timer<C: Contender>(
     node: &mut C,
@@ -181,7 +182,7 @@ mod tests {
     const SETTING: Setting = Setting { recorded: true, ..Setting::new(12, 7) };
 
     #[test]
-    fn a_replay_does_what_the_node_did_in_the_arena() {
+    fn a_replay_sends_the_same_datagrams_as_the_node_in_the_arena() {
         let mut arena = ours(SETTING);
         arena.run_for(20_000_000);
         let trace = Trace { from: 5_000_000, inputs: arena.recorded() };
@@ -192,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn a_trace_of_foca_comes_back_from_its_file_and_runs() {
+    fn a_trace_of_foca_survives_its_file_and_replays() {
         let mut arena = foca(SETTING);
         arena.run_for(20_000_000);
         let trace = Trace { from: 5_000_000, inputs: arena.recorded() };

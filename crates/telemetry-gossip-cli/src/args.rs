@@ -286,7 +286,7 @@ our figures with published ones.
 Exit codes:
   0    passed
   1    a run violated a rule, missed an expectation or a goal, or had a step
-       that found nothing to do
+       without effect
   2    wrong arguments, or a scenario that cannot be run
   3    a file could not be read or written
   130  interrupted")]

@@ -35,7 +35,7 @@ mod text;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 
 use args::{AgentCli, Cli, Command};
 use error::Error;
@@ -58,6 +58,12 @@ pub fn tgossip() -> ExitCode {
 /// Runs the program `tgossip-agent` with the arguments of this process.
 pub fn tgossip_agent() -> ExitCode {
     exit_code(agent::run(&AgentCli::parse().args))
+}
+
+/// The command line of `tgossip`: its subcommands and options, without running anything.
+#[must_use]
+pub fn command_line() -> clap::Command {
+    Cli::command()
 }
 
 fn exit_code(outcome: Result<(), Error>) -> ExitCode {

@@ -100,7 +100,7 @@ fn scenario(args: &SimArgs) -> Result<Scenario, Error> {
     let mut scenario = if is_file {
         let text = std::fs::read_to_string(path)
             .map_err(|error| Error::File { path: path.into(), error })?;
-        Scenario { file: Some(name.clone()), ..Scenario::from_toml(&text).map_err(usage)? }
+        Scenario::from_toml(&text).map_err(usage)?.with_file(name)
     } else {
         Scenario::for_seed(name, args.seed).map_err(|error| {
             Error::Usage(format!(
@@ -175,7 +175,7 @@ fn list() -> Result<(), Error> {
     writeln!(
         out,
         "\nEach scenario also fails if the run violates a rule of the protocol. All but swarm \
-         also fail if a step\nfinds nothing to do, for example because there are too few nodes."
+         also fail if a step\nhas no effect, for example because there are too few nodes."
     )?;
     Ok(())
 }

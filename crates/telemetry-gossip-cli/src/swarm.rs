@@ -179,6 +179,7 @@ impl Outcome {
                 writeln!(out, "stopped before seed {}: the time limit has passed", first + of)?;
             }
             End::Stopped => writeln!(out, "stopped before seed {}: interrupted", first + of)?,
+            _ => writeln!(out, "stopped before seed {}", first + of)?,
         }
         self.write_coverage(out)?;
         for failed in &self.swept.failures {

@@ -140,7 +140,7 @@ fn a_first_agent_that_restarts_unnoticed_finds_the_others() {
 }
 
 #[test]
-#[ignore = "takes minutes: 20 clusters"]
+#[ignore = "takes half a minute: 20 clusters"]
 fn a_first_agent_that_restarts_unnoticed_finds_the_others_20_times() {
     for _ in 0..20 {
         the_first_agent_restarts_unnoticed();

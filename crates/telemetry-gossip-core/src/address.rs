@@ -1,4 +1,4 @@
-//! Where datagrams go: the host's address type, and its compact form in records and on the wire.
+//! The address type of the host, and its compact form in records and on the wire.
 
 use core::fmt::Debug;
 use core::hash::Hash;
@@ -7,20 +7,21 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 /// The longest compact form of an address, in bytes.
 pub const MAX_ADDRESS_LEN: usize = 128;
 
-/// A host's address type. The core only stores, compares and returns addresses; it never looks
-/// inside.
+/// The address type of a host. The core stores, compares and returns addresses; it never looks
+/// inside them.
 ///
-/// `encode` and `decode` are inverse; every address has at least 1 byte and at most
-/// [`MAX_ADDRESS_LEN`]. Implemented for [`SocketAddr`] (6 or 18 bytes; scope and flow of IPv6 are
-/// host-local and not carried) and for `u32` (4 bytes), which suits simulations.
+/// `encode` and `decode` are inverse. The compact form of every address has at least 1 byte and at
+/// most [`MAX_ADDRESS_LEN`]. The trait is implemented for [`SocketAddr`] (6 or 18 bytes; scope and
+/// flow of IPv6 are local to a host and not carried) and for `u32` (4 bytes), which suits
+/// simulations.
 pub trait Address: Copy + Eq + Ord + Hash + Debug {
     /// Writes the compact form into the front of `out` and returns its length.
     fn encode(&self, out: &mut [u8; MAX_ADDRESS_LEN]) -> usize;
 
-    /// Reads a compact form; `None` if `bytes` is none.
+    /// Reads an address from its compact form; `None` if `bytes` are not a compact form.
     fn decode(bytes: &[u8]) -> Option<Self>;
 
-    /// Whether `bytes` decode to this address.
+    /// Whether `bytes` are the compact form of this address.
     fn is_encoded(&self, bytes: &[u8]) -> bool {
         Self::decode(bytes).as_ref() == Some(self)
     }

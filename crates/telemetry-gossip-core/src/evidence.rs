@@ -1,4 +1,6 @@
-//! Evidence for and against a member, and the explanation of its status.
+//! The types of evidence for and against a member, and the explanation of its status.
+//!
+//! Evidence is found and kept by the detector; here is only its shape and its text.
 
 use alloc::format;
 use alloc::string::String;
@@ -12,85 +14,87 @@ use crate::id::{Generation, IdHash, NodeId};
 use crate::status::Status;
 use crate::time::Instant;
 
-/// The most helpers that evidence names.
+/// The most helpers that a piece of evidence names.
 pub const MAX_HELPER_REPORTS: usize = 8;
 
-/// A helper of a probe, and what came of it.
+/// A helper of a failed probe, and what it reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HelperReport {
-    /// Who was asked to ping the member.
+    /// The member that was asked to ping the target.
     pub helper: IdHash,
-    /// Whether it said that the member is silent to it, too; otherwise it was silent itself.
+    /// Whether the helper reported that the target did not answer it. Otherwise the helper itself
+    /// did not answer.
     pub nacked: bool,
 }
 
-/// The helpers of a probe, first those asked first; `None` after the last.
+/// The helpers of a probe in the order in which they were asked; `None` after the last.
 pub type HelperReports = [Option<HelperReport>; MAX_HELPER_REPORTS];
 
-/// One thing that speaks for or against a member, as this node learned it.
+/// A piece of evidence for or against a member, as this node learned it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Evidence {
     /// This node's probe got no answer, neither directly nor through the helpers.
     ProbeFailed {
-        /// Whom it asked, and what they said.
+        /// The helpers that this node asked, and their reports.
         helpers: HelperReports,
     },
-    /// This node's probe got no answer in time but through this helper.
+    /// This node's probe was answered in time only through this helper.
     AnsweredThrough {
         /// The helper.
         helper: IdHash,
     },
-    /// It has refuted before, so that it is pinged so many times more before this node accuses it.
+    /// The member has refuted before, so this node pings it more often before it accuses it.
     Recheck {
-        /// How many pings.
+        /// The number of further pings.
         pings: u8,
     },
-    /// It answered one of them.
+    /// The member answered one of the pings of a recheck.
     RecheckAnswered,
-    /// This node did not accuse it, as it was itself out of touch with the others.
+    /// This node did not accuse the member, because this node was itself out of touch with the
+    /// others.
     NotAccused,
-    /// It is suspected.
+    /// The member is suspected.
     Suspected {
-        /// By whom first; this node itself, perhaps.
+        /// The first accuser, if it is named. It may be this node.
         by: Option<IdHash>,
-        /// At which generation.
+        /// The generation of the suspicion.
         generation: Generation,
     },
-    /// Another member accuses it, too.
+    /// Another member accuses the member, too.
     Confirmed {
-        /// Who.
+        /// The further accuser.
         by: IdHash,
     },
-    /// It refuted, or came back.
+    /// The member refuted, or came back.
     Alive {
-        /// At which generation.
+        /// Its generation from then on.
         generation: Generation,
-        /// What it was held to be before.
+        /// Its status before.
         was: Status,
     },
-    /// It was declared dead.
+    /// The member was declared dead.
     Dead {
-        /// At which generation.
+        /// The generation of the claim.
         generation: Generation,
-        /// By this node; otherwise by another one.
+        /// Whether this node declared it dead. Otherwise another node did.
         here: bool,
     },
-    /// It left by its own word.
+    /// The member said that it leaves.
     Left {
-        /// At which generation.
+        /// The generation of the claim.
         generation: Generation,
     },
-    /// Another life of it was met.
+    /// The member restarted: another instance of it was found.
     Restarted,
-    /// It listens at a new address.
+    /// The member listens at a new address.
     Moved,
 }
 
 impl Evidence {
-    /// Whether it says all that the evidence just before it did: of what repeats on a bad link only
-    /// the latest is kept.
+    /// Whether this evidence replaces the evidence just before it. Of the evidence that repeats on
+    /// a bad link only the latest is kept.
     pub(crate) fn supersedes(&self, last: &Self) -> bool {
         matches!(
             (self, last),
@@ -103,7 +107,7 @@ impl Evidence {
         )
     }
 
-    /// What kind of evidence it is, in a word: that of its serialised form.
+    /// Returns the name of this kind of evidence, as in its serialised form.
     #[must_use]
     pub const fn kind(&self) -> &'static str {
         match self {
@@ -122,16 +126,17 @@ impl Evidence {
         }
     }
 
-    /// What it says about the member, in words; `name` knows who is behind an id hash.
+    /// Describes the evidence in words, as a sentence whose subject is the member. `name` returns
+    /// the id behind an id hash, if it is known.
     pub fn describe<'n>(&self, name: impl Fn(IdHash) -> Option<&'n str>) -> String {
-        let name = |id_hash| name(id_hash).unwrap_or("somebody unknown here");
+        let name = |id_hash| name(id_hash).unwrap_or(UNKNOWN);
         match *self {
             Self::ProbeFailed { helpers } => {
                 let mut text = String::from("did not answer this node's probe");
-                for (at, witness) in helpers.into_iter().flatten().enumerate() {
+                for (at, report) in helpers.into_iter().flatten().enumerate() {
                     text.push_str(if at == 0 { "; asked through " } else { ", " });
-                    text.push_str(name(witness.helper));
-                    text.push_str(if witness.nacked {
+                    text.push_str(name(report.helper));
+                    text.push_str(if report.nacked {
                         " (silent to it, too)"
                     } else {
                         " (no word from it in time)"
@@ -143,14 +148,16 @@ impl Evidence {
                 format!("did not answer directly but through {}", name(helper))
             }
             Self::Recheck { pings } => {
-                format!("is on recheck, as it has refuted before: {pings} more pings")
+                format!("refuted before, so that it is accused only after {pings} more pings")
             }
-            Self::RecheckAnswered => "answered on recheck".into(),
+            Self::RecheckAnswered => {
+                "answered one of these pings, so that it was not accused".into()
+            }
             Self::NotAccused => "was not accused, as this node was itself out of touch".into(),
             Self::Suspected { by, generation } => {
                 format!(
                     "was suspected by {} at generation {generation}",
-                    by.map_or("somebody", name)
+                    by.map_or("an unnamed member", name)
                 )
             }
             Self::Confirmed { by } => format!("was accused by {}, too", name(by)),
@@ -163,12 +170,12 @@ impl Evidence {
                 format!("was declared dead by {by} at generation {generation}")
             }
             Self::Left { generation } => format!("left at generation {generation}"),
-            Self::Restarted => "restarted: another life of it".into(),
+            Self::Restarted => "restarted: another instance of it".into(),
             Self::Moved => "listens at a new address".into(),
         }
     }
 
-    /// Those whom it names.
+    /// Returns the id hashes of the members that the evidence names.
     pub fn id_hashes(&self) -> impl Iterator<Item = IdHash> {
         let (one, many) = match *self {
             Self::ProbeFailed { helpers } => (None, helpers),
@@ -177,72 +184,75 @@ impl Evidence {
             Self::Confirmed { by } => (Some(by), HelperReports::default()),
             _ => (None, HelperReports::default()),
         };
-        one.into_iter().chain(many.into_iter().flatten().map(|witness| witness.helper))
+        one.into_iter().chain(many.into_iter().flatten().map(|report| report.helper))
     }
 }
 
-/// One entry of a history.
+/// The text for a member whose id is not known here.
+const UNKNOWN: &str = "an unknown member";
+
+/// One entry of the history of a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Incident {
-    /// When it became known here.
+    /// The time at which this node learned of it.
     pub at: Instant,
-    /// What.
+    /// What this node learned.
     pub evidence: Evidence,
 }
 
-/// A suspicion that runs.
+/// A suspicion that is not decided yet.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct OpenSuspicion {
-    /// Since when.
+    /// The time at which it began here.
     pub since: Instant,
-    /// When this node would declare the member dead. It does so only once a roll call has shown
-    /// that it is in touch.
+    /// The time at which this node would declare the member dead. It does so only once a roll call
+    /// has shown that it is in touch.
     pub until: Instant,
-    /// Who accuses, as far as named.
+    /// The accusers that are known by their id hashes.
     pub accusers: Vec<IdHash>,
 }
 
-/// Why a member is held to be what it is; see [`Node::explain`](crate::Node::explain). Its
-/// `Display` says it in words.
+/// The reasons for the status of a member; see [`Node::explain`](crate::Node::explain). Its
+/// `Display` puts them into words.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Explanation {
-    /// The member.
+    /// The id of the member.
     pub id: NodeId,
-    /// What it is held to be.
+    /// The status that this node holds of it.
     pub status: Status,
-    /// At which generation.
+    /// The generation of that status.
     pub generation: Generation,
-    /// The node's time now, to which the other times relate.
+    /// The node's present time, to which the other times relate.
     pub now: Instant,
-    /// When its record last changed, or a datagram last came from it.
+    /// The time at which the record last changed, or a datagram last came from the member.
     pub last_observed: Instant,
     /// The longest of its recent round trips, if this node has probed it.
     pub round_trip: Option<Duration>,
-    /// How often it has refuted of late: with flaps it is pinged more often before it is accused
-    /// again.
+    /// The number of its recent flaps (refutations). A member with flaps is pinged more often
+    /// before it is accused again.
     pub flaps: u8,
-    /// The suspicion that runs, if one does.
+    /// The open suspicion, if there is one.
     pub suspicion: Option<OpenSuspicion>,
-    /// Whether this node itself is out of touch with more than half of the members, and so declares
-    /// nobody dead.
+    /// Whether this node itself is out of touch with more than half of the members, so that it
+    /// declares no member dead.
     pub isolated: bool,
-    /// What happened, oldest first; at most 32 entries.
+    /// The incidents that this node has on record, oldest first; at most 32.
     pub history: Vec<Incident>,
-    /// The names behind the id hashes of the above, as far as known here.
+    /// The ids behind the id hashes in this explanation, as far as they are known here.
     pub names: Vec<(IdHash, NodeId)>,
 }
 
 impl Explanation {
-    /// The name behind an id hash.
+    /// Returns the id behind an id hash, if it is known.
     #[must_use]
     pub fn name(&self, id_hash: IdHash) -> Option<&str> {
         self.names.iter().find(|(known, _)| *known == id_hash).map(|(_, id)| id.as_str())
     }
 
-    /// The id hashes that need names.
+    /// Returns the id hashes of all members that the explanation names.
     pub(crate) fn id_hashes(&self) -> impl Iterator<Item = IdHash> {
         let accusers =
             self.suspicion.iter().flat_map(|suspicion| suspicion.accusers.iter().copied());
@@ -256,7 +266,8 @@ impl fmt::Display for Explanation {
         let Self { id, status, generation, .. } = self;
         writeln!(
             f,
-            "{id} is {status} at generation {generation}, last datagram from it or news of it {:.1} s ago",
+            "{id} is {status} at generation {generation}; \
+             its last datagram or change of record was {:.1} s ago",
             ago(self.last_observed)
         )?;
         if let Some(round_trip) = self.round_trip {
@@ -266,18 +277,19 @@ impl fmt::Display for Explanation {
             let left = until.since(self.now).as_secs_f64();
             write!(
                 f,
-                "  dead in {left:.1} s here, or sooner by another's verdict, unless it refutes; accused by"
+                "  will be declared dead here in {left:.1} s, or sooner by another member, \
+                 unless it refutes; accused by"
             )?;
             for (at, &id_hash) in accusers.iter().enumerate() {
                 let join = if at == 0 { " " } else { ", " };
-                write!(f, "{join}{}", self.name(id_hash).unwrap_or("somebody unknown here"))?;
+                write!(f, "{join}{}", self.name(id_hash).unwrap_or(UNKNOWN))?;
             }
             writeln!(f)?;
         }
         if self.isolated {
             writeln!(
                 f,
-                "  this node is cut off from more than half of the members and declares nobody dead"
+                "  this node cannot reach more than half of the members and declares no member dead"
             )?;
         }
         if self.flaps > 0 {

@@ -1,9 +1,11 @@
-//! Which parts the failure detector has beyond plain SWIM.
+//! The switches of the parts that the failure detector has beyond plain SWIM.
 
 use serde::{Deserialize, Serialize};
 
-/// The parts of the failure detector beyond plain SWIM. All are on by default; each can be switched
-/// off to measure what it does, or to reproduce what was published.
+/// The parts of the failure detector beyond plain SWIM.
+///
+/// All are on by default. Each can be switched off to measure its effect, or to reproduce published
+/// results.
 ///
 /// ```
 /// use telemetry_gossip_core::{Config, DetectorFeatures};
@@ -16,27 +18,27 @@ use serde::{Deserialize, Serialize};
 #[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
 #[non_exhaustive]
 pub struct DetectorFeatures {
-    /// A node that doubts itself probes less often and waits longer (LHA-Probe of Lifeguard).
+    /// A node that has reason to doubt itself probes less often and waits longer (LHA-Probe of
+    /// Lifeguard).
     pub local_health: bool,
-    /// A helper says so if the target is silent, which tells a dead target from a deaf prober
-    /// (Lifeguard).
+    /// A helper sends a nack if the target does not answer it, which distinguishes a dead target
+    /// from a prober that receives nothing (Lifeguard).
     pub nacks: bool,
     /// A ping to a suspected member carries the accusation (the buddy system of Lifeguard).
     pub buddy: bool,
-    /// All nodes probe along one common schedule, so that each member is probed once in each
-    /// interval; otherwise each goes round in a random order of its own (SWIM).
+    /// All nodes probe along one common schedule, so that each member is probed once per interval.
+    /// Otherwise each node probes in a random order of its own (SWIM).
     pub shared_schedule: bool,
-    /// A probe pings its target again while helpers do, and asks others before it gives up; what is
-    /// known of a member's round-trip time decides when.
+    /// A prober pings its target again while helpers ping it, and asks further helpers before it
+    /// gives up. The known round-trip time of the member decides when.
     pub retries: bool,
-    /// A node accuses, and declares dead, only once it has proved that it is in touch with at least
-    /// half of the members.
+    /// A node accuses a member, or declares it dead, only once it has proved that it is in touch
+    /// with at least half of the members.
     pub roll_calls: bool,
-    /// An accuser tells its suspect again and again, while its time runs, and a refutation goes to
-    /// the accusers, too.
+    /// An accuser sends its suspect status pings while the suspicion runs, and a refutation is also
+    /// sent to the accusers directly.
     pub status_pings: bool,
-    /// A member that has refuted again and again is asked more often before it is accused once
-    /// more.
+    /// A member that has refuted before is pinged more often before it is accused again.
     pub flap_damping: bool,
 }
 
@@ -53,8 +55,9 @@ impl DetectorFeatures {
         flap_damping: false,
     };
 
-    /// SWIM with the parts that Lifeguard adds (Dadgar, Phillips, Currey 2018); its suspicions that
-    /// shrink are [`SuspicionTimeout::Scaled`](crate::SuspicionTimeout::Scaled).
+    /// SWIM with the parts that Lifeguard adds (Dadgar, Phillips, Currey 2018). Lifeguard's
+    /// suspicions that shrink are
+    /// [`SuspicionTimeout::Scaled`](crate::SuspicionTimeout::Scaled).
     pub const LIFEGUARD: Self = Self { local_health: true, nacks: true, buddy: true, ..Self::SWIM };
 }
 

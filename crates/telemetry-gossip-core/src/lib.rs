@@ -101,3 +101,8 @@ pub use status::Status;
 pub use time::Instant;
 pub use violation::Violation;
 pub use wire::WIRE_VERSION;
+
+/// Compiles and runs the example of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

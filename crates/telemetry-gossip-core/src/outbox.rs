@@ -1,11 +1,14 @@
-//! What is to be sent: small intents, encoded when the host polls.
+//! The datagrams to send, as small intents, which are encoded when the host polls.
 //!
-//! Three lanes, polled in order: replies (acks above all), then questions (pings, ping-reqs, syncs),
-//! then gossip. Each is bounded; what does not fit is shed and counted.
+//! There are three queues, polled in this order: replies (mostly acks), then requests (pings,
+//! ping-reqs, sync sessions), then gossip. Each is bounded; an intent that does not fit is shed,
+//! which the caller counts.
 //!
-//! A reply in a sync session says a [`Diff`]. Its items stand in queues beside the replies, in the
-//! same order. [`Outbox::reply`] takes the reply and its diff, or refuses both, and
-//! [`Outbox::pop`] takes both out, so the two can never get out of step.
+//! A reply in a sync session carries a [`Diff`]. The items of all diffs stand in queues beside the
+//! replies, in the same order. [`Outbox::reply`] takes a reply and its diff, or refuses both, and
+//! [`Outbox::pop`] takes both out, so that the two can never get out of step.
+//!
+//! The outbox decides neither what to send nor when, and it holds no bytes.
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -13,22 +16,23 @@ use alloc::vec::Vec;
 use crate::id::{IdHash, Instance, RequestId};
 use crate::membership::Slot;
 
-/// The most replies waiting.
-pub(crate) const REPLIES: usize = 256;
-/// The most questions waiting: a whole roll call and some.
-pub(crate) const QUESTIONS: usize = 640;
-/// The most datagrams of telemetry waiting: whole flights of all branches of the trees.
+/// The most replies that wait.
+pub(crate) const MAX_REPLIES: usize = 256;
+/// The most requests that wait: those of a whole roll call and some more.
+pub(crate) const MAX_REQUESTS: usize = 640;
+/// The most datagrams of telemetry that wait: whole flights of all branches of the trees.
 pub(crate) const MAX_FLIGHT_DATAGRAMS: usize = 248;
-/// The most gossip waiting: those, and some rumors.
-pub(crate) const GOSSIP: usize = MAX_FLIGHT_DATAGRAMS + 64;
+/// The most datagrams of gossip that wait: those of telemetry, and some with rumors.
+pub(crate) const MAX_GOSSIP: usize = MAX_FLIGHT_DATAGRAMS + 64;
 
-/// The most rows that one reply asks for or sends; more than fit a datagram of default size.
-const MAX_DIFF: usize = 256;
+/// The most rows that one reply sends, and the most that it asks for: more than fit a datagram of
+/// the default size.
+const MAX_DIFF_ROWS: usize = 256;
 
-/// Room for diffs that is kept from the start.
-const ROOM: usize = 16;
+/// The initial capacity of the queues of diffs, in items.
+const DIFF_CAPACITY: usize = 16;
 
-/// The part of a datagram that is about being there.
+/// The part of a datagram that probes a node or answers a probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Signal<A> {
     None,
@@ -38,91 +42,99 @@ pub(crate) enum Signal<A> {
     PingReq(RequestId, IdHash, A),
 }
 
-/// The part of a datagram that is about state.
+/// The part of a datagram that carries state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Body {
-    /// Nothing of its own; rumors fill the room.
+    /// No body; rumors fill the room that is left.
     None,
-    /// Only rumors: no datagram if there are none and nothing else to say.
+    /// Only rumors. Without any, and without a signal, the datagram is not sent.
     Rumors,
     /// This node's own claim, whether it is a rumor or not.
     Introduction,
+    /// The question whether the tables are equal.
     SyncOpen(RequestId),
+    /// The fingerprints of all hash ranges.
     SyncDigest(RequestId),
-    /// The rows of these buckets.
+    /// The versions of the rows in the hash ranges of this bit mask.
     SyncVersions(RequestId, u64),
-    /// What is newer here, and what is wanted.
+    /// The rows that are newer here, and the wants.
     SyncWants(RequestId, Diff),
-    /// What was wanted, or what is newer here; then done.
+    /// The rows that the partner wants or that are newer here, and the end of the session.
     SyncDone(RequestId, Diff),
+    /// The question for the page that begins at this id hash.
     PageRequest(RequestId, IdHash),
-    /// From this id hash on.
+    /// The page that begins at this id hash.
     Page(RequestId, IdHash),
-    /// A piece from this id hash on, and no more.
+    /// A short page from this id hash on, without any after it.
     Piece(RequestId, IdHash),
     /// The telemetry that waits on this branch.
     Tree(RequestId, usize),
-    /// A branch's datagram has come; what is missing before it is wanted.
+    /// The acknowledgement of a datagram of telemetry, and wants for what is missing before it.
     TreeAck(RequestId, Diff),
 }
 
-/// A datagram to be.
+/// A datagram that is to be encoded and sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Intent<A> {
     pub(crate) to: A,
-    /// The member that the receiver is known as, if it is known: what is held against it goes
-    /// along, and what is known of its id at another address.
+    /// The member with the id of the receiver, if the table has one. If this node doubts it, or
+    /// knows it at another address, the datagram carries the claim about it.
     pub(crate) member: Option<Slot>,
     pub(crate) signal: Signal<A>,
-    /// A ping along with a reply, by which an unverified member proves its address.
+    /// A ping beside a reply, by which an unverified receiver proves its address.
     pub(crate) challenge: Option<(RequestId, IdHash)>,
     pub(crate) body: Body,
-    /// The most bytes.
+    /// The most bytes of the datagram.
     pub(crate) limit: usize,
 }
 
 impl<A> Intent<A> {
-    /// A datagram that says nothing yet.
+    /// Returns a datagram without a signal or a body.
     pub(crate) const fn new(to: A, member: Option<Slot>, limit: usize) -> Self {
         Self { to, member, signal: Signal::None, challenge: None, body: Body::None, limit }
     }
 
+    /// Sets the signal.
     pub(crate) fn with_signal(self, signal: Signal<A>) -> Self {
         Self { signal, ..self }
     }
 
+    /// Sets the body.
     pub(crate) fn with_body(self, body: Body) -> Self {
         Self { body, ..self }
     }
 }
 
-/// Something to send in a session.
+/// A row to send in a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Item {
     pub(crate) slot: Slot,
     /// Whether to send the claim.
     pub(crate) claim: bool,
-    /// Since which version to send telemetry; `None` for none.
+    /// The version after which to send telemetry; `None` to send none.
     pub(crate) since: Option<u64>,
 }
 
-/// Something to ask for in a session.
+/// A row to ask for in a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Want {
     pub(crate) id_hash: IdHash,
+    /// Whether the claim is wanted.
     pub(crate) claim: bool,
+    /// The version after which telemetry is wanted.
     pub(crate) since: u64,
 }
 
-/// How much of the outgoing diffs one reply says.
+/// The share of one reply in the outgoing diffs, by the numbers of its items and wants.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Diff {
     pub(crate) items: usize,
     pub(crate) wants: usize,
+    /// Whether not all of the difference is in it.
     pub(crate) more: bool,
 }
 
-/// What the replies still have to say, in the order in which they are queued.
+/// The items and wants of all queued replies, in the order of the replies.
 #[derive(Debug)]
 pub(crate) struct OutgoingDiffs {
     items: VecDeque<Item>,
@@ -130,13 +142,17 @@ pub(crate) struct OutgoingDiffs {
 }
 
 impl OutgoingDiffs {
-    /// With room for what most sessions say.
+    /// Returns empty queues with room for what most sessions send.
     fn new() -> Self {
-        Self { items: VecDeque::with_capacity(ROOM), wants: VecDeque::with_capacity(ROOM) }
+        Self {
+            items: VecDeque::with_capacity(DIFF_CAPACITY),
+            wants: VecDeque::with_capacity(DIFF_CAPACITY),
+        }
     }
 
+    /// Adds an item to the latest diff, as long as it has room.
     pub(crate) fn push(&mut self, diff: &mut Diff, item: Item) {
-        if diff.items < MAX_DIFF {
+        if diff.items < MAX_DIFF_ROWS {
             self.items.push_back(item);
             diff.items += 1;
         } else {
@@ -144,8 +160,9 @@ impl OutgoingDiffs {
         }
     }
 
+    /// Adds a want to the latest diff, as long as it has room.
     pub(crate) fn want(&mut self, diff: &mut Diff, want: Want) {
-        if diff.wants < MAX_DIFF {
+        if diff.wants < MAX_DIFF_ROWS {
             self.wants.push_back(want);
             diff.wants += 1;
         } else {
@@ -153,7 +170,7 @@ impl OutgoingDiffs {
         }
     }
 
-    /// Forgets the latest diff: no reply will say it.
+    /// Removes the latest diff, since no reply will carry it.
     pub(crate) fn revoke(&mut self, diff: Diff) {
         self.items.truncate(self.items.len().saturating_sub(diff.items));
         self.wants.truncate(self.wants.len().saturating_sub(diff.wants));
@@ -175,14 +192,15 @@ pub(crate) struct TakenDiff {
     pub(crate) wants: Vec<Want>,
 }
 
+/// The queues of intents.
 #[derive(Debug)]
 pub(crate) struct Outbox<A> {
     replies: VecDeque<(Intent<A>, Diff)>,
-    /// What the replies say; a diff is made here before its reply is queued.
+    /// The diffs of the replies. A diff is made here before its reply is queued.
     pub(crate) diffs: OutgoingDiffs,
-    /// That of the intent popped last.
+    /// The diff of the intent that was popped last.
     pub(crate) taken: TakenDiff,
-    questions: VecDeque<Intent<A>>,
+    requests: VecDeque<Intent<A>>,
     gossip: VecDeque<Intent<A>>,
 }
 
@@ -192,37 +210,38 @@ impl<A> Outbox<A> {
             replies: VecDeque::new(),
             diffs: OutgoingDiffs::new(),
             taken: TakenDiff::default(),
-            questions: VecDeque::new(),
+            requests: VecDeque::new(),
             gossip: VecDeque::new(),
         }
     }
 
-    /// Queues a reply that says `diff`, the latest of the outgoing ones; false if both are shed.
+    /// Queues a reply that carries `diff`, the latest of the outgoing diffs; false if both are
+    /// shed.
     pub(crate) fn reply(&mut self, intent: Intent<A>, diff: Diff) -> bool {
-        let queued = push(&mut self.replies, REPLIES, (intent, diff));
+        let queued = push(&mut self.replies, MAX_REPLIES, (intent, diff));
         if !queued {
             self.diffs.revoke(diff);
         }
         queued
     }
 
-    /// Queues a question; false if it is shed.
-    pub(crate) fn question(&mut self, intent: Intent<A>) -> bool {
-        push(&mut self.questions, QUESTIONS, intent)
+    /// Queues a request; false if it is shed.
+    pub(crate) fn request(&mut self, intent: Intent<A>) -> bool {
+        push(&mut self.requests, MAX_REQUESTS, intent)
     }
 
     /// Queues gossip; false if it is shed.
     pub(crate) fn gossip(&mut self, intent: Intent<A>) -> bool {
-        push(&mut self.gossip, GOSSIP, intent)
+        push(&mut self.gossip, MAX_GOSSIP, intent)
     }
 
-    /// The next intent. What its diff says is in `taken`.
+    /// Takes the next intent. The items and wants of its diff are in `taken` afterwards.
     pub(crate) fn pop(&mut self) -> Option<Intent<A>> {
         if let Some((intent, diff)) = self.replies.pop_front() {
             self.take(diff);
             return Some(intent);
         }
-        self.questions.pop_front().or_else(|| self.gossip.pop_front())
+        self.requests.pop_front().or_else(|| self.gossip.pop_front())
     }
 
     fn take(&mut self, diff: Diff) {
@@ -234,19 +253,19 @@ impl<A> Outbox<A> {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.replies.is_empty() && self.questions.is_empty() && self.gossip.is_empty()
+        self.replies.is_empty() && self.requests.is_empty() && self.gossip.is_empty()
     }
 
     pub(crate) fn clear(&mut self) {
         self.replies.clear();
         self.diffs.clear();
-        self.questions.clear();
+        self.requests.clear();
         self.gossip.clear();
     }
 
     pub(crate) fn heap_bytes(&self) -> usize {
-        let lanes = [&self.questions, &self.gossip];
-        lanes.iter().map(|lane| lane.capacity() * size_of::<Intent<A>>()).sum::<usize>()
+        let queues = [&self.requests, &self.gossip];
+        queues.iter().map(|queue| queue.capacity() * size_of::<Intent<A>>()).sum::<usize>()
             + self.replies.capacity() * size_of::<(Intent<A>, Diff)>()
             + self.diffs.heap_bytes()
             + self.taken.items.capacity() * size_of::<Item>()
@@ -254,10 +273,10 @@ impl<A> Outbox<A> {
     }
 }
 
-fn push<T>(lane: &mut VecDeque<T>, limit: usize, entry: T) -> bool {
-    let fits = lane.len() < limit;
+fn push<T>(queue: &mut VecDeque<T>, limit: usize, entry: T) -> bool {
+    let fits = queue.len() < limit;
     if fits {
-        lane.push_back(entry);
+        queue.push_back(entry);
     }
     fits
 }

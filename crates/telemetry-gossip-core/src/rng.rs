@@ -1,11 +1,11 @@
-//! The node's only source of randomness: one ChaCha8 stream from the seed.
+//! The only source of randomness of a node: one ChaCha8 stream from its seed.
 
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng as _, SeedableRng as _};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// Draws integers; every draw is a fixed number of words of the stream, so one seed gives one
-/// sequence everywhere.
+/// Draws random integers. Every draw takes a fixed number of words from the stream, so a seed gives
+/// the same sequence everywhere.
 #[derive(Debug)]
 pub(crate) struct Random(ChaCha8Rng);
 
@@ -14,24 +14,25 @@ impl Random {
         Self(ChaCha8Rng::from_seed(seed))
     }
 
+    /// Draws 32 random bits.
     pub(crate) fn word(&mut self) -> u32 {
         self.0.next_u32()
     }
 
-    /// An index below `len`, or 0 for an empty range. The bias of the multiply-shift reduction is
+    /// Draws an index below `len`; 0 if `len` is 0. The bias of the multiply-shift reduction is
     /// below `len / 2^64`.
     pub(crate) fn below(&mut self, len: usize) -> usize {
         let wide = u128::from(self.0.next_u64()) * (len as u128);
         usize::try_from(wide >> 64).unwrap_or(0)
     }
 
-    /// A duration in microseconds below `micros`.
+    /// Draws a number of microseconds below `micros`; 0 if `micros` is 0.
     pub(crate) fn micros_below(&mut self, micros: u64) -> u64 {
         let wide = u128::from(self.0.next_u64()) * u128::from(micros);
         u64::try_from(wide >> 64).unwrap_or(0)
     }
 
-    /// Fisher and Yates.
+    /// Shuffles the items, by the algorithm of Fisher and Yates.
     pub(crate) fn shuffle<T>(&mut self, items: &mut [T]) {
         for last in (1..items.len()).rev() {
             let other = self.below(last + 1);
@@ -40,7 +41,7 @@ impl Random {
     }
 }
 
-/// The seed, and how many words were drawn: the stream goes on where it was.
+/// Saves the seed and the number of words drawn, so that a restored stream goes on where it was.
 impl Serialize for Random {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         (self.0.get_seed(), self.0.get_word_pos()).serialize(serializer)

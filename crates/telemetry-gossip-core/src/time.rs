@@ -1,7 +1,7 @@
-//! Time as the core sees it: integer microseconds since an origin that the host picks.
+//! Time in the core: integer microseconds since an origin that the host picks.
 //!
-//! The core never reads a clock. The host passes `now` with every input; the node clamps a `now`
-//! that runs backwards to the latest it has seen, so inside the core time only grows.
+//! The core never reads a clock. The host passes `now` with every input. The node clamps a `now`
+//! that runs backwards to the latest one that it has seen, so time never decreases inside the core.
 
 use core::fmt;
 use core::time::Duration;
@@ -29,25 +29,26 @@ impl Instant {
     /// The origin itself.
     pub const ORIGIN: Self = Self(0);
 
-    /// The instant `micros` microseconds after the origin.
+    /// Returns the instant `micros` microseconds after the origin.
     #[must_use]
     pub const fn from_micros(micros: u64) -> Self {
         Self(micros)
     }
 
-    /// The instant `millis` milliseconds after the origin, saturating at the end of time.
+    /// Returns the instant `millis` milliseconds after the origin, or the latest possible instant
+    /// if that is later.
     #[must_use]
     pub const fn from_millis(millis: u64) -> Self {
         Self(millis.saturating_mul(1_000))
     }
 
-    /// Microseconds since the origin.
+    /// Returns the microseconds since the origin.
     #[must_use]
     pub const fn as_micros(self) -> u64 {
         self.0
     }
 
-    /// The time that passed from `earlier` to `self`; zero if `earlier` is later.
+    /// Returns the time from `earlier` to `self`; zero if `earlier` is later.
     #[must_use]
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_micros(self.0.saturating_sub(earlier.0))
@@ -57,7 +58,7 @@ impl Instant {
 impl core::ops::Sub<Duration> for Instant {
     type Output = Self;
 
-    /// Saturates at the origin.
+    /// Returns the instant `span` earlier, or the origin if that is earlier still.
     fn sub(self, span: Duration) -> Self {
         let micros = u64::try_from(span.as_micros()).unwrap_or(u64::MAX);
         Self(self.0.saturating_sub(micros))
@@ -67,7 +68,8 @@ impl core::ops::Sub<Duration> for Instant {
 impl core::ops::Add<Duration> for Instant {
     type Output = Self;
 
-    /// Saturates at the end of time, some 584,000 years after the origin.
+    /// Returns the instant `span` later, or the latest possible one, some 584,000 years after the
+    /// origin.
     fn add(self, span: Duration) -> Self {
         let micros = u64::try_from(span.as_micros()).unwrap_or(u64::MAX);
         Self(self.0.saturating_add(micros))

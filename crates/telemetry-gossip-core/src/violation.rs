@@ -1,19 +1,19 @@
-//! A broken invariant.
+//! Violations of the invariants that a node checks on itself.
 
 use alloc::string::{String, ToString as _};
 
 use thiserror::Error;
 
-/// A broken invariant: a defect of this crate.
+/// A broken invariant, which is a defect of this crate.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("invariant {rule} is broken: {detail}")]
 #[non_exhaustive]
 pub struct Violation {
-    /// Its short name: `S6` (a running node never holds itself dead), `S14` (every structure is
-    /// bounded), `S15` (every deadline has an owner) or `sums` (sums kept up to date are the sums
-    /// made anew).
+    /// The short name of the invariant: `S6` (a running node never holds itself dead), `S14` (every
+    /// structure is bounded), `S15` (every deadline has an owner) or `sums` (sums that are kept up
+    /// to date equal sums over all rows).
     pub rule: &'static str,
-    /// What was found.
+    /// What was found in the node's state.
     pub detail: String,
 }
 
@@ -23,11 +23,12 @@ impl Violation {
     }
 }
 
-/// Checks that each structure, as (name, length, bound), keeps its bound.
+/// Checks that no structure is longer than its bound. Each is given as (name, length, bound).
 pub(crate) fn check_bounds(bounds: &[(&str, usize, usize)]) -> Result<(), Violation> {
     match bounds.iter().find(|(_, len, bound)| len > bound) {
         Some((name, len, bound)) => {
-            Err(Violation::new("S14", alloc::format!("{name} holds {len} of at most {bound}")))
+            let detail = alloc::format!("{name} has {len} entries, above its bound of {bound}");
+            Err(Violation::new("S14", detail))
         }
         None => Ok(()),
     }

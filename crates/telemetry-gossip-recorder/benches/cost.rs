@@ -36,7 +36,8 @@ fn main() {
     for (name, log) in NAMES.iter().zip(LOGS.iter()) {
         let (file, hours) = (log.file(), RECORDED.as_secs_f64() / 3_600.0);
         println!(
-            "  {name:<10} {:>7.2} MB per hour, {:>6.1} inputs per second of {:>3.0} bytes; state {:>6.1} KB",
+            "  {name:<10} {:>7.2} MB per hour, {:>6.1} inputs per second of {:>3.0} bytes; \
+             state {:>6.1} KB",
             file.len() as f64 / 1e6 / hours,
             log.entries.len() as f64 / RECORDED.as_secs_f64(),
             file.len() as f64 / log.entries.len() as f64,

@@ -63,7 +63,7 @@
 //!
 //! ```text
 //! file    = "TGREC" 0 version(2) block*
-//! block   = length(4) crc32(4) payload                     little-endian; the checksum covers the payload
+//! block   = length(4) crc32(4) payload            little-endian; the checksum is of the payload
 //! payload = 0 header | 1 digest entry* | 2 ending | 3 fixture
 //! entry   = micros since the one before, then 0 (tick) | 1 from length bytes (datagram) | 2 input
 //! ```
@@ -94,3 +94,8 @@ pub use playback::{Playback, PlaybackError, PlaybackReason, PlaybackStep};
 pub use read::{ReadError, Reader, Tail};
 pub use record::{Chunk, Limits, RecordError, Recorder};
 pub use ring::{EXTENSION, RecordFile, Ring, list, stem};
+
+/// Compiles and runs the example of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

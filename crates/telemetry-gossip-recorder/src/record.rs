@@ -241,8 +241,8 @@ impl Recorder {
         self.hasher.event(event);
     }
 
-    /// Completes an input after all its outputs were polled. `accepted` is false if the node refused
-    /// it. Then poll for chunks to write.
+    /// Completes an input after all its outputs were polled. `accepted` is false if the node
+    /// refused it. Then poll for chunks to write.
     pub fn handled<A: Address + Serialize>(
         &mut self,
         node: &Node<A>,
@@ -280,8 +280,8 @@ impl Recorder {
         self.give_up();
     }
 
-    /// Stops recording until [`Recorder::resume`], because writing has failed. Chunks not yet polled
-    /// and the incomplete block are dropped.
+    /// Stops recording until [`Recorder::resume`], because writing has failed. Chunks not yet
+    /// polled and the incomplete block are dropped.
     pub fn give_up(&mut self) {
         self.gap.get_or_insert(self.polled);
         self.chunks.clear();

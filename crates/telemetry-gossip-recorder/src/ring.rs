@@ -86,7 +86,8 @@ impl Ring {
         Ok(Self { folder: folder.to_owned(), stem, instance, keep: keep.max(1) })
     }
 
-    /// Creates the next file. Removes the oldest ones first, so that there are never more than `keep`.
+    /// Creates the next file. Removes the oldest ones first, so that there are never more than
+    /// `keep`.
     pub fn begin(&mut self, serial: u32) -> io::Result<File> {
         let mut own: Vec<_> =
             list(&self.folder)?.into_iter().filter(|file| file.stem == self.stem).collect();

@@ -4,8 +4,8 @@
 //! cluster's key can read or make it. It opens such a datagram at most once.
 //!
 //! ```text
-//!   core --datagram--> seal ---> format (1) key id (4) nonce (16 + 8) ciphertext tag (16) ---> socket
-//!   core <--datagram-- open <--- refused and counted unless every check passes            <--- socket
+//!   core --datagram-> seal --> format (1) key id (4) nonce (16 + 8) ciphertext tag (16) --> socket
+//!   core <-datagram-- open <-- refused and counted unless every check passes            <-- socket
 //! ```
 //!
 //! The cipher is XChaCha20-Poly1305. Its nonce of 24 bytes is a [`NoncePrefix`] of 16, drawn at
@@ -107,3 +107,8 @@ pub use message::{MESSAGE_OVERHEAD, MessageError};
 pub use nonce::NoncePrefix;
 pub use seal::{OVERHEAD, Refusal, Seal, SealError, SealStats};
 pub use windows::{MAX_WINDOWS, WINDOW, WINDOW_BYTES};
+
+/// Compiles and runs the example of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

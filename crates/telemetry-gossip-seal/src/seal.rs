@@ -27,7 +27,8 @@ pub const OVERHEAD: usize = HEADER + TAG;
 /// The longest datagram that can arrive: the largest payload of UDP.
 const LONGEST: usize = telemetry_gossip_core::MAX_MTU as usize;
 
-/// The reason why a datagram was not opened. It is counted in [`SealStats`] and has no other effect.
+/// The reason why a datagram was not opened. It is counted in [`SealStats`] and has no other
+/// effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum Refusal {

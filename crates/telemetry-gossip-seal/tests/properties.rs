@@ -1,5 +1,5 @@
-//! Properties of sealing, tested over many inputs: a sealed datagram opens once, and all other bytes
-//! are refused and leave no trace.
+//! Properties of sealing, tested over many inputs: a sealed datagram opens once, and all other
+//! bytes are refused and leave no trace.
 #![forbid(unsafe_code)]
 #![deny(warnings)]
 
@@ -154,7 +154,8 @@ fn each_reason_for_a_refusal_is_returned_and_counted() {
     plaintext[0] = telemetry_gossip_core::WIRE_VERSION;
     let is_short =
         |refusal, bytes| matches!(refusal, Refusal::TooShort { len, .. } if len == bytes);
-    let cases: [(Vec<u8>, &dyn Fn(Refusal) -> bool); 9] = [
+    type IsExpected<'a> = &'a dyn Fn(Refusal) -> bool;
+    let cases: [(Vec<u8>, IsExpected<'_>); 9] = [
         (vec![], &|refusal| is_short(refusal, 0)),
         (last[..OVERHEAD - 1].to_vec(), &|refusal| is_short(refusal, OVERHEAD - 1)),
         (vec![0x81; 65_508], &|refusal| matches!(refusal, Refusal::TooLong { len: 65_508, .. })),

@@ -160,11 +160,20 @@ setters! {
 /// The loss of one kind of datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct LoseKind {
     /// The kind.
     pub kind: Kind,
     /// The share of these datagrams that is lost.
     pub share: Share,
+}
+
+impl LoseKind {
+    /// The loss of a share of one kind of datagram.
+    #[must_use]
+    pub const fn new(kind: Kind, share: Share) -> Self {
+        Self { kind, share }
+    }
 }
 
 /// The kind of a datagram: that of its first frame which is not a frame of claims, since claims are
@@ -207,6 +216,8 @@ impl Kind {
                 7..=13 => return Self::Session,
                 _ => about,
             };
+            // The length of the body is a varint of one or two bytes. A truncated frame ends the
+            // loop.
             rest = match *after {
                 [len, ref body @ ..] if len < 128 => body.get(usize::from(len)..),
                 [low, high, ref body @ ..] => {
@@ -374,6 +385,8 @@ impl Fabric {
     /// Decides the fate of a datagram that is sent now.
     pub(crate) fn send(&mut self, from: usize, to: usize, kind: Kind, len: usize) -> Arrivals {
         let nowhere = Arrivals::default();
+        // The order of the draws is part of what a seed means. Shares of 0 and 1 draw nothing, so a
+        // fault that is switched off does not influence the others.
         if self.barriers.iter().any(|barrier| barrier.stops(from, to)) {
             self.traffic.cut += 1;
             return nowhere;
@@ -512,6 +525,15 @@ mod tests {
             (Kind::of(&claims_and_done), Kind::of(&claims_and_done[..24])),
             (Kind::Session, Kind::Claims)
         );
+    }
+
+    #[test]
+    fn the_former_name_of_ping_reqs_is_still_read() {
+        let read = |kind: &str| {
+            toml::from_str::<LoseKind>(&format!("kind = \"{kind}\"\nshare = \"5%\"")).unwrap()
+        };
+        assert_eq!(read("ping-req"), LoseKind::new(Kind::PingReq, Share::percent(5)));
+        assert_eq!(read("relay"), read("ping-req"));
     }
 
     #[test]

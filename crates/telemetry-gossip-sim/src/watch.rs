@@ -81,6 +81,7 @@ impl Watches {
         let left = waiting.iter().filter(|&&waits| waits).count();
         let spread =
             Spread { news, node, at, suspected: None, first: None, everyone: None, known_by: 0 };
+        // Without an audience the news is known at once; `first` stays `None` to tell this case.
         if left == 0 {
             self.done.push(Spread { everyone: Some(Duration::ZERO), ..spread });
             return;

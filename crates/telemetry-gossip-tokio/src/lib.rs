@@ -72,3 +72,8 @@ pub use transport::{
 };
 pub use udp::{BindError, UdpTransport};
 pub use view::{MemberView, TelemetryValue, View};
+
+/// Compiles and runs the example of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

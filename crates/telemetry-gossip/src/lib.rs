@@ -75,3 +75,8 @@ mod examples {
     }
     run! { events own_transport typed }
 }
+
+/// Compiles and runs the example of the crate's README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

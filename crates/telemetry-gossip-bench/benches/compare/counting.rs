@@ -1,4 +1,4 @@
-//! An allocator that counts. For one thread: counts of several would get lost, memory would not.
+//! A counting allocator for one thread. With several threads the counts would be too low.
 #![expect(unsafe_code, reason = "an allocator cannot be written without")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -13,23 +13,23 @@ static CALLS: AtomicU64 = AtomicU64::new(0);
 static HELD: AtomicU64 = AtomicU64::new(0);
 static PEAK: AtomicU64 = AtomicU64::new(0);
 
-/// Allocations and reallocations so far.
+/// Returns the number of allocations and reallocations so far.
 pub(crate) fn calls() -> u64 {
     CALLS.load(Relaxed)
 }
 
-/// Bytes held now.
+/// Returns the bytes allocated now.
 pub(crate) fn held() -> u64 {
     HELD.load(Relaxed)
 }
 
-/// The most bytes that were held.
+/// Returns the most bytes that were allocated at a time.
 pub(crate) fn peak() -> u64 {
     PEAK.load(Relaxed)
 }
 
 fn took(bytes: usize) {
-    // No atomic addition: it would slow down who allocates.
+    // An atomic addition would slow down the measured code.
     CALLS.store(calls() + 1, Relaxed);
     HELD.store(held() + bytes as u64, Relaxed);
     PEAK.store(peak().max(held()), Relaxed);
@@ -39,30 +39,30 @@ fn gave(bytes: usize) {
     HELD.store(held().wrapping_sub(bytes as u64), Relaxed);
 }
 
-// SAFETY: all is passed on to the system's allocator as it came.
+// SAFETY: each call is passed unchanged to the allocator of the system.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         took(layout.size());
-        // SAFETY: as the caller's.
+        // SAFETY: the caller keeps the contract, which is the same.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
         gave(layout.size());
-        // SAFETY: as the caller's.
+        // SAFETY: the caller keeps the contract, which is the same.
         unsafe { System.dealloc(pointer, layout) }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         took(layout.size());
-        // SAFETY: as the caller's.
+        // SAFETY: the caller keeps the contract, which is the same.
         unsafe { System.alloc_zeroed(layout) }
     }
 
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         gave(layout.size());
         took(size);
-        // SAFETY: as the caller's.
+        // SAFETY: the caller keeps the contract, which is the same.
         unsafe { System.realloc(pointer, layout, size) }
     }
 }

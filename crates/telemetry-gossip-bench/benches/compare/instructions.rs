@@ -1,5 +1,5 @@
-//! Instructions by callgrind: what happened to one node of a cluster is recorded, and passed in
-//! again under valgrind.
+//! Counts instructions with callgrind: the inputs of one node of a cluster are recorded, and
+//! replayed under valgrind.
 
 use std::collections::HashMap;
 use std::fs;
@@ -13,14 +13,14 @@ use telemetry_gossip_core::Config;
 use crate::table::{Better, Row, Table};
 use crate::{SECOND, SEEDS, scenes};
 
-/// The first argument of this program when it is run under valgrind.
+/// The first argument of this program under valgrind.
 pub(crate) const CHILD: &str = "under-callgrind";
 
-/// Until a node has settled.
+/// The time after which inputs are measured.
 const FROM: u64 = 20 * SECOND;
 const UNTIL: u64 = 320 * SECOND;
 
-/// How often a ping with stale updates is handled.
+/// How many times a ping with stale updates is handled.
 const PINGS: u32 = 200;
 
 pub(crate) fn rows(table: &mut Table) {
@@ -45,26 +45,30 @@ fn try_rows(table: &mut Table) -> Result<(), String> {
                 foca.push(steady("foca", setting, contenders::foca(setting))?);
             }
         }
-        let name = format!("instructions a ping or ack, steady, N={nodes}");
+        let name = format!("instructions per ping or ack, steady, N={nodes}");
         let row = Row::new(&name, 0, Better::Less)
-            .ours(ours.iter().map(Instructions::a_signal))
-            .foca(foca.iter().map(Instructions::a_signal));
+            .ours(ours.iter().map(Instructions::per_signal))
+            .foca(foca.iter().map(Instructions::per_signal));
         table.add(if nodes == 250 { row.at_most_times_foca(0.5) } else { row });
         table.add(
-            Row::new(&format!("instructions a datagram, all, steady, N={nodes}"), 0, Better::Less)
-                .ours(ours.iter().map(Instructions::a_datagram))
-                .foca(foca.iter().map(Instructions::a_datagram)),
-        );
-        table.add(
             Row::new(
-                &format!("instructions a second, timers included, steady, N={nodes}"),
+                &format!("instructions per datagram, all, steady, N={nodes}"),
                 0,
                 Better::Less,
             )
-            .ours(ours.iter().map(Instructions::a_second))
-            .foca(foca.iter().map(Instructions::a_second)),
+            .ours(ours.iter().map(Instructions::per_datagram))
+            .foca(foca.iter().map(Instructions::per_datagram)),
         );
-        datagrams.push(ours.iter().map(Instructions::a_signal).sum::<f64>() / ours.len() as f64);
+        table.add(
+            Row::new(
+                &format!("instructions per second, timers included, steady, N={nodes}"),
+                0,
+                Better::Less,
+            )
+            .ours(ours.iter().map(Instructions::per_second))
+            .foca(foca.iter().map(Instructions::per_second)),
+        );
+        datagrams.push(ours.iter().map(Instructions::per_signal).sum::<f64>() / ours.len() as f64);
     }
     let setting = Setting { recorded: true, ..Setting::new(10_000, 1) };
     let mut few = contenders::few(setting, scenes::FEW_SECONDS);
@@ -72,24 +76,24 @@ fn try_rows(table: &mut Table) -> Result<(), String> {
     let trace = Trace { from: FROM, inputs: few.recorded() };
     let ours = run("ours", setting, &trace)?;
     table.add(
-        Row::new("instructions a ping or ack, steady, N=10,000, one node", 0, Better::Less)
-            .ours([ours.a_signal()]),
+        Row::new("instructions per ping or ack, steady, N=10,000, one node", 0, Better::Less)
+            .ours([ours.per_signal()]),
     );
-    datagrams.push(ours.a_signal());
+    datagrams.push(ours.per_signal());
     let (least, most) =
         datagrams.iter().fold((f64::MAX, 0.0_f64), |(a, b), &x| (a.min(x), b.max(x)));
     table.add(
-        Row::new("the most of these over the least", 2, Better::Less)
+        Row::new("the largest of these divided by the smallest", 2, Better::Less)
             .ours([most / least])
             .at_most(1.25),
     );
     for (nodes, times) in [(250, 0.2), (1_000, 0.1)] {
-        let run = |who, pings: u32| -> Result<Vec<f64>, String> {
+        let run = |library, pings: u32| -> Result<Vec<f64>, String> {
             let (nodes, pings) = (nodes.to_string(), pings.to_string());
-            let count = |seed: u64| counted(&["stale", who, &nodes, &seed.to_string(), &pings]);
-            SEEDS.into_iter().map(|seed| Ok(count(seed)?.a_signal())).collect()
+            let count = |seed: u64| counted(&["stale", library, &nodes, &seed.to_string(), &pings]);
+            SEEDS.into_iter().map(|seed| Ok(count(seed)?.per_signal())).collect()
         };
-        let name = format!("instructions a ping with 8 stale updates, N={nodes}");
+        let name = format!("instructions per ping with 8 stale updates, N={nodes}");
         table.add(
             Row::new(&name, 0, Better::Less)
                 .ours(run("ours", PINGS)?)
@@ -105,10 +109,10 @@ fn try_rows(table: &mut Table) -> Result<(), String> {
     Ok(())
 }
 
-/// What callgrind counted.
+/// The counts of callgrind.
 #[derive(Clone, Copy, Debug, Default)]
 struct Instructions {
-    /// Pings and acks: how many, and their instructions, those of the answers included.
+    /// Pings and acks: their number and their instructions, answers included.
     signals: (u64, u64),
     long: (u64, u64),
     timers: (u64, u64),
@@ -116,36 +120,36 @@ struct Instructions {
 }
 
 impl Instructions {
-    fn a_signal(&self) -> f64 {
+    fn per_signal(&self) -> f64 {
         self.signals.1 as f64 / self.signals.0 as f64
     }
 
-    fn a_datagram(&self) -> f64 {
+    fn per_datagram(&self) -> f64 {
         (self.signals.1 + self.long.1) as f64 / (self.signals.0 + self.long.0) as f64
     }
 
-    fn a_second(&self) -> f64 {
+    fn per_second(&self) -> f64 {
         (self.signals.1 + self.long.1 + self.timers.1) as f64 / self.seconds
     }
 }
 
 fn steady<C: Contender>(
-    who: &str,
+    library: &str,
     setting: Setting,
     mut arena: Arena<C>,
 ) -> Result<Instructions, String> {
     arena.run_for(UNTIL);
     crate::all_known(&arena);
     let trace = Trace { from: FROM, inputs: arena.recorded() };
-    run(who, setting, &trace)
+    run(library, setting, &trace)
 }
 
-fn run(who: &str, setting: Setting, trace: &Trace) -> Result<Instructions, String> {
+fn run(library: &str, setting: Setting, trace: &Trace) -> Result<Instructions, String> {
     let Setting { nodes, seed, .. } = setting;
-    let path = scratch(&format!("{who}-{nodes}-{seed}.trace"));
-    trace.save(&path).map_err(|error| format!("a trace cannot be written: {error}"))?;
+    let path = scratch(&format!("{library}-{nodes}-{seed}.trace"));
+    trace.save(&path).map_err(|error| format!("the trace cannot be written: {error}"))?;
     let (nodes, seed, file) = (nodes.to_string(), seed.to_string(), path.to_string_lossy());
-    let mut counted = counted(&["steady", who, &nodes, &seed, &file])?;
+    let mut counted = counted(&["steady", library, &nodes, &seed, &file])?;
     let until = trace.inputs.last().map_or(0, |input| match input {
         Recorded::Datagram(at, ..) | Recorded::Timer(at, _) => *at,
     });
@@ -160,8 +164,8 @@ fn scratch(name: &str) -> PathBuf {
 /// Runs this program under callgrind.
 fn counted(args: &[&str]) -> Result<Instructions, String> {
     let out = scratch(&format!("callgrind.{}", args[..3].join("-")));
-    let program =
-        std::env::current_exe().map_err(|error| format!("this program is not found: {error}"))?;
+    let program = std::env::current_exe()
+        .map_err(|error| format!("the path of this program is unknown: {error}"))?;
     let run = Command::new("valgrind")
         .args(["--tool=callgrind", "--quiet"])
         .arg(format!("--callgrind-out-file={}", out.display()))
@@ -170,15 +174,15 @@ fn counted(args: &[&str]) -> Result<Instructions, String> {
         .args(args)
         .stdout(Stdio::null())
         .output()
-        .map_err(|error| format!("valgrind does not run: {error}"))?;
+        .map_err(|error| format!("valgrind cannot be started: {error}"))?;
     if !run.status.success() {
         return Err(format!(
             "a run under valgrind failed: {}",
             String::from_utf8_lossy(&run.stderr)
         ));
     }
-    let profile =
-        fs::read_to_string(&out).map_err(|error| format!("callgrind left nothing: {error}"))?;
+    let profile = fs::read_to_string(&out)
+        .map_err(|error| format!("the output of callgrind cannot be read: {error}"))?;
     Ok(Instructions {
         signals: calls_of(&profile, "measured_datagram"),
         long: calls_of(&profile, "measured_long"),
@@ -187,7 +191,7 @@ fn counted(args: &[&str]) -> Result<Instructions, String> {
     })
 }
 
-/// How often a function was called, and the instructions of it and all that it called.
+/// Returns the number of calls of a function, and the instructions of it and of its callees.
 fn calls_of(profile: &str, name: &str) -> (u64, u64) {
     let mut names = HashMap::new();
     let (mut callee_matches, mut sum) = (false, (0, 0));
@@ -216,15 +220,15 @@ fn calls_of(profile: &str, name: &str) -> (u64, u64) {
     sum
 }
 
-/// Under valgrind.
+/// Runs the program under valgrind.
 pub(crate) fn child(args: &[String]) {
     let number = |at: usize| args.get(at).and_then(|arg| arg.parse::<u32>().ok()).unwrap_or(0);
     let nodes = number(2);
     match (args[0].as_str(), args[1].as_str()) {
-        ("steady", who) => {
+        ("steady", library) => {
             let seed = number(3).into();
             let trace = Trace::load(Path::new(&args[4])).expect("the trace was just written");
-            let replayed = if who == "ours" {
+            let replayed = if library == "ours" {
                 trace.replay(|out| contenders::lone(0, nodes, seed, Config::lan(), out))
             } else {
                 trace.replay(|out| contenders::lone_foca(0, nodes, seed, 0, out))

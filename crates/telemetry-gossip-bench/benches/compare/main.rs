@@ -1,7 +1,8 @@
 //! Prints a table of both libraries side by side:
-//! `cargo bench -p telemetry-gossip-bench --bench compare`. Words after `--` choose sections:
-//! instructions, allocations, speed, spread, memory; all without any. `whole` is for itself: 10,000
-//! nodes.
+//! `cargo bench -p telemetry-gossip-bench --bench compare`.
+//!
+//! Arguments after `--` choose sections: instructions, allocations, speed, spread, memory; the
+//! default is all of these. `whole`, a cluster of 10,000 nodes, runs on request only.
 
 use telemetry_gossip_bench::{Arena, Contender, Setting, contenders};
 use telemetry_gossip_core::Config;
@@ -52,7 +53,7 @@ fn allocations(table: &mut Table) {
     let foca = runs(|seed| scenes::flow(contenders::foca(Setting::new(NODES, seed))));
     table.add(
         Row::new(
-            "allocations a datagram, N=250, each node publishing 64 B every 10 s",
+            "allocations per datagram, N=250, each node publishing 64 B every 10 s",
             5,
             Better::Less,
         )
@@ -61,17 +62,17 @@ fn allocations(table: &mut Table) {
         .at_most(0.0),
     );
     table.add(
-        Row::new("allocations an accepted value, the same", 3, Better::Less)
+        Row::new("allocations per accepted value, the same", 3, Better::Less)
             .ours(ours.iter().map(|flow| flow.allocations / flow.accepted))
             .foca(foca.iter().map(|flow| flow.allocations / flow.accepted)),
     );
     table.add(
-        Row::new("bytes a node and second, the same", 1, Better::Less)
+        Row::new("bytes per node and second, the same", 1, Better::Less)
             .ours(ours.iter().map(|flow| flow.bytes))
             .foca(foca.iter().map(|flow| flow.bytes)),
     );
     table.add(
-        Row::new("node-seconds a wall second, the same", 0, Better::More)
+        Row::new("node-seconds per wall second, the same", 0, Better::More)
             .ours(ours.iter().map(|flow| flow.speed))
             .foca(foca.iter().map(|flow| flow.speed)),
     );
@@ -80,14 +81,14 @@ fn allocations(table: &mut Table) {
 fn speed(table: &mut Table) {
     for (nodes, seconds) in [(250, 400), (1_000, 100)] {
         let (mut ours, mut foca) = (Vec::new(), Vec::new());
-        // By turns, so that whatever else the machine does disturbs both.
+        // The libraries take turns, so that other load on the machine disturbs both.
         for seed in SEEDS {
             ours.push(scenes::quiet(contenders::ours(Setting::new(nodes, seed)), seconds));
             foca.push(scenes::quiet(contenders::foca(Setting::new(nodes, seed)), seconds));
         }
         let idle = scenes::quiet(contenders::idle(Setting::new(nodes, 1), 2), seconds);
         let share =
-            |quiet: &scenes::Quiet| 100.0 * quiet.events * idle.nanos_an_event() / quiet.nanos;
+            |quiet: &scenes::Quiet| 100.0 * quiet.events * idle.nanos_per_event() / quiet.nanos;
         table.add(
             Row::new(&format!("node-seconds a wall second, quiet, N={nodes}"), 0, Better::More)
                 .ours(ours.iter().map(scenes::Quiet::speed))
@@ -101,7 +102,7 @@ fn speed(table: &mut Table) {
         );
         table.add(
             Row::new(
-                &format!("events (datagrams, timers) a node-second, N={nodes}"),
+                &format!("events (datagrams, timers) per node-second, N={nodes}"),
                 2,
                 Better::Less,
             )
@@ -109,7 +110,7 @@ fn speed(table: &mut Table) {
             .foca(foca.iter().map(scenes::Quiet::rate)),
         );
         table.add(
-            Row::new(&format!("idle bytes a node and second, N={nodes}"), 1, Better::Less)
+            Row::new(&format!("idle bytes per node and second, N={nodes}"), 1, Better::Less)
                 .ours(ours.iter().map(|quiet| quiet.bytes))
                 .foca(foca.iter().map(|quiet| quiet.bytes))
                 .at_most(64.0),
@@ -118,7 +119,7 @@ fn speed(table: &mut Table) {
     let mut few = contenders::few(Setting::new(10_000, 1), scenes::FEW_SECONDS);
     let bytes = scenes::bytes_of_one(&mut few);
     table.add(
-        Row::new("idle bytes a node and second, N=10,000, one node", 1, Better::Less)
+        Row::new("idle bytes per node and second, N=10,000, one node", 1, Better::Less)
             .ours([bytes])
             .at_most(64.0),
     );
@@ -156,13 +157,13 @@ fn spread(table: &mut Table) {
 }
 
 fn memory(table: &mut Table) {
-    // The ids' own text, of which foca has none.
+    // The text of the ids, which foca does not have.
     let text = |nodes: u32| {
         (0..nodes).map(|node| contenders::id(node).as_str().len()).sum::<usize>() as f64
             / f64::from(nodes)
     };
     let name =
-        |nodes: &str| format!("heap bytes a member known, beside the text of its id, {nodes}");
+        |nodes: &str| format!("heap bytes per known member, without the text of its id, {nodes}");
     for nodes in [250, 1_000] {
         table.add(
             Row::new(&name(&format!("settled, N={nodes}")), 1, Better::Less)
@@ -180,13 +181,13 @@ fn memory(table: &mut Table) {
             .at_most(64.0),
     );
     table.add(
-        Row::new("bytes of a node beside its heap", 0, Better::Less)
+        Row::new("bytes of a node without its heap", 0, Better::Less)
             .ours([size_of::<contenders::Ours>() as f64])
             .foca([size_of::<contenders::Theirs>() as f64]),
     );
 }
 
-/// Minutes, and ten gigabytes.
+/// Runs a cluster of 10,000 nodes, which takes minutes and ten gigabytes.
 fn whole(table: &mut Table) {
     let begun = std::time::Instant::now();
     let mut arena = contenders::ours(Setting::new(10_000, 1));
@@ -205,10 +206,10 @@ fn whole(table: &mut Table) {
         600.0,
     );
     add(table, "the same: GiB of heap at most", counting::peak() as f64 / f64::from(1 << 30), 12.0);
-    add(table, "the same: idle bytes a node and second", counts.bytes as f64 / 300_000.0, 64.0);
+    add(table, "the same: idle bytes per node and second", counts.bytes as f64 / 300_000.0, 64.0);
 }
 
-/// A cluster in which nothing happens loses nobody.
+/// Checks that a quiet cluster has lost no member.
 fn all_known<C: Contender>(arena: &Arena<C>) {
     let nodes = arena.nodes.len();
     assert!(

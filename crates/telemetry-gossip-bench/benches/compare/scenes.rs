@@ -1,4 +1,4 @@
-//! What is measured: a quiet cluster, one with telemetry, one value on its way, memory.
+//! The measured scenes: a quiet cluster, a cluster with telemetry, the spread of one value, memory.
 
 use std::time::Instant;
 
@@ -7,7 +7,7 @@ use telemetry_gossip_bench::{Arena, Contender, Out};
 
 use crate::{SECOND, all_known, counting};
 
-/// A quiet cluster.
+/// The figures of a quiet cluster.
 #[derive(Debug)]
 pub(crate) struct Quiet {
     node_seconds: f64,
@@ -25,7 +25,7 @@ impl Quiet {
         self.events / self.node_seconds
     }
 
-    pub(crate) fn nanos_an_event(&self) -> f64 {
+    pub(crate) fn nanos_per_event(&self) -> f64 {
         self.nanos / self.events
     }
 }
@@ -46,10 +46,10 @@ pub(crate) fn quiet<C: Contender>(mut arena: Arena<C>, seconds: u32) -> Quiet {
     }
 }
 
-/// How long one node of a large cluster is watched.
+/// The seconds for which one node of a large cluster is measured.
 pub(crate) const FEW_SECONDS: u32 = 120;
 
-/// Bytes a second that node 0 sends.
+/// Returns the bytes per second that node 0 sends.
 pub(crate) fn bytes_of_one(arena: &mut Arena<telemetry_gossip_bench::contenders::Few>) -> f64 {
     const FROM: u32 = 20;
     let sent = |arena: &Arena<telemetry_gossip_bench::contenders::Few>| match arena.nodes.first() {
@@ -62,19 +62,19 @@ pub(crate) fn bytes_of_one(arena: &mut Arena<telemetry_gossip_bench::contenders:
     (sent(arena) - before) as f64 / f64::from(FEW_SECONDS - FROM)
 }
 
-/// A cluster in which telemetry flows.
+/// The figures of a cluster with telemetry.
 #[derive(Debug)]
 pub(crate) struct Flow {
     pub(crate) allocations: f64,
     pub(crate) handled: f64,
     pub(crate) accepted: f64,
-    /// A node and second.
+    /// Bytes per node and second.
     pub(crate) bytes: f64,
-    /// Node-seconds a wall second.
+    /// Node-seconds per wall second.
     pub(crate) speed: f64,
 }
 
-/// Each node publishes every 10 seconds, one after the other; after two minutes, 50 seconds count.
+/// Lets each node publish every 10 seconds, one after the other. After two minutes, measures 50 s.
 pub(crate) fn flow<C: Contender>(mut arena: Arena<C>) -> Flow {
     let nodes = u32::try_from(arena.nodes.len()).unwrap_or(u32::MAX);
     let gap = 10 * SECOND / u64::from(nodes);
@@ -107,10 +107,10 @@ pub(crate) fn flow<C: Contender>(mut arena: Arena<C>) -> Flow {
     }
 }
 
-/// Values on their way to all.
+/// The figures of the spread of values to all nodes.
 #[derive(Debug, Default)]
 pub(crate) struct Spread {
-    /// Seconds until all knew, of those that all got.
+    /// The seconds until all nodes had a value, for values that reached all.
     pub(crate) times: Vec<f64>,
     missed: u32,
 }
@@ -128,7 +128,7 @@ impl Spread {
     }
 }
 
-/// Ten values, each of another node, each with 20 seconds for itself.
+/// Publishes ten values, each of another node, and gives each 20 seconds.
 pub(crate) fn spread<C: Contender>(mut arena: Arena<C>) -> Spread {
     let nodes = arena.nodes.len();
     let mut spread = Spread::default();
@@ -157,18 +157,18 @@ pub(crate) fn spread<C: Contender>(mut arena: Arena<C>) -> Spread {
     spread
 }
 
-/// Heap bytes a node and member after 30 seconds.
+/// Returns the heap bytes per node and member after 30 seconds.
 pub(crate) fn heap<C: Contender>(mut arena: Arena<C>) -> f64 {
     arena.run_for(30 * SECOND);
     let nodes = arena.nodes.len() as f64;
     let before = counting::held();
     arena.nodes = Vec::new();
-    // The list of the nodes itself is not theirs to know each other by.
+    // The list of the nodes belongs to the arena.
     let list = size_of::<C>() as f64 * nodes;
     ((before - counting::held()) as f64 - list) / nodes / nodes
 }
 
-/// Heap bytes a member of one node.
+/// Returns the heap bytes per member of one node.
 pub(crate) fn heap_of_one<C: Contender>(
     nodes: u32,
     make: impl FnOnce(&mut Out<C::Timer>) -> C,

@@ -1,4 +1,4 @@
-//! Rows of figures, as Markdown.
+//! A table of figures in Markdown.
 
 use std::fmt;
 
@@ -15,7 +15,7 @@ enum Bound {
     TimesFocaOrLess(f64),
 }
 
-/// One figure: of each library the middle and the worst of its runs.
+/// One figure: the median and the worst run of each library.
 #[derive(Debug)]
 pub(crate) struct Row {
     name: String,
@@ -50,7 +50,7 @@ impl Row {
         self
     }
 
-    /// The mean in place of the median.
+    /// Uses the mean instead of the median.
     pub(crate) fn by_mean(mut self) -> Self {
         self.mean = true;
         self
@@ -135,7 +135,7 @@ fn verdict(met: bool, bound: &str) -> String {
     format!("{bound}: {}", if met { "met" } else { "missed" })
 }
 
-/// The rows and what could not be measured.
+/// The rows, and notes about what could not be measured.
 #[derive(Debug, Default)]
 pub(crate) struct Table {
     rows: Vec<Row>,
@@ -158,7 +158,8 @@ impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "| figure | ours | worst | foca 2.0 | worst | ours/foca | target |\n|---|---|---|---|---|---|---|"
+            "| figure | ours | worst | foca 2.0 | worst | ours/foca | target |\n\
+             |---|---|---|---|---|---|---|"
         )?;
         self.rows.iter().try_for_each(|row| writeln!(f, "{row}"))?;
         self.notes.iter().try_for_each(|note| writeln!(f, "\n{note}"))

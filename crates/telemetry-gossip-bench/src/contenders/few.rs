@@ -1,5 +1,5 @@
-//! One node of a cluster too large to run whole in a bench: the others exist only while they answer
-//! it, or ping it. It is pinged once a second, as in a whole cluster.
+//! One node of a cluster that is too large to run completely. Each other node exists only while it
+//! answers this node or pings it. The node receives one ping per second, as in a complete cluster.
 
 use telemetry_gossip_core::{Config, Input, Mode};
 
@@ -8,22 +8,22 @@ use crate::arena::{Arena, Contender, Out, Setting, VALUE};
 
 const SECOND: u64 = 1_000_000;
 
-/// The node, or one of the others.
+/// The node, or one of the other nodes.
 #[derive(Debug)]
 pub enum Few {
     /// Node 0.
     Node(Box<Ours>),
-    /// Any other.
+    /// Another node.
     Other {
-        /// Which.
+        /// Its index.
         own: u32,
-        /// Of how many.
+        /// The number of nodes.
         nodes: u32,
     },
 }
 
 impl Few {
-    /// The other comes into being, and is gone afterwards.
+    /// Creates the other node, handles one input, and drops the node.
     fn other(
         own: u32,
         nodes: u32,
@@ -89,7 +89,7 @@ impl Contender for Few {
     }
 }
 
-/// Node 0 of so many, for so many seconds.
+/// Makes an arena with node 0 of a cluster, for this many seconds.
 #[must_use]
 pub fn few(setting: Setting, seconds: u32) -> Arena<Few> {
     let Setting { nodes, seed, .. } = setting;
@@ -97,7 +97,7 @@ pub fn few(setting: Setting, seconds: u32) -> Arena<Few> {
     arena.add(|out| Few::Node(Box::new(lone(0, nodes, seed, Config::lan(), out))));
     for own in 1..nodes {
         arena.add(|out| {
-            // A prime step through the others: one each second.
+            // A prime step through the other nodes: one per second.
             let second = (u64::from(own) * 7_919) % u64::from(nodes);
             if second < u64::from(seconds) {
                 out.wake(second * SECOND + SECOND / 3, ());

@@ -1,5 +1,5 @@
-//! No library at all: pings and acks of 25 bytes, and a timer. What such an arena costs is what the
-//! arena costs.
+//! Nodes without a library: pings and acks of 25 bytes, and timers. They measure the cost of the
+//! arena itself.
 
 use crate::arena::{Arena, Contender, Out, Setting, VALUE};
 
@@ -7,12 +7,12 @@ const PING: [u8; 25] = [1; 25];
 const ACK: [u8; 25] = [2; 25];
 const SECOND: u64 = 1_000_000;
 
-/// A node that only sends.
+/// A node that only sends pings and acks.
 #[derive(Debug)]
 pub struct Idle {
     next: u32,
     nodes: u32,
-    /// Timers that find nothing to do.
+    /// Additional timers without effect, per second.
     timers: u32,
 }
 
@@ -59,7 +59,7 @@ impl Contender for Idle {
     }
 }
 
-/// Nodes that only send, with so many timers a second beside that of the probe.
+/// Makes an arena of such nodes, with additional timers per second.
 #[must_use]
 pub fn idle(setting: Setting, timers: u32) -> Arena<Idle> {
     let nodes = setting.nodes;

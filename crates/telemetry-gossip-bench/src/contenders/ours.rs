@@ -1,4 +1,4 @@
-//! This project.
+//! Nodes of this project.
 
 use std::net::SocketAddr;
 
@@ -22,9 +22,9 @@ pub struct Ours {
 }
 
 impl Ours {
-    /// Passes in one input and carries out what follows.
+    /// Handles one input and collects its outputs.
     pub fn input(&mut self, now: u64, input: Input<'_, SocketAddr>, out: &mut Out<()>) {
-        // What a peer sends is valid here, and a tick is never refused.
+        // All datagrams here are valid, and a tick is never refused.
         let _ = self.node.handle(Instant::from_micros(now), input);
         self.carry(out);
     }
@@ -66,7 +66,7 @@ impl Contender for Ours {
         if self.node.poll_timeout().is_some_and(|due| due.as_micros() <= now) {
             self.input(now, Input::Tick, out);
         } else {
-            // What it was set for has been done, or put off.
+            // The deadline was met earlier, or has moved.
             self.arm(out);
         }
     }
@@ -97,10 +97,10 @@ impl Contender for Ours {
     }
 }
 
-/// What a node is called.
+/// Returns the id of a node.
 ///
 /// # Panics
-/// Never: digits are valid.
+/// Never: the text is a valid id.
 #[must_use]
 pub fn id(index: u32) -> NodeId {
     format!("node-{index}").parse().expect("digits are valid in an id")
@@ -110,7 +110,7 @@ const fn instance(index: u32) -> Instance {
     Instance(index.wrapping_mul(0x9e37_79b9) | 1)
 }
 
-/// One node that knows `0..nodes`, whether they exist or not.
+/// Makes one node that knows the members `0..nodes`.
 ///
 /// # Panics
 /// If the settings are invalid.
@@ -129,7 +129,7 @@ pub fn lone(own: u32, nodes: u32, seed: u64, config: Config, out: &mut Out<()>) 
     ours
 }
 
-/// A node at a generation that knows nobody.
+/// Makes a node at a generation. It knows no members.
 ///
 /// # Panics
 /// Never: the settings are the defaults.
@@ -144,7 +144,7 @@ pub fn stub(own: u32, generation: u64) -> Ours {
 }
 
 impl Ours {
-    /// Makes it know a member.
+    /// Introduces a member.
     pub fn introduce(&mut self, other: u32, generation: u64) {
         let input = Input::Introduce {
             id: id(other),
@@ -156,7 +156,7 @@ impl Ours {
         while self.node.poll_event().is_some() {}
     }
 
-    /// Lets time go by; what it sends is lost.
+    /// Ticks until a time. Its datagrams are lost.
     pub fn tick_until(&mut self, end: u64) {
         let mut buffer = [0; MTU];
         while let Some(due) = self.node.poll_timeout().filter(|due| due.as_micros() <= end) {
@@ -166,7 +166,7 @@ impl Ours {
         }
     }
 
-    /// The ping by which it probes a member now; no other probe is under way.
+    /// Probes a member and returns the ping. No other probe may be in progress.
     pub fn ping(&mut self, target: u32) -> Vec<u8> {
         let _ = self.node.handle(self.node.now(), Input::Probe { id: id(target) });
         let mut buffer = [0; MTU];
@@ -180,7 +180,7 @@ impl Ours {
     }
 }
 
-/// Nodes of this project that know each other.
+/// Makes an arena of nodes of this project that know each other.
 #[must_use]
 pub fn ours(setting: Setting) -> Arena<Ours> {
     let Setting { nodes, seed, .. } = setting;

@@ -1,4 +1,4 @@
-//! foca.
+//! Nodes of foca.
 
 use core::cell::Cell;
 use core::convert::Infallible;
@@ -13,9 +13,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::arena::{Arena, Contender, Out, Setting, VALUE};
 
-/// A foca identity as in its own example agent: a socket address, and a number that changes when it
-/// comes back. The address is one of version 4 and packed, as foca compares identities one by one:
-/// with `SocketAddr` it takes several times the instructions.
+/// A foca identity as in its example agent: a socket address, and a number that changes after a
+/// restart. The address is a packed IPv4 address, because foca compares identities one by one: with
+/// `SocketAddr` it needs several times the instructions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Peer {
     ip: [u8; 4],
@@ -45,7 +45,7 @@ impl foca::Identity for Peer {
     }
 }
 
-/// Whose value, and which: four and four bytes in front of it.
+/// The key of a value, four bytes each in front of it: the node and the version.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Key {
     origin: u32,
@@ -58,8 +58,8 @@ impl Invalidates for Key {
     }
 }
 
-/// The newest value of each node, by its index: once there is any, nothing is looked up or
-/// allocated when one comes.
+/// The newest value of each node, by its index. After the first value this neither searches nor
+/// allocates.
 #[derive(Debug)]
 pub(super) struct Values {
     held: Vec<(u32, [u8; VALUE])>,
@@ -67,7 +67,7 @@ pub(super) struct Values {
     seen: Rc<Seen>,
 }
 
-/// What the node's host knows of the values: foca keeps them to itself.
+/// What the host observes of the values, to which foca gives no access.
 #[derive(Debug, Default)]
 struct Seen {
     watched: Cell<Option<u32>>,
@@ -100,7 +100,7 @@ impl BroadcastHandler<Peer> for Values {
 }
 
 /// A node of foca.
-#[expect(missing_debug_implementations, reason = "foca's has none")]
+#[expect(missing_debug_implementations, reason = "`Foca` has none")]
 pub struct Theirs {
     foca: Foca<Peer, PostcardCodec, ChaCha8Rng, Values>,
     version: u32,
@@ -108,7 +108,7 @@ pub struct Theirs {
 }
 
 impl Theirs {
-    /// Makes it know members at an incarnation, and tell of them or not.
+    /// Adds members at an incarnation, and gossips them if `tell` is set.
     ///
     /// # Panics
     /// Never: members are valid.
@@ -185,14 +185,14 @@ impl Contender for Theirs {
     }
 }
 
-/// The identity of a node in its first life.
+/// Returns the first identity of a node.
 #[must_use]
 pub fn identity(index: u32) -> Peer {
     let [_, a, b, c] = index.to_be_bytes();
     Peer { ip: [10, a, b, c], port: 7_946, bump: 0 }
 }
 
-/// One node that knows `0..nodes`, whether they exist or not.
+/// Makes one node that knows the members `0..nodes`.
 ///
 /// # Panics
 /// If `nodes` is zero.
@@ -208,13 +208,13 @@ pub fn lone_foca(own: u32, nodes: u32, seed: u64, now: u64, out: &mut Out<Timer<
     node
 }
 
-/// Nodes of foca that know each other.
+/// Makes an arena of nodes of foca that know each other.
 #[must_use]
 pub fn foca(setting: Setting) -> Arena<Theirs> {
     let Setting { nodes, seed, .. } = setting;
     let mut arena = Arena::new(setting);
     for own in 0..nodes {
-        // Starts are spread over a second.
+        // The starts are spread over one second.
         let now = u64::from(own) * 1_000_000 / u64::from(nodes);
         arena.add(|out| lone_foca(own, nodes, seed, now, out));
     }

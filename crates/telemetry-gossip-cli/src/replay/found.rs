@@ -168,8 +168,8 @@ impl Found {
         if !self.divergences.is_empty() {
             let places = counted(self.divergences.len() as u64, "place");
             return Err(Error::Replay(format!(
-                "the replay differs from the record in {places}: the core of this build behaves differently from the one that recorded. \
-                 Replay with the build that made the record"
+                "the replay differs from the record in {places}: the core of this build behaves \
+                 differently from the one that recorded. Replay with the build that made the record"
             )));
         }
         let damaged = self.ends.iter().filter(|(_, tail)| !matches!(tail, Tail::Open)).count();
@@ -192,8 +192,8 @@ fn ending(path: &std::path::Path, tail: Tail) -> String {
             "ends without an end mark: the node was killed, or is still running".to_owned()
         }
         Tail::Torn { bytes, .. } => format!(
-            "ends in the middle of a block: the node was killed while it wrote. The last {} were \
-             not replayed",
+            "ends in the middle of a block, as the node was killed while it wrote: the replay \
+             lacks the last {}",
             counted(bytes, "byte")
         ),
         Tail::Damaged { block, .. } => format!(

@@ -1,24 +1,24 @@
-//! Anti-entropy: two nodes find what differs between their tables and exchange only that, both
-//! ways.
+//! The comparison of two tables: two nodes find the rows that differ and exchange only those, in
+//! both directions.
 //!
 //! ```text
 //!   asker                                   partner
-//!     | versions of all rows -------------->|   a small table; nothing differs: done
+//!     | versions of all rows -------------->|   a small table; no difference: done
 //!     |<- claims newer there, wants --------|
 //!     | claims wanted --------------------->|
 //!     |<- done -----------------------------|
 //!     |                                     |
-//!     | open (fingerprint in the header) -->|   a large one, on command; equal: done
+//!     | open (fingerprint in the header) -->|   a large table, on command; equal: done
 //!     |<- done, more -----------------------|
-//!     | digest: 16 or 64 range sums ------->|   a large one, known to differ
+//!     | digest: 16 or 64 range sums ------->|   a large table, known to differ
 //!     |<- versions of the differing ranges -|
 //!     | claims newer here, wants ---------->|
 //!     |<- claims wanted, done --------------|
 //! ```
 //!
-//! The partner keeps no state; each datagram is answered by at most one. What does not fit is left
-//! to the next session, which the asker opens at once if `more` was said. This module compares;
-//! `node` merges.
+//! The partner keeps no state, and answers each datagram with at most one. Rows that do not fit are
+//! left to the next session, which the asker opens at once if a datagram said `more`. This module
+//! only compares; `node` merges the claims and telemetry that arrive.
 
 use crate::address::Address;
 use crate::id::{IdHash, full_id_hash, mix};
@@ -28,9 +28,9 @@ use crate::status::Status;
 use crate::wire::items::{Items, Ranges};
 use crate::wire::{WireSum, WireVersion, WireWant};
 
-/// Tables of up to this many members are compared row by row from the start: their versions are no
-/// longer than a digest.
-pub(crate) const SMALL: usize = 32;
+/// The largest number of members of a table that is compared row by row from the start: its version
+/// list is no longer than a digest.
+pub(crate) const SMALL_TABLE_MEMBERS: usize = 32;
 
 /// A row as it stands in a version list.
 pub(crate) fn version_of(id_hash: IdHash, row: &Row) -> WireVersion {
@@ -43,6 +43,7 @@ pub(crate) fn version_of(id_hash: IdHash, row: &Row) -> WireVersion {
     }
 }
 
+/// A hash of the parts of a claim that its rank does not order: instance and address.
 #[expect(clippy::cast_possible_truncation, reason = "16 of 64 mixed bits")]
 fn content(row: &Row) -> u16 {
     mix(u64::from(row.instance.0) ^ full_id_hash(row.address_bytes())) as u16
@@ -62,7 +63,7 @@ pub(crate) fn sums<A: Address>(table: &Membership<A>, ranges: usize) -> impl Ite
     })
 }
 
-/// The buckets in which a digest differs from this table, as a bit mask of all [`BUCKETS`].
+/// The buckets in which a digest differs from this table, as a bit mask over all [`BUCKETS`].
 pub(crate) fn differing<A: Address>(table: &Membership<A>, digest: Items<'_, WireSum>) -> u64 {
     let ranges = digest.count();
     let each = BUCKETS / ranges.clamp(1, BUCKETS);
@@ -76,13 +77,17 @@ pub(crate) fn differing<A: Address>(table: &Membership<A>, digest: Items<'_, Wir
     mask
 }
 
-/// How many ranges a digest of this table has: about four rows in each, or the most.
+/// The number of ranges of this table's digest: a quarter of the buckets, or all of them for a
+/// table of more than two rows per bucket.
 pub(crate) fn digest_ranges<A: Address>(table: &Membership<A>) -> usize {
     if table.len() <= 2 * BUCKETS { BUCKETS / 4 } else { BUCKETS }
 }
 
 impl OutgoingDiffs {
-    /// Compares a version list with the table and notes what to send and what to ask for.
+    /// Compares a version list with the table. Returns the diff: the rows to send, and those to
+    /// request.
+    ///
+    /// Both lists are in the order of the id hashes, so one pass over each finds all differences.
     pub(crate) fn compare<A: Address>(
         &mut self,
         table: &Membership<A>,
@@ -92,7 +97,7 @@ impl OutgoingDiffs {
         for (range, mut rows) in ranges {
             let mut theirs = rows.next();
             let (from, to) = (IdHash(range.from), IdHash(range.to));
-            for slot in table.tagged(from, to) {
+            for slot in table.in_range(from, to) {
                 let id_hash = table.id_hash(slot);
                 while let Some(row) = theirs.filter(|row| row.id_hash < id_hash.0) {
                     self.want(&mut diff, want_of(row, true, 0));
@@ -114,6 +119,7 @@ impl OutgoingDiffs {
         diff
     }
 
+    /// Compares one row that both tables hold, and adds the difference to `diff`.
     fn compare_row<A: Address>(
         &mut self,
         diff: &mut Diff,
@@ -132,7 +138,7 @@ impl OutgoingDiffs {
                 self.push(diff, Item { slot, claim: true, since: Some(since) });
             }
             core::cmp::Ordering::Equal if content(row) != theirs.content => {
-                // Two claims of one rank: both sides hear both and keep the greater.
+                // Two different claims of the same rank: both sides get both, and keep the greater.
                 self.want(diff, want_of(theirs, true, version));
                 self.push(diff, Item { slot, claim: true, since: Some(0) });
             }
@@ -146,7 +152,7 @@ impl OutgoingDiffs {
         }
     }
 
-    /// Plans to send what a wish list asks for.
+    /// The diff that sends the rows which the partner requests.
     pub(crate) fn grant<A: Address>(
         &mut self,
         table: &Membership<A>,

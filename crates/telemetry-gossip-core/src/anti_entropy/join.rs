@@ -1,18 +1,23 @@
-//! Finding the cluster: asking seeds for all they know, page by page, or for a piece of it where
-//! many join at once.
+//! Joining: a newcomer asks seeds for their table, page by page; where many join at once, it gets
+//! only a piece of it.
 //!
 //! ```text
-//!   idle --- seeds ---> asking some seeds, again and again --- one answers ---> paging --- last page ---> idle
-//!                            ^                                                    |
-//!                            +-------------- it falls silent ---------------------+
+//!   idle --- seeds ---> asking some seeds again and again <--- the seed falls silent ---+
+//!    ^                        |                                                         |
+//!    |                        +--- one of them answers ---> paging ---------------------+
+//!    |                                                         |
+//!    +----------------- the last page -------------------------+
 //! ```
+//!
+//! After the last page, the newcomer compares its table with random members until it finds no
+//! difference. The claims in the pages are applied by the node, as any others.
 
 use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
 use super::AntiEntropy;
-use super::session::CHAIN;
+use super::session::MAX_CHAINED_SESSIONS;
 use crate::address::Address;
 use crate::cx::Cx;
 use crate::error::CommandError;
@@ -23,84 +28,95 @@ use crate::outbox::{Body, Intent};
 use crate::time::Instant;
 use crate::wire::Page;
 
-/// The most members with which a newcomer compares its table.
+/// The largest number of members with which a newcomer compares its table.
 const MAX_BOOTSTRAP_SYNCS: u8 = 10;
 
-/// How many pages a seed gives a second to newcomers that want the whole table. Where more join at
-/// once, each further one gets a piece from a random place, and compares tables with those it then
-/// knows: the table comes from all of them.
-const PAGES: u32 = 16;
+/// The largest number of first pages that a seed gives out per second. Where more nodes join at
+/// once, each further one gets only a piece from a random place of the table. It then compares its
+/// table with the members that it knows, so the load is spread over all of them.
+const MAX_PAGES_PER_SECOND: u32 = 16;
 
-/// The bytes of such a piece.
-pub(crate) const PIECE: usize = 600;
+/// The size of a piece of the table, in bytes.
+pub(crate) const PIECE_BYTES: usize = 600;
 
-/// What a seed has given of late.
+/// The pages that this node has given out as a seed in the current second.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Pages {
+    /// When the current second began.
     since: Instant,
     given: u32,
 }
 
 impl Pages {
-    /// Whether one more page is given.
+    /// Counts a newcomer's request; true if it gets the whole table, page by page.
     pub(crate) fn give(&mut self, now: Instant) -> bool {
         if now.since(self.since).as_secs() >= 1 {
             (self.since, self.given) = (now, 0);
         }
         self.given = self.given.saturating_add(1);
-        self.given <= PAGES
+        self.given <= MAX_PAGES_PER_SECOND
     }
 }
 
-/// How many seeds are asked at once.
-pub(crate) const FANOUT: usize = 3;
+/// The largest number of seeds that are asked at once.
+pub(crate) const MAX_SEEDS_ASKED: usize = 3;
 
+/// A join under way.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Joining<A> {
     seeds: Vec<A>,
-    number: RequestId,
+    request_id: RequestId,
     /// The seed that answered, and where its next page begins.
     paging: Option<(A, IdHash)>,
+    /// When seeds are asked anew.
     retry_at: Instant,
+    /// When the failure of the join is reported next.
     fails_at: Instant,
 }
 
-/// What a page means to the join.
+/// The next step of a join after a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step<A> {
-    /// Ask this seed for the next page.
+    /// Ask this seed for the page from this id hash on.
     Ask(A, RequestId, IdHash),
-    /// That was the last.
+    /// The page was the last one of this seed.
     Complete(A),
-    /// The page is not one that was asked for.
+    /// The page was not requested.
     Unrelated,
 }
 
 impl<A: Copy + PartialEq> Joining<A> {
-    pub(crate) fn new(seeds: Vec<A>, number: RequestId, now: Instant, fails_at: Instant) -> Self {
-        Self { seeds, number, paging: None, retry_at: now, fails_at }
+    pub(crate) fn new(
+        seeds: Vec<A>,
+        request_id: RequestId,
+        now: Instant,
+        fails_at: Instant,
+    ) -> Self {
+        Self { seeds, request_id, paging: None, retry_at: now, fails_at }
     }
 
+    /// When seeds are asked anew, or the join fails.
     pub(crate) fn deadline(&self) -> Instant {
         self.retry_at.min(self.fails_at)
     }
 
-    /// Whether this is one of those that are asked.
+    /// Whether the join asks this address.
     pub(crate) fn is_seed(&self, address: A) -> bool {
         self.seeds.contains(&address)
     }
 
-    /// The seeds to choose from, if it is time to ask.
+    /// The seeds to choose from and the request id, if it is time to ask; the next time is
+    /// `retry_at`.
     pub(crate) fn due(&mut self, now: Instant, retry_at: Instant) -> Option<(&[A], RequestId)> {
         if self.retry_at > now {
             return None;
         }
         self.retry_at = retry_at;
         self.paging = None;
-        Some((&self.seeds, self.number))
+        Some((&self.seeds, self.request_id))
     }
 
-    /// Whether the join has failed by now; it is then given until `fails_at`.
+    /// Whether the join has failed by now. It then goes on, and fails again at `fails_at`.
     pub(crate) fn failed(&mut self, now: Instant, fails_at: Instant) -> bool {
         let failed = self.fails_at <= now;
         if failed {
@@ -109,14 +125,17 @@ impl<A: Copy + PartialEq> Joining<A> {
         failed
     }
 
+    /// Takes a page that claims to be followed by another from `next` on.
+    ///
+    /// Each page must begin above the one before, so that a seed cannot keep a join going for ever.
     pub(crate) fn page(
         &mut self,
         from: A,
-        number: RequestId,
+        request_id: RequestId,
         next: Option<IdHash>,
         retry_at: Instant,
     ) -> Step<A> {
-        if number != self.number || !self.is_seed(from) {
+        if request_id != self.request_id || !self.is_seed(from) {
             return Step::Unrelated;
         }
         if let Some((seed, cursor)) = self.paging
@@ -129,73 +148,75 @@ impl<A: Copy + PartialEq> Joining<A> {
             Some(next) => {
                 self.paging = Some((from, next));
                 self.retry_at = retry_at;
-                Step::Ask(from, number, next)
+                Step::Ask(from, request_id, next)
             }
         }
     }
 }
 
-/// A newcomer compares its table with others until it finds no difference: where many join at once,
-/// each was told only of those that came before.
+/// The comparisons of a newcomer's table with those of other members, until one finds no
+/// difference. Where many nodes join at once, each has learned only of those that came before.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct BootstrapSync<A> {
     /// When the next comparison is due.
     pub(crate) at: Instant,
+    /// How many comparisons are left.
     left: u8,
-    /// The seed that answered has enough to do.
+    /// The seed that answered. It is not asked again, since it has enough to do.
     seed: A,
 }
 
-/// What a page changed for this node.
+/// The effect of a page on this node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Paged {
-    /// Ask for the next page in the reply.
+    /// The reply is to ask for the next page.
     Ask(Body),
     /// The join is complete.
     Complete,
-    /// The page was not asked for.
+    /// The page was not requested.
     Unrelated,
 }
 
 impl<A: Address> AntiEntropy<A> {
-    /// Begins to find the cluster through these seeds. A join under way is replaced.
+    /// Begins a join through these seeds, in place of a join under way.
     pub(crate) fn start_join(&mut self, seeds: &[A], cx: &mut Cx<A>) -> Result<(), CommandError> {
         let seeds: Vec<A> = seeds.iter().copied().filter(|&seed| seed != cx.this.address).collect();
         if seeds.is_empty() {
             return Err(CommandError::NoSeeds);
         }
-        let number = cx.request_id();
-        self.join = Some(Joining::new(seeds, number, cx.now, cx.now + cx.config.join_timeout));
+        let request_id = cx.request_id();
+        self.join = Some(Joining::new(seeds, request_id, cx.now, cx.now + cx.config.join_timeout));
         self.advance_join(cx);
         Ok(())
     }
 
-    /// Whether a claim from `from` is a rumor to the other members. What a newcomer is told of, the
-    /// others know already, or find out as it does.
+    /// Whether a claim from `from` is a rumor to the other members. The claims that a newcomer
+    /// gets while it joins are known to the others, or reach them the same way.
     pub(crate) fn hears_rumors_from(&self, from: A) -> bool {
         self.bootstrap.is_none() && !self.join.as_ref().is_some_and(|join| join.is_seed(from))
     }
 
+    /// Asks a few seeds if that is due, and reports a join that takes too long.
     pub(super) fn advance_join(&mut self, cx: &mut Cx<A>) {
         let Some(join) = &mut self.join else { return };
         if join.failed(cx.now, cx.now + cx.config.join_timeout) {
             cx.emit(Event::JoinFailed);
         }
         let retry_at = cx.now + cx.config.probe_timeout * 2;
-        let Some((seeds, number)) = join.due(cx.now, retry_at) else { return };
+        let Some((seeds, request_id)) = join.due(cx.now, retry_at) else { return };
         let start = cx.rng.below(seeds.len());
-        let body = Body::PageRequest(number, IdHash(0));
-        for seed in seeds.iter().cycle().skip(start).take(seeds.len().min(FANOUT)) {
+        let body = Body::PageRequest(request_id, IdHash(0));
+        for seed in seeds.iter().cycle().skip(start).take(seeds.len().min(MAX_SEEDS_ASKED)) {
             cx.ask(Intent::new(*seed, None, cx.mtu()).with_body(body));
         }
     }
 
-    /// A page came.
+    /// Handles a page.
     pub(crate) fn on_page(&mut self, from: A, page: Page, cx: &mut Cx<A>) -> Paged {
         let retry_at = cx.now + cx.config.probe_timeout * 2;
         let Some(join) = &mut self.join else { return Paged::Unrelated };
         match join.page(from, RequestId(page.number), page.next, retry_at) {
-            Step::Ask(_, number, next) => Paged::Ask(Body::PageRequest(number, next)),
+            Step::Ask(_, request_id, next) => Paged::Ask(Body::PageRequest(request_id, next)),
             Step::Complete(seed) => {
                 self.join = None;
                 let at = cx.now + cx.config.gossip_interval;
@@ -207,7 +228,7 @@ impl<A: Address> AntiEntropy<A> {
         }
     }
 
-    /// A newcomer's next comparison with another member.
+    /// Begins a newcomer's next comparison with a random member, if it is due.
     pub(super) fn continue_bootstrap(&mut self, cx: &mut Cx<A>) {
         let Some(due) = self.bootstrap.filter(|due| due.at <= cx.now && self.session.is_none())
         else {
@@ -220,7 +241,7 @@ impl<A: Address> AntiEntropy<A> {
         let at = cx.now + cx.config.gossip_interval;
         self.bootstrap = (rest > 0).then_some(BootstrapSync { at, left: rest, ..due });
         if let Some(peer) = peer {
-            self.open_session(peer, Fingerprints::default(), false, CHAIN, cx);
+            self.open_session(peer, Fingerprints::default(), false, MAX_CHAINED_SESSIONS, cx);
         }
     }
 }

@@ -4,10 +4,13 @@
 //! | file | decides |
 //! |---|---|
 //! | `trigger` | when a difference is worth a session |
-//! | `session` | the session that this node opened, from its question to its end |
-//! | `diff` | what differs between two tables, and what to send and to ask for |
-//! | `partners` | with whom to exchange when the host asks for it |
-//! | `join` | finding the cluster through seeds, and the comparisons of a newcomer |
+//! | `session` | the course of the session that this node opened |
+//! | `diff` | how two tables differ, and which rows to send and to request |
+//! | `partners` | which member is the partner of an exchange that the host asks for |
+//! | `join` | how to find the cluster through seeds, and when a newcomer compares its table |
+//!
+//! A session that a partner opened needs no state here: each of its datagrams is answered by
+//! itself. The claims and telemetry that arrive in sessions are applied by the node, as any others.
 
 pub(crate) mod diff;
 pub(crate) mod join;
@@ -31,19 +34,26 @@ pub(crate) use partners::Partners;
 use session::{Exchange, Session};
 pub(crate) use trigger::{SyncTrigger, TelemetrySyncTrigger};
 
-/// Counts up with each change of the serialised shape of [`AntiEntropy`].
+/// The version of the serialised shape of [`AntiEntropy`]; increase it with each change of the
+/// shape.
 pub(crate) const SHAPE: u32 = 0;
 
-/// The most exchanges that wait for their turn.
-const MAX_WANTED: usize = 1_024;
+/// The largest number of exchanges that the host has asked for and that wait for their turn.
+const MAX_EXCHANGES_WANTED: usize = 1_024;
 
+/// The state of anti-entropy.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct AntiEntropy<A> {
+    /// The join under way.
     pub(crate) join: Option<Joining<A>>,
     pub(crate) pages: Pages,
+    /// The session that this node opened.
     pub(crate) session: Option<Session<A>>,
+    /// The next comparison of a newcomer.
     pub(crate) bootstrap: Option<BootstrapSync<A>>,
+    /// The exchange under way, of which `session` is an attempt.
     pub(crate) exchange: Option<Exchange>,
+    /// The number of exchanges that the host has asked for and that have not begun.
     pub(crate) exchanges_wanted: usize,
     pub(crate) trigger: SyncTrigger,
     pub(crate) telemetry_trigger: TelemetrySyncTrigger,
@@ -65,7 +75,8 @@ impl<A: Address> AntiEntropy<A> {
         }
     }
 
-    /// A partner answered a ping, and its fingerprints came along: its table is like ours, or not.
+    /// Compares the fingerprints of a member that answered a ping with ours, and opens a session if
+    /// the difference is worth one.
     pub(crate) fn compare_fingerprints(
         &mut self,
         peer: Slot,
@@ -81,21 +92,21 @@ impl<A: Address> AntiEntropy<A> {
         let differs = self.trigger.should_sync(cx.now, claims, cx.table.changed_at(), spread);
         let changed_at = cx.table.telemetry_changed_at();
         if self.telemetry_trigger.should_sync(cx.now, telemetry, changed_at, spread) || differs {
-            self.open_session(peer, theirs, true, session::CHAIN, cx);
+            self.open_session(peer, theirs, true, session::MAX_CHAINED_SESSIONS, cx);
         }
     }
 
-    /// The host wants one more exchange.
+    /// Queues an exchange for the host, and begins it if no other is under way.
     pub(crate) fn want_exchange(&mut self, cx: &mut Cx<A>) -> Result<(), CommandError> {
-        if self.exchanges_wanted >= MAX_WANTED {
-            return Err(CommandError::TooMany { max: MAX_WANTED });
+        if self.exchanges_wanted >= MAX_EXCHANGES_WANTED {
+            return Err(CommandError::TooMany { max: MAX_EXCHANGES_WANTED });
         }
         self.exchanges_wanted += 1;
         self.start_wanted_exchange(cx);
         Ok(())
     }
 
-    /// The node leaves: the host is told that the exchanges it awaits will not come.
+    /// Reports every exchange that the host awaits as failed: the node leaves.
     pub(crate) fn abandon(&mut self, cx: &mut Cx<A>) {
         let waiting = core::mem::take(&mut self.exchanges_wanted)
             + usize::from(self.exchange.take().is_some());
@@ -105,14 +116,14 @@ impl<A: Address> AntiEntropy<A> {
         self.session = None;
     }
 
-    /// The row of a member went, whose id was this: a session with it has failed.
+    /// Ends the session with a member whose row was removed, and whose id was `id`.
     pub(crate) fn forget_partner(&mut self, slot: Slot, id: NodeId, cx: &mut Cx<A>) {
         if let Some(session) = self.session.take_if(|session| session.peer == slot) {
             self.fail_session(session, id, cx);
         }
     }
 
-    /// Names what a restored state must not be like, if it is.
+    /// Names a part of the restored state that breaks its rules, if there is one.
     pub(crate) fn unsound(&self) -> Option<&'static str> {
         [
             ("sync trigger", self.telemetry_trigger.is_sound()),
@@ -141,7 +152,7 @@ impl<A: Address> Part<A> for AntiEntropy<A> {
         self.continue_bootstrap(cx);
     }
 
-    /// What fails with the member fails once its row is gone: see
+    /// Does nothing: a session with the member fails once its row is removed, see
     /// [`forget_partner`](AntiEntropy::forget_partner).
     fn forget(&mut self, _: Slot, _: &mut Cx<A>) {}
 

@@ -1,17 +1,20 @@
-//! With whom to exchange when the host asks for it.
+//! The partner of each exchange that the host asks for.
 
 use serde::{Deserialize, Serialize};
 
-/// Structured partners: in step r of ceil(log3 n) the member 3^r places on in the common roster,
-/// largest distance first, then one step at random. Without loss, and with nodes in step, news of
-/// every node is everywhere after one pass; the random step mends what loss has broken.
+/// Structured partners: in each of ceil(log3 n) steps, the member 3^r places on in the common
+/// roster, with the largest distance first; then one random partner.
+///
+/// Without loss, and with all nodes in step, the state of every node is known everywhere after one
+/// pass. The random step makes up for losses.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Partners {
+    /// The number of exchanges so far.
     step: u32,
 }
 
 impl Partners {
-    /// How many places on the partner of this step is; `None` for a random one.
+    /// The distance in the roster to the partner of this step; `None` for a random partner.
     pub(crate) fn next(&mut self, members: usize) -> Option<usize> {
         let mut steps = 0;
         while 3_usize.saturating_pow(steps) < members {

@@ -1,9 +1,19 @@
 //! The sync session that this node opened, and the exchanges that the host asks for.
+//!
+//! ```text
+//!   no session --- opened ---> awaiting a reply --- last reply; nothing was left out ---> ended
+//!                                 ^   |    |
+//!                                 |   |    +------- deadline, or the partner left ------> failed
+//!                                 +---+
+//!               a reply that goes on, or the next session because something was left out
+//! ```
+//!
+//! Only the node that opens a session keeps state; `diff` shows the datagrams.
 
 use serde::{Deserialize, Serialize};
 
 use super::AntiEntropy;
-use super::diff::SMALL;
+use super::diff::SMALL_TABLE_MEMBERS;
 use crate::address::Address;
 use crate::cx::Cx;
 use crate::event::{Event, ExchangeOutcome};
@@ -12,35 +22,36 @@ use crate::membership::{Fingerprints, Slot};
 use crate::outbox::{Body, Intent};
 use crate::time::Instant;
 
-/// The number of partners with which an exchange is tried.
-const ATTEMPTS: u8 = 3;
+/// The largest number of partners with which an exchange is tried.
+const MAX_ATTEMPTS: u8 = 3;
 
-/// All ranges of the table.
+/// The mask of all hash ranges of the table.
 pub(crate) const ALL_BUCKETS: u64 = u64::MAX;
 
 /// The session that this node opened.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct Session<A> {
-    pub(crate) number: RequestId,
+    pub(crate) request_id: RequestId,
     pub(crate) peer: Slot,
     pub(crate) address: A,
+    /// When the session fails unless another reply arrives.
     pub(crate) deadline: Instant,
-    /// Something did not fit.
+    /// Whether something did not fit.
     pub(crate) more: bool,
-    /// A difference was found.
+    /// Whether a difference was found.
     pub(crate) differed: bool,
-    /// It brought telemetry that had been under way for long.
+    /// Whether it brought telemetry that the trees should have brought long before.
     pub(crate) brought_late: bool,
-    /// How many sessions may follow this one at once.
+    /// How many sessions may still follow this one at once.
     pub(crate) chain: u16,
-    /// The partner's fingerprint and the own when the session began.
+    /// The fingerprints of the partner and of this node when the session began.
     pub(crate) fingerprints: (Fingerprints, Fingerprints),
-    /// The partner's fingerprint as it was last heard.
+    /// The fingerprints of the partner in its latest datagram.
     pub(crate) theirs: Fingerprints,
 }
 
-/// The most sessions that follow each other at once because something did not fit.
-pub(crate) const CHAIN: u16 = 512;
+/// The largest number of sessions that follow one at once because something did not fit.
+pub(crate) const MAX_CHAINED_SESSIONS: u16 = 512;
 
 /// An exchange that the host asked for.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -49,8 +60,9 @@ pub(crate) struct Exchange {
 }
 
 impl<A: Address> AntiEntropy<A> {
-    /// Opens a session with a partner whose fingerprint was `theirs` when last heard. Where a
-    /// difference is not known yet, a large table asks first.
+    /// Opens a session with a partner whose latest fingerprints are `theirs`.
+    ///
+    /// Unless the tables are known to differ, a node with a large table first asks whether they do.
     pub(crate) fn open_session(
         &mut self,
         peer: Slot,
@@ -60,17 +72,17 @@ impl<A: Address> AntiEntropy<A> {
         cx: &mut Cx<A>,
     ) {
         let Some(address) = cx.table.address(peer) else { return };
-        let number = cx.request_id();
-        let body = if cx.table.len() <= SMALL {
-            Body::SyncVersions(number, ALL_BUCKETS)
+        let request_id = cx.request_id();
+        let body = if cx.table.len() <= SMALL_TABLE_MEMBERS {
+            Body::SyncVersions(request_id, ALL_BUCKETS)
         } else if differs {
-            Body::SyncDigest(number)
+            Body::SyncDigest(request_id)
         } else {
-            Body::SyncOpen(number)
+            Body::SyncOpen(request_id)
         };
         cx.stats.syncs += 1;
         self.session = Some(Session {
-            number,
+            request_id,
             peer,
             address,
             deadline: cx.now + cx.config.probe_timeout,
@@ -84,12 +96,12 @@ impl<A: Address> AntiEntropy<A> {
         cx.ask(Intent::new(address, Some(peer), cx.mtu()).with_body(body));
     }
 
-    /// The number of the session with the partner at `from`, if this node opened one.
+    /// The request id of the session with the partner at `from`, if this node has opened one.
     pub(crate) fn session_with(&self, from: A) -> Option<RequestId> {
-        self.session.filter(|session| session.address == from).map(|session| session.number)
+        self.session.filter(|session| session.address == from).map(|session| session.request_id)
     }
 
-    /// The partner of this node's session answered.
+    /// Handles a reply of the session's partner.
     pub(crate) fn on_session_reply(
         &mut self,
         theirs: Fingerprints,
@@ -109,28 +121,30 @@ impl<A: Address> AntiEntropy<A> {
         }
     }
 
-    /// Telemetry came from `from` that had been under way for long, if `late`.
+    /// Records that the session's partner sent telemetry that had been under way for long, if
+    /// `late`.
     pub(crate) fn on_telemetry(&mut self, from: A, late: bool) {
         if let Some(session) = self.session.as_mut().filter(|session| session.address == from) {
             session.brought_late |= late;
         }
     }
 
-    /// The session is complete; if something did not fit, the next one begins at once.
+    /// Ends the session. If something did not fit, the next one begins at once.
     fn end_session(&mut self, cx: &mut Cx<A>) {
         let Some(session) = self.session.take() else { return };
-        // Where neither table took anything in, the next session would do no better.
+        // If the session changed neither table, the next one would not do better.
         let moved_on = session.fingerprints != (session.theirs, cx.table.fingerprints());
         if session.more && session.chain > 0 && moved_on && cx.table.can_probe(session.peer) {
             self.open_session(session.peer, session.theirs, true, session.chain - 1, cx);
             return;
         }
         if !session.differed {
+            // A newcomer whose table equals another's has found all members.
             self.bootstrap = None;
         }
         let spread = cx.spread_time();
-        self.trigger.rest(cx.now, spread);
-        self.telemetry_trigger.rest(cx.now, spread, session.brought_late);
+        self.trigger.session_ended(cx.now, spread);
+        self.telemetry_trigger.session_ended(cx.now, spread, session.brought_late);
         if self.exchange.take().is_some() {
             let outcome =
                 if session.differed { ExchangeOutcome::Exchanged } else { ExchangeOutcome::InSync };
@@ -140,17 +154,18 @@ impl<A: Address> AntiEntropy<A> {
         }
     }
 
+    /// Fails the session if its deadline has passed.
     pub(super) fn expire_session(&mut self, cx: &mut Cx<A>) {
         if let Some(session) = self.session.take_if(|session| session.deadline <= cx.now) {
             self.fail_session(session, cx.table.id(session.peer), cx);
         }
     }
 
-    /// The partner is silent or gone; an exchange goes on with another one.
+    /// Fails a session whose partner is silent or gone. An exchange goes on with another partner.
     pub(super) fn fail_session(&mut self, session: Session<A>, peer: NodeId, cx: &mut Cx<A>) {
         cx.stats.syncs_failed += 1;
-        self.trigger.rest(cx.now, cx.config.probe_timeout);
-        self.telemetry_trigger.rest(cx.now, cx.config.probe_timeout, true);
+        self.trigger.session_ended(cx.now, cx.config.probe_timeout);
+        self.telemetry_trigger.session_ended(cx.now, cx.config.probe_timeout, true);
         let Some(exchange) = &mut self.exchange else { return };
         exchange.attempts_left -= 1;
         let attempts_left = exchange.attempts_left;
@@ -158,7 +173,9 @@ impl<A: Address> AntiEntropy<A> {
         let other = table.random(&mut cx.rng, |slot| table.can_probe(slot) && slot != session.peer);
         let other = other.or_else(|| table.can_probe(session.peer).then_some(session.peer));
         match other.filter(|_| attempts_left > 0) {
-            Some(slot) => self.open_session(slot, Fingerprints::default(), false, CHAIN, cx),
+            Some(slot) => {
+                self.open_session(slot, Fingerprints::default(), false, MAX_CHAINED_SESSIONS, cx)
+            }
             None => {
                 self.exchange = None;
                 let (peer, outcome) = (Some(peer), ExchangeOutcome::Failed);
@@ -168,7 +185,7 @@ impl<A: Address> AntiEntropy<A> {
         }
     }
 
-    /// Begins the next exchange that the host wants, with the partner whose turn it is.
+    /// Begins the next exchange that the host has asked for, with the partner whose turn it is.
     pub(crate) fn start_wanted_exchange(&mut self, cx: &mut Cx<A>) {
         while self.exchange.is_none() && self.exchanges_wanted > 0 {
             self.exchanges_wanted -= 1;
@@ -178,11 +195,12 @@ impl<A: Address> AntiEntropy<A> {
                 continue;
             };
             self.session = None;
-            self.exchange = Some(Exchange { attempts_left: ATTEMPTS });
-            self.open_session(slot, Fingerprints::default(), false, CHAIN, cx);
+            self.exchange = Some(Exchange { attempts_left: MAX_ATTEMPTS });
+            self.open_session(slot, Fingerprints::default(), false, MAX_CHAINED_SESSIONS, cx);
         }
     }
 
+    /// The partner of the next exchange, or the next member in the roster that can be reached.
     fn choose_partner(&mut self, cx: &mut Cx<A>) -> Option<Slot> {
         let table = &cx.table;
         let members = table.len();

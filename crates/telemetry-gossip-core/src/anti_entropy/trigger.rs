@@ -1,4 +1,8 @@
 //! When a difference between two tables is worth a session.
+//!
+//! Two tables differ for a moment after each change, until rumors or trees have carried it to both.
+//! A session then would send it twice. These triggers only compare times; they see neither tables
+//! nor members.
 
 use core::time::Duration;
 
@@ -6,16 +10,20 @@ use serde::{Deserialize, Serialize};
 
 use crate::time::Instant;
 
-/// When a difference of claims is worth a session: not while news is still on its way by itself.
+/// Decides when a difference of claims is worth a session: not while rumors are still spreading.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct SyncTrigger {
+    /// When the first partner since the last session, or since the last equal table, differed.
     differs_since: Option<Instant>,
+    /// The earliest time of the next session.
     not_before: Instant,
 }
 
 impl SyncTrigger {
-    /// A partner's fingerprint was compared with ours. True if a session should begin: the table
-    /// has been quiet for `spread`, or has differed from everybody's for three times as long.
+    /// Takes the comparison of a partner's fingerprint with ours; true if a session should begin.
+    ///
+    /// That is so if our table has not changed for `spread`, the time in which a change spreads, or
+    /// if it has differed from every partner's for three times as long.
     pub(crate) fn should_sync(
         &mut self,
         now: Instant,
@@ -32,32 +40,36 @@ impl SyncTrigger {
             && (now.since(changed_at) >= spread || now.since(since) >= spread * 3)
     }
 
-    /// A session ended.
-    pub(crate) fn rest(&mut self, now: Instant, span: Duration) {
+    /// Holds back the next session for `span`: a session has ended.
+    pub(crate) fn session_ended(&mut self, now: Instant, span: Duration) {
         self.not_before = now + span;
         self.differs_since = None;
     }
 }
 
-/// When a difference of telemetry is. Where it flows all the time two tables are hardly ever equal,
-/// and the trees deliver what differs: the longer sessions find nothing else, the rarer they are.
+/// Decides when a difference of telemetry is worth a session.
+///
+/// Where members publish all the time, two tables are hardly ever equal, and the trees deliver the
+/// differences anyway. So the pause between sessions doubles as long as they bring nothing that the
+/// trees should have brought.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct TelemetrySyncTrigger {
     trigger: SyncTrigger,
-    /// The span between sessions while telemetry flows.
+    /// The pause between sessions while the table keeps changing.
     pause: Duration,
 }
 
-/// The longest span between sessions.
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// The longest pause between sessions while the table keeps changing.
+const MAX_SESSION_PAUSE: Duration = Duration::from_secs(60);
 
 impl TelemetrySyncTrigger {
-    /// Whether the span is one that it comes to.
+    /// Whether the pause is within its bound.
     pub(crate) fn is_sound(&self) -> bool {
-        self.pause <= LONGEST_PAUSE
+        self.pause <= MAX_SESSION_PAUSE
     }
 
-    /// As [`SyncTrigger::should_sync`], but while the table is never quiet sessions begin only after some time.
+    /// As [`SyncTrigger::should_sync`], except that a table which keeps changing must have differed
+    /// for the pause between sessions.
     pub(crate) fn should_sync(
         &mut self,
         now: Instant,
@@ -75,11 +87,11 @@ impl TelemetrySyncTrigger {
         now >= self.trigger.not_before && (quiet || now.since(since) >= pause)
     }
 
-    /// A session ended; `late` says whether it brought what the trees should have brought long
-    /// before.
-    pub(crate) fn rest(&mut self, now: Instant, spread: Duration, late: bool) {
-        self.trigger.rest(now, spread);
+    /// Sets the pause after a session that has ended; `late` if it brought telemetry that the trees
+    /// should have brought long before.
+    pub(crate) fn session_ended(&mut self, now: Instant, spread: Duration, late: bool) {
+        self.trigger.session_ended(now, spread);
         self.pause =
-            if late { spread * 3 } else { (self.pause.max(spread) * 2).min(LONGEST_PAUSE) };
+            if late { spread * 3 } else { (self.pause.max(spread) * 2).min(MAX_SESSION_PAUSE) };
     }
 }

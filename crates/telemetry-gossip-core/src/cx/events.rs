@@ -1,33 +1,37 @@
-//! What waits for the host to poll it.
+//! The events that wait for the host to poll them.
+//!
+//! Which events there are is decided where they are emitted. How a change of telemetry becomes an
+//! event is decided when the host polls.
 
 use alloc::collections::VecDeque;
 
 use crate::event::Event;
 use crate::membership::Slot;
 
-/// The most events that wait for the host, and the most changes of telemetry.
+/// The most events that wait for the host; also the most changes of telemetry.
 const MAX_EVENTS: usize = 65_536;
 
-/// Room for events that is kept once they are polled.
-const EVENTS_KEPT: usize = 16;
+/// The largest capacity, in events, that a polled queue keeps.
+const KEPT_CAPACITY: usize = 16;
 
-/// Room for the telemetry changes of one datagram of usual size; larger ones make more.
-const CHANGES: usize = 32;
+/// The initial capacity, in changes of telemetry: those of one datagram of the usual size.
+const CHANGES_CAPACITY: usize = 32;
 
+/// The two queues of events: the changes of telemetry, and all other events.
 #[derive(Debug)]
 pub(crate) struct Events<A> {
     queue: VecDeque<Event<A>>,
-    /// Telemetry that changed, as (member, known up to before, known up to now): frequent, so kept
-    /// small until the host polls.
+    /// The changes of telemetry, as (member, version before, version after). They are frequent, so
+    /// they are kept in this small form until the host polls.
     changes: VecDeque<(Slot, u64, u64)>,
 }
 
 impl<A> Events<A> {
     pub(crate) fn new() -> Self {
-        Self { queue: VecDeque::new(), changes: VecDeque::with_capacity(CHANGES) }
+        Self { queue: VecDeque::new(), changes: VecDeque::with_capacity(CHANGES_CAPACITY) }
     }
 
-    /// False if there is no room.
+    /// Queues an event; false if there is no room for it.
     pub(crate) fn push(&mut self, event: Event<A>) -> bool {
         let fits = self.queue.len() < MAX_EVENTS;
         if fits {
@@ -36,7 +40,7 @@ impl<A> Events<A> {
         fits
     }
 
-    /// False if there is no room.
+    /// Queues a change of telemetry; false if there is no room for it.
     pub(crate) fn push_change(&mut self, slot: Slot, since: u64, version: u64) -> bool {
         let fits = self.changes.len() < MAX_EVENTS;
         if fits {
@@ -49,27 +53,27 @@ impl<A> Events<A> {
         self.queue.is_empty() && self.changes.is_empty()
     }
 
-    /// Whether polling does anything: something waits, or room is to be given back.
+    /// Whether polling has an effect: an event waits, or memory is to be given back.
     pub(crate) fn wants_poll(&self) -> bool {
-        !self.is_empty() || self.queue.capacity() > EVENTS_KEPT
+        !self.is_empty() || self.queue.capacity() > KEPT_CAPACITY
     }
 
-    /// The next event that is no change of telemetry.
+    /// Takes the next event that is no change of telemetry.
     pub(crate) fn pop(&mut self) -> Option<Event<A>> {
         let event = self.queue.pop_front();
-        if event.is_none() && self.queue.capacity() > EVENTS_KEPT {
-            // The burst of a join or a partition is over.
+        if event.is_none() && self.queue.capacity() > KEPT_CAPACITY {
+            // The burst of a join or a partition is over, so its memory is given back.
             self.queue.shrink_to(0);
         }
         event
     }
 
-    /// The next change of telemetry.
+    /// Takes the next change of telemetry.
     pub(crate) fn pop_change(&mut self) -> Option<(Slot, u64, u64)> {
         self.changes.pop_front()
     }
 
-    /// Forgets the changes of a member that goes.
+    /// Drops the changes of a member whose row is about to go.
     pub(crate) fn forget(&mut self, slot: Slot) {
         self.changes.retain(|&(changed, ..)| changed != slot);
     }

@@ -1,5 +1,5 @@
-//! What every part of a node reads and writes: the time, the settings, the table, what waits to be
-//! sent. A part's own state is not here.
+//! The context that all parts of a node read and write: the time, the settings, the table, and the
+//! queues of events and datagrams. The state of a single part does not belong here.
 //!
 //! The node owns one [`Cx`] beside its parts. `&mut self.cx` and `&mut self.detector` are two
 //! fields of one struct, which the borrow checker keeps apart by itself, and `&self.cx` serves
@@ -29,10 +29,10 @@ use crate::violation::Violation;
 pub(crate) use events::Events;
 pub(crate) use telemetry::Fit;
 
-/// Counts up with each change of the serialised shape of [`Cx`].
+/// The version of the serialised shape of [`Cx`]. It counts up with each change of the shape.
 pub(crate) const SHAPE: u32 = 1;
 
-/// The context of all parts.
+/// The context of all parts. Its fields are serialised in this order.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(bound(
     serialize = "A: Address + Serialize",
@@ -44,13 +44,13 @@ pub(crate) struct Cx<A> {
     pub(crate) config: Config,
     pub(crate) this: ThisNode<A>,
     pub(crate) activity: Activity,
-    /// What is held of each member.
+    /// The records of all members.
     #[serde(with = "crate::membership::snapshot")]
     pub(crate) table: Membership<A>,
-    /// Which nodes belong.
+    /// Which nodes belong to the cluster.
     pub(crate) admission: Admission,
     pub(crate) tombstones: Tombstones,
-    /// The rows that changed and are still to be told. Every part that changes a row queues it.
+    /// The rows that changed and are still to be gossiped. Every part that changes a row queues it.
     pub(crate) rumors: Rumors,
     pub(crate) proof: Proof,
     pub(crate) rng: Random,
@@ -61,52 +61,61 @@ pub(crate) struct Cx<A> {
     pub(crate) stats: Stats,
 }
 
-/// This node itself.
+/// The identity of this node.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct ThisNode<A> {
     pub(crate) id: NodeId,
     pub(crate) address: A,
     pub(crate) id_hash: IdHash,
     pub(crate) instance: Instance,
-    /// The place of its own row.
+    /// The slot of its own row.
     pub(crate) slot: Slot,
 }
 
-/// Whether the node takes part.
+/// Whether the node takes part in the cluster.
+///
+/// ```text
+///   Active --- the host leaves ---> Leaving --- that is gossiped, or time is up ---> Inactive
+///     +------------ another process has won its id ------------------------------------^
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Activity {
+    /// The node is a member.
     Active,
-    /// It has said that it leaves, and stays until that is told or this time comes.
+    /// The node has said that it leaves, and stays until the rumor of it has been sent or this time
+    /// comes.
     Leaving(Instant),
-    /// It has left, or lost its id to another process.
+    /// The node has left, or lost its id to another process.
     Inactive,
 }
 
-/// One folder's share of the node. The node names its parts; no call is dynamic.
+/// A part of the protocol, which is one folder. The node names its parts, and no call is dynamic.
 pub(crate) trait Part<A: Address> {
-    /// When [`on_timeout`](Self::on_timeout) has something to do next.
+    /// Returns the time at which [`on_timeout`](Self::on_timeout) has something to do next.
     fn deadline(&self, cx: &Cx<A>) -> Option<Instant>;
-    /// Whether nothing is under way. That is not `deadline().is_none()`: a branch of the trees
-    /// without a partner waits without a deadline.
+    /// Whether nothing is under way. This is not `deadline().is_none()`: a branch of the trees that
+    /// has no partner waits without a deadline.
     fn is_idle(&self) -> bool;
-    /// Does what is due at `cx.now`.
+    /// Does all that is due at `cx.now`.
     fn on_timeout(&mut self, cx: &mut Cx<A>);
     /// Forgets a member whose row is about to go.
     fn forget(&mut self, slot: Slot, cx: &mut Cx<A>);
-    /// Bytes of heap memory held; queues of few entries of fixed size aside.
+    /// Returns the bytes of heap memory that the part holds, without queues of few entries of fixed
+    /// size.
     fn heap_bytes(&self) -> usize;
-    /// Checks what must hold within the part and between it and the context.
+    /// Checks the invariants within the part and between it and the context.
     fn check(&self, cx: &Cx<A>) -> Result<(), Violation>;
 }
 
 impl<A: Address> Cx<A> {
+    /// Queues an event; one for which there is no room is dropped and counted.
     pub(crate) fn emit(&mut self, event: Event<A>) {
         if !self.events.push(event) {
             self.stats.events_shed += 1;
         }
     }
 
-    /// Queues the change of a member's telemetry, which was known up to version `since`.
+    /// Queues the change of a member's telemetry, which was known up to version `since` before.
     pub(crate) fn queue_change(&mut self, slot: Slot, since: u64) {
         let version = self.table.row(slot).telemetry_version();
         if !self.events.push_change(slot, since, version) {
@@ -114,63 +123,66 @@ impl<A: Address> Cx<A> {
         }
     }
 
-    /// A number that a peer cannot guess: whoever repeats it has received the datagram.
+    /// Returns a new request id. A peer cannot guess it, so an answer that repeats it proves that
+    /// its sender has received the request.
     pub(crate) fn request_id(&mut self) -> RequestId {
         RequestId(self.rng.word())
     }
 
-    /// A random part of `span`.
+    /// Returns a random duration below `span`.
     pub(crate) fn jitter(&mut self, span: Duration) -> Duration {
         let micros = u64::try_from(span.as_micros()).unwrap_or(u64::MAX);
         Duration::from_micros(self.rng.micros_below(micros))
     }
 
-    /// The number of live members besides this node.
+    /// Returns the number of live members besides this node.
     pub(crate) fn others(&self) -> u32 {
         self.table.live().saturating_sub(u32::from(self.table.is_live(self.this.slot)))
     }
 
+    /// Whether there are live members besides this node.
     pub(crate) fn has_others(&self) -> bool {
         self.table.live() > 1 || self.others() > 0
     }
 
-    /// How often each rumor is sent in a cluster of this size.
+    /// Returns how often each rumor is sent in a cluster of this size.
     pub(crate) fn send_limit(&self) -> u8 {
         send_limit(self.config.retransmit_multiplier, self.table.live())
     }
 
-    /// How long a change takes to be known everywhere in a cluster of this size.
+    /// Returns how long a change takes to reach all members in a cluster of this size.
     pub(crate) fn spread_time(&self) -> Duration {
         self.config.spread_time(self.table.live())
     }
 
+    /// Returns the most bytes of a datagram.
     pub(crate) fn mtu(&self) -> usize {
         self.config.mtu.into()
     }
 
-    /// The most bytes to a receiver: a whole datagram, or, for one that has not proved its address,
-    /// [`AMPLIFICATION`] times the bytes that it sent.
+    /// Returns the most bytes of a reply to a receiver that sent `sent` bytes: a whole datagram if
+    /// its address is verified, and otherwise [`AMPLIFICATION`] times what it sent.
     pub(crate) fn limit_to(&self, receiver: Option<Slot>, sent: usize) -> usize {
         let verified = receiver.is_some_and(|slot| self.table.row(slot).verified);
         if verified { self.mtu() } else { self.mtu().min(AMPLIFICATION * sent) }
     }
 
-    /// The member with this id hash, if `from` is its address.
+    /// Returns the other member that has this id hash and listens at `from`, if there is one.
     pub(crate) fn member_at(&self, id_hash: IdHash, from: A) -> Option<Slot> {
         self.table
             .with_id_hash(id_hash)
             .find(|&slot| slot != self.this.slot && self.table.row(slot).is_at(&from))
     }
 
-    /// Queues a question; one that the outbox has no room for is shed and counted.
+    /// Queues a request; one for which the outbox has no room is shed and counted.
     pub(crate) fn ask(&mut self, intent: Intent<A>) {
-        if !self.outbox.question(intent) {
+        if !self.outbox.request(intent) {
             self.stats.outbox_shed += 1;
         }
     }
 
-    /// Queues a reply and what it says of a session; false if the outbox has no room for it, which
-    /// is counted.
+    /// Queues a reply and its diff; false if the outbox has no room for it, in which case it is
+    /// shed and counted.
     pub(crate) fn reply(&mut self, intent: Intent<A>, diff: Diff) -> bool {
         let queued = self.outbox.reply(intent, diff);
         if !queued {
@@ -179,7 +191,7 @@ impl<A: Address> Cx<A> {
         queued
     }
 
-    /// Queues gossip; false if the outbox has no room for it, which is counted.
+    /// Queues gossip; false if the outbox has no room for it, in which case it is shed and counted.
     pub(crate) fn gossip(&mut self, intent: Intent<A>) -> bool {
         let queued = self.outbox.gossip(intent);
         if !queued {
@@ -188,24 +200,24 @@ impl<A: Address> Cx<A> {
         queued
     }
 
-    /// Pings a member under this number, if its address is known.
-    pub(crate) fn ping(&mut self, slot: Slot, number: RequestId) {
+    /// Pings a member with this request id, if its address is known.
+    pub(crate) fn ping(&mut self, slot: Slot, request_id: RequestId) {
         if let Some(to) = self.table.address(slot) {
-            let signal = Signal::Ping(number, self.table.id_hash(slot));
+            let signal = Signal::Ping(request_id, self.table.id_hash(slot));
             self.ask(Intent::new(to, Some(slot), self.mtu()).with_signal(signal));
         }
     }
 
-    /// Pings a member that is in doubt or dead: the ping tells it what is held of it. Its ack
-    /// proves its address and nothing more; what counts is the claim that comes along.
+    /// Pings a suspected or dead member; the ping carries the claim that this node holds about it.
+    /// The ack verifies its address and nothing more: only the claim that comes with it can refute.
     pub(crate) fn status_ping(&mut self, slot: Slot) {
         let address = self.table.address(slot);
-        let number = address.and_then(|address| self.proof.challenge(address, self.now));
-        self.ping(slot, number.unwrap_or_default());
+        let request_id = address.and_then(|address| self.proof.challenge(address, self.now));
+        self.ping(slot, request_id.unwrap_or_default());
     }
 }
 
-/// The earlier of two times, where there are any.
+/// Returns the earlier of two times, as far as there are any.
 pub(crate) fn sooner(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
     match (one, other) {
         (Some(a), Some(b)) => Some(a.min(b)),

@@ -1,24 +1,26 @@
-//! A member's telemetry as a frame, which trees and anti-entropy both send.
+//! How the telemetry of a member is written as a frame, which the trees and anti-entropy both send.
+//!
+//! When it is sent, and to which members, is up to these two.
 
 use super::Cx;
 use crate::address::Address;
 use crate::membership::Slot;
 use crate::membership::telemetry_log::{compacted_version, version_before};
 use crate::wire::encode::Writer;
-use crate::wire::{FloorHead, TelemetryHead, WireEntry, kind};
+use crate::wire::{CompactedHead, TelemetryHead, WireEntry, kind};
 
-/// How much of a member's telemetry was written.
+/// How much of an update was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fit {
     All,
-    /// Up to this version.
+    /// The entries up to this version.
     Part(u64),
     Nothing,
 }
 
 impl<A: Address> Cx<A> {
-    /// Writes the telemetry of `slot` since a version: as many entries as fit, in order, and leave
-    /// `reserve` bytes.
+    /// Writes the telemetry of `slot` after version `since`: as many entries, in order, as fit and
+    /// leave `reserve` bytes.
     pub(crate) fn put_telemetry(
         &self,
         w: &mut Writer<'_>,
@@ -28,18 +30,20 @@ impl<A: Address> Cx<A> {
     ) -> Fit {
         let row = self.table.row(slot);
         let compacted = compacted_version(row.log());
-        // A reader that knows less may hold keys whose removal is no longer in the log: it has to
-        // read the log anew.
+        // A reader that knows less than the compacted version may hold keys whose delete markers
+        // are gone, so it has to read the log anew.
         let anew = since < compacted;
         let kind = if anew { kind::TELEMETRY_ANEW } else { kind::TELEMETRY };
         let Some(open) = w.open(kind) else { return Fit::Nothing };
+        // Readers check that they know all up to the stated version. The version of an entry that
+        // is still in the log serves readers that have not seen `since` itself.
         let mut last = version_before(row.log(), since);
         let head = TelemetryHead {
             owner: self.table.id_hash(slot).0,
             instance: row.instance.0,
             since: last,
         };
-        let fits = if anew { w.item(&FloorHead { floor: compacted, head }) } else { w.item(&head) };
+        let fits = if anew { w.item(&CompactedHead { compacted, head }) } else { w.item(&head) };
         if !fits {
             w.abandon(&open);
             return Fit::Nothing;

@@ -1,4 +1,10 @@
-//! From a failed probe to an accusation: what must be shown first.
+//! From a failed probe to an accusation: the checks that come before it.
+//!
+//! ```text
+//!   probe failed ---> (recheck) ---> pending accusation --- roll call: in touch ---> accusation
+//!                         |                  |
+//!                      answered              +-- roll call: cut off, or in doubt ---> dropped
+//! ```
 //!
 //! A deadline alone cannot tell "the member is dead" from "this node is cut off". So a failed probe
 //! waits as a *pending accusation* until a roll call has shown that this node is in touch with at
@@ -15,11 +21,12 @@ use crate::membership::{Merged, Slot};
 use crate::status::Status;
 use crate::time::Instant;
 
-/// The most accusations that await a roll call. It takes less than as many probe intervals.
-const MAX_PENDING: usize = 8;
+/// The largest number of accusations that wait for one roll call. A roll call takes less time than
+/// this number of probe intervals.
+const MAX_PENDING_ACCUSATIONS: usize = 8;
 
 impl<A: Address> Detector<A> {
-    /// The probe of a member failed: the member is rechecked if it has refuted before, or accused
+    /// Handles a failed probe: rechecks a member that has refuted before, and accuses any other
     /// once a roll call has succeeded.
     pub(super) fn accuse_later(&mut self, probe: Probe<A>, cx: &mut Cx<A>) {
         if cx.config.mode == Mode::ProbeOnly {
@@ -39,7 +46,7 @@ impl<A: Address> Detector<A> {
         }
     }
 
-    /// The member may be accused as soon as a roll call has shown that this node is in touch.
+    /// Accuses the target as soon as a roll call has shown that this node is in touch.
     pub(super) fn accuse_after_roll_call(&mut self, probe: Probe<A>, cx: &mut Cx<A>) {
         if self.roll_calls.is_isolated() {
             self.add_evidence(probe.target, Evidence::NotAccused, cx);
@@ -47,7 +54,7 @@ impl<A: Address> Detector<A> {
         }
         if !cx.config.detector.roll_calls {
             self.accuse_if_unchanged(&probe, cx);
-        } else if self.pending_accusations.len() < MAX_PENDING {
+        } else if self.pending_accusations.len() < MAX_PENDING_ACCUSATIONS {
             self.pending_accusations.push(probe);
             if !self.roll_calls.is_calling() {
                 self.begin_roll_call(cx);
@@ -55,34 +62,36 @@ impl<A: Address> Detector<A> {
         }
     }
 
-    /// A roll call that pending accusations waited for may have been given up.
+    /// Begins another roll call if the one that pending accusations waited for was given up.
     pub(super) fn resume_accusations(&mut self, cx: &mut Cx<A>) {
         if !self.pending_accusations.is_empty() && !self.roll_calls.is_calling() {
             self.begin_roll_call(cx);
         }
     }
 
+    /// Now, if pending accusations need a roll call to begin.
     pub(super) fn accusation_deadline(&self, cx: &Cx<A>) -> Option<Instant> {
         let waits = !self.pending_accusations.is_empty() && !self.roll_calls.is_calling();
         waits.then_some(cx.now)
     }
 
-    /// A roll call succeeded.
+    /// Accuses the targets of all pending accusations: a roll call succeeded.
     pub(super) fn make_pending_accusations(&mut self, cx: &mut Cx<A>) {
         for pending in core::mem::take(&mut self.pending_accusations) {
             self.accuse_if_unchanged(&pending, cx);
         }
     }
 
-    /// This node was itself cut off: no member is accused of what went unanswered.
+    /// Drops all pending accusations: this node may have been cut off itself, so the silence of the
+    /// targets proves nothing.
     pub(super) fn drop_pending_accusations(&mut self, cx: &mut Cx<A>) {
         for pending in core::mem::take(&mut self.pending_accusations) {
             self.add_evidence(pending.target, Evidence::NotAccused, cx);
         }
     }
 
-    /// The silence is evidence about what was held when the probe began: the member may have
-    /// refuted, moved or restarted meanwhile.
+    /// Accuses the target unless it has refuted, moved or restarted since the probe began: its
+    /// silence is evidence only about the record that was probed.
     fn accuse_if_unchanged(&mut self, probe: &Probe<A>, cx: &mut Cx<A>) {
         let row = cx.table.row(probe.target);
         let refuted = row.status == Status::Alive && row.generation > probe.generation;
@@ -92,8 +101,8 @@ impl<A: Address> Detector<A> {
         }
     }
 
-    /// This node could not reach `slot`: a suspicion one generation above what was held, or one
-    /// more accuser of the one there is.
+    /// Suspects a member that this node could not reach, one generation above the one held, or
+    /// joins the accusers of the suspicion that is held already.
     fn accuse(&mut self, slot: Slot, cx: &mut Cx<A>) {
         let held = cx.table.claim(slot);
         let generation = match held.status {
@@ -104,8 +113,8 @@ impl<A: Address> Detector<A> {
         self.pronounce(slot, Status::Suspected, generation, cx);
     }
 
-    /// Merges this node's own verdict about a member. It names this node as the accuser, which for
-    /// a death is evidence for the history.
+    /// Merges this node's own verdict about a member into the table. The verdict names this node as
+    /// the accuser; for a death, only the history uses that.
     pub(super) fn pronounce(
         &mut self,
         slot: Slot,
@@ -114,7 +123,7 @@ impl<A: Address> Detector<A> {
         cx: &mut Cx<A>,
     ) {
         let id = cx.table.id(slot);
-        // Only a table that the host lends holds members that the cluster config does not name.
+        // Only a table lent by the host can hold members that the cluster config does not name.
         if !cx.admission.admits(full_id_hash(id.as_str().as_bytes())) {
             cx.stats.claims_not_in_config += 1;
             return;
@@ -136,7 +145,7 @@ impl<A: Address> Detector<A> {
             }
             Merged::Same => self.confirm(slot, &claim.accusers, cx),
             Merged::Implausible => cx.stats.claims_implausible += 1,
-            // The row is there, and what it holds was looked at.
+            // The row exists and was read just now, so the verdict is neither new nor too late.
             Merged::Stale | Merged::Inserted | Merged::Full => {}
         }
     }

@@ -1,11 +1,20 @@
-//! Patience with members whose links are bad: whoever has refuted before is asked more often before
-//! it is accused again.
+//! Flap damping: a member that has refuted before is pinged again before it is accused once more.
 //!
-//! A member that gets one of ten datagrams is neither dead nor well. Accused at each failed probe
-//! it would be suspected and back for ever, at every node. Here each refutation is a *strike*,
-//! which fades after ten minutes; a member with flaps is put *on trial* when a probe fails, and
-//! accused only if a number of further pings get no answer. Who has crashed after all is found
-//! later by the time of the trial.
+//! ```text
+//!   probe failed --- no flaps ----------------------> pending accusation
+//!        |                                                  ^
+//!        +--- flaps ---> recheck --- no ping answered ------+
+//!                           |
+//!                           +--- a ping answered ---> no accusation
+//! ```
+//!
+//! A member that receives one datagram in ten is neither dead nor healthy. If each failed probe led
+//! to an accusation, every node would see it suspected and refuting again and again, for ever. So
+//! each refutation counts as a *flap*, which fades after ten minutes. When a probe of a member with
+//! flaps fails, the member is *rechecked*: it is accused only if a number of further pings get no
+//! answer. The price is that a crash of such a member is found later by the time of the recheck.
+//!
+//! This module decides only whether and how long to wait; `accusation` decides what follows.
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
@@ -22,42 +31,44 @@ use crate::id::RequestId;
 use crate::membership::Slot;
 use crate::time::Instant;
 
-/// Pings of a trial, by flaps. One strike may be bad luck, and must not delay the news of a crash
-/// by much; after three, nineteen of twenty probes of a member that gets one datagram of ten still
-/// get through.
+/// The number of pings of a recheck, by flaps. One flap may be bad luck, and must not delay the
+/// detection of a crash by much. After three, nineteen of twenty probes of a member that receives
+/// one datagram in ten still succeed.
 pub(crate) const PINGS: [u8; 4] = [0, 4, 24, 72];
 
-/// The most flaps that count.
-const MOST: u8 = 3;
+/// The largest number of flaps that count.
+const MAX_FLAPS: u8 = 3;
 
-/// How long a strike lasts.
-const FADES_AFTER: Duration = Duration::from_secs(600);
+/// How long a flap counts.
+const FLAP_FADES_AFTER: Duration = Duration::from_secs(600);
 
-/// The most trials at once; who is more is accused without one.
-const RECHECKS: usize = 16;
+/// The largest number of rechecks at once; further members are accused without a recheck.
+const MAX_RECHECKS: usize = 16;
 
-/// A member on trial.
+/// A recheck under way.
 #[derive(Debug, Serialize, Deserialize)]
 struct Recheck<A> {
+    /// The failed probe that led to the recheck.
     probe: Probe<A>,
     pings_left: u8,
     next_at: Instant,
 }
 
-/// What is due of a trial.
+/// The next action of a recheck.
 #[derive(Debug)]
 pub(crate) enum Due<A> {
-    /// Ping this member under this number.
+    /// Ping this member with this request id.
     Ping(Slot, RequestId),
-    /// No ping was answered.
+    /// The recheck failed: no ping was answered.
     Failed(Probe<A>),
 }
 
+/// The flaps of all members, and the rechecks under way.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct FlapDamping<A> {
-    /// How many flaps, and since when.
+    /// The number of flaps per member, and the time of the last.
     flaps: BTreeMap<Slot, (u8, Instant)>,
-    /// At most [`TRIALS`]; seldom any.
+    /// At most [`MAX_RECHECKS`], and rarely any.
     rechecks: Vec<Recheck<A>>,
 }
 
@@ -66,25 +77,25 @@ impl<A: Copy + PartialEq> FlapDamping<A> {
         Self { flaps: BTreeMap::new(), rechecks: Vec::new() }
     }
 
-    /// `slot` has refuted.
+    /// Counts a refutation of a member.
     pub(crate) fn add_flap(&mut self, slot: Slot, now: Instant) {
-        let flaps = self.flaps(slot, now).saturating_add(1).min(MOST);
+        let flaps = self.flaps(slot, now).saturating_add(1).min(MAX_FLAPS);
         self.flaps.insert(slot, (flaps, now));
     }
 
-    /// How many flaps it has.
+    /// The number of flaps of a member that have not faded.
     pub(crate) fn flaps(&self, slot: Slot, now: Instant) -> u8 {
         self.flaps.get(&slot).map_or(0, |&(flaps, since)| {
-            let faded = now.since(since).as_secs() / FADES_AFTER.as_secs();
+            let faded = now.since(since).as_secs() / FLAP_FADES_AFTER.as_secs();
             flaps.saturating_sub(u8::try_from(faded).unwrap_or(u8::MAX))
         })
     }
 
-    /// Puts the target of a failed probe on trial of so many pings; gives the probe back if it has
-    /// no flaps.
+    /// Begins a recheck of the target of a failed probe, and returns the number of its pings. Gives
+    /// the probe back if the target has no flaps, or too many rechecks are under way.
     pub(crate) fn begin_recheck(&mut self, probe: Probe<A>, now: Instant) -> Result<u8, Probe<A>> {
         let flaps = self.flaps(probe.target, now);
-        if flaps == 0 || self.rechecks.len() >= RECHECKS {
+        if flaps == 0 || self.rechecks.len() >= MAX_RECHECKS {
             if flaps == 0 {
                 self.flaps.remove(&probe.target);
             }
@@ -95,21 +106,20 @@ impl<A: Copy + PartialEq> FlapDamping<A> {
         Ok(pings)
     }
 
-    /// Whether it is being asked already.
+    /// Whether a member is being rechecked.
     pub(crate) fn is_rechecking(&self, slot: Slot) -> bool {
         self.rechecks.iter().any(|recheck| recheck.probe.target == slot)
     }
 
-    /// Ends the trial whose ping was answered.
-    pub(crate) fn answered(&mut self, from: A, number: RequestId) -> Option<Slot> {
-        let at = self
-            .rechecks
-            .iter()
-            .position(|recheck| recheck.probe.number == number && recheck.probe.address == from)?;
+    /// Ends the recheck that an ack from `from` answers, and returns its member.
+    pub(crate) fn answered(&mut self, from: A, request_id: RequestId) -> Option<Slot> {
+        let at = self.rechecks.iter().position(|recheck| {
+            recheck.probe.request_id == request_id && recheck.probe.address == from
+        })?;
         Some(self.rechecks.remove(at).probe.target)
     }
 
-    /// What is due at `now`; pings come `gap` after each other.
+    /// Takes an action that is due at `now`. The pings of a recheck are `gap` apart.
     pub(crate) fn due(&mut self, now: Instant, gap: Duration) -> Option<Due<A>> {
         let at = self.rechecks.iter().position(|recheck| recheck.next_at <= now)?;
         let recheck = &mut self.rechecks[at];
@@ -118,30 +128,30 @@ impl<A: Copy + PartialEq> FlapDamping<A> {
         }
         recheck.pings_left -= 1;
         recheck.next_at = now + gap;
-        Some(Due::Ping(recheck.probe.target, recheck.probe.number))
+        Some(Due::Ping(recheck.probe.target, recheck.probe.request_id))
     }
 
     pub(crate) fn deadline(&self) -> Option<Instant> {
         self.rechecks.iter().map(|recheck| recheck.next_at).min()
     }
 
-    /// Whether nobody is on trial.
+    /// Whether no recheck is under way.
     pub(crate) fn is_quiet(&self) -> bool {
         self.rechecks.is_empty()
     }
 
-    /// Forgets the trials: this node cannot tell.
+    /// Gives up all rechecks: this node is or was cut off, so silence proves nothing.
     pub(crate) fn clear_rechecks(&mut self) {
         self.rechecks.clear();
     }
 
-    /// Forgets a member.
+    /// Forgets the flaps and the recheck of a member.
     pub(crate) fn forget(&mut self, slot: Slot) {
         self.flaps.remove(&slot);
         self.rechecks.retain(|recheck| recheck.probe.target != slot);
     }
 
-    /// How many members have flaps.
+    /// The number of members with flaps.
     pub(crate) fn len(&self) -> usize {
         self.flaps.len()
     }
@@ -164,10 +174,11 @@ impl<A: Address> Detector<A> {
         }
     }
 
+    /// Sends the pings of rechecks that are due, and accuses the members whose recheck failed.
     pub(super) fn advance_rechecks(&mut self, cx: &mut Cx<A>) {
         while let Some(due) = self.flap_damping.due(cx.now, status_ping_gap(&cx.config)) {
             match due {
-                Due::Ping(slot, number) => cx.ping(slot, number),
+                Due::Ping(slot, request_id) => cx.ping(slot, request_id),
                 Due::Failed(probe) => self.accuse_after_roll_call(probe, cx),
             }
         }
@@ -186,10 +197,10 @@ mod tests {
         Instant::ORIGIN + Duration::from_secs(secs)
     }
 
-    /// The probe of slot `n` at address n under number n.
+    /// The probe of slot `n` at address n with request id n.
     fn probe(n: u32) -> Probe<u32> {
         Probe {
-            number: RequestId(n),
+            request_id: RequestId(n),
             target: Slot(n),
             address: n,
             instance: Instance(0),
@@ -204,95 +215,97 @@ mod tests {
         }
     }
 
-    fn with_strikes(n: u32, flaps: u8) -> FlapDamping<u32> {
-        let mut patience = FlapDamping::new();
+    fn with_flaps(n: u32, flaps: u8) -> FlapDamping<u32> {
+        let mut damping = FlapDamping::new();
         for _ in 0..flaps {
-            patience.add_flap(Slot(n), at(0));
+            damping.add_flap(Slot(n), at(0));
         }
-        patience
+        damping
     }
 
     #[test]
-    fn strikes_count_up_to_three_and_one_fades_every_ten_minutes() {
-        let patience = with_strikes(1, 5);
+    fn flaps_count_up_to_three_and_one_fades_every_ten_minutes() {
+        let damping = with_flaps(1, 5);
         let flaps = [0, 599, 600, 1_199, 1_200, 1_800, 1_000_000]
-            .map(|secs| patience.flaps(Slot(1), at(secs)));
+            .map(|secs| damping.flaps(Slot(1), at(secs)));
         assert_eq!(flaps, [3, 3, 2, 2, 1, 0, 0]);
-        assert_eq!(patience.flaps(Slot(2), at(0)), 0);
-        // A further one counts on from what is left.
-        let mut patience = with_strikes(1, 2);
-        patience.add_flap(Slot(1), at(600));
-        assert_eq!(patience.flaps(Slot(1), at(600)), 2);
+        assert_eq!(damping.flaps(Slot(2), at(0)), 0);
+        // A further flap adds to those that have not faded.
+        let mut damping = with_flaps(1, 2);
+        damping.add_flap(Slot(1), at(600));
+        assert_eq!(damping.flaps(Slot(1), at(600)), 2);
     }
 
     #[test]
-    fn a_trial_has_the_more_pings_the_more_strikes_and_ends_with_an_answer_or_a_failure() {
+    fn a_recheck_has_more_pings_with_more_flaps_and_fails_after_the_last() {
         for (flaps, pings) in [(1, 4), (2, 24), (3, 72)] {
-            let mut patience = with_strikes(1, flaps);
-            assert_eq!(patience.begin_recheck(probe(1), at(0)).ok(), Some(pings));
+            let mut damping = with_flaps(1, flaps);
+            assert_eq!(damping.begin_recheck(probe(1), at(0)).ok(), Some(pings));
             assert!(
-                patience.is_rechecking(Slot(1))
-                    && !patience.is_rechecking(Slot(2))
-                    && !patience.is_quiet()
+                damping.is_rechecking(Slot(1))
+                    && !damping.is_rechecking(Slot(2))
+                    && !damping.is_quiet()
             );
             let mut now = at(0);
             for _ in 0..pings {
-                assert_eq!(patience.deadline(), Some(now));
-                assert!(matches!(patience.due(now, GAP), Some(Due::Ping(Slot(1), RequestId(1)))));
-                assert!(patience.due(now, GAP).is_none(), "one at a time");
+                assert_eq!(damping.deadline(), Some(now));
+                assert!(matches!(damping.due(now, GAP), Some(Due::Ping(Slot(1), RequestId(1)))));
+                assert!(damping.due(now, GAP).is_none(), "one at a time");
                 now = now + GAP;
             }
-            assert!(
-                matches!(patience.due(now, GAP), Some(Due::Failed(failed)) if failed.target == Slot(1))
-            );
-            assert!(patience.due(now, GAP).is_none() && patience.is_quiet());
+            let failed = match damping.due(now, GAP) {
+                Some(Due::Failed(probe)) => Some(probe.target),
+                _ => None,
+            };
+            assert_eq!(failed, Some(Slot(1)));
+            assert!(damping.due(now, GAP).is_none() && damping.is_quiet());
         }
     }
 
     #[test]
-    fn an_answer_ends_the_trial_of_whom_it_comes_from() {
-        let mut patience = with_strikes(1, 1);
-        assert!(patience.begin_recheck(probe(1), at(0)).is_ok());
-        assert_eq!(patience.answered(2, RequestId(1)), None, "from elsewhere");
-        assert_eq!(patience.answered(1, RequestId(2)), None, "under another number");
-        assert_eq!(patience.answered(1, RequestId(1)), Some(Slot(1)));
-        assert!(patience.is_quiet());
+    fn an_answer_ends_the_recheck_of_its_sender() {
+        let mut damping = with_flaps(1, 1);
+        assert!(damping.begin_recheck(probe(1), at(0)).is_ok());
+        assert_eq!(damping.answered(2, RequestId(1)), None, "from another address");
+        assert_eq!(damping.answered(1, RequestId(2)), None, "with another request id");
+        assert_eq!(damping.answered(1, RequestId(1)), Some(Slot(1)));
+        assert!(damping.is_quiet());
     }
 
     #[test]
-    fn who_never_refuted_is_accused_at_once_and_faded_strikes_are_forgotten() {
-        let mut patience = with_strikes(1, 1);
+    fn a_member_without_flaps_is_not_rechecked_and_faded_flaps_are_forgotten() {
+        let mut damping = with_flaps(1, 1);
         assert_eq!(
-            patience.begin_recheck(probe(2), at(0)).map_err(|probe| probe.target),
+            damping.begin_recheck(probe(2), at(0)).map_err(|probe| probe.target),
             Err(Slot(2))
         );
-        assert_eq!(patience.len(), 1);
-        assert!(patience.begin_recheck(probe(1), at(600)).is_err());
-        assert_eq!(patience.len(), 0);
+        assert_eq!(damping.len(), 1);
+        assert!(damping.begin_recheck(probe(1), at(600)).is_err());
+        assert_eq!(damping.len(), 0);
     }
 
     #[test]
-    fn at_most_16_are_on_trial() {
-        let mut patience = FlapDamping::new();
+    fn at_most_16_members_are_rechecked_at_once() {
+        let mut damping = FlapDamping::new();
         for n in 1..=17 {
-            patience.add_flap(Slot(n), at(0));
-            assert_eq!(patience.begin_recheck(probe(n), at(0)).is_ok(), n <= 16, "{n}");
+            damping.add_flap(Slot(n), at(0));
+            assert_eq!(damping.begin_recheck(probe(n), at(0)).is_ok(), n <= 16, "{n}");
         }
-        assert_eq!(patience.flaps(Slot(17), at(0)), 1, "its flaps stay");
-        patience.clear_rechecks();
-        assert!(patience.is_quiet());
+        assert_eq!(damping.flaps(Slot(17), at(0)), 1, "its flaps stay");
+        damping.clear_rechecks();
+        assert!(damping.is_quiet());
     }
 
     #[test]
-    fn with_a_member_its_trial_is_forgotten_and_no_other() {
-        let mut patience = with_strikes(1, 1);
-        patience.add_flap(Slot(2), at(0));
+    fn forgetting_a_member_ends_its_recheck_and_no_other() {
+        let mut damping = with_flaps(1, 1);
+        damping.add_flap(Slot(2), at(0));
         assert!(
-            patience.begin_recheck(probe(1), at(0)).is_ok()
-                && patience.begin_recheck(probe(2), at(0)).is_ok()
+            damping.begin_recheck(probe(1), at(0)).is_ok()
+                && damping.begin_recheck(probe(2), at(0)).is_ok()
         );
-        patience.forget(Slot(1));
-        assert!(!patience.is_rechecking(Slot(1)) && patience.is_rechecking(Slot(2)));
-        assert_eq!((patience.flaps(Slot(1), at(0)), patience.flaps(Slot(2), at(0))), (0, 1));
+        damping.forget(Slot(1));
+        assert!(!damping.is_rechecking(Slot(1)) && damping.is_rechecking(Slot(2)));
+        assert_eq!((damping.flaps(Slot(1), at(0)), damping.flaps(Slot(2), at(0))), (0, 1));
     }
 }

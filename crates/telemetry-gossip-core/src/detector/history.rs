@@ -1,7 +1,8 @@
 //! The history of each member: the evidence that led to its status, for `explain`.
 //!
-//! It is kept only for members with incidents: at most [`MEMBERS`] of them and [`LENGTH`] incidents
-//! each; the oldest go first. A quiet cluster has none.
+//! Only members with incidents have a history: at most [`MAX_MEMBERS`] members with at most
+//! [`MAX_INCIDENTS`] incidents each. The oldest are dropped first. A quiet cluster has no history.
+//! No rule of the protocol reads it.
 
 use alloc::collections::{BTreeMap, VecDeque};
 
@@ -10,20 +11,23 @@ use serde::{Deserialize, Serialize};
 use crate::evidence::Incident;
 use crate::membership::Slot;
 
-/// The most members with a history.
-const MEMBERS: usize = 1_024;
+/// The largest number of members with a history.
+const MAX_MEMBERS: usize = 1_024;
 
-/// The most incidents of one member.
-const LENGTH: usize = 32;
+/// The largest number of incidents per member.
+const MAX_INCIDENTS: usize = 32;
 
+/// The incidents of each member, oldest first.
+/// The incidents of each member, oldest first.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct History {
     members: BTreeMap<Slot, VecDeque<Incident>>,
 }
 
 impl History {
+    /// Adds an incident, in place of earlier ones that it supersedes.
     pub(crate) fn add(&mut self, slot: Slot, incident: Incident) {
-        if self.members.len() >= MEMBERS && !self.members.contains_key(&slot) {
+        if self.members.len() >= MAX_MEMBERS && !self.members.contains_key(&slot) {
             let stale = self
                 .members
                 .iter()
@@ -36,23 +40,26 @@ impl History {
         while incidents.back().is_some_and(|last| incident.evidence.supersedes(&last.evidence)) {
             incidents.pop_back();
         }
-        if incidents.len() >= LENGTH {
+        if incidents.len() >= MAX_INCIDENTS {
             incidents.pop_front();
         }
         incidents.push_back(incident);
     }
 
+    /// The incidents of one member, oldest first.
     pub(crate) fn of(&self, slot: Slot) -> impl Iterator<Item = &Incident> {
         self.members.get(&slot).into_iter().flatten()
     }
 
+    /// Forgets the history of a member.
     pub(crate) fn forget(&mut self, slot: Slot) {
         self.members.remove(&slot);
     }
 
+    /// Whether the history is within both bounds.
     pub(crate) fn is_bounded(&self) -> bool {
-        self.members.len() <= MEMBERS
-            && self.members.values().all(|incidents| incidents.len() <= LENGTH)
+        self.members.len() <= MAX_MEMBERS
+            && self.members.values().all(|incidents| incidents.len() <= MAX_INCIDENTS)
     }
 
     pub(crate) fn heap_bytes(&self) -> usize {

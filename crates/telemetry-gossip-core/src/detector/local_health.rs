@@ -1,54 +1,57 @@
-//! Local health: how much the node doubts itself (the LHM of Lifeguard, Dadgar, Phillips and Currey
-//! 2018).
+//! Local health: a score of how much the node doubts itself (the LHM of Lifeguard; Dadgar, Phillips
+//! and Currey 2018).
 //!
-//! Its own failed probes, missing nacks and refutations raise the score, answered probes lower it.
-//! The probe interval and timeouts are stretched by the score, both alike, so that a starved node
-//! accuses less.
+//! The node's own failed probes, missing nacks and refutations raise the score; answered probes
+//! lower it. The score stretches the probe interval and the timeouts alike, so that a starved node
+//! accuses less. This module only counts; the stages of the detector decide what counts.
 
 use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 /// The highest score.
-pub(crate) const MAX: u8 = 8;
+pub(crate) const MAX_SCORE: u8 = 8;
 
+/// The score of the node, 0 to [`MAX_SCORE`]; 0 is healthy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct LocalHealth {
     score: u8,
-    /// The highest score that is let count.
+    /// The highest score that this node can reach; 0 if local health is switched off.
     most: u8,
 }
 
 impl LocalHealth {
-    /// Switched off, the score stays 0.
+    /// A healthy node; the score stays 0 unless `on`.
     pub(crate) const fn new(on: bool) -> Self {
-        Self { score: 0, most: if on { MAX } else { 0 } }
+        Self { score: 0, most: if on { MAX_SCORE } else { 0 } }
     }
 
     pub(crate) const fn score(self) -> u8 {
         self.score
     }
 
-    /// Whether the score is one that can be reached.
+    /// Whether the score is within its bounds.
     pub(crate) const fn is_sound(self) -> bool {
-        self.score <= self.most && self.most <= MAX
+        self.score <= self.most && self.most <= MAX_SCORE
     }
 
+    /// Raises the score by `by`.
     pub(crate) fn worse(&mut self, by: usize) {
-        let by = u8::try_from(by).unwrap_or(MAX);
+        let by = u8::try_from(by).unwrap_or(MAX_SCORE);
         self.score = self.score.saturating_add(by).min(self.most);
     }
 
+    /// Lowers the score by one.
     pub(crate) fn better(&mut self) {
         self.score = self.score.saturating_sub(1);
     }
 
-    /// What went unanswered was not this node's fault.
+    /// Sets the score to 0: the failures were not this node's fault.
     pub(crate) fn clear(&mut self) {
         self.score = 0;
     }
 
-    /// `span` stretched by one more than the score.
+    /// Multiplies `span` by the score plus one.
     pub(crate) fn stretch(self, span: Duration) -> Duration {
         span * (u32::from(self.score) + 1)
     }
@@ -75,14 +78,14 @@ mod tests {
     }
 
     #[test]
-    fn switched_off_it_stays_0() {
+    fn the_score_stays_0_when_switched_off() {
         let mut local_health = LocalHealth::new(false);
         local_health.worse(5);
         assert_eq!(local_health.score(), 0);
     }
 
     #[test]
-    fn a_score_that_cannot_be_reached_is_not_sound() {
+    fn a_score_above_its_bounds_is_not_sound() {
         for (score, most, sound) in
             [(8, 8, true), (0, 0, true), (1, 0, false), (9, 9, false), (8, 9, false)]
         {

@@ -1,19 +1,36 @@
-//! Who is alive: probes, and what follows from their outcome.
+//! The failure detector: decides which members are alive, by probes and what follows from them.
 //!
 //! ```text
-//!  schedule ---> probe ------------------> recheck ------------> pending ------------> suspicion ---------> death
-//!  each member   ping; then helpers and    only a member that    accusation            the accuser pings    a roll call again;
-//!  once a round  a ping; then others       has refuted before    a roll call: am I     the suspect until    a node that only heard
-//!                and a ping                                      the one cut off?      the time is up       of it waits twice as long
+//!   schedule             each member is probed once per round
+//!      |
+//!      v
+//!   probe                a ping; then helpers and a ping; then other helpers and a ping
+//!      |  no answer
+//!      v
+//!   recheck              further pings, only for a member that has refuted before
+//!      |  no answer
+//!      v
+//!   pending accusation   a roll call: is this node the one that is cut off?
+//!      |  in touch
+//!      v
+//!   suspicion            an accuser pings the suspect until its time is up; a node that has
+//!      |                 not accused waits twice as long
+//!      |  no refutation
+//!      v
+//!   death                declared after another roll call
 //! ```
 //!
-//! Each arrow is one file: `schedule` (and `round_robin`, SWIM's order), `probe`, `flap_damping`,
-//! `accusation` and `roll_call`, `suspicion`. An answer ends the way at any place. `ping_req` pings
-//! for others, `reconnect` contacts the dead, `local_health` doubts this node, and `history` keeps
-//! what happened on the way.
+//! An answer or a refutation ends the sequence at any stage. Each stage is one file: `schedule`
+//! (and `round_robin`, SWIM's order), `probe`, `flap_damping`, `accusation` with `roll_call`, and
+//! `suspicion`. Beside them, `ping_req` pings on behalf of other nodes, `reconnect` contacts dead
+//! members, `local_health` measures how far this node trusts itself, and `history` keeps the
+//! evidence found on the way.
 //!
 //! [`Detector::set_status`] is the one place where a status becomes timers, flaps, history and
-//! events: a claim of another member, an accusation and a suspicion that ran out all end there.
+//! events: a claim of another member, an accusation and an expired suspicion all end there.
+//!
+//! The detector does not decide how a change spreads (it only queues rumors), and knows nothing of
+//! telemetry or sync sessions.
 
 mod accusation;
 pub(crate) mod flap_damping;
@@ -56,29 +73,31 @@ pub(crate) use schedule::{Pacer, RoundClock, Schedule};
 use suspicion::Suspected;
 pub(crate) use suspicion::Suspicions;
 
-/// Counts up with each change of the serialised shape of [`Detector`].
+/// The version of the serialised shape of [`Detector`]; increase it with each change of the shape.
 pub(crate) const SHAPE: u32 = 0;
 
+/// The state of the failure detector.
+/// The state of the failure detector.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(bound(serialize = "A: Serialize", deserialize = "A: Deserialize<'de>"))]
 pub(crate) struct Detector<A> {
     pub(crate) schedule: Schedule,
     /// The probe under way.
     pub(crate) probe: Option<Probe<A>>,
-    /// The probes that the host wants.
+    /// The members that the host has asked to probe, in order.
     pub(crate) probes_wanted: VecDeque<NodeId>,
     pub(crate) ping_reqs: PingReqs<A>,
     pub(crate) local_health: LocalHealth,
     pub(crate) roll_calls: RollCalls,
-    /// A cluster config removed members while the node was isolated: if the next roll call
-    /// succeeds, that is why.
+    /// Whether a cluster config removed members while the node was isolated. If the next roll call
+    /// succeeds, the config is reported as the end of the isolation.
     pub(crate) config_may_reconnect: bool,
-    /// Failed probes, whose targets are accused once a roll call succeeds.
+    /// Failed probes whose targets are accused once a roll call succeeds.
     pub(crate) pending_accusations: Vec<Probe<A>>,
     pub(crate) flap_damping: FlapDamping<A>,
     pub(crate) suspicions: Suspicions,
     pub(crate) history: History,
-    /// When one of the dead is contacted next.
+    /// When a dead member is contacted next.
     pub(crate) reconnect_at: Instant,
 }
 
@@ -100,14 +119,17 @@ impl<A: Address> Detector<A> {
         }
     }
 
-    /// Spreads the first deadlines: nodes that start together do not probe together.
+    /// Draws the first deadlines at random, so that nodes that start together do not probe
+    /// together.
     pub(crate) fn start(&mut self, cx: &mut Cx<A>) {
         self.schedule.probe_at = cx.now + cx.jitter(cx.config.probe_interval);
         self.reconnect_at = cx.now + cx.jitter(cx.config.reconnect_interval);
     }
 
-    /// What follows from a member's new status, as `claim` says it; `was` is what it was held to be
-    /// before, `None` for a member that is new.
+    /// Carries out what follows from the new status of a member: timers, flaps, history, events.
+    ///
+    /// The table already holds `claim`; `was` is the status that it held before, `None` for a new
+    /// member.
     pub(crate) fn set_status(
         &mut self,
         slot: Slot,
@@ -121,7 +143,7 @@ impl<A: Address> Detector<A> {
                 self.suspicions.clear(slot);
                 cx.tombstones.clear(slot);
                 if let Some(was) = was.filter(|&was| was != Status::Alive) {
-                    // Back after a leave is no flap.
+                    // A member that returns after a leave has not flapped.
                     if was != Status::Left {
                         self.flap_damping.add_flap(slot, cx.now);
                     }
@@ -132,14 +154,15 @@ impl<A: Address> Detector<A> {
                 }
             }
             Status::Suspected => {
+                // A member that was dead can be suspected again at a higher generation.
                 cx.tombstones.clear(slot);
                 self.suspect(slot, claim, cx);
             }
             Status::Dead | Status::Left => {
                 self.suspicions.clear(slot);
                 let age = Duration::from_secs(claim.age_secs.into());
-                // However old the death is, a node that still suspects the member must not bring it
-                // back.
+                // Remember even an old death for as long as another node may still suspect the
+                // member: its claim would otherwise bring the member back.
                 let least = cx.config.suspicion_spans(cx.table.live()).1 + cx.spread_time();
                 let rest = cx.config.tombstone_ttl.saturating_sub(age).max(least);
                 cx.tombstones.set(slot, cx.now + rest);
@@ -155,6 +178,8 @@ impl<A: Address> Detector<A> {
         }
     }
 
+    /// Begins the suspicion that `claim` states.
+    /// Begins the suspicion that `claim` states.
     fn suspect(&mut self, slot: Slot, claim: &Claim<'_, A>, cx: &mut Cx<A>) {
         let (id, generation) = (cx.table.id(slot), claim.generation);
         let mine = claim.accusers.contains(&cx.this.id_hash);
@@ -173,8 +198,7 @@ impl<A: Address> Detector<A> {
         cx.emit(Event::Suspected { id, generation, by });
     }
 
-    /// The same suspicion came again. A member that it names for the first time is one more
-    /// accuser, and worth telling.
+    /// Adds the accusers of a claim that repeats a suspicion. A new accuser is a rumor.
     pub(crate) fn confirm(&mut self, slot: Slot, accusers: &Accusers, cx: &mut Cx<A>) {
         let timing = self.timing(cx);
         let mut is_rumor = false;
@@ -213,28 +237,29 @@ impl<A: Address> Detector<A> {
         }
     }
 
-    /// An ack came. It answers the probe under way, a recheck, a ping-req or a roll call.
+    /// Handles an ack: it answers the probe under way, a recheck, a ping-req or a roll call.
     pub(crate) fn on_ack(
         &mut self,
         from: A,
-        number: RequestId,
+        request_id: RequestId,
         instance: Instance,
         cx: &mut Cx<A>,
     ) -> Acked {
-        if let Some(acked) = self.on_probe_ack(from, number, instance, cx) {
+        if let Some(acked) = self.on_probe_ack(from, request_id, instance, cx) {
             return acked;
         }
-        if let Some(slot) = self.flap_damping.answered(from, number) {
+        if let Some(slot) = self.flap_damping.answered(from, request_id) {
             cx.table.heard(slot, cx.now, true);
             self.add_evidence(slot, Evidence::RecheckAnswered, cx);
             return Acked::Matched;
         }
-        if let Some((asker, number)) = self.ping_reqs.answered(from, number) {
-            ping_req::answer_asker(asker, Signal::Ack(number, instance), cx);
+        if let Some((asker, request_id)) = self.ping_reqs.answered(from, request_id) {
+            ping_req::answer_asker(asker, Signal::Ack(request_id, instance), cx);
             return Acked::Matched;
         }
         let table = &cx.table;
-        let answered = self.roll_calls.answered(number, |slot| table.address(slot) == Some(from));
+        let answered =
+            self.roll_calls.answered(request_id, |slot| table.address(slot) == Some(from));
         if let Some(slot) = answered {
             cx.table.heard(slot, cx.now, true);
             self.call_roll(cx);
@@ -243,7 +268,8 @@ impl<A: Address> Detector<A> {
         Acked::Unmatched
     }
 
-    /// When the probe needs a tick: in most nodes at most times, all that is due.
+    /// When the probe under way, or the next one, needs a tick. Most of the time this is the only
+    /// deadline of a node.
     pub(crate) fn probe_deadline(&self, cx: &Cx<A>) -> Option<Instant> {
         let autonomous = cx.config.mode == Mode::Autonomous;
         match &self.probe {
@@ -253,8 +279,10 @@ impl<A: Address> Detector<A> {
         }
     }
 
-    /// The node was not called for `late` longer than it asked for: it slept, and what it awaited
-    /// may have come and gone. Nothing that ran out meanwhile is held against any member.
+    /// Makes up for a pause: the node was called `late` later than it had asked for.
+    ///
+    /// The node slept, and the answers that it awaited may have been lost meanwhile. No deadline
+    /// that passed in the pause is held against a member.
     pub(crate) fn on_pause(&mut self, now: Instant, late: Duration, cx: &mut Cx<A>) {
         cx.stats.pauses += 1;
         self.local_health.worse(1);
@@ -271,7 +299,7 @@ impl<A: Address> Detector<A> {
         self.schedule.probe_at = self.schedule.probe_at.max(now);
     }
 
-    /// The node leaves: the host is told that the probes it awaits will not come.
+    /// Reports every probe that the host awaits as not made: the node leaves.
     pub(crate) fn abandon(&mut self, cx: &mut Cx<A>) {
         if let Some(probe) = self.probe.take() {
             report(probe.target, probe.commanded, ProbeOutcome::NotProbed, cx);
@@ -281,12 +309,12 @@ impl<A: Address> Detector<A> {
         }
     }
 
-    /// How long one stage of a probe lasts.
+    /// How long one stage of a probe lasts, stretched by the local health.
     pub(crate) fn probe_timeout(&self, config: &Config) -> Duration {
         self.local_health.stretch(config.probe_timeout)
     }
 
-    /// Names what a restored state must not be like, if it is.
+    /// Names a part of the restored state that breaks its rules, if there is one.
     pub(crate) fn unsound(&self, config: &Config) -> Option<&'static str> {
         [
             ("schedule", self.schedule.is_sound(config)),
@@ -299,7 +327,8 @@ impl<A: Address> Detector<A> {
 }
 
 impl<A: Address> Part<A> for Detector<A> {
-    /// The probe aside: see [`Detector::probe_deadline`].
+    /// The earliest deadline except that of the probe, for which see
+    /// [`Detector::probe_deadline`].
     fn deadline(&self, cx: &Cx<A>) -> Option<Instant> {
         let mut due = self.reconnect_deadline(cx);
         due = sooner(due, self.suspicion_deadline());
@@ -317,7 +346,7 @@ impl<A: Address> Part<A> for Detector<A> {
             && self.pending_accusations.is_empty()
     }
 
-    /// The stage of the probe that ran out was looked at before: see
+    /// Does what is due, except that the node advances the probe before: see
     /// [`Detector::advance_probe`].
     fn on_timeout(&mut self, cx: &mut Cx<A>) {
         self.advance_rechecks(cx);
@@ -352,36 +381,36 @@ impl<A: Address> Part<A> for Detector<A> {
         self.check_suspicions(cx)?;
         check_bounds(&[
             ("suspicions", self.suspicions.len(), cx.table.len()),
-            ("ping-reqs", self.ping_reqs.len(), ping_req::LIMIT),
+            ("ping-reqs", self.ping_reqs.len(), ping_req::MAX_PING_REQS),
             ("flaps", self.flap_damping.len(), cx.table.len()),
         ])?;
         if !self.history.is_bounded() {
-            return Err(Violation::new("S14", "a history is longer than its bound"));
+            return Err(Violation::new("S14", "a member's history is longer than its bound"));
         }
         if !cx.config.detector.shared_schedule
             && self.schedule.round_robin.len() + 1 != cx.table.len()
         {
             return Err(Violation::new(
                 "sums",
-                "the probe order is not the table without the node itself",
+                "the probe order does not hold every member except this node",
             ));
         }
         Ok(())
     }
 }
 
-/// What an ack was to the detector.
+/// What the detector made of an ack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Acked {
-    /// It answered the probe: the target's fingerprints are worth comparing.
+    /// The target answered its probe: compare its fingerprints with ours.
     Compare(Slot),
-    /// It answered a question of the detector's.
+    /// The ack answered another ping of the detector.
     Matched,
-    /// The detector did not ask for it.
+    /// The detector did not ask for the ack.
     Unmatched,
 }
 
-/// Tells the host how a probe ended, if it asked for it.
+/// Emits the outcome of a probe if the host asked for it.
 fn report<A: Address>(target: Slot, commanded: bool, outcome: ProbeOutcome, cx: &mut Cx<A>) {
     if commanded {
         let id = cx.table.id(target);
@@ -389,7 +418,7 @@ fn report<A: Address>(target: Slot, commanded: bool, outcome: ProbeOutcome, cx: 
     }
 }
 
-/// Whether a member other than `slot` has this id hash: no other can accuse it.
+/// Whether a member other than `slot` has this id hash: only such a member can accuse `slot`.
 fn is_other_member<A: Address>(id_hash: IdHash, slot: Slot, cx: &Cx<A>) -> bool {
     cx.table.with_id_hash(id_hash).any(|accuser| accuser != slot)
 }

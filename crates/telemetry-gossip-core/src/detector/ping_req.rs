@@ -1,8 +1,10 @@
-//! Pings on behalf of others: what this node was asked to find out, and for whom.
+//! Pings on behalf of other nodes (the ping-req of SWIM): this node as a helper.
 //!
-//! At most [`LIMIT`] at a time; a request beyond is shed. An entry lives for two probe timeouts; if
-//! its target has not answered at four fifths of the first, the asker gets a nack: the helper is
-//! there, the target is silent.
+//! At most [`MAX_PING_REQS`] requests are under way at a time; further requests are shed. An entry
+//! lives for two probe timeouts. If its target has not answered after four fifths of the first, the
+//! asker gets a nack, which tells it that the helper is running and the target is silent.
+//!
+//! A helper draws no conclusion about the target.
 
 use alloc::collections::VecDeque;
 use core::time::Duration;
@@ -17,22 +19,27 @@ use crate::outbox::{Diff, Intent, Signal};
 use crate::time::Instant;
 use crate::wire::PING_REQ_LEN;
 
-/// The most relays under way.
-pub(crate) const LIMIT: usize = 128;
+/// The largest number of ping-reqs under way.
+pub(crate) const MAX_PING_REQS: usize = 128;
 
+/// A ping-req under way.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct PingReq<A> {
+    /// The request id of our ping to the target.
     ours: RequestId,
+    /// The request id of the asker's request.
     theirs: RequestId,
     asker: (A, IdHash),
     target: A,
+    /// When the asker gets a nack; `None` once it was sent.
     nack_at: Option<Instant>,
     ends: Instant,
 }
 
+/// The ping-reqs under way.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct PingReqs<A> {
-    /// In order of their ends, as all last equally long.
+    /// In the order of their ends, since all last equally long.
     entries: VecDeque<PingReq<A>>,
 }
 
@@ -41,7 +48,7 @@ impl<A: Copy + PartialEq> PingReqs<A> {
         Self { entries: VecDeque::new() }
     }
 
-    /// Notes a request; false if there are too many.
+    /// Adds a request; false if too many are under way.
     pub(crate) fn add(
         &mut self,
         now: Instant,
@@ -49,7 +56,7 @@ impl<A: Copy + PartialEq> PingReqs<A> {
         (asker, target): ((A, IdHash), A),
         timeout: Duration,
     ) -> bool {
-        if self.entries.len() >= LIMIT {
+        if self.entries.len() >= MAX_PING_REQS {
             return false;
         }
         let nack_at = Some(now + timeout * 4 / 5);
@@ -64,32 +71,37 @@ impl<A: Copy + PartialEq> PingReqs<A> {
         true
     }
 
-    /// An ack came from `from`: whom to pass it on to, and under which number.
+    /// Removes the request whose target answered. Returns the asker and the request id to answer it
+    /// with.
     pub(crate) fn answered(
         &mut self,
         from: A,
-        number: RequestId,
+        request_id: RequestId,
     ) -> Option<((A, IdHash), RequestId)> {
-        let at =
-            self.entries.iter().position(|relay| relay.ours == number && relay.target == from)?;
-        let relay = self.entries.remove(at)?;
-        Some((relay.asker, relay.theirs))
+        let at = self
+            .entries
+            .iter()
+            .position(|ping_req| ping_req.ours == request_id && ping_req.target == from)?;
+        let ping_req = self.entries.remove(at)?;
+        Some((ping_req.asker, ping_req.theirs))
     }
 
-    /// A nack that is due.
+    /// Takes a nack that is due, as the asker and the request id; drops the requests that ended.
     pub(crate) fn due(&mut self, now: Instant) -> Option<((A, IdHash), RequestId)> {
-        while self.entries.front().is_some_and(|relay| relay.ends <= now) {
+        while self.entries.front().is_some_and(|ping_req| ping_req.ends <= now) {
             self.entries.pop_front();
         }
-        let relay =
-            self.entries.iter_mut().find(|relay| relay.nack_at.is_some_and(|at| at <= now))?;
-        relay.nack_at = None;
-        Some((relay.asker, relay.theirs))
+        let ping_req = self
+            .entries
+            .iter_mut()
+            .find(|ping_req| ping_req.nack_at.is_some_and(|at| at <= now))?;
+        ping_req.nack_at = None;
+        Some((ping_req.asker, ping_req.theirs))
     }
 
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        let nack = self.entries.iter().filter_map(|relay| relay.nack_at).min();
-        let end = self.entries.front().map(|relay| relay.ends);
+        let nack = self.entries.iter().filter_map(|ping_req| ping_req.nack_at).min();
+        let end = self.entries.front().map(|ping_req| ping_req.ends);
         nack.into_iter().chain(end).min()
     }
 
@@ -99,7 +111,7 @@ impl<A: Copy + PartialEq> PingReqs<A> {
 }
 
 impl<A: Address> Detector<A> {
-    /// Pings `target` for `asker`, whose request had `len` bytes.
+    /// Pings `target` on behalf of `asker`, whose datagram had `len` bytes.
     pub(crate) fn on_ping_req(
         &mut self,
         asker: (A, IdHash),
@@ -117,22 +129,23 @@ impl<A: Address> Detector<A> {
         cx.stats.ping_reqs += 1;
         let member =
             cx.table.with_id_hash(id_hash).find(|&slot| cx.table.address(slot) == Some(target));
-        // An address that has not proved itself gets no more than the request had.
+        // The asker may have made the address up. An address that has not proved itself gets no
+        // more bytes than the request had.
         let verified = member.is_some_and(|slot| cx.table.row(slot).verified);
         let limit = if verified { cx.mtu() } else { len };
         cx.ask(Intent::new(target, member, limit).with_signal(Signal::Ping(ours, id_hash)));
     }
 
     pub(super) fn send_nacks(&mut self, cx: &mut Cx<A>) {
-        while let Some((asker, number)) = self.ping_reqs.due(cx.now) {
+        while let Some((asker, request_id)) = self.ping_reqs.due(cx.now) {
             if cx.config.detector.nacks {
-                answer_asker(asker, Signal::Nack(number), cx);
+                answer_asker(asker, Signal::Nack(request_id), cx);
             }
         }
     }
 }
 
-/// Tells the member that asked for a ping how it went.
+/// Sends the outcome of a ping-req to the member that asked for it.
 pub(super) fn answer_asker<A: Address>(
     (to, id_hash): (A, IdHash),
     signal: Signal<A>,
@@ -152,23 +165,27 @@ mod tests {
         Instant::from_millis(millis)
     }
 
-    /// Member `n` asks under the number n for a ping of 100 + n, which gets the number 50 + n.
+    /// Member `n` asks with request id n for a ping of 100 + n, which gets request id 50 + n.
     fn add(ping_reqs: &mut PingReqs<u32>, now: Instant, n: u32) -> bool {
         ping_reqs.add(now, (RequestId(50 + n), RequestId(n)), ((n, IdHash(n)), 100 + n), TIMEOUT)
     }
 
     #[test]
-    fn an_ack_is_passed_on_once_to_whom_asked() {
+    fn an_ack_is_passed_on_once_and_to_its_asker() {
         let mut ping_reqs = PingReqs::new();
         assert!(add(&mut ping_reqs, at(0), 1) && add(&mut ping_reqs, at(0), 2));
-        assert_eq!(ping_reqs.answered(102, RequestId(51)), None, "from another than was pinged");
-        assert_eq!(ping_reqs.answered(101, RequestId(52)), None, "under another number");
+        assert_eq!(
+            ping_reqs.answered(102, RequestId(51)),
+            None,
+            "from another address than was pinged"
+        );
+        assert_eq!(ping_reqs.answered(101, RequestId(52)), None, "with another request id");
         assert_eq!(ping_reqs.answered(101, RequestId(51)), Some(((1, IdHash(1)), RequestId(1))));
         assert_eq!((ping_reqs.answered(101, RequestId(51)), ping_reqs.len()), (None, 1));
     }
 
     #[test]
-    fn a_nack_is_due_at_four_fifths_of_the_timeout_and_the_end_after_two() {
+    fn a_nack_is_due_at_four_fifths_of_the_timeout_and_a_ping_req_ends_after_two() {
         let mut ping_reqs = PingReqs::new();
         add(&mut ping_reqs, at(0), 1);
         add(&mut ping_reqs, at(100), 2);
@@ -180,7 +197,7 @@ mod tests {
         assert_eq!((ping_reqs.deadline(), ping_reqs.len()), (Some(at(2_000)), 2));
         assert!(
             ping_reqs.answered(101, RequestId(51)).is_some(),
-            "late, but in time for a probe of two timeouts"
+            "late, but in time for the asker's probe of two timeouts"
         );
         ping_reqs.due(at(2_099));
         assert_eq!(ping_reqs.len(), 1);
@@ -189,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn those_above_the_limit_are_shed() {
+    fn ping_reqs_above_the_limit_are_shed() {
         let mut ping_reqs = PingReqs::new();
         assert!((1..=128).all(|n| add(&mut ping_reqs, at(0), n)));
         assert!(!add(&mut ping_reqs, at(0), 129));

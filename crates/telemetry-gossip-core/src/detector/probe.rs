@@ -1,19 +1,29 @@
-//! One probe round: ping, then ask others to ping, then give a verdict; and the order in which
-//! members are probed.
+//! One probe: ping the target, then ask helpers to ping it, then give a verdict.
 //!
 //! ```text
-//!           start         no answer in time: ask K helpers, ping again     half of what is left: ask K others, ping again
-//!   idle ---------> Direct -------------------------------> Indirect --------------------------------> Last ---> failed
-//!                     | ack of the target                      | ack of the target or a helper           | (two timeouts
-//!                     v                                        v                                         v  after start)
-//!                  answered                                 answered                                  answered
+//!   idle
+//!     |  start: ping the target
+//!     v
+//!   Direct ------------- ack of the target ------------------> answered
+//!     |  no answer in time: ask K helpers, ping again
+//!     v
+//!   Indirect ----------- ack of the target or a helper ------> answered
+//!     |  half of the remaining time is over: ask K other helpers, ping again
+//!     v
+//!   Last --------------- ack of the target or a helper ------> answered
+//!     |  two timeouts after the start
+//!     v
+//!   failed
 //! ```
 //!
-//! The time of the first stage is one timeout, or four times the longest of the member's recent
-//! round trips if that is less: the rest is better spent on other paths.
+//! The first stage lasts one timeout, or four times the longest of the member's recent round trips
+//! if that is less: the remaining time is better spent on other paths.
 //!
-//! The verdict is about the (id, instance, address) that was probed: an answer of another life of
-//! the member, or a record that changed meanwhile, ends the round without one.
+//! The verdict is about the (id, instance, address) that was probed. An answer of another instance
+//! of the member, or a record that changed meanwhile, ends the probe without a verdict.
+//!
+//! This module does not decide what follows from a failed probe (see `accusation`), nor which
+//! member is probed next (see `schedule`).
 
 use arrayvec::ArrayVec;
 use serde::{Deserialize, Serialize};
@@ -31,46 +41,52 @@ use crate::outbox::{Intent, Signal};
 use crate::status::Status;
 use crate::time::Instant;
 
-/// The most probes of the host's that wait for their turn.
-const MAX_WANTED: usize = 1_024;
+/// The largest number of probes that the host has asked for and that wait for their turn.
+const MAX_PROBES_WANTED: usize = 1_024;
 
-/// The most helpers of one probe.
+/// The largest number of helpers per probe.
 pub(crate) const MAX_HELPERS: usize = 16;
 
+/// The stage of a probe; see the module's diagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Stage {
+    /// Only the target was pinged.
     Direct,
+    /// Helpers were asked.
     Indirect,
+    /// More helpers were asked; no further stage follows.
     Last,
 }
 
 /// The probe under way.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Probe<A> {
-    pub(crate) number: RequestId,
+    pub(crate) request_id: RequestId,
     pub(crate) target: Slot,
     pub(crate) address: A,
     pub(crate) instance: Instance,
-    /// What was held of it when the probe began.
+    /// The generation at which the target was held when the probe began.
     pub(crate) generation: Generation,
     pub(crate) stage: Stage,
     pub(crate) started: Instant,
+    /// When the stage ends.
     pub(crate) deadline: Instant,
-    /// When it has failed.
+    /// When the probe has failed.
     pub(crate) ends: Instant,
     pub(crate) helpers: ArrayVec<Helper<A>, MAX_HELPERS>,
-    /// How many of the helpers were asked early enough to be judged by their nacks.
+    /// How many of the helpers, from the first on, were asked early enough for a missing nack to
+    /// count against this node.
     pub(crate) judged: usize,
-    /// The host asked for it and awaits the outcome.
+    /// Whether the host asked for the probe and awaits its outcome.
     pub(crate) commanded: bool,
 }
 
-/// Who was asked to ping the target.
+/// A member that was asked to ping the target.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct Helper<A> {
     pub(crate) address: A,
     pub(crate) id_hash: IdHash,
-    /// It said that it is there and the target silent.
+    /// Whether it reported that the target was silent.
     pub(crate) nacked: bool,
 }
 
@@ -79,25 +95,27 @@ pub(crate) struct Helper<A> {
 pub(crate) enum Answer {
     /// The target answered.
     Direct,
-    /// The target answered to this helper.
+    /// The target answered through this helper.
     Indirect(IdHash),
     /// Another instance of the target answered, itself or to a helper.
     Renewed,
-    /// The ack is not for this probe: another number, or not from the target or a chosen helper.
+    /// The ack is not for this probe: it has another request id, or it does not come from the
+    /// target or a helper.
     Unrelated,
 }
 
 impl<A: Copy + PartialEq> Probe<A> {
-    pub(crate) fn judge(&self, from: A, number: RequestId, instance: Instance) -> Answer {
+    /// Compares an ack with the probe.
+    pub(crate) fn judge(&self, from: A, request_id: RequestId, instance: Instance) -> Answer {
         let direct = from == self.address;
         let helper = self.helpers.iter().find(|helper| helper.address == from);
-        if number != self.number || !(direct || helper.is_some()) {
+        if request_id != self.request_id || !(direct || helper.is_some()) {
             Answer::Unrelated
         } else if self.instance != Instance(0)
             && instance != Instance(0)
             && instance != self.instance
         {
-            // Instance 0 is that of whoever does not tell its lives apart.
+            // Instance 0 stands for a node that does not tell its instances apart.
             Answer::Renewed
         } else {
             helper
@@ -106,11 +124,12 @@ impl<A: Copy + PartialEq> Probe<A> {
         }
     }
 
-    /// Notes a helper's nack; false if it is none.
-    pub(crate) fn nack(&mut self, from: A, number: RequestId) -> bool {
+    /// Marks the helper at `from` as having sent a nack; false if the nack is not for this probe or
+    /// came before.
+    pub(crate) fn nack(&mut self, from: A, request_id: RequestId) -> bool {
         let helper =
             self.helpers.iter_mut().find(|helper| helper.address == from && !helper.nacked);
-        helper.filter(|_| number == self.number).is_some_and(|helper| {
+        helper.filter(|_| request_id == self.request_id).is_some_and(|helper| {
             helper.nacked = true;
             true
         })
@@ -125,8 +144,8 @@ impl<A: Copy + PartialEq> Probe<A> {
         reports
     }
 
-    /// What the failure says about this node: one point for each helper that was silent too, or one
-    /// if there was no helper to judge by (Lifeguard).
+    /// By how much the failure worsens the local health: by one per helper that was silent, too, or
+    /// by one if no helper could be judged (Lifeguard).
     pub(crate) fn blame(&self, nacks: bool) -> usize {
         if self.judged == 0 || !nacks {
             return 1;
@@ -136,12 +155,13 @@ impl<A: Copy + PartialEq> Probe<A> {
 }
 
 impl<A: Address> Detector<A> {
-    /// A stage of the probe may have run out; false if that was the last and the probe has failed.
+    /// Moves the probe to its next stage if its deadline has passed. Returns false if the probe has
+    /// failed.
     pub(crate) fn advance_probe(&mut self, cx: &mut Cx<A>) -> bool {
         let Some(probe) = self.probe.as_mut().filter(|probe| probe.deadline <= cx.now) else {
             return true;
         };
-        // A late tick takes no time from what comes.
+        // A late tick does not shorten the stages that follow.
         probe.ends = probe.ends + cx.now.since(probe.deadline);
         let retries = cx.config.detector.retries;
         let next = match probe.stage {
@@ -154,11 +174,11 @@ impl<A: Address> Detector<A> {
         };
         if let Some((stage, deadline)) = next {
             (probe.stage, probe.deadline) = (stage, deadline);
-            let (number, target) = (probe.number, probe.target);
+            let (request_id, target) = (probe.request_id, probe.target);
             self.ask_helpers(target, cx);
             if retries {
                 // A lost ping must not cost a suspicion where no helper is at hand.
-                cx.ping(target, number);
+                cx.ping(target, request_id);
             }
             return true;
         }
@@ -171,6 +191,7 @@ impl<A: Address> Detector<A> {
         false
     }
 
+    /// Asks random members that were not asked before to ping the target.
     fn ask_helpers(&mut self, target: Slot, cx: &mut Cx<A>) {
         let Some(mut probe) = self.probe.take() else { return };
         let wanted = usize::from(cx.config.indirect_probes).min(probe.helpers.remaining_capacity());
@@ -188,7 +209,7 @@ impl<A: Address> Detector<A> {
             };
             let asked = Helper { address: to, id_hash: table.id_hash(helper), nacked: false };
             probe.helpers.push(asked);
-            let signal = Signal::PingReq(probe.number, id_hash, probe.address);
+            let signal = Signal::PingReq(probe.request_id, id_hash, probe.address);
             cx.ask(Intent::new(to, Some(helper), cx.mtu()).with_signal(signal));
         }
         if probe.stage == Stage::Indirect {
@@ -197,9 +218,10 @@ impl<A: Address> Detector<A> {
         self.probe = Some(probe);
     }
 
-    /// Begins the next probe: the scheduled one if its time has come, or one that the host wants.
-    /// They do not starve each other: a probe takes two timeouts at most, which is less than the
-    /// interval.
+    /// Begins the next probe: the scheduled one if it is due, or one that the host has asked for.
+    ///
+    /// Neither kind starves the other, because a probe takes at most two timeouts, which is less
+    /// than the interval.
     pub(crate) fn start_probe(&mut self, cx: &mut Cx<A>) {
         if self.probe.is_some() {
             return;
@@ -222,27 +244,27 @@ impl<A: Address> Detector<A> {
         }
     }
 
-    /// The host wants this member probed.
+    /// Queues a probe for the host, and begins it if no other is under way.
     pub(crate) fn want_probe(&mut self, id: NodeId, cx: &mut Cx<A>) -> Result<(), CommandError> {
-        if self.probes_wanted.len() >= MAX_WANTED {
-            return Err(CommandError::TooMany { max: MAX_WANTED });
+        if self.probes_wanted.len() >= MAX_PROBES_WANTED {
+            return Err(CommandError::TooMany { max: MAX_PROBES_WANTED });
         }
         self.probes_wanted.push_back(id);
         self.start_probe(cx);
         Ok(())
     }
 
-    /// False if the member's address is not known.
+    /// Begins a probe; false if the address of the member is not known.
     fn probe(&mut self, target: Slot, commanded: bool, cx: &mut Cx<A>) -> bool {
         let Some(address) = cx.table.address(target) else { return false };
-        let number = cx.request_id();
+        let request_id = cx.request_id();
         cx.stats.probes += 1;
         let timeout = self.probe_timeout(&cx.config);
         let row = cx.table.row(target);
         let direct =
             if cx.config.detector.retries { row.round_trip.timeout(timeout) } else { timeout };
         self.probe = Some(Probe {
-            number,
+            request_id,
             target,
             address,
             instance: row.instance,
@@ -255,21 +277,21 @@ impl<A: Address> Detector<A> {
             judged: 0,
             commanded,
         });
-        cx.ping(target, number);
+        cx.ping(target, request_id);
         true
     }
 
-    /// An ack came: what it says about the probe under way; `None` if it is not for the probe.
+    /// Handles an ack for the probe under way; `None` if the ack is not for it.
     pub(super) fn on_probe_ack(
         &mut self,
         from: A,
-        number: RequestId,
+        request_id: RequestId,
         instance: Instance,
         cx: &mut Cx<A>,
     ) -> Option<Acked> {
         let probe = self.probe.as_ref()?;
         let target = probe.target;
-        match probe.judge(from, number, instance) {
+        match probe.judge(from, request_id, instance) {
             Answer::Direct => {
                 self.end_probe(ProbeOutcome::Direct, cx);
                 Some(Acked::Compare(target))
@@ -296,14 +318,14 @@ impl<A: Address> Detector<A> {
         }
     }
 
-    /// A helper's nack came.
-    pub(crate) fn on_nack(&mut self, from: A, number: RequestId) {
+    /// Handles the nack of a helper.
+    pub(crate) fn on_nack(&mut self, from: A, request_id: RequestId) {
         if let Some(probe) = &mut self.probe {
-            probe.nack(from, number);
+            probe.nack(from, request_id);
         }
     }
 
-    /// The probe under way got an answer of this kind.
+    /// Ends the probe under way with an answer, direct or indirect.
     fn end_probe(&mut self, outcome: ProbeOutcome, cx: &mut Cx<A>) {
         let Some(probe) = &self.probe else { return };
         let Probe { target, address, instance, stage, started, commanded, .. } = *probe;
@@ -315,7 +337,7 @@ impl<A: Address> Detector<A> {
         if cx.table.row(target).is_at(&address) {
             let direct = outcome == ProbeOutcome::Direct;
             if direct && stage == Stage::Direct {
-                // Later it would not be known which ping was answered.
+                // In later stages it is not known which of the pings the ack answers.
                 cx.table.add_rtt_sample(target, cx.now.since(started));
             }
             cx.table.heard(target, cx.now, direct && instance != Instance(0));
@@ -324,8 +346,8 @@ impl<A: Address> Detector<A> {
         self.start_probe(cx);
     }
 
-    /// This node was itself cut off for a while: what went unanswered meanwhile is held against no
-    /// member.
+    /// Gives up the scheduled probe under way: this node was cut off for a while, and silence from
+    /// that time must not count against the target.
     pub(super) fn drop_probe(&mut self) {
         if let Some(probe) = self.probe.take_if(|probe| !probe.commanded) {
             self.schedule.probe_at = self.schedule.probe_at.min(probe.deadline);
@@ -344,7 +366,7 @@ mod tests {
     fn probe() -> Probe<u32> {
         let helper = |n: u32| Helper { address: n, id_hash: IdHash(n), nacked: false };
         Probe {
-            number: RequestId(9),
+            request_id: RequestId(9),
             target: Slot(1),
             address: 1,
             instance: Instance(7),
@@ -360,8 +382,8 @@ mod tests {
     }
 
     #[test]
-    fn an_ack_counts_by_number_source_and_instance() {
-        for (from, number, instance, expected) in [
+    fn an_ack_is_judged_by_request_id_source_and_instance() {
+        for (from, request_id, instance, expected) in [
             (1, 9, 7, Answer::Direct),
             (2, 9, 7, Answer::Indirect(IdHash(2))),
             (1, 9, 0, Answer::Direct), // from a node that does not tell its instances apart
@@ -372,15 +394,15 @@ mod tests {
             (2, 8, 7, Answer::Unrelated),
             (4, 9, 8, Answer::Unrelated),
         ] {
-            let answer = probe().judge(from, RequestId(number), Instance(instance));
-            assert_eq!(answer, expected, "{number} from {from}, instance {instance}");
+            let answer = probe().judge(from, RequestId(request_id), Instance(instance));
+            assert_eq!(answer, expected, "{request_id} from {from}, instance {instance}");
         }
         let unknown = Probe { instance: Instance(0), ..probe() };
         assert_eq!(unknown.judge(1, RequestId(9), Instance(8)), Answer::Direct);
     }
 
     #[test]
-    fn a_nack_counts_once_and_spares_this_node_the_blame() {
+    fn a_nack_counts_once_and_lowers_the_blame_on_this_node() {
         let mut probe = probe();
         assert_eq!((probe.blame(true), probe.blame(false)), (1, 1));
         assert!(!probe.nack(4, RequestId(9)) && !probe.nack(2, RequestId(8)));
@@ -388,7 +410,7 @@ mod tests {
         assert_eq!(
             (probe.blame(true), probe.blame(false)),
             (0, 1),
-            "the other was asked too late to be judged by"
+            "the other helper was asked too late to be judged"
         );
         let nacked: Vec<_> =
             probe.reports().iter().flatten().map(|w| (w.helper, w.nacked)).collect();

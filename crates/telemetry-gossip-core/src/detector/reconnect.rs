@@ -1,4 +1,6 @@
-//! The dead are contacted now and then, so that a healed partition merges by itself.
+//! Contacts dead members now and then, so that a healed partition merges by itself.
+//!
+//! A contact is only a status ping. What a returning member says is handled like any other claim.
 
 use super::Detector;
 use crate::address::Address;
@@ -8,12 +10,13 @@ use crate::status::Status;
 use crate::time::Instant;
 
 impl<A: Address> Detector<A> {
+    /// When the next dead member is contacted; `None` while none is remembered.
     pub(super) fn reconnect_deadline(&self, cx: &Cx<A>) -> Option<Instant> {
         let reconnects = cx.config.mode == Mode::Autonomous && !cx.tombstones.is_empty();
         reconnects.then_some(self.reconnect_at)
     }
 
-    /// Tells one of the dead what is held of it; if it is back, or never was away, it refutes.
+    /// Pings a random dead member and tells it that it is held dead; if it is running, it refutes.
     pub(super) fn reconnect(&mut self, cx: &mut Cx<A>) {
         if self.reconnect_deadline(cx).is_none_or(|at| at > cx.now) {
             return;

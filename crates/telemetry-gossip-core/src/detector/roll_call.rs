@@ -1,27 +1,30 @@
-//! Touch with the majority: before this node declares anybody Dead it asks around whether it is the
-//! one cut off.
+//! Roll calls: before this node accuses a member or declares it Dead, it finds out whether the node
+//! itself is the one that is cut off.
 //!
-//! A **roll call** pings members until it is plain whether at least half of them answer, this node
-//! counted among those in touch. In a small cluster it asks everybody. In a large one it asks a
-//! growing sample, and stops early when the answers leave no doubt: after m were asked and a
-//! answered, once 2a - m >= 5 sqrt(m), which a side with half of the members or fewer passes by
-//! chance in less than one of a million looks (the deviation of 2a - m is at most sqrt(m)). The
-//! sample grows as long as there is doubt either way, up to everybody. Those silent are asked again
-//! in each round, so that loss alone does not fail it.
+//! A **roll call** pings members until it is clear whether at least half of them answer; this node
+//! counts among those in touch. In a small cluster it asks all members. In a large one it asks a
+//! growing sample, and stops early when the answers leave no doubt: with m members asked and a
+//! answers, as soon as 2a - m >= 5 sqrt(m). A side with half of the members or fewer passes this
+//! bound by chance in less than one of a million looks (the standard deviation of 2a - m is at most
+//! sqrt(m)). While there is doubt either way, the sample grows, up to all members. Each round asks
+//! the silent members again, so that loss alone does not fail a roll call.
 //!
 //! ```text
-//!              enough answers: verified for suspicions that began before the roll call
-//!            +---------------------------------------------------------------------------+
-//!            v                                                                           |
-//!        in touch --- a suspicion begins or runs out ---> roll call --- too few ---> isolated
-//!            ^                                                                        |  |
-//!            +--- enough answers (asked every two probe intervals), the host's word --+  |
-//!            +--- the limit of the configuration ----------------------------------------+
+//!   in touch <--------------- enough answers -----------------+
+//!      |                                                      |
+//!      +--- a failed probe, or a suspicion runs out ---> roll call --- too few ---> isolated
+//!      ^                                                                               |
+//!      +--- enough answers to a later roll call (one every two probe intervals) -------+
+//!      +--- the host accepts the loss -------------------------------------------------+
+//!      +--- the isolation limit of the configuration has passed -----------------------+
 //! ```
 //!
-//! A verdict counts only for suspicions that began before the roll call did, so a partition that
-//! comes between cannot be overlooked. While isolated the node accuses nobody and declares nobody
+//! A roll call verifies only suspicions that began before it did, so a partition that begins in
+//! between cannot be overlooked. While isolated, the node neither accuses a member nor declares one
 //! Dead.
+//!
+//! This module decides only whether the node is in touch; `accusation` and `suspicion` decide what
+//! depends on it.
 
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -36,26 +39,27 @@ use crate::id::RequestId;
 use crate::membership::Slot;
 use crate::time::Instant;
 
-/// How many members the first rounds add to the sample.
-const ADDED_BY_ROUND: [usize; 3] = [32, 64, 128];
+/// The number of members that each of the first rounds adds to the sample.
+const ADDED_IN_FIRST_ROUNDS: [usize; 3] = [32, 64, 128];
 
-/// How many each later round adds, until everybody is asked.
-const ADDED: usize = 192;
+/// The number of members that each later round adds, until all are asked.
+const ADDED_PER_ROUND: usize = 192;
 
-/// How many of those silent a round asks again, the latest asked first.
-const ASKED_AGAIN: usize = 384;
+/// The largest number of silent members that a round asks again, the latest asked first.
+const MAX_ASKED_AGAIN: usize = 384;
 
-/// The fewest rounds before a node finds itself cut off: the last only asks the silent again.
-const ROUNDS: usize = 5;
+/// The smallest number of rounds before a node considers itself cut off. The last of them only asks
+/// the silent members again.
+const MIN_ROUNDS: usize = 5;
 
-/// The fewest rounds before it finds that it still is.
-const ROUNDS_ISOLATED: usize = 2;
+/// The smallest number of rounds before an isolated node concludes that it is still cut off.
+const MIN_ROUNDS_ISOLATED: usize = 2;
 
-/// A member that was asked.
+/// A member that the roll call has asked.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct Asked {
     pub(crate) slot: Slot,
-    pub(crate) number: RequestId,
+    pub(crate) request_id: RequestId,
     pub(crate) answered: bool,
 }
 
@@ -63,58 +67,60 @@ pub(crate) struct Asked {
 #[derive(Debug, Serialize, Deserialize)]
 struct RollCall {
     started: Instant,
+    /// When the current round ends.
     deadline: Instant,
+    /// The number of rounds begun.
     round: usize,
-    /// Members to ask besides this node.
+    /// The number of members to ask, without this node.
     others: usize,
-    /// The rank of the roster to go on from. The sample is a run of the roster from a random place:
-    /// its order, by the hash of the ids, has nothing to do with who can reach whom.
+    /// The next rank of the roster to look at. The sample is a stretch of the roster from a random
+    /// place on. The roster's order, by id hash, is unrelated to which members can reach which.
     rank: usize,
+    /// The number of ranks looked at so far.
     looked_at: usize,
     answers: usize,
-    /// The round that completed the sample; 0 before.
+    /// The round that asked the last of all members; 0 before.
     all_by: usize,
-    /// When a round ended, more than half were silent.
+    /// Whether more than half of the members asked were silent at the end of some round.
     doubtful: bool,
 }
 
-/// What a roll call has found.
+/// The finding of a roll call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Finding {
-    /// At least half answer; `doubtful` if they did only after a while.
-    InTouch {
-        doubtful: bool,
-    },
-    CutOff {
-        lost: u32,
-        of: u32,
-    },
+    /// At least half of the members answer; `doubtful` if that took more than one round.
+    InTouch { doubtful: bool },
+    /// `lost` of the `of` members asked, this node included, did not answer.
+    CutOff { lost: u32, of: u32 },
 }
 
+/// The roll call under way, if any, and the isolation, if any.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct RollCalls {
     roll: Option<RollCall>,
     asked: Vec<Asked>,
     /// When the last roll call that succeeded began.
     verified: Option<Instant>,
+    /// When the isolation began.
     isolated: Option<Instant>,
+    /// When an isolated node calls the roll again.
     again_at: Option<Instant>,
-    /// The host, or the limit, said that the losses are real: until a roll call succeeds by itself,
-    /// none can fail.
-    vouched: bool,
+    /// Whether the host, or the isolation limit, has declared the losses real. No roll call fails
+    /// from then on, until one succeeds by itself.
+    loss_accepted: bool,
 }
 
-/// What is due of a roll call.
+/// The next action of a roll call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
-    /// The next round.
+    /// Begin the next round.
     Round,
-    /// Its end.
+    /// End the roll call.
     Conclude,
 }
 
 impl RollCalls {
-    /// Since when the node has been isolated.
+    /// When the isolation began; `None` if there is none.
     pub(crate) fn isolated_since(&self) -> Option<Instant> {
         self.isolated
     }
@@ -123,18 +129,17 @@ impl RollCalls {
         self.isolated.is_some()
     }
 
-    /// Whether the node has proved, with questions asked no earlier than `since`, that it is not
-    /// cut off.
+    /// Whether a roll call that began at `since` or later has proved that the node is not cut off.
     pub(crate) fn is_verified_since(&self, since: Instant) -> bool {
         let verified = self.verified.is_some_and(|verified| verified >= since);
-        self.vouched || (self.isolated.is_none() && verified)
+        self.loss_accepted || (self.isolated.is_none() && verified)
     }
 
     pub(crate) fn is_calling(&self) -> bool {
         self.roll.is_some()
     }
 
-    /// Begins a roll call of `others` members; the first round is due at once.
+    /// Begins a roll call of `others` members from `rank` on; the first round is due at once.
     pub(crate) fn begin(&mut self, now: Instant, others: usize, rank: usize) {
         self.asked.clear();
         self.roll = Some(RollCall {
@@ -151,7 +156,7 @@ impl RollCalls {
         self.again_at = None;
     }
 
-    /// What is due of the roll call at `now`, if anything is.
+    /// The action that is due at `now`, if there is one.
     fn step(&self, now: Instant) -> Option<Step> {
         let clear = self.is_clear();
         if !self.is_due(now) && !(self.is_calling() && clear) {
@@ -163,14 +168,16 @@ impl RollCalls {
         }
     }
 
-    /// Forgets a member: a roll call that asks it is given up, and begins anew where it is needed.
+    /// Gives up a roll call that has asked a member which is now forgotten. It begins anew if it is
+    /// still needed.
     pub(crate) fn forget(&mut self, slot: Slot, now: Instant) {
         if self.asked.iter().any(|asked| asked.slot == slot) {
             self.abort(now);
         }
     }
 
-    /// How many members the round that begins now adds to the sample.
+    /// Begins a round that waits `pace` for answers. Returns how many members it adds to the
+    /// sample.
     pub(crate) fn next_round(&mut self, now: Instant, pace: Duration) -> usize {
         let Some(roll) = &mut self.roll else { return 0 };
         roll.doubtful |= roll.round > 0 && !in_touch(self.asked.len(), roll.answers);
@@ -183,13 +190,19 @@ impl RollCalls {
         added.min(roll.others.saturating_sub(self.asked.len()))
     }
 
-    /// The members that the round that begins now asks again.
+    /// The silent members that the round asks again, the latest asked first.
     pub(crate) fn silent(&self) -> Vec<Asked> {
-        self.asked.iter().rev().filter(|asked| !asked.answered).take(ASKED_AGAIN).copied().collect()
+        self.asked
+            .iter()
+            .rev()
+            .filter(|asked| !asked.answered)
+            .take(MAX_ASKED_AGAIN)
+            .copied()
+            .collect()
     }
 
     /// The next rank to look at for a member to ask, in a roster of `len`; `None` once all were
-    /// looked at, which may be sooner than thought as members die meanwhile.
+    /// looked at. Fewer members than counted at the start may remain, since members die meanwhile.
     pub(crate) fn next_rank(&mut self, len: usize) -> Option<usize> {
         let roll = self.roll.as_mut()?;
         if roll.looked_at >= len {
@@ -203,19 +216,20 @@ impl RollCalls {
         Some(rank)
     }
 
-    pub(crate) fn ask(&mut self, slot: Slot, number: RequestId) {
-        self.asked.push(Asked { slot, number, answered: false });
+    /// Adds a member to the sample.
+    pub(crate) fn ask(&mut self, slot: Slot, request_id: RequestId) {
+        self.asked.push(Asked { slot, request_id, answered: false });
     }
 
-    /// Counts an answer; `None` if the number is not of this roll call, or the answer not from whom
-    /// was asked.
+    /// Counts an answer and returns its member; `None` if the request id is not of this roll call,
+    /// or the answer does not come from the member that was asked.
     pub(crate) fn answered(
         &mut self,
-        number: RequestId,
+        request_id: RequestId,
         is_from: impl Fn(Slot) -> bool,
     ) -> Option<Slot> {
         let roll = self.roll.as_mut()?;
-        let asked = self.asked.iter_mut().find(|asked| asked.number == number)?;
+        let asked = self.asked.iter_mut().find(|asked| asked.request_id == request_id)?;
         if !is_from(asked.slot) {
             return None;
         }
@@ -226,7 +240,8 @@ impl RollCalls {
         Some(slot)
     }
 
-    /// Whether the answers so far leave no doubt that at least half are in touch.
+    /// Whether the answers leave no doubt that this node is in touch with at least half of the
+    /// members.
     pub(crate) fn is_clear(&self) -> bool {
         self.roll.as_ref().is_some_and(|roll| {
             let (asked, answers) = (self.asked.len(), roll.answers);
@@ -238,39 +253,41 @@ impl RollCalls {
         })
     }
 
-    /// Whether the round's time is up.
+    /// Whether the round is over.
     pub(crate) fn is_due(&self, now: Instant) -> bool {
         self.roll.as_ref().is_some_and(|roll| roll.deadline <= now)
     }
 
-    /// Whether there is a further round: some in any case, then until the silent leave no doubt
-    /// that this node is cut off, or all were asked and the silent once more.
+    /// Whether another round follows. After the minimum, rounds go on until the silent members
+    /// leave no doubt that this node is cut off, or all members were asked and the silent ones once
+    /// more.
     pub(crate) fn has_rounds(&self) -> bool {
         let Some(roll) = &self.roll else { return false };
-        let fewest = if self.isolated.is_some() { ROUNDS_ISOLATED } else { ROUNDS };
+        let fewest = if self.isolated.is_some() { MIN_ROUNDS_ISOLATED } else { MIN_ROUNDS };
         let (asked, answers) = (self.asked.len(), roll.answers);
         let asked_again = asked >= roll.others && roll.round > roll.all_by;
         roll.round < fewest || !(asked_again || leads(asked - answers, answers))
     }
 
-    /// Whether the answers are those of whom was asked.
+    /// Whether the count of answers fits the members asked, and the rounds are within their bound.
     pub(crate) fn is_sound(&self) -> bool {
-        /// More than any roll call has.
-        const MOST_ROUNDS: usize = 1 << 24;
+        /// More rounds than any roll call has.
+        const MAX_ROUNDS: usize = 1 << 24;
         let answered = self.asked.iter().filter(|asked| asked.answered).count();
-        self.roll.as_ref().is_none_or(|roll| roll.answers == answered && roll.round < MOST_ROUNDS)
+        self.roll.as_ref().is_none_or(|roll| roll.answers == answered && roll.round < MAX_ROUNDS)
     }
 
-    /// Ends the roll call.
+    /// Ends the roll call and returns its finding. If the node is cut off, the next roll call is
+    /// due after `again_in`.
     pub(crate) fn conclude(&mut self, now: Instant, again_in: Duration) -> Option<Finding> {
         let clear = self.is_clear();
         let roll = self.roll.take()?;
         let (asked, answers) = (self.asked.len(), roll.answers);
         if clear {
             self.verified = Some(roll.started);
-            self.vouched = false;
+            self.loss_accepted = false;
             Some(Finding::InTouch { doubtful: roll.doubtful })
-        } else if self.vouched {
+        } else if self.loss_accepted {
             Some(Finding::InTouch { doubtful: false })
         } else {
             self.again_at = Some(now + again_in);
@@ -279,39 +296,42 @@ impl RollCalls {
         }
     }
 
-    /// The node is cut off; false if it was already.
+    /// Begins an isolation; false if there is one already.
     pub(crate) fn isolate(&mut self, now: Instant) -> bool {
         self.isolated.is_none() && self.isolated.replace(now).is_none()
     }
 
-    /// The isolation is over; false if there was none.
+    /// Ends the isolation; false if there is none.
     pub(crate) fn reconnect(&mut self) -> bool {
         self.again_at = None;
         self.isolated.take().is_some()
     }
 
-    /// Takes touch for proved, by the host's word, until the losses have been declared dead.
-    pub(crate) fn vouch(&mut self) {
-        self.vouched = true;
+    /// Treats this node as in touch until a roll call succeeds by itself, so that the lost members
+    /// can be declared dead.
+    pub(crate) fn accept_loss(&mut self) {
+        self.loss_accepted = true;
     }
 
-    /// The node slept: the time of an isolation stood still.
+    /// Moves the beginning of the isolation by `span`, the time that the node slept.
     pub(crate) fn postpone(&mut self, span: Duration) {
         self.isolated = self.isolated.map(|since| since + span);
     }
 
-    /// Forgets the roll call under way: the node slept through it.
+    /// Gives up the roll call under way. An isolated node calls the roll again at once.
     pub(crate) fn abort(&mut self, now: Instant) {
         if self.roll.take().is_some() {
             self.again_at = self.isolated.map(|_| now);
         }
     }
 
-    /// Whether it is time to ask whether the isolation is over.
+    /// Whether an isolated node is due to call the roll again.
     pub(crate) fn is_again_due(&self, now: Instant) -> bool {
         self.again_at.is_some_and(|at| at <= now)
     }
 
+    /// The earliest of the round's end, the next roll call of an isolated node, and the end of the
+    /// isolation after `limit`.
     pub(crate) fn deadline(&self, limit: Option<Duration>) -> Option<Instant> {
         let limit = self.isolated.and_then(|since| limit.map(|limit| since + limit));
         let roll = self.roll.as_ref().map(|roll| roll.deadline);
@@ -328,23 +348,25 @@ impl RollCalls {
     }
 }
 
-/// How many members a round adds to the sample, if there are as many.
+/// The number of members that a round adds to the sample, if so many are left.
 pub(crate) fn added(round: usize) -> usize {
-    ADDED_BY_ROUND.get(round).copied().unwrap_or(ADDED)
+    ADDED_IN_FIRST_ROUNDS.get(round).copied().unwrap_or(ADDED_PER_ROUND)
 }
 
-/// Whether so many on one side, against so many on the other, leave no doubt about the whole.
+/// Whether a sample with `these` on one side and `those` on the other leaves no doubt on which side
+/// the majority is: the lead is at least five standard deviations.
 const fn leads(these: usize, those: usize) -> bool {
     let lead = these.saturating_sub(those);
     lead > 0 && lead * lead >= 25 * (these + those)
 }
 
-/// At most half are lost: this node and those that answered against all of them.
+/// Whether at least half of all members are in touch: this node and those that answered.
 const fn in_touch(others: usize, answers: usize) -> bool {
     2 * (answers + 1) > others
 }
 
 impl<A: Address> Detector<A> {
+    /// Begins a roll call of all members that can be probed.
     pub(crate) fn begin_roll_call(&mut self, cx: &mut Cx<A>) {
         let others = cx.table.slots().filter(|&slot| cx.table.can_probe(slot)).count();
         let rank = cx.rng.below(cx.table.len());
@@ -353,7 +375,7 @@ impl<A: Address> Detector<A> {
         self.call_roll(cx);
     }
 
-    /// Does what is due of the roll call: the next round, or its end.
+    /// Carries out the actions of the roll call that are due.
     pub(super) fn call_roll(&mut self, cx: &mut Cx<A>) {
         while let Some(step) = self.roll_calls.step(cx.now) {
             match step {
@@ -364,9 +386,9 @@ impl<A: Address> Detector<A> {
     }
 
     fn call_round(&mut self, cx: &mut Cx<A>) {
-        // Those silent are asked again, under the same numbers.
+        // Ask the silent members again with the same request ids, so that late answers count, too.
         for asked in self.roll_calls.silent() {
-            cx.ping(asked.slot, asked.number);
+            cx.ping(asked.slot, asked.request_id);
         }
         let mut wanted = self.roll_calls.next_round(cx.now, self.roll_call_pace(cx));
         while wanted > 0 {
@@ -374,18 +396,19 @@ impl<A: Address> Detector<A> {
             if let Some(slot) = cx.table.at_rank(rank)
                 && cx.table.can_probe(slot)
             {
-                let number = cx.request_id();
-                self.roll_calls.ask(slot, number);
-                cx.ping(slot, number);
+                let request_id = cx.request_id();
+                self.roll_calls.ask(slot, request_id);
+                cx.ping(slot, request_id);
                 wanted -= 1;
             }
         }
     }
 
-    /// How long a round waits for answers: a timeout, or two where this node doubts itself.
-    /// Otherwise answers that are a little late would leave each roll call in doubt, and no crash
-    /// would ever be found. Where answers are slower still, refutations come too late as well, and
-    /// doubt is right.
+    /// How long a round waits for answers: one timeout, or up to two if this node doubts itself.
+    ///
+    /// With less time, answers that are a little late would leave each roll call in doubt, and no
+    /// crash would ever be found. Where answers are slower still, refutations come too late as
+    /// well, and doubt is right.
     fn roll_call_pace(&self, cx: &Cx<A>) -> Duration {
         self.probe_timeout(&cx.config).min(cx.config.probe_timeout * 2)
     }
@@ -395,12 +418,14 @@ impl<A: Address> Detector<A> {
             Some(Finding::InTouch { doubtful }) => {
                 match (self.roll_calls.is_isolated(), doubtful) {
                     (true, false) => {
-                        // Probes failed because of the cut. The members that crashed meanwhile must
-                        // not wait for a node that doubts itself.
+                        // Probes failed because of the partition. A crash meanwhile must not be
+                        // found late because this node doubts itself.
                         self.local_health.clear();
                         let round = self.schedule.clock.round(cx.now);
                         self.schedule.plan(round, self.local_health, cx);
                     }
+                    // For a while more than half were silent: this node may have been cut off, so
+                    // it does not trust the silence that it observed.
                     (false, true) => {
                         self.suspicions.doubt(cx.now, &self.timing(cx));
                         self.drop_probe();
@@ -428,7 +453,8 @@ impl<A: Address> Detector<A> {
         }
     }
 
-    /// The suspicions that were held begin anew: each suspect has its full time to refute.
+    /// Ends the isolation, if there is one. All suspicions begin anew, so that each suspect has its
+    /// full time to refute.
     fn end_isolation(&mut self, end: IsolationEnd, cx: &mut Cx<A>) {
         self.config_may_reconnect = false;
         if self.roll_calls.reconnect() {
@@ -438,16 +464,17 @@ impl<A: Address> Detector<A> {
         }
     }
 
-    /// The losses are real: the suspicions go on, and no roll call holds them until one succeeds by
-    /// itself.
+    /// Ends the isolation because the losses are real, by the host's word or after the limit.
+    /// Suspicions run out again, and no roll call holds them up until one succeeds by itself.
     pub(crate) fn accept_loss(&mut self, end: IsolationEnd, cx: &mut Cx<A>) {
         if self.roll_calls.is_isolated() {
-            self.roll_calls.vouch();
+            self.roll_calls.accept_loss();
             self.end_isolation(end, cx);
         }
     }
 
-    /// The cluster config removed members: those that are left may be more than half.
+    /// Calls the roll if the node is isolated: the cluster config removed members, and this node
+    /// may be in touch with more than half of the remaining ones.
     pub(crate) fn on_config_change(&mut self, cx: &mut Cx<A>) {
         if self.roll_calls.is_isolated() {
             self.config_may_reconnect = true;
@@ -455,7 +482,8 @@ impl<A: Address> Detector<A> {
         }
     }
 
-    /// Asks whether the isolation is over, or takes it for the truth after its limit.
+    /// Calls the roll again if that is due, and accepts the loss once the isolation limit has
+    /// passed.
     pub(super) fn review_isolation(&mut self, cx: &mut Cx<A>) {
         if let (Some(since), Some(limit)) =
             (self.roll_calls.isolated_since(), cx.config.isolation_limit)
@@ -500,10 +528,10 @@ mod tests {
         while rolls.has_rounds() && !rolls.is_clear() {
             for _ in 0..rolls.next_round(now, Duration::ZERO) {
                 let n = rolls.asked.len();
-                let number = RequestId(u32::MAX.wrapping_add(u32::try_from(n).unwrap()));
-                rolls.ask(Slot(0), number);
+                let request_id = RequestId(u32::MAX.wrapping_add(u32::try_from(n).unwrap()));
+                rolls.ask(Slot(0), request_id);
                 if answers(n) {
-                    rolls.answered(number, |_| true);
+                    rolls.answered(request_id, |_| true);
                 }
             }
             rounds += 1;
@@ -519,7 +547,7 @@ mod tests {
     }
 
     #[test]
-    fn sides_of_nearly_half_ask_everybody_and_are_told_apart() {
+    fn sides_of_nearly_half_ask_all_members_and_are_told_apart() {
         for (answers, expected) in [(900, false), (998, false), (999, true), (1_100, true)] {
             // Evenly spread, so that every sample is as undecided as the whole.
             let (mut rolls, rounds) =
@@ -534,7 +562,7 @@ mod tests {
     }
 
     #[test]
-    fn a_minority_is_never_clear_and_is_told_in_the_end() {
+    fn a_minority_is_never_clear_and_finds_itself_cut_off_in_the_end() {
         let (mut rolls, _) = call(249, |n| n < 29);
         assert!(!rolls.is_clear());
         let finding = rolls.conclude(Instant::ORIGIN, Duration::ZERO);
@@ -548,7 +576,8 @@ mod tests {
         Instant::from_millis(millis)
     }
 
-    /// Asks as many as the round that begins wants, slot n under number n + 1, and says how many.
+    /// Begins a round and asks as many members as it adds, slot n with request id n + 1. Returns
+    /// how many.
     fn ask(rolls: &mut RollCalls, now: Instant) -> usize {
         let wanted = rolls.next_round(now, PACE);
         for n in rolls.asked.len()..rolls.asked.len() + wanted {
@@ -558,15 +587,15 @@ mod tests {
     }
 
     fn answer(rolls: &mut RollCalls, numbers: core::ops::RangeInclusive<u32>) {
-        for number in numbers {
+        for request_id in numbers {
             assert_eq!(
-                rolls.answered(RequestId(number), |slot| slot.0 + 1 == number),
-                Some(Slot(number - 1))
+                rolls.answered(RequestId(request_id), |slot| slot.0 + 1 == request_id),
+                Some(Slot(request_id - 1))
             );
         }
     }
 
-    /// Finds that the node is cut off from nine others.
+    /// The roll calls of a node that has found itself cut off from nine others.
     fn cut_off(now: Instant) -> RollCalls {
         let mut rolls = RollCalls::default();
         rolls.begin(now, 9, 0);
@@ -579,7 +608,7 @@ mod tests {
     }
 
     #[test]
-    fn rounds_come_at_a_pace_add_to_the_sample_and_ask_the_silent_again() {
+    fn rounds_follow_at_the_pace_add_to_the_sample_and_ask_silent_members_again() {
         let mut rolls = RollCalls::default();
         rolls.begin(at(0), 500, 7);
         assert!(rolls.is_due(at(0)) && rolls.is_calling());
@@ -593,32 +622,32 @@ mod tests {
         assert_eq!(
             (silent.len(), silent[0].slot, silent[383].slot),
             (384, Slot(499), Slot(116)),
-            "the latest first"
+            "the latest asked first"
         );
         answer(&mut rolls, 101..=500);
         assert_eq!(rolls.silent().len(), 100);
     }
 
     #[test]
-    fn the_roster_is_gone_through_once_from_a_random_place() {
+    fn a_roll_call_goes_through_the_roster_once_from_its_first_rank() {
         let mut rolls = RollCalls::default();
         rolls.begin(at(0), 5, 7);
         rolls.next_round(at(0), PACE);
         rolls.ask(Slot(0), RequestId(1));
         let ranks: Vec<_> = core::iter::from_fn(|| rolls.next_rank(3)).collect();
         assert_eq!(ranks, [7, 8, 9]);
-        // Fewer could be asked than thought: the one that was is all there is.
+        // Fewer members could be asked than were counted: the one asked is all there is.
         answer(&mut rolls, 1..=1);
         assert!(rolls.is_clear());
     }
 
     #[test]
-    fn answers_count_once_and_from_whom_was_asked() {
+    fn an_answer_counts_once_and_only_from_the_member_asked() {
         let mut rolls = RollCalls::default();
         rolls.begin(at(0), 3, 0);
         ask(&mut rolls, at(0));
-        assert_eq!(rolls.answered(RequestId(9), |_| true), None, "another number");
-        assert_eq!(rolls.answered(RequestId(1), |_| false), None, "from elsewhere");
+        assert_eq!(rolls.answered(RequestId(9), |_| true), None, "another request id");
+        assert_eq!(rolls.answered(RequestId(1), |_| false), None, "from another address");
         assert!(!rolls.is_clear());
         answer(&mut rolls, 1..=1);
         assert!(rolls.is_clear() && rolls.is_sound(), "two of four");
@@ -627,13 +656,13 @@ mod tests {
         for _ in 0..3 {
             answer(&mut rolls, 1..=1);
         }
-        assert!(!rolls.is_clear() && rolls.is_sound(), "two of six, however often one says so");
+        assert!(!rolls.is_clear() && rolls.is_sound(), "two of six, however often one answers");
         rolls.conclude(at(0), AGAIN);
         assert_eq!(rolls.answered(RequestId(2), |_| true), None, "it is over");
     }
 
     #[test]
-    fn a_lead_leaves_no_doubt_at_five_deviations() {
+    fn a_lead_of_five_deviations_leaves_no_doubt() {
         for (these, those, expected) in [
             (25, 0, true),
             (24, 0, false),
@@ -648,7 +677,7 @@ mod tests {
     }
 
     #[test]
-    fn touch_that_comes_only_after_a_round_is_in_doubt() {
+    fn a_roll_call_that_takes_more_than_one_round_is_doubtful() {
         for (silent_rounds, doubtful) in [(0, false), (1, true), (4, true)] {
             let mut rolls = RollCalls::default();
             rolls.begin(at(0), 9, 0);
@@ -667,7 +696,7 @@ mod tests {
     }
 
     #[test]
-    fn a_verdict_counts_for_suspicions_that_began_before_the_roll_call() {
+    fn a_roll_call_verifies_suspicions_that_began_before_it() {
         let mut rolls = RollCalls::default();
         assert!(!rolls.is_verified_since(at(0)), "nothing was asked yet");
         rolls.begin(at(1_000), 0, 0);
@@ -678,7 +707,7 @@ mod tests {
     }
 
     #[test]
-    fn five_rounds_find_a_node_cut_off_and_two_that_it_still_is() {
+    fn a_node_is_cut_off_after_five_silent_rounds_and_still_is_after_two_more() {
         let rounds = |rolls: &mut RollCalls| {
             rolls.begin(at(0), 9, 0);
             let mut rounds = 0;
@@ -690,7 +719,8 @@ mod tests {
         };
         assert_eq!(rounds(&mut RollCalls::default()), 5);
         assert_eq!(rounds(&mut cut_off(at(0))), 2);
-        // A large cluster is asked until those silent leave no doubt, or the last were asked twice.
+        // In a large cluster, rounds go on until the silent members leave no doubt, or the last
+        // members were asked twice.
         for (others, answering, rounds) in
             [(10_000, 0, 5), (10_000, 242, 5), (10_000, 243, 6), (608, 290, 6), (609, 290, 7)]
         {
@@ -709,44 +739,44 @@ mod tests {
     }
 
     #[test]
-    fn the_isolated_ask_again_until_there_is_touch() {
+    fn an_isolated_node_calls_the_roll_again_until_it_is_in_touch() {
         let mut rolls = cut_off(at(1_000));
         assert_eq!(rolls.isolated_since(), Some(at(1_000)));
         assert!(rolls.is_isolated() && !rolls.is_calling() && !rolls.is_quiet());
         assert!(!rolls.is_verified_since(at(0)));
         assert!(rolls.is_again_due(at(3_000)) && !rolls.is_again_due(at(2_999)));
         assert_eq!(rolls.deadline(None), Some(at(3_000)));
-        assert_eq!(rolls.deadline(Some(PACE)), Some(at(1_300)), "its limit is sooner");
+        assert_eq!(rolls.deadline(Some(PACE)), Some(at(1_300)), "the isolation limit is earlier");
 
         rolls.begin(at(3_000), 9, 0);
-        assert!(!rolls.is_again_due(at(9_000)), "it is under way");
+        assert!(!rolls.is_again_due(at(9_000)), "the roll call is under way");
         ask(&mut rolls, at(3_000));
         answer(&mut rolls, 1..=4);
-        assert!(!rolls.is_verified_since(at(0)), "not before it is over");
+        assert!(!rolls.is_verified_since(at(0)), "not before the roll call is over");
         assert_eq!(rolls.conclude(at(3_100), AGAIN), Some(Finding::InTouch { doubtful: false }));
-        assert!(!rolls.is_verified_since(at(0)), "nor before the isolation is");
+        assert!(!rolls.is_verified_since(at(0)), "nor before the isolation is over");
         assert!(rolls.reconnect() && !rolls.reconnect(), "once");
         assert!(rolls.is_verified_since(at(3_000)) && rolls.is_quiet());
     }
 
     #[test]
-    fn the_hosts_word_stands_for_touch_until_there_is_some() {
+    fn an_accepted_loss_counts_as_in_touch_until_a_roll_call_succeeds() {
         let mut rolls = cut_off(at(0));
-        rolls.vouch();
-        assert!(rolls.is_verified_since(at(9_000)), "even while it is isolated");
+        rolls.accept_loss();
+        assert!(rolls.is_verified_since(at(9_000)), "even while the node is isolated");
         rolls.reconnect();
-        // No roll call can fail now, and the word goes on.
+        // No roll call can fail now, and the loss stays accepted.
         rolls.begin(at(4_000), 9, 0);
         assert_eq!(rolls.conclude(at(5_000), AGAIN), Some(Finding::InTouch { doubtful: false }));
         assert!(rolls.is_verified_since(at(9_000)) && rolls.is_quiet());
-        // One that succeeds by itself ends it.
+        // A roll call that succeeds by itself ends that.
         rolls.begin(at(6_000), 0, 0);
         rolls.conclude(at(6_000), AGAIN);
         assert!(rolls.is_verified_since(at(6_000)) && !rolls.is_verified_since(at(6_001)));
     }
 
     #[test]
-    fn sleep_gives_up_a_roll_call_and_stops_the_time_of_an_isolation() {
+    fn a_pause_gives_up_a_roll_call_and_stops_the_clock_of_an_isolation() {
         let mut rolls = cut_off(at(0));
         rolls.begin(at(2_000), 9, 0);
         rolls.abort(at(2_500));
@@ -758,11 +788,11 @@ mod tests {
         rolls.abort(at(0));
         rolls.begin(at(0), 9, 0);
         rolls.abort(at(2_500));
-        assert!(rolls.is_quiet(), "who was not isolated has nothing to ask again");
+        assert!(rolls.is_quiet(), "a node that is not isolated does not call the roll again");
     }
 
     #[test]
-    fn a_roll_call_with_other_answers_than_those_of_whom_was_asked_is_not_sound() {
+    fn a_roll_call_whose_count_differs_from_its_answers_is_not_sound() {
         let mut rolls = RollCalls::default();
         assert!(rolls.is_sound());
         rolls.begin(at(0), 9, 0);

@@ -1,4 +1,4 @@
-//! SWIM's order of probing, where the nodes share no schedule.
+//! SWIM's order of probing, used where the common schedule is switched off.
 
 use alloc::vec::Vec;
 
@@ -8,10 +8,11 @@ use crate::membership::Slot;
 use crate::rng::Random;
 
 /// The round-robin order of probing: each member once before any twice, in a random order that
-/// changes each round; a new member comes at a random place among those still to come.
+/// changes with each round. A new member gets a random place among those still to come.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct RoundRobin {
     slots: Vec<Slot>,
+    /// The place of the next member to probe.
     next: usize,
 }
 
@@ -35,13 +36,13 @@ impl RoundRobin {
         }
     }
 
-    /// The next member that `eligible` accepts, if there is any.
+    /// Draws the next member that `eligible` accepts, if there is any.
     pub(crate) fn draw(
         &mut self,
         rng: &mut Random,
         eligible: impl Fn(Slot) -> bool,
     ) -> Option<Slot> {
-        // What is left of this round and a whole one, which has everybody.
+        // The rest of this round, then a whole round, which holds every member.
         for _ in 0..2 * self.slots.len() {
             if self.next >= self.slots.len() {
                 rng.shuffle(&mut self.slots);
@@ -56,7 +57,7 @@ impl RoundRobin {
         None
     }
 
-    /// Whether the next one is among them.
+    /// Whether the place of the next member is within the order.
     pub(crate) fn is_sound(&self) -> bool {
         self.next <= self.slots.len()
     }
@@ -83,7 +84,7 @@ mod tests {
         for _ in 0..5 {
             let mut round: Vec<_> =
                 (0..10).filter_map(|_| round_robin.draw(&mut rng, |_| true)).collect();
-            // The eleventh is new; whom it replaces has gone.
+            // One of the ten leaves and comes back as a new member in the same round.
             let gone = round[3];
             round_robin.remove(gone);
             round_robin.remove(gone);

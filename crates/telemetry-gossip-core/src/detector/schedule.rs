@@ -1,18 +1,19 @@
-//! The common probe schedule: who probes whom in which round, and when.
+//! The common probe schedule: which node probes which member in which round, and when.
 //!
-//! Where each node goes round in an order of its own, 37 % of the members are probed by nobody in
-//! any one interval (1/e of them), and a crash may wait for several. Here the nodes share a *round
-//! clock*, a count of probe intervals that travels in every datagram, and the one who hears of a
-//! later time takes it over (Lamport 1978). In round r the node of rank i among the live members,
-//! in the order of their ids' hashes, probes the one of rank `i + shift(r)`: a shift is a
-//! permutation, so each member is probed once in each round. It is probed at a time of the round
-//! that depends on its own rank, whoever the prober is: probes of one member are one interval
-//! apart.
+//! Where each node follows a random order of its own, a share of 1/e of the members (37 %) is not
+//! probed at all in any one interval, and a crash may wait for several intervals. Here the nodes
+//! share a *round clock*, a count of probe intervals that travels in every datagram; a node that
+//! hears a later time takes it over (Lamport 1978). In round r the node of rank i among the live
+//! members, in the order of their id hashes, probes the member of rank `i + shift(r)`. A shift is a
+//! permutation, so each member is probed once per round. The time within the round depends on the
+//! rank of the target, not on the prober, so the probes of one member are one interval apart.
 //!
-//! The shifts follow the golden ratio: the multiples of it, modulo 1, fall into the largest gap
-//! that is left, so that each node probes every other within two rounds of all members, as in SWIM;
-//! and a node whose roster has one member more has nearly the same shift. Nodes that disagree about
-//! the roster or the time choose targets as unrelated to those of the others as SWIM's random ones.
+//! The shifts follow the golden ratio: its multiples, modulo 1, fall into the largest gap that is
+//! left. So each node probes every other within two rounds per member, as in SWIM, and a node whose
+//! roster has one member more computes nearly the same shift. Nodes that disagree about the roster
+//! or the time choose targets that are as unrelated to each other's as SWIM's random ones.
+//!
+//! This module decides only which member this node probes next, and when; `probe` runs the probe.
 
 use core::time::Duration;
 
@@ -25,24 +26,25 @@ use crate::cx::Cx;
 use crate::membership::Slot;
 use crate::time::Instant;
 
-/// Ticks of the round clock in one interval.
-const TICKS: u64 = 256;
+/// Ticks of the round clock per probe interval.
+const TICKS_PER_ROUND: u64 = 256;
 
-/// The round clock on the wire: so many bits, of which 8 are ticks within the round.
-const WIRE_BITS: u32 = 24;
-const WIRE_MASK: u64 = (1 << WIRE_BITS) - 1;
+/// The bits of the round clock on the wire, of which 8 count ticks within the round.
+const WIRE_CLOCK_BITS: u32 = 24;
+const WIRE_CLOCK_MASK: u64 = (1 << WIRE_CLOCK_BITS) - 1;
 
-/// The golden ratio's fraction of 2^32.
-const GOLDEN: u32 = 0x9E37_79B9;
+/// The fractional part of the golden ratio, in units of 2^-32.
+const GOLDEN_FRACTION: u32 = 0x9E37_79B9;
 
-/// The round clock of one node: its own time, and what it has heard that others are ahead.
+/// The round clock of one node: its own time, plus the lead that it has heard of from others.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct RoundClock {
+    /// The length of a round, in microseconds.
     interval: u64,
     /// When the clock showed `base` ticks.
     since: Instant,
     base: u64,
-    /// No other clock was heard yet: the first is taken over whatever it shows.
+    /// Whether no other clock was heard yet. The first one is taken over whatever it shows.
     fresh: bool,
 }
 
@@ -54,47 +56,51 @@ impl RoundClock {
 
     fn ticks(&self, now: Instant) -> u64 {
         let passed = u64::try_from(now.since(self.since).as_micros()).unwrap_or(u64::MAX);
-        self.base.saturating_add(passed.saturating_mul(TICKS) / self.interval)
+        self.base.saturating_add(passed.saturating_mul(TICKS_PER_ROUND) / self.interval)
     }
 
-    /// What the clock shows, for the wire.
+    /// The time of the clock as it stands in datagrams.
     pub(crate) fn on_wire(&self, now: Instant) -> u32 {
-        u32::try_from(self.ticks(now) & WIRE_MASK).unwrap_or(0)
+        u32::try_from(self.ticks(now) & WIRE_CLOCK_MASK).unwrap_or(0)
     }
 
-    /// The round that is on.
+    /// The current round.
     pub(crate) fn round(&self, now: Instant) -> u64 {
-        self.ticks(now) / TICKS
+        self.ticks(now) / TICKS_PER_ROUND
     }
 
-    /// When this share of a round (in parts of `of`) has passed.
+    /// When `part` of `of` equal parts of `round` have passed.
     pub(crate) fn time_in(&self, round: u64, part: u64, of: u64) -> Instant {
         let micros = |ticks: u64| {
-            u64::try_from(u128::from(ticks) * u128::from(self.interval) / u128::from(TICKS))
-                .unwrap_or(u64::MAX)
+            u64::try_from(
+                u128::from(ticks) * u128::from(self.interval) / u128::from(TICKS_PER_ROUND),
+            )
+            .unwrap_or(u64::MAX)
         };
         let phase = u128::from(self.interval) * u128::from(part) / u128::from(of.max(1));
-        let ahead = micros(round.saturating_mul(TICKS).saturating_sub(self.base));
-        let behind = micros(self.base.saturating_sub(round.saturating_mul(TICKS)));
+        let ahead = micros(round.saturating_mul(TICKS_PER_ROUND).saturating_sub(self.base));
+        let behind = micros(self.base.saturating_sub(round.saturating_mul(TICKS_PER_ROUND)));
         let span =
             Duration::from_micros(ahead.saturating_add(u64::try_from(phase).unwrap_or(u64::MAX)));
         self.since + span - Duration::from_micros(behind)
     }
 
-    /// Another node's clock; true if this one was behind, and goes on from there.
+    /// Takes over the clock of another node if it is ahead; true if it was.
+    ///
+    /// The wire carries the clock modulo 2^24: a lead of up to half of that counts as ahead.
     pub(crate) fn hear(&mut self, theirs: u32, now: Instant) -> bool {
         let mine = self.ticks(now);
-        let lead = u64::from(theirs).wrapping_sub(mine) & WIRE_MASK;
-        let later = lead != 0 && (lead <= WIRE_MASK / 2 || self.fresh);
+        let lead = u64::from(theirs).wrapping_sub(mine) & WIRE_CLOCK_MASK;
+        let later = lead != 0 && (lead <= WIRE_CLOCK_MASK / 2 || self.fresh);
         self.fresh = false;
         if later {
-            // Not since the last tick began, but since now: what is lost is a part of a tick.
+            // The tick begins now, not when it began at the sender: less than a tick is lost.
             (self.since, self.base) = (now, mine.saturating_add(lead));
         }
         later
     }
 
-    /// Whether it counts the rounds that the settings say.
+    /// Whether a round is as long as the probe interval of `config`.
     pub(crate) fn is_sound(&self, config: &Config) -> bool {
         self.interval == Self::new(Instant::ORIGIN, config.probe_interval).interval
     }
@@ -105,10 +111,10 @@ impl RoundClock {
     }
 }
 
-/// Keeps the load what it should be, whatever others say the time is.
+/// Limits how often a node probes, whatever time the round clocks of others show.
 ///
-/// The probes of one node are not evenly spaced, as each is at the time of its target. But of any
-/// eight the first and the last lie seven intervals apart at least, in a schedule that is kept.
+/// The probes of one node are not evenly spaced, since the target decides the time of each. But in
+/// an undisturbed schedule, the first and the last of any eight lie at least seven intervals apart.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Pacer {
     interval: Duration,
@@ -118,24 +124,26 @@ pub(crate) struct Pacer {
 }
 
 impl Pacer {
+    /// The number of latest probes that are remembered.
+    /// The number of latest probes that are remembered.
     const WINDOW: usize = 8;
 
     pub(crate) fn new(interval: Duration) -> Self {
         Self { interval, probes: [None; Self::WINDOW], next: 0 }
     }
 
-    /// Whether it keeps the pace that the settings say.
+    /// Whether the pace is that of the probe interval of `config`.
     pub(crate) fn is_sound(&self, config: &Config) -> bool {
         self.interval == config.probe_interval && self.next < Self::WINDOW
     }
 
-    /// A probe begins.
+    /// Remembers that a probe began at `now`.
     pub(crate) fn probed(&mut self, now: Instant) {
         self.probes[self.next % Self::WINDOW] = Some(now);
         self.next = (self.next + 1) % Self::WINDOW;
     }
 
-    /// Before when the next may not begin.
+    /// The earliest time at which the next probe may begin.
     pub(crate) fn earliest(&self) -> Instant {
         let at = |place: usize| self.probes.get(place % Self::WINDOW).copied().flatten();
         let last = at(self.next + Self::WINDOW - 1).map(|last| last + self.interval / 4);
@@ -144,28 +152,31 @@ impl Pacer {
     }
 }
 
-/// How many ranks on the target of this round is, 1 to `members - 1`; 0 if there is nobody else.
+/// The distance in ranks from a node to its target in this round: 1 to `members - 1`, or 0 if
+/// there is no other member.
 pub(crate) fn shift(round: u64, members: usize) -> usize {
     let Some(others) = members.checked_sub(1).filter(|&others| others > 0) else { return 0 };
-    // Of a round no more than the wire carries.
-    let fraction = u32::try_from(round & (WIRE_MASK / TICKS)).unwrap_or(0).wrapping_mul(GOLDEN);
+    // Use only the bits of the round that the wire carries, so that all nodes agree.
+    let fraction = u32::try_from(round & (WIRE_CLOCK_MASK / TICKS_PER_ROUND))
+        .unwrap_or(0)
+        .wrapping_mul(GOLDEN_FRACTION);
     1 + usize::try_from((u128::from(fraction) * others as u128) >> u32::BITS).unwrap_or(0)
 }
 
-/// When this node probes next, and in which round.
+/// The state of the schedule: when this node probes next, and in which round.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Schedule {
-    /// SWIM's order, for a detector without the common schedule.
+    /// SWIM's order; empty unless the common schedule is switched off.
     pub(crate) round_robin: RoundRobin,
     /// When the next probe is due.
     pub(crate) probe_at: Instant,
-    /// When the last probe began that was not the host's wish.
+    /// When the last scheduled probe began. Probes that the host asked for do not count.
     pub(crate) probed_at: Instant,
-    /// The round of the next.
+    /// The round of the next probe.
     pub(crate) round: u64,
     pub(crate) clock: RoundClock,
     pub(crate) pacer: Pacer,
-    /// This node's rank among the live members, at this version of the roster.
+    /// The version of the roster, and this node's rank among the live members in it.
     pub(crate) rank: (u32, usize),
 }
 
@@ -186,14 +197,14 @@ impl Schedule {
         self.clock.is_sound(config) && self.pacer.is_sound(config) && self.round_robin.is_sound()
     }
 
-    /// A new member takes its place in SWIM's order. The common schedule has the roster's.
+    /// Gives a new member a place in SWIM's order. The common schedule uses the roster instead.
     pub(crate) fn add_member<A: Address>(&mut self, slot: Slot, cx: &mut Cx<A>) {
         if !cx.config.detector.shared_schedule {
             self.round_robin.insert(slot, &mut cx.rng);
         }
     }
 
-    /// The member whose turn it is, if there is one to probe. The next turn is planned.
+    /// The member to probe now, if there is one; sets the time of the next probe.
     pub(crate) fn next_target<A: Address>(
         &mut self,
         local_health: LocalHealth,
@@ -205,15 +216,15 @@ impl Schedule {
         self.plan(self.round + u64::from(local_health.score()) + 1, local_health, cx);
         let table = &cx.table;
         if cx.config.detector.shared_schedule {
-            // The member that the schedule names may have no address, or be this node itself in
-            // another's roster.
+            // The schedule may name a member that cannot be probed, as one without an address.
+            // Probe a random member instead.
             scheduled.or_else(|| table.random(&mut cx.rng, |slot| table.can_probe(slot)))
         } else {
             self.round_robin.draw(&mut cx.rng, |slot| table.can_probe(slot))
         }
     }
 
-    /// The member that the common schedule has this node probe in its round.
+    /// The member that the common schedule names for this node in this round.
     fn scheduled_target<A: Address>(&mut self, cx: &Cx<A>) -> Option<Slot> {
         if !cx.config.detector.shared_schedule {
             return None;
@@ -222,6 +233,7 @@ impl Schedule {
         cx.table.at_live_rank(rank).filter(|&slot| cx.table.can_probe(slot))
     }
 
+    /// The rank of this node's target in `round`.
     fn target_rank<A: Address>(&mut self, round: u64, cx: &Cx<A>) -> usize {
         let members = cx.table.live() as usize;
         if self.rank.0 != cx.table.roster_version() {
@@ -230,8 +242,8 @@ impl Schedule {
         (self.rank.1 + shift(round, members)) % members.max(1)
     }
 
-    /// Sets the time of the next probe: that of its round, but neither sooner than the pace allows,
-    /// whatever others say the time is, nor later than two intervals after the last.
+    /// Sets the time of the next probe: its time in `round`, but neither earlier than the pacer
+    /// allows, whatever time other clocks show, nor later than two intervals after the last probe.
     pub(crate) fn plan<A: Address>(&mut self, round: u64, local_health: LocalHealth, cx: &Cx<A>) {
         let interval = cx.config.probe_interval;
         if !cx.config.detector.shared_schedule {
@@ -239,16 +251,18 @@ impl Schedule {
             return;
         }
         let on = self.clock.round(cx.now);
-        // Rounds that went by are not made up for.
+        // Missed rounds are not made up for.
         self.round = round.max(on);
         let rank = self.target_rank(self.round, cx) as u64;
         let members = u64::from(cx.table.live());
+        // Each target has a slice of the round of its own; probe in the middle of the slice.
+        // Each target has a slice of the round of its own; probe in the middle of the slice.
         let at = self.clock.time_in(self.round, 2 * rank + 1, 2 * members);
         let latest = self.probed_at + local_health.stretch(interval) * 2;
         self.probe_at = at.min(latest).max(self.pacer.earliest());
     }
 
-    /// A member's round clock came along; if it is ahead, so is the next probe.
+    /// Hears the round clock of a live member; if it is ahead, sets the next probe anew.
     pub(crate) fn hear_clock<A: Address>(
         &mut self,
         slot: Slot,
@@ -273,7 +287,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     #[test]
-    fn in_every_round_each_member_is_probed_once_and_nobody_probes_itself() {
+    fn in_every_round_each_member_is_probed_once_and_none_probes_itself() {
         for members in [2, 3, 10, 250, 1_000] {
             for round in 0..50 {
                 let shift = shift(round, members);
@@ -286,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn each_node_probes_every_other_within_two_rounds_of_all() {
+    fn each_node_probes_every_other_within_two_rounds_per_member() {
         for members in [2, 3, 7, 20, 250, 1_000, 10_000] {
             for start in [0, 1, 777, 30_000] {
                 let seen: BTreeSet<usize> = (start..start + 2 * members as u64)
@@ -298,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn the_pacer_never_holds_up_a_schedule_that_is_kept_and_bounds_one_that_is_not() {
+    fn the_pacer_never_delays_an_undisturbed_schedule_and_bounds_any_other() {
         let rounds = RoundClock::new(Instant::ORIGIN, SECOND);
         for members in [2, 3, 4, 10, 250] {
             let mut pacer = Pacer::new(SECOND);
@@ -329,13 +343,13 @@ mod tests {
         let at = |millis: u64| Instant::from_millis(5_000 + millis);
         let (mut early, mut late) =
             (RoundClock::new(at(0), SECOND), RoundClock::new(at(0), SECOND));
-        assert!(early.hear(10 * 256 + 128, at(500)), "the first is taken over");
+        assert!(early.hear(10 * 256 + 128, at(500)), "the first clock heard is taken over");
         assert_eq!(early.time_in(11, 1, 4), at(1_250));
         assert!(late.hear(early.on_wire(at(700)), at(701)));
         assert!(!early.hear(late.on_wire(at(702)), at(703)));
-        // Within a tick and the time on the way.
+        // Equal up to one tick and the time on the way.
         assert_eq!((early.round(at(1_006)), late.round(at(1_006))), (11, 11));
-        // From then on an earlier one changes nothing, and half of the circle counts as earlier.
+        // After that, an earlier clock changes nothing, and half of the circle counts as earlier.
         assert!(!late.hear(5, at(2_000)));
         assert!(!late.hear(late.on_wire(at(2_000)).wrapping_sub(1) & 0xFF_FFFF, at(2_000)));
     }

@@ -1,10 +1,18 @@
-//! The suspected members, who accuses them, and when their time runs out.
+//! Suspicions: the suspected members, their accusers, and when the time to refute runs out.
 //!
-//! A suspicion lives as long as its row is Suspected at its generation. An accuser declares Dead
-//! when the time is up, which is the sooner the more accuse; everybody else waits as long again, so
-//! that one death costs one roll call and not one of each node. Meanwhile an accuser calls the
-//! suspect again and again, and everybody else shortly before the end: pings that tell it of the
-//! accusation, so that a refutation that got lost comes again.
+//! ```text
+//!   accused ---> suspicion --- the time is up, this node is in touch ---> Dead
+//!                    |
+//!                    +------- refuted, left, or dead by another's word ---> no suspicion
+//! ```
+//!
+//! A suspicion lasts as long as its row is Suspected at the same generation. An accuser declares
+//! the suspect Dead when the time is up; the more accusers, the sooner. A node that has not accused
+//! waits twice as long, so that one death costs one roll call, not one per node.
+//!
+//! Meanwhile an accuser sends the suspect *status pings* again and again, and every other node does
+//! so shortly before the end. A status ping tells the suspect of the accusation, so that a
+//! refutation that got lost is sent again.
 
 use alloc::collections::BTreeMap;
 use core::time::Duration;
@@ -22,21 +30,21 @@ use crate::status::Status;
 use crate::time::Instant;
 use crate::violation::Violation;
 
-/// How long suspicions last here and now.
+/// How long suspicions last in the present cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Timing {
-    /// With as many accusers as are counted.
+    /// With [`MAX_ACCUSERS`] accusers.
     pub(crate) shortest: Duration,
-    /// With one.
+    /// With one accuser.
     pub(crate) longest: Duration,
-    /// How many times as long who has not accused waits.
+    /// How many times as long a node waits that has not accused.
     pub(crate) others: u32,
-    /// How long after each other the calls are; `None` if there are none.
+    /// The time between status pings; `None` if there are none.
     pub(crate) status_ping: Option<Duration>,
 }
 
 impl Timing {
-    /// How long a suspicion by so many lasts, for one of them or for another member.
+    /// How long a suspicion with `accusers` accusers lasts; `mine` if this node is one of them.
     pub(crate) fn span(&self, accusers: usize, mine: bool) -> Duration {
         /// Thousandths of log(accusers) / log(4).
         const FEWER: [u32; MAX_ACCUSERS] = [0, 500, 792, 1_000];
@@ -46,18 +54,19 @@ impl Timing {
     }
 }
 
+/// The suspicion of one member.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Suspected {
     pub(crate) generation: Generation,
     pub(crate) started: Instant,
     pub(crate) deadline: Instant,
-    /// When the suspect is called next.
+    /// When the suspect gets the next status ping.
     pub(crate) status_ping_at: Option<Instant>,
     pub(crate) accusers: Accusers,
-    /// This node accuses.
+    /// Whether this node is one of the accusers.
     pub(crate) mine: bool,
-    /// It has begun anew once because the node doubted its own touch; it does not a second time, so
-    /// that on a lossy network the dead are declared after all.
+    /// Whether it has begun anew because a roll call was doubtful. That happens only once, so that
+    /// a dead member is declared Dead even on a lossy network.
     pub(crate) doubted: bool,
 }
 
@@ -82,25 +91,30 @@ impl Suspected {
         suspected
     }
 
+    /// Sets the times of a suspicion that begins, or begins anew, at `now`.
     fn begin(&mut self, now: Instant, timing: &Timing) {
         let span = timing.span(self.accusers.len(), self.mine);
         self.started = now;
         self.deadline = now + span;
-        // Who has not accused calls in the last moment only: as a rule there is a verdict by then.
+        // A node that has not accused pings at the last moment only: usually an accuser has given
+        // its verdict by then.
         self.status_ping_at = timing
             .status_ping
             .map(|gap| if self.mine { now + gap } else { self.deadline - gap * 2 });
     }
 
+    /// The earlier of the next status ping and the deadline.
     fn next(&self) -> Instant {
         self.status_ping_at.map_or(self.deadline, |at| at.min(self.deadline))
     }
 }
 
+/// The suspicions of all suspected members.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Suspicions {
     rows: BTreeMap<Slot, Suspected>,
-    /// The earliest deadline, or earlier.
+    /// A lower bound of the time at which something is due; exact after
+    /// [`refresh_deadline`](Self::refresh_deadline).
     next: Option<Instant>,
 }
 
@@ -122,8 +136,8 @@ impl Suspicions {
         self.rows.get(&slot)
     }
 
-    /// One more accuser, this node or another: less time is left. False if it is already named or
-    /// the list is full.
+    /// Adds an accuser, this node or another one, which shortens the time that is left. False if
+    /// it is named already or the list is full.
     pub(crate) fn confirm(
         &mut self,
         slot: Slot,
@@ -143,13 +157,13 @@ impl Suspicions {
         true
     }
 
-    /// The deadline to wake up at.
+    /// When something is due next, or earlier.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         self.next
     }
 
-    /// A suspect whose call is due, and how long is left; the next is due after `again`, the last
-    /// so long before the end.
+    /// Takes a status ping that is due, as the suspect and the time that is left. The next one is
+    /// due after `again`; the last, `again` before the end.
     pub(crate) fn status_ping(
         &mut self,
         now: Instant,
@@ -161,24 +175,24 @@ impl Suspicions {
         let last = row.deadline - again;
         row.status_ping_at = (now < last).then(|| last.min(now + again));
         if row.status_ping_at.is_none() {
-            // Whoever is called late has the time to answer.
+            // If the last status ping is late, leave the suspect the time to answer it.
             row.deadline = row.deadline.max(now + again);
         }
         Some((slot, row.deadline.since(now)))
     }
 
-    /// A suspicion whose time is up.
+    /// A suspicion whose time is up, if there is one.
     pub(crate) fn due(&self, now: Instant) -> Option<(Slot, &Suspected)> {
         self.next.filter(|&next| next <= now)?;
         self.rows.iter().find(|(_, row)| row.deadline <= now).map(|(&slot, row)| (slot, row))
     }
 
-    /// Nothing more is due: the next deadline is made exact.
+    /// Makes the deadline exact.
     pub(crate) fn refresh_deadline(&mut self) {
         self.next = self.rows.values().map(Suspected::next).min();
     }
 
-    /// The node slept: every suspicion gets this much more time.
+    /// Gives every suspicion `span` more time, as long as the node slept.
     pub(crate) fn postpone(&mut self, span: Duration) {
         for row in self.rows.values_mut() {
             row.started = row.started + span;
@@ -188,7 +202,7 @@ impl Suspicions {
         self.refresh_deadline();
     }
 
-    /// The node's own touch is in doubt: every suspicion begins anew, once.
+    /// Begins every suspicion anew, but each only once: a roll call was doubtful.
     pub(crate) fn doubt(&mut self, now: Instant, timing: &Timing) {
         for row in self.rows.values_mut().filter(|row| !row.doubted) {
             row.doubted = true;
@@ -197,7 +211,7 @@ impl Suspicions {
         self.refresh_deadline();
     }
 
-    /// Every suspicion begins anew.
+    /// Begins every suspicion anew: an isolation is over.
     pub(crate) fn restart(&mut self, now: Instant, timing: &Timing) {
         for row in self.rows.values_mut() {
             row.begin(now, timing);
@@ -210,13 +224,13 @@ impl Suspicions {
     }
 }
 
-/// How long after each other suspects are pinged.
+/// The time between two pings of one suspect, or of one member that is rechecked.
 pub(super) fn status_ping_gap(config: &Config) -> Duration {
     config.probe_timeout / 2
 }
 
 impl<A: Address> Detector<A> {
-    /// When a suspicion runs out; not while a roll call or an isolation holds all of them.
+    /// When a suspicion has something due; `None` while a roll call or an isolation holds them all.
     pub(super) fn suspicion_deadline(&self) -> Option<Instant> {
         if self.roll_calls.is_calling() || self.roll_calls.is_isolated() {
             None
@@ -225,12 +239,15 @@ impl<A: Address> Detector<A> {
         }
     }
 
+    /// Sends the status pings that are due, and declares the suspects Dead whose time is up, once
+    /// a roll call has shown that this node is in touch.
     pub(super) fn expire_suspicions(&mut self, cx: &mut Cx<A>) {
         while !self.roll_calls.is_calling() && !self.roll_calls.is_isolated() {
             let gap = status_ping_gap(&cx.config);
             if let Some((slot, left)) = self.suspicions.status_ping(cx.now, gap) {
                 cx.status_ping(slot);
-                // By the end it is known, too, whether this node is in touch.
+                // Call the roll near the end of the suspicion, so that its finding is known when
+                // the time is up.
                 let started = self.suspicions.get(slot).map(|suspected| suspected.started);
                 if left <= cx.config.probe_timeout
                     && started.is_some_and(|started| self.must_call_roll(started, cx))
@@ -247,21 +264,21 @@ impl<A: Address> Detector<A> {
             if self.must_call_roll(started, cx) {
                 self.begin_roll_call(cx);
             } else {
-                // At the generation of the suspicion, which was not refuted.
+                // A death takes the generation of the suspicion that was not refuted.
                 let generation = cx.table.row(slot).generation;
                 self.pronounce(slot, Status::Dead, generation, cx);
-                // Whatever the table made of it, this suspicion is over.
+                // The suspicion is over even if the table refused the verdict.
                 self.suspicions.clear(slot);
             }
         }
     }
 
-    /// Whether a suspicion that began at `started` may not become a death yet.
+    /// Whether a roll call must succeed before a suspicion that began at `started` becomes a death.
     fn must_call_roll(&self, started: Instant, cx: &Cx<A>) -> bool {
         cx.config.detector.roll_calls && !self.roll_calls.is_verified_since(started)
     }
 
-    /// How long suspicions last.
+    /// How long suspicions last in a cluster of the present size.
     pub(crate) fn timing(&self, cx: &Cx<A>) -> Timing {
         let (shortest, longest) = cx.config.suspicion_spans(cx.table.live());
         let features = &cx.config.detector;
@@ -273,7 +290,7 @@ impl<A: Address> Detector<A> {
         }
     }
 
-    /// A row is Suspected if and only if a suspicion of its generation runs.
+    /// Checks that a row is Suspected if and only if there is a suspicion of its generation.
     pub(super) fn check_suspicions(&self, cx: &Cx<A>) -> Result<(), Violation> {
         for slot in cx.table.slots() {
             let row = cx.table.row(slot);
@@ -281,7 +298,9 @@ impl<A: Address> Detector<A> {
             let expected = (row.status == Status::Suspected).then_some(row.generation);
             if suspected != expected {
                 let (id, status) = (row.id(), row.status);
-                let detail = alloc::format!("{id} is {status} but suspected at {suspected:?}");
+                let detail = alloc::format!(
+                    "{id} is {status}, but the generation of its suspicion is {suspected:?}"
+                );
                 return Err(Violation::new("S15", detail));
             }
         }
@@ -294,7 +313,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_further_accuser_shortens_the_time_and_a_mere_hearer_waits_longer() {
+    fn more_accusers_shorten_the_time_and_a_node_that_has_not_accused_waits_longer() {
         let millis = Duration::from_millis;
         let timing = Timing {
             shortest: millis(1_000),
@@ -314,7 +333,8 @@ mod tests {
 
     const AGAIN: Duration = Duration::from_millis(150);
 
-    /// 6 s of one accuser down to 1 s of four, twice as long for others, calls every second.
+    /// 6 s with one accuser down to 1 s with four, twice as long for other nodes, and a status ping
+    /// every second.
     const TIMING: Timing = Timing {
         shortest: Duration::from_secs(1),
         longest: Duration::from_secs(6),
@@ -322,7 +342,8 @@ mod tests {
         status_ping: Some(Duration::from_secs(1)),
     };
 
-    /// Suspicions of slots 1 and 2 by id hash 1, which this node is for the first; begun at 10 s.
+    /// Suspicions of slots 1 and 2, begun at 10 s, with id hash 1 as the accuser; only for slot 1
+    /// that is this node.
     fn two() -> Suspicions {
         let mut suspicions = Suspicions::default();
         for (slot, mine) in [(1, true), (2, false)] {
@@ -341,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn an_accuser_calls_from_the_start_and_others_near_the_end() {
+    fn an_accuser_sends_status_pings_from_the_start_and_others_near_the_end() {
         let mut suspicions = two();
         assert_eq!(times(&suspicions, 1), (Some(at(11_000)), at(16_000)));
         assert_eq!(times(&suspicions, 2), (Some(at(20_000)), at(22_000)));
@@ -361,7 +382,7 @@ mod tests {
             suspicions.refresh_deadline();
             now = suspicions.deadline().unwrap();
         }
-        // The last call leaves the time of an answer.
+        // The last status ping leaves the time to answer it.
         assert_eq!(suspicions.status_ping(at(15_850), AGAIN), Some((Slot(1), AGAIN)));
         suspicions.refresh_deadline();
         assert_eq!(
@@ -376,22 +397,22 @@ mod tests {
     }
 
     #[test]
-    fn whoever_is_called_late_has_the_time_to_answer() {
+    fn a_late_last_status_ping_leaves_the_time_to_answer_it() {
         let mut suspicions = two();
         assert_eq!(suspicions.status_ping(at(15_990), AGAIN), Some((Slot(1), AGAIN)));
         assert_eq!(times(&suspicions, 1), (None, at(16_140)));
     }
 
     #[test]
-    fn a_further_accuser_leaves_less_time_and_counts_once() {
+    fn another_accuser_shortens_the_time_and_counts_once() {
         let mut suspicions = two();
-        assert!(!suspicions.confirm(Slot(3), IdHash(2), false, &TIMING), "nobody suspects it");
-        assert!(!suspicions.confirm(Slot(2), IdHash(1), true, &TIMING), "it is named");
+        assert!(!suspicions.confirm(Slot(3), IdHash(2), false, &TIMING), "it is not suspected");
+        assert!(!suspicions.confirm(Slot(2), IdHash(1), true, &TIMING), "it is named already");
         assert!(!suspicions.get(Slot(2)).unwrap().mine);
         assert!(suspicions.confirm(Slot(1), IdHash(2), false, &TIMING));
         assert_eq!(times(&suspicions, 1), (Some(at(11_000)), at(13_500)));
         assert!(suspicions.get(Slot(1)).unwrap().mine);
-        // This node becomes one itself.
+        // This node becomes an accuser, too.
         assert!(suspicions.confirm(Slot(2), IdHash(2), true, &TIMING));
         assert_eq!(
             (times(&suspicions, 2), suspicions.deadline()),
@@ -406,7 +427,7 @@ mod tests {
     }
 
     #[test]
-    fn a_further_accuser_gives_no_more_time() {
+    fn another_accuser_never_extends_the_time() {
         let mut suspicions = two();
         let longer = Timing {
             longest: Duration::from_secs(60),
@@ -418,7 +439,7 @@ mod tests {
     }
 
     #[test]
-    fn sleep_gives_each_suspicion_its_time_back() {
+    fn a_pause_extends_each_suspicion_by_its_length() {
         let mut suspicions = two();
         suspicions.postpone(Duration::from_secs(5));
         assert_eq!(times(&suspicions, 1), (Some(at(16_000)), at(21_000)));
@@ -427,7 +448,7 @@ mod tests {
     }
 
     #[test]
-    fn in_doubt_each_suspicion_begins_anew_once_and_after_an_isolation_each_time() {
+    fn suspicions_begin_anew_once_in_doubt_and_after_every_isolation() {
         let mut suspicions = two();
         suspicions.doubt(at(12_000), &TIMING);
         assert_eq!(

@@ -1,5 +1,15 @@
-//! One branch of the trees: a partner, the arc of members that it serves, what waits for it, and
-//! the flight of datagrams that are under way to it.
+//! One branch of the trees: a partner, the arc of members that it serves, the updates that wait for
+//! it, and the flight of datagrams under way to it.
+//!
+//! ```text
+//!   update ---> queue --- encoded, wholly ---> flight --- all datagrams acknowledged ---> done
+//!                 ^          |                   |
+//!                 |          +- partly -> rest   +--- not in time, or the partner changed
+//!                 |                        |     |
+//!                 +------------------------+-----+
+//! ```
+//!
+//! A branch knows nothing of the table: `tree` chooses its partner and arc, and `flight` its times.
 
 use alloc::collections::VecDeque;
 
@@ -10,18 +20,18 @@ use crate::id::{IdHash, RequestId};
 use crate::membership::Slot;
 use crate::time::Instant;
 
-/// The most datagrams in one flight.
-pub(super) const FLIGHT: usize = 8;
+/// The largest number of datagrams per flight.
+pub(super) const MAX_DATAGRAMS_PER_FLIGHT: usize = 8;
 
-/// How far an arc goes: places on the circle of id hashes, from this node on.
+/// How far an arc reaches: a distance on the circle of id hashes, from this node on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct Furthest(u32);
 
 impl Furthest {
-    /// All the way round.
+    /// The whole circle.
     pub(crate) const ALL: Self = Self(u32::MAX);
 
-    /// From `me` up to `end`, which is not reached itself.
+    /// The distance from `me` to `end`, which is not itself part of the arc.
     pub(crate) const fn between(me: IdHash, end: IdHash) -> Self {
         match end.0.wrapping_sub(me.0) {
             0 => Self::ALL,
@@ -30,49 +40,57 @@ impl Furthest {
     }
 }
 
-/// Somebody's telemetry since a version.
+/// The telemetry of one owner since a version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Update {
     pub(crate) owner: Slot,
     pub(crate) since: u64,
 }
 
-/// A datagram under way: how many updates of the flight are in it.
+/// A datagram under way.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(super) struct InFlight {
-    pub(super) number: RequestId,
+    pub(super) request_id: RequestId,
+    /// How many of the flight's updates it carries.
     pub(super) updates: u16,
+    /// The bytes of its updates.
     pub(super) len: u16,
     pub(super) arrived: bool,
     pub(super) sent_at: Instant,
 }
 
+/// The state of one branch.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Branch {
-    /// To whom; `None` if all of the arc have been passed over.
+    /// The member that gets the updates; `None` if no member of the arc can, because each was
+    /// passed over or has no address.
     pub(super) partner: Option<Slot>,
-    /// Where the arc begins.
+    /// The distance to the beginning of the arc.
     pub(super) distance: Furthest,
-    /// The first member beyond it.
+    /// The first member beyond the arc.
     pub(super) end: IdHash,
+    /// The updates that wait, at most one per owner.
     pub(super) queue: VecDeque<Update>,
-    /// What the queue takes on the wire, about.
+    /// About how many bytes the queue takes on the wire.
     pub(super) bytes: usize,
-    /// Something urgent waits, first in the queue.
+    /// Whether an urgent update waits. It is first in the queue.
     pub(super) urgent: bool,
-    /// There was more than the last flight took: the next one need not wait.
+    /// Whether the last flight left updates over. The next flight then need not wait.
     pub(super) more: bool,
-    /// What is left of updates that the flight took a part of: parts must not overtake each other.
+    /// The rests of updates of which the flight carries a part. They wait for the end of the
+    /// flight, so that parts do not overtake each other.
     pub(super) rest: VecDeque<Update>,
-    /// The updates of the flight, in the order of its legs.
+    /// The updates of the flight, in the order of its datagrams.
     pub(super) flight: VecDeque<Update>,
-    pub(super) in_flight: ArrayVec<InFlight, FLIGHT>,
-    /// Datagrams of the flight that are still to be encoded.
+    pub(super) in_flight: ArrayVec<InFlight, MAX_DATAGRAMS_PER_FLIGHT>,
+    /// The number of datagrams of the flight that are still to be encoded.
     pub(super) unsent: usize,
-    /// No flight begins sooner.
+    /// The earliest time at which the next flight begins, unless an update is urgent or a datagram
+    /// is full.
     pub(super) not_before: Instant,
     /// When the flight is given up.
     pub(super) deadline: Instant,
+    /// How often flights to this partner were given up in a row.
     pub(super) tries: u8,
     /// How many members at the beginning of the arc are passed over, and until when.
     pub(super) passed_over: usize,
@@ -101,8 +119,8 @@ impl Branch {
         }
     }
 
-    /// When to do something: give the flight up, or begin one, at once if it fills a datagram of
-    /// `room` bytes.
+    /// When the branch has something to do: give its flight up, or begin one, as soon as the budget
+    /// allows (`ready_at`) if the queue fills a datagram of `room` bytes.
     pub(super) fn due_at(&self, room: usize, ready_at: Instant) -> Option<Instant> {
         if !self.in_flight.is_empty() {
             return Some(self.deadline);
@@ -118,22 +136,26 @@ impl Branch {
         }
     }
 
-    /// Nothing waits.
+    /// Whether no update waits.
     pub(super) fn is_idle(&self) -> bool {
         self.queue.is_empty() && self.rest.is_empty()
     }
 
-    /// What the flight left of its updates is queued again.
+    /// Moves the rests of partly sent updates back into the queue, before all others.
     pub(super) fn take_rest(&mut self) {
         while let Some(update) = self.rest.pop_back() {
             self.queue.push_front(update);
         }
     }
 
-    /// The flight is over: what has not arrived is queued again, before all else.
+    /// Ends the flight, and queues the updates of its lost datagrams again, before all others.
+    ///
+    /// `index` is the number of this branch, whose bit in `marks` says which owners are queued.
     pub(super) fn requeue(&mut self, marks: &mut [u32], index: usize) {
+        // The rests first: they belong after the parts that were sent.
         self.take_rest();
         let in_flight = core::mem::take(&mut self.in_flight);
+        // From the last datagram to the first, so that pushing to the front keeps their order.
         for datagram in in_flight.iter().rev() {
             self.bytes += if datagram.arrived { 0 } else { datagram.len.into() };
             for _ in 0..datagram.updates {
@@ -147,6 +169,7 @@ impl Branch {
                 } else if let Some(newer) =
                     self.queue.iter_mut().find(|other| other.owner == update.owner)
                 {
+                    // An update of the owner waits already: let it begin where the lost one did.
                     newer.since = newer.since.min(update.since);
                 }
             }

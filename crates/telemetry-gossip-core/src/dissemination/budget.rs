@@ -1,9 +1,9 @@
-//! The cap on what a node sends, as a token bucket: it fills at the allowed rate, and holds one
-//! second's worth.
+//! The cap on the bytes that a node sends, as a token bucket: it fills at the allowed rate, and
+//! holds the bytes of one second.
 //!
-//! Only telemetry waits for it. Pings, acks, claims, sessions and urgent telemetry are sent
-//! whatever it holds and only make the rest wait longer, so the cap is kept on average as long as
-//! they alone stay below it.
+//! Only telemetry waits for the budget. Pings, acks, claims, sessions and urgent telemetry are sent
+//! at any level of the bucket and make only the other telemetry wait longer. So the cap is kept on
+//! average as long as they alone stay below it.
 
 use core::time::Duration;
 
@@ -11,14 +11,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::time::Instant;
 
-const MICROS: u64 = 1_000_000;
+const MICROS_PER_SECOND: u64 = 1_000_000;
 
+/// The bucket of one node.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct Budget {
-    /// Bytes a second; `None` for no cap.
+    /// Bytes per second; `None` for no cap.
     rate: Option<u32>,
-    /// Bytes in the bucket; below zero, what was sent ahead.
+    /// Bytes in the bucket; negative if more was sent than the bucket held.
     tokens: i64,
+    /// When the bucket was last filled.
     at: Instant,
 }
 
@@ -27,7 +29,7 @@ impl Budget {
         Self { rate, tokens: rate.map_or(0, i64::from), at: now }
     }
 
-    /// So many bytes were sent.
+    /// Takes the `bytes` of a datagram that was sent out of the bucket.
     pub(crate) fn spend(&mut self, now: Instant, bytes: usize) {
         if self.rate.is_some() {
             self.fill(now);
@@ -35,12 +37,12 @@ impl Budget {
         }
     }
 
-    /// From when on telemetry may be sent; at once if there is no cap.
+    /// The earliest time at which telemetry may be sent; [`Instant::ORIGIN`] for at once.
     pub(crate) fn ready_at(&self) -> Instant {
         match self.rate {
             Some(rate) if self.tokens <= 0 => {
                 let micros = (self.tokens.unsigned_abs() + 1)
-                    .saturating_mul(MICROS)
+                    .saturating_mul(MICROS_PER_SECOND)
                     .div_ceil(rate.max(1).into());
                 self.at + Duration::from_micros(micros)
             }
@@ -51,9 +53,9 @@ impl Budget {
     fn fill(&mut self, now: Instant) {
         let Some(rate) = self.rate else { return };
         let micros = u64::try_from(now.since(self.at).as_micros()).unwrap_or(u64::MAX);
-        let bytes = micros.saturating_mul(rate.into()) / MICROS;
+        let bytes = micros.saturating_mul(rate.into()) / MICROS_PER_SECOND;
         if bytes > 0 {
-            // What is less than a byte is lost: no more is sent for it.
+            // The fraction of a byte is lost, which errs on the side of sending less.
             (self.tokens, self.at) =
                 (self.tokens.saturating_add_unsigned(bytes).min(rate.into()), now);
         }
@@ -69,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn over_time_no_more_is_spent_than_the_rate_and_a_second_in_advance() {
+    fn over_time_no_more_is_sent_than_the_rate_and_one_second_in_advance() {
         let mut budget = Budget::new(Some(1_000), at(0));
         let (mut spent, mut now) = (0, at(0));
         while now < at(10_000) {
@@ -81,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_rate_nothing_waits() {
+    fn without_a_cap_telemetry_never_waits() {
         let mut budget = Budget::new(None, at(0));
         budget.spend(at(0), usize::MAX);
         assert_eq!(budget.ready_at(), Instant::ORIGIN);

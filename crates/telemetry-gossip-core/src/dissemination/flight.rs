@@ -1,5 +1,8 @@
-//! Telemetry on its way along the trees: flights begin, arrive and are given up; what they bring
-//! goes on.
+//! Telemetry on its way along the trees: when flights begin, what their datagrams hold, and when
+//! they arrive or are given up.
+//!
+//! The rules about time, budget and encoding live here; `tree` and `branch` keep the queues, and
+//! know neither a clock of their own nor a byte of the wire.
 
 use core::time::Duration;
 
@@ -10,21 +13,22 @@ use crate::config::Mode;
 use crate::cx::{Cx, Fit};
 use crate::id::RequestId;
 use crate::membership::Slot;
-use crate::membership::telemetry_log::news_since;
+use crate::membership::telemetry_log::update_since;
 use crate::outbox::{Body, Diff, Intent, Want};
 use crate::time::Instant;
 use crate::wire::encode::Writer;
-use crate::wire::{HEADER_LEN, TELEMETRY_FRAME, TREE_FRAME, Tree, TreeAck, kind};
+use crate::wire::{HEADER_LEN, TELEMETRY_FRAME_LEN, TREE_FRAME_LEN, Tree, TreeAck, kind};
 
-/// For how many probe intervals a silent partner is passed over. It is suspected soon, if it is
-/// gone.
-const PASSED_OVER: u32 = 2;
+/// The number of probe intervals for which a silent partner is passed over. If it has crashed, it
+/// is suspected soon and leaves the trees by that.
+const PASS_OVER_INTERVALS: u32 = 2;
 
-/// Round trips that an acknowledgement may take, as the longest of late.
-const ROUND_TRIPS: u32 = 4;
+/// The time that an acknowledgement may take, in round trips as long as the longest recent one.
+const MAX_ACK_ROUND_TRIPS: u32 = 4;
 
 impl Dissemination {
-    /// The telemetry of `owner` since a version goes on to all members up to `furthest`.
+    /// Queues the telemetry of `owner` since a version for all members from this node up to
+    /// `furthest`.
     pub(crate) fn spread<A: Address>(
         &mut self,
         owner: Slot,
@@ -36,13 +40,14 @@ impl Dissemination {
             return;
         }
         self.trees.adapt(&cx.table, cx.this.slot, cx.now);
-        let (len, urgent) = news_since(cx.table.row(owner).log(), since);
+        let (len, urgent) = update_since(cx.table.row(owner).log(), since);
         let update = Update { owner, since };
-        let merged = self.trees.spread(update, TELEMETRY_FRAME + len, urgent, furthest);
+        let merged = self.trees.spread(update, TELEMETRY_FRAME_LEN + len, urgent, furthest);
         cx.stats.telemetry_merged += u64::from(merged);
     }
 
-    /// This node's own telemetry has a new version, after `since`.
+    /// Spreads this node's own telemetry after version `since`. A newcomer does not spread any
+    /// before [`first_publish_at`](Dissemination::first_publish_at).
     pub(crate) fn spread_own<A: Address>(&mut self, since: u64, cx: &mut Cx<A>) {
         if self.first_publish_at.is_none() {
             self.spread(cx.this.slot, since, Furthest::ALL, cx);
@@ -50,26 +55,27 @@ impl Dissemination {
         }
     }
 
-    /// By now the others know this node, and take in its telemetry.
+    /// Spreads all telemetry of a newcomer for the first time, once it is due: the other members
+    /// know the newcomer by then, and take its telemetry in.
     pub(super) fn publish_first<A: Address>(&mut self, cx: &mut Cx<A>) {
         if self.first_publish_at.take_if(|at| *at <= cx.now).is_some() {
             self.spread_own(0, cx);
         }
     }
 
-    /// When there is something to do for the trees.
+    /// When the trees have something to do.
     pub(super) fn flight_deadline<A: Address>(&self, cx: &Cx<A>) -> Option<Instant> {
         self.trees.deadline(flight_room(cx), self.budget.ready_at()).map(|at| at.max(cx.now))
     }
 
-    /// Gives up the flights that were not acknowledged, and begins those that are due.
+    /// Gives up the flights that were not acknowledged in time, and begins those that are due.
     pub(crate) fn send_flights<A: Address>(&mut self, cx: &mut Cx<A>) {
         if self.trees.is_idle() {
             return;
         }
         let me = cx.this.slot;
         self.trees.adapt(&cx.table, me, cx.now);
-        let pass_over_for = cx.config.probe_interval * PASSED_OVER;
+        let pass_over_for = cx.config.probe_interval * PASS_OVER_INTERVALS;
         while let Some(lost) = self.trees.give_up(&cx.table, me, cx.now, pass_over_for) {
             cx.stats.telemetry_resent += lost as u64;
         }
@@ -94,12 +100,14 @@ impl Dissemination {
         }
     }
 
-    /// Writes as much of what waits on a branch as fits one datagram to its partner. `timeout` is
-    /// how long this node waits for an answer that it knows nothing about.
+    /// Writes the updates that wait on a branch into a datagram to its partner, as many as fit.
+    ///
+    /// `timeout` is how long this node waits for an answer of a member with an unknown round-trip
+    /// time.
     pub(crate) fn put_flight<A: Address>(
         &mut self,
         w: &mut Writer<'_>,
-        (number, branch): (RequestId, usize),
+        (request_id, branch): (RequestId, usize),
         to: Option<Slot>,
         timeout: Duration,
         cx: &mut Cx<A>,
@@ -107,7 +115,7 @@ impl Dissemination {
         let Some(end) = self.trees.accepts(branch, to) else { return };
         let before = w.len();
         let mut any = false;
-        if w.frame(kind::TREE, &Tree { number: number.0, end: end.0 }) {
+        if w.frame(kind::TREE, &Tree { number: request_id.0, end: end.0 }) {
             while let Some(update) = self.trees.next(branch) {
                 let version = cx.table.row(update.owner).telemetry_version();
                 if update.since >= version || !cx.table.is_live(update.owner) {
@@ -117,7 +125,8 @@ impl Dissemination {
                 match cx.put_telemetry(w, update.owner, update.since, 0) {
                     Fit::All => self.trees.include(branch, None),
                     Fit::Part(up_to) => self.trees.include(branch, Some(up_to)),
-                    // Not even alone: its owner writes longer datagrams than this node may.
+                    // The first entry does not fit an empty datagram: the owner's datagrams are
+                    // longer than this node's may be.
                     Fit::Nothing if !any && before == HEADER_LEN => {
                         cx.stats.telemetry_ignored += 1;
                         self.trees.skip(branch);
@@ -130,14 +139,15 @@ impl Dissemination {
         }
         if any {
             let deadline = cx.now + self.flight_time(to, self.trees.tries(branch), timeout, cx);
-            self.trees.sent(branch, number, w.len() - before, cx.now, deadline);
+            self.trees.sent(branch, request_id, w.len() - before, cx.now, deadline);
         } else {
             w.truncate(before);
             self.trees.cancel(branch);
         }
     }
 
-    /// How long an acknowledgement is awaited: some round trips, doubled with each try.
+    /// How long to wait for an acknowledgement: some round trips, doubled with each try, up to
+    /// `timeout`.
     fn flight_time<A: Address>(
         &self,
         to: Option<Slot>,
@@ -146,14 +156,15 @@ impl Dissemination {
         cx: &Cx<A>,
     ) -> Duration {
         let own = to.and_then(|slot| cx.table.row(slot).round_trip.longest());
-        // Of a new partner no more is known than of the others; too short a time costs one
-        // datagram.
+        // For a new partner, assume twice the usual round trip. Too short a time costs no more than
+        // one datagram.
         let round_trip = own.or_else(|| self.trees.usual_round_trip().map(|usual| usual * 2));
-        let first = round_trip.map_or(timeout, |longest| (longest * ROUND_TRIPS).max(timeout / 16));
+        let first =
+            round_trip.map_or(timeout, |longest| (longest * MAX_ACK_ROUND_TRIPS).max(timeout / 16));
         first.saturating_mul(1 << tries.min(16)).min(timeout)
     }
 
-    /// A partner acknowledges a datagram of a flight.
+    /// Handles the acknowledgement of a datagram of a flight.
     pub(crate) fn on_tree_ack<A: Address>(
         &mut self,
         from: Option<Slot>,
@@ -170,12 +181,12 @@ impl Dissemination {
     }
 }
 
-/// Bytes for telemetry in a datagram.
+/// The bytes that a datagram has for telemetry.
 fn flight_room<A: Address>(cx: &Cx<A>) -> usize {
-    cx.mtu() - HEADER_LEN - TREE_FRAME
+    cx.mtu() - HEADER_LEN - TREE_FRAME_LEN
 }
 
-/// The acknowledgement of a flight's datagram, with a wish for what was missing before it.
+/// Acknowledges a datagram of a flight, and requests the `missing` entries before its updates.
 pub(crate) fn acknowledge<A: Address>(
     tree: Tree,
     missing: &[Want],

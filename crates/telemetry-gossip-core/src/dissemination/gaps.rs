@@ -1,4 +1,12 @@
-//! Updates that came with a gap before them: they are passed on once the gap is filled.
+//! Updates that arrived with a gap before them, to be passed on once the gap is filled.
+//!
+//! ```text
+//!   update with a gap ---> remembered, missing entries requested ---> filled: passed on
+//!                             ^                              |
+//!                             +---- no answer for a pause ---+
+//! ```
+//!
+//! The updates themselves are not kept: when the missing entries arrive, later ones come along.
 
 use core::time::Duration;
 
@@ -9,25 +17,29 @@ use super::branch::Furthest;
 use crate::membership::Slot;
 use crate::time::Instant;
 
-/// The most updates with a gap before them that are kept in mind.
-const GAPS: usize = 16;
+/// The largest number of gaps that are remembered.
+const MAX_GAPS: usize = 16;
 
+/// The gaps of all owners, at most one per owner.
 #[derive(Debug, Default, Serialize, Deserialize)]
-pub(crate) struct Gaps(ArrayVec<Gap, GAPS>);
+pub(crate) struct Gaps(ArrayVec<Gap, MAX_GAPS>);
 
-/// An update that came with a gap before it.
+/// A gap in the telemetry of one owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Gap {
     owner: Slot,
+    /// How far the update is to be passed on.
     furthest: Furthest,
-    /// When what is missing was asked for last.
+    /// When the missing entries were last requested.
     asked: Option<Instant>,
 }
 
 impl Gaps {
-    /// An update could not be taken in: it is passed on later, up to `furthest`. True if what is
-    /// missing is to be asked for now: the question may get lost, and is asked again after `pause`.
-    /// False if the datagram has no `room` for the question.
+    /// Remembers that an update of `owner` could not be taken in, and is to be passed on later, up
+    /// to `furthest`.
+    ///
+    /// Returns whether to request the missing entries now. A request may get lost, so it is
+    /// repeated after `pause`; without `room` for it in the reply, it waits for the next update.
     pub(crate) fn add(
         &mut self,
         owner: Slot,
@@ -39,7 +51,7 @@ impl Gaps {
         let gaps = &mut self.0;
         let at = gaps.iter().position(|gap| gap.owner == owner).unwrap_or(gaps.len());
         if at == gaps.len() && gaps.try_push(Gap { owner, furthest, asked: None }).is_err() {
-            // Anti-entropy finds what is not kept in mind.
+            // Anti-entropy finds the entries of a gap that is not remembered.
             return false;
         }
         let gap = &mut gaps[at];
@@ -51,12 +63,13 @@ impl Gaps {
         ask
     }
 
-    /// What came fills the gap of this owner, if there was one: so far it is passed on.
+    /// Removes the gap of an owner, if there is one, and returns how far to pass its update on.
     pub(crate) fn fill(&mut self, owner: Slot) -> Option<Furthest> {
         let at = self.0.iter().position(|gap| gap.owner == owner)?;
         Some(self.0.swap_remove(at).furthest)
     }
 
+    /// Forgets the gap of an owner.
     pub(crate) fn forget(&mut self, owner: Slot) {
         self.0.retain(|gap| gap.owner != owner);
     }

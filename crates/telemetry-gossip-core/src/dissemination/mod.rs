@@ -1,16 +1,17 @@
-//! How changes spread: rumors of claims to random members, telemetry along trees over the live
+//! How changes spread: claims as rumors to random members, telemetry along trees over the live
 //! members.
 //!
 //! | file | decides |
 //! |---|---|
-//! | `rumor` | when and to how many members rumors are told |
-//! | `tree`, `branch` | along which edges telemetry goes, and what is sent again |
-//! | `gaps` | which updates wait for what is missing before them |
-//! | `flight` | when telemetry is sent, and what a datagram of it holds |
+//! | `rumor` | when rumors are sent, and to how many members |
+//! | `tree`, `branch` | along which edges telemetry travels, and which updates are sent again |
+//! | `gaps` | which updates wait for missing ones before them |
+//! | `flight` | when telemetry is sent, and which updates a datagram holds |
 //! | `budget` | when telemetry has to wait |
 //!
-//! The queue of rumors itself is a part of [`membership`](crate::membership): every part that
-//! changes a row queues it.
+//! The queue of rumors is a part of [`membership`](crate::membership), since every part of the node
+//! that changes a row queues it. Differences that spreading leaves behind are repaired by
+//! anti-entropy, of which this folder knows nothing.
 
 mod branch;
 pub(crate) mod budget;
@@ -32,15 +33,18 @@ pub(crate) use budget::Budget;
 pub(crate) use flight::acknowledge;
 pub(crate) use tree::Trees;
 
-/// Counts up with each change of the serialised shape of [`Dissemination`].
+/// The version of the serialised shape of [`Dissemination`]; increase it with each change of the
+/// shape.
 pub(crate) const SHAPE: u32 = 0;
 
+/// The state of dissemination.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Dissemination {
-    /// When rumors were last told.
+    /// When rumors were last sent.
     pub(crate) gossiped_at: Option<Instant>,
     pub(crate) trees: Trees,
-    /// When a newcomer's telemetry is told for the first time: the others must know it by then.
+    /// When a newcomer sends its own telemetry for the first time. The other members must know the
+    /// newcomer by then, or they would not take its telemetry in.
     pub(crate) first_publish_at: Option<Instant>,
     pub(crate) budget: Budget,
 }
@@ -61,7 +65,8 @@ impl<A: Address> Part<A> for Dissemination {
         sooner(sooner(self.gossip_deadline(cx), self.flight_deadline(cx)), self.first_publish_at)
     }
 
-    /// The rumors aside, which the context holds.
+    /// Whether no telemetry waits or is under way. The rumors are part of the context, and the node
+    /// asks for them there.
     fn is_idle(&self) -> bool {
         self.trees.is_idle() && self.first_publish_at.is_none()
     }

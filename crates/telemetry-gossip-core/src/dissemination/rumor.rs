@@ -1,4 +1,7 @@
-//! When rumors are told, and to how many members.
+//! When rumors are sent, and to how many members.
+//!
+//! Only the occasion is decided here: the rumors themselves are written into the datagram when it
+//! is encoded, and into every other datagram that has room.
 
 use arrayvec::ArrayVec;
 
@@ -11,7 +14,8 @@ use crate::outbox::{Body, Intent};
 use crate::time::Instant;
 
 impl Dissemination {
-    /// When to gossip: at once if there are rumors and the last time is long enough ago.
+    /// When rumors are sent next: a gossip interval after the last time, or now if there was none;
+    /// `None` if there are no rumors or no other members.
     pub(crate) fn gossip_deadline<A: Address>(&self, cx: &Cx<A>) -> Option<Instant> {
         let speaks =
             cx.config.mode == Mode::Autonomous || matches!(cx.activity, Activity::Leaving(_));
@@ -21,6 +25,7 @@ impl Dissemination {
         Some(self.gossiped_at.map_or(cx.now, |at| at + cx.config.gossip_interval))
     }
 
+    /// Sends rumors to a few random members, if that is due.
     pub(super) fn gossip<A: Address>(&mut self, cx: &mut Cx<A>) {
         if self.gossip_deadline(cx).is_none_or(|deadline| deadline > cx.now) {
             return;

@@ -1,38 +1,42 @@
-//! How telemetry spreads: each owner's along a tree over the live members, so that everybody gets
-//! each update once.
+//! How telemetry spreads: the updates of each owner travel along a tree over the live members, so
+//! that each member gets each update once.
 //!
-//! Members stand on a circle in the order of their ids' hashes, the roster. A node that has
-//! something to pass on to an *arc*, the members that follow it up to some end, splits it: the
-//! member 1 place on, the one 2 places on, 4, 8 and so on each get it once, and with it the arc up
-//! to the next of them.
+//! The members form a circle in the order of their id hashes, the roster. A node passes an update
+//! on to an *arc*: the members that follow the node, up to some end. It splits the arc: the members
+//! 1, 2, 4, 8 and so on places on each get the update once, and with it the arc up to the next of
+//! them.
 //!
 //! ```text
 //!   owner   +1    +2    +3    +4    +5    +6    +7    +8 ...
 //!     |------>     |           |                       |        branch 0: an arc of 1
-//!     |------------>----->     |                       |        branch 1: an arc of 2, of which +2 passes on to +3
-//!     |------------------------>----->                 |        branch 2: an arc of 4: +5, +6 (and +7) by +4
-//!     |------------------------>----------->----->     |
+//!     |------------>----->     |                       |        branch 1: an arc of 2;
+//!     |                        |                       |           +2 passes on to +3
+//!     |------------------------>----->                 |        branch 2: an arc of 4;
+//!     |------------------------>----------->----->     |           +4 to +5 and +6, +6 to +7
 //!     |------------------------------------------------> ...    branch 3
 //! ```
 //!
-//! It is a binomial tree with every owner at its own root: log2 n steps at most, half of them on
-//! average, and each node has the same log2 n partners whoever the owner is, so that updates travel
-//! together. Where all publish all the time the load is the same for all. The end of the arc
-//! travels along, so that nodes whose rosters differ still split what they are given: then some are
-//! told twice, which they see and do not pass on, and whom the giver does not know may be left out.
+//! This is a binomial tree with every owner at its own root. An update takes at most log2 n steps,
+//! and half of that on average. A node has the same log2 n partners for all owners, so updates of
+//! different owners travel together, and where all members publish all the time, all carry the same
+//! load. The end of the arc travels along, so nodes with different rosters still split exactly the
+//! arc that they were given. Some members then get an update twice, which they notice and do not
+//! pass on, and a member that the sender does not know may be left out.
 //!
-//! A branch has one *flight* at a time: some datagrams, each acknowledged; what was lost goes back
-//! into the queue. Meanwhile updates wait, and a newer one of the same owner takes the place of the
-//! older: slow branches thin out by themselves. A partner that stays silent is passed over for its
-//! successor. What is left out after all is found by comparing fingerprints (`sync`). Nothing here
-//! is about claims: trees break where membership is in flux, rumors do not.
+//! A branch has one *flight* at a time: a few datagrams, each acknowledged. The updates of lost
+//! datagrams go back into the queue. Updates wait during a flight, and two of the same owner become
+//! one, so slow branches thin out by themselves. A partner that stays silent is passed over for its
+//! successor. Anti-entropy finds updates that are left out after all, by comparing fingerprints.
+//!
+//! Claims do not travel along trees, because trees break where membership is in flux, and rumors do
+//! not. Time-outs and encoding are not decided here, but in `flight`.
 
 use alloc::vec::Vec;
 use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::branch::{Branch, FLIGHT, Furthest, InFlight, Update};
+use super::branch::{Branch, Furthest, InFlight, MAX_DATAGRAMS_PER_FLIGHT, Update};
 use super::gaps::Gaps;
 use crate::address::Address;
 use crate::id::{IdHash, RequestId};
@@ -41,43 +45,46 @@ use crate::membership::{Membership, Slot, grow};
 use crate::outbox::MAX_FLIGHT_DATAGRAMS;
 use crate::time::Instant;
 
-/// How often a flight is sent before the partner is passed over: at 5 % loss each way one in a
-/// million is, for nothing.
-const TRIES: u8 = 6;
+/// How often a flight is sent before its partner is passed over. With 5 % loss each way, that
+/// happens to a running partner once in a million flights.
+const MAX_TRIES: u8 = 6;
 
-/// Room for so many updates is made where one comes.
-const QUEUE: usize = 32;
+/// The number of updates for which a branch makes room with its first.
+const QUEUE_CAPACITY: usize = 32;
 
-/// More branches than any table has members for.
-pub(crate) const BRANCHES: usize = 31;
+/// The largest number of branches: enough for 2^31 members.
+pub(crate) const MAX_BRANCHES: usize = 31;
 
-const _: () = assert!(FLIGHT * BRANCHES == MAX_FLIGHT_DATAGRAMS, "the outbox has room for all");
+const _: () = assert!(
+    MAX_DATAGRAMS_PER_FLIGHT * MAX_BRANCHES == MAX_FLIGHT_DATAGRAMS,
+    "the outbox must have room for full flights of all branches"
+);
 
-/// Marks an update that did not come by a tree: it is passed on when the tree brings it, though it
-/// is no news by then.
-const BY_ANTI_ENTROPY: u32 = 1 << BRANCHES;
+/// Marks an owner whose latest update was learned by anti-entropy. When a tree brings the same
+/// update later, it is passed on although this node knows it.
+const BY_ANTI_ENTROPY: u32 = 1 << MAX_BRANCHES;
 
 /// The branches of one node.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Trees {
     branches: Vec<Branch>,
-    /// For each slot a bit for each queue that it is in, and [`UNTOLD`].
+    /// Per slot, one bit per branch in whose queue the owner is, and [`BY_ANTI_ENTROPY`].
     marks: Vec<u32>,
-    /// The branches that have something to do.
+    /// One bit per branch that has updates waiting or under way.
     busy: u32,
-    /// The version of the roster that the branches were chosen for.
+    /// The version of the roster for which the branches were chosen.
     roster: Option<u32>,
-    /// When to try again whoever is passed over.
+    /// When the next silent partner that was passed over is tried again.
     review_at: Option<Instant>,
-    /// Round trips to partners of late, whichever.
+    /// The longest recent round trip to any partner.
     usual: RttBound,
-    /// Updates that came with a gap before them, and are passed on once it is filled.
+    /// Updates that arrived with a gap before them, to be passed on once the gap is filled.
     pub(crate) gaps: Gaps,
 }
 
 impl Trees {
-    /// Chooses the branches anew if others are live than when they were chosen, or it is time to
-    /// try again who was silent.
+    /// Chooses the branches anew if the live members have changed, or it is time to try a silent
+    /// partner again.
     pub(super) fn adapt<A: Address>(&mut self, table: &Membership<A>, me: Slot, now: Instant) {
         let due = self.review_at.is_some_and(|at| at <= now);
         if self.roster == Some(table.roster_version()) && !due {
@@ -85,13 +92,16 @@ impl Trees {
         }
         self.roster = Some(table.roster_version());
         self.review_at = None;
-        // The least that reach everybody: log2 of the members, rounded up.
+        // Branch i reaches the members from 2^i places on, so log2 of the members, rounded up, is
+        // the smallest number of branches that reaches all of them.
         let wanted = (table.live().saturating_sub(1).checked_ilog2().map_or(0, |log| log + 1)
             as usize)
-            .min(BRANCHES);
+            .min(MAX_BRANCHES);
         while self.branches.len() < wanted {
             self.branches.push(Branch::new(table.id_hash(me)));
         }
+        // Fewer members need fewer branches. The updates of a branch that goes must still reach the
+        // members left in its arc, which now belong to the last branch: hand them over to it.
         while self.branches.len() > wanted {
             let Some(mut gone) = self.branches.pop() else { break };
             let index = self.branches.len();
@@ -109,7 +119,8 @@ impl Trees {
         }
     }
 
-    /// Chooses the partner of a branch, and its arc.
+    /// Chooses the arc of a branch, and as its partner the first member of the arc that is not
+    /// passed over and has an address.
     fn choose<A: Address>(&mut self, index: usize, table: &Membership<A>, me: Slot, now: Instant) {
         let (live, from) = (table.live() as usize, table.live_rank(me));
         let Some(branch) = self.branches.get_mut(index) else { return };
@@ -128,14 +139,17 @@ impl Trees {
         let mut candidates = (begin + branch.passed_over..end).filter_map(at);
         let partner = candidates.find(|&slot| table.address(slot).is_some());
         if partner != branch.partner {
+            // The earlier partner may not have received the flight: the new one gets it, too.
+            // Members that get an update twice do not pass it on again.
             branch.requeue(&mut self.marks, index);
             (branch.partner, branch.tries, branch.not_before) = (partner, 0, now);
         }
-        self.rest(index);
+        self.update_busy(index);
     }
 
-    /// Queues an update that takes about `len` bytes for all members within reach, before all else
-    /// if it is urgent. On how many branches another update of the same owner was still waiting.
+    /// Queues an update of about `len` bytes on all branches whose arcs begin before `furthest`, in
+    /// front of all others if it is urgent. Returns on how many branches an update of the same
+    /// owner was still waiting.
     pub(crate) fn spread(
         &mut self,
         update: Update,
@@ -153,13 +167,14 @@ impl Trees {
         merged
     }
 
+    /// Queues an update on one branch; true if an update of the same owner was waiting there.
     fn put(&mut self, index: usize, update: Update, len: usize, urgent: bool) -> bool {
         self.make_room(update.owner);
         let Some(branch) = self.branches.get_mut(index) else { return false };
         let mark = &mut self.marks[update.owner.index()];
         if branch.queue.capacity() == 0 {
-            branch.queue.reserve(QUEUE);
-            branch.flight.reserve(QUEUE);
+            branch.queue.reserve(QUEUE_CAPACITY);
+            branch.flight.reserve(QUEUE_CAPACITY);
         }
         branch.bytes += len;
         self.busy |= 1 << index;
@@ -167,7 +182,8 @@ impl Trees {
         *mark |= 1 << index;
         if urgent {
             branch.urgent = true;
-            // It takes the one that waits along.
+            // An update of the owner that waits already begins at an earlier version: move it to
+            // the front instead, so that no entries are left out.
             let waiting = branch.queue.iter().position(|other| other.owner == update.owner);
             let first = waiting.and_then(|at| branch.queue.remove(at));
             if first.is_some() || !waits {
@@ -186,13 +202,14 @@ impl Trees {
         }
     }
 
-    /// News of this owner came by other ways than a tree.
+    /// Remembers that an update of `owner` was learned by anti-entropy, not from a tree.
     pub(crate) fn mark_learned_by_anti_entropy(&mut self, owner: Slot) {
         self.make_room(owner);
         self.marks[owner.index()] |= BY_ANTI_ENTROPY;
     }
 
-    /// Whether what a tree brings is to be passed on though it is known. Asked once.
+    /// Whether an update of `owner` that a tree brings is to be passed on even if it is known. True
+    /// once per [`mark_learned_by_anti_entropy`](Self::mark_learned_by_anti_entropy).
     pub(crate) fn take_learned_by_anti_entropy(&mut self, owner: Slot) -> bool {
         let mark = self.marks.get_mut(owner.index());
         mark.is_some_and(|mark| {
@@ -206,7 +223,7 @@ impl Trees {
         }
     }
 
-    /// When there is something to do next.
+    /// When a branch has something to do next.
     pub(crate) fn deadline(&self, room: usize, ready_at: Instant) -> Option<Instant> {
         if self.busy == 0 {
             return None;
@@ -214,9 +231,11 @@ impl Trees {
         self.branches.iter().filter_map(|branch| branch.due_at(room, ready_at)).min()
     }
 
-    /// A branch that is due for a flight, to whom, and of how many datagrams of `room` bytes. The
-    /// next one is begun `pause` later, or sooner if there is enough to fill a datagram. Nothing
-    /// but what is urgent departs before `ready_at`.
+    /// Begins a flight on a branch that is due. Returns the branch, its partner, and the number of
+    /// datagrams of `room` bytes to encode.
+    ///
+    /// The next flight of the branch begins `pause` later, or sooner if its updates fill a
+    /// datagram. Before `ready_at`, only urgent updates are sent.
     pub(crate) fn begin(
         &mut self,
         now: Instant,
@@ -233,7 +252,8 @@ impl Trees {
             };
             if branch.due_at(room, ready_at).is_some_and(|due| due <= now) {
                 branch.not_before = now + pause;
-                branch.unsent = branch.bytes.div_ceil(room.max(1)).clamp(1, FLIGHT);
+                branch.unsent =
+                    branch.bytes.div_ceil(room.max(1)).clamp(1, MAX_DATAGRAMS_PER_FLIGHT);
                 (branch.more, branch.urgent) = (false, false);
                 return Some((index, partner, branch.unsent));
             }
@@ -241,43 +261,45 @@ impl Trees {
         None
     }
 
-    /// A datagram of a branch's flight cannot be sent, or nothing is left for it.
+    /// Cancels one datagram of a flight that cannot be sent, or for which no update is left.
     pub(crate) fn cancel(&mut self, index: usize) {
         if let Some(branch) = self.branches.get_mut(index) {
             branch.unsent = branch.unsent.saturating_sub(1);
-            // What is left waits for the next flight.
+            // The updates that are left wait for the next flight.
             (branch.bytes, branch.more) = (0, false);
         }
-        self.rest(index);
+        self.update_busy(index);
     }
 
-    /// Where the arc of a branch ends, if a datagram of its flight to this member is to be encoded.
+    /// The end of a branch's arc, if a datagram of its flight to this member is still to be
+    /// encoded.
     pub(crate) fn accepts(&self, index: usize, to: Option<Slot>) -> Option<IdHash> {
         let branch = self.branches.get(index)?;
         (branch.unsent > 0 && branch.partner == to).then_some(branch.end)
     }
 
-    /// Whether nothing waits and nothing is under way.
+    /// Whether no update waits or is under way.
     pub(crate) fn is_idle(&self) -> bool {
         self.busy == 0
     }
 
-    /// The next update of a branch.
+    /// The first update in the queue of a branch.
     pub(crate) fn next(&self, index: usize) -> Option<Update> {
         self.branches.get(index)?.queue.front().copied()
     }
 
-    /// The next update of a branch has nothing to say any more.
+    /// Drops the first update in the queue of a branch: there is nothing to send of it any more.
     pub(crate) fn skip(&mut self, index: usize) {
         if let Some(update) =
             self.branches.get_mut(index).and_then(|branch| branch.queue.pop_front())
         {
             self.unmark(update.owner, index);
-            self.rest(index);
+            self.update_busy(index);
         }
     }
 
-    /// The next update of a branch is in the datagram, up to a version if not all of it was.
+    /// Moves the first update from the queue to the flight: it is in the datagram, wholly or up to
+    /// a version.
     pub(crate) fn include(&mut self, index: usize, up_to: Option<u64>) {
         let Some(branch) = self.branches.get_mut(index) else { return };
         let Some(update) = branch.queue.pop_front() else { return };
@@ -288,11 +310,12 @@ impl Trees {
         }
     }
 
-    /// The datagram is complete.
+    /// Records that a datagram of the flight is complete: it carries the updates included since the
+    /// last one.
     pub(crate) fn sent(
         &mut self,
         index: usize,
-        number: RequestId,
+        request_id: RequestId,
         len: usize,
         sent_at: Instant,
         deadline: Instant,
@@ -303,9 +326,9 @@ impl Trees {
         branch.deadline = deadline;
         branch.unsent = branch.unsent.saturating_sub(1);
         branch.bytes = branch.bytes.saturating_sub(len);
-        // A flight has no more datagrams than there is room for.
+        // `unsent` was at most the capacity, so there is room.
         let _ = branch.in_flight.try_push(InFlight {
-            number,
+            request_id,
             // A datagram has less than 2^16 bytes.
             updates: u16::try_from(branch.flight.len() - before).unwrap_or(u16::MAX),
             len: u16::try_from(len).unwrap_or(u16::MAX),
@@ -313,29 +336,30 @@ impl Trees {
             sent_at,
         });
         branch.more = branch.in_flight.is_full() && !branch.queue.is_empty();
-        self.rest(index);
+        self.update_busy(index);
     }
 
-    /// An acknowledgement took so long.
+    /// Adds the time that an acknowledgement took.
     pub(crate) fn add_rtt_sample(&mut self, took: Duration) {
         self.usual.add_sample(took);
     }
 
-    /// How long they usually take.
+    /// How long acknowledgements take, as the longest recent one; `None` before the first.
     pub(crate) fn usual_round_trip(&self) -> Option<Duration> {
         self.usual.longest()
     }
 
-    /// How often the flight of a branch was sent before.
+    /// How often the flight of a branch was given up before.
     pub(crate) fn tries(&self, index: usize) -> u8 {
         self.branches.get(index).map_or(0, |branch| branch.tries)
     }
 
-    /// A datagram has arrived: when it was sent. `None` if none of this number is under way to this
-    /// partner.
-    pub(crate) fn arrived(&mut self, from: Slot, number: RequestId) -> Option<Instant> {
+    /// Handles the acknowledgement of a datagram, and returns when that was sent; `None` if no such
+    /// datagram is under way to this partner.
+    pub(crate) fn arrived(&mut self, from: Slot, request_id: RequestId) -> Option<Instant> {
         for (index, branch) in self.branches.iter_mut().enumerate() {
-            let datagram = branch.in_flight.iter_mut().find(|datagram| datagram.number == number);
+            let datagram =
+                branch.in_flight.iter_mut().find(|datagram| datagram.request_id == request_id);
             if let Some(datagram) = datagram.filter(|_| branch.partner == Some(from)) {
                 datagram.arrived = true;
                 let sent_at = datagram.sent_at;
@@ -345,7 +369,7 @@ impl Trees {
                     branch.tries = 0;
                     branch.more |= !branch.rest.is_empty();
                     branch.take_rest();
-                    self.rest(index);
+                    self.update_busy(index);
                 }
                 return Some(sent_at);
             }
@@ -353,8 +377,11 @@ impl Trees {
         None
     }
 
-    /// A flight that was not acknowledged in time: what was lost is queued again. The number of
-    /// datagrams lost.
+    /// Gives up one flight that was not acknowledged in time, and queues its lost updates again.
+    /// Returns the number of datagrams lost.
+    ///
+    /// After [`MAX_TRIES`] flights without any acknowledgement, the partner is passed over for
+    /// `pass_over_for`.
     pub(crate) fn give_up<A: Address>(
         &mut self,
         table: &Membership<A>,
@@ -369,12 +396,12 @@ impl Trees {
         let (index, branch) =
             self.branches.iter_mut().enumerate().find(|(_, branch)| late(branch))?;
         let lost = branch.in_flight.iter().filter(|datagram| !datagram.arrived).count();
-        // One that answers at all is there.
+        // A partner that acknowledged any datagram is running.
         branch.tries = if lost < branch.in_flight.len() { 1 } else { branch.tries + 1 };
         branch.requeue(&mut self.marks, index);
         branch.not_before = now;
-        if branch.tries >= TRIES {
-            // With those before it, who have no address.
+        if branch.tries >= MAX_TRIES {
+            // Pass over the partner together with the members before it, which have no address.
             let (live, from) = (table.live() as usize, table.live_rank(me));
             let place = branch
                 .partner
@@ -384,11 +411,11 @@ impl Trees {
             branch.passed_until = now + pass_over_for;
             self.choose(index, table, me, now);
         }
-        self.rest(index);
+        self.update_busy(index);
         Some(lost)
     }
 
-    /// `owner` leaves the table, or begins a new life.
+    /// Forgets all updates of `owner`, which leaves the table or has begun a new instance.
     pub(crate) fn forget(&mut self, owner: Slot) {
         self.gaps.forget(owner);
         for index in 0..self.branches.len() {
@@ -406,17 +433,17 @@ impl Trees {
             if branch.partner == Some(owner) {
                 branch.partner = None;
             }
-            self.rest(index);
+            self.update_busy(index);
         }
         if let Some(mark) = self.marks.get_mut(owner.index()) {
             *mark = 0;
         }
-        // A partner that is gone is replaced before anything else is done.
+        // Makes the next `adapt` replace a partner that is gone.
         self.roster = None;
     }
 
-    /// What the branch has to do may have changed.
-    fn rest(&mut self, index: usize) {
+    /// Sets the busy bit of a branch to whether updates wait or are under way.
+    fn update_busy(&mut self, index: usize) {
         let Some(branch) = self.branches.get_mut(index) else { return };
         if branch.is_idle() {
             branch.bytes = 0;
@@ -428,10 +455,10 @@ impl Trees {
         }
     }
 
-    /// Whether marks and queues agree.
+    /// Checks that marks, queues, flights and bounds agree.
     pub(crate) fn check(&self) -> Result<(), &'static str> {
-        if self.branches.len() > BRANCHES || self.busy >> self.branches.len() != 0 {
-            return Err("a branch is beyond the last");
+        if self.branches.len() > MAX_BRANCHES || self.busy >> self.branches.len() != 0 {
+            return Err("there are more branches, or busy bits, than there may be");
         }
         for (index, branch) in self.branches.iter().enumerate() {
             let marked = self.marks.iter().filter(|&&mark| mark & (1 << index) != 0).count();
@@ -440,20 +467,24 @@ impl Trees {
             if marked != branch.queue.len() + branch.rest.len()
                 || !waiting.all(|update| mark(update) & (1 << index) != 0)
             {
-                return Err("a branch's queue is not what is marked as queued");
+                return Err("the marks of a branch differ from its queue");
             }
             let in_flight: usize =
                 branch.in_flight.iter().map(|datagram| usize::from(datagram.updates)).sum();
             if in_flight != branch.flight.len() {
-                return Err("a flight's in_flight do not carry its updates");
+                return Err("the datagrams of a flight do not carry exactly its updates");
             }
-            if branch.unsent > FLIGHT || branch.tries > TRIES || branch.passed_over > 1 << BRANCHES
+            if branch.unsent > MAX_DATAGRAMS_PER_FLIGHT
+                || branch.tries > MAX_TRIES
+                || branch.passed_over > 1 << MAX_BRANCHES
             {
-                return Err("a branch has more datagrams or tries than there may be");
+                return Err(
+                    "a branch has more datagrams, tries or members passed over than allowed",
+                );
             }
             let idle = branch.is_idle() && branch.in_flight.is_empty();
             if idle == (self.busy & (1 << index) != 0) {
-                return Err("a branch with something to do is not known to be busy");
+                return Err("a busy bit differs from whether its branch is busy");
             }
         }
         Ok(())

@@ -1,4 +1,7 @@
-//! The registry's word: which nodes belong. Without one, everybody does.
+//! Which nodes belong to the cluster, according to the registry's cluster config. As long as the
+//! node has no cluster config, every node belongs.
+//!
+//! The registry itself is not here: the host passes in its configs.
 
 use alloc::vec::Vec;
 
@@ -7,15 +10,17 @@ use serde::{Deserialize, Serialize};
 use crate::error::CommandError;
 use crate::id::{NodeId, full_id_hash};
 
-/// The cluster config in force: the hashes of the ids that belong, 8 bytes each.
+/// The cluster config in force.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Admission {
     version: Option<u64>,
+    /// The full hashes of the ids that belong, sorted: 8 bytes per member instead of its id.
     hashes: Vec<u64>,
 }
 
 impl Admission {
-    /// Replaces the config by one of a higher version that names this node.
+    /// Replaces the config by one of a higher version that names this node, whose full id hash is
+    /// `me`.
     pub(crate) fn apply(
         &mut self,
         version: u64,
@@ -37,12 +42,12 @@ impl Admission {
         Ok(())
     }
 
-    /// Whether a search finds what is in it.
+    /// Whether the hashes are sorted, as the binary search needs them.
     pub(crate) fn is_sound(&self) -> bool {
         self.hashes.is_sorted()
     }
 
-    /// Whether the node of this id hash belongs.
+    /// Whether the node with this full id hash belongs.
     pub(crate) fn admits(&self, hash: u64) -> bool {
         self.version.is_none() || self.hashes.binary_search(&hash).is_ok()
     }

@@ -1,14 +1,17 @@
-//! What is said about a member: its status, the claims that members make, and the one order that
-//! decides between two claims.
+//! Claims about a member, and the one order that decides between two claims.
+//!
+//! A claim states a member's status at a generation, the incarnation number of SWIM. Only the
+//! member itself raises its generation to say Alive or Left. G is the generation of the claim that
+//! is held.
 //!
 //! ```text
-//!               own, higher generation                     own, higher generation
-//!        +-------------------------------------+   +--------------------------------------+
-//!        v                                     |   |                                      v
-//!      Alive --- a probe failed (G+1) ---> Suspected --- not refuted in time (G+1) ---> Dead
-//!        |                                                                                |
-//!        +--- the member says so (G+1) ---> Left                     (own, higher generation: Alive)
+//!   Alive ----------- a probe of it failed (G+1) ------------------> Suspected
+//!   Suspected ------- it did not refute in time (G) ---------------> Dead
+//!   Suspected, Dead, Left --- the member says so (higher than G) --> Alive
+//!   Alive ----------- the member says so (G+1) --------------------> Left
 //! ```
+//!
+//! Timers and the messages that carry claims are not here.
 
 use core::cmp::Ordering;
 
@@ -20,37 +23,37 @@ use crate::status::Status;
 /// The most accusers named in one claim.
 pub const MAX_ACCUSERS: usize = 4;
 
-/// The id hashes of those who accuse; evidence that travels with a claim and decides nothing about
-/// its order.
+/// The id hashes of the accusers of a suspected member: evidence that travels with a claim and has
+/// no influence on its precedence.
 pub type Accusers = ArrayVec<IdHash, MAX_ACCUSERS>;
 
-/// What somebody says about a member. Two claims about one member are ordered by
-/// [`Claim::precedence`]; the table keeps the higher, so that any set of claims gives one table in
-/// whatever order it arrives.
+/// A statement about a member. Two claims about one member are ordered by [`Claim::precedence`];
+/// the table keeps the higher one, so that a set of claims gives the same table in any order of
+/// arrival.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claim<'a, A> {
-    /// Whom it is about.
+    /// The id of the member.
     pub id: &'a str,
-    /// Where the member listens; `None` where the host finds members by their id.
+    /// The address on which the member listens; `None` where the host finds members by their id.
     pub address: Option<A>,
-    /// Which life of the member.
+    /// The instance of the member that the claim is about.
     pub instance: Instance,
     /// The member's generation, or one above it in an accusation.
     pub generation: Generation,
-    /// What it is said to be.
+    /// The claimed status.
     pub status: Status,
-    /// Who accuses it, if it is Suspected. Evidence, not content.
+    /// The members that accuse it, if it is Suspected. Evidence, not content.
     pub accusers: Accusers,
     /// For Dead and Left: whole seconds since it was declared. Evidence, not content.
     pub age_secs: u32,
 }
 
 impl<A: Ord + Copy> Claim<'_, A> {
-    /// The merge rule, in one place: the higher generation wins; at one generation Left > Dead >
-    /// Suspected > Alive; at one generation and status the greater content (instance, then address)
-    /// wins, so that ties never break by arrival.
+    /// Returns the precedence of this claim, which is the whole merge rule: the higher generation
+    /// wins; at one generation Left > Dead > Suspected > Alive; at one generation and status the
+    /// greater content (instance, then address) wins, so that the order of arrival never decides.
     ///
-    /// A maximum under a total order: commutative, associative, idempotent.
+    /// A merge is a maximum under a total order: commutative, associative and idempotent.
     pub fn precedence(&self) -> Precedence<A> {
         Precedence {
             generation: self.generation,
@@ -62,16 +65,18 @@ impl<A: Ord + Copy> Claim<'_, A> {
 }
 
 impl<A> Claim<'_, A> {
-    /// Whether this may be believed of a member known at `known`. What the member has to refute may
-    /// lie half as far ahead as Alive: the refutation is believed by those, too, who have not heard
-    /// of what it refutes.
+    /// Whether this claim is plausible for a member that is known at generation `known`.
+    ///
+    /// A claim that the member has to refute may lie only half as far ahead as an Alive. Its
+    /// refutation is then plausible for every node, even for one that has not received the claim
+    /// that it refutes.
     pub(crate) fn is_plausible(&self, known: Generation) -> bool {
         let room = if self.status == Status::Alive { 0 } else { Generation::PLAUSIBLE_LEAP / 2 };
         Generation(self.generation.0.saturating_add(room)).is_plausible(known)
     }
 }
 
-/// The part of a claim that is content, in the order in which it decides.
+/// The content of a claim, its fields in the order in which they decide.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Precedence<A> {
     generation: Generation,
@@ -81,7 +86,7 @@ pub struct Precedence<A> {
 }
 
 impl<A: Ord> Precedence<A> {
-    /// Whether a claim of this precedence replaces one of `held`.
+    /// Whether a claim of this precedence replaces a claim of precedence `held`.
     pub fn beats(&self, held: &Self) -> bool {
         self.cmp(held) == Ordering::Greater
     }

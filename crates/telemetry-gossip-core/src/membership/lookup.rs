@@ -1,4 +1,7 @@
-//! Looking things up in the table: by id, by id hash, by rank, and at random.
+//! How members are found in the table: by id, by id hash, by rank, and at random.
+//!
+//! Nothing here changes a record. The echoes of claims that are known already are the one thing
+//! that a look-up writes.
 
 use core::marker::PhantomData;
 
@@ -15,91 +18,97 @@ use crate::status::Status;
 use crate::time::Instant;
 
 impl<A: Address> Membership<A> {
-    /// Places for rows, the free ones included.
+    /// Returns the number of slots, the free ones included.
     pub(crate) fn rows(&self) -> usize {
         self.rows.len()
     }
 
-    /// Makes `slot` the row of the node itself.
+    /// Makes `slot` the row of this node itself.
     pub(crate) fn set_me(&mut self, slot: Slot) {
         self.me = Some(slot);
     }
 
+    /// Returns the slot of this node itself, if the table has one.
     pub(crate) fn me(&self) -> Option<Slot> {
         self.me
     }
 
-    /// Members in the table, in whatever status.
+    /// Returns the number of members in the table, whatever their status.
     #[must_use]
     pub fn len(&self) -> usize {
         self.roster.len()
     }
 
-    /// Whether nobody is known, not even this node.
+    /// Whether the table has no members, not even this node.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// How many members have this status.
+    /// Returns the number of members of this status.
     #[must_use]
     pub fn count_of(&self, status: Status) -> u32 {
         self.counts[usize::from(status.rank())]
     }
 
-    /// Members Alive or Suspected.
+    /// Returns the number of members that are Alive or Suspected.
     #[must_use]
     pub fn live(&self) -> u32 {
         self.count_of(Status::Alive) + self.count_of(Status::Suspected)
     }
 
-    /// A hash of all live members' records and telemetry versions: equal tables have equal
-    /// fingerprints. (The dead count in a table [for exchange](Membership::for_exchange) only.)
+    /// Returns a hash of the records and telemetry versions of all live members: equal tables have
+    /// equal fingerprints. A table [for exchange](Membership::for_exchange) includes the members
+    /// that are not live.
     #[must_use]
     pub fn fingerprint(&self) -> u64 {
         self.sums.whole()
     }
 
-    /// The fingerprint as it stands in datagrams: one of the claims, and one of the telemetry, 32
-    /// bits each.
+    /// Returns the fingerprints as they stand in datagrams: one of the claims, one of the
+    /// telemetry, 32 bits each.
     pub(crate) fn fingerprints(&self) -> Fingerprints {
         Fingerprints { claims: fold(self.sums.claims), telemetry: fold(self.sums.telemetry) }
     }
 
+    /// Returns the fingerprint of one hash range.
     pub(crate) fn bucket(&self, bucket: usize) -> u64 {
         self.buckets.get(bucket).copied().unwrap_or(0)
     }
 
+    /// Returns the time at which a claim last changed a record.
     pub(crate) fn changed_at(&self) -> Instant {
         self.changed_at
     }
 
+    /// Returns the time at which telemetry last changed a record.
     pub(crate) fn telemetry_changed_at(&self) -> Instant {
         self.telemetry_changed_at
     }
 
-    /// Another number each time that a member comes, goes, or moves.
+    /// Returns a number that changes each time that a member comes, goes or moves.
     pub(crate) fn roster_version(&self) -> u32 {
         self.roster_version
     }
 
-    /// The member called `id`.
+    /// Returns the member with this id.
     #[must_use]
     pub fn get(&self, id: &str) -> Option<Member<'_, A>> {
         self.find(id).map(|slot| self.member(slot))
     }
 
-    /// All members, in the roster's order (by the hash of their ids), which is the same on every
+    /// Returns all members, in the order of the hashes of their ids, which is the same on every
     /// node.
     pub fn iter(&self) -> impl Iterator<Item = Member<'_, A>> {
         self.slots().map(|slot| self.member(slot))
     }
 
-    /// All members as claims, as [`Membership::merge`] takes them.
+    /// Returns the claims about all members, as [`Membership::merge`] takes them.
     pub fn claims(&self) -> impl Iterator<Item = Claim<'_, A>> {
         self.slots().map(|slot| self.claim(slot))
     }
 
+    /// Returns the slots of all members, in the order of the roster.
     pub(crate) fn slots(&self) -> impl Iterator<Item = Slot> {
         (0..self.roster.len()).filter_map(|rank| self.roster.slot(rank))
     }
@@ -128,6 +137,7 @@ impl<A: Address> Membership<A> {
         NodeId::known(self.row(slot).id())
     }
 
+    /// Returns the full hash of a member's id.
     pub(crate) fn hash(&self, slot: Slot) -> u64 {
         self.row(slot).hash()
     }
@@ -136,7 +146,7 @@ impl<A: Address> Membership<A> {
         id_hash_of(self.hash(slot))
     }
 
-    /// The row as a claim without evidence.
+    /// Returns the row as a claim without evidence.
     pub(crate) fn claim(&self, slot: Slot) -> Claim<'_, A> {
         let row = self.row(slot);
         Claim {
@@ -155,27 +165,30 @@ impl<A: Address> Membership<A> {
     }
 
     pub(super) fn find_hashed(&self, hash: u64, id: &[u8]) -> Option<Slot> {
-        self.roster.tagged(id_hash_of(hash)).find(|&slot| self.row(slot).id_bytes() == id)
+        self.roster.with_id_hash(id_hash_of(hash)).find(|&slot| self.row(slot).id_bytes() == id)
     }
 
-    /// Passes over the claims at the front that are known already: how many, and what comes after
-    /// them. What it costs to be told what one knows is mostly this.
+    /// Skips the claims at the front that are known already. Returns how many there are, and the
+    /// bytes after them.
+    ///
+    /// This is most of the cost of a datagram that brings nothing new.
     pub(crate) fn pass_over<'a>(&mut self, claims: &'a [u8]) -> (u32, &'a [u8]) {
         let (mut known, mut rest) = (0, claims);
         while let Some(claim) = first_plain(rest) {
-            if let Some(print) = self.echoes.print_unless_kept(claim) {
+            if let Some(hash) = self.echoes.hash_unless_kept(claim) {
                 if !self.holds(claim) {
                     break;
                 }
-                self.echoes.keep(print);
+                self.echoes.keep(hash);
             }
             (known, rest) = (known + 1, &rest[claim.len()..]);
         }
         (known, rest)
     }
 
-    /// Whether a plain claim is no more than the table holds: the member is Alive, there, at this
-    /// generation at least, and its names are word for word what was checked before.
+    /// Whether a plain claim says no more than the table holds: the member is Alive at this
+    /// generation or a later one, and its id and address are byte for byte those of the row, which
+    /// were validated when they entered the table.
     fn holds(&self, claim: &[u8]) -> bool {
         let held = || {
             let (&[_, generation, a, b, c, d], names) = claim.split_first_chunk()?;
@@ -184,54 +197,52 @@ impl<A: Address> Membership<A> {
             let row = self.row(self.find_hashed(full_id_hash(id), id)?);
             let same = row.instance.0 == u32::from_be_bytes([a, b, c, d]);
             let older = row.generation.0 > generation.into();
-            let no_news = older || (row.generation.0 == generation.into() && same);
+            let known = older || (row.generation.0 == generation.into() && same);
             Some(
-                no_news
-                    && row.status == Status::Alive
-                    && names.strip_suffix(&[0, 0])? == row.names(),
+                known && row.status == Status::Alive && names.strip_suffix(&[0, 0])? == row.names(),
             )
         };
         held() == Some(true)
     }
 
-    /// The members whose id hashes lie in `from..=to`: all of them for the full range, one
-    /// (collisions aside) for one.
-    pub(crate) fn tagged(&self, from: IdHash, to: IdHash) -> impl Iterator<Item = Slot> {
+    /// Returns the members whose id hashes lie in `from..=to`, in the order of the roster.
+    pub(crate) fn in_range(&self, from: IdHash, to: IdHash) -> impl Iterator<Item = Slot> {
         self.roster.ranks(from, to).filter_map(|rank| self.roster.slot(rank))
     }
 
-    /// The members with this id hash.
+    /// Returns the members with this id hash: one, collisions aside.
     pub(crate) fn with_id_hash(&self, id_hash: IdHash) -> impl Iterator<Item = Slot> {
-        self.roster.tagged(id_hash)
+        self.roster.with_id_hash(id_hash)
     }
 
-    /// The member at a rank of the roster, modulo its length.
+    /// Returns the member at a rank of the roster, modulo its length.
     pub(crate) fn at_rank(&self, rank: usize) -> Option<Slot> {
         self.roster.slot(rank.checked_rem(self.roster.len())?)
     }
 
+    /// Returns the rank of a member in the roster.
     pub(crate) fn rank(&self, slot: Slot) -> Option<usize> {
         self.roster.rank(&self.rows, slot)
     }
 
-    /// The slots of one hash range, in the roster's order.
-    /// Whether this node can probe the member: another one, live, with an address.
+    /// Whether this node can probe the member: it is another node, live, and its address is known.
     pub(crate) fn can_probe(&self, slot: Slot) -> bool {
         self.me != Some(slot) && self.is_live(slot) && self.address(slot).is_some()
     }
 
+    /// Returns the slots of one hash range, in the order of the roster.
     fn slots_in(&self, bucket: usize) -> impl Iterator<Item = Slot> {
         self.roster.bucket(bucket).filter_map(|rank| self.roster.slot(rank))
     }
 
-    /// How many live members come before this one in the roster.
+    /// Returns the number of live members before this one in the roster.
     pub(crate) fn live_rank(&self, slot: Slot) -> usize {
         let bucket = bucket_of(self.hash(slot));
         let within = self.slots_in(bucket).take_while(|&other| other != slot);
         self.live_before[bucket] as usize + within.filter(|&other| self.is_live(other)).count()
     }
 
-    /// The live member before which so many others come in the roster.
+    /// Returns the live member with `rank` live members before it in the roster.
     pub(crate) fn at_live_rank(&self, rank: usize) -> Option<Slot> {
         let bucket =
             self.live_before.partition_point(|&before| before as usize <= rank).checked_sub(1)?;
@@ -239,15 +250,16 @@ impl<A: Address> Membership<A> {
             (self.live_before.get(bucket..)?.first_chunk()?, self.roster.bucket(bucket));
         let left = rank - before as usize;
         if (after - before) as usize == ranks.len() {
-            // All of them live.
+            // All members of this range are live, so their ranks are consecutive.
             return self.roster.slot(ranks.start + left);
         }
         self.slots_in(bucket).filter(|&slot| self.is_live(slot)).nth(left)
     }
 
-    /// A member that `eligible` accepts, uniformly at random; draws a few times, then walks on from
-    /// a random rank.
+    /// Returns a random member that `eligible` accepts. The choice is uniform over the first
+    /// draws; if all of them fail, the roster is walked from a random rank on.
     pub(crate) fn random(&self, rng: &mut Random, eligible: impl Fn(Slot) -> bool) -> Option<Slot> {
+        /// The number of draws before the walk.
         const DRAWS: usize = 8;
         let len = self.roster.len();
         for _ in 0..DRAWS {
@@ -260,7 +272,7 @@ impl<A: Address> Membership<A> {
         (start..start + len).filter_map(|rank| self.at_rank(rank)).find(|&slot| eligible(slot))
     }
 
-    /// Bytes of heap memory that the table holds: records, index, texts and telemetry.
+    /// Returns the bytes of heap memory that the table holds: records, index, texts and telemetry.
     #[must_use]
     pub fn heap_bytes(&self) -> usize {
         let texts: usize = self.rows.iter().map(Row::heap_bytes).sum();
@@ -270,7 +282,7 @@ impl<A: Address> Membership<A> {
             + texts
     }
 
-    /// The sums kept up to date against the sums made anew.
+    /// Checks the sums and counts that are kept up to date against ones computed from all rows.
     pub(crate) fn check_sums(&self) -> Result<(), &'static str> {
         let (mut sums, mut buckets, mut counts) = (Sums::default(), [0_u64; BUCKETS], [0_u32; 4]);
         let mut live_before = [0_u32; BUCKETS + 1];
@@ -279,22 +291,22 @@ impl<A: Address> Membership<A> {
             let Some(slot) = self.roster.slot(rank) else { break };
             let (row, hash) = (self.row(slot), self.hash(slot));
             if hash != full_id_hash(row.id_bytes()) || hash < last {
-                return Err("the roster is not in the order of the ids' hashes");
+                return Err("the roster is not in the order of the id hashes");
             }
             last = hash;
-            let added = row.sums(self.dead_count);
-            sums = sums.replace(Sums::default(), added);
-            buckets[bucket_of(hash)] = buckets[bucket_of(hash)].wrapping_add(added.whole());
+            let share = row.sums(self.includes_dead);
+            sums = sums.replace(Sums::default(), share);
+            buckets[bucket_of(hash)] = buckets[bucket_of(hash)].wrapping_add(share.whole());
             counts[usize::from(row.status.rank())] += 1;
             for live in &mut live_before[bucket_of(hash) + 1..] {
                 *live += u32::from(row.status.is_live());
             }
         }
         if sums != self.sums || buckets != self.buckets {
-            return Err("a fingerprint is not the sum of its rows");
+            return Err("a fingerprint is not the sum over its rows");
         }
         if counts != self.counts || live_before != self.live_before {
-            return Err("a status is miscounted");
+            return Err("the count of a status is not the number of its rows");
         }
         if self.rows.len() != self.roster.len() + self.free.len() {
             return Err("a row is neither in the roster nor free");

@@ -9,7 +9,7 @@ use crate::id::{Generation, Instance};
 use crate::status::Status;
 use crate::time::Instant;
 
-/// What a node holds of one member; borrowed from its table.
+/// The record that a node holds of one member, borrowed from its table.
 #[derive(Clone, Copy, Debug)]
 pub struct Member<'a, A> {
     pub(super) row: &'a Row,
@@ -17,54 +17,55 @@ pub struct Member<'a, A> {
 }
 
 impl<'a, A: Address> Member<'a, A> {
-    /// Its name.
+    /// Returns the id of the member.
     #[must_use]
     pub fn id(&self) -> &'a str {
         self.row.id()
     }
 
-    /// Where it listens, if known.
+    /// Returns the address on which the member listens, if it is known.
     #[must_use]
     pub fn address(&self) -> Option<A> {
         self.row.address()
     }
 
-    /// What it is held to be.
+    /// Returns the status that this node holds of the member.
     #[must_use]
     pub fn status(&self) -> Status {
         self.row.status
     }
 
-    /// At which generation.
+    /// Returns the generation of that status.
     #[must_use]
     pub fn generation(&self) -> Generation {
         self.row.generation
     }
 
-    /// Which life of it.
+    /// Returns the instance of the member.
     #[must_use]
     pub fn instance(&self) -> Instance {
         self.row.instance
     }
 
-    /// When its record last changed here, or a datagram last came from it.
+    /// Returns the time at which the record last changed here, or a datagram last came from the
+    /// member.
     #[must_use]
     pub fn last_observed(&self) -> Instant {
         self.row.observed()
     }
 
-    /// The version up to which its telemetry is known; 0 before the first.
+    /// Returns the version up to which the member's telemetry is known here; 0 before the first.
     #[must_use]
     pub fn telemetry_version(&self) -> u64 {
         self.row.telemetry_version()
     }
 
-    /// Its telemetry, removed entries aside, in order of version.
+    /// Returns the member's telemetry in order of version, without the removed entries.
     pub fn telemetry(&self) -> impl Iterator<Item = TelemetryEntry<'a>> + use<'a, A> {
         self.row.entries().filter_map(|entry| entry.read())
     }
 
-    /// The value under `key`, with its version and time of publication.
+    /// Returns the entry of `key`, with its version and time of publication.
     #[must_use]
     pub fn value(&self, key: &str) -> Option<TelemetryEntry<'a>> {
         self.telemetry().find(|entry| entry.key == key)

@@ -1,19 +1,22 @@
-//! What is known of the members: the table, the rows and claims in it, and what goes with a row.
+//! What this node knows about the members: the table, its rows, and the state that goes with a row.
 //!
-//! Nothing here decides what follows from a change: a suspicion's deadline, a rumor, an event.
+//! This folder stores and merges. It does not decide what follows from a change (the deadline of a
+//! suspicion, a rumor, an event): that belongs to the parts of the protocol and to `node`.
 //!
 //! | file | holds |
 //! |---|---|
-//! | `claim` | what is said about a member, and which of two claims wins |
-//! | `table`, `lookup`, `member` | the rows and the one merge rule; finding rows; a row as the host sees it |
-//! | `row`, `slot`, `roster` | one packed record; its place; the index in the order of the id hashes |
-//! | `echoes` | claims heard before, recognised by their bytes |
-//! | `rtt` | a bound of a member's round-trip time |
+//! | `claim` | a claim about a member, and which of two claims wins |
+//! | `table` | the rows, and the one merge rule |
+//! | `lookup`, `member` | how rows are found; a row as the host sees it |
+//! | `row`, `slot` | one packed record; its place in the table |
+//! | `roster` | the index of the rows, in the order of the id hashes |
+//! | `echoes` | claims that were received before, recognised by their bytes |
+//! | `rtt` | an upper bound of a member's round-trip time |
 //! | `telemetry_log` | the packed telemetry of one member |
-//! | `tombstone` | until when the dead and the left are remembered |
-//! | `rumors` | the rows that changed and are still to be told |
-//! | `admission` | which nodes belong, by the registry's word |
-//! | `proof` | how an address proves itself, and what one that has not is sent at most |
+//! | `tombstone` | how long dead members and members that left are remembered |
+//! | `rumors` | the queue of rows that changed and are still to be gossiped |
+//! | `admission` | which nodes belong to the cluster, according to the registry |
+//! | `proof` | how an address is verified, and how much an unverified one may be sent |
 
 pub(crate) mod admission;
 pub(crate) mod claim;

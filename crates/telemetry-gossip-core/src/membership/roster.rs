@@ -1,9 +1,9 @@
-//! The index of the table: every slot, in the order of its id's hash.
+//! The index of the table: every slot, in the order of the hash of its id.
 //!
-//! One sorted array serves look-up by id, look-up by id hash, ranges for the sync, uniform random
-//! choice, and a common order of the members that all nodes share. Look-up is a binary search among
-//! those whose hashes begin alike; insertion moves the tail (40 KB at 10,000 members), which
-//! happens when a member is met, not when a datagram is handled.
+//! One sorted array serves the look-up by id and by id hash, the ranges of anti-entropy, the
+//! uniform random choice, and the common order of the members that all nodes share. A look-up is a
+//! binary search within one hash range. An insertion moves the tail (40 KB at 10,000 members); it
+//! happens when a member is first met, not with each datagram.
 
 use alloc::vec::Vec;
 use core::ops::Range;
@@ -13,14 +13,15 @@ use super::slot::{Slot, grow};
 use super::{BUCKETS, bucket_of};
 use crate::id::{IdHash, id_hash_of};
 
-/// Among so many a search takes them one by one.
-const FEW: usize = 16;
+/// The most entries that are searched one by one instead of by halving.
+const MAX_LINEAR_SEARCH: usize = 16;
 
+/// The slots of all members, sorted by the hashes of their ids.
 #[derive(Debug)]
 pub(super) struct Roster {
-    /// Each with the upper half of its hash, so that a search need not look into the rows.
+    /// Each slot with the upper half of its hash, so that a search does not read the rows.
     entries: Vec<(IdHash, Slot)>,
-    /// The first rank of each hash range, and the length.
+    /// The first rank of each hash range; last, the length.
     begins: [u32; BUCKETS + 1],
 }
 
@@ -33,21 +34,22 @@ impl Roster {
         self.entries.len()
     }
 
+    /// Returns the slot at a rank.
     pub(super) fn slot(&self, rank: usize) -> Option<Slot> {
         self.entries.get(rank).map(|&(_, slot)| slot)
     }
 
-    /// The ranks of one hash range.
+    /// Returns the ranks of one hash range.
     pub(super) fn bucket(&self, bucket: usize) -> Range<usize> {
         self.begins[bucket] as usize..self.begins[bucket + 1] as usize
     }
 
-    /// The first rank whose id hash is not below this.
+    /// Returns the first rank whose id hash is not below `id_hash`.
     fn first(&self, id_hash: IdHash) -> usize {
         let range = self.bucket(bucket_of(u64::from(id_hash.0) << 32));
         let begin = range.start;
         let entries = self.entries.get(range).unwrap_or_default();
-        let before = if entries.len() <= FEW {
+        let before = if entries.len() <= MAX_LINEAR_SEARCH {
             entries.iter().take_while(|&&(other, _)| other < id_hash).count()
         } else {
             entries.partition_point(|&(other, _)| other < id_hash)
@@ -55,24 +57,28 @@ impl Roster {
         begin + before
     }
 
-    /// The ranks whose id hashes lie in `from..=to`.
+    /// Returns the ranks whose id hashes lie in `from..=to`.
     pub(super) fn ranks(&self, from: IdHash, to: IdHash) -> Range<usize> {
         self.first(from)..to.0.checked_add(1).map_or(self.len(), |after| self.first(IdHash(after)))
     }
 
-    /// The slots of one id hash: one, collisions aside.
+    /// Returns the slots of one id hash: one, collisions aside.
     #[inline]
-    pub(super) fn tagged(&self, id_hash: IdHash) -> impl Iterator<Item = Slot> {
+    pub(super) fn with_id_hash(&self, id_hash: IdHash) -> impl Iterator<Item = Slot> {
         let entries = self.entries.get(self.first(id_hash)..).unwrap_or_default();
         entries.iter().take_while(move |&&(other, _)| other == id_hash).map(|&(_, slot)| slot)
     }
 
+    /// Inserts a slot whose row is filled in. Among equal hashes the latest stands first.
     pub(super) fn insert(&mut self, rows: &[Row], slot: Slot) {
         let hash = rows[slot.index()].hash();
         let id_hash = id_hash_of(hash);
         let first = self.first(id_hash);
         let at = first
-            + self.tagged(id_hash).take_while(|other| rows[other.index()].hash() < hash).count();
+            + self
+                .with_id_hash(id_hash)
+                .take_while(|other| rows[other.index()].hash() < hash)
+                .count();
         grow(&mut self.entries);
         self.entries.insert(at, (id_hash, slot));
         for begin in &mut self.begins[bucket_of(hash) + 1..] {
@@ -89,6 +95,7 @@ impl Roster {
         }
     }
 
+    /// Returns the rank of a slot.
     pub(super) fn rank(&self, rows: &[Row], slot: Slot) -> Option<usize> {
         let id_hash = id_hash_of(rows[slot.index()].hash());
         self.ranks(id_hash, id_hash).find(|&rank| self.entries[rank].1 == slot)

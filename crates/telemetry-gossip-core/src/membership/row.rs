@@ -1,4 +1,7 @@
-//! One member's record, packed: 40 bytes, and one block for its texts.
+//! The packed record of one member: 40 bytes, and one heap block for its texts.
+//!
+//! A row does not know its place in the table and does not merge claims. The table changes it, so
+//! that the table's sums stay true.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -10,11 +13,12 @@ use crate::id::{Generation, Instance, bytes_hash, full_id_hash, mix};
 use crate::status::Status;
 use crate::time::Instant;
 
-/// The lengths in the texts' block: `[id length][id][address length][address][telemetry log]`. Its
-/// front is what claims have, byte for byte.
-const LENGTHS: usize = 1 + 1;
+/// The bytes of the two lengths in the block of texts, which is
+/// `[id length][id][address length][address][telemetry log]`. Up to the log it equals, byte for
+/// byte, the id and the address of a claim on the wire.
+const LENGTHS_LEN: usize = 1 + 1;
 
-/// Sums over rows: of what is claimed about members, and of their telemetry versions.
+/// Sums of hashes over rows: one of the claims, one of the telemetry versions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Sums {
     pub(crate) claims: u64,
@@ -22,12 +26,12 @@ pub(crate) struct Sums {
 }
 
 impl Sums {
-    /// Both in one.
+    /// Returns the two sums added up.
     pub(crate) const fn whole(self) -> u64 {
         self.claims.wrapping_add(self.telemetry)
     }
 
-    /// Without one row's sums, and with another's.
+    /// Returns these sums with the share `old` of one row replaced by `new`.
     pub(crate) const fn replace(self, old: Self, new: Self) -> Self {
         Self {
             claims: self.claims.wrapping_sub(old.claims).wrapping_add(new.claims),
@@ -36,25 +40,28 @@ impl Sums {
     }
 }
 
+/// The record of one member.
 #[derive(Debug)]
 pub(crate) struct Row {
-    /// The texts, and some bytes to spare: what is replaced by something a little longer allocates
-    /// nothing.
+    /// The texts and some spare bytes, so that a slightly longer text allocates nothing.
     block: Box<[u8]>,
     pub(crate) generation: Generation,
     pub(crate) instance: Instance,
+    /// Microseconds since the origin, little-endian.
     observed: [u8; 6],
-    /// How many bytes at the end of the block are to spare.
+    /// The number of spare bytes at the end of the block.
     spare: u16,
     pub(crate) round_trip: RttBound,
     pub(crate) status: Status,
-    /// Whether an answer has come from this address, so that it is no victim of a forged source.
+    /// Whether an answer has come from this address, so that it is not the victim of a forged
+    /// source address.
     pub(crate) verified: bool,
 }
 
 const _: () = assert!(size_of::<Row>() <= 40);
 
 impl Row {
+    /// Returns the record of a member about which nothing but its names is known.
     pub(crate) fn new<A: Address>(id: &str, address: Option<A>) -> Self {
         let mut row = Self {
             block: Box::default(),
@@ -73,8 +80,8 @@ impl Row {
     fn write_texts<A: Address>(&mut self, id: &[u8], address: Option<A>, log: &[u8]) {
         let mut buf = [0; MAX_ADDRESS_LEN];
         let len = address.map_or(0, |address| address.encode(&mut buf).min(MAX_ADDRESS_LEN));
-        let mut texts = Vec::with_capacity(LENGTHS + id.len() + len + log.len());
-        // Ids and addresses were checked to be below 256 bytes where they entered.
+        let mut texts = Vec::with_capacity(LENGTHS_LEN + id.len() + len + log.len());
+        // Ids and addresses were checked to be shorter than 256 bytes where they entered the node.
         texts.push(u8::try_from(id.len()).unwrap_or(0));
         texts.extend_from_slice(id);
         texts.push(u8::try_from(len).unwrap_or(0));
@@ -87,7 +94,7 @@ impl Row {
         self.block.get(..self.block.len() - usize::from(self.spare)).unwrap_or_default()
     }
 
-    /// Changes the texts, within the block while it has room.
+    /// Changes the texts, without a new block as long as the present one has room.
     fn edit(&mut self, edit: impl FnOnce(&mut Vec<u8>)) {
         let len = self.texts().len();
         let mut texts = core::mem::take(&mut self.block).into_vec();
@@ -101,29 +108,30 @@ impl Row {
             texts.shrink_to_fit();
         }
         let spare = texts.capacity() - texts.len();
-        // A vector as long as its block becomes one without a copy.
+        // A vector that is as long as its capacity becomes a boxed slice without a copy.
         texts.resize(texts.capacity(), 0);
         (self.block, self.spare) = (texts.into_boxed_slice(), u16::try_from(spare).unwrap_or(0));
     }
 
-    /// The hash of the id.
+    /// Returns the full hash of the id.
     pub(crate) fn hash(&self) -> u64 {
         full_id_hash(self.id_bytes())
     }
 
-    /// When its record last changed, or a datagram last came from it, as long as the node's clock
-    /// is below nine years.
+    /// Returns the time at which the record last changed or a datagram last came from the member.
+    /// It is exact while the node's clock shows less than nine years.
     pub(crate) fn observed(&self) -> Instant {
         let [a, b, c, d, e, f] = self.observed;
         Instant::from_micros(u64::from_le_bytes([a, b, c, d, e, f, 0, 0]))
     }
 
+    /// Sets the time that [`observed`](Self::observed) returns.
     pub(crate) fn observe(&mut self, now: Instant) {
         let [a, b, c, d, e, f, ..] = now.as_micros().min((1 << 48) - 1).to_le_bytes();
         self.observed = [a, b, c, d, e, f];
     }
 
-    /// Where the address begins, its length before it.
+    /// Returns the position behind the id, where the length of the address stands.
     fn id_end(&self) -> usize {
         1 + usize::from(self.block.first().copied().unwrap_or(0))
     }
@@ -133,7 +141,7 @@ impl Row {
         at + 1 + usize::from(self.block.get(at).copied().unwrap_or(0))
     }
 
-    /// The id and the address, each after its length, as in a claim on the wire.
+    /// Returns the id and the address, each after its length, as in a claim on the wire.
     pub(crate) fn names(&self) -> &[u8] {
         self.block.get(..self.log_start()).unwrap_or_default()
     }
@@ -142,7 +150,7 @@ impl Row {
         core::str::from_utf8(self.id_bytes()).unwrap_or_default()
     }
 
-    /// The id where its text is only compared.
+    /// Returns the bytes of the id, for comparisons that need no text.
     pub(crate) fn id_bytes(&self) -> &[u8] {
         self.block.get(1..self.id_end()).unwrap_or_default()
     }
@@ -151,12 +159,12 @@ impl Row {
         A::decode(self.address_bytes())
     }
 
-    /// Whether this is the address.
+    /// Whether the member listens at `address`.
     pub(crate) fn is_at<A: Address>(&self, address: &A) -> bool {
         address.is_encoded(self.address_bytes())
     }
 
-    /// The address as it is encoded; empty if unknown.
+    /// Returns the encoded address; empty if it is unknown.
     pub(crate) fn address_bytes(&self) -> &[u8] {
         self.names().get(self.id_end() + 1..).unwrap_or_default()
     }
@@ -166,10 +174,12 @@ impl Row {
         self.write_texts(&id, address, &log);
     }
 
+    /// Returns the version of the newest telemetry entry; 0 if there is none.
     pub(crate) fn telemetry_version(&self) -> u64 {
         telemetry_log::version(self.log())
     }
 
+    /// Returns the packed telemetry log.
     pub(crate) fn log(&self) -> &[u8] {
         self.texts().get(self.log_start()..).unwrap_or_default()
     }
@@ -178,19 +188,19 @@ impl Row {
         Entries::new(self.log())
     }
 
-    /// The entry becomes the newest of the log.
+    /// Appends `entry` as the newest of the log, in place of an older entry of its key.
     pub(crate) fn set_entry(&mut self, entry: &LogEntry<'_>) {
         let start = self.log_start();
         self.edit(|texts| telemetry_log::set(texts, start, entry));
     }
 
-    /// The log is read anew, from this compacted version on.
+    /// Empties the log and sets its compacted version.
     pub(crate) fn restart_telemetry(&mut self, compacted: u64) {
         let start = self.log_start();
         self.edit(|texts| telemetry_log::reset(texts, start, compacted));
     }
 
-    /// Drops what is left of removed keys, see [`telemetry_log::drop_markers`].
+    /// Drops delete markers; see [`telemetry_log::drop_delete_markers`].
     pub(crate) fn drop_delete_markers(&mut self, now: Instant, scarce: bool) {
         let start = self.log_start();
         self.edit(|texts| telemetry_log::drop_delete_markers(texts, start, now, scarce));
@@ -201,30 +211,32 @@ impl Row {
         self.edit(|texts| texts.truncate(start));
     }
 
-    /// What this row adds to the table's fingerprints. Where the dead are forgotten they add
-    /// nothing: that happens at slightly different times, and must not look like a difference.
-    pub(crate) fn sums(&self, dead_count: bool) -> Sums {
-        if !self.status.is_live() && !dead_count {
+    /// Returns the share of this row in the fingerprints of the table.
+    ///
+    /// Unless the table `includes_dead`, dead members and members that left add nothing: nodes
+    /// forget them at slightly different times, which must not look like a difference.
+    pub(crate) fn sums(&self, includes_dead: bool) -> Sums {
+        if !self.status.is_live() && !includes_dead {
             return Sums::default();
         }
         let hash = self.hash();
         let state = mix(self.generation.0.wrapping_mul(4).wrapping_add(self.status.rank().into()));
-        let life = mix(state ^ u64::from(self.instance.0)) ^ bytes_hash(self.address_bytes());
-        Sums { claims: mix(hash ^ life), ..self.telemetry_sums(hash, dead_count) }
+        let claim = mix(state ^ u64::from(self.instance.0)) ^ bytes_hash(self.address_bytes());
+        Sums { claims: mix(hash ^ claim), ..self.telemetry_sums(hash, includes_dead) }
     }
 
-    /// The telemetry's part of it, and nothing of the claims; `hash` is that of the id. Nothing for
-    /// a member without.
-    pub(crate) fn telemetry_sums(&self, hash: u64, dead_count: bool) -> Sums {
+    /// Returns the telemetry's share of [`sums`](Self::sums), and 0 for the claims. `hash` is the
+    /// full hash of the id. A member without telemetry adds nothing.
+    pub(crate) fn telemetry_sums(&self, hash: u64, includes_dead: bool) -> Sums {
         let telemetry = match self.telemetry_version() {
             0 => 0,
-            _ if !self.status.is_live() && !dead_count => 0,
+            _ if !self.status.is_live() && !includes_dead => 0,
             version => mix(hash ^ mix(!version)),
         };
         Sums { claims: 0, telemetry }
     }
 
-    /// Heap bytes of the texts.
+    /// Returns the bytes of the heap block.
     pub(crate) fn heap_bytes(&self) -> usize {
         self.block.len()
     }

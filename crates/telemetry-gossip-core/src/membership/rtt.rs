@@ -1,30 +1,36 @@
-//! A bound of a member's round-trip time, from what was measured.
+//! An upper bound of a member's round-trip time, from the measured ones.
+//!
+//! It decides when a prober asks others. Nothing is measured here.
 
 use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// The longest of a member's recent round trips: it rises at once and falls slowly. In units of 64
-/// microseconds, so that it fits 2 bytes up to 4 s; 0 before the first.
+/// The longest of a member's recent round trips: a longer one raises it at once, shorter ones lower
+/// it by an eighth each. It counts units of 64 microseconds, so that 4 s fit 2 bytes; 0 before the
+/// first round trip.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct RttBound(u16);
 
 impl RttBound {
-    const UNIT: u64 = 64;
+    /// Microseconds per unit.
+    const UNIT_MICROS: u64 = 64;
 
+    /// Takes in a measured round trip.
     pub(crate) fn add_sample(&mut self, took: Duration) {
-        let units =
-            u16::try_from(took.as_micros().div_ceil(Self::UNIT.into())).unwrap_or(u16::MAX).max(1);
+        let units = u16::try_from(took.as_micros().div_ceil(Self::UNIT_MICROS.into()))
+            .unwrap_or(u16::MAX)
+            .max(1);
         self.0 = units.max(self.0 - self.0 / 8);
     }
 
-    /// The time itself, if there was a round trip.
+    /// Returns the bound, if a round trip was measured.
     pub(crate) fn longest(self) -> Option<Duration> {
-        (self.0 > 0).then(|| Duration::from_micros(u64::from(self.0) * Self::UNIT))
+        (self.0 > 0).then(|| Duration::from_micros(u64::from(self.0) * Self::UNIT_MICROS))
     }
 
-    /// How long to wait for an answer before others are asked: between a quarter and the whole of
-    /// `timeout`.
+    /// Returns how long to wait for an answer before others are asked: four times the bound, at
+    /// least a quarter of `timeout` and at most all of it.
     pub(crate) fn timeout(self, timeout: Duration) -> Duration {
         self.longest().map_or(timeout, |longest| (longest * 4).clamp(timeout / 4, timeout))
     }
@@ -39,7 +45,7 @@ mod tests {
     const TIMEOUT: Duration = Duration::from_millis(300);
 
     #[test]
-    fn a_round_trip_rises_at_once_and_falls_slowly() {
+    fn a_longer_round_trip_raises_the_bound_at_once_and_shorter_ones_lower_it_slowly() {
         let mut round_trip = RttBound::default();
         assert_eq!((round_trip.longest(), round_trip.timeout(TIMEOUT)), (None, TIMEOUT));
         let micros = Duration::from_micros;

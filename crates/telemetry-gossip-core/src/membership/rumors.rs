@@ -1,12 +1,22 @@
-//! The news: whose record still has to be told, and how often it was. (Telemetry goes other ways:
-//! see `tree`.)
+//! The rumors: which rows still have to be gossiped, and how often each was sent.
 //!
-//! A rumor is a slot of the table, not bytes: what is sent is what the table holds when the
-//! datagram is encoded. News sent least often goes first, and each piece is sent
-//! `multiplier * ceil(log10(n + 1))` times in all; a change while it is queued starts it anew.
+//! A rumor is a slot of the table, not bytes: the datagram says what the table holds when it is
+//! encoded. The rumor that was sent least often goes first. Each is sent
+//! `multiplier * ceil(log10(n + 1))` times; a change of its row starts the count anew.
 //!
-//! There is one queue for each count of sends, linked through arrays over the slots: a slot is in
-//! one queue or none, every step is O(1), and nothing is allocated but when the table grows.
+//! ```text
+//!            push                    take                  commit, sent `limit` times
+//!   idle ----------> queue of count 0..limit ----> taken ------------------------------> idle
+//!                        ^                           |
+//!                        +---------------------------+
+//!                         put_back, or commit: one more send
+//! ```
+//!
+//! There is one queue per count of sends, linked through arrays over the slots: a slot is in at
+//! most one queue, every step is O(1), and memory is allocated only when the table grows.
+//!
+//! Telemetry is no rumor: it travels along the trees of `dissemination`. Nothing here chooses the
+//! receivers of a rumor.
 
 use alloc::vec::Vec;
 
@@ -14,27 +24,31 @@ use serde::{Deserialize, Serialize};
 
 use crate::membership::{Slot, grow};
 
-/// The count of a slot that is no news.
+/// The count of sends of a slot that is no rumor.
 const IDLE: u8 = u8::MAX;
 
-/// The end of a queue.
+/// The link that ends a queue.
 const NONE: u32 = u32::MAX;
 
+/// The queues of rumors, one per count of sends.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Rumors {
-    /// The first and last slot of the queue of each count.
+    /// The first and the last slot of the queue of each count of sends.
     ends: Vec<(u32, u32)>,
+    /// Per slot: the slot after it in its queue.
     next: Vec<u32>,
+    /// Per slot: the slot before it in its queue.
     prev: Vec<u32>,
+    /// Per slot: how often it was sent, or [`IDLE`].
     sends: Vec<u8>,
-    /// Slots that are news.
+    /// The number of rumors.
     active: usize,
-    /// Rumors in the datagram being encoded: in no queue for now.
+    /// The rumors in the datagram that is being encoded: in no queue for now.
     taken: Vec<Slot>,
 }
 
 impl Rumors {
-    /// `slot` is news, and was not told before.
+    /// Makes `slot` a rumor that was not sent yet, even if it is one already.
     pub(crate) fn push(&mut self, slot: Slot) {
         self.make_room(slot);
         self.forget(slot);
@@ -42,17 +56,17 @@ impl Rumors {
         self.link_last(slot, 0);
     }
 
-    /// Whether there is nothing to tell.
+    /// Whether there are no rumors.
     pub(crate) fn is_idle(&self) -> bool {
         self.active == 0
     }
 
-    /// Whether this is still to be told.
+    /// Whether `slot` is a rumor.
     pub(crate) fn contains(&self, slot: Slot) -> bool {
         self.sends.get(slot.index()).is_some_and(|&sends| sends != IDLE)
     }
 
-    /// The least-told rumor that is not yet in this datagram.
+    /// Takes the rumor that was sent least often and is not yet in this datagram.
     pub(crate) fn take(&mut self) -> Option<Slot> {
         let first = self.ends.iter().map(|&(first, _)| first).find(|&first| first != NONE)?;
         let slot = Slot(first);
@@ -61,19 +75,20 @@ impl Rumors {
         Some(slot)
     }
 
-    /// The last rumor taken did not fit: it stays first in its queue.
+    /// Puts the rumor taken last back to the front of its queue, since it did not fit.
     pub(crate) fn put_back(&mut self) {
         if let Some(slot) = self.taken.pop() {
             self.link_first(slot);
         }
     }
 
-    /// The rumors taken are in the datagram: each counts one more, and those told `limit` times are
-    /// done. `untold` was taken but is said otherwise.
-    pub(crate) fn commit(&mut self, limit: u8, untold: Option<Slot>) {
+    /// Counts one more send of each rumor taken, since the datagram is complete. A rumor that was
+    /// sent `limit` times is done. A rumor `uncounted` keeps its count: the body of the datagram
+    /// states it to this one receiver, but it still has to spread.
+    pub(crate) fn commit(&mut self, limit: u8, uncounted: Option<Slot>) {
         for at in 0..self.taken.len() {
             let slot = self.taken[at];
-            if Some(slot) == untold {
+            if Some(slot) == uncounted {
                 self.link_first(slot);
                 continue;
             }
@@ -87,12 +102,12 @@ impl Rumors {
         }
         self.taken.clear();
         if self.active == 0 {
-            // News is rare: its queues are no part of what a member costs.
+            // Rumors are rare, so their queues take no memory while there are none.
             *self = Self::default();
         }
     }
 
-    /// `slot` is no news any more, or leaves the table.
+    /// Removes `slot` from the rumors, if it is one.
     pub(crate) fn forget(&mut self, slot: Slot) {
         if self.contains(slot) {
             self.unlink(slot);
@@ -101,10 +116,10 @@ impl Rumors {
         }
     }
 
-    /// The queue as counted against the queue as walked.
+    /// Checks the links and the counts of the queues by walking them.
     pub(crate) fn check(&self) -> Result<(), &'static str> {
         if self.next.len() != self.sends.len() || self.prev.len() != self.sends.len() {
-            return Err("a rumor has no links");
+            return Err("the arrays over the slots differ in length");
         }
         let mut walked = 0;
         for (&(first, last), sends) in self.ends.iter().zip(0_u8..) {
@@ -121,12 +136,12 @@ impl Rumors {
                 (before, at) = (at, self.next[slot]);
             }
             if before != last {
-                return Err("a queue of rumors does not end where it should");
+                return Err("the last rumor of a queue is not its recorded end");
             }
         }
-        let news = self.sends.iter().filter(|&&sends| sends != IDLE).count();
-        if walked != self.active || news != self.active {
-            return Err("the count of rumors is wrong");
+        let rumors = self.sends.iter().filter(|&&sends| sends != IDLE).count();
+        if walked != self.active || rumors != self.active {
+            return Err("the count of rumors is not the number of rumors in the queues");
         }
         Ok(())
     }
@@ -140,9 +155,9 @@ impl Rumors {
             grow(&mut self.sends);
             self.sends.push(IDLE);
         }
-        // As many rumors may be taken as there are.
+        // All rumors may be taken for one datagram.
         self.taken
-            .reserve_exact(self.sends.len().saturating_sub(self.taken.capacity()).min(MOST_TAKEN));
+            .reserve_exact(self.sends.len().saturating_sub(self.taken.capacity()).min(TAKEN_ROOM));
     }
 
     fn unlink(&mut self, slot: Slot) {
@@ -196,11 +211,12 @@ impl Rumors {
     }
 }
 
-/// More rumors than any datagram of usual size holds; a list that outgrows it grows by itself.
-const MOST_TAKEN: usize = 128;
+/// The most places by which the list of taken rumors is grown ahead: more than a datagram of the
+/// usual size holds. A longer list grows by itself.
+const TAKEN_ROOM: usize = 128;
 
-/// How often each member that learns a piece of news tells it: `multiplier * ceil(log10(n + 1))`,
-/// as memberlist does.
+/// Returns how often each member that learns a rumor sends it: `multiplier * ceil(log10(n + 1))`,
+/// as in memberlist.
 pub(crate) fn send_limit(multiplier: u8, members: u32) -> u8 {
     // ceil(log10(n + 1)) is the number of decimal digits of n.
     let digits = members.max(1).ilog10() + 1;
@@ -211,58 +227,58 @@ pub(crate) fn send_limit(multiplier: u8, members: u32) -> u8 {
 mod tests {
     use super::*;
 
-    /// Takes up to `room` rumors as a datagram with that much room would.
-    fn send(news: &mut Rumors, room: usize, limit: u8) -> Vec<u32> {
+    /// Takes up to `room` rumors, as a datagram with that much room does.
+    fn send(rumors: &mut Rumors, room: usize, limit: u8) -> Vec<u32> {
         let mut sent = Vec::new();
-        while let Some(slot) = news.take() {
+        while let Some(slot) = rumors.take() {
             if sent.len() == room {
-                news.put_back();
+                rumors.put_back();
                 break;
             }
             sent.push(slot.0);
         }
-        news.commit(limit, None);
-        news.check().unwrap();
+        rumors.commit(limit, None);
+        rumors.check().unwrap();
         sent.sort_unstable();
         sent
     }
 
     #[test]
-    fn the_least_told_goes_first_and_each_is_told_as_often_as_the_limit() {
-        let mut news = Rumors::default();
+    fn the_rumor_sent_least_often_goes_first_and_each_is_sent_as_often_as_the_limit() {
+        let mut rumors = Rumors::default();
         for slot in 0..4 {
-            news.push(Slot(slot));
+            rumors.push(Slot(slot));
         }
-        let mut told = [0; 4];
-        while !news.is_idle() {
-            for slot in send(&mut news, 3, 3) {
-                told[slot as usize] += 1;
+        let mut sends = [0; 4];
+        while !rumors.is_idle() {
+            for slot in send(&mut rumors, 3, 3) {
+                sends[slot as usize] += 1;
             }
-            assert!(told.iter().max().unwrap() - told.iter().min().unwrap() <= 1, "{told:?}");
+            assert!(sends.iter().max().unwrap() - sends.iter().min().unwrap() <= 1, "{sends:?}");
         }
-        assert_eq!(told, [3; 4]);
-        assert!(news.is_idle());
+        assert_eq!(sends, [3; 4]);
+        assert!(rumors.is_idle());
     }
 
     #[test]
-    fn a_change_starts_a_rumor_anew() {
-        let mut news = Rumors::default();
-        news.push(Slot(7));
-        assert_eq!(send(&mut news, 9, 2), [7]);
-        news.push(Slot(7));
-        assert_eq!(send(&mut news, 9, 2), [7]);
-        assert_eq!(send(&mut news, 9, 2), [7]);
-        assert_eq!(send(&mut news, 9, 2), []);
+    fn a_change_starts_the_count_of_a_rumor_anew() {
+        let mut rumors = Rumors::default();
+        rumors.push(Slot(7));
+        assert_eq!(send(&mut rumors, 9, 2), [7]);
+        rumors.push(Slot(7));
+        assert_eq!(send(&mut rumors, 9, 2), [7]);
+        assert_eq!(send(&mut rumors, 9, 2), [7]);
+        assert_eq!(send(&mut rumors, 9, 2), []);
     }
 
     #[test]
-    fn a_forgotten_rumor_is_told_no_more() {
-        let mut news = Rumors::default();
+    fn a_forgotten_rumor_is_not_sent_again() {
+        let mut rumors = Rumors::default();
         for slot in 0..3 {
-            news.push(Slot(slot));
+            rumors.push(Slot(slot));
         }
-        news.forget(Slot(1));
-        assert_eq!(send(&mut news, 9, 1), [0, 2]);
+        rumors.forget(Slot(1));
+        assert_eq!(send(&mut rumors, 9, 1), [0, 2]);
     }
 
     #[test]

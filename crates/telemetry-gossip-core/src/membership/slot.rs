@@ -1,10 +1,11 @@
-//! A member's place in the table.
+//! The place of a member in the table, and how the arrays over these places grow.
 
 use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
-/// The place of a row; stable while the member is in the table.
+/// The index of a row in the table. It is stable while the member is in the table, and reused
+/// afterwards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(crate) struct Slot(pub(crate) u32);
 
@@ -14,7 +15,8 @@ impl Slot {
     }
 }
 
-/// Makes room by an eighth, not by doubling: the table's memory per member stays flat.
+/// Reserves room for one more item: an eighth of the length instead of a doubling, so that the
+/// memory per member stays flat.
 pub(crate) fn grow<T>(items: &mut Vec<T>) {
     if items.len() == items.capacity() {
         items.reserve_exact((items.len() / 8).max(8));

@@ -1,5 +1,6 @@
-//! The table as a part of a node's snapshot: its rows and their order. Indices, sums and counts are
-//! made anew.
+//! The table as a part of a node's snapshot: its rows and their order.
+//!
+//! Indices, sums and counts are not saved; a restored table computes them from its rows.
 
 use alloc::borrow::Cow;
 use alloc::vec::Vec;
@@ -16,24 +17,26 @@ use crate::id::{Generation, Instance, check_id};
 use crate::status::Status;
 use crate::time::Instant;
 
-/// What cannot be made anew.
+/// The saved state of a table. Its fields are serialised in this order.
 #[derive(Serialize, Deserialize)]
 struct State<'a> {
-    /// By slot; `None` where it is free.
+    /// The rows by slot; `None` where the slot is free.
     #[serde(borrow)]
     rows: Vec<Option<SavedRow<'a>>>,
-    /// The latest to be free last: it is taken first.
+    /// The free slots. The one freed last stands last, and is taken first.
     free: Cow<'a, [Slot]>,
-    /// The roster's order: ids of one hash may stand in either.
+    /// The slots in the order of the roster, which the rows do not determine: ids with the same
+    /// hash may stand in either order.
     order: Vec<Slot>,
     me: Option<Slot>,
     limit: u32,
     changed_at: Instant,
     telemetry_changed_at: Instant,
     roster_version: u32,
-    dead_count: bool,
+    includes_dead: bool,
 }
 
+/// The saved state of a row.
 #[derive(Serialize, Deserialize)]
 struct SavedRow<'a> {
     id: &'a str,
@@ -47,6 +50,7 @@ struct SavedRow<'a> {
     verified: bool,
 }
 
+/// Saves a table.
 pub(crate) fn serialize<A: Address, S: Serializer>(
     table: &Membership<A>,
     serializer: S,
@@ -65,11 +69,12 @@ pub(crate) fn serialize<A: Address, S: Serializer>(
         changed_at: table.changed_at,
         telemetry_changed_at: table.telemetry_changed_at,
         roster_version: table.roster_version,
-        dead_count: table.dead_count,
+        includes_dead: table.includes_dead,
     };
     state.serialize(serializer)
 }
 
+/// Restores a table, or says why the bytes are no table.
 pub(crate) fn deserialize<'de, A: Address, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Membership<A>, D::Error> {
@@ -84,7 +89,7 @@ impl State<'_> {
             changed_at: self.changed_at,
             telemetry_changed_at: self.telemetry_changed_at,
             roster_version: self.roster_version,
-            dead_count: self.dead_count,
+            includes_dead: self.includes_dead,
             free: self.free.into_owned(),
             ..Membership::new(self.limit)
         };
@@ -92,7 +97,7 @@ impl State<'_> {
             let row = row.as_ref().map_or(Ok(Row::new::<A>("", None)), SavedRow::restore::<A>)?;
             table.rows.push(row);
         }
-        // Each slot is free or in the roster, once.
+        // Each slot is either free or in the roster, exactly once.
         let mut missing: Vec<Option<bool>> =
             self.rows.iter().map(|row| Some(row.is_some())).collect();
         for (slot, taken) in table
@@ -102,29 +107,29 @@ impl State<'_> {
             .chain(self.order.iter().map(|slot| (slot, true)))
         {
             if missing.get_mut(slot.index()).and_then(Option::take) != Some(taken) {
-                return Err("a row is both free and taken, or named twice");
+                return Err("a slot is both free and in the roster, or named twice");
             }
         }
         if missing.iter().any(Option::is_some) {
-            return Err("a row is neither free nor in the roster");
+            return Err("a slot is neither free nor in the roster");
         }
-        // Of one hash, the latest to come stands first.
+        // Among equal hashes the roster puts the latest first, so they are inserted from the back.
         for &slot in self.order.iter().rev() {
             table.roster.insert(&table.rows, slot);
             let (hash, row) = (table.hash(slot), &table.rows[slot.index()]);
-            let (status, added) = (row.status, row.sums(table.dead_count));
+            let (status, share) = (row.status, row.sums(table.includes_dead));
             table.count(status, hash, 1);
-            table.account(hash, Sums::default(), added);
+            table.account(hash, Sums::default(), share);
         }
         if !table.slots().eq(self.order.iter().copied()) {
-            return Err("the roster is not in the order of the ids' hashes");
+            return Err("the roster is not in the order of the id hashes");
         }
         let ids_differ = |pair: &[Slot]| {
             let [one, other] = pair else { return true };
             table.row(*one).id_bytes() != table.row(*other).id_bytes()
         };
         if !self.order.windows(2).all(ids_differ) {
-            return Err("a member has two rows");
+            return Err("two rows have the same id");
         }
         Ok(table)
     }
@@ -146,11 +151,12 @@ impl<'a> SavedRow<'a> {
     }
 
     fn restore<A: Address>(&self) -> Result<Row, &'static str> {
-        check_id(self.id).map_err(|_| "a member's id breaks the rule for ids")?;
+        check_id(self.id).map_err(|_| "the id of a member breaks the rule for ids")?;
         let address = A::decode(self.address);
         if address.is_none() && !self.address.is_empty() {
-            return Err("a member's address cannot be decoded");
+            return Err("the address of a member cannot be decoded");
         }
+        // A log that begins with 0 states its compacted version before its entries.
         let mut row = Row::new(self.id, address);
         if let (Some(0), compacted) = (self.log.first(), telemetry_log::compacted_version(self.log))
         {
@@ -160,14 +166,15 @@ impl<'a> SavedRow<'a> {
         for entry in Entries::new(self.log) {
             if entry.version <= last || core::str::from_utf8(entry.key).is_err() {
                 return Err(
-                    "a member's telemetry is not in order of version, or its keys are no text",
+                    "the telemetry of a member is not in order of version, or a key is not UTF-8",
                 );
             }
             last = entry.version;
             row.set_entry(&entry);
         }
+        // Bytes that are no log differ from the log that was rebuilt from their entries.
         if row.log() != self.log || self.log.len() > MAX_LOG_READ {
-            return Err("a member's telemetry is no log");
+            return Err("the telemetry of a member is not a valid log, or is too long");
         }
         (row.generation, row.instance, row.status) = (self.generation, self.instance, self.status);
         (row.round_trip, row.verified) = (self.round_trip, self.verified);

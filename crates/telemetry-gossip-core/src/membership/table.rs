@@ -1,8 +1,8 @@
-//! The table: one record a known member, and the one merge rule of the workspace.
+//! The table: one record per known member, and the one merge rule of the workspace.
 //!
 //! [`Membership::merge`] keeps the higher of two claims ([`Claim::precedence`]); nothing else
-//! changes a row's generation, status, instance or address. What follows from a change (a
-//! suspicion's deadline, a rumor, an event) is not decided here.
+//! changes a row's generation, status, instance or address. The consequences of a change (the
+//! deadline of a suspicion, a rumor, an event) are not decided here.
 
 use alloc::vec::Vec;
 use core::marker::PhantomData;
@@ -22,12 +22,13 @@ use crate::id::{Generation, NodeId, full_id_hash};
 use crate::status::Status;
 use crate::time::Instant;
 
-/// The number of hash ranges whose fingerprints are kept up to date.
+/// The number of hash ranges, each with its own fingerprint.
 pub(crate) const BUCKETS: usize = 64;
 
-/// The known members and what is held of each: a join-semilattice under [`Membership::merge`].
+/// The table of the known members: a join-semilattice under [`Membership::merge`].
 ///
-/// A [`Node`](crate::Node) owns one; alone it is the state that two sides of an exchange reconcile.
+/// A [`Node`](crate::Node) owns one. By itself it is the state that the two sides of an exchange
+/// reconcile.
 ///
 /// ```
 /// use telemetry_gossip_core::{Claim, Generation, Instance, Instant, Membership, Status};
@@ -59,25 +60,27 @@ pub struct Membership<A> {
     pub(super) limit: u32,
     pub(super) sums: Sums,
     pub(super) buckets: [u64; BUCKETS],
+    /// The number of members per status.
     pub(super) counts: [u32; 4],
-    /// Live members in the hash ranges before each, and in all.
+    /// The number of live members in the hash ranges before each one; last, the number in all.
     pub(super) live_before: [u32; BUCKETS + 1],
-    /// When a claim last changed something, and when telemetry did.
+    /// When a claim last changed a row.
     pub(super) changed_at: Instant,
+    /// When telemetry last changed a row.
     pub(super) telemetry_changed_at: Instant,
-    /// Counts the changes of who is live, and where.
+    /// Counts the changes of the set of live members and of their addresses.
     pub(super) roster_version: u32,
-    /// Whether the dead count in the fingerprints.
-    pub(super) dead_count: bool,
+    /// Whether dead members and members that left add to the fingerprints.
+    pub(super) includes_dead: bool,
     pub(super) address: PhantomData<A>,
 }
 
-/// Fingerprints of a table: equal tables have equal ones.
+/// The fingerprints of a table: equal tables have equal fingerprints.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Fingerprints {
-    /// Of all live members' records.
+    /// The fingerprint of the records of all live members.
     pub(crate) claims: u32,
-    /// Of the versions of their telemetry.
+    /// The fingerprint of their telemetry versions.
     pub(crate) telemetry: u32,
 }
 
@@ -87,32 +90,33 @@ pub(crate) const fn fold(sum: u64) -> u32 {
     (sum ^ (sum >> 32)) as u32
 }
 
-/// What a merge did to the table.
+/// The effect of a merge on the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Merged {
-    /// The member was not known; now it is.
+    /// The claim added a member that was not known before.
     Inserted,
-    /// The claim replaced what was held.
+    /// The claim replaced the one that the table held.
     Replaced {
-        /// The status held before.
+        /// The status before.
         was: Status,
         /// Whether the address changed.
         moved: bool,
-        /// Whether another life of the member was held before.
+        /// Whether the instance changed.
         renewed: bool,
     },
-    /// The table holds just this.
+    /// The table holds this very claim already.
     Same,
-    /// The table holds something higher.
+    /// The table holds a claim of higher precedence.
     Stale,
-    /// The generation is implausibly far ahead; see [`Generation::is_plausible`].
+    /// The claim was refused: its generation is implausibly far ahead; see
+    /// [`Generation::is_plausible`].
     Implausible,
-    /// The member is unknown and the table is full.
+    /// The claim was refused: the member is unknown and the table is full.
     Full,
 }
 
 impl<A: Address> Membership<A> {
-    /// An empty table for at most `limit` members.
+    /// Returns an empty table for at most `limit` members.
     #[must_use]
     pub fn new(limit: u32) -> Self {
         Self {
@@ -129,25 +133,28 @@ impl<A: Address> Membership<A> {
             changed_at: Instant::ORIGIN,
             telemetry_changed_at: Instant::ORIGIN,
             roster_version: 0,
-            dead_count: false,
+            includes_dead: false,
             address: PhantomData,
         }
     }
 
-    /// An empty table for states that are exchanged and never forget: the dead count in its
-    /// fingerprint, so that two tables are equal only if they hold the same of the dead, too.
-    /// Compare it with others of its kind.
+    /// Returns an empty table for a state that is exchanged and that never forgets a member.
+    ///
+    /// Its fingerprint includes dead members and members that left, so that two tables are equal
+    /// only if they hold the same records of these, too. Compare it with tables of the same kind
+    /// only.
     #[doc(hidden)]
     #[must_use]
     pub fn for_exchange(limit: u32) -> Self {
-        Self { dead_count: true, ..Self::new(limit) }
+        Self { includes_dead: true, ..Self::new(limit) }
     }
 
-    /// Merges one claim: the higher precedence is kept, whatever the order of arrival.
+    /// Merges one claim: the table keeps the higher precedence, in whatever order claims arrive.
     pub fn merge(&mut self, now: Instant, claim: &Claim<'_, A>) -> Merged {
         self.merge_at(now, claim).0
     }
 
+    /// Merges one claim, and returns the slot of its member, if the member is in the table.
     pub(crate) fn merge_at(
         &mut self,
         now: Instant,
@@ -178,12 +185,14 @@ impl<A: Address> Membership<A> {
             Merged::Replaced { was: held.status, moved, renewed: held.instance != claim.instance };
         self.change(slot, hash, now, |row| {
             let (renewed, moved) = (row.instance != claim.instance, row.address() != claim.address);
+            // The versions of a new instance begin anew.
             if renewed {
                 row.clear_telemetry();
             }
             if moved {
                 row.set_address(claim.address);
             }
+            // The proof and the round trips were those of another process or another path.
             if renewed || moved {
                 row.verified = false;
                 row.round_trip = RttBound::default();
@@ -210,18 +219,18 @@ impl<A: Address> Membership<A> {
         self.roster.insert(&self.rows, slot);
         self.count(Status::Alive, hash, 1);
         self.roster_version = self.roster_version.wrapping_add(1);
-        let added = self.row(slot).sums(self.dead_count);
+        let added = self.row(slot).sums(self.includes_dead);
         self.account(hash, Sums::default(), added);
         Some(slot)
     }
 
-    /// Lets one more member in, whatever the limit.
+    /// Raises the limit, if need be, so that one more member fits.
     pub(crate) fn make_room(&mut self) {
         let len = u32::try_from(self.len()).unwrap_or(u32::MAX);
         self.limit = self.limit.max(len.saturating_add(1));
     }
 
-    /// Takes a member out of the table; `None` if `slot` is the node itself.
+    /// Removes a member from the table and returns its id; `None` if `slot` is this node itself.
     pub(crate) fn remove(&mut self, slot: Slot) -> Option<NodeId> {
         if self.me == Some(slot) {
             return None;
@@ -229,8 +238,8 @@ impl<A: Address> Membership<A> {
         let id = self.id(slot);
         let hash = self.hash(slot);
         self.change(slot, hash, self.changed_at, |row| row.status = Status::Left);
-        let added = self.row(slot).sums(self.dead_count);
-        self.account(hash, added, Sums::default());
+        let share = self.row(slot).sums(self.includes_dead);
+        self.account(hash, share, Sums::default());
         self.count(Status::Left, hash, -1);
         self.roster.remove(&self.rows, slot);
         self.rows[slot.index()] = Row::new::<A>("", None);
@@ -238,7 +247,7 @@ impl<A: Address> Membership<A> {
         Some(id)
     }
 
-    /// Changes a row and keeps the fingerprints and counts true.
+    /// Changes a row, and with it the fingerprints and the counts.
     fn change<T>(
         &mut self,
         slot: Slot,
@@ -246,12 +255,13 @@ impl<A: Address> Membership<A> {
         now: Instant,
         edit: impl FnOnce(&mut Row) -> T,
     ) -> T {
+        // An echo says that its claim is known; that may no longer hold once a record changes.
         self.echoes.clear();
-        let dead_count = self.dead_count;
+        let includes_dead = self.includes_dead;
         let row = &mut self.rows[slot.index()];
-        let (status, old) = (row.status, row.sums(dead_count));
+        let (status, old) = (row.status, row.sums(includes_dead));
         let result = edit(row);
-        let (new_status, new) = (row.status, row.sums(dead_count));
+        let (new_status, new) = (row.status, row.sums(includes_dead));
         self.count(status, hash, -1);
         self.count(new_status, hash, 1);
         if status.is_live() != new_status.is_live() {
@@ -262,12 +272,14 @@ impl<A: Address> Membership<A> {
         result
     }
 
+    /// Replaces the share `old` of a row by `new`, in the sums and in its hash range.
     pub(super) fn account(&mut self, hash: u64, old: Sums, new: Sums) {
         self.sums = self.sums.replace(old, new);
         let bucket = &mut self.buckets[bucket_of(hash)];
         *bucket = bucket.wrapping_sub(old.whole()).wrapping_add(new.whole());
     }
 
+    /// Adds `by` to the number of members of this status, and to those of the live members.
     pub(super) fn count(&mut self, status: Status, hash: u64, by: i32) {
         let count = &mut self.counts[usize::from(status.rank())];
         *count = count.saturating_add_signed(by);
@@ -278,7 +290,8 @@ impl<A: Address> Membership<A> {
         }
     }
 
-    /// The next version of this node's own telemetry, or of a member's as its owner published it.
+    /// Appends the next version of a member's telemetry, as its owner published it. The owner may
+    /// be this node.
     pub(crate) fn set_entry(&mut self, slot: Slot, now: Instant, entry: &LogEntry<'_>) {
         self.change_telemetry(slot, now, |row| {
             row.set_entry(entry);
@@ -288,12 +301,12 @@ impl<A: Address> Membership<A> {
         });
     }
 
-    /// The telemetry of a member is read anew, from this compacted version on.
+    /// Drops the telemetry of a member, so that it is read anew from this compacted version on.
     pub(crate) fn restart_telemetry(&mut self, slot: Slot, now: Instant, compacted: u64) {
         self.change_telemetry(slot, now, |row| row.restart_telemetry(compacted));
     }
 
-    /// Room is scarce: drops what is left of removed keys, however young.
+    /// Drops all delete markers of a member, however young, because its log has run out of room.
     pub(crate) fn drop_delete_markers(&mut self, slot: Slot, now: Instant) {
         self.change_telemetry(slot, now, |row| row.drop_delete_markers(now, true));
     }
@@ -301,21 +314,22 @@ impl<A: Address> Membership<A> {
     fn change_telemetry(&mut self, slot: Slot, now: Instant, edit: impl FnOnce(&mut Row)) {
         let hash = self.hash(slot);
         let row = &mut self.rows[slot.index()];
-        let old = row.telemetry_sums(hash, self.dead_count);
+        let old = row.telemetry_sums(hash, self.includes_dead);
         edit(row);
-        let new = row.telemetry_sums(hash, self.dead_count);
+        let new = row.telemetry_sums(hash, self.includes_dead);
         self.account(hash, old, new);
         self.telemetry_changed_at = now;
     }
 
-    /// An answer came from the member at its address.
+    /// Records that a datagram came from the member's address; `verified` if that proves that the
+    /// member receives what is sent to the address.
     pub(crate) fn heard(&mut self, slot: Slot, now: Instant, verified: bool) {
         let row = &mut self.rows[slot.index()];
         row.observe(now);
         row.verified |= verified;
     }
 
-    /// An answer took so long.
+    /// Records how long an answer of the member took.
     pub(crate) fn add_rtt_sample(&mut self, slot: Slot, took: Duration) {
         self.rows[slot.index()].round_trip.add_sample(took);
     }
@@ -328,6 +342,7 @@ fn write_claim<A>(row: &mut Row, claim: &Claim<'_, A>, now: Instant) {
     row.observe(now);
 }
 
+/// Returns the hash range of a full id hash.
 #[expect(clippy::cast_possible_truncation, reason = "the upper 6 bits")]
 pub(crate) const fn bucket_of(hash: u64) -> usize {
     (hash >> (64 - BUCKETS.trailing_zeros())) as usize

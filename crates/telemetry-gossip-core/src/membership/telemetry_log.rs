@@ -1,22 +1,26 @@
-//! One node's telemetry: a small key-value log in order of version.
+//! The telemetry of one node: a small key-value log in order of version.
 //!
-//! Only the owner writes. Each publication gets the owner's next version; an entry replaced or
-//! removed is taken out and the new one appended, so the log stays in ascending order of version
-//! and *the news since version v is a suffix*. A reader that applies suffixes without a gap holds
-//! exactly the owner's state up to a version.
+//! Only the owner writes. Each publication gets the owner's next version. An entry that is replaced
+//! or removed is taken out and the new one appended, so the log stays in ascending order of
+//! version, and *the update since version v is a suffix*. A reader that applies suffixes without a
+//! gap holds exactly the owner's state up to a version.
 //!
-//! The log is a packed byte string (it lives at the end of a member's record), so a member without
-//! telemetry pays nothing, and replacing a value by one that is not longer allocates nothing. The
-//! version stands last, so that the newest one is the end of the log:
+//! The log is a packed byte string at the end of a member's record. A member without telemetry
+//! takes no memory for it, and replacing a value by one that is not longer allocates nothing. The
+//! version stands last in an entry, so that the newest version is the end of the log:
 //!
 //! ```text
-//! log   = [0 (1), floor (6)] entry*
-//! entry = key length (1), value length or REMOVED (2), published in ms and urgency (5), key, value, version (6)
+//! log   = [0 (1), compacted version (6)] entry*
+//! entry = key length (1), value length or REMOVED (2), published in ms and urgency (5),
+//!         key, value, version (6)
 //! ```
 //!
-//! A removed key leaves a marker, so that the removal spreads like a value. Markers that have done
-//! so are dropped, and the version of the last of them is the log's *floor*: who knows less than
-//! that may hold keys that are gone, and reads the whole log anew.
+//! A removed key leaves a *delete marker*, so that the removal spreads like a value. Markers that
+//! had time to spread are dropped, and the version of the latest dropped one is the *compacted
+//! version* of the log. A reader that knows the log to less than that may hold keys that are gone,
+//! and reads the whole log anew.
+//!
+//! How entries travel is decided in `dissemination` and `anti_entropy`, not here.
 
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -24,27 +28,28 @@ use core::time::Duration;
 use crate::config::MAX_LOG;
 use crate::time::Instant;
 
-/// Bytes of an entry beside its key and value.
+/// The bytes of an entry without its key and value.
 pub(crate) const ENTRY_OVERHEAD: usize = 1 + 2 + 5 + 6;
 
-/// The largest log that a reader holds: while it goes from one state of the owner to another, parts
+/// The most bytes of a log that a reader holds: between two states of the owner it may hold parts
 /// of both.
 pub(crate) const MAX_LOG_READ: usize = 2 * MAX_LOG;
 
-/// The latest time of publication that an entry can hold, in milliseconds: 17 years after the
-/// origin.
-const LATEST: u64 = (1 << 39) - 1;
+/// The latest time of publication that an entry can hold, in milliseconds since the origin: 17
+/// years.
+const MAX_PUBLISHED_MS: u64 = (1 << 39) - 1;
 
-/// Bytes of a floor at the beginning of a log: a key length that no key has, and the version.
+/// The bytes of a compacted version at the beginning of a log: a key length that no key has, and
+/// the version.
 const COMPACTED_LEN: usize = 1 + 6;
 
-/// How long a removal is told of at least, before its marker may go.
-const REMOVAL_SPAN: Duration = Duration::from_secs(60);
+/// The shortest time for which a delete marker is kept, so that the removal can spread.
+const MIN_MARKER_AGE: Duration = Duration::from_secs(60);
 
-/// The highest version: a publication each microsecond for nine years.
+/// The highest version: one publication per microsecond for nine years.
 pub(crate) const MAX_VERSION: u64 = (1 << 48) - 1;
 
-/// A value length that says: removed. Removals stay in the log, so that they spread like values.
+/// The value length that marks an entry as a delete marker.
 const REMOVED: u16 = u16::MAX;
 
 /// One entry of a node's telemetry.
@@ -54,24 +59,24 @@ pub struct TelemetryEntry<'a> {
     pub key: &'a str,
     /// The value.
     pub value: &'a [u8],
-    /// The owner's version that set it.
+    /// The version at which the owner published it.
     pub version: u64,
-    /// When the owner published it, as well as it is known here: the ages that carriers reported
-    /// are subtracted, times on the network are not.
+    /// The time at which the owner published it, as well as it is known here: it is computed from
+    /// the ages that the senders on the way reported, which do not include the time on the network.
     pub published: Instant,
     /// Whether the owner published it as urgent.
     pub urgent: bool,
 }
 
 impl TelemetryEntry<'_> {
-    /// How old the value is at `now`.
+    /// Returns the age of the entry at `now`.
     #[must_use]
     pub fn age(&self, now: Instant) -> Duration {
         now.since(self.published)
     }
 }
 
-/// An entry as it stands in a log: its key was found to be text where it entered.
+/// An entry as it stands in a log. Its key was checked to be text where it entered the node.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LogEntry<'a> {
     pub(crate) key: &'a [u8],
@@ -94,13 +99,13 @@ impl<'a> LogEntry<'a> {
         })
     }
 
-    /// Bytes that this entry takes in the log.
+    /// Returns the bytes that this entry takes in a log.
     pub(crate) fn packed_len(&self) -> usize {
         ENTRY_OVERHEAD + self.key.len() + self.value.map_or(0, <[u8]>::len)
     }
 }
 
-/// Walks a packed log in order of version.
+/// An iterator over the entries of a packed log, in order of version.
 #[derive(Clone, Debug)]
 pub(crate) struct Entries<'a> {
     rest: &'a [u8],
@@ -140,8 +145,8 @@ impl<'a> Iterator for Entries<'a> {
     }
 }
 
-/// Sets `entry` in the log that is the tail of `bytes` from `start`: an older entry of its key
-/// goes, the new one is appended.
+/// Sets `entry` in the log that is the tail of `bytes` from `start`: removes an older entry of its
+/// key and appends the new one.
 pub(crate) fn set(bytes: &mut Vec<u8>, start: usize, entry: &LogEntry<'_>) {
     let (Ok(key_len), Some(log)) = (u8::try_from(entry.key.len()), bytes.get(start..)) else {
         return;
@@ -161,7 +166,7 @@ pub(crate) fn set(bytes: &mut Vec<u8>, start: usize, entry: &LogEntry<'_>) {
     bytes.push(key_len);
     bytes.extend_from_slice(&value_len.to_le_bytes());
     let published =
-        (entry.published.as_micros() / 1_000).min(LATEST) << 1 | u64::from(entry.urgent);
+        (entry.published.as_micros() / 1_000).min(MAX_PUBLISHED_MS) << 1 | u64::from(entry.urgent);
     bytes.extend_from_slice(&published.to_le_bytes()[..5]);
     bytes.extend_from_slice(entry.key);
     bytes.extend_from_slice(entry.value.unwrap_or_default());
@@ -172,8 +177,8 @@ fn compacted_len(log: &[u8]) -> usize {
     if log.first() == Some(&0) { COMPACTED_LEN } else { 0 }
 }
 
-/// Below this version of its owner a log may be told in part only; 0 if all removals are still in
-/// it.
+/// Returns the compacted version of a log; 0 if all delete markers are still in it. A reader that
+/// knows the log to less than this version cannot be sent a suffix of it.
 pub(crate) fn compacted_version(log: &[u8]) -> u64 {
     match log.first_chunk() {
         Some(&[0, v0, v1, v2, v3, v4, v5]) => u64::from_le_bytes([v0, v1, v2, v3, v4, v5, 0, 0]),
@@ -181,19 +186,19 @@ pub(crate) fn compacted_version(log: &[u8]) -> u64 {
     }
 }
 
-/// The log that is the tail of `bytes` from `start` is read anew, from this floor on.
+/// Empties the log that is the tail of `bytes` from `start`, and sets its compacted version.
 pub(crate) fn reset(bytes: &mut Vec<u8>, start: usize, compacted: u64) {
     bytes.truncate(start);
     bytes.push(0);
     bytes.extend_from_slice(&compacted.to_le_bytes()[..6]);
 }
 
-/// Drops the markers of removals that were told of for long, or all if room is `scarce`, but not
-/// the newest entry of the log: its version is the owner's.
+/// Drops the delete markers that had time to spread, or all of them if room is `scarce`. The newest
+/// entry of the log stays in any case, since its version is that of the log.
 pub(crate) fn drop_delete_markers(bytes: &mut Vec<u8>, start: usize, now: Instant, scarce: bool) {
     let newest = version(bytes.get(start..).unwrap_or_default());
     let gone = |entry: &LogEntry<'_>| {
-        let old = now.since(entry.published) >= REMOVAL_SPAN;
+        let old = now.since(entry.published) >= MIN_MARKER_AGE;
         entry.value.is_none() && entry.version < newest && (scarce || old)
     };
     let Some(log) = bytes.get(start..) else { return };
@@ -207,7 +212,7 @@ pub(crate) fn drop_delete_markers(bytes: &mut Vec<u8>, start: usize, now: Instan
     }
 }
 
-/// The newest version in a log; 0 if it has no entries.
+/// Returns the version of the newest entry of a log; 0 if it has no entries.
 pub(crate) fn version(log: &[u8]) -> u64 {
     match log.get(compacted_len(log)..).and_then(<[u8]>::last_chunk) {
         Some(&[v0, v1, v2, v3, v4, v5]) => u64::from_le_bytes([v0, v1, v2, v3, v4, v5, 0, 0]),
@@ -215,8 +220,9 @@ pub(crate) fn version(log: &[u8]) -> u64 {
     }
 }
 
-/// The latest version of an entry that is not above `since`; 0 if there is none. Whoever knows the
-/// log up to it knows it up to `since`: what was published between them was replaced later.
+/// Returns the version of the latest entry that is not above `since`; 0 if there is none. A reader
+/// that knows the log up to this version knows it up to `since`, because all that was published
+/// between the two was replaced later.
 pub(crate) fn version_before(log: &[u8], since: u64) -> u64 {
     Entries::new(log)
         .map(|entry| entry.version)
@@ -225,13 +231,14 @@ pub(crate) fn version_before(log: &[u8], since: u64) -> u64 {
         .unwrap_or(0)
 }
 
-/// Bytes of the entries after a version, and whether any of them is urgent.
-pub(crate) fn news_since(log: &[u8], since: u64) -> (usize, bool) {
-    let news = Entries::new(log).filter(|entry| entry.version > since);
-    news.fold((0, false), |(len, urgent), entry| (len + entry.packed_len(), urgent | entry.urgent))
+/// Returns the bytes of the entries after version `since`, and whether any of them is urgent.
+pub(crate) fn update_since(log: &[u8], since: u64) -> (usize, bool) {
+    let update = Entries::new(log).filter(|entry| entry.version > since);
+    update
+        .fold((0, false), |(len, urgent), entry| (len + entry.packed_len(), urgent | entry.urgent))
 }
 
-/// Bytes that the log would take with `entry` set.
+/// Returns the bytes that the log would take with `entry` set.
 pub(crate) fn len_with(log: &[u8], entry: &LogEntry<'_>) -> usize {
     let old = Entries::new(log).find(|old| old.key == entry.key).map_or(0, |old| old.packed_len());
     log.len() - old + entry.packed_len()
@@ -272,12 +279,12 @@ mod tests {
         set(&mut bytes, 1, &entry("a", Some(b"1"), 1));
         set(&mut bytes, 1, &entry("b", None, 2));
         set(&mut bytes, 1, &entry("c", None, 3));
-        let now = Instant::from_micros(2 * 7_000) + REMOVAL_SPAN;
+        let now = Instant::from_micros(2 * 7_000) + MIN_MARKER_AGE;
         drop_delete_markers(&mut bytes, 1, Instant::from_micros(0), false);
         assert_eq!(
             (Entries::new(&bytes[1..]).count(), compacted_version(&bytes[1..])),
             (3, 0),
-            "too young"
+            "both markers are too young"
         );
         drop_delete_markers(&mut bytes, 1, now, false);
         let keys: Vec<_> =
@@ -285,9 +292,9 @@ mod tests {
         assert_eq!(
             (keys, compacted_version(&bytes[1..])),
             (alloc::vec![(&b"a"[..], 1), (b"c", 3)], 2),
-            "the newest stays"
+            "the newest entry stays"
         );
-        // The log goes on as ever.
+        // The log takes further entries as before.
         set(&mut bytes, 1, &entry("a", Some(b"2"), 4));
         drop_delete_markers(&mut bytes, 1, now, true);
         let keys: Vec<_> =
@@ -300,13 +307,16 @@ mod tests {
     }
 
     proptest! {
-        /// The log against the obvious map: same values, ascending versions, and every suffix is
-        /// the news since.
+        /// The log against the obvious map: the same values, in ascending order of version.
         #[test]
-        fn the_log_is_the_map_in_order_of_version(
-            ops in prop::collection::vec(("[a-e]", prop::option::of(prop::collection::vec(any::<u8>(), 0..9))), 0..40),
+        fn a_log_holds_what_a_map_would_in_order_of_version(
+            ops in prop::collection::vec(
+                ("[a-e]", prop::option::of(prop::collection::vec(any::<u8>(), 0..9))),
+                0..40,
+            ),
         ) {
-            let (mut bytes, mut map) = (Vec::new(), BTreeMap::<String, (Option<Vec<u8>>, u64)>::new());
+            let mut bytes = Vec::new();
+            let mut map = BTreeMap::<String, (Option<Vec<u8>>, u64)>::new();
             for (version, (key, value)) in (1..).zip(&ops) {
                 let new = entry(key, value.as_deref(), version);
                 let expected = len_with(&bytes, &new);

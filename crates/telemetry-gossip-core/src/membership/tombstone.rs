@@ -1,8 +1,9 @@
-//! The dead and the left: until when they are remembered.
+//! How long dead members and members that left are remembered.
 //!
-//! A tombstone keeps the generation that a stale Alive must not undercut. Its age travels with the
-//! claim, so that all nodes forget it at about the same time and no node brings it back. What is
-//! kept is the end of its time: its begin may lie before this node's clock did.
+//! The row of such a member is its tombstone: it keeps the generation above which an Alive is
+//! believed, so that a stale one is not. The age of the tombstone travels with the claim, so that
+//! all nodes forget the member at about the same time and no node brings it back. Stored is the end
+//! of that time, since its beginning may lie before the origin of this node's clock.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use core::time::Duration;
@@ -12,42 +13,48 @@ use serde::{Deserialize, Serialize};
 use crate::membership::Slot;
 use crate::time::Instant;
 
+/// The members that are remembered until a set time.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Tombstones {
     ends: BTreeMap<Slot, Instant>,
+    /// The same pairs, the earliest end first.
     order: BTreeSet<(Instant, Slot)>,
 }
 
 impl Tombstones {
-    /// `slot` is remembered until `end`.
+    /// Remembers `slot` until `end`, in place of any earlier end.
     pub(crate) fn set(&mut self, slot: Slot, end: Instant) {
         self.clear(slot);
         self.ends.insert(slot, end);
         self.order.insert((end, slot));
     }
 
+    /// Removes the tombstone of `slot`, if it has one.
     pub(crate) fn clear(&mut self, slot: Slot) {
         if let Some(end) = self.ends.remove(&slot) {
             self.order.remove(&(end, slot));
         }
     }
 
-    /// Whole seconds since `slot` was declared, where the dead are remembered for `ttl`.
+    /// Returns the whole seconds since `slot` was declared dead or left, where tombstones last
+    /// `ttl`.
     pub(crate) fn age_secs(&self, slot: Slot, now: Instant, ttl: Duration) -> u32 {
         let age =
             self.ends.get(&slot).map_or(0, |&end| ttl.saturating_sub(end.since(now)).as_secs());
         u32::try_from(age).unwrap_or(u32::MAX)
     }
 
+    /// Returns the earliest end.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         self.order.first().map(|&(end, _)| end)
     }
 
-    /// Whose time ends first.
+    /// Returns the member whose tombstone ends first.
     pub(crate) fn first(&self) -> Option<Slot> {
         self.order.first().map(|&(_, slot)| slot)
     }
 
+    /// Returns a member whose tombstone has ended.
     pub(crate) fn due(&self, now: Instant) -> Option<Slot> {
         let &(end, slot) = self.order.first()?;
         (end <= now).then_some(slot)
@@ -57,7 +64,7 @@ impl Tombstones {
         self.ends.contains_key(&slot)
     }
 
-    /// Whether both orders have the same.
+    /// Whether both collections hold the same pairs.
     pub(crate) fn is_sound(&self) -> bool {
         let ordered = |(&slot, &end): (&Slot, &Instant)| self.order.contains(&(end, slot));
         self.ends.len() == self.order.len() && self.ends.iter().all(ordered)

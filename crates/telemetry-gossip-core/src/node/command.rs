@@ -1,4 +1,6 @@
-//! What the host wants.
+//! Commands: carries out what the host asks for, or refuses it with an error that names the rule.
+//!
+//! A command that is refused changes nothing. Datagrams and ticks are no commands.
 
 use super::Node;
 use crate::address::Address;
@@ -27,7 +29,7 @@ impl<A: Address> Node<A> {
             }
             Input::Publish { key, value, urgent } => self.publish(&key, Some(&value), urgent),
             Input::Unpublish { key } => {
-                // A removal is as urgent as what is removed.
+                // A removal is as urgent as the entry that it removes.
                 match self.me().value(&key).map(|entry| entry.urgent) {
                     Some(urgent) => self.publish(&key, None, urgent),
                     None => Ok(()),
@@ -48,6 +50,7 @@ impl<A: Address> Node<A> {
         }
     }
 
+    /// Sets an entry of this node's own telemetry, or removes it if `value` is `None`.
     fn publish(
         &mut self,
         key: &str,
@@ -71,7 +74,8 @@ impl<A: Address> Node<A> {
         let max = usize::try_from(cx.config.max_telemetry).unwrap_or(usize::MAX);
         let log = cx.table.row(me).log();
         if len_with(log, &entry) > max {
-            // What is refused drops nothing, so this is tried with a copy.
+            // Dropping delete markers may make room. A refused command must not drop any, so try
+            // on a copy first.
             let mut log = log.to_vec();
             drop_delete_markers(&mut log, 0, cx.now, true);
             let len = len_with(&log, &entry);
@@ -86,8 +90,9 @@ impl<A: Address> Node<A> {
         Ok(())
     }
 
-    /// The host's knowledge is held silently; an unknown instance is the lowest, which any real one
-    /// beats.
+    /// Enters a member that the host knows, as Alive, without making it a rumor.
+    ///
+    /// An unknown instance counts as 0, the lowest, so that any real one beats it.
     fn introduce(
         &mut self,
         id: &NodeId,
@@ -130,6 +135,7 @@ impl<A: Address> Node<A> {
         }
     }
 
+    /// Applies a cluster config, and removes the members that it does not name.
     fn apply_cluster_config(
         &mut self,
         version: u64,

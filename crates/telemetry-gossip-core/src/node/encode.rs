@@ -1,11 +1,14 @@
-//! The bodies of datagrams: claims, pages, and what sync sessions say.
+//! The bodies of datagrams: claims, pages, and the frames of sync sessions.
+//!
+//! The functions here only write the state into bytes. What does not fit is left out, and the
+//! datagram says so where its frame has a flag for it.
 
 use serde::Serialize;
 
 use super::Node;
 use crate::address::{Address, MAX_ADDRESS_LEN};
 use crate::anti_entropy::diff::{digest_ranges, sums, version_of};
-use crate::anti_entropy::join::PIECE;
+use crate::anti_entropy::join::PIECE_BYTES;
 use crate::anti_entropy::session::ALL_BUCKETS;
 use crate::cx::Fit;
 use crate::id::{IdHash, RequestId};
@@ -18,52 +21,53 @@ use crate::wire::{
     WireClaim, WireSum, WireWant, kind,
 };
 
-/// Bytes kept free for the frame that ends a reply of a session.
-const DONE_ROOM: usize = 12;
+/// The bytes kept free for the frame that ends a page or a reply of a session.
+const DONE_FRAME_BYTES: usize = 12;
 
 impl<A: Address> Node<A> {
+    /// Writes the body of an intent for the member `to`.
     pub(super) fn put_body(&mut self, w: &mut Writer<'_>, body: Body, to: Option<Slot>) {
         match body {
             Body::None | Body::Rumors => {}
             Body::Introduction => {
                 self.put_claims(w, &[self.cx.this.slot]);
             }
-            Body::SyncOpen(number) => {
-                w.frame(kind::SYNC_OPEN, &SyncOpen { number: number.0 });
+            Body::SyncOpen(request_id) => {
+                w.frame(kind::SYNC_OPEN, &SyncOpen { number: request_id.0 });
             }
-            Body::SyncDigest(number) => {
+            Body::SyncDigest(request_id) => {
                 let ranges = digest_ranges(&self.cx.table);
-                let head = DigestHead { number: number.0 };
+                let head = DigestHead { number: request_id.0 };
                 self.put_list(w, kind::SYNC_DIGEST, &head, |node, w| {
                     sums(&node.cx.table, ranges).all(|sum| w.item(&WireSum { sum }))
                 });
             }
-            Body::SyncVersions(number, mask) => self.put_versions(w, number, mask),
-            Body::SyncWants(number, diff) => self.put_wants(w, number, diff),
-            Body::SyncDone(number, diff) => {
-                let more = self.put_diff(w, diff.items, DONE_ROOM) | diff.more;
-                w.frame(kind::SYNC_DONE, &SyncDone { number: number.0, more });
+            Body::SyncVersions(request_id, mask) => self.put_versions(w, request_id, mask),
+            Body::SyncWants(request_id, diff) => self.put_wants(w, request_id, diff),
+            Body::SyncDone(request_id, diff) => {
+                let more = self.put_diff(w, diff.items, DONE_FRAME_BYTES) | diff.more;
+                w.frame(kind::SYNC_DONE, &SyncDone { number: request_id.0, more });
             }
-            Body::PageRequest(number, from) => {
+            Body::PageRequest(request_id, from) => {
                 self.put_claims(w, &[self.cx.this.slot]);
-                w.frame(kind::PAGE_REQUEST, &PageRequest { number: number.0, from: from.0 });
+                w.frame(kind::PAGE_REQUEST, &PageRequest { number: request_id.0, from: from.0 });
             }
-            Body::Page(number, from) => self.put_page(w, number, from),
-            Body::Piece(number, from) => self.put_piece(w, number, from),
-            Body::Tree(number, branch) => {
+            Body::Page(request_id, from) => self.put_page(w, request_id, from),
+            Body::Piece(request_id, from) => self.put_piece(w, request_id, from),
+            Body::Tree(request_id, branch) => {
                 let timeout = self.detector.probe_timeout(&self.cx.config);
-                self.dissemination.put_flight(w, (number, branch), to, timeout, &mut self.cx);
+                self.dissemination.put_flight(w, (request_id, branch), to, timeout, &mut self.cx);
             }
-            Body::TreeAck(number, diff) => {
-                w.frame(kind::TREE_ACK, &TreeAck { number: number.0 });
+            Body::TreeAck(request_id, diff) => {
+                w.frame(kind::TREE_ACK, &TreeAck { number: request_id.0 });
                 if diff.wants > 0 {
-                    self.put_wants(w, number, diff);
+                    self.put_wants(w, request_id, diff);
                 }
             }
         }
     }
 
-    /// A frame whose items must all fit; otherwise it is left out.
+    /// Writes a frame whose items must all fit, or leaves it out; true if it fits.
     fn put_list<'b, T: Serialize>(
         &self,
         w: &mut Writer<'b>,
@@ -81,11 +85,12 @@ impl<A: Address> Node<A> {
         fits
     }
 
-    /// The rows of the ranges in `mask`: whole ranges while they fit, then a part of the next one.
-    fn put_versions(&self, w: &mut Writer<'_>, number: RequestId, mask: u64) {
+    /// Writes the versions of the rows in the buckets of `mask`: whole ranges while they fit, then
+    /// a part of the next one.
+    fn put_versions(&self, w: &mut Writer<'_>, request_id: RequestId, mask: u64) {
         let Some(open) = w.open(kind::SYNC_VERSIONS) else { return };
         let head_at = w.len();
-        let mut head = VersionsHead { number: number.0, more: false };
+        let mut head = VersionsHead { number: request_id.0, more: false };
         if !w.item(&head) {
             w.abandon(&open);
             return;
@@ -100,7 +105,8 @@ impl<A: Address> Node<A> {
         w.close(open);
     }
 
-    /// One range; false if not all of it fits. Its end is then the last row that does.
+    /// Writes one range of a version list; false if not all of its rows fit. The range then ends at
+    /// the last row that does.
     fn put_range(&self, w: &mut Writer<'_>, from: IdHash, to: IdHash) -> bool {
         let head_at = w.len();
         let mut head = RangeHead { from: from.0, to: to.0, rows: 0 };
@@ -108,13 +114,14 @@ impl<A: Address> Node<A> {
             return false;
         }
         let (mut before, mut last) = (w.len(), None);
-        for slot in self.cx.table.tagged(from, to) {
+        for slot in self.cx.table.in_range(from, to) {
             let id_hash = self.cx.table.id_hash(slot);
             if last != Some(id_hash.0) {
                 before = w.len();
             }
             if head.rows == u16::MAX || !w.item(&version_of(id_hash, self.cx.table.row(slot))) {
-                // Up to the id hash before this one, all of whose rows are written.
+                // End the range before this id hash: a range must hold all rows of each of its id
+                // hashes, or the receiver would send the others back as missing.
                 w.truncate(before);
                 if id_hash.0 == from.0 || head.rows == 0 {
                     w.truncate(head_at);
@@ -131,16 +138,17 @@ impl<A: Address> Node<A> {
         true
     }
 
-    fn put_wants(&mut self, w: &mut Writer<'_>, number: RequestId, diff: Diff) {
-        // The wishes come second, as only then is it known whether all else fits; they keep half of
-        // the room.
-        let reserve = (DONE_ROOM + diff.wants * 8).min(w.room() / 2);
+    /// Writes what a diff sends, then what it requests.
+    fn put_wants(&mut self, w: &mut Writer<'_>, request_id: RequestId, diff: Diff) {
+        // The requests come second, because only then is it known whether everything else fits and
+        // `more` must be set. Up to half of the room is reserved for them.
+        let reserve = (DONE_FRAME_BYTES + diff.wants * 8).min(w.room() / 2);
         let mut more = self.put_diff(w, diff.items, reserve) | diff.more;
         let wants =
             self.cx.outbox.taken.wants.drain(..diff.wants.min(self.cx.outbox.taken.wants.len()));
         let Some(open) = w.open(kind::SYNC_WANTS) else { return };
         let head_at = w.len();
-        if !w.item(&WantsHead { number: number.0, more }) {
+        if !w.item(&WantsHead { number: request_id.0, more }) {
             w.abandon(&open);
             return;
         }
@@ -151,11 +159,12 @@ impl<A: Address> Node<A> {
                 since: want.since,
             });
         }
-        w.rewrite(head_at, &WantsHead { number: number.0, more });
+        w.rewrite(head_at, &WantsHead { number: request_id.0, more });
         w.close(open);
     }
 
-    /// The first `count` items of the diff, leaving `reserve` bytes; true if not all fit.
+    /// Writes the first `count` items of the taken diff, and leaves `reserve` bytes free; true if
+    /// not all items fit.
     fn put_diff(&mut self, w: &mut Writer<'_>, count: usize, reserve: usize) -> bool {
         let count = count.min(self.cx.outbox.taken.items.len());
         let mut more = false;
@@ -189,22 +198,24 @@ impl<A: Address> Node<A> {
         more
     }
 
+    /// Closes a frame, or takes it back if it is empty.
     pub(super) fn close_or_abandon(&self, w: &mut Writer<'_>, open: Open) {
         if w.body_len(&open) == 0 { w.abandon(&open) } else { w.close(open) }
     }
 
-    /// Claims from an id hash on, whole id hashes only, and where the next page begins.
-    fn put_page(&self, w: &mut Writer<'_>, number: RequestId, from: IdHash) {
+    /// Writes a page: claims from an id hash on, and where the next page begins. The claims of one
+    /// id hash are never split between pages.
+    fn put_page(&self, w: &mut Writer<'_>, request_id: RequestId, from: IdHash) {
         let mut next = None;
         if let Some(open) = w.open(kind::CLAIMS) {
             let (mut before, mut last) = (w.len(), None);
-            for slot in self.cx.table.tagged(from, IdHash(u32::MAX)) {
+            for slot in self.cx.table.in_range(from, IdHash(u32::MAX)) {
                 let id_hash = self.cx.table.id_hash(slot);
                 if last != Some(id_hash) {
                     before = w.len();
                 }
                 last = Some(id_hash);
-                if !self.put_claim(w, slot) || w.room() < DONE_ROOM {
+                if !self.put_claim(w, slot) || w.room() < DONE_FRAME_BYTES {
                     w.truncate(before);
                     next = Some(id_hash);
                     break;
@@ -214,30 +225,33 @@ impl<A: Address> Node<A> {
         } else {
             next = Some(from);
         }
-        w.frame(kind::PAGE, &Page { number: number.0, next });
+        w.frame(kind::PAGE, &Page { number: request_id.0, next });
     }
 
-    /// The node's own claim, and some from an id hash on, going round.
-    fn put_piece(&self, w: &mut Writer<'_>, number: RequestId, from: IdHash) {
-        let end = w.len() + PIECE;
+    /// Writes a piece of the table: this node's own claim, and those from an id hash on, around the
+    /// circle.
+    fn put_piece(&self, w: &mut Writer<'_>, request_id: RequestId, from: IdHash) {
+        let end = w.len() + PIECE_BYTES;
         if let Some(open) = w.open(kind::CLAIMS) {
-            let rest = self.cx.table.tagged(from, IdHash(u32::MAX));
+            let rest = self.cx.table.in_range(from, IdHash(u32::MAX));
             let round =
-                rest.chain(self.cx.table.tagged(IdHash(0), IdHash(from.0.saturating_sub(1))));
+                rest.chain(self.cx.table.in_range(IdHash(0), IdHash(from.0.saturating_sub(1))));
             for slot in core::iter::once(self.cx.this.slot)
                 .chain(round.filter(|&slot| self.cx.table.is_live(slot)))
             {
                 let before = w.len();
-                if !self.put_claim(w, slot) || w.len() > end || w.room() < DONE_ROOM {
+                if !self.put_claim(w, slot) || w.len() > end || w.room() < DONE_FRAME_BYTES {
                     w.truncate(before);
                     break;
                 }
             }
             self.close_or_abandon(w, open);
         }
-        w.frame(kind::PAGE, &Page { number: number.0, next: None });
+        w.frame(kind::PAGE, &Page { number: request_id.0, next: None });
     }
 
+    /// Writes a frame with the claims of these members; if not all fit, none is written and the
+    /// result is false.
     pub(super) fn put_claims(&self, w: &mut Writer<'_>, slots: &[Slot]) -> bool {
         let Some(open) = w.open(kind::CLAIMS) else { return false };
         let fits = slots.iter().all(|&slot| self.put_claim(w, slot));
@@ -249,7 +263,8 @@ impl<A: Address> Node<A> {
         fits
     }
 
-    /// One claim with its evidence, into an open frame.
+    /// Writes one claim, with its accusers or its age, into an open frame; false if it does not
+    /// fit.
     pub(super) fn put_claim(&self, w: &mut Writer<'_>, slot: Slot) -> bool {
         let row = self.cx.table.row(slot);
         let accusers = self
@@ -277,7 +292,7 @@ impl<A: Address> Node<A> {
     }
 }
 
-/// The id hash ranges of the buckets in `mask`; neighbours are joined.
+/// The ranges of id hashes of the buckets in `mask`, with neighbours joined.
 fn ranges_of(mask: u64) -> impl Iterator<Item = (IdHash, IdHash)> {
     const WIDTH: u32 = u32::BITS - BUCKETS.trailing_zeros();
     let mut rest = if mask == ALL_BUCKETS { u64::MAX } else { mask };

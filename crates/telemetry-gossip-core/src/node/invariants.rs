@@ -1,4 +1,7 @@
-//! What must hold after every input: checked in debug builds and by the simulator.
+//! The invariants of a node, which hold after every input. Debug builds and the simulator check
+//! them.
+//!
+//! Each part checks its own state; this module checks what holds between the parts.
 
 use super::Node;
 use crate::address::Address;
@@ -7,8 +10,8 @@ use crate::status::Status;
 use crate::violation::{Violation, check_bounds};
 
 impl<A: Address> Node<A> {
-    /// Checks what holds between the parts of the node after every input. Costs time in proportion
-    /// to the table.
+    /// Checks the invariants of the node, which hold after every input. The time it takes grows
+    /// with the table.
     pub fn check_invariants(&self) -> Result<(), Violation> {
         let Self {
             cx,
@@ -27,7 +30,8 @@ impl<A: Address> Node<A> {
         cx.rumors.check().map_err(|detail| Violation::new("sums", detail))?;
         if cx.activity == Activity::Active && self.me().status() != Status::Alive {
             let status = self.me().status();
-            return Err(Violation::new("S6", alloc::format!("the node holds itself {status}")));
+            let detail = alloc::format!("an active node holds itself {status}, not alive");
+            return Err(Violation::new("S6", detail));
         }
         self.check_tombstones()?;
         let limit = usize::try_from(cx.config.max_members).unwrap_or(usize::MAX);
@@ -40,7 +44,8 @@ impl<A: Address> Node<A> {
         dissemination.check(cx)
     }
 
-    /// A member has a tombstone if and only if it is not live; this node itself needs none.
+    /// Checks that a member has a tombstone if and only if it is not live. This node itself needs
+    /// none.
     fn check_tombstones(&self) -> Result<(), Violation> {
         let table = &self.cx.table;
         for slot in table.slots() {
@@ -48,7 +53,8 @@ impl<A: Address> Node<A> {
             let remembered = self.cx.tombstones.contains(slot);
             if remembered == row.status.is_live() && Some(slot) != table.me() {
                 let (id, status) = (row.id(), row.status);
-                let detail = alloc::format!("{id} is {status}, tombstone or not");
+                let has = if remembered { "a tombstone" } else { "no tombstone" };
+                let detail = alloc::format!("{id} is {status}, but has {has}");
                 return Err(Violation::new("S15", detail));
             }
         }

@@ -1,4 +1,10 @@
-//! A node that leaves: it says so, waits until that is told, and falls silent.
+//! Leaving: the node announces its leave, waits until the rumor is sent, and falls silent.
+//!
+//! ```text
+//!   Active --- leave ---> Leaving --- the rumor is sent, the grace is over, or alone ---> Inactive
+//!      |                                                                                     ^
+//!      +--- the id is lost to another process -----------------------------------------------+
+//! ```
 
 use alloc::vec::Vec;
 
@@ -10,11 +16,12 @@ use crate::outbox::{Body, Intent};
 use crate::status::Status;
 use crate::time::Instant;
 
-/// The number of members to which a leaving node says so itself.
-const FAREWELLS: usize = 32;
+/// The largest number of members to which a leaving node announces its leave directly.
+const MAX_FAREWELLS: usize = 32;
 
 impl<A: Address> Node<A> {
-    /// Left is said one generation above the own, which no suspicion under way can beat.
+    /// Begins to leave. The status Left takes one generation above our own, which no suspicion
+    /// under way can beat.
     pub(super) fn leave(&mut self) {
         let generation = self.cx.table.row(self.cx.this.slot).generation.next();
         let config = &self.cx.config;
@@ -28,51 +35,54 @@ impl<A: Address> Node<A> {
         self.finish_leaving();
     }
 
-    /// The host is told that the probes and exchanges that it awaits will not come.
+    /// Reports the probes and exchanges that the host awaits as not made.
     fn abandon_commands(&mut self) {
         self.detector.abandon(&mut self.cx);
         self.anti_entropy.abandon(&mut self.cx);
     }
 
-    /// In a small cluster each member hears of the leave from the node itself: where many leave at
-    /// once, rumors may find only others that leave.
+    /// Announces the leave to up to [`MAX_FAREWELLS`] members directly, which are all members of a
+    /// small cluster. Where many nodes leave at once, their rumors may reach only each other.
     fn say_farewell(&mut self) {
         let cx = &mut self.cx;
-        // From a random place on: those that leave together do not all tell the same members.
+        // Begin at a random rank, so that nodes that leave together choose different members.
         let (start, members) = (cx.rng.below(cx.table.len()), cx.table.len());
         let round = (start..start + members).filter_map(|rank| cx.table.at_rank(rank));
-        let told: Vec<_> = round.filter(|&slot| cx.table.can_probe(slot)).take(FAREWELLS).collect();
-        for slot in told {
+        let receivers: Vec<_> =
+            round.filter(|&slot| cx.table.can_probe(slot)).take(MAX_FAREWELLS).collect();
+        for slot in receivers {
             if let Some(to) = cx.table.address(slot) {
                 cx.ask(Intent::new(to, Some(slot), cx.mtu()).with_body(Body::Introduction));
             }
         }
     }
 
+    /// When the leave is complete, or is looked at again.
     pub(super) fn leave_deadline(&self) -> Option<Instant> {
         match self.cx.activity {
             Activity::Leaving(until) if self.cx.rumors.contains(self.cx.this.slot) => Some(until),
-            // All is told: some time for the last datagrams to be sent.
+            // The rumor is sent: leave the host some time to send the last datagrams.
             Activity::Leaving(until) => {
-                let told = self.dissemination.gossiped_at;
-                let sent = told.map(|at| until.min(at + self.cx.config.gossip_interval));
-                sent.or(Some(until))
+                let gossiped = self.dissemination.gossiped_at;
+                let done = gossiped.map(|at| until.min(at + self.cx.config.gossip_interval));
+                done.or(Some(until))
             }
             Activity::Active | Activity::Inactive => None,
         }
     }
 
+    /// Completes the leave if the rumor is sent, the grace is over, or there is no other member.
     pub(super) fn finish_leaving(&mut self) {
         let cx = &self.cx;
         let Activity::Leaving(until) = cx.activity else { return };
-        let told = !cx.rumors.contains(cx.this.slot);
-        if told || until <= cx.now || cx.others() == 0 {
+        let sent = !cx.rumors.contains(cx.this.slot);
+        if sent || until <= cx.now || cx.others() == 0 {
             self.retire();
             self.cx.emit(Event::LeaveCompleted);
         }
     }
 
-    /// From now on the node is inert.
+    /// Makes the node inert: it sends nothing more and ignores datagrams.
     pub(super) fn retire(&mut self) {
         self.cx.activity = Activity::Inactive;
         self.abandon_commands();

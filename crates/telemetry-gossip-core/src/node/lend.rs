@@ -1,4 +1,7 @@
-//! A node at work on a table that its host shares with others.
+//! Lent tables: a node that works on a table which its host shares with others.
+//!
+//! The other parts know only the slots of the node's own table, so a node works on a lent one only
+//! within [`Node::with_table`].
 
 use super::Node;
 use crate::address::Address;
@@ -7,12 +10,13 @@ use crate::membership::Membership;
 use crate::status::Status;
 
 impl<A: Address> Node<A> {
-    /// Lends the node another table for the time of `f`: it handles inputs and encodes datagrams on
-    /// that one. This node's own row is entered first if it is missing, beyond the table's limit if
-    /// need be.
+    /// Lends the node another table while `f` runs: inputs are handled and datagrams encoded on
+    /// that one. If this node's own row is missing there, it is entered first, if need be beyond
+    /// the table's limit.
     ///
-    /// For hosts whose table is shared with others; the node should be in [`Mode::OnDemand`], as it
-    /// cannot know what else happens to the table.
+    /// This is for hosts whose table is shared with others. The node should be in
+    /// [`Mode::OnDemand`](crate::Mode::OnDemand), because it cannot know how others change the
+    /// table.
     #[doc(hidden)]
     pub fn with_table<T>(
         &mut self,
@@ -40,7 +44,8 @@ impl<A: Address> Node<A> {
         result
     }
 
-    /// The host may have entered this node's row itself, without its address or in doubt.
+    /// Corrects this node's own row, which the host may have entered without its address or with
+    /// another status than Alive.
     fn correct_me(&mut self) {
         let generation = self.cx.table.row(self.cx.this.slot).generation;
         for generation in [generation, generation.next()] {

@@ -1,15 +1,18 @@
 //! The node: routes inputs to the parts that decide, and their decisions to outbox, events and
-//! timers. No rule of the protocol lives here but what belongs to no single part.
+//! timers.
 //!
-//! - `command`: what the host wants
-//! - `receive`: a datagram's frames, and the one reply to it
-//! - `apply`: what a peer says becomes what this node holds
-//! - `leaving`: the end of a node
-//! - `transmit`, `encode`: intents become bytes
-//! - `view`: what the host reads
-//! - `lend`: a table that the host shares with the node
-//! - `snapshot`: the whole state as bytes, and back
-//! - `invariants`: what must hold after every input
+//! - `command`: carries out the commands of the host
+//! - `receive`: reads the frames of a datagram, and builds the one reply to it
+//! - `apply`: merges claims and telemetry of peers into this node's state
+//! - `leaving`: announces the leave of this node, and ends it
+//! - `transmit`, `encode`: encode intents as datagrams
+//! - `view`: shows the state to the host
+//! - `lend`: works on a table that the host shares with the node
+//! - `snapshot`: saves the whole state as bytes, and restores it
+//! - `invariants`: checks the state after every input
+//!
+//! A rule of the protocol lives here only if it concerns several parts; any other belongs to the
+//! folder of its part: `detector`, `dissemination`, `anti_entropy` or `membership`.
 
 mod apply;
 mod command;
@@ -51,11 +54,10 @@ pub use transmit::Transmit;
 
 /// One node of the cluster: a pure state machine.
 ///
-/// The host passes in what happens ([`Node::handle`]) and carries out what follows: it drains
-/// [`Node::poll_transmit`] and [`Node::poll_event`] to `None` after every input, and sends a
-/// [`Input::Tick`] at [`Node::poll_timeout`]. The node has no clock, no socket and no randomness
-/// but its seed: one seed and one sequence of inputs give one sequence of outputs, on every
-/// platform.
+/// The host passes inputs in with [`Node::handle`]. After every input it drains
+/// [`Node::poll_transmit`] and [`Node::poll_event`] to `None`, and it passes an [`Input::Tick`] at
+/// [`Node::poll_timeout`]. The node has no clock, no socket and no randomness except its seed: the
+/// same seed and the same sequence of inputs give the same sequence of outputs on every platform.
 ///
 /// ```
 /// use telemetry_gossip_core::{Config, Event, Identity, Input, Instant, Node, Status};
@@ -67,7 +69,7 @@ pub use transmit::Transmit;
 /// let (mut a, mut b) = (node("a", 1, 1)?, node("b", 2, 2)?);
 /// a.handle(now, Input::Join { seeds: vec![2].into() })?;
 ///
-/// // A network of two: whatever one sends, the other gets.
+/// // A network of two: each gets the datagrams that the other sends.
 /// let mut buf = [0; 1_400];
 /// loop {
 ///     if let Some(datagram) = a.poll_transmit(&mut buf) {
@@ -88,21 +90,25 @@ pub struct Node<A> {
     detector: Detector<A>,
     anti_entropy: AntiEntropy<A>,
     dissemination: Dissemination,
-    /// Another process with this node's id.
+    /// A process that claims this node's id.
     id_conflict: Option<IdConflict>,
-    /// The members that accuse this node in the datagram at hand, and are to be told that they are
-    /// wrong.
+    /// The members that accuse this node in the present datagram. Each gets the refutation.
     wrong_accusers: Accusers,
-    /// Nothing was under way but probes when that was last looked at: after each input that can
-    /// begin something else.
+    /// Whether nothing but probes is under way, as found after the last input that could begin
+    /// anything else.
     quiet: bool,
-    /// The table is the host's, lent for a while: rows may have come without this node's knowledge.
+    /// Whether the table is lent by the host. It may hold rows that the parts do not know.
     lent: bool,
 }
 
 impl<A: Address> Node<A> {
-    /// A node that knows only itself. `seed` decides all its random choices; take it from the
-    /// system's entropy in production, and never twice.
+    /// Creates a node that knows only itself.
+    ///
+    /// `seed` decides all its random choices. In production, take it from the entropy of the
+    /// system, and never use one twice.
+    ///
+    /// Fails if a setting breaks its rule, if the generation is too high to start with, or if the
+    /// address does not survive being encoded and decoded.
     pub fn new(
         config: Config,
         identity: Identity<A>,
@@ -120,6 +126,7 @@ impl<A: Address> Node<A> {
             return Err(ConfigError::Address { len });
         }
         let mut rng = Random::new(seed);
+        // Instance 0 stands for an unknown instance.
         let drawn = Instance(rng.word().max(1));
         let unless_given = if config.mode == Mode::ProbeOnly { Instance(0) } else { drawn };
         let secret = u64::from(rng.word()) << 32 | u64::from(rng.word());
@@ -159,7 +166,7 @@ impl<A: Address> Node<A> {
         Ok(node)
     }
 
-    /// Makes sure that the table has this node's own row.
+    /// Enters this node's own row into the table, if it is missing.
     fn enter_table(&mut self, generation: Generation) {
         let cx = &mut self.cx;
         let ThisNode { id, address, instance, .. } = cx.this;
@@ -173,7 +180,7 @@ impl<A: Address> Node<A> {
             age_secs: 0,
         };
         let (_, slot) = cx.table.merge_at(cx.now, &claim);
-        // A valid config admits one member at least, and the table is empty or has this row.
+        // A valid config admits at least one member, and the table is empty or has this row.
         let slot = slot.unwrap_or(Slot(0));
         cx.this.slot = slot;
         cx.table.set_me(slot);
@@ -182,10 +189,10 @@ impl<A: Address> Node<A> {
         cx.emit(Event::Joined { id, address: Some(address), generation });
     }
 
-    /// Something happened at `now`; a `now` earlier than the latest is taken for the latest.
+    /// Handles one input at time `now`. A `now` earlier than the latest one counts as the latest.
     ///
-    /// An error changes nothing but a counter: [`InputError::Datagram`] is the peer's fault,
-    /// [`InputError::Command`] the host's.
+    /// An input that fails changes nothing except a counter. [`InputError::Datagram`] is the fault
+    /// of the peer, [`InputError::Command`] that of the host.
     pub fn handle(&mut self, now: Instant, input: Input<'_, A>) -> Result<(), InputError> {
         let now = now.max(self.cx.now);
         self.detect_pause(now);
@@ -208,18 +215,20 @@ impl<A: Address> Node<A> {
         result
     }
 
+    /// Does what is due, in a fixed order, since the order decides which part draws which random
+    /// number.
     #[inline(never)]
     fn tick(&mut self) {
         if self.cx.activity == Activity::Inactive {
             return;
         }
         if self.detector.advance_probe(&mut self.cx) && self.quiet {
-            // As in most nodes at most times.
+            // Most ticks of most nodes end here.
             self.detector.start_probe(&mut self.cx);
             return;
         }
-        // A roll call that asks a forgotten member is given up, and a probe of it ends: what comes
-        // next begins anew.
+        // Forget expired members first: that ends their probe and gives up a roll call that asked
+        // them, and the detector then begins anew in the same tick.
         self.forget_expired();
         let Self {
             cx,
@@ -238,7 +247,7 @@ impl<A: Address> Node<A> {
         self.quiet = self.is_quiet();
     }
 
-    /// When to send the next [`Input::Tick`]; `None` if nothing is due before the next datagram or
+    /// When to pass the next [`Input::Tick`]; `None` if nothing is due before the next datagram or
     /// command.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
@@ -250,7 +259,7 @@ impl<A: Address> Node<A> {
         if self.quiet { probing } else { sooner(probing, self.other_deadlines()) }
     }
 
-    /// Whether nothing is under way but probes, as in most nodes at most times.
+    /// Whether nothing but probes is under way, as is the case most of the time.
     #[inline(never)]
     fn is_quiet(&self) -> bool {
         let Self {
@@ -271,7 +280,7 @@ impl<A: Address> Node<A> {
             && cx.activity == Activity::Active
     }
 
-    /// What is due besides probes.
+    /// The earliest deadline except that of the probe.
     #[inline(never)]
     fn other_deadlines(&self) -> Option<Instant> {
         let Self {
@@ -290,9 +299,10 @@ impl<A: Address> Node<A> {
         sooner(due, dissemination.deadline(cx))
     }
 
-    /// The node was not called for longer than it asked for: it slept.
+    /// Detects that the node slept: it was called more than a timeout later than it had asked for.
     fn detect_pause(&mut self, now: Instant) {
-        // It cannot be later than the time that has passed: most inputs are told apart by this.
+        // A node cannot be later than the time that has passed, and for most inputs that is short.
+        // Only for the others are the deadlines worth computing.
         let timeout = self.cx.config.probe_timeout;
         if now.since(self.cx.now) > timeout
             && let Some(deadline) = self.poll_timeout()
@@ -304,6 +314,7 @@ impl<A: Address> Node<A> {
         }
     }
 
+    /// Removes the members whose tombstones have expired.
     fn forget_expired(&mut self) {
         while let Some(slot) = self.cx.tombstones.due(self.cx.now) {
             if slot == self.cx.this.slot {
@@ -314,7 +325,7 @@ impl<A: Address> Node<A> {
         }
     }
 
-    /// Takes a member out of every structure.
+    /// Removes a member from every structure.
     fn remove(&mut self, slot: Slot, reason: RemovalReason) {
         let Self {
             cx,
@@ -338,7 +349,7 @@ impl<A: Address> Node<A> {
         }
     }
 
-    /// The next thing to tell the host.
+    /// Takes the next event for the host.
     pub fn poll_event(&mut self) -> Option<Event<A>> {
         if self.cx.events.wants_poll() { self.next_event() } else { None }
     }
@@ -352,8 +363,7 @@ impl<A: Address> Node<A> {
         Some(Event::Telemetry { id: self.cx.table.id(slot), since, version })
     }
 
-    /// Bytes of heap memory that the node holds; queues whose entries are few and fixed in size
-    /// aside.
+    /// The bytes of heap memory that the node holds, without queues of few entries of fixed size.
     #[must_use]
     pub fn heap_bytes(&self) -> usize {
         let Self {

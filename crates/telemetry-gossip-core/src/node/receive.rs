@@ -1,4 +1,14 @@
-//! A datagram: its frames in order, and the one reply to it.
+//! Reading a datagram: its frames in order, and the one reply to it.
+//!
+//! ```text
+//!   bytes --- parse ---> lead (a ping or an ack) ---> other frames ---> reply, accusers, flights
+//!               |                                                          |
+//!               +--- malformed: an error, nothing changed                  v
+//!                                                         fingerprints of a member that answered
+//! ```
+//!
+//! A datagram is validated as a whole before any of its frames takes effect. The frames are handed
+//! to the parts that decide; the [`Reply`] collects what they ask to be sent back.
 
 use arrayvec::ArrayVec;
 
@@ -24,23 +34,23 @@ use crate::wire::{Ack, PING_REQ_LEN, Page, Ping, Tree};
 /// the rest.
 const MAX_TELEMETRY_REQUESTS: usize = 8;
 
-/// What the frames of one datagram call for.
+/// The reply to one datagram, as its frames ask for it.
 pub(super) struct Reply<A> {
     /// The table slot of the sender, if its id and source address match a known member.
     sender: Option<Slot>,
     signal: Signal<A>,
     body: Body,
     diff: Diff,
-    /// The sender holds something about a member that is known better here.
+    /// Whether the sender sent an outdated claim about itself, and is held suspected, dead or left.
     correct_sender: bool,
-    /// A member to ping on the sender's behalf: one per datagram, so that a datagram cannot make
-    /// many of one.
+    /// The request id, the id hash and the address of a member to ping on the sender's behalf. At
+    /// most one per datagram, so that one datagram cannot cause many.
     ping_req: Option<(RequestId, IdHash, A)>,
-    /// A claim about this node itself was among them.
+    /// Whether a claim about this node itself was among the claims.
     about_self: bool,
-    /// The datagram is part of a flight.
+    /// The tree frame, if the datagram is part of a flight.
     pub(super) tree: Option<Tree>,
-    /// Telemetry that is missing before what the flight brought.
+    /// Requests for the telemetry that is missing before the updates of the flight.
     pub(super) missing: ArrayVec<Want, MAX_TELEMETRY_REQUESTS>,
 }
 
@@ -60,18 +70,20 @@ impl<A> Reply<A> {
     }
 }
 
-/// The end of a reply in a session. An asker that sends anything wants it confirmed, even if it
-/// wants nothing else: only once its datagram is encoded is it known whether all fits, and the
-/// confirmation tells it.
-const fn closing(number: RequestId, diff: Diff, asker: bool) -> Body {
+/// The body of a reply in a session: with requests, or done.
+///
+/// An asker that sends rows asks for a confirmation even if it requests no row: only when its
+/// datagram is encoded is it known whether all rows fit, and the confirmation repeats that flag.
+const fn closing(request_id: RequestId, diff: Diff, asker: bool) -> Body {
     if diff.wants > 0 || (asker && diff.items > 0) {
-        Body::SyncWants(number, diff)
+        Body::SyncWants(request_id, diff)
     } else {
-        Body::SyncDone(number, diff)
+        Body::SyncDone(request_id, diff)
     }
 }
 
 impl<A: Address> Node<A> {
+    /// Handles a datagram.
     pub(super) fn receive(&mut self, from: A, bytes: &[u8]) -> Result<(), WireError> {
         let (table, stats) = (&mut self.cx.table, &mut self.cx.stats);
         // Claims that the table holds already are passed over while the datagram is validated.
@@ -88,7 +100,7 @@ impl<A: Address> Node<A> {
         }
         stats.datagrams_received += 1;
         stats.bytes_received += bytes.len() as u64;
-        // What comes from this node's own address counts for nothing.
+        // Ignore the contents of datagrams from this node's own address.
         if from == self.cx.this.address {
             return Ok(());
         }
@@ -98,7 +110,7 @@ impl<A: Address> Node<A> {
             self.hear_clock(slot, datagram.clock);
         }
         let mut reply = Reply::new(sender);
-        // Most datagrams are a ping or an ack and nothing else: that frame was read already.
+        // Most datagrams are a ping or an ack and nothing else. That frame was read by `parse`.
         let mut answered = match datagram.lead {
             Lead::Ping(ping) => {
                 self.on_ping(ping, &mut reply);
@@ -113,7 +125,7 @@ impl<A: Address> Node<A> {
         self.send_reply(from, &datagram, &reply);
         self.tell_accusers();
         self.dissemination.send_flights(&mut self.cx);
-        // A member that answered a question of ours is a partner to compare with.
+        // A member that answered our probe is a partner to compare tables with.
         if let Some(slot) = answered {
             self.anti_entropy.compare_fingerprints(slot, datagram.fingerprints, &mut self.cx);
         }
@@ -122,14 +134,14 @@ impl<A: Address> Node<A> {
             Lead::Ack(_) => answered.is_some() && self.anti_entropy.session.is_none(),
             Lead::None => false,
         };
-        // A plain ping or ack begins nothing, so it need not be looked at what is under way.
+        // A plain ping or ack begins nothing, so `quiet` need not be computed anew.
         if !plain || datagram.goes_on() {
             self.quiet = self.is_quiet();
         }
         Ok(())
     }
 
-    /// The frames after the lead. Most datagrams have none, so this is no part of what they cost.
+    /// Reads the frames after the lead. Most datagrams have none, so this is kept out of line.
     #[inline(never)]
     fn read_on(
         &mut self,
@@ -153,7 +165,7 @@ impl<A: Address> Node<A> {
             (reply.body, reply.diff) = acknowledge(tree, &reply.missing, &mut self.cx);
         }
         if reply.sender.is_none() {
-            // It may have introduced itself in this very datagram.
+            // The sender may have introduced itself in this very datagram.
             reply.sender = self.cx.member_at(id_hash, from);
             if let Some(slot) = reply.sender.filter(|_| self.detector.schedule.clock.is_fresh()) {
                 self.hear_clock(slot, datagram.clock);
@@ -161,11 +173,13 @@ impl<A: Address> Node<A> {
         }
     }
 
+    /// Hears the round clock of the sender.
     fn hear_clock(&mut self, slot: Slot, clock: u32) {
         let local_health = self.detector.local_health;
         self.detector.schedule.hear_clock(slot, clock, local_health, &self.cx);
     }
 
+    /// Hands one frame to the part that decides about it.
     fn frame(
         &mut self,
         from: A,
@@ -179,6 +193,8 @@ impl<A: Address> Node<A> {
             Frame::Ack(ack) => *answered = self.on_ack(from, datagram, ack).or(*answered),
             Frame::Nack(nack) => self.detector.on_nack(from, RequestId(nack.number)),
             Frame::PingReq { number, target, address } => {
+                // Only the first ping-req of a datagram counts. It is served after the other
+                // frames.
                 reply.ping_req.get_or_insert((RequestId(number), IdHash(target), address));
             }
             Frame::Claims(claims) => self.on_claims(from, claims, reply),
@@ -186,21 +202,22 @@ impl<A: Address> Node<A> {
                 self.apply_telemetry(from, compacted, head, entries, reply);
             }
             Frame::Tree(tree) => {
-                // A node that does not pass telemetry on does not acknowledge it: another one gets
-                // it instead.
+                // A node that does not pass telemetry on does not acknowledge it, so that the
+                // sender chooses another partner.
                 reply.tree = Some(tree).filter(|_| self.cx.config.mode == Mode::Autonomous);
             }
             Frame::TreeAck(ack) => {
                 self.dissemination.on_tree_ack(reply.sender, ack, &mut self.cx);
             }
             Frame::PageRequest(request) => {
-                let number = RequestId(request.number);
-                // A newcomer that has begun with pages gets them all.
+                let request_id = RequestId(request.number);
+                // Only first pages count against the limit: a newcomer that has begun with pages
+                // gets all of them.
                 let whole = request.from != 0 || self.anti_entropy.pages.give(self.cx.now);
                 reply.body = if whole {
-                    Body::Page(number, IdHash(request.from))
+                    Body::Page(request_id, IdHash(request.from))
                 } else {
-                    Body::Piece(number, IdHash(self.cx.rng.word()))
+                    Body::Piece(request_id, IdHash(self.cx.rng.word()))
                 };
             }
             Frame::Page(page) => self.on_page(from, page, reply),
@@ -209,7 +226,8 @@ impl<A: Address> Node<A> {
         }
     }
 
-    /// The frames of sync sessions, this node's own and those that a partner opened.
+    /// Handles the frames of sync sessions, both of the session that this node opened and of those
+    /// that partners opened.
     fn on_sync(
         &mut self,
         from: A,
@@ -231,29 +249,31 @@ impl<A: Address> Node<A> {
                 reply.body = Body::SyncVersions(RequestId(head.number), mask);
             }
             Frame::SyncVersions(head, ranges) => {
-                let number = RequestId(head.number);
+                let request_id = RequestId(head.number);
+                // A datagram has one reply: the diff of an earlier sync frame is dropped with its
+                // body.
                 cx.outbox.diffs.revoke(core::mem::take(&mut reply.diff));
-                // Not only where the fingerprints differ: the dead are not in them.
+                // Compare even if the fingerprints are equal: they do not cover dead members.
                 reply.diff = cx.outbox.diffs.compare(&cx.table, ranges);
                 reply.diff.more |= head.more;
-                let (diff, asker) = (reply.diff, session == Some(number));
-                reply.body = closing(number, diff, asker);
+                let (diff, asker) = (reply.diff, session == Some(request_id));
+                reply.body = closing(request_id, diff, asker);
                 if asker {
                     let none = diff == Diff::default();
                     anti_entropy.on_session_reply(theirs, diff.more, !none, none, cx);
                 }
             }
             Frame::SyncWants(head, wants) => {
-                let number = RequestId(head.number);
-                let asker = session == Some(number);
+                let request_id = RequestId(head.number);
+                let asker = session == Some(request_id);
                 cx.outbox.diffs.revoke(core::mem::take(&mut reply.diff));
                 reply.diff = cx.outbox.diffs.grant(&cx.table, wants);
                 if !asker {
-                    // What the asker could not fit is said back to it: it keeps the session, this
-                    // node does not.
+                    // Repeat the asker's own flag in the reply: the asker keeps the session, and
+                    // did not know that its rows would not fit when it sent them.
                     reply.diff.more |= head.more;
                 }
-                reply.body = closing(number, reply.diff, asker);
+                reply.body = closing(request_id, reply.diff, asker);
                 if asker {
                     let ends = reply.diff.items == 0;
                     anti_entropy.on_session_reply(theirs, head.more, true, ends, cx);
@@ -268,15 +288,18 @@ impl<A: Address> Node<A> {
         }
     }
 
+    /// Applies the claims of a frame.
     fn on_claims(&mut self, from: A, claims: ClaimsIn<'_, A>, reply: &mut Reply<A>) {
         let rumor = self.anti_entropy.hears_rumors_from(from);
         for claim in claims {
-            // A datagram says one thing about this node.
+            // Only the first claim about this node counts: a datagram with many must not raise its
+            // generation many times.
             if claim.id == self.cx.this.id.as_str()
                 && core::mem::replace(&mut reply.about_self, true)
             {
                 continue;
             }
+            // A sender that does not know that it is suspected or dead must learn of it.
             if let Applied::Stale(slot) = self.apply_claim(&claim, rumor)
                 && self.cx.table.status(slot) != Status::Alive
                 && reply.sender == Some(slot)
@@ -286,23 +309,25 @@ impl<A: Address> Node<A> {
         }
     }
 
+    /// Acknowledges a ping. A ping for another id gets no answer, or its sender would take that
+    /// member for alive.
     fn on_ping(&self, ping: Ping, reply: &mut Reply<A>) {
         if ping.target == self.cx.this.id_hash.0 {
             reply.signal = Signal::Ack(RequestId(ping.number), self.cx.this.instance);
         }
     }
 
-    /// An ack answers a question of the detector's, or a challenge. Returns the member whose
-    /// fingerprints are worth comparing.
+    /// Handles an ack, which answers a ping of the detector or a challenge. Returns the member
+    /// whose fingerprints are to be compared.
     fn on_ack(&mut self, from: A, datagram: &Datagram<'_, A>, ack: Ack) -> Option<Slot> {
-        let (number, instance) = (RequestId(ack.number), Instance(ack.instance));
-        match self.detector.on_ack(from, number, instance, &mut self.cx) {
+        let (request_id, instance) = (RequestId(ack.number), Instance(ack.instance));
+        match self.detector.on_ack(from, request_id, instance, &mut self.cx) {
             Acked::Compare(slot) => return Some(slot),
             Acked::Matched => return None,
             Acked::Unmatched => {}
         }
         let cx = &mut self.cx;
-        if cx.proof.is_answer(from, number, cx.now) {
+        if cx.proof.is_answer(from, request_id, cx.now) {
             if let Some(slot) = cx.member_at(IdHash(datagram.sender), from) {
                 cx.table.heard(slot, cx.now, true);
             }
@@ -312,10 +337,12 @@ impl<A: Address> Node<A> {
         None
     }
 
+    /// Handles a page of a seed.
     fn on_page(&mut self, from: A, page: Page, reply: &mut Reply<A>) {
         match self.anti_entropy.on_page(from, page, &mut self.cx) {
             Paged::Ask(body) => reply.body = body,
-            // By then the others know this node, and take in its telemetry.
+            // Within the spread time the other members learn of this node. Before that, they would
+            // not take its telemetry in.
             Paged::Complete => {
                 self.dissemination.first_publish_at = Some(self.cx.now + self.cx.spread_time());
             }
@@ -323,6 +350,8 @@ impl<A: Address> Node<A> {
         }
     }
 
+    /// Queues the reply, if there is anything to send back, within the limit on bytes to a sender
+    /// that has not proved its address.
     fn send_reply(&mut self, to: A, datagram: &Datagram<'_, A>, reply: &Reply<A>) {
         let Reply { sender, signal, mut body, diff, correct_sender, ping_req, .. } = *reply;
         let cx = &mut self.cx;
@@ -333,14 +362,14 @@ impl<A: Address> Node<A> {
             body = Body::Rumors;
         }
         let verified = sender.is_some_and(|slot| cx.table.row(slot).verified);
-        // The member that it asked to be pinged gets its share of the allowance, too.
+        // A ping on the sender's behalf also costs bytes, so it takes its share of the allowance.
         let spent = if ping_req.is_some() { PING_REQ_LEN.min(datagram.len) } else { 0 };
         let limit = cx.limit_to(sender, datagram.len - spent);
         let unproved = !verified && !matches!(body, Body::None | Body::Rumors);
         let challenge = if unproved { cx.proof.challenge(to, cx.now) } else { None };
-        let challenge = challenge.map(|number| (number, IdHash(datagram.sender)));
-        // A member that is known by the sender's id at another address: two processes of one id, or
-        // a member that has moved.
+        let challenge = challenge.map(|request_id| (request_id, IdHash(datagram.sender)));
+        // A member with the sender's id, known at another address: two processes have one id, or
+        // the member has moved. Either must learn of the claim that is held.
         let namesake = || {
             let id_hash = IdHash(datagram.sender);
             cx.table.with_id_hash(id_hash).find(|&slot| slot != cx.this.slot)

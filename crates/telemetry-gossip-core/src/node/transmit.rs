@@ -1,4 +1,7 @@
-//! Intents become datagrams: the frames of each, then rumors in what room is left.
+//! Encodes intents as datagrams: the frames of each intent, then rumors in the room that is left.
+//!
+//! Nothing is decided here about when to send; the intents wait in the outbox until the host polls,
+//! so a datagram holds the state at that time.
 
 use super::Node;
 use crate::address::{Address, MAX_ADDRESS_LEN};
@@ -13,16 +16,17 @@ use crate::wire::{Nack, PingReq, kind};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Transmit<A> {
-    /// Where to.
+    /// The address to send it to.
     pub to: A,
-    /// How many bytes at the front of the buffer are its payload.
+    /// The length of its payload, at the front of the buffer, in bytes.
     pub len: usize,
 }
 
 impl<A: Address> Node<A> {
-    /// Encodes the next datagram into the front of `buf`, which should hold
-    /// [`Config::mtu`](crate::Config::mtu) bytes; a shorter one makes shorter datagrams, and what
-    /// does not fit one at all is shed and counted.
+    /// Encodes the next datagram into the front of `buf`; `None` if there is no other to send.
+    ///
+    /// `buf` should hold [`Config::mtu`](crate::Config::mtu) bytes. A shorter one makes shorter
+    /// datagrams; an intent that does not fit at all is shed and counted.
     pub fn poll_transmit(&mut self, buf: &mut [u8]) -> Option<Transmit<A>> {
         if self.cx.outbox.is_empty() { None } else { self.next_transmit(buf) }
     }
@@ -40,7 +44,8 @@ impl<A: Address> Node<A> {
         }
     }
 
-    /// `None` if there is nothing to say after all, or not even the signal fits.
+    /// Encodes one intent, and returns the length of the datagram; `None` if the datagram would be
+    /// empty, or not even the signal fits.
     fn encode(&mut self, intent: &Intent<A>, buf: &mut [u8]) -> Option<usize> {
         let (fingerprints, clock) =
             (self.cx.table.fingerprints(), self.detector.schedule.clock.on_wire(self.cx.now));
@@ -59,8 +64,8 @@ impl<A: Address> Node<A> {
             self.cx.stats.outbox_shed += 1;
             return None;
         }
-        if let Some((number, target)) = intent.challenge {
-            w.lead(kind::PING, number.0, target.0);
+        if let Some((request_id, target)) = intent.challenge {
+            w.lead(kind::PING, request_id.0, target.0);
         }
         if self.cx.config.mode == Mode::ProbeOnly {
             return (!w.is_bare()).then_some(w.len());
@@ -73,15 +78,15 @@ impl<A: Address> Node<A> {
         if intent.body != Body::None {
             let before = w.len();
             self.put_body(&mut w, intent.body, intent.member);
-            // The flight's earlier datagrams had room for all: beside it there is nothing that this
-            // partner must hear again.
+            // The earlier datagrams of the flight had room for all updates. The partner also got
+            // the claim about itself with them, so there is nothing else to send.
             if matches!(intent.body, Body::Tree(..)) && w.len() == before {
                 return None;
             }
         }
         if self.cx.config.mode == Mode::Autonomous || !matches!(intent.body, Body::None) {
-            // What the body says of this node itself is no telling: it is for one, and the news is
-            // for all.
+            // A body with this node's own claim is meant for one member. It does not count as one
+            // of the times that the rumor of it is sent.
             let said = matches!(intent.body, Body::Introduction | Body::PageRequest(..))
                 .then_some(self.cx.this.slot);
             self.put_rumors(&mut w, said);
@@ -89,33 +94,37 @@ impl<A: Address> Node<A> {
         (!w.is_bare()).then_some(w.len())
     }
 
-    /// Whoever is in doubt hears so at first contact, and can refute. So does whoever speaks in the
-    /// name of a member that is known at another address: of two processes of one id, one alone is
-    /// heard of, and each must know.
+    /// Whether a datagram to `to`, known as the member `slot`, must carry the claim about it.
+    ///
+    /// A member that is suspected or dead must learn that at once, so that it can refute. And a
+    /// sender that uses the id of a member known at another address must learn of that member: of
+    /// two processes with one id the others hear of only one, and both must know.
     fn must_hear_of_itself(&self, slot: Slot, to: A) -> bool {
         let doubted = self.cx.table.status(slot) != Status::Alive
             && (self.cx.config.detector.buddy || !self.cx.table.is_live(slot));
         doubted || !self.cx.table.row(slot).is_at(&to)
     }
 
+    /// Writes the signal of an intent; false if it does not fit.
     fn put_signal(&self, w: &mut Writer<'_>, signal: &Signal<A>) -> bool {
         match *signal {
             Signal::None => true,
-            Signal::Ping(number, target) => w.lead(kind::PING, number.0, target.0),
-            Signal::Ack(number, instance) => w.lead(kind::ACK, number.0, instance.0),
-            Signal::Nack(number) => w.frame(kind::NACK, &Nack { number: number.0 }),
-            Signal::PingReq(number, target, address) => {
+            Signal::Ping(request_id, target) => w.lead(kind::PING, request_id.0, target.0),
+            Signal::Ack(request_id, instance) => w.lead(kind::ACK, request_id.0, instance.0),
+            Signal::Nack(request_id) => w.frame(kind::NACK, &Nack { number: request_id.0 }),
+            Signal::PingReq(request_id, target, address) => {
                 let mut bytes = [0; MAX_ADDRESS_LEN];
                 let len = address.encode(&mut bytes).min(MAX_ADDRESS_LEN);
                 w.frame(
                     kind::PING_REQ,
-                    &PingReq { number: number.0, target: target.0, address: &bytes[..len] },
+                    &PingReq { number: request_id.0, target: target.0, address: &bytes[..len] },
                 )
             }
         }
     }
 
-    /// Fills the room with news, least told first; `said` is in the datagram already.
+    /// Fills the room with rumors, those sent least often first. The claim about `said` is in the
+    /// datagram already.
     fn put_rumors(&mut self, w: &mut Writer<'_>, said: Option<Slot>) {
         if self.cx.rumors.is_idle() {
             return;

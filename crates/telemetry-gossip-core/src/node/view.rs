@@ -1,4 +1,5 @@
-//! What the host reads of a node.
+//! The read access of the host: members, explanations, health and counters. Nothing here changes
+//! the node.
 
 use alloc::vec::Vec;
 
@@ -14,8 +15,8 @@ use crate::status::Status;
 use crate::time::Instant;
 
 impl<A: Address> Node<A> {
-    /// All members, this node and the remembered dead included, in an order that is the same on
-    /// every node.
+    /// All members, including this node and the dead that are remembered, in an order that is the
+    /// same on every node.
     pub fn members(&self) -> impl Iterator<Item = Member<'_, A>> {
         self.cx.table.iter()
     }
@@ -26,16 +27,17 @@ impl<A: Address> Node<A> {
         self.cx.table.get(id)
     }
 
-    /// Why the member called `id` is held to be what it is: who accuses it, what this node's own
-    /// probes of it found, how it refuted, and when; `None` if it is not known.
+    /// Explains why the member called `id` has its status: its accusers, the results of this node's
+    /// own probes, its refutations, and the time of each. `None` if the member is not known.
     ///
     /// ```
     /// # use telemetry_gossip_core::{Config, Identity, Input, Instant, Node, NodeId};
     /// # let identity = Identity::new("a".parse()?, 1_u32);
     /// # let mut node = Node::new(Config::default(), identity, [0; 32], Instant::ORIGIN)?;
     /// # let (id, generation) = ("b".parse::<NodeId>()?, Default::default());
-    /// # node.handle(Instant::ORIGIN, Input::Introduce { id, address: Some(2), instance: None, generation })?;
-    /// // `node` knows b at an address where nobody listens.
+    /// # let b = Input::Introduce { id, address: Some(2), instance: None, generation };
+    /// # node.handle(Instant::ORIGIN, b)?;
+    /// // `node` knows b at an address where no process listens.
     /// while node.member("b").is_some_and(|member| member.status().is_live()) {
     ///     let at = node.poll_timeout().unwrap();
     ///     node.handle(at, Input::Tick)?;
@@ -84,19 +86,19 @@ impl<A: Address> Node<A> {
         self.cx.table.member(self.cx.this.slot)
     }
 
-    /// Where the others reach this node.
+    /// The address at which the other members reach this node.
     #[must_use]
     pub fn address(&self) -> A {
         self.cx.this.address
     }
 
-    /// The table.
+    /// The table of all members.
     #[must_use]
     pub fn membership(&self) -> &Membership<A> {
         &self.cx.table
     }
 
-    /// How the node is.
+    /// The health of this node, and how many members it holds in each status.
     #[must_use]
     pub fn health(&self) -> Health {
         Health {
@@ -109,19 +111,19 @@ impl<A: Address> Node<A> {
         }
     }
 
-    /// What has happened so far.
+    /// The counters of this node since its start.
     #[must_use]
     pub fn stats(&self) -> &Stats {
         &self.cx.stats
     }
 
-    /// The settings.
+    /// The settings of this node.
     #[must_use]
     pub fn config(&self) -> &Config {
         &self.cx.config
     }
 
-    /// The latest time that the node was told.
+    /// The latest time that the host has passed in.
     #[must_use]
     pub fn now(&self) -> Instant {
         self.cx.now

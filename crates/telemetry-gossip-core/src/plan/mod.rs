@@ -1,40 +1,44 @@
-//! What settings lead to: how soon a crash is known to all, how seldom anybody is wronged, what it
-//! costs; and the settings for a wish. Arithmetic of integers alone, and of no consequence for a
-//! running node.
+//! Predictions: how soon a crash is known to all members, how often a live member is suspected or
+//! declared dead, and how much traffic that costs under given settings; and the settings for a
+//! target.
 //!
-//! Shares are in parts of 2^60. With loss l a datagram arrives with p = 1 - l, a ping is answered
-//! with q = p^2, and through a helper with p^4. T is the probe timeout, I the interval, G the
-//! gossip interval, K the helpers of a stage.
+//! All arithmetic is on integers. A running node never uses this module.
 //!
-//! **Detection**, from the crash until all hold it Dead:
+//! Shares are in units of 2^-60. With loss l a datagram arrives with probability p = 1 - l, a ping
+//! is answered with q = p^2, and through a helper with p^4. T is the probe timeout, I the probe
+//! interval, G the gossip interval, K the number of helpers of a stage, n the number of members.
+//!
+//! **Detection**, from the crash until all members hold the crashed one Dead, is the sum of:
 //!
 //! | part | median | 99th percentile |
 //! |---|---|---|
-//! | wait for the next probe, one in each interval | I / 2 | I |
-//! | the same without the shared schedule: exponential (SWIM: Das, Gupta, Motivala 2002) | I ln 2 | I ln 100 |
+//! | wait for the next probe, one per interval | I / 2 | I |
+//! | the same without the shared schedule, exponential \[SWIM\] | I ln 2 | I ln 100 |
 //! | probe | 2 T | 2 T |
-//! | trial, if the member has refuted lately | pings T / 2 | pings T / 2 |
-//! | roll call: a round trip, and a T for each round before | answers on average | 2.33 deviations fewer |
-//! | suspicion, and by how much the roll call before the death outlasts it | the span | the span |
-//! | dissemination: until so many have not heard | ln 2 | 0.01 |
+//! | recheck, if the member has refuted lately | pings T / 2 | pings T / 2 |
+//! | roll call: one round trip, plus T per earlier round | mean answers | 2.33 deviations fewer |
+//! | suspicion, plus the time by which the second roll call outlasts it | its span | its span |
+//! | dissemination, until so many members are uninformed | ln 2 | 0.01 |
 //!
-//! Dissemination counts the share x that has not heard, hop by hop: all who hear tell
-//! `gossip_fanout` of n - 2 others at once and again each G, so that x' = x (1 - p fanout / (n -
-//! 2))^tellers.
+//! \[SWIM\]: Das, Gupta, Motivala 2002. The second roll call is the one before the death.
 //!
-//! **False suspicions.** A probe of a live member fails with (1 - q)^3 (1 - p^4)^(2 K): three pings
-//! of its own and two sets of helpers (one ping and one set without `retries`, as in SWIM). In the
-//! 11 of 20 views that see the accusation before the refutation it is a strike: the next probe that
-//! fails means a trial of 4, 24, 72 pings instead. The rate is the one at which suspicions and
-//! flaps agree.
+//! Dissemination follows the share x of uninformed members hop by hop: every informed member sends
+//! to `gossip_fanout` of n - 2 others at once, and again after each G, so that
+//! x' = x (1 - p fanout / (n - 2))^senders.
 //!
-//! **False deaths.** Of a suspicion, the accuser's calls are all unanswered with (1 - q)^calls,
-//! half a T apart over its span; or a member that holds it suspected misses every telling of the
-//! refutation, exp(-p sends), and its own two calls are unanswered, too. Neither counts what
-//! fingerprints make good.
+//! **False suspicions.** A probe of a live member fails with probability (1 - q)^3 (1 - p^4)^(2 K):
+//! three pings of its own and two sets of helpers (one ping and one set without `retries`, as in
+//! SWIM). In the 11 of 20 views that see the accusation before the refutation, it counts as a flap:
+//! there the next failed probe starts a recheck of 4, 24 or 72 pings instead. The predicted rate is
+//! the one at which suspicions and flaps agree.
 //!
-//! **Idle bytes.** A ping and an ack an interval, the further stages as often as they are needed,
-//! and the news of false suspicions.
+//! **False deaths.** A suspicion ends in a death if all status pings of the accuser, half a T apart
+//! over its span, are unanswered: (1 - q)^pings. Or it does if a member that holds the suspicion
+//! misses every send of the refutation, exp(-p sends), and its own two status pings are unanswered,
+//! too. Neither counts the repairs by fingerprints.
+//!
+//! **Idle bytes.** One ping and one ack per interval, the further stages as often as they are
+//! needed, and the rumors of false suspicions.
 
 mod fixed;
 mod model;
@@ -52,102 +56,114 @@ use crate::membership::rumors::send_limit;
 use fixed::{ONE, exp_minus, mul, power};
 use model::{Loss, Model, micros, millis, whole_millis};
 
-/// What a cluster with some settings is like, by a model of the protocol; see [`Config::predict`].
+/// The predicted behaviour of a cluster under some settings, by a model of the protocol; see
+/// [`Config::predict`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Prediction {
-    /// From a crash until all hold the member Dead; half of the crashes are known sooner.
+    /// The time from a crash until all members hold the crashed one Dead; half of the crashes are
+    /// known sooner.
     pub detection_median: Duration,
-    /// From a crash until all hold the member Dead; 99 of 100 are known sooner. The sum of the
-    /// longest times of each part.
+    /// The time from a crash until all members hold the crashed one Dead; 99 of 100 crashes are
+    /// known sooner. It is the sum of the longest times of each part.
     pub detection_p99: Duration,
-    /// Suspicions of a live member in 10^9 hours.
+    /// The number of suspicions of one live member per 10^9 hours.
     pub false_suspicions: u64,
-    /// Of these, those that any member takes for a death.
+    /// The number of these suspicions after which any member declares the live one Dead.
     pub false_deaths: u64,
-    /// Payload that a node sends in a second in which nothing happens.
+    /// The bytes of payload that a node sends per second while nothing happens.
     pub idle_bytes: u64,
 }
 
-/// Settings, and what they lead to; see [`Config::plan`].
+/// Settings and their predicted behaviour; see [`Config::plan`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Plan {
-    /// Valid settings.
+    /// The settings, which are valid.
     pub config: Config,
-    /// What to expect of them.
+    /// Their predicted behaviour.
     pub predicted: Prediction,
 }
 
-/// Why there is no plan.
+/// The reason why [`Config::plan`] found no settings.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum PlanError {
-    /// A cluster too small to watch anybody, or larger than any table.
-    #[error("a plan is for 2 to {MAX_MEMBERS} members, not {members}")]
+    /// The cluster is too small to have a member to watch, or larger than any table.
+    #[error(
+        "cannot plan for a cluster of {members} members; the number must be 2 to {MAX_MEMBERS}"
+    )]
     Members {
-        /// How many were asked for.
+        /// The number of members asked for.
         members: u32,
     },
     /// Answers take longer than any plan waits.
-    #[error("a plan is for round trips of at most {LONGEST_ROUND_TRIP:?}, not {round_trip:?}")]
+    #[error("cannot plan for round trips of {round_trip:?}; the longest may be {MAX_ROUND_TRIP:?}")]
     RoundTrip {
         /// The round trip asked for.
         round_trip: Duration,
     },
-    /// More is lost than probes can make good.
-    #[error("a plan is for a loss of at most {MOST_LOSS} %, not {loss_percent} %")]
+    /// More datagrams are lost than probes can make up for.
+    #[error("cannot plan for a loss of {loss_percent} %; the highest may be {MAX_LOSS_PERCENT} %")]
     Loss {
-        /// The loss asked for.
+        /// The loss asked for, in percent.
         loss_percent: u8,
     },
-    /// No settings are as quick as that.
+    /// No settings detect a crash within the target.
     #[error(
-        "a crash cannot be known to all within {target:?}: {rule}, so that it takes {least:?} at least"
+        "a crash cannot be known to all members within {target:?}, because {rule}; \
+         the shortest possible target is {least:?}"
     )]
     Target {
         /// The target asked for.
         target: Duration,
-        /// The least that can be met.
+        /// The shortest target that settings can meet.
         least: Duration,
-        /// What it follows from.
+        /// The rule that rules out a shorter one.
         rule: PlanRule,
     },
 }
 
-/// What keeps a plan from being quicker.
+/// A rule that keeps a plan from detecting crashes sooner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum PlanRule {
-    /// A probe timeout is five round trips: a helper's answer takes two, in half of the timeout
-    /// left.
-    #[error("a probe timeout is five round trips at least")]
+    /// A probe timeout is at least five round trips: an answer through a helper takes two of them,
+    /// and has half of the timeout left.
+    #[error("a probe timeout is at least five round trips")]
     FiveRoundTrips,
-    /// Timers of a busy process come late.
-    #[error("a probe timeout is 20 ms at least, as timers of a busy process come late")]
+    /// A probe timeout is at least 20 ms, because the timers of a busy process fire late.
+    #[error("a probe timeout is at least 20 ms, as the timers of a busy process fire late")]
     LateTimers,
 }
 
-/// The longest round trip that is planned for.
-const LONGEST_ROUND_TRIP: Duration = Duration::from_secs(5);
-/// The most loss that is planned for, in percent.
-const MOST_LOSS: u8 = 50;
+/// The longest round trip that a plan is made for.
+const MAX_ROUND_TRIP: Duration = Duration::from_secs(5);
+/// The highest loss that a plan is made for, in percent.
+const MAX_LOSS_PERCENT: u8 = 50;
 /// The shortest probe timeout of a plan.
-const SHORTEST_TIMEOUT: Duration = Duration::from_millis(20);
+const MIN_PROBE_TIMEOUT: Duration = Duration::from_millis(20);
 /// The longest probe interval of a plan, in milliseconds.
-const LONGEST_INTERVAL: u64 = 60_000;
+const MAX_PROBE_INTERVAL_MS: u64 = 60_000;
 /// The most helpers that a plan asks at a time.
-const MOST_HELPERS: u8 = 8;
+const MAX_HELPERS: u8 = 8;
 
 impl Config {
-    /// The settings that cost least under which a crash is known to all within `target` in 99 of
-    /// 100 cases, in a cluster of so many members, where an answer takes `round_trip` and so many
-    /// percent of the datagrams are lost.
+    /// Finds the settings with the least traffic under which 99 of 100 crashes are known to all
+    /// members within `target`.
     ///
-    /// The proportions are those of the defaults. More loss gives more helpers (at most one of
-    /// 10,000 probes of live members fails, as far as 8 helpers can do that) and a longer suspicion
-    /// (at most one of 100,000 passes with all its calls unanswered). Everything else is as by
-    /// default.
+    /// The cluster has `members` members, an answer takes `round_trip`, and `loss_percent` of the
+    /// datagrams are lost.
+    ///
+    /// The proportions of the settings are those of the defaults. More loss gives more helpers (at
+    /// most one of 10,000 probes of live members fails, as far as 8 helpers can do that) and a
+    /// longer suspicion (at most one of 100,000 passes with all its status pings unanswered). All
+    /// other settings are the defaults.
+    ///
+    /// # Errors
+    ///
+    /// Returns a [`PlanError`] if no settings meet the target, or if the cluster is out of the
+    /// bounds that a plan is made for.
     ///
     /// ```
     /// use core::time::Duration;
@@ -157,8 +173,9 @@ impl Config {
     /// assert!(plan.predicted.detection_p99 <= Duration::from_secs(5));
     /// assert!(plan.config.probe_interval >= Duration::from_secs(1));
     ///
-    /// let error = Config::plan(250, Duration::from_millis(150), 1, Duration::from_secs(1)).unwrap_err();
-    /// assert!(error.to_string().contains("a probe timeout is five round trips at least"));
+    /// let round_trip = Duration::from_millis(150);
+    /// let error = Config::plan(250, round_trip, 1, Duration::from_secs(1)).unwrap_err();
+    /// assert!(error.to_string().contains("a probe timeout is at least five round trips"));
     /// # Ok::<(), telemetry_gossip_core::PlanError>(())
     /// ```
     pub fn plan(
@@ -170,24 +187,25 @@ impl Config {
         if !(2..=MAX_MEMBERS).contains(&members) {
             return Err(PlanError::Members { members });
         }
-        if round_trip > LONGEST_ROUND_TRIP {
+        if round_trip > MAX_ROUND_TRIP {
             return Err(PlanError::RoundTrip { round_trip });
         }
-        if loss_percent > MOST_LOSS {
+        if loss_percent > MAX_LOSS_PERCENT {
             return Err(PlanError::Loss { loss_percent });
         }
         let loss = Loss::percent(loss_percent);
-        let shortest = SHORTEST_TIMEOUT.max(whole_millis(round_trip * 5));
+        let shortest = MIN_PROBE_TIMEOUT.max(whole_millis(round_trip * 5));
         let at = |interval: u64| {
             let config =
                 proposal(members, round_trip, loss, shortest, Duration::from_millis(interval));
             Plan { predicted: config.predict(members, round_trip, loss_percent), config }
         };
         let meets = |plan: &Plan| plan.predicted.detection_p99 <= target;
+        // Two probe timeouts fit one interval, so no interval is shorter than that.
         let mut low = millis(shortest) * 2;
         let mut best = at(low);
         if !meets(&best) {
-            let rule = if shortest > SHORTEST_TIMEOUT {
+            let rule = if shortest > MIN_PROBE_TIMEOUT {
                 PlanRule::FiveRoundTrips
             } else {
                 PlanRule::LateTimers
@@ -198,7 +216,9 @@ impl Config {
                 rule,
             });
         }
-        let mut high = LONGEST_INTERVAL.max(low) + 1;
+        // A longer interval costs less and detects crashes later: halve down to the longest one
+        // that meets the target.
+        let mut high = MAX_PROBE_INTERVAL_MS.max(low) + 1;
         while high - low > 1 {
             let middle = low + (high - low) / 2;
             let plan = at(middle);
@@ -211,14 +231,15 @@ impl Config {
         Ok(best)
     }
 
-    /// What a cluster of so many members is like under these settings, where an answer takes
-    /// `round_trip` and so many percent of the datagrams are lost, evenly and independently: nodes
-    /// keep up, and one member crashes at a time.
+    /// Predicts how a cluster of `members` members behaves under these settings.
     ///
-    /// The 99th percentile adds the longest times of each part, so that it is late rather than
-    /// soon. The rates of wrongs are orders of magnitude, as losses on real networks come in
-    /// bursts. For settings that [`validate`](Self::validate) refuses the answer means nothing; the
-    /// same holds where nodes act [on demand](crate::Mode::OnDemand).
+    /// An answer takes `round_trip`, and `loss_percent` of the datagrams are lost, evenly and
+    /// independently. Nodes keep up with their load, and one member crashes at a time.
+    ///
+    /// The 99th percentile adds the longest times of each part, so that it is too long rather than
+    /// too short. The rates of false suspicions and deaths are orders of magnitude, as losses on
+    /// real networks come in bursts. For settings that [`validate`](Self::validate) refuses, and
+    /// where nodes act [on demand](crate::Mode::OnDemand), the prediction means nothing.
     ///
     /// ```
     /// use core::time::Duration;
@@ -244,8 +265,8 @@ impl Config {
     }
 }
 
-/// Settings with this interval and the proportions of the defaults, as far as the shortest timeout
-/// allows.
+/// Returns settings with this probe interval and the proportions of the defaults, as far as the
+/// shortest probe timeout allows.
 fn proposal(
     members: u32,
     round_trip: Duration,
@@ -257,17 +278,19 @@ fn proposal(
     let timeout = shortest.max(interval * 3 / 10);
     let failure = |helpers: &u8| {
         let helpers = u32::from(*helpers).min(members.saturating_sub(2));
-        mul(power(ONE - loss.answered(), 3), power(ONE - loss.relayed(), 2 * helpers))
+        mul(power(ONE - loss.answered(), 3), power(ONE - loss.through_helper(), 2 * helpers))
     };
-    let indirect_probes = (standard.indirect_probes..=MOST_HELPERS)
+    let indirect_probes = (standard.indirect_probes..=MAX_HELPERS)
         .find(|helpers| failure(helpers) <= ONE / 10_000)
-        .unwrap_or(MOST_HELPERS);
-    let calls =
-        (3..64).find(|&calls| power(ONE - loss.answered(), calls) <= ONE / 100_000).unwrap_or(64);
-    let needed = timeout / 2 * (calls + 1) + round_trip;
+        .unwrap_or(MAX_HELPERS);
+    let status_pings =
+        (3..64).find(|&pings| power(ONE - loss.answered(), pings) <= ONE / 100_000).unwrap_or(64);
+    // The span of a suspicion with time for so many status pings, half a timeout apart.
+    let needed = timeout / 2 * (status_pings + 1) + round_trip;
     let hundredth = scaled(100, interval, members).max(Duration::from_millis(1));
     let percent = (micros(needed) * 100).div_ceil(micros(hundredth)).clamp(70, 10_000);
     let percent = u16::try_from(percent).unwrap_or(u16::MAX);
+    // The expected number of members that miss every send of a rumor, which may be 1/500.
     let missed = |multiplier: &u8| {
         let sends = send_limit(*multiplier, members - 1);
         u128::from(members) * u128::from(exp_minus(u128::from(loss.arrives) * u128::from(sends)))

@@ -1,4 +1,7 @@
-//! The model: each part of the way from a crash to the knowledge of all, and what goes wrong on it.
+//! The model of the protocol: the parts of the time from a crash until all members know of it, and
+//! the rates of false suspicions and deaths.
+//!
+//! The formulas are in the documentation of the parent module.
 
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -12,22 +15,24 @@ use crate::detector::suspicion::Timing;
 use crate::membership::claim::MAX_ACCUSERS;
 use crate::membership::rumors::send_limit;
 
+/// Returns a duration in microseconds, at most 1,000 years.
 pub(super) fn micros(span: Duration) -> u64 {
-    /// No span is longer than 1,000 years, so that sums of some do not overflow.
-    const MOST: u64 = 1_000 * 366 * 24 * 3_600 * 1_000_000;
-    u64::try_from(span.as_micros()).unwrap_or(MOST).min(MOST)
+    /// 1,000 years, so that sums of some durations do not overflow.
+    const MAX_MICROS: u64 = 1_000 * 366 * 24 * 3_600 * 1_000_000;
+    u64::try_from(span.as_micros()).unwrap_or(MAX_MICROS).min(MAX_MICROS)
 }
 
+/// Returns a duration in milliseconds, rounded up.
 pub(super) fn millis(span: Duration) -> u64 {
     micros(span).div_ceil(1_000)
 }
 
-/// Rounded up.
+/// Returns a duration rounded up to whole milliseconds.
 pub(super) fn whole_millis(span: Duration) -> Duration {
     Duration::from_millis(millis(span))
 }
 
-/// How datagrams fare.
+/// The loss of datagrams.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Loss {
     /// p, the share of datagrams that arrive.
@@ -39,45 +44,49 @@ impl Loss {
         Self { arrives: ONE / 100 * u64::from(100 - percent.min(100)) }
     }
 
-    /// q, the share of pings that are answered.
+    /// Returns q, the share of pings that are answered.
     pub(super) fn answered(self) -> u64 {
         mul(self.arrives, self.arrives)
     }
 
-    /// The share of helpers that bring an answer.
-    pub(super) fn relayed(self) -> u64 {
+    /// Returns the share of pings through a helper that are answered.
+    pub(super) fn through_helper(self) -> u64 {
         mul(self.answered(), self.answered())
     }
 }
 
-/// The two points of a distribution that are predicted.
+/// The points of a distribution that are predicted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Quantile {
     Median,
     P99,
 }
 
-/// Strikes fade one in ten minutes: so many in 10^9 hours.
-pub(super) const FADED: u128 = 6_000_000_000;
+/// The number of flaps that fade in 10^9 hours: one per ten minutes.
+pub(super) const FADED_PER_BILLION_HOURS: u128 = 6_000_000_000;
 
-/// Of all members, those that hear of a false accusation before its refutation, by simulation.
+/// The share of the members that see a false accusation before its refutation, measured by
+/// simulation.
 pub(super) const SEEN: u64 = ONE / 20 * 11;
 
 /// 10^9 hours in microseconds.
-pub(super) const BILLION_HOURS: u128 = 3_600_000_000_000_000_000;
+pub(super) const BILLION_HOURS_MICROS: u128 = 3_600_000_000_000_000_000;
 
-/// The most hops of one wave of gossip that are told apart.
-pub(super) const HOPS: u64 = 32;
+/// The most hops of gossip that are distinguished within one gossip interval.
+pub(super) const MAX_HOPS: u64 = 32;
 
-/// Bytes of the datagrams, with a relay's address of 7 bytes.
-pub(super) const PING: u64 = 30;
-pub(super) const ACK: u64 = 30;
-pub(super) const NACK: u64 = 26;
-pub(super) const RELAY: u64 = 38;
-/// One telling of one claim, its share of the header included.
-pub(super) const CLAIM: u64 = 50;
+/// The bytes of a datagram with a ping.
+pub(super) const PING_BYTES: u64 = 30;
+/// The bytes of a datagram with an ack.
+pub(super) const ACK_BYTES: u64 = 30;
+/// The bytes of a datagram with a nack.
+pub(super) const NACK_BYTES: u64 = 26;
+/// The bytes of a datagram with a ping-req, whose address takes 7 bytes.
+pub(super) const PING_REQ_BYTES: u64 = 38;
+/// The bytes of one claim in one datagram, with its share of the header.
+pub(super) const CLAIM_BYTES: u64 = 50;
 
-/// Times in microseconds.
+/// The settings and the network for which a prediction is made. Times are in microseconds.
 pub(super) struct Model<'c> {
     pub(super) config: &'c Config,
     pub(super) members: u32,
@@ -100,7 +109,7 @@ impl Model<'_> {
             };
         }
         let flaps = self.flaps();
-        let false_suspicions = flaps.rate;
+        let false_suspicions = flaps.suspicions;
         let deaths = (u128::from(false_suspicions) * u128::from(self.death_of_suspicion())) >> 60;
         Prediction {
             detection_median: self.detection(Quantile::Median, &flaps),
@@ -111,20 +120,21 @@ impl Model<'_> {
         }
     }
 
-    pub(super) fn detection(&self, quantile: Quantile, flaps: &Strikes) -> Duration {
+    /// Returns the time from a crash until all members hold the crashed one Dead.
+    pub(super) fn detection(&self, quantile: Quantile, flaps: &Flaps) -> Duration {
         let wait = match (quantile, self.config.detector.shared_schedule) {
             (Quantile::Median, true) => self.interval / 2,
             (Quantile::P99, true) => self.interval,
             (Quantile::Median, false) => self.interval / 1_000 * 693,
             (Quantile::P99, false) => self.interval / 1_000 * 4_605,
         };
-        let trial = u64::from(flaps.pings(quantile)) * (self.timeout / 2);
+        let recheck = u64::from(flaps.pings(quantile)) * (self.timeout / 2);
         let roll_call = self.roll_call(quantile);
         let suspicion = self.suspicion();
         let parts = [
             wait,
             2 * self.timeout,
-            trial,
+            recheck,
             roll_call,
             suspicion,
             self.second_roll_call(suspicion, roll_call),
@@ -133,14 +143,14 @@ impl Model<'_> {
         Duration::from_micros(parts.iter().fold(0_u64, |sum, &part| sum.saturating_add(part)))
     }
 
-    /// How long a suspicion lasts with so many accusers.
+    /// Returns how long a suspicion with this number of accusers lasts.
     pub(super) fn span(&self, accusers: usize) -> u64 {
         let (shortest, longest) = self.config.suspicion_spans(self.members);
         micros(Timing { shortest, longest, others: 1, status_ping: None }.span(accusers, true))
     }
 
-    /// How long the suspicion of a crashed member lasts: one more accuser each interval shortens
-    /// it.
+    /// Returns how long the suspicion of a crashed member lasts. Each interval brings one more
+    /// accuser, which shortens it.
     pub(super) fn suspicion(&self) -> u64 {
         let others = (1..MAX_ACCUSERS.min(self.members as usize)).zip(1..);
         let shortened =
@@ -148,10 +158,11 @@ impl Model<'_> {
         shortened.fold(self.span(1), u64::min)
     }
 
-    /// Rounds of a roll call take a timeout each but for the last, which takes a round trip. If
-    /// half are silent in one of them, nothing is held against the suspect, until the next probe.
+    /// Returns how long a roll call takes. Each round takes a timeout, except the last, which takes
+    /// a round trip. If half of the members are silent in one round, the suspect is not accused
+    /// until the next probe.
     pub(super) fn roll_call(&self, quantile: Quantile) -> u64 {
-        /// Thousandths.
+        /// How many standard deviations the 99th percentile is off the mean, in thousandths.
         const DEVIATIONS: u64 = 2_330;
         if !self.config.detector.roll_calls {
             return 0;
@@ -159,7 +170,7 @@ impl Model<'_> {
         let others = u64::from(self.members - 1);
         let silent = ONE - self.loss.answered();
         if others <= added(0) as u64 {
-            // All are asked at once, the suspect among them, which does not answer.
+            // The first round asks all members, the suspect included, which does not answer.
             let enough = if quantile == Quantile::P99 { ONE / 100 } else { ONE / 2 };
             let fails = |round: u32| fewer(others / 2, others - 1, power(silent, round));
             let rounds = (1..8).find(|&round| fails(round) <= enough).unwrap_or(8);
@@ -174,7 +185,7 @@ impl Model<'_> {
             let (mut answers, mut variance) = (0_u64, 0_u64);
             for (first, &size) in sample.iter().enumerate() {
                 let times = u32::try_from(round - first + 1).unwrap_or(u32::MAX);
-                // Thousandths, so that squares of them fit.
+                // In thousandths, so that squares fit.
                 let silent = mul(power(silent, times), 1_000);
                 answers += size * (1_000 - silent.min(1_000));
                 variance += size * silent * (1_000 - silent.min(1_000));
@@ -199,9 +210,9 @@ impl Model<'_> {
         8 * self.timeout + doubt
     }
 
-    /// By how much the roll call before a death outlasts the suspicion. It begins with the first
-    /// call that leaves no more than a timeout; the last call is delayed by it, and leaves half a
-    /// timeout.
+    /// Returns by how much the roll call before a death outlasts the suspicion. The roll call
+    /// begins with the first status ping after which no more than a timeout is left. It delays the
+    /// last status ping, after which half a timeout is left.
     pub(super) fn second_roll_call(&self, suspicion: u64, roll_call: u64) -> u64 {
         if !self.config.detector.status_pings {
             return roll_call;
@@ -210,7 +221,8 @@ impl Model<'_> {
             return 0;
         }
         let gap = self.timeout / 2;
-        // Who probes next has called the roll since the suspicion began, if it has had the time.
+        // The next member to probe has called the roll since the suspicion began, if it had the
+        // time.
         let next = if self.config.detector.shared_schedule && self.members > 2 {
             self.interval
         } else {
@@ -221,9 +233,9 @@ impl Model<'_> {
         outlasts.min(next.saturating_sub(suspicion))
     }
 
-    /// How long it takes until all have heard.
+    /// Returns how long it takes until all members know of a death.
     pub(super) fn dissemination(&self, quantile: Quantile) -> u64 {
-        // The accuser and the dead need not be told.
+        // All but the accuser and the dead member itself have to learn of it.
         let unaware = u64::from(self.members.saturating_sub(2));
         if unaware == 0 {
             return 0;
@@ -235,48 +247,49 @@ impl Model<'_> {
         let limit = self.sends();
         let fanout = u64::from(self.config.gossip_fanout.max(1)).min(unaware);
         let times = limit.div_ceil(fanout);
-        // Within one interval news takes some hops; their number is bounded, as it has reached whom
-        // it can by then.
+        // A rumor makes some hops within one gossip interval. Their number is bounded, since by
+        // then it has reached all members that it can reach within the interval.
         let hop = (self.round_trip / 2).max(1);
-        let hops = (self.gossip / hop).clamp(1, HOPS);
+        let hops = (self.gossip / hop).clamp(1, MAX_HOPS);
         let at = |step: u64| (step / hops).saturating_mul(self.gossip.max(hop)) + step % hops * hop;
-        // Shares of those to be told; the first who tells is one beside them.
-        let mut heard = alloc::vec![ONE / unaware];
+        // The shares of the members that learn it at each step. The first is that of the accuser,
+        // which counts as one member beside them.
+        let mut learned = alloc::vec![ONE / unaware];
         let mut left = ONE;
         let mut step = 0;
-        let end = hops * (times + 2) + 2 * HOPS;
+        let end = hops * (times + 2) + 2 * MAX_HOPS;
         while left > enough && step < end {
-            let mut told: u128 = 0;
+            let mut reached: u128 = 0;
             for time in 0..times {
                 let then =
                     step.checked_sub(time * hops).and_then(|then| usize::try_from(then).ok());
                 let Some(then) = then else { break };
-                let tellers = u128::from(heard.get(then).copied().unwrap_or(0));
+                let senders = u128::from(learned.get(then).copied().unwrap_or(0));
                 let sends = fanout.min(limit - time * fanout);
                 let missed = minus_log(mul(self.loss.arrives, ONE / unaware * sends));
-                told += (tellers * u128::from(unaware) * (missed >> 8)) >> 52;
+                reached += (senders * u128::from(unaware) * (missed >> 8)) >> 52;
             }
-            let now = mul(left, exp_minus(told));
-            heard.push(left - now);
+            let now = mul(left, exp_minus(reached));
+            learned.push(left - now);
             left = now;
             step += 1;
         }
-        // All that was told first may be lost.
+        // All of the accuser's first sends may be lost.
         let lost = power(ONE - self.loss.arrives, u32::try_from(fanout).unwrap_or(1));
         let again = if quantile == Quantile::P99 && lost > ONE / 100 { self.gossip } else { 0 };
         let missed = if left > enough {
-            // Who missed all of it finds by the fingerprints of its probes that tables differ, or
-            // waits for as long again as the accuser did.
-            let settle = self.gossip.saturating_mul(u64::from(3 + self.members.ilog10()));
+            // A member that missed every send finds by the fingerprints in its probes that the
+            // tables differ, or waits for as long as the accuser did.
+            let spread = self.gossip.saturating_mul(u64::from(3 + self.members.ilog10()));
             let probes = self.interval * if quantile == Quantile::P99 { 2 } else { 1 };
-            settle.saturating_add(probes).min(self.span(1) + self.roll_call(quantile))
+            spread.saturating_add(probes).min(self.span(1) + self.roll_call(quantile))
         } else {
             0
         };
         at(step).saturating_add(again).saturating_add(missed)
     }
 
-    /// How often each member that learns of a death tells it.
+    /// Returns how often each member that learns of a death sends it.
     pub(super) fn sends(&self) -> u64 {
         send_limit(self.config.retransmit_multiplier, self.members - 1).into()
     }
@@ -285,106 +298,118 @@ impl Model<'_> {
         u32::from(self.config.indirect_probes).min(self.members.saturating_sub(2))
     }
 
-    /// The share of probes of live members that fail.
+    /// Returns the share of probes of live members that fail.
     pub(super) fn probe_fails(&self) -> u64 {
         let (pings, sets) = if self.config.detector.retries { (3, 2) } else { (1, 1) };
-        // Helpers are not asked twice.
+        // No helper is asked twice.
         let helpers = (sets * u32::from(self.config.indirect_probes))
             .min(self.members.saturating_sub(2))
             .min(16);
-        mul(power(ONE - self.loss.answered(), pings), power(ONE - self.loss.relayed(), helpers))
+        mul(
+            power(ONE - self.loss.answered(), pings),
+            power(ONE - self.loss.through_helper(), helpers),
+        )
     }
 
-    pub(super) fn flaps(&self) -> Strikes {
+    /// Returns the rate of false suspicions, and the flaps that they cause.
+    pub(super) fn flaps(&self) -> Flaps {
         let failing = self.probe_fails();
-        let all = (BILLION_HOURS / u128::from(self.interval) * u128::from(failing)) >> 60;
+        let all = (BILLION_HOURS_MICROS / u128::from(self.interval) * u128::from(failing)) >> 60;
         let mut flaps =
-            Strikes { rate: u64::try_from(all).unwrap_or(u64::MAX), shares: [ONE, 0, 0, 0] };
+            Flaps { suspicions: u64::try_from(all).unwrap_or(u64::MAX), shares: [ONE, 0, 0, 0] };
         if !self.config.detector.flap_damping {
             return flaps;
         }
         let silent = ONE - self.loss.answered();
-        let trials = PINGS.map(|pings| power(silent, pings.into()));
-        // The more suspicions, the more flaps, the fewer suspicions: what is between is found by
-        // halving.
-        let (mut low, mut high) = (0, flaps.rate);
+        let rechecks_fail = PINGS.map(|pings| power(silent, pings.into()));
+        // More suspicions cause more flaps, and more flaps prevent more suspicions. The rate at
+        // which the two agree is found by halving.
+        let (mut low, mut high) = (0, flaps.suspicions);
         while high - low > 1 {
-            flaps.rate = low + (high - low) / 2;
-            flaps.shares = shares_of_strikes(flaps.rate);
-            let accused =
-                flaps.shares.iter().zip(trials).map(|(&share, trial)| mul(share, trial)).sum();
+            flaps.suspicions = low + (high - low) / 2;
+            flaps.shares = shares_of_flaps(flaps.suspicions);
+            let accused = flaps
+                .shares
+                .iter()
+                .zip(rechecks_fail)
+                .map(|(&share, fails)| mul(share, fails))
+                .sum();
             let (rate, all) =
-                (u128::from(flaps.rate), (all * u128::from(u64::min(accused, ONE))) >> 60);
+                (u128::from(flaps.suspicions), (all * u128::from(u64::min(accused, ONE))) >> 60);
             if rate < all {
-                low = flaps.rate;
+                low = flaps.suspicions;
             } else {
-                high = flaps.rate;
+                high = flaps.suspicions;
             }
         }
         flaps
     }
 
-    /// The share of false suspicions that somebody takes for a death.
+    /// Returns the share of false suspicions after which any member declares the live one Dead.
     pub(super) fn death_of_suspicion(&self) -> u64 {
         let detector = &self.config.detector;
         let sends = self.sends();
         let missed = exp_minus(u128::from(self.loss.arrives) * u128::from(sends));
         if !detector.status_pings {
-            // The suspect or the accuser misses the news.
+            // The suspect misses the accusation, or the accuser the refutation.
             return missed.saturating_mul(2).min(ONE);
         }
         let silent = ONE - self.loss.answered();
         let gap = self.timeout / 2;
         let in_time = self.span(1).saturating_sub(self.round_trip.max(gap));
-        let calls = u32::try_from(in_time / gap).unwrap_or(u32::MAX).max(1);
+        let status_pings = u32::try_from(in_time / gap).unwrap_or(u32::MAX).max(1);
         let last = if self.round_trip > gap { 1 } else { 2 };
         let elsewhere =
             mul(mul(missed, SEEN), power(silent, last)).saturating_mul(u64::from(self.members));
-        power(silent, calls).saturating_add(elsewhere).min(ONE)
+        power(silent, status_pings).saturating_add(elsewhere).min(ONE)
     }
 
+    /// Returns the bytes that a node sends per second while nothing happens.
     pub(super) fn idle_bytes(&self, false_suspicions: u64) -> u64 {
         let p = self.loss.arrives;
         let q = self.loss.answered();
-        // In parts of 2^60 of a byte.
+        // In units of 2^-60 bytes.
         let bytes = |bytes: u64, share: u64| u128::from(bytes) * u128::from(share);
-        let pinged = bytes(PING, ONE) + bytes(ACK, p);
-        let helped = bytes(RELAY, ONE)
-            + bytes(PING, p)
-            + bytes(ACK, mul(p, p))
-            + bytes(ACK, mul(p, q))
-            + bytes(NACK, mul(p, ONE - q));
+        let pinged = bytes(PING_BYTES, ONE) + bytes(ACK_BYTES, p);
+        let helped = bytes(PING_REQ_BYTES, ONE)
+            + bytes(PING_BYTES, p)
+            + bytes(ACK_BYTES, mul(p, p))
+            + bytes(ACK_BYTES, mul(p, q))
+            + bytes(NACK_BYTES, mul(p, ONE - q));
         let helpers = self.helpers();
         let stage =
             helped * u128::from(helpers) + if self.config.detector.retries { pinged } else { 0 };
         let second = ONE - q;
         let third = if self.config.detector.retries {
-            mul(mul(second, second), power(ONE - self.loss.relayed(), helpers))
+            mul(mul(second, second), power(ONE - self.loss.through_helper(), helpers))
         } else {
             0
         };
         let probe = pinged + (stage >> 30) * u128::from((second + third) >> 30);
         let probes = (probe >> 30) * 1_000_000 / u128::from(self.interval);
-        // Each is told and refuted, by all of whom half hear of the accusation.
+        // All members send each refutation, and the half that see the accusation send that, too.
         let sends = u128::from(self.sends());
-        let news =
-            u128::from(false_suspicions) * u128::from(self.members) * sends * u128::from(CLAIM) * 3
-                / 2;
-        let news = news / (BILLION_HOURS / 1_000_000);
-        u64::try_from(((probes + (1 << 29)) >> 30) + news).unwrap_or(u64::MAX)
+        let rumors = u128::from(false_suspicions)
+            * u128::from(self.members)
+            * sends
+            * u128::from(CLAIM_BYTES)
+            * 3
+            / 2;
+        let rumors = rumors / (BILLION_HOURS_MICROS / 1_000_000);
+        u64::try_from(((probes + (1 << 29)) >> 30) + rumors).unwrap_or(u64::MAX)
     }
 }
 
-/// How live members fare under false suspicions.
-pub(super) struct Strikes {
-    /// False suspicions of a member in 10^9 hours.
-    rate: u64,
-    /// The shares of the views in which a member has so many flaps.
+/// The false suspicions of live members, and the flaps that they leave.
+pub(super) struct Flaps {
+    /// The false suspicions of one member per 10^9 hours.
+    suspicions: u64,
+    /// The shares of the views in which a member has 0, 1, 2 and 3 flaps.
     shares: [u64; 4],
 }
 
-impl Strikes {
-    /// The pings of the trial of a crashed member.
+impl Flaps {
+    /// Returns the number of pings of the recheck of a crashed member.
     pub(super) fn pings(&self, quantile: Quantile) -> u32 {
         let rest = match quantile {
             Quantile::Median => ONE / 2,
@@ -396,11 +421,11 @@ impl Strikes {
     }
 }
 
-/// The shares of the views with so many flaps, where so many suspicions come in 10^9 hours. A
-/// strike adds one to what is left of the earlier ones, up to three, and all that a view has fade
-/// one in ten minutes since the last.
-pub(super) fn shares_of_strikes(rate: u64) -> [u64; 4] {
-    let seen = u128::from(rate) * u128::from(SEEN) / FADED;
+/// Returns the shares of the views with 0, 1, 2 and 3 flaps, where a member is suspected
+/// `suspicions` times per 10^9 hours. A flap adds one to those that are left, up to three, and one
+/// of them fades per ten minutes since the last flap.
+pub(super) fn shares_of_flaps(suspicions: u64) -> [u64; 4] {
+    let seen = u128::from(suspicions) * u128::from(SEEN) / FADED_PER_BILLION_HOURS;
     // The share of pauses between flaps that are longer than ten minutes.
     let longer = exp_minus(seen);
     let shorter = ONE - longer;

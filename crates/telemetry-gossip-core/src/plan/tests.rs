@@ -6,7 +6,7 @@ use proptest::prelude::*;
 const MILLI: Duration = Duration::from_millis(1);
 
 #[test]
-fn the_exponential_and_the_logarithm_are_what_they_are_called() {
+fn the_fixed_point_exponential_and_logarithm_agree_with_floating_point() {
     let exact = |thousandths: u64| thousandths as f64 / 1_000.0;
     for x in [0, 1, 100, 693, 1_000, 2_500, 12_000, 40_000] {
         let ours = exp_minus(u128::from(ONE) * u128::from(x) / 1_000) as f64 / ONE as f64;
@@ -20,7 +20,7 @@ fn the_exponential_and_the_logarithm_are_what_they_are_called() {
 }
 
 #[test]
-fn few_answers_are_as_likely_as_coins() {
+fn the_probability_of_few_answers_is_binomial() {
     assert_eq!(fewer(0, 0, ONE), 0);
     assert_eq!(fewer(1, 1, ONE / 4), ONE / 4);
     assert_eq!(fewer(2, 3, ONE / 2), ONE / 2);
@@ -28,16 +28,16 @@ fn few_answers_are_as_likely_as_coins() {
 }
 
 #[test]
-fn strikes_that_are_rare_are_few_and_those_that_are_frequent_are_three() {
-    assert_eq!(shares_of_strikes(0), [ONE, 0, 0, 0]);
-    let [none, .., most] = shares_of_strikes(1_000_000_000_000);
+fn rare_suspicions_leave_no_flaps_and_frequent_ones_leave_three() {
+    assert_eq!(shares_of_flaps(0), [ONE, 0, 0, 0]);
+    let [none, .., most] = shares_of_flaps(1_000_000_000_000);
     assert!(none == 0 && most > ONE - 10);
-    let shares = shares_of_strikes(5_000_000_000);
+    let shares = shares_of_flaps(5_000_000_000);
     assert!(shares.iter().sum::<u64>().abs_diff(ONE) < 1_000, "{shares:?}");
 }
 
 #[test]
-fn the_defaults_detect_a_crash_in_some_three_seconds_and_a_lossless_network_wrongs_nobody() {
+fn the_defaults_detect_a_crash_in_some_three_seconds_and_suspect_no_live_member_without_loss() {
     let predicted = Config::lan().predict(250, MILLI, 0);
     assert!((3_000..3_400).contains(&predicted.detection_median.as_millis()), "{predicted:?}");
     assert!((3_500..4_500).contains(&predicted.detection_p99.as_millis()), "{predicted:?}");
@@ -48,7 +48,7 @@ fn the_defaults_detect_a_crash_in_some_three_seconds_and_a_lossless_network_wron
 }
 
 #[test]
-fn plain_swim_is_slower_for_its_random_targets() {
+fn plain_swim_detects_crashes_later_and_suspects_live_members_more_often() {
     let swim = Config { detector: crate::DetectorFeatures::SWIM, ..Config::default() };
     let (swim, ours) = (swim.predict(250, MILLI, 5), Config::default().predict(250, MILLI, 5));
     assert!(swim.detection_p99 > ours.detection_p99 + Duration::from_secs(3), "{swim:?} {ours:?}");
@@ -56,7 +56,7 @@ fn plain_swim_is_slower_for_its_random_targets() {
 }
 
 #[test]
-fn what_cannot_be_planned_is_named() {
+fn a_plan_that_cannot_be_made_is_refused_with_the_reason() {
     let second = Duration::from_secs(1);
     assert_eq!(Config::plan(1, MILLI, 0, second), Err(PlanError::Members { members: 1 }));
     assert_eq!(Config::plan(9, MILLI, 51, second), Err(PlanError::Loss { loss_percent: 51 }));
@@ -69,16 +69,20 @@ fn what_cannot_be_planned_is_named() {
         let PlanError::Target { least, rule, .. } = error else { panic!("{error}") };
         assert_eq!(rule, expected);
         assert!(Config::plan(250, round_trip, 2, least).is_ok(), "the least target can be met");
-        assert!(Config::plan(250, round_trip, 2, least - MILLI).is_err(), "and no less");
+        assert!(Config::plan(250, round_trip, 2, least - MILLI).is_err(), "a shorter one cannot");
     }
 }
 
 proptest! {
     #[test]
     fn a_plan_is_valid_and_meets_its_target(
-        members in 2_u32..20_000, round_trip in 0_u64..300, loss in 0_u8..=50, target in 100_u64..60_000,
+        members in 2_u32..20_000,
+        round_trip in 0_u64..300,
+        loss in 0_u8..=50,
+        target in 100_u64..60_000,
     ) {
-        let (round_trip, target) = (Duration::from_millis(round_trip), Duration::from_millis(target));
+        let round_trip = Duration::from_millis(round_trip);
+        let target = Duration::from_millis(target);
         match Config::plan(members, round_trip, loss, target) {
             Ok(plan) => {
                 prop_assert_eq!(plan.config.validate(), Ok(()));
@@ -91,15 +95,23 @@ proptest! {
         }
     }
 
-    /// Nothing overflows or panics, whatever the settings.
     #[test]
-    fn anything_can_be_predicted(
-        members: u32, round_trip: u64, loss: u8, spans: [u64; 4], counts: [u8; 3], percent: u16, stretch: u8,
+    fn a_prediction_never_overflows_or_panics(
+        members: u32,
+        round_trip: u64,
+        loss: u8,
+        spans: [u64; 4],
+        counts: [u8; 3],
+        multiplier_percent: u16,
+        max_multiplier: u8,
     ) {
         let [interval, timeout, gossip, fixed] = spans.map(Duration::from_micros);
         let [indirect_probes, gossip_fanout, retransmit_multiplier] = counts;
-        let scaled = SuspicionTimeout::Scaled { multiplier_percent: percent, max_multiplier: stretch };
-        for suspicion in [scaled, SuspicionTimeout::Fixed(fixed), SuspicionTimeout::Fixed(Duration::MAX)] {
+        for suspicion in [
+            SuspicionTimeout::Scaled { multiplier_percent, max_multiplier },
+            SuspicionTimeout::Fixed(fixed),
+            SuspicionTimeout::Fixed(Duration::MAX),
+        ] {
             for detector in [crate::DetectorFeatures::default(), crate::DetectorFeatures::SWIM] {
                 let config = Config {
                     probe_interval: interval,

@@ -1,4 +1,11 @@
-//! Reading a datagram: first all of it is validated, then its frames are handed out without errors.
+//! How a datagram is read, in two passes.
+//!
+//! [`Datagram::parse`] validates the header and every frame. Only then does the node take the
+//! frames, which cannot fail any more: a datagram is applied as a whole or not at all. Nothing is
+//! allocated for a datagram, whatever lengths and counts it states.
+//!
+//! Only rules that a datagram keeps or breaks by itself are checked here. Whether a claim is
+//! plausible, or whether the node has asked for an answer, is decided where it is applied.
 
 use core::marker::PhantomData;
 
@@ -7,7 +14,7 @@ use serde::Deserialize;
 use super::items::{ClaimsIn, Entries, Items, Ranges, check_claim};
 use super::read::{Read, Reader, head, rule, text};
 use super::{
-    Ack, DigestHead, FloorHead, HEADER_LEN, Nack, Page, PageRequest, Ping, PingReq, SyncDone,
+    Ack, CompactedHead, DigestHead, HEADER_LEN, Nack, Page, PageRequest, Ping, PingReq, SyncDone,
     SyncOpen, TelemetryHead, Tree, TreeAck, VersionsHead, WIRE_VERSION, WantsHead, WireClaim,
     WireEntry, WireSum, WireWant, kind,
 };
@@ -19,27 +26,30 @@ use crate::membership::telemetry_log::MAX_VERSION;
 use crate::membership::{BUCKETS, Fingerprints};
 use crate::status::Status;
 
-/// A datagram all of whose known frames are valid.
+/// A validated datagram: its header is right and every frame of a known kind is valid.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Datagram<'a, A> {
+    /// The id hash that the sender states.
     pub(crate) sender: u32,
     pub(crate) fingerprints: Fingerprints,
+    /// The round clock of the sender.
     pub(crate) clock: u32,
-    /// Bytes of the whole datagram: what a reply to an unverified sender is measured by.
+    /// The bytes of the whole datagram, which limit a reply to an unverified sender.
     pub(crate) len: usize,
-    /// The frame it begins with, if that is one of the two that most datagrams consist of.
+    /// The first frame, if it is a ping or an ack. Most datagrams have no other frame.
     pub(crate) lead: Lead,
-    /// The others.
+    /// The other frames.
     frames: &'a [u8],
-    /// The claims of the first such frame that say nothing new.
+    /// The claims in the first frame of claims that say nothing new.
     known: Known,
     address: PhantomData<A>,
 }
 
-/// Bytes in the body of a lead: two numbers of four.
-const LEAD: u8 = 8;
+/// The bytes in the body of a lead: two integers of four bytes.
+const LEAD_BODY_LEN: u8 = 8;
 
-/// A ping or an ack, read as the datagram was validated.
+/// The first frame of a datagram, if it is a ping or an ack. It is read while the datagram is
+/// validated.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Lead {
     None,
@@ -47,7 +57,7 @@ pub(crate) enum Lead {
     Ack(Ack),
 }
 
-/// One frame. The lists are validated when the datagram is.
+/// One frame. The items of its lists are valid, since the datagram is.
 #[derive(Clone, Debug)]
 pub(crate) enum Frame<'a, A> {
     Ping(Ping),
@@ -59,7 +69,8 @@ pub(crate) enum Frame<'a, A> {
         address: A,
     },
     Claims(ClaimsIn<'a, A>),
-    /// With its floor, if the reader may be below it; 0 otherwise.
+    /// The compacted version of the log, if the reader may know less; 0 otherwise. Then the head
+    /// and the entries.
     Telemetry(u64, TelemetryHead, Entries<'a>),
     SyncOpen(SyncOpen),
     SyncDigest(DigestHead, Items<'a, WireSum>),
@@ -70,19 +81,22 @@ pub(crate) enum Frame<'a, A> {
     Page(Page),
     Tree(Tree),
     TreeAck(TreeAck),
+    /// A frame of an unknown kind, which is skipped.
     Unknown,
 }
 
 impl<A> Frame<'_, A> {
-    /// Whether it is about being there, and not about state.
+    /// Whether the frame serves to probe, and carries no state.
     pub(crate) const fn is_signal(&self) -> bool {
         matches!(self, Self::Ping(_) | Self::Ack(_) | Self::Nack(_) | Self::PingReq { .. })
     }
 }
 
 impl<'a, A: Address> Datagram<'a, A> {
-    /// Validates the header and every frame. Claims that `pass_over` knows are valid: it says how
-    /// many there are at the front, and what comes after them.
+    /// Validates the header and every frame.
+    ///
+    /// `pass_over` is called with the bytes of claims. It returns how many claims at the front the
+    /// table holds already, and the bytes after them. Such claims were validated before.
     pub(crate) fn parse(
         bytes: &'a [u8],
         label: Label,
@@ -91,6 +105,7 @@ impl<'a, A: Address> Datagram<'a, A> {
         if bytes.len() > usize::from(MAX_MTU) {
             return Err(WireError::TooLong { len: bytes.len(), max: MAX_MTU.into() });
         }
+        // The version comes first: the other fields of another version may stand elsewhere.
         let (&version, _) = bytes.split_first().ok_or(WireError::Truncated)?;
         if version != WIRE_VERSION {
             return Err(WireError::Version(version));
@@ -115,8 +130,11 @@ impl<'a, A: Address> Datagram<'a, A> {
             known: Known::default(),
             address: PhantomData,
         };
-        if let Some((&[kind @ (kind::PING | kind::ACK), LEAD, a, b, c, d, e, f, g, h], after)) =
-            frames.split_first_chunk()
+        // Most datagrams are one ping or one ack, so such a frame is read at once and in place.
+        if let Some((
+            &[kind @ (kind::PING | kind::ACK), LEAD_BODY_LEN, a, b, c, d, e, f, g, h],
+            after,
+        )) = frames.split_first_chunk()
         {
             let (number, other) =
                 (u32::from_be_bytes([a, b, c, d]), u32::from_be_bytes([e, f, g, h]));
@@ -133,7 +151,7 @@ impl<'a, A: Address> Datagram<'a, A> {
         Ok(datagram)
     }
 
-    /// All frames of a validated datagram.
+    /// Returns all frames, in order.
     #[cfg(test)]
     pub(crate) fn frames(&self) -> impl Iterator<Item = Frame<'a, A>> + use<'a, A> {
         let lead = match self.lead {
@@ -149,13 +167,14 @@ impl<'a, A: Address> Datagram<'a, A> {
         !self.frames.is_empty()
     }
 
-    /// The frames after the lead, in order.
+    /// Returns the frames after the lead, in order.
     pub(crate) fn following(&self) -> impl Iterator<Item = Frame<'a, A>> + use<'a, A> {
         let (mut rest, mut known) = (self.frames, self.known);
         core::iter::from_fn(move || {
             let (kind, body, after) = split_frame(rest).ok()?;
             rest = after;
             if kind == kind::CLAIMS {
+                // The first pass recorded the known claims of the first such frame only.
                 let Known { mask, all } = core::mem::take(&mut known);
                 let items = Items::new(if all { &[] } else { body });
                 return Some(Frame::Claims(ClaimsIn { items, known: mask, address: PhantomData }));
@@ -165,6 +184,7 @@ impl<'a, A: Address> Datagram<'a, A> {
     }
 }
 
+/// Splits the first frame off: its kind, its body, and the bytes after it.
 fn split_frame(bytes: &[u8]) -> Result<(u8, &[u8], &[u8]), WireError> {
     let (&kind, rest) = bytes.split_first().ok_or(WireError::Truncated)?;
     let mut reader = Reader::new(rest);
@@ -173,6 +193,7 @@ fn split_frame(bytes: &[u8]) -> Result<(u8, &[u8], &[u8]), WireError> {
     Ok((kind, body, rest))
 }
 
+/// Reads a body that consists of one value, by postcard.
 fn whole<'a, T: Deserialize<'a>>(body: &'a [u8], name: &'static str) -> Result<T, WireError> {
     match postcard::take_from_bytes(body) {
         Ok((value, [])) => Ok(value),
@@ -180,13 +201,14 @@ fn whole<'a, T: Deserialize<'a>>(body: &'a [u8], name: &'static str) -> Result<T
     }
 }
 
-/// A frame of one value that is read by hand.
+/// Reads a body that consists of one value, by [`Reader`].
 #[inline(always)]
 fn signal<'a, T: Read<'a>>(body: &'a [u8], name: &'static str) -> Result<T, WireError> {
     let mut reader = Reader::new(body);
     T::read(&mut reader).filter(|_| reader.rest().is_empty()).ok_or(WireError::Malformed(name))
 }
 
+/// Reads the head of a frame. Its items, if it has any, are not looked at.
 fn parse_frame<A: Address>(kind: u8, body: &[u8]) -> Result<Frame<'_, A>, WireError> {
     Ok(match kind {
         kind::PING => Frame::Ping(signal(body, "ping")?),
@@ -206,8 +228,8 @@ fn parse_frame<A: Address>(kind: u8, body: &[u8]) -> Result<Frame<'_, A>, WireEr
             Frame::Telemetry(0, head, Entries { reader })
         }
         kind::TELEMETRY_ANEW => {
-            let (FloorHead { floor, head }, rest) = head(body, "telemetry")?;
-            Frame::Telemetry(floor, head, Entries { reader: Reader::new(rest) })
+            let (CompactedHead { compacted, head }, rest) = head(body, "telemetry")?;
+            Frame::Telemetry(compacted, head, Entries { reader: Reader::new(rest) })
         }
         kind::SYNC_OPEN => Frame::SyncOpen(whole(body, "sync open")?),
         kind::SYNC_DIGEST => {
@@ -231,16 +253,18 @@ fn parse_frame<A: Address>(kind: u8, body: &[u8]) -> Result<Frame<'_, A>, WireEr
     })
 }
 
-/// Claims of a frame that say nothing new.
+/// Which claims of a frame say nothing new, so that the second pass skips them.
 #[derive(Clone, Copy, Debug, Default)]
 struct Known {
-    /// A bit for each of the first 64.
+    /// A bit per claim for the first 64 claims, from the lowest on. Later known claims are applied
+    /// like new ones, which changes nothing.
     mask: u64,
-    /// All of the frame.
+    /// Whether all claims of the frame are known.
     all: bool,
 }
 
-/// The first pass over the frames after the lead; what it finds of the first frame of claims.
+/// Validates the frames after the lead. Returns which claims of the first frame of claims are
+/// known.
 #[inline(never)]
 fn validate_frames<'a, A: Address>(
     frames: &'a [u8],
@@ -260,13 +284,15 @@ fn validate_frames<'a, A: Address>(
     Ok(first.unwrap_or_default())
 }
 
-/// The first pass over claims.
+/// Validates the claims of a frame that the table does not hold already, and returns which claims
+/// it holds.
 fn validate_claims<'a, A: Address>(
     body: &'a [u8],
     pass_over: &mut impl FnMut(&'a [u8]) -> (u32, &'a [u8]),
 ) -> Result<Known, WireError> {
     let (mut rest, mut known, mut at) = (body, Known { mask: 0, all: true }, 0_u32);
     loop {
+        // A claim that the table holds already was validated when it came first.
         let (count, after) = pass_over(rest);
         known.mask |= ones(at.saturating_add(count)) & !ones(at);
         if after.is_empty() {
@@ -280,7 +306,7 @@ fn validate_claims<'a, A: Address>(
     }
 }
 
-/// So many bits set, from the lowest on.
+/// Returns an integer whose `count` lowest bits are set.
 const fn ones(count: u32) -> u64 {
     match 1_u64.checked_shl(count) {
         Some(next) => next - 1,
@@ -288,13 +314,13 @@ const fn ones(count: u32) -> u64 {
     }
 }
 
-/// The first pass over one frame: every item, every rule.
+/// Validates one frame that has no claims: all its items, against all their rules.
 fn validate<A: Address>(kind: u8, body: &[u8]) -> Result<(), WireError> {
     match parse_frame::<A>(kind, body)? {
-        // See `validate_claims`.
+        // `validate_claims` does it.
         Frame::Claims(_) => {}
-        Frame::Telemetry(floor, head, entries) => {
-            if head.since > MAX_VERSION || floor > MAX_VERSION {
+        Frame::Telemetry(compacted, head, entries) => {
+            if head.since > MAX_VERSION || compacted > MAX_VERSION {
                 return Err(rule("telemetry version", "below 2^48"));
             }
             let mut last = head.since;
@@ -308,6 +334,8 @@ fn validate<A: Address>(kind: u8, body: &[u8]) -> Result<(), WireError> {
                         "entries ascend from the version before them",
                     ));
                 }
+                // A log stores 6 bytes per version, 1 per key length, and the largest value length
+                // stands for a delete marker: entries beyond that cannot be held.
                 let version = last.saturating_add(entry.step);
                 if version > MAX_VERSION {
                     return Err(rule("telemetry version", "below 2^48"));
@@ -332,6 +360,7 @@ fn validate<A: Address>(kind: u8, body: &[u8]) -> Result<(), WireError> {
             }
         }
         Frame::SyncVersions(_, ranges) => {
+            // The receiver compares the rows with its own in one walk, so they must ascend.
             let mut next = Some(0);
             for range in ranges.checked() {
                 let (range, rows) = range?;

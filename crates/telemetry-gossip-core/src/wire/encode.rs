@@ -1,4 +1,6 @@
-//! Writing a datagram into the caller's buffer, never beyond its limit.
+//! How a datagram is written into the caller's buffer, never beyond its limit.
+//!
+//! The writer knows the header and the bounds of frames. What a frame says is up to the caller.
 
 use serde::Serialize;
 
@@ -6,18 +8,18 @@ use super::{HEADER_LEN, WIRE_VERSION};
 use crate::id::{IdHash, Label};
 use crate::membership::Fingerprints;
 
-/// The longest frame length's varint: bodies are below 2^16 bytes.
+/// The most bytes of the varint of a body length: bodies are shorter than 2^16 bytes.
 const LEN_BYTES: usize = 3;
 
-/// Appends frames to a datagram. What does not fit is not written, and the datagram stays as it
-/// was.
+/// Appends frames to a datagram. A frame or item that does not fit is not written, and the datagram
+/// stays as it was.
 #[derive(Debug)]
 pub(crate) struct Writer<'b> {
     buf: &'b mut [u8],
     len: usize,
 }
 
-/// An open frame: where its kind stands.
+/// An open frame, by the position of its kind.
 #[derive(Debug)]
 #[must_use]
 pub(crate) struct Open {
@@ -46,11 +48,12 @@ impl<'b> Writer<'b> {
         Some(Self { buf, len: HEADER_LEN })
     }
 
+    /// Returns the bytes written so far.
     pub(crate) fn len(&self) -> usize {
         self.len
     }
 
-    /// Bytes left.
+    /// Returns the bytes left.
     pub(crate) fn room(&self) -> usize {
         self.buf.len() - self.len
     }
@@ -60,7 +63,7 @@ impl<'b> Writer<'b> {
         self.len == HEADER_LEN
     }
 
-    /// Writes a frame of two numbers, as most datagrams begin with; false if it does not fit.
+    /// Writes a frame of two integers, with which most datagrams begin; false if it does not fit.
     pub(crate) fn lead(&mut self, kind: u8, first: u32, second: u32) -> bool {
         let Some(frame) = self.buf.get_mut(self.len..).and_then(|rest| rest.first_chunk_mut())
         else {
@@ -74,7 +77,8 @@ impl<'b> Writer<'b> {
 
     /// Writes a frame of one value; false if it does not fit.
     pub(crate) fn frame<T: Serialize>(&mut self, kind: u8, value: &T) -> bool {
-        // Most are shorter than 128 bytes, whose length is one byte.
+        // Most bodies are shorter than 128 bytes, so their length takes one byte. Such a body is
+        // written at its final place.
         let body = self.len + 2;
         let written = match self.buf.get_mut(body..) {
             Some(rest) => postcard::to_slice(value, rest).map_or(0, |written| written.len()),
@@ -95,7 +99,8 @@ impl<'b> Writer<'b> {
         }
     }
 
-    /// Begins a frame of items; `None` if there is no room for even its head.
+    /// Begins a frame of items; `None` if not even its kind and its length fit. Its length is
+    /// unknown yet, so the longest one is left free for it.
     pub(crate) fn open(&mut self, kind: u8) -> Option<Open> {
         let at = self.len;
         *self.buf.get_mut(at)? = kind;
@@ -106,7 +111,7 @@ impl<'b> Writer<'b> {
         Some(Open { at })
     }
 
-    /// Appends to the open frame; false if it does not fit.
+    /// Appends an item to the open frame; false if it does not fit.
     pub(crate) fn item<T: Serialize>(&mut self, item: &T) -> bool {
         match postcard::to_slice(item, &mut self.buf[self.len..]) {
             Ok(written) => {
@@ -117,23 +122,23 @@ impl<'b> Writer<'b> {
         }
     }
 
-    /// Bytes in the open frame's body.
+    /// Returns the bytes in the body of the open frame.
     pub(crate) fn body_len(&self, open: &Open) -> usize {
         self.len - open.at - 1 - LEN_BYTES
     }
 
-    /// Takes back what was appended since the datagram was `len` bytes long.
+    /// Removes what was appended since the datagram was `len` bytes long.
     pub(crate) fn truncate(&mut self, len: usize) {
         self.len = len;
     }
 
-    /// Overwrites an item of fixed length that was written when the datagram was `at` bytes long.
+    /// Overwrites an item of fixed length that was appended when the datagram was `at` bytes long.
     pub(crate) fn rewrite<T: Serialize>(&mut self, at: usize, item: &T) {
-        // The bytes were written before, so the same item's length is there.
+        // An item of this length was written here before, so it fits.
         let _ = postcard::to_slice(item, &mut self.buf[at..self.len]);
     }
 
-    /// Ends a frame: its length is known now, and the body moves up to it.
+    /// Ends a frame: writes its length and moves the body up to it.
     pub(crate) fn close(&mut self, open: Open) {
         let body = open.at + 1 + LEN_BYTES;
         let len = self.len - body;
@@ -144,7 +149,7 @@ impl<'b> Writer<'b> {
         self.len -= LEN_BYTES - len;
     }
 
-    /// Ends a frame that has got no items, as if it had not been begun.
+    /// Removes an open frame and all its items.
     pub(crate) fn abandon(&mut self, open: &Open) {
         self.len = open.at;
     }

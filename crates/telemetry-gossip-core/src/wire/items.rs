@@ -1,4 +1,7 @@
-//! The items of a frame's body, as iterators over its bytes.
+//! Iterators over the items in the body of a frame.
+//!
+//! An iterator is used twice: by the first pass, which checks each item, and by the node, which
+//! reads items that were checked.
 
 use core::marker::PhantomData;
 
@@ -12,7 +15,7 @@ use crate::id::{Generation, Instance, check_id};
 use crate::membership::claim::Claim;
 use crate::status::Status;
 
-/// Items of one kind to the end of a body.
+/// An iterator over items of one type, to the end of a body.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Items<'a, T> {
     pub(super) rest: &'a [u8],
@@ -24,6 +27,7 @@ impl<'a, T: Deserialize<'a>> Items<'a, T> {
         Self { rest, item: PhantomData }
     }
 
+    /// Returns the items, and an error for the first one that is malformed.
     pub(super) fn checked(
         mut self,
         name: &'static str,
@@ -54,7 +58,7 @@ impl<'a, T: Deserialize<'a>> Iterator for Items<'a, T> {
     }
 }
 
-/// The entries of somebody's telemetry.
+/// An iterator over the entries of a telemetry frame.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Entries<'a> {
     pub(super) reader: Reader<'a>,
@@ -68,11 +72,11 @@ impl<'a> Iterator for Entries<'a> {
     }
 }
 
-/// The claims of a frame.
+/// An iterator over the claims of a frame, without those that the table holds already.
 #[derive(Clone, Debug)]
 pub(crate) struct ClaimsIn<'a, A> {
     pub(super) items: Items<'a, WireClaim<'a>>,
-    /// Those that are passed over.
+    /// A bit per claim, from the lowest on: whether it is passed over.
     pub(super) known: u64,
     pub(super) address: PhantomData<A>,
 }
@@ -94,13 +98,14 @@ impl<'a, A: Address> Iterator for ClaimsIn<'a, A> {
     }
 }
 
-/// The ranges of a version list, each with its rows.
+/// An iterator over the ranges of a version list, each with its rows.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ranges<'a> {
     pub(super) rest: &'a [u8],
 }
 
 impl<'a> Ranges<'a> {
+    /// Returns the ranges, and an error for the first one that is malformed.
     pub(super) fn checked(
         mut self,
     ) -> impl Iterator<Item = Result<(RangeHead, Items<'a, WireVersion>), WireError>> + use<'a>
@@ -133,10 +138,12 @@ impl<'a> Iterator for Ranges<'a> {
 
 type Range<'a> = (RangeHead, Items<'a, WireVersion>, &'a [u8]);
 
+/// Splits the first range off: its head, its rows, and the bytes after it.
 pub(super) fn split_range(bytes: &[u8]) -> Result<Range<'_>, WireError> {
     const NAME: &str = "sync range";
     let (range, rows): (RangeHead, _) = head(bytes, NAME)?;
     let mut rest = rows;
+    // The stated count is only believed as far as there are rows; nothing is allocated for it.
     for _ in 0..range.rows {
         (_, rest) = head::<WireVersion>(rest, NAME)?;
     }
@@ -144,6 +151,7 @@ pub(super) fn split_range(bytes: &[u8]) -> Result<Range<'_>, WireError> {
     Ok((range, Items::new(&rows[..used]), rest))
 }
 
+/// Checks a claim against the rules of its fields. What passes needs no further checks.
 pub(super) fn check_claim<'a, A: Address>(
     claim: &WireClaim<'a>,
 ) -> Result<Claim<'a, A>, WireError> {
@@ -154,6 +162,7 @@ pub(super) fn check_claim<'a, A: Address>(
         [] => None,
         bytes => Some(A::decode(bytes).ok_or(WireError::Malformed("address"))?),
     };
+    // The member must be able to refute the claim at a higher generation.
     if claim.generation >= u64::MAX - 1 {
         return Err(rule("generation", "leaves room for a refutation"));
     }

@@ -1,18 +1,23 @@
-//! The datagrams: a header, then frames.
+//! The bytes of datagrams: a header, then frames. `docs/wire.md` has the whole format.
 //!
 //! ```text
-//! datagram = version (1) label (4) sender id hash (4) fingerprints of claims (4) and telemetry (4) round clock (3) frame*
+//! datagram = version (1) label (4) sender id hash (4)
+//!            fingerprint of the claims (4) fingerprint of the telemetry (4)
+//!            round clock (3) frame*
 //! frame    = kind (1) body length (varint) body
 //! ```
 //!
-//! Integers of the header are big-endian; bodies are postcard (LEB128 varints), but id hashes,
-//! numbers, instances and sums take 4 bytes big-endian. A reader skips frame kinds that it does not
-//! know, so a fleet upgrades node by node. A body is one value, or a head and then items to its
-//! end. The one list inside another, the rows of a range, states its count, which is checked
-//! against the bytes.
+//! Integers of the header are big-endian. Bodies are postcard (LEB128 varints), except that id
+//! hashes, request ids, instances and sums take 4 bytes big-endian. A reader skips frame kinds that
+//! it does not know, so that a fleet can be upgraded node by node. A body is one value, or a head
+//! and then items to its end. The one list inside another, the rows of a range, states its count,
+//! which is checked against the bytes.
 //!
-//! [`decode`] reads a datagram in two passes: it validates all of it, then the node applies what
-//! cannot fail any more. [`encode`] writes into the caller's buffer and never beyond the limit.
+//! [`decode`] reads a datagram in two passes: the first validates all of it, so that nothing can
+//! fail any more in the second, in which the node applies its frames. [`encode`] writes into the
+//! caller's buffer and never beyond the limit.
+//!
+//! Nothing here knows what a frame does to a node, or when one is sent.
 
 pub(crate) mod decode;
 pub(crate) mod encode;
@@ -27,22 +32,22 @@ use crate::id::{IdHash, RequestId};
 use crate::membership::claim::{Accusers, MAX_ACCUSERS};
 use read::{Read, Reader};
 
-/// The version of the wire that this crate speaks.
+/// The version of the wire format that this crate reads and writes.
 pub const WIRE_VERSION: u8 = 1;
 
-/// Bytes before the first frame.
+/// The bytes before the first frame.
 pub(crate) const HEADER_LEN: usize = 1 + 4 + 4 + 8 + 3;
 
-/// A request to ping another member is at least this long: the header and one frame.
+/// The fewest bytes of a datagram with a ping-req: the header and one frame.
 pub(crate) const PING_REQ_LEN: usize = HEADER_LEN + 12;
 
-/// Bytes of a tree's frame.
-pub(crate) const TREE_FRAME: usize = 1 + 1 + 4 + 4;
+/// The bytes of a tree frame.
+pub(crate) const TREE_FRAME_LEN: usize = 1 + 1 + 4 + 4;
 
-/// Bytes of a telemetry frame before its entries, about.
-pub(crate) const TELEMETRY_FRAME: usize = 1 + 2 + 4 + 4 + 3;
+/// The approximate bytes of a telemetry frame before its entries.
+pub(crate) const TELEMETRY_FRAME_LEN: usize = 1 + 2 + 4 + 4 + 3;
 
-/// What each frame is. A number is never used again for another meaning.
+/// The kinds of frames. A kind is never reused for another meaning.
 pub(crate) mod kind {
     pub(crate) const PING: u8 = 1;
     pub(crate) const ACK: u8 = 2;
@@ -62,7 +67,7 @@ pub(crate) mod kind {
     pub(crate) const TELEMETRY_ANEW: u8 = 16;
 }
 
-/// Are you there? Only the target answers.
+/// Asks the target whether it is there. Only the target answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Ping {
     #[serde(with = "fixed")]
@@ -71,7 +76,7 @@ pub(crate) struct Ping {
     pub(crate) target: u32,
 }
 
-/// I am, in this life. A helper passes on the target's instance.
+/// Answers a ping, with the instance of the target. A helper passes the target's instance on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Ack {
     #[serde(with = "fixed")]
@@ -80,14 +85,15 @@ pub(crate) struct Ack {
     pub(crate) instance: u32,
 }
 
-/// I am here, but the member you asked me to ping has not answered.
+/// Tells a prober that the helper is there, but that the member that it was asked to ping has not
+/// answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Nack {
     #[serde(with = "fixed")]
     pub(crate) number: u32,
 }
 
-/// Ping that member for me.
+/// Asks a helper to ping a member on the sender's behalf.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct PingReq<'a> {
     #[serde(with = "fixed")]
@@ -104,16 +110,16 @@ pub(crate) struct WireClaim<'a> {
     pub(crate) generation: u64,
     #[serde(with = "fixed")]
     pub(crate) instance: u32,
-    /// Text, which is checked once it is known to be new.
+    /// The id, which is checked to be text once the claim is known to be new.
     pub(crate) id: &'a [u8],
-    /// Empty if unknown.
+    /// The encoded address; empty if it is unknown.
     pub(crate) address: &'a [u8],
     pub(crate) accusers: Accusers,
     pub(crate) age_secs: u32,
 }
 
-/// The head of a telemetry frame: whose, and since which version without a gap. Entries follow in
-/// ascending order of version.
+/// The head of a telemetry frame. The owner's entries after version `since` follow, without a gap
+/// and in ascending order of version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct TelemetryHead {
     #[serde(with = "fixed")]
@@ -123,48 +129,51 @@ pub(crate) struct TelemetryHead {
     pub(crate) since: u64,
 }
 
-/// The head of telemetry for whoever knows it to less than its floor: such a reader forgets what it
-/// holds and reads from the beginning. The head of other telemetry and its entries follow.
+/// The head of a telemetry frame for readers that may know the log to less than its compacted
+/// version. Such a reader drops what it holds and reads the log from the beginning. The entries
+/// follow as in any other telemetry frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct FloorHead {
-    pub(crate) floor: u64,
+pub(crate) struct CompactedHead {
+    pub(crate) compacted: u64,
     pub(crate) head: TelemetryHead,
 }
 
-/// One entry of somebody's telemetry; its age is that at the sender.
+/// One telemetry entry. Its age is the one that the sender knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct WireEntry<'a> {
-    /// How much its version is above that of the entry before it, or of the head.
+    /// The version of the entry less that of the entry before it; of the first less `since` of the
+    /// head.
     pub(crate) step: u64,
-    /// Its age in milliseconds, doubled, and one more if it is urgent.
+    /// The age in milliseconds, doubled, plus one if the entry is urgent.
     pub(crate) age: u64,
-    /// Text.
+    /// The key, which is text.
     pub(crate) key: &'a [u8],
+    /// The value; `None` for a delete marker.
     pub(crate) value: Option<&'a [u8]>,
 }
 
-/// Is your table like mine? The fingerprints are in the headers.
+/// Asks whether the tables are equal. The fingerprints to compare are in the headers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct SyncOpen {
     #[serde(with = "fixed")]
     pub(crate) number: u32,
 }
 
-/// The head of a digest: the fingerprint of each hash range follows, 4 bytes each, in order.
+/// The head of a digest. The fingerprints of all hash ranges follow in order, 4 bytes each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct DigestHead {
     #[serde(with = "fixed")]
     pub(crate) number: u32,
 }
 
-/// One range's fingerprint.
+/// The fingerprint of one hash range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct WireSum {
     #[serde(with = "fixed")]
     pub(crate) sum: u32,
 }
 
-/// The head of a version list: for each differing range its bounds and its rows follow. `more` says
+/// The head of a version list. The bounds and the rows of each differing range follow. `more` says
 /// that not all ranges fit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct VersionsHead {
@@ -173,7 +182,7 @@ pub(crate) struct VersionsHead {
     pub(crate) more: bool,
 }
 
-/// A range of id hashes, both ends included, of which all rows follow.
+/// A range of id hashes, both ends included. All its rows follow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct RangeHead {
     #[serde(with = "fixed")]
@@ -184,20 +193,23 @@ pub(crate) struct RangeHead {
     pub(crate) rows: u16,
 }
 
-/// What is held of one member, without saying it.
+/// The versions of what the sender holds of one member, without the claim and the telemetry
+/// themselves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct WireVersion {
     #[serde(with = "fixed")]
     pub(crate) id_hash: u32,
-    /// Tells apart contents at one generation and status.
+    /// A hash that distinguishes claims of one generation and status.
     #[serde(with = "postcard::fixint::be")]
     pub(crate) content: u16,
     pub(crate) status: u8,
     pub(crate) generation: u64,
+    /// The telemetry version.
     pub(crate) telemetry: u64,
 }
 
-/// The head of a wish list. `more` says that not all that should be pushed fit beside it.
+/// The head of a list of wants. `more` says that not all that the sender has to push fit beside
+/// it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct WantsHead {
     #[serde(with = "fixed")]
@@ -205,7 +217,7 @@ pub(crate) struct WantsHead {
     pub(crate) more: bool,
 }
 
-/// Tell me about this member: its claim, if wanted, and its telemetry since a version.
+/// Asks for the claim about a member, if `claim`, and for its telemetry since a version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct WireWant {
     #[serde(with = "fixed")]
@@ -214,7 +226,7 @@ pub(crate) struct WireWant {
     pub(crate) since: u64,
 }
 
-/// That is all for this session; `more` says that not all of it fit.
+/// Ends a session. `more` says that not all of what was to be sent fit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct SyncDone {
     #[serde(with = "fixed")]
@@ -222,7 +234,7 @@ pub(crate) struct SyncDone {
     pub(crate) more: bool,
 }
 
-/// Tell me all you know, from this id hash on.
+/// Asks for the claims about all members, from this id hash on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct PageRequest {
     #[serde(with = "fixed")]
@@ -231,7 +243,8 @@ pub(crate) struct PageRequest {
     pub(crate) from: u32,
 }
 
-/// The claims in this datagram are a page; the next begins at an id hash, or there is none.
+/// Says that the claims in this datagram are a page. `next` is the id hash at which the next page
+/// begins, if there is one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Page {
     #[serde(with = "fixed")]
@@ -239,8 +252,8 @@ pub(crate) struct Page {
     pub(crate) next: Option<IdHash>,
 }
 
-/// The telemetry in this datagram goes on along a tree: to the members after the receiver, up to
-/// the end of its arc.
+/// Says that the receiver passes the telemetry in this datagram on along a tree: to the members
+/// after it, up to the end of its arc.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Tree {
     #[serde(with = "fixed")]
@@ -250,7 +263,7 @@ pub(crate) struct Tree {
     pub(crate) end: u32,
 }
 
-/// That datagram has come.
+/// Acknowledges a datagram with a tree frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct TreeAck {
     #[serde(with = "fixed")]
@@ -313,18 +326,18 @@ impl<'a> Read<'a> for WireEntry<'a> {
     #[inline]
     fn read(reader: &mut Reader<'a>) -> Option<Self> {
         let (step, age, key) = (reader.u64()?, reader.u64()?, reader.bytes()?);
-        let value = if reader.id_hash()? { Some(reader.bytes()?) } else { None };
+        let value = if reader.has_value()? { Some(reader.bytes()?) } else { None };
         Some(Self { step, age, key, value })
     }
 }
 
-/// Four bytes big-endian, where a varint of a random number would take five.
+/// Integers of four bytes big-endian, where a varint of a random number would mostly take five.
 mod fixed {
     pub(super) use postcard::fixint::be::{deserialize, serialize};
 }
 
 impl From<RequestId> for u32 {
-    fn from(number: RequestId) -> Self {
-        number.0
+    fn from(request_id: RequestId) -> Self {
+        request_id.0
     }
 }

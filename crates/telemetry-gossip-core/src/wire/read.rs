@@ -1,12 +1,15 @@
-//! A cursor over postcard's bytes, for what is read most: signals, claims and telemetry entries. It
-//! reads just what `postcard::take_from_bytes` reads (a test says so), in a fraction of the
-//! instructions.
+//! A cursor over postcard's bytes, for the values that are read most often: pings, acks, claims and
+//! telemetry entries.
+//!
+//! It reads exactly what `postcard::take_from_bytes` reads, as a test checks, in a fraction of the
+//! instructions. All other values are read by postcard itself.
 
 use serde::Deserialize;
 
 use crate::error::WireError;
 
-/// Reads from the front; `None` once something is not there or not canonical enough for postcard.
+/// A cursor that reads from the front. Its methods return `None` where postcard fails: the bytes
+/// end too early, or are not canonical enough for it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Reader<'a> {
     rest: &'a [u8],
@@ -17,7 +20,7 @@ impl<'a> Reader<'a> {
         Self { rest: bytes }
     }
 
-    /// What was not read yet.
+    /// Returns the bytes that were not read yet.
     pub(crate) const fn rest(&self) -> &'a [u8] {
         self.rest
     }
@@ -29,7 +32,7 @@ impl<'a> Reader<'a> {
         Some(byte)
     }
 
-    /// Four bytes, big-endian.
+    /// Reads four bytes, big-endian.
     #[inline(always)]
     pub(crate) fn fixed(&mut self) -> Option<u32> {
         let (&bytes, rest) = self.rest.split_first_chunk()?;
@@ -37,7 +40,8 @@ impl<'a> Reader<'a> {
         Some(u32::from_be_bytes(bytes))
     }
 
-    /// A LEB128 varint of at most so many bits.
+    /// Reads a LEB128 varint of at most `bits` bits. Most varints have one byte, so that case is
+    /// inlined.
     #[inline(always)]
     fn varint(&mut self, bits: u32) -> Option<u64> {
         match self.rest.split_first()? {
@@ -53,6 +57,7 @@ impl<'a> Reader<'a> {
         let (mut value, mut shift) = (0, 0);
         while shift < bits {
             let byte = self.byte()?;
+            // The last byte may only hold the bits that are left of the integer.
             if bits - shift < 7 && byte >> (bits - shift) != 0 {
                 return None;
             }
@@ -75,7 +80,7 @@ impl<'a> Reader<'a> {
         u32::try_from(self.varint(u32::BITS)?).ok()
     }
 
-    /// A length, and as many bytes.
+    /// Reads a length, and as many bytes.
     #[inline(always)]
     pub(crate) fn bytes(&mut self) -> Option<&'a [u8]> {
         let len = usize::try_from(self.varint(u64::BITS)?).ok()?;
@@ -84,9 +89,9 @@ impl<'a> Reader<'a> {
         Some(bytes)
     }
 
-    /// Whether there is a value, as postcard writes an `Option`.
+    /// Reads the byte by which postcard says whether an `Option` has a value.
     #[inline(always)]
-    pub(crate) fn id_hash(&mut self) -> Option<bool> {
+    pub(crate) fn has_value(&mut self) -> Option<bool> {
         match self.byte()? {
             0 => Some(false),
             1 => Some(true),
@@ -95,11 +100,13 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// A value that can be read from postcard's bytes.
+/// A value that [`Reader`] can read.
 pub(crate) trait Read<'a>: Sized {
+    /// Reads the value; `None` if the bytes are none.
     fn read(reader: &mut Reader<'a>) -> Option<Self>;
 }
 
+/// Reads the value at the front of a body by postcard, and returns it with the bytes after it.
 pub(super) fn head<'a, T: Deserialize<'a>>(
     body: &'a [u8],
     name: &'static str,
@@ -107,11 +114,12 @@ pub(super) fn head<'a, T: Deserialize<'a>>(
     postcard::take_from_bytes(body).map_err(|_| WireError::Malformed(name))
 }
 
+/// Returns the error for a field that breaks a rule.
 pub(super) const fn rule(field: &'static str, rule: &'static str) -> WireError {
     WireError::Rule { field, rule }
 }
 
-/// UTF-8; most of what comes is ASCII.
+/// Returns the bytes as text if they are UTF-8. Most text that arrives is ASCII.
 pub(crate) fn text(bytes: &[u8]) -> Option<&str> {
     core::str::from_utf8(bytes).ok()
 }

@@ -154,6 +154,7 @@ pub(super) fn model(
     let mut model =
         Model { members, held: vec![0; size], sent: vec![u8::MAX; size], bytes: 0.0, entry };
     let period = u64::from(period_s) * 10;
+    // A prime spreads the publications of the members over the period.
     let published = |of: usize, step: u64| (step + of as u64 * 7_919) / period;
     let (warm, end) = (period + 150, period * 2 + 300);
     let limit = 4 * (u8::try_from(members.max(1).ilog10()).unwrap_or(u8::MAX) + 1);

@@ -23,6 +23,7 @@ use thiserror::Error;
 
 use crate::network::Network;
 use crate::process::{Memory, Place, Rejoin};
+use crate::setters::setters;
 use crate::simulation::node_config;
 use crate::units::{Share, span};
 pub use expectations::Expectations;
@@ -51,6 +52,7 @@ pub use run::{Options, Progress, run, run_with};
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Scenario {
     /// The name of the scenario.
     pub name: String,
@@ -97,6 +99,7 @@ pub struct Scenario {
 /// How the nodes of a scenario find each other.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum Start {
     /// All nodes join through n0 at the start.
     #[default]
@@ -108,6 +111,7 @@ pub enum Start {
 /// Telemetry that the nodes publish continually, in turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Load {
     /// The time between two publications of a node.
     #[serde(with = "span")]
@@ -118,6 +122,20 @@ pub struct Load {
     /// removed from time to time.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub keys: u16,
+}
+
+impl Load {
+    /// A load of one value of `bytes` bytes per node in each interval `every`, under one key.
+    #[must_use]
+    pub const fn new(every: Duration, bytes: u16) -> Self {
+        Self { every, bytes, keys: 1 }
+    }
+}
+
+setters! {
+    Load {
+        keys: u16,
+    }
 }
 
 const fn one() -> u16 {
@@ -131,6 +149,7 @@ const fn is_one(keys: &u16) -> bool {
 
 /// A step of a scenario.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Step {
     /// The time of the step, since the start of the run.
     #[serde(with = "span")]
@@ -138,6 +157,14 @@ pub struct Step {
     /// The operation.
     #[serde(flatten)]
     pub operation: Operation,
+}
+
+impl Step {
+    /// A step that performs an operation at a time since the start of the run.
+    #[must_use]
+    pub const fn new(at: Duration, operation: Operation) -> Self {
+        Self { at, operation }
+    }
 }
 
 impl fmt::Display for Step {
@@ -276,6 +303,7 @@ pub enum ScenarioError {
     Toml(String),
     /// No built-in scenario has this name.
     #[error("no scenario is called `{name}`; there are {}", known.join(", "))]
+    #[non_exhaustive]
     Unknown {
         /// The requested name.
         name: String,
@@ -290,6 +318,7 @@ pub enum ScenarioError {
         "{nodes} nodes hold {nodes} rows each, together about {need_gib} GiB, but a run may use \
          {limit_gib} GiB: use at most {most} nodes"
     )]
+    #[non_exhaustive]
     Nodes {
         /// The number of nodes, including those that join later.
         nodes: usize,
@@ -305,6 +334,7 @@ pub enum ScenarioError {
         "a run takes {} to {} of virtual time, not {}",
         words(*least), words(*most), words(*duration)
     )]
+    #[non_exhaustive]
     Duration {
         /// The duration of the run.
         duration: Duration,
@@ -329,6 +359,7 @@ pub enum ScenarioError {
         words(*duration),
         words(Duration::from_secs(most.as_secs()))
     )]
+    #[non_exhaustive]
     Telemetry {
         /// The duration of the run.
         duration: Duration,
@@ -345,6 +376,7 @@ pub enum ScenarioError {
         )),
         words(last.saturating_add(known.unwrap_or_default()))
     )]
+    #[non_exhaustive]
     TooShort {
         /// The end of the run.
         duration: Duration,
@@ -417,6 +449,12 @@ impl Scenario {
     #[must_use]
     pub fn with_nodes(self, nodes: usize) -> Self {
         Self { nodes, ..self }
+    }
+
+    /// Sets the file that the scenario was read from, for the command that replays a run.
+    #[must_use]
+    pub fn with_file(self, file: impl Into<String>) -> Self {
+        Self { file: Some(file.into()), ..self }
     }
 
     /// Replaces the loss on all links.

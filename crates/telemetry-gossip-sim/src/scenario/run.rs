@@ -95,6 +95,8 @@ fn drive(scenario: &Scenario, cluster: &mut Cluster, progress: &mut dyn FnMut(Pr
             look = now + SLICE;
         }
         marks.read(scenario, cluster);
+        // Values are read before the steps of this time, so that a crash at the beginning of the
+        // calm phase belongs to that phase.
         while let Some(step) = steps.next_if(|step| step.at <= now) {
             let steps = if step.operation.perform(cluster) { &mut done } else { &mut idle };
             steps.push(step);

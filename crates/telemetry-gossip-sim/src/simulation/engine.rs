@@ -135,6 +135,7 @@ impl Simulation {
         let Some(node) = process.node.as_mut() else {
             return Ok(());
         };
+        // The deadline that this tick is for, to check below that the node has moved it.
         let ticked = if matches!(input, Input::Tick) { node.poll_timeout() } else { None };
         self.prompted = !matches!(input, Input::Tick);
         self.publishing = matches!(input, Input::Publish { .. } | Input::Unpublish { .. });
@@ -148,6 +149,8 @@ impl Simulation {
             && next <= deadline
             && self.processes[index].clock.when(deadline) <= now
         {
+            // The node would be ticked at this time for ever. Report it, and tick it again later so
+            // that the run can go on.
             self.checker.stuck(Location { at: now, observer: index }, deadline, next);
             self.arm(index, Some(now + Duration::from_micros(1)));
         } else {
@@ -221,6 +224,7 @@ impl Simulation {
             if alter {
                 self.alter(packet, len);
             }
+            // A slow process finds the datagram in its socket only later.
             let late =
                 if slowness.is_zero() { 0 } else { self.operations.micros_up_to(micros(slowness)) };
             self.schedule(
@@ -255,6 +259,7 @@ impl Simulation {
                 continue;
             };
             let name = self.name(id);
+            // Events about the node itself are no part of its view of others.
             if name == self.processes[index].name {
                 continue;
             }
@@ -287,6 +292,8 @@ impl Simulation {
         };
         let due = micros(process.clock.when(deadline).max(now).max(not_before.unwrap_or_default()));
         let at = due.checked_next_multiple_of(micros(process.slowness)).unwrap_or(due);
+        // An earlier wake-up arms the timer again if the deadline has not come by then. This keeps
+        // the queue small, since most inputs move the deadline to a later time.
         if not_before.is_none() && process.wake.is_some_and(|wake| wake <= at) {
             return;
         }

@@ -160,6 +160,7 @@ impl Simulation {
         }
         self.checker.restarted(name);
         let now = self.now();
+        // The host keeps its keys, perhaps changed since the first start, across restarts.
         let ring = self.processes[index].seal.as_ref().map(|seal| seal.keyring().clone());
         let seal = self.new_seal(index, instance, ring);
         let process = &mut self.processes[index];
@@ -184,8 +185,8 @@ impl Simulation {
         Ok(())
     }
 
-    /// Marks the nodes that take part, except `subject`, and whose row about it is missing or
-    /// `ignorant` of the news.
+    /// Marks the nodes that have still to learn news of `subject`: those that take part and whose row
+    /// about it is missing or `ignorant`.
     fn waiting(&self, subject: usize, ignorant: impl Fn(Member<'_, u32>) -> bool) -> Vec<bool> {
         let id = self.processes[subject].id;
         let waits = |(index, process): (usize, &Process)| {
@@ -231,6 +232,7 @@ impl Simulation {
             self.wake_late(index);
         }
         self.empty_inbox(index);
+        // Has an effect only if the timer was not first.
         self.wake_late(index);
     }
 
@@ -287,6 +289,7 @@ impl Simulation {
         let now = self.now();
         match &input {
             Input::Leave => {
+                // Before the command is passed: it sends datagrams, and others may learn at once.
                 self.processes[index].leaving = true;
                 self.watches.stopped(now, index);
                 let (name, least) = (self.processes[index].name, self.processes[index].generation);
@@ -337,17 +340,27 @@ impl Simulation {
         }
     }
 
-    /// Whether one process can find another by itself: it joins through the other, or holds it at
-    /// its current address as a member that has not left.
+    /// Whether one process can find another by itself: it holds the other at its current address as
+    /// a member that has not left, or its seeds lead to the other and to no further process. A join
+    /// through several seeds may end at any of them.
     fn can_find(&self, from: usize, to: usize) -> bool {
-        let [from, to] = [&self.processes[from], &self.processes[to]];
+        let (asking, asked) = (&self.processes[from], &self.processes[to]);
         let holds = |node: &Node<u32>| {
-            let held = node.member(to.id.as_str());
+            let held = node.member(asked.id.as_str());
             held.is_some_and(|held| {
-                held.status() != Status::Left && held.address() == Some(to.address)
+                held.status() != Status::Left && held.address() == Some(asked.address)
             })
         };
-        from.joined_through.contains(&to.address) || from.node.as_ref().is_some_and(holds)
+        let mut seeds = asking.joined_through.iter().filter_map(|&seed| self.taking_part_at(seed));
+        let only = seeds.next().filter(|_| seeds.next().is_none());
+        only == Some(to) || asking.node.as_ref().is_some_and(holds)
+    }
+
+    /// The process that owns an address, if it takes part.
+    fn taking_part_at(&self, address: u32) -> Option<usize> {
+        let owner = self.owners.get(address as usize).copied().flatten()?;
+        let index = usize::try_from(owner).ok()?;
+        self.processes.get(index)?.takes_part().then_some(index)
     }
 
     /// The processes that take part, in groups that cannot find each other by themselves, the

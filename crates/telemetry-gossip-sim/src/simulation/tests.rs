@@ -282,8 +282,17 @@ fn only_nodes_that_cannot_find_each_other_are_reunited() {
     cluster.run_for(Duration::from_secs(20));
     assert!((0..4).all(|node| cluster.view(node).len() == 1), "all are alone");
     assert!(cluster.reunite());
-    assert!(!cluster.reunite(), "their seeds lead them to each other");
+    assert!(!cluster.reunite(), "their seed leads them to each other");
     cluster.run_for(Duration::from_secs(20));
     assert!(cluster.views_complete_and_alive());
     assert!(!cluster.reunite());
+}
+
+#[test]
+fn a_join_through_two_nodes_that_do_not_know_each_other_does_not_unite_them() {
+    let mut cluster = Cluster::new(Settings::default().nodes(3).seed(1));
+    cluster.join(2, &[0, 1]);
+    assert!(cluster.reunite(), "the join may reach only one of them");
+    cluster.run_for(Duration::from_secs(20));
+    assert!(cluster.views_complete_and_alive());
 }

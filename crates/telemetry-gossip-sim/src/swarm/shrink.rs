@@ -144,6 +144,8 @@ fn shrink_by(
     let fewest = with_fewest_expectations(scenario, |candidate| search.fails(candidate, seed));
     let mut now = (fewest, seed);
     let mut least = false;
+    // A reduction may become possible by a later one, so all of them are repeated until none
+    // succeeds.
     while !least && !search.stopped {
         least = true;
         for reduce in REDUCTIONS {

@@ -83,6 +83,7 @@ pub struct Swept {
 /// The reason why a sweep ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum End {
     /// All seeds were run.
     Complete,

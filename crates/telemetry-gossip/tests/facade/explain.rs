@@ -182,7 +182,7 @@ async fn a_deaf_node_explains_that_it_is_cut_off() {
     for id in ["n0", "n1", "n2", "n3", "n4"] {
         let told = explain(&nodes[4], id).await;
         assert!(told.isolated && told.status == Status::Alive, "{told}");
-        assert!(told.to_string().contains("declares nobody dead"), "{told}");
+        assert!(told.to_string().contains("declares no member dead"), "{told}");
     }
 }
 

@@ -1,4 +1,4 @@
-//! Trees over small circles: who gets an update, and what becomes of it when nobody answers.
+//! Trees over small circles: which members get an update, and what happens if no partner answers.
 
 use super::*;
 use crate::config::Config;
@@ -9,7 +9,7 @@ use crate::status::Status;
 const ROOM: usize = 1_000;
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// A table of members at addresses 0, 1, ...; its own row is that of `me`.
+/// A table of members at addresses 0, 1, ..., and the slot of member `me`.
 fn table(members: u32, me: u32) -> (Membership<u32>, Slot) {
     let mut table = Membership::new(Config::default().max_members);
     for address in 0..members {
@@ -40,7 +40,7 @@ fn at(millis: u64) -> Instant {
 /// Members with trees, and a network that loses nothing.
 struct Circle {
     members: Vec<(Membership<u32>, Slot, Trees)>,
-    /// How often each member got the update.
+    /// How often each member has received the update.
     got: Vec<u32>,
 }
 
@@ -55,14 +55,14 @@ impl Circle {
         Self { members: (0..members).map(trees).collect(), got: alloc::vec![0; members as usize] }
     }
 
-    /// Carries an update of `owner` along its tree; the steps of the longest way.
+    /// Carries an update of `owner` along its tree, and returns the steps of the longest path.
     fn carry(&mut self, owner: usize) -> u32 {
         let id_hash = self.members[owner].0.id_hash(self.members[owner].1);
         let update = self.update(owner, owner);
         self.members[owner].2.spread(update, 100, false, Furthest::ALL);
         let (mut steps, mut senders) = (0, alloc::vec![owner]);
         while !senders.is_empty() {
-            let mut told = Vec::new();
+            let mut receivers = Vec::new();
             for sender in senders {
                 for (to, end) in self.send(sender) {
                     self.got[to] += 1;
@@ -75,11 +75,11 @@ impl Circle {
                         false,
                         Furthest::between(mine, end).min(Furthest::between(mine, id_hash)),
                     );
-                    told.push(to);
+                    receivers.push(to);
                 }
             }
-            steps += u32::from(!told.is_empty());
-            senders = told;
+            steps += u32::from(!receivers.is_empty());
+            senders = receivers;
         }
         steps
     }
@@ -88,7 +88,8 @@ impl Circle {
         Update { owner: self.members[at].0.find(&alloc::format!("n{owner}")).unwrap(), since: 0 }
     }
 
-    /// All that is due at one member arrives at once: to whom, and where its arc ends.
+    /// Delivers everything that is due at one member. Returns the receivers, each with the end of
+    /// its arc.
     fn send(&mut self, sender: usize) -> Vec<(usize, IdHash)> {
         let (table, _, trees) = &mut self.members[sender];
         let mut sent = Vec::new();
@@ -111,7 +112,7 @@ impl Circle {
 }
 
 #[test]
-fn everybody_gets_each_update_once_within_log2_n_steps() {
+fn each_member_gets_each_update_once_within_log2_n_steps() {
     for members in [1, 2, 3, 4, 5, 6, 7, 8, 9, 31, 32, 33, 100, 250] {
         let mut circle = Circle::new(members);
         let owner = members as usize / 3;
@@ -123,22 +124,22 @@ fn everybody_gets_each_update_once_within_log2_n_steps() {
 }
 
 #[test]
-fn where_rosters_differ_only_whom_some_do_not_know_may_be_left_out() {
+fn with_different_rosters_only_a_member_that_some_do_not_know_may_be_left_out() {
     let mut circle = Circle::new(40);
     for (table, me, trees) in circle.members.iter_mut().step_by(2) {
-        // Half of them hold a member dead that the others know.
+        // Half of the members hold dead a member that the others hold alive.
         table.merge(Instant::ORIGIN, &claim("n7", 7, 2, Status::Dead));
         trees.adapt(table, *me, Instant::ORIGIN);
     }
     circle.carry(2);
     for (member, &got) in circle.got.iter().enumerate() {
         let expected = if member == 7 { 0..=2 } else { 1..=2 };
-        assert!(member == 2 || expected.contains(&got), "n{member} was told {got} times");
+        assert!(member == 2 || expected.contains(&got), "n{member} got the update {got} times");
     }
 }
 
-/// One node among `members` with an update on all branches, and the first flight of branch 0.
-fn departed(members: u32) -> (Membership<u32>, Slot, Trees, Slot) {
+/// A node among `members` with an update on all branches, of which branch 0 has begun its flight.
+fn first_flight(members: u32) -> (Membership<u32>, Slot, Trees, Slot) {
     let (table, me) = table(members, 0);
     let mut trees = Trees::default();
     trees.adapt(&table, me, Instant::ORIGIN);
@@ -147,36 +148,36 @@ fn departed(members: u32) -> (Membership<u32>, Slot, Trees, Slot) {
     (table, me, trees, partner)
 }
 
-fn fly(trees: &mut Trees, branch: usize, number: u32, now: Instant) {
+fn fly(trees: &mut Trees, branch: usize, request_id: u32, now: Instant) {
     while trees.next(branch).is_some() {
         trees.include(branch, None);
     }
-    trees.sent(branch, RequestId(number), 100, now, now + Duration::from_millis(10));
+    trees.sent(branch, RequestId(request_id), 100, now, now + Duration::from_millis(10));
     trees.check().unwrap();
 }
 
 #[test]
-fn what_is_not_acknowledged_is_sent_again_and_a_silent_partner_is_passed_over_for_a_while() {
+fn a_lost_flight_is_sent_again_and_a_silent_partner_is_passed_over_for_a_while() {
     let (table, me) = table(8, 0);
     let mut trees = Trees::default();
     trees.adapt(&table, me, Instant::ORIGIN);
     let update = Update { owner: me, since: 3 };
     trees.put(2, update, 100, false);
     let (mut now, mut partners) = (Instant::ORIGIN, Vec::new());
-    for number in 0..u32::from(TRIES) + 1 {
+    for request_id in 0..u32::from(MAX_TRIES) + 1 {
         let (branch, partner, _) = trees.begin(now, ROOM, PAUSE, Instant::ORIGIN).unwrap();
         assert_eq!((branch, trees.next(branch)), (2, Some(update)));
         partners.push(partner);
-        fly(&mut trees, branch, number, now);
+        fly(&mut trees, branch, request_id, now);
         assert_eq!(trees.give_up(&table, me, now, Duration::from_secs(2)), None, "not yet");
         now = now + Duration::from_millis(10);
         assert_eq!(trees.give_up(&table, me, now, Duration::from_secs(2)), Some(1));
         trees.check().unwrap();
     }
-    let (silent, next) = (partners[0], partners[usize::from(TRIES)]);
-    assert_eq!(partners[..usize::from(TRIES)], alloc::vec![silent; TRIES.into()]);
+    let (silent, next) = (partners[0], partners[usize::from(MAX_TRIES)]);
+    assert_eq!(partners[..usize::from(MAX_TRIES)], alloc::vec![silent; MAX_TRIES.into()]);
     assert_eq!((table.live_rank(next) + 8 - table.live_rank(silent)) % 8, 1, "its successor");
-    // Later it is tried again.
+    // After that, it is tried again.
     now = now + Duration::from_secs(2);
     trees.adapt(&table, me, now);
     assert_eq!(
@@ -185,12 +186,12 @@ fn what_is_not_acknowledged_is_sent_again_and_a_silent_partner_is_passed_over_fo
     );
 }
 
-/// Found by fuzzing: only the first of the arc was passed over, and the silent partner after it was
-/// tried again and again.
+/// Found by fuzzing: only the first member of the arc was passed over, and the silent partner after
+/// it was tried again and again.
 #[test]
-fn a_silent_partner_is_passed_over_with_those_before_it_who_have_no_address() {
+fn a_silent_partner_is_passed_over_with_members_before_it_that_have_no_address() {
     let (mut table, me) = table(16, 0);
-    // All of the longest arc but its last two.
+    // All members of the longest arc but its last two have no address.
     let from = table.live_rank(me);
     for places in 8..14 {
         let slot = table.at_live_rank((from + places) % 16).unwrap();
@@ -203,7 +204,7 @@ fn a_silent_partner_is_passed_over_with_those_before_it_who_have_no_address() {
     let partner = |trees: &Trees| trees.branches[3].partner;
     let first = partner(&trees);
     trees.spread(Update { owner: me, since: 0 }, 100, false, Furthest::ALL);
-    for try_ in 1..=u32::from(TRIES) {
+    for try_ in 1..=u32::from(MAX_TRIES) {
         assert_eq!(partner(&trees), first, "try {try_}");
         while let Some((branch, ..)) = trees.begin(now, ROOM, PAUSE, now) {
             fly(&mut trees, branch, try_, now);
@@ -216,23 +217,23 @@ fn a_silent_partner_is_passed_over_with_those_before_it_who_have_no_address() {
 }
 
 #[test]
-fn updates_wait_for_the_flight_under_way_and_the_pause_and_newer_ones_join_them() {
-    let (table, me, mut trees, partner) = departed(2);
+fn updates_wait_for_the_flight_and_the_pause_and_merge_per_owner() {
+    let (table, me, mut trees, partner) = first_flight(2);
     fly(&mut trees, 0, 1, Instant::ORIGIN);
     trees.spread(Update { owner: me, since: 1 }, 100, false, Furthest::ALL);
     trees.spread(Update { owner: me, since: 2 }, 100, false, Furthest::ALL);
     assert_eq!(trees.begin(at(1), ROOM, PAUSE, Instant::ORIGIN), None, "one flight at a time");
-    assert!(trees.arrived(partner, RequestId(2)).is_none(), "of another number");
-    assert!(trees.arrived(me, RequestId(1)).is_none(), "of somebody else");
+    assert!(trees.arrived(partner, RequestId(2)).is_none(), "with another request id");
+    assert!(trees.arrived(me, RequestId(1)).is_none(), "from another member");
     assert!(trees.arrived(partner, RequestId(1)).is_some());
-    assert_eq!(trees.begin(at(99), ROOM, PAUSE, Instant::ORIGIN), None, "not so soon");
+    assert_eq!(trees.begin(at(99), ROOM, PAUSE, Instant::ORIGIN), None, "before the pause is over");
     assert_eq!(trees.deadline(ROOM, Instant::ORIGIN), Some(at(100)));
     assert!(trees.begin(at(100), ROOM, PAUSE, Instant::ORIGIN).is_some());
-    assert_eq!(trees.next(0), Some(Update { owner: me, since: 1 }), "both in one");
+    assert_eq!(trees.next(0), Some(Update { owner: me, since: 1 }), "both updates in one");
     trees.skip(0);
     assert_eq!(trees.next(0), None);
     trees.cancel(0);
-    // What fills a datagram does not wait.
+    // Updates that fill a datagram do not wait.
     fly_after(&mut trees, &table, me);
 }
 
@@ -244,13 +245,13 @@ fn fly_after(trees: &mut Trees, table: &Membership<u32>, me: Slot) {
     assert_eq!(trees.begin(at(101), ROOM, PAUSE, Instant::ORIGIN), Some((0, other, 1)));
 }
 
-/// Questions get lost, and one datagram holds a few of them only.
+/// Requests get lost, and a datagram has room for only a few.
 #[test]
-fn what_is_missing_is_asked_for_again_until_it_comes() {
+fn missing_entries_are_requested_again_until_they_arrive() {
     let mut trees = Trees::default();
     let owner = Slot(3);
     let mut asks = |now, room| trees.gaps.add(owner, Furthest::ALL, now, PAUSE, room);
-    assert!(!asks(at(0), false), "there is no room for the question");
+    assert!(!asks(at(0), false), "there is no room for the request");
     assert!(asks(at(1), true));
     assert!(!asks(at(2), true), "the answer is under way");
     assert!(asks(at(1) + PAUSE, true));
@@ -259,8 +260,8 @@ fn what_is_missing_is_asked_for_again_until_it_comes() {
 }
 
 #[test]
-fn who_is_forgotten_is_neither_told_nor_told_of() {
-    let (mut table, me, mut trees, partner) = departed(3);
+fn a_forgotten_member_gets_no_updates_and_its_own_are_dropped() {
+    let (mut table, me, mut trees, partner) = first_flight(3);
     fly(&mut trees, 0, 1, Instant::ORIGIN);
     trees.spread(Update { owner: partner, since: 0 }, 100, false, Furthest::ALL);
     trees.gaps.add(partner, Furthest::ALL, at(0), PAUSE, true);
@@ -276,5 +277,9 @@ fn who_is_forgotten_is_neither_told_nor_told_of() {
     trees.check().unwrap();
     let (_, next, _) = trees.begin(at(1), ROOM, PAUSE, Instant::ORIGIN).unwrap();
     assert_ne!(next, partner);
-    assert_eq!(trees.next(0), Some(Update { owner: me, since: 0 }), "what had not arrived");
+    assert_eq!(
+        trees.next(0),
+        Some(Update { owner: me, since: 0 }),
+        "the update that had not arrived"
+    );
 }

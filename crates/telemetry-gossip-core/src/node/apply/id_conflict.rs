@@ -1,4 +1,11 @@
-//! Another process with this node's id.
+//! Id conflicts: another process that claims this node's id.
+//!
+//! ```text
+//!   a claim of another instance ---> counted, outbid --- as often as it takes ---> conflict
+//!                                        |                                           |
+//!                                        +--- another instance: counted anew         v
+//!                                                      the lower instance falls silent
+//! ```
 
 use serde::{Deserialize, Serialize};
 
@@ -9,25 +16,27 @@ use crate::membership::claim::Claim;
 use crate::node::Node;
 use crate::time::Instant;
 
-/// How often another process must claim this node's id, each time at a higher generation, before it
-/// is held to run. A record of an earlier instance can look like one once or twice, not again and
-/// again.
+/// The number of claims, each at a higher generation, after which another process with this node's
+/// id counts as running. The record of an earlier instance of this node can look like one once or
+/// twice, but not again and again.
 const CONFLICT_CLAIMS: u8 = 3;
 
-/// Another process with this node's id.
+/// A process that claims this node's id, and may be running.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(in crate::node) struct IdConflict {
     pub(in crate::node) instance: Instance,
+    /// The number of its claims that count.
     pub(in crate::node) claims: u8,
-    /// The next claim that counts comes no sooner: what claims the id again and again at once is no
-    /// process.
+    /// The earliest time of the next claim that counts: a running process takes a gossip interval
+    /// to outbid this node, so claims that follow at once do not come from one.
     pub(in crate::node) not_before: Instant,
 }
 
 impl<A: Address> Node<A> {
-    /// Another process claims this node's id at a higher generation. After some rounds it is no
-    /// record of an earlier instance, and the lower instance gives way. True if this node does, or
-    /// has answered just now.
+    /// Counts a claim of another process to this node's id, at a higher generation than ours. True
+    /// if this node must not refute it: because it gives way, or has refuted one just now.
+    ///
+    /// After [`CONFLICT_CLAIMS`] claims, the process with the lower instance gives way.
     pub(super) fn yields_or_waits(&mut self, claim: &Claim<'_, A>) -> bool {
         let now = self.cx.now;
         let new = IdConflict { instance: claim.instance, claims: 0, not_before: now };
@@ -42,7 +51,7 @@ impl<A: Address> Node<A> {
         conflict.claims = conflict.claims.saturating_add(1);
         let claims = conflict.claims;
         let lost = self.cx.this.instance < claim.instance;
-        // The winner is told one claim sooner: the loser is silent after its last.
+        // The winner concludes one claim sooner, since the loser is silent after its last claim.
         let proof = if lost { CONFLICT_CLAIMS } else { CONFLICT_CLAIMS - 1 };
         if claims == proof {
             let (instance, address) = (claim.instance, claim.address);
@@ -50,7 +59,8 @@ impl<A: Address> Node<A> {
         }
         let yields = lost && claims >= proof;
         if yields {
-            // The other process is the member now; this one keeps its view of it and is silent.
+            // From now on the other process is the member. This one keeps its own view of itself,
+            // and is silent.
             self.retire();
         }
         yields

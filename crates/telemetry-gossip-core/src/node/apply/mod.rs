@@ -1,9 +1,13 @@
-//! Claims, telemetry and id conflicts: what a peer says becomes what this node holds.
+//! Applies what peers send: merges claims and telemetry into the table, and refutes claims about
+//! this node.
 //!
 //! - this file: a claim about another member
 //! - `own`: a claim about this node, and its refutation
 //! - `id_conflict`: another process with this node's id
 //! - `telemetry`: entries of a member's telemetry
+//!
+//! Which of two claims wins is decided by the table, and what follows from a status by the
+//! detector. This module connects them with the other parts.
 
 mod id_conflict;
 mod own;
@@ -20,20 +24,20 @@ use crate::membership::claim::Claim;
 use crate::membership::{Merged, Slot};
 pub(super) use id_conflict::IdConflict;
 
-/// What a claim was to this node.
+/// The effect of a claim on this node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Applied {
-    /// It changed the table, or was about this node.
+    /// The claim changed the table, or was about this node.
     Changed,
-    /// The table held it, or it was refused.
+    /// The table held the claim already, or the claim was refused.
     Nothing,
-    /// The table holds something higher about this member.
+    /// The table holds a claim about this member that beats it.
     Stale(Slot),
 }
 
 impl<A: Address> Node<A> {
-    /// Takes in one claim, whoever made it. One that is no `rumor` to the others is passed on to
-    /// none of them.
+    /// Applies one claim of any peer. Unless it is a `rumor` to the other members, a change by it
+    /// is not passed on.
     pub(super) fn apply_claim(&mut self, claim: &Claim<'_, A>, rumor: bool) -> Applied {
         if claim.id == self.cx.this.id.as_str() {
             self.apply_claim_about_self(claim);
@@ -50,7 +54,7 @@ impl<A: Address> Node<A> {
         if merged.0 == Merged::Full
             && let Some(oldest) = self.cx.tombstones.first()
         {
-            // The member that is dead for longest makes room.
+            // Remove the member that has been dead for longest to make room.
             self.remove(oldest, RemovalReason::Expired);
             merged = self.cx.table.merge_at(self.cx.now, claim);
         }
@@ -67,7 +71,7 @@ impl<A: Address> Node<A> {
             }
             (Merged::Replaced { was, moved, renewed }, Some(slot)) => {
                 if renewed {
-                    // What waits to be passed on is of the earlier instance.
+                    // The updates that wait to be passed on are of the earlier instance.
                     self.dissemination.trees.forget(slot);
                     self.detector.add_evidence(slot, Evidence::Restarted, &mut self.cx);
                 }
@@ -80,6 +84,7 @@ impl<A: Address> Node<A> {
                 self.queue_rumor(slot, rumor);
                 Applied::Changed
             }
+            // A known suspicion may name accusers that are new here.
             (Merged::Same, Some(slot)) => {
                 self.detector.confirm(slot, &claim.accusers, &mut self.cx);
                 Applied::Nothing
@@ -99,23 +104,26 @@ impl<A: Address> Node<A> {
         }
     }
 
-    /// Whether the claim is about a member that is not known here, dead, and better not entered:
-    /// the dead may not crowd out the living, and what the others are about to forget is not
-    /// remembered anew.
+    /// Whether the claim is about a dead member that is unknown here and must not be entered.
+    ///
+    /// Dead members must not crowd out live ones, and a death that the others are about to forget
+    /// must not be remembered anew.
     fn is_unwanted_death(&mut self, claim: &Claim<'_, A>) -> bool {
-        /// Of the table, so much is left to the living.
-        const DEAD_UP_TO: (u64, u64) = (7, 8);
+        /// Unknown dead members are entered only while less than this share of the table is in use,
+        /// as (parts, of).
+        const FILL_LIMIT_FOR_DEAD: (u64, u64) = (7, 8);
         if claim.status.is_live() || self.cx.table.find(claim.id).is_some() {
             return false;
         }
         let config = &self.cx.config;
-        let (most, of) = DEAD_UP_TO;
+        let (most, of) = FILL_LIMIT_FOR_DEAD;
         let crowded = self.cx.table.len() as u64 * of >= u64::from(config.max_members) * most;
         let old = Duration::from_secs(claim.age_secs.into()) >= config.tombstone_ttl;
         self.cx.stats.claims_table_full += u64::from(crowded);
         crowded || old
     }
 
+    /// Queues the change of a member as a rumor, if it is one.
     fn queue_rumor(&mut self, slot: Slot, rumor: bool) {
         if rumor {
             self.cx.rumors.push(slot);

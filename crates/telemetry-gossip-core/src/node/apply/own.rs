@@ -1,4 +1,11 @@
-//! Claims about this node itself, and its refutations.
+//! Claims about this node itself, and their refutation.
+//!
+//! ```text
+//!   claim ---+--- does not beat our own ---> an accusation: send our claim again
+//!            +--- implausibly high --------> refused
+//!            +--- of another process ------> id conflict: give way, or outbid it
+//!            +--- any other ---------------> refuted, one generation above
+//! ```
 
 use crate::address::Address;
 use crate::cx::Activity;
@@ -11,37 +18,40 @@ use crate::outbox::{Body, Intent};
 use crate::status::Status;
 use crate::wire::HEADER_LEN;
 
-/// An accusation is at least this long: the header, a frame and a claim.
-const ACCUSATION: usize = HEADER_LEN + 20;
+/// The smallest length of an accusation in bytes: the header, a frame and a claim.
+const MIN_ACCUSATION_BYTES: usize = HEADER_LEN + 20;
 
 impl<A: Address> Node<A> {
-    /// A claim about this node that beats its own is refuted at once, one generation above.
+    /// Applies a claim about this node. A claim that beats our own is refuted at once, one
+    /// generation above it.
     pub(super) fn apply_claim_about_self(&mut self, claim: &Claim<'_, A>) {
         let held = self.cx.table.claim(self.cx.this.slot);
         if self.cx.activity != Activity::Active {
             return;
         }
         if !claim.precedence().beats(&held.precedence()) {
-            // An accusation that is refuted already: its bearer has missed that, and is told again.
+            // The accusation is refuted already, but its sender has missed the refutation: send it
+            // again.
             if claim.status != Status::Alive {
                 self.cx.rumors.push(self.cx.this.slot);
                 self.add_wrong_accusers(&claim.accusers);
             }
             return;
         }
-        // Others believe accusations half as far ahead. The refutation has to be believed by the
-        // member that holds the least.
+        // The refutation must be plausible even to the member that holds the lowest generation.
+        // Other members therefore accept accusations only half as far ahead.
         if !claim.generation.next().is_plausible(held.generation) {
             self.cx.stats.claims_implausible += 1;
             return;
         }
-        // Instance 0 is a host's word about a member whose instance it does not know: no other
-        // process.
+        // Instance 0 comes from a host that introduced this node without knowing its instance. It
+        // is no other process.
         let instance = self.cx.this.instance;
         let other_process = claim.instance != instance && claim.instance != Instance(0);
         if other_process && claim.status == Status::Alive && self.yields_or_waits(claim) {
             return;
         }
+        // Having to refute an accusation counts against the local health (Lifeguard).
         if claim.instance == instance && claim.status != Status::Alive {
             self.detector.local_health.worse(1);
         }
@@ -52,27 +62,29 @@ impl<A: Address> Node<A> {
         self.cx.emit(Event::Refuted { generation });
     }
 
+    /// Remembers the accusers in the present datagram, which are to get the refutation directly.
     fn add_wrong_accusers(&mut self, accusers: &Accusers) {
         if !self.cx.config.detector.status_pings {
             return;
         }
         for &accuser in accusers {
             if !self.wrong_accusers.contains(&accuser) {
-                // More than that are told by rumor.
+                // Further accusers get the refutation as a rumor.
                 let _ = self.wrong_accusers.try_push(accuser);
             }
         }
     }
 
-    /// A refutation goes to the accusers themselves, too: it is their time that runs. Each gets one
-    /// per datagram, and one that has not proved its address gets no more than what is held against
-    /// this node must be long.
+    /// Sends the refutation to the accusers directly, since it is their suspicions that run out.
+    ///
+    /// Each accuser gets one per datagram received. To an accuser that has not proved its address,
+    /// the size is limited by the smallest datagram that can carry an accusation.
     pub(in crate::node) fn tell_accusers(&mut self) {
         for accuser in core::mem::take(&mut self.wrong_accusers) {
             let table = &self.cx.table;
             let slot = table.with_id_hash(accuser).next().filter(|&slot| table.can_probe(slot));
             if let Some((slot, to)) = slot.and_then(|slot| Some((slot, table.address(slot)?))) {
-                let limit = self.cx.limit_to(Some(slot), ACCUSATION);
+                let limit = self.cx.limit_to(Some(slot), MIN_ACCUSATION_BYTES);
                 self.cx.ask(Intent::new(to, Some(slot), limit).with_body(Body::Introduction));
             }
         }

@@ -1,4 +1,7 @@
-//! Entries of a member's telemetry.
+//! Applies the entries of a member's telemetry, and passes them on.
+//!
+//! The log of an owner grows only at its end: entries after a gap are not taken in, but requested,
+//! or left to anti-entropy.
 
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -18,22 +21,24 @@ use crate::wire::items::Entries;
 /// an error or an attack.
 const MAX_VERSION_LEAD: u64 = 1 << 32;
 
-/// What a frame of telemetry brought.
+/// The effect of a frame of telemetry on the owner's log.
 struct Brought {
-    /// Up to which version the owner's log was known before.
+    /// The version up to which the log was known before.
     known: u64,
     /// The version of the frame's first entry.
     first: Option<u64>,
     /// Whether the log grew.
     grew: bool,
-    /// Whether an entry had been under way for long.
+    /// Whether an entry had been under way for more than twice the spread time.
     late: bool,
 }
 
 impl<A: Address> Node<A> {
-    /// Takes entries in only if none is missing before them, and only of the instance that the
-    /// table knows. The owner's settings limit them, not this node's: a node that refused what the
-    /// others hold would differ from them for ever.
+    /// Takes entries in if none is missing before them, and if they are of the instance that the
+    /// table holds.
+    ///
+    /// The limits of the owner's config apply to them, not those of this node's: a node that
+    /// refused entries which the others hold would differ from them for ever.
     pub(in crate::node) fn apply_telemetry(
         &mut self,
         from: A,
@@ -50,11 +55,13 @@ impl<A: Address> Node<A> {
         let Some(owner) = owner.filter(|&slot| slot != me) else {
             self.cx.stats.telemetry_ignored += 1;
             if owner == Some(me) {
+                // Only this node publishes its own telemetry, so a peer cannot add to it.
                 self.correct_telemetry(head, entries);
             }
             return;
         };
-        // An arc never goes past the owner: behind it the owner itself tells.
+        // An arc ends at the owner at the latest: the members behind it get the update from the
+        // owner itself.
         let this = self.cx.this.id_hash;
         let furthest = reply.tree.map(|tree| {
             Furthest::between(this, IdHash(tree.end))
@@ -62,7 +69,8 @@ impl<A: Address> Node<A> {
         });
         let row = table.row(owner);
         if compacted > compacted_version(row.log()) && row.telemetry_version() < compacted {
-            // What was removed meanwhile is not told any more.
+            // The delete markers up to the compacted version are gone, so keys that were removed
+            // meanwhile would stay here for ever. Read the log anew from that version on.
             self.cx.table.restart_telemetry(owner, self.cx.now, compacted);
         }
         let known = self.cx.table.row(owner).telemetry_version();
@@ -77,7 +85,7 @@ impl<A: Address> Node<A> {
         self.pass_on_telemetry(from, owner, furthest, &brought);
     }
 
-    /// Entries are missing before those that came: they are asked for, if the frame came along a
+    /// Requests the entries that are missing before those of the frame, if the frame came along a
     /// tree. Otherwise anti-entropy finds them.
     fn on_telemetry_gap(
         &mut self,
@@ -96,7 +104,7 @@ impl<A: Address> Node<A> {
         }
     }
 
-    /// Appends the entries that are not known yet to the owner's log.
+    /// Appends the entries that are not known yet to the owner's log, as far as the log has room.
     fn append_entries(
         &mut self,
         owner: Slot,
@@ -113,7 +121,7 @@ impl<A: Address> Node<A> {
             if version <= row.telemetry_version() {
                 continue;
             }
-            // The age is in milliseconds; its lowest bit says whether the entry is urgent.
+            // The lowest bit of the age marks an urgent entry; the bits above are milliseconds.
             let published = now - Duration::from_millis(entry.age >> 1);
             let urgent = entry.age & 1 != 0;
             let entry = LogEntry { key: entry.key, value: entry.value, version, published, urgent };
@@ -132,8 +140,8 @@ impl<A: Address> Node<A> {
         Brought { known, first, grew, late }
     }
 
-    /// What came goes on along the trees: as far as its own arc, or as that of the update that
-    /// waited for it to fill a gap.
+    /// Passes telemetry on along the trees, to the end of its own arc, or of the arc of an update
+    /// that waited for it to fill a gap.
     fn pass_on_telemetry(
         &mut self,
         from: A,
@@ -144,7 +152,8 @@ impl<A: Address> Node<A> {
         let Self { cx, dissemination, anti_entropy, .. } = self;
         match (furthest, brought.first) {
             (Some(furthest), Some(first)) => {
-                // Those behind this node in the tree may lack what it has learned by anti-entropy.
+                // The members behind this node in the tree may lack an update that this node has
+                // learned by anti-entropy before.
                 let unspread = dissemination.trees.take_learned_by_anti_entropy(owner);
                 if brought.grew || unspread {
                     let gap = dissemination.trees.gaps.fill(owner).unwrap_or(furthest);
@@ -164,8 +173,8 @@ impl<A: Address> Node<A> {
         }
     }
 
-    /// A peer holds telemetry of this node that it never published: what it did publish is said
-    /// again, above that.
+    /// Corrects telemetry that a peer holds of this node although it never published it: publishes
+    /// the true value of each such key again, at a higher version.
     fn correct_telemetry(&mut self, head: TelemetryHead, entries: Entries<'_>) {
         let me = self.cx.this.slot;
         let mut version = head.since;

@@ -1,10 +1,10 @@
-//! A node as bytes, and a node from them: whatever a log of inputs goes on from.
+//! Snapshots: the whole state of a node as bytes, and a node restored from them. A log of inputs
+//! replays from a snapshot.
 //!
-//! The state is that of [`Node`], field by field, and so of one version of this crate:
-//! [`STATE_VERSION`] counts its shapes. Bytes that came to harm are refused. Those that were made
-//! up by somebody who knows the shape are checked as far as memory goes (every row that is named
-//! exists, every queue has an end), not for sense: a snapshot is trusted like the memory that it
-//! was taken from.
+//! The state is that of [`Node`], field by field, and so it belongs to one version of this crate:
+//! [`STATE_VERSION`] counts the shapes. Damaged bytes are refused. Bytes forged with knowledge of
+//! the shape are checked only for the safety of memory (every row that is named exists, every queue
+//! has an end), not for sense: a snapshot is trusted like the memory that it was taken from.
 
 mod slots;
 mod v1;
@@ -26,11 +26,11 @@ use crate::dissemination::{self, Dissemination};
 use crate::membership::claim::Accusers;
 use crate::violation::Violation;
 
-/// The shape of the state in a [snapshot](Node::snapshot). It counts up with each change of it; a
-/// node is restored by a version of this crate that has the same.
+/// The version of the state in a [snapshot](Node::snapshot). It increases with each change of the
+/// shape; this build restores snapshots of this version and of version 1.
 ///
-/// It is one above the sum of the shapes of all parts, each of which only counts up: a part that
-/// changes its own shape changes nothing here.
+/// It is the sum of the shape versions of all parts, plus one. Each of those only increases, so a
+/// part that changes its own shape changes nothing here.
 pub const STATE_VERSION: u32 =
     1 + cx::SHAPE + detector::SHAPE + anti_entropy::SHAPE + dissemination::SHAPE;
 
@@ -38,41 +38,50 @@ pub const STATE_VERSION: u32 =
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum SnapshotError {
-    /// Datagrams or events wait to be polled: they are no part of a snapshot.
-    #[error("a snapshot is taken of a node whose transmits and events have been polled to the end")]
+    /// Datagrams or events wait to be polled. They are not part of a snapshot.
+    #[error(
+        "the node has datagrams or events waiting, which a snapshot does not hold; \
+         poll transmits and events to the end first"
+    )]
     NotDrained,
-    /// The node's table is the host's: what happens to it is not known here.
-    #[error("a node cannot be saved while it works on a table that is not its own")]
+    /// The node works on a table lent by the host, which is not part of its state.
+    #[error(
+        "the node works on a table lent by the host, which a snapshot does not hold; \
+         take the snapshot outside of with_table"
+    )]
     TableLent,
-    /// An address has no serialised form.
-    #[error("the address type of this node cannot be serialised")]
+    /// The host's address type failed to serialise.
+    #[error("the address type of the node failed to serialise")]
     Address,
 }
 
-/// Why bytes are no snapshot.
+/// Why a node cannot be restored from bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum RestoreError {
-    /// The snapshot has another shape.
-    #[error("the snapshot has state version {found}, this build reads {STATE_VERSION}")]
+    /// The snapshot has a state version that this build does not read.
+    #[error(
+        "the snapshot has state version {found}, but this build reads versions 1 and \
+         {STATE_VERSION}"
+    )]
     Version {
-        /// The shape of the snapshot.
+        /// The state version of the snapshot.
         found: u32,
     },
-    /// The bytes are cut off, too many, or name values that there are not.
-    #[error("the bytes are no state of a node")]
+    /// The bytes are damaged: too few, too many, or with values that do not exist.
+    #[error("the bytes are not the state of a node")]
     Malformed,
-    /// A setting breaks its rule.
+    /// A setting in the snapshot breaks its rule.
     #[error("the snapshot's settings break a rule: {0}")]
     Config(#[from] ConfigError),
-    /// A part names a row that the table has not, or has a value beyond its bound.
-    #[error("the snapshot's {part} is not sound")]
+    /// A part names a row that does not exist, or has a value beyond its bound.
+    #[error("the {part} in the snapshot breaks its rules")]
     Unsound {
-        /// The part.
+        /// The part of the state.
         part: &'static str,
     },
-    /// Two parts contradict each other.
-    #[error("the snapshot contradicts itself: {0}")]
+    /// The restored state breaks an invariant.
+    #[error("the state in the snapshot breaks an invariant: {0}")]
     Contradiction(#[from] Violation),
 }
 
@@ -94,12 +103,12 @@ struct State<A> {
 }
 
 impl<A: Address + Serialize> Node<A> {
-    /// The node's whole state, its random numbers to come included: [`Node::restore`] makes a node
-    /// of it that goes on as this one does, bit for bit. Taken after transmits and events have been
-    /// polled to the end.
+    /// Saves the whole state of the node, including the state of its random numbers.
     ///
-    /// Its size is that of the table, about 50 bytes a member and its telemetry, and some
-    /// kilobytes.
+    /// [`Node::restore`] makes a node from it that goes on exactly as this one does, bit for bit.
+    /// Transmits and events must have been polled to the end before.
+    ///
+    /// The size is about 50 bytes per member, plus its telemetry, plus some kilobytes.
     ///
     /// ```
     /// # use telemetry_gossip_core::{Config, Identity, Input, Instant, Node};
@@ -109,7 +118,7 @@ impl<A: Address + Serialize> Node<A> {
     /// let saved = node.snapshot()?;
     /// let mut twin = Node::<u32>::restore(&saved)?;
     ///
-    /// // What happens to both has the same outcome.
+    /// // The same input has the same outcome at both.
     /// let seeds = Input::Join { seeds: vec![2].into() };
     /// let (mut one, mut other) = ([0; 1_400], [0; 1_400]);
     /// node.handle(Instant::from_millis(5), seeds.clone())?;
@@ -126,7 +135,7 @@ impl<A: Address + Serialize> Node<A> {
             return Err(SnapshotError::NotDrained);
         }
         let mut serializer = postcard::Serializer { output: ExtendFlavor::new(Vec::new()) };
-        // Nothing but the host's address type can refuse.
+        // Only the host's address type can fail to serialise.
         STATE_VERSION.serialize(&mut serializer).map_err(|_| SnapshotError::Address)?;
         State::serialize(self, &mut serializer).map_err(|_| SnapshotError::Address)?;
         serializer.output.finalize().map_err(|_| SnapshotError::Address)
@@ -134,9 +143,10 @@ impl<A: Address + Serialize> Node<A> {
 }
 
 impl<A: Address + Serialize + for<'de> Deserialize<'de>> Node<A> {
-    /// The node that [`Node::snapshot`] was taken of. Bytes that came to harm are refused with an
-    /// error, or make, seldom, another state that keeps all rules: whoever stores snapshots adds a
-    /// checksum.
+    /// Restores the node of which [`Node::snapshot`] was taken.
+    ///
+    /// Damaged bytes are refused with an error; rarely, they make another state that keeps all
+    /// rules. Store snapshots with a checksum.
     pub fn restore(bytes: &[u8]) -> Result<Self, RestoreError> {
         let mut deserializer = postcard::Deserializer::from_bytes(bytes);
         let found = u32::deserialize(&mut deserializer).map_err(|_| RestoreError::Malformed)?;
@@ -157,7 +167,7 @@ impl<A: Address + Serialize + for<'de> Deserialize<'de>> Node<A> {
         let Self { cx, detector, anti_entropy, .. } = self;
         cx.config.validate()?;
         if !slots::are_below(cx.table.rows(), |walker| State::serialize(self, walker)) {
-            return Err(RestoreError::Unsound { part: "name of a row" });
+            return Err(RestoreError::Unsound { part: "slot of a member" });
         }
         let this = &cx.this;
         let mut buf = [0; MAX_ADDRESS_LEN];
@@ -167,7 +177,7 @@ impl<A: Address + Serialize + for<'de> Deserialize<'de>> Node<A> {
         for (part, sound) in [
             ("own row", myself && this.id_hash == this.id.id_hash() && same_address && !self.lent),
             ("cluster config", cx.admission.is_sound()),
-            ("list of the dead", cx.tombstones.is_sound()),
+            ("list of tombstones", cx.tombstones.is_sound()),
             ("deadline", !self.quiet || self.is_quiet()),
         ] {
             if !sound {

@@ -1,33 +1,35 @@
-//! Looks at every row that a state names, wherever in it: a serializer that keeps nothing.
+//! Checks every slot in a state, wherever it is: a serializer that keeps nothing.
 //!
-//! A part that is added to the state is looked at without a word here.
+//! It finds slots by the name of their type, so a part that is added to the state is checked
+//! without a change here.
 
 use core::fmt::{self, Display};
 
 use serde::ser::{self, Serialize};
 
-/// What a row's place is called in the state.
+/// The name under which a slot is serialised.
 const SLOT: &str = "Slot";
 
-/// Whether every row that `walk` comes upon is one of the first `rows`.
+/// Whether every slot that `walk` serialises is one of the first `rows`.
 pub(super) fn are_below(rows: usize, walk: impl FnOnce(Walker) -> Result<(), Stop>) -> bool {
     walk(Walker { rows, at_slot: false }).is_ok()
 }
 
+/// A serializer that compares each slot with the number of rows.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Walker {
     rows: usize,
-    /// The number to come is a row's place.
+    /// Whether the next value is the number in a slot.
     at_slot: bool,
 }
 
-/// A row that is not there.
+/// The error that ends a walk: a slot names a row that does not exist.
 #[derive(Debug)]
 pub(super) struct Stop;
 
 impl Display for Stop {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("no such row")
+        f.write_str("a slot names a row that does not exist")
     }
 }
 

@@ -1,4 +1,6 @@
-//! The first shape of the state, as records of earlier builds have it: all fields in one list.
+//! State version 1, which records of earlier builds hold: all fields in one list.
+//!
+//! It is only read. Nothing here changes any more, except that fields follow renamed types.
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -32,6 +34,7 @@ use crate::time::Instant;
 
 pub(super) const STATE_VERSION: u32 = 1;
 
+/// The state of a node in version 1.
 #[derive(Deserialize)]
 #[serde(bound(deserialize = "A: Address + Deserialize<'de>"))]
 pub(super) struct State<A> {
@@ -85,7 +88,7 @@ pub(super) struct State<A> {
     trigger: SyncTrigger,
     telemetry_trigger: TelemetrySyncTrigger,
     partners: Partners,
-    /// What replies had still to say; none were waiting.
+    /// The diffs of waiting replies. A snapshot has none.
     _diffs: (Vec<OldItem>, Vec<OldWant>),
     stats: Stats,
 }
@@ -108,7 +111,7 @@ struct OldWant {
 
 impl<A: Address> From<State<A>> for Node<A> {
     fn from(old: State<A>) -> Self {
-        // Through the constructors, so that a field added later begins as in a new node.
+        // Use the constructors, so that a field added later begins as in a new node.
         let mut detector = Detector::new(&old.config, old.now);
         detector.schedule.round_robin = old.round_robin;
         detector.schedule.probe_at = old.probe_at;

@@ -1,4 +1,4 @@
-//! What a liar can do with one datagram: nothing that lasts, and nothing to others.
+//! Hostile datagrams: what one forged datagram does to a node does not last, and harms no other.
 
 use super::*;
 use crate::wire::{Ack, Ping, PingReq, RangeHead, TelemetryHead, VersionsHead, WireEntry, kind};
@@ -25,14 +25,14 @@ fn claims_of_another_process_do_not_retire_a_node_at_once() {
     for claim in &all {
         hear(&mut node, 9, &claims(9, core::slice::from_ref(claim)));
     }
-    assert!(node.health().active, "silenced for ever");
-    assert_eq!(node.stats().refutations, 1, "one answer, then none for a while");
+    assert!(node.health().active, "the node was silenced for ever");
+    assert_eq!(node.stats().refutations, 1, "one refutation, then none for a while");
 }
 
 #[test]
-fn accusations_are_answered_once_and_shortly() {
+fn accusations_in_one_datagram_are_answered_by_one_short_datagram() {
     let mut node = node(1, &Config::default());
-    // A member at a victim's address, never verified.
+    // A member at the address of a victim, which was never verified.
     hear(&mut node, 9, &claims(9, &[alive(5, 0)]));
     drain(&mut node);
     let accusers: Accusers = [id_hash(5); 4].into_iter().collect();
@@ -50,7 +50,7 @@ fn accusations_are_answered_once_and_shortly() {
 }
 
 #[test]
-fn reply_and_relay_together_are_no_longer_than_three_times_what_came() {
+fn reply_and_ping_req_together_send_at_most_three_times_the_bytes_received() {
     let mut node = node(1, &Config::default());
     let others: Vec<_> = (20..45).map(|at| alive(at, 0)).collect();
     hear(&mut node, 9, &claims(9, &others));
@@ -77,12 +77,12 @@ fn reply_and_relay_together_are_no_longer_than_three_times_what_came() {
 }
 
 #[test]
-fn a_number_that_was_seen_tells_nothing_of_the_next() {
+fn a_request_id_that_was_seen_does_not_help_to_guess_the_next() {
     let mut node = node(1, &Config::default());
     hear(&mut node, 9, &claims(9, &[alive(9, 0), alive(5, 0)]));
     drain(&mut node);
-    let relay = PingReq { number: 1, target: id_hash(9).0, address: &9_u32.to_be_bytes() };
-    hear(&mut node, 9, &datagram(9, |w| assert!(w.frame(kind::PING_REQ, &relay))));
+    let ping_req = PingReq { number: 1, target: id_hash(9).0, address: &9_u32.to_be_bytes() };
+    hear(&mut node, 9, &datagram(9, |w| assert!(w.frame(kind::PING_REQ, &ping_req))));
     let seen = drain(&mut node).iter().find_map(|(_, bytes)| {
         frames(bytes).into_iter().find_map(|frame| match frame {
             Frame::Ping(ping) => Some(ping.number),
@@ -105,7 +105,7 @@ fn a_number_that_was_seen_tells_nothing_of_the_next() {
 }
 
 #[test]
-fn a_death_of_great_age_does_not_bring_a_member_back_below_it() {
+fn an_old_death_is_remembered_and_beats_lower_generations() {
     let mut node = node(1, &Config::default());
     hear(&mut node, 2, &claims(2, &[alive(2, 4)]));
     let dead = Claim { status: Status::Dead, age_secs: u32::MAX, ..alive(2, 5) };
@@ -117,7 +117,7 @@ fn a_death_of_great_age_does_not_bring_a_member_back_below_it() {
 }
 
 #[test]
-fn telemetry_that_its_owner_never_published_is_corrected_by_it() {
+fn forged_telemetry_is_corrected_by_its_owner() {
     let mut net = Net::joined(3, &Config::default());
     net.input(
         2,
@@ -147,7 +147,7 @@ fn telemetry_that_its_owner_never_published_is_corrected_by_it() {
 }
 
 #[test]
-fn version_lists_go_over_the_table_once() {
+fn version_lists_with_overlapping_or_unordered_ranges_are_malformed() {
     let list = |ranges: &[(u32, u32)]| {
         datagram(9, |w| {
             let open = w.open(kind::SYNC_VERSIONS).unwrap();
@@ -170,12 +170,12 @@ fn version_lists_go_over_the_table_once() {
 }
 
 #[test]
-fn the_dead_do_not_crowd_out_the_living() {
+fn dead_members_do_not_crowd_out_live_ones() {
     let mut node = node(1, &Config { max_members: 16, ..Config::default() });
     let dead: Vec<_> = (20..40).map(|at| Claim { status: Status::Dead, ..alive(at, 1) }).collect();
     hear(&mut node, 9, &claims(9, &dead));
-    assert_eq!(node.membership().len(), 14, "seven of eight rows");
+    assert_eq!(node.membership().len(), 14, "seven of eight rows are in use");
     let living: Vec<_> = (2..=15).map(|at| alive(at, 0)).collect();
     hear(&mut node, 9, &claims(9, &living));
-    assert_eq!((node.health().alive, node.membership().len()), (15, 16), "the dead make room");
+    assert_eq!((node.health().alive, node.membership().len()), (15, 16), "dead members make room");
 }

@@ -1,3 +1,5 @@
+//! Restarts, id conflicts and cluster configs: which process is a member, and which node belongs.
+
 use super::*;
 use crate::wire::kind;
 
@@ -9,7 +11,7 @@ fn restart(net: &mut Net, address: u32, seed: u8) {
 }
 
 #[test]
-fn a_restarted_node_moves_above_its_lost_generation() {
+fn a_restarted_node_takes_a_generation_above_the_one_it_lost() {
     let mut net = Net::joined(4, &Config::default());
     let instance = net.node(4).me().instance();
     let accusation = Claim { instance, status: Status::Suspected, ..alive(4, 9) };
@@ -121,14 +123,14 @@ fn of_two_processes_with_one_id_the_lower_instance_gives_way() {
     assert_eq!((held.status(), held.address()), (Status::Alive, Some(winner)));
 }
 
-/// The two would otherwise never hear of each other again: what is said of their id goes to the one
-/// whose address is known.
+/// Two processes with one id would otherwise never hear of each other again, because claims about
+/// the id go to the one whose address is known.
 #[test]
-fn who_speaks_in_a_name_known_at_another_address_is_told() {
+fn sender_using_an_id_known_at_another_address_is_notified() {
     let mut net = Net::joined(4, &Config::default());
     let id_hash = crate::id::id_hash_of(crate::id::full_id_hash(b"n1"));
     let ping = datagram(4, |w| assert!(w.lead(kind::PING, 7, id_hash.0)));
-    let mut told = |from| {
+    let mut claim_in_reply = |from| {
         hear(net.node(1), from, &ping);
         let [(to, reply)] = drain(net.node(1)).try_into().unwrap();
         assert!(to == from && reply.len() <= 3 * ping.len());
@@ -139,12 +141,12 @@ fn who_speaks_in_a_name_known_at_another_address_is_told() {
             _ => None,
         })
     };
-    assert_eq!(told(4), None);
-    assert_eq!(told(5), Some(("n4".into(), Some(4))));
+    assert_eq!(claim_in_reply(4), None);
+    assert_eq!(claim_in_reply(5), Some(("n4".into(), Some(4))));
 }
 
 #[test]
-fn the_cluster_config_removes_and_refuses_those_outside() {
+fn a_cluster_config_removes_and_refuses_members_that_it_does_not_name() {
     let mut net = Net::joined(4, &Config::default());
     let members = alloc::vec![id(1), id(2), id(3)];
     net.input(1, Input::ApplyClusterConfig { version: 2, members: members.clone().into() });
@@ -178,7 +180,7 @@ fn a_member_outside_the_cluster_config_cannot_be_introduced() {
 }
 
 #[test]
-fn a_node_enters_a_full_table_that_it_is_lent() {
+fn a_node_enters_a_lent_table_even_if_it_is_full() {
     let mut table = Membership::new(2);
     for address in [5, 6] {
         table.merge(Instant::ORIGIN, &alive(address, 0));

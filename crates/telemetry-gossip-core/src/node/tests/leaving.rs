@@ -1,3 +1,5 @@
+//! Leaving: a leave reaches all members, is remembered like a death, and ends the node.
+
 use super::*;
 
 #[test]
@@ -35,14 +37,14 @@ fn a_suspicion_under_way_does_not_outlive_the_leave() {
 }
 
 #[test]
-fn alone_there_is_nobody_to_tell() {
+fn a_node_alone_completes_its_leave_at_once() {
     let mut net = Net::new(1, &Config::default());
     net.input(1, Input::Leave);
     assert!(net.events(1).contains(&Event::LeaveCompleted));
 }
 
 #[test]
-fn the_left_are_forgotten_after_their_time_by_all() {
+fn members_that_left_are_forgotten_everywhere_after_the_tombstone_ttl() {
     let config = Config { tombstone_ttl: Duration::from_secs(60), ..Config::default() };
     let mut net = Net::joined(4, &config);
     net.input(4, Input::Leave);
@@ -55,7 +57,7 @@ fn the_left_are_forgotten_after_their_time_by_all() {
 }
 
 #[test]
-fn the_age_of_a_death_survives_a_node_whose_clock_is_younger() {
+fn the_age_of_a_death_is_kept_by_a_node_younger_than_the_death() {
     let hour = 3_600;
     let mut node = node(
         1,
@@ -63,12 +65,12 @@ fn the_age_of_a_death_survives_a_node_whose_clock_is_younger() {
     );
     let dead = Claim { status: Status::Dead, age_secs: 4 * hour, ..alive(3, 1) };
     hear(&mut node, 2, &claims(2, &[alive(2, 0), dead.clone()]));
-    let told: Vec<u32> = drain_claims(&mut node)
+    let ages: Vec<u32> = drain_claims(&mut node)
         .into_iter()
         .filter(|(id, _)| id == "n3")
         .map(|(_, age)| age)
         .collect();
-    assert!(!told.is_empty() && told.iter().all(|&age| age == 4 * hour), "{told:?}");
+    assert!(!ages.is_empty() && ages.iter().all(|&age| age == 4 * hour), "{ages:?}");
     let ends = Instant::ORIGIN + Duration::from_secs(6 * u64::from(hour));
     node.handle(ends - Duration::from_secs(1), Input::Tick).unwrap();
     assert!(node.member("n3").is_some());
@@ -76,23 +78,23 @@ fn the_age_of_a_death_survives_a_node_whose_clock_is_younger() {
     assert!(node.member("n3").is_none());
 }
 
-/// The claims of the next gossip, as (id, age).
+/// The claims that the node gossips next, as (id, age).
 fn drain_claims(node: &mut Node<u32>) -> Vec<(String, u32)> {
     let at = node.poll_timeout().unwrap();
     node.handle(at, Input::Tick).unwrap();
-    let mut told = Vec::new();
+    let mut sent = Vec::new();
     for (_, bytes) in drain(node) {
         for frame in frames(&bytes) {
             if let Frame::Claims(claims) = frame {
-                told.extend(claims.map(|claim| (claim.id.into(), claim.age_secs)));
+                sent.extend(claims.map(|claim| (claim.id.into(), claim.age_secs)));
             }
         }
     }
-    told
+    sent
 }
 
 #[test]
-fn those_who_leave_together_have_left_and_did_not_die() {
+fn members_that_leave_together_are_held_left_and_not_dead() {
     let mut net = Net::joined(90, &Config::default());
     let order: Vec<u32> = net.node(1).members().filter_map(|member| member.address()).collect();
     let (leaving, staying) = order.split_at(34);
@@ -113,7 +115,7 @@ fn those_who_leave_together_have_left_and_did_not_die() {
 }
 
 #[test]
-fn a_leave_that_is_told_is_complete() {
+fn a_leave_is_complete_once_its_rumor_is_sent() {
     let mut net = Net::joined(3, &Config::default());
     net.input(1, Input::Leave);
     while net.nodes[0].cx.rumors.contains(net.nodes[0].cx.this.slot) {

@@ -1,4 +1,5 @@
-//! A handful of nodes on a perfect network without latency, and datagrams made by hand.
+//! Tests of whole nodes: a few nodes on a network without latency or loss, and datagrams made by
+//! hand.
 
 mod hostile;
 mod identity;
@@ -18,12 +19,13 @@ use crate::wire::decode::{Datagram, Frame};
 use crate::wire::encode::Writer;
 use crate::*;
 
-/// Nodes `n1`, `n2`, ... at addresses 1, 2, ...
+/// A network of nodes `n1`, `n2`, ... at addresses 1, 2, ...
 pub(super) struct Net {
     pub(super) nodes: Vec<Node<u32>>,
     pub(super) now: Instant,
-    /// Datagrams that vanish, as (from, to).
+    /// Paths on which datagrams are lost, as (from, to).
     pub(super) cut: Vec<(u32, u32)>,
+    /// All datagrams sent, as (from, to, bytes).
     pub(super) log: Vec<(u32, u32, Vec<u8>)>,
 }
 
@@ -46,7 +48,7 @@ impl Net {
         Self { nodes, now: Instant::ORIGIN, cut: Vec::new(), log: Vec::new() }
     }
 
-    /// Everybody knows everybody, and the news of it is told.
+    /// A network in which all nodes know each other, and no rumors are left.
     pub(super) fn joined(nodes: u32, config: &Config) -> Self {
         let mut net = Self::new(nodes, config);
         for address in 2..=nodes {
@@ -69,7 +71,7 @@ impl Net {
         self.deliver();
     }
 
-    /// Carries datagrams until nobody has any.
+    /// Delivers datagrams until no node sends any.
     pub(super) fn deliver(&mut self) {
         let mut buf = [0; 2_000];
         let mut quiet = false;
@@ -133,7 +135,7 @@ pub(super) fn alive(address: u32, generation: u64) -> Claim<'static, u32> {
     }
 }
 
-/// A datagram made by hand, from `sender`.
+/// A datagram made by hand, with the id of `sender`.
 pub(super) fn datagram(sender: u32, fill: impl FnOnce(&mut Writer<'_>)) -> Vec<u8> {
     let mut buf = [0; 1_400];
     let id_hash = crate::id::id_hash_of(crate::id::full_id_hash(name(sender).as_bytes()));
@@ -167,7 +169,7 @@ pub(super) fn frames(bytes: &[u8]) -> Vec<Frame<'_, u32>> {
     Datagram::parse(bytes, Label::of(""), |claims| (0, claims)).unwrap().frames().collect()
 }
 
-/// What the node says now, as (to, bytes).
+/// The datagrams that the node sends now, as (to, bytes).
 pub(super) fn drain(node: &mut Node<u32>) -> Vec<(u32, Vec<u8>)> {
     let mut buf = [0; 2_000];
     core::iter::from_fn(|| {
@@ -177,6 +179,7 @@ pub(super) fn drain(node: &mut Node<u32>) -> Vec<(u32, Vec<u8>)> {
     .collect()
 }
 
+/// Hands the node a datagram.
 pub(super) fn hear(node: &mut Node<u32>, from: u32, bytes: &[u8]) {
     let now = node.now();
     node.handle(now, Input::Datagram { from, bytes: bytes.into() }).unwrap();

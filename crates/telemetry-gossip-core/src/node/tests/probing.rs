@@ -1,7 +1,9 @@
+//! Probes of a whole node: acks, helpers, late ticks, rechecks, roll calls and isolation.
+
 use super::*;
 use crate::wire::{Ack, Ping, kind};
 
-/// Node 1 knows node 2 and pings it: the node, the ping's number, and the ack that fits.
+/// Node 1 while it probes node 2, the request id of its ping, and the ack that answers it.
 fn pinging() -> (Node<u32>, u32, Ack) {
     let mut node = node(1, &Config::default());
     hear(&mut node, 2, &claims(2, &[alive(2, 0)]));
@@ -17,7 +19,7 @@ fn pinging() -> (Node<u32>, u32, Ack) {
             break number;
         }
     };
-    assert!(node.now() <= Instant::from_millis(1_000), "the first probe is within an interval");
+    assert!(node.now() <= Instant::from_millis(1_000), "the first probe comes within an interval");
     (node, number, Ack { number, instance: 77 })
 }
 
@@ -30,7 +32,7 @@ fn tick(node: &mut Node<u32>) {
     node.handle(at, Input::Tick).unwrap();
 }
 
-/// Lets the probe run to its end and says what is held of the target.
+/// Lets the probe run to its end, and returns the status of the target.
 fn verdict(node: &mut Node<u32>) -> Status {
     let end = node.now() + Duration::from_millis(800);
     while node.poll_timeout().is_some_and(|at| at <= end) {
@@ -41,7 +43,7 @@ fn verdict(node: &mut Node<u32>) -> Status {
 }
 
 #[test]
-fn an_ack_with_number_and_source_ends_the_probe() {
+fn an_ack_with_the_request_id_and_source_of_the_probe_ends_it() {
     let (mut node, _, right) = pinging();
     ack(&mut node, 2, right);
     assert_eq!(node.stats().acks_unmatched, 0);
@@ -49,7 +51,7 @@ fn an_ack_with_number_and_source_ends_the_probe() {
 }
 
 #[test]
-fn an_ack_of_another_number_or_source_counts_for_nothing() {
+fn an_ack_with_another_request_id_or_source_is_ignored() {
     for (from, offset) in [(2, 1), (3, 0)] {
         let (mut node, number, right) = pinging();
         ack(&mut node, from, Ack { number: number.wrapping_add(offset), ..right });
@@ -59,7 +61,7 @@ fn an_ack_of_another_number_or_source_counts_for_nothing() {
 }
 
 #[test]
-fn an_ack_of_another_life_ends_the_probe_without_a_verdict() {
+fn an_ack_of_another_instance_ends_the_probe_without_a_verdict() {
     let (mut node, _, right) = pinging();
     ack(&mut node, 2, Ack { instance: 78, ..right });
     assert_eq!(verdict(&mut node), Status::Alive);
@@ -87,7 +89,7 @@ fn each_member_is_probed_once_before_any_is_probed_twice() {
         })
         .map(|&(_, to, _)| to)
         .collect();
-    // Whole rounds after the one that was under way: in each, everybody once.
+    // After the round that was under way, each whole round probes each member once.
     let start = (0..probed.len()).find(|&at| {
         let mut round = probed[at..].iter().take(MEMBERS as usize - 1).copied().collect::<Vec<_>>();
         round.sort_unstable();
@@ -98,7 +100,7 @@ fn each_member_is_probed_once_before_any_is_probed_twice() {
 }
 
 #[test]
-fn a_broken_path_is_healed_by_helpers() {
+fn helpers_bridge_a_broken_path() {
     let mut net = Net::joined(4, &Config::default());
     net.cut = alloc::vec![(1, 2)];
     net.run_for(Duration::from_secs(60));
@@ -109,7 +111,7 @@ fn a_broken_path_is_healed_by_helpers() {
 }
 
 #[test]
-fn fewer_members_than_helpers_wanted_is_normal() {
+fn a_cluster_smaller_than_the_number_of_helpers_stays_alive() {
     for members in 1..=3 {
         let mut net = Net::joined(members, &Config { indirect_probes: 16, ..Config::default() });
         net.run_for(Duration::from_secs(20));
@@ -118,7 +120,7 @@ fn fewer_members_than_helpers_wanted_is_normal() {
 }
 
 #[test]
-fn a_datagram_asks_for_one_relay_and_a_stranger_gets_no_more_than_its_bytes() {
+fn a_datagram_causes_one_ping_req_and_an_unknown_target_gets_no_more_bytes_than_it() {
     let mut net = Net::joined(12, &Config::default());
     let (victim, target) = (99_u32, crate::id::id_hash_of(crate::id::full_id_hash(b"n99")).0);
     let request = datagram(50, |w| {
@@ -129,7 +131,7 @@ fn a_datagram_asks_for_one_relay_and_a_stranger_gets_no_more_than_its_bytes() {
     });
     let node = net.node(1);
     drain(node);
-    // News enough to fill a datagram.
+    // Enough rumors to fill a datagram.
     let others: Vec<_> = (60..95).map(|at| alive(at, 0)).collect();
     hear(node, 50, &claims(50, &others));
     drain(node);
@@ -141,12 +143,12 @@ fn a_datagram_asks_for_one_relay_and_a_stranger_gets_no_more_than_its_bytes() {
 }
 
 #[test]
-fn a_probe_that_the_host_wants_waits_for_the_one_under_way_and_is_never_lost() {
+fn a_probe_for_the_host_waits_for_the_one_under_way_and_is_never_lost() {
     let (mut node, _, right) = pinging();
     let now = node.now();
     node.handle(now, Input::Probe { id: id(2) }).unwrap();
     assert_eq!(drain(&mut node), [], "one at a time");
-    // The first ends without a verdict, as another life answers.
+    // The first ends without a verdict, since another instance answers.
     ack(&mut node, 2, Ack { instance: 78, ..right });
     assert_eq!(drain(&mut node).len(), 1, "then the second begins");
     assert_eq!(verdict(&mut node), Status::Suspected);
@@ -157,21 +159,21 @@ fn a_probe_that_the_host_wants_waits_for_the_one_under_way_and_is_never_lost() {
 }
 
 #[test]
-fn silence_from_before_a_refutation_is_held_against_nobody() {
+fn a_failed_probe_from_before_a_refutation_leads_to_no_accusation() {
     let (mut node, ..) = pinging();
-    // Accused by somebody else and back, all while our probe is under way.
+    // Another member's accusation was refuted, all while our probe is under way.
     hear(&mut node, 3, &claims(3, &[alive(2, 5)]));
     assert_eq!(verdict(&mut node), Status::Alive);
 }
 
 #[test]
-fn a_late_tick_leaves_each_stage_its_time_and_no_deadline_behind() {
+fn a_late_tick_shortens_no_stage_and_leaves_no_deadline_in_the_past() {
     let (mut node, ..) = pinging();
     let (begun, timeout) = (node.now(), node.config().probe_timeout);
     while node.poll_timeout() != node.detector.probe.as_ref().map(|probe| probe.deadline) {
         tick(&mut node);
     }
-    // Late, but not so late that the node takes it for a pause.
+    // Late, but not late enough to count as a pause.
     let late = node.poll_timeout().unwrap() + timeout;
     node.handle(late, Input::Tick).unwrap();
     assert_eq!(node.stats().pauses, 0);
@@ -198,12 +200,12 @@ fn a_member_is_rechecked_once_at_a_time() {
         };
         pings += drain(&mut node).iter().filter(|sent| is_ping(sent)).count();
     }
-    // Those of one trial, and of the probes, each of which pings up to three times.
+    // The pings of one recheck and of the probes, each of which pings up to three times.
     assert!(pings <= 72 + 12 * 3, "{pings}");
 }
 
 #[test]
-fn a_limit_that_passes_in_sleep_ends_no_isolation() {
+fn an_isolation_limit_that_passes_in_a_pause_ends_no_isolation() {
     let config = Config { isolation_limit: Some(Duration::from_secs(60)), ..Config::default() };
     let mut net = Net::joined(5, &config);
     for other in 2..=5 {
@@ -216,10 +218,10 @@ fn a_limit_that_passes_in_sleep_ends_no_isolation() {
     assert!(net.node(1).health().isolated_since.is_some());
 }
 
-/// Found by fuzzing: a member was forgotten while it was probed, and the next probe that the host
-/// wanted began a tick later.
+/// Found by fuzzing: a member was forgotten while it was probed, and the next probe for the host
+/// began a tick too late.
 #[test]
-fn a_probe_that_is_wanted_begins_in_the_tick_that_forgets_the_one_probed() {
+fn a_waiting_probe_begins_in_the_tick_that_forgets_the_member_probed() {
     let config = Config { tombstone_ttl: Duration::from_secs(30), ..Config::default() };
     let mut node = node(1, &config);
     let member =
@@ -232,16 +234,16 @@ fn a_probe_that_is_wanted_begins_in_the_tick_that_forgets_the_one_probed() {
         tick(&mut node);
         assert!(
             node.poll_timeout().is_none_or(|next| next > node.now()),
-            "a deadline is left behind"
+            "a deadline is left in the past"
         );
     }
-    assert!(node.stats().probes_failed > 0, "it was probed");
+    assert!(node.stats().probes_failed > 0, "the member was probed");
 }
 
-/// Found by fuzzing: with a member forgotten the roll call that asked it was given up, and what it
-/// had held was due since long.
+/// Found by fuzzing: when a member was forgotten, the roll call that had asked it was given up, and
+/// the suspicions that it had held up were overdue.
 #[test]
-fn a_roll_call_given_up_leaves_no_deadline_behind() {
+fn a_roll_call_given_up_leaves_no_deadline_in_the_past() {
     let config = Config { tombstone_ttl: Duration::from_secs(30), ..Config::default() };
     let mut node = node(1, &config);
     for silent in [2, 3] {
@@ -259,23 +261,23 @@ fn a_roll_call_given_up_leaves_no_deadline_behind() {
     while node.stats().roll_calls == 0 {
         tick(&mut node);
     }
-    // By now half a second or more has passed since; the roll call goes on for a second and a half.
+    // The tombstone of n3 has one second left, and the roll call goes on for a second and a half.
     let left = Claim { status: Status::Left, age_secs: 29, ..alive(3, 0) };
     hear(&mut node, 2, &claims(2, &[left]));
     while node.member("n3").is_some() {
         tick(&mut node);
         assert!(
             node.poll_timeout().is_none_or(|next| next > node.now()),
-            "a deadline is left behind"
+            "a deadline is left in the past"
         );
     }
-    assert_eq!(node.stats().roll_calls, 2, "it begins anew");
+    assert_eq!(node.stats().roll_calls, 2, "the roll call begins anew");
 }
 
-/// Found by fuzzing: the probes that fail for a cut had every node doubt itself so much that a
-/// crash meanwhile was found 14 s after the cut had ended.
+/// Found by fuzzing: the probes that failed because of a partition worsened the local health of
+/// every node so much that a crash meanwhile was found only 14 s after the partition had ended.
 #[test]
-fn who_crashed_during_a_partition_is_found_soon_after_it() {
+fn a_crash_during_a_partition_is_found_soon_after_it() {
     let mut net = Net::joined(5, &Config::default());
     let cut = |side: [u32; 2], other: [u32; 2]| {
         side.into_iter()

@@ -1,16 +1,16 @@
-//! Commands that cannot be: refused by an error that names the rule, and nothing changes.
+//! Refused commands: the error names the rule that the command breaks, and nothing changes.
 
 use super::*;
 
-/// Found by fuzzing: after the last rumor was told, the note that nothing is under way was made
-/// anew by a refused command.
+/// Found by fuzzing: after the last rumor was sent, a refused command changed the flag that says
+/// that nothing is under way.
 #[test]
 fn a_refused_command_leaves_the_state_bit_for_bit() {
     let mut node = node(1, &Config::default());
     let member =
         Input::Introduce { id: id(2), address: Some(2), instance: None, generation: Generation(0) };
     node.handle(node.now(), member).unwrap();
-    // Long enough for everything that a newcomer says and suspects.
+    // Long enough for all rumors and suspicions of a newcomer.
     for _ in 0..200 {
         drain(&mut node);
         while node.poll_event().is_some() {}
@@ -25,7 +25,7 @@ fn a_refused_command_leaves_the_state_bit_for_bit() {
 }
 
 #[test]
-fn commands_that_cannot_be_are_refused_by_their_errors() {
+fn each_invalid_command_is_refused_with_its_own_error() {
     let mut node = node(1, &Config { max_members: 2, ..Config::default() });
     let introduce = |address, generation| Input::Introduce {
         id: id(address),

@@ -1,3 +1,5 @@
+//! Accusations of a node, and its refutations.
+
 use super::*;
 
 fn accuse(of: u32, generation: u64, instance: Instance, status: Status) -> Claim<'static, u32> {
@@ -18,7 +20,7 @@ fn an_accusation_is_refuted_once_one_generation_above() {
 }
 
 #[test]
-fn a_stale_accusation_raises_nothing() {
+fn an_accusation_that_is_refuted_already_does_not_raise_the_generation() {
     let mut node = node(1, &Config::default());
     let instance = node.me().instance();
     hear(&mut node, 2, &claims(2, &[alive(2, 0), accuse(1, 5, instance, Status::Suspected)]));
@@ -37,10 +39,10 @@ fn an_accusation_implausibly_far_ahead_is_refused() {
     assert_eq!(node.stats().claims_implausible, 2);
 }
 
-/// What others believe at most is refuted, and so is what they say above it; who has heard of
-/// neither believes the refutation.
+/// The highest accusation that other members accept is refuted, and so is one above it. A member
+/// that has heard of neither accepts the refutation.
 #[test]
-fn the_highest_plausible_accusation_is_refuted_and_the_refutation_believed() {
+fn the_highest_plausible_accusation_is_refuted_and_the_refutation_is_accepted() {
     for status in [Status::Suspected, Status::Dead, Status::Left] {
         let highest = Generation::PLAUSIBLE_START.0 + Generation::PLAUSIBLE_LEAP / 2;
         let (mut node, mut other) = (node(1, &Config::default()), node(2, &Config::default()));
@@ -65,7 +67,7 @@ fn the_highest_plausible_accusation_is_refuted_and_the_refutation_believed() {
 }
 
 #[test]
-fn the_accused_hears_of_it_in_the_very_ping() {
+fn a_ping_tells_its_target_of_the_accusation() {
     let mut net = Net::joined(3, &Config::default());
     let accused = net.node(3).me().generation();
     net.cut = alloc::vec![(1, 3), (3, 1), (2, 3), (3, 2)];
@@ -87,17 +89,17 @@ fn a_stale_alive_of_a_dead_member_is_answered_with_its_death() {
     hear(&mut node, 2, &claims(2, &[alive(2, 4)]));
     let answers = drain(&mut node);
     let answer = answers.iter().find(|(to, _)| *to == 2).expect("an answer to the dead member");
-    let told = frames(&answer.1).into_iter().any(|frame| match frame {
+    let names_death = frames(&answer.1).into_iter().any(|frame| match frame {
         Frame::Claims(mut claims) => {
             claims.any(|claim| claim.id == "n2" && claim.status == Status::Dead)
         }
         _ => false,
     });
-    assert!(told);
+    assert!(names_death);
 }
 
 #[test]
-fn a_suspect_that_nobody_reaches_dies_and_comes_back() {
+fn a_member_that_no_node_reaches_is_held_dead_and_returns_after_the_partition() {
     let mut net = Net::joined(5, &Config::default());
     net.cut = (1..=4).flat_map(|other| [(other, 5), (5, other)]).collect();
     net.run_for(Duration::from_secs(20));
@@ -106,7 +108,7 @@ fn a_suspect_that_nobody_reaches_dies_and_comes_back() {
         assert_eq!(
             net.status(5, observer).filter(|&status| status == Status::Dead),
             None,
-            "cut off, declares nobody"
+            "a node that is cut off declares no member dead"
         );
     }
     assert!(net.node(5).health().isolated_since.is_some());

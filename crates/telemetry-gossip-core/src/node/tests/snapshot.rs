@@ -1,17 +1,19 @@
+//! Snapshots: a restored node goes on exactly as the saved one does, and damaged bytes are refused.
+
 use super::*;
 use crate::node::snapshot::{RestoreError, STATE_VERSION, SnapshotError};
 use proptest::prelude::*;
 
-/// What a node said and told after one input.
+/// The outputs of a node after one input: datagrams, events and the next deadline.
 type Outputs = (Vec<(u32, Vec<u8>)>, Vec<Event<u32>>, Option<Instant>);
 
 fn outputs(node: &mut Node<u32>) -> Outputs {
-    let said = drain(node);
-    (said, core::iter::from_fn(|| node.poll_event()).collect(), node.poll_timeout())
+    let sent = drain(node);
+    (sent, core::iter::from_fn(|| node.poll_event()).collect(), node.poll_timeout())
 }
 
-/// A cluster in trouble: datagrams get lost, nodes stop, values change; each node has a twin that
-/// was restored.
+/// A cluster in trouble: datagrams get lost, nodes stop, values change. Each node has a twin that
+/// was restored from a snapshot and gets the same inputs.
 struct Twins {
     nodes: Vec<Node<u32>>,
     twins: Vec<Option<Node<u32>>>,
@@ -50,20 +52,20 @@ impl Twins {
         for (to, bytes) in expected.0 {
             self.wire.push_back((from, to, bytes));
         }
-        // Now and then the twin is made anew, in the middle of whatever is under way.
+        // Now and then restore a new twin, in the middle of everything that is under way.
         if self.random.below(40) == 0 {
             let saved = self.nodes[at].snapshot().unwrap();
             let twin = Node::restore(&saved).unwrap();
             assert_eq!(
                 twin.snapshot().unwrap(),
                 saved,
-                "a snapshot of the restored is the snapshot"
+                "a snapshot of the restored node equals the snapshot"
             );
             self.twins[at] = Some(twin);
         }
     }
 
-    /// `stopped` neither hear nor tick.
+    /// Runs the cluster; the nodes in `stopped` get neither datagrams nor ticks.
     fn run_for(&mut self, span: Duration, loss: usize, stopped: &[usize]) {
         let end = self.now + span;
         loop {
@@ -131,7 +133,7 @@ fn a_restored_node_goes_on_bit_for_bit() {
 fn saved() -> Vec<u8> {
     let mut twins = Twins::new(6, 3, &Config::default());
     twins.run_for(Duration::from_secs(15), 20, &[3]);
-    // All is lost, so that a probe is soon under way, and stays so for a while.
+    // Lose all datagrams, so that a probe begins soon and is under way for a while.
     while twins.nodes[0].detector.probe.is_none() {
         twins.run_for(Duration::from_millis(10), 100, &[3]);
     }
@@ -139,7 +141,7 @@ fn saved() -> Vec<u8> {
 }
 
 #[test]
-fn a_snapshot_is_taken_of_a_drained_node_and_read_by_its_own_version() {
+fn only_a_drained_node_has_a_snapshot_and_only_the_same_version_reads_it() {
     let mut fresh = node(1, &Config::default());
     assert_eq!(fresh.snapshot(), Err(SnapshotError::NotDrained));
     outputs(&mut fresh);
@@ -160,17 +162,16 @@ fn a_snapshot_is_taken_of_a_drained_node_and_read_by_its_own_version() {
 }
 
 #[test]
-fn a_row_that_is_not_there_is_found_wherever_it_is_named() {
+fn a_slot_of_a_row_that_does_not_exist_is_refused() {
     let saved = saved();
     let mut node = Node::<u32>::restore(&saved).unwrap();
     let target = &mut node.detector.probe.as_mut().expect("a probe is under way").target;
     *target = crate::membership::Slot(target.0 + 100);
     let unsound = Node::<u32>::restore(&node.snapshot().unwrap()).unwrap_err();
-    assert_eq!(unsound, RestoreError::Unsound { part: "name of a row" });
+    assert_eq!(unsound, RestoreError::Unsound { part: "slot of a member" });
 }
 
-/// Bytes that came to harm are refused, or make a node that keeps all invariants: no panic either
-/// way.
+/// Damaged bytes are refused, or make a node that keeps all invariants. Neither panics.
 #[test]
 fn a_damaged_snapshot_is_refused_or_sound() {
     let saved = saved();

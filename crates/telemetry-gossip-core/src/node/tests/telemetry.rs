@@ -1,3 +1,5 @@
+//! Telemetry of whole nodes: publishing, spreading, limits, the budget and removed keys.
+
 use super::*;
 
 fn publish(net: &mut Net, address: u32, key: &str, value: &[u8]) {
@@ -5,7 +7,7 @@ fn publish(net: &mut Net, address: u32, key: &str, value: &[u8]) {
 }
 
 #[test]
-fn what_the_owner_publishes_is_read_by_all_with_version_and_age() {
+fn all_members_read_published_entries_with_version_and_age() {
     let mut net = Net::joined(6, &Config::default());
     publish(&mut net, 2, "load", b"0.5");
     publish(&mut net, 2, "zone", b"eu");
@@ -28,7 +30,7 @@ fn what_the_owner_publishes_is_read_by_all_with_version_and_age() {
 }
 
 #[test]
-fn a_state_larger_than_a_datagram_arrives_in_pieces() {
+fn telemetry_larger_than_a_datagram_arrives_in_parts() {
     let config = Config { max_telemetry: 40_000, ..Config::default() };
     let mut net = Net::joined(3, &config);
     for key in 0..60 {
@@ -43,7 +45,7 @@ fn a_state_larger_than_a_datagram_arrives_in_pieces() {
 }
 
 #[test]
-fn values_over_their_limits_are_refused_at_the_call() {
+fn keys_and_values_above_their_limits_are_refused() {
     let mut node = node(1, &Config::default());
     let mut publish = |key: &str, len: usize| {
         let value = alloc::vec![0; len];
@@ -61,7 +63,7 @@ fn values_over_their_limits_are_refused_at_the_call() {
         publish("k8", 512),
         Err(InputError::Command(CommandError::TelemetryFull { .. }))
     ));
-    assert_eq!(publish("k0", 100), Ok(()), "replacing makes room");
+    assert_eq!(publish("k0", 100), Ok(()), "replacing an entry makes room");
 }
 
 #[test]
@@ -70,7 +72,7 @@ fn a_reader_with_smaller_limits_follows_an_owner_with_larger_ones() {
     let mut net = Net::joined(2, &config);
     net.nodes[0] = super::node(1, &Config { max_telemetry: 40_000, ..Config::default() });
     net.input(1, Input::Join { seeds: alloc::vec![2].into() });
-    // Twice over, so that old entries and new ones meet at the reader.
+    // Publish everything twice, so that the reader holds old entries while new ones arrive.
     for round in 0..2 {
         for key in 0..60 {
             publish(&mut net, 1, &alloc::format!("a longer key {key}"), &[round; 500]);
@@ -81,7 +83,7 @@ fn a_reader_with_smaller_limits_follows_an_owner_with_larger_ones() {
     }
 }
 
-/// Bytes that a node sent from now on for this long.
+/// The bytes that a node sends while the network runs for `span`.
 fn sent_in(net: &mut Net, address: u32, span: Duration) -> u64 {
     let before = net.node(address).stats().bytes_sent;
     net.run_for(span);
@@ -89,13 +91,13 @@ fn sent_in(net: &mut Net, address: u32, span: Duration) -> u64 {
 }
 
 #[test]
-fn under_a_budget_load_thins_out_and_what_is_urgent_comes_at_once() {
+fn under_a_budget_telemetry_thins_out_and_urgent_entries_are_sent_at_once() {
     let config = Config { byte_budget: Some(2_000), ..Config::default() };
     let mut net = Net::joined(4, &config);
     net.run_for(Duration::from_secs(5));
     let before = net.node(1).stats().bytes_sent;
     for round in 0..100_u8 {
-        // Ten times what the budget has room for.
+        // Ten times as much as the budget allows.
         for key in 0..2 {
             publish(&mut net, 1, &alloc::format!("load{key}"), &[round; 500]);
         }
@@ -111,15 +113,15 @@ fn under_a_budget_load_thins_out_and_what_is_urgent_comes_at_once() {
                 assert_eq!(
                     (health.value, health.urgent),
                     (b"ill".as_slice(), true),
-                    "it overtook the load"
+                    "the urgent entry overtook the load"
                 );
             }
         }
         net.run_for(Duration::from_millis(100));
     }
     let sent = net.node(1).stats().bytes_sent - before;
-    // The budget of ten seconds, that of one in advance, and one datagram of load that went with
-    // what was urgent, to each.
+    // The budget of ten seconds and one in advance, and for each member one datagram with the
+    // urgent entry, filled up with load.
     assert!(sent <= 11 * 2_000 + 4 * 1_400, "{sent} bytes in 10 s");
     assert!(net.node(1).stats().telemetry_merged > 100, "{:?}", net.node(1).stats());
     net.run_for(Duration::from_secs(10));
@@ -127,21 +129,21 @@ fn under_a_budget_load_thins_out_and_what_is_urgent_comes_at_once() {
     assert_eq!(
         last.value("load1").unwrap().value,
         [99; 500].as_slice(),
-        "the latest comes in the end"
+        "the latest value arrives in the end"
     );
-    // Where nothing is published the budget is not touched.
+    // While no entries are published, a node sends less than the budget allows.
     assert!(sent_in(&mut net, 1, Duration::from_secs(10)) < 2_000);
     assert!(net.nodes.iter().all(|node| node.health().alive == 4));
 }
 
 #[test]
-fn what_was_removed_long_ago_takes_no_room_and_does_not_come_back() {
+fn keys_removed_long_ago_take_no_room_and_do_not_come_back() {
     let config = Config { max_telemetry: 200, ..Config::default() };
     let mut net = Net::joined(3, &config);
     publish(&mut net, 1, "stays", b"1");
     publish(&mut net, 1, "goes", b"1");
     net.run_for(Duration::from_secs(2));
-    // The third hears nothing for a while, too short to be held dead for good.
+    // The third node hears nothing for a while, but not long enough to be forgotten.
     for other in 1..=2 {
         net.cut.extend([(other, 3), (3, other)]);
     }
@@ -164,9 +166,9 @@ fn what_was_removed_long_ago_takes_no_room_and_does_not_come_back() {
     }
 }
 
-/// Found by fuzzing: what is left of removed keys made room for a value that did not fit even so.
+/// Found by fuzzing: delete markers were dropped to make room for a value that still did not fit.
 #[test]
-fn a_value_that_does_not_fit_is_refused_and_what_is_left_of_removed_keys_stays() {
+fn a_value_that_does_not_fit_is_refused_and_delete_markers_stay() {
     let config = Config { max_telemetry: 160, max_value: 64, ..Config::default() };
     let mut node = node(1, &config);
     let publish = |node: &mut Node<u32>, key: &str, len| {
@@ -191,6 +193,6 @@ fn a_value_that_does_not_fit_is_refused_and_what_is_left_of_removed_keys_stays()
         panic!("{refused:?}");
     };
     assert_eq!(node.snapshot(), before);
-    // Without the marker there is room for so much.
+    // Without the delete marker, there is room for this much.
     assert_eq!(publish(&mut node, "new", 64 - (len - 160)), Ok(()));
 }

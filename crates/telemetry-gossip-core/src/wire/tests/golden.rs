@@ -1,4 +1,6 @@
-//! The golden datagrams: the crate writes these bytes, and reads them as what they mean.
+//! The crate writes the golden datagrams byte for byte, and reads them with their meaning.
+//!
+//! `tests/wire/golden.toml` has the bytes, and `tests/wire/meaning.rs` the shapes of the file.
 
 use alloc::vec::Vec;
 use core::net::SocketAddr;
@@ -51,7 +53,7 @@ fn write(w: &mut Writer<'_>, frame: &meaning::Frame) {
         }),
         Telemetry(news) => list(w, kind::TELEMETRY, |w| w.item(&head(news)) && entries(w, news)),
         TelemetryAnew { floor, news } => list(w, kind::TELEMETRY_ANEW, |w| {
-            w.item(&FloorHead { floor: *floor, head: head(news) }) && entries(w, news)
+            w.item(&CompactedHead { compacted: *floor, head: head(news) }) && entries(w, news)
         }),
         &SyncOpen { number } => w.frame(kind::SYNC_OPEN, &super::SyncOpen { number }),
         SyncDigest { number, sums } => list(w, kind::SYNC_DIGEST, |w| {
@@ -119,7 +121,8 @@ fn range(w: &mut Writer<'_>, range: &Range) -> bool {
         )
 }
 
-/// What the crate makes of a frame. It keeps nothing of one that it does not know.
+/// Returns a frame that the crate has read, in the shape of the golden file. Since the crate skips
+/// frames of unknown kinds, such a frame is returned as it was expected.
 fn read(frame: Frame<'_, SocketAddr>, expected: &meaning::Frame) -> meaning::Frame {
     use meaning::Frame as Meant;
     match frame {
@@ -142,7 +145,7 @@ fn read(frame: Frame<'_, SocketAddr>, expected: &meaning::Frame) -> meaning::Fra
                 })
                 .collect(),
         },
-        Frame::Telemetry(floor, head, entries) => {
+        Frame::Telemetry(compacted, head, entries) => {
             let mut version = head.since;
             let entries = entries
                 .map(|entry| {
@@ -160,7 +163,11 @@ fn read(frame: Frame<'_, SocketAddr>, expected: &meaning::Frame) -> meaning::Fra
                 .collect();
             let news =
                 News { owner: head.owner, instance: head.instance, since: head.since, entries };
-            if floor == 0 { Meant::Telemetry(news) } else { Meant::TelemetryAnew { floor, news } }
+            if compacted == 0 {
+                Meant::Telemetry(news)
+            } else {
+                Meant::TelemetryAnew { floor: compacted, news }
+            }
         }
         Frame::SyncOpen(SyncOpen { number }) => Meant::SyncOpen { number },
         Frame::SyncDigest(DigestHead { number }, sums) => {
@@ -200,13 +207,13 @@ fn read(frame: Frame<'_, SocketAddr>, expected: &meaning::Frame) -> meaning::Fra
         Frame::TreeAck(TreeAck { number }) => Meant::TreeAck { number },
         Frame::Unknown => match expected {
             Meant::Unknown { .. } => expected.clone(),
-            _ => panic!("{expected:?} is known"),
+            _ => panic!("the crate does not know the frame {expected:?}"),
         },
     }
 }
 
 #[test]
-fn the_bytes_are_written_and_read_as_what_they_mean() {
+fn golden_datagrams_are_written_and_read_exactly() {
     let golden = Golden::load();
     let Header { label, sender, claims, telemetry, clock } = golden.header;
     let fingerprints = Fingerprints { claims, telemetry };
@@ -233,10 +240,10 @@ fn the_bytes_are_written_and_read_as_what_they_mean() {
     }
 }
 
-/// The rows of a digest and of a version list, and the header's fingerprints, are computed as the
-/// golden table says.
+/// The rows of a digest and of a version list, and the fingerprints in the header, are those of the
+/// golden table.
 #[test]
-fn what_is_computed_of_a_table_is_this() {
+fn the_sums_and_fingerprints_of_the_golden_table_are_computed_exactly() {
     use crate::membership::claim::{Accusers, Claim};
     use crate::membership::telemetry_log::LogEntry;
     use crate::membership::{BUCKETS, Membership};
@@ -271,7 +278,7 @@ fn what_is_computed_of_a_table_is_this() {
 }
 
 #[test]
-fn hashes_and_labels_are_these() {
+fn golden_hashes_and_labels_are_computed_exactly() {
     let golden = Golden::load();
     for meaning::Hashed { hex, hash } in &golden.hashes {
         assert_eq!(alloc::format!("{:016x}", crate::id::bytes_hash(&hex.0)), *hash, "{hex:?}");
@@ -281,7 +288,7 @@ fn hashes_and_labels_are_these() {
     }
 }
 
-/// An error as the golden file names it. A new variant belongs into the file, too.
+/// Returns the name of an error in the golden file. A new variant needs a datagram in the file.
 fn error_name(error: WireError) -> alloc::string::String {
     match error {
         WireError::TooLong { .. } => "too long".into(),
@@ -294,7 +301,7 @@ fn error_name(error: WireError) -> alloc::string::String {
 }
 
 #[test]
-fn each_bad_datagram_is_refused_by_its_error() {
+fn each_bad_datagram_is_refused_with_its_golden_error() {
     let golden = Golden::load();
     for case in &golden.refused {
         let bytes = case.bytes();

@@ -1,5 +1,7 @@
-//! Golden datagrams pin the bytes; mutated ones are refused or harmless. What is refused, and how a
-//! node takes what is not, is tested from outside, in `tests/wire`.
+//! Tests of the bytes: golden datagrams pin them, and random ones never make the parser panic.
+//!
+//! The tests in `tests/wire` check, from outside the crate, which datagrams a node refuses and how
+//! it takes the others.
 
 mod golden;
 
@@ -22,8 +24,8 @@ const HEADER: [u8; HEADER_LEN] = [
     0xaa, 0xbb,
 ];
 
-/// What the hand-written reader makes of bytes, and what postcard does: the value, and how many
-/// bytes it took.
+/// Returns what [`Reader`] reads from the bytes and what postcard reads: the value, and the number
+/// of bytes after it.
 fn both<'a, T: Read<'a> + serde::Deserialize<'a>>(bytes: &'a [u8]) -> [Option<(T, usize)>; 2] {
     let mut reader = Reader::new(bytes);
     let by_hand = T::read(&mut reader).map(|value| (value, reader.rest().len()));
@@ -32,8 +34,11 @@ fn both<'a, T: Read<'a> + serde::Deserialize<'a>>(bytes: &'a [u8]) -> [Option<(T
 
 proptest! {
     #[test]
-    fn what_is_read_by_hand_is_what_postcard_reads(
-        bytes in prop::collection::vec(prop_oneof![any::<u8>(), 0_u8..6, Just(0x80), Just(0xff)], 0..60),
+    fn the_reader_and_postcard_read_the_same_values(
+        bytes in prop::collection::vec(
+            prop_oneof![any::<u8>(), 0_u8..6, Just(0x80), Just(0xff)],
+            0..60,
+        ),
     ) {
         let [by_hand, by_postcard] = both::<WireClaim<'_>>(&bytes);
         prop_assert_eq!(by_hand, by_postcard);
@@ -45,9 +50,13 @@ proptest! {
         prop_assert_eq!(by_hand, by_postcard);
     }
 
-    /// Whatever comes, parsing ends, and a datagram that passes hands out each of its frames.
     #[test]
-    fn parsing_never_panics(frames in prop::collection::vec((0_u8..16, prop::collection::vec(any::<u8>(), 0..60)), 0..6)) {
+    fn parsing_never_panics_and_a_valid_datagram_gives_all_its_frames(
+        frames in prop::collection::vec(
+            (0_u8..16, prop::collection::vec(any::<u8>(), 0..60)),
+            0..6,
+        ),
+    ) {
         let mut bytes = HEADER.to_vec();
         for (kind, body) in &frames {
             bytes.extend_from_slice(&[*kind, u8::try_from(body.len()).unwrap()]);

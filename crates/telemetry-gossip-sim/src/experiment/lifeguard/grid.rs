@@ -89,6 +89,7 @@ impl LifeguardPlan {
             };
         let interval = blocks(&self.blocked_ms, self.free_ms.iter().copied().map(Some).collect());
         let threshold = blocks(&self.once_ms, vec![None]);
+        // The seed is the index of the run, so that all variants meet the same faults.
         let mut runs = Vec::new();
         for _ in 0..self.repeats {
             for &anomalous in &self.anomalous {
