@@ -50,7 +50,7 @@ fn a_command_of_the_host_ends_the_isolation() {
         // ninth of the normal rate.
         let declared = cluster.run_until(all_losses_are_declared, Duration::from_secs(120));
         assert!(declared.is_some(), "the losses were not declared");
-        assert!((0..3).all(|node| ended(&cluster, node).contains(&IsolationEnd::HostsWord)));
+        assert!((0..3).all(|node| ended(&cluster, node).contains(&IsolationEnd::LossAccepted)));
         assert!(cluster.views_complete_and_alive());
     });
 }

@@ -35,8 +35,8 @@ fn commands_of_a_single_node_complete_without_a_partner() {
         cluster.command(0, Input::Probe { id: node_id(0) });
         cluster.run_for(Duration::from_secs(5));
         let ended: Vec<_> = cluster.events(0).map(|(_, event)| event).collect();
-        let nobody = Event::exchange_completed(None, ExchangeOutcome::Nobody);
-        assert!(ended.contains(&nobody), "{ended:?}");
+        let no_partner = Event::exchange_completed(None, ExchangeOutcome::NoPartner);
+        assert!(ended.contains(&no_partner), "{ended:?}");
         for id in [node_id(7), node_id(0)] {
             let outcome = ProbeOutcome::NotProbed;
             assert!(ended.contains(&Event::probe_completed(id, outcome)), "{ended:?}");

@@ -276,9 +276,9 @@ pub enum RemovalReason {
 #[non_exhaustive]
 pub enum IsolationEnd {
     /// At least half of the members answer again.
-    Contact,
-    /// The host confirmed that the loss is real.
-    HostsWord,
+    MembersAnswer,
+    /// The host accepted the loss.
+    LossAccepted,
     /// [`Config::isolation_limit`](crate::Config::isolation_limit) has passed.
     Limit,
     /// A cluster config without the lost members was applied.
@@ -310,5 +310,5 @@ pub enum ExchangeOutcome {
     /// No partner answered.
     Failed,
     /// There is no member to exchange with.
-    Nobody,
+    NoPartner,
 }

@@ -94,7 +94,7 @@ fn one_member(bencher: Bencher<'_, '_>) {
     });
 }
 
-/// Every member's id, status and generation, of a snapshot that is taken anew each time.
+/// Every member's id, status and generation, of a new snapshot each time.
 #[divan::bench(sample_size = 1_000, sample_count = 1_000)]
 fn walk(bencher: Bencher<'_, '_>) {
     let agent = &CLUSTER.0;

@@ -33,8 +33,7 @@ pub enum KeyFileError {
     },
     /// Every user of the machine can read or write the file.
     #[error(
-        "{} can be read or written by every user (mode {mode:03o}): make it private, with \
-         chmod 600",
+        "{} can be read or written by every user (mode {mode:03o}): make it private by chmod 600",
         path.display()
     )]
     Exposed {

@@ -15,9 +15,8 @@ use crate::shared::SharedTable;
 /// use telemetry_gossip_core::{Config, Label};
 /// use telemetry_gossip_tokio::Options;
 ///
-/// let config = Config::lan()
-///     .label(Label::of("production"))
-///     .probe_interval(Duration::from_secs(2));
+/// let config = Config::lan().label(Label::of("production"));
+/// let config = config.probe_interval(Duration::from_secs(2));
 /// let options = Options::new("edge-17".parse()?).config(config).seeds(["seed.example.com:7946"]);
 /// assert_eq!(options.seeds.len(), 1);
 /// # Ok::<(), telemetry_gossip_core::IdError>(())

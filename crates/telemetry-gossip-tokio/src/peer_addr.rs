@@ -11,8 +11,8 @@ use telemetry_gossip_core::{Address, IdError, MAX_ADDRESS_LEN, NodeId};
 /// ```
 /// use telemetry_gossip_tokio::PeerAddr;
 ///
-/// let socket = "127.0.0.1:7946".parse().unwrap();
-/// assert_eq!(PeerAddr::try_from("127.0.0.1:7946")?, PeerAddr::Socket(socket));
+/// let socket = PeerAddr::Socket("127.0.0.1:7946".parse().unwrap());
+/// assert_eq!(PeerAddr::try_from("127.0.0.1:7946")?, socket);
 /// assert_eq!(PeerAddr::try_from("edge-17")?, PeerAddr::Name("edge-17".parse()?));
 /// # Ok::<(), telemetry_gossip_core::IdError>(())
 /// ```

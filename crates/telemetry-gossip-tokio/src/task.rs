@@ -192,8 +192,8 @@ impl Task {
     fn datagram(&mut self, delivery: &Delivery) {
         let input = Input::Datagram { from: delivery.from, bytes: (&*delivery.bytes).into() };
         if let Err(error) = self.handle(input) {
-            let (node, from) = (self.view_id(), delivery.from);
-            tracing::debug!(%node, %from, %error, "datagram refused");
+            let node = self.view_id();
+            tracing::debug!(%node, from = %delivery.from, %error, "datagram refused");
         }
     }
 

@@ -1,5 +1,5 @@
-//! Clusters of agents on both transports: they agree, see each other's telemetry, and notice who
-//! goes and who returns.
+//! Clusters of agents on both transports: they agree, read each other's telemetry, and notice when
+//! a member leaves, crashes or returns.
 #![forbid(unsafe_code)]
 #![deny(warnings)]
 
@@ -37,7 +37,7 @@ async fn five_agree_and_read_all_telemetry(net: Net) {
             assert!(member.value("load").unwrap().age() < PATIENCE);
         }
     }
-    // A removal is news as well.
+    // A removal spreads as well.
     agents[2].unpublish("load").await.unwrap();
     for reader in &agents {
         until("the value is gone", reader, |reader| {
@@ -85,9 +85,9 @@ async fn an_isolated_node_is_suspected_then_dead_and_back_after_healing() {
         };
         assert!(dead >= suspected);
         assert_eq!(status(agent, "n4"), Some(Status::Dead));
-        assert_eq!(agent.view().alive(), 4, "nobody else is taken for dead");
+        assert_eq!(agent.view().alive(), 4, "no other node is declared dead");
     }
-    // The side cut off declares nobody.
+    // The isolated node declares no member dead.
     assert!(agents[4].view().iter().all(|member| member.status != Status::Dead));
     if agents[4].health().await.unwrap().isolated_since.is_none() {
         let isolated = |event: &Event<_>| matches!(event, Event::Isolated { .. }).then_some(());
@@ -103,7 +103,7 @@ async fn a_node_that_stops_is_declared_dead_and_returns_under_its_id(net: Net) {
     let mut agents = cluster(&net, 4).await;
     agree(&agents).await;
     let gone = agents.pop().unwrap();
-    let first_life = gone.member("n3").unwrap().instance;
+    let first_instance = gone.member("n3").unwrap().instance;
     gone.shutdown().await;
     drop(gone);
     for agent in &agents {
@@ -116,7 +116,7 @@ async fn a_node_that_stops_is_declared_dead_and_returns_under_its_id(net: Net) {
     agree(&agents).await;
     for agent in &agents {
         let member = agent.member("n3").unwrap();
-        assert_ne!(member.instance, first_life, "another life of the same node");
+        assert_ne!(member.instance, first_instance, "a new instance of the same node");
         assert_eq!(member.address, Some(agents[3].transport().local()));
     }
 }
@@ -188,7 +188,7 @@ async fn the_view_is_never_behind_an_event() {
         owner.publish("round", &round.to_be_bytes()).await.unwrap();
         let seen = |agent: &Agent| agent.member("n1").unwrap().telemetry_version;
         assert!(seen(owner) >= round.into(), "a command is answered once the view shows it");
-        let version = next("n1's telemetry is news", &mut events, |event| match event {
+        let version = next("the telemetry of n1 changes", &mut events, |event| match event {
             Event::Telemetry { id, version, .. } if id.as_str() == "n1" => Some(*version),
             _ => None,
         });
@@ -258,7 +258,7 @@ async fn a_newcomer_takes_what_it_learns_for_as_old_as_it_is() {
     let mut events = [old.events(), newcomer.events()];
     let start = tokio::time::Instant::now();
     for events in &mut events {
-        // No `next`: its patience is shorter than this wait.
+        // Not `next`, whose timeout is shorter than this wait.
         loop {
             match events.recv().await.expect("it runs, and the events of some hours fit the buffer")
             {

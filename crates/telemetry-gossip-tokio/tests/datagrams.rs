@@ -121,7 +121,7 @@ async fn garbage_on_udp_is_counted_and_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_slow_reader_is_told_how_many_events_it_missed() {
+async fn a_slow_reader_learns_how_many_events_it_missed() {
     let network = MemoryNetwork::new(1);
     let agent =
         Agent::spawn(Options::new("a".parse().unwrap()), network.transport("a").unwrap()).unwrap();
@@ -145,12 +145,12 @@ async fn a_slow_reader_is_told_how_many_events_it_missed() {
 }
 
 #[tokio::test]
-async fn datagrams_to_nobody_and_of_another_kind_do_no_harm() {
+async fn datagrams_to_unknown_and_foreign_addresses_do_no_harm() {
     let network = MemoryNetwork::new(1);
     let memory = network.transport("a").unwrap();
     let udp = Net::Udp.transport("a").await;
     assert!(
-        memory.send("nobody".try_into().unwrap(), b"x").is_ok(),
+        memory.send("unknown".try_into().unwrap(), b"x").is_ok(),
         "it gets lost, as on a network"
     );
     assert!(memory.send(udp.local(), b"x").is_err());
@@ -166,7 +166,7 @@ async fn datagrams_to_nobody_and_of_another_kind_do_no_harm() {
     }
     let other = Net::Udp.transport("other").await;
     other.send(udp.local(), b"alive").unwrap();
-    let delivery = within("the receiver lives", received.recv()).await.unwrap();
+    let delivery = within("the receiver runs", received.recv()).await.unwrap();
     assert_eq!(&*delivery.bytes, b"alive");
     until_so("nothing else is there", || received.try_recv().is_none()).await;
 }
@@ -184,7 +184,7 @@ async fn a_member_that_claims_an_address_of_another_kind_does_no_harm_over_udp()
     ];
     agree(&agents).await;
 
-    // It speaks the protocol well, and says that it listens at a name, which nobody can reach over
+    // It follows the protocol, and claims an address that is a name, which cannot be reached over
     // UDP.
     let name = "ghost".parse().unwrap();
     let identity = Identity::new(name, PeerAddr::Name(name));

@@ -1,4 +1,4 @@
-//! The life of an agent: what it refuses to start with, how it finds its seeds, and that it leaves
+//! The lifecycle of an agent: which options it refuses, how it finds its seeds, and that it leaves
 //! nothing behind.
 #![forbid(unsafe_code)]
 #![deny(warnings)]
@@ -64,7 +64,7 @@ async fn a_shut_down_agent_leaves_no_task_and_no_port() {
 }
 
 #[tokio::test]
-async fn a_hundred_agents_dropped_without_a_word_leave_no_task_and_no_port() {
+async fn a_hundred_dropped_agents_leave_no_task_and_no_port() {
     assert_eq!(tasks(), 0);
     let mut addresses = Vec::new();
     for round in 0..4 {
@@ -95,11 +95,11 @@ async fn many_agents_one_after_the_other_on_one_transport_leave_nothing() {
     let network = MemoryNetwork::new(1);
     let transport = network.transport("a").unwrap();
     for _ in 0..1_000 {
-        let agent = Agent::spawn(options("a", &["nobody"]), transport.clone()).unwrap();
+        let agent = Agent::spawn(options("a", &["unknown"]), transport.clone()).unwrap();
         assert_eq!(agent.health().await.unwrap().alive, 1);
     }
     until_so("no task is left", || tasks() == 0).await;
-    assert_eq!(Arc::strong_count(&transport), 1, "nobody holds the transport");
+    assert_eq!(Arc::strong_count(&transport), 1, "only this test holds the transport");
 }
 
 #[tokio::test]
@@ -138,17 +138,17 @@ async fn dropping_the_last_handle_ends_the_task() {
 async fn leaving_twice_and_commands_after_leaving_are_answered() {
     let agents = cluster(&Net::Memory(MemoryNetwork::new(1)), 3).await;
     agree(&agents).await;
-    let (hasty, patience) = (Duration::from_millis(1), Duration::from_secs(30));
+    let (hasty, limit) = (Duration::from_millis(1), Duration::from_secs(30));
     assert_eq!(
         agents[0].leave(hasty).await,
         Err(AgentError::Timeout(hasty)),
         "it takes some rounds"
     );
-    let (first, second) = tokio::join!(agents[0].leave(patience), agents[0].leave(patience));
+    let (first, second) = tokio::join!(agents[0].leave(limit), agents[0].leave(limit));
     assert_eq!((first, second), (Ok(()), Ok(())));
     let refused = agents[0].publish("load", b"1").await;
     assert_eq!(refused, Err(AgentError::Command(CommandError::Inactive)));
-    let _ = within("a third leave is answered", agents[0].leave(patience)).await;
+    let _ = within("a third leave is answered", agents[0].leave(limit)).await;
 }
 
 #[tokio::test]
@@ -187,9 +187,9 @@ async fn commands_that_break_a_rule_are_refused_by_name() {
     assert!(matches!(refused, CommandError::Value { len: 513, max: 512, .. }), "{refused}");
     let refused = command(agent.apply_cluster_config(1, vec!["b".parse().unwrap()]).await);
     assert_eq!(refused, CommandError::NotInClusterConfig);
-    let refused = agent.join(&["nobody".to_owned()]).await;
+    let refused = agent.join(&["unknown".to_owned()]).await;
     assert!(
-        matches!(&refused, Err(AgentError::Resolve(reason)) if reason.contains("nobody")),
+        matches!(&refused, Err(AgentError::Resolve(reason)) if reason.contains("unknown")),
         "{refused:?}"
     );
 }
@@ -221,7 +221,7 @@ async fn a_seed_on_udp_that_resolves_later_is_found() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_seed_that_does_not_answer_is_told_and_tried_again() {
+async fn a_seed_that_does_not_answer_is_reported_and_tried_again() {
     let network = MemoryNetwork::new(1);
     let seed = Agent::spawn(options("seed", &[]), network.transport("seed").unwrap()).unwrap();
     network.isolate("seed");

@@ -62,7 +62,7 @@ async fn keep_to_the_disk(agents: Vec<Agent>) {
     }
 }
 
-/// Time passes at once where nobody waits for anything else, except for the writing threads.
+/// Time passes at once while all tasks wait, except for the threads that write.
 #[tokio::test(start_paused = true)]
 async fn the_record_of_each_node_replays_to_its_view() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! Sealed transports: who has a key is heard, nobody else is, keys change under way, and key files
+//! Sealed transports: only holders of a key are heard, keys change while agents run, and key files
 //! keep their rules.
 #![forbid(unsafe_code)]
 #![deny(warnings)]
@@ -37,7 +37,7 @@ fn spawn(id: &str, seeds: &[&UdpTransport], transport: &Arc<UdpTransport>) -> Ag
 }
 
 #[tokio::test]
-async fn who_has_the_key_is_heard_and_nobody_else_is() {
+async fn only_holders_of_the_key_are_heard() {
     let seed = udp(Sealing::Keyring(ring("production", 1))).await;
     let first = spawn("n0", &[], &seed);
     let members =
@@ -88,11 +88,11 @@ async fn the_keys_of_running_agents_change() {
                 1 => seal.use_key(key(2).id()).unwrap(),
                 _ => seal.remove_key(key(1).id()).unwrap(),
             }
-            // News has to reach all in the middle of the change.
+            // Updates must reach all nodes in the middle of the change.
             let value = format!("{step} of {}", agent.id());
             agent.publish("step", value.as_bytes()).await.unwrap();
             for reader in &agents {
-                until("the news has come", reader, |reader| {
+                until("the update has come", reader, |reader| {
                     let member = reader.member(agent.id().as_str()).unwrap();
                     member.value("step").is_some_and(|held| held.value == value.as_bytes())
                 })
@@ -179,7 +179,7 @@ async fn an_mtu_too_small_beside_the_seal_is_an_error_that_names_it() {
 }
 
 #[tokio::test]
-async fn what_a_node_sends_and_gets_back_is_its_own() {
+async fn a_node_opens_its_own_datagrams() {
     let (a, b) = (udp(Sealing::Keyring(ring("", 1))).await, udp(Sealing::Plaintext).await);
     let (mut at_a, mut at_b) = (a.subscribe(), b.subscribe());
     a.send(b.local(), b"to b").unwrap();
@@ -224,7 +224,7 @@ fn chmod(path: &std::path::Path, mode: u32) {
 }
 
 #[test]
-fn a_key_file_is_made_once_for_its_owner_and_read_again() {
+fn a_key_file_is_created_once_for_its_owner_and_read_again() {
     let folder = Folder::new("made");
     let path = folder.0.join("cluster.key");
     let made = create_key(&path).unwrap();
@@ -242,7 +242,7 @@ fn a_key_file_is_made_once_for_its_owner_and_read_again() {
 }
 
 #[test]
-fn a_file_that_holds_no_key_is_refused_by_name_and_rule() {
+fn a_file_without_a_key_is_refused_by_name_and_rule() {
     let folder = Folder::new("refused");
     let good = key(7).to_text();
     let good = good.as_str();
@@ -276,7 +276,7 @@ fn a_file_that_holds_no_key_is_refused_by_name_and_rule() {
 
 #[cfg(unix)]
 #[test]
-fn a_key_file_that_everybody_reads_is_refused() {
+fn a_key_file_that_every_user_can_read_is_refused() {
     let folder = Folder::new("exposed");
     let path = folder.file("cluster.key", key(7).to_text().as_str());
     for (mode, is_refused) in

@@ -2,14 +2,11 @@
 //! complete view in memory: which nodes are alive, suspected or dead, and what each of them
 //! publishes. A read never leaves the process and never waits.
 //!
-//! ```
+//! ```no_run
 //! use telemetry_gossip::{GossipNode, Sealing, UdpTransport};
 //!
 //! #[tokio::main]
 //! async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! # }
-//! # #[tokio::main(flavor = "current_thread")]
-//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 //!     let transport = UdpTransport::bind("127.0.0.1:7946".parse()?, Sealing::Plaintext).await?;
 //!     let node = GossipNode::builder("edge-1")?.seeds(["10.0.0.1:7946"]).start(transport).await?;
 //!     node.publish("load", b"0.7").await?;

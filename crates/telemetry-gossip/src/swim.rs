@@ -45,7 +45,7 @@ pub const MAX_INDIRECT: usize = 16;
 /// // Datagrams from a to b are lost, and no others: c and d reach b.
 /// network.cut("a", "b");
 /// assert!(detectors[0].probe("b", &members).await);
-/// assert!(!detectors[0].probe("nobody", &members).await);
+/// assert!(!detectors[0].probe("unknown", &members).await);
 /// # Ok(())
 /// # }
 /// ```

@@ -17,8 +17,8 @@
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! # let name = format!("telemetry-gossip-doc-{}", std::process::id());
-//! # let folder = std::env::temp_dir().join(name);
+//! # let folder = format!("telemetry-gossip-doc-{}", std::process::id());
+//! # let folder = std::env::temp_dir().join(folder);
 //! # std::fs::create_dir_all(&folder)?;
 //! # let file = folder.join("cluster.key");
 //! create_key(&file)?; // once per cluster; then copy the file to every node

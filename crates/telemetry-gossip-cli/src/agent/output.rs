@@ -195,10 +195,10 @@ impl Line {
             ),
             Event::Reconnected { end, .. } => {
                 let (word, text) = match end {
-                    IsolationEnd::Contact => {
+                    IsolationEnd::MembersAnswer => {
                         ("members-answer", "at least half of the members answer again")
                     }
-                    IsolationEnd::HostsWord => {
+                    IsolationEnd::LossAccepted => {
                         ("loss-accepted", "the host accepted the loss of the members")
                     }
                     IsolationEnd::Limit => ("time-limit", "the time limit of isolation has passed"),

@@ -190,7 +190,7 @@ impl<A: Address> AntiEntropy<A> {
         while self.exchange.is_none() && self.exchanges_wanted > 0 {
             self.exchanges_wanted -= 1;
             let Some(slot) = self.choose_partner(cx) else {
-                let outcome = ExchangeOutcome::Nobody;
+                let outcome = ExchangeOutcome::NoPartner;
                 cx.emit(Event::ExchangeCompleted { peer: None, outcome });
                 continue;
             };

@@ -430,7 +430,7 @@ impl<A: Address> Detector<A> {
                 let end = if self.config_may_reconnect {
                     IsolationEnd::ClusterConfig
                 } else {
-                    IsolationEnd::Contact
+                    IsolationEnd::MembersAnswer
                 };
                 self.end_isolation(end, cx);
             }

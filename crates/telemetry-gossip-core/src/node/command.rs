@@ -44,7 +44,7 @@ impl<A: Address> Node<A> {
                 self.apply_cluster_config(version, &members)
             }
             Input::AcceptLoss => {
-                self.detector.accept_loss(IsolationEnd::HostsWord, &mut self.cx);
+                self.detector.accept_loss(IsolationEnd::LossAccepted, &mut self.cx);
                 Ok(())
             }
         }

@@ -64,7 +64,7 @@ pub(crate) async fn next<T>(
     .await
 }
 
-/// Where a cluster lives.
+/// The network of a cluster.
 #[derive(Clone, Debug)]
 pub(crate) enum Net {
     Udp,
@@ -105,7 +105,7 @@ pub(crate) async fn cluster(net: &Net, count: usize) -> Vec<Agent> {
     agents
 }
 
-/// Waits until everybody holds all of `agents`, and nobody else, Alive.
+/// Waits until every agent holds exactly `agents` Alive.
 pub(crate) async fn agree(agents: &[Agent]) {
     for agent in agents {
         until("all members are held Alive", agent, |agent| {

@@ -1,5 +1,5 @@
-//! `GossipNode::explain` and the evidence among its events, on whole nodes in memory: what they say
-//! after each kind of trouble is what happened.
+//! `GossipNode::explain` and the evidence among the events, on whole nodes in memory: after each
+//! kind of trouble they say what happened.
 use std::time::Duration;
 
 use crate::support::{
@@ -20,7 +20,7 @@ fn incident(told: &Explanation, kind: &str) -> Option<Incident> {
     told.history.iter().find(|incident| incident.evidence.kind() == kind).copied()
 }
 
-/// Who accused it first.
+/// The first accuser.
 fn accuser(told: &Explanation) -> Option<&str> {
     told.history.iter().find_map(|incident| match incident.evidence {
         Evidence::Suspected { by, .. } => told.name(by?),
@@ -46,7 +46,7 @@ async fn evidence(events: &mut Events, id: &str, meant: impl Fn(&Evidence) -> bo
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_crash_is_explained_by_those_who_probed_accused_and_declared() {
+async fn each_node_explains_a_crash_by_its_probes_and_the_accuser() {
     let network = MemoryNetwork::new(1);
     let (nodes, _) = cluster(&Net::Memory(network.clone()), 5, &patient()).await;
     agree(&nodes).await;
@@ -79,9 +79,9 @@ async fn a_crash_is_explained_by_those_who_probed_accused_and_declared() {
             (told.status, told.isolated, told.suspicion.as_ref()),
             (Status::Dead, false, None)
         );
-        let accuser = accuser(told).expect("in 5 s everybody hears of the suspicion");
+        let accuser = accuser(told).expect("in 5 s every node hears of the suspicion");
         assert!(failed.iter().any(|prober| prober == accuser), "{accuser} has probed it: {told}");
-        // Others hear of the suspicion later than who declares it dead, or declare later.
+        // Other nodes hear of the suspicion later than the one that declares it dead.
         let (suspected, dead) =
             (incident(told, "suspected").unwrap(), incident(told, "dead").unwrap());
         if matches!(dead.evidence, Evidence::Dead { here: true, .. }) {
@@ -105,7 +105,7 @@ async fn a_crash_is_explained_by_those_who_probed_accused_and_declared() {
     let rest: Vec<String> =
         (0..4).filter(|&other| other != index).map(|other| format!("n{other}")).collect();
     assert_eq!(asked, rest, "all three others were asked to help");
-    assert!(judges > 0, "somebody declared it dead");
+    assert!(judges > 0, "a node declared it dead");
 }
 
 #[tokio::test(start_paused = true)]
@@ -156,7 +156,7 @@ async fn a_broken_path_is_explained_by_the_helper_that_got_the_answer() {
     );
 }
 
-/// It hears nobody: those who are well agree about it, and it knows that it is itself cut off.
+/// The node receives nothing: the others agree that it is dead, and it knows that it is isolated.
 #[tokio::test(start_paused = true)]
 async fn a_deaf_node_explains_that_it_is_cut_off() {
     let network = MemoryNetwork::new(1);
@@ -175,7 +175,7 @@ async fn a_deaf_node_explains_that_it_is_cut_off() {
     for node in &nodes[..4] {
         let told = explain(node, "n4").await;
         assert_eq!((told.isolated, told.generation.0), (false, 1), "{told}");
-        // Whom the rumor of the suspicion missed knows of the death alone.
+        // A node that the rumor of the suspicion missed knows of the death alone.
         accusers.extend(accuser(&told).map(ToOwned::to_owned));
     }
     assert!(!accusers.is_empty() && accusers.iter().all(|accuser| accuser != "n4"), "{accusers:?}");
@@ -198,7 +198,7 @@ async fn a_leave_and_a_return_are_explained() {
         assert_eq!(
             (told.status, told.history.len()),
             (Status::Left, 1),
-            "it left, and nobody accused it: {told}"
+            "it left, and no node accused it: {told}"
         );
         assert_eq!(told.history[0].evidence, Evidence::Left { generation: told.generation });
     }
@@ -218,9 +218,9 @@ async fn a_leave_and_a_return_are_explained() {
     }
 }
 
-/// A new life takes the place of one that nobody has missed yet.
+/// A new instance replaces one whose end no node has noticed yet.
 #[tokio::test(start_paused = true)]
-async fn a_new_life_is_explained() {
+async fn a_new_instance_is_explained() {
     let network = MemoryNetwork::new(1);
     let (mut nodes, seed) = cluster(&Net::Memory(network.clone()), 3, &patient()).await;
     agree(&nodes).await;
@@ -236,7 +236,7 @@ async fn a_new_life_is_explained() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_cannot_explain_says_so() {
+async fn a_node_that_does_not_run_cannot_explain() {
     let network = MemoryNetwork::new(1);
     let node = GossipNode::new("a".into(), vec![], network.transport("a").unwrap());
     assert_eq!(kind(node.explain("a").await), NodeErrorKind::NotStarted);

@@ -1,6 +1,6 @@
 //! Criterion 5 and the rest of an exchange through the public API, on both transports: one round
-//! brings both sides to the higher records, ties are broken alike everywhere, and the news of one
-//! node is with twenty within five rounds.
+//! brings both sides to the higher records, ties are broken alike everywhere, and an update of one
+//! node reaches twenty within five rounds.
 use std::sync::Arc;
 
 use crate::support::{Directory, OneWayUdp, alive, info, until_so, within};
@@ -172,7 +172,7 @@ async fn a_suspicion_of_the_answering_side_is_refuted_by_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_own_record_is_raised_by_one_if_it_accuses_and_not_otherwise() {
+async fn a_node_refutes_a_record_that_accuses_it_and_keeps_an_alive_one() {
     for entered_first in [false, true] {
         for (entered, expected) in [((Alive, 3), 3), ((Suspected, 3), 4), ((Dead, 3), 4)] {
             let network = MemoryNetwork::new(1);
@@ -227,7 +227,7 @@ async fn a_state_has_no_record_of_an_id_that_was_replaced() {
         assert_eq!(ids(state), ["edge-1", "edge-2", "lost"]);
         assert!(
             state.alive_members().iter().all(|member| member.generation == 0),
-            "nobody was outbid"
+            "no node had to raise its generation"
         );
     }
 
@@ -286,14 +286,14 @@ async fn on_udp_large_states_are_equal_after_one_exchange() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_round_alone_is_no_error_and_one_that_nobody_answers_is() {
+async fn a_round_without_partners_is_no_error_and_one_without_answer_is() {
     let network = MemoryNetwork::new(1);
     let state = Arc::new(MembershipState::new());
     let gossip = PushPullGossip::new(state.clone(), network.transport("a").unwrap());
     gossip.gossip_round().await.unwrap();
     assert_eq!(records(&state), [("a".to_owned(), Alive, 0)]);
 
-    // Members that the transport cannot find are nobody to exchange with.
+    // Members that the transport cannot find are no partners.
     state.upsert(info("nowhere", Alive, 0));
     gossip.gossip_round().await.unwrap();
 
@@ -311,7 +311,7 @@ async fn a_round_alone_is_no_error_and_one_that_nobody_answers_is() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn members_that_are_never_found_hold_up_a_round_by_one_look_up() {
+async fn members_that_are_not_found_delay_a_round_by_one_timeout() {
     let network = MemoryNetwork::new(1);
     let directory = Directory::over(network.transport("a").unwrap());
     let states = [(); 2].map(|()| Arc::new(MembershipState::new()));
@@ -376,8 +376,8 @@ async fn a_detector_and_an_exchange_share_a_transport(transports: [Arc<dyn Trans
     within("both end", async { tokio::join!(rounds, probes) }).await;
     for state in &states {
         for id in &ids {
-            // One node behind one transport: nobody doubts it, and its exchange and its detector do
-            // not outbid each other. It says once for itself what the host had entered for it.
+            // One node behind one transport: no node suspects it, and its exchange and its detector
+            // do not raise the generation in turns. It may replace the record of the host once.
             let member = state.member(id).unwrap();
             assert!(member.status == Alive && member.generation <= 1, "{member:?}");
         }
@@ -399,8 +399,8 @@ async fn on_udp_a_detector_and_an_exchange_share_a_transport() {
     a_detector_and_an_exchange_share_a_transport(transports).await;
 }
 
-/// Rounds until the news of `n0` is with all `count` states; each round, every node exchanges once,
-/// in sequence.
+/// The rounds until an update of `n0` has reached all `count` states. In each round every node
+/// exchanges once, in sequence.
 async fn rounds_until_all_know(count: usize, seed: u64) -> usize {
     let network = MemoryNetwork::new(seed);
     let ids: Vec<String> = (0..count).map(|index| format!("n{index}")).collect();
@@ -430,7 +430,7 @@ async fn rounds_until_all_know(count: usize, seed: u64) -> usize {
 }
 
 #[test]
-fn the_news_of_one_node_is_with_twenty_within_five_rounds() {
+fn an_update_of_one_node_reaches_twenty_within_five_rounds() {
     let mut slowest = 0;
     for_each_seed(24, |seed| {
         let mut builder = tokio::runtime::Builder::new_current_thread();
@@ -443,7 +443,7 @@ fn the_news_of_one_node_is_with_twenty_within_five_rounds() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn small_clusters_need_no_more_rounds_than_they_should() {
+async fn small_clusters_need_fewer_rounds() {
     for (count, most) in [(1, 1), (2, 1), (3, 2), (5, 3)] {
         let rounds = within("all know", rounds_until_all_know(count, 1)).await;
         assert!(rounds <= most, "{count} nodes: {rounds} rounds");

@@ -1,5 +1,5 @@
-//! Whole nodes through the public API, on both transports: five that find each other, one that dies
-//! and returns, one that leaves, and criterion 7, suspicion and its refutation.
+//! Whole nodes through the public API, on both transports: five nodes find each other, one dies and
+//! returns, one leaves; and criterion 7, suspicion and its refutation.
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use telemetry_gossip::node::{GossipNode, NodeErrorKind, RecvError};
 use telemetry_gossip::transport::{MemoryNetwork, Transport};
 use telemetry_gossip::{Config, Event, Events, Fixed};
 
-async fn five_nodes_live_through_death_return_and_farewell(net: Net) {
+async fn five_nodes_agree_through_a_crash_a_return_and_a_leave(net: Net) {
     let (mut nodes, seed) = cluster(&net, 5, &quick()).await;
     agree(&nodes).await;
     let ids: Vec<String> = nodes[3].members().into_iter().map(|member| member.node_id).collect();
@@ -30,8 +30,8 @@ async fn five_nodes_live_through_death_return_and_farewell(net: Net) {
         until("the value is gone", node, |node| node.telemetry("n2", "load").is_none()).await;
     }
 
-    // One dies without a word, and returns under its id. Whoever accused it told of the suspicion
-    // first; to the others the news of the death may come before.
+    // One node stops without leaving, and returns under its id. The accuser reports the suspicion
+    // first; to the others the rumor of the death may come before.
     let watched: Vec<Events> = nodes[..4].iter().map(|node| node.events()).collect();
     let died = nodes.pop().unwrap();
     let generation = died.members()[4].generation;
@@ -43,7 +43,7 @@ async fn five_nodes_live_through_death_return_and_farewell(net: Net) {
         suspected += usize::from(first == Suspected);
         assert!(matches!(first, Suspected | Dead), "{first:?}");
     }
-    assert!(suspected > 0, "somebody suspected it first");
+    assert!(suspected > 0, "some node suspected it first");
     let again =
         GossipNode::new("n4".into(), vec![seed], net.transport("n4").await).with_config(quick());
     let again = again.unwrap();
@@ -52,7 +52,7 @@ async fn five_nodes_live_through_death_return_and_farewell(net: Net) {
     agree(&nodes).await;
     until("n4 has outbid its death", &nodes[4], |n4| n4.members()[4].generation > generation).await;
 
-    // Another leaves with a word; it is Dead in the required enum, and nobody suspected it.
+    // Another one leaves. It is Dead in the required enum, and no node suspects it.
     let mut events = nodes[0].events();
     let left = nodes.remove(3);
     left.leave(PATIENCE).await.unwrap();
@@ -93,27 +93,27 @@ async fn five_nodes_live_through_death_return_and_farewell(net: Net) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn five_nodes_in_memory_live_through_death_return_and_farewell() {
-    five_nodes_live_through_death_return_and_farewell(Net::Memory(MemoryNetwork::new(1))).await;
+async fn five_nodes_in_memory_agree_through_a_crash_a_return_and_a_leave() {
+    five_nodes_agree_through_a_crash_a_return_and_a_leave(Net::Memory(MemoryNetwork::new(1))).await;
 }
 
 #[tokio::test]
-async fn five_nodes_on_udp_live_through_death_return_and_farewell() {
-    five_nodes_live_through_death_return_and_farewell(Net::Udp).await;
+async fn five_nodes_on_udp_agree_through_a_crash_a_return_and_a_leave() {
+    five_nodes_agree_through_a_crash_a_return_and_a_leave(Net::Udp).await;
 }
 
-/// The next status that is told of `id`.
+/// The next status that is reported of `id`.
 async fn told(events: &mut Events, id: &str) -> (MemberStatus, u64) {
-    within("there is news", async {
+    within("a status is reported", async {
         loop {
             match events.recv().await.expect("it runs") {
-                Event::Suspected { id: who, generation, .. } if who.as_str() == id => {
+                Event::Suspected { id: member, generation, .. } if member == *id => {
                     return (Suspected, generation.0);
                 }
-                Event::Dead { id: who, generation, .. } if who.as_str() == id => {
+                Event::Dead { id: member, generation, .. } if member == *id => {
                     return (Dead, generation.0);
                 }
-                Event::Alive { id: who, generation, .. } if who.as_str() == id => {
+                Event::Alive { id: member, generation, .. } if member == *id => {
                     return (Alive, generation.0);
                 }
                 _ => {}
@@ -124,7 +124,7 @@ async fn told(events: &mut Events, id: &str) -> (MemberStatus, u64) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whom_nobody_reaches_is_suspected_then_after_the_timeout_dead() {
+async fn an_unreachable_node_is_suspected_then_dead_after_the_timeout() {
     let network = MemoryNetwork::new(1);
     let (nodes, _) = cluster(&Net::Memory(network.clone()), 5, &patient()).await;
     agree(&nodes).await;
@@ -141,7 +141,7 @@ async fn whom_nobody_reaches_is_suspected_then_after_the_timeout_dead() {
                 (Dead, generation) => {
                     return (suspected, (tokio::time::Instant::now(), generation));
                 }
-                (status, _) => panic!("{status:?} though nobody reaches it"),
+                (status, _) => panic!("{status:?} though no node reaches it"),
             }
         }
     };
@@ -158,7 +158,7 @@ async fn whom_nobody_reaches_is_suspected_then_after_the_timeout_dead() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_that_recovers_in_the_suspicion_window_clears_the_suspicion() {
+async fn a_node_that_recovers_within_the_suspicion_timeout_clears_the_suspicion() {
     let network = MemoryNetwork::new(1);
     let (nodes, _) = cluster(&Net::Memory(network.clone()), 5, &patient()).await;
     agree(&nodes).await;
@@ -179,7 +179,7 @@ async fn one_that_recovers_in_the_suspicion_window_clears_the_suspicion() {
     });
     assert!(refuted.await > suspected, "the suspect answers one above");
     for (node, events) in nodes.iter().zip(&mut events) {
-        // A probe begun before the healing may accuse it once more; nobody takes it for dead.
+        // A probe begun before the healing may accuse it once more; no node declares it dead.
         loop {
             let (status, generation) = told(events, "n4").await;
             assert_ne!(status, Dead, "for {:?}", node.id());
@@ -244,7 +244,7 @@ async fn starting_twice_is_starting_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_node_that_was_shut_down_starts_anew() {
+async fn a_node_that_was_shut_down_starts_again() {
     let network = MemoryNetwork::new(1);
     let (nodes, _) = cluster(&Net::Memory(network), 2, &quick()).await;
     for left in [false, true] {
@@ -258,11 +258,11 @@ async fn a_node_that_was_shut_down_starts_anew() {
         nodes[1].try_start().await.unwrap();
         nodes[1].publish("load", b"1").await.unwrap();
         agree(&nodes).await;
-        until("the new life's telemetry has come", &nodes[0], |n0| {
+        until("the telemetry of the new instance has come", &nodes[0], |n0| {
             n0.telemetry("n1", "load").is_some()
         })
         .await;
-        assert_ne!(nodes[0].view().get("n1").unwrap().instance, before, "another life");
+        assert_ne!(nodes[0].view().get("n1").unwrap().instance, before, "a new instance");
     }
 }
 
@@ -301,7 +301,7 @@ async fn an_invalid_id_is_refused_by_its_rule_and_does_no_harm() {
 }
 
 #[tokio::test]
-async fn a_seed_that_can_be_nobody_is_refused_by_its_rule() {
+async fn a_seed_that_cannot_be_a_name_is_refused_by_its_rule() {
     let try_start = async |seeds: &[&str], transport: Arc<dyn Transport>| {
         let seeds = seeds.iter().map(|&seed| seed.to_owned()).collect();
         let node = GossipNode::new("a".into(), seeds, transport);
@@ -360,7 +360,7 @@ async fn one_and_two_nodes_are_clusters_too() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn typed_values_and_their_changes_reach_whoever_subscribed() {
+async fn typed_values_and_their_changes_reach_subscribers() {
     let network = MemoryNetwork::new(1);
     let (nodes, _) = cluster(&Net::Memory(network.clone()), 3, &quick()).await;
     agree(&nodes).await;
@@ -387,7 +387,6 @@ async fn typed_values_and_their_changes_reach_whoever_subscribed() {
     nodes[1].unpublish("disk.sda").await.unwrap();
     assert_eq!(next().await, change("n1", "disk.sda", None));
 
-    // Whoever wants it fresh gets it only so.
     assert!(nodes[0].fresh_telemetry("n1", "load", PATIENCE).is_some());
     assert_eq!(nodes[0].fresh_telemetry("n1", "load", Duration::ZERO), None);
     assert!(nodes[0].telemetry("n1", "load").is_some(), "and still the last that is known");

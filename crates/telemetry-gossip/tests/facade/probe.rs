@@ -1,5 +1,5 @@
-//! Criterion 6 through the public API, on both transports, and the corners of a probe: more helpers
-//! wanted than there are, nobody there, no such member, clusters of one and two.
+//! Criterion 6 through the public API, on both transports, and the corner cases of a probe: fewer
+//! helpers than wanted, no helper, an unknown target, clusters of one and two.
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -22,7 +22,7 @@ fn detectors(network: &MemoryNetwork, ids: &[&str], k: usize) -> Vec<SwimDetecto
 }
 
 #[tokio::test(start_paused = true)]
-async fn in_memory_an_indirect_probe_finds_whom_the_direct_one_does_not() {
+async fn in_memory_an_indirect_probe_succeeds_where_the_direct_one_fails() {
     for k in [1, 2, 3, 16, usize::MAX] {
         let network = MemoryNetwork::new(1);
         let detectors = detectors(&network, &IDS, k);
@@ -44,12 +44,12 @@ async fn without_helpers_the_broken_path_is_a_failed_probe() {
     let network = MemoryNetwork::new(1);
     let no_k = detectors(&network, &IDS, 0);
     network.cut("a", "b");
-    assert!(!no_k[0].probe("b", &alive(&IDS)).await, "K = 0 asks nobody");
+    assert!(!no_k[0].probe("b", &alive(&IDS)).await, "K = 0 asks no helper");
 
     let network = MemoryNetwork::new(1);
     let alone = detectors(&network, &["a", "b"], 3);
     network.cut("a", "b");
-    assert!(!alone[0].probe("b", &alive(&["a", "b"])).await, "there is nobody to ask");
+    assert!(!alone[0].probe("b", &alive(&["a", "b"])).await, "there is no helper to ask");
 
     let network = MemoryNetwork::new(1);
     let dead = detectors(&network, &IDS, 3);
@@ -65,7 +65,7 @@ async fn stats(agent: &Agent) -> Stats {
 }
 
 #[tokio::test(start_paused = true)]
-async fn in_memory_the_prober_counts_one_indirect_probe_and_k_relays() {
+async fn in_memory_the_prober_counts_one_indirect_probe_and_k_ping_reqs() {
     let network = MemoryNetwork::new(1);
     let config = Config::default().mode(Mode::OnDemand).indirect_probes(2);
     let spawn = |id: &str| {
@@ -92,7 +92,7 @@ async fn in_memory_the_prober_counts_one_indirect_probe_and_k_relays() {
 }
 
 #[tokio::test]
-async fn on_udp_an_indirect_probe_finds_whom_the_direct_one_does_not() {
+async fn on_udp_an_indirect_probe_succeeds_where_the_direct_one_fails() {
     let mut transports = Vec::new();
     for _ in IDS {
         transports.push(OneWayUdp::bind().await);
@@ -111,7 +111,7 @@ async fn on_udp_an_indirect_probe_finds_whom_the_direct_one_does_not() {
     assert!(found, "c and d reach b");
     assert!(transports[0].dropped() > 0, "a's own pings were lost");
 
-    // Nobody reaches b: the same probe fails, so it was the helpers who found it.
+    // No node reaches b: the same probe fails, so it was the helpers that found it.
     transports[2].cut(transports[1].local());
     transports[3].cut(transports[1].local());
     assert!(!within("the probe ends", detectors[0].probe(&ids[1], &members)).await);
@@ -153,7 +153,7 @@ async fn unknown_invalid_and_own_targets_are_false_at_once() {
     let detector = SwimDetector::new(network.transport("a").unwrap(), 3);
     let start = tokio::time::Instant::now();
     let long = "n".repeat(128);
-    for target in ["nobody", "", "line\nbreak", &long, "a"] {
+    for target in ["unknown", "", "line\nbreak", &long, "a"] {
         assert!(!detector.probe(target, &alive(&IDS)).await, "{target:?}");
         assert!(!detector.probe(target, &[]).await, "{target:?}");
     }
@@ -206,7 +206,7 @@ async fn a_member_is_followed_to_whatever_address_it_moves() {
     let plug = |id: &str| network.transport(id).unwrap();
     let directory = Directory::over(plug("prober"));
     let prober = SwimDetector::new(directory.clone(), 2);
-    // Up, down and up again in the order of addresses; each time nobody is left at the one before.
+    // Up, down and up again in the order of addresses. The old address is left each time.
     for place in ["m", "z", "b", "y", "a"] {
         let target = SwimDetector::new(plug(place), 2).with_id("target").unwrap();
         directory.name("target", plug_of(place));
@@ -221,7 +221,7 @@ fn plug_of(id: &str) -> PeerAddr {
 }
 
 #[tokio::test(start_paused = true)]
-async fn names_that_are_never_found_hold_up_nothing_but_themselves() {
+async fn names_that_are_not_found_delay_only_their_own_probe() {
     let network = MemoryNetwork::new(1);
     let others = detectors(&network, &["b", "c", "d"], 2);
     let directory = Directory::over(network.transport("a").unwrap());

@@ -37,7 +37,7 @@ pub(crate) async fn until_so(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-/// Where a cluster lives.
+/// The network of a cluster.
 #[derive(Clone, Debug)]
 pub(crate) enum Net {
     Udp,
