@@ -31,10 +31,10 @@ impl PeerAddr {
     /// The id of a node that is named after its address: the name in memory, the text of a socket
     /// address.
     #[must_use]
-    pub fn to_id(&self) -> NodeId {
+    pub fn to_id(self) -> NodeId {
         match self {
-            Self::Name(id) => *id,
-            Self::Socket(address) => NodeId::from(*address),
+            Self::Name(id) => id,
+            Self::Socket(address) => NodeId::from(address),
         }
     }
 }

@@ -260,13 +260,11 @@ async fn a_newcomer_takes_what_it_learns_for_as_old_as_it_is() {
     for events in &mut events {
         // Not `next`, whose timeout is shorter than this wait.
         loop {
-            match events.recv().await.expect("it runs, and the events of some hours fit the buffer")
-            {
-                Event::Removed { id, .. } => {
-                    assert_eq!(id.as_str(), "gone");
-                    break;
-                }
-                _ => {}
+            let event = events.recv().await;
+            let event = event.expect("it runs, and the events of some hours fit the buffer");
+            if let Event::Removed { id, .. } = event {
+                assert_eq!(id.as_str(), "gone");
+                break;
             }
         }
         let waited = start.elapsed();

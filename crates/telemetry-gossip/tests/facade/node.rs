@@ -171,9 +171,8 @@ async fn a_node_that_recovers_within_the_suspicion_timeout_clears_the_suspicion(
     network.heal();
     let refuted = within("n4 refutes", async {
         loop {
-            match own_events.recv().await.expect("it runs") {
-                Event::Refuted { generation, .. } => return generation.0,
-                _ => {}
+            if let Event::Refuted { generation, .. } = own_events.recv().await.expect("it runs") {
+                return generation.0;
             }
         }
     });
