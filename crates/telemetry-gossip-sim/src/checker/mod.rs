@@ -342,15 +342,17 @@ impl Checker {
             self.report(spot, Rule::S4, detail);
         }
         if let Some(held) = held {
-            let step = format_args!(
-                "#{} went from {} at {} to {} at {}",
-                name.0, held.status, held.generation, new.status, new.generation
-            );
+            let step = || {
+                format!(
+                    "#{} went from {} at {} to {} at {}",
+                    name.0, held.status, held.generation, new.status, new.generation
+                )
+            };
             let gone = matches!(held.status, Status::Dead | Status::Left);
             if new.generation < held.generation {
-                self.report(spot, Rule::S3, step.to_string());
+                self.report(spot, Rule::S3, step());
             } else if gone && new.status == Status::Alive && new.generation == held.generation {
-                self.report(spot, Rule::S7, step.to_string());
+                self.report(spot, Rule::S7, step());
             } else if gone && new.status == Status::Suspected {
                 // Above a Left, an accusation stands only on an Alive that the owner said after
                 // leaving, or in an earlier life, or that a liar said.
@@ -359,7 +361,7 @@ impl Checker {
                 let after =
                     if held.status == Status::Left && !unsaid { highest } else { new.generation };
                 if new.generation == held.generation || after <= held.generation {
-                    self.report(spot, Rule::S8, step.to_string());
+                    self.report(spot, Rule::S8, step());
                 }
             }
         }
