@@ -362,15 +362,17 @@ impl Checker {
             self.report(location, Rule::S4, detail);
         }
         if let Some(held) = held {
-            let step = format_args!(
-                "#{} went from {} at {} to {} at {}",
-                name.0, held.status, held.generation, new.status, new.generation
-            );
+            let step = || {
+                format!(
+                    "#{} went from {} at {} to {} at {}",
+                    name.0, held.status, held.generation, new.status, new.generation
+                )
+            };
             let was_gone = matches!(held.status, Status::Dead | Status::Left);
             if new.generation < held.generation {
-                self.report(location, Rule::S3, step.to_string());
+                self.report(location, Rule::S3, step());
             } else if was_gone && new.status == Status::Alive && new.generation == held.generation {
-                self.report(location, Rule::S7, step.to_string());
+                self.report(location, Rule::S7, step());
             } else if was_gone && new.status == Status::Suspected {
                 // An accusation above a Left is valid only if it answers an Alive that the owner
                 // claimed after leaving. Two cases cannot be told from that: an Alive of an earlier
@@ -383,7 +385,7 @@ impl Checker {
                     new.generation
                 };
                 if new.generation == held.generation || after <= held.generation {
-                    self.report(location, Rule::S8, step.to_string());
+                    self.report(location, Rule::S8, step());
                 }
             }
         }
