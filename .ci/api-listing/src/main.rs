@@ -1,5 +1,5 @@
-//! Prints the public items of a library, one per line, from the rustdoc JSON file named by the first
-//! argument. Blanket, auto trait and derived implementations are left out.
+//! Prints the public items of a library, one per line, from the rustdoc JSON file named by the
+//! first argument. Blanket, auto trait and derived implementations are left out.
 #![forbid(unsafe_code)]
 #![deny(warnings)]
 

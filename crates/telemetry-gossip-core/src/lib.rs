@@ -1,30 +1,31 @@
 //! Deterministic, sans-IO state machine for SWIM-based cluster membership and per-node telemetry.
 //!
-//! A [`Node`] holds what one process knows of its cluster: who is alive, who is suspected, who is
+//! A [`Node`] holds what one process knows of its cluster: which members are alive, suspected or
 //! dead, and the telemetry that each publishes. The host passes in datagrams, the time and its own
-//! wishes as [`Input`]s; the node hands out datagrams to send, [`Event`]s, and the one time at
+//! commands as [`Input`]s; the node hands out datagrams to send, [`Event`]s, and the one time at
 //! which it wants to be called again. It reads no clock, opens no socket, starts no thread, and
 //! takes its randomness from one seed: a log of inputs replays a node bit for bit.
 //!
 //! # How it works
 //!
-//! - **Probing.** The nodes share a schedule by which each member is pinged once an interval;
-//!   silent ones are pinged again and through others.
-//! - **Suspecting.** Who stays silent is *suspected*, at one generation above its own, but only
-//!   once its accuser has proved with a *roll call* that it is itself in touch with at least half
-//!   of the members.
-//! - **Refuting.** A member that hears itself called suspected or dead says Alive one generation
+//! - **Probing.** The nodes share a schedule by which each member is pinged once per interval. A
+//!   silent member is pinged again, and through helpers.
+//! - **Suspecting.** A member that stays silent is *suspected*, at one generation above its own,
+//!   but only after its accuser has proved with a *roll call* that it is itself in touch with at
+//!   least half of the members.
+//! - **Refuting.** A member that hears that it is suspected or dead says Alive one generation
 //!   higher. Of two claims about a member the higher generation wins; see [`Claim::precedence`] for
 //!   ties.
-//! - **Dying.** A suspicion that is not refuted in time becomes Dead, after another roll call. The
-//!   side cut off declares nobody dead. [`Node::explain`] tells how each verdict came about.
-//! - **Gossip.** News rides on every datagram and, while there is any, on some extra ones each
+//! - **Dying.** A suspicion that is not refuted in time becomes Dead, after another roll call. A
+//!   node on the smaller side of a partition declares no member dead. [`Node::explain`] tells how
+//!   each verdict came about.
+//! - **Gossip.** Rumors ride on every datagram and, while there are any, on some extra ones in each
 //!   gossip interval.
-//! - **Sync.** Every datagram carries a fingerprint of the sender's table. Tables that stay
-//!   different are compared by ranges of ids, and only what differs is exchanged.
-//! - **Telemetry.** Each node owns a small key-value log; others hold a prefix of it, by version.
-//!   What is new goes along trees over the live members, each datagram acknowledged; what that
-//!   leaves out, the fingerprints find.
+//! - **Anti-entropy.** Every datagram carries a fingerprint of the sender's table. Tables that stay
+//!   different are compared by ranges of ids, and only the differences are exchanged.
+//! - **Telemetry.** Each node owns a small key-value log; the others hold a prefix of it, by
+//!   version. Updates go along trees over the live members, and each datagram is acknowledged.
+//!   Anti-entropy finds the rest.
 //!
 //! # How to drive it
 //!

@@ -6,7 +6,13 @@ macro_rules! setters {
     ($owner:ident { $($field:ident: $type:ty,)* }) => {
         impl $owner {
             $(
-                #[doc = concat!("Sets [`", stringify!($field), "`](Self#structfield.", stringify!($field), ").")]
+                #[doc = concat!(
+                    "Sets [`",
+                    stringify!($field),
+                    "`](Self#structfield.",
+                    stringify!($field),
+                    ")."
+                )]
                 #[must_use]
                 pub const fn $field(mut self, $field: $type) -> Self {
                     self.$field = $field;

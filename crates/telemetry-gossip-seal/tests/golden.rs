@@ -1,5 +1,6 @@
-//! Sealed datagrams byte for byte, and the replay window counter by counter, as `docs/wire.md` quotes
-//! them for other implementations. The bytes were computed by another implementation of the cipher.
+//! Sealed datagrams byte for byte, and the replay window counter by counter, as `docs/wire.md`
+//! quotes them for other implementations. The bytes were computed by another implementation of the
+//! cipher.
 #![forbid(unsafe_code)]
 #![deny(warnings)]
 

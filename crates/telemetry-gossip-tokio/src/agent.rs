@@ -15,7 +15,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::clock::Clock;
 use crate::error::{AgentError, SpawnError};
-use crate::events::{Events, Feed, FeedReader};
+use crate::events::Events;
+use crate::feed::{Feed, FeedReader};
 use crate::options::Options;
 use crate::peer_addr::PeerAddr;
 use crate::record::{RecordStats, RecordView, Tape};

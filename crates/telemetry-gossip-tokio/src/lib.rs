@@ -34,6 +34,7 @@ mod agent;
 mod clock;
 mod error;
 mod events;
+mod feed;
 #[cfg(test)]
 mod handles;
 mod key_file;
@@ -53,9 +54,9 @@ mod view;
 
 pub use agent::Agent;
 pub use error::{AgentError, SpawnError};
-#[doc(hidden)]
-pub use events::Feed;
 pub use events::{Event, Events, RecvError};
+#[doc(hidden)]
+pub use feed::Feed;
 pub use key_file::{KeyFileError, create_key, read_key};
 pub use memory::{MemoryNetwork, MemoryTransport};
 pub use options::Options;

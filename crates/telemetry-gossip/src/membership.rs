@@ -2,7 +2,8 @@
 //!
 //! [`MembershipState`] wraps the table of the core, and so has its one merge rule: of two records
 //! of a member the one with the higher generation wins; at one generation Dead beats Suspected
-//! beats Alive. The same records give the same state, in whatever order and however often they arrive.
+//! beats Alive. The same records give the same state, in whatever order and however often they
+//! arrive.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};

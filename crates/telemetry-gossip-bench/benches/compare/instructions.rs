@@ -10,8 +10,8 @@ use telemetry_gossip_bench::replay::{Trace, measured_datagram};
 use telemetry_gossip_bench::{Arena, Contender, Out, Recorded, Setting, contenders, stale};
 use telemetry_gossip_core::Config;
 
+use crate::scenes::{self, SECOND, SEEDS, all_known};
 use crate::table::{Better, Row, Table};
-use crate::{SECOND, SEEDS, scenes};
 
 /// The first argument of this program under valgrind.
 pub(crate) const CHILD: &str = "under-callgrind";
@@ -139,7 +139,7 @@ fn steady<C: Contender>(
     mut arena: Arena<C>,
 ) -> Result<Instructions, String> {
     arena.run_for(UNTIL);
-    crate::all_known(&arena);
+    all_known(&arena);
     let trace = Trace { from: FROM, inputs: arena.recorded() };
     run(library, setting, &trace)
 }

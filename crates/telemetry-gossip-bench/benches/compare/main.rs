@@ -4,7 +4,7 @@
 //! Arguments after `--` choose sections: instructions, allocations, speed, spread, memory; the
 //! default is all of these. `whole`, a cluster of 10,000 nodes, runs on request only.
 
-use telemetry_gossip_bench::{Arena, Contender, Setting, contenders};
+use telemetry_gossip_bench::{Setting, contenders};
 use telemetry_gossip_core::Config;
 
 mod counting;
@@ -12,10 +12,8 @@ mod instructions;
 mod scenes;
 mod table;
 
+use scenes::{SECOND, SEEDS, all_known};
 use table::{Better, Row, Table};
-
-const SECOND: u64 = 1_000_000;
-const SEEDS: [u64; 3] = [1, 2, 3];
 
 fn main() {
     let args: Vec<_> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
@@ -207,13 +205,4 @@ fn whole(table: &mut Table) {
     );
     add(table, "the same: GiB of heap at most", counting::peak() as f64 / f64::from(1 << 30), 12.0);
     add(table, "the same: idle bytes per node and second", counts.bytes as f64 / 300_000.0, 64.0);
-}
-
-/// Checks that a quiet cluster has lost no member.
-fn all_known<C: Contender>(arena: &Arena<C>) {
-    let nodes = arena.nodes.len();
-    assert!(
-        arena.nodes.iter().all(|node| node.live() == nodes),
-        "a member was lost in a quiet cluster"
-    );
 }

@@ -5,7 +5,13 @@ use std::time::Instant;
 use telemetry_gossip_bench::arena::VALUE;
 use telemetry_gossip_bench::{Arena, Contender, Out};
 
-use crate::{SECOND, all_known, counting};
+use crate::counting;
+
+/// A second of virtual time, in microseconds.
+pub(crate) const SECOND: u64 = 1_000_000;
+
+/// The seeds of the runs of each figure.
+pub(crate) const SEEDS: [u64; 3] = [1, 2, 3];
 
 /// The figures of a quiet cluster.
 #[derive(Debug)]
@@ -178,4 +184,13 @@ pub(crate) fn heap_of_one<C: Contender>(
     let before = counting::held();
     drop(node);
     (before - counting::held()) as f64 / f64::from(nodes)
+}
+
+/// Checks that a quiet cluster has lost no member.
+pub(crate) fn all_known<C: Contender>(arena: &Arena<C>) {
+    let nodes = arena.nodes.len();
+    assert!(
+        arena.nodes.iter().all(|node| node.live() == nodes),
+        "a member was lost in a quiet cluster"
+    );
 }

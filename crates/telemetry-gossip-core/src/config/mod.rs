@@ -1,5 +1,5 @@
-//! The settings of a node and their defaults. `rules` has the rules that they must keep, `spans` the
-//! times that follow from them.
+//! The settings of a node and their defaults. `rules` has the rules that they must keep, `spans`
+//! the times that follow from them.
 
 mod rules;
 mod spans;

@@ -109,7 +109,8 @@ impl Config {
                 "tombstone_ttl",
                 self.tombstone_ttl,
                 longest,
-                "a node that still suspects a member would bring back a death that others have forgotten",
+                "a node that still suspects a member would bring back a death that others have \
+                 forgotten",
             ),
             (
                 "tombstone_ttl",
@@ -180,7 +181,8 @@ pub enum ConfigError {
     },
     /// The direct and the indirect part of a probe do not fit into its interval.
     #[error(
-        "probe_timeout {timeout:?} is more than half of probe_interval {interval:?}: a probe takes two timeouts"
+        "probe_timeout {timeout:?} is more than half of probe_interval {interval:?}: a probe takes \
+         two timeouts"
     )]
     #[non_exhaustive]
     ProbeTimeout {
@@ -191,7 +193,8 @@ pub enum ConfigError {
     },
     /// A suspicion would run out before its refutation can arrive.
     #[error(
-        "suspicion of {span:?} is shorter than two gossip intervals of {gossip:?}, or longer than 366 days"
+        "suspicion of {span:?} is shorter than two gossip intervals of {gossip:?}, or longer than \
+         366 days"
     )]
     #[non_exhaustive]
     Suspicion {
@@ -215,7 +218,8 @@ pub enum ConfigError {
     },
     /// A rumor would be dropped before one round of gossip has sent it.
     #[error(
-        "retransmit_multiplier {multiplier} is less than gossip_fanout {fanout}: in a small cluster some members would not get the rumor"
+        "retransmit_multiplier {multiplier} is less than gossip_fanout {fanout}: in a small \
+         cluster some members would not get the rumor"
     )]
     #[non_exhaustive]
     Retransmit {
@@ -226,7 +230,8 @@ pub enum ConfigError {
     },
     /// The longest telemetry entry does not fit into a datagram.
     #[error(
-        "max_key + max_value is {entry} bytes, which does not fit mtu {mtu} beside a node id and headers (191 bytes)"
+        "max_key + max_value is {entry} bytes, which does not fit mtu {mtu} beside a node id and \
+         headers (191 bytes)"
     )]
     #[non_exhaustive]
     TelemetryEntry {
@@ -291,8 +296,11 @@ mod tests {
             assert_eq!(with(least), Ok(()), "{name} at its bound");
             let refused = with(least - 1);
             assert!(
-                matches!(refused, Err(ConfigError::TooShort { field, least: bound, .. }) if field == name
-                && bound.as_millis() == u128::from(least)),
+                matches!(
+                    refused,
+                    Err(ConfigError::TooShort { field, least: bound, .. })
+                        if field == name && bound.as_millis() == u128::from(least)
+                ),
                 "{name}: {refused:?}"
             );
         }
@@ -306,17 +314,19 @@ mod tests {
             ..Config::default()
         };
         let field = "suspicion";
-        assert!(
-            matches!(calls.validate(), Err(ConfigError::TooShort { field: name, .. }) if name == field)
-        );
+        assert!(matches!(
+            calls.validate(),
+            Err(ConfigError::TooShort { field: name, .. }) if name == field
+        ));
         let scaled = Config {
             suspicion: SuspicionTimeout::Scaled { multiplier_percent: 29, max_multiplier: 9 },
             gossip_interval: MILLI * 50,
             ..calls.clone()
         };
-        assert!(
-            matches!(scaled.validate(), Err(ConfigError::TooShort { field: name, .. }) if name == field)
-        );
+        assert!(matches!(
+            scaled.validate(),
+            Err(ConfigError::TooShort { field: name, .. }) if name == field
+        ));
         assert_eq!(Config { detector: DetectorFeatures::SWIM, ..calls }.validate(), Ok(()));
     }
 

@@ -33,6 +33,7 @@
 //! telemetry or sync sessions.
 
 mod accusation;
+mod asked;
 pub(crate) mod flap_damping;
 mod history;
 mod local_health;

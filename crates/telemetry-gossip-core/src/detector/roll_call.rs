@@ -32,6 +32,7 @@ use core::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::Detector;
+use super::asked::{Asked, AskedMembers};
 use crate::address::Address;
 use crate::cx::Cx;
 use crate::event::{Event, IsolationEnd};
@@ -54,14 +55,6 @@ const MIN_ROUNDS: usize = 5;
 
 /// The smallest number of rounds before an isolated node concludes that it is still cut off.
 const MIN_ROUNDS_ISOLATED: usize = 2;
-
-/// A member that the roll call has asked.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub(crate) struct Asked {
-    pub(crate) slot: Slot,
-    pub(crate) request_id: RequestId,
-    pub(crate) answered: bool,
-}
 
 /// A roll call under way.
 #[derive(Debug, Serialize, Deserialize)]
@@ -98,7 +91,7 @@ pub(crate) enum Finding {
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct RollCalls {
     roll: Option<RollCall>,
-    asked: Vec<Asked>,
+    asked: AskedMembers,
     /// When the last roll call that succeeded began.
     verified: Option<Instant>,
     /// When the isolation began.
@@ -171,7 +164,7 @@ impl RollCalls {
     /// Gives up a roll call that has asked a member which is now forgotten. It begins anew if it is
     /// still needed.
     pub(crate) fn forget(&mut self, slot: Slot, now: Instant) {
-        if self.asked.iter().any(|asked| asked.slot == slot) {
+        if self.asked.contains(slot) {
             self.abort(now);
         }
     }
@@ -218,7 +211,7 @@ impl RollCalls {
 
     /// Adds a member to the sample.
     pub(crate) fn ask(&mut self, slot: Slot, request_id: RequestId) {
-        self.asked.push(Asked { slot, request_id, answered: false });
+        self.asked.push(slot, request_id);
     }
 
     /// Counts an answer and returns its member; `None` if the request id is not of this roll call,
@@ -229,7 +222,7 @@ impl RollCalls {
         is_from: impl Fn(Slot) -> bool,
     ) -> Option<Slot> {
         let roll = self.roll.as_mut()?;
-        let asked = self.asked.iter_mut().find(|asked| asked.request_id == request_id)?;
+        let asked = self.asked.get_mut(request_id)?;
         if !is_from(asked.slot) {
             return None;
         }
@@ -344,7 +337,7 @@ impl RollCalls {
     }
 
     pub(crate) fn heap_bytes(&self) -> usize {
-        self.asked.capacity() * size_of::<Asked>()
+        self.asked.heap_bytes()
     }
 }
 
@@ -799,9 +792,9 @@ mod tests {
         ask(&mut rolls, at(0));
         answer(&mut rolls, 1..=2);
         assert!(rolls.is_sound());
-        rolls.asked[0].answered = false;
+        rolls.asked.get_mut(RequestId(1)).unwrap().answered = false;
         assert!(!rolls.is_sound());
-        rolls.asked[0].answered = true;
+        rolls.asked.get_mut(RequestId(1)).unwrap().answered = true;
         rolls.roll.as_mut().unwrap().round = usize::MAX;
         assert!(!rolls.is_sound());
     }

@@ -185,8 +185,8 @@ impl Simulation {
         Ok(())
     }
 
-    /// Marks the nodes that have still to learn news of `subject`: those that take part and whose row
-    /// about it is missing or `ignorant`.
+    /// Marks the nodes that have still to learn news of `subject`: those that take part and whose
+    /// row about it is missing or `ignorant`.
     fn waiting(&self, subject: usize, ignorant: impl Fn(Member<'_, u32>) -> bool) -> Vec<bool> {
         let id = self.processes[subject].id;
         let waits = |(index, process): (usize, &Process)| {
