@@ -150,7 +150,7 @@ mod tests {
         let keys = keeper.obey(&add).unwrap();
         assert_eq!(keys.ids, [key(1).id(), key(2).id()]);
         assert!(
-            keeper.obey(&add).unwrap_err().contains("meant for another time"),
+            keeper.obey(&add).unwrap_err().contains("sealed for another cluster or context"),
             "the order is for the keyring before the change"
         );
 
