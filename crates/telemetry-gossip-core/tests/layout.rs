@@ -2,6 +2,7 @@
 //!
 //! The core is built in floors. A file imports from its own folder and from lower floors only, so
 //! that a reader who goes down never has to come back up.
+#![expect(clippy::disallowed_methods, reason = "this test reads the sources of the core")]
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -152,7 +152,7 @@ impl RollCalls {
     /// The action that is due at `now`, if there is one.
     fn step(&self, now: Instant) -> Option<Step> {
         let clear = self.is_clear();
-        if !self.is_due(now) && !(self.is_calling() && clear) {
+        if !(self.is_due(now) || (self.is_calling() && clear)) {
             None
         } else if clear || !self.has_rounds() {
             Some(Step::Conclude)

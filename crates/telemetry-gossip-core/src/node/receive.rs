@@ -279,10 +279,8 @@ impl<A: Address> Node<A> {
                     anti_entropy.on_session_reply(theirs, head.more, true, ends, cx);
                 }
             }
-            Frame::SyncDone(done) => {
-                if session == Some(RequestId(done.number)) {
-                    anti_entropy.on_session_reply(theirs, done.more, done.more, true, cx);
-                }
+            Frame::SyncDone(done) if session == Some(RequestId(done.number)) => {
+                anti_entropy.on_session_reply(theirs, done.more, done.more, true, cx);
             }
             _ => {}
         }
