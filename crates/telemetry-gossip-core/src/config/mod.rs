@@ -64,8 +64,9 @@ pub struct Config {
     /// `probe_interval`. Default 300 ms. Where most answers take longer than twice this, nodes
     /// doubt themselves instead of others: no live member is accused, and no crash is detected.
     pub probe_timeout: Duration,
-    /// How many helpers are asked to ping on behalf of the prober (the K of SWIM). 0 to 16, default
-    /// 3.
+    /// The number of helpers that are asked at each of the two indirect stages of a probe to ping
+    /// on behalf of the prober (the K of SWIM). 0 to 16, default 3. A probe asks at most 16 helpers
+    /// in all, so above 8 the second stage asks fewer.
     pub indirect_probes: u8,
     /// The time that a suspected member has to refute.
     pub suspicion: SuspicionTimeout,

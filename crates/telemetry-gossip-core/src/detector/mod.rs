@@ -78,7 +78,6 @@ pub(crate) use suspicion::Suspicions;
 pub(crate) const SHAPE: u32 = 0;
 
 /// The state of the failure detector.
-/// The state of the failure detector.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(bound(serialize = "A: Serialize", deserialize = "A: Deserialize<'de>"))]
 pub(crate) struct Detector<A> {
@@ -179,7 +178,6 @@ impl<A: Address> Detector<A> {
         }
     }
 
-    /// Begins the suspicion that `claim` states.
     /// Begins the suspicion that `claim` states.
     fn suspect(&mut self, slot: Slot, claim: &Claim<'_, A>, cx: &mut Cx<A>) {
         let (id, generation) = (cx.table.id(slot), claim.generation);

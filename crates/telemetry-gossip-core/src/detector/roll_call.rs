@@ -81,7 +81,8 @@ struct RollCall {
 /// The finding of a roll call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Finding {
-    /// At least half of the members answer; `doubtful` if that took more than one round.
+    /// At least half of the members answer; `doubtful` if more than half of those asked were
+    /// silent at the end of some round.
     InTouch { doubtful: bool },
     /// `lost` of the `of` members asked, this node included, did not answer.
     CutOff { lost: u32, of: u32 },
