@@ -75,9 +75,10 @@ fn take_part(
         .probe_timeout(Duration::from_millis(200))
         .gossip_interval(Duration::from_millis(100))
         .mtu(Config::default().mtu - OVERHEAD as u16);
-    let mut session = [0; 16];
-    session[..2].copy_from_slice(&socket.local_addr().expect("it is bound").port().to_be_bytes());
-    let mut seal = Seal::new(ring, NoncePrefix::new(session));
+    let mut nonce_prefix = [0; 16];
+    nonce_prefix[..2]
+        .copy_from_slice(&socket.local_addr().expect("it is bound").port().to_be_bytes());
+    let mut seal = Seal::new(ring, NoncePrefix::new(nonce_prefix));
     let started = Instant::now();
     let now = || CoreInstant::from_micros(started.elapsed().as_micros() as u64);
     let identity = Identity::new("tap".parse().expect("an id"), me);

@@ -215,7 +215,7 @@ fn parse_frame<A: Address>(kind: u8, body: &[u8]) -> Result<Frame<'_, A>, WireEr
         kind::ACK => Frame::Ack(signal(body, "ack")?),
         kind::NACK => Frame::Nack(whole(body, "nack")?),
         kind::PING_REQ => {
-            let PingReq { number, target, address } = whole(body, "relay")?;
+            let PingReq { number, target, address } = whole(body, "ping-req")?;
             let address = A::decode(address).ok_or(WireError::Malformed("address"))?;
             Frame::PingReq { number, target, address }
         }

@@ -122,7 +122,7 @@ const ERRORS: [&str; 34] = [
     "malformed ping",
     "malformed ack",
     "malformed nack",
-    "malformed relay",
+    "malformed ping-req",
     "malformed address",
     "malformed claim",
     "malformed telemetry",

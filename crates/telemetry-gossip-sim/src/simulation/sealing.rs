@@ -6,7 +6,7 @@ use telemetry_gossip_seal::{Keyring, NoncePrefix, OVERHEAD, Seal};
 
 use super::Simulation;
 use crate::network::Kind;
-use crate::rng::session;
+use crate::rng::nonce_prefix;
 
 /// A datagram that a process sends; its bytes are in the buffer of the simulation.
 #[derive(Clone, Copy, Debug)]
@@ -42,7 +42,7 @@ impl Simulation {
         kept: Option<Keyring>,
     ) -> Option<Seal> {
         let ring = kept.or_else(|| self.sealing.clone())?;
-        Some(Seal::new(ring, NoncePrefix::new(session(self.seed, index, instance))))
+        Some(Seal::new(ring, NoncePrefix::new(nonce_prefix(self.seed, index, instance))))
     }
 
     /// Puts the next datagram of a node into the buffer as it goes to the socket, with the frames
