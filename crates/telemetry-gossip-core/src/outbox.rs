@@ -11,7 +11,6 @@
 //! The outbox decides neither what to send nor when, and it holds no bytes.
 
 use alloc::collections::VecDeque;
-use alloc::vec::Vec;
 
 use crate::id::{IdHash, Instance, RequestId};
 use crate::membership::Slot;
@@ -71,6 +70,16 @@ pub(crate) enum Body {
     Tree(RequestId, usize),
     /// The acknowledgement of a datagram of telemetry, and wants for what is missing before it.
     TreeAck(RequestId, Diff),
+}
+
+impl Body {
+    /// How much of the outgoing diffs this body says.
+    const fn diff(&self) -> Diff {
+        match *self {
+            Self::SyncWants(_, diff) | Self::SyncDone(_, diff) | Self::TreeAck(_, diff) => diff,
+            _ => Diff { items: 0, wants: 0, more: false },
+        }
+    }
 }
 
 /// A datagram that is to be encoded and sent.
@@ -134,11 +143,18 @@ pub(crate) struct Diff {
     pub(crate) more: bool,
 }
 
+impl Diff {
+    /// Whether both say as many items and wants.
+    pub(crate) const fn has_same_rows(self, other: Self) -> bool {
+        self.items == other.items && self.wants == other.wants
+    }
+}
+
 /// The items and wants of all queued replies, in the order of the replies.
 #[derive(Debug)]
 pub(crate) struct OutgoingDiffs {
-    items: VecDeque<Item>,
-    wants: VecDeque<Want>,
+    pub(crate) items: VecDeque<Item>,
+    pub(crate) wants: VecDeque<Want>,
 }
 
 impl OutgoingDiffs {
@@ -176,6 +192,14 @@ impl OutgoingDiffs {
         self.wants.truncate(self.wants.len().saturating_sub(diff.wants));
     }
 
+    /// Removes the oldest diff, whose reply was encoded or given up.
+    fn drop_first(&mut self, diff: Diff) {
+        if !diff.has_same_rows(Diff::default()) {
+            self.items.drain(..diff.items.min(self.items.len()));
+            self.wants.drain(..diff.wants.min(self.wants.len()));
+        }
+    }
+
     fn clear(&mut self) {
         *self = Self::new();
     }
@@ -185,21 +209,14 @@ impl OutgoingDiffs {
     }
 }
 
-/// The diff of the reply that is being encoded.
-#[derive(Debug, Default)]
-pub(crate) struct TakenDiff {
-    pub(crate) items: Vec<Item>,
-    pub(crate) wants: Vec<Want>,
-}
-
 /// The queues of intents.
 #[derive(Debug)]
 pub(crate) struct Outbox<A> {
-    replies: VecDeque<(Intent<A>, Diff)>,
+    replies: VecDeque<Intent<A>>,
     /// The diffs of the replies. A diff is made here before its reply is queued.
     pub(crate) diffs: OutgoingDiffs,
-    /// The diff of the intent that was popped last.
-    pub(crate) taken: TakenDiff,
+    /// The diff of the intent that was popped last. It stands first in `diffs`.
+    popped: Diff,
     requests: VecDeque<Intent<A>>,
     gossip: VecDeque<Intent<A>>,
 }
@@ -209,17 +226,19 @@ impl<A> Outbox<A> {
         Self {
             replies: VecDeque::new(),
             diffs: OutgoingDiffs::new(),
-            taken: TakenDiff::default(),
+            popped: Diff::default(),
             requests: VecDeque::new(),
             gossip: VecDeque::new(),
         }
     }
 
     /// Queues a reply that carries `diff`, the latest of the outgoing diffs; false if both are
-    /// shed.
+    /// shed. A diff that the reply does not carry, because a later frame of the same datagram
+    /// called for another body, is revoked.
     pub(crate) fn reply(&mut self, intent: Intent<A>, diff: Diff) -> bool {
-        let queued = push(&mut self.replies, MAX_REPLIES, (intent, diff));
-        if !queued {
+        let carries = intent.body.diff().has_same_rows(diff);
+        let queued = push(&mut self.replies, MAX_REPLIES, intent);
+        if !(queued && carries) {
             self.diffs.revoke(diff);
         }
         queued
@@ -235,21 +254,17 @@ impl<A> Outbox<A> {
         push(&mut self.gossip, MAX_GOSSIP, intent)
     }
 
-    /// Takes the next intent. The items and wants of its diff are in `taken` afterwards.
+    /// Takes the next intent. The items and wants of its diff stand first in `diffs` until the next
+    /// call, whether the intent could be encoded or not.
     pub(crate) fn pop(&mut self) -> Option<Intent<A>> {
-        if let Some((intent, diff)) = self.replies.pop_front() {
-            self.take(diff);
-            return Some(intent);
-        }
-        self.requests.pop_front().or_else(|| self.gossip.pop_front())
-    }
-
-    fn take(&mut self, diff: Diff) {
-        let Self { diffs, taken, .. } = self;
-        taken.items.clear();
-        taken.wants.clear();
-        taken.items.extend(diffs.items.drain(..diff.items.min(diffs.items.len())));
-        taken.wants.extend(diffs.wants.drain(..diff.wants.min(diffs.wants.len())));
+        self.diffs.drop_first(core::mem::take(&mut self.popped));
+        let intent = self
+            .replies
+            .pop_front()
+            .or_else(|| self.requests.pop_front())
+            .or_else(|| self.gossip.pop_front())?;
+        self.popped = intent.body.diff();
+        Some(intent)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -259,17 +274,15 @@ impl<A> Outbox<A> {
     pub(crate) fn clear(&mut self) {
         self.replies.clear();
         self.diffs.clear();
+        self.popped = Diff::default();
         self.requests.clear();
         self.gossip.clear();
     }
 
     pub(crate) fn heap_bytes(&self) -> usize {
-        let queues = [&self.requests, &self.gossip];
+        let queues = [&self.replies, &self.requests, &self.gossip];
         queues.iter().map(|queue| queue.capacity() * size_of::<Intent<A>>()).sum::<usize>()
-            + self.replies.capacity() * size_of::<(Intent<A>, Diff)>()
             + self.diffs.heap_bytes()
-            + self.taken.items.capacity() * size_of::<Item>()
-            + self.taken.wants.capacity() * size_of::<Want>()
     }
 }
 

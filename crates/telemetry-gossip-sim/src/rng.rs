@@ -82,8 +82,8 @@ pub(crate) fn protocol_seed(seed: u64, node: usize, instance: u32) -> [u8; 32] {
     out
 }
 
-/// The nonce prefix of the seal of one instance of one node. Its nonces are only as unpredictable as the
-/// seed, which is enough for a simulation.
+/// The nonce prefix of the seal of one instance of one node. Its nonces are only as unpredictable
+/// as the seed, which is enough for a simulation.
 pub(crate) fn nonce_prefix(seed: u64, node: usize, instance: u32) -> [u8; 16] {
     let mut rng = ChaCha8Rng::from_seed(widen(seed, node as u64 + 1, instance.into()));
     rng.set_stream(SEALING);

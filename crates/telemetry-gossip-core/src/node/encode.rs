@@ -144,8 +144,7 @@ impl<A: Address> Node<A> {
         // `more` must be set. Up to half of the room is reserved for them.
         let reserve = (DONE_FRAME_BYTES + diff.wants * 8).min(w.room() / 2);
         let mut more = self.put_diff(w, diff.items, reserve) | diff.more;
-        let wants =
-            self.cx.outbox.taken.wants.drain(..diff.wants.min(self.cx.outbox.taken.wants.len()));
+        let wants = self.cx.outbox.diffs.wants.iter().take(diff.wants);
         let Some(open) = w.open(kind::SYNC_WANTS) else { return };
         let head_at = w.len();
         if !w.item(&WantsHead { number: request_id.0, more }) {
@@ -163,14 +162,14 @@ impl<A: Address> Node<A> {
         w.close(open);
     }
 
-    /// Writes the first `count` items of the taken diff, and leaves `reserve` bytes free; true if
-    /// not all items fit.
+    /// Writes the first `count` items of the outgoing diffs, and leaves `reserve` bytes free; true
+    /// if not all items fit.
     fn put_diff(&mut self, w: &mut Writer<'_>, count: usize, reserve: usize) -> bool {
-        let count = count.min(self.cx.outbox.taken.items.len());
+        let count = count.min(self.cx.outbox.diffs.items.len());
         let mut more = false;
         if let Some(open) = w.open(kind::CLAIMS) {
             for at in 0..count {
-                let Some(&item) = self.cx.outbox.taken.items.get(at) else { break };
+                let Some(&item) = self.cx.outbox.diffs.items.get(at) else { break };
                 let before = w.len();
                 if item.claim && (!self.put_claim(w, item.slot) || w.room() < reserve) {
                     w.truncate(before);
@@ -181,7 +180,7 @@ impl<A: Address> Node<A> {
             self.close_or_abandon(w, open);
         }
         for at in 0..count {
-            let Some(&item) = self.cx.outbox.taken.items.get(at) else { break };
+            let Some(&item) = self.cx.outbox.diffs.items.get(at) else { break };
             let row = self.cx.table.row(item.slot);
             let Some(since) = item.since.filter(|&since| since < row.telemetry_version()) else {
                 continue;
@@ -194,7 +193,6 @@ impl<A: Address> Node<A> {
                 break;
             }
         }
-        self.cx.outbox.taken.items.drain(..count);
         more
     }
 
