@@ -99,16 +99,19 @@ pub(crate) struct Intent<A> {
 
 impl<A> Intent<A> {
     /// Returns a datagram without a signal or a body.
+    #[inline]
     pub(crate) const fn new(to: A, member: Option<Slot>, limit: usize) -> Self {
         Self { to, member, signal: Signal::None, challenge: None, body: Body::None, limit }
     }
 
     /// Sets the signal.
+    #[inline]
     pub(crate) fn with_signal(self, signal: Signal<A>) -> Self {
         Self { signal, ..self }
     }
 
     /// Sets the body.
+    #[inline]
     pub(crate) fn with_body(self, body: Body) -> Self {
         Self { body, ..self }
     }
@@ -258,13 +261,16 @@ impl<A> Outbox<A> {
     /// call, whether the intent could be encoded or not.
     pub(crate) fn pop(&mut self) -> Option<Intent<A>> {
         self.diffs.drop_first(core::mem::take(&mut self.popped));
-        let intent = self
-            .replies
-            .pop_front()
-            .or_else(|| self.requests.pop_front())
-            .or_else(|| self.gossip.pop_front())?;
-        self.popped = intent.body.diff();
-        Some(intent)
+        // The queue is chosen first, so that the intent is moved once.
+        let queue = if !self.replies.is_empty() {
+            &mut self.replies
+        } else if !self.requests.is_empty() {
+            &mut self.requests
+        } else {
+            &mut self.gossip
+        };
+        self.popped = queue.front()?.body.diff();
+        queue.pop_front()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
