@@ -416,7 +416,7 @@ impl<A: Address> Detector<A> {
                         // found late because this node doubts itself.
                         self.local_health.clear();
                         let round = self.schedule.clock.round(cx.now);
-                        self.schedule.plan(round, self.local_health, cx);
+                        self.schedule.schedule_probe(round, self.local_health, cx);
                     }
                     // For a while more than half were silent: this node may have been cut off, so
                     // it does not trust the silence that it observed.

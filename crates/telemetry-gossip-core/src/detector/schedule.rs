@@ -213,7 +213,7 @@ impl Schedule {
         let scheduled = self.scheduled_target(cx);
         self.probed_at = cx.now;
         self.pacer.probed(cx.now);
-        self.plan(self.round + u64::from(local_health.score()) + 1, local_health, cx);
+        self.schedule_probe(self.round + u64::from(local_health.score()) + 1, local_health, cx);
         let table = &cx.table;
         if cx.config.detector.shared_schedule {
             // The schedule may name a member that cannot be probed, as one without an address.
@@ -244,7 +244,12 @@ impl Schedule {
 
     /// Sets the time of the next probe: its time in `round`, but neither earlier than the pacer
     /// allows, whatever time other clocks show, nor later than two intervals after the last probe.
-    pub(crate) fn plan<A: Address>(&mut self, round: u64, local_health: LocalHealth, cx: &Cx<A>) {
+    pub(crate) fn schedule_probe<A: Address>(
+        &mut self,
+        round: u64,
+        local_health: LocalHealth,
+        cx: &Cx<A>,
+    ) {
         let interval = cx.config.probe_interval;
         if !cx.config.detector.shared_schedule {
             self.probe_at = self.probed_at + local_health.stretch(interval);
@@ -274,7 +279,7 @@ impl Schedule {
             && cx.config.detector.shared_schedule
             && self.clock.hear(clock, cx.now)
         {
-            self.plan(self.round, local_health, cx);
+            self.schedule_probe(self.round, local_health, cx);
         }
     }
 }
