@@ -73,11 +73,14 @@ pub(crate) enum Body {
 }
 
 impl Body {
-    /// How much of the outgoing diffs this body says.
-    const fn diff(&self) -> Diff {
+    /// How much of the outgoing diffs this body says, if it is one that says any.
+    #[inline]
+    const fn diff(&self) -> Option<Diff> {
         match *self {
-            Self::SyncWants(_, diff) | Self::SyncDone(_, diff) | Self::TreeAck(_, diff) => diff,
-            _ => Diff { items: 0, wants: 0, more: false },
+            Self::SyncWants(_, diff) | Self::SyncDone(_, diff) | Self::TreeAck(_, diff) => {
+                Some(diff)
+            }
+            _ => None,
         }
     }
 }
@@ -147,8 +150,12 @@ pub(crate) struct Diff {
 }
 
 impl Diff {
+    const fn is_empty(self) -> bool {
+        self.items | self.wants == 0
+    }
+
     /// Whether both say as many items and wants.
-    pub(crate) const fn has_same_rows(self, other: Self) -> bool {
+    const fn has_same_rows(self, other: Self) -> bool {
         self.items == other.items && self.wants == other.wants
     }
 }
@@ -196,11 +203,10 @@ impl OutgoingDiffs {
     }
 
     /// Removes the oldest diff, whose reply was encoded or given up.
+    #[cold]
     fn drop_first(&mut self, diff: Diff) {
-        if !diff.has_same_rows(Diff::default()) {
-            self.items.drain(..diff.items.min(self.items.len()));
-            self.wants.drain(..diff.wants.min(self.wants.len()));
-        }
+        self.items.drain(..diff.items.min(self.items.len()));
+        self.wants.drain(..diff.wants.min(self.wants.len()));
     }
 
     fn clear(&mut self) {
@@ -218,8 +224,8 @@ pub(crate) struct Outbox<A> {
     replies: VecDeque<Intent<A>>,
     /// The diffs of the replies. A diff is made here before its reply is queued.
     pub(crate) diffs: OutgoingDiffs,
-    /// The diff of the intent that was popped last. It stands first in `diffs`.
-    popped: Diff,
+    /// The diff of the reply that was popped last, if it has one. It stands first in `diffs`.
+    popped: Option<Diff>,
     requests: VecDeque<Intent<A>>,
     gossip: VecDeque<Intent<A>>,
 }
@@ -229,7 +235,7 @@ impl<A> Outbox<A> {
         Self {
             replies: VecDeque::new(),
             diffs: OutgoingDiffs::new(),
-            popped: Diff::default(),
+            popped: None,
             requests: VecDeque::new(),
             gossip: VecDeque::new(),
         }
@@ -239,7 +245,8 @@ impl<A> Outbox<A> {
     /// shed. A diff that the reply does not carry, because a later frame of the same datagram
     /// called for another body, is revoked.
     pub(crate) fn reply(&mut self, intent: Intent<A>, diff: Diff) -> bool {
-        let carries = intent.body.diff().has_same_rows(diff);
+        let carries = diff.is_empty()
+            || intent.body.diff().is_some_and(|carried| carried.has_same_rows(diff));
         let queued = push(&mut self.replies, MAX_REPLIES, intent);
         if !(queued && carries) {
             self.diffs.revoke(diff);
@@ -260,17 +267,14 @@ impl<A> Outbox<A> {
     /// Takes the next intent. The items and wants of its diff stand first in `diffs` until the next
     /// call, whether the intent could be encoded or not.
     pub(crate) fn pop(&mut self) -> Option<Intent<A>> {
-        self.diffs.drop_first(core::mem::take(&mut self.popped));
-        // The queue is chosen first, so that the intent is moved once.
-        let queue = if !self.replies.is_empty() {
-            &mut self.replies
-        } else if !self.requests.is_empty() {
-            &mut self.requests
-        } else {
-            &mut self.gossip
+        if let Some(diff) = self.popped.take() {
+            self.diffs.drop_first(diff);
+        }
+        let Some(reply) = self.replies.front() else {
+            return self.requests.pop_front().or_else(|| self.gossip.pop_front());
         };
-        self.popped = queue.front()?.body.diff();
-        queue.pop_front()
+        self.popped = reply.body.diff();
+        self.replies.pop_front()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -280,7 +284,7 @@ impl<A> Outbox<A> {
     pub(crate) fn clear(&mut self) {
         self.replies.clear();
         self.diffs.clear();
-        self.popped = Diff::default();
+        self.popped = None;
         self.requests.clear();
         self.gossip.clear();
     }

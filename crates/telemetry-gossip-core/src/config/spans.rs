@@ -20,6 +20,7 @@ impl Config {
 
     /// How long a change takes to be known everywhere in a cluster of so many live members. A
     /// difference that lasts longer is worth a session.
+    #[inline]
     pub(crate) fn spread_time(&self, live: u32) -> Duration {
         self.gossip_interval * (2 + live.max(1).ilog10() + 1)
     }

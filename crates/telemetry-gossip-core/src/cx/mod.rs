@@ -141,6 +141,7 @@ impl<A: Address> Cx<A> {
     }
 
     /// Whether there are live members besides this node.
+    #[inline]
     pub(crate) fn has_others(&self) -> bool {
         self.table.live() > 1 || self.others() > 0
     }
@@ -151,6 +152,7 @@ impl<A: Address> Cx<A> {
     }
 
     /// Returns how long a change takes to reach all members in a cluster of this size.
+    #[inline]
     pub(crate) fn spread_time(&self) -> Duration {
         self.config.spread_time(self.table.live())
     }

@@ -269,6 +269,7 @@ impl<A: Address> Detector<A> {
 
     /// When the probe under way, or the next one, needs a tick. Most of the time this is the only
     /// deadline of a node.
+    #[inline]
     pub(crate) fn probe_deadline(&self, cx: &Cx<A>) -> Option<Instant> {
         let autonomous = cx.config.mode == Mode::Autonomous;
         match &self.probe {

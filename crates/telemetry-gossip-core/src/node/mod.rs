@@ -251,6 +251,7 @@ impl<A: Address> Node<A> {
     /// When to pass the next [`Input::Tick`]; `None` if nothing is due before the next datagram or
     /// command.
     #[must_use]
+    #[inline]
     pub fn poll_timeout(&self) -> Option<Instant> {
         if self.cx.activity == Activity::Inactive {
             return None;
