@@ -92,7 +92,6 @@ pub enum RestoreError {
     bound(serialize = "A: Address + Serialize", deserialize = "A: Address + Deserialize<'de>")
 )]
 struct State<A> {
-    cx: Cx<A>,
     detector: Detector<A>,
     anti_entropy: AntiEntropy<A>,
     dissemination: Dissemination,
@@ -100,6 +99,8 @@ struct State<A> {
     wrong_accusers: Accusers,
     quiet: bool,
     lent: bool,
+    /// Last, so that the counters, which are its last field, end the bytes.
+    cx: Cx<A>,
 }
 
 impl<A: Address + Serialize> Node<A> {
