@@ -269,6 +269,8 @@ pub enum RemovalReason {
     Expired,
     /// The cluster config does not name it.
     NotInClusterConfig,
+    /// A page of this node's join named it, and it has not answered for a minute.
+    NeverAnswered,
 }
 
 /// How an isolation ended.

@@ -30,8 +30,13 @@ pub struct Stats {
     pub datagrams_while_inactive: u64,
     /// Frames skipped because this version does not know their kind.
     pub frames_unknown: u64,
-    /// Claims refused because of an implausible generation.
+    /// Claims refused because their generation is too far ahead. Their members are asked.
     pub claims_implausible: u64,
+    /// Claims that waited until their member had answered: about unknown members, and about other
+    /// instances or addresses than the ones held.
+    pub claims_waited: u64,
+    /// Claims refused because this node had not asked for them, and their member cannot be asked.
+    pub claims_unasked: u64,
     /// Claims refused because the table is full.
     pub claims_table_full: u64,
     /// Claims refused because the cluster config does not name the member.
@@ -87,6 +92,8 @@ impl AddAssign for Stats {
             datagrams_while_inactive,
             frames_unknown,
             claims_implausible,
+            claims_waited,
+            claims_unasked,
             claims_table_full,
             claims_not_in_config,
             telemetry_ignored,
@@ -116,6 +123,8 @@ impl AddAssign for Stats {
         self.datagrams_while_inactive += datagrams_while_inactive;
         self.frames_unknown += frames_unknown;
         self.claims_implausible += claims_implausible;
+        self.claims_waited += claims_waited;
+        self.claims_unasked += claims_unasked;
         self.claims_table_full += claims_table_full;
         self.claims_not_in_config += claims_not_in_config;
         self.telemetry_ignored += telemetry_ignored;

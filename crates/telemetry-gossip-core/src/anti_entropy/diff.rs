@@ -32,6 +32,20 @@ use crate::wire::{WireSum, WireVersion, WireWant};
 /// list is no longer than a digest.
 pub(crate) const SMALL_TABLE_MEMBERS: usize = 32;
 
+/// Which members a partner is told of that it does not know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Told {
+    All,
+    /// Those that have answered this node, and those that are not live.
+    Proved,
+}
+
+impl Told {
+    fn includes<A: Address>(self, table: &Membership<A>, slot: Slot) -> bool {
+        self == Self::All || table.is_told(slot)
+    }
+}
+
 /// A row as it stands in a version list.
 pub(crate) fn version_of(id_hash: IdHash, row: &Row) -> WireVersion {
     WireVersion {
@@ -92,6 +106,7 @@ impl OutgoingDiffs {
         &mut self,
         table: &Membership<A>,
         ranges: Ranges<'_>,
+        told: Told,
     ) -> Diff {
         let mut diff = Diff::default();
         for (range, mut rows) in ranges {
@@ -108,7 +123,10 @@ impl OutgoingDiffs {
                         self.compare_row(&mut diff, table, slot, row);
                         theirs = rows.next();
                     }
-                    None => self.push(&mut diff, Item { slot, claim: true, since: Some(0) }),
+                    None if told.includes(table, slot) => {
+                        self.push(&mut diff, Item { slot, claim: true, since: Some(0) });
+                    }
+                    None => {}
                 }
             }
             while let Some(row) = theirs {
@@ -152,15 +170,17 @@ impl OutgoingDiffs {
         }
     }
 
-    /// The diff that sends the rows which the partner requests.
+    /// The diff that sends the rows which the partner requests, as far as they are `told`.
     pub(crate) fn grant<A: Address>(
         &mut self,
         table: &Membership<A>,
         wants: Items<'_, WireWant>,
+        told: Told,
     ) -> Diff {
         let mut diff = Diff::default();
         for want in wants {
-            for slot in table.with_id_hash(IdHash(want.id_hash)) {
+            let members = table.with_id_hash(IdHash(want.id_hash));
+            for slot in members.filter(|&slot| told.includes(table, slot)) {
                 self.push(&mut diff, Item { slot, claim: want.claim, since: Some(want.since) });
             }
         }

@@ -164,6 +164,9 @@ pub(crate) struct BootstrapSync<A> {
     left: u8,
     /// The seed that answered. It is not asked again, since it has enough to do.
     seed: A,
+    /// Another seed, with which the first comparison is made: one seed that lies must not be able
+    /// to keep a newcomer from the cluster.
+    other_seed: Option<A>,
 }
 
 /// The effect of a page on this node.
@@ -193,7 +196,17 @@ impl<A: Address> AntiEntropy<A> {
     /// Whether a claim from `from` is a rumor to the other members. The claims that a newcomer
     /// gets while it joins are known to the others, or reach them the same way.
     pub(crate) fn hears_rumors_from(&self, from: A) -> bool {
-        self.bootstrap.is_none() && !self.join.as_ref().is_some_and(|join| join.is_seed(from))
+        self.bootstrap.is_none() && !self.joins_through(from)
+    }
+
+    /// Whether this node joins through the seed at `from`.
+    pub(crate) fn joins_through(&self, from: A) -> bool {
+        self.join.as_ref().is_some_and(|join| join.is_seed(from))
+    }
+
+    /// Whether a page of this number answers this node's own join.
+    pub(crate) fn is_page(&self, from: A, number: RequestId) -> bool {
+        self.join.as_ref().is_some_and(|join| join.is_seed(from) && join.request_id == number)
     }
 
     /// Asks a few seeds if that is due, and reports a join that takes too long.
@@ -218,9 +231,12 @@ impl<A: Address> AntiEntropy<A> {
         match join.page(from, RequestId(page.number), page.next, retry_at) {
             Step::Ask(_, request_id, next) => Paged::Ask(Body::PageRequest(request_id, next)),
             Step::Complete(seed) => {
+                let start = cx.rng.below(join.seeds.len());
+                let others = join.seeds.iter().cycle().skip(start).take(join.seeds.len());
+                let other_seed = others.copied().find(|&other| other != seed);
                 self.join = None;
-                let at = cx.now + cx.config.gossip_interval;
-                self.bootstrap = Some(BootstrapSync { at, left: MAX_BOOTSTRAP_SYNCS, seed });
+                let (at, left) = (cx.now + cx.config.gossip_interval, MAX_BOOTSTRAP_SYNCS);
+                self.bootstrap = Some(BootstrapSync { at, left, seed, other_seed });
                 cx.emit(Event::JoinCompleted { seed });
                 Paged::Complete
             }
@@ -235,11 +251,17 @@ impl<A: Address> AntiEntropy<A> {
             return;
         };
         let (table, rest) = (&cx.table, due.left.saturating_sub(1));
-        let peer = table.random(&mut cx.rng, |slot| {
-            table.can_probe(slot) && table.address(slot) != Some(due.seed)
+        let other = due.other_seed.and_then(|seed| {
+            table.slots().find(|&slot| table.can_probe(slot) && table.row(slot).is_at(&seed))
+        });
+        let peer = other.or_else(|| {
+            table.random(&mut cx.rng, |slot| {
+                table.can_probe(slot) && table.address(slot) != Some(due.seed)
+            })
         });
         let at = cx.now + cx.config.gossip_interval;
-        self.bootstrap = (rest > 0).then_some(BootstrapSync { at, left: rest, ..due });
+        self.bootstrap =
+            (rest > 0).then_some(BootstrapSync { at, left: rest, other_seed: None, ..due });
         if let Some(peer) = peer {
             self.open_session(peer, Fingerprints::default(), false, MAX_CHAINED_SESSIONS, cx);
         }

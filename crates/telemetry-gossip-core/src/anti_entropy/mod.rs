@@ -18,6 +18,8 @@ mod partners;
 pub(crate) mod session;
 mod trigger;
 
+use core::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::address::Address;
@@ -36,10 +38,13 @@ pub(crate) use trigger::{SyncTrigger, TelemetrySyncTrigger};
 
 /// The version of the serialised shape of [`AntiEntropy`]; increase it with each change of the
 /// shape.
-pub(crate) const SHAPE: u32 = 0;
+pub(crate) const SHAPE: u32 = 1;
 
 /// The largest number of exchanges that the host has asked for and that wait for their turn.
 const MAX_EXCHANGES_WANTED: usize = 1_024;
+
+/// The shortest time between two sessions that ask a member about a claim of others.
+const ASK_PAUSE: Duration = Duration::from_millis(500);
 
 /// The state of anti-entropy.
 #[derive(Debug, Serialize, Deserialize)]
@@ -58,6 +63,8 @@ pub(crate) struct AntiEntropy<A> {
     pub(crate) trigger: SyncTrigger,
     pub(crate) telemetry_trigger: TelemetrySyncTrigger,
     pub(crate) partners: Partners,
+    /// When a member was asked last because others claim too much about it.
+    pub(crate) asked_member_at: Option<Instant>,
 }
 
 impl<A: Address> AntiEntropy<A> {
@@ -72,6 +79,7 @@ impl<A: Address> AntiEntropy<A> {
             trigger: SyncTrigger::default(),
             telemetry_trigger: TelemetrySyncTrigger::default(),
             partners: Partners::default(),
+            asked_member_at: None,
         }
     }
 
@@ -93,6 +101,16 @@ impl<A: Address> AntiEntropy<A> {
         let changed_at = cx.table.telemetry_changed_at();
         if self.telemetry_trigger.should_sync(cx.now, telemetry, changed_at, spread) || differs {
             self.open_session(peer, theirs, true, session::MAX_CHAINED_SESSIONS, cx);
+        }
+    }
+
+    /// Opens a session with a member about which others claim a generation that only the member
+    /// itself can confirm. At most one per [`ASK_PAUSE`], so that lies cost little.
+    pub(crate) fn ask_member(&mut self, slot: Slot, cx: &mut Cx<A>) {
+        let lately = self.asked_member_at.is_some_and(|at| cx.now < at + ASK_PAUSE);
+        if self.session.is_none() && !lately && cx.is_proved(slot) {
+            self.asked_member_at = Some(cx.now);
+            self.open_session(slot, Fingerprints::default(), true, 0, cx);
         }
     }
 

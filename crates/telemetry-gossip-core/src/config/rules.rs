@@ -241,7 +241,7 @@ pub enum ConfigError {
         mtu: u16,
     },
     /// The initial generation leaves no room above it.
-    #[error("initial generation {generation} is above the plausible start of 2^56")]
+    #[error("initial generation {generation} is above 2^62")]
     #[non_exhaustive]
     Generation {
         /// The generation.

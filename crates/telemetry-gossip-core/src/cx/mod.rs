@@ -13,7 +13,7 @@ use core::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::address::Address;
-use crate::config::Config;
+use crate::config::{Config, Mode};
 use crate::event::Event;
 use crate::id::{IdHash, Instance, NodeId, RequestId};
 use crate::membership::admission::Admission;
@@ -165,8 +165,24 @@ impl<A: Address> Cx<A> {
     /// Returns the most bytes of a reply to a receiver that sent `sent` bytes: a whole datagram if
     /// its address is verified, and otherwise [`AMPLIFICATION`] times what it sent.
     pub(crate) fn limit_to(&self, receiver: Option<Slot>, sent: usize) -> usize {
-        let verified = receiver.is_some_and(|slot| self.table.row(slot).verified);
+        let verified = receiver.is_some_and(|slot| self.table.row(slot).answered.directly());
         if verified { self.mtu() } else { self.mtu().min(AMPLIFICATION * sent) }
+    }
+
+    /// Whether a member has answered a number that was sent to it. The stand-alone parts know no
+    /// proof: their host answers for the members that it names.
+    pub(crate) fn is_proved(&self, slot: Slot) -> bool {
+        !self.asks_for_proof() || self.table.is_proved(slot)
+    }
+
+    /// Whether other nodes are told of a member: of a live one only once it has answered.
+    pub(crate) fn is_told(&self, slot: Slot) -> bool {
+        !self.asks_for_proof() || self.table.is_told(slot)
+    }
+
+    /// Whether this node believes only in members that have answered.
+    pub(crate) fn asks_for_proof(&self) -> bool {
+        self.config.mode == Mode::Autonomous
     }
 
     /// Returns the other member that has this id hash and listens at `from`, if there is one.

@@ -29,7 +29,8 @@ impl<A: Address> Detector<A> {
     /// Handles a failed probe: rechecks a member that has refuted before, and accuses any other
     /// once a roll call has succeeded.
     pub(super) fn accuse_later(&mut self, probe: Probe<A>, cx: &mut Cx<A>) {
-        if cx.config.mode == Mode::ProbeOnly {
+        // A member that has never answered is not accused, but removed in time.
+        if cx.config.mode == Mode::ProbeOnly || !cx.is_proved(probe.target) {
             return;
         }
         if self.roll_calls.is_isolated() {

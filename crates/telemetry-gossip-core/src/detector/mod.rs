@@ -23,8 +23,9 @@
 //! An answer or a refutation ends the sequence at any stage. Each stage is one file: `schedule`
 //! (and `round_robin`, SWIM's order), `probe`, `flap_damping`, `accusation` with `roll_call`, and
 //! `suspicion`. Beside them, `ping_req` pings on behalf of other nodes, `reconnect` contacts dead
-//! members, `local_health` measures how far this node trusts itself, and `history` keeps the
-//! evidence found on the way.
+//! members, `unproved` asks those that this node knows only from the pages of its join,
+//! `local_health` measures how far this node trusts itself, and `history` keeps the evidence found
+//! on the way.
 //!
 //! [`Detector::set_status`] is the one place where a status becomes timers, flaps, history and
 //! events: a claim of another member, an accusation and an expired suspicion all end there.
@@ -44,6 +45,7 @@ pub(crate) mod roll_call;
 mod round_robin;
 mod schedule;
 pub(crate) mod suspicion;
+pub(crate) mod unproved;
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -73,9 +75,10 @@ pub(crate) use round_robin::RoundRobin;
 pub(crate) use schedule::{Pacer, RoundClock, Schedule};
 use suspicion::Suspected;
 pub(crate) use suspicion::Suspicions;
+pub(crate) use unproved::Unproved;
 
 /// The version of the serialised shape of [`Detector`]; increase it with each change of the shape.
-pub(crate) const SHAPE: u32 = 0;
+pub(crate) const SHAPE: u32 = 1;
 
 /// The state of the failure detector.
 #[derive(Debug, Serialize, Deserialize)]
@@ -97,6 +100,8 @@ pub(crate) struct Detector<A> {
     pub(crate) flap_damping: FlapDamping<A>,
     pub(crate) suspicions: Suspicions,
     pub(crate) history: History,
+    /// The members from the pages of a join that have to answer.
+    pub(crate) unproved: Unproved,
     /// When a dead member is contacted next.
     pub(crate) reconnect_at: Instant,
 }
@@ -115,6 +120,7 @@ impl<A: Address> Detector<A> {
             flap_damping: FlapDamping::new(),
             suspicions: Suspicions::default(),
             history: History::default(),
+            unproved: Unproved::default(),
             reconnect_at: now,
         }
     }
@@ -335,6 +341,7 @@ impl<A: Address> Part<A> for Detector<A> {
         due = sooner(due, self.flap_damping.deadline());
         due = sooner(due, self.roll_calls.deadline(cx.config.isolation_limit));
         due = sooner(due, self.accusation_deadline(cx));
+        due = sooner(due, self.unproved.deadline());
         sooner(due, self.ping_reqs.deadline())
     }
 
@@ -344,6 +351,7 @@ impl<A: Address> Part<A> for Detector<A> {
             && self.ping_reqs.len() == 0
             && self.flap_damping.is_quiet()
             && self.pending_accusations.is_empty()
+            && self.unproved.deadline().is_none()
     }
 
     /// Does what is due, except that the node advances the probe before: see
@@ -355,6 +363,7 @@ impl<A: Address> Part<A> for Detector<A> {
         self.review_isolation(cx);
         self.expire_suspicions(cx);
         self.send_nacks(cx);
+        self.ask_unproved(cx);
         self.start_probe(cx);
         self.reconnect(cx);
     }
@@ -368,6 +377,7 @@ impl<A: Address> Part<A> for Detector<A> {
         self.pending_accusations.retain(|pending| pending.target != slot);
         self.flap_damping.forget(slot);
         self.history.forget(slot);
+        self.unproved.forget(slot);
         self.roll_calls.forget(slot, cx.now);
     }
 
@@ -375,6 +385,7 @@ impl<A: Address> Part<A> for Detector<A> {
         self.schedule.round_robin.heap_bytes()
             + self.roll_calls.heap_bytes()
             + self.history.heap_bytes()
+            + self.unproved.heap_bytes()
     }
 
     fn check(&self, cx: &Cx<A>) -> Result<(), Violation> {
@@ -383,6 +394,7 @@ impl<A: Address> Part<A> for Detector<A> {
             ("suspicions", self.suspicions.len(), cx.table.len()),
             ("ping-reqs", self.ping_reqs.len(), ping_req::MAX_PING_REQS),
             ("flaps", self.flap_damping.len(), cx.table.len()),
+            ("unproved members", self.unproved.len(), cx.table.len()),
         ])?;
         if !self.history.is_bounded() {
             return Err(Violation::new("S14", "a member's history is longer than its bound"));

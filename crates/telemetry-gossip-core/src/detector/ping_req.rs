@@ -131,7 +131,7 @@ impl<A: Address> Detector<A> {
             cx.table.with_id_hash(id_hash).find(|&slot| cx.table.address(slot) == Some(target));
         // The asker may have made the address up. An address that has not proved itself gets no
         // more bytes than the request had.
-        let verified = member.is_some_and(|slot| cx.table.row(slot).verified);
+        let verified = member.is_some_and(|slot| cx.table.row(slot).answered.directly());
         let limit = if verified { cx.mtu() } else { len };
         cx.ask(Intent::new(target, member, limit).with_signal(Signal::Ping(ours, id_hash)));
     }

@@ -297,6 +297,11 @@ impl<A: Address> Detector<A> {
                 Some(Acked::Compare(target))
             }
             Answer::Indirect(helper) => {
+                let row = cx.table.row(target);
+                let same = probe.instance == instance && row.is_at(&probe.address);
+                if same && cx.table.with_id_hash(helper).any(|helper| cx.is_proved(helper)) {
+                    cx.table.heard_through(target, cx.now, helper);
+                }
                 self.add_evidence(target, Evidence::AnsweredThrough { helper }, cx);
                 self.end_probe(ProbeOutcome::Indirect, cx);
                 Some(Acked::Matched)

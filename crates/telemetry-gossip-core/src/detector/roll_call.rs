@@ -362,11 +362,20 @@ const fn in_touch(others: usize, answers: usize) -> bool {
 impl<A: Address> Detector<A> {
     /// Begins a roll call of all members that can be probed.
     pub(crate) fn begin_roll_call(&mut self, cx: &mut Cx<A>) {
-        let others = cx.table.slots().filter(|&slot| cx.table.can_probe(slot)).count();
+        let others = cx.table.slots().filter(|&slot| self.counts(slot, cx)).count();
         let rank = cx.rng.below(cx.table.len());
         self.roll_calls.begin(cx.now, others, rank);
         cx.stats.roll_calls += 1;
         self.call_roll(cx);
+    }
+
+    /// Whether a roll call counts a member: this node can probe it, and it has answered before. A
+    /// member that a peer has made up must not make this node believe that it is cut off.
+    ///
+    /// Soon after a join the members from its pages count, too, since they have had no time to
+    /// answer: a newcomer that is cut off at once must not believe itself in touch.
+    fn counts(&self, slot: Slot, cx: &Cx<A>) -> bool {
+        cx.table.can_probe(slot) && (cx.is_proved(slot) || self.unproved.is_young(cx.now))
     }
 
     /// Carries out the actions of the roll call that are due.
@@ -388,7 +397,7 @@ impl<A: Address> Detector<A> {
         while wanted > 0 {
             let Some(rank) = self.roll_calls.next_rank(cx.table.len()) else { break };
             if let Some(slot) = cx.table.at_rank(rank)
-                && cx.table.can_probe(slot)
+                && self.counts(slot, cx)
             {
                 let request_id = cx.request_id();
                 self.roll_calls.ask(slot, request_id);

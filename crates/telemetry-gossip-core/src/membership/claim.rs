@@ -64,18 +64,6 @@ impl<A: Ord + Copy> Claim<'_, A> {
     }
 }
 
-impl<A> Claim<'_, A> {
-    /// Whether this claim is plausible for a member that is known at generation `known`.
-    ///
-    /// A claim that the member has to refute may lie only half as far ahead as an Alive. Its
-    /// refutation is then plausible for every node, even for one that has not received the claim
-    /// that it refutes.
-    pub(crate) fn is_plausible(&self, known: Generation) -> bool {
-        let room = if self.status == Status::Alive { 0 } else { Generation::PLAUSIBLE_LEAP / 2 };
-        Generation(self.generation.0.saturating_add(room)).is_plausible(known)
-    }
-}
-
 /// The content of a claim, its fields in the order in which they decide.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Precedence<A> {

@@ -230,6 +230,16 @@ impl<A: Address> Membership<A> {
         self.me != Some(slot) && self.is_live(slot) && self.address(slot).is_some()
     }
 
+    /// Whether a member has answered, or is this node itself.
+    pub(crate) fn is_proved(&self, slot: Slot) -> bool {
+        self.me == Some(slot) || self.row(slot).answered.is_proof()
+    }
+
+    /// Whether a member has answered, or is not live.
+    pub(crate) fn is_told(&self, slot: Slot) -> bool {
+        self.is_proved(slot) || !self.is_live(slot)
+    }
+
     /// Returns the slots of one hash range, in the order of the roster.
     fn slots_in(&self, bucket: usize) -> impl Iterator<Item = Slot> {
         self.roster.bucket(bucket).filter_map(|rank| self.roster.slot(rank))

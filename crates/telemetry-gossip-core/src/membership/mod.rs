@@ -16,13 +16,15 @@
 //! | `tombstone` | how long dead members and members that left are remembered |
 //! | `rumors` | the queue of rows that changed and are still to be gossiped |
 //! | `admission` | which nodes belong to the cluster, according to the registry |
-//! | `proof` | how an address is verified, and how much an unverified one may be sent |
+//! | `proof` | how a member is proved, and how much may be sent to an address before |
+//! | `newcomers` | claims that wait until their member has answered |
 
 pub(crate) mod admission;
 pub(crate) mod claim;
 mod echoes;
 mod lookup;
 mod member;
+pub(crate) mod newcomers;
 pub(crate) mod proof;
 mod roster;
 mod row;

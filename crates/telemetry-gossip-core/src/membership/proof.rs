@@ -1,4 +1,8 @@
-//! How an address is verified, and how much an unverified one may be sent.
+//! How a member proves that it exists and where, and how much may be sent to an address before.
+//!
+//! A member is **proved** once it has answered a number that was sent to its address: to this node
+//! itself, or to two helpers. Who sends a datagram proves nothing, since a source address can be
+//! forged, and neither does what other nodes say.
 //!
 //! A reply to a sender whose address is not verified carries a ping whose request id is a keyed
 //! hash of the address and the time: a challenge. The ack repeats the request id, which proves that
@@ -10,7 +14,7 @@ use core::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::address::{Address, MAX_ADDRESS_LEN};
-use crate::id::{RequestId, keyed_hash};
+use crate::id::{IdHash, RequestId, keyed_hash};
 use crate::time::Instant;
 
 /// The largest length of a reply to an unverified address, as a multiple of the bytes that it
@@ -19,6 +23,50 @@ pub(crate) const AMPLIFICATION: usize = 3;
 
 /// The shortest time for which a challenge is valid. It is valid for at most twice as long.
 const CHALLENGE_SPAN: Duration = Duration::from_secs(10);
+
+/// How a member has answered so far, at its present address and as its present instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Answered(u8);
+
+impl Answered {
+    pub(crate) const NEVER: Self = Self(0);
+    /// To this node, so that its address is not that of a victim.
+    pub(crate) const DIRECTLY: Self = Self(1);
+    /// Never, but the host of this node says that it is a member.
+    const BY_HOST: Self = Self(2);
+    /// To two helpers.
+    const THROUGH_TWO: Self = Self(3);
+    /// To one helper: this, plus some bits of the helper's id hash.
+    const THROUGH_ONE: u8 = 4;
+
+    /// Whether it has answered this node itself.
+    pub(crate) const fn directly(self) -> bool {
+        self.0 == Self::DIRECTLY.0
+    }
+
+    /// Whether it counts as a member that runs, or did run: no single peer can make it up.
+    pub(crate) const fn is_proof(self) -> bool {
+        self.0 != Self::NEVER.0 && self.0 < Self::THROUGH_ONE
+    }
+
+    /// After an answer that `helper` has passed on.
+    pub(crate) fn through(self, helper: IdHash) -> Self {
+        /// The number of helpers that can be told apart.
+        const HELPERS: u32 = (u8::MAX - Answered::THROUGH_ONE) as u32 + 1;
+        let bits = u8::try_from(helper.0 % HELPERS).unwrap_or(0);
+        let one = Self(Self::THROUGH_ONE + bits);
+        match self {
+            Self::NEVER => one,
+            _ if self.is_proof() || self == one => self,
+            _ => Self::THROUGH_TWO,
+        }
+    }
+
+    /// After the host has vouched for the member.
+    pub(crate) const fn by_host(self) -> Self {
+        if self.is_proof() { self } else { Self::BY_HOST }
+    }
+}
 
 /// Makes challenges and recognises their answers.
 #[derive(Debug, Serialize, Deserialize)]

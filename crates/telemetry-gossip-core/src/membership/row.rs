@@ -6,6 +6,7 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
+use super::proof::Answered;
 use super::rtt::RttBound;
 use super::telemetry_log::{self, Entries, LogEntry};
 use crate::address::{Address, MAX_ADDRESS_LEN};
@@ -53,9 +54,8 @@ pub(crate) struct Row {
     spare: u16,
     pub(crate) round_trip: RttBound,
     pub(crate) status: Status,
-    /// Whether an answer has come from this address, so that it is not the victim of a forged
-    /// source address.
-    pub(crate) verified: bool,
+    /// How the member has answered so far.
+    pub(crate) answered: Answered,
 }
 
 const _: () = assert!(size_of::<Row>() <= 40);
@@ -71,7 +71,7 @@ impl Row {
             spare: 0,
             round_trip: RttBound::default(),
             status: Status::Alive,
-            verified: false,
+            answered: Answered::NEVER,
         };
         row.write_texts(id.as_bytes(), address, &[]);
         row

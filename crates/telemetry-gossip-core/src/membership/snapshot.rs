@@ -9,6 +9,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::row::{Row, Sums};
+use super::proof::Answered;
 use super::rtt::RttBound;
 use super::telemetry_log::{self, Entries, MAX_LOG_READ};
 use super::{Membership, Slot};
@@ -47,7 +48,7 @@ struct SavedRow<'a> {
     observed: Instant,
     round_trip: RttBound,
     status: Status,
-    verified: bool,
+    answered: Answered,
 }
 
 /// Saves a table.
@@ -146,7 +147,7 @@ impl<'a> SavedRow<'a> {
             observed: row.observed(),
             round_trip: row.round_trip,
             status: row.status,
-            verified: row.verified,
+            answered: row.answered,
         }
     }
 
@@ -177,7 +178,7 @@ impl<'a> SavedRow<'a> {
             return Err("the telemetry of a member is not a valid log, or is too long");
         }
         (row.generation, row.instance, row.status) = (self.generation, self.instance, self.status);
-        (row.round_trip, row.verified) = (self.round_trip, self.verified);
+        (row.round_trip, row.answered) = (self.round_trip, self.answered);
         row.observe(self.observed);
         Ok(row)
     }

@@ -12,13 +12,14 @@ use serde::{Deserialize, Serialize};
 
 use super::claim::Claim;
 use super::echoes::Echoes;
+use super::proof::Answered;
 use super::roster::Roster;
 use super::row::{Row, Sums};
 use super::rtt::RttBound;
 use super::slot::{Slot, grow};
 use super::telemetry_log::LogEntry;
 use crate::address::Address;
-use crate::id::{Generation, NodeId, full_id_hash};
+use crate::id::{Generation, IdHash, NodeId, full_id_hash};
 use crate::status::Status;
 use crate::time::Instant;
 
@@ -108,8 +109,7 @@ pub enum Merged {
     Same,
     /// The table holds a claim of higher precedence.
     Stale,
-    /// The claim was refused: its generation is implausibly far ahead; see
-    /// [`Generation::is_plausible`].
+    /// The claim was refused: its generation is above [`Generation::MAX`].
     Implausible,
     /// The claim was refused: the member is unknown and the table is full.
     Full,
@@ -161,10 +161,11 @@ impl<A: Address> Membership<A> {
         claim: &Claim<'_, A>,
     ) -> (Merged, Option<Slot>) {
         let hash = full_id_hash(claim.id.as_bytes());
-        let Some(slot) = self.find_hashed(hash, claim.id.as_bytes()) else {
-            if !claim.is_plausible(Generation(0)) {
-                return (Merged::Implausible, None);
-            }
+        let known = self.find_hashed(hash, claim.id.as_bytes());
+        if claim.generation > Generation::MAX {
+            return (Merged::Implausible, known);
+        }
+        let Some(slot) = known else {
             let Some(slot) = self.insert(hash, claim) else {
                 return (Merged::Full, None);
             };
@@ -172,9 +173,6 @@ impl<A: Address> Membership<A> {
             return (Merged::Inserted, Some(slot));
         };
         let held = self.claim(slot);
-        if !claim.is_plausible(held.generation) {
-            return (Merged::Implausible, Some(slot));
-        }
         let (new, old) = (claim.precedence(), held.precedence());
         if !new.beats(&old) {
             let merged = if new == old { Merged::Same } else { Merged::Stale };
@@ -194,7 +192,7 @@ impl<A: Address> Membership<A> {
             }
             // The proof and the round trips were those of another process or another path.
             if renewed || moved {
-                row.verified = false;
+                row.answered = Answered::NEVER;
                 row.round_trip = RttBound::default();
             }
             write_claim(row, claim, now);
@@ -326,7 +324,22 @@ impl<A: Address> Membership<A> {
     pub(crate) fn heard(&mut self, slot: Slot, now: Instant, verified: bool) {
         let row = &mut self.rows[slot.index()];
         row.observe(now);
-        row.verified |= verified;
+        if verified {
+            row.answered = Answered::DIRECTLY;
+        }
+    }
+
+    /// Records that a helper has passed on an answer of the member.
+    pub(crate) fn heard_through(&mut self, slot: Slot, now: Instant, helper: IdHash) {
+        let row = &mut self.rows[slot.index()];
+        row.observe(now);
+        row.answered = row.answered.through(helper);
+    }
+
+    /// Records that the host vouches for the member.
+    pub(crate) fn introduced(&mut self, slot: Slot) {
+        let row = &mut self.rows[slot.index()];
+        row.answered = row.answered.by_host();
     }
 
     /// Records how long an answer of the member took.

@@ -116,15 +116,19 @@ impl<A: Address> Node<A> {
         if !cx.admission.admits(full_id_hash(claim.id.as_bytes())) {
             return Err(CommandError::MemberNotInClusterConfig);
         }
+        if generation > Generation::MAX_START {
+            return Err(CommandError::Generation { generation: generation.0 });
+        }
         match cx.table.merge_at(cx.now, &claim) {
             (Merged::Full, _) => Err(CommandError::TableFull { max: cx.config.max_members }),
-            (Merged::Implausible, _) => Err(CommandError::Generation { generation: generation.0 }),
             (Merged::Inserted, Some(slot)) => {
+                cx.table.introduced(slot);
                 self.detector.schedule.add_member(slot, cx);
                 cx.emit(Event::Joined { id: *id, address, generation });
                 Ok(())
             }
             (Merged::Replaced { was, moved, .. }, Some(slot)) => {
+                cx.table.introduced(slot);
                 if moved {
                     cx.emit(Event::Moved { id: *id, address });
                 }

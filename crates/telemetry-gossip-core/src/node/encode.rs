@@ -207,7 +207,8 @@ impl<A: Address> Node<A> {
         let mut next = None;
         if let Some(open) = w.open(kind::CLAIMS) {
             let (mut before, mut last) = (w.len(), None);
-            for slot in self.cx.table.in_range(from, IdHash(u32::MAX)) {
+            let members = self.cx.table.in_range(from, IdHash(u32::MAX));
+            for slot in members.filter(|&slot| self.cx.is_told(slot)) {
                 let id_hash = self.cx.table.id_hash(slot);
                 if last != Some(id_hash) {
                     before = w.len();
@@ -235,7 +236,7 @@ impl<A: Address> Node<A> {
             let round =
                 rest.chain(self.cx.table.in_range(IdHash(0), IdHash(from.0.saturating_sub(1))));
             for slot in core::iter::once(self.cx.this.slot)
-                .chain(round.filter(|&slot| self.cx.table.is_live(slot)))
+                .chain(round.filter(|&slot| self.cx.table.is_live(slot) && self.cx.is_told(slot)))
             {
                 let before = w.len();
                 if !self.put_claim(w, slot) || w.len() > end || w.room() < DONE_FRAME_BYTES {

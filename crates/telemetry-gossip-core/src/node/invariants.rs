@@ -6,6 +6,7 @@
 use super::Node;
 use crate::address::Address;
 use crate::cx::{Activity, Part};
+use crate::membership::newcomers::MAX_WAITING;
 use crate::status::Status;
 use crate::violation::{Violation, check_bounds};
 
@@ -19,6 +20,7 @@ impl<A: Address> Node<A> {
             anti_entropy,
             dissemination,
             id_conflict: _,
+            newcomers,
             wrong_accusers: _,
             quiet: _,
             lent,
@@ -38,6 +40,7 @@ impl<A: Address> Node<A> {
         check_bounds(&[
             ("table", cx.table.len(), limit),
             ("tombstones", cx.tombstones.len(), cx.table.len()),
+            ("claims that wait", newcomers.len(), MAX_WAITING),
         ])?;
         detector.check(cx)?;
         anti_entropy.check(cx)?;

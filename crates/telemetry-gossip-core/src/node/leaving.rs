@@ -88,5 +88,6 @@ impl<A: Address> Node<A> {
         self.abandon_commands();
         self.cx.outbox.clear();
         self.anti_entropy.join = None;
+        self.newcomers.clear();
     }
 }

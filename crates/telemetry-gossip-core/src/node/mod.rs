@@ -39,6 +39,7 @@ use crate::id::{Generation, Instance, full_id_hash, id_hash_of};
 use crate::input::{Identity, Input};
 use crate::membership::admission::Admission;
 use crate::membership::claim::{Accusers, Claim};
+use crate::membership::newcomers::Newcomers;
 use crate::membership::proof::Proof;
 use crate::membership::rumors::Rumors;
 use crate::membership::tombstone::Tombstones;
@@ -92,6 +93,8 @@ pub struct Node<A> {
     dissemination: Dissemination,
     /// A process that claims this node's id.
     id_conflict: Option<IdConflict>,
+    /// Claims that wait until their member has answered.
+    newcomers: Newcomers<A>,
     /// The members that accuse this node in the present datagram. Each gets the refutation.
     wrong_accusers: Accusers,
     /// Whether nothing but probes is under way, as found after the last input that could begin
@@ -117,7 +120,7 @@ impl<A: Address> Node<A> {
     ) -> Result<Self, ConfigError> {
         config.validate()?;
         let Identity { id, address, generation, instance } = identity;
-        if generation > Generation::PLAUSIBLE_START {
+        if generation > Generation::MAX_START {
             return Err(ConfigError::Generation { generation: generation.0 });
         }
         let mut buf = [0; MAX_ADDRESS_LEN];
@@ -157,6 +160,7 @@ impl<A: Address> Node<A> {
                 stats: Stats::default(),
             },
             id_conflict: None,
+            newcomers: Newcomers::new(),
             wrong_accusers: Accusers::new(),
             quiet: false,
             lent: false,
@@ -231,12 +235,15 @@ impl<A: Address> Node<A> {
         // Forget expired members first: that ends their probe and gives up a roll call that asked
         // them, and the detector then begins anew in the same tick.
         self.forget_expired();
+        self.remove_unproved();
+        self.advance_newcomers();
         let Self {
             cx,
             detector,
             anti_entropy,
             dissemination,
             id_conflict: _,
+            newcomers: _,
             wrong_accusers: _,
             quiet: _,
             lent: _,
@@ -270,6 +277,7 @@ impl<A: Address> Node<A> {
             anti_entropy,
             dissemination,
             id_conflict: _,
+            newcomers,
             wrong_accusers: _,
             quiet: _,
             lent: _,
@@ -277,6 +285,7 @@ impl<A: Address> Node<A> {
         cx.rumors.is_idle()
             && cx.tombstones.is_empty()
             && Part::<A>::is_idle(dissemination)
+            && newcomers.deadline().is_none()
             && anti_entropy.is_idle()
             && detector.is_idle()
             && cx.activity == Activity::Active
@@ -291,11 +300,13 @@ impl<A: Address> Node<A> {
             anti_entropy,
             dissemination,
             id_conflict: _,
+            newcomers,
             wrong_accusers: _,
             quiet: _,
             lent: _,
         } = self;
         let mut due = sooner(self.leave_deadline(), cx.tombstones.deadline());
+        due = sooner(due, newcomers.deadline());
         due = sooner(due, detector.deadline(cx));
         due = sooner(due, anti_entropy.deadline(cx));
         sooner(due, dissemination.deadline(cx))
@@ -335,6 +346,7 @@ impl<A: Address> Node<A> {
             anti_entropy,
             dissemination,
             id_conflict: _,
+            newcomers: _,
             wrong_accusers: _,
             quiet: _,
             lent: _,
@@ -374,6 +386,7 @@ impl<A: Address> Node<A> {
             anti_entropy,
             dissemination,
             id_conflict: _,
+            newcomers,
             wrong_accusers: _,
             quiet: _,
             lent: _,
@@ -382,6 +395,7 @@ impl<A: Address> Node<A> {
             + cx.rumors.heap_bytes()
             + cx.outbox.heap_bytes()
             + cx.events.heap_bytes()
+            + newcomers.heap_bytes()
             + detector.heap_bytes()
             + anti_entropy.heap_bytes()
             + Part::<A>::heap_bytes(dissemination)

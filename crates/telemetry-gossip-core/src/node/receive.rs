@@ -13,9 +13,9 @@
 use arrayvec::ArrayVec;
 
 use super::Node;
-use super::apply::Applied;
+use super::apply::{Applied, Asked, Heard};
 use crate::address::Address;
-use crate::anti_entropy::diff::differing;
+use crate::anti_entropy::diff::{Told, differing};
 use crate::anti_entropy::join::Paged;
 use crate::config::Mode;
 use crate::cx::Activity;
@@ -28,7 +28,7 @@ use crate::outbox::{Body, Diff, Intent, Signal, Want};
 use crate::status::Status;
 use crate::wire::decode::{Datagram, Frame, Lead};
 use crate::wire::items::ClaimsIn;
-use crate::wire::{Ack, PING_REQ_LEN, Page, Ping, Tree};
+use crate::wire::{Ack, PING_LEN, PING_REQ_LEN, Page, Ping, Tree};
 
 /// For one datagram, request missing telemetry from at most this many owners. Anti-entropy finds
 /// the rest.
@@ -48,6 +48,10 @@ pub(super) struct Reply<A> {
     ping_req: Option<(RequestId, IdHash, A)>,
     /// Whether a claim about this node itself was among the claims.
     about_self: bool,
+    /// Whether the datagram has an ack.
+    has_ack: bool,
+    /// How the claims of the datagram were heard.
+    heard: Heard<A>,
     /// The tree frame, if the datagram is part of a flight.
     pub(super) tree: Option<Tree>,
     /// Requests for the telemetry that is missing before the updates of the flight.
@@ -55,7 +59,7 @@ pub(super) struct Reply<A> {
 }
 
 impl<A> Reply<A> {
-    fn new(sender: Option<Slot>) -> Self {
+    fn new(sender: Option<Slot>, heard: Heard<A>) -> Self {
         Self {
             sender,
             signal: Signal::None,
@@ -64,6 +68,8 @@ impl<A> Reply<A> {
             correct_sender: false,
             ping_req: None,
             about_self: false,
+            has_ack: false,
+            heard,
             tree: None,
             missing: ArrayVec::new(),
         }
@@ -109,14 +115,20 @@ impl<A: Address> Node<A> {
             self.cx.table.heard(slot, self.cx.now, false);
             self.hear_clock(slot, datagram.clock);
         }
-        let mut reply = Reply::new(sender);
+        let heard = Heard {
+            rumor: true,
+            asked: Asked::No,
+            word_from: None,
+            questions_left: bytes.len() / PING_LEN,
+        };
+        let mut reply = Reply::new(sender, heard);
         // Most datagrams are a ping or an ack and nothing else. That frame was read by `parse`.
         let mut answered = match datagram.lead {
             Lead::Ping(ping) => {
                 self.on_ping(ping, &mut reply);
                 None
             }
-            Lead::Ack(ack) => self.on_ack(from, &datagram, ack),
+            Lead::Ack(ack) => self.on_ack(from, &datagram, ack, &mut reply),
             Lead::None => None,
         };
         if datagram.goes_on() {
@@ -150,6 +162,7 @@ impl<A: Address> Node<A> {
         reply: &mut Reply<A>,
         answered: &mut Option<Slot>,
     ) {
+        self.find_answers(from, datagram, reply);
         for frame in datagram.following() {
             if self.cx.config.mode == Mode::ProbeOnly && !frame.is_signal() {
                 continue;
@@ -173,6 +186,32 @@ impl<A: Address> Node<A> {
         }
     }
 
+    /// Looks for answers to this node's own questions, which say how the claims beside them were
+    /// heard.
+    fn find_answers(&self, from: A, datagram: &Datagram<'_, A>, reply: &mut Reply<A>) {
+        let heard = &mut reply.heard;
+        heard.rumor = self.anti_entropy.hears_rumors_from(from);
+        let session = self.anti_entropy.session_with(from);
+        if session.is_none() && !self.anti_entropy.joins_through(from) {
+            return;
+        }
+        for frame in datagram.following() {
+            let number = match frame {
+                Frame::SyncVersions(head, _) => head.number,
+                Frame::SyncWants(head, _) => head.number,
+                Frame::SyncDone(done) => done.number,
+                Frame::Page(page) if self.anti_entropy.is_page(from, RequestId(page.number)) => {
+                    (heard.asked, heard.word_from) = (Asked::ToJoin, Some(from));
+                    return;
+                }
+                _ => continue,
+            };
+            if session == Some(RequestId(number)) {
+                (heard.asked, heard.word_from) = (Asked::InSession, Some(from));
+            }
+        }
+    }
+
     /// Hears the round clock of the sender.
     fn hear_clock(&mut self, slot: Slot, clock: u32) {
         let local_health = self.detector.local_health;
@@ -190,14 +229,16 @@ impl<A: Address> Node<A> {
     ) {
         match frame {
             Frame::Ping(ping) => self.on_ping(ping, reply),
-            Frame::Ack(ack) => *answered = self.on_ack(from, datagram, ack).or(*answered),
+            Frame::Ack(ack) => {
+                *answered = self.on_ack(from, datagram, ack, reply).or(*answered);
+            }
             Frame::Nack(nack) => self.detector.on_nack(from, RequestId(nack.number)),
             Frame::PingReq { number, target, address } => {
                 // Only the first ping-req of a datagram counts. It is served after the other
                 // frames.
                 reply.ping_req.get_or_insert((RequestId(number), IdHash(target), address));
             }
-            Frame::Claims(claims) => self.on_claims(from, claims, reply),
+            Frame::Claims(claims) => self.on_claims(claims, reply),
             Frame::Telemetry(compacted, head, entries) => {
                 self.apply_telemetry(from, compacted, head, entries, reply);
             }
@@ -238,6 +279,7 @@ impl<A: Address> Node<A> {
         let session = self.anti_entropy.session_with(from);
         let theirs = datagram.fingerprints;
         let (cx, anti_entropy) = (&mut self.cx, &mut self.anti_entropy);
+        let told = if cx.asks_for_proof() { Told::Proved } else { Told::All };
         match frame {
             Frame::SyncOpen(open) => {
                 let more = theirs != cx.table.fingerprints();
@@ -254,7 +296,7 @@ impl<A: Address> Node<A> {
                 // body.
                 cx.outbox.diffs.revoke(core::mem::take(&mut reply.diff));
                 // Compare even if the fingerprints are equal: they do not cover dead members.
-                reply.diff = cx.outbox.diffs.compare(&cx.table, ranges);
+                reply.diff = cx.outbox.diffs.compare(&cx.table, ranges, told);
                 reply.diff.more |= head.more;
                 let (diff, asker) = (reply.diff, session == Some(request_id));
                 reply.body = closing(request_id, diff, asker);
@@ -267,7 +309,7 @@ impl<A: Address> Node<A> {
                 let request_id = RequestId(head.number);
                 let asker = session == Some(request_id);
                 cx.outbox.diffs.revoke(core::mem::take(&mut reply.diff));
-                reply.diff = cx.outbox.diffs.grant(&cx.table, wants);
+                reply.diff = cx.outbox.diffs.grant(&cx.table, wants, told);
                 if !asker {
                     // Repeat the asker's own flag in the reply: the asker keeps the session, and
                     // did not know that its rows would not fit when it sent them.
@@ -287,8 +329,7 @@ impl<A: Address> Node<A> {
     }
 
     /// Applies the claims of a frame.
-    fn on_claims(&mut self, from: A, claims: ClaimsIn<'_, A>, reply: &mut Reply<A>) {
-        let rumor = self.anti_entropy.hears_rumors_from(from);
+    fn on_claims(&mut self, claims: ClaimsIn<'_, A>, reply: &mut Reply<A>) {
         for claim in claims {
             // Only the first claim about this node counts: a datagram with many must not raise its
             // generation many times.
@@ -298,7 +339,7 @@ impl<A: Address> Node<A> {
                 continue;
             }
             // A sender that does not know that it is suspected or dead must learn of it.
-            if let Applied::Stale(slot) = self.apply_claim(&claim, rumor)
+            if let Applied::Stale(slot) = self.apply_claim(&claim, &mut reply.heard)
                 && self.cx.table.status(slot) != Status::Alive
                 && reply.sender == Some(slot)
             {
@@ -315,18 +356,38 @@ impl<A: Address> Node<A> {
         }
     }
 
-    /// Handles an ack, which answers a ping of the detector or a challenge. Returns the member
-    /// whose fingerprints are to be compared.
-    fn on_ack(&mut self, from: A, datagram: &Datagram<'_, A>, ack: Ack) -> Option<Slot> {
+    /// Handles an ack, which answers a ping of the detector, a question about a claim, or a
+    /// challenge. Returns the member whose fingerprints are to be compared.
+    fn on_ack(
+        &mut self,
+        from: A,
+        datagram: &Datagram<'_, A>,
+        ack: Ack,
+        reply: &mut Reply<A>,
+    ) -> Option<Slot> {
+        reply.has_ack = true;
         let (request_id, instance) = (RequestId(ack.number), Instance(ack.instance));
         match self.detector.on_ack(from, request_id, instance, &mut self.cx) {
-            Acked::Compare(slot) => return Some(slot),
+            Acked::Compare(slot) => {
+                reply.heard.word_from = Some(from);
+                return Some(slot);
+            }
             Acked::Matched => return None,
             Acked::Unmatched => {}
         }
+        if self.on_newcomer_ack(request_id, instance) {
+            return None;
+        }
         let cx = &mut self.cx;
         if cx.proof.is_answer(from, request_id, cx.now) {
-            if let Some(slot) = cx.member_at(IdHash(datagram.sender), from) {
+            reply.heard.word_from = Some(from);
+            let member = cx.member_at(IdHash(datagram.sender), from);
+            // Instance 0 stands for a process that does not tell its instances apart.
+            let same = |slot: &Slot| {
+                let held = cx.table.row(*slot).instance;
+                held == instance || held == Instance(0) || instance == Instance(0)
+            };
+            if let Some(slot) = member.filter(same) {
                 cx.table.heard(slot, cx.now, true);
             }
         } else {
@@ -351,7 +412,8 @@ impl<A: Address> Node<A> {
     /// Queues the reply, if there is anything to send back, within the limit on bytes to a sender
     /// that has not proved its address.
     fn send_reply(&mut self, to: A, datagram: &Datagram<'_, A>, reply: &Reply<A>) {
-        let Reply { sender, signal, mut body, diff, correct_sender, ping_req, .. } = *reply;
+        let Reply { sender, signal, mut body, diff, correct_sender, ping_req, has_ack, .. } =
+            *reply;
         let cx = &mut self.cx;
         if signal == Signal::None && body == Body::None {
             if !correct_sender {
@@ -359,11 +421,13 @@ impl<A: Address> Node<A> {
             }
             body = Body::Rumors;
         }
-        let verified = sender.is_some_and(|slot| cx.table.row(slot).verified);
+        let verified = sender.is_some_and(|slot| cx.table.row(slot).answered.directly());
         // A ping on the sender's behalf also costs bytes, so it takes its share of the allowance.
         let spent = if ping_req.is_some() { PING_REQ_LEN.min(datagram.len) } else { 0 };
         let limit = cx.limit_to(sender, datagram.len - spent);
-        let unproved = !verified && !matches!(body, Body::None | Body::Rumors);
+        // A challenge is never answered by another challenge, or two nodes could go on for ever.
+        let known = sender.is_some() && !has_ack && cx.asks_for_proof();
+        let unproved = !verified && (known || !matches!(body, Body::None | Body::Rumors));
         let challenge = if unproved { cx.proof.challenge(to, cx.now) } else { None };
         let challenge = challenge.map(|request_id| (request_id, IdHash(datagram.sender)));
         // A member with the sender's id, known at another address: two processes have one id, or

@@ -2,6 +2,7 @@
 //! this node.
 //!
 //! - this file: a claim about another member
+//! - `newcomer`: a claim that waits until its member has answered
 //! - `own`: a claim about this node, and its refutation
 //! - `id_conflict`: another process with this node's id
 //! - `telemetry`: entries of a member's telemetry
@@ -10,6 +11,7 @@
 //! detector. This module connects them with the other parts.
 
 mod id_conflict;
+mod newcomer;
 mod own;
 mod telemetry;
 
@@ -17,12 +19,38 @@ use core::time::Duration;
 
 use super::Node;
 use crate::address::Address;
+use crate::config::Mode;
 use crate::event::{Event, RemovalReason};
 use crate::evidence::Evidence;
 use crate::id::full_id_hash;
 use crate::membership::claim::Claim;
 use crate::membership::{Merged, Slot};
 pub(super) use id_conflict::IdConflict;
+
+/// How the claims of a datagram were heard.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Heard<A> {
+    /// Whether a change by them is passed on to the other members.
+    pub(super) rumor: bool,
+    /// Whether they answer a question of this node.
+    pub(super) asked: Asked,
+    /// The address of a process that has repeated a number of this node in this datagram. What it
+    /// says about itself is its own word.
+    pub(super) word_from: Option<A>,
+    /// How many more members may be asked about the claims. Each question is paid for by the bytes
+    /// received, so that a liar cannot make this node send much to a victim.
+    pub(super) questions_left: usize,
+}
+
+/// Whether this node has asked for claims.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Asked {
+    No,
+    /// In a session that this node has opened.
+    InSession,
+    /// For the pages of its own join.
+    ToJoin,
+}
 
 /// The effect of a claim on this node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,9 +64,8 @@ pub(super) enum Applied {
 }
 
 impl<A: Address> Node<A> {
-    /// Applies one claim of any peer. Unless it is a `rumor` to the other members, a change by it
-    /// is not passed on.
-    pub(super) fn apply_claim(&mut self, claim: &Claim<'_, A>, rumor: bool) -> Applied {
+    /// Applies one claim of any peer.
+    pub(super) fn apply_claim(&mut self, claim: &Claim<'_, A>, heard: &mut Heard<A>) -> Applied {
         if claim.id == self.cx.this.id.as_str() {
             self.apply_claim_about_self(claim);
             return Applied::Changed;
@@ -47,15 +74,87 @@ impl<A: Address> Node<A> {
             self.cx.stats.claims_not_in_config += 1;
             return Applied::Nothing;
         }
-        if self.is_unwanted_death(claim) {
+        let known = self.cx.table.find(claim.id);
+        if known.is_none() && self.is_unwanted_death(claim) {
             return Applied::Nothing;
         }
-        let mut merged = self.cx.table.merge_at(self.cx.now, claim);
-        if merged.0 == Merged::Full
-            && let Some(oldest) = self.cx.tombstones.first()
+        // A host that names each exchange and each probe also answers for what it asks for.
+        if self.cx.config.mode != Mode::Autonomous {
+            return self.merge(claim, heard.rumor);
+        }
+        let Some(slot) = known else {
+            return self.apply_claim_about_stranger(claim, heard);
+        };
+        let held = self.cx.table.claim(slot);
+        if claim.precedence().beats(&held.precedence()) {
+            if claim.instance != held.instance || claim.address != held.address {
+                return self.apply_claim_about_other_process(claim, heard);
+            }
+            let revives = claim.status.is_live() && !held.status.is_live();
+            if revives && !self.cx.is_proved(slot) {
+                return self.await_answer(claim, heard);
+            }
+            let is_word = claim.address.is_some() && claim.address == heard.word_from;
+            if !(is_word || claim.generation.is_near(held.generation)) {
+                self.cx.stats.claims_implausible += 1;
+                self.anti_entropy.ask_member(slot, &mut self.cx);
+                return Applied::Nothing;
+            }
+        }
+        self.merge(claim, heard.rumor)
+    }
+
+    /// Applies a claim about a member that is not in the table. Only the pages of this node's own
+    /// join bring members that have not answered yet: they have to, within a minute.
+    fn apply_claim_about_stranger(
+        &mut self,
+        claim: &Claim<'_, A>,
+        heard: &mut Heard<A>,
+    ) -> Applied {
+        if !claim.status.is_live() {
+            // A death is of use only to whoever compares tables: nobody else can know that the
+            // member existed.
+            if heard.asked == Asked::No {
+                self.cx.stats.claims_unasked += 1;
+                return Applied::Nothing;
+            }
+            return self.merge(claim, heard.rumor);
+        }
+        if heard.asked != Asked::ToJoin {
+            return self.await_answer(claim, heard);
+        }
+        let applied = self.merge(claim, heard.rumor);
+        if applied == Applied::Changed
+            && let Some(slot) = self.cx.table.find(claim.id)
         {
-            // Remove the member that has been dead for longest to make room.
-            self.remove(oldest, RemovalReason::Expired);
+            self.detector.unproved.add(slot, &mut self.cx);
+        }
+        applied
+    }
+
+    /// Applies a claim that beats the one held and names another instance or address: the member
+    /// has restarted or moved, or another process uses its id, or a peer lies.
+    fn apply_claim_about_other_process(
+        &mut self,
+        claim: &Claim<'_, A>,
+        heard: &mut Heard<A>,
+    ) -> Applied {
+        if claim.status.is_live() {
+            return self.await_answer(claim, heard);
+        }
+        // A process that is gone cannot answer.
+        if heard.asked == Asked::No {
+            self.cx.stats.claims_unasked += 1;
+            return Applied::Nothing;
+        }
+        self.merge(claim, heard.rumor)
+    }
+
+    /// Merges a claim into the table, and does what follows from the change. If it is a `rumor`, it
+    /// is passed on.
+    fn merge(&mut self, claim: &Claim<'_, A>, rumor: bool) -> Applied {
+        let mut merged = self.cx.table.merge_at(self.cx.now, claim);
+        if merged.0 == Merged::Full && self.make_room() {
             merged = self.cx.table.merge_at(self.cx.now, claim);
         }
         match merged {
@@ -81,6 +180,7 @@ impl<A: Address> Node<A> {
                     self.detector.add_evidence(slot, Evidence::Moved, &mut self.cx);
                 }
                 self.detector.set_status(slot, claim, Some(was), &mut self.cx);
+                self.newcomers.settle(claim.id, claim.generation);
                 self.queue_rumor(slot, rumor);
                 Applied::Changed
             }
@@ -104,6 +204,22 @@ impl<A: Address> Node<A> {
         }
     }
 
+    /// Removes a member from a full table to make room for one that has answered: the one that has
+    /// been dead for longest, or one that has never answered. False if all members are live and
+    /// have answered.
+    fn make_room(&mut self) -> bool {
+        let oldest = self.cx.tombstones.first();
+        let (slot, reason) = match oldest {
+            Some(slot) => (slot, RemovalReason::Expired),
+            None => match self.detector.unproved.last() {
+                Some(slot) => (slot, RemovalReason::NeverAnswered),
+                None => return false,
+            },
+        };
+        self.remove(slot, reason);
+        true
+    }
+
     /// Whether the claim is about a dead member that is unknown here and must not be entered.
     ///
     /// Dead members must not crowd out live ones, and a death that the others are about to forget
@@ -112,7 +228,7 @@ impl<A: Address> Node<A> {
         /// Unknown dead members are entered only while less than this share of the table is in use,
         /// as (parts, of).
         const FILL_LIMIT_FOR_DEAD: (u64, u64) = (7, 8);
-        if claim.status.is_live() || self.cx.table.find(claim.id).is_some() {
+        if claim.status.is_live() {
             return false;
         }
         let config = &self.cx.config;
@@ -123,9 +239,10 @@ impl<A: Address> Node<A> {
         crowded || old
     }
 
-    /// Queues the change of a member as a rumor, if it is one.
+    /// Queues the change of a member as a rumor, if it is one. No other node is told of a member
+    /// that has never answered.
     fn queue_rumor(&mut self, slot: Slot, rumor: bool) {
-        if rumor {
+        if rumor && self.cx.is_told(slot) {
             self.cx.rumors.push(slot);
         }
     }

@@ -24,6 +24,7 @@ use crate::cx::{self, Cx};
 use crate::detector::{self, Detector};
 use crate::dissemination::{self, Dissemination};
 use crate::membership::claim::Accusers;
+use crate::membership::newcomers::Newcomers;
 use crate::violation::Violation;
 
 /// The version of the state in a [snapshot](Node::snapshot). It increases with each change of the
@@ -96,6 +97,7 @@ struct State<A> {
     anti_entropy: AntiEntropy<A>,
     dissemination: Dissemination,
     id_conflict: Option<IdConflict>,
+    newcomers: Newcomers<A>,
     wrong_accusers: Accusers,
     quiet: bool,
     lent: bool,

@@ -21,6 +21,7 @@ use crate::dissemination::{Budget, Dissemination, Trees};
 use crate::id::{IdHash, Instance, NodeId};
 use crate::membership::admission::Admission;
 use crate::membership::claim::Accusers;
+use crate::membership::newcomers::Newcomers;
 use crate::membership::proof::Proof;
 use crate::membership::rumors::Rumors;
 use crate::membership::tombstone::Tombstones;
@@ -172,6 +173,7 @@ impl<A: Address> From<State<A>> for Node<A> {
             anti_entropy,
             dissemination,
             id_conflict: old.id_conflict,
+            newcomers: Newcomers::new(),
             wrong_accusers: old.wrong_accusers,
             quiet: old.quiet,
             lent: old.lent,

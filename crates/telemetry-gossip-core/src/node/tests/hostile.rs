@@ -7,6 +7,20 @@ fn id_hash(address: u32) -> IdHash {
     crate::id::id_hash_of(crate::id::full_id_hash(name(address).as_bytes()))
 }
 
+/// Answers all pings that the node sends to `address` now.
+fn answer_as(node: &mut Node<u32>, address: u32, instance: Instance) {
+    for (_, bytes) in drain(node).iter().filter(|&&(to, _)| to == address) {
+        for frame in frames(bytes) {
+            if let Frame::Ping(ping) = frame {
+                let ack = |w: &mut Writer<'_>| {
+                    assert!(w.lead(kind::ACK, ping.number, instance.0));
+                };
+                hear(node, address, &datagram(address, ack));
+            }
+        }
+    }
+}
+
 fn telemetry(sender: u32, owner: u32, instance: Instance, version: u64) -> Vec<u8> {
     datagram(sender, |w| {
         let open = w.open(kind::TELEMETRY).unwrap();
@@ -33,7 +47,7 @@ fn claims_of_another_process_do_not_retire_a_node_at_once() {
 fn accusations_in_one_datagram_are_answered_by_one_short_datagram() {
     let mut node = node(1, &Config::default());
     // A member at the address of a victim, which was never verified.
-    hear(&mut node, 9, &claims(9, &[alive(5, 0)]));
+    introduce(&mut node, [alive(5, 0)]);
     drain(&mut node);
     let accusers: Accusers = [id_hash(5); 4].into_iter().collect();
     let accused = |generation| Claim {
@@ -52,8 +66,7 @@ fn accusations_in_one_datagram_are_answered_by_one_short_datagram() {
 #[test]
 fn reply_and_ping_req_together_send_at_most_three_times_the_bytes_received() {
     let mut node = node(1, &Config::default());
-    let others: Vec<_> = (20..45).map(|at| alive(at, 0)).collect();
-    hear(&mut node, 9, &claims(9, &others));
+    introduce(&mut node, (20..45).map(|at| alive(at, 0)));
     drain(&mut node);
     let bytes = datagram(99, |w| {
         assert!(w.frame(kind::PING, &Ping { number: 1, target: id_hash(1).0 }));
@@ -79,7 +92,7 @@ fn reply_and_ping_req_together_send_at_most_three_times_the_bytes_received() {
 #[test]
 fn a_request_id_that_was_seen_does_not_help_to_guess_the_next() {
     let mut node = node(1, &Config::default());
-    hear(&mut node, 9, &claims(9, &[alive(9, 0), alive(5, 0)]));
+    introduce(&mut node, [alive(9, 0), alive(5, 0)]);
     drain(&mut node);
     let ping_req = PingReq { number: 1, target: id_hash(9).0, address: &9_u32.to_be_bytes() };
     hear(&mut node, 9, &datagram(9, |w| assert!(w.frame(kind::PING_REQ, &ping_req))));
@@ -107,7 +120,7 @@ fn a_request_id_that_was_seen_does_not_help_to_guess_the_next() {
 #[test]
 fn an_old_death_is_remembered_and_beats_lower_generations() {
     let mut node = node(1, &Config::default());
-    hear(&mut node, 2, &claims(2, &[alive(2, 4)]));
+    introduce(&mut node, [alive(2, 4)]);
     let dead = Claim { status: Status::Dead, age_secs: u32::MAX, ..alive(2, 5) };
     hear(&mut node, 9, &claims(9, &[dead]));
     let at = node.poll_timeout().unwrap();
@@ -170,12 +183,21 @@ fn version_lists_with_overlapping_or_unordered_ranges_are_malformed() {
 }
 
 #[test]
-fn dead_members_do_not_crowd_out_live_ones() {
+fn a_full_table_lets_go_of_the_dead_before_it_refuses_the_living() {
     let mut node = node(1, &Config { max_members: 16, ..Config::default() });
-    let dead: Vec<_> = (20..40).map(|at| Claim { status: Status::Dead, ..alive(at, 1) }).collect();
+    introduce(&mut node, (2..=16).map(|at| alive(at, 0)));
+    let dead: Vec<_> =
+        (10..=16).map(|at| Claim { status: Status::Dead, ..alive(at, 1) }).collect();
     hear(&mut node, 9, &claims(9, &dead));
-    assert_eq!(node.membership().len(), 14, "seven of eight rows are in use");
-    let living: Vec<_> = (2..=15).map(|at| alive(at, 0)).collect();
-    hear(&mut node, 9, &claims(9, &living));
-    assert_eq!((node.health().alive, node.membership().len()), (15, 16), "dead members make room");
+    assert_eq!((node.health().alive, node.health().dead), (9, 7));
+    // Nodes that ask to join, and that answer the question back.
+    for address in 20..=40 {
+        hear(&mut node, address, &claims(address, &[alive(address, 0)]));
+        answer_as(&mut node, address, Instance(77));
+    }
+    assert_eq!((node.health().alive, node.health().dead), (16, 0));
+    assert_eq!(node.stats().claims_table_full, 14, "no live member is lost for a newcomer");
+    for address in 2..=9 {
+        assert!(node.member(&name(address)).is_some());
+    }
 }

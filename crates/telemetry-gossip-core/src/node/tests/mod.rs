@@ -135,6 +135,16 @@ pub(super) fn alive(address: u32, generation: u64) -> Claim<'static, u32> {
     }
 }
 
+/// Makes the node know these members: its host vouches for them.
+pub(super) fn introduce(node: &mut Node<u32>, members: impl IntoIterator<Item = Claim<'static, u32>>) {
+    for claim in members {
+        let (id, instance) = (claim.id.parse().unwrap(), Some(claim.instance));
+        let (address, generation) = (claim.address, claim.generation);
+        let now = node.now();
+        node.handle(now, Input::Introduce { id, address, instance, generation }).unwrap();
+    }
+}
+
 /// A datagram made by hand, with the id of `sender`.
 pub(super) fn datagram(sender: u32, fill: impl FnOnce(&mut Writer<'_>)) -> Vec<u8> {
     let mut buf = [0; 1_400];

@@ -36,7 +36,7 @@ fn each_invalid_command_is_refused_with_its_own_error() {
     let now = node.now();
     node.handle(now, introduce(2, 0)).unwrap();
     let before = node.membership().fingerprint();
-    let implausible = Generation::PLAUSIBLE_START.0 + Generation::PLAUSIBLE_LEAP + 1;
+    let implausible = Generation::MAX_START.0 + 1;
     let cases = [
         (introduce(3, 0), CommandError::TableFull { max: 2 }),
         (introduce(2, implausible), CommandError::Generation { generation: implausible }),

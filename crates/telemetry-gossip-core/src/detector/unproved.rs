@@ -1,0 +1,151 @@
+//! The members that this node knows only from the pages of its own join: they have to answer.
+//!
+//! ```text
+//!   a page names a member ---> asked after 3, 8, 18 and 38 s --- answered ---> proved
+//!                                          |
+//!                                          +--- silent for 58 s ---> removed
+//! ```
+//!
+//! A seed can make up members. Until a member has answered, no other node is told of it. Most answer
+//! without being asked here: they ask this node when they hear of it, and the reply carries a
+//! challenge. A member that is removed although it runs comes back with the next comparison of
+//! tables, once it answers.
+
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::Detector;
+use crate::address::Address;
+use crate::cx::Cx;
+use crate::membership::Slot;
+use crate::outbox::{Intent, Signal};
+use crate::time::Instant;
+use crate::wire::PING_LEN;
+
+/// How long after a page a member is asked first.
+const FIRST: Duration = Duration::from_secs(3);
+
+/// How long to wait after each question.
+const PAUSES: [Duration; 4] = [
+    Duration::from_secs(5),
+    Duration::from_secs(10),
+    Duration::from_secs(20),
+    Duration::from_secs(20),
+];
+
+/// How long after a page a roll call counts the members that have not answered yet. Later, those
+/// that run have answered and the others are gone.
+const YOUNG: Duration = Duration::from_secs(60);
+
+/// The first questions are spread over this time per member, so that a large table is not asked all
+/// at once: 200 per second.
+const SPREAD_PER_MEMBER: Duration = Duration::from_millis(5);
+
+/// A member that has to answer.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+struct Entry {
+    slot: Slot,
+    /// When it is asked next, or removed.
+    due: Instant,
+    /// How often it was asked.
+    asked: u8,
+}
+
+/// The members that have to answer.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Unproved {
+    entries: Vec<Entry>,
+    /// No entry is due before; exact after each look.
+    next: Option<Instant>,
+    /// When the latest page came.
+    latest: Option<Instant>,
+}
+
+impl Unproved {
+    /// Adds a member that a page of this node's join has brought.
+    pub(crate) fn add<A: Address>(&mut self, slot: Slot, cx: &mut Cx<A>) {
+        let members = u32::try_from(cx.table.len()).unwrap_or(u32::MAX);
+        let due = cx.now + FIRST + cx.jitter(FIRST.max(SPREAD_PER_MEMBER * members));
+        self.entries.push(Entry { slot, due, asked: 0 });
+        self.next = Some(self.next.map_or(due, |next| next.min(due)));
+        self.latest = Some(cx.now);
+    }
+
+    /// Whether a page of this node's join came so lately that its members have had no time to
+    /// answer.
+    pub(crate) fn is_young(&self, now: Instant) -> bool {
+        self.latest.is_some_and(|latest| now < latest + YOUNG)
+    }
+
+    /// The member that came last.
+    pub(crate) fn last(&self) -> Option<Slot> {
+        self.entries.last().map(|entry| entry.slot)
+    }
+
+    /// A member that was asked often enough and has not answered.
+    pub(crate) fn silent<A: Address>(&self, cx: &Cx<A>) -> Option<Slot> {
+        let over = |entry: &&Entry| {
+            usize::from(entry.asked) >= PAUSES.len()
+                && entry.due <= cx.now
+                && !cx.table.row(entry.slot).answered.is_proof()
+        };
+        self.next.filter(|&next| next <= cx.now)?;
+        self.entries.iter().find(over).map(|entry| entry.slot)
+    }
+
+    pub(super) fn forget(&mut self, slot: Slot) {
+        self.entries.retain(|entry| entry.slot != slot);
+        if self.entries.is_empty() {
+            self.next = None;
+        }
+    }
+
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.next
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(super) fn heap_bytes(&self) -> usize {
+        self.entries.capacity() * size_of::<Entry>()
+    }
+}
+
+impl<A: Address> Detector<A> {
+    /// Asks the members that are due, and lets go of those that have answered.
+    pub(super) fn ask_unproved(&mut self, cx: &mut Cx<A>) {
+        if self.unproved.next.is_none_or(|next| next > cx.now) {
+            return;
+        }
+        let entries = &mut self.unproved.entries;
+        entries.retain_mut(|entry| {
+            if cx.table.row(entry.slot).answered.is_proof() || !cx.table.is_live(entry.slot) {
+                return false;
+            }
+            if entry.due > cx.now {
+                return true;
+            }
+            let Some(&pause) = PAUSES.get(usize::from(entry.asked)) else {
+                // The node removes it.
+                return true;
+            };
+            entry.due = cx.now + pause;
+            entry.asked += 1;
+            if let Some(to) = cx.table.address(entry.slot)
+                && let Some(number) = cx.proof.challenge(to, cx.now)
+            {
+                let signal = Signal::Ping(number, cx.table.id_hash(entry.slot));
+                cx.ask(Intent::new(to, None, PING_LEN).with_signal(signal));
+            }
+            true
+        });
+        self.unproved.next = entries.iter().map(|entry| entry.due).min();
+        if entries.is_empty() {
+            entries.shrink_to_fit();
+        }
+    }
+}

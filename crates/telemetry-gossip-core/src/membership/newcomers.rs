@@ -1,0 +1,225 @@
+//! Newcomers: claims that wait until the member that they are about has answered.
+//!
+//! ```text
+//!   a claim that others pass on ---> asked --- its member answers ---> taken
+//!                                      |            |
+//!                         no answer: forgotten      +--- another process answered as this member
+//!                                                        before ---> contested
+//!   contested --- the other one answers ---> forgotten
+//!       +-------- it is silent for two timeouts ---> taken
+//! ```
+//!
+//! A peer can make up members, and it can say that a member has restarted or moved. So a claim about
+//! an unknown member, or about another process than the one that is held, has no effect before a
+//! ping to its address is answered by the claimed instance. Until then no other node is told.
+//!
+//! What is held meanwhile is bounded: a flood of claims that are never answered pushes claims out by
+//! lot, so that a true one stays with some probability each time that it is heard.
+
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::claim::{Accusers, Claim};
+use crate::id::{Generation, Instance, NodeId, RequestId};
+use crate::rng::Random;
+use crate::status::Status;
+use crate::time::Instant;
+
+/// The largest number of claims that wait.
+pub(crate) const MAX_WAITING: usize = 64;
+
+/// A claim that waits.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct WaitingClaim<A> {
+    pub(crate) id: NodeId,
+    pub(crate) address: A,
+    pub(crate) instance: Instance,
+    pub(crate) generation: Generation,
+    pub(crate) status: Status,
+    /// Whether the claim is to be passed on once it is taken.
+    pub(crate) rumor: bool,
+    /// The number that the member has to repeat.
+    asked: RequestId,
+    /// When the claim is forgotten, or taken if it is contested.
+    until: Instant,
+    /// The number that the process which is held has to repeat, once this claim is contested, and
+    /// whether it was asked twice.
+    contested: Option<(RequestId, bool)>,
+}
+
+impl<A: Copy> WaitingClaim<A> {
+    /// Makes a claim that waits until `until` for the member at `address` to repeat `asked`.
+    pub(crate) fn new(
+        claim: &Claim<'_, A>,
+        address: A,
+        rumor: bool,
+        asked: RequestId,
+        until: Instant,
+    ) -> Option<Self> {
+        Some(Self {
+            id: NodeId::new(claim.id).ok()?,
+            address,
+            instance: claim.instance,
+            generation: claim.generation,
+            status: claim.status,
+            rumor,
+            asked,
+            until,
+            contested: None,
+        })
+    }
+
+    /// Returns the claim as it can be merged.
+    pub(crate) fn claim(&self) -> Claim<'_, A> {
+        Claim {
+            id: self.id.as_str(),
+            address: Some(self.address),
+            instance: self.instance,
+            generation: self.generation,
+            status: self.status,
+            accusers: Accusers::new(),
+            age_secs: 0,
+        }
+    }
+}
+
+/// What an ack says about the claims that wait.
+#[derive(Clone, Debug)]
+pub(crate) enum Answer<A> {
+    /// The member of this claim has answered.
+    Claimed(WaitingClaim<A>),
+    /// The process that is held has answered, so the claim that contested it was dropped.
+    Held,
+}
+
+/// What is due.
+#[derive(Clone, Debug)]
+pub(crate) enum Due<A> {
+    /// Ask the process that is held as this member once more, with this number.
+    AskAgain(NodeId, RequestId),
+    /// The process that is held is silent: take this claim.
+    Take(WaitingClaim<A>),
+}
+
+/// The claims that wait.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Newcomers<A> {
+    waiting: Vec<WaitingClaim<A>>,
+}
+
+impl<A: Copy + PartialEq> Newcomers<A> {
+    pub(crate) const fn new() -> Self {
+        Self { waiting: Vec::new() }
+    }
+
+    /// Keeps a claim until `until`. Returns true if its member must be asked, with the number
+    /// `asked`; false if it was asked already.
+    pub(crate) fn put(
+        &mut self,
+        claim: &Claim<'_, A>,
+        rumor: bool,
+        asked: RequestId,
+        (now, until): (Instant, Instant),
+        rng: &mut Random,
+    ) -> bool {
+        let new = claim.address.and_then(|to| WaitingClaim::new(claim, to, rumor, asked, until));
+        let Some(new) = new else { return false };
+        let same = |waiting: &&mut WaitingClaim<A>| {
+            waiting.id == new.id
+                && waiting.instance == new.instance
+                && waiting.address == new.address
+        };
+        if let Some(waiting) = self.waiting.iter_mut().find(same) {
+            waiting.rumor |= rumor;
+            if (claim.generation, claim.status) > (waiting.generation, waiting.status) {
+                (waiting.generation, waiting.status) = (claim.generation, claim.status);
+            }
+            if waiting.until > now || waiting.contested.is_some() {
+                return false;
+            }
+            (waiting.asked, waiting.until) = (asked, until);
+            return true;
+        }
+        let over = |waiting: &WaitingClaim<A>| waiting.until <= now && waiting.contested.is_none();
+        if let Some(place) = self.waiting.iter_mut().find(|waiting| over(waiting)) {
+            *place = new;
+        } else if self.waiting.len() < MAX_WAITING {
+            self.waiting.push(new);
+        } else if let Some(place) = self.waiting.get_mut(rng.below(MAX_WAITING)) {
+            *place = new;
+        }
+        true
+    }
+
+    /// Handles an ack of this number from this instance.
+    pub(crate) fn answered(&mut self, number: RequestId, instance: Instance) -> Option<Answer<A>> {
+        let at = self.waiting.iter().position(|waiting| match waiting.contested {
+            Some((held, _)) => held == number,
+            None => waiting.asked == number,
+        })?;
+        let waiting = self.waiting.swap_remove(at);
+        if waiting.contested.is_some() {
+            return Some(Answer::Held);
+        }
+        // Instance 0 stands for a process that does not tell its instances apart.
+        let same = [waiting.instance, Instance(0)].contains(&instance);
+        (same || waiting.instance == Instance(0)).then_some(Answer::Claimed(waiting))
+    }
+
+    /// Keeps a claim whose member has answered until the process that is held has been asked, with
+    /// this number, and was silent twice for `timeout`.
+    pub(crate) fn contest(
+        &mut self,
+        waiting: WaitingClaim<A>,
+        number: RequestId,
+        now: Instant,
+        timeout: Duration,
+    ) {
+        if self.waiting.len() < MAX_WAITING {
+            let contested = Some((number, false));
+            self.waiting.push(WaitingClaim { contested, until: now + timeout, ..waiting });
+        }
+    }
+
+    /// Takes something that is due.
+    pub(crate) fn due(&mut self, now: Instant, timeout: Duration) -> Option<Due<A>> {
+        let at = self
+            .waiting
+            .iter()
+            .position(|waiting| waiting.contested.is_some() && waiting.until <= now)?;
+        let waiting = &mut self.waiting[at];
+        if let Some((number, again @ false)) = &mut waiting.contested {
+            *again = true;
+            waiting.until = now + timeout;
+            return Some(Due::AskAgain(waiting.id, *number));
+        }
+        Some(Due::Take(self.waiting.swap_remove(at)))
+    }
+
+    /// When something is due.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        let contested = self.waiting.iter().filter(|waiting| waiting.contested.is_some());
+        contested.map(|waiting| waiting.until).min()
+    }
+
+    /// Drops the claims about this member that are not above `generation`: it is known by now, or
+    /// has left.
+    pub(crate) fn settle(&mut self, id: &str, generation: Generation) {
+        self.waiting.retain(|waiting| waiting.id != *id || waiting.generation > generation);
+    }
+
+    /// Drops all claims: the node falls silent.
+    pub(crate) fn clear(&mut self) {
+        self.waiting.clear();
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    pub(crate) fn heap_bytes(&self) -> usize {
+        self.waiting.capacity() * size_of::<WaitingClaim<A>>()
+    }
+}

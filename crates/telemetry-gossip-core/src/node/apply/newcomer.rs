@@ -1,0 +1,117 @@
+//! Claims that wait until their member has answered: asking it, and taking the claim in.
+
+use super::{Applied, Heard};
+use crate::address::Address;
+use crate::event::RemovalReason;
+use crate::id::{Generation, IdHash, Instance, RequestId, full_id_hash, id_hash_of};
+use crate::membership::claim::Claim;
+use crate::membership::newcomers::{Answer, Due, WaitingClaim};
+use crate::node::Node;
+use crate::outbox::{Intent, Signal};
+use crate::status::Status;
+use crate::wire::PING_LEN;
+
+impl<A: Address> Node<A> {
+    /// Keeps a claim until its member has answered, and asks it. What a process says about itself,
+    /// beside a number of this node, is such an answer already.
+    pub(super) fn await_answer(&mut self, claim: &Claim<'_, A>, heard: &mut Heard<A>) -> Applied {
+        let (now, timeout) = (self.cx.now, self.cx.config.probe_timeout);
+        let Some(to) = claim.address.filter(|_| claim.generation <= Generation::MAX_START) else {
+            self.cx.stats.claims_unasked += 1;
+            return Applied::Nothing;
+        };
+        let asked = self.cx.request_id();
+        if heard.word_from == Some(to) {
+            let waiting = WaitingClaim::new(claim, to, heard.rumor, asked, now);
+            return waiting.map_or(Applied::Nothing, |waiting| self.take_newcomer(waiting));
+        }
+        if heard.questions_left == 0 {
+            return Applied::Nothing;
+        }
+        let times = (now, now + timeout);
+        if self.newcomers.put(claim, heard.rumor, asked, times, &mut self.cx.rng) {
+            heard.questions_left -= 1;
+            self.cx.stats.claims_waited += 1;
+            self.ask_bare(to, id_hash_of(full_id_hash(claim.id.as_bytes())), asked);
+        }
+        Applied::Nothing
+    }
+
+    /// Sends a ping in which a peer that made the address up can choose nothing but the id hash.
+    fn ask_bare(&mut self, to: A, target: IdHash, number: RequestId) {
+        let signal = Signal::Ping(number, target);
+        self.cx.ask(Intent::new(to, None, PING_LEN).with_signal(signal));
+    }
+
+    /// Handles an ack that may answer for a claim that waits; false if it does not.
+    pub(in crate::node) fn on_newcomer_ack(
+        &mut self,
+        number: RequestId,
+        instance: Instance,
+    ) -> bool {
+        match self.newcomers.answered(number, instance) {
+            Some(Answer::Claimed(waiting)) => {
+                self.take_newcomer(waiting);
+                true
+            }
+            Some(Answer::Held) => true,
+            None => false,
+        }
+    }
+
+    /// Takes in the claim of a member that has answered. If another process has answered as this
+    /// member before, and was not found silent since, that one is asked first: who is known stays.
+    fn take_newcomer(&mut self, waiting: WaitingClaim<A>) -> Applied {
+        if let Some(slot) = self.cx.table.find(waiting.id.as_str()) {
+            let row = self.cx.table.row(slot);
+            let stands = row.status == Status::Alive && row.answered.is_proof();
+            if stands && !row.is_at(&waiting.address) {
+                let (number, timeout) = (self.cx.request_id(), self.cx.config.probe_timeout);
+                self.newcomers.contest(waiting, number, self.cx.now, timeout);
+                self.cx.ping(slot, number);
+                return Applied::Nothing;
+            }
+        }
+        self.merge_newcomer(&waiting)
+    }
+
+    fn merge_newcomer(&mut self, waiting: &WaitingClaim<A>) -> Applied {
+        let claim = waiting.claim();
+        // The claim may be about a process that the table holds by now.
+        let applied = self.merge(&claim, false);
+        if let Some(slot) = self.cx.table.find(claim.id)
+            && self.cx.table.row(slot).instance == waiting.instance
+            && self.cx.table.row(slot).is_at(&waiting.address)
+        {
+            self.cx.table.heard(slot, self.cx.now, true);
+            if applied == Applied::Changed {
+                self.queue_rumor(slot, waiting.rumor);
+            }
+        }
+        applied
+    }
+
+    /// Settles the contested claims that are due.
+    pub(in crate::node) fn advance_newcomers(&mut self) {
+        let timeout = self.cx.config.probe_timeout;
+        while let Some(due) = self.newcomers.due(self.cx.now, timeout) {
+            match due {
+                Due::AskAgain(id, number) => {
+                    if let Some(slot) = self.cx.table.find(id.as_str()) {
+                        self.cx.ping(slot, number);
+                    }
+                }
+                Due::Take(waiting) => {
+                    self.merge_newcomer(&waiting);
+                }
+            }
+        }
+    }
+
+    /// Removes the members from the pages of a join that have never answered.
+    pub(in crate::node) fn remove_unproved(&mut self) {
+        while let Some(slot) = self.detector.unproved.silent(&self.cx) {
+            self.remove(slot, RemovalReason::NeverAnswered);
+        }
+    }
+}
