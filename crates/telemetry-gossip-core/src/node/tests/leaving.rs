@@ -64,7 +64,8 @@ fn the_age_of_a_death_is_kept_by_a_node_younger_than_the_death() {
         &Config { tombstone_ttl: Duration::from_secs(10 * u64::from(hour)), ..Config::default() },
     );
     let dead = Claim { status: Status::Dead, age_secs: 4 * hour, ..alive(3, 1) };
-    hear(&mut node, 2, &claims(2, &[alive(2, 0), dead.clone()]));
+    introduce(&mut node, [alive(2, 0), alive(3, 0)]);
+    hear(&mut node, 2, &claims(2, &[dead.clone()]));
     let ages: Vec<u32> = drain_claims(&mut node)
         .into_iter()
         .filter(|(id, _)| id == "n3")

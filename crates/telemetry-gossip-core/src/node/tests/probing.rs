@@ -6,7 +6,7 @@ use crate::wire::{Ack, Ping, kind};
 /// Node 1 while it probes node 2, the request id of its ping, and the ack that answers it.
 fn pinging() -> (Node<u32>, u32, Ack) {
     let mut node = node(1, &Config::default());
-    hear(&mut node, 2, &claims(2, &[alive(2, 0)]));
+    introduce(&mut node, [alive(2, 0)]);
     let number = loop {
         tick(&mut node);
         let number = drain(&mut node).iter().find_map(|(to, bytes)| {
@@ -132,8 +132,7 @@ fn a_datagram_causes_one_ping_req_and_an_unknown_target_gets_no_more_bytes_than_
     let node = net.node(1);
     drain(node);
     // Enough rumors to fill a datagram.
-    let others: Vec<_> = (60..95).map(|at| alive(at, 0)).collect();
-    hear(node, 50, &claims(50, &others));
+    introduce(node, (60..95).map(|at| alive(at, 0)));
     drain(node);
     hear(node, 50, &request);
     let pings: Vec<usize> =
@@ -187,7 +186,7 @@ fn a_late_tick_shortens_no_stage_and_leaves_no_deadline_in_the_past() {
 #[test]
 fn a_member_is_rechecked_once_at_a_time() {
     let mut node = node(1, &Config::default());
-    hear(&mut node, 2, &claims(2, &[alive(2, 0)]));
+    introduce(&mut node, [alive(2, 0)]);
     let slot = node.cx.table.find("n2").unwrap();
     for _ in 0..3 {
         node.detector.flap_damping.add_flap(slot, node.now());
@@ -246,15 +245,7 @@ fn a_waiting_probe_begins_in_the_tick_that_forgets_the_member_probed() {
 fn a_roll_call_given_up_leaves_no_deadline_in_the_past() {
     let config = Config { tombstone_ttl: Duration::from_secs(30), ..Config::default() };
     let mut node = node(1, &config);
-    for silent in [2, 3] {
-        let member = Input::Introduce {
-            id: id(silent),
-            address: Some(silent),
-            instance: None,
-            generation: Generation(0),
-        };
-        node.handle(node.now(), member).unwrap();
-    }
+    introduce(&mut node, [alive(2, 0), alive(3, 0)]);
     let accusers = core::iter::once(node.cx.this.id_hash).collect();
     let accused = Claim { status: Status::Suspected, accusers, ..alive(2, 0) };
     hear(&mut node, 2, &claims(2, &[accused]));
