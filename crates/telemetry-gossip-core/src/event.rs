@@ -133,6 +133,17 @@ pub enum Event<A> {
         /// How it ended.
         end: IsolationEnd,
     },
+    /// The number of live members has doubled within ten minutes. If nobody added so many, a process
+    /// that answers under many ids may be at work. A cluster config
+    /// ([`Input::ApplyClusterConfig`](crate::Input::ApplyClusterConfig)) removes all members that
+    /// it does not name.
+    #[non_exhaustive]
+    TableDoubled {
+        /// The number of live members some minutes ago.
+        before: u32,
+        /// The number of live members now.
+        now: u32,
+    },
     /// Another process uses the id of this node, and the two have repeatedly raised the generation
     /// above each other.
     #[non_exhaustive]
@@ -182,6 +193,11 @@ impl<A> Event<A> {
     /// A member became known.
     pub const fn joined(id: NodeId, address: Option<A>, generation: Generation) -> Self {
         Self::Joined { id, address, generation }
+    }
+
+    /// The number of live members has doubled.
+    pub const fn table_doubled(before: u32, now: u32) -> Self {
+        Self::TableDoubled { before, now }
     }
 
     /// A member is Alive at a new generation.

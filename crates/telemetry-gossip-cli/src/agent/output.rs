@@ -164,6 +164,10 @@ impl Line {
                     RemovalReason::NotInClusterConfig => {
                         ("not-in-cluster-config", "the cluster config does not list it")
                     }
+                    RemovalReason::NeverAnswered => (
+                        "never-answered",
+                        "a seed named it when this node joined, and it has not answered since",
+                    ),
                     _ => ("other", "for a reason that this program does not know"),
                 };
                 Self::new(
@@ -235,6 +239,15 @@ impl Line {
                 "join-failed",
                 json!({}),
                 "join not complete: no seed has answered yet; the node keeps trying".to_owned(),
+            ),
+            Event::TableDoubled { before, now, .. } => Self::new(
+                "table-doubled",
+                json!({ "before": before, "now": now }),
+                format!(
+                    "the number of live members has grown from {before} to {now} within ten \
+                     minutes; if nobody added so many, apply a cluster config that names the \
+                     members"
+                ),
             ),
             Event::LeaveCompleted => {
                 Self::new("leave-completed", json!({}), "leave complete".to_owned())

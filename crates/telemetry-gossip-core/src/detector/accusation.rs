@@ -104,7 +104,7 @@ impl<A: Address> Detector<A> {
 
     /// Suspects a member that this node could not reach, one generation above the one held, or
     /// joins the accusers of the suspicion that is held already.
-    fn accuse(&mut self, slot: Slot, cx: &mut Cx<A>) {
+    pub(super) fn accuse(&mut self, slot: Slot, cx: &mut Cx<A>) {
         let held = cx.table.claim(slot);
         let generation = match held.status {
             Status::Alive => held.generation.next(),

@@ -172,6 +172,7 @@ impl<A: Address> Detector<A> {
                 let least = cx.config.suspicion_spans(cx.table.live()).1 + cx.spread_time();
                 let rest = cx.config.tombstone_ttl.saturating_sub(age).max(least);
                 cx.tombstones.set(slot, cx.now + rest);
+                self.on_death_heard(cx);
                 if claim.status == Status::Dead {
                     cx.emit(Event::Dead { id, generation });
                     let here = claim.accusers.contains(&cx.this.id_hash);

@@ -102,6 +102,9 @@ pub(crate) struct RollCalls {
     /// Whether the host, or the isolation limit, has declared the losses real. No roll call fails
     /// from then on, until one succeeds by itself.
     loss_accepted: bool,
+    /// Whether the members that were silent in the last roll call, or are in the one under way, are
+    /// to be accused.
+    accuses_lost: bool,
 }
 
 /// The next action of a roll call.
@@ -167,6 +170,7 @@ impl RollCalls {
     pub(crate) fn forget(&mut self, slot: Slot, now: Instant) {
         if self.asked.contains(slot) {
             self.abort(now);
+            self.asked.clear();
         }
     }
 
@@ -279,7 +283,7 @@ impl RollCalls {
         let (asked, answers) = (self.asked.len(), roll.answers);
         if clear {
             self.verified = Some(roll.started);
-            self.loss_accepted = false;
+            (self.loss_accepted, self.accuses_lost) = (false, false);
             Some(Finding::InTouch { doubtful: roll.doubtful })
         } else if self.loss_accepted {
             Some(Finding::InTouch { doubtful: false })
@@ -305,6 +309,21 @@ impl RollCalls {
     /// can be declared dead.
     pub(crate) fn accept_loss(&mut self) {
         self.loss_accepted = true;
+        self.accuses_lost = true;
+    }
+
+    /// Takes the members that did not answer the last roll call, after their loss was accepted. None
+    /// while a roll call is under way.
+    fn take_lost(&mut self) -> Vec<Slot> {
+        if self.is_calling() || !core::mem::take(&mut self.accuses_lost) {
+            return Vec::new();
+        }
+        self.asked.iter().filter(|asked| !asked.answered).map(|asked| asked.slot).collect()
+    }
+
+    /// Makes an isolated node call the roll again at `at`, if not before.
+    fn call_again_at(&mut self, at: Instant) {
+        self.again_at = Some(self.again_at.map_or(at, |again| again.min(at)));
     }
 
     /// Moves the beginning of the isolation by `span`, the time that the node slept.
@@ -437,6 +456,7 @@ impl<A: Address> Detector<A> {
                     (true, true) | (false, false) => {}
                 }
                 self.make_pending_accusations(cx);
+                self.accuse_lost(cx);
                 let end = if self.config_may_reconnect {
                     IsolationEnd::ClusterConfig
                 } else {
@@ -469,10 +489,30 @@ impl<A: Address> Detector<A> {
 
     /// Ends the isolation because the losses are real, by the host's word or after the limit.
     /// Suspicions run out again, and no roll call holds them up until one succeeds by itself.
+    ///
+    /// All members that were silent in the last roll call are accused at once: the other nodes of
+    /// this side are isolated as well, and accuse nobody.
     pub(crate) fn accept_loss(&mut self, end: IsolationEnd, cx: &mut Cx<A>) {
         if self.roll_calls.is_isolated() {
             self.roll_calls.accept_loss();
             self.end_isolation(end, cx);
+            self.accuse_lost(cx);
+        }
+    }
+
+    /// Accuses the members that were silent in a roll call, once the host has accepted their loss
+    /// and the roll call is over.
+    fn accuse_lost(&mut self, cx: &mut Cx<A>) {
+        for slot in self.roll_calls.take_lost() {
+            self.accuse(slot, cx);
+        }
+    }
+
+    /// Calls the roll if this node is isolated: it hears that a member is dead, so another node of
+    /// its side has accepted the loss. Once enough are dead, the rest is a majority again.
+    pub(super) fn on_death_heard(&mut self, cx: &mut Cx<A>) {
+        if self.roll_calls.is_isolated() && !self.roll_calls.is_calling() {
+            self.roll_calls.call_again_at(cx.now + cx.config.gossip_interval);
         }
     }
 

@@ -103,15 +103,39 @@ pub(crate) enum Due<A> {
     Take(WaitingClaim<A>),
 }
 
-/// The claims that wait.
+/// How long the table must at least take to double if nothing is to be said of it.
+const DOUBLING: Duration = Duration::from_secs(600);
+
+/// The smallest table whose doubling is worth a word.
+const MIN_DOUBLED: u32 = 32;
+
+/// The claims that wait, and how fast the table grows.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Newcomers<A> {
     waiting: Vec<WaitingClaim<A>>,
+    /// When the table was measured, and the number of live members in it.
+    measured: (Instant, u32),
 }
 
 impl<A: Copy + PartialEq> Newcomers<A> {
-    pub(crate) const fn new() -> Self {
-        Self { waiting: Vec::new() }
+    pub(crate) const fn new(now: Instant) -> Self {
+        Self { waiting: Vec::new(), measured: (now, 0) }
+    }
+
+    /// Measures the table after a member has entered it. Returns how many live members there were
+    /// at the last measure if there are twice as many now, within ten minutes. A node that `joins`
+    /// learns of a whole cluster, which is no growth.
+    pub(crate) fn doubled(&mut self, live: u32, joins: bool, now: Instant) -> Option<u32> {
+        let (since, before) = self.measured;
+        if joins || now.since(since) > DOUBLING {
+            self.measured = (now, live);
+            return None;
+        }
+        let doubled = before >= MIN_DOUBLED / 2 && live >= (before * 2).max(MIN_DOUBLED);
+        if doubled {
+            self.measured = (now, live);
+        }
+        doubled.then_some(before)
     }
 
     /// Keeps a claim until `until`. Returns true if its member must be asked, with the number

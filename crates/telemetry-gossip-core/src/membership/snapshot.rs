@@ -8,8 +8,8 @@ use alloc::vec::Vec;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::row::{Row, Sums};
 use super::proof::Answered;
+use super::row::{Row, Sums};
 use super::rtt::RttBound;
 use super::telemetry_log::{self, Entries, MAX_LOG_READ};
 use super::{Membership, Slot};

@@ -160,7 +160,7 @@ impl<A: Address> Node<A> {
                 stats: Stats::default(),
             },
             id_conflict: None,
-            newcomers: Newcomers::new(),
+            newcomers: Newcomers::new(now),
             wrong_accusers: Accusers::new(),
             quiet: false,
             lent: false,

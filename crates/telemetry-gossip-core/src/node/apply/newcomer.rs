@@ -2,7 +2,7 @@
 
 use super::{Applied, Heard};
 use crate::address::Address;
-use crate::event::RemovalReason;
+use crate::event::{Event, RemovalReason};
 use crate::id::{Generation, IdHash, Instance, RequestId, full_id_hash, id_hash_of};
 use crate::membership::claim::Claim;
 use crate::membership::newcomers::{Answer, Due, WaitingClaim};
@@ -79,6 +79,7 @@ impl<A: Address> Node<A> {
         let claim = waiting.claim();
         // The claim may be about a process that the table holds by now.
         let applied = self.merge(&claim, false);
+        self.watch_growth();
         if let Some(slot) = self.cx.table.find(claim.id)
             && self.cx.table.row(slot).instance == waiting.instance
             && self.cx.table.row(slot).is_at(&waiting.address)
@@ -89,6 +90,15 @@ impl<A: Address> Node<A> {
             }
         }
         applied
+    }
+
+    /// Tells the host if the cluster has doubled within minutes.
+    fn watch_growth(&mut self) {
+        let (live, now) = (self.cx.table.live(), self.cx.now);
+        let joins = self.detector.unproved.is_young(now);
+        if let Some(before) = self.newcomers.doubled(live, joins, now) {
+            self.cx.emit(Event::TableDoubled { before, now: live });
+        }
     }
 
     /// Settles the contested claims that are due.

@@ -173,7 +173,7 @@ impl<A: Address> From<State<A>> for Node<A> {
             anti_entropy,
             dissemination,
             id_conflict: old.id_conflict,
-            newcomers: Newcomers::new(),
+            newcomers: Newcomers::new(old.now),
             wrong_accusers: old.wrong_accusers,
             quiet: old.quiet,
             lent: old.lent,

@@ -4,6 +4,7 @@
 mod hostile;
 mod identity;
 mod leaving;
+mod newcomers;
 mod probing;
 mod refused;
 mod refuting;
@@ -136,7 +137,10 @@ pub(super) fn alive(address: u32, generation: u64) -> Claim<'static, u32> {
 }
 
 /// Makes the node know these members: its host vouches for them.
-pub(super) fn introduce(node: &mut Node<u32>, members: impl IntoIterator<Item = Claim<'static, u32>>) {
+pub(super) fn introduce(
+    node: &mut Node<u32>,
+    members: impl IntoIterator<Item = Claim<'static, u32>>,
+) {
     for claim in members {
         let (id, instance) = (claim.id.parse().unwrap(), Some(claim.instance));
         let (address, generation) = (claim.address, claim.generation);

@@ -1,0 +1,256 @@
+//! Newcomers: what a peer says of members that have never answered this node, and of other
+//! processes than the ones that have.
+
+use super::*;
+use crate::wire::kind;
+
+fn made_up(from: u32, count: u32) -> Vec<Claim<'static, u32>> {
+    (from..from + count).map(|address| alive(address, 0)).collect()
+}
+
+/// The lengths of the datagrams that the node sends now to addresses that no node has.
+fn sent_to_strangers(node: &mut Node<u32>, nodes: u32) -> Vec<usize> {
+    drain(node).iter().filter(|&&(to, _)| to > nodes).map(|(_, bytes)| bytes.len()).collect()
+}
+
+#[test]
+fn made_up_members_enter_no_table_and_isolate_no_node() {
+    let mut net = Net::joined(10, &Config::default());
+    for round in 0..60 {
+        for address in 1..=10 {
+            let lie = claims(200, &made_up(20 + 30 * round, 30));
+            hear(net.node(address), 200, &lie);
+        }
+        net.run_for(Duration::from_secs(1));
+        for node in &net.nodes {
+            assert_eq!((node.membership().len(), node.health().isolated_since), (10, None));
+        }
+    }
+    // A crash is still found.
+    net.cut = (1..10).flat_map(|other| [(other, 10), (10, other)]).collect();
+    net.run_for(Duration::from_secs(6));
+    for observer in 1..10 {
+        assert_eq!(net.status(observer, 10), Some(Status::Dead));
+    }
+}
+
+#[test]
+fn a_claim_about_a_stranger_costs_one_short_ping_and_is_told_to_nobody() {
+    let mut net = Net::joined(4, &Config::default());
+    net.log.clear();
+    let lie = claims(200, &[alive(99, 0)]);
+    hear(net.node(1), 200, &lie);
+    assert_eq!(sent_to_strangers(net.node(1), 4), [crate::wire::PING_LEN]);
+    net.run_for(Duration::from_secs(600));
+    let to_stranger = net.log.iter().filter(|&&(_, to, _)| to == 99).count();
+    let names_it = net.log.iter().filter(|(.., bytes)| {
+        let named = |frame: Frame<'_, u32>| match frame {
+            Frame::Claims(mut claims) => claims.any(|claim| claim.id == "n99"),
+            _ => false,
+        };
+        frames(bytes).into_iter().any(named)
+    });
+    assert_eq!((to_stranger, names_it.count()), (0, 0));
+}
+
+#[test]
+fn questions_about_strangers_cost_no_more_bytes_than_the_claims() {
+    let mut node = node(1, &Config::default());
+    let lie = claims(200, &made_up(20, 40));
+    for _ in 0..100 {
+        hear(&mut node, 200, &lie);
+        let sent: usize = sent_to_strangers(&mut node, 1).iter().sum();
+        assert!(sent <= lie.len(), "{sent} for {}", lie.len());
+    }
+}
+
+#[test]
+fn a_member_is_known_and_passed_on_once_it_answers() {
+    let mut net = Net::joined(4, &Config::default());
+    let stranger = node(5, &Config::default());
+    let claim = Claim { instance: stranger.me().instance(), ..alive(5, 0) };
+    net.nodes.push(stranger);
+    hear(net.node(1), 200, &claims(200, &[claim]));
+    net.run_for(Duration::from_secs(3));
+    for address in 1..=5 {
+        assert_eq!(net.node(address).health().alive, 5, "n{address}");
+    }
+}
+
+/// What a member says, a liar says too; but another instance answers there, or none.
+#[test]
+fn a_claim_of_another_instance_or_address_leaves_a_member_that_answers_as_it_is() {
+    let mut net = Net::joined(4, &Config::default());
+    let before = net.node(2).me().instance();
+    let moved = Claim { instance: before, address: Some(77), ..alive(2, 8) };
+    let renewed = alive(2, 9);
+    for address in [1, 3, 4] {
+        hear(net.node(address), 200, &claims(200, &[moved.clone(), renewed.clone()]));
+    }
+    net.run_for(Duration::from_secs(5));
+    for address in [1, 3, 4] {
+        let held = net.node(address).member("n2").unwrap();
+        assert_eq!((held.instance(), held.address()), (before, Some(2)));
+        assert_eq!(held.status(), Status::Alive);
+    }
+}
+
+/// A process that uses the id of a member, and that answers.
+#[test]
+fn who_is_known_and_answers_stays_and_who_is_silent_makes_room() {
+    let mut net = Net::joined(4, &Config::default());
+    let rival = Node::new(Config::default(), Identity::new(id(4), 5), [55; 32], net.now).unwrap();
+    let claim = Claim { instance: rival.me().instance(), address: Some(5), ..alive(4, 50) };
+    net.nodes.push(rival);
+    let old = net.node(4).me().instance();
+    hear(net.node(1), 5, &claims(4, core::slice::from_ref(&claim)));
+    net.run_for(Duration::from_secs(2));
+    let held = net.node(1).member("n4").unwrap();
+    assert_eq!((held.instance(), held.address()), (old, Some(4)));
+
+    net.cut = [1, 2, 3, 5].into_iter().flat_map(|other| [(other, 4), (4, other)]).collect();
+    hear(net.node(1), 5, &claims(4, core::slice::from_ref(&claim)));
+    net.run_for(Duration::from_secs(2));
+    let held = net.node(1).member("n4").unwrap();
+    assert_eq!((held.instance(), held.address()), (claim.instance, Some(5)));
+}
+
+/// Each step is within reach of the one before, or so the liar says.
+#[test]
+fn a_ladder_of_generations_keeps_nobody_dead() {
+    let mut net = Net::joined(5, &Config::default());
+    let instance = net.node(3).me().instance();
+    let (far, leap) = (1 << 56, 1 << 32);
+    let step = |generation, status| Claim { instance, status, ..alive(3, generation) };
+    let lie = claims(
+        200,
+        &[
+            step(far + leap, Status::Alive),
+            step(far + 2 * leap, Status::Alive),
+            step(far + 2 * leap + 1, Status::Dead),
+        ],
+    );
+    let near: Vec<_> = (1..=40)
+        .map(|at| step(at * Generation::MAX_LEAP, Status::Alive))
+        .chain([step(40 * Generation::MAX_LEAP + 1, Status::Left)])
+        .collect();
+    let near = claims(200, &near);
+    for address in [1, 2, 4, 5] {
+        hear(net.node(address), 200, &lie);
+        hear(net.node(address), 200, &near);
+    }
+    net.run_for(Duration::from_secs(10));
+    for address in 1..=5 {
+        assert_eq!(net.status(address, 3), Some(Status::Alive), "at n{address}");
+    }
+}
+
+/// Peers that compare tables may be asked for all that they know, and still not be believed.
+#[test]
+fn a_partner_that_lies_in_a_session_brings_nobody_who_does_not_answer() {
+    let mut net = Net::joined(3, &Config::default());
+    // A liar at the address of n3 that sends made-up members beside each answer.
+    let mut told = 0;
+    net.run_for(Duration::from_secs(30));
+    for _ in 0..200 {
+        net.now = net.now + Duration::from_millis(250);
+        let now = net.now;
+        net.node(1).handle(now, Input::Exchange).unwrap();
+        for (to, bytes) in drain(net.node(1)) {
+            for frame in frames(&bytes) {
+                let number = match frame {
+                    Frame::SyncVersions(head, _) => head.number,
+                    _ => continue,
+                };
+                let mut buf = [0; 1_400];
+                let lie = claims(to, &made_up(20 + told, 20));
+                buf[..lie.len()].copy_from_slice(&lie);
+                let done = datagram(to, |w| {
+                    let done = crate::wire::SyncDone { number, more: true };
+                    assert!(w.frame(kind::SYNC_DONE, &done));
+                });
+                let (head, tail) = (&buf[..lie.len()], &done[crate::wire::HEADER_LEN..]);
+                hear(net.node(1), to, &[head, tail].concat());
+                told += 20;
+            }
+        }
+    }
+    assert!(told > 0);
+    assert_eq!(net.node(1).membership().len(), 3);
+}
+
+/// A seed can make up a whole cluster. It is forgotten within a minute, and no other node hears of
+/// it.
+#[test]
+fn members_from_the_pages_of_a_lying_seed_are_forgotten_if_they_never_answer() {
+    let mut net = Net::new(1, &Config::default());
+    net.input(1, Input::Join { seeds: alloc::vec![9].into() });
+    let request = net.log.iter().rev().find_map(|(_, to, bytes)| {
+        frames(bytes).into_iter().find_map(|frame| match frame {
+            Frame::PageRequest(request) if *to == 9 => Some(request.number),
+            _ => None,
+        })
+    });
+    let number = request.unwrap();
+    let lie = claims(9, &made_up(20, 30));
+    let page = datagram(9, |w| {
+        assert!(w.frame(kind::PAGE, &crate::wire::Page { number, next: None }));
+    });
+    hear(net.node(1), 9, &[&lie[..], &page[crate::wire::HEADER_LEN..]].concat());
+    assert_eq!(net.node(1).membership().len(), 31);
+    net.run_for(Duration::from_secs(70));
+    assert_eq!(net.node(1).membership().len(), 1);
+    net.run_for(Duration::from_secs(10));
+    assert_eq!(net.node(1).health().isolated_since, None);
+    let to_each = net.log.iter().filter(|&&(_, to, _)| to == 25).map(|(.., bytes)| bytes.len());
+    assert!(to_each.sum::<usize>() <= 16 * crate::wire::PING_LEN);
+}
+
+#[test]
+fn a_crowd_that_answers_is_told_and_one_that_falls_silent_is_ended_by_a_cluster_config() {
+    let mut net = Net::joined(40, &Config::default());
+    net.run_for(Duration::from_secs(700));
+    net.events(1);
+    for address in 41..=100 {
+        let crowd = node(address, &Config::default());
+        net.nodes.push(crowd);
+        net.input(address, Input::Join { seeds: alloc::vec![1].into() });
+    }
+    net.run_for(Duration::from_secs(70));
+    let told = net.events(1).into_iter().any(|event| matches!(event, Event::TableDoubled { .. }));
+    assert!(told);
+    let silent = |at: u32| (1..=40).flat_map(move |other| [(other, at), (at, other)]);
+    net.cut = (41..=100).flat_map(silent).collect();
+    net.run_for(Duration::from_secs(20));
+    assert!((1..=40).all(|address| net.node(address).health().isolated_since.is_some()));
+    for address in 1..=40 {
+        let members: Vec<_> = (1..=40).map(id).collect();
+        net.input(address, Input::ApplyClusterConfig { version: 1, members: members.into() });
+    }
+    net.run_for(Duration::from_secs(10));
+    for address in 1..=40 {
+        let health = net.node(address).health();
+        assert_eq!((health.alive, health.isolated_since), (40, None), "n{address}");
+    }
+}
+
+#[test]
+fn an_accepted_loss_is_known_everywhere_soon() {
+    let mut net = Net::joined(50, &Config::default());
+    let lost: Vec<u32> = (21..=50).collect();
+    for &at in &lost {
+        net.cut.extend((1..=50).flat_map(|other| [(other, at), (at, other)]));
+    }
+    net.run_for(Duration::from_secs(30));
+    assert!((1..=20).all(|address| net.node(address).health().isolated_since.is_some()));
+    net.input(1, Input::AcceptLoss);
+    net.run_for(Duration::from_secs(15));
+    for address in 1..=20 {
+        let health = net.node(address).health();
+        assert_eq!(
+            (health.alive, health.dead, health.isolated_since),
+            (20, 30, None),
+            "n{address}"
+        );
+    }
+}
