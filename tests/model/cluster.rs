@@ -227,7 +227,7 @@ fn broken(state: &State, old: &Local, event: Event, new: &Local) -> [bool; STEP_
             let most = held.map_or(rank(&claim), |held| rank(held).max(rank(&claim)));
             // A node may refuse a claim that is too far ahead, until it accepts its refutation.
             let refused =
-                claim.generation > Generation::PLAUSIBLE_START.0 && new.row(claim.about) == held;
+                claim.generation > Generation::MAX_START.0 && new.row(claim.about) == held;
             lesser = new.row(claim.about).map(rank) != Some(most) && !refused;
         }
     }

@@ -151,13 +151,13 @@ fn address(of: u8) -> u32 {
 
 /// Creates a node with this table.
 fn restore(local: &Local) -> Node<u32> {
-    let highest = Generation::PLAUSIBLE_START.0;
+    let highest = Generation::MAX_START.0;
     let mut node = start(local.me, local.restarts, local.own().generation.min(highest));
     for &row in &local.rows {
         if row.generation > highest {
             // A node cannot start so high, and accepts only leaps of a limited size. Use the
             // largest leap first.
-            let generation = (row.generation - 1).min(highest + Generation::PLAUSIBLE_LEAP);
+            let generation = (row.generation - 1).min(highest + Generation::MAX_LEAP);
             hear(&mut node, &[Claim { status: Status::Alive, generation, ..row }]);
         }
         if row.about != local.me {

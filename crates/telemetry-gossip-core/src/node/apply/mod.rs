@@ -19,10 +19,9 @@ use core::time::Duration;
 
 use super::Node;
 use crate::address::Address;
-use crate::config::Mode;
 use crate::event::{Event, RemovalReason};
 use crate::evidence::Evidence;
-use crate::id::full_id_hash;
+use crate::id::{Generation, full_id_hash};
 use crate::membership::claim::Claim;
 use crate::membership::{Merged, Slot};
 pub(super) use id_conflict::IdConflict;
@@ -78,9 +77,8 @@ impl<A: Address> Node<A> {
         if known.is_none() && self.is_unwanted_death(claim) {
             return Applied::Nothing;
         }
-        // A host that names each exchange and each probe also answers for what it asks for.
-        if self.cx.config.mode != Mode::Autonomous {
-            return self.merge(claim, heard.rumor);
+        if !self.cx.asks_for_proof() {
+            return self.merge_without_proof(claim, known, heard.rumor);
         }
         let Some(slot) = known else {
             return self.apply_claim_about_stranger(claim, heard);
@@ -102,6 +100,22 @@ impl<A: Address> Node<A> {
             }
         }
         self.merge(claim, heard.rumor)
+    }
+
+    /// Merges a claim for a host that names each exchange itself. No member can be asked, so no
+    /// claim may be so high that its member would not answer it.
+    fn merge_without_proof(
+        &mut self,
+        claim: &Claim<'_, A>,
+        known: Option<Slot>,
+        rumor: bool,
+    ) -> Applied {
+        let held = known.map_or(Generation(0), |slot| self.cx.table.row(slot).generation);
+        if claim.generation > Generation::MAX_START && !claim.generation.is_near(held) {
+            self.cx.stats.claims_implausible += 1;
+            return Applied::Nothing;
+        }
+        self.merge(claim, rumor)
     }
 
     /// Applies a claim about a member that is not in the table. Only the pages of this node's own
