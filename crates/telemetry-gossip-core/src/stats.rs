@@ -30,6 +30,12 @@ pub struct Stats {
     pub datagrams_while_inactive: u64,
     /// Frames skipped because this version does not know their kind.
     pub frames_unknown: u64,
+    /// Frames ignored because they go beyond what one datagram may ask for: it may ask one question
+    /// and hold a few frames of claims.
+    pub frames_beyond_limit: u64,
+    /// Rows of the table visited to compare it with version lists, to serve wants, and to write
+    /// pages and version lists: the work for others that grows with the table.
+    pub rows_visited: u64,
     /// Claims refused because of an implausible generation.
     pub claims_implausible: u64,
     /// Claims refused because the table is full.
@@ -86,6 +92,8 @@ impl AddAssign for Stats {
             datagrams_other_label,
             datagrams_while_inactive,
             frames_unknown,
+            frames_beyond_limit,
+            rows_visited,
             claims_implausible,
             claims_table_full,
             claims_not_in_config,
@@ -115,6 +123,8 @@ impl AddAssign for Stats {
         self.datagrams_other_label += datagrams_other_label;
         self.datagrams_while_inactive += datagrams_while_inactive;
         self.frames_unknown += frames_unknown;
+        self.frames_beyond_limit += frames_beyond_limit;
+        self.rows_visited += rows_visited;
         self.claims_implausible += claims_implausible;
         self.claims_table_full += claims_table_full;
         self.claims_not_in_config += claims_not_in_config;

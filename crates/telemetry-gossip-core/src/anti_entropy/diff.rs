@@ -88,16 +88,19 @@ impl OutgoingDiffs {
     /// request.
     ///
     /// Both lists are in the order of the id hashes, so one pass over each finds all differences.
+    /// It also returns how many rows of the table it visited: no more than the list has rows, and
+    /// one diff has items.
     pub(crate) fn compare<A: Address>(
         &mut self,
         table: &Membership<A>,
         ranges: Ranges<'_>,
-    ) -> Diff {
-        let mut diff = Diff::default();
-        for (range, mut rows) in ranges {
+    ) -> (Diff, u64) {
+        let (mut diff, mut visited) = (Diff::default(), 0);
+        'ranges: for (range, mut rows) in ranges {
             let mut theirs = rows.next();
             let (from, to) = (IdHash(range.from), IdHash(range.to));
             for slot in table.in_range(from, to) {
+                visited += 1;
                 let id_hash = table.id_hash(slot);
                 while let Some(row) = theirs.filter(|row| row.id_hash < id_hash.0) {
                     self.want(&mut diff, want_of(row, true, 0));
@@ -110,13 +113,18 @@ impl OutgoingDiffs {
                     }
                     None => self.push(&mut diff, Item { slot, claim: true, since: Some(0) }),
                 }
+                // The rest of the table has nothing to add that the reply has room for. The next
+                // session finds it.
+                if diff.more {
+                    break 'ranges;
+                }
             }
             while let Some(row) = theirs {
                 self.want(&mut diff, want_of(row, true, 0));
                 theirs = rows.next();
             }
         }
-        diff
+        (diff, visited)
     }
 
     /// Compares one row that both tables hold, and adds the difference to `diff`.
@@ -152,18 +160,32 @@ impl OutgoingDiffs {
         }
     }
 
-    /// The diff that sends the rows which the partner requests.
+    /// The diff that sends the rows which the partner requests, and how many rows it visited.
+    ///
+    /// Each row is sent once, however often it is requested: a want names an id hash, which several
+    /// rows may share.
     pub(crate) fn grant<A: Address>(
         &mut self,
         table: &Membership<A>,
         wants: Items<'_, WireWant>,
-    ) -> Diff {
-        let mut diff = Diff::default();
+    ) -> (Diff, u64) {
+        let (mut diff, mut visited) = (Diff::default(), 0);
         for want in wants {
             for slot in table.with_id_hash(IdHash(want.id_hash)) {
-                self.push(&mut diff, Item { slot, claim: want.claim, since: Some(want.since) });
+                visited += 1;
+                let item = Item { slot, claim: want.claim, since: Some(want.since) };
+                match self.items.iter_mut().rev().take(diff.items).find(|item| item.slot == slot) {
+                    Some(known) => {
+                        known.claim |= item.claim;
+                        known.since = known.since.min(item.since);
+                    }
+                    None => self.push(&mut diff, item),
+                }
+                if diff.more {
+                    return (diff, visited);
+                }
             }
         }
-        diff
+        (diff, visited)
     }
 }

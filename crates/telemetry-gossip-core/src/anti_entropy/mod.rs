@@ -36,7 +36,7 @@ pub(crate) use trigger::{SyncTrigger, TelemetrySyncTrigger};
 
 /// The version of the serialised shape of [`AntiEntropy`]; increase it with each change of the
 /// shape.
-pub(crate) const SHAPE: u32 = 0;
+pub(crate) const SHAPE: u32 = 1;
 
 /// The largest number of exchanges that the host has asked for and that wait for their turn.
 const MAX_EXCHANGES_WANTED: usize = 1_024;

@@ -7,7 +7,7 @@ use crate::address::Address;
 use crate::cx::Activity;
 use crate::error::CommandError;
 use crate::event::{Event, IsolationEnd, RemovalReason};
-use crate::id::{Generation, Instance, NodeId, full_id_hash};
+use crate::id::{Generation, Instance, NodeId};
 use crate::input::Input;
 use crate::membership::Merged;
 use crate::membership::claim::{Accusers, Claim};
@@ -113,7 +113,7 @@ impl<A: Address> Node<A> {
             accusers: Accusers::new(),
             age_secs: 0,
         };
-        if !cx.admission.admits(full_id_hash(claim.id.as_bytes())) {
+        if !cx.admission.admits(claim.id) {
             return Err(CommandError::MemberNotInClusterConfig);
         }
         match cx.table.merge_at(cx.now, &claim) {
@@ -141,11 +141,11 @@ impl<A: Address> Node<A> {
         version: u64,
         members: &[NodeId],
     ) -> Result<(), CommandError> {
-        let me = self.cx.table.hash(self.cx.this.slot);
-        self.cx.admission.apply(version, members, me)?;
+        let me = self.cx.this.id;
+        self.cx.admission.apply(version, members, me.as_str())?;
         let (table, admission) = (&self.cx.table, &self.cx.admission);
         let outside: alloc::vec::Vec<_> =
-            table.slots().filter(|&slot| !admission.admits(table.hash(slot))).collect();
+            table.slots().filter(|&slot| !admission.admits(table.row(slot).id())).collect();
         let removed = !outside.is_empty();
         for slot in outside {
             self.remove(slot, RemovalReason::NotInClusterConfig);

@@ -379,6 +379,7 @@ impl<A: Address> Node<A> {
             lent: _,
         } = self;
         cx.table.heap_bytes()
+            + cx.admission.heap_bytes()
             + cx.rumors.heap_bytes()
             + cx.outbox.heap_bytes()
             + cx.events.heap_bytes()

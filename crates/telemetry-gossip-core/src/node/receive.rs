@@ -23,7 +23,7 @@ use crate::detector::Acked;
 use crate::dissemination::acknowledge;
 use crate::error::WireError;
 use crate::id::{IdHash, Instance, RequestId};
-use crate::membership::Slot;
+use crate::membership::{Place, Slot};
 use crate::outbox::{Body, Diff, Intent, Signal, Want};
 use crate::status::Status;
 use crate::wire::decode::{Datagram, Frame, Lead};
@@ -33,6 +33,14 @@ use crate::wire::{Ack, PING_REQ_LEN, Page, Ping, Tree};
 /// For one datagram, request missing telemetry from at most this many owners. Anti-entropy finds
 /// the rest.
 const MAX_TELEMETRY_REQUESTS: usize = 8;
+
+/// The largest number of frames of claims that are read from one datagram. Other nodes send at most
+/// three: the claim that the receiver must hear of itself, a body, and rumors.
+const MAX_CLAIMS_FRAMES: u8 = 4;
+
+/// A datagram of this length is accepted even if the own MTU is smaller, so that a fleet can change
+/// its MTU node by node.
+const MIN_ACCEPTED_BYTES: usize = 1_500;
 
 /// The reply to one datagram, as its frames ask for it.
 pub(super) struct Reply<A> {
@@ -48,6 +56,13 @@ pub(super) struct Reply<A> {
     ping_req: Option<(RequestId, IdHash, A)>,
     /// Whether a claim about this node itself was among the claims.
     about_self: bool,
+    /// How many claims of its first id hash come before the page that a frame after this one is
+    /// about.
+    page_place: u32,
+    /// Whether the datagram has asked its one question.
+    asked: bool,
+    /// The number of frames of claims read so far.
+    claims_frames: u8,
     /// The tree frame, if the datagram is part of a flight.
     pub(super) tree: Option<Tree>,
     /// Requests for the telemetry that is missing before the updates of the flight.
@@ -55,6 +70,19 @@ pub(super) struct Reply<A> {
 }
 
 impl<A> Reply<A> {
+    /// Whether the frame is within what one datagram may ask for: one question, and a few frames of
+    /// claims. Otherwise a few bytes could ask for the work of many datagrams.
+    fn accepts(&mut self, frame: &Frame<'_, A>) -> bool {
+        if frame.is_question() {
+            return !core::mem::replace(&mut self.asked, true);
+        }
+        if !matches!(frame, Frame::Claims(_)) {
+            return true;
+        }
+        self.claims_frames = self.claims_frames.saturating_add(1);
+        self.claims_frames <= MAX_CLAIMS_FRAMES
+    }
+
     fn new(sender: Option<Slot>) -> Self {
         Self {
             sender,
@@ -64,6 +92,9 @@ impl<A> Reply<A> {
             correct_sender: false,
             ping_req: None,
             about_self: false,
+            page_place: 0,
+            asked: false,
+            claims_frames: 0,
             tree: None,
             missing: ArrayVec::new(),
         }
@@ -85,7 +116,12 @@ const fn closing(request_id: RequestId, diff: Diff, asker: bool) -> Body {
 impl<A: Address> Node<A> {
     /// Handles a datagram.
     pub(super) fn receive(&mut self, from: A, bytes: &[u8]) -> Result<(), WireError> {
+        let max = self.cx.mtu().max(MIN_ACCEPTED_BYTES);
         let (table, stats) = (&mut self.cx.table, &mut self.cx.stats);
+        if bytes.len() > max {
+            stats.datagrams_malformed += 1;
+            return Err(WireError::TooLong { len: bytes.len(), max });
+        }
         // Claims that the table holds already are passed over while the datagram is validated.
         let datagram =
             Datagram::<A>::parse(bytes, self.cx.config.label, |claims| table.pass_over(claims))
@@ -154,6 +190,10 @@ impl<A: Address> Node<A> {
             if self.cx.config.mode == Mode::ProbeOnly && !frame.is_signal() {
                 continue;
             }
+            if !reply.accepts(&frame) {
+                self.cx.stats.frames_beyond_limit += 1;
+                continue;
+            }
             self.frame(from, datagram, frame, reply, answered);
         }
         let id_hash = IdHash(datagram.sender);
@@ -193,9 +233,8 @@ impl<A: Address> Node<A> {
             Frame::Ack(ack) => *answered = self.on_ack(from, datagram, ack).or(*answered),
             Frame::Nack(nack) => self.detector.on_nack(from, RequestId(nack.number)),
             Frame::PingReq { number, target, address } => {
-                // Only the first ping-req of a datagram counts. It is served after the other
-                // frames.
-                reply.ping_req.get_or_insert((RequestId(number), IdHash(target), address));
+                // It is served after the other frames.
+                reply.ping_req = Some((RequestId(number), IdHash(target), address));
             }
             Frame::Claims(claims) => self.on_claims(from, claims, reply),
             Frame::Telemetry(compacted, head, entries) => {
@@ -215,11 +254,13 @@ impl<A: Address> Node<A> {
                 // gets all of them.
                 let whole = request.from != 0 || self.anti_entropy.pages.give(self.cx.now);
                 reply.body = if whole {
-                    Body::Page(request_id, IdHash(request.from))
+                    let id_hash = IdHash(request.from);
+                    Body::Page(request_id, Place { id_hash, nth: reply.page_place })
                 } else {
                     Body::Piece(request_id, IdHash(self.cx.rng.word()))
                 };
             }
+            Frame::PagePlace(place) => reply.page_place = place.nth,
             Frame::Page(page) => self.on_page(from, page, reply),
             Frame::Unknown => self.cx.stats.frames_unknown += 1,
             sync => self.on_sync(from, datagram, sync, reply),
@@ -250,11 +291,10 @@ impl<A: Address> Node<A> {
             }
             Frame::SyncVersions(head, ranges) => {
                 let request_id = RequestId(head.number);
-                // A datagram has one reply: the diff of an earlier sync frame is dropped with its
-                // body.
-                cx.outbox.diffs.revoke(core::mem::take(&mut reply.diff));
                 // Compare even if the fingerprints are equal: they do not cover dead members.
-                reply.diff = cx.outbox.diffs.compare(&cx.table, ranges);
+                let visited;
+                (reply.diff, visited) = cx.outbox.diffs.compare(&cx.table, ranges);
+                cx.stats.rows_visited += visited;
                 reply.diff.more |= head.more;
                 let (diff, asker) = (reply.diff, session == Some(request_id));
                 reply.body = closing(request_id, diff, asker);
@@ -266,8 +306,9 @@ impl<A: Address> Node<A> {
             Frame::SyncWants(head, wants) => {
                 let request_id = RequestId(head.number);
                 let asker = session == Some(request_id);
-                cx.outbox.diffs.revoke(core::mem::take(&mut reply.diff));
-                reply.diff = cx.outbox.diffs.grant(&cx.table, wants);
+                let visited;
+                (reply.diff, visited) = cx.outbox.diffs.grant(&cx.table, wants);
+                cx.stats.rows_visited += visited;
                 if !asker {
                     // Repeat the asker's own flag in the reply: the asker keeps the session, and
                     // did not know that its rows would not fit when it sent them.
@@ -337,7 +378,8 @@ impl<A: Address> Node<A> {
 
     /// Handles a page of a seed.
     fn on_page(&mut self, from: A, page: Page, reply: &mut Reply<A>) {
-        match self.anti_entropy.on_page(from, page, &mut self.cx) {
+        let next = page.next.map(|id_hash| Place { id_hash, nth: reply.page_place });
+        match self.anti_entropy.on_page(from, RequestId(page.number), next, &mut self.cx) {
             Paged::Ask(body) => reply.body = body,
             // Within the spread time the other members learn of this node. Before that, they would
             // not take its telemetry in.

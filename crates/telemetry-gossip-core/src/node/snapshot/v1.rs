@@ -18,13 +18,13 @@ use crate::detector::{
     RoundRobin, Suspicions,
 };
 use crate::dissemination::{Budget, Dissemination, Trees};
-use crate::id::{IdHash, Instance, NodeId};
+use crate::id::{IdHash, Instance, NodeId, RequestId};
 use crate::membership::admission::Admission;
 use crate::membership::claim::Accusers;
 use crate::membership::proof::Proof;
 use crate::membership::rumors::Rumors;
 use crate::membership::tombstone::Tombstones;
-use crate::membership::{Membership, Slot};
+use crate::membership::{Membership, Place, Slot};
 use crate::node::Node;
 use crate::node::apply::IdConflict;
 use crate::outbox::Outbox;
@@ -51,7 +51,7 @@ pub(super) struct State<A> {
     #[serde(with = "crate::membership::snapshot")]
     table: Membership<A>,
     lent: bool,
-    admission: Admission,
+    admission: OldAdmission,
     suspicions: Suspicions,
     tombstones: Tombstones,
     rumors: Rumors,
@@ -79,7 +79,7 @@ pub(super) struct State<A> {
     proof: Proof,
     id_conflict: Option<IdConflict>,
     wrong_accusers: Accusers,
-    join: Option<Joining<A>>,
+    join: Option<OldJoining<A>>,
     pages: Pages,
     session: Option<Session<A>>,
     bootstrap: Option<BootstrapSync<A>>,
@@ -90,7 +90,7 @@ pub(super) struct State<A> {
     partners: Partners,
     /// The diffs of waiting replies. A snapshot has none.
     _diffs: (Vec<OldItem>, Vec<OldWant>),
-    stats: Stats,
+    stats: OldStats,
 }
 
 /// Something to send in a session.
@@ -107,6 +107,100 @@ struct OldWant {
     _id_hash: IdHash,
     _claim: bool,
     _since: u64,
+}
+
+/// The cluster config in force, by the hashes of its ids.
+#[derive(Deserialize)]
+struct OldAdmission {
+    version: Option<u64>,
+    hashes: Vec<u64>,
+}
+
+/// A join under way, whose pages begin with the first claim of an id hash.
+#[derive(Deserialize)]
+struct OldJoining<A> {
+    seeds: Vec<A>,
+    request_id: RequestId,
+    paging: Option<(A, IdHash)>,
+    retry_at: Instant,
+    fails_at: Instant,
+}
+
+impl<A: Address> OldJoining<A> {
+    fn into_joining(self) -> Joining<A> {
+        let Self { seeds, request_id, paging, retry_at, fails_at } = self;
+        let paging = paging.map(|(seed, id_hash)| (seed, Place { id_hash, nth: 0 }));
+        Joining::restored(seeds, request_id, paging, (retry_at, fails_at))
+    }
+}
+
+/// The counters.
+#[derive(Deserialize)]
+struct OldStats {
+    datagrams_sent: u64,
+    bytes_sent: u64,
+    datagrams_received: u64,
+    bytes_received: u64,
+    datagrams_malformed: u64,
+    datagrams_other_version: u64,
+    datagrams_other_label: u64,
+    datagrams_while_inactive: u64,
+    frames_unknown: u64,
+    claims_implausible: u64,
+    claims_table_full: u64,
+    claims_not_in_config: u64,
+    telemetry_ignored: u64,
+    telemetry_merged: u64,
+    telemetry_resent: u64,
+    probes: u64,
+    probes_indirect: u64,
+    probes_failed: u64,
+    acks_unmatched: u64,
+    ping_reqs: u64,
+    ping_reqs_shed: u64,
+    outbox_shed: u64,
+    events_shed: u64,
+    refutations: u64,
+    syncs: u64,
+    syncs_failed: u64,
+    roll_calls: u64,
+    pauses: u64,
+}
+
+impl OldStats {
+    fn into_stats(self) -> Stats {
+        Stats {
+            datagrams_sent: self.datagrams_sent,
+            bytes_sent: self.bytes_sent,
+            datagrams_received: self.datagrams_received,
+            bytes_received: self.bytes_received,
+            datagrams_malformed: self.datagrams_malformed,
+            datagrams_other_version: self.datagrams_other_version,
+            datagrams_other_label: self.datagrams_other_label,
+            datagrams_while_inactive: self.datagrams_while_inactive,
+            frames_unknown: self.frames_unknown,
+            claims_implausible: self.claims_implausible,
+            claims_table_full: self.claims_table_full,
+            claims_not_in_config: self.claims_not_in_config,
+            telemetry_ignored: self.telemetry_ignored,
+            telemetry_merged: self.telemetry_merged,
+            telemetry_resent: self.telemetry_resent,
+            probes: self.probes,
+            probes_indirect: self.probes_indirect,
+            probes_failed: self.probes_failed,
+            acks_unmatched: self.acks_unmatched,
+            ping_reqs: self.ping_reqs,
+            ping_reqs_shed: self.ping_reqs_shed,
+            outbox_shed: self.outbox_shed,
+            events_shed: self.events_shed,
+            refutations: self.refutations,
+            syncs: self.syncs,
+            syncs_failed: self.syncs_failed,
+            roll_calls: self.roll_calls,
+            pauses: self.pauses,
+            ..Stats::default()
+        }
+    }
 }
 
 impl<A: Address> From<State<A>> for Node<A> {
@@ -132,7 +226,7 @@ impl<A: Address> From<State<A>> for Node<A> {
         detector.history = old.history;
         detector.reconnect_at = old.reconnect_at;
         let mut anti_entropy = AntiEntropy::new();
-        anti_entropy.join = old.join;
+        anti_entropy.join = old.join.map(OldJoining::into_joining);
         anti_entropy.pages = old.pages;
         anti_entropy.session = old.session;
         anti_entropy.bootstrap = old.bootstrap;
@@ -159,14 +253,14 @@ impl<A: Address> From<State<A>> for Node<A> {
                 },
                 activity: old.activity,
                 table: old.table,
-                admission: old.admission,
+                admission: Admission::of_hashes(old.admission.version, old.admission.hashes),
                 tombstones: old.tombstones,
                 rumors: old.rumors,
                 proof: old.proof,
                 rng: old.rng,
                 outbox: Outbox::new(),
                 events: Events::new(),
-                stats: old.stats,
+                stats: old.stats.into_stats(),
             },
             detector,
             anti_entropy,
