@@ -28,6 +28,12 @@ pub struct Stats {
     pub datagrams_other_label: u64,
     /// Datagrams ignored because the node has left or lost its id.
     pub datagrams_while_inactive: u64,
+    /// Datagrams ignored because this node sent them itself: an address of the host, or one that is
+    /// shared, led back to it.
+    pub datagrams_echoed: u64,
+    /// Claims, ping-reqs and datagrams refused because of an address at which this node believes no
+    /// member to be; see [`Input::AllowNetworks`](crate::Input::AllowNetworks).
+    pub addresses_refused: u64,
     /// Frames skipped because this version does not know their kind.
     pub frames_unknown: u64,
     /// Frames ignored because they go beyond what one datagram may ask for: it may ask one question
@@ -91,6 +97,8 @@ impl AddAssign for Stats {
             datagrams_other_version,
             datagrams_other_label,
             datagrams_while_inactive,
+            datagrams_echoed,
+            addresses_refused,
             frames_unknown,
             frames_beyond_limit,
             rows_visited,
@@ -122,6 +130,8 @@ impl AddAssign for Stats {
         self.datagrams_other_version += datagrams_other_version;
         self.datagrams_other_label += datagrams_other_label;
         self.datagrams_while_inactive += datagrams_while_inactive;
+        self.datagrams_echoed += datagrams_echoed;
+        self.addresses_refused += addresses_refused;
         self.frames_unknown += frames_unknown;
         self.frames_beyond_limit += frames_beyond_limit;
         self.rows_visited += rows_visited;

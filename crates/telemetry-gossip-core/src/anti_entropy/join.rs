@@ -199,6 +199,11 @@ impl<A: Address> AntiEntropy<A> {
         Ok(())
     }
 
+    /// Whether this node asks `from` to let it join, as a seed that the host has named.
+    pub(crate) fn asks(&self, from: A) -> bool {
+        self.join.as_ref().is_some_and(|join| join.is_seed(from))
+    }
+
     /// Whether a claim from `from` is a rumor to the other members. The claims that a newcomer
     /// gets while it joins are known to the others, or reach them the same way.
     pub(crate) fn hears_rumors_from(&self, from: A) -> bool {

@@ -21,6 +21,7 @@ use crate::membership::proof::{AMPLIFICATION, Proof};
 use crate::membership::rumors::{Rumors, send_limit};
 use crate::membership::tombstone::Tombstones;
 use crate::membership::{Membership, Slot};
+use crate::network::{Networks, believes};
 use crate::outbox::{Diff, Intent, Outbox, Signal};
 use crate::rng::Random;
 use crate::stats::Stats;
@@ -44,6 +45,8 @@ pub(crate) struct Cx<A> {
     pub(crate) config: Config,
     pub(crate) this: ThisNode<A>,
     pub(crate) activity: Activity,
+    /// The networks in which this node believes members to be; empty for all.
+    pub(crate) allowed_networks: Networks,
     /// The records of all members.
     #[serde(with = "crate::membership::snapshot")]
     pub(crate) table: Membership<A>,
@@ -167,6 +170,11 @@ impl<A: Address> Cx<A> {
     pub(crate) fn limit_to(&self, receiver: Option<Slot>, sent: usize) -> usize {
         let verified = receiver.is_some_and(|slot| self.table.row(slot).verified);
         if verified { self.mtu() } else { self.mtu().min(AMPLIFICATION * sent) }
+    }
+
+    /// Whether a member may be at `address`, as far as this node believes others.
+    pub(crate) fn believes(&self, address: &A) -> bool {
+        believes(&self.this.address, address, &self.allowed_networks)
     }
 
     /// Returns the other member that has this id hash and listens at `from`, if there is one.

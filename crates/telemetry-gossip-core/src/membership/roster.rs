@@ -21,9 +21,7 @@ const MAX_LINEAR_SEARCH: usize = 16;
 
 /// A place in the roster that all nodes understand: an id hash, and how many of its members come
 /// before the place.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize,
-)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct Place {
     pub(crate) id_hash: IdHash,
     pub(crate) nth: u32,

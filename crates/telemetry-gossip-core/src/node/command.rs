@@ -43,6 +43,10 @@ impl<A: Address> Node<A> {
             Input::ApplyClusterConfig { version, members } => {
                 self.apply_cluster_config(version, &members)
             }
+            Input::AllowNetworks { networks } => {
+                self.cx.allowed_networks = networks;
+                Ok(())
+            }
             Input::AcceptLoss => {
                 self.detector.accept_loss(IsolationEnd::LossAccepted, &mut self.cx);
                 Ok(())

@@ -17,8 +17,8 @@ use crate::membership::{BUCKETS, MAX_NAMESAKES, Place, Slot, bucket_of};
 use crate::outbox::{Body, Diff};
 use crate::wire::encode::{Open, Writer};
 use crate::wire::{
-    DigestHead, Page, PagePlace, PageRequest, RangeHead, SyncDone, SyncOpen, TreeAck, VersionsHead, WantsHead,
-    WireClaim, WireSum, WireWant, kind,
+    DigestHead, Page, PagePlace, PageRequest, RangeHead, SyncDone, SyncOpen, TreeAck, VersionsHead,
+    WantsHead, WireClaim, WireSum, WireWant, kind,
 };
 
 /// The bytes kept free for the frame that ends a page or a reply of a session.

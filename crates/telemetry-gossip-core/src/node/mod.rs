@@ -43,6 +43,7 @@ use crate::membership::proof::Proof;
 use crate::membership::rumors::Rumors;
 use crate::membership::tombstone::Tombstones;
 use crate::membership::{Membership, Slot};
+use crate::network::Networks;
 use crate::outbox::Outbox;
 use crate::rng::Random;
 use crate::stats::Stats;
@@ -145,6 +146,7 @@ impl<A: Address> Node<A> {
                 now,
                 this,
                 activity: Activity::Active,
+                allowed_networks: Networks::default(),
                 table: Membership::new(config.max_members),
                 config,
                 admission: Admission::default(),

@@ -140,10 +140,17 @@ impl<A: Address> Node<A> {
         if from == self.cx.this.address {
             return Ok(());
         }
+        if datagram.sender == self.cx.this.id_hash.0 && self.is_own_echo(bytes) {
+            self.cx.stats.datagrams_echoed += 1;
+            return Ok(());
+        }
         let sender = self.cx.member_at(IdHash(datagram.sender), from);
         if let Some(slot) = sender {
             self.cx.table.heard(slot, self.cx.now, false);
             self.hear_clock(slot, datagram.clock);
+        } else if !self.cx.believes(&from) && !self.anti_entropy.asks(from) {
+            self.cx.stats.addresses_refused += 1;
+            return Ok(());
         }
         let mut reply = Reply::new(sender);
         // Most datagrams are a ping or an ack and nothing else. That frame was read by `parse`.
@@ -175,6 +182,27 @@ impl<A: Address> Node<A> {
             self.quiet = self.is_quiet();
         }
         Ok(())
+    }
+
+    /// Whether this node sent the datagram itself, by an address that leads back to it: it has the
+    /// own instance, which no other process has.
+    #[cold]
+    fn is_own_echo(&self, bytes: &[u8]) -> bool {
+        let (id, instance) = (self.cx.this.id, self.cx.this.instance);
+        let own = |other: Instance| other == instance && instance != Instance(0);
+        // Read anew, with the claims that say nothing new.
+        let Ok(datagram) = Datagram::<A>::parse(bytes, self.cx.config.label, |claims| (0, claims))
+        else {
+            return false;
+        };
+        let acks = matches!(datagram.lead, Lead::Ack(ack) if own(Instance(ack.instance)));
+        acks || datagram.following().any(|frame| match frame {
+            Frame::Ack(ack) => own(Instance(ack.instance)),
+            Frame::Claims(mut claims) => {
+                claims.any(|claim| claim.id == id.as_str() && own(claim.instance))
+            }
+            _ => false,
+        })
     }
 
     /// Reads the frames after the lead. Most datagrams have none, so this is kept out of line.
@@ -276,6 +304,11 @@ impl<A: Address> Node<A> {
         frame: Frame<'_, A>,
         reply: &mut Reply<A>,
     ) {
+        if datagram.sender == self.cx.this.id_hash.0 {
+            // A session with a partner whose address leads back here compares nothing.
+            self.cx.stats.datagrams_echoed += 1;
+            return;
+        }
         let session = self.anti_entropy.session_with(from);
         let theirs = datagram.fingerprints;
         let (cx, anti_entropy) = (&mut self.cx, &mut self.anti_entropy);
@@ -330,7 +363,12 @@ impl<A: Address> Node<A> {
     /// Applies the claims of a frame.
     fn on_claims(&mut self, from: A, claims: ClaimsIn<'_, A>, reply: &mut Reply<A>) {
         let rumor = self.anti_entropy.hears_rumors_from(from);
+        let own = self.cx.this.address;
         for claim in claims {
+            if claim.address.is_some_and(|at| at != own && !self.cx.believes(&at)) {
+                self.cx.stats.addresses_refused += 1;
+                continue;
+            }
             // Only the first claim about this node counts: a datagram with many must not raise its
             // generation many times.
             if claim.id == self.cx.this.id.as_str()

@@ -14,9 +14,9 @@ use serde::Deserialize;
 use super::items::{ClaimsIn, Entries, Items, Ranges, check_claim};
 use super::read::{Read, Reader, head, rule, text};
 use super::{
-    Ack, CompactedHead, DigestHead, HEADER_LEN, Nack, Page, PagePlace, PageRequest, Ping, PingReq, SyncDone,
-    SyncOpen, TelemetryHead, Tree, TreeAck, VersionsHead, WIRE_VERSION, WantsHead, WireClaim,
-    WireEntry, WireSum, WireWant, kind,
+    Ack, CompactedHead, DigestHead, HEADER_LEN, Nack, Page, PagePlace, PageRequest, Ping, PingReq,
+    SyncDone, SyncOpen, TelemetryHead, Tree, TreeAck, VersionsHead, WIRE_VERSION, WantsHead,
+    WireClaim, WireEntry, WireSum, WireWant, kind,
 };
 use crate::address::Address;
 use crate::config::MAX_MTU;

@@ -25,6 +25,7 @@ use crate::membership::proof::Proof;
 use crate::membership::rumors::Rumors;
 use crate::membership::tombstone::Tombstones;
 use crate::membership::{Membership, Place, Slot};
+use crate::network::Networks;
 use crate::node::Node;
 use crate::node::apply::IdConflict;
 use crate::outbox::Outbox;
@@ -252,6 +253,7 @@ impl<A: Address> From<State<A>> for Node<A> {
                     slot: old.me,
                 },
                 activity: old.activity,
+                allowed_networks: Networks::default(),
                 table: old.table,
                 admission: Admission::of_hashes(old.admission.version, old.admission.hashes),
                 tombstones: old.tombstones,

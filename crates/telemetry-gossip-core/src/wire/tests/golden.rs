@@ -27,8 +27,8 @@ fn rank(status: Status) -> u8 {
 
 fn write(w: &mut Writer<'_>, frame: &meaning::Frame) {
     use meaning::Frame::{
-        Ack, Claims, Nack, Page, PagePlace, PageRequest, Ping, Relay, SyncDigest, SyncDone, SyncOpen,
-        SyncVersions, SyncWants, Telemetry, TelemetryAnew, Tree, TreeAck, Unknown,
+        Ack, Claims, Nack, Page, PagePlace, PageRequest, Ping, Relay, SyncDigest, SyncDone,
+        SyncOpen, SyncVersions, SyncWants, Telemetry, TelemetryAnew, Tree, TreeAck, Unknown,
     };
     let written = match frame {
         &Ping { number, target } => w.lead(kind::PING, number, target),
