@@ -32,6 +32,10 @@ use crate::wire::{WireSum, WireVersion, WireWant};
 /// list is no longer than a digest.
 pub(crate) const SMALL_TABLE_MEMBERS: usize = 32;
 
+/// The most rows that are visited to serve the wants of one datagram: more than it has room for
+/// wants, as long as few members share an id hash.
+const MAX_ROWS_GRANTED: u64 = 512;
+
 /// A row as it stands in a version list.
 pub(crate) fn version_of(id_hash: IdHash, row: &Row) -> WireVersion {
     WireVersion {
@@ -181,7 +185,8 @@ impl OutgoingDiffs {
                     }
                     None => self.push(&mut diff, item),
                 }
-                if diff.more {
+                if diff.more || visited >= MAX_ROWS_GRANTED {
+                    diff.more = true;
                     return (diff, visited);
                 }
             }
