@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use telemetry_gossip_core::{Config, NodeId};
+use telemetry_gossip_core::{Config, Network, NodeId};
 use telemetry_gossip_sim::Share;
 
 mod experiment;
@@ -25,8 +25,8 @@ pub(crate) use record::ReplayArgs;
 pub(crate) use swarm::SwarmArgs;
 pub(crate) use values::{MTUS, host_port};
 use values::{
-    demo_nodes, key_value, label, mtu, node_id, plan_nodes, seed, share, sim_nodes, socket_addr,
-    span,
+    demo_nodes, key_value, label, mtu, network, node_id, plan_nodes, seed, share, sim_nodes,
+    socket_addr, span,
 };
 
 /// Cluster membership, failure detection and telemetry by gossip.
@@ -119,6 +119,10 @@ pub(crate) struct AgentArgs {
     /// Address at which other nodes reach this one, if it is not the one of --bind.
     #[arg(long, value_name = "ADDR", value_parser = socket_addr)]
     pub(crate) advertise: Option<SocketAddr>,
+    /// Network in which to believe members to be, as ADDRESS/BITS; all by default. Several may be
+    /// given. Members said to be elsewhere are refused. Seeds may be anywhere.
+    #[arg(long, value_name = "CIDR", num_args = 1.., value_parser = network)]
+    pub(crate) allow_network: Vec<Network>,
     /// Seed: a member to find the cluster through. Several may be given. Each attempt to join
     /// resolves names again.
     #[arg(long, value_name = "HOST:PORT", num_args = 1.., value_parser = host_port)]

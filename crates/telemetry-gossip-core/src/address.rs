@@ -7,8 +7,8 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 /// The longest compact form of an address, in bytes.
 pub const MAX_ADDRESS_LEN: usize = 128;
 
-/// The address type of a host. The core stores, compares and returns addresses; it never looks
-/// inside them.
+/// The address type of a host. The core stores, compares and returns addresses. It looks inside
+/// one only to refuse addresses at which no member can be: see [`Address::socket_addr`].
 ///
 /// `encode` and `decode` are inverse. The compact form of every address has at least 1 byte and at
 /// most [`MAX_ADDRESS_LEN`]. The trait is implemented for [`SocketAddr`] (6 or 18 bytes; scope and
@@ -20,6 +20,13 @@ pub trait Address: Copy + Eq + Ord + Hash + Debug {
 
     /// Reads an address from its compact form; `None` if `bytes` are not a compact form.
     fn decode(bytes: &[u8]) -> Option<Self>;
+
+    /// The IP address and port that datagrams to this address go to; `None`, the default, if it is
+    /// of another kind. A node believes only in some of those: see
+    /// [`Input::AllowNetworks`](crate::Input::AllowNetworks).
+    fn socket_addr(&self) -> Option<SocketAddr> {
+        None
+    }
 
     /// Whether `bytes` are the compact form of this address.
     fn is_encoded(&self, bytes: &[u8]) -> bool {
@@ -51,6 +58,10 @@ impl Address for SocketAddr {
             IpAddr::from(Ipv6Addr::from(<[u8; 16]>::try_from(ip).ok()?))
         };
         Some(Self::new(ip, u16::from_be_bytes(*port)))
+    }
+
+    fn socket_addr(&self) -> Option<SocketAddr> {
+        Some(*self)
     }
 
     fn is_encoded(&self, bytes: &[u8]) -> bool {

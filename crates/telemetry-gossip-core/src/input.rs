@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{Generation, Instance, NodeId};
+use crate::network::Networks;
 
 /// What identifies a node: its id, the address at which others reach it, and its first generation.
 ///
@@ -137,6 +138,18 @@ pub enum Input<'a, A: Clone> {
     /// The host confirms that the unreachable members are really gone: end the isolation by
     /// declaring them dead.
     AcceptLoss,
+    /// Believe in members in these networks only; an empty list, as at the start, allows all. What
+    /// others say of members at other IP addresses is refused, and nothing is sent there. Members
+    /// that are known already stay.
+    ///
+    /// Whatever is allowed, no node believes in members at port 0, or at an unspecified, multicast
+    /// or broadcast address; and only a node whose own address is one of the loopback, or of a
+    /// single link, in others that are. Seeds and members that the host passes in are contacted
+    /// wherever they are.
+    AllowNetworks {
+        /// The networks.
+        networks: Networks,
+    },
 }
 
 impl<'a, A: Clone> Input<'a, A> {
@@ -187,6 +200,11 @@ impl<'a, A: Clone> Input<'a, A> {
         Self::ApplyClusterConfig { version, members: members.into() }
     }
 
+    /// Believe in members in these networks only.
+    pub const fn allow_networks(networks: Networks) -> Self {
+        Self::AllowNetworks { networks }
+    }
+
     /// The same input, owning its data.
     #[must_use]
     pub fn into_owned(self) -> Input<'static, A> {
@@ -212,6 +230,7 @@ impl<'a, A: Clone> Input<'a, A> {
                 Input::ApplyClusterConfig { version, members: Cow::Owned(Vec::from(members)) }
             }
             Self::AcceptLoss => Input::AcceptLoss,
+            Self::AllowNetworks { networks } => Input::AllowNetworks { networks },
         }
     }
 }

@@ -13,7 +13,7 @@
 use alloc::collections::VecDeque;
 
 use crate::id::{IdHash, Instance, RequestId};
-use crate::membership::Slot;
+use crate::membership::{Place, Slot};
 
 /// The most replies that wait.
 pub(crate) const MAX_REPLIES: usize = 256;
@@ -60,10 +60,10 @@ pub(crate) enum Body {
     SyncWants(RequestId, Diff),
     /// The rows that the partner wants or that are newer here, and the end of the session.
     SyncDone(RequestId, Diff),
-    /// The question for the page that begins at this id hash.
-    PageRequest(RequestId, IdHash),
-    /// The page that begins at this id hash.
-    Page(RequestId, IdHash),
+    /// The question for the page that begins at this place.
+    PageRequest(RequestId, Place),
+    /// The page that begins at this place.
+    Page(RequestId, Place),
     /// A short page from this id hash on, without any after it.
     Piece(RequestId, IdHash),
     /// The telemetry that waits on this branch.

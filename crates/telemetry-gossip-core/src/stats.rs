@@ -28,8 +28,20 @@ pub struct Stats {
     pub datagrams_other_label: u64,
     /// Datagrams ignored because the node has left or lost its id.
     pub datagrams_while_inactive: u64,
+    /// Datagrams ignored because this node sent them itself: an address of the host, or one that is
+    /// shared, led back to it.
+    pub datagrams_echoed: u64,
+    /// Claims, ping-reqs and datagrams refused because of an address at which this node believes no
+    /// member to be; see [`Input::AllowNetworks`](crate::Input::AllowNetworks).
+    pub addresses_refused: u64,
     /// Frames skipped because this version does not know their kind.
     pub frames_unknown: u64,
+    /// Frames ignored because they go beyond what one datagram may ask for: it may ask one question
+    /// and hold a few frames of claims.
+    pub frames_beyond_limit: u64,
+    /// Rows of the table visited to compare it with version lists, to serve wants, and to write
+    /// pages and version lists: the work for others that grows with the table.
+    pub rows_visited: u64,
     /// Claims refused because their generation is too far ahead. Their members are asked.
     pub claims_implausible: u64,
     /// Claims that waited until their member had answered: about unknown members, and about other
@@ -90,7 +102,11 @@ impl AddAssign for Stats {
             datagrams_other_version,
             datagrams_other_label,
             datagrams_while_inactive,
+            datagrams_echoed,
+            addresses_refused,
             frames_unknown,
+            frames_beyond_limit,
+            rows_visited,
             claims_implausible,
             claims_waited,
             claims_unasked,
@@ -121,7 +137,11 @@ impl AddAssign for Stats {
         self.datagrams_other_version += datagrams_other_version;
         self.datagrams_other_label += datagrams_other_label;
         self.datagrams_while_inactive += datagrams_while_inactive;
+        self.datagrams_echoed += datagrams_echoed;
+        self.addresses_refused += addresses_refused;
         self.frames_unknown += frames_unknown;
+        self.frames_beyond_limit += frames_beyond_limit;
+        self.rows_visited += rows_visited;
         self.claims_implausible += claims_implausible;
         self.claims_waited += claims_waited;
         self.claims_unasked += claims_unasked;

@@ -20,6 +20,7 @@ const FLOORS: [&[&str]; 8] = [
         "features",
         "id",
         "input",
+        "network",
         "rng",
         "setters",
         "stats",

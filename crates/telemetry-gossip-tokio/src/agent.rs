@@ -134,6 +134,7 @@ impl Agent {
             inbox,
             weak,
             options.seeds,
+            options.allowed_networks,
             options.table,
             tape,
         );

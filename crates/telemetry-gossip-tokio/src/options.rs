@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use telemetry_gossip_core::{Config, Generation, Instance, NodeId};
+use telemetry_gossip_core::{Config, Generation, Instance, Networks, NodeId};
 
 use crate::peer_addr::PeerAddr;
 use crate::record::Recording;
@@ -43,6 +43,9 @@ pub struct Options {
     /// The address at which others reach this node, if it is not
     /// [`Transport::local`](crate::Transport::local).
     pub advertise: Option<PeerAddr>,
+    /// The networks in which the node believes members to be; empty for all. See
+    /// [`Input::AllowNetworks`](telemetry_gossip_core::Input::AllowNetworks).
+    pub allowed_networks: Networks,
     /// The seed of the node's random choices; `None` takes it from the system. Set it only to
     /// reproduce a run.
     pub rng_seed: Option<[u8; 32]>,
@@ -65,6 +68,7 @@ impl Options {
             generation: Generation(0),
             instance: None,
             advertise: None,
+            allowed_networks: Networks::default(),
             rng_seed: None,
             table: None,
             record: None,
@@ -103,6 +107,13 @@ impl Options {
     #[must_use]
     pub fn advertise(mut self, advertise: impl Into<Option<PeerAddr>>) -> Self {
         self.advertise = advertise.into();
+        self
+    }
+
+    /// Sets the networks in which the node believes members to be.
+    #[must_use]
+    pub fn allowed_networks(mut self, allowed_networks: Networks) -> Self {
+        self.allowed_networks = allowed_networks;
         self
     }
 

@@ -54,6 +54,13 @@ impl Address for PeerAddr {
         }
     }
 
+    fn socket_addr(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Socket(address) => Some(*address),
+            Self::Name(_) => None,
+        }
+    }
+
     fn decode(bytes: &[u8]) -> Option<Self> {
         if matches!(bytes.len(), 6 | 18) {
             return SocketAddr::decode(bytes).map(Self::Socket);

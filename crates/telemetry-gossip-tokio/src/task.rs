@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use telemetry_gossip_core::{
-    CommandError, ExchangeOutcome, Explanation, Health, Input, InputError, Node, NodeId,
+    CommandError, ExchangeOutcome, Explanation, Health, Input, InputError, Networks, Node, NodeId,
     ProbeOutcome, Stats, Transmit,
 };
 use tokio::sync::{broadcast, mpsc, oneshot};
@@ -107,6 +107,7 @@ impl Task {
         inbox: mpsc::Receiver<Command>,
         commands: mpsc::WeakSender<Command>,
         seeds: Vec<String>,
+        allowed_networks: Networks,
         table: Option<Arc<SharedTable>>,
         tape: Option<Tape>,
     ) -> Self {
@@ -139,6 +140,9 @@ impl Task {
             observed_at,
             carry,
         };
+        if allowed_networks != Networks::default() {
+            task.step(Input::AllowNetworks { networks: allowed_networks });
+        }
         // The first view contains the node itself.
         task.step(Input::Tick);
         task.publish();

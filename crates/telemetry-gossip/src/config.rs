@@ -12,6 +12,7 @@
 
 pub use telemetry_gossip_core::{
     CommandError, Config, ConfigError, DetectorFeatures, Generation, IdError, Instance, Label,
-    Mode, NodeId, Plan, PlanError, PlanRule, Prediction, SuspicionTimeout,
+    Mode, Network, NetworkError, Networks, NodeId, Plan, PlanError, PlanRule, Prediction,
+    SuspicionTimeout,
 };
 pub use telemetry_gossip_tokio::{Options, Recording};

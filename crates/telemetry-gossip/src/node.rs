@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 use telemetry_gossip_core::{
-    Config, ExchangeOutcome, Explanation, Generation, Health, IdError, NodeId, ProbeOutcome, Stats,
+    Config, ExchangeOutcome, Explanation, Generation, Health, IdError, Networks, NodeId,
+    ProbeOutcome, Stats,
 };
 use telemetry_gossip_seal::SealStats;
 use telemetry_gossip_tokio::{
@@ -112,6 +113,13 @@ impl NodeBuilder {
     /// Sets the address at which others reach this node, if it is not [`Transport::local`].
     pub fn advertise(mut self, address: PeerAddr) -> Self {
         self.options.advertise = Some(address);
+        self
+    }
+
+    /// Sets the networks in which the node believes members to be; all by default. What others say
+    /// of members elsewhere is refused, and nothing is sent there.
+    pub fn allowed_networks(mut self, networks: Networks) -> Self {
+        self.options.allowed_networks = networks;
         self
     }
 

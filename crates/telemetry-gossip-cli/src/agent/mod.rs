@@ -17,7 +17,9 @@ mod signals;
 use std::sync::Arc;
 use std::time::Duration;
 
-use telemetry_gossip_core::{Config, ConfigError, Event, IdHash, Label, NodeId, SuspicionTimeout};
+use telemetry_gossip_core::{
+    Config, ConfigError, Event, IdHash, Label, Networks, NodeId, SuspicionTimeout,
+};
 use telemetry_gossip_seal::OVERHEAD;
 use telemetry_gossip_tokio::{
     Agent, AgentError, Events, Options, RecvError, Sealing, SpawnError, Transport, UdpTransport,
@@ -184,8 +186,13 @@ async fn agent(
     let control_address = control.local_addr().map_err(Error::Setup)?;
 
     let shared: Arc<dyn Transport> = Arc::clone(&transport) as _;
-    let agent =
-        spawn(Options::new(args.id).config(config).record(args.record.recording()), shared)?;
+    let networks = Networks::new(args.allow_network.iter().copied())
+        .map_err(|error| Error::Usage(format!("--allow-network: {error}")))?;
+    let options = Options::new(args.id)
+        .config(config)
+        .allowed_networks(networks)
+        .record(args.record.recording());
+    let agent = spawn(options, shared)?;
     for (key, value) in &args.entries {
         agent.publish(key, value.as_bytes()).await.map_err(|error| {
             Error::Usage(format!("--set {}: {error}", text::printable(key, MAX_SHOWN_CHARS)))

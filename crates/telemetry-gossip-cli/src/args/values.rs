@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use telemetry_gossip_core::NodeId;
+use telemetry_gossip_core::{Network, NodeId};
 use telemetry_gossip_sim::Share;
 
 /// The largest number of nodes in a demo. One process runs them all, keeps n × n views, and has to
@@ -57,6 +57,10 @@ pub(super) fn mtu(text: &str) -> Result<u16, String> {
             MTUS.end()
         )
     })
+}
+
+pub(super) fn network(text: &str) -> Result<Network, String> {
+    text.parse().map_err(|error| format!("{error}: type --allow-network 10.0.0.0/8"))
 }
 
 pub(super) fn label(text: &str) -> Result<String, String> {

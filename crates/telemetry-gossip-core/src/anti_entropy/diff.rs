@@ -46,6 +46,10 @@ impl Told {
     }
 }
 
+/// The most rows that are visited to serve the wants of one datagram: more than it has room for
+/// wants, as long as few members share an id hash.
+const MAX_ROWS_GRANTED: u64 = 512;
+
 /// A row as it stands in a version list.
 pub(crate) fn version_of(id_hash: IdHash, row: &Row) -> WireVersion {
     WireVersion {
@@ -102,17 +106,20 @@ impl OutgoingDiffs {
     /// request.
     ///
     /// Both lists are in the order of the id hashes, so one pass over each finds all differences.
+    /// It also returns how many rows of the table it visited: no more than the list has rows, and
+    /// one diff has items.
     pub(crate) fn compare<A: Address>(
         &mut self,
         table: &Membership<A>,
         ranges: Ranges<'_>,
         told: Told,
-    ) -> Diff {
-        let mut diff = Diff::default();
-        for (range, mut rows) in ranges {
+    ) -> (Diff, u64) {
+        let (mut diff, mut visited) = (Diff::default(), 0);
+        'ranges: for (range, mut rows) in ranges {
             let mut theirs = rows.next();
             let (from, to) = (IdHash(range.from), IdHash(range.to));
             for slot in table.in_range(from, to) {
+                visited += 1;
                 let id_hash = table.id_hash(slot);
                 while let Some(row) = theirs.filter(|row| row.id_hash < id_hash.0) {
                     self.want(&mut diff, want_of(row, true, 0));
@@ -128,13 +135,18 @@ impl OutgoingDiffs {
                     }
                     None => {}
                 }
+                // The rest of the table has nothing to add that the reply has room for. The next
+                // session finds it.
+                if diff.more {
+                    break 'ranges;
+                }
             }
             while let Some(row) = theirs {
                 self.want(&mut diff, want_of(row, true, 0));
                 theirs = rows.next();
             }
         }
-        diff
+        (diff, visited)
     }
 
     /// Compares one row that both tables hold, and adds the difference to `diff`.
@@ -170,20 +182,36 @@ impl OutgoingDiffs {
         }
     }
 
-    /// The diff that sends the rows which the partner requests, as far as they are `told`.
+    /// The diff that sends the rows which the partner requests, as far as they are `told`, and how
+    /// many rows it visited.
+    ///
+    /// Each row is sent once, however often it is requested: a want names an id hash, which several
+    /// rows may share.
     pub(crate) fn grant<A: Address>(
         &mut self,
         table: &Membership<A>,
         wants: Items<'_, WireWant>,
         told: Told,
-    ) -> Diff {
-        let mut diff = Diff::default();
+    ) -> (Diff, u64) {
+        let (mut diff, mut visited) = (Diff::default(), 0);
         for want in wants {
-            let members = table.with_id_hash(IdHash(want.id_hash));
-            for slot in members.filter(|&slot| told.includes(table, slot)) {
-                self.push(&mut diff, Item { slot, claim: want.claim, since: Some(want.since) });
+            for slot in table.with_id_hash(IdHash(want.id_hash)) {
+                visited += 1;
+                let item = Item { slot, claim: want.claim, since: Some(want.since) };
+                match self.items.iter_mut().rev().take(diff.items).find(|item| item.slot == slot) {
+                    Some(known) => {
+                        known.claim |= item.claim;
+                        known.since = known.since.min(item.since);
+                    }
+                    None if told.includes(table, slot) => self.push(&mut diff, item),
+                    None => {}
+                }
+                if diff.more || visited >= MAX_ROWS_GRANTED {
+                    diff.more = true;
+                    return (diff, visited);
+                }
             }
         }
-        diff
+        (diff, visited)
     }
 }

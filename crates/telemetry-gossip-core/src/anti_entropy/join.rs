@@ -22,11 +22,10 @@ use crate::address::Address;
 use crate::cx::Cx;
 use crate::error::CommandError;
 use crate::event::Event;
-use crate::id::{IdHash, RequestId};
-use crate::membership::Fingerprints;
+use crate::id::RequestId;
+use crate::membership::{Fingerprints, Place};
 use crate::outbox::{Body, Intent};
 use crate::time::Instant;
-use crate::wire::Page;
 
 /// The largest number of members with which a newcomer compares its table.
 const MAX_BOOTSTRAP_SYNCS: u8 = 10;
@@ -67,7 +66,7 @@ pub(crate) struct Joining<A> {
     seeds: Vec<A>,
     request_id: RequestId,
     /// The seed that answered, and where its next page begins.
-    paging: Option<(A, IdHash)>,
+    paging: Option<(A, Place)>,
     /// When seeds are asked anew.
     retry_at: Instant,
     /// When the failure of the join is reported next.
@@ -77,8 +76,8 @@ pub(crate) struct Joining<A> {
 /// The next step of a join after a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step<A> {
-    /// Ask this seed for the page from this id hash on.
-    Ask(A, RequestId, IdHash),
+    /// Ask this seed for the page from this place on.
+    Ask(A, RequestId, Place),
     /// The page was the last one of this seed.
     Complete(A),
     /// The page was not requested.
@@ -132,7 +131,7 @@ impl<A: Copy + PartialEq> Joining<A> {
         &mut self,
         from: A,
         request_id: RequestId,
-        next: Option<IdHash>,
+        next: Option<Place>,
         retry_at: Instant,
     ) -> Step<A> {
         if request_id != self.request_id || !self.is_seed(from) {
@@ -218,17 +217,23 @@ impl<A: Address> AntiEntropy<A> {
         let retry_at = cx.now + cx.config.probe_timeout * 2;
         let Some((seeds, request_id)) = join.due(cx.now, retry_at) else { return };
         let start = cx.rng.below(seeds.len());
-        let body = Body::PageRequest(request_id, IdHash(0));
+        let body = Body::PageRequest(request_id, Place::default());
         for seed in seeds.iter().cycle().skip(start).take(seeds.len().min(MAX_SEEDS_ASKED)) {
             cx.ask(Intent::new(*seed, None, cx.mtu()).with_body(body));
         }
     }
 
     /// Handles a page.
-    pub(crate) fn on_page(&mut self, from: A, page: Page, cx: &mut Cx<A>) -> Paged {
+    pub(crate) fn on_page(
+        &mut self,
+        from: A,
+        request_id: RequestId,
+        next: Option<Place>,
+        cx: &mut Cx<A>,
+    ) -> Paged {
         let retry_at = cx.now + cx.config.probe_timeout * 2;
         let Some(join) = &mut self.join else { return Paged::Unrelated };
-        match join.page(from, RequestId(page.number), page.next, retry_at) {
+        match join.page(from, request_id, next, retry_at) {
             Step::Ask(_, request_id, next) => Paged::Ask(Body::PageRequest(request_id, next)),
             Step::Complete(seed) => {
                 let start = cx.rng.below(join.seeds.len());

@@ -21,6 +21,7 @@ use crate::membership::proof::{AMPLIFICATION, Proof};
 use crate::membership::rumors::{Rumors, send_limit};
 use crate::membership::tombstone::Tombstones;
 use crate::membership::{Membership, Slot};
+use crate::network::{Networks, believes};
 use crate::outbox::{Diff, Intent, Outbox, Signal};
 use crate::rng::Random;
 use crate::stats::Stats;
@@ -30,7 +31,7 @@ pub(crate) use events::Events;
 pub(crate) use telemetry::Fit;
 
 /// The version of the serialised shape of [`Cx`]. It counts up with each change of the shape.
-pub(crate) const SHAPE: u32 = 1;
+pub(crate) const SHAPE: u32 = 2;
 
 /// The context of all parts. Its fields are serialised in this order.
 #[derive(Debug, Serialize, Deserialize)]
@@ -44,6 +45,8 @@ pub(crate) struct Cx<A> {
     pub(crate) config: Config,
     pub(crate) this: ThisNode<A>,
     pub(crate) activity: Activity,
+    /// The networks in which this node believes members to be; empty for all.
+    pub(crate) allowed_networks: Networks,
     /// The records of all members.
     #[serde(with = "crate::membership::snapshot")]
     pub(crate) table: Membership<A>,
@@ -183,6 +186,11 @@ impl<A: Address> Cx<A> {
     /// Whether this node believes only in members that have answered.
     pub(crate) fn asks_for_proof(&self) -> bool {
         self.config.mode == Mode::Autonomous
+    }
+
+    /// Whether a member may be at `address`, as far as this node believes others.
+    pub(crate) fn believes(&self, address: &A) -> bool {
+        believes(&self.this.address, address, &self.allowed_networks)
     }
 
     /// Returns the other member that has this id hash and listens at `from`, if there is one.

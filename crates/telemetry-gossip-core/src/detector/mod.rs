@@ -72,7 +72,7 @@ pub(crate) use ping_req::PingReqs;
 pub(crate) use probe::Probe;
 pub(crate) use roll_call::RollCalls;
 pub(crate) use round_robin::RoundRobin;
-pub(crate) use schedule::{Pacer, RoundClock, Schedule};
+pub(crate) use schedule::Schedule;
 use suspicion::Suspected;
 pub(crate) use suspicion::Suspicions;
 pub(crate) use unproved::Unproved;

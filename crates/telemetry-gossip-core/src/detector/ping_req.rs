@@ -120,6 +120,10 @@ impl<A: Address> Detector<A> {
         len: usize,
         cx: &mut Cx<A>,
     ) {
+        if !cx.believes(&target) {
+            cx.stats.addresses_refused += 1;
+            return;
+        }
         let ours = cx.request_id();
         let timeout = cx.config.probe_timeout;
         if !self.ping_reqs.add(cx.now, (ours, theirs), (asker, target), timeout) {

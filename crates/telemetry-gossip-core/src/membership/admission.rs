@@ -3,52 +3,60 @@
 //!
 //! The registry itself is not here: the host passes in its configs.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::CommandError;
-use crate::id::{NodeId, full_id_hash};
+use crate::id::NodeId;
 
 /// The cluster config in force.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Admission {
     version: Option<u64>,
-    /// The full hashes of the ids that belong, sorted: 8 bytes per member instead of its id.
-    hashes: Vec<u64>,
+    /// The ids that belong, sorted. Whole ids, since another id with the hash of one is easy to
+    /// find.
+    ids: Vec<Box<str>>,
 }
 
 impl Admission {
-    /// Replaces the config by one of a higher version that names this node, whose full id hash is
-    /// `me`.
+    /// Replaces the config by one of a higher version that names this node, whose id is `me`.
     pub(crate) fn apply(
         &mut self,
         version: u64,
         members: &[NodeId],
-        me: u64,
+        me: &str,
     ) -> Result<(), CommandError> {
         if let Some(applied) = self.version
             && version <= applied
         {
             return Err(CommandError::StaleClusterConfig { version, applied });
         }
-        let mut hashes: Vec<u64> =
-            members.iter().map(|id| full_id_hash(id.as_str().as_bytes())).collect();
-        hashes.sort_unstable();
-        if hashes.binary_search(&me).is_err() {
+        let mut ids: Vec<Box<str>> = members.iter().map(|id| id.as_str().into()).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        let config = Self { version: Some(version), ids };
+        if !config.admits(me) {
             return Err(CommandError::NotInClusterConfig);
         }
-        *self = Self { version: Some(version), hashes };
+        *self = config;
         Ok(())
     }
 
-    /// Whether the hashes are sorted, as the binary search needs them.
+    /// Whether the ids are sorted, as the binary search needs them.
     pub(crate) fn is_sound(&self) -> bool {
-        self.hashes.is_sorted()
+        self.ids.is_sorted()
     }
 
-    /// Whether the node with this full id hash belongs.
-    pub(crate) fn admits(&self, hash: u64) -> bool {
-        self.version.is_none() || self.hashes.binary_search(&hash).is_ok()
+    /// Whether the node with this id belongs.
+    pub(crate) fn admits(&self, id: &str) -> bool {
+        self.version.is_none() || self.ids.binary_search_by(|other| (**other).cmp(id)).is_ok()
+    }
+
+    /// Returns the bytes of heap memory that the ids take.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        self.ids.capacity() * size_of::<Box<str>>()
+            + self.ids.iter().map(|id| id.len()).sum::<usize>()
     }
 }

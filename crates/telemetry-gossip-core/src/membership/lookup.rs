@@ -8,6 +8,7 @@ use core::marker::PhantomData;
 use super::claim::{Accusers, Claim};
 use super::echoes::first_plain;
 use super::member::Member;
+use super::roster::Place;
 use super::row::{Row, Sums};
 use super::slot::Slot;
 use super::table::{BUCKETS, Fingerprints, Membership, bucket_of, fold};
@@ -165,7 +166,8 @@ impl<A: Address> Membership<A> {
     }
 
     pub(super) fn find_hashed(&self, hash: u64, id: &[u8]) -> Option<Slot> {
-        self.roster.with_id_hash(id_hash_of(hash)).find(|&slot| self.row(slot).id_bytes() == id)
+        let rank = self.roster.search(&self.rows, id_hash_of(hash), id).ok()?;
+        self.roster.slot(rank)
     }
 
     /// Skips the claims at the front that are known already. Returns how many there are, and the
@@ -208,6 +210,11 @@ impl<A: Address> Membership<A> {
     /// Returns the members whose id hashes lie in `from..=to`, in the order of the roster.
     pub(crate) fn in_range(&self, from: IdHash, to: IdHash) -> impl Iterator<Item = Slot> {
         self.roster.ranks(from, to).filter_map(|rank| self.roster.slot(rank))
+    }
+
+    /// Returns the members from a place on, in the order of the roster.
+    pub(crate) fn from_place(&self, place: Place) -> impl Iterator<Item = Slot> {
+        self.roster.from(place).filter_map(|rank| self.roster.slot(rank))
     }
 
     /// Returns the members with this id hash: one, collisions aside.
@@ -296,14 +303,15 @@ impl<A: Address> Membership<A> {
     pub(crate) fn check_sums(&self) -> Result<(), &'static str> {
         let (mut sums, mut buckets, mut counts) = (Sums::default(), [0_u64; BUCKETS], [0_u32; 4]);
         let mut live_before = [0_u32; BUCKETS + 1];
-        let mut last = 0;
+        let mut last = None;
         for rank in 0..self.roster.len() {
             let Some(slot) = self.roster.slot(rank) else { break };
             let (row, hash) = (self.row(slot), self.hash(slot));
-            if hash != full_id_hash(row.id_bytes()) || hash < last {
-                return Err("the roster is not in the order of the id hashes");
+            let place = Some((id_hash_of(hash), row.id_bytes()));
+            if hash != full_id_hash(row.id_bytes()) || place <= last {
+                return Err("the roster is not in the order of the id hashes and ids");
             }
-            last = hash;
+            last = place;
             let share = row.sums(self.includes_dead);
             sums = sums.replace(Sums::default(), share);
             buckets[bucket_of(hash)] = buckets[bucket_of(hash)].wrapping_add(share.whole());

@@ -39,6 +39,7 @@ mod tests;
 pub(crate) mod tombstone;
 
 pub use member::Member;
+pub(crate) use roster::{MAX_NAMESAKES, Place};
 pub(crate) use row::Row;
 pub(crate) use slot::{Slot, grow};
 pub(crate) use table::{BUCKETS, Fingerprints, bucket_of, fold};

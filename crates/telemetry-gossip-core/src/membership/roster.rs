@@ -6,7 +6,10 @@
 //! happens when a member is first met, not with each datagram.
 
 use alloc::vec::Vec;
+use core::cmp::Ordering;
 use core::ops::Range;
+
+use serde::{Deserialize, Serialize};
 
 use super::row::Row;
 use super::slot::{Slot, grow};
@@ -16,7 +19,20 @@ use crate::id::{IdHash, id_hash_of};
 /// The most entries that are searched one by one instead of by halving.
 const MAX_LINEAR_SEARCH: usize = 16;
 
-/// The slots of all members, sorted by the hashes of their ids.
+/// A place in the roster that all nodes understand: an id hash, and how many of its members come
+/// before the place.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) struct Place {
+    pub(crate) id_hash: IdHash,
+    pub(crate) nth: u32,
+}
+
+/// The most members of one id hash that a look-up by it finds. Honest ids hardly ever share one;
+/// those that were made to must not cost a walk for each frame that names them.
+pub(crate) const MAX_NAMESAKES: usize = 64;
+
+/// The slots of all members, sorted by the hashes of their ids, and those of one id hash by their
+/// ids.
 #[derive(Debug)]
 pub(super) struct Roster {
     /// Each slot with the upper half of its hash, so that a search does not read the rows.
@@ -62,23 +78,50 @@ impl Roster {
         self.first(from)..to.0.checked_add(1).map_or(self.len(), |after| self.first(IdHash(after)))
     }
 
-    /// Returns the slots of one id hash: one, collisions aside.
+    /// Returns the ranks from a place on.
+    pub(super) fn from(&self, place: Place) -> Range<usize> {
+        let nth = usize::try_from(place.nth).unwrap_or(usize::MAX);
+        self.first(place.id_hash).saturating_add(nth).min(self.len())..self.len()
+    }
+
+    /// Returns the slots of one id hash: one, collisions aside; of more than [`MAX_NAMESAKES`] only
+    /// the first.
     #[inline]
     pub(super) fn with_id_hash(&self, id_hash: IdHash) -> impl Iterator<Item = Slot> {
         let entries = self.entries.get(self.first(id_hash)..).unwrap_or_default();
-        entries.iter().take_while(move |&&(other, _)| other == id_hash).map(|&(_, slot)| slot)
+        let entries = entries.iter().take(MAX_NAMESAKES);
+        entries.take_while(move |&&(other, _)| other == id_hash).map(|&(_, slot)| slot)
     }
 
-    /// Inserts a slot whose row is filled in. Among equal hashes the latest stands first.
-    pub(super) fn insert(&mut self, rows: &[Row], slot: Slot) {
-        let hash = rows[slot.index()].hash();
-        let id_hash = id_hash_of(hash);
+    /// Returns the rank of the member with this id, or the rank at which it is to be inserted.
+    ///
+    /// Ids of one hash can be made at will, so they are searched by halving.
+    #[inline]
+    pub(super) fn search(&self, rows: &[Row], id_hash: IdHash, id: &[u8]) -> Result<usize, usize> {
         let first = self.first(id_hash);
-        let at = first
-            + self
-                .with_id_hash(id_hash)
-                .take_while(|other| rows[other.index()].hash() < hash)
-                .count();
+        let entries = self.entries.get(first..).unwrap_or_default();
+        let row = |slot: Slot| rows[slot.index()].id_bytes();
+        match entries.first() {
+            Some(&(other, slot)) if other == id_hash => match row(slot).cmp(id) {
+                Ordering::Equal => Ok(first),
+                Ordering::Greater => Err(first),
+                Ordering::Less => entries
+                    .binary_search_by(|&(other, slot)| {
+                        other.cmp(&id_hash).then_with(|| row(slot).cmp(id))
+                    })
+                    .map(|at| first + at)
+                    .map_err(|at| first + at),
+            },
+            _ => Err(first),
+        }
+    }
+
+    /// Inserts a slot whose row is filled in.
+    pub(super) fn insert(&mut self, rows: &[Row], slot: Slot) {
+        let row = &rows[slot.index()];
+        let hash = row.hash();
+        let id_hash = id_hash_of(hash);
+        let (Ok(at) | Err(at)) = self.search(rows, id_hash, row.id_bytes());
         grow(&mut self.entries);
         self.entries.insert(at, (id_hash, slot));
         for begin in &mut self.begins[bucket_of(hash) + 1..] {
@@ -97,8 +140,9 @@ impl Roster {
 
     /// Returns the rank of a slot.
     pub(super) fn rank(&self, rows: &[Row], slot: Slot) -> Option<usize> {
-        let id_hash = id_hash_of(rows[slot.index()].hash());
-        self.ranks(id_hash, id_hash).find(|&rank| self.entries[rank].1 == slot)
+        let row = &rows[slot.index()];
+        let found = self.search(rows, id_hash_of(row.hash()), row.id_bytes()).ok()?;
+        (self.entries.get(found)?.1 == slot).then_some(found)
     }
 
     pub(super) fn heap_bytes(&self) -> usize {

@@ -7,7 +7,7 @@ use crate::address::Address;
 use crate::cx::Activity;
 use crate::error::CommandError;
 use crate::event::{Event, IsolationEnd, RemovalReason};
-use crate::id::{Generation, Instance, NodeId, full_id_hash};
+use crate::id::{Generation, Instance, NodeId};
 use crate::input::Input;
 use crate::membership::Merged;
 use crate::membership::claim::{Accusers, Claim};
@@ -42,6 +42,10 @@ impl<A: Address> Node<A> {
             Input::Exchange => self.anti_entropy.want_exchange(&mut self.cx),
             Input::ApplyClusterConfig { version, members } => {
                 self.apply_cluster_config(version, &members)
+            }
+            Input::AllowNetworks { networks } => {
+                self.cx.allowed_networks = networks;
+                Ok(())
             }
             Input::AcceptLoss => {
                 self.detector.accept_loss(IsolationEnd::LossAccepted, &mut self.cx);
@@ -113,7 +117,7 @@ impl<A: Address> Node<A> {
             accusers: Accusers::new(),
             age_secs: 0,
         };
-        if !cx.admission.admits(full_id_hash(claim.id.as_bytes())) {
+        if !cx.admission.admits(claim.id) {
             return Err(CommandError::MemberNotInClusterConfig);
         }
         if generation > Generation::MAX_START {
@@ -145,11 +149,11 @@ impl<A: Address> Node<A> {
         version: u64,
         members: &[NodeId],
     ) -> Result<(), CommandError> {
-        let me = self.cx.table.hash(self.cx.this.slot);
-        self.cx.admission.apply(version, members, me)?;
+        let me = self.cx.this.id;
+        self.cx.admission.apply(version, members, me.as_str())?;
         let (table, admission) = (&self.cx.table, &self.cx.admission);
         let outside: alloc::vec::Vec<_> =
-            table.slots().filter(|&slot| !admission.admits(table.hash(slot))).collect();
+            table.slots().filter(|&slot| !admission.admits(table.row(slot).id())).collect();
         let removed = !outside.is_empty();
         for slot in outside {
             self.remove(slot, RemovalReason::NotInClusterConfig);

@@ -13,16 +13,38 @@ use crate::anti_entropy::session::ALL_BUCKETS;
 use crate::cx::Fit;
 use crate::id::{IdHash, RequestId};
 use crate::membership::claim::Accusers;
-use crate::membership::{BUCKETS, Slot, bucket_of};
+use crate::membership::{BUCKETS, MAX_NAMESAKES, Place, Slot, bucket_of};
 use crate::outbox::{Body, Diff};
 use crate::wire::encode::{Open, Writer};
 use crate::wire::{
-    DigestHead, Page, PageRequest, RangeHead, SyncDone, SyncOpen, TreeAck, VersionsHead, WantsHead,
-    WireClaim, WireSum, WireWant, kind,
+    DigestHead, Page, PagePlace, PageRequest, RangeHead, SyncDone, SyncOpen, TreeAck, VersionsHead,
+    WantsHead, WireClaim, WireSum, WireWant, kind,
 };
 
 /// The bytes kept free for the frame that ends a page or a reply of a session.
 const DONE_FRAME_BYTES: usize = 12;
+
+/// The bytes kept free for the frame that says where in a run of one id hash a page ends.
+const PLACE_FRAME_BYTES: usize = 6;
+
+/// The most rows that are visited to find the live ones of a piece of the table.
+const MAX_PIECE_ROWS: usize = 512;
+
+/// The most bytes of telemetry logs that are read to write one reply: entries in the middle of a
+/// log are found by reading it from its beginning. One log is read whatever its length.
+const MAX_LOG_BYTES_READ: usize = 131_072;
+
+/// How much of a range of rows a version list holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Written {
+    /// All rows.
+    All,
+    /// The rows that fit.
+    Part,
+    /// The rows before those of this id hash. They are so many that they may fit no datagram, so
+    /// they are left out, or nothing behind them would ever be compared.
+    UpTo(IdHash),
+}
 
 impl<A: Address> Node<A> {
     /// Writes the body of an intent for the member `to`.
@@ -50,7 +72,9 @@ impl<A: Address> Node<A> {
             }
             Body::PageRequest(request_id, from) => {
                 self.put_claims(w, &[self.cx.this.slot]);
-                w.frame(kind::PAGE_REQUEST, &PageRequest { number: request_id.0, from: from.0 });
+                put_place(w, Some(from));
+                let request = PageRequest { number: request_id.0, from: from.id_hash.0 };
+                w.frame(kind::PAGE_REQUEST, &request);
             }
             Body::Page(request_id, from) => self.put_page(w, request_id, from),
             Body::Piece(request_id, from) => self.put_piece(w, request_id, from),
@@ -87,7 +111,7 @@ impl<A: Address> Node<A> {
 
     /// Writes the versions of the rows in the buckets of `mask`: whole ranges while they fit, then
     /// a part of the next one.
-    fn put_versions(&self, w: &mut Writer<'_>, request_id: RequestId, mask: u64) {
+    fn put_versions(&mut self, w: &mut Writer<'_>, request_id: RequestId, mask: u64) {
         let Some(open) = w.open(kind::SYNC_VERSIONS) else { return };
         let head_at = w.len();
         let mut head = VersionsHead { number: request_id.0, more: false };
@@ -95,26 +119,36 @@ impl<A: Address> Node<A> {
             w.abandon(&open);
             return;
         }
-        for (from, to) in ranges_of(mask) {
-            if !self.put_range(w, from, to) {
-                head.more = true;
-                break;
+        'ranges: for (from, to) in ranges_of(mask) {
+            let mut from = Some(from);
+            while let Some(begin) = from {
+                let (visited, written) = self.put_range(w, begin, to);
+                self.cx.stats.rows_visited += visited;
+                head.more |= written != Written::All;
+                from = match written {
+                    Written::All => None,
+                    Written::UpTo(crowd) => {
+                        crowd.0.checked_add(1).map(IdHash).filter(|&next| next <= to)
+                    }
+                    Written::Part => break 'ranges,
+                };
             }
         }
         w.rewrite(head_at, &head);
         w.close(open);
     }
 
-    /// Writes one range of a version list; false if not all of its rows fit. The range then ends at
-    /// the last row that does.
-    fn put_range(&self, w: &mut Writer<'_>, from: IdHash, to: IdHash) -> bool {
+    /// Writes one range of a version list. Returns how many rows it visited, and how much it wrote.
+    fn put_range(&self, w: &mut Writer<'_>, from: IdHash, to: IdHash) -> (u64, Written) {
         let head_at = w.len();
         let mut head = RangeHead { from: from.0, to: to.0, rows: 0 };
         if !w.item(&head) {
-            return false;
+            return (0, Written::Part);
         }
         let (mut before, mut last) = (w.len(), None);
+        let mut visited = 0;
         for slot in self.cx.table.in_range(from, to) {
+            visited += 1;
             let id_hash = self.cx.table.id_hash(slot);
             if last != Some(id_hash.0) {
                 before = w.len();
@@ -129,13 +163,14 @@ impl<A: Address> Node<A> {
                     head.to = id_hash.0 - 1;
                     w.rewrite(head_at, &head);
                 }
-                return false;
+                let crowd = self.cx.table.with_id_hash(id_hash).count() >= MAX_NAMESAKES;
+                return (visited, if crowd { Written::UpTo(id_hash) } else { Written::Part });
             }
             last = Some(id_hash.0);
             head.rows += 1;
         }
         w.rewrite(head_at, &head);
-        true
+        (visited, Written::All)
     }
 
     /// Writes what a diff sends, then what it requests.
@@ -179,12 +214,18 @@ impl<A: Address> Node<A> {
             }
             self.close_or_abandon(w, open);
         }
+        let mut read = 0;
         for at in 0..count {
             let Some(&item) = self.cx.outbox.diffs.items.get(at) else { break };
             let row = self.cx.table.row(item.slot);
             let Some(since) = item.since.filter(|&since| since < row.telemetry_version()) else {
                 continue;
             };
+            if read > 0 && read + row.log().len() > MAX_LOG_BYTES_READ {
+                more = true;
+                break;
+            }
+            read += row.log().len();
             let before = w.len();
             let fit = self.cx.put_telemetry(w, item.slot, since, reserve);
             more |= fit != Fit::All;
@@ -201,43 +242,60 @@ impl<A: Address> Node<A> {
         if w.body_len(&open) == 0 { w.abandon(&open) } else { w.close(open) }
     }
 
-    /// Writes a page: claims from an id hash on, and where the next page begins. The claims of one
-    /// id hash are never split between pages.
-    fn put_page(&self, w: &mut Writer<'_>, request_id: RequestId, from: IdHash) {
+    /// Writes a page: claims from a place on, and where the next page begins.
+    ///
+    /// The claims of one id hash stay together, as long as one page holds them: a reader of an
+    /// earlier version cannot go on within them.
+    fn put_page(&mut self, w: &mut Writer<'_>, request_id: RequestId, from: Place) {
         let mut next = None;
+        let mut visited = 0;
         if let Some(open) = w.open(kind::CLAIMS) {
-            let (mut before, mut last) = (w.len(), None);
-            let members = self.cx.table.in_range(from, IdHash(u32::MAX));
-            for slot in members.filter(|&slot| self.cx.is_told(slot)) {
+            // The run of the last id hash, and the last claim of it after which there is room to
+            // say where the next page begins: where they stand in the roster and in the datagram.
+            let begin = w.len();
+            let (mut run, mut last) = ((from, begin), (from, begin));
+            for slot in self.cx.table.from_place(from) {
+                visited += 1;
                 let id_hash = self.cx.table.id_hash(slot);
-                if last != Some(id_hash) {
-                    before = w.len();
+                if last.0.id_hash != id_hash {
+                    let place = Place { id_hash, nth: 0 };
+                    (run, last) = ((place, w.len()), (place, w.len()));
                 }
-                last = Some(id_hash);
-                if !self.put_claim(w, slot) || w.room() < DONE_FRAME_BYTES {
-                    w.truncate(before);
-                    next = Some(id_hash);
+                let fits = !self.cx.is_told(slot) || self.put_claim(w, slot);
+                if !fits || w.room() < DONE_FRAME_BYTES {
+                    let (place, end) = if run.1 == begin { last } else { run };
+                    w.truncate(end);
+                    next = Some(place);
                     break;
+                }
+                let nth = last.0.nth.saturating_add(1);
+                if w.room() >= DONE_FRAME_BYTES + PLACE_FRAME_BYTES {
+                    last = (Place { id_hash, nth }, w.len());
                 }
             }
             self.close_or_abandon(w, open);
         } else {
             next = Some(from);
         }
+        self.cx.stats.rows_visited += visited;
+        put_place(w, next);
+        let next = next.map(|place| place.id_hash);
         w.frame(kind::PAGE, &Page { number: request_id.0, next });
     }
 
     /// Writes a piece of the table: this node's own claim, and those from an id hash on, around the
     /// circle.
-    fn put_piece(&self, w: &mut Writer<'_>, request_id: RequestId, from: IdHash) {
-        let end = w.len() + PIECE_BYTES;
+    fn put_piece(&mut self, w: &mut Writer<'_>, request_id: RequestId, from: IdHash) {
+        let (mut visited, end) = (0, w.len() + PIECE_BYTES);
         if let Some(open) = w.open(kind::CLAIMS) {
             let rest = self.cx.table.in_range(from, IdHash(u32::MAX));
             let round =
                 rest.chain(self.cx.table.in_range(IdHash(0), IdHash(from.0.saturating_sub(1))));
-            for slot in core::iter::once(self.cx.this.slot)
-                .chain(round.filter(|&slot| self.cx.table.is_live(slot) && self.cx.is_told(slot)))
-            {
+            for slot in core::iter::once(self.cx.this.slot).chain(round.take(MAX_PIECE_ROWS)) {
+                visited += 1;
+                if !(self.cx.table.is_live(slot) && self.cx.is_told(slot)) {
+                    continue;
+                }
                 let before = w.len();
                 if !self.put_claim(w, slot) || w.len() > end || w.room() < DONE_FRAME_BYTES {
                     w.truncate(before);
@@ -246,6 +304,7 @@ impl<A: Address> Node<A> {
             }
             self.close_or_abandon(w, open);
         }
+        self.cx.stats.rows_visited += visited;
         w.frame(kind::PAGE, &Page { number: request_id.0, next: None });
     }
 
@@ -288,6 +347,14 @@ impl<A: Address> Node<A> {
                 0
             },
         })
+    }
+}
+
+/// Writes the frame that completes the place in a page or in the request for one. Most places are
+/// the beginning of an id hash, and need none.
+fn put_place(w: &mut Writer<'_>, place: Option<Place>) {
+    if let Some(Place { nth, .. }) = place.filter(|place| place.nth > 0) {
+        w.frame(kind::PAGE_PLACE, &PagePlace { nth });
     }
 }
 

@@ -44,6 +44,7 @@ use crate::membership::proof::Proof;
 use crate::membership::rumors::Rumors;
 use crate::membership::tombstone::Tombstones;
 use crate::membership::{Membership, Slot};
+use crate::network::Networks;
 use crate::outbox::Outbox;
 use crate::rng::Random;
 use crate::stats::Stats;
@@ -148,6 +149,7 @@ impl<A: Address> Node<A> {
                 now,
                 this,
                 activity: Activity::Active,
+                allowed_networks: Networks::default(),
                 table: Membership::new(config.max_members),
                 config,
                 admission: Admission::default(),
@@ -392,6 +394,7 @@ impl<A: Address> Node<A> {
             lent: _,
         } = self;
         cx.table.heap_bytes()
+            + cx.admission.heap_bytes()
             + cx.rumors.heap_bytes()
             + cx.outbox.heap_bytes()
             + cx.events.heap_bytes()

@@ -23,7 +23,7 @@ use crate::detector::Acked;
 use crate::dissemination::acknowledge;
 use crate::error::WireError;
 use crate::id::{IdHash, Instance, RequestId};
-use crate::membership::Slot;
+use crate::membership::{Place, Slot};
 use crate::outbox::{Body, Diff, Intent, Signal, Want};
 use crate::status::Status;
 use crate::wire::decode::{Datagram, Frame, Lead};
@@ -33,6 +33,14 @@ use crate::wire::{Ack, PING_LEN, PING_REQ_LEN, Page, Ping, Tree};
 /// For one datagram, request missing telemetry from at most this many owners. Anti-entropy finds
 /// the rest.
 const MAX_TELEMETRY_REQUESTS: usize = 8;
+
+/// The largest number of frames of claims that are read from one datagram. Other nodes send at most
+/// three: the claim that the receiver must hear of itself, a body, and rumors.
+const MAX_CLAIMS_FRAMES: u8 = 4;
+
+/// A datagram of this length is accepted even if the own MTU is smaller, so that a fleet can change
+/// its MTU node by node.
+const MIN_ACCEPTED_BYTES: usize = 1_500;
 
 /// The reply to one datagram, as its frames ask for it.
 pub(super) struct Reply<A> {
@@ -52,6 +60,13 @@ pub(super) struct Reply<A> {
     has_ack: bool,
     /// How the claims of the datagram were heard.
     heard: Heard<A>,
+    /// How many claims of its first id hash come before the page that a frame after this one is
+    /// about.
+    page_place: u32,
+    /// Whether the datagram has asked its one question.
+    asked: bool,
+    /// The number of frames of claims read so far.
+    claims_frames: u8,
     /// The tree frame, if the datagram is part of a flight.
     pub(super) tree: Option<Tree>,
     /// Requests for the telemetry that is missing before the updates of the flight.
@@ -70,9 +85,25 @@ impl<A> Reply<A> {
             about_self: false,
             has_ack: false,
             heard,
+            page_place: 0,
+            asked: false,
+            claims_frames: 0,
             tree: None,
             missing: ArrayVec::new(),
         }
+    }
+
+    /// Whether the frame is within what one datagram may ask for: one question, and a few frames of
+    /// claims. Otherwise a few bytes could ask for the work of many datagrams.
+    fn accepts(&mut self, frame: &Frame<'_, A>) -> bool {
+        if frame.is_question() {
+            return !core::mem::replace(&mut self.asked, true);
+        }
+        if !matches!(frame, Frame::Claims(_)) {
+            return true;
+        }
+        self.claims_frames = self.claims_frames.saturating_add(1);
+        self.claims_frames <= MAX_CLAIMS_FRAMES
     }
 }
 
@@ -91,7 +122,12 @@ const fn closing(request_id: RequestId, diff: Diff, asker: bool) -> Body {
 impl<A: Address> Node<A> {
     /// Handles a datagram.
     pub(super) fn receive(&mut self, from: A, bytes: &[u8]) -> Result<(), WireError> {
+        let max = self.cx.mtu().max(MIN_ACCEPTED_BYTES);
         let (table, stats) = (&mut self.cx.table, &mut self.cx.stats);
+        if bytes.len() > max {
+            stats.datagrams_malformed += 1;
+            return Err(WireError::TooLong { len: bytes.len(), max });
+        }
         // Claims that the table holds already are passed over while the datagram is validated.
         let datagram =
             Datagram::<A>::parse(bytes, self.cx.config.label, |claims| table.pass_over(claims))
@@ -110,10 +146,17 @@ impl<A: Address> Node<A> {
         if from == self.cx.this.address {
             return Ok(());
         }
+        if datagram.sender == self.cx.this.id_hash.0 && self.is_own_echo(bytes) {
+            self.cx.stats.datagrams_echoed += 1;
+            return Ok(());
+        }
         let sender = self.cx.member_at(IdHash(datagram.sender), from);
         if let Some(slot) = sender {
             self.cx.table.heard(slot, self.cx.now, false);
             self.hear_clock(slot, datagram.clock);
+        } else if !self.cx.believes(&from) && !self.anti_entropy.joins_through(from) {
+            self.cx.stats.addresses_refused += 1;
+            return Ok(());
         }
         let heard = Heard {
             rumor: true,
@@ -153,6 +196,27 @@ impl<A: Address> Node<A> {
         Ok(())
     }
 
+    /// Whether this node sent the datagram itself, by an address that leads back to it: it has the
+    /// own instance, which no other process has.
+    #[cold]
+    fn is_own_echo(&self, bytes: &[u8]) -> bool {
+        let (id, instance) = (self.cx.this.id, self.cx.this.instance);
+        let own = |other: Instance| other == instance && instance != Instance(0);
+        // Read anew, with the claims that say nothing new.
+        let Ok(datagram) = Datagram::<A>::parse(bytes, self.cx.config.label, |claims| (0, claims))
+        else {
+            return false;
+        };
+        let acks = matches!(datagram.lead, Lead::Ack(ack) if own(Instance(ack.instance)));
+        acks || datagram.following().any(|frame| match frame {
+            Frame::Ack(ack) => own(Instance(ack.instance)),
+            Frame::Claims(mut claims) => {
+                claims.any(|claim| claim.id == id.as_str() && own(claim.instance))
+            }
+            _ => false,
+        })
+    }
+
     /// Reads the frames after the lead. Most datagrams have none, so this is kept out of line.
     #[inline(never)]
     fn read_on(
@@ -165,6 +229,10 @@ impl<A: Address> Node<A> {
         self.find_answers(from, datagram, reply);
         for frame in datagram.following() {
             if self.cx.config.mode == Mode::ProbeOnly && !frame.is_signal() {
+                continue;
+            }
+            if !reply.accepts(&frame) {
+                self.cx.stats.frames_beyond_limit += 1;
                 continue;
             }
             self.frame(from, datagram, frame, reply, answered);
@@ -234,9 +302,8 @@ impl<A: Address> Node<A> {
             }
             Frame::Nack(nack) => self.detector.on_nack(from, RequestId(nack.number)),
             Frame::PingReq { number, target, address } => {
-                // Only the first ping-req of a datagram counts. It is served after the other
-                // frames.
-                reply.ping_req.get_or_insert((RequestId(number), IdHash(target), address));
+                // It is served after the other frames.
+                reply.ping_req = Some((RequestId(number), IdHash(target), address));
             }
             Frame::Claims(claims) => self.on_claims(claims, reply),
             Frame::Telemetry(compacted, head, entries) => {
@@ -256,11 +323,13 @@ impl<A: Address> Node<A> {
                 // gets all of them.
                 let whole = request.from != 0 || self.anti_entropy.pages.give(self.cx.now);
                 reply.body = if whole {
-                    Body::Page(request_id, IdHash(request.from))
+                    let id_hash = IdHash(request.from);
+                    Body::Page(request_id, Place { id_hash, nth: reply.page_place })
                 } else {
                     Body::Piece(request_id, IdHash(self.cx.rng.word()))
                 };
             }
+            Frame::PagePlace(place) => reply.page_place = place.nth,
             Frame::Page(page) => self.on_page(from, page, reply),
             Frame::Unknown => self.cx.stats.frames_unknown += 1,
             sync => self.on_sync(from, datagram, sync, reply),
@@ -276,6 +345,11 @@ impl<A: Address> Node<A> {
         frame: Frame<'_, A>,
         reply: &mut Reply<A>,
     ) {
+        if datagram.sender == self.cx.this.id_hash.0 {
+            // A session with a partner whose address leads back here compares nothing.
+            self.cx.stats.datagrams_echoed += 1;
+            return;
+        }
         let session = self.anti_entropy.session_with(from);
         let theirs = datagram.fingerprints;
         let (cx, anti_entropy) = (&mut self.cx, &mut self.anti_entropy);
@@ -292,11 +366,10 @@ impl<A: Address> Node<A> {
             }
             Frame::SyncVersions(head, ranges) => {
                 let request_id = RequestId(head.number);
-                // A datagram has one reply: the diff of an earlier sync frame is dropped with its
-                // body.
-                cx.outbox.diffs.revoke(core::mem::take(&mut reply.diff));
                 // Compare even if the fingerprints are equal: they do not cover dead members.
-                reply.diff = cx.outbox.diffs.compare(&cx.table, ranges, told);
+                let visited;
+                (reply.diff, visited) = cx.outbox.diffs.compare(&cx.table, ranges, told);
+                cx.stats.rows_visited += visited;
                 reply.diff.more |= head.more;
                 let (diff, asker) = (reply.diff, session == Some(request_id));
                 reply.body = closing(request_id, diff, asker);
@@ -308,8 +381,9 @@ impl<A: Address> Node<A> {
             Frame::SyncWants(head, wants) => {
                 let request_id = RequestId(head.number);
                 let asker = session == Some(request_id);
-                cx.outbox.diffs.revoke(core::mem::take(&mut reply.diff));
-                reply.diff = cx.outbox.diffs.grant(&cx.table, wants, told);
+                let visited;
+                (reply.diff, visited) = cx.outbox.diffs.grant(&cx.table, wants, told);
+                cx.stats.rows_visited += visited;
                 if !asker {
                     // Repeat the asker's own flag in the reply: the asker keeps the session, and
                     // did not know that its rows would not fit when it sent them.
@@ -330,7 +404,12 @@ impl<A: Address> Node<A> {
 
     /// Applies the claims of a frame.
     fn on_claims(&mut self, claims: ClaimsIn<'_, A>, reply: &mut Reply<A>) {
+        let own = self.cx.this.address;
         for claim in claims {
+            if claim.address.is_some_and(|at| at != own && !self.cx.believes(&at)) {
+                self.cx.stats.addresses_refused += 1;
+                continue;
+            }
             // Only the first claim about this node counts: a datagram with many must not raise its
             // generation many times.
             if claim.id == self.cx.this.id.as_str()
@@ -398,7 +477,8 @@ impl<A: Address> Node<A> {
 
     /// Handles a page of a seed.
     fn on_page(&mut self, from: A, page: Page, reply: &mut Reply<A>) {
-        match self.anti_entropy.on_page(from, page, &mut self.cx) {
+        let next = page.next.map(|id_hash| Place { id_hash, nth: reply.page_place });
+        match self.anti_entropy.on_page(from, RequestId(page.number), next, &mut self.cx) {
             Paged::Ask(body) => reply.body = body,
             // Within the spread time the other members learn of this node. Before that, they would
             // not take its telemetry in.

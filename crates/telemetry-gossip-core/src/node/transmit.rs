@@ -51,7 +51,7 @@ impl<A: Address> Node<A> {
             (self.cx.table.fingerprints(), self.detector.schedule.clock.on_wire(self.cx.now));
         let Some(mut w) = Writer::new(
             buf,
-            intent.limit,
+            intent.limit.min(self.cx.mtu()),
             self.cx.config.label,
             self.cx.this.id_hash,
             fingerprints,

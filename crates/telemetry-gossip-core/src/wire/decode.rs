@@ -14,9 +14,9 @@ use serde::Deserialize;
 use super::items::{ClaimsIn, Entries, Items, Ranges, check_claim};
 use super::read::{Read, Reader, head, rule, text};
 use super::{
-    Ack, CompactedHead, DigestHead, HEADER_LEN, Nack, Page, PageRequest, Ping, PingReq, SyncDone,
-    SyncOpen, TelemetryHead, Tree, TreeAck, VersionsHead, WIRE_VERSION, WantsHead, WireClaim,
-    WireEntry, WireSum, WireWant, kind,
+    Ack, CompactedHead, DigestHead, HEADER_LEN, Nack, Page, PagePlace, PageRequest, Ping, PingReq,
+    SyncDone, SyncOpen, TelemetryHead, Tree, TreeAck, VersionsHead, WIRE_VERSION, WantsHead,
+    WireClaim, WireEntry, WireSum, WireWant, kind,
 };
 use crate::address::Address;
 use crate::config::MAX_MTU;
@@ -78,6 +78,7 @@ pub(crate) enum Frame<'a, A> {
     SyncWants(WantsHead, Items<'a, WireWant>),
     SyncDone(SyncDone),
     PageRequest(PageRequest),
+    PagePlace(PagePlace),
     Page(Page),
     Tree(Tree),
     TreeAck(TreeAck),
@@ -89,6 +90,21 @@ impl<A> Frame<'_, A> {
     /// Whether the frame serves to probe, and carries no state.
     pub(crate) const fn is_signal(&self) -> bool {
         matches!(self, Self::Ping(_) | Self::Ack(_) | Self::Nack(_) | Self::PingReq { .. })
+    }
+
+    /// Whether the frame asks for work of which a datagram may ask only once. A ping is cheap, and
+    /// stands beside other questions.
+    pub(crate) const fn is_question(&self) -> bool {
+        matches!(
+            self,
+            Self::PingReq { .. }
+                | Self::SyncOpen(_)
+                | Self::SyncDigest(..)
+                | Self::SyncVersions(..)
+                | Self::SyncWants(..)
+                | Self::PageRequest(_)
+                | Self::Tree(_)
+        )
     }
 }
 
@@ -247,6 +263,7 @@ fn parse_frame<A: Address>(kind: u8, body: &[u8]) -> Result<Frame<'_, A>, WireEr
         kind::SYNC_DONE => Frame::SyncDone(whole(body, "sync done")?),
         kind::PAGE_REQUEST => Frame::PageRequest(whole(body, "page request")?),
         kind::PAGE => Frame::Page(whole(body, "page")?),
+        kind::PAGE_PLACE => Frame::PagePlace(whole(body, "page place")?),
         kind::TREE => Frame::Tree(signal(body, "tree")?),
         kind::TREE_ACK => Frame::TreeAck(signal(body, "tree ack")?),
         _ => Frame::Unknown,
@@ -394,6 +411,7 @@ fn validate<A: Address>(kind: u8, body: &[u8]) -> Result<(), WireError> {
         | Frame::SyncDone(_)
         | Frame::PageRequest(_)
         | Frame::Page(_)
+        | Frame::PagePlace(_)
         | Frame::Tree(_)
         | Frame::TreeAck(_)
         | Frame::Unknown => {}

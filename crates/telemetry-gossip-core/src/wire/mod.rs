@@ -68,6 +68,7 @@ pub(crate) mod kind {
     pub(crate) const TREE: u8 = 14;
     pub(crate) const TREE_ACK: u8 = 15;
     pub(crate) const TELEMETRY_ANEW: u8 = 16;
+    pub(crate) const PAGE_PLACE: u8 = 18;
 }
 
 /// Asks the target whether it is there. Only the target answers.
@@ -253,6 +254,14 @@ pub(crate) struct Page {
     #[serde(with = "fixed")]
     pub(crate) number: u32,
     pub(crate) next: Option<IdHash>,
+}
+
+/// Completes the page or the request for one after it in the datagram: the place named there is not
+/// the first claim of its id hash, but this many claims of it come before. A reader that does not
+/// know the frame begins with the first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct PagePlace {
+    pub(crate) nth: u32,
 }
 
 /// Says that the receiver passes the telemetry in this datagram on along a tree: to the members

@@ -138,6 +138,7 @@ impl Words {
                 let next = next.map_or("the last".into(), |next| format!("next from {next:08x}"));
                 format!("page {}, {next}", self.request(*number))
             }
+            Frame::PagePlace { nth } => format!("after {nth} of its id hash"),
             Frame::Tree { number, end } => {
                 format!("tree {} up to {}", self.request(*number), self.node(*end))
             }

@@ -66,6 +66,7 @@ fn name(frame: &Frame) -> &'static str {
         Frame::SyncDone { .. } => "sync done",
         Frame::PageRequest { .. } => "page request",
         Frame::Page { .. } => "page",
+        Frame::PagePlace { .. } => "page place",
         Frame::Tree { .. } => "tree",
         Frame::TreeAck { .. } => "tree ack",
         Frame::Unknown { .. } => "unknown",

@@ -114,7 +114,7 @@ fn named(error: WireError) -> String {
 
 /// What can be malformed, and the fields that have rules. (That a value has less than 65,535 bytes
 /// is a rule that no datagram is long enough to break.)
-const ERRORS: [&str; 34] = [
+const ERRORS: [&str; 35] = [
     "too long",
     "truncated",
     "version 2",
@@ -136,6 +136,7 @@ const ERRORS: [&str; 34] = [
     "malformed sync done",
     "malformed page request",
     "malformed page",
+    "malformed page place",
     "malformed tree",
     "malformed tree ack",
     "id: 1 to 127 bytes without control characters",

@@ -157,6 +157,9 @@ pub(crate) enum Frame {
         number: u32,
         next: Option<u32>,
     },
+    PagePlace {
+        nth: u32,
+    },
     Tree {
         number: u32,
         end: u32,

@@ -104,6 +104,10 @@ fn body(frame: &Frame) -> (u8, Vec<u8>) {
             news(&mut out, told);
             16
         }
+        Frame::PagePlace { nth } => {
+            varint(&mut out, (*nth).into());
+            18
+        }
         Frame::Unknown { kind, body } => {
             out.extend(&body.0);
             *kind

@@ -21,7 +21,7 @@ use super::Node;
 use crate::address::Address;
 use crate::event::{Event, RemovalReason};
 use crate::evidence::Evidence;
-use crate::id::{Generation, full_id_hash};
+use crate::id::Generation;
 use crate::membership::claim::Claim;
 use crate::membership::{Merged, Slot};
 pub(super) use id_conflict::IdConflict;
@@ -69,7 +69,7 @@ impl<A: Address> Node<A> {
             self.apply_claim_about_self(claim);
             return Applied::Changed;
         }
-        if !self.cx.admission.admits(full_id_hash(claim.id.as_bytes())) {
+        if !self.cx.admission.admits(claim.id) {
             self.cx.stats.claims_not_in_config += 1;
             return Applied::Nothing;
         }

@@ -7,7 +7,6 @@
 //! has an end), not for sense: a snapshot is trusted like the memory that it was taken from.
 
 mod slots;
-mod v1;
 
 use alloc::vec::Vec;
 
@@ -28,7 +27,8 @@ use crate::membership::newcomers::Newcomers;
 use crate::violation::Violation;
 
 /// The version of the state in a [snapshot](Node::snapshot). It increases with each change of the
-/// shape; this build restores snapshots of this version and of version 1.
+/// shape, and this build restores snapshots of this version only: a record of another build would
+/// not replay as it was recorded.
 ///
 /// It is the sum of the shape versions of all parts, plus one. Each of those only increases, so a
 /// part that changes its own shape changes nothing here.
@@ -62,8 +62,7 @@ pub enum SnapshotError {
 pub enum RestoreError {
     /// The snapshot has a state version that this build does not read.
     #[error(
-        "the snapshot has state version {found}, but this build reads versions 1 and \
-         {STATE_VERSION}"
+        "the snapshot has state version {found}, but this build reads version {STATE_VERSION}"
     )]
     Version {
         /// The state version of the snapshot.
@@ -153,12 +152,11 @@ impl<A: Address + Serialize + for<'de> Deserialize<'de>> Node<A> {
     pub fn restore(bytes: &[u8]) -> Result<Self, RestoreError> {
         let mut deserializer = postcard::Deserializer::from_bytes(bytes);
         let found = u32::deserialize(&mut deserializer).map_err(|_| RestoreError::Malformed)?;
-        let node = match found {
-            v1::STATE_VERSION => v1::State::deserialize(&mut deserializer).map(Self::from),
-            STATE_VERSION => State::deserialize(&mut deserializer),
-            _ => return Err(RestoreError::Version { found }),
-        };
-        let node: Self = node.map_err(|_| RestoreError::Malformed)?;
+        if found != STATE_VERSION {
+            return Err(RestoreError::Version { found });
+        }
+        let node: Self =
+            State::deserialize(&mut deserializer).map_err(|_| RestoreError::Malformed)?;
         if deserializer.finalize() != Ok(&[]) {
             return Err(RestoreError::Malformed);
         }

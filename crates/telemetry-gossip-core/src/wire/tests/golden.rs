@@ -27,8 +27,8 @@ fn rank(status: Status) -> u8 {
 
 fn write(w: &mut Writer<'_>, frame: &meaning::Frame) {
     use meaning::Frame::{
-        Ack, Claims, Nack, Page, PageRequest, Ping, Relay, SyncDigest, SyncDone, SyncOpen,
-        SyncVersions, SyncWants, Telemetry, TelemetryAnew, Tree, TreeAck, Unknown,
+        Ack, Claims, Nack, Page, PagePlace, PageRequest, Ping, Relay, SyncDigest, SyncDone,
+        SyncOpen, SyncVersions, SyncWants, Telemetry, TelemetryAnew, Tree, TreeAck, Unknown,
     };
     let written = match frame {
         &Ping { number, target } => w.lead(kind::PING, number, target),
@@ -77,6 +77,7 @@ fn write(w: &mut Writer<'_>, frame: &meaning::Frame) {
         &Page { number, next } => {
             w.frame(kind::PAGE, &super::Page { number, next: next.map(IdHash) })
         }
+        &PagePlace { nth } => w.frame(kind::PAGE_PLACE, &super::PagePlace { nth }),
         &Tree { number, end } => w.frame(kind::TREE, &super::Tree { number, end }),
         &TreeAck { number } => w.frame(kind::TREE_ACK, &super::TreeAck { number }),
         Unknown { kind, body } => list(w, *kind, |w| body.0.iter().all(|byte| w.item(byte))),
@@ -203,6 +204,7 @@ fn read(frame: Frame<'_, SocketAddr>, expected: &meaning::Frame) -> meaning::Fra
         Frame::Page(Page { number, next }) => {
             Meant::Page { number, next: next.map(|id_hash| id_hash.0) }
         }
+        Frame::PagePlace(PagePlace { nth }) => Meant::PagePlace { nth },
         Frame::Tree(Tree { number, end }) => Meant::Tree { number, end },
         Frame::TreeAck(TreeAck { number }) => Meant::TreeAck { number },
         Frame::Unknown => match expected {
