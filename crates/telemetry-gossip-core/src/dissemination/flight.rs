@@ -36,7 +36,9 @@ impl Dissemination {
         furthest: Furthest,
         cx: &mut Cx<A>,
     ) {
-        if cx.config.mode != Mode::Autonomous || since >= cx.table.row(owner).telemetry_version() {
+        let row = cx.table.row(owner);
+        let any = since < row.telemetry_version() && row.holds_telemetry();
+        if cx.config.mode != Mode::Autonomous || !any {
             return;
         }
         self.trees.adapt(&cx.table, cx.this.slot, cx.now);
@@ -117,8 +119,9 @@ impl Dissemination {
         let mut any = false;
         if w.frame(kind::TREE, &Tree { number: request_id.0, end: end.0 }) {
             while let Some(update) = self.trees.next(branch) {
-                let version = cx.table.row(update.owner).telemetry_version();
-                if update.since >= version || !cx.table.is_live(update.owner) {
+                let row = cx.table.row(update.owner);
+                let news = update.since < row.telemetry_version() && row.holds_telemetry();
+                if !news || !row.status.is_live() {
                     self.trees.skip(branch);
                     continue;
                 }

@@ -52,6 +52,8 @@ pub(super) struct Reply<A> {
     pub(super) tree: Option<Tree>,
     /// Requests for the telemetry that is missing before the updates of the flight.
     pub(super) missing: ArrayVec<Want, MAX_TELEMETRY_REQUESTS>,
+    /// What the telemetry of the datagram has cost so far.
+    pub(super) steps: usize,
 }
 
 impl<A> Reply<A> {
@@ -66,6 +68,7 @@ impl<A> Reply<A> {
             about_self: false,
             tree: None,
             missing: ArrayVec::new(),
+            steps: 0,
         }
     }
 }
@@ -235,6 +238,9 @@ impl<A: Address> Node<A> {
         frame: Frame<'_, A>,
         reply: &mut Reply<A>,
     ) {
+        if let Frame::SyncVersions(_, ranges) = &frame {
+            self.hear_versions(*ranges);
+        }
         let session = self.anti_entropy.session_with(from);
         let theirs = datagram.fingerprints;
         let (cx, anti_entropy) = (&mut self.cx, &mut self.anti_entropy);

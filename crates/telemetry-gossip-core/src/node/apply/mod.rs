@@ -5,12 +5,14 @@
 //! - `own`: a claim about this node, and its refutation
 //! - `id_conflict`: another process with this node's id
 //! - `telemetry`: entries of a member's telemetry
+//! - `own_telemetry`: what peers hold of this node's own telemetry
 //!
 //! Which of two claims wins is decided by the table, and what follows from a status by the
 //! detector. This module connects them with the other parts.
 
 mod id_conflict;
 mod own;
+mod own_telemetry;
 mod telemetry;
 
 use core::time::Duration;
@@ -23,6 +25,7 @@ use crate::id::full_id_hash;
 use crate::membership::claim::Claim;
 use crate::membership::{Merged, Slot};
 pub(super) use id_conflict::IdConflict;
+pub(super) use own_telemetry::MAX_OWN_VERSION;
 
 /// The effect of a claim on this node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

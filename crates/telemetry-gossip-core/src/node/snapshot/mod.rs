@@ -156,7 +156,9 @@ impl<A: Address + Serialize + for<'de> Deserialize<'de>> Node<A> {
             STATE_VERSION => State::deserialize(&mut deserializer),
             _ => return Err(RestoreError::Version { found }),
         };
-        let node: Self = node.map_err(|_| RestoreError::Malformed)?;
+        let mut node: Self = node.map_err(|_| RestoreError::Malformed)?;
+        let config = &node.cx.config;
+        node.cx.table.bound_telemetry(config.max_telemetry_held, config.max_members);
         if deserializer.finalize() != Ok(&[]) {
             return Err(RestoreError::Malformed);
         }

@@ -4,6 +4,7 @@
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use serde::Deserialize;
 
@@ -11,14 +12,15 @@ use crate::address::Address;
 use crate::anti_entropy::join::{BootstrapSync, Joining, Pages};
 use crate::anti_entropy::session::{Exchange, Session};
 use crate::anti_entropy::{AntiEntropy, Partners, SyncTrigger, TelemetrySyncTrigger};
-use crate::config::Config;
+use crate::config::{Config, Mode, SuspicionTimeout};
 use crate::cx::{Activity, Cx, Events, ThisNode};
 use crate::detector::{
     Detector, FlapDamping, History, LocalHealth, Pacer, PingReqs, Probe, RollCalls, RoundClock,
     RoundRobin, Suspicions,
 };
 use crate::dissemination::{Budget, Dissemination, Trees};
-use crate::id::{IdHash, Instance, NodeId};
+use crate::features::DetectorFeatures;
+use crate::id::{IdHash, Instance, Label, NodeId};
 use crate::membership::admission::Admission;
 use crate::membership::claim::Accusers;
 use crate::membership::proof::Proof;
@@ -34,11 +36,66 @@ use crate::time::Instant;
 
 pub(super) const STATE_VERSION: u32 = 1;
 
+/// The settings of a node in version 1.
+#[derive(Deserialize)]
+struct OldConfig {
+    label: Label,
+    mode: Mode,
+    mtu: u16,
+    probe_interval: Duration,
+    probe_timeout: Duration,
+    indirect_probes: u8,
+    suspicion: SuspicionTimeout,
+    detector: DetectorFeatures,
+    gossip_interval: Duration,
+    gossip_fanout: u8,
+    retransmit_multiplier: u8,
+    telemetry_interval: Duration,
+    byte_budget: Option<u32>,
+    reconnect_interval: Duration,
+    tombstone_ttl: Duration,
+    join_timeout: Duration,
+    isolation_limit: Option<Duration>,
+    max_members: u32,
+    max_key: u8,
+    max_value: u16,
+    max_telemetry: u32,
+}
+
+impl From<OldConfig> for Config {
+    fn from(old: OldConfig) -> Self {
+        Self {
+            label: old.label,
+            mode: old.mode,
+            mtu: old.mtu,
+            probe_interval: old.probe_interval,
+            probe_timeout: old.probe_timeout,
+            indirect_probes: old.indirect_probes,
+            suspicion: old.suspicion,
+            detector: old.detector,
+            gossip_interval: old.gossip_interval,
+            gossip_fanout: old.gossip_fanout,
+            retransmit_multiplier: old.retransmit_multiplier,
+            telemetry_interval: old.telemetry_interval,
+            byte_budget: old.byte_budget,
+            reconnect_interval: old.reconnect_interval,
+            tombstone_ttl: old.tombstone_ttl,
+            join_timeout: old.join_timeout,
+            isolation_limit: old.isolation_limit,
+            max_members: old.max_members,
+            max_key: old.max_key,
+            max_value: old.max_value,
+            max_telemetry: old.max_telemetry,
+            ..Self::default()
+        }
+    }
+}
+
 /// The state of a node in version 1.
 #[derive(Deserialize)]
 #[serde(bound(deserialize = "A: Address + Deserialize<'de>"))]
 pub(super) struct State<A> {
-    config: Config,
+    config: OldConfig,
     id: NodeId,
     address: A,
     id_hash: IdHash,
@@ -111,8 +168,9 @@ struct OldWant {
 
 impl<A: Address> From<State<A>> for Node<A> {
     fn from(old: State<A>) -> Self {
+        let config = Config::from(old.config);
         // Use the constructors, so that a field added later begins as in a new node.
-        let mut detector = Detector::new(&old.config, old.now);
+        let mut detector = Detector::new(&config, old.now);
         detector.schedule.round_robin = old.round_robin;
         detector.schedule.probe_at = old.probe_at;
         detector.schedule.probed_at = old.probed_at;
@@ -141,7 +199,7 @@ impl<A: Address> From<State<A>> for Node<A> {
         anti_entropy.trigger = old.trigger;
         anti_entropy.telemetry_trigger = old.telemetry_trigger;
         anti_entropy.partners = old.partners;
-        let mut dissemination = Dissemination::new(&old.config, old.now);
+        let mut dissemination = Dissemination::new(&config, old.now);
         dissemination.gossiped_at = old.gossiped_at;
         dissemination.trees = old.trees;
         dissemination.first_publish_at = old.first_publish_at;
@@ -149,7 +207,7 @@ impl<A: Address> From<State<A>> for Node<A> {
         Self {
             cx: Cx {
                 now: old.now,
-                config: old.config,
+                config,
                 this: ThisNode {
                     id: old.id,
                     address: old.address,
