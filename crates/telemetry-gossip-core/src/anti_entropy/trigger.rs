@@ -62,6 +62,11 @@ pub(crate) struct TelemetrySyncTrigger {
 /// The longest pause between sessions while the table keeps changing.
 const MAX_SESSION_PAUSE: Duration = Duration::from_secs(60);
 
+/// The longest pause per member in the table. A session lists all members, so a small table is
+/// compared often at the same cost. A member behind a relay that drops telemetry, or a reader of a
+/// lie, is found within about this time.
+const MAX_PAUSE_PER_MEMBER: Duration = Duration::from_millis(60);
+
 impl TelemetrySyncTrigger {
     /// Whether the pause is within its bound.
     pub(crate) fn is_sound(&self) -> bool {
@@ -89,9 +94,15 @@ impl TelemetrySyncTrigger {
 
     /// Sets the pause after a session that has ended; `late` if it brought telemetry that the trees
     /// should have brought long before.
-    pub(crate) fn session_ended(&mut self, now: Instant, spread: Duration, late: bool) {
+    pub(crate) fn session_ended(
+        &mut self,
+        now: Instant,
+        spread: Duration,
+        late: bool,
+        members: u32,
+    ) {
         self.trigger.session_ended(now, spread);
-        self.pause =
-            if late { spread * 3 } else { (self.pause.max(spread) * 2).min(MAX_SESSION_PAUSE) };
+        let most = MAX_PAUSE_PER_MEMBER.saturating_mul(members).min(MAX_SESSION_PAUSE);
+        self.pause = if late { spread * 3 } else { (self.pause.max(spread) * 2).min(most) };
     }
 }

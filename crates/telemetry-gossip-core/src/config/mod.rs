@@ -90,9 +90,9 @@ pub struct Config {
     pub telemetry_interval: Duration,
 
     /// The most bytes per second that this node sends on average, counted as UDP payload without
-    /// the seal; at least 1,000. `None`, the default, for no limit. Telemetry waits for it, and a
-    /// value that is replaced while it waits is never sent. Membership, urgent telemetry and
-    /// answers do not wait.
+    /// the seal; at least 1,000. `None`, the default, for no limit. What this node publishes waits
+    /// for it, for up to 10 s, and a value that is replaced while it waits is never sent.
+    /// Membership, urgent telemetry, answers, and what other members publish do not wait.
     pub byte_budget: Option<u32>,
 
     /// One dead member is contacted per interval, so that a healed partition merges. Default 5 s.

@@ -37,12 +37,16 @@ impl<A: Address> Cx<A> {
         let Some(open) = w.open(kind) else { return Fit::Nothing };
         // Readers check that they know all up to the stated version. The version of an entry that
         // is still in the log serves readers that have not seen `since` itself, because all that
-        // was published between the two was replaced later.
+        // was published between the two was replaced later, unless it was a delete marker that is
+        // gone.
         let (mut entries, mut last) = (row.entries(), 0);
         let mut next = entries.next();
         while let Some(entry) = next.filter(|entry| entry.version <= since) {
             last = entry.version;
             next = entries.next();
+        }
+        if !anew {
+            last = last.max(compacted);
         }
         let head = TelemetryHead {
             owner: self.table.id_hash(slot).0,

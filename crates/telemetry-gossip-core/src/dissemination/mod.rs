@@ -47,6 +47,8 @@ pub(crate) struct Dissemination {
     /// newcomer by then, or they would not take its telemetry in.
     pub(crate) first_publish_at: Option<Instant>,
     pub(crate) budget: Budget,
+    /// When this node's own telemetry was last sent.
+    pub(crate) own_sent_at: Instant,
     /// When this node last published all of its telemetry again, above a version that it did not
     /// publish.
     pub(crate) rebased_at: Option<Instant>,
@@ -63,6 +65,7 @@ impl Dissemination {
             trees: Trees::default(),
             first_publish_at: None,
             budget: Budget::new(config.byte_budget, now),
+            own_sent_at: now,
             rebased_at: None,
             renewed_at: None,
             echoed_at: None,

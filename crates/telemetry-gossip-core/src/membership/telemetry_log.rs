@@ -143,6 +143,8 @@ impl<'a> Iterator for Entries<'a> {
     type Item = LogEntry<'a>;
 
     fn next(&mut self) -> Option<LogEntry<'a>> {
+        #[cfg(test)]
+        work::add(1);
         let (&[key_len], rest) = self.rest.split_first_chunk()?;
         if key_len == 0 {
             // No key is empty: this log is not held.
@@ -325,6 +327,8 @@ fn shift(bytes: &mut [u8], range: core::ops::Range<usize>, to: usize) -> usize {
         return 0;
     }
     let steps = range.len() / BYTES_PER_STEP;
+    #[cfg(test)]
+    work::add(steps);
     bytes.copy_within(range, to);
     steps
 }
@@ -431,6 +435,27 @@ fn size_of_entries(
     Entries::new(log)
         .filter(|held| held.key != entry.key && counts(held))
         .fold((entry.packed_len(), 1), |(len, entries), held| (len + held.packed_len(), entries + 1))
+}
+
+/// Counts the entries looked at and the bytes moved, so that tests can bound the cost of a datagram.
+#[cfg(test)]
+pub(crate) mod work {
+    extern crate std;
+
+    use core::cell::Cell;
+
+    std::thread_local!(static STEPS: Cell<usize> = const { Cell::new(0) });
+
+    pub(super) fn add(steps: usize) {
+        STEPS.with(|count| count.set(count.get() + steps));
+    }
+
+    /// Returns the steps that `f` takes.
+    pub(crate) fn of(f: impl FnOnce()) -> usize {
+        let before = STEPS.with(Cell::get);
+        f();
+        STEPS.with(Cell::get) - before
+    }
 }
 
 #[cfg(test)]

@@ -25,8 +25,9 @@ const MAX_STEPS: usize = 32_768;
 struct Brought {
     /// The version up to which the log was known before.
     known: u64,
-    /// The version of the frame's first entry.
-    first: Option<u64>,
+    /// The version after which the frame has entries, if it has any. Of a log that is read anew,
+    /// the one that the frame states, so that those behind this node read it anew as well.
+    since: Option<u64>,
     /// Whether the log grew.
     grew: bool,
     /// Whether an entry had been under way for more than twice the spread time.
@@ -102,7 +103,7 @@ impl<A: Address> Node<A> {
             self.on_telemetry_gap(owner, furthest, known, reply);
             return;
         }
-        let brought = self.append_entries(owner, known, head, entries, reply);
+        let brought = self.append_entries(owner, known, (compacted, head), entries, reply);
         if brought.grew {
             // All delete markers above these two versions are held now.
             self.cx.table.lower_compacted(owner, compacted.max(known));
@@ -137,15 +138,16 @@ impl<A: Address> Node<A> {
         &mut self,
         owner: Slot,
         known: u64,
-        head: TelemetryHead,
+        (compacted, head): (u64, TelemetryHead),
         entries: Entries<'_>,
         reply: &mut Reply<A>,
     ) -> Brought {
         let (now, cx) = (self.cx.now, &mut self.cx);
         let (mut version, mut oldest) = (head.since, now);
-        let (mut first, mut last) = (None, None);
+        let (mut since, mut last) = (None, None);
         let mut new = NewEntries::default();
         for entry in entries {
+            since = since.or(Some(if compacted > 0 { head.since } else { version + entry.step - 1 }));
             version = version.saturating_add(entry.step);
             // The lowest bit of the age marks an urgent entry; the bits above are milliseconds.
             let published = now - Duration::from_millis(entry.age >> 1);
@@ -170,7 +172,7 @@ impl<A: Address> Node<A> {
             reply.steps += cx.table.take_entries(owner, now, new.as_slice()).steps;
         }
         let late = now.since(oldest) > cx.spread_time() * 2;
-        Brought { known, first, grew, late, last }
+        Brought { known, since, grew, late, last }
     }
 
     /// Tells the owner of which version this node holds its telemetry, if the owner has published
@@ -209,14 +211,14 @@ impl<A: Address> Node<A> {
         brought: &Brought,
     ) {
         let Self { cx, dissemination, anti_entropy, .. } = self;
-        match (furthest, brought.first) {
-            (Some(furthest), Some(first)) => {
+        match (furthest, brought.since) {
+            (Some(furthest), Some(since)) => {
                 // The members behind this node in the tree may lack an update that this node has
                 // learned by anti-entropy before.
                 let unspread = dissemination.trees.take_learned_by_anti_entropy(owner);
                 if brought.grew || unspread {
                     let gap = dissemination.trees.gaps.fill(owner).unwrap_or(furthest);
-                    dissemination.spread(owner, first - 1, furthest.max(gap), cx);
+                    dissemination.spread(owner, since, furthest.max(gap), cx);
                 }
             }
             _ if brought.grew => {

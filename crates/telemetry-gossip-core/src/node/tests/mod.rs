@@ -9,6 +9,7 @@ mod refused;
 mod refuting;
 mod snapshot;
 mod telemetry;
+mod telemetry_lies;
 
 use alloc::string::String;
 use alloc::vec::Vec;
