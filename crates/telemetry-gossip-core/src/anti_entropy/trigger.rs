@@ -65,7 +65,7 @@ const MAX_SESSION_PAUSE: Duration = Duration::from_secs(60);
 /// The longest pause per member in the table. A session lists all members, so a small table is
 /// compared often at the same cost. A member behind a relay that drops telemetry, or a reader of a
 /// lie, is found within about this time.
-const MAX_PAUSE_PER_MEMBER: Duration = Duration::from_millis(60);
+const MAX_PAUSE_PER_MEMBER: Duration = Duration::from_millis(40);
 
 impl TelemetrySyncTrigger {
     /// Whether the pause is within its bound.
@@ -82,7 +82,7 @@ impl TelemetrySyncTrigger {
         changed_at: Instant,
         spread: Duration,
     ) -> bool {
-        let pause = self.pause.max(spread * 3);
+        let pause = self.pause.max(spread);
         let quiet = now.since(changed_at) >= spread;
         if equal {
             self.trigger.differs_since = None;
@@ -102,7 +102,9 @@ impl TelemetrySyncTrigger {
         members: u32,
     ) {
         self.trigger.session_ended(now, spread);
+        // While the table keeps changing it differs from now on, until it is found equal.
+        self.trigger.differs_since = Some(now);
         let most = MAX_PAUSE_PER_MEMBER.saturating_mul(members).min(MAX_SESSION_PAUSE);
-        self.pause = if late { spread * 3 } else { (self.pause.max(spread) * 2).min(most) };
+        self.pause = if late { spread } else { (self.pause.max(spread) * 2).min(most) };
     }
 }

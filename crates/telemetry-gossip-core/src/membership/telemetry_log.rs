@@ -434,7 +434,9 @@ fn size_of_entries(
 ) -> (usize, usize) {
     Entries::new(log)
         .filter(|held| held.key != entry.key && counts(held))
-        .fold((entry.packed_len(), 1), |(len, entries), held| (len + held.packed_len(), entries + 1))
+        .fold((entry.packed_len(), 1), |(len, entries), held| {
+            (len + held.packed_len(), entries + 1)
+        })
 }
 
 /// Counts the entries looked at and the bytes moved, so that tests can bound the cost of a datagram.
@@ -536,7 +538,10 @@ mod tests {
         assert!(is_held(&bytes[1..]) && is_held(&[]));
         withhold(&mut bytes, 1, MAX_VERSION);
         let log = &bytes[1..];
-        assert_eq!((version(log), is_held(log), Entries::new(log).count()), (MAX_VERSION, false, 0));
+        assert_eq!(
+            (version(log), is_held(log), Entries::new(log).count()),
+            (MAX_VERSION, false, 0)
+        );
         assert_eq!((compacted_version(log), bytes[0]), (0, 9));
         reset(&mut bytes, 1, 3);
         assert!(is_held(&bytes[1..]));
@@ -552,10 +557,8 @@ mod tests {
         merge(&mut bytes, 0, &first, Instant::ORIGIN);
         let (held, len) = (Entries::new(&bytes).count(), bytes.len());
         // Every other key again, all of them removed, so that the log is compacted, too.
-        let again: Vec<_> = (5_000..)
-            .zip(keys.iter().step_by(2))
-            .map(|(at, key)| entry(key, None, at))
-            .collect();
+        let again: Vec<_> =
+            (5_000..).zip(keys.iter().step_by(2)).map(|(at, key)| entry(key, None, at)).collect();
         let now = Instant::from_micros(3_000 * 7_000) + MIN_MARKER_AGE;
         let edited = merge(&mut bytes, 0, &again, now);
         assert!(edited.steps <= 1 + held + len / BYTES_PER_STEP + again.len(), "{edited:?}");

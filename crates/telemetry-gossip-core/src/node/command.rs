@@ -12,9 +12,7 @@ use crate::id::{Generation, Instance, NodeId, full_id_hash};
 use crate::input::Input;
 use crate::membership::Merged;
 use crate::membership::claim::{Accusers, Claim};
-use crate::membership::telemetry_log::{
-    LogEntry, MAX_ENTRIES, size_with, size_without_markers,
-};
+use crate::membership::telemetry_log::{LogEntry, MAX_ENTRIES, size_with, size_without_markers};
 use crate::status::Status;
 
 impl<A: Address> Node<A> {

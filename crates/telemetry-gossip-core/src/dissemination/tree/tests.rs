@@ -226,7 +226,11 @@ fn updates_wait_for_the_flight_and_the_pause_and_merge_per_owner() {
     assert!(trees.arrived(partner, RequestId(2)).is_none(), "with another request id");
     assert!(trees.arrived(me, RequestId(1)).is_none(), "from another member");
     assert!(trees.arrived(partner, RequestId(1)).is_some());
-    assert_eq!(trees.begin(at(99), ROOM, PAUSE, Instant::ORIGIN, me), None, "before the pause is over");
+    assert_eq!(
+        trees.begin(at(99), ROOM, PAUSE, Instant::ORIGIN, me),
+        None,
+        "before the pause is over"
+    );
     assert_eq!(trees.deadline(ROOM, Instant::ORIGIN, me), Some(at(100)));
     assert!(trees.begin(at(100), ROOM, PAUSE, Instant::ORIGIN, me).is_some());
     assert_eq!(trees.next(0), Some(Update { owner: me, since: 1 }), "both updates in one");

@@ -19,7 +19,7 @@ use crate::wire::items::Entries;
 
 /// The most that a datagram may cost in logs read and bytes moved, as a merge counts it. An honest
 /// datagram stays far below unless the logs of many owners are as long as they may be.
-const MAX_STEPS: usize = 32_768;
+const MAX_STEPS: usize = 16_384;
 
 /// The effect of a frame of telemetry on the owner's log.
 struct Brought {
@@ -147,11 +147,11 @@ impl<A: Address> Node<A> {
         let (mut since, mut last) = (None, None);
         let mut new = NewEntries::default();
         for entry in entries {
-            since = since.or(Some(if compacted > 0 { head.since } else { version + entry.step - 1 }));
+            since =
+                since.or(Some(if compacted > 0 { head.since } else { version + entry.step - 1 }));
             version = version.saturating_add(entry.step);
             // The lowest bit of the age marks an urgent entry; the bits above are milliseconds.
             let published = now - Duration::from_millis(entry.age >> 1);
-            first = first.or(Some(version));
             last = Some((version, published));
             if version <= known {
                 continue;

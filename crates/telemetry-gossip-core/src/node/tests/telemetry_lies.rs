@@ -89,12 +89,17 @@ fn a_datagram_costs_a_bounded_number_of_steps_whatever_the_logs_are() {
     }
     drain(&mut node);
     let version = node.member("n2").unwrap().telemetry_version();
-    let (keys, instance): (Vec<_>, _) =
-        ((0..100).map(|at| alloc::format!("{:06}", at * 13).into_bytes()).collect(), owners[0].instance);
+    let (keys, instance): (Vec<_>, _) = (
+        (0..100).map(|at| alloc::format!("{:06}", at * 13).into_bytes()).collect(),
+        owners[0].instance,
+    );
     // Keys that are held, and delete markers that say that they are old.
     let again: Vec<Lie<'_>> = keys.iter().map(|key| (1, 240_000, key.as_slice(), None)).collect();
     let one = cost(&mut node, 50, &lie("n2", instance, version, &again));
-    assert!((MAX_ENTRIES_READ / 2..8 * MAX_ENTRIES_READ).contains(&one), "{one} steps for one frame");
+    assert!(
+        (MAX_ENTRIES_READ / 2..8 * MAX_ENTRIES_READ).contains(&one),
+        "{one} steps for one frame"
+    );
     // Many frames for one owner, and a frame for each of many owners, also along the trees.
     let many = datagram(99, |w| {
         for (at, key) in (1..).zip(keys.iter().take(50)) {
@@ -104,12 +109,12 @@ fn a_datagram_costs_a_bounded_number_of_steps_whatever_the_logs_are() {
     let all = datagram(3, |w| {
         assert!(w.frame(kind::TREE, &Tree { number: 1, end: id_hash("n1").0 }));
         for owner in owners.iter().skip(2).take(50) {
-            put(w, owner.id, instance, version, &[(1, 240_000, b"x", None)]);
+            put(w, owner.id, instance, version, &[(1, 240_000, b"000007", None)]);
         }
     });
     for bytes in [many, all] {
         let steps = cost(&mut node, 3, &bytes);
-        assert!((32_768..400_000).contains(&steps), "{steps} steps for {} bytes", bytes.len());
+        assert!((16_384..200_000).contains(&steps), "{steps} steps for {} bytes", bytes.len());
     }
 }
 
@@ -177,7 +182,9 @@ fn different_lies_at_different_readers_end() {
         ((1 << 47) + 1, 1 << 46),
     ] {
         let lie_at = |version: u64, key: &'static [u8]| {
-            move |owner: &str, instance| lie(owner, instance, 0, &[(version, 0, key, Some(b"evil"))])
+            move |owner: &str, instance| {
+                lie(owner, instance, 0, &[(version, 0, key, Some(b"evil"))])
+            }
         };
         assert_lies_end([&lie_at(one, b"load"), &lie_at(other, b"evil")], owns);
         assert_lies_end([&lie_at(one, b"load"), &lie_at(other, b"evil")], &[]);
@@ -234,7 +241,8 @@ fn lies_make_the_own_log_no_longer_and_its_snapshot_is_restored() {
         let now = Instant::from_millis(round * 700);
         let held = node.me().telemetry_version();
         let keys: Vec<_> = (0..5).map(|at| alloc::vec![b'a' + at; 240]).collect();
-        let lies: Vec<Lie<'_>> = keys.iter().map(|key| (1 + round, 0, key.as_slice(), None)).collect();
+        let lies: Vec<Lie<'_>> =
+            keys.iter().map(|key| (1 + round, 0, key.as_slice(), None)).collect();
         let (instance, top) = (node.me().instance(), [1 << 47, MAX_VERSION]);
         let step = top.get(usize::try_from(round % 7).unwrap()).copied().unwrap_or(held + 1);
         let bytes = match round % 2 {
@@ -353,13 +361,7 @@ fn the_telemetry_of_the_dead_is_taken_in_by_those_who_ask_and_from_nobody_else()
     hear(net.node(1), 2, &bytes);
     assert_eq!(held(&mut net, 1, 4), [("load".into(), b"last".to_vec())]);
     // A newcomer gets the last words of the dead.
-    net.nodes[2] = Node::new(
-        Config::default(),
-        Identity::new(id(5), 3),
-        [9; 32],
-        net.now,
-    )
-    .unwrap();
+    net.nodes[2] = Node::new(Config::default(), Identity::new(id(5), 3), [9; 32], net.now).unwrap();
     net.input(3, Input::Join { seeds: alloc::vec![1].into() });
     net.run_for(Duration::from_secs(10));
     assert_eq!(held(&mut net, 3, 4), [("load".into(), b"last".to_vec())]);
@@ -383,7 +385,11 @@ fn a_node_with_a_small_budget_passes_on_before_it_publishes() {
         publish(&mut net, 1, "load", &[round]);
         net.run_for(Duration::from_millis(400));
         for reader in 2..=16 {
-            assert_eq!(held(&mut net, reader, 1), [("load".into(), alloc::vec![round])], "n{reader}");
+            assert_eq!(
+                held(&mut net, reader, 1),
+                [("load".into(), alloc::vec![round])],
+                "n{reader}"
+            );
         }
     }
     // What the poor publish thins out, and arrives in the end.
@@ -392,5 +398,44 @@ fn a_node_with_a_small_budget_passes_on_before_it_publishes() {
     net.run_for(Duration::from_secs(60));
     for owner in 2..=16 {
         assert_eq!(held(&mut net, 1, owner), [("own".into(), alloc::vec![59; 500])]);
+    }
+}
+
+/// Where values changed all the time, such a relay hid them from the members behind it for up to
+/// 41 s.
+#[test]
+fn a_relay_that_drops_telemetry_delays_it_by_a_few_seconds() {
+    for (members, most) in [(12, 5), (32, 6)] {
+        let mut net = Net::joined(members, &Config::default());
+        let tenth = Duration::from_millis(100);
+        let mut round = 0_u32;
+        let mut flow = |net: &mut Net, owner: Option<u32>| {
+            round += 1;
+            let busy = 2 + round % (members - 1);
+            publish(net, owner.unwrap_or(busy), "load", &round.to_be_bytes());
+            net.run_for(tenth);
+            round
+        };
+        // The tables have compared often enough by now to find that it is of no use.
+        for _ in 0..2_000 {
+            flow(&mut net, None);
+        }
+        for relay in 2..=members.min(12) {
+            net.drops_telemetry = Some(relay);
+            let value = flow(&mut net, Some(1)).to_be_bytes();
+            let mut waited = 0;
+            while (2..=members).any(|reader| {
+                let member = net.node(reader).member("n1").unwrap();
+                member.value("load").is_none_or(|entry| entry.value != value)
+            }) {
+                flow(&mut net, None);
+                waited += 1;
+                assert!(waited <= 10 * most, "n{relay} of {members} hides a value");
+            }
+            net.drops_telemetry = None;
+            for _ in 0..200 {
+                flow(&mut net, None);
+            }
+        }
     }
 }
