@@ -85,6 +85,13 @@ pub enum CommandError {
         /// The limit.
         max: usize,
     },
+    /// The node would publish too many telemetry entries.
+    #[error("a node publishes at most {max} telemetry entries: unpublish one first")]
+    #[non_exhaustive]
+    TelemetryEntries {
+        /// The limit.
+        max: usize,
+    },
     /// The table has no room for another member.
     #[error("the table is full with {max} members")]
     #[non_exhaustive]

@@ -68,6 +68,8 @@ pub(crate) enum Body {
     Piece(RequestId, IdHash),
     /// The telemetry that waits on this branch.
     Tree(RequestId, usize),
+    /// The telemetry of a member after this version, to the member itself.
+    Echo(Slot, u64),
     /// The acknowledgement of a datagram of telemetry, and wants for what is missing before it.
     TreeAck(RequestId, Diff),
 }

@@ -63,7 +63,7 @@ pub(crate) fn version_of(id_hash: IdHash, row: &Row) -> WireVersion {
 
 /// A hash of the parts of a claim that its rank does not order: instance and address.
 #[expect(clippy::cast_possible_truncation, reason = "16 of 64 mixed bits")]
-fn content(row: &Row) -> u16 {
+pub(crate) fn content(row: &Row) -> u16 {
     mix(u64::from(row.instance.0) ^ full_id_hash(row.address_bytes())) as u16
 }
 
@@ -160,20 +160,24 @@ impl OutgoingDiffs {
         let row = table.row(slot);
         let their_status = Status::from_rank(theirs.status).unwrap_or(Status::Alive);
         let ours = (row.generation.0, row.status);
+        // A log of which only the version is held is read from its beginning, if at all. Whether
+        // there is room for it was decided before: without room, the version is theirs by now.
         let version = row.telemetry_version();
+        let known = if row.holds_telemetry() { version } else { 0 };
         match ours.cmp(&(theirs.generation, their_status)) {
-            core::cmp::Ordering::Less => self.want(diff, want_of(theirs, true, version)),
+            core::cmp::Ordering::Less => self.want(diff, want_of(theirs, true, known)),
             core::cmp::Ordering::Greater => {
                 let since = if content(row) == theirs.content { theirs.telemetry } else { 0 };
                 self.push(diff, Item { slot, claim: true, since: Some(since) });
             }
             core::cmp::Ordering::Equal if content(row) != theirs.content => {
                 // Two different claims of the same rank: both sides get both, and keep the greater.
-                self.want(diff, want_of(theirs, true, version));
+                self.want(diff, want_of(theirs, true, known));
                 self.push(diff, Item { slot, claim: true, since: Some(0) });
             }
             core::cmp::Ordering::Equal => match version.cmp(&theirs.telemetry) {
-                core::cmp::Ordering::Less => self.want(diff, want_of(theirs, false, version)),
+                core::cmp::Ordering::Less => self.want(diff, want_of(theirs, false, known)),
+                core::cmp::Ordering::Greater if !row.holds_telemetry() => {}
                 core::cmp::Ordering::Greater => {
                     self.push(diff, Item { slot, claim: false, since: Some(theirs.telemetry) });
                 }

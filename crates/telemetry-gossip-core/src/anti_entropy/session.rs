@@ -144,7 +144,8 @@ impl<A: Address> AntiEntropy<A> {
         }
         let spread = cx.spread_time();
         self.trigger.session_ended(cx.now, spread);
-        self.telemetry_trigger.session_ended(cx.now, spread, session.brought_late);
+        let members = cx.table.live();
+        self.telemetry_trigger.session_ended(cx.now, spread, session.brought_late, members);
         if self.exchange.take().is_some() {
             let outcome =
                 if session.differed { ExchangeOutcome::Exchanged } else { ExchangeOutcome::InSync };
@@ -165,7 +166,8 @@ impl<A: Address> AntiEntropy<A> {
     pub(super) fn fail_session(&mut self, session: Session<A>, peer: NodeId, cx: &mut Cx<A>) {
         cx.stats.syncs_failed += 1;
         self.trigger.session_ended(cx.now, cx.config.probe_timeout);
-        self.telemetry_trigger.session_ended(cx.now, cx.config.probe_timeout, true);
+        let (pause, members) = (cx.config.probe_timeout, cx.table.live());
+        self.telemetry_trigger.session_ended(cx.now, pause, true, members);
         let Some(exchange) = &mut self.exchange else { return };
         exchange.attempts_left -= 1;
         let attempts_left = exchange.attempts_left;

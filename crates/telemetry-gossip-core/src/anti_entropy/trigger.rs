@@ -62,6 +62,11 @@ pub(crate) struct TelemetrySyncTrigger {
 /// The longest pause between sessions while the table keeps changing.
 const MAX_SESSION_PAUSE: Duration = Duration::from_secs(60);
 
+/// The longest pause per member in the table. A session lists all members, so a small table is
+/// compared often at the same cost. A member behind a relay that drops telemetry, or a reader of a
+/// lie, is found within about this time.
+const MAX_PAUSE_PER_MEMBER: Duration = Duration::from_millis(40);
+
 impl TelemetrySyncTrigger {
     /// Whether the pause is within its bound.
     pub(crate) fn is_sound(&self) -> bool {
@@ -77,7 +82,7 @@ impl TelemetrySyncTrigger {
         changed_at: Instant,
         spread: Duration,
     ) -> bool {
-        let pause = self.pause.max(spread * 3);
+        let pause = self.pause.max(spread);
         let quiet = now.since(changed_at) >= spread;
         if equal {
             self.trigger.differs_since = None;
@@ -89,9 +94,17 @@ impl TelemetrySyncTrigger {
 
     /// Sets the pause after a session that has ended; `late` if it brought telemetry that the trees
     /// should have brought long before.
-    pub(crate) fn session_ended(&mut self, now: Instant, spread: Duration, late: bool) {
+    pub(crate) fn session_ended(
+        &mut self,
+        now: Instant,
+        spread: Duration,
+        late: bool,
+        members: u32,
+    ) {
         self.trigger.session_ended(now, spread);
-        self.pause =
-            if late { spread * 3 } else { (self.pause.max(spread) * 2).min(MAX_SESSION_PAUSE) };
+        // While the table keeps changing it differs from now on, until it is found equal.
+        self.trigger.differs_since = Some(now);
+        let most = MAX_PAUSE_PER_MEMBER.saturating_mul(members).min(MAX_SESSION_PAUSE);
+        self.pause = if late { spread } else { (self.pause.max(spread) * 2).min(most) };
     }
 }

@@ -27,6 +27,9 @@ pub(crate) const MAX_MEMBERS: u32 = 1 << 24;
 /// The largest telemetry log of any node, as [`Config::max_telemetry`] may allow its owner.
 pub(crate) const MAX_LOG: usize = 65_536;
 
+/// The default of [`Config::max_telemetry_held`].
+pub(crate) const MAX_TELEMETRY_HELD: u32 = 128 << 20;
+
 /// Settings of a [`Node`](crate::Node). The defaults suit a LAN of a few to a few thousand nodes.
 ///
 /// A shorter `probe_interval` detects crashes sooner, for proportionally more traffic.
@@ -87,9 +90,9 @@ pub struct Config {
     pub telemetry_interval: Duration,
 
     /// The most bytes per second that this node sends on average, counted as UDP payload without
-    /// the seal; at least 1,000. `None`, the default, for no limit. Telemetry waits for it, and a
-    /// value that is replaced while it waits is never sent. Membership, urgent telemetry and
-    /// answers do not wait.
+    /// the seal; at least 1,000. `None`, the default, for no limit. What this node publishes waits
+    /// for it, for up to 10 s, and a value that is replaced while it waits is never sent.
+    /// Membership, urgent telemetry, answers, and what other members publish do not wait.
     pub byte_budget: Option<u32>,
 
     /// One dead member is contacted per interval, so that a healed partition merges. Default 5 s.
@@ -112,10 +115,17 @@ pub struct Config {
     /// datagram. Default 512.
     pub max_value: u16,
     /// The most bytes of telemetry that this node publishes, counting 14 per entry for its version
-    /// and time. At most 65,536, default 4,096. The telemetry of other members is held regardless
-    /// of their settings, up to twice 65,536 bytes per member: between two states of an owner a
-    /// reader has parts of both.
+    /// and time. At most 65,536, in at most 1,024 entries; default 4,096. The telemetry of other
+    /// members is held regardless of their settings, up to twice as many bytes and entries per
+    /// member as these limits allow: between two states of an owner a reader has parts of both.
     pub max_telemetry: u32,
+    /// The most bytes of telemetry that this node holds of all members together. Default 128 MiB.
+    ///
+    /// Half of it is divided by `max_members`, and telemetry within this share (4,096 bytes by
+    /// default) is always held. Longer telemetry is held as long as all of it together fits the
+    /// other half. Beyond that, only the version is known; see
+    /// [`Member::telemetry_held`](crate::Member::telemetry_held).
+    pub max_telemetry_held: u32,
 }
 
 impl Default for Config {
@@ -142,6 +152,7 @@ impl Default for Config {
             max_key: 64,
             max_value: 512,
             max_telemetry: 4_096,
+            max_telemetry_held: MAX_TELEMETRY_HELD,
         }
     }
 }
@@ -169,6 +180,7 @@ setters! {
         max_key: u8,
         max_value: u16,
         max_telemetry: u32,
+        max_telemetry_held: u32,
     }
 }
 

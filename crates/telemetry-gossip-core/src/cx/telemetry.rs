@@ -5,7 +5,7 @@
 use super::Cx;
 use crate::address::Address;
 use crate::membership::Slot;
-use crate::membership::telemetry_log::{compacted_version, version_before};
+use crate::membership::telemetry_log::compacted_version;
 use crate::wire::encode::Writer;
 use crate::wire::{CompactedHead, TelemetryHead, WireEntry, kind};
 
@@ -36,8 +36,18 @@ impl<A: Address> Cx<A> {
         let kind = if anew { kind::TELEMETRY_ANEW } else { kind::TELEMETRY };
         let Some(open) = w.open(kind) else { return Fit::Nothing };
         // Readers check that they know all up to the stated version. The version of an entry that
-        // is still in the log serves readers that have not seen `since` itself.
-        let mut last = version_before(row.log(), since);
+        // is still in the log serves readers that have not seen `since` itself, because all that
+        // was published between the two was replaced later, unless it was a delete marker that is
+        // gone.
+        let (mut entries, mut last) = (row.entries(), 0);
+        let mut next = entries.next();
+        while let Some(entry) = next.filter(|entry| entry.version <= since) {
+            last = entry.version;
+            next = entries.next();
+        }
+        if !anew {
+            last = last.max(compacted);
+        }
         let head = TelemetryHead {
             owner: self.table.id_hash(slot).0,
             instance: row.instance.0,
@@ -49,11 +59,11 @@ impl<A: Address> Cx<A> {
             return Fit::Nothing;
         }
         let (mut fit, mut any) = (Fit::All, false);
-        for entry in row.entries().filter(|entry| entry.version > since) {
+        for entry in next.into_iter().chain(entries) {
             let age_ms =
                 u64::try_from(self.now.since(entry.published).as_millis()).unwrap_or(u64::MAX);
             let before = w.len();
-            let step = entry.version - last;
+            let step = entry.version.saturating_sub(last);
             let age = age_ms.saturating_mul(2) | u64::from(entry.urgent);
             let item = WireEntry { step, age, key: entry.key, value: entry.value };
             if !w.item(&item) || w.room() < reserve {

@@ -120,8 +120,10 @@ impl Branch {
     }
 
     /// When the branch has something to do: give its flight up, or begin one, as soon as the budget
-    /// allows (`ready_at`) if the queue fills a datagram of `room` bytes.
-    pub(super) fn due_at(&self, room: usize, ready_at: Instant) -> Option<Instant> {
+    /// allows (`ready_at`) if the queue fills a datagram of `room` bytes. A branch that `relays`
+    /// the updates of other owners does not wait for the budget.
+    pub(super) fn due_at(&self, room: usize, ready_at: Instant, relays: bool) -> Option<Instant> {
+        let ready_at = if relays { Instant::ORIGIN } else { ready_at };
         if !self.in_flight.is_empty() {
             return Some(self.deadline);
         }

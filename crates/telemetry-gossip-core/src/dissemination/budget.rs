@@ -1,9 +1,10 @@
 //! The cap on the bytes that a node sends, as a token bucket: it fills at the allowed rate, and
 //! holds the bytes of one second.
 //!
-//! Only telemetry waits for the budget. Pings, acks, claims, sessions and urgent telemetry are sent
-//! at any level of the bucket and make only the other telemetry wait longer. So the cap is kept on
-//! average as long as they alone stay below it.
+//! Only the telemetry that the node itself publishes waits for the budget. Pings, acks, claims,
+//! sessions, urgent telemetry and the telemetry of others are sent at any level of the bucket and
+//! make only its own wait longer. So the cap is kept on average as long as they alone stay below
+//! it. A node that held back what others publish would delay it for all members behind it.
 
 use core::time::Duration;
 

@@ -26,6 +26,10 @@ const PASS_OVER_INTERVALS: u32 = 2;
 /// The time that an acknowledgement may take, in round trips as long as the longest recent one.
 const MAX_ACK_ROUND_TRIPS: u32 = 4;
 
+/// The longest time for which this node's own telemetry waits for the budget. The telemetry of
+/// others, which goes first, may use up the whole of it.
+const MAX_OWN_WAIT: Duration = Duration::from_secs(10);
+
 impl Dissemination {
     /// Queues the telemetry of `owner` since a version for all members from this node up to
     /// `furthest`.
@@ -36,7 +40,9 @@ impl Dissemination {
         furthest: Furthest,
         cx: &mut Cx<A>,
     ) {
-        if cx.config.mode != Mode::Autonomous || since >= cx.table.row(owner).telemetry_version() {
+        let row = cx.table.row(owner);
+        let any = since < row.telemetry_version() && row.holds_telemetry();
+        if cx.config.mode != Mode::Autonomous || !any {
             return;
         }
         self.trees.adapt(&cx.table, cx.this.slot, cx.now);
@@ -65,7 +71,15 @@ impl Dissemination {
 
     /// When the trees have something to do.
     pub(super) fn flight_deadline<A: Address>(&self, cx: &Cx<A>) -> Option<Instant> {
-        self.trees.deadline(flight_room(cx), self.budget.ready_at()).map(|at| at.max(cx.now))
+        self.trees
+            .deadline(flight_room(cx), self.own_ready_at(), cx.this.slot)
+            .map(|at| at.max(cx.now))
+    }
+
+    /// When this node's own telemetry may be sent. That of others does not wait: a node with a small
+    /// budget must not slow down what all others publish.
+    fn own_ready_at(&self) -> Instant {
+        self.budget.ready_at().min(self.own_sent_at + MAX_OWN_WAIT)
     }
 
     /// Gives up the flights that were not acknowledged in time, and begins those that are due.
@@ -80,9 +94,9 @@ impl Dissemination {
             cx.stats.telemetry_resent += lost as u64;
         }
         let (room, pause) = (flight_room(cx), cx.config.telemetry_interval);
-        let ready_at = self.budget.ready_at();
+        let ready_at = self.own_ready_at();
         while let Some((branch, partner, datagrams)) =
-            self.trees.begin(cx.now, room, pause, ready_at)
+            self.trees.begin(cx.now, room, pause, ready_at, me)
         {
             for _ in 0..datagrams {
                 let body = Body::Tree(cx.request_id(), branch);
@@ -115,11 +129,24 @@ impl Dissemination {
         let Some(end) = self.trees.accepts(branch, to) else { return };
         let before = w.len();
         let mut any = false;
+        let (me, mut deferred) = (cx.this.slot, false);
         if w.frame(kind::TREE, &Tree { number: request_id.0, end: end.0 }) {
             while let Some(update) = self.trees.next(branch) {
-                let version = cx.table.row(update.owner).telemetry_version();
-                if update.since >= version || !cx.table.is_live(update.owner) {
+                let row = cx.table.row(update.owner);
+                let news = update.since < row.telemetry_version() && row.holds_telemetry();
+                if !news || !row.status.is_live() {
                     self.trees.skip(branch);
+                    continue;
+                }
+                if update.owner == me
+                    && self.trees.own_waits(branch)
+                    && !update_since(row.log(), update.since).1
+                {
+                    // It waits for the budget, behind the others.
+                    if deferred || !self.trees.defer(branch) {
+                        break;
+                    }
+                    deferred = true;
                     continue;
                 }
                 match cx.put_telemetry(w, update.owner, update.since, 0) {
@@ -135,6 +162,9 @@ impl Dissemination {
                     Fit::Nothing => break,
                 }
                 any = true;
+                if update.owner == me {
+                    self.own_sent_at = cx.now;
+                }
             }
         }
         if any {

@@ -35,7 +35,7 @@ pub(crate) use tree::Trees;
 
 /// The version of the serialised shape of [`Dissemination`]; increase it with each change of the
 /// shape.
-pub(crate) const SHAPE: u32 = 0;
+pub(crate) const SHAPE: u32 = 1;
 
 /// The state of dissemination.
 #[derive(Debug, Serialize, Deserialize)]
@@ -47,6 +47,15 @@ pub(crate) struct Dissemination {
     /// newcomer by then, or they would not take its telemetry in.
     pub(crate) first_publish_at: Option<Instant>,
     pub(crate) budget: Budget,
+    /// When this node's own telemetry was last sent.
+    pub(crate) own_sent_at: Instant,
+    /// When this node last published all of its telemetry again, above a version that it did not
+    /// publish.
+    pub(crate) rebased_at: Option<Instant>,
+    /// When this node last took a new instance for the same reason.
+    pub(crate) renewed_at: Option<Instant>,
+    /// When this node last told an owner what it holds of its telemetry.
+    pub(crate) echoed_at: Option<Instant>,
 }
 
 impl Dissemination {
@@ -56,6 +65,10 @@ impl Dissemination {
             trees: Trees::default(),
             first_publish_at: None,
             budget: Budget::new(config.byte_budget, now),
+            own_sent_at: now,
+            rebased_at: None,
+            renewed_at: None,
+            echoed_at: None,
         }
     }
 }

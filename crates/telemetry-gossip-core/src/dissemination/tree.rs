@@ -82,6 +82,10 @@ pub(crate) struct Trees {
     usual: RttBound,
     /// Updates that arrived with a gap before them, to be passed on once the gap is filled.
     pub(crate) gaps: Gaps,
+    /// One bit per branch whose flight began while this node's own telemetry had to wait for the
+    /// budget. It matters until the flight is encoded, and a snapshot is taken later than that.
+    #[serde(skip)]
+    own_waits: u32,
 }
 
 impl Trees {
@@ -225,34 +229,48 @@ impl Trees {
         }
     }
 
-    /// When a branch has something to do next.
-    pub(crate) fn deadline(&self, room: usize, ready_at: Instant) -> Option<Instant> {
+    /// When a branch has something to do next. The updates of `me` wait until `ready_at`.
+    pub(crate) fn deadline(&self, room: usize, ready_at: Instant, me: Slot) -> Option<Instant> {
         if self.busy == 0 {
             return None;
         }
-        self.branches.iter().filter_map(|branch| branch.due_at(room, ready_at)).min()
+        let own = self.own_bits(me);
+        let due = |(index, branch): (usize, &Branch)| {
+            branch.due_at(room, ready_at, relays(branch, own, index))
+        };
+        self.branches.iter().enumerate().filter_map(due).min()
+    }
+
+    /// One bit per branch on which an update of this node itself waits.
+    fn own_bits(&self, me: Slot) -> u32 {
+        self.marks.get(me.index()).copied().unwrap_or(0)
     }
 
     /// Begins a flight on a branch that is due. Returns the branch, its partner, and the number of
     /// datagrams of `room` bytes to encode.
     ///
     /// The next flight of the branch begins `pause` later, or sooner if its updates fill a
-    /// datagram. Before `ready_at`, only urgent updates are sent.
+    /// datagram. Before `ready_at`, of the updates of `me` only urgent ones are sent.
     pub(crate) fn begin(
         &mut self,
         now: Instant,
         room: usize,
         pause: Duration,
         ready_at: Instant,
+        me: Slot,
     ) -> Option<(usize, Slot, usize)> {
         if self.busy == 0 {
             return None;
         }
+        let own = self.own_bits(me);
         for (index, branch) in self.branches.iter_mut().enumerate() {
             let Some(partner) = branch.partner.filter(|_| branch.in_flight.is_empty()) else {
                 continue;
             };
-            if branch.due_at(room, ready_at).is_some_and(|due| due <= now) {
+            let relays = relays(branch, own, index);
+            if branch.due_at(room, ready_at, relays).is_some_and(|due| due <= now) {
+                let waits = u32::from(ready_at > now) << index;
+                self.own_waits = self.own_waits & !(1 << index) | waits;
                 branch.not_before = now + pause;
                 branch.unsent =
                     branch.bytes.div_ceil(room.max(1)).clamp(1, MAX_DATAGRAMS_PER_FLIGHT);
@@ -288,6 +306,19 @@ impl Trees {
     /// The first update in the queue of a branch.
     pub(crate) fn next(&self, index: usize) -> Option<Update> {
         self.branches.get(index)?.queue.front().copied()
+    }
+
+    /// Whether the flight of a branch must leave out what this node itself publishes.
+    pub(crate) fn own_waits(&self, index: usize) -> bool {
+        self.own_waits & (1 << index) != 0
+    }
+
+    /// Moves the first update in the queue of a branch behind the others; false if it is the only
+    /// one.
+    pub(crate) fn defer(&mut self, index: usize) -> bool {
+        let Some(branch) = self.branches.get_mut(index) else { return false };
+        branch.queue.rotate_left(usize::from(!branch.queue.is_empty()));
+        branch.queue.len() > 1
     }
 
     /// Drops the first update in the queue of a branch: there is nothing to send of it any more.
@@ -467,6 +498,12 @@ impl Trees {
             + self.branches.iter().map(held).sum::<usize>()
             + self.marks.capacity() * size_of::<u32>()
     }
+}
+
+/// Whether updates of other owners wait on a branch. `own` has the bits of the branches on which an
+/// update of this node waits.
+fn relays(branch: &Branch, own: u32, index: usize) -> bool {
+    branch.queue.len() > usize::from(own & (1 << index) != 0)
 }
 
 #[cfg(test)]

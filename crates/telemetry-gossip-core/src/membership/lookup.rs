@@ -12,6 +12,7 @@ use super::roster::Place;
 use super::row::{Row, Sums};
 use super::slot::Slot;
 use super::table::{BUCKETS, Fingerprints, Membership, bucket_of, fold};
+use super::telemetry::Held;
 use crate::address::Address;
 use crate::id::{IdHash, NodeId, full_id_hash, id_hash_of};
 use crate::rng::Random;
@@ -85,6 +86,11 @@ impl<A: Address> Membership<A> {
     /// Returns the time at which telemetry last changed a record.
     pub(crate) fn telemetry_changed_at(&self) -> Instant {
         self.telemetry_changed_at
+    }
+
+    /// Whether dead members and members that left add to the fingerprints.
+    pub(crate) fn includes_dead(&self) -> bool {
+        self.includes_dead
     }
 
     /// Returns a number that changes each time that a member comes, goes or moves.
@@ -303,7 +309,7 @@ impl<A: Address> Membership<A> {
     pub(crate) fn check_sums(&self) -> Result<(), &'static str> {
         let (mut sums, mut buckets, mut counts) = (Sums::default(), [0_u64; BUCKETS], [0_u32; 4]);
         let mut live_before = [0_u32; BUCKETS + 1];
-        let mut last = None;
+        let (mut last, mut held) = (None, Held::default());
         for rank in 0..self.roster.len() {
             let Some(slot) = self.roster.slot(rank) else { break };
             let (row, hash) = (self.row(slot), self.hash(slot));
@@ -316,6 +322,7 @@ impl<A: Address> Membership<A> {
             sums = sums.replace(Sums::default(), share);
             buckets[bucket_of(hash)] = buckets[bucket_of(hash)].wrapping_add(share.whole());
             counts[usize::from(row.status.rank())] += 1;
+            held.add(self.room.held_by(row));
             for live in &mut live_before[bucket_of(hash) + 1..] {
                 *live += u32::from(row.status.is_live());
             }
@@ -325,6 +332,9 @@ impl<A: Address> Membership<A> {
         }
         if counts != self.counts || live_before != self.live_before {
             return Err("the count of a status is not the number of its rows");
+        }
+        if !self.room.holds(held) {
+            return Err("the telemetry held is not that of the rows");
         }
         if self.rows.len() != self.roster.len() + self.free.len() {
             return Err("a row is neither in the roster nor free");

@@ -60,6 +60,15 @@ impl<'a, A: Address> Member<'a, A> {
         self.row.telemetry_version()
     }
 
+    /// Whether the values of the member's telemetry are held here. If not, because they exceed what
+    /// this node holds of one member or of all, only
+    /// [`telemetry_version`](Self::telemetry_version) is known, and
+    /// [`telemetry`](Self::telemetry) is empty.
+    #[must_use]
+    pub fn telemetry_held(&self) -> bool {
+        self.row.holds_telemetry()
+    }
+
     /// Returns the member's telemetry in order of version, without the removed entries.
     pub fn telemetry(&self) -> impl Iterator<Item = TelemetryEntry<'a>> + use<'a, A> {
         self.row.entries().filter_map(|entry| entry.read())

@@ -12,6 +12,7 @@
 //! | `roster` | the index of the rows, in the order of the id hashes |
 //! | `echoes` | claims that were received before, recognised by their bytes |
 //! | `rtt` | an upper bound of a member's round-trip time |
+//! | `telemetry` | how entries are taken in, and how much telemetry is held |
 //! | `telemetry_log` | the packed telemetry of one member |
 //! | `tombstone` | how long dead members and members that left are remembered |
 //! | `rumors` | the queue of rows that changed and are still to be gossiped |
@@ -33,6 +34,7 @@ pub(crate) mod rumors;
 mod slot;
 pub(crate) mod snapshot;
 mod table;
+mod telemetry;
 pub(crate) mod telemetry_log;
 #[cfg(test)]
 mod tests;

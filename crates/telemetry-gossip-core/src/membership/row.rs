@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 
 use super::proof::Answered;
 use super::rtt::RttBound;
-use super::telemetry_log::{self, Entries, LogEntry};
+use super::telemetry_log::{self, Edited, Entries, LogEntry};
 use crate::address::{Address, MAX_ADDRESS_LEN};
 use crate::id::{Generation, Instance, bytes_hash, full_id_hash, mix};
 use crate::status::Status;
@@ -18,6 +18,9 @@ use crate::time::Instant;
 /// `[id length][id][address length][address][telemetry log]`. Up to the log it equals, byte for
 /// byte, the id and the address of a claim on the wire.
 const LENGTHS_LEN: usize = 1 + 1;
+
+/// The spare bytes that a block may have beside a quarter of its texts.
+const MAX_SPARE_BYTES: usize = 256;
 
 /// Sums of hashes over rows: one of the claims, one of the telemetry versions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -95,16 +98,18 @@ impl Row {
     }
 
     /// Changes the texts, without a new block as long as the present one has room.
-    fn edit(&mut self, edit: impl FnOnce(&mut Vec<u8>)) {
+    fn edit<T>(&mut self, edit: impl FnOnce(&mut Vec<u8>) -> T) -> T {
         let len = self.texts().len();
         let mut texts = core::mem::take(&mut self.block).into_vec();
         texts.truncate(len);
-        edit(&mut texts);
+        let result = edit(&mut texts);
         self.keep(texts);
+        result
     }
 
     fn keep(&mut self, mut texts: Vec<u8>) {
-        if texts.capacity() - texts.len() > usize::from(u16::MAX) {
+        // A block is little longer than its texts, so that the bound on these bounds the memory.
+        if texts.capacity() - texts.len() > texts.len() / 4 + MAX_SPARE_BYTES {
             texts.shrink_to_fit();
         }
         let spare = texts.capacity() - texts.len();
@@ -188,10 +193,10 @@ impl Row {
         Entries::new(self.log())
     }
 
-    /// Appends `entry` as the newest of the log, in place of an older entry of its key.
-    pub(crate) fn set_entry(&mut self, entry: &LogEntry<'_>) {
+    /// Merges entries that are newer than the log; see [`telemetry_log::merge`].
+    pub(crate) fn merge_entries(&mut self, new: &[LogEntry<'_>], now: Instant) -> Edited {
         let start = self.log_start();
-        self.edit(|texts| telemetry_log::set(texts, start, entry));
+        self.edit(|texts| telemetry_log::merge(texts, start, new, now))
     }
 
     /// Empties the log and sets its compacted version.
@@ -200,10 +205,27 @@ impl Row {
         self.edit(|texts| telemetry_log::reset(texts, start, compacted));
     }
 
-    /// Drops delete markers; see [`telemetry_log::drop_delete_markers`].
-    pub(crate) fn drop_delete_markers(&mut self, now: Instant, scarce: bool) {
+    /// Empties the log and keeps its version alone.
+    pub(crate) fn withhold_telemetry(&mut self, version: u64) {
         let start = self.log_start();
-        self.edit(|texts| telemetry_log::drop_delete_markers(texts, start, now, scarce));
+        self.edit(|texts| telemetry_log::withhold(texts, start, version));
+    }
+
+    /// Lowers the compacted version of the log to `most`.
+    pub(crate) fn lower_compacted(&mut self, most: u64) {
+        let start = self.log_start();
+        self.edit(|texts| telemetry_log::lower_compacted(texts, start, most));
+    }
+
+    /// Whether the telemetry of the member is held, not its version alone.
+    pub(crate) fn holds_telemetry(&self) -> bool {
+        telemetry_log::is_held(self.log())
+    }
+
+    /// Drops all delete markers; see [`telemetry_log::drop_delete_markers`].
+    pub(crate) fn drop_delete_markers(&mut self) {
+        let start = self.log_start();
+        self.edit(|texts| telemetry_log::drop_delete_markers(texts, start));
     }
 
     pub(crate) fn clear_telemetry(&mut self) {

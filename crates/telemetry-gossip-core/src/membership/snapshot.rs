@@ -163,7 +163,10 @@ impl<'a> SavedRow<'a> {
         {
             row.restart_telemetry(compacted);
         }
-        let mut last = 0;
+        if !telemetry_log::is_held(self.log) {
+            row.withhold_telemetry(telemetry_log::version(self.log));
+        }
+        let (mut last, mut entries) = (0, Vec::new());
         for entry in Entries::new(self.log) {
             if entry.version <= last || core::str::from_utf8(entry.key).is_err() {
                 return Err(
@@ -171,7 +174,11 @@ impl<'a> SavedRow<'a> {
                 );
             }
             last = entry.version;
-            row.set_entry(&entry);
+            entries.push(entry);
+        }
+        if !entries.is_empty() {
+            // At this time no delete marker is old, so none is dropped.
+            row.merge_entries(&entries, Instant::ORIGIN);
         }
         // Bytes that are no log differ from the log that was rebuilt from their entries.
         if row.log() != self.log || self.log.len() > MAX_LOG_READ {

@@ -17,8 +17,9 @@ use super::roster::Roster;
 use super::row::{Row, Sums};
 use super::rtt::RttBound;
 use super::slot::{Slot, grow};
-use super::telemetry_log::LogEntry;
+use super::telemetry::{Held, Room};
 use crate::address::Address;
+use crate::config::MAX_TELEMETRY_HELD;
 use crate::id::{Generation, IdHash, NodeId, full_id_hash};
 use crate::status::Status;
 use crate::time::Instant;
@@ -73,6 +74,8 @@ pub struct Membership<A> {
     pub(super) roster_version: u32,
     /// Whether dead members and members that left add to the fingerprints.
     pub(super) includes_dead: bool,
+    /// How much telemetry may be held, and how much is.
+    pub(super) room: Room,
     pub(super) address: PhantomData<A>,
 }
 
@@ -134,6 +137,7 @@ impl<A: Address> Membership<A> {
             telemetry_changed_at: Instant::ORIGIN,
             roster_version: 0,
             includes_dead: false,
+            room: Room::new(MAX_TELEMETRY_HELD, limit),
             address: PhantomData,
         }
     }
@@ -238,6 +242,7 @@ impl<A: Address> Membership<A> {
         self.change(slot, hash, self.changed_at, |row| row.status = Status::Left);
         let share = self.row(slot).sums(self.includes_dead);
         self.account(hash, share, Sums::default());
+        self.room.replace(self.room.held_by(self.row(slot)), Held::default());
         self.count(Status::Left, hash, -1);
         self.roster.remove(&self.rows, slot);
         self.rows[slot.index()] = Row::new::<A>("", None);
@@ -258,8 +263,10 @@ impl<A: Address> Membership<A> {
         let includes_dead = self.includes_dead;
         let row = &mut self.rows[slot.index()];
         let (status, old) = (row.status, row.sums(includes_dead));
+        let held = self.room.held_by(row);
         let result = edit(row);
         let (new_status, new) = (row.status, row.sums(includes_dead));
+        self.room.replace(held, self.room.held_by(row));
         self.count(status, hash, -1);
         self.count(new_status, hash, 1);
         if status.is_live() != new_status.is_live() {
@@ -286,37 +293,6 @@ impl<A: Address> Membership<A> {
                 *live = live.saturating_add_signed(by);
             }
         }
-    }
-
-    /// Appends the next version of a member's telemetry, as its owner published it. The owner may
-    /// be this node.
-    pub(crate) fn set_entry(&mut self, slot: Slot, now: Instant, entry: &LogEntry<'_>) {
-        self.change_telemetry(slot, now, |row| {
-            row.set_entry(entry);
-            if entry.value.is_none() {
-                row.drop_delete_markers(now, false);
-            }
-        });
-    }
-
-    /// Drops the telemetry of a member, so that it is read anew from this compacted version on.
-    pub(crate) fn restart_telemetry(&mut self, slot: Slot, now: Instant, compacted: u64) {
-        self.change_telemetry(slot, now, |row| row.restart_telemetry(compacted));
-    }
-
-    /// Drops all delete markers of a member, however young, because its log has run out of room.
-    pub(crate) fn drop_delete_markers(&mut self, slot: Slot, now: Instant) {
-        self.change_telemetry(slot, now, |row| row.drop_delete_markers(now, true));
-    }
-
-    fn change_telemetry(&mut self, slot: Slot, now: Instant, edit: impl FnOnce(&mut Row)) {
-        let hash = self.hash(slot);
-        let row = &mut self.rows[slot.index()];
-        let old = row.telemetry_sums(hash, self.includes_dead);
-        edit(row);
-        let new = row.telemetry_sums(hash, self.includes_dead);
-        self.account(hash, old, new);
-        self.telemetry_changed_at = now;
     }
 
     /// Records that a datagram came from the member's address; `verified` if that proves that the

@@ -3,6 +3,7 @@
 //! A command that is refused changes nothing. Datagrams and ticks are no commands.
 
 use super::Node;
+use super::apply::MAX_OWN_VERSION;
 use crate::address::Address;
 use crate::cx::Activity;
 use crate::error::CommandError;
@@ -11,7 +12,7 @@ use crate::id::{Generation, Instance, NodeId};
 use crate::input::Input;
 use crate::membership::Merged;
 use crate::membership::claim::{Accusers, Claim};
-use crate::membership::telemetry_log::{LogEntry, drop_delete_markers, len_with};
+use crate::membership::telemetry_log::{LogEntry, MAX_ENTRIES, size_with, size_without_markers};
 use crate::status::Status;
 
 impl<A: Address> Node<A> {
@@ -71,20 +72,27 @@ impl<A: Address> Node<A> {
         if value_len > max_value {
             return Err(CommandError::Value { len: value_len, max: max_value });
         }
+        if cx.table.row(cx.this.slot).telemetry_version() >= MAX_OWN_VERSION {
+            // Nobody gets here by publishing. A node that was restored here begins anew.
+            self.renew_instance();
+        }
+        let cx = &mut self.cx;
         let me = cx.this.slot;
         let since = cx.table.row(me).telemetry_version();
         let entry =
             LogEntry { key: key.as_bytes(), value, version: since + 1, published: cx.now, urgent };
         let max = usize::try_from(cx.config.max_telemetry).unwrap_or(usize::MAX);
         let log = cx.table.row(me).log();
-        if len_with(log, &entry) > max {
-            // Dropping delete markers may make room. A refused command must not drop any, so try
-            // on a copy first.
-            let mut log = log.to_vec();
-            drop_delete_markers(&mut log, 0, cx.now, true);
-            let len = len_with(&log, &entry);
+        let fits = |(len, entries): (usize, usize)| len <= max && entries <= MAX_ENTRIES;
+        if !fits(size_with(log, &entry)) {
+            // Dropping delete markers may make room. A refused command must not drop any, so
+            // count without them first.
+            let (len, entries) = size_without_markers(log, &entry);
             if len > max {
                 return Err(CommandError::TelemetryFull { len, max });
+            }
+            if entries > MAX_ENTRIES {
+                return Err(CommandError::TelemetryEntries { max: MAX_ENTRIES });
             }
             cx.table.drop_delete_markers(me, cx.now);
         }

@@ -82,6 +82,9 @@ impl<A: Address> Node<A> {
                 let timeout = self.detector.probe_timeout(&self.cx.config);
                 self.dissemination.put_flight(w, (request_id, branch), to, timeout, &mut self.cx);
             }
+            Body::Echo(owner, since) => {
+                self.cx.put_telemetry(w, owner, since, 0);
+            }
             Body::TreeAck(request_id, diff) => {
                 w.frame(kind::TREE_ACK, &TreeAck { number: request_id.0 });
                 if diff.wants > 0 {
@@ -218,9 +221,8 @@ impl<A: Address> Node<A> {
         for at in 0..count {
             let Some(&item) = self.cx.outbox.diffs.items.get(at) else { break };
             let row = self.cx.table.row(item.slot);
-            let Some(since) = item.since.filter(|&since| since < row.telemetry_version()) else {
-                continue;
-            };
+            let newer = |&since: &u64| since < row.telemetry_version() && row.holds_telemetry();
+            let Some(since) = item.since.filter(newer) else { continue };
             if read > 0 && read + row.log().len() > MAX_LOG_BYTES_READ {
                 more = true;
                 break;

@@ -167,6 +167,8 @@ impl<A: Address> Node<A> {
             quiet: false,
             lent: false,
         };
+        let config = &node.cx.config;
+        node.cx.table.bound_telemetry(config.max_telemetry_held, config.max_members);
         node.detector.start(&mut node.cx);
         node.enter_table(generation);
         Ok(node)

@@ -71,6 +71,8 @@ pub(super) struct Reply<A> {
     pub(super) tree: Option<Tree>,
     /// Requests for the telemetry that is missing before the updates of the flight.
     pub(super) missing: ArrayVec<Want, MAX_TELEMETRY_REQUESTS>,
+    /// What the telemetry of the datagram has cost so far.
+    pub(super) steps: usize,
 }
 
 impl<A> Reply<A> {
@@ -90,6 +92,7 @@ impl<A> Reply<A> {
             claims_frames: 0,
             tree: None,
             missing: ArrayVec::new(),
+            steps: 0,
         }
     }
 
@@ -349,6 +352,9 @@ impl<A: Address> Node<A> {
             // A session with a partner whose address leads back here compares nothing.
             self.cx.stats.datagrams_echoed += 1;
             return;
+        }
+        if let Frame::SyncVersions(_, ranges) = &frame {
+            self.hear_versions(*ranges);
         }
         let session = self.anti_entropy.session_with(from);
         let theirs = datagram.fingerprints;

@@ -91,10 +91,10 @@ impl Circle {
     /// Delivers everything that is due at one member. Returns the receivers, each with the end of
     /// its arc.
     fn send(&mut self, sender: usize) -> Vec<(usize, IdHash)> {
-        let (table, _, trees) = &mut self.members[sender];
+        let (table, me, trees) = &mut self.members[sender];
         let mut sent = Vec::new();
         while let Some((branch, partner, datagrams)) =
-            trees.begin(Instant::ORIGIN, ROOM, Duration::ZERO, Instant::ORIGIN)
+            trees.begin(Instant::ORIGIN, ROOM, Duration::ZERO, Instant::ORIGIN, *me)
         {
             assert_eq!(datagrams, 1);
             let end = trees.accepts(branch, Some(partner)).unwrap();
@@ -144,7 +144,7 @@ fn first_flight(members: u32) -> (Membership<u32>, Slot, Trees, Slot) {
     let mut trees = Trees::default();
     trees.adapt(&table, me, Instant::ORIGIN);
     trees.spread(Update { owner: me, since: 0 }, 100, false, Furthest::ALL);
-    let (_, partner, _) = trees.begin(Instant::ORIGIN, ROOM, PAUSE, Instant::ORIGIN).unwrap();
+    let (_, partner, _) = trees.begin(Instant::ORIGIN, ROOM, PAUSE, Instant::ORIGIN, me).unwrap();
     (table, me, trees, partner)
 }
 
@@ -165,7 +165,7 @@ fn a_lost_flight_is_sent_again_and_a_silent_partner_is_passed_over_for_a_while()
     trees.put(2, update, 100, false);
     let (mut now, mut partners) = (Instant::ORIGIN, Vec::new());
     for request_id in 0..u32::from(MAX_TRIES) + 1 {
-        let (branch, partner, _) = trees.begin(now, ROOM, PAUSE, Instant::ORIGIN).unwrap();
+        let (branch, partner, _) = trees.begin(now, ROOM, PAUSE, Instant::ORIGIN, me).unwrap();
         assert_eq!((branch, trees.next(branch)), (2, Some(update)));
         partners.push(partner);
         fly(&mut trees, branch, request_id, now);
@@ -181,7 +181,7 @@ fn a_lost_flight_is_sent_again_and_a_silent_partner_is_passed_over_for_a_while()
     now = now + Duration::from_secs(2);
     trees.adapt(&table, me, now);
     assert_eq!(
-        trees.begin(now, ROOM, PAUSE, Instant::ORIGIN).map(|(_, partner, _)| partner),
+        trees.begin(now, ROOM, PAUSE, Instant::ORIGIN, me).map(|(_, partner, _)| partner),
         Some(silent)
     );
 }
@@ -206,7 +206,7 @@ fn a_silent_partner_is_passed_over_with_members_before_it_that_have_no_address()
     trees.spread(Update { owner: me, since: 0 }, 100, false, Furthest::ALL);
     for try_ in 1..=u32::from(MAX_TRIES) {
         assert_eq!(partner(&trees), first, "try {try_}");
-        while let Some((branch, ..)) = trees.begin(now, ROOM, PAUSE, now) {
+        while let Some((branch, ..)) = trees.begin(now, ROOM, PAUSE, now, me) {
             fly(&mut trees, branch, try_, now);
         }
         now = now + Duration::from_secs(1);
@@ -222,13 +222,17 @@ fn updates_wait_for_the_flight_and_the_pause_and_merge_per_owner() {
     fly(&mut trees, 0, 1, Instant::ORIGIN);
     trees.spread(Update { owner: me, since: 1 }, 100, false, Furthest::ALL);
     trees.spread(Update { owner: me, since: 2 }, 100, false, Furthest::ALL);
-    assert_eq!(trees.begin(at(1), ROOM, PAUSE, Instant::ORIGIN), None, "one flight at a time");
+    assert_eq!(trees.begin(at(1), ROOM, PAUSE, Instant::ORIGIN, me), None, "one flight at a time");
     assert!(trees.arrived(partner, RequestId(2)).is_none(), "with another request id");
     assert!(trees.arrived(me, RequestId(1)).is_none(), "from another member");
     assert!(trees.arrived(partner, RequestId(1)).is_some());
-    assert_eq!(trees.begin(at(99), ROOM, PAUSE, Instant::ORIGIN), None, "before the pause is over");
-    assert_eq!(trees.deadline(ROOM, Instant::ORIGIN), Some(at(100)));
-    assert!(trees.begin(at(100), ROOM, PAUSE, Instant::ORIGIN).is_some());
+    assert_eq!(
+        trees.begin(at(99), ROOM, PAUSE, Instant::ORIGIN, me),
+        None,
+        "before the pause is over"
+    );
+    assert_eq!(trees.deadline(ROOM, Instant::ORIGIN, me), Some(at(100)));
+    assert!(trees.begin(at(100), ROOM, PAUSE, Instant::ORIGIN, me).is_some());
     assert_eq!(trees.next(0), Some(Update { owner: me, since: 1 }), "both updates in one");
     trees.skip(0);
     assert_eq!(trees.next(0), None);
@@ -240,9 +244,9 @@ fn updates_wait_for_the_flight_and_the_pause_and_merge_per_owner() {
 fn fly_after(trees: &mut Trees, table: &Membership<u32>, me: Slot) {
     let other = table.slots().find(|&slot| slot != me).unwrap();
     trees.spread(Update { owner: me, since: 4 }, ROOM / 2, false, Furthest::ALL);
-    assert_eq!(trees.begin(at(101), ROOM, PAUSE, Instant::ORIGIN), None);
+    assert_eq!(trees.begin(at(101), ROOM, PAUSE, Instant::ORIGIN, me), None);
     trees.spread(Update { owner: other, since: 4 }, ROOM / 2, false, Furthest::ALL);
-    assert_eq!(trees.begin(at(101), ROOM, PAUSE, Instant::ORIGIN), Some((0, other, 1)));
+    assert_eq!(trees.begin(at(101), ROOM, PAUSE, Instant::ORIGIN, me), Some((0, other, 1)));
 }
 
 /// Requests get lost, and a datagram has room for only a few.
@@ -275,7 +279,7 @@ fn a_forgotten_member_gets_no_updates_and_its_own_are_dropped() {
     table.remove(partner);
     trees.adapt(&table, me, at(1));
     trees.check().unwrap();
-    let (_, next, _) = trees.begin(at(1), ROOM, PAUSE, Instant::ORIGIN).unwrap();
+    let (_, next, _) = trees.begin(at(1), ROOM, PAUSE, Instant::ORIGIN, me).unwrap();
     assert_ne!(next, partner);
     assert_eq!(
         trees.next(0),

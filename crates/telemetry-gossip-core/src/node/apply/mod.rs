@@ -6,6 +6,7 @@
 //! - `own`: a claim about this node, and its refutation
 //! - `id_conflict`: another process with this node's id
 //! - `telemetry`: entries of a member's telemetry
+//! - `own_telemetry`: what peers hold of this node's own telemetry
 //!
 //! Which of two claims wins is decided by the table, and what follows from a status by the
 //! detector. This module connects them with the other parts.
@@ -13,6 +14,7 @@
 mod id_conflict;
 mod newcomer;
 mod own;
+mod own_telemetry;
 mod telemetry;
 
 use core::time::Duration;
@@ -25,6 +27,7 @@ use crate::id::Generation;
 use crate::membership::claim::Claim;
 use crate::membership::{Merged, Slot};
 pub(super) use id_conflict::IdConflict;
+pub(super) use own_telemetry::MAX_OWN_VERSION;
 
 /// How the claims of a datagram were heard.
 #[derive(Clone, Copy, Debug)]

@@ -3,34 +3,37 @@
 //! The log of an owner grows only at its end: entries after a gap are not taken in, but requested,
 //! or left to anti-entropy.
 
-use alloc::vec::Vec;
 use core::time::Duration;
 
 use crate::address::Address;
 use crate::dissemination::Furthest;
 use crate::id::{IdHash, Instance};
 use crate::membership::Slot;
-use crate::membership::telemetry_log::{LogEntry, MAX_LOG_READ, compacted_version, len_with};
+use crate::membership::telemetry_log::{LogEntry, NewEntries, compacted_version};
 use crate::node::Node;
 use crate::node::receive::Reply;
-use crate::outbox::Want;
+use crate::outbox::{Body, Intent, Want};
+use crate::time::Instant;
 use crate::wire::TelemetryHead;
 use crate::wire::items::Entries;
 
-/// The largest lead over our own telemetry version that we accept from a peer. Anything above it is
-/// an error or an attack.
-const MAX_VERSION_LEAD: u64 = 1 << 32;
+/// The most that a datagram may cost in logs read and bytes moved, as a merge counts it. An honest
+/// datagram stays far below unless the logs of many owners are as long as they may be.
+const MAX_STEPS: usize = 16_384;
 
 /// The effect of a frame of telemetry on the owner's log.
 struct Brought {
     /// The version up to which the log was known before.
     known: u64,
-    /// The version of the frame's first entry.
-    first: Option<u64>,
+    /// The version after which the frame has entries, if it has any. Of a log that is read anew,
+    /// the one that the frame states, so that those behind this node read it anew as well.
+    since: Option<u64>,
     /// Whether the log grew.
     grew: bool,
     /// Whether an entry had been under way for more than twice the spread time.
     late: bool,
+    /// The version of the frame's last entry, and the time of its publication.
+    last: Option<(u64, Instant)>,
 }
 
 impl<A: Address> Node<A> {
@@ -38,7 +41,8 @@ impl<A: Address> Node<A> {
     /// table holds.
     ///
     /// The limits of the owner's config apply to them, not those of this node's: a node that
-    /// refused entries which the others hold would differ from them for ever.
+    /// refused entries which the others hold would differ from them for ever. Where there is no
+    /// room for the entries, their version is taken in.
     pub(in crate::node) fn apply_telemetry(
         &mut self,
         from: A,
@@ -56,10 +60,17 @@ impl<A: Address> Node<A> {
             self.cx.stats.telemetry_ignored += 1;
             if owner == Some(me) {
                 // Only this node publishes its own telemetry, so a peer cannot add to it.
-                self.correct_telemetry(head, entries);
+                self.outbid_telemetry(last_version(head, entries).max(compacted));
             }
             return;
         };
+        // The last words of a member that is not live are of use to a newcomer, which asks for
+        // them. They are not taken in unasked, since there is no owner to correct them.
+        let asked = self.anti_entropy.session_with(from).is_some();
+        if !(table.is_live(owner) || table.includes_dead() || asked) {
+            self.cx.stats.telemetry_ignored += 1;
+            return;
+        }
         // An arc ends at the owner at the latest: the members behind it get the update from the
         // owner itself.
         let this = self.cx.this.id_hash;
@@ -68,19 +79,37 @@ impl<A: Address> Node<A> {
                 .min(Furthest::between(this, table.id_hash(owner)))
         });
         let row = table.row(owner);
+        if !row.holds_telemetry() && head.since == 0 && table.has_room_for_telemetry() {
+            // The frame begins with the first entry, and there is room now.
+            self.cx.table.restart_telemetry(owner, self.cx.now, 0);
+        }
+        let row = self.cx.table.row(owner);
         if compacted > compacted_version(row.log()) && row.telemetry_version() < compacted {
             // The delete markers up to the compacted version are gone, so keys that were removed
             // meanwhile would stay here for ever. Read the log anew from that version on.
             self.cx.table.restart_telemetry(owner, self.cx.now, compacted);
         }
-        let known = self.cx.table.row(owner).telemetry_version();
-        if head.since > known {
+        let row = self.cx.table.row(owner);
+        let known = row.telemetry_version();
+        if !row.holds_telemetry() {
+            let version = last_version(head, entries);
+            if version > known {
+                self.cx.table.withhold_telemetry(owner, self.cx.now, version);
+                self.cx.queue_change(owner, known);
+            }
+            return;
+        }
+        if head.since > known || reply.steps > MAX_STEPS {
             self.on_telemetry_gap(owner, furthest, known, reply);
             return;
         }
-        let brought = self.append_entries(owner, known, head, entries);
+        let brought = self.append_entries(owner, known, (compacted, head), entries, reply);
         if brought.grew {
+            // All delete markers above these two versions are held now.
+            self.cx.table.lower_compacted(owner, compacted.max(known));
             self.cx.queue_change(owner, known);
+        } else {
+            self.echo_contradiction(owner, &brought, reply);
         }
         self.pass_on_telemetry(from, owner, furthest, &brought);
     }
@@ -109,35 +138,67 @@ impl<A: Address> Node<A> {
         &mut self,
         owner: Slot,
         known: u64,
-        head: TelemetryHead,
+        (compacted, head): (u64, TelemetryHead),
         entries: Entries<'_>,
+        reply: &mut Reply<A>,
     ) -> Brought {
         let (now, cx) = (self.cx.now, &mut self.cx);
-        let (mut version, mut first, mut oldest) = (head.since, None, now);
+        let (mut version, mut oldest) = (head.since, now);
+        let (mut since, mut last) = (None, None);
+        let mut new = NewEntries::default();
         for entry in entries {
-            version += entry.step;
-            first = first.or(Some(version));
-            let row = cx.table.row(owner);
-            if version <= row.telemetry_version() {
-                continue;
-            }
+            since =
+                since.or(Some(if compacted > 0 { head.since } else { version + entry.step - 1 }));
+            version = version.saturating_add(entry.step);
             // The lowest bit of the age marks an urgent entry; the bits above are milliseconds.
             let published = now - Duration::from_millis(entry.age >> 1);
-            let urgent = entry.age & 1 != 0;
-            let entry = LogEntry { key: entry.key, value: entry.value, version, published, urgent };
-            if len_with(row.log(), &entry) > MAX_LOG_READ {
-                cx.table.drop_delete_markers(owner, now);
+            last = Some((version, published));
+            if version <= known {
+                continue;
             }
-            if len_with(cx.table.row(owner).log(), &entry) > MAX_LOG_READ {
-                cx.stats.telemetry_ignored += 1;
-                break;
-            }
-            cx.table.set_entry(owner, now, &entry);
             oldest = oldest.min(published);
+            new.push(LogEntry {
+                key: entry.key,
+                value: entry.value,
+                version,
+                // A delete marker is dropped some time after it came here, not when its sender
+                // likes.
+                published: if entry.value.is_some() { published } else { now },
+                urgent: entry.age & 1 != 0,
+            });
         }
-        let grew = cx.table.row(owner).telemetry_version() > known;
+        let grew = !new.as_slice().is_empty();
+        if grew {
+            reply.steps += cx.table.take_entries(owner, now, new.as_slice()).steps;
+        }
         let late = now.since(oldest) > cx.spread_time() * 2;
-        Brought { known, first, grew, late }
+        Brought { known, since, grew, late, last }
+    }
+
+    /// Tells the owner of which version this node holds its telemetry, if the owner has published
+    /// something since at a lower one: somebody has lied, and what the owner says is ignored until
+    /// it moves above the lie.
+    fn echo_contradiction(&mut self, owner: Slot, brought: &Brought, reply: &mut Reply<A>) {
+        let cx = &mut self.cx;
+        let Some((version, published)) = brought.last else { return };
+        let (row, pause) = (cx.table.row(owner), cx.config.probe_timeout);
+        let echoed_at = self.dissemination.echoed_at;
+        if version >= brought.known
+            || !row.answered.directly()
+            || !row.status.is_live()
+            || reply.steps > MAX_STEPS
+            || echoed_at.is_some_and(|at| cx.now.since(at) < pause)
+        {
+            return;
+        }
+        let held = row.entries().inspect(|_| reply.steps += 1).last();
+        // The times are exact up to those that datagrams take on their way.
+        let contradicts = held.is_some_and(|held| published > held.published + pause);
+        if let Some(to) = row.address().filter(|_| contradicts) {
+            self.dissemination.echoed_at = Some(cx.now);
+            let body = Body::Echo(owner, brought.known - 1);
+            cx.ask(Intent::new(to, Some(owner), cx.mtu()).with_body(body));
+        }
     }
 
     /// Passes telemetry on along the trees, to the end of its own arc, or of the arc of an update
@@ -150,14 +211,14 @@ impl<A: Address> Node<A> {
         brought: &Brought,
     ) {
         let Self { cx, dissemination, anti_entropy, .. } = self;
-        match (furthest, brought.first) {
-            (Some(furthest), Some(first)) => {
+        match (furthest, brought.since) {
+            (Some(furthest), Some(since)) => {
                 // The members behind this node in the tree may lack an update that this node has
                 // learned by anti-entropy before.
                 let unspread = dissemination.trees.take_learned_by_anti_entropy(owner);
                 if brought.grew || unspread {
                     let gap = dissemination.trees.gaps.fill(owner).unwrap_or(furthest);
-                    dissemination.spread(owner, first - 1, furthest.max(gap), cx);
+                    dissemination.spread(owner, since, furthest.max(gap), cx);
                 }
             }
             _ if brought.grew => {
@@ -172,31 +233,9 @@ impl<A: Address> Node<A> {
             _ => {}
         }
     }
+}
 
-    /// Corrects telemetry that a peer holds of this node although it never published it: publishes
-    /// the true value of each such key again, at a higher version.
-    fn correct_telemetry(&mut self, head: TelemetryHead, entries: Entries<'_>) {
-        let me = self.cx.this.slot;
-        let mut version = head.since;
-        for entry in entries {
-            version += entry.step;
-            let since = self.cx.table.row(me).telemetry_version();
-            // Ignore versions so high that they would exhaust the counter.
-            if version <= since || version > since + MAX_VERSION_LEAD {
-                continue;
-            }
-            let held = self.cx.table.row(me).entries().find(|held| held.key == entry.key);
-            let value = held.and_then(|held| held.value).map(Vec::from);
-            let entry = LogEntry {
-                key: entry.key,
-                value: value.as_deref(),
-                version: version + 1,
-                published: held.map_or(self.cx.now, |held| held.published),
-                urgent: held.is_some_and(|held| held.urgent),
-            };
-            self.cx.table.set_entry(me, self.cx.now, &entry);
-            self.cx.queue_change(me, since);
-            self.dissemination.spread_own(since, &mut self.cx);
-        }
-    }
+/// Returns the version of the last entry of a frame, or up to which it says that the log is known.
+fn last_version(head: TelemetryHead, entries: Entries<'_>) -> u64 {
+    entries.fold(head.since, |version, entry| version.saturating_add(entry.step))
 }

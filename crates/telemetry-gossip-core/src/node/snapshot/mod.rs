@@ -155,8 +155,10 @@ impl<A: Address + Serialize + for<'de> Deserialize<'de>> Node<A> {
         if found != STATE_VERSION {
             return Err(RestoreError::Version { found });
         }
-        let node: Self =
+        let mut node: Self =
             State::deserialize(&mut deserializer).map_err(|_| RestoreError::Malformed)?;
+        let config = &node.cx.config;
+        node.cx.table.bound_telemetry(config.max_telemetry_held, config.max_members);
         if deserializer.finalize() != Ok(&[]) {
             return Err(RestoreError::Malformed);
         }

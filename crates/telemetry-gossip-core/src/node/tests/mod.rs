@@ -11,6 +11,7 @@ mod refused;
 mod refuting;
 mod snapshot;
 mod telemetry;
+mod telemetry_lies;
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -27,6 +28,8 @@ pub(super) struct Net {
     pub(super) now: Instant,
     /// Paths on which datagrams are lost, as (from, to).
     pub(super) cut: Vec<(u32, u32)>,
+    /// A node that acknowledges telemetry and passes none on.
+    pub(super) drops_telemetry: Option<u32>,
     /// All datagrams sent, as (from, to, bytes).
     pub(super) log: Vec<(u32, u32, Vec<u8>)>,
 }
@@ -47,7 +50,13 @@ pub(super) fn node(address: u32, config: &Config) -> Node<u32> {
 impl Net {
     pub(super) fn new(nodes: u32, config: &Config) -> Self {
         let nodes = (1..=nodes).map(|address| node(address, config)).collect();
-        Self { nodes, now: Instant::ORIGIN, cut: Vec::new(), log: Vec::new() }
+        Self {
+            nodes,
+            now: Instant::ORIGIN,
+            cut: Vec::new(),
+            drops_telemetry: None,
+            log: Vec::new(),
+        }
     }
 
     /// A network in which all nodes know each other, and no rumors are left.
@@ -84,7 +93,10 @@ impl Net {
                 while let Some(Transmit { to, len }) = self.nodes[at].poll_transmit(&mut buf) {
                     quiet = false;
                     self.log.push((from, to, buf[..len].to_vec()));
-                    if !self.cut.contains(&(from, to))
+                    let dropped = self.drops_telemetry == Some(from)
+                        && frames(&buf[..len]).iter().any(|frame| matches!(frame, Frame::Tree(_)));
+                    if !dropped
+                        && !self.cut.contains(&(from, to))
                         && (1..=self.nodes.len()).contains(&(to as usize))
                     {
                         let bytes = buf[..len].to_vec().into();
