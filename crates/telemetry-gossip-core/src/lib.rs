@@ -49,6 +49,7 @@ extern crate alloc;
 // From the ground up: a module imports only from the groups above its own, and the three parts of
 // the protocol import nothing of each other. `tests/layout.rs` holds them to it.
 mod address;
+mod bounded;
 mod config;
 mod error;
 mod event;

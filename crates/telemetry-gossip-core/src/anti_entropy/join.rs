@@ -25,7 +25,7 @@ use crate::event::Event;
 use crate::id::{IdHash, RequestId};
 use crate::membership::Fingerprints;
 use crate::outbox::{Body, Intent};
-use crate::time::Instant;
+use crate::time::{Instant, TimeRules};
 use crate::wire::Page;
 
 /// The largest number of members with which a newcomer compares its table.
@@ -55,6 +55,12 @@ impl Pages {
         }
         self.given = self.given.saturating_add(1);
         self.given <= MAX_PAGES_PER_SECOND
+    }
+
+    /// Whether the restored second began in the past.
+    pub(super) fn is_sound(&self, times: TimeRules) -> bool {
+        let Self { since, given: _ } = self;
+        times.is_past(*since)
     }
 }
 
@@ -93,6 +99,12 @@ impl<A: Copy + PartialEq> Joining<A> {
         fails_at: Instant,
     ) -> Self {
         Self { seeds, request_id, paging: None, retry_at: now, fails_at }
+    }
+
+    /// Whether a restored join has seeds to ask, and asks them again.
+    pub(super) fn is_sound(&self, times: TimeRules) -> bool {
+        let Self { seeds, request_id: _, paging: _, retry_at, fails_at } = self;
+        !seeds.is_empty() && times.are_deadlines(&[Some(*retry_at), Some(*fails_at)])
     }
 
     /// When seeds are asked anew, or the join fails.
@@ -164,6 +176,14 @@ pub(crate) struct BootstrapSync<A> {
     left: u8,
     /// The seed that answered. It is not asked again, since it has enough to do.
     seed: A,
+}
+
+impl<A> BootstrapSync<A> {
+    /// Whether the restored comparisons come to an end.
+    pub(super) fn is_sound(&self, times: TimeRules) -> bool {
+        let Self { at, left, seed: _ } = self;
+        (1..=MAX_BOOTSTRAP_SYNCS).contains(left) && times.are_deadlines(&[Some(*at)])
+    }
 }
 
 /// The effect of a page on this node.

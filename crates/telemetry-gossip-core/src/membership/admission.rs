@@ -42,9 +42,11 @@ impl Admission {
         Ok(())
     }
 
-    /// Whether the hashes are sorted, as the binary search needs them.
+    /// Whether the hashes are sorted, as the binary search needs them, and none are there without a
+    /// config.
     pub(crate) fn is_sound(&self) -> bool {
-        self.hashes.is_sorted()
+        let Self { version, hashes } = self;
+        hashes.is_sorted() && (version.is_some() || hashes.is_empty())
     }
 
     /// Whether the node with this full id hash belongs.

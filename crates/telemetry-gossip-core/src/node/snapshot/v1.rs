@@ -11,10 +11,11 @@ use crate::address::Address;
 use crate::anti_entropy::join::{BootstrapSync, Joining, Pages};
 use crate::anti_entropy::session::{Exchange, Session};
 use crate::anti_entropy::{AntiEntropy, Partners, SyncTrigger, TelemetrySyncTrigger};
+use crate::bounded::list;
 use crate::config::Config;
 use crate::cx::{Activity, Cx, Events, ThisNode};
 use crate::detector::{
-    Detector, FlapDamping, History, LocalHealth, Pacer, PingReqs, Probe, RollCalls, RoundClock,
+    Detector, MAX_PENDING_ACCUSATIONS, MAX_PROBES_WANTED, FlapDamping, History, LocalHealth, Pacer, PingReqs, Probe, RollCalls, RoundClock,
     RoundRobin, Suspicions,
 };
 use crate::dissemination::{Budget, Dissemination, Trees};
@@ -67,10 +68,12 @@ pub(super) struct State<A> {
     clock: RoundClock,
     pacer: Pacer,
     rank: (u32, usize),
+    #[serde(deserialize_with = "list::<_, _, _, MAX_PROBES_WANTED>")]
     probes_wanted: VecDeque<NodeId>,
     ping_reqs: PingReqs<A>,
     local_health: LocalHealth,
     roll_calls: RollCalls,
+    #[serde(deserialize_with = "list::<_, _, _, MAX_PENDING_ACCUSATIONS>")]
     pending_accusations: Vec<Probe<A>>,
     flap_damping: FlapDamping<A>,
     history: History,

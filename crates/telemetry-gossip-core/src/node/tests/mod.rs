@@ -8,6 +8,7 @@ mod probing;
 mod refused;
 mod refuting;
 mod snapshot;
+mod snapshot_forged;
 mod telemetry;
 
 use alloc::string::String;
