@@ -63,7 +63,7 @@ fn read(file: &[u8], outcome: &mut Outcome) {
         let Some(player) = player.as_mut().filter(|_| !may_be_forged) else { continue };
         for entry in &block.entries {
             if outcome.played < MAX_INPUTS {
-                player.play(entry, |_| {});
+                player.play(&entry, |_| {});
                 outcome.played += 1;
             }
         }

@@ -9,7 +9,7 @@ use core::marker::PhantomData;
 use serde::de::{Deserialize, Deserializer, Error as _, SeqAccess, Visitor};
 
 /// Reads a list of at most `MOST` items; use it with `#[serde(deserialize_with)]`.
-pub(crate) fn list<'de, D, T, C, const MOST: usize>(deserializer: D) -> Result<C, D::Error>
+pub fn list<'de, D, T, C, const MOST: usize>(deserializer: D) -> Result<C, D::Error>
 where
     D: Deserializer<'de>,
     T: Deserialize<'de>,

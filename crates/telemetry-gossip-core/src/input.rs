@@ -3,9 +3,19 @@
 use alloc::borrow::Cow;
 use alloc::vec::Vec;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::bounded;
 use crate::id::{Generation, Instance, NodeId};
+
+/// The most ids of a cluster config that is read from bytes, as in a record: an id takes 128 bytes
+/// in memory however short it is.
+pub const MAX_CONFIG_IDS: usize = 1 << 17;
+
+fn read_ids<'de, 'a, D: Deserializer<'de>>(deserializer: D) -> Result<Cow<'a, [NodeId]>, D::Error> {
+    let ids: Vec<NodeId> = bounded::list::<_, _, _, MAX_CONFIG_IDS>(deserializer)?;
+    Ok(Cow::Owned(ids))
+}
 
 /// What identifies a node: its id, the address at which others reach it, and its first generation.
 ///
@@ -132,6 +142,7 @@ pub enum Input<'a, A: Clone> {
         /// The version of the list. Higher versions replace lower ones.
         version: u64,
         /// The ids of the nodes that belong.
+        #[serde(deserialize_with = "read_ids")]
         members: Cow<'a, [NodeId]>,
     },
     /// The host confirms that the unreachable members are really gone: end the isolation by
