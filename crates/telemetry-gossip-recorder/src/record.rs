@@ -16,7 +16,7 @@ use std::time::Duration;
 use postcard::ser_flavors::ExtendFlavor;
 use serde::Serialize;
 use telemetry_gossip_core::{
-    Address, Event, Input, Instant, MAX_CONFIG_IDS, Node, NodeId, SnapshotError,
+    Address, Event, Input, Instant, MAX_CONFIG_IDS, MAX_SEEDS, Node, NodeId, SnapshotError,
 };
 use thiserror::Error;
 
@@ -440,6 +440,9 @@ impl Block {
             }
             Input::ApplyClusterConfig { members, .. } if members.len() > MAX_CONFIG_IDS => {
                 return Err(RecordError::TooLong { what: "a cluster config" });
+            }
+            Input::Join { seeds } if seeds.len() > MAX_SEEDS => {
+                return Err(RecordError::TooLong { what: "a list of seeds" });
             }
             other => {
                 self.entries.push(entry::INPUT);

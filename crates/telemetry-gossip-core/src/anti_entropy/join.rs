@@ -19,10 +19,12 @@ use serde::{Deserialize, Serialize};
 use super::AntiEntropy;
 use super::session::MAX_CHAINED_SESSIONS;
 use crate::address::Address;
+use crate::bounded::list;
 use crate::cx::Cx;
 use crate::error::CommandError;
 use crate::event::Event;
 use crate::id::{IdHash, RequestId};
+use crate::input::MAX_SEEDS;
 use crate::membership::Fingerprints;
 use crate::outbox::{Body, Intent};
 use crate::time::{Instant, TimeRules};
@@ -69,7 +71,9 @@ pub(crate) const MAX_SEEDS_ASKED: usize = 3;
 
 /// A join under way.
 #[derive(Debug, Serialize, Deserialize)]
+#[serde(bound(serialize = "A: Serialize", deserialize = "A: Deserialize<'de>"))]
 pub(crate) struct Joining<A> {
+    #[serde(deserialize_with = "list::<_, _, _, MAX_SEEDS>")]
     seeds: Vec<A>,
     request_id: RequestId,
     /// The seed that answered, and where its next page begins.
@@ -200,7 +204,8 @@ pub(crate) enum Paged {
 impl<A: Address> AntiEntropy<A> {
     /// Begins a join through these seeds, in place of a join under way.
     pub(crate) fn start_join(&mut self, seeds: &[A], cx: &mut Cx<A>) -> Result<(), CommandError> {
-        let seeds: Vec<A> = seeds.iter().copied().filter(|&seed| seed != cx.this.address).collect();
+        let others = seeds.iter().copied().filter(|&seed| seed != cx.this.address);
+        let seeds: Vec<A> = others.take(MAX_SEEDS).collect();
         if seeds.is_empty() {
             return Err(CommandError::NoSeeds);
         }

@@ -14,7 +14,7 @@ use super::roster::Roster;
 use super::row::{Row, Sums};
 use super::rtt::RttBound;
 use super::slot::grow;
-use super::telemetry_log::{Entries, MAX_LOG_READ};
+use super::telemetry_log::{Entries, MAX_LOG_READ, MAX_VERSION};
 use super::{Membership, Slot};
 use crate::address::Address;
 use crate::id::{Generation, Instance, check_id};
@@ -55,10 +55,28 @@ struct ReadState {
     includes_dead: bool,
 }
 
-/// The rows by slot. They are made one by one, since a list of saved rows would take twice the
-/// memory of the table.
+/// The rows that hold members, each with its slot, and the number of all rows. A free row is one
+/// byte and takes no memory before the list of free slots was read, too.
 #[derive(Deserialize)]
-struct Rows(#[serde(deserialize_with = "read_rows")] Vec<Row>);
+struct Rows(#[serde(deserialize_with = "read_rows")] (Vec<(u32, Row)>, u32));
+
+impl Rows {
+    /// Returns the rows by slot; `None` if the free slots are not as many as the free rows.
+    fn by_slot(self, free: &[Slot]) -> Option<Vec<Row>> {
+        let (used, count) = self.0;
+        let count = count as usize;
+        if used.len() + free.len() != count {
+            return None;
+        }
+        let mut rows = Vec::with_capacity(count);
+        for (slot, row) in used {
+            rows.resize_with(slot as usize, Row::free);
+            rows.push(row);
+        }
+        rows.resize_with(count, Row::free);
+        Some(rows)
+    }
+}
 
 /// The saved state of a row.
 #[derive(Serialize, Deserialize)]
@@ -76,6 +94,10 @@ struct SavedRow<'a> {
 
 /// The bytes of a log before its first entry, if its first byte is 0.
 const COMPACTED_LEN: usize = 7;
+
+/// The versions that a restored node must have left for its own telemetry: one per microsecond for
+/// twelve days.
+const VERSIONS_LEFT: u64 = 1 << 40;
 
 /// Saves a table.
 pub(crate) fn serialize<A: Address, S: Serializer>(
@@ -106,6 +128,8 @@ pub(crate) fn deserialize<'de, A: Address, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Membership<A>, D::Error> {
     let state = ReadState::deserialize(deserializer)?;
+    let rows = state.rows.by_slot(&state.free);
+    let rows = rows.ok_or_else(|| D::Error::custom("the free slots are not the free rows"))?;
     let mut table = Membership {
         me: state.me,
         limit: state.limit,
@@ -114,7 +138,7 @@ pub(crate) fn deserialize<'de, A: Address, D: Deserializer<'de>>(
         roster_version: state.roster_version,
         includes_dead: state.includes_dead,
         free: state.free,
-        rows: state.rows.0,
+        rows,
         ..Membership::new(state.limit)
     };
     let hash_of = |slot: Slot| table.rows.get(slot.index()).map_or(0, Row::hash);
@@ -129,25 +153,28 @@ pub(crate) fn deserialize<'de, A: Address, D: Deserializer<'de>>(
     Ok(table)
 }
 
-fn read_rows<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Row>, D::Error> {
+fn read_rows<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<(Vec<(u32, Row)>, u32), D::Error> {
     struct Reading;
     impl<'de> Visitor<'de> for Reading {
-        type Value = Vec<Row>;
+        type Value = (Vec<(u32, Row)>, u32);
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             f.write_str("the rows of a table")
         }
 
-        fn visit_seq<S: SeqAccess<'de>>(self, mut saved: S) -> Result<Vec<Row>, S::Error> {
-            let mut rows = Vec::new();
+        fn visit_seq<S: SeqAccess<'de>>(self, mut saved: S) -> Result<Self::Value, S::Error> {
+            let (mut used, mut count) = (Vec::new(), 0);
             while let Some(row) = saved.next_element::<Option<SavedRow<'de>>>()? {
-                grow(&mut rows);
-                rows.push(match row {
-                    Some(row) => row.read().ok_or_else(|| S::Error::custom("a name is too long"))?,
-                    None => Row::free(),
-                });
+                if let Some(row) = row {
+                    let row = row.read().ok_or_else(|| S::Error::custom("a name is too long"))?;
+                    grow(&mut used);
+                    used.push((count, row));
+                }
+                count = u32::checked_add(count, 1).ok_or_else(|| S::Error::custom("many rows"))?;
             }
-            Ok(rows)
+            Ok((used, count))
         }
     }
     deserializer.deserialize_seq(Reading)
@@ -213,7 +240,9 @@ impl<A: Address> Membership<A> {
         let decodes = address.map_or(bytes.is_empty(), |address| address.is_encoded(bytes));
         // The log of this node is bounded where this node writes to it, and may be longer than
         // what it reads of others.
-        let readable = self.me == Some(slot) || row.log().len() <= MAX_LOG_READ;
+        let own = self.me == Some(slot);
+        let readable = own || row.log().len() <= MAX_LOG_READ;
+        let goes_on = !own || row.telemetry_version() <= MAX_VERSION - VERSIONS_LEFT;
         check_rules(
             "record of a member",
             &[
@@ -222,6 +251,7 @@ impl<A: Address> Membership<A> {
                 (times.is_past(row.observed()), "it was observed in the past"),
                 (readable, "its telemetry is not longer than a reader takes in"),
                 (is_log(row.log()), "its telemetry is a log in order of version"),
+                (goes_on, "this node has versions left for its own telemetry"),
             ],
         )
     }

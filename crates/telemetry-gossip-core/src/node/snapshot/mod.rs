@@ -154,7 +154,8 @@ impl<A: Address + Serialize + for<'de> Deserialize<'de>> Node<A> {
     /// rules. Store snapshots with a checksum.
     ///
     /// A node that is restored keeps its invariants from then on, whatever the bytes. Reading them
-    /// takes at most 24 times their length in memory, and 8 MiB.
+    /// takes at most 24 times their length in memory, and 8 MiB: the table in memory is that much
+    /// longer if all of its members were forgotten.
     pub fn restore(bytes: &[u8]) -> Result<Self, RestoreError> {
         let mut deserializer = postcard::Deserializer::from_bytes(bytes);
         let found = u32::deserialize(&mut deserializer).map_err(|_| RestoreError::Malformed)?;

@@ -1,5 +1,7 @@
 //! Forged snapshots: what is restored keeps its invariants from then on, and is never due for ever.
 
+extern crate std;
+
 use super::snapshot::{Twins, outputs};
 use super::*;
 use crate::node::snapshot::RestoreError;
@@ -10,6 +12,14 @@ const MAX_TICKS_AT_ONCE: u32 = 32;
 
 /// The most ticks in one second: a busy node has some hundred.
 const MAX_TICKS_PER_SECOND: u32 = 5_000;
+
+/// Rules at whose bounds a forged state may begin, so that it passes them soon. No other does in
+/// ten thousand years.
+const OUT_OF_REACH: [&str; 3] = [
+    "it is within the time of a node",
+    "no counter is near its end",
+    "this node has versions left for its own telemetry",
+];
 
 /// Snapshots of nodes in all kinds of trouble, each with an honest peer at another address.
 fn busy() -> Vec<(Vec<u8>, Vec<u8>)> {
@@ -198,10 +208,10 @@ fn drive(node: &mut Node<u32>, peer: &mut Node<u32>, span: Duration, random: &mu
         let _ = node.explain(&name(member)).map(|explanation| alloc::format!("{explanation:?}"));
     }
     let saved = node.snapshot().unwrap();
-    // No clock comes to the last of the times that are restored, but a forged one may begin there.
-    if node.cx.time_rules().is_time() {
-        let restored = Node::<u32>::restore(&saved).map(drop);
-        assert_eq!(restored, Ok(()), "what a node comes to is restored");
+    match Node::<u32>::restore(&saved) {
+        Ok(_) => {}
+        Err(RestoreError::Unsound { rule, .. }) if OUT_OF_REACH.contains(&rule) => {}
+        Err(error) => panic!("what a node comes to is restored: {error}"),
     }
     let _ = node.handle(now, Input::Leave);
     for _ in 0..200 {
@@ -220,6 +230,7 @@ fn a_forged_snapshot_is_refused_or_makes_a_node_that_keeps_all_rules() {
     let mut random = Random::new([9; 32]);
     let (mut restored, mut refused) = (0, alloc::collections::BTreeMap::new());
     let mut offset = 0;
+    let mut failures = 0;
     for round in 0..wanted {
         let (node, peer) = &saved[round % saved.len()];
         let other = &saved[random.below(saved.len())].0;
@@ -234,7 +245,14 @@ fn a_forged_snapshot_is_refused_or_makes_a_node_that_keeps_all_rules() {
                 restored += 1;
                 let mut peer = Node::restore(peer).unwrap();
                 let span = Duration::from_secs(if restored % 8 == 0 { 150 } else { 5 });
-                drive(&mut node, &mut peer, span, &mut random);
+                let (before, debug) = (alloc::format!("{node:?}"), bytes.len());
+                let r = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                    drive(&mut node, &mut peer, span, &mut random);
+                }));
+                if r.is_err() {
+                    std::eprintln!("FAILED at offset {offset} round {round} {debug}: {before}");
+                    failures += 1;
+                }
             }
             Err(RestoreError::Unsound { part, rule }) => {
                 *refused.entry((part, rule)).or_insert(0) += 1;
@@ -242,6 +260,8 @@ fn a_forged_snapshot_is_refused_or_makes_a_node_that_keeps_all_rules() {
             Err(_) => {}
         }
     }
+    std::eprintln!("{restored} of {wanted} {failures} {refused:#?}");
+    assert_eq!(failures, 0);
     assert!(restored > wanted / 8, "{restored} of {wanted} were restored");
     assert!(wanted < 6_000 || refused.len() > 15, "{refused:#?}");
 }
