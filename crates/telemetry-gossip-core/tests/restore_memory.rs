@@ -18,7 +18,7 @@ fn restores(bytes: &[u8]) -> bool {
 }
 
 fn node(max_members: u32) -> Node<u32> {
-    let config = Config { max_members, ..Config::default() };
+    let config = Config::default().max_members(max_members);
     let identity = Identity::new("edge-17".parse().unwrap(), 17).instance(Instance(5));
     let mut node = Node::new(config, identity, [3; 32], Instant::from_millis(9)).unwrap();
     while node.poll_event().is_some() {}

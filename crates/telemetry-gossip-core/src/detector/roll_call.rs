@@ -334,6 +334,7 @@ impl RollCalls {
                     isolated.is_none() || roll.is_some() || again_at.is_some(),
                     "an isolated node calls the roll again",
                 ),
+                (roll.is_none() || again_at.is_none(), "no other is due during a roll call"),
             ],
         )
     }
