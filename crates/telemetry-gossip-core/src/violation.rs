@@ -33,7 +33,10 @@ pub(crate) struct Unsound {
 }
 
 /// Checks the rules of one part of a restored state. Each is given as (whether it is kept, rule).
-pub(crate) fn check_rules(part: &'static str, rules: &[(bool, &'static str)]) -> Result<(), Unsound> {
+pub(crate) fn check_rules(
+    part: &'static str,
+    rules: &[(bool, &'static str)],
+) -> Result<(), Unsound> {
     match rules.iter().find(|(kept, _)| !kept) {
         Some(&(_, rule)) => Err(Unsound { part, rule }),
         None => Ok(()),

@@ -89,8 +89,8 @@ pub use block::{Block, Entries, EntriesIter};
 #[doc(hidden)]
 pub use digest::OutputHasher;
 pub use format::{
-    Boot, Ending, Entry, FORMAT_VERSION, FileHeader, KnownMember, MAX_BLOCK, Origin,
-    OutputDigest, Start, TraceFixture,
+    Boot, Ending, Entry, FORMAT_VERSION, FileHeader, KnownMember, MAX_BLOCK, Origin, OutputDigest,
+    Start, TraceFixture,
 };
 pub use play::{Continuation, Divergence, Output, PlayError, Player};
 pub use playback::{Playback, PlaybackError, PlaybackReason, PlaybackStep};

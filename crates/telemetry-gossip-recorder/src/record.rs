@@ -24,8 +24,8 @@ use crate::digest::OutputHasher;
 #[cfg(test)]
 use crate::format::PREAMBLE_LEN;
 use crate::format::{
-    Boot, Ending, EntriesHead, FRAME_LEN, FileHeader, MAX_FIXTURE_MEMBERS, Origin, OutputDigest, Start, TraceFixture,
-    entry, frame, kind, preamble,
+    Boot, Ending, EntriesHead, FRAME_LEN, FileHeader, MAX_FIXTURE_MEMBERS, Origin, OutputDigest,
+    Start, TraceFixture, entry, frame, kind, preamble,
 };
 
 /// The limits of blocks and files.

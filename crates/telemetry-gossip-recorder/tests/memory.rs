@@ -15,7 +15,10 @@ const MORE: u64 = 32 << 20;
 const BLOCK: usize = 2 << 20;
 
 /// Records these inputs in one block of one file.
-fn record(folder: &tempfile::TempDir, inputs: impl Iterator<Item = Input<'static, SocketAddr>>) -> PathBuf {
+fn record(
+    folder: &tempfile::TempDir,
+    inputs: impl Iterator<Item = Input<'static, SocketAddr>>,
+) -> PathBuf {
     let address = SocketAddr::from(([127, 0, 0, 1], 7_946));
     let identity = Identity::new("edge-17".parse().unwrap(), address);
     let at = Instant::ORIGIN;

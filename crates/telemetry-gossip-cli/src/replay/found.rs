@@ -98,9 +98,8 @@ impl Found {
         player: &Player<PeerAddr>,
         json: bool,
     ) -> io::Result<()> {
-        let time = |micros| {
-            text::wall_clock(SystemTime::UNIX_EPOCH + Duration::from_micros(micros))
-        };
+        let time =
+            |micros| text::wall_clock(SystemTime::UNIX_EPOCH + Duration::from_micros(micros));
         // A record without an input has no times.
         let (start, end) = (self.start.map(time), self.start.map(|_| time(self.end)));
         let (digest, node) = (player.digest(), player.node());

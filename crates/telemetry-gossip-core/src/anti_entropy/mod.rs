@@ -187,10 +187,7 @@ impl<A: Address> Part<A> for AntiEntropy<A> {
                     "a newcomer compares its table a few times",
                 ),
                 (exchange_is_sound, "an exchange has a session and attempts left"),
-                (
-                    *exchanges_wanted <= MAX_EXCHANGES_WANTED,
-                    "no more exchanges wait than may wait",
-                ),
+                (*exchanges_wanted <= MAX_EXCHANGES_WANTED, "no more exchanges wait than may wait"),
                 (
                     trigger.is_sound(times) && telemetry_trigger.is_sound(times),
                     "a difference was found in the past, and the pause between sessions is bounded",

@@ -169,7 +169,8 @@ impl<A: Address> Cx<A> {
             &[
                 (times.are_deadlines(&[leaves_at]), "a leave ends"),
                 (
-                    admission.is_sound() && table.slots().all(|slot| admission.admits(table.hash(slot))),
+                    admission.is_sound()
+                        && table.slots().all(|slot| admission.admits(table.hash(slot))),
                     "the cluster config is sorted and names every member",
                 ),
                 (tombstones.is_sound(times), "each tombstone ends, and is listed once"),

@@ -33,7 +33,9 @@ fn read_members<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<BTreeMap<Slot, VecDeque<Incident>>, D::Error> {
     #[derive(Deserialize)]
-    struct Incidents(#[serde(deserialize_with = "list::<_, _, _, MAX_INCIDENTS>")] VecDeque<Incident>);
+    struct Incidents(
+        #[serde(deserialize_with = "list::<_, _, _, MAX_INCIDENTS>")] VecDeque<Incident>,
+    );
 
     // In bytes, a map is a list of pairs.
     let members: Vec<(Slot, Incidents)> = list::<_, _, _, MAX_MEMBERS>(deserializer)?;

@@ -26,6 +26,8 @@
 //! This module decides only whether the node is in touch; `accusation` and `suspicion` decide what
 //! depends on it.
 
+mod restored;
+
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -38,8 +40,7 @@ use crate::cx::Cx;
 use crate::event::{Event, IsolationEnd};
 use crate::id::RequestId;
 use crate::membership::Slot;
-use crate::time::{Instant, TimeRules};
-use crate::violation::{Unsound, check_rules};
+use crate::time::Instant;
 
 /// The number of members that each of the first rounds adds to the sample.
 const ADDED_IN_FIRST_ROUNDS: [usize; 3] = [32, 64, 128];
@@ -77,42 +78,6 @@ struct RollCall {
     all_by: usize,
     /// Whether more than half of the members asked were silent at the end of some round.
     doubtful: bool,
-}
-
-impl RollCall {
-    fn check_restored(
-        &self,
-        asked: usize,
-        most: usize,
-        times: TimeRules,
-    ) -> Result<(), Unsound> {
-        /// More rounds than any roll call has.
-        const MAX_ROUNDS: usize = 1 << 25;
-        let Self {
-            started,
-            deadline,
-            round,
-            others,
-            rank: _,
-            looked_at,
-            answers: _,
-            all_by,
-            doubtful: _,
-        } = self;
-        check_rules(
-            "roll call",
-            &[
-                (times.is_past(*started), "it began in the past"),
-                (times.are_deadlines(&[Some(*deadline)]), "its round ends, and not in ages"),
-                (*round <= MAX_ROUNDS && all_by <= round, "its rounds are within their bound"),
-                (*others <= most, "it asks no more members than there may be"),
-                (
-                    asked <= *looked_at && *looked_at <= most,
-                    "it has asked no more members than it has looked at",
-                ),
-            ],
-        )
-    }
 }
 
 /// The finding of a roll call.
@@ -298,45 +263,6 @@ impl RollCalls {
         let (asked, answers) = (self.asked.len(), roll.answers);
         let asked_again = asked >= roll.others && roll.round > roll.all_by;
         roll.round < fewest || !(asked_again || leads(asked - answers, answers))
-    }
-
-    /// Whether the count of answers is that of the members asked who answered.
-    fn counts_answers(&self) -> bool {
-        let answered = self.asked.iter().filter(|asked| asked.answered).count();
-        self.roll.as_ref().is_none_or(|roll| roll.answers == answered)
-    }
-
-    /// Checks the roll call and the isolation of a restored node.
-    pub(super) fn check_restored<A: Address>(&self, cx: &Cx<A>) -> Result<(), Unsound> {
-        const PART: &str = "roll call";
-        let times = cx.time_rules();
-        let Self { roll, asked, verified, isolated, again_at, loss_accepted: _ } = self;
-        let most = cx.config.max_members as usize;
-        if let Some(roll) = roll {
-            roll.check_restored(asked.len(), most, times)?;
-            // Those that an earlier roll call asked may be gone.
-            let there = asked.iter().all(|asked| cx.table.is_in_use(asked.slot));
-            check_rules(
-                PART,
-                &[
-                    (there, "all members that it asks are in the table"),
-                    (self.counts_answers(), "its answers are those of the members that it asked"),
-                ],
-            )?;
-        }
-        check_rules(
-            PART,
-            &[
-                (asked.len() <= most, "it has asked no more members than there may be"),
-                (times.are_past(&[*verified, *isolated]), "its findings are of the past"),
-                (times.are_deadlines(&[*again_at]), "the next one is not ages away"),
-                (
-                    isolated.is_none() || roll.is_some() || again_at.is_some(),
-                    "an isolated node calls the roll again",
-                ),
-                (roll.is_none() || again_at.is_none(), "no other is due during a roll call"),
-            ],
-        )
     }
 
     /// Ends the roll call and returns its finding. If the node is cut off, the next roll call is

@@ -97,10 +97,7 @@ impl<A: Address> Part<A> for Dissemination {
             "dissemination",
             &[
                 (times.are_past(&[*gossiped_at]), "rumors were last sent in the past"),
-                (
-                    times.are_deadlines(&[*first_publish_at]),
-                    "the first telemetry is not ages away",
-                ),
+                (times.are_deadlines(&[*first_publish_at]), "the first telemetry is not ages away"),
                 (
                     budget.is_sound(cx.config.byte_budget, times),
                     "the byte budget is that of the settings",

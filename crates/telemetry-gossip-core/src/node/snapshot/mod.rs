@@ -186,8 +186,10 @@ impl<A: Address + Serialize + for<'de> Deserialize<'de>> Node<A> {
         cx.config.validate()?;
         cx.check_restored()?;
         let (table, times) = (&cx.table, cx.time_rules());
-        let named =
-            slots::are_in_use(|slot| table.is_in_use(slot), |walker| State::serialize(self, walker));
+        let named = slots::are_in_use(
+            |slot| table.is_in_use(slot),
+            |walker| State::serialize(self, walker),
+        );
         let rival_at = id_conflict.map(|conflict| conflict.not_before);
         check_rules(
             "node",

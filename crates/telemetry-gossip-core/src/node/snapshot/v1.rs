@@ -15,8 +15,8 @@ use crate::bounded::list;
 use crate::config::Config;
 use crate::cx::{Activity, Cx, Events, ThisNode};
 use crate::detector::{
-    Detector, MAX_PENDING_ACCUSATIONS, MAX_PROBES_WANTED, FlapDamping, History, LocalHealth, Pacer, PingReqs, Probe, RollCalls, RoundClock,
-    RoundRobin, Suspicions,
+    Detector, FlapDamping, History, LocalHealth, MAX_PENDING_ACCUSATIONS, MAX_PROBES_WANTED, Pacer,
+    PingReqs, Probe, RollCalls, RoundClock, RoundRobin, Suspicions,
 };
 use crate::dissemination::{Budget, Dissemination, Trees};
 use crate::id::{IdHash, Instance, NodeId};

@@ -121,7 +121,8 @@ fn forge(saved: &[u8], other: &[u8], at: usize, random: &mut Random) -> Vec<u8> 
                 value.checked_shl(7).unwrap_or(0) | u64::from(byte & 0x7f)
             });
             let by = 1_u64 << random.below(40);
-            let new = if random.below(2) == 0 { old.wrapping_add(by) } else { old.wrapping_sub(by) };
+            let new =
+                if random.below(2) == 0 { old.wrapping_add(by) } else { old.wrapping_sub(by) };
             bytes.splice(at..end, varint(new));
         }
         6 => {
@@ -267,11 +268,7 @@ fn a_state_that_would_fail_later_is_refused_with_the_rule_that_it_breaks() {
             "time",
             "it is within the time of a node",
         ),
-        (
-            |node| node.cx.this.instance = Instance(1),
-            "own row",
-            "it has the instance of this node",
-        ),
+        (|node| node.cx.this.instance = Instance(1), "own row", "it has the instance of this node"),
         (
             |node| node.detector.schedule.round = u64::MAX,
             "schedule",
