@@ -39,7 +39,7 @@ fn play(path: &Path) -> Option<Divergence> {
     let (mut divergence, mut inputs) = (None, 0);
     while let Some(block) = trace.next_block().unwrap() {
         for entry in &block.entries {
-            player.play(entry, |_| {});
+            player.play(&entry, |_| {});
             assert_eq!(player.node().check_invariants(), Ok(()), "at {}", entry.at);
             inputs += 1;
         }
@@ -83,7 +83,7 @@ fn an_incident_can_be_replayed_without_the_state_of_the_node() {
         assert_eq!(player.node().membership().live() as usize, live.max(1));
         while let Some(block) = trace.next_block().unwrap() {
             for entry in &block.entries {
-                player.play(entry, |_| {});
+                player.play(&entry, |_| {});
                 assert_eq!(player.node().check_invariants(), Ok(()), "at {}", entry.at);
             }
         }

@@ -1,6 +1,6 @@
 //! Formats of times, sizes and texts for people.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// Formats a span in seconds, like the transcripts of the simulator: `0.412s`.
 pub(crate) fn seconds(span: Duration) -> String {
@@ -10,6 +10,14 @@ pub(crate) fn seconds(span: Duration) -> String {
 /// Formats a span as it can be typed on the command line: `1m20s`.
 pub(crate) fn span(span: Duration) -> String {
     humantime::format_duration(span).to_string().replace(' ', "")
+}
+
+/// Formats a time of the wall clock: `2026-03-07T14:05:00.000Z`. A time after the year 9999, which
+/// a forged record may state, is shown as its end.
+pub(crate) fn wall_clock(time: SystemTime) -> String {
+    const LAST: Duration = Duration::from_millis(253_402_300_799_999);
+    let time = time.min(SystemTime::UNIX_EPOCH + LAST);
+    humantime::format_rfc3339_millis(time).to_string()
 }
 
 /// Names the other nodes: `all 19 other nodes`, `the other node`.

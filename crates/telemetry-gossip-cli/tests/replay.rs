@@ -1,4 +1,4 @@
-//! Records of real processes under faults replay exactly.
+//! Records of real processes under faults replay exactly, and hostile files do no harm.
 //!
 //! The long test has 20 processes and takes ten minutes; `RECORD_SECONDS` sets another time:
 //!
@@ -12,14 +12,18 @@
 
 mod common;
 
+use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use common::{Agent, member, text, tgossip};
 use serde_json::Value;
+use telemetry_gossip_core::{Config, Generation, Identity, Input};
+use telemetry_gossip_recorder::{Boot, Limits, Recorder};
+use telemetry_gossip_tokio::PeerAddr;
 
 /// The proxies lose one of this number of datagrams.
 const LOSE_ONE_OF: u32 = 20;
@@ -73,6 +77,172 @@ fn records_of_ten_minutes_of_twenty_processes_replay_exactly() {
     let mut fleet = Fleet::start(20, folder.path());
     let sent = fleet.trouble(Duration::from_secs(seconds));
     fleet.replay(sent);
+}
+
+/// A record of one node in two files: the first from its start, the second from its state.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let address = |port: u16| PeerAddr::Socket(SocketAddr::from(([127, 0, 0, 1], port)));
+    let identity = Identity::new("edge-17".parse().expect("an id"), address(1));
+    let at = telemetry_gossip_core::Instant::from_millis(5);
+    let boot = Boot::new(Config::default(), identity, [7; 32], at);
+    let mut node = boot.node().expect("a node");
+    let limits = Limits::default().block_bytes(40).file_bytes(2_000);
+    let mut recorder = Recorder::new(boot, limits, 1_764_000_000_000_000).expect("a recorder");
+    let mut inputs: Vec<Input<'static, PeerAddr>> = (2..8)
+        .map(|port| Input::Introduce {
+            id: format!("edge-{port}").parse().expect("an id"),
+            address: Some(address(port)),
+            instance: None,
+            generation: Generation(0),
+        })
+        .collect();
+    inputs.push(Input::publish("load", &b"0.5"[..]));
+    inputs.resize_with(400, || Input::Tick);
+    let (mut buf, mut files) = ([0; 1_400], Vec::new());
+    for input in inputs {
+        let due = node.poll_timeout().unwrap_or(at);
+        let now = if input == Input::Tick { due } else { at };
+        recorder.input(now, &input).expect("it is recorded");
+        let accepted = node.handle(now, input).is_ok();
+        while let Some(sent) = node.poll_transmit(&mut buf) {
+            recorder.transmit(&sent.to, &buf[..sent.len]);
+        }
+        while let Some(event) = node.poll_event() {
+            recorder.event(&event);
+        }
+        recorder.handled(&node, accepted).expect("it is recorded");
+    }
+    recorder.end();
+    while let Some(chunk) = recorder.poll_chunk() {
+        if let Some(serial) = chunk.new_file() {
+            files.push((folder.join(format!("edge-17.7.{serial:06}.tgrec")), Vec::new()));
+        }
+        files.last_mut().expect("a file begins").1.extend_from_slice(chunk.bytes());
+    }
+    assert!(files.len() > 1, "the record rotates");
+    files.truncate(2);
+    for (path, bytes) in &files {
+        fs::write(path, bytes).expect("the folder is writable");
+    }
+    files.into_iter().map(|(path, _)| path).collect()
+}
+
+/// Replays a file with all output. Returns the exit code and what was said on standard error; the
+/// program neither panics nor hangs, nor dies of a signal.
+fn survives(file: &Path) -> (i32, String) {
+    let path = file.display().to_string();
+    let all = ["--events", "--members", "--explain", "edge-3"];
+    let output = tgossip(&[&["replay", &path], &all[..]].concat());
+    let said = text(&output.stderr);
+    let code = output.status.code();
+    assert!(code.is_some_and(|code| code < 4) && !said.contains("panicked"), "{code:?}: {said}");
+    (code.expect("it has one"), said)
+}
+
+/// A file of these blocks, with lengths and checksums that fit.
+fn file_of(blocks: &[Vec<u8>]) -> Vec<u8> {
+    let mut file = b"TGREC\0\x01\0".to_vec();
+    for block in blocks {
+        file.extend(u32::try_from(block.len()).expect("a short block").to_le_bytes());
+        file.extend(crc32(block).to_le_bytes());
+        file.extend(block);
+    }
+    file
+}
+
+fn blocks_of(file: &[u8]) -> Vec<Vec<u8>> {
+    let (mut rest, mut blocks) = (&file[8..], Vec::new());
+    while let Some((&[a, b, c, d, ..], after)) = rest.split_first_chunk::<8>() {
+        let (block, after) = after.split_at(u32::from_le_bytes([a, b, c, d]) as usize);
+        blocks.push(block.to_vec());
+        rest = after;
+    }
+    blocks
+}
+
+/// The checksum of a block, bit by bit.
+fn crc32(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(u32::MAX, |sum, &byte| {
+        (0..8).fold(sum ^ u32::from(byte), |sum, _| {
+            (sum >> 1) ^ if sum & 1 == 1 { 0xedb8_8320 } else { 0 }
+        })
+    })
+}
+
+#[test]
+fn a_file_of_garbage_is_refused_with_a_reason() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("garbage");
+    let preamble = b"TGREC\0\x01\0";
+    let huge = [&preamble[..], &[0xff; 8], &[0; 64]].concat();
+    let longest = [&preamble[..], &(1_u32 << 28).to_le_bytes(), &[0; 4], &[7; 64]].concat();
+    let unknown = file_of(&[vec![9; 40]]);
+    let version = [&b"TGREC\0\x09\0"[..], &[0; 64]].concat();
+    for bytes in [&[][..], b"x", preamble, &[0xff; 5_000], &huge, &longest, &unknown, &version] {
+        fs::write(&file, bytes).expect("the folder is writable");
+        let (code, said) = survives(&file);
+        assert_eq!(code, 3, "{said}");
+        assert!(said.contains("garbage: "), "the file is named: {said}");
+    }
+}
+
+#[test]
+fn a_file_that_ends_anywhere_is_replayed_up_to_there() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let whole = fs::read(&files(folder.path())[1]).expect("a file");
+    let cut = folder.path().join("cut");
+    let header = 16 + blocks_of(&whole)[0].len();
+    for len in (0..whole.len()).step_by(41) {
+        fs::write(&cut, &whole[..len]).expect("the folder is writable");
+        let (code, said) = survives(&cut);
+        assert_eq!(code, if len < header { 3 } else { 0 }, "{len} of {}: {said}", whole.len());
+    }
+}
+
+#[test]
+fn a_forged_block_with_a_valid_checksum_is_an_error_that_names_it_or_is_replayed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let paths = files(folder.path());
+    let forged = folder.path().join("forged");
+    let mut refused = 0;
+    for path in &paths {
+        let honest = blocks_of(&fs::read(path).expect("a file"));
+        for (block, bytes) in honest.iter().take(2).enumerate() {
+            for at in 0..bytes.len() {
+                // Every byte in turn is a large number, or a small one.
+                let mut blocks = honest.clone();
+                let large = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01];
+                match at % 3 {
+                    0 => drop(blocks[block].splice(at..=at, large)),
+                    1 => blocks[block][at] = blocks[block][at].wrapping_add(1),
+                    _ => blocks[block][at] ^= 0x80,
+                }
+                fs::write(&forged, file_of(&blocks)).expect("the folder is writable");
+                let (code, said) = survives(&forged);
+                if code == 3 {
+                    refused += 1;
+                    let named = said.contains(&format!("block {block} of the record"));
+                    // A header that ends the process of reading has no block of its own.
+                    assert!(named, "block {block}, byte {at}: {said}");
+                }
+            }
+        }
+    }
+    assert!(refused > 200, "{refused} were refused");
+}
+
+#[test]
+fn a_folder_whose_last_file_is_unreadable_is_an_error_that_names_the_file() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let paths = files(folder.path());
+    assert_eq!(survives(folder.path()).0, 0);
+    let mut blocks = blocks_of(&fs::read(&paths[1]).expect("a file"));
+    let state = blocks[0].len() / 2;
+    blocks[0].truncate(state);
+    fs::write(&paths[1], file_of(&blocks)).expect("the folder is writable");
+    let (code, said) = survives(folder.path());
+    assert!(code == 3 && said.contains("000001.tgrec: block 0"), "{code}: {said}");
+    assert_eq!(survives(&paths[0]).0, 0, "the file before it is intact");
 }
 
 /// Agents, each behind a proxy.

@@ -3,10 +3,27 @@
 use alloc::borrow::Cow;
 use alloc::vec::Vec;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::bounded;
 use crate::id::{Generation, Instance, NodeId};
 use crate::network::Networks;
+
+/// The most ids of a cluster config that is read from bytes, as in a record: an id takes 128 bytes
+/// in memory however short it is.
+pub const MAX_CONFIG_IDS: usize = 1 << 16;
+
+/// The most seeds of a join.
+pub const MAX_SEEDS: usize = 1 << 16;
+
+fn read_list<'de, 'a, D, T, const MOST: usize>(deserializer: D) -> Result<Cow<'a, [T]>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Clone + Deserialize<'de>,
+{
+    let list: Vec<T> = bounded::list::<_, _, _, MOST>(deserializer)?;
+    Ok(Cow::Owned(list))
+}
 
 /// What identifies a node: its id, the address at which others reach it, and its first generation.
 ///
@@ -80,7 +97,9 @@ pub enum Input<'a, A: Clone> {
     /// Join the cluster through these nodes. A join that is still under way is replaced and gets no
     /// event of its own; a node that leaves or loses its id gives it up.
     Join {
-        /// The addresses of some members. The node's own address is ignored.
+        /// The addresses of some members. The node's own address is ignored, and so are all after the
+        /// first [`MAX_SEEDS`].
+        #[serde(deserialize_with = "read_list::<_, _, MAX_SEEDS>")]
         seeds: Cow<'a, [A]>,
     },
     /// Tell the other members that this node leaves, then fall silent.
@@ -133,6 +152,7 @@ pub enum Input<'a, A: Clone> {
         /// The version of the list. Higher versions replace lower ones.
         version: u64,
         /// The ids of the nodes that belong.
+        #[serde(deserialize_with = "read_list::<_, _, MAX_CONFIG_IDS>")]
         members: Cow<'a, [NodeId]>,
     },
     /// The host confirms that the unreachable members are really gone: end the isolation by

@@ -49,6 +49,8 @@ extern crate alloc;
 // From the ground up: a module imports only from the groups above its own, and the three parts of
 // the protocol import nothing of each other. `tests/layout.rs` holds them to it.
 mod address;
+#[doc(hidden)]
+pub mod bounded;
 mod config;
 mod error;
 mod event;
@@ -89,7 +91,7 @@ pub use evidence::{
 };
 pub use features::DetectorFeatures;
 pub use id::{Generation, IdError, IdHash, Instance, Label, MAX_ID_LEN, NodeId};
-pub use input::{Identity, Input};
+pub use input::{Identity, Input, MAX_CONFIG_IDS, MAX_SEEDS};
 #[doc(hidden)]
 pub use membership::claim::Precedence;
 pub use membership::claim::{Accusers, Claim, MAX_ACCUSERS};

@@ -2,7 +2,11 @@
 
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng as _, SeedableRng as _};
+use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// The number of words after which a stream begins anew: 2^64 blocks of 16.
+const WORDS_PER_SEED: u128 = 1 << 68;
 
 /// Draws random integers. Every draw takes a fixed number of words from the stream, so a seed gives
 /// the same sequence everywhere.
@@ -51,6 +55,9 @@ impl Serialize for Random {
 impl<'de> Deserialize<'de> for Random {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let (seed, drawn) = <([u8; 32], u128)>::deserialize(deserializer)?;
+        if drawn >= WORDS_PER_SEED {
+            return Err(D::Error::custom("more words are drawn than a seed yields"));
+        }
         let mut random = Self::new(seed);
         random.0.set_word_pos(drawn);
         Ok(random)

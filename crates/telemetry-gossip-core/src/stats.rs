@@ -89,6 +89,88 @@ pub struct Stats {
     pub pauses: u64,
 }
 
+impl Stats {
+    /// Whether no counter comes near to its end, as none does that counts one by one.
+    pub(crate) fn is_sound(&self) -> bool {
+        /// A counter that was restored has this much room left.
+        const MOST: u64 = 1 << 63;
+        let Self {
+            datagrams_sent,
+            bytes_sent,
+            datagrams_received,
+            bytes_received,
+            datagrams_malformed,
+            datagrams_other_version,
+            datagrams_other_label,
+            datagrams_while_inactive,
+            datagrams_echoed,
+            addresses_refused,
+            frames_unknown,
+            frames_beyond_limit,
+            rows_visited,
+            claims_implausible,
+            claims_waited,
+            claims_unasked,
+            claims_table_full,
+            claims_not_in_config,
+            telemetry_ignored,
+            telemetry_merged,
+            telemetry_resent,
+            probes,
+            probes_indirect,
+            probes_failed,
+            acks_unmatched,
+            ping_reqs,
+            ping_reqs_shed,
+            outbox_shed,
+            events_shed,
+            refutations,
+            syncs,
+            syncs_failed,
+            roll_calls,
+            pauses,
+        } = *self;
+        [
+            datagrams_sent,
+            bytes_sent,
+            datagrams_received,
+            bytes_received,
+            datagrams_malformed,
+            datagrams_other_version,
+            datagrams_other_label,
+            datagrams_while_inactive,
+            datagrams_echoed,
+            addresses_refused,
+            frames_unknown,
+            frames_beyond_limit,
+            rows_visited,
+            claims_implausible,
+            claims_waited,
+            claims_unasked,
+            claims_table_full,
+            claims_not_in_config,
+            telemetry_ignored,
+            telemetry_merged,
+            telemetry_resent,
+            probes,
+            probes_indirect,
+            probes_failed,
+            acks_unmatched,
+            ping_reqs,
+            ping_reqs_shed,
+            outbox_shed,
+            events_shed,
+            refutations,
+            syncs,
+            syncs_failed,
+            roll_calls,
+            pauses,
+        ]
+        .into_iter()
+        .all(|count: u64| count <= MOST)
+    }
+}
+
 impl AddAssign for Stats {
     /// The counters of several nodes, or of several instances of one.
     fn add_assign(&mut self, other: Self) {

@@ -76,6 +76,50 @@ impl core::ops::Add<Duration> for Instant {
     }
 }
 
+/// Tells plausible times in a restored state from those that no running node comes to.
+///
+/// Times only add up as long as they are far from the end of the scale: there, a deadline would
+/// stay due however often it is put off.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TimeRules {
+    /// The time of the restored node.
+    pub(crate) now: Instant,
+}
+
+impl TimeRules {
+    /// The latest time of a node: 146,000 years after the origin.
+    const LATEST: Instant = Instant(1 << 62);
+
+    /// The longest time to a deadline, 1,100 years: no sum of settings comes near to it.
+    const LONGEST_WAIT: Duration = Duration::from_micros(1 << 55);
+
+    /// Whether the node's time is far enough from the end of the scale.
+    pub(crate) fn is_time(self) -> bool {
+        self.now <= Self::LATEST
+    }
+
+    /// Whether `at` can be the time of something that has happened.
+    pub(crate) fn is_past(self, at: Instant) -> bool {
+        at <= self.now
+    }
+
+    /// Whether each of these times, as far as there are any, can have passed.
+    pub(crate) fn are_past(self, times: &[Option<Instant>]) -> bool {
+        times.iter().flatten().all(|&at| self.is_past(at))
+    }
+
+    /// Whether a span is short enough for sums and small multiples of it.
+    pub(crate) fn is_span(self, span: Duration) -> bool {
+        span <= Self::LONGEST_WAIT
+    }
+
+    /// Whether each of these times, as far as there are any, can be the time at which something is
+    /// due. It may have passed.
+    pub(crate) fn are_deadlines(self, times: &[Option<Instant>]) -> bool {
+        times.iter().flatten().all(|at| at.since(self.now) <= Self::LONGEST_WAIT)
+    }
+}
+
 impl fmt::Display for Instant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{:06}s", self.0 / 1_000_000, self.0 % 1_000_000)

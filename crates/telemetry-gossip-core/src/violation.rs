@@ -23,6 +23,26 @@ impl Violation {
     }
 }
 
+/// A rule that a restored part breaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Unsound {
+    /// The part of the state.
+    pub(crate) part: &'static str,
+    /// The rule that it breaks.
+    pub(crate) rule: &'static str,
+}
+
+/// Checks the rules of one part of a restored state. Each is given as (whether it is kept, rule).
+pub(crate) fn check_rules(
+    part: &'static str,
+    rules: &[(bool, &'static str)],
+) -> Result<(), Unsound> {
+    match rules.iter().find(|(kept, _)| !kept) {
+        Some(&(_, rule)) => Err(Unsound { part, rule }),
+        None => Ok(()),
+    }
+}
+
 /// Checks that no structure is longer than its bound. Each is given as (name, length, bound).
 pub(crate) fn check_bounds(bounds: &[(&str, usize, usize)]) -> Result<(), Violation> {
     match bounds.iter().find(|(_, len, bound)| len > bound) {

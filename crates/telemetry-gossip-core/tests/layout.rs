@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 const FLOORS: [&[&str]; 8] = [
     &[
         "address",
+        "bounded",
         "config",
         "error",
         "event",

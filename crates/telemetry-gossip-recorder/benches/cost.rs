@@ -207,7 +207,7 @@ fn replayed(bencher: Bencher<'_, '_>, name: &str) {
         let mut player = Player::start(reader.header()).expect("a state");
         while let Some(block) = reader.next_block().expect("a record") {
             for entry in &block.entries {
-                player.play(entry, |output| {
+                player.play(&entry, |output| {
                     black_box(output);
                 });
             }

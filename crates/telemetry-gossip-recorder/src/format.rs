@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use telemetry_gossip_core::{
     Address, Config, ConfigError, Generation, Identity, Input, Instance, Instant, Node, NodeId,
-    Status,
+    Status, bounded,
 };
 
 /// The version of the format. A reader reads only its own version.
@@ -11,6 +11,15 @@ pub const FORMAT_VERSION: u16 = 1;
 
 /// The most bytes of a block. The header of a file, with the state of a node, is the longest block.
 pub const MAX_BLOCK: usize = 1 << 28;
+
+/// The latest time in a record, 146,000 years after the origin: times must add up after it.
+pub(crate) const LATEST: Instant = Instant::from_micros(1 << 62);
+
+/// The highest count in a header: replayed inputs and outputs are counted on from it.
+const MAX_COUNT: u64 = 1 << 62;
+
+/// The most members of each list of a fixture.
+pub(crate) const MAX_FIXTURE_MEMBERS: usize = 1 << 16;
 
 /// The first bytes of each file.
 pub(crate) const MAGIC: [u8; 6] = *b"TGREC\0";
@@ -59,6 +68,30 @@ pub struct FileHeader<A> {
     pub start: Start<A>,
     /// The digest of all earlier outputs of the instance, recorded or not.
     pub before: OutputDigest,
+}
+
+impl<A> FileHeader<A> {
+    /// The rule that a header breaks whose numbers no recorder has written, if there is one.
+    pub(crate) fn broken_rule(&self) -> Option<&'static str> {
+        let OutputDigest { inputs, hash: _, transmits, events, unfinished: _ } = self.before;
+        let booted_at = match &self.start {
+            Start::Boot(boot) => boot.at,
+            Start::State { .. } => self.at,
+        };
+        if self.at > LATEST || booted_at > LATEST {
+            Some("a time is less than 146,000 years after the origin")
+        } else if [inputs, transmits, events].into_iter().any(|count| count > MAX_COUNT) {
+            Some("an instance has less than 2^62 inputs and outputs")
+        } else {
+            None
+        }
+    }
+
+    /// The header without its texts and its state.
+    pub(crate) fn stub(&self) -> Self {
+        let start = Start::State { origin: Origin::Cut, state: Vec::new() };
+        Self { library: String::new(), start, ..*self }
+    }
 }
 
 /// The state from which a replay starts.
@@ -155,16 +188,6 @@ impl<A: Clone + 'static> Entry<A> {
     }
 }
 
-/// A block of inputs, and the digest of all outputs up to its end.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Block<A: Clone + 'static> {
-    /// The inputs, in order.
-    pub entries: Vec<Entry<A>>,
-    /// The digest of all outputs so far.
-    pub digest: OutputDigest,
-}
-
 /// The mark at the end of a complete file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -187,14 +210,17 @@ pub(crate) struct EntriesHead {
 /// What a regression test needs besides a record: the block after the header of a file that was cut
 /// out of a record to become a test.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(bound(serialize = "A: Serialize", deserialize = "A: Deserialize<'de>"))]
 #[non_exhaustive]
 pub struct TraceFixture<A> {
     /// The members that the node knew at the start. A build that cannot read the recorded state
     /// makes a node of them.
+    #[serde(deserialize_with = "bounded::list::<_, _, _, MAX_FIXTURE_MEMBERS>")]
     pub before: Vec<KnownMember<A>>,
     /// The settings, for the same purpose.
     pub config: Config,
     /// The members that the node knew at the end.
+    #[serde(deserialize_with = "bounded::list::<_, _, _, MAX_FIXTURE_MEMBERS>")]
     pub after: Vec<KnownMember<A>>,
 }
 

@@ -7,7 +7,8 @@
 //!
 //! - [`Recorder`] takes inputs and outputs and returns [`Chunk`]s to write. It does no IO and reads
 //!   no clock.
-//! - [`Ring`] keeps the files of a node in a folder and removes the oldest.
+//! - [`Ring`] keeps the files of a node in a folder and removes the oldest, but never the last one
+//!   that can be replayed.
 //! - [`Reader`] reads one file: its [`FileHeader`], then [`Block`]s up to the last complete one.
 //! - [`Player`] runs them through the core and reports where the replay differs from the record.
 //!   [`Playback`] does so for several files.
@@ -45,7 +46,7 @@
 //! let mut player = Player::start(reader.header())?;
 //! while let Some(block) = reader.next_block()? {
 //!     for entry in &block.entries {
-//!         player.play(entry, |_| {});
+//!         player.play(&entry, |_| {});
 //!     }
 //!     player.compare(&block.digest)?;
 //! }
@@ -75,6 +76,7 @@
 #![deny(missing_docs)]
 #![deny(warnings)]
 
+mod block;
 mod digest;
 mod format;
 mod play;
@@ -83,17 +85,18 @@ mod read;
 mod record;
 mod ring;
 
+pub use block::{Block, Entries, EntriesIter};
 #[doc(hidden)]
 pub use digest::OutputHasher;
 pub use format::{
-    Block, Boot, Ending, Entry, FORMAT_VERSION, FileHeader, KnownMember, MAX_BLOCK, Origin,
-    OutputDigest, Start, TraceFixture,
+    Boot, Ending, Entry, FORMAT_VERSION, FileHeader, KnownMember, MAX_BLOCK, Origin, OutputDigest,
+    Start, TraceFixture,
 };
 pub use play::{Continuation, Divergence, Output, PlayError, Player};
 pub use playback::{Playback, PlaybackError, PlaybackReason, PlaybackStep};
 pub use read::{ReadError, Reader, Tail};
 pub use record::{Chunk, Limits, RecordError, Recorder};
-pub use ring::{EXTENSION, RecordFile, Ring, list, stem};
+pub use ring::{EXTENSION, RecordFile, Ring, RingError, list, stem};
 
 /// Compiles and runs the example of the README.
 #[cfg(doctest)]

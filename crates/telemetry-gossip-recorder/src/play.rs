@@ -16,10 +16,10 @@ use crate::format::{Entry, FileHeader, Origin, OutputDigest, Start, TraceFixture
 #[non_exhaustive]
 pub enum PlayError {
     /// The settings at the start of the node are invalid.
-    #[error("the recorded settings are invalid: {0}")]
+    #[error("block 0 of the record has settings that are invalid: {0}")]
     Config(#[from] ConfigError),
     /// This build cannot restore the recorded state.
-    #[error("the recorded state cannot be restored: {0}")]
+    #[error("block 0 of the record has a state that cannot be restored: {0}")]
     Restore(#[from] RestoreError),
     /// The replayed node has no snapshot to compare with the record.
     #[error("the replayed node cannot be saved: {0}")]

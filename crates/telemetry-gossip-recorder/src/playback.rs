@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use telemetry_gossip_core::{Address, Instant};
 use thiserror::Error;
 
+use crate::block::{Block, Cursor, Entries};
 use crate::format::{Entry, FileHeader, OutputDigest, Start};
 use crate::play::{Continuation, Divergence, Output, PlayError, Player};
 use crate::read::{ReadError, Reader, Tail};
@@ -74,6 +75,10 @@ impl From<io::Error> for PlaybackReason {
 
 /// Replays the files of a node one after the other.
 ///
+/// Whatever is in the files, it holds at most 32 times the bytes of the longest block, and 32 MiB;
+/// beside that what the node comes to hold by the inputs, within the bounds of its settings. A file
+/// that cannot be replayed is an error that names the block and the rule.
+///
 /// ```no_run
 /// use telemetry_gossip_recorder::{Playback, PlaybackStep, list};
 ///
@@ -93,7 +98,8 @@ pub struct Playback<A: Clone + 'static> {
     reader: Option<Reader<BufReader<File>, A>>,
     player: Option<Player<A>>,
     instance: Option<u64>,
-    entries: VecDeque<Entry<A>>,
+    /// The inputs of the present block, and the next of them.
+    block: Option<(Entries<A>, Cursor)>,
     digest: Option<OutputDigest>,
 }
 
@@ -106,7 +112,7 @@ impl<A: Address + Serialize + DeserializeOwned + 'static> Playback<A> {
             reader: None,
             player: None,
             instance: None,
-            entries: VecDeque::new(),
+            block: None,
             digest: None,
         }
     }
@@ -117,7 +123,7 @@ impl<A: Address + Serialize + DeserializeOwned + 'static> Playback<A> {
     }
 
     fn step(&mut self) -> Result<Option<PlaybackStep<A>>, PlaybackReason> {
-        if let Some(entry) = self.entries.pop_front() {
+        if let Some(entry) = self.next_entry() {
             return Ok(Some(PlaybackStep::Input(entry)));
         }
         if let (Some(digest), Some(player)) = (self.digest.take(), &mut self.player) {
@@ -126,10 +132,11 @@ impl<A: Address + Serialize + DeserializeOwned + 'static> Playback<A> {
         let Some(reader) = &mut self.reader else { return self.open() };
         // A block without inputs has no step.
         while let Some(block) = reader.next_block()? {
-            self.entries = block.entries.into();
-            self.digest = Some(block.digest);
-            if let Some(entry) = self.entries.pop_front() {
-                return Ok(Some(PlaybackStep::Input(entry)));
+            let Block { entries, digest } = block;
+            if !entries.is_empty() {
+                let begin = entries.begin();
+                (self.block, self.digest) = (Some((entries, begin)), Some(digest));
+                return Ok(self.next_entry().map(PlaybackStep::Input));
             }
         }
         let tail = reader.tail();
@@ -137,10 +144,19 @@ impl<A: Address + Serialize + DeserializeOwned + 'static> Playback<A> {
         Ok(Some(PlaybackStep::Closed { path: self.path.clone(), tail }))
     }
 
+    fn next_entry(&mut self) -> Option<Entry<A>> {
+        let (entries, cursor) = self.block.as_mut()?;
+        let entry = entries.next(cursor);
+        if entry.is_none() {
+            self.block = None;
+        }
+        entry
+    }
+
     fn open(&mut self) -> Result<Option<PlaybackStep<A>>, PlaybackReason> {
         let Some(path) = self.files.pop_front() else { return Ok(None) };
         self.path = path;
-        let reader = match Reader::new(BufReader::new(File::open(&self.path)?)) {
+        let mut reader = match Reader::new(BufReader::new(File::open(&self.path)?)) {
             Ok(reader) => reader,
             // The process was killed as it began this file. The files before it are intact.
             Err(ReadError::NoHeader) if self.player.is_some() => {
@@ -149,7 +165,7 @@ impl<A: Address + Serialize + DeserializeOwned + 'static> Playback<A> {
             }
             Err(error) => return Err(error.into()),
         };
-        let header = reader.header().clone();
+        let header = reader.take_header();
         let (mut missing, mut divergence) = (0, None);
         match &mut self.player {
             Some(player) => {

@@ -1,17 +1,16 @@
 //! Reads a file. Arbitrary bytes yield a header and blocks or a typed error, and never a panic.
 
 use std::io::{self, Read};
-use std::marker::PhantomData;
-use std::time::Duration;
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use telemetry_gossip_core::{Address, Input, Instant};
+use telemetry_gossip_core::{Address, Instant};
 use thiserror::Error;
 
+use crate::block::{Block, take};
 use crate::format::{
-    Block, Ending, EntriesHead, Entry, FORMAT_VERSION, FRAME_LEN, FileHeader, MAGIC, MAX_BLOCK,
-    PREAMBLE_LEN, TraceFixture, entry, kind,
+    Ending, FORMAT_VERSION, FRAME_LEN, FileHeader, MAGIC, MAX_BLOCK, PREAMBLE_LEN, TraceFixture,
+    kind,
 };
 
 /// The error of a file that cannot be read.
@@ -74,6 +73,10 @@ pub enum Tail {
 }
 
 /// Reads one file of a record, block by block.
+///
+/// It holds one block at a time, as its bytes, and decodes one input at a time: at most twice the
+/// bytes of the longest block, and 32 MiB. A block has at most [`MAX_BLOCK`] bytes, and never more
+/// memory than bytes of it were read.
 #[derive(Debug)]
 pub struct Reader<R, A> {
     source: R,
@@ -84,7 +87,6 @@ pub struct Reader<R, A> {
     tail: Tail,
     blocks: u64,
     last: Instant,
-    address: PhantomData<A>,
 }
 
 impl<R: Read, A: Address + DeserializeOwned + 'static> Reader<R, A> {
@@ -112,6 +114,9 @@ impl<R: Read, A: Address + DeserializeOwned + 'static> Reader<R, A> {
             block: 0,
             rule: "a header has the id and the state of the node",
         })?;
+        if let Some(rule) = header.broken_rule() {
+            return Err(ReadError::Malformed { block: 0, rule });
+        }
         let last = header.at;
         let mut reader = Self {
             source,
@@ -121,7 +126,6 @@ impl<R: Read, A: Address + DeserializeOwned + 'static> Reader<R, A> {
             tail: Tail::Unread,
             blocks: 1,
             last,
-            address: PhantomData,
         };
         reader.read_fixture()?;
         Ok(reader)
@@ -149,9 +153,13 @@ impl<R: Read, A: Address + DeserializeOwned + 'static> Reader<R, A> {
         self.blocks += 1;
         let malformed = |rule| ReadError::Malformed { block, rule };
         match payload.split_first() {
-            Some((&kind::ENTRIES, payload)) => self.entries(payload).map(Some).map_err(malformed),
-            Some((&kind::ENDING, payload)) => {
-                let ending = whole(payload).ok_or_else(|| malformed("an end mark has a reason"))?;
+            Some((&kind::ENTRIES, _)) => {
+                let block = Block::new(payload, self.last).map_err(malformed)?;
+                self.last = block.entries.last();
+                Ok(Some(block))
+            }
+            Some((&kind::ENDING, ending)) => {
+                let ending = whole(ending).ok_or_else(|| malformed("an end mark has a reason"))?;
                 self.tail = Tail::Ended(ending);
                 Ok(None)
             }
@@ -189,52 +197,15 @@ impl<R: Read, A: Address + DeserializeOwned + 'static> Reader<R, A> {
         Ok(None)
     }
 
-    fn entries(&mut self, payload: &[u8]) -> Result<Block<A>, &'static str> {
-        let head = "a block of inputs has their number, a time and a digest";
-        let (EntriesHead { digest, count, since }, mut rest) =
-            postcard::take_from_bytes(payload).map_err(|_| head)?;
-        if since < self.last {
-            return Err("time does not go back from block to block");
-        }
-        let mut at = since;
-        let mut entries = Vec::new();
-        for _ in 0..count {
-            let (micros, input);
-            (micros, rest) = take::<u64>(rest).ok_or("an input has a time")?;
-            (input, rest) = take_input(rest).ok_or("an input is one of those that a node takes")?;
-            at = at + Duration::from_micros(micros);
-            entries.push(Entry { at, input });
-        }
-        if !rest.is_empty() {
-            return Err("a block has exactly the given number of inputs");
-        }
-        self.last = at;
-        Ok(Block { entries, digest })
+    /// Takes the header out, whose state may be long, and leaves one without a state.
+    pub(crate) fn take_header(&mut self) -> FileHeader<A> {
+        let header = self.header.stub();
+        std::mem::replace(&mut self.header, header)
     }
-}
-
-fn take<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Option<(T, &'a [u8])> {
-    postcard::take_from_bytes(bytes).ok()
 }
 
 fn whole<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Option<T> {
     take(bytes).filter(|(_, rest)| rest.is_empty()).map(|(value, _)| value)
-}
-
-fn take_input<A: Address + DeserializeOwned + 'static>(
-    bytes: &[u8],
-) -> Option<(Input<'static, A>, &[u8])> {
-    let (&kind, rest) = bytes.split_first()?;
-    match kind {
-        entry::TICK => Some((Input::Tick, rest)),
-        entry::DATAGRAM => {
-            let (from, rest) = take(rest)?;
-            let (bytes, rest) = take::<&[u8]>(rest)?;
-            Some((Input::Datagram { from, bytes: bytes.to_vec().into() }, rest))
-        }
-        entry::INPUT => take::<Input<'static, A>>(rest),
-        _ => None,
-    }
 }
 
 /// The reason why a block cannot be read.

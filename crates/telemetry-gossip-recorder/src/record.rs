@@ -15,13 +15,17 @@ use std::time::Duration;
 
 use postcard::ser_flavors::ExtendFlavor;
 use serde::Serialize;
-use telemetry_gossip_core::{Address, Event, Input, Instant, Node, NodeId, SnapshotError};
+use telemetry_gossip_core::{
+    Address, Event, Input, Instant, MAX_CONFIG_IDS, MAX_SEEDS, Node, NodeId, SnapshotError,
+};
 use thiserror::Error;
 
 use crate::digest::OutputHasher;
+#[cfg(test)]
+use crate::format::PREAMBLE_LEN;
 use crate::format::{
-    Boot, Ending, EntriesHead, FRAME_LEN, FileHeader, Origin, OutputDigest, Start, TraceFixture,
-    entry, frame, kind, preamble,
+    Boot, Ending, EntriesHead, FRAME_LEN, FileHeader, MAX_FIXTURE_MEMBERS, Origin, OutputDigest,
+    Start, TraceFixture, entry, frame, kind, preamble,
 };
 
 /// The limits of blocks and files.
@@ -83,7 +87,7 @@ pub enum RecordError {
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
     /// The state or an input exceeds the size of a block.
-    #[error("{what} is longer than a block, which has at most 256 MiB")]
+    #[error("{what} is longer than a record can hold")]
     #[non_exhaustive]
     TooLong {
         /// The name of what is too long.
@@ -104,6 +108,10 @@ pub struct Chunk {
 impl Chunk {
     /// Makes the chunk of a fixture, which belongs right after the first chunk of a file.
     pub fn fixture<A: Serialize>(fixture: &TraceFixture<A>) -> Result<Self, RecordError> {
+        let members = fixture.before.len().max(fixture.after.len());
+        if members > MAX_FIXTURE_MEMBERS {
+            return Err(RecordError::TooLong { what: "the members of a fixture" });
+        }
         let mut bytes = Vec::new();
         append(&mut bytes, kind::FIXTURE, fixture)?;
         Ok(Self::more(bytes))
@@ -111,6 +119,19 @@ impl Chunk {
 
     const fn more(bytes: Vec<u8>) -> Self {
         Self { new_file: None, bytes }
+    }
+
+    /// Returns the opening of a file with another start.
+    #[cfg(test)]
+    pub(crate) fn with_start<A: Serialize + serde::de::DeserializeOwned>(
+        self,
+        start: Start<A>,
+    ) -> Self {
+        let payload = self.bytes.get(PREAMBLE_LEN + FRAME_LEN + 1..).unwrap();
+        let header: FileHeader<A> = postcard::from_bytes(payload).unwrap();
+        let mut bytes = preamble().to_vec();
+        append(&mut bytes, kind::HEADER, &FileHeader { start, ..header }).unwrap();
+        Self { bytes, ..self }
     }
 
     /// Returns the number of the file, from 0 within the instance, if the chunk begins a new one;
@@ -416,6 +437,12 @@ impl Block {
                 self.value(from)?;
                 self.value(&bytes.len())?;
                 self.entries.extend_from_slice(bytes);
+            }
+            Input::ApplyClusterConfig { members, .. } if members.len() > MAX_CONFIG_IDS => {
+                return Err(RecordError::TooLong { what: "a cluster config" });
+            }
+            Input::Join { seeds } if seeds.len() > MAX_SEEDS => {
+                return Err(RecordError::TooLong { what: "a list of seeds" });
             }
             other => {
                 self.entries.push(entry::INPUT);

@@ -9,10 +9,18 @@
 //! each other's files.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use telemetry_gossip_core::NodeId;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use telemetry_gossip_core::{Address, NodeId};
+use thiserror::Error;
+
+use crate::play::Player;
+use crate::playback::PlaybackReason;
+use crate::read::Reader;
+use crate::record::Chunk;
 
 /// The extension of the file names.
 pub const EXTENSION: &str = "tgrec";
@@ -86,22 +94,55 @@ impl Ring {
         Ok(Self { folder: folder.to_owned(), stem, instance, keep: keep.max(1) })
     }
 
-    /// Creates the next file. Removes the oldest ones first, so that there are never more than
-    /// `keep`.
-    pub fn begin(&mut self, serial: u32) -> io::Result<File> {
-        let mut own: Vec<_> =
-            list(&self.folder)?.into_iter().filter(|file| file.stem == self.stem).collect();
-        while own.len() >= self.keep {
-            fs::remove_file(&own.remove(0).path)?;
-        }
+    /// Creates the next file, and writes `opening` to it, the chunk of a recorder that begins a new
+    /// file. Then removes the oldest files, so that `keep` are left.
+    ///
+    /// An opening that cannot be replayed is refused, and one that cannot be written whole leaves
+    /// no file. In both cases no other file is removed. So among the files that are kept, there is
+    /// always one from which a replay can start.
+    pub fn begin<A>(&mut self, opening: &Chunk) -> Result<File, RingError>
+    where
+        A: Address + Serialize + DeserializeOwned + 'static,
+    {
+        let reader = Reader::<_, A>::new(opening.bytes()).map_err(PlaybackReason::from)?;
+        Player::start(reader.header()).map_err(PlaybackReason::from)?;
+        let serial = reader.header().serial;
         let name = format!("{}.{:018}.{serial:06}.{EXTENSION}", self.stem, self.instance);
+        let path = self.folder.join(name);
         // A record is confidential: only its owner may read it.
         let mut options = File::options();
         options.write(true).create_new(true);
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        options.open(self.folder.join(name))
+        let mut file = options.open(&path)?;
+        let begun = file.write_all(opening.bytes()).and_then(|()| self.remove_oldest());
+        if let Err(error) = begun {
+            // It may have no room either, but then an attempt to remove it does no harm.
+            let _ = fs::remove_file(&path);
+            return Err(error.into());
+        }
+        Ok(file)
     }
+
+    /// Removes the oldest files above the number to keep.
+    fn remove_oldest(&self) -> io::Result<()> {
+        let own: Vec<_> =
+            list(&self.folder)?.into_iter().filter(|file| file.stem == self.stem).collect();
+        let above = own.len().saturating_sub(self.keep);
+        own.iter().take(above).try_for_each(|file| fs::remove_file(&file.path))
+    }
+}
+
+/// Why a file of a ring was not begun.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum RingError {
+    /// The system failed to write, or to remove an old file.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// The file could not be replayed: the state of the node at its beginning cannot be restored.
+    #[error("the next file would not be readable: {0}")]
+    Unreadable(#[from] PlaybackReason),
 }
 
 /// Returns a node's id as in the names of its files, see [`RecordFile::stem`].
@@ -123,8 +164,63 @@ pub fn stem(id: &NodeId) -> String {
 
 #[cfg(test)]
 mod tests {
+    use telemetry_gossip_core::{Config, Identity, Instant};
+
     use super::*;
-    use std::io::Write as _;
+    use crate::format::{Boot, Origin, Start};
+    use crate::record::{Limits, Recorder};
+
+    /// The first chunk of file `serial` of a node's record.
+    fn opening(serial: u32) -> Chunk {
+        let identity = Identity::new("a".parse().unwrap(), 1_u32);
+        let boot = Boot::new(Config::default(), identity, [1; 32], Instant::ORIGIN);
+        let mut recorder = Recorder::new(boot.clone(), Limits::default(), 0).unwrap();
+        let mut node = boot.node().unwrap();
+        while node.poll_event().is_some() {}
+        for _ in 0..serial {
+            recorder.poll_chunk();
+            recorder.give_up();
+            recorder.resume(&node).unwrap();
+        }
+        recorder.poll_chunk().unwrap()
+    }
+
+    fn begin(ring: &mut Ring, serial: u32) {
+        ring.begin::<u32>(&opening(serial)).unwrap();
+    }
+
+    /// The opening of a file whose state is damaged.
+    fn unreadable(serial: u32) -> Chunk {
+        let start = Start::<u32>::State { origin: Origin::Cut, state: vec![7; 40] };
+        opening(serial).with_start(start)
+    }
+
+    #[test]
+    fn a_file_that_could_not_be_replayed_is_not_begun_and_removes_no_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut ring = Ring::new(folder.path(), &"a".parse().unwrap(), 9, 2).unwrap();
+        begin(&mut ring, 0);
+        begin(&mut ring, 1);
+        let kept = names(folder.path());
+        for serial in 2..6 {
+            let refused = ring.begin::<u32>(&unreadable(serial)).unwrap_err();
+            assert!(matches!(refused, RingError::Unreadable(_)), "{refused}");
+            assert_eq!(names(folder.path()), kept);
+        }
+        begin(&mut ring, 6);
+        assert_eq!(names(folder.path()).len(), 2, "the ring goes on once a state is readable");
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_created_removes_no_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut ring = Ring::new(folder.path(), &"a".parse().unwrap(), 9, 1).unwrap();
+        begin(&mut ring, 0);
+        let kept = names(folder.path());
+        let refused = ring.begin::<u32>(&opening(0)).unwrap_err();
+        assert!(matches!(refused, RingError::Io(_)), "the file exists: {refused}");
+        assert_eq!(names(folder.path()), kept);
+    }
 
     fn names(folder: &Path) -> Vec<String> {
         let files = list(folder).unwrap().into_iter();
@@ -137,14 +233,14 @@ mod tests {
         fs::write(folder.path().join("notes.txt"), "mine").unwrap();
         let id: NodeId = "edge/17.a".parse().unwrap();
         let mut other = Ring::new(folder.path(), &"other".parse().unwrap(), 9, 3).unwrap();
-        other.begin(0).unwrap();
+        begin(&mut other, 0);
         let mut ring = Ring::new(folder.path(), &id, 7, 3).unwrap();
         for serial in 0..4 {
-            ring.begin(serial).unwrap().write_all(b"x").unwrap();
+            begin(&mut ring, serial);
         }
         // A later instance whose clock has gone back.
         let mut later = Ring::new(folder.path(), &id, 5, 3).unwrap();
-        later.begin(0).unwrap();
+        begin(&mut later, 0);
         let expected = [
             "edge%2f17%2ea.000000000000000007.000002.tgrec",
             "edge%2f17%2ea.000000000000000007.000003.tgrec",
@@ -160,7 +256,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let long = "ü".repeat(60);
         for id in ["a", "A_", "..", "a.b", "a%2eb", &format!("{long}1"), &format!("{long}2")] {
-            Ring::new(folder.path(), &id.parse().unwrap(), 1, 1).unwrap().begin(0).unwrap();
+            begin(&mut Ring::new(folder.path(), &id.parse().unwrap(), 1, 1).unwrap(), 0);
         }
         assert_eq!(names(folder.path()).len(), 7);
     }

@@ -141,19 +141,20 @@ fn a_divergence_is_found_in_the_block_where_it_happens() {
     let mut player = Player::start(reader.header()).unwrap();
     let mut blocks = 0;
     let found = loop {
-        let mut block = reader.next_block().unwrap().expect("a block differs");
+        let block = reader.next_block().unwrap().expect("a block differs");
         blocks += 1;
-        if blocks == 10 {
-            // Replace one input.
-            let value = b"other"[..].into();
-            block.entries[0].input = Input::Publish { key: "k".into(), value, urgent: true };
-        }
-        for entry in &block.entries {
-            player.play(entry, |_| {});
+        for (at, mut entry) in block.entries.iter().enumerate() {
+            if (blocks, at) == (10, 0) {
+                // Replace one input.
+                let value = b"other"[..].into();
+                entry.input = Input::Publish { key: "k".into(), value, urgent: true };
+            }
+            player.play(&entry, |_| {});
         }
         if let Err(found) = player.compare(&block.digest) {
             assert_eq!(blocks, 10);
-            assert!(found.since <= block.entries[0].at && block.entries[0].at <= found.until);
+            let first = block.entries.iter().next().unwrap().at;
+            assert!(found.since <= first && first <= found.until);
             break found;
         }
     };
@@ -178,7 +179,7 @@ fn the_input_that_stopped_the_process_is_the_last_on_record() {
         last.digest.unfinished
             && blocks[..blocks.len() - 1].iter().all(|block| !block.digest.unfinished)
     );
-    assert_eq!(last.entries.last().unwrap().input, Input::AcceptLoss);
+    assert_eq!(last.entries.iter().last().unwrap().input, Input::AcceptLoss);
     assert_eq!(play(&file).divergence, None);
 }
 

@@ -1,6 +1,8 @@
 //! The flight recorder of a running node. A thread of its own writes the files, from a bounded
 //! queue.
 //!
+//! Before a file is begun, its first state is restored once, since the oldest file goes for it.
+//!
 //! The node never waits for the disk. If the queue is full, or a file cannot be written, recording
 //! stops. It starts again with the current state of the node once the queue is empty.
 
@@ -12,7 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use telemetry_gossip_core::{Event, Input, Instant, Node};
-use telemetry_gossip_recorder::{Boot, Chunk, Limits, RecordError, Recorder, Ring};
+use telemetry_gossip_recorder::{Boot, Chunk, Limits, RecordError, Recorder, Ring, RingError};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::peer_addr::PeerAddr;
@@ -83,6 +85,10 @@ pub struct RecordStats {
     pub gaps: u64,
     /// Times that the system failed to write.
     pub failures: u64,
+    /// Times that no file was begun because the state of the node could not be restored from it,
+    /// which is a defect of this library. The files before it are kept, and recording tries again
+    /// after some seconds.
+    pub unreadable: u64,
     /// Chunks that wait to be written now. At most 64: if more would wait, recording stops.
     pub waiting: u64,
 }
@@ -93,6 +99,7 @@ struct Counts {
     bytes: AtomicU64,
     gaps: AtomicU64,
     failures: AtomicU64,
+    unreadable: AtomicU64,
     waiting: AtomicU64,
     /// The current file is incomplete: it cannot be written to any more.
     broken: AtomicBool,
@@ -105,12 +112,13 @@ pub(crate) struct RecordView(Arc<Counts>);
 impl RecordView {
     pub(crate) fn stats(&self) -> RecordStats {
         let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        let Counts { files, bytes, gaps, failures, waiting, .. } = &*self.0;
+        let Counts { files, bytes, gaps, failures, unreadable, waiting, broken: _ } = &*self.0;
         RecordStats {
             files: read(files),
             bytes: read(bytes),
             gaps: read(gaps),
             failures: read(failures),
+            unreadable: read(unreadable),
             waiting: read(waiting),
         }
     }
@@ -135,23 +143,26 @@ impl Tape {
         let unix_micros = u64::try_from(since_1970.as_micros()).unwrap_or(u64::MAX);
         let mut ring =
             Ring::new(&recording.folder, &boot.identity.id, unix_micros, recording.files)?;
-        let first = ring.begin(0)?;
         let limits = Limits::default().file_bytes(recording.file_bytes);
-        let recorder = Recorder::new(boot, limits, unix_micros).map_err(io::Error::other)?;
+        let mut recorder = Recorder::new(boot, limits, unix_micros).map_err(io::Error::other)?;
+        let counts = Arc::new(Counts::default());
+        let mut file = None;
+        if let Some(opening) = recorder.poll_chunk() {
+            file = Some(begin(&mut ring, &opening, &counts).map_err(|error| match error {
+                RingError::Io(error) => error,
+                other => io::Error::other(other),
+            })?);
+        }
         let (chunks, queue) = mpsc::channel(QUEUE);
         let (done, written) = oneshot::channel();
-        let counts = Arc::new(Counts::default());
-        let writer = Writer { ring, file: None, counts: counts.clone() };
+        let writer = Writer { ring, file, told: false, counts: counts.clone() };
         std::thread::Builder::new().name("tgossip-record".to_owned()).spawn(move || {
-            writer.run(first, queue);
+            writer.run(queue);
             // The receiver may be gone, which is no error.
             let _ = done.send(());
         })?;
         let shed_at = Instant::ORIGIN;
-        let mut tape =
-            Self { recorder, chunks: Some(chunks), counts, shed_at, written: Some(written) };
-        tape.carry();
-        Ok(tape)
+        Ok(Self { recorder, chunks: Some(chunks), counts, shed_at, written: Some(written) })
     }
 
     pub(crate) fn view(&self) -> RecordView {
@@ -244,35 +255,53 @@ impl Drop for Tape {
     }
 }
 
+/// Begins a file of the ring, and counts it.
+fn begin(ring: &mut Ring, opening: &Chunk, counts: &Counts) -> Result<File, RingError> {
+    let file = ring.begin::<PeerAddr>(opening)?;
+    counts.files.fetch_add(1, Ordering::Relaxed);
+    counts.bytes.fetch_add(opening.bytes().len() as u64, Ordering::Relaxed);
+    Ok(file)
+}
+
 /// Writes the files, on a thread of its own.
 struct Writer {
     ring: Ring,
     file: Option<File>,
+    /// Whether the log says already that the state of the node cannot be restored.
+    told: bool,
     counts: Arc<Counts>,
 }
 
 impl Writer {
-    fn run(mut self, first: File, mut queue: mpsc::Receiver<Chunk>) {
-        let mut first = Some(first);
+    fn run(mut self, mut queue: mpsc::Receiver<Chunk>) {
         while let Some(chunk) = queue.blocking_recv() {
-            if let Err(error) = self.write(&chunk, &mut first) {
-                tracing::warn!(%error, "the record cannot be written: recording stops for now");
+            if let Err(error) = self.write(&chunk) {
                 self.file = None;
-                self.counts.failures.fetch_add(1, Ordering::Relaxed);
+                self.count(&error);
                 self.counts.broken.store(true, Ordering::Relaxed);
             }
             self.counts.waiting.fetch_sub(1, Ordering::Relaxed);
         }
     }
 
-    fn write(&mut self, chunk: &Chunk, first: &mut Option<File>) -> io::Result<()> {
-        if let Some(serial) = chunk.new_file() {
+    fn count(&mut self, error: &RingError) {
+        if let RingError::Unreadable(_) = error {
+            self.counts.unreadable.fetch_add(1, Ordering::Relaxed);
+            if !std::mem::replace(&mut self.told, true) {
+                tracing::error!(%error, "recording stops for now, and the files so far are kept");
+            }
+            return;
+        }
+        tracing::warn!(%error, "the record cannot be written: recording stops for now");
+        self.counts.failures.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn write(&mut self, chunk: &Chunk) -> Result<(), RingError> {
+        if chunk.new_file().is_some() {
             self.file = None;
-            self.file = Some(match first.take() {
-                Some(first) => first,
-                None => self.ring.begin(serial)?,
-            });
-            self.counts.files.fetch_add(1, Ordering::Relaxed);
+            self.file = Some(begin(&mut self.ring, chunk, &self.counts)?);
+            self.told = false;
+            return Ok(());
         }
         // Chunks of an incomplete file are lost; the gap is counted already.
         let Some(file) = &mut self.file else { return Ok(()) };

@@ -38,7 +38,7 @@ fn replay(folder: &Path, id: &str) -> (Player<PeerAddr>, Tail, usize) {
         let player = player.as_mut().unwrap();
         while let Some(block) = reader.next_block().unwrap() {
             for entry in &block.entries {
-                player.play(entry, |_| {});
+                player.play(&entry, |_| {});
             }
             player.compare(&block.digest).unwrap();
         }

@@ -259,10 +259,10 @@ impl Line {
     }
 
     fn render(&self, now: SystemTime, as_json: bool) -> String {
-        let now = humantime::format_rfc3339_millis(now);
+        let now = text::wall_clock(now);
         if as_json {
             let mut object = Map::new();
-            object.insert("at".to_owned(), json!(now.to_string()));
+            object.insert("at".to_owned(), json!(now));
             object.insert("event".to_owned(), json!(self.word));
             object.extend(self.parts.clone());
             Value::Object(object).to_string()

@@ -123,16 +123,20 @@ pub(crate) struct Record {
     pub(crate) record_bytes: u64,
     pub(crate) record_gaps: u64,
     pub(crate) record_failures: u64,
+    /// Absent in the answers of earlier versions.
+    #[serde(default)]
+    pub(crate) record_unreadable: u64,
 }
 
 impl From<driver::RecordStats> for Record {
     fn from(stats: driver::RecordStats) -> Self {
-        let driver::RecordStats { files, bytes, gaps, failures, .. } = stats;
+        let driver::RecordStats { files, bytes, gaps, failures, unreadable, .. } = stats;
         Self {
             record_files: files,
             record_bytes: bytes,
             record_gaps: gaps,
             record_failures: failures,
+            record_unreadable: unreadable,
         }
     }
 }

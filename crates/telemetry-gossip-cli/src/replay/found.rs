@@ -11,8 +11,12 @@ use telemetry_gossip_tokio::PeerAddr;
 use crate::error::Error;
 use crate::text::{self, counted};
 
-/// The number of divergences printed as text; JSON has them all.
+/// The number of divergences printed as text.
 const MAX_PRINTED_DIVERGENCES: usize = 3;
+
+/// The number of divergences that are kept, and printed as JSON. A forged record may have one per
+/// block; all of them are counted.
+const MAX_KEPT_DIVERGENCES: usize = 1_000;
 
 #[derive(Debug, Default)]
 pub(super) struct Found {
@@ -30,6 +34,8 @@ pub(super) struct Found {
     missing: u64,
     gaps: u64,
     divergences: Vec<Divergence>,
+    /// The number of all divergences, those that are not kept included.
+    places: u64,
     /// Files that do not end properly.
     ends: Vec<(PathBuf, Tail)>,
     /// Time that the core took.
@@ -47,9 +53,9 @@ impl Found {
         let begins = matches!(header.start, Start::Boot(_));
         self.files += 1;
         self.instances += u64::from(begins);
-        self.missing += missing;
+        self.missing = self.missing.saturating_add(missing);
         self.gaps += u64::from(missing > 0);
-        self.divergences.extend(divergence);
+        self.diverged(divergence);
         begins && self.files > 1
     }
 
@@ -59,7 +65,15 @@ impl Found {
 
     pub(super) fn compared(&mut self, compared: Result<(), Divergence>) {
         self.blocks += 1;
-        self.divergences.extend(compared.err());
+        self.diverged(compared.err());
+    }
+
+    fn diverged(&mut self, divergence: Option<Divergence>) {
+        let Some(divergence) = divergence else { return };
+        self.places += 1;
+        if self.divergences.len() < MAX_KEPT_DIVERGENCES {
+            self.divergences.push(divergence);
+        }
     }
 
     pub(super) fn closed(&mut self, path: PathBuf, tail: Tail) {
@@ -84,10 +98,8 @@ impl Found {
         player: &Player<PeerAddr>,
         json: bool,
     ) -> io::Result<()> {
-        let time = |micros| {
-            let time = SystemTime::UNIX_EPOCH + Duration::from_micros(micros);
-            humantime::format_rfc3339_millis(time).to_string()
-        };
+        let time =
+            |micros| text::wall_clock(SystemTime::UNIX_EPOCH + Duration::from_micros(micros));
         // A record without an input has no times.
         let (start, end) = (self.start.map(time), self.start.map(|_| time(self.end)));
         let (digest, node) = (player.digest(), player.node());
@@ -166,7 +178,7 @@ impl Found {
     /// incomplete or damaged.
     pub(super) fn verdict(&self, verify: bool) -> Result<(), Error> {
         if !self.divergences.is_empty() {
-            let places = counted(self.divergences.len() as u64, "place");
+            let places = counted(self.places, "place");
             return Err(Error::Replay(format!(
                 "the replay differs from the record in {places}: the core of this build behaves \
                  differently from the one that recorded. Replay with the build that made the record"

@@ -19,13 +19,15 @@ use serde::{Deserialize, Serialize};
 use super::AntiEntropy;
 use super::session::MAX_CHAINED_SESSIONS;
 use crate::address::Address;
+use crate::bounded::list;
 use crate::cx::Cx;
 use crate::error::CommandError;
 use crate::event::Event;
 use crate::id::RequestId;
+use crate::input::MAX_SEEDS;
 use crate::membership::{Fingerprints, Place};
 use crate::outbox::{Body, Intent};
-use crate::time::Instant;
+use crate::time::{Instant, TimeRules};
 
 /// The largest number of members with which a newcomer compares its table.
 const MAX_BOOTSTRAP_SYNCS: u8 = 10;
@@ -55,6 +57,12 @@ impl Pages {
         self.given = self.given.saturating_add(1);
         self.given <= MAX_PAGES_PER_SECOND
     }
+
+    /// Whether the restored second began in the past.
+    pub(super) fn is_sound(&self, times: TimeRules) -> bool {
+        let Self { since, given: _ } = self;
+        times.is_past(*since)
+    }
 }
 
 /// The largest number of seeds that are asked at once.
@@ -62,7 +70,9 @@ pub(crate) const MAX_SEEDS_ASKED: usize = 3;
 
 /// A join under way.
 #[derive(Debug, Serialize, Deserialize)]
+#[serde(bound(serialize = "A: Serialize", deserialize = "A: Deserialize<'de>"))]
 pub(crate) struct Joining<A> {
+    #[serde(deserialize_with = "list::<_, _, _, MAX_SEEDS>")]
     seeds: Vec<A>,
     request_id: RequestId,
     /// The seed that answered, and where its next page begins.
@@ -92,6 +102,12 @@ impl<A: Copy + PartialEq> Joining<A> {
         fails_at: Instant,
     ) -> Self {
         Self { seeds, request_id, paging: None, retry_at: now, fails_at }
+    }
+
+    /// Whether a restored join has seeds to ask, and asks them again.
+    pub(super) fn is_sound(&self, times: TimeRules) -> bool {
+        let Self { seeds, request_id: _, paging: _, retry_at, fails_at } = self;
+        !seeds.is_empty() && times.are_deadlines(&[Some(*retry_at), Some(*fails_at)])
     }
 
     /// When seeds are asked anew, or the join fails.
@@ -168,6 +184,14 @@ pub(crate) struct BootstrapSync<A> {
     other_seed: Option<A>,
 }
 
+impl<A> BootstrapSync<A> {
+    /// Whether the restored comparisons come to an end.
+    pub(super) fn is_sound(&self, times: TimeRules) -> bool {
+        let Self { at, left, seed: _, other_seed: _ } = self;
+        (1..=MAX_BOOTSTRAP_SYNCS).contains(left) && times.are_deadlines(&[Some(*at)])
+    }
+}
+
 /// The effect of a page on this node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Paged {
@@ -182,7 +206,8 @@ pub(crate) enum Paged {
 impl<A: Address> AntiEntropy<A> {
     /// Begins a join through these seeds, in place of a join under way.
     pub(crate) fn start_join(&mut self, seeds: &[A], cx: &mut Cx<A>) -> Result<(), CommandError> {
-        let seeds: Vec<A> = seeds.iter().copied().filter(|&seed| seed != cx.this.address).collect();
+        let others = seeds.iter().copied().filter(|&seed| seed != cx.this.address);
+        let seeds: Vec<A> = others.take(MAX_SEEDS).collect();
         if seeds.is_empty() {
             return Err(CommandError::NoSeeds);
         }

@@ -30,7 +30,7 @@ use crate::event::{Event, ExchangeOutcome};
 use crate::id::NodeId;
 use crate::membership::{Fingerprints, Slot};
 use crate::time::Instant;
-use crate::violation::Violation;
+use crate::violation::{Unsound, Violation, check_rules};
 use join::{BootstrapSync, Joining, Pages};
 pub(crate) use partners::Partners;
 use session::{Exchange, Session};
@@ -140,16 +140,6 @@ impl<A: Address> AntiEntropy<A> {
             self.fail_session(session, id, cx);
         }
     }
-
-    /// Names a part of the restored state that breaks its rules, if there is one.
-    pub(crate) fn unsound(&self) -> Option<&'static str> {
-        [
-            ("sync trigger", self.telemetry_trigger.is_sound()),
-            ("exchange", self.exchange.is_none_or(|exchange| exchange.attempts_left > 0)),
-        ]
-        .into_iter()
-        .find_map(|(part, sound)| (!sound).then_some(part))
-    }
 }
 
 impl<A: Address> Part<A> for AntiEntropy<A> {
@@ -180,5 +170,49 @@ impl<A: Address> Part<A> for AntiEntropy<A> {
 
     fn check(&self, _: &Cx<A>) -> Result<(), Violation> {
         Ok(())
+    }
+
+    fn check_restored(&self, cx: &Cx<A>) -> Result<(), Unsound> {
+        let Self {
+            join,
+            pages,
+            session,
+            bootstrap,
+            exchange,
+            exchanges_wanted,
+            trigger,
+            telemetry_trigger,
+            partners: _,
+            asked_member_at,
+        } = self;
+        let times = cx.time_rules();
+        let exchange_is_sound = exchange.is_none_or(|exchange| {
+            (1..=session::MAX_ATTEMPTS).contains(&exchange.attempts_left) && session.is_some()
+        });
+        check_rules(
+            "anti-entropy",
+            &[
+                (
+                    join.as_ref().is_none_or(|join| join.is_sound(times)),
+                    "a join has seeds, and asks them again",
+                ),
+                (pages.is_sound(times), "the pages of a second were given out in the past"),
+                (
+                    session.is_none_or(|session| session.is_sound(cx.this.slot, times)),
+                    "a session is with another member, and ends",
+                ),
+                (
+                    bootstrap.is_none_or(|bootstrap| bootstrap.is_sound(times)),
+                    "a newcomer compares its table a few times",
+                ),
+                (exchange_is_sound, "an exchange has a session and attempts left"),
+                (*exchanges_wanted <= MAX_EXCHANGES_WANTED, "no more exchanges wait than may wait"),
+                (times.are_past(&[*asked_member_at]), "a member was asked in the past"),
+                (
+                    trigger.is_sound(times) && telemetry_trigger.is_sound(times),
+                    "a difference was found in the past, and the pause between sessions is bounded",
+                ),
+            ],
+        )
     }
 }

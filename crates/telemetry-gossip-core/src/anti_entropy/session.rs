@@ -20,10 +20,10 @@ use crate::event::{Event, ExchangeOutcome};
 use crate::id::{NodeId, RequestId};
 use crate::membership::{Fingerprints, Slot};
 use crate::outbox::{Body, Intent};
-use crate::time::Instant;
+use crate::time::{Instant, TimeRules};
 
 /// The largest number of partners with which an exchange is tried.
-const MAX_ATTEMPTS: u8 = 3;
+pub(super) const MAX_ATTEMPTS: u8 = 3;
 
 /// The mask of all hash ranges of the table.
 pub(crate) const ALL_BUCKETS: u64 = u64::MAX;
@@ -57,6 +57,25 @@ pub(crate) const MAX_CHAINED_SESSIONS: u16 = 512;
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct Exchange {
     pub(crate) attempts_left: u8,
+}
+
+impl<A> Session<A> {
+    /// Whether a restored session is with another member, and ends.
+    pub(super) fn is_sound(&self, me: Slot, times: TimeRules) -> bool {
+        let Self {
+            request_id: _,
+            peer,
+            address: _,
+            deadline,
+            more: _,
+            differed: _,
+            brought_late: _,
+            chain,
+            fingerprints: _,
+            theirs: _,
+        } = self;
+        *peer != me && *chain <= MAX_CHAINED_SESSIONS && times.are_deadlines(&[Some(*deadline)])
+    }
 }
 
 impl<A: Address> AntiEntropy<A> {

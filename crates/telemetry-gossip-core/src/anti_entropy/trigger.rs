@@ -8,7 +8,7 @@ use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::time::Instant;
+use crate::time::{Instant, TimeRules};
 
 /// Decides when a difference of claims is worth a session: not while rumors are still spreading.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -47,6 +47,14 @@ impl SyncTrigger {
     }
 }
 
+impl SyncTrigger {
+    /// Whether the restored times are such as this node could have set.
+    pub(super) fn is_sound(&self, times: TimeRules) -> bool {
+        let Self { differs_since, not_before } = self;
+        times.are_past(&[*differs_since]) && times.are_deadlines(&[Some(*not_before)])
+    }
+}
+
 /// Decides when a difference of telemetry is worth a session.
 ///
 /// Where members publish all the time, two tables are hardly ever equal, and the trees deliver the
@@ -68,9 +76,11 @@ const MAX_SESSION_PAUSE: Duration = Duration::from_secs(60);
 const MAX_PAUSE_PER_MEMBER: Duration = Duration::from_millis(40);
 
 impl TelemetrySyncTrigger {
-    /// Whether the pause is within its bound.
-    pub(crate) fn is_sound(&self) -> bool {
-        self.pause <= MAX_SESSION_PAUSE
+    /// Whether the restored times are such as this node could have set, and the pause is shorter
+    /// than any that settings lead to.
+    pub(super) fn is_sound(&self, times: TimeRules) -> bool {
+        let Self { trigger, pause } = self;
+        trigger.is_sound(times) && times.is_span(*pause)
     }
 
     /// As [`SyncTrigger::should_sync`], except that a table which keeps changing must have differed

@@ -12,7 +12,7 @@ use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::address::Address;
+use crate::address::{Address, MAX_ADDRESS_LEN};
 use crate::config::{Config, Mode};
 use crate::event::Event;
 use crate::id::{IdHash, Instance, NodeId, RequestId};
@@ -25,8 +25,8 @@ use crate::network::{Networks, believes};
 use crate::outbox::{Diff, Intent, Outbox, Signal};
 use crate::rng::Random;
 use crate::stats::Stats;
-use crate::time::Instant;
-use crate::violation::Violation;
+use crate::time::{Instant, TimeRules};
+use crate::violation::{Unsound, Violation, check_rules};
 pub(crate) use events::Events;
 pub(crate) use telemetry::Fit;
 
@@ -75,6 +75,27 @@ pub(crate) struct ThisNode<A> {
     pub(crate) slot: Slot,
 }
 
+impl<A: Address> ThisNode<A> {
+    /// Checks that the table has the row of this node.
+    fn check_restored(&self, table: &Membership<A>) -> Result<(), Unsound> {
+        let Self { id, address, id_hash, instance, slot } = *self;
+        let mut buf = [0; MAX_ADDRESS_LEN];
+        let len = address.encode(&mut buf);
+        let encoded = buf.get(..len).filter(|bytes| !bytes.is_empty());
+        let own = table.me() == Some(slot) && table.is_in_use(slot);
+        check_rules(
+            "own row",
+            &[
+                (own && table.id(slot) == id, "it has the id of this node"),
+                (id_hash == id.id_hash(), "its hash is that of the id"),
+                (encoded.and_then(A::decode) == Some(address), "its address decodes to itself"),
+                (own && table.row(slot).instance == instance, "it has the instance of this node"),
+                (own && table.address(slot) == Some(address), "it has the address of this node"),
+            ],
+        )
+    }
+}
+
 /// Whether the node takes part in the cluster.
 ///
 /// ```text
@@ -108,9 +129,60 @@ pub(crate) trait Part<A: Address> {
     fn heap_bytes(&self) -> usize;
     /// Checks the invariants within the part and between it and the context.
     fn check(&self, cx: &Cx<A>) -> Result<(), Violation>;
+    /// Checks what a restored state could get wrong beside the invariants: every value that the
+    /// part reads later must be one that it could have written.
+    fn check_restored(&self, cx: &Cx<A>) -> Result<(), Unsound>;
 }
 
 impl<A: Address> Cx<A> {
+    /// Returns the rules for the times in a restored state.
+    pub(crate) fn time_rules(&self) -> TimeRules {
+        TimeRules { now: self.now }
+    }
+
+    /// Checks the context of a restored node. The table comes first, since it says which slots are
+    /// in use.
+    pub(crate) fn check_restored(&self) -> Result<(), Unsound> {
+        let Self {
+            now: _,
+            config,
+            this,
+            activity,
+            table,
+            admission,
+            allowed_networks: _,
+            tombstones,
+            rumors,
+            proof: _,
+            rng: _,
+            outbox: _,
+            events: _,
+            stats,
+        } = self;
+        let times = self.time_rules();
+        check_rules("time", &[(times.is_time(), "it is within the time of a node")])?;
+        table.check_restored(config.max_members, times)?;
+        this.check_restored(table)?;
+        rumors.check_restored(table.rows(), |slot| table.is_in_use(slot))?;
+        let leaves_at = match *activity {
+            Activity::Leaving(until) => Some(until),
+            Activity::Active | Activity::Inactive => None,
+        };
+        check_rules(
+            "context",
+            &[
+                (times.are_deadlines(&[leaves_at]), "a leave ends"),
+                (
+                    admission.is_sound()
+                        && table.slots().all(|slot| admission.admits(table.row(slot).id())),
+                    "the cluster config is sorted and names every member",
+                ),
+                (tombstones.is_sound(times), "each tombstone ends, and is listed once"),
+                (stats.is_sound(), "no counter is near its end"),
+            ],
+        )
+    }
+
     /// Queues an event; one for which there is no room is dropped and counted.
     pub(crate) fn emit(&mut self, event: Event<A>) {
         if !self.events.push(event) {

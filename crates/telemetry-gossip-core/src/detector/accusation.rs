@@ -23,7 +23,7 @@ use crate::time::Instant;
 
 /// The largest number of accusations that wait for one roll call. A roll call takes less time than
 /// this number of probe intervals.
-const MAX_PENDING_ACCUSATIONS: usize = 8;
+pub(crate) const MAX_PENDING_ACCUSATIONS: usize = 8;
 
 impl<A: Address> Detector<A> {
     /// Handles a failed probe: rechecks a member that has refuted before, and accuses any other

@@ -9,11 +9,12 @@ use alloc::vec::Vec;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::id::RequestId;
-use crate::membership::Slot;
+use crate::membership::{Slot, serialize_maybe_free};
 
 /// A member that the roll call has asked.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct Asked {
+    #[serde(serialize_with = "serialize_maybe_free")]
     pub(crate) slot: Slot,
     pub(crate) request_id: RequestId,
     pub(crate) answered: bool,

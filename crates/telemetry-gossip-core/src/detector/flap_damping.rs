@@ -25,11 +25,13 @@ use serde::{Deserialize, Serialize};
 use super::suspicion::status_ping_gap;
 use super::{Detector, Probe};
 use crate::address::Address;
+use crate::bounded::list;
 use crate::cx::Cx;
 use crate::evidence::Evidence;
 use crate::id::RequestId;
 use crate::membership::Slot;
-use crate::time::Instant;
+use crate::time::{Instant, TimeRules};
+use crate::violation::{Unsound, check_rules};
 
 /// The number of pings of a recheck, by flaps. One flap may be bad luck, and must not delay the
 /// detection of a crash by much. After three, nineteen of twenty probes of a member that receives
@@ -65,10 +67,12 @@ pub(crate) enum Due<A> {
 
 /// The flaps of all members, and the rechecks under way.
 #[derive(Debug, Serialize, Deserialize)]
+#[serde(bound(serialize = "A: Serialize", deserialize = "A: Deserialize<'de>"))]
 pub(crate) struct FlapDamping<A> {
     /// The number of flaps per member, and the time of the last.
     flaps: BTreeMap<Slot, (u8, Instant)>,
     /// At most [`MAX_RECHECKS`], and rarely any.
+    #[serde(deserialize_with = "list::<_, _, _, MAX_RECHECKS>")]
     rechecks: Vec<Recheck<A>>,
 }
 
@@ -154,6 +158,33 @@ impl<A: Copy + PartialEq> FlapDamping<A> {
     /// The number of members with flaps.
     pub(crate) fn len(&self) -> usize {
         self.flaps.len()
+    }
+}
+
+impl<A: Copy + PartialEq> FlapDamping<A> {
+    /// Checks the flaps and rechecks of a restored node.
+    pub(super) fn check_restored(&self, me: Slot, times: TimeRules) -> Result<(), Unsound> {
+        let Self { flaps, rechecks } = self;
+        let most = PINGS.last().copied().unwrap_or(0);
+        let recheck_is_sound = |recheck: &Recheck<A>| {
+            let Recheck { probe, pings_left, next_at } = recheck;
+            probe.is_sound(me, times)
+                && *pings_left <= most
+                && times.are_deadlines(&[Some(*next_at)])
+        };
+        check_rules(
+            "flap damping",
+            &[
+                (
+                    flaps.values().all(|&(count, at)| count <= MAX_FLAPS && times.is_past(at)),
+                    "a member has few flaps, all of them in the past",
+                ),
+                (
+                    rechecks.iter().all(recheck_is_sound),
+                    "a recheck is of another member and has few pings left",
+                ),
+            ],
+        )
     }
 }
 

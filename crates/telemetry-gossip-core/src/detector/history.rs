@@ -5,11 +5,14 @@
 //! No rule of the protocol reads it.
 
 use alloc::collections::{BTreeMap, VecDeque};
+use alloc::vec::Vec;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::bounded::list;
 use crate::evidence::Incident;
 use crate::membership::Slot;
+use crate::time::TimeRules;
 
 /// The largest number of members with a history.
 const MAX_MEMBERS: usize = 1_024;
@@ -21,7 +24,22 @@ const MAX_INCIDENTS: usize = 32;
 /// The incidents of each member, oldest first.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct History {
+    #[serde(deserialize_with = "read_members")]
     members: BTreeMap<Slot, VecDeque<Incident>>,
+}
+
+/// Reads the histories with both bounds: an incident takes a hundred times its bytes.
+fn read_members<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<BTreeMap<Slot, VecDeque<Incident>>, D::Error> {
+    #[derive(Deserialize)]
+    struct Incidents(
+        #[serde(deserialize_with = "list::<_, _, _, MAX_INCIDENTS>")] VecDeque<Incident>,
+    );
+
+    // In bytes, a map is a list of pairs.
+    let members: Vec<(Slot, Incidents)> = list::<_, _, _, MAX_MEMBERS>(deserializer)?;
+    Ok(members.into_iter().map(|(slot, incidents)| (slot, incidents.0)).collect())
 }
 
 impl History {
@@ -60,6 +78,12 @@ impl History {
     pub(crate) fn is_bounded(&self) -> bool {
         self.members.len() <= MAX_MEMBERS
             && self.members.values().all(|incidents| incidents.len() <= MAX_INCIDENTS)
+    }
+
+    /// Whether all restored incidents are of the past. The bounds are invariants.
+    pub(super) fn is_past(&self, times: TimeRules) -> bool {
+        let Self { members } = self;
+        members.values().flatten().all(|incident| times.is_past(incident.at))
     }
 
     pub(crate) fn heap_bytes(&self) -> usize {

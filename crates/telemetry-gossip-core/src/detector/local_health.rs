@@ -30,9 +30,9 @@ impl LocalHealth {
         self.score
     }
 
-    /// Whether the score is within its bounds.
-    pub(crate) const fn is_sound(self) -> bool {
-        self.score <= self.most && self.most <= MAX_SCORE
+    /// Whether the score is within its bounds, for local health that is switched `on` or not.
+    pub(crate) const fn is_sound(self, on: bool) -> bool {
+        self.score <= self.most && self.most == Self::new(on).most
     }
 
     /// Raises the score by `by`.
@@ -86,10 +86,15 @@ mod tests {
 
     #[test]
     fn a_score_above_its_bounds_is_not_sound() {
-        for (score, most, sound) in
-            [(8, 8, true), (0, 0, true), (1, 0, false), (9, 9, false), (8, 9, false)]
-        {
-            assert_eq!(LocalHealth { score, most }.is_sound(), sound, "{score} of {most}");
+        for (score, most, on, sound) in [
+            (8, 8, true, true),
+            (0, 0, false, true),
+            (0, 8, false, false),
+            (1, 0, false, false),
+            (9, 9, true, false),
+            (8, 9, true, false),
+        ] {
+            assert_eq!(LocalHealth { score, most }.is_sound(on), sound, "{score} of {most}");
         }
     }
 }

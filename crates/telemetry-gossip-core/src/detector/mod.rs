@@ -54,6 +54,7 @@ use core::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::address::Address;
+use crate::bounded::list;
 use crate::config::{Config, Mode};
 use crate::cx::{Cx, Part, sooner};
 use crate::event::{Event, ProbeOutcome};
@@ -64,12 +65,13 @@ use crate::membership::claim::{Accusers, Claim};
 use crate::outbox::Signal;
 use crate::status::Status;
 use crate::time::Instant;
-use crate::violation::{Violation, check_bounds};
+use crate::violation::{Unsound, Violation, check_bounds, check_rules};
+pub(crate) use accusation::MAX_PENDING_ACCUSATIONS;
 pub(crate) use flap_damping::FlapDamping;
 pub(crate) use history::History;
 pub(crate) use local_health::LocalHealth;
 pub(crate) use ping_req::PingReqs;
-pub(crate) use probe::Probe;
+pub(crate) use probe::{MAX_PROBES_WANTED, Probe};
 pub(crate) use roll_call::RollCalls;
 pub(crate) use round_robin::RoundRobin;
 pub(crate) use schedule::Schedule;
@@ -88,6 +90,7 @@ pub(crate) struct Detector<A> {
     /// The probe under way.
     pub(crate) probe: Option<Probe<A>>,
     /// The members that the host has asked to probe, in order.
+    #[serde(deserialize_with = "list::<_, _, _, MAX_PROBES_WANTED>")]
     pub(crate) probes_wanted: VecDeque<NodeId>,
     pub(crate) ping_reqs: PingReqs<A>,
     pub(crate) local_health: LocalHealth,
@@ -96,6 +99,7 @@ pub(crate) struct Detector<A> {
     /// succeeds, the config is reported as the end of the isolation.
     pub(crate) config_may_reconnect: bool,
     /// Failed probes whose targets are accused once a roll call succeeds.
+    #[serde(deserialize_with = "list::<_, _, _, MAX_PENDING_ACCUSATIONS>")]
     pub(crate) pending_accusations: Vec<Probe<A>>,
     pub(crate) flap_damping: FlapDamping<A>,
     pub(crate) suspicions: Suspicions,
@@ -320,17 +324,6 @@ impl<A: Address> Detector<A> {
     pub(crate) fn probe_timeout(&self, config: &Config) -> Duration {
         self.local_health.stretch(config.probe_timeout)
     }
-
-    /// Names a part of the restored state that breaks its rules, if there is one.
-    pub(crate) fn unsound(&self, config: &Config) -> Option<&'static str> {
-        [
-            ("schedule", self.schedule.is_sound(config)),
-            ("local health", self.local_health.is_sound()),
-            ("roll call", self.roll_calls.is_sound()),
-        ]
-        .into_iter()
-        .find_map(|(part, sound)| (!sound).then_some(part))
-    }
 }
 
 impl<A: Address> Part<A> for Detector<A> {
@@ -409,6 +402,53 @@ impl<A: Address> Part<A> for Detector<A> {
             ));
         }
         Ok(())
+    }
+
+    fn check_restored(&self, cx: &Cx<A>) -> Result<(), Unsound> {
+        let Self {
+            schedule,
+            probe,
+            probes_wanted: _,
+            ping_reqs,
+            local_health,
+            roll_calls,
+            config_may_reconnect: _,
+            pending_accusations,
+            flap_damping,
+            suspicions,
+            history,
+            unproved,
+            reconnect_at,
+        } = self;
+        let (me, times) = (cx.this.slot, cx.time_rules());
+        schedule.check_restored(cx)?;
+        ping_reqs.check_restored(times)?;
+        roll_calls.check_restored(cx)?;
+        flap_damping.check_restored(me, times)?;
+        suspicions.check_restored(times)?;
+        let is_sound = |probe: &Probe<A>| probe.is_sound(me, times);
+        check_rules(
+            "detector",
+            &[
+                (
+                    probe.iter().chain(pending_accusations).all(is_sound),
+                    "a probe is of another member, began in the past and ends",
+                ),
+                (
+                    local_health.is_sound(cx.config.detector.local_health),
+                    "the local health is within its bounds",
+                ),
+                (history.is_past(times), "the history is of the past"),
+                (
+                    unproved.is_sound(me, times),
+                    "the members that have to answer are others, and are asked before long",
+                ),
+                (
+                    times.are_deadlines(&[Some(*reconnect_at)]),
+                    "the next contact of a dead member is not ages away",
+                ),
+            ],
+        )
     }
 }
 

@@ -13,10 +13,12 @@ use serde::{Deserialize, Serialize};
 
 use super::Detector;
 use crate::address::Address;
+use crate::bounded::list;
 use crate::cx::Cx;
 use crate::id::{IdHash, RequestId};
 use crate::outbox::{Diff, Intent, Signal};
-use crate::time::Instant;
+use crate::time::{Instant, TimeRules};
+use crate::violation::{Unsound, check_rules};
 use crate::wire::PING_REQ_LEN;
 
 /// The largest number of ping-reqs under way.
@@ -38,8 +40,10 @@ struct PingReq<A> {
 
 /// The ping-reqs under way.
 #[derive(Debug, Serialize, Deserialize)]
+#[serde(bound(serialize = "A: Serialize", deserialize = "A: Deserialize<'de>"))]
 pub(crate) struct PingReqs<A> {
     /// In the order of their ends, since all last equally long.
+    #[serde(deserialize_with = "list::<_, _, _, MAX_PING_REQS>")]
     entries: VecDeque<PingReq<A>>,
 }
 
@@ -103,6 +107,25 @@ impl<A: Copy + PartialEq> PingReqs<A> {
         let nack = self.entries.iter().filter_map(|ping_req| ping_req.nack_at).min();
         let end = self.entries.front().map(|ping_req| ping_req.ends);
         nack.into_iter().chain(end).min()
+    }
+
+    /// Checks the ping-reqs of a restored node. Their number is an invariant.
+    pub(super) fn check_restored(&self, times: TimeRules) -> Result<(), Unsound> {
+        let Self { entries } = self;
+        let is_sound = |ping_req: &PingReq<A>| {
+            let PingReq { ours: _, theirs: _, asker: _, target: _, nack_at, ends } = ping_req;
+            nack_at.is_none_or(|at| at <= *ends) && times.are_deadlines(&[Some(*ends)])
+        };
+        check_rules(
+            "ping-reqs",
+            &[
+                (entries.iter().all(is_sound), "a ping-req ends after its nack, and not in ages"),
+                (
+                    entries.iter().is_sorted_by_key(|ping_req| ping_req.ends),
+                    "the ping-reqs are in the order of their ends",
+                ),
+            ],
+        )
     }
 
     pub(crate) fn len(&self) -> usize {

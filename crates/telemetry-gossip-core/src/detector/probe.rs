@@ -39,10 +39,10 @@ use crate::id::{Generation, IdHash, Instance, NodeId, RequestId};
 use crate::membership::Slot;
 use crate::outbox::{Intent, Signal};
 use crate::status::Status;
-use crate::time::Instant;
+use crate::time::{Instant, TimeRules};
 
 /// The largest number of probes that the host has asked for and that wait for their turn.
-const MAX_PROBES_WANTED: usize = 1_024;
+pub(crate) const MAX_PROBES_WANTED: usize = 1_024;
 
 /// The largest number of helpers per probe.
 pub(crate) const MAX_HELPERS: usize = 16;
@@ -105,6 +105,30 @@ pub(crate) enum Answer {
 }
 
 impl<A: Copy + PartialEq> Probe<A> {
+    /// Whether a restored probe is one that could have begun here. Its target is another member.
+    pub(super) fn is_sound(&self, me: Slot, times: TimeRules) -> bool {
+        let Self {
+            request_id: _,
+            target,
+            address: _,
+            instance: _,
+            generation: _,
+            stage: _,
+            started,
+            deadline,
+            ends,
+            helpers,
+            judged,
+            commanded: _,
+        } = self;
+        *target != me
+            && times.is_past(*started)
+            && started <= deadline
+            && deadline <= ends
+            && times.are_deadlines(&[Some(*ends)])
+            && *judged <= helpers.len()
+    }
+
     /// Compares an ack with the probe.
     pub(crate) fn judge(&self, from: A, request_id: RequestId, instance: Instance) -> Answer {
         let direct = from == self.address;

@@ -26,6 +26,8 @@
 //! This module decides only whether the node is in touch; `accusation` and `suspicion` decide what
 //! depends on it.
 
+mod restored;
+
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -265,14 +267,6 @@ impl RollCalls {
         let (asked, answers) = (self.asked.len(), roll.answers);
         let asked_again = asked >= roll.others && roll.round > roll.all_by;
         roll.round < fewest || !(asked_again || leads(asked - answers, answers))
-    }
-
-    /// Whether the count of answers fits the members asked, and the rounds are within their bound.
-    pub(crate) fn is_sound(&self) -> bool {
-        /// More rounds than any roll call has.
-        const MAX_ROUNDS: usize = 1 << 24;
-        let answered = self.asked.iter().filter(|asked| asked.answered).count();
-        self.roll.as_ref().is_none_or(|roll| roll.answers == answered && roll.round < MAX_ROUNDS)
     }
 
     /// Ends the roll call and returns its finding. If the node is cut off, the next roll call is

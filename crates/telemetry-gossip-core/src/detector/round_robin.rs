@@ -57,9 +57,17 @@ impl RoundRobin {
         None
     }
 
-    /// Whether the place of the next member is within the order.
+    /// Whether the place of the next member is within the order, and no member has two places.
     pub(crate) fn is_sound(&self) -> bool {
-        self.next <= self.slots.len()
+        let Self { slots, next } = self;
+        let mut places = slots.clone();
+        places.sort_unstable();
+        *next <= slots.len() && places.windows(2).all(|pair| pair.first() != pair.last())
+    }
+
+    /// Whether `slot` has a place in the order.
+    pub(crate) fn contains(&self, slot: Slot) -> bool {
+        self.slots.contains(&slot)
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -24,7 +24,8 @@ use crate::address::Address;
 use crate::config::Config;
 use crate::cx::Cx;
 use crate::membership::Slot;
-use crate::time::Instant;
+use crate::time::{Instant, TimeRules};
+use crate::violation::{Unsound, check_rules};
 
 /// Ticks of the round clock per probe interval.
 const TICKS_PER_ROUND: u64 = 256;
@@ -100,9 +101,12 @@ impl RoundClock {
         later
     }
 
-    /// Whether a round is as long as the probe interval of `config`.
-    pub(crate) fn is_sound(&self, config: &Config) -> bool {
-        self.interval == Self::new(Instant::ORIGIN, config.probe_interval).interval
+    /// Whether a round is as long as the probe interval of `config`, and the clock was set in the
+    /// past.
+    fn is_sound(&self, config: &Config, times: TimeRules) -> bool {
+        let Self { interval, since, base: _, fresh: _ } = self;
+        *interval == Self::new(Instant::ORIGIN, config.probe_interval).interval
+            && times.is_past(*since)
     }
 
     /// Whether no other clock was heard yet.
@@ -132,9 +136,10 @@ impl Pacer {
         Self { interval, probes: [None; Self::WINDOW], next: 0 }
     }
 
-    /// Whether the pace is that of the probe interval of `config`.
-    pub(crate) fn is_sound(&self, config: &Config) -> bool {
-        self.interval == config.probe_interval && self.next < Self::WINDOW
+    /// Whether the pace is that of the probe interval of `config`, and the probes are of the past.
+    fn is_sound(&self, config: &Config, times: TimeRules) -> bool {
+        let Self { interval, probes, next } = self;
+        *interval == config.probe_interval && *next < Self::WINDOW && times.are_past(probes)
     }
 
     /// Remembers that a probe began at `now`.
@@ -193,8 +198,30 @@ impl Schedule {
         }
     }
 
-    pub(crate) fn is_sound(&self, config: &Config) -> bool {
-        self.clock.is_sound(config) && self.pacer.is_sound(config) && self.round_robin.is_sound()
+    /// Checks the schedule of a restored node.
+    pub(super) fn check_restored<A: Address>(&self, cx: &Cx<A>) -> Result<(), Unsound> {
+        /// A later round than any clock shows.
+        const MAX_ROUND: u64 = 1 << 60;
+        let Self { round_robin, probe_at, probed_at, round, clock, pacer, rank } = self;
+        let times = cx.time_rules();
+        let shared = cx.config.detector.shared_schedule;
+        check_rules(
+            "schedule",
+            &[
+                (clock.is_sound(&cx.config, times), "the round clock has the pace of the settings"),
+                (pacer.is_sound(&cx.config, times), "the pacer has the pace of the settings"),
+                (round_robin.is_sound(), "each member has one place in the order of probing"),
+                (
+                    !round_robin.contains(cx.this.slot),
+                    "this node has no place in the order of probing",
+                ),
+                (!shared || round_robin.len() == 0, "the common schedule has no order of its own"),
+                (times.is_past(*probed_at), "the last probe began in the past"),
+                (times.are_deadlines(&[Some(*probe_at)]), "the next probe is not ages away"),
+                (*round <= MAX_ROUND, "the round is one that a clock can show"),
+                (rank.1 <= cx.table.rows(), "the rank of this node is one of the table"),
+            ],
+        )
     }
 
     /// Gives a new member a place in SWIM's order. The common schedule uses the roster instead.

@@ -27,8 +27,8 @@ use crate::id::{Generation, IdHash};
 use crate::membership::Slot;
 use crate::membership::claim::{Accusers, MAX_ACCUSERS};
 use crate::status::Status;
-use crate::time::Instant;
-use crate::violation::Violation;
+use crate::time::{Instant, TimeRules};
+use crate::violation::{Unsound, Violation, check_rules};
 
 /// How long suspicions last in the present cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -221,6 +221,36 @@ impl Suspicions {
 
     pub(crate) fn len(&self) -> usize {
         self.rows.len()
+    }
+
+    /// Checks the suspicions of a restored node. That each is of a suspected member is an
+    /// invariant.
+    pub(super) fn check_restored(&self, times: TimeRules) -> Result<(), Unsound> {
+        let Self { rows, next } = self;
+        let is_sound = |suspected: &Suspected| {
+            let Suspected {
+                generation: _,
+                started,
+                deadline,
+                status_ping_at,
+                accusers: _,
+                mine: _,
+                doubted: _,
+            } = suspected;
+            times.is_past(*started) && times.are_deadlines(&[Some(*deadline), *status_ping_at])
+        };
+        let first = rows.values().map(Suspected::next).min();
+        check_rules(
+            "suspicions",
+            &[
+                // Otherwise no roll call would ever be late enough to verify it.
+                (rows.values().all(is_sound), "a suspicion began in the past and ends"),
+                (
+                    next.is_some() == first.is_some() && *next <= first,
+                    "the next thing due is not later than that of any suspicion",
+                ),
+            ],
+        )
     }
 }
 

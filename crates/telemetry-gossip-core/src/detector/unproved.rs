@@ -21,7 +21,7 @@ use crate::address::Address;
 use crate::cx::Cx;
 use crate::membership::Slot;
 use crate::outbox::{Intent, Signal};
-use crate::time::Instant;
+use crate::time::{Instant, TimeRules};
 use crate::wire::PING_LEN;
 
 /// How long after a page a member is asked first.
@@ -93,6 +93,17 @@ impl Unproved {
         };
         self.next.filter(|&next| next <= cx.now)?;
         self.entries.iter().find(over).map(|entry| entry.slot)
+    }
+
+    /// Whether the restored members are others than `me`, and when they are due is known.
+    pub(super) fn is_sound(&self, me: Slot, times: TimeRules) -> bool {
+        let Self { entries, next, latest } = self;
+        let first = entries.iter().map(|entry| entry.due).min();
+        first.is_some() == next.is_some()
+            && first >= *next
+            && times.are_deadlines(&[*next, entries.iter().map(|entry| entry.due).max()])
+            && times.are_past(&[*latest])
+            && entries.iter().all(|entry| entry.slot != me)
     }
 
     pub(super) fn forget(&mut self, slot: Slot) {

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{IdHash, RequestId};
 use crate::membership::Slot;
-use crate::time::Instant;
+use crate::time::{Instant, TimeRules};
 
 /// The largest number of datagrams per flight.
 pub(super) const MAX_DATAGRAMS_PER_FLIGHT: usize = 8;
@@ -117,6 +117,38 @@ impl Branch {
             passed_over: 0,
             passed_until: Instant::ORIGIN,
         }
+    }
+
+    /// Whether the restored times and sums are such as no running branch outgrows, and the partner
+    /// is another member.
+    pub(super) fn is_sound(&self, me: Slot, times: TimeRules) -> bool {
+        /// More bytes than wait on any branch.
+        const MOST_BYTES: usize = usize::MAX / 4;
+        let Self {
+            partner,
+            distance: _,
+            end: _,
+            queue: _,
+            bytes,
+            urgent: _,
+            more: _,
+            rest: _,
+            flight: _,
+            in_flight,
+            unsent: _,
+            not_before,
+            deadline,
+            tries: _,
+            passed_over: _,
+            passed_until,
+        } = self;
+        let sent = in_flight.iter().all(|datagram| {
+            let InFlight { request_id: _, updates: _, len: _, arrived: _, sent_at } = datagram;
+            times.is_past(*sent_at)
+        });
+        sent && *partner != Some(me)
+            && *bytes <= MOST_BYTES
+            && times.are_deadlines(&[Some(*not_before), Some(*deadline), Some(*passed_until)])
     }
 
     /// When the branch has something to do: give its flight up, or begin one, as soon as the budget

@@ -10,7 +10,7 @@ use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::time::Instant;
+use crate::time::{Instant, TimeRules};
 
 const MICROS_PER_SECOND: u64 = 1_000_000;
 
@@ -49,6 +49,13 @@ impl Budget {
             }
             _ => Instant::ORIGIN,
         }
+    }
+
+    /// Whether a restored bucket is filled at this rate, holds no more than one second of it, and
+    /// was filled in the past.
+    pub(super) fn is_sound(&self, expected: Option<u32>, times: TimeRules) -> bool {
+        let Self { rate, tokens, at } = self;
+        *rate == expected && *tokens <= rate.map_or(0, i64::from) && times.is_past(*at)
     }
 
     fn fill(&mut self, now: Instant) {

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::branch::Furthest;
 use crate::membership::Slot;
-use crate::time::Instant;
+use crate::time::{Instant, TimeRules};
 
 /// The largest number of gaps that are remembered.
 const MAX_GAPS: usize = 16;
@@ -67,6 +67,15 @@ impl Gaps {
     pub(crate) fn fill(&mut self, owner: Slot) -> Option<Furthest> {
         let at = self.0.iter().position(|gap| gap.owner == owner)?;
         Some(self.0.swap_remove(at).furthest)
+    }
+
+    /// Whether no owner has two gaps, and all that was requested was requested in the past.
+    pub(super) fn is_sound(&self, times: TimeRules) -> bool {
+        let Self(gaps) = self;
+        gaps.iter().enumerate().all(|(at, gap)| {
+            let Gap { owner, furthest: _, asked } = gap;
+            times.are_past(&[*asked]) && gaps.iter().skip(at + 1).all(|other| other.owner != *owner)
+        })
     }
 
     /// Forgets the gap of an owner.

@@ -27,7 +27,7 @@ use crate::config::Config;
 use crate::cx::{Cx, Part, sooner};
 use crate::membership::Slot;
 use crate::time::Instant;
-use crate::violation::Violation;
+use crate::violation::{Unsound, Violation, check_rules};
 pub(crate) use branch::Furthest;
 pub(crate) use budget::Budget;
 pub(crate) use flight::acknowledge;
@@ -100,5 +100,35 @@ impl<A: Address> Part<A> for Dissemination {
 
     fn check(&self, _: &Cx<A>) -> Result<(), Violation> {
         self.trees.check().map_err(|detail| Violation::new("sums", detail))
+    }
+
+    fn check_restored(&self, cx: &Cx<A>) -> Result<(), Unsound> {
+        let Self {
+            gossiped_at,
+            trees,
+            first_publish_at,
+            budget,
+            own_sent_at,
+            rebased_at,
+            renewed_at,
+            echoed_at,
+        } = self;
+        let times = cx.time_rules();
+        trees.check_restored(cx.table.rows(), cx.this.slot, times)?;
+        check_rules(
+            "dissemination",
+            &[
+                (times.are_past(&[*gossiped_at]), "rumors were last sent in the past"),
+                (
+                    times.are_past(&[Some(*own_sent_at), *rebased_at, *renewed_at, *echoed_at]),
+                    "the telemetry of this node was last sent in the past",
+                ),
+                (times.are_deadlines(&[*first_publish_at]), "the first telemetry is not ages away"),
+                (
+                    budget.is_sound(cx.config.byte_budget, times),
+                    "the byte budget is that of the settings",
+                ),
+            ],
+        )
     }
 }

@@ -41,6 +41,7 @@ use serde::{Deserialize, Serialize};
 use super::branch::{Branch, Furthest, InFlight, MAX_DATAGRAMS_PER_FLIGHT, Update};
 use super::gaps::Gaps;
 use crate::address::Address;
+use crate::bounded::list;
 use crate::id::{IdHash, RequestId};
 use crate::membership::rtt::RttBound;
 use crate::membership::{Membership, Slot, grow};
@@ -69,6 +70,7 @@ const BY_ANTI_ENTROPY: u32 = 1 << MAX_BRANCHES;
 /// The branches of one node.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Trees {
+    #[serde(deserialize_with = "list::<_, _, _, MAX_BRANCHES>")]
     branches: Vec<Branch>,
     /// Per slot, one bit per branch in whose queue the owner is, and [`BY_ANTI_ENTROPY`].
     marks: Vec<u32>,

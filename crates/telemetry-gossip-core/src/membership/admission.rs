@@ -44,9 +44,11 @@ impl Admission {
         Ok(())
     }
 
-    /// Whether the ids are sorted, as the binary search needs them.
+    /// Whether the ids are sorted, as the binary search needs them, and none are there without a
+    /// config.
     pub(crate) fn is_sound(&self) -> bool {
-        self.ids.is_sorted()
+        let Self { version, ids } = self;
+        ids.is_sorted() && (version.is_some() || ids.is_empty())
     }
 
     /// Whether the node with this id belongs.

@@ -43,6 +43,6 @@ pub(crate) mod tombstone;
 pub use member::Member;
 pub(crate) use roster::{MAX_NAMESAKES, Place};
 pub(crate) use row::Row;
-pub(crate) use slot::{Slot, grow};
+pub(crate) use slot::{Slot, grow, serialize_maybe_free};
 pub(crate) use table::{BUCKETS, Fingerprints, bucket_of, fold};
 pub use table::{Membership, Merged};

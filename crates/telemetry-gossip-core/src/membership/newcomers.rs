@@ -25,7 +25,7 @@ use super::claim::{Accusers, Claim};
 use crate::id::{Generation, Instance, NodeId, RequestId};
 use crate::rng::Random;
 use crate::status::Status;
-use crate::time::Instant;
+use crate::time::{Instant, TimeRules};
 
 /// The largest number of claims that wait.
 pub(crate) const MAX_WAITING: usize = 64;
@@ -232,6 +232,14 @@ impl<A: Copy + PartialEq> Newcomers<A> {
     /// has left.
     pub(crate) fn settle(&mut self, id: &str, generation: Generation) {
         self.waiting.retain(|waiting| waiting.id != *id || waiting.generation > generation);
+    }
+
+    /// Whether the restored claims are within their bounds.
+    pub(crate) fn is_sound(&self, times: TimeRules) -> bool {
+        let Self { waiting, measured: (measured_at, _) } = self;
+        waiting.len() <= MAX_WAITING
+            && times.is_past(*measured_at)
+            && waiting.iter().all(|waiting| times.are_deadlines(&[Some(waiting.until)]))
     }
 
     /// Drops all claims: the node falls silent.

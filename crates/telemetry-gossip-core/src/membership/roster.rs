@@ -46,6 +46,20 @@ impl Roster {
         Self { entries: Vec::new(), begins: [0; BUCKETS + 1] }
     }
 
+    /// Returns the roster with the slots in this order. Whether that is the order of the hashes is
+    /// for the caller to check.
+    pub(super) fn in_order(order: impl ExactSizeIterator<Item = (u64, Slot)>) -> Self {
+        let mut roster = Self { entries: Vec::with_capacity(order.len()), ..Self::new() };
+        for (hash, slot) in order {
+            roster.entries.push((id_hash_of(hash), slot));
+            roster.begins[bucket_of(hash) + 1] += 1;
+        }
+        for bucket in 0..BUCKETS {
+            roster.begins[bucket + 1] += roster.begins[bucket];
+        }
+        roster
+    }
+
     pub(super) fn len(&self) -> usize {
         self.entries.len()
     }

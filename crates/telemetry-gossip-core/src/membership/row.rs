@@ -66,7 +66,28 @@ const _: () = assert!(size_of::<Row>() <= 40);
 impl Row {
     /// Returns the record of a member about which nothing but its names is known.
     pub(crate) fn new<A: Address>(id: &str, address: Option<A>) -> Self {
-        let mut row = Self {
+        let mut row = Self::free();
+        row.write_texts(id.as_bytes(), address, &[]);
+        row
+    }
+
+    /// Returns the record of these texts, as they were saved; `None` if they are longer than a
+    /// record can hold. Whether they keep their rules is for the caller to check.
+    pub(crate) fn of_texts(id: &[u8], address: &[u8], log: &[u8]) -> Option<Self> {
+        let mut row = Self::free();
+        let mut texts = Vec::with_capacity(LENGTHS_LEN + id.len() + address.len() + log.len());
+        for name in [id, address] {
+            texts.push(u8::try_from(name.len()).ok()?);
+            texts.extend_from_slice(name);
+        }
+        texts.extend_from_slice(log);
+        row.keep(texts);
+        Some(row)
+    }
+
+    /// Returns the record of a slot that is free, which takes no heap block.
+    pub(crate) fn free() -> Self {
+        Self {
             block: Box::default(),
             generation: Generation(0),
             instance: Instance(0),
@@ -75,9 +96,7 @@ impl Row {
             round_trip: RttBound::default(),
             status: Status::Alive,
             answered: Answered::NEVER,
-        };
-        row.write_texts(id.as_bytes(), address, &[]);
-        row
+        }
     }
 
     fn write_texts<A: Address>(&mut self, id: &[u8], address: Option<A>, log: &[u8]) {

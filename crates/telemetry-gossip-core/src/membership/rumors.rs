@@ -23,6 +23,7 @@ use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
 use crate::membership::{Slot, grow};
+use crate::violation::{Unsound, check_rules};
 
 /// The count of sends of a slot that is no rumor.
 const IDLE: u8 = u8::MAX;
@@ -114,6 +115,29 @@ impl Rumors {
             self.sends[slot.index()] = IDLE;
             self.active -= 1;
         }
+    }
+
+    /// Checks what a restored state could get wrong beside the links: whether each rumor is about
+    /// a member for which `is_in_use` holds, and none is taken.
+    pub(crate) fn check_restored(
+        &self,
+        rows: usize,
+        is_in_use: impl Fn(Slot) -> bool,
+    ) -> Result<(), Unsound> {
+        let Self { ends, next: _, prev: _, sends, active: _, taken } = self;
+        let mut slots = (0_u32..).map(Slot).zip(sends);
+        check_rules(
+            "rumors",
+            &[
+                (ends.len() <= usize::from(IDLE), "there are no more queues than counts"),
+                (sends.len() <= rows, "there are no more rumors than rows"),
+                (taken.is_empty(), "no rumor is taken between two datagrams"),
+                (
+                    slots.all(|(slot, &sends)| sends == IDLE || is_in_use(slot)),
+                    "a rumor is about a member",
+                ),
+            ],
+        )
     }
 
     /// Checks the links and the counts of the queues by walking them.

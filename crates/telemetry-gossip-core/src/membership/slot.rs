@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 /// The index of a row in the table. It is stable while the member is in the table, and reused
 /// afterwards.
@@ -13,6 +13,15 @@ impl Slot {
     pub(crate) const fn index(self) -> usize {
         self.0 as usize
     }
+}
+
+/// Serialises the number of a slot that may have become free. Whoever reads it back must not expect
+/// a member there.
+pub(crate) fn serialize_maybe_free<S: Serializer>(
+    slot: &Slot,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u32(slot.0)
 }
 
 /// Reserves room for one more item: an eighth of the length instead of a doubling, so that the

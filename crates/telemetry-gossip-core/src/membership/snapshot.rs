@@ -1,31 +1,36 @@
 //! The table as a part of a node's snapshot: its rows and their order.
 //!
-//! Indices, sums and counts are not saved; a restored table computes them from its rows.
+//! Indices, sums and counts are not saved; a restored table computes them from its rows. The rows
+//! are read as they are, and checked once the whole state is read, so that an error can name the
+//! rule that they break.
 
-use alloc::borrow::Cow;
 use alloc::vec::Vec;
+use core::fmt;
 
-use serde::de::Error as _;
+use serde::de::{Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::proof::Answered;
+use super::roster::Roster;
 use super::row::{Row, Sums};
 use super::rtt::RttBound;
-use super::telemetry_log::{self, Entries, MAX_LOG_READ};
+use super::slot::grow;
+use super::telemetry_log::{self, Entries, MAX_LOG_READ, MAX_VERSION};
 use super::{Membership, Slot};
 use crate::address::Address;
 use crate::id::{Generation, Instance, check_id};
 use crate::status::Status;
-use crate::time::Instant;
+use crate::time::{Instant, TimeRules};
+use crate::violation::{Unsound, check_rules};
 
 /// The saved state of a table. Its fields are serialised in this order.
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize)]
 struct State<'a> {
     /// The rows by slot; `None` where the slot is free.
-    #[serde(borrow)]
     rows: Vec<Option<SavedRow<'a>>>,
-    /// The free slots. The one freed last stands last, and is taken first.
-    free: Cow<'a, [Slot]>,
+    /// The free slots, as numbers, since no other part names one. The one freed last stands last,
+    /// and is taken first.
+    free: Vec<u32>,
     /// The slots in the order of the roster, which the rows do not determine: ids with the same
     /// hash may stand in either order.
     order: Vec<Slot>,
@@ -35,6 +40,43 @@ struct State<'a> {
     telemetry_changed_at: Instant,
     roster_version: u32,
     includes_dead: bool,
+}
+
+/// The same fields, as they are read.
+#[derive(Deserialize)]
+struct ReadState {
+    rows: Rows,
+    free: Vec<Slot>,
+    order: Vec<Slot>,
+    me: Option<Slot>,
+    limit: u32,
+    changed_at: Instant,
+    telemetry_changed_at: Instant,
+    roster_version: u32,
+    includes_dead: bool,
+}
+
+/// The rows that hold members, each with its slot, and the number of all rows. A free row is one
+/// byte and takes no memory before the list of free slots was read, too.
+#[derive(Deserialize)]
+struct Rows(#[serde(deserialize_with = "read_rows")] (Vec<(u32, Row)>, u32));
+
+impl Rows {
+    /// Returns the rows by slot; `None` if the free slots are not as many as the free rows.
+    fn by_slot(self, free: &[Slot]) -> Option<Vec<Row>> {
+        let (used, count) = self.0;
+        let count = count as usize;
+        if used.len() + free.len() != count {
+            return None;
+        }
+        let mut rows = Vec::with_capacity(count);
+        for (slot, row) in used {
+            rows.resize_with(slot as usize, Row::free);
+            rows.push(row);
+        }
+        rows.resize_with(count, Row::free);
+        Some(rows)
+    }
 }
 
 /// The saved state of a row.
@@ -51,6 +93,13 @@ struct SavedRow<'a> {
     answered: Answered,
 }
 
+/// The bytes of a log before its first entry, if its first byte is 0.
+const COMPACTED_LEN: usize = 7;
+
+/// The versions that a restored node must have left for its own telemetry: one per microsecond for
+/// twelve days.
+const VERSIONS_LEFT: u64 = 1 << 40;
+
 /// Saves a table.
 pub(crate) fn serialize<A: Address, S: Serializer>(
     table: &Membership<A>,
@@ -63,7 +112,7 @@ pub(crate) fn serialize<A: Address, S: Serializer>(
     }
     let state = State {
         rows,
-        free: table.free.as_slice().into(),
+        free: table.free.iter().map(|slot| slot.0).collect(),
         order: table.slots().collect(),
         me: table.me,
         limit: table.limit,
@@ -75,65 +124,158 @@ pub(crate) fn serialize<A: Address, S: Serializer>(
     state.serialize(serializer)
 }
 
-/// Restores a table, or says why the bytes are no table.
+/// Reads a table. Nothing may use it before [`Membership::check_restored`] has found it sound.
 pub(crate) fn deserialize<'de, A: Address, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Membership<A>, D::Error> {
-    State::deserialize(deserializer)?.restore().map_err(D::Error::custom)
+    let state = ReadState::deserialize(deserializer)?;
+    let rows = state.rows.by_slot(&state.free);
+    let rows = rows.ok_or_else(|| D::Error::custom("the free slots are not the free rows"))?;
+    let mut table = Membership {
+        me: state.me,
+        limit: state.limit,
+        changed_at: state.changed_at,
+        telemetry_changed_at: state.telemetry_changed_at,
+        roster_version: state.roster_version,
+        includes_dead: state.includes_dead,
+        free: state.free,
+        rows,
+        ..Membership::new(state.limit)
+    };
+    let hash_of = |slot: Slot| table.rows.get(slot.index()).map_or(0, Row::hash);
+    let roster = Roster::in_order(state.order.iter().map(|&slot| (hash_of(slot), slot)));
+    table.roster = roster;
+    for slot in state.order {
+        let Some(row) = table.rows.get(slot.index()) else { continue };
+        let (hash, status, share) = (row.hash(), row.status, row.sums(table.includes_dead));
+        table.count(status, hash, 1);
+        table.account(hash, Sums::default(), share);
+    }
+    Ok(table)
 }
 
-impl State<'_> {
-    fn restore<A: Address>(self) -> Result<Membership<A>, &'static str> {
-        let mut table = Membership {
-            me: self.me,
-            limit: self.limit,
-            changed_at: self.changed_at,
-            telemetry_changed_at: self.telemetry_changed_at,
-            roster_version: self.roster_version,
-            includes_dead: self.includes_dead,
-            free: self.free.into_owned(),
-            ..Membership::new(self.limit)
-        };
-        for row in &self.rows {
-            let row = row.as_ref().map_or(Ok(Row::new::<A>("", None)), SavedRow::restore::<A>)?;
-            table.rows.push(row);
+fn read_rows<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<(Vec<(u32, Row)>, u32), D::Error> {
+    struct Reading;
+    impl<'de> Visitor<'de> for Reading {
+        type Value = (Vec<(u32, Row)>, u32);
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("the rows of a table")
         }
-        // Each slot is either free or in the roster, exactly once.
-        let mut missing: Vec<Option<bool>> =
-            self.rows.iter().map(|row| Some(row.is_some())).collect();
-        for (slot, taken) in table
-            .free
-            .iter()
-            .map(|slot| (slot, false))
-            .chain(self.order.iter().map(|slot| (slot, true)))
-        {
-            if missing.get_mut(slot.index()).and_then(Option::take) != Some(taken) {
-                return Err("a slot is both free and in the roster, or named twice");
+
+        fn visit_seq<S: SeqAccess<'de>>(self, mut saved: S) -> Result<Self::Value, S::Error> {
+            let (mut used, mut count) = (Vec::new(), 0);
+            while let Some(row) = saved.next_element::<Option<SavedRow<'de>>>()? {
+                if let Some(row) = row {
+                    let row = row.read().ok_or_else(|| S::Error::custom("a name is too long"))?;
+                    grow(&mut used);
+                    used.push((count, row));
+                }
+                count = u32::checked_add(count, 1).ok_or_else(|| S::Error::custom("many rows"))?;
             }
+            Ok((used, count))
         }
-        if missing.iter().any(Option::is_some) {
-            return Err("a slot is neither free nor in the roster");
-        }
-        // Among equal hashes the roster puts the latest first, so they are inserted from the back.
-        for &slot in self.order.iter().rev() {
-            table.roster.insert(&table.rows, slot);
-            let (hash, row) = (table.hash(slot), &table.rows[slot.index()]);
-            let (status, share) = (row.status, row.sums(table.includes_dead));
-            table.count(status, hash, 1);
-            table.account(hash, Sums::default(), share);
-        }
-        if !table.slots().eq(self.order.iter().copied()) {
-            return Err("the roster is not in the order of the id hashes");
-        }
-        let ids_differ = |pair: &[Slot]| {
-            let [one, other] = pair else { return true };
-            table.row(*one).id_bytes() != table.row(*other).id_bytes()
-        };
-        if !self.order.windows(2).all(ids_differ) {
-            return Err("two rows have the same id");
-        }
-        Ok(table)
     }
+    deserializer.deserialize_seq(Reading)
+}
+
+impl<A: Address> Membership<A> {
+    /// Checks the table of a restored node, which may have at most `limit` members. Every slot that
+    /// the table itself names exists afterwards.
+    pub(crate) fn check_restored(&self, limit: u32, times: TimeRules) -> Result<(), Unsound> {
+        const PART: &str = "table";
+        // Each slot is either free or in the roster, exactly once.
+        let mut in_use: Vec<Option<bool>> = self.rows.iter().map(|_| None).collect();
+        let free = self.free.iter().map(|&slot| (slot, false));
+        let named_once = free.chain(self.slots().map(|slot| (slot, true))).all(|(slot, used)| {
+            in_use.get_mut(slot.index()).is_some_and(|place| place.replace(used).is_none())
+        });
+        check_rules(
+            PART,
+            &[
+                (self.limit == limit, "its limit is that of the settings"),
+                (self.rows.len() <= limit as usize, "it has no more rows than its limit"),
+                (
+                    named_once && !in_use.contains(&None),
+                    "each row is either free or in the roster, and named once",
+                ),
+                (!self.includes_dead, "a node's fingerprints leave dead members out"),
+                (times.is_past(self.changed_at), "its last change has happened"),
+                (times.is_past(self.telemetry_changed_at), "its last change has happened"),
+            ],
+        )?;
+        check_rules(
+            PART,
+            &[
+                (
+                    self.free.iter().all(|slot| self.row(*slot).heap_bytes() == 0),
+                    "a free row holds no member",
+                ),
+                (
+                    self.slots().map(|slot| self.hash(slot)).is_sorted(),
+                    "the roster is in the order of the id hashes",
+                ),
+                (self.ids_differ(), "no two members have the same id"),
+            ],
+        )?;
+        self.slots().try_for_each(|slot| self.check_row(slot, times))
+    }
+
+    /// Whether a restored slot names a member of the table.
+    pub(crate) fn is_in_use(&self, slot: Slot) -> bool {
+        self.rows.get(slot.index()).is_some_and(|row| !row.id_bytes().is_empty())
+    }
+
+    fn ids_differ(&self) -> bool {
+        let mut ids: Vec<&[u8]> = self.slots().map(|slot| self.row(slot).id_bytes()).collect();
+        ids.sort_unstable();
+        ids.windows(2).all(|pair| pair.first() != pair.last())
+    }
+
+    fn check_row(&self, slot: Slot, times: TimeRules) -> Result<(), Unsound> {
+        let row = self.row(slot);
+        let id = core::str::from_utf8(row.id_bytes());
+        let (address, bytes) = (row.address::<A>(), row.address_bytes());
+        let decodes = address.map_or(bytes.is_empty(), |address| address.is_encoded(bytes));
+        // The log of this node is bounded where this node writes to it, and may be longer than
+        // what it reads of others.
+        let own = self.me == Some(slot);
+        let readable = own || row.log().len() <= MAX_LOG_READ;
+        let goes_on = !own || row.telemetry_version() <= MAX_VERSION - VERSIONS_LEFT;
+        check_rules(
+            "record of a member",
+            &[
+                (id.is_ok_and(|id| check_id(id).is_ok()), "its id is a valid id"),
+                (decodes, "its address decodes to itself"),
+                (times.is_past(row.observed()), "it was observed in the past"),
+                (readable, "its telemetry is not longer than a reader takes in"),
+                (is_log(row.log()), "its telemetry is a log in order of version"),
+                (goes_on, "this node has versions left for its own telemetry"),
+            ],
+        )
+    }
+}
+
+/// Whether the bytes are a log: whole entries with ascending versions and keys that differ.
+fn is_log(log: &[u8]) -> bool {
+    if !telemetry_log::is_held(log) {
+        return log.len() == 2 * COMPACTED_LEN;
+    }
+    let (mut len, mut last) = (if log.first() == Some(&0) { COMPACTED_LEN } else { 0 }, 0);
+    let mut keys = Vec::new();
+    for entry in Entries::new(log) {
+        let follows = entry.version > last && !entry.key.is_empty();
+        if !follows || core::str::from_utf8(entry.key).is_err() {
+            return false;
+        }
+        last = entry.version;
+        len += entry.packed_len();
+        keys.push(entry.key);
+    }
+    keys.sort_unstable();
+    len == log.len() && keys.windows(2).all(|pair| pair.first() != pair.last())
 }
 
 impl<'a> SavedRow<'a> {
@@ -151,42 +293,11 @@ impl<'a> SavedRow<'a> {
         }
     }
 
-    fn restore<A: Address>(&self) -> Result<Row, &'static str> {
-        check_id(self.id).map_err(|_| "the id of a member breaks the rule for ids")?;
-        let address = A::decode(self.address);
-        if address.is_none() && !self.address.is_empty() {
-            return Err("the address of a member cannot be decoded");
-        }
-        // A log that begins with 0 states its compacted version before its entries.
-        let mut row = Row::new(self.id, address);
-        if let (Some(0), compacted) = (self.log.first(), telemetry_log::compacted_version(self.log))
-        {
-            row.restart_telemetry(compacted);
-        }
-        if !telemetry_log::is_held(self.log) {
-            row.withhold_telemetry(telemetry_log::version(self.log));
-        }
-        let (mut last, mut entries) = (0, Vec::new());
-        for entry in Entries::new(self.log) {
-            if entry.version <= last || core::str::from_utf8(entry.key).is_err() {
-                return Err(
-                    "the telemetry of a member is not in order of version, or a key is not UTF-8",
-                );
-            }
-            last = entry.version;
-            entries.push(entry);
-        }
-        if !entries.is_empty() {
-            // At this time no delete marker is old, so none is dropped.
-            row.merge_entries(&entries, Instant::ORIGIN);
-        }
-        // Bytes that are no log differ from the log that was rebuilt from their entries.
-        if row.log() != self.log || self.log.len() > MAX_LOG_READ {
-            return Err("the telemetry of a member is not a valid log, or is too long");
-        }
+    fn read(&self) -> Option<Row> {
+        let mut row = Row::of_texts(self.id.as_bytes(), self.address, self.log)?;
         (row.generation, row.instance, row.status) = (self.generation, self.instance, self.status);
         (row.round_trip, row.answered) = (self.round_trip, self.answered);
         row.observe(self.observed);
-        Ok(row)
+        Some(row)
     }
 }

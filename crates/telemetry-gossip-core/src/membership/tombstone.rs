@@ -11,7 +11,7 @@ use core::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::membership::Slot;
-use crate::time::Instant;
+use crate::time::{Instant, TimeRules};
 
 /// The members that are remembered until a set time.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -64,10 +64,13 @@ impl Tombstones {
         self.ends.contains_key(&slot)
     }
 
-    /// Whether both collections hold the same pairs.
-    pub(crate) fn is_sound(&self) -> bool {
-        let ordered = |(&slot, &end): (&Slot, &Instant)| self.order.contains(&(end, slot));
-        self.ends.len() == self.order.len() && self.ends.iter().all(ordered)
+    /// Whether both collections hold the same pairs, and every tombstone ends.
+    pub(crate) fn is_sound(&self, times: TimeRules) -> bool {
+        let Self { ends, order } = self;
+        let ordered = |(&slot, &end): (&Slot, &Instant)| order.contains(&(end, slot));
+        ends.len() == order.len()
+            && ends.iter().all(ordered)
+            && ends.values().all(|&end| times.are_deadlines(&[Some(end)]))
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -144,7 +144,7 @@ pub(crate) fn play(file: &[u8]) -> Played {
     let mut played = Played { player, outputs: Vec::new(), divergence: None, tail: Tail::Unread };
     while let Some(block) = reader.next_block().unwrap() {
         for entry in &block.entries {
-            played.player.play(entry, |output| {
+            played.player.play(&entry, |output| {
                 played.outputs.push(match output {
                     Output::Transmit { bytes, .. } => (entry.at, Some(bytes.to_vec()), None),
                     Output::Event(event) => (entry.at, None, Some(event)),

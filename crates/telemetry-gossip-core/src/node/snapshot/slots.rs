@@ -1,35 +1,49 @@
 //! Checks every slot in a state, wherever it is: a serializer that keeps nothing.
 //!
 //! It finds slots by the name of their type, so a part that is added to the state is checked
-//! without a change here.
+//! without a change here. A part that may name a member that is gone serialises the number alone,
+//! and checks it by itself.
 
 use core::fmt::{self, Display};
 
 use serde::ser::{self, Serialize};
 
+use crate::membership::Slot;
+
 /// The name under which a slot is serialised.
 const SLOT: &str = "Slot";
 
-/// Whether every slot that `walk` serialises is one of the first `rows`.
-pub(super) fn are_below(rows: usize, walk: impl FnOnce(Walker) -> Result<(), Stop>) -> bool {
-    walk(Walker { rows, at_slot: false }).is_ok()
+/// Whether every slot that `walk` serialises is `in_use`.
+pub(super) fn are_in_use<F: Fn(Slot) -> bool>(
+    in_use: F,
+    walk: impl FnOnce(Walker<'_, F>) -> Result<(), Stop>,
+) -> bool {
+    walk(Walker { in_use: &in_use, at_slot: false }).is_ok()
 }
 
-/// A serializer that compares each slot with the number of rows.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Walker {
-    rows: usize,
+/// A serializer that asks of each slot whether it is in use.
+#[derive(Debug)]
+pub(super) struct Walker<'a, F> {
+    in_use: &'a F,
     /// Whether the next value is the number in a slot.
     at_slot: bool,
 }
 
-/// The error that ends a walk: a slot names a row that does not exist.
+impl<F> Clone for Walker<'_, F> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<F> Copy for Walker<'_, F> {}
+
+/// The error that ends a walk: a slot names no member.
 #[derive(Debug)]
 pub(super) struct Stop;
 
 impl Display for Stop {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a slot names a row that does not exist")
+        f.write_str("a slot names no member")
     }
 }
 
@@ -51,7 +65,7 @@ macro_rules! pass {
     };
 }
 
-impl ser::Serializer for Walker {
+impl<F: Fn(Slot) -> bool> ser::Serializer for Walker<'_, F> {
     type Ok = ();
     type Error = Stop;
     type SerializeSeq = Self;
@@ -85,8 +99,7 @@ impl ser::Serializer for Walker {
     }
 
     fn serialize_u32(self, place: u32) -> Walked {
-        let there = !self.at_slot || usize::try_from(place).is_ok_and(|place| place < self.rows);
-        if there { Ok(()) } else { Err(Stop) }
+        if !self.at_slot || (self.in_use)(Slot(place)) { Ok(()) } else { Err(Stop) }
     }
 
     fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Walked {
@@ -162,7 +175,7 @@ impl ser::Serializer for Walker {
 
 macro_rules! walk_parts {
     ($($kind:ident { $($step:ident($($name:ty)?);)* })*) => {
-        $(impl ser::$kind for Walker {
+        $(impl<F: Fn(Slot) -> bool> ser::$kind for Walker<'_, F> {
             type Ok = ();
             type Error = Stop;
 

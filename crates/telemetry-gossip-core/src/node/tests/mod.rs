@@ -10,6 +10,7 @@ mod probing;
 mod refused;
 mod refuting;
 mod snapshot;
+mod snapshot_forged;
 mod telemetry;
 mod telemetry_lies;
 

@@ -5,26 +5,26 @@ use crate::node::snapshot::{RestoreError, STATE_VERSION, SnapshotError};
 use proptest::prelude::*;
 
 /// The outputs of a node after one input: datagrams, events and the next deadline.
-type Outputs = (Vec<(u32, Vec<u8>)>, Vec<Event<u32>>, Option<Instant>);
+pub(super) type Outputs = (Vec<(u32, Vec<u8>)>, Vec<Event<u32>>, Option<Instant>);
 
-fn outputs(node: &mut Node<u32>) -> Outputs {
+pub(super) fn outputs(node: &mut Node<u32>) -> Outputs {
     let sent = drain(node);
     (sent, core::iter::from_fn(|| node.poll_event()).collect(), node.poll_timeout())
 }
 
 /// A cluster in trouble: datagrams get lost, nodes stop, values change. Each node has a twin that
 /// was restored from a snapshot and gets the same inputs.
-struct Twins {
-    nodes: Vec<Node<u32>>,
+pub(super) struct Twins {
+    pub(super) nodes: Vec<Node<u32>>,
     twins: Vec<Option<Node<u32>>>,
-    now: Instant,
+    pub(super) now: Instant,
     wire: alloc::collections::VecDeque<(u32, u32, Vec<u8>)>,
     random: crate::rng::Random,
     compared: usize,
 }
 
 impl Twins {
-    fn new(nodes: u32, seed: u8, config: &Config) -> Self {
+    pub(super) fn new(nodes: u32, seed: u8, config: &Config) -> Self {
         let mut twins = Self {
             nodes: (1..=nodes).map(|address| node(address, config)).collect(),
             twins: core::iter::repeat_with(|| None).take(nodes as usize).collect(),
@@ -39,7 +39,7 @@ impl Twins {
         twins
     }
 
-    fn input(&mut self, at: usize, input: &Input<'_, u32>) {
+    pub(super) fn input(&mut self, at: usize, input: &Input<'_, u32>) {
         let node = &mut self.nodes[at];
         let result = node.handle(self.now, input.clone());
         let expected = outputs(node);
@@ -66,7 +66,7 @@ impl Twins {
     }
 
     /// Runs the cluster; the nodes in `stopped` get neither datagrams nor ticks.
-    fn run_for(&mut self, span: Duration, loss: usize, stopped: &[usize]) {
+    pub(super) fn run_for(&mut self, span: Duration, loss: usize, stopped: &[usize]) {
         let end = self.now + span;
         loop {
             while let Some((from, to, bytes)) = self.wire.pop_front() {
@@ -168,7 +168,8 @@ fn a_slot_of_a_row_that_does_not_exist_is_refused() {
     let target = &mut node.detector.probe.as_mut().expect("a probe is under way").target;
     *target = crate::membership::Slot(target.0 + 100);
     let unsound = Node::<u32>::restore(&node.snapshot().unwrap()).unwrap_err();
-    assert_eq!(unsound, RestoreError::Unsound { part: "slot of a member" });
+    let rule = "each slot that is named is that of a member";
+    assert_eq!(unsound, RestoreError::Unsound { part: "node", rule });
 }
 
 /// Damaged bytes are refused, or make a node that keeps all invariants. Neither panics.
