@@ -60,6 +60,8 @@ pub(crate) enum Body {
     SyncWants(RequestId, Diff),
     /// The rows that the partner wants or that are newer here, and the end of the session.
     SyncDone(RequestId, Diff),
+    /// This node's own claim, and the question to an accuser about the member with this id hash.
+    Question(RequestId, IdHash),
     /// The question for the page that begins at this id hash.
     PageRequest(RequestId, IdHash),
     /// The page that begins at this id hash.

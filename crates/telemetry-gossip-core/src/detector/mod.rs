@@ -23,8 +23,8 @@
 //! An answer or a refutation ends the sequence at any stage. Each stage is one file: `schedule`
 //! (and `round_robin`, SWIM's order), `probe`, `flap_damping`, `accusation` with `roll_call`, and
 //! `suspicion`. Beside them, `ping_req` pings on behalf of other nodes, `reconnect` contacts dead
-//! members, `local_health` measures how far this node trusts itself, and `history` keeps the
-//! evidence found on the way.
+//! members, `local_health` measures how far this node trusts itself, `hearsay` asks accusers whether
+//! they accuse, and `history` keeps the evidence found on the way.
 //!
 //! [`Detector::set_status`] is the one place where a status becomes timers, flaps, history and
 //! events: a claim of another member, an accusation and an expired suspicion all end there.
@@ -35,6 +35,7 @@
 mod accusation;
 mod asked;
 pub(crate) mod flap_damping;
+mod hearsay;
 mod history;
 mod local_health;
 mod ping_req;
@@ -64,6 +65,7 @@ use crate::status::Status;
 use crate::time::Instant;
 use crate::violation::{Violation, check_bounds};
 pub(crate) use flap_damping::FlapDamping;
+pub(crate) use hearsay::Hearsay;
 pub(crate) use history::History;
 pub(crate) use local_health::LocalHealth;
 pub(crate) use ping_req::PingReqs;
@@ -75,7 +77,7 @@ use suspicion::Suspected;
 pub(crate) use suspicion::Suspicions;
 
 /// The version of the serialised shape of [`Detector`]; increase it with each change of the shape.
-pub(crate) const SHAPE: u32 = 0;
+pub(crate) const SHAPE: u32 = 1;
 
 /// The state of the failure detector.
 #[derive(Debug, Serialize, Deserialize)]
@@ -96,6 +98,7 @@ pub(crate) struct Detector<A> {
     pub(crate) pending_accusations: Vec<Probe<A>>,
     pub(crate) flap_damping: FlapDamping<A>,
     pub(crate) suspicions: Suspicions,
+    pub(crate) hearsay: Hearsay<A>,
     pub(crate) history: History,
     /// When a dead member is contacted next.
     pub(crate) reconnect_at: Instant,
@@ -114,6 +117,7 @@ impl<A: Address> Detector<A> {
             pending_accusations: Vec::new(),
             flap_damping: FlapDamping::new(),
             suspicions: Suspicions::default(),
+            hearsay: Hearsay::new(),
             history: History::default(),
             reconnect_at: now,
         }
@@ -142,11 +146,12 @@ impl<A: Address> Detector<A> {
             Status::Alive => {
                 self.suspicions.clear(slot);
                 cx.tombstones.clear(slot);
+                // A member that returns after a leave, or refutes a lie, has not flapped.
+                if self.hearsay.end(slot) {
+                    self.flap_damping.add_flap(slot, cx.now);
+                    cx.rumors.push_grounded(slot);
+                }
                 if let Some(was) = was.filter(|&was| was != Status::Alive) {
-                    // A member that returns after a leave has not flapped.
-                    if was != Status::Left {
-                        self.flap_damping.add_flap(slot, cx.now);
-                    }
                     self.add_evidence(slot, Evidence::Alive { generation, was }, cx);
                 }
                 if was.is_some() {
@@ -166,6 +171,9 @@ impl<A: Address> Detector<A> {
                 let least = cx.config.suspicion_spans(cx.table.live()).1 + cx.spread_time();
                 let rest = cx.config.tombstone_ttl.saturating_sub(age).max(least);
                 cx.tombstones.set(slot, cx.now + rest);
+                if claim.status == Status::Left {
+                    self.hearsay.end(slot);
+                }
                 if claim.status == Status::Dead {
                     cx.emit(Event::Dead { id, generation });
                     let here = claim.accusers.contains(&cx.this.id_hash);
@@ -191,13 +199,19 @@ impl<A: Address> Detector<A> {
         let first = accusers.first().copied();
         let accuser = first.and_then(|accuser| cx.table.with_id_hash(accuser).next());
         let by = accuser.map(|slot| cx.table.id(slot));
-        let suspected = Suspected::new(generation, accusers, mine, cx.now, &self.timing(cx));
+        let before = self.suspicions.get(slot);
+        let suspected = match before.filter(|row| row.mine || self.hearsay.is_grounded(slot)) {
+            // What another node says must not give the suspect more time: an answer would have
+            // ended the suspicion.
+            Some(row) if !mine => Suspected { generation, ..row.clone() },
+            _ => Suspected::new(generation, accusers, mine, cx.now, &self.timing(cx)),
+        };
         self.suspicions.start(slot, suspected);
         self.add_evidence(slot, Evidence::Suspected { by: first, generation }, cx);
         cx.emit(Event::Suspected { id, generation, by });
     }
 
-    /// Adds the accusers of a claim that repeats a suspicion. A new accuser is a rumor.
+    /// Adds the accusers of a claim that repeats a suspicion. That this node accuses is a rumor.
     pub(crate) fn confirm(&mut self, slot: Slot, accusers: &Accusers, cx: &mut Cx<A>) {
         let timing = self.timing(cx);
         let mut is_rumor = false;
@@ -208,11 +222,11 @@ impl<A: Address> Detector<A> {
                 if new {
                     self.add_evidence(slot, Evidence::Confirmed { by: accuser }, cx);
                 }
-                is_rumor |= new;
+                is_rumor |= new && mine;
             }
         }
         if is_rumor {
-            cx.rumors.push(slot);
+            cx.rumors.push_grounded(slot);
         }
     }
 
@@ -367,6 +381,7 @@ impl<A: Address> Part<A> for Detector<A> {
         }
         self.pending_accusations.retain(|pending| pending.target != slot);
         self.flap_damping.forget(slot);
+        self.hearsay.forget(slot);
         self.history.forget(slot);
         self.roll_calls.forget(slot, cx.now);
     }
@@ -374,6 +389,7 @@ impl<A: Address> Part<A> for Detector<A> {
     fn heap_bytes(&self) -> usize {
         self.schedule.round_robin.heap_bytes()
             + self.roll_calls.heap_bytes()
+            + self.hearsay.heap_bytes()
             + self.history.heap_bytes()
     }
 
@@ -384,6 +400,10 @@ impl<A: Address> Part<A> for Detector<A> {
             ("ping-reqs", self.ping_reqs.len(), ping_req::MAX_PING_REQS),
             ("flaps", self.flap_damping.len(), cx.table.len()),
         ])?;
+        let bounds = Hearsay::<A>::bounds(cx.table.len());
+        if self.hearsay.lens().iter().zip(bounds).any(|(&len, bound)| len > bound) {
+            return Err(Violation::new("S14", "more accusations are remembered than the bound"));
+        }
         if !self.history.is_bounded() {
             return Err(Violation::new("S14", "a member's history is longer than its bound"));
         }

@@ -28,6 +28,7 @@ impl<A: Address> Node<A> {
         let limit = u32::from(self.cx.send_limit()).div_ceil(config.gossip_fanout.into());
         let grace = config.gossip_interval * (limit + 5);
         self.set_own_status(generation, Status::Left);
+        self.cx.rumors.push_grounded(self.cx.this.slot);
         self.cx.activity = Activity::Leaving(self.cx.now + grace);
         self.abandon_commands();
         self.anti_entropy.join = None;

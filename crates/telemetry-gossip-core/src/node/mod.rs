@@ -185,7 +185,7 @@ impl<A: Address> Node<A> {
         cx.this.slot = slot;
         cx.table.set_me(slot);
         cx.table.heard(slot, cx.now, true);
-        cx.rumors.push(slot);
+        cx.rumors.push_grounded(slot);
         cx.emit(Event::Joined { id, address: Some(address), generation });
     }
 

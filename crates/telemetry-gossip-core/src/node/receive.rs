@@ -24,6 +24,7 @@ use crate::dissemination::acknowledge;
 use crate::error::WireError;
 use crate::id::{IdHash, Instance, RequestId};
 use crate::membership::Slot;
+use crate::membership::claim::Claim;
 use crate::outbox::{Body, Diff, Intent, Signal, Want};
 use crate::status::Status;
 use crate::wire::decode::{Datagram, Frame, Lead};
@@ -48,6 +49,15 @@ pub(super) struct Reply<A> {
     ping_req: Option<(RequestId, IdHash, A)>,
     /// Whether a claim about this node itself was among the claims.
     about_self: bool,
+    /// Whether the sender says that this node is not Alive.
+    accuses_self: bool,
+    /// Whether an accusation in the datagram was looked into. At most one is, so that one datagram
+    /// cannot cause many.
+    looked_into: bool,
+    /// The member that the sender says it accuses, and about which this node has asked it.
+    testimony: Option<Slot>,
+    /// Whether the datagram answers a request of this node.
+    answers: bool,
     /// The tree frame, if the datagram is part of a flight.
     pub(super) tree: Option<Tree>,
     /// Requests for the telemetry that is missing before the updates of the flight.
@@ -64,6 +74,10 @@ impl<A> Reply<A> {
             correct_sender: false,
             ping_req: None,
             about_self: false,
+            accuses_self: false,
+            looked_into: false,
+            testimony: None,
+            answers: false,
             tree: None,
             missing: ArrayVec::new(),
         }
@@ -107,7 +121,6 @@ impl<A: Address> Node<A> {
         let sender = self.cx.member_at(IdHash(datagram.sender), from);
         if let Some(slot) = sender {
             self.cx.table.heard(slot, self.cx.now, false);
-            self.hear_clock(slot, datagram.clock);
         }
         let mut reply = Reply::new(sender);
         // Most datagrams are a ping or an ack and nothing else. That frame was read by `parse`.
@@ -116,11 +129,15 @@ impl<A: Address> Node<A> {
                 self.on_ping(ping, &mut reply);
                 None
             }
-            Lead::Ack(ack) => self.on_ack(from, &datagram, ack),
+            Lead::Ack(ack) => self.on_ack(from, &datagram, ack, &mut reply),
             Lead::None => None,
         };
         if datagram.goes_on() {
             self.read_on(from, &datagram, &mut reply, &mut answered);
+        }
+        // The source address of any other datagram may be forged, and so may its clock.
+        if let Some(slot) = reply.sender.filter(|_| reply.answers) {
+            self.hear_clock(slot, datagram.clock);
         }
         self.send_reply(from, &datagram, &reply);
         self.tell_accusers();
@@ -167,9 +184,6 @@ impl<A: Address> Node<A> {
         if reply.sender.is_none() {
             // The sender may have introduced itself in this very datagram.
             reply.sender = self.cx.member_at(id_hash, from);
-            if let Some(slot) = reply.sender.filter(|_| self.detector.schedule.clock.is_fresh()) {
-                self.hear_clock(slot, datagram.clock);
-            }
         }
     }
 
@@ -190,7 +204,9 @@ impl<A: Address> Node<A> {
     ) {
         match frame {
             Frame::Ping(ping) => self.on_ping(ping, reply),
-            Frame::Ack(ack) => *answered = self.on_ack(from, datagram, ack).or(*answered),
+            Frame::Ack(ack) => {
+                *answered = self.on_ack(from, datagram, ack, reply).or(*answered);
+            }
             Frame::Nack(nack) => self.detector.on_nack(from, RequestId(nack.number)),
             Frame::PingReq { number, target, address } => {
                 // Only the first ping-req of a datagram counts. It is served after the other
@@ -236,6 +252,11 @@ impl<A: Address> Node<A> {
         reply: &mut Reply<A>,
     ) {
         let session = self.anti_entropy.session_with(from);
+        if let Frame::SyncDone(done) = frame {
+            let (request_id, testimony) = (RequestId(done.number), reply.testimony);
+            self.detector.on_testimony(from, request_id, testimony, &mut self.cx);
+            reply.answers |= session == Some(request_id);
+        }
         let theirs = datagram.fingerprints;
         let (cx, anti_entropy) = (&mut self.cx, &mut self.anti_entropy);
         match frame {
@@ -289,7 +310,10 @@ impl<A: Address> Node<A> {
     /// Applies the claims of a frame.
     fn on_claims(&mut self, from: A, claims: ClaimsIn<'_, A>, reply: &mut Reply<A>) {
         let rumor = self.anti_entropy.hears_rumors_from(from);
-        for claim in claims {
+        for mut claim in claims {
+            if !claim.accusers.is_empty() {
+                self.hear_accusers(from, &mut claim, reply);
+            }
             // Only the first claim about this node counts: a datagram with many must not raise its
             // generation many times.
             if claim.id == self.cx.this.id.as_str()
@@ -297,6 +321,7 @@ impl<A: Address> Node<A> {
             {
                 continue;
             }
+            let accuses = claim.status == Status::Suspected;
             // A sender that does not know that it is suspected or dead must learn of it.
             if let Applied::Stale(slot) = self.apply_claim(&claim, rumor)
                 && self.cx.table.status(slot) != Status::Alive
@@ -304,7 +329,40 @@ impl<A: Address> Node<A> {
             {
                 reply.correct_sender = true;
             }
+            if claim.status != Status::Alive && claim.id == self.cx.this.id.as_str() {
+                // Otherwise the two could send each other the same claims for ever.
+                let row = self.cx.table.row(self.cx.this.slot);
+                let refuted = row.generation > claim.generation;
+                reply.accuses_self = refuted && self.cx.activity == Activity::Active;
+            }
+            if accuses && rumor && !reply.looked_into {
+                reply.looked_into = self.look_into(&claim);
+            }
         }
+    }
+
+    /// Hears who accuses a member. Only this node itself says whom it accuses, so its own name is
+    /// left out; a member that this node has asked speaks for itself.
+    #[inline(never)]
+    fn hear_accusers(&mut self, from: A, claim: &mut Claim<'_, A>, reply: &mut Reply<A>) {
+        let me = self.cx.this.id_hash;
+        if let Some(accused) = self.cx.table.find(claim.id)
+            && let Some(asked) = self.detector.hearsay.asked_at(from, accused)
+            && claim.accusers.contains(&self.cx.table.id_hash(asked))
+        {
+            reply.testimony = Some(accused);
+        }
+        claim.accusers.retain(|accuser| *accuser != me);
+    }
+
+    /// Looks into an accusation; true if this node has asked another about it.
+    #[inline(never)]
+    fn look_into(&mut self, claim: &Claim<'_, A>) -> bool {
+        let Some(accused) = self.cx.table.find(claim.id) else { return false };
+        let row = self.cx.table.row(accused);
+        let stands = row.status == Status::Suspected && row.generation == claim.generation;
+        let about_me = accused == self.cx.this.slot && row.instance == claim.instance;
+        (stands || about_me) && self.detector.look_into(accused, &claim.accusers, &mut self.cx)
     }
 
     /// Acknowledges a ping. A ping for another id gets no answer, or its sender would take that
@@ -317,15 +375,24 @@ impl<A: Address> Node<A> {
 
     /// Handles an ack, which answers a ping of the detector or a challenge. Returns the member
     /// whose fingerprints are to be compared.
-    fn on_ack(&mut self, from: A, datagram: &Datagram<'_, A>, ack: Ack) -> Option<Slot> {
+    fn on_ack(
+        &mut self,
+        from: A,
+        datagram: &Datagram<'_, A>,
+        ack: Ack,
+        reply: &mut Reply<A>,
+    ) -> Option<Slot> {
         let (request_id, instance) = (RequestId(ack.number), Instance(ack.instance));
-        match self.detector.on_ack(from, request_id, instance, &mut self.cx) {
+        let acked = self.detector.on_ack(from, request_id, instance, &mut self.cx);
+        reply.answers |= acked != Acked::Unmatched;
+        match acked {
             Acked::Compare(slot) => return Some(slot),
             Acked::Matched => return None,
             Acked::Unmatched => {}
         }
         let cx = &mut self.cx;
         if cx.proof.is_answer(from, request_id, cx.now) {
+            reply.answers = true;
             if let Some(slot) = cx.member_at(IdHash(datagram.sender), from) {
                 cx.table.heard(slot, cx.now, true);
             }
@@ -337,7 +404,9 @@ impl<A: Address> Node<A> {
 
     /// Handles a page of a seed.
     fn on_page(&mut self, from: A, page: Page, reply: &mut Reply<A>) {
-        match self.anti_entropy.on_page(from, page, &mut self.cx) {
+        let paged = self.anti_entropy.on_page(from, page, &mut self.cx);
+        reply.answers |= paged != Paged::Unrelated;
+        match paged {
             Paged::Ask(body) => reply.body = body,
             // Within the spread time the other members learn of this node. Before that, they would
             // not take its telemetry in.
@@ -351,8 +420,15 @@ impl<A: Address> Node<A> {
     /// Queues the reply, if there is anything to send back, within the limit on bytes to a sender
     /// that has not proved its address.
     fn send_reply(&mut self, to: A, datagram: &Datagram<'_, A>, reply: &Reply<A>) {
-        let Reply { sender, signal, mut body, diff, correct_sender, ping_req, .. } = *reply;
+        let Reply {
+            sender, signal, mut body, diff, correct_sender, accuses_self, ping_req, ..
+        } = *reply;
         let cx = &mut self.cx;
+        let knows_sender = sender.is_some() || signal != Signal::None;
+        if body == Body::None && accuses_self && knows_sender {
+            // The refutation goes to those who accuse, whether it is a rumor or not.
+            body = Body::Introduction;
+        }
         if signal == Signal::None && body == Body::None {
             if !correct_sender {
                 return;
@@ -363,7 +439,7 @@ impl<A: Address> Node<A> {
         // A ping on the sender's behalf also costs bytes, so it takes its share of the allowance.
         let spent = if ping_req.is_some() { PING_REQ_LEN.min(datagram.len) } else { 0 };
         let limit = cx.limit_to(sender, datagram.len - spent);
-        let unproved = !verified && !matches!(body, Body::None | Body::Rumors);
+        let unproved = !verified && !matches!(body, Body::None | Body::Rumors | Body::Introduction);
         let challenge = if unproved { cx.proof.challenge(to, cx.now) } else { None };
         let challenge = challenge.map(|request_id| (request_id, IdHash(datagram.sender)));
         // A member with the sender's id, known at another address: two processes have one id, or

@@ -87,8 +87,11 @@ impl<A: Address> Node<A> {
         if self.cx.config.mode == Mode::Autonomous || !matches!(intent.body, Body::None) {
             // A body with this node's own claim is meant for one member. It does not count as one
             // of the times that the rumor of it is sent.
-            let said = matches!(intent.body, Body::Introduction | Body::PageRequest(..))
-                .then_some(self.cx.this.slot);
+            let introduces = matches!(
+                intent.body,
+                Body::Introduction | Body::Question(..) | Body::PageRequest(..)
+            );
+            let said = introduces.then_some(self.cx.this.slot);
             self.put_rumors(&mut w, said);
         }
         (!w.is_bare()).then_some(w.len())

@@ -66,7 +66,9 @@ impl<A: Address> Node<A> {
                     self.cx.emit(Event::Joined { id, address: claim.address, generation });
                 }
                 self.detector.set_status(slot, claim, None, &mut self.cx);
-                self.queue_rumor(slot, rumor);
+                if rumor {
+                    self.cx.rumors.push(slot);
+                }
                 Applied::Changed
             }
             (Merged::Replaced { was, moved, renewed }, Some(slot)) => {
@@ -81,7 +83,9 @@ impl<A: Address> Node<A> {
                     self.detector.add_evidence(slot, Evidence::Moved, &mut self.cx);
                 }
                 self.detector.set_status(slot, claim, Some(was), &mut self.cx);
-                self.queue_rumor(slot, rumor);
+                if rumor {
+                    self.detector.pass_on(slot, renewed || moved, &mut self.cx);
+                }
                 Applied::Changed
             }
             // A known suspicion may name accusers that are new here.
@@ -121,12 +125,5 @@ impl<A: Address> Node<A> {
         let old = Duration::from_secs(claim.age_secs.into()) >= config.tombstone_ttl;
         self.cx.stats.claims_table_full += u64::from(crowded);
         crowded || old
-    }
-
-    /// Queues the change of a member as a rumor, if it is one.
-    fn queue_rumor(&mut self, slot: Slot, rumor: bool) {
-        if rumor {
-            self.cx.rumors.push(slot);
-        }
     }
 }

@@ -161,7 +161,7 @@ impl<A: Address> From<State<A>> for Node<A> {
                 table: old.table,
                 admission: old.admission,
                 tombstones: old.tombstones,
-                rumors: old.rumors,
+                rumors: old.rumors.anew(),
                 proof: old.proof,
                 rng: old.rng,
                 outbox: Outbox::new(),
