@@ -62,6 +62,9 @@ pub(crate) enum Body {
     SyncDone(RequestId, Diff),
     /// This node's own claim, and the question to an accuser about the member with this id hash.
     Question(RequestId, IdHash),
+    /// The question whom a member holds under this node's id. Nothing of this node's own claim is
+    /// said with it.
+    Vote(RequestId),
     /// The question for the page that begins at this id hash.
     PageRequest(RequestId, IdHash),
     /// The page that begins at this id hash.

@@ -76,7 +76,9 @@ pub(crate) struct ThisNode<A> {
 ///
 /// ```text
 ///   Active --- the host leaves ---> Leaving --- that is gossiped, or time is up ---> Inactive
-///     +------------ another process has won its id ------------------------------------^
+///     |  ^                                                                               ^
+///     |  +--- the other process is gone ---+                                             |
+///     +--- another process has its id ---> Waiting --- the host leaves ------------------+
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Activity {
@@ -85,8 +87,11 @@ pub(crate) enum Activity {
     /// The node has said that it leaves, and stays until the rumor of it has been sent or this time
     /// comes.
     Leaving(Instant),
-    /// The node has left, or lost its id to another process.
+    /// The node has left.
     Inactive,
+    /// Another process has the node's id. The node is no member, and asks at this time whether the
+    /// other is still there.
+    Waiting(Instant),
 }
 
 /// A part of the protocol, which is one folder. The node names its parts, and no call is dynamic.

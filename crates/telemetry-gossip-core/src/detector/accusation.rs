@@ -76,7 +76,7 @@ impl<A: Address> Detector<A> {
     }
 
     /// Accuses the targets of all pending accusations: a roll call succeeded.
-    pub(super) fn make_pending_accusations(&mut self, cx: &mut Cx<A>) {
+    pub(crate) fn make_pending_accusations(&mut self, cx: &mut Cx<A>) {
         for pending in core::mem::take(&mut self.pending_accusations) {
             self.accuse_if_unchanged(&pending, cx);
         }

@@ -23,7 +23,9 @@ use serde::{Deserialize, Serialize};
 
 use super::Detector;
 use crate::address::Address;
+use crate::config::Mode;
 use crate::cx::Cx;
+use crate::event::Event;
 use crate::id::{Generation, IdHash, RequestId};
 use crate::membership::Slot;
 use crate::membership::claim::Accusers;
@@ -38,6 +40,9 @@ const MAX_QUESTIONS: usize = 64;
 /// How long an accusation is remembered: by its accuser, so that it can confirm it, and by a node
 /// that has asked, which counts an accuser's word about a member once in this time.
 const REMEMBERED_FOR: Duration = Duration::from_secs(60);
+
+/// The fewest probe intervals without a ping after which this node counts as not reached.
+const INTERVALS_UNREACHED: u32 = 3;
 
 /// The largest number of confirmed accusations that are remembered; more are not counted.
 const MAX_CONFIRMED: usize = 1_024;
@@ -66,6 +71,10 @@ pub(crate) struct Hearsay<A> {
     grounded: BTreeSet<Slot>,
     /// When an ungrounded change of a member was last passed on.
     passed_on: BTreeMap<Slot, Instant>,
+    /// When this node first refuted after the last ping that has reached it.
+    unreached_since: Option<Instant>,
+    /// Whether this node refutes no more until a ping reaches it.
+    unreached: bool,
 }
 
 impl<A: Copy + PartialEq> Hearsay<A> {
@@ -76,7 +85,15 @@ impl<A: Copy + PartialEq> Hearsay<A> {
             own: BTreeMap::new(),
             grounded: BTreeSet::new(),
             passed_on: BTreeMap::new(),
+            unreached_since: None,
+            unreached: false,
         }
+    }
+
+    /// Records that a ping has reached this node.
+    #[inline]
+    pub(crate) const fn pinged(&mut self) {
+        (self.unreached_since, self.unreached) = (None, false);
     }
 
     /// Whether the accusation of a suspected or dead member is grounded.
@@ -286,6 +303,26 @@ impl<A: Address> Detector<A> {
         cx.rumors.push_grounded(accused);
     }
 
+    /// Whether an accusation that this node has heard from `from` enters the table. A member that
+    /// is dead here, or suspected on good grounds, would get a new time to refute by every lie, so
+    /// a further accusation of it has to be confirmed first: only the answer to a question counts.
+    pub(crate) fn admits_accusation(&self, accused: Slot, from: A, cx: &Cx<A>) -> bool {
+        match cx.table.status(accused) {
+            Status::Alive | Status::Left => true,
+            Status::Suspected if !self.hearsay.is_grounded(accused) => true,
+            Status::Suspected | Status::Dead => self.hearsay.asked_at(from, accused).is_some(),
+        }
+    }
+
+    /// Takes the word of another node that a member is dead, at a generation below the one that is
+    /// held: if the suspicion is grounded, lies alone have raised it.
+    pub(crate) fn hear_outdated_death(&mut self, slot: Slot, cx: &Cx<A>) {
+        if cx.table.status(slot) == Status::Suspected && self.hearsay.is_grounded(slot) {
+            let timing = self.timing(cx);
+            self.suspicions.hasten(slot, cx.now, &timing);
+        }
+    }
+
     /// Passes the change of a member on to the others, if they are to learn of it from this node.
     /// `new` says that the member has restarted or moved.
     ///
@@ -311,6 +348,31 @@ impl<A: Address> Detector<A> {
         if self.hearsay.may_pass_on(cx.this.slot, cx.now) {
             cx.rumors.push_grounded(cx.this.slot);
         }
+    }
+
+    /// Whether this node refutes an accusation.
+    ///
+    /// A node that hears the others, but is not reached by them, would be accused and refute for
+    /// ever. So after a second refutation without a ping in between, it refutes no more until one
+    /// reaches it. A member that is reached gets pings all the time, however many lies it hears:
+    /// the two refutations have to be some probe intervals apart.
+    pub(crate) fn may_refute(&mut self, cx: &mut Cx<A>) -> bool {
+        let hearsay = &mut self.hearsay;
+        if cx.config.mode != Mode::Autonomous {
+            return true;
+        }
+        if hearsay.unreached {
+            return false;
+        }
+        match hearsay.unreached_since.map(|since| cx.now.since(since)) {
+            Some(span) if span < cx.config.probe_interval * INTERVALS_UNREACHED => {}
+            Some(span) if span < REMEMBERED_FOR => {
+                hearsay.unreached = true;
+                cx.emit(Event::Unreached);
+            }
+            _ => hearsay.unreached_since = Some(cx.now),
+        }
+        true
     }
 
     /// This node's own accusation of a member, from which it can tell that it has made it, as the

@@ -199,13 +199,7 @@ impl<A: Address> Detector<A> {
         let first = accusers.first().copied();
         let accuser = first.and_then(|accuser| cx.table.with_id_hash(accuser).next());
         let by = accuser.map(|slot| cx.table.id(slot));
-        let before = self.suspicions.get(slot);
-        let suspected = match before.filter(|row| row.mine || self.hearsay.is_grounded(slot)) {
-            // What another node says must not give the suspect more time: an answer would have
-            // ended the suspicion.
-            Some(row) if !mine => Suspected { generation, ..row.clone() },
-            _ => Suspected::new(generation, accusers, mine, cx.now, &self.timing(cx)),
-        };
+        let suspected = Suspected::new(generation, accusers, mine, cx.now, &self.timing(cx));
         self.suspicions.start(slot, suspected);
         self.add_evidence(slot, Evidence::Suspected { by: first, generation }, cx);
         cx.emit(Event::Suspected { id, generation, by });

@@ -55,6 +55,16 @@ impl<A: Address> Node<A> {
                 let want = WireWant { id_hash: accused.0, claim: true, since: u64::MAX };
                 self.put_list(w, kind::SYNC_WANTS, &head, |_, w| w.item(&want));
             }
+            Body::Vote(request_id) => {
+                let head = WantsHead { number: request_id.0, more: false };
+                let id_hash = self.cx.this.id_hash.0;
+                let want = |claim| WireWant { id_hash, claim, since: u64::MAX };
+                // The answer may have three times the bytes of the question, and the id is in it.
+                let padding = self.cx.this.id.as_str().len() / 16;
+                self.put_list(w, kind::SYNC_WANTS, &head, |_, w| {
+                    w.item(&want(true)) && (0..padding).all(|_| w.item(&want(false)))
+                });
+            }
             Body::PageRequest(request_id, from) => {
                 self.put_claims(w, &[self.cx.this.slot]);
                 w.frame(kind::PAGE_REQUEST, &PageRequest { number: request_id.0, from: from.0 });

@@ -3,7 +3,7 @@
 //! ```text
 //!   Active --- leave ---> Leaving --- the rumor is sent, the grace is over, or alone ---> Inactive
 //!      |                                                                                     ^
-//!      +--- the id is lost to another process -----------------------------------------------+
+//!      +--- another process has the id ---> Waiting --- leave -------------------------------+
 //! ```
 
 use alloc::vec::Vec;
@@ -68,7 +68,7 @@ impl<A: Address> Node<A> {
                 let done = gossiped.map(|at| until.min(at + self.cx.config.gossip_interval));
                 done.or(Some(until))
             }
-            Activity::Active | Activity::Inactive => None,
+            Activity::Active | Activity::Inactive | Activity::Waiting(_) => None,
         }
     }
 
@@ -86,6 +86,11 @@ impl<A: Address> Node<A> {
     /// Makes the node inert: it sends nothing more and ignores datagrams.
     pub(super) fn retire(&mut self) {
         self.cx.activity = Activity::Inactive;
+        self.fall_silent();
+    }
+
+    /// Drops what waits to be sent, and reports what the host awaits as not made.
+    pub(super) fn fall_silent(&mut self) {
         self.abandon_commands();
         self.cx.outbox.clear();
         self.anti_entropy.join = None;

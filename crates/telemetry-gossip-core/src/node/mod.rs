@@ -90,8 +90,8 @@ pub struct Node<A> {
     detector: Detector<A>,
     anti_entropy: AntiEntropy<A>,
     dissemination: Dissemination,
-    /// A process that claims this node's id.
-    id_conflict: Option<IdConflict>,
+    /// What this node knows of other processes with its id.
+    id_conflict: IdConflict<A>,
     /// The members that accuse this node in the present datagram. Each gets the refutation.
     wrong_accusers: Accusers,
     /// Whether nothing but probes is under way, as found after the last input that could begin
@@ -137,6 +137,7 @@ impl<A: Address> Node<A> {
             instance: instance.unwrap_or(unless_given),
             slot: Slot(0),
         };
+        let id_conflict = IdConflict::new(now, config.probe_interval);
         let mut node = Self {
             detector: Detector::new(&config, now),
             anti_entropy: AntiEntropy::new(),
@@ -156,7 +157,7 @@ impl<A: Address> Node<A> {
                 events: Events::new(),
                 stats: Stats::default(),
             },
-            id_conflict: None,
+            id_conflict,
             wrong_accusers: Accusers::new(),
             quiet: false,
             lent: false,
@@ -220,8 +221,10 @@ impl<A: Address> Node<A> {
     /// number.
     #[inline(never)]
     fn tick(&mut self) {
-        if self.cx.activity == Activity::Inactive {
-            return;
+        match self.cx.activity {
+            Activity::Active | Activity::Leaving(_) => {}
+            Activity::Inactive => return,
+            Activity::Waiting(_) => return self.tick_waiting(),
         }
         if self.detector.advance_probe(&mut self.cx) && self.quiet {
             // Most ticks of most nodes end here.
@@ -231,6 +234,10 @@ impl<A: Address> Node<A> {
         // Forget expired members first: that ends their probe and gives up a roll call that asked
         // them, and the detector then begins anew in the same tick.
         self.forget_expired();
+        self.advance_contest();
+        if self.cx.activity != Activity::Active && self.waiting_deadline().is_some() {
+            return;
+        }
         let Self {
             cx,
             detector,
@@ -253,8 +260,10 @@ impl<A: Address> Node<A> {
     #[must_use]
     #[inline]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        if self.cx.activity == Activity::Inactive {
-            return None;
+        match self.cx.activity {
+            Activity::Active | Activity::Leaving(_) => {}
+            Activity::Inactive => return None,
+            Activity::Waiting(_) => return self.waiting_deadline(),
         }
         let probing = self.detector.probe_deadline(&self.cx);
         debug_assert!(!self.quiet || self.other_deadlines().is_none());
@@ -269,7 +278,7 @@ impl<A: Address> Node<A> {
             detector,
             anti_entropy,
             dissemination,
-            id_conflict: _,
+            id_conflict,
             wrong_accusers: _,
             quiet: _,
             lent: _,
@@ -279,6 +288,7 @@ impl<A: Address> Node<A> {
             && Part::<A>::is_idle(dissemination)
             && anti_entropy.is_idle()
             && detector.is_idle()
+            && id_conflict.deadline().is_none()
             && cx.activity == Activity::Active
     }
 
@@ -290,12 +300,13 @@ impl<A: Address> Node<A> {
             detector,
             anti_entropy,
             dissemination,
-            id_conflict: _,
+            id_conflict,
             wrong_accusers: _,
             quiet: _,
             lent: _,
         } = self;
         let mut due = sooner(self.leave_deadline(), cx.tombstones.deadline());
+        due = sooner(due, id_conflict.deadline());
         due = sooner(due, detector.deadline(cx));
         due = sooner(due, anti_entropy.deadline(cx));
         sooner(due, dissemination.deadline(cx))
@@ -311,6 +322,7 @@ impl<A: Address> Node<A> {
         {
             let late = now.since(deadline.max(self.cx.now));
             if late > timeout {
+                self.id_conflict.slept(now, late, self.cx.config.probe_interval);
                 self.detector.on_pause(now, late, &mut self.cx);
             }
         }

@@ -13,7 +13,7 @@
 use arrayvec::ArrayVec;
 
 use super::Node;
-use super::apply::Applied;
+use super::apply::{Applied, HeldUnderId};
 use crate::address::Address;
 use crate::anti_entropy::diff::differing;
 use crate::anti_entropy::join::Paged;
@@ -58,6 +58,8 @@ pub(super) struct Reply<A> {
     testimony: Option<Slot>,
     /// Whether the datagram answers a request of this node.
     answers: bool,
+    /// What the sender holds under this node's id, if it says so and it is not this node.
+    held_under_id: Option<HeldUnderId<A>>,
     /// The tree frame, if the datagram is part of a flight.
     pub(super) tree: Option<Tree>,
     /// Requests for the telemetry that is missing before the updates of the flight.
@@ -78,6 +80,7 @@ impl<A> Reply<A> {
             looked_into: false,
             testimony: None,
             answers: false,
+            held_under_id: None,
             tree: None,
             missing: ArrayVec::new(),
         }
@@ -118,6 +121,10 @@ impl<A: Address> Node<A> {
         if from == self.cx.this.address {
             return Ok(());
         }
+        if let Activity::Waiting(_) = self.cx.activity {
+            self.receive_waiting(from, &datagram);
+            return Ok(());
+        }
         let sender = self.cx.member_at(IdHash(datagram.sender), from);
         if let Some(slot) = sender {
             self.cx.table.heard(slot, self.cx.now, false);
@@ -156,6 +163,29 @@ impl<A: Address> Node<A> {
             self.quiet = self.is_quiet();
         }
         Ok(())
+    }
+
+    /// Reads a datagram while another process has this node's id: only the answers to this node's
+    /// own questions count.
+    #[inline(never)]
+    fn receive_waiting(&mut self, from: A, datagram: &Datagram<'_, A>) {
+        if let Lead::Ack(ack) = datagram.lead {
+            let (request_id, instance) = (RequestId(ack.number), Instance(ack.instance));
+            self.id_conflict.on_ack(from, request_id, instance);
+        }
+        let mut held = None;
+        for frame in datagram.following() {
+            match frame {
+                Frame::Claims(mut claims) => {
+                    let claim = claims.find(|claim| claim.id == self.cx.this.id.as_str());
+                    held = claim.and_then(|claim| HeldUnderId::of(&claim, self.cx.this.instance));
+                }
+                Frame::SyncDone(done) => {
+                    self.id_conflict.on_vote(from, RequestId(done.number), held.as_ref());
+                }
+                _ => {}
+            }
+        }
     }
 
     /// Reads the frames after the lead. Most datagrams have none, so this is kept out of line.
@@ -256,6 +286,7 @@ impl<A: Address> Node<A> {
             let (request_id, testimony) = (RequestId(done.number), reply.testimony);
             self.detector.on_testimony(from, request_id, testimony, &mut self.cx);
             reply.answers |= session == Some(request_id);
+            self.id_conflict.on_vote(from, request_id, reply.held_under_id.as_ref());
         }
         let theirs = datagram.fingerprints;
         let (cx, anti_entropy) = (&mut self.cx, &mut self.anti_entropy);
@@ -316,18 +347,26 @@ impl<A: Address> Node<A> {
             }
             // Only the first claim about this node counts: a datagram with many must not raise its
             // generation many times.
-            if claim.id == self.cx.this.id.as_str()
-                && core::mem::replace(&mut reply.about_self, true)
-            {
-                continue;
+            if claim.id == self.cx.this.id.as_str() {
+                if core::mem::replace(&mut reply.about_self, true) {
+                    continue;
+                }
+                reply.held_under_id = HeldUnderId::of(&claim, self.cx.this.instance);
             }
             let accuses = claim.status == Status::Suspected;
-            // A sender that does not know that it is suspected or dead must learn of it.
-            if let Applied::Stale(slot) = self.apply_claim(&claim, rumor)
-                && self.cx.table.status(slot) != Status::Alive
-                && reply.sender == Some(slot)
-            {
-                reply.correct_sender = true;
+            if accuses && !self.admits_accusation(from, &claim) {
+                reply.looked_into = reply.looked_into || (rumor && self.look_into(&claim));
+                continue;
+            }
+            if let Applied::Stale(slot) = self.apply_claim(&claim, rumor) {
+                // A sender that does not know that it is suspected or dead must learn of it.
+                reply.correct_sender |=
+                    self.cx.table.status(slot) != Status::Alive && reply.sender == Some(slot);
+                if claim.status == Status::Dead
+                    && claim.instance == self.cx.table.row(slot).instance
+                {
+                    self.detector.hear_outdated_death(slot, &self.cx);
+                }
             }
             if claim.status != Status::Alive && claim.id == self.cx.this.id.as_str() {
                 // Otherwise the two could send each other the same claims for ever.
@@ -355,20 +394,34 @@ impl<A: Address> Node<A> {
         claim.accusers.retain(|accuser| *accuser != me);
     }
 
+    /// Whether an accusation enters the table before its accuser has confirmed it.
+    #[inline(never)]
+    fn admits_accusation(&self, from: A, claim: &Claim<'_, A>) -> bool {
+        let accused = self.cx.table.find(claim.id).filter(|&slot| slot != self.cx.this.slot);
+        accused.is_none_or(|slot| self.detector.admits_accusation(slot, from, &self.cx))
+    }
+
     /// Looks into an accusation; true if this node has asked another about it.
     #[inline(never)]
     fn look_into(&mut self, claim: &Claim<'_, A>) -> bool {
         let Some(accused) = self.cx.table.find(claim.id) else { return false };
         let row = self.cx.table.row(accused);
-        let stands = row.status == Status::Suspected && row.generation == claim.generation;
-        let about_me = accused == self.cx.this.slot && row.instance == claim.instance;
-        (stands || about_me) && self.detector.look_into(accused, &claim.accusers, &mut self.cx)
+        let stands = match row.status {
+            // What is held may be a lie at a higher generation.
+            Status::Suspected => true,
+            Status::Alive => accused == self.cx.this.slot,
+            Status::Dead | Status::Left => claim.generation > row.generation,
+        };
+        row.instance == claim.instance
+            && stands
+            && self.detector.look_into(accused, &claim.accusers, &mut self.cx)
     }
 
     /// Acknowledges a ping. A ping for another id gets no answer, or its sender would take that
     /// member for alive.
-    fn on_ping(&self, ping: Ping, reply: &mut Reply<A>) {
+    fn on_ping(&mut self, ping: Ping, reply: &mut Reply<A>) {
         if ping.target == self.cx.this.id_hash.0 {
+            self.detector.hearsay.pinged();
             reply.signal = Signal::Ack(RequestId(ping.number), self.cx.this.instance);
         }
     }
@@ -383,6 +436,9 @@ impl<A: Address> Node<A> {
         reply: &mut Reply<A>,
     ) -> Option<Slot> {
         let (request_id, instance) = (RequestId(ack.number), Instance(ack.instance));
+        if self.id_conflict.on_ack(from, request_id, instance) {
+            return None;
+        }
         let acked = self.detector.on_ack(from, request_id, instance, &mut self.cx);
         reply.answers |= acked != Acked::Unmatched;
         match acked {

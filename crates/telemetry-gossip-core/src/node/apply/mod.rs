@@ -22,7 +22,7 @@ use crate::evidence::Evidence;
 use crate::id::full_id_hash;
 use crate::membership::claim::Claim;
 use crate::membership::{Merged, Slot};
-pub(super) use id_conflict::IdConflict;
+pub(super) use id_conflict::{HeldUnderId, IdConflict, SHAPE};
 
 /// The effect of a claim on this node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,6 +4,7 @@
 //!   claim ---+--- does not beat our own ---> an accusation: send our claim again
 //!            +--- implausibly high --------> refused
 //!            +--- of another process ------> id conflict: give way, or outbid it
+//!            +--- no ping reaches us ------> not refuted
 //!            +--- any other ---------------> refuted, one generation above
 //! ```
 
@@ -38,6 +39,8 @@ impl<A: Address> Node<A> {
             // reply repeats it.
             if claim.status != Status::Alive {
                 self.add_wrong_accusers(&claim.accusers);
+            } else if claim.instance != self.cx.this.instance {
+                self.notice_rival(claim);
             }
             return;
         }
@@ -52,6 +55,9 @@ impl<A: Address> Node<A> {
         let instance = self.cx.this.instance;
         let other_process = claim.instance != instance && claim.instance != Instance(0);
         if other_process && claim.status == Status::Alive && self.yields_or_waits(claim) {
+            return;
+        }
+        if claim.status != Status::Alive && !self.detector.may_refute(&mut self.cx) {
             return;
         }
         let generation = claim.generation.next();

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::Node;
-use super::apply::IdConflict;
+use super::apply::{self, IdConflict};
 use crate::address::{Address, MAX_ADDRESS_LEN};
 use crate::anti_entropy::{self, AntiEntropy};
 use crate::config::ConfigError;
@@ -32,7 +32,7 @@ use crate::violation::Violation;
 /// It is the sum of the shape versions of all parts, plus one. Each of those only increases, so a
 /// part that changes its own shape changes nothing here.
 pub const STATE_VERSION: u32 =
-    1 + cx::SHAPE + detector::SHAPE + anti_entropy::SHAPE + dissemination::SHAPE;
+    1 + apply::SHAPE + cx::SHAPE + detector::SHAPE + anti_entropy::SHAPE + dissemination::SHAPE;
 
 /// Why a snapshot cannot be taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -95,7 +95,7 @@ struct State<A> {
     detector: Detector<A>,
     anti_entropy: AntiEntropy<A>,
     dissemination: Dissemination,
-    id_conflict: Option<IdConflict>,
+    id_conflict: IdConflict<A>,
     wrong_accusers: Accusers,
     quiet: bool,
     lent: bool,

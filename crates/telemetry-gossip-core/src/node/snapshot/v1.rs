@@ -77,7 +77,7 @@ pub(super) struct State<A> {
     config_may_reconnect: bool,
     reconnect_at: Instant,
     proof: Proof,
-    id_conflict: Option<IdConflict>,
+    _id_conflict: Option<OldIdConflict>,
     wrong_accusers: Accusers,
     join: Option<Joining<A>>,
     pages: Pages,
@@ -91,6 +91,14 @@ pub(super) struct State<A> {
     /// The diffs of waiting replies. A snapshot has none.
     _diffs: (Vec<OldItem>, Vec<OldWant>),
     stats: Stats,
+}
+
+/// A process that claimed the node's id. The claims are counted no more.
+#[derive(Deserialize)]
+struct OldIdConflict {
+    _instance: Instance,
+    _claims: u8,
+    _not_before: Instant,
 }
 
 /// Something to send in a session.
@@ -146,6 +154,7 @@ impl<A: Address> From<State<A>> for Node<A> {
         dissemination.trees = old.trees;
         dissemination.first_publish_at = old.first_publish_at;
         dissemination.budget = old.budget;
+        let id_conflict = IdConflict::new(old.now, old.config.probe_interval);
         Self {
             cx: Cx {
                 now: old.now,
@@ -171,7 +180,7 @@ impl<A: Address> From<State<A>> for Node<A> {
             detector,
             anti_entropy,
             dissemination,
-            id_conflict: old.id_conflict,
+            id_conflict,
             wrong_accusers: old.wrong_accusers,
             quiet: old.quiet,
             lent: old.lent,

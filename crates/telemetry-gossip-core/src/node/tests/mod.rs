@@ -4,6 +4,7 @@
 mod hostile;
 mod identity;
 mod leaving;
+mod lies;
 mod probing;
 mod refused;
 mod refuting;
