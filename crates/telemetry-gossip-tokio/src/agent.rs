@@ -134,6 +134,7 @@ impl Agent {
             inbox,
             weak,
             options.seeds,
+            options.on_conflict,
             options.table,
             tape,
         );

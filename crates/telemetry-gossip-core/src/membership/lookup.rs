@@ -225,6 +225,11 @@ impl<A: Address> Membership<A> {
         self.roster.rank(&self.rows, slot)
     }
 
+    /// Whether an answer has come from the address of a member.
+    pub(crate) fn is_proved(&self, slot: Slot) -> bool {
+        self.row(slot).verified
+    }
+
     /// Whether this node can probe the member: it is another node, live, and its address is known.
     pub(crate) fn can_probe(&self, slot: Slot) -> bool {
         self.me != Some(slot) && self.is_live(slot) && self.address(slot).is_some()

@@ -25,7 +25,7 @@ use core::time::Duration;
 
 use crate::address::Address;
 use crate::config::Mode;
-use crate::cx::Activity;
+use crate::cx::{Activity, Cx};
 use crate::event::Event;
 use crate::id::{Generation, Instance, RequestId};
 use crate::membership::claim::Claim;
@@ -271,34 +271,26 @@ impl<A: Address> Node<A> {
             pings: ArrayVec::new(),
             helpers: ArrayVec::new(),
             seen_by_helper: false,
-            voters: self.choose_voters(),
+            voters: ArrayVec::new(),
             next_at: now,
         });
-        let contest = self.id_conflict.contest.as_ref();
-        let voters: ArrayVec<_, MAX_VOTERS> =
-            contest.map(|contest| contest.voters.clone()).unwrap_or_default();
-        for voter in voters {
-            let body = Body::Vote(voter.request_id);
-            self.cx.ask(Intent::new(voter.address, None, self.cx.mtu()).with_body(body));
-        }
         self.advance_contest();
     }
 
     /// Chooses random proved members; if none is proved yet, any members.
     fn choose_voters(&mut self) -> ArrayVec<Voter<A>, MAX_VOTERS> {
-        let mut voters = ArrayVec::new();
-        for proved in [true, false] {
+        let mut voters = ArrayVec::<Voter<A>, MAX_VOTERS>::new();
+        for only_proved in [true, false] {
             while voters.len() < MAX_VOTERS {
-                let (cx, chosen) = (&mut self.cx, &voters);
-                let is_chosen =
-                    |address| chosen.iter().any(|voter: &Voter<A>| voter.address == address);
-                let table = &cx.table;
-                let slot = table.random(&mut cx.rng, |slot| {
-                    let fresh = table.address(slot).is_some_and(|address| !is_chosen(address));
-                    fresh && table.can_probe(slot) && (!proved || table.row(slot).verified)
+                let Cx { table, rng, .. } = &mut self.cx;
+                let slot = table.random(rng, |slot| {
+                    let address = table.address(slot);
+                    let is_new = !voters.iter().any(|voter| Some(voter.address) == address);
+                    is_new && table.can_probe(slot) && (!only_proved || table.is_proved(slot))
                 });
-                let Some(address) = slot.and_then(|slot| cx.table.address(slot)) else { break };
-                let request_id = cx.request_id();
+                let address = slot.and_then(|slot| table.address(slot));
+                let Some(address) = address else { break };
+                let request_id = self.cx.request_id();
                 voters.push(Voter { address, request_id, vote: Vote::Unknown });
             }
             if !voters.is_empty() {
@@ -310,37 +302,39 @@ impl<A: Address> Node<A> {
 
     /// Sends the next ping of the contest, or ends it, if that is due.
     pub(in crate::node) fn advance_contest(&mut self) {
-        let timeout = self.cx.config.probe_timeout;
         let now = self.cx.now;
-        let id_hash = self.cx.this.id_hash;
-        let Some(contest) = self.id_conflict.contest.as_mut().filter(|it| it.next_at <= now) else {
+        let Some(contest) = self.id_conflict.contest.as_ref().filter(|it| it.next_at <= now) else {
             return;
         };
         if contest.pings.is_full() {
             self.end_contest();
             return;
         }
-        if contest.pings.len() == 1 && contest.proofs() == 0 {
-            for voter in contest.voters.iter().take(MAX_HELPERS) {
-                let request_id = RequestId(self.cx.rng.word());
-                contest.helpers.push((voter.address, request_id));
-                let signal = Signal::PingReq(request_id, id_hash, contest.address);
-                let limit = usize::from(self.cx.config.mtu);
-                if !self
-                    .cx
-                    .outbox
-                    .request(Intent::new(voter.address, None, limit).with_signal(signal))
-                {
-                    self.cx.stats.outbox_shed += 1;
-                }
+        let (to, is_last) = (contest.address, contest.pings.len() + 1 == PROOFS);
+        let needs_help = is_last && contest.proofs() == 0;
+        // The members are asked late, when those that heard of the rival have heard of us, too.
+        let voters = if is_last { self.choose_voters() } else { ArrayVec::new() };
+        let (id_hash, limit) = (self.cx.this.id_hash, self.cx.mtu());
+        let mut helpers = ArrayVec::new();
+        for voter in &voters {
+            let intent = Intent::new(voter.address, None, limit);
+            self.cx.ask(intent.with_body(Body::Vote(voter.request_id)));
+            if needs_help && helpers.len() < MAX_HELPERS {
+                let request_id = self.cx.request_id();
+                helpers.push((voter.address, request_id));
+                self.cx.ask(intent.with_signal(Signal::PingReq(request_id, id_hash, to)));
             }
         }
-        let request_id = RequestId(self.cx.rng.word());
-        contest.pings.push((request_id, false));
-        contest.next_at = now + timeout;
-        let to = contest.address;
-        let signal = Signal::Ping(request_id, id_hash);
-        self.cx.ask(Intent::new(to, None, self.cx.mtu()).with_signal(signal));
+        let request_id = self.cx.request_id();
+        self.cx.ask(Intent::new(to, None, limit).with_signal(Signal::Ping(request_id, id_hash)));
+        let next_at = now + self.cx.config.probe_timeout;
+        if let Some(contest) = &mut self.id_conflict.contest {
+            contest.pings.push((request_id, false));
+            contest.next_at = next_at;
+            if is_last {
+                (contest.voters, contest.helpers) = (voters, helpers);
+            }
+        }
     }
 
     /// Decides a contest.
