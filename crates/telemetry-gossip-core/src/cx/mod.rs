@@ -209,18 +209,27 @@ impl<A: Address> Cx<A> {
 
     /// Pings a member with this request id, if its address is known.
     pub(crate) fn ping(&mut self, slot: Slot, request_id: RequestId) {
+        self.ping_within(slot, request_id, self.mtu());
+    }
+
+    fn ping_within(&mut self, slot: Slot, request_id: RequestId, limit: usize) {
         if let Some(to) = self.table.address(slot) {
             let signal = Signal::Ping(request_id, self.table.id_hash(slot));
-            self.ask(Intent::new(to, Some(slot), self.mtu()).with_signal(signal));
+            self.ask(Intent::new(to, Some(slot), limit).with_signal(signal));
         }
     }
 
     /// Pings a suspected or dead member; the ping carries the claim that this node holds about it.
     /// The ack verifies its address and nothing more: only the claim that comes with it can refute.
     pub(crate) fn status_ping(&mut self, slot: Slot) {
+        self.status_ping_within(slot, self.mtu());
+    }
+
+    /// As [`status_ping`](Self::status_ping), in a datagram of at most `limit` bytes.
+    pub(crate) fn status_ping_within(&mut self, slot: Slot, limit: usize) {
         let address = self.table.address(slot);
         let request_id = address.and_then(|address| self.proof.challenge(address, self.now));
-        self.ping(slot, request_id.unwrap_or_default());
+        self.ping_within(slot, request_id.unwrap_or_default(), limit);
     }
 }
 

@@ -32,6 +32,7 @@ use crate::membership::claim::Accusers;
 use crate::outbox::{Body, Intent};
 use crate::status::Status;
 use crate::time::Instant;
+use crate::wire::MIN_ACCUSATION_BYTES;
 
 /// The largest number of open questions. A further one takes the place of one chosen by lot, so
 /// that no sender of lies decides which are dropped.
@@ -228,8 +229,9 @@ impl<A: Address> Detector<A> {
             let request_id = cx.request_id();
             self.add_question(asked, accused, request_id, cx);
             if let Some(to) = cx.table.address(asked) {
+                let limit = cx.limit_to(Some(asked), MIN_ACCUSATION_BYTES);
                 let body = Body::Question(request_id, cx.table.id_hash(accused));
-                cx.ask(Intent::new(to, Some(asked), cx.mtu()).with_body(body));
+                cx.ask(Intent::new(to, Some(asked), limit).with_body(body));
             }
             return true;
         }
@@ -240,7 +242,7 @@ impl<A: Address> Detector<A> {
         // An accusation by no member: the accused has to know of it.
         let request_id = cx.request_id();
         self.add_question(accused, accused, request_id, cx);
-        cx.status_ping(accused);
+        cx.status_ping_within(accused, cx.limit_to(Some(accused), MIN_ACCUSATION_BYTES));
         true
     }
 
@@ -274,7 +276,7 @@ impl<A: Address> Detector<A> {
                 && !self.hearsay.is_grounded(accused)
             {
                 // The accuser knows nothing of it, so nobody may have told the accused.
-                cx.status_ping(accused);
+                cx.status_ping_within(accused, cx.limit_to(Some(accused), MIN_ACCUSATION_BYTES));
             }
             return;
         }

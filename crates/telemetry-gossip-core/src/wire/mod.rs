@@ -41,6 +41,9 @@ pub(crate) const HEADER_LEN: usize = 1 + 4 + 4 + 8 + 3;
 /// The fewest bytes of a datagram with a ping-req: the header and one frame.
 pub(crate) const PING_REQ_LEN: usize = HEADER_LEN + 12;
 
+/// The smallest length of an accusation in bytes: the header, a frame and a claim.
+pub(crate) const MIN_ACCUSATION_BYTES: usize = HEADER_LEN + 20;
+
 /// The bytes of a tree frame.
 pub(crate) const TREE_FRAME_LEN: usize = 1 + 1 + 4 + 4;
 

@@ -17,10 +17,7 @@ use crate::membership::claim::{Accusers, Claim};
 use crate::node::Node;
 use crate::outbox::{Body, Intent};
 use crate::status::Status;
-use crate::wire::HEADER_LEN;
-
-/// The smallest length of an accusation in bytes: the header, a frame and a claim.
-const MIN_ACCUSATION_BYTES: usize = HEADER_LEN + 20;
+use crate::wire::MIN_ACCUSATION_BYTES;
 
 /// The most accusers that get a refutation directly for one datagram. Together with the reply to
 /// its sender, these are no more than three times the bytes of the accusation.
