@@ -229,13 +229,15 @@ impl Line {
             Event::IdentityRegained { generation, .. } => Self::new(
                 "identity-regained",
                 json!({ "generation": generation }),
-                "the other process with this node's id is gone: this node is a member again",
+                "the other process with this node's id is gone: this node is a member again"
+                    .to_owned(),
             ),
             Event::Unreached => Self::new(
                 "unreached",
                 json!({}),
                 "members accuse this node, but no ping of theirs reaches it: it refutes no more \
-                 until one does; check the advertised address and the firewalls",
+                 until one does; check the advertised address and the firewalls"
+                    .to_owned(),
             ),
             Event::JoinCompleted { seed, .. } => Self::new(
                 "join-completed",
