@@ -3,6 +3,7 @@
 //!
 //! - `command`: carries out the commands of the host
 //! - `receive`: reads the frames of a datagram, and builds the one reply to it
+//! - `claims`: decides which claims of a datagram are applied at once
 //! - `apply`: merges claims and telemetry of peers into this node's state
 //! - `leaving`: announces the leave of this node, and ends it
 //! - `transmit`, `encode`: encode intents as datagrams
@@ -15,6 +16,7 @@
 //! folder of its part: `detector`, `dissemination`, `anti_entropy` or `membership`.
 
 mod apply;
+mod claims;
 mod command;
 mod encode;
 mod invariants;

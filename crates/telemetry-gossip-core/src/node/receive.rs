@@ -13,7 +13,7 @@
 use arrayvec::ArrayVec;
 
 use super::Node;
-use super::apply::{Applied, HeldUnderId};
+use super::apply::HeldUnderId;
 use crate::address::Address;
 use crate::anti_entropy::diff::differing;
 use crate::anti_entropy::join::Paged;
@@ -24,11 +24,8 @@ use crate::dissemination::acknowledge;
 use crate::error::WireError;
 use crate::id::{IdHash, Instance, RequestId};
 use crate::membership::Slot;
-use crate::membership::claim::Claim;
 use crate::outbox::{Body, Diff, Intent, Signal, Want};
-use crate::status::Status;
 use crate::wire::decode::{Datagram, Frame, Lead};
-use crate::wire::items::ClaimsIn;
 use crate::wire::{Ack, PING_REQ_LEN, Page, Ping, Tree};
 
 /// For one datagram, request missing telemetry from at most this many owners. Anti-entropy finds
@@ -38,28 +35,28 @@ const MAX_TELEMETRY_REQUESTS: usize = 8;
 /// The reply to one datagram, as its frames ask for it.
 pub(super) struct Reply<A> {
     /// The table slot of the sender, if its id and source address match a known member.
-    sender: Option<Slot>,
+    pub(super) sender: Option<Slot>,
     signal: Signal<A>,
     body: Body,
     diff: Diff,
     /// Whether the sender sent an outdated claim about itself, and is held suspected, dead or left.
-    correct_sender: bool,
+    pub(super) correct_sender: bool,
     /// The request id, the id hash and the address of a member to ping on the sender's behalf. At
     /// most one per datagram, so that one datagram cannot cause many.
     ping_req: Option<(RequestId, IdHash, A)>,
     /// Whether a claim about this node itself was among the claims.
-    about_self: bool,
+    pub(super) about_self: bool,
     /// Whether the sender says that this node is not Alive.
-    accuses_self: bool,
+    pub(super) accuses_self: bool,
     /// Whether an accusation in the datagram was looked into. At most one is, so that one datagram
     /// cannot cause many.
-    looked_into: bool,
+    pub(super) looked_into: bool,
     /// The member that the sender says it accuses, and about which this node has asked it.
-    testimony: Option<Slot>,
+    pub(super) testimony: Option<Slot>,
     /// Whether the datagram answers a request of this node.
     answers: bool,
     /// What the sender holds under this node's id, if it says so and it is not this node.
-    held_under_id: Option<HeldUnderId<A>>,
+    pub(super) held_under_id: Option<HeldUnderId<A>>,
     /// The tree frame, if the datagram is part of a flight.
     pub(super) tree: Option<Tree>,
     /// Requests for the telemetry that is missing before the updates of the flight.
@@ -336,85 +333,6 @@ impl<A: Address> Node<A> {
             }
             _ => {}
         }
-    }
-
-    /// Applies the claims of a frame.
-    fn on_claims(&mut self, from: A, claims: ClaimsIn<'_, A>, reply: &mut Reply<A>) {
-        let rumor = self.anti_entropy.hears_rumors_from(from);
-        for mut claim in claims {
-            if !claim.accusers.is_empty() {
-                self.hear_accusers(from, &mut claim, reply);
-            }
-            // Only the first claim about this node counts: a datagram with many must not raise its
-            // generation many times.
-            if claim.id == self.cx.this.id.as_str() {
-                if core::mem::replace(&mut reply.about_self, true) {
-                    continue;
-                }
-                reply.held_under_id = HeldUnderId::of(&claim, self.cx.this.instance);
-            }
-            let accuses = claim.status == Status::Suspected;
-            if accuses && !self.admits_accusation(from, &claim) {
-                reply.looked_into = reply.looked_into || (rumor && self.look_into(&claim));
-                continue;
-            }
-            if let Applied::Stale(slot) = self.apply_claim(&claim, rumor) {
-                // A sender that does not know that it is suspected or dead must learn of it.
-                reply.correct_sender |=
-                    self.cx.table.status(slot) != Status::Alive && reply.sender == Some(slot);
-                if claim.status == Status::Dead
-                    && claim.instance == self.cx.table.row(slot).instance
-                {
-                    self.detector.hear_outdated_death(slot, &self.cx);
-                }
-            }
-            if claim.status != Status::Alive && claim.id == self.cx.this.id.as_str() {
-                // Otherwise the two could send each other the same claims for ever.
-                let row = self.cx.table.row(self.cx.this.slot);
-                let refuted = row.generation > claim.generation;
-                reply.accuses_self = refuted && self.cx.activity == Activity::Active;
-            }
-            if accuses && rumor && !reply.looked_into {
-                reply.looked_into = self.look_into(&claim);
-            }
-        }
-    }
-
-    /// Hears who accuses a member. Only this node itself says whom it accuses, so its own name is
-    /// left out; a member that this node has asked speaks for itself.
-    #[inline(never)]
-    fn hear_accusers(&mut self, from: A, claim: &mut Claim<'_, A>, reply: &mut Reply<A>) {
-        let me = self.cx.this.id_hash;
-        if let Some(accused) = self.cx.table.find(claim.id)
-            && let Some(asked) = self.detector.hearsay.asked_at(from, accused)
-            && claim.accusers.contains(&self.cx.table.id_hash(asked))
-        {
-            reply.testimony = Some(accused);
-        }
-        claim.accusers.retain(|accuser| *accuser != me);
-    }
-
-    /// Whether an accusation enters the table before its accuser has confirmed it.
-    #[inline(never)]
-    fn admits_accusation(&self, from: A, claim: &Claim<'_, A>) -> bool {
-        let accused = self.cx.table.find(claim.id).filter(|&slot| slot != self.cx.this.slot);
-        accused.is_none_or(|slot| self.detector.admits_accusation(slot, from, &self.cx))
-    }
-
-    /// Looks into an accusation; true if this node has asked another about it.
-    #[inline(never)]
-    fn look_into(&mut self, claim: &Claim<'_, A>) -> bool {
-        let Some(accused) = self.cx.table.find(claim.id) else { return false };
-        let row = self.cx.table.row(accused);
-        let stands = match row.status {
-            // What is held may be a lie at a higher generation.
-            Status::Suspected => true,
-            Status::Alive => accused == self.cx.this.slot,
-            Status::Dead | Status::Left => claim.generation > row.generation,
-        };
-        row.instance == claim.instance
-            && stands
-            && self.detector.look_into(accused, &claim.accusers, &mut self.cx)
     }
 
     /// Acknowledges a ping. A ping for another id gets no answer, or its sender would take that
