@@ -19,6 +19,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use arrayvec::ArrayVec;
 use serde::{Deserialize, Serialize};
 
 use super::Detector;
@@ -28,7 +29,7 @@ use crate::cx::Cx;
 use crate::event::Event;
 use crate::id::{Generation, IdHash, RequestId};
 use crate::membership::Slot;
-use crate::membership::claim::Accusers;
+use crate::membership::claim::{Accusers, MAX_ACCUSERS};
 use crate::outbox::{Body, Intent};
 use crate::status::Status;
 use crate::time::Instant;
@@ -215,8 +216,7 @@ impl<A: Address> Detector<A> {
         let (table, hearsay, now) = (&cx.table, &self.hearsay, cx.now);
         let members = accusers.iter().flat_map(|&accuser| table.with_id_hash(accuser));
         let mut known = false;
-        let mut askable =
-            arrayvec::ArrayVec::<Slot, { crate::membership::claim::MAX_ACCUSERS }>::new();
+        let mut askable = ArrayVec::<Slot, MAX_ACCUSERS>::new();
         for slot in members.filter(|&slot| slot != accused && slot != me && table.can_probe(slot)) {
             known = true;
             if hearsay.may_ask(slot, accused, now, again) {
@@ -332,6 +332,11 @@ impl<A: Address> Detector<A> {
     /// change of a member is passed on once in a while: the member may have to refute lies all the
     /// time, and anti-entropy spreads the last word.
     pub(crate) fn pass_on(&mut self, slot: Slot, new: bool, cx: &mut Cx<A>) {
+        if cx.config.mode != Mode::Autonomous {
+            // Such a node speaks only when its host wants it to, and its table may be lent.
+            cx.rumors.push(slot);
+            return;
+        }
         match cx.table.status(slot) {
             Status::Suspected => {}
             Status::Dead if self.hearsay.is_grounded(slot) => cx.rumors.push_grounded(slot),
@@ -347,7 +352,7 @@ impl<A: Address> Detector<A> {
     /// Makes this node's refutation a rumor, once in a while. Those who accuse it get it directly,
     /// and a confirmed accusation makes it a rumor at any time.
     pub(crate) fn spread_refutation(&mut self, cx: &mut Cx<A>) {
-        if self.hearsay.may_pass_on(cx.this.slot, cx.now) {
+        if cx.config.mode != Mode::Autonomous || self.hearsay.may_pass_on(cx.this.slot, cx.now) {
             cx.rumors.push_grounded(cx.this.slot);
         }
     }
