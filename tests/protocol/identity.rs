@@ -107,34 +107,66 @@ fn a_node_at_a_new_address_moves_everywhere() {
     });
 }
 
-/// The process with the lower instance loses and becomes inactive, and the cluster keeps one
-/// member.
+fn yielded(cluster: &Cluster, process: usize) -> bool {
+    cluster
+        .events(process)
+        .any(|(_, event)| matches!(event, Event::IdentityConflict { lost: true, .. }))
+}
+
+/// That all others hold the id of `NODE` alive, as this process.
+fn assert_held(cluster: &Cluster, process: usize) {
+    let instance = cluster.node(process).me().instance();
+    for observer in (0..NODES).filter(|&observer| observer != NODE) {
+        let held = cluster.held(observer, NODE).expect("the id is known");
+        assert_eq!(held.status(), Status::Alive, "at n{observer}");
+        assert_eq!(held.instance(), instance, "at n{observer}");
+    }
+}
+
 #[test]
-fn of_two_processes_with_one_id_the_lower_instance_gives_way() {
+fn of_two_processes_with_one_id_the_one_that_was_known_first_stays() {
     for_each_seed(200, |seed| {
         let mut cluster = cluster(seed);
         let rival = cluster.spawn(Spawn::new(node_id(NODE)));
         cluster.join(rival, &[0]);
-        let lost = |cluster: &Cluster, process: usize| {
-            cluster
-                .events(process)
-                .any(|(_, event)| matches!(event, Event::IdentityConflict { lost: true, .. }))
-        };
-        let settled = cluster.run_until(
-            |cluster| lost(cluster, NODE) || lost(cluster, rival),
-            Duration::from_secs(30),
-        );
-        assert!(settled.is_some(), "neither gives way");
-        cluster.run_for(Duration::from_secs(20));
-        assert!(lost(&cluster, NODE) != lost(&cluster, rival), "both gave way");
+        let settled = cluster.run_until(|cluster| yielded(cluster, rival), Duration::from_secs(30));
+        assert!(settled.is_some(), "the newcomer does not yield");
+        cluster.run_for(Duration::from_secs(40));
+        assert!(!yielded(&cluster, NODE), "both yielded");
+        assert!(!cluster.health(rival).active && cluster.health(NODE).active);
+        assert_held(&cluster, NODE);
+    });
+}
 
-        let instance = |process: usize| cluster.node(process).me().instance();
-        let (loser, winner) = if lost(&cluster, NODE) { (NODE, rival) } else { (rival, NODE) };
-        assert!(!cluster.health(loser).active && cluster.health(winner).active);
-        for observer in (0..NODES).filter(|&observer| observer != NODE) {
-            let held = cluster.held(observer, NODE).expect("the id is known");
-            assert_eq!(held.status(), Status::Alive, "at n{observer}");
-            assert_eq!(held.instance(), instance(winner), "at n{observer}");
-        }
+#[test]
+fn a_process_that_has_yielded_takes_its_id_once_the_other_has_crashed() {
+    for_each_seed(50, |seed| {
+        let mut cluster = cluster(seed);
+        let rival = cluster.spawn(Spawn::new(node_id(NODE)));
+        cluster.join(rival, &[0]);
+        cluster.run_for(Duration::from_secs(10));
+        assert!(yielded(&cluster, rival));
+        cluster.crash(NODE);
+        cluster.run_for(Duration::from_secs(70));
+        assert!(cluster.health(rival).active);
+        assert_held(&cluster, rival);
+    });
+}
+
+/// A host is paused, and its replacement is started elsewhere.
+#[test]
+fn a_process_that_was_paused_yields_to_its_replacement() {
+    for_each_seed(100, |seed| {
+        let mut cluster = cluster(seed);
+        cluster.pause(NODE);
+        cluster.run_for(Duration::from_secs(20));
+        let replacement = cluster.spawn(Spawn::new(node_id(NODE)));
+        cluster.join(replacement, &[0]);
+        cluster.run_for(Duration::from_secs(20));
+        assert_held(&cluster, replacement);
+        cluster.resume(NODE);
+        cluster.run_for(Duration::from_secs(40));
+        assert!(yielded(&cluster, NODE) && !yielded(&cluster, replacement));
+        assert_held(&cluster, replacement);
     });
 }

@@ -152,6 +152,10 @@ pub(crate) struct AgentArgs {
     /// loopback address this is the default.
     #[arg(long)]
     pub(crate) plaintext: bool,
+    /// What to do if most members hold another process under this id: wait until it is gone, or
+    /// exit with status 1.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) on_conflict: Conflict,
     /// Print one JSON object per line instead of text.
     #[arg(long)]
     pub(crate) json: bool,
@@ -184,6 +188,16 @@ pub(crate) struct Settings {
     /// Largest datagram in bytes, 767 to 65507 [default: 1400]
     #[arg(long, value_name = "BYTES", value_parser = mtu, allow_negative_numbers = true)]
     pub(crate) mtu: Option<u16>,
+}
+
+/// What to do if most members hold another process under this node's id.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Conflict {
+    /// Be no member, ask every 30 s, and take the id back once the other process is gone.
+    #[default]
+    Wait,
+    /// Exit with status 1.
+    Exit,
 }
 
 /// Settings for a kind of network.

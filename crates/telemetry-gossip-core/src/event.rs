@@ -144,16 +144,27 @@ pub enum Event<A> {
         /// The number of live members now.
         now: u32,
     },
-    /// Another process uses the id of this node, and the two have repeatedly raised the generation
-    /// above each other.
+    /// Another process uses the id of this node: it has answered twice.
     #[non_exhaustive]
     IdentityConflict {
         /// The instance of the other process.
         instance: Instance,
         /// The address of the other process, if known.
         address: Option<A>,
-        /// Whether this node lost the id and is silent from now on. The lower instance loses.
+        /// Whether this node yields, since most of the members that it asked hold the other
+        /// process. It is no member from now on, and asks every 30 s whether the other is gone.
         lost: bool,
+    },
+    /// This node is accused again and again, and no ping has reached it in between: it hears the
+    /// others, but what they send to its address is lost. It refutes no more until a ping reaches
+    /// it, so that the others hold it Dead rather than suspect it for ever. Check the address that
+    /// this node states, and the firewalls before it.
+    Unreached,
+    /// This node is a member again: the process to which it had yielded its id is gone.
+    #[non_exhaustive]
+    IdentityRegained {
+        /// The new generation of this node.
+        generation: Generation,
     },
     /// The join is complete: one seed has sent all that it knows. Where many nodes join at once, it
     /// has sent a part; the rest comes within some gossip intervals from the members that are known
@@ -258,6 +269,11 @@ impl<A> Event<A> {
     /// Another process uses the id of this node.
     pub const fn identity_conflict(instance: Instance, address: Option<A>, lost: bool) -> Self {
         Self::IdentityConflict { instance, address, lost }
+    }
+
+    /// This node is a member again.
+    pub const fn identity_regained(generation: Generation) -> Self {
+        Self::IdentityRegained { generation }
     }
 
     /// The join through this seed is complete.

@@ -60,6 +60,11 @@ pub(crate) enum Body {
     SyncWants(RequestId, Diff),
     /// The rows that the partner wants or that are newer here, and the end of the session.
     SyncDone(RequestId, Diff),
+    /// This node's own claim, and the question to an accuser about the member with this id hash.
+    Question(RequestId, IdHash),
+    /// The question whom a member holds under this node's id. Nothing of this node's own claim is
+    /// said with it.
+    Vote(RequestId),
     /// The question for the page that begins at this place.
     PageRequest(RequestId, Place),
     /// The page that begins at this place.

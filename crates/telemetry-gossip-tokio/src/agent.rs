@@ -135,6 +135,7 @@ impl Agent {
             weak,
             options.seeds,
             options.allowed_networks,
+            options.on_conflict,
             options.table,
             tape,
         );

@@ -59,7 +59,7 @@ pub use events::{Event, Events, RecvError};
 pub use feed::Feed;
 pub use key_file::{KeyFileError, create_key, read_key};
 pub use memory::{MemoryNetwork, MemoryTransport};
-pub use options::Options;
+pub use options::{OnConflict, Options};
 pub use peer_addr::PeerAddr;
 pub use record::{RecordStats, Recording};
 pub use sealing::{Sealing, SharedSeal};

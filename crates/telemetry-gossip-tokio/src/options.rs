@@ -49,12 +49,27 @@ pub struct Options {
     /// The seed of the node's random choices; `None` takes it from the system. Set it only to
     /// reproduce a run.
     pub rng_seed: Option<[u8; 32]>,
+    /// What to do if most members hold another process under the node's id.
+    pub on_conflict: OnConflict,
     /// A table that the host shares with the node, for nodes in
     /// [`Mode::OnDemand`](telemetry_gossip_core::Mode::OnDemand).
     #[doc(hidden)]
     pub table: Option<Arc<SharedTable>>,
     /// Where to record what happens to the node, so that it can be replayed.
     pub record: Option<Recording>,
+}
+
+/// What an agent does once most members hold another process under its id. The event
+/// [`IdentityConflict`](telemetry_gossip_core::Event::IdentityConflict) tells of it either way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OnConflict {
+    /// It waits: it is no member, asks every 30 s whether the other process is gone, and then takes
+    /// its id back.
+    #[default]
+    Wait,
+    /// It stops, as after [`Agent::shutdown`](crate::Agent::shutdown).
+    Exit,
 }
 
 impl Options {
@@ -70,6 +85,7 @@ impl Options {
             advertise: None,
             allowed_networks: Networks::default(),
             rng_seed: None,
+            on_conflict: OnConflict::Wait,
             table: None,
             record: None,
         }
@@ -121,6 +137,13 @@ impl Options {
     #[must_use]
     pub fn rng_seed(mut self, rng_seed: impl Into<Option<[u8; 32]>>) -> Self {
         self.rng_seed = rng_seed.into();
+        self
+    }
+
+    /// Sets what to do if most members hold another process under the node's id.
+    #[must_use]
+    pub fn on_conflict(mut self, on_conflict: OnConflict) -> Self {
+        self.on_conflict = on_conflict;
         self
     }
 

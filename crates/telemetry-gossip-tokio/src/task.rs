@@ -19,6 +19,7 @@ use tokio::time::Instant;
 
 use crate::clock::Clock;
 use crate::events::Event;
+use crate::options::OnConflict;
 use crate::peer_addr::PeerAddr;
 use crate::record::Tape;
 use crate::shared::SharedTable;
@@ -90,6 +91,9 @@ struct Carry {
     probes: HashMap<NodeId, VecDeque<Probed>>,
     exchanges: VecDeque<Exchanged>,
     leaving: Vec<Done>,
+    on_conflict: OnConflict,
+    /// Whether the task stops once the view is published.
+    ends: bool,
     tape: Option<Tape>,
 }
 
@@ -108,6 +112,7 @@ impl Task {
         commands: mpsc::WeakSender<Command>,
         seeds: Vec<String>,
         allowed_networks: Networks,
+        on_conflict: OnConflict,
         table: Option<Arc<SharedTable>>,
         tape: Option<Tape>,
     ) -> Self {
@@ -121,6 +126,8 @@ impl Task {
             probes: HashMap::new(),
             exchanges: VecDeque::new(),
             leaving: Vec::new(),
+            on_conflict,
+            ends: false,
             tape,
             transport: transport.clone(),
         };
@@ -175,6 +182,9 @@ impl Task {
             }
             self.publish();
             self.carry.tell();
+            if self.carry.ends {
+                break;
+            }
         }
         self.carry.tape.take()
     }
@@ -445,7 +455,12 @@ impl Carry {
                 tracing::info!("no seed has answered: resolving them again");
                 self.seeds_wanted = true;
             }
-            // `Refuted`, `Isolated`, `Reconnected`, `IdentityConflict`, `JoinCompleted`.
+            Event::IdentityConflict { lost: true, .. } => {
+                tracing::warn!(?event);
+                self.ends = self.on_conflict == OnConflict::Exit;
+            }
+            // `Refuted`, `Unreached`, `Isolated`, `Reconnected`, `IdentityRegained`,
+            // `JoinCompleted`.
             _ => tracing::info!(?event),
         }
         self.told.push(event);

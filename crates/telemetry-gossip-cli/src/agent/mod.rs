@@ -3,8 +3,8 @@
 //! ```text
 //!   check arguments --> bind --> publish --> join --> run --- signal ---> leave --> end
 //!                                                      |                    |
-//!                                            another process keeps    second signal
-//!                                                   the id
+//!                                            another process has      second signal
+//!                                            the id: --on-conflict
 //! ```
 //!
 //! Output runs on a thread of its own, so that a reader that is slow or has closed the output
@@ -27,7 +27,7 @@ use telemetry_gossip_tokio::{
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
-use crate::args::{AgentArgs, MTUS, Settings};
+use crate::args::{AgentArgs, Conflict, MTUS, Settings};
 use crate::control::keys::KeyKeeper;
 use crate::control::{Answer, Reasons, Record, Request, Socket, View, server};
 use crate::error::Error;
@@ -211,7 +211,8 @@ async fn agent(
         move || runtime.block_on(print(output, agent, lines, events))
     });
     tokio::spawn(server::serve(control, source(&agent, &transport), server::REQUEST_TIMEOUT));
-    let outcome = join_and_run(&agent, &*transport, seeds, &mut signals, &say).await;
+    let exits = args.on_conflict == Conflict::Exit;
+    let outcome = join_and_run(&agent, &*transport, seeds, exits, &mut signals, &say).await;
     agent.shutdown().await;
     drop(say);
     // A reader that has stopped reading must not keep the process alive.
@@ -263,6 +264,7 @@ async fn join_and_run(
     agent: &Agent,
     transport: &dyn Transport,
     seeds: &[String],
+    exits_on_conflict: bool,
     signals: &mut Signals,
     say: &impl Fn(Line),
 ) -> Result<(), Error> {
@@ -272,7 +274,7 @@ async fn join_and_run(
     }
     tokio::select! {
         () = signals.recv() => {}
-        error = failure(&mut events) => return Err(error),
+        error = failure(&mut events, exits_on_conflict) => return Err(error),
     }
     say(Line::leaving());
     tokio::select! {
@@ -308,10 +310,10 @@ async fn join(
 }
 
 /// Waits until the node stops on its own, and returns the reason.
-async fn failure(events: &mut Events) -> Error {
+async fn failure(events: &mut Events, exits_on_conflict: bool) -> Error {
     loop {
         match events.recv().await {
-            Ok(Event::IdentityConflict { lost: true, address, .. }) => {
+            Ok(Event::IdentityConflict { lost: true, address, .. }) if exits_on_conflict => {
                 let place = address
                     .map_or_else(|| "an unknown address".to_owned(), |address| address.to_string());
                 return Error::Node(format!(

@@ -224,11 +224,24 @@ impl Line {
                     "another process at {} has this node's id{}",
                     at(address),
                     if *lost {
-                        ", and keeps it: this node sends nothing from now on"
+                        ", and most members hold it: this node is no member until it is gone"
                     } else {
-                        ", and gives it up"
+                        ", but this node keeps it"
                     }
                 ),
+            ),
+            Event::IdentityRegained { generation, .. } => Self::new(
+                "identity-regained",
+                json!({ "generation": generation }),
+                "the other process with this node's id is gone: this node is a member again"
+                    .to_owned(),
+            ),
+            Event::Unreached => Self::new(
+                "unreached",
+                json!({}),
+                "members accuse this node, but no ping of theirs reaches it: it refutes no more \
+                 until one does; check the advertised address and the firewalls"
+                    .to_owned(),
             ),
             Event::JoinCompleted { seed, .. } => Self::new(
                 "join-completed",

@@ -100,7 +100,9 @@ impl<A: Address> ThisNode<A> {
 ///
 /// ```text
 ///   Active --- the host leaves ---> Leaving --- that is gossiped, or time is up ---> Inactive
-///     +------------ another process has won its id ------------------------------------^
+///     |  ^                                                                               ^
+///     |  +--- the other process is gone ---+                                             |
+///     +--- another process has its id ---> Waiting --- the host leaves ------------------+
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Activity {
@@ -109,8 +111,11 @@ pub(crate) enum Activity {
     /// The node has said that it leaves, and stays until the rumor of it has been sent or this time
     /// comes.
     Leaving(Instant),
-    /// The node has left, or lost its id to another process.
+    /// The node has left.
     Inactive,
+    /// Another process has the node's id. The node is no member, and asks at this time whether the
+    /// other is still there.
+    Waiting(Instant),
 }
 
 /// A part of the protocol, which is one folder. The node names its parts, and no call is dynamic.
@@ -165,13 +170,13 @@ impl<A: Address> Cx<A> {
         this.check_restored(table)?;
         rumors.check_restored(table.rows(), |slot| table.is_in_use(slot))?;
         let leaves_at = match *activity {
-            Activity::Leaving(until) => Some(until),
+            Activity::Leaving(until) | Activity::Waiting(until) => Some(until),
             Activity::Active | Activity::Inactive => None,
         };
         check_rules(
             "context",
             &[
-                (times.are_deadlines(&[leaves_at]), "a leave ends"),
+                (times.are_deadlines(&[leaves_at]), "a leave ends, and so does a wait"),
                 (
                     admission.is_sound()
                         && table.slots().all(|slot| admission.admits(table.row(slot).id())),
@@ -300,18 +305,27 @@ impl<A: Address> Cx<A> {
 
     /// Pings a member with this request id, if its address is known.
     pub(crate) fn ping(&mut self, slot: Slot, request_id: RequestId) {
+        self.ping_within(slot, request_id, self.mtu());
+    }
+
+    fn ping_within(&mut self, slot: Slot, request_id: RequestId, limit: usize) {
         if let Some(to) = self.table.address(slot) {
             let signal = Signal::Ping(request_id, self.table.id_hash(slot));
-            self.ask(Intent::new(to, Some(slot), self.mtu()).with_signal(signal));
+            self.ask(Intent::new(to, Some(slot), limit).with_signal(signal));
         }
     }
 
     /// Pings a suspected or dead member; the ping carries the claim that this node holds about it.
     /// The ack verifies its address and nothing more: only the claim that comes with it can refute.
     pub(crate) fn status_ping(&mut self, slot: Slot) {
+        self.status_ping_within(slot, self.mtu());
+    }
+
+    /// As [`status_ping`](Self::status_ping), in a datagram of at most `limit` bytes.
+    pub(crate) fn status_ping_within(&mut self, slot: Slot, limit: usize) {
         let address = self.table.address(slot);
         let request_id = address.and_then(|address| self.proof.challenge(address, self.now));
-        self.ping(slot, request_id.unwrap_or_default());
+        self.ping_within(slot, request_id.unwrap_or_default(), limit);
     }
 }
 

@@ -77,7 +77,7 @@ impl<A: Address> Detector<A> {
     }
 
     /// Accuses the targets of all pending accusations: a roll call succeeded.
-    pub(super) fn make_pending_accusations(&mut self, cx: &mut Cx<A>) {
+    pub(crate) fn make_pending_accusations(&mut self, cx: &mut Cx<A>) {
         for pending in core::mem::take(&mut self.pending_accusations) {
             self.accuse_if_unchanged(&pending, cx);
         }
@@ -114,6 +114,13 @@ impl<A: Address> Detector<A> {
         self.pronounce(slot, Status::Suspected, generation, cx);
     }
 
+    /// Remembers that this node itself accuses a member, so that it can say so when asked.
+    fn own_finding(&mut self, slot: Slot, status: Status, generation: Generation, cx: &Cx<A>) {
+        if status == Status::Suspected {
+            self.hearsay.add_own(slot, generation, cx.now);
+        }
+    }
+
     /// Merges this node's own verdict about a member into the table. The verdict names this node as
     /// the accuser; for a death, only the history uses that.
     pub(super) fn pronounce(
@@ -142,9 +149,13 @@ impl<A: Address> Detector<A> {
         match cx.table.merge_at(cx.now, &claim).0 {
             Merged::Replaced { was, .. } => {
                 self.set_status(slot, &claim, Some(was), cx);
-                cx.rumors.push(slot);
+                self.own_finding(slot, status, generation, cx);
+                cx.rumors.push_grounded(slot);
             }
-            Merged::Same => self.confirm(slot, &claim.accusers, cx),
+            Merged::Same => {
+                self.own_finding(slot, status, generation, cx);
+                self.confirm(slot, &claim.accusers, cx);
+            }
             Merged::Implausible => cx.stats.claims_implausible += 1,
             // The row exists and was read just now, so the verdict is neither new nor too late.
             Merged::Stale | Merged::Inserted | Merged::Full => {}

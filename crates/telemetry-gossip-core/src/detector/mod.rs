@@ -24,8 +24,8 @@
 //! (and `round_robin`, SWIM's order), `probe`, `flap_damping`, `accusation` with `roll_call`, and
 //! `suspicion`. Beside them, `ping_req` pings on behalf of other nodes, `reconnect` contacts dead
 //! members, `unproved` asks those that this node knows only from the pages of its join,
-//! `local_health` measures how far this node trusts itself, and `history` keeps the evidence found
-//! on the way.
+//! `local_health` measures how far this node trusts itself, `hearsay` asks accusers whether they
+//! accuse, and `history` keeps the evidence found on the way.
 //!
 //! [`Detector::set_status`] is the one place where a status becomes timers, flaps, history and
 //! events: a claim of another member, an accusation and an expired suspicion all end there.
@@ -36,6 +36,7 @@
 mod accusation;
 mod asked;
 pub(crate) mod flap_damping;
+mod hearsay;
 mod history;
 mod local_health;
 mod ping_req;
@@ -68,6 +69,7 @@ use crate::time::Instant;
 use crate::violation::{Unsound, Violation, check_bounds, check_rules};
 pub(crate) use accusation::MAX_PENDING_ACCUSATIONS;
 pub(crate) use flap_damping::FlapDamping;
+pub(crate) use hearsay::Hearsay;
 pub(crate) use history::History;
 pub(crate) use local_health::LocalHealth;
 pub(crate) use ping_req::PingReqs;
@@ -103,6 +105,7 @@ pub(crate) struct Detector<A> {
     pub(crate) pending_accusations: Vec<Probe<A>>,
     pub(crate) flap_damping: FlapDamping<A>,
     pub(crate) suspicions: Suspicions,
+    pub(crate) hearsay: Hearsay<A>,
     pub(crate) history: History,
     /// The members from the pages of a join that have to answer.
     pub(crate) unproved: Unproved,
@@ -123,6 +126,7 @@ impl<A: Address> Detector<A> {
             pending_accusations: Vec::new(),
             flap_damping: FlapDamping::new(),
             suspicions: Suspicions::default(),
+            hearsay: Hearsay::new(),
             history: History::default(),
             unproved: Unproved::default(),
             reconnect_at: now,
@@ -152,11 +156,12 @@ impl<A: Address> Detector<A> {
             Status::Alive => {
                 self.suspicions.clear(slot);
                 cx.tombstones.clear(slot);
+                // A member that returns after a leave, or refutes a lie, has not flapped.
+                if self.hearsay.end(slot) {
+                    self.flap_damping.add_flap(slot, cx.now);
+                    cx.rumors.push_grounded(slot);
+                }
                 if let Some(was) = was.filter(|&was| was != Status::Alive) {
-                    // A member that returns after a leave has not flapped.
-                    if was != Status::Left {
-                        self.flap_damping.add_flap(slot, cx.now);
-                    }
                     self.add_evidence(slot, Evidence::Alive { generation, was }, cx);
                 }
                 if was.is_some() {
@@ -177,6 +182,9 @@ impl<A: Address> Detector<A> {
                 let rest = cx.config.tombstone_ttl.saturating_sub(age).max(least);
                 cx.tombstones.set(slot, cx.now + rest);
                 self.on_death_heard(cx);
+                if claim.status == Status::Left {
+                    self.hearsay.end(slot);
+                }
                 if claim.status == Status::Dead {
                     cx.emit(Event::Dead { id, generation });
                     let here = claim.accusers.contains(&cx.this.id_hash);
@@ -208,7 +216,7 @@ impl<A: Address> Detector<A> {
         cx.emit(Event::Suspected { id, generation, by });
     }
 
-    /// Adds the accusers of a claim that repeats a suspicion. A new accuser is a rumor.
+    /// Adds the accusers of a claim that repeats a suspicion. That this node accuses is a rumor.
     pub(crate) fn confirm(&mut self, slot: Slot, accusers: &Accusers, cx: &mut Cx<A>) {
         let timing = self.timing(cx);
         let mut is_rumor = false;
@@ -219,11 +227,11 @@ impl<A: Address> Detector<A> {
                 if new {
                     self.add_evidence(slot, Evidence::Confirmed { by: accuser }, cx);
                 }
-                is_rumor |= new;
+                is_rumor |= new && mine;
             }
         }
         if is_rumor {
-            cx.rumors.push(slot);
+            cx.rumors.push_grounded(slot);
         }
     }
 
@@ -370,6 +378,7 @@ impl<A: Address> Part<A> for Detector<A> {
         }
         self.pending_accusations.retain(|pending| pending.target != slot);
         self.flap_damping.forget(slot);
+        self.hearsay.forget(slot);
         self.history.forget(slot);
         self.unproved.forget(slot);
         self.roll_calls.forget(slot, cx.now);
@@ -378,6 +387,7 @@ impl<A: Address> Part<A> for Detector<A> {
     fn heap_bytes(&self) -> usize {
         self.schedule.round_robin.heap_bytes()
             + self.roll_calls.heap_bytes()
+            + self.hearsay.heap_bytes()
             + self.history.heap_bytes()
             + self.unproved.heap_bytes()
     }
@@ -390,6 +400,10 @@ impl<A: Address> Part<A> for Detector<A> {
             ("flaps", self.flap_damping.len(), cx.table.len()),
             ("unproved members", self.unproved.len(), cx.table.len()),
         ])?;
+        let bounds = Hearsay::<A>::bounds(cx.table.len());
+        if self.hearsay.lens().iter().zip(bounds).any(|(&len, bound)| len > bound) {
+            return Err(Violation::new("S14", "more accusations are remembered than the bound"));
+        }
         if !self.history.is_bounded() {
             return Err(Violation::new("S14", "a member's history is longer than its bound"));
         }
@@ -416,6 +430,7 @@ impl<A: Address> Part<A> for Detector<A> {
             pending_accusations,
             flap_damping,
             suspicions,
+            hearsay,
             history,
             unproved,
             reconnect_at,
@@ -426,6 +441,7 @@ impl<A: Address> Part<A> for Detector<A> {
         roll_calls.check_restored(cx)?;
         flap_damping.check_restored(me, times)?;
         suspicions.check_restored(times)?;
+        hearsay.check_restored(cx)?;
         let is_sound = |probe: &Probe<A>| probe.is_sound(me, times);
         check_rules(
             "detector",

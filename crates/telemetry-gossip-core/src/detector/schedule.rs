@@ -13,6 +13,10 @@
 //! roster has one member more computes nearly the same shift. Nodes that disagree about the roster
 //! or the time choose targets that are as unrelated to each other's as SWIM's random ones.
 //!
+//! The clock is taken from answers to this node's own requests only: the source of any other
+//! datagram may be forged. A member that answers may lie about its clock, too, so a clock leaps by
+//! more than a round only now and then.
+//!
 //! This module decides only which member this node probes next, and when; `probe` runs the probe.
 
 use core::time::Duration;
@@ -33,6 +37,10 @@ const TICKS_PER_ROUND: u64 = 256;
 /// The bits of the round clock on the wire, of which 8 count ticks within the round.
 const WIRE_CLOCK_BITS: u32 = 24;
 const WIRE_CLOCK_MASK: u64 = (1 << WIRE_CLOCK_BITS) - 1;
+
+/// The fewest rounds between two leaps of the clock by more than a round. A node that slept catches
+/// up in one.
+const ROUNDS_BETWEEN_LEAPS: u32 = 16;
 
 /// The fractional part of the golden ratio, in units of 2^-32.
 const GOLDEN_FRACTION: u32 = 0x9E37_79B9;
@@ -88,12 +96,20 @@ impl RoundClock {
 
     /// Takes over the clock of another node if it is ahead; true if it was.
     ///
-    /// The wire carries the clock modulo 2^24: a lead of up to half of that counts as ahead.
-    pub(crate) fn hear(&mut self, theirs: u32, now: Instant) -> bool {
+    /// The wire carries the clock modulo 2^24: a lead of up to half of that counts as ahead. No leap
+    /// by more than a round happens before `no_leap_before`, which a leap sets anew.
+    pub(crate) fn hear(&mut self, theirs: u32, now: Instant, no_leap_before: &mut Instant) -> bool {
         let mine = self.ticks(now);
         let lead = u64::from(theirs).wrapping_sub(mine) & WIRE_CLOCK_MASK;
         let later = lead != 0 && (lead <= WIRE_CLOCK_MASK / 2 || self.fresh);
         self.fresh = false;
+        if later && lead > TICKS_PER_ROUND {
+            if now < *no_leap_before {
+                return false;
+            }
+            let pause = Duration::from_micros(self.interval) * ROUNDS_BETWEEN_LEAPS;
+            *no_leap_before = now + pause;
+        }
         if later {
             // The tick begins now, not when it began at the sender: less than a tick is lost.
             (self.since, self.base) = (now, mine.saturating_add(lead));
@@ -107,11 +123,6 @@ impl RoundClock {
         let Self { interval, since, base: _, fresh: _ } = self;
         *interval == Self::new(Instant::ORIGIN, config.probe_interval).interval
             && times.is_past(*since)
-    }
-
-    /// Whether no other clock was heard yet.
-    pub(crate) fn is_fresh(&self) -> bool {
-        self.fresh
     }
 }
 
@@ -180,6 +191,8 @@ pub(crate) struct Schedule {
     /// The round of the next probe.
     pub(crate) round: u64,
     pub(crate) clock: RoundClock,
+    /// The earliest time of the next leap of the clock by more than a round.
+    pub(crate) no_leap_before: Instant,
     pub(crate) pacer: Pacer,
     /// The version of the roster, and this node's rank among the live members in it.
     pub(crate) rank: (u32, usize),
@@ -193,6 +206,7 @@ impl Schedule {
             probed_at: now,
             round: 0,
             clock: RoundClock::new(now, config.probe_interval),
+            no_leap_before: now,
             pacer: Pacer::new(config.probe_interval),
             rank: (0, 0),
         }
@@ -202,7 +216,16 @@ impl Schedule {
     pub(super) fn check_restored<A: Address>(&self, cx: &Cx<A>) -> Result<(), Unsound> {
         /// A later round than any clock shows.
         const MAX_ROUND: u64 = 1 << 60;
-        let Self { round_robin, probe_at, probed_at, round, clock, pacer, rank } = self;
+        let Self {
+            round_robin,
+            probe_at,
+            probed_at,
+            round,
+            clock,
+            no_leap_before,
+            pacer,
+            rank,
+        } = self;
         let times = cx.time_rules();
         let shared = cx.config.detector.shared_schedule;
         check_rules(
@@ -217,7 +240,10 @@ impl Schedule {
                 ),
                 (!shared || round_robin.len() == 0, "the common schedule has no order of its own"),
                 (times.is_past(*probed_at), "the last probe began in the past"),
-                (times.are_deadlines(&[Some(*probe_at)]), "the next probe is not ages away"),
+                (
+                    times.are_deadlines(&[Some(*probe_at), Some(*no_leap_before)]),
+                    "the next probe is not ages away",
+                ),
                 (*round <= MAX_ROUND, "the round is one that a clock can show"),
                 (rank.1 <= cx.table.rows(), "the rank of this node is one of the table"),
             ],
@@ -304,7 +330,7 @@ impl Schedule {
     ) {
         if cx.table.is_live(slot)
             && cx.config.detector.shared_schedule
-            && self.clock.hear(clock, cx.now)
+            && self.clock.hear(clock, cx.now, &mut self.no_leap_before)
         {
             self.schedule_probe(self.round, local_health, cx);
         }
@@ -317,6 +343,10 @@ mod tests {
     use alloc::collections::BTreeSet;
 
     const SECOND: Duration = Duration::from_secs(1);
+
+    fn at_origin() -> Instant {
+        Instant::ORIGIN
+    }
 
     #[test]
     fn in_every_round_each_member_is_probed_once_and_none_probes_itself() {
@@ -375,14 +405,35 @@ mod tests {
         let at = |millis: u64| Instant::from_millis(5_000 + millis);
         let (mut early, mut late) =
             (RoundClock::new(at(0), SECOND), RoundClock::new(at(0), SECOND));
-        assert!(early.hear(10 * 256 + 128, at(500)), "the first clock heard is taken over");
+        let leap = &mut at_origin();
+        assert!(early.hear(10 * 256 + 128, at(500), leap), "the first clock heard is taken over");
         assert_eq!(early.time_in(11, 1, 4), at(1_250));
-        assert!(late.hear(early.on_wire(at(700)), at(701)));
-        assert!(!early.hear(late.on_wire(at(702)), at(703)));
+        assert!(late.hear(early.on_wire(at(700)), at(701), &mut at_origin()));
+        assert!(!early.hear(late.on_wire(at(702)), at(703), leap));
         // Equal up to one tick and the time on the way.
         assert_eq!((early.round(at(1_006)), late.round(at(1_006))), (11, 11));
         // After that, an earlier clock changes nothing, and half of the circle counts as earlier.
-        assert!(!late.hear(5, at(2_000)));
-        assert!(!late.hear(late.on_wire(at(2_000)).wrapping_sub(1) & 0xFF_FFFF, at(2_000)));
+        assert!(!late.hear(5, at(2_000), leap));
+        assert!(!late.hear(late.on_wire(at(2_000)).wrapping_sub(1) & 0xFF_FFFF, at(2_000), leap));
+    }
+
+    #[test]
+    fn a_clock_leaps_by_more_than_a_round_once_in_sixteen_rounds() {
+        let start = Instant::from_millis(5_000);
+        let mut clock = RoundClock::new(start, SECOND);
+        let leap = &mut at_origin();
+        let ahead = |clock: &RoundClock, now, by| (clock.on_wire(now) + by) & 0xFF_FFFF;
+        let later = ahead(&clock, start, 100_000);
+        assert!(clock.hear(later, start, leap), "the first is taken");
+        let mut leaps = 0;
+        for second in 1..=160 {
+            let now = start + SECOND * second;
+            leaps += u32::from(clock.hear(ahead(&clock, now, 100_000), now, leap));
+            assert!(
+                clock.hear(ahead(&clock, now, 200), now, leap),
+                "a clock a little ahead is taken"
+            );
+        }
+        assert_eq!(leaps, 10);
     }
 }

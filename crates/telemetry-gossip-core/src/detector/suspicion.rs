@@ -157,6 +157,18 @@ impl Suspicions {
         true
     }
 
+    /// Ends the time of a suspicion now, or as soon as the shortest one would end: another node has
+    /// found the suspect dead.
+    pub(crate) fn hasten(&mut self, slot: Slot, now: Instant, timing: &Timing) {
+        let Some(row) = self.rows.get_mut(&slot) else { return };
+        let end = now.max(row.started + timing.shortest);
+        if end < row.deadline {
+            row.deadline = end;
+            row.status_ping_at = timing.status_ping.map(|gap| end - gap * 2);
+            self.refresh_deadline();
+        }
+    }
+
     /// When something is due next, or earlier.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         self.next

@@ -12,8 +12,12 @@
 //!                         put_back, or commit: one more send
 //! ```
 //!
-//! There is one queue per count of sends, linked through arrays over the slots: a slot is in at
-//! most one queue, every step is O(1), and memory is allocated only when the table grows.
+//! Rumors that this node has grounds of its own to believe are *grounded*: its own findings, and
+//! accusations that their accusers have confirmed to it. They and all other rumors take turns in a
+//! datagram, so that a flood of lies leaves them half of the room.
+//!
+//! There is one queue per count of sends and kind, linked through arrays over the slots: a slot is
+//! in at most one queue, every step is O(1), and memory is allocated only when the table grows.
 //!
 //! Telemetry is no rumor: it travels along the trees of `dissemination`. Nothing here chooses the
 //! receivers of a rumor.
@@ -25,23 +29,30 @@ use serde::{Deserialize, Serialize};
 use crate::membership::{Slot, grow};
 use crate::violation::{Unsound, check_rules};
 
-/// The count of sends of a slot that is no rumor.
+/// The queue of a slot that is no rumor.
 const IDLE: u8 = u8::MAX;
+
+/// Each count of sends has two queues: that of grounded rumors, and after it that of the others.
+const KINDS: u8 = 2;
+
+/// The largest count of sends that has queues.
+const MAX_SENDS: u8 = IDLE / KINDS - 1;
 
 /// The link that ends a queue.
 const NONE: u32 = u32::MAX;
 
-/// The queues of rumors, one per count of sends.
+/// The queues of rumors, two per count of sends.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Rumors {
-    /// The first and the last slot of the queue of each count of sends.
+    /// The first and the last slot of each queue.
     ends: Vec<(u32, u32)>,
     /// Per slot: the slot after it in its queue.
     next: Vec<u32>,
     /// Per slot: the slot before it in its queue.
     prev: Vec<u32>,
-    /// Per slot: how often it was sent, or [`IDLE`].
-    sends: Vec<u8>,
+    /// Per slot: the queue it is in, which is [`KINDS`] times how often it was sent, plus 1 unless
+    /// it is grounded; or [`IDLE`].
+    queues: Vec<u8>,
     /// The number of rumors.
     active: usize,
     /// The rumors in the datagram that is being encoded: in no queue for now.
@@ -51,10 +62,25 @@ pub(crate) struct Rumors {
 impl Rumors {
     /// Makes `slot` a rumor that was not sent yet, even if it is one already.
     pub(crate) fn push(&mut self, slot: Slot) {
+        self.push_to(slot, 1);
+    }
+
+    /// Makes `slot` a grounded rumor that was not sent yet, even if it is a rumor already.
+    pub(crate) fn push_grounded(&mut self, slot: Slot) {
+        self.push_to(slot, 0);
+    }
+
+    fn push_to(&mut self, slot: Slot, queue: u8) {
         self.make_room(slot);
         self.forget(slot);
         self.active += 1;
-        self.link_last(slot, 0);
+        self.link_last(slot, queue);
+    }
+
+    /// Whether `slot` is a grounded rumor.
+    pub(crate) fn is_grounded(&self, slot: Slot) -> bool {
+        let queue = self.queues.get(slot.index());
+        queue.is_some_and(|&queue| queue != IDLE && queue.is_multiple_of(KINDS))
     }
 
     /// Whether there are no rumors.
@@ -64,13 +90,19 @@ impl Rumors {
 
     /// Whether `slot` is a rumor.
     pub(crate) fn contains(&self, slot: Slot) -> bool {
-        self.sends.get(slot.index()).is_some_and(|&sends| sends != IDLE)
+        self.queues.get(slot.index()).is_some_and(|&queue| queue != IDLE)
     }
 
-    /// Takes the rumor that was sent least often and is not yet in this datagram.
+    /// Takes the rumor that was sent least often and is not yet in this datagram: in turn a grounded
+    /// one and another, as far as there are any.
     pub(crate) fn take(&mut self) -> Option<Slot> {
-        let first = self.ends.iter().map(|&(first, _)| first).find(|&first| first != NONE)?;
-        let slot = Slot(first);
+        let kinds = usize::from(KINDS);
+        let turn = self.taken.len() % kinds;
+        let first_of = |kind: usize| {
+            let queues = self.ends.iter().skip(kind).step_by(kinds);
+            queues.map(|&(first, _)| first).find(|&first| first != NONE)
+        };
+        let slot = Slot(first_of(turn).or_else(|| first_of(kinds - 1 - turn))?);
         self.unlink(slot);
         self.taken.push(slot);
         Some(slot)
@@ -93,11 +125,11 @@ impl Rumors {
                 self.link_first(slot);
                 continue;
             }
-            let sends = self.sends[slot.index()].saturating_add(1);
-            if sends < limit {
-                self.link_last(slot, sends);
+            let queue = self.queues[slot.index()].saturating_add(KINDS);
+            if queue / KINDS < limit.min(MAX_SENDS) {
+                self.link_last(slot, queue);
             } else {
-                self.sends[slot.index()] = IDLE;
+                self.queues[slot.index()] = IDLE;
                 self.active -= 1;
             }
         }
@@ -112,7 +144,7 @@ impl Rumors {
     pub(crate) fn forget(&mut self, slot: Slot) {
         if self.contains(slot) {
             self.unlink(slot);
-            self.sends[slot.index()] = IDLE;
+            self.queues[slot.index()] = IDLE;
             self.active -= 1;
         }
     }
@@ -124,16 +156,16 @@ impl Rumors {
         rows: usize,
         is_in_use: impl Fn(Slot) -> bool,
     ) -> Result<(), Unsound> {
-        let Self { ends, next: _, prev: _, sends, active: _, taken } = self;
-        let mut slots = (0_u32..).map(Slot).zip(sends);
+        let Self { ends, next: _, prev: _, queues, active: _, taken } = self;
+        let mut slots = (0_u32..).map(Slot).zip(queues);
         check_rules(
             "rumors",
             &[
-                (ends.len() <= usize::from(IDLE), "there are no more queues than counts"),
-                (sends.len() <= rows, "there are no more rumors than rows"),
+                (ends.len() <= usize::from(IDLE), "there are no more queues than counts and kinds"),
+                (queues.len() <= rows, "there are no more rumors than rows"),
                 (taken.is_empty(), "no rumor is taken between two datagrams"),
                 (
-                    slots.all(|(slot, &sends)| sends == IDLE || is_in_use(slot)),
+                    slots.all(|(slot, &queue)| queue == IDLE || is_in_use(slot)),
                     "a rumor is about a member",
                 ),
             ],
@@ -142,18 +174,18 @@ impl Rumors {
 
     /// Checks the links and the counts of the queues by walking them.
     pub(crate) fn check(&self) -> Result<(), &'static str> {
-        if self.next.len() != self.sends.len() || self.prev.len() != self.sends.len() {
+        if self.next.len() != self.queues.len() || self.prev.len() != self.queues.len() {
             return Err("the arrays over the slots differ in length");
         }
         let mut walked = 0;
-        for (&(first, last), sends) in self.ends.iter().zip(0_u8..) {
+        for (&(first, last), queue) in self.ends.iter().zip(0_u8..) {
             let (mut before, mut at) = (NONE, first);
             while at != NONE {
                 let slot = Slot(at).index();
-                if self.sends.get(slot) != Some(&sends) {
-                    return Err("a rumor is in the queue of another count");
+                if self.queues.get(slot) != Some(&queue) {
+                    return Err("a rumor is not in the queue that it states");
                 }
-                if self.prev[slot] != before || walked == self.sends.len() {
+                if self.prev[slot] != before || walked == self.queues.len() {
                     return Err("a queue of rumors is not linked both ways");
                 }
                 walked += 1;
@@ -163,7 +195,7 @@ impl Rumors {
                 return Err("the last rumor of a queue is not its recorded end");
             }
         }
-        let rumors = self.sends.iter().filter(|&&sends| sends != IDLE).count();
+        let rumors = self.queues.iter().filter(|&&queue| queue != IDLE).count();
         if walked != self.active || rumors != self.active {
             return Err("the count of rumors is not the number of rumors in the queues");
         }
@@ -171,23 +203,23 @@ impl Rumors {
     }
 
     fn make_room(&mut self, slot: Slot) {
-        while self.sends.len() <= slot.index() {
+        while self.queues.len() <= slot.index() {
             for links in [&mut self.next, &mut self.prev] {
                 grow(links);
                 links.push(NONE);
             }
-            grow(&mut self.sends);
-            self.sends.push(IDLE);
+            grow(&mut self.queues);
+            self.queues.push(IDLE);
         }
         // All rumors may be taken for one datagram.
         self.taken
-            .reserve_exact(self.sends.len().saturating_sub(self.taken.capacity()).min(TAKEN_ROOM));
+            .reserve_exact(self.queues.len().saturating_sub(self.taken.capacity()).min(TAKEN_ROOM));
     }
 
     fn unlink(&mut self, slot: Slot) {
         let at = slot.index();
         let (prev, next) = (self.prev[at], self.next[at]);
-        let ends = &mut self.ends[usize::from(self.sends[at])];
+        let ends = &mut self.ends[usize::from(self.queues[at])];
         if prev == NONE {
             ends.0 = next;
         } else {
@@ -200,24 +232,24 @@ impl Rumors {
         }
     }
 
-    fn link_last(&mut self, slot: Slot, sends: u8) {
-        while self.ends.len() <= sends.into() {
+    fn link_last(&mut self, slot: Slot, queue: u8) {
+        while self.ends.len() <= queue.into() {
             self.ends.push((NONE, NONE));
         }
         let at = slot.index();
-        let ends = &mut self.ends[usize::from(sends)];
+        let ends = &mut self.ends[usize::from(queue)];
         let last = core::mem::replace(&mut ends.1, slot.0);
         if last == NONE {
             ends.0 = slot.0;
         } else {
             self.next[Slot(last).index()] = slot.0;
         }
-        (self.prev[at], self.next[at], self.sends[at]) = (last, NONE, sends);
+        (self.prev[at], self.next[at], self.queues[at]) = (last, NONE, queue);
     }
 
     fn link_first(&mut self, slot: Slot) {
         let at = slot.index();
-        let ends = &mut self.ends[usize::from(self.sends[at])];
+        let ends = &mut self.ends[usize::from(self.queues[at])];
         let first = core::mem::replace(&mut ends.0, slot.0);
         if first == NONE {
             ends.1 = slot.0;
@@ -230,7 +262,7 @@ impl Rumors {
     pub(crate) fn heap_bytes(&self) -> usize {
         let links = self.next.capacity() + self.prev.capacity() + self.taken.capacity();
         links * size_of::<u32>()
-            + self.sends.capacity()
+            + self.queues.capacity()
             + self.ends.capacity() * size_of::<(u32, u32)>()
     }
 }
@@ -244,7 +276,7 @@ const TAKEN_ROOM: usize = 128;
 pub(crate) fn send_limit(multiplier: u8, members: u32) -> u8 {
     // ceil(log10(n + 1)) is the number of decimal digits of n.
     let digits = members.max(1).ilog10() + 1;
-    u8::try_from(u32::from(multiplier) * digits).unwrap_or(IDLE - 1).min(IDLE - 1)
+    u8::try_from(u32::from(multiplier) * digits).unwrap_or(MAX_SENDS).min(MAX_SENDS)
 }
 
 #[cfg(test)]
@@ -303,6 +335,32 @@ mod tests {
         }
         rumors.forget(Slot(1));
         assert_eq!(send(&mut rumors, 9, 1), [0, 2]);
+    }
+
+    #[test]
+    fn a_flood_of_other_rumors_leaves_half_of_each_datagram_to_grounded_ones() {
+        let mut rumors = Rumors::default();
+        for slot in 0..4 {
+            rumors.push_grounded(Slot(slot));
+        }
+        for round in 0..3 {
+            for slot in 10..30 {
+                rumors.push(Slot(slot));
+            }
+            let sent = send(&mut rumors, 8, 3);
+            assert_eq!(sent[..4], [0, 1, 2, 3], "round {round}");
+            assert_eq!(sent.len(), 8, "the others have the rest");
+        }
+        assert!(!rumors.contains(Slot(0)) && rumors.contains(Slot(29)));
+    }
+
+    #[test]
+    fn a_kind_of_rumors_alone_has_all_of_the_room() {
+        let mut rumors = Rumors::default();
+        for slot in 0..8 {
+            rumors.push_grounded(Slot(slot));
+        }
+        assert_eq!(send(&mut rumors, 8, 1).len(), 8);
     }
 
     #[test]

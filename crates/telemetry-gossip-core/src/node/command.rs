@@ -18,6 +18,11 @@ use crate::status::Status;
 impl<A: Address> Node<A> {
     #[inline(never)]
     pub(super) fn command(&mut self, command: Input<'_, A>) -> Result<(), CommandError> {
+        if let (Activity::Waiting(_), Input::Leave) = (self.cx.activity, &command) {
+            self.retire();
+            self.cx.emit(Event::LeaveCompleted);
+            return Ok(());
+        }
         if self.cx.activity != Activity::Active {
             return Err(CommandError::Inactive);
         }

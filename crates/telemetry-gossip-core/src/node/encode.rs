@@ -11,10 +11,11 @@ use crate::anti_entropy::diff::{digest_ranges, sums, version_of};
 use crate::anti_entropy::join::PIECE_BYTES;
 use crate::anti_entropy::session::ALL_BUCKETS;
 use crate::cx::Fit;
-use crate::id::{IdHash, RequestId};
+use crate::id::{Generation, IdHash, RequestId};
 use crate::membership::claim::Accusers;
 use crate::membership::{BUCKETS, MAX_NAMESAKES, Place, Slot, bucket_of};
 use crate::outbox::{Body, Diff};
+use crate::status::Status;
 use crate::wire::encode::{Open, Writer};
 use crate::wire::{
     DigestHead, Page, PagePlace, PageRequest, RangeHead, SyncDone, SyncOpen, TreeAck, VersionsHead,
@@ -69,6 +70,22 @@ impl<A: Address> Node<A> {
             Body::SyncDone(request_id, diff) => {
                 let more = self.put_diff(w, diff.items, DONE_FRAME_BYTES) | diff.more;
                 w.frame(kind::SYNC_DONE, &SyncDone { number: request_id.0, more });
+            }
+            Body::Question(request_id, accused) => {
+                self.put_claims(w, &[self.cx.this.slot]);
+                let head = WantsHead { number: request_id.0, more: false };
+                let want = WireWant { id_hash: accused.0, claim: true, since: u64::MAX };
+                self.put_list(w, kind::SYNC_WANTS, &head, |_, w| w.item(&want));
+            }
+            Body::Vote(request_id) => {
+                let head = WantsHead { number: request_id.0, more: false };
+                let id_hash = self.cx.this.id_hash.0;
+                let want = |claim| WireWant { id_hash, claim, since: u64::MAX };
+                // The answer may have three times the bytes of the question, and the id is in it.
+                let padding = self.cx.this.id.as_str().len() / 16;
+                self.put_list(w, kind::SYNC_WANTS, &head, |_, w| {
+                    w.item(&want(true)) && (0..padding).all(|_| w.item(&want(false)))
+                });
             }
             Body::PageRequest(request_id, from) => {
                 self.put_claims(w, &[self.cx.this.slot]);
@@ -209,7 +226,11 @@ impl<A: Address> Node<A> {
             for at in 0..count {
                 let Some(&item) = self.cx.outbox.diffs.items.get(at) else { break };
                 let before = w.len();
-                if item.claim && (!self.put_claim(w, item.slot) || w.room() < reserve) {
+                let fits = !item.claim
+                    || (self.put_claim(w, item.slot)
+                        && self.put_testimony(w, item.slot)
+                        && w.room() >= reserve);
+                if !fits {
                     w.truncate(before);
                     more = true;
                     break;
@@ -327,18 +348,38 @@ impl<A: Address> Node<A> {
     /// fit.
     pub(super) fn put_claim(&self, w: &mut Writer<'_>, slot: Slot) -> bool {
         let row = self.cx.table.row(slot);
-        let accusers = self
-            .detector
-            .suspicions
-            .get(slot)
-            .map_or_else(Accusers::new, |row| row.accusers.clone());
+        let suspicion = self.detector.suspicions.get(slot);
+        let accusers = suspicion.map_or_else(Accusers::new, |row| row.accusers.clone());
+        self.put_claim_as(w, slot, row.status, row.generation, accusers)
+    }
+
+    /// Writes this node's own accusation of a member after the claim about it, if the claim does
+    /// not say it: a partner may ask whether this node has made it. False if it does not fit.
+    fn put_testimony(&self, w: &mut Writer<'_>, slot: Slot) -> bool {
+        let Some((accuser, generation)) = self.detector.testimony(slot, &self.cx) else {
+            return true;
+        };
+        let accusers = core::iter::once(accuser).collect();
+        self.put_claim_as(w, slot, Status::Suspected, generation, accusers)
+    }
+
+    /// Writes a claim about a member with this status and generation.
+    fn put_claim_as(
+        &self,
+        w: &mut Writer<'_>,
+        slot: Slot,
+        status: Status,
+        generation: Generation,
+        accusers: Accusers,
+    ) -> bool {
+        let row = self.cx.table.row(slot);
         let mut address = [0; MAX_ADDRESS_LEN];
         let len =
             row.address::<A>().map_or(0, |held| held.encode(&mut address).min(MAX_ADDRESS_LEN));
-        let dead = !row.status.is_live();
+        let dead = !status.is_live();
         w.item(&WireClaim {
-            status: row.status.rank(),
-            generation: row.generation.0,
+            status: status.rank(),
+            generation: generation.0,
             instance: row.instance.0,
             id: row.id_bytes(),
             address: &address[..len],

@@ -3,7 +3,7 @@
 //! ```text
 //!   Active --- leave ---> Leaving --- the rumor is sent, the grace is over, or alone ---> Inactive
 //!      |                                                                                     ^
-//!      +--- the id is lost to another process -----------------------------------------------+
+//!      +--- another process has the id ---> Waiting --- leave -------------------------------+
 //! ```
 
 use alloc::vec::Vec;
@@ -28,6 +28,7 @@ impl<A: Address> Node<A> {
         let limit = u32::from(self.cx.send_limit()).div_ceil(config.gossip_fanout.into());
         let grace = config.gossip_interval * (limit + 5);
         self.set_own_status(generation, Status::Left);
+        self.cx.rumors.push_grounded(self.cx.this.slot);
         self.cx.activity = Activity::Leaving(self.cx.now + grace);
         self.abandon_commands();
         self.anti_entropy.join = None;
@@ -67,7 +68,7 @@ impl<A: Address> Node<A> {
                 let done = gossiped.map(|at| until.min(at + self.cx.config.gossip_interval));
                 done.or(Some(until))
             }
-            Activity::Active | Activity::Inactive => None,
+            Activity::Active | Activity::Inactive | Activity::Waiting(_) => None,
         }
     }
 
@@ -85,6 +86,11 @@ impl<A: Address> Node<A> {
     /// Makes the node inert: it sends nothing more and ignores datagrams.
     pub(super) fn retire(&mut self) {
         self.cx.activity = Activity::Inactive;
+        self.fall_silent();
+    }
+
+    /// Drops what waits to be sent, and reports what the host awaits as not made.
+    pub(super) fn fall_silent(&mut self) {
         self.abandon_commands();
         self.cx.outbox.clear();
         self.anti_entropy.join = None;

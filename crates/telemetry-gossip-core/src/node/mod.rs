@@ -3,6 +3,7 @@
 //!
 //! - `command`: carries out the commands of the host
 //! - `receive`: reads the frames of a datagram, and builds the one reply to it
+//! - `claims`: decides which claims of a datagram are applied at once
 //! - `apply`: merges claims and telemetry of peers into this node's state
 //! - `leaving`: announces the leave of this node, and ends it
 //! - `transmit`, `encode`: encode intents as datagrams
@@ -15,6 +16,7 @@
 //! folder of its part: `detector`, `dissemination`, `anti_entropy` or `membership`.
 
 mod apply;
+mod claims;
 mod command;
 mod encode;
 mod invariants;
@@ -92,8 +94,8 @@ pub struct Node<A> {
     detector: Detector<A>,
     anti_entropy: AntiEntropy<A>,
     dissemination: Dissemination,
-    /// A process that claims this node's id.
-    id_conflict: Option<IdConflict>,
+    /// What this node knows of other processes with its id.
+    id_conflict: IdConflict<A>,
     /// Claims that wait until their member has answered.
     newcomers: Newcomers<A>,
     /// The members that accuse this node in the present datagram. Each gets the refutation.
@@ -141,6 +143,7 @@ impl<A: Address> Node<A> {
             instance: instance.unwrap_or(unless_given),
             slot: Slot(0),
         };
+        let id_conflict = IdConflict::new(now, config.probe_interval);
         let mut node = Self {
             detector: Detector::new(&config, now),
             anti_entropy: AntiEntropy::new(),
@@ -161,7 +164,7 @@ impl<A: Address> Node<A> {
                 events: Events::new(),
                 stats: Stats::default(),
             },
-            id_conflict: None,
+            id_conflict,
             newcomers: Newcomers::new(now),
             wrong_accusers: Accusers::new(),
             quiet: false,
@@ -193,7 +196,7 @@ impl<A: Address> Node<A> {
         cx.this.slot = slot;
         cx.table.set_me(slot);
         cx.table.heard(slot, cx.now, true);
-        cx.rumors.push(slot);
+        cx.rumors.push_grounded(slot);
         cx.emit(Event::Joined { id, address: Some(address), generation });
     }
 
@@ -228,8 +231,10 @@ impl<A: Address> Node<A> {
     /// number.
     #[inline(never)]
     fn tick(&mut self) {
-        if self.cx.activity == Activity::Inactive {
-            return;
+        match self.cx.activity {
+            Activity::Active | Activity::Leaving(_) => {}
+            Activity::Inactive => return,
+            Activity::Waiting(_) => return self.tick_waiting(),
         }
         if self.detector.advance_probe(&mut self.cx) && self.quiet {
             // Most ticks of most nodes end here.
@@ -241,6 +246,10 @@ impl<A: Address> Node<A> {
         self.forget_expired();
         self.remove_unproved();
         self.advance_newcomers();
+        self.advance_contest();
+        if self.cx.activity != Activity::Active && self.waiting_deadline().is_some() {
+            return;
+        }
         let Self {
             cx,
             detector,
@@ -264,8 +273,10 @@ impl<A: Address> Node<A> {
     #[must_use]
     #[inline]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        if self.cx.activity == Activity::Inactive {
-            return None;
+        match self.cx.activity {
+            Activity::Active | Activity::Leaving(_) => {}
+            Activity::Inactive => return None,
+            Activity::Waiting(_) => return self.waiting_deadline(),
         }
         let probing = self.detector.probe_deadline(&self.cx);
         debug_assert!(!self.quiet || self.other_deadlines().is_none());
@@ -280,7 +291,7 @@ impl<A: Address> Node<A> {
             detector,
             anti_entropy,
             dissemination,
-            id_conflict: _,
+            id_conflict,
             newcomers,
             wrong_accusers: _,
             quiet: _,
@@ -292,6 +303,7 @@ impl<A: Address> Node<A> {
             && newcomers.deadline().is_none()
             && anti_entropy.is_idle()
             && detector.is_idle()
+            && id_conflict.deadline().is_none()
             && cx.activity == Activity::Active
     }
 
@@ -303,7 +315,7 @@ impl<A: Address> Node<A> {
             detector,
             anti_entropy,
             dissemination,
-            id_conflict: _,
+            id_conflict,
             newcomers,
             wrong_accusers: _,
             quiet: _,
@@ -311,6 +323,7 @@ impl<A: Address> Node<A> {
         } = self;
         let mut due = sooner(self.leave_deadline(), cx.tombstones.deadline());
         due = sooner(due, newcomers.deadline());
+        due = sooner(due, id_conflict.deadline());
         due = sooner(due, detector.deadline(cx));
         due = sooner(due, anti_entropy.deadline(cx));
         sooner(due, dissemination.deadline(cx))
@@ -326,6 +339,7 @@ impl<A: Address> Node<A> {
         {
             let late = now.since(deadline.max(self.cx.now));
             if late > timeout {
+                self.id_conflict.slept(now, late, self.cx.config.probe_interval);
                 self.detector.on_pause(now, late, &mut self.cx);
             }
         }

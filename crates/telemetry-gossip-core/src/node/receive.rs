@@ -13,7 +13,7 @@
 use arrayvec::ArrayVec;
 
 use super::Node;
-use super::apply::{Applied, Asked, Heard};
+use super::apply::{Asked, Heard, HeldUnderId};
 use crate::address::Address;
 use crate::anti_entropy::diff::{Told, differing};
 use crate::anti_entropy::join::Paged;
@@ -25,9 +25,7 @@ use crate::error::WireError;
 use crate::id::{IdHash, Instance, RequestId};
 use crate::membership::{Place, Slot};
 use crate::outbox::{Body, Diff, Intent, Signal, Want};
-use crate::status::Status;
 use crate::wire::decode::{Datagram, Frame, Lead};
-use crate::wire::items::ClaimsIn;
 use crate::wire::{Ack, PING_LEN, PING_REQ_LEN, Page, Ping, Tree};
 
 /// For one datagram, request missing telemetry from at most this many owners. Anti-entropy finds
@@ -45,21 +43,21 @@ const MIN_ACCEPTED_BYTES: usize = 1_500;
 /// The reply to one datagram, as its frames ask for it.
 pub(super) struct Reply<A> {
     /// The table slot of the sender, if its id and source address match a known member.
-    sender: Option<Slot>,
+    pub(super) sender: Option<Slot>,
     signal: Signal<A>,
     body: Body,
     diff: Diff,
     /// Whether the sender sent an outdated claim about itself, and is held suspected, dead or left.
-    correct_sender: bool,
+    pub(super) correct_sender: bool,
     /// The request id, the id hash and the address of a member to ping on the sender's behalf. At
     /// most one per datagram, so that one datagram cannot cause many.
     ping_req: Option<(RequestId, IdHash, A)>,
     /// Whether a claim about this node itself was among the claims.
-    about_self: bool,
+    pub(super) about_self: bool,
     /// Whether the datagram has an ack.
     has_ack: bool,
     /// How the claims of the datagram were heard.
-    heard: Heard<A>,
+    pub(super) heard: Heard<A>,
     /// How many claims of its first id hash come before the page that a frame after this one is
     /// about.
     page_place: u32,
@@ -67,6 +65,17 @@ pub(super) struct Reply<A> {
     asked: bool,
     /// The number of frames of claims read so far.
     claims_frames: u8,
+    /// Whether the sender says that this node is not Alive.
+    pub(super) accuses_self: bool,
+    /// Whether an accusation in the datagram was looked into. At most one is, so that one datagram
+    /// cannot cause many.
+    pub(super) looked_into: bool,
+    /// The member that the sender says it accuses, and about which this node has asked it.
+    pub(super) testimony: Option<Slot>,
+    /// Whether the datagram answers a request of this node.
+    answers: bool,
+    /// What the sender holds under this node's id, if it says so and it is not this node.
+    pub(super) held_under_id: Option<HeldUnderId<A>>,
     /// The tree frame, if the datagram is part of a flight.
     pub(super) tree: Option<Tree>,
     /// Requests for the telemetry that is missing before the updates of the flight.
@@ -90,6 +99,11 @@ impl<A> Reply<A> {
             page_place: 0,
             asked: false,
             claims_frames: 0,
+            accuses_self: false,
+            looked_into: false,
+            testimony: None,
+            answers: false,
+            held_under_id: None,
             tree: None,
             missing: ArrayVec::new(),
             steps: 0,
@@ -153,10 +167,13 @@ impl<A: Address> Node<A> {
             self.cx.stats.datagrams_echoed += 1;
             return Ok(());
         }
+        if let Activity::Waiting(_) = self.cx.activity {
+            self.receive_waiting(from, &datagram);
+            return Ok(());
+        }
         let sender = self.cx.member_at(IdHash(datagram.sender), from);
         if let Some(slot) = sender {
             self.cx.table.heard(slot, self.cx.now, false);
-            self.hear_clock(slot, datagram.clock);
         } else if !self.cx.believes(&from) && !self.anti_entropy.joins_through(from) {
             self.cx.stats.addresses_refused += 1;
             return Ok(());
@@ -179,6 +196,10 @@ impl<A: Address> Node<A> {
         };
         if datagram.goes_on() {
             self.read_on(from, &datagram, &mut reply, &mut answered);
+        }
+        // The source address of any other datagram may be forged, and so may its clock.
+        if let Some(slot) = reply.sender.filter(|_| reply.answers) {
+            self.hear_clock(slot, datagram.clock);
         }
         self.send_reply(from, &datagram, &reply);
         self.tell_accusers();
@@ -220,6 +241,29 @@ impl<A: Address> Node<A> {
         })
     }
 
+    /// Reads a datagram while another process has this node's id: only the answers to this node's
+    /// own questions count.
+    #[inline(never)]
+    fn receive_waiting(&mut self, from: A, datagram: &Datagram<'_, A>) {
+        if let Lead::Ack(ack) = datagram.lead {
+            let (request_id, instance) = (RequestId(ack.number), Instance(ack.instance));
+            self.id_conflict.on_ack(from, request_id, instance);
+        }
+        let mut held = None;
+        for frame in datagram.following() {
+            match frame {
+                Frame::Claims(mut claims) => {
+                    let claim = claims.find(|claim| claim.id == self.cx.this.id.as_str());
+                    held = claim.and_then(|claim| HeldUnderId::of(&claim, self.cx.this.instance));
+                }
+                Frame::SyncDone(done) => {
+                    self.id_conflict.on_vote(from, RequestId(done.number), held.as_ref());
+                }
+                _ => {}
+            }
+        }
+    }
+
     /// Reads the frames after the lead. Most datagrams have none, so this is kept out of line.
     #[inline(never)]
     fn read_on(
@@ -251,9 +295,6 @@ impl<A: Address> Node<A> {
         if reply.sender.is_none() {
             // The sender may have introduced itself in this very datagram.
             reply.sender = self.cx.member_at(id_hash, from);
-            if let Some(slot) = reply.sender.filter(|_| self.detector.schedule.clock.is_fresh()) {
-                self.hear_clock(slot, datagram.clock);
-            }
         }
     }
 
@@ -308,7 +349,7 @@ impl<A: Address> Node<A> {
                 // It is served after the other frames.
                 reply.ping_req = Some((RequestId(number), IdHash(target), address));
             }
-            Frame::Claims(claims) => self.on_claims(claims, reply),
+            Frame::Claims(claims) => self.on_claims(from, claims, reply),
             Frame::Telemetry(compacted, head, entries) => {
                 self.apply_telemetry(from, compacted, head, entries, reply);
             }
@@ -357,6 +398,12 @@ impl<A: Address> Node<A> {
             self.hear_versions(*ranges);
         }
         let session = self.anti_entropy.session_with(from);
+        if let Frame::SyncDone(done) = frame {
+            let (request_id, testimony) = (RequestId(done.number), reply.testimony);
+            self.detector.on_testimony(from, request_id, testimony, &mut self.cx);
+            reply.answers |= session == Some(request_id);
+            self.id_conflict.on_vote(from, request_id, reply.held_under_id.as_ref());
+        }
         let theirs = datagram.fingerprints;
         let (cx, anti_entropy) = (&mut self.cx, &mut self.anti_entropy);
         let told = if cx.asks_for_proof() { Told::Proved } else { Told::All };
@@ -408,35 +455,11 @@ impl<A: Address> Node<A> {
         }
     }
 
-    /// Applies the claims of a frame.
-    fn on_claims(&mut self, claims: ClaimsIn<'_, A>, reply: &mut Reply<A>) {
-        let own = self.cx.this.address;
-        for claim in claims {
-            if claim.address.is_some_and(|at| at != own && !self.cx.believes(&at)) {
-                self.cx.stats.addresses_refused += 1;
-                continue;
-            }
-            // Only the first claim about this node counts: a datagram with many must not raise its
-            // generation many times.
-            if claim.id == self.cx.this.id.as_str()
-                && core::mem::replace(&mut reply.about_self, true)
-            {
-                continue;
-            }
-            // A sender that does not know that it is suspected or dead must learn of it.
-            if let Applied::Stale(slot) = self.apply_claim(&claim, &mut reply.heard)
-                && self.cx.table.status(slot) != Status::Alive
-                && reply.sender == Some(slot)
-            {
-                reply.correct_sender = true;
-            }
-        }
-    }
-
     /// Acknowledges a ping. A ping for another id gets no answer, or its sender would take that
     /// member for alive.
-    fn on_ping(&self, ping: Ping, reply: &mut Reply<A>) {
+    fn on_ping(&mut self, ping: Ping, reply: &mut Reply<A>) {
         if ping.target == self.cx.this.id_hash.0 {
+            self.detector.hearsay.pinged();
             reply.signal = Signal::Ack(RequestId(ping.number), self.cx.this.instance);
         }
     }
@@ -452,7 +475,12 @@ impl<A: Address> Node<A> {
     ) -> Option<Slot> {
         reply.has_ack = true;
         let (request_id, instance) = (RequestId(ack.number), Instance(ack.instance));
-        match self.detector.on_ack(from, request_id, instance, &mut self.cx) {
+        if self.id_conflict.on_ack(from, request_id, instance) {
+            return None;
+        }
+        let acked = self.detector.on_ack(from, request_id, instance, &mut self.cx);
+        reply.answers |= acked != Acked::Unmatched;
+        match acked {
             Acked::Compare(slot) => {
                 reply.heard.word_from = Some(from);
                 return Some(slot);
@@ -461,10 +489,12 @@ impl<A: Address> Node<A> {
             Acked::Unmatched => {}
         }
         if self.on_newcomer_ack(request_id, instance) {
+            reply.answers = true;
             return None;
         }
         let cx = &mut self.cx;
         if cx.proof.is_answer(from, request_id, cx.now) {
+            reply.answers = true;
             reply.heard.word_from = Some(from);
             let member = cx.member_at(IdHash(datagram.sender), from);
             // Instance 0 stands for a process that does not tell its instances apart.
@@ -484,7 +514,10 @@ impl<A: Address> Node<A> {
     /// Handles a page of a seed.
     fn on_page(&mut self, from: A, page: Page, reply: &mut Reply<A>) {
         let next = page.next.map(|id_hash| Place { id_hash, nth: reply.page_place });
-        match self.anti_entropy.on_page(from, RequestId(page.number), next, &mut self.cx) {
+        let paged =
+            self.anti_entropy.on_page(from, RequestId(page.number), next, &mut self.cx);
+        reply.answers |= paged != Paged::Unrelated;
+        match paged {
             Paged::Ask(body) => reply.body = body,
             // Within the spread time the other members learn of this node. Before that, they would
             // not take its telemetry in.
@@ -498,9 +531,23 @@ impl<A: Address> Node<A> {
     /// Queues the reply, if there is anything to send back, within the limit on bytes to a sender
     /// that has not proved its address.
     fn send_reply(&mut self, to: A, datagram: &Datagram<'_, A>, reply: &Reply<A>) {
-        let Reply { sender, signal, mut body, diff, correct_sender, ping_req, has_ack, .. } =
-            *reply;
+        let Reply {
+            sender,
+            signal,
+            mut body,
+            diff,
+            correct_sender,
+            accuses_self,
+            ping_req,
+            has_ack,
+            ..
+        } = *reply;
         let cx = &mut self.cx;
+        let knows_sender = sender.is_some() || signal != Signal::None;
+        if body == Body::None && accuses_self && knows_sender {
+            // The refutation goes to those who accuse, whether it is a rumor or not.
+            body = Body::Introduction;
+        }
         if signal == Signal::None && body == Body::None {
             if !correct_sender {
                 return;
@@ -513,7 +560,8 @@ impl<A: Address> Node<A> {
         let limit = cx.limit_to(sender, datagram.len - spent);
         // A challenge is never answered by another challenge, or two nodes could go on for ever.
         let known = sender.is_some() && !has_ack && cx.asks_for_proof();
-        let unproved = !verified && (known || !matches!(body, Body::None | Body::Rumors));
+        let asks = !matches!(body, Body::None | Body::Rumors | Body::Introduction);
+        let unproved = !verified && (known || asks);
         let challenge = if unproved { cx.proof.challenge(to, cx.now) } else { None };
         let challenge = challenge.map(|request_id| (request_id, IdHash(datagram.sender)));
         // A member with the sender's id, known at another address: two processes have one id, or

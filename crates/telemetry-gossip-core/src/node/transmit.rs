@@ -6,6 +6,7 @@
 use super::Node;
 use crate::address::{Address, MAX_ADDRESS_LEN};
 use crate::config::Mode;
+use crate::cx::Activity;
 use crate::membership::Slot;
 use crate::outbox::{Body, Intent, Signal};
 use crate::status::Status;
@@ -84,11 +85,17 @@ impl<A: Address> Node<A> {
                 return None;
             }
         }
-        if self.cx.config.mode == Mode::Autonomous || !matches!(intent.body, Body::None) {
+        let silent = matches!(intent.body, Body::Vote(_))
+            || matches!(self.cx.activity, Activity::Waiting(_));
+        let rumors = self.cx.config.mode == Mode::Autonomous || intent.body != Body::None;
+        if rumors && !silent {
             // A body with this node's own claim is meant for one member. It does not count as one
             // of the times that the rumor of it is sent.
-            let said = matches!(intent.body, Body::Introduction | Body::PageRequest(..))
-                .then_some(self.cx.this.slot);
+            let introduces = matches!(
+                intent.body,
+                Body::Introduction | Body::Question(..) | Body::PageRequest(..)
+            );
+            let said = introduces.then_some(self.cx.this.slot);
             self.put_rumors(&mut w, said);
         }
         (!w.is_bare()).then_some(w.len())

@@ -107,7 +107,7 @@ impl<A: Address> Node<A> {
             alive: self.cx.table.count_of(Status::Alive),
             suspected: self.cx.table.count_of(Status::Suspected),
             dead: self.cx.table.count_of(Status::Dead) + self.cx.table.count_of(Status::Left),
-            active: self.cx.activity != Activity::Inactive,
+            active: !matches!(self.cx.activity, Activity::Inactive | Activity::Waiting(_)),
         }
     }
 

@@ -44,6 +44,9 @@ pub(crate) const PING_REQ_LEN: usize = HEADER_LEN + 12;
 /// The length of a datagram with a ping and nothing else.
 pub(crate) const PING_LEN: usize = HEADER_LEN + 10;
 
+/// The smallest length of an accusation in bytes: the header, a frame and a claim.
+pub(crate) const MIN_ACCUSATION_BYTES: usize = HEADER_LEN + 20;
+
 /// The bytes of a tree frame.
 pub(crate) const TREE_FRAME_LEN: usize = 1 + 1 + 4 + 4;
 

@@ -1,68 +1,446 @@
 //! Id conflicts: another process that claims this node's id.
 //!
 //! ```text
-//!   a claim of another instance ---> counted, outbid --- as often as it takes ---> conflict
-//!                                        |                                           |
-//!                                        +--- another instance: counted anew         v
-//!                                                      the lower instance falls silent
+//!   a claim of another instance at another address
+//!      |
+//!      +--- refuted at once, unless this node is new: the one that was known first stays
+//!      v
+//!   contest: ping the rival twice, ask five members whom they hold
+//!      |
+//!      +--- the rival is silent, also through two helpers ---> this node keeps the id, or takes it
+//!      +--- both pings answered, and most of those members hold the rival ---> wait
+//!      +--- anything else ---> an established node keeps the id; a new one tries again
+//!
+//!   waiting --- every 30 s the same contest; the rival is gone ---> a member again
 //! ```
+//!
+//! Anybody can claim to be this node, and anybody with a socket can answer under any id. So neither
+//! a claim nor an answer moves this node: it yields only to a process that the other members hold.
+//! A node that knows no member yields to nobody.
 
+use arrayvec::ArrayVec;
 use serde::{Deserialize, Serialize};
 
+use core::time::Duration;
+
 use crate::address::Address;
+use crate::config::Mode;
+use crate::cx::{Activity, Cx};
 use crate::event::Event;
-use crate::id::Instance;
+use crate::id::{Generation, Instance, RequestId};
 use crate::membership::claim::Claim;
 use crate::node::Node;
-use crate::time::Instant;
+use crate::outbox::{Body, Intent, Signal};
+use crate::status::Status;
+use crate::time::{Instant, TimeRules};
+use crate::wire::PING_LEN;
 
-/// The number of claims, each at a higher generation, after which another process with this node's
-/// id counts as running. The record of an earlier instance of this node can look like one once or
-/// twice, but not again and again.
-const CONFLICT_CLAIMS: u8 = 3;
+/// The version of the serialised shape of the node's own fields.
+pub(in crate::node) const SHAPE: u32 = 1;
 
-/// A process that claims this node's id, and may be running.
+/// A node that is younger than this many probe intervals is new: it does not know yet whether
+/// another process had its id before. So is one that slept for longer than this.
+const NEW_FOR: u32 = 2;
+
+/// The number of members that are asked whom they hold.
+const MAX_VOTERS: usize = 5;
+
+/// The number of members that are asked to ping a rival that does not answer.
+const MAX_HELPERS: usize = 2;
+
+/// The number of pings that a rival has to answer.
+const PROOFS: usize = 2;
+
+/// How long a node that has yielded waits before it asks again.
+const ASK_AGAIN_AFTER: Duration = Duration::from_secs(30);
+
+/// Whom a member holds under this node's id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+enum Vote<A> {
+    /// It has not answered.
+    Unknown,
+    /// No process except this one.
+    NoRival,
+    /// A live process of this instance at this address.
+    Rival(Instance, A),
+}
+
+/// A member that is asked whom it holds.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub(in crate::node) struct IdConflict {
-    pub(in crate::node) instance: Instance,
-    /// The number of its claims that count.
-    pub(in crate::node) claims: u8,
-    /// The earliest time of the next claim that counts: a running process takes a gossip interval
-    /// to outbid this node, so claims that follow at once do not come from one.
-    pub(in crate::node) not_before: Instant,
+struct Voter<A> {
+    address: A,
+    request_id: RequestId,
+    vote: Vote<A>,
+}
+
+/// A contest with a rival.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Contest<A> {
+    rival: Instance,
+    address: A,
+    /// The highest generation at which the id was claimed.
+    generation: Generation,
+    /// The pings sent so far, and whether each was answered.
+    pings: ArrayVec<(RequestId, bool), PROOFS>,
+    /// The members that were asked to ping the rival.
+    helpers: ArrayVec<(A, RequestId), MAX_HELPERS>,
+    /// Whether the rival has answered a helper.
+    seen_by_helper: bool,
+    voters: ArrayVec<Voter<A>, MAX_VOTERS>,
+    /// When the next ping is sent, or the contest ends.
+    next_at: Instant,
+}
+
+impl<A: Copy + PartialEq> Contest<A> {
+    fn proofs(&self) -> usize {
+        self.pings.iter().filter(|&&(_, answered)| answered).count()
+    }
+
+    fn count(&self, vote: Vote<A>) -> usize {
+        self.voters.iter().filter(|voter| voter.vote == vote).count()
+    }
+
+    fn is_won_by_rival(&self) -> bool {
+        let votes = self.count(Vote::Rival(self.rival, self.address));
+        self.proofs() >= PROOFS && votes * 2 > self.voters.len()
+    }
+
+    fn is_rival_silent(&self) -> bool {
+        self.proofs() == 0 && !self.seen_by_helper
+    }
+}
+
+/// What this node knows of other processes with its id.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(in crate::node) struct IdConflict<A> {
+    /// Until when this node is new.
+    new_until: Instant,
+    /// The earliest time of the next claim that is refuted: two processes must not outbid each
+    /// other more often than once per gossip interval.
+    not_before: Instant,
+    contest: Option<Contest<A>>,
+    /// The earliest time of the next contest.
+    contest_not_before: Instant,
+    /// The rival of the last contest that the host was told of.
+    told: Option<Instance>,
+    /// The rival to which this node has yielded, and the generation at which it holds the id.
+    rival: Option<(Instance, A, Generation)>,
+}
+
+impl<A: Copy + PartialEq> IdConflict<A> {
+    pub(in crate::node) fn new(now: Instant, probe_interval: Duration) -> Self {
+        Self {
+            new_until: now + probe_interval * NEW_FOR,
+            not_before: now,
+            contest: None,
+            contest_not_before: now,
+            told: None,
+            rival: None,
+        }
+    }
+
+    /// Whether what a restored node knows of its rivals is possible.
+    pub(in crate::node) fn is_sound(&self, times: TimeRules) -> bool {
+        let Self { new_until, not_before, contest, contest_not_before, told: _, rival } = self;
+        let next_at = contest.as_ref().map(|contest| contest.next_at);
+        let claimed = contest.as_ref().map(|contest| contest.generation);
+        let held = rival.map(|(.., generation)| generation);
+        times.are_deadlines(&[
+            Some(*new_until),
+            Some(*not_before),
+            Some(*contest_not_before),
+            next_at,
+        ]) && claimed.into_iter().chain(held).all(|generation| generation <= Generation::MAX)
+    }
+
+    /// Whether this node has yielded to another process.
+    pub(in crate::node) fn has_rival(&self) -> bool {
+        self.rival.is_some()
+    }
+
+    /// Makes this node new again, if it slept for long: another process may have its place now.
+    pub(in crate::node) fn slept(
+        &mut self,
+        now: Instant,
+        late: Duration,
+        probe_interval: Duration,
+    ) {
+        let new_for = probe_interval * NEW_FOR;
+        if late >= new_for {
+            self.new_until = now + new_for;
+        }
+    }
+
+    /// When the contest goes on; `None` if there is none.
+    pub(in crate::node) fn deadline(&self) -> Option<Instant> {
+        self.contest.as_ref().map(|contest| contest.next_at)
+    }
+
+    /// Takes an ack; true if it answers a ping of the contest.
+    pub(in crate::node) fn on_ack(
+        &mut self,
+        from: A,
+        request_id: RequestId,
+        instance: Instance,
+    ) -> bool {
+        let Some(contest) = &mut self.contest else { return false };
+        let is_rival = instance == contest.rival;
+        if let Some(ping) = contest.pings.iter_mut().find(|ping| ping.0 == request_id)
+            && from == contest.address
+        {
+            ping.1 |= is_rival;
+            return true;
+        }
+        let helped = contest.helpers.contains(&(from, request_id));
+        contest.seen_by_helper |= helped && is_rival;
+        helped
+    }
+
+    /// Takes the answer of a member, in whose datagram it said that it holds `held`.
+    pub(in crate::node) fn on_vote(
+        &mut self,
+        from: A,
+        request_id: RequestId,
+        held: Option<&HeldUnderId<A>>,
+    ) {
+        let Some(contest) = &mut self.contest else { return };
+        let asked = |voter: &&mut Voter<A>| (voter.address, voter.request_id) == (from, request_id);
+        let Some(voter) = contest.voters.iter_mut().find(asked) else { return };
+        voter.vote = match held {
+            Some(&HeldUnderId { instance, address: Some(address), live: true, .. }) => {
+                Vote::Rival(instance, address)
+            }
+            _ => Vote::NoRival,
+        };
+        if let Some(held) = held {
+            contest.generation = contest.generation.max(held.generation);
+        }
+    }
+}
+
+/// What another member says that it holds under this node's id.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::node) struct HeldUnderId<A> {
+    instance: Instance,
+    address: Option<A>,
+    generation: Generation,
+    live: bool,
+}
+
+impl<A: Copy> HeldUnderId<A> {
+    /// What a claim about `this` instance's id says, unless it is about that instance.
+    pub(in crate::node) fn of(claim: &Claim<'_, A>, this: Instance) -> Option<Self> {
+        (claim.instance != this).then_some(Self {
+            instance: claim.instance,
+            address: claim.address,
+            // No peer may use up the generations that this node has left.
+            generation: claim.generation.min(Generation::MAX_START),
+            live: claim.status.is_live(),
+        })
+    }
 }
 
 impl<A: Address> Node<A> {
-    /// Counts a claim of another process to this node's id, at a higher generation than ours. True
-    /// if this node must not refute it: because it gives way, or has refuted one just now.
-    ///
-    /// After [`CONFLICT_CLAIMS`] claims, the process with the lower instance gives way.
+    /// Handles the claim of another process to this node's id, at a higher generation than ours.
+    /// True if this node must not refute it, at least not yet.
     pub(super) fn yields_or_waits(&mut self, claim: &Claim<'_, A>) -> bool {
         let now = self.cx.now;
-        let new = IdConflict { instance: claim.instance, claims: 0, not_before: now };
-        let conflict = self.id_conflict.get_or_insert(new);
-        if conflict.instance != claim.instance {
-            *conflict = new;
+        if let Some(address) = claim.address.filter(|&address| address != self.cx.this.address) {
+            self.begin_contest(claim.instance, address, claim.generation);
+            if self.id_conflict.contest.is_some() && now < self.id_conflict.new_until {
+                return true;
+            }
         }
-        if conflict.not_before > now {
+        if self.id_conflict.not_before > now {
             return true;
         }
-        conflict.not_before = now + self.cx.config.gossip_interval;
-        conflict.claims = conflict.claims.saturating_add(1);
-        let claims = conflict.claims;
-        let lost = self.cx.this.instance < claim.instance;
-        // The winner concludes one claim sooner, since the loser is silent after its last claim.
-        let proof = if lost { CONFLICT_CLAIMS } else { CONFLICT_CLAIMS - 1 };
-        if claims == proof {
-            let (instance, address) = (claim.instance, claim.address);
-            self.cx.emit(Event::IdentityConflict { instance, address, lost });
+        self.id_conflict.not_before = now + self.cx.config.gossip_interval;
+        false
+    }
+
+    /// Hears of another process with this node's id, at a generation that is no higher than ours. A
+    /// node that is new finds out which of the two was there first.
+    pub(super) fn notice_rival(&mut self, claim: &Claim<'_, A>) {
+        if self.cx.now < self.id_conflict.new_until
+            && let Some(address) = claim.address.filter(|&address| address != self.cx.this.address)
+        {
+            self.begin_contest(claim.instance, address, claim.generation);
         }
-        let yields = lost && claims >= proof;
-        if yields {
-            // From now on the other process is the member. This one keeps its own view of itself,
-            // and is silent.
-            self.retire();
+    }
+
+    /// Begins a contest, unless one is under way or has just ended.
+    fn begin_contest(&mut self, rival: Instance, address: A, generation: Generation) {
+        let (now, conflict) = (self.cx.now, &mut self.id_conflict);
+        if let Some(contest) = &mut conflict.contest {
+            if (contest.rival, contest.address) == (rival, address) {
+                contest.generation = contest.generation.max(generation);
+            }
+            return;
         }
-        yields
+        if now < conflict.contest_not_before || self.cx.config.mode != Mode::Autonomous {
+            return;
+        }
+        if now < conflict.new_until {
+            // Until the contest is over, this node does not claim the id of another.
+            conflict.new_until = now + self.cx.config.probe_interval * NEW_FOR;
+            self.cx.rumors.forget(self.cx.this.slot);
+        }
+        self.id_conflict.contest = Some(Contest {
+            rival,
+            address,
+            generation,
+            pings: ArrayVec::new(),
+            helpers: ArrayVec::new(),
+            seen_by_helper: false,
+            voters: ArrayVec::new(),
+            next_at: now,
+        });
+        self.advance_contest();
+    }
+
+    /// Chooses random proved members; if none is proved yet, any members.
+    fn choose_voters(&mut self) -> ArrayVec<Voter<A>, MAX_VOTERS> {
+        let mut voters = ArrayVec::<Voter<A>, MAX_VOTERS>::new();
+        for only_proved in [true, false] {
+            while voters.len() < MAX_VOTERS {
+                let Cx { table, rng, .. } = &mut self.cx;
+                let slot = table.random(rng, |slot| {
+                    let address = table.address(slot);
+                    let is_new = !voters.iter().any(|voter| Some(voter.address) == address);
+                    is_new && table.can_probe(slot) && (!only_proved || table.is_proved(slot))
+                });
+                let address = slot.and_then(|slot| table.address(slot));
+                let Some(address) = address else { break };
+                let request_id = self.cx.request_id();
+                voters.push(Voter { address, request_id, vote: Vote::Unknown });
+            }
+            if !voters.is_empty() {
+                break;
+            }
+        }
+        voters
+    }
+
+    /// Sends the next ping of the contest, or ends it, if that is due.
+    pub(in crate::node) fn advance_contest(&mut self) {
+        let now = self.cx.now;
+        let Some(contest) = self.id_conflict.contest.as_ref().filter(|it| it.next_at <= now) else {
+            return;
+        };
+        if contest.pings.is_full() {
+            self.end_contest();
+            return;
+        }
+        let (to, is_last) = (contest.address, contest.pings.len() + 1 == PROOFS);
+        let needs_help = is_last && contest.proofs() == 0;
+        // The members are asked late, when those that heard of the rival have heard of us, too.
+        let voters = if is_last { self.choose_voters() } else { ArrayVec::new() };
+        let (id_hash, limit) = (self.cx.this.id_hash, self.cx.mtu());
+        let mut helpers = ArrayVec::new();
+        for voter in &voters {
+            let intent = Intent::new(voter.address, None, limit);
+            self.cx.ask(intent.with_body(Body::Vote(voter.request_id)));
+            if needs_help && helpers.len() < MAX_HELPERS {
+                let request_id = self.cx.request_id();
+                helpers.push((voter.address, request_id));
+                self.cx.ask(intent.with_signal(Signal::PingReq(request_id, id_hash, to)));
+            }
+        }
+        let request_id = self.cx.request_id();
+        // A peer may have made the address up, so it gets nothing but the ping.
+        let ping = Signal::Ping(request_id, id_hash);
+        self.cx.ask(Intent::new(to, None, PING_LEN).with_signal(ping));
+        let next_at = now + self.cx.config.probe_timeout;
+        if let Some(contest) = &mut self.id_conflict.contest {
+            contest.pings.push((request_id, false));
+            contest.next_at = next_at;
+            if is_last {
+                (contest.voters, contest.helpers) = (voters, helpers);
+            }
+        }
+    }
+
+    /// Decides a contest.
+    fn end_contest(&mut self) {
+        let Some(contest) = self.id_conflict.contest.take() else { return };
+        let now = self.cx.now;
+        self.id_conflict.contest_not_before = now + self.cx.config.probe_interval;
+        if let Activity::Waiting(_) = self.cx.activity {
+            self.stop_waiting_if_gone(&contest);
+            return;
+        }
+        let (instance, address) = (contest.rival, Some(contest.address));
+        if contest.is_won_by_rival() {
+            self.cx.emit(Event::IdentityConflict { instance, address, lost: true });
+            self.id_conflict.told = Some(instance);
+            self.id_conflict.rival = Some((instance, contest.address, contest.generation));
+            self.fall_silent();
+            self.cx.activity = Activity::Waiting(now + ASK_AGAIN_AFTER);
+            return;
+        }
+        if contest.proofs() >= PROOFS && self.id_conflict.told != Some(instance) {
+            self.id_conflict.told = Some(instance);
+            self.cx.emit(Event::IdentityConflict { instance, address, lost: false });
+        }
+        let is_new = now < self.id_conflict.new_until;
+        let ours = contest.count(Vote::NoRival) * 2 > contest.voters.len();
+        if is_new && (contest.is_rival_silent() || ours) {
+            self.id_conflict.new_until = now;
+            self.take_id(contest.generation);
+        } else if is_new {
+            self.id_conflict.contest_not_before = now;
+            self.begin_contest(contest.rival, contest.address, contest.generation);
+        }
+    }
+
+    /// Claims the id one generation above all that was heard of it.
+    fn take_id(&mut self, above: Generation) {
+        let held = self.cx.table.row(self.cx.this.slot).generation;
+        let generation = held.max(above).next();
+        self.set_own_status(generation, Status::Alive);
+        self.cx.rumors.push_grounded(self.cx.this.slot);
+    }
+
+    /// When a node that waits asks again.
+    pub(in crate::node) fn waiting_deadline(&self) -> Option<Instant> {
+        let Activity::Waiting(ask_at) = self.cx.activity else { return None };
+        Some(self.id_conflict.deadline().unwrap_or(ask_at))
+    }
+
+    /// Asks again, if it is time, whether the rival is still there.
+    pub(in crate::node) fn tick_waiting(&mut self) {
+        let Activity::Waiting(ask_at) = self.cx.activity else { return };
+        if self.id_conflict.contest.is_some() {
+            self.advance_contest();
+        } else if ask_at <= self.cx.now
+            && let Some((rival, address, generation)) = self.id_conflict.rival
+        {
+            self.cx.activity = Activity::Waiting(self.cx.now + ASK_AGAIN_AFTER);
+            self.id_conflict.contest_not_before = self.cx.now;
+            self.begin_contest(rival, address, generation);
+        }
+    }
+
+    /// Takes the id back if the rival is silent and those members that answer hold no other.
+    fn stop_waiting_if_gone(&mut self, contest: &Contest<A>) {
+        let now = self.cx.now;
+        let held = contest.voters.iter().find_map(|voter| match voter.vote {
+            Vote::Rival(instance, address) => Some((instance, address)),
+            Vote::Unknown | Vote::NoRival => None,
+        });
+        if let Some((instance, address)) = held {
+            self.id_conflict.rival = Some((instance, address, contest.generation));
+        }
+        let gone = contest.count(Vote::NoRival);
+        let alone = contest.voters.is_empty();
+        if !contest.is_rival_silent() || held.is_some() || (gone == 0 && !alone) {
+            return;
+        }
+        self.cx.activity = Activity::Active;
+        self.id_conflict = IdConflict::new(now, self.cx.config.probe_interval);
+        self.id_conflict.new_until = now;
+        self.take_id(contest.generation);
+        let generation = self.cx.table.row(self.cx.this.slot).generation;
+        self.cx.emit(Event::IdentityRegained { generation });
     }
 }

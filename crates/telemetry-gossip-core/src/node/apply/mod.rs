@@ -26,7 +26,7 @@ use crate::evidence::Evidence;
 use crate::id::Generation;
 use crate::membership::claim::Claim;
 use crate::membership::{Merged, Slot};
-pub(super) use id_conflict::IdConflict;
+pub(super) use id_conflict::{HeldUnderId, IdConflict, SHAPE};
 pub(super) use own_telemetry::MAX_OWN_VERSION;
 
 /// How the claims of a datagram were heard.
@@ -182,7 +182,9 @@ impl<A: Address> Node<A> {
                     self.cx.emit(Event::Joined { id, address: claim.address, generation });
                 }
                 self.detector.set_status(slot, claim, None, &mut self.cx);
-                self.queue_rumor(slot, rumor);
+                if rumor {
+                    self.cx.rumors.push(slot);
+                }
                 Applied::Changed
             }
             (Merged::Replaced { was, moved, renewed }, Some(slot)) => {
@@ -198,7 +200,9 @@ impl<A: Address> Node<A> {
                 }
                 self.detector.set_status(slot, claim, Some(was), &mut self.cx);
                 self.newcomers.settle(claim.id, claim.generation);
-                self.queue_rumor(slot, rumor);
+                if rumor && self.cx.is_told(slot) {
+                    self.detector.pass_on(slot, renewed || moved, &mut self.cx);
+                }
                 Applied::Changed
             }
             // A known suspicion may name accusers that are new here.
@@ -254,13 +258,5 @@ impl<A: Address> Node<A> {
         let old = Duration::from_secs(claim.age_secs.into()) >= config.tombstone_ttl;
         self.cx.stats.claims_table_full += u64::from(crowded);
         crowded || old
-    }
-
-    /// Queues the change of a member as a rumor, if it is one. No other node is told of a member
-    /// that has never answered.
-    fn queue_rumor(&mut self, slot: Slot, rumor: bool) {
-        if rumor && self.cx.is_told(slot) {
-            self.cx.rumors.push(slot);
-        }
     }
 }

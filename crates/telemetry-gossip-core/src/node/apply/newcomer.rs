@@ -85,8 +85,8 @@ impl<A: Address> Node<A> {
             && self.cx.table.row(slot).is_at(&waiting.address)
         {
             self.cx.table.heard(slot, self.cx.now, true);
-            if applied == Applied::Changed {
-                self.queue_rumor(slot, waiting.rumor);
+            if applied == Applied::Changed && waiting.rumor {
+                self.detector.pass_on(slot, true, &mut self.cx);
             }
         }
         applied

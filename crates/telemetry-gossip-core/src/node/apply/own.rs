@@ -4,6 +4,7 @@
 //!   claim ---+--- does not beat our own ---> an accusation: send our claim again
 //!            +--- implausibly high --------> refused
 //!            +--- of another process ------> id conflict: give way, or outbid it
+//!            +--- no ping reaches us ------> not refuted
 //!            +--- any other ---------------> refuted, one generation above
 //! ```
 
@@ -16,10 +17,11 @@ use crate::membership::claim::{Accusers, Claim};
 use crate::node::Node;
 use crate::outbox::{Body, Intent};
 use crate::status::Status;
-use crate::wire::HEADER_LEN;
+use crate::wire::MIN_ACCUSATION_BYTES;
 
-/// The smallest length of an accusation in bytes: the header, a frame and a claim.
-const MIN_ACCUSATION_BYTES: usize = HEADER_LEN + 20;
+/// The most accusers that get a refutation directly for one datagram. Together with the reply to
+/// its sender, these are no more than three times the bytes of the accusation.
+const MAX_ACCUSERS_TOLD: usize = 2;
 
 impl<A: Address> Node<A> {
     /// Applies a claim about this node. A claim that beats our own is refuted at once, one
@@ -30,11 +32,12 @@ impl<A: Address> Node<A> {
             return;
         }
         if !claim.precedence().beats(&held.precedence()) {
-            // The accusation is refuted already, but its sender has missed the refutation: send it
-            // again.
+            // The accusation is refuted already, but its sender has missed the refutation. The
+            // reply repeats it.
             if claim.status != Status::Alive {
-                self.cx.rumors.push(self.cx.this.slot);
                 self.add_wrong_accusers(&claim.accusers);
+            } else if claim.instance != self.cx.this.instance {
+                self.notice_rival(claim);
             }
             return;
         }
@@ -52,12 +55,16 @@ impl<A: Address> Node<A> {
         if other_process && claim.status == Status::Alive && self.yields_or_waits(claim) {
             return;
         }
-        // Having to refute an accusation counts against the local health (Lifeguard).
-        if claim.instance == instance && claim.status != Status::Alive {
-            self.detector.local_health.worse(1);
+        if claim.status != Status::Alive && !self.detector.may_refute(&mut self.cx) {
+            return;
         }
         let generation = claim.generation.next();
         self.set_own_status(generation, Status::Alive);
+        if claim.status == Status::Alive {
+            self.cx.rumors.push_grounded(self.cx.this.slot);
+        } else {
+            self.detector.spread_refutation(&mut self.cx);
+        }
         self.add_wrong_accusers(&claim.accusers);
         self.cx.stats.refutations += 1;
         self.cx.emit(Event::Refuted { generation });
@@ -68,7 +75,7 @@ impl<A: Address> Node<A> {
         if !self.cx.config.detector.status_pings {
             return;
         }
-        for &accuser in accusers {
+        for &accuser in accusers.iter().take(MAX_ACCUSERS_TOLD) {
             if !self.wrong_accusers.contains(&accuser) {
                 // Further accusers get the refutation as a rumor.
                 let _ = self.wrong_accusers.try_push(accuser);
@@ -91,7 +98,7 @@ impl<A: Address> Node<A> {
         }
     }
 
-    /// Sets our own status and generation, and gossips the change.
+    /// Sets our own status and generation. Whether the change is a rumor is up to the caller.
     pub(in crate::node) fn set_own_status(&mut self, generation: Generation, status: Status) {
         let this = self.cx.this;
         let id = this.id;
@@ -107,7 +114,6 @@ impl<A: Address> Node<A> {
         let (merged, _) = self.cx.table.merge_at(self.cx.now, &claim);
         if let Merged::Replaced { .. } = merged {
             self.cx.table.heard(this.slot, self.cx.now, true);
-            self.cx.rumors.push(this.slot);
             self.cx.emit(match status {
                 Status::Left => Event::Left { id, generation },
                 _ => Event::Alive { id, generation },

@@ -16,11 +16,11 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::Node;
-use super::apply::IdConflict;
+use super::apply::{self, IdConflict};
 use crate::address::Address;
 use crate::anti_entropy::{self, AntiEntropy};
 use crate::config::ConfigError;
-use crate::cx::{self, Cx, Part as _};
+use crate::cx::{self, Activity, Cx, Part as _};
 use crate::detector::{self, Detector};
 use crate::dissemination::{self, Dissemination};
 use crate::membership::claim::Accusers;
@@ -34,7 +34,7 @@ use crate::violation::{Unsound, Violation, check_rules};
 /// It is the sum of the shape versions of all parts, plus one. Each of those only increases, so a
 /// part that changes its own shape changes nothing here.
 pub const STATE_VERSION: u32 =
-    1 + cx::SHAPE + detector::SHAPE + anti_entropy::SHAPE + dissemination::SHAPE;
+    1 + apply::SHAPE + cx::SHAPE + detector::SHAPE + anti_entropy::SHAPE + dissemination::SHAPE;
 
 /// Why a snapshot cannot be taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -99,7 +99,7 @@ struct State<A> {
     detector: Detector<A>,
     anti_entropy: AntiEntropy<A>,
     dissemination: Dissemination,
-    id_conflict: Option<IdConflict>,
+    id_conflict: IdConflict<A>,
     newcomers: Newcomers<A>,
     wrong_accusers: Accusers,
     quiet: bool,
@@ -193,13 +193,16 @@ impl<A: Address + Serialize + for<'de> Deserialize<'de>> Node<A> {
             |slot| table.is_in_use(slot),
             |walker| State::serialize(self, walker),
         );
-        let rival_at = id_conflict.map(|conflict| conflict.not_before);
         check_rules(
             "node",
             &[
                 (named, "each slot that is named is that of a member"),
                 (!*lent, "its table is its own"),
-                (times.are_deadlines(&[rival_at]), "the next claim of a rival counts before long"),
+                (id_conflict.is_sound(times), "what it knows of a rival is possible"),
+                (
+                    !matches!(cx.activity, Activity::Waiting(_)) || id_conflict.has_rival(),
+                    "a node that waits has yielded to another",
+                ),
                 (wrong_accusers.is_empty(), "no accuser waits between two datagrams"),
                 (newcomers.is_sound(times), "the claims that wait are few, and do so not for long"),
             ],

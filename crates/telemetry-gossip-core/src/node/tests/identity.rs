@@ -102,25 +102,123 @@ fn acks_of_other_instances_open_at_most_one_session_for_each_ping() {
     assert!(0 < opened && opened <= pings, "{opened} sessions for {pings} pings");
 }
 
-#[test]
-fn of_two_processes_with_one_id_the_lower_instance_gives_way() {
-    let mut net = Net::joined(4, &Config::default());
-    let identity = Identity::new(id(4), 5);
+/// Starts a second process under the id of n4, at address 5, which joins.
+fn start_rival(net: &mut Net, above: bool) {
+    let held = net.node(4).me().instance();
+    let instance = Some(Instance(if above { held.0 + 1 } else { held.0 - 1 }));
+    let identity = Identity { instance, ..Identity::new(id(4), 5) };
     let now = net.now;
     net.nodes.push(Node::new(Config::default(), identity, [55; 32], now).unwrap());
-    let instances = [net.node(4).me().instance(), net.node(5).me().instance()];
     net.input(5, Input::Join { seeds: alloc::vec![1].into() });
-    net.run_for(Duration::from_secs(20));
+}
 
-    let (winner, loser) = if instances[0] > instances[1] { (4, 5) } else { (5, 4) };
-    assert!(net.node(winner).health().active);
-    assert!(!net.node(loser).health().active);
+fn yielded(net: &mut Net, address: u32) -> bool {
     let lost = |event: &Event<u32>| matches!(event, Event::IdentityConflict { lost: true, .. });
-    assert!(net.events(loser).iter().any(lost));
-    let won = |event: &Event<u32>| matches!(event, Event::IdentityConflict { lost: false, .. });
-    assert!(net.events(winner).iter().any(won));
-    let held = net.node(1).member("n4").unwrap();
-    assert_eq!((held.status(), held.address()), (Status::Alive, Some(winner)));
+    net.events(address).iter().any(lost)
+}
+
+/// That n4 is held alive at `address` by all others.
+fn all_hold(net: &mut Net, address: u32) -> bool {
+    (1..=3).all(|observer| {
+        let held = net.node(observer).member("n4").unwrap();
+        (held.status(), held.address()) == (Status::Alive, Some(address))
+    })
+}
+
+#[test]
+fn of_two_processes_with_one_id_the_one_that_was_known_first_stays() {
+    for above in [false, true] {
+        let mut net = Net::joined(4, &Config::default());
+        start_rival(&mut net, above);
+        net.run_for(Duration::from_secs(20));
+        assert!(!yielded(&mut net, 4) && net.node(4).health().active, "above {above}");
+        assert!(yielded(&mut net, 5) && !net.node(5).health().active, "above {above}");
+        assert!(all_hold(&mut net, 4), "above {above}");
+        // It asks again every 30 s, and does not get the id while the first is there.
+        net.run_for(Duration::from_secs(100));
+        assert!(!net.node(5).health().active && all_hold(&mut net, 4));
+    }
+}
+
+#[test]
+fn a_process_that_has_yielded_takes_its_id_when_the_other_is_gone() {
+    let mut net = Net::joined(4, &Config::default());
+    start_rival(&mut net, true);
+    net.run_for(Duration::from_secs(20));
+    net.cut = (1..=5).flat_map(|other| [(other, 4), (4, other)]).collect();
+    net.run_for(Duration::from_secs(60));
+    assert!(net.node(5).health().active && all_hold(&mut net, 5));
+    let regained = |event: &Event<u32>| matches!(event, Event::IdentityRegained { .. });
+    assert!(net.events(5).iter().any(regained));
+}
+
+#[test]
+fn a_newcomer_takes_its_id_at_once_if_its_old_address_is_silent() {
+    for above in [false, true] {
+        let mut net = Net::joined(4, &Config::default());
+        net.cut = (1..=5).flat_map(|other| [(other, 4), (4, other)]).collect();
+        start_rival(&mut net, above);
+        net.run_for(Duration::from_secs(3));
+        assert!(net.node(5).health().active && all_hold(&mut net, 5), "above {above}");
+    }
+}
+
+/// A host that was paused comes back, and its replacement runs elsewhere.
+#[test]
+fn a_process_that_slept_yields_to_its_replacement() {
+    let mut net = Net::joined(4, &Config::default());
+    let asleep = net.nodes.remove(3);
+    let held = asleep.me().instance();
+    net.nodes.push(node(9, &Config::default()));
+    net.cut = (1..=5).flat_map(|other| [(other, 4), (4, other)]).collect();
+    let identity = Identity { instance: Some(Instance(held.0 - 1)), ..Identity::new(id(4), 5) };
+    let now = net.now;
+    net.nodes.push(Node::new(Config::default(), identity, [55; 32], now).unwrap());
+    net.input(5, Input::Join { seeds: alloc::vec![1].into() });
+    net.run_for(Duration::from_secs(60));
+    net.nodes[3] = asleep;
+    net.cut.clear();
+    net.run_for(Duration::from_secs(30));
+    assert!(!net.node(4).health().active && net.node(5).health().active);
+    assert!(all_hold(&mut net, 5));
+}
+
+/// Neither a claim nor an answer moves a process: the other members have to hold the rival.
+#[test]
+fn claims_of_a_rival_that_answers_do_not_end_a_process() {
+    let mut net = Net::joined(5, &Config::default());
+    let rival = |generation| Claim {
+        instance: Instance(u32::MAX),
+        address: Some(77),
+        ..alive(1, generation)
+    };
+    for told in 1..=20 {
+        let bytes = claims(99, &[rival(1_000 * told)]);
+        net.input(1, Input::Datagram { from: 99, bytes: bytes.into() });
+        net.run_for(Duration::from_millis(250));
+        let pings: Vec<_> = core::mem::take(&mut net.log);
+        for (_, _, bytes) in pings.iter().filter(|(from, to, _)| (*from, *to) == (1, 77)) {
+            let Some(Frame::Ping(ping)) = frames(bytes).into_iter().next() else { continue };
+            let ack = datagram(1, |w| assert!(w.lead(kind::ACK, ping.number, u32::MAX)));
+            net.input(1, Input::Datagram { from: 77, bytes: ack.into() });
+        }
+    }
+    assert!(net.node(1).health().active);
+    assert_eq!(net.status(2, 1), Some(Status::Alive));
+}
+
+#[test]
+fn a_process_that_knows_no_member_yields_to_nobody() {
+    let mut net = Net::new(1, &Config::default());
+    net.run_for(Duration::from_secs(10));
+    for told in 1..=20 {
+        let instance = Instance(u32::MAX);
+        let claim = Claim { instance, address: Some(77), ..alive(1, 1_000 * told) };
+        net.input(1, Input::Datagram { from: 99, bytes: claims(99, &[claim]).into() });
+        net.run_for(Duration::from_millis(250));
+    }
+    assert!(net.node(1).health().active);
+    assert_eq!(net.node(1).me().generation(), Generation(20_001));
 }
 
 /// Two processes with one id would otherwise never hear of each other again, because claims about

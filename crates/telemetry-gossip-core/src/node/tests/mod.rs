@@ -5,6 +5,7 @@ mod cost;
 mod hostile;
 mod identity;
 mod leaving;
+mod lies;
 mod newcomers;
 mod probing;
 mod refused;

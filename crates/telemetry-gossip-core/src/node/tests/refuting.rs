@@ -115,3 +115,40 @@ fn a_member_that_no_node_reaches_is_held_dead_and_returns_after_the_partition() 
     }
     assert_eq!(net.node(5).health().isolated_since, None);
 }
+
+/// It hears of the accusations and could refute them for ever, but nothing reaches its address.
+#[test]
+fn a_member_that_hears_but_is_not_reached_refutes_no_more_until_a_ping_reaches_it() {
+    let mut net = Net::joined(4, &Config::default());
+    net.cut = (1..=3).map(|other| (other, 4)).collect();
+    let instance = net.node(4).me().instance();
+    let accuse_it = |net: &mut Net, generation| {
+        let accusation = accuse(4, generation, instance, Status::Suspected);
+        net.input(4, Input::Datagram { from: 1, bytes: claims(1, &[accusation]).into() });
+        let refuted = net.node(4).me().generation() > Generation(generation);
+        net.run_for(Duration::from_secs(4));
+        refuted
+    };
+    let refuted = [10, 20, 30, 40].map(|generation| accuse_it(&mut net, generation));
+    assert_eq!(refuted, [true, true, false, false]);
+    let told = |event: &Event<u32>| matches!(event, Event::Unreached);
+    assert_eq!(net.events(4).into_iter().filter(told).count(), 1);
+    net.cut.clear();
+    net.run_for(Duration::from_secs(30));
+    assert!((1..=3).all(|observer| net.status(observer, 4) == Some(Status::Alive)));
+    assert!(accuse_it(&mut net, 100));
+}
+
+#[test]
+fn lies_do_not_keep_a_member_that_is_reached_from_refuting() {
+    let mut net = Net::joined(4, &Config::default());
+    let instance = net.node(4).me().instance();
+    for told in 1..300 {
+        let accusation = accuse(4, 10 * told, instance, Status::Suspected);
+        let bytes = claims(99, &[accusation]);
+        net.input(4, Input::Datagram { from: 99, bytes: bytes.into() });
+        assert_eq!(net.node(4).me().generation(), Generation(10 * told + 1));
+        net.run_for(Duration::from_millis(100));
+    }
+    assert!(!net.events(4).iter().any(|event| matches!(event, Event::Unreached)));
+}

@@ -1,0 +1,230 @@
+//! Accusations that nobody has made: they are refuted, and have no further effect.
+
+use super::*;
+use crate::wire::{Ping, kind};
+
+/// The address of a stranger, who tells the lies.
+const STRANGER: u32 = 9_999;
+
+fn id_hash(address: u32) -> IdHash {
+    id(address).id_hash()
+}
+
+/// The word of a stranger that member `of` of the network is suspected by `by`.
+fn lie(net: &mut Net, of: u32, generation: u64, by: Option<u32>) -> Vec<u8> {
+    let instance = net.node(of).me().instance();
+    let accusers = by.map(id_hash).into_iter().collect();
+    let status = Status::Suspected;
+    claims(250, &[Claim { instance, status, accusers, ..alive(of, generation) }])
+}
+
+/// Hands a node a datagram of `from`, and delivers what follows from it.
+fn tell(net: &mut Net, to: u32, from: u32, bytes: &[u8]) {
+    net.input(to, Input::Datagram { from, bytes: bytes.into() });
+}
+
+/// A network whose nodes each hear ten lies a second, about all members in turn, most of them in
+/// the name of another member.
+struct Lies {
+    net: Net,
+    on: bool,
+    told: u32,
+    crashed: u32,
+}
+
+impl Lies {
+    /// Lets 100 ms pass, as long as `goes_on`, which is looked at every 10 ms.
+    fn step(&mut self, mut goes_on: impl FnMut(&mut Net) -> bool) -> bool {
+        let nodes = u32::try_from(self.net.nodes.len()).unwrap();
+        for to in (1..=nodes).filter(|&to| self.on && to != self.crashed) {
+            self.told += 1;
+            let of = 1 + (self.told * 7) % nodes;
+            let by = Some(1 + (self.told * 11) % nodes).filter(|_| !self.told.is_multiple_of(4));
+            let bytes = lie(&mut self.net, of, 1_000 + u64::from(self.told), by);
+            tell(&mut self.net, to, STRANGER, &bytes);
+        }
+        self.net.log.clear();
+        (0..10).all(|_| {
+            self.net.run_for(Duration::from_millis(10));
+            goes_on(&mut self.net)
+        })
+    }
+}
+
+/// How long it takes until all nodes hold a crashed one dead.
+fn time_to_dead(nodes: u32, on: bool) -> Duration {
+    let net = Net::joined(nodes, &Config::default());
+    let mut lies = Lies { net, on, told: 0, crashed: 0 };
+    for _ in 0..50 {
+        lies.step(|_| true);
+    }
+    let crashed = nodes / 2;
+    lies.crashed = crashed;
+    lies.net.cut = (1..=nodes).flat_map(|other| [(other, crashed), (crashed, other)]).collect();
+    let begin = lies.net.now;
+    let others: Vec<u32> = (1..=nodes).filter(|&other| other != crashed).collect();
+    let found =
+        |net: &mut Net| others.iter().all(|&at| net.status(at, crashed) == Some(Status::Dead));
+    while lies.step(|net| !found(net)) {
+        assert!(lies.net.now.since(begin) < Duration::from_secs(60), "the crash is not found");
+    }
+    let took = lies.net.now.since(begin);
+    for _ in 0..50 {
+        lies.step(|_| true);
+    }
+    for &observer in &others {
+        for event in lies.net.events(observer) {
+            if let Event::Dead { id: dead, .. } = event {
+                assert_eq!(dead, id(crashed), "n{observer} holds a member dead that runs");
+            }
+        }
+    }
+    lies.net.run_for(Duration::from_secs(30));
+    for &observer in &others {
+        let health = lies.net.node(observer).health();
+        let doubts = (health.local_health, health.alive);
+        assert_eq!(doubts, (0, nodes - 1), "n{observer} after the lies");
+    }
+    took
+}
+
+fn a_crash_is_found_as_soon_as_ever(nodes: u32) {
+    let (usual, with_lies) = (time_to_dead(nodes, false), time_to_dead(nodes, true));
+    assert!(with_lies <= usual * 13 / 10, "{with_lies:?} instead of {usual:?}");
+}
+
+#[test]
+fn ten_lies_a_second_to_every_node_do_not_delay_a_crash_nor_kill_a_member() {
+    a_crash_is_found_as_soon_as_ever(24);
+}
+
+#[test]
+#[ignore = "takes minutes"]
+fn ten_lies_a_second_to_each_of_250_nodes_do_not_delay_a_crash_nor_kill_a_member() {
+    a_crash_is_found_as_soon_as_ever(250);
+}
+
+#[test]
+fn accusations_by_a_stranger_raise_no_doubt_and_are_refuted_at_once() {
+    let mut net = Net::joined(5, &Config::default());
+    for told in 0..120 {
+        for to in 1..=5 {
+            let accuser = 1 + to % 5;
+            let bytes = lie(&mut net, to, 10 * (told + 1), Some(accuser));
+            tell(&mut net, to, STRANGER, &bytes);
+            let generation = net.node(to).me().generation();
+            assert_eq!(generation, Generation(10 * (told + 1) + 1), "one above, at once");
+            assert_eq!(net.node(to).health().local_health, 0);
+        }
+        net.run_for(Duration::from_millis(500));
+    }
+}
+
+/// A member that was lied about three times has not flapped, so it is not pinged in vain for long
+/// before it is accused.
+#[test]
+fn refuted_lies_about_a_member_are_no_flaps() {
+    let mut net = Net::joined(5, &Config::default());
+    for told in 1..=3 {
+        for to in 1..=4 {
+            let bytes = lie(&mut net, 5, 10 * told, Some(1 + to % 4));
+            tell(&mut net, to, STRANGER, &bytes);
+        }
+        net.run_for(Duration::from_secs(70));
+    }
+    for observer in 1..=4 {
+        assert_eq!(net.status(observer, 5), Some(Status::Alive));
+        let slot = net.node(observer).cx.table.find("n5").unwrap();
+        let now = net.now;
+        let damping = &net.node(observer).detector.flap_damping;
+        assert_eq!(damping.flaps(slot, now), 0, "n{observer}");
+    }
+}
+
+/// Makes n1 accuse n5, which the others can reach, and returns what n1 tells of it.
+fn accused_by_first(net: &mut Net) -> Vec<u8> {
+    net.cut = (2..=5).map(|helper| (1, helper)).collect();
+    let slot = net.node(1).cx.table.find("n5").unwrap();
+    let held = net.node(1).cx.table.row(slot);
+    let probe = crate::detector::Probe {
+        request_id: crate::id::RequestId(0),
+        target: slot,
+        address: 5,
+        instance: held.instance,
+        generation: held.generation,
+        stage: crate::detector::probe::Stage::Last,
+        started: Instant::ORIGIN,
+        deadline: Instant::ORIGIN,
+        ends: Instant::ORIGIN,
+        helpers: Default::default(),
+        judged: 0,
+        commanded: false,
+    };
+    let (now, node) = (net.now, &mut net.nodes[0]);
+    node.detector.pending_accusations.push(probe);
+    node.detector.make_pending_accusations(&mut node.cx);
+    node.handle(now, Input::Tick).unwrap();
+    net.cut.clear();
+    let generation = net.node(1).member("n5").unwrap().generation().0;
+    lie(net, 5, generation, Some(1))
+}
+
+#[test]
+fn an_accusation_that_its_accuser_confirms_is_a_flap_and_a_doubt_once_a_minute() {
+    let mut net = Net::joined(5, &Config::default());
+    for (accusation, doubt) in [(1, 1), (2, 0)] {
+        let bytes = accused_by_first(&mut net);
+        for to in [2, 5] {
+            tell(&mut net, to, STRANGER, &bytes);
+        }
+        assert_eq!(net.node(5).detector.local_health.score(), doubt, "{accusation}");
+        net.run_for(Duration::from_millis(3_000));
+        let slot = net.node(2).cx.table.find("n5").unwrap();
+        let now = net.now;
+        assert_eq!(net.status(2, 5), Some(Status::Alive), "it has refuted");
+        assert_eq!(net.node(2).detector.flap_damping.flaps(slot, now), 1, "{accusation}");
+    }
+}
+
+#[test]
+fn an_accusation_in_the_name_of_this_node_is_not_its_own() {
+    let mut net = Net::joined(3, &Config::default());
+    let bytes = lie(&mut net, 3, 10, Some(1));
+    net.cut = alloc::vec![(1, 3), (3, 1), (1, 2), (2, 1)];
+    tell(&mut net, 1, STRANGER, &bytes);
+    assert_eq!(net.status(1, 3), Some(Status::Suspected));
+    let node = net.node(1);
+    let slot = node.cx.table.find("n3").unwrap();
+    assert!(!node.detector.suspicions.get(slot).unwrap().mine);
+    assert!(!node.detector.hearsay.is_grounded(slot));
+}
+
+#[test]
+fn one_datagram_of_lies_causes_one_question() {
+    let mut net = Net::joined(8, &Config::default());
+    let accusers: Accusers = [2, 3, 4, 5].map(id_hash).into_iter().collect();
+    let all: Vec<_> = (6..=8)
+        .map(|of| {
+            let instance = net.node(of).me().instance();
+            let status = Status::Suspected;
+            Claim { instance, status, accusers: accusers.clone(), ..alive(of, 10) }
+        })
+        .collect();
+    let now = net.now;
+    let bytes = claims(250, &all);
+    net.node(1).handle(now, Input::Datagram { from: STRANGER, bytes: bytes.into() }).unwrap();
+    assert_eq!(drain(net.node(1)).len(), 1);
+}
+
+#[test]
+fn a_clock_is_taken_from_answers_only() {
+    let mut net = Net::joined(3, &Config::default());
+    let now = net.now;
+    let round = net.node(1).detector.schedule.clock.round(now);
+    let mut ping = datagram(2, |w| {
+        assert!(w.frame(kind::PING, &Ping { number: 1, target: id_hash(1).0 }));
+    });
+    ping[17..20].copy_from_slice(&[0x40, 0, 0]);
+    tell(&mut net, 1, 2, &ping);
+    assert_eq!(net.node(1).detector.schedule.clock.round(now), round);
+}
