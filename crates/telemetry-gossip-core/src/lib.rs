@@ -88,7 +88,7 @@ pub use evidence::{
 };
 pub use features::DetectorFeatures;
 pub use id::{Generation, IdError, IdHash, Instance, Label, MAX_ID_LEN, NodeId};
-pub use input::{Identity, Input};
+pub use input::{Identity, Input, Stamp};
 #[doc(hidden)]
 pub use membership::claim::Precedence;
 pub use membership::claim::{Accusers, Claim, MAX_ACCUSERS};

@@ -211,6 +211,12 @@ impl<A: Address> AntiEntropy<A> {
         }
     }
 
+    /// Whether a page from `from` under this request id is awaited.
+    pub(crate) fn awaits_page(&self, from: A, request_id: RequestId) -> bool {
+        let join = self.join.as_ref();
+        join.is_some_and(|join| join.request_id == request_id && join.is_seed(from))
+    }
+
     /// Handles a page.
     pub(crate) fn on_page(&mut self, from: A, page: Page, cx: &mut Cx<A>) -> Paged {
         let retry_at = cx.now + cx.config.probe_timeout * 2;

@@ -18,6 +18,7 @@ impl<A: Address> Node<A> {
             detector,
             anti_entropy,
             dissemination,
+            freshness,
             id_conflict: _,
             wrong_accusers: _,
             quiet: _,
@@ -35,7 +36,9 @@ impl<A: Address> Node<A> {
         }
         self.check_tombstones()?;
         let limit = usize::try_from(cx.config.max_members).unwrap_or(usize::MAX);
+        let (parked, most) = freshness.bound();
         check_bounds(&[
+            ("parked datagrams", parked, most),
             ("table", cx.table.len(), limit),
             ("tombstones", cx.tombstones.len(), cx.table.len()),
         ])?;

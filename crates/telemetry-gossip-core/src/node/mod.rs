@@ -4,6 +4,7 @@
 //! - `command`: carries out the commands of the host
 //! - `receive`: reads the frames of a datagram, and builds the one reply to it
 //! - `apply`: merges claims and telemetry of peers into this node's state
+//! - `freshness`: keeps recordings of sealed datagrams out
 //! - `leaving`: announces the leave of this node, and ends it
 //! - `transmit`, `encode`: encode intents as datagrams
 //! - `view`: shows the state to the host
@@ -17,6 +18,7 @@
 mod apply;
 mod command;
 mod encode;
+mod freshness;
 mod invariants;
 mod leaving;
 mod lend;
@@ -49,6 +51,7 @@ use crate::stats::Stats;
 use crate::status::Status;
 use crate::time::Instant;
 use apply::IdConflict;
+use freshness::Freshness;
 
 pub use transmit::Transmit;
 
@@ -90,6 +93,7 @@ pub struct Node<A> {
     detector: Detector<A>,
     anti_entropy: AntiEntropy<A>,
     dissemination: Dissemination,
+    freshness: Freshness<A>,
     /// A process that claims this node's id.
     id_conflict: Option<IdConflict>,
     /// The members that accuse this node in the present datagram. Each gets the refutation.
@@ -129,7 +133,7 @@ impl<A: Address> Node<A> {
         // Instance 0 stands for an unknown instance.
         let drawn = Instance(rng.word().max(1));
         let unless_given = if config.mode == Mode::ProbeOnly { Instance(0) } else { drawn };
-        let secret = u64::from(rng.word()) << 32 | u64::from(rng.word());
+        let secret = rng.secret();
         let this = ThisNode {
             id,
             address,
@@ -156,6 +160,7 @@ impl<A: Address> Node<A> {
                 events: Events::new(),
                 stats: Stats::default(),
             },
+            freshness: Freshness::new(),
             id_conflict: None,
             wrong_accusers: Accusers::new(),
             quiet: false,
@@ -203,6 +208,14 @@ impl<A: Address> Node<A> {
                 Ok(())
             }
             Input::Datagram { from, bytes } => self.receive(from, &bytes).map_err(InputError::from),
+            Input::Sealed { from, stamp, proof_age, bytes } => {
+                self.receive_sealed(from, stamp, proof_age, &bytes).map_err(InputError::from)
+            }
+            Input::Reseed { entropy } => {
+                self.cx.rng.mix(&entropy);
+                self.cx.proof = Proof::new(self.cx.rng.secret());
+                Ok(())
+            }
             command => {
                 let result = self.command(command).map_err(InputError::from);
                 if result.is_ok() {
@@ -236,6 +249,7 @@ impl<A: Address> Node<A> {
             detector,
             anti_entropy,
             dissemination,
+            freshness: _,
             id_conflict: _,
             wrong_accusers: _,
             quiet: _,
@@ -269,6 +283,7 @@ impl<A: Address> Node<A> {
             detector,
             anti_entropy,
             dissemination,
+            freshness: _,
             id_conflict: _,
             wrong_accusers: _,
             quiet: _,
@@ -290,6 +305,7 @@ impl<A: Address> Node<A> {
             detector,
             anti_entropy,
             dissemination,
+            freshness: _,
             id_conflict: _,
             wrong_accusers: _,
             quiet: _,
@@ -334,6 +350,7 @@ impl<A: Address> Node<A> {
             detector,
             anti_entropy,
             dissemination,
+            freshness: _,
             id_conflict: _,
             wrong_accusers: _,
             quiet: _,
@@ -373,6 +390,7 @@ impl<A: Address> Node<A> {
             detector,
             anti_entropy,
             dissemination,
+            freshness,
             id_conflict: _,
             wrong_accusers: _,
             quiet: _,
@@ -385,5 +403,6 @@ impl<A: Address> Node<A> {
             + detector.heap_bytes()
             + anti_entropy.heap_bytes()
             + Part::<A>::heap_bytes(dissemination)
+            + freshness.heap_bytes()
     }
 }

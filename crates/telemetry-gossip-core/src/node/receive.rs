@@ -48,6 +48,8 @@ pub(super) struct Reply<A> {
     ping_req: Option<(RequestId, IdHash, A)>,
     /// Whether a claim about this node itself was among the claims.
     about_self: bool,
+    /// Whether the sender has proved its address by the answer to a ping of its own.
+    verified: bool,
     /// The tree frame, if the datagram is part of a flight.
     pub(super) tree: Option<Tree>,
     /// Requests for the telemetry that is missing before the updates of the flight.
@@ -64,6 +66,7 @@ impl<A> Reply<A> {
             correct_sender: false,
             ping_req: None,
             about_self: false,
+            verified: false,
             tree: None,
             missing: ArrayVec::new(),
         }
@@ -101,28 +104,39 @@ impl<A: Address> Node<A> {
         stats.datagrams_received += 1;
         stats.bytes_received += bytes.len() as u64;
         // Ignore the contents of datagrams from this node's own address.
-        if from == self.cx.this.address {
-            return Ok(());
+        if from != self.cx.this.address {
+            self.apply_datagram(from, &datagram, false);
         }
+        Ok(())
+    }
+
+    /// Applies a valid datagram. `verified` says that its sender has just proved its address, which
+    /// the table may not tell yet.
+    #[inline]
+    pub(super) fn apply_datagram(&mut self, from: A, datagram: &Datagram<'_, A>, verified: bool) {
         let sender = self.cx.member_at(IdHash(datagram.sender), from);
         if let Some(slot) = sender {
             self.cx.table.heard(slot, self.cx.now, false);
             self.hear_clock(slot, datagram.clock);
         }
         let mut reply = Reply::new(sender);
+        reply.verified = verified;
         // Most datagrams are a ping or an ack and nothing else. That frame was read by `parse`.
         let mut answered = match datagram.lead {
             Lead::Ping(ping) => {
                 self.on_ping(ping, &mut reply);
                 None
             }
-            Lead::Ack(ack) => self.on_ack(from, &datagram, ack),
+            Lead::Ack(ack) => self.on_ack(from, datagram, ack),
             Lead::None => None,
         };
         if datagram.goes_on() {
-            self.read_on(from, &datagram, &mut reply, &mut answered);
+            self.read_on(from, datagram, &mut reply, &mut answered);
         }
-        self.send_reply(from, &datagram, &reply);
+        if let Some(slot) = reply.sender.filter(|_| verified) {
+            self.cx.table.heard(slot, self.cx.now, true);
+        }
+        self.send_reply(from, datagram, &reply);
         self.tell_accusers();
         self.dissemination.send_flights(&mut self.cx);
         // A member that answered our probe is a partner to compare tables with.
@@ -138,7 +152,6 @@ impl<A: Address> Node<A> {
         if !plain || datagram.goes_on() {
             self.quiet = self.is_quiet();
         }
-        Ok(())
     }
 
     /// Reads the frames after the lead. Most datagrams have none, so this is kept out of line.
@@ -325,7 +338,8 @@ impl<A: Address> Node<A> {
             Acked::Unmatched => {}
         }
         let cx = &mut self.cx;
-        if cx.proof.is_answer(from, request_id, cx.now) {
+        let proves = self.freshness.answered == Some(request_id);
+        if proves || cx.proof.is_answer(from, request_id, cx.now) {
             if let Some(slot) = cx.member_at(IdHash(datagram.sender), from) {
                 cx.table.heard(slot, cx.now, true);
             }
@@ -359,10 +373,11 @@ impl<A: Address> Node<A> {
             }
             body = Body::Rumors;
         }
-        let verified = sender.is_some_and(|slot| cx.table.row(slot).verified);
+        let verified = reply.verified || sender.is_some_and(|slot| cx.table.row(slot).verified);
         // A ping on the sender's behalf also costs bytes, so it takes its share of the allowance.
         let spent = if ping_req.is_some() { PING_REQ_LEN.min(datagram.len) } else { 0 };
-        let limit = cx.limit_to(sender, datagram.len - spent);
+        let limit =
+            if verified { cx.mtu() } else { cx.limit_to(sender, datagram.len - spent) };
         let unproved = !verified && !matches!(body, Body::None | Body::Rumors);
         let challenge = if unproved { cx.proof.challenge(to, cx.now) } else { None };
         let challenge = challenge.map(|request_id| (request_id, IdHash(datagram.sender)));

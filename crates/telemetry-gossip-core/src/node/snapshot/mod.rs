@@ -24,6 +24,7 @@ use crate::cx::{self, Cx};
 use crate::detector::{self, Detector};
 use crate::dissemination::{self, Dissemination};
 use crate::membership::claim::Accusers;
+use crate::node::freshness::{self, Freshness};
 use crate::violation::Violation;
 
 /// The version of the state in a [snapshot](Node::snapshot). It increases with each change of the
@@ -32,7 +33,11 @@ use crate::violation::Violation;
 /// It is the sum of the shape versions of all parts, plus one. Each of those only increases, so a
 /// part that changes its own shape changes nothing here.
 pub const STATE_VERSION: u32 =
-    1 + cx::SHAPE + detector::SHAPE + anti_entropy::SHAPE + dissemination::SHAPE;
+    1 + cx::SHAPE
+        + detector::SHAPE
+        + anti_entropy::SHAPE
+        + dissemination::SHAPE
+        + freshness::SHAPE;
 
 /// Why a snapshot cannot be taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -95,6 +100,7 @@ struct State<A> {
     detector: Detector<A>,
     anti_entropy: AntiEntropy<A>,
     dissemination: Dissemination,
+    freshness: Freshness<A>,
     id_conflict: Option<IdConflict>,
     wrong_accusers: Accusers,
     quiet: bool,

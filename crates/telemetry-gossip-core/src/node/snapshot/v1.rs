@@ -27,6 +27,7 @@ use crate::membership::tombstone::Tombstones;
 use crate::membership::{Membership, Slot};
 use crate::node::Node;
 use crate::node::apply::IdConflict;
+use crate::node::freshness::Freshness;
 use crate::outbox::Outbox;
 use crate::rng::Random;
 use crate::stats::Stats;
@@ -171,6 +172,7 @@ impl<A: Address> From<State<A>> for Node<A> {
             detector,
             anti_entropy,
             dissemination,
+            freshness: Freshness::new(),
             id_conflict: old.id_conflict,
             wrong_accusers: old.wrong_accusers,
             quiet: old.quiet,
