@@ -105,8 +105,10 @@ pub use key::{Key, KeyError, KeyId, KeyIdError, KeyText, MAX_KEY_FILE};
 pub use keyring::{Keyring, KeyringError, MAX_KEYS};
 pub use message::{MESSAGE_OVERHEAD, MessageError};
 pub use nonce::NoncePrefix;
-pub use seal::{OVERHEAD, Refusal, Seal, SealError, SealStats};
-pub use windows::{MAX_WINDOWS, WINDOW, WINDOW_BYTES};
+pub use seal::{OVERHEAD, Opened, Refusal, Seal, SealError, SealStats};
+/// The nonce of a datagram, as the core names it.
+pub use telemetry_gossip_core::Stamp;
+pub use windows::{MAX_LEAP, MAX_WINDOWS, WINDOW, WINDOW_BYTES};
 
 /// Compiles and runs the example of the README.
 #[cfg(doctest)]

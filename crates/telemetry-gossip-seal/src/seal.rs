@@ -4,9 +4,11 @@
 //!
 //! ```text
 //!   format -> length -> a key of the ring -> not our own -> not seen -> authentic -> accepted
+//!                                                                             `-> proved, or not
 //! ```
 
 use serde::{Deserialize, Serialize};
+use telemetry_gossip_core::Stamp;
 use thiserror::Error;
 
 use crate::key::{KeyId, TAG};
@@ -58,7 +60,7 @@ pub enum Refusal {
     /// It was accepted before.
     #[error("the datagram was accepted before")]
     Replayed,
-    /// It is so old that it may have been accepted before.
+    /// It is so old that it may have been accepted before. Only [`Seal::open`] refuses it.
     #[error("the datagram is older than the replay window of its sender")]
     Stale,
     /// It was changed, made without the key, or sealed for another cluster that has the same key.
@@ -107,6 +109,10 @@ pub struct SealStats {
     pub replayed: u64,
     /// Datagrams refused as [`Refusal::Stale`].
     pub stale: u64,
+    /// Datagrams opened whose prefix had no proof, or whose counter was outside of its window.
+    pub unproved: u64,
+    /// Proofs of a prefix, first ones and renewed ones.
+    pub proofs: u64,
     /// Datagrams refused as [`Refusal::NotAuthentic`].
     pub not_authentic: u64,
     /// Replay windows kept now, one per nonce prefix heard.
@@ -142,6 +148,22 @@ impl SealStats {
         };
         *counter += 1;
     }
+}
+
+/// A datagram that was opened.
+///
+/// Its sender had the key. When it sealed the datagram is not known, unless its nonce prefix is
+/// proved: see [`Seal::open_stamped`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Opened<'d> {
+    /// The contents.
+    pub contents: &'d [u8],
+    /// The nonce.
+    pub stamp: Stamp,
+    /// When the nonce prefix was proved last, as the host said in [`Seal::prove`]; `None` if it is
+    /// not proved, or if the counter is outside of its replay window.
+    pub proved_at: Option<u64>,
 }
 
 /// One end of sealed traffic, between a node and its socket.
@@ -184,8 +206,8 @@ impl Seal {
     /// Keeps at most `max` replay windows instead of [`MAX_WINDOWS`], and forgets all windows so
     /// far.
     ///
-    /// `max` is clamped to 1 to 2^24. With fewer windows than the cluster has members, replayed
-    /// datagrams are accepted.
+    /// `max` is clamped to 1 to 2^24. With fewer windows than the cluster has members, senders have
+    /// to prove themselves again and again.
     #[must_use]
     pub fn with_max_windows(mut self, max: usize) -> Self {
         self.windows = ReplayWindows::new(max.clamp(1, 1 << 24));
@@ -217,12 +239,62 @@ impl Seal {
         Ok(len)
     }
 
-    /// Opens a datagram in place and returns its contents.
+    /// Opens a datagram in place and returns its contents, whose sender is trusted at its first
+    /// word: of a recorded prefix, each datagram opens once.
+    ///
+    /// For tools that ask and listen. A node needs [`Seal::open_stamped`].
     pub fn open<'d>(&mut self, datagram: &'d mut [u8]) -> Result<&'d [u8], Refusal> {
-        match self.try_open(datagram) {
-            Ok(end) => {
+        let opened = self.try_open(datagram, true);
+        self.counted(opened, datagram).map(|opened| opened.contents)
+    }
+
+    /// Opens a datagram in place, and says whether its nonce prefix is proved.
+    ///
+    /// A prefix is proved by a datagram that repeats a number which the receiver drew and sent just
+    /// before. The seal does not know what datagrams say: the node decides, and its host calls
+    /// [`Seal::prove`]. A datagram of a proved prefix opens once. Any other opens each time, and
+    /// leaves nothing behind.
+    pub fn open_stamped<'d>(&mut self, datagram: &'d mut [u8]) -> Result<Opened<'d>, Refusal> {
+        let opened = self.try_open(datagram, false);
+        self.counted(opened, datagram)
+    }
+
+    /// Notes that a datagram with this stamp has proved its prefix, at time `at` of the host.
+    ///
+    /// Of the prefix, all datagrams up to this one are refused from now on.
+    pub fn prove(&mut self, stamp: Stamp, at: u64) {
+        self.stats.proofs += 1;
+        let prefix = NoncePrefix::new(stamp.prefix);
+        if self.windows.prove(prefix, stamp.counter, at) {
+            self.stats.windows_forgotten += 1;
+        }
+    }
+
+    /// Looks again at a datagram that was opened before its prefix was proved, and has waited since:
+    /// when its prefix was proved, if it was sealed after that.
+    pub fn proved_meanwhile(&mut self, stamp: Stamp) -> Option<u64> {
+        let prefix = NoncePrefix::new(stamp.prefix);
+        let Freshness::New(at) = self.windows.check(prefix, stamp.counter) else { return None };
+        self.windows.accept(prefix, stamp.counter);
+        Some(at)
+    }
+
+    /// Takes another nonce prefix, random and new, for what is sealed from now on.
+    pub const fn renew(&mut self, prefix: NoncePrefix) {
+        (self.prefix, self.next_counter) = (prefix, 0);
+    }
+
+    /// Counts an opened or refused datagram.
+    fn counted<'d>(
+        &mut self,
+        opened: Result<(usize, Stamp, Option<u64>), Refusal>,
+        datagram: &'d [u8],
+    ) -> Result<Opened<'d>, Refusal> {
+        match opened {
+            Ok((end, stamp, proved_at)) => {
                 self.stats.opened += 1;
-                Ok(&datagram[HEADER..end])
+                self.stats.unproved += u64::from(proved_at.is_none());
+                Ok(Opened { contents: &datagram[HEADER..end], stamp, proved_at })
             }
             Err(refusal) => {
                 self.stats.count(refusal);
@@ -231,8 +303,13 @@ impl Seal {
         }
     }
 
-    /// Opens a datagram in place and returns the end of its contents.
-    fn try_open(&mut self, datagram: &mut [u8]) -> Result<usize, Refusal> {
+    /// Opens a datagram in place. Returns the end of its contents, its stamp, and when its prefix
+    /// was proved. `trusts` takes the first datagram of a prefix for a proof.
+    fn try_open(
+        &mut self,
+        datagram: &mut [u8],
+        trusts: bool,
+    ) -> Result<(usize, Stamp, Option<u64>), Refusal> {
         let len = datagram.len();
         let Header { key: id, prefix, counter, nonce } = parse_header(datagram)?;
         let key = self.keyring.get(id).ok_or(Refusal::UnknownKey(id))?;
@@ -241,20 +318,30 @@ impl Seal {
         }
         // Checked before the cipher runs, so that a flood of replays is cheap. A forged counter
         // does no harm: only an authentic datagram moves the window.
-        match self.windows.check(prefix, counter) {
-            Freshness::New => {}
+        let freshness = self.windows.check(prefix, counter);
+        match freshness {
             Freshness::Seen => return Err(Refusal::Replayed),
-            Freshness::Stale => return Err(Refusal::Stale),
+            Freshness::Stale | Freshness::Ahead if trusts => return Err(Refusal::Stale),
+            _ => {}
         }
         let (rest, tag) =
             datagram.split_last_chunk_mut::<TAG>().ok_or(Refusal::TooShort { len })?;
         let associated = associated_data(&self.keyring, id);
         key.decrypt(&nonce, &associated, &mut rest[HEADER..], tag)
             .map_err(|_| Refusal::NotAuthentic)?;
-        if self.windows.accept(prefix, counter) {
-            self.stats.windows_forgotten += 1;
-        }
-        Ok(len - TAG)
+        let stamp = Stamp { prefix: prefix.to_bytes(), counter };
+        let proved_at = match freshness {
+            Freshness::New(at) => {
+                self.windows.accept(prefix, counter);
+                Some(at)
+            }
+            _ if trusts => {
+                self.stats.windows_forgotten += u64::from(self.windows.trust(prefix, counter));
+                Some(0)
+            }
+            _ => None,
+        };
+        Ok((len - TAG, stamp, proved_at))
     }
 
     /// Returns the keys.
