@@ -10,8 +10,8 @@ use telemetry_gossip_core::{Address, Input, Instant};
 use thiserror::Error;
 
 use crate::format::{
-    Block, Ending, EntriesHead, Entry, FORMAT_VERSION, FRAME_LEN, FileHeader, MAGIC, MAX_BLOCK,
-    PREAMBLE_LEN, TraceFixture, entry, kind,
+    Block, Ending, EntriesHead, Entry, FIRST_FORMAT_VERSION, FORMAT_VERSION, FRAME_LEN, FileHeader,
+    MAGIC, MAX_BLOCK, PREAMBLE_LEN, TraceFixture, entry, kind,
 };
 
 /// The error of a file that cannot be read.
@@ -25,7 +25,10 @@ pub enum ReadError {
     #[error("the file is not a record of a node: it does not begin with TGREC")]
     NotARecord,
     /// The file has another version of the format.
-    #[error("the record has format version {found}, this build reads version {FORMAT_VERSION}")]
+    #[error(
+        "the record has format version {found}, this build reads versions {FIRST_FORMAT_VERSION} \
+         to {FORMAT_VERSION}"
+    )]
     #[non_exhaustive]
     Version {
         /// The version of the file.
@@ -99,7 +102,7 @@ impl<R: Read, A: Address + DeserializeOwned + 'static> Reader<R, A> {
             return Err(ReadError::NotARecord);
         }
         let found = version.try_into().map_or(0, u16::from_le_bytes);
-        if found != FORMAT_VERSION {
+        if found != FORMAT_VERSION && found != FIRST_FORMAT_VERSION {
             return Err(ReadError::Version { found });
         }
         let Ok(Some(payload)) = next_payload(&mut source)? else {
@@ -231,6 +234,11 @@ fn take_input<A: Address + DeserializeOwned + 'static>(
             let (from, rest) = take(rest)?;
             let (bytes, rest) = take::<&[u8]>(rest)?;
             Some((Input::Datagram { from, bytes: bytes.to_vec().into() }, rest))
+        }
+        entry::SEALED => {
+            let ((from, stamp, proof_age), rest) = take(rest)?;
+            let (bytes, rest) = take::<&[u8]>(rest)?;
+            Some((Input::sealed(from, stamp, proof_age, bytes.to_vec()), rest))
         }
         entry::INPUT => take::<Input<'static, A>>(rest),
         _ => None,

@@ -417,6 +417,12 @@ impl Block {
                 self.value(&bytes.len())?;
                 self.entries.extend_from_slice(bytes);
             }
+            Input::Sealed { from, stamp, proof_age, bytes } => {
+                self.entries.push(entry::SEALED);
+                self.value(&(from, stamp, proof_age))?;
+                self.value(&bytes.len())?;
+                self.entries.extend_from_slice(bytes);
+            }
             other => {
                 self.entries.push(entry::INPUT);
                 self.value(other)?;

@@ -393,3 +393,82 @@ fn associated_data(keyring: &Keyring, id: KeyId) -> [u8; 9] {
     data[5..].copy_from_slice(&keyring.label().0.to_be_bytes());
     data
 }
+
+#[cfg(test)]
+mod tests {
+    use telemetry_gossip_core::Label;
+
+    use super::*;
+    use crate::key::Key;
+    use crate::windows::MAX_LEAP;
+
+    fn seal(node: u8) -> Seal {
+        Seal::new(Keyring::new(Label::of(""), Key::new([7; 32])), NoncePrefix::new([node; 16]))
+    }
+
+    /// Seals a datagram and opens it at another node: when its prefix was proved, and its stamp.
+    fn pass(from: &mut Seal, to: &mut Seal) -> Result<(Option<u64>, Stamp), Refusal> {
+        let mut out = [0; 100];
+        let len = from.seal(b"x", &mut out).unwrap();
+        to.open_stamped(&mut out[..len]).map(|opened| (opened.proved_at, opened.stamp))
+    }
+
+    #[test]
+    fn a_datagram_without_a_proof_opens_each_time_and_takes_no_place() {
+        let (mut a, mut b) = (seal(1), seal(2));
+        let mut out = [0; 100];
+        let len = a.seal(b"x", &mut out).unwrap();
+        for _ in 0..100 {
+            let mut copy = out;
+            assert_eq!(b.open_stamped(&mut copy[..len]).unwrap().proved_at, None);
+        }
+        assert_eq!((b.stats().windows, b.stats().unproved, b.stats().refused()), (0, 100, 0));
+        let (proved_at, stamp) = pass(&mut a, &mut b).unwrap();
+        assert_eq!(proved_at, None);
+        b.prove(stamp, 77);
+        assert_eq!(pass(&mut a, &mut b).unwrap().0, Some(77));
+        assert_eq!(b.open_stamped(&mut out[..len]), Err(Refusal::Replayed));
+        assert_eq!((b.stats().windows, b.stats().proofs), (1, 1));
+    }
+
+    /// A holder of the key seals under the prefix of another node.
+    #[test]
+    fn one_datagram_with_the_highest_counter_mutes_no_sender() {
+        let (mut a, mut b) = (seal(1), seal(2));
+        let stamp = pass(&mut a, &mut b).unwrap().1;
+        b.prove(stamp, 1);
+        for counter in [stamp.counter + MAX_LEAP + 2, u64::MAX - 1] {
+            let mut liar = Seal { next_counter: counter, ..seal(1) };
+            let (proved_at, far) = pass(&mut liar, &mut b).unwrap();
+            assert_eq!((proved_at, far.counter), (None, counter));
+            assert_eq!(pass(&mut a, &mut b).unwrap().0, Some(1), "after {counter}");
+            // Even if the liar has answered a ping: the next answer of the sender counts again.
+            b.prove(far, 2);
+            let (proved_at, true_stamp) = pass(&mut a, &mut b).unwrap();
+            assert_eq!(proved_at, None, "opened, but not taken for fresh");
+            b.prove(true_stamp, 1);
+            assert_eq!(pass(&mut a, &mut b).unwrap().0, Some(1));
+        }
+    }
+
+    #[test]
+    fn a_datagram_that_waited_counts_as_fresh_once_its_prefix_is_proved() {
+        let (mut a, mut b) = (seal(1), seal(2));
+        let before = pass(&mut a, &mut b).unwrap().1;
+        let proof = pass(&mut a, &mut b).unwrap().1;
+        let after = pass(&mut a, &mut b).unwrap().1;
+        assert_eq!(b.proved_meanwhile(after), None);
+        b.prove(proof, 5);
+        assert_eq!((b.proved_meanwhile(after), b.proved_meanwhile(after)), (Some(5), None));
+        assert_eq!(b.proved_meanwhile(before), None, "it is older than the proof");
+    }
+
+    #[test]
+    fn a_renewed_prefix_uses_no_nonce_again() {
+        let (mut a, mut b) = (seal(1), seal(2));
+        let before = pass(&mut a, &mut b).unwrap().1;
+        a.renew(NoncePrefix::new([3; 16]));
+        let after = pass(&mut a, &mut b).unwrap().1;
+        assert_eq!((before.prefix, after.prefix), ([1; 16], [3; 16]));
+    }
+}

@@ -18,6 +18,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::clock::Clock;
+use crate::clocks::{Clocks, CopyWatch};
 use crate::events::Event;
 use crate::peer_addr::PeerAddr;
 use crate::record::Tape;
@@ -58,6 +59,13 @@ pub(crate) enum Command {
     Shutdown,
 }
 
+/// What woke the task.
+enum Woken {
+    Datagram(Option<Delivery>),
+    Command(Option<Command>),
+    Tick,
+}
+
 pub(crate) struct Task {
     /// On the heap: it is large, and a task is moved before it runs.
     node: Box<Node<PeerAddr>>,
@@ -65,6 +73,8 @@ pub(crate) struct Task {
     datagrams: Subscription,
     inbox: mpsc::Receiver<Command>,
     clock: Clock,
+    /// Tells when a copy of this process may draw the same random numbers.
+    watch: CopyWatch,
     seeds: Vec<String>,
     /// At most one resolution of the seeds. It ends with the task, however that ends.
     resolver: JoinSet<()>,
@@ -132,6 +142,7 @@ impl Task {
             datagrams,
             inbox,
             clock,
+            watch: CopyWatch::new(Clocks::read()),
             seeds,
             resolver,
             commands,
@@ -151,23 +162,26 @@ impl Task {
     pub(crate) async fn run(mut self) -> Option<Tape> {
         loop {
             self.resolve_seeds();
-            let deadline = self.node.poll_timeout().map(|at| self.clock.to_host(at).into());
+            let deadline: Option<Instant> =
+                self.node.poll_timeout().map(|at| self.clock.to_host(at).into());
             let tick = async {
                 match deadline {
                     Some(at) => tokio::time::sleep_until(at).await,
                     None => std::future::pending().await,
                 }
             };
-            tokio::select! {
-                delivery = self.datagrams.recv() => match delivery {
-                    Some(delivery) => self.receive(&delivery),
-                    None => break,
-                },
-                command = self.inbox.recv() => match command {
-                    None | Some(Command::Shutdown) => break,
-                    Some(command) => self.command(command),
-                },
-                () = tick => self.step(Input::Tick),
+            let woken = tokio::select! {
+                delivery = self.datagrams.recv() => Woken::Datagram(delivery),
+                command = self.inbox.recv() => Woken::Command(command),
+                () = tick => Woken::Tick,
+            };
+            // First of all: whatever is handled may draw random numbers.
+            self.differ_from_copies(deadline);
+            match woken {
+                Woken::Datagram(Some(delivery)) => self.receive(&delivery),
+                Woken::Command(None | Some(Command::Shutdown)) | Woken::Datagram(None) => break,
+                Woken::Command(Some(command)) => self.command(command),
+                Woken::Tick => self.step(Input::Tick),
             }
             self.publish();
             self.carry.tell();
@@ -190,10 +204,42 @@ impl Task {
     }
 
     fn datagram(&mut self, delivery: &Delivery) {
-        let input = Input::Datagram { from: delivery.from, bytes: (&*delivery.bytes).into() };
+        let (from, bytes) = (delivery.from, &*delivery.bytes);
+        let seal = delivery.sealed.and_then(|_| self.carry.transport.seal().cloned());
+        let input = match delivery.sealed {
+            None => Input::datagram(from, bytes),
+            Some(sealed) => {
+                let seal = seal.as_ref();
+                let age = seal.map_or(sealed.proof_age, |seal| seal.look_again(sealed));
+                Input::sealed(from, sealed.stamp, age, bytes)
+            }
+        };
         if let Err(error) = self.handle(input) {
             let node = self.view_id();
-            tracing::debug!(%node, from = %delivery.from, %error, "datagram refused");
+            tracing::debug!(%node, %from, %error, "datagram refused");
+        }
+        if let Some(seal) = seal
+            && let Some(stamp) = self.node.poll_proof()
+        {
+            seal.prove(stamp);
+        }
+    }
+
+    /// Takes new randomness if that is due, or if this process may be a copy of another. `deadline`
+    /// is the time at which it meant to wake.
+    fn differ_from_copies(&mut self, deadline: Option<Instant>) {
+        let late = deadline.map_or(Duration::ZERO, |at| Instant::now().duration_since(at));
+        if !self.watch.is_due(Clocks::read(), late) {
+            return;
+        }
+        let mut entropy = [0; 32];
+        if let Err(error) = getrandom::fill(&mut entropy) {
+            tracing::warn!(%error, "the system has no randomness: a copy of this process would be alike");
+            return;
+        }
+        self.step(Input::Reseed { entropy });
+        if let Some(Err(error)) = self.carry.transport.seal().map(|seal| seal.renew()) {
+            tracing::warn!(%error, "the system has no randomness for another nonce prefix");
         }
     }
 
