@@ -200,6 +200,8 @@ impl<A: Address> AntiEntropy<A> {
     pub(super) fn advance_join(&mut self, cx: &mut Cx<A>) {
         let Some(join) = &mut self.join else { return };
         if join.failed(cx.now, cx.now + cx.config.join_timeout) {
+            // A page that was held back must not answer a join that goes on for hours.
+            join.request_id = cx.request_id();
             cx.emit(Event::JoinFailed);
         }
         let retry_at = cx.now + cx.config.probe_timeout * 2;

@@ -170,6 +170,7 @@ impl<A: Address> Node<A> {
         proof_age: Option<Duration>,
         bytes: &[u8],
     ) -> Result<(), WireError> {
+        self.freshness.proof = None;
         self.freshness.drop_lapsed(self.cx.now, self.cx.config.probe_timeout * 2);
         let span = proof_span(&self.cx.config);
         let proved = proof_age.is_some_and(|age| age < span);
