@@ -136,7 +136,12 @@ mod tests {
             ("time of day set ahead", clocks(70_000, 80_000, 1_061_000), 0, true),
             ("time of day set back", clocks(70_000, 80_000, 1_059_000), 0, true),
             ("suspended", clocks(70_000, 81_000, 1_061_000), 0, true),
-            ("suspended, and the time of day not set yet", clocks(70_000, 81_000, 1_060_000), 0, true),
+            (
+                "suspended, and the time of day not set yet",
+                clocks(70_000, 81_000, 1_060_000),
+                0,
+                true,
+            ),
             ("another machine", clocks(5_000, 15_000, 995_000), 0, true),
         ] {
             let mut watch = CopyWatch::new(last);

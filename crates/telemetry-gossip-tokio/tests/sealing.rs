@@ -274,9 +274,8 @@ async fn after_a_pause_an_agent_seals_under_another_prefix_and_goes_on() {
         agents.push(Agent::spawn(options, network.sealed_transport(id, seal).unwrap()).unwrap());
     }
     agree(&agents).await;
-    let proofs = || -> Vec<u64> {
-        agents.iter().map(|agent| agent.seal_stats().unwrap().windows).collect()
-    };
+    let proofs =
+        || -> Vec<u64> { agents.iter().map(|agent| agent.seal_stats().unwrap().windows).collect() };
     assert_eq!(proofs(), [2, 2, 2]);
     let first = agents[0].transport().seal().unwrap().nonce_prefix();
     tokio::time::advance(std::time::Duration::from_secs(5)).await;

@@ -113,9 +113,9 @@ impl<A: Copy + PartialEq> FlapDamping<A> {
 
     /// Whether an ack from `from` under this request id answers a recheck.
     pub(crate) fn awaits(&self, from: A, request_id: RequestId) -> bool {
-        self.rechecks.iter().any(|recheck| {
-            recheck.probe.request_id == request_id && recheck.probe.address == from
-        })
+        self.rechecks
+            .iter()
+            .any(|recheck| recheck.probe.request_id == request_id && recheck.probe.address == from)
     }
 
     /// Ends the recheck that an ack from `from` answers, and returns its member.

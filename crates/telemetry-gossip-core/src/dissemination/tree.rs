@@ -358,9 +358,10 @@ impl Trees {
 
     /// Whether an acknowledgement by this partner under this request id is awaited.
     pub(crate) fn awaits(&self, from: Slot, request_id: RequestId) -> bool {
-        self.branches.iter().filter(|branch| branch.partner == Some(from)).any(|branch| {
-            branch.in_flight.iter().any(|datagram| datagram.request_id == request_id)
-        })
+        self.branches
+            .iter()
+            .filter(|branch| branch.partner == Some(from))
+            .any(|branch| branch.in_flight.iter().any(|datagram| datagram.request_id == request_id))
     }
 
     /// Handles the acknowledgement of a datagram, and returns when that was sent; `None` if no such

@@ -51,9 +51,12 @@ pub(super) const SHAPE: u32 = 1;
 /// The most datagrams that are parked, one per nonce prefix.
 const MAX_PARKED: usize = 64;
 
+/// The most bytes of a datagram that is parked, unless this node sends longer ones itself.
+const MAX_PARKED_BYTES: usize = 1_500;
+
 /// The most datagrams of prefixes without a proof that are looked at per second. A flood of
-/// recordings costs no more than that, and cannot guess a number of 32 bits in a lifetime.
-const MAX_UNPROVED_PER_SECOND: u32 = 1_024;
+/// recordings costs no more than that, and hardly ever meets a number of 32 bits that is awaited.
+const MAX_UNPROVED_PER_SECOND: u32 = 2_048;
 
 /// The most datagrams that a sender seals between one that is parked and its answer to our ping.
 const MAX_PARKED_LAG: u64 = 1_024;
@@ -225,7 +228,13 @@ impl<A: Address> Node<A> {
     }
 
     /// Handles a datagram that may be a recording: it changes nothing that anyone sees.
-    fn receive_unproved(&mut self, from: A, stamp: Stamp, datagram: &Datagram<'_, A>, bytes: &[u8]) {
+    fn receive_unproved(
+        &mut self,
+        from: A,
+        stamp: Stamp,
+        datagram: &Datagram<'_, A>,
+        bytes: &[u8],
+    ) {
         self.cx.stats.datagrams_received += 1;
         self.cx.stats.bytes_received += bytes.len() as u64;
         let (mut signal, mut more) = (Signal::None, false);
@@ -241,6 +250,7 @@ impl<A: Address> Node<A> {
                 _ => more |= !only_signals,
             }
         }
+        more &= bytes.len() <= self.cx.mtu().max(MAX_PARKED_BYTES);
         let challenge = if more { self.park(from, stamp, datagram.clock, bytes) } else { None };
         let leads = usize::from(signal != Signal::None) + usize::from(challenge.is_some());
         if leads > 0 {

@@ -376,8 +376,7 @@ impl<A: Address> Node<A> {
         let verified = reply.verified || sender.is_some_and(|slot| cx.table.row(slot).verified);
         // A ping on the sender's behalf also costs bytes, so it takes its share of the allowance.
         let spent = if ping_req.is_some() { PING_REQ_LEN.min(datagram.len) } else { 0 };
-        let limit =
-            if verified { cx.mtu() } else { cx.limit_to(sender, datagram.len - spent) };
+        let limit = if verified { cx.mtu() } else { cx.limit_to(sender, datagram.len - spent) };
         let unproved = !verified && !matches!(body, Body::None | Body::Rumors);
         let challenge = if unproved { cx.proof.challenge(to, cx.now) } else { None };
         let challenge = challenge.map(|request_id| (request_id, IdHash(datagram.sender)));

@@ -33,11 +33,7 @@ use crate::violation::Violation;
 /// It is the sum of the shape versions of all parts, plus one. Each of those only increases, so a
 /// part that changes its own shape changes nothing here.
 pub const STATE_VERSION: u32 =
-    1 + cx::SHAPE
-        + detector::SHAPE
-        + anti_entropy::SHAPE
-        + dissemination::SHAPE
-        + freshness::SHAPE;
+    1 + cx::SHAPE + detector::SHAPE + anti_entropy::SHAPE + dissemination::SHAPE + freshness::SHAPE;
 
 /// Why a snapshot cannot be taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]

@@ -177,7 +177,7 @@ fn a_flood_of_recordings_is_bounded_in_memory_and_in_answers() {
         node.handle(now, Input::sealed(2, stamp, None, &bytes[..])).unwrap();
         answered += drain(&mut node).len();
     }
-    assert_eq!(answered, 1_024, "as many as are looked at in a second");
+    assert_eq!(answered, 2_048, "as many as are looked at in a second");
     assert_eq!(node.freshness.bound(), (64, 64));
     assert!(node.heap_bytes() - idle < 64 * (bytes.len() + 200), "{}", node.heap_bytes() - idle);
     assert_eq!(node.members().count(), 1);
