@@ -45,9 +45,9 @@
 //!                 prove <-------------- stamp ------------- poll_proof <------'
 //! ```
 //!
-//! Only a proof makes a replay window. All counters up to that of the proof count as seen, so no
-//! recording of the prefix is fresh afterwards. A counter outside of the window, or far above it,
-//! moves nothing: the datagram opens without a proof.
+//! Only a proof makes a replay window. Counters up to that of the proof lie outside, so no recording
+//! of the prefix is fresh afterwards. A counter outside of the window, or far above it, moves
+//! nothing: the datagram opens without a proof.
 //!
 //! # Changing keys
 //!

@@ -1,16 +1,16 @@
 //! Replay windows: which datagrams of each proved nonce prefix were accepted.
 //!
 //! ```text
-//!        highest - WINDOW                  highest                      highest + MAX_LEAP
+//!   proof or highest - WINDOW             highest                      highest + MAX_LEAP
 //!   outside |  set bit: seen; clear bit: new  |  new: the window moves on  |  outside
 //! ```
 //!
 //! Only a proof makes a window: a datagram that repeats a number which the receiver drew just
-//! before. All counters up to that of the proof are taken for seen, and what the sender seals later
-//! has higher ones. So a recording finds no place here, whatever is replayed how often.
+//! before. Counters up to that of the proof lie outside, and what the sender seals later has higher
+//! ones. So a recording finds no place here, whatever is replayed how often.
 //!
 //! A counter outside of the window neither moves it nor is refused: the datagram opens as one of a
-//! prefix without a proof. If it is a proof itself, the window begins anew at its counter. So a
+//! prefix without a proof, such as one that the proof has overtaken on its way. If it is a proof itself, the window begins anew at its counter. So a
 //! datagram with a false counter, which takes the key to make, mutes the prefix only until the true
 //! sender answers again.
 //!
@@ -50,9 +50,9 @@ pub(crate) enum Freshness {
     /// In the window, or not far above it, and not accepted before. The prefix was proved at this
     /// time of the host.
     New(u64),
-    /// Accepted before, or older than the proof.
+    /// Accepted before.
     Seen,
-    /// Below the window, so that it may have been seen.
+    /// Below the window, so that it may have been seen, or older than the proof.
     Stale,
     /// Far above the window.
     Ahead,
@@ -64,6 +64,8 @@ pub(crate) enum Freshness {
 struct ReplayWindow {
     prefix: NoncePrefix,
     highest: u64,
+    /// The counter from which on datagrams are newer than the latest proof.
+    floor: u64,
     /// When the prefix was proved last, in a time of the host.
     proved_at: u64,
     /// One bit per counter of the window, at the counter's remainder.
@@ -103,7 +105,7 @@ impl ReplayWindows {
     }
 
     /// Notes that a prefix was proved at time `at` of the host, by a datagram with this counter:
-    /// all counters up to it are seen. Returns whether another window was forgotten for it.
+    /// nothing up to it is fresh any more. Returns whether another window was forgotten for it.
     pub(crate) fn prove(&mut self, prefix: NoncePrefix, counter: u64, at: u64) -> bool {
         if let Some(&slot) = self.index.get(&prefix) {
             self.slots[slot as usize].prove(counter, at);
@@ -155,18 +157,21 @@ impl ReplayWindows {
 impl ReplayWindow {
     /// The window after the first datagram of its prefix: counters below it are new.
     fn new(prefix: NoncePrefix, counter: u64) -> Self {
-        let mut window =
-            Self { prefix, highest: counter, proved_at: 0, bits: [0; WORDS], used: false };
+        let mut window = Self {
+            prefix,
+            highest: counter,
+            floor: 0,
+            proved_at: 0,
+            bits: [0; WORDS],
+            used: false,
+        };
         window.mark(counter);
         window
     }
 
-    /// The window after a proof: counters up to it are seen.
+    /// The window after a proof: counters up to it are not new.
     fn proved(prefix: NoncePrefix, counter: u64, at: u64) -> Self {
-        let bits = [u64::MAX; WORDS];
-        let mut window = Self { prefix, highest: counter, proved_at: at, bits, used: false };
-        window.clear_above(counter);
-        window
+        Self { floor: counter, proved_at: at, ..Self::new(prefix, counter) }
     }
 
     fn check(&self, counter: u64) -> Freshness {
@@ -180,6 +185,8 @@ impl ReplayWindow {
             Freshness::Stale
         } else if self.bits[word(counter)] & bit(counter) != 0 {
             Freshness::Seen
+        } else if counter < self.floor {
+            Freshness::Stale
         } else {
             Freshness::New(self.proved_at)
         }
@@ -198,25 +205,18 @@ impl ReplayWindow {
     }
 
     fn prove(&mut self, counter: u64, at: u64) {
-        if matches!(self.check(counter), Freshness::Stale | Freshness::Ahead) {
+        let behind = self.highest.saturating_sub(counter) >= WINDOW;
+        if behind || self.check(counter) == Freshness::Ahead {
             let used = self.used;
             *self = Self { used, ..Self::proved(self.prefix, counter, at) };
             return;
         }
         self.accept(counter);
-        self.proved_at = at;
-        for old in (self.highest.saturating_sub(WINDOW - 1)..=counter).rev() {
-            self.mark(old);
-        }
+        (self.floor, self.proved_at) = (self.floor.max(counter), at);
     }
 
     fn mark(&mut self, counter: u64) {
         self.bits[word(counter)] |= bit(counter);
-    }
-
-    /// Clears the bits of the word of `counter` that stand for counters above it.
-    fn clear_above(&mut self, counter: u64) {
-        self.bits[word(counter)] &= u64::MAX >> (63 - counter % 64);
     }
 }
 
@@ -243,7 +243,7 @@ mod tests {
     struct Model {
         window: Option<(u64, u64)>,
         seen: BTreeSet<u64>,
-        /// All counters up to this one are seen.
+        /// Counters below this one are not new.
         proof: u64,
     }
 
@@ -254,21 +254,27 @@ mod tests {
                 Freshness::Ahead
             } else if counter <= highest && highest - counter >= WINDOW {
                 Freshness::Stale
-            } else if counter <= self.proof || self.seen.contains(&counter) {
+            } else if self.seen.contains(&counter) {
                 Freshness::Seen
+            } else if counter < self.proof {
+                Freshness::Stale
             } else {
                 Freshness::New(at)
             }
         }
 
         fn prove(&mut self, counter: u64, at: u64) {
-            let outside = !matches!(self.check(counter), Freshness::New(_) | Freshness::Seen);
+            let outside = self.window.is_none_or(|(highest, _)| {
+                highest.saturating_sub(counter) >= WINDOW
+                    || counter.saturating_sub(highest) > MAX_LEAP
+            });
             if outside {
                 self.seen.clear();
                 (self.window, self.proof) = (Some((counter, at)), counter);
             }
             let highest = self.window.map_or(counter, |(highest, _)| highest.max(counter));
             (self.window, self.proof) = (Some((highest, at)), self.proof.max(counter));
+            self.seen.insert(counter);
         }
 
         fn accept(&mut self, counter: u64) {
@@ -354,7 +360,8 @@ mod tests {
         assert_eq!(windows.check(prefix(1), 150), Freshness::Stale);
         windows.prove(prefix(1), 151, 3);
         assert_eq!(windows.check(prefix(1), 152), Freshness::New(3));
-        assert_eq!(windows.check(prefix(1), 150), Freshness::Seen);
+        assert_eq!(windows.check(prefix(1), 150), Freshness::Stale);
+        assert_eq!(windows.check(prefix(1), 151), Freshness::Seen);
         assert_eq!(windows.check(prefix(1), u64::MAX), Freshness::Ahead);
     }
 
