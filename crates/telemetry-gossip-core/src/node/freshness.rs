@@ -37,7 +37,7 @@ use crate::address::Address;
 use crate::config::{Config, Mode};
 use crate::cx::Activity;
 use crate::error::WireError;
-use crate::id::{IdHash, RequestId};
+use crate::id::{IdHash, RequestId, keyed_hash};
 use crate::input::Stamp;
 use crate::outbox::{Diff, Intent, Signal};
 use crate::time::Instant;
@@ -54,9 +54,13 @@ const MAX_PARKED: usize = 64;
 /// The most bytes of a datagram that is parked, unless this node sends longer ones itself.
 const MAX_PARKED_BYTES: usize = 1_500;
 
-/// The most datagrams of prefixes without a proof that are looked at per second. A flood of
-/// recordings costs no more than that, and hardly ever meets a number of 32 bits that is awaited.
-const MAX_UNPROVED_PER_SECOND: u32 = 2_048;
+/// The shares among which the prefixes without a proof are spread, anew in each second. A flood of
+/// recordings of a few prefixes keeps newcomers out of the shares of those only.
+const SHARES: usize = 32;
+
+/// The most datagrams without a proof that are looked at per second and share. A flood costs no more
+/// than all shares, and hardly ever meets a number of 32 bits that is awaited.
+const MAX_PER_SHARE: u16 = 64;
 
 /// The most datagrams that a sender seals between one that is parked and its answer to our ping.
 const MAX_PARKED_LAG: u64 = 1_024;
@@ -103,8 +107,10 @@ impl<A> Parked<A> {
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Freshness<A> {
     parked: Vec<Parked<A>>,
-    /// When the current second began, and the datagrams without a proof in it.
-    second: (Instant, u32),
+    /// When the current second began.
+    second: Instant,
+    /// The datagrams without a proof in this second, by shares.
+    looked_at: [u16; SHARES],
     /// The request id that the present datagram answers, if it is that of a parked one.
     #[serde(skip)]
     pub(super) answered: Option<RequestId>,
@@ -115,7 +121,13 @@ pub(super) struct Freshness<A> {
 
 impl<A: Address> Freshness<A> {
     pub(super) const fn new() -> Self {
-        Self { parked: Vec::new(), second: (Instant::ORIGIN, 0), answered: None, proof: None }
+        Self {
+            parked: Vec::new(),
+            second: Instant::ORIGIN,
+            looked_at: [0; SHARES],
+            answered: None,
+            proof: None,
+        }
     }
 
     pub(super) fn heap_bytes(&self) -> usize {
@@ -128,14 +140,15 @@ impl<A: Address> Freshness<A> {
         (self.parked.len(), MAX_PARKED)
     }
 
-    /// Counts a datagram without a proof; false if there were too many in this second.
-    fn admits(&mut self, now: Instant) -> bool {
-        let (since, count) = &mut self.second;
-        if now.since(*since) >= Duration::from_secs(1) {
-            (*since, *count) = (now, 0);
+    /// Counts a datagram of a prefix without a proof; false if there were too many in this second.
+    fn admits(&mut self, prefix: [u8; 16], now: Instant) -> bool {
+        if now.since(self.second) >= Duration::from_secs(1) {
+            (self.second, self.looked_at) = (now, [0; SHARES]);
         }
+        let share = keyed_hash([self.second.as_micros(), 0], &prefix) as usize % SHARES;
+        let Some(count) = self.looked_at.get_mut(share) else { return false };
         *count = count.saturating_add(1);
-        *count <= MAX_UNPROVED_PER_SECOND
+        *count <= MAX_PER_SHARE
     }
 
     /// Drops the datagrams whose senders were pinged longer ago than this.
@@ -189,7 +202,7 @@ impl<A: Address> Node<A> {
         if self.cx.activity == Activity::Inactive || from == self.cx.this.address {
             return self.receive(from, bytes);
         }
-        if !proved && !self.freshness.admits(self.cx.now) {
+        if !proved && !self.freshness.admits(stamp.prefix, self.cx.now) {
             return Ok(());
         }
         let awaited = self.awaited_ack(stamp, &datagram);

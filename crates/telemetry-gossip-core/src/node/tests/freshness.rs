@@ -200,6 +200,20 @@ fn a_snapshot_holds_what_is_parked() {
     }
 }
 
+#[test]
+fn a_flood_of_one_recorded_prefix_does_not_keep_a_newcomer_out() {
+    let mut node = node(1, &Config::default());
+    let flood = claims(7, &[alive(7, 0)]);
+    for _ in 0..10_000 {
+        let now = node.now();
+        let stamp = Stamp { prefix: [3; 16], counter: 5 };
+        node.handle(now, Input::sealed(7, stamp, None, &flood[..])).unwrap();
+        drain(&mut node);
+    }
+    assert_eq!(hear_unproved(&mut node, 2, 5, &claims(2, &[alive(2, 0)])), None);
+    assert!(matches!(pings(&mut node)[..], [(2, _)]));
+}
+
 /// The answer proves the session and the address at once, so the first page is not cut short.
 #[test]
 fn a_newcomer_gets_its_first_page_whole_after_one_round_trip() {
