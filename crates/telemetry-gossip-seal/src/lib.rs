@@ -37,16 +37,16 @@
 //! # Freshness
 //!
 //! A tag says who sealed a datagram, and not when. So a nonce prefix is *proved* to a receiver by a
-//! datagram that repeats a number which this receiver has just drawn and sent. The core decides what
-//! is such an answer, and what may pass without one; the host carries its decisions:
+//! datagram that repeats a number which this receiver has just drawn and sent. The core decides
+//! what is such an answer, and what may pass without one; the host carries its decisions:
 //!
 //! ```text
 //!   socket --> open_stamped --contents, stamp, proved_at--> Input::Sealed --> core
 //!                 prove <-------------- stamp ------------- poll_proof <------'
 //! ```
 //!
-//! Only a proof makes a replay window. Counters up to that of the proof lie outside, so no recording
-//! of the prefix is fresh afterwards. A counter outside of the window, or far above it, moves
+//! Only a proof makes a replay window. Counters up to that of the proof lie outside, so no
+//! recording of the prefix is fresh afterwards. A counter outside of the window, or far above it, moves
 //! nothing: the datagram opens without a proof.
 //!
 //! # Changing keys

@@ -15,9 +15,9 @@
 //!                  taken, one round trip late
 //! ```
 //!
-//! - *A recording* repeats no number of today's, so it gets a bare ack at most. That a living sender
-//!   answers the ping does not help it: what is parked counts only if it was sealed shortly before
-//!   the answer, by the counter and by the round clock of the sender, both of which are sealed.
+//! - *A recording* repeats no number of today's, so it gets a bare ack at most. That a living
+//!   sender answers the ping does not help it: what is parked counts only if it was sealed shortly
+//!   before the answer, by the counter and by the round clock of the sender, which are both sealed.
 //! - *Accusations* of this node wait like other claims. They are answered one round trip later,
 //!   while an old one would make this node refute what nobody says any more.
 //! - *A proof ages*: a datagram that was kept back may be as old as the proof before it. A proof is
@@ -58,8 +58,8 @@ const MAX_PARKED_BYTES: usize = 1_500;
 /// recordings of a few prefixes keeps newcomers out of the shares of those only.
 const SHARES: usize = 32;
 
-/// The most datagrams without a proof that are looked at per second and share. A flood costs no more
-/// than all shares, and hardly ever meets a number of 32 bits that is awaited.
+/// The most datagrams without a proof that are looked at per second and share. A flood costs no
+/// more than all shares, and hardly ever meets a number of 32 bits that is awaited.
 const MAX_PER_SHARE: u16 = 64;
 
 /// The most datagrams that a sender seals between one that is parked and its answer to our ping.
