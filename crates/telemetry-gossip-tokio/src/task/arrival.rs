@@ -58,7 +58,7 @@ impl Task {
         }
         let mut entropy = [0; 32];
         if let Err(error) = getrandom::fill(&mut entropy) {
-            tracing::warn!(%error, "no randomness: a copy of this process would draw the same numbers");
+            tracing::warn!(%error, "no randomness: a copy of this process would be alike");
             return;
         }
         self.step(Input::Reseed { entropy });
