@@ -107,7 +107,7 @@ fn a_ping_without_a_proof_gets_a_bare_ack_and_spends_no_rumor() {
     let mut node = node(1, &Config::default());
     let ping = Ping { number: 7, target: id_hash(1).0 };
     let bytes = datagram(2, |w| assert!(w.frame(kind::PING, &ping)));
-    for _ in 0..100 {
+    for _ in 0..50 {
         assert_eq!(hear_unproved(&mut node, 2, 5, &bytes), None);
         let sent = drain(&mut node);
         let [(2, answer)] = &sent[..] else { panic!("{sent:?}") };
