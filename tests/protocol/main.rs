@@ -15,6 +15,7 @@ mod joining;
 mod leave;
 mod pause;
 mod reconciliation;
+mod replay;
 mod restart;
 mod sealing;
 mod small_clusters;

@@ -2,6 +2,7 @@
 
 use alloc::borrow::Cow;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -72,6 +73,15 @@ impl<A> Identity<A> {
     }
 }
 
+/// The nonce of a sealed datagram: which run of a seal sealed it, and in what place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stamp {
+    /// The nonce prefix: random, and drawn anew at least at each start of a sender.
+    pub prefix: [u8; 16],
+    /// The counter, which rises with each datagram of the prefix.
+    pub counter: u64,
+}
+
 /// One thing that happens to a node: time has passed, a datagram has arrived, or the host gives a
 /// command.
 ///
@@ -87,7 +97,7 @@ pub enum Input<'a, A: Clone> {
     /// The time of [`Node::poll_timeout`](crate::Node::poll_timeout) has come. Late, early and
     /// repeated ticks are harmless.
     Tick,
-    /// A datagram has arrived.
+    /// A datagram has arrived in plaintext. One that a seal has opened is [`Input::Sealed`].
     Datagram {
         /// The source address that the socket reported.
         from: A,
@@ -170,12 +180,49 @@ pub enum Input<'a, A: Clone> {
         /// The networks.
         networks: Networks,
     },
+    /// A datagram has arrived that a seal has opened.
+    ///
+    /// A recording of an earlier one opens as well, so the node takes in only what comes from a
+    /// nonce prefix that has proved itself: the host keeps the proofs of
+    /// [`Node::poll_proof`](crate::Node::poll_proof), which it polls after this input, beside the
+    /// replay windows of its seal.
+    Sealed {
+        /// The source address that the socket reported.
+        from: A,
+        /// The nonce of the datagram.
+        stamp: Stamp,
+        /// The time since the nonce prefix was last proved; `None` if it was not, if the proof is
+        /// forgotten, or if the counter is outside of the replay window.
+        proof_age: Option<Duration>,
+        /// The opened payload.
+        bytes: Cow<'a, [u8]>,
+    },
+    /// Mix this randomness into the node's own, from the entropy of the system.
+    ///
+    /// The host passes it in whenever the process may be a copy, or may have been set back to an
+    /// earlier state: after a pause, and when the clocks of the system part. Two copies of one node
+    /// then draw different numbers, and answers recorded before fit none of them.
+    Reseed {
+        /// The random bytes.
+        entropy: [u8; 32],
+    },
 }
 
 impl<'a, A: Clone> Input<'a, A> {
     /// A datagram with the payload `bytes` has arrived from `from`.
     pub fn datagram(from: A, bytes: impl Into<Cow<'a, [u8]>>) -> Self {
         Self::Datagram { from, bytes: bytes.into() }
+    }
+
+    /// A datagram with the payload `bytes` was opened by a seal, `proof_age` after its nonce prefix
+    /// was proved.
+    pub fn sealed(
+        from: A,
+        stamp: Stamp,
+        proof_age: Option<Duration>,
+        bytes: impl Into<Cow<'a, [u8]>>,
+    ) -> Self {
+        Self::Sealed { from, stamp, proof_age, bytes: bytes.into() }
     }
 
     /// Join the cluster through the nodes at these addresses.
@@ -251,6 +298,10 @@ impl<'a, A: Clone> Input<'a, A> {
             }
             Self::AcceptLoss => Input::AcceptLoss,
             Self::AllowNetworks { networks } => Input::AllowNetworks { networks },
+            Self::Sealed { from, stamp, proof_age, bytes } => {
+                Input::Sealed { from, stamp, proof_age, bytes: own(bytes) }
+            }
+            Self::Reseed { entropy } => Input::Reseed { entropy },
         }
     }
 }

@@ -18,6 +18,23 @@ impl Random {
         Self(ChaCha8Rng::from_seed(seed))
     }
 
+    /// Begins a new stream, from the old one and `entropy`. No one who does not know both can
+    /// foresee it.
+    pub(crate) fn mix(&mut self, entropy: &[u8; 32]) {
+        let mut seed = *entropy;
+        for bytes in seed.chunks_exact_mut(4) {
+            for (byte, drawn) in bytes.iter_mut().zip(self.word().to_le_bytes()) {
+                *byte ^= drawn;
+            }
+        }
+        *self = Self::new(seed);
+    }
+
+    /// Draws the secret of a node's challenges.
+    pub(crate) fn secret(&mut self) -> u64 {
+        u64::from(self.word()) << 32 | u64::from(self.word())
+    }
+
     /// Draws 32 random bits.
     pub(crate) fn word(&mut self) -> u32 {
         self.0.next_u32()

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use telemetry_gossip_core::{Address, Input, Instant};
+use telemetry_gossip_core::{Address, Input, Instant, Stamp};
 
 use crate::format::{EntriesHead, Entry, LATEST, OutputDigest, entry};
 
@@ -156,6 +156,10 @@ fn take_input<A: Address + DeserializeOwned + 'static>(
             let (from, bytes, rest) = take_datagram(rest)?;
             Some((Input::Datagram { from, bytes: bytes.to_vec().into() }, rest))
         }
+        entry::SEALED => {
+            let ((from, stamp, proof_age), bytes, rest) = take_datagram(rest)?;
+            Some((Input::sealed(from, stamp, proof_age, bytes.to_vec()), rest))
+        }
         entry::INPUT => take::<Input<'static, A>>(rest),
         _ => None,
     }
@@ -165,12 +169,16 @@ fn take_input<A: Address + DeserializeOwned + 'static>(
 fn skip_input<A: Address + DeserializeOwned + 'static>(bytes: &[u8]) -> Option<&[u8]> {
     match bytes.split_first()? {
         (&entry::DATAGRAM, rest) => take_datagram::<A>(rest).map(|(.., rest)| rest),
+        (&entry::SEALED, rest) => {
+            take_datagram::<(A, Stamp, Option<Duration>)>(rest).map(|(.., rest)| rest)
+        }
         _ => take_input::<A>(bytes).map(|(_, rest)| rest),
     }
 }
 
-fn take_datagram<A: DeserializeOwned>(bytes: &[u8]) -> Option<(A, &[u8], &[u8])> {
-    let (from, rest) = take(bytes)?;
+/// Reads where a datagram came from, and its bytes.
+fn take_datagram<T: DeserializeOwned>(bytes: &[u8]) -> Option<(T, &[u8], &[u8])> {
+    let (head, rest) = take(bytes)?;
     let (bytes, rest) = take::<&[u8]>(rest)?;
-    Some((from, bytes, rest))
+    Some((head, bytes, rest))
 }

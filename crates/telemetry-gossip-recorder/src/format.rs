@@ -6,8 +6,12 @@ use telemetry_gossip_core::{
     Status, bounded,
 };
 
-/// The version of the format. A reader reads only its own version.
-pub const FORMAT_VERSION: u16 = 1;
+/// The version of the format. A reader reads this version and the first, which lacks sealed
+/// datagrams as entries.
+pub const FORMAT_VERSION: u16 = 2;
+
+/// The first version, which is still read.
+pub(crate) const FIRST_FORMAT_VERSION: u16 = 1;
 
 /// The most bytes of a block. The header of a file, with the state of a node, is the longest block.
 pub const MAX_BLOCK: usize = 1 << 28;
@@ -43,6 +47,7 @@ pub(crate) mod entry {
     pub(crate) const TICK: u8 = 0;
     pub(crate) const DATAGRAM: u8 = 1;
     pub(crate) const INPUT: u8 = 2;
+    pub(crate) const SEALED: u8 = 3;
 }
 
 /// The first block of a file: the node, the time, and the start of a replay.

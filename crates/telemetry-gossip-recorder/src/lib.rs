@@ -67,6 +67,7 @@
 //! block   = length(4) crc32(4) payload            little-endian; the checksum is of the payload
 //! payload = 0 header | 1 digest entry* | 2 ending | 3 fixture
 //! entry   = micros since the one before, then 0 (tick) | 1 from length bytes (datagram) | 2 input
+//!         | 3 from prefix counter age length bytes (a datagram that a seal has opened)
 //! ```
 //!
 //! Fields without a fixed length are in postcard format. A file begins with a header that holds

@@ -9,8 +9,8 @@ use thiserror::Error;
 
 use crate::block::{Block, take};
 use crate::format::{
-    Ending, FORMAT_VERSION, FRAME_LEN, FileHeader, MAGIC, MAX_BLOCK, PREAMBLE_LEN, TraceFixture,
-    kind,
+    Ending, FIRST_FORMAT_VERSION, FORMAT_VERSION, FRAME_LEN, FileHeader, MAGIC, MAX_BLOCK,
+    PREAMBLE_LEN, TraceFixture, kind,
 };
 
 /// The error of a file that cannot be read.
@@ -24,7 +24,10 @@ pub enum ReadError {
     #[error("the file is not a record of a node: it does not begin with TGREC")]
     NotARecord,
     /// The file has another version of the format.
-    #[error("the record has format version {found}, this build reads version {FORMAT_VERSION}")]
+    #[error(
+        "the record has format version {found}, this build reads versions {FIRST_FORMAT_VERSION} \
+         to {FORMAT_VERSION}"
+    )]
     #[non_exhaustive]
     Version {
         /// The version of the file.
@@ -101,7 +104,7 @@ impl<R: Read, A: Address + DeserializeOwned + 'static> Reader<R, A> {
             return Err(ReadError::NotARecord);
         }
         let found = version.try_into().map_or(0, u16::from_le_bytes);
-        if found != FORMAT_VERSION {
+        if found != FORMAT_VERSION && found != FIRST_FORMAT_VERSION {
             return Err(ReadError::Version { found });
         }
         let Ok(Some(payload)) = next_payload(&mut source)? else {

@@ -438,6 +438,12 @@ impl Block {
                 self.value(&bytes.len())?;
                 self.entries.extend_from_slice(bytes);
             }
+            Input::Sealed { from, stamp, proof_age, bytes } => {
+                self.entries.push(entry::SEALED);
+                self.value(&(from, stamp, proof_age))?;
+                self.value(&bytes.len())?;
+                self.entries.extend_from_slice(bytes);
+            }
             Input::ApplyClusterConfig { members, .. } if members.len() > MAX_CONFIG_IDS => {
                 return Err(RecordError::TooLong { what: "a cluster config" });
             }

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use common::{Cluster, play};
 use proptest::prelude::*;
-use telemetry_gossip_core::{Input, Node};
+use telemetry_gossip_core::{Config, Identity, Input, Instant, Node, Stamp};
 use telemetry_gossip_recorder::{
-    Continuation, Ending, Limits, Origin, Player, ReadError, Reader, Start, Tail,
+    Boot, Continuation, Ending, Limits, Origin, Player, ReadError, Reader, Recorder, Start, Tail,
 };
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -160,6 +160,71 @@ fn a_divergence_is_found_in_the_block_where_it_happens() {
     };
     assert_ne!(found.expected.hash, found.found.hash);
     assert_eq!(found.expected.inputs, found.found.inputs);
+}
+
+/// The nodes of a sealed cluster decide by stamps and proofs, and take new randomness.
+#[test]
+fn sealed_datagrams_and_new_randomness_replay_exactly() {
+    let at = Instant::from_millis;
+    let boot = |id: &str, address: u32| {
+        let identity = Identity::new(id.parse().unwrap(), address);
+        Boot::new(Config::default(), identity, [7; 32], at(5))
+    };
+    let mut other = boot("b", 2).node().unwrap();
+    let (boot, mut file) = (boot("a", 1), Vec::new());
+    let mut node = boot.node().unwrap();
+    let mut recorder = Recorder::new(boot, Limits::default(), 0).unwrap();
+    let mut numbers = Vec::new();
+    other.handle(at(5), Input::join(&[1][..])).unwrap();
+    let (mut buf, mut proved_at) = ([0; 1_400], None);
+    for step in 0..3_000_u64 {
+        let now = at(6 + step);
+        let mut inputs = vec![Input::Tick];
+        if step % 500 == 499 {
+            inputs.push(Input::Reseed { entropy: [step as u8; 32] });
+        }
+        other.handle(now, Input::Tick).unwrap();
+        while let Some(sent) = other.poll_transmit(&mut buf) {
+            let stamp = Stamp { prefix: [1; 16], counter: step };
+            let age = proved_at.map(|at| now.since(at));
+            inputs.push(Input::sealed(2, stamp, age, buf[..sent.len].to_vec()));
+        }
+        for input in inputs {
+            recorder.input(now, &input).unwrap();
+            let accepted = node.handle(now, input).is_ok();
+            while let Some(sent) = node.poll_transmit(&mut buf) {
+                recorder.transmit(&sent.to, &buf[..sent.len]);
+                numbers.push(buf[..sent.len].to_vec());
+                other.handle(now, Input::datagram(1, &buf[..sent.len])).unwrap();
+            }
+            while let Some(event) = node.poll_event() {
+                recorder.event(&event);
+            }
+            recorder.handled(&node, accepted).unwrap();
+            proved_at = node.poll_proof().map(|_| now).or(proved_at);
+        }
+    }
+    recorder.end();
+    while let Some(chunk) = recorder.poll_chunk() {
+        file.extend(chunk.bytes());
+    }
+    assert!(proved_at.is_some() && node.members().count() == 2, "they have met");
+    let played = play(&file);
+    assert_eq!((played.divergence, played.tail), (None, Tail::Ended(Ending::Ended)));
+    let sent = played.outputs.into_iter().filter_map(|(_, sent, _)| sent);
+    assert!(sent.eq(numbers));
+}
+
+/// Records of the first format have no sealed datagrams, and are still read.
+#[test]
+fn a_record_of_the_first_format_is_read() {
+    let mut file = recorded(small().file_bytes(u64::MAX)).files.remove(0);
+    assert_eq!(file[6..8], [2, 0]);
+    file[6] = 1;
+    assert_eq!(play(&file).divergence, None);
+    file[6] = 3;
+    let later = Reader::<_, u32>::new(file.as_slice()).unwrap_err();
+    assert!(matches!(later, ReadError::Version { found: 3, .. }), "{later}");
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! Seals datagrams between the state machine and the socket.
 //!
 //! A [`Seal`] encrypts and authenticates what the core wants to send, so that only holders of the
-//! cluster's key can read or make it. It opens such a datagram at most once.
+//! cluster's key can read or make it. It tells a datagram that is fresh from one that may be a
+//! recording, and opens a fresh one at most once.
 //!
 //! ```text
 //!   core --datagram-> seal --> format (1) key id (4) nonce (16 + 8) ciphertext tag (16) --> socket
@@ -33,6 +34,21 @@
 //! # Ok::<(), telemetry_gossip_seal::SealError>(())
 //! ```
 //!
+//! # Freshness
+//!
+//! A tag says who sealed a datagram, and not when. So a nonce prefix is *proved* to a receiver by a
+//! datagram that repeats a number which this receiver has just drawn and sent. The core decides
+//! what is such an answer, and what may pass without one; the host carries its decisions:
+//!
+//! ```text
+//!   socket --> open_stamped --contents, stamp, proved_at--> Input::Sealed --> core
+//!                 prove <-------------- stamp ------------- poll_proof <------'
+//! ```
+//!
+//! Only a proof makes a replay window. Counters up to that of the proof lie outside, so no
+//! recording of the prefix is fresh afterwards. A counter outside of the window, or far above it, moves
+//! nothing: the datagram opens without a proof.
+//!
 //! # Changing keys
 //!
 //! A [`Keyring`] holds up to [`MAX_KEYS`] keys. The primary key seals, and any key of the ring
@@ -53,31 +69,31 @@
 //! | reading | only length, timing, key id and nonce are visible |
 //! | forging, changing, truncating | refused before anything is decoded: the tag covers all other bytes |
 //! | datagrams of another cluster | refused: the label is authenticated, and the key should differ, too |
-//! | replay to the same node | refused: each nonce prefix has a window of [`WINDOW`] counters, and older counters are refused |
+//! | replay to the same node | refused: each proved nonce prefix has a window of [`WINDOW`] counters |
+//! | replay to another node, after a restart, or of an earlier life | opened without a proof, of which the core takes nothing |
+//! | a key holder's datagram with a false counter | a window leaps by [`MAX_LEAP`] at most, and the next answer of the true sender sets it right |
 //! | reflecting a node's own datagrams | refused: a node knows its own prefix |
-//! | exhausting memory | only an authentic datagram creates a replay window, and at most [`MAX_WINDOWS`] are kept |
+//! | exhausting memory | only a proof creates a replay window, and at most [`MAX_WINDOWS`] are kept |
 //! | exhausting the processor | most floods fail at a comparison; the worst case is one authentication per datagram |
 //! | plaintext to a sealed node | refused: the first byte differs |
 //!
 //! These threats are not met, for the reasons given:
 //!
-//! - *Replaying A's datagram to B at another node C*. Replay windows are per receiver, so C accepts
-//!   the datagram once. The destination address is not authenticated either: a sender may know a
-//!   seed by a name, or a node behind NAT by an address that the node itself does not know. The
-//!   core is built for this. A ping names its target, an answer repeats a random number that only
-//!   the asker knows, and a claim or a telemetry entry is as true at C as it was at B.
+//! - *The destination address* is not authenticated: a sender may know a seed by a name, or a node
+//!   behind NAT by an address that the node itself does not know. Once A is proved to C, C takes a
+//!   datagram of A to B that was sealed after the proof, once. A ping names its target, an answer
+//!   repeats a random number that only the asker knows, and a claim or a telemetry entry is as true
+//!   at C as it was at B. The core lets a proof lapse long before it forgets what would beat an old
+//!   claim.
 //! - *The source address* is not authenticated, for the same reason. An attacker that captures a
 //!   datagram and sends it from elsewhere receives one answer there, which it cannot read. The core
 //!   trusts an address only after it has answered, and limits what it sends to unproven addresses.
-//! - *A receiver without the replay window* accepts a recorded datagram once more. It has restarted
-//!   since, or it has heard so many other senders that it forgot this one. The claims in the
-//!   datagram are older than what the members know, so the merge rule discards them. Recordings of
-//!   many past instances can displace the windows of live senders in the same way; windows that
-//!   were used only once are forgotten first. Removing the key makes all recordings under it
-//!   worthless.
+//! - *Reflection*: a recorded ping is answered by a bare ack, and a recorded claim by a ping, no
+//!   longer than what was sent. Both go to the source address, which may be forged.
 //! - *Copies of a running process*: two copies started from one snapshot of a machine continue with
-//!   the same prefix and counter. Their nonces repeat, which reveals the plaintext. Restart the
-//!   process in each copy.
+//!   the same prefix and counter, and their nonces repeat, which reveals the plaintext. The host
+//!   [renews](Seal::renew) the prefix as soon as the clocks show it; what is sealed before that is
+//!   exposed.
 //! - *Forward secrecy*: an attacker that learns a key can read everything recorded under it. Change
 //!   keys regularly.
 //! - *Denial of service*: sealing cannot prevent an attacker from dropping datagrams or flooding
@@ -105,8 +121,10 @@ pub use key::{Key, KeyError, KeyId, KeyIdError, KeyText, MAX_KEY_FILE};
 pub use keyring::{Keyring, KeyringError, MAX_KEYS};
 pub use message::{MESSAGE_OVERHEAD, MessageError};
 pub use nonce::NoncePrefix;
-pub use seal::{OVERHEAD, Refusal, Seal, SealError, SealStats};
-pub use windows::{MAX_WINDOWS, WINDOW, WINDOW_BYTES};
+pub use seal::{OVERHEAD, Opened, Refusal, Seal, SealError, SealStats};
+/// The nonce of a datagram, as the core names it.
+pub use telemetry_gossip_core::Stamp;
+pub use windows::{MAX_LEAP, MAX_WINDOWS, WINDOW, WINDOW_BYTES};
 
 /// Compiles and runs the example of the README.
 #[cfg(doctest)]

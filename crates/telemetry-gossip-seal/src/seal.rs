@@ -4,9 +4,11 @@
 //!
 //! ```text
 //!   format -> length -> a key of the ring -> not our own -> not seen -> authentic -> accepted
+//!                                                                             `-> proved, or not
 //! ```
 
 use serde::{Deserialize, Serialize};
+use telemetry_gossip_core::Stamp;
 use thiserror::Error;
 
 use crate::key::{KeyId, TAG};
@@ -58,7 +60,7 @@ pub enum Refusal {
     /// It was accepted before.
     #[error("the datagram was accepted before")]
     Replayed,
-    /// It is so old that it may have been accepted before.
+    /// It is so old that it may have been accepted before. Only [`Seal::open`] refuses it.
     #[error("the datagram is older than the replay window of its sender")]
     Stale,
     /// It was changed, made without the key, or sealed for another cluster that has the same key.
@@ -107,6 +109,10 @@ pub struct SealStats {
     pub replayed: u64,
     /// Datagrams refused as [`Refusal::Stale`].
     pub stale: u64,
+    /// Datagrams opened whose prefix had no proof, or whose counter was outside of its window.
+    pub unproved: u64,
+    /// Proofs of a prefix, first ones and renewed ones.
+    pub proofs: u64,
     /// Datagrams refused as [`Refusal::NotAuthentic`].
     pub not_authentic: u64,
     /// Replay windows kept now, one per nonce prefix heard.
@@ -142,6 +148,22 @@ impl SealStats {
         };
         *counter += 1;
     }
+}
+
+/// A datagram that was opened.
+///
+/// Its sender had the key. When it sealed the datagram is not known, unless its nonce prefix is
+/// proved: see [`Seal::open_stamped`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Opened<'d> {
+    /// The contents.
+    pub contents: &'d [u8],
+    /// The nonce.
+    pub stamp: Stamp,
+    /// When the nonce prefix was proved last, as the host said in [`Seal::prove`]; `None` if it is
+    /// not proved, or if the counter is outside of its replay window.
+    pub proved_at: Option<u64>,
 }
 
 /// One end of sealed traffic, between a node and its socket.
@@ -184,8 +206,8 @@ impl Seal {
     /// Keeps at most `max` replay windows instead of [`MAX_WINDOWS`], and forgets all windows so
     /// far.
     ///
-    /// `max` is clamped to 1 to 2^24. With fewer windows than the cluster has members, replayed
-    /// datagrams are accepted.
+    /// `max` is clamped to 1 to 2^24. With fewer windows than the cluster has members, senders have
+    /// to prove themselves again and again.
     #[must_use]
     pub fn with_max_windows(mut self, max: usize) -> Self {
         self.windows = ReplayWindows::new(max.clamp(1, 1 << 24));
@@ -217,12 +239,62 @@ impl Seal {
         Ok(len)
     }
 
-    /// Opens a datagram in place and returns its contents.
+    /// Opens a datagram in place and returns its contents, whose sender is trusted at its first
+    /// word: of a recorded prefix, each datagram opens once.
+    ///
+    /// For tools that ask and listen. A node needs [`Seal::open_stamped`].
     pub fn open<'d>(&mut self, datagram: &'d mut [u8]) -> Result<&'d [u8], Refusal> {
-        match self.try_open(datagram) {
-            Ok(end) => {
+        let opened = self.try_open(datagram, true);
+        self.counted(opened, datagram).map(|opened| opened.contents)
+    }
+
+    /// Opens a datagram in place, and says whether its nonce prefix is proved.
+    ///
+    /// A prefix is proved by a datagram that repeats a number which the receiver drew and sent just
+    /// before. The seal does not know what datagrams say: the node decides, and its host calls
+    /// [`Seal::prove`]. A datagram of a proved prefix opens once. Any other opens each time, and
+    /// leaves nothing behind.
+    pub fn open_stamped<'d>(&mut self, datagram: &'d mut [u8]) -> Result<Opened<'d>, Refusal> {
+        let opened = self.try_open(datagram, false);
+        self.counted(opened, datagram)
+    }
+
+    /// Notes that a datagram with this stamp has proved its prefix, at time `at` of the host.
+    ///
+    /// Of the prefix, datagrams up to this one open without a proof from now on.
+    pub fn prove(&mut self, stamp: Stamp, at: u64) {
+        self.stats.proofs += 1;
+        let prefix = NoncePrefix::new(stamp.prefix);
+        if self.windows.prove(prefix, stamp.counter, at) {
+            self.stats.windows_forgotten += 1;
+        }
+    }
+
+    /// Looks again at a datagram that was opened before its prefix was proved, and has waited since:
+    /// when its prefix was proved, if it was sealed after that.
+    pub fn proved_meanwhile(&mut self, stamp: Stamp) -> Option<u64> {
+        let prefix = NoncePrefix::new(stamp.prefix);
+        let Freshness::New(at) = self.windows.check(prefix, stamp.counter) else { return None };
+        self.windows.accept(prefix, stamp.counter);
+        Some(at)
+    }
+
+    /// Takes another nonce prefix, random and new, for what is sealed from now on.
+    pub const fn renew(&mut self, prefix: NoncePrefix) {
+        (self.prefix, self.next_counter) = (prefix, 0);
+    }
+
+    /// Counts an opened or refused datagram.
+    fn counted<'d>(
+        &mut self,
+        opened: Result<(usize, Stamp, Option<u64>), Refusal>,
+        datagram: &'d [u8],
+    ) -> Result<Opened<'d>, Refusal> {
+        match opened {
+            Ok((end, stamp, proved_at)) => {
                 self.stats.opened += 1;
-                Ok(&datagram[HEADER..end])
+                self.stats.unproved += u64::from(proved_at.is_none());
+                Ok(Opened { contents: &datagram[HEADER..end], stamp, proved_at })
             }
             Err(refusal) => {
                 self.stats.count(refusal);
@@ -231,8 +303,13 @@ impl Seal {
         }
     }
 
-    /// Opens a datagram in place and returns the end of its contents.
-    fn try_open(&mut self, datagram: &mut [u8]) -> Result<usize, Refusal> {
+    /// Opens a datagram in place. Returns the end of its contents, its stamp, and when its prefix
+    /// was proved. `trusts` takes the first datagram of a prefix for a proof.
+    fn try_open(
+        &mut self,
+        datagram: &mut [u8],
+        trusts: bool,
+    ) -> Result<(usize, Stamp, Option<u64>), Refusal> {
         let len = datagram.len();
         let Header { key: id, prefix, counter, nonce } = parse_header(datagram)?;
         let key = self.keyring.get(id).ok_or(Refusal::UnknownKey(id))?;
@@ -241,20 +318,30 @@ impl Seal {
         }
         // Checked before the cipher runs, so that a flood of replays is cheap. A forged counter
         // does no harm: only an authentic datagram moves the window.
-        match self.windows.check(prefix, counter) {
-            Freshness::New => {}
+        let freshness = self.windows.check(prefix, counter);
+        match freshness {
             Freshness::Seen => return Err(Refusal::Replayed),
-            Freshness::Stale => return Err(Refusal::Stale),
+            Freshness::Stale | Freshness::Ahead if trusts => return Err(Refusal::Stale),
+            _ => {}
         }
         let (rest, tag) =
             datagram.split_last_chunk_mut::<TAG>().ok_or(Refusal::TooShort { len })?;
         let associated = associated_data(&self.keyring, id);
         key.decrypt(&nonce, &associated, &mut rest[HEADER..], tag)
             .map_err(|_| Refusal::NotAuthentic)?;
-        if self.windows.accept(prefix, counter) {
-            self.stats.windows_forgotten += 1;
-        }
-        Ok(len - TAG)
+        let stamp = Stamp { prefix: prefix.to_bytes(), counter };
+        let proved_at = match freshness {
+            Freshness::New(at) => {
+                self.windows.accept(prefix, counter);
+                Some(at)
+            }
+            _ if trusts => {
+                self.stats.windows_forgotten += u64::from(self.windows.trust(prefix, counter));
+                Some(0)
+            }
+            _ => None,
+        };
+        Ok((len - TAG, stamp, proved_at))
     }
 
     /// Returns the keys.
@@ -305,4 +392,87 @@ fn associated_data(keyring: &Keyring, id: KeyId) -> [u8; 9] {
     data[1..5].copy_from_slice(&id.to_bytes());
     data[5..].copy_from_slice(&keyring.label().0.to_be_bytes());
     data
+}
+
+#[cfg(test)]
+mod tests {
+    use telemetry_gossip_core::Label;
+
+    use super::*;
+    use crate::key::Key;
+    use crate::windows::MAX_LEAP;
+
+    fn seal(node: u8) -> Seal {
+        Seal::new(Keyring::new(Label::of(""), Key::new([7; 32])), NoncePrefix::new([node; 16]))
+    }
+
+    /// Seals a datagram and opens it at another node: when its prefix was proved, and its stamp.
+    fn pass(from: &mut Seal, to: &mut Seal) -> Result<(Option<u64>, Stamp), Refusal> {
+        let mut out = [0; 100];
+        let len = from.seal(b"x", &mut out).unwrap();
+        to.open_stamped(&mut out[..len]).map(|opened| (opened.proved_at, opened.stamp))
+    }
+
+    #[test]
+    fn a_datagram_without_a_proof_opens_each_time_and_takes_no_place() {
+        let (mut a, mut b) = (seal(1), seal(2));
+        let mut out = [0; 100];
+        let len = a.seal(b"x", &mut out).unwrap();
+        for _ in 0..100 {
+            let mut copy = out;
+            assert_eq!(b.open_stamped(&mut copy[..len]).unwrap().proved_at, None);
+        }
+        assert_eq!((b.stats().windows, b.stats().unproved, b.stats().refused()), (0, 100, 0));
+        let (proved_at, stamp) = pass(&mut a, &mut b).unwrap();
+        assert_eq!(proved_at, None);
+        b.prove(stamp, 77);
+        assert_eq!(pass(&mut a, &mut b).unwrap().0, Some(77));
+        assert_eq!(
+            b.open_stamped(&mut out[..len]).unwrap().proved_at,
+            None,
+            "older than the proof"
+        );
+        assert_eq!((b.stats().windows, b.stats().proofs), (1, 1));
+    }
+
+    /// A holder of the key seals under the prefix of another node.
+    #[test]
+    fn one_datagram_with_the_highest_counter_mutes_no_sender() {
+        let (mut a, mut b) = (seal(1), seal(2));
+        let stamp = pass(&mut a, &mut b).unwrap().1;
+        b.prove(stamp, 1);
+        for counter in [stamp.counter + MAX_LEAP + 2, u64::MAX - 1] {
+            let mut liar = Seal { next_counter: counter, ..seal(1) };
+            let (proved_at, far) = pass(&mut liar, &mut b).unwrap();
+            assert_eq!((proved_at, far.counter), (None, counter));
+            assert_eq!(pass(&mut a, &mut b).unwrap().0, Some(1), "after {counter}");
+            // Even if the liar has answered a ping: the next answer of the sender counts again.
+            b.prove(far, 2);
+            let (proved_at, true_stamp) = pass(&mut a, &mut b).unwrap();
+            assert_eq!(proved_at, None, "opened, but not taken for fresh");
+            b.prove(true_stamp, 1);
+            assert_eq!(pass(&mut a, &mut b).unwrap().0, Some(1));
+        }
+    }
+
+    #[test]
+    fn a_datagram_that_waited_counts_as_fresh_once_its_prefix_is_proved() {
+        let (mut a, mut b) = (seal(1), seal(2));
+        let before = pass(&mut a, &mut b).unwrap().1;
+        let proof = pass(&mut a, &mut b).unwrap().1;
+        let after = pass(&mut a, &mut b).unwrap().1;
+        assert_eq!(b.proved_meanwhile(after), None);
+        b.prove(proof, 5);
+        assert_eq!((b.proved_meanwhile(after), b.proved_meanwhile(after)), (Some(5), None));
+        assert_eq!(b.proved_meanwhile(before), None, "it is older than the proof");
+    }
+
+    #[test]
+    fn a_renewed_prefix_uses_no_nonce_again() {
+        let (mut a, mut b) = (seal(1), seal(2));
+        let before = pass(&mut a, &mut b).unwrap().1;
+        a.renew(NoncePrefix::new([3; 16]));
+        let after = pass(&mut a, &mut b).unwrap().1;
+        assert_eq!((before.prefix, after.prefix), ([1; 16], [3; 16]));
+    }
 }

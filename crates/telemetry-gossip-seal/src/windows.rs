@@ -1,14 +1,22 @@
-//! Replay windows: which datagrams of each nonce prefix were accepted.
+//! Replay windows: which datagrams of each proved nonce prefix were accepted.
 //!
 //! ```text
-//!                 highest - WINDOW                  highest
-//!   ... stale ... |  set bit: seen; clear bit: new  |  ... new: the window moves on ...
+//!   proof or highest - WINDOW             highest                      highest + MAX_LEAP
+//!   outside |  set bit: seen; clear bit: new  |  new: the window moves on  |  outside
 //! ```
 //!
-//! Only authentic datagrams change a window. When all slots are taken, a clock hand chooses the
-//! window to forget (second chance): it passes over a window that was used since its last visit,
-//! and stops at the first that was not. A new window counts as used after its second datagram, so
-//! that senders of a single datagram are forgotten first.
+//! Only a proof makes a window: a datagram that repeats a number which the receiver drew just
+//! before. Counters up to that of the proof lie outside, and what the sender seals later has higher
+//! ones. So a recording finds no place here, whatever is replayed how often.
+//!
+//! A counter outside of the window neither moves it nor is refused: the datagram opens as one of a
+//! prefix without a proof, such as one that the proof has overtaken on its way. If it is a proof itself, the window begins anew at its counter. So a
+//! datagram with a false counter, which takes the key to make, mutes the prefix only until the true
+//! sender answers again.
+//!
+//! When all slots are taken, a clock hand chooses the window to forget (second chance): it passes
+//! over a window that was used since its last visit, and stops at the first that was not. Its
+//! sender proves its prefix again.
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
@@ -20,6 +28,12 @@ use crate::nonce::NoncePrefix;
 /// A sender has one counter for all its receivers: at 1,000 datagrams per second this is one
 /// second.
 pub const WINDOW: u64 = 1_024;
+
+/// The number of counters by which a datagram may be ahead of the highest one so far.
+///
+/// A sender has one counter for all its receivers, and may be silent to this one for long: at 1,000
+/// datagrams per second this is a quarter of an hour.
+pub const MAX_LEAP: u64 = 1 << 20;
 
 /// The default for the most replay windows, one per start of a sender. A table has as many members.
 pub const MAX_WINDOWS: usize = 16_384;
@@ -33,16 +47,27 @@ const WORDS: usize = (WINDOW / 64) as usize + 1;
 /// How a counter stands to the replay window of its prefix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Freshness {
-    New,
+    /// In the window, or not far above it, and not accepted before. The prefix was proved at this
+    /// time of the host.
+    New(u64),
+    /// Accepted before.
     Seen,
-    /// Below the window, so that it may have been seen.
+    /// Below the window, so that it may have been seen, or older than the proof.
     Stale,
+    /// Far above the window.
+    Ahead,
+    /// The prefix has no window.
+    Unknown,
 }
 
 #[derive(Clone, Debug)]
 struct ReplayWindow {
     prefix: NoncePrefix,
     highest: u64,
+    /// The counter from which on datagrams are newer than the latest proof.
+    floor: u64,
+    /// When the prefix was proved last, in a time of the host.
+    proved_at: u64,
     /// One bit per counter of the window, at the counter's remainder.
     bits: [u64; WORDS],
     /// A datagram was accepted since the hand last passed.
@@ -69,17 +94,33 @@ impl ReplayWindows {
     /// Checks whether a datagram can be new, before it is known to be authentic.
     pub(crate) fn check(&self, prefix: NoncePrefix, counter: u64) -> Freshness {
         let slot = self.index.get(&prefix);
-        slot.map_or(Freshness::New, |&at| self.slots[at as usize].check(counter))
+        slot.map_or(Freshness::Unknown, |&at| self.slots[at as usize].check(counter))
     }
 
-    /// Accepts the counter of a new and authentic datagram. Returns whether another window was
-    /// forgotten for it.
-    pub(crate) fn accept(&mut self, prefix: NoncePrefix, counter: u64) -> bool {
+    /// Accepts the counter of an authentic datagram that is new in its window.
+    pub(crate) fn accept(&mut self, prefix: NoncePrefix, counter: u64) {
         if let Some(&at) = self.index.get(&prefix) {
             self.slots[at as usize].accept(counter);
+        }
+    }
+
+    /// Notes that a prefix was proved at time `at` of the host, by a datagram with this counter:
+    /// nothing up to it is fresh any more. Returns whether another window was forgotten for it.
+    pub(crate) fn prove(&mut self, prefix: NoncePrefix, counter: u64, at: u64) -> bool {
+        if let Some(&slot) = self.index.get(&prefix) {
+            self.slots[slot as usize].prove(counter, at);
             return false;
         }
-        let window = ReplayWindow::new(prefix, counter);
+        self.insert(ReplayWindow::proved(prefix, counter, at))
+    }
+
+    /// Makes a window for the first datagram of a prefix, without a proof.
+    pub(crate) fn trust(&mut self, prefix: NoncePrefix, counter: u64) -> bool {
+        self.insert(ReplayWindow::new(prefix, counter))
+    }
+
+    fn insert(&mut self, window: ReplayWindow) -> bool {
+        let prefix = window.prefix;
         if self.slots.len() < self.max {
             self.grow();
             self.index.insert(prefix, self.slots.len() as u32);
@@ -114,21 +155,40 @@ impl ReplayWindows {
 }
 
 impl ReplayWindow {
+    /// The window after the first datagram of its prefix: counters below it are new.
     fn new(prefix: NoncePrefix, counter: u64) -> Self {
-        let mut window = Self { prefix, highest: counter, bits: [0; WORDS], used: false };
+        let mut window = Self {
+            prefix,
+            highest: counter,
+            floor: 0,
+            proved_at: 0,
+            bits: [0; WORDS],
+            used: false,
+        };
         window.mark(counter);
         window
     }
 
+    /// The window after a proof: counters up to it are not new.
+    fn proved(prefix: NoncePrefix, counter: u64, at: u64) -> Self {
+        Self { floor: counter, proved_at: at, ..Self::new(prefix, counter) }
+    }
+
     fn check(&self, counter: u64) -> Freshness {
         if counter > self.highest {
-            Freshness::New
+            if counter - self.highest > MAX_LEAP {
+                Freshness::Ahead
+            } else {
+                Freshness::New(self.proved_at)
+            }
         } else if self.highest - counter >= WINDOW {
             Freshness::Stale
         } else if self.bits[word(counter)] & bit(counter) != 0 {
             Freshness::Seen
+        } else if counter < self.floor {
+            Freshness::Stale
         } else {
-            Freshness::New
+            Freshness::New(self.proved_at)
         }
     }
 
@@ -142,6 +202,17 @@ impl ReplayWindow {
             self.highest = counter;
         }
         self.mark(counter);
+    }
+
+    fn prove(&mut self, counter: u64, at: u64) {
+        let behind = self.highest.saturating_sub(counter) >= WINDOW;
+        if behind || self.check(counter) == Freshness::Ahead {
+            let used = self.used;
+            *self = Self { used, ..Self::proved(self.prefix, counter, at) };
+            return;
+        }
+        self.accept(counter);
+        (self.floor, self.proved_at) = (self.floor.max(counter), at);
     }
 
     fn mark(&mut self, counter: u64) {
@@ -167,52 +238,146 @@ mod tests {
         NoncePrefix::new([byte; 16])
     }
 
+    /// What the rules say, in the plainest words.
+    #[derive(Default)]
+    struct Model {
+        window: Option<(u64, u64)>,
+        seen: BTreeSet<u64>,
+        /// Counters below this one are not new.
+        proof: u64,
+    }
+
+    impl Model {
+        fn check(&self, counter: u64) -> Freshness {
+            let Some((highest, at)) = self.window else { return Freshness::Unknown };
+            if counter > highest && counter - highest > MAX_LEAP {
+                Freshness::Ahead
+            } else if counter <= highest && highest - counter >= WINDOW {
+                Freshness::Stale
+            } else if self.seen.contains(&counter) {
+                Freshness::Seen
+            } else if counter < self.proof {
+                Freshness::Stale
+            } else {
+                Freshness::New(at)
+            }
+        }
+
+        fn prove(&mut self, counter: u64, at: u64) {
+            let outside = self.window.is_none_or(|(highest, _)| {
+                highest.saturating_sub(counter) >= WINDOW
+                    || counter.saturating_sub(highest) > MAX_LEAP
+            });
+            if outside {
+                self.seen.clear();
+                (self.window, self.proof) = (Some((counter, at)), counter);
+            }
+            let highest = self.window.map_or(counter, |(highest, _)| highest.max(counter));
+            (self.window, self.proof) = (Some((highest, at)), self.proof.max(counter));
+            self.seen.insert(counter);
+        }
+
+        fn accept(&mut self, counter: u64) {
+            self.seen.insert(counter);
+            if let Some((highest, _)) = &mut self.window {
+                *highest = counter.max(*highest);
+            }
+        }
+    }
+
     proptest! {
         /// Compares the window with a set of all counters that were accepted.
         #[test]
         fn a_window_agrees_with_a_set_of_all_counters(
             start in prop_oneof![0..5_000_u64, Just(u64::MAX - 3_000)],
-            steps in proptest::collection::vec((0..3_000_u64, any::<bool>()), 1..400),
+            steps in proptest::collection::vec(
+                (prop_oneof![0..3_000_u64, 1_040_000..1_060_000_u64, Just(u64::MAX / 2)], 0..8_u8),
+                1..300,
+            ),
         ) {
-            let mut windows = ReplayWindows::new(1);
-            let (mut seen, mut highest) = (BTreeSet::new(), start);
-            for (step, near) in steps {
-                // Either near the end of the window, or a jump forward.
-                let counter = if near {
-                    highest.saturating_sub(step % 1_100)
-                } else {
-                    highest.saturating_add(step)
-                };
-                let below = counter <= highest && highest - counter >= WINDOW;
-                let expected = if !seen.is_empty() && below {
-                    Freshness::Stale
-                } else if seen.contains(&counter) {
-                    Freshness::Seen
-                } else {
-                    Freshness::New
+            let (mut windows, mut model) = (ReplayWindows::new(1), Model::default());
+            for (time, (step, kind)) in steps.into_iter().enumerate() {
+                let highest = model.window.map_or(start, |(highest, _)| highest);
+                // Near the end of the window, a jump forward, or a jump back.
+                let counter = match kind % 4 {
+                    0 | 1 => highest.saturating_sub(step % 1_100),
+                    2 => highest.saturating_add(step),
+                    _ => highest.saturating_sub(step),
                 };
                 let found = windows.check(prefix(1), counter);
-                prop_assert_eq!(found, expected, "{} after {}", counter, highest);
-                if expected == Freshness::New {
+                prop_assert_eq!(found, model.check(counter), "{} after {}", counter, highest);
+                if kind == 7 || (kind > 4 && model.window.is_none()) {
+                    windows.prove(prefix(1), counter, time as u64);
+                    model.prove(counter, time as u64);
+                } else if let Freshness::New(_) = found {
                     windows.accept(prefix(1), counter);
-                    highest = if seen.is_empty() { counter } else { highest.max(counter) };
-                    seen.insert(counter);
+                    model.accept(counter);
                 }
+            }
+        }
+
+        /// Whatever was recorded before a proof, and in whatever order it comes, none of it is new.
+        #[test]
+        fn nothing_sealed_before_a_proof_is_new_after_it(
+            accepted in proptest::collection::vec(0..10_000_u64, 0..50),
+            proof in 0..10_000_u64,
+            replayed in proptest::collection::vec(0..10_000_u64, 0..300),
+            later in proptest::collection::vec(1..3_000_u64, 0..50),
+        ) {
+            let mut windows = ReplayWindows::new(1);
+            if let Some(&first) = accepted.first() {
+                windows.prove(prefix(1), first, 1);
+            }
+            for counter in accepted {
+                if let Freshness::New(_) = windows.check(prefix(1), counter) {
+                    windows.accept(prefix(1), counter);
+                }
+            }
+            // An honest answer has the highest counter but for what overtook it.
+            windows.prove(prefix(1), proof, 2);
+            let mut later = later.into_iter();
+            for counter in replayed {
+                if let Some(step) = later.next()
+                    && let Freshness::New(_) = windows.check(prefix(1), proof + step)
+                {
+                    windows.accept(prefix(1), proof + step);
+                }
+                let old = counter.min(proof);
+                prop_assert!(!matches!(windows.check(prefix(1), old), Freshness::New(_)));
             }
         }
     }
 
     #[test]
-    fn prefixes_heard_once_are_forgotten_before_those_heard_again() {
+    fn a_counter_far_ahead_moves_no_window_and_a_proof_brings_the_sender_back() {
+        let mut windows = ReplayWindows::new(4);
+        windows.prove(prefix(1), 100, 1);
+        assert_eq!(windows.check(prefix(1), 100 + MAX_LEAP), Freshness::New(1));
+        assert_eq!(windows.check(prefix(1), 101 + MAX_LEAP), Freshness::Ahead);
+        assert_eq!(windows.check(prefix(1), u64::MAX), Freshness::Ahead);
+        // A holder of the key that answers under a false counter, and then the true sender.
+        windows.prove(prefix(1), u64::MAX, 2);
+        assert_eq!(windows.check(prefix(1), 150), Freshness::Stale);
+        windows.prove(prefix(1), 151, 3);
+        assert_eq!(windows.check(prefix(1), 152), Freshness::New(3));
+        assert_eq!(windows.check(prefix(1), 150), Freshness::Stale);
+        assert_eq!(windows.check(prefix(1), 151), Freshness::Seen);
+        assert_eq!(windows.check(prefix(1), u64::MAX), Freshness::Ahead);
+    }
+
+    #[test]
+    fn only_a_proof_takes_a_place_and_silent_prefixes_are_forgotten_first() {
         let mut windows = ReplayWindows::new(4);
         for byte in 0..3 {
-            windows.accept(prefix(byte), 0);
+            windows.prove(prefix(byte), 0, 0);
             windows.accept(prefix(byte), 1);
         }
-        assert!(!windows.accept(prefix(3), 0));
-        // Recordings of past instances, each once: they displace each other, not the three.
+        windows.accept(prefix(9), 0);
+        assert_eq!((windows.len(), windows.check(prefix(9), 0)), (3, Freshness::Unknown));
+        assert!(!windows.prove(prefix(3), 0, 0));
+        // Instances that each prove themselves once displace each other, not the three.
         for byte in 10..200 {
-            assert!(windows.accept(prefix(byte), 0));
+            assert!(windows.prove(prefix(byte), 0, 0));
             for live in 0..3 {
                 windows.accept(prefix(live), u64::from(byte));
             }
@@ -221,7 +386,7 @@ mod tests {
         for live in 0..3 {
             assert_eq!(windows.check(prefix(live), 1), Freshness::Seen);
         }
-        assert_eq!(windows.check(prefix(198), 0), Freshness::New, "its window is forgotten");
+        assert_eq!(windows.check(prefix(198), 0), Freshness::Unknown, "its window is forgotten");
     }
 
     #[test]
@@ -235,7 +400,7 @@ mod tests {
                     let mut bytes = [0; 16];
                     bytes[..8]
                         .copy_from_slice(&number.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes());
-                    windows.accept(NoncePrefix::new(bytes), number);
+                    windows.prove(NoncePrefix::new(bytes), number, 0);
                 }
             });
             held = info.bytes_current;

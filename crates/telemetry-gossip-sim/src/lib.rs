@@ -86,6 +86,6 @@ pub use scenario::{
     Expectations, Group, GroupError, Load, Operation, Options, Overrides, Progress, Scenario,
     ScenarioError, Start, Step, run, run_with,
 };
-pub use simulation::{EventCounts, Logged, Settings, Simulation};
+pub use simulation::{EventCounts, Logged, Settings, Simulation, Tapped};
 pub use units::{Share, ShareError};
 pub use watch::{News, Spread};

@@ -90,6 +90,11 @@ impl Trace {
                 self.hasher.write(&from.to_le_bytes());
                 self.hasher.write(bytes);
             }
+            Input::Sealed { from, bytes, .. } => {
+                self.hasher.write(&[3]);
+                self.hasher.write(&from.to_le_bytes());
+                self.hasher.write(bytes);
+            }
             command => {
                 self.hasher.write(&[2]);
                 self.value(command);
@@ -97,7 +102,9 @@ impl Trace {
         }
         self.keep_entry(at, node, || match input {
             Input::Tick => What::Tick,
-            Input::Datagram { from, bytes } => What::Datagram { from: *from, len: bytes.len() },
+            Input::Datagram { from, bytes } | Input::Sealed { from, bytes, .. } => {
+                What::Datagram { from: *from, len: bytes.len() }
+            }
             command => What::Command(format!("{command:?}")),
         });
     }

@@ -32,6 +32,7 @@
 
 mod agent;
 mod clock;
+mod clocks;
 mod error;
 mod events;
 mod feed;
@@ -62,7 +63,7 @@ pub use memory::{MemoryNetwork, MemoryTransport};
 pub use options::{OnConflict, Options};
 pub use peer_addr::PeerAddr;
 pub use record::{RecordStats, Recording};
-pub use sealing::{Sealing, SharedSeal};
+pub use sealing::{Provenance, Sealing, SharedSeal};
 #[doc(hidden)]
 pub use shared::SharedTable;
 #[cfg(feature = "stream")]

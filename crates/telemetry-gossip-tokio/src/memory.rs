@@ -182,7 +182,9 @@ impl MemoryTransport {
             return;
         };
         match seal.open(&mut bytes.to_vec()) {
-            Ok(contents) => drop(self.subscribers.deliver(from, contents)),
+            Ok((contents, sealed)) => {
+                self.subscribers.deliver_sealed(from, contents, sealed);
+            }
             Err(refusal) => tracing::trace!(%from, %refusal, "datagram not opened"),
         }
     }

@@ -4,12 +4,14 @@ use std::fmt::{self, Debug};
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use telemetry_gossip_core::Label;
 use telemetry_gossip_seal::{
-    Key, KeyId, Keyring, KeyringError, MessageError, NoncePrefix, Refusal, Seal, SealStats,
+    Key, KeyId, Keyring, KeyringError, MessageError, NoncePrefix, Refusal, Seal, SealStats, Stamp,
 };
 
+use crate::clocks::{Clocks, CopyWatch};
 use crate::key_file::{KeyFileError, read_key};
 
 /// Whether a transport seals its datagrams. Plaintext must be requested explicitly.
@@ -70,11 +72,23 @@ impl Sealing {
     }
 }
 
+/// The nonce of a datagram that was sealed, and what is known of its age.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Provenance {
+    /// The nonce.
+    pub stamp: Stamp,
+    /// The time since the nonce prefix was last proved; `None` if it is not, so that the datagram
+    /// may be a recording.
+    pub proof_age: Option<Duration>,
+}
+
 /// A [`Seal`] that a transport shares with the code that changes its keys. It has its own nonce
 /// prefix. Use one per socket: to other nodes, two sockets with one seal are one sender.
 ///
 /// An implementation of [`Transport`](crate::Transport) passes all datagrams that it sends through
-/// [`SharedSeal::send`], and all that arrive through [`SharedSeal::open`] before it delivers them.
+/// [`SharedSeal::send`], and all that arrive through [`SharedSeal::open`] before it delivers them
+/// by [`Subscribers::deliver_sealed`](crate::Subscribers::deliver_sealed).
 ///
 /// ```
 /// use telemetry_gossip_core::Label;
@@ -104,6 +118,10 @@ pub struct SharedSeal {
 
 struct Held {
     seal: Seal,
+    /// The nonce prefix at the start.
+    first_prefix: NoncePrefix,
+    /// Tells when a copy of this process may have the same nonces.
+    watch: CopyWatch,
     /// A buffer for the sealed datagram.
     sealed: Vec<u8>,
 }
@@ -111,10 +129,21 @@ struct Held {
 impl SharedSeal {
     /// A seal with these keys, and a nonce prefix from the randomness of the system.
     pub fn new(keyring: Keyring) -> io::Result<Arc<Self>> {
-        let mut prefix = [0; 16];
-        getrandom::fill(&mut prefix).map_err(io::Error::other)?;
-        let seal = Seal::new(keyring, NoncePrefix::new(prefix));
-        Ok(Arc::new(Self { held: Mutex::new(Held { seal, sealed: Vec::new() }) }))
+        let first_prefix = random_prefix()?;
+        let seal = Seal::new(keyring, first_prefix);
+        let watch = CopyWatch::new(Clocks::read());
+        let held = Held { seal, first_prefix, watch, sealed: Vec::new() };
+        Ok(Arc::new(Self { held: Mutex::new(held) }))
+    }
+
+    /// Takes a new nonce prefix for what is sealed from now on.
+    ///
+    /// This happens by itself every hour, and when the clocks of the system show that this process
+    /// may be a copy of another. Receivers then ask for a proof of the new prefix.
+    pub fn renew(&self) -> io::Result<()> {
+        let prefix = random_prefix()?;
+        self.held().seal.renew(prefix);
+        Ok(())
     }
 
     /// Seals a datagram and passes it to `send`.
@@ -124,7 +153,10 @@ impl SharedSeal {
         send: impl FnOnce(&[u8]) -> io::Result<T>,
     ) -> io::Result<T> {
         let mut held = self.held();
-        let Held { seal, sealed } = &mut *held;
+        let Held { seal, sealed, watch, .. } = &mut *held;
+        if watch.is_due(Clocks::read(), Duration::ZERO) {
+            seal.renew(random_prefix()?);
+        }
         let len = plain.len() + telemetry_gossip_seal::OVERHEAD;
         if sealed.len() < len {
             sealed.resize(len, 0);
@@ -136,8 +168,22 @@ impl SharedSeal {
     }
 
     /// Opens a datagram in place. A refused datagram is counted, and no part of it may be used.
-    pub fn open<'d>(&self, datagram: &'d mut [u8]) -> Result<&'d [u8], Refusal> {
-        self.held().seal.open(datagram)
+    pub fn open<'d>(&self, datagram: &'d mut [u8]) -> Result<(&'d [u8], Provenance), Refusal> {
+        let opened = self.held().seal.open_stamped(datagram)?;
+        let proof_age = opened.proved_at.map(age);
+        Ok((opened.contents, Provenance { stamp: opened.stamp, proof_age }))
+    }
+
+    /// Looks again at a datagram that has waited: its prefix may have been proved meanwhile.
+    pub(crate) fn look_again(&self, provenance: Provenance) -> Option<Duration> {
+        let Provenance { stamp, proof_age } = provenance;
+        proof_age.or_else(|| self.held().seal.proved_meanwhile(stamp).map(age))
+    }
+
+    /// Keeps a proof, from [`Node::poll_proof`](telemetry_gossip_core::Node::poll_proof).
+    pub(crate) fn prove(&self, stamp: Stamp) {
+        let now = boot_micros();
+        self.held().seal.prove(stamp, now);
     }
 
     /// The ids of all keys, that of the primary key first.
@@ -166,10 +212,11 @@ impl SharedSeal {
         change(self.held().seal.keyring_mut())
     }
 
-    /// Returns the nonce prefix, which differs at each start of the transport.
+    /// Returns the nonce prefix of the first datagrams, which differs at each start of the
+    /// transport and stands for it. Later datagrams may have [another](SharedSeal::renew).
     #[must_use]
     pub fn nonce_prefix(&self) -> NoncePrefix {
-        self.held().seal.nonce_prefix()
+        self.held().first_prefix
     }
 
     /// Opens a sealed message, such as an operator's order; see [`Keyring::open_message`].
@@ -186,6 +233,22 @@ impl SharedSeal {
     fn held(&self) -> MutexGuard<'_, Held> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn random_prefix() -> io::Result<NoncePrefix> {
+    let mut prefix = [0; 16];
+    getrandom::fill(&mut prefix).map_err(io::Error::other)?;
+    Ok(NoncePrefix::new(prefix))
+}
+
+/// The time since the machine was started, suspensions included.
+fn boot_micros() -> u64 {
+    u64::try_from(Clocks::read().boot.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// The age of a proof of this time.
+fn age(proved_at: u64) -> Duration {
+    Duration::from_micros(boot_micros().saturating_sub(proved_at))
 }
 
 impl Debug for SharedSeal {

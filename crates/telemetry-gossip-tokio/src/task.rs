@@ -4,6 +4,8 @@
 //! After each wake-up the task publishes the view, then sends events, then answers commands. A
 //! reader that hears of a change therefore finds it in the view.
 
+mod arrival;
+
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +20,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::clock::Clock;
+use crate::clocks::{Clocks, CopyWatch};
 use crate::events::Event;
 use crate::options::OnConflict;
 use crate::peer_addr::PeerAddr;
@@ -25,9 +28,6 @@ use crate::record::Tape;
 use crate::shared::SharedTable;
 use crate::transport::{Delivery, Subscription, Transport};
 use crate::view::{MemberView, View};
-
-/// The most datagrams handled before the view is published and the timer is checked again.
-const BATCH: usize = 64;
 
 /// The most time that resolving one seed may take.
 const RESOLVE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -59,6 +59,13 @@ pub(crate) enum Command {
     Shutdown,
 }
 
+/// What woke the task.
+enum Woken {
+    Datagram(Option<Delivery>),
+    Command(Option<Command>),
+    Tick,
+}
+
 pub(crate) struct Task {
     /// On the heap: it is large, and a task is moved before it runs.
     node: Box<Node<PeerAddr>>,
@@ -66,6 +73,8 @@ pub(crate) struct Task {
     datagrams: Subscription,
     inbox: mpsc::Receiver<Command>,
     clock: Clock,
+    /// Tells when a copy of this process may draw the same random numbers.
+    watch: CopyWatch,
     seeds: Vec<String>,
     /// At most one resolution of the seeds. It ends with the task, however that ends.
     resolver: JoinSet<()>,
@@ -140,6 +149,7 @@ impl Task {
             datagrams,
             inbox,
             clock,
+            watch: CopyWatch::new(Clocks::read()),
             seeds,
             resolver,
             commands,
@@ -162,23 +172,26 @@ impl Task {
     pub(crate) async fn run(mut self) -> Option<Tape> {
         loop {
             self.resolve_seeds();
-            let deadline = self.node.poll_timeout().map(|at| self.clock.to_host(at).into());
+            let deadline: Option<Instant> =
+                self.node.poll_timeout().map(|at| self.clock.to_host(at).into());
             let tick = async {
                 match deadline {
                     Some(at) => tokio::time::sleep_until(at).await,
                     None => std::future::pending().await,
                 }
             };
-            tokio::select! {
-                delivery = self.datagrams.recv() => match delivery {
-                    Some(delivery) => self.receive(&delivery),
-                    None => break,
-                },
-                command = self.inbox.recv() => match command {
-                    None | Some(Command::Shutdown) => break,
-                    Some(command) => self.command(command),
-                },
-                () = tick => self.step(Input::Tick),
+            let woken = tokio::select! {
+                delivery = self.datagrams.recv() => Woken::Datagram(delivery),
+                command = self.inbox.recv() => Woken::Command(command),
+                () = tick => Woken::Tick,
+            };
+            // First of all: whatever is handled may draw random numbers.
+            self.differ_from_copies(deadline);
+            match woken {
+                Woken::Datagram(Some(delivery)) => self.receive(&delivery),
+                Woken::Command(None | Some(Command::Shutdown)) | Woken::Datagram(None) => break,
+                Woken::Command(Some(command)) => self.command(command),
+                Woken::Tick => self.step(Input::Tick),
             }
             self.publish();
             self.carry.tell();
@@ -187,28 +200,6 @@ impl Task {
             }
         }
         self.carry.tape.take()
-    }
-
-    /// Handles the datagrams that have arrived, at most a batch.
-    fn receive(&mut self, first: &Delivery) {
-        self.datagram(first);
-        for _ in 1..BATCH {
-            let Some(delivery) = self.datagrams.try_recv() else { break };
-            self.datagram(&delivery);
-        }
-        // A flood of datagrams must not hold up the timer.
-        let now = self.now();
-        if self.node.poll_timeout().is_some_and(|at| at <= now) {
-            self.step(Input::Tick);
-        }
-    }
-
-    fn datagram(&mut self, delivery: &Delivery) {
-        let input = Input::Datagram { from: delivery.from, bytes: (&*delivery.bytes).into() };
-        if let Err(error) = self.handle(input) {
-            let node = self.view_id();
-            tracing::debug!(%node, from = %delivery.from, %error, "datagram refused");
-        }
     }
 
     fn now(&self) -> telemetry_gossip_core::Instant {

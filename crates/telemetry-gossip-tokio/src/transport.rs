@@ -14,7 +14,7 @@ use thiserror::Error;
 use tokio::sync::mpsc;
 
 use crate::peer_addr::PeerAddr;
-use crate::sealing::SharedSeal;
+use crate::sealing::{Provenance, SharedSeal};
 
 /// The most datagrams that wait for one subscriber. Further ones are dropped, as by a full socket
 /// buffer.
@@ -124,6 +124,8 @@ pub struct Delivery {
     pub from: PeerAddr,
     /// The payload, shared between the subscribers.
     pub bytes: Arc<[u8]>,
+    /// Where the datagram stands in the traffic of its sender, if it was sealed.
+    pub sealed: Option<Provenance>,
 }
 
 /// The datagrams that arrive at a transport, from [`Transport::subscribe`]. At most
@@ -173,21 +175,43 @@ impl Subscribers {
         Subscription { deliveries }
     }
 
-    /// Hands a datagram to every subscriber. Returns how many of them had no room for it.
+    /// Hands a datagram that came in plaintext to every subscriber. Returns how many of them had no
+    /// room for it.
     pub fn deliver(&self, from: PeerAddr, bytes: &[u8]) -> usize {
+        self.hand_out(from, bytes, None)
+    }
+
+    /// Hands a datagram that [`SharedSeal::open`] has opened to every subscriber. Returns how many
+    /// of them had no room for it.
+    ///
+    /// A datagram that may be a recording gets no more than half of the room, so that a flood of
+    /// recordings takes no place from what is fresh.
+    pub fn deliver_sealed(&self, from: PeerAddr, bytes: &[u8], sealed: Provenance) -> usize {
+        self.hand_out(from, bytes, Some(sealed))
+    }
+
+    fn hand_out(&self, from: PeerAddr, bytes: &[u8], sealed: Option<Provenance>) -> usize {
         let mut senders = self.senders.lock().unwrap_or_else(PoisonError::into_inner);
         if senders.live.is_empty() {
             return 0;
         }
-        let delivery = Delivery { from, bytes: bytes.into() };
+        let delivery = Delivery { from, bytes: bytes.into(), sealed };
+        let unproved = sealed.is_some_and(|sealed| sealed.proof_age.is_none());
+        let reserve = if unproved { SUBSCRIPTION_CAPACITY / 2 } else { 0 };
         let mut dropped = 0;
-        senders.live.retain(|sender| match sender.try_send(delivery.clone()) {
-            Ok(()) => true,
-            Err(mpsc::error::TrySendError::Full(_)) => {
+        senders.live.retain(|sender| {
+            if sender.capacity() <= reserve && !sender.is_closed() {
                 dropped += 1;
-                true
+                return true;
             }
-            Err(mpsc::error::TrySendError::Closed(_)) => false,
+            match sender.try_send(delivery.clone()) {
+                Ok(()) => true,
+                Err(mpsc::error::TrySendError::Full(_)) => {
+                    dropped += 1;
+                    true
+                }
+                Err(mpsc::error::TrySendError::Closed(_)) => false,
+            }
         });
         dropped
     }

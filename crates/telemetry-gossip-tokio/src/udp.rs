@@ -230,18 +230,19 @@ async fn receive(
             Ok(Some((len, from))) => {
                 // Before the datagram waits in any queue: a forged datagram must not take the
                 // place of an authentic one.
-                let contents = match &seal {
-                    None => Ok(&buf[..len]),
-                    Some(seal) => seal.open(&mut buf[..len]),
+                let peer = PeerAddr::Socket(canonical(from));
+                let missed = match &seal {
+                    None => subscribers.deliver(peer, &buf[..len]),
+                    Some(seal) => match seal.open(&mut buf[..len]) {
+                        Ok((contents, sealed)) => {
+                            subscribers.deliver_sealed(peer, contents, sealed)
+                        }
+                        Err(refusal) => {
+                            tracing::trace!(%from, %refusal, "datagram not opened");
+                            continue;
+                        }
+                    },
                 };
-                let contents = match contents {
-                    Ok(contents) => contents,
-                    Err(refusal) => {
-                        tracing::trace!(%from, %refusal, "datagram not opened");
-                        continue;
-                    }
-                };
-                let missed = subscribers.deliver(PeerAddr::Socket(canonical(from)), contents);
                 dropped.fetch_add(missed as u64, Ordering::Relaxed);
             }
             Ok(None) => return,

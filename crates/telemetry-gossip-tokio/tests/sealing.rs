@@ -11,8 +11,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use common::{agree, quick, until, until_so, within};
-use telemetry_gossip_core::{Config, Label};
-use telemetry_gossip_seal::{Key, Keyring, OVERHEAD};
+use telemetry_gossip_core::{Config, Identity, Input, Instant as CoreInstant, Label, Node};
+use telemetry_gossip_seal::{Key, Keyring, NoncePrefix, OVERHEAD, Seal};
 use telemetry_gossip_tokio::{
     Agent, BoxFuture, KeyFileError, MemoryNetwork, Options, PeerAddr, Sealing, SharedSeal,
     SpawnError, Subscription, Transport, UdpTransport, create_key, read_key,
@@ -189,6 +189,108 @@ async fn a_node_opens_its_own_datagrams() {
     }
     until_so("each is refused", || a.seal().unwrap().stats().own == 10).await;
     assert!(at_a.try_recv().is_none());
+}
+
+/// A node of the cluster made by hand, on a plaintext socket: its join as it goes over the wire, and
+/// the same again for each answer that it opens.
+struct ByHand {
+    node: Node<PeerAddr>,
+    seal: Seal,
+    socket: Arc<UdpTransport>,
+    arriving: Subscription,
+}
+
+impl ByHand {
+    async fn joining(id: &str, seed: PeerAddr) -> Self {
+        let socket = udp(Sealing::Plaintext).await;
+        let identity = Identity::new(id.parse().unwrap(), socket.local());
+        let config = quick().mtu(1_000);
+        let mut node = Node::new(config, identity, [5; 32], CoreInstant::ORIGIN).unwrap();
+        node.handle(CoreInstant::ORIGIN, Input::join(vec![seed])).unwrap();
+        let seal = Seal::new(ring("", 1), NoncePrefix::new([5; 16]));
+        let arriving = socket.subscribe();
+        Self { node, seal, socket, arriving }
+    }
+
+    /// The datagrams that it sends now, sealed.
+    fn sealed(&mut self) -> Vec<(PeerAddr, Vec<u8>)> {
+        let (mut plain, mut sealed) = ([0; 1_400], [0; 1_400]);
+        let mut all = Vec::new();
+        while let Some(sent) = self.node.poll_transmit(&mut plain) {
+            let len = self.seal.seal(&plain[..sent.len], &mut sealed).unwrap();
+            all.push((sent.to, sealed[..len].to_vec()));
+        }
+        all
+    }
+
+    /// Hears one datagram and answers.
+    async fn answer(&mut self) {
+        let delivery = within("an answer", self.arriving.recv()).await.unwrap();
+        let mut bytes = delivery.bytes.to_vec();
+        let Ok(contents) = self.seal.open(&mut bytes) else { return };
+        let input = Input::datagram(delivery.from, contents);
+        self.node.handle(CoreInstant::ORIGIN, input).unwrap();
+        for (to, bytes) in self.sealed() {
+            self.socket.send(to, &bytes).unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_recorded_join_adds_no_member_and_a_present_one_does() {
+    let transport = udp(Sealing::Keyring(ring("", 1))).await;
+    let agent = spawn("n0", &[], &transport);
+    let mut newcomer = ByHand::joining("newcomer", transport.local()).await;
+    let recorded = newcomer.sealed().remove(0).1;
+    // From a socket that has no key, again and again, also after the agent has started anew.
+    let outsider = udp(Sealing::Plaintext).await;
+    let mut asked = outsider.subscribe();
+    for _ in 0..50 {
+        outsider.send(transport.local(), &recorded).unwrap();
+    }
+    until_so("all are opened", || transport.seal().unwrap().stats().unproved == 50).await;
+    within("the sender is asked", asked.recv()).await.unwrap();
+    // The agent has handled all when it has answered a command.
+    let stats = agent.stats().await.unwrap();
+    assert!(stats.datagrams_received > 0);
+    assert_eq!((agent.view().len(), transport.seal().unwrap().stats().windows), (1, 0));
+
+    newcomer.socket.send(transport.local(), &recorded).unwrap();
+    while agent.member("newcomer").is_none() {
+        newcomer.answer().await;
+        agent.stats().await.unwrap();
+    }
+    assert_eq!(transport.seal().unwrap().stats().windows, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_pause_an_agent_seals_under_another_prefix_and_goes_on() {
+    let network = MemoryNetwork::new(1);
+    let mut agents: Vec<Agent> = Vec::new();
+    for id in ["n0", "n1", "n2"] {
+        let options = Options::new(id.parse().unwrap()).config(quick());
+        let options = options.seeds(agents.first().map(|_| "n0"));
+        let seal = SharedSeal::new(ring("", 1)).unwrap();
+        agents.push(Agent::spawn(options, network.sealed_transport(id, seal).unwrap()).unwrap());
+    }
+    agree(&agents).await;
+    let proofs =
+        || -> Vec<u64> { agents.iter().map(|agent| agent.seal_stats().unwrap().windows).collect() };
+    assert_eq!(proofs(), [2, 2, 2]);
+    let first = agents[0].transport().seal().unwrap().nonce_prefix();
+    tokio::time::advance(std::time::Duration::from_secs(5)).await;
+    within("each has proved its next prefix", async {
+        while proofs().iter().any(|&windows| windows < 4) {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    assert_eq!(agents[0].transport().seal().unwrap().nonce_prefix(), first, "it names the start");
+    agents[1].publish("load", b"0.7").await.unwrap();
+    until("telemetry goes on", &agents[2], |agent| {
+        agent.member("n1").is_some_and(|n1| n1.value("load").is_some())
+    })
+    .await;
 }
 
 /// A folder of one test, gone with it.

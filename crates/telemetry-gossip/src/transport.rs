@@ -35,6 +35,6 @@
 pub use telemetry_gossip_seal::{Key, KeyId, KeyText, Keyring, KeyringError, SealStats};
 pub use telemetry_gossip_tokio::{
     BindError, BoxFuture, Delivery, KeyFileError, MemoryNetwork, MemoryTransport, NameError,
-    PeerAddr, SUBSCRIPTION_CAPACITY, Sealing, SharedSeal, Subscribers, Subscription, Transport,
-    UdpTransport, create_key, read_key,
+    PeerAddr, Provenance, SUBSCRIPTION_CAPACITY, Sealing, SharedSeal, Subscribers, Subscription,
+    Transport, UdpTransport, create_key, read_key,
 };

@@ -237,6 +237,8 @@ impl<A: Address> AntiEntropy<A> {
     pub(super) fn advance_join(&mut self, cx: &mut Cx<A>) {
         let Some(join) = &mut self.join else { return };
         if join.failed(cx.now, cx.now + cx.config.join_timeout) {
+            // A page that was held back must not answer a join that goes on for hours.
+            join.request_id = cx.request_id();
             cx.emit(Event::JoinFailed);
         }
         let retry_at = cx.now + cx.config.probe_timeout * 2;
@@ -246,6 +248,12 @@ impl<A: Address> AntiEntropy<A> {
         for seed in seeds.iter().cycle().skip(start).take(seeds.len().min(MAX_SEEDS_ASKED)) {
             cx.ask(Intent::new(*seed, None, cx.mtu()).with_body(body));
         }
+    }
+
+    /// Whether a page from `from` under this request id is awaited.
+    pub(crate) fn awaits_page(&self, from: A, request_id: RequestId) -> bool {
+        let join = self.join.as_ref();
+        join.is_some_and(|join| join.request_id == request_id && join.is_seed(from))
     }
 
     /// Handles a page.

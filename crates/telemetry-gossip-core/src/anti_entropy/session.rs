@@ -120,6 +120,11 @@ impl<A: Address> AntiEntropy<A> {
         self.session.filter(|session| session.address == from).map(|session| session.request_id)
     }
 
+    /// Whether a reply from `from` under this request id is awaited.
+    pub(crate) fn awaits(&self, from: A, request_id: RequestId) -> bool {
+        self.session_with(from) == Some(request_id)
+    }
+
     /// Handles a reply of the session's partner.
     pub(crate) fn on_session_reply(
         &mut self,

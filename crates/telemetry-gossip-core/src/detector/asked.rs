@@ -52,6 +52,11 @@ impl AskedMembers {
     }
 
     /// The member that was asked under this request id.
+    pub(crate) fn get(&self, request_id: RequestId) -> Option<&Asked> {
+        self.members.get(*self.places.get(&request_id)?)
+    }
+
+    /// The same, to be changed.
     pub(crate) fn get_mut(&mut self, request_id: RequestId) -> Option<&mut Asked> {
         self.members.get_mut(*self.places.get(&request_id)?)
     }

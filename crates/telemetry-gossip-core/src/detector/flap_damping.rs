@@ -115,6 +115,13 @@ impl<A: Copy + PartialEq> FlapDamping<A> {
         self.rechecks.iter().any(|recheck| recheck.probe.target == slot)
     }
 
+    /// Whether an ack from `from` under this request id answers a recheck.
+    pub(crate) fn awaits(&self, from: A, request_id: RequestId) -> bool {
+        self.rechecks
+            .iter()
+            .any(|recheck| recheck.probe.request_id == request_id && recheck.probe.address == from)
+    }
+
     /// Ends the recheck that an ack from `from` answers, and returns its member.
     pub(crate) fn answered(&mut self, from: A, request_id: RequestId) -> Option<Slot> {
         let at = self.rechecks.iter().position(|recheck| {

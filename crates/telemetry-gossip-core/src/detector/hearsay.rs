@@ -152,6 +152,13 @@ impl<A: Copy + PartialEq> Hearsay<A> {
         Some(question.asked)
     }
 
+    /// Whether the answer to a question is awaited from there.
+    pub(crate) fn awaits(&self, from: A, request_id: RequestId) -> bool {
+        self.questions
+            .iter()
+            .any(|question| (question.address, question.request_id) == (from, request_id))
+    }
+
     /// Takes the question that this answer is for.
     fn answered(&mut self, from: A, request_id: RequestId) -> Option<Question<A>> {
         let at = self.questions.iter().position(|question| {

@@ -73,6 +73,7 @@ pub(crate) use hearsay::Hearsay;
 pub(crate) use history::History;
 pub(crate) use local_health::LocalHealth;
 pub(crate) use ping_req::PingReqs;
+use probe::Answer;
 pub(crate) use probe::{MAX_PROBES_WANTED, Probe};
 pub(crate) use roll_call::RollCalls;
 pub(crate) use round_robin::RoundRobin;
@@ -284,6 +285,21 @@ impl<A: Address> Detector<A> {
             return Acked::Matched;
         }
         Acked::Unmatched
+    }
+
+    /// Whether an ack from `from` under this request id is awaited.
+    pub(crate) fn awaits(&self, from: A, request_id: RequestId, cx: &Cx<A>) -> bool {
+        let probe = self.probe.as_ref();
+        probe.is_some_and(|it| it.judge(from, request_id, Instance(0)) != Answer::Unrelated)
+            || self.flap_damping.awaits(from, request_id)
+            || self.ping_reqs.awaits(from, request_id)
+            || self.roll_calls.awaits(request_id, |slot| cx.table.address(slot) == Some(from))
+    }
+
+    /// Whether a nack from `from` under this request id is awaited.
+    pub(crate) fn awaits_nack(&self, from: A, request_id: RequestId) -> bool {
+        let mut probes = self.probe.iter().filter(|probe| probe.request_id == request_id);
+        probes.any(|probe| probe.helpers.iter().any(|helper| helper.address == from))
     }
 
     /// When the probe under way, or the next one, needs a tick. Most of the time this is the only

@@ -75,6 +75,11 @@ impl<A: Copy + PartialEq> PingReqs<A> {
         true
     }
 
+    /// Whether an ack from `from` under this request id answers a ping on behalf of another node.
+    pub(crate) fn awaits(&self, from: A, request_id: RequestId) -> bool {
+        self.entries.iter().any(|ping_req| ping_req.ours == request_id && ping_req.target == from)
+    }
+
     /// Removes the request whose target answered. Returns the asker and the request id to answer it
     /// with.
     pub(crate) fn answered(

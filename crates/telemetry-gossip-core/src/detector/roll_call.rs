@@ -221,6 +221,12 @@ impl RollCalls {
         self.asked.push(slot, request_id);
     }
 
+    /// Whether this is the request id of a member that the roll call has asked.
+    pub(crate) fn awaits(&self, request_id: RequestId, is_from: impl Fn(Slot) -> bool) -> bool {
+        let asked = self.asked.get(request_id).filter(|_| self.roll.is_some());
+        asked.is_some_and(|asked| is_from(asked.slot))
+    }
+
     /// Counts an answer and returns its member; `None` if the request id is not of this roll call,
     /// or the answer does not come from the member that was asked.
     pub(crate) fn answered(

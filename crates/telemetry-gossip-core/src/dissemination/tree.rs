@@ -389,6 +389,14 @@ impl Trees {
         self.branches.get(index).map_or(0, |branch| branch.tries)
     }
 
+    /// Whether an acknowledgement by this partner under this request id is awaited.
+    pub(crate) fn awaits(&self, from: Slot, request_id: RequestId) -> bool {
+        self.branches
+            .iter()
+            .filter(|branch| branch.partner == Some(from))
+            .any(|branch| branch.in_flight.iter().any(|datagram| datagram.request_id == request_id))
+    }
+
     /// Handles the acknowledgement of a datagram, and returns when that was sent; `None` if no such
     /// datagram is under way to this partner.
     pub(crate) fn arrived(&mut self, from: Slot, request_id: RequestId) -> Option<Instant> {

@@ -177,6 +177,14 @@ impl<A: Copy + PartialEq> Newcomers<A> {
         true
     }
 
+    /// Whether an ack of this number is awaited.
+    pub(crate) fn awaits(&self, number: RequestId) -> bool {
+        self.waiting.iter().any(|waiting| match waiting.contested {
+            Some((held, _)) => held == number,
+            None => waiting.asked == number,
+        })
+    }
+
     /// Handles an ack of this number from this instance.
     pub(crate) fn answered(&mut self, number: RequestId, instance: Instance) -> Option<Answer<A>> {
         let at = self.waiting.iter().position(|waiting| match waiting.contested {

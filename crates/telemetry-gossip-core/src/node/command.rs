@@ -27,7 +27,9 @@ impl<A: Address> Node<A> {
             return Err(CommandError::Inactive);
         }
         match command {
-            Input::Tick | Input::Datagram { .. } => Ok(()),
+            Input::Tick | Input::Datagram { .. } | Input::Sealed { .. } | Input::Reseed { .. } => {
+                Ok(())
+            }
             Input::Join { seeds } => self.anti_entropy.start_join(&seeds, &mut self.cx),
             Input::Leave => {
                 self.leave();

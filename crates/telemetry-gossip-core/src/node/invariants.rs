@@ -19,6 +19,7 @@ impl<A: Address> Node<A> {
             detector,
             anti_entropy,
             dissemination,
+            freshness,
             id_conflict: _,
             newcomers,
             wrong_accusers: _,
@@ -37,7 +38,9 @@ impl<A: Address> Node<A> {
         }
         self.check_tombstones()?;
         let limit = usize::try_from(cx.config.max_members).unwrap_or(usize::MAX);
+        let (parked, most) = freshness.bound();
         check_bounds(&[
+            ("parked datagrams", parked, most),
             ("table", cx.table.len(), limit),
             ("tombstones", cx.tombstones.len(), cx.table.len()),
             ("claims that wait", newcomers.len(), MAX_WAITING),

@@ -5,6 +5,7 @@
 //! - `receive`: reads the frames of a datagram, and builds the one reply to it
 //! - `claims`: decides which claims of a datagram are applied at once
 //! - `apply`: merges claims and telemetry of peers into this node's state
+//! - `freshness`: keeps recordings of sealed datagrams out
 //! - `leaving`: announces the leave of this node, and ends it
 //! - `transmit`, `encode`: encode intents as datagrams
 //! - `view`: shows the state to the host
@@ -19,6 +20,7 @@ mod apply;
 mod claims;
 mod command;
 mod encode;
+mod freshness;
 mod invariants;
 mod leaving;
 mod lend;
@@ -53,6 +55,7 @@ use crate::stats::Stats;
 use crate::status::Status;
 use crate::time::Instant;
 use apply::IdConflict;
+use freshness::Freshness;
 
 pub use transmit::Transmit;
 
@@ -94,6 +97,7 @@ pub struct Node<A> {
     detector: Detector<A>,
     anti_entropy: AntiEntropy<A>,
     dissemination: Dissemination,
+    freshness: Freshness<A>,
     /// What this node knows of other processes with its id.
     id_conflict: IdConflict<A>,
     /// Claims that wait until their member has answered.
@@ -135,7 +139,7 @@ impl<A: Address> Node<A> {
         // Instance 0 stands for an unknown instance.
         let drawn = Instance(rng.word().max(1));
         let unless_given = if config.mode == Mode::ProbeOnly { Instance(0) } else { drawn };
-        let secret = u64::from(rng.word()) << 32 | u64::from(rng.word());
+        let secret = rng.secret();
         let this = ThisNode {
             id,
             address,
@@ -164,6 +168,7 @@ impl<A: Address> Node<A> {
                 events: Events::new(),
                 stats: Stats::default(),
             },
+            freshness: Freshness::new(),
             id_conflict,
             newcomers: Newcomers::new(now),
             wrong_accusers: Accusers::new(),
@@ -214,6 +219,14 @@ impl<A: Address> Node<A> {
                 Ok(())
             }
             Input::Datagram { from, bytes } => self.receive(from, &bytes).map_err(InputError::from),
+            Input::Sealed { from, stamp, proof_age, bytes } => {
+                self.receive_sealed(from, stamp, proof_age, &bytes).map_err(InputError::from)
+            }
+            Input::Reseed { entropy } => {
+                self.cx.rng.mix(&entropy);
+                self.cx.proof = Proof::new(self.cx.rng.secret());
+                Ok(())
+            }
             command => {
                 let result = self.command(command).map_err(InputError::from);
                 if result.is_ok() {
@@ -255,6 +268,7 @@ impl<A: Address> Node<A> {
             detector,
             anti_entropy,
             dissemination,
+            freshness: _,
             id_conflict: _,
             newcomers: _,
             wrong_accusers: _,
@@ -291,6 +305,7 @@ impl<A: Address> Node<A> {
             detector,
             anti_entropy,
             dissemination,
+            freshness: _,
             id_conflict,
             newcomers,
             wrong_accusers: _,
@@ -315,6 +330,7 @@ impl<A: Address> Node<A> {
             detector,
             anti_entropy,
             dissemination,
+            freshness: _,
             id_conflict,
             newcomers,
             wrong_accusers: _,
@@ -363,6 +379,7 @@ impl<A: Address> Node<A> {
             detector,
             anti_entropy,
             dissemination,
+            freshness: _,
             id_conflict: _,
             newcomers: _,
             wrong_accusers: _,
@@ -403,6 +420,7 @@ impl<A: Address> Node<A> {
             detector,
             anti_entropy,
             dissemination,
+            freshness,
             id_conflict: _,
             newcomers,
             wrong_accusers: _,
@@ -418,5 +436,6 @@ impl<A: Address> Node<A> {
             + detector.heap_bytes()
             + anti_entropy.heap_bytes()
             + Part::<A>::heap_bytes(dissemination)
+            + freshness.heap_bytes()
     }
 }

@@ -54,6 +54,8 @@ pub(super) struct Reply<A> {
     ping_req: Option<(RequestId, IdHash, A)>,
     /// Whether a claim about this node itself was among the claims.
     pub(super) about_self: bool,
+    /// Whether the sender has proved its address by the answer to a ping of its own.
+    verified: bool,
     /// Whether the datagram has an ack.
     has_ack: bool,
     /// How the claims of the datagram were heard.
@@ -104,6 +106,7 @@ impl<A> Reply<A> {
             testimony: None,
             answers: false,
             held_under_id: None,
+            verified: false,
             tree: None,
             missing: ArrayVec::new(),
             steps: 0,
@@ -165,43 +168,53 @@ impl<A: Address> Node<A> {
         }
         if datagram.sender == self.cx.this.id_hash.0 && self.is_own_echo(bytes) {
             self.cx.stats.datagrams_echoed += 1;
-            return Ok(());
-        }
-        if let Activity::Waiting(_) = self.cx.activity {
+        } else if let Activity::Waiting(_) = self.cx.activity {
             self.receive_waiting(from, &datagram);
-            return Ok(());
+        } else {
+            self.apply_datagram(from, &datagram, false);
         }
+        Ok(())
+    }
+
+    /// Applies a valid datagram. `verified` says that its sender has just proved its address, which
+    /// the table may not tell yet.
+    #[inline]
+    pub(super) fn apply_datagram(&mut self, from: A, datagram: &Datagram<'_, A>, verified: bool) {
         let sender = self.cx.member_at(IdHash(datagram.sender), from);
         if let Some(slot) = sender {
             self.cx.table.heard(slot, self.cx.now, false);
         } else if !self.cx.believes(&from) && !self.anti_entropy.joins_through(from) {
             self.cx.stats.addresses_refused += 1;
-            return Ok(());
+            return;
         }
         let heard = Heard {
             rumor: true,
             asked: Asked::No,
-            word_from: None,
-            questions_left: bytes.len() / PING_LEN,
+            word_from: verified.then_some(from),
+            questions_left: datagram.len / PING_LEN,
         };
         let mut reply = Reply::new(sender, heard);
+        reply.verified = verified;
         // Most datagrams are a ping or an ack and nothing else. That frame was read by `parse`.
         let mut answered = match datagram.lead {
             Lead::Ping(ping) => {
                 self.on_ping(ping, &mut reply);
                 None
             }
-            Lead::Ack(ack) => self.on_ack(from, &datagram, ack, &mut reply),
+            Lead::Ack(ack) => self.on_ack(from, datagram, ack, &mut reply),
             Lead::None => None,
         };
         if datagram.goes_on() {
-            self.read_on(from, &datagram, &mut reply, &mut answered);
+            self.read_on(from, datagram, &mut reply, &mut answered);
+        }
+        if let Some(slot) = reply.sender.filter(|_| verified) {
+            self.cx.table.heard(slot, self.cx.now, true);
         }
         // The source address of any other datagram may be forged, and so may its clock.
         if let Some(slot) = reply.sender.filter(|_| reply.answers) {
             self.hear_clock(slot, datagram.clock);
         }
-        self.send_reply(from, &datagram, &reply);
+        self.send_reply(from, datagram, &reply);
         self.tell_accusers();
         self.dissemination.send_flights(&mut self.cx);
         // A member that answered our probe is a partner to compare tables with.
@@ -217,7 +230,6 @@ impl<A: Address> Node<A> {
         if !plain || datagram.goes_on() {
             self.quiet = self.is_quiet();
         }
-        Ok(())
     }
 
     /// Whether this node sent the datagram itself, by an address that leads back to it: it has the
@@ -493,7 +505,8 @@ impl<A: Address> Node<A> {
             return None;
         }
         let cx = &mut self.cx;
-        if cx.proof.is_answer(from, request_id, cx.now) {
+        let proves = self.freshness.answered == Some(request_id);
+        if proves || cx.proof.is_answer(from, request_id, cx.now) {
             reply.answers = true;
             reply.heard.word_from = Some(from);
             let member = cx.member_at(IdHash(datagram.sender), from);
@@ -554,10 +567,11 @@ impl<A: Address> Node<A> {
             }
             body = Body::Rumors;
         }
-        let verified = sender.is_some_and(|slot| cx.table.row(slot).answered.directly());
+        let verified =
+            reply.verified || sender.is_some_and(|slot| cx.table.row(slot).answered.directly());
         // A ping on the sender's behalf also costs bytes, so it takes its share of the allowance.
         let spent = if ping_req.is_some() { PING_REQ_LEN.min(datagram.len) } else { 0 };
-        let limit = cx.limit_to(sender, datagram.len - spent);
+        let limit = if verified { cx.mtu() } else { cx.limit_to(sender, datagram.len - spent) };
         // A challenge is never answered by another challenge, or two nodes could go on for ever.
         let known = sender.is_some() && !has_ack && cx.asks_for_proof();
         let asks = !matches!(body, Body::None | Body::Rumors | Body::Introduction);

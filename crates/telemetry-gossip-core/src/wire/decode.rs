@@ -168,7 +168,6 @@ impl<'a, A: Address> Datagram<'a, A> {
     }
 
     /// Returns all frames, in order.
-    #[cfg(test)]
     pub(crate) fn frames(&self) -> impl Iterator<Item = Frame<'a, A>> + use<'a, A> {
         let lead = match self.lead {
             Lead::None => None,

@@ -38,6 +38,9 @@ pub const WIRE_VERSION: u8 = 1;
 /// The bytes before the first frame.
 pub(crate) const HEADER_LEN: usize = 1 + 4 + 4 + 8 + 3;
 
+/// The bytes of a ping or an ack.
+pub(crate) const LEAD_LEN: usize = 10;
+
 /// The fewest bytes of a datagram with a ping-req: the header and one frame.
 pub(crate) const PING_REQ_LEN: usize = HEADER_LEN + 12;
 

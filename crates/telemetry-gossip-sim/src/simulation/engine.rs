@@ -1,7 +1,6 @@
 //! The event loop: takes the next entry from the heap, passes it to a process as an input, and
 //! carries out what follows.
 
-use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::time::Duration;
 
@@ -78,20 +77,27 @@ impl Simulation {
         let usage = &mut self.processes[index].usage;
         usage.received += 1;
         usage.received_bytes += bytes.len() as u64;
-        let Some(bytes) = self.opened(index, bytes) else {
+        let Some((contents, stamp)) = self.opened(index, &bytes) else {
+            self.packets.all[place].bytes = bytes;
             self.packets.free.push(packet);
             return;
         };
         let location = Location { at: self.now(), observer: index };
         if altered && self.processes[index].seal.is_some() {
-            self.checker.opened_altered(location, bytes.len());
+            self.checker.opened_altered(location, contents.len());
         } else if altered {
             // Tell the checker first: the node may believe the datagram at once.
             self.checker.accepted_altered();
         }
         self.replies = 0;
         self.answering = Some(from);
-        let result = self.feed(index, Input::Datagram { from, bytes: Cow::Borrowed(&bytes) });
+        let len = contents.len();
+        let input = match stamp {
+            None => Input::datagram(from, contents),
+            Some((stamp, age)) => Input::sealed(from, stamp, age, contents),
+        };
+        let result = self.feed(index, input);
+        self.keep_proof(index);
         self.answering = None;
         if self.checking != Checking::Off {
             self.checker.replies(location, self.replies);
@@ -99,7 +105,7 @@ impl Simulation {
                 && error != WireError::Label
                 && !altered
             {
-                self.checker.refused(location, error, bytes.len());
+                self.checker.refused(location, error, len);
             }
         }
         self.packets.all[place].bytes = bytes;
@@ -187,6 +193,7 @@ impl Simulation {
             self.fabric.traffic.sent_bytes += sent.len as u64;
             self.trace.transmit(now, index, sent.to, &self.buffer[..sent.len]);
             self.checker.datagram(Location { at: now, observer: index }, sent.len, mtu);
+            self.tap(index, sent);
             // Telemetry that is passed on does not count as a reply, even if the tree passes it
             // back to the node that it came from.
             self.replies +=

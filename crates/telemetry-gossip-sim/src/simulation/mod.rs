@@ -9,6 +9,7 @@ mod checks;
 mod engine;
 mod hosts;
 mod sealing;
+pub use sealing::Tapped;
 pub(crate) use sealing::node_config;
 #[cfg(test)]
 mod tests;
@@ -228,6 +229,8 @@ pub struct Simulation {
     buffer: Vec<u8>,
     /// The datagram before it is sealed into `buffer`.
     plain: Vec<u8>,
+    /// Copies of all datagrams sent, if they are recorded.
+    tapped: Option<Vec<Tapped>>,
 }
 
 impl Simulation {
@@ -272,6 +275,7 @@ impl Simulation {
             // truncated.
             buffer: vec![0; usize::from(MAX_MTU) + 1],
             plain: Vec::new(),
+            tapped: None,
         })
     }
 

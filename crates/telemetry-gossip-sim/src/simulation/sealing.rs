@@ -1,11 +1,15 @@
 //! Hosts that seal: datagrams are sealed on their way to the socket, and opened before the node
 //! sees them.
 
-use telemetry_gossip_core::Config;
+use std::borrow::Cow;
+use std::time::Duration;
+
+use telemetry_gossip_core::{Config, Node, Stamp};
 use telemetry_gossip_seal::{Keyring, NoncePrefix, OVERHEAD, Seal};
 
 use super::Simulation;
 use crate::network::Kind;
+use crate::process::Condition;
 use crate::rng::nonce_prefix;
 
 /// A datagram that a process sends; its bytes are in the buffer of the simulation.
@@ -15,6 +19,21 @@ pub(super) struct Outgoing {
     pub(super) kind: Kind,
     pub(super) len: usize,
 }
+
+/// A datagram that an attacker on the wire has recorded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Tapped {
+    /// The source address.
+    pub from: u32,
+    /// The address to which it was sent.
+    pub to: u32,
+    /// The bytes on the wire.
+    pub bytes: Vec<u8>,
+}
+
+/// The contents of a datagram, its stamp if it was sealed, and the age of its prefix's proof.
+type Arrived<'d> = (Cow<'d, [u8]>, Option<(Stamp, Option<Duration>)>);
 
 impl Simulation {
     /// The seal of a process: its keys, and counters of its current instance. `None` if the hosts
@@ -71,11 +90,53 @@ impl Simulation {
         Some(Outgoing { to: sent.to, kind, len })
     }
 
-    /// Opens a datagram that arrived at a process; `None` if its seal refuses it.
-    pub(super) fn opened(&mut self, index: usize, mut bytes: Vec<u8>) -> Option<Vec<u8>> {
-        match &mut self.processes[index].seal {
-            None => Some(bytes),
-            Some(seal) => seal.open(&mut bytes).ok().map(<[u8]>::to_vec),
+    /// Opens a datagram that arrived at a process: the contents, the stamp, and the age of the
+    /// proof of its prefix. `None` if the seal refuses it.
+    pub(super) fn opened<'d>(&mut self, index: usize, bytes: &'d [u8]) -> Option<Arrived<'d>> {
+        let Some(seal) = &mut self.processes[index].seal else {
+            return Some((Cow::Borrowed(bytes), None));
+        };
+        let mut bytes = bytes.to_vec();
+        let opened = seal.open_stamped(&mut bytes).ok()?;
+        let age = opened.proved_at.map(|at| Duration::from_micros(self.now.saturating_sub(at)));
+        let stamp = opened.stamp;
+        Some((Cow::Owned(opened.contents.to_vec()), Some((stamp, age))))
+    }
+
+    /// Tells the seal of a process what the latest datagram has proved to its node.
+    pub(super) fn keep_proof(&mut self, index: usize) {
+        let process = &mut self.processes[index];
+        if let Some(stamp) = process.node.as_mut().and_then(Node::poll_proof)
+            && let Some(seal) = &mut process.seal
+        {
+            seal.prove(stamp, self.now);
+        }
+    }
+
+    /// Keeps a copy of each datagram that is sent from now on, as an attacker on the wire would.
+    pub fn record_traffic(&mut self) {
+        self.tapped.get_or_insert_default();
+    }
+
+    /// Takes the copies kept so far, and ends the recording.
+    pub fn take_traffic(&mut self) -> Vec<Tapped> {
+        self.tapped.take().unwrap_or_default()
+    }
+
+    /// Delivers bytes to the socket of a process, as if they came from this address.
+    pub fn inject(&mut self, index: usize, from: u32, bytes: &[u8]) {
+        if self.condition(index) == Some(Condition::Running) {
+            let to = self.processes[index].address;
+            let packet = self.packets.add(from, to, bytes);
+            self.receive(index, packet);
+        }
+    }
+
+    /// Copies the datagram in the buffer, if the traffic is recorded.
+    pub(super) fn tap(&mut self, index: usize, sent: Outgoing) {
+        if let Some(tapped) = &mut self.tapped {
+            let from = self.processes[index].address;
+            tapped.push(Tapped { from, to: sent.to, bytes: self.buffer[..sent.len].to_vec() });
         }
     }
 }

@@ -176,6 +176,22 @@ impl<A: Copy + PartialEq> IdConflict<A> {
         self.contest.as_ref().map(|contest| contest.next_at)
     }
 
+    /// Whether an ack from there is awaited.
+    pub(in crate::node) fn awaits_ack(&self, from: A, request_id: RequestId) -> bool {
+        self.contest.as_ref().is_some_and(|contest| {
+            let pinged = contest.pings.iter().any(|ping| ping.0 == request_id);
+            (pinged && from == contest.address) || contest.helpers.contains(&(from, request_id))
+        })
+    }
+
+    /// Whether the answer of a member that was asked whom it holds is awaited.
+    pub(in crate::node) fn awaits_vote(&self, from: A, request_id: RequestId) -> bool {
+        self.contest.as_ref().is_some_and(|contest| {
+            let asked = |voter: &Voter<A>| (voter.address, voter.request_id) == (from, request_id);
+            contest.voters.iter().any(asked)
+        })
+    }
+
     /// Takes an ack; true if it answers a ping of the contest.
     pub(in crate::node) fn on_ack(
         &mut self,

@@ -25,6 +25,7 @@ use crate::detector::{self, Detector};
 use crate::dissemination::{self, Dissemination};
 use crate::membership::claim::Accusers;
 use crate::membership::newcomers::Newcomers;
+use crate::node::freshness::{self, Freshness};
 use crate::violation::{Unsound, Violation, check_rules};
 
 /// The version of the state in a [snapshot](Node::snapshot). It increases with each change of the
@@ -34,7 +35,12 @@ use crate::violation::{Unsound, Violation, check_rules};
 /// It is the sum of the shape versions of all parts, plus one. Each of those only increases, so a
 /// part that changes its own shape changes nothing here.
 pub const STATE_VERSION: u32 =
-    1 + apply::SHAPE + cx::SHAPE + detector::SHAPE + anti_entropy::SHAPE + dissemination::SHAPE;
+    1 + apply::SHAPE
+        + cx::SHAPE
+        + detector::SHAPE
+        + anti_entropy::SHAPE
+        + dissemination::SHAPE
+        + freshness::SHAPE;
 
 /// Why a snapshot cannot be taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -99,6 +105,7 @@ struct State<A> {
     detector: Detector<A>,
     anti_entropy: AntiEntropy<A>,
     dissemination: Dissemination,
+    freshness: Freshness<A>,
     id_conflict: IdConflict<A>,
     newcomers: Newcomers<A>,
     wrong_accusers: Accusers,
@@ -182,6 +189,7 @@ impl<A: Address + Serialize + for<'de> Deserialize<'de>> Node<A> {
             detector,
             anti_entropy,
             dissemination,
+            freshness,
             id_conflict,
             newcomers,
             wrong_accusers,
@@ -198,6 +206,7 @@ impl<A: Address + Serialize + for<'de> Deserialize<'de>> Node<A> {
             &[
                 (named, "each slot that is named is that of a member"),
                 (!*lent, "its table is its own"),
+                (freshness.is_sound(times), "the datagrams that are parked are few"),
                 (id_conflict.is_sound(times), "what it knows of a rival is possible"),
                 (
                     !matches!(cx.activity, Activity::Waiting(_)) || id_conflict.has_rival(),

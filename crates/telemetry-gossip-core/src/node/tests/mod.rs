@@ -2,6 +2,7 @@
 //! hand.
 
 mod cost;
+mod freshness;
 mod hostile;
 mod identity;
 mod leaving;
