@@ -113,7 +113,7 @@ Exit codes:
   4    no seed could be resolved to an address
   130  ended by a second signal")]
 pub(crate) struct AgentArgs {
-    /// Name of the node, unique in its cluster: 1 to 127 bytes, no control characters.
+    /// Name of the node, unique in its cluster: 1 to 127 bytes of visible characters, no spaces.
     #[arg(long, value_parser = node_id)]
     pub(crate) id: NodeId,
     /// UDP address to listen at, as ADDRESS:PORT; port 0 picks a free one.

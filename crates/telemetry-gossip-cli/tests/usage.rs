@@ -55,6 +55,11 @@ fn wrong_arguments_are_refused_with_a_helpful_message() {
             &["agent", "--id", "a", "--bind", "10.0.0.17:7946"],
             "add --key-file FILE (tgossip key new FILE makes one)",
         ),
+        (
+            &["agent", "--id", "a", "--advertise", "192.0.2.7:7946"],
+            "the address 192.0.2.7:7946 is not a loopback address",
+        ),
+        (&["agent", "--id", "a", "--control-token-file", "t"], "is for a TCP address"),
         (&["agent", "--id", "a", "--plaintext", "--key-file", "k"], "cannot be used with"),
         (
             &["key", "use", "abc", "--via", "127.0.0.1:7101", "--key-file", "k"],

@@ -169,20 +169,24 @@ fn check_entries(entries: &[(String, String)]) -> Result<(), Error> {
     Ok(())
 }
 
-/// Chooses plaintext if the arguments request it, or if the node listens on loopback without keys.
+/// Chooses plaintext if the arguments request it, or if the node is reached by loopback only and has
+/// no keys.
 fn sealing(args: &AgentArgs) -> Result<Sealing, Error> {
     if !args.key_file.is_empty() {
         return Ok(Sealing::from_files(Label::of(&args.label), &args.key_file)?);
     }
-    if args.plaintext || args.bind.ip().is_loopback() {
-        return Ok(Sealing::Plaintext);
+    // An address that is advertised is reached from outside even if the node is bound to loopback:
+    // something forwards to it.
+    let addresses = [Some(args.bind), args.advertise];
+    let open = addresses.into_iter().flatten().find(|address| !address.ip().is_loopback());
+    match open {
+        Some(address) if !args.plaintext => Err(Error::Usage(format!(
+            "the address {address} is not a loopback address, so others on the network could read \
+             and forge datagrams: add --key-file FILE (tgossip key new FILE makes one), or \
+             --plaintext to permit that"
+        ))),
+        _ => Ok(Sealing::Plaintext),
     }
-    Err(Error::Usage(format!(
-        "the address {} is not a loopback address, so others on the network could read and forge \
-         datagrams: add --key-file FILE (tgossip key new FILE makes one), or --plaintext to \
-         permit that",
-        args.bind
-    )))
 }
 
 async fn agent(
