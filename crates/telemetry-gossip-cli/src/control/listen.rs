@@ -242,6 +242,8 @@ mod unix {
     use std::time::Duration;
 
     use rustix::fs::{FlockOperation, flock};
+    use rustix::io::Errno;
+    use rustix::process::{Pid, test_kill_process};
     use tokio::net::{UnixListener, UnixStream};
     use tokio::time::{sleep, timeout};
 
@@ -332,12 +334,21 @@ mod unix {
         )
     }
 
+    /// Whether the process runs that made this socket, by the name of the socket. A running agent
+    /// is then not bothered with a connection.
+    fn has_process(socket: &Path) -> bool {
+        let name = socket.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
+        let pid = name.rsplit_once('-').and_then(|(_, pid)| pid.parse().ok());
+        pid.and_then(Pid::from_raw).is_some_and(|pid| test_kill_process(pid) != Err(Errno::SRCH))
+    }
+
     /// Removes sockets of agents that ended without removing theirs.
     async fn remove_dead(folder: &Path) {
         let files = std::fs::read_dir(folder).into_iter().flatten().flatten();
         let sockets: Vec<PathBuf> = files
             .filter(|file| file.file_type().is_ok_and(|kind| kind.is_socket()))
             .map(|file| file.path())
+            .filter(|path| !has_process(path))
             .take(MAX_REMOVED)
             .collect();
         for socket in sockets {
@@ -422,6 +433,22 @@ mod tests {
         drop(second);
         assert!(path.exists());
         drop(third);
+    }
+
+    #[tokio::test]
+    async fn an_agent_removes_the_sockets_of_dead_agents_and_no_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        // The second number is no process, the third file is no socket.
+        let (live, dead, notes) = (at("n1-1.sock"), at("n2-2147483647.sock"), at("n3-notes.sock"));
+        let control = open_at(&live).await.unwrap();
+        drop(std::os::unix::net::UnixListener::bind(&dead).unwrap());
+        std::fs::write(&notes, "").unwrap();
+        let own = unix::open_in(folder.path(), "n4/..").await.unwrap();
+        assert!(live.exists() && !dead.exists() && notes.exists());
+        let name = format!("n4_..-{}.sock", std::process::id());
+        assert_eq!(own.address, at(&name).to_str().unwrap());
+        drop(control);
     }
 
     #[tokio::test]
