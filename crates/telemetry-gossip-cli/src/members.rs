@@ -16,14 +16,17 @@ use crate::text;
 const MAX_TELEMETRY_CHARS: usize = 60;
 
 pub(crate) fn run(args: &MembersArgs) -> Result<(), Error> {
-    let view = until_interrupted(Client::of(&args.ask).view())?;
+    let mut view = until_interrupted(Client::of(&args.ask).view())?;
+    if let Some(isolation) = &mut view.isolation {
+        isolation.command = Some(accept_loss(&args.ask));
+    }
     let mut out = Safe::new(io::stdout().lock(), args.json);
     if args.json {
         serde_json::to_writer_pretty(&mut out, &view).map_err(io::Error::from)?;
         writeln!(out)?;
     } else {
         if let Some(isolation) = &view.isolation {
-            writeln!(out, "{}\n", banner(&view.node, isolation, &accept_loss(&args.ask)))?;
+            writeln!(out, "{}\n", banner(&view.node, isolation))?;
         }
         writeln!(out, "{}", members_table(&view.node, &view.members).trim_fmt())?;
         if args.stats {
@@ -42,8 +45,9 @@ fn accept_loss(ask: &AskArgs) -> String {
 }
 
 /// Says that the agent is isolated, what follows for the table below, and what to type.
-fn banner(node: &str, isolation: &IsolationView, command: &str) -> String {
-    let IsolationView { since_s, lost, of, silent } = *isolation;
+fn banner(node: &str, isolation: &IsolationView) -> String {
+    let IsolationView { since_s, lost, of, silent, ref command } = *isolation;
+    let command = command.as_deref().unwrap_or("tgossip accept-loss");
     format!(
         "{} IS ISOLATED since {}: {lost} of {of} members did not answer it, and {silent} have been \
          silent since.\n\
@@ -186,9 +190,10 @@ mod tests {
         let table = members_table("edge-0", &view.members).to_string();
         assert!(table.contains(" alive? "), "{table}");
 
-        let isolation = IsolationView { since_s: 30.0, lost: 3, of: 5, silent: 2 };
         let ask = AskArgs { via: "/run/a.sock".parse().unwrap(), control_token_file: None };
-        let said = banner("edge-0", &isolation, &accept_loss(&ask));
+        let command = Some(accept_loss(&ask));
+        let isolation = IsolationView { since_s: 30.0, lost: 3, of: 5, silent: 2, command };
+        let said = banner("edge-0", &isolation);
         for words in [
             "edge-0 IS ISOLATED since 30s: 3 of 5 members did not answer it, and 2 have been silent",
             "\n  tgossip accept-loss --via /run/a.sock",

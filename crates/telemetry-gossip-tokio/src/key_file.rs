@@ -57,7 +57,7 @@ pub enum KeyFileError {
     },
     /// The path is that of a folder, a pipe or a device.
     #[error("{} is no regular file: name the file that holds the key", path.display())]
-    NoFileThere {
+    NotAFile {
         /// The path.
         path: PathBuf,
     },
@@ -128,7 +128,7 @@ pub fn create_key(path: &Path) -> Result<Key, KeyFileError> {
 
 fn check(path: &Path, metadata: &Metadata) -> Result<(), KeyFileError> {
     if !metadata.is_file() {
-        return Err(KeyFileError::NoFileThere { path: path.to_owned() });
+        return Err(KeyFileError::NotAFile { path: path.to_owned() });
     }
     #[cfg(unix)]
     {
@@ -191,7 +191,7 @@ mod tests {
         assert!(made.is_ok_and(|status| status.success()), "mkfifo runs");
         for path in [pipe.as_path(), folder.path(), Path::new("/dev/zero")] {
             let refused = read_key(path).unwrap_err();
-            assert!(matches!(refused, KeyFileError::NoFileThere { .. }), "{refused}");
+            assert!(matches!(refused, KeyFileError::NotAFile { .. }), "{refused}");
         }
     }
 }

@@ -168,8 +168,8 @@ impl Connection {
         match self {
             #[cfg(unix)]
             Self::Unix(stream) => {
-                let own = rustix::process::geteuid().as_raw();
-                !stream.peer_cred().is_ok_and(|peer| peer.uid() == own || peer.uid() == 0)
+                let peer = stream.peer_cred().ok().map(|peer| peer.uid());
+                !is_served(peer, rustix::process::geteuid().as_raw())
             }
             Self::Tcp(_) => false,
         }
@@ -196,6 +196,13 @@ impl Connection {
             }
         }
     }
+}
+
+/// Whether this user is served by an agent of the user `own`: itself, and root, who could do all the
+/// agent can. A peer whose user the system does not tell is not.
+#[cfg(unix)]
+fn is_served(peer: Option<u32>, own: u32) -> bool {
+    peer.is_some_and(|peer| peer == own || peer == 0)
 }
 
 /// Files of a running agent, each removed when this is dropped unless it was replaced since.
@@ -409,6 +416,15 @@ mod tests {
         assert_eq!(control.address, path.to_str().unwrap());
         drop(control);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_peer_of_another_user_is_not_served() {
+        for (peer, served) in
+            [(Some(1_000), true), (Some(0), true), (Some(1_001), false), (None, false)]
+        {
+            assert_eq!(is_served(peer, 1_000), served, "{peer:?}");
+        }
     }
 
     #[tokio::test]

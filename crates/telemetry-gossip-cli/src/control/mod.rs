@@ -141,6 +141,9 @@ pub(crate) struct IsolationView {
     pub(crate) of: u32,
     /// How many members that the agent holds alive it has not heard from since.
     pub(crate) silent: u64,
+    /// What to type if they are gone for good. The client adds it, which knows the agent's address.
+    #[serde(default)]
+    pub(crate) command: Option<String>,
 }
 
 impl IsolationView {
@@ -152,6 +155,7 @@ impl IsolationView {
             lost: isolation.lost,
             of: isolation.of,
             silent: silent as u64,
+            command: None,
         })
     }
 }
