@@ -20,7 +20,7 @@ fn wrong_arguments_are_refused_with_a_helpful_message() {
         (&["agent"], "--id <ID>"),
         (&["members", "--via", "7201"], "such as 127.0.0.1:7101"),
         (&["explain", "--via", "127.0.0.1:7101"], "<ID>"),
-        (&["explain", "edge-7"], "--via <HOST:PORT>"),
+        (&["explain", "edge-7"], "--via <PATH|HOST:PORT>"),
         (&["explain", "edge-7", "--via", "7201"], "such as 127.0.0.1:7101"),
         (&["sim", "swim", "--nodes", "9"], "leave --nodes out"),
         (&["sim", "crash", "--full"], "leave --full out"),

@@ -338,7 +338,8 @@ impl Task {
             let clock = self.clock;
             if let Some(event) = isolation {
                 let since = self.node.health().isolated_since;
-                view.set_isolation(&event, since.map(|since| clock.to_host(since)));
+                let since = since.map(|since| clock.to_host(since));
+                view.set_isolation(&event, self.node.me().id(), since);
             }
             let read = |node: &mut Node<PeerAddr>| {
                 for id in &changed {

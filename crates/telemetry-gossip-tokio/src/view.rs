@@ -40,6 +40,8 @@ pub struct View {
     keys: Arc<Vec<Key>>,
     alive: usize,
     isolation: Option<Isolation>,
+    /// The node whose view this is, if it has been isolated.
+    itself: Option<NodeId>,
 }
 
 /// That a node cannot reach more than half of the members that it knew as alive. While it lasts, the
@@ -154,12 +156,16 @@ impl View {
     #[must_use]
     pub fn is_unconfirmed(&self, member: &MemberView) -> bool {
         self.isolation.is_some_and(|isolation| {
-            member.status == Status::Alive && member.last_observed() < isolation.since
+            member.status == Status::Alive
+                && member.last_observed() < isolation.since
+                && Some(member.id) != self.itself
         })
     }
 
-    /// Takes over what an event says of the isolation, which began at `since` if it lasts.
-    pub(crate) fn set_isolation(&mut self, event: &Event, since: Option<Instant>) {
+    /// Takes over what an event says of the isolation of the node called `itself`, which began at
+    /// `since` if it lasts.
+    pub(crate) fn set_isolation(&mut self, event: &Event, itself: &str, since: Option<Instant>) {
+        self.itself = NodeId::new(itself).ok();
         self.isolation = match *event {
             Event::Isolated { lost, of, .. } => since.map(|since| Isolation { since, lost, of }),
             _ => None,
