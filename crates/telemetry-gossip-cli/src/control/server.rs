@@ -55,12 +55,15 @@ const ACCEPT_ERROR_PAUSE: Duration = Duration::from_millis(100);
 /// The stack of the server's thread. It has no deep calls.
 const STACK_BYTES: usize = 256 << 10;
 
+/// Appends the next page of an answer, and says whether there is another.
+pub(crate) type Pages = Box<dyn FnMut(&mut Vec<u8>) -> bool + Send>;
+
 /// What is sent to a client.
 pub(crate) enum Reply {
     /// A short answer.
     Whole(Answer),
-    /// An answer in pages. Each call appends the next page, and says whether there is another.
-    Pages(Box<dyn FnMut(&mut Vec<u8>) -> bool + Send>),
+    /// An answer in pages.
+    Pages(Pages),
 }
 
 /// Produces the reply to a request, or the reason why there is none.
