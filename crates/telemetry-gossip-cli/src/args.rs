@@ -13,6 +13,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use telemetry_gossip_core::{Config, Network, NodeId};
 use telemetry_gossip_sim::Share;
 
+use crate::control::place::{Listen, Via};
+
 mod experiment;
 pub(crate) mod key;
 mod record;
@@ -44,6 +46,7 @@ pub(crate) enum Command {
     Agent(Box<AgentArgs>),
     Members(MembersArgs),
     Explain(ExplainArgs),
+    AcceptLoss(AcceptLossArgs),
     Key(KeyArgs),
     Sim(SimArgs),
     Swarm(SwarmArgs),
@@ -95,9 +98,9 @@ pub(crate) struct DemoArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  tgossip agent --id edge-1 --bind 127.0.0.1:7101 --control 127.0.0.1:7201
+  tgossip agent --id edge-1 --bind 127.0.0.1:7101 --control ./edge-1.sock
   tgossip agent --id edge-2 --join 127.0.0.1:7101 --set role=cache
-  tgossip members --via 127.0.0.1:7201
+  tgossip members --via ./edge-1.sock
   tgossip key new cluster.key
   tgossip agent --id edge-3 --bind 10.0.0.3:7946 --join 10.0.0.1:7946 \\
       --key-file cluster.key
@@ -110,7 +113,7 @@ Exit codes:
   4    no seed could be resolved to an address
   130  ended by a second signal")]
 pub(crate) struct AgentArgs {
-    /// Name of the node, unique in its cluster: 1 to 127 bytes, no control characters.
+    /// Name of the node, unique in its cluster: 1 to 127 bytes of visible characters, no spaces.
     #[arg(long, value_parser = node_id)]
     pub(crate) id: NodeId,
     /// UDP address to listen at, as ADDRESS:PORT; port 0 picks a free one.
@@ -134,11 +137,17 @@ pub(crate) struct AgentArgs {
     /// Telemetry entry to publish. Several may be given, each with a key of its own.
     #[arg(long = "set", value_name = "KEY=VALUE", num_args = 1.., value_parser = key_value)]
     pub(crate) entries: Vec<(String, String)>,
-    /// TCP address at which to answer `tgossip members`, `explain` and `key`.
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0", value_parser = socket_addr)]
-    pub(crate) control: SocketAddr,
-    /// Allow a control address that other machines can reach. Every program that reaches it can
-    /// read the membership.
+    /// Where to answer `tgossip members`, `explain`, `accept-loss` and `key`: the path of a socket
+    /// to create, which only this user can use, or a TCP address [default: a socket in a folder of
+    /// this user, named when the agent starts]
+    #[arg(long, value_name = "PATH|ADDR", value_parser = clap::value_parser!(Listen))]
+    pub(crate) control: Option<Listen>,
+    /// File with the token that clients of a TCP control address present; it is made if it is
+    /// missing [default: a new one at each start, which clients of the same user find]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) control_token_file: Option<PathBuf>,
+    /// Allow a TCP control address that other machines can reach. The token crosses the network
+    /// in plaintext.
     #[arg(long)]
     pub(crate) allow_remote_control: bool,
     /// Name of the cluster, at most 127 bytes. Nodes with different labels ignore each other.
@@ -185,6 +194,10 @@ pub(crate) struct Settings {
     /// Fixed time for a suspected member to refute, instead of one that grows with the cluster
     #[arg(long, value_name = "SPAN", value_parser = span, allow_hyphen_values = true)]
     pub(crate) suspicion: Option<Duration>,
+    /// Time after which an isolated node accepts the loss of the members that do not answer, and
+    /// declares them dead [default: never; see `tgossip accept-loss`]
+    #[arg(long, value_name = "SPAN", value_parser = span, allow_hyphen_values = true)]
+    pub(crate) isolation_limit: Option<Duration>,
     /// Largest datagram in bytes, 767 to 65507 [default: 1400]
     #[arg(long, value_name = "BYTES", value_parser = mtu, allow_negative_numbers = true)]
     pub(crate) mtu: Option<u16>,
@@ -227,7 +240,9 @@ impl Profile {
 #[command(after_help = "\
 Columns:
   ID          the member; `(asked)` marks the agent that answers
-  STATUS      alive, suspected, dead or left, in the view of the agent
+  STATUS      alive, suspected, dead or left, in the view of the agent;
+              `alive?` of a member that an isolated agent has not heard from
+              since its isolation began
   GENERATION  orders statements about the member: the higher one wins
   ADDRESS     the UDP address of the member
   LAST HEARD  time since the agent last received a datagram from the member
@@ -242,12 +257,12 @@ With --json, the answer has the same contents; fields that end in _s are seconds
 Exit codes:
   0    the agent answered
   2    wrong arguments
-  4    no answer, or the agent was busy with other clients for 10 s
+  4    no answer, a client that the agent does not serve, or an agent busy
+       for 10 s
   130  interrupted")]
 pub(crate) struct MembersArgs {
-    /// Control address of the agent, as the agent printed it.
-    #[arg(long, value_name = "HOST:PORT", value_parser = host_port)]
-    pub(crate) via: String,
+    #[command(flatten)]
+    pub(crate) ask: AskArgs,
     /// Print JSON instead of a table.
     #[arg(long)]
     pub(crate) json: bool,
@@ -271,18 +286,55 @@ end in _s are seconds.
 Exit codes:
   0    the agent answered
   2    wrong arguments
-  4    no answer, an unknown member, or an agent busy for 10 s
+  4    no answer, a client that the agent does not serve, an unknown member,
+       or an agent busy for 10 s
   130  interrupted")]
 pub(crate) struct ExplainArgs {
     /// Id of the member.
     #[arg(value_name = "ID", value_parser = node_id)]
     pub(crate) id: NodeId,
-    /// Control address of the agent, as the agent printed it.
-    #[arg(long, value_name = "HOST:PORT", value_parser = host_port)]
-    pub(crate) via: String,
+    #[command(flatten)]
+    pub(crate) ask: AskArgs,
     /// Print JSON instead of sentences.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// Tell an isolated agent that the members that do not answer are gone.
+///
+/// An agent that cannot reach more than half of the members is isolated: it may be on the smaller
+/// side of a partition, so it declares no member dead. After a real loss of more than half, this
+/// command ends the isolation: the agent declares the members dead that do not answer it.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  tgossip members --via ./edge-1.sock
+  tgossip accept-loss --via ./edge-1.sock
+
+Make sure that the members are gone before you accept their loss: if they are on the other side of \
+a partition, both sides go on without each other until it heals.
+
+Exit codes:
+  0    the agent accepted the loss, or is not isolated
+  2    wrong arguments
+  4    no answer, a client that the agent does not serve, or an agent busy
+       for 10 s
+  130  interrupted")]
+pub(crate) struct AcceptLossArgs {
+    #[command(flatten)]
+    pub(crate) ask: AskArgs,
+}
+
+/// The agent to ask.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct AskArgs {
+    /// Control address of the agent, as the agent printed it.
+    #[arg(long, value_name = "PATH|HOST:PORT", value_parser = clap::value_parser!(Via))]
+    pub(crate) via: Via,
+    /// File with the token of an agent that answers by TCP [default: the one that an agent of this
+    /// user has made]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) control_token_file: Option<PathBuf>,
 }
 
 /// Run a scenario in the simulator, in virtual time, on a faulty network.

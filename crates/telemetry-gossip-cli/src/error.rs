@@ -47,6 +47,14 @@ pub(crate) enum Error {
         /// The error of the system.
         error: io::Error,
     },
+    /// The control socket could not be opened.
+    #[error("the control socket {} cannot be opened: {reason}", path.display())]
+    ControlSocket {
+        /// The path of the socket.
+        path: PathBuf,
+        /// What is wrong with it, and what to do.
+        reason: String,
+    },
     /// A file could not be read.
     #[error("{} cannot be read: {error}", path.display())]
     File {
@@ -78,6 +86,27 @@ pub(crate) enum Error {
         /// Control address of the agent.
         via: String,
         /// The reason that the agent gave.
+        reason: String,
+    },
+    /// The order was for another agent than the one that answers.
+    #[error(
+        "the agent at {via} is `{node}` and not `{meant}`, for which the order is: nothing was \
+         changed. Type the control address of `{meant}`"
+    )]
+    AnotherAgent {
+        /// Control address of the agent.
+        via: String,
+        /// The id that the user typed.
+        meant: String,
+        /// The id of the agent.
+        node: String,
+    },
+    /// The agent does not serve this client.
+    #[error("the agent at {via} does not serve this client: {reason}")]
+    Denied {
+        /// Control address of the agent.
+        via: String,
+        /// The reason that the agent or the system gave.
         reason: String,
     },
     /// No seed has an address.
@@ -137,16 +166,19 @@ impl Error {
             | Self::Swarm(_)
             | Self::Node(_)
             | Self::Replay(_)
+            | Self::AnotherAgent { .. }
             | Self::KeysRefused { .. } => 1,
             Self::Usage(_) => 2,
             Self::Setup(_)
             | Self::Bind { .. }
+            | Self::ControlSocket { .. }
             | Self::File { .. }
             | Self::KeyFile(_)
             | Self::Record(_)
             | Self::Unwritable { .. } => 3,
             Self::Unresolved { .. }
             | Self::NoAnswer { .. }
+            | Self::Denied { .. }
             | Self::UnknownMember { .. }
             | Self::Busy { .. } => 4,
             Self::Interrupted => 130,

@@ -3,23 +3,17 @@
 use std::io::{self, Write};
 
 use crate::args::ExplainArgs;
-use crate::control::client;
+use crate::control::client::{Client, until_interrupted};
 use crate::error::Error;
+use crate::safe::Safe;
 use crate::text;
 
 /// The longest line in characters: a probe with eight helpers of the longest ids.
 const MAX_LINE_CHARS: usize = 1_500;
 
 pub(crate) fn run(args: &ExplainArgs) -> Result<(), Error> {
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Setup)?;
-    let reasons = runtime.block_on(async {
-        tokio::select! {
-            reasons = client::reasons(&args.via, args.id.as_str()) => reasons,
-            _ = tokio::signal::ctrl_c() => Err(Error::Interrupted),
-        }
-    })?;
-    let mut out = io::stdout().lock();
+    let reasons = until_interrupted(Client::of(&args.ask).reasons(args.id.as_str()))?;
+    let mut out = Safe::new(io::stdout().lock(), args.json);
     if args.json {
         serde_json::to_writer_pretty(&mut out, &reasons).map_err(io::Error::from)?;
         writeln!(out)?;

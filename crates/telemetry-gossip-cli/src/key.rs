@@ -3,10 +3,10 @@
 use std::io::{self, Write};
 
 use telemetry_gossip::transport::{Keyring, create_key, read_key};
-use telemetry_gossip_core::Label;
+use telemetry_gossip_core::{Label, NodeId};
 
 use crate::args::key::{KeyArgs, KeyCommand, Order};
-use crate::control::client;
+use crate::control::client::{Client, until_interrupted};
 use crate::control::keys::{Change, Keys};
 use crate::error::Error;
 
@@ -17,7 +17,7 @@ pub(crate) fn run(args: &KeyArgs) -> Result<(), Error> {
             writeln!(io::stdout(), "key {} in {}", key.id(), file.display())?;
             return Ok(());
         }
-        KeyCommand::List { via } => run_until_interrupted(client::keys(&via.via))?,
+        KeyCommand::List { ask } => until_interrupted(Client::of(ask).keys())?,
         KeyCommand::Add { file, order } => change(order, &Change::Add(read_key(file)?.to_text()))?,
         KeyCommand::Use { id, order } => change(order, &Change::Use(*id))?,
         KeyCommand::Remove { id, order } => change(order, &Change::Remove(*id))?,
@@ -32,16 +32,6 @@ pub(crate) fn run(args: &KeyArgs) -> Result<(), Error> {
 /// Orders a change and returns the agent's keys after it.
 fn change(order: &Order, change: &Change) -> Result<Keys, Error> {
     let ring = Keyring::new(Label::of(&order.label), read_key(&order.key_file)?);
-    run_until_interrupted(client::change_keys(&order.via.via, &ring, change))
-}
-
-fn run_until_interrupted(answer: impl Future<Output = Result<Keys, Error>>) -> Result<Keys, Error> {
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Setup)?;
-    runtime.block_on(async {
-        tokio::select! {
-            keys = answer => keys,
-            _ = tokio::signal::ctrl_c() => Err(Error::Interrupted),
-        }
-    })
+    let meant = order.agent.as_ref().map(NodeId::as_str);
+    until_interrupted(Client::of(&order.ask).change_keys(&ring, meant, change))
 }

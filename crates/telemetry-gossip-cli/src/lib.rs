@@ -1,7 +1,7 @@
 //! The programs `tgossip` and `tgossip-agent`.
 //!
 //! ```text
-//! tgossip         demo, agent, members, explain, key, sim, swarm, plan, replay
+//! tgossip         demo, agent, members, explain, accept-loss, key, sim, swarm, plan, replay
 //! tgossip-agent   what `tgossip agent` does, and nothing else
 //! ```
 //!
@@ -17,6 +17,7 @@
 #![deny(missing_docs)]
 #![deny(warnings)]
 
+mod accept_loss;
 mod agent;
 mod args;
 mod control;
@@ -29,6 +30,7 @@ mod members;
 mod plan;
 mod progress;
 mod replay;
+mod safe;
 mod sim;
 mod swarm;
 mod text;
@@ -47,6 +49,7 @@ pub fn tgossip() -> ExitCode {
         Command::Agent(args) => agent::run(&args),
         Command::Members(args) => members::run(&args),
         Command::Explain(args) => explain::run(&args),
+        Command::AcceptLoss(args) => accept_loss::run(&args),
         Command::Key(args) => key::run(&args),
         Command::Sim(args) => sim::run(&args),
         Command::Swarm(args) => swarm::run(&args),
@@ -74,7 +77,7 @@ fn exit_code(outcome: Result<(), Error>) -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(error) => {
-            eprintln!("tgossip: {error}");
+            eprintln!("tgossip: {}", safe::lines(&error.to_string()));
             ExitCode::from(error.exit_code())
         }
     }

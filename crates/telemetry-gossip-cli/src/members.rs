@@ -5,28 +5,29 @@ use std::time::Duration;
 
 use comfy_table::{CellAlignment, Table, presets};
 
-use crate::args::MembersArgs;
-use crate::control::{Content, MemberView, View, client};
+use crate::args::{AskArgs, MembersArgs};
+use crate::control::client::{Client, until_interrupted};
+use crate::control::{Content, IsolationView, MemberView, View};
 use crate::error::Error;
+use crate::safe::Safe;
 use crate::text;
 
 /// The longest telemetry of one member in the table, in characters; JSON has all of it.
 const MAX_TELEMETRY_CHARS: usize = 60;
 
 pub(crate) fn run(args: &MembersArgs) -> Result<(), Error> {
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Setup)?;
-    let view = runtime.block_on(async {
-        tokio::select! {
-            view = client::view(&args.via) => view,
-            _ = tokio::signal::ctrl_c() => Err(Error::Interrupted),
-        }
-    })?;
-    let mut out = io::stdout().lock();
+    let mut view = until_interrupted(Client::of(&args.ask).view())?;
+    if let Some(isolation) = &mut view.isolation {
+        isolation.command = Some(accept_loss(&args.ask));
+    }
+    let mut out = Safe::new(io::stdout().lock(), args.json);
     if args.json {
         serde_json::to_writer_pretty(&mut out, &view).map_err(io::Error::from)?;
         writeln!(out)?;
     } else {
+        if let Some(isolation) = &view.isolation {
+            writeln!(out, "{}\n", banner(&view.node, isolation))?;
+        }
         writeln!(out, "{}", members_table(&view.node, &view.members).trim_fmt())?;
         if args.stats {
             writeln!(out, "\n{}\n{}", health_line(&view), stats_table(&view)?.trim_fmt())?;
@@ -34,6 +35,28 @@ pub(crate) fn run(args: &MembersArgs) -> Result<(), Error> {
     }
     out.flush()?;
     Ok(())
+}
+
+/// The command that accepts the loss at the agent that was asked.
+fn accept_loss(ask: &AskArgs) -> String {
+    let token = ask.control_token_file.as_ref();
+    let token = token.map(|file| format!(" --control-token-file {}", file.display()));
+    format!("tgossip accept-loss --via {}{}", ask.via, token.unwrap_or_default())
+}
+
+/// Says that the agent is isolated, what follows for the table below, and what to type.
+fn banner(node: &str, isolation: &IsolationView) -> String {
+    let IsolationView { since_s, lost, of, silent, ref command } = *isolation;
+    let command = command.as_deref().unwrap_or("tgossip accept-loss");
+    format!(
+        "{} IS ISOLATED since {}: {lost} of {of} members did not answer it, and {silent} have been \
+         silent since.\n\
+         It may be on the smaller side of a partition, so it declares no member dead. A member \
+         that is\n`alive?` below may be gone. If the silent members are gone for good, type:\n  \
+         {command}",
+        text::printable(node, 127),
+        text::age(seconds(since_s)),
+    )
 }
 
 pub(crate) fn members_table(node: &str, members: &[MemberView]) -> Table {
@@ -50,7 +73,7 @@ pub(crate) fn members_table(node: &str, members: &[MemberView]) -> Table {
         let mark = if member.id == node { " (asked)" } else { "" };
         table.add_row([
             format!("{}{mark}", text::printable(&member.id, 127)),
-            member.status.to_string(),
+            format!("{}{}", member.status, if member.unconfirmed { "?" } else { "" }),
             member.generation.to_string(),
             member
                 .address
@@ -93,7 +116,11 @@ fn health_line(view: &View) -> String {
     format!(
         "{} knows {} alive, {} suspected, {} dead or left; {isolated}{active}; local health {} of \
          8 (0 is best)",
-        view.node, health.alive, health.suspected, health.dead, health.local_health
+        text::printable(&view.node, 127),
+        health.alive,
+        health.suspected,
+        health.dead,
+        health.local_health
     )
 }
 
@@ -109,6 +136,10 @@ fn stats_table(view: &View) -> Result<Table, Error> {
     let counters = counters.into_iter().collect::<Result<Vec<_>, _>>().map_err(io::Error::from)?;
     for (name, value) in counters.iter().filter_map(|counters| counters.as_object()).flatten() {
         table.add_row([name.clone(), value.to_string()]);
+    }
+    let clients = serde_json::to_value(view.control).map_err(io::Error::from)?;
+    for (name, value) in clients.as_object().into_iter().flatten() {
+        table.add_row([format!("control.{name}"), value.to_string()]);
     }
     let seal = serde_json::to_value(view.seal).map_err(io::Error::from)?;
     for (name, value) in seal.as_object().into_iter().flatten() {
@@ -150,6 +181,26 @@ mod tests {
                 assert!(lines[1].contains(word), "{word} is missing in:\n{text}");
             }
         }
+    }
+
+    #[test]
+    fn an_isolated_agent_says_so_and_marks_the_members_that_may_be_gone() {
+        let mut view = view();
+        view.members[0].unconfirmed = true;
+        let table = members_table("edge-0", &view.members).to_string();
+        assert!(table.contains(" alive? "), "{table}");
+
+        let ask = AskArgs { via: "/run/a.sock".parse().unwrap(), control_token_file: None };
+        let command = Some(accept_loss(&ask));
+        let isolation = IsolationView { since_s: 30.0, lost: 3, of: 5, silent: 2, command };
+        let said = banner("edge-0", &isolation);
+        for words in [
+            "edge-0 IS ISOLATED since 30s: 3 of 5 members did not answer it, and 2 have been silent",
+            "\n  tgossip accept-loss --via /run/a.sock",
+        ] {
+            assert!(said.contains(words), "{said}");
+        }
+        assert!(said.lines().all(|line| line.chars().count() <= 100), "{said}");
     }
 
     #[test]

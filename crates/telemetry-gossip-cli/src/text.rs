@@ -2,6 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
+use crate::safe::push_safe;
+
 /// Formats a span in seconds, like the transcripts of the simulator: `0.412s`.
 pub(crate) fn seconds(span: Duration) -> String {
     format!("{:.3}s", span.as_secs_f64())
@@ -50,14 +52,13 @@ pub(crate) fn bytes(count: u64) -> String {
     }
 }
 
-/// Makes a text of another node safe to print on a terminal: replaces control characters, and cuts
-/// it after `max_chars` characters.
+/// Makes a text of another process a part of a line: escapes what has no visible form, line breaks
+/// too, and cuts it after `max_chars` characters.
 pub(crate) fn printable(text: &str, max_chars: usize) -> String {
-    let mut out: String = text
-        .chars()
-        .take(max_chars)
-        .map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c })
-        .collect();
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars().take(max_chars) {
+        push_safe(&mut out, c);
+    }
     if text.chars().nth(max_chars).is_some() {
         out.push('…');
     }
@@ -94,7 +95,7 @@ mod tests {
 
     #[test]
     fn texts_of_other_nodes_cannot_move_the_cursor() {
-        assert_eq!(printable("\x1b[2Jok\n", 20), "\u{fffd}[2Jok\u{fffd}");
+        assert_eq!(printable("\x1b[2Jok\n", 20), "\\u{1b}[2Jok\\u{a}");
         assert_eq!(printable("abcdef", 3), "abc…");
     }
 }

@@ -288,3 +288,129 @@ fn an_agent_joins_through_a_seed_file() {
     a.wait_for_event("joined", "b");
     std::fs::remove_file(path).unwrap();
 }
+
+/// Two of three are killed. The one that is left says what happened and what to type, and what it
+/// says to type ends the isolation.
+#[test]
+fn an_operator_is_told_of_a_real_loss_and_can_end_the_isolation() {
+    let quick =
+        ["--probe-interval", "200ms", "--probe-timeout", "80ms", "--gossip-interval", "50ms"];
+    let a = Agent::start("a", &quick);
+    let seed = a.udp.to_string();
+    let joining = [&quick[..], &["--join", &seed]].concat();
+    let others = ["b", "c"].map(|id| Agent::start(id, &joining));
+    wait_for_members(&a, &["b", "c"]);
+    let not_isolated = tgossip(&["accept-loss", "--via", &a.control]);
+    assert_eq!(not_isolated.status.code(), Some(0));
+    assert!(text(&not_isolated.stdout).contains("no loss to accept"));
+    assert!(a.view()["isolation"].is_null());
+
+    drop(others);
+    let told = a.wait_for(|line| line["event"] == "isolated");
+    assert_eq!((&told["lost"], &told["of"]), (&2.into(), &3.into()));
+    let command = format!("tgossip accept-loss --via {}", a.control);
+    assert_eq!(told["command"], *command);
+    let table = text(&tgossip(&["members", "--via", &a.control]).stdout);
+    assert!(table.starts_with("a IS ISOLATED since ") && table.contains(&command), "{table}");
+    let view = tgossip(&["members", "--json", "--via", &a.control]).stdout;
+    let view: serde_json::Value = serde_json::from_slice(&view).unwrap();
+    let isolation = &view["isolation"];
+    assert_eq!(isolation["command"], *command);
+    assert_eq!((&isolation["lost"], &isolation["of"]), (&2.into(), &3.into()), "{view:#}");
+    assert_eq!(view["health"]["isolated"], true);
+    assert_eq!(member(&view, "a")["unconfirmed"], false);
+    for id in ["b", "c"] {
+        let member = member(&view, id);
+        assert_eq!(member["unconfirmed"], member["status"] == "alive", "{view:#}");
+    }
+
+    let words: Vec<&str> = command.split(' ').skip(1).collect();
+    let accepted = tgossip(&words);
+    assert!(text(&accepted.stdout).starts_with("a accepts the loss of "), "{accepted:?}");
+    let mut missing = vec!["b", "c"];
+    a.wait_for(|line| {
+        if line["event"] == "dead" {
+            missing.retain(|id| line["id"] != *id);
+        }
+        missing.is_empty()
+    });
+    assert!(a.view()["isolation"].is_null());
+}
+
+#[test]
+fn an_isolation_ends_after_the_limit_that_the_agent_was_given() {
+    let quick =
+        ["--probe-interval", "200ms", "--probe-timeout", "80ms", "--gossip-interval", "50ms"];
+    let a = Agent::start("a", &[&quick[..], &["--isolation-limit", "5s"]].concat());
+    let seed = a.udp.to_string();
+    let joining = [&quick[..], &["--join", &seed]].concat();
+    let others = ["b", "c"].map(|id| Agent::start(id, &joining));
+    wait_for_members(&a, &["b", "c"]);
+    drop(others);
+    a.wait_for(|line| line["event"] == "isolated");
+    let told = a.wait_for(|line| line["event"] == "reconnected");
+    assert_eq!(told["end"], "time-limit");
+}
+
+/// Sends one line to a TCP address and reads the answer.
+fn said_by_tcp(address: &str, line: &str) -> String {
+    use std::io::{Read, Write};
+    let mut stream = std::net::TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(common::TIMEOUT)).unwrap();
+    stream.write_all(line.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[test]
+fn a_tcp_control_address_answers_those_who_present_its_token() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("control.token");
+    let file = file.to_str().unwrap();
+    let named = Agent::start("a", &["--control", "127.0.0.1:0", "--control-token-file", file]);
+    let refused = said_by_tcp(&named.control, "{\"ask\":\"view\"}\n");
+    assert!(refused.starts_with("{\"denied\":") && refused.lines().count() == 1, "{refused}");
+    let token = std::fs::read_to_string(file).unwrap();
+    let asked = format!("{{\"ask\":\"view\",\"token\":\"{}\"}}\n", token.trim());
+    let view: serde_json::Value =
+        serde_json::from_str(&said_by_tcp(&named.control, &asked)).unwrap();
+    let clients = &view["view"]["control"];
+    assert_eq!(
+        (&clients["clients_without_token"], &clients["clients_served"]),
+        (&1.into(), &1.into())
+    );
+    let without = tgossip(&["members", "--via", &named.control]);
+    assert_eq!(without.status.code(), Some(4));
+    assert!(text(&without.stderr).contains("--control-token-file"), "{without:?}");
+    let with = ["members", "--via", &named.control, "--control-token-file", file];
+    assert!(tgossip(&with).status.success());
+
+    // If no file is named, the agent makes one that clients of the same user find.
+    let unnamed = Agent::start("b", &["--control", "127.0.0.1:0"]);
+    assert!(said_by_tcp(&unnamed.control, "{\"ask\":\"view\"}\n").contains("denied"));
+    let found = tgossip(&["members", "--via", &unnamed.control]);
+    assert!(found.status.success(), "{}", text(&found.stderr));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_killed_agent_leaves_no_socket_that_stops_the_next_one() {
+    use std::os::unix::fs::MetadataExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.sock");
+    let at = ["--control", path.to_str().unwrap()];
+    let killed = Agent::start("a", &at);
+    assert_eq!(killed.control, at[1]);
+    assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+    let second = tgossip(&["agent", "--id", "b", at[0], at[1]]);
+    assert_eq!(second.status.code(), Some(3));
+    assert!(text(&second.stderr).contains("another process answers there"), "{second:?}");
+    drop(killed);
+    assert!(path.exists());
+    let next = Agent::start("a", &at);
+    assert!(tgossip(&["members", "--via", at[1]]).status.success());
+    next.signal("TERM");
+    assert_eq!(next.wait().code(), Some(0));
+    assert!(!path.exists());
+}

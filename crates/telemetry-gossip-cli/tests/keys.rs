@@ -106,6 +106,22 @@ fn an_agent_refuses_changes_without_one_of_its_keys() {
     assert!(refused(&remove, 1).contains("is the primary"));
     assert_eq!(done(&["key", "list", "--via", &via]), format!("{old_id} (primary)\n"));
 
+    let meant_for_b = [
+        "key",
+        "add",
+        &other,
+        "--via",
+        &via,
+        "--key-file",
+        &old,
+        "--label",
+        "production",
+        "--agent",
+        "b",
+    ];
+    let said = refused(&meant_for_b, 1);
+    assert!(said.contains("is `a` and not `b`") && said.contains("nothing was changed"), "{said}");
+
     let plain = Agent::start("b", &[]);
     assert!(plain.wait_for(|line| line["event"] == "sealing")["keys"].is_null());
     assert!(

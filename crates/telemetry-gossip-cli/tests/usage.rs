@@ -20,7 +20,7 @@ fn wrong_arguments_are_refused_with_a_helpful_message() {
         (&["agent"], "--id <ID>"),
         (&["members", "--via", "7201"], "such as 127.0.0.1:7101"),
         (&["explain", "--via", "127.0.0.1:7101"], "<ID>"),
-        (&["explain", "edge-7"], "--via <HOST:PORT>"),
+        (&["explain", "edge-7"], "--via <PATH|HOST:PORT>"),
         (&["explain", "edge-7", "--via", "7201"], "such as 127.0.0.1:7101"),
         (&["sim", "swim", "--nodes", "9"], "leave --nodes out"),
         (&["sim", "crash", "--full"], "leave --full out"),
@@ -55,6 +55,11 @@ fn wrong_arguments_are_refused_with_a_helpful_message() {
             &["agent", "--id", "a", "--bind", "10.0.0.17:7946"],
             "add --key-file FILE (tgossip key new FILE makes one)",
         ),
+        (
+            &["agent", "--id", "a", "--advertise", "192.0.2.7:7946"],
+            "the address 192.0.2.7:7946 is not a loopback address",
+        ),
+        (&["agent", "--id", "a", "--control-token-file", "t"], "is for a TCP address"),
         (&["agent", "--id", "a", "--plaintext", "--key-file", "k"], "cannot be used with"),
         (
             &["key", "use", "abc", "--via", "127.0.0.1:7101", "--key-file", "k"],
@@ -137,6 +142,58 @@ fn the_error_names_an_address_without_an_agent() {
         assert_eq!(code, Some(4), "{error}");
         assert!(error.contains(&free), "{error}");
     }
+}
+
+/// A server that gives every client this answer.
+fn answering(answer: serde_json::Value) -> String {
+    use std::io::{BufRead, BufReader, Write};
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap().to_string();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            BufReader::new(&stream).read_line(&mut String::new()).unwrap();
+            writeln!(stream, "{answer}").unwrap();
+        }
+    });
+    addr
+}
+
+#[test]
+fn no_answer_of_a_server_acts_on_the_terminal_or_hides_in_json() {
+    const HOSTILE: &str = "\x1b]0;owned\x07\u{9b}2J\u{202e}\u{200b}\u{2028}\n\r\u{a0}";
+    let agent = common::Agent::start("a", &["--set", "k=v"]);
+    let mut view = agent.view();
+    view["node"] = HOSTILE.into();
+    view["isolation"] = serde_json::json!({ "since_s": 1.0, "lost": 1, "of": 1, "silent": 1 });
+    let entry = view["members"][0]["telemetry"]["k"].take();
+    view["members"][0]["telemetry"] = serde_json::json!({ HOSTILE: entry });
+    view["members"][0]["telemetry"][HOSTILE]["value"] = HOSTILE.into();
+    view["members"][0]["address"] = HOSTILE.into();
+    view["members"][0]["id"] = HOSTILE.into();
+    let view = answering(serde_json::json!({ "view": view }));
+    let error = answering(serde_json::json!({ "error": HOSTILE }));
+    let refused = answering(serde_json::json!({ "refused": HOSTILE }));
+    let denied = answering(serde_json::json!({ "denied": HOSTILE }));
+    for args in [
+        &["members", "--via", &view][..],
+        &["members", "--stats", "--via", &view],
+        &["members", "--json", "--via", &view],
+        &["members", "--via", &error],
+        &["members", "--via", &denied],
+        &["key", "list", "--via", &refused],
+        &["accept-loss", "--via", &error],
+    ] {
+        let output = tgossip(args);
+        let said = text(&output.stdout) + &text(&output.stderr);
+        assert!(said.contains("owned"), "{args:?}: {said}");
+        let hidden =
+            |c: char| c != '\n' && c.is_control() || "\u{202e}\u{200b}\u{2028}\u{a0}".contains(c);
+        assert!(!said.contains(hidden), "{args:?}: {said:?}");
+    }
+    let json = tgossip(&["members", "--json", "--via", &view]).stdout;
+    let json: serde_json::Value = serde_json::from_slice(&json).unwrap();
+    assert_eq!(json["node"], HOSTILE);
 }
 
 #[cfg(unix)]

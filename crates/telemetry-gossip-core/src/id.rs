@@ -17,8 +17,14 @@ use thiserror::Error;
 /// The longest node id, in bytes of UTF-8.
 pub const MAX_ID_LEN: usize = 127;
 
-/// The name of a node, unique in its cluster: 1 to [`MAX_ID_LEN`] bytes of UTF-8 without control
-/// characters.
+/// The name of a node, unique in its cluster: 1 to [`MAX_ID_LEN`] bytes of UTF-8, of characters that
+/// can be seen and told apart.
+///
+/// These are the visible characters of ASCII, and letters of one more script: accented Latin, Greek,
+/// Cyrillic, Han, Hiragana, Katakana or Hangul. Letters of Greek and Cyrillic stand beside no letter
+/// of ASCII, and one of them at least has no double in ASCII. Refused are therefore controls, spaces,
+/// marks, characters that turn the direction of writing or cannot be seen, and an id that looks
+/// like another one by mixing scripts.
 ///
 /// The text is stored inline, so that an id is copied without an allocation. Its serialised form is
 /// the text.
@@ -30,6 +36,9 @@ pub const MAX_ID_LEN: usize = 127;
 /// assert_eq!(id, "edge-17");
 /// assert_eq!(id.as_str().len(), 7);
 /// assert_eq!("".parse::<NodeId>(), Err(IdError::Empty));
+/// assert!("zürich-3".parse::<NodeId>().is_ok() && "東京-3".parse::<NodeId>().is_ok());
+/// // The first letter is Cyrillic.
+/// assert!("\u{430}gent-1".parse::<NodeId>().is_err());
 /// # Ok::<(), IdError>(())
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -66,10 +75,85 @@ pub(crate) fn check_id(text: &str) -> Result<(), IdError> {
         Err(IdError::Empty)
     } else if text.len() > MAX_ID_LEN {
         Err(IdError::TooLong { len: text.len() })
-    } else if text.chars().any(char::is_control) {
-        Err(IdError::ControlCharacter)
-    } else {
+    } else if text.bytes().all(|byte| byte.is_ascii_graphic()) {
         Ok(())
+    } else {
+        check_characters(text)
+    }
+}
+
+/// Checks the characters of an id that is not plain ASCII.
+fn check_characters(text: &str) -> Result<(), IdError> {
+    let mut other: Option<Script> = None;
+    let mut has_own_form = false;
+    for character in text.chars().filter(|character| !character.is_ascii_graphic()) {
+        if character.is_control() {
+            return Err(IdError::ControlCharacter { character });
+        }
+        let script = Script::of(character).ok_or(IdError::ForbiddenCharacter { character })?;
+        let is_mixed = other.is_some_and(|other| other != script)
+            || script.resembles_ascii() && text.bytes().any(|byte| byte.is_ascii_alphabetic());
+        if is_mixed {
+            return Err(IdError::MixedScripts { character });
+        }
+        other = Some(script);
+        has_own_form |= !script.resembles_ascii() || !ASCII_DOUBLES.contains(character);
+    }
+    let first = text.chars().find(|character| !character.is_ascii());
+    match first {
+        Some(character) if !has_own_form => Err(IdError::MixedScripts { character }),
+        _ => Ok(()),
+    }
+}
+
+/// A script whose letters an id may have beside ASCII. The ranges are fixed, so that all versions of
+/// this crate agree, and have no character that is blank, combines, or joins.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Script {
+    Latin,
+    Greek,
+    Cyrillic,
+    Han,
+    Hiragana,
+    Katakana,
+    Hangul,
+}
+
+/// The letters of Greek and Cyrillic that look like one of ASCII, or like an accented one.
+const ASCII_DOUBLES: &str = "\
+    \u{391}\u{392}\u{395}\u{396}\u{397}\u{399}\u{39a}\u{39c}\u{39d}\u{39f}\u{3a1}\u{3a4}\u{3a5}\u{3a7}\
+    \u{3b1}\u{3b3}\u{3b9}\u{3ba}\u{3bd}\u{3bf}\u{3c1}\u{3c3}\u{3c5}\u{3c7}\
+    \u{405}\u{406}\u{407}\u{408}\u{410}\u{412}\u{415}\u{401}\u{41a}\u{41c}\u{41d}\u{41e}\u{420}\u{421}\u{422}\
+    \u{423}\u{425}\u{430}\u{435}\u{451}\u{43a}\u{43e}\u{440}\u{441}\
+    \u{443}\u{445}\u{455}\u{456}\u{457}\u{458}";
+
+impl Script {
+    /// The script of a letter; `None` for what is no letter of these scripts, and for letters that
+    /// look like others of their script.
+    fn of(character: char) -> Option<Self> {
+        match character {
+            // No signs of multiplication and division, dotless i, kra, long s, ligatures.
+            '\u{d7}'
+            | '\u{f7}'
+            | '\u{131}'..='\u{133}'
+            | '\u{138}'
+            | '\u{13f}'
+            | '\u{140}'
+            | '\u{149}' => None,
+            '\u{c0}'..='\u{17e}' => Some(Self::Latin),
+            '\u{391}'..='\u{3a1}' | '\u{3a3}'..='\u{3c9}' => Some(Self::Greek),
+            '\u{401}'..='\u{45f}' => Some(Self::Cyrillic),
+            '\u{3041}'..='\u{3096}' => Some(Self::Hiragana),
+            '\u{30a1}'..='\u{30fa}' => Some(Self::Katakana),
+            '\u{4e00}'..='\u{9fff}' => Some(Self::Han),
+            '\u{ac00}'..='\u{d7a3}' => Some(Self::Hangul),
+            _ => None,
+        }
+    }
+
+    /// Whether many of its letters look like one of ASCII.
+    fn resembles_ascii(self) -> bool {
+        matches!(self, Self::Greek | Self::Cyrillic)
     }
 }
 
@@ -168,8 +252,35 @@ pub enum IdError {
         len: usize,
     },
     /// The text has a control character, such as a line break or a NUL.
-    #[error("a node id has no control characters")]
-    ControlCharacter,
+    #[error("a node id has no control characters, and this one has U+{:04X}", *character as u32)]
+    #[non_exhaustive]
+    ControlCharacter {
+        /// The first one.
+        character: char,
+    },
+    /// The text has a character that is no letter of a permitted script: a space, a mark, a symbol,
+    /// or a character that cannot be seen or turns the direction of writing.
+    #[error(
+        "a node id has visible characters of ASCII and plain letters only, and this one has U+{:04X}",
+        *character as u32
+    )]
+    #[non_exhaustive]
+    ForbiddenCharacter {
+        /// The first one.
+        character: char,
+    },
+    /// The text has letters of several scripts, or only such as look like letters of ASCII, so that
+    /// it could be taken for another id.
+    #[error(
+        "a node id has letters of one script and does not look like one of another script, and \
+         this one has U+{:04X}",
+        *character as u32
+    )]
+    #[non_exhaustive]
+    MixedScripts {
+        /// The first letter that does not fit the others.
+        character: char,
+    },
 }
 
 /// The number that orders the claims about one member: the higher one wins. SWIM calls it the
@@ -293,4 +404,69 @@ pub(crate) fn keyed_hash(key: [u64; 2], bytes: &[u8]) -> u32 {
 
 const fn upper_half(hash: u64) -> u32 {
     (hash >> 32) as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_has_visible_letters_of_one_script() {
+        for text in
+            ["edge-17", "[::1]:7946", "zürich-3", "東京-3", "eu-東京", "сервер-1", "δελτα", "서울"]
+        {
+            assert_eq!(check_id(text), Ok(()), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_id_that_hides_something_is_refused_and_the_error_names_the_character() {
+        for text in [
+            "edge 1",
+            "a\u{a0}",
+            "a\u{202e}b",
+            "a\u{2066}b",
+            "a\u{200b}",
+            "a\u{200d}",
+            "a\u{2060}",
+            "a\u{feff}",
+            "a\u{ad}",
+            "a\u{2028}",
+            "e\u{301}",
+            "\u{3164}",
+            "\u{2800}",
+            "a\u{e0041}",
+            "a\u{fe0f}",
+            "\u{ff41}",
+            "\u{1d41a}",
+            "a\u{e000}",
+            "\u{5d0}",
+            "n\u{131}",
+            "\u{1f680}",
+        ] {
+            let character = text.chars().find(|c| !c.is_ascii_graphic()).unwrap();
+            assert_eq!(check_id(text), Err(IdError::ForbiddenCharacter { character }), "{text:?}");
+        }
+        for text in ["a\nb", "a\u{7f}", "\u{9b}2J", "\u{1b}]0;x\u{7}"] {
+            let character = text.chars().find(|c| c.is_control()).unwrap();
+            let error = check_id(text).unwrap_err();
+            assert_eq!(error, IdError::ControlCharacter { character }, "{text:?}");
+            assert!(alloc::string::ToString::to_string(&error).contains("U+00"), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_id_that_looks_like_one_of_another_script_is_refused() {
+        for text in [
+            "\u{430}gent-1",
+            "edge-\u{3bf}",
+            "\u{430}\u{441}\u{435}",
+            "\u{410}\u{395}-1",
+            "\u{43e}",
+            "ü\u{448}",
+            "力カ",
+        ] {
+            assert!(matches!(check_id(text), Err(IdError::MixedScripts { .. })), "{text}");
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! Key files, which hold one key each. They are created once and read at the start, and refused
 //! where other users can read them.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{Metadata, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
@@ -31,16 +31,35 @@ pub enum KeyFileError {
         #[source]
         error: io::Error,
     },
-    /// Every user of the machine can read or write the file.
+    /// Other users of the machine can read or write the file.
     #[error(
-        "{} can be read or written by every user (mode {mode:03o}): make it private by chmod 600",
-        path.display()
+        "{} can be read or written by {} (mode {mode:03o}): make it private by chmod 600",
+        path.display(),
+        if mode & 0o007 == 0 { "its group" } else { "every user" }
     )]
     Exposed {
         /// The file.
         path: PathBuf,
         /// The permissions of the file.
         mode: u32,
+    },
+    /// The file belongs to another user, who can read and replace it.
+    #[error(
+        "{} belongs to another user (id {owner}), who can read and replace it: make it your own by \
+         chown, or copy it",
+        path.display()
+    )]
+    Owner {
+        /// The file.
+        path: PathBuf,
+        /// The id of its owner.
+        owner: u32,
+    },
+    /// The path is that of a folder, a pipe or a device.
+    #[error("{} is no regular file: name the file that holds the key", path.display())]
+    NotAFile {
+        /// The path.
+        path: PathBuf,
     },
     /// The file does not contain a key.
     #[error("{} does not contain a key: {error}", path.display())]
@@ -66,13 +85,22 @@ pub enum KeyFileError {
 }
 
 /// Reads the key of a file: 64 hexadecimal digits, with optional spaces and line breaks around
-/// them. On Unix the file must not be readable or writable by every user.
+/// them. On Unix the file must belong to this user or root, and no other user, also none of its
+/// group, may read or write it.
 pub fn read_key(path: &Path) -> Result<Key, KeyFileError> {
     let unreadable = |error| KeyFileError::Unreadable { path: path.to_owned(), error };
     let no_key = |error| KeyFileError::NoKey { path: path.to_owned(), error };
-    let file = File::open(path).map_err(unreadable)?;
+    let mut options = OpenOptions::new();
+    options.read(true);
+    // A pipe without a writer would keep a reader waiting.
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::custom_flags(
+        &mut options,
+        rustix::fs::OFlags::NONBLOCK.bits() as i32,
+    );
+    let file = options.open(path).map_err(unreadable)?;
     // The metadata of the open file, even if the path has another file by now.
-    check_mode(path, &file.metadata().map_err(unreadable)?)?;
+    check(path, &file.metadata().map_err(unreadable)?)?;
     // Wiped when dropped, like the key itself.
     // One byte more than allowed, so that a longer file is refused.
     let mut text = zeroize::Zeroizing::new(Vec::with_capacity(MAX_KEY_FILE + 1));
@@ -98,17 +126,72 @@ pub fn create_key(path: &Path) -> Result<Key, KeyFileError> {
     Ok(key)
 }
 
-#[cfg(unix)]
-fn check_mode(path: &Path, metadata: &std::fs::Metadata) -> Result<(), KeyFileError> {
-    let mode = std::os::unix::fs::MetadataExt::mode(metadata) & 0o777;
-    if mode & 0o007 == 0 {
-        Ok(())
-    } else {
-        Err(KeyFileError::Exposed { path: path.to_owned(), mode })
+fn check(path: &Path, metadata: &Metadata) -> Result<(), KeyFileError> {
+    if !metadata.is_file() {
+        return Err(KeyFileError::NotAFile { path: path.to_owned() });
     }
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt as _;
+        let (owner, mode) = (metadata.uid(), metadata.mode() & 0o777);
+        if owner != 0 && owner != rustix::process::geteuid().as_raw() {
+            return Err(KeyFileError::Owner { path: path.to_owned(), owner });
+        }
+        if mode & 0o077 != 0 {
+            return Err(KeyFileError::Exposed { path: path.to_owned(), mode });
+        }
+    }
+    Ok(())
 }
 
-#[cfg(not(unix))]
-fn check_mode(_: &Path, _: &std::fs::Metadata) -> Result<(), KeyFileError> {
-    Ok(())
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    #[test]
+    fn a_key_file_is_private_to_its_user() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("cluster.key");
+        create_key(&path).unwrap();
+        for (mode, who) in [
+            (0o640, "its group (mode 640)"),
+            (0o620, "its group"),
+            (0o604, "every user"),
+            (0o602, "every user"),
+            (0o666, "every user (mode 666)"),
+        ] {
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+            let refused = read_key(&path).unwrap_err().to_string();
+            assert!(refused.contains(who) && refused.contains("chmod 600"), "{refused}");
+        }
+        for mode in [0o600, 0o400] {
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+            assert!(read_key(&path).is_ok());
+        }
+    }
+
+    #[test]
+    fn a_key_file_of_another_user_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("cluster.key");
+        create_key(&path).unwrap();
+        // Only root can give a file away.
+        if std::os::unix::fs::chown(&path, Some(65_534), None).is_ok() {
+            let refused = read_key(&path).unwrap_err();
+            assert!(matches!(refused, KeyFileError::Owner { owner: 65_534, .. }), "{refused}");
+        }
+    }
+
+    #[test]
+    fn a_pipe_a_folder_and_a_device_are_refused_without_waiting() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+        assert!(made.is_ok_and(|status| status.success()), "mkfifo runs");
+        for path in [pipe.as_path(), folder.path(), Path::new("/dev/zero")] {
+            let refused = read_key(path).unwrap_err();
+            assert!(matches!(refused, KeyFileError::NotAFile { .. }), "{refused}");
+        }
+    }
 }

@@ -73,7 +73,7 @@ pub use transport::{
     BoxFuture, Delivery, NameError, SUBSCRIPTION_CAPACITY, Subscribers, Subscription, Transport,
 };
 pub use udp::{BindError, UdpTransport};
-pub use view::{MemberView, TelemetryValue, View};
+pub use view::{Isolation, MemberView, TelemetryValue, View};
 
 /// Compiles and runs the example of the README.
 #[cfg(doctest)]

@@ -96,6 +96,8 @@ struct Carry {
     buf: Vec<u8>,
     events: broadcast::Sender<Arc<Event>>,
     changed: BTreeSet<NodeId>,
+    /// The last event about the isolation of the node that the view does not show yet.
+    isolation: Option<Event>,
     seeds_wanted: bool,
     probes: HashMap<NodeId, VecDeque<Probed>>,
     exchanges: VecDeque<Exchanged>,
@@ -131,6 +133,7 @@ impl Task {
             buf: vec![0; node.config().mtu.into()],
             events,
             changed: BTreeSet::new(),
+            isolation: None,
             seeds_wanted: !seeds.is_empty(),
             probes: HashMap::new(),
             exchanges: VecDeque::new(),
@@ -334,9 +337,15 @@ impl Task {
     /// Publishes a new view with all changes of one wake-up at once.
     fn publish(&mut self) {
         let changed = std::mem::take(&mut self.carry.changed);
-        if !changed.is_empty() {
+        let isolation = self.carry.isolation.take();
+        if !changed.is_empty() || isolation.is_some() {
             let mut view = View::clone(&self.view.load());
             let clock = self.clock;
+            if let Some(event) = isolation {
+                let since = self.node.health().isolated_since;
+                let since = since.map(|since| clock.to_host(since));
+                view.set_isolation(&event, self.node.me().id(), since);
+            }
             let read = |node: &mut Node<PeerAddr>| {
                 for id in &changed {
                     let member = node.member(id.as_str());
@@ -450,8 +459,11 @@ impl Carry {
                 tracing::warn!(?event);
                 self.ends = self.on_conflict == OnConflict::Exit;
             }
-            // `Refuted`, `Unreached`, `Isolated`, `Reconnected`, `IdentityRegained`,
-            // `JoinCompleted`.
+            Event::Isolated { .. } | Event::Reconnected { .. } => {
+                tracing::info!(?event);
+                self.isolation = Some(event);
+            }
+            // `Refuted`, `Unreached`, `IdentityRegained`, `JoinCompleted`.
             _ => tracing::info!(?event),
         }
         self.told.push(event);

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use telemetry_gossip_core::{Generation, Instance, Member, NodeId, Status};
 
 use crate::clock::Clock;
+use crate::events::Event;
 use crate::peer_addr::PeerAddr;
 
 /// All members at one moment, in the order of their ids.
@@ -38,6 +39,22 @@ pub struct View {
     /// that it finds.
     keys: Arc<Vec<Key>>,
     alive: usize,
+    isolation: Option<Isolation>,
+    /// The node whose view this is, if it has been isolated.
+    itself: Option<NodeId>,
+}
+
+/// That a node cannot reach more than half of the members that it knew as alive. While it lasts, the
+/// node declares no member dead, so that a member that is Alive in the view may be gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Isolation {
+    /// When the isolation began, by the clock of this host.
+    pub since: Instant,
+    /// The number of members that did not answer when it began.
+    pub lost: u32,
+    /// The number of members that were asked when it began.
+    pub of: u32,
 }
 
 /// The first 16 bytes of an id, in the order of the ids.
@@ -126,6 +143,33 @@ impl View {
     #[must_use]
     pub fn alive(&self) -> usize {
         self.alive
+    }
+
+    /// The isolation of this node; `None` while it reaches at least half of the members.
+    #[must_use]
+    pub fn isolation(&self) -> Option<Isolation> {
+        self.isolation
+    }
+
+    /// Whether the status of this member may be out of date: it is Alive for this node, which is
+    /// isolated and has not heard from it since.
+    #[must_use]
+    pub fn is_unconfirmed(&self, member: &MemberView) -> bool {
+        self.isolation.is_some_and(|isolation| {
+            member.status == Status::Alive
+                && member.last_observed() < isolation.since
+                && Some(member.id) != self.itself
+        })
+    }
+
+    /// Takes over what an event says of the isolation of the node called `itself`, which began at
+    /// `since` if it lasts.
+    pub(crate) fn set_isolation(&mut self, event: &Event, itself: &str, since: Option<Instant>) {
+        self.itself = NodeId::new(itself).ok();
+        self.isolation = match *event {
+            Event::Isolated { lost, of, .. } => since.map(|since| Isolation { since, lost, of }),
+            _ => None,
+        };
     }
 
     fn find(&self, id: &str) -> Result<usize, usize> {

@@ -93,10 +93,19 @@ async fn an_isolated_node_is_suspected_then_dead_and_back_after_healing() {
         let isolated = |event: &Event<_>| matches!(event, Event::Isolated { .. }).then_some(());
         next("n4 knows that it is cut off", &mut cut_off, isolated).await;
     }
+    let view = agents[4].view();
+    let isolation = view.isolation().expect("the view shows it");
+    assert_eq!((isolation.lost, isolation.of), (4, 5));
+    for member in view.iter() {
+        assert_eq!(view.is_unconfirmed(member), member.id.as_str() != "n4", "{}", member.id);
+    }
+    assert_eq!(agents[0].view().isolation(), None);
     network.heal();
     agree(&agents).await;
     let reconnected = |event: &Event<_>| matches!(event, Event::Reconnected { .. }).then_some(());
     next("n4 knows that it is back", &mut cut_off, reconnected).await;
+    let view = agents[4].view();
+    assert!(view.isolation().is_none() && !view.iter().any(|member| view.is_unconfirmed(member)));
 }
 
 async fn a_node_that_stops_is_declared_dead_and_returns_under_its_id(net: Net) {

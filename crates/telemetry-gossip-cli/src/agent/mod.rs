@@ -10,6 +10,7 @@
 //! Output runs on a thread of its own, so that a reader that is slow or has closed the output
 //! delays neither the node nor its leave.
 
+mod answers;
 pub(crate) mod output;
 mod seeds;
 mod signals;
@@ -24,12 +25,12 @@ use telemetry_gossip_seal::OVERHEAD;
 use telemetry_gossip_tokio::{
     Agent, AgentError, Events, Options, RecvError, Sealing, SpawnError, Transport, UdpTransport,
 };
-use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
 use crate::args::{AgentArgs, Conflict, MTUS, Settings};
-use crate::control::keys::KeyKeeper;
-use crate::control::{Answer, Reasons, Record, Request, Socket, View, server};
+use crate::control::listen::{self, Control};
+use crate::control::place::Listen;
+use crate::control::server;
 use crate::error::Error;
 use crate::text;
 use output::{Line, Output};
@@ -60,8 +61,15 @@ pub(crate) fn run(args: &AgentArgs) -> Result<(), Error> {
 }
 
 fn config(args: &AgentArgs) -> Result<Config, Error> {
-    let Settings { profile, probe_interval, probe_timeout, gossip_interval, suspicion, mtu } =
-        args.settings;
+    let Settings {
+        profile,
+        probe_interval,
+        probe_timeout,
+        gossip_interval,
+        suspicion,
+        isolation_limit,
+        mtu,
+    } = args.settings;
     let standard = profile.config();
     let config = profile
         .config()
@@ -70,6 +78,7 @@ fn config(args: &AgentArgs) -> Result<Config, Error> {
         .probe_timeout(probe_timeout.unwrap_or(standard.probe_timeout))
         .gossip_interval(gossip_interval.unwrap_or(standard.gossip_interval))
         .suspicion(suspicion.map_or(standard.suspicion, SuspicionTimeout::Fixed))
+        .isolation_limit(isolation_limit.or(standard.isolation_limit))
         .mtu(mtu.unwrap_or(standard.mtu));
     config.validate().map_err(|error| Error::Usage(in_options(&error)))?;
     Ok(config)
@@ -129,14 +138,22 @@ fn check_addresses(args: &AgentArgs) -> Result<(), Error> {
              of this machine that they can reach"
         )));
     }
-    if !control.ip().is_loopback() && !allow_remote_control {
-        return Err(Error::Usage(format!(
-            "the control address {control} is not a loopback address, so other machines could \
-             read the membership: use 127.0.0.1:{}, or add --allow-remote-control to permit that",
-            control.port()
-        )));
+    match control {
+        Some(Listen::Tcp(control)) if !control.ip().is_loopback() && !allow_remote_control => {
+            Err(Error::Usage(format!(
+                "the control address {control} is not a loopback address, so other machines could \
+                 reach it: use 127.0.0.1:{}, or add --allow-remote-control to permit that",
+                control.port()
+            )))
+        }
+        Some(Listen::Tcp(_)) => Ok(()),
+        _ if cfg!(unix) && args.control_token_file.is_some() => Err(Error::Usage(
+            "--control-token-file is for a TCP address, and the control socket is a file that only \
+             this user can use: leave it out, or add --control 127.0.0.1:7201"
+                .to_owned(),
+        )),
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 /// Refuses a key that several entries of telemetry have: only one of them could be published.
@@ -154,20 +171,24 @@ fn check_entries(entries: &[(String, String)]) -> Result<(), Error> {
     Ok(())
 }
 
-/// Chooses plaintext if the arguments request it, or if the node listens on loopback without keys.
+/// Chooses plaintext if the arguments request it, or if the node is reached by loopback only and has
+/// no keys.
 fn sealing(args: &AgentArgs) -> Result<Sealing, Error> {
     if !args.key_file.is_empty() {
         return Ok(Sealing::from_files(Label::of(&args.label), &args.key_file)?);
     }
-    if args.plaintext || args.bind.ip().is_loopback() {
-        return Ok(Sealing::Plaintext);
+    // An address that is advertised is reached from outside even if the node is bound to loopback:
+    // something forwards to it.
+    let addresses = [Some(args.bind), args.advertise];
+    let open = addresses.into_iter().flatten().find(|address| !address.ip().is_loopback());
+    match open {
+        Some(address) if !args.plaintext => Err(Error::Usage(format!(
+            "the address {address} is not a loopback address, so others on the network could read \
+             and forge datagrams: add --key-file FILE (tgossip key new FILE makes one), or \
+             --plaintext to permit that"
+        ))),
+        _ => Ok(Sealing::Plaintext),
     }
-    Err(Error::Usage(format!(
-        "the address {} is not a loopback address, so others on the network could read and forge \
-         datagrams: add --key-file FILE (tgossip key new FILE makes one), or --plaintext to \
-         permit that",
-        args.bind
-    )))
 }
 
 async fn agent(
@@ -178,12 +199,10 @@ async fn agent(
 ) -> Result<(), Error> {
     let mut signals = Signals::caught().map_err(Error::Setup)?;
     let transport = bind(args, sealing).await?;
-    let control = TcpListener::bind(args.control).await.map_err(|error| Error::Bind {
-        what: "the control address",
-        addr: args.control,
-        error,
-    })?;
-    let control_address = control.local_addr().map_err(Error::Setup)?;
+    let token_file = args.control_token_file.as_deref();
+    let control = listen::open(args.id.as_str(), args.control.as_ref(), token_file).await?;
+    // They stay until this function returns.
+    let Control { listener, address: control_address, token_file, files: _files } = control;
 
     let shared: Arc<dyn Transport> = Arc::clone(&transport) as _;
     let networks = Networks::new(args.allow_network.iter().copied())
@@ -202,15 +221,17 @@ async fn agent(
     // The receiver ends once the output cannot be written; lines after that are dropped.
     let say = move |line| drop(say.send(line));
     say(Line::udp(&args.id, transport.local_addr(), args.advertise.map(|_| args.bind)));
-    say(Line::control(control_address));
+    say(Line::control(&control_address, token_file.as_deref()));
     say(Line::sealing(transport.seal().map(|seal| seal.keys()).as_deref()));
     let printer = tokio::task::spawn_blocking({
-        let output = Output { id: args.id, json: args.json };
+        let output = Output { id: args.id, json: args.json, control: Some(control_address) };
         let (events, runtime) = (agent.events(), tokio::runtime::Handle::current());
         let agent = agent.clone();
         move || runtime.block_on(print(output, agent, lines, events))
     });
-    tokio::spawn(server::serve(control, source(&agent, &transport), server::REQUEST_TIMEOUT));
+    let clients = Arc::default();
+    let source = answers::source(&agent, &transport, &clients);
+    server::spawn(listener, source, clients).map_err(Error::Setup)?;
     let exits = args.on_conflict == Conflict::Exit;
     let outcome = join_and_run(&agent, &*transport, seeds, exits, &mut signals, &say).await;
     agent.shutdown().await;
@@ -362,51 +383,6 @@ async fn print(
 /// The id with this hash, if it belongs to a member that the agent knows.
 fn name(agent: &Agent, hash: IdHash) -> Option<NodeId> {
     agent.view().iter().map(|member| member.id).find(|id| id.id_hash() == hash)
-}
-
-/// Answers the requests of the control socket.
-fn source(agent: &Agent, transport: &Arc<UdpTransport>) -> server::Source {
-    let (agent, transport) = (agent.clone(), Arc::clone(transport));
-    let keeper = transport.seal().map(|seal| Arc::new(KeyKeeper::new(Arc::clone(seal))));
-    Arc::new(move |request| {
-        let (agent, transport, keeper) = (agent.clone(), Arc::clone(&transport), keeper.clone());
-        Box::pin(async move {
-            let has_keys = keeper.ok_or("it has no keys, as it was started in plaintext");
-            match request {
-                Request::View => {}
-                Request::Explain { id } => {
-                    let explanation =
-                        agent.explain(&id).await.map_err(|error| error.to_string())?;
-                    let reasons =
-                        |explanation| Box::new(Reasons::of(agent.id().as_str(), explanation));
-                    return Ok(Answer::Explanation(explanation.as_ref().map(reasons)));
-                }
-                Request::Keys => {
-                    let keys = has_keys.map(|keeper| Answer::Keys(keeper.keys()));
-                    return Ok(keys.unwrap_or_else(|reason| Answer::Refused(reason.to_owned())));
-                }
-                Request::ChangeKeys { sealed_message } => {
-                    let changed = has_keys
-                        .map_err(str::to_owned)
-                        .and_then(|keeper| keeper.obey(&sealed_message));
-                    return Ok(changed.map_or_else(Answer::Refused, Answer::Keys));
-                }
-            }
-            let health = agent.health().await.map_err(|error| error.to_string())?;
-            let stats = agent.stats().await.map_err(|error| error.to_string())?;
-            let socket = Socket {
-                datagrams_received_dropped: transport.received_dropped(),
-                datagrams_sent_dropped: transport.send_dropped(),
-            };
-            let seal = agent.seal_stats();
-            let record = agent.recorded().map(Record::from);
-            let view = View {
-                record,
-                ..View::of(agent.id().as_str(), &agent.view(), &health, stats, socket, seal)
-            };
-            Ok(Answer::View(Box::new(view)))
-        })
-    })
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 use std::fmt::Display;
 use std::io::{self, Write};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::SystemTime;
 
 use serde::Serialize;
@@ -14,6 +15,7 @@ use telemetry_gossip::transport::KeyId;
 use telemetry_gossip_core::{Event, Evidence, IdHash, IsolationEnd, NodeId, RemovalReason};
 
 use crate::control::Finding;
+use crate::safe::Safe;
 use crate::text;
 
 /// A finding and the member that it is about.
@@ -55,9 +57,15 @@ impl Line {
         )
     }
 
-    /// The second line: the address at which the agent answers questions.
-    pub(crate) fn control(address: SocketAddr) -> Self {
-        Self::new("control", json!({ "address": address }), format!("control {address}"))
+    /// The second line: the address at which the agent answers questions, and the file of the token
+    /// that clients present, if they present one.
+    pub(crate) fn control(address: &str, token_file: Option<&Path>) -> Self {
+        let file = token_file.map(|file| file.display().to_string());
+        let text = match &file {
+            Some(file) => format!("control {address} (token in {file})"),
+            None => format!("control {address}"),
+        };
+        Self::new("control", json!({ "address": address, "token_file": file }), text)
     }
 
     /// The third line: the keys that seal and open datagrams, or that there are none.
@@ -114,6 +122,22 @@ impl Line {
         let finding = Finding::of(evidence, known);
         let text = format!("{id} {}", finding.text);
         Self::new("evidence", json!(About { id, finding }), text)
+    }
+
+    /// The node cannot reach more than half of the members; `control` is where it can be asked.
+    fn isolated(lost: u32, of: u32, control: Option<&str>) -> Self {
+        let command = control.map(|control| format!("tgossip accept-loss --via {control}"));
+        let hint =
+            command.as_ref().map(|command| format!("; if they are gone for good, type: {command}"));
+        Self::new(
+            "isolated",
+            json!({ "lost": lost, "of": of, "command": command }),
+            format!(
+                "isolated: {lost} of {of} members do not answer; until they do, this node declares \
+                 no member dead{}",
+                hint.unwrap_or_default()
+            ),
+        )
     }
 
     /// The line for an event; `None` for events that end an operation an agent never starts.
@@ -189,14 +213,7 @@ impl Line {
                      knew an earlier instance of it"
                 ),
             ),
-            Event::Isolated { lost, of, .. } => Self::new(
-                "isolated",
-                json!({ "lost": lost, "of": of }),
-                format!(
-                    "isolated: {lost} of {of} members do not answer; until they do, this node \
-                     declares no member dead"
-                ),
-            ),
+            Event::Isolated { lost, of, .. } => Self::isolated(*lost, *of, None),
             Event::Reconnected { end, .. } => {
                 let (word, text) = match end {
                     IsolationEnd::MembersAnswer => {
@@ -280,17 +297,20 @@ impl Line {
             object.extend(self.parts.clone());
             Value::Object(object).to_string()
         } else {
-            format!("{now} {}", self.text)
+            // A line stays one line, whatever the texts in it.
+            format!("{now} {}", text::printable(&self.text, usize::MAX))
         }
     }
 }
 
 /// Standard output of an agent, or of a replay.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Output {
     /// The id of the node.
     pub(crate) id: NodeId,
     pub(crate) json: bool,
+    /// The control address, if the node runs.
+    pub(crate) control: Option<String>,
 }
 
 impl Output {
@@ -304,6 +324,9 @@ impl Output {
         match event {
             Event::Alive { id, .. } if *id == self.id => None,
             Event::Evidence { id, evidence, .. } => Some(Line::evidence(id, evidence, name)),
+            Event::Isolated { lost, of, .. } => {
+                Some(Line::isolated(*lost, *of, self.control.as_deref()))
+            }
             event => Line::of(event),
         }
     }
@@ -322,7 +345,7 @@ impl Output {
         line: &Line,
         at: SystemTime,
     ) -> io::Result<()> {
-        writeln!(out, "{}", line.render(at, self.json))
+        writeln!(Safe::new(out, self.json), "{}", line.render(at, self.json))
     }
 }
 
@@ -356,7 +379,7 @@ mod tests {
 
     #[test]
     fn a_raised_generation_is_printed_once_with_its_reason() {
-        let output = Output { id: id(), json: false };
+        let output = Output { id: id(), json: false, control: None };
         let generation = Generation(2);
         let alive = |id| output.line_of(&Event::<SocketAddr>::alive(id, generation), |_| None);
         assert_eq!(alive(id()), None);
@@ -370,9 +393,35 @@ mod tests {
     }
 
     #[test]
+    fn an_isolated_node_says_what_to_type() {
+        let output = Output { id: id(), json: true, control: Some("/run/a.sock".to_owned()) };
+        let line = output.line_of(&Event::<SocketAddr>::isolated(3, 5), |_| None).unwrap();
+        let command = "tgossip accept-loss --via /run/a.sock";
+        assert!(line.render(SystemTime::UNIX_EPOCH, false).ends_with(command));
+        let object: Value =
+            serde_json::from_str(&line.render(SystemTime::UNIX_EPOCH, true)).unwrap();
+        assert_eq!((&object["lost"], &object["command"]), (&json!(3), &json!(command)));
+    }
+
+    #[test]
+    fn a_line_is_one_line_without_hidden_characters_whatever_it_tells() {
+        let seed = "n\n2026-01-01 n2 is dead\u{1b}[2J\u{202e}".to_owned();
+        let event = Event::join_completed(seed);
+        for json in [false, true] {
+            let output = Output { id: id(), json, control: None };
+            let mut out = Vec::new();
+            let line = output.line_of(&event, |_| None).unwrap();
+            output.print_at(&mut out, &line, SystemTime::UNIX_EPOCH).unwrap();
+            let printed = String::from_utf8(out).unwrap();
+            assert_eq!(printed.trim_end().lines().count(), 1, "{printed}");
+            assert!(!printed.contains(['\u{1b}', '\u{202e}']), "{printed}");
+        }
+    }
+
+    #[test]
     fn evidence_is_printed_with_names() {
         let event = Event::<SocketAddr>::evidence("n7".parse().unwrap(), probe_failed());
-        let output = Output { id: id(), json: false };
+        let output = Output { id: id(), json: false, control: None };
         let line = output.line_of(&event, |hash| name(hash)?.parse().ok()).unwrap();
         let text = line.render(SystemTime::UNIX_EPOCH, false);
         let said = format!("n7 {}", probe_failed().describe(name));

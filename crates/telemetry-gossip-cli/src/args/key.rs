@@ -4,8 +4,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use telemetry_gossip::transport::KeyId;
+use telemetry_gossip_core::NodeId;
 
-use super::values::{host_port, label};
+use super::AskArgs;
+use super::values::{label, node_id};
 
 /// Make a key, or change the keys of a running agent.
 #[derive(Debug, Args)]
@@ -16,16 +18,17 @@ with the files of the same keys next time, the primary first.
 
 Example:
   tgossip key new new.key
-  tgossip key add new.key --via 127.0.0.1:7201 --key-file old.key
-  tgossip key use 5f0c11d2 --via 127.0.0.1:7201 --key-file old.key
-  tgossip key remove 93ab40e6 --via 127.0.0.1:7201 --key-file new.key
+  tgossip key add new.key --via ./edge-1.sock --key-file old.key
+  tgossip key use 5f0c11d2 --via ./edge-1.sock --key-file old.key
+  tgossip key remove 93ab40e6 --via ./edge-1.sock --key-file new.key
 
 Exit codes:
   0    done
-  1    the agent refused the change
+  1    the agent refused the change, or is not the one that was meant
   2    wrong arguments
   3    a file could not be read or created, or is not a key file
-  4    no answer, or the agent was busy with other clients for 10 s
+  4    no answer, a client that the agent does not serve, or an agent busy
+       for 10 s
   130  interrupted")]
 pub(crate) struct KeyArgs {
     #[command(subcommand)]
@@ -43,7 +46,7 @@ pub(crate) enum KeyCommand {
     /// List the ids of an agent's keys, the primary first. Ids are not secret.
     List {
         #[command(flatten)]
-        via: Via,
+        ask: AskArgs,
     },
     /// Add a key from a file: the agent then opens datagrams sealed under it.
     Add {
@@ -71,19 +74,14 @@ pub(crate) enum KeyCommand {
     },
 }
 
-/// The agent to ask.
-#[derive(Debug, Args)]
-pub(crate) struct Via {
-    /// Control address of the agent, as the agent printed it.
-    #[arg(long, value_name = "HOST:PORT", value_parser = host_port)]
-    pub(crate) via: String,
-}
-
 /// The agent to change, and the key that authorizes the change.
 #[derive(Debug, Args)]
 pub(crate) struct Order {
     #[command(flatten)]
-    pub(crate) via: Via,
+    pub(crate) ask: AskArgs,
+    /// Id of the agent that is meant. If another one answers, nothing is changed.
+    #[arg(long, value_name = "ID", value_parser = node_id)]
+    pub(crate) agent: Option<NodeId>,
     /// File with one of the agent's keys. The order is sealed under it; the agent obeys no other.
     #[arg(long, value_name = "FILE")]
     pub(crate) key_file: PathBuf,

@@ -1,20 +1,21 @@
 //! Requests that change the keys of an agent.
 //!
-//! Every program that reaches the control address can read. A change needs a key of the agent's
+//! A change needs, beside what the control socket asks of each client, a key of the agent's
 //! keyring: the order is a sealed message under one of these keys.
 //!
 //! ```text
 //! client                             agent
 //!   {"ask":"keys"}             --->
-//!                              <---  {"keys":{"ids":[..],"nonce_prefix":"..","changes":4}}
+//!                              <---  {"keys":{"node":"edge-1","instance":7,"ids":[..],
+//!                                             "nonce_prefix":"..","changes":4}}
 //!   {"ask":"change-keys",      --->
 //!    "sealed_message":"<hex>"}
 //!                              <---  {"keys":{..,"changes":5}} or {"refused":".."}
 //! ```
 //!
-//! The associated data of the sealed message are the agent's nonce prefix and its count of changes.
-//! An order is therefore valid for this instance of the agent and this state of its keyring only,
-//! and no order is obeyed twice.
+//! The associated data of the sealed message are the agent's id and instance, its nonce prefix and
+//! its count of changes. An order is therefore valid for this instance of this agent and this state
+//! of its keyring only, and no order is obeyed twice.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -24,6 +25,10 @@ use telemetry_gossip::transport::{Key, KeyId, Keyring, SharedSeal};
 /// The ids of an agent's keys, and the state that an order must name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Keys {
+    /// Id of the agent.
+    pub(crate) node: String,
+    /// Instance of the agent, which differs for each run.
+    pub(crate) instance: u32,
     /// The primary key is first.
     pub(crate) ids: Vec<KeyId>,
     /// Nonce prefix of the agent's seal, which differs for each instance of the agent.
@@ -50,7 +55,9 @@ type Secret = telemetry_gossip::transport::KeyText;
 
 impl Keys {
     fn associated_data(&self) -> Vec<u8> {
-        format!("tgossip keys {} {}", self.nonce_prefix, self.changes).into_bytes()
+        let Self { node, instance, nonce_prefix, changes, ids: _ } = self;
+        // Only the id may have spaces, so that no two agents make the same text.
+        format!("tgossip keys {nonce_prefix} {changes} {instance} {node}").into_bytes()
     }
 
     /// Seals an order for an agent in this state, in hexadecimal digits; `nonce` is random.
@@ -69,13 +76,16 @@ impl Keys {
 /// Checks and obeys orders, on the side of the agent.
 #[derive(Debug)]
 pub(crate) struct KeyKeeper {
+    node: String,
+    instance: u32,
     seal: Arc<SharedSeal>,
     changes: Mutex<u64>,
 }
 
 impl KeyKeeper {
-    pub(crate) fn new(seal: Arc<SharedSeal>) -> Self {
-        Self { seal, changes: Mutex::new(0) }
+    /// Keeps the keys of this instance of the agent called `node`.
+    pub(crate) fn new(node: String, instance: u32, seal: Arc<SharedSeal>) -> Self {
+        Self { node, instance, seal, changes: Mutex::new(0) }
     }
 
     pub(crate) fn keys(&self) -> Keys {
@@ -85,7 +95,8 @@ impl KeyKeeper {
     fn keys_at(&self, changes: u64) -> Keys {
         let nonce_prefix =
             format!("{:032x}", u128::from_be_bytes(self.seal.nonce_prefix().to_bytes()));
-        Keys { ids: self.seal.keys(), nonce_prefix, changes }
+        let (node, instance) = (self.node.clone(), self.instance);
+        Keys { node, instance, ids: self.seal.keys(), nonce_prefix, changes }
     }
 
     /// Obeys an order and returns the keys after it. An order that is refused changes nothing.
@@ -97,7 +108,7 @@ impl KeyKeeper {
         let mut changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
         let text = self.seal.open_message(&self.keys_at(*changes).associated_data(), &sealed);
         let text = text.map_err(|error| {
-            format!("the order cannot be opened ({error}): check --key-file and --label")
+            format!("the order cannot be opened ({error}): check --key-file, --label and --agent")
         })?;
         let change = serde_json::from_slice(&text)
             .map_err(|error| format!("the order is not a change of keys: {error}"))?;
@@ -142,9 +153,27 @@ mod tests {
         Keyring::new(Label::of("production"), key(byte))
     }
 
+    fn keeper(node: &str, instance: u32) -> KeyKeeper {
+        KeyKeeper::new(node.to_owned(), instance, SharedSeal::new(ring(1)).unwrap())
+    }
+
+    #[test]
+    fn an_order_names_the_agent_that_it_is_for_and_no_other_obeys_it() {
+        // Two agents that agree in all else, as far as the one who seals the order can tell.
+        let seal = SharedSeal::new(ring(1)).unwrap();
+        let of = |node: &str, instance| KeyKeeper::new(node.to_owned(), instance, seal.clone());
+        let add = Change::Add(key(2).to_text());
+        let order = of("n1", 1).keys().order(&ring(1), [9; 24], &add).unwrap();
+        for (node, instance) in [("n2", 1), ("n1", 2)] {
+            let refused = of(node, instance).obey(&order).unwrap_err();
+            assert!(refused.contains("sealed for another cluster or context"), "{refused}");
+        }
+        assert!(of("n1", 1).obey(&order).is_ok());
+    }
+
     #[test]
     fn an_order_under_a_key_of_the_ring_is_obeyed_once() {
-        let keeper = KeyKeeper::new(SharedSeal::new(ring(1)).unwrap());
+        let keeper = keeper("n1", 1);
         let order = |change: &Change| keeper.keys().order(&ring(1), [9; 24], change).unwrap();
         let add = order(&Change::Add(key(2).to_text()));
         let keys = keeper.obey(&add).unwrap();
@@ -163,8 +192,8 @@ mod tests {
 
     #[test]
     fn a_refused_order_changes_nothing() {
-        let keeper = KeyKeeper::new(SharedSeal::new(ring(1)).unwrap());
-        let another_instance = KeyKeeper::new(SharedSeal::new(ring(1)).unwrap()).keys();
+        let keeper = keeper("n1", 1);
+        let another_instance = super::tests::keeper("n1", 2).keys();
         let before = keeper.keys();
         let add = Change::Add(key(2).to_text());
         let staging = Keyring::new(Label::of("staging"), key(1));

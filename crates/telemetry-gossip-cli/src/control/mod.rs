@@ -1,5 +1,5 @@
-//! The control protocol between an agent and `tgossip members`, `explain` and `key`: one line of
-//! JSON each way over TCP, then the agent closes the connection.
+//! The control protocol between an agent and `tgossip members`, `explain`, `accept-loss` and `key`:
+//! one line of JSON each way, then the agent closes the connection.
 //!
 //! ```text
 //! client                                     agent
@@ -10,21 +10,34 @@
 //!                                      <---  {"explanation":{"id":"edge-7",..}}
 //!                                            {"explanation":null}    if the member is unknown
 //!
+//!   {"ask":"accept-loss"}              --->
+//!                                      <---  {"loss":{"node":"edge-1","silent":3}}
+//!                                            {"loss":{"node":"edge-1","silent":null}}
+//!                                                                    if it is not isolated
+//!
 //!   something else                     --->
 //!                                      <---  {"error":"..."}
 //!
 //!   too many clients at a time         --->
 //!                                      <---  "busy"
+//!
+//!   over TCP, without "token":".."     --->
+//!                                      <---  {"denied":"..."}
 //! ```
 //!
-//! These requests only read. [`keys`] has the requests that change the keys of an agent; they are
-//! authenticated by one of its keys.
+//! A unix socket is open to its user alone, and a TCP address to those who present the token
+//! ([`listen`], [`place`]). [`keys`] has the requests that change the keys of an agent; they are
+//! also authenticated by one of its keys.
 //!
 //! The agent limits the size and the time of a request and the number of connections ([`server`]);
 //! the client limits the size of the answer ([`client`]). This module only defines the messages.
 
 pub(crate) mod client;
 pub(crate) mod keys;
+pub(crate) mod listen;
+mod pace;
+pub(crate) mod pages;
+pub(crate) mod place;
 mod reasons;
 pub(crate) mod server;
 mod status_word;
@@ -36,6 +49,7 @@ use telemetry_gossip::transport::SealStats;
 use telemetry_gossip_core::{Health, Instant, Member, Stats, Status, TelemetryEntry};
 use telemetry_gossip_tokio as driver;
 
+pub(crate) use pace::{Pace, Shared};
 pub(crate) use reasons::{Finding, Reasons};
 
 /// A request of a client.
@@ -49,6 +63,8 @@ pub(crate) enum Request {
         /// Id of the member.
         id: String,
     },
+    /// Declares the members dead that do not answer, which ends an isolation.
+    AcceptLoss,
     /// Asks for the ids of the agent's keys.
     Keys,
     /// Orders a change of the keys.
@@ -66,14 +82,27 @@ pub(crate) enum Answer {
     View(Box<View>),
     /// Why the agent gives a member its status; `None` if it does not know the member.
     Explanation(Option<Box<Reasons>>),
+    /// What became of an order to accept a loss.
+    Loss(Loss),
     /// The keys of the agent.
     Keys(keys::Keys),
     /// Why the agent did not change its keys.
     Refused(String),
     /// Why there is no answer.
     Error(String),
+    /// Why this client gets no answer.
+    Denied(String),
     /// The agent serves too many clients; ask again.
     Busy,
+}
+
+/// A loss that an agent has accepted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Loss {
+    /// Id of the agent.
+    pub(crate) node: String,
+    /// How many members did not answer; `None` if the agent was not isolated.
+    pub(crate) silent: Option<u64>,
 }
 
 /// Everything that one agent knows.
@@ -83,6 +112,9 @@ pub(crate) struct View {
     pub(crate) node: String,
     /// Health of its node.
     pub(crate) health: HealthView,
+    /// Its isolation; `None` while it reaches at least half of the members.
+    #[serde(default)]
+    pub(crate) isolation: Option<IsolationView>,
     /// The members that it knows, itself included, in order of id.
     pub(crate) members: Vec<MemberView>,
     /// Counters of its node since it started.
@@ -94,6 +126,53 @@ pub(crate) struct View {
     pub(crate) record: Option<Record>,
     /// Counters of its seal; `None` in plaintext.
     pub(crate) seal: Option<SealStats>,
+    /// Counters of its control socket.
+    #[serde(default)]
+    pub(crate) control: Clients,
+}
+
+/// The isolation of an agent.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct IsolationView {
+    pub(crate) since_s: f64,
+    /// How many members did not answer when it began.
+    pub(crate) lost: u32,
+    /// How many members were asked then, the agent included.
+    pub(crate) of: u32,
+    /// How many members that the agent holds alive it has not heard from since.
+    pub(crate) silent: u64,
+    /// What to type if they are gone for good. The client adds it, which knows the agent's address.
+    #[serde(default)]
+    pub(crate) command: Option<String>,
+}
+
+impl IsolationView {
+    pub(crate) fn of(view: &driver::View) -> Option<Self> {
+        let isolation = view.isolation()?;
+        let silent = view.iter().filter(|member| view.is_unconfirmed(member)).count();
+        Some(Self {
+            since_s: isolation.since.elapsed().as_secs_f64(),
+            lost: isolation.lost,
+            of: isolation.of,
+            silent: silent as u64,
+            command: None,
+        })
+    }
+}
+
+/// Clients of the control socket, by what became of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Clients {
+    /// Requests that were answered.
+    pub(crate) clients_served: u64,
+    /// Connections of other users of the machine, closed at once.
+    pub(crate) clients_other_user: u64,
+    /// Requests that did not present the token.
+    pub(crate) clients_without_token: u64,
+    /// Lines that were no request, or came too late.
+    pub(crate) clients_malformed: u64,
+    /// Connections that found all places taken.
+    pub(crate) clients_busy: u64,
 }
 
 /// [`Health`] with a boolean in place of an instant, which has no meaning outside the agent.
@@ -141,33 +220,21 @@ impl From<driver::RecordStats> for Record {
     }
 }
 
-impl View {
-    /// Combines the view and the counters of a running node.
-    pub(crate) fn of(
-        node: &str,
-        view: &driver::View,
-        health: &Health,
-        stats: Stats,
-        socket: Socket,
-        seal: Option<SealStats>,
-    ) -> Self {
-        let Health { local_health, isolated_since, alive, suspected, dead, active, .. } = *health;
-        let isolated = isolated_since.is_some();
-        Self {
-            node: node.to_owned(),
-            health: HealthView { local_health, isolated, alive, suspected, dead, active },
-            members: view.iter().map(|member| MemberView::of(member)).collect(),
-            stats,
-            socket,
-            record: None,
-            seal,
-        }
+impl HealthView {
+    /// Describes the health of a node; `isolation` is that of the view beside it.
+    pub(crate) fn of(health: &Health, isolation: Option<&IsolationView>) -> Self {
+        let Health { local_health, alive, suspected, dead, active, .. } = *health;
+        Self { local_health, isolated: isolation.is_some(), alive, suspected, dead, active }
     }
 }
 
 impl MemberView {
     /// Describes a member of a replayed node, at time `now` of the replay.
-    pub(crate) fn of_node(member: &Member<'_, driver::PeerAddr>, now: Instant) -> Self {
+    pub(crate) fn of_node(
+        member: &Member<'_, driver::PeerAddr>,
+        now: Instant,
+        isolated_since: Option<Instant>,
+    ) -> Self {
         let value = |entry: &TelemetryEntry<'_>| Value {
             content: Content::of(entry.value),
             version: entry.version,
@@ -176,6 +243,8 @@ impl MemberView {
         Self {
             id: member.id().to_owned(),
             status: member.status(),
+            unconfirmed: member.status() == Status::Alive
+                && isolated_since.is_some_and(|since| member.last_observed() < since),
             generation: member.generation().0,
             address: member.address().map(|address| address.to_string()),
             last_heard_s: now.since(member.last_observed()).as_secs_f64(),
@@ -187,7 +256,7 @@ impl MemberView {
         }
     }
 
-    fn of(member: &driver::MemberView) -> Self {
+    fn of(view: &driver::View, member: &driver::MemberView) -> Self {
         let value = |entry: &driver::TelemetryValue| Value {
             content: Content::of(&entry.value),
             version: entry.version,
@@ -196,6 +265,7 @@ impl MemberView {
         Self {
             id: member.id.to_string(),
             status: member.status,
+            unconfirmed: view.is_unconfirmed(member),
             generation: member.generation.0,
             address: member.address.map(|address| address.to_string()),
             last_heard_s: member.last_observed().elapsed().as_secs_f64(),
@@ -215,6 +285,10 @@ pub(crate) struct MemberView {
     pub(crate) id: String,
     #[serde(with = "status_word")]
     pub(crate) status: Status,
+    /// Whether the member is alive only as far as the agent knows: the agent is isolated, and has
+    /// not heard from the member since.
+    #[serde(default)]
+    pub(crate) unconfirmed: bool,
     pub(crate) generation: u64,
     pub(crate) address: Option<String>,
     /// Time since the agent last received a datagram from the member, or learned something new
@@ -270,9 +344,11 @@ pub(crate) mod tests {
                 dead: 0,
                 active: true,
             },
+            isolation: None,
             members: vec![MemberView {
                 id: "edge-1".into(),
                 status: Status::Alive,
+                unconfirmed: false,
                 generation: 2,
                 address: Some("127.0.0.1:7101".into()),
                 last_heard_s: 1.5,
@@ -283,6 +359,7 @@ pub(crate) mod tests {
             socket: Socket { datagrams_received_dropped: 0, datagrams_sent_dropped: 0 },
             record: None,
             seal: Some(SealStats::default()),
+            control: Clients::default(),
         }
     }
 
@@ -293,6 +370,8 @@ pub(crate) mod tests {
             Answer::View(Box::new(view())),
             unknown,
             Answer::Error("no request".into()),
+            Answer::Denied("no token".into()),
+            Answer::Loss(Loss { node: "edge-1".into(), silent: Some(3) }),
             Answer::Busy,
         ] {
             let text = serde_json::to_string(&answer).unwrap();
@@ -305,6 +384,10 @@ pub(crate) mod tests {
         assert_eq!(serde_json::to_string(&Request::View).unwrap(), r#"{"ask":"view"}"#);
         let explain = Request::Explain { id: "edge-7".into() };
         assert_eq!(serde_json::to_string(&explain).unwrap(), r#"{"ask":"explain","id":"edge-7"}"#);
+        assert_eq!(
+            serde_json::to_string(&Request::AcceptLoss).unwrap(),
+            r#"{"ask":"accept-loss"}"#
+        );
         let change = Request::ChangeKeys { sealed_message: "00".into() };
         assert_eq!(
             serde_json::to_string(&change).unwrap(),

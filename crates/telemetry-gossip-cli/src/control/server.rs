@@ -1,73 +1,163 @@
 //! The server of the agent: accepts a connection, reads one line of limited size, answers, and
 //! closes the connection.
 //!
-//! A client can occupy one of a few places for a few seconds, and can never block the node. If all
-//! places are taken, the server answers `"busy"` at once.
+//! ```text
+//!   pace --> user of the peer --> a place --> request line --> token --> answer, page by page
+//!     |          |                  |             |              |
+//!   waits     closed             "busy"        "error"       "denied"
+//! ```
+//!
+//! The server runs on a thread and a runtime of its own. What clients cost, down to the writing of
+//! an answer, is therefore no work of the node's thread, and the system shares the processor between
+//! the two. A client can occupy one of a few places for a limited time. If all places are taken, the
+//! server answers `"busy"` at once.
 
-use std::io::{self, Read, Write};
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::{TcpListener, TcpStream};
+use serde::Deserialize;
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use super::{Answer, Request};
+use super::listen::{Connection, Listener};
+use super::pace::Pace;
+use super::{Answer, Clients, Request};
 
 /// The largest request in bytes, with its line break. No valid request comes near this.
-const MAX_REQUEST_BYTES: u64 = 1_024;
+const MAX_REQUEST_BYTES: usize = 1_024;
 
 /// How long a client may take to send its request. `tgossip members` sends it as soon as it is
 /// connected.
 pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How long a client may take to read the answer.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a client may take to read a page of the answer.
+const PAGE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a client may take to read the whole answer.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The number of clients served at a time.
 const MAX_CLIENTS: usize = 32;
+
+/// The connections that are accepted: so many at once, and then one per interval. Others wait in
+/// the queue of the system, which costs the agent nothing.
+const BURST: u32 = 64;
+const INTERVAL: Duration = Duration::from_millis(5);
 
 /// The pause after the system refused to accept a connection, for example because no file
 /// descriptors are left. Without it, the error would cause a busy loop.
 const ACCEPT_ERROR_PAUSE: Duration = Duration::from_millis(100);
 
-/// Produces the answer to a request, or the reason why there is none.
+/// The stack of the server's thread. It has no deep calls.
+const STACK_BYTES: usize = 256 << 10;
+
+/// Appends the next page of an answer, and says whether there is another.
+pub(crate) type Pages = Box<dyn FnMut(&mut Vec<u8>) -> bool + Send>;
+
+/// What is sent to a client.
+pub(crate) enum Reply {
+    /// A short answer.
+    Whole(Answer),
+    /// An answer in pages.
+    Pages(Pages),
+}
+
+/// Produces the reply to a request, or the reason why there is none.
 pub(crate) type Source = Arc<
-    dyn Fn(Request) -> Pin<Box<dyn Future<Output = Result<Answer, String>> + Send>> + Send + Sync,
+    dyn Fn(Request) -> Pin<Box<dyn Future<Output = Result<Reply, String>> + Send>> + Send + Sync,
 >;
 
-/// Serves clients with answers from `source` until the task is aborted. Drops a client that sends
-/// no request within `request_timeout`.
-pub(crate) async fn serve(listener: TcpListener, source: Source, request_timeout: Duration) {
-    let places = Arc::new(Semaphore::new(MAX_CLIENTS));
-    loop {
-        match listener.accept().await {
-            Ok((stream, _)) => match Arc::clone(&places).try_acquire_owned() {
-                Ok(place) => {
-                    let source = Arc::clone(&source);
-                    tokio::spawn(async move {
-                        // An error concerns only this client: it was too slow, or has gone.
-                        let _ = converse(stream, source, request_timeout).await;
-                        drop(place);
-                    });
-                }
-                Err(_) => drop(turn_away(stream)),
-            },
-            Err(_) => tokio::time::sleep(ACCEPT_ERROR_PAUSE).await,
+/// Counts clients by what became of them.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    served: AtomicU64,
+    other_user: AtomicU64,
+    without_token: AtomicU64,
+    malformed: AtomicU64,
+    busy: AtomicU64,
+}
+
+impl Counters {
+    pub(crate) fn read(&self) -> Clients {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Clients {
+            clients_served: read(&self.served),
+            clients_other_user: read(&self.other_user),
+            clients_without_token: read(&self.without_token),
+            clients_malformed: read(&self.malformed),
+            clients_busy: read(&self.busy),
         }
     }
 }
 
-/// Answers `"busy"` without waiting: the answer fits the empty buffer of a new connection.
-fn turn_away(stream: TcpStream) -> io::Result<()> {
-    let mut stream = stream.into_std()?;
-    // Read a request that has already arrived. Otherwise the close would send a reset, which can
-    // overtake the answer.
-    let _ = stream.read(&mut [0; MAX_REQUEST_BYTES as usize]);
-    stream.write_all(&line_of(&Answer::Busy)?)?;
-    stream.shutdown(std::net::Shutdown::Write)
+fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}
+
+/// Serves clients on a thread of its own, until the process ends.
+pub(crate) fn spawn(listener: Listener, source: Source, counters: Arc<Counters>) -> io::Result<()> {
+    let listener = listener.detach()?;
+    let serve = move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(async {
+            serve(listener.enter()?, source, counters, REQUEST_TIMEOUT).await;
+            io::Result::Ok(())
+        })
+    };
+    let thread = std::thread::Builder::new().name("control".to_owned()).stack_size(STACK_BYTES);
+    thread.spawn(move || {
+        if let Err(error) = serve() {
+            eprintln!("tgossip: the control socket cannot be served: {error}");
+        }
+    })?;
+    Ok(())
+}
+
+/// Serves clients with answers from `source` until the task is aborted. Drops a client that sends
+/// no request within `request_timeout`.
+pub(crate) async fn serve(
+    listener: Listener,
+    source: Source,
+    counters: Arc<Counters>,
+    request_timeout: Duration,
+) {
+    let places = Arc::new(Semaphore::new(MAX_CLIENTS));
+    let listener = Arc::new(listener);
+    let mut pace = Pace::new(INTERVAL, BURST);
+    loop {
+        pace.turn().await;
+        let Ok(connection) = listener.accept().await else {
+            tokio::time::sleep(ACCEPT_ERROR_PAUSE).await;
+            continue;
+        };
+        if connection.is_of_another_user() {
+            count(&counters.other_user);
+            continue;
+        }
+        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+            count(&counters.busy);
+            if let Ok(line) = line_of(&Answer::Busy) {
+                let _ = connection.turn_away(&line, MAX_REQUEST_BYTES);
+            }
+            continue;
+        };
+        let (listener, source) = (Arc::clone(&listener), Arc::clone(&source));
+        let counters = Arc::clone(&counters);
+        tokio::spawn(async move {
+            let client = Client { listener: &listener, source: &source, counters: &counters };
+            // An error concerns only this client: it was too slow, or has gone.
+            let _ = match connection {
+                #[cfg(unix)]
+                Connection::Unix(stream) => client.converse(stream, request_timeout).await,
+                Connection::Tcp(stream) => client.converse(stream, request_timeout).await,
+            };
+            drop(place);
+        });
+    }
 }
 
 fn line_of(answer: &Answer) -> io::Result<Vec<u8>> {
@@ -76,116 +166,93 @@ fn line_of(answer: &Answer) -> io::Result<Vec<u8>> {
     Ok(text)
 }
 
-async fn converse(
-    mut stream: TcpStream,
-    source: Source,
-    request_timeout: Duration,
-) -> io::Result<()> {
-    let (reader, mut writer) = stream.split();
-    let mut line = Vec::new();
-    let mut reader = BufReader::new(reader.take(MAX_REQUEST_BYTES));
-    let read = timeout(request_timeout, reader.read_until(b'\n', &mut line)).await;
-    let answer = match read {
-        Err(_) => Answer::Error(format!("no request came within {request_timeout:?}")),
-        Ok(Err(error)) => return Err(error),
-        Ok(Ok(_)) if line.last() != Some(&b'\n') => {
-            Answer::Error(format!("a request is one line of at most {MAX_REQUEST_BYTES} bytes"))
-        }
-        Ok(Ok(_)) => match serde_json::from_slice(&line) {
-            Ok(request) => source(request).await.unwrap_or_else(Answer::Error),
-            Err(error) => {
-                Answer::Error(format!("this is not a request ({error}): send {{\"ask\":\"view\"}}"))
+/// What a request presents beside its question.
+#[derive(Deserialize)]
+struct Presented<'a> {
+    #[serde(borrow, default)]
+    token: Option<&'a str>,
+}
+
+/// A client that has a place.
+struct Client<'a> {
+    listener: &'a Listener,
+    source: &'a Source,
+    counters: &'a Counters,
+}
+
+impl Client<'_> {
+    async fn converse(
+        &self,
+        mut stream: impl AsyncRead + AsyncWrite + Unpin,
+        request_timeout: Duration,
+    ) -> io::Result<()> {
+        let mut line = Vec::with_capacity(MAX_REQUEST_BYTES);
+        let mut reader = BufReader::with_capacity(
+            MAX_REQUEST_BYTES,
+            (&mut stream).take(MAX_REQUEST_BYTES as u64),
+        );
+        let read = timeout(request_timeout, reader.read_until(b'\n', &mut line)).await;
+        let reply = match read {
+            Err(_) => self.malformed(format!("no request came within {request_timeout:?}")),
+            Ok(Err(error)) => return Err(error),
+            Ok(Ok(_)) if line.last() != Some(&b'\n') => self
+                .malformed(format!("a request is one line of at most {MAX_REQUEST_BYTES} bytes")),
+            Ok(Ok(_)) => self.reply_to(&line).await,
+        };
+        timeout(ANSWER_TIMEOUT, send(&mut stream, reply)).await.map_err(io::Error::from)?
+    }
+
+    fn malformed(&self, reason: String) -> Reply {
+        count(&self.counters.malformed);
+        Reply::Whole(Answer::Error(reason))
+    }
+
+    async fn reply_to(&self, line: &[u8]) -> Reply {
+        if let Some(token) = self.listener.token() {
+            let presented: Option<Presented<'_>> = serde_json::from_slice(line).ok();
+            if !presented.and_then(|presented| presented.token).is_some_and(|text| token.is(text)) {
+                count(&self.counters.without_token);
+                return Reply::Whole(Answer::Denied(
+                    "a request at this address presents the token of the agent: name its file \
+                     with --control-token-file"
+                        .to_owned(),
+                ));
             }
-        },
+        }
+        match serde_json::from_slice(line) {
+            Ok(request) => {
+                count(&self.counters.served);
+                let reply = (self.source)(request).await;
+                reply.unwrap_or_else(|reason| Reply::Whole(Answer::Error(reason)))
+            }
+            Err(error) => self
+                .malformed(format!("this is not a request ({error}): send {{\"ask\":\"view\"}}")),
+        }
+    }
+}
+
+async fn send(stream: &mut (impl AsyncWrite + Unpin), reply: Reply) -> io::Result<()> {
+    let mut pages = match reply {
+        Reply::Whole(answer) => {
+            let line = line_of(&answer)?;
+            timeout(PAGE_TIMEOUT, stream.write_all(&line)).await.map_err(io::Error::from)??;
+            return stream.shutdown().await;
+        }
+        Reply::Pages(pages) => pages,
     };
-    let answer = line_of(&answer)?;
-    timeout(ANSWER_TIMEOUT, writer.write_all(&answer)).await.map_err(io::Error::from)??;
-    writer.shutdown().await
+    let mut page = Vec::new();
+    loop {
+        page.clear();
+        let more = pages(&mut page);
+        timeout(PAGE_TIMEOUT, stream.write_all(&page)).await.map_err(io::Error::from)??;
+        if !more {
+            return stream.shutdown().await;
+        }
+        // Other clients have their turn, even if this one reads as fast as pages are made.
+        tokio::task::yield_now().await;
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::control::client;
-    use crate::control::tests::view;
-    use std::net::SocketAddr;
-
-    const NEVER: Duration = Duration::from_secs(3_600);
-
-    async fn serving(request_timeout: Duration) -> SocketAddr {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let addr = listener.local_addr().unwrap();
-        tokio::spawn(serve(
-            listener,
-            Arc::new(|_| Box::pin(async { Ok(Answer::View(Box::new(view()))) })),
-            request_timeout,
-        ));
-        addr
-    }
-
-    async fn answer_to(request: &[u8]) -> Answer {
-        let mut stream = TcpStream::connect(serving(NEVER).await).await.unwrap();
-        stream.write_all(request).await.unwrap();
-        let mut text = Vec::new();
-        stream.read_to_end(&mut text).await.unwrap();
-        serde_json::from_slice(&text).unwrap()
-    }
-
-    #[tokio::test]
-    async fn a_client_gets_the_view() {
-        let addr = serving(NEVER).await;
-        assert_eq!(client::view(&addr.to_string()).await.unwrap(), view());
-    }
-
-    #[tokio::test]
-    async fn a_line_that_is_not_a_request_is_answered_with_an_example() {
-        for request in
-            [&b"GET / HTTP/1.1\n"[..], b"\n", b"{}\n", b"{\"ask\":\"leave\"}\n", b"\xff\xfe\n"]
-        {
-            match answer_to(request).await {
-                Answer::Error(error) => assert!(error.contains(r#"{"ask":"view"}"#), "{error}"),
-                other => panic!("{request:?} was answered with {other:?}"),
-            }
-        }
-    }
-
-    #[tokio::test]
-    async fn a_request_without_end_is_refused() {
-        match answer_to(&vec![b' '; 1_024]).await {
-            Answer::Error(error) => assert!(error.contains("at most 1024 bytes"), "{error}"),
-            other => panic!("it was answered with {other:?}"),
-        }
-    }
-
-    async fn text_of(mut stream: TcpStream) -> String {
-        let mut text = String::new();
-        stream.read_to_string(&mut text).await.unwrap();
-        text
-    }
-
-    async fn silent(addr: SocketAddr, count: usize) -> Vec<TcpStream> {
-        let mut silent = Vec::new();
-        for _ in 0..count {
-            silent.push(TcpStream::connect(addr).await.unwrap());
-        }
-        silent
-    }
-
-    #[tokio::test]
-    async fn a_client_without_a_place_is_answered_at_once() {
-        let addr = serving(NEVER).await;
-        // Connections are accepted in order: all places are taken before the next one.
-        let _silent = silent(addr, MAX_CLIENTS).await;
-        assert_eq!(text_of(TcpStream::connect(addr).await.unwrap()).await, "\"busy\"\n");
-    }
-
-    #[tokio::test]
-    async fn silent_clients_are_dropped_and_others_get_their_turn() {
-        let addr = serving(Duration::from_millis(20)).await;
-        let silent = silent(addr, MAX_CLIENTS).await;
-        assert_eq!(client::view(&addr.to_string()).await.unwrap(), view());
-        for stream in silent {
-            assert!(text_of(stream).await.contains("no request came within 20ms"));
-        }
-    }
-}
+#[path = "server_tests.rs"]
+mod tests;

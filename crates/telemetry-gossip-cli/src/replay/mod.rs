@@ -25,6 +25,7 @@ use crate::agent::output;
 use crate::args::ReplayArgs;
 use crate::control::{MemberView, Reasons};
 use crate::error::Error;
+use crate::safe::Safe;
 use crate::text;
 use found::Found;
 use trace::Trace;
@@ -35,7 +36,7 @@ const MAX_LINE_CHARS: usize = 1_500;
 
 pub(crate) fn run(args: &ReplayArgs) -> Result<(), Error> {
     let playback = Playback::new(files(&args.path, args.node.as_ref())?);
-    let mut out = BufWriter::new(io::stdout().lock());
+    let mut out = Safe::new(BufWriter::new(io::stdout().lock()), args.json);
     let mut replay =
         Replay { args, playback, found: Found::default(), lead: 0, boot: None, trace: None };
     replay.run(&mut out)?;
@@ -183,7 +184,7 @@ impl Replay<'_> {
         else {
             return Ok(());
         };
-        let output = output::Output { id, json: self.args.json };
+        let output = output::Output { id, json: self.args.json, control: None };
         let time = SystemTime::UNIX_EPOCH + Duration::from_micros(at);
         for event in &events {
             if let Some(line) =
@@ -198,8 +199,9 @@ impl Replay<'_> {
 
 fn members(out: &mut impl Write, player: &Player<PeerAddr>, json: bool) -> Result<(), Error> {
     let node = player.node();
+    let (now, isolated_since) = (node.now(), node.health().isolated_since);
     let mut members: Vec<MemberView> =
-        node.members().map(|member| MemberView::of_node(&member, node.now())).collect();
+        node.members().map(|member| MemberView::of_node(&member, now, isolated_since)).collect();
     members.sort_by(|one, other| one.id.cmp(&other.id));
     if json {
         serde_json::to_writer(&mut *out, &members).map_err(io::Error::from)?;

@@ -2,7 +2,7 @@
 #![allow(dead_code, reason = "each test file uses a part of this module")]
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
@@ -46,7 +46,7 @@ pub(crate) struct Agent {
     child: Child,
     lines: Receiver<String>,
     pub(crate) udp: SocketAddr,
-    pub(crate) control: SocketAddr,
+    pub(crate) control: String,
 }
 
 impl Agent {
@@ -78,9 +78,10 @@ impl Agent {
             }
         });
         let unknown = SocketAddr::from(([0, 0, 0, 0], 0));
-        let mut agent = Self { child, lines, udp: unknown, control: unknown };
+        let mut agent = Self { child, lines, udp: unknown, control: String::new() };
         agent.udp = address(&agent.wait_for(|line| line["event"] == "udp"));
-        agent.control = address(&agent.wait_for(|line| line["event"] == "control"));
+        let control = agent.wait_for(|line| line["event"] == "control");
+        agent.control = control["address"].as_str().expect("an address").to_owned();
         agent
     }
 
@@ -124,7 +125,7 @@ impl Agent {
 
     /// Asks for the view of the agent over its control socket.
     pub(crate) fn view(&self) -> Value {
-        view(self.control)
+        view(&self.control)
     }
 
     #[cfg(unix)]
@@ -140,15 +141,23 @@ impl Agent {
     }
 }
 
-/// Asks the agent with this control socket for its view.
-pub(crate) fn view(control: SocketAddr) -> Value {
-    let mut stream = TcpStream::connect(control).expect("the control socket");
+/// Asks the agent with this control socket for its view, as a script does.
+#[cfg(unix)]
+pub(crate) fn view(control: &str) -> Value {
+    let mut stream = std::os::unix::net::UnixStream::connect(control).expect("the control socket");
     stream.set_read_timeout(Some(TIMEOUT)).expect("a timeout");
     stream.write_all(b"{\"ask\":\"view\"}\n").expect("a request");
     let mut answer = String::new();
     stream.read_to_string(&mut answer).expect("an answer");
     let mut answer: Value = serde_json::from_str(&answer).expect("JSON");
     answer["view"].take()
+}
+
+/// Asks the agent with this control address for its view.
+#[cfg(not(unix))]
+pub(crate) fn view(control: &str) -> Value {
+    let output = tgossip(&["members", "--json", "--via", control]);
+    serde_json::from_slice(&output.stdout).expect("JSON")
 }
 
 /// Reads the size of the resident set of a process.

@@ -238,7 +238,7 @@ impl Fleet {
 
     /// Asks an agent for its view over its control socket.
     pub(crate) fn view(&self, node: usize) -> Value {
-        let control = self.agent(node).control;
+        let control = &self.agent(node).control;
         self.ground.at(node, || common::view(control))
     }
 

@@ -11,7 +11,7 @@ use super::read::{Read, Reader, head, rule, text};
 use super::{RangeHead, WireClaim, WireEntry, WireVersion};
 use crate::address::Address;
 use crate::error::WireError;
-use crate::id::{Generation, Instance, check_id};
+use crate::id::{Generation, IdError, Instance, check_id};
 use crate::membership::claim::Claim;
 use crate::status::Status;
 
@@ -156,7 +156,12 @@ pub(super) fn check_claim<'a, A: Address>(
     claim: &WireClaim<'a>,
 ) -> Result<Claim<'a, A>, WireError> {
     let id = text(claim.id).ok_or(WireError::Malformed("claim"))?;
-    check_id(id).map_err(|_| rule("id", "1 to 127 bytes without control characters"))?;
+    check_id(id).map_err(|error| match error {
+        IdError::ForbiddenCharacter { .. } | IdError::MixedScripts { .. } => {
+            rule("id", "visible letters of one script")
+        }
+        _ => rule("id", "1 to 127 bytes without control characters"),
+    })?;
     let status = Status::from_rank(claim.status).ok_or(rule("status", "0 to 3"))?;
     let address = match claim.address {
         [] => None,

@@ -113,11 +113,36 @@ fn address(at: &mut At<'_>, may_be_empty: bool) -> Result<Hex> {
     }
 }
 
+/// Scripts by their ranges. Greek and Cyrillic look like ASCII and do not stand beside its letters.
+fn may_name_a_node(id: &str) -> bool {
+    const SCRIPTS: [&[(char, char)]; 7] = [
+        &[('\u{391}', '\u{3a1}'), ('\u{3a3}', '\u{3c9}')],
+        &[('\u{401}', '\u{45f}')],
+        &[('\u{c0}', '\u{17e}')],
+        &[('\u{3041}', '\u{3096}')],
+        &[('\u{30a1}', '\u{30fa}')],
+        &[('\u{4e00}', '\u{9fff}')],
+        &[('\u{ac00}', '\u{d7a3}')],
+    ];
+    const LIKE_OTHERS: &str = "×÷ıĲĳĸĿŀŉ";
+    const LIKE_ASCII: &str = "ΑΒΕΖΗΙΚΜΝΟΡΤΥΧαγικνορσυχЅІЇЈАВЕЁКМНОРСТУХаеёкорсухѕіїј";
+    let script = |c: char| {
+        SCRIPTS.iter().position(|ranges| ranges.iter().any(|&(a, b)| (a..=b).contains(&c)))
+    };
+    let others: Vec<char> = id.chars().filter(|c| !c.is_ascii_graphic()).collect();
+    let Some(first) = others.first() else { return true };
+    let Some(of_first) = script(*first) else { return false };
+    others.iter().all(|&c| script(c) == Some(of_first) && !LIKE_OTHERS.contains(c))
+        && (of_first >= 2
+            || !id.chars().any(|c| c.is_ascii_alphabetic())
+                && others.iter().any(|&c| !LIKE_ASCII.contains(c)))
+}
+
 /// "Claims"
 fn claim(at: &mut At<'_>) -> Result<Claim> {
     let (status, generation, instance) = (status(at)?, at.varint(64)?, at.u32()?);
     let id = at.text()?;
-    if id.is_empty() || id.len() > 127 || id.chars().any(char::is_control) {
+    if id.is_empty() || id.len() > 127 || !may_name_a_node(id) {
         return Err(Bad("id"));
     }
     let address = address(at, true)?;

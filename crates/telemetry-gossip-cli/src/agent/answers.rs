@@ -1,0 +1,125 @@
+//! What the agent answers on its control socket.
+//!
+//! This runs on the thread of the control socket. It reads what the node publishes, and asks the
+//! node itself only for its counters and explanations, at a limited rate whatever the number of
+//! clients. The node's thread never makes a text for a client.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use telemetry_gossip_core::{Health, Stats};
+use telemetry_gossip_tokio::{Agent, AgentError, Transport as _, UdpTransport};
+use tokio::sync::Mutex;
+
+use crate::control::keys::KeyKeeper;
+use crate::control::server::{Counters, Reply, Source};
+use crate::control::{
+    Answer, HealthView, IsolationView, Loss, Pace, Reasons, Record, Request, Shared, Socket, View,
+    pages,
+};
+
+/// How often the node and its seal are asked on behalf of single clients: so often at once, and
+/// then once per interval.
+const BURST: u32 = 8;
+const INTERVAL: Duration = Duration::from_millis(10);
+
+/// Answers the requests of the control socket.
+pub(super) fn source(
+    agent: &Agent,
+    transport: &Arc<UdpTransport>,
+    clients: &Arc<Counters>,
+) -> Source {
+    let instance = agent.member(agent.id().as_str()).map_or(0, |member| member.instance.0);
+    let keeper = |seal| KeyKeeper::new(agent.id().to_string(), instance, seal);
+    let answers = Arc::new(Answers {
+        agent: agent.clone(),
+        transport: Arc::clone(transport),
+        clients: Arc::clone(clients),
+        keeper: transport.seal().cloned().map(keeper),
+        node: Shared::new(),
+        pace: Mutex::new(Pace::new(INTERVAL, BURST)),
+    });
+    Arc::new(move |request| {
+        let answers = Arc::clone(&answers);
+        Box::pin(async move { answers.answer(request).await })
+    })
+}
+
+struct Answers {
+    agent: Agent,
+    transport: Arc<UdpTransport>,
+    clients: Arc<Counters>,
+    /// `None` if the node does not seal.
+    keeper: Option<KeyKeeper>,
+    /// What the node says of itself.
+    node: Shared<(Health, Stats)>,
+    /// The turns of clients whose request needs the node.
+    pace: Mutex<Pace>,
+}
+
+impl Answers {
+    async fn answer(&self, request: Request) -> Result<Reply, String> {
+        if request == Request::View {
+            return self.view().await;
+        }
+        self.pace.lock().await.turn().await;
+        self.whole(request).await.map(Reply::Whole)
+    }
+
+    async fn whole(&self, request: Request) -> Result<Answer, String> {
+        let node = || self.agent.id().to_string();
+        Ok(match request {
+            Request::Explain { id } => {
+                let explanation = self.agent.explain(&id).await.map_err(said)?;
+                let reasons = |explanation| Box::new(Reasons::of(&node(), explanation));
+                Answer::Explanation(explanation.as_ref().map(reasons))
+            }
+            Request::AcceptLoss => {
+                let silent =
+                    IsolationView::of(&self.agent.view()).map(|isolation| isolation.silent);
+                self.agent.accept_loss().await.map_err(said)?;
+                Answer::Loss(Loss { node: node(), silent })
+            }
+            Request::Keys => match self.keeper() {
+                Ok(keeper) => Answer::Keys(keeper.keys()),
+                Err(reason) => Answer::Refused(reason),
+            },
+            Request::ChangeKeys { sealed_message } => {
+                let changed = self.keeper().and_then(|keeper| keeper.obey(&sealed_message));
+                changed.map_or_else(Answer::Refused, Answer::Keys)
+            }
+            Request::View => return Err("a view is sent in pages".to_owned()),
+        })
+    }
+
+    fn keeper(&self) -> Result<&KeyKeeper, String> {
+        let no_keys = || "it has no keys, as it was started in plaintext".to_owned();
+        self.keeper.as_ref().ok_or_else(no_keys)
+    }
+
+    async fn view(&self) -> Result<Reply, String> {
+        let read = async { Ok((self.agent.health().await?, self.agent.stats().await?)) };
+        let (health, stats) = self.node.get(read).await.map_err(said)?;
+        let isolation = IsolationView::of(&self.agent.view());
+        let view = View {
+            node: self.agent.id().to_string(),
+            health: HealthView::of(&health, isolation.as_ref()),
+            isolation,
+            members: Vec::new(),
+            stats,
+            socket: Socket {
+                datagrams_received_dropped: self.transport.received_dropped(),
+                datagrams_sent_dropped: self.transport.send_dropped(),
+            },
+            record: self.agent.recorded().map(Record::from),
+            seal: self.agent.seal_stats(),
+            control: self.clients.read(),
+        };
+        let agent = self.agent.clone();
+        pages::of(view, move || agent.view())
+    }
+}
+
+fn said(error: AgentError) -> String {
+    error.to_string()
+}
