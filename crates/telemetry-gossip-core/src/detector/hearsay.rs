@@ -340,6 +340,9 @@ impl<A: Address> Detector<A> {
     /// is dead here, or suspected on good grounds, would get a new time to refute by every lie, so
     /// a further accusation of it has to be confirmed first: only the answer to a question counts.
     pub(crate) fn admits_accusation(&self, accused: Slot, from: A, cx: &Cx<A>) -> bool {
+        if cx.config.mode != Mode::Autonomous {
+            return true;
+        }
         match cx.table.status(accused) {
             Status::Alive | Status::Left => true,
             Status::Suspected if !self.hearsay.is_grounded(accused) => true,

@@ -247,7 +247,14 @@ impl<A: Address> Node<A> {
         match self.cx.activity {
             Activity::Active | Activity::Leaving(_) => {}
             Activity::Inactive => return,
-            Activity::Waiting(_) => return self.tick_waiting(),
+            Activity::Waiting(_) => {
+                self.tick_waiting();
+                if self.cx.activity != Activity::Active {
+                    return;
+                }
+                // A member again: what was due meanwhile is done now.
+                self.quiet = false;
+            }
         }
         if self.detector.advance_probe(&mut self.cx) && self.quiet {
             // Most ticks of most nodes end here.

@@ -455,6 +455,8 @@ impl<A: Address> Node<A> {
         self.cx.activity = Activity::Active;
         self.id_conflict = IdConflict::new(now, self.cx.config.probe_interval);
         self.id_conflict.new_until = now;
+        // What ran out in the meantime is no evidence against any member.
+        self.detector.on_pause(now, ASK_AGAIN_AFTER, &mut self.cx);
         self.take_id(contest.generation);
         let generation = self.cx.table.row(self.cx.this.slot).generation;
         self.cx.emit(Event::IdentityRegained { generation });
