@@ -56,15 +56,19 @@ struct ReadState {
     includes_dead: bool,
 }
 
-/// The rows that hold members, each with its slot, and the number of all rows. A free row is one
-/// byte and takes no memory before the list of free slots was read, too.
-#[derive(Deserialize)]
-struct Rows(#[serde(deserialize_with = "read_rows")] (Vec<(u32, Row)>, u32));
+/// The rows as they are read. A free row is one byte and takes no memory before the list of free
+/// slots was read, too.
+struct Rows {
+    /// The rows that hold members, each with its slot.
+    used: Vec<(u32, Row)>,
+    /// The number of all rows.
+    count: u32,
+}
 
 impl Rows {
     /// Returns the rows by slot; `None` if the free slots are not as many as the free rows.
     fn by_slot(self, free: &[Slot]) -> Option<Vec<Row>> {
-        let (used, count) = self.0;
+        let Self { used, count } = self;
         let count = count as usize;
         if used.len() + free.len() != count {
             return None;
@@ -154,31 +158,31 @@ pub(crate) fn deserialize<'de, A: Address, D: Deserializer<'de>>(
     Ok(table)
 }
 
-fn read_rows<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<(Vec<(u32, Row)>, u32), D::Error> {
-    struct Reading;
-    impl<'de> Visitor<'de> for Reading {
-        type Value = (Vec<(u32, Row)>, u32);
+impl<'de> Deserialize<'de> for Rows {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Reading;
+        impl<'de> Visitor<'de> for Reading {
+            type Value = Rows;
 
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("the rows of a table")
-        }
-
-        fn visit_seq<S: SeqAccess<'de>>(self, mut saved: S) -> Result<Self::Value, S::Error> {
-            let (mut used, mut count) = (Vec::new(), 0);
-            while let Some(row) = saved.next_element::<Option<SavedRow<'de>>>()? {
-                if let Some(row) = row {
-                    let row = row.read().ok_or_else(|| S::Error::custom("a name is too long"))?;
-                    grow(&mut used);
-                    used.push((count, row));
-                }
-                count = u32::checked_add(count, 1).ok_or_else(|| S::Error::custom("many rows"))?;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("the rows of a table")
             }
-            Ok((used, count))
+
+            fn visit_seq<S: SeqAccess<'de>>(self, mut saved: S) -> Result<Rows, S::Error> {
+                let (mut used, mut count) = (Vec::new(), 0_u32);
+                while let Some(row) = saved.next_element::<Option<SavedRow<'de>>>()? {
+                    if let Some(row) = row {
+                        let row = row.read();
+                        grow(&mut used);
+                        used.push((count, row.ok_or_else(|| S::Error::custom("a long name"))?));
+                    }
+                    count = count.checked_add(1).ok_or_else(|| S::Error::custom("many rows"))?;
+                }
+                Ok(Rows { used, count })
+            }
         }
+        deserializer.deserialize_seq(Reading)
     }
-    deserializer.deserialize_seq(Reading)
 }
 
 impl<A: Address> Membership<A> {

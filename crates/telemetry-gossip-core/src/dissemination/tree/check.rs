@@ -14,7 +14,7 @@ impl Trees {
         if self.branches.len() > MAX_BRANCHES || self.busy >> self.branches.len() != 0 {
             return Err("there are more branches, or busy bits, than there may be");
         }
-        let known = BY_ANTI_ENTROPY | (BY_ANTI_ENTROPY >> (MAX_BRANCHES - self.branches.len())) - 1;
+        let known = BY_ANTI_ENTROPY | ((1 << self.branches.len()) - 1);
         if self.marks.iter().any(|mark| mark & !known != 0) {
             return Err("an owner is marked as queued on a branch that does not exist");
         }
