@@ -223,8 +223,7 @@ impl RollCalls {
 
     /// Whether this is the request id of a member that the roll call has asked.
     pub(crate) fn awaits(&self, request_id: RequestId, is_from: impl Fn(Slot) -> bool) -> bool {
-        let asked = self.asked.get(request_id).filter(|_| self.roll.is_some());
-        asked.is_some_and(|asked| is_from(asked.slot))
+        self.roll.is_some() && self.asked.get(request_id).is_some_and(|it| is_from(it.slot))
     }
 
     /// Counts an answer and returns its member; `None` if the request id is not of this roll call,
