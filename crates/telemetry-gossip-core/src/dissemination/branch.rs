@@ -170,6 +170,17 @@ impl Branch {
         }
     }
 
+    /// Whether updates of other owners wait here. `own` has the bits of the branches on which an
+    /// update of this node waits, and `index` is the number of this one.
+    pub(super) fn relays(&self, own: u32, index: usize) -> bool {
+        self.queue.len() > usize::from(own & (1 << index) != 0)
+    }
+
+    pub(super) fn heap_bytes(&self) -> usize {
+        let updates = self.queue.capacity() + self.rest.capacity() + self.flight.capacity();
+        updates * size_of::<Update>()
+    }
+
     /// Whether no update waits.
     pub(super) fn is_idle(&self) -> bool {
         self.queue.is_empty() && self.rest.is_empty()

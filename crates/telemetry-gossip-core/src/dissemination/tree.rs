@@ -237,10 +237,10 @@ impl Trees {
             return None;
         }
         let own = self.own_bits(me);
-        let due = |(index, branch): (usize, &Branch)| {
-            branch.due_at(room, ready_at, relays(branch, own, index))
-        };
-        self.branches.iter().enumerate().filter_map(due).min()
+        let branches = self.branches.iter().enumerate();
+        let due =
+            |(at, branch): (_, &Branch)| branch.due_at(room, ready_at, branch.relays(own, at));
+        branches.filter_map(due).min()
     }
 
     /// One bit per branch on which an update of this node itself waits.
@@ -269,7 +269,7 @@ impl Trees {
             let Some(partner) = branch.partner.filter(|_| branch.in_flight.is_empty()) else {
                 continue;
             };
-            let relays = relays(branch, own, index);
+            let relays = branch.relays(own, index);
             if branch.due_at(room, ready_at, relays).is_some_and(|due| due <= now) {
                 let waits = u32::from(ready_at > now) << index;
                 self.own_waits = self.own_waits & !(1 << index) | waits;
@@ -499,21 +499,10 @@ impl Trees {
     }
 
     pub(crate) fn heap_bytes(&self) -> usize {
-        let held = |branch: &Branch| {
-            let updates =
-                branch.queue.capacity() + branch.rest.capacity() + branch.flight.capacity();
-            updates * size_of::<Update>()
-        };
         self.branches.capacity() * size_of::<Branch>()
-            + self.branches.iter().map(held).sum::<usize>()
+            + self.branches.iter().map(Branch::heap_bytes).sum::<usize>()
             + self.marks.capacity() * size_of::<u32>()
     }
-}
-
-/// Whether updates of other owners wait on a branch. `own` has the bits of the branches on which an
-/// update of this node waits.
-fn relays(branch: &Branch, own: u32, index: usize) -> bool {
-    branch.queue.len() > usize::from(own & (1 << index) != 0)
 }
 
 #[cfg(test)]

@@ -7,6 +7,9 @@ use crate::wire::{CompactedHead, TelemetryHead, Tree, WireEntry, kind};
 /// An entry of a forged frame: its step, age, key and value.
 type Lie<'a> = (u64, u64, &'a [u8], Option<&'a [u8]>);
 
+/// Makes a lie about an instance of an owner.
+type Forge<'a> = dyn Fn(&str, Instance) -> Vec<u8> + 'a;
+
 fn id_hash(id: &str) -> IdHash {
     crate::id::id_hash_of(crate::id::full_id_hash(id.as_bytes()))
 }
@@ -141,7 +144,7 @@ fn a_node_publishes_no_more_entries_than_others_hold() {
 }
 
 /// Each of two readers hears another lie. What they hold is replaced without a word of the host.
-fn assert_lies_end(lies: [&dyn Fn(&str, Instance) -> Vec<u8>; 2], owns: &[(&str, &[u8])]) {
+fn assert_lies_end(lies: [&Forge<'_>; 2], owns: &[(&str, &[u8])]) {
     let mut net = Net::joined(6, &Config::default());
     for &(key, value) in owns {
         publish(&mut net, 2, key, value);
