@@ -289,13 +289,13 @@ impl<A: Address> AntiEntropy<A> {
             return;
         };
         let (table, rest) = (&cx.table, due.left.saturating_sub(1));
+        let all = !cx.asks_for_proof();
+        let may_ask = |slot| table.can_probe(slot) && (all || table.is_verified(slot));
         let other = due.other_seed.and_then(|seed| {
-            table.slots().find(|&slot| table.can_probe(slot) && table.row(slot).is_at(&seed))
+            table.slots().find(|&slot| may_ask(slot) && table.row(slot).is_at(&seed))
         });
         let peer = other.or_else(|| {
-            table.random(&mut cx.rng, |slot| {
-                table.can_probe(slot) && table.address(slot) != Some(due.seed)
-            })
+            table.random(&mut cx.rng, |slot| may_ask(slot) && !table.row(slot).is_at(&due.seed))
         });
         let at = cx.now + cx.config.gossip_interval;
         self.bootstrap =

@@ -196,7 +196,11 @@ impl<A: Address> AntiEntropy<A> {
         exchange.attempts_left -= 1;
         let attempts_left = exchange.attempts_left;
         let table = &cx.table;
-        let other = table.random(&mut cx.rng, |slot| table.can_probe(slot) && slot != session.peer);
+        let all = !cx.asks_for_proof();
+        let other = table.random(&mut cx.rng, |slot| {
+            let told = all || table.is_verified(slot);
+            table.can_probe(slot) && told && slot != session.peer
+        });
         let other = other.or_else(|| table.can_probe(session.peer).then_some(session.peer));
         match other.filter(|_| attempts_left > 0) {
             Some(slot) => {
@@ -231,11 +235,14 @@ impl<A: Address> AntiEntropy<A> {
         let table = &cx.table;
         let members = table.len();
         let Some(places) = self.partners.next(members) else {
-            return table.random(&mut cx.rng, |slot| table.can_probe(slot));
+            let all = !cx.asks_for_proof();
+            return table.random(&mut cx.rng, |slot| {
+                table.can_probe(slot) && (all || table.is_verified(slot))
+            });
         };
         let start = table.rank(cx.this.slot)? + places;
         (start..start + members)
             .filter_map(|rank| table.at_rank(rank))
-            .find(|&slot| table.can_probe(slot))
+            .find(|&slot| table.can_probe(slot) && cx.may_tell(slot))
     }
 }

@@ -27,6 +27,7 @@ use crate::rng::Random;
 use crate::stats::Stats;
 use crate::time::{Instant, TimeRules};
 use crate::violation::{Unsound, Violation, check_rules};
+use crate::wire::PING_LEN;
 pub(crate) use events::Events;
 pub(crate) use telemetry::Fit;
 
@@ -255,6 +256,12 @@ impl<A: Address> Cx<A> {
         !self.asks_for_proof() || self.table.is_proved(slot)
     }
 
+    /// Whether a member may be sent more than bare pings and replies: its address is right. Members
+    /// from the pages of a join get there by answering, mostly at once.
+    pub(crate) fn may_tell(&self, slot: Slot) -> bool {
+        !self.asks_for_proof() || self.table.is_verified(slot)
+    }
+
     /// Whether other nodes are told of a member: of a live one only once it has answered.
     pub(crate) fn is_told(&self, slot: Slot) -> bool {
         !self.asks_for_proof() || self.table.is_told(slot)
@@ -310,6 +317,8 @@ impl<A: Address> Cx<A> {
 
     fn ping_within(&mut self, slot: Slot, request_id: RequestId, limit: usize) {
         if let Some(to) = self.table.address(slot) {
+            // A peer that made the address up can choose nothing in a bare ping but the id hash.
+            let limit = if self.may_tell(slot) { limit } else { PING_LEN };
             let signal = Signal::Ping(request_id, self.table.id_hash(slot));
             self.ask(Intent::new(to, Some(slot), limit).with_signal(signal));
         }

@@ -19,7 +19,7 @@ use crate::id::{IdHash, RequestId};
 use crate::outbox::{Diff, Intent, Signal};
 use crate::time::{Instant, TimeRules};
 use crate::violation::{Unsound, check_rules};
-use crate::wire::PING_REQ_LEN;
+use crate::wire::{PING_LEN, PING_REQ_LEN};
 
 /// The largest number of ping-reqs under way.
 pub(crate) const MAX_PING_REQS: usize = 128;
@@ -164,7 +164,7 @@ impl<A: Address> Detector<A> {
         // The asker may have made the address up. An address that has not proved itself gets no
         // more bytes than the request had.
         let verified = member.is_some_and(|slot| cx.table.row(slot).answered.directly());
-        let limit = if verified { cx.mtu() } else { len };
+        let limit = if verified { cx.mtu() } else { len.min(PING_LEN) };
         cx.ask(Intent::new(target, member, limit).with_signal(Signal::Ping(ours, id_hash)));
     }
 

@@ -220,11 +220,14 @@ impl<A: Address> Detector<A> {
         let Some(mut probe) = self.probe.take() else { return };
         let wanted = usize::from(cx.config.indirect_probes).min(probe.helpers.remaining_capacity());
         let id_hash = cx.table.id_hash(target);
+        let all = !cx.asks_for_proof();
         for _ in 0..wanted {
             let (table, helpers) = (&cx.table, &probe.helpers);
             let helper = table.random(&mut cx.rng, |slot| {
-                let helps =
-                    slot != target && table.can_probe(slot) && table.status(slot) == Status::Alive;
+                let helps = slot != target
+                    && table.can_probe(slot)
+                    && (all || table.is_verified(slot))
+                    && table.status(slot) == Status::Alive;
                 helps && !helpers.iter().any(|helper| table.address(slot) == Some(helper.address))
             });
             let Some((helper, to)) = helper.and_then(|slot| Some((slot, table.address(slot)?)))

@@ -33,9 +33,14 @@ impl Dissemination {
         self.gossiped_at = Some(cx.now);
         let fanout = usize::from(cx.config.gossip_fanout);
         let mut chosen = ArrayVec::<Slot, 16>::new();
+        let all = !cx.asks_for_proof();
         for _ in 0..fanout.min(chosen.capacity()) {
             let table = &cx.table;
-            let eligible = |slot| table.can_probe(slot) && !chosen.contains(&slot);
+            let eligible = |slot| {
+                table.can_probe(slot)
+                    && (all || table.is_verified(slot))
+                    && !chosen.contains(&slot)
+            };
             let Some(slot) = table.random(&mut cx.rng, eligible) else { break };
             chosen.push(slot);
         }

@@ -248,6 +248,11 @@ impl<A: Address> Membership<A> {
         self.me == Some(slot) || self.row(slot).answered.is_proof()
     }
 
+    /// Whether the address of a member is right.
+    pub(crate) fn is_verified(&self, slot: Slot) -> bool {
+        self.row(slot).answered.directly()
+    }
+
     /// Whether a member has answered, or is not live.
     pub(crate) fn is_told(&self, slot: Slot) -> bool {
         self.is_proved(slot) || !self.is_live(slot)

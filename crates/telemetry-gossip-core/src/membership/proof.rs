@@ -39,9 +39,9 @@ impl Answered {
     /// To one helper: this, plus some bits of the helper's id hash.
     const THROUGH_ONE: u8 = 4;
 
-    /// Whether it has answered this node itself.
+    /// Whether its address is right: it has answered this node itself, or the host says so.
     pub(crate) const fn directly(self) -> bool {
-        self.0 == Self::DIRECTLY.0
+        self.0 == Self::DIRECTLY.0 || self.0 == Self::BY_HOST.0
     }
 
     /// Whether it counts as a member that runs, or did run: no single peer can make it up.
