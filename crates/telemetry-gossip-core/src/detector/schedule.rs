@@ -216,16 +216,8 @@ impl Schedule {
     pub(super) fn check_restored<A: Address>(&self, cx: &Cx<A>) -> Result<(), Unsound> {
         /// A later round than any clock shows.
         const MAX_ROUND: u64 = 1 << 60;
-        let Self {
-            round_robin,
-            probe_at,
-            probed_at,
-            round,
-            clock,
-            no_leap_before,
-            pacer,
-            rank,
-        } = self;
+        let Self { round_robin, probe_at, probed_at, round, clock, no_leap_before, pacer, rank } =
+            self;
         let times = cx.time_rules();
         let shared = cx.config.detector.shared_schedule;
         check_rules(

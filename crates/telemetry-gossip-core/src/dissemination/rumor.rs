@@ -37,9 +37,7 @@ impl Dissemination {
         for _ in 0..fanout.min(chosen.capacity()) {
             let table = &cx.table;
             let eligible = |slot| {
-                table.can_probe(slot)
-                    && (all || table.is_verified(slot))
-                    && !chosen.contains(&slot)
+                table.can_probe(slot) && (all || table.is_verified(slot)) && !chosen.contains(&slot)
             };
             let Some(slot) = table.random(&mut cx.rng, eligible) else { break };
             chosen.push(slot);

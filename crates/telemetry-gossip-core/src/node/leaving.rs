@@ -49,8 +49,10 @@ impl<A: Address> Node<A> {
         // Begin at a random rank, so that nodes that leave together choose different members.
         let (start, members) = (cx.rng.below(cx.table.len()), cx.table.len());
         let round = (start..start + members).filter_map(|rank| cx.table.at_rank(rank));
-        let receivers: Vec<_> =
-            round.filter(|&slot| cx.table.can_probe(slot) && cx.may_tell(slot)).take(MAX_FAREWELLS).collect();
+        let receivers: Vec<_> = round
+            .filter(|&slot| cx.table.can_probe(slot) && cx.may_tell(slot))
+            .take(MAX_FAREWELLS)
+            .collect();
         for slot in receivers {
             if let Some(to) = cx.table.address(slot) {
                 cx.ask(Intent::new(to, Some(slot), cx.mtu()).with_body(Body::Introduction));

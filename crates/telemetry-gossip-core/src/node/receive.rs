@@ -527,8 +527,7 @@ impl<A: Address> Node<A> {
     /// Handles a page of a seed.
     fn on_page(&mut self, from: A, page: Page, reply: &mut Reply<A>) {
         let next = page.next.map(|id_hash| Place { id_hash, nth: reply.page_place });
-        let paged =
-            self.anti_entropy.on_page(from, RequestId(page.number), next, &mut self.cx);
+        let paged = self.anti_entropy.on_page(from, RequestId(page.number), next, &mut self.cx);
         reply.answers |= paged != Paged::Unrelated;
         match paged {
             Paged::Ask(body) => reply.body = body,

@@ -34,13 +34,13 @@ use crate::violation::{Unsound, Violation, check_rules};
 ///
 /// It is the sum of the shape versions of all parts, plus one. Each of those only increases, so a
 /// part that changes its own shape changes nothing here.
-pub const STATE_VERSION: u32 =
-    1 + apply::SHAPE
-        + cx::SHAPE
-        + detector::SHAPE
-        + anti_entropy::SHAPE
-        + dissemination::SHAPE
-        + freshness::SHAPE;
+pub const STATE_VERSION: u32 = 1
+    + apply::SHAPE
+    + cx::SHAPE
+    + detector::SHAPE
+    + anti_entropy::SHAPE
+    + dissemination::SHAPE
+    + freshness::SHAPE;
 
 /// Why a snapshot cannot be taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -68,9 +68,7 @@ pub enum SnapshotError {
 #[non_exhaustive]
 pub enum RestoreError {
     /// The snapshot has a state version that this build does not read.
-    #[error(
-        "the snapshot has state version {found}, but this build reads version {STATE_VERSION}"
-    )]
+    #[error("the snapshot has state version {found}, but this build reads version {STATE_VERSION}")]
     Version {
         /// The state version of the snapshot.
         found: u32,

@@ -82,9 +82,7 @@ fn cost(node: &mut Node<u32>, from: u32, bytes: &[u8]) -> usize {
 fn a_datagram_costs_a_bounded_number_of_steps_whatever_the_logs_are() {
     let mut node = node(1, &Config::default());
     let owners: Vec<_> = (2..82).map(|at| alive(at, 0)).collect();
-    for some in owners.chunks(20) {
-        hear(&mut node, 99, &claims(99, some));
-    }
+    introduce(&mut node, owners.iter().cloned());
     drain(&mut node);
     for owner in &owners {
         fill(&mut node, owner.id, owner.instance, MAX_ENTRIES_READ);
@@ -289,9 +287,7 @@ fn the_telemetry_of_one_owner_and_of_all_is_bounded_and_the_version_is_kept() {
     let config = Config { max_members: 64, max_telemetry_held: 1 << 20, ..Config::default() };
     let mut node = node(1, &config);
     let owners: Vec<_> = (2..62).map(|at| alive(at, 0)).collect();
-    for some in owners.chunks(20) {
-        hear(&mut node, 99, &claims(99, some));
-    }
+    introduce(&mut node, owners.iter().cloned());
     drain(&mut node);
     // One owner beyond what it could have published, then all owners as much as that.
     for (entries, owners) in [(MAX_ENTRIES_READ + 1, &owners[..1]), (2_000, &owners[1..])] {
