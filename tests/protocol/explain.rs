@@ -239,7 +239,9 @@ fn a_recheck_after_two_refutations_is_explained() {
         // After a second refutation, a node whose next probe fails rechecks the target.
         let rechecked = |cluster: &Cluster, at| {
             let recheck = |found: &Evidence| matches!(found, Evidence::Recheck { .. });
-            explain(cluster, at).flaps > 1 && evidence(cluster, at).last().is_some_and(recheck)
+            let told = explain(cluster, at);
+            let calm = told.flaps > 1 && told.status == Status::Alive;
+            calm && evidence(cluster, at).last().is_some_and(recheck)
         };
         run_until(&mut cluster, |cluster| others().any(|at| rechecked(cluster, at)));
         let at = others().find(|&at| rechecked(&cluster, at)).expect("it exists");

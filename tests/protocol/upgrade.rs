@@ -58,6 +58,8 @@ fn a_rolling_upgrade_and_downgrade_causes_no_suspicion() {
                 "a node has received no unknown frame"
             );
         }
+        for logged in cluster.log() { if matches!(logged.event, Event::Suspected{..}) { eprintln!("{:?} at n{} {:?}", logged.at, logged.node, logged.event); } }
+        if cluster.simulation().counts().suspected > 0 { eprintln!("{}", cluster.node(0).explain("n3").unwrap()); for logged in cluster.log() { if logged.at.as_micros() > 46_000_000 && logged.at.as_micros() < 51_000_000 { eprintln!("{:?} at n{} {:?}", logged.at, logged.node, logged.event); } } }
         let counts = cluster.simulation().counts();
         assert_eq!((counts.suspected, counts.dead, counts.left, counts.removed), (0, 0, 0, 0));
         assert_eq!((counts.isolated, counts.identity_conflicts), (0, 0));

@@ -262,7 +262,7 @@ fn of_two_processes_with_the_same_id_one_stays() {
         ["--probe-interval", "200ms", "--probe-timeout", "80ms", "--gossip-interval", "50ms"];
     let a = Agent::start("a", &quick);
     let seed = a.udp.to_string();
-    let joining = [&quick[..], &["--join", &seed]].concat();
+    let joining = [&quick[..], &["--join", &seed, "--on-conflict", "exit"]].concat();
     let (sender, ended) = std::sync::mpsc::channel();
     let pids = [0, 1].map(|place| {
         let twin = Agent::start("twin", &joining);

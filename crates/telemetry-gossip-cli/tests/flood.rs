@@ -53,8 +53,10 @@ impl Cluster {
         let target = start("target", &key, None);
         let others = ["b", "c", "d"].map(|id| start(id, &key, Some(&target)));
         let tap = Tap::start(&key, target.udp.ip(), target.udp);
-        for id in ["b", "c", "d", "tap"] {
-            target.wait_for_event("joined", id);
+        let mut awaited = vec!["b", "c", "d", "tap"];
+        while !awaited.is_empty() {
+            let line = target.wait_for(|line| line["event"] == "joined");
+            awaited.retain(|id| line["id"] != *id);
         }
         let cluster = Self { key, target, _others: others, tap, victims: 0 };
         cluster.tap.wait_for_records(12);

@@ -271,7 +271,7 @@ async fn an_invalid_id_is_refused_by_its_rule_and_does_no_harm() {
     let long = "n".repeat(128);
     let cases = [
         ("", "a node id has at least 1 byte"),
-        ("a\nb", "a node id has no control characters"),
+        ("a\nb", "a node id has no control characters, and this one has U+000A"),
         (&long, "a node id has at most 127 bytes, this one has 128"),
     ];
     for (text, rule) in cases {
