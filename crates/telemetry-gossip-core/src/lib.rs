@@ -19,6 +19,9 @@
 //! - **Dying.** A suspicion that is not refuted in time becomes Dead, after another roll call. A
 //!   node on the smaller side of a partition declares no member dead. [`Node::explain`] tells how
 //!   each verdict came about.
+//! - **Believing.** What a peer says of another is not believed as it stands: a member has to
+//!   answer before it is known, an accuser has to confirm before its accusation counts, and a
+//!   process gives up its id only to one that the other members hold.
 //! - **Gossip.** Rumors ride on every datagram and, while there are any, on some extra ones in each
 //!   gossip interval.
 //! - **Anti-entropy.** Every datagram carries a fingerprint of the sender's table. Tables that stay
@@ -35,9 +38,11 @@
 //!
 //! # Guarantees
 //!
-//! No panic, no unbounded memory and no wrong change of state on any bytes, times, orders or
-//! settings; what is refused is named by a typed error and counted in [`Stats`]. Nothing is
-//! authenticated: that is the business of a layer between socket and node.
+//! No panic and no unbounded memory on any bytes, times, orders or settings; the work for a
+//! datagram is bounded, and what is refused is named by a typed error and counted in [`Stats`].
+//! Nothing is authenticated: that is the business of a layer between socket and node. So a peer can
+//! lie, about itself and for a while about others; `SECURITY.md` of the repository says what is
+//! promised against lies, and what is not.
 #![no_std]
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]

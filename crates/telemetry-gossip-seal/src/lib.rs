@@ -46,8 +46,11 @@
 //! ```
 //!
 //! Only a proof makes a replay window. Counters up to that of the proof lie outside, so no
-//! recording of the prefix is fresh afterwards. A counter outside of the window, or far above it, moves
-//! nothing: the datagram opens without a proof.
+//! recording of the prefix is fresh afterwards. A counter outside of the window, or far above it,
+//! moves nothing: the datagram opens without a proof.
+//!
+//! [`Seal::open`] keeps no proofs: it trusts a prefix at its first word, and then opens each of its
+//! datagrams once. It is for tools that ask and listen, and not for nodes.
 //!
 //! # Changing keys
 //!
@@ -61,8 +64,9 @@
 //! # Threats
 //!
 //! The attacker can read, drop, delay, change, repeat and make datagrams, from any source address
-//! and at any rate, but has no key. All holders of a key trust each other: one key is enough to
-//! act as any member.
+//! and at any rate, but has no key. Holders of a key are not told apart: one key is enough to seal
+//! as any member. What a node believes of a holder that lies is decided in the core; `SECURITY.md`
+//! of the repository says what is promised.
 //!
 //! | threat | defence |
 //! |---|---|
@@ -91,9 +95,9 @@
 //! - *Reflection*: a recorded ping is answered by a bare ack, and a recorded claim by a ping, no
 //!   longer than what was sent. Both go to the source address, which may be forged.
 //! - *Copies of a running process*: two copies started from one snapshot of a machine continue with
-//!   the same prefix and counter, and their nonces repeat, which reveals the plaintext. The host
-//!   [renews](Seal::renew) the prefix as soon as the clocks show it; what is sealed before that is
-//!   exposed.
+//!   the same prefix and counter, and their nonces repeat, which reveals the plaintext, and lets an
+//!   attacker forge under these nonces. The host [renews](Seal::renew) the prefix as soon as the
+//!   clocks show it; what is sealed before that is exposed.
 //! - *Forward secrecy*: an attacker that learns a key can read everything recorded under it. Change
 //!   keys regularly.
 //! - *Denial of service*: sealing cannot prevent an attacker from dropping datagrams or flooding

@@ -10,9 +10,9 @@
 //! ones. So a recording finds no place here, whatever is replayed how often.
 //!
 //! A counter outside of the window neither moves it nor is refused: the datagram opens as one of a
-//! prefix without a proof, such as one that the proof has overtaken on its way. If it is a proof itself, the window begins anew at its counter. So a
-//! datagram with a false counter, which takes the key to make, mutes the prefix only until the true
-//! sender answers again.
+//! prefix without a proof, such as one that the proof has overtaken on its way. If it is a proof
+//! itself, the window begins anew at its counter. So a datagram with a false counter, which takes
+//! the key to make, mutes the prefix only until the true sender answers again.
 //!
 //! When all slots are taken, a clock hand chooses the window to forget (second chance): it passes
 //! over a window that was used since its last visit, and stops at the first that was not. Its

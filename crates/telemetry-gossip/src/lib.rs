@@ -29,6 +29,13 @@
 //! event loop, or without tokio, uses that crate directly; the tokio driver is
 //! [`telemetry_gossip_tokio`].
 //!
+//! # Trust
+//!
+//! [`Sealing::Plaintext`] lets everybody on the network be a member and lie; with a key, only its
+//! holders can. `SECURITY.md` of the repository says what is promised against whom.
+//! `apply_cluster_config` and `allowed_networks` say which members belong and where they may be.
+//! The single parts know no proof of members: their host answers for those that it names.
+//!
 //! # Features
 //!
 //! - `stream`: `Events::into_stream` and `TelemetryChanges::into_stream`, which implement
