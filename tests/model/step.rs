@@ -155,9 +155,8 @@ fn restore(local: &Local) -> Node<u32> {
     let mut node = start(local.me, local.restarts, local.own().generation.min(highest));
     for &row in &local.rows {
         if row.generation > highest {
-            // A node cannot start so high, and accepts only leaps of a limited size. Use the
-            // largest leap first.
-            let generation = (row.generation - 1).min(highest + Generation::MAX_LEAP);
+            // A node cannot start so high, and accepts only leaps of a limited size from there.
+            let generation = (row.generation - 1).min(highest);
             hear(&mut node, &[Claim { status: Status::Alive, generation, ..row }]);
         }
         if row.about != local.me {

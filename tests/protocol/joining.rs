@@ -7,11 +7,12 @@ use telemetry_gossip_tests::for_each_seed;
 
 const NODES: usize = 250;
 
-/// All views are complete within 3 s. Until the last rumor has spread, the nodes send at most 20 KB
+/// All views are complete within 3 s. Until the last rumor has spread, the nodes send at most 40 KB
 /// each on average, and the seed sends at most 200 KB.
 ///
 /// A table of 250 members has about 7 KB. A seed that sent it to each new node would send nearly 2
-/// MB.
+/// MB. Each node asks each other one whether it is there, since it believes nobody else about that:
+/// a ping and an ack in both directions are 30 KB for 249 members.
 #[test]
 fn two_hundred_fifty_nodes_join_through_one_seed_within_three_seconds() {
     let mut times = Vec::new();
@@ -29,7 +30,7 @@ fn two_hundred_fifty_nodes_join_through_one_seed_within_three_seconds() {
              average, the others at most {most} B",
             sent(0)
         );
-        assert!(mean <= 20_000, "{mean} B per node");
+        assert!(mean <= 40_000, "{mean} B per node");
         assert!(sent(0) <= 200_000, "{} B by the seed", sent(0));
     });
     let times = Quantiles::of(times).expect("there were seeds");

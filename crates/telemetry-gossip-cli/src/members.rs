@@ -195,7 +195,8 @@ mod tests {
         let isolation = IsolationView { since_s: 30.0, lost: 3, of: 5, silent: 2, command };
         let said = banner("edge-0", &isolation);
         for words in [
-            "edge-0 IS ISOLATED since 30s: 3 of 5 members did not answer it, and 2 have been silent",
+            "edge-0 IS ISOLATED since 30s: 3 of 5 members did not answer it, and 2 have been \
+             silent",
             "\n  tgossip accept-loss --via /run/a.sock",
         ] {
             assert!(said.contains(words), "{said}");

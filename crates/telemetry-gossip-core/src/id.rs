@@ -17,14 +17,14 @@ use thiserror::Error;
 /// The longest node id, in bytes of UTF-8.
 pub const MAX_ID_LEN: usize = 127;
 
-/// The name of a node, unique in its cluster: 1 to [`MAX_ID_LEN`] bytes of UTF-8, of characters that
-/// can be seen and told apart.
+/// The name of a node, unique in its cluster: 1 to [`MAX_ID_LEN`] bytes of UTF-8, of characters
+/// that can be seen and told apart.
 ///
-/// These are the visible characters of ASCII, and letters of one more script: accented Latin, Greek,
-/// Cyrillic, Han, Hiragana, Katakana or Hangul. Letters of Greek and Cyrillic stand beside no letter
-/// of ASCII, and one of them at least has no double in ASCII. Refused are therefore controls, spaces,
-/// marks, characters that turn the direction of writing or cannot be seen, and an id that looks
-/// like another one by mixing scripts.
+/// These are the visible characters of ASCII, and letters of one more script: accented Latin,
+/// Greek, Cyrillic, Han, Hiragana, Katakana or Hangul. Letters of Greek and Cyrillic stand beside
+/// no letter of ASCII, and one of them at least has no double in ASCII. Refused are therefore
+/// controls, spaces, marks, characters that turn the direction of writing or cannot be seen, and an
+/// id that looks like another one by mixing scripts.
 ///
 /// The text is stored inline, so that an id is copied without an allocation. Its serialised form is
 /// the text.
@@ -106,8 +106,8 @@ fn check_characters(text: &str) -> Result<(), IdError> {
     }
 }
 
-/// A script whose letters an id may have beside ASCII. The ranges are fixed, so that all versions of
-/// this crate agree, and have no character that is blank, combines, or joins.
+/// A script whose letters an id may have beside ASCII. The ranges are fixed, so that all versions
+/// of this crate agree, and have no character that is blank, combines, or joins.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Script {
     Latin,
@@ -121,9 +121,11 @@ enum Script {
 
 /// The letters of Greek and Cyrillic that look like one of ASCII, or like an accented one.
 const ASCII_DOUBLES: &str = "\
-    \u{391}\u{392}\u{395}\u{396}\u{397}\u{399}\u{39a}\u{39c}\u{39d}\u{39f}\u{3a1}\u{3a4}\u{3a5}\u{3a7}\
+    \u{391}\u{392}\u{395}\u{396}\u{397}\u{399}\u{39a}\
+    \u{39c}\u{39d}\u{39f}\u{3a1}\u{3a4}\u{3a5}\u{3a7}\
     \u{3b1}\u{3b3}\u{3b9}\u{3ba}\u{3bd}\u{3bf}\u{3c1}\u{3c3}\u{3c5}\u{3c7}\
-    \u{405}\u{406}\u{407}\u{408}\u{410}\u{412}\u{415}\u{401}\u{41a}\u{41c}\u{41d}\u{41e}\u{420}\u{421}\u{422}\
+    \u{405}\u{406}\u{407}\u{408}\u{410}\u{412}\u{415}\
+    \u{401}\u{41a}\u{41c}\u{41d}\u{41e}\u{420}\u{421}\u{422}\
     \u{423}\u{425}\u{430}\u{435}\u{451}\u{43a}\u{43e}\u{440}\u{441}\
     \u{443}\u{445}\u{455}\u{456}\u{457}\u{458}";
 
@@ -261,7 +263,8 @@ pub enum IdError {
     /// The text has a character that is no letter of a permitted script: a space, a mark, a symbol,
     /// or a character that cannot be seen or turns the direction of writing.
     #[error(
-        "a node id has visible characters of ASCII and plain letters only, and this one has U+{:04X}",
+        "a node id has visible characters of ASCII and plain letters only, and this one has \
+         U+{:04X}",
         *character as u32
     )]
     #[non_exhaustive]

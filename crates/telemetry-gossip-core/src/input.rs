@@ -107,8 +107,8 @@ pub enum Input<'a, A: Clone> {
     /// Join the cluster through these nodes. A join that is still under way is replaced and gets no
     /// event of its own; a node that leaves or loses its id gives it up.
     Join {
-        /// The addresses of some members. The node's own address is ignored, and so are all after the
-        /// first [`MAX_SEEDS`].
+        /// The addresses of some members. The node's own address is ignored, and so are all after
+        /// the first [`MAX_SEEDS`].
         #[serde(deserialize_with = "read_list::<_, _, MAX_SEEDS>")]
         seeds: Cow<'a, [A]>,
     },

@@ -1,7 +1,7 @@
 //! A block of inputs, which stays in its bytes: only the input at hand is decoded.
 //!
-//! A tick of two bytes is an [`Entry`] of two hundred, so a decoded block would take a hundred times
-//! the memory of its file.
+//! A tick of two bytes is an [`Entry`] of two hundred, so a decoded block would take a hundred
+//! times the memory of its file.
 
 use std::marker::PhantomData;
 use std::time::Duration;

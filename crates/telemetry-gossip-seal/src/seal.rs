@@ -270,8 +270,8 @@ impl Seal {
         }
     }
 
-    /// Looks again at a datagram that was opened before its prefix was proved, and has waited since:
-    /// when its prefix was proved, if it was sealed after that.
+    /// Looks again at a datagram that was opened before its prefix was proved, and has waited
+    /// since: when its prefix was proved, if it was sealed after that.
     pub fn proved_meanwhile(&mut self, stamp: Stamp) -> Option<u64> {
         let prefix = NoncePrefix::new(stamp.prefix);
         let Freshness::New(at) = self.windows.check(prefix, stamp.counter) else { return None };

@@ -44,8 +44,8 @@ pub struct View {
     itself: Option<NodeId>,
 }
 
-/// That a node cannot reach more than half of the members that it knew as alive. While it lasts, the
-/// node declares no member dead, so that a member that is Alive in the view may be gone.
+/// That a node cannot reach more than half of the members that it knew as alive. While it lasts,
+/// the node declares no member dead, so that a member that is Alive in the view may be gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Isolation {

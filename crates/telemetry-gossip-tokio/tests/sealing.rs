@@ -191,8 +191,8 @@ async fn a_node_opens_its_own_datagrams() {
     assert!(at_a.try_recv().is_none());
 }
 
-/// A node of the cluster made by hand, on a plaintext socket: its join as it goes over the wire, and
-/// the same again for each answer that it opens.
+/// A node of the cluster made by hand, on a plaintext socket: its join as it goes over the wire,
+/// and the same again for each answer that it opens.
 struct ByHand {
     node: Node<PeerAddr>,
     seal: Seal,

@@ -171,8 +171,8 @@ fn check_entries(entries: &[(String, String)]) -> Result<(), Error> {
     Ok(())
 }
 
-/// Chooses plaintext if the arguments request it, or if the node is reached by loopback only and has
-/// no keys.
+/// Chooses plaintext if the arguments request it, or if the node is reached by loopback only and
+/// has no keys.
 fn sealing(args: &AgentArgs) -> Result<Sealing, Error> {
     if !args.key_file.is_empty() {
         return Ok(Sealing::from_files(Label::of(&args.label), &args.key_file)?);

@@ -198,8 +198,8 @@ impl Connection {
     }
 }
 
-/// Whether this user is served by an agent of the user `own`: itself, and root, who could do all the
-/// agent can. A peer whose user the system does not tell is not.
+/// Whether this user is served by an agent of the user `own`: itself, and root, who could do all
+/// the agent can. A peer whose user the system does not tell is not.
 #[cfg(unix)]
 fn is_served(peer: Option<u32>, own: u32) -> bool {
     peer.is_some_and(|peer| peer == own || peer == 0)

@@ -8,9 +8,9 @@
 //! ```
 //!
 //! The server runs on a thread and a runtime of its own. What clients cost, down to the writing of
-//! an answer, is therefore no work of the node's thread, and the system shares the processor between
-//! the two. A client can occupy one of a few places for a limited time. If all places are taken, the
-//! server answers `"busy"` at once.
+//! an answer, is therefore no work of the node's thread, and the system shares the processor
+//! between the two. A client can occupy one of a few places for a limited time. If all places are
+//! taken, the server answers `"busy"` at once.
 
 use std::io;
 use std::pin::Pin;

@@ -311,8 +311,8 @@ impl RollCalls {
         self.accuses_lost = true;
     }
 
-    /// Takes the members that did not answer the last roll call, after their loss was accepted. None
-    /// while a roll call is under way.
+    /// Takes the members that did not answer the last roll call, after their loss was accepted.
+    /// None while a roll call is under way.
     fn take_lost(&mut self) -> Vec<Slot> {
         if self.is_calling() || !core::mem::take(&mut self.accuses_lost) {
             return Vec::new();

@@ -96,8 +96,8 @@ impl RoundClock {
 
     /// Takes over the clock of another node if it is ahead; true if it was.
     ///
-    /// The wire carries the clock modulo 2^24: a lead of up to half of that counts as ahead. No leap
-    /// by more than a round happens before `no_leap_before`, which a leap sets anew.
+    /// The wire carries the clock modulo 2^24: a lead of up to half of that counts as ahead. No
+    /// leap by more than a round happens before `no_leap_before`, which a leap sets anew.
     pub(crate) fn hear(&mut self, theirs: u32, now: Instant, no_leap_before: &mut Instant) -> bool {
         let mine = self.ticks(now);
         let lead = u64::from(theirs).wrapping_sub(mine) & WIRE_CLOCK_MASK;

@@ -6,9 +6,9 @@
 //!                                          +--- silent for 58 s ---> removed
 //! ```
 //!
-//! A seed can make up members. Until a member has answered, no other node is told of it. Most answer
-//! without being asked here: they ask this node when they hear of it, and the reply carries a
-//! challenge. A member that is removed although it runs comes back with the next comparison of
+//! A seed can make up members. Until a member has answered, no other node is told of it. Most
+//! answer without being asked here: they ask this node when they hear of it, and the reply carries
+//! a challenge. A member that is removed although it runs comes back with the next comparison of
 //! tables, once it answers.
 
 use alloc::vec::Vec;

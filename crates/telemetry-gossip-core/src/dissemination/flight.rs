@@ -76,8 +76,8 @@ impl Dissemination {
             .map(|at| at.max(cx.now))
     }
 
-    /// When this node's own telemetry may be sent. That of others does not wait: a node with a small
-    /// budget must not slow down what all others publish.
+    /// When this node's own telemetry may be sent. That of others does not wait: a node with a
+    /// small budget must not slow down what all others publish.
     fn own_ready_at(&self) -> Instant {
         self.budget.ready_at().min(self.own_sent_at + MAX_OWN_WAIT)
     }

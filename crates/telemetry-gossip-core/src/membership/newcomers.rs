@@ -9,12 +9,13 @@
 //!       +-------- it is silent for two timeouts ---> taken
 //! ```
 //!
-//! A peer can make up members, and it can say that a member has restarted or moved. So a claim about
-//! an unknown member, or about another process than the one that is held, has no effect before a
-//! ping to its address is answered by the claimed instance. Until then no other node is told.
+//! A peer can make up members, and it can say that a member has restarted or moved. So a claim
+//! about an unknown member, or about another process than the one that is held, has no effect
+//! before a ping to its address is answered by the claimed instance. Until then no other node is
+//! told.
 //!
-//! What is held meanwhile is bounded: a flood of claims that are never answered pushes claims out by
-//! lot, so that a true one stays with some probability each time that it is heard.
+//! What is held meanwhile is bounded: a flood of claims that are never answered pushes claims out
+//! by lot, so that a true one stays with some probability each time that it is heard.
 
 use alloc::vec::Vec;
 use core::time::Duration;

@@ -93,8 +93,8 @@ impl Rumors {
         self.queues.get(slot.index()).is_some_and(|&queue| queue != IDLE)
     }
 
-    /// Takes the rumor that was sent least often and is not yet in this datagram: in turn a grounded
-    /// one and another, as far as there are any.
+    /// Takes the rumor that was sent least often and is not yet in this datagram: in turn a
+    /// grounded one and another, as far as there are any.
     pub(crate) fn take(&mut self) -> Option<Slot> {
         let kinds = usize::from(KINDS);
         let turn = self.taken.len() % kinds;

@@ -439,7 +439,8 @@ fn size_of_entries(
         })
 }
 
-/// Counts the entries looked at and the bytes moved, so that tests can bound the cost of a datagram.
+/// Counts the entries looked at and the bytes moved, so that tests can bound the cost of a
+/// datagram.
 #[cfg(test)]
 pub(crate) mod work {
     extern crate std;

@@ -6,7 +6,7 @@ use std::collections::BinaryHeap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use telemetry_gossip_core::{Config, Identity, Input, Instant, Node, NodeId};
+use telemetry_gossip_core::{Config, Generation, Identity, Input, Instant, Node, NodeId};
 
 use crate::words::Words;
 
@@ -130,8 +130,9 @@ impl Net {
         self.loss = Box::new(loss);
     }
 
-    pub(crate) fn member_count(&self, node: usize) -> usize {
-        self.nodes[node - 1].members().count()
+    /// The generation at which `node` holds the member called `id`.
+    pub(crate) fn generation(&self, node: usize, id: &str) -> Option<Generation> {
+        self.nodes[node - 1].member(id).map(|member| member.generation())
     }
 
     fn handle(&mut self, node: usize, input: Input<'_, SocketAddr>) {

@@ -131,13 +131,13 @@ impl<A: Address> Node<A> {
         if !claim.status.is_live() {
             // A death is of use only to whoever compares tables: nobody else can know that the
             // member existed.
-            if heard.asked == Asked::No {
+            if heard.asked == Asked::No || claim.generation >= Generation::MAX_START {
                 self.cx.stats.claims_unasked += 1;
                 return Applied::Nothing;
             }
             return self.merge(claim, heard.rumor);
         }
-        if heard.asked != Asked::ToJoin {
+        if heard.asked != Asked::ToJoin || claim.generation > Generation::MAX_START {
             return self.await_answer(claim, heard);
         }
         let applied = self.merge(claim, heard.rumor);
@@ -159,8 +159,11 @@ impl<A: Address> Node<A> {
         if claim.status.is_live() {
             return self.await_answer(claim, heard);
         }
-        // A process that is gone cannot answer.
-        if heard.asked == Asked::No {
+        // A process that is gone cannot answer. The member itself, if it runs, must be able to
+        // refute what is said of another process of its.
+        let held = self.cx.table.find(claim.id).map(|slot| self.cx.table.row(slot).generation);
+        let near = held.is_some_and(|held| claim.generation.is_near(held));
+        if heard.asked == Asked::No || !near {
             self.cx.stats.claims_unasked += 1;
             return Applied::Nothing;
         }

@@ -1,6 +1,7 @@
 //! Tests of whole nodes: a few nodes on a network without latency or loss, and datagrams made by
 //! hand.
 
+mod addresses;
 mod cost;
 mod freshness;
 mod hostile;

@@ -1,4 +1,5 @@
-//! Lies about telemetry: what a datagram may cost, how long a lie lasts, and how much of it is held.
+//! Lies about telemetry: what a datagram may cost, how long a lie lasts, and how much of it is
+//! held.
 
 use super::*;
 use crate::membership::telemetry_log::{MAX_ENTRIES, MAX_ENTRIES_READ, MAX_VERSION, work};
