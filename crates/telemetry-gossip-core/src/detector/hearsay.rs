@@ -44,6 +44,11 @@ const MAX_QUESTIONS: usize = 64;
 /// that has asked, which counts an accuser's word about a member once in this time.
 const REMEMBERED_FOR: Duration = Duration::from_secs(60);
 
+/// How long an ungrounded change of a member is not passed on again. Members are accused by mistake
+/// on a lossy network, and whoever misses the refutation would declare them dead; but with lies about
+/// all of 250 members, no more than 25 changes per second may need room in the datagrams.
+const PASSED_ON_FOR: Duration = Duration::from_secs(10);
+
 /// The fewest probe intervals without a ping after which this node counts as not reached.
 const INTERVALS_UNREACHED: u32 = 3;
 
@@ -123,9 +128,9 @@ impl<A: Copy + PartialEq> Hearsay<A> {
     }
 
     /// Whether an ungrounded change of a member may be passed on. Each member has one in
-    /// [`REMEMBERED_FOR`].
+    /// [`PASSED_ON_FOR`].
     pub(crate) fn may_pass_on(&mut self, slot: Slot, now: Instant) -> bool {
-        let recent = |at: &Instant| now.since(*at) < REMEMBERED_FOR;
+        let recent = |at: &Instant| now.since(*at) < PASSED_ON_FOR;
         if self.passed_on.get(&slot).is_some_and(recent) {
             return false;
         }

@@ -35,9 +35,11 @@
 
 mod accusation;
 mod asked;
+mod awaited;
 pub(crate) mod flap_damping;
 mod hearsay;
 mod history;
+mod isolation;
 mod local_health;
 mod ping_req;
 pub(crate) mod probe;
@@ -73,7 +75,6 @@ pub(crate) use hearsay::Hearsay;
 pub(crate) use history::History;
 pub(crate) use local_health::LocalHealth;
 pub(crate) use ping_req::PingReqs;
-use probe::Answer;
 pub(crate) use probe::{MAX_PROBES_WANTED, Probe};
 pub(crate) use roll_call::RollCalls;
 pub(crate) use round_robin::RoundRobin;
@@ -285,21 +286,6 @@ impl<A: Address> Detector<A> {
             return Acked::Matched;
         }
         Acked::Unmatched
-    }
-
-    /// Whether an ack from `from` under this request id is awaited.
-    pub(crate) fn awaits(&self, from: A, request_id: RequestId, cx: &Cx<A>) -> bool {
-        let probe = self.probe.as_ref();
-        probe.is_some_and(|it| it.judge(from, request_id, Instance(0)) != Answer::Unrelated)
-            || self.flap_damping.awaits(from, request_id)
-            || self.ping_reqs.awaits(from, request_id)
-            || self.roll_calls.awaits(request_id, |slot| cx.table.address(slot) == Some(from))
-    }
-
-    /// Whether a nack from `from` under this request id is awaited.
-    pub(crate) fn awaits_nack(&self, from: A, request_id: RequestId) -> bool {
-        let mut probes = self.probe.iter().filter(|probe| probe.request_id == request_id);
-        probes.any(|probe| probe.helpers.iter().any(|helper| helper.address == from))
     }
 
     /// When the probe under way, or the next one, needs a tick. Most of the time this is the only

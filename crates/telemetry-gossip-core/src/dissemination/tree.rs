@@ -379,22 +379,9 @@ impl Trees {
         self.usual.add_sample(took);
     }
 
-    /// How long acknowledgements take, as the longest recent one; `None` before the first.
-    pub(crate) fn usual_round_trip(&self) -> Option<Duration> {
-        self.usual.longest()
-    }
-
     /// How often the flight of a branch was given up before.
     pub(crate) fn tries(&self, index: usize) -> u8 {
         self.branches.get(index).map_or(0, |branch| branch.tries)
-    }
-
-    /// Whether an acknowledgement by this partner under this request id is awaited.
-    pub(crate) fn awaits(&self, from: Slot, request_id: RequestId) -> bool {
-        self.branches
-            .iter()
-            .filter(|branch| branch.partner == Some(from))
-            .any(|branch| branch.in_flight.iter().any(|datagram| datagram.request_id == request_id))
     }
 
     /// Handles the acknowledgement of a datagram, and returns when that was sent; `None` if no such

@@ -218,8 +218,10 @@ impl<A: Address> Membership<A> {
                     "a free row holds no member",
                 ),
                 (
-                    self.slots().map(|slot| self.hash(slot)).is_sorted(),
-                    "the roster is in the order of the id hashes",
+                    self.slots()
+                        .map(|slot| (self.id_hash(slot), self.row(slot).id_bytes()))
+                        .is_sorted(),
+                    "the roster is in the order of the id hashes and ids",
                 ),
                 (self.ids_differ(), "no two members have the same id"),
             ],

@@ -3,6 +3,7 @@
 //!
 //! - `command`: carries out the commands of the host
 //! - `receive`: reads the frames of a datagram, and builds the one reply to it
+//! - `sync`: reads the frames of sync sessions
 //! - `claims`: decides which claims of a datagram are applied at once
 //! - `apply`: merges claims and telemetry of peers into this node's state
 //! - `freshness`: keeps recordings of sealed datagrams out
@@ -26,6 +27,7 @@ mod leaving;
 mod lend;
 mod receive;
 pub(crate) mod snapshot;
+mod sync;
 #[cfg(test)]
 mod tests;
 mod transmit;

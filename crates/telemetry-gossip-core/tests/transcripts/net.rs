@@ -130,6 +130,10 @@ impl Net {
         self.loss = Box::new(loss);
     }
 
+    pub(crate) fn member_count(&self, node: usize) -> usize {
+        self.nodes[node - 1].members().count()
+    }
+
     /// The generation at which `node` holds the member called `id`.
     pub(crate) fn generation(&self, node: usize, id: &str) -> Option<Generation> {
         self.nodes[node - 1].member(id).map(|member| member.generation())

@@ -1,9 +1,11 @@
 //! The invariants of the trees, which hold after every input, and the rules of a restored state.
 
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use super::{BY_ANTI_ENTROPY, MAX_BRANCHES, MAX_TRIES, Trees};
 use crate::dissemination::branch::{Branch, MAX_DATAGRAMS_PER_FLIGHT, Update};
+use crate::id::RequestId;
 use crate::membership::Slot;
 use crate::time::TimeRules;
 use crate::violation::{Unsound, check_rules};
@@ -56,6 +58,19 @@ impl Trees {
             }
         }
         Ok(())
+    }
+
+    /// How long acknowledgements take, as the longest recent one; `None` before the first.
+    pub(crate) fn usual_round_trip(&self) -> Option<Duration> {
+        self.usual.longest()
+    }
+
+    /// Whether an acknowledgement by this partner under this request id is awaited.
+    pub(crate) fn awaits(&self, from: Slot, request_id: RequestId) -> bool {
+        self.branches
+            .iter()
+            .filter(|branch| branch.partner == Some(from))
+            .any(|branch| branch.in_flight.iter().any(|datagram| datagram.request_id == request_id))
     }
 
     /// Checks what a restored state could get wrong beside the invariants.
