@@ -29,6 +29,7 @@ struct State {
 }
 
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is one per node, which runs most of the time")]
 enum Stage {
     /// Not spawned yet. Readers may already wait for its first event.
     Waiting(Feed),

@@ -219,7 +219,7 @@ impl<A: Address> Membership<A> {
     }
 
     /// Returns the members from a place on, in the order of the roster.
-    pub(crate) fn from_place(&self, place: Place) -> impl Iterator<Item = Slot> {
+    pub(crate) fn starting_at(&self, place: Place) -> impl Iterator<Item = Slot> {
         self.roster.from(place).filter_map(|rank| self.roster.slot(rank))
     }
 

@@ -277,7 +277,7 @@ impl<A: Address> Node<A> {
             // say where the next page begins: where they stand in the roster and in the datagram.
             let begin = w.len();
             let (mut run, mut last) = ((from, begin), (from, begin));
-            for slot in self.cx.table.from_place(from) {
+            for slot in self.cx.table.starting_at(from) {
                 visited += 1;
                 let id_hash = self.cx.table.id_hash(slot);
                 if last.0.id_hash != id_hash {

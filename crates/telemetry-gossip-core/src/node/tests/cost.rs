@@ -41,7 +41,8 @@ pub(super) fn namesakes(count: usize) -> Vec<String> {
     const SECRET: [u64; 2] = [0x8bb8_4b93_962e_acc9, 0x4b33_a62e_d433_d4a3];
     let fold = |a: u64, b: u64| {
         let product = u128::from(a) * u128::from(b);
-        (product as u64) ^ (product >> 64) as u64
+        let low = u64::try_from(product & u128::from(u64::MAX)).unwrap();
+        low ^ u64::try_from(product >> 64).unwrap()
     };
     let word = |text: &str| u64::from_le_bytes(text.as_bytes().try_into().unwrap());
     let mut ids = Vec::new();

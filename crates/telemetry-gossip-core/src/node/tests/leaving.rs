@@ -65,7 +65,7 @@ fn the_age_of_a_death_is_kept_by_a_node_younger_than_the_death() {
     );
     let dead = Claim { status: Status::Dead, age_secs: 4 * hour, ..alive(3, 1) };
     introduce(&mut node, [alive(2, 0), alive(3, 0)]);
-    hear(&mut node, 2, &claims(2, &[dead.clone()]));
+    hear(&mut node, 2, &claims(2, core::slice::from_ref(&dead)));
     let ages: Vec<u32> = drain_claims(&mut node)
         .into_iter()
         .filter(|(id, _)| id == "n3")
