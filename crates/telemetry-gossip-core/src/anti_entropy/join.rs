@@ -29,8 +29,9 @@ use crate::membership::{Fingerprints, Place};
 use crate::outbox::{Body, Intent};
 use crate::time::{Instant, TimeRules};
 
-/// The largest number of members with which a newcomer compares its table.
-const MAX_BOOTSTRAP_SYNCS: u8 = 10;
+/// The largest number of members with which a newcomer compares its table. Where hundreds of nodes
+/// join at once, the first ones that it asks know few others themselves.
+const MAX_BOOTSTRAP_SYNCS: u8 = 25;
 
 /// The largest number of first pages that a seed gives out per second. Where more nodes join at
 /// once, each further one gets only a piece from a random place of the table. It then compares its
@@ -298,8 +299,10 @@ impl<A: Address> AntiEntropy<A> {
             table.random(&mut cx.rng, |slot| may_ask(slot) && !table.row(slot).is_at(&due.seed))
         });
         let at = cx.now + cx.config.gossip_interval;
-        self.bootstrap =
-            (rest > 0).then_some(BootstrapSync { at, left: rest, other_seed: None, ..due });
+        // Members that have not answered yet will soon do so, or be removed.
+        let waits = peer.is_none() && cx.others() > 1;
+        let left = if waits { due.left } else { rest };
+        self.bootstrap = (left > 0).then_some(BootstrapSync { at, left, other_seed: None, ..due });
         if let Some(peer) = peer {
             self.open_session(peer, Fingerprints::default(), false, MAX_CHAINED_SESSIONS, cx);
         }

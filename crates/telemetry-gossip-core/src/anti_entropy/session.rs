@@ -162,11 +162,12 @@ impl<A: Address> AntiEntropy<A> {
             self.open_session(session.peer, session.theirs, true, session.chain - 1, cx);
             return;
         }
-        if !session.differed {
-            // A newcomer whose table equals another's has found all members.
+        let spread = cx.spread_time();
+        if !session.differed && cx.now.since(cx.table.changed_at()) >= spread {
+            // A newcomer whose table equals another's has found all members, unless many join at
+            // once: then both know few, and learn of others all the time.
             self.bootstrap = None;
         }
-        let spread = cx.spread_time();
         self.trigger.session_ended(cx.now, spread);
         let members = cx.table.live();
         self.telemetry_trigger.session_ended(cx.now, spread, session.brought_late, members);

@@ -45,8 +45,8 @@ const MAX_QUESTIONS: usize = 64;
 const REMEMBERED_FOR: Duration = Duration::from_secs(60);
 
 /// How long an ungrounded change of a member is not passed on again. Members are accused by mistake
-/// on a lossy network, and whoever misses the refutation would declare them dead; but with lies about
-/// all of 250 members, no more than 25 changes per second may need room in the datagrams.
+/// on a lossy network, and whoever misses the refutation would declare them dead; but with lies
+/// about all of 250 members, no more than 25 changes per second may need room in the datagrams.
 const PASSED_ON_FOR: Duration = Duration::from_secs(10);
 
 /// The fewest probe intervals without a ping after which this node counts as not reached.

@@ -1,15 +1,14 @@
 //! The members that this node knows only from the pages of its own join: they have to answer.
 //!
 //! ```text
-//!   a page names a member ---> asked after 3, 8, 18 and 38 s --- answered ---> proved
+//!   a page names a member ---> asked at once, after 5, 15 and 35 s --- answered ---> proved
 //!                                          |
-//!                                          +--- silent for 58 s ---> removed
+//!                                          +--- silent for 55 s ---> removed
 //! ```
 //!
-//! A seed can make up members. Until a member has answered, no other node is told of it. Most
-//! answer without being asked here: they ask this node when they hear of it, and the reply carries
-//! a challenge. A member that is removed although it runs comes back with the next comparison of
-//! tables, once it answers.
+//! A seed can make up members. Until a member has answered, no other node is told of it, and it is
+//! sent nothing but these pings. A member that is removed although it runs comes back with the next
+//! comparison of tables, once it answers.
 
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -24,9 +23,6 @@ use crate::outbox::{Intent, Signal};
 use crate::time::{Instant, TimeRules};
 use crate::wire::PING_LEN;
 
-/// How long after a page a member is asked first.
-const FIRST: Duration = Duration::from_secs(3);
-
 /// How long to wait after each question.
 const PAUSES: [Duration; 4] = [
     Duration::from_secs(5),
@@ -40,8 +36,8 @@ const PAUSES: [Duration; 4] = [
 const YOUNG: Duration = Duration::from_secs(60);
 
 /// The first questions are spread over this time per member, so that a large table is not asked all
-/// at once: 200 per second.
-const SPREAD_PER_MEMBER: Duration = Duration::from_millis(5);
+/// at once: 500 per second.
+const SPREAD_PER_MEMBER: Duration = Duration::from_millis(2);
 
 /// A member that has to answer.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -67,7 +63,7 @@ impl Unproved {
     /// Adds a member that a page of this node's join has brought.
     pub(crate) fn add<A: Address>(&mut self, slot: Slot, cx: &mut Cx<A>) {
         let members = u32::try_from(cx.table.len()).unwrap_or(u32::MAX);
-        let due = cx.now + FIRST + cx.jitter(FIRST.max(SPREAD_PER_MEMBER * members));
+        let due = cx.now + cx.jitter(SPREAD_PER_MEMBER * members);
         self.entries.push(Entry { slot, due, asked: 0 });
         self.next = Some(self.next.map_or(due, |next| next.min(due)));
         self.latest = Some(cx.now);

@@ -1,5 +1,5 @@
-//! The frames of sync sessions, both of the session that this node opened and of those that partners
-//! opened; and which frames answer this node's own questions.
+//! The frames of sync sessions, both of the session that this node opened and of those that
+//! partners opened; and which frames answer this node's own questions.
 
 use super::Node;
 use super::apply::Asked;

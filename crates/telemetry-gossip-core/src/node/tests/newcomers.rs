@@ -145,38 +145,56 @@ fn a_ladder_of_generations_keeps_nobody_dead() {
     }
 }
 
+/// Lets n1 compare its table, and answers in the name of its partner with these claims. True if it
+/// has asked.
+fn lie_in_session(net: &mut Net, lies: &[Claim<'_, u32>]) -> bool {
+    net.now = net.now + Duration::from_millis(250);
+    let now = net.now;
+    net.node(1).handle(now, Input::Exchange).unwrap();
+    let mut asked = false;
+    for (to, bytes) in drain(net.node(1)) {
+        for frame in frames(&bytes) {
+            let Frame::SyncVersions(head, _) = frame else { continue };
+            let done = datagram(to, |w| {
+                let done = crate::wire::SyncDone { number: head.number, more: true };
+                assert!(w.frame(kind::SYNC_DONE, &done));
+            });
+            let lie = [&claims(to, lies)[..], &done[crate::wire::HEADER_LEN..]].concat();
+            hear(net.node(1), to, &lie);
+            asked = true;
+        }
+    }
+    asked
+}
+
 /// Peers that compare tables may be asked for all that they know, and still not be believed.
 #[test]
 fn a_partner_that_lies_in_a_session_brings_nobody_who_does_not_answer() {
     let mut net = Net::joined(3, &Config::default());
-    // A liar at the address of n3 that sends made-up members beside each answer.
-    let mut told = 0;
     net.run_for(Duration::from_secs(30));
-    for _ in 0..200 {
-        net.now = net.now + Duration::from_millis(250);
-        let now = net.now;
-        net.node(1).handle(now, Input::Exchange).unwrap();
-        for (to, bytes) in drain(net.node(1)) {
-            for frame in frames(&bytes) {
-                let number = match frame {
-                    Frame::SyncVersions(head, _) => head.number,
-                    _ => continue,
-                };
-                let mut buf = [0; 1_400];
-                let lie = claims(to, &made_up(20 + told, 20));
-                buf[..lie.len()].copy_from_slice(&lie);
-                let done = datagram(to, |w| {
-                    let done = crate::wire::SyncDone { number, more: true };
-                    assert!(w.frame(kind::SYNC_DONE, &done));
-                });
-                let (head, tail) = (&buf[..lie.len()], &done[crate::wire::HEADER_LEN..]);
-                hear(net.node(1), to, &[head, tail].concat());
-                told += 20;
-            }
+    let told = (0..200).filter(|at| lie_in_session(&mut net, &made_up(20 + 20 * at, 20))).count();
+    assert!(told > 50, "{told}");
+    assert_eq!(net.node(1).membership().len(), 3);
+}
+
+/// A process that is gone cannot be asked, so its death is taken from a partner; but only as far as
+/// the member can refute it.
+#[test]
+fn what_a_partner_says_of_the_dead_is_refuted_by_a_member_that_runs() {
+    let mut net = Net::joined(4, &Config::default());
+    net.run_for(Duration::from_secs(30));
+    let mut told = 0;
+    for generation in [3, Generation::MAX_LEAP, Generation::MAX_START.0, Generation::MAX.0] {
+        for status in [Status::Dead, Status::Left] {
+            let lie = Claim { status, instance: Instance(5), ..alive(3, generation) };
+            told += usize::from(lie_in_session(&mut net, &[lie]));
         }
     }
-    assert!(told > 0);
-    assert_eq!(net.node(1).membership().len(), 3);
+    assert!(told > 4, "{told}");
+    net.run_for(Duration::from_secs(20));
+    for address in 1..=4 {
+        assert_eq!(net.status(address, 3), Some(Status::Alive), "at n{address}");
+    }
 }
 
 /// A seed can make up a whole cluster. It is forgotten within a minute, and no other node hears of
