@@ -11,8 +11,8 @@ const NODES: usize = 250;
 /// each on average, and the seed sends at most 200 KB.
 ///
 /// A table of 250 members has about 7 KB. A seed that sent it to each new node would send nearly 2
-/// MB. Each node asks each other one whether it is there, since it believes nobody else about that:
-/// a ping and an ack in both directions are 30 KB for 249 members.
+/// MB. Each node asks each other one whether it is there, since it believes no other node about
+/// that: a ping and an ack in both directions are 30 KB for 249 members.
 #[test]
 fn two_hundred_fifty_nodes_join_through_one_seed_within_three_seconds() {
     let mut times = Vec::new();

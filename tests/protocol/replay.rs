@@ -119,7 +119,7 @@ fn a_recording_of_earlier_lives_changes_nothing_in_the_present_one() {
     });
 }
 
-/// It knows nobody yet, so nothing that it holds could beat what the recording says, also about
+/// It knows no member yet, so nothing that it holds could beat what the recording says, also about
 /// the process itself.
 #[test]
 fn a_process_that_has_just_started_learns_nothing_from_a_recording() {

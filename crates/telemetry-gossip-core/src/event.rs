@@ -133,7 +133,7 @@ pub enum Event<A> {
         /// How it ended.
         end: IsolationEnd,
     },
-    /// The number of live members has doubled within ten minutes. If nobody added so many, a
+    /// The number of live members has doubled within ten minutes. If you did not add so many, a
     /// process that answers under many ids may be at work. A cluster config
     /// ([`Input::ApplyClusterConfig`](crate::Input::ApplyClusterConfig)) removes all members that
     /// it does not name.

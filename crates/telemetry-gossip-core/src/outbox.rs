@@ -62,8 +62,8 @@ pub(crate) enum Body {
     SyncDone(RequestId, Diff),
     /// This node's own claim, and the question to an accuser about the member with this id hash.
     Question(RequestId, IdHash),
-    /// The question whom a member holds under this node's id. Nothing of this node's own claim is
-    /// said with it.
+    /// The question which process a member holds under this node's id. Nothing of this node's own
+    /// claim is said with it.
     Vote(RequestId),
     /// The question for the page that begins at this place.
     PageRequest(RequestId, Place),

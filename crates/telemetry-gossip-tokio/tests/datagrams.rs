@@ -196,7 +196,7 @@ async fn a_member_that_claims_an_address_of_another_kind_does_no_harm_over_udp()
         socket.send(datagram.to, &buf[..datagram.len]).unwrap();
     }
 
-    // It is asked whether it is there, in vain, so nobody believes that it is.
+    // It is asked whether it is there, in vain, so no agent believes that it is.
     common::within("the ghost is asked", async {
         while transport.send_refused() == 0 {
             agents[0].stats().await.unwrap();

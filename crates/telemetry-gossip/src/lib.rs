@@ -32,7 +32,7 @@
 //! # Trust
 //!
 //! [`Sealing::Plaintext`] lets everybody on the network be a member and lie; with a key, only its
-//! holders can. `SECURITY.md` of the repository says what is promised against whom.
+//! holders can. `SECURITY.md` of the repository says what is promised against which attacker.
 //! `apply_cluster_config` and `allowed_networks` say which members belong and where they may be.
 //! The single parts know no proof of members: their host answers for those that it names.
 //!

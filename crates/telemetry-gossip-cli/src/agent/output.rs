@@ -275,7 +275,7 @@ impl Line {
                 json!({ "before": before, "now": now }),
                 format!(
                     "the number of live members has grown from {before} to {now} within ten \
-                     minutes; if nobody added so many, apply a cluster config that names the \
+                     minutes; if you did not add so many, apply a cluster config that names the \
                      members"
                 ),
             ),

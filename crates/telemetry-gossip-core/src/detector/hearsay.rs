@@ -6,11 +6,12 @@
 //!                                        +--- B is silent --> the suspicion takes its course
 //! ```
 //!
-//! Anybody can say that somebody suspects a member. The accused refutes it, and a suspicion may
-//! stand for as long as that takes; but a lie must have no further effect. So whatever makes this
-//! node act on an accusation for longer (rumors to others, flaps of the accused, doubt about its
-//! own health) waits until the accuser itself has confirmed it, under a request id that only the
-//! accuser's address receives. An accusation is *grounded* if it is this node's own or confirmed.
+//! Any process can say that some node suspects a member. The accused refutes it, and a suspicion
+//! may stand for as long as that takes; but a lie must have no further effect. So whatever makes
+//! this node act on an accusation for longer (rumors to others, flaps of the accused, doubt about
+//! its own health) waits until the accuser itself has confirmed it, under a request id that only
+//! the accuser's address receives. An accusation is *grounded* if it is this node's own or
+//! confirmed.
 //!
 //! A question is a list of wants as in a sync session, for one row. The accuser's answer brings its
 //! claim about the accused, and beside it the accusation, even if that is refuted by now.
@@ -45,7 +46,7 @@ const MAX_QUESTIONS: usize = 64;
 const REMEMBERED_FOR: Duration = Duration::from_secs(60);
 
 /// How long an ungrounded change of a member is not passed on again. Members are accused by mistake
-/// on a lossy network, and whoever misses the refutation would declare them dead; but with lies
+/// on a lossy network, and a node that misses the refutation would declare them dead; but with lies
 /// about all of 250 members, no more than 25 changes per second may need room in the datagrams.
 const PASSED_ON_FOR: Duration = Duration::from_secs(10);
 
@@ -311,7 +312,7 @@ impl<A: Address> Detector<A> {
                 && cx.table.status(accused) == Status::Suspected
                 && !self.hearsay.is_grounded(accused)
             {
-                // The accuser knows nothing of it, so nobody may have told the accused.
+                // The accuser knows nothing of it, so the accused may not have been told.
                 cx.status_ping_within(accused, cx.limit_to(Some(accused), MIN_ACCUSATION_BYTES));
             }
             return;

@@ -23,7 +23,7 @@ impl<A: Address> Detector<A> {
     /// Suspicions run out again, and no roll call holds them up until one succeeds by itself.
     ///
     /// All members that were silent in the last roll call are accused at once: the other nodes of
-    /// this side are isolated as well, and accuse nobody.
+    /// this side are isolated as well, and accuse no member.
     pub(crate) fn accept_loss(&mut self, end: IsolationEnd, cx: &mut Cx<A>) {
         if self.roll_calls.is_isolated() {
             self.roll_calls.accept_loss();

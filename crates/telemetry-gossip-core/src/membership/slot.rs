@@ -15,8 +15,8 @@ impl Slot {
     }
 }
 
-/// Serialises the number of a slot that may have become free. Whoever reads it back must not expect
-/// a member there.
+/// Serialises the number of a slot that may have become free. Code that reads it back must not
+/// expect a member there.
 pub(crate) fn serialize_maybe_free<S: Serializer>(
     slot: &Slot,
     serializer: S,

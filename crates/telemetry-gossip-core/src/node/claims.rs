@@ -57,8 +57,8 @@ impl<A: Address> Node<A> {
         }
     }
 
-    /// Hears who accuses a member. Only this node itself says whom it accuses, so its own name is
-    /// left out; a member that this node has asked speaks for itself.
+    /// Hears which nodes accuse a member. Only this node itself says what it accuses, so its own
+    /// name is left out; a member that this node has asked speaks for itself.
     #[inline(never)]
     fn hear_accusers(&mut self, from: A, claim: &mut Claim<'_, A>, reply: &mut Reply<A>) {
         let me = self.cx.this.id_hash;

@@ -80,7 +80,7 @@ impl<A: Address> Node<A> {
             return Err(CommandError::Value { len: value_len, max: max_value });
         }
         if cx.table.row(cx.this.slot).telemetry_version() >= MAX_OWN_VERSION {
-            // Nobody gets here by publishing. A node that was restored here begins anew.
+            // No node gets here by publishing. A node that was restored here begins anew.
             self.renew_instance();
         }
         let cx = &mut self.cx;

@@ -19,7 +19,7 @@
 //!   sender answers the ping does not help it: what is parked counts only if it was sealed shortly
 //!   before the answer, by the counter and by the round clock of the sender, which are both sealed.
 //! - *Accusations* of this node wait like other claims. They are answered one round trip later,
-//!   while an old one would make this node refute what nobody says any more.
+//!   while an old one would make this node refute what no node says any more.
 //! - *A proof ages*: a datagram that was kept back may be as old as the proof before it. A proof is
 //!   renewed by any later answer, and lapses in a quarter of the time for which dead members are
 //!   remembered, so that what passes is never about a member that is forgotten meanwhile.

@@ -5,7 +5,7 @@
 //!      |
 //!      +--- refuted at once, unless this node is new: the one that was known first stays
 //!      v
-//!   contest: ping the rival twice, ask five members whom they hold
+//!   contest: ping the rival twice, ask five members which process they hold
 //!      |
 //!      +--- the rival is silent, also through two helpers ---> this node keeps the id, or takes it
 //!      +--- both pings answered, and most of those members hold the rival ---> wait
@@ -14,9 +14,9 @@
 //!   waiting --- every 30 s the same contest; the rival is gone ---> a member again
 //! ```
 //!
-//! Anybody can claim to be this node, and anybody with a socket can answer under any id. So neither
+//! Any process can claim to be this node, and one with a socket can answer under any id. So neither
 //! a claim nor an answer moves this node: it yields only to a process that the other members hold.
-//! A node that knows no member yields to nobody.
+//! A node that knows no member never yields.
 
 use arrayvec::ArrayVec;
 use serde::{Deserialize, Serialize};
@@ -42,7 +42,7 @@ pub(in crate::node) const SHAPE: u32 = 1;
 /// another process had its id before. So is one that slept for longer than this.
 const NEW_FOR: u32 = 2;
 
-/// The number of members that are asked whom they hold.
+/// The number of members that are asked which process they hold.
 const MAX_VOTERS: usize = 5;
 
 /// The number of members that are asked to ping a rival that does not answer.
@@ -54,7 +54,7 @@ const PROOFS: usize = 2;
 /// How long a node that has yielded waits before it asks again.
 const ASK_AGAIN_AFTER: Duration = Duration::from_secs(30);
 
-/// Whom a member holds under this node's id.
+/// Which process a member holds under this node's id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum Vote<A> {
     /// It has not answered.
@@ -65,7 +65,7 @@ enum Vote<A> {
     Rival(Instance, A),
 }
 
-/// A member that is asked whom it holds.
+/// A member that is asked which process it holds.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Voter<A> {
     address: A,
@@ -184,7 +184,7 @@ impl<A: Copy + PartialEq> IdConflict<A> {
         })
     }
 
-    /// Whether the answer of a member that was asked whom it holds is awaited.
+    /// Whether the answer of a member that was asked which process it holds is awaited.
     pub(in crate::node) fn awaits_vote(&self, from: A, request_id: RequestId) -> bool {
         self.contest.as_ref().is_some_and(|contest| {
             let asked = |voter: &Voter<A>| (voter.address, voter.request_id) == (from, request_id);

@@ -129,7 +129,7 @@ impl<A: Address> Node<A> {
         heard: &mut Heard<A>,
     ) -> Applied {
         if !claim.status.is_live() {
-            // A death is of use only to whoever compares tables: nobody else can know that the
+            // A death is of use only in a comparison of tables: no other node can know that the
             // member existed.
             if heard.asked == Asked::No || claim.generation >= Generation::MAX_START {
                 self.cx.stats.claims_unasked += 1;

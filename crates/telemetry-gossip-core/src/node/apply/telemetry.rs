@@ -176,7 +176,7 @@ impl<A: Address> Node<A> {
     }
 
     /// Tells the owner of which version this node holds its telemetry, if the owner has published
-    /// something since at a lower one: somebody has lied, and what the owner says is ignored until
+    /// something since at a lower one: a process has lied, and what the owner says is ignored until
     /// it moves above the lie.
     fn echo_contradiction(&mut self, owner: Slot, brought: &Brought, reply: &mut Reply<A>) {
         let cx = &mut self.cx;

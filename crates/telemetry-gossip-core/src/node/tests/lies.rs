@@ -1,4 +1,4 @@
-//! Accusations that nobody has made: they are refuted, and have no further effect.
+//! Accusations that no member has made: they are refuted, and have no further effect.
 
 use super::*;
 use crate::wire::{Ping, kind};
