@@ -155,7 +155,6 @@ fn a_process_that_has_yielded_takes_its_id_once_the_other_has_crashed() {
 
 /// A host is paused, and its replacement is started elsewhere.
 #[test]
-#[ignore = "holds for all seeds only where readers keep a proved address"]
 fn a_process_that_was_paused_yields_to_its_replacement() {
     for_each_seed(100, |seed| {
         let mut cluster = cluster(seed);
