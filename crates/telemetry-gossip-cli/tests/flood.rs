@@ -1,7 +1,10 @@
 //! 50,000 hostile datagrams per second at a sealed agent do not change its view or its memory, and
 //! it detects a crash as soon as without them.
 //!
-//! The short test always runs. The long one floods for a minute and compares ten crashes with ten:
+//! The short test always runs; crashes have to be detected during the flood, at whatever time. The
+//! long one floods for a minute and compares the times of twenty crashes with those of twenty: how
+//! soon a crash is detected depends on whose turn it was to be probed, so the means of a few crashes
+//! differ by more than a flood may cause.
 //!
 //! ```sh
 //! cargo test --release -p telemetry-gossip-cli --test flood -- --ignored --nocapture
@@ -107,9 +110,19 @@ fn mean(times: &[Duration]) -> Duration {
     times.iter().sum::<Duration>() / u32::try_from(times.len()).unwrap()
 }
 
-/// Floods the target for `span` and then during crashes, and checks that it withstands this.
-/// Returns the rate of the flood.
-fn withstands(test: &str, span: Duration, crashes: usize) -> f64 {
+/// What a flood did.
+struct Withstood {
+    /// The datagrams per second of the flood.
+    rate: f64,
+    /// The times until crashes without the flood were detected.
+    calm: Vec<Duration>,
+    /// The times until crashes during the flood were detected.
+    flooded: Vec<Duration>,
+}
+
+/// Floods the target for `span` and then during crashes, and checks that its view and its memory
+/// withstand this.
+fn withstands(test: &str, span: Duration, crashes: usize) -> Withstood {
     let mut cluster = Cluster::start(test);
     let calm = cluster.crashes(crashes);
 
@@ -136,11 +149,10 @@ fn withstands(test: &str, span: Duration, crashes: usize) -> f64 {
     assert_eq!(sessions_then, sessions, "a hostile datagram added a replay window");
     assert_eq!(after, sessions + crashes as u64, "only the victims add one");
     assert!(then <= before + GROWTH_KIB, "resident memory grew from {before} to {then} KiB");
-    assert!(mean(&flooded) <= mean(&calm) + PERIOD, "{flooded:?} with, {calm:?} without");
     let decoded = ["datagrams_malformed", "datagrams_other_version", "datagrams_other_label"];
     assert!(decoded.iter().all(|counter| view["stats"][counter] == 0), "{}", view["stats"]);
     assert_eq!(view["members"].as_array().map(Vec::len), Some(5 + 2 * crashes));
-    rate
+    Withstood { rate, calm, flooded }
 }
 
 #[test]
@@ -149,8 +161,9 @@ fn a_flood_of_hostile_datagrams_changes_nothing() {
 }
 
 #[test]
-#[ignore = "two minutes"]
+#[ignore = "three minutes"]
 fn a_flood_of_a_minute_changes_nothing() {
-    let rate = withstands("long", Duration::from_secs(60), 10);
+    let Withstood { rate, calm, flooded } = withstands("long", Duration::from_secs(60), 20);
+    assert!(mean(&flooded) <= mean(&calm) + PERIOD, "{flooded:?} with, {calm:?} without");
     assert!(rate > RATE as f64 * 0.9, "{rate:.0} datagrams per second are too few to test {RATE}");
 }
