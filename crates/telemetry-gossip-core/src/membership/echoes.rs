@@ -64,7 +64,7 @@ impl ClaimHash {
 #[inline]
 pub(super) fn first_plain(claims: &[u8]) -> Option<&[u8]> {
     const ALIVE: u8 = Status::Alive.rank();
-    let &[ALIVE, ..0x80, _, _, _, _, id] = claims.first_chunk()? else { return None };
+    let &[ALIVE, 0..0x80, _, _, _, _, id] = claims.first_chunk()? else { return None };
     let address_at = 7 + usize::from(id);
     let end = address_at + 1 + usize::from(*claims.get(address_at)?) + 2;
     claims.get(..end).filter(|claim| claim.ends_with(&[0, 0]))
