@@ -256,6 +256,11 @@ impl<A: Address> Cx<A> {
         !self.asks_for_proof() || self.table.is_proved(slot)
     }
 
+    /// Whether a member has answered since it was last dead.
+    pub(crate) fn is_proved_alive(&self, slot: Slot) -> bool {
+        !self.asks_for_proof() || self.table.is_proved_alive(slot)
+    }
+
     /// Whether a member may be sent more than bare pings and replies: its address is right. Members
     /// from the pages of a join get there by answering, mostly at once.
     pub(crate) fn may_tell(&self, slot: Slot) -> bool {

@@ -158,8 +158,10 @@ impl<A: Address> Detector<A> {
             Status::Alive => {
                 self.suspicions.clear(slot);
                 cx.tombstones.clear(slot);
-                // A member that returns after a leave, or refutes a lie, has not flapped.
-                if self.hearsay.end(slot) {
+                // A member that returns after a leave, or refutes a lie, has not flapped; nor has
+                // one of which only others say that it is back, and goes on refuting.
+                let is_its_own = cx.is_proved_alive(slot) || was == Some(Status::Dead);
+                if self.hearsay.end(slot) && is_its_own {
                     self.flap_damping.add_flap(slot, cx.now);
                     cx.rumors.push_grounded(slot);
                 }

@@ -226,7 +226,7 @@ impl<A: Address> Detector<A> {
             let helper = table.random(&mut cx.rng, |slot| {
                 let helps = slot != target
                     && table.can_probe(slot)
-                    && (all || table.is_verified(slot))
+                    && (all || table.is_verified(slot) && table.is_proved_alive(slot))
                     && table.status(slot) == Status::Alive;
                 helps && !helpers.iter().any(|helper| table.address(slot) == Some(helper.address))
             });

@@ -387,13 +387,14 @@ impl<A: Address> Detector<A> {
         self.call_roll(cx);
     }
 
-    /// Whether a roll call counts a member: this node can probe it, and it has answered before. A
-    /// member that a peer has made up must not make this node believe that it is cut off.
+    /// Whether a roll call counts a member: this node can probe it, and it has answered since it
+    /// was last dead. Members that a peer has made up, or has raised from the dead, must not make
+    /// this node believe that it is cut off.
     ///
     /// Soon after a join the members from its pages count, too, since they have had no time to
     /// answer: a newcomer that is cut off at once must not believe itself in touch.
     fn counts(&self, slot: Slot, cx: &Cx<A>) -> bool {
-        cx.table.can_probe(slot) && (cx.is_proved(slot) || self.unproved.is_young(cx.now))
+        cx.table.can_probe(slot) && (cx.is_proved_alive(slot) || self.unproved.is_young(cx.now))
     }
 
     /// Carries out the actions of the roll call that are due.

@@ -248,6 +248,11 @@ impl<A: Address> Membership<A> {
         self.me == Some(slot) || self.row(slot).answered.is_proof()
     }
 
+    /// Whether a member has answered since it was last dead, or is this node itself.
+    pub(crate) fn is_proved_alive(&self, slot: Slot) -> bool {
+        self.me == Some(slot) || self.row(slot).answered.is_proof_of_life()
+    }
+
     /// Whether the address of a member is right.
     pub(crate) fn is_verified(&self, slot: Slot) -> bool {
         self.row(slot).answered.directly()

@@ -24,12 +24,15 @@ pub(crate) const AMPLIFICATION: usize = 3;
 /// The shortest time for which a challenge is valid. It is valid for at most twice as long.
 const CHALLENGE_SPAN: Duration = Duration::from_secs(10);
 
-/// How a member has answered so far, at its present address and as its present instance.
+/// How a member has answered so far, at its present address and as its present instance; and
+/// whether it has since it was last said to be back from the dead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Answered(u8);
 
 impl Answered {
     pub(crate) const NEVER: Self = Self(0);
+    /// The bit of a member that was dead and is said to be alive: it has not answered since.
+    const REVIVED: u8 = 1 << 7;
     /// To this node, so that its address is not that of a victim.
     pub(crate) const DIRECTLY: Self = Self(1);
     /// Never, but the host of this node says that it is a member.
@@ -41,22 +44,39 @@ impl Answered {
 
     /// Whether its address is right: it has answered this node itself, or the host says so.
     pub(crate) const fn directly(self) -> bool {
-        self.0 == Self::DIRECTLY.0 || self.0 == Self::BY_HOST.0
+        let kind = self.kind();
+        kind == Self::DIRECTLY.0 || kind == Self::BY_HOST.0
     }
 
     /// Whether it counts as a member that runs, or did run: no single peer can make it up.
     pub(crate) const fn is_proof(self) -> bool {
-        self.0 != Self::NEVER.0 && self.0 < Self::THROUGH_ONE
+        self.kind() != Self::NEVER.0 && self.kind() < Self::THROUGH_ONE
+    }
+
+    /// Whether it has answered in its present life, so that its silence is news.
+    pub(crate) const fn is_proof_of_life(self) -> bool {
+        self.is_proof() && self.0 & Self::REVIVED == 0
+    }
+
+    const fn kind(self) -> u8 {
+        self.0 & !Self::REVIVED
+    }
+
+    /// After a peer has said that the dead member is alive.
+    pub(crate) const fn revived(self) -> Self {
+        Self(self.0 | Self::REVIVED)
     }
 
     /// After an answer that `helper` has passed on.
     pub(crate) fn through(self, helper: IdHash) -> Self {
         /// The number of helpers that can be told apart.
-        const HELPERS: u32 = (u8::MAX - Answered::THROUGH_ONE) as u32 + 1;
+        const HELPERS: u32 = (Answered::REVIVED - Answered::THROUGH_ONE) as u32;
         let bits = u8::try_from(helper.0 % HELPERS).unwrap_or(0);
         let one = Self(Self::THROUGH_ONE + bits);
         match self {
             Self::NEVER => one,
+            // What it answered before it died is no proof that it is back.
+            _ if self.0 & Self::REVIVED != 0 => one,
             _ if self.is_proof() || self == one => self,
             _ => Self::THROUGH_TWO,
         }

@@ -198,6 +198,8 @@ impl<A: Address> Membership<A> {
             if renewed || moved {
                 row.answered = Answered::NEVER;
                 row.round_trip = RttBound::default();
+            } else if claim.status.is_live() && !row.status.is_live() {
+                row.answered = row.answered.revived();
             }
             write_claim(row, claim, now);
         });

@@ -91,8 +91,10 @@ impl<A: Address> Node<A> {
             if claim.instance != held.instance || claim.address != held.address {
                 return self.apply_claim_about_other_process(claim, heard);
             }
+            // Once, a dead member is believed to be back at a word; if it then dies without having
+            // answered, it has to answer first.
             let revives = claim.status.is_live() && !held.status.is_live();
-            if revives && !self.cx.is_proved(slot) {
+            if revives && !self.cx.is_proved_alive(slot) {
                 return self.await_answer(claim, heard);
             }
             let is_word = claim.address.is_some() && claim.address == heard.word_from;

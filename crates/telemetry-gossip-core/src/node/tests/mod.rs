@@ -12,6 +12,7 @@ mod newcomers;
 mod probing;
 mod refused;
 mod refuting;
+mod revived;
 mod snapshot;
 mod snapshot_forged;
 mod telemetry;
