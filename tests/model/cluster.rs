@@ -23,8 +23,11 @@ pub(crate) struct Cluster {
     pub(crate) leaves: u8,
     /// Whether the nodes know each other from the start.
     pub(crate) joined: bool,
-    /// A false claim about n0.
-    pub(crate) forged: Option<(Status, u64)>,
+    /// Whether the nodes ask members for their own word, as they do unless a host names each
+    /// exchange itself. Then all accusations are lies.
+    pub(crate) asks: bool,
+    /// The claims of a liar, about n0.
+    pub(crate) lies: &'static [Lie],
     /// A mistake that all nodes make.
     pub(crate) bug: Option<Bug>,
 }
@@ -41,10 +44,19 @@ impl fmt::Display for Cluster {
                 _ => write!(f, ", {count} {what}s")?,
             }
         }
-        self.forged.map_or(Ok(()), |(status, generation)| {
-            write!(f, ", a false claim: n0 is {status} at {generation}")
+        f.write_str(if self.asks { ", asking" } else { "" })?;
+        self.lies.iter().try_for_each(|Lie { status, generation, instance }| {
+            write!(f, ", a lie: n0 is {status} at {generation}, instance {instance}")
         })
     }
+}
+
+/// A false claim about n0. The instance of n0 is 10.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Lie {
+    pub(crate) status: Status,
+    pub(crate) generation: u64,
+    pub(crate) instance: u32,
 }
 
 /// A mistake that the nodes make in addition to the behaviour of the core, to prove that the checks
@@ -61,6 +73,12 @@ pub(crate) enum Bug {
     RefutesTooLow,
     /// A node refutes accusations of other nodes.
     VouchesForOthers,
+    /// A node does not refute the highest accusation that others believe.
+    RefutesLess,
+    /// A node believes any claim about another, up to the end of the range.
+    BelievesLeaps,
+    /// A node believes an Alive beyond the highest start at second hand, if it leaps little.
+    BelievesLadders,
 }
 
 /// A state of the model.
@@ -75,6 +93,17 @@ pub(crate) struct State {
     leaves: u8,
     /// The rules that the last step broke.
     broken: [bool; STEP_RULES.len()],
+}
+
+/// Which claims are delivered so that the nodes converge, and in which order.
+#[derive(Clone, Copy, Debug)]
+enum Order {
+    /// All that were ever made.
+    Forwards,
+    /// The same, the highest first.
+    Backwards,
+    /// Those that a node holds. What was replaced is never heard again.
+    Held,
 }
 
 /// A node, and the event that happens to it.
@@ -116,18 +145,35 @@ impl Cluster {
         next
     }
 
-    /// Delivers all claims, including new ones, to all nodes until nothing changes.
-    fn settled(&self, state: &State, backwards: bool) -> Option<State> {
+    /// The event that this claim reaches a node.
+    fn hears(&self, state: &State, node: usize, heard: Claim) -> Event {
+        let member = &state.nodes[usize::from(heard.about)];
+        if self.asks && member.me != state.nodes[node].me && member.is_member() {
+            Event::Asks { heard, answer: *member.own() }
+        } else {
+            Event::Hears(heard)
+        }
+    }
+
+    /// Delivers claims, including new ones, to all nodes until nothing changes.
+    fn settled(&self, state: &State, order: Order) -> Option<State> {
         let mut state = state.clone();
         for _ in 0..MAX_ROUNDS {
             let (before, mut said) = (state.clone(), state.said.clone());
-            if backwards {
-                said.reverse();
+            match order {
+                Order::Forwards => {}
+                Order::Backwards => said.reverse(),
+                Order::Held => {
+                    said = state.members().flat_map(|node| node.rows.clone()).collect();
+                    said.sort_unstable();
+                    said.dedup();
+                }
             }
             for claim in said {
                 for node in 0..NODES {
                     if state.nodes[node].is_member() {
-                        state = self.after(&state, node, Event::Hears(claim));
+                        let event = self.hears(&state, node, claim);
+                        state = self.after(&state, node, event);
                         if state.broken.contains(&true) {
                             return None;
                         }
@@ -141,11 +187,18 @@ impl Cluster {
         None
     }
 
+    /// A lie may reach some nodes only, once. Nodes that do not ask a member for its word need the
+    /// lie to believe what the member says to it.
+    fn orders(&self) -> &'static [Order] {
+        let all = &[Order::Forwards, Order::Backwards, Order::Held];
+        if self.asks { all } else { &all[..2] }
+    }
+
     fn converges(&self, state: &State) -> bool {
         // A state after a broken rule is not explored further.
         state.broken.contains(&true)
-            || [false, true].into_iter().all(|backwards| {
-                self.settled(state, backwards).is_some_and(|end| {
+            || self.orders().iter().all(|&order| {
+                self.settled(state, order).is_some_and(|end| {
                     let mut members = end.members();
                     let alive = |of: &Local, at: &Local| {
                         at.row(of.me).is_some_and(|row| row.status == Status::Alive)
@@ -159,7 +212,10 @@ impl Cluster {
 
     /// Applies the planted bug to the result of a step.
     fn twisted(&self, old: &Local, event: Event, right: Local) -> Local {
-        let (Some(bug), Event::Hears(claim)) = (self.bug, event) else { return right };
+        let (Some(bug), Event::Hears(claim) | Event::Asks { heard: claim, .. }) = (self.bug, event)
+        else {
+            return right;
+        };
         let mut new = right.clone();
         let about_me = claim.about == old.me;
         let Some(row) = new.rows.iter_mut().find(|row| row.about == claim.about) else {
@@ -187,10 +243,28 @@ impl Cluster {
             {
                 (row.status, row.generation) = (Status::Alive, row.generation + 1);
             }
+            Bug::RefutesLess if about_me && claim.generation == highest_believed(old) => {
+                return old.clone();
+            }
+            Bug::BelievesLeaps if !about_me && claim.generation > held.generation => *row = claim,
+            Bug::BelievesLadders
+                if !about_me
+                    && claim.instance == held.instance
+                    && claim.generation > held.generation
+                    && claim.generation - held.generation <= Generation::MAX_LEAP =>
+            {
+                *row = claim;
+            }
             _ => return right,
         }
         new
     }
+}
+
+/// The highest generation at which a node, wherever its own generation is, must refute a claim.
+/// Where members are asked, others may hold an accusation one above the highest start.
+fn highest_believed(of: &Local) -> u64 {
+    Generation::MAX_START.0 + u64::from(of.asks)
 }
 
 /// The rules that a step breaks. This is independent of the code of the core: the generation
@@ -217,18 +291,29 @@ fn broken(state: &State, old: &Local, event: Event, new: &Local) -> [bool; STEP_
         );
     let itself = new.is_member() && new.own().status != Status::Alive;
     let (mut yields, mut lesser) = (false, false);
-    if let Event::Hears(claim) = event {
+    if let Event::Hears(claim) | Event::Asks { heard: claim, .. } = event {
         let held = old.row(claim.about);
         if claim.about == new.me {
             let accused =
                 claim.status != Status::Alive && held.is_some_and(|held| rank(&claim) > rank(held));
-            yields = accused && new.own().generation <= claim.generation;
+            // A node may refuse what nobody believes: what is too far ahead. That nobody does is
+            // for convergence to show.
+            let far = claim.generation > highest_believed(old)
+                && claim.generation > old.own().generation + Generation::MAX_LEAP;
+            yields = accused
+                && new.own().generation <= claim.generation
+                && !(far && new.own() == old.own());
         } else {
+            let answer = match event {
+                Event::Asks { answer, .. } => Some(answer),
+                _ => None,
+            };
             let most = held.map_or(rank(&claim), |held| rank(held).max(rank(&claim)));
-            // A node may refuse a claim that is too far ahead, until it accepts its refutation.
-            let refused =
-                claim.generation > Generation::MAX_START.0 && new.row(claim.about) == held;
-            lesser = new.row(claim.about).map(rank) != Some(most) && !refused;
+            let kept = new.row(claim.about);
+            // A node may refuse a claim, if it asks the member instead, or if it is too far ahead.
+            let refused = (old.asks || claim.generation > Generation::MAX_START.0)
+                && (kept == held || kept == answer.as_ref());
+            lesser = kept.map(rank) != Some(most) && !refused;
         }
     }
     [falls, resurrects, issues, itself, yields, lesser]
@@ -239,21 +324,24 @@ impl Model for Cluster {
     type Action = Action;
 
     fn init_states(&self) -> Vec<State> {
-        let nodes = [0, 1, 2].map(Local::first);
+        let nodes = [0, 1, 2].map(|me| Local::first(me, self.asks));
         let mut said: Vec<Claim> = nodes.iter().flat_map(|node| node.rows.clone()).collect();
-        if let Some((status, generation)) = self.forged {
-            said.push(Claim { generation, status, ..said[0] });
-        }
-        said.sort_unstable();
         let Self { accusations, restarts, leaves, .. } = *self;
+        said.sort_unstable();
         let mut state =
             State { nodes, said, accusations, restarts, leaves, broken: Default::default() };
         if self.joined {
             for (node, other) in [(0, 1), (0, 2), (1, 0), (1, 2), (2, 0), (2, 1)] {
                 let alive = *state.nodes[other].own();
-                state = self.after(&state, node, Event::Hears(alive));
+                state.nodes[node].rows.push(alive);
+                state.nodes[node].rows.sort_unstable();
             }
         }
+        for &Lie { status, generation, instance } in self.lies {
+            state.said.push(Claim { about: 0, generation, status, instance });
+        }
+        state.said.sort_unstable();
+        state.said.dedup();
         vec![state]
     }
 
@@ -268,7 +356,7 @@ impl Model for Cluster {
             if !node.is_member() {
                 continue;
             }
-            actions.extend(state.said.iter().map(|&claim| (at, Event::Hears(claim))));
+            actions.extend(state.said.iter().map(|&claim| (at, self.hears(state, at, claim))));
             if state.leaves > 0 {
                 actions.push((at, Event::Leaves));
             }
@@ -277,7 +365,9 @@ impl Model for Cluster {
                     Status::Alive if state.accusations > 0 => {
                         actions.push((at, Event::Accuses(row.about)))
                     }
-                    Status::Suspected => actions.push((at, Event::Declares(row.about))),
+                    Status::Suspected if !self.asks => {
+                        actions.push((at, Event::Declares(row.about)))
+                    }
                     _ => {}
                 }
             }
@@ -290,7 +380,7 @@ impl Model for Cluster {
             Event::Accuses(_) => next.accusations -= 1,
             Event::Restarts { .. } => next.restarts -= 1,
             Event::Leaves => next.leaves -= 1,
-            Event::Hears(_) | Event::Declares(_) => {}
+            Event::Hears(_) | Event::Asks { .. } | Event::Declares(_) => {}
         }
         (next != *state).then_some(next)
     }

@@ -38,6 +38,13 @@
 //! **What is bounded.** There are three nodes. Each test states how many probes fail, how many
 //! processes restart (with their last generation or from 0, with a greater or a lesser instance),
 //! and how many nodes leave. Generations have no bound of their own.
+//!
+//! **Lies.** A liar may say anything about n0, of any status, at and around each cap of
+//! generations, in the name of its process or of another. Two such claims (or three, `large`) reach
+//! any node at any time. Nodes that ask members for their own word get it. Then a second kind of
+//! convergence is checked, too: of what nodes hold alone, since a lie may be told to some nodes
+//! only, once. Nodes whose hosts name each exchange do not ask. There, a refutation above the
+//! highest start convinces only those that the lie has reached.
 #![forbid(unsafe_code)]
 #![deny(warnings)]
 
@@ -47,7 +54,7 @@ mod step;
 use std::time::Instant;
 
 use cluster::{
-    Bug, CONVERGENCE, Cluster, GENERATION, GREATER, ISSUER, ITSELF, REFUTATION, RESURRECTION,
+    Bug, CONVERGENCE, Cluster, GENERATION, GREATER, ISSUER, ITSELF, Lie, REFUTATION, RESURRECTION,
 };
 use stateright::{Checker, Model};
 use telemetry_gossip_core::{Generation, Status};
@@ -56,8 +63,15 @@ use telemetry_gossip_tests::for_each_seed;
 const THREADS: usize = 2;
 
 /// Clusters of nodes that know each other, or only themselves.
-const JOINED: Cluster =
-    Cluster { accusations: 0, restarts: 0, leaves: 0, joined: true, forged: None, bug: None };
+const JOINED: Cluster = Cluster {
+    accusations: 0,
+    restarts: 0,
+    leaves: 0,
+    joined: true,
+    asks: false,
+    lies: &[],
+    bug: None,
+};
 const STRANGERS: Cluster = Cluster { joined: false, ..JOINED };
 
 /// Visits all states of some clusters, and fails if a rule is broken. Each cluster counts as a
@@ -79,6 +93,68 @@ fn check(clusters: &[Cluster]) {
         );
     });
     println!("{states} states in all");
+}
+
+const START: u64 = Generation::MAX_START.0;
+const LEAP: u64 = Generation::MAX_LEAP;
+
+/// The generations at and around each cap: of a leap from a first start, of a start, of a leap from
+/// there and from its refutation, and of the range.
+const CAPS: [u64; 12] = [
+    0,
+    1,
+    LEAP,
+    LEAP + 1,
+    START - 1,
+    START,
+    START + 1,
+    START + LEAP,
+    START + LEAP + 1,
+    START + LEAP + 2,
+    Generation::MAX.0 - 1,
+    Generation::MAX.0,
+];
+
+/// The instance of n0, and made-up ones.
+const OWN: u32 = 10;
+const GREATER_INSTANCE: u32 = 20;
+const LESSER_INSTANCE: u32 = 5;
+
+/// Visits all states of the clusters in which a liar makes `count` different claims: all sets of
+/// them, or each `nth`, with nodes that ask members and with nodes that do not.
+fn sweep(count: usize, instances: &[u32], nth: usize) {
+    let mut lies = Vec::new();
+    for generation in CAPS {
+        for status in [Status::Alive, Status::Suspected, Status::Dead, Status::Left] {
+            lies.extend(instances.iter().map(|&instance| Lie { status, generation, instance }));
+        }
+    }
+    let mut sets = vec![Vec::new()];
+    for _ in 0..count {
+        let longer = |set: &Vec<Lie>| {
+            let from = set.last().map_or(0, |last| 1 + place(&lies, last));
+            lies[from..].iter().map(|&lie| [&set[..], &[lie]].concat()).collect::<Vec<_>>()
+        };
+        sets = sets.iter().flat_map(longer).collect();
+    }
+    let (start, mut states, mut clusters) = (Instant::now(), 0, 0);
+    for set in sets.into_iter().step_by(nth) {
+        let lies = set.leak();
+        for asks in [false, true] {
+            let cluster = Cluster { asks, lies, ..JOINED };
+            let checker = cluster.checker().spawn_bfs().join();
+            if !checker.is_done() || !checker.discoveries().is_empty() {
+                println!("{cluster}");
+                checker.assert_properties();
+            }
+            (states, clusters) = (states + checker.unique_state_count(), clusters + 1);
+        }
+    }
+    println!("{clusters} clusters with {count} lies: {states} states, {:.1?}", start.elapsed());
+}
+
+fn place(lies: &[Lie], of: &Lie) -> usize {
+    lies.iter().position(|lie| lie == of).unwrap_or_else(|| panic!("{of:?} is not a lie"))
 }
 
 /// These tests are exhaustive, so there is no use in repeating them.
@@ -108,19 +184,36 @@ mod exhaustive {
         ]);
     }
 
-    /// A false claim with the highest generation that nodes take from others is refuted, and the
-    /// cluster continues above it. (A false Alive leaves a few generations as room for the
-    /// accusations that follow.)
+    /// What a liar claims at the highest generation that nodes take from others is refuted, while
+    /// probes fail, and the cluster continues above it. (A false Alive leaves a few generations as
+    /// room for the accusations that follow.)
     #[test]
     fn a_false_claim_at_the_highest_accepted_generation_can_be_refuted() {
-        let highest = Generation::MAX_START.0;
         let claims = [
-            (Status::Alive, highest - 8),
-            (Status::Suspected, highest),
-            (Status::Dead, highest),
-            (Status::Left, highest),
+            (Status::Alive, START - 8),
+            (Status::Suspected, START),
+            (Status::Dead, START),
+            (Status::Left, START),
         ];
-        check(&claims.map(|claim| Cluster { accusations: 2, forged: Some(claim), ..JOINED }));
+        check(&claims.map(|(status, generation)| {
+            let lies = [Lie { status, generation, instance: OWN }].to_vec().leak();
+            Cluster { accusations: 2, lies, ..JOINED }
+        }));
+    }
+
+    /// Each pair of lies at and around each cap, of each status, in the name of n0's own process;
+    /// and each eleventh of those that may be in the name of a greater and a lesser one, too.
+    #[test]
+    fn two_lies_at_any_cap_are_refuted_or_refused() {
+        sweep(2, &[OWN], 1);
+        sweep(2, &[OWN, GREATER_INSTANCE, LESSER_INSTANCE], 11);
+    }
+
+    #[test]
+    #[ignore = "takes minutes: --test model large -- --ignored"]
+    fn three_lies_within_large_bounds_are_refuted_or_refused() {
+        sweep(2, &[OWN, GREATER_INSTANCE, LESSER_INSTANCE], 1);
+        sweep(3, &[OWN, GREATER_INSTANCE, LESSER_INSTANCE], 61);
     }
 
     /// Each planted bug breaks the expected rules.
@@ -142,6 +235,48 @@ mod exhaustive {
                 let path = checker
                     .discovery(rule)
                     .unwrap_or_else(|| panic!("{bug:?} does not break the rule: {rule}"));
+                println!("{bug:?} breaks \"{rule}\" in {} steps", path.into_actions().len());
+            }
+        }
+    }
+
+    /// A cap that is too low or too high breaks the expected rules, with the lies that go there.
+    #[test]
+    fn wrong_caps_are_found() {
+        let lie = |status, generation| Lie { status, generation, instance: OWN };
+        let above = START + 1 + LEAP;
+        for (bug, asks, lies, rules) in [
+            (
+                Bug::RefutesLess,
+                false,
+                [lie(Status::Dead, START)].as_slice(),
+                [REFUTATION, CONVERGENCE].as_slice(),
+            ),
+            (
+                Bug::RefutesLess,
+                true,
+                &[lie(Status::Alive, LEAP), lie(Status::Left, START + 1)],
+                &[REFUTATION],
+            ),
+            (Bug::BelievesLeaps, false, &[lie(Status::Left, above)], &[CONVERGENCE]),
+            (Bug::BelievesLeaps, true, &[lie(Status::Suspected, above)], &[CONVERGENCE]),
+            (
+                Bug::BelievesLadders,
+                true,
+                &[
+                    lie(Status::Suspected, START),
+                    lie(Status::Alive, above),
+                    lie(Status::Dead, above + 1),
+                ],
+                &[CONVERGENCE],
+            ),
+        ] {
+            let cluster = Cluster { asks, lies: lies.to_vec().leak(), ..JOINED };
+            cluster.checker().spawn_bfs().join().assert_properties();
+            let checker = Cluster { bug: Some(bug), ..cluster }.checker().spawn_bfs().join();
+            for rule in rules {
+                let path = checker.discovery(rule);
+                let path = path.unwrap_or_else(|| panic!("{bug:?} does not break: {rule}"));
                 println!("{bug:?} breaks \"{rule}\" in {} steps", path.into_actions().len());
             }
         }

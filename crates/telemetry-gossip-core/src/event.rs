@@ -297,7 +297,7 @@ impl<A> Event<A> {
 #[non_exhaustive]
 pub enum RemovalReason {
     /// It was dead for [`Config::tombstone_ttl`](crate::Config::tombstone_ttl), or the table was
-    /// full and it had been dead the longest.
+    /// full and it had been dead the longest, for at least 10 s.
     Expired,
     /// The cluster config does not name it.
     NotInClusterConfig,

@@ -278,10 +278,25 @@ impl<A> Outbox<A> {
             self.diffs.drop_first(diff);
         }
         let Some(reply) = self.replies.front() else {
-            return self.requests.pop_front().or_else(|| self.gossip.pop_front());
+            let next = self.requests.pop_front().or_else(|| self.gossip.pop_front());
+            if next.is_none() {
+                self.give_back();
+            }
+            return next;
         };
         self.popped = reply.body.diff();
         self.replies.pop_front()
+    }
+
+    /// Gives back the memory of empty queues that were long once, as after a flood.
+    fn give_back(&mut self) {
+        /// The places of an empty queue that are kept. In calm, no queue is longer.
+        const MAX_KEPT: usize = 16;
+        for queue in [&mut self.replies, &mut self.requests, &mut self.gossip] {
+            if queue.capacity() > MAX_KEPT {
+                *queue = VecDeque::new();
+            }
+        }
     }
 
     pub(crate) fn is_empty(&self) -> bool {

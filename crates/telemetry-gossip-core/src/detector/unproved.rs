@@ -75,9 +75,11 @@ impl Unproved {
         self.latest.is_some_and(|latest| now < latest + YOUNG)
     }
 
-    /// The member that came last.
-    pub(crate) fn last(&self) -> Option<Slot> {
-        self.entries.last().map(|entry| entry.slot)
+    /// The live member that came last, of those that have not answered yet. An entry may be of a
+    /// member that has, or has died: it stays until its next question is due.
+    pub(crate) fn last<A: Address>(&self, cx: &Cx<A>) -> Option<Slot> {
+        let mut slots = self.entries.iter().rev().map(|entry| entry.slot);
+        slots.find(|&slot| cx.table.is_live(slot) && !cx.is_proved(slot))
     }
 
     /// A member that was asked often enough and has not answered.

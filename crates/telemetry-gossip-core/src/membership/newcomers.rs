@@ -3,7 +3,7 @@
 //! ```text
 //!   a claim that others pass on ---> asked --- its member answers ---> taken
 //!                                      |            |
-//!                         no answer: forgotten      +--- another process answered as this member
+//!          no answer for a minute: forgotten        +--- another process answered as this member
 //!                                                        before ---> contested
 //!   contested --- the other one answers ---> forgotten
 //!       +-------- it is silent for two timeouts ---> taken
@@ -30,6 +30,9 @@ use crate::time::{Instant, TimeRules};
 
 /// The largest number of claims that wait.
 pub(crate) const MAX_WAITING: usize = 64;
+
+/// How long after its time an answer is still taken. Then the claim is forgotten.
+const LATE_ANSWER: Duration = Duration::from_secs(60);
 
 /// A claim that waits.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -213,6 +216,21 @@ impl<A: Copy + PartialEq> Newcomers<A> {
         if self.waiting.len() < MAX_WAITING {
             let contested = Some((number, false));
             self.waiting.push(WaitingClaim { contested, until: now + timeout, ..waiting });
+        }
+    }
+
+    /// Forgets the claims whose members have been silent for long, so that after a flood none takes
+    /// memory any more.
+    pub(crate) fn forget_silent(&mut self, now: Instant) {
+        if self.waiting.capacity() == 0 {
+            return;
+        }
+        let waits = |waiting: &WaitingClaim<A>| {
+            waiting.contested.is_some() || now < waiting.until + LATE_ANSWER
+        };
+        self.waiting.retain(waits);
+        if self.waiting.is_empty() {
+            self.waiting = Vec::new();
         }
     }
 

@@ -1,5 +1,7 @@
 //! The merge is a join-semilattice, and the sums of the table stay true.
 
+mod laws;
+
 use alloc::string::String;
 use alloc::vec::Vec;
 

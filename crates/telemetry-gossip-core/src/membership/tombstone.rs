@@ -49,9 +49,9 @@ impl Tombstones {
         self.order.first().map(|&(end, _)| end)
     }
 
-    /// Returns the member whose tombstone ends first.
-    pub(crate) fn first(&self) -> Option<Slot> {
-        self.order.first().map(|&(_, slot)| slot)
+    /// Returns the members in the order in which their tombstones end.
+    pub(crate) fn oldest(&self) -> impl Iterator<Item = Slot> {
+        self.order.iter().map(|&(_, slot)| slot)
     }
 
     /// Returns a member whose tombstone has ended.

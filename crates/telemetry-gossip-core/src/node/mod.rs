@@ -324,7 +324,7 @@ impl<A: Address> Node<A> {
         cx.rumors.is_idle()
             && cx.tombstones.is_empty()
             && Part::<A>::is_idle(dissemination)
-            && newcomers.deadline().is_none()
+            && newcomers.len() == 0
             && anti_entropy.is_idle()
             && detector.is_idle()
             && id_conflict.deadline().is_none()

@@ -26,6 +26,7 @@ use crate::evidence::Evidence;
 use crate::id::Generation;
 use crate::membership::claim::Claim;
 use crate::membership::{Merged, Slot};
+use crate::status::Status;
 pub(super) use id_conflict::{HeldUnderId, IdConflict, SHAPE};
 pub(super) use own_telemetry::MAX_OWN_VERSION;
 
@@ -65,6 +66,20 @@ pub(super) enum Applied {
     Stale(Slot),
 }
 
+/// Whether a claim that beats `held` may be believed of any peer.
+///
+/// Up to [`Generation::MAX_START`] the member refutes any claim at once, so a leap is limited only
+/// for the sake of those that miss the refutation. Beyond, the member itself climbs by small steps,
+/// and a liar must not climb past it in the tables of others. There an Alive counts only as the
+/// member's own word, and the only further claim is an accusation of that word.
+fn is_within_reach<A>(claim: &Claim<'_, A>, held: &Claim<'_, A>) -> bool {
+    if claim.generation <= Generation::MAX_START {
+        return claim.generation.is_near(held.generation);
+    }
+    let accuses_word = held.status == Status::Alive && claim.generation == held.generation.next();
+    claim.status != Status::Alive && (accuses_word || claim.generation == held.generation)
+}
+
 impl<A: Address> Node<A> {
     /// Applies one claim of any peer.
     pub(super) fn apply_claim(&mut self, claim: &Claim<'_, A>, heard: &mut Heard<A>) -> Applied {
@@ -98,7 +113,7 @@ impl<A: Address> Node<A> {
                 return self.await_answer(claim, heard);
             }
             let is_word = claim.address.is_some() && claim.address == heard.word_from;
-            if !(is_word || claim.generation.is_near(held.generation)) {
+            if !(is_word || is_within_reach(claim, &held)) {
                 self.cx.stats.claims_implausible += 1;
                 self.anti_entropy.ask_member(slot, &mut self.cx);
                 return Applied::Nothing;
@@ -163,8 +178,8 @@ impl<A: Address> Node<A> {
         }
         // A process that is gone cannot answer. The member itself, if it runs, must be able to
         // refute what is said of another process of its.
-        let held = self.cx.table.find(claim.id).map(|slot| self.cx.table.row(slot).generation);
-        let near = held.is_some_and(|held| claim.generation.is_near(held));
+        let slot = self.cx.table.find(claim.id);
+        let near = slot.is_some_and(|slot| is_within_reach(claim, &self.cx.table.claim(slot)));
         if heard.asked == Asked::No || !near {
             self.cx.stats.claims_unasked += 1;
             return Applied::Nothing;
@@ -232,12 +247,19 @@ impl<A: Address> Node<A> {
 
     /// Removes a member from a full table to make room for one that has answered: the one that has
     /// been dead for longest, or one that has never answered. False if all members are live and
-    /// have answered.
+    /// have answered, or have died so lately that it may be a lie.
     fn make_room(&mut self) -> bool {
-        let oldest = self.cx.tombstones.first();
+        /// How long the row of a member stays after it was declared dead or left. Anyone can say
+        /// so; a member that runs has refuted it by then, or was heard.
+        const TIME_TO_REFUTE: Duration = Duration::from_secs(10);
+        /// How many of the oldest tombstones are looked at. A liar chooses how old they seem.
+        const LOOKED_AT: usize = 16;
+        let (cx, now) = (&self.cx, self.cx.now);
+        let settled = |&slot: &Slot| now.since(cx.table.row(slot).observed()) >= TIME_TO_REFUTE;
+        let oldest = cx.tombstones.oldest().take(LOOKED_AT).find(settled);
         let (slot, reason) = match oldest {
             Some(slot) => (slot, RemovalReason::Expired),
-            None => match self.detector.unproved.last() {
+            None => match self.detector.unproved.last(cx) {
                 Some(slot) => (slot, RemovalReason::NeverAnswered),
                 None => return false,
             },

@@ -101,8 +101,9 @@ impl<A: Address> Node<A> {
         }
     }
 
-    /// Settles the contested claims that are due.
+    /// Settles the contested claims that are due, and forgets those of the silent.
     pub(in crate::node) fn advance_newcomers(&mut self) {
+        self.newcomers.forget_silent(self.cx.now);
         let timeout = self.cx.config.probe_timeout;
         while let Some(due) = self.newcomers.due(self.cx.now, timeout) {
             match due {

@@ -43,7 +43,7 @@ impl<A: Address> Node<A> {
         }
         // The others take a refutation at any height from this node itself. Near the end of the
         // range it climbs as slowly as their tables do, so that it never runs out of generations.
-        let low = claim.generation <= Generation::MAX_START;
+        let low = claim.generation <= self.highest_refuted_at_once();
         if !(low || claim.generation.is_near(held.generation)) {
             self.cx.stats.claims_implausible += 1;
             return;
@@ -68,6 +68,17 @@ impl<A: Address> Node<A> {
         self.add_wrong_accusers(&claim.accusers);
         self.cx.stats.refutations += 1;
         self.cx.emit(Event::Refuted { generation });
+    }
+
+    /// The highest claim about this node that it answers whatever its own generation is.
+    ///
+    /// Where others ask for this node's word, they may hold an accusation of the highest claim that
+    /// they believe of anyone, and a process that has lost its generation may have refuted lies at
+    /// that height before. Where they do not ask, they would not take so high an answer.
+    fn highest_refuted_at_once(&self) -> Generation {
+        let Generation(highest) = Generation::MAX_START;
+        let room = if self.cx.asks_for_proof() { Generation::MAX_LEAP } else { 0 };
+        Generation(highest + room)
     }
 
     /// Remembers the accusers in the present datagram, which are to get the refutation directly.

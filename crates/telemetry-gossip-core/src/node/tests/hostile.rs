@@ -185,9 +185,13 @@ fn version_lists_with_overlapping_or_unordered_ranges_are_malformed() {
 #[test]
 fn a_full_table_lets_go_of_the_dead_before_it_refuses_the_living() {
     let mut node = node(1, &Config { max_members: 16, ..Config::default() });
-    introduce(&mut node, (2..=16).map(|at| alive(at, 0)));
+    introduce(&mut node, (10..=16).map(|at| alive(at, 0)));
     let dead: Vec<_> = (10..=16).map(|at| Claim { status: Status::Dead, ..alive(at, 1) }).collect();
     hear(&mut node, 9, &claims(9, &dead));
+    // They had the time to refute it.
+    node.handle(node.now() + Duration::from_secs(10), Input::Tick).unwrap();
+    introduce(&mut node, (2..=9).map(|at| alive(at, 0)));
+    drain(&mut node);
     assert_eq!((node.health().alive, node.health().dead), (9, 7));
     // Nodes that ask to join, and that answer the question back.
     for address in 20..=40 {

@@ -4,6 +4,7 @@
 mod addresses;
 mod cost;
 mod freshness;
+mod full_table;
 mod hostile;
 mod identity;
 mod leaving;
@@ -48,7 +49,8 @@ pub(super) fn id(address: u32) -> NodeId {
 }
 
 pub(super) fn node(address: u32, config: &Config) -> Node<u32> {
-    let seed = [u8::try_from(address).unwrap(); 32];
+    let mut seed = [address.to_le_bytes()[0]; 32];
+    seed[31] = seed[31].wrapping_add(address.to_le_bytes()[1]);
     Node::new(config.clone(), Identity::new(id(address), address), seed, Instant::ORIGIN).unwrap()
 }
 

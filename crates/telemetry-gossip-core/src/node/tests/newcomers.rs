@@ -148,6 +148,44 @@ fn a_ladder_of_generations_keeps_nobody_dead() {
     }
 }
 
+/// The highest lie that a member answers at once lifts it to where it climbs slowly itself. Nothing
+/// climbs past it from there.
+#[test]
+fn a_ladder_from_the_highest_start_keeps_nobody_dead() {
+    for last in [Status::Suspected, Status::Dead, Status::Left] {
+        let mut net = Net::joined(5, &Config::default());
+        let instance = net.node(3).me().instance();
+        let step = |generation, status| Claim { instance, status, ..alive(3, generation) };
+        let highest = Generation::MAX_START.0;
+        hear(net.node(3), 200, &claims(200, &[step(highest, Status::Suspected)]));
+        net.run_for(Duration::from_secs(10));
+        for address in 1..=5 {
+            let held = net.node(address).member("n3").unwrap();
+            let state = (held.status(), held.generation());
+            assert_eq!(state, (Status::Alive, Generation(highest + 1)), "at n{address}");
+        }
+        for (leap, between) in [
+            (Generation::MAX_LEAP, Status::Alive),
+            (Generation::MAX_LEAP, Status::Suspected),
+            (1, Status::Suspected),
+        ] {
+            let base = net.node(3).me().generation().0;
+            let ladder: Vec<_> = (1..=40)
+                .map(|at| step(base + at * leap, between))
+                .chain([step(base + 40 * leap + 1, last)])
+                .collect();
+            let ladder = claims(200, &ladder);
+            for address in [1, 2, 4, 5] {
+                hear(net.node(address), 200, &ladder);
+            }
+            net.run_for(Duration::from_secs(20));
+            for address in 1..=5 {
+                assert_eq!(net.status(address, 3), Some(Status::Alive), "{last} at n{address}");
+            }
+        }
+    }
+}
+
 /// Lets n1 compare its table, and answers in the name of its partner with these claims. True if it
 /// has asked.
 fn lie_in_session(net: &mut Net, lies: &[Claim<'_, u32>]) -> bool {
@@ -252,6 +290,159 @@ fn a_crowd_that_answers_is_told_and_one_that_falls_silent_is_ended_by_a_cluster_
     for address in 1..=40 {
         let health = net.node(address).health();
         assert_eq!((health.alive, health.isolated_since), (40, None), "n{address}");
+    }
+}
+
+/// A datagram with as many made-up members as fit, from this address on.
+fn full_of_made_up(from: u32) -> (Vec<u8>, u32) {
+    let mut count = 0;
+    let bytes = datagram(9_999, |w| {
+        let open = w.open(kind::CLAIMS).unwrap();
+        loop {
+            let (address, id) = ((from + count).to_be_bytes(), name(from + count));
+            let fits = w.item(&crate::wire::WireClaim {
+                status: Status::Alive.rank(),
+                generation: 0,
+                instance: 77,
+                id: id.as_bytes(),
+                address: &address,
+                accusers: Accusers::new(),
+                age_secs: 0,
+            });
+            if !fits {
+                break;
+            }
+            count += 1;
+        }
+        w.close(open);
+    });
+    (bytes, count)
+}
+
+/// Bytes of the heap of all nodes.
+fn heap_bytes(net: &Net) -> usize {
+    net.nodes.iter().map(Node::heap_bytes).sum()
+}
+
+/// Each node hears a datagram full of made-up members in each of some seconds, or none if `lies` is
+/// false. In the middle of it a member crashes. Returns the bytes of the heap ten minutes later,
+/// and the most meanwhile.
+fn heap_after_made_up_members(nodes: u32, seconds: u32, lies: bool) -> (usize, usize) {
+    let mut net = Net::joined(nodes, &Config::default());
+    net.run_for(Duration::from_secs(60));
+    let crashed = nodes / 2;
+    let (mut crash, mut found, mut most) = (None, None, 0);
+    for second in 0..seconds.max(12) {
+        if lies && second < seconds {
+            let (lie, count) = full_of_made_up(10_000 + 100 * second);
+            assert!(count > 60, "{count}");
+            for address in 1..=nodes {
+                let now = net.now;
+                let input = Input::Datagram { from: 9_999, bytes: lie.as_slice().into() };
+                net.node(address).handle(now, input).unwrap();
+            }
+        }
+        if second == seconds / 2 {
+            let paths = (1..=nodes).flat_map(|other| [(other, crashed), (crashed, other)]);
+            net.cut = paths.collect();
+            crash = Some(net.now);
+        }
+        for _ in 0..10 {
+            net.run_for(Duration::from_millis(100));
+            net.log.clear();
+            let dead = |node: &Node<u32>| {
+                let held = node.member(&name(crashed)).map(|held| held.status());
+                held == Some(Status::Dead) || node.me().id() == name(crashed)
+            };
+            if let (Some(crash), None) = (crash, found)
+                && net.nodes.iter().all(dead)
+            {
+                found = Some(net.now.since(crash));
+            }
+        }
+        most = most.max(heap_bytes(&net));
+        for node in net.nodes.iter().filter(|node| node.me().id() != name(crashed)) {
+            assert_eq!(node.membership().len(), nodes as usize);
+            assert_eq!(node.health().isolated_since, None, "{}", node.me().id());
+        }
+    }
+    let found = found.expect("the crash was found");
+    assert!(found <= Duration::from_secs(6), "the crash was found after {found:?}");
+    net.cut.clear();
+    for _ in 0..600 {
+        net.run_for(Duration::from_secs(1));
+        net.log.clear();
+    }
+    for node in &net.nodes {
+        let health = node.health();
+        assert_eq!((node.membership().len(), health.alive), (nodes as usize, nodes));
+        assert_eq!((health.local_health, health.isolated_since), (0, None));
+    }
+    (heap_bytes(&net), most)
+}
+
+fn made_up_members_change_nothing(nodes: u32, seconds: u32) {
+    let (usual, _) = heap_after_made_up_members(nodes, seconds, false);
+    for seconds in [1, seconds] {
+        let (after, most) = heap_after_made_up_members(nodes, seconds, true);
+        assert!(after <= usual * 105 / 100, "{after} B instead of {usual} B, {most} B meanwhile");
+    }
+}
+
+#[test]
+fn datagrams_full_of_made_up_members_change_nothing() {
+    made_up_members_change_nothing(24, 20);
+}
+
+#[test]
+#[ignore = "takes minutes: --release --lib datagrams_full_of_made_up -- --ignored"]
+fn datagrams_full_of_made_up_members_change_nothing_at_250_nodes() {
+    made_up_members_change_nothing(250, 60);
+}
+
+/// A process with 300 addresses that all answer joins 250 nodes, and falls silent.
+#[test]
+#[ignore = "takes minutes: --release --lib a_crowd_of_300 -- --ignored"]
+fn a_crowd_of_300_is_told_to_250_nodes_and_ended_by_a_cluster_config_within_ten_seconds() {
+    const NODES: u32 = 250;
+    let mut net = Net::joined(NODES, &Config::default());
+    for _ in 0..700 {
+        net.run_for(Duration::from_secs(1));
+        net.log.clear();
+    }
+    (1..=NODES).for_each(|address| drop(net.events(address)));
+    for address in NODES + 1..=NODES + 300 {
+        net.nodes.push(node(address, &Config::default()));
+    }
+    for address in NODES + 1..=NODES + 300 {
+        net.input(address, Input::Join { seeds: alloc::vec![1].into() });
+        net.log.clear();
+    }
+    for _ in 0..70 {
+        net.run_for(Duration::from_secs(1));
+        net.log.clear();
+    }
+    let told = |event| matches!(event, Event::TableDoubled { .. });
+    let untold = (1..=NODES).filter(|&address| !net.events(address).into_iter().any(told)).count();
+    assert_eq!(untold, 0, "nodes were not told of the crowd");
+    // All of it falls silent at once.
+    net.nodes.truncate(NODES as usize);
+    net.run_for(Duration::from_secs(20));
+    let isolated = |node: &&Node<u32>| node.health().isolated_since.is_some();
+    assert_eq!(net.nodes.iter().filter(isolated).count(), NODES as usize);
+    let members: Vec<_> = (1..=NODES).map(id).collect();
+    for address in 1..=NODES {
+        let members = members.clone().into();
+        net.input(address, Input::ApplyClusterConfig { version: 1, members });
+    }
+    let begin = net.now;
+    let ended = |node: &Node<u32>| {
+        let health = node.health();
+        (health.alive, health.isolated_since) == (NODES, None)
+    };
+    while !net.nodes.iter().all(ended) {
+        net.run_for(Duration::from_millis(100));
+        assert!(net.now.since(begin) <= Duration::from_secs(10), "it has not ended");
     }
 }
 

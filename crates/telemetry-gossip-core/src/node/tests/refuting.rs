@@ -32,11 +32,12 @@ fn an_accusation_that_is_refuted_already_does_not_raise_the_generation() {
 fn an_accusation_implausibly_far_ahead_is_refused() {
     let mut node = node(1, &Config::default());
     let instance = node.me().instance();
-    for generation in [u64::MAX - 2, Generation::MAX_START.0 + 1] {
+    let lowest = Generation::MAX_START.0 + Generation::MAX_LEAP + 1;
+    for generation in [u64::MAX - 2, Generation::MAX.0, lowest] {
         hear(&mut node, 2, &claims(2, &[accuse(1, generation, instance, Status::Dead)]));
     }
     assert_eq!(node.me().generation(), Generation(0));
-    assert_eq!(node.stats().claims_implausible, 2);
+    assert_eq!(node.stats().claims_implausible, 3);
 }
 
 /// The member itself refutes at any height. The others have not heard of the accusation, and take
