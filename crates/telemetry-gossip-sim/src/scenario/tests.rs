@@ -326,10 +326,10 @@ fn what_lies_leave_behind_is_caught() {
         assert!(failures.iter().any(|failure| failure.contains(word)), "{what}: {failures:?}");
     };
     // A node that does not get its id back: the rival goes on after the step that should end it.
-    let again = rival.replace("1s", "41s").replace("200ms", "199ms");
+    let again = rival.replace("1s", "41s").replace("200ms", "3s");
     let again = format!(
         "steps = [{rival}, {away}, {stop}, {again}, {}]",
-        away.replace("25s", "65s").replace("\"5s\"", "\"45s\"")
+        away.replace("25s", "140s").replace("\"5s\"", "\"45s\"")
     );
     caught(&again, "at the end n2 runs");
     // A member that the others do not hold Alive, for whatever reason.
