@@ -60,6 +60,7 @@ mod checker;
 mod clock;
 mod cluster;
 pub mod experiment;
+mod liar;
 mod network;
 mod parallel;
 mod process;
@@ -78,12 +79,13 @@ mod watch;
 pub use checker::{Checking, Rule, Violation};
 pub use clock::Clock;
 pub use cluster::{Cluster, MemberState, node_id};
+pub use liar::LieKind;
 pub use network::{Kind, Latency, LoseKind, Network, Shape, Traffic};
 pub use process::{Condition, Memory, Place, Rejoin, Spawn, Usage};
 pub use report::{Expectation, NewsSummary, Quantiles, Report, Unmet};
 pub use rounds::{Round, RoundSettings, Rounds};
 pub use scenario::{
-    Expectations, Group, GroupError, Load, Operation, Options, Overrides, Progress, Scenario,
+    Expectations, Group, GroupError, Lie, Load, Operation, Options, Overrides, Progress, Scenario,
     ScenarioError, Start, Step, run, run_with,
 };
 pub use simulation::{EventCounts, Logged, Settings, Simulation, Tapped};

@@ -260,6 +260,15 @@ pub struct Traffic {
     pub lost_by_kind: u64,
     /// Datagrams altered on their way.
     pub altered: u64,
+    /// Datagrams sent by liars. They are not counted as sent, but have a fate like all others.
+    #[serde(default)]
+    pub lies: u64,
+    /// Datagrams that liars recorded and sent again; a part of `lies`.
+    #[serde(default)]
+    pub recorded: u64,
+    /// Datagrams that nodes sent to liars.
+    #[serde(default)]
+    pub to_liars: u64,
 }
 
 /// A barrier that stops datagrams.

@@ -108,6 +108,12 @@ pub enum Expectation {
     /// See [`Expectations::telemetry_within`](crate::Expectations::telemetry_within).
     #[error("all nodes receive telemetry in time")]
     Telemetry,
+    /// See [`Expectations::alive_within`](crate::Expectations::alive_within).
+    #[error("in time after the last lie, all nodes hold each other Alive")]
+    Alive,
+    /// Part of [`Expectations::alive_within`](crate::Expectations::alive_within).
+    #[error("no lie ends a process")]
+    Ended,
     /// See [`Expectations::quiet_below`](crate::Expectations::quiet_below).
     #[error("at the end the nodes are quiet")]
     Quiet,

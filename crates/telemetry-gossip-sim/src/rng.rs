@@ -20,6 +20,8 @@ pub(crate) enum Stream {
     Checker,
     /// For the actions of an experiment, and their times.
     Experiment,
+    /// For what liars say, and when.
+    Lies,
 }
 
 /// The generator of one stream.

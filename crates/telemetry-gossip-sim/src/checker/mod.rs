@@ -18,6 +18,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use telemetry_gossip_core::{Event, Instance, Instant, Status, TelemetryEntry, WireError};
 
+use crate::network::Kind;
 pub(crate) use lattice::{
     merge_in_a_table, merge_is_a_lattice, order_decides_nothing, whole_table,
 };
@@ -125,16 +126,40 @@ pub(crate) struct Checker {
     /// Whether a node accepted an altered datagram. From then on tables may contain claims that no
     /// node made.
     altered_accepted: bool,
+    /// By name: what liars have said of it.
+    lies: Vec<Lies>,
     violations: Vec<Violation>,
     found: u64,
 }
 
+/// What liars have said of a member. A node cannot tell a lie from the truth before the member has
+/// refuted it, so a claim that a liar made is not held against the nodes that believe it for the
+/// moment. All else is: claims that neither the owner nor a liar made, about this member or any
+/// other, and all other rules.
+#[derive(Clone, Copy, Debug, Default)]
+struct Lies {
+    /// Whether there was any claim.
+    claimed: bool,
+    /// The highest generation at which a liar said Alive.
+    alive: Option<u64>,
+    /// Whether there was telemetry.
+    telemetry: bool,
+    /// Whether the member is made up, or is a liar itself. Its refutations are no concern.
+    made_up: bool,
+}
+
 /// The most datagrams in reply to one: the answer, a refutation or an accusation that the sender
 /// must hear at once, and the start of a session.
-const MAX_REPLIES: u32 = 3;
+const MAX_REPLIES: usize = 3;
 
-/// The highest generation of an accusation: `docs/wire.md`.
-const MAX_ACCUSED_GENERATION: u64 = (1 << 56) + (1 << 31);
+/// The same once a liar has spoken. A liar, or a node that passes lies on, can be several things at
+/// once: the sender, an accuser that gets the refutation directly, an accuser that is asked, one of
+/// those to which the refutation is told first, and a partner in a session.
+const MAX_REPLIES_TO_LIES: usize = 5;
+
+/// The highest generation of an accusation that leaves room for a refutation: the highest one of
+/// all is 2^63.
+const MAX_ACCUSED_GENERATION: u64 = (1 << 63) - 1;
 
 impl Checker {
     pub(crate) fn new(shortest_suspicion: Duration) -> Self {
@@ -188,7 +213,33 @@ impl Checker {
     }
 
     fn highest_issued(&self, name: Name) -> u64 {
-        self.issued.get(name.index()).copied().unwrap_or(0)
+        let lied = self.lies(name).alive.unwrap_or(0);
+        self.issued.get(name.index()).copied().unwrap_or(0).max(lied)
+    }
+
+    fn lies(&self, name: Name) -> Lies {
+        self.lies.get(name.index()).copied().unwrap_or_default()
+    }
+
+    fn lies_mut(&mut self, name: Name) -> &mut Lies {
+        if self.lies.len() <= name.index() {
+            self.lies.resize(name.index() + 1, Lies::default());
+        }
+        &mut self.lies[name.index()]
+    }
+
+    /// A node is about to receive a claim of a liar about a member, which says Alive at the
+    /// generation `alive` if it does. `is_node` says whether a process has this name.
+    pub(crate) fn lied(&mut self, name: Name, alive: Option<u64>, is_node: bool) {
+        let lies = self.lies_mut(name);
+        lies.claimed = true;
+        lies.alive = lies.alive.max(alive);
+        lies.made_up = !is_node;
+    }
+
+    /// A node is about to receive telemetry of a liar in the name of a member.
+    pub(crate) fn lied_telemetry(&mut self, name: Name) {
+        self.lies_mut(name).telemetry = true;
     }
 
     fn shadow(&mut self, observer: usize, name: Name) -> &mut Option<Shadow> {
@@ -347,7 +398,8 @@ impl Checker {
     /// Checks a transition of a row, and stores its new state.
     fn change(&mut self, location: Location, name: Name, held: Option<Shadow>, new: Shadow) {
         let highest = self.highest_issued(name);
-        if new.status != Status::Alive && new.generation > MAX_ACCUSED_GENERATION {
+        let lies = self.lies(name);
+        if new.status != Status::Alive && new.generation > MAX_ACCUSED_GENERATION && !lies.made_up {
             let detail = format!(
                 "#{} is held {} at {}: too high to refute",
                 name.0, new.status, new.generation
@@ -375,9 +427,10 @@ impl Checker {
                 self.report(location, Rule::S7, step());
             } else if was_gone && new.status == Status::Suspected {
                 // An accusation above a Left is valid only if it answers an Alive that the owner
-                // claimed after leaving. Two cases cannot be told from that: an Alive of an earlier
-                // instance, and one from an altered datagram.
+                // claimed after leaving. Three cases cannot be told from that: an Alive of an
+                // earlier instance, one from an altered datagram, and one from a liar.
                 let uncertain = self.altered_accepted
+                    || lies.claimed
                     || self.restarted.get(name.index()).is_some_and(|&restarted| restarted);
                 let after = if held.status == Status::Left && !uncertain {
                     highest
@@ -438,7 +491,8 @@ impl Checker {
         instance: Instance,
         entry: &TelemetryEntry<'_>,
     ) {
-        if !self.altered_accepted && !self.payloads.agree(name, instance, entry) {
+        let forged = self.altered_accepted || self.lies(name).telemetry;
+        if !forged && !self.payloads.agree(name, instance, entry) {
             let detail = format!(
                 "{:?} of #{} at version {} has another value here",
                 entry.key, name.0, entry.version
@@ -467,9 +521,12 @@ impl Checker {
     }
 
     /// Checks the number of datagrams sent back to the source of one.
-    pub(crate) fn replies(&mut self, location: Location, count: u32) {
-        if count > MAX_REPLIES {
-            self.report(location, Rule::S17, format!("{count} datagrams in reply to one"));
+    pub(crate) fn replies(&mut self, location: Location, kinds: &[Kind]) {
+        let count = kinds.len();
+        let most = if self.lies.is_empty() { MAX_REPLIES } else { MAX_REPLIES_TO_LIES };
+        if count > most {
+            let detail = format!("{count} datagrams in reply to one: {kinds:?}");
+            self.report(location, Rule::S17, detail);
         }
     }
 

@@ -255,10 +255,14 @@ fn s15_a_deadline_that_a_tick_leaves_behind_is_caught() {
 #[test]
 fn s17_a_datagram_with_many_replies_is_caught() {
     let mut checker = checker();
-    checker.replies(location(), MAX_REPLIES);
+    checker.replies(location(), &[Kind::Ack; MAX_REPLIES]);
     assert_eq!(broken(&checker), []);
-    checker.replies(location(), MAX_REPLIES + 1);
+    checker.replies(location(), &[Kind::Ack; MAX_REPLIES + 1]);
+    checker.lied(OTHER, None, true);
+    checker.replies(location(), &[Kind::Ack; MAX_REPLIES_TO_LIES]);
     assert_eq!(broken(&checker), [Rule::S17]);
+    checker.replies(location(), &[Kind::Ack; MAX_REPLIES_TO_LIES + 1]);
+    assert_eq!(broken(&checker), [Rule::S17, Rule::S17]);
 }
 
 #[test]
@@ -278,6 +282,49 @@ fn the_origin_of_claims_is_not_checked_once_an_altered_datagram_was_accepted() {
     checker.unknown_member(location(), "stranger");
     tell(&mut checker, OTHER, &event(Status::Alive, 9));
     assert_eq!(checker.found(), 1, "{:?}", checker.violations());
+}
+
+#[test]
+fn a_claim_of_a_liar_is_held_against_no_node_and_all_other_claims_are() {
+    let mut checker = checker();
+    checker.lied(OTHER, Some(9), true);
+    let alive = |generation| event(Status::Alive, generation);
+    tell(&mut checker, OTHER, &alive(9));
+    assert_eq!(broken(&checker), []);
+    // Higher than the liar said, or about a member of which no liar has spoken.
+    tell(&mut checker, OTHER, &alive(10));
+    tell(&mut checker, Name(2), &joined(0));
+    tell(&mut checker, Name(2), &alive(1));
+    assert_eq!(broken(&checker), [Rule::S4, Rule::S4]);
+}
+
+#[test]
+fn an_accusation_that_leaves_no_room_is_caught_unless_its_member_is_made_up() {
+    let mut checker = checker();
+    for (name, is_node) in [(OTHER, true), (Name(2), false)] {
+        checker.lied(name, None, is_node);
+        tell(&mut checker, name, &event(Status::Dead, MAX_ACCUSED_GENERATION + 1));
+    }
+    assert_eq!(broken(&checker), [Rule::S5]);
+}
+
+#[test]
+fn forged_telemetry_excuses_readers_of_its_owner_only() {
+    let mut checker = checker();
+    let entry = |value: &'static [u8]| TelemetryEntry {
+        key: "load",
+        value,
+        version: 3,
+        published: Instant::ORIGIN,
+        urgent: false,
+    };
+    checker.lied_telemetry(OTHER);
+    for name in [OTHER, Name(2)] {
+        for value in [b"7", b"8"] {
+            checker.payload(location(), name, Instance(1), &entry(value));
+        }
+    }
+    assert_eq!(broken(&checker), [Rule::S9]);
 }
 
 #[test]

@@ -31,6 +31,11 @@ pub struct Expectations {
     /// Every publication reaches all nodes within this time.
     #[serde(with = "maybe_span", skip_serializing_if = "Option::is_none")]
     pub telemetry_within: Option<Duration>,
+    /// This long after the last step `stop-lying`, all nodes that take part hold each other Alive;
+    /// and at the end each running process that has not left is a member, unless another process of
+    /// its id is. So no lie lasts, and none ends a process.
+    #[serde(with = "maybe_span", skip_serializing_if = "Option::is_none")]
+    pub alive_within: Option<Duration>,
     /// In the last 10 s a node sends on average at most this many bytes per second.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub quiet_below: Option<u64>,
@@ -45,12 +50,19 @@ impl Expectations {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         let Self {
-            views_complete, no_false_dead, known_within, telemetry_within, quiet_below, ..
+            views_complete,
+            no_false_dead,
+            known_within,
+            telemetry_within,
+            alive_within,
+            quiet_below,
+            ..
         } = self;
         !views_complete
             && !no_false_dead
             && known_within.is_none()
             && telemetry_within.is_none()
+            && alive_within.is_none()
             && quiet_below.is_none()
     }
 }
@@ -65,6 +77,9 @@ impl fmt::Display for Expectations {
         let telemetry = self
             .telemetry_within
             .map(|limit| format!("a publication does not reach all nodes within {}", words(limit)));
+        let alive = self.alive_within.map(|limit| {
+            format!("a node is not Alive at all others {} after the last lie", words(limit))
+        });
         let quiet =
             self.quiet_below.map(|bytes| format!("nodes send more than {bytes} B/s at the end"));
         let reasons = [
@@ -72,6 +87,8 @@ impl fmt::Display for Expectations {
             self.no_false_dead.then_some("a running node within reach is declared dead"),
             known.as_deref(),
             telemetry.as_deref(),
+            alive.as_deref(),
+            alive.as_ref().map(|_| "a running process is no member at the end"),
             quiet.as_deref(),
         ];
         for (place, reason) in reasons.into_iter().flatten().enumerate() {

@@ -6,9 +6,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use telemetry_gossip_core::Node;
+use telemetry_gossip_core::{Node, Status};
 
-use super::{Scenario, Step};
+use super::{Operation, Scenario, Step};
 use crate::cluster::Cluster;
 use crate::process::Condition;
 use crate::report::{Expectation, NewsSummary, Quantiles, Report, Unmet};
@@ -18,7 +18,7 @@ use crate::watch::{News, Spread};
 const LAST: Duration = Duration::from_secs(10);
 
 /// Values that have to be read at certain times of a run.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Marks {
     /// When all views were first complete.
     pub(super) joined_after: Option<Duration>,
@@ -26,6 +26,8 @@ pub(super) struct Marks {
     false_deads: Option<u64>,
     /// Bytes sent before the last span.
     sent_bytes: Option<u64>,
+    /// Nodes that were not held Alive when it was time after the last lie.
+    not_alive: Option<Vec<String>>,
 }
 
 impl Marks {
@@ -38,7 +40,62 @@ impl Marks {
         if now + LAST >= scenario.duration {
             self.sent_bytes.get_or_insert(simulation.traffic().sent_bytes);
         }
+        if alive_by(scenario).is_some_and(|by| now >= by) && self.not_alive.is_none() {
+            self.not_alive = Some(not_alive(cluster));
+        }
     }
+}
+
+/// The time by which all nodes have to hold each other Alive after the last lie.
+fn alive_by(scenario: &Scenario) -> Option<Duration> {
+    let is_end = |step: &&Step| matches!(step.operation, Operation::StopLying {});
+    let last = scenario.steps.iter().filter(is_end).map(|step| step.at).max()?;
+    Some(last.saturating_add(scenario.expect.alive_within?))
+}
+
+/// The pairs of nodes that take part of which one does not hold the other Alive.
+fn not_alive(cluster: &Cluster) -> Vec<String> {
+    let members: Vec<usize> = cluster.taking_part().collect();
+    let mut pairs = Vec::new();
+    for &observer in &members {
+        for &of in members.iter().filter(|&&of| of != observer) {
+            let held = cluster.held(observer, of);
+            let status = held.as_ref().map(|held| held.status());
+            if status != Some(Status::Alive) {
+                let held = held.map_or_else(
+                    || "no such member".to_owned(),
+                    |held| format!("{} at {}", held.status(), held.generation().0),
+                );
+                let own = cluster.node(of).me().generation().0;
+                let isolated = [observer, of]
+                    .iter()
+                    .filter(|&&node| cluster.health(node).isolated_since.is_some())
+                    .map(|node| format!(", n{node} is isolated"))
+                    .collect::<String>();
+                pairs.push(format!(
+                    "n{observer} holds of n{of}: {held}, and n{of} itself is at {own}{isolated}"
+                ));
+            }
+        }
+    }
+    pairs
+}
+
+/// The live members in the tables of nodes that take part, which are none of them.
+fn not_members(cluster: &Cluster) -> Vec<String> {
+    let ids: Vec<_> =
+        cluster.taking_part().filter_map(|index| cluster.simulation().id(index)).collect();
+    let mut wrong = Vec::new();
+    for observer in cluster.taking_part() {
+        for held in cluster.view(observer) {
+            if matches!(held.status, Status::Alive | Status::Suspected) && !ids.contains(&held.id) {
+                let (id, status, generation) = (held.id, held.status, held.generation.0);
+                let isolated = cluster.health(observer).isolated_since.map_or("", |_| "isolated ");
+                wrong.push(format!("{isolated}n{observer} holds {id} {status} at {generation}"));
+            }
+        }
+    }
+    wrong
 }
 
 /// Makes the report of a run. `done` are the steps that had an effect, `idle` those that had none.
@@ -89,8 +146,20 @@ pub(super) fn report(
     };
     for step in done {
         *report.operations.entry(step.operation.name()).or_default() += 1;
+        if let Operation::Lie(lie) = &step.operation {
+            *report.operations.entry(format!("lie-{}", lie.kind)).or_default() += 1;
+        }
     }
-    report.failures = Judge { scenario, report: &report, unmet: Vec::new() }.judge(&spreads, idle);
+    let wrong_views = if report.views_complete {
+        Vec::new()
+    } else {
+        not_alive(cluster).into_iter().chain(not_members(cluster)).collect()
+    };
+    let mut judge = Judge { scenario, report: &report, wrong_views, unmet: Vec::new() };
+    if scenario.expect.alive_within.is_some() {
+        judge.judge_lies(marks.not_alive.unwrap_or_default(), simulation.ids_without_member());
+    }
+    report.failures = judge.judge(&spreads, idle);
     report
 }
 
@@ -98,6 +167,8 @@ pub(super) fn report(
 struct Judge<'a> {
     scenario: &'a Scenario,
     report: &'a Report,
+    /// What is wrong with the views at the end.
+    wrong_views: Vec<String>,
     unmet: Vec<Unmet>,
 }
 
@@ -116,16 +187,29 @@ impl Judge<'_> {
         self.unmet
     }
 
+    /// Judges what lies have left behind.
+    fn judge_lies(&mut self, not_alive: Vec<String>, ended: Vec<String>) {
+        if let [first, ..] = not_alive.as_slice() {
+            let count = not_alive.len();
+            let what = format!("in time after the last lie, {first} ({count} such pairs)");
+            self.unmet(Expectation::Alive, what);
+        }
+        if !ended.is_empty() {
+            let ended = ended.join(", ");
+            let what = format!("at the end {ended} runs, and no process of this id is a member");
+            self.unmet(Expectation::Ended, what);
+        }
+    }
+
     /// Judges the run as a whole: views at the end, false declarations of Dead, traffic at the end.
     fn judge_whole(&mut self) {
         let (expect, report) = (&self.scenario.expect, self.report);
         if expect.views_complete && report.taking_part == 0 {
             self.unmet(Expectation::Presence, "at the end no node takes part".to_owned());
         } else if expect.views_complete && !report.views_complete {
-            self.unmet(
-                Expectation::Views,
-                "at the end not all views are complete and Alive".to_owned(),
-            );
+            let wrong = self.wrong_views.first().map_or("", String::as_str);
+            let what = format!("at the end not all views are complete and Alive: {wrong}");
+            self.unmet(Expectation::Views, what);
         }
         if expect.no_false_dead && report.false_deads_in_calm > 0 {
             let count = report.false_deads_in_calm;

@@ -8,6 +8,7 @@ mod builtin;
 mod expectations;
 mod group;
 mod judge;
+mod lie;
 mod limits;
 mod overrides;
 mod perform;
@@ -28,6 +29,7 @@ use crate::simulation::node_config;
 use crate::units::{Share, span};
 pub use expectations::Expectations;
 pub use group::{Group, GroupError};
+pub use lie::Lie;
 pub use overrides::Overrides;
 pub(crate) use run::run_traced;
 pub use run::{Options, Progress, run, run_with};
@@ -280,6 +282,10 @@ pub enum Operation {
     Ring(usize),
     /// End partitions, cuts, rings and losses of single links.
     Heal {},
+    /// Let a liar act from now on.
+    Lie(Lie),
+    /// End all lies. Nothing answers any more at the addresses of liars.
+    StopLying {},
     /// Replace the conditions on the network.
     Network(Network),
 }

@@ -105,6 +105,13 @@ impl Operation {
                 cluster.heal();
                 true
             }
+            Self::Lie(lie) => {
+                let (about, to) = (indices(cluster, &lie.about), indices(cluster, &lie.to));
+                let speaks = !about.is_empty() && !to.is_empty();
+                cluster.simulation_mut().begin_lie(lie.plan(), about, to);
+                speaks
+            }
+            Self::StopLying {} => cluster.simulation_mut().stop_lying(),
             Self::Network(network) => {
                 cluster.simulation_mut().set_network(*network);
                 true

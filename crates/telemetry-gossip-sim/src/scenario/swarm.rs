@@ -7,7 +7,8 @@
 
 use std::time::Duration;
 
-use super::{Expectations, Group, Load, Operation, Overrides, Scenario, Start, Step};
+use super::{Expectations, Group, Lie, Load, Operation, Overrides, Scenario, Start, Step};
+use crate::liar::LieKind;
 use crate::network::{Kind, Latency, LoseKind, Network, Shape};
 use crate::process::{Memory, Place, Rejoin};
 use crate::rng::{Draws, Stream};
@@ -22,6 +23,14 @@ const FAULTS: Duration = Duration::from_secs(60);
 /// The time that the healed cluster may take to be whole again. It takes at most 30 s after a
 /// partition of any length.
 const HEALED: Duration = Duration::from_secs(30);
+
+/// The same after liars have answered as members. A node that has yielded to one asks again every
+/// 30 s, and then has to be known to all again. And a newcomer believes in members from the pages
+/// of its join for about a minute, even if they are silent by then.
+const HEALED_OF_LIARS: Duration = Duration::from_secs(75);
+
+/// How long a process waits that has yielded its id, before it asks again.
+const WAITING: Duration = Duration::from_secs(30);
 
 /// The time within which all nodes know of a crash. Without loss it is 5 s for up to 64 nodes; this
 /// bound also covers the longest probe timeout and the worst latency that are drawn here.
@@ -39,7 +48,7 @@ type Fault = fn(&mut Swarm, Window);
 
 /// All kinds of faults, by name. Add a new one at the end: this changes which kinds a seed chooses,
 /// but not what the kinds do.
-const FAULTS_BY_NAME: [(&str, Fault); 25] = [
+const FAULTS_BY_NAME: [(&str, Fault); 33] = [
     ("crash", Swarm::crash),
     ("restart-all", Swarm::restart_all),
     ("pause", Swarm::pause),
@@ -65,6 +74,14 @@ const FAULTS_BY_NAME: [(&str, Fault); 25] = [
     ("configure", Swarm::configure),
     ("accept-loss", Swarm::accept_loss),
     ("restart-soon", Swarm::restart_soon),
+    ("ladder", Swarm::ladder),
+    ("crowd", Swarm::crowd),
+    ("rival", Swarm::rival),
+    ("poison", Swarm::poison),
+    ("recording", Swarm::recording),
+    ("spoof", Swarm::spoof),
+    ("newcomers", Swarm::newcomers),
+    ("partner", Swarm::partner),
 ];
 
 /// The time window of a fault, and the number of nodes that it affects.
@@ -312,6 +329,92 @@ impl Swarm {
         self.at(window.end.max(window.begin + Duration::from_secs(8)), Operation::Heal {});
     }
 
+    /// Lets a liar act from the beginning of the window until all lies end.
+    fn lie(&mut self, window: Window, kind: LieKind, about: Group, most: usize) {
+        let to = if self.one_in(2) { group("all") } else { random(1 + window.nodes / 2) };
+        let every = Duration::from_millis(200) + self.millis(3_000);
+        let count = u16::try_from(1 + self.below(most)).unwrap_or(1);
+        let (member, key) = (self.one_in(2), !self.one_in(4));
+        let lie = Lie::new(kind, about, to, every).count(count).member(member).key(key);
+        self.at(window.begin, Operation::Lie(lie));
+    }
+
+    fn ladder(&mut self, window: Window) {
+        self.lie(window, LieKind::Ladder, random(window.few), 5);
+    }
+
+    fn crowd(&mut self, window: Window) {
+        self.lie(window, LieKind::Crowd, random(1), 25);
+    }
+
+    /// Lets a liar take the id of a node, which at times is down for a while.
+    fn rival(&mut self, window: Window) {
+        let owner = group(&self.below(window.nodes).to_string());
+        self.lie(window, LieKind::Rival, owner.clone(), 1);
+        if self.one_in(2) {
+            let down = window.begin + self.millis(2_000);
+            self.at(down, Operation::Crash(owner.clone()));
+            let (memory, rejoin) = (self.memory(), self.rejoin());
+            let restart = Operation::Restart { nodes: owner, memory, place: Place::Same, rejoin };
+            self.at(window.end.max(window.begin + Duration::from_secs(3)), restart);
+        }
+    }
+
+    fn poison(&mut self, window: Window) {
+        self.lie(window, LieKind::Poison, random(window.few), 1);
+    }
+
+    /// Lets a liar repeat what it has recorded, at times while nodes are restarted.
+    fn recording(&mut self, window: Window) {
+        self.lie(window, LieKind::Recording, random(1), 10);
+        if self.one_in(2) {
+            self.restart_soon(window);
+        }
+    }
+
+    fn spoof(&mut self, window: Window) {
+        self.lie(window, LieKind::Spoof, group("all"), 1);
+    }
+
+    /// Lets newcomers join and fall silent: mostly a few, at times more than there are nodes.
+    fn newcomers(&mut self, window: Window) {
+        let most = if self.one_in(4) { 2 * window.nodes.min(30) } else { window.few };
+        self.lie(window, LieKind::Newcomers, random(1), most);
+    }
+
+    fn partner(&mut self, window: Window) {
+        self.lie(window, LieKind::Partner, random(window.few), 1);
+    }
+
+    /// Makes the key holders of a sealed cluster members: a seal is proved to each receiver by an
+    /// answer, so they would not be heard otherwise.
+    fn answer_under_a_seal(&mut self, sealed: bool) {
+        for step in &mut self.steps {
+            if let Operation::Lie(lie) = &mut step.operation {
+                lie.member |= sealed && lie.key;
+            }
+        }
+    }
+
+    /// Ends all lies. Where many ids of liars have answered and are silent now, the nodes rightly
+    /// consider themselves isolated, until they get a cluster config or their hosts accept the
+    /// loss.
+    fn stop_lying(&mut self, nodes: usize) {
+        let lies = self.steps.iter().filter_map(|step| match &step.operation {
+            Operation::Lie(lie) => Some(lie.answering()),
+            _ => None,
+        });
+        let Some(answering) = lies.reduce(|all, more| all + more) else { return };
+        self.at(FAULTS, Operation::StopLying {});
+        if answering * 6 > nodes {
+            if self.one_in(2) {
+                self.at(FAULTS, Operation::Configure(group("all")));
+            } else {
+                self.at(FAULTS + HEALED / 3, Operation::AcceptLoss(group("running")));
+            }
+        }
+    }
+
     /// Draws the number of nodes. Most clusters are small, since in small clusters everything that
     /// can happen between nodes happens soon.
     fn nodes(&mut self) -> usize {
@@ -375,8 +478,13 @@ pub(super) fn scenario(seed: u64) -> Scenario {
             FAULTS_BY_NAME[kind].1(&mut swarm, window);
         }
     }
-    swarm.heal(nodes);
     let sealed = swarm.one_in(4);
+    swarm.answer_under_a_seal(sealed);
+    let healed = swarm.heal(nodes);
+    swarm.stop_lying(nodes);
+    // The twin of a node that crashes at the end takes the id back, and learns the news only then.
+    let twins = swarm.steps.iter().any(|step| matches!(step.operation, Operation::Twin(_)));
+    let rest = if twins { REST + WAITING } else { REST };
     let config = swarm.config(sealed);
     let alters = |step: &Step| match &step.operation {
         Operation::Network(network) => network.alter > Share::NONE,
@@ -395,7 +503,7 @@ pub(super) fn scenario(seed: u64) -> Scenario {
         seeds: Vec::new(),
         nodes,
         start: if swarm.one_in(2) { Start::Joined } else { Start::Known },
-        duration: FAULTS + HEALED + REST,
+        duration: FAULTS + healed + rest,
         config,
         network,
         sealed,
@@ -409,7 +517,8 @@ pub(super) fn scenario(seed: u64) -> Scenario {
             // A byte budget thins out the load, and versions from altered datagrams are corrected
             // only when tables are compared. Neither has a time limit.
             telemetry_within: (config.byte_budget.is_none() && !altered).then_some(KNOWN),
-            calm_from: FAULTS + HEALED,
+            alive_within: Some(healed),
+            calm_from: FAULTS + healed,
             quiet_below: telemetry.is_none().then_some(QUIET),
             // A fault may find no nodes to affect.
             idle_steps: true,
@@ -420,8 +529,13 @@ pub(super) fn scenario(seed: u64) -> Scenario {
 
 impl Swarm {
     /// Ends all faults. Some nodes crash for good: fewer than half of them, since otherwise the
-    /// others would rightly consider themselves isolated.
-    fn heal(&mut self, nodes: usize) {
+    /// others would rightly consider themselves isolated. Returns the time until the calm phase.
+    fn heal(&mut self, nodes: usize) -> Duration {
+        let answers = |step: &Step| match &step.operation {
+            Operation::Lie(lie) => lie.kind == LieKind::Rival || lie.answering() > 0,
+            _ => false,
+        };
+        let healed = if self.steps.iter().any(answers) { HEALED_OF_LIARS } else { HEALED };
         self.at(FAULTS, Operation::Heal {});
         self.at(FAULTS, Operation::Network(Network::default()));
         self.at(FAULTS, Operation::Slow { nodes: group("all"), by: Duration::ZERO });
@@ -438,7 +552,13 @@ impl Swarm {
             self.at(FAULTS + HEALED / 2, Operation::AcceptLoss(group("running")));
         }
         if nodes >= 5 && self.one_in(2) {
-            self.at(FAULTS + HEALED, Operation::Crash(group("random 20%")));
+            self.at(FAULTS + healed, Operation::Crash(group("random 20%")));
         }
+        if self.steps.iter().any(|step| matches!(step.operation, Operation::Lie(_))) {
+            // A lie may have taken the only record that led to a node which knows no other. And a
+            // node that had yielded could not be joined, nor join.
+            self.at(FAULTS + healed * 3 / 5, Operation::Reunite {});
+        }
+        healed
     }
 }

@@ -3,6 +3,7 @@
 use telemetry_gossip_core::{DetectorFeatures, SuspicionTimeout};
 
 use super::*;
+use crate::liar::LieKind;
 use crate::run;
 
 #[test]
@@ -217,7 +218,7 @@ fn random_scenarios_use_all_operations_and_survive_being_written_and_read() {
             }
         }
     }
-    assert_eq!(kinds.len(), 21, "{kinds:?}");
+    assert_eq!(kinds.len(), 23, "{kinds:?}");
     // All four ways to rejoin occur in clusters of 1, 2, 3, 4 and more nodes.
     assert_eq!(rejoins.len(), 4 * 5, "{rejoins:?}");
     assert_eq!(Scenario::for_seed("swarm", 7).unwrap(), Scenario::swarm(7));
@@ -272,6 +273,68 @@ fn failures_in_calm(what: &str) -> Vec<String> {
     let report = run(&Scenario::from_toml(&text).unwrap(), 1).unwrap();
     assert_eq!(report.violations_found, 0, "{report}");
     report.failures.into_iter().map(|unmet| unmet.what).collect()
+}
+
+#[test]
+fn a_lie_in_a_file_says_who_lies_about_whom_and_how_often() {
+    let read = |lie: &str| {
+        Scenario::from_toml(&format!(
+            "name = \"x\"\nnodes = 3\nduration = \"5s\"\n\
+             steps = [{{ at = \"1s\", lie = {{ {lie} }} }}, {{ at = \"2s\", stop-lying = {{}} }}]"
+        ))
+    };
+    let least = "kind = \"ladder\", about = \"1\", to = \"all\", every = \"300ms\"";
+    let scenario = read(least).unwrap();
+    let (about, to) = ("1".parse().unwrap(), "all".parse().unwrap());
+    let lie = Lie::new(LieKind::Ladder, about, to, Duration::from_millis(300));
+    assert_eq!(scenario.steps[0].operation, Operation::Lie(lie));
+    assert_eq!(scenario.steps[1].operation, Operation::StopLying {});
+    let all = format!("{least}, count = 5, member = true, key = true");
+    let scenario = read(&all).unwrap();
+    assert_eq!(Scenario::from_toml(&scenario.to_toml()).unwrap(), scenario);
+    assert!(read(&least.replace("ladder", "rope")).is_err());
+}
+
+/// Runs liars for 20 s, of which the last may go on, and returns the failures.
+fn failures_after_lies(what: &str) -> Vec<String> {
+    let text = format!(
+        r#"
+        name = "lies"
+        nodes = 6
+        start = "known"
+        duration = "150s"
+        {what}
+        [expect]
+        views-complete = true
+        alive-within = "60s"
+        "#
+    );
+    let report = run(&Scenario::from_toml(&text).unwrap(), 1).unwrap();
+    assert_eq!(report.violations_found, 0, "{report}");
+    report.failures.into_iter().map(|unmet| unmet.what).collect()
+}
+
+#[test]
+fn what_lies_leave_behind_is_caught() {
+    let rival =
+        r#"{ at = "1s", lie = { kind = "rival", about = "2", to = "all", every = "200ms" } }"#;
+    let away = r#"{ at = "5s", crash = "2" }, { at = "25s", restart = { nodes = "2" } }"#;
+    let stop = r#"{ at = "40s", stop-lying = {} }"#;
+    assert_eq!(failures_after_lies(&format!("steps = [{rival}, {away}, {stop}]")), [""; 0]);
+    let caught = |what: &str, word: &str| {
+        let failures = failures_after_lies(what);
+        assert!(failures.iter().any(|failure| failure.contains(word)), "{what}: {failures:?}");
+    };
+    // A node that does not get its id back: the rival goes on after the step that should end it.
+    let again = rival.replace("1s", "41s").replace("200ms", "3s");
+    let again = format!(
+        "steps = [{rival}, {away}, {stop}, {again}, {}]",
+        away.replace("25s", "140s").replace("\"5s\"", "\"45s\"")
+    );
+    caught(&again, "at the end n2 runs");
+    // A member that the others do not hold Alive, for whatever reason.
+    let cut = r#"{ at = "39s", cut = { from = "3", to = "all" } }"#;
+    caught(&format!("steps = [{rival}, {cut}, {stop}]"), "in time after the last lie, n");
 }
 
 #[test]

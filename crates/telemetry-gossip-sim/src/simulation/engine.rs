@@ -39,11 +39,12 @@ impl Simulation {
             QueuedEvent::Wake { process, instance } => {
                 self.wake(process as usize, instance, entry.at)
             }
+            QueuedEvent::Lie { liar } => self.lie(liar),
         }
         true
     }
 
-    fn schedule(&mut self, at: u64, what: QueuedEvent) {
+    pub(super) fn schedule(&mut self, at: u64, what: QueuedEvent) {
         self.sequence += 1;
         self.queue.push(Reverse(Entry { at, sequence: self.sequence, what }));
     }
@@ -52,7 +53,9 @@ impl Simulation {
         let to = self.packets.all[packet as usize].to;
         let owner = self.owners.get(to as usize).copied().flatten().map(|owner| owner as usize);
         let Some(index) = owner.filter(|&index| self.processes[index].node.is_some()) else {
-            self.fabric.traffic.no_listener += 1;
+            if !self.hear_as_liar(packet) {
+                self.fabric.traffic.no_listener += 1;
+            }
             self.packets.free.push(packet);
             return;
         };
@@ -71,7 +74,7 @@ impl Simulation {
     /// Passes a datagram from the socket of a process to its node.
     pub(super) fn receive(&mut self, index: usize, packet: u32) {
         let place = packet as usize;
-        let Packet { from, altered, .. } = self.packets.all[place];
+        let Packet { from, altered, lie, .. } = self.packets.all[place];
         let bytes = std::mem::take(&mut self.packets.all[place].bytes);
         self.fabric.traffic.delivered += 1;
         let usage = &mut self.processes[index].usage;
@@ -89,7 +92,10 @@ impl Simulation {
             // Tell the checker first: the node may believe the datagram at once.
             self.checker.accepted_altered();
         }
-        self.replies = 0;
+        if lie {
+            self.believe(&contents);
+        }
+        self.replies.clear();
         self.answering = Some(from);
         let len = contents.len();
         let input = match stamp {
@@ -100,10 +106,11 @@ impl Simulation {
         self.keep_proof(index);
         self.answering = None;
         if self.checking != Checking::Off {
-            self.checker.replies(location, self.replies);
+            self.checker.replies(location, &self.replies);
             if let Err(InputError::Datagram(error)) = result
                 && error != WireError::Label
                 && !altered
+                && !lie
             {
                 self.checker.refused(location, error, len);
             }
@@ -194,10 +201,12 @@ impl Simulation {
             self.trace.transmit(now, index, sent.to, &self.buffer[..sent.len]);
             self.checker.datagram(Location { at: now, observer: index }, sent.len, mtu);
             self.tap(index, sent);
+            self.overhear(index, sent);
             // Telemetry that is passed on does not count as a reply, even if the tree passes it
             // back to the node that it came from.
-            self.replies +=
-                u32::from(self.answering == Some(sent.to) && sent.kind != Kind::Telemetry);
+            if self.answering == Some(sent.to) && sent.kind != Kind::Telemetry {
+                self.replies.push(sent.kind);
+            }
             if self.processes[index].blocked {
                 self.hold(index, sent);
             } else {
@@ -209,17 +218,27 @@ impl Simulation {
     /// Sends the datagram in the buffer into the network.
     pub(super) fn post(&mut self, index: usize, sent: Outgoing) {
         let source = self.processes[index].address;
+        let to = self.owners.get(sent.to as usize).copied().flatten();
+        if let Some(receiver) = to.and_then(|to| self.processes.get_mut(to as usize))
+            && receiver.node.is_none()
+            && !self.prompted
+        {
+            receiver.first_probed.get_or_insert(Duration::from_micros(self.now));
+        }
+        self.carry(index, source, sent, false);
+    }
+
+    /// Sends the datagram in the buffer into the network, from a node or a liar. `lie` says that
+    /// a liar made it.
+    pub(super) fn carry(&mut self, index: usize, source: u32, sent: Outgoing, lie: bool) {
         let Outgoing { to, kind, len } = sent;
-        let Some(target) = self.owners.get(to as usize).copied().flatten() else {
+        let owner = self.owners.get(to as usize).copied().flatten().map(|owner| owner as usize);
+        let Some(target) = owner.or_else(|| self.liar_at(to)) else {
             self.fabric.traffic.no_listener += 1;
             return;
         };
-        let receiver = &mut self.processes[target as usize];
-        if receiver.node.is_none() && !self.prompted {
-            receiver.first_probed.get_or_insert(Duration::from_micros(self.now));
-        }
-        let slowness = receiver.slowness;
-        let arrivals = self.fabric.send(index, target as usize, kind, len);
+        let slowness = owner.map_or(Duration::ZERO, |owner| self.processes[owner].slowness);
+        let arrivals = self.fabric.send(index, target, kind, len);
         let copies = [
             (arrivals.first, arrivals.alter),
             (arrivals.duplicate, false),
@@ -228,6 +247,7 @@ impl Simulation {
         for (after, alter) in copies {
             let Some(after) = after else { continue };
             let packet = self.packets.add(source, to, &self.buffer[..len]);
+            self.packets.all[packet as usize].lie = lie;
             if alter {
                 self.alter(packet, len);
             }

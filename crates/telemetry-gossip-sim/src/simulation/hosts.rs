@@ -147,7 +147,8 @@ impl Simulation {
             (process.id, process.clock_ppm, process.instances, process.generation, process.name);
         let generation = match memory {
             Memory::Lost => Generation(0),
-            Memory::Kept => Generation(last + 1),
+            // A host that keeps generations keeps to the highest at which a node may start.
+            Memory::Kept => Generation(last + 1).min(Generation::MAX_START),
         };
         let old = process.address;
         let address = match place {

@@ -8,6 +8,7 @@ mod blocks;
 mod checks;
 mod engine;
 mod hosts;
+mod liars;
 mod sealing;
 pub use sealing::Tapped;
 pub(crate) use sealing::node_config;
@@ -22,11 +23,12 @@ use serde::{Deserialize, Serialize};
 use telemetry_gossip_core::{
     Config, ConfigError, Event, MAX_MTU, Node, NodeId, Stats, SuspicionTimeout,
 };
-use telemetry_gossip_seal::Keyring;
+use telemetry_gossip_seal::{Keyring, Seal};
 
 use crate::checker::{Checker, Checking, Name, Violation};
 use crate::clock::Clock;
-use crate::network::{Fabric, Network, Traffic};
+use crate::liar::Liars;
+use crate::network::{Fabric, Kind, Network, Traffic};
 use crate::process::{Condition, Process, Usage};
 use crate::rng::{Draws, Stream};
 use crate::setters::setters;
@@ -138,6 +140,8 @@ enum QueuedEvent {
     Arrival { packet: u32 },
     /// The timer of an instance of a process fires. A wake-up of an earlier instance is stale.
     Wake { process: u32, instance: u32 },
+    /// A liar moves.
+    Lie { liar: u32 },
 }
 
 /// A datagram in flight. The buffers are reused.
@@ -148,6 +152,8 @@ struct Packet {
     bytes: Vec<u8>,
     /// Whether the bytes differ from those that were sent.
     altered: bool,
+    /// Whether a liar made the contents.
+    lie: bool,
 }
 
 /// All packets; free ones are used again.
@@ -167,6 +173,7 @@ impl Packets {
         packet.from = from;
         packet.to = to;
         packet.altered = false;
+        packet.lie = false;
         packet.bytes.clear();
         packet.bytes.extend_from_slice(bytes);
         place
@@ -221,8 +228,8 @@ pub struct Simulation {
     publishing: bool,
     /// The source of the datagram that is the current input.
     answering: Option<u32>,
-    /// The number of datagrams sent back to that source.
-    replies: u32,
+    /// The kinds of the datagrams sent back to that source.
+    replies: Vec<Kind>,
     /// The members named by events of the current input.
     changed: Vec<Name>,
     /// The datagram that is being sent.
@@ -231,6 +238,9 @@ pub struct Simulation {
     plain: Vec<u8>,
     /// Copies of all datagrams sent, if they are recorded.
     tapped: Option<Vec<Tapped>>,
+    liars: Liars,
+    /// The seal that all liars with the key share.
+    liars_seal: Option<Seal>,
 }
 
 impl Simulation {
@@ -269,13 +279,15 @@ impl Simulation {
             prompted: false,
             publishing: false,
             answering: None,
-            replies: 0,
+            replies: Vec::new(),
             changed: Vec::new(),
             // Longer than any MTU, so that a datagram above the MTU is noticed rather than
             // truncated.
             buffer: vec![0; usize::from(MAX_MTU) + 1],
             plain: Vec::new(),
             tapped: None,
+            liars: Liars::new(settings.config.label, settings.seed),
+            liars_seal: None,
         })
     }
 

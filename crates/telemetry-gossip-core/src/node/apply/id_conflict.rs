@@ -274,12 +274,13 @@ impl<A: Address> Node<A> {
         false
     }
 
-    /// Hears of another process with this node's id, at a generation that is no higher than ours. A
-    /// node that is new finds out which of the two was there first.
+    /// Hears of another process with this node's id, at a generation that is no higher than ours,
+    /// and finds out which of the two the other members hold.
+    ///
+    /// Our generation says nothing about that: a process that took its id while it was cut off
+    /// claimed it above all others, and those that hold the other process do not take the claim.
     pub(super) fn notice_rival(&mut self, claim: &Claim<'_, A>) {
-        if self.cx.now < self.id_conflict.new_until
-            && let Some(address) = claim.address.filter(|&address| address != self.cx.this.address)
-        {
+        if let Some(address) = claim.address.filter(|&address| address != self.cx.this.address) {
             self.begin_contest(claim.instance, address, claim.generation);
         }
     }
@@ -438,6 +439,10 @@ impl<A: Address> Node<A> {
     }
 
     /// Takes the id back if the rival is silent and those members that answer hold no other.
+    ///
+    /// The members that this node knew may all be gone, and it learns of no other while it waits.
+    /// So it takes the id back too if there is no answer at all. If it is merely cut off, it will
+    /// find the other process when it is not, and yield again.
     fn stop_waiting_if_gone(&mut self, contest: &Contest<A>) {
         let now = self.cx.now;
         let held = contest.voters.iter().find_map(|voter| match voter.vote {
@@ -447,9 +452,7 @@ impl<A: Address> Node<A> {
         if let Some((instance, address)) = held {
             self.id_conflict.rival = Some((instance, address, contest.generation));
         }
-        let gone = contest.count(Vote::NoRival);
-        let alone = contest.voters.is_empty();
-        if !contest.is_rival_silent() || held.is_some() || (gone == 0 && !alone) {
+        if !contest.is_rival_silent() || held.is_some() {
             return;
         }
         self.cx.activity = Activity::Active;

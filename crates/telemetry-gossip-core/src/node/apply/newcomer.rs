@@ -16,12 +16,14 @@ impl<A: Address> Node<A> {
     /// beside a number of this node, is such an answer already.
     pub(super) fn await_answer(&mut self, claim: &Claim<'_, A>, heard: &mut Heard<A>) -> Applied {
         let (now, timeout) = (self.cx.now, self.cx.config.probe_timeout);
-        let Some(to) = claim.address.filter(|_| claim.generation <= Generation::MAX_START) else {
+        let Some(to) = claim.address else {
             self.cx.stats.claims_unasked += 1;
             return Applied::Nothing;
         };
+        let is_word = heard.word_from == Some(to);
+        let claim = &Claim { generation: self.believable(claim, is_word), ..claim.clone() };
         let asked = self.cx.request_id();
-        if heard.word_from == Some(to) {
+        if is_word {
             let waiting = WaitingClaim::new(claim, to, heard.rumor, asked, now);
             return waiting.map_or(Applied::Nothing, |waiting| self.take_newcomer(waiting));
         }
@@ -35,6 +37,21 @@ impl<A: Address> Node<A> {
             self.ask_bare(to, id_hash_of(full_id_hash(claim.id.as_bytes())), asked);
         }
         Applied::Nothing
+    }
+
+    /// Returns the generation at which a claim that waits is taken in.
+    ///
+    /// An answer proves the process, and not its generation. Beyond [`Generation::MAX_START`] and
+    /// what is near to the claim held, only the process itself is believed. So the generation is
+    /// lowered, and the next word of the process beats it. A claim that was refused instead would
+    /// leave the process unknown, or dead, for as long as its earlier life is remembered.
+    fn believable(&self, claim: &Claim<'_, A>, is_word: bool) -> Generation {
+        if is_word {
+            return claim.generation;
+        }
+        let held = self.cx.table.find(claim.id).map(|slot| self.cx.table.row(slot).generation);
+        let near = held.map_or(0, |held| held.0.saturating_add(Generation::MAX_LEAP));
+        claim.generation.min(Generation::MAX_START.max(Generation(near)))
     }
 
     /// Sends a ping in which a peer that made the address up can choose nothing but the id hash.
@@ -77,6 +94,11 @@ impl<A: Address> Node<A> {
 
     fn merge_newcomer(&mut self, waiting: &WaitingClaim<A>) -> Applied {
         let claim = waiting.claim();
+        // The cluster config may have changed while the claim waited.
+        if !self.cx.admission.admits(claim.id) {
+            self.cx.stats.claims_not_in_config += 1;
+            return Applied::Nothing;
+        }
         // The claim may be about a process that the table holds by now.
         let applied = self.merge(&claim, false);
         self.watch_growth();

@@ -2,11 +2,13 @@
 //!
 //! ```text
 //!   claim ---+--- does not beat our own ---> an accusation: send our claim again
-//!            +--- implausibly high --------> refused
+//!            +--- implausibly high --------> climbed towards, a leap per second
 //!            +--- of another process ------> id conflict: give way, or outbid it
 //!            +--- no ping reaches us ------> not refuted
 //!            +--- any other ---------------> refuted, one generation above
 //! ```
+
+use core::time::Duration;
 
 use crate::address::Address;
 use crate::cx::Activity;
@@ -18,6 +20,11 @@ use crate::node::Node;
 use crate::outbox::{Body, Intent};
 use crate::status::Status;
 use crate::wire::MIN_ACCUSATION_BYTES;
+
+/// The largest leap of this node above [`Generation::MAX_START`], once per
+/// [`HIGH_LEAP_INTERVAL`]: 34 years of leaps to [`Generation::MAX`].
+const MAX_HIGH_LEAP: u64 = 1 << 32;
+const HIGH_LEAP_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The most accusers that get a refutation directly for one datagram. Together with the reply to
 /// its sender, these are no more than three times the bytes of the accusation.
@@ -41,13 +48,10 @@ impl<A: Address> Node<A> {
             }
             return;
         }
-        // The others take a refutation at any height from this node itself. Near the end of the
-        // range it climbs as slowly as their tables do, so that it never runs out of generations.
-        let low = claim.generation <= self.highest_refuted_at_once();
-        if !(low || claim.generation.is_near(held.generation)) {
+        let Some(generation) = self.generation_above(claim.generation, held.generation) else {
             self.cx.stats.claims_implausible += 1;
             return;
-        }
+        };
         // Instance 0 comes from a host that introduced this node without knowing its instance. It
         // is no other process.
         let instance = self.cx.this.instance;
@@ -58,7 +62,6 @@ impl<A: Address> Node<A> {
         if claim.status != Status::Alive && !self.detector.may_refute(&mut self.cx) {
             return;
         }
-        let generation = claim.generation.next();
         self.set_own_status(generation, Status::Alive);
         if claim.status == Status::Alive {
             self.cx.rumors.push_grounded(self.cx.this.slot);
@@ -68,6 +71,28 @@ impl<A: Address> Node<A> {
         self.add_wrong_accusers(&claim.accusers);
         self.cx.stats.refutations += 1;
         self.cx.emit(Event::Refuted { generation });
+    }
+
+    /// Returns the generation at which this node answers a claim about itself: one above the claim,
+    /// or as near as it may come now. `None` if it must not climb now.
+    ///
+    /// The others take a refutation at any height from this node itself. Near the end of the range
+    /// it climbs by a bounded leap per second, so that it never runs out of generations. It climbs
+    /// faster than a second claim can lead a first, so that a process that has restarted without
+    /// its generation comes back.
+    fn generation_above(&self, claimed: Generation, held: Generation) -> Option<Generation> {
+        if claimed <= self.highest_refuted_at_once() || claimed.is_near(held) {
+            return Some(claimed.next());
+        }
+        if !self.cx.asks_for_proof() {
+            return None;
+        }
+        let since = self.cx.table.row(self.cx.this.slot).observed();
+        if self.cx.now.since(since) < HIGH_LEAP_INTERVAL {
+            return None;
+        }
+        let reach = held.max(Generation::MAX_START).0.saturating_add(MAX_HIGH_LEAP);
+        Some(claimed.next().min(Generation(reach)))
     }
 
     /// The highest claim about this node that it answers whatever its own generation is.

@@ -152,6 +152,22 @@ fn a_process_that_has_yielded_takes_its_id_when_the_other_is_gone() {
     assert!(net.events(5).iter().any(regained));
 }
 
+/// It may have yielded to liars, and have known no others.
+#[test]
+fn a_process_that_has_yielded_takes_its_id_when_nobody_answers_and_yields_again_to_the_other() {
+    let mut net = Net::joined(4, &Config::default());
+    start_rival(&mut net, true);
+    net.run_for(Duration::from_secs(20));
+    assert!(!net.node(5).health().active);
+    net.cut = (1..=4).flat_map(|other| [(other, 5), (5, other)]).collect();
+    net.run_for(Duration::from_secs(35));
+    assert!(net.node(5).health().active && all_hold(&mut net, 4));
+    net.cut.clear();
+    net.run_for(Duration::from_secs(60));
+    assert!(!net.node(5).health().active && net.node(4).health().active);
+    assert!(all_hold(&mut net, 4));
+}
+
 #[test]
 fn a_newcomer_takes_its_id_at_once_if_its_old_address_is_silent() {
     for above in [false, true] {

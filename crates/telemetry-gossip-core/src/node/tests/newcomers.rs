@@ -466,3 +466,18 @@ fn an_accepted_loss_is_known_everywhere_soon() {
         );
     }
 }
+
+#[test]
+fn a_claim_that_waited_while_the_cluster_config_changed_is_refused() {
+    let mut net = Net::joined(3, &Config::default());
+    hear(net.node(1), 200, &claims(200, &[alive(99, 0)]));
+    let asked = drain(net.node(1)).into_iter().find(|&(to, _)| to == 99);
+    let Some(Frame::Ping(ping)) = asked.iter().flat_map(|(_, bytes)| frames(bytes)).next() else {
+        panic!("the stranger is asked");
+    };
+    let members: Vec<_> = (1..=3).map(id).collect();
+    net.input(1, Input::ApplyClusterConfig { version: 1, members: members.into() });
+    let ack = datagram(99, |w| assert!(w.lead(kind::ACK, ping.number, 77)));
+    hear(net.node(1), 99, &ack);
+    assert_eq!(net.node(1).membership().len(), 3);
+}

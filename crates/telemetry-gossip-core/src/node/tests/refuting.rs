@@ -153,3 +153,92 @@ fn lies_do_not_keep_a_member_that_is_reached_from_refuting() {
     }
     assert!(!net.events(4).iter().any(|event| matches!(event, Event::Unreached)));
 }
+
+/// A node that has been lied about up to the highest generation at which a process may start, and
+/// has refuted.
+fn risen(nodes: u32) -> Net {
+    let mut net = Net::joined(nodes, &Config::default());
+    let highest = Generation::MAX_START.0;
+    let accusation = accuse(3, highest, net.node(3).me().instance(), Status::Dead);
+    hear(net.node(3), 9, &claims(9, &[accusation]));
+    net.run_for(Duration::from_secs(5));
+    assert_eq!(net.node(1).member("n3").unwrap().generation(), Generation(highest + 1));
+    net
+}
+
+fn assert_alive_at_all(net: &mut Net, of: u32) {
+    for address in 1..=u32::try_from(net.nodes.len()).unwrap() {
+        assert_eq!(net.status(address, of), Some(Status::Alive), "at n{address}");
+    }
+}
+
+#[test]
+fn a_node_climbs_by_a_bounded_leap_per_second_above_the_highest_start() {
+    let mut node = node(1, &Config::default());
+    let instance = node.me().instance();
+    let lie = claims(2, &[accuse(1, Generation::MAX.0 - 1, instance, Status::Dead)]);
+    for second in 1..=20 {
+        let now = Instant::from_micros(second * 1_000_000);
+        for _ in 0..50 {
+            node.handle(now, Input::Datagram { from: 2, bytes: lie.as_slice().into() }).unwrap();
+            // It refutes only what it can be reached about.
+            drain(&mut node);
+        }
+    }
+    let most = Generation::MAX_START.0 + (20 << 32);
+    let generation = node.me().generation().0;
+    assert!((Generation::MAX_START.0 + 1..=most).contains(&generation), "{generation}");
+}
+
+#[test]
+fn a_node_that_restarts_without_its_generation_climbs_above_the_highest_start() {
+    for generation in [0, Generation::MAX_START.0] {
+        let mut net = risen(5);
+        let identity = Identity::new(id(3), 3).generation(Generation(generation));
+        let now = net.now;
+        *net.node(3) = Node::new(Config::default(), identity, [99; 32], now).unwrap();
+        net.input(3, Input::Join { seeds: alloc::vec![1].into() });
+        net.run_for(Duration::from_secs(15));
+        let reborn = net.node(3).me().instance();
+        assert_alive_at_all(&mut net, 3);
+        for address in 1..=5 {
+            assert_eq!(net.node(address).member("n3").unwrap().instance(), reborn);
+        }
+    }
+}
+
+#[test]
+fn a_newcomer_learns_of_members_above_the_highest_start() {
+    let mut net = risen(4);
+    net.nodes.push(node(5, &Config::default()));
+    net.input(5, Input::Join { seeds: alloc::vec![1].into() });
+    net.run_for(Duration::from_secs(10));
+    assert_alive_at_all(&mut net, 3);
+    let generation = net.node(5).member("n3").unwrap().generation();
+    assert_eq!(generation, net.node(3).me().generation());
+}
+
+/// The others hold a far earlier life of it Left, and it does not know at which generation.
+#[test]
+fn a_restarted_node_far_above_what_is_held_of_it_is_taken_in_once_it_answers() {
+    for height in [1, 1 << 40, Generation::MAX_START.0 - 7, Generation::MAX_START.0] {
+        let mut net = risen(5);
+        let old = net.node(3).me().instance();
+        let left = accuse(3, Generation::MAX_START.0 + 9, old, Status::Left);
+        net.cut = [1, 2, 4, 5].iter().flat_map(|&other| [(other, 3), (3, other)]).collect();
+        for address in [1, 2, 4, 5] {
+            hear(net.node(address), 9, &claims(9, core::slice::from_ref(&left)));
+        }
+        let identity = Identity::new(id(3), 3).generation(Generation(height));
+        let now = net.now;
+        *net.node(3) = Node::new(Config::default(), identity, [99; 32], now).unwrap();
+        let reborn = net.node(3).me().instance();
+        net.run_for(Duration::from_secs(2));
+        let far = accuse(3, Generation::MAX_START.0 + (1 << 32), reborn, Status::Left);
+        hear(net.node(3), 9, &claims(9, &[far]));
+        net.cut.clear();
+        net.input(3, Input::Join { seeds: alloc::vec![1].into() });
+        net.run_for(Duration::from_secs(20));
+        assert_alive_at_all(&mut net, 3);
+    }
+}

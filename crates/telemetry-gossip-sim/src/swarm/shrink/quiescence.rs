@@ -24,6 +24,7 @@ enum Disturbance {
     Apart,
     Config,
     Departure,
+    Lie,
 }
 
 /// The effect of a step on the quiescence.
@@ -140,6 +141,8 @@ fn effect(operation: &Operation) -> Effect {
         // Perhaps all nodes have left, and then a new one must join.
         Operation::Leave(nodes) => begins(Disturbance::Departure, nodes),
         Operation::Join(_) => Effect::Ends(Disturbance::Departure, None),
+        Operation::Lie(_) => Effect::Begins(Disturbance::Lie, String::new()),
+        Operation::StopLying {} => Effect::Ends(Disturbance::Lie, None),
         Operation::Jump { .. }
         | Operation::Twin(_)
         | Operation::Ghosts { .. }
