@@ -21,6 +21,7 @@ mod measure;
 #[allow(dead_code, reason = "the sums of tables are for tests")]
 mod reader;
 #[path = "../../../telemetry-gossip-core/tests/wire/scenes.rs"]
+#[allow(dead_code, reason = "the fuzz target uses more of it")]
 mod scenes;
 #[path = "../../../telemetry-gossip-core/tests/wire/writer.rs"]
 mod writer;

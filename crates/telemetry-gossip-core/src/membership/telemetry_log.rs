@@ -543,8 +543,9 @@ mod tests {
     fn what_is_skipped_are_the_entries_up_to_the_version() {
         let mut log = Vec::new();
         let long = [7; 300];
-        for version in [2, 3, 7, 9] {
-            let value = [None, Some(&long[..]), Some(&[][..])][version as usize % 3];
+        for (version, value) in
+            [(2, Some(&[][..])), (3, None), (7, Some(&long[..])), (9, None), (10, Some(&[]))]
+        {
             merge(
                 &mut log,
                 0,

@@ -193,7 +193,9 @@ fn questions(target: &Target<'_>) -> Vec<(&'static str, Vec<u8>)> {
         (
             "wants: one member",
             target.longest(|n| {
-                alloc::vec![wants((0..n).map(|at| want(first.tag, at % 2 == 0, 0)).collect())]
+                alloc::vec![wants(
+                    (0..n).map(|at| want(first.tag, at.is_multiple_of(2), 0)).collect()
+                )]
             }),
         ),
         (
@@ -291,7 +293,7 @@ fn claims(target: &Target<'_>) -> Vec<(&'static str, Vec<u8>)> {
         }
     };
     let ladder = |n: usize| {
-        let status = if n % 2 == 0 { Status::Alive } else { Status::Suspected };
+        let status = if n.is_multiple_of(2) { Status::Alive } else { Status::Suspected };
         Claim { generation: n as u64 + 1, ..target.claim(0, status, 0) }
     };
     let crowd = |n: usize| {
