@@ -1,5 +1,6 @@
 //! Writes the seeds that are generated: datagrams of real nodes and the golden datagrams into
-//! `seeds/bytes` and `seeds/datagram`, and records of the same runs into `seeds/replay`.
+//! `seeds/bytes` and `seeds/datagram`, costly datagrams into `seeds/cost`, and records of the same
+//! runs as the first two into `seeds/replay`.
 //!
 //! ```text
 //! cargo run --release --example seeds
@@ -11,11 +12,12 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use telemetry_gossip_fuzz::replay;
 use telemetry_gossip_fuzz::seeds::{self, LONGEST, Seed};
+use telemetry_gossip_fuzz::{cost, replay};
 
 fn main() -> std::io::Result<()> {
     write("bytes", seeds::bytes())?;
+    write("cost", cost::seeds())?;
     write("datagram", seeds::datagram())?;
     write("replay", replay::seeds())
 }

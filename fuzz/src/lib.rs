@@ -13,6 +13,7 @@
 //! Inputs by target:
 //! - [`bytes`]: one datagram to a node in a situation
 //! - [`canonical`]: the same, read by two readers, and in its shortest form
+//! - [`cost`]: one datagram to a node of 250 members, and what it may cost
 //! - [`datagram`]: a situation, then several datagrams
 //! - [`node`]: a history of one node, with all actions of a host and of peers, and snapshots
 //! - [`plan`] (target `cluster`): operations on a cluster, which must then become live and quiet
@@ -28,6 +29,7 @@
 pub mod bytes;
 pub mod canonical;
 pub mod cluster;
+pub mod cost;
 pub mod datagram;
 pub mod node;
 pub mod plan;
@@ -42,11 +44,15 @@ pub mod wire;
 
 // The wire format as in `docs/wire.md`, without the code of the core.
 extern crate alloc;
+#[path = "../../crates/telemetry-gossip-core/tests/wire/costly.rs"]
+mod costly;
 #[path = "../../crates/telemetry-gossip-core/tests/wire/meaning.rs"]
 #[allow(dead_code, reason = "the golden datagrams are for tests and seeds")]
 mod meaning;
 #[path = "../../crates/telemetry-gossip-core/tests/wire/reader.rs"]
 mod reader;
+#[path = "../../crates/telemetry-gossip-core/tests/wire/scenes.rs"]
+mod scenes;
 #[path = "../../crates/telemetry-gossip-core/tests/wire/writer.rs"]
 mod writer;
 

@@ -13,7 +13,7 @@ use crate::meaning::Golden;
 use crate::node::History;
 use crate::plan::{Op, Plan};
 use crate::seal::Traffic;
-use crate::{bytes, canonical, datagram, replay, situation, wire};
+use crate::{bytes, canonical, cost, datagram, replay, situation, wire};
 
 /// Returns the committed seeds of a target: file name and contents.
 fn seeds(target: &str) -> Vec<(String, Vec<u8>)> {
@@ -190,6 +190,42 @@ fn the_seeds_of_datagram_are_accepted() {
     for (name, seed) in seeds("datagram") {
         let outcome = datagram::run(&seed);
         assert!(outcome.accepted > 0 && outcome.refused == 0, "{name}: {outcome:?}");
+    }
+}
+
+#[test]
+fn the_seeds_of_cost_are_accepted_and_costly() {
+    let mut most = cost::Cost::default();
+    for (name, seed) in seeds("cost") {
+        let cost = cost::run(&seed).unwrap_or_else(|| panic!("{name} was refused"));
+        most.rows = most.rows.max(cost.rows);
+        most.steps = most.steps.max(cost.steps);
+        most.sent = most.sent.max(cost.sent);
+        most.growth = most.growth.max(cost.growth);
+        most.to_stranger = most.to_stranger.max(cost.to_stranger);
+    }
+    println!("{most:?}");
+    assert!(most.rows > 200 && most.steps > 100_000 && most.sent > 9_000, "{most:?}");
+    assert!(most.growth > 10_000 && most.to_stranger > 1_000, "{most:?}");
+}
+
+#[test]
+fn each_cost_above_its_bound_is_caught() {
+    type Raise = fn(&mut cost::Cost);
+    let within = cost::Cost { received: 1_400, members: 250, mtu: 1_400, ..Default::default() };
+    assert_eq!(within.check(), Ok(()));
+    let faults: [(&str, Raise); 5] = [
+        ("rows visited", |cost| cost.rows = 1_024 + 1_400 / 9 + 1),
+        ("steps for telemetry", |cost| cost.steps = 400_001),
+        ("bytes sent", |cost| cost.sent = 3 * 1_400 + 16 * 1_400 + 1),
+        ("bytes sent to a stranger", |cost| cost.to_stranger = 3 * 1_400 + 1),
+        ("bytes of growth", |cost| cost.growth = 16 * 1_400 + 65_536 + 32 * 250 + 1),
+    ];
+    for (what, raise) in faults {
+        let mut cost = within;
+        raise(&mut cost);
+        let found = cost.check().expect_err(what);
+        assert!(found.contains(&format!("{what} of at most")), "{found}");
     }
 }
 

@@ -22,10 +22,7 @@ pub struct Warm {
 
 thread_local! {
     static NODES: RefCell<Vec<Warm>> = RefCell::new(situations().iter().map(|situation| {
-        let node = situation.node().node;
-        let saved = node.snapshot().expect("a watched node is drained");
-        let buf = vec![0; node.config().mtu.into()];
-        Warm { saved, node, changed: false, buf }
+        Warm::new(situation.node().node)
     }).collect());
 }
 
@@ -49,6 +46,17 @@ pub fn first(situation: usize, from: usize) -> u8 {
 }
 
 impl Warm {
+    /// Makes a drained node reusable.
+    ///
+    /// # Panics
+    /// If the node is not drained.
+    #[must_use]
+    pub fn new(node: Node<SocketAddr>) -> Self {
+        let saved = node.snapshot().expect("the node is drained");
+        let buf = vec![0; node.config().mtu.into()];
+        Self { saved, node, changed: false, buf }
+    }
+
     /// Returns the node.
     #[must_use]
     pub fn node(&self) -> &Node<SocketAddr> {

@@ -1,18 +1,19 @@
 //! One node, with the rules that hold after every input.
 //!
 //! After each input both polls are drained, as by a host. Then the node's own invariants hold, no
-//! datagram exceeds the MTU, table and heap are bounded, the events add up to the table,
-//! generations never decrease, Dead becomes Alive only at a higher generation, and after a tick the
-//! next deadline is in the future.
+//! datagram exceeds the MTU, table and heap are bounded, a datagram costs no more than it may
+//! ([`Cost::check`]), the events add up to the table, generations never decrease, Dead becomes
+//! Alive only at a higher generation, and after a tick the next deadline is in the future.
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 use telemetry_gossip_core::{
     Address, Config, Event, Generation, Health, Identity, Input, InputError, Instant, Node, NodeId,
-    Status,
+    Status, work,
 };
 
+use crate::cost::Cost;
 use crate::wire;
 
 /// The most bytes that a node may send to an unproven address, per byte received from it.
@@ -119,9 +120,32 @@ impl<A: Address> Watched<A> {
     /// If a rule is broken.
     pub fn handle(&mut self, now: Instant, input: Input<'_, A>) -> Result<(), InputError> {
         let tick = matches!(input, Input::Tick);
-        let result = self.node.handle(now, input);
-        self.drain();
+        let received = match &input {
+            Input::Datagram { bytes, .. } => Some(bytes.len() as u64),
+            _ => None,
+        };
+        let (before, heap) = (*self.node.stats(), self.node.heap_bytes());
+        let (steps, result) = work::steps_of(|| {
+            let result = self.node.handle(now, input);
+            self.drain();
+            result
+        });
         self.check();
+        if let Some(received) = received {
+            let (node, after) = (&self.node, self.node.stats());
+            let cost = Cost {
+                received,
+                sent: after.bytes_sent - before.bytes_sent,
+                // The targets know which addresses have proved themselves.
+                to_stranger: 0,
+                rows: after.rows_visited - before.rows_visited,
+                steps,
+                growth: node.heap_bytes().saturating_sub(heap) as u64,
+                members: node.membership().len() as u64,
+                mtu: node.config().mtu.into(),
+            };
+            assert_eq!(cost.check(), Ok(()));
+        }
         if tick {
             let (next, now) = (self.node.poll_timeout(), self.node.now());
             assert!(

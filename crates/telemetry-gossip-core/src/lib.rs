@@ -70,6 +70,8 @@ mod stats;
 mod status;
 mod time;
 mod violation;
+#[doc(hidden)]
+pub mod work;
 
 mod membership;
 

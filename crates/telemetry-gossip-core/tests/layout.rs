@@ -28,6 +28,7 @@ const FLOORS: [&[&str]; 8] = [
         "status",
         "time",
         "violation",
+        "work",
     ],
     &["membership"],
     &["wire"],

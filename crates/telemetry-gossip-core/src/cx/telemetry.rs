@@ -39,12 +39,8 @@ impl<A: Address> Cx<A> {
         // is still in the log serves readers that have not seen `since` itself, because all that
         // was published between the two was replaced later, unless it was a delete marker that is
         // gone.
-        let (mut entries, mut last) = (row.entries(), 0);
-        let mut next = entries.next();
-        while let Some(entry) = next.filter(|entry| entry.version <= since) {
-            last = entry.version;
-            next = entries.next();
-        }
+        let mut entries = row.entries();
+        let mut last = entries.skip_to(since);
         if !anew {
             last = last.max(compacted);
         }
@@ -59,7 +55,7 @@ impl<A: Address> Cx<A> {
             return Fit::Nothing;
         }
         let (mut fit, mut any) = (Fit::All, false);
-        for entry in next.into_iter().chain(entries) {
+        for entry in entries {
             let age_ms =
                 u64::try_from(self.now.since(entry.published).as_millis()).unwrap_or(u64::MAX);
             let before = w.len();

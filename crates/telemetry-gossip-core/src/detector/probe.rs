@@ -255,6 +255,9 @@ impl<A: Address> Detector<A> {
         }
         if cx.config.mode == Mode::Autonomous && self.schedule.probe_at <= cx.now {
             let target = self.schedule.next_target(self.local_health, cx);
+            // A member that still has to answer is asked seldom, since its address may be that of
+            // a victim. A probe and its helpers would send a dozen pings.
+            let target = target.filter(|&slot| !self.unproved.asks(slot, cx));
             if target.is_some_and(|slot| self.probe(slot, false, cx)) {
                 return;
             }

@@ -7,7 +7,8 @@
 //! ```
 //!
 //! A seed can make up members. Until a member has answered, no other node is told of it, and it is
-//! sent nothing but these pings. A member that is removed although it runs comes back with the next
+//! sent nothing but these pings. A page that names many members at one address has one of them
+//! asked in this way. A member that is removed although it runs comes back with the next
 //! comparison of tables, once it answers.
 
 use alloc::vec::Vec;
@@ -73,6 +74,19 @@ impl Unproved {
     /// answer.
     pub(crate) fn is_young(&self, now: Instant) -> bool {
         self.latest.is_some_and(|latest| now < latest + YOUNG)
+    }
+
+    /// Whether this member still has to answer.
+    pub(super) fn asks<A: Address>(&self, slot: Slot, cx: &Cx<A>) -> bool {
+        !cx.is_proved(slot) && self.entries.iter().any(|entry| entry.slot == slot)
+    }
+
+    /// Whether one of the members that came last is said to be at this address.
+    pub(crate) fn asks_at<A: Address>(&self, address: &A, cx: &Cx<A>) -> bool {
+        /// How many members are looked at: more than a page of the default size names.
+        const LAST: usize = 128;
+        let is_there = |entry: &Entry| cx.table.row(entry.slot).is_at(address);
+        self.entries.iter().rev().take(LAST).any(is_there)
     }
 
     /// The live member that came last, of those that have not answered yet. An entry may be of a

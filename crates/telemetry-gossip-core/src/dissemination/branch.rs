@@ -63,7 +63,7 @@ pub(super) struct InFlight {
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Branch {
     /// The member that gets the updates; `None` if no member of the arc can, because each was
-    /// passed over or has no address.
+    /// passed over or has no verified address.
     pub(super) partner: Option<Slot>,
     /// The distance to the beginning of the arc.
     pub(super) distance: Furthest,

@@ -128,7 +128,7 @@ impl Trees {
     }
 
     /// Chooses the arc of a branch, and as its partner the first member of the arc that is not
-    /// passed over and has an address.
+    /// passed over and has a verified address.
     fn choose<A: Address>(&mut self, index: usize, table: &Membership<A>, me: Slot, now: Instant) {
         let (live, from) = (table.live() as usize, table.live_rank(me));
         let Some(branch) = self.branches.get_mut(index) else { return };
@@ -145,7 +145,9 @@ impl Trees {
             at(begin).map_or(Furthest::ALL, |slot| Furthest::between(mine, table.id_hash(slot)));
         branch.end = at(end).map_or(mine, |slot| table.id_hash(slot));
         let mut candidates = (begin + branch.passed_over..end).filter_map(at);
-        let partner = candidates.find(|&slot| table.address(slot).is_some());
+        // An address that has not answered may be that of a victim, so no telemetry is sent there.
+        let is_partner = |slot| table.address(slot).is_some() && table.is_verified(slot);
+        let partner = candidates.find(|&slot| is_partner(slot));
         if partner != branch.partner {
             // The earlier partner may not have received the flight: the new one gets it, too.
             // Members that get an update twice do not pass it on again.
@@ -431,7 +433,7 @@ impl Trees {
         branch.requeue(&mut self.marks, index);
         branch.not_before = now;
         if branch.tries >= MAX_TRIES {
-            // Pass over the partner together with the members before it, which have no address.
+            // Pass over the partner together with the members before it, which cannot be partners.
             let (live, from) = (table.live() as usize, table.live_rank(me));
             let place = branch
                 .partner

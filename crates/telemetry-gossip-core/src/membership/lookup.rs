@@ -93,7 +93,8 @@ impl<A: Address> Membership<A> {
         self.includes_dead
     }
 
-    /// Returns a number that changes each time that a member comes, goes or moves.
+    /// Returns a number that changes each time that a member comes, goes, moves, or has its address
+    /// verified.
     pub(crate) fn roster_version(&self) -> u32 {
         self.roster_version
     }
@@ -273,6 +274,12 @@ impl<A: Address> Membership<A> {
         let bucket = bucket_of(self.hash(slot));
         let within = self.slots_in(bucket).take_while(|&other| other != slot);
         self.live_before[bucket] as usize + within.filter(|&other| self.is_live(other)).count()
+    }
+
+    /// Returns the first live member after this one in the roster, around the circle.
+    pub(crate) fn next_live(&self, slot: Slot) -> Option<Slot> {
+        let rank = self.live_rank(slot) + usize::from(self.is_live(slot));
+        self.at_live_rank(rank.checked_rem(self.live() as usize)?)
     }
 
     /// Returns the live member with `rank` live members before it in the roster.

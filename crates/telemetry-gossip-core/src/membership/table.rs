@@ -70,7 +70,8 @@ pub struct Membership<A> {
     pub(super) changed_at: Instant,
     /// When telemetry last changed a row.
     pub(super) telemetry_changed_at: Instant,
-    /// Counts the changes of the set of live members and of their addresses.
+    /// Counts the changes of the set of live members, of their addresses, and of which addresses
+    /// are known to be right.
     pub(super) roster_version: u32,
     /// Whether dead members and members that left add to the fingerprints.
     pub(super) includes_dead: bool,
@@ -203,7 +204,7 @@ impl<A: Address> Membership<A> {
             }
             write_claim(row, claim, now);
         });
-        if moved {
+        if moved || matches!(merged, Merged::Replaced { renewed: true, .. }) {
             self.roster_version = self.roster_version.wrapping_add(1);
         }
         (merged, Some(slot))
@@ -303,6 +304,10 @@ impl<A: Address> Membership<A> {
         let row = &mut self.rows[slot.index()];
         row.observe(now);
         if verified {
+            // The address is known to be right from now on, so that the member may be a partner.
+            if !row.answered.directly() {
+                self.roster_version = self.roster_version.wrapping_add(1);
+            }
             row.answered = Answered::DIRECTLY;
         }
     }
@@ -318,6 +323,7 @@ impl<A: Address> Membership<A> {
     pub(crate) fn introduced(&mut self, slot: Slot) {
         let row = &mut self.rows[slot.index()];
         row.answered = row.answered.by_host();
+        self.roster_version = self.roster_version.wrapping_add(1);
     }
 
     /// Records how long an answer of the member took.

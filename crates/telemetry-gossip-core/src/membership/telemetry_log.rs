@@ -137,14 +137,41 @@ impl<'a> Entries<'a> {
     pub(crate) fn new(log: &'a [u8]) -> Self {
         Self { rest: log.get(compacted_len(log)..).unwrap_or_default() }
     }
+
+    /// Skips the entries up to version `since`. Returns the version of the last one skipped; 0 if
+    /// there is none.
+    ///
+    /// What is sent of a log is mostly its end, once for each branch of a tree. So this reads of
+    /// each entry only how long it is and its version.
+    pub(crate) fn skip_to(&mut self, since: u64) -> u64 {
+        let mut last = 0;
+        while let Some(&[key_len, v0, v1]) = self.rest.first_chunk() {
+            #[cfg(any(test, feature = "check-invariants"))]
+            crate::work::add(1);
+            let value_len = match u16::from_le_bytes([v0, v1]) {
+                REMOVED => 0,
+                len => len,
+            };
+            let len = ENTRY_OVERHEAD + usize::from(key_len) + usize::from(value_len);
+            let Some((entry, rest)) = self.rest.split_at_checked(len) else { break };
+            let Some(&[a, b, c, d, e, f]) = entry.last_chunk() else { break };
+            let version = u64::from_le_bytes([a, b, c, d, e, f, 0, 0]);
+            // No key is empty: a log that begins with one is not held.
+            if key_len == 0 || version > since {
+                break;
+            }
+            (last, self.rest) = (version, rest);
+        }
+        last
+    }
 }
 
 impl<'a> Iterator for Entries<'a> {
     type Item = LogEntry<'a>;
 
     fn next(&mut self) -> Option<LogEntry<'a>> {
-        #[cfg(test)]
-        work::add(1);
+        #[cfg(any(test, feature = "check-invariants"))]
+        crate::work::add(1);
         let (&[key_len], rest) = self.rest.split_first_chunk()?;
         if key_len == 0 {
             // No key is empty: this log is not held.
@@ -327,8 +354,8 @@ fn shift(bytes: &mut [u8], range: core::ops::Range<usize>, to: usize) -> usize {
         return 0;
     }
     let steps = range.len() / BYTES_PER_STEP;
-    #[cfg(test)]
-    work::add(steps);
+    #[cfg(any(test, feature = "check-invariants"))]
+    crate::work::add(steps);
     bytes.copy_within(range, to);
     steps
 }
@@ -412,7 +439,8 @@ pub(crate) fn version(log: &[u8]) -> u64 {
 
 /// Returns the bytes of the entries after version `since`, and whether any of them is urgent.
 pub(crate) fn update_since(log: &[u8], since: u64) -> (usize, bool) {
-    let update = Entries::new(log).filter(|entry| entry.version > since);
+    let mut update = Entries::new(log);
+    update.skip_to(since);
     update
         .fold((0, false), |(len, urgent), entry| (len + entry.packed_len(), urgent | entry.urgent))
 }
@@ -437,28 +465,6 @@ fn size_of_entries(
         .fold((entry.packed_len(), 1), |(len, entries), held| {
             (len + held.packed_len(), entries + 1)
         })
-}
-
-/// Counts the entries looked at and the bytes moved, so that tests can bound the cost of a
-/// datagram.
-#[cfg(test)]
-pub(crate) mod work {
-    extern crate std;
-
-    use core::cell::Cell;
-
-    std::thread_local!(static STEPS: Cell<usize> = const { Cell::new(0) });
-
-    pub(super) fn add(steps: usize) {
-        STEPS.with(|count| count.set(count.get() + steps));
-    }
-
-    /// Returns the steps that `f` takes.
-    pub(crate) fn of(f: impl FnOnce()) -> usize {
-        let before = STEPS.with(Cell::get);
-        f();
-        STEPS.with(Cell::get) - before
-    }
 }
 
 #[cfg(test)]
@@ -530,6 +536,35 @@ mod tests {
         drop_delete_markers(&mut bytes, 1);
         let left = alloc::vec![(b"d".to_vec(), 5), (b"e".to_vec(), 6)];
         assert_eq!((keys(&bytes), bytes[0]), ((left, 7), 9));
+    }
+
+    /// The fast way to the end of a log against the plain one.
+    #[test]
+    fn what_is_skipped_are_the_entries_up_to_the_version() {
+        let mut log = Vec::new();
+        let long = [7; 300];
+        for (version, value) in
+            [(2, Some(&[][..])), (3, None), (7, Some(&long[..])), (9, None), (10, Some(&[]))]
+        {
+            merge(
+                &mut log,
+                0,
+                &[entry(&alloc::format!("k{version}"), value, version)],
+                Instant::ORIGIN,
+            );
+        }
+        for since in 0..11 {
+            let mut skipped = Entries::new(&log);
+            let last = skipped.skip_to(since);
+            let versions: Vec<u64> = Entries::new(&log).map(|entry| entry.version).collect();
+            let at = versions.partition_point(|&version| version <= since);
+            assert_eq!(last, at.checked_sub(1).map_or(0, |at| versions[at]), "since {since}");
+            let rest: Vec<u64> = skipped.map(|entry| entry.version).collect();
+            assert_eq!(rest, versions[at..], "since {since}");
+        }
+        let mut withheld = Vec::new();
+        withhold(&mut withheld, 0, 9);
+        assert_eq!(Entries::new(&withheld).skip_to(20), 0);
     }
 
     #[test]

@@ -457,6 +457,9 @@ impl<A: Address> Node<A> {
         // A ping on the sender's behalf also costs bytes, so it takes its share of the allowance.
         let spent = if ping_req.is_some() { PING_REQ_LEN.min(datagram.len) } else { 0 };
         let limit = if verified { cx.mtu() } else { cx.limit_to(sender, datagram.len - spent) };
+        // The questions about its claims may go to the same address.
+        let questions = datagram.len / PING_LEN - reply.heard.questions_left;
+        let limit = if verified { limit } else { limit.saturating_sub(questions * PING_LEN) };
         // A challenge is never answered by another challenge, or two nodes could go on for ever.
         let known = sender.is_some() && !has_ack && cx.asks_for_proof();
         let asks = !matches!(body, Body::None | Body::Rumors | Body::Introduction);

@@ -14,7 +14,8 @@ fn table(members: u32, me: u32) -> (Membership<u32>, Slot) {
     let mut table = Membership::new(Config::default().max_members);
     for address in 0..members {
         let id = alloc::format!("n{address}");
-        table.merge(Instant::ORIGIN, &claim(&id, address, 1, Status::Alive));
+        let (_, slot) = table.merge_at(Instant::ORIGIN, &claim(&id, address, 1, Status::Alive));
+        table.heard(slot.unwrap(), Instant::ORIGIN, true);
     }
     let me = table.find(&alloc::format!("n{me}")).unwrap();
     (table, me)
@@ -184,6 +185,22 @@ fn a_lost_flight_is_sent_again_and_a_silent_partner_is_passed_over_for_a_while()
         trees.begin(now, ROOM, PAUSE, Instant::ORIGIN, me).map(|(_, partner, _)| partner),
         Some(silent)
     );
+}
+
+#[test]
+fn a_member_becomes_a_partner_once_its_address_is_verified() {
+    let (mut table, me) = table(8, 0);
+    let (mut trees, now) = (Trees::default(), at(0));
+    trees.adapt(&table, me, now);
+    let partner = trees.branches[0].partner.unwrap();
+    let id = table.id(partner);
+    let restarted = Claim { instance: Instance(2), ..claim(id.as_str(), 9, 2, Status::Alive) };
+    table.merge(Instant::ORIGIN, &restarted);
+    trees.adapt(&table, me, now);
+    assert_eq!(trees.branches[0].partner, None, "it has not answered at its new address");
+    table.heard(partner, now, true);
+    trees.adapt(&table, me, now);
+    assert_eq!(trees.branches[0].partner, Some(partner));
 }
 
 /// Found by fuzzing: only the first member of the arc was passed over, and the silent partner after

@@ -154,7 +154,12 @@ impl<A: Address> Node<A> {
             }
             return self.merge(claim, heard.rumor);
         }
-        if heard.asked != Asked::ToJoin || claim.generation > Generation::MAX_START {
+        // Two processes cannot be at one address, and each member from a page is asked four times.
+        let is_crowded = |address| self.detector.unproved.asks_at(&address, &self.cx);
+        if heard.asked != Asked::ToJoin
+            || claim.generation > Generation::MAX_START
+            || claim.address.is_some_and(is_crowded)
+        {
             return self.await_answer(claim, heard);
         }
         let applied = self.merge(claim, heard.rumor);

@@ -18,6 +18,7 @@ mod snapshot;
 mod snapshot_forged;
 mod telemetry;
 mod telemetry_lies;
+mod victims;
 
 use alloc::string::String;
 use alloc::vec::Vec;

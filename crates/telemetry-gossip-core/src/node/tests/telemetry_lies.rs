@@ -2,7 +2,7 @@
 //! held.
 
 use super::*;
-use crate::membership::telemetry_log::{MAX_ENTRIES, MAX_ENTRIES_READ, MAX_VERSION, work};
+use crate::membership::telemetry_log::{MAX_ENTRIES, MAX_ENTRIES_READ, MAX_VERSION};
 use crate::wire::{CompactedHead, TelemetryHead, Tree, WireEntry, kind};
 
 /// An entry of a forged frame: its step, age, key and value.
@@ -72,10 +72,11 @@ fn fill(node: &mut Node<u32>, owner: &str, instance: Instance, entries: usize) {
 /// The cost of handling a datagram and sending all that follows from it.
 fn cost(node: &mut Node<u32>, from: u32, bytes: &[u8]) -> usize {
     let now = node.now();
-    work::of(|| {
+    let (steps, ()) = crate::work::steps_of(|| {
         node.handle(now, Input::Datagram { from, bytes: bytes.into() }).unwrap();
         drain(node);
-    })
+    });
+    usize::try_from(steps).unwrap()
 }
 
 /// Entries of at least 15 bytes were merged one by one, each at the cost of the whole log.
