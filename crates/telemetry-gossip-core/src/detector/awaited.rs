@@ -13,6 +13,7 @@ impl<A: Address> Detector<A> {
         let probe = self.probe.as_ref();
         probe.is_some_and(|it| it.judge(from, request_id, Instance(0)) != Answer::Unrelated)
             || self.flap_damping.awaits(from, request_id)
+            || self.unproved.awaits(request_id)
             || self.ping_reqs.awaits(from, request_id)
             || self.roll_calls.awaits(request_id, |slot| cx.table.address(slot) == Some(from))
     }

@@ -259,7 +259,7 @@ impl<A: Address> Detector<A> {
         }
     }
 
-    /// Handles an ack: it answers the probe under way, a recheck, a ping-req or a roll call.
+    /// Handles an ack to the probe under way, or to another question of the detector.
     pub(crate) fn on_ack(
         &mut self,
         from: A,
@@ -273,6 +273,9 @@ impl<A: Address> Detector<A> {
         if let Some(slot) = self.flap_damping.answered(from, request_id) {
             cx.table.heard(slot, cx.now, true);
             self.add_evidence(slot, Evidence::RecheckAnswered, cx);
+            return Acked::Matched;
+        }
+        if self.on_ack_of_unproved(from, request_id, instance, cx) {
             return Acked::Matched;
         }
         if let Some((asker, request_id)) = self.ping_reqs.answered(from, request_id) {

@@ -24,6 +24,9 @@ use crate::wire::{PING_LEN, PING_REQ_LEN};
 /// The largest number of ping-reqs under way.
 pub(crate) const MAX_PING_REQS: usize = 128;
 
+/// The places that are kept while no request is under way. In calm there are fewer at a time.
+const MAX_KEPT: usize = 8;
+
 /// A ping-req under way.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct PingReq<A> {
@@ -99,6 +102,10 @@ impl<A: Copy + PartialEq> PingReqs<A> {
     pub(crate) fn due(&mut self, now: Instant) -> Option<((A, IdHash), RequestId)> {
         while self.entries.front().is_some_and(|ping_req| ping_req.ends <= now) {
             self.entries.pop_front();
+        }
+        // After a flood the memory is given back.
+        if self.entries.is_empty() && self.entries.capacity() > MAX_KEPT {
+            self.entries = VecDeque::new();
         }
         let ping_req = self
             .entries

@@ -224,10 +224,9 @@ impl<A: Address> Detector<A> {
         for _ in 0..wanted {
             let (table, helpers) = (&cx.table, &probe.helpers);
             let helper = table.random(&mut cx.rng, |slot| {
-                let helps = slot != target
-                    && table.can_probe(slot)
-                    && (all || table.is_verified(slot) && table.is_proved_alive(slot))
-                    && table.status(slot) == Status::Alive;
+                let helps = table.is_helper(slot)
+                    || all && table.can_probe(slot) && table.status(slot) == Status::Alive;
+                let helps = helps && slot != target;
                 helps && !helpers.iter().any(|helper| table.address(slot) == Some(helper.address))
             });
             let Some((helper, to)) = helper.and_then(|slot| Some((slot, table.address(slot)?)))

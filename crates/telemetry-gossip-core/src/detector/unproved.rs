@@ -1,15 +1,19 @@
 //! The members that this node knows only from the pages of its own join: they have to answer.
 //!
 //! ```text
-//!   a page names a member ---> asked at once, after 5, 15 and 35 s --- answered ---> proved
-//!                                          |
-//!                                          +--- silent for 55 s ---> removed
+//!   a page names a member ---> asked at once and after 5 s, and through one helper each
+//!                              after 15 and 35 s --- answered ---> proved
+//!                                     |
+//!                                     +--- silent for 55 s ---> removed
 //! ```
 //!
 //! A seed can make up members. Until a member has answered, no other node is told of it, and it is
 //! sent nothing but these pings. A page that names many members at one address has one of them
 //! asked in this way. A member that is removed although it runs comes back with the next
 //! comparison of tables, once it answers.
+//!
+//! A member that this node reaches only through helpers is proved by the answers of two. After one,
+//! which may be a lie, further helpers are asked before it is removed.
 
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -19,6 +23,7 @@ use serde::{Deserialize, Serialize};
 use super::Detector;
 use crate::address::Address;
 use crate::cx::Cx;
+use crate::id::{IdHash, Instance, RequestId};
 use crate::membership::Slot;
 use crate::outbox::{Intent, Signal};
 use crate::time::{Instant, TimeRules};
@@ -31,6 +36,12 @@ const PAUSES: [Duration; 4] = [
     Duration::from_secs(20),
     Duration::from_secs(20),
 ];
+
+/// The number of questions that this node asks itself, before it asks through helpers.
+const ASKED_DIRECTLY: u8 = 2;
+
+/// The most questions to a member of which a single helper says that it answers.
+const MAX_ASKED: u8 = 8;
 
 /// How long after a page a roll call counts the members that have not answered yet. Later, those
 /// that run have answered and the others are gone.
@@ -48,6 +59,15 @@ struct Entry {
     due: Instant,
     /// How often it was asked.
     asked: u8,
+    /// The number that a helper has to repeat once the member has answered it, and that helper.
+    through: Option<(RequestId, IdHash)>,
+}
+
+impl Entry {
+    /// Whether the member was asked often enough. `answered` says whether a helper vouches for it.
+    fn is_over(&self, answered: bool) -> bool {
+        usize::from(self.asked) >= if answered { MAX_ASKED.into() } else { PAUSES.len() }
+    }
 }
 
 /// The members that have to answer.
@@ -65,7 +85,7 @@ impl Unproved {
     pub(crate) fn add<A: Address>(&mut self, slot: Slot, cx: &mut Cx<A>) {
         let members = u32::try_from(cx.table.len()).unwrap_or(u32::MAX);
         let due = cx.now + cx.jitter(SPREAD_PER_MEMBER * members);
-        self.entries.push(Entry { slot, due, asked: 0 });
+        self.entries.push(Entry { slot, due, asked: 0, through: None });
         self.next = Some(self.next.map_or(due, |next| next.min(due)));
         self.latest = Some(cx.now);
     }
@@ -96,12 +116,16 @@ impl Unproved {
         slots.find(|&slot| cx.table.is_live(slot) && !cx.is_proved(slot))
     }
 
+    /// Whether a helper was given this number.
+    pub(super) fn awaits(&self, request_id: RequestId) -> bool {
+        self.entries.iter().any(|entry| entry.through.is_some_and(|(id, _)| id == request_id))
+    }
+
     /// A member that was asked often enough and has not answered.
     pub(crate) fn silent<A: Address>(&self, cx: &Cx<A>) -> Option<Slot> {
         let over = |entry: &&Entry| {
-            usize::from(entry.asked) >= PAUSES.len()
-                && entry.due <= cx.now
-                && !cx.table.row(entry.slot).answered.is_proof()
+            let answered = cx.table.row(entry.slot).answered;
+            entry.is_over(answered.through_one()) && entry.due <= cx.now && !answered.is_proof()
         };
         self.next.filter(|&next| next <= cx.now)?;
         self.entries.iter().find(over).map(|entry| entry.slot)
@@ -146,24 +170,21 @@ impl<A: Address> Detector<A> {
         }
         let entries = &mut self.unproved.entries;
         entries.retain_mut(|entry| {
-            if cx.table.row(entry.slot).answered.is_proof() || !cx.table.is_live(entry.slot) {
+            let answered = cx.table.row(entry.slot).answered;
+            if answered.is_proof() || !cx.table.is_live(entry.slot) {
                 return false;
             }
             if entry.due > cx.now {
                 return true;
             }
-            let Some(&pause) = PAUSES.get(usize::from(entry.asked)) else {
+            if entry.is_over(answered.through_one()) {
                 // The node removes it.
                 return true;
-            };
-            entry.due = cx.now + pause;
-            entry.asked += 1;
-            if let Some(to) = cx.table.address(entry.slot)
-                && let Some(number) = cx.proof.challenge(to, cx.now)
-            {
-                let signal = Signal::Ping(number, cx.table.id_hash(entry.slot));
-                cx.ask(Intent::new(to, None, PING_LEN).with_signal(signal));
             }
+            let [.., longest] = PAUSES;
+            entry.due = cx.now + *PAUSES.get(usize::from(entry.asked)).unwrap_or(&longest);
+            entry.asked += 1;
+            ask(entry, cx);
             true
         });
         self.unproved.next = entries.iter().map(|entry| entry.due).min();
@@ -171,4 +192,51 @@ impl<A: Address> Detector<A> {
             entries.shrink_to_fit();
         }
     }
+}
+
+impl<A: Address> Detector<A> {
+    /// Handles an ack of a helper that was asked to ping a member; false if it is none.
+    pub(super) fn on_ack_of_unproved(
+        &mut self,
+        from: A,
+        request_id: RequestId,
+        instance: Instance,
+        cx: &mut Cx<A>,
+    ) -> bool {
+        let asked = |entry: &&mut Entry| entry.through.is_some_and(|(id, _)| id == request_id);
+        let Some(entry) = self.unproved.entries.iter_mut().find(asked) else { return false };
+        let slot = entry.slot;
+        let Some((_, helper)) = entry.through.take() else { return false };
+        let is_helper = |slot| cx.is_proved(slot) && cx.table.row(slot).is_at(&from);
+        let held = cx.table.row(slot).instance;
+        let same = held == instance || [held, instance].contains(&Instance(0));
+        if same && cx.table.with_id_hash(helper).any(is_helper) {
+            cx.table.heard_through(slot, cx.now, helper);
+        }
+        true
+    }
+}
+
+/// Asks a member that is due: by a bare ping of this node, or of a helper.
+fn ask<A: Address>(entry: &mut Entry, cx: &mut Cx<A>) {
+    let (slot, number) = (entry.slot, cx.request_id());
+    let Some(to) = cx.table.address(slot) else { return };
+    let id_hash = cx.table.id_hash(slot);
+    if entry.asked > ASKED_DIRECTLY
+        && let Some((helper, at)) = random_helper(slot, cx)
+    {
+        entry.through = Some((number, cx.table.id_hash(helper)));
+        let signal = Signal::PingReq(number, id_hash, to);
+        cx.ask(Intent::new(at, Some(helper), cx.mtu()).with_signal(signal));
+    } else if let Some(number) = cx.proof.challenge(to, cx.now) {
+        cx.ask(Intent::new(to, None, PING_LEN).with_signal(Signal::Ping(number, id_hash)));
+    }
+}
+
+/// Draws a member that can ask `target`, and its address.
+fn random_helper<A: Address>(target: Slot, cx: &mut Cx<A>) -> Option<(Slot, A)> {
+    let table = &cx.table;
+    let helps = |slot| slot != target && table.is_helper(slot);
+    let helper = table.random(&mut cx.rng, helps)?;
+    Some((helper, table.address(helper)?))
 }

@@ -259,6 +259,14 @@ impl<A: Address> Membership<A> {
         self.row(slot).answered.directly()
     }
 
+    /// Whether a member can ask another one on behalf of this node.
+    pub(crate) fn is_helper(&self, slot: Slot) -> bool {
+        self.can_probe(slot)
+            && self.status(slot) == Status::Alive
+            && self.is_verified(slot)
+            && self.is_proved_alive(slot)
+    }
+
     /// Whether a member has answered, or is not live.
     pub(crate) fn is_told(&self, slot: Slot) -> bool {
         self.is_proved(slot) || !self.is_live(slot)

@@ -3,8 +3,8 @@
 //! ```text
 //!   a claim that others pass on ---> asked --- its member answers ---> taken
 //!                                      |            |
-//!          no answer for a minute: forgotten        +--- another process answered as this member
-//!                                                        before ---> contested
+//!            no answer: asked through two helpers   +--- another process answered as this member
+//!            no answer for a minute: forgotten           before ---> contested
 //!   contested --- the other one answers ---> forgotten
 //!       +-------- it is silent for two timeouts ---> taken
 //! ```
@@ -20,16 +20,20 @@
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use arrayvec::ArrayVec;
 use serde::{Deserialize, Serialize};
 
 use super::claim::{Accusers, Claim};
-use crate::id::{Generation, Instance, NodeId, RequestId};
+use crate::id::{Generation, IdHash, Instance, NodeId, RequestId};
 use crate::rng::Random;
 use crate::status::Status;
 use crate::time::{Instant, TimeRules};
 
 /// The largest number of claims that wait.
 pub(crate) const MAX_WAITING: usize = 64;
+
+/// The number of helpers that have to pass an answer on: one alone may have made it up.
+pub(crate) const HELPERS: usize = 2;
 
 /// How long after its time an answer is still taken. Then the claim is forgotten.
 const LATE_ANSWER: Duration = Duration::from_secs(60);
@@ -51,6 +55,19 @@ pub(crate) struct WaitingClaim<A> {
     /// The number that the process which is held has to repeat, once this claim is contested, and
     /// whether it was asked twice.
     contested: Option<(RequestId, bool)>,
+    /// Whether the member was silent, and was to be asked through helpers.
+    through: bool,
+    /// Those helpers.
+    pub(crate) helpers: ArrayVec<AskedHelper, HELPERS>,
+}
+
+/// A helper that asks the member of a claim.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct AskedHelper {
+    pub(crate) number: RequestId,
+    pub(crate) id_hash: IdHash,
+    /// Whether it has passed an answer on.
+    pub(crate) answered: bool,
 }
 
 impl<A: Copy> WaitingClaim<A> {
@@ -72,7 +89,34 @@ impl<A: Copy> WaitingClaim<A> {
             asked,
             until,
             contested: None,
+            through: false,
+            helpers: ArrayVec::new(),
         })
+    }
+
+    /// Has the member asked by this node alone, and not through helpers.
+    pub(crate) const fn only_directly(&mut self) {
+        self.through = true;
+    }
+
+    /// Whether an answer with this number is awaited.
+    fn awaits(&self, number: RequestId) -> bool {
+        match self.contested {
+            Some((held, _)) => held == number,
+            None => {
+                let asked = self.helpers.iter().any(|helper| helper.number == number);
+                self.asked == number || asked
+            }
+        }
+    }
+
+    /// Whether its member was not yet asked through helpers, and is to be if it is silent.
+    const fn is_untried(&self) -> bool {
+        self.contested.is_none() && !self.through
+    }
+
+    fn has_answered_helpers(&self) -> bool {
+        self.helpers.len() == HELPERS && self.helpers.iter().all(|helper| helper.answered)
     }
 
     /// Returns the claim as it can be merged.
@@ -105,6 +149,8 @@ pub(crate) enum Due<A> {
     AskAgain(NodeId, RequestId),
     /// The process that is held is silent: take this claim.
     Take(WaitingClaim<A>),
+    /// The member of this claim is silent: ask it through helpers.
+    AskThrough(NodeId, A),
 }
 
 /// How long the table must at least take to double if nothing is to be said of it.
@@ -119,11 +165,14 @@ pub(crate) struct Newcomers<A> {
     waiting: Vec<WaitingClaim<A>>,
     /// When the table was measured, and the number of live members in it.
     measured: (Instant, u32),
+    /// Until when helpers ask for a claim. They do so for one at a time, so that a flood of claims
+    /// makes this node send little.
+    helpers_until: Instant,
 }
 
 impl<A: Copy + PartialEq> Newcomers<A> {
     pub(crate) const fn new(now: Instant) -> Self {
-        Self { waiting: Vec::new(), measured: (now, 0) }
+        Self { waiting: Vec::new(), measured: (now, 0), helpers_until: now }
     }
 
     /// Measures the table after a member has entered it. Returns how many live members there were
@@ -142,32 +191,23 @@ impl<A: Copy + PartialEq> Newcomers<A> {
         doubled.then_some(before)
     }
 
-    /// Keeps a claim until `until`. Returns true if its member must be asked, with the number
-    /// `asked`; false if it was asked already.
-    pub(crate) fn put(
-        &mut self,
-        claim: &Claim<'_, A>,
-        rumor: bool,
-        asked: RequestId,
-        (now, until): (Instant, Instant),
-        rng: &mut Random,
-    ) -> bool {
-        let new = claim.address.and_then(|to| WaitingClaim::new(claim, to, rumor, asked, until));
-        let Some(new) = new else { return false };
+    /// Keeps a claim. Returns true if its member must be asked; false if it was asked already.
+    pub(crate) fn put(&mut self, new: WaitingClaim<A>, now: Instant, rng: &mut Random) -> bool {
         let same = |waiting: &&mut WaitingClaim<A>| {
             waiting.id == new.id
                 && waiting.instance == new.instance
                 && waiting.address == new.address
         };
         if let Some(waiting) = self.waiting.iter_mut().find(same) {
-            waiting.rumor |= rumor;
-            if (claim.generation, claim.status) > (waiting.generation, waiting.status) {
-                (waiting.generation, waiting.status) = (claim.generation, claim.status);
+            waiting.rumor |= new.rumor;
+            if (new.generation, new.status) > (waiting.generation, waiting.status) {
+                (waiting.generation, waiting.status) = (new.generation, new.status);
             }
             if waiting.until > now || waiting.contested.is_some() {
                 return false;
             }
-            (waiting.asked, waiting.until) = (asked, until);
+            let (rumor, generation, status) = (waiting.rumor, waiting.generation, waiting.status);
+            *waiting = WaitingClaim { rumor, generation, status, ..new };
             return true;
         }
         let over = |waiting: &WaitingClaim<A>| waiting.until <= now && waiting.contested.is_none();
@@ -183,25 +223,42 @@ impl<A: Copy + PartialEq> Newcomers<A> {
 
     /// Whether an ack of this number is awaited.
     pub(crate) fn awaits(&self, number: RequestId) -> bool {
-        self.waiting.iter().any(|waiting| match waiting.contested {
-            Some((held, _)) => held == number,
-            None => waiting.asked == number,
-        })
+        self.waiting.iter().any(|waiting| waiting.awaits(number))
     }
 
     /// Handles an ack of this number from this instance.
     pub(crate) fn answered(&mut self, number: RequestId, instance: Instance) -> Option<Answer<A>> {
-        let at = self.waiting.iter().position(|waiting| match waiting.contested {
-            Some((held, _)) => held == number,
-            None => waiting.asked == number,
-        })?;
+        let at = self.waiting.iter().position(|waiting| waiting.awaits(number))?;
+        let waiting = &mut self.waiting[at];
+        // Instance 0 stands for a process that does not tell its instances apart.
+        let same = [instance, Instance(0)].contains(&waiting.instance) || instance == Instance(0);
+        if let Some(helper) = waiting.helpers.iter_mut().find(|helper| helper.number == number) {
+            helper.answered |= same;
+            if !waiting.has_answered_helpers() {
+                return Some(Answer::Held);
+            }
+        } else {
+            waiting.helpers.clear();
+        }
         let waiting = self.waiting.swap_remove(at);
         if waiting.contested.is_some() {
             return Some(Answer::Held);
         }
-        // Instance 0 stands for a process that does not tell its instances apart.
-        let same = [waiting.instance, Instance(0)].contains(&instance);
-        (same || waiting.instance == Instance(0)).then_some(Answer::Claimed(waiting))
+        same.then_some(Answer::Claimed(waiting))
+    }
+
+    /// Notes that these helpers ask the member of a claim until `until`.
+    pub(crate) fn ask_through(
+        &mut self,
+        (id, address): (NodeId, A),
+        helpers: ArrayVec<AskedHelper, HELPERS>,
+        until: Instant,
+    ) {
+        let same = |it: &&mut WaitingClaim<A>| it.id == id && it.address == address;
+        if let Some(waiting) = self.waiting.iter_mut().find(same) {
+            waiting.helpers = helpers;
+            self.helpers_until = until;
+        }
     }
 
     /// Keeps a claim whose member has answered until the process that is held has been asked, with
@@ -236,10 +293,16 @@ impl<A: Copy + PartialEq> Newcomers<A> {
 
     /// Takes something that is due.
     pub(crate) fn due(&mut self, now: Instant, timeout: Duration) -> Option<Due<A>> {
-        let at = self
-            .waiting
-            .iter()
-            .position(|waiting| waiting.contested.is_some() && waiting.until <= now)?;
+        let contested =
+            |waiting: &WaitingClaim<A>| waiting.contested.is_some() && waiting.until <= now;
+        let Some(at) = self.waiting.iter().position(contested) else {
+            if self.helpers_until > now {
+                return None;
+            }
+            let waiting = self.waiting.iter_mut().find(|it| it.is_untried() && it.until <= now)?;
+            waiting.through = true;
+            return Some(Due::AskThrough(waiting.id, waiting.address));
+        };
         let waiting = &mut self.waiting[at];
         if let Some((number, again @ false)) = &mut waiting.contested {
             *again = true;
@@ -252,7 +315,10 @@ impl<A: Copy + PartialEq> Newcomers<A> {
     /// When something is due.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let contested = self.waiting.iter().filter(|waiting| waiting.contested.is_some());
-        contested.map(|waiting| waiting.until).min()
+        let untried = self.waiting.iter().filter(|waiting| waiting.is_untried());
+        let first = untried.map(|waiting| waiting.until).min();
+        let helpers = first.map(|first| first.max(self.helpers_until));
+        contested.map(|waiting| waiting.until).chain(helpers).min()
     }
 
     /// Drops the claims about this member that are not above `generation`: it is known by now, or
@@ -263,10 +329,14 @@ impl<A: Copy + PartialEq> Newcomers<A> {
 
     /// Whether the restored claims are within their bounds.
     pub(crate) fn is_sound(&self, times: TimeRules) -> bool {
-        let Self { waiting, measured: (measured_at, _) } = self;
+        let Self { waiting, measured: (measured_at, _), helpers_until } = self;
         waiting.len() <= MAX_WAITING
             && times.is_past(*measured_at)
-            && waiting.iter().all(|waiting| times.are_deadlines(&[Some(waiting.until)]))
+            && times.are_deadlines(&[Some(*helpers_until)])
+            && waiting.iter().all(|waiting| {
+                times.are_deadlines(&[Some(waiting.until)])
+                    && (waiting.through || waiting.helpers.is_empty())
+            })
     }
 
     /// Drops all claims: the node falls silent.

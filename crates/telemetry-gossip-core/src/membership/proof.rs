@@ -58,6 +58,11 @@ impl Answered {
         self.is_proof() && self.0 & Self::REVIVED == 0
     }
 
+    /// Whether it has answered a single helper, which may have made that up.
+    pub(crate) const fn through_one(self) -> bool {
+        self.kind() >= Self::THROUGH_ONE
+    }
+
     const fn kind(self) -> u8 {
         self.0 & !Self::REVIVED
     }

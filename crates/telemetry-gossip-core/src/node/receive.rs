@@ -176,6 +176,7 @@ impl<A: Address> Node<A> {
         }
         let heard = Heard {
             rumor: true,
+            from,
             asked: Asked::No,
             word_from: verified.then_some(from),
             questions_left: datagram.len / PING_LEN,

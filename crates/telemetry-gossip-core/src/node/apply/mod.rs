@@ -35,6 +35,8 @@ pub(super) use own_telemetry::MAX_OWN_VERSION;
 pub(super) struct Heard<A> {
     /// Whether a change by them is passed on to the other members.
     pub(super) rumor: bool,
+    /// The address that the datagram came from, which may be forged.
+    pub(super) from: A,
     /// Whether they answer a question of this node.
     pub(super) asked: Asked,
     /// The address of a process that has repeated a number of this node in this datagram. What it

@@ -1,11 +1,13 @@
 //! Claims that wait until their member has answered: asking it, and taking the claim in.
 
-use super::{Applied, Heard};
+use arrayvec::ArrayVec;
+
+use super::{Applied, Asked, Heard};
 use crate::address::Address;
 use crate::event::{Event, RemovalReason};
-use crate::id::{Generation, IdHash, Instance, RequestId, full_id_hash, id_hash_of};
+use crate::id::{Generation, IdHash, Instance, NodeId, RequestId, full_id_hash, id_hash_of};
 use crate::membership::claim::Claim;
-use crate::membership::newcomers::{Answer, Due, WaitingClaim};
+use crate::membership::newcomers::{Answer, AskedHelper, Due, HELPERS, WaitingClaim};
 use crate::node::Node;
 use crate::outbox::{Intent, Signal};
 use crate::status::Status;
@@ -22,16 +24,22 @@ impl<A: Address> Node<A> {
         };
         let is_word = heard.word_from == Some(to);
         let claim = &Claim { generation: self.believable(claim, is_word), ..claim.clone() };
-        let asked = self.cx.request_id();
+        let (asked, until) = (self.cx.request_id(), now + timeout);
+        let Some(mut waiting) = WaitingClaim::new(claim, to, heard.rumor, asked, until) else {
+            return Applied::Nothing;
+        };
         if is_word {
-            let waiting = WaitingClaim::new(claim, to, heard.rumor, asked, now);
-            return waiting.map_or(Applied::Nothing, |waiting| self.take_newcomer(waiting));
+            return self.take_newcomer(waiting);
         }
         if heard.questions_left == 0 {
             return Applied::Nothing;
         }
-        let times = (now, now + timeout);
-        if self.newcomers.put(claim, heard.rumor, asked, times, &mut self.cx.rng) {
+        // The bytes that name an address pay for what is sent there. A page of a join has paid for
+        // more questions elsewhere, and who speaks for itself gets a reply.
+        if heard.asked == Asked::ToJoin || to == heard.from {
+            waiting.only_directly();
+        }
+        if self.newcomers.put(waiting, now, &mut self.cx.rng) {
             heard.questions_left -= 1;
             self.cx.stats.claims_waited += 1;
             self.ask_bare(to, id_hash_of(full_id_hash(claim.id.as_bytes())), asked);
@@ -106,7 +114,12 @@ impl<A: Address> Node<A> {
             && self.cx.table.row(slot).instance == waiting.instance
             && self.cx.table.row(slot).is_at(&waiting.address)
         {
-            self.cx.table.heard(slot, self.cx.now, true);
+            if waiting.helpers.is_empty() {
+                self.cx.table.heard(slot, self.cx.now, true);
+            }
+            for helper in &waiting.helpers {
+                self.cx.table.heard_through(slot, self.cx.now, helper.id_hash);
+            }
             if applied == Applied::Changed && waiting.rumor {
                 self.detector.pass_on(slot, true, &mut self.cx);
             }
@@ -137,8 +150,33 @@ impl<A: Address> Node<A> {
                 Due::Take(waiting) => {
                     self.merge_newcomer(&waiting);
                 }
+                Due::AskThrough(id, address) => self.ask_through_helpers(id, address),
             }
         }
+    }
+
+    /// Asks the member of a claim, which does not answer this node, through two helpers. Without
+    /// this, a node with a bad link would never know a member that all others know.
+    fn ask_through_helpers(&mut self, id: NodeId, address: A) {
+        let target = id_hash_of(full_id_hash(id.as_str().as_bytes()));
+        let mut helpers = ArrayVec::<AskedHelper, HELPERS>::new();
+        while !helpers.is_full() {
+            let (table, asked) = (&self.cx.table, &helpers);
+            let helps = |slot| {
+                table.is_helper(slot)
+                    && !table.row(slot).is_at(&address)
+                    && asked.iter().all(|helper| helper.id_hash != table.id_hash(slot))
+            };
+            let helper = table.random(&mut self.cx.rng, helps);
+            let at = helper.and_then(|slot| Some((slot, self.cx.table.address(slot)?)));
+            let Some((slot, to)) = at else { break };
+            let (number, id_hash) = (self.cx.request_id(), self.cx.table.id_hash(slot));
+            helpers.push(AskedHelper { number, id_hash, answered: false });
+            let signal = Signal::PingReq(number, target, address);
+            self.cx.ask(Intent::new(to, Some(slot), self.cx.mtu()).with_signal(signal));
+        }
+        let until = self.cx.now + self.cx.config.probe_timeout * 2;
+        self.newcomers.ask_through((id, address), helpers, until);
     }
 
     /// Removes the members from the pages of a join that have never answered.
