@@ -278,25 +278,10 @@ impl<A> Outbox<A> {
             self.diffs.drop_first(diff);
         }
         let Some(reply) = self.replies.front() else {
-            let next = self.requests.pop_front().or_else(|| self.gossip.pop_front());
-            if next.is_none() {
-                self.give_back();
-            }
-            return next;
+            return take_first(&mut self.requests).or_else(|| take_first(&mut self.gossip));
         };
         self.popped = reply.body.diff();
-        self.replies.pop_front()
-    }
-
-    /// Gives back the memory of empty queues that were long once, as after a flood.
-    fn give_back(&mut self) {
-        /// The places of an empty queue that are kept. In calm, no queue is longer.
-        const MAX_KEPT: usize = 16;
-        for queue in [&mut self.replies, &mut self.requests, &mut self.gossip] {
-            if queue.capacity() > MAX_KEPT {
-                *queue = VecDeque::new();
-            }
-        }
+        take_first(&mut self.replies)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -316,6 +301,18 @@ impl<A> Outbox<A> {
         queues.iter().map(|queue| queue.capacity() * size_of::<Intent<A>>()).sum::<usize>()
             + self.diffs.heap_bytes()
     }
+}
+
+/// Takes the first entry. A queue that was long, as in a flood, gives its memory back once it is
+/// empty.
+fn take_first<T>(queue: &mut VecDeque<T>) -> Option<T> {
+    /// The places of an empty queue that are kept. In calm, no queue is longer.
+    const MAX_KEPT: usize = 16;
+    let first = queue.pop_front();
+    if queue.is_empty() && queue.capacity() > MAX_KEPT {
+        *queue = VecDeque::new();
+    }
+    first
 }
 
 fn push<T>(queue: &mut VecDeque<T>, limit: usize, entry: T) -> bool {
