@@ -3,8 +3,8 @@
 //!
 //! The short test always runs; crashes have to be detected during the flood, at whatever time. The
 //! long one floods for a minute and compares the times of twenty crashes with those of twenty: how
-//! soon a crash is detected depends on whose turn it was to be probed, so the means of a few crashes
-//! differ by more than a flood may cause.
+//! soon a crash is detected depends on whose turn it was to be probed, so the means of a few
+//! crashes differ by more than a flood may cause.
 //!
 //! ```sh
 //! cargo test --release -p telemetry-gossip-cli --test flood -- --ignored --nocapture

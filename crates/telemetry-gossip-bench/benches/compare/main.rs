@@ -88,7 +88,7 @@ fn speed(table: &mut Table) {
         let share =
             |quiet: &scenes::Quiet| 100.0 * quiet.events * idle.nanos_per_event() / quiet.nanos;
         table.add(
-            Row::new(&format!("node-seconds a wall second, quiet, N={nodes}"), 0, Better::More)
+            Row::new(&format!("node-seconds per wall second, quiet, N={nodes}"), 0, Better::More)
                 .ours(ours.iter().map(scenes::Quiet::speed))
                 .foca(foca.iter().map(scenes::Quiet::speed))
                 .at_least_times_foca(3.0),
