@@ -140,8 +140,8 @@ pub(crate) struct Sending {
 /// What a datagram of a liar says, as far as the checker needs to know it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Told {
-    /// A claim about the member with this id; with the generation, if it says Alive.
-    Claim { id: NodeId, alive: Option<u64> },
+    /// A claim about the member with this id, and whether it says Alive.
+    Claim { id: NodeId, generation: u64, alive: bool },
     /// Telemetry of the member with this id hash.
     Telemetry { owner: u32 },
 }
@@ -276,8 +276,8 @@ pub(crate) fn told(datagram: &[u8]) -> Vec<Told> {
             kind::CLAIMS => {
                 while let Some(said) = body.claim() {
                     if let Ok(id) = NodeId::new(&said.id) {
-                        let alive = (said.status == status::ALIVE).then_some(said.generation);
-                        all.push(Told::Claim { id, alive });
+                        let Said { generation, status, .. } = said;
+                        all.push(Told::Claim { id, generation, alive: status == status::ALIVE });
                     }
                 }
             }

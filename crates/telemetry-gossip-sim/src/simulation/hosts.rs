@@ -342,14 +342,17 @@ impl Simulation {
     }
 
     /// Whether one process can find another by itself: it holds the other at its current address as
-    /// a member that has not left, or its seeds lead to the other and to no further process. A join
-    /// through several seeds may end at any of them.
+    /// a member that has answered and has not left, or its seeds lead to the other and to no further
+    /// process. A join through several seeds may end at any of them. A member that has not answered
+    /// is asked a few times, or by another node, and then forgotten.
     fn can_find(&self, from: usize, to: usize) -> bool {
         let (asking, asked) = (&self.processes[from], &self.processes[to]);
         let holds = |node: &Node<u32>| {
             let held = node.member(asked.id.as_str());
             held.is_some_and(|held| {
-                held.status() != Status::Left && held.address() == Some(asked.address)
+                held.status() != Status::Left
+                    && held.is_proved()
+                    && held.address() == Some(asked.address)
             })
         };
         let mut seeds = asking.joined_through.iter().filter_map(|&seed| self.taking_part_at(seed));
