@@ -259,7 +259,11 @@ fn s17_a_datagram_with_many_replies_is_caught() {
     checker.replies(location(), &[Kind::Ack; MAX_REPLIES + 1], 2);
     assert_eq!(broken(&checker), []);
     checker.replies(location(), &[Kind::Ack; MAX_REPLIES + 1], 1);
+    checker.lied(OTHER, 1, false, true);
+    checker.replies(location(), &[Kind::Ack; MAX_REPLIES_TO_LIES], 1);
     assert_eq!(broken(&checker), [Rule::S17]);
+    checker.replies(location(), &[Kind::Ack; MAX_REPLIES_TO_LIES + 1], 1);
+    assert_eq!(broken(&checker), [Rule::S17, Rule::S17]);
 }
 
 #[test]

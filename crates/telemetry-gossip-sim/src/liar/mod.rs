@@ -252,6 +252,11 @@ impl Liars {
         self.draws.micros_up_to(u32::MAX.into()) as u32
     }
 
+    /// Whether there are any, or were.
+    pub(crate) fn exist(&self) -> bool {
+        !self.all.is_empty()
+    }
+
     fn one_in(&mut self, odds: usize) -> bool {
         self.draws.below(odds) == 0
     }

@@ -284,6 +284,9 @@ impl Simulation {
             if self.keep_events {
                 self.log.push(Logged { at: now, node: index, timed: !self.prompted, event });
             }
+            if let Event::JoinCompleted { .. } = event {
+                self.processes[index].has_joined = true;
+            }
             let Some(id) = subject(&event) else {
                 continue;
             };
