@@ -103,8 +103,8 @@ impl Simulation {
         Some((Cow::Owned(opened.contents.to_vec()), Some((stamp, age))))
     }
 
-    /// Tells the seal of a process what the latest datagram has proved to its node; false if that is
-    /// nothing.
+    /// Tells the seal of a process what the latest datagram has proved to its node; false if that
+    /// is nothing.
     pub(super) fn keep_proof(&mut self, index: usize) -> bool {
         let process = &mut self.processes[index];
         let stamp = process.node.as_mut().and_then(Node::poll_proof);
