@@ -399,8 +399,8 @@ impl Swarm {
 
     /// Ends all lies. Where many ids of liars have answered and are silent now, the nodes rightly
     /// consider themselves isolated, until they get a cluster config or their hosts accept the
-    /// loss.
-    fn stop_lying(&mut self, nodes: usize) {
+    /// loss. A node that waits for its id then takes neither, so its host repeats this.
+    fn stop_lying(&mut self, nodes: usize, healed: Duration) {
         let lies = self.steps.iter().filter_map(|step| match &step.operation {
             Operation::Lie(lie) => Some(lie.answering()),
             _ => None,
@@ -408,10 +408,13 @@ impl Swarm {
         let Some(answering) = lies.reduce(|all, more| all + more) else { return };
         self.at(FAULTS, Operation::StopLying {});
         if answering * 6 > nodes {
+            let again = FAULTS + healed * 3 / 5;
             if self.one_in(2) {
                 self.at(FAULTS, Operation::Configure(group("all")));
+                self.at(again, Operation::Configure(group("all")));
             } else {
                 self.at(FAULTS + HEALED / 3, Operation::AcceptLoss(group("running")));
+                self.at(again, Operation::AcceptLoss(group("running")));
             }
         }
     }
@@ -482,7 +485,7 @@ pub(super) fn scenario(seed: u64) -> Scenario {
     let sealed = swarm.one_in(4);
     swarm.answer_under_a_seal(sealed);
     let healed = swarm.heal(nodes);
-    swarm.stop_lying(nodes);
+    swarm.stop_lying(nodes, healed);
     let competes = swarm.steps.iter().any(|step| match &step.operation {
         Operation::Lie(lie) => lie.kind == LieKind::Rival,
         Operation::Twin(_) => true,
