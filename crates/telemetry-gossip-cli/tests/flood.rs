@@ -2,9 +2,9 @@
 //! it detects a crash as soon as without them.
 //!
 //! The short test always runs; crashes have to be detected during the flood, at whatever time. The
-//! long one floods for a minute and compares the times of twenty crashes with those of twenty: how
-//! soon a crash is detected depends on whose turn it was to be probed, so the means of a few crashes
-//! differ by more than a flood may cause.
+//! long one floods for a minute and compares the times of twenty crashes with those of twenty
+//! without a flood: how soon a crash is detected depends on whose turn it was to be probed, so the
+//! means of a few crashes differ by more than a flood may cause.
 //!
 //! ```sh
 //! cargo test --release -p telemetry-gossip-cli --test flood -- --ignored --nocapture
