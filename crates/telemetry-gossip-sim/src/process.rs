@@ -154,6 +154,8 @@ pub(crate) struct Process {
     pub(crate) seeds: Vec<u32>,
     /// The seeds of the latest join of the current instance.
     pub(crate) joined_through: Vec<u32>,
+    /// Whether that join is complete.
+    pub(crate) has_joined: bool,
     /// Introductions of the members that the node held live when it was last killed.
     pub(crate) file: Vec<Input<'static, u32>>,
 }

@@ -47,6 +47,14 @@ impl<'a, A: Address> Member<'a, A> {
         self.row.instance
     }
 
+    /// Whether the member has answered a number that was sent to its address, or this node's host
+    /// says that it is a member.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn is_proved(&self) -> bool {
+        self.row.answered.is_proof()
+    }
+
     /// Returns the time at which the record last changed here, or a datagram last came from the
     /// member.
     #[must_use]

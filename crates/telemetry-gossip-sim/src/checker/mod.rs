@@ -138,8 +138,8 @@ pub(crate) struct Checker {
 /// other, and all other rules.
 #[derive(Clone, Copy, Debug, Default)]
 struct Lies {
-    /// Whether there was any claim.
-    claimed: bool,
+    /// The highest generation of any claim.
+    highest: Option<u64>,
     /// The highest generation at which a liar said Alive.
     alive: Option<u64>,
     /// Whether there was telemetry.
@@ -152,10 +152,14 @@ struct Lies {
 /// must hear at once, and the start of a session.
 const MAX_REPLIES: usize = 3;
 
-/// The same once a liar has spoken. A liar, or a node that passes lies on, can be several things at
-/// once: the sender, an accuser that gets the refutation directly, an accuser that is asked, one of
-/// those to which the refutation is told first, and a partner in a session.
-const MAX_REPLIES_TO_LIES: usize = 5;
+/// The same once a liar has spoken. A liar, or the node in whose name it speaks, can be the sender
+/// of an accusation, its accuser, and a member of which more is said than may be believed: it gets
+/// the answer, the refutation, a question about the accusation, and the start of a session.
+const MAX_REPLIES_TO_LIES: usize = 4;
+
+/// The highest generation of an accusation of a member about which no liar has spoken. The hosts of
+/// a simulation start their nodes far below.
+const MAX_ACCUSED_WITHOUT_LIES: u64 = (1 << 56) + (1 << 31);
 
 /// The highest generation of an accusation that leaves room for a refutation: the highest one of
 /// all is 2^63.
@@ -228,13 +232,26 @@ impl Checker {
         &mut self.lies[name.index()]
     }
 
-    /// A node is about to receive a claim of a liar about a member, which says Alive at the
-    /// generation `alive` if it does. `is_node` says whether a process has this name.
-    pub(crate) fn lied(&mut self, name: Name, alive: Option<u64>, is_node: bool) {
+    /// A node is about to receive a claim of a liar about a member, at a generation. `alive` says
+    /// whether it is a claim of Alive, and `is_node` whether a process has this name.
+    pub(crate) fn lied(&mut self, name: Name, generation: u64, alive: bool, is_node: bool) {
         let lies = self.lies_mut(name);
-        lies.claimed = true;
-        lies.alive = lies.alive.max(alive);
+        lies.highest = lies.highest.max(Some(generation));
+        lies.alive = lies.alive.max(alive.then_some(generation));
         lies.made_up = !is_node;
+    }
+
+    /// The highest generation at which a member may be held Suspected, Dead or Left.
+    ///
+    /// Without lies no member comes near the end of the range. A liar may take it there, but no
+    /// node may accuse a member further than one above what its owner or a liar has said.
+    fn highest_accused(&self, name: Name) -> u64 {
+        let said = match self.lies(name) {
+            Lies { made_up: true, .. } => return u64::MAX,
+            Lies { highest: Some(lied), .. } => lied.max(self.highest_issued(name)),
+            Lies { highest: None, .. } => 0,
+        };
+        MAX_ACCUSED_WITHOUT_LIES.max(said.saturating_add(1)).min(MAX_ACCUSED_GENERATION)
     }
 
     /// A node is about to receive telemetry of a liar in the name of a member.
@@ -399,7 +416,7 @@ impl Checker {
     fn change(&mut self, location: Location, name: Name, held: Option<Shadow>, new: Shadow) {
         let highest = self.highest_issued(name);
         let lies = self.lies(name);
-        if new.status != Status::Alive && new.generation > MAX_ACCUSED_GENERATION && !lies.made_up {
+        if new.status != Status::Alive && new.generation > self.highest_accused(name) {
             let detail = format!(
                 "#{} is held {} at {}: too high to refute",
                 name.0, new.status, new.generation
@@ -430,7 +447,7 @@ impl Checker {
                 // claimed after leaving. Three cases cannot be told from that: an Alive of an
                 // earlier instance, one from an altered datagram, and one from a liar.
                 let uncertain = self.altered_accepted
-                    || lies.claimed
+                    || lies.highest.is_some()
                     || self.restarted.get(name.index()).is_some_and(|&restarted| restarted);
                 let after = if held.status == Status::Left && !uncertain {
                     highest
@@ -520,12 +537,12 @@ impl Checker {
         );
     }
 
-    /// Checks the number of datagrams sent back to the source of one.
-    pub(crate) fn replies(&mut self, location: Location, kinds: &[Kind]) {
+    /// Checks the number of datagrams sent back to the source of `taken` ones.
+    pub(crate) fn replies(&mut self, location: Location, kinds: &[Kind], taken: usize) {
         let count = kinds.len();
         let most = if self.lies.is_empty() { MAX_REPLIES } else { MAX_REPLIES_TO_LIES };
-        if count > most {
-            let detail = format!("{count} datagrams in reply to one: {kinds:?}");
+        if count > most * taken {
+            let detail = format!("{count} datagrams in reply to {taken}: {kinds:?}");
             self.report(location, Rule::S17, detail);
         }
     }

@@ -171,8 +171,8 @@ fn s2_a_table_that_depends_on_the_order_of_claims_is_caught() {
 
 #[test]
 fn s5_an_accusation_that_leaves_no_room_to_refute_is_caught() {
-    assert_eq!(after(&[(Status::Suspected, MAX_ACCUSED_GENERATION)]), []);
-    assert_eq!(after(&[(Status::Dead, MAX_ACCUSED_GENERATION + 1)])[0], Rule::S5);
+    assert_eq!(after(&[(Status::Suspected, MAX_ACCUSED_WITHOUT_LIES)]), []);
+    assert_eq!(after(&[(Status::Dead, MAX_ACCUSED_WITHOUT_LIES + 1)])[0], Rule::S5);
 }
 
 #[test]
@@ -255,13 +255,14 @@ fn s15_a_deadline_that_a_tick_leaves_behind_is_caught() {
 #[test]
 fn s17_a_datagram_with_many_replies_is_caught() {
     let mut checker = checker();
-    checker.replies(location(), &[Kind::Ack; MAX_REPLIES]);
+    checker.replies(location(), &[Kind::Ack; MAX_REPLIES], 1);
+    checker.replies(location(), &[Kind::Ack; MAX_REPLIES + 1], 2);
     assert_eq!(broken(&checker), []);
-    checker.replies(location(), &[Kind::Ack; MAX_REPLIES + 1]);
-    checker.lied(OTHER, None, true);
-    checker.replies(location(), &[Kind::Ack; MAX_REPLIES_TO_LIES]);
+    checker.replies(location(), &[Kind::Ack; MAX_REPLIES + 1], 1);
+    checker.lied(OTHER, 1, false, true);
+    checker.replies(location(), &[Kind::Ack; MAX_REPLIES_TO_LIES], 1);
     assert_eq!(broken(&checker), [Rule::S17]);
-    checker.replies(location(), &[Kind::Ack; MAX_REPLIES_TO_LIES + 1]);
+    checker.replies(location(), &[Kind::Ack; MAX_REPLIES_TO_LIES + 1], 1);
     assert_eq!(broken(&checker), [Rule::S17, Rule::S17]);
 }
 
@@ -287,7 +288,7 @@ fn the_origin_of_claims_is_not_checked_once_an_altered_datagram_was_accepted() {
 #[test]
 fn a_claim_of_a_liar_is_held_against_no_node_and_all_other_claims_are() {
     let mut checker = checker();
-    checker.lied(OTHER, Some(9), true);
+    checker.lied(OTHER, 9, true, true);
     let alive = |generation| event(Status::Alive, generation);
     tell(&mut checker, OTHER, &alive(9));
     assert_eq!(broken(&checker), []);
@@ -302,10 +303,22 @@ fn a_claim_of_a_liar_is_held_against_no_node_and_all_other_claims_are() {
 fn an_accusation_that_leaves_no_room_is_caught_unless_its_member_is_made_up() {
     let mut checker = checker();
     for (name, is_node) in [(OTHER, true), (Name(2), false)] {
-        checker.lied(name, None, is_node);
+        checker.lied(name, u64::MAX, false, is_node);
         tell(&mut checker, name, &event(Status::Dead, MAX_ACCUSED_GENERATION + 1));
     }
     assert_eq!(broken(&checker), [Rule::S5]);
+}
+
+#[test]
+fn an_accusation_further_above_a_lie_than_one_generation_is_caught() {
+    let mut checker = checker();
+    checker.lied(OTHER, 1 << 60, false, true);
+    tell(&mut checker, OTHER, &event(Status::Dead, (1 << 60) + 1));
+    assert_eq!(broken(&checker), []);
+    tell(&mut checker, OTHER, &event(Status::Dead, (1 << 60) + 2));
+    // Of a member about which no liar has spoken.
+    tell(&mut checker, Name(2), &event(Status::Dead, 1 << 60));
+    assert_eq!(broken(&checker), [Rule::S5, Rule::S5]);
 }
 
 #[test]

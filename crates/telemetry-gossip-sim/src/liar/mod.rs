@@ -140,8 +140,8 @@ pub(crate) struct Sending {
 /// What a datagram of a liar says, as far as the checker needs to know it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Told {
-    /// A claim about the member with this id; with the generation, if it says Alive.
-    Claim { id: NodeId, alive: Option<u64> },
+    /// A claim about the member with this id, and whether it says Alive.
+    Claim { id: NodeId, generation: u64, alive: bool },
     /// Telemetry of the member with this id hash.
     Telemetry { owner: u32 },
 }
@@ -252,6 +252,11 @@ impl Liars {
         self.draws.micros_up_to(u32::MAX.into()) as u32
     }
 
+    /// Whether there are any, or were.
+    pub(crate) fn exist(&self) -> bool {
+        !self.all.is_empty()
+    }
+
     fn one_in(&mut self, odds: usize) -> bool {
         self.draws.below(odds) == 0
     }
@@ -276,8 +281,8 @@ pub(crate) fn told(datagram: &[u8]) -> Vec<Told> {
             kind::CLAIMS => {
                 while let Some(said) = body.claim() {
                     if let Ok(id) = NodeId::new(&said.id) {
-                        let alive = (said.status == status::ALIVE).then_some(said.generation);
-                        all.push(Told::Claim { id, alive });
+                        let Said { generation, status, .. } = said;
+                        all.push(Told::Claim { id, generation, alive: status == status::ALIVE });
                     }
                 }
             }

@@ -24,9 +24,10 @@ const FAULTS: Duration = Duration::from_secs(60);
 /// partition of any length.
 const HEALED: Duration = Duration::from_secs(30);
 
-/// The same after liars have answered as members. A node that has yielded to one asks again every
-/// 30 s, and then has to be known to all again. And a newcomer believes in members from the pages
-/// of its join for about a minute, even if they are silent by then.
+/// The same after liars have answered as members: a newcomer believes in members from the pages of
+/// its join for about a minute, even if they are silent by then. The nodes that run must hold each
+/// other Alive as soon as otherwise, unless a process may have yielded its id: it asks again every
+/// 30 s, and then has to be known to all again.
 const HEALED_OF_LIARS: Duration = Duration::from_secs(75);
 
 /// How long a process waits that has yielded its id, before it asks again.
@@ -398,8 +399,8 @@ impl Swarm {
 
     /// Ends all lies. Where many ids of liars have answered and are silent now, the nodes rightly
     /// consider themselves isolated, until they get a cluster config or their hosts accept the
-    /// loss.
-    fn stop_lying(&mut self, nodes: usize) {
+    /// loss. A node that waits for its id then takes neither, so its host repeats this.
+    fn stop_lying(&mut self, nodes: usize, healed: Duration) {
         let lies = self.steps.iter().filter_map(|step| match &step.operation {
             Operation::Lie(lie) => Some(lie.answering()),
             _ => None,
@@ -407,10 +408,13 @@ impl Swarm {
         let Some(answering) = lies.reduce(|all, more| all + more) else { return };
         self.at(FAULTS, Operation::StopLying {});
         if answering * 6 > nodes {
+            let again = FAULTS + healed * 3 / 5;
             if self.one_in(2) {
                 self.at(FAULTS, Operation::Configure(group("all")));
+                self.at(again, Operation::Configure(group("all")));
             } else {
                 self.at(FAULTS + HEALED / 3, Operation::AcceptLoss(group("running")));
+                self.at(again, Operation::AcceptLoss(group("running")));
             }
         }
     }
@@ -481,7 +485,12 @@ pub(super) fn scenario(seed: u64) -> Scenario {
     let sealed = swarm.one_in(4);
     swarm.answer_under_a_seal(sealed);
     let healed = swarm.heal(nodes);
-    swarm.stop_lying(nodes);
+    swarm.stop_lying(nodes, healed);
+    let competes = swarm.steps.iter().any(|step| match &step.operation {
+        Operation::Lie(lie) => lie.kind == LieKind::Rival,
+        Operation::Twin(_) => true,
+        _ => false,
+    });
     // The twin of a node that crashes at the end takes the id back, and learns the news only then.
     let twins = swarm.steps.iter().any(|step| matches!(step.operation, Operation::Twin(_)));
     let rest = if twins { REST + WAITING } else { REST };
@@ -517,7 +526,7 @@ pub(super) fn scenario(seed: u64) -> Scenario {
             // A byte budget thins out the load, and versions from altered datagrams are corrected
             // only when tables are compared. Neither has a time limit.
             telemetry_within: (config.byte_budget.is_none() && !altered).then_some(KNOWN),
-            alive_within: Some(healed),
+            alive_within: Some(if competes { healed } else { HEALED }),
             calm_from: FAULTS + healed,
             quiet_below: telemetry.is_none().then_some(QUIET),
             // A fault may find no nodes to affect.

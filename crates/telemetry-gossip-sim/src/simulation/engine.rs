@@ -102,11 +102,13 @@ impl Simulation {
             None => Input::datagram(from, contents),
             Some((stamp, age)) => Input::sealed(from, stamp, age, contents),
         };
+        let is_unproved = stamp.is_some_and(|(_, age)| age.is_none());
         let result = self.feed(index, input);
-        self.keep_proof(index);
+        // The first proof of a sealed sender also has the datagram taken that waited for it.
+        let taken = 1 + usize::from(self.keep_proof(index) && is_unproved);
         self.answering = None;
         if self.checking != Checking::Off {
-            self.checker.replies(location, &self.replies);
+            self.checker.replies(location, &self.replies, taken);
             if let Err(InputError::Datagram(error)) = result
                 && error != WireError::Label
                 && !altered
@@ -281,6 +283,9 @@ impl Simulation {
             self.counts.add(&event);
             if self.keep_events {
                 self.log.push(Logged { at: now, node: index, timed: !self.prompted, event });
+            }
+            if let Event::JoinCompleted { .. } = event {
+                self.processes[index].has_joined = true;
             }
             let Some(id) = subject(&event) else {
                 continue;

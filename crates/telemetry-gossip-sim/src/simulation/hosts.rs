@@ -50,6 +50,7 @@ impl Simulation {
             inputs: 0,
             seeds: Vec::new(),
             joined_through: Vec::new(),
+            has_joined: false,
             file: Vec::new(),
         });
         self.run_started(index);
@@ -175,6 +176,7 @@ impl Simulation {
         process.leaving = false;
         process.first_probed = None;
         process.joined_through.clear();
+        process.has_joined = false;
         // The return is known to nodes that hold the member Alive above all its earlier
         // generations.
         let back = |member: &Member<'_, u32>| {
@@ -300,6 +302,7 @@ impl Simulation {
             Input::Join { seeds } => {
                 let process = &mut self.processes[index];
                 process.joined_through = seeds.to_vec();
+                process.has_joined = false;
                 if process.instances == 1 {
                     process.seeds = seeds.to_vec();
                 }
@@ -344,17 +347,24 @@ impl Simulation {
     /// Whether one process can find another by itself: it holds the other at its current address as
     /// a member that has not left, or its seeds lead to the other and to no further process. A join
     /// through several seeds may end at any of them.
+    ///
+    /// After lies this is not enough: a join may be over, and all that it brought may be replaced.
+    /// And a member that has not answered, or is dead since, may be asked by another node only, or
+    /// a few times, and then be forgotten.
     fn can_find(&self, from: usize, to: usize) -> bool {
         let (asking, asked) = (&self.processes[from], &self.processes[to]);
         let holds = |node: &Node<u32>| {
             let held = node.member(asked.id.as_str());
             held.is_some_and(|held| {
-                held.status() != Status::Left && held.address() == Some(asked.address)
+                held.status() != Status::Left
+                    && (!self.liars.exist() || held.is_proved())
+                    && held.address() == Some(asked.address)
             })
         };
         let mut seeds = asking.joined_through.iter().filter_map(|&seed| self.taking_part_at(seed));
         let only = seeds.next().filter(|_| seeds.next().is_none());
-        only == Some(to) || asking.node.as_ref().is_some_and(holds)
+        let seeds_lead_there = only == Some(to) && !(asking.has_joined && self.liars.exist());
+        seeds_lead_there || asking.node.as_ref().is_some_and(holds)
     }
 
     /// The process that owns an address, if it takes part.

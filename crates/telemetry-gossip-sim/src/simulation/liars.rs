@@ -106,11 +106,11 @@ impl Simulation {
     pub(super) fn believe(&mut self, contents: &[u8]) {
         for told in liar::told(contents) {
             match told {
-                Told::Claim { id, alive } => {
+                Told::Claim { id, generation, alive } => {
                     let is_node = find_name(&self.ids, &self.names, id.as_str())
                         .is_some_and(|name| self.processes.iter().any(|one| one.name == name));
                     let name = self.name(id);
-                    self.checker.lied(name, alive, is_node);
+                    self.checker.lied(name, generation, alive, is_node);
                 }
                 Told::Telemetry { owner } => {
                     let of_owner = |one: &&crate::process::Process| one.id.id_hash().0 == owner;

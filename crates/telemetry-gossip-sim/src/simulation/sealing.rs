@@ -103,14 +103,17 @@ impl Simulation {
         Some((Cow::Owned(opened.contents.to_vec()), Some((stamp, age))))
     }
 
-    /// Tells the seal of a process what the latest datagram has proved to its node.
-    pub(super) fn keep_proof(&mut self, index: usize) {
+    /// Tells the seal of a process what the latest datagram has proved to its node; false if that
+    /// is nothing.
+    pub(super) fn keep_proof(&mut self, index: usize) -> bool {
         let process = &mut self.processes[index];
-        if let Some(stamp) = process.node.as_mut().and_then(Node::poll_proof)
+        let stamp = process.node.as_mut().and_then(Node::poll_proof);
+        if let Some(stamp) = stamp
             && let Some(seal) = &mut process.seal
         {
             seal.prove(stamp, self.now);
         }
+        stamp.is_some()
     }
 
     /// Keeps a copy of each datagram that is sent from now on, as an attacker on the wire would.

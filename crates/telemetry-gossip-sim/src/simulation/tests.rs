@@ -7,6 +7,7 @@ use telemetry_gossip_core::{Config, ConfigError, Event, Input, Status};
 
 use super::*;
 use crate::cluster::{Cluster, node_id};
+use crate::liar::{LieKind, Plan};
 use crate::process::{Memory, Place, Rejoin, Spawn};
 
 fn cluster(nodes: usize, seed: u64) -> Cluster {
@@ -286,6 +287,26 @@ fn only_nodes_that_cannot_find_each_other_are_reunited() {
     cluster.run_for(Duration::from_secs(20));
     assert!(cluster.views_complete_and_alive());
     assert!(!cluster.reunite());
+}
+
+#[test]
+fn a_record_of_a_member_that_has_not_answered_leads_nobody_to_it() {
+    let mut cluster = Cluster::new(Settings::default().nodes(3).seed(1));
+    let every = Duration::from_secs(3_600);
+    let plan = Plan { kind: LieKind::Crowd, every, count: 1, member: false, key: false };
+    cluster.simulation_mut().begin_lie(plan, vec![0], vec![0]);
+    cluster.join(1, &[0]);
+    cluster.run_for(Duration::from_secs(10));
+    cluster.partition([1], [2]);
+    cluster.join(2, &[0]);
+    cluster.run_for(Duration::from_secs(2));
+    assert!(cluster.held(2, 1).is_some(), "node 2 knows node 1 from a page of its join");
+    cluster.crash(0);
+    cluster.heal();
+    assert!(cluster.reunite(), "node 1 may be removed before it is asked again");
+    assert!(!cluster.reunite(), "the new seed leads node 2 to node 1");
+    cluster.run_for(Duration::from_secs(20));
+    assert!(cluster.views_complete_and_alive());
 }
 
 #[test]
