@@ -251,6 +251,27 @@ mod tests {
     }
 
     #[test]
+    fn a_key_file_of_up_to_1_024_bytes_is_read_and_a_longer_one_is_not() {
+        let key = Key::new([0xab; 32]);
+        for len in [64, MAX_KEY_FILE - 1, MAX_KEY_FILE] {
+            let contents = format!("{:<len$}", key.to_text().as_str());
+            assert_eq!(Key::from_file(contents.as_bytes()).unwrap().id(), key.id(), "{len} bytes");
+        }
+        for len in [MAX_KEY_FILE + 1, 2 * MAX_KEY_FILE] {
+            let contents = format!("{:<len$}", key.to_text().as_str());
+            let refused = Key::from_file(contents.as_bytes()).unwrap_err();
+            assert_eq!(refused, KeyError::Length { len });
+        }
+    }
+
+    #[test]
+    fn a_key_id_is_the_text_that_it_shows() {
+        let id = Key::new([0xab; 32]).id();
+        assert_eq!(String::from(id), format!("{id}"));
+        assert_eq!(KeyId::try_from(String::from(id)).ok(), Some(id));
+    }
+
+    #[test]
     fn invalid_key_texts_are_refused_with_the_rule_they_break() {
         let text = Key::new([0xab; 32]).to_text();
         let text = text.as_str();

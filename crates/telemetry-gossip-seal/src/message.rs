@@ -111,6 +111,7 @@ mod tests {
     fn a_damaged_or_foreign_message_is_refused() {
         let ring = Keyring::new(Label::of("a"), Key::new([1; 32]));
         let message = ring.seal_message([9; 24], b"c", b"text").unwrap();
+        assert_eq!(message.len(), b"text".len() + MESSAGE_OVERHEAD);
         for at in 0..message.len() {
             let mut changed = message.clone();
             changed[at] ^= 1;

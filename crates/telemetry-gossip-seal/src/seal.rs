@@ -435,6 +435,39 @@ mod tests {
         assert_eq!((b.stats().windows, b.stats().proofs), (1, 1));
     }
 
+    #[test]
+    fn each_datagram_and_each_forgotten_window_is_counted_once() {
+        let (mut a, mut b, mut reader) = (seal(1), seal(2), seal(3).with_max_windows(1));
+        for round in 1..=3 {
+            let (_, stamp) = pass(&mut a, &mut reader).unwrap();
+            reader.prove(stamp, round);
+            let (_, stamp) = pass(&mut b, &mut reader).unwrap();
+            reader.prove(stamp, round);
+        }
+        let stats = reader.stats();
+        assert_eq!((a.stats().sealed, b.stats().sealed), (3, 3));
+        assert_eq!((stats.opened, stats.unproved, stats.proofs), (6, 6, 6));
+        assert_eq!((stats.windows, stats.windows_forgotten), (1, 5));
+        // A reader that trusts at first sight forgets as well.
+        let mut tool = seal(4).with_max_windows(1);
+        for (from, count) in [(&mut a, 0), (&mut b, 1), (&mut seal(5), 2)] {
+            let mut out = [0; 100];
+            let len = from.seal(b"x", &mut out).unwrap();
+            tool.open(&mut out[..len]).unwrap();
+            assert_eq!(tool.stats().windows_forgotten, count);
+        }
+    }
+
+    #[test]
+    fn more_windows_than_can_be_numbered_are_not_kept() {
+        for max in [0, 1, 1 << 24, usize::MAX] {
+            let mut reader = seal(2).with_max_windows(max);
+            let (_, stamp) = pass(&mut seal(1), &mut reader).unwrap();
+            reader.prove(stamp, 1);
+            assert_eq!(reader.stats().windows, 1);
+        }
+    }
+
     /// A holder of the key seals under the prefix of another node.
     #[test]
     fn one_datagram_with_the_highest_counter_mutes_no_sender() {

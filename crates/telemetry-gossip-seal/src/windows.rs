@@ -238,6 +238,21 @@ mod tests {
         NoncePrefix::new([byte; 16])
     }
 
+    #[test]
+    fn there_is_room_for_no_more_windows_than_are_kept() {
+        for max in [1_u8, 5, 21] {
+            let mut windows = ReplayWindows::new(max.into());
+            for byte in 0..2 * max {
+                windows.trust(prefix(byte), 0);
+                assert!(windows.slots.capacity() <= max.into(), "after {byte} of {max}");
+            }
+            // It grows by doubling, and not to the last place at once.
+            let mut few = ReplayWindows::new(1_000);
+            few.trust(prefix(max), 0);
+            assert!(few.slots.capacity() <= 4);
+        }
+    }
+
     /// What the rules say, in the plainest words.
     #[derive(Default)]
     struct Model {
