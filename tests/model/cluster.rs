@@ -296,8 +296,8 @@ fn broken(state: &State, old: &Local, event: Event, new: &Local) -> [bool; STEP_
         if claim.about == new.me {
             let accused =
                 claim.status != Status::Alive && held.is_some_and(|held| rank(&claim) > rank(held));
-            // A node may refuse what nobody believes: what is too far ahead. That nobody does is
-            // for convergence to show.
+            // A node may refuse an accusation that is so far ahead that no other node believes it.
+            // The check of convergence shows that no other node does.
             let far = claim.generation > highest_believed(old)
                 && claim.generation > old.own().generation + Generation::MAX_LEAP;
             yields = accused

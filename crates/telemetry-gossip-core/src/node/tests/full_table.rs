@@ -19,7 +19,7 @@ const LIMIT: u32 = 24;
 const SEED: u32 = 9;
 
 /// n1 with a full table, among liars, strangers, and members that come, answer, fall silent and
-/// come back. Each fourth address is that of nobody.
+/// come back. At each fourth address no node answers.
 struct Storm {
     node: Node<u32>,
     rng: Random,

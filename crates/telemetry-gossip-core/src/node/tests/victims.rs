@@ -79,7 +79,7 @@ fn padded(mut bytes: Vec<u8>, len: usize) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// From a stranger at an address that is nobody's.
+/// From a stranger at an address at which no node is.
 fn by_stranger(bytes: Option<Vec<u8>>) -> Option<Forged> {
     Some(Forged { from: 900, to: 1, bytes: bytes? })
 }
