@@ -34,13 +34,17 @@ pub const fn max_growth(received: u64, members: u64) -> u64 {
     16 * received + 65_536 + 32 * members
 }
 
-/// Counts steps.
+/// Counts steps, for tests and fuzz targets: a program that runs a node has no such counter, and
+/// nothing reads it to decide.
 #[cfg(any(test, feature = "check-invariants"))]
 mod steps {
     extern crate std;
 
     use core::cell::Cell;
 
+    // A counter of the thread and not of the node: the code that reads a log has borrowed it from
+    // the node, so it cannot raise a counter there, and a `Cell` in each log would keep nodes from
+    // being shared between threads. Tests run side by side, so one counter for all would not do.
     std::thread_local!(static STEPS: Cell<u64> = const { Cell::new(0) });
 
     pub(crate) fn add(steps: usize) {
