@@ -79,12 +79,18 @@ impl Answered {
         let bits = u8::try_from(helper.0 % HELPERS).unwrap_or(0);
         let one = Self(Self::THROUGH_ONE + bits);
         match self {
-            Self::NEVER => one,
-            // What it answered before it died is no proof that it is back.
-            _ if self.0 & Self::REVIVED != 0 => one,
+            // Of a member that is said to be back, one helper alone proves nothing, and takes
+            // nothing away: only proved members are accused.
             _ if self.is_proof() || self == one => self,
+            _ if self.kind() == Self::NEVER.0 => one,
             _ => Self::THROUGH_TWO,
         }
+    }
+
+    /// After answers that two helpers have passed on: it runs, and its address is as right as it
+    /// was.
+    pub(crate) const fn through_two(self) -> Self {
+        if self.is_proof() { Self(self.kind()) } else { Self::THROUGH_TWO }
     }
 
     /// After the host has vouched for the member.
@@ -127,5 +133,27 @@ impl Proof {
         let mut bytes = [0; MAX_ADDRESS_LEN];
         let len = address.encode(&mut bytes).min(MAX_ADDRESS_LEN);
         Some(RequestId(keyed_hash([self.secret, span], &bytes[..len])))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_helper_proves_nothing_and_takes_no_proof_away() {
+        let (one, other) = (IdHash(1), IdHash(2));
+        let asked = Answered::NEVER.through(one);
+        assert!(!asked.is_proof() && asked.through_one());
+        assert!(!asked.through(one).is_proof(), "the same helper twice");
+        assert!(asked.through(other).is_proof_of_life());
+        // Dead, and said to be back: it goes on being accused, and counts for no roll call.
+        let back = Answered::DIRECTLY.revived();
+        for back in [back, back.through(one), back.through(one).through(other)] {
+            assert!(back.is_proof() && back.directly() && !back.is_proof_of_life());
+        }
+        assert_eq!(back.through_two(), Answered::DIRECTLY);
+        assert!(Answered::NEVER.revived().through_two().is_proof_of_life());
+        assert!(!Answered::NEVER.revived().through(one).is_proof());
     }
 }

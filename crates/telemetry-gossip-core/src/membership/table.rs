@@ -319,6 +319,13 @@ impl<A: Address> Membership<A> {
         row.answered = row.answered.through(helper);
     }
 
+    /// Records that two helpers have passed on an answer of the member.
+    pub(crate) fn heard_through_two(&mut self, slot: Slot, now: Instant) {
+        let row = &mut self.rows[slot.index()];
+        row.observe(now);
+        row.answered = row.answered.through_two();
+    }
+
     /// Records that the host vouches for the member.
     pub(crate) fn introduced(&mut self, slot: Slot) {
         let row = &mut self.rows[slot.index()];

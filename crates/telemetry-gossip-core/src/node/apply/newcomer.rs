@@ -116,9 +116,8 @@ impl<A: Address> Node<A> {
         {
             if waiting.helpers.is_empty() {
                 self.cx.table.heard(slot, self.cx.now, true);
-            }
-            for helper in &waiting.helpers {
-                self.cx.table.heard_through(slot, self.cx.now, helper.id_hash);
+            } else {
+                self.cx.table.heard_through_two(slot, self.cx.now);
             }
             if applied == Applied::Changed && waiting.rumor {
                 self.detector.pass_on(slot, true, &mut self.cx);
