@@ -342,6 +342,14 @@ impl fmt::Display for Generation {
 #[serde(transparent)]
 pub struct Instance(pub u32);
 
+impl Instance {
+    /// Whether both may be one process. 0 stands for a process that does not tell its instances
+    /// apart.
+    pub(crate) fn is_same_process(self, other: Self) -> bool {
+        self == other || [self, other].contains(&Self(0))
+    }
+}
+
 /// Matches an answer to its request: an ack, a nack or a sync reply carries the id of its request.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,

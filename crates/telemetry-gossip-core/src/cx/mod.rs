@@ -320,6 +320,20 @@ impl<A: Address> Cx<A> {
         self.ping_within(slot, request_id, self.mtu());
     }
 
+    /// Asks a helper to ping a member at this address.
+    pub(crate) fn ask_through(
+        &mut self,
+        helper: Slot,
+        request_id: RequestId,
+        target: IdHash,
+        address: A,
+    ) {
+        if let Some(to) = self.table.address(helper) {
+            let signal = Signal::PingReq(request_id, target, address);
+            self.ask(Intent::new(to, Some(helper), self.mtu()).with_signal(signal));
+        }
+    }
+
     fn ping_within(&mut self, slot: Slot, request_id: RequestId, limit: usize) {
         if let Some(to) = self.table.address(slot) {
             // A peer that made the address up can choose nothing in a bare ping but the id hash.

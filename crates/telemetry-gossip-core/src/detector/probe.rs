@@ -37,7 +37,6 @@ use crate::event::{Event, ProbeOutcome};
 use crate::evidence::{Evidence, HelperReport, HelperReports};
 use crate::id::{Generation, IdHash, Instance, NodeId, RequestId};
 use crate::membership::Slot;
-use crate::outbox::{Intent, Signal};
 use crate::status::Status;
 use crate::time::{Instant, TimeRules};
 
@@ -135,11 +134,7 @@ impl<A: Copy + PartialEq> Probe<A> {
         let helper = self.helpers.iter().find(|helper| helper.address == from);
         if request_id != self.request_id || !(direct || helper.is_some()) {
             Answer::Unrelated
-        } else if self.instance != Instance(0)
-            && instance != Instance(0)
-            && instance != self.instance
-        {
-            // Instance 0 stands for a node that does not tell its instances apart.
+        } else if !self.instance.is_same_process(instance) {
             Answer::Renewed
         } else {
             helper
@@ -220,13 +215,11 @@ impl<A: Address> Detector<A> {
         let Some(mut probe) = self.probe.take() else { return };
         let wanted = usize::from(cx.config.indirect_probes).min(probe.helpers.remaining_capacity());
         let id_hash = cx.table.id_hash(target);
-        let all = !cx.asks_for_proof();
+        let proved = cx.asks_for_proof();
         for _ in 0..wanted {
             let (table, helpers) = (&cx.table, &probe.helpers);
             let helper = table.random(&mut cx.rng, |slot| {
-                let helps = table.is_helper(slot)
-                    || all && table.can_probe(slot) && table.status(slot) == Status::Alive;
-                let helps = helps && slot != target;
+                let helps = slot != target && table.is_helper(slot, proved);
                 helps && !helpers.iter().any(|helper| table.address(slot) == Some(helper.address))
             });
             let Some((helper, to)) = helper.and_then(|slot| Some((slot, table.address(slot)?)))
@@ -235,8 +228,7 @@ impl<A: Address> Detector<A> {
             };
             let asked = Helper { address: to, id_hash: table.id_hash(helper), nacked: false };
             probe.helpers.push(asked);
-            let signal = Signal::PingReq(probe.request_id, id_hash, probe.address);
-            cx.ask(Intent::new(to, Some(helper), cx.mtu()).with_signal(signal));
+            cx.ask_through(helper, probe.request_id, id_hash, probe.address);
         }
         if probe.stage == Stage::Indirect {
             probe.judged = probe.helpers.len();

@@ -15,6 +15,7 @@
 //! A member that this node reaches only through helpers is proved by the answers of two. After one,
 //! which may be a lie, further helpers are asked before it is removed.
 
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -59,8 +60,8 @@ struct Entry {
     due: Instant,
     /// How often it was asked.
     asked: u8,
-    /// The number that a helper has to repeat once the member has answered it, and that helper.
-    through: Option<(RequestId, IdHash)>,
+    /// The number of the latest question through a helper, until it is answered.
+    through: Option<RequestId>,
 }
 
 impl Entry {
@@ -70,10 +71,19 @@ impl Entry {
     }
 }
 
+/// A helper that asks a member.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+struct Through {
+    slot: Slot,
+    helper: IdHash,
+}
+
 /// The members that have to answer.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Unproved {
     entries: Vec<Entry>,
+    /// The entries' questions through helpers. A map, since each ack that comes is looked up here.
+    through: BTreeMap<RequestId, Through>,
     /// No entry is due before; exact after each look.
     next: Option<Instant>,
     /// When the latest page came.
@@ -118,7 +128,7 @@ impl Unproved {
 
     /// Whether a helper was given this number.
     pub(super) fn awaits(&self, request_id: RequestId) -> bool {
-        self.entries.iter().any(|entry| entry.through.is_some_and(|(id, _)| id == request_id))
+        self.through.contains_key(&request_id)
     }
 
     /// A member that was asked often enough and has not answered.
@@ -133,17 +143,29 @@ impl Unproved {
 
     /// Whether the restored members are others than `me`, and when they are due is known.
     pub(super) fn is_sound(&self, me: Slot, times: TimeRules) -> bool {
-        let Self { entries, next, latest } = self;
+        let Self { entries, through, next, latest } = self;
         let first = entries.iter().map(|entry| entry.due).min();
+        let is_under_way = |entry: &&Entry| {
+            let through = entry.through.and_then(|number| through.get(&number));
+            through.is_some_and(|through| through.slot == entry.slot)
+        };
         first.is_some() == next.is_some()
             && first >= *next
             && times.are_deadlines(&[*next, entries.iter().map(|entry| entry.due).max()])
             && times.are_past(&[*latest])
             && entries.iter().all(|entry| entry.slot != me)
+            && entries.iter().filter(is_under_way).count() == through.len()
     }
 
     pub(super) fn forget(&mut self, slot: Slot) {
-        self.entries.retain(|entry| entry.slot != slot);
+        let Self { entries, through, .. } = self;
+        entries.retain(|entry| {
+            let stays = entry.slot != slot;
+            if let Some(number) = entry.through.filter(|_| !stays) {
+                through.remove(&number);
+            }
+            stays
+        });
         if self.entries.is_empty() {
             self.next = None;
         }
@@ -159,6 +181,7 @@ impl Unproved {
 
     pub(super) fn heap_bytes(&self) -> usize {
         self.entries.capacity() * size_of::<Entry>()
+            + self.through.len() * size_of::<(RequestId, Through)>()
     }
 }
 
@@ -168,10 +191,11 @@ impl<A: Address> Detector<A> {
         if self.unproved.next.is_none_or(|next| next > cx.now) {
             return;
         }
-        let entries = &mut self.unproved.entries;
+        let Unproved { entries, through, next, .. } = &mut self.unproved;
         entries.retain_mut(|entry| {
             let answered = cx.table.row(entry.slot).answered;
             if answered.is_proof() || !cx.table.is_live(entry.slot) {
+                entry.through.map(|number| through.remove(&number));
                 return false;
             }
             if entry.due > cx.now {
@@ -184,17 +208,19 @@ impl<A: Address> Detector<A> {
             let [.., longest] = PAUSES;
             entry.due = cx.now + *PAUSES.get(usize::from(entry.asked)).unwrap_or(&longest);
             entry.asked += 1;
-            ask(entry, cx);
+            entry.through.take().map(|number| through.remove(&number));
+            if let Some((number, asked)) = ask(entry, cx) {
+                entry.through = Some(number);
+                through.insert(number, asked);
+            }
             true
         });
-        self.unproved.next = entries.iter().map(|entry| entry.due).min();
+        *next = entries.iter().map(|entry| entry.due).min();
         if entries.is_empty() {
             entries.shrink_to_fit();
         }
     }
-}
 
-impl<A: Address> Detector<A> {
     /// Handles an ack of a helper that was asked to ping a member; false if it is none.
     pub(super) fn on_ack_of_unproved(
         &mut self,
@@ -203,13 +229,10 @@ impl<A: Address> Detector<A> {
         instance: Instance,
         cx: &mut Cx<A>,
     ) -> bool {
-        let asked = |entry: &&mut Entry| entry.through.is_some_and(|(id, _)| id == request_id);
-        let Some(entry) = self.unproved.entries.iter_mut().find(asked) else { return false };
-        let slot = entry.slot;
-        let Some((_, helper)) = entry.through.take() else { return false };
+        let asked = self.unproved.through.remove(&request_id);
+        let Some(Through { slot, helper }) = asked else { return false };
         let is_helper = |slot| cx.is_proved(slot) && cx.table.row(slot).is_at(&from);
-        let held = cx.table.row(slot).instance;
-        let same = held == instance || [held, instance].contains(&Instance(0));
+        let same = cx.table.row(slot).instance.is_same_process(instance);
         if same && cx.table.with_id_hash(helper).any(is_helper) {
             cx.table.heard_through(slot, cx.now, helper);
         }
@@ -217,26 +240,21 @@ impl<A: Address> Detector<A> {
     }
 }
 
-/// Asks a member that is due: by a bare ping of this node, or of a helper.
-fn ask<A: Address>(entry: &mut Entry, cx: &mut Cx<A>) {
-    let (slot, number) = (entry.slot, cx.request_id());
-    let Some(to) = cx.table.address(slot) else { return };
-    let id_hash = cx.table.id_hash(slot);
-    if entry.asked > ASKED_DIRECTLY
-        && let Some((helper, at)) = random_helper(slot, cx)
-    {
-        entry.through = Some((number, cx.table.id_hash(helper)));
-        let signal = Signal::PingReq(number, id_hash, to);
-        cx.ask(Intent::new(at, Some(helper), cx.mtu()).with_signal(signal));
-    } else if let Some(number) = cx.proof.challenge(to, cx.now) {
-        cx.ask(Intent::new(to, None, PING_LEN).with_signal(Signal::Ping(number, id_hash)));
+/// Asks a member that is due: by a bare ping of this node, or of a helper, which is returned with
+/// the number of the question.
+fn ask<A: Address>(entry: &Entry, cx: &mut Cx<A>) -> Option<(RequestId, Through)> {
+    let slot = entry.slot;
+    let (to, id_hash) = (cx.table.address(slot)?, cx.table.id_hash(slot));
+    if entry.asked > ASKED_DIRECTLY {
+        let table = &cx.table;
+        let helps = |helper| helper != slot && table.is_helper(helper, true);
+        if let Some(helper) = table.random(&mut cx.rng, helps) {
+            let number = cx.request_id();
+            cx.ask_through(helper, number, id_hash, to);
+            return Some((number, Through { slot, helper: cx.table.id_hash(helper) }));
+        }
     }
-}
-
-/// Draws a member that can ask `target`, and its address.
-fn random_helper<A: Address>(target: Slot, cx: &mut Cx<A>) -> Option<(Slot, A)> {
-    let table = &cx.table;
-    let helps = |slot| slot != target && table.is_helper(slot);
-    let helper = table.random(&mut cx.rng, helps)?;
-    Some((helper, table.address(helper)?))
+    let number = cx.proof.challenge(to, cx.now)?;
+    cx.ask(Intent::new(to, None, PING_LEN).with_signal(Signal::Ping(number, id_hash)));
+    None
 }

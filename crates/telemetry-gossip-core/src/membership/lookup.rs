@@ -259,12 +259,11 @@ impl<A: Address> Membership<A> {
         self.row(slot).answered.directly()
     }
 
-    /// Whether a member can ask another one on behalf of this node.
-    pub(crate) fn is_helper(&self, slot: Slot) -> bool {
-        self.can_probe(slot)
-            && self.status(slot) == Status::Alive
-            && self.is_verified(slot)
-            && self.is_proved_alive(slot)
+    /// Whether a member can ask another one on behalf of this node. If `proved`, it has answered
+    /// this node itself, since it was last dead.
+    pub(crate) fn is_helper(&self, slot: Slot, proved: bool) -> bool {
+        let known = || self.is_verified(slot) && self.is_proved_alive(slot);
+        self.can_probe(slot) && self.status(slot) == Status::Alive && (!proved || known())
     }
 
     /// Whether a member has answered, or is not live.

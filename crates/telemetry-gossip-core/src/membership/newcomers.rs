@@ -230,8 +230,7 @@ impl<A: Copy + PartialEq> Newcomers<A> {
     pub(crate) fn answered(&mut self, number: RequestId, instance: Instance) -> Option<Answer<A>> {
         let at = self.waiting.iter().position(|waiting| waiting.awaits(number))?;
         let waiting = &mut self.waiting[at];
-        // Instance 0 stands for a process that does not tell its instances apart.
-        let same = [instance, Instance(0)].contains(&waiting.instance) || instance == Instance(0);
+        let same = waiting.instance.is_same_process(instance);
         if let Some(helper) = waiting.helpers.iter_mut().find(|helper| helper.number == number) {
             helper.answered |= same;
             if !waiting.has_answered_helpers() {

@@ -397,11 +397,7 @@ impl<A: Address> Node<A> {
             reply.answers = true;
             reply.heard.word_from = Some(from);
             let member = cx.member_at(IdHash(datagram.sender), from);
-            // Instance 0 stands for a process that does not tell its instances apart.
-            let same = |slot: &Slot| {
-                let held = cx.table.row(*slot).instance;
-                held == instance || held == Instance(0) || instance == Instance(0)
-            };
+            let same = |slot: &Slot| cx.table.row(*slot).instance.is_same_process(instance);
             if let Some(slot) = member.filter(same) {
                 cx.table.heard(slot, cx.now, true);
             }

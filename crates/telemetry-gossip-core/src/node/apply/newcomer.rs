@@ -162,17 +162,14 @@ impl<A: Address> Node<A> {
         while !helpers.is_full() {
             let (table, asked) = (&self.cx.table, &helpers);
             let helps = |slot| {
-                table.is_helper(slot)
+                table.is_helper(slot, true)
                     && !table.row(slot).is_at(&address)
                     && asked.iter().all(|helper| helper.id_hash != table.id_hash(slot))
             };
-            let helper = table.random(&mut self.cx.rng, helps);
-            let at = helper.and_then(|slot| Some((slot, self.cx.table.address(slot)?)));
-            let Some((slot, to)) = at else { break };
+            let Some(slot) = table.random(&mut self.cx.rng, helps) else { break };
             let (number, id_hash) = (self.cx.request_id(), self.cx.table.id_hash(slot));
             helpers.push(AskedHelper { number, id_hash, answered: false });
-            let signal = Signal::PingReq(number, target, address);
-            self.cx.ask(Intent::new(to, Some(slot), self.cx.mtu()).with_signal(signal));
+            self.cx.ask_through(slot, number, target, address);
         }
         let until = self.cx.now + self.cx.config.probe_timeout * 2;
         self.newcomers.ask_through((id, address), helpers, until);
