@@ -25,7 +25,7 @@ use crate::id::{IdHash, Instance, RequestId};
 use crate::membership::{Place, Slot};
 use crate::outbox::{Body, Diff, Intent, Signal, Want};
 use crate::wire::decode::{Datagram, Frame, Lead};
-use crate::wire::{Ack, PING_LEN, PING_REQ_LEN, Page, Ping, Tree};
+use crate::wire::{Ack, MIN_ACCUSATION_BYTES, PING_LEN, PING_REQ_LEN, Page, Ping, Tree};
 
 /// For one datagram, request missing telemetry from at most this many owners. Anti-entropy finds
 /// the rest.
@@ -202,8 +202,8 @@ impl<A: Address> Node<A> {
         if let Some(slot) = reply.sender.filter(|_| reply.answers) {
             self.hear_clock(slot, datagram.clock);
         }
-        self.send_reply(from, datagram, &reply);
-        self.tell_accusers();
+        let told = self.send_reply(from, datagram, &reply).then_some(from);
+        self.tell_accusers(told);
         self.dissemination.send_flights(&mut self.cx);
         // A member that answered our probe is a partner to compare tables with.
         if let Some(slot) = answered {
@@ -424,8 +424,9 @@ impl<A: Address> Node<A> {
     }
 
     /// Queues the reply, if there is anything to send back, within the limit on bytes to a sender
-    /// that has not proved its address.
-    fn send_reply(&mut self, to: A, datagram: &Datagram<'_, A>, reply: &Reply<A>) {
+    /// that has not proved its address. Returns whether the reply tells the sender, as it would tell
+    /// any accuser, that this node is Alive.
+    fn send_reply(&mut self, to: A, datagram: &Datagram<'_, A>, reply: &Reply<A>) -> bool {
         let Reply {
             sender,
             signal,
@@ -445,7 +446,7 @@ impl<A: Address> Node<A> {
         }
         if signal == Signal::None && body == Body::None {
             if !correct_sender {
-                return;
+                return false;
             }
             body = Body::Rumors;
         }
@@ -471,5 +472,6 @@ impl<A: Address> Node<A> {
         };
         let member = sender.or_else(namesake);
         cx.reply(Intent { to, member, signal, challenge, body, limit }, diff);
+        body == Body::Introduction && limit >= cx.limit_to(sender, MIN_ACCUSATION_BYTES)
     }
 }

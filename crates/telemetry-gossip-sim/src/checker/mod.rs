@@ -152,11 +152,6 @@ struct Lies {
 /// must hear at once, and the start of a session.
 const MAX_REPLIES: usize = 3;
 
-/// The same once a liar has spoken. A liar, or the node in whose name it speaks, can be the sender
-/// of an accusation, its accuser, and a member of which more is said than may be believed: it gets
-/// the answer, the refutation, a question about the accusation, and the start of a session.
-const MAX_REPLIES_TO_LIES: usize = 4;
-
 /// The highest generation of an accusation of a member about which no liar has spoken. The hosts of
 /// a simulation start their nodes far below.
 const MAX_ACCUSED_WITHOUT_LIES: u64 = (1 << 56) + (1 << 31);
@@ -540,8 +535,7 @@ impl Checker {
     /// Checks the number of datagrams sent back to the source of `taken` ones.
     pub(crate) fn replies(&mut self, location: Location, kinds: &[Kind], taken: usize) {
         let count = kinds.len();
-        let most = if self.lies.is_empty() { MAX_REPLIES } else { MAX_REPLIES_TO_LIES };
-        if count > most * taken {
+        if count > MAX_REPLIES * taken {
             let detail = format!("{count} datagrams in reply to {taken}: {kinds:?}");
             self.report(location, Rule::S17, detail);
         }
