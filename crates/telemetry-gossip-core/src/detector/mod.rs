@@ -76,6 +76,7 @@ pub(crate) use history::History;
 pub(crate) use local_health::LocalHealth;
 pub(crate) use ping_req::PingReqs;
 pub(crate) use probe::{MAX_PROBES_WANTED, Probe};
+pub(crate) use reconnect::Reconnects;
 pub(crate) use roll_call::RollCalls;
 pub(crate) use round_robin::RoundRobin;
 pub(crate) use schedule::Schedule;
@@ -84,7 +85,7 @@ pub(crate) use suspicion::Suspicions;
 pub(crate) use unproved::Unproved;
 
 /// The version of the serialised shape of [`Detector`]; increase it with each change of the shape.
-pub(crate) const SHAPE: u32 = 1;
+pub(crate) const SHAPE: u32 = 2;
 
 /// The state of the failure detector.
 #[derive(Debug, Serialize, Deserialize)]
@@ -111,8 +112,7 @@ pub(crate) struct Detector<A> {
     pub(crate) history: History,
     /// The members from the pages of a join that have to answer.
     pub(crate) unproved: Unproved,
-    /// When a dead member is contacted next.
-    pub(crate) reconnect_at: Instant,
+    pub(crate) reconnects: Reconnects,
 }
 
 impl<A: Address> Detector<A> {
@@ -131,7 +131,7 @@ impl<A: Address> Detector<A> {
             hearsay: Hearsay::new(),
             history: History::default(),
             unproved: Unproved::default(),
-            reconnect_at: now,
+            reconnects: Reconnects::new(IdHash(0), now),
         }
     }
 
@@ -139,7 +139,8 @@ impl<A: Address> Detector<A> {
     /// together.
     pub(crate) fn start(&mut self, cx: &mut Cx<A>) {
         self.schedule.probe_at = cx.now + cx.jitter(cx.config.probe_interval);
-        self.reconnect_at = cx.now + cx.jitter(cx.config.reconnect_interval);
+        let first_at = cx.now + cx.jitter(cx.config.reconnect_interval);
+        self.reconnects = Reconnects::new(cx.this.id_hash, first_at);
     }
 
     /// Carries out what follows from the new status of a member: timers, flaps, history, events.
@@ -440,7 +441,7 @@ impl<A: Address> Part<A> for Detector<A> {
             hearsay,
             history,
             unproved,
-            reconnect_at,
+            reconnects,
         } = self;
         let (me, times) = (cx.this.slot, cx.time_rules());
         schedule.check_restored(cx)?;
@@ -467,7 +468,7 @@ impl<A: Address> Part<A> for Detector<A> {
                     "the members that have to answer are others, and are asked before long",
                 ),
                 (
-                    times.are_deadlines(&[Some(*reconnect_at)]),
+                    times.are_deadlines(&[Some(reconnects.next_at)]),
                     "the next contact of a dead member is not ages away",
                 ),
             ],

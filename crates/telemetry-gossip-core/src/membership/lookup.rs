@@ -224,6 +224,19 @@ impl<A: Address> Membership<A> {
         self.roster.from(place).filter_map(|rank| self.roster.slot(rank))
     }
 
+    /// Returns all members once, from a place in the roster on and around the circle.
+    pub(crate) fn around_from(&self, place: Place) -> impl Iterator<Item = Slot> {
+        let all = self.starting_at(place).chain(self.starting_at(Place::default()));
+        all.take(self.roster.len())
+    }
+
+    /// Returns the place in the roster after a member.
+    pub(crate) fn place_after(&self, slot: Slot) -> Place {
+        let id_hash = self.id_hash(slot);
+        let before = self.starting_at(Place { id_hash, nth: 0 }).take_while(|&other| other != slot);
+        Place { id_hash, nth: u32::try_from(before.count() + 1).unwrap_or(u32::MAX) }
+    }
+
     /// Returns the members with this id hash: one, collisions aside.
     pub(crate) fn with_id_hash(&self, id_hash: IdHash) -> impl Iterator<Item = Slot> {
         self.roster.with_id_hash(id_hash)

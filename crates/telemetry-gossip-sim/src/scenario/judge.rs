@@ -40,17 +40,10 @@ impl Marks {
         if now + LAST >= scenario.duration {
             self.sent_bytes.get_or_insert(simulation.traffic().sent_bytes);
         }
-        if alive_by(scenario).is_some_and(|by| now >= by) && self.not_alive.is_none() {
+        if scenario.alive_by().is_some_and(|by| now >= by) && self.not_alive.is_none() {
             self.not_alive = Some(not_alive(cluster));
         }
     }
-}
-
-/// The time by which all nodes have to hold each other Alive after the last lie.
-fn alive_by(scenario: &Scenario) -> Option<Duration> {
-    let is_end = |step: &&Step| matches!(step.operation, Operation::StopLying {});
-    let last = scenario.steps.iter().filter(is_end).map(|step| step.at).max()?;
-    Some(last.saturating_add(scenario.expect.alive_within?))
 }
 
 /// The pairs of nodes that take part of which one does not hold the other Alive.

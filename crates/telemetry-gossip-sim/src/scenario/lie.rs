@@ -48,7 +48,7 @@ impl Lie {
     }
 
     /// The most ids of its own under which the liar answers at a time.
-    pub(super) fn answering(&self) -> usize {
+    pub(crate) fn answering(&self) -> usize {
         // Those that have fallen silent lately count, too, since they are not yet Dead.
         let silent = Duration::from_secs(10).as_micros() / self.every.as_micros().max(1);
         let newcomers = usize::from(self.count) + usize::try_from(silent).unwrap_or(0);

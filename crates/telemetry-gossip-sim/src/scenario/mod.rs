@@ -494,6 +494,13 @@ impl Scenario {
         Ok(())
     }
 
+    /// Returns the time by which all nodes have to hold each other Alive after the last lie.
+    pub(crate) fn alive_by(&self) -> Option<Duration> {
+        let is_end = |step: &&Step| matches!(step.operation, Operation::StopLying {});
+        let last = self.steps.iter().filter(is_end).map(|step| step.at).max()?;
+        Some(last.saturating_add(self.expect.alive_within?))
+    }
+
     /// Returns the command that repeats a run.
     #[must_use]
     pub fn replay_command(&self, seed: u64) -> String {

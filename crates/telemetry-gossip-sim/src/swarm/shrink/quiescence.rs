@@ -25,6 +25,9 @@ enum Disturbance {
     Config,
     Departure,
     Lie,
+    /// Members that answered and are silent now, or that left unheard: nodes may consider
+    /// themselves isolated, until their hosts accept the loss.
+    Loss,
 }
 
 /// The effect of a step on the quiescence.
@@ -50,6 +53,9 @@ pub(super) struct Quiescence {
     settling: Duration,
     /// The length of the calm phase; zero if the scenario has none.
     calm: Duration,
+    /// The time from the last step before all nodes have to hold each other Alive, if they do, to
+    /// that time.
+    recovery: Duration,
 }
 
 impl Quiescence {
@@ -66,6 +72,14 @@ impl Quiescence {
                 && *rejoin != Rejoin::Running
             {
                 left.entry(Disturbance::Apart).or_default().push(String::new());
+            }
+            let loses = match &step.operation {
+                Operation::Lie(lie) => lie.answering() > 0,
+                Operation::Leave(_) => true,
+                _ => false,
+            };
+            if loses {
+                left.entry(Disturbance::Loss).or_default().push(String::new());
             }
             match effect(&step.operation) {
                 Effect::Begins(kind, nodes) => left.entry(kind).or_default().push(nodes),
@@ -86,12 +100,21 @@ impl Quiescence {
         }
         let begins = scenario.expect.calm_from;
         let last = steps.last().map_or(Duration::ZERO, |step| step.at);
-        let before =
-            steps.iter().map(|step| step.at).filter(|at| *at < begins).max().unwrap_or_default();
+        let alive_by = scenario.alive_by().unwrap_or_default();
+        let since_last_step = |time: Duration| {
+            let before = steps.iter().map(|step| step.at).filter(|at| *at < time).max();
+            time.saturating_sub(before.unwrap_or_default())
+        };
         let until_end = |since| scenario.duration.saturating_sub(since);
         let calm = if begins.is_zero() { Duration::ZERO } else { until_end(begins) };
-        let settling = begins.saturating_sub(before);
-        Self { left, healed: until_end(healed), rest: until_end(last), settling, calm }
+        Self {
+            left,
+            healed: until_end(healed),
+            rest: until_end(last),
+            settling: since_last_step(begins),
+            calm,
+            recovery: since_last_step(alive_by),
+        }
     }
 
     /// Whether a cluster has at least as good a chance to become live as with `other`: no kind of
@@ -99,7 +122,7 @@ impl Quiescence {
     pub(super) fn is_at_least(&self, other: &Self) -> bool {
         let count = |of: &Self, kind| of.left.get(kind).map_or(0, Vec::len);
         let none_more = self.left.keys().all(|kind| count(self, kind) <= count(other, kind));
-        let times = |of: &Self| [of.healed, of.rest, of.settling, of.calm];
+        let times = |of: &Self| [of.healed, of.rest, of.settling, of.calm, of.recovery];
         none_more && times(self).iter().zip(times(other)).all(|(time, least)| *time >= least)
     }
 }
@@ -143,10 +166,10 @@ fn effect(operation: &Operation) -> Effect {
         Operation::Join(_) => Effect::Ends(Disturbance::Departure, None),
         Operation::Lie(_) => Effect::Begins(Disturbance::Lie, String::new()),
         Operation::StopLying {} => Effect::Ends(Disturbance::Lie, None),
+        Operation::AcceptLoss(_) => Effect::Ends(Disturbance::Loss, None),
         Operation::Jump { .. }
         | Operation::Twin(_)
         | Operation::Ghosts { .. }
-        | Operation::AcceptLoss(_)
         | Operation::Publish { .. } => Passes,
     }
 }
@@ -206,5 +229,24 @@ mod tests {
                 "{at}, {from}, {duration}"
             );
         }
+    }
+
+    #[test]
+    fn nodes_keep_their_time_to_recover_from_lies() {
+        let lies = |end: u64, reunited: u64, accepted: bool| {
+            let accept =
+                if accepted { ", { at = \"25s\", accept-loss = \"running\" }" } else { "" };
+            let text = format!(
+                "name = \"x\"\nnodes = 9\nduration = \"90s\"\nexpect = {{ alive-within = \"30s\" }}\n\
+                 steps = [{{ at = \"1s\", lie = {{ kind = \"newcomers\", about = \"1\", to = \"all\", \
+                 every = \"1s\" }} }}, {{ at = \"{end}s\", stop-lying = {{}} }}, \
+                 {{ at = \"{reunited}s\", reunite = {{}} }}{accept}]"
+            );
+            Quiescence::of(&Scenario::from_toml(&text).unwrap())
+        };
+        let whole = lies(20, 26, true);
+        assert!(lies(22, 28, true).is_at_least(&whole));
+        assert!(!lies(0, 29, true).is_at_least(&whole), "the nodes are reunited too late");
+        assert!(!lies(20, 26, false).is_at_least(&whole), "the loss is accepted by no host");
     }
 }
