@@ -72,6 +72,12 @@ impl Answered {
         Self(self.0 | Self::REVIVED)
     }
 
+    /// After another process was said to be the member, at the same address. If the member has
+    /// answered from there, the address is no victim's; whether the process runs is open.
+    pub(crate) const fn as_other_process(self) -> Self {
+        if self.kind() == Self::DIRECTLY.0 { Self::DIRECTLY.revived() } else { Self::NEVER }
+    }
+
     /// After an answer that `helper` has passed on.
     pub(crate) fn through(self, helper: IdHash) -> Self {
         /// The number of helpers that can be told apart.
@@ -155,5 +161,14 @@ mod tests {
         assert_eq!(back.through_two(), Answered::DIRECTLY);
         assert!(Answered::NEVER.revived().through_two().is_proof_of_life());
         assert!(!Answered::NEVER.revived().through(one).is_proof());
+    }
+
+    #[test]
+    fn another_process_at_a_proved_address_has_to_answer_but_may_be_contacted() {
+        let other = Answered::DIRECTLY.as_other_process();
+        assert!(other.is_proof() && other.directly() && !other.is_proof_of_life());
+        for unproved in [Answered::NEVER, Answered::THROUGH_TWO, Answered::BY_HOST] {
+            assert_eq!(unproved.as_other_process(), Answered::NEVER);
+        }
     }
 }

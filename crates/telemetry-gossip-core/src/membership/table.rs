@@ -197,8 +197,12 @@ impl<A: Address> Membership<A> {
             }
             // The proof and the round trips were those of another process or another path.
             if renewed || moved {
-                row.answered = Answered::NEVER;
                 row.round_trip = RttBound::default();
+            }
+            if moved {
+                row.answered = Answered::NEVER;
+            } else if renewed {
+                row.answered = row.answered.as_other_process();
             } else if claim.status.is_live() && !row.status.is_live() {
                 row.answered = row.answered.revived();
             }

@@ -24,6 +24,7 @@ use crate::error::WireError;
 use crate::id::{IdHash, Instance, RequestId};
 use crate::membership::{Place, Slot};
 use crate::outbox::{Body, Diff, Intent, Signal, Want};
+use crate::status::Status;
 use crate::wire::decode::{Datagram, Frame, Lead};
 use crate::wire::{Ack, MIN_ACCUSATION_BYTES, PING_LEN, PING_REQ_LEN, Page, Ping, Tree};
 
@@ -436,6 +437,8 @@ impl<A: Address> Node<A> {
             accuses_self,
             ping_req,
             has_ack,
+            about_self,
+            claims_frames,
             ..
         } = *reply;
         let cx = &mut self.cx;
@@ -445,7 +448,17 @@ impl<A: Address> Node<A> {
             body = Body::Introduction;
         }
         if signal == Signal::None && body == Body::None {
-            if !correct_sender {
+            // A member that sends rumors or telemetry does not know that it is held dead, or that
+            // it is said to have left; one that leaves says so itself. The suspected are told by
+            // their accusers. A datagram that may be such a reply itself gets none, since two
+            // nodes could otherwise go on for ever.
+            let is_wronged = |slot| match cx.table.status(slot) {
+                Status::Alive | Status::Suspected => false,
+                Status::Dead => true,
+                Status::Left => claims_frames == 0,
+            };
+            let wrongs_sender = !has_ack && !about_self && sender.is_some_and(is_wronged);
+            if !(correct_sender || wrongs_sender) {
                 return false;
             }
             body = Body::Rumors;

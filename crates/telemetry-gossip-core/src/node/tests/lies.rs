@@ -1,6 +1,7 @@
 //! Accusations that no member has made: they are refuted, and have no further effect.
 
 use super::*;
+use crate::node::apply::{Asked, Heard};
 use crate::wire::{Ping, kind};
 
 /// The address of a stranger, who tells the lies.
@@ -227,4 +228,44 @@ fn a_clock_is_taken_from_answers_only() {
     ping[17..20].copy_from_slice(&[0x40, 0, 0]);
     tell(&mut net, 1, 2, &ping);
     assert_eq!(net.node(1).detector.schedule.clock.round(now), round);
+}
+
+/// Lets a node believe a claim that nobody has to confirm.
+fn believe(net: &mut Net, at: u32, claim: &Claim<'_, u32>) {
+    let node = net.node(at);
+    let mut heard =
+        Heard { rumor: true, from: 3, asked: Asked::InSession, word_from: None, questions_left: 1 };
+    node.apply_claim(claim, &mut heard);
+    node.quiet = node.is_quiet();
+    let status = node.member(claim.id).map(|member| member.status());
+    assert_eq!(status, Some(claim.status));
+}
+
+#[test]
+fn a_lie_about_an_earlier_process_far_above_its_member_is_refuted_within_seconds() {
+    let mut net = Net::joined(40, &Config::default());
+    let generation = net.node(2).me().generation().0;
+    // The second one is higher than the other nodes would believe, so node 1 stays alone with it,
+    // and node 2 would ping node 1 in up to 39 s.
+    for (above, status) in [(1 << 16, Status::Left), ((1 << 16) + 3, Status::Dead)] {
+        let instance = Instance(77);
+        believe(&mut net, 1, &Claim { instance, status, ..alive(2, generation + above) });
+    }
+    net.run_for(Duration::from_secs(8));
+    assert_eq!(net.status(1, 2), Some(Status::Alive));
+}
+
+#[test]
+fn a_member_that_takes_part_learns_at_once_that_it_is_held_dead_or_left() {
+    for (status, at_once) in
+        [(Status::Dead, true), (Status::Left, true), (Status::Suspected, false)]
+    {
+        let mut net = Net::joined(40, &Config::default());
+        let me = net.node(2).me();
+        let (instance, generation) = (me.instance(), me.generation());
+        believe(&mut net, 1, &Claim { instance, generation, status, ..alive(2, 0) });
+        let nothing_new = datagram(2, |_| {});
+        tell(&mut net, 1, 2, &nothing_new);
+        assert_eq!(net.status(1, 2) == Some(Status::Alive), at_once, "{status}");
+    }
 }
