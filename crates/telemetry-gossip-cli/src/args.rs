@@ -206,7 +206,7 @@ pub(crate) struct Settings {
 /// What to do if most members hold another process under this node's id.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Conflict {
-    /// Be no member, ask every 30 s, and take the id back once the other process is gone.
+    /// Be no member, ask every 5 s, and take the id back once the other process is gone.
     #[default]
     Wait,
     /// Exit with status 1.

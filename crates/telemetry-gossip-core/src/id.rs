@@ -315,6 +315,9 @@ impl Generation {
     /// [`MAX_START`](Self::MAX_START), and as long again to [`MAX`](Self::MAX).
     pub const MAX_LEAP: u64 = 1 << 16;
 
+    /// The largest leap of a member beyond [`MAX_START`](Self::MAX_START), once per second.
+    pub(crate) const MAX_HIGH_LEAP: u64 = 1 << 32;
+
     /// The next generation. Saturates, far above [`MAX`](Self::MAX).
     #[must_use]
     pub const fn next(self) -> Self {

@@ -64,7 +64,7 @@ pub struct Options {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OnConflict {
-    /// It waits: it is no member, asks every 30 s whether the other process is gone, and then takes
+    /// It waits: it is no member, asks every 5 s whether the other process is gone, and then takes
     /// its id back.
     #[default]
     Wait,

@@ -445,7 +445,7 @@ impl<A: Address> Part<A> for Detector<A> {
         } = self;
         let (me, times) = (cx.this.slot, cx.time_rules());
         schedule.check_restored(cx)?;
-        ping_reqs.check_restored(times)?;
+        ping_reqs.check_restored(cx.now, cx.config.probe_timeout)?;
         roll_calls.check_restored(cx)?;
         flap_damping.check_restored(me, times)?;
         suspicions.check_restored(times)?;

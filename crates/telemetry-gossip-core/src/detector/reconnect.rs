@@ -1,4 +1,5 @@
-//! Contacts dead members now and then, so that a healed partition merges by itself.
+//! Contacts members that are dead or have left now and then, so that a healed partition merges by
+//! itself, and a member that only a liar calls gone learns of it.
 //!
 //! A contact is only a status ping. What a returning member says is handled like any other claim.
 //!
@@ -21,7 +22,6 @@ use crate::config::Mode;
 use crate::cx::Cx;
 use crate::id::IdHash;
 use crate::membership::{Place, Slot};
-use crate::status::Status;
 use crate::time::Instant;
 
 /// How often a dead member that has never answered is contacted, in seconds.
@@ -74,9 +74,9 @@ impl<A: Address> Detector<A> {
             ));
             age < window && table.next_live(slot) == Some(me)
         };
-        let dead = |slot| table.status(slot) == Status::Dead && table.address(slot).is_some();
+        let gone = |slot| !table.is_live(slot) && table.address(slot).is_some();
         let (mut proved, mut next) = (0, None);
-        for slot in table.around_from(self.reconnects.from).filter(|&slot| dead(slot)) {
+        for slot in table.around_from(self.reconnects.from).filter(|&slot| gone(slot)) {
             proved += u32::from(table.is_proved(slot));
             if next.is_none() && (table.is_proved(slot) || is_due(slot)) {
                 next = Some(slot);

@@ -159,7 +159,12 @@ const DOUBLING: Duration = Duration::from_secs(600);
 /// The smallest table whose doubling is worth a word.
 const MIN_DOUBLED: u32 = 32;
 
-/// The claims that wait, and how fast the table grows.
+/// The pause between words that raise a member by more than [`Generation::MAX_LEAP`], where each
+/// raises it by up to [`Generation::MAX_HIGH_LEAP`]: a liar that raises itself, or an id that it
+/// took, needs three years from [`Generation::MAX_START`] to [`Generation::MAX`].
+const HIGH_WORD_PAUSE: Duration = Duration::from_millis(100);
+
+/// The claims that wait, how fast the table grows, and how fast generations rise.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Newcomers<A> {
     waiting: Vec<WaitingClaim<A>>,
@@ -168,11 +173,29 @@ pub(crate) struct Newcomers<A> {
     /// Until when helpers ask for a claim. They do so for one at a time, so that a flood of claims
     /// makes this node send little.
     helpers_until: Instant,
+    /// When the next word far above what is held may raise it far.
+    high_word_at: Instant,
 }
 
 impl<A: Copy + PartialEq> Newcomers<A> {
     pub(crate) const fn new(now: Instant) -> Self {
-        Self { waiting: Vec::new(), measured: (now, 0), helpers_until: now }
+        Self { waiting: Vec::new(), measured: (now, 0), helpers_until: now, high_word_at: now }
+    }
+
+    /// Returns the generation to which the word of a member raises what is `held` of it.
+    ///
+    /// A member climbs by bounded leaps beyond [`Generation::MAX_START`], so the others follow it
+    /// by such leaps. What they hold may lag behind its word, and still rises with each word.
+    pub(crate) fn raise(&mut self, word: Generation, held: Generation, now: Instant) -> Generation {
+        if word <= Generation::MAX_START || word.is_near(held) {
+            return word;
+        }
+        let far = self.high_word_at <= now;
+        if far {
+            self.high_word_at = now + HIGH_WORD_PAUSE;
+        }
+        let leap = if far { Generation::MAX_HIGH_LEAP } else { Generation::MAX_LEAP };
+        word.min(Generation(held.max(Generation::MAX_START).0.saturating_add(leap)))
     }
 
     /// Measures the table after a member has entered it. Returns how many live members there were
@@ -328,10 +351,10 @@ impl<A: Copy + PartialEq> Newcomers<A> {
 
     /// Whether the restored claims are within their bounds.
     pub(crate) fn is_sound(&self, times: TimeRules) -> bool {
-        let Self { waiting, measured: (measured_at, _), helpers_until } = self;
+        let Self { waiting, measured: (measured_at, _), helpers_until, high_word_at } = self;
         waiting.len() <= MAX_WAITING
             && times.is_past(*measured_at)
-            && times.are_deadlines(&[Some(*helpers_until)])
+            && times.are_deadlines(&[Some(*helpers_until), Some(*high_word_at)])
             && waiting.iter().all(|waiting| {
                 times.are_deadlines(&[Some(waiting.until)])
                     && (waiting.through || waiting.helpers.is_empty())

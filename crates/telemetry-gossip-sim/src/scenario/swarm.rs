@@ -26,12 +26,11 @@ const HEALED: Duration = Duration::from_secs(30);
 
 /// The same after liars have answered as members: a newcomer believes in members from the pages of
 /// its join for about a minute, even if they are silent by then. The nodes that run must hold each
-/// other Alive as soon as otherwise, unless a process may have yielded its id: it asks again every
-/// 30 s, and then has to be known to all again.
+/// other Alive as soon as otherwise.
 const HEALED_OF_LIARS: Duration = Duration::from_secs(75);
 
-/// How long a process waits that has yielded its id, before it asks again.
-const WAITING: Duration = Duration::from_secs(30);
+/// The longest time until a process that has yielded its id has it back once the other is gone.
+const WAITING: Duration = Duration::from_secs(10);
 
 /// The time within which all nodes know of a crash. Without loss it is 5 s for up to 64 nodes; this
 /// bound also covers the longest probe timeout and the worst latency that are drawn here.
@@ -486,11 +485,6 @@ pub(super) fn scenario(seed: u64) -> Scenario {
     swarm.answer_under_a_seal(sealed);
     let healed = swarm.heal(nodes);
     swarm.stop_lying(nodes, healed);
-    let competes = swarm.steps.iter().any(|step| match &step.operation {
-        Operation::Lie(lie) => lie.kind == LieKind::Rival,
-        Operation::Twin(_) => true,
-        _ => false,
-    });
     // The twin of a node that crashes at the end takes the id back, and learns the news only then.
     let twins = swarm.steps.iter().any(|step| matches!(step.operation, Operation::Twin(_)));
     let rest = if twins { REST + WAITING } else { REST };
@@ -526,7 +520,7 @@ pub(super) fn scenario(seed: u64) -> Scenario {
             // A byte budget thins out the load, and versions from altered datagrams are corrected
             // only when tables are compared. Neither has a time limit.
             telemetry_within: (config.byte_budget.is_none() && !altered).then_some(KNOWN),
-            alive_within: Some(if competes { healed } else { HEALED }),
+            alive_within: Some(HEALED),
             calm_from: FAULTS + healed,
             quiet_below: telemetry.is_none().then_some(QUIET),
             // A fault may find no nodes to affect.

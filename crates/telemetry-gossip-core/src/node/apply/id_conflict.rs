@@ -11,7 +11,7 @@
 //!      +--- both pings answered, and most of those members hold the rival ---> wait
 //!      +--- anything else ---> an established node keeps the id; a new one tries again
 //!
-//!   waiting --- every 30 s the same contest; the rival is gone ---> a member again
+//!   waiting --- every 5 s the same contest; the rival is gone ---> a member again
 //! ```
 //!
 //! Any process can claim to be this node, and one with a socket can answer under any id. So neither
@@ -52,7 +52,7 @@ const MAX_HELPERS: usize = 2;
 const PROOFS: usize = 2;
 
 /// How long a node that has yielded waits before it asks again.
-const ASK_AGAIN_AFTER: Duration = Duration::from_secs(30);
+const ASK_AGAIN_AFTER: Duration = Duration::from_secs(5);
 
 /// Which process a member holds under this node's id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,7 +78,8 @@ struct Voter<A> {
 struct Contest<A> {
     rival: Instance,
     address: A,
-    /// The highest generation at which the id was claimed.
+    /// The highest generation at which the id was claimed, up to [`Generation::MAX_START`]. No
+    /// peer may use up the generations that this node has left.
     generation: Generation,
     /// The pings sent so far, and whether each was answered.
     pings: ArrayVec<(RequestId, bool), PROOFS>,
@@ -249,7 +250,6 @@ impl<A: Copy> HeldUnderId<A> {
         (claim.instance != this).then_some(Self {
             instance: claim.instance,
             address: claim.address,
-            // No peer may use up the generations that this node has left.
             generation: claim.generation.min(Generation::MAX_START),
             live: claim.status.is_live(),
         })
@@ -287,6 +287,7 @@ impl<A: Address> Node<A> {
 
     /// Begins a contest, unless one is under way or has just ended.
     fn begin_contest(&mut self, rival: Instance, address: A, generation: Generation) {
+        let generation = generation.min(Generation::MAX_START);
         let (now, conflict) = (self.cx.now, &mut self.id_conflict);
         if let Some(contest) = &mut conflict.contest {
             if (contest.rival, contest.address) == (rival, address) {

@@ -115,7 +115,12 @@ impl<A: Address> Node<A> {
                 return self.await_answer(claim, heard);
             }
             let is_word = claim.address.is_some() && claim.address == heard.word_from;
-            if !(is_word || is_within_reach(claim, &held)) {
+            if is_word {
+                let (word, held) = (claim.generation, held.generation);
+                let generation = self.newcomers.raise(word, held, self.cx.now);
+                return self.merge(&Claim { generation, ..claim.clone() }, heard.rumor);
+            }
+            if !is_within_reach(claim, &held) {
                 self.cx.stats.claims_implausible += 1;
                 self.anti_entropy.ask_member(slot, &mut self.cx);
                 return Applied::Nothing;

@@ -10,7 +10,6 @@ use crate::membership::claim::Claim;
 use crate::membership::newcomers::{Answer, AskedHelper, Due, HELPERS, WaitingClaim};
 use crate::node::Node;
 use crate::outbox::{Intent, Signal};
-use crate::status::Status;
 use crate::wire::PING_LEN;
 
 impl<A: Address> Node<A> {
@@ -23,7 +22,7 @@ impl<A: Address> Node<A> {
             return Applied::Nothing;
         };
         let is_word = heard.word_from == Some(to);
-        let claim = &Claim { generation: self.believable(claim, is_word), ..claim.clone() };
+        let claim = &Claim { generation: self.believable(claim), ..claim.clone() };
         let (asked, until) = (self.cx.request_id(), now + timeout);
         let Some(mut waiting) = WaitingClaim::new(claim, to, heard.rumor, asked, until) else {
             return Applied::Nothing;
@@ -47,16 +46,14 @@ impl<A: Address> Node<A> {
         Applied::Nothing
     }
 
-    /// Returns the generation at which a claim that waits is taken in.
+    /// Returns the generation at which a process that was not known is taken in.
     ///
     /// An answer proves the process, and not its generation. Beyond [`Generation::MAX_START`] and
-    /// what is near to the claim held, only the process itself is believed. So the generation is
-    /// lowered, and the next word of the process beats it. A claim that was refused instead would
-    /// leave the process unknown, or dead, for as long as its earlier life is remembered.
-    fn believable(&self, claim: &Claim<'_, A>, is_word: bool) -> Generation {
-        if is_word {
-            return claim.generation;
-        }
+    /// what is near to the claim held, it is lowered, and the next word of the process beats it: a
+    /// process that is new at the end of the range could never be accused, nor give way to the one
+    /// whose id it took. A claim that was refused instead would leave the process unknown, or
+    /// dead, for as long as its earlier life is remembered.
+    fn believable(&self, claim: &Claim<'_, A>) -> Generation {
         let held = self.cx.table.find(claim.id).map(|slot| self.cx.table.row(slot).generation);
         let near = held.map_or(0, |held| held.0.saturating_add(Generation::MAX_LEAP));
         claim.generation.min(Generation::MAX_START.max(Generation(near)))
@@ -85,12 +82,12 @@ impl<A: Address> Node<A> {
     }
 
     /// Takes in the claim of a member that has answered. If another process has answered as this
-    /// member before, and was not found silent since, that one is asked first: who is known stays.
+    /// member before, that one is asked first: who is known stays. Its status does not count, since
+    /// a lie may have killed it.
     fn take_newcomer(&mut self, waiting: WaitingClaim<A>) -> Applied {
         if let Some(slot) = self.cx.table.find(waiting.id.as_str()) {
             let row = self.cx.table.row(slot);
-            let stands = row.status == Status::Alive && row.answered.is_proof();
-            if stands && !row.is_at(&waiting.address) {
+            if row.answered.is_proof() && !row.is_at(&waiting.address) {
                 let (number, timeout) = (self.cx.request_id(), self.cx.config.probe_timeout);
                 self.newcomers.contest(waiting, number, self.cx.now, timeout);
                 self.cx.ping(slot, number);

@@ -21,9 +21,8 @@ use crate::outbox::{Body, Intent};
 use crate::status::Status;
 use crate::wire::MIN_ACCUSATION_BYTES;
 
-/// The largest leap of this node above [`Generation::MAX_START`], once per
-/// [`HIGH_LEAP_INTERVAL`]: 34 years of leaps to [`Generation::MAX`].
-const MAX_HIGH_LEAP: u64 = 1 << 32;
+/// The pause between leaps of this node above [`Generation::MAX_START`], each by up to
+/// [`Generation::MAX_HIGH_LEAP`]: 34 years of leaps to [`Generation::MAX`].
 const HIGH_LEAP_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The most accusers that get a refutation directly for one datagram. Together with the reply to
@@ -59,7 +58,9 @@ impl<A: Address> Node<A> {
         if other_process && claim.status == Status::Alive && self.yields_or_waits(claim) {
             return;
         }
-        if claim.status != Status::Alive && !self.detector.may_refute(&mut self.cx) {
+        // A leap that is not yet above the claim refutes nothing.
+        let refutes = claim.status != Status::Alive && generation > claim.generation;
+        if refutes && !self.detector.may_refute(&mut self.cx) {
             return;
         }
         self.set_own_status(generation, Status::Alive);
@@ -91,7 +92,7 @@ impl<A: Address> Node<A> {
         if self.cx.now.since(since) < HIGH_LEAP_INTERVAL {
             return None;
         }
-        let reach = held.max(Generation::MAX_START).0.saturating_add(MAX_HIGH_LEAP);
+        let reach = held.max(Generation::MAX_START).0.saturating_add(Generation::MAX_HIGH_LEAP);
         Some(claimed.next().min(Generation(reach)))
     }
 

@@ -134,7 +134,7 @@ fn of_two_processes_with_one_id_the_one_that_was_known_first_stays() {
         assert!(!yielded(&mut net, 4) && net.node(4).health().active, "above {above}");
         assert!(yielded(&mut net, 5) && !net.node(5).health().active, "above {above}");
         assert!(all_hold(&mut net, 4), "above {above}");
-        // It asks again every 30 s, and does not get the id while the first is there.
+        // It asks again every 5 s, and does not get the id while the first is there.
         net.run_for(Duration::from_secs(100));
         assert!(!net.node(5).health().active && all_hold(&mut net, 4));
     }

@@ -2,6 +2,7 @@
 //! processes than the ones that have.
 
 use super::*;
+use crate::node::apply::{Asked, Heard};
 use crate::wire::kind;
 
 fn made_up(from: u32, count: u32) -> Vec<Claim<'static, u32>> {
@@ -117,6 +118,100 @@ fn who_is_known_and_answers_stays_and_who_is_silent_makes_room() {
     net.run_for(Duration::from_secs(2));
     let held = net.node(1).member("n4").unwrap();
     assert_eq!((held.instance(), held.address()), (claim.instance, Some(5)));
+}
+
+/// The rival answers, and the members hear first that the owner of the id is gone.
+#[test]
+fn a_lie_that_a_member_is_gone_opens_its_place_to_no_rival() {
+    for status in [Status::Suspected, Status::Dead, Status::Left] {
+        let mut net = Net::joined(5, &Config::default());
+        let (old, held) = (net.node(4).me().instance(), net.node(4).me().generation());
+        let rival =
+            Node::new(Config::default(), Identity::new(id(4), 6), [55; 32], net.now).unwrap();
+        let instance = rival.me().instance();
+        net.nodes.push(rival);
+        for _ in 0..5 {
+            let gone = Claim { instance: old, status, ..alive(4, held.next().0) };
+            let here = Claim { instance, address: Some(6), ..alive(4, held.0 + 2) };
+            let lie = claims(200, &[gone, here]);
+            for address in [1, 2, 3, 5] {
+                hear(net.node(address), 200, &lie);
+            }
+            net.run_for(Duration::from_secs(2));
+        }
+        assert!(net.node(4).health().active, "{status}");
+        for address in [1, 2, 3, 5] {
+            let held = net.node(address).member("n4").unwrap();
+            let expected = (Status::Alive, old, Some(4));
+            assert_eq!((held.status(), held.instance(), held.address()), expected, "{status}");
+        }
+    }
+}
+
+/// Lets a node take the word of a process at an address, beside a number of its own.
+fn hear_word(net: &mut Net, at: u32, word: &Claim<'_, u32>) -> Generation {
+    let node = net.node(at);
+    let mut heard = Heard {
+        rumor: true,
+        from: 9,
+        asked: Asked::No,
+        word_from: word.address,
+        questions_left: 1,
+    };
+    node.apply_claim(word, &mut heard);
+    node.quiet = node.is_quiet();
+    node.member(word.id).unwrap().generation()
+}
+
+#[test]
+fn a_process_that_begins_at_the_highest_generation_is_accused_and_dies_like_any_other() {
+    let mut net = Net::joined(5, &Config::default());
+    for observer in 1..=5 {
+        let held = hear_word(&mut net, observer, &alive(9, Generation::MAX.0));
+        assert_eq!(held, Generation::MAX_START);
+    }
+    net.run_for(Duration::from_secs(10));
+    for observer in 1..=5 {
+        assert_eq!(net.status(observer, 9), Some(Status::Dead), "at n{observer}");
+    }
+}
+
+#[test]
+fn the_word_of_a_member_raises_it_near_the_end_of_the_range_by_bounded_leaps() {
+    let mut net = Net::joined(3, &Config::default());
+    let instance = net.node(2).me().instance();
+    let word = Claim { instance, ..alive(2, Generation::MAX.0) };
+    let start = Generation::MAX_START.0;
+    assert_eq!(hear_word(&mut net, 1, &word), Generation(start + Generation::MAX_HIGH_LEAP));
+    let again = start + Generation::MAX_HIGH_LEAP + Generation::MAX_LEAP;
+    assert_eq!(hear_word(&mut net, 1, &word), Generation(again), "at the same time");
+    net.now = net.now + Duration::from_secs(1);
+    let now = net.now;
+    net.node(1).handle(now, Input::Tick).unwrap();
+    assert_eq!(hear_word(&mut net, 1, &word), Generation(again + Generation::MAX_HIGH_LEAP));
+}
+
+/// It has left, so the others have the lies and do not ping it.
+#[test]
+fn a_process_that_was_driven_far_up_comes_back_after_a_restart() {
+    let mut net = Net::joined(5, &Config::default());
+    for _ in 0..16 {
+        let instance = net.node(3).me().instance();
+        let lie = Claim { instance, status: Status::Dead, ..alive(3, Generation::MAX.0 - 1) };
+        hear(net.node(3), 200, &claims(200, &[lie]));
+        net.run_for(Duration::from_millis(500));
+    }
+    assert!(net.node(3).me().generation().0 > Generation::MAX_START.0 + (1 << 34));
+    net.input(3, Input::Leave);
+    net.run_for(Duration::from_secs(5));
+    assert_eq!(net.status(1, 3), Some(Status::Left));
+    net.nodes[2] =
+        Node::new(Config::default(), Identity::new(id(3), 3), [77; 32], net.now).unwrap();
+    net.input(3, Input::Join { seeds: alloc::vec![1].into() });
+    net.run_for(Duration::from_secs(20));
+    for observer in [1, 2, 4, 5] {
+        assert_eq!(net.status(observer, 3), Some(Status::Alive), "at n{observer}");
+    }
 }
 
 /// Each step is within reach of the one before, or so the liar says.

@@ -367,7 +367,7 @@ fn a_node_at_each_of_its_limits_is_restored() {
     for n in 0..200 {
         let (ours, theirs) = (crate::id::RequestId(n), crate::id::RequestId(n + 1));
         let asker = ((n, crate::id::IdHash(n)), n);
-        node.detector.ping_reqs.add(now, (ours, theirs), asker, Duration::from_secs(1));
+        node.detector.ping_reqs.add(now, (ours, theirs), asker, node.cx.config.probe_timeout);
     }
     for _ in 0..3 {
         for address in 2..40 {
