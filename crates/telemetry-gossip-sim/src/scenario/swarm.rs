@@ -29,8 +29,12 @@ const HEALED: Duration = Duration::from_secs(30);
 /// other Alive as soon as otherwise.
 const HEALED_OF_LIARS: Duration = Duration::from_secs(75);
 
-/// The longest time until a process that has yielded its id has it back once the other is gone.
-const WAITING: Duration = Duration::from_secs(10);
+/// The longest time until a process that has yielded its id has it back once the other is gone. Its
+/// host then repeats what it did when the lies ended: the node heard none of it.
+const REGAINED: Duration = Duration::from_secs(12);
+
+/// How long a process that has its id back needs to find all members dead that died meanwhile.
+const OUTDATED: Duration = Duration::from_secs(30);
 
 /// The time within which all nodes know of a crash. Without loss it is 5 s for up to 64 nodes; this
 /// bound also covers the longest probe timeout and the worst latency that are drawn here.
@@ -399,7 +403,7 @@ impl Swarm {
     /// Ends all lies. Where many ids of liars have answered and are silent now, the nodes rightly
     /// consider themselves isolated, until they get a cluster config or their hosts accept the
     /// loss. A node that waits for its id then takes neither, so its host repeats this.
-    fn stop_lying(&mut self, nodes: usize, healed: Duration) {
+    fn stop_lying(&mut self, nodes: usize) {
         let lies = self.steps.iter().filter_map(|step| match &step.operation {
             Operation::Lie(lie) => Some(lie.answering()),
             _ => None,
@@ -407,13 +411,14 @@ impl Swarm {
         let Some(answering) = lies.reduce(|all, more| all + more) else { return };
         self.at(FAULTS, Operation::StopLying {});
         if answering * 6 > nodes {
-            let again = FAULTS + healed * 3 / 5;
             if self.one_in(2) {
                 self.at(FAULTS, Operation::Configure(group("all")));
-                self.at(again, Operation::Configure(group("all")));
+                self.at(FAULTS + REGAINED, Operation::Configure(group("all")));
             } else {
-                self.at(FAULTS + HEALED / 3, Operation::AcceptLoss(group("running")));
-                self.at(again, Operation::AcceptLoss(group("running")));
+                for since in [Duration::ZERO, REGAINED] {
+                    let at = FAULTS + since + HEALED / 3;
+                    self.at(at, Operation::AcceptLoss(group("running")));
+                }
             }
         }
     }
@@ -462,6 +467,14 @@ fn random(count: usize) -> Group {
     group(&format!("random {count}"))
 }
 
+/// Whether a step lets a liar answer, under an id of its own or under one that it takes.
+fn answers(step: &Step) -> bool {
+    match &step.operation {
+        Operation::Lie(lie) => lie.kind == LieKind::Rival || lie.answering() > 0,
+        _ => false,
+    }
+}
+
 /// The two sides of a partition.
 fn sides(window: Window) -> (Group, Group) {
     (group(&format!("0..{}", window.split)), group(&format!("{}..{}", window.split, window.nodes)))
@@ -483,11 +496,11 @@ pub(super) fn scenario(seed: u64) -> Scenario {
     }
     let sealed = swarm.one_in(4);
     swarm.answer_under_a_seal(sealed);
-    let healed = swarm.heal(nodes);
-    swarm.stop_lying(nodes, healed);
+    let (healed, answered) = (swarm.heal(nodes), swarm.steps.iter().any(answers));
+    swarm.stop_lying(nodes);
     // The twin of a node that crashes at the end takes the id back, and learns the news only then.
     let twins = swarm.steps.iter().any(|step| matches!(step.operation, Operation::Twin(_)));
-    let rest = if twins { REST + WAITING } else { REST };
+    let rest = if twins { REST + OUTDATED } else { REST };
     let config = swarm.config(sealed);
     let alters = |step: &Step| match &step.operation {
         Operation::Network(network) => network.alter > Share::NONE,
@@ -520,7 +533,7 @@ pub(super) fn scenario(seed: u64) -> Scenario {
             // A byte budget thins out the load, and versions from altered datagrams are corrected
             // only when tables are compared. Neither has a time limit.
             telemetry_within: (config.byte_budget.is_none() && !altered).then_some(KNOWN),
-            alive_within: Some(HEALED),
+            alive_within: Some(if answered { HEALED + REGAINED } else { HEALED }),
             calm_from: FAULTS + healed,
             quiet_below: telemetry.is_none().then_some(QUIET),
             // A fault may find no nodes to affect.
@@ -534,10 +547,6 @@ impl Swarm {
     /// Ends all faults. Some nodes crash for good: fewer than half of them, since otherwise the
     /// others would rightly consider themselves isolated. Returns the time until the calm phase.
     fn heal(&mut self, nodes: usize) -> Duration {
-        let answers = |step: &Step| match &step.operation {
-            Operation::Lie(lie) => lie.kind == LieKind::Rival || lie.answering() > 0,
-            _ => false,
-        };
         let healed = if self.steps.iter().any(answers) { HEALED_OF_LIARS } else { HEALED };
         self.at(FAULTS, Operation::Heal {});
         self.at(FAULTS, Operation::Network(Network::default()));
@@ -560,7 +569,7 @@ impl Swarm {
         if self.steps.iter().any(|step| matches!(step.operation, Operation::Lie(_))) {
             // A lie may have taken the only record that led to a node which knows no other. And a
             // node that had yielded could not be joined, nor join.
-            self.at(FAULTS + healed * 3 / 5, Operation::Reunite {});
+            self.at(FAULTS + REGAINED, Operation::Reunite {});
         }
         healed
     }
