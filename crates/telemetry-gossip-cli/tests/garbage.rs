@@ -14,14 +14,19 @@ use std::time::{Duration, Instant};
 use common::{Agent, TIMEOUT, member, resident_kib};
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
-use telemetry_gossip_core::{Config, Identity, Input, InputError, Instant as CoreInstant, Node};
+use telemetry_gossip_core::{
+    Config, Identity, Input, InputError, Instant as CoreInstant, Node, NodeId,
+};
 use telemetry_gossip_tokio::PeerAddr;
 
 const DATAGRAMS: u64 = 100_000;
 
-/// The number of datagrams sent at a time. The default buffer of a socket holds as many of the
-/// longest.
-const BURST: u64 = 64;
+/// The number of datagrams sent at a time, with a ping behind them whose ack shows that they were
+/// read. The default buffer of a socket holds as many of the longest.
+const BURST: u64 = 63;
+
+/// The length of the header of a datagram; docs/wire.md describes it and the frames.
+const HEADER: usize = 20;
 
 /// The largest growth of resident memory.
 const GROWTH_KIB: u64 = 512;
@@ -34,6 +39,7 @@ fn garbage_changes_nothing() {
     b.wait_for(|line| line["event"] == "telemetry" && line["id"] == "a");
 
     let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    socket.set_read_timeout(Some(TIMEOUT)).expect("a socket");
     let mut garbage = Garbage::new(7);
     let mut refused = refusals(&a);
     let before = (members(&a), resident_kib(a.pid()));
@@ -45,8 +51,11 @@ fn garbage_changes_nothing() {
             refused += u64::from(is_refused);
             sent += 1;
         }
-        await_refusals(&a, refused);
+        let number = u32::try_from(sent).expect("few datagrams");
+        socket.send_to(&garbage.ping("a", number), a.udp).expect("loopback takes it");
+        await_ack(&socket, number);
     }
+    await_refusals(&a, refused);
     let after = (members(&a), resident_kib(a.pid()));
 
     let mut a = a;
@@ -95,6 +104,22 @@ fn refusals(agent: &Agent) -> u64 {
         .map(|counter| view["stats"][counter].as_u64().expect("a counter"))
         .iter()
         .sum()
+}
+
+/// Waits for the ack with this request id. Harmless mutants may have been answered before.
+fn await_ack(socket: &UdpSocket, number: u32) {
+    let mut reply = [0; 1_500];
+    loop {
+        let len = socket.recv(&mut reply).expect("the ack of the agent");
+        if reply[..len].get(HEADER..).is_some_and(|frames| is_ack(frames, number)) {
+            return;
+        }
+    }
+}
+
+/// Whether the first of these frames is the ack with this request id.
+fn is_ack(frames: &[u8], number: u32) -> bool {
+    matches!(frames, [2, 8, rest @ ..] if rest.starts_with(&number.to_be_bytes()))
 }
 
 fn await_refusals(agent: &Agent, count: u64) {
@@ -151,6 +176,13 @@ impl Garbage {
             }
             self.judge = node("a", 1);
         }
+    }
+
+    /// Makes a ping to the node with this id, of a stranger.
+    fn ping(&self, id: &str, number: u32) -> Vec<u8> {
+        let target = id.parse::<NodeId>().expect("an id").id_hash().0;
+        let header = &self.recorded[0][..HEADER];
+        [header, &[1, 8], &number.to_be_bytes(), &target.to_be_bytes()].concat()
     }
 
     fn below(&mut self, bound: usize) -> usize {
