@@ -33,8 +33,11 @@ const HEALED_OF_LIARS: Duration = Duration::from_secs(75);
 /// host then repeats what it did when the lies ended: the node heard none of it.
 const REGAINED: Duration = Duration::from_secs(12);
 
-/// How long a process that has its id back needs to find all members dead that died meanwhile.
-const OUTDATED: Duration = Duration::from_secs(30);
+/// How long a process that has its id back needs to find all members dead that died meanwhile. It
+/// may be the only one that still holds them, and probes one member per second.
+fn outdated(nodes: usize) -> Duration {
+    Duration::from_secs(30 + nodes as u64)
+}
 
 /// The time within which all nodes know of a crash. Without loss it is 5 s for up to 64 nodes; this
 /// bound also covers the longest probe timeout and the worst latency that are drawn here.
@@ -500,7 +503,7 @@ pub(super) fn scenario(seed: u64) -> Scenario {
     swarm.stop_lying(nodes);
     // The twin of a node that crashes at the end takes the id back, and learns the news only then.
     let twins = swarm.steps.iter().any(|step| matches!(step.operation, Operation::Twin(_)));
-    let rest = if twins { REST + OUTDATED } else { REST };
+    let rest = if twins { REST + outdated(nodes) } else { REST };
     let config = swarm.config(sealed);
     let alters = |step: &Step| match &step.operation {
         Operation::Network(network) => network.alter > Share::NONE,
