@@ -111,6 +111,12 @@ impl Unproved {
         !cx.is_proved(slot) && self.entries.iter().any(|entry| entry.slot == slot)
     }
 
+    /// Whether this member was asked at most once so far, within the last seconds.
+    pub(crate) fn may_still_answer<A: Address>(&self, slot: Slot, cx: &Cx<A>) -> bool {
+        let asked = self.entries.iter().find(|entry| entry.slot == slot).map(|entry| entry.asked);
+        cx.table.is_live(slot) && asked.is_some_and(|asked| asked <= 1)
+    }
+
     /// Whether one of the members that came last is said to be at this address.
     pub(crate) fn asks_at<A: Address>(&self, address: &A, cx: &Cx<A>) -> bool {
         /// How many members are looked at: more than a page of the default size names.

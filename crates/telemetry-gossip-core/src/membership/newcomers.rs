@@ -29,8 +29,15 @@ use crate::rng::Random;
 use crate::status::Status;
 use crate::time::{Instant, TimeRules};
 
+/// The largest number of claims that wait for an answer of their member.
+const MAX_ASKED: usize = 64;
+
+/// The largest number of contested claims. They have places of their own, since they wait for a
+/// second and a flood of claims must not push them out.
+const MAX_CONTESTED: usize = 16;
+
 /// The largest number of claims that wait.
-pub(crate) const MAX_WAITING: usize = 64;
+pub(crate) const MAX_WAITING: usize = MAX_ASKED + MAX_CONTESTED;
 
 /// The number of helpers that have to pass an answer on: one alone may have made it up.
 pub(crate) const HELPERS: usize = 2;
@@ -236,12 +243,20 @@ impl<A: Copy + PartialEq> Newcomers<A> {
         let over = |waiting: &WaitingClaim<A>| waiting.until <= now && waiting.contested.is_none();
         if let Some(place) = self.waiting.iter_mut().find(|waiting| over(waiting)) {
             *place = new;
-        } else if self.waiting.len() < MAX_WAITING {
+        } else if self.waiting.len() - self.contested() < MAX_ASKED {
             self.waiting.push(new);
-        } else if let Some(place) = self.waiting.get_mut(rng.below(MAX_WAITING)) {
-            *place = new;
+        } else {
+            let mut asked = self.waiting.iter_mut().filter(|it| it.contested.is_none());
+            if let Some(place) = asked.nth(rng.below(MAX_ASKED)) {
+                *place = new;
+            }
         }
         true
+    }
+
+    /// The number of contested claims.
+    fn contested(&self) -> usize {
+        self.waiting.iter().filter(|waiting| waiting.contested.is_some()).count()
     }
 
     /// Whether an ack of this number is awaited.
@@ -283,19 +298,24 @@ impl<A: Copy + PartialEq> Newcomers<A> {
         }
     }
 
-    /// Keeps a claim whose member has answered until the process that is held has been asked, with
-    /// this number, and was silent twice for `timeout`.
+    /// Keeps a claim until the process that is held has been asked, with this number, and was
+    /// silent twice for `timeout`. False if there is no room, or if it is asked already.
     pub(crate) fn contest(
         &mut self,
         waiting: WaitingClaim<A>,
         number: RequestId,
         now: Instant,
         timeout: Duration,
-    ) {
-        if self.waiting.len() < MAX_WAITING {
-            let contested = Some((number, false));
-            self.waiting.push(WaitingClaim { contested, until: now + timeout, ..waiting });
+    ) -> bool {
+        let same = |it: &WaitingClaim<A>| {
+            it.contested.is_some() && it.id == waiting.id && it.address == waiting.address
+        };
+        if self.contested() >= MAX_CONTESTED || self.waiting.iter().any(same) {
+            return false;
         }
+        let contested = Some((number, false));
+        self.waiting.push(WaitingClaim { contested, until: now + timeout, ..waiting });
+        true
     }
 
     /// Forgets the claims whose members have been silent for long, so that after a flood none takes

@@ -83,10 +83,10 @@ struct Contest<A> {
     generation: Generation,
     /// The pings sent so far, and whether each was answered.
     pings: ArrayVec<(RequestId, bool), PROOFS>,
-    /// The members that were asked to ping the rival.
+    /// The members that were asked to ping the rival, and have not passed an answer on.
     helpers: ArrayVec<(A, RequestId), MAX_HELPERS>,
-    /// Whether the rival has answered a helper.
-    seen_by_helper: bool,
+    /// The number of helpers that the rival has answered.
+    seen_by: u8,
     voters: ArrayVec<Voter<A>, MAX_VOTERS>,
     /// When the next ping is sent, or the contest ends.
     next_at: Instant,
@@ -107,7 +107,8 @@ impl<A: Copy + PartialEq> Contest<A> {
     }
 
     fn is_rival_silent(&self) -> bool {
-        self.proofs() == 0 && !self.seen_by_helper
+        // One of two helpers may lie.
+        self.proofs() == 0 && usize::from(self.seen_by) <= self.helpers.len()
     }
 }
 
@@ -152,6 +153,11 @@ impl<A: Copy + PartialEq> IdConflict<A> {
             Some(*contest_not_before),
             next_at,
         ]) && claimed.into_iter().chain(held).all(|generation| generation <= Generation::MAX)
+    }
+
+    /// Whether this node has just started, so that it does not know what the others hold.
+    pub(super) fn is_new(&self, now: Instant) -> bool {
+        now < self.new_until
     }
 
     /// Whether this node has yielded to another process.
@@ -208,9 +214,14 @@ impl<A: Copy + PartialEq> IdConflict<A> {
             ping.1 |= is_rival;
             return true;
         }
-        let helped = contest.helpers.contains(&(from, request_id));
-        contest.seen_by_helper |= helped && is_rival;
-        helped
+        let Some(at) = contest.helpers.iter().position(|it| *it == (from, request_id)) else {
+            return false;
+        };
+        if is_rival {
+            contest.helpers.remove(at);
+            contest.seen_by += 1;
+        }
+        true
     }
 
     /// Takes the answer of a member, in whose datagram it said that it holds `held`.
@@ -309,7 +320,7 @@ impl<A: Address> Node<A> {
             generation,
             pings: ArrayVec::new(),
             helpers: ArrayVec::new(),
-            seen_by_helper: false,
+            seen_by: 0,
             voters: ArrayVec::new(),
             next_at: now,
         });
@@ -439,21 +450,25 @@ impl<A: Address> Node<A> {
         }
     }
 
-    /// Takes the id back if the rival is silent and those members that answer hold no other.
+    /// Takes the id back if the rival is silent and most of those members that were asked hold no
+    /// other. One of them alone may lie.
     ///
     /// The members that this node knew may all be gone, and it learns of no other while it waits.
     /// So it takes the id back too if there is no answer at all. If it is merely cut off, it will
     /// find the other process when it is not, and yield again.
     fn stop_waiting_if_gone(&mut self, contest: &Contest<A>) {
         let now = self.cx.now;
-        let held = contest.voters.iter().find_map(|voter| match voter.vote {
+        let held = |voter: &Voter<A>| match voter.vote {
             Vote::Rival(instance, address) => Some((instance, address)),
             Vote::Unknown | Vote::NoRival => None,
-        });
-        if let Some((instance, address)) = held {
-            self.id_conflict.rival = Some((instance, address, contest.generation));
+        };
+        let others = contest.voters.iter().filter_map(held);
+        if others.clone().count() * 2 > contest.voters.len() {
+            let most = others.max_by_key(|&(it, at)| contest.count(Vote::Rival(it, at)));
+            self.id_conflict.rival = most.map(|(it, at)| (it, at, contest.generation));
+            return;
         }
-        if !contest.is_rival_silent() || held.is_some() {
+        if !contest.is_rival_silent() {
             return;
         }
         self.cx.activity = Activity::Active;
@@ -464,5 +479,48 @@ impl<A: Address> Node<A> {
         self.take_id(contest.generation);
         let generation = self.cx.table.row(self.cx.this.slot).generation;
         self.cx.emit(Event::IdentityRegained { generation });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Config;
+    use crate::node::tests::node;
+
+    /// A node that has yielded asks `votes` members, of which the first `lies` hold another
+    /// process, and two helpers, of which `seen` say that the rival answers. Returns whether the
+    /// node has its id back.
+    fn regains(votes: u32, lies: u32, seen: u8) -> bool {
+        let mut node = node(1, &Config::default());
+        let rival = (Instance(7), 77);
+        node.cx.activity = Activity::Waiting(node.cx.now);
+        node.id_conflict.rival = Some((rival.0, rival.1, Generation(5)));
+        let voter = |n: u32| Voter {
+            address: n,
+            request_id: RequestId(n),
+            vote: if n < lies { Vote::Rival(rival.0, rival.1) } else { Vote::NoRival },
+        };
+        let contest = Contest {
+            rival: rival.0,
+            address: rival.1,
+            generation: Generation(5),
+            pings: ArrayVec::new(),
+            helpers: (u32::from(seen)..2).map(|n| (n, RequestId(n))).collect(),
+            seen_by: seen,
+            voters: (0..votes).map(voter).collect(),
+            next_at: node.cx.now,
+        };
+        node.stop_waiting_if_gone(&contest);
+        node.cx.activity == Activity::Active
+    }
+
+    #[test]
+    fn one_lying_member_keeps_no_process_from_its_id() {
+        assert!(regains(0, 0, 0) && regains(5, 0, 0));
+        assert!(regains(5, 1, 0) && regains(5, 2, 1), "one voter, or a helper as well");
+        assert!(regains(3, 1, 1));
+        assert!(!regains(5, 3, 0), "most hold the rival");
+        assert!(!regains(5, 0, 2), "the rival answers");
     }
 }

@@ -161,6 +161,13 @@ impl<A: Address> Node<A> {
             }
             return self.merge(claim, heard.rumor);
         }
+        // The first to name a member to a process that has just started must not be a stranger:
+        // its seeds know which process was there before.
+        let awaits_page = self.anti_entropy.join.is_some() && self.id_conflict.is_new(self.cx.now);
+        if heard.asked != Asked::ToJoin && awaits_page {
+            self.cx.stats.claims_unasked += 1;
+            return Applied::Nothing;
+        }
         // Two processes cannot be at one address, and each member from a page is asked four times.
         let is_crowded = |address| self.detector.unproved.asks_at(&address, &self.cx);
         if heard.asked != Asked::ToJoin
@@ -188,15 +195,18 @@ impl<A: Address> Node<A> {
         if claim.status.is_live() {
             return self.await_answer(claim, heard);
         }
-        // A process that is gone cannot answer. The member itself, if it runs, must be able to
-        // refute what is said of another process of its.
+        // A process that is gone cannot answer, so a partner's word is taken of it. But it may be
+        // made up, and then the one that is held runs, and answers.
         let slot = self.cx.table.find(claim.id);
         let near = slot.is_some_and(|slot| is_within_reach(claim, &self.cx.table.claim(slot)));
         if heard.asked == Asked::No || !near {
             self.cx.stats.claims_unasked += 1;
             return Applied::Nothing;
         }
-        self.merge(claim, heard.rumor)
+        match slot.filter(|&slot| self.cx.table.is_live(slot)) {
+            Some(slot) => self.contest_death(slot, claim, heard),
+            None => self.merge(claim, heard.rumor),
+        }
     }
 
     /// Merges a claim into the table, and does what follows from the change. If it is a `rumor`, it

@@ -230,25 +230,28 @@ fn a_clock_is_taken_from_answers_only() {
     assert_eq!(net.node(1).detector.schedule.clock.round(now), round);
 }
 
-/// Lets a node believe a claim that nobody has to confirm.
-fn believe(net: &mut Net, at: u32, claim: &Claim<'_, u32>) {
+/// Lets a node hear a claim from a partner.
+fn apply(net: &mut Net, at: u32, asked: Asked, claim: &Claim<'_, u32>) {
     let node = net.node(at);
-    let mut heard =
-        Heard { rumor: true, from: 3, asked: Asked::InSession, word_from: None, questions_left: 1 };
+    let mut heard = Heard { rumor: true, from: 3, asked, word_from: None, questions_left: 1 };
     node.apply_claim(claim, &mut heard);
     node.quiet = node.is_quiet();
-    let status = node.member(claim.id).map(|member| member.status());
+}
+
+/// Lets a node believe a claim that nobody has to confirm.
+fn believe(net: &mut Net, at: u32, claim: &Claim<'_, u32>) {
+    apply(net, at, Asked::InSession, claim);
+    let status = net.node(at).member(claim.id).map(|member| member.status());
     assert_eq!(status, Some(claim.status));
 }
 
 #[test]
-fn a_lie_about_an_earlier_process_far_above_its_member_is_refuted_within_seconds() {
+fn a_lie_far_above_its_member_is_refuted_within_seconds() {
     let mut net = Net::joined(40, &Config::default());
-    let generation = net.node(2).me().generation().0;
+    let (generation, instance) = (net.node(2).me().generation().0, net.node(2).me().instance());
     // The second one is higher than the other nodes would believe, so node 1 stays alone with it,
     // and node 2 would ping node 1 in up to 39 s.
     for (above, status) in [(1 << 16, Status::Left), ((1 << 16) + 3, Status::Dead)] {
-        let instance = Instance(77);
         believe(&mut net, 1, &Claim { instance, status, ..alive(2, generation + above) });
     }
     net.run_for(Duration::from_secs(8));
@@ -268,4 +271,37 @@ fn a_member_that_takes_part_learns_at_once_that_it_is_held_dead_or_left() {
         tell(&mut net, 1, 2, &nothing_new);
         assert_eq!(net.status(1, 2) == Some(Status::Alive), at_once, "{status}");
     }
+}
+
+/// A partner says of all members at once that other processes of theirs have died.
+#[test]
+fn the_word_of_a_partner_about_other_processes_takes_no_member_that_runs_and_no_address() {
+    for status in [Status::Dead, Status::Left] {
+        let mut net = Net::joined(5, &Config::default());
+        for at in 1..=5 {
+            for of in (1..=5).filter(|&of| of != at) {
+                let address = Some(50 + of);
+                let lie = Claim { instance: Instance(991), address, status, ..alive(of, 60_000) };
+                apply(&mut net, at, Asked::InSession, &lie);
+            }
+        }
+        net.run_for(Duration::from_secs(10));
+        for (at, of) in (1..=5).flat_map(|at| (1..=5).map(move |of| (at, of))) {
+            let member = net.node(at).member(&name(of)).unwrap();
+            let held = (member.status(), member.address());
+            assert_eq!(held, (Status::Alive, Some(of)), "n{at} of n{of}, {status}");
+        }
+    }
+}
+
+#[test]
+fn the_word_of_a_partner_about_a_later_process_is_taken_if_the_one_that_is_held_is_silent() {
+    let mut net = Net::joined(5, &Config::default());
+    net.cut = (1..=5).flat_map(|other| [(other, 5), (5, other)]).collect();
+    let (instance, status) = (Instance(991), Status::Left);
+    let later = Claim { instance, address: Some(55), status, ..alive(5, 60_000) };
+    apply(&mut net, 1, Asked::InSession, &later);
+    net.run_for(Duration::from_secs(2));
+    let member = net.node(1).member("n5").unwrap();
+    assert_eq!((member.status(), member.instance()), (Status::Left, instance));
 }

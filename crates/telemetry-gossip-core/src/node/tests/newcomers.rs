@@ -120,6 +120,24 @@ fn who_is_known_and_answers_stays_and_who_is_silent_makes_room() {
     assert_eq!((held.instance(), held.address()), (claim.instance, Some(5)));
 }
 
+/// A flood of made-up claims comes while the old address of a member that has moved is asked.
+#[test]
+fn a_flood_of_claims_does_not_keep_a_member_out_that_has_moved() {
+    let mut net = Net::joined(4, &Config::default());
+    net.cut = [1, 2, 3, 5].into_iter().flat_map(|other| [(other, 4), (4, other)]).collect();
+    let moved = Node::new(Config::default(), Identity::new(id(4), 5), [55; 32], net.now).unwrap();
+    let claim = Claim { instance: moved.me().instance(), address: Some(5), ..alive(4, 50) };
+    net.nodes.push(moved);
+    hear(net.node(1), 5, &claims(4, core::slice::from_ref(&claim)));
+    for round in 0..100 {
+        let made_up: Vec<_> = (0..25).map(|n| alive(1_000 + round * 25 + n, 0)).collect();
+        hear(net.node(1), 200, &claims(200, &made_up));
+        net.run_for(Duration::from_millis(15));
+    }
+    let held = net.node(1).member("n4").unwrap();
+    assert_eq!((held.instance(), held.address()), (claim.instance, Some(5)));
+}
+
 /// The rival answers, and the members hear first that the owner of the id is gone.
 #[test]
 fn a_lie_that_a_member_is_gone_opens_its_place_to_no_rival() {
