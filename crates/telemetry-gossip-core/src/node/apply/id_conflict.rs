@@ -23,9 +23,10 @@ use serde::{Deserialize, Serialize};
 
 use core::time::Duration;
 
+use super::inquiry::Inquiry;
 use crate::address::Address;
 use crate::config::Mode;
-use crate::cx::{Activity, Cx};
+use crate::cx::{Activity, Cx, sooner};
 use crate::event::Event;
 use crate::id::{Generation, Instance, RequestId};
 use crate::membership::claim::Claim;
@@ -36,14 +37,14 @@ use crate::time::{Instant, TimeRules};
 use crate::wire::PING_LEN;
 
 /// The version of the serialised shape of the node's own fields.
-pub(in crate::node) const SHAPE: u32 = 1;
+pub(in crate::node) const SHAPE: u32 = 2;
 
 /// A node that is younger than this many probe intervals is new: it does not know yet whether
 /// another process had its id before. So is one that slept for longer than this.
 const NEW_FOR: u32 = 2;
 
 /// The number of members that are asked which process they hold.
-const MAX_VOTERS: usize = 5;
+pub(super) const MAX_VOTERS: usize = 5;
 
 /// The number of members that are asked to ping a rival that does not answer.
 const MAX_HELPERS: usize = 2;
@@ -127,6 +128,7 @@ pub(in crate::node) struct IdConflict<A> {
     told: Option<Instance>,
     /// The rival to which this node has yielded, and the generation at which it holds the id.
     rival: Option<(Instance, A, Generation)>,
+    pub(super) inquiry: Inquiry<A>,
 }
 
 impl<A: Copy + PartialEq> IdConflict<A> {
@@ -138,12 +140,14 @@ impl<A: Copy + PartialEq> IdConflict<A> {
             contest_not_before: now,
             told: None,
             rival: None,
+            inquiry: Inquiry::new(now),
         }
     }
 
     /// Whether what a restored node knows of its rivals is possible.
     pub(in crate::node) fn is_sound(&self, times: TimeRules) -> bool {
-        let Self { new_until, not_before, contest, contest_not_before, told: _, rival } = self;
+        let Self { new_until, not_before, contest, contest_not_before, told: _, rival, inquiry } =
+            self;
         let next_at = contest.as_ref().map(|contest| contest.next_at);
         let claimed = contest.as_ref().map(|contest| contest.generation);
         let held = rival.map(|(.., generation)| generation);
@@ -152,7 +156,8 @@ impl<A: Copy + PartialEq> IdConflict<A> {
             Some(*not_before),
             Some(*contest_not_before),
             next_at,
-        ]) && claimed.into_iter().chain(held).all(|generation| generation <= Generation::MAX)
+        ]) && inquiry.is_sound(times)
+            && claimed.into_iter().chain(held).all(|generation| generation <= Generation::MAX)
     }
 
     /// Whether this node has just started, so that it does not know what the others hold.
@@ -178,9 +183,9 @@ impl<A: Copy + PartialEq> IdConflict<A> {
         }
     }
 
-    /// When the contest goes on; `None` if there is none.
+    /// When the contest goes on or an inquiry ends; `None` if there is neither.
     pub(in crate::node) fn deadline(&self) -> Option<Instant> {
-        self.contest.as_ref().map(|contest| contest.next_at)
+        sooner(self.contest.as_ref().map(|contest| contest.next_at), self.inquiry.deadline())
     }
 
     /// Whether an ack from there is awaited.
@@ -193,10 +198,12 @@ impl<A: Copy + PartialEq> IdConflict<A> {
 
     /// Whether the answer of a member that was asked which process it holds is awaited.
     pub(in crate::node) fn awaits_vote(&self, from: A, request_id: RequestId) -> bool {
-        self.contest.as_ref().is_some_and(|contest| {
-            let asked = |voter: &Voter<A>| (voter.address, voter.request_id) == (from, request_id);
-            contest.voters.iter().any(asked)
-        })
+        self.inquiry.awaits(from, request_id)
+            || self.contest.as_ref().is_some_and(|contest| {
+                let asked =
+                    |voter: &Voter<A>| (voter.address, voter.request_id) == (from, request_id);
+                contest.voters.iter().any(asked)
+            })
     }
 
     /// Takes an ack; true if it answers a ping of the contest.
@@ -231,6 +238,7 @@ impl<A: Copy + PartialEq> IdConflict<A> {
         request_id: RequestId,
         held: Option<&HeldUnderId<A>>,
     ) {
+        self.inquiry.on_answer(from, request_id, held);
         let Some(contest) = &mut self.contest else { return };
         let asked = |voter: &&mut Voter<A>| (voter.address, voter.request_id) == (from, request_id);
         let Some(voter) = contest.voters.iter_mut().find(asked) else { return };
@@ -241,7 +249,8 @@ impl<A: Copy + PartialEq> IdConflict<A> {
             _ => Vote::NoRival,
         };
         if let Some(held) = held {
-            contest.generation = contest.generation.max(held.generation);
+            let generation = held.generation.min(Generation::MAX_START);
+            contest.generation = contest.generation.max(generation);
         }
     }
 }
@@ -251,7 +260,7 @@ impl<A: Copy + PartialEq> IdConflict<A> {
 pub(in crate::node) struct HeldUnderId<A> {
     instance: Instance,
     address: Option<A>,
-    generation: Generation,
+    pub(super) generation: Generation,
     live: bool,
 }
 
@@ -261,7 +270,7 @@ impl<A: Copy> HeldUnderId<A> {
         (claim.instance != this).then_some(Self {
             instance: claim.instance,
             address: claim.address,
-            generation: claim.generation.min(Generation::MAX_START),
+            generation: claim.generation,
             live: claim.status.is_live(),
         })
     }
@@ -328,20 +337,20 @@ impl<A: Address> Node<A> {
     }
 
     /// Chooses random proved members; if none is proved yet, any members.
-    fn choose_voters(&mut self) -> ArrayVec<Voter<A>, MAX_VOTERS> {
-        let mut voters = ArrayVec::<Voter<A>, MAX_VOTERS>::new();
+    pub(super) fn choose_voters(&mut self) -> ArrayVec<(A, RequestId), MAX_VOTERS> {
+        let mut voters = ArrayVec::<(A, RequestId), MAX_VOTERS>::new();
         for only_proved in [true, false] {
             while voters.len() < MAX_VOTERS {
                 let Cx { table, rng, .. } = &mut self.cx;
                 let slot = table.random(rng, |slot| {
                     let address = table.address(slot);
-                    let is_new = !voters.iter().any(|voter| Some(voter.address) == address);
+                    let is_new = !voters.iter().any(|&(voter, _)| Some(voter) == address);
                     is_new && table.can_probe(slot) && (!only_proved || table.is_proved(slot))
                 });
                 let address = slot.and_then(|slot| table.address(slot));
                 let Some(address) = address else { break };
                 let request_id = self.cx.request_id();
-                voters.push(Voter { address, request_id, vote: Vote::Unknown });
+                voters.push((address, request_id));
             }
             if !voters.is_empty() {
                 break;
@@ -352,6 +361,7 @@ impl<A: Address> Node<A> {
 
     /// Sends the next ping of the contest, or ends it, if that is due.
     pub(in crate::node) fn advance_contest(&mut self) {
+        self.end_inquiry();
         let now = self.cx.now;
         let Some(contest) = self.id_conflict.contest.as_ref().filter(|it| it.next_at <= now) else {
             return;
@@ -366,12 +376,12 @@ impl<A: Address> Node<A> {
         let voters = if is_last { self.choose_voters() } else { ArrayVec::new() };
         let (id_hash, limit) = (self.cx.this.id_hash, self.cx.mtu());
         let mut helpers = ArrayVec::new();
-        for voter in &voters {
-            let intent = Intent::new(voter.address, None, limit);
-            self.cx.ask(intent.with_body(Body::Vote(voter.request_id)));
+        for &(address, request_id) in &voters {
+            let intent = Intent::new(address, None, limit);
+            self.cx.ask(intent.with_body(Body::Vote(request_id)));
             if needs_help && helpers.len() < MAX_HELPERS {
                 let request_id = self.cx.request_id();
-                helpers.push((voter.address, request_id));
+                helpers.push((address, request_id));
                 self.cx.ask(intent.with_signal(Signal::PingReq(request_id, id_hash, to)));
             }
         }
@@ -384,7 +394,10 @@ impl<A: Address> Node<A> {
             contest.pings.push((request_id, false));
             contest.next_at = next_at;
             if is_last {
-                (contest.voters, contest.helpers) = (voters, helpers);
+                let unheard =
+                    |(address, request_id)| Voter { address, request_id, vote: Vote::Unknown };
+                contest.voters = voters.into_iter().map(unheard).collect();
+                contest.helpers = helpers;
             }
         }
     }
@@ -403,6 +416,7 @@ impl<A: Address> Node<A> {
             self.cx.emit(Event::IdentityConflict { instance, address, lost: true });
             self.id_conflict.told = Some(instance);
             self.id_conflict.rival = Some((instance, contest.address, contest.generation));
+            self.id_conflict.inquiry = Inquiry::new(now);
             self.fall_silent();
             self.cx.activity = Activity::Waiting(now + ASK_AGAIN_AFTER);
             return;

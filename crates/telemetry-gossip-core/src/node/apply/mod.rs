@@ -12,6 +12,7 @@
 //! detector. This module connects them with the other parts.
 
 mod id_conflict;
+mod inquiry;
 mod newcomer;
 mod own;
 mod own_telemetry;

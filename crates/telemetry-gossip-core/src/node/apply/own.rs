@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!   claim ---+--- does not beat our own ---> an accusation: send our claim again
-//!            +--- implausibly high --------> climbed towards, a leap per second
+//!            +--- implausibly high --------> climbed towards, a leap per second, and members are
+//!            |                               asked what they hold
 //!            +--- of another process ------> id conflict: give way, or outbid it
 //!            +--- no ping reaches us ------> not refuted
 //!            +--- any other ---------------> refuted, one generation above
@@ -47,7 +48,11 @@ impl<A: Address> Node<A> {
             }
             return;
         }
-        let Some(generation) = self.generation_above(claim.generation, held.generation) else {
+        let held = held.generation;
+        if self.is_far(claim.generation, held) && self.cx.asks_for_proof() {
+            self.inquire();
+        }
+        let Some(generation) = self.generation_above(claim.generation, held) else {
             self.cx.stats.claims_implausible += 1;
             return;
         };
@@ -82,7 +87,7 @@ impl<A: Address> Node<A> {
     /// faster than a second claim can lead a first, so that a process that has restarted without
     /// its generation comes back.
     fn generation_above(&self, claimed: Generation, held: Generation) -> Option<Generation> {
-        if claimed <= self.highest_refuted_at_once() || claimed.is_near(held) {
+        if !self.is_far(claimed, held) {
             return Some(claimed.next());
         }
         if !self.cx.asks_for_proof() {
@@ -94,6 +99,11 @@ impl<A: Address> Node<A> {
         }
         let reach = held.max(Generation::MAX_START).0.saturating_add(Generation::MAX_HIGH_LEAP);
         Some(claimed.next().min(Generation(reach)))
+    }
+
+    /// Whether a claim about this node is so high that it is not answered at once.
+    fn is_far(&self, claimed: Generation, held: Generation) -> bool {
+        claimed > self.highest_refuted_at_once() && !claimed.is_near(held)
     }
 
     /// The highest claim about this node that it answers whatever its own generation is.
