@@ -197,17 +197,17 @@ impl<A: Address> Node<A> {
             return self.await_answer(claim, heard);
         }
         // A process that is gone cannot answer, so a partner's word is taken of it. But it may be
-        // made up, and then the one that is held runs, and answers.
-        let slot = self.cx.table.find(claim.id);
-        let near = slot.is_some_and(|slot| is_within_reach(claim, &self.cx.table.claim(slot)));
-        if heard.asked == Asked::No || !near {
+        // made up, so it is no news of the process that is held: that one is probed as ever, and
+        // the word counts once it is gone, too.
+        let takes = |slot| {
+            let held = self.cx.table.claim(slot);
+            !held.status.is_live() && is_within_reach(claim, &held)
+        };
+        if heard.asked == Asked::No || !self.cx.table.find(claim.id).is_some_and(takes) {
             self.cx.stats.claims_unasked += 1;
             return Applied::Nothing;
         }
-        match slot.filter(|&slot| self.cx.table.is_live(slot)) {
-            Some(slot) => self.contest_death(slot, claim, heard),
-            None => self.merge(claim, heard.rumor),
-        }
+        self.merge(claim, heard.rumor)
     }
 
     /// Merges a claim into the table, and does what follows from the change. If it is a `rumor`, it

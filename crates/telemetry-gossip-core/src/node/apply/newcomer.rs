@@ -6,7 +6,6 @@ use super::{Applied, Asked, Heard};
 use crate::address::Address;
 use crate::event::{Event, RemovalReason};
 use crate::id::{Generation, IdHash, Instance, NodeId, RequestId, full_id_hash, id_hash_of};
-use crate::membership::Slot;
 use crate::membership::claim::Claim;
 use crate::membership::newcomers::{Answer, AskedHelper, Due, HELPERS, WaitingClaim};
 use crate::node::Node;
@@ -90,7 +89,10 @@ impl<A: Address> Node<A> {
             let row = self.cx.table.row(slot);
             let (proved, elsewhere) = (row.answered.is_proof(), !row.is_at(&waiting.address));
             if proved && elsewhere {
-                self.contest(slot, waiting);
+                let (number, timeout) = (self.cx.request_id(), self.cx.config.probe_timeout);
+                if self.newcomers.contest(waiting, number, self.cx.now, timeout) {
+                    self.cx.ping(slot, number);
+                }
                 return Applied::Nothing;
             }
             // A member that a seed has just named is being asked.
@@ -99,33 +101,6 @@ impl<A: Address> Node<A> {
             }
         }
         self.merge_newcomer(&waiting)
-    }
-
-    /// Keeps a claim until the process that is held was asked, and was silent.
-    fn contest(&mut self, held: Slot, waiting: WaitingClaim<A>) {
-        let (number, timeout) = (self.cx.request_id(), self.cx.config.probe_timeout);
-        if self.newcomers.contest(waiting, number, self.cx.now, timeout) {
-            self.cx.ping(held, number);
-        }
-    }
-
-    /// Keeps the word of a partner that another process of a live member has died or left, until
-    /// the process that is held was asked, and was silent.
-    pub(super) fn contest_death(
-        &mut self,
-        held: Slot,
-        claim: &Claim<'_, A>,
-        heard: &mut Heard<A>,
-    ) -> Applied {
-        let now = self.cx.now;
-        let waiting = claim.address.and_then(|address| {
-            WaitingClaim::new(claim, address, heard.rumor, self.cx.request_id(), now)
-        });
-        if let Some(waiting) = waiting.filter(|_| heard.questions_left > 0) {
-            heard.questions_left -= 1;
-            self.contest(held, waiting);
-        }
-        Applied::Nothing
     }
 
     fn merge_newcomer(&mut self, waiting: &WaitingClaim<A>) -> Applied {
@@ -139,7 +114,6 @@ impl<A: Address> Node<A> {
         let applied = self.merge(&claim, false);
         self.watch_growth();
         if let Some(slot) = self.cx.table.find(claim.id)
-            && claim.status.is_live()
             && self.cx.table.row(slot).instance == waiting.instance
             && self.cx.table.row(slot).is_at(&waiting.address)
         {

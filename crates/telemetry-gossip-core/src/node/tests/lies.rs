@@ -295,13 +295,16 @@ fn the_word_of_a_partner_about_other_processes_takes_no_member_that_runs_and_no_
 }
 
 #[test]
-fn the_word_of_a_partner_about_a_later_process_is_taken_if_the_one_that_is_held_is_silent() {
+fn the_word_of_a_partner_about_a_later_process_is_taken_once_the_one_that_is_held_is_dead() {
     let mut net = Net::joined(5, &Config::default());
     net.cut = (1..=5).flat_map(|other| [(other, 5), (5, other)]).collect();
     let (instance, status) = (Instance(991), Status::Left);
     let later = Claim { instance, address: Some(55), status, ..alive(5, 60_000) };
     apply(&mut net, 1, Asked::InSession, &later);
-    net.run_for(Duration::from_secs(2));
+    assert_eq!(net.status(1, 5), Some(Status::Alive));
+    net.run_for(Duration::from_secs(6));
+    assert_eq!(net.status(1, 5), Some(Status::Dead));
+    apply(&mut net, 1, Asked::InSession, &later);
     let member = net.node(1).member("n5").unwrap();
     assert_eq!((member.status(), member.instance()), (Status::Left, instance));
 }

@@ -226,7 +226,7 @@ fn a_process_that_was_driven_far_up_comes_back_after_a_restart() {
     net.nodes[2] =
         Node::new(Config::default(), Identity::new(id(3), 3), [77; 32], net.now).unwrap();
     net.input(3, Input::Join { seeds: alloc::vec![1].into() });
-    net.run_for(Duration::from_secs(3));
+    net.run_for(Duration::from_secs(8));
     for observer in [1, 2, 4, 5] {
         assert_eq!(net.status(observer, 3), Some(Status::Alive), "at n{observer}");
     }
