@@ -131,7 +131,7 @@ impl<A: Address> Detector<A> {
             hearsay: Hearsay::new(),
             history: History::default(),
             unproved: Unproved::default(),
-            reconnects: Reconnects::new(IdHash(0), now),
+            reconnects: Reconnects::new(now),
         }
     }
 
@@ -139,8 +139,7 @@ impl<A: Address> Detector<A> {
     /// together.
     pub(crate) fn start(&mut self, cx: &mut Cx<A>) {
         self.schedule.probe_at = cx.now + cx.jitter(cx.config.probe_interval);
-        let first_at = cx.now + cx.jitter(cx.config.reconnect_interval);
-        self.reconnects = Reconnects::new(cx.this.id_hash, first_at);
+        self.reconnects.start(cx);
     }
 
     /// Carries out what follows from the new status of a member: timers, flaps, history, events.

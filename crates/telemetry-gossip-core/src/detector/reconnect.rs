@@ -20,7 +20,6 @@ use super::Detector;
 use crate::address::Address;
 use crate::config::Mode;
 use crate::cx::Cx;
-use crate::id::IdHash;
 use crate::membership::{Place, Slot};
 use crate::time::Instant;
 
@@ -43,9 +42,14 @@ pub(crate) struct Reconnects {
 }
 
 impl Reconnects {
-    /// Contacts that begin at `next_at`, with the first dead member after the node with this hash.
-    pub(crate) fn new(me: IdHash, next_at: Instant) -> Self {
-        Self { next_at, from: Place { id_hash: me, nth: 0 } }
+    pub(super) fn new(next_at: Instant) -> Self {
+        Self { next_at, from: Place::default() }
+    }
+
+    /// Begins with the first dead member after this node, at a random time.
+    pub(super) fn start<A: Address>(&mut self, cx: &mut Cx<A>) {
+        self.next_at = cx.now + cx.jitter(cx.config.reconnect_interval);
+        self.from = Place { id_hash: cx.this.id_hash, nth: 0 };
     }
 }
 

@@ -162,13 +162,6 @@ impl<A: Address> Node<A> {
             }
             return self.merge(claim, heard.rumor);
         }
-        // The first to name a member to a process that has just started must not be a stranger:
-        // its seeds know which process was there before.
-        let awaits_page = self.anti_entropy.join.is_some() && self.id_conflict.is_new(self.cx.now);
-        if heard.asked != Asked::ToJoin && awaits_page {
-            self.cx.stats.claims_unasked += 1;
-            return Applied::Nothing;
-        }
         // Two processes cannot be at one address, and each member from a page is asked four times.
         let is_crowded = |address| self.detector.unproved.asks_at(&address, &self.cx);
         if heard.asked != Asked::ToJoin
