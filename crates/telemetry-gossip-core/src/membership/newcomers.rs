@@ -42,9 +42,6 @@ pub(crate) const MAX_WAITING: usize = MAX_ASKED + MAX_CONTESTED;
 /// The number of helpers that have to pass an answer on: one alone may have made it up.
 pub(crate) const HELPERS: usize = 2;
 
-/// How long a claim waits for the pages of a join before it is looked at again.
-const PARKED_FOR: Duration = Duration::from_millis(50);
-
 /// How long after its time an answer is still taken. Then the claim is forgotten.
 const LATE_ANSWER: Duration = Duration::from_secs(60);
 
@@ -65,8 +62,6 @@ pub(crate) struct WaitingClaim<A> {
     /// The number that the process which is held has to repeat, once this claim is contested, and
     /// whether it was asked twice.
     contested: Option<(RequestId, bool)>,
-    /// Whether the member has answered, and the claim waits for the pages of a join.
-    parked: bool,
     /// Whether the member was silent, and was to be asked through helpers.
     through: bool,
     /// Those helpers.
@@ -101,7 +96,6 @@ impl<A: Copy> WaitingClaim<A> {
             asked,
             until,
             contested: None,
-            parked: false,
             through: false,
             helpers: ArrayVec::new(),
         })
@@ -125,7 +119,7 @@ impl<A: Copy> WaitingClaim<A> {
 
     /// Whether its member was not yet asked through helpers, and is to be if it is silent.
     const fn is_untried(&self) -> bool {
-        self.contested.is_none() && !self.parked && !self.through
+        self.contested.is_none() && !self.through
     }
 
     fn has_answered_helpers(&self) -> bool {
@@ -162,8 +156,6 @@ pub(crate) enum Due<A> {
     AskAgain(NodeId, RequestId),
     /// The process that is held is silent: take this claim.
     Take(WaitingClaim<A>),
-    /// The member of this claim has answered: look at it anew.
-    TakeParked(WaitingClaim<A>),
     /// The member of this claim is silent: ask it through helpers.
     AskThrough(NodeId, A),
 }
@@ -248,9 +240,7 @@ impl<A: Copy + PartialEq> Newcomers<A> {
             *waiting = WaitingClaim { rumor, generation, status, ..new };
             return true;
         }
-        let over = |waiting: &WaitingClaim<A>| {
-            waiting.until <= now && waiting.contested.is_none() && !waiting.parked
-        };
+        let over = |waiting: &WaitingClaim<A>| waiting.until <= now && waiting.contested.is_none();
         if let Some(place) = self.waiting.iter_mut().find(|waiting| over(waiting)) {
             *place = new;
         } else if self.waiting.len() - self.contested() < MAX_ASKED {
@@ -308,14 +298,6 @@ impl<A: Copy + PartialEq> Newcomers<A> {
         }
     }
 
-    /// Keeps a claim whose member has answered, and which cannot be taken yet, for a while.
-    pub(crate) fn park(&mut self, waiting: WaitingClaim<A>, now: Instant) {
-        if self.waiting.len() - self.contested() < MAX_ASKED {
-            let until = now + PARKED_FOR;
-            self.waiting.push(WaitingClaim { parked: true, until, ..waiting });
-        }
-    }
-
     /// Keeps a claim until the process that is held has been asked, with this number, and was
     /// silent twice for `timeout`. False if there is no room, or if it is asked already.
     pub(crate) fn contest(
@@ -356,11 +338,6 @@ impl<A: Copy + PartialEq> Newcomers<A> {
         let contested =
             |waiting: &WaitingClaim<A>| waiting.contested.is_some() && waiting.until <= now;
         let Some(at) = self.waiting.iter().position(contested) else {
-            let parked = |waiting: &WaitingClaim<A>| waiting.parked && waiting.until <= now;
-            if let Some(at) = self.waiting.iter().position(parked) {
-                let waiting = self.waiting.swap_remove(at);
-                return Some(Due::TakeParked(WaitingClaim { parked: false, ..waiting }));
-            }
             if self.helpers_until > now {
                 return None;
             }
@@ -379,12 +356,11 @@ impl<A: Copy + PartialEq> Newcomers<A> {
 
     /// When something is due.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        let settled = |waiting: &&WaitingClaim<A>| waiting.contested.is_some() || waiting.parked;
-        let settled = self.waiting.iter().filter(settled);
+        let contested = self.waiting.iter().filter(|waiting| waiting.contested.is_some());
         let untried = self.waiting.iter().filter(|waiting| waiting.is_untried());
         let first = untried.map(|waiting| waiting.until).min();
         let helpers = first.map(|first| first.max(self.helpers_until));
-        settled.map(|waiting| waiting.until).chain(helpers).min()
+        contested.map(|waiting| waiting.until).chain(helpers).min()
     }
 
     /// Drops the claims about this member that are not above `generation`: it is known by now, or

@@ -160,11 +160,6 @@ impl<A: Copy + PartialEq> IdConflict<A> {
             && claimed.into_iter().chain(held).all(|generation| generation <= Generation::MAX)
     }
 
-    /// Whether this node has just started, so that it does not know what the others hold.
-    pub(super) fn is_new(&self, now: Instant) -> bool {
-        now < self.new_until
-    }
-
     /// Whether this node has yielded to another process.
     pub(in crate::node) fn has_rival(&self) -> bool {
         self.rival.is_some()

@@ -69,6 +69,10 @@ pub(super) enum Applied {
     Stale(Slot),
 }
 
+/// How long a member that has answered must have been dead before a partner's word about a later
+/// process replaces its address. Until then it is contacted several times, and can refute its death.
+const GONE_FOR: Duration = Duration::from_secs(60);
+
 /// Whether a claim that beats `held` may be believed of any peer.
 ///
 /// Up to [`Generation::MAX_START`] the member refutes any claim at once, so a leap is limited only
@@ -191,10 +195,12 @@ impl<A: Address> Node<A> {
         }
         // A process that is gone cannot answer, so a partner's word is taken of it. But it may be
         // made up, so it is no news of the process that is held: that one is probed as ever, and
-        // the word counts once it is gone, too.
+        // the word counts once it is gone, too. A lie may have killed it just now, and would then
+        // take its address, at which it could refute that.
         let takes = |slot| {
-            let held = self.cx.table.claim(slot);
-            !held.status.is_live() && is_within_reach(claim, &held)
+            let (held, row) = (self.cx.table.claim(slot), self.cx.table.row(slot));
+            let is_gone = self.cx.now.since(row.observed()) >= GONE_FOR || !row.answered.is_proof();
+            !held.status.is_live() && is_gone && is_within_reach(claim, &held)
         };
         if heard.asked == Asked::No || !self.cx.table.find(claim.id).is_some_and(takes) {
             self.cx.stats.claims_unasked += 1;

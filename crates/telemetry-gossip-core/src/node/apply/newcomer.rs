@@ -84,17 +84,8 @@ impl<A: Address> Node<A> {
     /// Takes in the claim of a member that has answered. If another process has answered as this
     /// member before, that one is asked first: who is known stays. Its status does not count, since
     /// a lie may have killed it.
-    ///
-    /// A process that has just started does not know who was there before, but its seeds do. Until
-    /// it has their pages, the first to speak is not the first that was known.
     fn take_newcomer(&mut self, waiting: WaitingClaim<A>) -> Applied {
-        let known = self.cx.table.find(waiting.id.as_str());
-        let awaits_page = self.anti_entropy.join.is_some() && self.id_conflict.is_new(self.cx.now);
-        if known.is_none() && awaits_page {
-            self.newcomers.park(waiting, self.cx.now);
-            return Applied::Nothing;
-        }
-        if let Some(slot) = known {
+        if let Some(slot) = self.cx.table.find(waiting.id.as_str()) {
             let row = self.cx.table.row(slot);
             let (proved, elsewhere) = (row.answered.is_proof(), !row.is_at(&waiting.address));
             if proved && elsewhere {
@@ -160,9 +151,6 @@ impl<A: Address> Node<A> {
                 }
                 Due::Take(waiting) => {
                     self.merge_newcomer(&waiting);
-                }
-                Due::TakeParked(waiting) => {
-                    self.take_newcomer(waiting);
                 }
                 Due::AskThrough(id, address) => self.ask_through_helpers(id, address),
             }

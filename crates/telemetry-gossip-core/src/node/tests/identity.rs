@@ -304,37 +304,3 @@ fn a_node_enters_a_lent_table_even_if_it_is_full() {
     assert_eq!(table.len(), 3);
     assert_eq!(table.merge(Instant::ORIGIN, &alive(7, 0)), Merged::Full);
 }
-
-/// Lets a liar at address 66 answer, as instance 99 of n4, the pings that were sent to it.
-fn answer_as_n4(net: &mut Net) {
-    let sent = core::mem::take(&mut net.log);
-    for (from, _, bytes) in sent.iter().filter(|(_, to, _)| *to == 66) {
-        let Some(Frame::Ping(ping)) = frames(bytes).into_iter().next() else { continue };
-        let ack = datagram(4, |w| assert!(w.lead(kind::ACK, ping.number, 99)));
-        net.input(*from, Input::Datagram { from: 66, bytes: ack.into() });
-    }
-}
-
-/// The seed is slow, and a process that answers under the id of a member is the first to speak.
-#[test]
-fn a_process_that_has_just_started_learns_who_holds_an_id_from_its_seed_and_from_no_stranger() {
-    let mut net = Net::joined(5, &Config::default());
-    let owner = net.node(4).me().instance();
-    let claim = Claim { instance: Instance(99), address: Some(66), ..alive(4, 60_000) };
-    net.nodes[0] =
-        Node::new(Config::default(), Identity::new(id(1), 1), [66; 32], net.now).unwrap();
-    net.cut = alloc::vec![(1, 2), (2, 1)];
-    net.input(1, Input::Join { seeds: alloc::vec![2].into() });
-    for told in 0..200 {
-        let bytes = claims(200, core::slice::from_ref(&claim));
-        net.input(1, Input::Datagram { from: 200, bytes: bytes.into() });
-        net.run_for(Duration::from_millis(20));
-        answer_as_n4(&mut net);
-        if told == 40 {
-            net.cut.clear();
-        }
-    }
-    let held = net.node(1).member("n4").unwrap();
-    assert_eq!((held.status(), held.instance(), held.address()), (Status::Alive, owner, Some(4)));
-    assert!(net.node(4).health().active);
-}

@@ -280,6 +280,9 @@ fn the_word_of_a_partner_about_other_processes_takes_no_member_that_runs_and_no_
         let mut net = Net::joined(5, &Config::default());
         for at in 1..=5 {
             for of in (1..=5).filter(|&of| of != at) {
+                // First that the process which is held has died, and then a later one.
+                let instance = net.node(of).me().instance();
+                apply(&mut net, at, Asked::No, &Claim { instance, status, ..alive(of, 5) });
                 let address = Some(50 + of);
                 let lie = Claim { instance: Instance(991), address, status, ..alive(of, 60_000) };
                 apply(&mut net, at, Asked::InSession, &lie);
@@ -304,6 +307,7 @@ fn the_word_of_a_partner_about_a_later_process_is_taken_once_the_one_that_is_hel
     assert_eq!(net.status(1, 5), Some(Status::Alive));
     net.run_for(Duration::from_secs(6));
     assert_eq!(net.status(1, 5), Some(Status::Dead));
+    net.run_for(Duration::from_secs(60));
     apply(&mut net, 1, Asked::InSession, &later);
     let member = net.node(1).member("n5").unwrap();
     assert_eq!((member.status(), member.instance()), (Status::Left, instance));
