@@ -11,16 +11,16 @@ use telemetry_gossip_sim::{Checking, Options, Scenario, run, run_with};
 const PINNED: [(&str, u64, u64); 12] = [
     ("quiet", 1, 0x736e56ad31cc8551),
     ("join", 1, 0x8e09982acf5e500b),
-    ("crash", 1, 0x04e56f0838808263),
-    ("restart", 1, 0xc9a37470d99a43b3),
-    ("leave", 1, 0x862400c77b9efb95),
-    ("pause", 1, 0xb8766ebe6e76613e),
+    ("crash", 1, 0x553ea35dfa26cb27),
+    ("restart", 1, 0x78393318f1316df7),
+    ("leave", 1, 0xdf9c1397ec32126b),
+    ("pause", 1, 0xbf2887bee26a7505),
     ("loss", 1, 0x653f67f44d4dc97b),
-    ("split", 1, 0x360683725bd56a1f),
-    ("partition", 1, 0xf11cbea7038c671f),
-    ("churn", 1, 0xb80e63c91f5c6d89),
-    ("block", 1, 0x92e692f8a7e56b69),
-    ("mixed", 1, 0xc22b633ec2f55475),
+    ("split", 1, 0xa2757f8325ed7d4a),
+    ("partition", 1, 0xc7ec4a320f7de93e),
+    ("churn", 1, 0xd444cfb7db25d4a9),
+    ("block", 1, 0x6c7566c64209f03f),
+    ("mixed", 1, 0xfe1141d47dd98b98),
 ];
 
 #[test]

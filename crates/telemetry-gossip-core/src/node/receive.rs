@@ -425,8 +425,8 @@ impl<A: Address> Node<A> {
     }
 
     /// Queues the reply, if there is anything to send back, within the limit on bytes to a sender
-    /// that has not proved its address. Returns whether the reply tells the sender, as it would tell
-    /// any accuser, that this node is Alive.
+    /// that has not proved its address. Returns whether the reply tells the sender, as it would
+    /// tell any accuser, that this node is Alive.
     fn send_reply(&mut self, to: A, datagram: &Datagram<'_, A>, reply: &Reply<A>) -> bool {
         let Reply {
             sender,

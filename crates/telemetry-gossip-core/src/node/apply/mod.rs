@@ -70,7 +70,8 @@ pub(super) enum Applied {
 }
 
 /// How long a member that has answered must have been dead before a partner's word about a later
-/// process replaces its address. Until then it is contacted several times, and can refute its death.
+/// process replaces its address. Until then it is contacted several times, and can refute its
+/// death.
 const GONE_FOR: Duration = Duration::from_secs(60);
 
 /// Whether a claim that beats `held` may be believed of any peer.

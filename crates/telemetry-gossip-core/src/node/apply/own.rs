@@ -133,8 +133,8 @@ impl<A: Address> Node<A> {
     /// Sends the refutation to the accusers directly, since it is their suspicions that run out.
     ///
     /// Each accuser gets one per datagram received. To an accuser that has not proved its address,
-    /// the size is limited by the smallest datagram that can carry an accusation. One that the reply
-    /// to the datagram has `told` gets no other.
+    /// the size is limited by the smallest datagram that can carry an accusation. One that the
+    /// reply to the datagram has `told` gets no other.
     pub(in crate::node) fn tell_accusers(&mut self, told: Option<A>) {
         for accuser in core::mem::take(&mut self.wrong_accusers) {
             let table = &self.cx.table;

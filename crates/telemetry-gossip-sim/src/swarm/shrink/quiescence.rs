@@ -233,13 +233,14 @@ mod tests {
     #[test]
     fn nodes_keep_their_time_to_recover_from_lies() {
         let lies = |end: u64, reunited: u64, accepted: bool| {
-            let accept =
-                if accepted { ", { at = \"25s\", accept-loss = \"running\" }" } else { "" };
+            let accept = if accepted { "{ at = \"25s\", accept-loss = \"running\" }" } else { "" };
+            let lie = "kind = \"newcomers\", about = \"1\", to = \"all\", every = \"1s\"";
             let text = format!(
-                "name = \"x\"\nnodes = 9\nduration = \"90s\"\nexpect = {{ alive-within = \"30s\" }}\n\
-                 steps = [{{ at = \"1s\", lie = {{ kind = \"newcomers\", about = \"1\", to = \"all\", \
-                 every = \"1s\" }} }}, {{ at = \"{end}s\", stop-lying = {{}} }}, \
-                 {{ at = \"{reunited}s\", reunite = {{}} }}{accept}]"
+                "name = \"x\"\nnodes = 9\nduration = \"90s\"\n\
+                 expect = {{ alive-within = \"30s\" }}\n\
+                 steps = [{{ at = \"1s\", lie = {{ {lie} }} }}, \
+                 {{ at = \"{end}s\", stop-lying = {{}} }}, \
+                 {{ at = \"{reunited}s\", reunite = {{}} }}, {accept}]"
             );
             Quiescence::of(&Scenario::from_toml(&text).unwrap())
         };
