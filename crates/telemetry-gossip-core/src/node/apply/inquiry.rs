@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::id_conflict::{HeldUnderId, MAX_VOTERS};
 use crate::address::Address;
+use crate::cx::Activity;
 use crate::event::Event;
 use crate::id::{Generation, RequestId};
 use crate::node::Node;
@@ -109,7 +110,12 @@ impl<A: Address> Node<A> {
             return;
         }
         let own = self.cx.table.row(self.cx.this.slot).generation;
-        let Some(held) = inquiry.end().filter(|&held| held >= own) else { return };
+        let above = |&held: &Generation| held >= own && held > Generation(0);
+        let Some(held) = inquiry.end().filter(above) else { return };
+        // A node that leaves meanwhile does not come back.
+        if self.cx.activity != Activity::Active {
+            return;
+        }
         let generation = held.next().min(Generation::MAX);
         self.set_own_status(generation, Status::Alive);
         self.cx.rumors.push_grounded(self.cx.this.slot);

@@ -82,8 +82,8 @@ impl<A: Address> Node<A> {
     }
 
     /// Takes in the claim of a member that has answered. If another process has answered as this
-    /// member before, that one is asked first: who is known stays. Its status does not count, since
-    /// a lie may have killed it.
+    /// member before, that one is asked first: the known process stays. Its status does not count,
+    /// since a lie may have killed it.
     fn take_newcomer(&mut self, waiting: WaitingClaim<A>) -> Applied {
         if let Some(slot) = self.cx.table.find(waiting.id.as_str()) {
             let row = self.cx.table.row(slot);

@@ -238,7 +238,7 @@ fn apply(net: &mut Net, at: u32, asked: Asked, claim: &Claim<'_, u32>) {
     node.quiet = node.is_quiet();
 }
 
-/// Lets a node believe a claim that nobody has to confirm.
+/// Lets a node believe a claim of a partner, which no other node has to confirm.
 fn believe(net: &mut Net, at: u32, claim: &Claim<'_, u32>) {
     apply(net, at, Asked::InSession, claim);
     let status = net.node(at).member(claim.id).map(|member| member.status());

@@ -120,6 +120,36 @@ fn who_is_known_and_answers_stays_and_who_is_silent_makes_room() {
     assert_eq!((held.instance(), held.address()), (claim.instance, Some(5)));
 }
 
+/// The member that a seed has named is slow to answer, and a rival that answers at once is not.
+#[test]
+fn a_member_that_a_seed_has_just_named_gets_time_to_answer_before_a_rival_is_believed() {
+    let mut net = Net::joined(5, &Config::default());
+    let rival = Node::new(Config::default(), Identity::new(id(4), 6), [55; 32], net.now).unwrap();
+    let claim = Claim { instance: rival.me().instance(), address: Some(6), ..alive(4, 60_000) };
+    net.nodes.push(rival);
+    net.nodes[0] =
+        Node::new(Config::default(), Identity::new(id(1), 1), [66; 32], net.now).unwrap();
+    net.cut = alloc::vec![(1, 4), (4, 1)];
+    net.input(1, Input::Join { seeds: alloc::vec![2].into() });
+    net.run_for(Duration::from_millis(200));
+    hear(net.node(1), 6, &claims(4, core::slice::from_ref(&claim)));
+    net.run_for(Duration::from_secs(1));
+    assert_eq!(net.node(1).member("n4").unwrap().address(), Some(4));
+}
+
+#[test]
+fn a_node_that_leaves_while_it_asks_how_high_it_is_held_has_left() {
+    let mut net = Net::joined(3, &Config::default());
+    let instance = net.node(3).me().instance();
+    let lie = Claim { instance, status: Status::Dead, ..alive(3, Generation::MAX.0 - 1) };
+    hear(net.node(3), 200, &claims(200, &[lie]));
+    net.input(3, Input::Leave);
+    net.run_for(Duration::from_secs(3));
+    for observer in [1, 2] {
+        assert_eq!(net.status(observer, 3), Some(Status::Left), "at n{observer}");
+    }
+}
+
 /// A flood of made-up claims comes while the old address of a member that has moved is asked.
 #[test]
 fn a_flood_of_claims_does_not_keep_a_member_out_that_has_moved() {
