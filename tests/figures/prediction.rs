@@ -128,10 +128,13 @@ fn cases() -> Vec<Case> {
 }
 
 /// The median is within a fifth of the prediction. The 99th percentile is at most a tenth longer
-/// than predicted, and not below half of it.
+/// than predicted, and not below half of it. The latest of a few crashes is no 99th percentile: of
+/// those, one may be later.
 fn detection_times_are_as_predicted(crashes: u64) {
     /// The number of crashes from which on the median is reliable.
     const ENOUGH: usize = 20;
+    /// The number of crashes from which on the 99th percentile is one.
+    const MANY: usize = 300;
     for case in cases() {
         // Crashes hardly change a large cluster, so one run of it can have several.
         let each = if case.members < 50 { 1 } else { 5 };
@@ -139,11 +142,15 @@ fn detection_times_are_as_predicted(crashes: u64) {
         for_each_seed(crashes / each, |seed| {
             times.extend(case.crashes(seed, usize::try_from(each).expect("small")))
         });
-        let (count, times) = (times.len(), Quantiles::of(times).expect("there were seeds"));
         let predicted = case.predicted();
         let (median, p99) = (predicted.detection_median, predicted.detection_p99);
+        let late = times.iter().filter(|&&time| time > p99 * 11 / 10).count();
+        let (count, times) = (times.len(), Quantiles::of(times).expect("there were seeds"));
         println!("{case}: predicted median {median:.2?}, p99 {p99:.2?}; {count} crashes: {times}");
-        assert!(times.p99 <= p99 * 11 / 10, "{case}: {times}, predicted {p99:?}");
+        assert!(late <= 1 + count / 100, "{case}: {late} late: {times}, predicted {p99:?}");
+        if count >= MANY {
+            assert!(times.p99 <= p99 * 11 / 10, "{case}: {times}, predicted {p99:?}");
+        }
         if count >= ENOUGH {
             assert!(times.p99 >= p99 / 2, "{case}: {times}, predicted {p99:?}");
             assert!(times.median <= median * 6 / 5, "{case}: {times}, predicted {median:?}");
