@@ -125,8 +125,9 @@ pub(crate) struct Process {
     pub(crate) blocked: bool,
     pub(crate) clock: Clock,
     pub(crate) clock_ppm: i32,
-    /// When the current instance was started.
-    pub(crate) started: Duration,
+    /// When the process took over from another one of its id: an earlier instance of its own, or
+    /// one for whose end it has waited. `None` for the first.
+    pub(crate) took_over: Option<Duration>,
     /// The number of instances that were started. The number of the current one serves as its id.
     pub(crate) instances: u32,
     /// The time of the valid wake-up; other wake-ups in the queue are stale.

@@ -13,7 +13,8 @@ use crate::units::{in_seconds, maybe_in_seconds};
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum News {
-    /// The node was killed. A node knows this once it holds the killed one Dead.
+    /// The node was killed. A node knows this once it holds the killed one Dead, or a process that
+    /// has taken its place Alive.
     Crash,
     /// The node leaves. A node knows this once it holds the leaving one Left.
     Leave,
@@ -125,6 +126,9 @@ impl Watches {
                 {
                     watch.spread.suspected.get_or_insert(now - watch.spread.at);
                     continue;
+                }
+                (News::Crash, Event::Alive { generation, .. }) if generation.0 > watch.least => {
+                    generation.0
                 }
                 (News::Crash, Event::Dead { generation, .. })
                 | (News::Leave, Event::Left { generation, .. })

@@ -164,16 +164,17 @@ impl OutgoingDiffs {
         // there is room for it was decided before: without room, the version is theirs by now.
         let version = row.telemetry_version();
         let known = if row.holds_telemetry() { version } else { 0 };
+        if content(row) != theirs.content {
+            // Two processes, or one that has moved: both sides get both claims. The higher one may
+            // be of a process that is gone, or a lie, and the one that runs has to climb above it.
+            self.want(diff, want_of(theirs, true, known));
+            self.push(diff, Item { slot, claim: true, since: Some(0) });
+            return;
+        }
         match ours.cmp(&(theirs.generation, their_status)) {
             core::cmp::Ordering::Less => self.want(diff, want_of(theirs, true, known)),
             core::cmp::Ordering::Greater => {
-                let since = if content(row) == theirs.content { theirs.telemetry } else { 0 };
-                self.push(diff, Item { slot, claim: true, since: Some(since) });
-            }
-            core::cmp::Ordering::Equal if content(row) != theirs.content => {
-                // Two different claims of the same rank: both sides get both, and keep the greater.
-                self.want(diff, want_of(theirs, true, known));
-                self.push(diff, Item { slot, claim: true, since: Some(0) });
+                self.push(diff, Item { slot, claim: true, since: Some(theirs.telemetry) });
             }
             core::cmp::Ordering::Equal => match version.cmp(&theirs.telemetry) {
                 core::cmp::Ordering::Less => self.want(diff, want_of(theirs, false, known)),

@@ -398,9 +398,13 @@ impl<A: Address> Node<A> {
             reply.answers = true;
             reply.heard.word_from = Some(from);
             let member = cx.member_at(IdHash(datagram.sender), from);
-            let same = |slot: &Slot| cx.table.row(*slot).instance.is_same_process(instance);
-            if let Some(slot) = member.filter(same) {
-                cx.table.heard(slot, cx.now, true);
+            match member.map(|slot| (slot, cx.table.row(slot).instance)) {
+                Some((slot, held)) if held.is_same_process(instance) => {
+                    cx.table.heard(slot, cx.now, true);
+                }
+                // Another process of this id is at the address, and does not know what is held.
+                Some(_) => reply.correct_sender = true,
+                None => {}
             }
         } else {
             cx.stats.acks_unmatched += 1;
@@ -461,7 +465,8 @@ impl<A: Address> Node<A> {
             if !(correct_sender || wrongs_sender) {
                 return false;
             }
-            body = Body::Rumors;
+            // A process whose ack shows that it is not the one held may not know this node either.
+            body = if has_ack { Body::Introduction } else { Body::Rumors };
         }
         let verified =
             reply.verified || sender.is_some_and(|slot| cx.table.row(slot).answered.directly());

@@ -50,7 +50,12 @@ impl Lie {
     /// The most ids of its own under which the liar answers at a time.
     pub(crate) fn answering(&self) -> usize {
         // Those that have fallen silent lately count, too, since they are not yet Dead.
-        let silent = Duration::from_secs(10).as_micros() / self.every.as_micros().max(1);
+        self.answered(Duration::from_secs(10))
+    }
+
+    /// The most ids of its own under which the liar has answered within a span.
+    pub(super) fn answered(&self, within: Duration) -> usize {
+        let silent = within.as_micros() / self.every.as_micros().max(1);
         let newcomers = usize::from(self.count) + usize::try_from(silent).unwrap_or(0);
         let newcomers = if self.kind == LieKind::Newcomers { newcomers } else { 0 };
         newcomers + usize::from(self.member || self.kind == LieKind::Partner)

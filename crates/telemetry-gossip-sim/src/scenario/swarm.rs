@@ -39,6 +39,13 @@ fn outdated(nodes: usize) -> Duration {
     Duration::from_secs(30 + nodes as u64)
 }
 
+/// How long a node takes to find one more silent member where these outnumber the others: its
+/// helpers are silent, too, so it takes itself to be slow and probes once in nine seconds.
+const FOUND: Duration = Duration::from_secs(10);
+
+/// The most silent members that nodes are left to find: more take minutes, and end by a config.
+const MOST_FOUND: usize = 30;
+
 /// The time within which all nodes know of a crash. Without loss it is 5 s for up to 64 nodes; this
 /// bound also covers the longest probe timeout and the worst latency that are drawn here.
 const KNOWN: Duration = Duration::from_secs(15);
@@ -405,25 +412,30 @@ impl Swarm {
 
     /// Ends all lies. Where many ids of liars have answered and are silent now, the nodes rightly
     /// consider themselves isolated, until they get a cluster config or their hosts accept the
-    /// loss. A node that waits for its id then takes neither, so its host repeats this.
-    fn stop_lying(&mut self, nodes: usize) {
+    /// loss. A node that waits for its id then takes neither, so its host repeats this. Returns how
+    /// many silent ids the nodes have to find then.
+    fn stop_lying(&mut self, nodes: usize) -> usize {
         let lies = self.steps.iter().filter_map(|step| match &step.operation {
-            Operation::Lie(lie) => Some(lie.answering()),
+            Operation::Lie(lie) => {
+                Some((lie.answering(), lie.answered(FAULTS.saturating_sub(step.at))))
+            }
             _ => None,
         });
-        let Some(answering) = lies.reduce(|all, more| all + more) else { return };
+        let sum = lies.reduce(|all, more| (all.0 + more.0, all.1 + more.1));
+        let Some((answering, answered)) = sum else { return 0 };
         self.at(FAULTS, Operation::StopLying {});
-        if answering * 6 > nodes {
-            if self.one_in(2) {
-                self.at(FAULTS, Operation::Configure(group("all")));
-                self.at(FAULTS + REGAINED, Operation::Configure(group("all")));
-            } else {
-                for since in [Duration::ZERO, REGAINED] {
-                    let at = FAULTS + since + HEALED / 3;
-                    self.at(at, Operation::AcceptLoss(group("running")));
-                }
-            }
+        if answering * 6 <= nodes {
+            return 0;
         }
+        if self.one_in(2) || answered > MOST_FOUND {
+            self.at(FAULTS, Operation::Configure(group("all")));
+            return 0;
+        }
+        for since in [Duration::ZERO, REGAINED] {
+            let at = FAULTS + since + HEALED / 3;
+            self.at(at, Operation::AcceptLoss(group("running")));
+        }
+        answered
     }
 
     /// Draws the number of nodes. Most clusters are small, since in small clusters everything that
@@ -500,10 +512,11 @@ pub(super) fn scenario(seed: u64) -> Scenario {
     let sealed = swarm.one_in(4);
     swarm.answer_under_a_seal(sealed);
     let (healed, answered) = (swarm.heal(nodes), swarm.steps.iter().any(answers));
-    swarm.stop_lying(nodes);
+    let silent = swarm.stop_lying(nodes);
+    let find_silent = FOUND * u32::try_from(silent).unwrap_or(u32::MAX);
     // The twin of a node that crashes at the end takes the id back, and learns the news only then.
     let twins = swarm.steps.iter().any(|step| matches!(step.operation, Operation::Twin(_)));
-    let rest = if twins { REST + outdated(nodes) } else { REST };
+    let rest = REST + if twins { outdated(nodes) } else { Duration::ZERO } + find_silent;
     let config = swarm.config(sealed);
     let alters = |step: &Step| match &step.operation {
         Operation::Network(network) => network.alter > Share::NONE,
@@ -514,6 +527,12 @@ pub(super) fn scenario(seed: u64) -> Scenario {
         // Apply the latest config everywhere. It also removes members that altered datagrams made
         // up. If those outnumbered the real members, each node would consider itself isolated.
         swarm.at(FAULTS, Operation::Configure(group("all")));
+    }
+    let configures =
+        |step: &Step| matches!(step.operation, Operation::Configure(_) | Operation::Join(_));
+    if (answered || twins) && swarm.steps.iter().any(configures) {
+        // A node that waits for its id takes no config, so its host repeats it.
+        swarm.at(FAULTS + REGAINED, Operation::Configure(group("all")));
     }
     let telemetry = swarm.one_in(2).then(|| swarm.load());
     Scenario {

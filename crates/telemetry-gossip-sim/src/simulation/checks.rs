@@ -19,7 +19,7 @@ impl Simulation {
             process.name == name
                 && process.condition() == Condition::Running
                 && process.takes_part()
-                && (process.instances == 1 || self.now() > process.started + PREDECESSOR_GRACE)
+                && process.took_over.is_none_or(|at| self.now() > at + PREDECESSOR_GRACE)
                 && self.fabric.passes(judge, index)
                 && self.fabric.passes(index, judge)
         })

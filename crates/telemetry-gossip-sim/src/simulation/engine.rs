@@ -287,6 +287,14 @@ impl Simulation {
             if let Event::JoinCompleted { .. } = event {
                 self.processes[index].has_joined = true;
             }
+            if let Event::IdentityRegained { .. } = event {
+                self.processes[index].took_over = Some(now);
+            }
+            if let Event::IdentityConflict { lost: true, .. } = event {
+                // It waits for its id, and takes no part until it has it back. Its join has ended.
+                self.watches.stopped(now, index);
+                self.processes[index].joined_through.clear();
+            }
             let Some(id) = subject(&event) else {
                 continue;
             };

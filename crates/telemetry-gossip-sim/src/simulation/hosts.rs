@@ -35,7 +35,7 @@ impl Simulation {
             blocked: false,
             clock,
             clock_ppm: spawn.clock_ppm,
-            started: self.now(),
+            took_over: None,
             instances: 1,
             wake: None,
             overslept: false,
@@ -170,7 +170,7 @@ impl Simulation {
         process.seal = seal;
         process.address = address;
         process.clock = clock;
-        process.started = now;
+        process.took_over = Some(now);
         process.instances += 1;
         process.generation = last.max(generation.0);
         process.leaving = false;

@@ -186,8 +186,8 @@ const MERGE_PERIOD: u64 = 128;
 /// The number of inputs between two checks of rule S2, which merges whole tables in several orders.
 const TABLES_PERIOD: u64 = 1_024;
 
-/// For this long after a restart, a declaration of Dead may still be about the previous instance
-/// and is not counted as false.
+/// For this long after a process took over from another one of its id, a declaration of Dead may
+/// still be about that one and is not counted as false.
 const PREDECESSOR_GRACE: Duration = Duration::from_secs(10);
 
 /// Processes and a network in virtual time.

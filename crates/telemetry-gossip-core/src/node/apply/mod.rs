@@ -28,6 +28,7 @@ use crate::id::Generation;
 use crate::membership::claim::Claim;
 use crate::membership::{Merged, Slot};
 use crate::status::Status;
+use crate::wire::MIN_ACCUSATION_BYTES;
 pub(super) use id_conflict::{HeldUnderId, IdConflict, SHAPE};
 pub(super) use own_telemetry::MAX_OWN_VERSION;
 
@@ -131,8 +132,37 @@ impl<A: Address> Node<A> {
                 self.anti_entropy.ask_member(slot, &mut self.cx);
                 return Applied::Nothing;
             }
+            return self.merge_and_tell(claim, slot, heard);
+        }
+        // Another process may run under the id of the one held, which may be gone. It is asked, and
+        // learns what is held, so that it climbs above it. Who speaks for itself gets a reply.
+        let is_other = claim.status.is_live() && claim.instance != held.instance;
+        if is_other && claim.address != Some(heard.from) {
+            self.await_answer(claim, heard);
         }
         self.merge(claim, heard.rumor)
+    }
+
+    /// Merges a claim that beats the one held. A member that is gone by the word of a partner is
+    /// told so at once: unlike a rumor, that word reaches no other node, and may be a lie.
+    fn merge_and_tell(
+        &mut self,
+        claim: &Claim<'_, A>,
+        slot: Slot,
+        heard: &mut Heard<A>,
+    ) -> Applied {
+        let was_live = self.cx.table.is_live(slot);
+        let applied = self.merge(claim, heard.rumor);
+        let is_gone = applied == Applied::Changed && was_live && !claim.status.is_live();
+        if is_gone
+            && heard.asked == Asked::InSession
+            && heard.questions_left > 0
+            && self.cx.is_proved(slot)
+        {
+            heard.questions_left -= 1;
+            self.cx.status_ping_within(slot, self.cx.limit_to(Some(slot), MIN_ACCUSATION_BYTES));
+        }
+        applied
     }
 
     /// Merges a claim for a host that names each exchange itself. No member can be asked, so no

@@ -6,11 +6,12 @@ use super::{Applied, Asked, Heard};
 use crate::address::Address;
 use crate::event::{Event, RemovalReason};
 use crate::id::{Generation, IdHash, Instance, NodeId, RequestId, full_id_hash, id_hash_of};
+use crate::membership::Slot;
 use crate::membership::claim::Claim;
 use crate::membership::newcomers::{Answer, AskedHelper, Due, HELPERS, WaitingClaim};
 use crate::node::Node;
-use crate::outbox::{Intent, Signal};
-use crate::wire::PING_LEN;
+use crate::outbox::{Body, Intent, Signal};
+use crate::wire::{MIN_ACCUSATION_BYTES, PING_LEN};
 
 impl<A: Address> Node<A> {
     /// Keeps a claim until its member has answered, and asks it. What a process says about itself,
@@ -112,6 +113,9 @@ impl<A: Address> Node<A> {
         }
         // The claim may be about a process that the table holds by now.
         let applied = self.merge(&claim, false);
+        if let Applied::Stale(slot) = applied {
+            self.tell_what_is_held(waiting.address, slot);
+        }
         self.watch_growth();
         if let Some(slot) = self.cx.table.find(claim.id)
             && self.cx.table.row(slot).instance == waiting.instance
@@ -127,6 +131,13 @@ impl<A: Address> Node<A> {
             }
         }
         applied
+    }
+
+    /// Tells a process that runs what is held of its id, which beats its own claim. It refutes that
+    /// by climbing above it.
+    fn tell_what_is_held(&mut self, to: A, slot: Slot) {
+        let limit = self.cx.limit_to(None, MIN_ACCUSATION_BYTES);
+        self.cx.ask(Intent::new(to, Some(slot), limit).with_body(Body::Rumors));
     }
 
     /// Tells the host if the cluster has doubled within minutes.

@@ -233,7 +233,8 @@ fn a_clock_is_taken_from_answers_only() {
 /// Lets a node hear a claim from a partner.
 fn apply(net: &mut Net, at: u32, asked: Asked, claim: &Claim<'_, u32>) {
     let node = net.node(at);
-    let mut heard = Heard { rumor: true, from: 3, asked, word_from: None, questions_left: 1 };
+    let rumor = asked == Asked::No;
+    let mut heard = Heard { rumor, from: 3, asked, word_from: None, questions_left: 1 };
     node.apply_claim(claim, &mut heard);
     node.quiet = node.is_quiet();
 }
@@ -270,6 +271,77 @@ fn a_member_that_takes_part_learns_at_once_that_it_is_held_dead_or_left() {
         let nothing_new = datagram(2, |_| {});
         tell(&mut net, 1, 2, &nothing_new);
         assert_eq!(net.status(1, 2) == Some(Status::Alive), at_once, "{status}");
+    }
+}
+
+#[test]
+fn members_that_are_gone_by_the_word_of_a_partner_are_told_so_at_once() {
+    for status in [Status::Dead, Status::Left] {
+        let mut net = Net::joined(40, &Config::default());
+        // The first of them would be contacted at once in any case.
+        for of in 2..=9 {
+            let me = net.node(of).me();
+            let (instance, generation) = (me.instance(), Generation(me.generation().0 + 5));
+            believe(&mut net, 1, &Claim { instance, generation, status, ..alive(of, 0) });
+        }
+        net.run_for(Duration::from_millis(100));
+        for of in 2..=9 {
+            assert_eq!(net.status(1, of), Some(Status::Alive), "n{of}, {status}");
+        }
+    }
+}
+
+/// Lets a node hold another process than the one that runs as the member `of`.
+fn hold_rival(net: &mut Net, at: u32, of: u32, rival: &Claim<'_, u32>, has_answered: bool) {
+    let (now, id) = (net.now, name(of));
+    let node = net.node(at);
+    let slot = node.cx.table.find(&id).unwrap();
+    node.remove(slot, RemovalReason::Expired);
+    apply(net, at, Asked::ToJoin, &Claim { status: Status::Alive, ..rival.clone() });
+    let node = net.node(at);
+    let slot = node.cx.table.find(&id).unwrap();
+    if has_answered {
+        node.cx.table.heard(slot, now, true);
+    }
+    apply(net, at, Asked::InSession, rival);
+    assert_eq!(net.status(at, of), Some(rival.status));
+}
+
+/// Two members hold rivals of each other's ids, which have answered them and then fallen silent.
+/// The others never heard of the rivals, and the true processes are no higher.
+#[test]
+fn a_rival_that_is_gone_hides_no_process_that_all_others_know() {
+    for (status, above) in [(Status::Dead, 0), (Status::Left, 70_000)] {
+        let mut net = Net::joined(10, &Config::default());
+        for (at, of) in [(1, 2), (2, 1)] {
+            let generation = Generation(net.node(of).me().generation().0 + above);
+            let (instance, address) = (Instance(991), Some(90 + of));
+            let rival = Claim { instance, generation, address, status, ..alive(of, 0) };
+            hold_rival(&mut net, at, of, &rival, true);
+        }
+        net.run_for(Duration::from_secs(60));
+        for (at, of) in [(1, 2), (2, 1)] {
+            let member = net.node(at).member(&name(of)).unwrap();
+            let held = (member.status(), member.address());
+            assert_eq!(held, (Status::Alive, Some(of)), "n{of} at n{at}, {status}");
+        }
+    }
+}
+
+/// The process at the address of a dead member does not know the node that holds it dead.
+#[test]
+fn a_dead_member_is_contacted_and_another_process_of_its_id_answers() {
+    for status in [Status::Dead, Status::Left] {
+        let mut net = Net::joined(2, &Config::default());
+        let (generation, instance) = (net.node(2).me().generation(), Instance(991));
+        let rival = Claim { instance, generation, status, ..alive(2, 0) };
+        hold_rival(&mut net, 1, 2, &rival, false);
+        let slot = net.node(2).cx.table.find("n1").unwrap();
+        net.node(2).remove(slot, RemovalReason::Expired);
+        net.run_for(Duration::from_secs(60));
+        for (at, of) in [(1, 2), (2, 1)] {
+            assert_eq!(net.status(at, of), Some(Status::Alive), "n{of} at n{at}, {status}");
+        }
     }
 }
 
