@@ -50,6 +50,8 @@ pub(crate) enum Body {
     Rumors,
     /// This node's own claim, whether it is a rumor or not.
     Introduction,
+    /// The same, and before it what is held of the receiver's id, which is another process.
+    Rival,
     /// The question whether the tables are equal.
     SyncOpen(RequestId),
     /// The fingerprints of all hash ranges.

@@ -147,6 +147,8 @@ pub(crate) enum Answer<A> {
     Claimed(WaitingClaim<A>),
     /// The process that is held has answered, so the claim that contested it was dropped.
     Held,
+    /// Another process of this id has answered at the claimed address.
+    Other,
 }
 
 /// What is due.
@@ -281,7 +283,7 @@ impl<A: Copy + PartialEq> Newcomers<A> {
         if waiting.contested.is_some() {
             return Some(Answer::Held);
         }
-        same.then_some(Answer::Claimed(waiting))
+        Some(if same { Answer::Claimed(waiting) } else { Answer::Other })
     }
 
     /// Notes that these helpers ask the member of a claim until `until`.

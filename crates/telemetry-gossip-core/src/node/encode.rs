@@ -52,7 +52,7 @@ impl<A: Address> Node<A> {
     pub(super) fn put_body(&mut self, w: &mut Writer<'_>, body: Body, to: Option<Slot>) {
         match body {
             Body::None | Body::Rumors => {}
-            Body::Introduction => {
+            Body::Introduction | Body::Rival => {
                 self.put_claims(w, &[self.cx.this.slot]);
             }
             Body::SyncOpen(request_id) => {

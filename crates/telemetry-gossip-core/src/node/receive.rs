@@ -47,7 +47,8 @@ pub(super) struct Reply<A> {
     pub(super) signal: Signal<A>,
     pub(super) body: Body,
     pub(super) diff: Diff,
-    /// Whether the sender sent an outdated claim about itself, and is held suspected, dead or left.
+    /// Whether the sender sent an outdated claim about itself and is held suspected, dead or left,
+    /// or has answered as another process than the one asked.
     pub(super) correct_sender: bool,
     /// The request id, the id hash and the address of a member to ping on the sender's behalf. At
     /// most one per datagram, so that one datagram cannot cause many.
@@ -383,12 +384,13 @@ impl<A: Address> Node<A> {
         match acked {
             Acked::Compare(slot) => {
                 reply.heard.word_from = Some(from);
+                reply.correct_sender = !self.cx.table.row(slot).instance.is_same_process(instance);
                 return Some(slot);
             }
             Acked::Matched => return None,
             Acked::Unmatched => {}
         }
-        if self.on_newcomer_ack(request_id, instance) {
+        if self.on_newcomer_ack(request_id, instance, reply) {
             reply.answers = true;
             return None;
         }
@@ -466,7 +468,7 @@ impl<A: Address> Node<A> {
                 return false;
             }
             // A process whose ack shows that it is not the one held may not know this node either.
-            body = if has_ack { Body::Introduction } else { Body::Rumors };
+            body = if has_ack { Body::Rival } else { Body::Rumors };
         }
         let verified =
             reply.verified || sender.is_some_and(|slot| cx.table.row(slot).answered.directly());
@@ -478,7 +480,7 @@ impl<A: Address> Node<A> {
         let limit = if verified { limit } else { limit.saturating_sub(questions * PING_LEN) };
         // A challenge is never answered by another challenge, or two nodes could go on for ever.
         let known = sender.is_some() && !has_ack && cx.asks_for_proof();
-        let asks = !matches!(body, Body::None | Body::Rumors | Body::Introduction);
+        let asks = !matches!(body, Body::None | Body::Rumors | Body::Introduction | Body::Rival);
         let unproved = !verified && (known || asks);
         let challenge = if unproved { cx.proof.challenge(to, cx.now) } else { None };
         let challenge = challenge.map(|request_id| (request_id, IdHash(datagram.sender)));

@@ -72,7 +72,7 @@ impl<A: Address> Node<A> {
             return (!w.is_bare()).then_some(w.len());
         }
         if let Some(slot) = intent.member
-            && self.must_hear_of_itself(slot, intent.to)
+            && (intent.body == Body::Rival || self.must_hear_of_itself(slot, intent.to))
         {
             self.put_claims(&mut w, &[slot]);
         }
@@ -93,7 +93,7 @@ impl<A: Address> Node<A> {
             // of the times that the rumor of it is sent.
             let introduces = matches!(
                 intent.body,
-                Body::Introduction | Body::Question(..) | Body::PageRequest(..)
+                Body::Introduction | Body::Rival | Body::Question(..) | Body::PageRequest(..)
             );
             let said = introduces.then_some(self.cx.this.slot);
             self.put_rumors(&mut w, said);

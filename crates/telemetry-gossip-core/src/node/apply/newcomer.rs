@@ -10,6 +10,7 @@ use crate::membership::Slot;
 use crate::membership::claim::Claim;
 use crate::membership::newcomers::{Answer, AskedHelper, Due, HELPERS, WaitingClaim};
 use crate::node::Node;
+use crate::node::receive::Reply;
 use crate::outbox::{Body, Intent, Signal};
 use crate::wire::{MIN_ACCUSATION_BYTES, PING_LEN};
 
@@ -66,18 +67,22 @@ impl<A: Address> Node<A> {
         self.cx.ask(Intent::new(to, None, PING_LEN).with_signal(signal));
     }
 
-    /// Handles an ack that may answer for a claim that waits; false if it does not.
+    /// Handles an ack that may answer for a claim that waits; false if it does not. A process that
+    /// is not the claimed one, and may not know this node, gets the claim of this node.
     pub(in crate::node) fn on_newcomer_ack(
         &mut self,
         number: RequestId,
         instance: Instance,
+        reply: &mut Reply<A>,
     ) -> bool {
-        match self.newcomers.answered(number, instance) {
+        let answer = self.newcomers.answered(number, instance);
+        reply.correct_sender |= matches!(answer, Some(Answer::Other));
+        match answer {
             Some(Answer::Claimed(waiting)) => {
                 self.take_newcomer(waiting);
                 true
             }
-            Some(Answer::Held) => true,
+            Some(Answer::Held | Answer::Other) => true,
             None => false,
         }
     }
@@ -137,7 +142,7 @@ impl<A: Address> Node<A> {
     /// by climbing above it.
     fn tell_what_is_held(&mut self, to: A, slot: Slot) {
         let limit = self.cx.limit_to(None, MIN_ACCUSATION_BYTES);
-        self.cx.ask(Intent::new(to, Some(slot), limit).with_body(Body::Rumors));
+        self.cx.ask(Intent::new(to, Some(slot), limit).with_body(Body::Rival));
     }
 
     /// Tells the host if the cluster has doubled within minutes.

@@ -328,12 +328,14 @@ fn a_rival_that_is_gone_hides_no_process_that_all_others_know() {
     }
 }
 
-/// The process at the address of a dead member does not know the node that holds it dead.
+/// The process at the address of a member is another one than its node holds, and does not know
+/// that node.
 #[test]
-fn a_dead_member_is_contacted_and_another_process_of_its_id_answers() {
+fn a_member_is_contacted_and_another_process_of_its_id_answers() {
     for status in [Status::Dead, Status::Left] {
         let mut net = Net::joined(2, &Config::default());
-        let (generation, instance) = (net.node(2).me().generation(), Instance(991));
+        let (generation, runs) = (net.node(2).me().generation(), net.node(2).me().instance());
+        let instance = Instance(991);
         let rival = Claim { instance, generation, status, ..alive(2, 0) };
         hold_rival(&mut net, 1, 2, &rival, false);
         let slot = net.node(2).cx.table.find("n1").unwrap();
@@ -341,6 +343,7 @@ fn a_dead_member_is_contacted_and_another_process_of_its_id_answers() {
         net.run_for(Duration::from_secs(60));
         for (at, of) in [(1, 2), (2, 1)] {
             assert_eq!(net.status(at, of), Some(Status::Alive), "n{of} at n{at}, {status}");
+            assert_eq!(net.node(1).member("n2").map(|member| member.instance()), Some(runs));
         }
     }
 }
