@@ -139,7 +139,7 @@ pub(crate) struct IsolationView {
     pub(crate) lost: u32,
     /// How many members were asked then, the agent included.
     pub(crate) of: u32,
-    /// How many members that the agent holds alive it has not heard from since.
+    /// How many members that are live for the agent it has not heard from since.
     pub(crate) silent: u64,
     /// What to type if they are gone for good. The client adds it, which knows the agent's address.
     #[serde(default)]
@@ -243,7 +243,7 @@ impl MemberView {
         Self {
             id: member.id().to_owned(),
             status: member.status(),
-            unconfirmed: member.status() == Status::Alive
+            unconfirmed: member.status().is_live()
                 && isolated_since.is_some_and(|since| member.last_observed() < since),
             generation: member.generation().0,
             address: member.address().map(|address| address.to_string()),
