@@ -303,6 +303,9 @@ pub enum RemovalReason {
     NotInClusterConfig,
     /// A page of this node's join named it, and it has not answered for a minute.
     NeverAnswered,
+    /// It answered while this node was joining, before its seeds had named another process of this
+    /// id, which answers, too. That one takes its place.
+    Displaced,
 }
 
 /// How an isolation ended.

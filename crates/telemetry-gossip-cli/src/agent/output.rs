@@ -192,6 +192,10 @@ impl Line {
                         "never-answered",
                         "a seed named it when this node joined, and it has not answered since",
                     ),
+                    RemovalReason::Displaced => (
+                        "displaced",
+                        "it answered first, but the seeds know another process of its id",
+                    ),
                     _ => ("other", "for a reason that this program does not know"),
                 };
                 Self::new(

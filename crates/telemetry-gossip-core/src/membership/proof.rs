@@ -24,8 +24,9 @@ pub(crate) const AMPLIFICATION: usize = 3;
 /// The shortest time for which a challenge is valid. It is valid for at most twice as long.
 const CHALLENGE_SPAN: Duration = Duration::from_secs(10);
 
-/// How a member has answered so far, at its present address and as its present instance; and
-/// whether it has since it was last said to be back from the dead.
+/// How a member has answered so far, at its present address and as its present instance; whether it
+/// has since it was last said to be back from the dead; and whether it answered before the seeds of
+/// this node had their say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Answered(u8);
 
@@ -33,6 +34,9 @@ impl Answered {
     pub(crate) const NEVER: Self = Self(0);
     /// The bit of a member that was dead and is said to be alive: it has not answered since.
     const REVIVED: u8 = 1 << 7;
+    /// The bit of a member that answered while this node was joining, before any page had named a
+    /// process of its id: whom the others know is open.
+    const EARLY: u8 = 1 << 6;
     /// To this node, so that its address is not that of a victim.
     pub(crate) const DIRECTLY: Self = Self(1);
     /// Never, but the host of this node says that it is a member.
@@ -63,8 +67,23 @@ impl Answered {
         self.kind() >= Self::THROUGH_ONE
     }
 
+    /// Whether it answered before the seeds of this node had their say.
+    pub(crate) const fn is_early(self) -> bool {
+        self.0 & Self::EARLY != 0
+    }
+
+    /// As a member that answered before the seeds of this node had their say.
+    pub(crate) const fn early(self) -> Self {
+        Self(self.0 | Self::EARLY)
+    }
+
+    /// After an answer to this node itself.
+    pub(crate) const fn again(self) -> Self {
+        Self(Self::DIRECTLY.0 | self.0 & Self::EARLY)
+    }
+
     const fn kind(self) -> u8 {
-        self.0 & !Self::REVIVED
+        self.0 & !(Self::REVIVED | Self::EARLY)
     }
 
     /// After a peer has said that the dead member is alive.
@@ -81,7 +100,7 @@ impl Answered {
     /// After an answer that `helper` has passed on.
     pub(crate) fn through(self, helper: IdHash) -> Self {
         /// The number of helpers that can be told apart.
-        const HELPERS: u32 = (Answered::REVIVED - Answered::THROUGH_ONE) as u32;
+        const HELPERS: u32 = (Answered::EARLY - Answered::THROUGH_ONE) as u32;
         let bits = u8::try_from(helper.0 % HELPERS).unwrap_or(0);
         let one = Self(Self::THROUGH_ONE + bits);
         match self {

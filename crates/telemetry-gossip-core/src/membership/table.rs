@@ -312,8 +312,14 @@ impl<A: Address> Membership<A> {
             if !row.answered.directly() {
                 self.roster_version = self.roster_version.wrapping_add(1);
             }
-            row.answered = Answered::DIRECTLY;
+            row.answered = row.answered.again();
         }
+    }
+
+    /// Records that the member answered before the seeds of this node had their say.
+    pub(crate) fn heard_early(&mut self, slot: Slot) {
+        let row = &mut self.rows[slot.index()];
+        row.answered = row.answered.early();
     }
 
     /// Records that a helper has passed on an answer of the member.

@@ -29,6 +29,11 @@ impl<A: Address> Node<A> {
         let Some(mut waiting) = WaitingClaim::new(claim, to, heard.rumor, asked, until) else {
             return Applied::Nothing;
         };
+        waiting.joins = match heard.asked {
+            Asked::ToJoin => true,
+            Asked::InSession => self.anti_entropy.bootstrap.is_some(),
+            Asked::No => false,
+        };
         if is_word {
             return self.take_newcomer(waiting);
         }
@@ -94,6 +99,11 @@ impl<A: Address> Node<A> {
         if let Some(slot) = self.cx.table.find(waiting.id.as_str()) {
             let row = self.cx.table.row(slot);
             let (proved, elsewhere) = (row.answered.is_proof(), !row.is_at(&waiting.address));
+            if proved && elsewhere && waiting.joins && row.answered.is_early() {
+                // The first to answer is not the one that the others know.
+                self.remove(slot, RemovalReason::Displaced);
+                return self.merge_newcomer(&waiting);
+            }
             if proved && elsewhere {
                 let (number, timeout) = (self.cx.request_id(), self.cx.config.probe_timeout);
                 if self.newcomers.contest(waiting, number, self.cx.now, timeout) {
@@ -116,6 +126,8 @@ impl<A: Address> Node<A> {
             self.cx.stats.claims_not_in_config += 1;
             return Applied::Nothing;
         }
+        let is_unknown = self.cx.table.find(claim.id).is_none();
+        let is_early = is_unknown && !waiting.joins && self.anti_entropy.join.is_some();
         // The claim may be about a process that the table holds by now.
         let applied = self.merge(&claim, false);
         if let Applied::Stale(slot) = applied {
@@ -130,6 +142,9 @@ impl<A: Address> Node<A> {
                 self.cx.table.heard(slot, self.cx.now, true);
             } else {
                 self.cx.table.heard_through_two(slot, self.cx.now);
+            }
+            if is_early {
+                self.cx.table.heard_early(slot);
             }
             if applied == Applied::Changed && waiting.rumor {
                 self.detector.pass_on(slot, true, &mut self.cx);

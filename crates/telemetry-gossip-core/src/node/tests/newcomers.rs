@@ -120,6 +120,34 @@ fn who_is_known_and_answers_stays_and_who_is_silent_makes_room() {
     assert_eq!((held.instance(), held.address()), (claim.instance, Some(5)));
 }
 
+/// A node is restarted and its seeds are slow, so that a rival is the first to answer it.
+#[test]
+fn a_rival_that_answers_a_newcomer_before_its_seeds_takes_no_id_of_a_member() {
+    for generation in [0, 60_000] {
+        let mut net = Net::joined(5, &Config::default());
+        let this = Identity::new(id(4), 6);
+        let rival = Node::new(Config::default(), this, [55; 32], net.now).unwrap();
+        let (instance, address) = (rival.me().instance(), Some(6));
+        let claim = claims(4, &[Claim { instance, address, ..alive(4, generation) }]);
+        net.nodes.push(rival);
+        let this = Identity::new(id(1), 1);
+        net.nodes[0] = Node::new(Config::default(), this, [66; 32], net.now).unwrap();
+        net.cut = alloc::vec![(1, 2), (1, 3), (1, 4), (1, 5)];
+        net.input(1, Input::Join { seeds: alloc::vec![2].into() });
+        hear(net.node(1), 6, &claim);
+        net.deliver();
+        assert_eq!(net.node(1).member("n4").unwrap().address(), Some(6), "it was the first");
+        net.cut.clear();
+        net.run_for(Duration::from_secs(3));
+        assert_eq!(net.node(1).member("n4").unwrap().address(), Some(4), "from {generation}");
+        let displaced = Event::removed(id(4), RemovalReason::Displaced);
+        assert!(net.events(1).contains(&displaced), "the host is told");
+        hear(net.node(1), 6, &claim);
+        net.run_for(Duration::from_secs(3));
+        assert_eq!(net.node(1).member("n4").unwrap().address(), Some(4), "and stays");
+    }
+}
+
 /// The member that a seed has named is slow to answer, and a rival that answers at once is not.
 #[test]
 fn a_member_that_a_seed_has_just_named_gets_time_to_answer_before_a_rival_is_believed() {
