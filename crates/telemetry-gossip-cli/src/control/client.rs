@@ -83,9 +83,10 @@ impl Client {
     pub(crate) async fn reasons(&self, id: &str) -> Result<Reasons, Error> {
         match self.ask(&Request::Explain { id: id.to_owned() }).await? {
             Answer::Explanation(Some(reasons)) => Ok(*reasons),
-            Answer::Explanation(None) => {
-                Err(Error::UnknownMember { via: self.via.to_string(), id: id.to_owned() })
-            }
+            Answer::Explanation(None) => Err(Error::UnknownMember {
+                via: self.via.to_string(),
+                id: text::printable(id, MAX_REASON_CHARS),
+            }),
             _ => Err(self.another_service()),
         }
     }

@@ -45,7 +45,7 @@ pub(crate) const LEAD_LEN: usize = 10;
 pub(crate) const PING_REQ_LEN: usize = HEADER_LEN + 12;
 
 /// The length of a datagram with a ping and nothing else.
-pub(crate) const PING_LEN: usize = HEADER_LEN + 10;
+pub(crate) const PING_LEN: usize = HEADER_LEN + LEAD_LEN;
 
 /// The smallest length of an accusation in bytes: the header, a frame and a claim.
 pub(crate) const MIN_ACCUSATION_BYTES: usize = HEADER_LEN + 20;
