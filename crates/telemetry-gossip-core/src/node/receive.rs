@@ -384,7 +384,7 @@ impl<A: Address> Node<A> {
         match acked {
             Acked::Compare(slot) => {
                 reply.heard.word_from = Some(from);
-                reply.correct_sender = !self.cx.table.row(slot).instance.is_same_process(instance);
+                reply.correct_sender |= !self.cx.table.row(slot).instance.is_same_process(instance);
                 return Some(slot);
             }
             Acked::Matched => return None,
