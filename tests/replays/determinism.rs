@@ -12,15 +12,15 @@ const PINNED: [(&str, u64, u64); 12] = [
     ("quiet", 1, 0x736e56ad31cc8551),
     ("join", 1, 0x8e09982acf5e500b),
     ("crash", 1, 0x553ea35dfa26cb27),
-    ("restart", 1, 0x78393318f1316df7),
+    ("restart", 1, 0x257d60c2baee2eb0),
     ("leave", 1, 0xdf9c1397ec32126b),
     ("pause", 1, 0xbf2887bee26a7505),
     ("loss", 1, 0x653f67f44d4dc97b),
-    ("split", 1, 0xa2757f8325ed7d4a),
-    ("partition", 1, 0xc7ec4a320f7de93e),
-    ("churn", 1, 0xd444cfb7db25d4a9),
+    ("split", 1, 0xa9e8d3cf023836ff),
+    ("partition", 1, 0x8a4766fff836023a),
+    ("churn", 1, 0x17127a3e97c50f48),
     ("block", 1, 0x6c7566c64209f03f),
-    ("mixed", 1, 0xfe1141d47dd98b98),
+    ("mixed", 1, 0x7fa34887a4a2c1a6),
 ];
 
 #[test]
