@@ -480,6 +480,9 @@ impl<A: Address> Part<A> for Detector<A> {
 pub(crate) enum Acked {
     /// The target answered its probe: compare its fingerprints with ours.
     Compare(Slot),
+    /// Another process of the target's id answered. It is to learn what is held, and the
+    /// fingerprints are to be compared.
+    Rival(Slot),
     /// The ack answered another ping of the detector.
     Matched,
     /// The detector did not ask for the ack.

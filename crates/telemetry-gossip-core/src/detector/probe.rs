@@ -328,17 +328,16 @@ impl<A: Address> Detector<A> {
                 Some(Acked::Matched)
             }
             Answer::Renewed => {
-                // Another instance of the target answers. The claim on its ack loses where a higher
-                // generation or instance is held, and nothing else would correct a record that says
-                // Alive. So the tables are compared: the new instance learns of that record and
-                // moves above it.
+                // Another instance of the target answers. Its claim loses where a higher generation
+                // or instance is held, and nothing else would correct a record that says Alive. So
+                // it learns of that record, and moves above it.
                 let direct = probe.address == from;
                 if let Some(probe) = self.probe.take() {
                     report(probe.target, probe.commanded, ProbeOutcome::Direct, cx);
                     self.start_probe(cx);
                 }
                 // Through a helper, the fingerprints are the helper's.
-                Some(if direct { Acked::Compare(target) } else { Acked::Matched })
+                Some(if direct { Acked::Rival(target) } else { Acked::Matched })
             }
             Answer::Unrelated => None,
         }

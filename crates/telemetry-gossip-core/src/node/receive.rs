@@ -291,7 +291,7 @@ impl<A: Address> Node<A> {
             let (asker, target) = ((from, id_hash), (address, target));
             self.detector.on_ping_req(asker, theirs, target, datagram.len, &mut self.cx);
         }
-        if let Some(tree) = reply.tree.filter(|_| reply.body == Body::None) {
+        if let Some(tree) = reply.tree.filter(|_| matches!(reply.body, Body::None)) {
             (reply.body, reply.diff) = acknowledge(tree, &reply.missing, &mut self.cx);
         }
         if reply.sender.is_none() {
@@ -384,7 +384,11 @@ impl<A: Address> Node<A> {
         match acked {
             Acked::Compare(slot) => {
                 reply.heard.word_from = Some(from);
-                reply.correct_sender |= !self.cx.table.row(slot).instance.is_same_process(instance);
+                return Some(slot);
+            }
+            Acked::Rival(slot) => {
+                reply.heard.word_from = Some(from);
+                reply.correct_sender = true;
                 return Some(slot);
             }
             Acked::Matched => return None,
@@ -449,11 +453,11 @@ impl<A: Address> Node<A> {
         } = *reply;
         let cx = &mut self.cx;
         let knows_sender = sender.is_some() || signal != Signal::None;
-        if body == Body::None && accuses_self && knows_sender {
+        if accuses_self && knows_sender && matches!(body, Body::None) {
             // The refutation goes to those who accuse, whether it is a rumor or not.
             body = Body::Introduction;
         }
-        if signal == Signal::None && body == Body::None {
+        if matches!((signal, body), (Signal::None, Body::None)) {
             // A member that sends rumors or telemetry does not know that it is held dead, or that
             // it is said to have left; one that leaves says so itself. The suspected are told by
             // their accusers. A datagram that may be such a reply itself gets none, since two
@@ -472,12 +476,15 @@ impl<A: Address> Node<A> {
         }
         let verified =
             reply.verified || sender.is_some_and(|slot| cx.table.row(slot).answered.directly());
-        // A ping on the sender's behalf also costs bytes, so it takes its share of the allowance.
-        let spent = if ping_req.is_some() { PING_REQ_LEN.min(datagram.len) } else { 0 };
-        let limit = if verified { cx.mtu() } else { cx.limit_to(sender, datagram.len - spent) };
-        // The questions about its claims may go to the same address.
-        let questions = datagram.len / PING_LEN - reply.heard.questions_left;
-        let limit = if verified { limit } else { limit.saturating_sub(questions * PING_LEN) };
+        let limit = if verified {
+            cx.mtu()
+        } else {
+            // A ping on the sender's behalf costs bytes, too, and so do the questions about its
+            // claims, which may go to the same address.
+            let spent = if ping_req.is_some() { PING_REQ_LEN.min(datagram.len) } else { 0 };
+            let questions = datagram.len / PING_LEN - reply.heard.questions_left;
+            cx.limit_to(sender, datagram.len - spent).saturating_sub(questions * PING_LEN)
+        };
         // A challenge is never answered by another challenge, or two nodes could go on for ever.
         let known = sender.is_some() && !has_ack && cx.asks_for_proof();
         let asks = !matches!(body, Body::None | Body::Rumors | Body::Introduction | Body::Rival);
@@ -492,6 +499,6 @@ impl<A: Address> Node<A> {
         };
         let member = sender.or_else(namesake);
         cx.reply(Intent { to, member, signal, challenge, body, limit }, diff);
-        body == Body::Introduction && limit >= cx.limit_to(sender, MIN_ACCUSATION_BYTES)
+        matches!(body, Body::Introduction) && limit >= cx.limit_to(sender, MIN_ACCUSATION_BYTES)
     }
 }

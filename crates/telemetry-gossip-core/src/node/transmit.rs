@@ -72,11 +72,12 @@ impl<A: Address> Node<A> {
             return (!w.is_bare()).then_some(w.len());
         }
         if let Some(slot) = intent.member
-            && (intent.body == Body::Rival || self.must_hear_of_itself(slot, intent.to))
+            && (matches!(intent.body, Body::Rival) || self.must_hear_of_itself(slot, intent.to))
         {
             self.put_claims(&mut w, &[slot]);
         }
-        if intent.body != Body::None {
+        let has_body = !matches!(intent.body, Body::None);
+        if has_body {
             let before = w.len();
             self.put_body(&mut w, intent.body, intent.member);
             // The earlier datagrams of the flight had room for all updates. The partner also got
@@ -87,7 +88,7 @@ impl<A: Address> Node<A> {
         }
         let silent = matches!(intent.body, Body::Vote(_))
             || matches!(self.cx.activity, Activity::Waiting(_));
-        let rumors = self.cx.config.mode == Mode::Autonomous || intent.body != Body::None;
+        let rumors = has_body || self.cx.config.mode == Mode::Autonomous;
         if rumors && !silent {
             // A body with this node's own claim is meant for one member. It does not count as one
             // of the times that the rumor of it is sent.
