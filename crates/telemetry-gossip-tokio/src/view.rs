@@ -151,8 +151,8 @@ impl View {
         self.isolation
     }
 
-    /// Whether the status of this member may be out of date: it is Alive or Suspected for this node,
-    /// which is isolated and has not heard from it since.
+    /// Whether the status of this member may be out of date: it is Alive or Suspected for this
+    /// node, which is isolated and has not heard from it since.
     #[must_use]
     pub fn is_unconfirmed(&self, member: &MemberView) -> bool {
         self.isolation.is_some_and(|isolation| {
