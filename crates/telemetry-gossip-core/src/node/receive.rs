@@ -204,8 +204,10 @@ impl<A: Address> Node<A> {
         if let Some(slot) = reply.sender.filter(|_| reply.answers) {
             self.hear_clock(slot, datagram.clock);
         }
-        let told = self.send_reply(from, datagram, &reply).then_some(from);
-        self.tell_accusers(told);
+        let told = self.send_reply(from, datagram, &reply);
+        if !self.wrong_accusers.is_empty() {
+            self.tell_accusers(told.then_some(from));
+        }
         self.dissemination.send_flights(&mut self.cx);
         // A member that answered our probe is a partner to compare tables with.
         if let Some(slot) = answered {
