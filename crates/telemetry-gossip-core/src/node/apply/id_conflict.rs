@@ -178,7 +178,7 @@ impl<A: Copy + PartialEq> IdConflict<A> {
         }
     }
 
-    /// When the contest goes on or an inquiry ends; `None` if there is neither.
+    /// When the contest goes on, or an inquiry begins or ends; `None` if there is neither.
     pub(in crate::node) fn deadline(&self) -> Option<Instant> {
         sooner(self.contest.as_ref().map(|contest| contest.next_at), self.inquiry.deadline())
     }
@@ -356,7 +356,7 @@ impl<A: Address> Node<A> {
 
     /// Sends the next ping of the contest, or ends it, if that is due.
     pub(in crate::node) fn advance_contest(&mut self) {
-        self.end_inquiry();
+        self.advance_inquiry();
         let now = self.cx.now;
         let Some(contest) = self.id_conflict.contest.as_ref().filter(|it| it.next_at <= now) else {
             return;

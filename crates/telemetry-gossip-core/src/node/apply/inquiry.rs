@@ -35,6 +35,9 @@ type Asked<A> = (A, RequestId, Option<Generation>);
 /// What members answer about the generation at which they hold this node.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Inquiry<A> {
+    /// When members are asked, if they are to be: in the next tick, so that no datagram has more
+    /// replies for it.
+    begins: Option<Instant>,
     asked: ArrayVec<Asked<A>, MAX_VOTERS>,
     /// When the answers are counted.
     ends: Instant,
@@ -44,17 +47,17 @@ pub(super) struct Inquiry<A> {
 
 impl<A: Copy + PartialEq> Inquiry<A> {
     pub(super) fn new(now: Instant) -> Self {
-        Self { asked: ArrayVec::new(), ends: now, not_before: now }
+        Self { begins: None, asked: ArrayVec::new(), ends: now, not_before: now }
     }
 
     pub(super) fn is_sound(&self, times: TimeRules) -> bool {
-        let Self { asked: _, ends, not_before } = self;
-        times.are_deadlines(&[Some(*ends), Some(*not_before)])
+        let Self { begins, asked: _, ends, not_before } = self;
+        times.are_deadlines(&[*begins, Some(*ends), Some(*not_before)])
     }
 
-    /// When the answers are counted; `None` if no inquiry is under way.
+    /// When members are asked, or their answers counted; `None` if no inquiry is under way.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        (!self.asked.is_empty()).then_some(self.ends)
+        self.begins.or_else(|| (!self.asked.is_empty()).then_some(self.ends))
     }
 
     /// Whether the answer of a member is awaited.
@@ -86,12 +89,15 @@ impl<A: Copy + PartialEq> Inquiry<A> {
 }
 
 impl<A: Address> Node<A> {
-    /// Asks members at which generation they hold this node, unless they were asked just now.
+    /// Has members asked at which generation they hold this node, unless they were just now.
     pub(super) fn inquire(&mut self) {
-        let (now, inquiry) = (self.cx.now, &self.id_conflict.inquiry);
-        if !inquiry.asked.is_empty() || now < inquiry.not_before {
-            return;
+        let (now, inquiry) = (self.cx.now, &mut self.id_conflict.inquiry);
+        if inquiry.deadline().is_none() && now >= inquiry.not_before {
+            (inquiry.begins, inquiry.not_before) = (Some(now), now + PAUSE);
         }
+    }
+
+    fn begin_inquiry(&mut self) {
         let limit = self.cx.mtu();
         let mut asked = ArrayVec::new();
         for (address, request_id) in self.choose_voters() {
@@ -99,14 +105,19 @@ impl<A: Address> Node<A> {
             self.cx.ask(intent.with_body(Body::Vote(request_id)));
             asked.push((address, request_id, None));
         }
-        let ends = now + self.cx.config.probe_timeout;
-        self.id_conflict.inquiry = Inquiry { asked, ends, not_before: now + PAUSE };
+        let inquiry = &mut self.id_conflict.inquiry;
+        (inquiry.asked, inquiry.ends) = (asked, self.cx.now + self.cx.config.probe_timeout);
     }
 
-    /// Counts the answers of an inquiry that is due, and climbs above what most members hold.
-    pub(super) fn end_inquiry(&mut self) {
-        let inquiry = &mut self.id_conflict.inquiry;
-        if inquiry.deadline().is_none_or(|ends| ends > self.cx.now) {
+    /// Begins or ends an inquiry that is due: counts the answers, and climbs above what most
+    /// members hold.
+    pub(super) fn advance_inquiry(&mut self) {
+        let (now, inquiry) = (self.cx.now, &mut self.id_conflict.inquiry);
+        if inquiry.deadline().is_none_or(|at| at > now) {
+            return;
+        }
+        if inquiry.begins.take().is_some() {
+            self.begin_inquiry();
             return;
         }
         let own = self.cx.table.row(self.cx.this.slot).generation;
