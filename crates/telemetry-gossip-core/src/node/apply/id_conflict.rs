@@ -102,9 +102,13 @@ impl<A: Copy + PartialEq> Contest<A> {
         self.voters.iter().filter(|voter| voter.vote == vote).count()
     }
 
-    fn is_won_by_rival(&self) -> bool {
+    /// Whether the rival has the id. Of two that half of the members hold each, the one of the
+    /// higher instance has it, or they would outbid each other for ever.
+    fn is_won_by_rival(&self, own: Instance) -> bool {
         let votes = self.count(Vote::Rival(self.rival, self.address));
-        self.proofs() >= PROOFS && votes * 2 > self.voters.len()
+        let (twice, all) = (votes * 2, self.voters.len());
+        let has_votes = twice > all || twice == all && votes > 0 && self.rival > own;
+        self.proofs() >= PROOFS && has_votes
     }
 
     fn is_rival_silent(&self) -> bool {
@@ -407,7 +411,7 @@ impl<A: Address> Node<A> {
             return;
         }
         let (instance, address) = (contest.rival, Some(contest.address));
-        if contest.is_won_by_rival() {
+        if contest.is_won_by_rival(self.cx.this.instance) {
             self.cx.emit(Event::IdentityConflict { instance, address, lost: true });
             self.id_conflict.told = Some(instance);
             self.id_conflict.rival = Some((instance, contest.address, contest.generation));
