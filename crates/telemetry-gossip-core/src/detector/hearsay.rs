@@ -158,6 +158,12 @@ impl<A: Copy + PartialEq> Hearsay<A> {
         Some(question.asked)
     }
 
+    /// Whether the member at `to` is asked about `accused` now.
+    pub(crate) fn asks_now(&self, to: A, accused: Slot, now: Instant) -> bool {
+        let mut questions = self.questions.iter();
+        questions.any(|it| (it.at, it.address, it.accused) == (now, to, accused))
+    }
+
     /// Whether the answer to a question is awaited from there.
     pub(crate) fn awaits(&self, from: A, request_id: RequestId) -> bool {
         self.questions

@@ -134,13 +134,14 @@ impl<A: Address> Node<A> {
     ///
     /// Each accuser gets one per datagram received. To an accuser that has not proved its address,
     /// the size is limited by the smallest datagram that can carry an accusation. One that the
-    /// reply to the datagram has `told` gets no other.
+    /// reply to the datagram has `told`, or that is asked about its accusation, gets no other.
     pub(in crate::node) fn tell_accusers(&mut self, told: Option<A>) {
         for accuser in core::mem::take(&mut self.wrong_accusers) {
             let table = &self.cx.table;
             let slot = table.with_id_hash(accuser).next().filter(|&slot| table.can_probe(slot));
             if let Some((slot, to)) = slot.and_then(|slot| Some((slot, table.address(slot)?)))
                 && told != Some(to)
+                && !self.detector.hearsay.asks_now(to, self.cx.this.slot, self.cx.now)
             {
                 let limit = self.cx.limit_to(Some(slot), MIN_ACCUSATION_BYTES);
                 self.cx.ask(Intent::new(to, Some(slot), limit).with_body(Body::Introduction));
