@@ -55,9 +55,8 @@ pub(crate) struct WaitingClaim<A> {
     pub(crate) status: Status,
     /// Whether the claim is to be passed on once it is taken.
     pub(crate) rumor: bool,
-    /// Whether the seeds of this node made it, or the members with which it compares its table at
-    /// the end of its join.
-    pub(crate) joins: bool,
+    /// Whether it is from a page of a seed of this node.
+    pub(crate) paged: bool,
     /// The number that the member has to repeat.
     asked: RequestId,
     /// When the claim is forgotten, or taken if it is contested.
@@ -96,7 +95,7 @@ impl<A: Copy> WaitingClaim<A> {
             generation: claim.generation,
             status: claim.status,
             rumor,
-            joins: false,
+            paged: false,
             asked,
             until,
             contested: None,
@@ -236,15 +235,15 @@ impl<A: Copy + PartialEq> Newcomers<A> {
         };
         if let Some(waiting) = self.waiting.iter_mut().find(same) {
             waiting.rumor |= new.rumor;
-            waiting.joins |= new.joins;
+            waiting.paged |= new.paged;
             if (new.generation, new.status) > (waiting.generation, waiting.status) {
                 (waiting.generation, waiting.status) = (new.generation, new.status);
             }
             if waiting.until > now || waiting.contested.is_some() {
                 return false;
             }
-            let WaitingClaim { rumor, joins, generation, status, .. } = *waiting;
-            *waiting = WaitingClaim { rumor, joins, generation, status, ..new };
+            let WaitingClaim { rumor, paged, generation, status, .. } = *waiting;
+            *waiting = WaitingClaim { rumor, paged, generation, status, ..new };
             return true;
         }
         let over = |waiting: &WaitingClaim<A>| waiting.until <= now && waiting.contested.is_none();

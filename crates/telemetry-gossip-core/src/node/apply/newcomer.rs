@@ -29,11 +29,7 @@ impl<A: Address> Node<A> {
         let Some(mut waiting) = WaitingClaim::new(claim, to, heard.rumor, asked, until) else {
             return Applied::Nothing;
         };
-        waiting.joins = match heard.asked {
-            Asked::ToJoin => true,
-            Asked::InSession => self.anti_entropy.bootstrap.is_some(),
-            Asked::No => false,
-        };
+        waiting.paged = heard.asked == Asked::ToJoin;
         if is_word {
             return self.take_newcomer(waiting);
         }
@@ -99,7 +95,7 @@ impl<A: Address> Node<A> {
         if let Some(slot) = self.cx.table.find(waiting.id.as_str()) {
             let row = self.cx.table.row(slot);
             let (proved, elsewhere) = (row.answered.is_proof(), !row.is_at(&waiting.address));
-            if proved && elsewhere && waiting.joins && row.answered.is_early() {
+            if proved && elsewhere && waiting.paged && row.answered.is_early() {
                 // The first to answer is not the one that the others know.
                 self.remove(slot, RemovalReason::Displaced);
                 return self.merge_newcomer(&waiting);
@@ -127,7 +123,7 @@ impl<A: Address> Node<A> {
             return Applied::Nothing;
         }
         let is_unknown = self.cx.table.find(claim.id).is_none();
-        let is_early = is_unknown && !waiting.joins && self.anti_entropy.join.is_some();
+        let is_early = is_unknown && !waiting.paged && self.anti_entropy.join.is_some();
         // The claim may be about a process that the table holds by now.
         let applied = self.merge(&claim, false);
         if let Applied::Stale(slot) = applied {
