@@ -1,11 +1,26 @@
-//! Which answers the detector awaits, without taking them: a sealed datagram that brings one is no
-//! recording.
+//! Which answers the detector awaits, and what it makes of one. To ask takes none of them: a sealed
+//! datagram that brings one is no recording.
 
 use super::Detector;
 use super::probe::Answer;
 use crate::address::Address;
 use crate::cx::Cx;
 use crate::id::{Instance, RequestId};
+use crate::membership::Slot;
+
+/// What the detector made of an ack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Acked {
+    /// The target answered its probe: compare its fingerprints with ours.
+    Compare(Slot),
+    /// Another process of the target's id answered. It is to learn what is held, and the
+    /// fingerprints are to be compared.
+    Rival(Slot),
+    /// The ack answered another ping of the detector.
+    Matched,
+    /// The detector did not ask for the ack.
+    Unmatched,
+}
 
 impl<A: Address> Detector<A> {
     /// Whether an ack from `from` under this request id is awaited.

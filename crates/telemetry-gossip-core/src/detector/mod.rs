@@ -70,6 +70,7 @@ use crate::status::Status;
 use crate::time::Instant;
 use crate::violation::{Unsound, Violation, check_bounds, check_rules};
 pub(crate) use accusation::MAX_PENDING_ACCUSATIONS;
+pub(crate) use awaited::Acked;
 pub(crate) use flap_damping::FlapDamping;
 pub(crate) use hearsay::Hearsay;
 pub(crate) use history::History;
@@ -473,20 +474,6 @@ impl<A: Address> Part<A> for Detector<A> {
             ],
         )
     }
-}
-
-/// What the detector made of an ack.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Acked {
-    /// The target answered its probe: compare its fingerprints with ours.
-    Compare(Slot),
-    /// Another process of the target's id answered. It is to learn what is held, and the
-    /// fingerprints are to be compared.
-    Rival(Slot),
-    /// The ack answered another ping of the detector.
-    Matched,
-    /// The detector did not ask for the ack.
-    Unmatched,
 }
 
 /// Emits the outcome of a probe if the host asked for it.

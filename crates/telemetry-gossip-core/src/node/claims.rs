@@ -3,7 +3,7 @@
 
 use super::Node;
 use super::apply::{Applied, HeldUnderId};
-use super::receive::Reply;
+use super::reply::Reply;
 use crate::address::Address;
 use crate::cx::Activity;
 use crate::membership::claim::Claim;

@@ -2,7 +2,8 @@
 //! timers.
 //!
 //! - `command`: carries out the commands of the host
-//! - `receive`: reads the frames of a datagram, and builds the one reply to it
+//! - `receive`: reads the frames of a datagram
+//! - `reply`: collects what they ask for in return, and sends the one reply to it
 //! - `sync`: reads the frames of sync sessions
 //! - `claims`: decides which claims of a datagram are applied at once
 //! - `apply`: merges claims and telemetry of peers into this node's state
@@ -26,6 +27,7 @@ mod invariants;
 mod leaving;
 mod lend;
 mod receive;
+mod reply;
 pub(crate) mod snapshot;
 mod sync;
 #[cfg(test)]

@@ -3,7 +3,7 @@
 
 use super::Node;
 use super::apply::Asked;
-use super::receive::Reply;
+use super::reply::Reply;
 use crate::address::Address;
 use crate::anti_entropy::diff::{Told, differing};
 use crate::id::RequestId;

@@ -10,7 +10,7 @@ use crate::membership::Slot;
 use crate::membership::claim::Claim;
 use crate::membership::newcomers::{Answer, AskedHelper, Due, HELPERS, WaitingClaim};
 use crate::node::Node;
-use crate::node::receive::Reply;
+use crate::node::reply::Reply;
 use crate::outbox::{Body, Intent, Signal};
 use crate::wire::{MIN_ACCUSATION_BYTES, PING_LEN};
 

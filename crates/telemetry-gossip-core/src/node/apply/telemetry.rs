@@ -11,7 +11,7 @@ use crate::id::{IdHash, Instance};
 use crate::membership::Slot;
 use crate::membership::telemetry_log::{LogEntry, NewEntries, compacted_version};
 use crate::node::Node;
-use crate::node::receive::Reply;
+use crate::node::reply::Reply;
 use crate::outbox::{Body, Intent, Want};
 use crate::time::Instant;
 use crate::wire::TelemetryHead;
