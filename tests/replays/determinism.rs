@@ -14,13 +14,13 @@ const PINNED: [(&str, u64, u64); 12] = [
     ("crash", 1, 0x553ea35dfa26cb27),
     ("restart", 1, 0x257d60c2baee2eb0),
     ("leave", 1, 0xdf9c1397ec32126b),
-    ("pause", 1, 0xbf2887bee26a7505),
+    ("pause", 1, 0x5c8b864141a8b647),
     ("loss", 1, 0x653f67f44d4dc97b),
     ("split", 1, 0xa9e8d3cf023836ff),
     ("partition", 1, 0x8a4766fff836023a),
     ("churn", 1, 0x17127a3e97c50f48),
-    ("block", 1, 0x6c7566c64209f03f),
-    ("mixed", 1, 0x7fa34887a4a2c1a6),
+    ("block", 1, 0x45ca269fa164cb45),
+    ("mixed", 1, 0x0dc6f1c40379a9db),
 ];
 
 #[test]
