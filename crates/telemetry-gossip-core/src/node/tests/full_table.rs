@@ -170,8 +170,8 @@ impl Storm {
                 }
                 self.input(end, Input::Tick);
             }
-            4 => self.input(self.node.now(), Input::Join { seeds: alloc::vec![SEED].into() }),
-            5..=8 => {
+            4..=6 => self.input(self.node.now(), Input::Join { seeds: alloc::vec![SEED].into() }),
+            7..=10 => {
                 let Some(number) = self.page.take() else { return };
                 self.counts.pages += 1;
                 let lie = self.some_claims();
@@ -181,7 +181,7 @@ impl Storm {
                 let lie = claims(SEED, &lie);
                 self.hear(SEED, &[&lie[..], &page[crate::wire::HEADER_LEN..]].concat());
             }
-            9..=12 => {
+            11..=14 => {
                 let Some((partner, number)) = self.session.take() else { return };
                 self.counts.sessions += 1;
                 let lie = self.some_claims();
@@ -191,7 +191,7 @@ impl Storm {
                 let lie = claims(partner, &lie);
                 self.hear(partner, &[&lie[..], &done[crate::wire::HEADER_LEN..]].concat());
             }
-            13..=24 => self.answer(),
+            15..=26 => self.answer(),
             _ => {
                 let claim = self.claim();
                 let from = 2 + self.below(90);
