@@ -345,12 +345,12 @@ impl Simulation {
     }
 
     /// Whether one process can find another by itself: it holds the other at its current address as
-    /// a member that has not left, or its seeds lead to the other and to no further process. A join
-    /// through several seeds may end at any of them.
+    /// a member that has not left, or it is still joining and its seeds lead to the other and to no
+    /// further process. A join through several seeds may end at any of them, and once it is over,
+    /// what it brought may be replaced or forgotten.
     ///
-    /// After lies this is not enough: a join may be over, and all that it brought may be replaced.
-    /// And a member that has not answered, or is dead since, may be asked by another node only, or
-    /// a few times, and then be forgotten.
+    /// After lies a record is not enough: a member that has not answered, or is dead since, may be
+    /// asked by another node only, or a few times, and then be forgotten.
     fn can_find(&self, from: usize, to: usize) -> bool {
         let (asking, asked) = (&self.processes[from], &self.processes[to]);
         let holds = |node: &Node<u32>| {
@@ -363,7 +363,7 @@ impl Simulation {
         };
         let mut seeds = asking.joined_through.iter().filter_map(|&seed| self.taking_part_at(seed));
         let only = seeds.next().filter(|_| seeds.next().is_none());
-        let seeds_lead_there = only == Some(to) && !(asking.has_joined && self.liars.exist());
+        let seeds_lead_there = only == Some(to) && !asking.has_joined;
         seeds_lead_there || asking.node.as_ref().is_some_and(holds)
     }
 
