@@ -45,6 +45,7 @@ mod steps {
     // A counter of the thread and not of the node: the code that reads a log has borrowed it from
     // the node, so it cannot raise a counter there, and a `Cell` in each log would keep nodes from
     // being shared between threads. Tests run side by side, so one counter for all would not do.
+    // Without tests and without the feature `check-invariants` the core has no such counter.
     std::thread_local!(static STEPS: Cell<u64> = const { Cell::new(0) });
 
     pub(crate) fn add(steps: usize) {

@@ -34,8 +34,8 @@ impl Answered {
     pub(crate) const NEVER: Self = Self(0);
     /// The bit of a member that was dead and is said to be alive: it has not answered since.
     const REVIVED: u8 = 1 << 7;
-    /// The bit of a member that answered while this node was joining, before any page had named a
-    /// process of its id: whom the others know is open.
+    /// The bit of a member that answered while this node was joining, before a page of a seed had
+    /// named a process of its id. The other members may know another process under that id.
     const EARLY: u8 = 1 << 6;
     /// To this node, so that its address is not that of a victim.
     pub(crate) const DIRECTLY: Self = Self(1);

@@ -97,6 +97,7 @@ impl<A: Address> Node<A> {
         }
     }
 
+    /// Asks up to five members, chosen like the voters of a contest.
     fn begin_inquiry(&mut self) {
         let limit = self.cx.mtu();
         let mut asked = ArrayVec::new();

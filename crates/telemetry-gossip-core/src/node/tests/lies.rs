@@ -330,25 +330,29 @@ fn a_rival_that_is_gone_hides_no_process_that_all_others_know() {
 
 /// Half of the members hold each of two processes that run.
 #[test]
-fn of_two_processes_that_half_of_the_members_hold_one_yields() {
-    let mut net = Net::joined(5, &Config::default());
-    let this = Identity::new(id(1), 6);
-    net.nodes.push(Node::new(Config::default(), this, [55; 32], net.now).unwrap());
-    let rival = Claim { instance: net.node(6).me().instance(), address: Some(6), ..alive(1, 0) };
-    for at in [4, 5] {
-        hold_rival(&mut net, at, 1, &rival, true);
-    }
-    let others: Vec<_> = (2..=5)
-        .map(|of| Claim { instance: net.node(of).me().instance(), ..alive(of, 0) })
-        .collect();
-    introduce(net.node(6), others);
-    net.run_for(Duration::from_secs(30));
-    let active = [1, 6].map(|at| net.node(at).health().active);
-    assert!(active[0] != active[1], "{active:?}");
-    let holder = if active[0] { 1 } else { 6 };
-    for at in 2..=5 {
-        let member = net.node(at).member("n1").unwrap();
-        assert_eq!((member.status(), member.address()), (Status::Alive, Some(holder)), "n{at}");
+fn of_two_processes_that_half_of_the_members_hold_the_lower_instance_yields() {
+    for (above, holder) in [(false, 1), (true, 6)] {
+        let mut net = Net::joined(5, &Config::default());
+        let Instance(held) = net.node(1).me().instance();
+        let instance = Instance(if above { held + 1 } else { held - 1 });
+        let this = Identity { instance: Some(instance), ..Identity::new(id(1), 6) };
+        net.nodes.push(Node::new(Config::default(), this, [55; 32], net.now).unwrap());
+        let rival = Claim { instance, address: Some(6), ..alive(1, 0) };
+        for at in [4, 5] {
+            hold_rival(&mut net, at, 1, &rival, true);
+        }
+        let others: Vec<_> = (2..=5)
+            .map(|of| Claim { instance: net.node(of).me().instance(), ..alive(of, 0) })
+            .collect();
+        introduce(net.node(6), others);
+        net.run_for(Duration::from_secs(30));
+        let active = [1, 6].map(|at| net.node(at).health().active);
+        assert_eq!(active, [holder == 1, holder == 6], "above {above}");
+        for at in 2..=5 {
+            let member = net.node(at).member("n1").unwrap();
+            let known = (member.status(), member.address());
+            assert_eq!(known, (Status::Alive, Some(holder)), "n{at}, above {above}");
+        }
     }
 }
 
