@@ -26,7 +26,7 @@ use crate::{costly, writer};
 const MEMBERS: u32 = 250;
 
 /// The longest datagram.
-const LONGEST: usize = 1_500;
+pub(crate) const LONGEST: usize = 1_500;
 
 /// What one datagram has cost.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
