@@ -155,11 +155,36 @@ pub enum Event<A> {
         /// process. It is no member from now on, and asks every 30 s whether the other is gone.
         lost: bool,
     },
-    /// This node is accused again and again, and no ping has reached it in between: it hears the
-    /// others, but what they send to its address is lost. It refutes no more until a ping reaches
-    /// it, so that the others hold it Dead rather than suspect it for ever. Check the address that
-    /// this node states, and the firewalls before it.
-    Unreached,
+    /// This node is accused, and no ping has reached it for some probe intervals, though it has
+    /// asked members for pings: it hears the others, but what they send to its address is lost. It
+    /// refutes once a ping reaches it, so that the others hold it Dead rather than suspect it for
+    /// ever. Check the address that this node states, and the firewalls before it.
+    #[non_exhaustive]
+    Unreached {
+        /// The address from which members see its datagrams come, if that is another than it
+        /// states. Members may be wrong.
+        seen_at: Option<A>,
+    },
+    /// Members see the datagrams of this node come from another address than it states. It is
+    /// reached at the one that it states, and works as any other node, unless
+    /// [`Event::Unreached`] follows. Told once per hour and address, for at most four addresses.
+    #[non_exhaustive]
+    SeenElsewhere {
+        /// The address from which they come, as a member says.
+        address: A,
+    },
+    /// A member answers from another address than the one at which it was asked. It is a member as
+    /// any other. Its host may have several addresses, or its settings may name the wrong one. Told
+    /// once per hour and member.
+    #[non_exhaustive]
+    AnswersElsewhere {
+        /// The id of the member.
+        id: NodeId,
+        /// The address at which it was asked, which it states.
+        stated: A,
+        /// The address from which its answer came.
+        source: A,
+    },
     /// This node is a member again: the process to which it had yielded its id is gone.
     #[non_exhaustive]
     IdentityRegained {
@@ -269,6 +294,21 @@ impl<A> Event<A> {
     /// Another process uses the id of this node.
     pub const fn identity_conflict(instance: Instance, address: Option<A>, lost: bool) -> Self {
         Self::IdentityConflict { instance, address, lost }
+    }
+
+    /// No ping reaches this node.
+    pub const fn unreached(seen_at: Option<A>) -> Self {
+        Self::Unreached { seen_at }
+    }
+
+    /// The datagrams of this node come from this address.
+    pub const fn seen_elsewhere(address: A) -> Self {
+        Self::SeenElsewhere { address }
+    }
+
+    /// A member answers from another address than it states.
+    pub const fn answers_elsewhere(id: NodeId, stated: A, source: A) -> Self {
+        Self::AnswersElsewhere { id, stated, source }
     }
 
     /// This node is a member again.

@@ -463,7 +463,8 @@ impl Carry {
                 tracing::info!(?event);
                 self.isolation = Some(event);
             }
-            // `Refuted`, `Unreached`, `IdentityRegained`, `JoinCompleted`.
+            Event::Unreached { .. } => tracing::warn!(?event),
+            // `Refuted`, `IdentityRegained`, `JoinCompleted`, `SeenElsewhere`, `AnswersElsewhere`.
             _ => tracing::info!(?event),
         }
         self.told.push(event);

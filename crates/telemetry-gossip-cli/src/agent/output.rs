@@ -257,12 +257,34 @@ impl Line {
                 "the other process with this node's id is gone: this node is a member again"
                     .to_owned(),
             ),
-            Event::Unreached => Self::new(
+            Event::Unreached { seen_at, .. } => Self::new(
                 "unreached",
-                json!({}),
-                "members accuse this node, but no ping of theirs reaches it: it refutes no more \
-                 until one does; check the advertised address and the firewalls"
-                    .to_owned(),
+                json!({ "seen-at": place(seen_at) }),
+                format!(
+                    "members call this node suspected or dead, and nothing that they send to its \
+                     advertised address reaches it: check --advertise and the firewalls{}",
+                    seen_at.map_or_else(String::new, |seen_at| format!(
+                        "; its own datagrams come to them from {seen_at}"
+                    ))
+                ),
+            ),
+            Event::SeenElsewhere { address, .. } => Self::new(
+                "seen-elsewhere",
+                json!({ "address": address.to_string() }),
+                format!(
+                    "members see the datagrams of this node come from {address}, which is not its \
+                     advertised address: that does no harm while the advertised address works; if \
+                     it is not meant, add --bind with the address to send from"
+                ),
+            ),
+            Event::AnswersElsewhere { id, stated, source, .. } => Self::new(
+                "answers-elsewhere",
+                json!({ "id": id.as_str(), "stated": stated.to_string(),
+                    "source": source.to_string() }),
+                format!(
+                    "{id} was asked at {stated}, which it advertises, and answers from {source}: \
+                     that does no harm; if it is not meant, check --bind and --advertise there"
+                ),
             ),
             Event::JoinCompleted { seed, .. } => Self::new(
                 "join-completed",

@@ -14,6 +14,7 @@
 
 use alloc::vec::Vec;
 
+use arrayvec::ArrayVec;
 use serde::{Deserialize, Serialize};
 
 use super::AntiEntropy;
@@ -69,13 +70,18 @@ impl Pages {
 /// The largest number of seeds that are asked at once.
 pub(crate) const MAX_SEEDS_ASKED: usize = 3;
 
+/// The largest number of seeds whose answers are awaited: those of the last four times.
+const MAX_SEEDS_AWAITED: usize = 4 * MAX_SEEDS_ASKED;
+
 /// A join under way.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(bound(serialize = "A: Serialize", deserialize = "A: Deserialize<'de>"))]
 pub(crate) struct Joining<A> {
     #[serde(deserialize_with = "list::<_, _, _, MAX_SEEDS>")]
     seeds: Vec<A>,
-    request_id: RequestId,
+    /// The seeds asked last, each under a request id of its own, which says whose page it is: a
+    /// seed may send from another address than the one at which it is reached.
+    asked: ArrayVec<(A, RequestId), MAX_SEEDS_AWAITED>,
     /// The seed that answered, and where its next page begins.
     paging: Option<(A, Place)>,
     /// When seeds are asked anew.
@@ -96,18 +102,13 @@ pub(crate) enum Step<A> {
 }
 
 impl<A: Copy + PartialEq> Joining<A> {
-    pub(crate) fn new(
-        seeds: Vec<A>,
-        request_id: RequestId,
-        now: Instant,
-        fails_at: Instant,
-    ) -> Self {
-        Self { seeds, request_id, paging: None, retry_at: now, fails_at }
+    pub(crate) fn new(seeds: Vec<A>, now: Instant, fails_at: Instant) -> Self {
+        Self { seeds, asked: ArrayVec::new(), paging: None, retry_at: now, fails_at }
     }
 
     /// Whether a restored join has seeds to ask, and asks them again.
     pub(super) fn is_sound(&self, times: TimeRules) -> bool {
-        let Self { seeds, request_id: _, paging: _, retry_at, fails_at } = self;
+        let Self { seeds, asked: _, paging: _, retry_at, fails_at } = self;
         !seeds.is_empty() && times.are_deadlines(&[Some(*retry_at), Some(*fails_at)])
     }
 
@@ -121,22 +122,40 @@ impl<A: Copy + PartialEq> Joining<A> {
         self.seeds.contains(&address)
     }
 
-    /// The seeds to choose from and the request id, if it is time to ask; the next time is
-    /// `retry_at`.
-    pub(crate) fn due(&mut self, now: Instant, retry_at: Instant) -> Option<(&[A], RequestId)> {
+    /// The seeds to choose from, if it is time to ask; the next time is `retry_at`.
+    pub(crate) fn due(&mut self, now: Instant, retry_at: Instant) -> Option<&[A]> {
         if self.retry_at > now {
             return None;
         }
         self.retry_at = retry_at;
         self.paging = None;
-        Some((&self.seeds, self.request_id))
+        Some(&self.seeds)
     }
 
-    /// Whether the join has failed by now. It then goes on, and fails again at `fails_at`.
+    /// The request id under which to ask a seed: that of the last time, or `new`.
+    pub(crate) fn ask(&mut self, seed: A, new: RequestId) -> RequestId {
+        if let Some(&(_, request_id)) = self.asked.iter().find(|asked| asked.0 == seed) {
+            return request_id;
+        }
+        if self.asked.is_full() {
+            self.asked.remove(0);
+        }
+        self.asked.push((seed, new));
+        new
+    }
+
+    /// The seed that was asked under this request id.
+    pub(crate) fn seed_asked(&self, request_id: RequestId) -> Option<A> {
+        self.asked.iter().find(|asked| asked.1 == request_id).map(|asked| asked.0)
+    }
+
+    /// Whether the join has failed by now. It then goes on, and fails again at `fails_at`. A page
+    /// that was held back must not answer a join that goes on for hours.
     pub(crate) fn failed(&mut self, now: Instant, fails_at: Instant) -> bool {
         let failed = self.fails_at <= now;
         if failed {
             self.fails_at = fails_at;
+            self.asked.clear();
         }
         failed
     }
@@ -146,14 +165,11 @@ impl<A: Copy + PartialEq> Joining<A> {
     /// Each page must begin above the one before, so that a seed cannot keep a join going for ever.
     pub(crate) fn page(
         &mut self,
-        from: A,
         request_id: RequestId,
         next: Option<Place>,
         retry_at: Instant,
     ) -> Step<A> {
-        if request_id != self.request_id || !self.is_seed(from) {
-            return Step::Unrelated;
-        }
+        let Some(from) = self.seed_asked(request_id) else { return Step::Unrelated };
         if let Some((seed, cursor)) = self.paging
             && (seed != from || next.is_some_and(|next| next <= cursor))
         {
@@ -212,8 +228,7 @@ impl<A: Address> AntiEntropy<A> {
         if seeds.is_empty() {
             return Err(CommandError::NoSeeds);
         }
-        let request_id = cx.request_id();
-        self.join = Some(Joining::new(seeds, request_id, cx.now, cx.now + cx.config.join_timeout));
+        self.join = Some(Joining::new(seeds, cx.now, cx.now + cx.config.join_timeout));
         self.advance_join(cx);
         Ok(())
     }
@@ -229,45 +244,38 @@ impl<A: Address> AntiEntropy<A> {
         self.join.as_ref().is_some_and(|join| join.is_seed(from))
     }
 
-    /// Whether a page of this number answers this node's own join.
-    pub(crate) fn is_page(&self, from: A, number: RequestId) -> bool {
-        self.join.as_ref().is_some_and(|join| join.is_seed(from) && join.request_id == number)
+    /// The seed that this node's own join has asked under this request id.
+    pub(crate) fn seed_asked(&self, request_id: RequestId) -> Option<A> {
+        self.join.as_ref()?.seed_asked(request_id)
     }
 
     /// Asks a few seeds if that is due, and reports a join that takes too long.
     pub(super) fn advance_join(&mut self, cx: &mut Cx<A>) {
         let Some(join) = &mut self.join else { return };
         if join.failed(cx.now, cx.now + cx.config.join_timeout) {
-            // A page that was held back must not answer a join that goes on for hours.
-            join.request_id = cx.request_id();
             cx.emit(Event::JoinFailed);
         }
         let retry_at = cx.now + cx.config.probe_timeout * 2;
-        let Some((seeds, request_id)) = join.due(cx.now, retry_at) else { return };
+        let Some(seeds) = join.due(cx.now, retry_at) else { return };
         let start = cx.rng.below(seeds.len());
-        let body = Body::PageRequest(request_id, Place::default());
-        for seed in seeds.iter().cycle().skip(start).take(seeds.len().min(MAX_SEEDS_ASKED)) {
-            cx.ask(Intent::new(*seed, None, cx.mtu()).with_body(body));
+        let some = seeds.iter().cycle().skip(start).take(seeds.len().min(MAX_SEEDS_ASKED));
+        let chosen: ArrayVec<A, MAX_SEEDS_ASKED> = some.copied().collect();
+        for seed in chosen {
+            let body = Body::PageRequest(join.ask(seed, cx.request_id()), Place::default());
+            cx.ask(Intent::new(seed, None, cx.mtu()).with_body(body));
         }
-    }
-
-    /// Whether a page from `from` under this request id is awaited.
-    pub(crate) fn awaits_page(&self, from: A, request_id: RequestId) -> bool {
-        let join = self.join.as_ref();
-        join.is_some_and(|join| join.request_id == request_id && join.is_seed(from))
     }
 
     /// Handles a page.
     pub(crate) fn on_page(
         &mut self,
-        from: A,
         request_id: RequestId,
         next: Option<Place>,
         cx: &mut Cx<A>,
     ) -> Paged {
         let retry_at = cx.now + cx.config.probe_timeout * 2;
         let Some(join) = &mut self.join else { return Paged::Unrelated };
-        match join.page(from, request_id, next, retry_at) {
+        match join.page(request_id, next, retry_at) {
             Step::Ask(_, request_id, next) => Paged::Ask(Body::PageRequest(request_id, next)),
             Step::Complete(seed) => {
                 let start = cx.rng.below(join.seeds.len());

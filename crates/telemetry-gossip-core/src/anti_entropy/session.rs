@@ -115,14 +115,20 @@ impl<A: Address> AntiEntropy<A> {
         cx.ask(Intent::new(address, Some(peer), cx.mtu()).with_body(body));
     }
 
-    /// The request id of the session with the partner at `from`, if this node has opened one.
-    pub(crate) fn session_with(&self, from: A) -> Option<RequestId> {
-        self.session.filter(|session| session.address == from).map(|session| session.request_id)
+    /// The request id of the session that this node has opened, if it has.
+    pub(crate) fn session_number(&self) -> Option<RequestId> {
+        self.session.as_ref().map(|session| session.request_id)
     }
 
-    /// Whether a reply from `from` under this request id is awaited.
-    pub(crate) fn awaits(&self, from: A, request_id: RequestId) -> bool {
-        self.session_with(from) == Some(request_id)
+    /// Whether this node has opened a session with the partner at `from`.
+    pub(crate) fn is_partner(&self, from: A) -> bool {
+        self.session.is_some_and(|session| session.address == from)
+    }
+
+    /// The address of the partner, if a reply under this request id is awaited.
+    pub(crate) fn address_asked(&self, request_id: RequestId) -> Option<A> {
+        let session = self.session.as_ref().filter(|session| session.request_id == request_id)?;
+        Some(session.address)
     }
 
     /// Handles a reply of the session's partner.

@@ -289,6 +289,12 @@ impl<A: Address> Cx<A> {
             .find(|&slot| slot != self.this.slot && self.table.row(slot).is_at(&from))
     }
 
+    /// Returns the address of the proved member with this id hash.
+    pub(crate) fn proved_address(&self, id_hash: IdHash) -> Option<A> {
+        let mut members = self.table.with_id_hash(id_hash);
+        members.find(|&slot| self.is_proved(slot)).and_then(|slot| self.table.address(slot))
+    }
+
     /// Queues a request; one for which the outbox has no room is shed and counted.
     pub(crate) fn ask(&mut self, intent: Intent<A>) {
         if !self.outbox.request(intent) {

@@ -115,18 +115,16 @@ impl<A: Copy + PartialEq> FlapDamping<A> {
         self.rechecks.iter().any(|recheck| recheck.probe.target == slot)
     }
 
-    /// Whether an ack from `from` under this request id answers a recheck.
-    pub(crate) fn awaits(&self, from: A, request_id: RequestId) -> bool {
-        self.rechecks
-            .iter()
-            .any(|recheck| recheck.probe.request_id == request_id && recheck.probe.address == from)
+    /// The address that a recheck has pinged under this request id.
+    pub(crate) fn address_asked(&self, request_id: RequestId) -> Option<A> {
+        let mut probes = self.rechecks.iter().map(|recheck| &recheck.probe);
+        probes.find(|probe| probe.request_id == request_id).map(|probe| probe.address)
     }
 
-    /// Ends the recheck that an ack from `from` answers, and returns its member.
-    pub(crate) fn answered(&mut self, from: A, request_id: RequestId) -> Option<Slot> {
-        let at = self.rechecks.iter().position(|recheck| {
-            recheck.probe.request_id == request_id && recheck.probe.address == from
-        })?;
+    /// Ends the recheck that an ack answers, and returns its member.
+    pub(crate) fn answered(&mut self, request_id: RequestId) -> Option<Slot> {
+        let is_asked = |recheck: &Recheck<A>| recheck.probe.request_id == request_id;
+        let at = self.rechecks.iter().position(is_asked)?;
         Some(self.rechecks.remove(at).probe.target)
     }
 
@@ -304,9 +302,8 @@ mod tests {
     fn an_answer_ends_the_recheck_of_its_sender() {
         let mut damping = with_flaps(1, 1);
         assert!(damping.begin_recheck(probe(1), at(0)).is_ok());
-        assert_eq!(damping.answered(2, RequestId(1)), None, "from another address");
-        assert_eq!(damping.answered(1, RequestId(2)), None, "with another request id");
-        assert_eq!(damping.answered(1, RequestId(1)), Some(Slot(1)));
+        assert_eq!(damping.answered(RequestId(2)), None, "with another request id");
+        assert_eq!(damping.answered(RequestId(1)), Some(Slot(1)));
         assert!(damping.is_quiet());
     }
 

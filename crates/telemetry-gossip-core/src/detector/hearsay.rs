@@ -27,7 +27,6 @@ use super::Detector;
 use crate::address::Address;
 use crate::config::Mode;
 use crate::cx::Cx;
-use crate::event::Event;
 use crate::id::{Generation, IdHash, RequestId};
 use crate::membership::Slot;
 use crate::membership::claim::{Accusers, MAX_ACCUSERS};
@@ -49,9 +48,6 @@ const REMEMBERED_FOR: Duration = Duration::from_secs(60);
 /// on a lossy network, and a node that misses the refutation would declare them dead; but with lies
 /// about all of 250 members, no more than 25 changes per second may need room in the datagrams.
 const PASSED_ON_FOR: Duration = Duration::from_secs(10);
-
-/// The fewest probe intervals without a ping after which this node counts as not reached.
-const INTERVALS_UNREACHED: u32 = 3;
 
 /// The largest number of confirmed accusations that are remembered; more are not counted.
 const MAX_CONFIRMED: usize = 1_024;
@@ -80,10 +76,6 @@ pub(crate) struct Hearsay<A> {
     grounded: BTreeSet<Slot>,
     /// When an ungrounded change of a member was last passed on.
     passed_on: BTreeMap<Slot, Instant>,
-    /// When this node first refuted after the last ping that has reached it.
-    unreached_since: Option<Instant>,
-    /// Whether this node refutes no more until a ping reaches it.
-    unreached: bool,
 }
 
 impl<A: Copy + PartialEq> Hearsay<A> {
@@ -94,15 +86,7 @@ impl<A: Copy + PartialEq> Hearsay<A> {
             own: BTreeMap::new(),
             grounded: BTreeSet::new(),
             passed_on: BTreeMap::new(),
-            unreached_since: None,
-            unreached: false,
         }
-    }
-
-    /// Records that a ping has reached this node.
-    #[inline]
-    pub(crate) const fn pinged(&mut self) {
-        (self.unreached_since, self.unreached) = (None, false);
     }
 
     /// Whether the accusation of a suspected or dead member is grounded.
@@ -164,19 +148,16 @@ impl<A: Copy + PartialEq> Hearsay<A> {
         questions.any(|it| (it.at, it.address, it.accused) == (now, to, accused))
     }
 
-    /// Whether the answer to a question is awaited from there.
-    pub(crate) fn awaits(&self, from: A, request_id: RequestId) -> bool {
-        self.questions
-            .iter()
-            .any(|question| (question.address, question.request_id) == (from, request_id))
+    /// The address that was asked under this request id.
+    pub(crate) fn address_asked(&self, request_id: RequestId) -> Option<A> {
+        let mut questions = self.questions.iter();
+        questions.find(|question| question.request_id == request_id).map(|it| it.address)
     }
 
     /// Takes the question that this answer is for.
-    fn answered(&mut self, from: A, request_id: RequestId) -> Option<Question<A>> {
+    fn answered(&mut self, request_id: RequestId) -> Option<Question<A>> {
         let at = self.questions.iter().position(|question| {
-            question.request_id == request_id
-                && question.address == from
-                && question.asked != question.accused
+            question.request_id == request_id && question.asked != question.accused
         })?;
         Some(self.questions.swap_remove(at))
     }
@@ -230,13 +211,12 @@ impl<A: Copy + PartialEq> Hearsay<A> {
 impl<A: Address> Hearsay<A> {
     /// Checks what a restored node has heard.
     pub(super) fn check_restored(&self, cx: &Cx<A>) -> Result<(), Unsound> {
-        let Self { questions, confirmed, own, grounded, passed_on, unreached_since, unreached: _ } =
-            self;
+        let Self { questions, confirmed, own, grounded, passed_on } = self;
         let times = cx.time_rules();
         let at = questions.iter().map(|question| question.at);
         let own_at = own.values().map(|&(_, at)| at);
         let mut all = at.chain(confirmed.values().copied()).chain(own_at);
-        let past = all.all(|at| times.is_past(at)) && times.are_past(&[*unreached_since]);
+        let past = all.all(|at| times.is_past(at));
         let passed_on = passed_on.values().all(|&at| times.is_past(at));
         let generations = own.values().all(|&(generation, _)| generation <= Generation::MAX);
         check_rules(
@@ -304,12 +284,11 @@ impl<A: Address> Detector<A> {
     /// accused `confirmed`, if any.
     pub(crate) fn on_testimony(
         &mut self,
-        from: A,
         request_id: RequestId,
         confirmed: Option<Slot>,
         cx: &mut Cx<A>,
     ) {
-        let Some(Question { asked, accused, .. }) = self.hearsay.answered(from, request_id) else {
+        let Some(Question { asked, accused, .. }) = self.hearsay.answered(request_id) else {
             return;
         };
         let me = cx.this.slot;
@@ -401,31 +380,6 @@ impl<A: Address> Detector<A> {
         if cx.config.mode != Mode::Autonomous || self.hearsay.may_pass_on(cx.this.slot, cx.now) {
             cx.rumors.push_grounded(cx.this.slot);
         }
-    }
-
-    /// Whether this node refutes an accusation.
-    ///
-    /// A node that hears the others, but is not reached by them, would be accused and refute for
-    /// ever. So after a second refutation without a ping in between, it refutes no more until one
-    /// reaches it. A member that is reached gets pings all the time, however many lies it hears:
-    /// the two refutations have to be some probe intervals apart.
-    pub(crate) fn may_refute(&mut self, cx: &mut Cx<A>) -> bool {
-        let hearsay = &mut self.hearsay;
-        if cx.config.mode != Mode::Autonomous {
-            return true;
-        }
-        if hearsay.unreached {
-            return false;
-        }
-        match hearsay.unreached_since.map(|since| cx.now.since(since)) {
-            Some(span) if span < cx.config.probe_interval * INTERVALS_UNREACHED => {}
-            Some(span) if span < REMEMBERED_FOR => {
-                hearsay.unreached = true;
-                cx.emit(Event::Unreached);
-            }
-            _ => hearsay.unreached_since = Some(cx.now),
-        }
-        true
     }
 
     /// This node's own accusation of a member, from which it can tell that it has made it, as the

@@ -36,6 +36,7 @@
 mod accusation;
 mod asked;
 mod awaited;
+mod elsewhere;
 pub(crate) mod flap_damping;
 mod hearsay;
 mod history;
@@ -43,6 +44,7 @@ mod isolation;
 mod local_health;
 mod ping_req;
 pub(crate) mod probe;
+mod reach;
 mod reconnect;
 pub(crate) mod roll_call;
 mod round_robin;
@@ -62,15 +64,15 @@ use crate::config::{Config, Mode};
 use crate::cx::{Cx, Part, sooner};
 use crate::event::{Event, ProbeOutcome};
 use crate::evidence::{Evidence, Incident};
-use crate::id::{IdHash, Instance, NodeId, RequestId};
+use crate::id::{IdHash, NodeId};
 use crate::membership::Slot;
 use crate::membership::claim::{Accusers, Claim};
-use crate::outbox::Signal;
 use crate::status::Status;
 use crate::time::Instant;
 use crate::violation::{Unsound, Violation, check_bounds, check_rules};
 pub(crate) use accusation::MAX_PENDING_ACCUSATIONS;
 pub(crate) use awaited::Acked;
+use elsewhere::Elsewhere;
 pub(crate) use flap_damping::FlapDamping;
 pub(crate) use hearsay::Hearsay;
 pub(crate) use history::History;
@@ -81,12 +83,13 @@ pub(crate) use reconnect::Reconnects;
 pub(crate) use roll_call::RollCalls;
 pub(crate) use round_robin::RoundRobin;
 pub(crate) use schedule::Schedule;
+use reach::Reach;
 use suspicion::Suspected;
 pub(crate) use suspicion::Suspicions;
 pub(crate) use unproved::Unproved;
 
 /// The version of the serialised shape of [`Detector`]; increase it with each change of the shape.
-pub(crate) const SHAPE: u32 = 2;
+pub(crate) const SHAPE: u32 = 3;
 
 /// The state of the failure detector.
 #[derive(Debug, Serialize, Deserialize)]
@@ -110,6 +113,8 @@ pub(crate) struct Detector<A> {
     pub(crate) flap_damping: FlapDamping<A>,
     pub(crate) suspicions: Suspicions,
     pub(crate) hearsay: Hearsay<A>,
+    reach: Reach<A>,
+    elsewhere: Elsewhere,
     pub(crate) history: History,
     /// The members from the pages of a join that have to answer.
     pub(crate) unproved: Unproved,
@@ -130,6 +135,8 @@ impl<A: Address> Detector<A> {
             flap_damping: FlapDamping::new(),
             suspicions: Suspicions::default(),
             hearsay: Hearsay::new(),
+            reach: Reach::new(now),
+            elsewhere: Elsewhere::default(),
             history: History::default(),
             unproved: Unproved::default(),
             reconnects: Reconnects::new(now),
@@ -260,40 +267,6 @@ impl<A: Address> Detector<A> {
         }
     }
 
-    /// Handles an ack to the probe under way, or to another question of the detector.
-    pub(crate) fn on_ack(
-        &mut self,
-        from: A,
-        request_id: RequestId,
-        instance: Instance,
-        cx: &mut Cx<A>,
-    ) -> Acked {
-        if let Some(acked) = self.on_probe_ack(from, request_id, instance, cx) {
-            return acked;
-        }
-        if let Some(slot) = self.flap_damping.answered(from, request_id) {
-            cx.table.heard(slot, cx.now, true);
-            self.add_evidence(slot, Evidence::RecheckAnswered, cx);
-            return Acked::Matched;
-        }
-        if self.on_ack_of_unproved(from, request_id, instance, cx) {
-            return Acked::Matched;
-        }
-        if let Some((asker, request_id)) = self.ping_reqs.answered(from, request_id) {
-            ping_req::answer_asker(asker, Signal::Ack(request_id, instance), cx);
-            return Acked::Matched;
-        }
-        let table = &cx.table;
-        let answered =
-            self.roll_calls.answered(request_id, |slot| table.address(slot) == Some(from));
-        if let Some(slot) = answered {
-            cx.table.heard(slot, cx.now, true);
-            self.call_roll(cx);
-            return Acked::Matched;
-        }
-        Acked::Unmatched
-    }
-
     /// When the probe under way, or the next one, needs a tick. Most of the time this is the only
     /// deadline of a node.
     #[inline]
@@ -388,6 +361,7 @@ impl<A: Address> Part<A> for Detector<A> {
         self.flap_damping.forget(slot);
         self.hearsay.forget(slot);
         self.history.forget(slot);
+        self.elsewhere.forget(slot);
         self.unproved.forget(slot);
         self.roll_calls.forget(slot, cx.now);
     }
@@ -398,6 +372,7 @@ impl<A: Address> Part<A> for Detector<A> {
             + self.hearsay.heap_bytes()
             + self.history.heap_bytes()
             + self.unproved.heap_bytes()
+            + self.elsewhere.heap_bytes()
     }
 
     fn check(&self, cx: &Cx<A>) -> Result<(), Violation> {
@@ -406,6 +381,7 @@ impl<A: Address> Part<A> for Detector<A> {
             ("suspicions", self.suspicions.len(), cx.table.len()),
             ("ping-reqs", self.ping_reqs.len(), ping_req::MAX_PING_REQS),
             ("flaps", self.flap_damping.len(), cx.table.len()),
+            ("members elsewhere", self.elsewhere.len(), cx.table.len()),
             ("unproved members", self.unproved.len(), cx.table.len()),
         ])?;
         let bounds = Hearsay::<A>::bounds(cx.table.len());
@@ -439,6 +415,8 @@ impl<A: Address> Part<A> for Detector<A> {
             flap_damping,
             suspicions,
             hearsay,
+            reach,
+            elsewhere,
             history,
             unproved,
             reconnects,
@@ -463,6 +441,10 @@ impl<A: Address> Part<A> for Detector<A> {
                     "the local health is within its bounds",
                 ),
                 (history.is_past(times), "the history is of the past"),
+                (
+                    reach.is_sound(times) && elsewhere.is_past(times),
+                    "pings reached this node, and answers came, in the past",
+                ),
                 (
                     unproved.is_sound(me, times),
                     "the members that have to answer are others, and are asked before long",

@@ -78,22 +78,16 @@ impl<A: Copy + PartialEq> PingReqs<A> {
         true
     }
 
-    /// Whether an ack from `from` under this request id answers a ping on behalf of another node.
-    pub(crate) fn awaits(&self, from: A, request_id: RequestId) -> bool {
-        self.entries.iter().any(|ping_req| ping_req.ours == request_id && ping_req.target == from)
+    /// The address that was pinged under this request id on behalf of another node.
+    pub(crate) fn address_asked(&self, request_id: RequestId) -> Option<A> {
+        let mut entries = self.entries.iter();
+        entries.find(|ping_req| ping_req.ours == request_id).map(|ping_req| ping_req.target)
     }
 
     /// Removes the request whose target answered. Returns the asker and the request id to answer it
     /// with.
-    pub(crate) fn answered(
-        &mut self,
-        from: A,
-        request_id: RequestId,
-    ) -> Option<((A, IdHash), RequestId)> {
-        let at = self
-            .entries
-            .iter()
-            .position(|ping_req| ping_req.ours == request_id && ping_req.target == from)?;
+    pub(crate) fn answered(&mut self, request_id: RequestId) -> Option<((A, IdHash), RequestId)> {
+        let at = self.entries.iter().position(|ping_req| ping_req.ours == request_id)?;
         let ping_req = self.entries.remove(at)?;
         Some((ping_req.asker, ping_req.theirs))
     }
@@ -217,14 +211,10 @@ mod tests {
     fn an_ack_is_passed_on_once_and_to_its_asker() {
         let mut ping_reqs = PingReqs::new();
         assert!(add(&mut ping_reqs, at(0), 1) && add(&mut ping_reqs, at(0), 2));
-        assert_eq!(
-            ping_reqs.answered(102, RequestId(51)),
-            None,
-            "from another address than was pinged"
-        );
-        assert_eq!(ping_reqs.answered(101, RequestId(52)), None, "with another request id");
-        assert_eq!(ping_reqs.answered(101, RequestId(51)), Some(((1, IdHash(1)), RequestId(1))));
-        assert_eq!((ping_reqs.answered(101, RequestId(51)), ping_reqs.len()), (None, 1));
+        assert_eq!(ping_reqs.address_asked(RequestId(51)), Some(101));
+        assert_eq!(ping_reqs.answered(RequestId(50)), None, "with another request id");
+        assert_eq!(ping_reqs.answered(RequestId(51)), Some(((1, IdHash(1)), RequestId(1))));
+        assert_eq!((ping_reqs.answered(RequestId(51)), ping_reqs.len()), (None, 1));
     }
 
     #[test]
@@ -239,7 +229,7 @@ mod tests {
         assert_eq!(ping_reqs.due(at(900)), Some(((2, IdHash(2)), RequestId(2))));
         assert_eq!((ping_reqs.deadline(), ping_reqs.len()), (Some(at(2_000)), 2));
         assert!(
-            ping_reqs.answered(101, RequestId(51)).is_some(),
+            ping_reqs.answered(RequestId(51)).is_some(),
             "late, but in time for the asker's probe of two timeouts"
         );
         ping_reqs.due(at(2_099));

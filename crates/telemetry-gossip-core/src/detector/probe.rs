@@ -85,6 +85,9 @@ pub(crate) struct Probe<A> {
 pub(crate) struct Helper<A> {
     pub(crate) address: A,
     pub(crate) id_hash: IdHash,
+    /// The request id of the question to it. Each has its own, or the answer of a helper would read
+    /// as the target's.
+    pub(crate) request_id: RequestId,
     /// Whether it reported that the target was silent.
     pub(crate) nacked: bool,
 }
@@ -97,9 +100,8 @@ pub(crate) enum Answer {
     /// The target answered through this helper.
     Indirect(IdHash),
     /// Another instance of the target answered, itself or to a helper.
-    Renewed,
-    /// The ack is not for this probe: it has another request id, or it does not come from the
-    /// target or a helper.
+    Renewed { directly: bool },
+    /// The ack is not for this probe: it has another request id.
     Unrelated,
 }
 
@@ -128,30 +130,50 @@ impl<A: Copy + PartialEq> Probe<A> {
             && *judged <= helpers.len()
     }
 
-    /// Compares an ack with the probe.
-    pub(crate) fn judge(&self, from: A, request_id: RequestId, instance: Instance) -> Answer {
-        let direct = from == self.address;
-        let helper = self.helpers.iter().find(|helper| helper.address == from);
-        if request_id != self.request_id || !(direct || helper.is_some()) {
+    /// Compares an ack with the probe. The request id says who was asked; the source of an ack says
+    /// nothing, since a host may send from another address than the one at which it is reached.
+    pub(crate) fn judge(&self, request_id: RequestId, instance: Instance) -> Answer {
+        let directly = request_id == self.request_id;
+        let helper = self.helper(request_id);
+        if !directly && helper.is_none() {
             Answer::Unrelated
         } else if !self.instance.is_same_process(instance) {
-            Answer::Renewed
+            Answer::Renewed { directly }
         } else {
             helper
-                .filter(|_| !direct)
+                .filter(|_| !directly)
                 .map_or(Answer::Direct, |helper| Answer::Indirect(helper.id_hash))
         }
     }
 
-    /// Marks the helper at `from` as having sent a nack; false if the nack is not for this probe or
-    /// came before.
-    pub(crate) fn nack(&mut self, from: A, request_id: RequestId) -> bool {
-        let helper =
-            self.helpers.iter_mut().find(|helper| helper.address == from && !helper.nacked);
-        helper.filter(|_| request_id == self.request_id).is_some_and(|helper| {
-            helper.nacked = true;
-            true
-        })
+    fn helper(&self, request_id: RequestId) -> Option<&Helper<A>> {
+        self.helpers.iter().find(|helper| helper.request_id == request_id)
+    }
+
+    /// The address of the helper that was asked under this request id.
+    pub(super) fn helper_asked(&self, request_id: RequestId) -> Option<A> {
+        self.helper(request_id).map(|helper| helper.address)
+    }
+
+    /// The address that was asked under this request id.
+    pub(super) fn address_asked(&self, request_id: RequestId) -> Option<A> {
+        if request_id == self.request_id {
+            Some(self.address)
+        } else {
+            self.helper_asked(request_id)
+        }
+    }
+
+    /// Marks a helper as having sent a nack; false if the nack is not for this probe or came
+    /// before.
+    pub(crate) fn nack(&mut self, request_id: RequestId) -> bool {
+        let mut helpers = self.helpers.iter_mut();
+        helpers.find(|helper| helper.request_id == request_id && !helper.nacked).is_some_and(
+            |helper| {
+                helper.nacked = true;
+                true
+            },
+        )
     }
 
     /// The helpers as evidence.
@@ -226,9 +248,10 @@ impl<A: Address> Detector<A> {
             else {
                 break;
             };
-            let asked = Helper { address: to, id_hash: table.id_hash(helper), nacked: false };
+            let (helper_hash, request_id) = (table.id_hash(helper), cx.request_id());
+            let asked = Helper { address: to, id_hash: helper_hash, request_id, nacked: false };
             probe.helpers.push(asked);
-            cx.ask_through(helper, probe.request_id, id_hash, probe.address);
+            cx.ask_through(helper, request_id, id_hash, probe.address);
         }
         if probe.stage == Stage::Indirect {
             probe.judged = probe.helpers.len();
@@ -305,14 +328,13 @@ impl<A: Address> Detector<A> {
     /// Handles an ack for the probe under way; `None` if the ack is not for it.
     pub(super) fn on_probe_ack(
         &mut self,
-        from: A,
         request_id: RequestId,
         instance: Instance,
         cx: &mut Cx<A>,
     ) -> Option<Acked> {
         let probe = self.probe.as_ref()?;
         let target = probe.target;
-        match probe.judge(from, request_id, instance) {
+        match probe.judge(request_id, instance) {
             Answer::Direct => {
                 self.end_probe(ProbeOutcome::Direct, cx);
                 Some(Acked::Compare(target))
@@ -327,26 +349,25 @@ impl<A: Address> Detector<A> {
                 self.end_probe(ProbeOutcome::Indirect, cx);
                 Some(Acked::Matched)
             }
-            Answer::Renewed => {
+            Answer::Renewed { directly } => {
                 // Another instance of the target answers. Its claim loses where a higher generation
                 // or instance is held, and nothing else would correct a record that says Alive. So
                 // it learns of that record, and moves above it.
-                let direct = probe.address == from;
                 if let Some(probe) = self.probe.take() {
                     report(probe.target, probe.commanded, ProbeOutcome::Direct, cx);
                     self.start_probe(cx);
                 }
                 // Through a helper, the fingerprints are the helper's.
-                Some(if direct { Acked::Rival(target) } else { Acked::Matched })
+                Some(if directly { Acked::Rival(target) } else { Acked::Matched })
             }
             Answer::Unrelated => None,
         }
     }
 
     /// Handles the nack of a helper.
-    pub(crate) fn on_nack(&mut self, from: A, request_id: RequestId) {
+    pub(crate) fn on_nack(&mut self, request_id: RequestId) {
         if let Some(probe) = &mut self.probe {
-            probe.nack(from, request_id);
+            probe.nack(request_id);
         }
     }
 
@@ -386,10 +407,15 @@ mod tests {
 
     use super::*;
 
-    /// The probe of the member at address 1, instance 7, with helpers at 2 and 3, of which the
-    /// first was asked early enough.
+    /// The probe of the member at address 1, instance 7, under request id 9, with helpers at 2 and 3
+    /// under 20 and 30, of which the first was asked early enough.
     fn probe() -> Probe<u32> {
-        let helper = |n: u32| Helper { address: n, id_hash: IdHash(n), nacked: false };
+        let helper = |n: u32| Helper {
+            address: n,
+            id_hash: IdHash(n),
+            request_id: RequestId(10 * n),
+            nacked: false,
+        };
         Probe {
             request_id: RequestId(9),
             target: Slot(1),
@@ -407,31 +433,29 @@ mod tests {
     }
 
     #[test]
-    fn an_ack_is_judged_by_request_id_source_and_instance() {
-        for (from, request_id, instance, expected) in [
-            (1, 9, 7, Answer::Direct),
-            (2, 9, 7, Answer::Indirect(IdHash(2))),
-            (1, 9, 0, Answer::Direct), // from a node that does not tell its instances apart
-            (1, 9, 8, Answer::Renewed),
-            (3, 9, 8, Answer::Renewed),
-            (4, 9, 7, Answer::Unrelated),
-            (1, 8, 7, Answer::Unrelated),
-            (2, 8, 7, Answer::Unrelated),
-            (4, 9, 8, Answer::Unrelated),
+    fn an_ack_is_judged_by_request_id_and_instance() {
+        for (request_id, instance, expected) in [
+            (9, 7, Answer::Direct),
+            (20, 7, Answer::Indirect(IdHash(2))),
+            (9, 0, Answer::Direct), // from a node that does not tell its instances apart
+            (9, 8, Answer::Renewed { directly: true }),
+            (30, 8, Answer::Renewed { directly: false }),
+            (8, 7, Answer::Unrelated),
+            (8, 8, Answer::Unrelated),
         ] {
-            let answer = probe().judge(from, RequestId(request_id), Instance(instance));
-            assert_eq!(answer, expected, "{request_id} from {from}, instance {instance}");
+            let answer = probe().judge(RequestId(request_id), Instance(instance));
+            assert_eq!(answer, expected, "{request_id}, instance {instance}");
         }
         let unknown = Probe { instance: Instance(0), ..probe() };
-        assert_eq!(unknown.judge(1, RequestId(9), Instance(8)), Answer::Direct);
+        assert_eq!(unknown.judge(RequestId(9), Instance(8)), Answer::Direct);
     }
 
     #[test]
     fn a_nack_counts_once_and_lowers_the_blame_on_this_node() {
         let mut probe = probe();
         assert_eq!((probe.blame(true), probe.blame(false)), (1, 1));
-        assert!(!probe.nack(4, RequestId(9)) && !probe.nack(2, RequestId(8)));
-        assert!(probe.nack(2, RequestId(9)) && !probe.nack(2, RequestId(9)));
+        assert!(!probe.nack(RequestId(9)) && !probe.nack(RequestId(8)));
+        assert!(probe.nack(RequestId(20)) && !probe.nack(RequestId(20)));
         assert_eq!(
             (probe.blame(true), probe.blame(false)),
             (0, 1),

@@ -221,23 +221,15 @@ impl RollCalls {
         self.asked.push(slot, request_id);
     }
 
-    /// Whether this is the request id of a member that the roll call has asked.
-    pub(crate) fn awaits(&self, request_id: RequestId, is_from: impl Fn(Slot) -> bool) -> bool {
-        self.roll.is_some() && self.asked.get(request_id).is_some_and(|it| is_from(it.slot))
+    /// The member that the roll call has asked under this request id.
+    pub(crate) fn member_asked(&self, request_id: RequestId) -> Option<Slot> {
+        self.roll.as_ref().and_then(|_| self.asked.get(request_id)).map(|asked| asked.slot)
     }
 
-    /// Counts an answer and returns its member; `None` if the request id is not of this roll call,
-    /// or the answer does not come from the member that was asked.
-    pub(crate) fn answered(
-        &mut self,
-        request_id: RequestId,
-        is_from: impl Fn(Slot) -> bool,
-    ) -> Option<Slot> {
+    /// Counts an answer and returns its member; `None` if the request id is not of this roll call.
+    pub(crate) fn answered(&mut self, request_id: RequestId) -> Option<Slot> {
         let roll = self.roll.as_mut()?;
         let asked = self.asked.get_mut(request_id)?;
-        if !is_from(asked.slot) {
-            return None;
-        }
         let slot = asked.slot;
         if !core::mem::replace(&mut asked.answered, true) {
             roll.answers += 1;

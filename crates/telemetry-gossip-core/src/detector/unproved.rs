@@ -132,9 +132,9 @@ impl Unproved {
         slots.find(|&slot| cx.table.is_live(slot) && !cx.is_proved(slot))
     }
 
-    /// Whether a helper was given this number.
-    pub(super) fn awaits(&self, request_id: RequestId) -> bool {
-        self.through.contains_key(&request_id)
+    /// The helper that was given this number.
+    pub(super) fn helper_asked(&self, request_id: RequestId) -> Option<IdHash> {
+        self.through.get(&request_id).map(|through| through.helper)
     }
 
     /// A member that was asked often enough and has not answered.
@@ -230,16 +230,14 @@ impl<A: Address> Detector<A> {
     /// Handles an ack of a helper that was asked to ping a member; false if it is none.
     pub(super) fn on_ack_of_unproved(
         &mut self,
-        from: A,
         request_id: RequestId,
         instance: Instance,
         cx: &mut Cx<A>,
     ) -> bool {
         let asked = self.unproved.through.remove(&request_id);
         let Some(Through { slot, helper }) = asked else { return false };
-        let is_helper = |slot| cx.is_proved(slot) && cx.table.row(slot).is_at(&from);
         let same = cx.table.row(slot).instance.is_same_process(instance);
-        if same && cx.table.with_id_hash(helper).any(is_helper) {
+        if same && cx.table.with_id_hash(helper).any(|helper| cx.is_proved(helper)) {
             cx.table.heard_through(slot, cx.now, helper);
         }
         true

@@ -195,15 +195,8 @@ impl Dissemination {
     }
 
     /// Handles the acknowledgement of a datagram of a flight.
-    pub(crate) fn on_tree_ack<A: Address>(
-        &mut self,
-        from: Option<Slot>,
-        ack: TreeAck,
-        cx: &mut Cx<A>,
-    ) {
-        if let Some(slot) = from
-            && let Some(sent_at) = self.trees.arrived(slot, RequestId(ack.number))
-        {
+    pub(crate) fn on_tree_ack<A: Address>(&mut self, ack: TreeAck, cx: &mut Cx<A>) {
+        if let Some((slot, sent_at)) = self.trees.arrived(RequestId(ack.number)) {
             cx.table.heard(slot, cx.now, true);
             cx.table.add_rtt_sample(slot, cx.now.since(sent_at));
             self.trees.add_rtt_sample(cx.now.since(sent_at));

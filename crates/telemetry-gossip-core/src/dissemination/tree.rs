@@ -386,13 +386,13 @@ impl Trees {
         self.branches.get(index).map_or(0, |branch| branch.tries)
     }
 
-    /// Handles the acknowledgement of a datagram, and returns when that was sent; `None` if no such
-    /// datagram is under way to this partner.
-    pub(crate) fn arrived(&mut self, from: Slot, request_id: RequestId) -> Option<Instant> {
+    /// Handles the acknowledgement of a datagram, and returns the partner and when that was sent;
+    /// `None` if no such datagram is under way.
+    pub(crate) fn arrived(&mut self, request_id: RequestId) -> Option<(Slot, Instant)> {
         for (index, branch) in self.branches.iter_mut().enumerate() {
             let datagram =
                 branch.in_flight.iter_mut().find(|datagram| datagram.request_id == request_id);
-            if let Some(datagram) = datagram.filter(|_| branch.partner == Some(from)) {
+            if let Some((datagram, partner)) = datagram.zip(branch.partner) {
                 datagram.arrived = true;
                 let sent_at = datagram.sent_at;
                 if branch.in_flight.iter().all(|datagram| datagram.arrived) {
@@ -403,7 +403,7 @@ impl Trees {
                     branch.take_rest();
                     self.update_busy(index);
                 }
-                return Some(sent_at);
+                return Some((partner, sent_at));
             }
         }
         None

@@ -109,14 +109,16 @@ impl<A: Copy> WaitingClaim<A> {
         self.through = true;
     }
 
+    /// The helper that was given this number.
+    fn helper(&self, number: RequestId) -> Option<&AskedHelper> {
+        self.helpers.iter().find(|helper| helper.number == number)
+    }
+
     /// Whether an answer with this number is awaited.
     fn awaits(&self, number: RequestId) -> bool {
         match self.contested {
             Some((held, _)) => held == number,
-            None => {
-                let asked = self.helpers.iter().any(|helper| helper.number == number);
-                self.asked == number || asked
-            }
+            None => self.asked == number || self.helper(number).is_some(),
         }
     }
 
@@ -141,6 +143,17 @@ impl<A: Copy> WaitingClaim<A> {
             age_secs: 0,
         }
     }
+}
+
+/// Where a number was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PlaceAsked<A> {
+    /// To the address in a claim that waits.
+    Address(A),
+    /// To the process that is held under this id.
+    Holder(NodeId),
+    /// To a helper.
+    Helper(IdHash),
 }
 
 /// What an ack says about the claims that wait.
@@ -265,9 +278,14 @@ impl<A: Copy + PartialEq> Newcomers<A> {
         self.waiting.iter().filter(|waiting| waiting.contested.is_some()).count()
     }
 
-    /// Whether an ack of this number is awaited.
-    pub(crate) fn awaits(&self, number: RequestId) -> bool {
-        self.waiting.iter().any(|waiting| waiting.awaits(number))
+    /// Where this number was sent, if an ack of it is awaited.
+    pub(crate) fn place_asked(&self, number: RequestId) -> Option<PlaceAsked<A>> {
+        let waiting = self.waiting.iter().find(|waiting| waiting.awaits(number))?;
+        Some(match waiting.helper(number) {
+            _ if waiting.contested.is_some() => PlaceAsked::Holder(waiting.id),
+            Some(helper) => PlaceAsked::Helper(helper.id_hash),
+            None => PlaceAsked::Address(waiting.address),
+        })
     }
 
     /// Handles an ack of this number from this instance.

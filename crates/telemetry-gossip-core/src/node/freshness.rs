@@ -324,32 +324,4 @@ impl<A: Address> Node<A> {
             _ => None,
         })
     }
-
-    /// Whether the datagram repeats a number that this node drew and sent, and awaits from there.
-    fn answers(&self, from: A, datagram: &Datagram<'_, A>) -> bool {
-        let Self { cx, detector, anti_entropy, dissemination, id_conflict, newcomers, .. } = self;
-        datagram.frames().any(|frame| match frame {
-            Frame::Ack(ack) => {
-                let request_id = RequestId(ack.number);
-                detector.awaits(from, request_id, cx)
-                    || newcomers.awaits(request_id)
-                    || id_conflict.awaits_ack(from, request_id)
-                    || cx.proof.is_answer(from, request_id, cx.now)
-            }
-            Frame::Nack(nack) => detector.awaits_nack(from, RequestId(nack.number)),
-            Frame::Page(page) => anti_entropy.awaits_page(from, RequestId(page.number)),
-            Frame::SyncVersions(head, _) => anti_entropy.awaits(from, RequestId(head.number)),
-            Frame::SyncWants(head, _) => anti_entropy.awaits(from, RequestId(head.number)),
-            Frame::SyncDone(done) => {
-                let request_id = RequestId(done.number);
-                anti_entropy.awaits(from, request_id)
-                    || detector.hearsay.awaits(from, request_id)
-                    || id_conflict.awaits_vote(from, request_id)
-            }
-            Frame::TreeAck(ack) => cx
-                .member_at(IdHash(datagram.sender), from)
-                .is_some_and(|slot| dissemination.trees.awaits(slot, RequestId(ack.number))),
-            _ => false,
-        })
-    }
 }

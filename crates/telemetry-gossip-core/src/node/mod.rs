@@ -4,6 +4,7 @@
 //! - `command`: carries out the commands of the host
 //! - `receive`: reads the frames of a datagram
 //! - `reply`: collects what they ask for in return, and sends the one reply to it
+//! - `answers`: tells which datagrams answer a question of this node, and who was asked
 //! - `sync`: reads the frames of sync sessions
 //! - `claims`: decides which claims of a datagram are applied at once
 //! - `apply`: merges claims and telemetry of peers into this node's state
@@ -18,6 +19,7 @@
 //! A rule of the protocol lives here only if it concerns several parts; any other belongs to the
 //! folder of its part: `detector`, `dissemination`, `anti_entropy` or `membership`.
 
+mod answers;
 mod apply;
 mod claims;
 mod command;

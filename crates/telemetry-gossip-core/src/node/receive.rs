@@ -60,7 +60,7 @@ impl<A: Address> Node<A> {
         if datagram.sender == self.cx.this.id_hash.0 && self.is_own_echo(bytes) {
             self.cx.stats.datagrams_echoed += 1;
         } else if let Activity::Waiting(_) = self.cx.activity {
-            self.receive_waiting(from, &datagram);
+            self.receive_waiting(&datagram);
         } else {
             self.apply_datagram(from, &datagram, false);
         }
@@ -69,9 +69,22 @@ impl<A: Address> Node<A> {
 
     /// Applies a valid datagram. `verified` says that its sender has just proved its address, which
     /// the table may not tell yet.
+    ///
+    /// A host may send from another address than the one at which it is reached. So a datagram that
+    /// repeats a number of this node comes from where that number was sent to, whatever its source.
     #[inline]
-    pub(super) fn apply_datagram(&mut self, from: A, datagram: &Datagram<'_, A>, verified: bool) {
-        let sender = self.cx.member_at(IdHash(datagram.sender), from);
+    pub(super) fn apply_datagram(&mut self, source: A, datagram: &Datagram<'_, A>, verified: bool) {
+        let mut from = source;
+        let mut sender = self.cx.member_at(IdHash(datagram.sender), from);
+        if sender.is_none()
+            && !verified
+            && let Some(asked) = self.address_asked(datagram)
+        {
+            (from, sender) = (asked, self.cx.member_at(IdHash(datagram.sender), asked));
+            if let Some(slot) = sender {
+                self.detector.answered_elsewhere(slot, source, &mut self.cx);
+            }
+        }
         if let Some(slot) = sender {
             self.cx.table.heard(slot, self.cx.now, false);
         } else if !self.cx.believes(&from) && !self.anti_entropy.joins_through(from) {
@@ -91,6 +104,9 @@ impl<A: Address> Node<A> {
         let mut answered = match datagram.lead {
             Lead::Ping(ping) => {
                 self.on_ping(ping, &mut reply);
+                if reply.signal != Signal::None && !(datagram.goes_on() && is_reply(datagram)) {
+                    self.on_reached(&mut reply);
+                }
                 None
             }
             Lead::Ack(ack) => self.on_ack(from, datagram, ack, &mut reply),
@@ -121,7 +137,7 @@ impl<A: Address> Node<A> {
             Lead::None => false,
         };
         // A plain ping or ack begins nothing, so `quiet` need not be computed anew.
-        if !plain || datagram.goes_on() {
+        if !plain || datagram.goes_on() || reply.refutes {
             self.quiet = self.is_quiet();
         }
     }
@@ -150,10 +166,10 @@ impl<A: Address> Node<A> {
     /// Reads a datagram while another process has this node's id: only the answers to this node's
     /// own questions count.
     #[inline(never)]
-    fn receive_waiting(&mut self, from: A, datagram: &Datagram<'_, A>) {
+    fn receive_waiting(&mut self, datagram: &Datagram<'_, A>) {
         if let Lead::Ack(ack) = datagram.lead {
             let (request_id, instance) = (RequestId(ack.number), Instance(ack.instance));
-            self.id_conflict.on_ack(from, request_id, instance);
+            self.id_conflict.on_ack(request_id, instance);
         }
         let mut held = None;
         for frame in datagram.following() {
@@ -163,7 +179,7 @@ impl<A: Address> Node<A> {
                     held = claim.and_then(|claim| HeldUnderId::of(&claim, self.cx.this.instance));
                 }
                 Frame::SyncDone(done) => {
-                    self.id_conflict.on_vote(from, RequestId(done.number), held.as_ref());
+                    self.id_conflict.on_vote(RequestId(done.number), held.as_ref());
                 }
                 _ => {}
             }
@@ -224,7 +240,7 @@ impl<A: Address> Node<A> {
             Frame::Ack(ack) => {
                 *answered = self.on_ack(from, datagram, ack, reply).or(*answered);
             }
-            Frame::Nack(nack) => self.detector.on_nack(from, RequestId(nack.number)),
+            Frame::Nack(nack) => self.detector.on_nack(RequestId(nack.number)),
             Frame::PingReq { number, target, address } => {
                 // It is served after the other frames.
                 reply.ping_req = Some((RequestId(number), IdHash(target), address));
@@ -239,7 +255,7 @@ impl<A: Address> Node<A> {
                 reply.tree = Some(tree).filter(|_| self.cx.config.mode == Mode::Autonomous);
             }
             Frame::TreeAck(ack) => {
-                self.dissemination.on_tree_ack(reply.sender, ack, &mut self.cx);
+                self.dissemination.on_tree_ack(ack, &mut self.cx);
             }
             Frame::PageRequest(request) => {
                 let request_id = RequestId(request.number);
@@ -254,9 +270,14 @@ impl<A: Address> Node<A> {
                 };
             }
             Frame::PagePlace(place) => reply.page_place = place.nth,
-            Frame::Page(page) => self.on_page(from, page, reply),
+            Frame::SeenAt(address) => {
+                if reply.sender.is_some() {
+                    self.detector.seen_elsewhere(address, &mut self.cx);
+                }
+            }
+            Frame::Page(page) => self.on_page(page, reply),
             Frame::Unknown => self.cx.stats.frames_unknown += 1,
-            sync => self.on_sync(from, datagram, sync, reply),
+            sync => self.on_sync(datagram, sync, reply),
         }
     }
 
@@ -264,8 +285,16 @@ impl<A: Address> Node<A> {
     /// member for alive.
     fn on_ping(&mut self, ping: Ping, reply: &mut Reply<A>) {
         if ping.target == self.cx.this.id_hash.0 {
-            self.detector.hearsay.pinged();
             reply.signal = Signal::Ack(RequestId(ping.number), self.cx.this.instance);
+        }
+    }
+
+    /// Records that what is sent to the address of this node reaches it.
+    #[inline]
+    fn on_reached(&mut self, reply: &mut Reply<A>) {
+        if let Some(accusation) = self.detector.reached(self.cx.now) {
+            self.refute_late(accusation);
+            reply.refutes = true;
         }
     }
 
@@ -280,10 +309,17 @@ impl<A: Address> Node<A> {
     ) -> Option<Slot> {
         reply.has_ack = true;
         let (request_id, instance) = (RequestId(ack.number), Instance(ack.instance));
-        if self.id_conflict.on_ack(from, request_id, instance) {
+        if self.id_conflict.on_ack(request_id, instance) {
             return None;
         }
-        let acked = self.detector.on_ack(from, request_id, instance, &mut self.cx);
+        if self.detector.was_asked_for_ping(request_id) {
+            reply.answers = true;
+            if instance == self.cx.this.instance {
+                self.on_reached(reply);
+            }
+            return None;
+        }
+        let acked = self.detector.on_ack(request_id, instance, &mut self.cx);
         reply.answers |= acked != Acked::Unmatched;
         match acked {
             Acked::Compare(slot) => {
@@ -323,9 +359,9 @@ impl<A: Address> Node<A> {
     }
 
     /// Handles a page of a seed.
-    fn on_page(&mut self, from: A, page: Page, reply: &mut Reply<A>) {
+    fn on_page(&mut self, page: Page, reply: &mut Reply<A>) {
         let next = page.next.map(|id_hash| Place { id_hash, nth: reply.page_place });
-        let paged = self.anti_entropy.on_page(from, RequestId(page.number), next, &mut self.cx);
+        let paged = self.anti_entropy.on_page(RequestId(page.number), next, &mut self.cx);
         reply.answers |= paged != Paged::Unrelated;
         match paged {
             Paged::Ask(body) => reply.body = body,
@@ -337,4 +373,20 @@ impl<A: Address> Node<A> {
             Paged::Unrelated => {}
         }
     }
+}
+
+/// Whether the datagram answers a request. A ping in it is a challenge, and went to the source of
+/// the request, which need not be the address that this node states.
+#[cold]
+fn is_reply<A: Address>(datagram: &Datagram<'_, A>) -> bool {
+    datagram.following().any(|frame| {
+        matches!(
+            frame,
+            Frame::Page(_)
+                | Frame::SyncVersions(..)
+                | Frame::SyncWants(..)
+                | Frame::SyncDone(_)
+                | Frame::TreeAck(_)
+        )
+    })
 }

@@ -48,6 +48,8 @@ pub(super) struct Reply<A> {
     pub(super) asked: bool,
     /// The number of frames of claims read so far.
     pub(super) claims_frames: u8,
+    /// Whether its ping lets this node refute an accusation.
+    pub(super) refutes: bool,
     /// Whether the sender says that this node is not Alive.
     pub(super) accuses_self: bool,
     /// Whether an accusation in the datagram was looked into. At most one is, so that one datagram
@@ -82,6 +84,7 @@ impl<A> Reply<A> {
             page_place: 0,
             asked: false,
             claims_frames: 0,
+            refutes: false,
             accuses_self: false,
             looked_into: false,
             testimony: None,

@@ -28,8 +28,8 @@ impl<A: Address> Node<A> {
     pub(super) fn find_answers(&self, from: A, datagram: &Datagram<'_, A>, reply: &mut Reply<A>) {
         let heard = &mut reply.heard;
         heard.rumor = self.anti_entropy.hears_rumors_from(from);
-        let session = self.anti_entropy.session_with(from);
-        if session.is_none() && !self.anti_entropy.joins_through(from) {
+        let session = self.anti_entropy.session_number();
+        if session.is_none() && self.anti_entropy.join.is_none() {
             return;
         }
         for frame in datagram.following() {
@@ -37,7 +37,7 @@ impl<A: Address> Node<A> {
                 Frame::SyncVersions(head, _) => head.number,
                 Frame::SyncWants(head, _) => head.number,
                 Frame::SyncDone(done) => done.number,
-                Frame::Page(page) if self.anti_entropy.is_page(from, RequestId(page.number)) => {
+                Frame::Page(page) if self.anti_entropy.seed_asked(RequestId(page.number)).is_some() => {
                     (heard.asked, heard.word_from) = (Asked::ToJoin, Some(from));
                     return;
                 }
@@ -53,7 +53,6 @@ impl<A: Address> Node<A> {
     /// that partners opened.
     pub(super) fn on_sync(
         &mut self,
-        from: A,
         datagram: &Datagram<'_, A>,
         frame: Frame<'_, A>,
         reply: &mut Reply<A>,
@@ -66,12 +65,12 @@ impl<A: Address> Node<A> {
         if let Frame::SyncVersions(_, ranges) = &frame {
             self.hear_versions(*ranges);
         }
-        let session = self.anti_entropy.session_with(from);
+        let session = self.anti_entropy.session_number();
         if let Frame::SyncDone(done) = frame {
             let (request_id, testimony) = (RequestId(done.number), reply.testimony);
-            self.detector.on_testimony(from, request_id, testimony, &mut self.cx);
+            self.detector.on_testimony(request_id, testimony, &mut self.cx);
             reply.answers |= session == Some(request_id);
-            self.id_conflict.on_vote(from, request_id, reply.held_under_id.as_ref());
+            self.id_conflict.on_vote(request_id, reply.held_under_id.as_ref());
         }
         let theirs = datagram.fingerprints;
         let (cx, anti_entropy) = (&mut self.cx, &mut self.anti_entropy);

@@ -11,7 +11,7 @@ use crate::membership::Slot;
 use crate::outbox::{Body, Intent, Signal};
 use crate::status::Status;
 use crate::wire::encode::Writer;
-use crate::wire::{Nack, PingReq, kind};
+use crate::wire::{Nack, PingReq, SeenAt, kind};
 
 /// A datagram to send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +75,12 @@ impl<A: Address> Node<A> {
             && (matches!(intent.body, Body::Rival) || self.must_hear_of_itself(slot, intent.to))
         {
             self.put_claims(&mut w, &[slot]);
+            // The member answers from elsewhere, and may not know it.
+            if !self.cx.table.row(slot).is_at(&intent.to) && self.cx.asks_for_proof() {
+                let mut bytes = [0; MAX_ADDRESS_LEN];
+                let len = intent.to.encode(&mut bytes).min(MAX_ADDRESS_LEN);
+                w.frame(kind::SEEN_AT, &SeenAt { address: &bytes[..len] });
+            }
         }
         let has_body = !matches!(intent.body, Body::None);
         if has_body {

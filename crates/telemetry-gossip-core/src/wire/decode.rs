@@ -15,7 +15,7 @@ use super::items::{ClaimsIn, Entries, Items, Ranges, check_claim};
 use super::read::{Read, Reader, head, rule, text};
 use super::{
     Ack, CompactedHead, DigestHead, HEADER_LEN, Nack, Page, PagePlace, PageRequest, Ping, PingReq,
-    SyncDone, SyncOpen, TelemetryHead, Tree, TreeAck, VersionsHead, WIRE_VERSION, WantsHead,
+    SeenAt, SyncDone, SyncOpen, TelemetryHead, Tree, TreeAck, VersionsHead, WIRE_VERSION, WantsHead,
     WireClaim, WireEntry, WireSum, WireWant, kind,
 };
 use crate::address::Address;
@@ -79,6 +79,8 @@ pub(crate) enum Frame<'a, A> {
     SyncDone(SyncDone),
     PageRequest(PageRequest),
     PagePlace(PagePlace),
+    /// The address from which the receiver's datagrams come.
+    SeenAt(A),
     Page(Page),
     Tree(Tree),
     TreeAck(TreeAck),
@@ -263,6 +265,10 @@ fn parse_frame<A: Address>(kind: u8, body: &[u8]) -> Result<Frame<'_, A>, WireEr
         kind::PAGE_REQUEST => Frame::PageRequest(whole(body, "page request")?),
         kind::PAGE => Frame::Page(whole(body, "page")?),
         kind::PAGE_PLACE => Frame::PagePlace(whole(body, "page place")?),
+        kind::SEEN_AT => {
+            let SeenAt { address } = whole(body, "seen at")?;
+            Frame::SeenAt(A::decode(address).ok_or(WireError::Malformed("address"))?)
+        }
         kind::TREE => Frame::Tree(signal(body, "tree")?),
         kind::TREE_ACK => Frame::TreeAck(signal(body, "tree ack")?),
         _ => Frame::Unknown,
@@ -411,6 +417,7 @@ fn validate<A: Address>(kind: u8, body: &[u8]) -> Result<(), WireError> {
         | Frame::PageRequest(_)
         | Frame::Page(_)
         | Frame::PagePlace(_)
+        | Frame::SeenAt(_)
         | Frame::Tree(_)
         | Frame::TreeAck(_)
         | Frame::Unknown => {}

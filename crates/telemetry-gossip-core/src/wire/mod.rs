@@ -75,6 +75,7 @@ pub(crate) mod kind {
     pub(crate) const TREE_ACK: u8 = 15;
     pub(crate) const TELEMETRY_ANEW: u8 = 16;
     pub(crate) const PAGE_PLACE: u8 = 18;
+    pub(crate) const SEEN_AT: u8 = 19;
 }
 
 /// Asks the target whether it is there. Only the target answers.
@@ -268,6 +269,13 @@ pub(crate) struct Page {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct PagePlace {
     pub(crate) nth: u32,
+}
+
+/// Tells the receiver the address from which its datagrams come, as it is not the one that its
+/// claim states.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SeenAt<'a> {
+    pub(crate) address: &'a [u8],
 }
 
 /// Says that the receiver passes the telemetry in this datagram on along a tree: to the members

@@ -67,6 +67,7 @@ fn name(frame: &Frame) -> &'static str {
         Frame::PageRequest { .. } => "page request",
         Frame::Page { .. } => "page",
         Frame::PagePlace { .. } => "page place",
+        Frame::SeenAt { .. } => "seen at",
         Frame::Tree { .. } => "tree",
         Frame::TreeAck { .. } => "tree ack",
         Frame::Unknown { .. } => "unknown",

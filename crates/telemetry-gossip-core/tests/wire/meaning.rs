@@ -160,6 +160,9 @@ pub(crate) enum Frame {
     PagePlace {
         nth: u32,
     },
+    SeenAt {
+        address: Hex,
+    },
     Tree {
         number: u32,
         end: u32,

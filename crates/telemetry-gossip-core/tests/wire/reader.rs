@@ -90,6 +90,7 @@ fn frame(kind: u8, at: &mut At<'_>) -> Result<Frame> {
             Frame::TelemetryAnew { floor, news: news(at)? }
         }
         18 => Frame::PagePlace { nth: at.varint32()? },
+        19 => Frame::SeenAt { address: address(at, false)? },
         _ => Frame::Unknown { kind, body: Hex(std::mem::take(&mut at.0).to_vec()) },
     })
 }

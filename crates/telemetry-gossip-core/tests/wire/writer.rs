@@ -108,6 +108,10 @@ fn body(frame: &Frame) -> (u8, Vec<u8>) {
             varint(&mut out, (*nth).into());
             18
         }
+        Frame::SeenAt { address } => {
+            bytes(&mut out, &address.0);
+            19
+        }
         Frame::Unknown { kind, body } => {
             out.extend(&body.0);
             *kind

@@ -65,12 +65,13 @@ impl Trees {
         self.usual.longest()
     }
 
-    /// Whether an acknowledgement by this partner under this request id is awaited.
-    pub(crate) fn awaits(&self, from: Slot, request_id: RequestId) -> bool {
-        self.branches
-            .iter()
-            .filter(|branch| branch.partner == Some(from))
-            .any(|branch| branch.in_flight.iter().any(|datagram| datagram.request_id == request_id))
+    /// The partner to which a datagram of this request id is under way.
+    pub(crate) fn partner_asked(&self, request_id: RequestId) -> Option<Slot> {
+        let mut branches = self.branches.iter();
+        let branch = branches.find(|branch| {
+            branch.in_flight.iter().any(|datagram| datagram.request_id == request_id)
+        })?;
+        branch.partner
     }
 
     /// Checks what a restored state could get wrong beside the invariants.

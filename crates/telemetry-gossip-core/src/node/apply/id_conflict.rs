@@ -187,40 +187,31 @@ impl<A: Copy + PartialEq> IdConflict<A> {
         sooner(self.contest.as_ref().map(|contest| contest.next_at), self.inquiry.deadline())
     }
 
-    /// Whether an ack from there is awaited.
-    pub(in crate::node) fn awaits_ack(&self, from: A, request_id: RequestId) -> bool {
-        self.contest.as_ref().is_some_and(|contest| {
-            let pinged = contest.pings.iter().any(|ping| ping.0 == request_id);
-            (pinged && from == contest.address) || contest.helpers.contains(&(from, request_id))
-        })
+    /// The address that was pinged under this request id, itself or by a helper.
+    pub(in crate::node) fn address_pinged(&self, request_id: RequestId) -> Option<A> {
+        let contest = self.contest.as_ref()?;
+        if contest.pings.iter().any(|ping| ping.0 == request_id) {
+            return Some(contest.address);
+        }
+        contest.helpers.iter().find(|helper| helper.1 == request_id).map(|helper| helper.0)
     }
 
-    /// Whether the answer of a member that was asked which process it holds is awaited.
-    pub(in crate::node) fn awaits_vote(&self, from: A, request_id: RequestId) -> bool {
-        self.inquiry.awaits(from, request_id)
-            || self.contest.as_ref().is_some_and(|contest| {
-                let asked =
-                    |voter: &Voter<A>| (voter.address, voter.request_id) == (from, request_id);
-                contest.voters.iter().any(asked)
-            })
+    /// The address of the member that was asked under this request id which process it holds.
+    pub(in crate::node) fn voter_asked(&self, request_id: RequestId) -> Option<A> {
+        let mut voters = self.contest.iter().flat_map(|contest| &contest.voters);
+        let voter = voters.find(|voter| voter.request_id == request_id);
+        self.inquiry.address_asked(request_id).or_else(|| voter.map(|voter| voter.address))
     }
 
     /// Takes an ack; true if it answers a ping of the contest.
-    pub(in crate::node) fn on_ack(
-        &mut self,
-        from: A,
-        request_id: RequestId,
-        instance: Instance,
-    ) -> bool {
+    pub(in crate::node) fn on_ack(&mut self, request_id: RequestId, instance: Instance) -> bool {
         let Some(contest) = &mut self.contest else { return false };
         let is_rival = instance == contest.rival;
-        if let Some(ping) = contest.pings.iter_mut().find(|ping| ping.0 == request_id)
-            && from == contest.address
-        {
+        if let Some(ping) = contest.pings.iter_mut().find(|ping| ping.0 == request_id) {
             ping.1 |= is_rival;
             return true;
         }
-        let Some(at) = contest.helpers.iter().position(|it| *it == (from, request_id)) else {
+        let Some(at) = contest.helpers.iter().position(|it| it.1 == request_id) else {
             return false;
         };
         if is_rival {
@@ -233,13 +224,12 @@ impl<A: Copy + PartialEq> IdConflict<A> {
     /// Takes the answer of a member, in whose datagram it said that it holds `held`.
     pub(in crate::node) fn on_vote(
         &mut self,
-        from: A,
         request_id: RequestId,
         held: Option<&HeldUnderId<A>>,
     ) {
-        self.inquiry.on_answer(from, request_id, held);
+        self.inquiry.on_answer(request_id, held);
         let Some(contest) = &mut self.contest else { return };
-        let asked = |voter: &&mut Voter<A>| (voter.address, voter.request_id) == (from, request_id);
+        let asked = |voter: &&mut Voter<A>| voter.request_id == request_id;
         let Some(voter) = contest.voters.iter_mut().find(asked) else { return };
         voter.vote = match held {
             Some(&HeldUnderId { instance, address: Some(address), live: true, .. }) => {

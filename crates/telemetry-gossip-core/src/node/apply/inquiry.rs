@@ -60,20 +60,14 @@ impl<A: Copy + PartialEq> Inquiry<A> {
         self.begins.or_else(|| (!self.asked.is_empty()).then_some(self.ends))
     }
 
-    /// Whether the answer of a member is awaited.
-    pub(super) fn awaits(&self, from: A, request_id: RequestId) -> bool {
-        self.asked.iter().any(|&(at, number, _)| (at, number) == (from, request_id))
+    /// The address of the member that was asked under this request id.
+    pub(super) fn address_asked(&self, request_id: RequestId) -> Option<A> {
+        self.asked.iter().find(|it| it.1 == request_id).map(|it| it.0)
     }
 
     /// Takes the answer of a member, in whose datagram it said that it holds `held`.
-    pub(super) fn on_answer(
-        &mut self,
-        from: A,
-        request_id: RequestId,
-        held: Option<&HeldUnderId<A>>,
-    ) {
-        let asked = |it: &&mut Asked<A>| (it.0, it.1) == (from, request_id);
-        if let Some(asked) = self.asked.iter_mut().find(asked) {
+    pub(super) fn on_answer(&mut self, request_id: RequestId, held: Option<&HeldUnderId<A>>) {
+        if let Some(asked) = self.asked.iter_mut().find(|it| it.1 == request_id) {
             asked.2 = Some(held.map_or(Generation(0), |held| held.generation));
         }
     }

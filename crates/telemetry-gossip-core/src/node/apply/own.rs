@@ -5,7 +5,7 @@
 //!            +--- implausibly high --------> climbed towards, a leap per second, and members are
 //!            |                               asked what they hold
 //!            +--- of another process ------> id conflict: give way, or outbid it
-//!            +--- no ping reaches us ------> not refuted
+//!            +--- no ping reaches us ------> refuted once one does
 //!            +--- any other ---------------> refuted, one generation above
 //! ```
 
@@ -65,18 +65,34 @@ impl<A: Address> Node<A> {
         }
         // A leap that is not yet above the claim refutes nothing.
         let refutes = claim.status != Status::Alive && generation > claim.generation;
-        if refutes && !self.detector.may_refute(&mut self.cx) {
+        if refutes && !self.detector.may_refute(claim.generation, &mut self.cx) {
             return;
         }
-        self.set_own_status(generation, Status::Alive);
+        self.add_wrong_accusers(&claim.accusers);
         if claim.status == Status::Alive {
             self.cx.rumors.push_grounded(self.cx.this.slot);
+            self.refute(generation);
         } else {
+            self.refute(generation);
             self.detector.spread_refutation(&mut self.cx);
         }
-        self.add_wrong_accusers(&claim.accusers);
+    }
+
+    fn refute(&mut self, generation: Generation) {
+        self.set_own_status(generation, Status::Alive);
         self.cx.stats.refutations += 1;
         self.cx.emit(Event::Refuted { generation });
+    }
+
+    /// Refutes an accusation that had to wait until a ping has reached this node.
+    #[cold]
+    pub(in crate::node) fn refute_late(&mut self, accusation: Generation) {
+        let held = self.cx.table.row(self.cx.this.slot).generation;
+        let Some(generation) = self.generation_above(accusation, held) else { return };
+        if self.cx.activity == Activity::Active && generation > held {
+            self.refute(generation);
+            self.detector.spread_refutation(&mut self.cx);
+        }
     }
 
     /// Returns the generation at which this node answers a claim about itself: one above the claim,

@@ -66,7 +66,7 @@ impl<A: Address> Node<A> {
         };
         // The last words of a member that is not live are of use to a newcomer, which asks for
         // them. They are not taken in unasked, since there is no owner to correct them.
-        let asked = self.anti_entropy.session_with(from).is_some();
+        let asked = self.anti_entropy.is_partner(from);
         if !(table.is_live(owner) || table.includes_dead() || asked) {
             self.cx.stats.telemetry_ignored += 1;
             return;

@@ -3,6 +3,7 @@
 
 mod addresses;
 mod cost;
+mod elsewhere;
 mod freshness;
 mod full_table;
 mod hostile;
@@ -35,6 +36,11 @@ pub(super) struct Net {
     pub(super) now: Instant,
     /// Paths on which datagrams are lost, as (from, to).
     pub(super) cut: Vec<(u32, u32)>,
+    /// Hosts that send from another address than the one at which they are reached, as (address,
+    /// source). They are reached at both.
+    pub(super) sends_from: Vec<(u32, u32)>,
+    /// An address that leads nowhere.
+    pub(super) gone: Option<u32>,
     /// A node that acknowledges telemetry and passes none on.
     pub(super) drops_telemetry: Option<u32>,
     /// All datagrams sent, as (from, to, bytes).
@@ -62,6 +68,8 @@ impl Net {
             nodes,
             now: Instant::ORIGIN,
             cut: Vec::new(),
+            sends_from: Vec::new(),
+            gone: None,
             drops_telemetry: None,
             log: Vec::new(),
         }
@@ -101,15 +109,20 @@ impl Net {
                 while let Some(Transmit { to, len }) = self.nodes[at].poll_transmit(&mut buf) {
                     quiet = false;
                     self.log.push((from, to, buf[..len].to_vec()));
+                    let is_gone = self.gone == Some(to);
+                    let source = self.sends_from.iter().find(|it| it.0 == from);
+                    let source = source.map_or(from, |it| it.1);
+                    let to = self.sends_from.iter().find(|it| it.1 == to).map_or(to, |it| it.0);
                     let dropped = self.drops_telemetry == Some(from)
                         && frames(&buf[..len]).iter().any(|frame| matches!(frame, Frame::Tree(_)));
                     if !dropped
+                        && !is_gone
                         && !self.cut.contains(&(from, to))
                         && (1..=self.nodes.len()).contains(&(to as usize))
                     {
                         let bytes = buf[..len].to_vec().into();
                         self.nodes[to as usize - 1]
-                            .handle(self.now, Input::Datagram { from, bytes })
+                            .handle(self.now, Input::Datagram { from: source, bytes })
                             .unwrap();
                     }
                 }

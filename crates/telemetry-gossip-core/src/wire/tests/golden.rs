@@ -27,7 +27,7 @@ fn rank(status: Status) -> u8 {
 
 fn write(w: &mut Writer<'_>, frame: &meaning::Frame) {
     use meaning::Frame::{
-        Ack, Claims, Nack, Page, PagePlace, PageRequest, Ping, Relay, SyncDigest, SyncDone,
+        Ack, Claims, Nack, Page, PagePlace, PageRequest, Ping, Relay, SeenAt, SyncDigest, SyncDone,
         SyncOpen, SyncVersions, SyncWants, Telemetry, TelemetryAnew, Tree, TreeAck, Unknown,
     };
     let written = match frame {
@@ -78,6 +78,9 @@ fn write(w: &mut Writer<'_>, frame: &meaning::Frame) {
             w.frame(kind::PAGE, &super::Page { number, next: next.map(IdHash) })
         }
         &PagePlace { nth } => w.frame(kind::PAGE_PLACE, &super::PagePlace { nth }),
+        SeenAt { address } => {
+            w.frame(kind::SEEN_AT, &super::SeenAt { address: &address.0 })
+        }
         &Tree { number, end } => w.frame(kind::TREE, &super::Tree { number, end }),
         &TreeAck { number } => w.frame(kind::TREE_ACK, &super::TreeAck { number }),
         Unknown { kind, body } => list(w, *kind, |w| body.0.iter().all(|byte| w.item(byte))),
@@ -205,6 +208,7 @@ fn read(frame: Frame<'_, SocketAddr>, expected: &meaning::Frame) -> meaning::Fra
             Meant::Page { number, next: next.map(|id_hash| id_hash.0) }
         }
         Frame::PagePlace(PagePlace { nth }) => Meant::PagePlace { nth },
+        Frame::SeenAt(address) => Meant::SeenAt { address: hex(&address) },
         Frame::Tree(Tree { number, end }) => Meant::Tree { number, end },
         Frame::TreeAck(TreeAck { number }) => Meant::TreeAck { number },
         Frame::Unknown => match expected {

@@ -1,0 +1,106 @@
+//! Hosts with several addresses: they are reached at one, and what they send leaves from another.
+
+use super::*;
+
+/// Nodes of which the last `elsewhere` send from other addresses, 100 above their own. They join
+/// through the first, all at once.
+fn fleet(nodes: u32, elsewhere: u32) -> Net {
+    let mut net = Net::new(nodes, &Config::default());
+    net.sends_from = (nodes - elsewhere + 1..=nodes).map(|it| (it, it + 100)).collect();
+    for address in 2..=nodes {
+        net.input(address, Input::Join { seeds: alloc::vec![1].into() });
+    }
+    net.run_for(Duration::from_secs(10));
+    for node in &net.nodes {
+        assert_eq!(node.health().alive, nodes, "{} knows all", node.me().id());
+    }
+    net
+}
+
+fn suspicions(net: &mut Net) -> usize {
+    let all = net.nodes.len().try_into().unwrap();
+    let suspects = |event: &Event<u32>| matches!(event, Event::Suspected { .. });
+    (1..=all).map(|it| net.events(it).iter().filter(|&event| suspects(event)).count()).sum()
+}
+
+#[test]
+fn a_host_that_answers_from_another_address_works_as_any_other() {
+    for (nodes, elsewhere) in [(5, 1), (5, 2), (5, 5), (2, 2), (12, 6)] {
+        let mut net = fleet(nodes, elsewhere);
+        net.input(nodes, Input::Publish {
+            key: "k".into(),
+            value: [7].as_slice().into(),
+            urgent: false,
+        });
+        net.run_for(Duration::from_secs(300));
+        assert_eq!(suspicions(&mut net), 0, "{elsewhere} of {nodes}");
+        let last = name(nodes);
+        for node in &net.nodes {
+            assert!(node.health().isolated_since.is_none());
+            assert!(node.member(&last).unwrap().value("k").is_some(), "{}", node.me().id());
+        }
+    }
+}
+
+/// Its acks to a helper, to a roll call and to a recheck count as well.
+#[test]
+fn a_member_elsewhere_is_found_through_helpers_and_its_crash_as_soon_as_any() {
+    let mut net = fleet(8, 4);
+    // The first reaches the last through helpers alone.
+    net.cut = alloc::vec![(1, 8), (8, 1)];
+    net.run_for(Duration::from_secs(60));
+    assert_eq!(suspicions(&mut net), 0);
+    assert!(net.node(1).stats().probes_indirect > 4);
+    net.cut = (1..=7).flat_map(|other| [(other, 8), (8, other)]).collect();
+    net.run_for(Duration::from_secs(6));
+    assert!((1..=7).all(|observer| net.status(observer, 8) == Some(Status::Dead)));
+}
+
+#[test]
+fn the_hosts_at_both_ends_are_told_once() {
+    let mut net = fleet(5, 1);
+    net.run_for(Duration::from_secs(600));
+    for observer in 1..=4 {
+        let events = net.events(observer);
+        let told: Vec<_> = events
+            .iter()
+            .filter_map(|event| match *event {
+                Event::AnswersElsewhere { id, stated, source } => Some((id, stated, source)),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(told, [(id(5), 5, 105)]);
+    }
+    let events = net.events(5);
+    let told = events.iter().filter(|event| matches!(event, Event::SeenElsewhere { address: 105 }));
+    assert_eq!(told.count(), 1);
+}
+
+/// It hears the answers to its own pings, and its address leads nowhere.
+#[test]
+fn a_member_whose_address_stops_working_is_dead_once_and_told_where_it_is_seen() {
+    let mut net = fleet(8, 1);
+    suspicions(&mut net);
+    // From now on, its stated address leads nowhere, and the other one does.
+    net.gone = Some(8);
+    net.run_for(Duration::from_secs(600));
+    for observer in 1..=7 {
+        assert_eq!(net.status(observer, 8), Some(Status::Dead));
+        let events = net.events(observer);
+        let changes = events.into_iter().filter(|event| {
+            let of = |it: &NodeId| *it == id(8);
+            match event {
+                Event::Suspected { id, .. } | Event::Dead { id, .. } | Event::Alive { id, .. } => {
+                    of(id)
+                }
+                _ => false,
+            }
+        });
+        assert_eq!(changes.count(), 2, "suspected, and dead");
+    }
+    let told = |event: &Event<u32>| matches!(event, Event::Unreached { seen_at: Some(108) });
+    assert_eq!(net.events(8).iter().filter(|&event| told(event)).count(), 1);
+    net.gone = None;
+    net.run_for(Duration::from_secs(60));
+    assert!((1..=7).all(|observer| net.status(observer, 8) == Some(Status::Alive)));
+}

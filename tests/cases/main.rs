@@ -1,0 +1,1 @@
+mod c01;mod c03;mod c04;
