@@ -279,6 +279,22 @@ impl Cluster {
         self.simulation.unblock(index);
     }
 
+    /// Lets a node send from a second address from now on; it states the first.
+    pub fn send_elsewhere(&mut self, index: usize) {
+        self.simulation.send_elsewhere(index);
+    }
+
+    /// Lets the address that a node states lead nowhere, until it is regained. What the node sends
+    /// comes from a second address.
+    pub fn lose_address(&mut self, index: usize) {
+        self.simulation.lose_address(index);
+    }
+
+    /// Lets the address that a node states lead to it again.
+    pub fn regain_address(&mut self, index: usize) {
+        self.simulation.regain_address(index);
+    }
+
     /// Changes the keys of a node's host.
     ///
     /// # Panics

@@ -118,6 +118,10 @@ pub(crate) struct Process {
     pub(crate) id: NodeId,
     pub(crate) name: Name,
     pub(crate) address: u32,
+    /// A second address, from which it sends.
+    pub(crate) second: Option<u32>,
+    /// Whether `address` leads nowhere.
+    pub(crate) is_lost: bool,
     pub(crate) node: Option<Node<u32>>,
     /// The seal between the node and its socket, if the hosts seal.
     pub(crate) seal: Option<Seal>,

@@ -209,6 +209,12 @@ pub enum Operation {
     Block(Group),
     /// Unblock the sockets of nodes.
     Unblock(Group),
+    /// Let the hosts of nodes send from a second address, and state the first.
+    SendElsewhere(Group),
+    /// Let the addresses that nodes state lead nowhere. What they send comes from a second address.
+    LoseAddress(Group),
+    /// Let the addresses that nodes state lead to them again.
+    RegainAddress(Group),
     /// Slow nodes down: they receive datagrams up to this much late, and their timers fire only at
     /// multiples of it. `0s` ends this.
     Slow {

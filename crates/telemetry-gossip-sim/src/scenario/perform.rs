@@ -28,6 +28,18 @@ impl Operation {
             Self::Resume(nodes) => changes(cluster, nodes, Cluster::resume),
             Self::Block(nodes) => changes(cluster, nodes, Cluster::block),
             Self::Unblock(nodes) => changes(cluster, nodes, Cluster::unblock),
+            Self::SendElsewhere(nodes) => any(cluster, nodes, |cluster, node| {
+                cluster.send_elsewhere(node);
+                true
+            }),
+            Self::LoseAddress(nodes) => any(cluster, nodes, |cluster, node| {
+                cluster.lose_address(node);
+                true
+            }),
+            Self::RegainAddress(nodes) => any(cluster, nodes, |cluster, node| {
+                cluster.regain_address(node);
+                true
+            }),
             Self::Slow { nodes, by } => any(cluster, nodes, |cluster, node| {
                 cluster.simulation_mut().slow(node, *by);
                 true

@@ -62,7 +62,7 @@ type Fault = fn(&mut Swarm, Window);
 
 /// All kinds of faults, by name. Add a new one at the end: this changes which kinds a seed chooses,
 /// but not what the kinds do.
-const FAULTS_BY_NAME: [(&str, Fault); 33] = [
+const FAULTS_BY_NAME: [(&str, Fault); 35] = [
     ("crash", Swarm::crash),
     ("restart-all", Swarm::restart_all),
     ("pause", Swarm::pause),
@@ -96,6 +96,8 @@ const FAULTS_BY_NAME: [(&str, Fault); 33] = [
     ("spoof", Swarm::spoof),
     ("newcomers", Swarm::newcomers),
     ("partner", Swarm::partner),
+    ("elsewhere", Swarm::elsewhere),
+    ("lose-address", Swarm::lose_address),
 ];
 
 /// The time window of a fault, and the number of nodes that it affects.
@@ -398,6 +400,18 @@ impl Swarm {
 
     fn partner(&mut self, window: Window) {
         self.lie(window, LieKind::Partner, random(window.few), 1);
+    }
+
+    /// Lets the hosts of a few nodes, or of all, send from another address than they state.
+    fn elsewhere(&mut self, window: Window) {
+        let nodes = if self.one_in(4) { group("all") } else { random(window.few) };
+        self.at(window.begin, Operation::SendElsewhere(nodes));
+    }
+
+    /// Lets the addresses of a few nodes lead nowhere for a while. The nodes hear all answers.
+    fn lose_address(&mut self, window: Window) {
+        self.at(window.begin, Operation::LoseAddress(random(window.few)));
+        self.at(window.end, Operation::RegainAddress(group("all")));
     }
 
     /// Makes the key holders of a sealed cluster members: a seal is proved to each receiver by an

@@ -18,6 +18,7 @@ impl Simulation {
         self.processes.iter().enumerate().any(|(index, process)| {
             process.name == name
                 && process.condition() == Condition::Running
+                && !process.is_lost
                 && process.takes_part()
                 && process.took_over.is_none_or(|at| self.now() > at + PREDECESSOR_GRACE)
                 && self.fabric.passes(judge, index)

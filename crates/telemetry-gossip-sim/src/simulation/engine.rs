@@ -51,8 +51,7 @@ impl Simulation {
 
     fn arrive(&mut self, packet: u32) {
         let to = self.packets.all[packet as usize].to;
-        let owner = self.owners.get(to as usize).copied().flatten().map(|owner| owner as usize);
-        let Some(index) = owner.filter(|&index| self.processes[index].node.is_some()) else {
+        let Some(index) = self.owner_of(to).filter(|&index| self.processes[index].node.is_some()) else {
             if !self.hear_as_liar(packet) {
                 self.fabric.traffic.no_listener += 1;
             }
@@ -219,9 +218,10 @@ impl Simulation {
 
     /// Sends the datagram in the buffer into the network.
     pub(super) fn post(&mut self, index: usize, sent: Outgoing) {
-        let source = self.processes[index].address;
-        let to = self.owners.get(sent.to as usize).copied().flatten();
-        if let Some(receiver) = to.and_then(|to| self.processes.get_mut(to as usize))
+        let process = &self.processes[index];
+        let source = process.second.unwrap_or(process.address);
+        let to = self.owner_of(sent.to);
+        if let Some(receiver) = to.and_then(|to| self.processes.get_mut(to))
             && receiver.node.is_none()
             && !self.prompted
         {
@@ -234,7 +234,7 @@ impl Simulation {
     /// a liar made it.
     pub(super) fn carry(&mut self, index: usize, source: u32, sent: Outgoing, lie: bool) {
         let Outgoing { to, kind, len } = sent;
-        let owner = self.owners.get(to as usize).copied().flatten().map(|owner| owner as usize);
+        let owner = self.owner_of(to);
         let Some(target) = owner.or_else(|| self.liar_at(to)) else {
             self.fabric.traffic.no_listener += 1;
             return;

@@ -29,6 +29,8 @@ impl Simulation {
             id: spawn.id,
             name,
             address,
+            second: None,
+            is_lost: false,
             node: Some(node),
             seal: self.new_seal(index, 0, None),
             paused: false,

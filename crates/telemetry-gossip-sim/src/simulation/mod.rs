@@ -4,6 +4,7 @@
 //! The simulation transports and the nodes decide: it moves datagrams, arms timers, and applies
 //! faults, but contains no rule of the protocol. `checker` checks the run, `watch` measures it.
 
+mod addresses;
 mod blocks;
 mod checks;
 mod engine;

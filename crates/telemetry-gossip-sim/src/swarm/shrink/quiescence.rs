@@ -19,6 +19,8 @@ enum Disturbance {
     Pause,
     Block,
     Slow,
+    /// An address that leads nowhere.
+    Address,
     Crash,
     /// Restarted nodes that know no other node, and that perhaps no other node knows.
     Apart,
@@ -144,6 +146,8 @@ fn effect(operation: &Operation) -> Effect {
         Operation::Resume(nodes) => ends(Disturbance::Pause, nodes),
         Operation::Block(nodes) => begins(Disturbance::Block, nodes),
         Operation::Unblock(nodes) => ends(Disturbance::Block, nodes),
+        Operation::LoseAddress(nodes) => begins(Disturbance::Address, nodes),
+        Operation::RegainAddress(nodes) => ends(Disturbance::Address, nodes),
         Operation::Slow { nodes, by } if by.is_zero() => ends(Disturbance::Slow, nodes),
         Operation::Slow { nodes, .. } => begins(Disturbance::Slow, nodes),
         Operation::Partition { .. }
@@ -167,6 +171,7 @@ fn effect(operation: &Operation) -> Effect {
         Operation::StopLying {} => Effect::Ends(Disturbance::Lie, None),
         Operation::AcceptLoss(_) => Effect::Ends(Disturbance::Loss, None),
         Operation::Jump { .. }
+        | Operation::SendElsewhere(_)
         | Operation::Twin(_)
         | Operation::Ghosts { .. }
         | Operation::Publish { .. } => Passes,
