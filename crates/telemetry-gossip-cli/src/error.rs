@@ -109,15 +109,6 @@ pub(crate) enum Error {
         /// The reason that the agent or the system gave.
         reason: String,
     },
-    /// No seed has an address.
-    #[error(
-        "no seed could be resolved to an address ({reason}): check the spelling, or type IP \
-         addresses such as 10.0.0.7:7101"
-    )]
-    Unresolved {
-        /// What happened to each seed.
-        reason: String,
-    },
     /// The agent does not answer.
     #[error(
         "no agent answers at {via}: {reason}. Type the control address that the agent printed when \
@@ -176,8 +167,7 @@ impl Error {
             | Self::KeyFile(_)
             | Self::Record(_)
             | Self::Unwritable { .. } => 3,
-            Self::Unresolved { .. }
-            | Self::NoAnswer { .. }
+            Self::NoAnswer { .. }
             | Self::Denied { .. }
             | Self::UnknownMember { .. }
             | Self::Busy { .. } => 4,

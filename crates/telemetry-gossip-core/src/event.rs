@@ -203,6 +203,10 @@ pub enum Event<A> {
     /// goes on. A good time to resolve host names again and to send another
     /// [`Input::Join`](crate::Input::Join).
     JoinFailed,
+    /// Seeds are asked again, now or soon: a good time to resolve their names anew and to send
+    /// [`Input::Seeds`](crate::Input::Seeds). Sent every 30 s or so while a seed is no live member,
+    /// every 4 s or so while this node is alone or isolated, and every five minutes otherwise.
+    SeedsDue,
     /// This node has left: the others were told as often as any rumor is sent. It is silent from
     /// now on.
     LeaveCompleted,

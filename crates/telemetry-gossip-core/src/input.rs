@@ -104,7 +104,8 @@ pub enum Input<'a, A: Clone> {
         /// The payload.
         bytes: Cow<'a, [u8]>,
     },
-    /// Join the cluster through these nodes. A join that is still under way is replaced and gets no
+    /// Join the cluster through these nodes, and keep them as the seeds of this node: those that are
+    /// no live members are asked again for life, see [`Event::SeedsDue`](crate::Event). A join that is still under way is replaced and gets no
     /// event of its own; a node that leaves or loses its id gives it up.
     Join {
         /// The addresses of some members. The node's own address is ignored, and so are all after
@@ -206,6 +207,13 @@ pub enum Input<'a, A: Clone> {
         /// The random bytes.
         entropy: [u8; 32],
     },
+    /// Replace the seeds of this node, such as by the addresses to which their names resolve now. No
+    /// join begins: those that are no live members are asked soon whether they know of others.
+    Seeds {
+        /// The addresses of some members, as of [`Input::Join`].
+        #[serde(deserialize_with = "read_list::<_, _, MAX_SEEDS>")]
+        seeds: Cow<'a, [A]>,
+    },
 }
 
 impl<'a, A: Clone> Input<'a, A> {
@@ -228,6 +236,11 @@ impl<'a, A: Clone> Input<'a, A> {
     /// Join the cluster through the nodes at these addresses.
     pub fn join(seeds: impl Into<Cow<'a, [A]>>) -> Self {
         Self::Join { seeds: seeds.into() }
+    }
+
+    /// Replace the seeds of this node.
+    pub fn seeds(seeds: impl Into<Cow<'a, [A]>>) -> Self {
+        Self::Seeds { seeds: seeds.into() }
     }
 
     /// Publish one entry of this node's telemetry.
@@ -302,6 +315,7 @@ impl<'a, A: Clone> Input<'a, A> {
                 Input::Sealed { from, stamp, proof_age, bytes: own(bytes) }
             }
             Self::Reseed { entropy } => Input::Reseed { entropy },
+            Self::Seeds { seeds } => Input::Seeds { seeds: Cow::Owned(Vec::from(seeds)) },
         }
     }
 }

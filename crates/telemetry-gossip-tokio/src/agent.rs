@@ -20,7 +20,8 @@ use crate::feed::{Feed, FeedReader};
 use crate::options::Options;
 use crate::peer_addr::PeerAddr;
 use crate::record::{RecordStats, RecordView, Tape};
-use crate::task::{Command, Task, resolve_all};
+use crate::task::seeds::{SeedNames, SeedStatus, resolve_all};
+use crate::task::{Command, Task};
 use crate::telemetry::{TelemetryChanges, encode};
 use crate::transport::Transport;
 use crate::view::{MemberView, View};
@@ -67,6 +68,7 @@ pub struct Agent {
     clock: Clock,
     ended: watch::Receiver<bool>,
     record: Option<RecordView>,
+    seeds: watch::Receiver<SeedStatus>,
 }
 
 impl Agent {
@@ -114,6 +116,7 @@ impl Agent {
         };
         let (commands, inbox) = mpsc::channel(MAX_WAITING_COMMANDS);
         let (end, ended) = watch::channel(false);
+        let (seeds_told, seeds) = watch::channel(SeedStatus::default());
         let agent = Self {
             id: options.id,
             transport: transport.clone(),
@@ -122,6 +125,7 @@ impl Agent {
             clock,
             ended,
             record: tape.as_ref().map(Tape::view),
+            seeds,
         };
         let weak = commands.downgrade();
         let (view, events) = feed.writer();
@@ -133,7 +137,7 @@ impl Agent {
             events,
             inbox,
             weak,
-            options.seeds,
+            SeedNames::new(options.seeds, seeds_told),
             options.allowed_networks,
             options.on_conflict,
             options.table,
@@ -191,6 +195,12 @@ impl Agent {
     #[must_use]
     pub fn recorded(&self) -> Option<RecordStats> {
         self.record.as_ref().map(RecordView::stats)
+    }
+
+    /// What the names of the seeds led to when they were resolved last, and each change of it.
+    #[must_use]
+    pub fn seed_status(&self) -> watch::Receiver<SeedStatus> {
+        self.seeds.clone()
     }
 
     /// Converts a time of the core, such as [`Health::isolated_since`], to the clock of the host.
@@ -301,7 +311,11 @@ impl Agent {
     /// # Errors
     /// [`AgentError::Resolve`] if none of the seeds has an address. Each may take 2 s to resolve.
     pub async fn join(&self, seeds: &[String]) -> Result<(), AgentError> {
-        let peers = resolve_all(&*self.transport, seeds).await.map_err(AgentError::Resolve)?;
+        let resolved = resolve_all(&*self.transport, seeds).await;
+        if resolved.peers.is_empty() {
+            return Err(AgentError::Resolve(resolved.reasons()));
+        }
+        let peers = resolved.peers;
         self.ask(|answer| Command::Seeds { seeds: seeds.to_vec(), peers, answer })
             .await?
             .map_err(AgentError::from)

@@ -68,6 +68,7 @@ pub use sealing::{Provenance, Sealing, SharedSeal};
 pub use shared::SharedTable;
 #[cfg(feature = "stream")]
 pub use stream::{EventStream, TelemetryStream};
+pub use task::seeds::SeedStatus;
 pub use telemetry::{Fixed, TelemetryChange, TelemetryChanges, ValueError};
 pub use transport::{
     BoxFuture, Delivery, NameError, SUBSCRIPTION_CAPACITY, Subscribers, Subscription, Transport,

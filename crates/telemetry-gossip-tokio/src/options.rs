@@ -30,7 +30,9 @@ pub struct Options {
     /// that of the datagrams on the wire, sealing included.
     pub config: Config,
     /// The names of some members, as [`Transport::resolve`](crate::Transport::resolve) understands
-    /// them (`host:port` over UDP); resolved again at each attempt. A node without seeds waits
+    /// them (`host:port` over UDP). They are kept for life: each that is no live member is asked
+    /// again now and then, its name resolved anew, so that nodes which were apart find each other.
+    /// One list may serve all nodes: a node leaves its own address out. A node without seeds waits
     /// until another node joins through it.
     pub seeds: Vec<String>,
     /// The first generation to use, at most 2^56: zero, or one above the last that the host has

@@ -5,6 +5,7 @@
 //! reader that hears of a change therefore finds it in the view.
 
 mod arrival;
+pub(crate) mod seeds;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
@@ -16,7 +17,6 @@ use telemetry_gossip_core::{
     ProbeOutcome, Stats, Transmit,
 };
 use tokio::sync::{broadcast, mpsc, oneshot};
-use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::clock::Clock;
@@ -28,9 +28,7 @@ use crate::record::Tape;
 use crate::shared::SharedTable;
 use crate::transport::{Delivery, Subscription, Transport};
 use crate::view::{MemberView, View};
-
-/// The most time that resolving one seed may take.
-const RESOLVE_TIMEOUT: Duration = Duration::from_secs(2);
+use seeds::{Purpose, SeedNames};
 
 /// The interval at which the times of last observation in the view are updated.
 const OBSERVE_EVERY: Duration = Duration::from_secs(1);
@@ -49,7 +47,7 @@ pub(crate) enum Command {
         answer: Done,
     },
     /// The addresses of the seeds, resolved in the background.
-    Resolved(Vec<PeerAddr>),
+    Resolved(Purpose, Vec<PeerAddr>),
     Leave(Done),
     Probe(NodeId, Probed),
     Exchange(Exchanged),
@@ -75,9 +73,6 @@ pub(crate) struct Task {
     clock: Clock,
     /// Tells when a copy of this process may draw the same random numbers.
     watch: CopyWatch,
-    seeds: Vec<String>,
-    /// At most one resolution of the seeds. It ends with the task, however that ends.
-    resolver: JoinSet<()>,
     commands: mpsc::WeakSender<Command>,
     view: Arc<ArcSwap<View>>,
     observed_at: Instant,
@@ -98,7 +93,7 @@ struct Carry {
     changed: BTreeSet<NodeId>,
     /// The last event about the isolation of the node that the view does not show yet.
     isolation: Option<Event>,
-    seeds_wanted: bool,
+    seeds: SeedNames,
     probes: HashMap<NodeId, VecDeque<Probed>>,
     exchanges: VecDeque<Exchanged>,
     leaving: Vec<Done>,
@@ -121,7 +116,7 @@ impl Task {
         events: broadcast::Sender<Arc<Event>>,
         inbox: mpsc::Receiver<Command>,
         commands: mpsc::WeakSender<Command>,
-        seeds: Vec<String>,
+        seeds: SeedNames,
         allowed_networks: Networks,
         on_conflict: OnConflict,
         table: Option<Arc<SharedTable>>,
@@ -134,7 +129,7 @@ impl Task {
             events,
             changed: BTreeSet::new(),
             isolation: None,
-            seeds_wanted: !seeds.is_empty(),
+            seeds,
             probes: HashMap::new(),
             exchanges: VecDeque::new(),
             leaving: Vec::new(),
@@ -145,7 +140,6 @@ impl Task {
         };
         let datagrams = transport.subscribe();
         let observed_at = Instant::now();
-        let resolver = JoinSet::new();
         let mut task = Self {
             node,
             table,
@@ -153,8 +147,6 @@ impl Task {
             inbox,
             clock,
             watch: CopyWatch::new(Clocks::read()),
-            seeds,
-            resolver,
             commands,
             view,
             observed_at,
@@ -174,7 +166,8 @@ impl Task {
     /// its record, which is still open.
     pub(crate) async fn run(mut self) -> Option<Tape> {
         loop {
-            self.resolve_seeds();
+            let (me, pause) = (self.node.address(), self.node.config().join_timeout);
+            self.carry.seeds.resolve(me, pause, &self.carry.transport, &self.commands);
             let deadline: Option<Instant> =
                 self.node.poll_timeout().map(|at| self.clock.to_host(at).into());
             let tick = async {
@@ -244,17 +237,14 @@ impl Task {
                 self.carry.answer(answer, result);
             }
             Command::Seeds { seeds, peers, answer } => {
-                self.seeds = seeds;
-                // The addresses of the seeds before are no longer wanted.
-                self.resolver = JoinSet::new();
+                self.carry.seeds.replace(seeds);
                 let result = self.ordered(Input::Join { seeds: peers.into() });
                 self.carry.answer(answer, result);
             }
-            // These are of seeds that were replaced in the meantime.
-            Command::Resolved(_) if self.resolver.is_empty() => {}
-            Command::Resolved(peers) => {
-                self.resolver = JoinSet::new();
-                self.step(Input::Join { seeds: peers.into() });
+            Command::Resolved(purpose, peers) => {
+                if let Some(input) = self.carry.seeds.resolved(purpose, peers) {
+                    self.step(input);
+                }
             }
             Command::Leave(answer) => {
                 let under_way = !self.carry.leaving.is_empty();
@@ -303,35 +293,6 @@ impl Task {
             Err(InputError::Command(error)) => Err(error),
             _ => Ok(()),
         }
-    }
-
-    /// Resolves the seeds in the background, again and again until one has an address.
-    fn resolve_seeds(&mut self) {
-        let wanted = std::mem::take(&mut self.carry.seeds_wanted);
-        if !wanted || self.seeds.is_empty() || !self.resolver.is_empty() {
-            return;
-        }
-        let (transport, seeds) = (self.carry.transport.clone(), self.seeds.clone());
-        let (commands, pause) = (self.commands.clone(), self.node.config().join_timeout);
-        let me = self.node.address();
-        self.resolver.spawn(async move {
-            loop {
-                match resolve_all(&*transport, &seeds).await {
-                    // One name may stand for all seeds, and for now resolve to this node alone.
-                    Ok(peers) if peers.iter().all(|&peer| peer == me) => {
-                        tracing::debug!("the seeds resolve to this node itself only: trying again");
-                    }
-                    Ok(peers) => {
-                        if let Some(commands) = commands.upgrade() {
-                            let _ = commands.send(Command::Resolved(peers)).await;
-                        }
-                        return;
-                    }
-                    Err(reason) => tracing::warn!(reason, "no seed can be resolved: trying again"),
-                }
-                tokio::time::sleep(pause).await;
-            }
-        });
     }
 
     /// Publishes a new view with all changes of one wake-up at once.
@@ -453,8 +414,9 @@ impl Carry {
             }
             Event::JoinFailed => {
                 tracing::info!("no seed has answered: resolving them again");
-                self.seeds_wanted = true;
+                self.seeds.want(Purpose::Join);
             }
+            Event::SeedsDue => self.seeds.want(Purpose::Refresh),
             Event::IdentityConflict { lost: true, .. } => {
                 tracing::warn!(?event);
                 self.ends = self.on_conflict == OnConflict::Exit;
@@ -488,21 +450,4 @@ impl Carry {
             answer();
         }
     }
-}
-
-/// The addresses of all seeds, or the reason of each seed if none has an address. A name server
-/// that does not answer delays its own seed only.
-pub(crate) async fn resolve_all(
-    transport: &dyn Transport,
-    seeds: &[String],
-) -> Result<Vec<PeerAddr>, String> {
-    let (mut peers, mut reasons) = (Vec::new(), Vec::new());
-    for seed in seeds {
-        match tokio::time::timeout(RESOLVE_TIMEOUT, transport.resolve(seed)).await {
-            Ok(Ok(found)) => peers.extend(found),
-            Ok(Err(error)) => reasons.push(format!("{seed}: {error}")),
-            Err(_) => reasons.push(format!("{seed}: not resolved within {RESOLVE_TIMEOUT:?}")),
-        }
-    }
-    if peers.is_empty() { Err(reasons.join("; ")) } else { Ok(peers) }
 }

@@ -24,6 +24,14 @@ const BUFFER_BYTES: usize = 1 << 20;
 const NAME_RULE: &str = "type host:port with a port from 1 to 65535, such as 10.0.0.17:7946, \
                          seed.example.com:7946 or [::1]:7946";
 
+/// Why an IPv4 address is no name.
+const IPV6_ONLY: &str = "this node is bound to an IPv6 address and reaches no IPv4 address: bind it \
+                         to [::] for both, or name an IPv6 address";
+
+/// Why an IPv6 address is no name.
+const IPV4_ONLY: &str = "this node is bound to an IPv4 address and reaches no IPv6 address: bind it \
+                         to [::] for both, or name an IPv4 address";
+
 /// The pause after an error of the socket, so that a lasting error does not spin.
 const AFTER_ERROR: Duration = Duration::from_millis(1);
 
@@ -52,7 +60,7 @@ impl From<BindError> for io::Error {
 
 /// A UDP socket as a [`Transport`].
 ///
-/// It sends to unicast addresses of its own family only. Peers can report other addresses, such as
+/// It sends to unicast addresses of its own family only, or of both if it is bound to `[::]`. Peers can report other addresses, such as
 /// the name of a node in memory, a multicast group or port 0. A datagram to one of those is not
 /// sent, and is counted by [`UdpTransport::send_refused`].
 ///
@@ -76,6 +84,10 @@ impl From<BindError> for io::Error {
 #[derive(Debug)]
 pub struct UdpTransport {
     local: SocketAddr,
+    /// Whether the socket is for IPv4 and IPv6.
+    both_families: bool,
+    /// The number of the link to which the socket is bound, for link-local addresses; 0 for none.
+    link: u32,
     seal: Option<Arc<SharedSeal>>,
     socket: Arc<Socket>,
     receiver: AbortHandle,
@@ -108,8 +120,9 @@ impl UdpTransport {
     }
 
     /// Binds to `address`, while others reach the transport at `advertised`: for a node behind NAT,
-    /// or bound to `0.0.0.0`. Both addresses must be of one family. Port 0 in `advertised` stands
-    /// for the bound port.
+    /// or bound to `0.0.0.0` or `[::]`. Bound to `[::]`, it reaches and advertises addresses of both
+    /// families, if the system has both; otherwise both addresses must be of one family. Port 0 in
+    /// `advertised` stands for the bound port.
     pub async fn bind_advertised(
         address: SocketAddr,
         advertised: SocketAddr,
@@ -123,17 +136,24 @@ impl UdpTransport {
         advertised: Option<SocketAddr>,
         sealing: Sealing,
     ) -> io::Result<Arc<Self>> {
-        if advertised.is_some_and(|advertised| advertised.is_ipv4() != address.is_ipv4()) {
-            let rule = "the bound and the advertised address must be of one family";
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, rule));
-        }
         tokio::runtime::Handle::try_current().map_err(io::Error::other)?;
         let seal = sealing.into_seal()?;
         let domain = socket2::Domain::for_address(address);
         let socket =
             socket2::Socket::new(domain, socket2::Type::DGRAM, Some(socket2::Protocol::UDP))?;
-        if address.is_ipv6() {
+        // All addresses of a host are those of both families, if the system has both.
+        let both = address.is_ipv6() && address.ip().is_unspecified();
+        let both = both && socket.set_only_v6(false).is_ok();
+        if address.is_ipv6() && !both {
             socket.set_only_v6(true)?;
+        }
+        if advertised.is_some_and(|it| it.is_ipv4() != address.is_ipv4()) && !both {
+            let rule = if address.ip().is_unspecified() && address.is_ipv6() {
+                "this system has no socket for both families: bind to 0.0.0.0 for an IPv4 address"
+            } else {
+                "the bound and the advertised address must be of one family: bind to [::] for both"
+            };
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, rule));
         }
         // The system may grant less, which is no error.
         let _ = socket.set_recv_buffer_size(BUFFER_BYTES);
@@ -149,6 +169,12 @@ impl UdpTransport {
             }
             advertised
         });
+        let link = [address, local].into_iter().find_map(link_of).unwrap_or(0);
+        if is_link_local(local) && link == 0 {
+            let rule = "a link-local address needs its link: write [fe80::1%eth0]:7946";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, rule));
+        }
+        let local = canonical(local);
         let subscribers = Arc::new(Subscribers::default());
         let received_dropped = Arc::new(AtomicU64::new(0));
         let receiving =
@@ -156,6 +182,8 @@ impl UdpTransport {
         let receiver = tokio::spawn(receiving).abort_handle();
         Ok(Arc::new(Self {
             local,
+            both_families: both,
+            link,
             seal,
             socket,
             receiver,
@@ -194,12 +222,30 @@ impl UdpTransport {
         self.send_refused.load(Ordering::Relaxed)
     }
 
-    /// Whether `to` is a unicast address of this transport's family.
+    /// Whether `to` is a unicast address of a family that this transport has.
     fn reaches(&self, to: SocketAddr) -> bool {
         let ip = to.ip();
         let one =
             !ip.is_unspecified() && !ip.is_multicast() && ip != IpAddr::V4(Ipv4Addr::BROADCAST);
-        one && to.port() > 0 && to.is_ipv4() == self.local.is_ipv4()
+        one && to.port() > 0 && self.has_family_of(to)
+    }
+
+    fn has_family_of(&self, address: SocketAddr) -> bool {
+        self.both_families || address.is_ipv4() == self.local.is_ipv4()
+    }
+
+    /// The address as the socket takes it: in a socket for both families, one of IPv4 is mapped; and
+    /// one of a link is on the link of this transport, as no other host knows its number here.
+    fn on_socket(&self, to: SocketAddr) -> SocketAddr {
+        match to {
+            SocketAddr::V4(v4) if self.both_families => {
+                SocketAddr::from((v4.ip().to_ipv6_mapped(), v4.port()))
+            }
+            SocketAddr::V6(v6) if v6.ip().is_unicast_link_local() && v6.scope_id() == 0 => {
+                SocketAddrV6::new(*v6.ip(), v6.port(), 0, self.link).into()
+            }
+            _ => to,
+        }
     }
 
     /// The number of datagrams that a subscriber had no room for, counted per subscriber.
@@ -259,7 +305,14 @@ async fn receive(
 /// group would be taken for the port.
 fn is_host_port(text: &str) -> bool {
     if text.starts_with('[') {
-        return text.parse::<SocketAddrV6>().is_ok_and(|address| address.port() > 0);
+        let is_address = |text: &str| text.parse::<SocketAddrV6>().is_ok_and(|it| it.port() > 0);
+        let Some((host, rest)) = text.split_once('%') else { return is_address(text) };
+        // A link may have a number or a name.
+        return rest.split_once(']').is_some_and(|(link, port)| {
+            !link.is_empty()
+                && !link.contains(|it: char| it == '/' || it == '%' || it.is_whitespace())
+                && is_address(&format!("{host}]{port}"))
+        });
     }
     let forbidden = |byte: char| {
         matches!(byte, ':' | '/' | '[' | ']') || byte.is_whitespace() || byte.is_control()
@@ -271,9 +324,28 @@ fn is_host_port(text: &str) -> bool {
     })
 }
 
-/// Drops flow and scope, which mean something to this host only: a peer is its IP and port.
+/// The host and the port of an address that names its link, such as `[fe80::1%eth0]:7946`.
+fn with_link(text: &str) -> Option<(&str, u16)> {
+    let (host, port) = text.strip_prefix('[')?.rsplit_once("]:")?;
+    Some((host, port.parse().ok()?)).filter(|(host, _)| host.contains('%'))
+}
+
+/// Drops flow and scope, which mean something to this host only: a peer is its IP and port. An IPv4
+/// address in the form of IPv6 is the IPv4 address.
 fn canonical(address: SocketAddr) -> SocketAddr {
-    SocketAddr::new(address.ip(), address.port())
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
+fn is_link_local(address: SocketAddr) -> bool {
+    matches!(address, SocketAddr::V6(v6) if v6.ip().is_unicast_link_local())
+}
+
+/// The number of the link in an address that names one.
+fn link_of(address: SocketAddr) -> Option<u32> {
+    match address {
+        SocketAddr::V6(v6) => Some(v6.scope_id()).filter(|&link| link != 0),
+        SocketAddr::V4(_) => None,
+    }
 }
 
 impl Transport for UdpTransport {
@@ -283,7 +355,7 @@ impl Transport for UdpTransport {
 
     fn send(&self, to: PeerAddr, bytes: &[u8]) -> io::Result<()> {
         let address = match to {
-            PeerAddr::Socket(address) if self.reaches(address) => address,
+            PeerAddr::Socket(address) if self.reaches(address) => self.on_socket(address),
             PeerAddr::Socket(_) | PeerAddr::Name(_) => {
                 self.send_refused.fetch_add(1, Ordering::Relaxed);
                 let rule = "not a unicast address of this transport's family";
@@ -324,12 +396,15 @@ impl Transport for UdpTransport {
             }
             self.check_name(name)
                 .map_err(|error| io::Error::new(io::ErrorKind::NotFound, error))?;
-            let same_family = |address: &SocketAddr| address.is_ipv4() == self.local.is_ipv4();
-            let found: Vec<PeerAddr> = tokio::net::lookup_host(name)
-                .await?
-                .filter(same_family)
-                .map(|at| canonical(at).into())
-                .collect();
+            let found: Vec<PeerAddr> = match with_link(name) {
+                // The lookup takes the name of a link only without brackets.
+                Some(at) => tokio::net::lookup_host(at).await?.collect::<Vec<_>>(),
+                None => tokio::net::lookup_host(name).await?.collect(),
+            }
+            .into_iter()
+            .filter(|&address| self.has_family_of(canonical(address)))
+            .map(|at| canonical(at).into())
+            .collect();
             if found.is_empty() {
                 let reason = format!("{name} has no address of this transport's family");
                 return Err(io::Error::new(io::ErrorKind::NotFound, reason));
@@ -339,10 +414,17 @@ impl Transport for UdpTransport {
     }
 
     fn check_name(&self, name: &str) -> Result<(), NameError> {
-        if self.peer(name).is_some() || is_host_port(name) {
-            Ok(())
-        } else {
-            Err(NameError::new(name, NAME_RULE))
+        if self.peer(name).is_some() {
+            return Ok(());
+        }
+        if !is_host_port(name) {
+            return Err(NameError::new(name, NAME_RULE));
+        }
+        let other = |&address: &SocketAddr| !self.has_family_of(canonical(address));
+        match name.parse::<SocketAddr>().ok().filter(other) {
+            Some(address) if address.is_ipv4() => Err(NameError::new(name, IPV6_ONLY)),
+            Some(_) => Err(NameError::new(name, IPV4_ONLY)),
+            None => Ok(()),
         }
     }
 

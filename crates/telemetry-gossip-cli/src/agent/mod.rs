@@ -23,7 +23,8 @@ use telemetry_gossip_core::{
 };
 use telemetry_gossip_seal::OVERHEAD;
 use telemetry_gossip_tokio::{
-    Agent, AgentError, Events, Options, RecvError, Sealing, SpawnError, Transport, UdpTransport,
+    Agent, AgentError, Events, Options, RecvError, Sealing, SeedStatus, SpawnError, Transport,
+    UdpTransport,
 };
 use tokio::sync::mpsc;
 
@@ -207,8 +208,12 @@ async fn agent(
     let shared: Arc<dyn Transport> = Arc::clone(&transport) as _;
     let networks = Networks::new(args.allow_network.iter().copied())
         .map_err(|error| Error::Usage(format!("--allow-network: {error}")))?;
+    for seed in seeds {
+        transport.check_name(seed).map_err(|error| Error::Usage(format!("--join {error}")))?;
+    }
     let options = Options::new(args.id)
         .config(config)
+        .seeds(seeds)
         .allowed_networks(networks)
         .record(args.record.recording());
     let agent = spawn(options, shared)?;
@@ -223,6 +228,9 @@ async fn agent(
     say(Line::udp(&args.id, transport.local_addr(), args.advertise.map(|_| args.bind)));
     say(Line::control(&control_address, token_file.as_deref()));
     say(Line::sealing(transport.seal().map(|seal| seal.keys()).as_deref()));
+    if !seeds.is_empty() {
+        say(Line::joining(seeds));
+    }
     let printer = tokio::task::spawn_blocking({
         let output = Output { id: args.id, json: args.json, control: Some(control_address) };
         let (events, runtime) = (agent.events(), tokio::runtime::Handle::current());
@@ -233,7 +241,7 @@ async fn agent(
     let source = answers::source(&agent, &transport, &clients);
     server::spawn(listener, source, clients).map_err(Error::Setup)?;
     let exits = args.on_conflict == Conflict::Exit;
-    let outcome = join_and_run(&agent, &*transport, seeds, exits, &mut signals, &say).await;
+    let outcome = run_until_signal(&agent, exits, &mut signals, &say).await;
     agent.shutdown().await;
     drop(say);
     // A reader that has stopped reading must not keep the process alive.
@@ -280,21 +288,17 @@ fn not_spawned(error: SpawnError) -> Error {
     }
 }
 
-/// Runs the node from its join to its end.
-async fn join_and_run(
+/// Runs the node until a signal, and lets it leave.
+async fn run_until_signal(
     agent: &Agent,
-    transport: &dyn Transport,
-    seeds: &[String],
     exits_on_conflict: bool,
     signals: &mut Signals,
     say: &impl Fn(Line),
 ) -> Result<(), Error> {
     let mut events = agent.events();
-    if !seeds.is_empty() {
-        join(agent, transport, seeds, say).await?;
-    }
     tokio::select! {
         () = signals.recv() => {}
+        () = warn_of_seeds(agent, say) => {}
         error = failure(&mut events, exits_on_conflict) => return Err(error),
     }
     say(Line::leaving());
@@ -310,24 +314,24 @@ async fn join_and_run(
     }
 }
 
-/// Joins the cluster, and prints a warning for each seed that has no address. Fails if none has
-/// one.
-async fn join(
-    agent: &Agent,
-    transport: &dyn Transport,
-    seeds: &[String],
-    say: &impl Fn(Line),
-) -> Result<(), Error> {
-    for seed in seeds {
-        if let Err(error) = transport.resolve(seed).await {
-            say(Line::warning(format!("the seed {seed} could not be resolved: {error}")));
+/// Prints a warning for each seed whose name leads nowhere, and if all lead to this node alone: the
+/// node keeps trying. Never ends.
+async fn warn_of_seeds(agent: &Agent, say: &impl Fn(Line)) {
+    let mut status = agent.seed_status();
+    while status.changed().await.is_ok() {
+        let SeedStatus { unresolved, only_itself, .. } = status.borrow_and_update().clone();
+        for (seed, reason) in unresolved {
+            let text = format!("the seed {seed} has no address so far ({reason}): trying again");
+            say(Line::warning(text));
+        }
+        if only_itself {
+            say(Line::warning(
+                "the seeds lead to this node alone so far: it waits for others, and tries again"
+                    .to_owned(),
+            ));
         }
     }
-    say(Line::joining(seeds));
-    agent.join(seeds).await.map_err(|error| match error {
-        AgentError::Resolve(reason) => Error::Unresolved { reason },
-        error => Error::Usage(error.to_string()),
-    })
+    std::future::pending().await
 }
 
 /// Waits until the node stops on its own, and returns the reason.

@@ -263,7 +263,7 @@ impl Line {
                 format!(
                     "members call this node suspected or dead, and nothing that they send to its \
                      advertised address reaches it: check --advertise and the firewalls{}",
-                    seen_at.map_or_else(String::new, |seen_at| format!(
+                    seen_at.as_ref().map_or_else(String::new, |seen_at| format!(
                         "; its own datagrams come to them from {seen_at}"
                     ))
                 ),
@@ -291,6 +291,7 @@ impl Line {
                 json!({ "seed": seed.to_string() }),
                 format!("join complete: {seed} has sent its whole view"),
             ),
+            Event::SeedsDue => return None,
             Event::JoinFailed => Self::new(
                 "join-failed",
                 json!({}),

@@ -86,8 +86,10 @@ pub(crate) struct Joining<A> {
     paging: Option<(A, Place)>,
     /// When seeds are asked anew.
     retry_at: Instant,
-    /// When the failure of the join is reported next.
+    /// When the failure of the join is reported next, or when it ends if it was begun `again`.
     fails_at: Instant,
+    /// Whether this node has joined before, and goes on without the seed if that is silent.
+    pub(crate) again: bool,
 }
 
 /// The next step of a join after a page.
@@ -103,12 +105,12 @@ pub(crate) enum Step<A> {
 
 impl<A: Copy + PartialEq> Joining<A> {
     pub(crate) fn new(seeds: Vec<A>, now: Instant, fails_at: Instant) -> Self {
-        Self { seeds, asked: ArrayVec::new(), paging: None, retry_at: now, fails_at }
+        Self { seeds, asked: ArrayVec::new(), paging: None, retry_at: now, fails_at, again: false }
     }
 
     /// Whether a restored join has seeds to ask, and asks them again.
     pub(super) fn is_sound(&self, times: TimeRules) -> bool {
-        let Self { seeds, asked: _, paging: _, retry_at, fails_at } = self;
+        let Self { seeds, asked: _, paging: _, retry_at, fails_at, again: _ } = self;
         !seeds.is_empty() && times.are_deadlines(&[Some(*retry_at), Some(*fails_at)])
     }
 
@@ -223,14 +225,37 @@ pub(crate) enum Paged {
 impl<A: Address> AntiEntropy<A> {
     /// Begins a join through these seeds, in place of a join under way.
     pub(crate) fn start_join(&mut self, seeds: &[A], cx: &mut Cx<A>) -> Result<(), CommandError> {
-        let others = seeds.iter().copied().filter(|&seed| seed != cx.this.address);
-        let seeds: Vec<A> = others.take(MAX_SEEDS).collect();
+        let seeds = others(seeds, cx);
         if seeds.is_empty() {
             return Err(CommandError::NoSeeds);
         }
+        self.seeds.set(seeds.clone(), cx);
         self.join = Some(Joining::new(seeds, cx.now, cx.now + cx.config.join_timeout));
         self.advance_join(cx);
         Ok(())
+    }
+
+    /// Sets the seeds, without a join.
+    pub(crate) fn set_seeds(&mut self, seeds: &[A], cx: &mut Cx<A>) {
+        self.seeds.set(others(seeds, cx), cx);
+    }
+
+    /// Takes the answer of a seed that was asked whether its table is like this one. If it is not,
+    /// this node joins through it once more. False if it is no such answer.
+    pub(crate) fn on_seed_answer(
+        &mut self,
+        request_id: RequestId,
+        theirs: Fingerprints,
+        cx: &mut Cx<A>,
+    ) -> bool {
+        let Some(seed) = self.seeds.answered(request_id) else { return false };
+        if self.join.is_none() && theirs.claims != cx.table.fingerprints().claims {
+            let mut join = Joining::new(alloc::vec![seed], cx.now, cx.now + cx.config.join_timeout);
+            join.again = true;
+            self.join = Some(join);
+            self.advance_join(cx);
+        }
+        true
     }
 
     /// Whether a claim from `from` is a rumor to the other members. The claims that a newcomer
@@ -253,6 +278,10 @@ impl<A: Address> AntiEntropy<A> {
     pub(super) fn advance_join(&mut self, cx: &mut Cx<A>) {
         let Some(join) = &mut self.join else { return };
         if join.failed(cx.now, cx.now + cx.config.join_timeout) {
+            if join.again {
+                self.join = None;
+                return;
+            }
             cx.emit(Event::JoinFailed);
         }
         let retry_at = cx.now + cx.config.probe_timeout * 2;
@@ -315,4 +344,9 @@ impl<A: Address> AntiEntropy<A> {
             self.open_session(peer, Fingerprints::default(), false, MAX_CHAINED_SESSIONS, cx);
         }
     }
+}
+
+/// The addresses of these seeds, except this node's own.
+fn others<A: Address>(seeds: &[A], cx: &Cx<A>) -> Vec<A> {
+    seeds.iter().copied().filter(|&seed| seed != cx.this.address).take(MAX_SEEDS).collect()
 }

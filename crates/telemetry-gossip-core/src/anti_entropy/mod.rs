@@ -8,6 +8,7 @@
 //! | `diff` | how two tables differ, and which rows to send and to request |
 //! | `partners` | which member is the partner of an exchange that the host asks for |
 //! | `join` | how to find the cluster through seeds, and when a newcomer compares its table |
+//! | `seeds` | when seeds are asked again |
 //!
 //! A session that a partner opened needs no state here: each of its datagrams is answered by
 //! itself. The claims and telemetry that arrive in sessions are applied by the node, as any others.
@@ -15,6 +16,7 @@
 pub(crate) mod diff;
 pub(crate) mod join;
 mod partners;
+pub(crate) mod seeds;
 pub(crate) mod session;
 mod trigger;
 
@@ -24,7 +26,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::address::Address;
 use crate::config::Mode;
-use crate::cx::{Cx, Part, sooner};
+use crate::cx::{Activity, Cx, Part, sooner};
 use crate::error::CommandError;
 use crate::event::{Event, ExchangeOutcome};
 use crate::id::NodeId;
@@ -33,12 +35,13 @@ use crate::time::Instant;
 use crate::violation::{Unsound, Violation, check_rules};
 use join::{BootstrapSync, Joining, Pages};
 pub(crate) use partners::Partners;
+use seeds::Seeds;
 use session::{Exchange, Session};
 pub(crate) use trigger::{SyncTrigger, TelemetrySyncTrigger};
 
 /// The version of the serialised shape of [`AntiEntropy`]; increase it with each change of the
 /// shape.
-pub(crate) const SHAPE: u32 = 1;
+pub(crate) const SHAPE: u32 = 2;
 
 /// The largest number of exchanges that the host has asked for and that wait for their turn.
 const MAX_EXCHANGES_WANTED: usize = 1_024;
@@ -51,6 +54,7 @@ const ASK_PAUSE: Duration = Duration::from_millis(500);
 pub(crate) struct AntiEntropy<A> {
     /// The join under way.
     pub(crate) join: Option<Joining<A>>,
+    pub(crate) seeds: Seeds<A>,
     pub(crate) pages: Pages,
     /// The session that this node opened.
     pub(crate) session: Option<Session<A>>,
@@ -71,6 +75,7 @@ impl<A: Address> AntiEntropy<A> {
     pub(crate) fn new() -> Self {
         Self {
             join: None,
+            seeds: Seeds::new(),
             pages: Pages::default(),
             session: None,
             bootstrap: None,
@@ -114,6 +119,12 @@ impl<A: Address> AntiEntropy<A> {
         }
     }
 
+    /// When a seed is asked again; `None` if there is no seed, or this node is joining anyway.
+    pub(crate) fn seeds_due_at(&self, cx: &Cx<A>) -> Option<Instant> {
+        let asks = self.join.is_none() && cx.asks_for_proof() && cx.activity == Activity::Active;
+        self.seeds.due_at().filter(|_| asks)
+    }
+
     /// Queues an exchange for the host, and begins it if no other is under way.
     pub(crate) fn want_exchange(&mut self, cx: &mut Cx<A>) -> Result<(), CommandError> {
         if self.exchanges_wanted >= MAX_EXCHANGES_WANTED {
@@ -143,11 +154,13 @@ impl<A: Address> AntiEntropy<A> {
 }
 
 impl<A: Address> Part<A> for AntiEntropy<A> {
-    fn deadline(&self, _: &Cx<A>) -> Option<Instant> {
+    fn deadline(&self, cx: &Cx<A>) -> Option<Instant> {
         let join = self.join.as_ref().map(Joining::deadline);
         let session = self.session.as_ref().map(|session| session.deadline);
         let bootstrap = self.bootstrap.as_ref().filter(|_| self.session.is_none());
-        sooner(sooner(join, session), bootstrap.map(|bootstrap| bootstrap.at))
+        // A node that knows others ticks for its probes, and looks at its seeds then.
+        let seeds = self.seeds_due_at(cx).filter(|_| !cx.has_others());
+        sooner(sooner(join, seeds), sooner(session, bootstrap.map(|bootstrap| bootstrap.at)))
     }
 
     fn is_idle(&self) -> bool {
@@ -165,7 +178,7 @@ impl<A: Address> Part<A> for AntiEntropy<A> {
     fn forget(&mut self, _: Slot, _: &mut Cx<A>) {}
 
     fn heap_bytes(&self) -> usize {
-        0
+        self.seeds.heap_bytes()
     }
 
     fn check(&self, _: &Cx<A>) -> Result<(), Violation> {
@@ -175,6 +188,7 @@ impl<A: Address> Part<A> for AntiEntropy<A> {
     fn check_restored(&self, cx: &Cx<A>) -> Result<(), Unsound> {
         let Self {
             join,
+            seeds,
             pages,
             session,
             bootstrap,
@@ -196,6 +210,7 @@ impl<A: Address> Part<A> for AntiEntropy<A> {
                     join.as_ref().is_none_or(|join| join.is_sound(times)),
                     "a join has seeds, and asks them again",
                 ),
+                (seeds.is_sound(times), "seeds are asked again before long"),
                 (pages.is_sound(times), "the pages of a second were given out in the past"),
                 (
                     session.is_none_or(|session| session.is_sound(cx.this.slot, times)),

@@ -31,6 +31,10 @@ impl<A: Address> Node<A> {
                 Ok(())
             }
             Input::Join { seeds } => self.anti_entropy.start_join(&seeds, &mut self.cx),
+            Input::Seeds { seeds } => {
+                self.anti_entropy.set_seeds(&seeds, &mut self.cx);
+                Ok(())
+            }
             Input::Leave => {
                 self.leave();
                 Ok(())

@@ -262,7 +262,9 @@ impl<A: Address> Node<A> {
                 self.quiet = false;
             }
         }
-        if self.detector.advance_probe(&mut self.cx) && self.quiet {
+        let seeds_due_at = self.anti_entropy.seeds_due_at(&self.cx);
+        let asks_seed = seeds_due_at.is_some_and(|at| at <= self.cx.now);
+        if self.detector.advance_probe(&mut self.cx) && self.quiet && !asks_seed {
             // Most ticks of most nodes end here.
             self.detector.start_probe(&mut self.cx);
             return;
@@ -292,7 +294,19 @@ impl<A: Address> Node<A> {
         anti_entropy.on_timeout(cx);
         dissemination.on_timeout(cx);
         self.finish_leaving();
+        self.ask_seeds();
         self.quiet = self.is_quiet();
+    }
+
+    /// Asks a seed again, if that is due.
+    fn ask_seeds(&mut self) {
+        let Self { cx, detector, anti_entropy, .. } = self;
+        if anti_entropy.seeds_due_at(cx).is_some_and(|at| at <= cx.now) {
+            let live = cx.table.live() as usize;
+            let cut_off = detector.roll_calls.isolated_since().is_some() || !cx.has_others();
+            let most_are_gone = cx.table.len().saturating_sub(live) >= live;
+            anti_entropy.seeds.ask(cut_off || most_are_gone, cx);
+        }
     }
 
     /// When to pass the next [`Input::Tick`]; `None` if nothing is due before the next datagram or
@@ -332,6 +346,7 @@ impl<A: Address> Node<A> {
             && anti_entropy.is_idle()
             && detector.is_idle()
             && id_conflict.deadline().is_none()
+            && (cx.has_others() || anti_entropy.seeds_due_at(cx).is_none())
             && cx.activity == Activity::Active
     }
 
@@ -380,6 +395,12 @@ impl<A: Address> Node<A> {
             if slot == self.cx.this.slot {
                 self.cx.tombstones.clear(slot);
             } else {
+                // The halves of a long split would lose each other for good.
+                let row = self.cx.table.row(slot);
+                let was_there = row.status == Status::Dead && row.answered.directly();
+                if let Some(address) = row.address().filter(|_| was_there) {
+                    self.anti_entropy.seeds.keep_former(address, &mut self.cx);
+                }
                 self.remove(slot, RemovalReason::Expired);
             }
         }
@@ -396,9 +417,10 @@ impl<A: Address> Node<A> {
             id_conflict: _,
             newcomers: _,
             wrong_accusers: _,
-            quiet: _,
+            quiet,
             lent: _,
         } = self;
+        *quiet = false;
         cx.tombstones.clear(slot);
         cx.rumors.forget(slot);
         cx.events.forget(slot);

@@ -38,7 +38,10 @@ impl<A: Address> Node<A> {
                 Frame::SyncWants(head, _) => head.number,
                 Frame::SyncDone(done) => done.number,
                 Frame::Page(page) if self.anti_entropy.seed_asked(RequestId(page.number)).is_some() => {
-                    (heard.asked, heard.word_from) = (Asked::ToJoin, Some(from));
+                    let again = self.anti_entropy.join.as_ref().is_some_and(|join| join.again);
+                    // Whoever has joined before believes in no member that has not answered.
+                    heard.asked = if again { Asked::InSession } else { Asked::ToJoin };
+                    heard.word_from = Some(from);
                     return;
                 }
                 _ => continue,
@@ -70,6 +73,8 @@ impl<A: Address> Node<A> {
             let (request_id, testimony) = (RequestId(done.number), reply.testimony);
             self.detector.on_testimony(request_id, testimony, &mut self.cx);
             reply.answers |= session == Some(request_id);
+            let theirs = datagram.fingerprints;
+            reply.answers |= self.anti_entropy.on_seed_answer(request_id, theirs, &mut self.cx);
             self.id_conflict.on_vote(request_id, reply.held_under_id.as_ref());
         }
         let theirs = datagram.fingerprints;

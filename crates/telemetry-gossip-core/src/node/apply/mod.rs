@@ -199,7 +199,9 @@ impl<A: Address> Node<A> {
         }
         // Two processes cannot be at one address, and each member from a page is asked four times.
         let is_crowded = |address| self.detector.unproved.asks_at(&address, &self.cx);
+        let is_word = claim.address.is_some() && claim.address == heard.word_from;
         if heard.asked != Asked::ToJoin
+            || is_word
             || claim.generation > Generation::MAX_START
             || claim.address.is_some_and(is_crowded)
         {

@@ -123,7 +123,8 @@ impl<A: Address> Node<A> {
             return Applied::Nothing;
         }
         let is_unknown = self.cx.table.find(claim.id).is_none();
-        let is_early = is_unknown && !waiting.paged && self.anti_entropy.join.is_some();
+        let joins = self.anti_entropy.join.as_ref().is_some_and(|join| !join.again);
+        let is_early = is_unknown && !waiting.paged && joins;
         // The claim may be about a process that the table holds by now.
         let applied = self.merge(&claim, false);
         if let Applied::Stale(slot) = applied {

@@ -15,6 +15,7 @@ mod probing;
 mod refused;
 mod refuting;
 mod revived;
+mod seeds;
 mod snapshot;
 mod snapshot_forged;
 mod telemetry;
