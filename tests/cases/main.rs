@@ -1,1 +1,0 @@
-mod c01;mod c03;mod c04;
