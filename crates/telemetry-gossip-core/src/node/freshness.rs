@@ -338,6 +338,7 @@ impl<A: Address> Node<A> {
             }
             Frame::Nack(nack) => detector.awaits_nack(from, RequestId(nack.number)),
             Frame::Page(page) => anti_entropy.awaits_page(from, RequestId(page.number)),
+            Frame::SyncSums(head, _) => anti_entropy.awaits(from, RequestId(head.number)),
             Frame::SyncVersions(head, _) => anti_entropy.awaits(from, RequestId(head.number)),
             Frame::SyncWants(head, _) => anti_entropy.awaits(from, RequestId(head.number)),
             Frame::SyncDone(done) => {

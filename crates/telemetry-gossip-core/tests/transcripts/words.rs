@@ -113,6 +113,12 @@ impl Words {
             Frame::SyncDigest { number, sums } => {
                 format!("sync digest {} of {} ranges", self.request(*number), sums.len())
             }
+            Frame::SyncSums { number, more, ranges } => format!(
+                "sync sums {}{} of the parts of {} ranges",
+                self.request(*number),
+                self::more(*more),
+                ranges.len()
+            ),
             Frame::SyncVersions { number, ranges, .. } => {
                 let ranges: Vec<String> = ranges.iter().map(|range| self.range(range)).collect();
                 format!("sync versions {}: {}", self.request(*number), ranges.join("; "))

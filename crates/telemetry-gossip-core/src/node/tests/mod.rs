@@ -7,6 +7,7 @@ mod freshness;
 mod full_table;
 mod hostile;
 mod identity;
+mod large_tables;
 mod leaving;
 mod lies;
 mod newcomers;
