@@ -121,3 +121,35 @@ fn a_node_with_a_flapping_link_declares_no_member_dead() {
         assert!(whole.is_some(), "the views are not complete again");
     });
 }
+
+/// The nodes of a site that is cut off, and what they lose and keep: telemetry reaches all of them.
+#[test]
+fn telemetry_reaches_all_of_a_site_that_is_cut_off() {
+    const ALL: usize = 240;
+    const SITE: std::ops::Range<usize> = 0..30;
+    let mut took = Vec::new();
+    for_each_seed(20, |seed| {
+        let mut cluster = Cluster::new(Settings::default().nodes(ALL).seed(seed));
+        cluster.start_known();
+        cluster.run_for(Duration::from_secs(5));
+        cluster.partition(SITE, SITE.end..ALL);
+        let isolated = |cluster: &Cluster| {
+            SITE.into_iter().all(|node| cluster.health(node).isolated_since.is_some())
+        };
+        assert!(cluster.run_until(isolated, Duration::from_secs(60)).is_some(), "not isolated");
+        cluster.run_for(Duration::from_secs(5));
+        for owner in [0, 7, 19] {
+            cluster.publish(owner, "load", b"1");
+            let known = |cluster: &Cluster| {
+                SITE.into_iter().all(|node| cluster.value(node, owner, "load") == Some(b"1"))
+            };
+            let within = cluster.run_until(known, Duration::from_secs(60));
+            took.push(within.unwrap_or(Duration::from_secs(60)));
+            cluster.run_for(Duration::from_secs(3));
+        }
+    });
+    took.sort_unstable();
+    let mean = took.iter().sum::<Duration>() / took.len() as u32;
+    eprintln!("mean {mean:?}, worst {:?}", took.last());
+    assert!(took.iter().all(|&took| took <= Duration::from_secs(1)), "{took:?}");
+}

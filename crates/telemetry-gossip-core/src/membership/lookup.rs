@@ -352,6 +352,7 @@ impl<A: Address> Membership<A> {
         self.rows.capacity() * size_of::<Row>()
             + self.free.capacity() * size_of::<Slot>()
             + self.roster.heap_bytes()
+            + self.side_bytes()
             + texts
     }
 

@@ -11,6 +11,7 @@
 //! | `row`, `slot` | one packed record; its place in the table |
 //! | `range` | ranges of id hashes, in which two tables are compared |
 //! | `roster` | the index of the rows, in the order of the id hashes |
+//! | `side` | the members that answer while this node is isolated |
 //! | `echoes` | claims that were received before, recognised by their bytes |
 //! | `rtt` | an upper bound of a member's round-trip time |
 //! | `telemetry` | how entries are taken in, and how much telemetry is held |
@@ -33,6 +34,7 @@ mod roster;
 mod row;
 pub(crate) mod rtt;
 pub(crate) mod rumors;
+mod side;
 mod slot;
 pub(crate) mod snapshot;
 mod table;
