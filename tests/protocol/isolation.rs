@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use telemetry_gossip_core::{Config, Event, Input, IsolationEnd, NodeId, Status};
-use telemetry_gossip_sim::{Cluster, Settings, node_id};
+use telemetry_gossip_sim::{Cluster, Network, Settings, Share, node_id};
 use telemetry_gossip_tests::for_each_seed;
 
 const NODES: usize = 10;
@@ -129,7 +129,9 @@ fn telemetry_reaches_all_of_a_site_that_is_cut_off() {
     const SITE: std::ops::Range<usize> = 0..30;
     let mut took = Vec::new();
     for_each_seed(20, |seed| {
-        let mut cluster = Cluster::new(Settings::default().nodes(ALL).seed(seed));
+        let network = Network::losing(Share::percent(if seed % 2 == 0 { 0 } else { 2 }));
+        let settings = Settings::default().nodes(ALL).network(network).seed(seed);
+        let mut cluster = Cluster::new(settings);
         cluster.start_known();
         cluster.run_for(Duration::from_secs(5));
         cluster.partition(SITE, SITE.end..ALL);

@@ -114,7 +114,7 @@ fn named(error: WireError) -> String {
 
 /// What can be malformed, and the fields that have rules. (That a value has less than 65,535 bytes
 /// is a rule that no datagram is long enough to break.)
-const ERRORS: [&str; 35] = [
+const ERRORS: [&str; 39] = [
     "too long",
     "truncated",
     "version 2",
