@@ -122,13 +122,13 @@ fn a_node_with_a_flapping_link_declares_no_member_dead() {
     });
 }
 
-/// The nodes of a site that is cut off, and what they lose and keep: telemetry reaches all of them.
+/// No node of the site declares any of the 210 others dead, and yet none waits for them. With half
+/// of the seeds, the network loses datagrams.
 #[test]
 fn telemetry_reaches_all_of_a_site_that_is_cut_off() {
     const ALL: usize = 240;
     const SITE: std::ops::Range<usize> = 0..30;
-    let mut took = Vec::new();
-    for_each_seed(20, |seed| {
+    for_each_seed(10, |seed| {
         let network = Network::losing(Share::percent(if seed % 2 == 0 { 0 } else { 2 }));
         let settings = Settings::default().nodes(ALL).network(network).seed(seed);
         let mut cluster = Cluster::new(settings);
@@ -145,13 +145,9 @@ fn telemetry_reaches_all_of_a_site_that_is_cut_off() {
             let known = |cluster: &Cluster| {
                 SITE.into_iter().all(|node| cluster.value(node, owner, "load") == Some(b"1"))
             };
-            let within = cluster.run_until(known, Duration::from_secs(60));
-            took.push(within.unwrap_or(Duration::from_secs(60)));
+            let took = cluster.run_until(known, Duration::from_secs(1));
+            assert!(took.is_some(), "an update of n{owner} has not reached all of the site");
             cluster.run_for(Duration::from_secs(3));
         }
     });
-    took.sort_unstable();
-    let mean = took.iter().sum::<Duration>() / took.len() as u32;
-    eprintln!("mean {mean:?}, worst {:?}", took.last());
-    assert!(took.iter().all(|&took| took <= Duration::from_secs(1)), "{took:?}");
 }

@@ -13,8 +13,8 @@
 //!
 //! Neither side keeps a state for it: a list of sums names its ranges. Whatever a peer says, a
 //! datagram costs no more rows than the bounds here. Ranges beyond the bounds take turns: which of
-//! them are looked at follows from the request id, which is another in each session, so none is left
-//! out for ever.
+//! them are looked at follows from the request id, which is another in each session, so none is
+//! left out for ever.
 
 use crate::address::Address;
 use crate::id::{IdHash, RequestId};

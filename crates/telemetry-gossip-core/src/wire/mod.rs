@@ -186,8 +186,8 @@ pub(crate) struct WireSum {
 }
 
 /// The head of a list of ranges that are split in parts. The ranges follow, each with the
-/// fingerprints of its parts. Without any, and before a digest, the frame says that its sender reads
-/// such lists. `more` says that not all ranges that differ are in it.
+/// fingerprints of its parts. Without any, and before a digest, the frame says that its sender
+/// reads such lists. `more` says that not all ranges that differ are in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct SumsHead {
     #[serde(with = "fixed")]
