@@ -4,11 +4,11 @@ use crate::id::IdHash;
 
 use super::BUCKETS;
 
-/// The number of equal parts into which a range is split.
-pub(crate) const PARTS: usize = 16;
-
 /// The binary digits of an id hash that say in which part of a range it lies.
-const PART_BITS: u8 = PARTS.trailing_zeros() as u8;
+const PART_BITS: u8 = 4;
+
+/// The number of equal parts into which a range is split.
+pub(crate) const PARTS: usize = 1 << PART_BITS;
 
 /// A range of 2^`bits` id hashes that begins at a multiple of its length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,7 +53,7 @@ impl HashRange {
     pub(crate) fn parts(self) -> impl Iterator<Item = Self> {
         let bits = self.bits.checked_sub(PART_BITS);
         let part = move |at: u32, bits| Self { from: self.from + (at << bits), bits };
-        (0..PARTS as u32).filter_map(move |at| bits.map(|bits| part(at, bits)))
+        (0..1 << PART_BITS).filter_map(move |at| bits.map(|bits| part(at, bits)))
     }
 }
 

@@ -1,4 +1,5 @@
-//! Two nodes whose large tables differ in one row find it in one session, wherever it stands.
+//! Two nodes whose large tables differ in one row find it in one session, wherever it stands. So do
+//! nodes left to themselves; between two versions of nodes it takes some sessions more.
 
 use super::*;
 use crate::anti_entropy::session::MAX_CHAINED_SESSIONS;
