@@ -112,7 +112,13 @@ impl<A: Address> Node<A> {
                     reply.body = Body::SyncDone(request_id, diff);
                 }
                 if asker {
-                    anti_entropy.on_session_reply(theirs, diff.more, !equal, equal, cx);
+                    anti_entropy.on_session_reply(
+                        theirs,
+                        diff.more,
+                        !equal || diff.more,
+                        equal,
+                        cx,
+                    );
                 }
             }
             Frame::SyncVersions(head, ranges) => {
@@ -125,8 +131,9 @@ impl<A: Address> Node<A> {
                 let (diff, asker) = (reply.diff, session == Some(request_id));
                 reply.body = closing(request_id, diff, asker);
                 if asker {
-                    let none = diff == Diff::default();
-                    anti_entropy.on_session_reply(theirs, diff.more, !none, none, cx);
+                    // The partner does not answer a done, whether rows were left out or not.
+                    let none = diff.items == 0 && diff.wants == 0;
+                    anti_entropy.on_session_reply(theirs, diff.more, !none || diff.more, none, cx);
                 }
             }
             Frame::SyncWants(head, wants) => {
