@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use telemetry_gossip_core::{Config, Event, Input, IsolationEnd, NodeId, Status};
-use telemetry_gossip_sim::{Cluster, Settings, node_id};
+use telemetry_gossip_sim::{Cluster, Network, Settings, Share, node_id};
 use telemetry_gossip_tests::for_each_seed;
 
 const NODES: usize = 10;
@@ -119,5 +119,35 @@ fn a_node_with_a_flapping_link_declares_no_member_dead() {
         assert!(!declared, "n0 declared a member dead");
         let whole = cluster.run_until(Cluster::views_complete_and_alive, Duration::from_secs(30));
         assert!(whole.is_some(), "the views are not complete again");
+    });
+}
+
+/// No node of the site declares any of the 210 others dead, and yet none waits for them. With half
+/// of the seeds, the network loses datagrams.
+#[test]
+fn telemetry_reaches_all_of_a_site_that_is_cut_off() {
+    const ALL: usize = 240;
+    const SITE: std::ops::Range<usize> = 0..30;
+    for_each_seed(10, |seed| {
+        let network = Network::losing(Share::percent(if seed % 2 == 0 { 0 } else { 2 }));
+        let settings = Settings::default().nodes(ALL).network(network).seed(seed);
+        let mut cluster = Cluster::new(settings);
+        cluster.start_known();
+        cluster.run_for(Duration::from_secs(5));
+        cluster.partition(SITE, SITE.end..ALL);
+        let isolated = |cluster: &Cluster| {
+            SITE.into_iter().all(|node| cluster.health(node).isolated_since.is_some())
+        };
+        assert!(cluster.run_until(isolated, Duration::from_secs(60)).is_some(), "not isolated");
+        cluster.run_for(Duration::from_secs(5));
+        for owner in [0, 7, 19] {
+            cluster.publish(owner, "load", b"1");
+            let known = |cluster: &Cluster| {
+                SITE.into_iter().all(|node| cluster.value(node, owner, "load") == Some(b"1"))
+            };
+            let took = cluster.run_until(known, Duration::from_secs(1));
+            assert!(took.is_some(), "an update of n{owner} has not reached all of the site");
+            cluster.run_for(Duration::from_secs(3));
+        }
     });
 }

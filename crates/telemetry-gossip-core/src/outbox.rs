@@ -13,7 +13,7 @@
 use alloc::collections::VecDeque;
 
 use crate::id::{IdHash, Instance, RequestId};
-use crate::membership::{Place, Slot};
+use crate::membership::{HashRange, Place, Slot};
 
 /// The most replies that wait.
 pub(crate) const MAX_REPLIES: usize = 256;
@@ -24,8 +24,8 @@ pub(crate) const MAX_FLIGHT_DATAGRAMS: usize = 248;
 /// The most datagrams of gossip that wait: those of telemetry, and some with rumors.
 pub(crate) const MAX_GOSSIP: usize = MAX_FLIGHT_DATAGRAMS + 64;
 
-/// The most rows that one reply sends, and the most that it asks for: more than fit a datagram of
-/// the default size.
+/// The most rows that one reply sends, the most that it asks for, and the most ranges that it
+/// compares: more than fit a datagram of the default size.
 const MAX_DIFF_ROWS: usize = 256;
 
 /// The initial capacity of the queues of diffs, in items.
@@ -58,6 +58,8 @@ pub(crate) enum Body {
     SyncDigest(RequestId),
     /// The versions of the rows in the hash ranges of this bit mask.
     SyncVersions(RequestId, u64),
+    /// The versions of the rows in the ranges of the diff, or sums of their parts.
+    SyncRanges(RequestId, Diff),
     /// The rows that are newer here, and the wants.
     SyncWants(RequestId, Diff),
     /// The rows that the partner wants or that are newer here, and the end of the session.
@@ -86,9 +88,10 @@ impl Body {
     #[inline]
     const fn diff(&self) -> Option<Diff> {
         match *self {
-            Self::SyncWants(_, diff) | Self::SyncDone(_, diff) | Self::TreeAck(_, diff) => {
-                Some(diff)
-            }
+            Self::SyncRanges(_, diff)
+            | Self::SyncWants(_, diff)
+            | Self::SyncDone(_, diff)
+            | Self::TreeAck(_, diff) => Some(diff),
             _ => None,
         }
     }
@@ -149,31 +152,34 @@ pub(crate) struct Want {
     pub(crate) since: u64,
 }
 
-/// The share of one reply in the outgoing diffs, by the numbers of its items and wants.
+/// The share of one reply in the outgoing diffs, by the numbers of its items, wants and ranges.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Diff {
     pub(crate) items: usize,
     pub(crate) wants: usize,
+    /// How many ranges are left to compare.
+    pub(crate) ranges: usize,
     /// Whether not all of the difference is in it.
     pub(crate) more: bool,
 }
 
 impl Diff {
     const fn is_empty(self) -> bool {
-        self.items | self.wants == 0
+        self.items | self.wants | self.ranges == 0
     }
 
-    /// Whether both say as many items and wants.
+    /// Whether both say as many items, wants and ranges.
     const fn has_same_rows(self, other: Self) -> bool {
-        self.items == other.items && self.wants == other.wants
+        self.items == other.items && self.wants == other.wants && self.ranges == other.ranges
     }
 }
 
-/// The items and wants of all queued replies, in the order of the replies.
+/// The items, wants and ranges of all queued replies, in the order of the replies.
 #[derive(Debug)]
 pub(crate) struct OutgoingDiffs {
     pub(crate) items: VecDeque<Item>,
     pub(crate) wants: VecDeque<Want>,
+    pub(crate) ranges: VecDeque<HashRange>,
 }
 
 impl OutgoingDiffs {
@@ -182,6 +188,8 @@ impl OutgoingDiffs {
         Self {
             items: VecDeque::with_capacity(DIFF_CAPACITY),
             wants: VecDeque::with_capacity(DIFF_CAPACITY),
+            // Small tables are listed as a whole, and never need any.
+            ranges: VecDeque::new(),
         }
     }
 
@@ -205,10 +213,21 @@ impl OutgoingDiffs {
         }
     }
 
+    /// Adds a range to the latest diff, as long as it has room.
+    pub(crate) fn range(&mut self, diff: &mut Diff, range: HashRange) {
+        if diff.ranges < MAX_DIFF_ROWS {
+            self.ranges.push_back(range);
+            diff.ranges += 1;
+        } else {
+            diff.more = true;
+        }
+    }
+
     /// Removes the latest diff, since no reply will carry it.
     pub(crate) fn revoke(&mut self, diff: Diff) {
         self.items.truncate(self.items.len().saturating_sub(diff.items));
         self.wants.truncate(self.wants.len().saturating_sub(diff.wants));
+        self.ranges.truncate(self.ranges.len().saturating_sub(diff.ranges));
     }
 
     /// Removes the oldest diff, whose reply was encoded or given up.
@@ -216,6 +235,7 @@ impl OutgoingDiffs {
     fn drop_first(&mut self, diff: Diff) {
         self.items.drain(..diff.items.min(self.items.len()));
         self.wants.drain(..diff.wants.min(self.wants.len()));
+        self.ranges.drain(..diff.ranges.min(self.ranges.len()));
     }
 
     fn clear(&mut self) {
@@ -223,7 +243,9 @@ impl OutgoingDiffs {
     }
 
     fn heap_bytes(&self) -> usize {
-        self.items.capacity() * size_of::<Item>() + self.wants.capacity() * size_of::<Want>()
+        self.items.capacity() * size_of::<Item>()
+            + self.wants.capacity() * size_of::<Want>()
+            + self.ranges.capacity() * size_of::<HashRange>()
     }
 }
 

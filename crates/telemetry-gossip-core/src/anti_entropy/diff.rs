@@ -11,7 +11,9 @@
 //!     | open (fingerprint in the header) -->|   a large table, on command; equal: done
 //!     |<- done, more -----------------------|
 //!     | digest: 16 or 64 range sums ------->|   a large table, known to differ
-//!     |<- versions of the differing ranges -|
+//!     |<- sums of parts of the ranges ------|   only if the rows of the ranges do not fit
+//!     | versions of the differing parts --->|
+//!     |<- versions of the differing ranges -|   otherwise
 //!     | claims newer here, wants ---------->|
 //!     |<- claims wanted, done --------------|
 //! ```

@@ -6,6 +6,7 @@
 //! | `trigger` | when a difference is worth a session |
 //! | `session` | the course of the session that this node opened |
 //! | `diff` | how two tables differ, and which rows to send and to request |
+//! | `narrow` | how a difference is found in a range that is too long to be listed |
 //! | `partners` | which member is the partner of an exchange that the host asks for |
 //! | `join` | how to find the cluster through seeds, and when a newcomer compares its table |
 //! | `seeds` | when seeds are asked again |
@@ -15,6 +16,7 @@
 
 pub(crate) mod diff;
 pub(crate) mod join;
+pub(crate) mod narrow;
 mod partners;
 pub(crate) mod seeds;
 pub(crate) mod session;

@@ -13,6 +13,7 @@ impl<A: Address> Detector<A> {
     pub(super) fn end_isolation(&mut self, end: IsolationEnd, cx: &mut Cx<A>) {
         self.config_may_reconnect = false;
         if self.roll_calls.reconnect() {
+            cx.table.clear_side();
             self.suspicions.restart(cx.now, &self.timing(cx));
             self.drop_probe();
             cx.emit(Event::Reconnected { end });

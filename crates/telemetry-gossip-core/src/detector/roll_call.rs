@@ -101,6 +101,9 @@ pub(crate) struct RollCalls {
     isolated: Option<Instant>,
     /// When an isolated node calls the roll again.
     again_at: Option<Instant>,
+    /// The rank at which the next roll call of an isolated node begins: where the last one ended.
+    /// So all members are asked in turn, although each roll call asks no more than it needs.
+    next_rank: Option<usize>,
     /// Whether the host, or the isolation limit, has declared the losses real. No roll call fails
     /// from then on, until one succeeds by itself.
     loss_accepted: bool,
@@ -138,8 +141,10 @@ impl RollCalls {
         self.roll.is_some()
     }
 
-    /// Begins a roll call of `others` members from `rank` on; the first round is due at once.
+    /// Begins a roll call of `others` members, the first round of which is due at once. It asks
+    /// from `rank` on, or from where the last one of this isolation ended.
     pub(crate) fn begin(&mut self, now: Instant, others: usize, rank: usize) {
+        let rank = self.next_rank.unwrap_or(rank);
         self.asked.clear();
         self.roll = Some(RollCall {
             started: now,
@@ -280,6 +285,7 @@ impl RollCalls {
             Some(Finding::InTouch { doubtful: false })
         } else {
             self.again_at = Some(now + again_in);
+            self.next_rank = Some(roll.rank);
             let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
             Some(Finding::CutOff { lost: count(asked - answers), of: count(asked + 1) })
         }
@@ -292,7 +298,7 @@ impl RollCalls {
 
     /// Ends the isolation; false if there is none.
     pub(crate) fn reconnect(&mut self) -> bool {
-        self.again_at = None;
+        (self.again_at, self.next_rank) = (None, None);
         self.isolated.take().is_some()
     }
 
@@ -460,6 +466,8 @@ impl<A: Address> Detector<A> {
                 self.drop_pending_accusations(cx);
                 self.flap_damping.clear_rechecks();
                 self.config_may_reconnect = false;
+                let asked = self.roll_calls.asked.iter();
+                cx.table.update_side(asked.map(|asked| (asked.slot, asked.answered)));
                 if self.roll_calls.isolate(cx.now) {
                     cx.emit(Event::Isolated { lost, of });
                 }

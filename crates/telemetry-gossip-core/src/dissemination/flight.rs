@@ -189,9 +189,14 @@ impl Dissemination {
         // For a new partner, assume twice the usual round trip. Too short a time costs no more than
         // one datagram.
         let round_trip = own.or_else(|| self.trees.usual_round_trip().map(|usual| usual * 2));
-        let first =
-            round_trip.map_or(timeout, |longest| (longest * MAX_ACK_ROUND_TRIPS).max(timeout / 16));
-        first.saturating_mul(1 << tries.min(16)).min(timeout)
+        let wait = |longest: Duration| (longest * MAX_ACK_ROUND_TRIPS).max(timeout / 16);
+        if let (Some(longest), 0) = (round_trip, tries) {
+            return wait(longest).min(timeout);
+        }
+        // An isolated node doubts itself for the silence of the other side, which says nothing of
+        // the partners on its own.
+        let most = if cx.table.has_side() { cx.config.probe_timeout } else { timeout };
+        round_trip.map_or(most, wait).saturating_mul(1 << tries.min(16)).min(most)
     }
 
     /// Handles the acknowledgement of a datagram of a flight.

@@ -8,6 +8,7 @@ use core::marker::PhantomData;
 use super::claim::{Accusers, Claim};
 use super::echoes::first_plain;
 use super::member::Member;
+use super::range::HashRange;
 use super::roster::Place;
 use super::row::{Row, Sums};
 use super::slot::Slot;
@@ -219,6 +220,18 @@ impl<A: Address> Membership<A> {
         self.roster.ranks(from, to).filter_map(|rank| self.roster.slot(rank))
     }
 
+    /// Returns how many members have id hashes in a range.
+    pub(crate) fn count_in(&self, range: HashRange) -> usize {
+        self.roster.ranks(range.first(), range.last()).len()
+    }
+
+    /// Returns the fingerprint of any range, which visits all its rows. Those of whole hash ranges
+    /// are [kept](Self::bucket).
+    pub(crate) fn sum_of(&self, range: HashRange) -> u64 {
+        let rows = self.in_range(range.first(), range.last()).map(|slot| self.row(slot));
+        rows.fold(0, |sum, row| sum.wrapping_add(row.sums(self.includes_dead).whole()))
+    }
+
     /// Returns the members from a place on, in the order of the roster.
     pub(crate) fn starting_at(&self, place: Place) -> impl Iterator<Item = Slot> {
         self.roster.from(place).filter_map(|rank| self.roster.slot(rank))
@@ -339,6 +352,7 @@ impl<A: Address> Membership<A> {
         self.rows.capacity() * size_of::<Row>()
             + self.free.capacity() * size_of::<Slot>()
             + self.roster.heap_bytes()
+            + self.side_bytes()
             + texts
     }
 

@@ -9,7 +9,9 @@
 //! | `table` | the rows, and the one merge rule |
 //! | `lookup`, `member` | how rows are found; a row as the host sees it |
 //! | `row`, `slot` | one packed record; its place in the table |
+//! | `range` | ranges of id hashes, in which two tables are compared |
 //! | `roster` | the index of the rows, in the order of the id hashes |
+//! | `side` | the members that answer while this node is isolated |
 //! | `echoes` | claims that were received before, recognised by their bytes |
 //! | `rtt` | an upper bound of a member's round-trip time |
 //! | `telemetry` | how entries are taken in, and how much telemetry is held |
@@ -27,10 +29,12 @@ mod lookup;
 mod member;
 pub(crate) mod newcomers;
 pub(crate) mod proof;
+mod range;
 mod roster;
 mod row;
 pub(crate) mod rtt;
 pub(crate) mod rumors;
+mod side;
 mod slot;
 pub(crate) mod snapshot;
 mod table;
@@ -41,6 +45,7 @@ mod tests;
 pub(crate) mod tombstone;
 
 pub use member::Member;
+pub(crate) use range::{HashRange, PARTS};
 pub(crate) use roster::{MAX_NAMESAKES, Place};
 pub(crate) use row::Row;
 pub(crate) use slot::{Slot, grow, serialize_maybe_free};

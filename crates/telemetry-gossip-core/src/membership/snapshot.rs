@@ -14,6 +14,7 @@ use super::proof::Answered;
 use super::roster::Roster;
 use super::row::{Row, Sums};
 use super::rtt::RttBound;
+use super::side::Reached;
 use super::slot::grow;
 use super::telemetry_log::{self, Entries, MAX_LOG_READ, MAX_VERSION};
 use super::{Membership, Slot};
@@ -40,6 +41,7 @@ struct State<'a> {
     telemetry_changed_at: Instant,
     roster_version: u32,
     includes_dead: bool,
+    side: Option<&'a [Reached]>,
 }
 
 /// The same fields, as they are read.
@@ -54,6 +56,7 @@ struct ReadState {
     telemetry_changed_at: Instant,
     roster_version: u32,
     includes_dead: bool,
+    side: Option<Vec<Reached>>,
 }
 
 /// The rows as they are read. A free row is one byte and takes no memory before the list of free
@@ -124,6 +127,7 @@ pub(crate) fn serialize<A: Address, S: Serializer>(
         telemetry_changed_at: table.telemetry_changed_at,
         roster_version: table.roster_version,
         includes_dead: table.includes_dead,
+        side: table.side.as_deref(),
     };
     state.serialize(serializer)
 }
@@ -142,6 +146,7 @@ pub(crate) fn deserialize<'de, A: Address, D: Deserializer<'de>>(
         telemetry_changed_at: state.telemetry_changed_at,
         roster_version: state.roster_version,
         includes_dead: state.includes_dead,
+        side: state.side,
         free: state.free,
         rows,
         ..Membership::new(state.limit)
@@ -224,6 +229,7 @@ impl<A: Address> Membership<A> {
                     "the roster is in the order of the id hashes and ids",
                 ),
                 (self.ids_differ(), "no two members have the same id"),
+                (self.side_is_sound(), "its side names members in the order of the roster"),
             ],
         )?;
         self.slots().try_for_each(|slot| self.check_row(slot, times))

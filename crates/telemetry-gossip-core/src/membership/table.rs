@@ -16,6 +16,7 @@ use super::proof::Answered;
 use super::roster::Roster;
 use super::row::{Row, Sums};
 use super::rtt::RttBound;
+use super::side::Reached;
 use super::slot::{Slot, grow};
 use super::telemetry::{Held, Room};
 use crate::address::Address;
@@ -59,6 +60,9 @@ pub struct Membership<A> {
     pub(super) roster: Roster,
     pub(super) echoes: Echoes,
     pub(super) me: Option<Slot>,
+    /// The other members on this side of a partition, in the order of the roster, while this node
+    /// is isolated.
+    pub(super) side: Option<Vec<Reached>>,
     pub(super) limit: u32,
     pub(super) sums: Sums,
     pub(super) buckets: [u64; BUCKETS],
@@ -70,8 +74,8 @@ pub struct Membership<A> {
     pub(super) changed_at: Instant,
     /// When telemetry last changed a row.
     pub(super) telemetry_changed_at: Instant,
-    /// Counts the changes of the set of live members, of their addresses, and of which addresses
-    /// are known to be right.
+    /// Counts the changes of the set of live members, of their addresses, of which addresses are
+    /// known to be right, and of which members are on this side of a partition.
     pub(super) roster_version: u32,
     /// Whether dead members and members that left add to the fingerprints.
     pub(super) includes_dead: bool,
@@ -129,6 +133,7 @@ impl<A: Address> Membership<A> {
             roster: Roster::new(),
             echoes: Echoes::new(),
             me: None,
+            side: None,
             limit,
             sums: Sums::default(),
             buckets: [0; BUCKETS],
@@ -251,6 +256,7 @@ impl<A: Address> Membership<A> {
         self.account(hash, share, Sums::default());
         self.room.replace(self.room.held_by(self.row(slot)), Held::default());
         self.count(Status::Left, hash, -1);
+        self.forget_in_side(slot);
         self.roster.remove(&self.rows, slot);
         self.rows[slot.index()] = Row::new::<A>("", None);
         self.free.push(slot);

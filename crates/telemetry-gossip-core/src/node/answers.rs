@@ -37,6 +37,7 @@ impl<A: Address> Node<A> {
             Frame::Ack(ack) => self.address_pinged(datagram, RequestId(ack.number)),
             Frame::Nack(nack) => detector.helper_asked(RequestId(nack.number)),
             Frame::Page(page) => anti_entropy.seed_asked(RequestId(page.number)),
+            Frame::SyncSums(head, _) => anti_entropy.address_asked(RequestId(head.number)),
             Frame::SyncVersions(head, _) => anti_entropy.address_asked(RequestId(head.number)),
             Frame::SyncWants(head, _) => anti_entropy.address_asked(RequestId(head.number)),
             Frame::SyncDone(done) => {

@@ -7,19 +7,19 @@ use serde::Serialize;
 
 use super::Node;
 use crate::address::{Address, MAX_ADDRESS_LEN};
-use crate::anti_entropy::diff::{digest_ranges, sums, version_of};
+use crate::anti_entropy::diff::{digest_ranges, sums};
 use crate::anti_entropy::join::PIECE_BYTES;
-use crate::anti_entropy::session::ALL_BUCKETS;
+use crate::anti_entropy::narrow::buckets_of;
 use crate::cx::Fit;
 use crate::id::{Generation, IdHash, RequestId};
 use crate::membership::claim::Accusers;
-use crate::membership::{BUCKETS, MAX_NAMESAKES, Place, Slot, bucket_of};
+use crate::membership::{Place, Slot};
 use crate::outbox::{Body, Diff};
 use crate::status::Status;
 use crate::wire::encode::{Open, Writer};
 use crate::wire::{
-    DigestHead, Page, PagePlace, PageRequest, RangeHead, SyncDone, SyncOpen, TreeAck, VersionsHead,
-    WantsHead, WireClaim, WireSum, WireWant, kind,
+    DigestHead, Page, PagePlace, PageRequest, SumsHead, SyncDone, SyncOpen, TreeAck, WantsHead,
+    WireClaim, WireSum, WireWant, kind,
 };
 
 /// The bytes kept free for the frame that ends a page or a reply of a session.
@@ -35,18 +35,6 @@ const MAX_PIECE_ROWS: usize = 512;
 /// log are found by reading it from its beginning. One log is read whatever its length.
 const MAX_LOG_BYTES_READ: usize = 131_072;
 
-/// How much of a range of rows a version list holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Written {
-    /// All rows.
-    All,
-    /// The rows that fit.
-    Part,
-    /// The rows before those of this id hash. They are so many that they may fit no datagram, so
-    /// they are left out, or nothing behind them would ever be compared.
-    UpTo(IdHash),
-}
-
 impl<A: Address> Node<A> {
     /// Writes the body of an intent for the member `to`.
     pub(super) fn put_body(&mut self, w: &mut Writer<'_>, body: Body, to: Option<Slot>) {
@@ -60,12 +48,22 @@ impl<A: Address> Node<A> {
             }
             Body::SyncDigest(request_id) => {
                 let ranges = digest_ranges(&self.cx.table);
-                let head = DigestHead { number: request_id.0 };
+                let number = request_id.0;
+                self.put_list(w, kind::SYNC_SUMS, &SumsHead { number, more: false }, |_, _| true);
+                let head = DigestHead { number };
                 self.put_list(w, kind::SYNC_DIGEST, &head, |node, w| {
                     sums(&node.cx.table, ranges).all(|sum| w.item(&WireSum { sum }))
                 });
             }
-            Body::SyncVersions(request_id, mask) => self.put_versions(w, request_id, mask),
+            Body::SyncVersions(request_id, mask) => {
+                let visited = self.put_rows(w, request_id, buckets_of(mask), false);
+                self.cx.stats.rows_visited += visited;
+            }
+            Body::SyncRanges(request_id, diff) => {
+                let ranges = self.cx.outbox.diffs.ranges.iter().take(diff.ranges).copied();
+                let visited = self.put_ranges(w, request_id, ranges, diff.more);
+                self.cx.stats.rows_visited += visited;
+            }
             Body::SyncWants(request_id, diff) => self.put_wants(w, request_id, diff),
             Body::SyncDone(request_id, diff) => {
                 let more = self.put_diff(w, diff.items, DONE_FRAME_BYTES) | diff.more;
@@ -127,70 +125,6 @@ impl<A: Address> Node<A> {
             w.abandon(&open)
         }
         fits
-    }
-
-    /// Writes the versions of the rows in the buckets of `mask`: whole ranges while they fit, then
-    /// a part of the next one.
-    fn put_versions(&mut self, w: &mut Writer<'_>, request_id: RequestId, mask: u64) {
-        let Some(open) = w.open(kind::SYNC_VERSIONS) else { return };
-        let head_at = w.len();
-        let mut head = VersionsHead { number: request_id.0, more: false };
-        if !w.item(&head) {
-            w.abandon(&open);
-            return;
-        }
-        'ranges: for (from, to) in ranges_of(mask) {
-            let mut from = Some(from);
-            while let Some(begin) = from {
-                let (visited, written) = self.put_range(w, begin, to);
-                self.cx.stats.rows_visited += visited;
-                head.more |= written != Written::All;
-                from = match written {
-                    Written::All => None,
-                    Written::UpTo(crowd) => {
-                        crowd.0.checked_add(1).map(IdHash).filter(|&next| next <= to)
-                    }
-                    Written::Part => break 'ranges,
-                };
-            }
-        }
-        w.rewrite(head_at, &head);
-        w.close(open);
-    }
-
-    /// Writes one range of a version list. Returns how many rows it visited, and how much it wrote.
-    fn put_range(&self, w: &mut Writer<'_>, from: IdHash, to: IdHash) -> (u64, Written) {
-        let head_at = w.len();
-        let mut head = RangeHead { from: from.0, to: to.0, rows: 0 };
-        if !w.item(&head) {
-            return (0, Written::Part);
-        }
-        let (mut before, mut last) = (w.len(), None);
-        let mut visited = 0;
-        for slot in self.cx.table.in_range(from, to) {
-            visited += 1;
-            let id_hash = self.cx.table.id_hash(slot);
-            if last != Some(id_hash.0) {
-                before = w.len();
-            }
-            if head.rows == u16::MAX || !w.item(&version_of(id_hash, self.cx.table.row(slot))) {
-                // End the range before this id hash: a range must hold all rows of each of its id
-                // hashes, or the receiver would send the others back as missing.
-                w.truncate(before);
-                if id_hash.0 == from.0 || head.rows == 0 {
-                    w.truncate(head_at);
-                } else {
-                    head.to = id_hash.0 - 1;
-                    w.rewrite(head_at, &head);
-                }
-                let crowd = self.cx.table.with_id_hash(id_hash).count() >= MAX_NAMESAKES;
-                return (visited, if crowd { Written::UpTo(id_hash) } else { Written::Part });
-            }
-            last = Some(id_hash.0);
-            head.rows += 1;
-        }
-        w.rewrite(head_at, &head);
-        (visited, Written::All)
     }
 
     /// Writes what a diff sends, then what it requests.
@@ -400,22 +334,3 @@ fn put_place(w: &mut Writer<'_>, place: Option<Place>) {
         w.frame(kind::PAGE_PLACE, &PagePlace { nth });
     }
 }
-
-/// The ranges of id hashes of the buckets in `mask`, with neighbours joined.
-fn ranges_of(mask: u64) -> impl Iterator<Item = (IdHash, IdHash)> {
-    const WIDTH: u32 = u32::BITS - BUCKETS.trailing_zeros();
-    let mut rest = if mask == ALL_BUCKETS { u64::MAX } else { mask };
-    core::iter::from_fn(move || {
-        if rest == 0 {
-            return None;
-        }
-        let first = rest.trailing_zeros();
-        let len = (rest >> first).trailing_ones();
-        rest = if first + len >= 64 { 0 } else { rest >> (first + len) << (first + len) };
-        let from = first << WIDTH;
-        let to = (u64::from(first + len) << WIDTH) - 1;
-        Some((IdHash(from), IdHash(u32::try_from(to).unwrap_or(u32::MAX))))
-    })
-}
-
-const _: () = assert!(bucket_of(u64::MAX) == BUCKETS - 1);

@@ -28,6 +28,7 @@ mod freshness;
 mod invariants;
 mod leaving;
 mod lend;
+mod ranges;
 mod receive;
 mod reply;
 pub(crate) mod snapshot;

@@ -383,6 +383,7 @@ fn is_reply<A: Address>(datagram: &Datagram<'_, A>) -> bool {
         matches!(
             frame,
             Frame::Page(_)
+                | Frame::SyncSums(..)
                 | Frame::SyncVersions(..)
                 | Frame::SyncWants(..)
                 | Frame::SyncDone(_)

@@ -44,6 +44,8 @@ pub(super) struct Reply<A> {
     /// How many claims of its first id hash come before the page that a frame after this one is
     /// about.
     pub(super) page_place: u32,
+    /// Whether the sender reads the sums of parts of a range.
+    pub(super) reads_parts: bool,
     /// Whether the datagram has asked its one question.
     pub(super) asked: bool,
     /// The number of frames of claims read so far.
@@ -82,6 +84,7 @@ impl<A> Reply<A> {
             has_ack: false,
             heard,
             page_place: 0,
+            reads_parts: false,
             asked: false,
             claims_frames: 0,
             refutes: false,

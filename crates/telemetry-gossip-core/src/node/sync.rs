@@ -6,6 +6,7 @@ use super::apply::Asked;
 use super::reply::Reply;
 use crate::address::Address;
 use crate::anti_entropy::diff::{Told, differing};
+use crate::anti_entropy::narrow::buckets_of;
 use crate::id::RequestId;
 use crate::outbox::{Body, Diff};
 use crate::wire::decode::{Datagram, Frame};
@@ -34,6 +35,7 @@ impl<A: Address> Node<A> {
         }
         for frame in datagram.following() {
             let number = match frame {
+                Frame::SyncSums(head, _) => head.number,
                 Frame::SyncVersions(head, _) => head.number,
                 Frame::SyncWants(head, _) => head.number,
                 Frame::SyncDone(done) => done.number,
@@ -87,8 +89,41 @@ impl<A: Address> Node<A> {
                 reply.body = Body::SyncDone(RequestId(open.number), diff);
             }
             Frame::SyncDigest(head, sums) => {
+                let request_id = RequestId(head.number);
                 let mask = differing(&cx.table, sums);
-                reply.body = Body::SyncVersions(RequestId(head.number), mask);
+                reply.body = if reply.reads_parts {
+                    for range in buckets_of(mask) {
+                        cx.outbox.diffs.range(&mut reply.diff, range);
+                    }
+                    Body::SyncRanges(request_id, reply.diff)
+                } else {
+                    Body::SyncVersions(request_id, mask)
+                };
+            }
+            Frame::SyncSums(_, split) if split.is_empty() => reply.reads_parts = true,
+            Frame::SyncSums(head, split) => {
+                let request_id = RequestId(head.number);
+                let asker = session == Some(request_id);
+                let visited;
+                (reply.diff, visited) = cx.outbox.diffs.compare_parts(&cx.table, split, request_id);
+                cx.stats.rows_visited += visited;
+                reply.diff.more |= head.more;
+                let (diff, equal) = (reply.diff, reply.diff.ranges == 0);
+                // Parts that are equal by now leave nothing to say.
+                if !equal {
+                    reply.body = Body::SyncRanges(request_id, diff);
+                } else if !asker {
+                    reply.body = Body::SyncDone(request_id, diff);
+                }
+                if asker {
+                    anti_entropy.on_session_reply(
+                        theirs,
+                        diff.more,
+                        !equal || diff.more,
+                        equal,
+                        cx,
+                    );
+                }
             }
             Frame::SyncVersions(head, ranges) => {
                 let request_id = RequestId(head.number);
@@ -100,8 +135,9 @@ impl<A: Address> Node<A> {
                 let (diff, asker) = (reply.diff, session == Some(request_id));
                 reply.body = closing(request_id, diff, asker);
                 if asker {
-                    let none = diff == Diff::default();
-                    anti_entropy.on_session_reply(theirs, diff.more, !none, none, cx);
+                    // The partner does not answer a done, whether rows were left out or not.
+                    let none = diff.items == 0 && diff.wants == 0;
+                    anti_entropy.on_session_reply(theirs, diff.more, !none || diff.more, none, cx);
                 }
             }
             Frame::SyncWants(head, wants) => {

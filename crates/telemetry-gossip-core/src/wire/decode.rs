@@ -15,15 +15,15 @@ use super::items::{ClaimsIn, Entries, Items, Ranges, check_claim};
 use super::read::{Read, Reader, head, rule, text};
 use super::{
     Ack, CompactedHead, DigestHead, HEADER_LEN, Nack, Page, PagePlace, PageRequest, Ping, PingReq,
-    SeenAt, SyncDone, SyncOpen, TelemetryHead, Tree, TreeAck, VersionsHead, WIRE_VERSION, WantsHead,
-    WireClaim, WireEntry, WireSum, WireWant, kind,
+    SeenAt, SumsHead, SyncDone, SyncOpen, TelemetryHead, Tree, TreeAck, VersionsHead, WIRE_VERSION,
+    WantsHead, WireClaim, WireEntry, WireParts, WireSum, WireWant, kind,
 };
 use crate::address::Address;
 use crate::config::MAX_MTU;
 use crate::error::WireError;
 use crate::id::Label;
 use crate::membership::telemetry_log::MAX_VERSION;
-use crate::membership::{BUCKETS, Fingerprints};
+use crate::membership::{BUCKETS, Fingerprints, HashRange};
 use crate::status::Status;
 
 /// A validated datagram: its header is right and every frame of a known kind is valid.
@@ -74,6 +74,7 @@ pub(crate) enum Frame<'a, A> {
     Telemetry(u64, TelemetryHead, Entries<'a>),
     SyncOpen(SyncOpen),
     SyncDigest(DigestHead, Items<'a, WireSum>),
+    SyncSums(SumsHead, Items<'a, WireParts>),
     SyncVersions(VersionsHead, Ranges<'a>),
     SyncWants(WantsHead, Items<'a, WireWant>),
     SyncDone(SyncDone),
@@ -97,16 +98,19 @@ impl<A> Frame<'_, A> {
     /// Whether the frame asks for work of which a datagram may ask only once. A ping is cheap, and
     /// stands beside other questions.
     pub(crate) const fn is_question(&self) -> bool {
-        matches!(
-            self,
-            Self::PingReq { .. }
-                | Self::SyncOpen(_)
-                | Self::SyncDigest(..)
-                | Self::SyncVersions(..)
-                | Self::SyncWants(..)
-                | Self::PageRequest(_)
-                | Self::Tree(_)
-        )
+        match self {
+            Self::SyncSums(_, parts) => !parts.is_empty(),
+            _ => matches!(
+                self,
+                Self::PingReq { .. }
+                    | Self::SyncOpen(_)
+                    | Self::SyncDigest(..)
+                    | Self::SyncVersions(..)
+                    | Self::SyncWants(..)
+                    | Self::PageRequest(_)
+                    | Self::Tree(_)
+            ),
+        }
     }
 }
 
@@ -253,6 +257,10 @@ fn parse_frame<A: Address>(kind: u8, body: &[u8]) -> Result<Frame<'_, A>, WireEr
             let (head, rest) = head(body, "sync digest")?;
             Frame::SyncDigest(head, Items::new(rest))
         }
+        kind::SYNC_SUMS => {
+            let (head, rest) = head(body, "sync sums")?;
+            Frame::SyncSums(head, Items::new(rest))
+        }
         kind::SYNC_VERSIONS => {
             let (head, rest) = head(body, "sync versions")?;
             Frame::SyncVersions(head, Ranges { rest })
@@ -379,6 +387,19 @@ fn validate<A: Address>(kind: u8, body: &[u8]) -> Result<(), WireError> {
             }
             if !(count == BUCKETS || count == BUCKETS / 4) {
                 return Err(rule("sync digest", "16 or 64 ranges"));
+            }
+        }
+        Frame::SyncSums(_, ranges) => {
+            // The receiver says something about the parts in their order.
+            let mut next = Some(0);
+            for parts in ranges.checked("sync parts") {
+                let WireParts { from, bits, .. } = parts?;
+                let range = HashRange::new(from, bits)
+                    .ok_or(rule("sync parts", "2^4 to 2^32 id hashes from a multiple on"))?;
+                if next.is_none_or(|next| from < next) {
+                    return Err(rule("sync parts", "ranges ascend and do not overlap"));
+                }
+                next = range.last().0.checked_add(1);
             }
         }
         Frame::SyncVersions(_, ranges) => {

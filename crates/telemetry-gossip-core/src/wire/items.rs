@@ -22,6 +22,13 @@ pub(crate) struct Items<'a, T> {
     pub(super) item: PhantomData<T>,
 }
 
+impl<T> Items<'_, T> {
+    /// Whether there are no items.
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.rest.is_empty()
+    }
+}
+
 impl<'a, T: Deserialize<'a>> Items<'a, T> {
     pub(super) fn new(rest: &'a [u8]) -> Self {
         Self { rest, item: PhantomData }

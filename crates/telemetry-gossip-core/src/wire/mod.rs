@@ -29,6 +29,7 @@ mod tests;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{IdHash, RequestId};
+use crate::membership::PARTS;
 use crate::membership::claim::{Accusers, MAX_ACCUSERS};
 use read::{Read, Reader};
 
@@ -75,7 +76,8 @@ pub(crate) mod kind {
     pub(crate) const TREE_ACK: u8 = 15;
     pub(crate) const TELEMETRY_ANEW: u8 = 16;
     pub(crate) const PAGE_PLACE: u8 = 18;
-    pub(crate) const SEEN_AT: u8 = 19;
+    pub(crate) const SYNC_SUMS: u8 = 19;
+    pub(crate) const SEEN_AT: u8 = 20;
 }
 
 /// Asks the target whether it is there. Only the target answers.
@@ -184,6 +186,28 @@ pub(crate) struct WireSum {
     pub(crate) sum: u32,
 }
 
+/// The head of a list of ranges that are split in parts. The ranges follow, each with the
+/// fingerprints of its parts. Without any, and before a digest, the frame says that its sender
+/// reads such lists. `more` says that not all ranges that differ are in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SumsHead {
+    #[serde(with = "fixed")]
+    pub(crate) number: u32,
+    pub(crate) more: bool,
+}
+
+/// The fingerprints of the equal parts of a range of 2^`bits` id hashes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct WireParts {
+    #[serde(with = "fixed")]
+    pub(crate) from: u32,
+    pub(crate) bits: u8,
+    pub(crate) sums: [WireSum; PARTS],
+}
+
+/// The bytes of a [`WireParts`].
+pub(crate) const PARTS_LEN: usize = 4 + 1 + 4 * PARTS;
+
 /// The head of a version list. The bounds and the rows of each differing range follow. `more` says
 /// that not all ranges fit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -203,6 +227,12 @@ pub(crate) struct RangeHead {
     #[serde(with = "postcard::fixint::be")]
     pub(crate) rows: u16,
 }
+
+/// The bytes of a [`RangeHead`].
+pub(crate) const RANGE_HEAD_LEN: usize = 4 + 4 + 2;
+
+/// The fewest and the most bytes of a [`WireVersion`].
+pub(crate) const VERSION_LENS: (usize, usize) = (4 + 2 + 1 + 1 + 1, 4 + 2 + 1 + 10 + 10);
 
 /// The versions of what the sender holds of one member, without the claim and the telemetry
 /// themselves.

@@ -113,6 +113,13 @@ impl Words {
             Frame::SyncDigest { number, sums } => {
                 format!("sync digest {} of {} ranges", self.request(*number), sums.len())
             }
+            Frame::SyncSums { number, ranges, .. } if ranges.is_empty() => {
+                format!("sync sums {}: can be read", self.request(*number))
+            }
+            Frame::SyncSums { number, more, ranges } => {
+                let (number, more) = (self.request(*number), self::more(*more));
+                format!("sync sums {number}{more} of the parts of {} ranges", ranges.len())
+            }
             Frame::SyncVersions { number, ranges, .. } => {
                 let ranges: Vec<String> = ranges.iter().map(|range| self.range(range)).collect();
                 format!("sync versions {}: {}", self.request(*number), ranges.join("; "))

@@ -8,7 +8,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use crate::meaning::{Claim, Entry, Frame, Header, Hex, News, Range, Status, Version, Want};
+use crate::meaning::{Claim, Entry, Frame, Header, Hex, News, Parts, Range, Status, Version, Want};
 use crate::writer::datagram;
 
 /// What the liar knows of the node that receives its datagrams.
@@ -173,7 +173,23 @@ fn questions(target: &Target<'_>) -> Vec<(&'static str, Vec<u8>)> {
     };
     let first = target.member(0);
     let sums = |n: usize| Frame::SyncDigest { number, sums: alloc::vec![word(n); 64] };
+    let parts = |bits: u8, number| {
+        target.longest(|n| {
+            let count = n.min(1 << (32 - bits)) as u64;
+            let parts = |at| Parts { from: (at << bits) as u32, bits, sums: [1; 16] };
+            let ranges = (0..count).map(parts).collect();
+            alloc::vec![Frame::SyncSums { number, more: false, ranges }]
+        })
+    };
+    let for_parts = |n: usize| Frame::SyncSums { number: word(n), more: false, ranges: Vec::new() };
     alloc::vec![
+        ("sums: the whole circle", parts(32, number)),
+        ("sums: ranges with many rows each", parts(28, number)),
+        ("sums: ranges with some rows each", parts(26, number)),
+        ("sums: ranges with hardly a row each", parts(20, number)),
+        ("digest: all differ, and parts are read", {
+            target.longest(|n| repeat(n, |at| if at == 0 { for_parts(at) } else { sums(at) }))
+        }),
         (
             "versions: ranges without rows",
             target.longest(|n| alloc::vec![versions(empty_ranges(n))]),

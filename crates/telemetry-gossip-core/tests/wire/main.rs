@@ -114,7 +114,7 @@ fn named(error: WireError) -> String {
 
 /// What can be malformed, and the fields that have rules. (That a value has less than 65,535 bytes
 /// is a rule that no datagram is long enough to break.)
-const ERRORS: [&str; 35] = [
+const ERRORS: [&str; 39] = [
     "too long",
     "truncated",
     "version 2",
@@ -129,6 +129,8 @@ const ERRORS: [&str; 35] = [
     "malformed telemetry entry",
     "malformed sync open",
     "malformed sync digest",
+    "malformed sync sums",
+    "malformed sync parts",
     "malformed sync versions",
     "malformed sync range",
     "malformed sync wants",
@@ -148,6 +150,8 @@ const ERRORS: [&str; 35] = [
     "telemetry version: entries ascend from the version before them",
     "telemetry key: 1 to 255 bytes of text",
     "sync digest: 16 or 64 ranges",
+    "sync parts: 2^4 to 2^32 id hashes from a multiple on",
+    "sync parts: ranges ascend and do not overlap",
     "sync range: ranges ascend and do not overlap",
     "sync version: rows ascend within their range",
 ];

@@ -135,6 +135,11 @@ pub(crate) enum Frame {
         number: u32,
         sums: Vec<u32>,
     },
+    SyncSums {
+        number: u32,
+        more: bool,
+        ranges: Vec<Parts>,
+    },
     SyncVersions {
         number: u32,
         more: bool,
@@ -211,6 +216,13 @@ pub(crate) struct Entry {
     pub(crate) urgent: bool,
     pub(crate) key: String,
     pub(crate) value: Option<Hex>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Parts {
+    pub(crate) from: u32,
+    pub(crate) bits: u8,
+    pub(crate) sums: [u32; 16],
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

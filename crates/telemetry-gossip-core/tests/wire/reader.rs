@@ -1,7 +1,7 @@
 //! A reader of datagrams made from `docs/wire.md` alone: it has nothing of the crate's but the
 //! shapes of `golden.toml`. What it does not know how to read, the page does not say.
 
-use crate::meaning::{Claim, Entry, Frame, Header, Hex, News, Range, Status, Version, Want};
+use crate::meaning::{Claim, Entry, Frame, Header, Hex, News, Parts, Range, Status, Version, Want};
 
 /// The bytes break a rule of the page.
 #[derive(Debug, PartialEq, Eq)]
@@ -89,10 +89,29 @@ fn frame(kind: u8, at: &mut At<'_>) -> Result<Frame> {
             }
             Frame::TelemetryAnew { floor, news: news(at)? }
         }
+        19 => {
+            let (number, more, ranges) = (at.u32()?, at.bool()?, at.all(parts)?);
+            let end = |parts: &Parts| u64::from(parts.from) + (1 << parts.bits);
+            if ranges.windows(2).any(|pair| end(&pair[0]) > pair[1].from.into()) {
+                return Err(Bad("ranges overlap"));
+            }
+            Frame::SyncSums { number, more, ranges }
+        }
         18 => Frame::PagePlace { nth: at.varint32()? },
-        19 => Frame::SeenAt { address: address(at, false)? },
+        20 => Frame::SeenAt { address: address(at, false)? },
         _ => Frame::Unknown { kind, body: Hex(std::mem::take(&mut at.0).to_vec()) },
     })
+}
+
+fn parts(at: &mut At<'_>) -> Result<Parts> {
+    let (from, bits, mut sums) = (at.u32()?, at.u8()?, [0; 16]);
+    if !(4..=32).contains(&bits) || !u64::from(from).is_multiple_of(1 << bits) {
+        return Err(Bad("range of parts"));
+    }
+    for sum in &mut sums {
+        *sum = at.u32()?;
+    }
+    Ok(Parts { from, bits, sums })
 }
 
 fn status(at: &mut At<'_>) -> Result<Status> {

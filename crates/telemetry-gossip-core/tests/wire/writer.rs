@@ -2,7 +2,7 @@
 //! shortest form, and nothing of the crate's but the shapes of `golden.toml`. It writes what it is
 //! told, rules or not.
 
-use crate::meaning::{Claim, Entry, Frame, Header, News, Range, Status, Version, Want};
+use crate::meaning::{Claim, Entry, Frame, Header, News, Parts, Range, Status, Version, Want};
 
 /// "Datagram"
 pub(crate) fn datagram(header: &Header, frames: &[Frame]) -> Vec<u8> {
@@ -58,6 +58,16 @@ fn body(frame: &Frame) -> (u8, Vec<u8>) {
             u32s(sums);
             8
         }
+        Frame::SyncSums { number, more, ranges } => {
+            u32s(&[*number]);
+            out.push(u8::from(*more));
+            for Parts { from, bits, sums } in ranges {
+                out.extend(from.to_be_bytes());
+                out.push(*bits);
+                sums.iter().for_each(|sum| out.extend(sum.to_be_bytes()));
+            }
+            19
+        }
         Frame::SyncVersions { number, more, ranges } => {
             u32s(&[*number]);
             out.push(u8::from(*more));
@@ -110,7 +120,7 @@ fn body(frame: &Frame) -> (u8, Vec<u8>) {
         }
         Frame::SeenAt { address } => {
             bytes(&mut out, &address.0);
-            19
+            20
         }
         Frame::Unknown { kind, body } => {
             out.extend(&body.0);

@@ -20,8 +20,16 @@ impl RollCalls {
     ) -> Result<(), Unsound> {
         const PART: &str = "roll call";
         let times = cx.time_rules();
-        let Self { roll, asked, verified, isolated, again_at, loss_accepted: _, accuses_lost: _ } =
-            self;
+        let Self {
+            roll,
+            asked,
+            verified,
+            isolated,
+            again_at,
+            next_rank: _,
+            loss_accepted: _,
+            accuses_lost: _,
+        } = self;
         let most = cx.config.max_members as usize;
         if let Some(roll) = roll {
             roll.check_restored(asked.len(), most, times)?;
@@ -43,6 +51,7 @@ impl RollCalls {
                     "an isolated node calls the roll again",
                 ),
                 (roll.is_none() || again_at.is_none(), "no other is due during a roll call"),
+                (isolated.is_some() || !cx.table.has_side(), "only an isolated node is on a side"),
             ],
         )
     }

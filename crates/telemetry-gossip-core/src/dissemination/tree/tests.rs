@@ -139,6 +139,68 @@ fn with_different_rosters_only_a_member_that_some_do_not_know_may_be_left_out() 
     }
 }
 
+/// A roll call of the node `me`, which the members for which `answers` holds have answered.
+fn call_roll(table: &mut Membership<u32>, me: Slot, answers: impl Fn(u32) -> bool) {
+    let asked: Vec<(Slot, bool)> = table
+        .slots()
+        .filter(|&slot| slot != me)
+        .map(|slot| (slot, answers(table.address(slot).unwrap())))
+        .collect();
+    table.update_side(asked.into_iter());
+}
+
+#[test]
+fn on_a_side_that_is_cut_off_each_member_gets_each_update_once() {
+    let mut circle = Circle::new(40);
+    for (table, me, trees) in circle.members.iter_mut().take(13) {
+        call_roll(table, *me, |address| address < 13);
+        trees.adapt(table, *me, Instant::ORIGIN);
+        trees.check().unwrap();
+    }
+    let steps = circle.carry(4);
+    let expected: Vec<u32> = (0..40).map(|at| u32::from(at < 13 && at != 4)).collect();
+    assert_eq!(circle.got, expected);
+    assert!(steps <= 4, "{steps} steps");
+    // Once the sides are one again, an update reaches all.
+    for (table, me, trees) in &mut circle.members {
+        table.clear_side();
+        trees.adapt(table, *me, Instant::ORIGIN);
+    }
+    circle.got.fill(0);
+    circle.carry(4);
+    let expected: Vec<u32> = (0..40).map(|at| u32::from(at != 4)).collect();
+    assert_eq!(circle.got, expected);
+}
+
+#[test]
+fn a_member_is_on_the_side_until_it_is_silent_in_two_roll_calls() {
+    let (mut table, me) = table(5, 0);
+    let on_the_side = |table: &Membership<u32>| {
+        let circle = table.circle(me).unwrap();
+        let mut side: Vec<u32> =
+            circle.into_iter().map(|slot| table.address(slot).unwrap()).collect();
+        side.sort_unstable();
+        side
+    };
+    let calls: [(&[u32], &[u32]); 6] = [
+        (&[1, 2], &[0, 1, 2]),
+        (&[1], &[0, 1, 2]),
+        (&[2, 3], &[0, 1, 2, 3]),
+        (&[2, 3], &[0, 2, 3]),
+        (&[], &[0, 2, 3]),
+        (&[], &[0]),
+    ];
+    for (answers, side) in calls {
+        call_roll(&mut table, me, |address| answers.contains(&address));
+        assert_eq!(on_the_side(&table), side);
+    }
+    // Members that die or go are on no side.
+    call_roll(&mut table, me, |_| true);
+    table.merge(Instant::ORIGIN, &claim("n1", 1, 2, Status::Dead));
+    table.remove(table.find("n2").unwrap());
+    assert_eq!(on_the_side(&table), [0, 3, 4]);
+}
+
 /// A node among `members` with an update on all branches, of which branch 0 has begun its flight.
 fn first_flight(members: u32) -> (Membership<u32>, Slot, Trees, Slot) {
     let (table, me) = table(members, 0);

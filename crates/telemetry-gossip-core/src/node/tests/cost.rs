@@ -2,11 +2,11 @@
 //! for it are bounded by its bytes, those of the answer, and a constant.
 
 use super::*;
-use crate::membership::Place;
+use crate::membership::{PARTS, Place};
 use crate::outbox::Body;
 use crate::wire::{
-    DigestHead, PagePlace, PageRequest, PingReq, RangeHead, SyncOpen, Tree, VersionsHead,
-    WantsHead, WireSum, WireVersion, WireWant, kind,
+    DigestHead, PARTS_LEN, PagePlace, PageRequest, PingReq, RangeHead, SumsHead, SyncOpen, Tree,
+    VersionsHead, WantsHead, WireParts, WireSum, WireVersion, WireWant, kind,
 };
 use crate::work::max_rows;
 
@@ -105,6 +105,24 @@ fn digest(w: &mut Writer<'_>) {
     });
 }
 
+/// The sums of the parts of as many ranges as fit, of 2^`bits` id hashes each.
+fn parts(w: &mut Writer<'_>, bits: u8) {
+    list(w, kind::SYNC_SUMS, |w| {
+        assert!(w.item(&SumsHead { number: 1, more: false }));
+        let count = 1_u32.checked_shl(32 - u32::from(bits)).unwrap_or(u32::MAX);
+        for at in 0..count.min(u32::try_from(w.room() / PARTS_LEN).unwrap()) {
+            let from = at.checked_shl(bits.into()).unwrap_or(0);
+            assert!(w.item(&WireParts { from, bits, sums: [WireSum { sum: 1 }; PARTS] }));
+        }
+    });
+}
+
+/// A digest of a node that reads sums of parts.
+fn digest_for_parts(w: &mut Writer<'_>) {
+    assert!(w.frame(kind::SYNC_SUMS, &SumsHead { number: 1, more: false }));
+    digest(w);
+}
+
 fn page_request(w: &mut Writer<'_>, from: u32, nth: u32) {
     assert!(w.frame(kind::PAGE_PLACE, &PagePlace { nth }));
     assert!(w.frame(kind::PAGE_REQUEST, &PageRequest { number: 1, from }));
@@ -134,6 +152,12 @@ fn worst_datagrams() -> Vec<(&'static str, Vec<u8>)> {
         ("wants of all", datagram(9, |w| wants(w, known))),
         ("wants of unknown members", datagram(9, |w| wants(w, id_hash))),
         ("a digest in which all ranges differ", datagram(9, digest)),
+        ("a digest for parts in which all ranges differ", datagram(9, digest_for_parts)),
+        ("digests for parts", datagram(9, |w| (0..4).for_each(|_| digest_for_parts(w)))),
+        ("the parts of the whole circle", datagram(9, |w| parts(w, 32))),
+        ("the parts of sixteenths", datagram(9, |w| parts(w, 28))),
+        ("the parts of hash ranges", datagram(9, |w| parts(w, 26))),
+        ("the parts of short ranges", datagram(9, |w| parts(w, 4))),
         ("digests", datagram(9, |w| (0..4).for_each(|_| digest(w)))),
         ("the first page", datagram(9, |w| page_request(w, 0, 0))),
         ("a page behind all", datagram(9, |w| page_request(w, 1, u32::MAX))),

@@ -8,6 +8,7 @@ mod freshness;
 mod full_table;
 mod hostile;
 mod identity;
+mod large_tables;
 mod leaving;
 mod lies;
 mod newcomers;
@@ -44,6 +45,8 @@ pub(super) struct Net {
     pub(super) gone: Option<u32>,
     /// A node that acknowledges telemetry and passes none on.
     pub(super) drops_telemetry: Option<u32>,
+    /// A node of a version that neither reads nor writes sums of parts.
+    pub(super) older: Option<u32>,
     /// All datagrams sent, as (from, to, bytes).
     pub(super) log: Vec<(u32, u32, Vec<u8>)>,
 }
@@ -72,6 +75,7 @@ impl Net {
             sends_from: Vec::new(),
             gone: None,
             drops_telemetry: None,
+            older: None,
             log: Vec::new(),
         }
     }
@@ -121,7 +125,11 @@ impl Net {
                         && !self.cut.contains(&(from, to))
                         && (1..=self.nodes.len()).contains(&(to as usize))
                     {
-                        let bytes = buf[..len].to_vec().into();
+                        let mut bytes = buf[..len].to_vec();
+                        if self.older == Some(from) || self.older == Some(to) {
+                            hide_sums(&mut bytes);
+                        }
+                        let bytes = bytes.into();
                         self.nodes[to as usize - 1]
                             .handle(self.now, Input::Datagram { from: source, bytes })
                             .unwrap();
@@ -155,6 +163,14 @@ impl Net {
 
     pub(super) fn events(&mut self, address: u32) -> Vec<Event<u32>> {
         core::iter::from_fn(|| self.node(address).poll_event()).collect()
+    }
+}
+
+/// Makes the frame before a digest one of a kind that no node knows.
+fn hide_sums(bytes: &mut [u8]) {
+    use crate::wire::{HEADER_LEN, kind};
+    if let Some(first) = bytes.get_mut(HEADER_LEN).filter(|first| **first == kind::SYNC_SUMS) {
+        *first = u8::MAX;
     }
 }
 

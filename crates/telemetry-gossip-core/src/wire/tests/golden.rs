@@ -5,7 +5,7 @@
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 
-use meaning::{Entry, Golden, Header, Hex, News, Range, Status, Version, Want};
+use meaning::{Entry, Golden, Header, Hex, News, Parts, Range, Status, Version, Want};
 
 use super::*;
 use crate::address::{Address, MAX_ADDRESS_LEN};
@@ -28,7 +28,8 @@ fn rank(status: Status) -> u8 {
 fn write(w: &mut Writer<'_>, frame: &meaning::Frame) {
     use meaning::Frame::{
         Ack, Claims, Nack, Page, PagePlace, PageRequest, Ping, Relay, SeenAt, SyncDigest, SyncDone,
-        SyncOpen, SyncVersions, SyncWants, Telemetry, TelemetryAnew, Tree, TreeAck, Unknown,
+        SyncOpen, SyncSums, SyncVersions, SyncWants, Telemetry, TelemetryAnew, Tree, TreeAck,
+        Unknown,
     };
     let written = match frame {
         &Ping { number, target } => w.lead(kind::PING, number, target),
@@ -59,6 +60,12 @@ fn write(w: &mut Writer<'_>, frame: &meaning::Frame) {
         SyncDigest { number, sums } => list(w, kind::SYNC_DIGEST, |w| {
             w.item(&DigestHead { number: *number })
                 && sums.iter().all(|&sum| w.item(&WireSum { sum }))
+        }),
+        SyncSums { number, more, ranges } => list(w, kind::SYNC_SUMS, |w| {
+            w.item(&SumsHead { number: *number, more: *more })
+                && ranges.iter().all(|&Parts { from, bits, sums }| {
+                    w.item(&WireParts { from, bits, sums: sums.map(|sum| WireSum { sum }) })
+                })
         }),
         SyncVersions { number, more, ranges } => list(w, kind::SYNC_VERSIONS, |w| {
             w.item(&VersionsHead { number: *number, more: *more })
@@ -176,6 +183,14 @@ fn read(frame: Frame<'_, SocketAddr>, expected: &meaning::Frame) -> meaning::Fra
         Frame::SyncOpen(SyncOpen { number }) => Meant::SyncOpen { number },
         Frame::SyncDigest(DigestHead { number }, sums) => {
             Meant::SyncDigest { number, sums: sums.map(|sum| sum.sum).collect() }
+        }
+        Frame::SyncSums(SumsHead { number, more }, ranges) => {
+            let ranges = ranges.map(|WireParts { from, bits, sums }| Parts {
+                from,
+                bits,
+                sums: sums.map(|sum| sum.sum),
+            });
+            Meant::SyncSums { number, more, ranges: ranges.collect() }
         }
         Frame::SyncVersions(VersionsHead { number, more }, ranges) => {
             let rows = |rows: super::items::Items<'_, WireVersion>| {
