@@ -3,12 +3,14 @@
 //! - `reconciliation`, `concurrent_updates`: which of two claims wins, at every node.
 //! - `suspicion`, `pause`, `isolation`, `explain`: suspicions, their refutation, and their reasons.
 //! - `joining`, `leave`, `restart`, `identity`, `upgrade`, `small_clusters`: the life of a cluster.
+//! - `belonging`: removed nodes, strangers and newcomers under a cluster config.
 //! - `addresses`: hosts that send from elsewhere, and addresses that stop working.
 //! - `sealing`: clusters with authenticated datagrams.
 #![forbid(unsafe_code)]
 #![deny(warnings)]
 
 mod addresses;
+mod belonging;
 mod concurrent_updates;
 mod explain;
 mod identity;

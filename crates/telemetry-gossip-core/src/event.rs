@@ -185,6 +185,16 @@ pub enum Event<A> {
         /// The address from which its answer came.
         source: A,
     },
+    /// Another node does not count this one as a member, by its cluster config: it answers pings and
+    /// tells nothing else. That may be a lie, or a config that is older than this node's. A good
+    /// time to ask the registry. Told at most once per minute.
+    #[non_exhaustive]
+    NotAMember {
+        /// The version of that cluster config.
+        version: u64,
+        /// The node that said so, if it is known here.
+        by: Option<NodeId>,
+    },
     /// This node is a member again: the process to which it had yielded its id is gone.
     #[non_exhaustive]
     IdentityRegained {
@@ -313,6 +323,11 @@ impl<A> Event<A> {
     /// A member answers from another address than it states.
     pub const fn answers_elsewhere(id: NodeId, stated: A, source: A) -> Self {
         Self::AnswersElsewhere { id, stated, source }
+    }
+
+    /// Another node does not count this one as a member.
+    pub const fn not_a_member(version: u64, by: Option<NodeId>) -> Self {
+        Self::NotAMember { version, by }
     }
 
     /// This node is a member again.

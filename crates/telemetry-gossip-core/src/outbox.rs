@@ -52,6 +52,8 @@ pub(crate) enum Body {
     Introduction,
     /// The same, and before it what is held of the receiver's id, which is another process.
     Rival,
+    /// That the receiver is no member. Nothing else is said, not even the fingerprints.
+    NotAMember,
     /// The question whether the tables are equal.
     SyncOpen(RequestId),
     /// The fingerprints of all hash ranges.

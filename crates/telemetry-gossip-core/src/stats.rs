@@ -53,6 +53,8 @@ pub struct Stats {
     pub claims_table_full: u64,
     /// Claims refused because the cluster config does not name the member.
     pub claims_not_in_config: u64,
+    /// Datagrams of nodes that the cluster config does not name: at most a ping of theirs is answered.
+    pub datagrams_not_in_config: u64,
     /// Telemetry ignored because it belongs to another instance, follows a gap or exceeds a limit.
     pub telemetry_ignored: u64,
     /// Updates of telemetry that waited for a partner and were merged with a newer one of their
@@ -113,6 +115,7 @@ impl Stats {
             claims_unasked,
             claims_table_full,
             claims_not_in_config,
+            datagrams_not_in_config,
             telemetry_ignored,
             telemetry_merged,
             telemetry_resent,
@@ -149,6 +152,7 @@ impl Stats {
             claims_unasked,
             claims_table_full,
             claims_not_in_config,
+            datagrams_not_in_config,
             telemetry_ignored,
             telemetry_merged,
             telemetry_resent,
@@ -194,6 +198,7 @@ impl AddAssign for Stats {
             claims_unasked,
             claims_table_full,
             claims_not_in_config,
+            datagrams_not_in_config,
             telemetry_ignored,
             telemetry_merged,
             telemetry_resent,
@@ -229,6 +234,7 @@ impl AddAssign for Stats {
         self.claims_unasked += claims_unasked;
         self.claims_table_full += claims_table_full;
         self.claims_not_in_config += claims_not_in_config;
+        self.datagrams_not_in_config += datagrams_not_in_config;
         self.telemetry_ignored += telemetry_ignored;
         self.telemetry_merged += telemetry_merged;
         self.telemetry_resent += telemetry_resent;
@@ -263,6 +269,8 @@ pub struct Health {
     pub suspected: u32,
     /// The number of members that are Dead or Left and not forgotten yet.
     pub dead: u32,
+    /// The version of the cluster config in force, if there is one.
+    pub cluster_config: Option<u64>,
     /// Whether the node takes part in the cluster: false once it has left or lost its id.
     pub active: bool,
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use telemetry_gossip_core::{
-    Config, ExchangeOutcome, Explanation, Generation, Health, Identity, Input, NodeId,
+    CommandError, Config, ExchangeOutcome, Explanation, Generation, Health, Identity, Input, NodeId,
     ProbeOutcome, Stats,
 };
 use telemetry_gossip_recorder::Boot;
@@ -103,6 +103,11 @@ impl Agent {
             .generation(options.generation)
             .instance(options.instance);
         let config = without_seal(options.config, &*transport)?;
+        if let Some((_, members)) = &options.cluster_config
+            && !members.contains(&options.id)
+        {
+            return Err(SpawnError::ClusterConfig(CommandError::NotInClusterConfig));
+        }
         let boot = Boot::new(config, identity, rng_seed, clock.to_core(now));
         let node = Box::new(boot.node()?);
         let tape = match &options.record {
@@ -139,6 +144,7 @@ impl Agent {
             weak,
             SeedNames::new(options.seeds, seeds_told),
             options.allowed_networks,
+            options.cluster_config,
             options.on_conflict,
             options.table,
             tape,

@@ -30,6 +30,9 @@ pub enum SpawnError {
         #[source]
         error: ConfigError,
     },
+    /// The cluster config does not name the node.
+    #[error("the cluster config cannot be applied: {0}")]
+    ClusterConfig(#[source] CommandError),
     /// The system provided no randomness.
     #[error("the system provided no randomness for the node: {0}")]
     Entropy(#[source] io::Error),

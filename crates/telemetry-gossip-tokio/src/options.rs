@@ -51,6 +51,9 @@ pub struct Options {
     /// The seed of the node's random choices; `None` takes it from the system. Set it only to
     /// reproduce a run.
     pub rng_seed: Option<[u8; 32]>,
+    /// The registry's list of nodes that belong to the cluster, and its version: in force before the
+    /// first datagram is read. See [`Agent::apply_cluster_config`](crate::Agent) for later ones.
+    pub cluster_config: Option<(u64, Vec<NodeId>)>,
     /// What to do if most members hold another process under the node's id.
     pub on_conflict: OnConflict,
     /// A table that the host shares with the node, for nodes in
@@ -87,6 +90,7 @@ impl Options {
             advertise: None,
             allowed_networks: Networks::default(),
             rng_seed: None,
+            cluster_config: None,
             on_conflict: OnConflict::Wait,
             table: None,
             record: None,
@@ -139,6 +143,13 @@ impl Options {
     #[must_use]
     pub fn rng_seed(mut self, rng_seed: impl Into<Option<[u8; 32]>>) -> Self {
         self.rng_seed = rng_seed.into();
+        self
+    }
+
+    /// Sets the list of nodes that belong to the cluster, and its version.
+    #[must_use]
+    pub fn cluster_config(mut self, version: u64, members: Vec<NodeId>) -> Self {
+        self.cluster_config = Some((version, members));
         self
     }
 

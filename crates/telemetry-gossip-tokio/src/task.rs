@@ -118,6 +118,7 @@ impl Task {
         commands: mpsc::WeakSender<Command>,
         seeds: SeedNames,
         allowed_networks: Networks,
+        cluster_config: Option<(u64, Vec<NodeId>)>,
         on_conflict: OnConflict,
         table: Option<Arc<SharedTable>>,
         tape: Option<Tape>,
@@ -152,6 +153,10 @@ impl Task {
             observed_at,
             carry,
         };
+        // Whoever is not in it must not be heard even once.
+        if let Some((version, members)) = cluster_config {
+            task.step(Input::apply_cluster_config(version, members));
+        }
         if allowed_networks != Networks::default() {
             task.step(Input::AllowNetworks { networks: allowed_networks });
         }
@@ -310,7 +315,10 @@ impl Task {
             let read = |node: &mut Node<PeerAddr>| {
                 for id in &changed {
                     let member = node.member(id.as_str());
-                    view.set(id, member.map(|member| MemberView::new(&member, clock, *id)));
+                    let accusers = node.accusers(id.as_str()).collect();
+                    let before = view.get(id.as_str());
+                    let new = member.map(|it| MemberView::new(&it, clock, *id, before, accusers));
+                    view.set(id, new);
                 }
             };
             on_table(self.table.as_deref(), &self.inbox, &mut self.node, read);
@@ -389,7 +397,11 @@ impl Carry {
             Event::Telemetry { id, .. } => {
                 self.changed.insert(id);
             }
-            Event::Evidence { .. } => tracing::debug!(?event),
+            Event::Evidence { id, .. } => {
+                tracing::debug!(?event);
+                // It may be about a further accuser.
+                self.changed.insert(id);
+            }
             Event::ProbeCompleted { id, outcome, .. } => {
                 // One outcome for each requested probe, in order.
                 if let Some(waiting) = self.probes.get_mut(&id) {

@@ -77,6 +77,10 @@ pub struct MemberView {
     pub address: Option<PeerAddr>,
     /// The status of the member, as this node knows it.
     pub status: Status,
+    /// Since when this node has held it in this status, by the clock of this host.
+    pub since: Instant,
+    /// The members that accuse it, as far as they are known here; empty unless it is Suspected.
+    pub accusers: Vec<NodeId>,
     /// The generation of its record.
     pub generation: Generation,
     /// The instance of the member, which changes when it restarts.
@@ -219,7 +223,14 @@ impl<'a> IntoIterator for &'a View {
 }
 
 impl MemberView {
-    pub(crate) fn new(member: &Member<'_, PeerAddr>, clock: Clock, id: NodeId) -> Self {
+    /// A member as it is now, after it was as `before`.
+    pub(crate) fn new(
+        member: &Member<'_, PeerAddr>,
+        clock: Clock,
+        id: NodeId,
+        before: Option<&Arc<Self>>,
+        accusers: Vec<NodeId>,
+    ) -> Self {
         let at = |instant: telemetry_gossip_core::Instant| clock.to_host(instant);
         let telemetry = member.telemetry().map(|entry| TelemetryValue {
             key: entry.key.to_owned(),
@@ -228,10 +239,15 @@ impl MemberView {
             published: at(entry.published),
             urgent: entry.urgent,
         });
+        let status = member.status();
+        // A task that lags behind shows a change late, and dates it by when it was seen.
+        let since = before.filter(|before| before.status == status).map(|before| before.since);
         Self {
             id,
             address: member.address(),
-            status: member.status(),
+            since: since.unwrap_or_else(|| tokio::time::Instant::now().into_std()),
+            accusers,
+            status,
             generation: member.generation(),
             instance: member.instance(),
             telemetry_version: member.telemetry_version(),

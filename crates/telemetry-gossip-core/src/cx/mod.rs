@@ -32,7 +32,7 @@ pub(crate) use events::Events;
 pub(crate) use telemetry::Fit;
 
 /// The version of the serialised shape of [`Cx`]. It counts up with each change of the shape.
-pub(crate) const SHAPE: u32 = 4;
+pub(crate) const SHAPE: u32 = 5;
 
 /// The context of all parts. Its fields are serialised in this order.
 #[derive(Debug, Serialize, Deserialize)]
@@ -179,7 +179,7 @@ impl<A: Address> Cx<A> {
             &[
                 (times.are_deadlines(&[leaves_at]), "a leave ends, and so does a wait"),
                 (
-                    admission.is_sound()
+                    admission.is_sound(times)
                         && table.slots().all(|slot| admission.admits(table.row(slot).id())),
                     "the cluster config is sorted and names every member",
                 ),

@@ -5,11 +5,16 @@
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::CommandError;
-use crate::id::NodeId;
+use crate::id::{IdHash, NodeId, full_id_hash, id_hash_of};
+use crate::time::{Instant, TimeRules};
+
+/// How often the host is told at most that another node does not count this one as a member.
+const TOLD_EVERY: Duration = Duration::from_secs(60);
 
 /// The cluster config in force.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -18,6 +23,10 @@ pub(crate) struct Admission {
     /// The ids that belong, sorted. Whole ids, since another id with the hash of one is easy to
     /// find.
     ids: Vec<Box<str>>,
+    /// The hashes of the ids, sorted. A datagram names its sender by the hash alone.
+    id_hashes: Vec<IdHash>,
+    /// When the host was told last that another node does not count this one as a member.
+    told_at: Option<Instant>,
 }
 
 impl Admission {
@@ -36,7 +45,10 @@ impl Admission {
         let mut ids: Vec<Box<str>> = members.iter().map(|id| id.as_str().into()).collect();
         ids.sort_unstable();
         ids.dedup();
-        let config = Self { version: Some(version), ids };
+        let mut id_hashes: Vec<IdHash> = members.iter().map(NodeId::id_hash).collect();
+        id_hashes.sort_unstable();
+        id_hashes.dedup();
+        let config = Self { version: Some(version), ids, id_hashes, told_at: self.told_at };
         if !config.admits(me) {
             return Err(CommandError::NotInClusterConfig);
         }
@@ -46,9 +58,35 @@ impl Admission {
 
     /// Whether the ids are sorted, as the binary search needs them, and none are there without a
     /// config.
-    pub(crate) fn is_sound(&self) -> bool {
-        let Self { version, ids } = self;
-        ids.is_sorted() && (version.is_some() || ids.is_empty())
+    pub(crate) fn is_sound(&self, times: TimeRules) -> bool {
+        let Self { version, ids, id_hashes, told_at } = self;
+        let hash = |id: &Box<str>| id_hash_of(full_id_hash(id.as_bytes()));
+        let has_hash = |id| id_hashes.binary_search(&hash(id)).is_ok();
+        ids.is_sorted()
+            && id_hashes.is_sorted()
+            && id_hashes.len() <= ids.len()
+            && ids.iter().all(has_hash)
+            && (version.is_some() || ids.is_empty())
+            && times.are_past(&[*told_at])
+    }
+
+    /// The version of the config in force.
+    pub(crate) fn version(&self) -> Option<u64> {
+        self.version
+    }
+
+    /// Whether a node with this id hash may belong.
+    pub(crate) fn admits_hash(&self, id_hash: IdHash) -> bool {
+        self.version.is_none() || self.id_hashes.binary_search(&id_hash).is_ok()
+    }
+
+    /// Whether to tell the host that another node does not count this one as a member.
+    pub(crate) fn tells_host(&mut self, now: Instant) -> bool {
+        let lately = self.told_at.is_some_and(|at| now.since(at) < TOLD_EVERY);
+        if !lately {
+            self.told_at = Some(now);
+        }
+        !lately
     }
 
     /// Whether the node with this id belongs.
@@ -60,5 +98,6 @@ impl Admission {
     pub(crate) fn heap_bytes(&self) -> usize {
         self.ids.capacity() * size_of::<Box<str>>()
             + self.ids.iter().map(|id| id.len()).sum::<usize>()
+            + self.id_hashes.capacity() * size_of::<IdHash>()
     }
 }

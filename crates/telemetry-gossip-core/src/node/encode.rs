@@ -17,10 +17,7 @@ use crate::membership::{Place, Slot};
 use crate::outbox::{Body, Diff};
 use crate::status::Status;
 use crate::wire::encode::{Open, Writer};
-use crate::wire::{
-    DigestHead, Page, PagePlace, PageRequest, SumsHead, SyncDone, SyncOpen, TreeAck, WantsHead,
-    WireClaim, WireSum, WireWant, kind,
-};
+use crate::wire::{DigestHead, NotAMember, Page, PagePlace, PageRequest, SumsHead, SyncDone, SyncOpen, TreeAck, WantsHead, WireClaim, WireSum, WireWant, kind};
 
 /// The bytes kept free for the frame that ends a page or a reply of a session.
 const DONE_FRAME_BYTES: usize = 12;
@@ -42,6 +39,11 @@ impl<A: Address> Node<A> {
             Body::None | Body::Rumors => {}
             Body::Introduction | Body::Rival => {
                 self.put_claims(w, &[self.cx.this.slot]);
+            }
+            Body::NotAMember => {
+                if let Some(version) = self.cx.admission.version() {
+                    w.frame(kind::NOT_A_MEMBER, &NotAMember { version });
+                }
             }
             Body::SyncOpen(request_id) => {
                 w.frame(kind::SYNC_OPEN, &SyncOpen { number: request_id.0 });

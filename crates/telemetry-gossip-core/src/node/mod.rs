@@ -8,6 +8,7 @@
 //! - `sync`: reads the frames of sync sessions
 //! - `claims`: decides which claims of a datagram are applied at once
 //! - `apply`: merges claims and telemetry of peers into this node's state
+//! - `outsider`: answers nodes that do not belong to the cluster
 //! - `freshness`: keeps recordings of sealed datagrams out
 //! - `leaving`: announces the leave of this node, and ends it
 //! - `transmit`, `encode`: encode intents as datagrams
@@ -28,6 +29,7 @@ mod freshness;
 mod invariants;
 mod leaving;
 mod lend;
+mod outsider;
 mod ranges;
 mod receive;
 mod reply;

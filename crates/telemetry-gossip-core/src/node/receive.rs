@@ -76,6 +76,10 @@ impl<A: Address> Node<A> {
     pub(super) fn apply_datagram(&mut self, source: A, datagram: &Datagram<'_, A>, verified: bool) {
         let mut from = source;
         let mut sender = self.cx.member_at(IdHash(datagram.sender), from);
+        if sender.is_none() && !self.cx.admission.admits_hash(IdHash(datagram.sender)) {
+            self.receive_outsider(source, datagram);
+            return;
+        }
         if sender.is_none()
             && !verified
             && let Some(asked) = self.address_asked(datagram)
@@ -128,7 +132,7 @@ impl<A: Address> Node<A> {
         }
         self.dissemination.send_flights(&mut self.cx);
         // A member that answered our probe is a partner to compare tables with.
-        if let Some(slot) = answered {
+        if let Some(slot) = answered.filter(|_| !reply.tells_nothing) {
             self.anti_entropy.compare_fingerprints(slot, datagram.fingerprints, &mut self.cx);
         }
         let plain = match datagram.lead {
@@ -270,6 +274,7 @@ impl<A: Address> Node<A> {
                 };
             }
             Frame::PagePlace(place) => reply.page_place = place.nth,
+            Frame::NotAMember(said) => self.on_not_a_member(said, reply),
             Frame::SeenAt(address) => {
                 if reply.sender.is_some() {
                     self.detector.seen_elsewhere(address, &mut self.cx);

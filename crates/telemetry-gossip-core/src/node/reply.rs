@@ -50,6 +50,8 @@ pub(super) struct Reply<A> {
     pub(super) asked: bool,
     /// The number of frames of claims read so far.
     pub(super) claims_frames: u8,
+    /// Whether the sender does not count this node as a member, and so tells it nothing.
+    pub(super) tells_nothing: bool,
     /// Whether its ping lets this node refute an accusation.
     pub(super) refutes: bool,
     /// Whether the sender says that this node is not Alive.
@@ -87,6 +89,7 @@ impl<A> Reply<A> {
             reads_parts: false,
             asked: false,
             claims_frames: 0,
+            tells_nothing: false,
             refutes: false,
             accuses_self: false,
             looked_into: false,

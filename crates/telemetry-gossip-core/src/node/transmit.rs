@@ -7,7 +7,7 @@ use super::Node;
 use crate::address::{Address, MAX_ADDRESS_LEN};
 use crate::config::Mode;
 use crate::cx::Activity;
-use crate::membership::Slot;
+use crate::membership::{Fingerprints, Slot};
 use crate::outbox::{Body, Intent, Signal};
 use crate::status::Status;
 use crate::wire::encode::Writer;
@@ -48,8 +48,10 @@ impl<A: Address> Node<A> {
     /// Encodes one intent, and returns the length of the datagram; `None` if the datagram would be
     /// empty, or not even the signal fits.
     fn encode(&mut self, intent: &Intent<A>, buf: &mut [u8]) -> Option<usize> {
-        let (fingerprints, clock) =
-            (self.cx.table.fingerprints(), self.detector.schedule.clock.on_wire(self.cx.now));
+        let clock = self.detector.schedule.clock.on_wire(self.cx.now);
+        let tells_nothing = matches!(intent.body, Body::NotAMember);
+        let fingerprints =
+            if tells_nothing { Fingerprints::default() } else { self.cx.table.fingerprints() };
         let Some(mut w) = Writer::new(
             buf,
             intent.limit.min(self.cx.mtu()),
@@ -92,7 +94,7 @@ impl<A: Address> Node<A> {
                 return None;
             }
         }
-        let silent = matches!(intent.body, Body::Vote(_))
+        let silent = matches!(intent.body, Body::Vote(_) | Body::NotAMember)
             || matches!(self.cx.activity, Activity::Waiting(_));
         let rumors = has_body || self.cx.config.mode == Mode::Autonomous;
         if rumors && !silent {

@@ -8,7 +8,7 @@ use crate::address::Address;
 use crate::config::Config;
 use crate::cx::Activity;
 use crate::evidence::{Explanation, OpenSuspicion};
-use crate::id::IdHash;
+use crate::id::{IdHash, NodeId};
 use crate::membership::{Member, Membership};
 use crate::stats::{Health, Stats};
 use crate::status::Status;
@@ -80,6 +80,15 @@ impl<A: Address> Node<A> {
         Some(explanation)
     }
 
+    /// The members that accuse the one called `id`, as far as they are known here: some while it is
+    /// Suspected, and none otherwise.
+    pub fn accusers(&self, id: &str) -> impl Iterator<Item = NodeId> {
+        let table = &self.cx.table;
+        let suspicion = table.find(id).and_then(|slot| self.detector.suspicions.get(slot));
+        let hashes = suspicion.into_iter().flat_map(|suspected| &suspected.accusers);
+        hashes.filter_map(|&hash| table.with_id_hash(hash).next()).map(|slot| table.id(slot))
+    }
+
     /// This node itself.
     #[must_use]
     pub fn me(&self) -> Member<'_, A> {
@@ -107,6 +116,7 @@ impl<A: Address> Node<A> {
             alive: self.cx.table.count_of(Status::Alive),
             suspected: self.cx.table.count_of(Status::Suspected),
             dead: self.cx.table.count_of(Status::Dead) + self.cx.table.count_of(Status::Left),
+            cluster_config: self.cx.admission.version(),
             active: !matches!(self.cx.activity, Activity::Inactive | Activity::Waiting(_)),
         }
     }

@@ -14,7 +14,7 @@ use serde::Deserialize;
 use super::items::{ClaimsIn, Entries, Items, Ranges, check_claim};
 use super::read::{Read, Reader, head, rule, text};
 use super::{
-    Ack, CompactedHead, DigestHead, HEADER_LEN, Nack, Page, PagePlace, PageRequest, Ping, PingReq,
+    Ack, CompactedHead, DigestHead, HEADER_LEN, Nack, NotAMember, Page, PagePlace, PageRequest, Ping, PingReq,
     SeenAt, SumsHead, SyncDone, SyncOpen, TelemetryHead, Tree, TreeAck, VersionsHead, WIRE_VERSION,
     WantsHead, WireClaim, WireEntry, WireParts, WireSum, WireWant, kind,
 };
@@ -80,6 +80,7 @@ pub(crate) enum Frame<'a, A> {
     SyncDone(SyncDone),
     PageRequest(PageRequest),
     PagePlace(PagePlace),
+    NotAMember(NotAMember),
     /// The address from which the receiver's datagrams come.
     SeenAt(A),
     Page(Page),
@@ -273,6 +274,7 @@ fn parse_frame<A: Address>(kind: u8, body: &[u8]) -> Result<Frame<'_, A>, WireEr
         kind::PAGE_REQUEST => Frame::PageRequest(whole(body, "page request")?),
         kind::PAGE => Frame::Page(whole(body, "page")?),
         kind::PAGE_PLACE => Frame::PagePlace(whole(body, "page place")?),
+        kind::NOT_A_MEMBER => Frame::NotAMember(whole(body, "not a member")?),
         kind::SEEN_AT => {
             let SeenAt { address } = whole(body, "seen at")?;
             Frame::SeenAt(A::decode(address).ok_or(WireError::Malformed("address"))?)
@@ -439,6 +441,7 @@ fn validate<A: Address>(kind: u8, body: &[u8]) -> Result<(), WireError> {
         | Frame::Page(_)
         | Frame::PagePlace(_)
         | Frame::SeenAt(_)
+        | Frame::NotAMember(_)
         | Frame::Tree(_)
         | Frame::TreeAck(_)
         | Frame::Unknown => {}

@@ -78,6 +78,7 @@ pub(crate) mod kind {
     pub(crate) const PAGE_PLACE: u8 = 18;
     pub(crate) const SYNC_SUMS: u8 = 19;
     pub(crate) const SEEN_AT: u8 = 20;
+    pub(crate) const NOT_A_MEMBER: u8 = 21;
 }
 
 /// Asks the target whether it is there. Only the target answers.
@@ -299,6 +300,12 @@ pub(crate) struct Page {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct PagePlace {
     pub(crate) nth: u32,
+}
+
+/// Tells the receiver that it is no member, by the cluster config of this version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct NotAMember {
+    pub(crate) version: u64,
 }
 
 /// Tells the receiver the address from which its datagrams come, as it is not the one that its

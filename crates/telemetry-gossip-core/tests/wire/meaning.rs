@@ -168,6 +168,9 @@ pub(crate) enum Frame {
     SeenAt {
         address: Hex,
     },
+    NotAMember {
+        version: u64,
+    },
     Tree {
         number: u32,
         end: u32,

@@ -118,6 +118,10 @@ fn body(frame: &Frame) -> (u8, Vec<u8>) {
             varint(&mut out, (*nth).into());
             18
         }
+        Frame::NotAMember { version } => {
+            varint(&mut out, *version);
+            21
+        }
         Frame::SeenAt { address } => {
             bytes(&mut out, &address.0);
             20
