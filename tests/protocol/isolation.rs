@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use telemetry_gossip_core::{Config, Event, Input, IsolationEnd, NodeId, Status};
-use telemetry_gossip_sim::{Cluster, Network, Settings, Share, node_id};
+use telemetry_gossip_sim::{Cluster, Memory, Network, Quantiles, Settings, Share, node_id};
 use telemetry_gossip_tests::for_each_seed;
 
 const NODES: usize = 10;
@@ -150,4 +150,54 @@ fn telemetry_reaches_all_of_a_site_that_is_cut_off() {
             cluster.run_for(Duration::from_secs(3));
         }
     });
+}
+
+/// `lost` of `nodes` nodes are killed for good. The host of one survivor accepts that, and all
+/// survivors learn of all deaths within `bound`. Later crashes are found, and newcomers join.
+fn one_survivor_accepts(nodes: usize, lost: usize, bound: Duration, seeds: u64) {
+    let mut times = Vec::new();
+    for_each_seed(seeds, |seed| {
+        let mut cluster = Cluster::new(Settings::default().nodes(nodes).seed(seed));
+        cluster.start_joined();
+        cluster.run_for(Duration::from_secs(30));
+        let left = nodes - lost;
+        (left..nodes).for_each(|node| cluster.crash(node));
+        cluster.run_for(Duration::from_secs(60));
+        let isolated = |it: &Cluster, node: usize| it.health(node).isolated_since.is_some();
+        assert!((0..left).all(|node| isolated(&cluster, node)), "they are isolated");
+        cluster.command(0, Input::AcceptLoss);
+        let all = |cluster: &Cluster| {
+            (left..nodes).all(|lost| cluster.everyone_holds(lost, Status::Dead))
+                && (0..left).all(|node| !isolated(cluster, node))
+        };
+        let took = cluster.run_until(all, Duration::from_secs(60));
+        times.push(took.expect("the losses are known to all"));
+        if left > 2 {
+            cluster.crash(1);
+            let found = |cluster: &Cluster| cluster.everyone_holds(1, Status::Dead);
+            assert!(cluster.run_until(found, Duration::from_secs(30)).is_some(), "a later crash");
+            cluster.restart(1, Memory::Lost);
+        }
+        cluster.restart(left, Memory::Lost);
+        cluster.add();
+        let whole = cluster.run_until(Cluster::views_complete_and_alive, Duration::from_secs(60));
+        assert!(whole.is_some(), "newcomers and restarted nodes are right");
+    });
+    let times = Quantiles::of(times).expect("there were seeds");
+    println!("{lost} of {nodes} lost, accepted at one: known to all after {times}");
+    assert!(times.max <= bound, "{times}");
+}
+
+#[test]
+fn one_survivor_accepts_a_loss_for_all() {
+    for (nodes, lost) in [(3, 2), (5, 3), (10, 6)] {
+        one_survivor_accepts(nodes, lost, Duration::from_secs(5), 50);
+    }
+}
+
+/// `cargo test --release -p telemetry-gossip-tests --test protocol a_hundred_survivors -- --ignored`
+#[test]
+#[ignore = "takes a minute"]
+fn one_of_a_hundred_survivors_accepts_a_loss_for_all() {
+    one_survivor_accepts(250, 150, Duration::from_secs(8), 20);
 }
