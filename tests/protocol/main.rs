@@ -1,6 +1,7 @@
 //! The protocol on simulated clusters: one module per subject, each with many seeds.
 //!
 //! - `reconciliation`, `concurrent_updates`: which of two claims wins, at every node.
+//! - `long_split`: halves that were apart for long, and many names that are gone.
 //! - `suspicion`, `pause`, `isolation`, `explain`: suspicions, their refutation, and their reasons.
 //! - `joining`, `leave`, `restart`, `identity`, `upgrade`, `small_clusters`: the life of a cluster.
 //! - `belonging`: removed nodes, strangers and newcomers under a cluster config.
@@ -17,6 +18,7 @@ mod identity;
 mod isolation;
 mod joining;
 mod leave;
+mod long_split;
 mod pause;
 mod reconciliation;
 mod replay;
