@@ -2,13 +2,15 @@
 //!
 //! - `reconciliation`, `concurrent_updates`: which of two claims wins, at every node.
 //! - `suspicion`, `pause`, `isolation`, `explain`: suspicions, their refutation, and their reasons.
-//! - `joining`, `leave`, `restart`, `identity`, `upgrade`, `small_clusters`: the life of a cluster.
+//! - `joining`, `first_news`, `leave`, `restart`, `identity`, `upgrade`, `small_clusters`: the life
+//!   of a cluster.
 //! - `sealing`: clusters with authenticated datagrams.
 #![forbid(unsafe_code)]
 #![deny(warnings)]
 
 mod concurrent_updates;
 mod explain;
+mod first_news;
 mod identity;
 mod isolation;
 mod joining;

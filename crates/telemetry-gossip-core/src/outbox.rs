@@ -57,7 +57,7 @@ pub(crate) enum Body {
     /// The fingerprints of all hash ranges.
     SyncDigest(RequestId),
     /// The versions of the rows in the hash ranges of this bit mask.
-    SyncVersions(RequestId, u64),
+    SyncVersions(RequestId, u64, bool),
     /// The rows that are newer here, and the wants.
     SyncWants(RequestId, Diff),
     /// The rows that the partner wants or that are newer here, and the end of the session.

@@ -20,10 +20,13 @@
 //! left to the next session, which the asker opens at once if a datagram said `more`. This module
 //! only compares; `node` merges the claims and telemetry that arrive.
 
+use arrayvec::ArrayVec;
+
 use crate::address::Address;
 use crate::id::{IdHash, full_id_hash, mix};
 use crate::membership::{BUCKETS, Membership, Row, Slot, fold};
 use crate::outbox::{Diff, Item, OutgoingDiffs, Want};
+use crate::rng::Random;
 use crate::status::Status;
 use crate::wire::items::{Items, Ranges};
 use crate::wire::{WireSum, WireVersion, WireWant};
@@ -93,6 +96,33 @@ pub(crate) fn differing<A: Address>(table: &Membership<A>, digest: Items<'_, Wir
         }
     }
     mask
+}
+
+/// Leaves out the first of the buckets in `mask`, up to one chosen by lot, if not all of their rows
+/// fit a version list of `room` bytes. Returns the others, and whether any was left out.
+///
+/// A newcomer asks for many rows, of which some are still under way when it compares its table
+/// again: it would get the same first buckets again and again.
+pub(crate) fn some_buckets<A: Address>(
+    table: &Membership<A>,
+    mask: u64,
+    room: usize,
+    rng: &mut Random,
+) -> (u64, bool) {
+    /// The fewest bytes of a row in a version list.
+    const MIN_VERSION_BYTES: usize = 10;
+    let room = room / MIN_VERSION_BYTES;
+    let (mut rows, mut starts) = (0, ArrayVec::<usize, BUCKETS>::new());
+    // From the last bucket on, so that those from each start on fill the list.
+    for bucket in (0..BUCKETS).rev().filter(|&bucket| mask & (1 << bucket) != 0) {
+        rows += table.rows_in_bucket(bucket);
+        if rows > room {
+            starts.push(bucket);
+        }
+    }
+    let Some(&start) = starts.get(rng.below(starts.len().max(1))) else { return (mask, false) };
+    let left = mask & (u64::MAX << start);
+    (left, left != mask)
 }
 
 /// The number of ranges of this table's digest: a quarter of the buckets, or all of them for a

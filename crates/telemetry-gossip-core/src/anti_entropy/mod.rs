@@ -28,6 +28,7 @@ use crate::cx::{Cx, Part, sooner};
 use crate::error::CommandError;
 use crate::event::{Event, ExchangeOutcome};
 use crate::id::NodeId;
+use crate::membership::rtt::RttBound;
 use crate::membership::{Fingerprints, Slot};
 use crate::time::Instant;
 use crate::violation::{Unsound, Violation, check_rules};
@@ -38,7 +39,7 @@ pub(crate) use trigger::{SyncTrigger, TelemetrySyncTrigger};
 
 /// The version of the serialised shape of [`AntiEntropy`]; increase it with each change of the
 /// shape.
-pub(crate) const SHAPE: u32 = 1;
+pub(crate) const SHAPE: u32 = 2;
 
 /// The largest number of exchanges that the host has asked for and that wait for their turn.
 const MAX_EXCHANGES_WANTED: usize = 1_024;
@@ -65,6 +66,8 @@ pub(crate) struct AntiEntropy<A> {
     pub(crate) partners: Partners,
     /// When a member was asked last because others claim too much about it.
     pub(crate) asked_member_at: Option<Instant>,
+    /// The longest recent round trip of a page or of a step of a session.
+    pub(crate) round_trip: RttBound,
 }
 
 impl<A: Address> AntiEntropy<A> {
@@ -80,6 +83,7 @@ impl<A: Address> AntiEntropy<A> {
             telemetry_trigger: TelemetrySyncTrigger::default(),
             partners: Partners::default(),
             asked_member_at: None,
+            round_trip: RttBound::default(),
         }
     }
 
@@ -184,6 +188,7 @@ impl<A: Address> Part<A> for AntiEntropy<A> {
             telemetry_trigger,
             partners: _,
             asked_member_at,
+            round_trip: _,
         } = self;
         let times = cx.time_rules();
         let exchange_is_sound = exchange.is_none_or(|exchange| {

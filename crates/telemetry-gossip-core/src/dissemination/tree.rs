@@ -31,11 +31,13 @@
 //! Claims do not travel along trees, because trees break where membership is in flux, and rumors do
 //! not. Time-outs and encoding are not decided here, but in `flight`.
 
+mod arcs;
 mod check;
 
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use arrayvec::ArrayVec;
 use serde::{Deserialize, Serialize};
 
 use super::branch::{Branch, Furthest, InFlight, MAX_DATAGRAMS_PER_FLIGHT, Update};
@@ -47,6 +49,7 @@ use crate::membership::rtt::RttBound;
 use crate::membership::{Membership, Slot, grow};
 use crate::outbox::MAX_FLIGHT_DATAGRAMS;
 use crate::time::Instant;
+use arcs::Circle;
 
 /// How often a flight is sent before its partner is passed over. With 5 % loss each way, that
 /// happens to a running partner once in a million flights.
@@ -102,9 +105,8 @@ impl Trees {
         self.review_at = None;
         // Branch i reaches the members from 2^i places on, so log2 of the members, rounded up, is
         // the smallest number of branches that reaches all of them.
-        let wanted = (table.live().saturating_sub(1).checked_ilog2().map_or(0, |log| log + 1)
-            as usize)
-            .min(MAX_BRANCHES);
+        let others = Circle::around(table, me).others();
+        let wanted = (others.checked_ilog2().map_or(0, |log| log + 1) as usize).min(MAX_BRANCHES);
         while self.branches.len() < wanted {
             self.branches.push(Branch::new(table.id_hash(me)));
         }
@@ -122,39 +124,16 @@ impl Trees {
                 }
             }
         }
+        let mine = table.id_hash(me);
+        let ends: ArrayVec<Furthest, MAX_BRANCHES> =
+            self.branches.iter().map(|branch| Furthest::between(mine, branch.end)).collect();
         for index in 0..wanted {
             self.choose(index, table, me, now);
         }
-    }
-
-    /// Chooses the arc of a branch, and as its partner the first member of the arc that is not
-    /// passed over and has a verified address.
-    fn choose<A: Address>(&mut self, index: usize, table: &Membership<A>, me: Slot, now: Instant) {
-        let (live, from) = (table.live() as usize, table.live_rank(me));
-        let Some(branch) = self.branches.get_mut(index) else { return };
-        if branch.passed_until <= now {
-            branch.passed_over = 0;
-        } else {
-            let at = branch.passed_until;
-            self.review_at = Some(self.review_at.map_or(at, |other| other.min(at)));
+        self.cover_unverified(table, me);
+        for (index, end) in ends.into_iter().enumerate() {
+            self.hand_on(index, end);
         }
-        let (begin, end) = (1_usize << index, (2_usize << index).min(live));
-        let at = |places: usize| table.at_live_rank((from + places) % live.max(1));
-        let mine = table.id_hash(me);
-        branch.distance =
-            at(begin).map_or(Furthest::ALL, |slot| Furthest::between(mine, table.id_hash(slot)));
-        branch.end = at(end).map_or(mine, |slot| table.id_hash(slot));
-        let mut candidates = (begin + branch.passed_over..end).filter_map(at);
-        // An address that has not answered may be that of a victim, so no telemetry is sent there.
-        let is_partner = |slot| table.address(slot).is_some() && table.is_verified(slot);
-        let partner = candidates.find(|&slot| is_partner(slot));
-        if partner != branch.partner {
-            // The earlier partner may not have received the flight: the new one gets it, too.
-            // Members that get an update twice do not pass it on again.
-            branch.requeue(&mut self.marks, index);
-            (branch.partner, branch.tries, branch.not_before) = (partner, 0, now);
-        }
-        self.update_busy(index);
     }
 
     /// Queues an update of about `len` bytes on all branches whose arcs begin before `furthest`, in
@@ -434,14 +413,13 @@ impl Trees {
         branch.not_before = now;
         if branch.tries >= MAX_TRIES {
             // Pass over the partner together with the members before it, which cannot be partners.
-            let (live, from) = (table.live() as usize, table.live_rank(me));
-            let place = branch
-                .partner
-                .map_or(0, |slot| (table.live_rank(slot) + live - from) % live.max(1));
+            let circle = Circle::around(table, me);
+            let place = branch.partner.map_or(0, |slot| circle.place_of(table, slot));
             let passed_over = (place + 1).saturating_sub(1 << index);
             branch.passed_over = passed_over.max(branch.passed_over + 1);
             branch.passed_until = now + pass_over_for;
             self.choose(index, table, me, now);
+            self.cover_unverified(table, me);
         }
         self.update_busy(index);
         Some(lost)

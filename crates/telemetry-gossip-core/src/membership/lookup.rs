@@ -13,6 +13,8 @@ use super::row::{Row, Sums};
 use super::slot::Slot;
 use super::table::{BUCKETS, Fingerprints, Membership, bucket_of, fold};
 use super::telemetry::Held;
+use core::time::Duration;
+
 use crate::address::Address;
 use crate::id::{IdHash, NodeId, full_id_hash, id_hash_of};
 use crate::rng::Random;
@@ -284,9 +286,21 @@ impl<A: Address> Membership<A> {
         self.is_proved(slot) || !self.is_live(slot)
     }
 
+    /// Returns the number of rows in one hash range.
+    pub(crate) fn rows_in_bucket(&self, bucket: usize) -> usize {
+        self.roster.bucket(bucket).len()
+    }
+
     /// Returns the slots of one hash range, in the order of the roster.
     fn slots_in(&self, bucket: usize) -> impl Iterator<Item = Slot> {
         self.roster.bucket(bucket).filter_map(|rank| self.roster.slot(rank))
+    }
+
+    /// Returns the longest recent round trip of a few members.
+    pub(crate) fn round_trip_of_some(&self) -> Option<Duration> {
+        const LOOKED_AT: usize = 64;
+        let slots = (0..LOOKED_AT.min(self.len())).filter_map(|rank| self.at_rank(rank));
+        slots.filter_map(|slot| self.row(slot).round_trip.longest()).max()
     }
 
     /// Returns the number of live members before this one in the roster.

@@ -65,7 +65,9 @@ impl<A: Address> Node<A> {
                     sums(&node.cx.table, ranges).all(|sum| w.item(&WireSum { sum }))
                 });
             }
-            Body::SyncVersions(request_id, mask) => self.put_versions(w, request_id, mask),
+            Body::SyncVersions(request_id, mask, more) => {
+                self.put_versions(w, (request_id, more), mask);
+            }
             Body::SyncWants(request_id, diff) => self.put_wants(w, request_id, diff),
             Body::SyncDone(request_id, diff) => {
                 let more = self.put_diff(w, diff.items, DONE_FRAME_BYTES) | diff.more;
@@ -97,7 +99,8 @@ impl<A: Address> Node<A> {
             Body::Piece(request_id, from) => self.put_piece(w, request_id, from),
             Body::Tree(request_id, branch) => {
                 let timeout = self.detector.probe_timeout(&self.cx.config);
-                self.dissemination.put_flight(w, (request_id, branch), to, timeout, &mut self.cx);
+                let waits = (timeout, self.anti_entropy.round_trip);
+                self.dissemination.put_flight(w, (request_id, branch), to, waits, &mut self.cx);
             }
             Body::Echo(owner, since) => {
                 self.cx.put_telemetry(w, owner, since, 0);
@@ -131,10 +134,15 @@ impl<A: Address> Node<A> {
 
     /// Writes the versions of the rows in the buckets of `mask`: whole ranges while they fit, then
     /// a part of the next one.
-    fn put_versions(&mut self, w: &mut Writer<'_>, request_id: RequestId, mask: u64) {
+    fn put_versions(
+        &mut self,
+        w: &mut Writer<'_>,
+        (request_id, more): (RequestId, bool),
+        mask: u64,
+    ) {
         let Some(open) = w.open(kind::SYNC_VERSIONS) else { return };
         let head_at = w.len();
-        let mut head = VersionsHead { number: request_id.0, more: false };
+        let mut head = VersionsHead { number: request_id.0, more };
         if !w.item(&head) {
             w.abandon(&open);
             return;

@@ -5,7 +5,7 @@ use super::Node;
 use super::apply::Asked;
 use super::reply::Reply;
 use crate::address::Address;
-use crate::anti_entropy::diff::{Told, differing};
+use crate::anti_entropy::diff::{Told, differing, some_buckets};
 use crate::id::RequestId;
 use crate::outbox::{Body, Diff};
 use crate::wire::decode::{Datagram, Frame};
@@ -84,7 +84,8 @@ impl<A: Address> Node<A> {
             }
             Frame::SyncDigest(head, sums) => {
                 let mask = differing(&cx.table, sums);
-                reply.body = Body::SyncVersions(RequestId(head.number), mask);
+                let (mask, more) = some_buckets(&cx.table, mask, cx.mtu(), &mut cx.rng);
+                reply.body = Body::SyncVersions(RequestId(head.number), mask, more);
             }
             Frame::SyncVersions(head, ranges) => {
                 let request_id = RequestId(head.number);
