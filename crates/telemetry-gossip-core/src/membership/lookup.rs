@@ -298,7 +298,7 @@ impl<A: Address> Membership<A> {
 
     /// Returns the longest recent round trip of a few members.
     pub(crate) fn round_trip_of_some(&self) -> Option<Duration> {
-        const LOOKED_AT: usize = 64;
+        const LOOKED_AT: usize = 16;
         let slots = (0..LOOKED_AT.min(self.len())).filter_map(|rank| self.at_rank(rank));
         slots.filter_map(|slot| self.row(slot).round_trip.longest()).max()
     }

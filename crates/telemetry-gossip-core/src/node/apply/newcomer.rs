@@ -186,6 +186,9 @@ impl<A: Address> Node<A> {
     pub(in crate::node) fn advance_newcomers(&mut self) {
         self.newcomers.forget_silent(self.cx.now);
         let timeout = self.cx.config.probe_timeout;
+        if self.newcomers.len() == 0 {
+            return;
+        }
         let again_for = self.question_timeout();
         while let Some(due) = self.newcomers.due(self.cx.now, timeout, again_for) {
             match due {
