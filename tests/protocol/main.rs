@@ -3,7 +3,8 @@
 //! - `reconciliation`, `concurrent_updates`: which of two claims wins, at every node.
 //! - `long_split`: halves that were apart for long, and many names that are gone.
 //! - `suspicion`, `pause`, `isolation`, `explain`: suspicions, their refutation, and their reasons.
-//! - `joining`, `leave`, `restart`, `identity`, `upgrade`, `small_clusters`: the life of a cluster.
+//! - `joining`, `first_news`, `leave`, `restart`, `identity`, `upgrade`, `small_clusters`: the life
+//!   of a cluster.
 //! - `belonging`: removed nodes, strangers and newcomers under a cluster config.
 //! - `addresses`: hosts that send from elsewhere, and addresses that stop working.
 //! - `sealing`: clusters with authenticated datagrams.
@@ -14,6 +15,7 @@ mod addresses;
 mod belonging;
 mod concurrent_updates;
 mod explain;
+mod first_news;
 mod identity;
 mod isolation;
 mod joining;

@@ -13,12 +13,12 @@
 //! difference. The claims in the pages are applied by the node, as any others.
 
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use arrayvec::ArrayVec;
 use serde::{Deserialize, Serialize};
 
 use super::AntiEntropy;
-use super::session::MAX_CHAINED_SESSIONS;
 use crate::address::Address;
 use crate::bounded::list;
 use crate::cx::Cx;
@@ -26,13 +26,25 @@ use crate::error::CommandError;
 use crate::event::Event;
 use crate::id::RequestId;
 use crate::input::MAX_SEEDS;
-use crate::membership::{Fingerprints, Place};
+use crate::membership::rtt::RttBound;
+use crate::membership::{Fingerprints, Place, Slot};
 use crate::outbox::{Body, Intent};
 use crate::time::{Instant, TimeRules};
 
 /// The largest number of members with which a newcomer compares its table. Where hundreds of nodes
 /// join at once, the first ones that it asks know few others themselves.
 const MAX_BOOTSTRAP_SYNCS: u8 = 25;
+
+/// The largest number of sessions that follow one of a newcomer at once. Where many nodes join at
+/// once, all know the same few members, which must not have to tell each of them everything.
+const MAX_FRESH_CHAIN: u16 = 3;
+
+/// How many comparisons in a row must find no difference until a newcomer has caught up.
+const EQUAL_SYNCS: u8 = 3;
+
+/// For how many probe intervals after its join the fingerprints of any datagram may begin a
+/// comparison. Datagrams may be forged, so the time is short.
+const FRESH_INTERVALS: u32 = 5;
 
 /// The largest number of first pages that a seed gives out per second. Where more nodes join at
 /// once, each further one gets only a piece from a random place of the table. It then compares its
@@ -84,12 +96,31 @@ pub(crate) struct Joining<A> {
     asked: ArrayVec<(A, RequestId), MAX_SEEDS_AWAITED>,
     /// The seed that answered, and where its next page begins.
     paging: Option<(A, Place)>,
-    /// When seeds are asked anew.
+    /// When seeds were asked last, or the next page.
+    asked_at: Instant,
+    /// How often that was asked in a row without an answer.
+    tries: u8,
+    /// When it is asked anew.
     retry_at: Instant,
     /// When the failure of the join is reported next, or when it ends if it was begun `again`.
     fails_at: Instant,
     /// Whether this node has joined before, and goes on without the seed if that is silent.
     pub(crate) again: bool,
+}
+
+/// How often a page is asked for before the join begins anew with other seeds.
+const MAX_PAGE_TRIES: u8 = 3;
+
+/// How often a page is asked for again without a longer pause: many datagrams may be lost.
+const QUICK_TRIES: u8 = 4;
+
+/// What a join asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ask<'a, A> {
+    /// The first page of one of these seeds.
+    First(&'a [A]),
+    /// The page of this seed that begins at this place.
+    Next(A, Place),
 }
 
 /// The next step of a join after a page.
@@ -105,13 +136,25 @@ pub(crate) enum Step<A> {
 
 impl<A: Copy + PartialEq> Joining<A> {
     pub(crate) fn new(seeds: Vec<A>, now: Instant, fails_at: Instant) -> Self {
-        Self { seeds, asked: ArrayVec::new(), paging: None, retry_at: now, fails_at, again: false }
+        Self {
+            seeds,
+            asked: ArrayVec::new(),
+            paging: None,
+            asked_at: now,
+            tries: 0,
+            retry_at: now,
+            fails_at,
+            again: false,
+        }
     }
 
     /// Whether a restored join has seeds to ask, and asks them again.
     pub(super) fn is_sound(&self, times: TimeRules) -> bool {
-        let Self { seeds, asked: _, paging: _, retry_at, fails_at, again: _ } = self;
-        !seeds.is_empty() && times.are_deadlines(&[Some(*retry_at), Some(*fails_at)])
+        let Self { seeds, asked: _, paging: _, asked_at, tries: _, retry_at, fails_at, again: _ } =
+            self;
+        !seeds.is_empty()
+            && times.is_past(*asked_at)
+            && times.are_deadlines(&[Some(*retry_at), Some(*fails_at)])
     }
 
     /// When seeds are asked anew, or the join fails.
@@ -124,14 +167,31 @@ impl<A: Copy + PartialEq> Joining<A> {
         self.seeds.contains(&address)
     }
 
-    /// The seeds to choose from, if it is time to ask; the next time is `retry_at`.
-    pub(crate) fn due(&mut self, now: Instant, retry_at: Instant) -> Option<&[A]> {
+    /// Returns what to ask for, if it is time to ask. Without an answer, it is asked again after the
+    /// time `first`, some times, and then after a time that doubles with each try up to `longest`.
+    pub(crate) fn due(
+        &mut self,
+        now: Instant,
+        first: Duration,
+        longest: Duration,
+    ) -> Option<Ask<'_, A>> {
         if self.retry_at > now {
             return None;
         }
-        self.retry_at = retry_at;
-        self.paging = None;
-        Some(&self.seeds)
+        let doublings = self.tries.saturating_sub(QUICK_TRIES).min(8);
+        self.retry_at = now + first.saturating_mul(1 << doublings).min(longest);
+        self.asked_at = now;
+        self.tries = self.tries.saturating_add(1);
+        self.paging = self.paging.filter(|_| self.tries <= MAX_PAGE_TRIES);
+        Some(match self.paging {
+            Some((seed, from)) => Ask::Next(seed, from),
+            None => Ask::First(&self.seeds),
+        })
+    }
+
+    /// Returns how long the answer took that has just come; `None` if it was asked for twice.
+    fn round_trip(&self, now: Instant) -> Option<Duration> {
+        (self.tries <= 1).then(|| now.since(self.asked_at))
     }
 
     /// The request id under which to ask a seed: that of the last time, or `new`.
@@ -162,13 +222,15 @@ impl<A: Copy + PartialEq> Joining<A> {
         failed
     }
 
-    /// Takes a page that claims to be followed by another from `next` on.
+    /// Takes a page that claims to be followed by another from `next` on, which is asked for again
+    /// at `retry_at`.
     ///
     /// Each page must begin above the one before, so that a seed cannot keep a join going for ever.
     pub(crate) fn page(
         &mut self,
         request_id: RequestId,
         next: Option<Place>,
+        now: Instant,
         retry_at: Instant,
     ) -> Step<A> {
         let Some(from) = self.seed_asked(request_id) else { return Step::Unrelated };
@@ -181,21 +243,30 @@ impl<A: Copy + PartialEq> Joining<A> {
             None => Step::Complete(from),
             Some(next) => {
                 self.paging = Some((from, next));
-                self.retry_at = retry_at;
+                (self.asked_at, self.tries, self.retry_at) = (now, 1, retry_at);
                 Step::Ask(from, request_id, next)
             }
         }
     }
 }
 
-/// The comparisons of a newcomer's table with those of other members, until one finds no
-/// difference. Where many nodes join at once, each has learned only of those that came before.
+/// The comparisons of a newcomer's table with those of other members, until [`EQUAL_SYNCS`] in a
+/// row find no difference. Where many nodes join at once, each has learned only of those that came
+/// before, and two that know few may well know the same few.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct BootstrapSync<A> {
     /// When the next comparison is due.
     pub(crate) at: Instant,
     /// How many comparisons are left.
     left: u8,
+    /// How many comparisons in a row found no difference.
+    equal: u8,
+    /// How many partners in a row were silent.
+    silent: u8,
+    /// The earliest time of a comparison because of a datagram's fingerprints.
+    next_heard: Instant,
+    /// Until when the fingerprints of any datagram may begin one.
+    fresh_until: Instant,
     /// The seed that answered. It is not asked again, since it has enough to do.
     seed: A,
     /// Another seed, with which the first comparison is made: one seed that lies must not be able
@@ -206,8 +277,11 @@ pub(crate) struct BootstrapSync<A> {
 impl<A> BootstrapSync<A> {
     /// Whether the restored comparisons come to an end.
     pub(super) fn is_sound(&self, times: TimeRules) -> bool {
-        let Self { at, left, seed: _, other_seed: _ } = self;
-        (1..=MAX_BOOTSTRAP_SYNCS).contains(left) && times.are_deadlines(&[Some(*at)])
+        let Self { at, left, equal, silent: _, next_heard, fresh_until, seed: _, other_seed: _ } =
+            self;
+        (1..=MAX_BOOTSTRAP_SYNCS).contains(left)
+            && *equal < EQUAL_SYNCS
+            && times.are_deadlines(&[Some(*at), Some(*next_heard), Some(*fresh_until)])
     }
 }
 
@@ -264,6 +338,11 @@ impl<A: Address> AntiEntropy<A> {
         self.bootstrap.is_none() && !self.joins_through(from)
     }
 
+    /// Whether this node has joined lately, and compares its table with those of others.
+    pub(crate) fn is_catching_up(&self) -> bool {
+        self.bootstrap.is_some()
+    }
+
     /// Whether this node joins through the seed at `from`.
     pub(crate) fn joins_through(&self, from: A) -> bool {
         self.join.as_ref().is_some_and(|join| join.is_seed(from))
@@ -284,13 +363,19 @@ impl<A: Address> AntiEntropy<A> {
             }
             cx.emit(Event::JoinFailed);
         }
-        let retry_at = cx.now + cx.config.probe_timeout * 2;
-        let Some(seeds) = join.due(cx.now, retry_at) else { return };
-        let start = cx.rng.below(seeds.len());
-        let some = seeds.iter().cycle().skip(start).take(seeds.len().min(MAX_SEEDS_ASKED));
-        let chosen: ArrayVec<A, MAX_SEEDS_ASKED> = some.copied().collect();
-        for seed in chosen {
-            let body = Body::PageRequest(join.ask(seed, cx.request_id()), Place::default());
+        let (first, longest) = (join_timeout(self.round_trip, cx), cx.config.probe_timeout * 2);
+        let mut chosen = ArrayVec::<(A, Place), MAX_SEEDS_ASKED>::new();
+        match join.due(cx.now, first, longest) {
+            None => {}
+            Some(Ask::First(seeds)) => {
+                let start = cx.rng.below(seeds.len());
+                let some = seeds.iter().cycle().skip(start).take(seeds.len().min(MAX_SEEDS_ASKED));
+                chosen.extend(some.map(|&seed| (seed, Place::default())));
+            }
+            Some(Ask::Next(seed, from)) => chosen.push((seed, from)),
+        }
+        for (seed, from) in chosen {
+            let body = Body::PageRequest(join.ask(seed, cx.request_id()), from);
             cx.ask(Intent::new(seed, None, cx.mtu()).with_body(body));
         }
     }
@@ -302,17 +387,32 @@ impl<A: Address> AntiEntropy<A> {
         next: Option<Place>,
         cx: &mut Cx<A>,
     ) -> Paged {
-        let retry_at = cx.now + cx.config.probe_timeout * 2;
         let Some(join) = &mut self.join else { return Paged::Unrelated };
-        match join.page(request_id, next, retry_at) {
+        let took = join.round_trip(cx.now);
+        let mut round_trip = self.round_trip;
+        took.map(|took| round_trip.add_sample(took));
+        let retry_at = cx.now + join_timeout(round_trip, cx);
+        let step = join.page(request_id, next, cx.now, retry_at);
+        if step != Step::Unrelated {
+            self.round_trip = round_trip;
+        }
+        match step {
             Step::Ask(_, request_id, next) => Paged::Ask(Body::PageRequest(request_id, next)),
             Step::Complete(seed) => {
                 let start = cx.rng.below(join.seeds.len());
                 let others = join.seeds.iter().cycle().skip(start).take(join.seeds.len());
                 let other_seed = others.copied().find(|&other| other != seed);
                 self.join = None;
-                let (at, left) = (cx.now + cx.config.gossip_interval, MAX_BOOTSTRAP_SYNCS);
-                self.bootstrap = Some(BootstrapSync { at, left, seed, other_seed });
+                self.bootstrap = Some(BootstrapSync {
+                    at: cx.now + cx.config.gossip_interval,
+                    left: MAX_BOOTSTRAP_SYNCS,
+                    equal: 0,
+                    silent: 0,
+                    next_heard: cx.now,
+                    fresh_until: cx.now + cx.config.probe_interval * FRESH_INTERVALS,
+                    seed,
+                    other_seed,
+                });
                 cx.emit(Event::JoinCompleted { seed });
                 Paged::Complete
             }
@@ -329,21 +429,98 @@ impl<A: Address> AntiEntropy<A> {
         let (table, rest) = (&cx.table, due.left.saturating_sub(1));
         let all = !cx.asks_for_proof();
         let may_ask = |slot| table.can_probe(slot) && (all || table.is_verified(slot));
-        let other = due.other_seed.and_then(|seed| {
+        // The last comparison is with the seed, so that it learns of this node if all that passed
+        // between the two at the join was lost.
+        let last = Some(due.seed).filter(|_| due.equal + 1 == EQUAL_SYNCS);
+        let other = due.other_seed.or(last).and_then(|seed| {
             table.slots().find(|&slot| may_ask(slot) && table.row(slot).is_at(&seed))
         });
         let peer = other.or_else(|| {
             table.random(&mut cx.rng, |slot| may_ask(slot) && !table.row(slot).is_at(&due.seed))
         });
-        let at = cx.now + cx.config.gossip_interval;
+        let at = cx.now + pause_of(cx);
         // Members that have not answered yet will soon do so, or be removed.
         let waits = peer.is_none() && cx.others() > 1;
         let left = if waits { due.left } else { rest };
         self.bootstrap = (left > 0).then_some(BootstrapSync { at, left, other_seed: None, ..due });
         if let Some(peer) = peer {
-            self.open_session(peer, Fingerprints::default(), false, MAX_CHAINED_SESSIONS, cx);
+            self.open_session(peer, Fingerprints::default(), false, MAX_FRESH_CHAIN, cx);
         }
     }
+
+    /// Compares a newcomer's table with that of a member whose datagram has just come with the
+    /// fingerprints `theirs`, if they differ. Not with the seed, which has enough to do.
+    ///
+    /// Any datagram may be forged, so this happens at most once per half a gossip interval, and
+    /// only in the first seconds after a join.
+    pub(crate) fn compare_while_fresh(&mut self, peer: Slot, theirs: Fingerprints, cx: &mut Cx<A>) {
+        let Some(fresh) = &mut self.bootstrap else { return };
+        let ours = cx.table.fingerprints();
+        if self.session.is_some()
+            || cx.now < fresh.next_heard
+            || cx.now >= fresh.fresh_until
+            || theirs.claims == ours.claims
+            || cx.table.row(peer).is_at(&fresh.seed)
+            || !cx.table.can_probe(peer)
+            || !cx.may_tell(peer)
+        {
+            return;
+        }
+        fresh.next_heard = cx.now + pause_of(cx) / 2;
+        self.open_session(peer, theirs, true, MAX_FRESH_CHAIN, cx);
+    }
+
+    /// Records that the partner of a newcomer is not silent.
+    pub(super) fn bootstrap_answered(&mut self) {
+        if let Some(bootstrap) = &mut self.bootstrap {
+            bootstrap.silent = 0;
+        }
+    }
+
+    /// Records how a comparison of a newcomer's table went.
+    pub(super) fn bootstrap_compared(&mut self, differed: bool) {
+        if let Some(bootstrap) = &mut self.bootstrap {
+            bootstrap.equal = if differed { 0 } else { bootstrap.equal + 1 };
+        }
+        self.bootstrap = self.bootstrap.filter(|bootstrap| bootstrap.equal < EQUAL_SYNCS);
+    }
+
+    /// Records that a newcomer's partner was silent: the next one is asked at once.
+    pub(super) fn bootstrap_failed(&mut self, now: Instant) {
+        if let Some(bootstrap) = &mut self.bootstrap {
+            bootstrap.silent = bootstrap.silent.saturating_add(1);
+            bootstrap.at = bootstrap.at.min(now);
+            // It counts for nothing, as long as the node is fresh.
+            let refund = u8::from(now < bootstrap.fresh_until);
+            bootstrap.left = (bootstrap.left + refund).min(MAX_BOOTSTRAP_SYNCS);
+        }
+    }
+
+    /// How long to wait for a reply in a session. A newcomer, which has much to learn, waits for
+    /// some of the longest recent round trips, and longer with each partner that is silent.
+    pub(crate) fn reply_timeout(&self, cx: &Cx<A>) -> Duration {
+        let timeout = cx.config.probe_timeout;
+        self.bootstrap.map_or(timeout, |bootstrap| {
+            let first = self.round_trip.timeout(timeout);
+            first.saturating_mul(1 << bootstrap.silent.min(8)).min(timeout)
+        })
+    }
+}
+
+/// The pause between two comparisons of a newcomer. A comparison of a large table costs more, and
+/// members that the newcomer asks tell it of themselves meanwhile.
+fn pause_of<A: Address>(cx: &Cx<A>) -> Duration {
+    const MEMBERS_PER_INTERVAL: u32 = 256;
+    let members = u32::try_from(cx.table.len()).unwrap_or(u32::MAX);
+    let interval = cx.config.gossip_interval;
+    interval.max(interval.saturating_mul(members.min(4_096)) / MEMBERS_PER_INTERVAL)
+}
+
+/// How long a join waits for a page: some of the longest recent round trips, and before the first
+/// one a third of the probe timeout.
+fn join_timeout<A: Address>(round_trip: RttBound, cx: &Cx<A>) -> Duration {
+    let timeout = cx.config.probe_timeout;
+    round_trip.longest().map_or(timeout / 3, |_| round_trip.timeout(timeout))
 }
 
 /// The addresses of these seeds, except this node's own.

@@ -32,6 +32,7 @@ use crate::cx::{Activity, Cx, Part, sooner};
 use crate::error::CommandError;
 use crate::event::{Event, ExchangeOutcome};
 use crate::id::NodeId;
+use crate::membership::rtt::RttBound;
 use crate::membership::{Fingerprints, Slot};
 use crate::time::Instant;
 use crate::violation::{Unsound, Violation, check_rules};
@@ -71,6 +72,8 @@ pub(crate) struct AntiEntropy<A> {
     pub(crate) partners: Partners,
     /// When a member was asked last because others claim too much about it.
     pub(crate) asked_member_at: Option<Instant>,
+    /// The longest recent round trip of a page or of a step of a session.
+    pub(crate) round_trip: RttBound,
 }
 
 impl<A: Address> AntiEntropy<A> {
@@ -87,6 +90,7 @@ impl<A: Address> AntiEntropy<A> {
             telemetry_trigger: TelemetrySyncTrigger::default(),
             partners: Partners::default(),
             asked_member_at: None,
+            round_trip: RttBound::default(),
         }
     }
 
@@ -200,6 +204,7 @@ impl<A: Address> Part<A> for AntiEntropy<A> {
             telemetry_trigger,
             partners: _,
             asked_member_at,
+            round_trip: _,
         } = self;
         let times = cx.time_rules();
         let exchange_is_sound = exchange.is_none_or(|exchange| {

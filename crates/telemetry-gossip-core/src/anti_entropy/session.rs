@@ -36,6 +36,8 @@ pub(crate) struct Session<A> {
     pub(crate) address: A,
     /// When the session fails unless another reply arrives.
     pub(crate) deadline: Instant,
+    /// When its partner was asked last.
+    asked_at: Instant,
     /// Whether something did not fit.
     pub(crate) more: bool,
     /// Whether a difference was found.
@@ -67,6 +69,7 @@ impl<A> Session<A> {
             peer,
             address: _,
             deadline,
+            asked_at,
             more: _,
             differed: _,
             brought_late: _,
@@ -74,7 +77,10 @@ impl<A> Session<A> {
             fingerprints: _,
             theirs: _,
         } = self;
-        *peer != me && *chain <= MAX_CHAINED_SESSIONS && times.are_deadlines(&[Some(*deadline)])
+        *peer != me
+            && *chain <= MAX_CHAINED_SESSIONS
+            && times.are_deadlines(&[Some(*deadline)])
+            && times.is_past(*asked_at)
     }
 }
 
@@ -104,7 +110,8 @@ impl<A: Address> AntiEntropy<A> {
             request_id,
             peer,
             address,
-            deadline: cx.now + cx.config.probe_timeout,
+            deadline: cx.now + self.reply_timeout(cx),
+            asked_at: cx.now,
             more: false,
             differed: differs,
             brought_late: false,
@@ -142,11 +149,14 @@ impl<A: Address> AntiEntropy<A> {
         ends: bool,
         cx: &mut Cx<A>,
     ) {
+        self.bootstrap_answered();
+        let deadline = cx.now + self.reply_timeout(cx);
         if let Some(session) = &mut self.session {
+            self.round_trip.add_sample(cx.now.since(session.asked_at));
             session.theirs = theirs;
             session.more |= more;
             session.differed |= differs;
-            session.deadline = cx.now + cx.config.probe_timeout;
+            (session.asked_at, session.deadline) = (cx.now, deadline);
         }
         if ends {
             self.end_session(cx);
@@ -171,11 +181,10 @@ impl<A: Address> AntiEntropy<A> {
             return;
         }
         let spread = cx.spread_time();
-        if !session.differed && cx.now.since(cx.table.changed_at()) >= spread {
-            // A newcomer whose table equals another's has found all members, unless many join at
-            // once: then both know few, and learn of others all the time.
-            self.bootstrap = None;
-        }
+        // Where members publish all the time, tables are hardly ever equal. What the trees are
+        // about to bring is not missing.
+        let claims_differed = session.fingerprints.1.claims != session.theirs.claims;
+        self.bootstrap_compared(claims_differed || session.brought_late);
         self.trigger.session_ended(cx.now, spread);
         let members = cx.table.live();
         self.telemetry_trigger.session_ended(cx.now, spread, session.brought_late, members);
@@ -198,6 +207,7 @@ impl<A: Address> AntiEntropy<A> {
     /// Fails a session whose partner is silent or gone. An exchange goes on with another partner.
     pub(super) fn fail_session(&mut self, session: Session<A>, peer: NodeId, cx: &mut Cx<A>) {
         cx.stats.syncs_failed += 1;
+        self.bootstrap_failed(cx.now);
         self.trigger.session_ended(cx.now, cx.config.probe_timeout);
         let (pause, members) = (cx.config.probe_timeout, cx.table.live());
         self.telemetry_trigger.session_ended(cx.now, pause, true, members);

@@ -25,6 +25,7 @@ use crate::network::{Networks, believes};
 use crate::outbox::{Diff, Intent, Outbox, Signal};
 use crate::rng::Random;
 use crate::stats::Stats;
+use crate::status::Status;
 use crate::time::{Instant, TimeRules};
 use crate::violation::{Unsound, Violation, check_rules};
 use crate::wire::PING_LEN;
@@ -270,6 +271,12 @@ impl<A: Address> Cx<A> {
     /// Whether other nodes are told of a member: of a live one only once it has answered.
     pub(crate) fn is_told(&self, slot: Slot) -> bool {
         !self.asks_for_proof() || self.table.is_told(slot)
+    }
+
+    /// Whether a member has left so lately that what it published before may still be under way.
+    pub(crate) fn left_lately(&self, slot: Slot) -> bool {
+        let age = self.tombstones.age(slot, self.now, self.config.tombstone_ttl);
+        self.table.status(slot) == Status::Left && age < self.spread_time() * 2
     }
 
     /// Whether this node believes only in members that have answered.

@@ -1,8 +1,8 @@
 //! The members that this node knows only from the pages of its own join: they have to answer.
 //!
 //! ```text
-//!   a page names a member ---> asked at once and after 5 s, and through one helper each
-//!                              after 15 and 35 s --- answered ---> proved
+//!   a page names a member ---> asked at once, after a probe timeout and 1 s later, and through
+//!                              one helper after 15 s --- answered ---> proved
 //!                                     |
 //!                                     +--- silent for 55 s ---> removed
 //! ```
@@ -30,16 +30,13 @@ use crate::outbox::{Intent, Signal};
 use crate::time::{Instant, TimeRules};
 use crate::wire::PING_LEN;
 
-/// How long to wait after each question.
-const PAUSES: [Duration; 4] = [
-    Duration::from_secs(5),
-    Duration::from_secs(10),
-    Duration::from_secs(20),
-    Duration::from_secs(20),
-];
+/// How long to wait after each question, which is a probe timeout at least. Most members that run
+/// answer the first three; the last pause gives those that were cut off time to come back.
+const PAUSES: [Duration; 4] =
+    [Duration::ZERO, Duration::from_secs(1), Duration::from_secs(14), Duration::from_secs(40)];
 
 /// The number of questions that this node asks itself, before it asks through helpers.
-const ASKED_DIRECTLY: u8 = 2;
+const ASKED_DIRECTLY: u8 = 3;
 
 /// The most questions to a member of which a single helper says that it answers.
 const MAX_ASKED: u8 = 8;
@@ -212,7 +209,8 @@ impl<A: Address> Detector<A> {
                 return true;
             }
             let [.., longest] = PAUSES;
-            entry.due = cx.now + *PAUSES.get(usize::from(entry.asked)).unwrap_or(&longest);
+            let pause = *PAUSES.get(usize::from(entry.asked)).unwrap_or(&longest);
+            entry.due = cx.now + pause.max(cx.config.probe_timeout);
             entry.asked += 1;
             entry.through.take().map(|number| through.remove(&number));
             if let Some((number, asked)) = ask(entry, cx) {

@@ -181,6 +181,12 @@ impl Branch {
         updates * size_of::<Update>()
     }
 
+    /// Whether an update of `owner` waits or is under way, and there is a partner to send it to.
+    pub(super) fn carries(&self, owner: Slot) -> bool {
+        let mut updates = self.queue.iter().chain(&self.rest).chain(&self.flight);
+        self.partner.is_some() && updates.any(|update| update.owner == owner)
+    }
+
     /// Whether no update waits.
     pub(super) fn is_idle(&self) -> bool {
         self.queue.is_empty() && self.rest.is_empty()

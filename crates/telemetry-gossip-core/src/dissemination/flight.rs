@@ -13,8 +13,10 @@ use crate::config::Mode;
 use crate::cx::{Cx, Fit};
 use crate::id::RequestId;
 use crate::membership::Slot;
+use crate::membership::rtt::RttBound;
 use crate::membership::telemetry_log::update_since;
 use crate::outbox::{Body, Diff, Intent, Want};
+use crate::status::Status;
 use crate::time::Instant;
 use crate::wire::encode::Writer;
 use crate::wire::{HEADER_LEN, TELEMETRY_FRAME_LEN, TREE_FRAME_LEN, Tree, TreeAck, kind};
@@ -25,6 +27,9 @@ const PASS_OVER_INTERVALS: u32 = 2;
 
 /// The time that an acknowledgement may take, in round trips as long as the longest recent one.
 const MAX_ACK_ROUND_TRIPS: u32 = 4;
+
+/// The time per member in which a newcomer asks all members that it has just heard of.
+const ASKED_WITHIN: Duration = Duration::from_millis(2);
 
 /// The longest time for which this node's own telemetry waits for the budget. The telemetry of
 /// others, which goes first, may use up the whole of it.
@@ -58,6 +63,29 @@ impl Dissemination {
         if self.first_publish_at.is_none() {
             self.spread(cx.this.slot, since, Furthest::ALL, cx);
             self.send_flights(cx);
+        }
+    }
+
+    /// Holds back what this node publishes: it begins to join, and as long as it knows no other
+    /// member, hardly any would get it. A join that takes longer than `config.join_timeout` holds
+    /// nothing back any more: others may have joined through this node.
+    pub(crate) fn hold_back<A: Address>(&mut self, cx: &Cx<A>) {
+        if cx.others() == 0 {
+            self.first_publish_at = Some(cx.now + cx.config.join_timeout);
+        }
+    }
+
+    /// Lets a newcomer that has joined publish soon: once the members that it knows have had time
+    /// to answer it, and so to learn of it.
+    pub(crate) fn joined<A: Address>(&mut self, cx: &Cx<A>) {
+        let asked = ASKED_WITHIN.saturating_mul(cx.others());
+        self.first_publish_at = Some(cx.now + asked.min(cx.spread_time()));
+    }
+
+    /// Publishes at once what was held back: the node leaves.
+    pub(crate) fn publish_held_back<A: Address>(&mut self, cx: &mut Cx<A>) {
+        if self.first_publish_at.take().is_some() {
+            self.spread_own(0, cx);
         }
     }
 
@@ -116,14 +144,14 @@ impl Dissemination {
 
     /// Writes the updates that wait on a branch into a datagram to its partner, as many as fit.
     ///
-    /// `timeout` is how long this node waits for an answer of a member with an unknown round-trip
-    /// time.
+    /// `waits` is how long this node waits for an answer of a member if no round trip is known, and
+    /// the longest recent round trip of anti-entropy.
     pub(crate) fn put_flight<A: Address>(
         &mut self,
         w: &mut Writer<'_>,
         (request_id, branch): (RequestId, usize),
         to: Option<Slot>,
-        timeout: Duration,
+        waits: (Duration, RttBound),
         cx: &mut Cx<A>,
     ) {
         let Some(end) = self.trees.accepts(branch, to) else { return };
@@ -134,7 +162,8 @@ impl Dissemination {
             while let Some(update) = self.trees.next(branch) {
                 let row = cx.table.row(update.owner);
                 let news = update.since < row.telemetry_version() && row.holds_telemetry();
-                if !news || !row.status.is_live() {
+                // Members may learn of a leave before they learn of what was said before it.
+                if !news || row.status == Status::Dead {
                     self.trees.skip(branch);
                     continue;
                 }
@@ -168,7 +197,7 @@ impl Dissemination {
             }
         }
         if any {
-            let deadline = cx.now + self.flight_time(to, self.trees.tries(branch), timeout, cx);
+            let deadline = cx.now + self.flight_time(to, self.trees.tries(branch), waits, cx);
             self.trees.sent(branch, request_id, w.len() - before, cx.now, deadline);
         } else {
             w.truncate(before);
@@ -182,13 +211,17 @@ impl Dissemination {
         &self,
         to: Option<Slot>,
         tries: u8,
-        timeout: Duration,
+        (timeout, anti_entropy): (Duration, RttBound),
         cx: &Cx<A>,
     ) -> Duration {
         let own = to.and_then(|slot| cx.table.row(slot).round_trip.longest());
         // For a new partner, assume twice the usual round trip. Too short a time costs no more than
         // one datagram.
-        let round_trip = own.or_else(|| self.trees.usual_round_trip().map(|usual| usual * 2));
+        let usual = || {
+            let usual = self.trees.usual_round_trip().or(anti_entropy.longest());
+            Some(usual.or_else(|| cx.table.round_trip_of_some())? * 2)
+        };
+        let round_trip = own.or_else(usual);
         let wait = |longest: Duration| (longest * MAX_ACK_ROUND_TRIPS).max(timeout / 16);
         if let (Some(longest), 0) = (round_trip, tries) {
             return wait(longest).min(timeout);
@@ -214,9 +247,10 @@ fn flight_room<A: Address>(cx: &Cx<A>) -> usize {
     cx.mtu() - HEADER_LEN - TREE_FRAME_LEN
 }
 
-/// Acknowledges a datagram of a flight, and requests the `missing` entries before its updates.
+/// Acknowledges a datagram of a flight, if it is `accepted`, and requests what is `missing`.
 pub(crate) fn acknowledge<A: Address>(
     tree: Tree,
+    accepted: bool,
     missing: &[Want],
     cx: &mut Cx<A>,
 ) -> (Body, Diff) {
@@ -224,5 +258,7 @@ pub(crate) fn acknowledge<A: Address>(
     for &want in missing {
         cx.outbox.diffs.want(&mut diff, want);
     }
-    (Body::TreeAck(RequestId(tree.number), diff), diff)
+    let request_id = RequestId(tree.number);
+    let body = if accepted { Body::TreeAck } else { Body::SyncWants };
+    (body(request_id, diff), diff)
 }

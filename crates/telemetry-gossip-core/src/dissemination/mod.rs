@@ -6,6 +6,7 @@
 //! | `rumor` | when rumors are sent, and to how many members |
 //! | `tree`, `branch` | along which edges telemetry travels, and which updates are sent again |
 //! | `gaps` | which updates wait for missing ones before them |
+//! | `strangers` | which updates wait until their owner is known |
 //! | `flight` | when telemetry is sent, and which updates a datagram holds |
 //! | `budget` | when telemetry has to wait |
 //!
@@ -18,6 +19,7 @@ pub(crate) mod budget;
 mod flight;
 mod gaps;
 mod rumor;
+mod strangers;
 pub(crate) mod tree;
 
 use serde::{Deserialize, Serialize};
@@ -31,11 +33,12 @@ use crate::violation::{Unsound, Violation, check_rules};
 pub(crate) use branch::Furthest;
 pub(crate) use budget::Budget;
 pub(crate) use flight::acknowledge;
+use strangers::Strangers;
 pub(crate) use tree::Trees;
 
 /// The version of the serialised shape of [`Dissemination`]; increase it with each change of the
 /// shape.
-pub(crate) const SHAPE: u32 = 1;
+pub(crate) const SHAPE: u32 = 2;
 
 /// The state of dissemination.
 #[derive(Debug, Serialize, Deserialize)]
@@ -56,6 +59,8 @@ pub(crate) struct Dissemination {
     pub(crate) renewed_at: Option<Instant>,
     /// When this node last told an owner what it holds of its telemetry.
     pub(crate) echoed_at: Option<Instant>,
+    /// Owners of updates that this node does not know.
+    pub(crate) strangers: Strangers,
 }
 
 impl Dissemination {
@@ -69,6 +74,7 @@ impl Dissemination {
             rebased_at: None,
             renewed_at: None,
             echoed_at: None,
+            strangers: Strangers::default(),
         }
     }
 }
@@ -95,7 +101,7 @@ impl<A: Address> Part<A> for Dissemination {
     }
 
     fn heap_bytes(&self) -> usize {
-        self.trees.heap_bytes()
+        self.trees.heap_bytes() + self.strangers.heap_bytes()
     }
 
     fn check(&self, _: &Cx<A>) -> Result<(), Violation> {
@@ -112,6 +118,7 @@ impl<A: Address> Part<A> for Dissemination {
             rebased_at,
             renewed_at,
             echoed_at,
+            strangers,
         } = self;
         let times = cx.time_rules();
         trees.check_restored(cx.table.rows(), cx.this.slot, times)?;
@@ -123,6 +130,7 @@ impl<A: Address> Part<A> for Dissemination {
                     times.are_past(&[Some(*own_sent_at), *rebased_at, *renewed_at, *echoed_at]),
                     "the telemetry of this node was last sent in the past",
                 ),
+                (strangers.is_sound(times), "each stranger was met once, in the past"),
                 (times.are_deadlines(&[*first_publish_at]), "the first telemetry is not ages away"),
                 (
                     budget.is_sound(cx.config.byte_budget, times),

@@ -31,12 +31,14 @@
 //! Claims do not travel along trees, because trees break where membership is in flux, and rumors do
 //! not. Time-outs and encoding are not decided here, but in `flight`.
 
+mod arcs;
 mod check;
 mod circle;
 
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use arrayvec::ArrayVec;
 use serde::{Deserialize, Serialize};
 
 use super::branch::{Branch, Furthest, InFlight, MAX_DATAGRAMS_PER_FLIGHT, Update};
@@ -105,9 +107,8 @@ impl Trees {
         let circle = Circle::new(table, me);
         // Branch i reaches the members from 2^i places on, so log2 of the members, rounded up, is
         // the smallest number of branches that reaches all of them.
-        let wanted = (circle.len().saturating_sub(1).checked_ilog2().map_or(0, |log| log + 1)
-            as usize)
-            .min(MAX_BRANCHES);
+        let others = circle.others();
+        let wanted = (others.checked_ilog2().map_or(0, |log| log + 1) as usize).min(MAX_BRANCHES);
         while self.branches.len() < wanted {
             self.branches.push(Branch::new(table.id_hash(me)));
         }
@@ -125,8 +126,15 @@ impl Trees {
                 }
             }
         }
+        let mine = table.id_hash(me);
+        let ends: ArrayVec<Furthest, MAX_BRANCHES> =
+            self.branches.iter().map(|branch| Furthest::between(mine, branch.end)).collect();
         for index in 0..wanted {
             self.choose(index, &circle, now);
+        }
+        self.cover_unverified(&circle);
+        for (index, end) in ends.into_iter().enumerate() {
+            self.hand_on(index, end);
         }
     }
 
@@ -413,6 +421,7 @@ impl Trees {
             branch.passed_over = passed_over.max(branch.passed_over + 1);
             branch.passed_until = now + pass_over_for;
             self.choose(index, &circle, now);
+            self.cover_unverified(&circle);
         }
         self.update_busy(index);
         Some(lost)

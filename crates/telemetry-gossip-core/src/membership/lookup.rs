@@ -14,6 +14,8 @@ use super::row::{Row, Sums};
 use super::slot::Slot;
 use super::table::{BUCKETS, Fingerprints, Membership, bucket_of, fold};
 use super::telemetry::Held;
+use core::time::Duration;
+
 use crate::address::Address;
 use crate::id::{IdHash, NodeId, full_id_hash, id_hash_of};
 use crate::rng::Random;
@@ -300,6 +302,13 @@ impl<A: Address> Membership<A> {
     /// Returns the slots of one hash range, in the order of the roster.
     fn slots_in(&self, bucket: usize) -> impl Iterator<Item = Slot> {
         self.roster.bucket(bucket).filter_map(|rank| self.roster.slot(rank))
+    }
+
+    /// Returns the longest recent round trip of a few members.
+    pub(crate) fn round_trip_of_some(&self) -> Option<Duration> {
+        const LOOKED_AT: usize = 16;
+        let slots = (0..LOOKED_AT.min(self.len())).filter_map(|rank| self.at_rank(rank));
+        slots.filter_map(|slot| self.row(slot).round_trip.longest()).max()
     }
 
     /// Returns the number of live members before this one in the roster.

@@ -4,7 +4,8 @@
 //!   a claim that others pass on ---> asked --- its member answers ---> taken
 //!                                      |            |
 //!            no answer: asked through two helpers   +--- another process answered as this member
-//!            no answer for a minute: forgotten           before ---> contested
+//!            (a newcomer asks once more itself)          before ---> contested
+//!            no answer for a minute: forgotten
 //!   contested --- the other one answers ---> forgotten
 //!       +-------- it is silent for two timeouts ---> taken
 //! ```
@@ -64,10 +65,21 @@ pub(crate) struct WaitingClaim<A> {
     /// The number that the process which is held has to repeat, once this claim is contested, and
     /// whether it was asked twice.
     contested: Option<(RequestId, bool)>,
-    /// Whether the member was silent, and was to be asked through helpers.
-    through: bool,
+    /// What is done next if the member is silent.
+    next: Next,
     /// Those helpers.
     pub(crate) helpers: ArrayVec<AskedHelper, HELPERS>,
+}
+
+/// What is done about a claim whose member is silent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+enum Next {
+    /// Its member is asked directly once more.
+    AskAgain,
+    /// Its member is asked through helpers.
+    AskThrough,
+    /// Nothing more.
+    Forget,
 }
 
 /// A helper that asks the member of a claim.
@@ -99,14 +111,19 @@ impl<A: Copy> WaitingClaim<A> {
             asked,
             until,
             contested: None,
-            through: false,
+            next: Next::AskThrough,
             helpers: ArrayVec::new(),
         })
     }
 
     /// Has the member asked by this node alone, and not through helpers.
     pub(crate) const fn only_directly(&mut self) {
-        self.through = true;
+        self.next = Next::Forget;
+    }
+
+    /// Has the member asked by this node alone, and a second time if it is silent.
+    pub(crate) const fn directly_twice(&mut self) {
+        self.next = Next::AskAgain;
     }
 
     /// The helper that was given this number.
@@ -122,9 +139,9 @@ impl<A: Copy> WaitingClaim<A> {
         }
     }
 
-    /// Whether its member was not yet asked through helpers, and is to be if it is silent.
-    const fn is_untried(&self) -> bool {
-        self.contested.is_none() && !self.through
+    /// Whether this is what is done next if its member is silent.
+    fn awaits_next(&self, next: Next) -> bool {
+        self.contested.is_none() && self.next == next
     }
 
     fn has_answered_helpers(&self) -> bool {
@@ -174,6 +191,8 @@ pub(crate) enum Due<A> {
     AskAgain(NodeId, RequestId),
     /// The process that is held is silent: take this claim.
     Take(WaitingClaim<A>),
+    /// The member of this claim is silent: ask it once more, with this number.
+    AskDirectly(NodeId, A, RequestId),
     /// The member of this claim is silent: ask it through helpers.
     AskThrough(NodeId, A),
 }
@@ -358,15 +377,29 @@ impl<A: Copy + PartialEq> Newcomers<A> {
     }
 
     /// Takes something that is due.
-    pub(crate) fn due(&mut self, now: Instant, timeout: Duration) -> Option<Due<A>> {
+    ///
+    /// A contested claim waits for `timeout`, and one whose member is asked again for `again_for`.
+    pub(crate) fn due(
+        &mut self,
+        now: Instant,
+        timeout: Duration,
+        again_for: Duration,
+    ) -> Option<Due<A>> {
         let contested =
             |waiting: &WaitingClaim<A>| waiting.contested.is_some() && waiting.until <= now;
         let Some(at) = self.waiting.iter().position(contested) else {
+            let silent = |it: &&mut WaitingClaim<A>, next| it.until <= now && it.awaits_next(next);
+            let again = |it: &&mut WaitingClaim<A>| silent(it, Next::AskAgain);
+            if let Some(waiting) = self.waiting.iter_mut().find(again) {
+                (waiting.next, waiting.until) = (Next::Forget, now + again_for);
+                return Some(Due::AskDirectly(waiting.id, waiting.address, waiting.asked));
+            }
             if self.helpers_until > now {
                 return None;
             }
-            let waiting = self.waiting.iter_mut().find(|it| it.is_untried() && it.until <= now)?;
-            waiting.through = true;
+            let through = |it: &&mut WaitingClaim<A>| silent(it, Next::AskThrough);
+            let waiting = self.waiting.iter_mut().find(through)?;
+            waiting.next = Next::Forget;
             return Some(Due::AskThrough(waiting.id, waiting.address));
         };
         let waiting = &mut self.waiting[at];
@@ -380,11 +413,13 @@ impl<A: Copy + PartialEq> Newcomers<A> {
 
     /// When something is due.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        let contested = self.waiting.iter().filter(|waiting| waiting.contested.is_some());
-        let untried = self.waiting.iter().filter(|waiting| waiting.is_untried());
-        let first = untried.map(|waiting| waiting.until).min();
-        let helpers = first.map(|first| first.max(self.helpers_until));
-        contested.map(|waiting| waiting.until).chain(helpers).min()
+        let due = |waiting: &WaitingClaim<A>| match waiting.next {
+            _ if waiting.contested.is_some() => Some(waiting.until),
+            Next::AskAgain => Some(waiting.until),
+            Next::AskThrough => Some(waiting.until.max(self.helpers_until)),
+            Next::Forget => None,
+        };
+        self.waiting.iter().filter_map(due).min()
     }
 
     /// Drops the claims about this member that are not above `generation`: it is known by now, or
@@ -401,7 +436,7 @@ impl<A: Copy + PartialEq> Newcomers<A> {
             && times.are_deadlines(&[Some(*helpers_until), Some(*high_word_at)])
             && waiting.iter().all(|waiting| {
                 times.are_deadlines(&[Some(waiting.until)])
-                    && (waiting.through || waiting.helpers.is_empty())
+                    && (waiting.next == Next::Forget || waiting.helpers.is_empty())
             })
     }
 

@@ -39,9 +39,13 @@ impl Tombstones {
     /// Returns the whole seconds since `slot` was declared dead or left, where tombstones last
     /// `ttl`.
     pub(crate) fn age_secs(&self, slot: Slot, now: Instant, ttl: Duration) -> u32 {
-        let age =
-            self.ends.get(&slot).map_or(0, |&end| ttl.saturating_sub(end.since(now)).as_secs());
-        u32::try_from(age).unwrap_or(u32::MAX)
+        u32::try_from(self.age(slot, now, ttl).as_secs()).unwrap_or(u32::MAX)
+    }
+
+    /// Returns the time since `slot` was declared dead or left, where tombstones last `ttl`.
+    pub(crate) fn age(&self, slot: Slot, now: Instant, ttl: Duration) -> Duration {
+        let end = self.ends.get(&slot);
+        end.map_or(Duration::ZERO, |&end| ttl.saturating_sub(end.since(now)))
     }
 
     /// Returns the earliest end.

@@ -30,7 +30,11 @@ impl<A: Address> Node<A> {
             Input::Tick | Input::Datagram { .. } | Input::Sealed { .. } | Input::Reseed { .. } => {
                 Ok(())
             }
-            Input::Join { seeds } => self.anti_entropy.start_join(&seeds, &mut self.cx),
+            Input::Join { seeds } => {
+                self.anti_entropy.start_join(&seeds, &mut self.cx)?;
+                self.dissemination.hold_back(&self.cx);
+                Ok(())
+            }
             Input::Seeds { seeds } => {
                 self.anti_entropy.set_seeds(&seeds, &mut self.cx);
                 Ok(())

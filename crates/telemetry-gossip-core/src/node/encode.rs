@@ -97,7 +97,8 @@ impl<A: Address> Node<A> {
             Body::Piece(request_id, from) => self.put_piece(w, request_id, from),
             Body::Tree(request_id, branch) => {
                 let timeout = self.detector.probe_timeout(&self.cx.config);
-                self.dissemination.put_flight(w, (request_id, branch), to, timeout, &mut self.cx);
+                let waits = (timeout, self.anti_entropy.round_trip);
+                self.dissemination.put_flight(w, (request_id, branch), to, waits, &mut self.cx);
             }
             Body::Echo(owner, since) => {
                 self.cx.put_telemetry(w, owner, since, 0);

@@ -1,4 +1,5 @@
-//! Leaving: the node announces its leave, waits until the rumor is sent, and falls silent.
+//! Leaving: the node announces its leave, waits until the rumor is sent and what it published
+//! before has arrived, and falls silent.
 //!
 //! ```text
 //!   Active --- leave ---> Leaving --- the rumor is sent, the grace is over, or alone ---> Inactive
@@ -27,6 +28,7 @@ impl<A: Address> Node<A> {
         let config = &self.cx.config;
         let limit = u32::from(self.cx.send_limit()).div_ceil(config.gossip_fanout.into());
         let grace = config.gossip_interval * (limit + 5);
+        self.dissemination.publish_held_back(&mut self.cx);
         self.set_own_status(generation, Status::Left);
         self.cx.rumors.push_grounded(self.cx.this.slot);
         self.cx.activity = Activity::Leaving(self.cx.now + grace);
@@ -63,7 +65,7 @@ impl<A: Address> Node<A> {
     /// When the leave is complete, or is looked at again.
     pub(super) fn leave_deadline(&self) -> Option<Instant> {
         match self.cx.activity {
-            Activity::Leaving(until) if self.cx.rumors.contains(self.cx.this.slot) => Some(until),
+            Activity::Leaving(until) if self.has_more_to_say() => Some(until),
             // The rumor is sent: leave the host some time to send the last datagrams.
             Activity::Leaving(until) => {
                 let gossiped = self.dissemination.gossiped_at;
@@ -78,11 +80,17 @@ impl<A: Address> Node<A> {
     pub(super) fn finish_leaving(&mut self) {
         let cx = &self.cx;
         let Activity::Leaving(until) = cx.activity else { return };
-        let sent = !cx.rumors.contains(cx.this.slot);
+        let sent = !self.has_more_to_say();
         if sent || until <= cx.now || cx.others() == 0 {
             self.retire();
             self.cx.emit(Event::LeaveCompleted);
         }
+    }
+
+    /// Whether the leave, or what this node published before, still has to be sent.
+    fn has_more_to_say(&self) -> bool {
+        let me = self.cx.this.slot;
+        self.cx.rumors.contains(me) || self.dissemination.trees.carries(me)
     }
 
     /// Makes the node inert: it sends nothing more and ignores datagrams.

@@ -127,10 +127,10 @@ impl<A: Address> Node<A> {
             self.hear_clock(slot, datagram.clock);
         }
         let told = self.send_reply(from, datagram, &reply);
-        if !self.wrong_accusers.is_empty() {
-            self.tell_accusers(told.then_some(from));
+        if datagram.goes_on() || !self.quiet {
+            // A plain ping or ack to a node that does nothing but probe ends here.
+            self.go_on(from, datagram, &reply, told);
         }
-        self.dissemination.send_flights(&mut self.cx);
         // A member that answered our probe is a partner to compare tables with.
         if let Some(slot) = answered.filter(|_| !reply.tells_nothing) {
             self.anti_entropy.compare_fingerprints(slot, datagram.fingerprints, &mut self.cx);
@@ -143,6 +143,18 @@ impl<A: Address> Node<A> {
         // A plain ping or ack begins nothing, so `quiet` need not be computed anew.
         if !plain || datagram.goes_on() || reply.refutes {
             self.quiet = self.is_quiet();
+        }
+    }
+
+    /// Does what a datagram may lead to beside its reply.
+    fn go_on(&mut self, from: A, datagram: &Datagram<'_, A>, reply: &Reply<A>, told: bool) {
+        if !self.wrong_accusers.is_empty() {
+            self.tell_accusers(told.then_some(from));
+        }
+        self.dissemination.send_flights(&mut self.cx);
+        if let Some(slot) = reply.sender {
+            let theirs = datagram.fingerprints;
+            self.anti_entropy.compare_while_fresh(slot, theirs, &mut self.cx);
         }
     }
 
@@ -216,7 +228,8 @@ impl<A: Address> Node<A> {
             self.detector.on_ping_req(asker, theirs, target, datagram.len, &mut self.cx);
         }
         if let Some(tree) = reply.tree.filter(|_| matches!(reply.body, Body::None)) {
-            (reply.body, reply.diff) = acknowledge(tree, &reply.missing, &mut self.cx);
+            (reply.body, reply.diff) =
+                acknowledge(tree, !reply.refuses_flight, &reply.missing, &mut self.cx);
         }
         if reply.sender.is_none() {
             // The sender may have introduced itself in this very datagram.
@@ -370,11 +383,7 @@ impl<A: Address> Node<A> {
         reply.answers |= paged != Paged::Unrelated;
         match paged {
             Paged::Ask(body) => reply.body = body,
-            // Within the spread time the other members learn of this node. Before that, they would
-            // not take its telemetry in.
-            Paged::Complete => {
-                self.dissemination.first_publish_at = Some(self.cx.now + self.cx.spread_time());
-            }
+            Paged::Complete => self.dissemination.joined(&self.cx),
             Paged::Unrelated => {}
         }
     }

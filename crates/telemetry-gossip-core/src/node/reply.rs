@@ -67,7 +67,10 @@ pub(super) struct Reply<A> {
     pub(super) held_under_id: Option<HeldUnderId<A>>,
     /// The tree frame, if the datagram is part of a flight.
     pub(super) tree: Option<Tree>,
-    /// Requests for the telemetry that is missing before the updates of the flight.
+    /// Whether the datagram of the flight is not acknowledged, so that it comes again.
+    pub(super) refuses_flight: bool,
+    /// Requests for the telemetry that is missing before the updates of the flight, and for the
+    /// claims of their owners.
     pub(super) missing: ArrayVec<Want, MAX_TELEMETRY_REQUESTS>,
     /// What the telemetry of the datagram has cost so far.
     pub(super) steps: usize,
@@ -98,6 +101,7 @@ impl<A> Reply<A> {
             held_under_id: None,
             verified: false,
             tree: None,
+            refuses_flight: false,
             missing: ArrayVec::new(),
             steps: 0,
         }
@@ -138,12 +142,19 @@ impl<A: Address> Node<A> {
             has_ack,
             about_self,
             claims_frames,
+            answers,
             ..
         } = *reply;
         let cx = &mut self.cx;
         let knows_sender = sender.is_some() || signal != Signal::None;
         if accuses_self && knows_sender && matches!(body, Body::None) {
             // The refutation goes to those who accuse, whether it is a rumor or not.
+            body = Body::Introduction;
+        }
+        let acks = matches!(signal, Signal::Ack(..));
+        if acks && answers && matches!(body, Body::None) {
+            // A process that answers and asks in return does not know this node well enough. What
+            // this node says of itself beside the answer is its own word.
             body = Body::Introduction;
         }
         if matches!((signal, body), (Signal::None, Body::None)) {
@@ -175,7 +186,8 @@ impl<A: Address> Node<A> {
             cx.limit_to(sender, datagram.len - spent).saturating_sub(questions * PING_LEN)
         };
         // A challenge is never answered by another challenge, or two nodes could go on for ever.
-        let known = sender.is_some() && !has_ack && cx.asks_for_proof();
+        // A stranger that pings may be a newcomer, which learns by this that it is one.
+        let known = (sender.is_some() || acks) && !has_ack && cx.asks_for_proof();
         let asks = !matches!(body, Body::None | Body::Rumors | Body::Introduction | Body::Rival);
         let unproved = !verified && (known || asks);
         let challenge = if unproved { cx.proof.challenge(to, cx.now) } else { None };

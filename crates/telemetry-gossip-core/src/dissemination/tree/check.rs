@@ -74,6 +74,11 @@ impl Trees {
         branch.partner
     }
 
+    /// Whether an update of `owner` waits or is under way.
+    pub(crate) fn carries(&self, owner: Slot) -> bool {
+        self.branches.iter().any(|branch| branch.carries(owner))
+    }
+
     /// Checks what a restored state could get wrong beside the invariants.
     pub(crate) fn check_restored(
         &self,

@@ -37,7 +37,7 @@ use crate::time::{Instant, TimeRules};
 use crate::wire::PING_LEN;
 
 /// The version of the serialised shape of the node's own fields.
-pub(in crate::node) const SHAPE: u32 = 3;
+pub(in crate::node) const SHAPE: u32 = 4;
 
 /// A node that is younger than this many probe intervals is new: it does not know yet whether
 /// another process had its id before. So is one that slept for longer than this.

@@ -1,5 +1,7 @@
 //! Claims that wait until their member has answered: asking it, and taking the claim in.
 
+use core::time::Duration;
+
 use arrayvec::ArrayVec;
 
 use super::{Applied, Asked, Heard};
@@ -18,7 +20,7 @@ impl<A: Address> Node<A> {
     /// Keeps a claim until its member has answered, and asks it. What a process says about itself,
     /// beside a number of this node, is such an answer already.
     pub(super) fn await_answer(&mut self, claim: &Claim<'_, A>, heard: &mut Heard<A>) -> Applied {
-        let (now, timeout) = (self.cx.now, self.cx.config.probe_timeout);
+        let (now, timeout) = (self.cx.now, self.question_timeout());
         let Some(to) = claim.address else {
             self.cx.stats.claims_unasked += 1;
             return Applied::Nothing;
@@ -37,16 +39,31 @@ impl<A: Address> Node<A> {
             return Applied::Nothing;
         }
         // The bytes that name an address pay for what is sent there. A page of a join has paid for
-        // more questions elsewhere, and who speaks for itself gets a reply.
-        if heard.asked == Asked::ToJoin || to == heard.from {
+        // more questions elsewhere, and who speaks for itself gets a reply. A newcomer asks for so
+        // much that helpers, who ask for one claim at a time, would take too long.
+        let mut price = 1;
+        if heard.asked == Asked::ToJoin {
             waiting.only_directly();
+        } else if to == heard.from {
+            price = heard.questions_left.min(2);
+            if price == 2 { waiting.directly_twice() } else { waiting.only_directly() }
+        } else if self.anti_entropy.is_catching_up() {
+            waiting.directly_twice();
         }
         if self.newcomers.put(waiting, now, &mut self.cx.rng) {
-            heard.questions_left -= 1;
+            heard.questions_left -= price;
             self.cx.stats.claims_waited += 1;
             self.ask_bare(to, id_hash_of(full_id_hash(claim.id.as_bytes())), asked);
         }
         Applied::Nothing
+    }
+
+    /// How long to wait for the answer of a member that is not known: some of the longest recent
+    /// round trips to others.
+    fn question_timeout(&self) -> Duration {
+        let (timeout, measured) = (self.cx.config.probe_timeout, self.anti_entropy.round_trip);
+        let longest = measured.longest().or_else(|| self.cx.table.round_trip_of_some());
+        longest.map_or(timeout, |longest| (longest * 4).clamp(timeout / 4, timeout))
     }
 
     /// Returns the generation at which a process that was not known is taken in.
@@ -170,7 +187,11 @@ impl<A: Address> Node<A> {
     pub(in crate::node) fn advance_newcomers(&mut self) {
         self.newcomers.forget_silent(self.cx.now);
         let timeout = self.cx.config.probe_timeout;
-        while let Some(due) = self.newcomers.due(self.cx.now, timeout) {
+        if self.newcomers.len() == 0 {
+            return;
+        }
+        let again_for = self.question_timeout();
+        while let Some(due) = self.newcomers.due(self.cx.now, timeout, again_for) {
             match due {
                 Due::AskAgain(id, number) => {
                     if let Some(slot) = self.cx.table.find(id.as_str()) {
@@ -179,6 +200,9 @@ impl<A: Address> Node<A> {
                 }
                 Due::Take(waiting) => {
                     self.merge_newcomer(&waiting);
+                }
+                Due::AskDirectly(id, address, number) => {
+                    self.ask_bare(address, id.id_hash(), number);
                 }
                 Due::AskThrough(id, address) => self.ask_through_helpers(id, address),
             }

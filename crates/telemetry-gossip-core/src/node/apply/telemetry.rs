@@ -61,15 +61,21 @@ impl<A: Address> Node<A> {
             if owner == Some(me) {
                 // Only this node publishes its own telemetry, so a peer cannot add to it.
                 self.outbid_telemetry(last_version(head, entries).max(compacted));
+            } else if reply.tree.is_some() {
+                self.meet_stranger(id_hash, Instance(head.instance), reply);
             }
             return;
         };
         // The last words of a member that is not live are of use to a newcomer, which asks for
-        // them. They are not taken in unasked, since there is no owner to correct them.
+        // them. They are not taken in unasked, since there is no owner to correct them, unless the
+        // member has left just now: what it said before may come later than that it has left.
         let asked = self.anti_entropy.is_partner(from);
-        if !(table.is_live(owner) || table.includes_dead() || asked) {
+        if !(table.is_live(owner) || table.includes_dead() || asked || self.cx.left_lately(owner)) {
             self.cx.stats.telemetry_ignored += 1;
             return;
+        }
+        if reply.tree.is_some() {
+            self.dissemination.strangers.known(id_hash);
         }
         // An arc ends at the owner at the latest: the members behind it get the update from the
         // owner itself.
@@ -112,6 +118,19 @@ impl<A: Address> Node<A> {
             self.echo_contradiction(owner, &brought, reply);
         }
         self.pass_on_telemetry(from, owner, furthest, &brought);
+    }
+
+    /// Leaves a flight with an update of an unknown owner to be sent again, and requests the claim
+    /// of that owner, as long as it may become known by that.
+    fn meet_stranger(&mut self, id_hash: IdHash, instance: Instance, reply: &mut Reply<A>) {
+        // Its sender passes a node over that is silent for longer than a probe timeout.
+        let patience = self.cx.config.probe_timeout * 3 / 4;
+        let strangers = &mut self.dissemination.strangers;
+        if reply.missing.is_full() || !strangers.meet(id_hash, instance, self.cx.now, patience) {
+            return;
+        }
+        reply.refuses_flight = true;
+        reply.missing.push(Want { id_hash, claim: true, since: u64::MAX });
     }
 
     /// Requests the entries that are missing before those of the frame, if the frame came along a

@@ -115,7 +115,7 @@ fn who_is_known_and_answers_stays_and_who_is_silent_makes_room() {
 
     net.cut = [1, 2, 3, 5].into_iter().flat_map(|other| [(other, 4), (4, other)]).collect();
     hear(net.node(1), 5, &claims(4, core::slice::from_ref(&claim)));
-    net.run_for(Duration::from_secs(2));
+    net.run_for(Duration::from_secs(8));
     let held = net.node(1).member("n4").unwrap();
     assert_eq!((held.instance(), held.address()), (claim.instance, Some(5)));
 }
@@ -566,7 +566,8 @@ fn made_up_members_change_nothing(nodes: u32, seconds: u32) {
     let (usual, _) = heap_after_made_up_members(nodes, seconds, false);
     for seconds in [1, seconds] {
         let (after, most) = heap_after_made_up_members(nodes, seconds, true);
-        assert!(after <= usual * 105 / 100, "{after} B instead of {usual} B, {most} B meanwhile");
+        // A queue keeps the room for a few datagrams that it had to hold once.
+        assert!(after <= usual * 110 / 100, "{after} B instead of {usual} B, {most} B meanwhile");
     }
 }
 
