@@ -272,13 +272,40 @@ pub(crate) struct BootstrapSync<A> {
     /// Another seed, with which the first comparison is made: one seed that lies must not be able
     /// to keep a newcomer from the cluster.
     other_seed: Option<A>,
+    /// Whether what it brings is news to the others. What a newcomer learns is not.
+    brings_news: bool,
+}
+
+impl<A: Address> BootstrapSync<A> {
+    fn new(seed: A, other_seed: Option<A>, brings_news: bool, cx: &Cx<A>) -> Self {
+        Self {
+            at: cx.now + cx.config.gossip_interval,
+            left: MAX_BOOTSTRAP_SYNCS,
+            equal: 0,
+            silent: 0,
+            next_heard: cx.now,
+            fresh_until: cx.now + cx.config.probe_interval * FRESH_INTERVALS,
+            seed,
+            other_seed,
+            brings_news,
+        }
+    }
 }
 
 impl<A> BootstrapSync<A> {
     /// Whether the restored comparisons come to an end.
     pub(super) fn is_sound(&self, times: TimeRules) -> bool {
-        let Self { at, left, equal, silent: _, next_heard, fresh_until, seed: _, other_seed: _ } =
-            self;
+        let Self {
+            at,
+            left,
+            equal,
+            silent: _,
+            next_heard,
+            fresh_until,
+            seed: _,
+            other_seed: _,
+            brings_news: _,
+        } = self;
         (1..=MAX_BOOTSTRAP_SYNCS).contains(left)
             && *equal < EQUAL_SYNCS
             && times.are_deadlines(&[Some(*at), Some(*next_heard), Some(*fresh_until)])
@@ -335,7 +362,16 @@ impl<A: Address> AntiEntropy<A> {
     /// Whether a claim from `from` is a rumor to the other members. The claims that a newcomer
     /// gets while it joins are known to the others, or reach them the same way.
     pub(crate) fn hears_rumors_from(&self, from: A) -> bool {
-        self.bootstrap.is_none() && !self.joins_through(from)
+        let joins = self.join.as_ref().is_some_and(|join| !join.again && join.is_seed(from));
+        self.bootstrap.is_none_or(|bootstrap| bootstrap.brings_news) && !joins
+    }
+
+    /// Begins to compare this node's table with those of others until it finds no difference, since
+    /// it was cut off. It knows the members, but probes them seldom after so much silence.
+    pub(crate) fn catch_up(&mut self, cx: &Cx<A>) {
+        if self.bootstrap.is_none() && cx.asks_for_proof() {
+            self.bootstrap = Some(BootstrapSync::new(cx.this.address, None, true, cx));
+        }
     }
 
     /// Whether this node has joined lately, and compares its table with those of others.
@@ -402,17 +438,9 @@ impl<A: Address> AntiEntropy<A> {
                 let start = cx.rng.below(join.seeds.len());
                 let others = join.seeds.iter().cycle().skip(start).take(join.seeds.len());
                 let other_seed = others.copied().find(|&other| other != seed);
+                let again = join.again;
                 self.join = None;
-                self.bootstrap = Some(BootstrapSync {
-                    at: cx.now + cx.config.gossip_interval,
-                    left: MAX_BOOTSTRAP_SYNCS,
-                    equal: 0,
-                    silent: 0,
-                    next_heard: cx.now,
-                    fresh_until: cx.now + cx.config.probe_interval * FRESH_INTERVALS,
-                    seed,
-                    other_seed,
-                });
+                self.bootstrap = Some(BootstrapSync::new(seed, other_seed, again, cx));
                 cx.emit(Event::JoinCompleted { seed });
                 Paged::Complete
             }

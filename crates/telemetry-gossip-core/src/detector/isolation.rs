@@ -14,6 +14,7 @@ impl<A: Address> Detector<A> {
         self.config_may_reconnect = false;
         if self.roll_calls.reconnect() {
             cx.table.clear_side();
+            self.reconnected = true;
             self.suspicions.restart(cx.now, &self.timing(cx));
             self.drop_probe();
             cx.emit(Event::Reconnected { end });

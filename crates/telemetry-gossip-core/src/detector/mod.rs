@@ -115,6 +115,9 @@ pub(crate) struct Detector<A> {
     pub(crate) hearsay: Hearsay<A>,
     reach: Reach<A>,
     elsewhere: Elsewhere,
+    /// Whether an isolation has just ended, until the node takes note.
+    #[serde(skip)]
+    pub(crate) reconnected: bool,
     pub(crate) history: History,
     /// The members from the pages of a join that have to answer.
     pub(crate) unproved: Unproved,
@@ -137,6 +140,7 @@ impl<A: Address> Detector<A> {
             hearsay: Hearsay::new(),
             reach: Reach::new(now),
             elsewhere: Elsewhere::default(),
+            reconnected: false,
             history: History::default(),
             unproved: Unproved::default(),
             reconnects: Reconnects::new(now),
@@ -417,6 +421,7 @@ impl<A: Address> Part<A> for Detector<A> {
             hearsay,
             reach,
             elsewhere,
+            reconnected: _,
             history,
             unproved,
             reconnects,

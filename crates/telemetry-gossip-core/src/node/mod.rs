@@ -239,7 +239,7 @@ impl<A: Address> Node<A> {
             command => {
                 let result = self.command(command).map_err(InputError::from);
                 if result.is_ok() {
-                    self.quiet = self.is_quiet();
+                    self.settle();
                 }
                 result
             }
@@ -298,6 +298,15 @@ impl<A: Address> Node<A> {
         dissemination.on_timeout(cx);
         self.finish_leaving();
         self.ask_seeds();
+        self.settle();
+    }
+
+    /// Does what follows from an input for other parts than those that handled it.
+    #[inline]
+    fn settle(&mut self) {
+        if core::mem::take(&mut self.detector.reconnected) {
+            self.anti_entropy.catch_up(&self.cx);
+        }
         self.quiet = self.is_quiet();
     }
 

@@ -142,7 +142,7 @@ impl<A: Address> Node<A> {
         };
         // A plain ping or ack begins nothing, so `quiet` need not be computed anew.
         if !plain || datagram.goes_on() || reply.refutes {
-            self.quiet = self.is_quiet();
+            self.settle();
         }
     }
 

@@ -346,7 +346,7 @@ fn a_newcomer_joins_behind_any_number_of_ids_of_one_hash() {
 fn an_id_with_the_hash_of_a_member_is_not_in_the_cluster_config() {
     let ids = namesakes(2);
     let mut node = node(1, &Config::default());
-    let members = [id(1), NodeId::new(&ids[0]).unwrap()];
+    let members = [id(1), id(9), NodeId::new(&ids[0]).unwrap()];
     let now = node.now();
     node.handle(now, Input::ApplyClusterConfig { version: 1, members: (&members[..]).into() })
         .unwrap();
