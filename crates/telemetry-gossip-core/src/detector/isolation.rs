@@ -29,6 +29,8 @@ impl<A: Address> Detector<A> {
     pub(crate) fn accept_loss(&mut self, end: IsolationEnd, cx: &mut Cx<A>) {
         if self.roll_calls.is_isolated() {
             self.roll_calls.accept_loss();
+            // The lost did not answer since they are gone, and not since this node is slow.
+            self.local_health.clear();
             self.end_isolation(end, cx);
             self.accuse_lost(cx);
         }
@@ -45,7 +47,7 @@ impl<A: Address> Detector<A> {
     /// Calls the roll if this node is isolated: it hears that a member is dead, so another node of
     /// its side has accepted the loss. Once enough are dead, the rest is a majority again.
     pub(super) fn on_death_heard(&mut self, cx: &mut Cx<A>) {
-        if self.roll_calls.is_isolated() && !self.roll_calls.is_calling() {
+        if self.roll_calls.is_isolated() {
             self.roll_calls.call_again_at(cx.now + cx.config.gossip_interval);
         }
     }

@@ -110,6 +110,8 @@ pub(crate) struct RollCalls {
     /// Whether the members that were silent in the last roll call, or are in the one under way, are
     /// to be accused.
     accuses_lost: bool,
+    /// Whether a death was heard of during the roll call under way, which may have asked the dead.
+    heard_of_death: bool,
 }
 
 /// The next action of a roll call.
@@ -157,7 +159,7 @@ impl RollCalls {
             all_by: 0,
             doubtful: false,
         });
-        self.again_at = None;
+        (self.again_at, self.heard_of_death) = (None, false);
     }
 
     /// The action that is due at `now`, if there is one.
@@ -318,8 +320,13 @@ impl RollCalls {
         self.asked.iter().filter(|asked| !asked.answered).map(|asked| asked.slot).collect()
     }
 
-    /// Makes an isolated node call the roll again at `at`, if not before.
+    /// Makes an isolated node call the roll again at `at`, if not before, or soon after the roll call
+    /// under way.
     pub(super) fn call_again_at(&mut self, at: Instant) {
+        if self.is_calling() {
+            self.heard_of_death = true;
+            return;
+        }
         self.again_at = Some(self.again_at.map_or(at, |again| again.min(at)));
     }
 
@@ -434,7 +441,12 @@ impl<A: Address> Detector<A> {
     }
 
     fn conclude_roll_call(&mut self, cx: &mut Cx<A>) {
-        match self.roll_calls.conclude(cx.now, cx.config.probe_interval * 2) {
+        let again_in = if self.roll_calls.heard_of_death {
+            cx.config.gossip_interval
+        } else {
+            cx.config.probe_interval * 2
+        };
+        match self.roll_calls.conclude(cx.now, again_in) {
             Some(Finding::InTouch { doubtful }) => {
                 match (self.roll_calls.is_isolated(), doubtful) {
                     (true, false) => {

@@ -29,6 +29,7 @@ impl RollCalls {
             next_rank: _,
             loss_accepted: _,
             accuses_lost: _,
+            heard_of_death: _,
         } = self;
         let most = cx.config.max_members as usize;
         if let Some(roll) = roll {
