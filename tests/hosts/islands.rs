@@ -1,5 +1,5 @@
-//! Islands: parts of a cluster that boot or live apart. Nobody tells them of each other, and each is
-//! healthy. They find each other by their seeds, soon after the network lets them.
+//! Islands: parts of a cluster that boot or live apart. Nobody tells them of each other, and each
+//! is healthy. They find each other by their seeds, soon after the network lets them.
 
 use std::time::Duration;
 

@@ -37,8 +37,9 @@ impl Fleet {
         for observer in (0..self.nodes).filter(|&node| !is_lost(node)) {
             let mut changes = vec![0; members.len()];
             for (at, event) in self.cluster.events(observer) {
-                let (Event::Suspected { id, .. } | Event::Dead { id, .. } | Event::Alive { id, .. }) =
-                    event
+                let (Event::Suspected { id, .. }
+                | Event::Dead { id, .. }
+                | Event::Alive { id, .. }) = event
                 else {
                     continue;
                 };

@@ -27,7 +27,10 @@ fn joined(seed: u64) -> Cluster {
 }
 
 fn is_told(cluster: &Cluster, node: usize, version: u64) -> usize {
-    let told = |event: &Event<u32>| matches!(*event, Event::NotAMember { version: it, .. } if it == version);
+    let told = |event: &Event<u32>| match *event {
+        Event::NotAMember { version: said, .. } => said == version,
+        _ => false,
+    };
     cluster.events(node).filter(|(_, event)| told(event)).count()
 }
 

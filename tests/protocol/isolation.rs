@@ -195,7 +195,8 @@ fn one_survivor_accepts_a_loss_for_all() {
     }
 }
 
-/// `cargo test --release -p telemetry-gossip-tests --test protocol a_hundred_survivors -- --ignored`
+/// `cargo test --release -p telemetry-gossip-tests --test protocol a_hundred_survivors --
+/// --ignored`
 #[test]
 #[ignore = "takes a minute"]
 fn one_of_a_hundred_survivors_accepts_a_loss_for_all() {

@@ -1,7 +1,7 @@
 //! A partition into two halves that lasts, and the many names of members that are gone by then.
 //!
-//! The halves find each other as the dead are contacted, now and then. Names that have piled up over
-//! the months must not keep them from it.
+//! The halves find each other as the dead are contacted, now and then. Names that have piled up
+//! over the months must not keep them from it.
 
 use std::time::Duration;
 

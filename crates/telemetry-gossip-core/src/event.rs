@@ -185,9 +185,9 @@ pub enum Event<A> {
         /// The address from which its answer came.
         source: A,
     },
-    /// Another node does not count this one as a member, by its cluster config: it answers pings and
-    /// tells nothing else. That may be a lie, or a config that is older than this node's. A good
-    /// time to ask the registry. Told at most once per minute.
+    /// Another node does not count this one as a member, by its cluster config: it answers pings
+    /// and tells nothing else. That may be a lie, or a config that is older than this node's. A
+    /// good time to ask the registry. Told at most once per minute.
     #[non_exhaustive]
     NotAMember {
         /// The version of that cluster config.

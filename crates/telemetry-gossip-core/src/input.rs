@@ -104,9 +104,10 @@ pub enum Input<'a, A: Clone> {
         /// The payload.
         bytes: Cow<'a, [u8]>,
     },
-    /// Join the cluster through these nodes, and keep them as the seeds of this node: those that are
-    /// no live members are asked again for life, see [`Event::SeedsDue`](crate::Event). A join that is still under way is replaced and gets no
-    /// event of its own; a node that leaves or loses its id gives it up.
+    /// Join the cluster through these nodes, and keep them as the seeds of this node: those that
+    /// are no live members are asked again for life, see [`Event::SeedsDue`](crate::Event). A join
+    /// that is still under way is replaced and gets no event of its own; a node that leaves or
+    /// loses its id gives it up.
     Join {
         /// The addresses of some members. The node's own address is ignored, and so are all after
         /// the first [`MAX_SEEDS`].
@@ -207,8 +208,8 @@ pub enum Input<'a, A: Clone> {
         /// The random bytes.
         entropy: [u8; 32],
     },
-    /// Replace the seeds of this node, such as by the addresses to which their names resolve now. No
-    /// join begins: those that are no live members are asked soon whether they know of others.
+    /// Replace the seeds of this node, such as by the addresses to which their names resolve now.
+    /// No join begins: those that are no live members are asked soon whether they know of others.
     Seeds {
         /// The addresses of some members, as of [`Input::Join`].
         #[serde(deserialize_with = "read_list::<_, _, MAX_SEEDS>")]

@@ -53,7 +53,8 @@ pub struct Stats {
     pub claims_table_full: u64,
     /// Claims refused because the cluster config does not name the member.
     pub claims_not_in_config: u64,
-    /// Datagrams of nodes that the cluster config does not name: at most a ping of theirs is answered.
+    /// Datagrams of nodes that the cluster config does not name: at most a ping of theirs is
+    /// answered.
     pub datagrams_not_in_config: u64,
     /// Telemetry ignored because it belongs to another instance, follows a gap or exceeds a limit.
     pub telemetry_ignored: u64,

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 use telemetry_gossip_core::{
-    CommandError, Config, ExchangeOutcome, Explanation, Generation, Health, Identity, Input, NodeId,
-    ProbeOutcome, Stats,
+    CommandError, Config, ExchangeOutcome, Explanation, Generation, Health, Identity, Input,
+    NodeId, ProbeOutcome, Stats,
 };
 use telemetry_gossip_recorder::Boot;
 use telemetry_gossip_seal::{OVERHEAD, SealStats};

@@ -51,8 +51,9 @@ pub struct Options {
     /// The seed of the node's random choices; `None` takes it from the system. Set it only to
     /// reproduce a run.
     pub rng_seed: Option<[u8; 32]>,
-    /// The registry's list of nodes that belong to the cluster, and its version: in force before the
-    /// first datagram is read. See [`Agent::apply_cluster_config`](crate::Agent) for later ones.
+    /// The registry's list of nodes that belong to the cluster, and its version: in force before
+    /// the first datagram is read. See [`Agent::apply_cluster_config`](crate::Agent) for later
+    /// ones.
     pub cluster_config: Option<(u64, Vec<NodeId>)>,
     /// What to do if most members hold another process under the node's id.
     pub on_conflict: OnConflict,

@@ -25,12 +25,12 @@ const NAME_RULE: &str = "type host:port with a port from 1 to 65535, such as 10.
                          seed.example.com:7946 or [::1]:7946";
 
 /// Why an IPv4 address is no name.
-const IPV6_ONLY: &str = "this node is bound to an IPv6 address and reaches no IPv4 address: bind it \
-                         to [::] for both, or name an IPv6 address";
+const IPV6_ONLY: &str = "this node is bound to an IPv6 address and reaches no IPv4 address: bind \
+                         it to [::] for both, or name an IPv6 address";
 
 /// Why an IPv6 address is no name.
-const IPV4_ONLY: &str = "this node is bound to an IPv4 address and reaches no IPv6 address: bind it \
-                         to [::] for both, or name an IPv4 address";
+const IPV4_ONLY: &str = "this node is bound to an IPv4 address and reaches no IPv6 address: bind \
+                         it to [::] for both, or name an IPv4 address";
 
 /// The pause after an error of the socket, so that a lasting error does not spin.
 const AFTER_ERROR: Duration = Duration::from_millis(1);
@@ -60,9 +60,9 @@ impl From<BindError> for io::Error {
 
 /// A UDP socket as a [`Transport`].
 ///
-/// It sends to unicast addresses of its own family only, or of both if it is bound to `[::]`. Peers can report other addresses, such as
-/// the name of a node in memory, a multicast group or port 0. A datagram to one of those is not
-/// sent, and is counted by [`UdpTransport::send_refused`].
+/// It sends to unicast addresses of its own family only, or of both if it is bound to `[::]`. Peers
+/// can report other addresses, such as the name of a node in memory, a multicast group or port 0. A
+/// datagram to one of those is not sent, and is counted by [`UdpTransport::send_refused`].
 ///
 /// ```
 /// use telemetry_gossip_tokio::{Sealing, Transport, UdpTransport};
@@ -120,9 +120,9 @@ impl UdpTransport {
     }
 
     /// Binds to `address`, while others reach the transport at `advertised`: for a node behind NAT,
-    /// or bound to `0.0.0.0` or `[::]`. Bound to `[::]`, it reaches and advertises addresses of both
-    /// families, if the system has both; otherwise both addresses must be of one family. Port 0 in
-    /// `advertised` stands for the bound port.
+    /// or bound to `0.0.0.0` or `[::]`. Bound to `[::]`, it reaches and advertises addresses of
+    /// both families, if the system has both; otherwise both addresses must be of one family. Port
+    /// 0 in `advertised` stands for the bound port.
     pub async fn bind_advertised(
         address: SocketAddr,
         advertised: SocketAddr,
@@ -234,8 +234,8 @@ impl UdpTransport {
         self.both_families || address.is_ipv4() == self.local.is_ipv4()
     }
 
-    /// The address as the socket takes it: in a socket for both families, one of IPv4 is mapped; and
-    /// one of a link is on the link of this transport, as no other host knows its number here.
+    /// The address as the socket takes it: in a socket for both families, one of IPv4 is mapped;
+    /// and one of a link is on the link of this transport, as no other host knows its number here.
     fn on_socket(&self, to: SocketAddr) -> SocketAddr {
         match to {
             SocketAddr::V4(v4) if self.both_families => {

@@ -289,6 +289,8 @@ mod tests {
 
     fn member(id: NodeId, status: Status) -> MemberView {
         MemberView {
+            since: Instant::now(),
+            accusers: Vec::new(),
             id,
             address: None,
             status,

@@ -22,7 +22,6 @@
 //! left to the next session, which the asker opens at once if a datagram said `more`. This module
 //! only compares; `node` merges the claims and telemetry that arrive.
 
-
 use crate::address::Address;
 use crate::id::{IdHash, full_id_hash, mix};
 use crate::membership::{BUCKETS, Membership, Row, Slot, fold};

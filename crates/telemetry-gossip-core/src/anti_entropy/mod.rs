@@ -8,12 +8,14 @@
 //! | `diff` | how two tables differ, and which rows to send and to request |
 //! | `narrow` | how a difference is found in a range that is too long to be listed |
 //! | `partners` | which member is the partner of an exchange that the host asks for |
-//! | `join` | how to find the cluster through seeds, and when a newcomer compares its table |
+//! | `join` | how to find the cluster through seeds |
+//! | `catch_up` | when a newcomer, or a node that was cut off, compares its table |
 //! | `seeds` | when seeds are asked again |
 //!
 //! A session that a partner opened needs no state here: each of its datagrams is answered by
 //! itself. The claims and telemetry that arrive in sessions are applied by the node, as any others.
 
+mod catch_up;
 pub(crate) mod diff;
 pub(crate) mod join;
 pub(crate) mod narrow;
@@ -36,7 +38,8 @@ use crate::membership::rtt::RttBound;
 use crate::membership::{Fingerprints, Slot};
 use crate::time::Instant;
 use crate::violation::{Unsound, Violation, check_rules};
-use join::{BootstrapSync, Joining, Pages};
+use catch_up::BootstrapSync;
+use join::{Joining, Pages};
 pub(crate) use partners::Partners;
 use seeds::Seeds;
 use session::{Exchange, Session};

@@ -135,9 +135,7 @@ impl<A: Address> AntiEntropy<A> {
     /// The address of the partner, if a reply under this request id is awaited.
     pub(crate) fn address_asked(&self, request_id: RequestId) -> Option<A> {
         let session = self.session.as_ref().filter(|session| session.request_id == request_id);
-        session
-            .map(|session| session.address)
-            .or_else(|| self.seeds.address_asked(request_id))
+        session.map(|session| session.address).or_else(|| self.seeds.address_asked(request_id))
     }
 
     /// Handles a reply of the session's partner.

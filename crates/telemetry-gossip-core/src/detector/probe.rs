@@ -407,8 +407,8 @@ mod tests {
 
     use super::*;
 
-    /// The probe of the member at address 1, instance 7, under request id 9, with helpers at 2 and 3
-    /// under 20 and 30, of which the first was asked early enough.
+    /// The probe of the member at address 1, instance 7, under request id 9, with helpers at 2 and
+    /// 3 under 20 and 30, of which the first was asked early enough.
     fn probe() -> Probe<u32> {
         let helper = |n: u32| Helper {
             address: n,

@@ -77,12 +77,11 @@ impl<A: Copy + PartialEq> Reach<A> {
     pub(super) fn address_asked(&self, request_id: RequestId) -> Option<A> {
         self.asked.iter().find(|asked| asked.1 == request_id).map(|asked| asked.0)
     }
-
 }
 
 impl<A: Address> Detector<A> {
-    /// Takes the answer of a member that was asked to ping this node; false if it is none. It passes
-    /// on what answered at the address that this node states.
+    /// Takes the answer of a member that was asked to ping this node; false if it is none. It
+    /// passes on what answered at the address that this node states.
     pub(crate) fn was_asked_for_ping(&mut self, request_id: RequestId) -> bool {
         let at = self.reach.asked.iter().position(|asked| asked.1 == request_id);
         at.map(|at| self.reach.asked.swap_remove(at)).is_some()
@@ -99,8 +98,8 @@ impl<A: Address> Detector<A> {
         self.reach.accused.take().map(|(generation, _)| generation)
     }
 
-    /// Takes the word of a member that this node's datagrams come from `address`. It changes nothing:
-    /// the host is told, once in a while.
+    /// Takes the word of a member that this node's datagrams come from `address`. It changes
+    /// nothing: the host is told, once in a while.
     #[cold]
     pub(crate) fn seen_elsewhere(&mut self, address: A, cx: &mut Cx<A>) {
         let (now, seen_at) = (cx.now, &mut self.reach.seen_at);

@@ -320,8 +320,8 @@ impl RollCalls {
         self.asked.iter().filter(|asked| !asked.answered).map(|asked| asked.slot).collect()
     }
 
-    /// Makes an isolated node call the roll again at `at`, if not before, or soon after the roll call
-    /// under way.
+    /// Makes an isolated node call the roll again at `at`, if not before, or soon after the roll
+    /// call under way.
     pub(super) fn call_again_at(&mut self, at: Instant) {
         if self.is_calling() {
             self.heard_of_death = true;

@@ -60,12 +60,12 @@ impl Admission {
     /// config.
     pub(crate) fn is_sound(&self, times: TimeRules) -> bool {
         let Self { version, ids, id_hashes, told_at } = self;
-        let hash = |id: &Box<str>| id_hash_of(full_id_hash(id.as_bytes()));
-        let has_hash = |id| id_hashes.binary_search(&hash(id)).is_ok();
+        let hash = |id: &str| id_hash_of(full_id_hash(id.as_bytes()));
+        let mut hashes = ids.iter().map(|id| hash(id));
         ids.is_sorted()
             && id_hashes.is_sorted()
             && id_hashes.len() <= ids.len()
-            && ids.iter().all(has_hash)
+            && hashes.all(|hash| id_hashes.binary_search(&hash).is_ok())
             && (version.is_some() || ids.is_empty())
             && times.are_past(&[*told_at])
     }

@@ -17,9 +17,7 @@ impl<A: Address> Node<A> {
     /// Whether the datagram repeats a number that this node drew and sent, and still awaits.
     pub(super) fn answers(&self, source: A, datagram: &Datagram<'_, A>) -> bool {
         let challenged = datagram.frames().any(|frame| match frame {
-            Frame::Ack(ack) => {
-                self.cx.proof.is_answer(source, RequestId(ack.number), self.cx.now)
-            }
+            Frame::Ack(ack) => self.cx.proof.is_answer(source, RequestId(ack.number), self.cx.now),
             _ => false,
         });
         challenged || self.address_asked(datagram).is_some()

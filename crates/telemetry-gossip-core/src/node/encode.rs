@@ -17,7 +17,10 @@ use crate::membership::{Place, Slot};
 use crate::outbox::{Body, Diff};
 use crate::status::Status;
 use crate::wire::encode::{Open, Writer};
-use crate::wire::{DigestHead, NotAMember, Page, PagePlace, PageRequest, SumsHead, SyncDone, SyncOpen, TreeAck, WantsHead, WireClaim, WireSum, WireWant, kind};
+use crate::wire::{
+    DigestHead, NotAMember, Page, PagePlace, PageRequest, SumsHead, SyncDone, SyncOpen, TreeAck,
+    WantsHead, WireClaim, WireSum, WireWant, kind,
+};
 
 /// The bytes kept free for the frame that ends a page or a reply of a session.
 const DONE_FRAME_BYTES: usize = 12;

@@ -39,7 +39,9 @@ impl<A: Address> Node<A> {
                 Frame::SyncVersions(head, _) => head.number,
                 Frame::SyncWants(head, _) => head.number,
                 Frame::SyncDone(done) => done.number,
-                Frame::Page(page) if self.anti_entropy.seed_asked(RequestId(page.number)).is_some() => {
+                Frame::Page(page)
+                    if self.anti_entropy.seed_asked(RequestId(page.number)).is_some() =>
+                {
                     let again = self.anti_entropy.join.as_ref().is_some_and(|join| join.again);
                     // Whoever has joined before believes in no member that has not answered.
                     heard.asked = if again { Asked::InSession } else { Asked::ToJoin };

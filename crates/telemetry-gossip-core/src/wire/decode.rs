@@ -14,9 +14,10 @@ use serde::Deserialize;
 use super::items::{ClaimsIn, Entries, Items, Ranges, check_claim};
 use super::read::{Read, Reader, head, rule, text};
 use super::{
-    Ack, CompactedHead, DigestHead, HEADER_LEN, Nack, NotAMember, Page, PagePlace, PageRequest, Ping, PingReq,
-    SeenAt, SumsHead, SyncDone, SyncOpen, TelemetryHead, Tree, TreeAck, VersionsHead, WIRE_VERSION,
-    WantsHead, WireClaim, WireEntry, WireParts, WireSum, WireWant, kind,
+    Ack, CompactedHead, DigestHead, HEADER_LEN, Nack, NotAMember, Page, PagePlace, PageRequest,
+    Ping, PingReq, SeenAt, SumsHead, SyncDone, SyncOpen, TelemetryHead, Tree, TreeAck,
+    VersionsHead, WIRE_VERSION, WantsHead, WireClaim, WireEntry, WireParts, WireSum, WireWant,
+    kind,
 };
 use crate::address::Address;
 use crate::config::MAX_MTU;

@@ -51,7 +51,8 @@ impl Simulation {
 
     fn arrive(&mut self, packet: u32) {
         let to = self.packets.all[packet as usize].to;
-        let Some(index) = self.owner_of(to).filter(|&index| self.processes[index].node.is_some()) else {
+        let Some(index) = self.owner_of(to).filter(|&index| self.processes[index].node.is_some())
+        else {
             if !self.hear_as_liar(packet) {
                 self.fabric.traffic.no_listener += 1;
             }

@@ -64,8 +64,8 @@ impl SeedNames {
         }
     }
 
-    /// The input that passes resolved addresses on; `None` if there is none, or if they are of names
-    /// that were replaced in the meantime.
+    /// The input that passes resolved addresses on; `None` if there is none, or if they are of
+    /// names that were replaced in the meantime.
     pub(super) fn resolved(
         &mut self,
         purpose: Purpose,

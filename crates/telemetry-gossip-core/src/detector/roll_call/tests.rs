@@ -88,10 +88,7 @@ fn ask(rolls: &mut RollCalls, now: Instant) -> usize {
 
 fn answer(rolls: &mut RollCalls, numbers: core::ops::RangeInclusive<u32>) {
     for request_id in numbers {
-        assert_eq!(
-            rolls.answered(RequestId(request_id)),
-            Some(Slot(request_id - 1))
-        );
+        assert_eq!(rolls.answered(RequestId(request_id)), Some(Slot(request_id - 1)));
     }
 }
 

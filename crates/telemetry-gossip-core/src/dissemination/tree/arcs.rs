@@ -66,7 +66,7 @@ impl Trees {
         let Some(branch) = self.branches.get(index) else { return };
         let updates = branch.queue.iter().chain(&branch.rest).chain(&branch.flight);
         let later = self.branches.iter().enumerate().skip(index + 1);
-        let last = later.filter(|(_, other)| other.distance < end).map(|(at, _)| at).last();
+        let last = later.rev().find(|(_, other)| other.distance < end).map(|(at, _)| at);
         let Some(last) = last else { return };
         for update in updates.copied().collect::<Vec<_>>() {
             for other in index + 1..=last {

@@ -27,11 +27,10 @@ fn suspicions(net: &mut Net) -> usize {
 fn a_host_that_answers_from_another_address_works_as_any_other() {
     for (nodes, elsewhere) in [(5, 1), (5, 2), (5, 5), (2, 2), (12, 6)] {
         let mut net = fleet(nodes, elsewhere);
-        net.input(nodes, Input::Publish {
-            key: "k".into(),
-            value: [7].as_slice().into(),
-            urgent: false,
-        });
+        net.input(
+            nodes,
+            Input::Publish { key: "k".into(), value: [7].as_slice().into(), urgent: false },
+        );
         net.run_for(Duration::from_secs(300));
         assert_eq!(suspicions(&mut net), 0, "{elsewhere} of {nodes}");
         let last = name(nodes);

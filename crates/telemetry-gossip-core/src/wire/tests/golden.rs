@@ -27,9 +27,9 @@ fn rank(status: Status) -> u8 {
 
 fn write(w: &mut Writer<'_>, frame: &meaning::Frame) {
     use meaning::Frame::{
-        Ack, Claims, Nack, NotAMember, Page, PagePlace, PageRequest, Ping, Relay, SeenAt, SyncDigest, SyncDone,
-        SyncOpen, SyncSums, SyncVersions, SyncWants, Telemetry, TelemetryAnew, Tree, TreeAck,
-        Unknown,
+        Ack, Claims, Nack, NotAMember, Page, PagePlace, PageRequest, Ping, Relay, SeenAt,
+        SyncDigest, SyncDone, SyncOpen, SyncSums, SyncVersions, SyncWants, Telemetry,
+        TelemetryAnew, Tree, TreeAck, Unknown,
     };
     let written = match frame {
         &Ping { number, target } => w.lead(kind::PING, number, target),
@@ -85,12 +85,8 @@ fn write(w: &mut Writer<'_>, frame: &meaning::Frame) {
             w.frame(kind::PAGE, &super::Page { number, next: next.map(IdHash) })
         }
         &PagePlace { nth } => w.frame(kind::PAGE_PLACE, &super::PagePlace { nth }),
-        &NotAMember { version } => {
-            w.frame(kind::NOT_A_MEMBER, &super::NotAMember { version })
-        }
-        SeenAt { address } => {
-            w.frame(kind::SEEN_AT, &super::SeenAt { address: &address.0 })
-        }
+        &NotAMember { version } => w.frame(kind::NOT_A_MEMBER, &super::NotAMember { version }),
+        SeenAt { address } => w.frame(kind::SEEN_AT, &super::SeenAt { address: &address.0 }),
         &Tree { number, end } => w.frame(kind::TREE, &super::Tree { number, end }),
         &TreeAck { number } => w.frame(kind::TREE_ACK, &super::TreeAck { number }),
         Unknown { kind, body } => list(w, *kind, |w| body.0.iter().all(|byte| w.item(byte))),
