@@ -33,7 +33,7 @@ impl Cluster {
     fn input(&mut self, to: u32, input: Input<'_, u32>) {
         let node = &mut self.nodes[to as usize];
         let now = self.now;
-        let mut sent = [([0; 1_400], 0, 0); 16];
+        let mut sent = [([0; 1_400], 0, 0); 64];
         let mut count = 0;
         let info = allocation_counter::measure(|| {
             node.handle(now, input).unwrap();
