@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::dropped::Dropped;
 use crate::evidence::Evidence;
 use crate::id::{Generation, Instance, NodeId};
 
@@ -185,6 +186,15 @@ pub enum Event<A> {
         /// The address from which its answer came.
         source: A,
     },
+    /// Datagrams were dropped that this node cannot read or may not take, or claims for which the
+    /// table has no room: another key, label or version, say. Told at once of the first, and then
+    /// once in ten minutes for each reason while it goes on. Nothing is sent to their senders, which
+    /// anyone can forge: so tell an operator.
+    #[non_exhaustive]
+    Dropped {
+        /// What was dropped, and why. Its `Display` is a sentence.
+        dropped: Dropped<A>,
+    },
     /// This node is a member again: the process to which it had yielded its id is gone.
     #[non_exhaustive]
     IdentityRegained {
@@ -313,6 +323,11 @@ impl<A> Event<A> {
     /// A member answers from another address than it states.
     pub const fn answers_elsewhere(id: NodeId, stated: A, source: A) -> Self {
         Self::AnswersElsewhere { id, stated, source }
+    }
+
+    /// Something was dropped.
+    pub const fn dropped(dropped: Dropped<A>) -> Self {
+        Self::Dropped { dropped }
     }
 
     /// This node is a member again.

@@ -263,6 +263,8 @@ pub struct Health {
     pub suspected: u32,
     /// The number of members that are Dead or Left and not forgotten yet.
     pub dead: u32,
+    /// Whether a join of this node has completed: a seed has answered it.
+    pub joined: bool,
     /// Whether the node takes part in the cluster: false once it has left or lost its id.
     pub active: bool,
 }

@@ -23,7 +23,7 @@
 //! ```
 
 pub use telemetry_gossip_core::{
-    Evidence, ExchangeOutcome, Explanation, Health, HelperReport, HelperReports, IdHash, Incident,
+    DropReason, Dropped, Evidence, ExchangeOutcome, Explanation, Health, HelperReport, HelperReports, IdHash, Incident,
     Instant, IsolationEnd, OpenSuspicion, ProbeOutcome, RemovalReason, Stats, Status,
 };
 #[cfg(feature = "stream")]

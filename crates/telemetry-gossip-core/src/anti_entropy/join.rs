@@ -310,7 +310,7 @@ impl<A: Address> AntiEntropy<A> {
                 let start = cx.rng.below(join.seeds.len());
                 let others = join.seeds.iter().cycle().skip(start).take(join.seeds.len());
                 let other_seed = others.copied().find(|&other| other != seed);
-                self.join = None;
+                (self.join, self.joined) = (None, true);
                 let (at, left) = (cx.now + cx.config.gossip_interval, MAX_BOOTSTRAP_SYNCS);
                 self.bootstrap = Some(BootstrapSync { at, left, seed, other_seed });
                 cx.emit(Event::JoinCompleted { seed });

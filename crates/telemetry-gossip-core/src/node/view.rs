@@ -7,6 +7,7 @@ use super::Node;
 use crate::address::Address;
 use crate::config::Config;
 use crate::cx::Activity;
+use crate::dropped::Drops;
 use crate::evidence::{Explanation, OpenSuspicion};
 use crate::id::IdHash;
 use crate::membership::{Member, Membership};
@@ -107,6 +108,7 @@ impl<A: Address> Node<A> {
             alive: self.cx.table.count_of(Status::Alive),
             suspected: self.cx.table.count_of(Status::Suspected),
             dead: self.cx.table.count_of(Status::Dead) + self.cx.table.count_of(Status::Left),
+            joined: self.anti_entropy.joined,
             active: !matches!(self.cx.activity, Activity::Inactive | Activity::Waiting(_)),
         }
     }
@@ -115,6 +117,12 @@ impl<A: Address> Node<A> {
     #[must_use]
     pub fn stats(&self) -> &Stats {
         &self.cx.stats
+    }
+
+    /// What was dropped, which is the part of the state before the counters.
+    #[doc(hidden)]
+    pub fn drops(&self) -> &Drops<A> {
+        &self.cx.events.drops
     }
 
     /// The settings of this node.
