@@ -156,11 +156,7 @@ pub struct Dropped<A> {
 
 impl<A> Dropped<A> {
     /// What was dropped, from these addresses and no others.
-    pub const fn new(
-        reason: DropReason,
-        count: u64,
-        from: [Option<A>; MAX_DROP_SOURCES],
-    ) -> Self {
+    pub const fn new(reason: DropReason, count: u64, from: [Option<A>; MAX_DROP_SOURCES]) -> Self {
         Self { reason, count, from, others: false }
     }
 }
@@ -216,7 +212,9 @@ impl<A: Copy + PartialEq> Tally<A> {
             self.others = true;
             match self.sources.iter_mut().find(|(_, count)| *count == 0) {
                 Some(unlikely) => *unlikely = (from, 1),
-                None => self.sources.iter_mut().for_each(|(_, count)| *count = count.saturating_sub(1)),
+                None => {
+                    self.sources.iter_mut().for_each(|(_, count)| *count = count.saturating_sub(1))
+                }
             }
         }
     }

@@ -195,6 +195,20 @@ pub enum Event<A> {
         /// What was dropped, and why. Its `Display` is a sentence.
         dropped: Dropped<A>,
     },
+    /// Long datagrams to a member are lost, while short ones arrive: telemetry of some length was
+    /// sent to it again and again, and it answers pings. Where the path is to blame, lower
+    /// [`Config::mtu`](crate::Config::mtu) to what it carries. Told once per hour.
+    #[non_exhaustive]
+    LongDatagramsLost {
+        /// The id of the member.
+        id: NodeId,
+        /// The address of the member.
+        address: A,
+        /// About how many bytes the longest datagram has that arrived, without a seal.
+        arrive: u16,
+        /// About how many bytes the shortest datagram has that was lost, without a seal.
+        lost: u16,
+    },
     /// This node is a member again: the process to which it had yielded its id is gone.
     #[non_exhaustive]
     IdentityRegained {
@@ -323,6 +337,11 @@ impl<A> Event<A> {
     /// A member answers from another address than it states.
     pub const fn answers_elsewhere(id: NodeId, stated: A, source: A) -> Self {
         Self::AnswersElsewhere { id, stated, source }
+    }
+
+    /// Long datagrams to a member are lost.
+    pub const fn long_datagrams_lost(id: NodeId, address: A, arrive: u16, lost: u16) -> Self {
+        Self::LongDatagramsLost { id, address, arrive, lost }
     }
 
     /// Something was dropped.

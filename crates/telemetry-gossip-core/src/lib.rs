@@ -92,9 +92,9 @@ mod plan;
 
 pub use address::{Address, MAX_ADDRESS_LEN};
 pub use config::{Config, ConfigError, MAX_MTU, MIN_MTU, Mode, SuspicionTimeout};
-pub use dropped::{DropReason, Dropped, MAX_DROP_SOURCES};
 #[doc(hidden)]
 pub use dropped::Drops;
+pub use dropped::{DropReason, Dropped, MAX_DROP_SOURCES};
 pub use error::{CommandError, InputError, WireError};
 pub use event::{Event, ExchangeOutcome, IsolationEnd, ProbeOutcome, RemovalReason};
 pub use evidence::{

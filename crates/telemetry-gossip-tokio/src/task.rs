@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use telemetry_gossip_core::{
-    CommandError, Dropped, ExchangeOutcome, Explanation, Health, Input, InputError, Networks, Node, NodeId,
-    ProbeOutcome, Stats, Transmit,
+    CommandError, Dropped, ExchangeOutcome, Explanation, Health, Input, InputError, Networks, Node,
+    NodeId, ProbeOutcome, Stats, Transmit,
 };
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::time::Instant;
@@ -441,7 +441,7 @@ impl Carry {
                 self.isolation = Some(event);
             }
             Event::Dropped { dropped, .. } => tracing::warn!("{dropped}"),
-            Event::Unreached { .. } => tracing::warn!(?event),
+            Event::Unreached { .. } | Event::LongDatagramsLost { .. } => tracing::warn!(?event),
             // `Refuted`, `IdentityRegained`, `JoinCompleted`, `SeenElsewhere`, `AnswersElsewhere`.
             _ => tracing::info!(?event),
         }

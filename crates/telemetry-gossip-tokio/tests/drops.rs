@@ -4,14 +4,16 @@
 
 mod common;
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::{quick, until};
+use common::{next, quick, until};
 use telemetry_gossip_core::{DropReason, Dropped, Label};
 use telemetry_gossip_seal::{Key, Keyring};
 use telemetry_gossip_tokio::{
-    Agent, Event, Events, MemoryNetwork, Options, PeerAddr, SharedSeal, Transport,
+    Agent, BoxFuture, Event, Events, MemoryNetwork, MemoryTransport, Options, PeerAddr, SharedSeal,
+    Subscription, Transport,
 };
 
 fn seal(byte: u8) -> Arc<SharedSeal> {
@@ -110,4 +112,96 @@ async fn a_node_knows_whether_a_seed_has_answered() {
     while events.recv().await.unwrap() != Event::JoinFailed {}
     assert!(!stranger.health().await.unwrap().joined);
     assert!(b.health().await.unwrap().joined);
+}
+
+/// A path that carries datagrams of up to so many bytes.
+#[derive(Debug)]
+struct Narrow(Arc<MemoryTransport>, usize);
+
+impl Transport for Narrow {
+    fn local(&self) -> PeerAddr {
+        self.0.local()
+    }
+
+    fn send(&self, to: PeerAddr, bytes: &[u8]) -> io::Result<()> {
+        if bytes.len() <= self.1 { self.0.send(to, bytes) } else { Ok(()) }
+    }
+
+    fn seal(&self) -> Option<&Arc<SharedSeal>> {
+        None
+    }
+
+    fn subscribe(&self) -> Subscription {
+        self.0.subscribe()
+    }
+
+    fn resolve<'a>(&'a self, name: &'a str) -> BoxFuture<'a, io::Result<Vec<PeerAddr>>> {
+        self.0.resolve(name)
+    }
+
+    fn close(&self) {
+        self.0.close();
+    }
+}
+
+/// Two agents in touch, of which `b` sends over a path that carries so many bytes.
+async fn over_a_path_of(network: &MemoryNetwork, bytes: usize) -> (Agent, Agent) {
+    let options = |id: &str| Options::new(id.parse().unwrap()).config(quick());
+    let a = Agent::spawn(options("a"), network.transport("a").unwrap()).unwrap();
+    let narrow = Arc::new(Narrow(network.transport("b").unwrap(), bytes));
+    let b = Agent::spawn(options("b").seeds(["a"]), narrow).unwrap();
+    b.publish("load", b"0.7").await.unwrap();
+    until("short telemetry arrives", &a, |a| {
+        a.member("b").is_some_and(|b| b.value("load").is_some())
+    })
+    .await;
+    (a, b)
+}
+
+async fn publish_long(agent: &Agent) {
+    for key in ["one", "two", "three"] {
+        agent.publish(key, &[b'x'; 400]).await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn long_datagrams_that_do_not_arrive_are_told_with_their_length() {
+    let network = MemoryNetwork::new(1);
+    let (a, b) = over_a_path_of(&network, 700).await;
+    let mut events = b.events();
+    publish_long(&b).await;
+    let (id, arrive, lost) = next("it is told", &mut events, |event| match *event {
+        Event::LongDatagramsLost { id, arrive, lost, .. } => Some((id, arrive, lost)),
+        _ => None,
+    })
+    .await;
+    assert_eq!(id, a.id());
+    assert!(arrive <= 700 && 700 < lost && lost <= 1_232, "{arrive} and {lost}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn datagrams_lost_at_random_are_not_taken_for_long_ones() {
+    let network = MemoryNetwork::new(1);
+    let (_a, b) = over_a_path_of(&network, 1_500).await;
+    let mut events = b.events();
+    network.set_loss(300);
+    let work = async {
+        for round in 0..2_000_u32 {
+            publish_long(&b).await;
+            b.publish("load", round.to_string().as_bytes()).await.unwrap();
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    };
+    let told = async {
+        loop {
+            let event = events.recv().await;
+            if matches!(event, Ok(Event::LongDatagramsLost { .. })) {
+                return event;
+            }
+        }
+    };
+    tokio::select! {
+        () = work => {}
+        event = told => panic!("{event:?}"),
+    }
 }

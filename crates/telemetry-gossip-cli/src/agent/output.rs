@@ -12,7 +12,9 @@ use std::time::SystemTime;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use telemetry_gossip::transport::KeyId;
-use telemetry_gossip_core::{DropReason, Dropped, Event, Evidence, IdHash, IsolationEnd, NodeId, RemovalReason};
+use telemetry_gossip_core::{
+    DropReason, Dropped, Event, Evidence, IdHash, IsolationEnd, NodeId, RemovalReason,
+};
 
 use crate::control::Finding;
 use crate::safe::Safe;
@@ -306,6 +308,16 @@ impl Line {
                 ),
             ),
             Event::Dropped { dropped, .. } => Self::dropped(dropped),
+            Event::LongDatagramsLost { id, address, arrive, lost, .. } => Self::new(
+                "long-datagrams-lost",
+                json!({ "id": id, "address": address.to_string(), "arrive": arrive,
+                    "lost": lost }),
+                format!(
+                    "datagrams of about {lost} bytes and more do not arrive at {id} at {address}, \
+                     while those of up to {arrive} do: if the path is to blame, set --mtu to what \
+                     it carries"
+                ),
+            ),
             Event::JoinCompleted { seed, .. } => Self::new(
                 "join-completed",
                 json!({ "seed": seed.to_string() }),

@@ -242,11 +242,7 @@ impl From<driver::RecordStats> for Record {
 impl HealthView {
     /// Describes the health of a node; `isolation` is that of the view beside it, and `has_seeds`
     /// says whether the agent was given seeds.
-    pub(crate) fn of(
-        health: &Health,
-        isolation: Option<&IsolationView>,
-        has_seeds: bool,
-    ) -> Self {
+    pub(crate) fn of(health: &Health, isolation: Option<&IsolationView>, has_seeds: bool) -> Self {
         let Health { local_health, alive, suspected, dead, active, joined, .. } = *health;
         let is_alone = active && alive + suspected <= 1;
         let alone = is_alone.then_some(match (has_seeds, joined) {

@@ -8,6 +8,7 @@
 //! | `gaps` | which updates wait for missing ones before them |
 //! | `flight` | when telemetry is sent, and which updates a datagram holds |
 //! | `budget` | when telemetry has to wait |
+//! | `long_lost` | whether long datagrams are lost on a path, and short ones are not |
 //!
 //! The queue of rumors is a part of [`membership`](crate::membership), since every part of the node
 //! that changes a row queues it. Differences that spreading leaves behind are repaired by
@@ -17,6 +18,7 @@ mod branch;
 pub(crate) mod budget;
 mod flight;
 mod gaps;
+mod long_lost;
 mod rumor;
 pub(crate) mod tree;
 
@@ -31,11 +33,12 @@ use crate::violation::{Unsound, Violation, check_rules};
 pub(crate) use branch::Furthest;
 pub(crate) use budget::Budget;
 pub(crate) use flight::acknowledge;
+use long_lost::LongLost;
 pub(crate) use tree::Trees;
 
 /// The version of the serialised shape of [`Dissemination`]; increase it with each change of the
 /// shape.
-pub(crate) const SHAPE: u32 = 1;
+pub(crate) const SHAPE: u32 = 2;
 
 /// The state of dissemination.
 #[derive(Debug, Serialize, Deserialize)]
@@ -56,6 +59,7 @@ pub(crate) struct Dissemination {
     pub(crate) renewed_at: Option<Instant>,
     /// When this node last told an owner what it holds of its telemetry.
     pub(crate) echoed_at: Option<Instant>,
+    pub(crate) long_lost: LongLost,
 }
 
 impl Dissemination {
@@ -69,6 +73,7 @@ impl Dissemination {
             rebased_at: None,
             renewed_at: None,
             echoed_at: None,
+            long_lost: LongLost::default(),
         }
     }
 }
@@ -92,6 +97,7 @@ impl<A: Address> Part<A> for Dissemination {
 
     fn forget(&mut self, slot: Slot, _: &mut Cx<A>) {
         self.trees.forget(slot);
+        self.long_lost.forget(slot);
     }
 
     fn heap_bytes(&self) -> usize {
@@ -112,6 +118,7 @@ impl<A: Address> Part<A> for Dissemination {
             rebased_at,
             renewed_at,
             echoed_at,
+            long_lost,
         } = self;
         let times = cx.time_rules();
         trees.check_restored(cx.table.rows(), cx.this.slot, times)?;
@@ -128,6 +135,7 @@ impl<A: Address> Part<A> for Dissemination {
                     budget.is_sound(cx.config.byte_budget, times),
                     "the byte budget is that of the settings",
                 ),
+                (long_lost.is_sound(times), "long datagrams were lost in the past"),
             ],
         )
     }

@@ -84,7 +84,7 @@ pub use transmit::Transmit;
 /// a.handle(now, Input::Join { seeds: vec![2].into() })?;
 ///
 /// // A network of two: each gets the datagrams that the other sends.
-/// let mut buf = [0; 1_400];
+/// let mut buf = [0; 1_232];
 /// loop {
 ///     if let Some(datagram) = a.poll_transmit(&mut buf) {
 ///         b.handle(now, Input::Datagram { from: 1, bytes: buf[..datagram.len].into() })?;

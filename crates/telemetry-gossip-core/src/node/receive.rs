@@ -75,9 +75,7 @@ impl<A: Address> Node<A> {
             WireError::Version(SEALED_FORMAT) => {
                 (&mut stats.datagrams_other_version, DropReason::Sealed)
             }
-            WireError::Version(_) => {
-                (&mut stats.datagrams_other_version, DropReason::OtherVersion)
-            }
+            WireError::Version(_) => (&mut stats.datagrams_other_version, DropReason::OtherVersion),
             WireError::Label => (&mut stats.datagrams_other_label, DropReason::OtherLabel),
             WireError::TooLong { .. } => (&mut stats.datagrams_malformed, DropReason::TooLong),
             _ => (&mut stats.datagrams_malformed, DropReason::Malformed),
@@ -151,6 +149,7 @@ impl<A: Address> Node<A> {
         self.dissemination.send_flights(&mut self.cx);
         // A member that answered our probe is a partner to compare tables with.
         if let Some(slot) = answered {
+            self.dissemination.on_ping_answered(slot, &mut self.cx);
             self.anti_entropy.compare_fingerprints(slot, datagram.fingerprints, &mut self.cx);
         }
         let plain = match datagram.lead {

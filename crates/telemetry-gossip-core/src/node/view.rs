@@ -42,7 +42,7 @@ impl<A: Address> Node<A> {
     /// while node.member("b").is_some_and(|member| member.status().is_live()) {
     ///     let at = node.poll_timeout().unwrap();
     ///     node.handle(at, Input::Tick)?;
-    ///     # while node.poll_transmit(&mut [0; 1_400]).is_some() {}
+    ///     # while node.poll_transmit(&mut [0; 1_232]).is_some() {}
     /// }
     /// let why = node.explain("b").unwrap().to_string();
     /// assert!(why.contains("did not answer this node's probe"), "{why}");
