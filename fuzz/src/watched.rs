@@ -58,14 +58,15 @@ impl Standing {
     }
 }
 
-/// Returns the state of a drained node except its counters, as bytes.
+/// Returns the state of a drained node as bytes, except its counters and what it counts of drops.
 ///
 /// # Panics
 /// If there is no snapshot, or it does not end with the counters.
 #[must_use]
 pub fn state<A: Address + Serialize>(node: &Node<A>) -> Vec<u8> {
     let mut state = node.snapshot().expect("a drained node has a snapshot");
-    let counters = postcard::to_stdvec(node.stats()).expect("counters are numbers");
+    let counters = (node.drops(), node.stats());
+    let counters = postcard::to_stdvec(&counters).expect("counters are numbers");
     assert!(state.ends_with(&counters), "the snapshot does not end with the counters");
     state.truncate(state.len() - counters.len());
     state

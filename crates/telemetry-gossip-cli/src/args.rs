@@ -198,7 +198,7 @@ pub(crate) struct Settings {
     /// declares them dead [default: never; see `tgossip accept-loss`]
     #[arg(long, value_name = "SPAN", value_parser = span, allow_hyphen_values = true)]
     pub(crate) isolation_limit: Option<Duration>,
-    /// Largest datagram in bytes, 767 to 65507 [default: 1400]
+    /// Largest datagram in bytes, 767 to 65507 [default: 1232]
     #[arg(long, value_name = "BYTES", value_parser = mtu, allow_negative_numbers = true)]
     pub(crate) mtu: Option<u16>,
 }

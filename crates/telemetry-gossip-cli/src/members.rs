@@ -7,7 +7,7 @@ use comfy_table::{CellAlignment, Table, presets};
 
 use crate::args::{AskArgs, MembersArgs};
 use crate::control::client::{Client, until_interrupted};
-use crate::control::{Content, IsolationView, MemberView, View};
+use crate::control::{Alone, Content, IsolationView, MemberView, View};
 use crate::error::Error;
 use crate::safe::Safe;
 use crate::text;
@@ -27,6 +27,9 @@ pub(crate) fn run(args: &MembersArgs) -> Result<(), Error> {
     } else {
         if let Some(isolation) = &view.isolation {
             writeln!(out, "{}\n", banner(&view.node, isolation))?;
+        }
+        if let Some(alone) = view.health.alone {
+            writeln!(out, "{}\n", alone_banner(&view.node, alone))?;
         }
         writeln!(out, "{}", members_table(&view.node, &view.members).trim_fmt())?;
         if args.stats {
@@ -57,6 +60,29 @@ fn banner(node: &str, isolation: &IsolationView) -> String {
         text::printable(node, 127),
         text::age(seconds(since_s)),
     )
+}
+
+/// Says in a few words why an agent is alone.
+const fn alone_reason(alone: Alone) -> &'static str {
+    match alone {
+        Alone::NoSeedAnswered => "no seed has answered so far",
+        Alone::NoSeeds => "it has no seeds, and no other node has joined through it so far",
+        Alone::OthersGone => "all other members have left or are dead",
+        Alone::Unknown => "it knows no other live member",
+    }
+}
+
+/// Says that the agent is alone, why, and what to look at.
+fn alone_banner(node: &str, alone: Alone) -> String {
+    let advice = match alone {
+        Alone::NoSeedAnswered => {
+            "\nThe usual reasons are a wrong address, a firewall, and that the seeds drop what it \
+             sends, as\nit has another key or label, or a key where they have none. The output of \
+             the seeds says so."
+        }
+        _ => "",
+    };
+    format!("{} is alone: {}.{advice}", text::printable(node, 127), alone_reason(alone))
 }
 
 pub(crate) fn members_table(node: &str, members: &[MemberView]) -> Table {
@@ -107,10 +133,10 @@ fn telemetry(member: &MemberView) -> String {
 
 fn health_line(view: &View) -> String {
     let health = &view.health;
-    let isolated = if health.isolated {
-        "it is isolated and declares no member dead"
-    } else {
-        "it is not isolated"
+    let isolated = match health.alone {
+        _ if health.isolated => "it is isolated and declares no member dead".to_owned(),
+        Some(alone) => format!("it is alone: {}", alone_reason(alone)),
+        None => "it is not isolated".to_owned(),
     };
     let active = if health.active { "" } else { "; it is no longer a member itself" };
     format!(
@@ -202,6 +228,29 @@ mod tests {
             assert!(said.contains(words), "{said}");
         }
         assert!(said.lines().all(|line| line.chars().count() <= 100), "{said}");
+    }
+
+    #[test]
+    fn an_agent_that_knows_no_other_member_is_alone() {
+        let said = |alone| {
+            let mut view = view();
+            view.health.alone = alone;
+            (health_line(&view), alone.map(|alone| alone_banner("edge-1", alone)))
+        };
+        let (health, _) = said(None);
+        assert!(health.contains("it is not isolated"), "{health}");
+        for (alone, words) in [
+            (Alone::NoSeedAnswered, "is alone: no seed has answered so far"),
+            (Alone::NoSeeds, "is alone: it has no seeds"),
+            (Alone::OthersGone, "is alone: all other members have left"),
+            (Alone::Unknown, "is alone: it knows no other live member"),
+        ] {
+            let (health, banner) = said(Some(alone));
+            let banner = banner.unwrap();
+            assert!(health.contains(words) && !health.contains("not isolated"), "{health}");
+            assert!(banner.contains(words), "{banner}");
+            assert!(banner.lines().all(|line| line.chars().count() <= 100), "{banner}");
+        }
     }
 
     #[test]

@@ -283,7 +283,7 @@ fn membership_works_where_long_datagrams_are_lost() {
         .count();
     let took = fleet.crash(victim);
     println!(
-        "datagrams above {passes} B lost, MTU 1400: {have} of {owner} have long telemetry, 0 dead"
+        "datagrams above {passes} B lost, MTU 1232: {have} of {owner} have long telemetry, 0 dead"
     );
     assert_eq!(fleet.false_deaths_since(&mark, &[victim]), []);
     judge("all know a node that returns after", joined, JOINED);

@@ -2,7 +2,8 @@
 
 use thiserror::Error;
 
-/// Why an input was refused. A refused input changes nothing but a counter.
+/// Why an input was refused. A refused input changes nothing but a counter, and what
+/// the host is told of it.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum InputError {

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::dropped::Dropped;
 use crate::evidence::Evidence;
 use crate::id::{Generation, Instance, NodeId};
 
@@ -195,6 +196,29 @@ pub enum Event<A> {
         /// The node that said so, if it is known here.
         by: Option<NodeId>,
     },
+    /// Datagrams were dropped that this node cannot read or may not take, or claims for which the
+    /// table has no room: another key, label or version, say. Told at once of the first, and then
+    /// once in ten minutes for each reason while it goes on. Nothing is sent to their senders, which
+    /// anyone can forge: so tell an operator.
+    #[non_exhaustive]
+    Dropped {
+        /// What was dropped, and why. Its `Display` is a sentence.
+        dropped: Dropped<A>,
+    },
+    /// Long datagrams to a member are lost, while short ones arrive: telemetry of some length was
+    /// sent to it again and again, and it answers pings. Where the path is to blame, lower
+    /// [`Config::mtu`](crate::Config::mtu) to what it carries. Told once per hour.
+    #[non_exhaustive]
+    LongDatagramsLost {
+        /// The id of the member.
+        id: NodeId,
+        /// The address of the member.
+        address: A,
+        /// About how many bytes the longest datagram has that arrived, without a seal.
+        arrive: u16,
+        /// About how many bytes the shortest datagram has that was lost, without a seal.
+        lost: u16,
+    },
     /// This node is a member again: the process to which it had yielded its id is gone.
     #[non_exhaustive]
     IdentityRegained {
@@ -328,6 +352,16 @@ impl<A> Event<A> {
     /// Another node does not count this one as a member.
     pub const fn not_a_member(version: u64, by: Option<NodeId>) -> Self {
         Self::NotAMember { version, by }
+    }
+
+    /// Long datagrams to a member are lost.
+    pub const fn long_datagrams_lost(id: NodeId, address: A, arrive: u16, lost: u16) -> Self {
+        Self::LongDatagramsLost { id, address, arrive, lost }
+    }
+
+    /// Something was dropped.
+    pub const fn dropped(dropped: Dropped<A>) -> Self {
+        Self::Dropped { dropped }
     }
 
     /// This node is a member again.

@@ -57,6 +57,7 @@ mod address;
 #[doc(hidden)]
 pub mod bounded;
 mod config;
+mod dropped;
 mod error;
 mod event;
 mod evidence;
@@ -91,6 +92,9 @@ mod plan;
 
 pub use address::{Address, MAX_ADDRESS_LEN};
 pub use config::{Config, ConfigError, MAX_MTU, MIN_MTU, Mode, SuspicionTimeout};
+#[doc(hidden)]
+pub use dropped::Drops;
+pub use dropped::{DropReason, Dropped, MAX_DROP_SOURCES};
 pub use error::{CommandError, InputError, WireError};
 pub use event::{Event, ExchangeOutcome, IsolationEnd, ProbeOutcome, RemovalReason};
 pub use evidence::{
@@ -112,7 +116,7 @@ pub use stats::{Health, Stats};
 pub use status::Status;
 pub use time::Instant;
 pub use violation::Violation;
-pub use wire::WIRE_VERSION;
+pub use wire::{SEALED_FORMAT, WIRE_VERSION};
 
 /// Compiles and runs the example of the README.
 #[cfg(doctest)]

@@ -272,6 +272,8 @@ pub struct Health {
     pub dead: u32,
     /// The version of the cluster config in force, if there is one.
     pub cluster_config: Option<u64>,
+    /// Whether a join of this node has completed: a seed has answered it.
+    pub joined: bool,
     /// Whether the node takes part in the cluster: false once it has left or lost its id.
     pub active: bool,
 }

@@ -15,6 +15,7 @@ const FLOORS: [&[&str]; 8] = [
         "address",
         "bounded",
         "config",
+        "dropped",
         "error",
         "event",
         "evidence",

@@ -27,7 +27,7 @@
 //!     let (now, input) = (Instant::from_millis(5 + millis), Input::Tick);
 //!     recorder.input(now, &input)?;
 //!     let result = node.handle(now, input);
-//!     let mut buf = [0; 1_400];
+//!     let mut buf = [0; 1_232];
 //!     while let Some(sent) = node.poll_transmit(&mut buf) {
 //!         recorder.transmit(&sent.to, &buf[..sent.len]);
 //!     }

@@ -18,7 +18,7 @@ use crate::windows::{Freshness, MAX_WINDOWS, ReplayWindows};
 
 /// The first byte of a sealed datagram. It differs from the version, which is the first byte of
 /// each datagram of the core.
-const FORMAT: u8 = 0x81;
+const FORMAT: u8 = telemetry_gossip_core::SEALED_FORMAT;
 
 /// Bytes before the contents.
 const HEADER: usize = 1 + 4 + NONCE;

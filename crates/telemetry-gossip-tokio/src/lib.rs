@@ -33,6 +33,7 @@
 mod agent;
 mod clock;
 mod clocks;
+mod drops;
 mod error;
 mod events;
 mod feed;

@@ -181,7 +181,7 @@ impl MemoryTransport {
             self.subscribers.deliver(from, bytes);
             return;
         };
-        match seal.open(&mut bytes.to_vec()) {
+        match seal.open_from(from, &mut bytes.to_vec()) {
             Ok((contents, sealed)) => {
                 self.subscribers.deliver_sealed(from, contents, sealed);
             }

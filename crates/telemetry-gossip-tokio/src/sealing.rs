@@ -6,13 +6,16 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use telemetry_gossip_core::Label;
+use telemetry_gossip_core::{Dropped, Label};
 use telemetry_gossip_seal::{
     Key, KeyId, Keyring, KeyringError, MessageError, NoncePrefix, Refusal, Seal, SealStats, Stamp,
 };
+use tokio::sync::broadcast;
 
 use crate::clocks::{Clocks, CopyWatch};
+use crate::drops::SealDrops;
 use crate::key_file::{KeyFileError, read_key};
+use crate::peer_addr::PeerAddr;
 
 /// Whether a transport seals its datagrams. Plaintext must be requested explicitly.
 ///
@@ -87,7 +90,7 @@ pub struct Provenance {
 /// prefix. Use one per socket: to other nodes, two sockets with one seal are one sender.
 ///
 /// An implementation of [`Transport`](crate::Transport) passes all datagrams that it sends through
-/// [`SharedSeal::send`], and all that arrive through [`SharedSeal::open`] before it delivers them
+/// [`SharedSeal::send`], and all that arrive through [`SharedSeal::open_from`] before it delivers them
 /// by [`Subscribers::deliver_sealed`](crate::Subscribers::deliver_sealed).
 ///
 /// ```
@@ -114,6 +117,7 @@ pub struct Provenance {
 /// ```
 pub struct SharedSeal {
     held: Mutex<Held>,
+    drops: Mutex<SealDrops>,
 }
 
 struct Held {
@@ -133,7 +137,8 @@ impl SharedSeal {
         let seal = Seal::new(keyring, first_prefix);
         let watch = CopyWatch::new(Clocks::read());
         let held = Held { seal, first_prefix, watch, sealed: Vec::new() };
-        Ok(Arc::new(Self { held: Mutex::new(held) }))
+        let drops = Mutex::new(SealDrops::new());
+        Ok(Arc::new(Self { held: Mutex::new(held), drops }))
     }
 
     /// Takes a new nonce prefix for what is sealed from now on.
@@ -167,7 +172,24 @@ impl SharedSeal {
         send(&sealed[..len])
     }
 
-    /// Opens a datagram in place. A refused datagram is counted, and no part of it may be used.
+    /// Opens a datagram that came from this address in place. A refused datagram is counted, and no
+    /// part of it may be used. The log and the nodes of the transport are told of it once in a while
+    /// ([`Event::Dropped`](crate::Event::Dropped)).
+    pub fn open_from<'d>(
+        &self,
+        from: PeerAddr,
+        datagram: &'d mut [u8],
+    ) -> Result<(&'d [u8], Provenance), Refusal> {
+        self.open(datagram).inspect_err(|&refusal| self.drops().add(refusal, from))
+    }
+
+    /// The notices of refused datagrams; see [`SealDrops::subscribe`].
+    pub(crate) fn notices(&self) -> broadcast::Receiver<Dropped<PeerAddr>> {
+        self.drops().subscribe()
+    }
+
+    /// Opens a datagram in place, as [`SharedSeal::open_from`] does; nobody is told if it is
+    /// refused.
     pub fn open<'d>(&self, datagram: &'d mut [u8]) -> Result<(&'d [u8], Provenance), Refusal> {
         let opened = self.held().seal.open_stamped(datagram)?;
         let proof_age = opened.proved_at.map(age);
@@ -228,6 +250,10 @@ impl SharedSeal {
     #[must_use]
     pub fn stats(&self) -> SealStats {
         self.held().seal.stats()
+    }
+
+    fn drops(&self) -> MutexGuard<'_, SealDrops> {
+        self.drops.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn held(&self) -> MutexGuard<'_, Held> {

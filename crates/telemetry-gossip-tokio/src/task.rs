@@ -13,14 +13,15 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use telemetry_gossip_core::{
-    CommandError, ExchangeOutcome, Explanation, Health, Input, InputError, Networks, Node, NodeId,
-    ProbeOutcome, Stats, Transmit,
+    CommandError, Dropped, ExchangeOutcome, Explanation, Health, Input, InputError, Networks, Node,
+    NodeId, ProbeOutcome, Stats, Transmit,
 };
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::time::Instant;
 
 use crate::clock::Clock;
 use crate::clocks::{Clocks, CopyWatch};
+use crate::drops;
 use crate::events::Event;
 use crate::options::OnConflict;
 use crate::peer_addr::PeerAddr;
@@ -32,6 +33,9 @@ use seeds::{Purpose, SeedNames};
 
 /// The interval at which the times of last observation in the view are updated.
 const OBSERVE_EVERY: Duration = Duration::from_secs(1);
+
+/// How long the log is not told again that no seed has answered.
+const WARN_EVERY: Duration = Duration::from_secs(600);
 
 type Done = oneshot::Sender<Result<(), CommandError>>;
 type Probed = oneshot::Sender<Result<ProbeOutcome, CommandError>>;
@@ -61,6 +65,8 @@ pub(crate) enum Command {
 enum Woken {
     Datagram(Option<Delivery>),
     Command(Option<Command>),
+    /// The seal of the transport has refused datagrams.
+    Dropped(Dropped<PeerAddr>),
     Tick,
 }
 
@@ -69,6 +75,8 @@ pub(crate) struct Task {
     node: Box<Node<PeerAddr>>,
     table: Option<Arc<SharedTable>>,
     datagrams: Subscription,
+    /// What is told of refused datagrams; `None` without a seal.
+    notices: Option<broadcast::Receiver<Dropped<PeerAddr>>>,
     inbox: mpsc::Receiver<Command>,
     clock: Clock,
     /// Tells when a copy of this process may draw the same random numbers.
@@ -97,6 +105,8 @@ struct Carry {
     probes: HashMap<NodeId, VecDeque<Probed>>,
     exchanges: VecDeque<Exchanged>,
     leaving: Vec<Done>,
+    /// When the log was told last that no seed has answered.
+    warned_at: Option<Instant>,
     on_conflict: OnConflict,
     /// Whether the task stops once the view is published.
     ends: bool,
@@ -134,17 +144,20 @@ impl Task {
             probes: HashMap::new(),
             exchanges: VecDeque::new(),
             leaving: Vec::new(),
+            warned_at: None,
             on_conflict,
             ends: false,
             tape,
             transport: transport.clone(),
         };
         let datagrams = transport.subscribe();
+        let notices = transport.seal().map(|seal| seal.notices());
         let observed_at = Instant::now();
         let mut task = Self {
             node,
             table,
             datagrams,
+            notices,
             inbox,
             clock,
             watch: CopyWatch::new(Clocks::read()),
@@ -184,6 +197,7 @@ impl Task {
             let woken = tokio::select! {
                 delivery = self.datagrams.recv() => Woken::Datagram(delivery),
                 command = self.inbox.recv() => Woken::Command(command),
+                dropped = drops::next(&mut self.notices) => Woken::Dropped(dropped),
                 () = tick => Woken::Tick,
             };
             // First of all: whatever is handled may draw random numbers.
@@ -192,6 +206,7 @@ impl Task {
                 Woken::Datagram(Some(delivery)) => self.receive(&delivery),
                 Woken::Command(None | Some(Command::Shutdown)) | Woken::Datagram(None) => break,
                 Woken::Command(Some(command)) => self.command(command),
+                Woken::Dropped(dropped) => self.carry.told.push(Event::dropped(dropped)),
                 Woken::Tick => self.step(Input::Tick),
             }
             self.publish();
@@ -425,7 +440,7 @@ impl Carry {
                 }
             }
             Event::JoinFailed => {
-                tracing::info!("no seed has answered: resolving them again");
+                self.warn_of_join();
                 self.seeds.want(Purpose::Join);
             }
             Event::SeedsDue => self.seeds.want(Purpose::Refresh),
@@ -437,11 +452,24 @@ impl Carry {
                 tracing::info!(?event);
                 self.isolation = Some(event);
             }
-            Event::Unreached { .. } => tracing::warn!(?event),
+            Event::Dropped { dropped, .. } => tracing::warn!("{dropped}"),
+            Event::Unreached { .. } | Event::LongDatagramsLost { .. } => tracing::warn!(?event),
             // `Refuted`, `IdentityRegained`, `JoinCompleted`, `SeenElsewhere`, `AnswersElsewhere`.
             _ => tracing::info!(?event),
         }
         self.told.push(event);
+    }
+
+    /// Warns once in a while that no seed has answered.
+    fn warn_of_join(&mut self) {
+        if self.warned_at.is_none_or(|at| at.elapsed() >= WARN_EVERY) {
+            self.warned_at = Some(Instant::now());
+            tracing::warn!(
+                "no seed has answered so far: the usual reasons are a wrong address, a firewall, \
+                 and that the seeds drop what this node sends, as it has another key or label, or \
+                 a key where they have none; their own log says so"
+            );
+        }
     }
 
     fn answer<T: Send + 'static>(&mut self, answer: oneshot::Sender<T>, value: T) {

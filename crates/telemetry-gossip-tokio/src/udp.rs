@@ -279,7 +279,7 @@ async fn receive(
                 let peer = PeerAddr::Socket(canonical(from));
                 let missed = match &seal {
                     None => subscribers.deliver(peer, &buf[..len]),
-                    Some(seal) => match seal.open(&mut buf[..len]) {
+                    Some(seal) => match seal.open_from(peer, &mut buf[..len]) {
                         Ok((contents, sealed)) => {
                             subscribers.deliver_sealed(peer, contents, sealed)
                         }

@@ -23,8 +23,9 @@
 //! ```
 
 pub use telemetry_gossip_core::{
-    Evidence, ExchangeOutcome, Explanation, Health, HelperReport, HelperReports, IdHash, Incident,
-    Instant, IsolationEnd, OpenSuspicion, ProbeOutcome, RemovalReason, Stats, Status,
+    DropReason, Dropped, Evidence, ExchangeOutcome, Explanation, Health, HelperReport,
+    HelperReports, IdHash, Incident, Instant, IsolationEnd, OpenSuspicion, ProbeOutcome,
+    RemovalReason, Stats, Status,
 };
 #[cfg(feature = "stream")]
 pub use telemetry_gossip_tokio::EventStream;

@@ -28,6 +28,7 @@ pub(super) fn source(
     agent: &Agent,
     transport: &Arc<UdpTransport>,
     clients: &Arc<Counters>,
+    has_seeds: bool,
 ) -> Source {
     let instance = agent.member(agent.id().as_str()).map_or(0, |member| member.instance.0);
     let keeper = |seal| KeyKeeper::new(agent.id().to_string(), instance, seal);
@@ -35,6 +36,7 @@ pub(super) fn source(
         agent: agent.clone(),
         transport: Arc::clone(transport),
         clients: Arc::clone(clients),
+        has_seeds,
         keeper: transport.seal().cloned().map(keeper),
         node: Shared::new(),
         pace: Mutex::new(Pace::new(INTERVAL, BURST)),
@@ -49,6 +51,7 @@ struct Answers {
     agent: Agent,
     transport: Arc<UdpTransport>,
     clients: Arc<Counters>,
+    has_seeds: bool,
     /// `None` if the node does not seal.
     keeper: Option<KeyKeeper>,
     /// What the node says of itself.
@@ -103,7 +106,7 @@ impl Answers {
         let isolation = IsolationView::of(&self.agent.view());
         let view = View {
             node: self.agent.id().to_string(),
-            health: HealthView::of(&health, isolation.as_ref()),
+            health: HealthView::of(&health, isolation.as_ref(), self.has_seeds),
             isolation,
             members: Vec::new(),
             stats,

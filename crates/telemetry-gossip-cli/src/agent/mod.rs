@@ -238,7 +238,7 @@ async fn agent(
         move || runtime.block_on(print(output, agent, lines, events))
     });
     let clients = Arc::default();
-    let source = answers::source(&agent, &transport, &clients);
+    let source = answers::source(&agent, &transport, &clients, !seeds.is_empty());
     server::spawn(listener, source, clients).map_err(Error::Setup)?;
     let exits = args.on_conflict == Conflict::Exit;
     let outcome = run_until_signal(&agent, exits, &mut signals, &say).await;

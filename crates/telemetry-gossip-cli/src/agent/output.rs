@@ -12,7 +12,9 @@ use std::time::SystemTime;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use telemetry_gossip::transport::KeyId;
-use telemetry_gossip_core::{Event, Evidence, IdHash, IsolationEnd, NodeId, RemovalReason};
+use telemetry_gossip_core::{
+    DropReason, Dropped, Event, Evidence, IdHash, IsolationEnd, NodeId, RemovalReason,
+};
 
 use crate::control::Finding;
 use crate::safe::Safe;
@@ -122,6 +124,25 @@ impl Line {
         let finding = Finding::of(evidence, known);
         let text = format!("{id} {}", finding.text);
         Self::new("evidence", json!(About { id, finding }), text)
+    }
+
+    /// The node has dropped what it cannot read or may not take.
+    fn dropped<A: Display>(dropped: &Dropped<A>) -> Self {
+        let from: Vec<String> = dropped.from.iter().flatten().map(ToString::to_string).collect();
+        let option = match dropped.reason {
+            DropReason::NotSealed | DropReason::Sealed => " (--key-file)",
+            DropReason::UnknownKey => " (--key-file, see `tgossip help key`)",
+            DropReason::NotAuthentic | DropReason::OtherLabel => " (--label)",
+            DropReason::TooLong => " (--mtu)",
+            _ => "",
+        };
+        let text = format!("{dropped}{option}");
+        Self::new(
+            "dropped",
+            json!({ "reason": dropped.reason.word(), "count": dropped.count, "from": from,
+                "others": dropped.others, "text": text }),
+            text,
+        )
     }
 
     /// The node cannot reach more than half of the members; `control` is where it can be asked.
@@ -286,6 +307,17 @@ impl Line {
                      that does no harm; if it is not meant, check --bind and --advertise there"
                 ),
             ),
+            Event::Dropped { dropped, .. } => Self::dropped(dropped),
+            Event::LongDatagramsLost { id, address, arrive, lost, .. } => Self::new(
+                "long-datagrams-lost",
+                json!({ "id": id, "address": address.to_string(), "arrive": arrive,
+                    "lost": lost }),
+                format!(
+                    "datagrams of about {lost} bytes and more do not arrive at {id} at {address}, \
+                     while those of up to {arrive} do: if the path is to blame, set --mtu to what \
+                     it carries"
+                ),
+            ),
             Event::JoinCompleted { seed, .. } => Self::new(
                 "join-completed",
                 json!({ "seed": seed.to_string() }),
@@ -295,7 +327,10 @@ impl Line {
             Event::JoinFailed => Self::new(
                 "join-failed",
                 json!({}),
-                "join not complete: no seed has answered yet; the node keeps trying".to_owned(),
+                "join not complete: no seed has answered so far, and the node keeps trying; the usual \
+                 reasons are a wrong address, a firewall, and that the seeds drop what it sends, as \
+                 it has another key or label, or a key where they have none: their output says so"
+                    .to_owned(),
             ),
             Event::TableDoubled { before, now, .. } => Self::new(
                 "table-doubled",
@@ -428,6 +463,24 @@ mod tests {
         let object: Value =
             serde_json::from_str(&line.render(SystemTime::UNIX_EPOCH, true)).unwrap();
         assert_eq!((&object["lost"], &object["command"]), (&json!(3), &json!(command)));
+    }
+
+    #[test]
+    fn what_is_dropped_is_told_with_its_source_and_what_to_type() {
+        let from = [Some(SocketAddr::from(([127, 0, 0, 1], 7_982))), None, None];
+        let event = Event::dropped(Dropped::new(DropReason::UnknownKey, 22, from));
+        let line = Line::of(&event).unwrap();
+        let text = "dropped 22 datagrams from 127.0.0.1:7982, sealed under a key that this node \
+                    does not have: give all nodes the same key (--key-file, see `tgossip help key`)";
+        assert_eq!(line.text, text);
+        let object: Value =
+            serde_json::from_str(&line.render(SystemTime::UNIX_EPOCH, true)).unwrap();
+        assert_eq!(
+            object,
+            json!({ "at": "1970-01-01T00:00:00.000Z", "event": "dropped", "count": 22,
+                    "reason": "unknown-key", "from": ["127.0.0.1:7982"], "others": false,
+                    "text": text })
+        );
     }
 
     #[test]

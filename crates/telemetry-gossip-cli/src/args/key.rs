@@ -16,6 +16,10 @@ To replace a key without a pause, add the new one to every agent, then use it at
 then remove the old one from every agent. A change lasts until the agent ends: start the agent \
 with the files of the same keys next time, the primary first.
 
+An agent that was down during the change comes back with the old key. No seed answers it, and the \
+others say that they drop datagrams under a key that they do not have: stop it, and start it with \
+--key-file and the new file.
+
 Example:
   tgossip key new new.key
   tgossip key add new.key --via ./edge-1.sock --key-file old.key

@@ -184,6 +184,25 @@ pub(crate) struct HealthView {
     pub(crate) suspected: u32,
     pub(crate) dead: u32,
     pub(crate) active: bool,
+    /// Why the agent knows no other live member; `None` if it knows one. Absent in the answers of
+    /// earlier versions.
+    #[serde(default)]
+    pub(crate) alone: Option<Alone>,
+}
+
+/// Why an agent knows no other live member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Alone {
+    /// It has seeds, and none has answered since its start.
+    NoSeedAnswered,
+    /// It has no seeds, and no other node has joined through it.
+    NoSeeds,
+    /// It has joined, and the other members have left or are dead.
+    OthersGone,
+    /// For a reason that this version does not know.
+    #[serde(other)]
+    Unknown,
 }
 
 /// Datagrams that the socket dropped, named like the counters of the node.
@@ -221,10 +240,18 @@ impl From<driver::RecordStats> for Record {
 }
 
 impl HealthView {
-    /// Describes the health of a node; `isolation` is that of the view beside it.
-    pub(crate) fn of(health: &Health, isolation: Option<&IsolationView>) -> Self {
-        let Health { local_health, alive, suspected, dead, active, .. } = *health;
-        Self { local_health, isolated: isolation.is_some(), alive, suspected, dead, active }
+    /// Describes the health of a node; `isolation` is that of the view beside it, and `has_seeds`
+    /// says whether the agent was given seeds.
+    pub(crate) fn of(health: &Health, isolation: Option<&IsolationView>, has_seeds: bool) -> Self {
+        let Health { local_health, alive, suspected, dead, active, joined, .. } = *health;
+        let is_alone = active && alive + suspected <= 1;
+        let alone = is_alone.then_some(match (has_seeds, joined) {
+            _ if dead > 0 => Alone::OthersGone,
+            (true, false) => Alone::NoSeedAnswered,
+            (false, false) => Alone::NoSeeds,
+            (_, true) => Alone::OthersGone,
+        });
+        Self { local_health, isolated: isolation.is_some(), alive, suspected, dead, active, alone }
     }
 }
 
@@ -343,6 +370,7 @@ pub(crate) mod tests {
                 suspected: 0,
                 dead: 0,
                 active: true,
+                alone: None,
             },
             isolation: None,
             members: vec![MemberView {

@@ -353,7 +353,7 @@ impl<A: Address> AntiEntropy<A> {
                 let others = join.seeds.iter().cycle().skip(start).take(join.seeds.len());
                 let other_seed = others.copied().find(|&other| other != seed);
                 let again = join.again;
-                self.join = None;
+                (self.join, self.joined) = (None, true);
                 self.bootstrap = Some(BootstrapSync::new(seed, other_seed, again, cx));
                 cx.emit(Event::JoinCompleted { seed });
                 Paged::Complete

@@ -47,7 +47,7 @@ pub(crate) use trigger::{SyncTrigger, TelemetrySyncTrigger};
 
 /// The version of the serialised shape of [`AntiEntropy`]; increase it with each change of the
 /// shape.
-pub(crate) const SHAPE: u32 = 2;
+pub(crate) const SHAPE: u32 = 3;
 
 /// The largest number of exchanges that the host has asked for and that wait for their turn.
 const MAX_EXCHANGES_WANTED: usize = 1_024;
@@ -60,6 +60,8 @@ const ASK_PAUSE: Duration = Duration::from_millis(500);
 pub(crate) struct AntiEntropy<A> {
     /// The join under way.
     pub(crate) join: Option<Joining<A>>,
+    /// Whether a join has completed.
+    pub(crate) joined: bool,
     pub(crate) seeds: Seeds<A>,
     pub(crate) pages: Pages,
     /// The session that this node opened.
@@ -83,6 +85,7 @@ impl<A: Address> AntiEntropy<A> {
     pub(crate) fn new() -> Self {
         Self {
             join: None,
+            joined: false,
             seeds: Seeds::new(),
             pages: Pages::default(),
             session: None,
@@ -197,6 +200,7 @@ impl<A: Address> Part<A> for AntiEntropy<A> {
     fn check_restored(&self, cx: &Cx<A>) -> Result<(), Unsound> {
         let Self {
             join,
+            joined: _,
             seeds,
             pages,
             session,

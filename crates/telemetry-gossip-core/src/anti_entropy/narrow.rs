@@ -6,9 +6,9 @@
 //!
 //! ```text
 //!   rows of a table     steps after the digest of 64 ranges
-//!   up to    8,000      0, the rows of one range fit a datagram of 1,400 bytes
-//!   up to  130,000      1
-//!   up to 2 million     2
+//!   up to    7,000      0, the rows of one range fit a datagram of 1,232 bytes
+//!   up to  110,000      1
+//!   up to 1.8 million   2
 //! ```
 //!
 //! Neither side keeps a state for it: a list of sums names its ranges. Whatever a peer says, a

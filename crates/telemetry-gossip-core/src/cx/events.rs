@@ -1,10 +1,13 @@
-//! The events that wait for the host to poll them.
+//! The events that wait for the host to poll them, and what it was told of drops.
 //!
 //! Which events there are is decided where they are emitted. How a change of telemetry becomes an
 //! event is decided when the host polls.
 
 use alloc::collections::VecDeque;
 
+use serde::{Deserialize, Serialize};
+
+use crate::dropped::Drops;
 use crate::event::Event;
 use crate::membership::Slot;
 
@@ -18,17 +21,26 @@ const KEPT_CAPACITY: usize = 16;
 const CHANGES_CAPACITY: usize = 32;
 
 /// The two queues of events: the changes of telemetry, and all other events.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(bound(serialize = "A: Serialize", deserialize = "A: Deserialize<'de>"))]
 pub(crate) struct Events<A> {
+    #[serde(skip, default = "VecDeque::new")]
     queue: VecDeque<Event<A>>,
     /// The changes of telemetry, as (member, version before, version after). They are frequent, so
     /// they are kept in this small form until the host polls.
+    #[serde(skip, default = "no_changes")]
     changes: VecDeque<(Slot, u64, u64)>,
+    /// What was dropped, and when the host was told.
+    pub(crate) drops: Drops<A>,
+}
+
+fn no_changes() -> VecDeque<(Slot, u64, u64)> {
+    VecDeque::with_capacity(CHANGES_CAPACITY)
 }
 
 impl<A> Events<A> {
     pub(crate) fn new() -> Self {
-        Self { queue: VecDeque::new(), changes: VecDeque::with_capacity(CHANGES_CAPACITY) }
+        Self { queue: VecDeque::new(), changes: no_changes(), drops: Drops::default() }
     }
 
     /// Queues an event; false if there is no room for it.
@@ -78,8 +90,12 @@ impl<A> Events<A> {
         self.changes.retain(|&(changed, ..)| changed != slot);
     }
 
-    pub(crate) fn heap_bytes(&self) -> usize {
-        self.queue.capacity() * size_of::<Event<A>>()
+    pub(crate) fn heap_bytes(&self) -> usize
+    where
+        A: Copy + PartialEq,
+    {
+        self.drops.heap_bytes()
+            + self.queue.capacity() * size_of::<Event<A>>()
             + self.changes.capacity() * size_of::<(Slot, u64, u64)>()
     }
 }

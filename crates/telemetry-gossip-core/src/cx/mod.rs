@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::address::{Address, MAX_ADDRESS_LEN};
 use crate::config::{Config, Mode};
+use crate::dropped::DropReason;
 use crate::event::Event;
 use crate::id::{IdHash, Instance, NodeId, RequestId};
 use crate::membership::admission::Admission;
@@ -61,7 +62,6 @@ pub(crate) struct Cx<A> {
     pub(crate) rng: Random,
     #[serde(skip, default = "Outbox::new")]
     pub(crate) outbox: Outbox<A>,
-    #[serde(skip, default = "Events::new")]
     pub(crate) events: Events<A>,
     pub(crate) stats: Stats,
 }
@@ -163,7 +163,7 @@ impl<A: Address> Cx<A> {
             proof: _,
             rng: _,
             outbox: _,
-            events: _,
+            events,
             stats,
         } = self;
         let times = self.time_rules();
@@ -185,6 +185,7 @@ impl<A: Address> Cx<A> {
                     "the cluster config is sorted and names every member",
                 ),
                 (tombstones.is_sound(times), "each tombstone ends, and is listed once"),
+                (events.drops.is_sound(times), "drops were told in the past, by reason"),
                 (stats.is_sound(), "no counter is near its end"),
             ],
         )
@@ -194,6 +195,14 @@ impl<A: Address> Cx<A> {
     pub(crate) fn emit(&mut self, event: Event<A>) {
         if !self.events.push(event) {
             self.stats.events_shed += 1;
+        }
+    }
+
+    /// Counts something that is dropped, and tells the host once in a while.
+    #[cold]
+    pub(crate) fn dropped(&mut self, reason: DropReason, from: Option<A>) {
+        if let Some(dropped) = self.events.drops.add(reason, from, self.now) {
+            self.emit(Event::Dropped { dropped });
         }
     }
 

@@ -92,6 +92,8 @@ pub(super) struct Branch {
     pub(super) deadline: Instant,
     /// How often flights to this partner were given up in a row.
     pub(super) tries: u8,
+    /// The bytes of updates in the longest datagram that this partner has acknowledged.
+    pub(super) longest_acked: u16,
     /// How many members at the beginning of the arc are passed over, and until when.
     pub(super) passed_over: usize,
     pub(super) passed_until: Instant,
@@ -114,6 +116,7 @@ impl Branch {
             not_before: Instant::ORIGIN,
             deadline: Instant::ORIGIN,
             tries: 0,
+            longest_acked: 0,
             passed_over: 0,
             passed_until: Instant::ORIGIN,
         }
@@ -139,6 +142,7 @@ impl Branch {
             not_before,
             deadline,
             tries: _,
+            longest_acked: _,
             passed_over: _,
             passed_until,
         } = self;

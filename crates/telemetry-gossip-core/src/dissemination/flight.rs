@@ -11,6 +11,7 @@ use super::branch::{Furthest, Update};
 use crate::address::Address;
 use crate::config::Mode;
 use crate::cx::{Cx, Fit};
+use crate::event::Event;
 use crate::id::RequestId;
 use crate::membership::Slot;
 use crate::membership::rtt::RttBound;
@@ -118,8 +119,9 @@ impl Dissemination {
         let me = cx.this.slot;
         self.trees.adapt(&cx.table, me, cx.now);
         let pass_over_for = cx.config.probe_interval * PASS_OVER_INTERVALS;
-        while let Some(lost) = self.trees.give_up(&cx.table, me, cx.now, pass_over_for) {
-            cx.stats.telemetry_resent += lost as u64;
+        while let Some(given_up) = self.trees.give_up(&cx.table, me, cx.now, pass_over_for) {
+            cx.stats.telemetry_resent += given_up.lost as u64;
+            self.long_lost.given_up(&given_up, cx.now);
         }
         let (room, pause) = (flight_room(cx), cx.config.telemetry_interval);
         let ready_at = self.own_ready_at();
@@ -232,9 +234,24 @@ impl Dissemination {
         round_trip.map_or(most, wait).saturating_mul(1 << tries.min(16)).min(most)
     }
 
+    /// Handles the answer of a member to a ping: short datagrams pass both ways. If long ones do
+    /// not, the host is told.
+    #[inline]
+    pub(crate) fn on_ping_answered<A: Address>(&mut self, slot: Slot, cx: &mut Cx<A>) {
+        if let Some((arrive, lost)) = self.long_lost.ping_answered(slot, cx.now)
+            && let Some(address) = cx.table.address(slot)
+        {
+            let head = u16::try_from(HEADER_LEN + TREE_FRAME_LEN).unwrap_or(u16::MAX);
+            let whole = |len: u16| len.saturating_add(head);
+            let (arrive, lost) = (whole(arrive), whole(lost));
+            cx.emit(Event::LongDatagramsLost { id: cx.table.id(slot), address, arrive, lost });
+        }
+    }
+
     /// Handles the acknowledgement of a datagram of a flight.
     pub(crate) fn on_tree_ack<A: Address>(&mut self, ack: TreeAck, cx: &mut Cx<A>) {
-        if let Some((slot, sent_at)) = self.trees.arrived(RequestId(ack.number)) {
+        if let Some((slot, sent_at, len)) = self.trees.arrived(RequestId(ack.number)) {
+            self.long_lost.acked(slot, len);
             cx.table.heard(slot, cx.now, true);
             cx.table.add_rtt_sample(slot, cx.now.since(sent_at));
             self.trees.add_rtt_sample(cx.now.since(sent_at));

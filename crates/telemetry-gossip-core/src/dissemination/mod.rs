@@ -9,6 +9,7 @@
 //! | `strangers` | which updates wait until their owner is known |
 //! | `flight` | when telemetry is sent, and which updates a datagram holds |
 //! | `budget` | when telemetry has to wait |
+//! | `long_lost` | whether long datagrams are lost on a path, and short ones are not |
 //!
 //! The queue of rumors is a part of [`membership`](crate::membership), since every part of the node
 //! that changes a row queues it. Differences that spreading leaves behind are repaired by
@@ -18,6 +19,7 @@ mod branch;
 pub(crate) mod budget;
 mod flight;
 mod gaps;
+mod long_lost;
 mod rumor;
 mod strangers;
 pub(crate) mod tree;
@@ -33,6 +35,7 @@ use crate::violation::{Unsound, Violation, check_rules};
 pub(crate) use branch::Furthest;
 pub(crate) use budget::Budget;
 pub(crate) use flight::acknowledge;
+use long_lost::LongLost;
 use strangers::Strangers;
 pub(crate) use tree::Trees;
 
@@ -61,6 +64,7 @@ pub(crate) struct Dissemination {
     pub(crate) echoed_at: Option<Instant>,
     /// Owners of updates that this node does not know.
     pub(crate) strangers: Strangers,
+    pub(crate) long_lost: LongLost,
 }
 
 impl Dissemination {
@@ -75,6 +79,7 @@ impl Dissemination {
             renewed_at: None,
             echoed_at: None,
             strangers: Strangers::default(),
+            long_lost: LongLost::default(),
         }
     }
 }
@@ -98,6 +103,7 @@ impl<A: Address> Part<A> for Dissemination {
 
     fn forget(&mut self, slot: Slot, _: &mut Cx<A>) {
         self.trees.forget(slot);
+        self.long_lost.forget(slot);
     }
 
     fn heap_bytes(&self) -> usize {
@@ -119,6 +125,7 @@ impl<A: Address> Part<A> for Dissemination {
             renewed_at,
             echoed_at,
             strangers,
+            long_lost,
         } = self;
         let times = cx.time_rules();
         trees.check_restored(cx.table.rows(), cx.this.slot, times)?;
@@ -136,6 +143,7 @@ impl<A: Address> Part<A> for Dissemination {
                     budget.is_sound(cx.config.byte_budget, times),
                     "the byte budget is that of the settings",
                 ),
+                (long_lost.is_sound(times), "long datagrams were lost in the past"),
             ],
         )
     }

@@ -43,6 +43,7 @@ use serde::{Deserialize, Serialize};
 
 use super::branch::{Branch, Furthest, InFlight, MAX_DATAGRAMS_PER_FLIGHT, Update};
 use super::gaps::Gaps;
+use super::long_lost::GivenUp;
 use crate::address::Address;
 use crate::bounded::list;
 use crate::id::{IdHash, RequestId};
@@ -367,15 +368,16 @@ impl Trees {
         self.branches.get(index).map_or(0, |branch| branch.tries)
     }
 
-    /// Handles the acknowledgement of a datagram, and returns the partner and when that was sent;
-    /// `None` if no such datagram is under way.
-    pub(crate) fn arrived(&mut self, request_id: RequestId) -> Option<(Slot, Instant)> {
+    /// Handles the acknowledgement of a datagram, and returns the partner, when that was sent, and
+    /// the bytes of its updates; `None` if no such datagram is under way.
+    pub(crate) fn arrived(&mut self, request_id: RequestId) -> Option<(Slot, Instant, u16)> {
         for (index, branch) in self.branches.iter_mut().enumerate() {
             let datagram =
                 branch.in_flight.iter_mut().find(|datagram| datagram.request_id == request_id);
             if let Some((datagram, partner)) = datagram.zip(branch.partner) {
                 datagram.arrived = true;
-                let sent_at = datagram.sent_at;
+                let (sent_at, len) = (datagram.sent_at, datagram.len);
+                branch.longest_acked = branch.longest_acked.max(len);
                 if branch.in_flight.iter().all(|datagram| datagram.arrived) {
                     branch.in_flight.clear();
                     branch.flight.clear();
@@ -384,31 +386,38 @@ impl Trees {
                     branch.take_rest();
                     self.update_busy(index);
                 }
-                return Some((partner, sent_at));
+                return Some((partner, sent_at, len));
             }
         }
         None
     }
 
     /// Gives up one flight that was not acknowledged in time, and queues its lost updates again.
-    /// Returns the number of datagrams lost.
+    /// Returns what was lost.
     ///
     /// After [`MAX_TRIES`] flights without any acknowledgement, the partner is passed over for
     /// `pass_over_for`.
-    pub(crate) fn give_up<A: Address>(
+    pub(super) fn give_up<A: Address>(
         &mut self,
         table: &Membership<A>,
         me: Slot,
         now: Instant,
         pass_over_for: Duration,
-    ) -> Option<usize> {
+    ) -> Option<GivenUp> {
         if self.busy == 0 {
             return None;
         }
         let late = |branch: &Branch| !branch.in_flight.is_empty() && branch.deadline <= now;
         let (index, branch) =
             self.branches.iter_mut().enumerate().find(|(_, branch)| late(branch))?;
-        let lost = branch.in_flight.iter().filter(|datagram| !datagram.arrived).count();
+        let lost = branch.in_flight.iter().filter(|datagram| !datagram.arrived);
+        let given_up = GivenUp {
+            lost: lost.clone().count(),
+            partner: branch.partner,
+            shortest_lost: lost.map(|datagram| datagram.len).min().unwrap_or(0),
+            longest_acked: branch.longest_acked,
+        };
+        let lost = given_up.lost;
         // A partner that acknowledged any datagram is running.
         branch.tries = if lost < branch.in_flight.len() { 1 } else { branch.tries + 1 };
         branch.requeue(&mut self.marks, index);
@@ -424,7 +433,7 @@ impl Trees {
             self.cover_unverified(&circle);
         }
         self.update_busy(index);
-        Some(lost)
+        Some(given_up)
     }
 
     /// Forgets all updates of `owner`, which leaves the table or has begun a new instance.

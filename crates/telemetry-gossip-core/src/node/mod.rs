@@ -86,7 +86,7 @@ pub use transmit::Transmit;
 /// a.handle(now, Input::Join { seeds: vec![2].into() })?;
 ///
 /// // A network of two: each gets the datagrams that the other sends.
-/// let mut buf = [0; 1_400];
+/// let mut buf = [0; 1_232];
 /// loop {
 ///     if let Some(datagram) = a.poll_transmit(&mut buf) {
 ///         b.handle(now, Input::Datagram { from: 1, bytes: buf[..datagram.len].into() })?;
@@ -216,7 +216,7 @@ impl<A: Address> Node<A> {
 
     /// Handles one input at time `now`. A `now` earlier than the latest one counts as the latest.
     ///
-    /// An input that fails changes nothing except a counter. [`InputError::Datagram`] is the fault
+    /// An input that fails changes nothing except a counter, and what the host is told of it. [`InputError::Datagram`] is the fault
     /// of the peer, [`InputError::Command`] that of the host.
     pub fn handle(&mut self, now: Instant, input: Input<'_, A>) -> Result<(), InputError> {
         let now = now.max(self.cx.now);

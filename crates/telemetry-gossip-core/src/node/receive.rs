@@ -19,12 +19,13 @@ use crate::config::Mode;
 use crate::cx::Activity;
 use crate::detector::Acked;
 use crate::dissemination::acknowledge;
+use crate::dropped::DropReason;
 use crate::error::WireError;
 use crate::id::{IdHash, Instance, RequestId};
 use crate::membership::{Place, Slot};
 use crate::outbox::{Body, Signal};
 use crate::wire::decode::{Datagram, Frame, Lead};
-use crate::wire::{Ack, PING_LEN, Page, Ping};
+use crate::wire::{Ack, PING_LEN, Page, Ping, SEALED_FORMAT};
 
 /// A datagram of this length is accepted even if the own MTU is smaller, so that a fleet can change
 /// its MTU node by node.
@@ -34,25 +35,23 @@ impl<A: Address> Node<A> {
     /// Handles a datagram.
     pub(super) fn receive(&mut self, from: A, bytes: &[u8]) -> Result<(), WireError> {
         let max = self.cx.mtu().max(MIN_ACCEPTED_BYTES);
-        let (table, stats) = (&mut self.cx.table, &mut self.cx.stats);
-        if bytes.len() > max {
-            stats.datagrams_malformed += 1;
-            return Err(WireError::TooLong { len: bytes.len(), max });
-        }
-        // Claims that the table holds already are passed over while the datagram is validated.
-        let datagram =
+        let table = &mut self.cx.table;
+        let parsed = if bytes.len() > max {
+            Err(WireError::TooLong { len: bytes.len(), max })
+        } else {
+            // Claims that the table holds already are passed over while the datagram is validated.
             Datagram::<A>::parse(bytes, self.cx.config.label, |claims| table.pass_over(claims))
-                .inspect_err(|error| match error {
-                    WireError::Version(_) => stats.datagrams_other_version += 1,
-                    WireError::Label => stats.datagrams_other_label += 1,
-                    _ => stats.datagrams_malformed += 1,
-                })?;
+        };
+        let datagram = match parsed {
+            Ok(datagram) => datagram,
+            Err(error) => return Err(self.refuse(from, error)),
+        };
         if self.cx.activity == Activity::Inactive {
-            stats.datagrams_while_inactive += 1;
+            self.cx.stats.datagrams_while_inactive += 1;
             return Ok(());
         }
-        stats.datagrams_received += 1;
-        stats.bytes_received += bytes.len() as u64;
+        self.cx.stats.datagrams_received += 1;
+        self.cx.stats.bytes_received += bytes.len() as u64;
         // Ignore the contents of datagrams from this node's own address.
         if from == self.cx.this.address {
             return Ok(());
@@ -65,6 +64,27 @@ impl<A: Address> Node<A> {
             self.apply_datagram(from, &datagram, false);
         }
         Ok(())
+    }
+
+    /// Counts a datagram that breaks a rule of the wire format, and tells the host once in a while.
+    /// Nothing is sent to its source, which may be forged.
+    #[cold]
+    fn refuse(&mut self, from: A, error: WireError) -> WireError {
+        let stats = &mut self.cx.stats;
+        let (counter, reason) = match error {
+            WireError::Version(SEALED_FORMAT) => {
+                (&mut stats.datagrams_other_version, DropReason::Sealed)
+            }
+            WireError::Version(_) => (&mut stats.datagrams_other_version, DropReason::OtherVersion),
+            WireError::Label => (&mut stats.datagrams_other_label, DropReason::OtherLabel),
+            WireError::TooLong { .. } => (&mut stats.datagrams_malformed, DropReason::TooLong),
+            _ => (&mut stats.datagrams_malformed, DropReason::Malformed),
+        };
+        *counter += 1;
+        if self.cx.activity != Activity::Inactive {
+            self.cx.dropped(reason, Some(from));
+        }
+        error
     }
 
     /// Applies a valid datagram. `verified` says that its sender has just proved its address, which
@@ -133,6 +153,7 @@ impl<A: Address> Node<A> {
         }
         // A member that answered our probe is a partner to compare tables with.
         if let Some(slot) = answered.filter(|_| !reply.tells_nothing) {
+            self.dissemination.on_ping_answered(slot, &mut self.cx);
             self.anti_entropy.compare_fingerprints(slot, datagram.fingerprints, &mut self.cx);
         }
         let plain = match datagram.lead {

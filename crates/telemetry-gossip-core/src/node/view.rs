@@ -7,6 +7,7 @@ use super::Node;
 use crate::address::Address;
 use crate::config::Config;
 use crate::cx::Activity;
+use crate::dropped::Drops;
 use crate::evidence::{Explanation, OpenSuspicion};
 use crate::id::{IdHash, NodeId};
 use crate::membership::{Member, Membership};
@@ -41,7 +42,7 @@ impl<A: Address> Node<A> {
     /// while node.member("b").is_some_and(|member| member.status().is_live()) {
     ///     let at = node.poll_timeout().unwrap();
     ///     node.handle(at, Input::Tick)?;
-    ///     # while node.poll_transmit(&mut [0; 1_400]).is_some() {}
+    ///     # while node.poll_transmit(&mut [0; 1_232]).is_some() {}
     /// }
     /// let why = node.explain("b").unwrap().to_string();
     /// assert!(why.contains("did not answer this node's probe"), "{why}");
@@ -117,6 +118,7 @@ impl<A: Address> Node<A> {
             suspected: self.cx.table.count_of(Status::Suspected),
             dead: self.cx.table.count_of(Status::Dead) + self.cx.table.count_of(Status::Left),
             cluster_config: self.cx.admission.version(),
+            joined: self.anti_entropy.joined,
             active: !matches!(self.cx.activity, Activity::Inactive | Activity::Waiting(_)),
         }
     }
@@ -125,6 +127,12 @@ impl<A: Address> Node<A> {
     #[must_use]
     pub fn stats(&self) -> &Stats {
         &self.cx.stats
+    }
+
+    /// What was dropped, which is the part of the state before the counters.
+    #[doc(hidden)]
+    pub fn drops(&self) -> &Drops<A> {
+        &self.cx.events.drops
     }
 
     /// The settings of this node.

@@ -41,6 +41,7 @@ impl Trees {
             // Members that get an update twice do not pass it on again.
             branch.requeue(&mut self.marks, index);
             (branch.partner, branch.tries, branch.not_before) = (partner, 0, now);
+            branch.longest_acked = 0;
         }
         self.update_busy(index);
     }

@@ -22,6 +22,7 @@ use core::time::Duration;
 
 use super::Node;
 use crate::address::Address;
+use crate::dropped::DropReason;
 use crate::event::{Event, RemovalReason};
 use crate::evidence::Evidence;
 use crate::id::Generation;
@@ -288,6 +289,7 @@ impl<A: Address> Node<A> {
             (Merged::Stale, Some(slot)) => Applied::Stale(slot),
             (Merged::Full, _) => {
                 self.cx.stats.claims_table_full += 1;
+                self.cx.dropped(DropReason::TableFull, claim.address);
                 Applied::Nothing
             }
             (Merged::Implausible, _) => {

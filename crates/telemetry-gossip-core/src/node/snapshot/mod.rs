@@ -131,7 +131,7 @@ impl<A: Address + Serialize> Node<A> {
     ///
     /// // The same input has the same outcome at both.
     /// let seeds = Input::Join { seeds: vec![2].into() };
-    /// let (mut one, mut other) = ([0; 1_400], [0; 1_400]);
+    /// let (mut one, mut other) = ([0; 1_232], [0; 1_232]);
     /// node.handle(Instant::from_millis(5), seeds.clone())?;
     /// twin.handle(Instant::from_millis(5), seeds)?;
     /// assert_eq!(node.poll_transmit(&mut one), twin.poll_transmit(&mut other));

@@ -3,6 +3,7 @@
 
 mod addresses;
 mod cost;
+mod dropped;
 mod elsewhere;
 mod freshness;
 mod full_table;
