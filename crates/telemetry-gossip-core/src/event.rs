@@ -198,8 +198,8 @@ pub enum Event<A> {
     },
     /// Datagrams were dropped that this node cannot read or may not take, or claims for which the
     /// table has no room: another key, label or version, say. Told at once of the first, and then
-    /// once in ten minutes for each reason while it goes on. Nothing is sent to their senders, which
-    /// anyone can forge: so tell an operator.
+    /// once in ten minutes for each reason while it goes on. Nothing is sent to their senders,
+    /// which anyone can forge: so tell an operator.
     #[non_exhaustive]
     Dropped {
         /// What was dropped, and why. Its `Display` is a sentence.

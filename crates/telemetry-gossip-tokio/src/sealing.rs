@@ -90,8 +90,8 @@ pub struct Provenance {
 /// prefix. Use one per socket: to other nodes, two sockets with one seal are one sender.
 ///
 /// An implementation of [`Transport`](crate::Transport) passes all datagrams that it sends through
-/// [`SharedSeal::send`], and all that arrive through [`SharedSeal::open_from`] before it delivers them
-/// by [`Subscribers::deliver_sealed`](crate::Subscribers::deliver_sealed).
+/// [`SharedSeal::send`], and all that arrive through [`SharedSeal::open_from`] before it delivers
+/// them by [`Subscribers::deliver_sealed`](crate::Subscribers::deliver_sealed).
 ///
 /// ```
 /// use telemetry_gossip_core::Label;
@@ -173,8 +173,8 @@ impl SharedSeal {
     }
 
     /// Opens a datagram that came from this address in place. A refused datagram is counted, and no
-    /// part of it may be used. The log and the nodes of the transport are told of it once in a while
-    /// ([`Event::Dropped`](crate::Event::Dropped)).
+    /// part of it may be used. The log and the nodes of the transport are told of it once in a
+    /// while ([`Event::Dropped`](crate::Event::Dropped)).
     pub fn open_from<'d>(
         &self,
         from: PeerAddr,

@@ -181,8 +181,8 @@ impl Subscribers {
         self.hand_out(from, bytes, None)
     }
 
-    /// Hands a datagram that [`SharedSeal::open_from`] has opened to every subscriber. Returns how many
-    /// of them had no room for it.
+    /// Hands a datagram that [`SharedSeal::open_from`] has opened to every subscriber. Returns how
+    /// many of them had no room for it.
     ///
     /// A datagram that may be a recording gets no more than half of the room, so that a flood of
     /// recordings takes no place from what is fresh.

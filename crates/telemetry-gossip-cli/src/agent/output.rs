@@ -327,9 +327,10 @@ impl Line {
             Event::JoinFailed => Self::new(
                 "join-failed",
                 json!({}),
-                "join not complete: no seed has answered so far, and the node keeps trying; the usual \
-                 reasons are a wrong address, a firewall, and that the seeds drop what it sends, as \
-                 it has another key or label, or a key where they have none: their output says so"
+                "join not complete: no seed has answered so far, and the node keeps trying; the \
+                 usual reasons are a wrong address, a firewall, and that the seeds drop what it \
+                 sends, as it has another key or label, or a key where they have none: their output \
+                 says so"
                     .to_owned(),
             ),
             Event::TableDoubled { before, now, .. } => Self::new(
@@ -471,7 +472,8 @@ mod tests {
         let event = Event::dropped(Dropped::new(DropReason::UnknownKey, 22, from));
         let line = Line::of(&event).unwrap();
         let text = "dropped 22 datagrams from 127.0.0.1:7982, sealed under a key that this node \
-                    does not have: give all nodes the same key (--key-file, see `tgossip help key`)";
+                    does not have: give all nodes the same key (--key-file, see `tgossip help \
+                    key`)";
         assert_eq!(line.text, text);
         let object: Value =
             serde_json::from_str(&line.render(SystemTime::UNIX_EPOCH, true)).unwrap();

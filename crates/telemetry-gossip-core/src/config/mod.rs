@@ -54,11 +54,12 @@ pub struct Config {
     pub label: Label,
     /// Whether the node acts by its own timers or only on command.
     pub mode: Mode,
-    /// The most bytes in the payload of one datagram; [`MIN_MTU`] to [`MAX_MTU`], default 1,232: what
-    /// every path of IPv6 carries, tunnels included (1,280 bytes less 48 of headers). A driver that
-    /// seals datagrams takes the bytes of the seal from it. It must fit the network path: where long
-    /// datagrams are lost silently, crashes are still detected, but long telemetry and the tables of
-    /// large clusters do not arrive. Datagrams of up to 1,500 bytes are accepted whatever it is.
+    /// The most bytes in the payload of one datagram; [`MIN_MTU`] to [`MAX_MTU`], default 1,232:
+    /// what every path of IPv6 carries, tunnels included (1,280 bytes less 48 of headers). A driver
+    /// that seals datagrams takes the bytes of the seal from it. It must fit the network path:
+    /// where long datagrams are lost silently, crashes are still detected, but long telemetry and
+    /// the tables of large clusters do not arrive. Datagrams of up to 1,500 bytes are accepted
+    /// whatever it is.
     pub mtu: u16,
 
     /// One member is probed per interval. Default 1 s. Poor local health stretches it up to nine

@@ -216,8 +216,8 @@ impl<A: Address> Node<A> {
 
     /// Handles one input at time `now`. A `now` earlier than the latest one counts as the latest.
     ///
-    /// An input that fails changes nothing except a counter, and what the host is told of it. [`InputError::Datagram`] is the fault
-    /// of the peer, [`InputError::Command`] that of the host.
+    /// An input that fails changes nothing except a counter, and what the host is told of it.
+    /// [`InputError::Datagram`] is the fault of the peer, [`InputError::Command`] that of the host.
     pub fn handle(&mut self, now: Instant, input: Input<'_, A>) -> Result<(), InputError> {
         let now = now.max(self.cx.now);
         self.detect_pause(now);

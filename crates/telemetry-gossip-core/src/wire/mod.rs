@@ -36,8 +36,8 @@ use read::{Read, Reader};
 /// The version of the wire format that this crate reads and writes.
 pub const WIRE_VERSION: u8 = 1;
 
-/// The first byte of a sealed datagram, which no version of the protocol has. Seals put it there, so
-/// that a node without keys can tell its host what comes.
+/// The first byte of a sealed datagram, which no version of the protocol has. Seals put it there,
+/// so that a node without keys can tell its host what comes.
 pub const SEALED_FORMAT: u8 = 0x81;
 
 /// The bytes before the first frame.

@@ -1,4 +1,5 @@
-//! What a node cannot read or may not take is told to the host, with its source, and to nobody else.
+//! What a node cannot read or may not take is told to the host, with its source, and to nobody
+//! else.
 
 use super::*;
 use crate::wire::{Ping, SEALED_FORMAT, kind};
