@@ -170,3 +170,26 @@ fn a_process_that_was_paused_yields_to_its_replacement() {
         assert_held(&cluster, replacement);
     });
 }
+
+/// A supervisor starts again whoever ends, half a second later. The one that was known first never
+/// ends, however often the other is started.
+#[test]
+fn two_supervised_processes_do_not_swap_their_id() {
+    for_each_seed(10, |seed| {
+        let mut cluster = cluster(seed);
+        let mut second = cluster.spawn(Spawn::new(node_id(NODE)));
+        cluster.join(second, &[0]);
+        for _ in 0..300 {
+            cluster.run_for(Duration::from_secs(1));
+            assert!(!yielded(&cluster, NODE), "the first ends");
+            if yielded(&cluster, second) {
+                cluster.crash(second);
+                second = cluster.spawn(Spawn::new(node_id(NODE)));
+                cluster.join(second, &[0]);
+            }
+        }
+        assert_held(&cluster, NODE);
+        let moved = cluster.events(2).filter(|(_, event)| matches!(event, Event::Moved { .. }));
+        assert_eq!(moved.count(), 0, "no other node sees it move");
+    });
+}

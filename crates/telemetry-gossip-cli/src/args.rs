@@ -110,7 +110,6 @@ Exit codes:
   1    the node failed, or lost its id to another process
   2    wrong arguments or impossible settings
   3    an address could not be opened, or a file could not be used
-  4    no seed could be resolved to an address
   130  ended by a second signal")]
 pub(crate) struct AgentArgs {
     /// Name of the node, unique in its cluster: 1 to 127 bytes of visible characters, no spaces.

@@ -127,14 +127,6 @@ fn an_agent_with_an_empty_seed_file_does_not_start() {
 }
 
 #[test]
-fn the_error_names_seeds_that_cannot_be_resolved() {
-    // A host name with an empty label is invalid, so this test needs no resolver.
-    let (code, error) = refused(&["agent", "--id", "a", "--join", "seed..invalid:7101"]);
-    assert_eq!(code, Some(4), "{error}");
-    assert!(error.contains("seed..invalid:7101"), "{error}");
-}
-
-#[test]
 fn the_error_names_an_address_without_an_agent() {
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
     for question in [&["members"][..], &["explain", "edge-7"]] {

@@ -5,11 +5,13 @@
 
 mod common;
 
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use common::{Net, PATIENCE, agree, cluster, next, status, until};
-use telemetry_gossip_core::{Event, NodeId, Status};
-use telemetry_gossip_tokio::{Agent, MemoryNetwork, Options};
+use common::{Net, PATIENCE, agree, cluster, next, status, until, within};
+use telemetry_gossip_core::{Config, Event, NodeId, ProbeOutcome, Status};
+use telemetry_gossip_tokio::{Agent, Events, MemoryNetwork, Options, Sealing, UdpTransport};
 
 async fn five_agree_and_read_all_telemetry(net: Net) {
     let agents = cluster(&net, 5).await;
@@ -279,5 +281,42 @@ async fn a_newcomer_takes_what_it_learns_for_as_old_as_it_is() {
         let waited = start.elapsed();
         let day = telemetry_gossip_core::Config::default().tombstone_ttl;
         assert!(waited <= day - AGE + Duration::from_secs(5), "{waited:?}");
+    }
+}
+
+/// A host with several addresses: bound to all, reached at one, and the system sends from another.
+#[tokio::test(flavor = "current_thread")]
+async fn nodes_that_answer_from_another_address_than_they_advertise_work_as_any_other() {
+    let (mut agents, mut told): (Vec<Agent>, Vec<Events>) = Default::default();
+    for host in 2..7_u8 {
+        // On the loopback the system sends from 127.0.0.1, whatever address the datagram came to.
+        let stated = SocketAddr::from(([127, 0, 0, host], 0));
+        let all = SocketAddr::from(([0, 0, 0, 0], 0));
+        let transport =
+            UdpTransport::bind_advertised(all, stated, Sealing::Plaintext).await.unwrap();
+        let seeds = agents.first().map(|first| first.transport().local().to_string());
+        let options = Options::new(format!("host-{host}").parse().unwrap())
+            .config(Config::local())
+            .seeds(seeds);
+        let agent = Agent::spawn(options, transport).unwrap();
+        told.push(agent.events());
+        agents.push(agent);
+    }
+    // Each is told of the four others, which happens only as they answer its questions.
+    for events in &mut told {
+        let mut elsewhere = BTreeSet::new();
+        while elsewhere.len() < 4 {
+            match within("all answer from elsewhere", events.recv()).await.unwrap() {
+                Event::AnswersElsewhere { id, .. } => drop(elsewhere.insert(id)),
+                Event::Suspected { id, .. } => panic!("{id} is suspected"),
+                _ => {}
+            }
+        }
+    }
+    for agent in &agents {
+        for other in agents.iter().filter(|other| other.id() != agent.id()) {
+            assert_eq!(agent.probe(other.id()).await.unwrap(), ProbeOutcome::Direct);
+        }
+        assert_eq!(agent.view().alive(), 5);
     }
 }

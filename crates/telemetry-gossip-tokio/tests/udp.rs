@@ -7,6 +7,7 @@ mod common;
 
 use std::future::Future as _;
 use std::io;
+use std::net::{Ipv6Addr, SocketAddr};
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
@@ -155,4 +156,29 @@ async fn a_reader_that_is_full_does_not_hold_up_another() {
     }
     until_so("what the slow one missed is counted", || to.received_dropped() == 10).await;
     drop(slow);
+}
+
+/// Bound to all addresses of both families, a node reaches and advertises either.
+#[tokio::test(flavor = "current_thread")]
+async fn a_socket_for_both_families_reaches_both() {
+    let all = SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0));
+    let four = SocketAddr::from(([127, 0, 0, 1], 0));
+    let both = UdpTransport::bind_advertised(all, four, Sealing::Plaintext).await.unwrap();
+    let v4 = UdpTransport::bind(four, Sealing::Plaintext).await.unwrap();
+    let v6 = UdpTransport::bind("[::1]:0".parse().unwrap(), Sealing::Plaintext).await.unwrap();
+    let mut arriving = both.subscribe();
+    for other in [&v4, &v6] {
+        let mut there = other.subscribe();
+        both.send(other.local(), b"hello").unwrap();
+        let delivery = within("it arrives", there.recv()).await.unwrap();
+        other.send(delivery.from, b"back").unwrap();
+        let back = within("the answer arrives", arriving.recv()).await.unwrap();
+        assert_eq!(back.from, other.local());
+    }
+    assert_eq!(both.resolve("[::1]:7946").await.unwrap().len(), 1);
+    assert!(v4.check_name("[::1]:7946").is_err() && v6.check_name("127.0.0.1:7946").is_err());
+    assert!(v6.check_name("[fe80::1%eth0]:7946").is_ok());
+    let linkless = UdpTransport::bind("[fe80::1]:0".parse().unwrap(), Sealing::Plaintext).await;
+    let error = linkless.unwrap_err().to_string();
+    assert!(error.contains("needs its link") || error.contains("cannot be bound"), "{error}");
 }

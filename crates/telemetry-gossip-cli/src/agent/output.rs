@@ -318,6 +318,15 @@ impl Line {
                      it carries"
                 ),
             ),
+            Event::NotAMember { version, by, .. } => Self::new(
+                "not-a-member",
+                json!({ "version": version, "by": by.map(|by| by.as_str().to_owned()) }),
+                format!(
+                    "{} does not count this node as a member, by cluster config {version}: it \
+                     tells this node nothing; if that is not meant, add this node to the config",
+                    by.as_ref().map_or("another node", |by| by.as_str())
+                ),
+            ),
             Event::JoinCompleted { seed, .. } => Self::new(
                 "join-completed",
                 json!({ "seed": seed.to_string() }),
@@ -329,8 +338,8 @@ impl Line {
                 json!({}),
                 "join not complete: no seed has answered so far, and the node keeps trying; the \
                  usual reasons are a wrong address, a firewall, and that the seeds drop what it \
-                 sends, as it has another key or label, or a key where they have none: their output \
-                 says so"
+                 sends, as it has another key or label, or a key where they have none: their \
+                 output says so"
                     .to_owned(),
             ),
             Event::TableDoubled { before, now, .. } => Self::new(
