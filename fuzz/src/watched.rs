@@ -72,6 +72,12 @@ pub fn state<A: Address + Serialize>(node: &Node<A>) -> Vec<u8> {
     state
 }
 
+/// Whether the host was told of nothing but what was dropped.
+#[must_use]
+pub fn only_drops<A>(events: &[Event<A>]) -> bool {
+    events.iter().all(|event| matches!(event, Event::Dropped { .. }))
+}
+
 /// Returns the number of datagrams refused so far.
 #[must_use]
 pub fn refusals<A: Address>(node: &Node<A>) -> u64 {
