@@ -229,6 +229,7 @@ fn read(node: &Node<u32>) -> Vec<Claim> {
 /// The time after which a node asks again.
 const ASKS_AGAIN: Duration = Duration::from_millis(600);
 
+const PING: u8 = 1;
 const CLAIMS: u8 = 5;
 const SYNC_VERSIONS: u8 = 9;
 const SYNC_DONE: u8 = 11;
@@ -276,7 +277,10 @@ fn receive(node: &mut Node<u32>, from: u32, frames: &[(u8, Vec<u8>)]) -> Vec<(u3
     let mut bytes = vec![WIRE_VERSION];
     bytes.extend(Label::of("").0.to_be_bytes());
     bytes.extend([0; 15]);
-    for (kind, body) in frames {
+    // A ping reaches the node as well: it refutes nothing before.
+    let me = NodeId::new(node.me().id()).unwrap_or_else(|error| panic!("its id: {error}"));
+    let ping = [[0; 4], me.id_hash().0.to_be_bytes()].concat();
+    for (kind, body) in [(PING, ping)].iter().chain(frames) {
         bytes.push(*kind);
         varint(&mut bytes, body.len() as u64);
         bytes.extend(body);
