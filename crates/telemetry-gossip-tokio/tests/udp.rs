@@ -99,14 +99,7 @@ async fn what_cannot_reach_one_node_is_refused_and_counted() {
 async fn a_name_is_a_host_and_a_port_or_one_that_was_added() {
     let transport = bind().await;
     transport.add_peer("edge-1", transport.local_addr());
-    for name in [
-        "edge-1",
-        "10.0.0.17:7946",
-        "seed.example.com:7946",
-        "[::1]:7946",
-        "[fe80::1%2]:1",
-        "h:65535",
-    ] {
+    for name in ["edge-1", "10.0.0.17:7946", "seed.example.com:7946", "h:65535"] {
         assert_eq!(transport.check_name(name), Ok(()), "{name}");
     }
     let wrong = [

@@ -97,6 +97,7 @@ pub const REQUIRED: &[Required] = &[
     required("nodes.claims_unasked", OFTEN),
     required("nodes.claims_waited", OFTEN),
     required("nodes.datagrams_echoed", SOMETIMES),
+    required("nodes.datagrams_not_in_config", SELDOM),
     required("nodes.datagrams_malformed", SOMETIMES),
     required("nodes.datagrams_other_label", SOMETIMES),
     required("nodes.datagrams_other_version", SOMETIMES),
