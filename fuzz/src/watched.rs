@@ -56,6 +56,15 @@ impl Standing {
             heap: node.heap_bytes(),
         }
     }
+
+    /// Whether nothing has changed since `before`, except for the memory in which the node counts
+    /// what it drops, which it takes with the first of each reason.
+    #[must_use]
+    pub fn is_as(&self, before: &Self) -> bool {
+        const DROPS_HEAP: usize = 1_024;
+        let grown = self.heap.checked_sub(before.heap);
+        Self { heap: before.heap, ..*self } == *before && grown.is_some_and(|it| it <= DROPS_HEAP)
+    }
 }
 
 /// Returns the state of a drained node as bytes, except its counters and what it counts of drops.
