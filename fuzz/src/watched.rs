@@ -58,10 +58,10 @@ impl Standing {
     }
 
     /// Whether nothing has changed since `before`, except for the memory in which the node counts
-    /// what it drops, which it takes with the first of each reason.
+    /// what it drops and keeps the event of it, which it takes with the first of each reason.
     #[must_use]
     pub fn is_as(&self, before: &Self) -> bool {
-        const DROPS_HEAP: usize = 1_024;
+        const DROPS_HEAP: usize = 4_096;
         let grown = self.heap.checked_sub(before.heap);
         Self { heap: before.heap, ..*self } == *before && grown.is_some_and(|it| it <= DROPS_HEAP)
     }
