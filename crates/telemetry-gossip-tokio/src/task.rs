@@ -166,7 +166,7 @@ impl Task {
             observed_at,
             carry,
         };
-        // Whoever is not in it must not be heard even once.
+        // A node that is not in it must not be heard even once.
         if let Some((version, members)) = cluster_config {
             task.step(Input::apply_cluster_config(version, members));
         }

@@ -136,6 +136,11 @@ impl UdpTransport {
         advertised: Option<SocketAddr>,
         sealing: Sealing,
     ) -> io::Result<Arc<Self>> {
+        let link = [Some(address), advertised].into_iter().flatten().find_map(link_of).unwrap_or(0);
+        if is_link_local(advertised.unwrap_or(address)) && link == 0 {
+            let rule = "a link-local address needs its link: write [fe80::1%eth0]:7946";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, rule));
+        }
         tokio::runtime::Handle::try_current().map_err(io::Error::other)?;
         let seal = sealing.into_seal()?;
         let domain = socket2::Domain::for_address(address);
@@ -169,11 +174,6 @@ impl UdpTransport {
             }
             advertised
         });
-        let link = [address, local].into_iter().find_map(link_of).unwrap_or(0);
-        if is_link_local(local) && link == 0 {
-            let rule = "a link-local address needs its link: write [fe80::1%eth0]:7946";
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, rule));
-        }
         let local = canonical(local);
         let subscribers = Arc::new(Subscribers::default());
         let received_dropped = Arc::new(AtomicU64::new(0));

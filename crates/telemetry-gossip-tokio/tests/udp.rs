@@ -173,5 +173,5 @@ async fn a_socket_for_both_families_reaches_both() {
     assert!(v6.check_name("[fe80::1%eth0]:7946").is_ok());
     let linkless = UdpTransport::bind("[fe80::1]:0".parse().unwrap(), Sealing::Plaintext).await;
     let error = linkless.unwrap_err().to_string();
-    assert!(error.contains("needs its link") || error.contains("cannot be bound"), "{error}");
+    assert!(error.contains("needs its link"), "{error}");
 }

@@ -1,10 +1,11 @@
 //! The seeds for life: addresses at which other members may be found.
 //!
-//! A join finds whom its seeds know at that time. Two sites that boot while the link between them
-//! is down, a node that was cut off while all others moved, and the two halves of a split that
-//! outlasts the memory of the dead would never find each other by that. So a seed that is no live
-//! member is asked again now and then, whether its table is like this one, and if it is not, this
-//! node joins through it once more. A few addresses of members that were forgotten are asked alike.
+//! A join finds the members that its seeds know at that time. Two sites that boot while the link
+//! between them is down, a node that was cut off while all others moved, and the two halves of a
+//! split that outlasts the memory of the dead would never find each other by that. So a seed that
+//! is no live member is asked again now and then, whether its table is like this one, and if it is
+//! not, this node joins through it once more. A few addresses of members that were forgotten are
+//! asked alike.
 //!
 //! ```text
 //!   waiting --- time is up ---> a seed that is no live member is asked

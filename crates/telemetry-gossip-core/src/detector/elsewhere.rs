@@ -1,7 +1,7 @@
 //! The members that answer from another address than the one that they state.
 //!
 //! They are members like any other: an answer counts by its number. The host is told of each once
-//! in a while, since such an answer often comes from a setting that somebody got wrong.
+//! in a while, since such an answer often comes from a wrong setting.
 
 use alloc::collections::BTreeMap;
 use core::time::Duration;

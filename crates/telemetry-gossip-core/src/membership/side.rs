@@ -1,6 +1,6 @@
 //! The members on this node's side of a partition: those that answer while the node is isolated.
 //!
-//! An isolated node declares nobody dead, so its live members are mostly silent. Telemetry goes
+//! An isolated node declares no member dead, so its live members are mostly silent. Telemetry goes
 //! along trees over this side instead. All nodes of a side that have called the whole roll have the
 //! same members in it, so they split arcs alike; where they differ, some members get an update
 //! twice, or a step later.

@@ -1,9 +1,9 @@
 //! Nodes that do not belong to the cluster, as the cluster config in force says.
 //!
-//! They learn nothing: no claim, no telemetry, not even a fingerprint. Whoever was removed would go
+//! Such a node learns nothing: no claim, no telemetry, no fingerprint. A removed member would go
 //! on reading what the members publish, and a stranger that holds the key would learn who they are.
 //! Their pings are answered, though. A newcomer of which half of the members have not heard yet, as
-//! their config is older, must take nobody for dead.
+//! their config is older, must take no member for dead.
 
 use super::Node;
 use super::reply::Reply;

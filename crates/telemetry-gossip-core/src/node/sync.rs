@@ -43,7 +43,7 @@ impl<A: Address> Node<A> {
                     if self.anti_entropy.seed_asked(RequestId(page.number)).is_some() =>
                 {
                     let again = self.anti_entropy.join.as_ref().is_some_and(|join| join.again);
-                    // Whoever has joined before believes in no member that has not answered.
+                    // A node that has joined before believes in no member that has not answered.
                     heard.asked = if again { Asked::InSession } else { Asked::ToJoin };
                     heard.word_from = Some(from);
                     return;

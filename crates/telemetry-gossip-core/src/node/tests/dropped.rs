@@ -1,4 +1,4 @@
-//! What a node cannot read or may not take is told to the host, with its source, and to nobody
+//! What a node cannot read or may not take is told to the host, with its source, and to no node
 //! else.
 
 use super::*;

@@ -7,13 +7,7 @@ use super::*;
 fn fleet(nodes: u32, elsewhere: u32) -> Net {
     let mut net = Net::new(nodes, &Config::default());
     net.sends_from = (nodes - elsewhere + 1..=nodes).map(|it| (it, it + 100)).collect();
-    for address in 2..=nodes {
-        net.input(address, Input::Join { seeds: alloc::vec![1].into() });
-    }
-    net.run_for(Duration::from_secs(10));
-    for node in &net.nodes {
-        assert_eq!(node.health().alive, nodes, "{} knows all", node.me().id());
-    }
+    net.join_all();
     net
 }
 

@@ -84,14 +84,21 @@ impl Net {
     /// A network in which all nodes know each other, and no rumors are left.
     pub(super) fn joined(nodes: u32, config: &Config) -> Self {
         let mut net = Self::new(nodes, config);
+        net.join_all();
+        net
+    }
+
+    /// Lets all nodes join through the first one, until they know each other and no rumors are
+    /// left.
+    pub(super) fn join_all(&mut self) {
+        let nodes = u32::try_from(self.nodes.len()).unwrap();
         for address in 2..=nodes {
-            net.input(address, Input::Join { seeds: alloc::vec![1].into() });
+            self.input(address, Input::Join { seeds: alloc::vec![1].into() });
         }
-        net.run_for(Duration::from_secs(10));
-        for node in &net.nodes {
+        self.run_for(Duration::from_secs(10));
+        for node in &self.nodes {
             assert_eq!(node.health().alive, nodes, "{} knows all", node.me().id());
         }
-        net
     }
 
     pub(super) fn node(&mut self, address: u32) -> &mut Node<u32> {
