@@ -100,22 +100,30 @@ fn a_claim_of_another_instance_or_address_leaves_a_member_that_answers_as_it_is(
     }
 }
 
-/// A process that uses the id of a member, and that answers.
-#[test]
-fn who_is_known_and_answers_stays_and_who_is_silent_makes_room() {
+/// A cluster of four beside a process that uses the id of the last of them, and that answers; and
+/// what it claims.
+fn with_rival() -> (Net, Claim<'static, u32>) {
     let mut net = Net::joined(4, &Config::default());
     let rival = Node::new(Config::default(), Identity::new(id(4), 5), [55; 32], net.now).unwrap();
     let claim = Claim { instance: rival.me().instance(), address: Some(5), ..alive(4, 50) };
     net.nodes.push(rival);
+    (net, claim)
+}
+
+#[test]
+fn who_is_known_and_answers_stays_and_who_is_silent_makes_room() {
+    let (mut net, claim) = with_rival();
     let old = net.node(4).me().instance();
     hear(net.node(1), 5, &claims(4, core::slice::from_ref(&claim)));
     net.run_for(Duration::from_secs(2));
     let held = net.node(1).member("n4").unwrap();
     assert_eq!((held.instance(), held.address()), (old, Some(4)));
 
+    // A rival that has not yielded meanwhile: one that waits asks every five seconds only.
+    let (mut net, claim) = with_rival();
     net.cut = [1, 2, 3, 5].into_iter().flat_map(|other| [(other, 4), (4, other)]).collect();
     hear(net.node(1), 5, &claims(4, core::slice::from_ref(&claim)));
-    net.run_for(Duration::from_secs(8));
+    net.run_for(Duration::from_secs(2));
     let held = net.node(1).member("n4").unwrap();
     assert_eq!((held.instance(), held.address()), (claim.instance, Some(5)));
 }
@@ -567,7 +575,7 @@ fn made_up_members_change_nothing(nodes: u32, seconds: u32) {
     for seconds in [1, seconds] {
         let (after, most) = heap_after_made_up_members(nodes, seconds, true);
         // A queue keeps the room for a few datagrams that it had to hold once.
-        assert!(after <= usual * 110 / 100, "{after} B instead of {usual} B, {most} B meanwhile");
+        assert!(after <= usual * 105 / 100, "{after} B instead of {usual} B, {most} B meanwhile");
     }
 }
 
