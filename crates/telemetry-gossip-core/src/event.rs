@@ -145,7 +145,9 @@ pub enum Event<A> {
         /// The number of live members now.
         now: u32,
     },
-    /// Another process uses the id of this node: it has answered twice.
+    /// Another process uses the id of this node: it has answered twice, or it answers at this
+    /// node's own address, where nothing reaches this node. If the instance is that of this node,
+    /// the other process is a copy of this one, as after a running machine was cloned.
     #[non_exhaustive]
     IdentityConflict {
         /// The instance of the other process.

@@ -263,7 +263,8 @@ impl Line {
                 "identity-conflict",
                 json!({ "instance": instance, "address": place(address), "lost": lost }),
                 format!(
-                    "another process at {} has this node's id{}",
+                    "another process at {} has this node's id (perhaps on a copy of this \
+                     machine){}",
                     at(address),
                     if *lost {
                         ", and most members hold it: this node is no member until it is gone"

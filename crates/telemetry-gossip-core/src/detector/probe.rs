@@ -268,6 +268,7 @@ impl<A: Address> Detector<A> {
             return;
         }
         if cx.config.mode == Mode::Autonomous && self.schedule.probe_at <= cx.now {
+            self.look_for_rival(cx);
             let target = self.schedule.next_target(self.local_health, cx);
             // A member that still has to answer is asked seldom, since its address may be that of
             // a victim. A probe and its helpers would send a dozen pings.

@@ -13,6 +13,10 @@
 //! refute for ever. So it refutes an accusation only once a ping has reached it. A member that is
 //! reached gets one per probe interval, and with most accusations; otherwise it asks for pings, and
 //! loses a round trip.
+//!
+//! A node to whose address no ping comes for long, although it is accused of nothing, has members
+//! ask there, too. If its id is answered for there, another process answers: a copy of this one, as
+//! after a machine was cloned, or a second host with its id and address.
 
 use arrayvec::ArrayVec;
 use serde::{Deserialize, Serialize};
@@ -23,7 +27,7 @@ use crate::address::Address;
 use crate::config::Mode;
 use crate::cx::Cx;
 use crate::event::Event;
-use crate::id::{Generation, RequestId};
+use crate::id::{Generation, Instance, RequestId};
 use crate::time::{Instant, TimeRules};
 
 /// The most members that are asked at a time to ping this node.
@@ -31,6 +35,11 @@ const HELPERS: usize = 3;
 
 /// The probe intervals without a ping after which an accused node tells its host.
 const INTERVALS_UNREACHED: u32 = 3;
+
+/// The probe intervals without a ping after which a node has members find out who answers at its
+/// address, and for which it waits before it has them do so again. On average a ping comes in each
+/// interval, so that chance leaves 20 of them empty once in e^20 times.
+const INTERVALS_UNPINGED: u32 = 20;
 
 /// The most addresses at which this node knows that it is seen. Members may make any up.
 const MAX_SEEN_AT: usize = 4;
@@ -40,6 +49,10 @@ const MAX_SEEN_AT: usize = 4;
 pub(super) struct Reach<A> {
     /// When a ping reached this node last; at first, when its life began.
     reached_at: Instant,
+    /// The process that answers at the address of this node, and how many members say so.
+    rival: Option<(Instance, u8)>,
+    /// How many members have to say so: two, or the only one that there was to ask.
+    needed: u8,
     /// The highest accusation that waits for a ping, and since when one waits.
     accused: Option<(Generation, Instant)>,
     /// When members were asked last, and under which numbers.
@@ -55,6 +68,8 @@ impl<A: Copy + PartialEq> Reach<A> {
     pub(super) const fn new(now: Instant) -> Self {
         Self {
             reached_at: now,
+            rival: None,
+            needed: 2,
             accused: None,
             asked_at: None,
             asked: ArrayVec::new_const(),
@@ -64,7 +79,8 @@ impl<A: Copy + PartialEq> Reach<A> {
     }
 
     pub(super) fn is_sound(&self, times: TimeRules) -> bool {
-        let Self { reached_at, accused, asked_at, asked: _, told: _, seen_at } = self;
+        let Self { reached_at, rival: _, needed: _, accused, asked_at, asked: _, told: _, seen_at } =
+            self;
         let since = accused.map(|(_, since)| since);
         let generation = accused.is_none_or(|(generation, _)| generation <= Generation::MAX);
         generation
@@ -81,16 +97,55 @@ impl<A: Copy + PartialEq> Reach<A> {
 
 impl<A: Address> Detector<A> {
     /// Takes the answer of a member that was asked to ping this node; false if it is none. It
-    /// passes on what answered at the address that this node states.
-    pub(crate) fn was_asked_for_ping(&mut self, request_id: RequestId) -> bool {
-        let at = self.reach.asked.iter().position(|asked| asked.1 == request_id);
-        at.map(|at| self.reach.asked.swap_remove(at)).is_some()
+    /// passes on the instance that answered at the address that this node states.
+    ///
+    /// Had this node answered, the ping would have reached it before.
+    pub(crate) fn was_asked_for_ping(&mut self, request_id: RequestId, instance: Instance) -> bool {
+        let reach = &mut self.reach;
+        let Some(at) = reach.asked.iter().position(|asked| asked.1 == request_id) else {
+            return false;
+        };
+        reach.asked.swap_remove(at);
+        if reach.asked_at.is_some_and(|at| reach.reached_at < at) {
+            let said = reach.rival.filter(|rival| rival.0 == instance).map_or(0, |rival| rival.1);
+            reach.rival = Some((instance, said + 1));
+        }
+        true
+    }
+
+    /// Returns the process that answers in place of this node, if two members say so, or the only
+    /// one that there is, and no ping has come for long.
+    #[inline]
+    pub(crate) fn rival_at_own_address(&mut self, cx: &Cx<A>) -> Option<Instance> {
+        let (instance, said) = self.reach.rival?;
+        if said < self.reach.needed || !self.is_unpinged(cx) {
+            return None;
+        }
+        self.reach.rival = None;
+        Some(instance)
+    }
+
+    fn is_unpinged(&self, cx: &Cx<A>) -> bool {
+        cx.now.since(self.reach.reached_at) >= cx.config.probe_interval * INTERVALS_UNPINGED
+    }
+
+    /// Has members find out who answers at the address of this node, if no ping has come for long
+    /// and that is due.
+    #[inline]
+    pub(super) fn look_for_rival(&mut self, cx: &mut Cx<A>) {
+        if self.is_unpinged(cx) {
+            let pause = cx.config.probe_interval * INTERVALS_UNPINGED;
+            if self.reach.asked_at.is_none_or(|at| cx.now.since(at) >= pause) {
+                self.reach.ask(cx);
+            }
+        }
     }
 
     /// Records that a ping has reached this node. Returns the accusation that waited for that.
     #[inline]
     pub(crate) fn reached(&mut self, now: Instant) -> Option<Generation> {
         self.reach.reached_at = now;
+        self.reach.rival = None;
         if self.reach.accused.is_none() && !self.reach.told {
             return None;
         }
@@ -130,10 +185,18 @@ impl<A: Address> Detector<A> {
         // Once in a while, so that an accusation costs little more than its own bytes.
         let lately = reach.asked_at.is_some_and(|at| now.since(at) < cx.config.probe_timeout);
         if !lately {
-            reach.asked_at = Some(now);
-            reach.asked = ask_for_pings(cx);
+            reach.ask(cx);
         }
         false
+    }
+}
+
+impl<A: Address> Reach<A> {
+    fn ask(&mut self, cx: &mut Cx<A>) {
+        self.asked_at = Some(cx.now);
+        self.rival = None;
+        self.asked = ask_for_pings(cx);
+        self.needed = if self.asked.len() > 1 { 2 } else { 1 };
     }
 }
 

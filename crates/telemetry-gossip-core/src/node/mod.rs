@@ -265,6 +265,10 @@ impl<A: Address> Node<A> {
                 self.quiet = false;
             }
         }
+        if let Some(rival) = self.detector.rival_at_own_address(&self.cx) {
+            self.yield_own_address(rival);
+            return;
+        }
         let seeds_due_at = self.anti_entropy.seeds_due_at(&self.cx);
         let asks_seed = seeds_due_at.is_some_and(|at| at <= self.cx.now);
         if self.detector.advance_probe(&mut self.cx) && self.quiet && !asks_seed {

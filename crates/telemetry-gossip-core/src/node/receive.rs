@@ -351,11 +351,8 @@ impl<A: Address> Node<A> {
         if self.id_conflict.on_ack(request_id, instance) {
             return None;
         }
-        if self.detector.was_asked_for_ping(request_id) {
+        if self.detector.was_asked_for_ping(request_id, instance) {
             reply.answers = true;
-            if instance == self.cx.this.instance {
-                self.on_reached(reply);
-            }
             return None;
         }
         let acked = self.detector.on_ack(request_id, instance, &mut self.cx);

@@ -12,6 +12,9 @@
 //!      +--- anything else ---> an established node keeps the id; a new one tries again
 //!
 //!   waiting --- every 5 s the same contest; the rival is gone ---> a member again
+//!      ^
+//!      |
+//!   a process that answers at this node's own address
 //! ```
 //!
 //! Any process can claim to be this node, and one with a socket can answer under any id. So neither
@@ -402,12 +405,7 @@ impl<A: Address> Node<A> {
         }
         let (instance, address) = (contest.rival, Some(contest.address));
         if contest.is_won_by_rival(self.cx.this.instance) {
-            self.cx.emit(Event::IdentityConflict { instance, address, lost: true });
-            self.id_conflict.told = Some(instance);
-            self.id_conflict.rival = Some((instance, contest.address, contest.generation));
-            self.id_conflict.inquiry = Inquiry::new(now);
-            self.fall_silent();
-            self.cx.activity = Activity::Waiting(now + ASK_AGAIN_AFTER);
+            self.yield_to(instance, contest.address, contest.generation);
             return;
         }
         if contest.proofs() >= PROOFS && self.id_conflict.told != Some(instance) {
@@ -423,6 +421,26 @@ impl<A: Address> Node<A> {
             self.id_conflict.contest_not_before = now;
             self.begin_contest(contest.rival, contest.address, contest.generation);
         }
+    }
+
+    /// Yields to a process that answers at this node's own address, and that is therefore the one
+    /// that the others know.
+    #[cold]
+    pub(in crate::node) fn yield_own_address(&mut self, rival: Instance) {
+        let generation = self.cx.table.row(self.cx.this.slot).generation;
+        self.yield_to(rival, self.cx.this.address, generation);
+    }
+
+    /// Ceases to be a member, and waits until the rival is gone.
+    fn yield_to(&mut self, instance: Instance, address: A, generation: Generation) {
+        let (now, conflict) = (self.cx.now, &mut self.id_conflict);
+        conflict.contest = None;
+        conflict.told = Some(instance);
+        conflict.rival = Some((instance, address, generation));
+        conflict.inquiry = Inquiry::new(now);
+        self.cx.emit(Event::IdentityConflict { instance, address: Some(address), lost: true });
+        self.fall_silent();
+        self.cx.activity = Activity::Waiting(now + ASK_AGAIN_AFTER);
     }
 
     /// Claims the id one generation above all that was heard of it.

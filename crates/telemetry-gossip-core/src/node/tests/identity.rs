@@ -304,3 +304,68 @@ fn a_node_enters_a_lent_table_even_if_it_is_full() {
     assert_eq!(table.len(), 3);
     assert_eq!(table.merge(Instant::ORIGIN, &alive(7, 0)), Merged::Full);
 }
+
+/// Starts a copy of the running n4, as after a machine was cloned: it states the address of n4, and
+/// sends from another.
+fn start_copy(net: &mut Net) {
+    net.events(4);
+    let saved = net.node(4).snapshot().unwrap();
+    let place = u32::try_from(net.nodes.len()).unwrap() + 1;
+    net.nodes.push(Node::restore(&saved).unwrap());
+    net.sends_from.push((place, 100));
+}
+
+/// They have one instance and one address. What tells them apart is who is reached.
+#[test]
+fn a_copy_of_a_running_node_yields_to_the_one_that_is_reached() {
+    for others in [4, 5, 12] {
+        let mut net = Net::joined(others, &Config::default());
+        start_copy(&mut net);
+        let copy = others + 1;
+        net.run_for(Duration::from_secs(30));
+        assert!(yielded(&mut net, copy) && !net.node(copy).health().active);
+        net.run_for(Duration::from_secs(300));
+        assert!(!net.node(copy).health().active, "it waits while the other is there");
+        assert!(!yielded(&mut net, 4) && all_hold(&mut net, 4));
+        let alarmed = |event: &Event<u32>| matches!(event, Event::Suspected { .. });
+        assert!(!(1..=others).any(|it| net.events(it).iter().any(alarmed)));
+    }
+}
+
+/// The machine of which it is a copy was shut down, and its address leads to the copy.
+#[test]
+fn a_copy_that_waits_takes_the_place_of_the_node_that_is_gone() {
+    let mut net = Net::joined(4, &Config::default());
+    start_copy(&mut net);
+    net.run_for(Duration::from_secs(30));
+    assert!(!net.node(5).health().active);
+    let copy = net.nodes.pop().unwrap();
+    net.sends_from.clear();
+    *net.node(4) = copy;
+    net.run_for(Duration::from_secs(30));
+    assert!(net.node(4).health().active && all_hold(&mut net, 4));
+    let regained = |event: &Event<u32>| matches!(event, Event::IdentityRegained { .. });
+    assert!(net.events(4).iter().any(regained));
+}
+
+/// One that lies takes no member's place.
+#[test]
+fn one_member_alone_cannot_say_that_another_process_answers() {
+    let mut net = Net::joined(5, &Config::default());
+    // The liar answers each question of n1 with its instance; no ping of the others comes through.
+    net.cut = (3..=5).map(|other| (other, 1)).collect();
+    let instance = net.node(1).me().instance();
+    for _ in 0..600 {
+        net.run_for(Duration::from_millis(100));
+        for (_, _, bytes) in
+            core::mem::take(&mut net.log).iter().filter(|it| (it.0, it.1) == (1, 2))
+        {
+            for frame in frames(bytes) {
+                let Frame::PingReq { number, .. } = frame else { continue };
+                let ack = datagram(2, |w| assert!(w.lead(kind::ACK, number, instance.0)));
+                net.input(1, Input::Datagram { from: 2, bytes: ack.into() });
+            }
+        }
+    }
+    assert!(!yielded(&mut net, 1));
+}
