@@ -99,6 +99,13 @@ pub struct Network {
     /// The additional time of a datagram between two zones.
     #[serde(with = "span")]
     pub between_zones: Duration,
+    /// The number of nodes, from the second one on, at a distant site.
+    pub distant: u32,
+    /// The additional time of a datagram to or from that site.
+    #[serde(with = "span")]
+    pub distance: Duration,
+    /// The share of datagrams to or from that site that is lost.
+    pub distant_loss: Share,
     /// The number of datagrams that can wait at a paused or blocked node, in each direction. More
     /// are lost, as in the buffer of a socket.
     pub receive_queue: u32,
@@ -122,6 +129,9 @@ impl Default for Network {
             lose_kind: None,
             zones: 0,
             between_zones: Duration::ZERO,
+            distant: 0,
+            distance: Duration::ZERO,
+            distant_loss: Share::NONE,
             receive_queue: 1_024,
         }
     }
@@ -137,7 +147,14 @@ impl Network {
     /// The additional time between the zones of two nodes.
     fn between(&self, from: usize, to: usize) -> Duration {
         let zone = |node: usize| node.checked_rem(self.zones as usize);
-        if zone(from) == zone(to) { Duration::ZERO } else { self.between_zones }
+        let zones = if zone(from) == zone(to) { Duration::ZERO } else { self.between_zones };
+        zones + if self.is_far(from, to) { self.distance } else { Duration::ZERO }
+    }
+
+    /// Whether one of two nodes is at the distant site, and the other is not.
+    fn is_far(&self, from: usize, to: usize) -> bool {
+        let is_distant = |node: usize| (1..=self.distant as usize).contains(&node);
+        is_distant(from) != is_distant(to)
     }
 }
 
@@ -153,6 +170,9 @@ setters! {
         lose_kind: Option<LoseKind>,
         zones: u32,
         between_zones: Duration,
+        distant: u32,
+        distance: Duration,
+        distant_loss: Share,
         receive_queue: u32,
     }
 }
@@ -407,7 +427,12 @@ impl Fabric {
             return nowhere;
         }
         let own = if self.links.is_empty() { None } else { self.links.get(&(from, to)) };
-        if self.draws.chance(own.map_or(loss, |&own| own).as_ppm()) {
+        let usual = if self.conditions.is_far(from, to) {
+            loss.max(self.conditions.distant_loss)
+        } else {
+            loss
+        };
+        if self.draws.chance(own.copied().unwrap_or(usual).as_ppm()) {
             self.traffic.lost += 1;
             return nowhere;
         }

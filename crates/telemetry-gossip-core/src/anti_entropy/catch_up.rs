@@ -180,10 +180,15 @@ impl<A: Address> AntiEntropy<A> {
         }
     }
 
-    /// How long to wait for a reply in a session. A newcomer, which has much to learn, waits for
-    /// some of the longest recent round trips, and longer with each partner that is silent.
-    pub(crate) fn reply_timeout(&self, cx: &Cx<A>) -> Duration {
+    /// How long to wait for a reply of `peer` in a session. A newcomer, which has much to learn,
+    /// waits for some of the longest recent round trips, and longer with each partner that is
+    /// silent.
+    pub(crate) fn reply_timeout(&self, peer: Slot, cx: &Cx<A>) -> Duration {
         let timeout = cx.config.probe_timeout;
+        let longest = cx.table.row(peer).round_trip.longest_wait(timeout);
+        if longest > timeout {
+            return longest;
+        }
         self.bootstrap.map_or(timeout, |bootstrap| {
             let first = self.round_trip.timeout(timeout);
             first.saturating_mul(1 << bootstrap.silent.min(8)).min(timeout)

@@ -110,7 +110,7 @@ impl<A: Address> AntiEntropy<A> {
             request_id,
             peer,
             address,
-            deadline: cx.now + self.reply_timeout(cx),
+            deadline: cx.now + self.reply_timeout(peer, cx),
             asked_at: cx.now,
             more: false,
             differed: differs,
@@ -148,7 +148,8 @@ impl<A: Address> AntiEntropy<A> {
         cx: &mut Cx<A>,
     ) {
         self.bootstrap_answered();
-        let deadline = cx.now + self.reply_timeout(cx);
+        let peer = self.session.map(|session| session.peer);
+        let deadline = peer.map_or(cx.now, |peer| cx.now + self.reply_timeout(peer, cx));
         if let Some(session) = &mut self.session {
             self.round_trip.add_sample(cx.now.since(session.asked_at));
             session.theirs = theirs;

@@ -166,6 +166,7 @@ impl<A: Address> Detector<A> {
         cx: &mut Cx<A>,
     ) {
         let (id, generation) = (cx.table.id(slot), claim.generation);
+        self.end_outdated_probe(slot, claim, cx);
         match claim.status {
             Status::Alive => {
                 self.suspicions.clear(slot);

@@ -37,6 +37,7 @@ use crate::event::{Event, ProbeOutcome};
 use crate::evidence::{Evidence, HelperReport, HelperReports};
 use crate::id::{Generation, IdHash, Instance, NodeId, RequestId};
 use crate::membership::Slot;
+use crate::membership::claim::Claim;
 use crate::status::Status;
 use crate::time::{Instant, TimeRules};
 
@@ -307,7 +308,7 @@ impl<A: Address> Detector<A> {
         let timeout = self.probe_timeout(&cx.config);
         let row = cx.table.row(target);
         let direct =
-            if cx.config.detector.retries { row.round_trip.timeout(timeout) } else { timeout };
+            if cx.config.detector.retries { row.round_trip.patience(timeout) } else { timeout };
         self.probe = Some(Probe {
             request_id,
             target,
@@ -383,14 +384,33 @@ impl<A: Address> Detector<A> {
         }
         if cx.table.row(target).is_at(&address) {
             let direct = outcome == ProbeOutcome::Direct;
-            if direct && stage == Stage::Direct {
-                // In later stages it is not known which of the pings the ack answers.
-                cx.table.add_rtt_sample(target, cx.now.since(started));
+            let took = cx.now.since(started);
+            // In later stages it is not known which of the pings the ack answers. Of a member that
+            // took a whole timeout or was never heard in time, it is the first, most likely.
+            let timeout = cx.config.probe_timeout;
+            let is_distant = || {
+                let known = cx.table.row(target).round_trip;
+                known.timeout(timeout) == timeout && took <= timeout * 3 / 2
+            };
+            if direct && (stage == Stage::Direct || is_distant()) {
+                cx.table.add_rtt_sample(target, took);
             }
             cx.table.heard(target, cx.now, direct && instance != Instance(0));
         }
         report(target, commanded, outcome, cx);
         self.start_probe(cx);
+    }
+
+    /// Ends the probe under way if what it was to find out is decided: its target is gone, or
+    /// another process runs in its place. Its silence is no failure then.
+    pub(super) fn end_outdated_probe(&mut self, slot: Slot, claim: &Claim<'_, A>, cx: &mut Cx<A>) {
+        let is_outdated = |probe: &mut Probe<A>| {
+            let same = probe.instance == claim.instance && Some(probe.address) == claim.address;
+            probe.target == slot && !(claim.status.is_live() && same)
+        };
+        if let Some(probe) = self.probe.take_if(is_outdated) {
+            report(slot, probe.commanded, ProbeOutcome::NotProbed, cx);
+        }
     }
 
     /// Gives up the scheduled probe under way: this node was cut off for a while, and silence from

@@ -208,7 +208,7 @@ impl Dissemination {
     }
 
     /// How long to wait for an acknowledgement: some round trips, doubled with each try, up to
-    /// `timeout`.
+    /// `timeout`, or two round trips of a distant partner.
     fn flight_time<A: Address>(
         &self,
         to: Option<Slot>,
@@ -216,7 +216,8 @@ impl Dissemination {
         (timeout, anti_entropy): (Duration, RttBound),
         cx: &Cx<A>,
     ) -> Duration {
-        let own = to.and_then(|slot| cx.table.row(slot).round_trip.longest());
+        let known = to.map(|slot| cx.table.row(slot).round_trip).unwrap_or_default();
+        let own = known.longest();
         // For a new partner, assume twice the usual round trip. Too short a time costs no more than
         // one datagram.
         let usual = || {
@@ -224,13 +225,15 @@ impl Dissemination {
             Some(usual.or_else(|| cx.table.round_trip_of_some())? * 2)
         };
         let round_trip = own.or_else(usual);
+        let timeout = known.longest_wait(timeout);
         let wait = |longest: Duration| (longest * MAX_ACK_ROUND_TRIPS).max(timeout / 16);
         if let (Some(longest), 0) = (round_trip, tries) {
             return wait(longest).min(timeout);
         }
         // An isolated node doubts itself for the silence of the other side, which says nothing of
         // the partners on its own.
-        let most = if cx.table.has_side() { cx.config.probe_timeout } else { timeout };
+        let most =
+            if cx.table.has_side() { known.longest_wait(cx.config.probe_timeout) } else { timeout };
         round_trip.map_or(most, wait).saturating_mul(1 << tries.min(16)).min(most)
     }
 
@@ -255,6 +258,10 @@ impl Dissemination {
             cx.table.heard(slot, cx.now, true);
             cx.table.add_rtt_sample(slot, cx.now.since(sent_at));
             self.trees.add_rtt_sample(cx.now.since(sent_at));
+        } else if let Some((slot, sent_at, len)) = self.trees.arrived_late(RequestId(ack.number)) {
+            // It is one distant partner, which says nothing of the others.
+            self.long_lost.acked(slot, len);
+            cx.table.add_rtt_sample(slot, cx.now.since(sent_at));
         }
     }
 }

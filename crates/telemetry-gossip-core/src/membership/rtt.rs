@@ -29,6 +29,24 @@ impl RttBound {
         (self.0 > 0).then(|| Duration::from_micros(u64::from(self.0) * Self::UNIT_MICROS))
     }
 
+    /// Returns how long a probe waits for an answer before it asks others: as
+    /// [`timeout`](Self::timeout) says, or an eighth longer than the bound, up to one and a half
+    /// timeouts. Beyond, the helpers are asked each time, so that a crash is found in time.
+    pub(crate) fn patience(self, timeout: Duration) -> Duration {
+        let distant = self.longest().map(|longest| longest * 9 / 8);
+        distant
+            .filter(|&distant| distant > timeout)
+            .map_or_else(|| self.timeout(timeout), |distant| distant.min(timeout * 3 / 2))
+    }
+
+    /// Returns the longest time to wait for an answer that does not decide who is alive: `timeout`,
+    /// or two round trips of a distant member, up to four timeouts. What a member that answers even
+    /// later is sent is lost, like what a silent one is sent.
+    pub(crate) fn longest_wait(self, timeout: Duration) -> Duration {
+        let distant = self.longest().map_or(timeout, |longest| (longest * 2).min(timeout * 4));
+        timeout.max(distant)
+    }
+
     /// Returns how long to wait for an answer before others are asked: four times the bound, at
     /// least a quarter of `timeout` and at most all of it.
     pub(crate) fn timeout(self, timeout: Duration) -> Duration {

@@ -393,7 +393,8 @@ impl<A: Address> Node<A> {
     fn detect_pause(&mut self, now: Instant) {
         // A node cannot be later than the time that has passed, and for most inputs that is short.
         // Only for the others are the deadlines worth computing.
-        let timeout = self.cx.config.probe_timeout;
+        // A host that is always late doubts itself, and is not taken to pause each time.
+        let timeout = self.detector.probe_timeout(&self.cx.config);
         if now.since(self.cx.now) > timeout
             && let Some(deadline) = self.poll_timeout()
         {

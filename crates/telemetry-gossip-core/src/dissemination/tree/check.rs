@@ -86,8 +86,17 @@ impl Trees {
         me: Slot,
         times: TimeRules,
     ) -> Result<(), Unsound> {
-        let Self { branches, marks, busy: _, roster: _, review_at, usual: _, gaps, own_waits: _ } =
-            self;
+        let Self {
+            branches,
+            marks,
+            busy: _,
+            roster: _,
+            review_at,
+            usual: _,
+            late,
+            gaps,
+            own_waits: _,
+        } = self;
         check_rules(
             "trees",
             &[
@@ -95,6 +104,10 @@ impl Trees {
                 (
                     branches.iter().all(|branch| branch.is_sound(me, times)),
                     "a branch has another member as its partner, and times and sums within bounds",
+                ),
+                (
+                    late.iter().all(|late| late.partner != me && times.is_past(late.sent_at)),
+                    "what was given up was sent to another member, in the past",
                 ),
                 (times.are_deadlines(&[*review_at]), "the next review is not ages away"),
                 (gaps.is_sound(times), "each owner has one gap, requested in the past"),
