@@ -133,6 +133,10 @@ pub(crate) struct AgentArgs {
     /// are skipped.
     #[arg(long, value_name = "FILE")]
     pub(crate) seed_file: Option<PathBuf>,
+    /// Folder of this agent alone, in which it keeps members that are alive; made if it is missing.
+    /// At the next start it tries them if the seeds lead nowhere or there are none.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) state: Option<PathBuf>,
     /// Telemetry entry to publish. Several may be given, each with a key of its own.
     #[arg(long = "set", value_name = "KEY=VALUE", num_args = 1.., value_parser = key_value)]
     pub(crate) entries: Vec<(String, String)>,

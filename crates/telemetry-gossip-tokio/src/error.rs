@@ -8,6 +8,7 @@ use telemetry_gossip_core::{CommandError, ConfigError};
 use telemetry_gossip_seal::OVERHEAD;
 use thiserror::Error;
 
+use crate::state::StateError;
 use crate::telemetry::ValueError;
 
 /// Why a node cannot be started.
@@ -46,6 +47,9 @@ pub enum SpawnError {
         #[source]
         error: io::Error,
     },
+    /// The state folder cannot be used, or another node uses it.
+    #[error(transparent)]
+    State(#[from] StateError),
     /// A node with a shared table was to be recorded.
     #[error(
         "a node whose table is shared with the host cannot be recorded: changes by the host would \

@@ -46,6 +46,7 @@ mod peer_addr;
 mod record;
 mod sealing;
 mod shared;
+mod state;
 #[cfg(feature = "stream")]
 mod stream;
 mod task;
@@ -67,6 +68,8 @@ pub use record::{RecordStats, Recording};
 pub use sealing::{Provenance, Sealing, SharedSeal};
 #[doc(hidden)]
 pub use shared::SharedTable;
+pub use state::StateError;
+pub use state::keeper::StateStatus;
 #[cfg(feature = "stream")]
 pub use stream::{EventStream, TelemetryStream};
 pub use task::seeds::SeedStatus;

@@ -46,7 +46,8 @@ pub enum NodeErrorKind {
     Closed,
     /// No tokio runtime is running.
     Runtime,
-    /// The system failed: it provided no randomness, or the record cannot be started.
+    /// The system failed: it provided no randomness, the record cannot be started, or the state
+    /// folder cannot be used or another node uses it.
     System,
     /// The node refused the command: it breaks a rule, or the node has left or lost its id.
     Refused,

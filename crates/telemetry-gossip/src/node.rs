@@ -11,7 +11,8 @@ use telemetry_gossip_core::{
 };
 use telemetry_gossip_seal::SealStats;
 use telemetry_gossip_tokio::{
-    Agent, MemberView, Options, PeerAddr, RecordStats, Recording, TelemetryValue, Transport,
+    Agent, MemberView, Options, PeerAddr, RecordStats, Recording, StateStatus, TelemetryValue,
+    Transport,
 };
 
 use crate::endpoint::Endpoint;
@@ -126,6 +127,13 @@ impl NodeBuilder {
     /// Records what happens to the node, so that it can be replayed.
     pub fn record(mut self, recording: Recording) -> Self {
         self.options.record = Some(recording);
+        self
+    }
+
+    /// Keeps members that are alive in a folder of this node alone, so that it finds its cluster
+    /// again at the next start, also without seeds. See [`Options::state_dir`].
+    pub fn state_dir(mut self, folder: impl Into<std::path::PathBuf>) -> Self {
+        self.options = self.options.state_dir(folder);
         self
     }
 
@@ -362,6 +370,13 @@ impl GossipNode {
     #[must_use]
     pub fn record_stats(&self) -> Option<RecordStats> {
         self.agent()?.recorded()
+    }
+
+    /// What the node found in its state folder, and how it keeps it; `None` without
+    /// [`NodeBuilder::state_dir`], or before the start. Never waits.
+    #[must_use]
+    pub fn state_status(&self) -> Option<StateStatus> {
+        Some(self.agent()?.state_status()?.borrow().clone())
     }
 
     /// Explains the status of the member called `id`: the accusations, the outcomes of this node's

@@ -76,7 +76,11 @@ impl SeedNames {
         }
         self.resolver = JoinSet::new();
         match purpose {
-            Purpose::Join => Some(Input::join(peers)),
+            Purpose::Join => {
+                // A join that has failed meanwhile wants no more than this.
+                self.wanted = None;
+                Some(Input::join(peers))
+            }
             // The addresses known so far are better than none.
             Purpose::Refresh => (!peers.is_empty()).then(|| Input::seeds(peers)),
         }
