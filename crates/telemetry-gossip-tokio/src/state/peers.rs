@@ -48,7 +48,7 @@ pub(crate) enum PeersError {
     #[error("it is damaged")]
     Damaged,
     #[error("it belongs to the node {0}")]
-    OtherNode(NodeId),
+    OtherNode(String),
     #[error("it belongs to a cluster with another label")]
     OtherLabel,
 }
@@ -101,7 +101,7 @@ impl PeerList {
         let of_label = Label(u32::from_str_radix(value("label")?, 16).ok()?);
         let generation = Generation(value("generation")?.parse().ok()?);
         if owner != node {
-            return Some(Err(PeersError::OtherNode(owner)));
+            return Some(Err(PeersError::OtherNode(owner.to_string())));
         }
         if of_label != label {
             return Some(Err(PeersError::OtherLabel));
@@ -164,7 +164,7 @@ mod tests {
         let text = list().to_text(id("a"), label);
         let read = |text: &str, node, label| PeerList::parse(text.as_bytes(), node, label);
         assert!(
-            matches!(read(&text, id("b"), label), Err(PeersError::OtherNode(owner)) if owner == id("a"))
+            matches!(read(&text, id("b"), label), Err(PeersError::OtherNode(owner)) if owner == "a")
         );
         assert!(matches!(read(&text, id("a"), Label::of("")), Err(PeersError::OtherLabel)));
         let later = text.replace("peers 1", "peers 2");
