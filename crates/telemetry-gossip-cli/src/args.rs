@@ -89,12 +89,12 @@ pub(crate) struct DemoArgs {
     pub(crate) record: RecordArgs,
 }
 
-/// Run one node as a process until SIGTERM or ctrl-c; it then leaves the cluster.
+/// Run one node as a process until SIGTERM, SIGHUP or ctrl-c; it then leaves the cluster.
 ///
 /// The first lines on standard output name the UDP address, the control address (for `tgossip
 /// members --via`) and the keys that seal datagrams. Then the agent prints each event as it
-/// happens. A second signal ends the process at once. The node keeps running if the reader of the
-/// output is slow or has closed it.
+/// happens. A second signal, other than SIGHUP, ends the process at once. The node keeps running if
+/// the reader of the output is slow or has closed it.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

@@ -320,7 +320,7 @@ async fn run_until_signal(
             )),
             error => Error::Node(error.to_string()),
         }),
-        () = signals.recv() => Err(Error::Interrupted),
+        () = signals.recv_again() => Err(Error::Interrupted),
     }
 }
 
