@@ -340,8 +340,12 @@ impl Agent {
     /// [`Event::JoinFailed`](crate::Event) tell whether one of them answered.
     ///
     /// # Errors
-    /// [`AgentError::Resolve`] if none of the seeds has an address. Each may take 2 s to resolve.
+    /// [`AgentError::NoSeeds`] if the list is empty, and [`AgentError::Resolve`] if none of the
+    /// seeds has an address. Each may take 2 s to resolve.
     pub async fn join(&self, seeds: &[String]) -> Result<(), AgentError> {
+        if seeds.is_empty() {
+            return Err(AgentError::NoSeeds);
+        }
         let resolved = resolve_all(&*self.transport, seeds).await;
         if resolved.peers.is_empty() {
             return Err(AgentError::Resolve(resolved.reasons()));

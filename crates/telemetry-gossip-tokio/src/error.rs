@@ -74,6 +74,9 @@ pub enum AgentError {
     /// The command took longer than the caller wanted to wait. It may still be carried out.
     #[error("not done within {0:?}; it may still be carried out")]
     Timeout(Duration),
+    /// The list of seeds is empty.
+    #[error("there is nothing to join through, as the list of seeds is empty: give one at least")]
+    NoSeeds,
     /// None of the seeds has an address. The text names each seed and its reason.
     #[error("no seed can be resolved: {0}")]
     Resolve(String),

@@ -40,6 +40,7 @@ mod feed;
 #[cfg(test)]
 mod handles;
 mod key_file;
+mod lookup;
 mod memory;
 mod options;
 mod peer_addr;

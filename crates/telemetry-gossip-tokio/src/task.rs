@@ -418,8 +418,8 @@ impl Carry {
             self.warned_at = Some(Instant::now());
             tracing::warn!(
                 "no seed, or no member of the earlier run, has answered so far: the usual reasons \
-                 are a wrong address, a firewall, and that they drop what this node sends, as it has another key or label, or \
-                 a key where they have none; their own log says so"
+                 are a wrong address, a firewall, and that they drop what this node sends, as it \
+                 has another key or label, or a key where they have none; their own log says so"
             );
         }
     }

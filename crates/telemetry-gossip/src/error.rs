@@ -34,7 +34,8 @@ pub struct NodeError {
 pub enum NodeErrorKind {
     /// The id of a node breaks the rule of ids.
     Id,
-    /// A seed cannot be the name of a node: over UDP it is `host:port`, in memory a node id.
+    /// A seed cannot be the name of a node: over UDP it is `host:port`, in memory a node id. Or a
+    /// list of seeds to join through is empty.
     Seed,
     /// A setting breaks its rule, or leaves too little room for the seal.
     Config,
@@ -163,6 +164,7 @@ impl From<AgentError> for NodeError {
             AgentError::Command(error) => return error.into(),
             AgentError::Value(error) => return error.into(),
             AgentError::Timeout(_) => NodeErrorKind::Timeout,
+            AgentError::NoSeeds => NodeErrorKind::Seed,
             AgentError::Resolve(_) => NodeErrorKind::Unresolved,
             _ => NodeErrorKind::Closed,
         };

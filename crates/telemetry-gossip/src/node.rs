@@ -425,8 +425,8 @@ impl GossipNode {
     /// tell whether one of them answered.
     ///
     /// # Errors
-    /// [`NodeErrorKind::Unresolved`] if none of the seeds has an address. Each may take 2 s to
-    /// resolve.
+    /// [`NodeErrorKind::Seed`] if the list is empty, and [`NodeErrorKind::Unresolved`] if none of
+    /// the seeds has an address. Each may take 2 s to resolve.
     pub async fn join(&self, seeds: &[impl AsRef<str>]) -> Result<(), NodeError> {
         let seeds: Vec<String> = seeds.iter().map(|seed| seed.as_ref().to_owned()).collect();
         Ok(self.started()?.join(&seeds).await?)

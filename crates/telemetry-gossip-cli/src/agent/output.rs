@@ -350,9 +350,9 @@ impl Line {
                 "join-failed",
                 json!({}),
                 "join not complete: no seed or member of the earlier run has answered so far, and \
-                 the node keeps trying; the usual reasons are a wrong address, a firewall, and that \
-                 they drop what it sends, as it has another key or label, or a key where they have none: their \
-                 output says so"
+                 the node keeps trying; the usual reasons are a wrong address, a firewall, and \
+                 that they drop what it sends, as it has another key or label, or a key where \
+                 they have none: their output says so"
                     .to_owned(),
             ),
             Event::TableDoubled { before, now, .. } => Self::new(
