@@ -103,10 +103,15 @@ fn seeds_are_asked_first_and_members_of_an_earlier_run_once_the_seeds_are_silent
     net.log.clear();
     net.run_for(config.join_timeout - Duration::from_millis(100));
     assert!(!net.log.iter().any(|it| (it.0, it.1) == (5, 3)), "not yet");
-    // The host resolves the names again, and they lead to the same addresses.
+    net.cut = alloc::vec![(5, 3)];
     net.run_for(Duration::from_millis(200));
     assert!(net.events(5).contains(&Event::JoinFailed));
+    // The host resolves the names again, and they lead to the same addresses: what was silent once
+    // is not waited for once more.
     net.input(5, Input::Join { seeds: alloc::vec![77, 78].into() });
+    net.cut.clear();
+    net.run_for(config.join_timeout / 2);
+    assert_eq!(alive_at_each(&net)[4], 5);
     net.run_for(Duration::from_secs(20));
     assert_eq!(alive_at_each(&net), [5; 5]);
 }
@@ -187,4 +192,21 @@ fn no_more_members_of_an_earlier_run_are_used_than_the_bound() {
     net.run_for(Duration::from_secs(120));
     let asked: alloc::collections::BTreeSet<u32> = net.log.iter().map(|it| it.1).collect();
     assert!((16..=MAX_PEERS).contains(&asked.len()), "{}", asked.len());
+}
+
+/// The host may know the members of the earlier run before it knows where its seeds are.
+#[test]
+fn seeds_that_come_later_are_asked_first_all_the_same() {
+    let config = Config::default();
+    let mut net = Net::new(1, &config);
+    net.input(1, Input::peers(alloc::vec![79]));
+    net.run_for(Duration::from_millis(500));
+    net.input(1, Input::Join { seeds: alloc::vec![77].into() });
+    let asked = |net: &Net, at| net.log.iter().any(|it| it.1 == at);
+    assert!(asked(&net, 79));
+    net.log.clear();
+    net.run_for(config.join_timeout - Duration::from_millis(100));
+    assert!(asked(&net, 77) && !asked(&net, 79));
+    net.run_for(Duration::from_secs(5));
+    assert!(asked(&net, 79));
 }
