@@ -89,12 +89,12 @@ pub(crate) struct DemoArgs {
     pub(crate) record: RecordArgs,
 }
 
-/// Run one node as a process until SIGTERM or ctrl-c; it then leaves the cluster.
+/// Run one node as a process until SIGTERM, SIGHUP or ctrl-c; it then leaves the cluster.
 ///
 /// The first lines on standard output name the UDP address, the control address (for `tgossip
 /// members --via`) and the keys that seal datagrams. Then the agent prints each event as it
-/// happens. A second signal ends the process at once. The node keeps running if the reader of the
-/// output is slow or has closed it.
+/// happens. A second signal, other than SIGHUP, ends the process at once. The node keeps running if
+/// the reader of the output is slow or has closed it.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -133,6 +133,10 @@ pub(crate) struct AgentArgs {
     /// are skipped.
     #[arg(long, value_name = "FILE")]
     pub(crate) seed_file: Option<PathBuf>,
+    /// Folder of this agent alone, in which it keeps members that are alive; made if it is missing.
+    /// At the next start it tries them if the seeds lead nowhere or there are none.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) state: Option<PathBuf>,
     /// Telemetry entry to publish. Several may be given, each with a key of its own.
     #[arg(long = "set", value_name = "KEY=VALUE", num_args = 1.., value_parser = key_value)]
     pub(crate) entries: Vec<(String, String)>,

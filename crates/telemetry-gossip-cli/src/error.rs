@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use telemetry_gossip::transport::KeyFileError;
+use telemetry_gossip_tokio::StateError;
 use thiserror::Error;
 
 /// Why a subcommand did not succeed.
@@ -77,6 +78,9 @@ pub(crate) enum Error {
     /// A replay differs from its record.
     #[error("{0}")]
     Replay(String),
+    /// The state folder cannot be used.
+    #[error(transparent)]
+    State(#[from] StateError),
     /// A key file violates a rule.
     #[error(transparent)]
     KeyFile(#[from] KeyFileError),
@@ -165,6 +169,7 @@ impl Error {
             | Self::ControlSocket { .. }
             | Self::File { .. }
             | Self::KeyFile(_)
+            | Self::State(_)
             | Self::Record(_)
             | Self::Unwritable { .. } => 3,
             Self::NoAnswer { .. }

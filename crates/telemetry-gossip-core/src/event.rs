@@ -235,9 +235,9 @@ pub enum Event<A> {
         /// The address of the seed.
         seed: A,
     },
-    /// No seed has answered for [`Config::join_timeout`](crate::Config::join_timeout). The join
-    /// goes on. A good time to resolve host names again and to send another
-    /// [`Input::Join`](crate::Input::Join).
+    /// No seed has answered for [`Config::join_timeout`](crate::Config::join_timeout), or, if
+    /// there are no seeds, no member of an earlier run. The node goes on asking. A good time to
+    /// resolve host names again and to send another [`Input::Join`](crate::Input::Join).
     JoinFailed,
     /// Seeds are asked again, now or soon: a good time to resolve their names anew and to send
     /// [`Input::Seeds`](crate::Input::Seeds). Sent every 30 s or so while a seed is no live member,

@@ -17,6 +17,9 @@ pub const MAX_CONFIG_IDS: usize = 1 << 16;
 /// The most seeds of a join.
 pub const MAX_SEEDS: usize = 1 << 16;
 
+/// The most members of an earlier run whose addresses are used, of [`Input::Peers`].
+pub const MAX_PEERS: usize = 32;
+
 fn read_list<'de, 'a, D, T, const MOST: usize>(deserializer: D) -> Result<Cow<'a, [T]>, D::Error>
 where
     D: Deserializer<'de>,
@@ -215,6 +218,19 @@ pub enum Input<'a, A: Clone> {
         #[serde(deserialize_with = "read_list::<_, _, MAX_SEEDS>")]
         seeds: Cow<'a, [A]>,
     },
+    /// These were the addresses of live members when an earlier run of this node ended: pass them
+    /// in at the start, beside the seeds. At most [`MAX_PEERS`] are used, and only those in the
+    /// allowed networks.
+    ///
+    /// A node without seeds joins through them. A node with seeds asks the seeds first, and these
+    /// as well once no seed has answered within
+    /// [`Config::join_timeout`](crate::Config::join_timeout). They do not become seeds: some are
+    /// asked now and then like the addresses of forgotten members, and for as long.
+    Peers {
+        /// The addresses.
+        #[serde(deserialize_with = "read_list::<_, _, MAX_SEEDS>")]
+        peers: Cow<'a, [A]>,
+    },
 }
 
 impl<'a, A: Clone> Input<'a, A> {
@@ -242,6 +258,11 @@ impl<'a, A: Clone> Input<'a, A> {
     /// Replace the seeds of this node.
     pub fn seeds(seeds: impl Into<Cow<'a, [A]>>) -> Self {
         Self::Seeds { seeds: seeds.into() }
+    }
+
+    /// Members of an earlier run were at these addresses.
+    pub fn peers(peers: impl Into<Cow<'a, [A]>>) -> Self {
+        Self::Peers { peers: peers.into() }
     }
 
     /// Publish one entry of this node's telemetry.
@@ -317,6 +338,7 @@ impl<'a, A: Clone> Input<'a, A> {
             }
             Self::Reseed { entropy } => Input::Reseed { entropy },
             Self::Seeds { seeds } => Input::Seeds { seeds: Cow::Owned(Vec::from(seeds)) },
+            Self::Peers { peers } => Input::Peers { peers: Cow::Owned(Vec::from(peers)) },
         }
     }
 }

@@ -102,7 +102,7 @@ pub use evidence::{
 };
 pub use features::DetectorFeatures;
 pub use id::{Generation, IdError, IdHash, Instance, Label, MAX_ID_LEN, NodeId};
-pub use input::{Identity, Input, MAX_CONFIG_IDS, MAX_SEEDS, Stamp};
+pub use input::{Identity, Input, MAX_CONFIG_IDS, MAX_PEERS, MAX_SEEDS, Stamp};
 #[doc(hidden)]
 pub use membership::claim::Precedence;
 pub use membership::claim::{Accusers, Claim, MAX_ACCUSERS};

@@ -450,6 +450,9 @@ impl Block {
             Input::Join { seeds } if seeds.len() > MAX_SEEDS => {
                 return Err(RecordError::TooLong { what: "a list of seeds" });
             }
+            Input::Peers { peers } if peers.len() > MAX_SEEDS => {
+                return Err(RecordError::TooLong { what: "a list of peers" });
+            }
             other => {
                 self.entries.push(entry::INPUT);
                 self.value(other)?;

@@ -20,6 +20,8 @@ use crate::feed::{Feed, FeedReader};
 use crate::options::Options;
 use crate::peer_addr::PeerAddr;
 use crate::record::{RecordStats, RecordView, Tape};
+use crate::state::keeper::{Earlier, Keeper, StateStatus};
+use crate::state::{StateDir, StateError};
 use crate::task::seeds::{SeedNames, SeedStatus, resolve_all};
 use crate::task::{Command, Task};
 use crate::telemetry::{TelemetryChanges, encode};
@@ -69,6 +71,7 @@ pub struct Agent {
     ended: watch::Receiver<bool>,
     record: Option<RecordView>,
     seeds: watch::Receiver<SeedStatus>,
+    state: Option<watch::Receiver<StateStatus>>,
 }
 
 impl Agent {
@@ -99,15 +102,20 @@ impl Agent {
         let clock =
             options.table.as_ref().map_or_else(|| Clock::starting(now), |table| table.clock());
         let address = options.advertise.unwrap_or_else(|| transport.local());
-        let identity = Identity::new(options.id, address)
-            .generation(options.generation)
-            .instance(options.instance);
         let config = without_seal(options.config, &*transport)?;
         if let Some((_, members)) = &options.cluster_config
             && !members.contains(&options.id)
         {
             return Err(SpawnError::ClusterConfig(CommandError::NotInClusterConfig));
         }
+        let earlier = match &options.state_dir {
+            Some(folder) => Some(Earlier::read(StateDir::open(folder)?, options.id, config.label)),
+            None => None,
+        };
+        let wanted = options.generation;
+        let generation = earlier.as_ref().map_or(wanted, |earlier| earlier.generation(wanted));
+        let identity =
+            Identity::new(options.id, address).generation(generation).instance(options.instance);
         let boot = Boot::new(config, identity, rng_seed, clock.to_core(now));
         let node = Box::new(boot.node()?);
         let tape = match &options.record {
@@ -118,6 +126,15 @@ impl Agent {
                 Some(tape.map_err(|error| SpawnError::Record { folder: folder(), error })?)
             }
             None => None,
+        };
+        let peers = earlier.as_ref().map_or_else(Vec::new, Earlier::peers);
+        let (keeper, state) = match (earlier, options.state_dir) {
+            (Some(earlier), Some(folder)) => {
+                let kept = Keeper::start(earlier)
+                    .map_err(|error| StateError::Unusable { folder, error })?;
+                (Some(kept.0), Some(kept.1))
+            }
+            _ => (None, None),
         };
         let (commands, inbox) = mpsc::channel(MAX_WAITING_COMMANDS);
         let (end, ended) = watch::channel(false);
@@ -131,6 +148,7 @@ impl Agent {
             ended,
             record: tape.as_ref().map(Tape::view),
             seeds,
+            state,
         };
         let weak = commands.downgrade();
         let (view, events) = feed.writer();
@@ -148,11 +166,11 @@ impl Agent {
             options.on_conflict,
             options.table,
             tape,
+            keeper,
+            peers,
         );
         runtime.spawn(async move {
-            if let Some(tape) = task.run().await {
-                tape.close().await;
-            }
+            task.run().await.close().await;
             // Only now: everything that the task held is gone.
             end.send_replace(true);
         });
@@ -207,6 +225,13 @@ impl Agent {
     #[must_use]
     pub fn seed_status(&self) -> watch::Receiver<SeedStatus> {
         self.seeds.clone()
+    }
+
+    /// What the node found in its state folder, how it keeps it, and each change of that; `None`
+    /// if it has none ([`Options::state_dir`]).
+    #[must_use]
+    pub fn state_status(&self) -> Option<watch::Receiver<StateStatus>> {
+        self.state.clone()
     }
 
     /// Converts a time of the core, such as [`Health::isolated_since`], to the clock of the host.
@@ -315,8 +340,12 @@ impl Agent {
     /// [`Event::JoinFailed`](crate::Event) tell whether one of them answered.
     ///
     /// # Errors
-    /// [`AgentError::Resolve`] if none of the seeds has an address. Each may take 2 s to resolve.
+    /// [`AgentError::NoSeeds`] if the list is empty, and [`AgentError::Resolve`] if none of the
+    /// seeds has an address. Each may take 2 s to resolve.
     pub async fn join(&self, seeds: &[String]) -> Result<(), AgentError> {
+        if seeds.is_empty() {
+            return Err(AgentError::NoSeeds);
+        }
         let resolved = resolve_all(&*self.transport, seeds).await;
         if resolved.peers.is_empty() {
             return Err(AgentError::Resolve(resolved.reasons()));

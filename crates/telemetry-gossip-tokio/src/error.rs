@@ -8,6 +8,7 @@ use telemetry_gossip_core::{CommandError, ConfigError};
 use telemetry_gossip_seal::OVERHEAD;
 use thiserror::Error;
 
+use crate::state::StateError;
 use crate::telemetry::ValueError;
 
 /// Why a node cannot be started.
@@ -46,6 +47,9 @@ pub enum SpawnError {
         #[source]
         error: io::Error,
     },
+    /// The state folder cannot be used, or another node uses it.
+    #[error(transparent)]
+    State(#[from] StateError),
     /// A node with a shared table was to be recorded.
     #[error(
         "a node whose table is shared with the host cannot be recorded: changes by the host would \
@@ -70,6 +74,9 @@ pub enum AgentError {
     /// The command took longer than the caller wanted to wait. It may still be carried out.
     #[error("not done within {0:?}; it may still be carried out")]
     Timeout(Duration),
+    /// The list of seeds is empty.
+    #[error("there is nothing to join through, as the list of seeds is empty: give one at least")]
+    NoSeeds,
     /// None of the seeds has an address. The text names each seed and its reason.
     #[error("no seed can be resolved: {0}")]
     Resolve(String),

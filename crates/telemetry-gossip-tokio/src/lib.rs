@@ -40,12 +40,14 @@ mod feed;
 #[cfg(test)]
 mod handles;
 mod key_file;
+mod lookup;
 mod memory;
 mod options;
 mod peer_addr;
 mod record;
 mod sealing;
 mod shared;
+mod state;
 #[cfg(feature = "stream")]
 mod stream;
 mod task;
@@ -67,6 +69,8 @@ pub use record::{RecordStats, Recording};
 pub use sealing::{Provenance, Sealing, SharedSeal};
 #[doc(hidden)]
 pub use shared::SharedTable;
+pub use state::StateError;
+pub use state::keeper::StateStatus;
 #[cfg(feature = "stream")]
 pub use stream::{EventStream, TelemetryStream};
 pub use task::seeds::SeedStatus;

@@ -1,5 +1,6 @@
 //! How a node is run.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use telemetry_gossip_core::{Config, Generation, Instance, Networks, NodeId};
@@ -63,6 +64,14 @@ pub struct Options {
     pub table: Option<Arc<SharedTable>>,
     /// Where to record what happens to the node, so that it can be replayed.
     pub record: Option<Recording>,
+    /// A folder of this node alone, in which it keeps the addresses of up to 32 live members, and
+    /// its generation. At the next start it tries those members if its seeds lead nowhere or it
+    /// has none, and starts one above that generation. Created if it does not exist, readable for
+    /// its owner only.
+    ///
+    /// The file is written by a thread, at most once a minute and when the node ends. A file that
+    /// cannot be used is renamed, see [`Agent::state_status`](crate::Agent::state_status).
+    pub state_dir: Option<PathBuf>,
 }
 
 /// What an agent does once most members hold another process under its id. The event
@@ -95,6 +104,7 @@ impl Options {
             on_conflict: OnConflict::Wait,
             table: None,
             record: None,
+            state_dir: None,
         }
     }
 
@@ -173,6 +183,13 @@ impl Options {
     #[must_use]
     pub fn record(mut self, record: impl Into<Option<Recording>>) -> Self {
         self.record = record.into();
+        self
+    }
+
+    /// Sets the folder in which the node keeps the way back to its cluster.
+    #[must_use]
+    pub fn state_dir(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.state_dir = Some(folder.into());
         self
     }
 }

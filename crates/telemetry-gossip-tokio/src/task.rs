@@ -5,6 +5,8 @@
 //! reader that hears of a change therefore finds it in the view.
 
 mod arrival;
+mod ending;
+mod publish;
 pub(crate) mod seeds;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
@@ -27,12 +29,12 @@ use crate::options::OnConflict;
 use crate::peer_addr::PeerAddr;
 use crate::record::Tape;
 use crate::shared::SharedTable;
+use crate::state::keeper::Keeper;
 use crate::transport::{Delivery, Subscription, Transport};
-use crate::view::{MemberView, View};
+use crate::view::View;
+use ending::Ending;
+use publish::on_table;
 use seeds::{Purpose, SeedNames};
-
-/// The interval at which the times of last observation in the view are updated.
-const OBSERVE_EVERY: Duration = Duration::from_secs(1);
 
 /// How long the log is not told again that no seed has answered.
 const WARN_EVERY: Duration = Duration::from_secs(600);
@@ -84,6 +86,8 @@ pub(crate) struct Task {
     commands: mpsc::WeakSender<Command>,
     view: Arc<ArcSwap<View>>,
     observed_at: Instant,
+    /// Keeps the live members for the next start.
+    keeper: Option<Keeper>,
     carry: Carry,
 }
 
@@ -111,6 +115,8 @@ struct Carry {
     /// Whether the task stops once the view is published.
     ends: bool,
     tape: Option<Tape>,
+    /// Whether the live members are written before it is time, as the node has left.
+    keeps_now: bool,
 }
 
 impl Task {
@@ -132,6 +138,8 @@ impl Task {
         on_conflict: OnConflict,
         table: Option<Arc<SharedTable>>,
         tape: Option<Tape>,
+        keeper: Option<Keeper>,
+        peers: Vec<PeerAddr>,
     ) -> Self {
         let carry = Carry {
             told: Vec::new(),
@@ -148,6 +156,7 @@ impl Task {
             on_conflict,
             ends: false,
             tape,
+            keeps_now: false,
             transport: transport.clone(),
         };
         let datagrams = transport.subscribe();
@@ -164,6 +173,7 @@ impl Task {
             commands,
             view,
             observed_at,
+            keeper,
             carry,
         };
         // A node that is not in it must not be heard even once.
@@ -173,6 +183,9 @@ impl Task {
         if allowed_networks != Networks::default() {
             task.step(Input::AllowNetworks { networks: allowed_networks });
         }
+        if !peers.is_empty() {
+            task.step(Input::peers(peers));
+        }
         // The first view contains the node itself.
         task.step(Input::Tick);
         task.publish();
@@ -181,8 +194,8 @@ impl Task {
     }
 
     /// Runs until it is shut down, its last handle is dropped, or its transport is closed. Returns
-    /// its record, which is still open.
-    pub(crate) async fn run(mut self) -> Option<Tape> {
+    /// what is to be done at the end of a node.
+    pub(crate) async fn run(mut self) -> Ending {
         loop {
             let (me, pause) = (self.node.address(), self.node.config().join_timeout);
             self.carry.seeds.resolve(me, pause, &self.carry.transport, &self.commands);
@@ -215,7 +228,7 @@ impl Task {
                 break;
             }
         }
-        self.carry.tape.take()
+        Ending::of(self)
     }
 
     fn now(&self) -> telemetry_gossip_core::Instant {
@@ -314,68 +327,6 @@ impl Task {
             _ => Ok(()),
         }
     }
-
-    /// Publishes a new view with all changes of one wake-up at once.
-    fn publish(&mut self) {
-        let changed = std::mem::take(&mut self.carry.changed);
-        let isolation = self.carry.isolation.take();
-        if !changed.is_empty() || isolation.is_some() {
-            let mut view = View::clone(&self.view.load());
-            let clock = self.clock;
-            if let Some(event) = isolation {
-                let since = self.node.health().isolated_since;
-                let since = since.map(|since| clock.to_host(since));
-                view.set_isolation(&event, self.node.me().id(), since);
-            }
-            let read = |node: &mut Node<PeerAddr>| {
-                for id in &changed {
-                    let member = node.member(id.as_str());
-                    let accusers = node.accusers(id.as_str()).collect();
-                    let before = view.get(id.as_str());
-                    let new = member.map(|it| MemberView::new(&it, clock, *id, before, accusers));
-                    view.set(id, new);
-                }
-            };
-            on_table(self.table.as_deref(), &self.inbox, &mut self.node, read);
-            self.view.store(Arc::new(view));
-        }
-        if self.observed_at.elapsed() >= OBSERVE_EVERY {
-            let before = std::mem::replace(&mut self.observed_at, Instant::now());
-            let since = self.clock.to_core(before.into_std()) - OBSERVE_EVERY;
-            // A host may enter any time in a shared table.
-            let whole = self.table.is_some();
-            let view = self.view.load();
-            let read = |node: &mut Node<PeerAddr>| {
-                // A node hears from few members in that time, and skipping a member costs less
-                // than finding it.
-                for member in
-                    node.members().filter(|member| whole || member.last_observed() >= since)
-                {
-                    if let Some(seen) = view.get(member.id()) {
-                        seen.observe(member.last_observed());
-                    }
-                }
-            };
-            on_table(self.table.as_deref(), &self.inbox, &mut self.node, read);
-        }
-    }
-}
-
-/// Works on the node, with the table of the host if there is one. Once the last handle is dropped,
-/// that table belongs to the host alone: a task that has not noticed yet must not enter its node
-/// again.
-fn on_table<T>(
-    table: Option<&SharedTable>,
-    inbox: &mpsc::Receiver<Command>,
-    node: &mut Node<PeerAddr>,
-    work: impl FnOnce(&mut Node<PeerAddr>) -> T,
-) -> Option<T> {
-    match table {
-        Some(table) => {
-            table.with(|table| (!inbox.is_closed()).then(|| node.with_table(table, work)))
-        }
-        None => Some(work(node)),
-    }
 }
 
 impl Carry {
@@ -435,6 +386,7 @@ impl Carry {
                 }
             }
             Event::LeaveCompleted => {
+                self.keeps_now = true;
                 for answer in std::mem::take(&mut self.leaving) {
                     self.answer(answer, Ok(()));
                 }
@@ -465,9 +417,9 @@ impl Carry {
         if self.warned_at.is_none_or(|at| at.elapsed() >= WARN_EVERY) {
             self.warned_at = Some(Instant::now());
             tracing::warn!(
-                "no seed has answered so far: the usual reasons are a wrong address, a firewall, \
-                 and that the seeds drop what this node sends, as it has another key or label, or \
-                 a key where they have none; their own log says so"
+                "no seed, or no member of the earlier run, has answered so far: the usual reasons \
+                 are a wrong address, a firewall, and that they drop what this node sends, as it \
+                 has another key or label, or a key where they have none; their own log says so"
             );
         }
     }

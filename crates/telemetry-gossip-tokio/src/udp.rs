@@ -13,6 +13,7 @@ use tokio::io::ReadBuf;
 use tokio::net::UdpSocket;
 use tokio::task::AbortHandle;
 
+use crate::lookup::lookup;
 use crate::peer_addr::PeerAddr;
 use crate::sealing::{Sealing, SharedSeal};
 use crate::transport::{BoxFuture, NameError, Subscribers, Subscription, Transport};
@@ -324,10 +325,12 @@ fn is_host_port(text: &str) -> bool {
     })
 }
 
-/// The host and the port of an address that names its link, such as `[fe80::1%eth0]:7946`.
-fn with_link(text: &str) -> Option<(&str, u16)> {
-    let (host, port) = text.strip_prefix('[')?.rsplit_once("]:")?;
-    Some((host, port.parse().ok()?)).filter(|(host, _)| host.contains('%'))
+/// The host and the port as the lookup takes them: an address that names its link, such as
+/// `[fe80::1%eth0]:7946`, without its brackets.
+fn host_and_port(text: &str) -> Option<(&str, u16)> {
+    let (host, port) = text.rsplit_once(':')?;
+    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    Some((bare.unwrap_or(host), port.parse().ok()?))
 }
 
 /// Drops flow and scope, which mean something to this host only: a peer is its IP and port. An IPv4
@@ -396,15 +399,20 @@ impl Transport for UdpTransport {
             }
             self.check_name(name)
                 .map_err(|error| io::Error::new(io::ErrorKind::NotFound, error))?;
-            let found: Vec<PeerAddr> = match with_link(name) {
-                // The lookup takes the name of a link only without brackets.
-                Some(at) => tokio::net::lookup_host(at).await?.collect::<Vec<_>>(),
-                None => tokio::net::lookup_host(name).await?.collect(),
-            }
-            .into_iter()
-            .filter(|&address| self.has_family_of(canonical(address)))
-            .map(|at| canonical(at).into())
-            .collect();
+            let found = match name.parse() {
+                Ok(address) => vec![address],
+                Err(_) => {
+                    let (host, port) = host_and_port(name).ok_or_else(|| {
+                        io::Error::new(io::ErrorKind::NotFound, NameError::new(name, NAME_RULE))
+                    })?;
+                    lookup(host, port).await?
+                }
+            };
+            let found: Vec<PeerAddr> = found
+                .into_iter()
+                .filter(|&address| self.has_family_of(canonical(address)))
+                .map(|at| canonical(at).into())
+                .collect();
             if found.is_empty() {
                 let reason = format!("{name} has no address of this transport's family");
                 return Err(io::Error::new(io::ErrorKind::NotFound, reason));

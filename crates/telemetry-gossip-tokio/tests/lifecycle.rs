@@ -7,7 +7,7 @@ mod common;
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
@@ -187,6 +187,8 @@ async fn commands_that_break_a_rule_are_refused_by_name() {
     assert!(matches!(refused, CommandError::Value { len: 513, max: 512, .. }), "{refused}");
     let refused = command(agent.apply_cluster_config(1, vec!["b".parse().unwrap()]).await);
     assert_eq!(refused, CommandError::NotInClusterConfig);
+    assert_eq!(agent.join(&[]).await, Err(AgentError::NoSeeds));
+    assert!(AgentError::NoSeeds.to_string().contains("the list of seeds is empty"));
     let refused = agent.join(&["unknown".to_owned()]).await;
     assert!(
         matches!(&refused, Err(AgentError::Resolve(reason)) if reason.contains("unknown")),
@@ -353,4 +355,58 @@ async fn reads_do_not_wait_for_a_blocked_protocol_task() {
         b.member("a").is_some_and(|a| a.value("load").is_some())
     })
     .await;
+}
+
+/// A transport whose `resolve` panics: when it is called the first time, and in its future the
+/// second time.
+#[derive(Debug)]
+struct Panicky {
+    inner: Arc<MemoryTransport>,
+    calls: AtomicUsize,
+}
+
+impl Transport for Panicky {
+    fn local(&self) -> PeerAddr {
+        self.inner.local()
+    }
+
+    fn send(&self, to: PeerAddr, bytes: &[u8]) -> io::Result<()> {
+        self.inner.send(to, bytes)
+    }
+
+    fn seal(&self) -> Option<&Arc<SharedSeal>> {
+        self.inner.seal()
+    }
+
+    fn subscribe(&self) -> Subscription {
+        self.inner.subscribe()
+    }
+
+    fn resolve<'a>(&'a self, name: &'a str) -> BoxFuture<'a, io::Result<Vec<PeerAddr>>> {
+        match self.calls.fetch_add(1, Ordering::SeqCst) {
+            0 => panic!("resolve panics in this test"),
+            1 => Box::pin(async { panic!("the future of resolve panics in this test") }),
+            _ => self.inner.resolve(name),
+        }
+    }
+
+    fn close(&self) {
+        self.inner.close();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_transport_that_panics_when_it_resolves_a_seed_is_told_and_asked_again() {
+    let network = MemoryNetwork::new(1);
+    let seed = Agent::spawn(options("seed", &[]), network.transport("seed").unwrap()).unwrap();
+    let inner = network.transport("a").unwrap();
+    let transport = Arc::new(Panicky { inner, calls: AtomicUsize::new(0) });
+    let joining = Agent::spawn(options("a", &["seed"]), transport.clone()).unwrap();
+    let mut status = joining.seed_status();
+    let told = within("it is told", status.wait_for(|told| !told.unresolved.is_empty())).await;
+    let (name, reason) = told.unwrap().unresolved[0].clone();
+    assert_eq!(name, "seed");
+    assert!(reason.contains("panicked"), "{reason}");
+    agree(&[seed, joining]).await;
+    assert!(transport.calls.load(Ordering::SeqCst) >= 3);
 }

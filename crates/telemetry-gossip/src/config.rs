@@ -15,4 +15,4 @@ pub use telemetry_gossip_core::{
     Mode, Network, NetworkError, Networks, NodeId, Plan, PlanError, PlanRule, Prediction,
     SuspicionTimeout,
 };
-pub use telemetry_gossip_tokio::{Options, Recording};
+pub use telemetry_gossip_tokio::{Options, Recording, StateError, StateStatus};

@@ -34,7 +34,8 @@ pub struct NodeError {
 pub enum NodeErrorKind {
     /// The id of a node breaks the rule of ids.
     Id,
-    /// A seed cannot be the name of a node: over UDP it is `host:port`, in memory a node id.
+    /// A seed cannot be the name of a node: over UDP it is `host:port`, in memory a node id. Or a
+    /// list of seeds to join through is empty.
     Seed,
     /// A setting breaks its rule, or leaves too little room for the seal.
     Config,
@@ -46,7 +47,8 @@ pub enum NodeErrorKind {
     Closed,
     /// No tokio runtime is running.
     Runtime,
-    /// The system failed: it provided no randomness, or the record cannot be started.
+    /// The system failed: it provided no randomness, the record cannot be started, or the state
+    /// folder cannot be used or another node uses it.
     System,
     /// The node refused the command: it breaks a rule, or the node has left or lost its id.
     Refused,
@@ -162,6 +164,7 @@ impl From<AgentError> for NodeError {
             AgentError::Command(error) => return error.into(),
             AgentError::Value(error) => return error.into(),
             AgentError::Timeout(_) => NodeErrorKind::Timeout,
+            AgentError::NoSeeds => NodeErrorKind::Seed,
             AgentError::Resolve(_) => NodeErrorKind::Unresolved,
             _ => NodeErrorKind::Closed,
         };

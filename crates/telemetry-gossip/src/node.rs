@@ -11,7 +11,8 @@ use telemetry_gossip_core::{
 };
 use telemetry_gossip_seal::SealStats;
 use telemetry_gossip_tokio::{
-    Agent, MemberView, Options, PeerAddr, RecordStats, Recording, TelemetryValue, Transport,
+    Agent, MemberView, Options, PeerAddr, RecordStats, Recording, StateStatus, TelemetryValue,
+    Transport,
 };
 
 use crate::endpoint::Endpoint;
@@ -126,6 +127,13 @@ impl NodeBuilder {
     /// Records what happens to the node, so that it can be replayed.
     pub fn record(mut self, recording: Recording) -> Self {
         self.options.record = Some(recording);
+        self
+    }
+
+    /// Keeps members that are alive in a folder of this node alone, so that it finds its cluster
+    /// again at the next start, also without seeds. See [`Options::state_dir`].
+    pub fn state_dir(mut self, folder: impl Into<std::path::PathBuf>) -> Self {
+        self.options = self.options.state_dir(folder);
         self
     }
 
@@ -364,6 +372,13 @@ impl GossipNode {
         self.agent()?.recorded()
     }
 
+    /// What the node found in its state folder, and how it keeps it; `None` without
+    /// [`NodeBuilder::state_dir`], or before the start. Never waits.
+    #[must_use]
+    pub fn state_status(&self) -> Option<StateStatus> {
+        Some(self.agent()?.state_status()?.borrow().clone())
+    }
+
     /// Explains the status of the member called `id`: the accusations, the outcomes of this node's
     /// own probes, the refutations, and when each happened; at most the last 32 incidents. `None`
     /// if the member is not known.
@@ -410,8 +425,8 @@ impl GossipNode {
     /// tell whether one of them answered.
     ///
     /// # Errors
-    /// [`NodeErrorKind::Unresolved`] if none of the seeds has an address. Each may take 2 s to
-    /// resolve.
+    /// [`NodeErrorKind::Seed`] if the list is empty, and [`NodeErrorKind::Unresolved`] if none of
+    /// the seeds has an address. Each may take 2 s to resolve.
     pub async fn join(&self, seeds: &[impl AsRef<str>]) -> Result<(), NodeError> {
         let seeds: Vec<String> = seeds.iter().map(|seed| seed.as_ref().to_owned()).collect();
         Ok(self.started()?.join(&seeds).await?)

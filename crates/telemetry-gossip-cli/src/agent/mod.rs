@@ -211,11 +211,12 @@ async fn agent(
     for seed in seeds {
         transport.check_name(seed).map_err(|error| Error::Usage(format!("--join {error}")))?;
     }
-    let options = Options::new(args.id)
+    let mut options = Options::new(args.id)
         .config(config)
         .seeds(seeds)
         .allowed_networks(networks)
         .record(args.record.recording());
+    options.state_dir = args.state.clone();
     let agent = spawn(options, shared)?;
     for (key, value) in &args.entries {
         agent.publish(key, value.as_bytes()).await.map_err(|error| {
@@ -231,6 +232,10 @@ async fn agent(
     if !seeds.is_empty() {
         say(Line::joining(seeds));
     }
+    let remembered = agent.state_status().map_or(0, |status| status.borrow().peers);
+    if let Some(folder) = &args.state {
+        say(Line::state(folder, remembered));
+    }
     let printer = tokio::task::spawn_blocking({
         let output = Output { id: args.id, json: args.json, control: Some(control_address) };
         let (events, runtime) = (agent.events(), tokio::runtime::Handle::current());
@@ -238,11 +243,14 @@ async fn agent(
         move || runtime.block_on(print(output, agent, lines, events))
     });
     let clients = Arc::default();
-    let source = answers::source(&agent, &transport, &clients, !seeds.is_empty());
+    let source = answers::source(&agent, &transport, &clients, !seeds.is_empty() || remembered > 0);
     server::spawn(listener, source, clients).map_err(Error::Setup)?;
     let exits = args.on_conflict == Conflict::Exit;
     let outcome = run_until_signal(&agent, exits, &mut signals, &say).await;
     agent.shutdown().await;
+    if let Some(why) = agent.state_status().and_then(|status| status.borrow().failing.clone()) {
+        say(Line::warning(not_kept(&why)));
+    }
     drop(say);
     // A reader that has stopped reading must not keep the process alive.
     let _ = tokio::time::timeout(LAST_LINES_TIMEOUT, printer).await;
@@ -279,6 +287,7 @@ fn spawn(options: Options, transport: Arc<dyn Transport>) -> Result<Agent, Error
 fn not_spawned(error: SpawnError) -> Error {
     match error {
         SpawnError::Config(error) => Error::Usage(in_options(&error)),
+        SpawnError::State(error) => Error::State(error),
         SpawnError::Record { folder, error, .. } => Error::Unwritable { path: folder, error },
         SpawnError::SealedMtu { mtu, .. } => Error::Usage(format!(
             "--mtu {mtu} is too small for sealed datagrams: type --mtu {} or more",
@@ -299,6 +308,7 @@ async fn run_until_signal(
     tokio::select! {
         () = signals.recv() => {}
         () = warn_of_seeds(agent, say) => {}
+        () = warn_of_state(agent, say) => {}
         error = failure(&mut events, exits_on_conflict) => return Err(error),
     }
     say(Line::leaving());
@@ -310,7 +320,7 @@ async fn run_until_signal(
             )),
             error => Error::Node(error.to_string()),
         }),
-        () = signals.recv() => Err(Error::Interrupted),
+        () = signals.recv_again() => Err(Error::Interrupted),
     }
 }
 
@@ -332,6 +342,29 @@ async fn warn_of_seeds(agent: &Agent, say: &impl Fn(Line)) {
         }
     }
     std::future::pending().await
+}
+
+/// Prints a warning if the file of the earlier run is not used, and when the file cannot be written
+/// any more. Never ends.
+async fn warn_of_state(agent: &Agent, say: &impl Fn(Line)) {
+    if let Some(mut status) = agent.state_status() {
+        if let Some(why) = status.borrow().set_aside.clone() {
+            say(Line::warning(why));
+        }
+        let mut told = false;
+        while status.changed().await.is_ok() {
+            let failing = status.borrow_and_update().failing.clone();
+            if let Some(why) = failing.as_ref().filter(|_| !told) {
+                say(Line::warning(not_kept(why)));
+            }
+            told = failing.is_some();
+        }
+    }
+    std::future::pending().await
+}
+
+fn not_kept(why: &str) -> String {
+    format!("the live members are not kept for the next start (--state), as {why}: trying again")
 }
 
 /// Waits until the node stops on its own, and returns the reason.

@@ -92,6 +92,19 @@ impl Line {
         )
     }
 
+    /// The folder in which the agent keeps live members, and how many it found there.
+    pub(crate) fn state(folder: &Path, peers: usize) -> Self {
+        let folder = folder.display();
+        Self::new(
+            "state",
+            json!({ "folder": folder.to_string(), "peers": peers }),
+            format!(
+                "state in {folder}: {} of the earlier run",
+                text::counted(peers as u64, "member")
+            ),
+        )
+    }
+
     /// A problem that does not stop the agent.
     pub(crate) fn warning(text: String) -> Self {
         Self::new("warning", json!({ "text": text }), format!("warning: {text}"))
@@ -337,10 +350,10 @@ impl Line {
             Event::JoinFailed => Self::new(
                 "join-failed",
                 json!({}),
-                "join not complete: no seed has answered so far, and the node keeps trying; the \
-                 usual reasons are a wrong address, a firewall, and that the seeds drop what it \
-                 sends, as it has another key or label, or a key where they have none: their \
-                 output says so"
+                "join not complete: no seed or member of the earlier run has answered so far, and \
+                 the node keeps trying; the usual reasons are a wrong address, a firewall, and \
+                 that they drop what it sends, as it has another key or label, or a key where \
+                 they have none: their output says so"
                     .to_owned(),
             ),
             Event::TableDoubled { before, now, .. } => Self::new(

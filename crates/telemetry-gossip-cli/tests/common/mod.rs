@@ -60,7 +60,8 @@ impl Agent {
         Self::run(&mut Command::new(AGENT_PROGRAM), id, more)
     }
 
-    fn run(program: &mut Command, id: &str, more: &[&str]) -> Self {
+    /// Does the same with a command that ends in a program and its subcommand.
+    pub(crate) fn run(program: &mut Command, id: &str, more: &[&str]) -> Self {
         let mut child = program
             .args(["--json", "--id", id])
             .args(more)

@@ -9,6 +9,10 @@
 //!    +----------------- the last page -------------------------+
 //! ```
 //!
+//! Seeds come first. Once none has answered in time, former members are asked as well. A node
+//! without seeds asks the members of its earlier run, if the host remembers any; once none has
+//! answered in time, it goes on with the short questions of [`seeds`](super::seeds).
+//!
 //! After the last page, the newcomer compares its table with random members until it finds no
 //! difference. The claims in the pages are applied by the node, as any others.
 
@@ -26,7 +30,7 @@ use crate::cx::Cx;
 use crate::error::CommandError;
 use crate::event::Event;
 use crate::id::RequestId;
-use crate::input::MAX_SEEDS;
+use crate::input::{MAX_PEERS, MAX_SEEDS};
 use crate::membership::rtt::RttBound;
 use crate::membership::{Fingerprints, Place};
 use crate::outbox::{Body, Intent};
@@ -209,6 +213,15 @@ impl<A: Copy + PartialEq> Joining<A> {
         failed
     }
 
+    /// Asks these seeds as well.
+    fn widen(&mut self, more: impl Iterator<Item = A>) {
+        for seed in more {
+            if self.seeds.len() < MAX_SEEDS && !self.seeds.contains(&seed) {
+                self.seeds.push(seed);
+            }
+        }
+    }
+
     /// Takes a page that claims to be followed by another from `next` on, which is asked for again
     /// at `retry_at`.
     ///
@@ -255,10 +268,40 @@ impl<A: Address> AntiEntropy<A> {
         if seeds.is_empty() {
             return Err(CommandError::NoSeeds);
         }
+        // The host may join anew after each failure, by what the names lead to then.
+        let wide = self.join.as_ref().is_some_and(|join| self.is_wide(join));
         self.seeds.set(seeds.clone(), cx);
-        self.join = Some(Joining::new(seeds, cx.now, cx.now + cx.config.join_timeout));
-        self.advance_join(cx);
+        self.begin_join(seeds, false, wide, cx);
         Ok(())
+    }
+
+    fn begin_join(&mut self, seeds: Vec<A>, again: bool, wide: bool, cx: &mut Cx<A>) {
+        let mut join = Joining::new(seeds, cx.now, cx.now + cx.config.join_timeout);
+        join.again = again;
+        if wide {
+            join.widen(self.seeds.all());
+        }
+        self.join = Some(join);
+        self.advance_join(cx);
+    }
+
+    /// Whether a join through seeds asks former members, too.
+    fn is_wide(&self, join: &Joining<A>) -> bool {
+        self.seeds.are_given() && join.seeds.iter().any(|seed| self.seeds.is_former(seed))
+    }
+
+    /// Takes the addresses of members of an earlier run, and joins through them if this node knows
+    /// no member and no seed. True if a join begins.
+    pub(crate) fn remember_peers(&mut self, peers: &[A], cx: &mut Cx<A>) -> bool {
+        let mut peers = others(peers, cx);
+        peers.retain(|peer| cx.believes(peer));
+        peers.truncate(MAX_PEERS);
+        self.seeds.keep_peers(&peers, cx);
+        let begins = !peers.is_empty() && self.join.is_none() && !self.joined && !cx.has_others();
+        if begins {
+            self.begin_join(peers, false, false, cx);
+        }
+        begins
     }
 
     /// Sets the seeds, without a join.
@@ -276,10 +319,8 @@ impl<A: Address> AntiEntropy<A> {
     ) -> bool {
         let Some(seed) = self.seeds.answered(request_id) else { return false };
         if self.join.is_none() && theirs.claims != cx.table.fingerprints().claims {
-            let mut join = Joining::new(alloc::vec![seed], cx.now, cx.now + cx.config.join_timeout);
-            join.again = true;
-            self.join = Some(join);
-            self.advance_join(cx);
+            let again = self.joined || cx.has_others();
+            self.begin_join(alloc::vec![seed], again, false, cx);
         }
         true
     }
@@ -310,6 +351,11 @@ impl<A: Address> AntiEntropy<A> {
                 return;
             }
             cx.emit(Event::JoinFailed);
+            if !self.seeds.are_given() {
+                self.join = None;
+                return;
+            }
+            join.widen(self.seeds.all());
         }
         let (first, longest) = (join_timeout(self.round_trip, cx), cx.config.probe_timeout * 2);
         let mut chosen = ArrayVec::<(A, Place), MAX_SEEDS_ASKED>::new();

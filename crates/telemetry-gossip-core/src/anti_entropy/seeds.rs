@@ -5,7 +5,8 @@
 //! split that outlasts the memory of the dead would never find each other by that. So a seed that
 //! is no live member is asked again now and then, whether its table is like this one, and if it is
 //! not, this node joins through it once more. A few addresses of members that were forgotten are
-//! asked alike.
+//! asked alike, and so are members of an earlier run of this node, which knows no member when it
+//! starts.
 //!
 //! ```text
 //!   waiting --- time is up ---> a seed that is no live member is asked
@@ -117,6 +118,32 @@ impl<A: Address> Seeds<A> {
             self.former.swap_remove(cx.rng.below(MAX_FORMER));
         }
         self.former.push((address, cx.now));
+    }
+
+    /// Keeps the addresses of members of an earlier run like those of forgotten ones, and asks one
+    /// soon.
+    pub(super) fn keep_peers(&mut self, peers: &[A], cx: &mut Cx<A>) {
+        for &peer in peers {
+            self.keep_former(peer, cx);
+        }
+        if !peers.is_empty() {
+            self.next_at = self.next_at.min(cx.now + cx.jitter(INTERVAL_IN_NEED));
+        }
+    }
+
+    /// Whether the host has given seeds.
+    pub(super) fn are_given(&self) -> bool {
+        !self.seeds.is_empty()
+    }
+
+    /// Whether this is no seed, but the address of a former member.
+    pub(super) fn is_former(&self, address: &A) -> bool {
+        self.former.iter().any(|former| former.0 == *address) && !self.seeds.contains(address)
+    }
+
+    /// The seeds, and the addresses of former members.
+    pub(super) fn all(&self) -> impl Iterator<Item = A> + '_ {
+        self.seeds.iter().copied().chain(self.former.iter().map(|former| former.0))
     }
 
     /// When a seed is asked next, if there is any.

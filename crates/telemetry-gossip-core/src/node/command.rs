@@ -39,6 +39,12 @@ impl<A: Address> Node<A> {
                 self.anti_entropy.set_seeds(&seeds, &mut self.cx);
                 Ok(())
             }
+            Input::Peers { peers } => {
+                if self.anti_entropy.remember_peers(&peers, &mut self.cx) {
+                    self.dissemination.hold_back(&self.cx);
+                }
+                Ok(())
+            }
             Input::Leave => {
                 self.leave();
                 Ok(())

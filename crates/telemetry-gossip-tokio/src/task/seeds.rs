@@ -1,7 +1,10 @@
 //! The names of the seeds: when they are resolved, and what follows. When seeds are asked is up to
 //! the node.
 
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use telemetry_gossip_core::Input;
@@ -10,7 +13,7 @@ use tokio::task::JoinSet;
 
 use super::Command;
 use crate::peer_addr::PeerAddr;
-use crate::transport::Transport;
+use crate::transport::{BoxFuture, Transport};
 
 /// The most time that resolving one seed may take.
 const RESOLVE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -76,7 +79,11 @@ impl SeedNames {
         }
         self.resolver = JoinSet::new();
         match purpose {
-            Purpose::Join => Some(Input::join(peers)),
+            Purpose::Join => {
+                // A join that has failed meanwhile wants no more than this.
+                self.wanted = None;
+                Some(Input::join(peers))
+            }
             // The addresses known so far are better than none.
             Purpose::Refresh => (!peers.is_empty()).then(|| Input::seeds(peers)),
         }
@@ -147,16 +154,32 @@ impl Resolved {
     }
 }
 
+/// A transport of the host has panicked.
+struct Panicked;
+
+/// Runs a future of the host's code. A panic in it must not end the search for seeds in silence.
+async fn caught<'a, T>(begin: impl FnOnce() -> BoxFuture<'a, T>) -> Result<T, Panicked> {
+    // The future is not used again after a panic.
+    let mut future = catch_unwind(AssertUnwindSafe(begin)).map_err(|_| Panicked)?;
+    poll_fn(|context| {
+        let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context)));
+        polled.map_or(Poll::Ready(Err(Panicked)), |poll| poll.map(Ok))
+    })
+    .await
+}
+
 /// Resolves all seeds. A name server that does not answer delays its own seed only.
 pub(crate) async fn resolve_all(transport: &dyn Transport, seeds: &[String]) -> Resolved {
     let (mut peers, mut unresolved) = (Vec::new(), Vec::new());
     for seed in seeds {
-        let reason = match tokio::time::timeout(RESOLVE_TIMEOUT, transport.resolve(seed)).await {
-            Ok(Ok(found)) => {
+        let resolve = caught(|| transport.resolve(seed));
+        let reason = match tokio::time::timeout(RESOLVE_TIMEOUT, resolve).await {
+            Ok(Ok(Ok(found))) => {
                 peers.extend(found);
                 continue;
             }
-            Ok(Err(error)) => error.to_string(),
+            Ok(Ok(Err(error))) => error.to_string(),
+            Ok(Err(Panicked)) => "the transport panicked when it resolved it".to_owned(),
             Err(_) => format!("not resolved within {RESOLVE_TIMEOUT:?}"),
         };
         unresolved.push((seed.clone(), reason));

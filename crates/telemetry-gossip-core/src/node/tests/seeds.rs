@@ -1,4 +1,4 @@
-//! Seeds for life: who was apart finds each other again.
+//! Seeds for life, and members of an earlier run: who was apart finds each other again.
 
 use super::*;
 
@@ -72,4 +72,141 @@ fn a_seed_that_leads_to_a_member_by_another_address_costs_little() {
     let lens: Vec<usize> = net.log.iter().filter(asked).map(|it| it.2.len()).collect();
     assert!((10..=45).contains(&lens.len()), "{}", lens.len());
     assert!(lens.iter().all(|&len| len <= crate::wire::PING_LEN), "{lens:?}");
+}
+
+/// A network of `nodes` in which the first ones know each other, and the last one has just started.
+fn net_with_newcomer(nodes: u32, config: &Config) -> Net {
+    let mut net = Net::joined(nodes - 1, config);
+    net.nodes.push(node(nodes, config));
+    net
+}
+
+#[test]
+fn a_node_without_seeds_joins_through_the_members_of_its_earlier_run() {
+    let mut net = net_with_newcomer(5, &Config::default());
+    // Its own address and one that is gone are among them.
+    net.input(5, Input::peers(alloc::vec![5, 77, 3]));
+    net.run_for(Duration::from_secs(20));
+    assert_eq!(alive_at_each(&net), [5; 5]);
+    assert!(
+        net.events(5).iter().any(|event| matches!(event, Event::JoinCompleted { seed: 3, .. }))
+    );
+    assert!(!net.log.iter().any(|it| (it.0, it.1) == (5, 5)), "it never asks itself");
+}
+
+#[test]
+fn seeds_are_asked_first_and_members_of_an_earlier_run_once_the_seeds_are_silent() {
+    let config = Config::default();
+    let mut net = net_with_newcomer(5, &config);
+    net.input(5, Input::Join { seeds: alloc::vec![77, 78].into() });
+    net.input(5, Input::peers(alloc::vec![3]));
+    net.log.clear();
+    net.run_for(config.join_timeout - Duration::from_millis(100));
+    assert!(!net.log.iter().any(|it| (it.0, it.1) == (5, 3)), "not yet");
+    net.cut = alloc::vec![(5, 3)];
+    net.run_for(Duration::from_millis(200));
+    assert!(net.events(5).contains(&Event::JoinFailed));
+    // The host resolves the names again, and they lead to the same addresses: what was silent once
+    // is not waited for once more.
+    net.input(5, Input::Join { seeds: alloc::vec![77, 78].into() });
+    net.cut.clear();
+    net.run_for(config.join_timeout / 2);
+    assert_eq!(alive_at_each(&net)[4], 5);
+    net.run_for(Duration::from_secs(20));
+    assert_eq!(alive_at_each(&net), [5; 5]);
+}
+
+#[test]
+fn seeds_that_answer_are_enough() {
+    let mut net = net_with_newcomer(5, &Config::default());
+    net.input(5, Input::Join { seeds: alloc::vec![2].into() });
+    // Later nodes at the addresses of an earlier run are none of this cluster's business.
+    net.input(5, Input::peers(alloc::vec![77, 78]));
+    net.log.clear();
+    net.run_for(Duration::from_secs(10));
+    assert_eq!(alive_at_each(&net), [5; 5]);
+    let pages = |bytes: &[u8]| frames(bytes).iter().any(|it| matches!(it, Frame::PageRequest(_)));
+    assert!(!net.log.iter().any(|it| it.1 >= 77 && pages(&it.2)));
+}
+
+/// All nodes lose their power at once, each remembers all others, and they come back one by one.
+#[test]
+fn a_fleet_that_starts_anew_without_seeds_is_one_cluster_again() {
+    let mut net = Net::new(8, &Config::default());
+    for address in 1..=8 {
+        net.cut =
+            cut_between(&(1..=address).collect::<Vec<_>>(), &(address + 1..=8).collect::<Vec<_>>());
+        net.input(address, Input::peers((1..=8).collect::<Vec<_>>()));
+        net.run_for(Duration::from_secs(15));
+    }
+    net.cut.clear();
+    net.run_for(Duration::from_secs(60));
+    assert_eq!(alive_at_each(&net), [8; 8]);
+}
+
+/// What was remembered is asked short questions once nothing has answered, and is forgotten.
+#[test]
+fn members_of_an_earlier_run_that_are_gone_cost_little_and_are_forgotten() {
+    let config = Config::default();
+    let mut net = Net::new(1, &config);
+    net.input(1, Input::peers(alloc::vec![77, 78]));
+    net.run_for(config.join_timeout + Duration::from_secs(1));
+    assert!(net.events(1).contains(&Event::JoinFailed));
+    net.log.clear();
+    net.run_for(Duration::from_secs(600));
+    assert!((100..=300).contains(&net.log.len()), "{}", net.log.len());
+    assert!(net.log.iter().all(|it| it.2.len() <= crate::wire::PING_LEN));
+    assert!(!net.events(1).contains(&Event::JoinFailed), "told once");
+    net.now = net.now + Duration::from_secs(31 * 24 * 3_600);
+    net.run_for(Duration::from_secs(10));
+    net.log.clear();
+    net.run_for(Duration::from_secs(60));
+    assert_eq!(net.log.len(), 0);
+}
+
+#[test]
+fn members_of_an_earlier_run_outside_of_the_allowed_networks_are_not_asked() {
+    let at = |ip: &str| core::net::SocketAddr::new(ip.parse().unwrap(), 7946);
+    let identity = Identity::new(id(1), at("10.0.0.1"));
+    let mut node = Node::new(Config::default(), identity, [1; 32], Instant::ORIGIN).unwrap();
+    let networks = Networks::new(["10.0.0.0/24".parse().unwrap()]).unwrap();
+    node.handle(Instant::ORIGIN, Input::AllowNetworks { networks }).unwrap();
+    let peers = ["10.0.1.7", "127.0.0.1", "10.0.0.1", "10.0.0.7"].map(at);
+    node.handle(Instant::ORIGIN, Input::peers(peers.to_vec())).unwrap();
+    let (mut asked, mut buf) = (alloc::collections::BTreeSet::new(), [0; 1_500]);
+    for _ in 0..200 {
+        while let Some(sent) = node.poll_transmit(&mut buf) {
+            asked.insert(sent.to);
+        }
+        let Some(at) = node.poll_timeout() else { break };
+        node.handle(at, Input::Tick).unwrap();
+    }
+    assert_eq!(asked.into_iter().collect::<Vec<_>>(), [at("10.0.0.7")]);
+}
+
+/// Far more than are used, as a file might have them.
+#[test]
+fn no_more_members_of_an_earlier_run_are_used_than_the_bound() {
+    let mut net = Net::new(1, &Config::default());
+    net.input(1, Input::peers((1_000..3_000).collect::<Vec<u32>>()));
+    net.run_for(Duration::from_secs(120));
+    let asked: alloc::collections::BTreeSet<u32> = net.log.iter().map(|it| it.1).collect();
+    assert!((16..=MAX_PEERS).contains(&asked.len()), "{}", asked.len());
+}
+
+/// The host may know the members of the earlier run before it knows where its seeds are.
+#[test]
+fn seeds_that_come_later_are_asked_first_all_the_same() {
+    let config = Config::default();
+    let mut net = Net::new(1, &config);
+    net.input(1, Input::peers(alloc::vec![79]));
+    net.run_for(Duration::from_millis(500));
+    net.input(1, Input::Join { seeds: alloc::vec![77].into() });
+    let asked = |net: &Net, at| net.log.iter().any(|it| it.1 == at);
+    assert!(asked(&net, 79));
+    net.log.clear();
+    net.run_for(config.join_timeout - Duration::from_millis(100));
+    assert!(asked(&net, 77) && !asked(&net, 79));
+    net.run_for(Duration::from_secs(5));
+    assert!(asked(&net, 79));
 }
