@@ -28,4 +28,5 @@ mod restart;
 mod sealing;
 mod small_clusters;
 mod suspicion;
+mod uneven;
 mod upgrade;

@@ -145,6 +145,8 @@ pub(crate) struct Process {
     /// How slow the process is: it receives datagrams up to this much late, and its timers fire
     /// only at multiples of this.
     pub(crate) slowness: Duration,
+    /// How late its timers fire.
+    pub(crate) lateness: Duration,
     /// While the process is down: when a node first sent it a datagram by a timer.
     pub(crate) first_probed: Option<Duration>,
     pub(crate) usage: Usage,

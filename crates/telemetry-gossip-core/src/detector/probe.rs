@@ -309,6 +309,8 @@ impl<A: Address> Detector<A> {
         let row = cx.table.row(target);
         let direct =
             if cx.config.detector.retries { row.round_trip.patience(timeout) } else { timeout };
+        // A distant member has time to answer the second ping, too, if the first one was lost.
+        let whole = (direct * 2).min(cx.config.probe_interval).max(timeout * 2);
         self.probe = Some(Probe {
             request_id,
             target,
@@ -318,7 +320,7 @@ impl<A: Address> Detector<A> {
             stage: Stage::Direct,
             started: cx.now,
             deadline: cx.now + direct,
-            ends: cx.now + timeout * 2,
+            ends: cx.now + whole,
             helpers: Default::default(),
             judged: 0,
             commanded,

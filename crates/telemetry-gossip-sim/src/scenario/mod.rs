@@ -224,6 +224,14 @@ pub enum Operation {
         #[serde(with = "span")]
         by: Duration,
     },
+    /// Let the timers of nodes fire this much later than the nodes ask for. `0s` ends this.
+    LateTicks {
+        /// The nodes.
+        nodes: Group,
+        /// The lateness.
+        #[serde(with = "span")]
+        by: Duration,
+    },
     /// Set the clocks of nodes ahead or back.
     Jump {
         /// The nodes.

@@ -44,6 +44,10 @@ impl Operation {
                 cluster.simulation_mut().slow(node, *by);
                 true
             }),
+            Self::LateTicks { nodes, by } => any(cluster, nodes, |cluster, node| {
+                cluster.simulation_mut().delay_ticks(node, *by);
+                true
+            }),
             Self::Jump { nodes, by, back } => any(cluster, nodes, |cluster, node| {
                 cluster.simulation_mut().jump(node, *by, *back);
                 true

@@ -62,7 +62,7 @@ type Fault = fn(&mut Swarm, Window);
 
 /// All kinds of faults, by name. Add a new one at the end: this changes which kinds a seed chooses,
 /// but not what the kinds do.
-const FAULTS_BY_NAME: [(&str, Fault); 35] = [
+const FAULTS_BY_NAME: [(&str, Fault); 37] = [
     ("crash", Swarm::crash),
     ("restart-all", Swarm::restart_all),
     ("pause", Swarm::pause),
@@ -98,6 +98,8 @@ const FAULTS_BY_NAME: [(&str, Fault); 35] = [
     ("partner", Swarm::partner),
     ("elsewhere", Swarm::elsewhere),
     ("lose-address", Swarm::lose_address),
+    ("distant", Swarm::distant),
+    ("late-ticks", Swarm::late_ticks),
 ];
 
 /// The time window of a fault, and the number of nodes that it affects.
@@ -228,6 +230,14 @@ impl Swarm {
         self.at(window.end, Operation::Slow { nodes: group("all"), by: Duration::ZERO });
     }
 
+    /// Lets the timers of a few nodes, or of all, fire late.
+    fn late_ticks(&mut self, window: Window) {
+        let by = Duration::from_millis(1) + self.millis(600);
+        let nodes = if self.one_in(3) { group("all") } else { random(window.few) };
+        self.at(window.begin, Operation::LateTicks { nodes, by });
+        self.at(window.end, Operation::LateTicks { nodes: group("all"), by: Duration::ZERO });
+    }
+
     fn jump(&mut self, window: Window) {
         let (most, back) = if self.one_in(3) { (2_000, true) } else { (20_000, false) };
         let by = self.millis(most);
@@ -296,6 +306,15 @@ impl Swarm {
         let zones = 2 + u32::try_from(self.below(3)).unwrap_or(0);
         let between_zones = self.millis(120);
         self.for_a_while(window, Network::default().zones(zones).between_zones(between_zones));
+    }
+
+    /// Moves some nodes to a distant site.
+    fn distant(&mut self, window: Window) {
+        let distant = u32::try_from(window.few).unwrap_or(1);
+        let distance = self.millis(400);
+        let loss = if self.one_in(2) { self.percent(1, 5) } else { Share::NONE };
+        let network = Network::default().distant(distant).distance(distance).distant_loss(loss);
+        self.for_a_while(window, network);
     }
 
     /// Replays datagrams late, even across restarts.
@@ -587,6 +606,7 @@ impl Swarm {
         self.at(FAULTS, Operation::Heal {});
         self.at(FAULTS, Operation::Network(Network::default()));
         self.at(FAULTS, Operation::Slow { nodes: group("all"), by: Duration::ZERO });
+        self.at(FAULTS, Operation::LateTicks { nodes: group("all"), by: Duration::ZERO });
         self.at(FAULTS, Operation::Resume(group("paused")));
         self.at(FAULTS, Operation::Unblock(group("blocked")));
         let (down, memory, rejoin) = (group("down"), Memory::Lost, self.rejoin());

@@ -132,7 +132,7 @@ impl Simulation {
         let Some(deadline) = process.node.as_ref().and_then(Node::poll_timeout) else {
             return;
         };
-        if process.clock.when(deadline) > now {
+        if process.clock.when(deadline) + process.lateness > now {
             // The deadline has moved since this wake-up was queued.
             self.arm(index, None);
         } else if process.paused {
@@ -331,7 +331,8 @@ impl Simulation {
         let Some(deadline) = process.node.as_ref().and_then(Node::poll_timeout) else {
             return;
         };
-        let due = micros(process.clock.when(deadline).max(now).max(not_before.unwrap_or_default()));
+        let due = process.clock.when(deadline) + process.lateness;
+        let due = micros(due.max(now).max(not_before.unwrap_or_default()));
         let at = due.checked_next_multiple_of(micros(process.slowness)).unwrap_or(due);
         // An earlier wake-up arms the timer again if the deadline has not come by then. This keeps
         // the queue small, since most inputs move the deadline to a later time.

@@ -44,6 +44,7 @@ impl Simulation {
             inbox: Default::default(),
             held: Default::default(),
             slowness: Duration::ZERO,
+            lateness: Duration::ZERO,
             first_probed: None,
             usage: Usage::default(),
             addition: Vec::new(),
@@ -253,6 +254,17 @@ impl Simulation {
     pub fn slow(&mut self, index: usize, by: Duration) {
         if let Some(process) = self.processes.get_mut(index) {
             process.slowness = by;
+        }
+    }
+
+    /// Lets the timers of a process fire this much later than it asks for, as on a host that has
+    /// too much to do. Zero ends this.
+    pub fn delay_ticks(&mut self, index: usize, by: Duration) {
+        if let Some(process) = self.processes.get_mut(index) {
+            process.lateness = by;
+            // Has an effect if its timer is due later than before.
+            process.wake = None;
+            self.arm(index, None);
         }
     }
 

@@ -19,6 +19,7 @@ enum Disturbance {
     Pause,
     Block,
     Slow,
+    LateTicks,
     /// An address that leads nowhere.
     Address,
     Crash,
@@ -150,6 +151,8 @@ fn effect(operation: &Operation) -> Effect {
         Operation::RegainAddress(nodes) => ends(Disturbance::Address, nodes),
         Operation::Slow { nodes, by } if by.is_zero() => ends(Disturbance::Slow, nodes),
         Operation::Slow { nodes, .. } => begins(Disturbance::Slow, nodes),
+        Operation::LateTicks { nodes, by } if by.is_zero() => ends(Disturbance::LateTicks, nodes),
+        Operation::LateTicks { nodes, .. } => begins(Disturbance::LateTicks, nodes),
         Operation::Partition { .. }
         | Operation::Cut { .. }
         | Operation::Lose { .. }

@@ -1,0 +1,120 @@
+//! Clusters whose nodes are not alike: a site far away, and hosts that are always late.
+
+use std::time::Duration;
+
+use telemetry_gossip_core::{Event, Status};
+use telemetry_gossip_sim::{Checking, Cluster, Network, Quantiles, Settings, Share, node_id};
+use telemetry_gossip_tests::for_each_seed;
+
+/// How long news takes to reach all nodes.
+#[derive(Default)]
+struct Times {
+    telemetry: Duration,
+    crash: Duration,
+}
+
+/// Runs a cluster in which some nodes publish all the time, with the nodes from the second one on
+/// at a site of this many nodes and this round trip. Then a node on each side publishes, and
+/// crashes. Returns the bytes that all nodes sent in `span`, and the longest times.
+fn run(nodes: usize, site: u32, round_trip: Duration, span: Duration, seed: u64) -> (u64, Times) {
+    let mut network = Network::default().distant(site).distance(round_trip / 2);
+    if site > 0 {
+        network = network.distant_loss(Share::percent(2));
+    }
+    let settings = Settings::default().nodes(nodes).network(network).seed(seed);
+    let mut cluster = Cluster::new(settings.checking(Checking::Off));
+    cluster.start_joined();
+    cluster.run_for(Duration::from_secs(60));
+    let sent = |cluster: &Cluster| -> u64 {
+        (0..nodes).map(|index| cluster.usage(index).sent_bytes).sum()
+    };
+    let (before, begun) = (sent(&cluster), cluster.now());
+    let mut turn = 0;
+    while cluster.now() < begun + span {
+        cluster.publish(turn % nodes, "load", format!("{turn}").as_bytes());
+        turn += 1;
+        cluster.run_for(Duration::from_secs(2));
+    }
+    let bytes = sent(&cluster) - before;
+    let wrong = |event: &Event<u32>| matches!(event, Event::Dead { .. });
+    for observer in 0..nodes {
+        assert!(!cluster.events(observer).any(|(_, event)| wrong(&event)), "nobody is Dead");
+    }
+    let mut times = Times::default();
+    for victim in [1, nodes - 1] {
+        cluster.publish(victim, "last", b"word");
+        let all = |cluster: &Cluster| {
+            cluster.taking_part().all(|it| cluster.value(it, victim, "last") == Some(b"word"))
+        };
+        let took = cluster.run_until(all, Duration::from_secs(60)).expect("it reaches all");
+        times.telemetry = times.telemetry.max(took);
+        cluster.crash(victim);
+        let known = |cluster: &Cluster| cluster.everyone_holds(victim, Status::Dead);
+        let took = cluster.run_until(known, Duration::from_secs(60)).expect("the crash is known");
+        times.crash = times.crash.max(took);
+    }
+    (bytes, times)
+}
+
+/// A satellite link, or a VPN around the world: a round trip above the probe timeout.
+fn check_distant_site(nodes: usize, site: u32, span: Duration, seeds: u64) {
+    for round_trip in [310, 400, 800].map(Duration::from_millis) {
+        for_each_seed(seeds, |seed| {
+            let (even, _) = run(nodes, 0, Duration::ZERO, span, seed);
+            let (bytes, times) = run(nodes, site, round_trip, span, seed);
+            let Times { telemetry, crash } = times;
+            println!(
+                "{nodes} nodes, {site} at {round_trip:?}: {} % of the bytes of an even cluster, \
+                 telemetry within {telemetry:?}, crashes within {crash:?}",
+                bytes * 100 / even
+            );
+            if round_trip <= Duration::from_millis(400) {
+                assert!(bytes * 10 <= even * 13, "{bytes} B, even {even} B");
+                assert!(telemetry <= Duration::from_secs(5), "{telemetry:?}");
+                assert!(crash <= Duration::from_secs(8), "{crash:?}");
+            }
+        });
+    }
+}
+
+#[test]
+fn a_distant_site_costs_no_more_and_learns_all() {
+    check_distant_site(40, 4, Duration::from_secs(300), 3);
+}
+
+/// `cargo test --release -p telemetry-gossip-tests --test protocol uneven -- --ignored`
+#[test]
+#[ignore = "takes minutes"]
+fn a_distant_site_of_ten_of_two_hundred_fifty_costs_no_more_for_an_hour() {
+    check_distant_site(250, 10, Duration::from_secs(3_600), 1);
+}
+
+/// How long a crash takes until all hold it Dead, where the timers of all nodes fire this late.
+fn crashes_with_late_ticks(nodes: usize, late: Duration, seeds: u64) -> Quantiles {
+    let mut times = Vec::new();
+    for_each_seed(seeds, |seed| {
+        let mut cluster = Cluster::new(Settings::default().nodes(nodes).seed(seed));
+        cluster.start_joined();
+        (0..nodes).for_each(|node| cluster.simulation_mut().delay_ticks(node, late));
+        cluster.run_for(Duration::from_millis(60_000 + seed * 37 % 1_000));
+        cluster.crash(nodes / 2);
+        let known = |cluster: &Cluster| cluster.everyone_holds(nodes / 2, Status::Dead);
+        let took = cluster.run_until(known, Duration::from_secs(120));
+        times.push(took.unwrap_or(Duration::from_secs(120)));
+        let wrong = |event: &Event<u32>| matches!(event, Event::Dead { id, .. } if *id != node_id(nodes / 2));
+        for observer in 0..nodes {
+            assert!(!cluster.events(observer).any(|(_, event)| wrong(&event)), "nobody else is");
+        }
+    });
+    Quantiles::of(times).expect("there were seeds")
+}
+
+/// One overloaded machine with all nodes: no deadline is met, and that is no pause.
+#[test]
+fn a_crash_is_found_where_all_timers_fire_late() {
+    for late in [100, 290, 330, 450, 600].map(Duration::from_millis) {
+        let times = crashes_with_late_ticks(20, late, 30);
+        println!("timers {late:?} late: {times}");
+        assert!(times.max <= Duration::from_secs(12), "{late:?}: {times}");
+    }
+}
