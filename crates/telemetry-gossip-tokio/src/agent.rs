@@ -66,6 +66,8 @@ pub struct Agent {
     commands: mpsc::Sender<Command>,
     feed: FeedReader,
     clock: Clock,
+    /// Whether the node is to end. Set before its task has noticed.
+    ending: watch::Sender<bool>,
     ended: watch::Receiver<bool>,
     record: Option<RecordView>,
     seeds: watch::Receiver<SeedStatus>,
@@ -108,6 +110,10 @@ impl Agent {
         {
             return Err(SpawnError::ClusterConfig(CommandError::NotInClusterConfig));
         }
+        let datagrams = transport.subscribe();
+        if datagrams.is_closed() {
+            return Err(SpawnError::TransportClosed);
+        }
         let boot = Boot::new(config, identity, rng_seed, clock.to_core(now));
         let node = Box::new(boot.node()?);
         let tape = match &options.record {
@@ -120,6 +126,7 @@ impl Agent {
             None => None,
         };
         let (commands, inbox) = mpsc::channel(MAX_WAITING_COMMANDS);
+        let (ending, told_to_end) = watch::channel(false);
         let (end, ended) = watch::channel(false);
         let (seeds_told, seeds) = watch::channel(SeedStatus::default());
         let agent = Self {
@@ -128,6 +135,7 @@ impl Agent {
             commands: commands.clone(),
             feed: feed.reader(),
             clock,
+            ending: ending.clone(),
             ended,
             record: tape.as_ref().map(Tape::view),
             seeds,
@@ -137,11 +145,13 @@ impl Agent {
         let task = Task::new(
             node,
             transport,
+            datagrams,
             clock,
             view,
             events,
             inbox,
             weak,
+            (ending, told_to_end),
             SeedNames::new(options.seeds, seeds_told),
             options.allowed_networks,
             options.cluster_config,
@@ -195,6 +205,27 @@ impl Agent {
     pub fn is_running(&self) -> bool {
         // The task drops its end of the channel however it ends.
         !*self.ended.borrow() && self.ended.has_changed().is_ok()
+    }
+
+    /// Whether the node is about to end, or has ended.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn is_ending(&self) -> bool {
+        *self.ending.borrow() || !self.is_running()
+    }
+
+    /// Ends the node, and does not wait for it. It handles no further datagram.
+    #[doc(hidden)]
+    pub fn end(&self) {
+        self.ending.send_replace(true);
+    }
+
+    /// Waits until the task of the node has ended. Does not end it.
+    #[doc(hidden)]
+    pub async fn ended(&self) {
+        let mut ended = self.ended.clone();
+        // An error means that the task was dropped with its runtime: it has ended, too.
+        let _ = ended.wait_for(|&ended| ended).await;
     }
 
     /// The counters of the record; `None` if the node is not recorded.
@@ -384,14 +415,13 @@ impl Agent {
     }
 
     /// Ends the task of the node, without telling the others, and waits until it has ended.
-    /// Idempotent.
+    /// Commands that were given before are carried out first. Idempotent; the node ends even if
+    /// the future is dropped.
     ///
     /// The transport stays open while anything holds it, as each handle does, unless it is closed.
     pub async fn shutdown(&self) {
-        let _ = self.commands.send(Command::Shutdown).await;
-        let mut ended = self.ended.clone();
-        // An error means that the task was dropped with its runtime: it has ended, too.
-        let _ = ended.wait_for(|&ended| ended).await;
+        self.end();
+        self.ended().await;
     }
 
     async fn input(&self, input: Input<'static, PeerAddr>) -> Result<(), AgentError> {

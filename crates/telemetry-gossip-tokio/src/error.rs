@@ -52,6 +52,12 @@ pub enum SpawnError {
          be missing from the record"
     )]
     RecordShared,
+    /// The transport is closed, so that the node would hear nothing.
+    #[error(
+        "the transport is closed, or the runtime that it was made on has ended: make another \
+         transport, on a runtime that outlives the node"
+    )]
+    TransportClosed,
     /// There is no tokio runtime to run the node on.
     #[error("no tokio runtime is running: start the node from within one")]
     NoRuntime,

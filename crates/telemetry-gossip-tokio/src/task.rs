@@ -16,7 +16,7 @@ use telemetry_gossip_core::{
     CommandError, Dropped, ExchangeOutcome, Explanation, Health, Input, InputError, Networks, Node,
     NodeId, ProbeOutcome, Stats, Transmit,
 };
-use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use crate::clock::Clock;
@@ -58,13 +58,14 @@ pub(crate) enum Command {
     Health(oneshot::Sender<Health>),
     Explain(NodeId, oneshot::Sender<Option<Explanation>>),
     Stats(oneshot::Sender<Stats>),
-    Shutdown,
 }
 
 /// What woke the task.
 enum Woken {
     Datagram(Option<Delivery>),
     Command(Option<Command>),
+    /// A handle ends the node.
+    End,
     /// The seal of the transport has refused datagrams.
     Dropped(Dropped<PeerAddr>),
     Tick,
@@ -82,6 +83,8 @@ pub(crate) struct Task {
     /// Tells when a copy of this process may draw the same random numbers.
     watch: CopyWatch,
     commands: mpsc::WeakSender<Command>,
+    /// Whether the node is to end: both ends, since its task may be the first to know.
+    ending: (watch::Sender<bool>, watch::Receiver<bool>),
     view: Arc<ArcSwap<View>>,
     observed_at: Instant,
     carry: Carry,
@@ -121,11 +124,13 @@ impl Task {
     pub(crate) fn new(
         node: Box<Node<PeerAddr>>,
         transport: Arc<dyn Transport>,
+        datagrams: Subscription,
         clock: Clock,
         view: Arc<ArcSwap<View>>,
         events: broadcast::Sender<Arc<Event>>,
         inbox: mpsc::Receiver<Command>,
         commands: mpsc::WeakSender<Command>,
+        ending: (watch::Sender<bool>, watch::Receiver<bool>),
         seeds: SeedNames,
         allowed_networks: Networks,
         cluster_config: Option<(u64, Vec<NodeId>)>,
@@ -150,7 +155,6 @@ impl Task {
             tape,
             transport: transport.clone(),
         };
-        let datagrams = transport.subscribe();
         let notices = transport.seal().map(|seal| seal.notices());
         let observed_at = Instant::now();
         let mut task = Self {
@@ -162,6 +166,7 @@ impl Task {
             clock,
             watch: CopyWatch::new(Clocks::read()),
             commands,
+            ending,
             view,
             observed_at,
             carry,
@@ -198,24 +203,55 @@ impl Task {
                 delivery = self.datagrams.recv() => Woken::Datagram(delivery),
                 command = self.inbox.recv() => Woken::Command(command),
                 dropped = drops::next(&mut self.notices) => Woken::Dropped(dropped),
+                // The sender is this task's, too: there is no error.
+                _ = self.ending.1.wait_for(|&ending| ending) => Woken::End,
                 () = tick => Woken::Tick,
             };
+            if self.is_to_end() {
+                if let Woken::Command(Some(command)) = woken {
+                    self.command(command);
+                }
+                break;
+            }
             // First of all: whatever is handled may draw random numbers.
             self.differ_from_copies(deadline);
             match woken {
                 Woken::Datagram(Some(delivery)) => self.receive(&delivery),
-                Woken::Command(None | Some(Command::Shutdown)) | Woken::Datagram(None) => break,
+                // `is_to_end` has seen these, and looks at all of them whatever woke the task.
+                Woken::Command(None) | Woken::Datagram(None) | Woken::End => break,
                 Woken::Command(Some(command)) => self.command(command),
                 Woken::Dropped(dropped) => self.carry.told.push(Event::dropped(dropped)),
                 Woken::Tick => self.step(Input::Tick),
             }
             self.publish();
-            self.carry.tell();
             if self.carry.ends {
-                break;
+                // Before a reader hears of it and starts the node again.
+                self.ending.0.send_replace(true);
             }
+            self.carry.tell();
         }
+        self.end();
+        self.carry.seeds.stop().await;
         self.carry.tape.take()
+    }
+
+    /// Whether the node was shut down, its last handle was dropped, or its transport was closed.
+    /// Such a node handles nothing more: another one may already be on its transport.
+    fn is_to_end(&self) -> bool {
+        let deaf = self.datagrams.is_closed() && self.datagrams.is_empty();
+        *self.ending.1.borrow() || self.inbox.is_closed() || deaf
+    }
+
+    /// Carries out the commands that were given before the end, and accepts no others.
+    fn end(&mut self) {
+        self.ending.0.send_replace(true);
+        for _ in 0..self.inbox.max_capacity() {
+            let Ok(command) = self.inbox.try_recv() else { break };
+            self.command(command);
+        }
+        self.inbox.close();
+        self.publish();
+        self.carry.tell();
     }
 
     fn now(&self) -> telemetry_gossip_core::Instant {
@@ -304,7 +340,6 @@ impl Task {
                 let stats = *self.node.stats();
                 self.carry.answer(answer, stats);
             }
-            Command::Shutdown => {}
         }
     }
 

@@ -148,6 +148,17 @@ impl Subscription {
     pub fn try_recv(&mut self) -> Option<Delivery> {
         self.deliveries.try_recv().ok()
     }
+
+    /// Whether the transport is closed, so that no further datagram will arrive. Those that have
+    /// arrived before can still be received.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.deliveries.is_closed()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.deliveries.is_empty()
+    }
 }
 
 /// The subscribers of a transport, for implementations of [`Transport`].

@@ -42,7 +42,8 @@ pub enum NodeErrorKind {
     Running,
     /// The node has not been started yet.
     NotStarted,
-    /// The node has ended: it was shut down, or its transport or runtime is gone.
+    /// The node has ended: it was shut down, or its transport or runtime is gone. At a start: the
+    /// transport is closed.
     Closed,
     /// No tokio runtime is running.
     Runtime,
@@ -147,6 +148,9 @@ impl From<SpawnError> for NodeError {
             }
             SpawnError::Entropy(error) | SpawnError::Record { error, .. } => {
                 Self::because(NodeErrorKind::System, text, error)
+            }
+            SpawnError::TransportClosed => {
+                Self { kind: NodeErrorKind::Closed, text: text.into(), source: None }
             }
             SpawnError::NoRuntime => {
                 Self { kind: NodeErrorKind::Runtime, text: text.into(), source: None }

@@ -115,7 +115,7 @@ impl PushPullGossip {
     /// [`NodeErrorKind::NoAnswer`] if no partner answered; [`NodeErrorKind::Refused`],
     /// [`NodeErrorKind::Closed`] or [`NodeErrorKind::Runtime`] if there was no exchange at all.
     pub async fn gossip_round(&self) -> Result<()> {
-        let agent = self.endpoint.agent()?;
+        let agent = self.endpoint.agent().await?;
         self.find_members().await;
         match agent.exchange().await? {
             (peer, ExchangeOutcome::Failed) => {

@@ -201,7 +201,8 @@ impl GossipNode {
     /// Starts the node. It joins in the background, and tries its seeds until one answers.
     ///
     /// Does nothing if the node runs. A node that was shut down starts again as a restarted process
-    /// would, under its old id and without its telemetry. If the node cannot start, the reason is
+    /// would, under its old id and without its telemetry; if it has not ended yet, the start waits
+    /// for that. If the node cannot start, the reason is
     /// logged; [`GossipNode::try_start`] returns it.
     pub async fn start(&self) {
         if let Err(error) = self.try_start().await {
@@ -211,11 +212,18 @@ impl GossipNode {
 
     /// Starts the node, or returns why it cannot start. Seeds are checked by their form only: a
     /// seed that does not exist yet is tried until it does.
+    ///
+    /// When this returns `Ok`, the node runs, unless something has ended it since: a shutdown that
+    /// was under way is waited for, and the node starts after it.
+    ///
+    /// # Errors
+    /// The id or a seed is invalid, a setting breaks its rule, the transport is closed, there is no
+    /// runtime, or the record cannot be started. Nothing runs then.
     pub async fn try_start(&self) -> Result<(), NodeError> {
         let endpoint = self.inner.endpoint.as_ref();
         let endpoint = endpoint.map_err(|&error| NodeError::id(&self.inner.id, error))?;
         endpoint.check_seeds()?;
-        endpoint.agent()?;
+        endpoint.start().await?;
         Ok(())
     }
 
@@ -476,7 +484,8 @@ impl GossipNode {
     }
 
     /// Ends the node, without telling the others, and waits until its task has ended. What it knew
-    /// can still be read. Does nothing before the start.
+    /// can still be read. Does nothing before the start. The node ends even if the future is
+    /// dropped.
     ///
     /// The transport is yours: its socket stays open until you close it, or drop it and this node.
     pub async fn shutdown(&self) {

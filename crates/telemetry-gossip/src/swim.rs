@@ -104,7 +104,7 @@ impl SwimDetector {
     /// transport. Probes of one detector take turns.
     pub async fn probe(&self, target: &str, members: &[MemberInfo]) -> bool {
         let Ok(target) = NodeId::new(target) else { return false };
-        let agent = match self.endpoint.agent() {
+        let agent = match self.endpoint.agent().await {
             Ok(agent) => agent,
             Err(error) => {
                 tracing::error!(%error, "the detector is not started");
