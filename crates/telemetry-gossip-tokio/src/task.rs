@@ -5,16 +5,17 @@
 //! reader that hears of a change therefore finds it in the view.
 
 mod arrival;
+mod carry;
 pub(crate) mod seeds;
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use telemetry_gossip_core::{
     CommandError, Dropped, ExchangeOutcome, Explanation, Health, Input, InputError, Networks, Node,
-    NodeId, ProbeOutcome, Stats, Transmit,
+    NodeId, ProbeOutcome, Stats,
 };
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::time::Instant;
@@ -29,13 +30,11 @@ use crate::record::Tape;
 use crate::shared::SharedTable;
 use crate::transport::{Delivery, Subscription, Transport};
 use crate::view::{MemberView, View};
+use carry::Carry;
 use seeds::{Purpose, SeedNames};
 
 /// The interval at which the times of last observation in the view are updated.
 const OBSERVE_EVERY: Duration = Duration::from_secs(1);
-
-/// How long the log is not told again that no seed has answered.
-const WARN_EVERY: Duration = Duration::from_secs(600);
 
 type Done = oneshot::Sender<Result<(), CommandError>>;
 type Probed = oneshot::Sender<Result<ProbeOutcome, CommandError>>;
@@ -90,32 +89,6 @@ pub(crate) struct Task {
     carry: Carry,
 }
 
-/// Gives an answer, once the view is published.
-type Answer = Box<dyn FnOnce() + Send>;
-
-/// Where the outputs of the node go.
-struct Carry {
-    /// The events and answers that wait until the view is published.
-    told: Vec<Event>,
-    answers: Vec<Answer>,
-    transport: Arc<dyn Transport>,
-    buf: Vec<u8>,
-    events: broadcast::Sender<Arc<Event>>,
-    changed: BTreeSet<NodeId>,
-    /// The last event about the isolation of the node that the view does not show yet.
-    isolation: Option<Event>,
-    seeds: SeedNames,
-    probes: HashMap<NodeId, VecDeque<Probed>>,
-    exchanges: VecDeque<Exchanged>,
-    leaving: Vec<Done>,
-    /// When the log was told last that no seed has answered.
-    warned_at: Option<Instant>,
-    on_conflict: OnConflict,
-    /// Whether the task stops once the view is published.
-    ends: bool,
-    tape: Option<Tape>,
-}
-
 impl Task {
     #[expect(
         clippy::too_many_arguments,
@@ -138,23 +111,8 @@ impl Task {
         table: Option<Arc<SharedTable>>,
         tape: Option<Tape>,
     ) -> Self {
-        let carry = Carry {
-            told: Vec::new(),
-            answers: Vec::new(),
-            buf: vec![0; node.config().mtu.into()],
-            events,
-            changed: BTreeSet::new(),
-            isolation: None,
-            seeds,
-            probes: HashMap::new(),
-            exchanges: VecDeque::new(),
-            leaving: Vec::new(),
-            warned_at: None,
-            on_conflict,
-            ends: false,
-            tape,
-            transport: transport.clone(),
-        };
+        let mtu = node.config().mtu;
+        let carry = Carry::new(mtu, transport.clone(), events, seeds, on_conflict, tape);
         let notices = transport.seal().map(|seal| seal.notices());
         let observed_at = Instant::now();
         let mut task = Self {
@@ -277,13 +235,15 @@ impl Task {
                 tape.input(now, &input);
             }
             let result = node.handle(now, input);
-            carry.drain(node);
+            carry.take(node);
             if let Some(tape) = &mut carry.tape {
                 tape.handled(node, result.is_ok());
             }
             result
         };
-        on_table(self.table.as_deref(), &self.inbox, &mut self.node, work).unwrap_or(Ok(()))
+        let result = on_table(self.table.as_deref(), &self.inbox, &mut self.node, work);
+        self.carry.pass_on();
+        result.unwrap_or(Ok(()))
     }
 
     fn command(&mut self, command: Command) {
@@ -398,7 +358,7 @@ impl Task {
 
 /// Works on the node, with the table of the host if there is one. Once the last handle is dropped,
 /// that table belongs to the host alone: a task that has not noticed yet must not enter its node
-/// again.
+/// again. `work` runs with the lock of that table held: it calls the core, and no code of the host.
 fn on_table<T>(
     table: Option<&SharedTable>,
     inbox: &mpsc::Receiver<Command>,
@@ -410,119 +370,5 @@ fn on_table<T>(
             table.with(|table| (!inbox.is_closed()).then(|| node.with_table(table, work)))
         }
         None => Some(work(node)),
-    }
-}
-
-impl Carry {
-    fn drain(&mut self, node: &mut Node<PeerAddr>) {
-        while let Some(Transmit { to, len, .. }) = node.poll_transmit(&mut self.buf) {
-            if let Some(tape) = &mut self.tape {
-                tape.transmit(&to, &self.buf[..len]);
-            }
-            // Datagrams get lost: one that was not sent is no different.
-            if let Err(error) = self.transport.send(to, &self.buf[..len]) {
-                tracing::trace!(%to, %error, "not sent");
-            }
-        }
-        while let Some(event) = node.poll_event() {
-            if let Some(tape) = &mut self.tape {
-                tape.event(&event);
-            }
-            self.event(event);
-        }
-    }
-
-    fn event(&mut self, event: Event) {
-        match event {
-            Event::Joined { id, .. }
-            | Event::Alive { id, .. }
-            | Event::Suspected { id, .. }
-            | Event::Dead { id, .. }
-            | Event::Left { id, .. }
-            | Event::Moved { id, .. }
-            | Event::Removed { id, .. } => {
-                tracing::debug!(?event);
-                self.changed.insert(id);
-            }
-            Event::Telemetry { id, .. } => {
-                self.changed.insert(id);
-            }
-            Event::Evidence { id, .. } => {
-                tracing::debug!(?event);
-                // It may be about a further accuser.
-                self.changed.insert(id);
-            }
-            Event::ProbeCompleted { id, outcome, .. } => {
-                // One outcome for each requested probe, in order.
-                if let Some(waiting) = self.probes.get_mut(&id) {
-                    let answer = waiting.pop_front();
-                    if waiting.is_empty() {
-                        self.probes.remove(&id);
-                    }
-                    if let Some(answer) = answer {
-                        self.answer(answer, Ok(outcome));
-                    }
-                }
-            }
-            Event::ExchangeCompleted { peer, outcome, .. } => {
-                if let Some(answer) = self.exchanges.pop_front() {
-                    self.answer(answer, Ok((peer, outcome)));
-                }
-            }
-            Event::LeaveCompleted => {
-                for answer in std::mem::take(&mut self.leaving) {
-                    self.answer(answer, Ok(()));
-                }
-            }
-            Event::JoinFailed => {
-                self.warn_of_join();
-                self.seeds.want(Purpose::Join);
-            }
-            Event::SeedsDue => self.seeds.want(Purpose::Refresh),
-            Event::IdentityConflict { lost: true, .. } => {
-                tracing::warn!(?event);
-                self.ends = self.on_conflict == OnConflict::Exit;
-            }
-            Event::Isolated { .. } | Event::Reconnected { .. } => {
-                tracing::info!(?event);
-                self.isolation = Some(event);
-            }
-            Event::Dropped { dropped, .. } => tracing::warn!("{dropped}"),
-            Event::Unreached { .. } | Event::LongDatagramsLost { .. } => tracing::warn!(?event),
-            // `Refuted`, `IdentityRegained`, `JoinCompleted`, `SeenElsewhere`, `AnswersElsewhere`.
-            _ => tracing::info!(?event),
-        }
-        self.told.push(event);
-    }
-
-    /// Warns once in a while that no seed has answered.
-    fn warn_of_join(&mut self) {
-        if self.warned_at.is_none_or(|at| at.elapsed() >= WARN_EVERY) {
-            self.warned_at = Some(Instant::now());
-            tracing::warn!(
-                "no seed has answered so far: the usual reasons are a wrong address, a firewall, \
-                 and that the seeds drop what this node sends, as it has another key or label, or \
-                 a key where they have none; their own log says so"
-            );
-        }
-    }
-
-    fn answer<T: Send + 'static>(&mut self, answer: oneshot::Sender<T>, value: T) {
-        // The caller may be gone, which is no error.
-        self.answers.push(Box::new(move || drop(answer.send(value))));
-    }
-
-    /// Sends the events and answers; the view that shows them is published.
-    fn tell(&mut self) {
-        let listened_to = self.events.receiver_count() > 0;
-        for event in self.told.drain(..) {
-            // A reader that subscribes now finds the change in the view.
-            if listened_to {
-                let _ = self.events.send(Arc::new(event));
-            }
-        }
-        for answer in self.answers.drain(..) {
-            answer();
-        }
     }
 }

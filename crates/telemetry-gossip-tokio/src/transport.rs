@@ -67,6 +67,9 @@ pub trait Transport: Send + Sync + Debug {
 
     /// Sends one datagram without waiting. Success does not mean that the datagram arrives.
     ///
+    /// The task of a node calls it, with no lock held: it may read the node or its state. While it
+    /// blocks, that task does nothing else, and readers do not wait for it.
+    ///
     /// # Errors
     /// The datagram was not sent, for example because it is too long, the buffer is full, or the
     /// transport is closed.

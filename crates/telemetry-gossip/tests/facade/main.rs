@@ -8,3 +8,4 @@ mod handles;
 mod node;
 mod probe;
 mod support;
+mod user_code;
