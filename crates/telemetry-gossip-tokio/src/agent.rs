@@ -17,6 +17,7 @@ use crate::clock::Clock;
 use crate::error::{AgentError, SpawnError};
 use crate::events::Events;
 use crate::feed::{Feed, FeedReader};
+use crate::host::{HostStatus, HostTold};
 use crate::options::Options;
 use crate::peer_addr::PeerAddr;
 use crate::record::{RecordStats, RecordView, Tape};
@@ -71,6 +72,7 @@ pub struct Agent {
     ended: watch::Receiver<bool>,
     record: Option<RecordView>,
     seeds: watch::Receiver<SeedStatus>,
+    host: watch::Receiver<HostStatus>,
 }
 
 impl Agent {
@@ -116,11 +118,12 @@ impl Agent {
         }
         let boot = Boot::new(config, identity, rng_seed, clock.to_core(now));
         let node = Box::new(boot.node()?);
+        let told = HostTold::new();
         let tape = match &options.record {
             Some(_) if options.table.is_some() => return Err(SpawnError::RecordShared),
             Some(recording) => {
                 let folder = || recording.folder.clone();
-                let tape = Tape::start(recording, boot);
+                let tape = Tape::start(recording, boot, told.clone());
                 Some(tape.map_err(|error| SpawnError::Record { folder: folder(), error })?)
             }
             None => None,
@@ -139,6 +142,7 @@ impl Agent {
             ended,
             record: tape.as_ref().map(Tape::view),
             seeds,
+            host: told.status(),
         };
         let weak = commands.downgrade();
         let (view, events) = feed.writer();
@@ -238,6 +242,13 @@ impl Agent {
     #[must_use]
     pub fn seed_status(&self) -> watch::Receiver<SeedStatus> {
         self.seeds.clone()
+    }
+
+    /// What hinders the node on its own host, and each change of it: it is told once when something
+    /// begins to fail, and once when it works again. The log has the same.
+    #[must_use]
+    pub fn host_status(&self) -> watch::Receiver<HostStatus> {
+        self.host.clone()
     }
 
     /// Converts a time of the core, such as [`Health::isolated_since`], to the clock of the host.

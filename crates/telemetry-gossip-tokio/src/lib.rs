@@ -39,6 +39,7 @@ mod events;
 mod feed;
 #[cfg(test)]
 mod handles;
+mod host;
 mod key_file;
 mod memory;
 mod options;
@@ -59,6 +60,7 @@ pub use error::{AgentError, SpawnError};
 pub use events::{Event, Events, RecvError};
 #[doc(hidden)]
 pub use feed::Feed;
+pub use host::HostStatus;
 pub use key_file::{KeyFileError, create_key, read_key};
 pub use memory::{MemoryNetwork, MemoryTransport};
 pub use options::{OnConflict, Options};

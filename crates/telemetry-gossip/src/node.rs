@@ -11,7 +11,8 @@ use telemetry_gossip_core::{
 };
 use telemetry_gossip_seal::SealStats;
 use telemetry_gossip_tokio::{
-    Agent, MemberView, Options, PeerAddr, RecordStats, Recording, TelemetryValue, Transport,
+    Agent, HostStatus, MemberView, Options, PeerAddr, RecordStats, Recording, TelemetryValue,
+    Transport,
 };
 
 use crate::endpoint::Endpoint;
@@ -405,6 +406,13 @@ impl GossipNode {
     /// ```
     pub async fn explain(&self, id: &str) -> Result<Option<Explanation>, NodeError> {
         Ok(self.started()?.explain(id).await?)
+    }
+
+    /// What hinders the node on its own host, such as a full disk under its record; the log tells
+    /// it, too, once. Never waits. Before the start all is well.
+    #[must_use]
+    pub fn host_status(&self) -> HostStatus {
+        self.agent().map(|agent| agent.host_status().borrow().clone()).unwrap_or_default()
     }
 
     /// Converts a time of the protocol, such as [`Health::isolated_since`], to the clock of the
