@@ -46,8 +46,8 @@ pub struct Recording {
     /// twice the size of that state if that is more. Default 8 MiB.
     pub file_bytes: u64,
     /// The number of files that are kept, those of earlier instances of the node included; at least
-    /// 1. Default 8. Beside them there is the one that is written, until it holds half as many bytes
-    /// as the oldest.
+    /// one, and 8 by default. Beside them there is the one that is written, until it holds half as
+    /// many bytes as the oldest.
     pub files: usize,
 }
 
