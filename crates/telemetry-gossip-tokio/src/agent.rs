@@ -20,6 +20,7 @@ use crate::feed::{Feed, FeedReader};
 use crate::host::{HostStatus, HostTold};
 use crate::options::Options;
 use crate::peer_addr::PeerAddr;
+use crate::place::Place;
 use crate::record::{RecordStats, RecordView, Tape};
 use crate::task::seeds::{SeedNames, SeedStatus, resolve_all};
 use crate::task::{Command, Task};
@@ -73,6 +74,8 @@ pub struct Agent {
     record: Option<RecordView>,
     seeds: watch::Receiver<SeedStatus>,
     host: watch::Receiver<HostStatus>,
+    /// Left when the last handle is dropped, though the task may not have noticed yet.
+    _place: Arc<Place>,
 }
 
 impl Agent {
@@ -116,6 +119,9 @@ impl Agent {
         if datagrams.is_closed() {
             return Err(SpawnError::TransportClosed);
         }
+        let (ending, told_to_end) = watch::channel(false);
+        let place = datagrams.places().take(options.part, options.id, ending.clone());
+        let place = Arc::new(place.map_err(|_| SpawnError::TransportTaken)?);
         let boot = Boot::new(config, identity, rng_seed, clock.to_core(now));
         let node = Box::new(boot.node()?);
         let told = HostTold::new();
@@ -129,7 +135,6 @@ impl Agent {
             None => None,
         };
         let (commands, inbox) = mpsc::channel(MAX_WAITING_COMMANDS);
-        let (ending, told_to_end) = watch::channel(false);
         let (end, ended) = watch::channel(false);
         let (seeds_told, seeds) = watch::channel(SeedStatus::default());
         let agent = Self {
@@ -143,6 +148,7 @@ impl Agent {
             record: tape.as_ref().map(Tape::view),
             seeds,
             host: told.status(),
+            _place: place.clone(),
         };
         let weak = commands.downgrade();
         let (view, events) = feed.writer();
@@ -163,11 +169,15 @@ impl Agent {
             options.table,
             tape,
         );
+        let leaves = place.leaves();
         runtime.spawn(async move {
+            // However the task ends, and whatever handles are left.
+            let leaves = leaves;
             if let Some(tape) = task.run().await {
                 tape.close().await;
             }
             // Only now: everything that the task held is gone.
+            drop(leaves);
             end.send_replace(true);
         });
         Ok(agent)

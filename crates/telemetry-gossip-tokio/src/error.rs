@@ -58,6 +58,13 @@ pub enum SpawnError {
          transport, on a runtime that outlives the node"
     )]
     TransportClosed,
+    /// A node and an exchange were to share a transport. They would answer others as two members.
+    #[error(
+        "a node or an exchange already runs on this transport, and a node shares none with an \
+         exchange: give each a transport of its own; a node exchanges by itself, and at once by \
+         `exchange`"
+    )]
+    TransportTaken,
     /// There is no tokio runtime to run the node on.
     #[error("no tokio runtime is running: start the node from within one")]
     NoRuntime,

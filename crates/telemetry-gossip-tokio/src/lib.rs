@@ -44,6 +44,7 @@ mod key_file;
 mod memory;
 mod options;
 mod peer_addr;
+mod place;
 mod record;
 mod sealing;
 mod shared;
@@ -65,6 +66,8 @@ pub use key_file::{KeyFileError, create_key, read_key};
 pub use memory::{MemoryNetwork, MemoryTransport};
 pub use options::{OnConflict, Options};
 pub use peer_addr::PeerAddr;
+#[doc(hidden)]
+pub use place::Part;
 pub use record::{RecordStats, Recording};
 pub use sealing::{Provenance, Sealing, SharedSeal};
 #[doc(hidden)]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use telemetry_gossip_core::{Config, Generation, Instance, Networks, NodeId};
 
 use crate::peer_addr::PeerAddr;
+use crate::place::Part;
 use crate::record::Recording;
 use crate::shared::SharedTable;
 
@@ -61,6 +62,9 @@ pub struct Options {
     /// [`Mode::OnDemand`](telemetry_gossip_core::Mode::OnDemand).
     #[doc(hidden)]
     pub table: Option<Arc<SharedTable>>,
+    /// What the node is on its transport.
+    #[doc(hidden)]
+    pub part: Part,
     /// Where to record what happens to the node, so that it can be replayed.
     pub record: Option<Recording>,
 }
@@ -94,6 +98,7 @@ impl Options {
             cluster_config: None,
             on_conflict: OnConflict::Wait,
             table: None,
+            part: Part::Node,
             record: None,
         }
     }
@@ -166,6 +171,14 @@ impl Options {
     #[must_use]
     pub fn table(mut self, table: impl Into<Option<Arc<SharedTable>>>) -> Self {
         self.table = table.into();
+        self
+    }
+
+    /// Sets what the node is on its transport.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn part(mut self, part: Part) -> Self {
+        self.part = part;
         self
     }
 

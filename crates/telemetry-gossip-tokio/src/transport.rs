@@ -1,8 +1,9 @@
 //! The network as the drivers see it: send datagrams, receive datagrams, resolve names. No rule of
 //! the protocol is here.
 //!
-//! A transport is shared: each subscriber gets every datagram, so that a node, a detector and an
-//! exchange on one transport do not take datagrams from each other.
+//! A transport is shared: each subscriber gets every datagram, so that a node or an exchange and a
+//! detector on one transport do not take datagrams from each other. A node and an exchange do not
+//! share one (see `place`).
 
 use std::fmt::Debug;
 use std::future::Future;
@@ -10,10 +11,12 @@ use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use telemetry_gossip_core::NodeId;
 use thiserror::Error;
 use tokio::sync::mpsc;
 
 use crate::peer_addr::PeerAddr;
+use crate::place::Places;
 use crate::sealing::{Provenance, SharedSeal};
 
 /// The most datagrams that wait for one subscriber. Further ones are dropped, as by a full socket
@@ -136,6 +139,7 @@ pub struct Delivery {
 #[derive(Debug)]
 pub struct Subscription {
     deliveries: mpsc::Receiver<Delivery>,
+    places: Places,
 }
 
 impl Subscription {
@@ -159,6 +163,17 @@ impl Subscription {
         self.deliveries.is_closed()
     }
 
+    /// The id of the node that runs on the transport.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn node(&self) -> Option<NodeId> {
+        self.places.node()
+    }
+
+    pub(crate) fn places(&self) -> &Places {
+        &self.places
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.deliveries.is_empty()
     }
@@ -168,6 +183,7 @@ impl Subscription {
 #[derive(Debug, Default)]
 pub struct Subscribers {
     senders: Mutex<Senders>,
+    places: Places,
 }
 
 #[derive(Debug, Default)]
@@ -186,7 +202,7 @@ impl Subscribers {
         if !senders.closed {
             senders.live.push(sender);
         }
-        Subscription { deliveries }
+        Subscription { deliveries, places: self.places.clone() }
     }
 
     /// Hands a datagram that came in plaintext to every subscriber. Returns how many of them had no

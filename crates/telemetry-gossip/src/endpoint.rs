@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use telemetry_gossip_core::{Identity, NodeId};
+use telemetry_gossip_core::Identity;
 use telemetry_gossip_tokio::{
     Agent, Events, Feed, Options, PeerAddr, SpawnError, TelemetryChanges, Transport, View,
 };
@@ -87,7 +87,8 @@ impl Endpoint {
     /// being used.
     pub(crate) fn try_spawn(&self) {
         match self.spawn() {
-            Ok(_) | Err(SpawnError::NoRuntime) => {}
+            // A node on the transport answers the probes of others in place of a detector.
+            Ok(_) | Err(SpawnError::NoRuntime | SpawnError::TransportTaken) => {}
             Err(error) => tracing::error!(%error, "not started"),
         }
     }
@@ -174,8 +175,8 @@ impl Endpoint {
         seeds.try_for_each(|seed| self.transport.check_name(seed)).map_err(NodeError::from)
     }
 
-    pub(crate) fn id(&self) -> NodeId {
-        self.lock().options.id
+    pub(crate) fn options(&self) -> Options {
+        self.lock().options.clone()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

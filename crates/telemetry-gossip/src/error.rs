@@ -45,6 +45,8 @@ pub enum NodeErrorKind {
     /// The node has ended: it was shut down, or its transport or runtime is gone. At a start: the
     /// transport is closed.
     Closed,
+    /// A node and an exchange were to share a transport.
+    TransportTaken,
     /// No tokio runtime is running.
     Runtime,
     /// The system failed: it provided no randomness, or the record cannot be started.
@@ -151,6 +153,9 @@ impl From<SpawnError> for NodeError {
             }
             SpawnError::TransportClosed => {
                 Self { kind: NodeErrorKind::Closed, text: text.into(), source: None }
+            }
+            SpawnError::TransportTaken => {
+                Self { kind: NodeErrorKind::TransportTaken, text: text.into(), source: None }
             }
             SpawnError::NoRuntime => {
                 Self { kind: NodeErrorKind::Runtime, text: text.into(), source: None }

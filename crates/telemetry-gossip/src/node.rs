@@ -218,8 +218,8 @@ impl GossipNode {
     /// was under way is waited for, and the node starts after it.
     ///
     /// # Errors
-    /// The id or a seed is invalid, a setting breaks its rule, the transport is closed, there is no
-    /// runtime, or the record cannot be started. Nothing runs then.
+    /// The id or a seed is invalid, a setting breaks its rule, the transport is closed or has an
+    /// exchange on it, there is no runtime, or the record cannot be started. Nothing runs then.
     pub async fn try_start(&self) -> Result<(), NodeError> {
         let endpoint = self.inner.endpoint.as_ref();
         let endpoint = endpoint.map_err(|&error| NodeError::id(&self.inner.id, error))?;
