@@ -13,7 +13,7 @@ use telemetry_gossip_recorder::Boot;
 use telemetry_gossip_seal::{OVERHEAD, SealStats};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::clock::Clock;
+use crate::clock::{self, Clock};
 use crate::error::{AgentError, SpawnError};
 use crate::events::Events;
 use crate::feed::{Feed, FeedReader};
@@ -102,7 +102,7 @@ impl Agent {
                 seed
             }
         };
-        let now = tokio::time::Instant::now().into_std();
+        let now = clock::now();
         let clock =
             options.table.as_ref().map_or_else(|| Clock::starting(now), |table| table.clock());
         let address = options.advertise.unwrap_or_else(|| transport.local());

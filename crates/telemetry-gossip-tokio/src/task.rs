@@ -20,7 +20,7 @@ use telemetry_gossip_core::{
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::time::Instant;
 
-use crate::clock::Clock;
+use crate::clock::{self, Clock};
 use crate::clocks::{Clocks, CopyWatch};
 use crate::drops;
 use crate::events::Event;
@@ -213,7 +213,7 @@ impl Task {
     }
 
     fn now(&self) -> telemetry_gossip_core::Instant {
-        self.clock.to_core(Instant::now().into_std())
+        self.clock.to_core(clock::now())
     }
 
     fn view_id(&self) -> String {

@@ -200,6 +200,19 @@ async fn readers_from_before_the_start_miss_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_age_of_a_value_is_by_the_clock_of_the_runtime() {
+    let network = MemoryNetwork::new(1);
+    let node = start(&network, "a", &[]).await;
+    node.publish("load", b"1").await.unwrap();
+    let second = Duration::from_secs(1);
+    assert!(node.fresh_telemetry("a", "load", second).is_some());
+    tokio::time::advance(Duration::from_secs(3_600)).await;
+    let age = node.telemetry("a", "load").unwrap().age();
+    assert!(age >= Duration::from_secs(3_600) && age < Duration::from_secs(3_601), "{age:?}");
+    assert_eq!(node.fresh_telemetry("a", "load", second), None);
+}
+
+#[tokio::test(start_paused = true)]
 async fn every_command_is_on_the_handle() {
     let network = MemoryNetwork::new(1);
     let (a, b) = (start(&network, "a", &[]).await, start(&network, "b", &[]).await);
