@@ -22,6 +22,7 @@ use crate::options::Options;
 use crate::peer_addr::PeerAddr;
 use crate::place::Place;
 use crate::record::{RecordStats, RecordView, Tape};
+use crate::sends::{SendStats, SendView, Sends};
 use crate::task::seeds::{SeedNames, SeedStatus, resolve_all};
 use crate::task::{Command, Task};
 use crate::telemetry::{TelemetryChanges, encode};
@@ -74,6 +75,7 @@ pub struct Agent {
     record: Option<RecordView>,
     seeds: watch::Receiver<SeedStatus>,
     host: watch::Receiver<HostStatus>,
+    sends: SendView,
     /// Left when the last handle is dropped, though the task may not have noticed yet.
     _place: Arc<Place>,
 }
@@ -134,6 +136,7 @@ impl Agent {
             }
             None => None,
         };
+        let sends = SendView::default();
         let (commands, inbox) = mpsc::channel(MAX_WAITING_COMMANDS);
         let (end, ended) = watch::channel(false);
         let (seeds_told, seeds) = watch::channel(SeedStatus::default());
@@ -148,13 +151,14 @@ impl Agent {
             record: tape.as_ref().map(Tape::view),
             seeds,
             host: told.status(),
+            sends: sends.clone(),
             _place: place.clone(),
         };
         let weak = commands.downgrade();
         let (view, events) = feed.writer();
         let task = Task::new(
             node,
-            transport,
+            Sends::new(transport, sends.clone(), told),
             datagrams,
             clock,
             view,
@@ -288,6 +292,12 @@ impl Agent {
     #[must_use]
     pub fn seal_stats(&self) -> Option<SealStats> {
         self.transport.seal().map(|seal| seal.stats())
+    }
+
+    /// The datagrams that the transport did not send, by the reason. Never waits.
+    #[must_use]
+    pub fn send_stats(&self) -> SendStats {
+        self.sends.stats()
     }
 
     /// The counters of the node since it was spawned. Bytes are counted without the seal.

@@ -11,6 +11,9 @@ use tokio::sync::watch;
 pub struct HostStatus {
     /// Why the node is not recorded at present; also `None` without a record.
     pub record: Option<String>,
+    /// Why no datagram is sent at present: some in a row were not. See also
+    /// [`Agent::send_stats`](crate::Agent::send_stats).
+    pub sends: Option<String>,
 }
 
 /// Tells the readers of the status, and the log, when something begins to fail and when it works
@@ -34,6 +37,15 @@ impl HostTold {
 
     pub(crate) fn record_works(&self) {
         self.change(|status| &mut status.record, None::<fn() -> String>);
+    }
+
+    /// No datagram is sent.
+    pub(crate) fn sends_fail(&self, why: impl FnOnce() -> String) {
+        self.change(|status| &mut status.sends, Some(why));
+    }
+
+    pub(crate) fn sends_work(&self) {
+        self.change(|status| &mut status.sends, None::<fn() -> String>);
     }
 
     /// The first reason stays until it works again: later ones are mostly the same.

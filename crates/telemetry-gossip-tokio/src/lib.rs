@@ -47,6 +47,7 @@ mod peer_addr;
 mod place;
 mod record;
 mod sealing;
+mod sends;
 mod shared;
 #[cfg(feature = "stream")]
 mod stream;
@@ -70,6 +71,7 @@ pub use peer_addr::PeerAddr;
 pub use place::Part;
 pub use record::{RecordStats, Recording};
 pub use sealing::{Provenance, Sealing, SharedSeal};
+pub use sends::SendStats;
 #[doc(hidden)]
 pub use shared::SharedTable;
 #[cfg(feature = "stream")]

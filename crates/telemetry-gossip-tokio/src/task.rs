@@ -27,8 +27,9 @@ use crate::events::Event;
 use crate::options::OnConflict;
 use crate::peer_addr::PeerAddr;
 use crate::record::Tape;
+use crate::sends::Sends;
 use crate::shared::SharedTable;
-use crate::transport::{Delivery, Subscription, Transport};
+use crate::transport::{Delivery, Subscription};
 use crate::view::{MemberView, View};
 use carry::Carry;
 use seeds::{Purpose, SeedNames};
@@ -96,7 +97,7 @@ impl Task {
     )]
     pub(crate) fn new(
         node: Box<Node<PeerAddr>>,
-        transport: Arc<dyn Transport>,
+        sends: Sends,
         datagrams: Subscription,
         clock: Clock,
         view: Arc<ArcSwap<View>>,
@@ -112,8 +113,8 @@ impl Task {
         tape: Option<Tape>,
     ) -> Self {
         let mtu = node.config().mtu;
-        let carry = Carry::new(mtu, transport.clone(), events, seeds, on_conflict, tape);
-        let notices = transport.seal().map(|seal| seal.notices());
+        let notices = sends.transport.seal().map(|seal| seal.notices());
+        let carry = Carry::new(mtu, sends, events, seeds, on_conflict, tape);
         let observed_at = Instant::now();
         let mut task = Self {
             node,
@@ -148,7 +149,7 @@ impl Task {
     pub(crate) async fn run(mut self) -> Option<Tape> {
         loop {
             let (me, pause) = (self.node.address(), self.node.config().join_timeout);
-            self.carry.seeds.resolve(me, pause, &self.carry.transport, &self.commands);
+            self.carry.seeds.resolve(me, pause, &self.carry.sends.transport, &self.commands);
             let deadline: Option<Instant> =
                 self.node.poll_timeout().map(|at| self.clock.to_host(at).into());
             let tick = async {

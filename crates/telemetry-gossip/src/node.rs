@@ -11,8 +11,8 @@ use telemetry_gossip_core::{
 };
 use telemetry_gossip_seal::SealStats;
 use telemetry_gossip_tokio::{
-    Agent, HostStatus, MemberView, Options, PeerAddr, RecordStats, Recording, TelemetryValue,
-    Transport,
+    Agent, HostStatus, MemberView, Options, PeerAddr, RecordStats, Recording, SendStats,
+    TelemetryValue, Transport,
 };
 
 use crate::endpoint::Endpoint;
@@ -406,6 +406,13 @@ impl GossipNode {
     /// ```
     pub async fn explain(&self, id: &str) -> Result<Option<Explanation>, NodeError> {
         Ok(self.started()?.explain(id).await?)
+    }
+
+    /// The datagrams that the transport did not send, by the reason; `None` before the start. Never
+    /// waits.
+    #[must_use]
+    pub fn send_stats(&self) -> Option<SendStats> {
+        self.agent().map(|agent| agent.send_stats())
     }
 
     /// What hinders the node on its own host, such as a full disk under its record; the log tells

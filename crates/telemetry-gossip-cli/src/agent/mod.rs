@@ -342,9 +342,10 @@ async fn warn_of_host(agent: &Agent, say: &impl Fn(Line)) {
     let mut before = HostStatus::default();
     loop {
         let now = status.borrow_and_update().clone();
-        for (was, is, again) in
-            [(&before.record, &now.record, "the node is recorded again; the record has a gap")]
-        {
+        for (was, is, again) in [
+            (&before.record, &now.record, "the node is recorded again; the record has a gap"),
+            (&before.sends, &now.sends, "this node can send again"),
+        ] {
             match (was, is) {
                 (None, Some(text)) => say(Line::warning(text.clone())),
                 (Some(_), None) => say(Line::warning(again.to_owned())),

@@ -15,7 +15,7 @@ use crate::events::Event;
 use crate::options::OnConflict;
 use crate::peer_addr::PeerAddr;
 use crate::record::Tape;
-use crate::transport::Transport;
+use crate::sends::Sends;
 
 /// How long the log is not told again that no seed has answered.
 const WARN_EVERY: Duration = Duration::from_secs(600);
@@ -32,7 +32,7 @@ pub(super) struct Carry {
     /// The events and answers that wait until the view is published.
     pub(super) told: Vec<Event>,
     answers: Vec<Answer>,
-    pub(super) transport: Arc<dyn Transport>,
+    pub(super) sends: Sends,
     buf: Vec<u8>,
     outputs: Outputs,
     pub(super) events: broadcast::Sender<Arc<Event>>,
@@ -63,7 +63,7 @@ struct Outputs {
 impl Carry {
     pub(super) fn new(
         mtu: u16,
-        transport: Arc<dyn Transport>,
+        sends: Sends,
         events: broadcast::Sender<Arc<Event>>,
         seeds: SeedNames,
         on_conflict: OnConflict,
@@ -72,7 +72,7 @@ impl Carry {
         Self {
             told: Vec::new(),
             answers: Vec::new(),
-            transport,
+            sends,
             buf: vec![0; mtu.into()],
             outputs: Outputs::default(),
             events,
@@ -115,10 +115,7 @@ impl Carry {
         for (to, len) in outputs.datagrams.drain(..) {
             let (bytes, behind) = rest.split_at(len);
             rest = behind;
-            // Datagrams get lost: one that was not sent is no different.
-            if let Err(error) = self.transport.send(to, bytes) {
-                tracing::trace!(%to, %error, "not sent");
-            }
+            self.sends.send(to, bytes);
         }
         outputs.bytes.clear();
         outputs.bytes.shrink_to(MAX_ROOM_KEPT);
