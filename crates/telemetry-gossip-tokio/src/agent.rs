@@ -389,14 +389,21 @@ impl Agent {
             .map_err(AgentError::from)
     }
 
-    /// Tells the other members that this node leaves, and waits until they were told: some gossip
-    /// intervals, less than 5 s with the default config.
+    /// Tells the other members that this node leaves, and waits until they were told as often as any
+    /// rumor is sent: some gossip intervals, less than 5 s with the default config. Datagrams may
+    /// get lost on the way, and are not acknowledged: members that did not hear of it find out by
+    /// probing. Idempotent.
     ///
     /// # Errors
     /// [`AgentError::Timeout`] after `timeout`; the node leaves all the same.
+    /// [`AgentError::NotSent`] if there were others, and this host sent none of the datagrams; the
+    /// node has left.
     pub async fn leave(&self, timeout: Duration) -> Result<(), AgentError> {
         let left = tokio::time::timeout(timeout, self.ask(Command::Leave)).await;
-        left.unwrap_or(Err(AgentError::Timeout(timeout)))?.map_err(AgentError::from)
+        match left.unwrap_or(Err(AgentError::Timeout(timeout)))?? {
+            true => Ok(()),
+            false => Err(AgentError::NotSent),
+        }
     }
 
     /// Probes a member and waits for the outcome, for at most two probe timeouts after the probes

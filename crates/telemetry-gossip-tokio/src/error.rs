@@ -83,6 +83,12 @@ pub enum AgentError {
     /// The command took longer than the caller wanted to wait. It may still be carried out.
     #[error("not done within {0:?}; it may still be carried out")]
     Timeout(Duration),
+    /// The node has left, and nothing of that could be sent: the others will find it dead by probing.
+    #[error(
+        "the node has left, but this host sent none of its datagrams: the others do not know, and \
+         find out by probing"
+    )]
+    NotSent,
     /// None of the seeds has an address. The text names each seed and its reason.
     #[error("no seed can be resolved: {0}")]
     Resolve(String),

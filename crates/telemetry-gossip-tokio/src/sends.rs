@@ -71,6 +71,8 @@ pub(crate) struct Sends {
     pub(crate) transport: Arc<dyn Transport>,
     counts: SendView,
     told: HostTold,
+    /// Datagrams that were sent.
+    pub(crate) sent: u64,
     /// The failures since the last success.
     in_a_row: u32,
     warned_at: [Option<Instant>; KINDS],
@@ -78,15 +80,16 @@ pub(crate) struct Sends {
 
 impl Sends {
     pub(crate) fn new(transport: Arc<dyn Transport>, counts: SendView, told: HostTold) -> Self {
-        Self { transport, counts, told, in_a_row: 0, warned_at: [None; KINDS] }
+        Self { transport, counts, told, sent: 0, in_a_row: 0, warned_at: [None; KINDS] }
     }
 
     pub(crate) fn send(&mut self, to: PeerAddr, bytes: &[u8]) {
         match self.transport.send(to, bytes) {
-            Ok(()) if self.in_a_row == 0 => {}
             Ok(()) => {
-                self.in_a_row = 0;
-                self.told.sends_work();
+                self.sent += 1;
+                if std::mem::take(&mut self.in_a_row) > 0 {
+                    self.told.sends_work();
+                }
             }
             Err(error) => self.failed(to, &error),
         }

@@ -38,6 +38,8 @@ use seeds::{Purpose, SeedNames};
 const OBSERVE_EVERY: Duration = Duration::from_secs(1);
 
 type Done = oneshot::Sender<Result<(), CommandError>>;
+/// Whether anything of the leave was sent, if there was somebody to tell.
+type Left = oneshot::Sender<Result<bool, CommandError>>;
 type Probed = oneshot::Sender<Result<ProbeOutcome, CommandError>>;
 type Exchanged = oneshot::Sender<Result<(Option<NodeId>, ExchangeOutcome), CommandError>>;
 
@@ -52,7 +54,7 @@ pub(crate) enum Command {
     },
     /// The addresses of the seeds, resolved in the background.
     Resolved(Purpose, Vec<PeerAddr>),
-    Leave(Done),
+    Leave(Left),
     Probe(NodeId, Probed),
     Exchange(Exchanged),
     Health(oneshot::Sender<Health>),
@@ -263,15 +265,7 @@ impl Task {
                     self.step(input);
                 }
             }
-            Command::Leave(answer) => {
-                let under_way = !self.carry.leaving.is_empty();
-                self.carry.leaving.push(answer);
-                if !under_way && let Err(error) = self.ordered(Input::Leave) {
-                    for answer in std::mem::take(&mut self.carry.leaving) {
-                        self.carry.answer(answer, Err(error.clone()));
-                    }
-                }
-            }
+            Command::Leave(answer) => self.leave(answer),
             Command::Probe(id, answer) => {
                 self.carry.probes.entry(id).or_default().push_back(answer);
                 if let Err(error) = self.ordered(Input::Probe { id })
@@ -300,6 +294,28 @@ impl Task {
             Command::Stats(answer) => {
                 let stats = *self.node.stats();
                 self.carry.answer(answer, stats);
+            }
+        }
+    }
+
+    fn leave(&mut self, answer: Left) {
+        if let Some(told) = self.carry.left {
+            // It has left: once more is as good as once.
+            self.carry.answer(answer, Ok(told));
+            return;
+        }
+        let under_way = !self.carry.leaving.is_empty();
+        self.carry.leaving.push(answer);
+        if under_way {
+            return;
+        }
+        let health = self.node.health();
+        // A node that has lost its id is no member, and has nobody to tell either.
+        let tells = health.active && health.alive + health.suspected > 1;
+        self.carry.sent_before_leave = tells.then_some(self.carry.sends.sent);
+        if let Err(error) = self.ordered(Input::Leave) {
+            for answer in std::mem::take(&mut self.carry.leaving) {
+                self.carry.answer(answer, Err(error.clone()));
             }
         }
     }

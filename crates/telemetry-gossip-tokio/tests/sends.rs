@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex};
 
 use common::{PATIENCE, agree, quick, within};
 use telemetry_gossip_tokio::{
-    Agent, BoxFuture, HostStatus, MemoryNetwork, MemoryTransport, Options, PeerAddr, SharedSeal,
-    Subscription, Transport,
+    Agent, AgentError, BoxFuture, HostStatus, MemoryNetwork, MemoryTransport, Options, PeerAddr,
+    SharedSeal, Subscription, Transport,
 };
 
 /// A transport that does not send while it has an error.
@@ -89,4 +89,24 @@ async fn datagrams_that_are_not_sent_are_counted_by_the_reason_and_told_once() {
     within("it is told that it works", told.changed()).await.unwrap();
     assert_eq!(*told.borrow(), HostStatus::default());
     agree(&agents).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leave_of_which_nothing_is_sent_is_an_error_and_one_without_others_is_none() {
+    let network = MemoryNetwork::new(1);
+    let inner = network.transport("a").unwrap();
+    let failing = Arc::new(Failing { inner, error: Mutex::default() });
+    let options = |id: &str| Options::new(id.parse().unwrap()).config(quick()).seeds(["a"]);
+    let a = Agent::spawn(options("a"), failing.clone()).unwrap();
+    let b = Agent::spawn(options("b"), network.transport("b").unwrap()).unwrap();
+    let alone = Agent::spawn(Options::new("c".parse().unwrap()), network.transport("c").unwrap());
+    agree(&[a.clone(), b.clone()]).await;
+    failing.set(Some(io::ErrorKind::PermissionDenied));
+    for _ in 0..2 {
+        let left = within("it leaves", a.leave(PATIENCE)).await;
+        assert_eq!(left, Err(AgentError::NotSent));
+    }
+    assert!(!a.health().await.unwrap().active, "it has left");
+    within("alone", alone.unwrap().leave(PATIENCE)).await.unwrap();
+    within("the other node leaves", b.leave(PATIENCE)).await.unwrap();
 }

@@ -55,6 +55,8 @@ pub enum NodeErrorKind {
     Refused,
     /// It was not done in time; it may still be carried out.
     Timeout,
+    /// The node has left, and this host sent nothing of that.
+    NotSent,
     /// None of the seeds has an address.
     Unresolved,
     /// A value has no encoded form.
@@ -171,6 +173,7 @@ impl From<AgentError> for NodeError {
             AgentError::Command(error) => return error.into(),
             AgentError::Value(error) => return error.into(),
             AgentError::Timeout(_) => NodeErrorKind::Timeout,
+            AgentError::NotSent => NodeErrorKind::NotSent,
             AgentError::Resolve(_) => NodeErrorKind::Unresolved,
             _ => NodeErrorKind::Closed,
         };

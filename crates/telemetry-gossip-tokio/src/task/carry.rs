@@ -10,7 +10,7 @@ use tokio::sync::{broadcast, oneshot};
 use tokio::time::Instant;
 
 use super::seeds::{Purpose, SeedNames};
-use super::{Done, Exchanged, Probed};
+use super::{Exchanged, Left, Probed};
 use crate::events::Event;
 use crate::options::OnConflict;
 use crate::peer_addr::PeerAddr;
@@ -42,7 +42,11 @@ pub(super) struct Carry {
     pub(super) seeds: SeedNames,
     pub(super) probes: HashMap<NodeId, VecDeque<Probed>>,
     pub(super) exchanges: VecDeque<Exchanged>,
-    pub(super) leaving: Vec<Done>,
+    pub(super) leaving: Vec<Left>,
+    /// How many datagrams had been sent when the leave began; `None` without others to tell.
+    pub(super) sent_before_leave: Option<u64>,
+    /// Once the node has left: whether anything of that was sent, if there was somebody to tell.
+    pub(super) left: Option<bool>,
     /// When the log was told last that no seed has answered.
     warned_at: Option<Instant>,
     pub(super) on_conflict: OnConflict,
@@ -82,6 +86,8 @@ impl Carry {
             probes: HashMap::new(),
             exchanges: VecDeque::new(),
             leaving: Vec::new(),
+            sent_before_leave: None,
+            left: None,
             warned_at: None,
             on_conflict,
             ends: false,
@@ -163,8 +169,10 @@ impl Carry {
                 }
             }
             Event::LeaveCompleted => {
+                let told = self.sent_before_leave.is_none_or(|before| self.sends.sent > before);
+                self.left = Some(told);
                 for answer in std::mem::take(&mut self.leaving) {
-                    self.answer(answer, Ok(()));
+                    self.answer(answer, Ok(told));
                 }
             }
             Event::JoinFailed => {
