@@ -127,6 +127,41 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     files.into_iter().map(|(path, _)| path).collect()
 }
 
+#[test]
+fn files_of_a_record_that_cannot_be_read_are_skipped_and_named() {
+    let folder = tempfile::tempdir().expect("a folder");
+    files(folder.path());
+    let whole = folder.path().display().to_string();
+    let replay =
+        |more: &[&str]| tgossip(&[&["replay", whole.as_str(), "--members"], more].concat());
+    let members = |output: &std::process::Output| {
+        let said = text(&output.stdout);
+        said.split_once("\n\n").expect("members").1.to_owned()
+    };
+    let before = replay(&["--verify"]);
+    assert!(before.status.success(), "{}", text(&before.stderr));
+    // Before, between and after the others.
+    let unreadable =
+        [("6.000000", &b""[..]), ("6.000001", b"TGR"), ("8.000000", b"something else")];
+    for (name, bytes) in unreadable {
+        let path = folder.path().join(format!("edge-17.{name}.tgrec"));
+        fs::write(path, bytes).expect("the folder is writable");
+    }
+    let output = replay(&[]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let said = text(&output.stdout);
+    for (name, _) in unreadable {
+        assert!(said.contains(&format!("edge-17.{name}.tgrec is skipped: ")), "{said}");
+    }
+    assert_eq!(members(&output), members(&before), "the rest is replayed");
+    let verified = replay(&["--verify"]);
+    assert_eq!(verified.status.code(), Some(1), "{}", text(&verified.stderr));
+    let found: Value =
+        serde_json::from_slice(&tgossip(&["replay", whole.as_str(), "--json"]).stdout)
+            .expect("JSON");
+    assert_eq!(found["skipped"].as_array().map(Vec::len), Some(3), "{found:#}");
+}
+
 /// Replays a file with all output. Returns the exit code and what was said on standard error; the
 /// program neither panics nor hangs, nor dies of a signal.
 fn survives(file: &Path) -> (i32, String) {
@@ -234,7 +269,7 @@ fn a_forged_block_with_a_valid_checksum_is_an_error_that_names_it_or_is_replayed
 }
 
 #[test]
-fn a_folder_whose_last_file_is_unreadable_is_an_error_that_names_the_file() {
+fn a_folder_whose_last_file_is_forged_is_replayed_up_to_there_and_the_file_is_named() {
     let folder = tempfile::tempdir().expect("a folder");
     let paths = files(folder.path());
     assert_eq!(survives(folder.path()).0, 0);
@@ -242,8 +277,12 @@ fn a_folder_whose_last_file_is_unreadable_is_an_error_that_names_the_file() {
     let state = blocks[0].len() / 2;
     blocks[0].truncate(state);
     fs::write(&paths[1], file_of(&blocks)).expect("the folder is writable");
-    let (code, said) = survives(folder.path());
-    assert!(code == 3 && said.contains("000001.tgrec: block 0"), "{code}: {said}");
+    assert_eq!(survives(folder.path()).0, 0);
+    let whole = folder.path().display().to_string();
+    let said = text(&tgossip(&["replay", &whole]).stdout);
+    assert!(said.contains("000001.tgrec is skipped: block 0"), "{said}");
+    let (code, said) = survives(&paths[1]);
+    assert!(code == 3 && said.contains("000001.tgrec: block 0"), "alone: {code}: {said}");
     assert_eq!(survives(&paths[0]).0, 0, "the file before it is intact");
 }
 

@@ -42,6 +42,14 @@ pub enum PlaybackStep<A: Clone + 'static> {
         /// How it ended.
         tail: Tail,
     },
+    /// A file, or the rest of it, cannot be replayed. The next one follows.
+    #[non_exhaustive]
+    Skipped {
+        /// The file.
+        path: PathBuf,
+        /// The reason.
+        reason: PlaybackReason,
+    },
 }
 
 /// The error of a record that cannot be replayed further.
@@ -77,7 +85,8 @@ impl From<io::Error> for PlaybackReason {
 ///
 /// Whatever is in the files, it holds at most 32 times the bytes of the longest block, and 32 MiB;
 /// beside that what the node comes to hold by the inputs, within the bounds of its settings. A file
-/// that cannot be replayed is an error that names the block and the rule.
+/// that cannot be replayed is skipped, which is a step that names the block and the rule. If it is
+/// the only one, or none can be replayed, that is an error.
 ///
 /// ```no_run
 /// use telemetry_gossip_recorder::{Playback, PlaybackStep, list};
@@ -94,6 +103,8 @@ impl From<io::Error> for PlaybackReason {
 #[derive(Debug)]
 pub struct Playback<A: Clone + 'static> {
     files: VecDeque<PathBuf>,
+    /// Whether there is one file only.
+    alone: bool,
     path: PathBuf,
     reader: Option<Reader<BufReader<File>, A>>,
     player: Option<Player<A>>,
@@ -106,8 +117,10 @@ pub struct Playback<A: Clone + 'static> {
 impl<A: Address + Serialize + DeserializeOwned + 'static> Playback<A> {
     /// Replays these files in this order, which is that of [`list`](crate::list).
     pub fn new(files: impl IntoIterator<Item = PathBuf>) -> Self {
+        let files: VecDeque<PathBuf> = files.into_iter().collect();
         Self {
-            files: files.into_iter().collect(),
+            alone: files.len() == 1,
+            files,
             path: PathBuf::new(),
             reader: None,
             player: None,
@@ -119,7 +132,17 @@ impl<A: Address + Serialize + DeserializeOwned + 'static> Playback<A> {
 
     /// Returns the next step; `None` at the end of the last file.
     pub fn next_step(&mut self) -> Result<Option<PlaybackStep<A>>, PlaybackError> {
-        self.step().map_err(|reason| PlaybackError { path: self.path.clone(), reason })
+        match self.step() {
+            Ok(step) => Ok(step),
+            Err(reason) => {
+                (self.reader, self.block, self.digest) = (None, None, None);
+                let path = self.path.clone();
+                if self.alone || (self.files.is_empty() && self.player.is_none()) {
+                    return Err(PlaybackError { path, reason });
+                }
+                Ok(Some(PlaybackStep::Skipped { path, reason }))
+            }
+        }
     }
 
     fn step(&mut self) -> Result<Option<PlaybackStep<A>>, PlaybackReason> {

@@ -35,8 +35,8 @@ pub enum ReadError {
     },
     /// The header of the file is incomplete or damaged, so that nothing can be replayed.
     #[error(
-        "the header of the record is incomplete or damaged: \
-         the process or the machine stopped while it was written"
+        "the header of the record is incomplete or damaged: the process or the machine stopped \
+         while it was written, or the disk was full"
     )]
     NoHeader,
     /// A block with a correct checksum breaks a rule of the format.
@@ -99,6 +99,9 @@ impl<R: Read, A: Address + DeserializeOwned + 'static> Reader<R, A> {
     pub fn new(mut source: R) -> Result<Self, ReadError> {
         let mut preamble = [0; PREAMBLE_LEN];
         let len = fill(&mut source, &mut preamble)?;
+        if len < PREAMBLE_LEN && preamble.starts_with(&MAGIC[..len.min(MAGIC.len())]) {
+            return Err(ReadError::NoHeader);
+        }
         let (magic, version) = preamble.split_at(MAGIC.len());
         if magic != MAGIC || len < PREAMBLE_LEN {
             return Err(ReadError::NotARecord);

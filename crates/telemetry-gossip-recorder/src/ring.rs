@@ -17,6 +17,7 @@ use serde::de::DeserializeOwned;
 use telemetry_gossip_core::{Address, NodeId};
 use thiserror::Error;
 
+use crate::format::{Origin, Start};
 use crate::play::Player;
 use crate::playback::PlaybackReason;
 use crate::read::Reader;
@@ -67,19 +68,36 @@ pub fn list(folder: &Path) -> io::Result<Vec<RecordFile>> {
     Ok(files)
 }
 
-/// The files of one node in a folder.
+/// The files of one node in a folder, of which the last one is written.
+///
+/// A file takes the place of the oldest one once it holds half as many bytes. So a full disk, on
+/// which files are begun and cannot be continued, does not cost the files from before: a file that
+/// could not be continued and has not earned its place goes when the next one begins.
 #[derive(Debug)]
 pub struct Ring {
     folder: PathBuf,
     stem: String,
     instance: u64,
     keep: usize,
+    current: Option<Current>,
+}
+
+/// The file that is written.
+#[derive(Debug)]
+struct Current {
+    /// `None` once a chunk was not written: nothing can follow it.
+    file: Option<File>,
+    path: PathBuf,
+    bytes: u64,
+    /// Whether the oldest files have made room for it.
+    has_place: bool,
 }
 
 impl Ring {
     /// Opens the ring of a node in a folder, and creates the folder if it is missing.
     ///
-    /// The ring keeps at most `keep` files, those of earlier instances included, and at least one.
+    /// The ring keeps at most `keep` files, those of earlier instances included, and at least one;
+    /// beside them the one that is written, until it holds half as many bytes as the oldest.
     /// `instance` is the number of this instance, see [`Recorder::new`](crate::Recorder::new). If
     /// the clock has gone back, it is raised above the latest number in the folder.
     pub fn new(folder: &Path, id: &NodeId, instance: u64, keep: usize) -> io::Result<Self> {
@@ -91,49 +109,125 @@ impl Ring {
             .map(|file| file.instance)
             .max();
         let instance = earlier.map_or(instance, |earlier| instance.max(earlier.saturating_add(1)));
-        Ok(Self { folder: folder.to_owned(), stem, instance, keep: keep.max(1) })
+        let folder = folder.to_owned();
+        Ok(Self { folder, stem, instance, keep: keep.max(1), current: None })
     }
 
     /// Creates the next file, and writes `opening` to it, the chunk of a recorder that begins a new
-    /// file. Then removes the oldest files, so that `keep` are left.
+    /// file. A folder that was removed is made again.
     ///
     /// An opening that cannot be replayed is refused, and one that cannot be written whole leaves
     /// no file. In both cases no other file is removed. So among the files that are kept, there is
     /// always one from which a replay can start.
-    pub fn begin<A>(&mut self, opening: &Chunk) -> Result<File, RingError>
+    pub fn begin<A>(&mut self, opening: &Chunk) -> Result<(), RingError>
     where
         A: Address + Serialize + DeserializeOwned + 'static,
     {
         let reader = Reader::<_, A>::new(opening.bytes()).map_err(PlaybackReason::from)?;
         Player::start(reader.header()).map_err(PlaybackReason::from)?;
+        if let Some(before) = &mut self.current {
+            // What comes from now on does not belong there, also if no file is begun.
+            before.file = None;
+        }
         let serial = reader.header().serial;
+        let continues =
+            matches!(reader.header().start, Start::State { origin: Origin::Rotated, .. });
         let name = format!("{}.{:018}.{serial:06}.{EXTENSION}", self.stem, self.instance);
         let path = self.folder.join(name);
-        // A record is confidential: only its owner may read it.
-        let mut options = File::options();
-        options.write(true).create_new(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let mut file = options.open(&path)?;
-        let begun = file.write_all(opening.bytes()).and_then(|()| self.remove_oldest());
-        if let Err(error) = begun {
+        let mut file = match create(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                fs::create_dir_all(&self.folder)?;
+                create(&path)?
+            }
+            created => created?,
+        };
+        if let Err(error) = file.write_all(opening.bytes()) {
             // It may have no room either, but then an attempt to remove it does no harm.
             let _ = fs::remove_file(&path);
             return Err(error.into());
         }
-        Ok(file)
+        let bytes = opening.bytes().len() as u64;
+        let current = Current { file: Some(file), path, bytes, has_place: false };
+        match self.current.replace(current) {
+            // Complete, however small: the limit may be lower than when the oldest was written.
+            Some(before) if !before.has_place && continues => self.make_room(1)?,
+            Some(before) if !before.has_place => remove(&before.path)?,
+            _ => {}
+        }
+        Ok(self.claim_place()?)
     }
 
-    /// Removes the oldest files above the number to keep.
-    fn remove_oldest(&self) -> io::Result<()> {
-        let own: Vec<_> =
-            list(&self.folder)?.into_iter().filter(|file| file.stem == self.stem).collect();
-        let above = own.len().saturating_sub(self.keep);
-        own.iter().take(above).try_for_each(|file| fs::remove_file(&file.path))
+    /// Appends a chunk to the file that was begun last. After an error, and if somebody has removed
+    /// the file, which is an error, nothing is appended until the next one is begun: returns false
+    /// then.
+    pub fn append(&mut self, chunk: &Chunk) -> Result<bool, RingError> {
+        let Some(Current { file: held, path, bytes, .. }) = &mut self.current else {
+            return Ok(false);
+        };
+        // Taken, and put back only if all went well.
+        let Some(mut file) = held.take() else { return Ok(false) };
+        file.write_all(chunk.bytes())?;
+        // Otherwise all would be written to a file that is gone.
+        fs::metadata(&*path)?;
+        *bytes = bytes.saturating_add(chunk.bytes().len() as u64);
+        *held = Some(file);
+        self.claim_place()?;
+        Ok(true)
+    }
+
+    /// Removes the oldest files if the current one has earned its place.
+    fn claim_place(&mut self) -> io::Result<()> {
+        let Some(current) = self.current.as_ref().filter(|current| !current.has_place) else {
+            return Ok(());
+        };
+        let bytes = current.bytes;
+        // An instance that ended early may have left one more than are kept.
+        self.make_room(1)?;
+        let oldest = self.above(0)?;
+        let held = |file: &RecordFile| fs::metadata(&file.path).map_or(0, |held| held.len());
+        if oldest.iter().all(|file| bytes >= held(file) / 2) {
+            self.make_room(0)?;
+            if let Some(current) = &mut self.current {
+                current.has_place = true;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes the oldest files until at most `more` above the number to keep are left.
+    fn make_room(&self, more: usize) -> io::Result<()> {
+        self.above(more)?.iter().try_for_each(|file| remove(&file.path))
+    }
+
+    /// The oldest files that are too many if `more` above the number to keep may stay. Never the
+    /// current file.
+    fn above(&self, more: usize) -> io::Result<Vec<RecordFile>> {
+        let mut own = list(&self.folder)?;
+        own.retain(|file| file.stem == self.stem);
+        let above = own.len().saturating_sub(self.keep.saturating_add(more));
+        own.truncate(above);
+        Ok(own)
     }
 }
 
-/// Why a file of a ring was not begun.
+/// Creates a file that does not exist yet. A record is confidential: only its owner may read it.
+fn create(path: &Path) -> io::Result<File> {
+    let mut options = File::options();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
+}
+
+/// Removes a file, which may be gone already.
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Why a file of a ring was not begun, or not continued.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum RingError {
@@ -167,7 +261,7 @@ mod tests {
     use telemetry_gossip_core::{Config, Identity, Instant};
 
     use super::*;
-    use crate::format::{Boot, Origin, Start};
+    use crate::format::Boot;
     use crate::record::{Limits, Recorder};
 
     /// The first chunk of file `serial` of a node's record.
@@ -222,6 +316,80 @@ mod tests {
         assert_eq!(names(folder.path()), kept);
     }
 
+    /// A file that takes nothing more, as on a full disk.
+    #[cfg(target_os = "linux")]
+    fn fill_disk(ring: &mut Ring) {
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        ring.current.as_mut().unwrap().file = Some(full);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_full_disk_on_which_files_can_be_begun_does_not_cost_the_files_before() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut ring = Ring::new(folder.path(), &"a".parse().unwrap(), 9, 3).unwrap();
+        for serial in 0..3 {
+            begin(&mut ring, serial);
+            for _ in 0..20 {
+                assert!(ring.append(&opening(0)).unwrap());
+            }
+        }
+        let kept = names(folder.path());
+        for serial in 3..9 {
+            begin(&mut ring, serial);
+            fill_disk(&mut ring);
+            let error = ring.append(&opening(0)).unwrap_err();
+            assert!(matches!(&error, RingError::Io(full) if full.raw_os_error() == Some(28)));
+            assert!(!ring.append(&opening(0)).unwrap(), "nothing follows in this file");
+            let now = names(folder.path());
+            assert_eq!((&now[..3], now.len()), (&kept[..], 4), "the one that was begun, at most");
+        }
+        // There is room again: it takes the place of the oldest once it holds half as much.
+        begin(&mut ring, 9);
+        assert_eq!(names(folder.path())[..3], kept);
+        for _ in 0..10 {
+            assert!(ring.append(&opening(0)).unwrap());
+        }
+        let now = names(folder.path());
+        assert_eq!((&now[..2], now.len()), (&kept[1..], 3));
+    }
+
+    #[test]
+    fn a_file_that_is_complete_takes_its_place_however_small_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut ring = Ring::new(folder.path(), &"a".parse().unwrap(), 9, 1).unwrap();
+        begin(&mut ring, 0);
+        for _ in 0..20 {
+            ring.append(&opening(0)).unwrap();
+        }
+        // As after a start with a lower limit.
+        for serial in 1..4 {
+            let Start::State { state, .. } = start_of(&opening(serial)) else { panic!("a state") };
+            let start = Start::<u32>::State { origin: Origin::Rotated, state };
+            ring.begin::<u32>(&opening(serial).with_start(start)).unwrap();
+            assert!(names(folder.path()).len() <= 2, "{:?}", names(folder.path()));
+        }
+        assert_eq!(names(folder.path()), ["a.000000000000000009.000003.tgrec"]);
+    }
+
+    fn start_of(opening: &Chunk) -> Start<u32> {
+        Reader::<_, u32>::new(opening.bytes()).unwrap().header().start.clone()
+    }
+
+    #[test]
+    fn a_folder_that_was_removed_is_made_again() {
+        let parent = tempfile::tempdir().unwrap();
+        let folder = parent.path().join("records/of/a");
+        let mut ring = Ring::new(&folder, &"a".parse().unwrap(), 9, 2).unwrap();
+        begin(&mut ring, 0);
+        fs::remove_dir_all(parent.path().join("records")).unwrap();
+        let error = ring.append(&opening(0)).unwrap_err();
+        assert!(matches!(&error, RingError::Io(error) if error.kind() == io::ErrorKind::NotFound));
+        begin(&mut ring, 1);
+        assert!(ring.append(&opening(0)).unwrap());
+        assert_eq!(names(&folder).len(), 1);
+    }
+
     fn names(folder: &Path) -> Vec<String> {
         let files = list(folder).unwrap().into_iter();
         files.map(|file| file.path.file_name().unwrap().to_str().unwrap().to_owned()).collect()
@@ -241,6 +409,9 @@ mod tests {
         // A later instance whose clock has gone back.
         let mut later = Ring::new(folder.path(), &id, 5, 3).unwrap();
         begin(&mut later, 0);
+        while names(folder.path()).len() > 4 {
+            assert!(later.append(&opening(1)).unwrap());
+        }
         let expected = [
             "edge%2f17%2ea.000000000000000007.000002.tgrec",
             "edge%2f17%2ea.000000000000000007.000003.tgrec",

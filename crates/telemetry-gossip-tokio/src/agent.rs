@@ -13,13 +13,16 @@ use telemetry_gossip_recorder::Boot;
 use telemetry_gossip_seal::{OVERHEAD, SealStats};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::clock::Clock;
+use crate::clock::{self, Clock};
 use crate::error::{AgentError, SpawnError};
 use crate::events::Events;
 use crate::feed::{Feed, FeedReader};
+use crate::host::{HostStatus, HostTold};
 use crate::options::Options;
 use crate::peer_addr::PeerAddr;
+use crate::place::Place;
 use crate::record::{RecordStats, RecordView, Tape};
+use crate::sends::{SendStats, SendView, Sends};
 use crate::state::keeper::{Earlier, Keeper, StateStatus};
 use crate::state::{StateDir, StateError};
 use crate::task::seeds::{SeedNames, SeedStatus, resolve_all};
@@ -68,10 +71,16 @@ pub struct Agent {
     commands: mpsc::Sender<Command>,
     feed: FeedReader,
     clock: Clock,
+    /// Whether the node is to end. Set before its task has noticed.
+    ending: watch::Sender<bool>,
     ended: watch::Receiver<bool>,
     record: Option<RecordView>,
     seeds: watch::Receiver<SeedStatus>,
     state: Option<watch::Receiver<StateStatus>>,
+    host: watch::Receiver<HostStatus>,
+    sends: SendView,
+    /// Left when the last handle is dropped, though the task may not have noticed yet.
+    _place: Arc<Place>,
 }
 
 impl Agent {
@@ -98,7 +107,7 @@ impl Agent {
                 seed
             }
         };
-        let now = tokio::time::Instant::now().into_std();
+        let now = clock::now();
         let clock =
             options.table.as_ref().map_or_else(|| Clock::starting(now), |table| table.clock());
         let address = options.advertise.unwrap_or_else(|| transport.local());
@@ -108,6 +117,13 @@ impl Agent {
         {
             return Err(SpawnError::ClusterConfig(CommandError::NotInClusterConfig));
         }
+        let datagrams = transport.subscribe();
+        if datagrams.is_closed() {
+            return Err(SpawnError::TransportClosed);
+        }
+        let (ending, told_to_end) = watch::channel(false);
+        let place = datagrams.places().take(options.part, options.id, ending.clone());
+        let place = Arc::new(place.map_err(|_| SpawnError::TransportTaken)?);
         let earlier = match &options.state_dir {
             Some(folder) => Some(Earlier::read(StateDir::open(folder)?, options.id, config.label)),
             None => None,
@@ -118,11 +134,12 @@ impl Agent {
             Identity::new(options.id, address).generation(generation).instance(options.instance);
         let boot = Boot::new(config, identity, rng_seed, clock.to_core(now));
         let node = Box::new(boot.node()?);
+        let told = HostTold::new();
         let tape = match &options.record {
             Some(_) if options.table.is_some() => return Err(SpawnError::RecordShared),
             Some(recording) => {
                 let folder = || recording.folder.clone();
-                let tape = Tape::start(recording, boot);
+                let tape = Tape::start(recording, boot, told.clone());
                 Some(tape.map_err(|error| SpawnError::Record { folder: folder(), error })?)
             }
             None => None,
@@ -136,6 +153,7 @@ impl Agent {
             }
             _ => (None, None),
         };
+        let sends = SendView::default();
         let (commands, inbox) = mpsc::channel(MAX_WAITING_COMMANDS);
         let (end, ended) = watch::channel(false);
         let (seeds_told, seeds) = watch::channel(SeedStatus::default());
@@ -145,21 +163,27 @@ impl Agent {
             commands: commands.clone(),
             feed: feed.reader(),
             clock,
+            ending: ending.clone(),
             ended,
             record: tape.as_ref().map(Tape::view),
             seeds,
             state,
+            host: told.status(),
+            sends: sends.clone(),
+            _place: place.clone(),
         };
         let weak = commands.downgrade();
         let (view, events) = feed.writer();
         let task = Task::new(
             node,
-            transport,
+            Sends::new(transport, sends.clone(), told),
+            datagrams,
             clock,
             view,
             events,
             inbox,
             weak,
+            (ending, told_to_end),
             SeedNames::new(options.seeds, seeds_told),
             options.allowed_networks,
             options.cluster_config,
@@ -169,9 +193,13 @@ impl Agent {
             keeper,
             peers,
         );
+        let leaves = place.leaves();
         runtime.spawn(async move {
+            // However the task ends, and whatever handles are left.
+            let leaves = leaves;
             task.run().await.close().await;
             // Only now: everything that the task held is gone.
+            drop(leaves);
             end.send_replace(true);
         });
         Ok(agent)
@@ -215,6 +243,27 @@ impl Agent {
         !*self.ended.borrow() && self.ended.has_changed().is_ok()
     }
 
+    /// Whether the node is about to end, or has ended.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn is_ending(&self) -> bool {
+        *self.ending.borrow() || !self.is_running()
+    }
+
+    /// Ends the node, and does not wait for it. It handles no further datagram.
+    #[doc(hidden)]
+    pub fn end(&self) {
+        self.ending.send_replace(true);
+    }
+
+    /// Waits until the task of the node has ended. Does not end it.
+    #[doc(hidden)]
+    pub async fn ended(&self) {
+        let mut ended = self.ended.clone();
+        // An error means that the task was dropped with its runtime: it has ended, too.
+        let _ = ended.wait_for(|&ended| ended).await;
+    }
+
     /// The counters of the record; `None` if the node is not recorded.
     #[must_use]
     pub fn recorded(&self) -> Option<RecordStats> {
@@ -232,6 +281,13 @@ impl Agent {
     #[must_use]
     pub fn state_status(&self) -> Option<watch::Receiver<StateStatus>> {
         self.state.clone()
+    }
+
+    /// What hinders the node on its own host, and each change of it: it is told once when something
+    /// begins to fail, and once when it works again. The log has the same.
+    #[must_use]
+    pub fn host_status(&self) -> watch::Receiver<HostStatus> {
+        self.host.clone()
     }
 
     /// Converts a time of the core, such as [`Health::isolated_since`], to the clock of the host.
@@ -261,6 +317,12 @@ impl Agent {
     #[must_use]
     pub fn seal_stats(&self) -> Option<SealStats> {
         self.transport.seal().map(|seal| seal.stats())
+    }
+
+    /// The datagrams that the transport did not send, by the reason. Never waits.
+    #[must_use]
+    pub fn send_stats(&self) -> SendStats {
+        self.sends.stats()
     }
 
     /// The counters of the node since it was spawned. Bytes are counted without the seal.
@@ -356,14 +418,21 @@ impl Agent {
             .map_err(AgentError::from)
     }
 
-    /// Tells the other members that this node leaves, and waits until they were told: some gossip
-    /// intervals, less than 5 s with the default config.
+    /// Tells the other members that this node leaves, and waits until they were told as often as any
+    /// rumor is sent: some gossip intervals, less than 5 s with the default config. Datagrams may
+    /// get lost on the way, and are not acknowledged: members that did not hear of it find out by
+    /// probing. Idempotent.
     ///
     /// # Errors
     /// [`AgentError::Timeout`] after `timeout`; the node leaves all the same.
+    /// [`AgentError::NotSent`] if there were others, and this host sent none of the datagrams; the
+    /// node has left.
     pub async fn leave(&self, timeout: Duration) -> Result<(), AgentError> {
         let left = tokio::time::timeout(timeout, self.ask(Command::Leave)).await;
-        left.unwrap_or(Err(AgentError::Timeout(timeout)))?.map_err(AgentError::from)
+        match left.unwrap_or(Err(AgentError::Timeout(timeout)))?? {
+            true => Ok(()),
+            false => Err(AgentError::NotSent),
+        }
     }
 
     /// Probes a member and waits for the outcome, for at most two probe timeouts after the probes
@@ -413,14 +482,13 @@ impl Agent {
     }
 
     /// Ends the task of the node, without telling the others, and waits until it has ended.
-    /// Idempotent.
+    /// Commands that were given before are carried out first. Idempotent; the node ends even if
+    /// the future is dropped.
     ///
     /// The transport stays open while anything holds it, as each handle does, unless it is closed.
     pub async fn shutdown(&self) {
-        let _ = self.commands.send(Command::Shutdown).await;
-        let mut ended = self.ended.clone();
-        // An error means that the task was dropped with its runtime: it has ended, too.
-        let _ = ended.wait_for(|&ended| ended).await;
+        self.end();
+        self.ended().await;
     }
 
     async fn input(&self, input: Input<'static, PeerAddr>) -> Result<(), AgentError> {

@@ -16,6 +16,12 @@ use crate::clocks::Clocks;
 /// [`core::Config::tombstone_ttl`] that can be set.
 const LEAD: Duration = Duration::from_secs(366 * 24 * 3_600);
 
+/// The clock of the host. It is tokio's, which tests can pause: all times of the driver are of one
+/// clock, or ages would be wrong in such a test.
+pub(crate) fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
 /// Converts between the time of the core and the clock of the host.
 ///
 /// The clock of the host stands still while the machine is suspended, and the time of the core does

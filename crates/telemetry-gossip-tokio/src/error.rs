@@ -56,6 +56,19 @@ pub enum SpawnError {
          be missing from the record"
     )]
     RecordShared,
+    /// The transport is closed, so that the node would hear nothing.
+    #[error(
+        "the transport is closed, or the runtime that it was made on has ended: make another \
+         transport, on a runtime that outlives the node"
+    )]
+    TransportClosed,
+    /// A node and an exchange were to share a transport. They would answer others as two members.
+    #[error(
+        "a node or an exchange already runs on this transport, and a node shares none with an \
+         exchange: give each a transport of its own; a node exchanges by itself, and at once by \
+         `exchange`"
+    )]
+    TransportTaken,
     /// There is no tokio runtime to run the node on.
     #[error("no tokio runtime is running: start the node from within one")]
     NoRuntime,
@@ -77,6 +90,12 @@ pub enum AgentError {
     /// The list of seeds is empty.
     #[error("there is nothing to join through, as the list of seeds is empty: give one at least")]
     NoSeeds,
+    /// The node has left, and nothing of that could be sent: the others will find it dead by probing.
+    #[error(
+        "the node has left, but this host sent none of its datagrams: the others do not know, and \
+         find out by probing"
+    )]
+    NotSent,
     /// None of the seeds has an address. The text names each seed and its reason.
     #[error("no seed can be resolved: {0}")]
     Resolve(String),

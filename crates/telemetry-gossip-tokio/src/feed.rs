@@ -20,7 +20,7 @@ const MAX_LAG: usize = 1_024;
 /// What a node shows to its readers: the view and the events. Made before the node, so that readers
 /// can wait for its first event.
 #[doc(hidden)]
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Feed {
     view: Arc<ArcSwap<View>>,
     events: broadcast::Sender<Arc<Event>>,

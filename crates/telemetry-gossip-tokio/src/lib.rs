@@ -39,13 +39,16 @@ mod events;
 mod feed;
 #[cfg(test)]
 mod handles;
+mod host;
 mod key_file;
 mod lookup;
 mod memory;
 mod options;
 mod peer_addr;
+mod place;
 mod record;
 mod sealing;
+mod sends;
 mod shared;
 mod state;
 #[cfg(feature = "stream")]
@@ -61,12 +64,16 @@ pub use error::{AgentError, SpawnError};
 pub use events::{Event, Events, RecvError};
 #[doc(hidden)]
 pub use feed::Feed;
+pub use host::HostStatus;
 pub use key_file::{KeyFileError, create_key, read_key};
 pub use memory::{MemoryNetwork, MemoryTransport};
 pub use options::{OnConflict, Options};
 pub use peer_addr::PeerAddr;
+#[doc(hidden)]
+pub use place::Part;
 pub use record::{RecordStats, Recording};
 pub use sealing::{Provenance, Sealing, SharedSeal};
+pub use sends::SendStats;
 #[doc(hidden)]
 pub use shared::SharedTable;
 pub use state::StateError;

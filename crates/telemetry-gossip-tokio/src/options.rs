@@ -6,6 +6,7 @@ use std::sync::Arc;
 use telemetry_gossip_core::{Config, Generation, Instance, Networks, NodeId};
 
 use crate::peer_addr::PeerAddr;
+use crate::place::Part;
 use crate::record::Recording;
 use crate::shared::SharedTable;
 
@@ -62,6 +63,9 @@ pub struct Options {
     /// [`Mode::OnDemand`](telemetry_gossip_core::Mode::OnDemand).
     #[doc(hidden)]
     pub table: Option<Arc<SharedTable>>,
+    /// What the node is on its transport.
+    #[doc(hidden)]
+    pub part: Part,
     /// Where to record what happens to the node, so that it can be replayed.
     pub record: Option<Recording>,
     /// A folder of this node alone, in which it keeps the addresses of up to 32 live members, and
@@ -103,6 +107,7 @@ impl Options {
             cluster_config: None,
             on_conflict: OnConflict::Wait,
             table: None,
+            part: Part::Node,
             record: None,
             state_dir: None,
         }
@@ -176,6 +181,14 @@ impl Options {
     #[must_use]
     pub fn table(mut self, table: impl Into<Option<Arc<SharedTable>>>) -> Self {
         self.table = table.into();
+        self
+    }
+
+    /// Sets what the node is on its transport.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn part(mut self, part: Part) -> Self {
+        self.part = part;
         self
     }
 

@@ -6,9 +6,8 @@
 //! The node never waits for the disk. If the queue is full, or a file cannot be written, recording
 //! stops. It starts again with the current state of the node once the queue is empty.
 
-use std::fs::File;
-use std::io::{self, Write};
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
@@ -17,6 +16,7 @@ use telemetry_gossip_core::{Event, Input, Instant, Node};
 use telemetry_gossip_recorder::{Boot, Chunk, Limits, RecordError, Recorder, Ring, RingError};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::host::HostTold;
 use crate::peer_addr::PeerAddr;
 
 /// The most chunks that wait to be written: 2 MiB, or the state of a node and some more.
@@ -46,12 +46,13 @@ pub struct Recording {
     /// twice the size of that state if that is more. Default 8 MiB.
     pub file_bytes: u64,
     /// The number of files that are kept, those of earlier instances of the node included; at least
-    /// 1. Default 8.
+    /// one, and 8 by default. Beside them there is the one that is written, until it holds half as
+    /// many bytes as the oldest.
     pub files: usize,
 }
 
 impl Recording {
-    /// The defaults: at most 64 MiB in this folder.
+    /// The defaults: at most 64 MiB in this folder, and 4 MiB more while a file begins.
     #[must_use]
     pub fn new(folder: impl Into<PathBuf>) -> Self {
         Self { folder: folder.into(), file_bytes: Limits::default().file_bytes, files: 8 }
@@ -137,7 +138,11 @@ pub(crate) struct Tape {
 impl Tape {
     /// Starts the record of a node that has not handled anything yet. The first file is created at
     /// once, so that a folder that cannot be written to is reported at the start.
-    pub(crate) fn start(recording: &Recording, boot: Boot<PeerAddr>) -> io::Result<Self> {
+    pub(crate) fn start(
+        recording: &Recording,
+        boot: Boot<PeerAddr>,
+        told: HostTold,
+    ) -> io::Result<Self> {
         let since_1970 =
             SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let unix_micros = u64::try_from(since_1970.as_micros()).unwrap_or(u64::MAX);
@@ -146,16 +151,16 @@ impl Tape {
         let limits = Limits::default().file_bytes(recording.file_bytes);
         let mut recorder = Recorder::new(boot, limits, unix_micros).map_err(io::Error::other)?;
         let counts = Arc::new(Counts::default());
-        let mut file = None;
         if let Some(opening) = recorder.poll_chunk() {
-            file = Some(begin(&mut ring, &opening, &counts).map_err(|error| match error {
+            begin(&mut ring, &opening, &counts).map_err(|error| match error {
                 RingError::Io(error) => error,
                 other => io::Error::other(other),
-            })?);
+            })?;
         }
         let (chunks, queue) = mpsc::channel(QUEUE);
         let (done, written) = oneshot::channel();
-        let writer = Writer { ring, file, told: false, counts: counts.clone() };
+        let folder = recording.folder.clone();
+        let writer = Writer { ring, folder, told, wrote: true, counts: counts.clone() };
         std::thread::Builder::new().name("tgossip-record".to_owned()).spawn(move || {
             writer.run(queue);
             // The receiver may be gone, which is no error.
@@ -256,57 +261,78 @@ impl Drop for Tape {
 }
 
 /// Begins a file of the ring, and counts it.
-fn begin(ring: &mut Ring, opening: &Chunk, counts: &Counts) -> Result<File, RingError> {
-    let file = ring.begin::<PeerAddr>(opening)?;
+fn begin(ring: &mut Ring, opening: &Chunk, counts: &Counts) -> Result<(), RingError> {
+    ring.begin::<PeerAddr>(opening)?;
     counts.files.fetch_add(1, Ordering::Relaxed);
     counts.bytes.fetch_add(opening.bytes().len() as u64, Ordering::Relaxed);
-    Ok(file)
+    Ok(())
 }
 
 /// Writes the files, on a thread of its own.
 struct Writer {
     ring: Ring,
-    file: Option<File>,
-    /// Whether the log says already that the state of the node cannot be restored.
-    told: bool,
+    folder: PathBuf,
+    told: HostTold,
+    /// Whether the last chunk was written.
+    wrote: bool,
     counts: Arc<Counts>,
 }
 
 impl Writer {
     fn run(mut self, mut queue: mpsc::Receiver<Chunk>) {
         while let Some(chunk) = queue.blocking_recv() {
-            if let Err(error) = self.write(&chunk) {
-                self.file = None;
-                self.count(&error);
-                self.counts.broken.store(true, Ordering::Relaxed);
+            match self.write(&chunk) {
+                Ok(wrote) => {
+                    // Not after one: on a full disk, a file can often be begun.
+                    if wrote && self.wrote {
+                        self.told.record_works();
+                    }
+                    self.wrote = wrote;
+                }
+                Err(error) => {
+                    self.wrote = false;
+                    self.failed(&error);
+                    self.counts.broken.store(true, Ordering::Relaxed);
+                }
             }
             self.counts.waiting.fetch_sub(1, Ordering::Relaxed);
         }
     }
 
-    fn count(&mut self, error: &RingError) {
+    fn failed(&mut self, error: &RingError) {
+        let folder = Path::display(&self.folder);
         if let RingError::Unreadable(_) = error {
             self.counts.unreadable.fetch_add(1, Ordering::Relaxed);
-            if !std::mem::replace(&mut self.told, true) {
-                tracing::error!(%error, "recording stops for now, and the files so far are kept");
-            }
+            self.told.record_fails(|| {
+                format!(
+                    "the node is not recorded at present, which is a defect to report with the \
+                     record in {folder}: {error}. The files so far are kept"
+                )
+            });
             return;
         }
-        tracing::warn!(%error, "the record cannot be written: recording stops for now");
         self.counts.failures.fetch_add(1, Ordering::Relaxed);
+        self.told.record_fails(|| {
+            format!(
+                "the node is not recorded at present, as the record in {folder} cannot be written: \
+                 {error}. The files so far are kept, and it is tried again every {} s: see that \
+                 there is room, and that the node may write there",
+                PAUSE.as_secs()
+            )
+        });
     }
 
-    fn write(&mut self, chunk: &Chunk) -> Result<(), RingError> {
+    /// Returns false if the chunk is lost with the file that it belongs to, which is incomplete: the
+    /// gap is counted already.
+    fn write(&mut self, chunk: &Chunk) -> Result<bool, RingError> {
         if chunk.new_file().is_some() {
-            self.file = None;
-            self.file = Some(begin(&mut self.ring, chunk, &self.counts)?);
-            self.told = false;
-            return Ok(());
+            begin(&mut self.ring, chunk, &self.counts)?;
+            return Ok(true);
         }
-        // Chunks of an incomplete file are lost; the gap is counted already.
-        let Some(file) = &mut self.file else { return Ok(()) };
-        file.write_all(chunk.bytes())?;
-        self.counts.bytes.fetch_add(chunk.bytes().len() as u64, Ordering::Relaxed);
-        Ok(())
+        let wrote = self.ring.append(chunk)?;
+        if wrote {
+            self.counts.bytes.fetch_add(chunk.bytes().len() as u64, Ordering::Relaxed);
+        }
+        Ok(wrote)
     }
 }

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use telemetry_gossip_core::{Config, ConfigError, Identity, Input, Membership, Mode, Node, NodeId};
 
-use crate::clock::Clock;
+use crate::clock::{Clock, now};
 use crate::peer_addr::PeerAddr;
 
 /// A table of members behind a lock, and the clock of its times.
@@ -23,7 +23,7 @@ impl SharedTable {
     /// An empty table, for as many members as the default config allows.
     #[must_use]
     pub fn new() -> Self {
-        let clock = Clock::starting(Instant::now());
+        let clock = Clock::starting(now());
         Self { table: Mutex::new(Membership::for_exchange(Config::default().max_members)), clock }
     }
 
@@ -43,7 +43,7 @@ impl SharedTable {
         // The core knows what is removed together with a member that does not belong: a cluster
         // config makes it do so.
         let config = Config::default().mode(Mode::OnDemand);
-        let now = self.to_core(Instant::now());
+        let now = self.to_core(now());
         let id = to.id;
         let mut node = Node::new(config, to, [0; 32], now)?;
         self.with(|table| {

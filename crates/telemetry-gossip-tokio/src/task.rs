@@ -5,41 +5,42 @@
 //! reader that hears of a change therefore finds it in the view.
 
 mod arrival;
+mod carry;
 mod ending;
 mod publish;
 pub(crate) mod seeds;
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use telemetry_gossip_core::{
     CommandError, Dropped, ExchangeOutcome, Explanation, Health, Input, InputError, Networks, Node,
-    NodeId, ProbeOutcome, Stats, Transmit,
+    NodeId, ProbeOutcome, Stats,
 };
-use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::time::Instant;
 
-use crate::clock::Clock;
+use crate::clock::{self, Clock};
 use crate::clocks::{Clocks, CopyWatch};
 use crate::drops;
 use crate::events::Event;
 use crate::options::OnConflict;
 use crate::peer_addr::PeerAddr;
 use crate::record::Tape;
+use crate::sends::Sends;
 use crate::shared::SharedTable;
 use crate::state::keeper::Keeper;
-use crate::transport::{Delivery, Subscription, Transport};
+use crate::transport::{Delivery, Subscription};
 use crate::view::View;
+use carry::Carry;
 use ending::Ending;
 use publish::on_table;
 use seeds::{Purpose, SeedNames};
 
-/// How long the log is not told again that no seed has answered.
-const WARN_EVERY: Duration = Duration::from_secs(600);
-
 type Done = oneshot::Sender<Result<(), CommandError>>;
+/// Whether anything of the leave was sent, if there was somebody to tell.
+type Left = oneshot::Sender<Result<bool, CommandError>>;
 type Probed = oneshot::Sender<Result<ProbeOutcome, CommandError>>;
 type Exchanged = oneshot::Sender<Result<(Option<NodeId>, ExchangeOutcome), CommandError>>;
 
@@ -54,19 +55,20 @@ pub(crate) enum Command {
     },
     /// The addresses of the seeds, resolved in the background.
     Resolved(Purpose, Vec<PeerAddr>),
-    Leave(Done),
+    Leave(Left),
     Probe(NodeId, Probed),
     Exchange(Exchanged),
     Health(oneshot::Sender<Health>),
     Explain(NodeId, oneshot::Sender<Option<Explanation>>),
     Stats(oneshot::Sender<Stats>),
-    Shutdown,
 }
 
 /// What woke the task.
 enum Woken {
     Datagram(Option<Delivery>),
     Command(Option<Command>),
+    /// A handle ends the node.
+    End,
     /// The seal of the transport has refused datagrams.
     Dropped(Dropped<PeerAddr>),
     Tick,
@@ -84,39 +86,13 @@ pub(crate) struct Task {
     /// Tells when a copy of this process may draw the same random numbers.
     watch: CopyWatch,
     commands: mpsc::WeakSender<Command>,
+    /// Whether the node is to end: both ends, since its task may be the first to know.
+    ending: (watch::Sender<bool>, watch::Receiver<bool>),
     view: Arc<ArcSwap<View>>,
     observed_at: Instant,
     /// Keeps the live members for the next start.
     keeper: Option<Keeper>,
     carry: Carry,
-}
-
-/// Gives an answer, once the view is published.
-type Answer = Box<dyn FnOnce() + Send>;
-
-/// Where the outputs of the node go.
-struct Carry {
-    /// The events and answers that wait until the view is published.
-    told: Vec<Event>,
-    answers: Vec<Answer>,
-    transport: Arc<dyn Transport>,
-    buf: Vec<u8>,
-    events: broadcast::Sender<Arc<Event>>,
-    changed: BTreeSet<NodeId>,
-    /// The last event about the isolation of the node that the view does not show yet.
-    isolation: Option<Event>,
-    seeds: SeedNames,
-    probes: HashMap<NodeId, VecDeque<Probed>>,
-    exchanges: VecDeque<Exchanged>,
-    leaving: Vec<Done>,
-    /// When the log was told last that no seed has answered.
-    warned_at: Option<Instant>,
-    on_conflict: OnConflict,
-    /// Whether the task stops once the view is published.
-    ends: bool,
-    tape: Option<Tape>,
-    /// Whether the live members are written before it is time, as the node has left.
-    keeps_now: bool,
 }
 
 impl Task {
@@ -126,12 +102,14 @@ impl Task {
     )]
     pub(crate) fn new(
         node: Box<Node<PeerAddr>>,
-        transport: Arc<dyn Transport>,
+        sends: Sends,
+        datagrams: Subscription,
         clock: Clock,
         view: Arc<ArcSwap<View>>,
         events: broadcast::Sender<Arc<Event>>,
         inbox: mpsc::Receiver<Command>,
         commands: mpsc::WeakSender<Command>,
+        ending: (watch::Sender<bool>, watch::Receiver<bool>),
         seeds: SeedNames,
         allowed_networks: Networks,
         cluster_config: Option<(u64, Vec<NodeId>)>,
@@ -141,26 +119,9 @@ impl Task {
         keeper: Option<Keeper>,
         peers: Vec<PeerAddr>,
     ) -> Self {
-        let carry = Carry {
-            told: Vec::new(),
-            answers: Vec::new(),
-            buf: vec![0; node.config().mtu.into()],
-            events,
-            changed: BTreeSet::new(),
-            isolation: None,
-            seeds,
-            probes: HashMap::new(),
-            exchanges: VecDeque::new(),
-            leaving: Vec::new(),
-            warned_at: None,
-            on_conflict,
-            ends: false,
-            tape,
-            keeps_now: false,
-            transport: transport.clone(),
-        };
-        let datagrams = transport.subscribe();
-        let notices = transport.seal().map(|seal| seal.notices());
+        let mtu = node.config().mtu;
+        let notices = sends.transport.seal().map(|seal| seal.notices());
+        let carry = Carry::new(mtu, sends, events, seeds, on_conflict, tape);
         let observed_at = Instant::now();
         let mut task = Self {
             node,
@@ -171,6 +132,7 @@ impl Task {
             clock,
             watch: CopyWatch::new(Clocks::read()),
             commands,
+            ending,
             view,
             observed_at,
             keeper,
@@ -198,7 +160,7 @@ impl Task {
     pub(crate) async fn run(mut self) -> Ending {
         loop {
             let (me, pause) = (self.node.address(), self.node.config().join_timeout);
-            self.carry.seeds.resolve(me, pause, &self.carry.transport, &self.commands);
+            self.carry.seeds.resolve(me, pause, &self.carry.sends.transport, &self.commands);
             let deadline: Option<Instant> =
                 self.node.poll_timeout().map(|at| self.clock.to_host(at).into());
             let tick = async {
@@ -211,28 +173,59 @@ impl Task {
                 delivery = self.datagrams.recv() => Woken::Datagram(delivery),
                 command = self.inbox.recv() => Woken::Command(command),
                 dropped = drops::next(&mut self.notices) => Woken::Dropped(dropped),
+                // The sender is this task's, too: there is no error.
+                _ = self.ending.1.wait_for(|&ending| ending) => Woken::End,
                 () = tick => Woken::Tick,
             };
+            if self.is_to_end() {
+                if let Woken::Command(Some(command)) = woken {
+                    self.command(command);
+                }
+                break;
+            }
             // First of all: whatever is handled may draw random numbers.
             self.differ_from_copies(deadline);
             match woken {
                 Woken::Datagram(Some(delivery)) => self.receive(&delivery),
-                Woken::Command(None | Some(Command::Shutdown)) | Woken::Datagram(None) => break,
+                // `is_to_end` has seen these, and looks at all of them whatever woke the task.
+                Woken::Command(None) | Woken::Datagram(None) | Woken::End => break,
                 Woken::Command(Some(command)) => self.command(command),
                 Woken::Dropped(dropped) => self.carry.told.push(Event::dropped(dropped)),
                 Woken::Tick => self.step(Input::Tick),
             }
             self.publish();
-            self.carry.tell();
             if self.carry.ends {
-                break;
+                // Before a reader hears of it and starts the node again.
+                self.ending.0.send_replace(true);
             }
+            self.carry.tell();
         }
+        self.end();
+        self.carry.seeds.stop().await;
         Ending::of(self)
     }
 
+    /// Whether the node was shut down, its last handle was dropped, or its transport was closed.
+    /// Such a node handles nothing more: another one may already be on its transport.
+    fn is_to_end(&self) -> bool {
+        let deaf = self.datagrams.is_closed() && self.datagrams.is_empty();
+        *self.ending.1.borrow() || self.inbox.is_closed() || deaf
+    }
+
+    /// Carries out the commands that were given before the end, and accepts no others.
+    fn end(&mut self) {
+        self.ending.0.send_replace(true);
+        for _ in 0..self.inbox.max_capacity() {
+            let Ok(command) = self.inbox.try_recv() else { break };
+            self.command(command);
+        }
+        self.inbox.close();
+        self.publish();
+        self.carry.tell();
+    }
+
     fn now(&self) -> telemetry_gossip_core::Instant {
-        self.clock.to_core(Instant::now().into_std())
+        self.clock.to_core(clock::now())
     }
 
     fn view_id(&self) -> String {
@@ -254,13 +247,15 @@ impl Task {
                 tape.input(now, &input);
             }
             let result = node.handle(now, input);
-            carry.drain(node);
+            carry.take(node);
             if let Some(tape) = &mut carry.tape {
                 tape.handled(node, result.is_ok());
             }
             result
         };
-        on_table(self.table.as_deref(), &self.inbox, &mut self.node, work).unwrap_or(Ok(()))
+        let result = on_table(self.table.as_deref(), &self.inbox, &mut self.node, work);
+        self.carry.pass_on();
+        result.unwrap_or(Ok(()))
     }
 
     fn command(&mut self, command: Command) {
@@ -279,15 +274,7 @@ impl Task {
                     self.step(input);
                 }
             }
-            Command::Leave(answer) => {
-                let under_way = !self.carry.leaving.is_empty();
-                self.carry.leaving.push(answer);
-                if !under_way && let Err(error) = self.ordered(Input::Leave) {
-                    for answer in std::mem::take(&mut self.carry.leaving) {
-                        self.carry.answer(answer, Err(error.clone()));
-                    }
-                }
-            }
+            Command::Leave(answer) => self.leave(answer),
             Command::Probe(id, answer) => {
                 self.carry.probes.entry(id).or_default().push_back(answer);
                 if let Err(error) = self.ordered(Input::Probe { id })
@@ -317,7 +304,28 @@ impl Task {
                 let stats = *self.node.stats();
                 self.carry.answer(answer, stats);
             }
-            Command::Shutdown => {}
+        }
+    }
+
+    fn leave(&mut self, answer: Left) {
+        if let Some(told) = self.carry.left {
+            // It has left: once more is as good as once.
+            self.carry.answer(answer, Ok(told));
+            return;
+        }
+        let under_way = !self.carry.leaving.is_empty();
+        self.carry.leaving.push(answer);
+        if under_way {
+            return;
+        }
+        let health = self.node.health();
+        // A node that has lost its id is no member, and has nobody to tell either.
+        let tells = health.active && health.alive + health.suspected > 1;
+        self.carry.sent_before_leave = tells.then_some(self.carry.sends.sent);
+        if let Err(error) = self.ordered(Input::Leave) {
+            for answer in std::mem::take(&mut self.carry.leaving) {
+                self.carry.answer(answer, Err(error.clone()));
+            }
         }
     }
 
@@ -325,121 +333,6 @@ impl Task {
         match self.handle(input) {
             Err(InputError::Command(error)) => Err(error),
             _ => Ok(()),
-        }
-    }
-}
-
-impl Carry {
-    fn drain(&mut self, node: &mut Node<PeerAddr>) {
-        while let Some(Transmit { to, len, .. }) = node.poll_transmit(&mut self.buf) {
-            if let Some(tape) = &mut self.tape {
-                tape.transmit(&to, &self.buf[..len]);
-            }
-            // Datagrams get lost: one that was not sent is no different.
-            if let Err(error) = self.transport.send(to, &self.buf[..len]) {
-                tracing::trace!(%to, %error, "not sent");
-            }
-        }
-        while let Some(event) = node.poll_event() {
-            if let Some(tape) = &mut self.tape {
-                tape.event(&event);
-            }
-            self.event(event);
-        }
-    }
-
-    fn event(&mut self, event: Event) {
-        match event {
-            Event::Joined { id, .. }
-            | Event::Alive { id, .. }
-            | Event::Suspected { id, .. }
-            | Event::Dead { id, .. }
-            | Event::Left { id, .. }
-            | Event::Moved { id, .. }
-            | Event::Removed { id, .. } => {
-                tracing::debug!(?event);
-                self.changed.insert(id);
-            }
-            Event::Telemetry { id, .. } => {
-                self.changed.insert(id);
-            }
-            Event::Evidence { id, .. } => {
-                tracing::debug!(?event);
-                // It may be about a further accuser.
-                self.changed.insert(id);
-            }
-            Event::ProbeCompleted { id, outcome, .. } => {
-                // One outcome for each requested probe, in order.
-                if let Some(waiting) = self.probes.get_mut(&id) {
-                    let answer = waiting.pop_front();
-                    if waiting.is_empty() {
-                        self.probes.remove(&id);
-                    }
-                    if let Some(answer) = answer {
-                        self.answer(answer, Ok(outcome));
-                    }
-                }
-            }
-            Event::ExchangeCompleted { peer, outcome, .. } => {
-                if let Some(answer) = self.exchanges.pop_front() {
-                    self.answer(answer, Ok((peer, outcome)));
-                }
-            }
-            Event::LeaveCompleted => {
-                self.keeps_now = true;
-                for answer in std::mem::take(&mut self.leaving) {
-                    self.answer(answer, Ok(()));
-                }
-            }
-            Event::JoinFailed => {
-                self.warn_of_join();
-                self.seeds.want(Purpose::Join);
-            }
-            Event::SeedsDue => self.seeds.want(Purpose::Refresh),
-            Event::IdentityConflict { lost: true, .. } => {
-                tracing::warn!(?event);
-                self.ends = self.on_conflict == OnConflict::Exit;
-            }
-            Event::Isolated { .. } | Event::Reconnected { .. } => {
-                tracing::info!(?event);
-                self.isolation = Some(event);
-            }
-            Event::Dropped { dropped, .. } => tracing::warn!("{dropped}"),
-            Event::Unreached { .. } | Event::LongDatagramsLost { .. } => tracing::warn!(?event),
-            // `Refuted`, `IdentityRegained`, `JoinCompleted`, `SeenElsewhere`, `AnswersElsewhere`.
-            _ => tracing::info!(?event),
-        }
-        self.told.push(event);
-    }
-
-    /// Warns once in a while that no seed has answered.
-    fn warn_of_join(&mut self) {
-        if self.warned_at.is_none_or(|at| at.elapsed() >= WARN_EVERY) {
-            self.warned_at = Some(Instant::now());
-            tracing::warn!(
-                "no seed, or no member of the earlier run, has answered so far: the usual reasons \
-                 are a wrong address, a firewall, and that they drop what this node sends, as it \
-                 has another key or label, or a key where they have none; their own log says so"
-            );
-        }
-    }
-
-    fn answer<T: Send + 'static>(&mut self, answer: oneshot::Sender<T>, value: T) {
-        // The caller may be gone, which is no error.
-        self.answers.push(Box::new(move || drop(answer.send(value))));
-    }
-
-    /// Sends the events and answers; the view that shows them is published.
-    fn tell(&mut self) {
-        let listened_to = self.events.receiver_count() > 0;
-        for event in self.told.drain(..) {
-            // A reader that subscribes now finds the change in the view.
-            if listened_to {
-                let _ = self.events.send(Arc::new(event));
-            }
-        }
-        for answer in self.answers.drain(..) {
-            answer();
         }
     }
 }

@@ -1,8 +1,9 @@
 //! The network as the drivers see it: send datagrams, receive datagrams, resolve names. No rule of
 //! the protocol is here.
 //!
-//! A transport is shared: each subscriber gets every datagram, so that a node, a detector and an
-//! exchange on one transport do not take datagrams from each other.
+//! A transport is shared: each subscriber gets every datagram, so that a node or an exchange and a
+//! detector on one transport do not take datagrams from each other. A node and an exchange do not
+//! share one (see `place`).
 
 use std::fmt::Debug;
 use std::future::Future;
@@ -10,10 +11,12 @@ use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use telemetry_gossip_core::NodeId;
 use thiserror::Error;
 use tokio::sync::mpsc;
 
 use crate::peer_addr::PeerAddr;
+use crate::place::Places;
 use crate::sealing::{Provenance, SharedSeal};
 
 /// The most datagrams that wait for one subscriber. Further ones are dropped, as by a full socket
@@ -66,6 +69,9 @@ pub trait Transport: Send + Sync + Debug {
     fn local(&self) -> PeerAddr;
 
     /// Sends one datagram without waiting. Success does not mean that the datagram arrives.
+    ///
+    /// The task of a node calls it, with no lock held: it may read the node or its state. While it
+    /// blocks, that task does nothing else, and readers do not wait for it.
     ///
     /// # Errors
     /// The datagram was not sent, for example because it is too long, the buffer is full, or the
@@ -133,6 +139,7 @@ pub struct Delivery {
 #[derive(Debug)]
 pub struct Subscription {
     deliveries: mpsc::Receiver<Delivery>,
+    places: Places,
 }
 
 impl Subscription {
@@ -148,12 +155,35 @@ impl Subscription {
     pub fn try_recv(&mut self) -> Option<Delivery> {
         self.deliveries.try_recv().ok()
     }
+
+    /// Whether the transport is closed, so that no further datagram will arrive. Those that have
+    /// arrived before can still be received.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.deliveries.is_closed()
+    }
+
+    /// The id of the node that runs on the transport.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn node(&self) -> Option<NodeId> {
+        self.places.node()
+    }
+
+    pub(crate) fn places(&self) -> &Places {
+        &self.places
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.deliveries.is_empty()
+    }
 }
 
 /// The subscribers of a transport, for implementations of [`Transport`].
 #[derive(Debug, Default)]
 pub struct Subscribers {
     senders: Mutex<Senders>,
+    places: Places,
 }
 
 #[derive(Debug, Default)]
@@ -172,7 +202,7 @@ impl Subscribers {
         if !senders.closed {
             senders.live.push(sender);
         }
-        Subscription { deliveries }
+        Subscription { deliveries, places: self.places.clone() }
     }
 
     /// Hands a datagram that came in plaintext to every subscriber. Returns how many of them had no

@@ -80,8 +80,9 @@ impl From<BindError> for io::Error {
 /// # }
 /// ```
 ///
-/// One task receives. When the transport is closed or dropped, the task ends and the port is free
-/// again.
+/// One task receives, on the runtime on which the transport was bound. When the transport is closed
+/// or dropped, the task ends and the port is free again. The end of that runtime closes the
+/// transport, too: make one that outlives it on a runtime that does.
 #[derive(Debug)]
 pub struct UdpTransport {
     local: SocketAddr,
@@ -178,8 +179,11 @@ impl UdpTransport {
         let local = canonical(local);
         let subscribers = Arc::new(Subscribers::default());
         let received_dropped = Arc::new(AtomicU64::new(0));
-        let receiving =
-            receive(socket.clone(), seal.clone(), subscribers.clone(), received_dropped.clone());
+        let receiving = receive(
+            Closing { socket: socket.clone(), subscribers: subscribers.clone() },
+            seal.clone(),
+            received_dropped.clone(),
+        );
         let receiver = tokio::spawn(receiving).abort_handle();
         Ok(Arc::new(Self {
             local,
@@ -256,12 +260,28 @@ impl UdpTransport {
     }
 }
 
-async fn receive(
+/// Closes the transport when it is dropped: the task that receives has ended, perhaps with its
+/// runtime. Without it, the transport would send on, and be deaf.
+struct Closing {
     socket: Arc<Socket>,
-    seal: Option<Arc<SharedSeal>>,
     subscribers: Arc<Subscribers>,
-    dropped: Arc<AtomicU64>,
-) {
+}
+
+impl Closing {
+    fn close(&self) {
+        self.subscribers.close();
+        self.socket.write().unwrap_or_else(PoisonError::into_inner).take();
+    }
+}
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+async fn receive(closing: Closing, seal: Option<Arc<SharedSeal>>, dropped: Arc<AtomicU64>) {
+    let Closing { socket, subscribers } = &closing;
     let mut buf = vec![0; MAX_DATAGRAM].into_boxed_slice();
     loop {
         let received = std::future::poll_fn(|context| {

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use telemetry_gossip_core::{Generation, Instance, Member, NodeId, Status};
 
-use crate::clock::Clock;
+use crate::clock::{Clock, now};
 use crate::events::Event;
 use crate::peer_addr::PeerAddr;
 
@@ -112,10 +112,11 @@ pub struct TelemetryValue {
 }
 
 impl TelemetryValue {
-    /// The age of the value now.
+    /// The age of the value now. In a tokio runtime whose time is paused, that is the runtime's time,
+    /// by which the node counts, too.
     #[must_use]
     pub fn age(&self) -> Duration {
-        self.published.elapsed()
+        now().saturating_duration_since(self.published)
     }
 }
 
@@ -245,7 +246,7 @@ impl MemberView {
         Self {
             id,
             address: member.address(),
-            since: since.unwrap_or_else(|| tokio::time::Instant::now().into_std()),
+            since: since.unwrap_or_else(now),
             accusers,
             status,
             generation: member.generation(),

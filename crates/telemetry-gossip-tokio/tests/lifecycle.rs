@@ -148,7 +148,8 @@ async fn leaving_twice_and_commands_after_leaving_are_answered() {
     assert_eq!((first, second), (Ok(()), Ok(())));
     let refused = agents[0].publish("load", b"1").await;
     assert_eq!(refused, Err(AgentError::Command(CommandError::Inactive)));
-    let _ = within("a third leave is answered", agents[0].leave(limit)).await;
+    let third = within("a third leave is answered", agents[0].leave(limit)).await;
+    assert_eq!(third, Ok(()), "it has left");
 }
 
 #[tokio::test]

@@ -125,7 +125,8 @@ async fn a_folder_that_cannot_be_written_to_is_told_of_at_the_start() {
     assert!(matches!(refused, SpawnError::RecordShared), "{refused}");
 }
 
-/// Where the folder goes away, the node goes on, says so, and records again once there is one.
+/// Where the folder cannot be written to, the node goes on, says so once, and records again once
+/// it can.
 #[tokio::test]
 async fn a_record_that_cannot_be_written_is_a_gap_and_the_node_goes_on() {
     let parent = tempfile::tempdir().unwrap();
@@ -134,7 +135,9 @@ async fn a_record_that_cannot_be_written_is_a_gap_and_the_node_goes_on() {
     let transport = network.transport("a").unwrap();
     let options = options("a", &folder);
     let agent = Agent::spawn(options, transport).unwrap();
+    let mut told = agent.host_status();
     fs::remove_dir_all(&folder).unwrap();
+    fs::write(&folder, "in its place").unwrap();
     // Enough to fill files, the next of which cannot be made.
     let publish = async || {
         for round in 0..200_u32 {
@@ -143,15 +146,20 @@ async fn a_record_that_cannot_be_written_is_a_gap_and_the_node_goes_on() {
         }
     };
     let started = std::time::Instant::now();
-    while agent.recorded().unwrap().failures == 0 {
+    while agent.recorded().unwrap().failures < 2 {
         publish().await;
         assert!(started.elapsed() < PATIENCE);
     }
-    fs::create_dir_all(&folder).unwrap();
-    while list(&folder).unwrap().is_empty() {
+    assert!(told.has_changed().unwrap());
+    let text = told.borrow_and_update().record.clone().expect("it is told");
+    assert!(text.contains(&folder.display().to_string()) && text.contains("again every 5 s"));
+    // Then the folder is only missing, and is made again.
+    fs::remove_file(&folder).unwrap();
+    while list(&folder).is_ok_and(|files| files.is_empty()) || told.borrow().record.is_some() {
         publish().await;
         assert!(started.elapsed() < PATIENCE);
     }
+    assert!(told.has_changed().unwrap(), "and told when it works again");
     until("it runs", &agent, |agent| agent.member("a").is_some()).await;
     agent.shutdown().await;
     assert!(agent.recorded().unwrap().gaps > 0);

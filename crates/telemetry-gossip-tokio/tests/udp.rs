@@ -13,7 +13,8 @@ use std::task::{Context, Poll, Waker};
 
 use common::{until_so, within};
 use telemetry_gossip_tokio::{
-    PeerAddr, SUBSCRIPTION_CAPACITY, Sealing, Transport as _, UdpTransport,
+    Agent, Options, PeerAddr, SUBSCRIPTION_CAPACITY, Sealing, SpawnError, Transport as _,
+    UdpTransport,
 };
 
 async fn bind() -> std::sync::Arc<UdpTransport> {
@@ -174,4 +175,26 @@ async fn a_socket_for_both_families_reaches_both() {
     let linkless = UdpTransport::bind("[fe80::1]:0".parse().unwrap(), Sealing::Plaintext).await;
     let error = linkless.unwrap_err().to_string();
     assert!(error.contains("needs its link"), "{error}");
+}
+
+#[test]
+fn a_transport_ends_with_the_runtime_on_which_it_was_bound() {
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (bound_on, other) = (runtime(), runtime());
+    let address = "127.0.0.1:0".parse().unwrap();
+    let bind = |address| UdpTransport::bind(address, Sealing::Plaintext);
+    let transport = bound_on.block_on(bind(address)).unwrap();
+    let options = || Options::new("a".parse().unwrap());
+    let spawn = || Agent::spawn(options(), transport.clone());
+    let (mut arriving, agent) = (transport.subscribe(), other.block_on(async { spawn() }).unwrap());
+    drop(bound_on);
+    other.block_on(async {
+        assert!(within("the subscription ends", arriving.recv()).await.is_none());
+        within("the node ends", agent.shutdown()).await;
+        let refused = transport.send(transport.local(), b"hello").unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::NotConnected);
+        let refused = spawn().unwrap_err();
+        assert!(matches!(refused, SpawnError::TransportClosed), "{refused}");
+        bind(transport.local_addr()).await.expect("the port is free");
+    });
 }

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use telemetry_gossip_core::{Identity, NodeId};
+use telemetry_gossip_core::Identity;
 use telemetry_gossip_tokio::{
     Agent, Events, Feed, Options, PeerAddr, SpawnError, TelemetryChanges, Transport, View,
 };
@@ -17,6 +17,10 @@ const RESOLVE_TIMEOUT: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(crate) struct Endpoint {
     pub(crate) transport: Arc<dyn Transport>,
+    /// Held while the agent is started, so that there is one start at a time. Readers never wait
+    /// for it.
+    starting: tokio::sync::Mutex<()>,
+    /// Locked for moments: no file is written, and no code of the host runs, while it is.
     state: Mutex<State>,
 }
 
@@ -40,11 +44,12 @@ enum Stage {
 impl Endpoint {
     pub(crate) fn new(options: Options, transport: Arc<dyn Transport>) -> Self {
         let state = State { options, stage: Stage::Waiting(Feed::new()), entered: false };
-        Self { transport, state: Mutex::new(state) }
+        Self { transport, starting: tokio::sync::Mutex::default(), state: Mutex::new(state) }
     }
 
-    /// Changes the options of an agent that does not run.
+    /// Changes the options of an agent that does not run, and is not about to.
     pub(crate) fn set_options(&self, change: impl FnOnce(&mut Options)) -> Result<(), NodeError> {
+        let Ok(_starting) = self.starting.try_lock() else { return Err(NodeError::running()) };
         let mut state = self.lock();
         if matches!(&state.stage, Stage::Spawned(agent) if agent.is_running()) {
             return Err(NodeError::running());
@@ -59,9 +64,9 @@ impl Endpoint {
         let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
         let before = state.options.id;
         change(&mut state.options);
-        if matches!(state.stage, Stage::Waiting(_)) {
-            return;
-        }
+        let Stage::Spawned(agent) = &state.stage else { return };
+        // Dropping the handle would not do: a probe that was dropped just now may hold another.
+        agent.end();
         state.stage = Stage::Waiting(Feed::new());
         let Options { id, generation, instance, advertise, table, .. } = &state.options;
         if let Some(table) = table
@@ -78,35 +83,59 @@ impl Endpoint {
         self.try_spawn();
     }
 
-    /// Spawns the agent if there is a runtime, so that it answers others without being used.
+    /// Spawns the agent of a new endpoint if there is a runtime, so that it answers others without
+    /// being used.
     pub(crate) fn try_spawn(&self) {
-        match self.agent() {
-            Ok(_) | Err(SpawnError::NoRuntime) => {}
+        match self.spawn() {
+            // A node on the transport answers the probes of others in place of a detector.
+            Ok(_) | Err(SpawnError::NoRuntime | SpawnError::TransportTaken) => {}
             Err(error) => tracing::error!(%error, "not started"),
         }
     }
 
     /// The agent. Spawned now if it was not spawned yet, or if it has ended because it was shut
-    /// down or its runtime is gone.
-    pub(crate) fn agent(&self) -> Result<Agent, SpawnError> {
-        let mut state = self.lock();
-        let State { options, stage, entered } = &mut *state;
-        let fresh;
-        let feed = match stage {
-            Stage::Spawned(agent) if agent.is_running() => return Ok(agent.clone()),
-            Stage::Spawned(_) => {
-                fresh = Feed::new();
-                &fresh
-            }
-            Stage::Waiting(feed) => feed,
-        };
-        let Options { table, id, .. } = &*options;
-        if table.as_ref().is_some_and(|table| table.with(|table| table.get(id.as_str()).is_none()))
-        {
-            *entered = true;
+    /// down or its runtime is gone; one that is about to end is waited for, as there must not be
+    /// two on one transport.
+    pub(crate) async fn agent(&self) -> Result<Agent, SpawnError> {
+        let _starting = self.starting.lock().await;
+        match self.spawned() {
+            Some(agent) if !agent.is_ending() => return Ok(agent),
+            Some(agent) => agent.ended().await,
+            None => {}
         }
-        let agent = Agent::spawn_into(feed, options.clone(), self.transport.clone())?;
-        *stage = Stage::Spawned(agent.clone());
+        self.spawn()
+    }
+
+    /// The same for a start, which is to be told apart from a node that has not noticed yet that
+    /// its transport was closed.
+    pub(crate) async fn start(&self) -> Result<Agent, SpawnError> {
+        if self.transport.subscribe().is_closed()
+            && let Some(agent) = self.spawned()
+        {
+            agent.ended().await;
+        }
+        self.agent().await
+    }
+
+    /// Spawns an agent. The caller knows that there is none that runs.
+    fn spawn(&self) -> Result<Agent, SpawnError> {
+        let (feed, options) = {
+            let state = self.lock();
+            let feed = match &state.stage {
+                Stage::Spawned(_) => Feed::new(),
+                Stage::Waiting(feed) => feed.clone(),
+            };
+            (feed, state.options.clone())
+        };
+        let Options { table, id, .. } = &options;
+        let enters = table
+            .as_ref()
+            .is_some_and(|table| table.with(|table| table.get(id.as_str()).is_none()));
+        let spawned = Agent::spawn_into(&feed, options, self.transport.clone());
+        let mut state = self.lock();
+        state.entered |= enters;
+        let agent = spawned?;
+        state.stage = Stage::Spawned(agent.clone());
         Ok(agent)
     }
 
@@ -141,13 +170,13 @@ impl Endpoint {
 
     /// Checks that all seeds can be names of nodes on this transport.
     pub(crate) fn check_seeds(&self) -> Result<(), NodeError> {
-        let state = self.lock();
-        let mut seeds = state.options.seeds.iter();
+        let seeds = self.lock().options.seeds.clone();
+        let mut seeds = seeds.iter();
         seeds.try_for_each(|seed| self.transport.check_name(seed)).map_err(NodeError::from)
     }
 
-    pub(crate) fn id(&self) -> NodeId {
-        self.lock().options.id
+    pub(crate) fn options(&self) -> Options {
+        self.lock().options.clone()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

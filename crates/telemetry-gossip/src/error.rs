@@ -43,8 +43,11 @@ pub enum NodeErrorKind {
     Running,
     /// The node has not been started yet.
     NotStarted,
-    /// The node has ended: it was shut down, or its transport or runtime is gone.
+    /// The node has ended: it was shut down, or its transport or runtime is gone. At a start: the
+    /// transport is closed.
     Closed,
+    /// A node and an exchange were to share a transport.
+    TransportTaken,
     /// No tokio runtime is running.
     Runtime,
     /// The system failed: it provided no randomness, the record cannot be started, or the state
@@ -54,6 +57,8 @@ pub enum NodeErrorKind {
     Refused,
     /// It was not done in time; it may still be carried out.
     Timeout,
+    /// The node has left, and this host sent nothing of that.
+    NotSent,
     /// None of the seeds has an address.
     Unresolved,
     /// A value has no encoded form.
@@ -150,6 +155,12 @@ impl From<SpawnError> for NodeError {
             SpawnError::Entropy(error) | SpawnError::Record { error, .. } => {
                 Self::because(NodeErrorKind::System, text, error)
             }
+            SpawnError::TransportClosed => {
+                Self { kind: NodeErrorKind::Closed, text: text.into(), source: None }
+            }
+            SpawnError::TransportTaken => {
+                Self { kind: NodeErrorKind::TransportTaken, text: text.into(), source: None }
+            }
             SpawnError::NoRuntime => {
                 Self { kind: NodeErrorKind::Runtime, text: text.into(), source: None }
             }
@@ -165,6 +176,7 @@ impl From<AgentError> for NodeError {
             AgentError::Value(error) => return error.into(),
             AgentError::Timeout(_) => NodeErrorKind::Timeout,
             AgentError::NoSeeds => NodeErrorKind::Seed,
+            AgentError::NotSent => NodeErrorKind::NotSent,
             AgentError::Resolve(_) => NodeErrorKind::Unresolved,
             _ => NodeErrorKind::Closed,
         };

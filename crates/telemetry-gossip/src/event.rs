@@ -29,4 +29,4 @@ pub use telemetry_gossip_core::{
 };
 #[cfg(feature = "stream")]
 pub use telemetry_gossip_tokio::EventStream;
-pub use telemetry_gossip_tokio::{Event, Events, RecordStats, RecvError};
+pub use telemetry_gossip_tokio::{Event, Events, HostStatus, RecordStats, RecvError, SendStats};

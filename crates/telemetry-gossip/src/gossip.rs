@@ -6,7 +6,7 @@ use std::time::Duration;
 use telemetry_gossip_core::{
     Accusers, Claim, Config, ExchangeOutcome, Instance, Mode, NodeId, SuspicionTimeout,
 };
-use telemetry_gossip_tokio::{Options, Transport};
+use telemetry_gossip_tokio::{Options, Part, Transport};
 use tokio::task::JoinSet;
 
 use crate::endpoint::{Endpoint, find};
@@ -28,6 +28,10 @@ pub type Result<T> = std::result::Result<T, NodeError>;
 /// [`PushPullGossip::with_id`] sets another one. The node enters itself into the state. If the host
 /// has entered a record of the node that is Alive, its generation is kept; a record that is
 /// Suspected or Dead is refuted one generation above as soon as the node does anything.
+///
+/// A whole [`GossipNode`](crate::node::GossipNode) exchanges by itself. It shares no transport with
+/// an exchange, which others would take for a second member: the one that is started last is
+/// refused.
 ///
 /// Created within a tokio runtime, the node answers from then on; otherwise from its first round.
 ///
@@ -81,6 +85,7 @@ impl PushPullGossip {
             .config(config)
             // Records of a plain state do not distinguish instances.
             .instance(Instance(0))
+            .part(Part::Exchange)
             .table(state.table());
         let gossip = Self { state, endpoint: Endpoint::new(options, transport) };
         gossip.endpoint.try_spawn();
@@ -112,10 +117,11 @@ impl PushPullGossip {
     /// 2 s.
     ///
     /// # Errors
-    /// [`NodeErrorKind::NoAnswer`] if no partner answered; [`NodeErrorKind::Refused`],
+    /// [`NodeErrorKind::NoAnswer`] if no partner answered; [`NodeErrorKind::TransportTaken`] if a
+    /// node runs on the transport; [`NodeErrorKind::Refused`],
     /// [`NodeErrorKind::Closed`] or [`NodeErrorKind::Runtime`] if there was no exchange at all.
     pub async fn gossip_round(&self) -> Result<()> {
-        let agent = self.endpoint.agent()?;
+        let agent = self.endpoint.agent().await?;
         self.find_members().await;
         match agent.exchange().await? {
             (peer, ExchangeOutcome::Failed) => {

@@ -11,8 +11,8 @@ use telemetry_gossip_core::{
 };
 use telemetry_gossip_seal::SealStats;
 use telemetry_gossip_tokio::{
-    Agent, MemberView, Options, PeerAddr, RecordStats, Recording, StateStatus, TelemetryValue,
-    Transport,
+    Agent, HostStatus, MemberView, Options, PeerAddr, RecordStats, Recording, SendStats,
+    StateStatus, TelemetryValue, Transport,
 };
 
 use crate::endpoint::Endpoint;
@@ -209,7 +209,8 @@ impl GossipNode {
     /// Starts the node. It joins in the background, and tries its seeds until one answers.
     ///
     /// Does nothing if the node runs. A node that was shut down starts again as a restarted process
-    /// would, under its old id and without its telemetry. If the node cannot start, the reason is
+    /// would, under its old id and without its telemetry; if it has not ended yet, the start waits
+    /// for that. If the node cannot start, the reason is
     /// logged; [`GossipNode::try_start`] returns it.
     pub async fn start(&self) {
         if let Err(error) = self.try_start().await {
@@ -219,11 +220,18 @@ impl GossipNode {
 
     /// Starts the node, or returns why it cannot start. Seeds are checked by their form only: a
     /// seed that does not exist yet is tried until it does.
+    ///
+    /// When this returns `Ok`, the node runs, unless something has ended it since: a shutdown that
+    /// was under way is waited for, and the node starts after it.
+    ///
+    /// # Errors
+    /// The id or a seed is invalid, a setting breaks its rule, the transport is closed or has an
+    /// exchange on it, there is no runtime, or the record cannot be started. Nothing runs then.
     pub async fn try_start(&self) -> Result<(), NodeError> {
         let endpoint = self.inner.endpoint.as_ref();
         let endpoint = endpoint.map_err(|&error| NodeError::id(&self.inner.id, error))?;
         endpoint.check_seeds()?;
-        endpoint.agent()?;
+        endpoint.start().await?;
         Ok(())
     }
 
@@ -414,6 +422,20 @@ impl GossipNode {
         Ok(self.started()?.explain(id).await?)
     }
 
+    /// The datagrams that the transport did not send, by the reason; `None` before the start. Never
+    /// waits.
+    #[must_use]
+    pub fn send_stats(&self) -> Option<SendStats> {
+        self.agent().map(|agent| agent.send_stats())
+    }
+
+    /// What hinders the node on its own host, such as a full disk under its record; the log tells
+    /// it, too, once. Never waits. Before the start all is well.
+    #[must_use]
+    pub fn host_status(&self) -> HostStatus {
+        self.agent().map(|agent| agent.host_status().borrow().clone()).unwrap_or_default()
+    }
+
     /// Converts a time of the protocol, such as [`Health::isolated_since`], to the clock of the
     /// host; `None` before the start.
     #[must_use]
@@ -432,12 +454,16 @@ impl GossipNode {
         Ok(self.started()?.join(&seeds).await?)
     }
 
-    /// Tells the other members that this node leaves, and waits until they were told: some gossip
-    /// intervals, less than 5 s with the default config. The node can still be read, and is silent.
-    /// To return, [`GossipNode::shutdown`] and [`GossipNode::start`] it.
+    /// Tells the other members that this node leaves, and waits until they were told as often as any
+    /// rumor is sent: some gossip intervals, less than 5 s with the default config. Datagrams may
+    /// get lost on the way, and are not acknowledged: members that did not hear of it find out by
+    /// probing. The node can still be read, and is silent. Idempotent. To return,
+    /// [`GossipNode::shutdown`] and [`GossipNode::start`] it.
     ///
     /// # Errors
     /// [`NodeErrorKind::Timeout`] after `timeout`; the node leaves all the same.
+    /// [`NodeErrorKind::NotSent`] if there were others, and this host sent none of the datagrams; the
+    /// node has left.
     pub async fn leave(&self, timeout: Duration) -> Result<(), NodeError> {
         Ok(self.started()?.leave(timeout).await?)
     }
@@ -491,7 +517,8 @@ impl GossipNode {
     }
 
     /// Ends the node, without telling the others, and waits until its task has ended. What it knew
-    /// can still be read. Does nothing before the start.
+    /// can still be read. Does nothing before the start. The node ends even if the future is
+    /// dropped.
     ///
     /// The transport is yours: its socket stays open until you close it, or drop it and this node.
     pub async fn shutdown(&self) {

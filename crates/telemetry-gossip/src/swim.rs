@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use telemetry_gossip_core::{Config, Generation, Mode, NodeId, ProbeOutcome};
-use telemetry_gossip_tokio::{Agent, Options, Transport};
+use telemetry_gossip_tokio::{Agent, Options, Part, SpawnError, Transport};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::endpoint::{Endpoint, find};
@@ -14,11 +15,16 @@ use crate::membership::{MemberInfo, MemberStatus};
 /// The largest number of helpers of one probe.
 pub const MAX_INDIRECT: usize = 16;
 
+/// The largest number of probes that one detector makes at the same time. Each of them hears what
+/// arrives at the transport, and answers the pings to the detector, too.
+pub const MAX_PROBES_AT_ONCE: usize = 8;
+
 /// Probes members on one transport, answers the probes of others, and helps with them. It keeps no
 /// records of members.
 ///
 /// Its id is the name of its transport (its `IP:port` over UDP), unless [`SwimDetector::with_id`]
-/// sets another one. Created within a tokio runtime, it answers from then on; otherwise from its
+/// sets another one. On the transport of a [`GossipNode`](crate::node::GossipNode) it probes in the
+/// name of that node, which answers others itself. Created within a tokio runtime, it answers from then on; otherwise from its
 /// first probe.
 ///
 /// ```
@@ -51,9 +57,10 @@ pub const MAX_INDIRECT: usize = 16;
 /// ```
 #[derive(Debug)]
 pub struct SwimDetector {
+    /// Answers the probes of others.
     endpoint: Endpoint,
-    /// The version of the list of members that the current probe may involve.
-    version: tokio::sync::Mutex<u64>,
+    /// The probes that may begin now.
+    turns: Semaphore,
 }
 
 impl SwimDetector {
@@ -62,9 +69,9 @@ impl SwimDetector {
     pub fn new(transport: Arc<dyn Transport>, indirect_k: usize) -> Self {
         let indirect_probes = u8::try_from(indirect_k.min(MAX_INDIRECT)).unwrap_or_default();
         let config = Config::default().mode(Mode::ProbeOnly).indirect_probes(indirect_probes);
-        let options = Options::new(transport.local().to_id()).config(config);
+        let options = Options::new(transport.local().to_id()).config(config).part(Part::Answers);
         let endpoint = Endpoint::new(options, transport);
-        let detector = Self { endpoint, version: tokio::sync::Mutex::new(0) };
+        let detector = Self { endpoint, turns: Semaphore::new(MAX_PROBES_AT_ONCE) };
         detector.endpoint.try_spawn();
         detector
     }
@@ -98,53 +105,77 @@ impl SwimDetector {
     /// have moved. The ping does not wait for the helpers. A helper that is not found by the time
     /// it is needed is not asked.
     ///
-    /// Returns false if the target does not answer within two timeouts (stretched up to nine times
-    /// while one probe of this detector after the other fails), if the transport does not find it
-    /// within 2 s, or if it is not a node id; also without a tokio runtime, and on a closed
-    /// transport. Probes of one detector take turns.
+    /// Returns false if the target does not answer within two timeouts, if the transport does not
+    /// find it within 2 s, or if it is not a node id; also without a tokio runtime, and on a closed
+    /// transport.
+    ///
+    /// Up to [`MAX_PROBES_AT_ONCE`] probes run side by side, and further ones take turns.
+    ///
+    /// # Cancel safety
+    /// A probe whose future is dropped ends at once, and takes no turn from the others.
     pub async fn probe(&self, target: &str, members: &[MemberInfo]) -> bool {
         let Ok(target) = NodeId::new(target) else { return false };
-        let agent = match self.endpoint.agent() {
-            Ok(agent) => agent,
+        // The semaphore is never closed.
+        let Ok(_turn) = self.turns.acquire().await else { return false };
+        // The probe ends with its agent, which no other probe shares: each has its own helpers.
+        let prober = match self.prober().await {
+            Ok(agent) => Prober(agent),
             Err(error) => {
                 tracing::error!(%error, "the detector is not started");
                 return false;
             }
         };
-        // One probe at a time, as each has its own helpers.
-        let mut version = self.version.lock().await;
+        let agent = &prober.0;
+        let me = agent.id();
         let helpers = members.iter().filter(|member| member.status == MemberStatus::Alive);
         let helpers = helpers.filter_map(|member| NodeId::new(&member.node_id).ok());
-        let helpers: Vec<NodeId> = helpers.filter(|&helper| helper != target).collect();
-        *version += 1;
-        let me = self.endpoint.id();
+        let helpers: Vec<NodeId> =
+            helpers.filter(|&helper| helper != target && helper != me).collect();
         let involved = helpers.iter().copied().chain([me, target]).collect();
-        if target == me || agent.apply_cluster_config(*version, involved).await.is_err() {
+        if target == me || agent.apply_cluster_config(1, involved).await.is_err() {
             return false;
         }
-        // Higher at each probe, so that the address found last replaces the ones before.
-        let generation = Generation(*version);
-        let introduce =
-            |id| introduce(agent.clone(), self.endpoint.transport.clone(), id, generation);
+        let introduce = |id| introduce(agent.clone(), self.endpoint.transport.clone(), id);
         // Concurrent with the ping, and dropped when it ends.
         let mut resolving = JoinSet::new();
-        for helper in helpers.into_iter().filter(|&helper| helper != me) {
+        for helper in helpers {
             resolving.spawn(introduce(helper));
         }
-        if !introduce(target).await {
-            return false;
+        // The look-ups end with this block.
+        introduce(target).await
+            && matches!(
+                agent.probe(target).await,
+                Ok(ProbeOutcome::Direct | ProbeOutcome::Indirect)
+            )
+    }
+
+    /// An agent for one probe. If a node runs on the transport, it probes in the name of the node,
+    /// so that no other member seems to be there.
+    async fn prober(&self) -> Result<Agent, SpawnError> {
+        let mut options = self.endpoint.options().part(Part::Probes);
+        match self.endpoint.agent().await {
+            Ok(_) => {}
+            Err(SpawnError::TransportTaken) => {
+                let node = self.endpoint.transport.subscribe().node();
+                options.id = node.unwrap_or(options.id);
+            }
+            Err(error) => return Err(error),
         }
-        matches!(agent.probe(target).await, Ok(ProbeOutcome::Direct | ProbeOutcome::Indirect))
+        Agent::spawn(options, self.endpoint.transport.clone())
+    }
+}
+
+/// Ends the agent of a probe with the probe, also where a look-up of a helper still has a handle.
+struct Prober(Agent);
+
+impl Drop for Prober {
+    fn drop(&mut self) {
+        self.0.end();
     }
 }
 
 /// Tells the agent the address of a member; false if the transport does not find it.
-async fn introduce(
-    agent: Agent,
-    transport: Arc<dyn Transport>,
-    id: NodeId,
-    generation: Generation,
-) -> bool {
+async fn introduce(agent: Agent, transport: Arc<dyn Transport>, id: NodeId) -> bool {
     let Some(peer) = find(&*transport, id.as_str()).await else { return false };
-    agent.introduce(id, Some(peer), generation).await.is_ok()
+    agent.introduce(id, Some(peer), Generation(0)).await.is_ok()
 }

@@ -104,6 +104,7 @@ impl Answers {
         let read = async { Ok((self.agent.health().await?, self.agent.stats().await?)) };
         let (health, stats) = self.node.get(read).await.map_err(said)?;
         let isolation = IsolationView::of(&self.agent.view());
+        let sends = self.agent.send_stats();
         let view = View {
             node: self.agent.id().to_string(),
             health: HealthView::of(&health, isolation.as_ref(), self.has_seeds),
@@ -113,6 +114,9 @@ impl Answers {
             socket: Socket {
                 datagrams_received_dropped: self.transport.received_dropped(),
                 datagrams_sent_dropped: self.transport.send_dropped(),
+                datagrams_not_permitted: sends.not_permitted,
+                datagrams_unreachable: sends.unreachable,
+                datagrams_not_sent: sends.closed + sends.other,
             },
             record: self.agent.recorded().map(Record::from),
             seal: self.agent.seal_stats(),

@@ -23,8 +23,8 @@ use telemetry_gossip_core::{
 };
 use telemetry_gossip_seal::OVERHEAD;
 use telemetry_gossip_tokio::{
-    Agent, AgentError, Events, Options, RecvError, Sealing, SeedStatus, SpawnError, Transport,
-    UdpTransport,
+    Agent, AgentError, Events, HostStatus, Options, RecvError, Sealing, SeedStatus, SpawnError,
+    Transport, UdpTransport,
 };
 use tokio::sync::mpsc;
 
@@ -309,6 +309,7 @@ async fn run_until_signal(
         () = signals.recv() => {}
         () = warn_of_seeds(agent, say) => {}
         () = warn_of_state(agent, say) => {}
+        () = warn_of_host(agent, say) => {}
         error = failure(&mut events, exits_on_conflict) => return Err(error),
     }
     say(Line::leaving());
@@ -365,6 +366,30 @@ async fn warn_of_state(agent: &Agent, say: &impl Fn(Line)) {
 
 fn not_kept(why: &str) -> String {
     format!("the live members are not kept for the next start (--state), as {why}: trying again")
+}
+
+/// Prints a warning when something on this host begins to fail, and when it works again. Never
+/// ends.
+async fn warn_of_host(agent: &Agent, say: &impl Fn(Line)) {
+    let mut status = agent.host_status();
+    let mut before = HostStatus::default();
+    loop {
+        let now = status.borrow_and_update().clone();
+        for (was, is, again) in [
+            (&before.record, &now.record, "the node is recorded again; the record has a gap"),
+            (&before.sends, &now.sends, "this node can send again"),
+        ] {
+            match (was, is) {
+                (None, Some(text)) => say(Line::warning(text.clone())),
+                (Some(_), None) => say(Line::warning(again.to_owned())),
+                _ => {}
+            }
+        }
+        before = now;
+        if status.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
 }
 
 /// Waits until the node stops on its own, and returns the reason.

@@ -206,12 +206,22 @@ pub(crate) enum Alone {
 }
 
 /// Datagrams that the socket dropped, named like the counters of the node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Socket {
     /// Datagrams that arrived but did not reach the node, as it was too slow.
     pub(crate) datagrams_received_dropped: u64,
     /// Datagrams that count as sent but did not reach the network, as it was too slow.
     pub(crate) datagrams_sent_dropped: u64,
+    /// Datagrams that count as sent, and that this host did not permit. Absent in the answers of
+    /// earlier versions, as are the next two.
+    #[serde(default)]
+    pub(crate) datagrams_not_permitted: u64,
+    /// Datagrams that count as sent, and for which this host has no route.
+    #[serde(default)]
+    pub(crate) datagrams_unreachable: u64,
+    /// Datagrams that count as sent, and were not for any other reason.
+    #[serde(default)]
+    pub(crate) datagrams_not_sent: u64,
 }
 
 /// [`driver::RecordStats`], with names that are unique among all counters.
@@ -384,7 +394,7 @@ pub(crate) mod tests {
                 telemetry: [("load".to_owned(), load), ("blob".to_owned(), blob)].into(),
             }],
             stats: Stats::default(),
-            socket: Socket { datagrams_received_dropped: 0, datagrams_sent_dropped: 0 },
+            socket: Socket::default(),
             record: None,
             seal: Some(SealStats::default()),
             control: Clients::default(),

@@ -1,11 +1,14 @@
 //! The findings of a replay, and its result.
 
+use std::borrow::Cow;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use serde_json::json;
-use telemetry_gossip_recorder::{Divergence, Ending, FileHeader, Player, Start, Tail};
+use telemetry_gossip_recorder::{
+    Divergence, Ending, FileHeader, PlaybackReason, Player, Start, Tail,
+};
 use telemetry_gossip_tokio::PeerAddr;
 
 use crate::error::Error;
@@ -38,6 +41,8 @@ pub(super) struct Found {
     places: u64,
     /// Files that do not end properly.
     ends: Vec<(PathBuf, Tail)>,
+    /// Files that cannot be replayed, each with the reason. There are as many as files.
+    skipped: Vec<String>,
     /// Time that the core took.
     pub(super) took: Duration,
 }
@@ -82,6 +87,10 @@ impl Found {
         }
     }
 
+    pub(super) fn skipped(&mut self, path: &Path, reason: &PlaybackReason) {
+        self.skipped.push(format!("{} is skipped: {reason}", name(path)));
+    }
+
     /// The time from the first input to the last.
     fn span(&self) -> Duration {
         Duration::from_micros(self.end.saturating_sub(self.start.unwrap_or(self.end)))
@@ -123,6 +132,7 @@ impl Found {
                 "hash": hash,
                 "differs": differs,
                 "ends": ends,
+                "skipped": self.skipped,
                 "span_s": self.span().as_secs_f64(),
                 "took_s": self.took.as_secs_f64(),
                 "speed": self.speed(),
@@ -158,8 +168,8 @@ impl Found {
                 counted(self.gaps, "gap")
             )?;
         }
-        for end in &ends {
-            writeln!(out, "  {end}")?;
+        for line in self.skipped.iter().chain(&ends) {
+            writeln!(out, "  {line}")?;
         }
         for differs in differs.iter().take(MAX_PRINTED_DIVERGENCES) {
             writeln!(out, "  {differs}")?;
@@ -185,10 +195,11 @@ impl Found {
             )));
         }
         let damaged = self.ends.iter().filter(|(_, tail)| !matches!(tail, Tail::Open)).count();
+        let damaged = damaged + self.skipped.len();
         if verify && (self.missing > 0 || damaged > 0) {
             return Err(Error::Replay(format!(
-                "the record is incomplete: it lacks {}, and the number of files that are damaged \
-                 or end in the middle of a block is {damaged}. The rest replays as recorded",
+                "the record is incomplete: it lacks {}, and the number of files that are damaged, \
+                 or end in the middle of a block, is {damaged}. The rest replays as recorded",
                 counted(self.missing, "input"),
             )));
         }
@@ -196,9 +207,13 @@ impl Found {
     }
 }
 
+fn name(path: &Path) -> Cow<'_, str> {
+    path.file_name().unwrap_or_default().to_string_lossy()
+}
+
 /// Describes how a file ends.
-fn ending(path: &std::path::Path, tail: Tail) -> String {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
+fn ending(path: &Path, tail: Tail) -> String {
+    let name = name(path);
     let what = match tail {
         Tail::Open => {
             "ends without an end mark: the node was killed, or is still running".to_owned()

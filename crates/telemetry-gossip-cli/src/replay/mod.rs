@@ -134,6 +134,7 @@ impl Replay<'_> {
                 }
                 PlaybackStep::Compared(compared) => self.found.compared(compared),
                 PlaybackStep::Closed { path, tail, .. } => self.found.closed(path, tail),
+                PlaybackStep::Skipped { path, reason, .. } => self.found.skipped(&path, &reason),
                 _ => {}
             }
         }

@@ -29,7 +29,7 @@ impl Task {
 
     fn datagram(&mut self, delivery: &Delivery) {
         let (from, bytes) = (delivery.from, &*delivery.bytes);
-        let seal = delivery.sealed.and_then(|_| self.carry.transport.seal().cloned());
+        let seal = delivery.sealed.and_then(|_| self.carry.sends.transport.seal().cloned());
         let input = match delivery.sealed {
             None => Input::datagram(from, bytes),
             Some(sealed) => {
@@ -62,7 +62,7 @@ impl Task {
             return;
         }
         self.step(Input::Reseed { entropy });
-        if let Some(Err(error)) = self.carry.transport.seal().map(|seal| seal.renew()) {
+        if let Some(Err(error)) = self.carry.sends.transport.seal().map(|seal| seal.renew()) {
             tracing::warn!(%error, "no randomness for another nonce prefix");
         }
     }

@@ -69,7 +69,7 @@ impl Task {
 
 /// Works on the node, with the table of the host if there is one. Once the last handle is dropped,
 /// that table belongs to the host alone: a task that has not noticed yet must not enter its node
-/// again.
+/// again. `work` runs with the lock of that table held: it calls the core, and no code of the host.
 pub(super) fn on_table<T>(
     table: Option<&SharedTable>,
     inbox: &mpsc::Receiver<Command>,

@@ -60,6 +60,11 @@ impl SeedNames {
         self.resolver = JoinSet::new();
     }
 
+    /// Ends the resolution, and waits until it holds nothing any more.
+    pub(super) async fn stop(&mut self) {
+        self.resolver.shutdown().await;
+    }
+
     /// Has the names resolved. A join comes before anything else.
     pub(super) fn want(&mut self, purpose: Purpose) {
         if self.wanted != Some(Purpose::Join) {

@@ -111,6 +111,63 @@ async fn settings_of_a_running_node_cannot_be_changed() {
     assert!(node.telemetry("a", "load").is_none(), "a restarted node");
 }
 
+/// Polls a future once, and drops it.
+async fn poll_once(future: impl Future) {
+    let mut future = std::pin::pin!(future);
+    std::future::poll_fn(|context| {
+        let _ = future.as_mut().poll(context);
+        std::task::Poll::Ready(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_start_during_a_shutdown_starts_the_node_after_it() {
+    for dropped in [false, true] {
+        let network = MemoryNetwork::new(1);
+        let node = start(&network, "a", &[]).await;
+        for _ in 0..50 {
+            let before = node.view().get("a").unwrap().instance;
+            let started = if dropped {
+                poll_once(node.shutdown()).await;
+                node.try_start().await
+            } else {
+                tokio::join!(node.shutdown(), node.try_start()).1
+            };
+            started.unwrap();
+            node.publish("load", b"1").await.expect("a start that is Ok leaves a node that runs");
+            assert_ne!(node.view().get("a").unwrap().instance, before, "a new instance");
+        }
+        assert_eq!(tokio::runtime::Handle::current().metrics().num_alive_tasks(), 1);
+        node.shutdown().await;
+    }
+}
+
+#[tokio::test]
+async fn a_command_before_a_shutdown_is_carried_out() {
+    let network = MemoryNetwork::new(1);
+    let node = start(&network, "a", &[]).await;
+    let (published, ()) = tokio::join!(node.publish("load", b"1"), node.shutdown());
+    published.unwrap();
+    assert!(node.telemetry("a", "load").is_some());
+}
+
+#[tokio::test]
+async fn a_node_is_not_started_on_a_closed_transport() {
+    let network = MemoryNetwork::new(1);
+    let transport = network.transport("a").unwrap();
+    let node = GossipNode::new("a".into(), vec![], transport.clone());
+    node.try_start().await.unwrap();
+    // The task of the node has not run since.
+    transport.close();
+    let error = node.try_start().await.unwrap_err();
+    assert_eq!(error.kind(), NodeErrorKind::Closed);
+    assert!(error.to_string().contains("the transport is closed"), "{error}");
+    assert!(!node.is_running());
+    let builder = GossipNode::builder("b").unwrap();
+    assert_eq!(kind(builder.start(transport).await), NodeErrorKind::Closed);
+}
+
 #[tokio::test(start_paused = true)]
 async fn options_do_not_replace_the_id_and_the_seeds() {
     let network = MemoryNetwork::new(1);
@@ -140,6 +197,19 @@ async fn readers_from_before_the_start_miss_nothing() {
     let mut events = waiting.events();
     drop(waiting);
     assert_eq!(within("it never starts", events.recv()).await, Err(RecvError::Closed));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_age_of_a_value_is_by_the_clock_of_the_runtime() {
+    let network = MemoryNetwork::new(1);
+    let node = start(&network, "a", &[]).await;
+    node.publish("load", b"1").await.unwrap();
+    let second = Duration::from_secs(1);
+    assert!(node.fresh_telemetry("a", "load", second).is_some());
+    tokio::time::advance(Duration::from_secs(3_600)).await;
+    let age = node.telemetry("a", "load").unwrap().age();
+    assert!(age >= Duration::from_secs(3_600) && age < Duration::from_secs(3_601), "{age:?}");
+    assert_eq!(node.fresh_telemetry("a", "load", second), None);
 }
 
 #[tokio::test(start_paused = true)]

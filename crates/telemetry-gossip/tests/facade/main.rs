@@ -7,4 +7,6 @@ mod gossip;
 mod handles;
 mod node;
 mod probe;
+mod sharing;
 mod support;
+mod user_code;

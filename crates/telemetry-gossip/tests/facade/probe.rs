@@ -7,7 +7,7 @@ use crate::support::{Directory, OneWayUdp, alive, info, until_so, within};
 use telemetry_gossip::config::{Generation, Mode};
 use telemetry_gossip::event::{ProbeOutcome, Status};
 use telemetry_gossip::membership::{MemberInfo, MemberStatus};
-use telemetry_gossip::swim::{MAX_INDIRECT, SwimDetector};
+use telemetry_gossip::swim::{MAX_INDIRECT, MAX_PROBES_AT_ONCE, SwimDetector};
 use telemetry_gossip::transport::{MemoryNetwork, PeerAddr, Transport};
 use telemetry_gossip::{Config, Options, Stats};
 use telemetry_gossip_tokio::Agent;
@@ -256,4 +256,43 @@ async fn a_dropped_detector_leaves_no_task() {
     until_so("no task is left", || tasks() == 0).await;
     assert_eq!(MAX_INDIRECT, 16);
     let _: Arc<dyn Transport> = network.transport("a").unwrap();
+}
+
+/// Polls each probe until its ping is sent and it waits for the answer, and drops it.
+#[tokio::test(start_paused = true)]
+async fn probes_that_are_given_up_delay_no_other() {
+    let network = MemoryNetwork::new(1);
+    let detectors = detectors(&network, &["a", "b", "dead"], 2);
+    network.isolate("dead");
+    let members = alive(&["b", "dead"]);
+    for _ in 0..100 {
+        let given_up = detectors[0].probe("dead", &members);
+        tokio::time::timeout(Duration::from_millis(1), given_up).await.unwrap_err();
+    }
+    let start = tokio::time::Instant::now();
+    assert!(detectors[0].probe("b", &members).await);
+    assert_eq!(start.elapsed(), Duration::ZERO);
+    let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    until_so("only the three that answer are left", || tasks() == 3).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn silent_members_do_not_delay_the_probe_of_another() {
+    let network = MemoryNetwork::new(1);
+    let detectors = detectors(&network, &["a", "b", "x", "y", "z"], 2);
+    ["x", "y", "z"].iter().for_each(|silent| network.isolate(silent));
+    let members = alive(&["b", "x", "y", "z"]);
+    let limit = Duration::from_millis(250);
+    let probe = |id| tokio::time::timeout(limit, detectors[0].probe(id, &members));
+    for _ in 0..10 {
+        let told = tokio::join!(probe("x"), probe("y"), probe("z"), probe("b"));
+        assert_eq!(told.3, Ok(true));
+        assert!(told.0.is_err() && told.1.is_err() && told.2.is_err());
+    }
+    // More than run side by side take turns, and none is lost.
+    let many = (0..3 * MAX_PROBES_AT_ONCE).map(|_| detectors[0].probe("b", &members));
+    let mut pending: Vec<_> = many.map(Box::pin).collect();
+    for probe in &mut pending {
+        assert!(probe.await);
+    }
 }
