@@ -30,6 +30,7 @@ mod members;
 mod plan;
 mod progress;
 mod replay;
+mod runtime;
 mod safe;
 mod sim;
 mod swarm;

@@ -62,7 +62,7 @@ fn show(bar: &mut Bar, progress: Progress) {
 /// Lets ctrl-c end the process during a run, with a message below the bar.
 fn end_on_interrupt() {
     std::thread::spawn(|| {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build();
+        let runtime = crate::runtime::new();
         // Without a handler the system ends the process too, but without a message.
         if runtime.is_ok_and(|runtime| runtime.block_on(tokio::signal::ctrl_c()).is_ok()) {
             eprintln!("\ntgossip: {}", Error::Interrupted);

@@ -86,7 +86,7 @@ pub(crate) fn run(args: &SwarmArgs) -> Result<(), Error> {
 /// Lets the first ctrl-c stop the command after the present runs, and the second one at once.
 fn stop_on_interrupt() {
     std::thread::spawn(|| {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build();
+        let runtime = crate::runtime::new();
         // Without a handler, the system ends the process at the first ctrl-c.
         let Ok(runtime) = runtime else { return };
         while runtime.block_on(tokio::signal::ctrl_c()).is_ok() {

@@ -282,3 +282,20 @@ fn the_list_says_what_each_scenario_does_and_what_makes_it_fail() {
         );
     }
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn too_few_open_files_are_an_error_and_no_panic() {
+    let program = env!("CARGO_BIN_EXE_tgossip");
+    let mut refused = 0;
+    // The loader of the system itself needs some.
+    for files in 5..12 {
+        let limited = format!("ulimit -n {files}; exec {program} agent --id a --bind 127.0.0.1:0");
+        let output = std::process::Command::new("sh").args(["-c", &limited]).output();
+        let output = output.expect("a shell");
+        let said = text(&output.stderr);
+        assert!(!said.contains("panicked"), "{files} files: {said}");
+        refused += usize::from(output.status.code() == Some(3) && said.contains("open files"));
+    }
+    assert!(refused >= 4, "{refused} limits were told of");
+}

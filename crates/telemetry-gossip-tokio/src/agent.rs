@@ -35,7 +35,9 @@ use crate::view::{MemberView, View};
 const MAX_WAITING_COMMANDS: usize = 64;
 
 /// A running node. A clone is another handle of the same node. The node ends when its last handle
-/// is dropped, at once and without telling the others; to tell them, [`Agent::leave`] first.
+/// is dropped, without telling the others; to tell them, [`Agent::leave`] first. It handles nothing
+/// more from then on, and its task ends as soon as the runtime runs it: only then is its hold on the
+/// transport gone. [`Agent::shutdown`] waits for that, so that a port can be bound again.
 ///
 /// [`Agent::view`], [`Agent::member`] and [`Agent::events`] never wait, and can still be used when
 /// the node has ended. Commands wait for the node's task, usually for microseconds; all of them

@@ -25,6 +25,9 @@ const QUEUE: usize = 64;
 /// The shortest time after which stopped recording starts again.
 const PAUSE: Duration = Duration::from_secs(5);
 
+/// How long a node that is dropped with its runtime waits for the disk.
+const MAX_WAIT_AT_END: Duration = Duration::from_secs(1);
+
 /// Where a node is recorded, and how much is kept.
 ///
 /// A record contains all that the node knows, telemetry included, and the seed of its random
@@ -133,6 +136,8 @@ pub(crate) struct Tape {
     /// When recording stopped.
     shed_at: Instant,
     written: Option<oneshot::Receiver<()>>,
+    /// The same, for a task that is dropped and cannot await.
+    written_too: std::sync::mpsc::Receiver<()>,
 }
 
 impl Tape {
@@ -159,15 +164,17 @@ impl Tape {
         }
         let (chunks, queue) = mpsc::channel(QUEUE);
         let (done, written) = oneshot::channel();
+        let (done_too, written_too) = std::sync::mpsc::channel::<()>();
         let folder = recording.folder.clone();
         let writer = Writer { ring, folder, told, wrote: true, counts: counts.clone() };
         std::thread::Builder::new().name("tgossip-record".to_owned()).spawn(move || {
             writer.run(queue);
             // The receiver may be gone, which is no error.
             let _ = done.send(());
+            drop(done_too);
         })?;
-        let shed_at = Instant::ORIGIN;
-        Ok(Self { recorder, chunks: Some(chunks), counts, shed_at, written: Some(written) })
+        let (shed_at, chunks, written) = (Instant::ORIGIN, Some(chunks), Some(written));
+        Ok(Self { recorder, chunks, counts, shed_at, written, written_too })
     }
 
     pub(crate) fn view(&self) -> RecordView {
@@ -253,10 +260,17 @@ impl Tape {
 }
 
 impl Drop for Tape {
-    /// The task was dropped or has panicked: its last input is the last one of the record.
+    /// The task was dropped or has panicked: its last input is the last one of the record. The
+    /// process may be about to end, and the record would lack its end if nothing waited for it.
     fn drop(&mut self) {
+        if self.chunks.is_none() {
+            return; // It was closed.
+        }
         self.recorder.end();
         self.carry();
+        self.chunks = None;
+        // Nothing is ever sent: the wait ends with the thread.
+        let _ = self.written_too.recv_timeout(MAX_WAIT_AT_END);
     }
 }
 

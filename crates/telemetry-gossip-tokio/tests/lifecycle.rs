@@ -63,6 +63,20 @@ async fn a_shut_down_agent_leaves_no_task_and_no_port() {
     bind_again(address).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_shutdown_and_the_last_handle_the_port_is_free_at_once() {
+    let mut address = "127.0.0.1:0".parse().unwrap();
+    for round in 0..50 {
+        let transport = UdpTransport::bind(address, Sealing::Plaintext).await;
+        let transport = transport.unwrap_or_else(|error| panic!("round {round}: {error}"));
+        address = transport.local_addr();
+        // It looks for a seed when it is shut down.
+        let agent = Agent::spawn(options("a", &["localhost:9"]), transport).unwrap();
+        agent.publish("load", b"1").await.unwrap();
+        agent.shutdown().await;
+    }
+}
+
 #[tokio::test]
 async fn a_hundred_dropped_agents_leave_no_task_and_no_port() {
     assert_eq!(tasks(), 0);

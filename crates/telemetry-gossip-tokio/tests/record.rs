@@ -174,3 +174,27 @@ async fn a_record_that_cannot_be_written_is_a_gap_and_the_node_goes_on() {
     assert_eq!(tail, Tail::Ended(Ending::Ended));
     assert!(player.node().me().value("load").is_some());
 }
+
+/// At the end of `main` a runtime is dropped, and with it the tasks of nodes that were not shut down.
+#[test]
+fn the_record_has_its_end_when_the_runtime_is_dropped() {
+    for handle_dropped in [false, true] {
+        let folder = tempfile::tempdir().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let agent = runtime.block_on(async {
+            let transport = MemoryNetwork::new(1).transport("a").unwrap();
+            let agent = Agent::spawn(options("a", folder.path()), transport).unwrap();
+            for round in 0..100_u32 {
+                agent.publish("load", &round.to_le_bytes().repeat(100)).await.unwrap();
+            }
+            Some(agent)
+        });
+        let agent = agent.filter(|_| !handle_dropped);
+        drop(runtime);
+        // At once, as the process would end now.
+        let (player, tail, _) = replay(folder.path(), "a");
+        assert_eq!(tail, Tail::Ended(Ending::Ended));
+        assert_eq!(player.node().me().value("load").unwrap().value[..4], 99_u32.to_le_bytes());
+        drop(agent);
+    }
+}

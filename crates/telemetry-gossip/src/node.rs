@@ -24,8 +24,11 @@ pub use crate::error::{NodeError, NodeErrorKind};
 
 /// A node of the cluster. A clone is another handle of the same node.
 ///
-/// [`GossipNode::builder`] starts one. The node ends when its last handle is dropped, at once and
-/// without telling the others, which find out by probing; [`GossipNode::leave`] tells them.
+/// [`GossipNode::builder`] starts one. The node ends when its last handle is dropped, without
+/// telling the others, which find out by probing; [`GossipNode::leave`] tells them. It handles
+/// nothing more from then on, and its task ends as soon as the runtime runs it: only then is its
+/// hold on the transport gone. [`GossipNode::shutdown`] waits for that, so that a port can be bound
+/// again.
 ///
 /// Reading ([`GossipNode::members`], [`GossipNode::view`], [`GossipNode::telemetry`]) never waits.
 /// Everything else waits for the task of the node, usually for microseconds, and fails with

@@ -53,8 +53,7 @@ pub(crate) fn run(args: &AgentArgs) -> Result<(), Error> {
     check_entries(&args.entries)?;
     let sealing = sealing(args)?;
     let seeds = seeds::of(args)?;
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Setup)?;
+    let runtime = crate::runtime::new().map_err(Error::Setup)?;
     let outcome = runtime.block_on(agent(args, config, sealing, &seeds));
     // Do not wait for a reader of the output that has stopped reading.
     runtime.shutdown_background();

@@ -41,8 +41,7 @@ pub(crate) struct Client {
 pub(crate) fn until_interrupted<T>(
     answer: impl Future<Output = Result<T, Error>>,
 ) -> Result<T, Error> {
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Setup)?;
+    let runtime = crate::runtime::new().map_err(Error::Setup)?;
     runtime.block_on(async {
         tokio::select! {
             answer = answer => answer,

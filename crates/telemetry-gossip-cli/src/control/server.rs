@@ -102,7 +102,7 @@ fn count(counter: &AtomicU64) {
 pub(crate) fn spawn(listener: Listener, source: Source, counters: Arc<Counters>) -> io::Result<()> {
     let listener = listener.detach()?;
     let serve = move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let runtime = crate::runtime::new()?;
         runtime.block_on(async {
             serve(listener.enter()?, source, counters, REQUEST_TIMEOUT).await;
             io::Result::Ok(())

@@ -47,8 +47,7 @@ const KEY: &str = "load";
 const VALUE: &str = "0.42";
 
 pub(crate) fn run(args: &DemoArgs) -> Result<(), Error> {
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Setup)?;
+    let runtime = crate::runtime::new().map_err(Error::Setup)?;
     let outcome = runtime.block_on(Demo::run(args));
     runtime.shutdown_timeout(Duration::from_secs(1));
     outcome
