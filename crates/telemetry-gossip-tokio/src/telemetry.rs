@@ -12,7 +12,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use telemetry_gossip_core::NodeId;
+use telemetry_gossip_core::{Instance, NodeId};
 use thiserror::Error;
 
 use crate::events::{Event, Events, RecvError};
@@ -102,6 +102,15 @@ pub struct TelemetryChange {
     pub value: Option<TelemetryValue>,
 }
 
+/// What was reported of one life of a member.
+#[derive(Debug)]
+struct Reported {
+    /// The versions of a later life begin anew.
+    instance: Instance,
+    /// The version of each value, by key.
+    versions: BTreeMap<String, u64>,
+}
+
 /// The changes of all telemetry under keys with a prefix, at all members including this node; from
 /// [`Agent::subscribe`](crate::Agent::subscribe).
 ///
@@ -113,8 +122,8 @@ pub struct TelemetryChanges {
     prefix: String,
     view: Arc<ArcSwap<View>>,
     events: Events,
-    /// The versions that were reported, by key.
-    reported: BTreeMap<NodeId, BTreeMap<String, u64>>,
+    /// What was reported of each member.
+    reported: BTreeMap<NodeId, Reported>,
     ready: VecDeque<TelemetryChange>,
 }
 
@@ -144,8 +153,16 @@ impl TelemetryChanges {
             }
             match self.events.recv().await {
                 Ok(Event::Telemetry { id, .. } | Event::Removed { id, .. }) => self.compare(id),
-                // A new instance of a member begins without telemetry.
-                Ok(Event::Alive { id, .. } | Event::Joined { id, .. }) => self.compare(id),
+                // A new instance of a member begins without telemetry. The first that is heard of
+                // it may be its end.
+                Ok(
+                    Event::Alive { id, .. }
+                    | Event::Joined { id, .. }
+                    | Event::Suspected { id, .. }
+                    | Event::Dead { id, .. }
+                    | Event::Left { id, .. }
+                    | Event::Moved { id, .. },
+                ) => self.compare(id),
                 Ok(_) => {}
                 Err(RecvError::Lagged(_)) => self.compare_all(),
                 Err(RecvError::Closed) => return None,
@@ -172,8 +189,12 @@ impl TelemetryChanges {
     /// Queues what differs from what was reported of a member.
     fn compare_with(&mut self, id: NodeId, member: Option<&MemberView>) {
         let now = member.map_or(&[][..], |member| &member.telemetry);
-        let reported = self.reported.entry(id).or_default();
-        reported.retain(|key, _| {
+        let instance = member.map_or(Instance(0), |member| member.instance);
+        let reported = self.reported.entry(id);
+        let Reported { instance: before, versions } =
+            reported.or_insert_with(|| Reported { instance, versions: BTreeMap::new() });
+        let is_other_life = std::mem::replace(before, instance) != instance;
+        versions.retain(|key, _| {
             let held = now.iter().any(|entry| entry.key == *key);
             if !held {
                 self.ready.push_back(TelemetryChange { id, key: key.clone(), value: None });
@@ -181,13 +202,13 @@ impl TelemetryChanges {
             held
         });
         for entry in now.iter().filter(|entry| entry.key.starts_with(&self.prefix)) {
-            if reported.get(&entry.key) != Some(&entry.version) {
-                reported.insert(entry.key.clone(), entry.version);
+            if is_other_life || versions.get(&entry.key) != Some(&entry.version) {
+                versions.insert(entry.key.clone(), entry.version);
                 let (key, value) = (entry.key.clone(), Some(entry.clone()));
                 self.ready.push_back(TelemetryChange { id, key, value });
             }
         }
-        if reported.is_empty() {
+        if versions.is_empty() {
             self.reported.remove(&id);
         }
     }

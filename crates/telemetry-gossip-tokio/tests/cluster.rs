@@ -320,3 +320,40 @@ async fn nodes_that_answer_from_another_address_than_they_advertise_work_as_any_
         assert_eq!(agent.view().alive(), 5);
     }
 }
+
+/// The values of its lives have the same key and version, and the reader was away meanwhile.
+#[tokio::test(start_paused = true)]
+async fn a_reader_that_was_away_is_told_the_value_of_a_restarted_member() {
+    let net = Net::Memory(MemoryNetwork::new(5));
+    let mut agents = cluster(&net, 3).await;
+    agree(&agents).await;
+    let held = |value: &'static [u8]| {
+        move |agent: &Agent| {
+            let member = agent.member("n2");
+            member.is_some_and(|it| it.value("load").is_some_and(|entry| entry.value == value))
+        }
+    };
+    agents[2].publish("load", b"old").await.unwrap();
+    until("the value is there", &agents[0], held(b"old")).await;
+    let mut changes = agents[0].subscribe("load");
+    let first = within("the first value", changes.recv()).await.unwrap();
+    assert_eq!(first.value.map(|entry| (entry.value, entry.version)), Some((b"old".to_vec(), 1)));
+
+    let last = agents.pop().unwrap();
+    last.shutdown().await;
+    let seeds = [agents[0].transport().local().to_string()];
+    let options = Options::new("n2".parse().unwrap()).config(common::quick()).seeds(seeds);
+    let again = Agent::spawn(options, net.transport("n2").await).unwrap();
+    again.publish("load", b"new").await.unwrap();
+    until("the new value is there", &agents[0], held(b"new")).await;
+    let told = within("the change", async {
+        loop {
+            let change = changes.recv().await.unwrap();
+            if let Some(entry) = change.value {
+                return (entry.value, entry.version);
+            }
+        }
+    })
+    .await;
+    assert_eq!(told, (b"new".to_vec(), 1));
+}
