@@ -101,7 +101,8 @@ fn crashes_with_late_ticks(nodes: usize, late: Duration, seeds: u64) -> Quantile
         let known = |cluster: &Cluster| cluster.everyone_holds(nodes / 2, Status::Dead);
         let took = cluster.run_until(known, Duration::from_secs(120));
         times.push(took.unwrap_or(Duration::from_secs(120)));
-        let wrong = |event: &Event<u32>| matches!(event, Event::Dead { id, .. } if *id != node_id(nodes / 2));
+        let victim = node_id(nodes / 2);
+        let wrong = |event: &Event<u32>| matches!(event, Event::Dead { id, .. } if *id != victim);
         for observer in 0..nodes {
             assert!(!cluster.events(observer).any(|(_, event)| wrong(&event)), "nobody else is");
         }

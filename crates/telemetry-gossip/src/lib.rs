@@ -44,6 +44,7 @@
 #![deny(missing_docs)]
 #![deny(warnings)]
 
+mod builder;
 pub mod config;
 mod endpoint;
 mod error;

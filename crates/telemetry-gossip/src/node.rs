@@ -6,13 +6,12 @@ use std::time::Duration;
 
 use serde::Serialize;
 use telemetry_gossip_core::{
-    Config, ExchangeOutcome, Explanation, Generation, Health, IdError, Networks, NodeId,
-    ProbeOutcome, Stats,
+    Config, ExchangeOutcome, Explanation, Generation, Health, IdError, NodeId, ProbeOutcome, Stats,
 };
 use telemetry_gossip_seal::SealStats;
 use telemetry_gossip_tokio::{
-    Agent, HostStatus, MemberView, Options, PeerAddr, RecordStats, Recording, SendStats,
-    StateStatus, TelemetryValue, Transport,
+    Agent, HostStatus, MemberView, Options, PeerAddr, RecordStats, SendStats, StateStatus,
+    TelemetryValue, Transport,
 };
 
 use crate::endpoint::Endpoint;
@@ -20,6 +19,7 @@ use crate::membership::{MemberInfo, MemberStatus};
 
 pub use telemetry_gossip_tokio::{Event, Events, RecvError, TelemetryChanges, View};
 
+pub use crate::builder::NodeBuilder;
 pub use crate::error::{NodeError, NodeErrorKind};
 
 /// A node of the cluster. A clone is another handle of the same node.
@@ -66,107 +66,18 @@ struct Inner {
     endpoint: Result<Endpoint, IdError>,
 }
 
-/// The settings of a node that is about to start, from [`GossipNode::builder`].
-///
-/// ```
-/// use telemetry_gossip::node::GossipNode;
-/// use telemetry_gossip::transport::MemoryNetwork;
-/// use telemetry_gossip::{Config, Label};
-///
-/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
-/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let transport = MemoryNetwork::new(1).transport("edge-17")?;
-/// let node = GossipNode::builder("edge-17")?
-///     .seeds(["edge-1", "edge-2"])
-///     .config(Config::local().label(Label::of("production")))
-///     .start(transport)
-///     .await?;
-/// assert_eq!(node.id(), "edge-17");
-/// # Ok(())
-/// # }
-/// ```
-#[derive(Clone, Debug)]
-#[must_use = "a node does nothing until it is started"]
-pub struct NodeBuilder {
-    options: Options,
-}
-
-impl NodeBuilder {
-    /// Sets the names of some members to join through: `host:port` over UDP, node ids in memory.
-    /// They are resolved again at each attempt. A node without seeds waits until another node joins
-    /// through it, as the first one of a cluster does.
-    pub fn seeds(mut self, seeds: impl IntoIterator<Item = impl Into<String>>) -> Self {
-        self.options = self.options.seeds(seeds);
-        self
-    }
-
-    /// Sets the settings of the protocol. They are checked at the start.
-    pub fn config(mut self, config: Config) -> Self {
-        self.options.config = config;
-        self
-    }
-
-    /// Sets the first generation, at most 2^56: one above the last that the host has stored. Zero,
-    /// the default, is right as well: a node that restarts at zero learns its old generation from
-    /// the others and moves above it.
-    pub fn generation(mut self, generation: u64) -> Self {
-        self.options.generation = Generation(generation);
-        self
-    }
-
-    /// Sets the address at which others reach this node, if it is not [`Transport::local`].
-    pub fn advertise(mut self, address: PeerAddr) -> Self {
-        self.options.advertise = Some(address);
-        self
-    }
-
-    /// Sets the networks in which the node believes members to be; all by default. What others say
-    /// of members elsewhere is refused, and nothing is sent there.
-    pub fn allowed_networks(mut self, networks: Networks) -> Self {
-        self.options.allowed_networks = networks;
-        self
-    }
-
-    /// Records what happens to the node, so that it can be replayed.
-    pub fn record(mut self, recording: Recording) -> Self {
-        self.options.record = Some(recording);
-        self
-    }
-
-    /// Keeps members that are alive in a folder of this node alone, so that it finds its cluster
-    /// again at the next start, also without seeds. See [`Options::state_dir`].
-    pub fn state_dir(mut self, folder: impl Into<std::path::PathBuf>) -> Self {
-        self.options = self.options.state_dir(folder);
-        self
-    }
-
-    /// Makes all random choices from this seed, to reproduce a run.
-    pub fn rng_seed(mut self, seed: [u8; 32]) -> Self {
-        self.options.rng_seed = Some(seed);
-        self
-    }
-
-    /// Starts the node on the current tokio runtime, which needs its timer enabled. The node joins
-    /// in the background, and tries its seeds until one answers.
-    ///
-    /// # Errors
-    /// A seed cannot be the name of a node, a setting breaks its rule, there is no runtime, or the
-    /// record cannot be started. Nothing runs then.
-    pub async fn start(self, transport: Arc<dyn Transport>) -> Result<GossipNode, NodeError> {
-        let id = self.options.id.as_str().to_owned();
-        let endpoint = Ok(Endpoint::new(self.options, transport));
-        let node = GossipNode { inner: Arc::new(Inner { id, endpoint }) };
-        node.try_start().await?;
-        Ok(node)
-    }
-}
-
 impl GossipNode {
     /// Prepares a node called `id`, which must be unique in its cluster and have 1 to 127 bytes
     /// without control characters.
     pub fn builder(id: &str) -> Result<NodeBuilder, NodeError> {
         let node_id = NodeId::new(id).map_err(|error| NodeError::id(id, error))?;
         Ok(NodeBuilder { options: Options::new(node_id) })
+    }
+
+    pub(crate) fn with(options: Options, transport: Arc<dyn Transport>) -> Self {
+        let id = options.id.as_str().to_owned();
+        let endpoint = Ok(Endpoint::new(options, transport));
+        Self { inner: Arc::new(Inner { id, endpoint }) }
     }
 
     /// A node that does nothing until [`GossipNode::start`]. [`GossipNode::builder`] does both, and
