@@ -1,6 +1,8 @@
 //! The runtime of a command.
 
 use std::io;
+#[cfg(unix)]
+use std::os::unix::net::UnixStream;
 
 use tokio::runtime::{Builder, Runtime};
 
@@ -15,9 +17,8 @@ pub(crate) fn new() -> io::Result<Runtime> {
 
 /// As many descriptors as a runtime opens (its poll, its waker, and three for signals), and some.
 #[cfg(unix)]
-fn descriptors() -> io::Result<Vec<(std::os::unix::net::UnixStream, std::os::unix::net::UnixStream)>>
-{
-    (0..4).map(|_| std::os::unix::net::UnixStream::pair()).collect()
+fn descriptors() -> io::Result<Vec<(UnixStream, UnixStream)>> {
+    (0..4).map(|_| UnixStream::pair()).collect()
 }
 
 #[cfg(not(unix))]

@@ -36,8 +36,8 @@ const MAX_WAITING_COMMANDS: usize = 64;
 
 /// A running node. A clone is another handle of the same node. The node ends when its last handle
 /// is dropped, without telling the others; to tell them, [`Agent::leave`] first. It handles nothing
-/// more from then on, and its task ends as soon as the runtime runs it: only then is its hold on the
-/// transport gone. [`Agent::shutdown`] waits for that, so that a port can be bound again.
+/// more from then on, and its task ends as soon as the runtime runs it: only then is its hold on
+/// the transport gone. [`Agent::shutdown`] waits for that, so that a port can be bound again.
 ///
 /// [`Agent::view`], [`Agent::member`] and [`Agent::events`] never wait, and can still be used when
 /// the node has ended. Commands wait for the node's task, usually for microseconds; all of them
@@ -420,10 +420,10 @@ impl Agent {
             .map_err(AgentError::from)
     }
 
-    /// Tells the other members that this node leaves, and waits until they were told as often as any
-    /// rumor is sent: some gossip intervals, less than 5 s with the default config. Datagrams may
-    /// get lost on the way, and are not acknowledged: members that did not hear of it find out by
-    /// probing. Idempotent.
+    /// Tells the other members that this node leaves, and waits until they were told as often as
+    /// any rumor is sent: some gossip intervals, less than 5 s with the default config. Datagrams
+    /// may get lost on the way, and are not acknowledged: members that did not hear of it find out
+    /// by probing. Idempotent.
     ///
     /// # Errors
     /// [`AgentError::Timeout`] after `timeout`; the node leaves all the same.

@@ -90,7 +90,8 @@ pub enum AgentError {
     /// The list of seeds is empty.
     #[error("there is nothing to join through, as the list of seeds is empty: give one at least")]
     NoSeeds,
-    /// The node has left, and nothing of that could be sent: the others will find it dead by probing.
+    /// The node has left, and nothing of that could be sent: the others will find it dead by
+    /// probing.
     #[error(
         "the node has left, but this host sent none of its datagrams: the others do not know, and \
          find out by probing"

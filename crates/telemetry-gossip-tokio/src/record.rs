@@ -336,8 +336,8 @@ impl Writer {
         });
     }
 
-    /// Returns false if the chunk is lost with the file that it belongs to, which is incomplete: the
-    /// gap is counted already.
+    /// Returns false if the chunk is lost with the file that it belongs to, which is incomplete:
+    /// the gap is counted already.
     fn write(&mut self, chunk: &Chunk) -> Result<bool, RingError> {
         if chunk.new_file().is_some() {
             begin(&mut self.ring, chunk, &self.counts)?;

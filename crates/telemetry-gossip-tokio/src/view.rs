@@ -112,8 +112,8 @@ pub struct TelemetryValue {
 }
 
 impl TelemetryValue {
-    /// The age of the value now. In a tokio runtime whose time is paused, that is the runtime's time,
-    /// by which the node counts, too.
+    /// The age of the value now. In a tokio runtime whose time is paused, that is the runtime's
+    /// time, by which the node counts, too.
     #[must_use]
     pub fn age(&self) -> Duration {
         now().saturating_duration_since(self.published)

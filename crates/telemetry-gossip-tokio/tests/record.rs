@@ -175,7 +175,8 @@ async fn a_record_that_cannot_be_written_is_a_gap_and_the_node_goes_on() {
     assert!(player.node().me().value("load").is_some());
 }
 
-/// At the end of `main` a runtime is dropped, and with it the tasks of nodes that were not shut down.
+/// At the end of `main` a runtime is dropped, and with it the tasks of nodes that were not shut
+/// down.
 #[test]
 fn the_record_has_its_end_when_the_runtime_is_dropped() {
     for handle_dropped in [false, true] {

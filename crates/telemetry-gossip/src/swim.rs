@@ -24,8 +24,8 @@ pub const MAX_PROBES_AT_ONCE: usize = 8;
 ///
 /// Its id is the name of its transport (its `IP:port` over UDP), unless [`SwimDetector::with_id`]
 /// sets another one. On the transport of a [`GossipNode`](crate::node::GossipNode) it probes in the
-/// name of that node, which answers others itself. Created within a tokio runtime, it answers from then on; otherwise from its
-/// first probe.
+/// name of that node, which answers others itself. Created within a tokio runtime, it answers from
+/// then on; otherwise from its first probe.
 ///
 /// ```
 /// use std::time::Instant;

@@ -1,8 +1,8 @@
 //! The network: real ([`UdpTransport`]) or simulated ([`MemoryNetwork`]), behind the object-safe
 //! [`Transport`].
 //!
-//! A node's seed is `host:port` over UDP, and a node's id in memory. One transport may be shared
-//! by a detector and either a node or an exchange: each sees every datagram, and takes none from the
+//! A node's seed is `host:port` over UDP, and a node's id in memory. One transport may be shared by
+//! a detector and either a node or an exchange: each sees every datagram, and takes none from the
 //! others. A node and an exchange need a transport each, or others would take them for two members.
 //! Datagrams may be lost, duplicated and reordered; the protocol allows for that, and your own
 //! implementation may do it too.

@@ -79,8 +79,7 @@ impl<A: Copy + PartialEq> Reach<A> {
     }
 
     pub(super) fn is_sound(&self, times: TimeRules) -> bool {
-        let Self { reached_at, rival: _, needed: _, accused, asked_at, asked: _, told: _, seen_at } =
-            self;
+        let Self { reached_at, accused, asked_at, seen_at, .. } = self;
         let since = accused.map(|(_, since)| since);
         let generation = accused.is_none_or(|(generation, _)| generation <= Generation::MAX);
         generation
