@@ -11,16 +11,16 @@ use telemetry_gossip_sim::{Checking, Options, Scenario, run, run_with};
 const PINNED: [(&str, u64, u64); 12] = [
     ("quiet", 1, 0x6a078b23802b6dcd),
     ("join", 1, 0x6680ac17462891f4),
-    ("crash", 1, 0x476757cddb14a595),
-    ("restart", 1, 0x179f3313416c6588),
-    ("leave", 1, 0x8a52506e5a802400),
-    ("pause", 1, 0xe2cc83bb8d96f647),
-    ("loss", 1, 0x69e23302a11fa25f),
-    ("split", 1, 0x588650d3c33c782b),
-    ("partition", 1, 0x0e913c1ecd9cdd87),
-    ("churn", 1, 0x9fcda191ed4e3de1),
-    ("block", 1, 0x7df7c786509aa19b),
-    ("mixed", 1, 0xd98463738f0915c2),
+    ("crash", 1, 0xa684db90e8f944cb),
+    ("restart", 1, 0xbbe70e95b81ba353),
+    ("leave", 1, 0xc61c134e4941ec70),
+    ("pause", 1, 0x959c164d27cf5b4d),
+    ("loss", 1, 0x42e39a0fcdaef7d1),
+    ("split", 1, 0xc042f95756647b6b),
+    ("partition", 1, 0x1e897111655d54f9),
+    ("churn", 1, 0xcea0a77ab7beb271),
+    ("block", 1, 0x945931eedea95298),
+    ("mixed", 1, 0x74a8bb10c2f7e222),
 ];
 
 #[test]
