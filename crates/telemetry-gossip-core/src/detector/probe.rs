@@ -387,15 +387,10 @@ impl<A: Address> Detector<A> {
         if cx.table.row(target).is_at(&address) {
             let direct = outcome == ProbeOutcome::Direct;
             let took = cx.now.since(started);
-            // In later stages it is not known which of the pings the ack answers. Of a member that
-            // took a whole timeout or was never heard in time, it is the first, most likely.
-            let timeout = cx.config.probe_timeout;
-            let is_distant = || {
-                let known = cx.table.row(target).round_trip;
-                known.timeout(timeout) == timeout && took <= timeout * 3 / 2
-            };
-            if direct && (stage == Stage::Direct || is_distant()) {
+            if direct && stage == Stage::Direct {
                 cx.table.add_rtt_sample(target, took);
+            } else if direct {
+                cx.table.add_late_rtt_sample(target, took, cx.config.probe_timeout);
             }
             cx.table.heard(target, cx.now, direct && instance != Instance(0));
         }

@@ -7,8 +7,8 @@ use core::time::Duration;
 use serde::{Deserialize, Serialize};
 
 /// The longest of a member's recent round trips: a longer one raises it at once, shorter ones lower
-/// it by an eighth each. It counts units of 64 microseconds, so that 4 s fit 2 bytes; 0 before the
-/// first round trip.
+/// it by an eighth each. It counts units of 64 microseconds, so that 4 s fit 2 bytes. 0 stands for
+/// none so far, and 1 for none but a late answer; round trips begin at 2.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct RttBound(u16);
 
@@ -20,13 +20,29 @@ impl RttBound {
     pub(crate) fn add_sample(&mut self, took: Duration) {
         let units = u16::try_from(took.as_micros().div_ceil(Self::UNIT_MICROS.into()))
             .unwrap_or(u16::MAX)
-            .max(1);
+            .max(2);
         self.0 = units.max(self.0 - self.0 / 8);
+    }
+
+    /// Takes in the time until an answer to the first or the second ping of a probe. It was the
+    /// first if the member is distant, and most likely the second if it is not, and the first was
+    /// lost. So the time counts only for a member that is known to be distant, or whose answers come
+    /// late twice in a row.
+    pub(crate) fn add_late_sample(&mut self, took: Duration, timeout: Duration) {
+        let is_near = self.longest().is_some_and(|longest| longest < timeout * 3 / 4);
+        if is_near || took > timeout * 3 / 2 {
+            return;
+        }
+        if self.0 == 0 {
+            self.0 = 1;
+        } else {
+            self.add_sample(took);
+        }
     }
 
     /// Returns the bound, if a round trip was measured.
     pub(crate) fn longest(self) -> Option<Duration> {
-        (self.0 > 0).then(|| Duration::from_micros(u64::from(self.0) * Self::UNIT_MICROS))
+        (self.0 > 1).then(|| Duration::from_micros(u64::from(self.0) * Self::UNIT_MICROS))
     }
 
     /// Returns how long a probe waits for an answer before it asks others: as
@@ -74,7 +90,7 @@ mod tests {
                 round_trip.longest()
             })
             .collect();
-        assert_eq!(longest, [64, 6_400, 5_632, 4_928, 12_864, 4_194_240].map(micros));
+        assert_eq!(longest, [128, 6_400, 5_632, 4_928, 12_864, 4_194_240].map(micros));
     }
 
     #[test]
@@ -90,5 +106,27 @@ mod tests {
                 "after {took} ms: {timeout:?}"
             );
         }
+    }
+
+    #[test]
+    fn late_answers_count_for_distant_members_alone() {
+        let millis = Duration::from_millis;
+        let near = |round_trip: RttBound| round_trip.longest().is_none_or(|it| it < millis(10));
+        let mut round_trip = RttBound::default();
+        round_trip.add_late_sample(millis(320), TIMEOUT);
+        assert!(near(round_trip), "its first ping may have been lost");
+        round_trip.add_late_sample(millis(310), TIMEOUT);
+        assert!(round_trip.longest() >= Some(millis(310)) && !near(round_trip));
+        assert!(round_trip.patience(TIMEOUT) > millis(340));
+        assert!(round_trip.longest_wait(TIMEOUT) > millis(600));
+        round_trip.add_late_sample(millis(700), TIMEOUT);
+        assert!(round_trip.patience(TIMEOUT) < millis(400), "no answer to the first ping");
+
+        let mut round_trip = RttBound::default();
+        round_trip.add_sample(millis(5));
+        for _ in 0..5 {
+            round_trip.add_late_sample(millis(310), TIMEOUT);
+        }
+        assert!(near(round_trip) && round_trip.longest_wait(TIMEOUT) == TIMEOUT);
     }
 }

@@ -353,6 +353,11 @@ impl<A: Address> Membership<A> {
     pub(crate) fn add_rtt_sample(&mut self, slot: Slot, took: Duration) {
         self.rows[slot.index()].round_trip.add_sample(took);
     }
+
+    /// Records how long it took until one of several pings was answered.
+    pub(crate) fn add_late_rtt_sample(&mut self, slot: Slot, took: Duration, timeout: Duration) {
+        self.rows[slot.index()].round_trip.add_late_sample(took, timeout);
+    }
 }
 
 fn write_claim<A>(row: &mut Row, claim: &Claim<'_, A>, now: Instant) {
