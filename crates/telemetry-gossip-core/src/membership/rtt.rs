@@ -26,8 +26,8 @@ impl RttBound {
 
     /// Takes in the time until an answer to the first or the second ping of a probe. It was the
     /// first if the member is distant, and most likely the second if it is not, and the first was
-    /// lost. So the time counts only for a member that is known to be distant, or whose answers come
-    /// late twice in a row.
+    /// lost. So the time counts only for a member that is known to be distant, or whose answers
+    /// come late twice in a row.
     pub(crate) fn add_late_sample(&mut self, took: Duration, timeout: Duration) {
         let is_near = self.longest().is_some_and(|longest| longest < timeout * 3 / 4);
         if is_near || took > timeout * 3 / 2 {
