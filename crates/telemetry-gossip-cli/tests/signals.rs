@@ -5,14 +5,21 @@
 
 mod common;
 
+#[cfg(target_os = "linux")]
 use std::process::Command;
 
-use common::{AGENT_PROGRAM, Agent};
+#[cfg(target_os = "linux")]
+use common::AGENT_PROGRAM;
+use common::Agent;
 
+#[cfg(target_os = "linux")]
 #[test]
 fn an_agent_whose_terminal_closes_leaves_however_often_it_is_told() {
     let stays = Agent::start("stays", &[]);
-    let goes = Agent::start("goes", &["--join", &stays.udp.to_string()]);
+    // The tests themselves may run under `nohup`, which agents would inherit.
+    let mut command = Command::new("env");
+    command.args(["--default-signal=HUP", AGENT_PROGRAM]);
+    let goes = Agent::run(&mut command, "goes", &["--join", &stays.udp.to_string()]);
     stays.wait_for_event("joined", "goes");
     goes.wait_for_event("joined", "stays");
     goes.signal("HUP");
@@ -49,7 +56,7 @@ fn a_second_signal_ends_an_agent_that_is_leaving() {
     let join = [&slow[..], &["--join", &address]].concat();
     let _other = Agent::start("other", &join);
     first.wait_for_event("joined", "other");
-    first.signal("HUP");
+    first.signal("INT");
     first.wait_for(|line| line["event"] == "leaving");
     first.signal("TERM");
     assert_eq!(first.wait().code(), Some(130));
