@@ -427,7 +427,8 @@ pub enum ProbeOutcome {
     Indirect,
     /// The member did not answer, neither directly nor through helpers.
     Failed,
-    /// The member is not known here, has no address, is this node itself, or has left.
+    /// The member is not known here, has no address, is this node itself, or has left; or it was
+    /// gone, or in another process, before it answered.
     NotProbed,
 }
 

@@ -258,7 +258,7 @@ impl Dissemination {
             cx.table.heard(slot, cx.now, true);
             cx.table.add_rtt_sample(slot, cx.now.since(sent_at));
             self.trees.add_rtt_sample(cx.now.since(sent_at));
-        } else if let Some((slot, sent_at, len)) = self.trees.arrived_late(RequestId(ack.number)) {
+        } else if let Some((slot, sent_at, len)) = self.trees.late.arrived(RequestId(ack.number)) {
             // It is one distant partner, which says nothing of the others.
             self.long_lost.acked(slot, len);
             cx.table.add_rtt_sample(slot, cx.now.since(sent_at));

@@ -34,6 +34,7 @@
 mod arcs;
 mod check;
 mod circle;
+mod late;
 
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -52,13 +53,11 @@ use crate::membership::{Membership, Slot, grow};
 use crate::outbox::MAX_FLIGHT_DATAGRAMS;
 use crate::time::Instant;
 use circle::Circle;
+use late::Late;
 
 /// How often a flight is sent before its partner is passed over. With 5 % loss each way, that
 /// happens to a running partner once in a million flights.
 const MAX_TRIES: u8 = 6;
-
-/// The number of datagrams given up whose late acknowledgements are still recognised.
-const MAX_LATE: usize = 8;
 
 /// The number of updates for which a branch makes room with its first.
 const QUEUE_CAPACITY: usize = 32;
@@ -90,24 +89,14 @@ pub(crate) struct Trees {
     review_at: Option<Instant>,
     /// The longest recent round trip to any partner.
     usual: RttBound,
-    /// The datagrams that were given up last. The acknowledgement of a distant partner comes when
-    /// its flight is over, and is the only thing that tells how distant it is.
-    late: ArrayVec<Late, MAX_LATE>,
+    /// The datagrams that were given up last, and may be acknowledged late.
+    pub(super) late: Late,
     /// Updates that arrived with a gap before them, to be passed on once the gap is filled.
     pub(crate) gaps: Gaps,
     /// One bit per branch whose flight began while this node's own telemetry had to wait for the
     /// budget. It matters until the flight is encoded, and a snapshot is taken later than that.
     #[serde(skip)]
     own_waits: u32,
-}
-
-/// A datagram of a flight that was given up before it was acknowledged.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-struct Late {
-    request_id: RequestId,
-    partner: Slot,
-    len: u16,
-    sent_at: Instant,
 }
 
 impl Trees {
@@ -407,15 +396,6 @@ impl Trees {
         None
     }
 
-    /// Handles the acknowledgement of a datagram that was given up, and returns the same as
-    /// [`arrived`](Self::arrived).
-    #[cold]
-    pub(crate) fn arrived_late(&mut self, request_id: RequestId) -> Option<(Slot, Instant, u16)> {
-        let at = self.late.iter().position(|late| late.request_id == request_id)?;
-        let Late { partner, sent_at, len, .. } = self.late.remove(at);
-        Some((partner, sent_at, len))
-    }
-
     /// Gives up one flight that was not acknowledged in time, and queues its lost updates again.
     /// Returns what was lost.
     ///
@@ -442,14 +422,7 @@ impl Trees {
             longest_acked: branch.longest_acked,
         };
         let lost = given_up.lost;
-        for datagram in branch.in_flight.iter().filter(|datagram| !datagram.arrived) {
-            let Some(partner) = branch.partner else { break };
-            if self.late.is_full() {
-                self.late.remove(0);
-            }
-            let InFlight { request_id, len, sent_at, .. } = *datagram;
-            self.late.push(Late { request_id, partner, len, sent_at });
-        }
+        self.late.given_up(branch);
         // A partner that acknowledged any datagram is running.
         branch.tries = if lost < branch.in_flight.len() { 1 } else { branch.tries + 1 };
         branch.requeue(&mut self.marks, index);
@@ -471,7 +444,7 @@ impl Trees {
     /// Forgets all updates of `owner`, which leaves the table or has begun a new instance.
     pub(crate) fn forget(&mut self, owner: Slot) {
         self.gaps.forget(owner);
-        self.late.retain(|late| late.partner != owner);
+        self.late.forget(owner);
         for index in 0..self.branches.len() {
             let branch = &mut self.branches[index];
             branch.queue.retain(|update| update.owner != owner);

@@ -106,7 +106,7 @@ impl Trees {
                     "a branch has another member as its partner, and times and sums within bounds",
                 ),
                 (
-                    late.iter().all(|late| late.partner != me && times.is_past(late.sent_at)),
+                    late.is_sound(me, times),
                     "what was given up was sent to another member, in the past",
                 ),
                 (times.are_deadlines(&[*review_at]), "the next review is not ages away"),

@@ -26,6 +26,7 @@ use serde::{Deserialize, Serialize};
 
 use core::time::Duration;
 
+use super::held::HeldUnderId;
 use super::inquiry::Inquiry;
 use crate::address::Address;
 use crate::config::Mode;
@@ -244,27 +245,6 @@ impl<A: Copy + PartialEq> IdConflict<A> {
             let generation = held.generation.min(Generation::MAX_START);
             contest.generation = contest.generation.max(generation);
         }
-    }
-}
-
-/// What another member says that it holds under this node's id.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::node) struct HeldUnderId<A> {
-    instance: Instance,
-    address: Option<A>,
-    pub(super) generation: Generation,
-    live: bool,
-}
-
-impl<A: Copy> HeldUnderId<A> {
-    /// What a claim about `this` instance's id says, unless it is about that instance.
-    pub(in crate::node) fn of(claim: &Claim<'_, A>, this: Instance) -> Option<Self> {
-        (claim.instance != this).then_some(Self {
-            instance: claim.instance,
-            address: claim.address,
-            generation: claim.generation,
-            live: claim.status.is_live(),
-        })
     }
 }
 

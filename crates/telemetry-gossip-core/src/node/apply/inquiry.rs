@@ -15,7 +15,8 @@ use core::time::Duration;
 use arrayvec::ArrayVec;
 use serde::{Deserialize, Serialize};
 
-use super::id_conflict::{HeldUnderId, MAX_VOTERS};
+use super::held::HeldUnderId;
+use super::id_conflict::MAX_VOTERS;
 use crate::address::Address;
 use crate::cx::Activity;
 use crate::event::Event;

@@ -11,6 +11,7 @@
 //! Which of two claims wins is decided by the table, and what follows from a status by the
 //! detector. This module connects them with the other parts.
 
+mod held;
 mod id_conflict;
 mod inquiry;
 mod newcomer;
@@ -30,7 +31,8 @@ use crate::membership::claim::Claim;
 use crate::membership::{Merged, Slot};
 use crate::status::Status;
 use crate::wire::MIN_ACCUSATION_BYTES;
-pub(super) use id_conflict::{HeldUnderId, IdConflict, SHAPE};
+pub(super) use held::HeldUnderId;
+pub(super) use id_conflict::{IdConflict, SHAPE};
 pub(super) use own_telemetry::MAX_OWN_VERSION;
 
 /// How the claims of a datagram were heard.

@@ -50,6 +50,16 @@ fn an_ack_with_the_request_id_of_the_probe_ends_it() {
     assert_eq!(verdict(&mut node), Status::Alive);
 }
 
+/// What the probe was to find out is known.
+#[test]
+fn a_probe_ends_without_a_failure_when_its_target_leaves() {
+    let (mut node, _, _) = pinging();
+    hear(&mut node, 2, &claims(2, &[Claim { status: Status::Left, ..alive(2, 0) }]));
+    assert_eq!(verdict(&mut node), Status::Left);
+    let stats = node.stats();
+    assert_eq!((stats.probes_failed, stats.ping_reqs, stats.roll_calls), (0, 0, 0));
+}
+
 #[test]
 fn an_ack_with_another_request_id_is_ignored() {
     let (mut node, number, right) = pinging();
