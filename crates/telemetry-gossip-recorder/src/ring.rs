@@ -157,9 +157,9 @@ impl Ring {
         Ok(self.claim_place()?)
     }
 
-    /// Appends a chunk to the file that was begun last. After an error, and if somebody has removed
-    /// the file, which is an error, nothing is appended until the next one is begun: returns false
-    /// then.
+    /// Appends a chunk to the file that was begun last. After an error, and if the
+    /// file was removed, which is an error, nothing is appended until the next file is begun:
+    /// returns false then.
     pub fn append(&mut self, chunk: &Chunk) -> Result<bool, RingError> {
         let Some(Current { file: held, path, bytes, .. }) = &mut self.current else {
             return Ok(false);

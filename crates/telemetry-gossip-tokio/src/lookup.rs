@@ -1,8 +1,8 @@
 //! Looks up the addresses of host names, on threads that nothing waits for.
 //!
 //! The system's own lookup blocks its thread, for many seconds if the name server is silent. A
-//! runtime that is dropped waits for its blocking threads, and so for a lookup that nobody wants
-//! any more. These threads belong to no runtime: a program can end while they are busy.
+//! runtime that is dropped waits for its blocking threads, and so for a lookup whose caller is
+//! gone. These threads belong to no runtime: a program can end while they are busy.
 
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
-/// The most lookups of a process at a time, those included whose result nobody waits for any more.
+/// The most lookups of a process at a time, those included whose caller has given up.
 const MAX_LOOKUPS: usize = 8;
 
 /// The longest that a lookup is waited for, its turn included.
@@ -43,7 +43,7 @@ async fn on_thread(turns: &Arc<Semaphore>, work: impl FnOnce() -> Found + Send +
     std::thread::Builder::new().name("tgossip-lookup".to_owned()).spawn(move || {
         let found = work();
         drop(turn);
-        // Nobody may wait for it any more, which is no error.
+        // The caller may have given up, which is no error.
         let _ = answer.send(found);
     })?;
     answered.await.unwrap_or_else(|_| Err(io::Error::other("the lookup has panicked")))

@@ -156,7 +156,7 @@ fn create(path: &Path) -> io::Result<File> {
         _ => {}
     }
     let mut options = OpenOptions::new();
-    // Never through a link that somebody has put there.
+    // Never through a link that another user of the host has put there.
     options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
@@ -187,7 +187,7 @@ fn lock(path: &Path) -> io::Result<Option<File>> {
     }
 }
 
-/// Opens a file that nobody else can open meanwhile; `None` if somebody has it open.
+/// Opens a file that no other process can open meanwhile; `None` if another process has it open.
 #[cfg(windows)]
 fn lock(path: &Path) -> io::Result<Option<File>> {
     use std::os::windows::fs::OpenOptionsExt as _;

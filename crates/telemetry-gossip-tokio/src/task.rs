@@ -39,7 +39,7 @@ use publish::on_table;
 use seeds::{Purpose, SeedNames};
 
 type Done = oneshot::Sender<Result<(), CommandError>>;
-/// Whether anything of the leave was sent, if there was somebody to tell.
+/// Whether a datagram about the leave was sent, if there were other members.
 type Left = oneshot::Sender<Result<bool, CommandError>>;
 type Probed = oneshot::Sender<Result<ProbeOutcome, CommandError>>;
 type Exchanged = oneshot::Sender<Result<(Option<NodeId>, ExchangeOutcome), CommandError>>;
@@ -319,7 +319,7 @@ impl Task {
             return;
         }
         let health = self.node.health();
-        // A node that has lost its id is no member, and has nobody to tell either.
+        // A node that has lost its id is no member, and tells no other node of a leave.
         let tells = health.active && health.alive + health.suspected > 1;
         self.carry.sent_before_leave = tells.then_some(self.carry.sends.sent);
         if let Err(error) = self.ordered(Input::Leave) {

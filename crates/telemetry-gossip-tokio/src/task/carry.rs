@@ -45,7 +45,8 @@ pub(super) struct Carry {
     pub(super) leaving: Vec<Left>,
     /// How many datagrams had been sent when the leave began; `None` without others to tell.
     pub(super) sent_before_leave: Option<u64>,
-    /// Once the node has left: whether anything of that was sent, if there was somebody to tell.
+    /// Once the node has left: whether a datagram about it was sent, if there were other
+    /// members.
     pub(super) left: Option<bool>,
     /// When the log was told last that no seed has answered.
     warned_at: Option<Instant>,
