@@ -3,6 +3,6 @@
 
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|bytes: &[u8]| {
+fuzz_target!(init: telemetry_gossip_fuzz::cost::prepare(), |bytes: &[u8]| {
     telemetry_gossip_fuzz::cost::run(bytes);
 });

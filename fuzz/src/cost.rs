@@ -123,6 +123,12 @@ thread_local! {
         .collect());
 }
 
+/// Makes the scenes, which takes longer than one input may. A target calls it before its first
+/// input.
+pub fn prepare() {
+    STAGES.with_borrow(|_| ());
+}
+
 fn stages() -> Vec<(Liar, Stage)> {
     let made = SCENES.iter().map(|scene| scene.make(MEMBERS)).map(|(node, liar)| {
         let addresses = node.members().filter_map(|member| member.address());
