@@ -5,6 +5,7 @@
 //! - `suspicion`, `pause`, `isolation`, `explain`: suspicions, their refutation, and their reasons.
 //! - `joining`, `first_news`, `leave`, `restart`, `identity`, `upgrade`, `small_clusters`: the life
 //!   of a cluster.
+//! - `gone`: the records of members that crashed or left.
 //! - `belonging`: removed nodes, strangers and newcomers under a cluster config.
 //! - `addresses`: hosts that send from elsewhere, and addresses that stop working.
 //! - `sealing`: clusters with authenticated datagrams.
@@ -16,6 +17,7 @@ mod belonging;
 mod concurrent_updates;
 mod explain;
 mod first_news;
+mod gone;
 mod identity;
 mod isolation;
 mod joining;

@@ -58,6 +58,8 @@ pub(crate) enum Body {
     SyncOpen(RequestId),
     /// The fingerprints of all hash ranges.
     SyncDigest(RequestId),
+    /// The sums of parts of the whole table, those of members that are gone included.
+    SyncParts(RequestId),
     /// The versions of the rows in the hash ranges of this bit mask.
     SyncVersions(RequestId, u64),
     /// The versions of the rows in the ranges of the diff, or sums of their parts.

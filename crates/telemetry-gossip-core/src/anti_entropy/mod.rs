@@ -6,6 +6,8 @@
 //! | `trigger` | when a difference is worth a session |
 //! | `session` | the course of the session that this node opened |
 //! | `diff` | how two tables differ, and which rows to send and to request |
+//! | `fruitless` | how long two tables that a session left different are not compared again |
+//! | `gone` | how a difference in records of members that are gone is found |
 //! | `narrow` | how a difference is found in a range that is too long to be listed |
 //! | `partners` | which member is the partner of an exchange that the host asks for |
 //! | `join` | how to find the cluster through seeds |
@@ -17,6 +19,8 @@
 
 mod catch_up;
 pub(crate) mod diff;
+mod fruitless;
+mod gone;
 pub(crate) mod join;
 pub(crate) mod narrow;
 mod partners;
@@ -39,6 +43,8 @@ use crate::membership::{Fingerprints, Slot};
 use crate::time::Instant;
 use crate::violation::{Unsound, Violation, check_rules};
 use catch_up::BootstrapSync;
+use fruitless::{Fruitless, Tables};
+use gone::Gone;
 use join::{Joining, Pages};
 pub(crate) use partners::Partners;
 use seeds::Seeds;
@@ -47,7 +53,7 @@ pub(crate) use trigger::{SyncTrigger, TelemetrySyncTrigger};
 
 /// The version of the serialised shape of [`AntiEntropy`]; increase it with each change of the
 /// shape.
-pub(crate) const SHAPE: u32 = 3;
+pub(crate) const SHAPE: u32 = 4;
 
 /// The largest number of exchanges that the host has asked for and that wait for their turn.
 const MAX_EXCHANGES_WANTED: usize = 1_024;
@@ -75,6 +81,8 @@ pub(crate) struct AntiEntropy<A> {
     pub(crate) trigger: SyncTrigger,
     pub(crate) telemetry_trigger: TelemetrySyncTrigger,
     pub(crate) partners: Partners,
+    pub(crate) gone: Gone,
+    pub(crate) fruitless: Fruitless,
     /// When a member was asked last because others claim too much about it.
     pub(crate) asked_member_at: Option<Instant>,
     /// The longest recent round trip of a page or of a step of a session.
@@ -95,6 +103,8 @@ impl<A: Address> AntiEntropy<A> {
             trigger: SyncTrigger::default(),
             telemetry_trigger: TelemetrySyncTrigger::default(),
             partners: Partners::default(),
+            gone: Gone::default(),
+            fruitless: Fruitless::default(),
             asked_member_at: None,
             round_trip: RttBound::default(),
         }
@@ -114,6 +124,9 @@ impl<A: Address> AntiEntropy<A> {
         let (ours, spread) = (cx.table.fingerprints(), cx.spread_time());
         let (claims, telemetry) =
             (ours.claims == theirs.claims, ours.telemetry == theirs.telemetry);
+        if !claims && self.fruitless.holds_back(Tables::live(theirs, ours), cx.now) {
+            return;
+        }
         let differs = self.trigger.should_sync(cx.now, claims, cx.table.changed_at(), spread);
         let changed_at = cx.table.telemetry_changed_at();
         if self.telemetry_trigger.should_sync(cx.now, telemetry, changed_at, spread) || differs {
@@ -210,6 +223,8 @@ impl<A: Address> Part<A> for AntiEntropy<A> {
             trigger,
             telemetry_trigger,
             partners: _,
+            gone,
+            fruitless,
             asked_member_at,
             round_trip: _,
         } = self;
@@ -237,6 +252,8 @@ impl<A: Address> Part<A> for AntiEntropy<A> {
                 (exchange_is_sound, "an exchange has a session and attempts left"),
                 (*exchanges_wanted <= MAX_EXCHANGES_WANTED, "no more exchanges wait than may wait"),
                 (times.are_past(&[*asked_member_at]), "a member was asked in the past"),
+                (gone.is_sound(times), "members that are gone are looked at before long"),
+                (fruitless.is_sound(times), "the pause after a fruitless session is bounded"),
                 (
                     trigger.is_sound(times) && telemetry_trigger.is_sound(times),
                     "a difference was found in the past, and the pause between sessions is bounded",

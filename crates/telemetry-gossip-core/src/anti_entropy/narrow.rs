@@ -16,6 +16,7 @@
 //! them are looked at follows from the request id, which is another in each session, so none is
 //! left out for ever.
 
+use super::session::ALL_BUCKETS;
 use crate::address::Address;
 use crate::id::{IdHash, RequestId};
 use crate::membership::{BUCKETS, HashRange, Membership, PARTS, fold};
@@ -124,6 +125,16 @@ pub(crate) fn row_at<A: Address>(
 /// Returns the ranges of id hashes of the buckets in `mask`.
 pub(crate) fn buckets_of(mask: u64) -> impl Iterator<Item = HashRange> + Clone {
     (0..BUCKETS).filter(move |at| mask >> at & 1 != 0).map(HashRange::of_bucket)
+}
+
+/// Returns the ranges that are summed to compare whole tables: one, or as many as there are buckets
+/// if the table is too large for that.
+pub(crate) fn whole_ranges<A: Address>(
+    table: &Membership<A>,
+) -> impl Iterator<Item = HashRange> + Clone {
+    let is_small = table.len() <= MAX_SUMMED_ROWS;
+    let buckets = if is_small { 0 } else { ALL_BUCKETS };
+    core::iter::once(HashRange::WHOLE).filter(move |_| is_small).chain(buckets_of(buckets))
 }
 
 /// Returns the bounds of the ranges, with neighbours joined.

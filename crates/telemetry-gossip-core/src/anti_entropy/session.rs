@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::AntiEntropy;
 use super::diff::SMALL_TABLE_MEMBERS;
+use super::fruitless::Tables;
 use crate::address::Address;
 use crate::cx::Cx;
 use crate::event::{Event, ExchangeOutcome};
@@ -28,9 +29,19 @@ pub(super) const MAX_ATTEMPTS: u8 = 3;
 /// The mask of all hash ranges of the table.
 pub(crate) const ALL_BUCKETS: u64 = u64::MAX;
 
+/// What a session is opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Purpose {
+    /// To make two tables alike, their telemetry included.
+    Tables,
+    /// To make what they hold of members that are gone alike; they differ like this.
+    Gone(Tables),
+}
+
 /// The session that this node opened.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct Session<A> {
+    pub(crate) purpose: Purpose,
     pub(crate) request_id: RequestId,
     pub(crate) peer: Slot,
     pub(crate) address: A,
@@ -65,6 +76,7 @@ impl<A> Session<A> {
     /// Whether a restored session is with another member, and ends.
     pub(super) fn is_sound(&self, me: Slot, times: TimeRules) -> bool {
         let Self {
+            purpose: _,
             request_id: _,
             peer,
             address: _,
@@ -96,10 +108,25 @@ impl<A: Address> AntiEntropy<A> {
         chain: u16,
         cx: &mut Cx<A>,
     ) {
+        self.open_session_for(Purpose::Tables, peer, theirs, differs, chain, cx);
+    }
+
+    /// As [`open_session`](Self::open_session), for this purpose.
+    pub(super) fn open_session_for(
+        &mut self,
+        purpose: Purpose,
+        peer: Slot,
+        theirs: Fingerprints,
+        differs: bool,
+        chain: u16,
+        cx: &mut Cx<A>,
+    ) {
         let Some(address) = cx.table.address(peer) else { return };
         let request_id = cx.request_id();
         let body = if cx.table.len() <= SMALL_TABLE_MEMBERS {
             Body::SyncVersions(request_id, ALL_BUCKETS)
+        } else if purpose != Purpose::Tables {
+            Body::SyncParts(request_id)
         } else if differs {
             Body::SyncDigest(request_id)
         } else {
@@ -107,6 +134,7 @@ impl<A: Address> AntiEntropy<A> {
         };
         cx.stats.syncs += 1;
         self.session = Some(Session {
+            purpose,
             request_id,
             peer,
             address,
@@ -180,6 +208,18 @@ impl<A: Address> AntiEntropy<A> {
             return;
         }
         let spread = cx.spread_time();
+        if let Purpose::Gone(tables) = session.purpose {
+            // A part of a large table is compared at a time, so that the next session may find more.
+            if !session.more {
+                self.fruitless.record(tables, cx.config.probe_interval, cx.now);
+            }
+            return;
+        }
+        let ours = cx.table.fingerprints();
+        if session.theirs.claims != ours.claims && !session.more {
+            let tables = Tables::live(session.theirs, ours);
+            self.fruitless.record(tables, cx.config.probe_interval, cx.now);
+        }
         // Where members publish all the time, tables are hardly ever equal. What the trees are
         // about to bring is not missing.
         let claims_differed = session.fingerprints.1.claims != session.theirs.claims;
@@ -206,6 +246,10 @@ impl<A: Address> AntiEntropy<A> {
     /// Fails a session whose partner is silent or gone. An exchange goes on with another partner.
     pub(super) fn fail_session(&mut self, session: Session<A>, peer: NodeId, cx: &mut Cx<A>) {
         cx.stats.syncs_failed += 1;
+        if let Purpose::Gone(tables) = session.purpose {
+            self.fruitless.record(tables, cx.config.probe_interval, cx.now);
+            return;
+        }
         self.bootstrap_failed(cx.now);
         self.trigger.session_ended(cx.now, cx.config.probe_timeout);
         let (pause, members) = (cx.config.probe_timeout, cx.table.live());

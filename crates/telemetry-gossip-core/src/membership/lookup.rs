@@ -227,11 +227,23 @@ impl<A: Address> Membership<A> {
         self.roster.ranks(range.first(), range.last()).len()
     }
 
-    /// Returns the fingerprint of any range, which visits all its rows. Those of whole hash ranges
-    /// are [kept](Self::bucket).
+    /// Returns the sum over all rows of any range, those of members that are gone included. It
+    /// visits all of them; the [sums](Self::bucket) of the live members of whole hash ranges are
+    /// kept.
     pub(crate) fn sum_of(&self, range: HashRange) -> u64 {
         let rows = self.in_range(range.first(), range.last()).map(|slot| self.row(slot));
-        rows.fold(0, |sum, row| sum.wrapping_add(row.sums(self.includes_dead).whole()))
+        rows.map(|row| row.sums(self.includes_dead))
+            .fold(0, |sum, row| sum.wrapping_add(row.whole()).wrapping_add(row.gone))
+    }
+
+    /// Returns the number of members that are dead or have left.
+    pub(crate) fn gone(&self) -> u32 {
+        self.count_of(Status::Dead) + self.count_of(Status::Left)
+    }
+
+    /// Returns the sum over the records of all members that are gone.
+    pub(crate) fn gone_sum(&self) -> u32 {
+        fold(self.sums.gone)
     }
 
     /// Returns the members from a place on, in the order of the roster.

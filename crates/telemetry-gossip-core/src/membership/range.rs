@@ -18,6 +18,9 @@ pub(crate) struct HashRange {
 }
 
 impl HashRange {
+    /// All id hashes.
+    pub(crate) const WHOLE: Self = Self { from: 0, bits: 32 };
+
     /// Returns the range of one fingerprint of the table.
     #[expect(clippy::cast_possible_truncation, reason = "there are 64 buckets")]
     pub(crate) const fn of_bucket(bucket: usize) -> Self {

@@ -22,15 +22,18 @@ const LENGTHS_LEN: usize = 1 + 1;
 /// The spare bytes that a block may have beside a quarter of its texts.
 const MAX_SPARE_BYTES: usize = 256;
 
-/// Sums of hashes over rows: one of the claims, one of the telemetry versions.
+/// Sums of hashes over rows: one of the claims, one of the telemetry versions, and one of the
+/// claims about members that are gone.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Sums {
     pub(crate) claims: u64,
     pub(crate) telemetry: u64,
+    pub(crate) gone: u64,
 }
 
 impl Sums {
-    /// Returns the two sums added up.
+    /// Returns what the fingerprints of a range are made of. Members that are gone are no part of
+    /// it.
     pub(crate) const fn whole(self) -> u64 {
         self.claims.wrapping_add(self.telemetry)
     }
@@ -40,6 +43,7 @@ impl Sums {
         Self {
             claims: self.claims.wrapping_sub(old.claims).wrapping_add(new.claims),
             telemetry: self.telemetry.wrapping_sub(old.telemetry).wrapping_add(new.telemetry),
+            gone: self.gone.wrapping_sub(old.gone).wrapping_add(new.gone),
         }
     }
 }
@@ -254,16 +258,18 @@ impl Row {
 
     /// Returns the share of this row in the fingerprints of the table.
     ///
-    /// Unless the table `includes_dead`, dead members and members that left add nothing: nodes
-    /// forget them at slightly different times, which must not look like a difference.
+    /// Unless the table `includes_dead`, dead members and members that left have a sum of their own:
+    /// nodes forget them at slightly different times, which must not look like a difference of the
+    /// live members.
     pub(crate) fn sums(&self, includes_dead: bool) -> Sums {
-        if !self.status.is_live() && !includes_dead {
-            return Sums::default();
-        }
         let hash = self.hash();
         let state = mix(self.generation.0.wrapping_mul(4).wrapping_add(self.status.rank().into()));
         let claim = mix(state ^ u64::from(self.instance.0)) ^ bytes_hash(self.address_bytes());
-        Sums { claims: mix(hash ^ claim), ..self.telemetry_sums(hash, includes_dead) }
+        let claim = mix(hash ^ claim);
+        if !self.status.is_live() && !includes_dead {
+            return Sums { gone: claim, ..Sums::default() };
+        }
+        Sums { claims: claim, ..self.telemetry_sums(hash, includes_dead) }
     }
 
     /// Returns the telemetry's share of [`sums`](Self::sums), and 0 for the claims. `hash` is the
@@ -274,7 +280,7 @@ impl Row {
             _ if !self.status.is_live() && !includes_dead => 0,
             version => mix(hash ^ mix(!version)),
         };
-        Sums { claims: 0, telemetry }
+        Sums { telemetry, ..Sums::default() }
     }
 
     /// Returns the bytes of the heap block.

@@ -9,7 +9,7 @@ use super::Node;
 use crate::address::{Address, MAX_ADDRESS_LEN};
 use crate::anti_entropy::diff::{digest_ranges, sums};
 use crate::anti_entropy::join::PIECE_BYTES;
-use crate::anti_entropy::narrow::buckets_of;
+use crate::anti_entropy::narrow::{buckets_of, whole_ranges};
 use crate::cx::Fit;
 use crate::id::{Generation, IdHash, RequestId};
 use crate::membership::claim::Accusers;
@@ -59,6 +59,11 @@ impl<A: Address> Node<A> {
                 self.put_list(w, kind::SYNC_DIGEST, &head, |node, w| {
                     sums(&node.cx.table, ranges).all(|sum| w.item(&WireSum { sum }))
                 });
+            }
+            Body::SyncParts(request_id) => {
+                let ranges = whole_ranges(&self.cx.table);
+                let (visited, _) = self.put_sums(w, request_id, ranges, false);
+                self.cx.stats.rows_visited += visited;
             }
             Body::SyncVersions(request_id, mask) => {
                 let visited = self.put_rows(w, request_id, buckets_of(mask), false);

@@ -183,7 +183,7 @@ impl<A: Address> Node<A> {
 
     /// Writes the sums of the parts of these ranges, as far as they fit and are within the bounds.
     /// Returns how many rows it visited, and whether it wrote any sums.
-    fn put_sums(
+    pub(super) fn put_sums(
         &self,
         w: &mut Writer<'_>,
         request_id: RequestId,

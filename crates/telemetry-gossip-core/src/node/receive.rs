@@ -155,6 +155,9 @@ impl<A: Address> Node<A> {
         if let Some(slot) = answered.filter(|_| !reply.tells_nothing) {
             self.dissemination.on_ping_answered(slot, &mut self.cx);
             self.anti_entropy.compare_fingerprints(slot, datagram.fingerprints, &mut self.cx);
+            if let Some(sum) = reply.gone {
+                self.anti_entropy.compare_gone(slot, sum, &mut self.cx);
+            }
         }
         let plain = match datagram.lead {
             Lead::Ping(_) => true,
@@ -308,6 +311,7 @@ impl<A: Address> Node<A> {
                 };
             }
             Frame::PagePlace(place) => reply.page_place = place.nth,
+            Frame::Gone(gone) => reply.gone = Some(gone.sum),
             Frame::NotAMember(said) => self.on_not_a_member(said, reply),
             Frame::SeenAt(address) => {
                 if reply.sender.is_some() {

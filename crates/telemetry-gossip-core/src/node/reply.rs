@@ -46,6 +46,8 @@ pub(super) struct Reply<A> {
     pub(super) page_place: u32,
     /// Whether the sender reads the sums of parts of a range.
     pub(super) reads_parts: bool,
+    /// The sum over the sender's records of members that are gone, if it says it.
+    pub(super) gone: Option<u32>,
     /// Whether the datagram has asked its one question.
     pub(super) asked: bool,
     /// The number of frames of claims read so far.
@@ -90,6 +92,7 @@ impl<A> Reply<A> {
             heard,
             page_place: 0,
             reads_parts: false,
+            gone: None,
             asked: false,
             claims_frames: 0,
             tells_nothing: false,

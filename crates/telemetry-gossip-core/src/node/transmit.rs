@@ -11,7 +11,7 @@ use crate::membership::{Fingerprints, Slot};
 use crate::outbox::{Body, Intent, Signal};
 use crate::status::Status;
 use crate::wire::encode::Writer;
-use crate::wire::{Nack, PingReq, SeenAt, kind};
+use crate::wire::{Gone, Nack, PingReq, SeenAt, kind};
 
 /// A datagram to send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,6 +83,13 @@ impl<A: Address> Node<A> {
                 let len = intent.to.encode(&mut bytes).min(MAX_ADDRESS_LEN);
                 w.frame(kind::SEEN_AT, &SeenAt { address: &bytes[..len] });
             }
+        }
+        if matches!(intent.signal, Signal::Ack(..))
+            && intent.member.is_some()
+            && self.cx.config.mode == Mode::Autonomous
+            && let Some(sum) = self.anti_entropy.gone_sum_to_tell(&self.cx)
+        {
+            w.frame(kind::GONE, &Gone { sum });
         }
         let has_body = !matches!(intent.body, Body::None);
         if has_body {

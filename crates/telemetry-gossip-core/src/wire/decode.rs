@@ -14,7 +14,7 @@ use serde::Deserialize;
 use super::items::{ClaimsIn, Entries, Items, Ranges, check_claim};
 use super::read::{Read, Reader, head, rule, text};
 use super::{
-    Ack, CompactedHead, DigestHead, HEADER_LEN, Nack, NotAMember, Page, PagePlace, PageRequest,
+    Ack, CompactedHead, DigestHead, Gone, HEADER_LEN, Nack, NotAMember, Page, PagePlace, PageRequest,
     Ping, PingReq, SeenAt, SumsHead, SyncDone, SyncOpen, TelemetryHead, Tree, TreeAck,
     VersionsHead, WIRE_VERSION, WantsHead, WireClaim, WireEntry, WireParts, WireSum, WireWant,
     kind,
@@ -82,6 +82,7 @@ pub(crate) enum Frame<'a, A> {
     PageRequest(PageRequest),
     PagePlace(PagePlace),
     NotAMember(NotAMember),
+    Gone(Gone),
     /// The address from which the receiver's datagrams come.
     SeenAt(A),
     Page(Page),
@@ -276,6 +277,7 @@ fn parse_frame<A: Address>(kind: u8, body: &[u8]) -> Result<Frame<'_, A>, WireEr
         kind::PAGE => Frame::Page(whole(body, "page")?),
         kind::PAGE_PLACE => Frame::PagePlace(whole(body, "page place")?),
         kind::NOT_A_MEMBER => Frame::NotAMember(whole(body, "not a member")?),
+        kind::GONE => Frame::Gone(whole(body, "sum of the gone")?),
         kind::SEEN_AT => {
             let SeenAt { address } = whole(body, "seen at")?;
             Frame::SeenAt(A::decode(address).ok_or(WireError::Malformed("address"))?)
@@ -443,6 +445,7 @@ fn validate<A: Address>(kind: u8, body: &[u8]) -> Result<(), WireError> {
         | Frame::PagePlace(_)
         | Frame::SeenAt(_)
         | Frame::NotAMember(_)
+        | Frame::Gone(_)
         | Frame::Tree(_)
         | Frame::TreeAck(_)
         | Frame::Unknown => {}

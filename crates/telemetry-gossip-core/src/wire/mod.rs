@@ -83,6 +83,7 @@ pub(crate) mod kind {
     pub(crate) const SYNC_SUMS: u8 = 19;
     pub(crate) const SEEN_AT: u8 = 20;
     pub(crate) const NOT_A_MEMBER: u8 = 21;
+    pub(crate) const GONE: u8 = 22;
 }
 
 /// Asks the target whether it is there. Only the target answers.
@@ -310,6 +311,13 @@ pub(crate) struct PagePlace {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct NotAMember {
     pub(crate) version: u64,
+}
+
+/// The sum over the sender's records of members that are dead or have left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Gone {
+    #[serde(with = "fixed")]
+    pub(crate) sum: u32,
 }
 
 /// Tells the receiver the address from which its datagrams come, as it is not the one that its

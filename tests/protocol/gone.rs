@@ -1,0 +1,66 @@
+//! Members that are gone: all nodes settle on one record of each, although nobody is there to speak
+//! up for it.
+
+use std::time::Duration;
+
+use telemetry_gossip_core::Status;
+use telemetry_gossip_sim::{Checking, Cluster, Network, Quantiles, Settings, Share};
+use telemetry_gossip_tests::for_each_seed;
+
+/// How long nodes may take to find a record of a member that is gone and that differs.
+const SETTLED: Duration = Duration::from_secs(90);
+
+fn cluster(nodes: usize, loss: Share, seed: u64) -> Cluster {
+    let settings = Settings::default().nodes(nodes).seed(seed).network(Network::losing(loss));
+    let mut cluster = Cluster::new(settings.checking(Checking::Sampled));
+    cluster.start_joined();
+    cluster.run_for(Duration::from_secs(5));
+    cluster
+}
+
+/// Whether all nodes that take part hold the same record of `gone`, as Left.
+fn agree_on(cluster: &Cluster, gone: usize) -> bool {
+    let records = cluster.taking_part().map(|observer| {
+        cluster.held(observer, gone).map(|held| (held.status(), held.generation()))
+    });
+    let mut records: Vec<_> = records.collect();
+    records.dedup();
+    matches!(records[..], [Some((Status::Left, _))])
+}
+
+/// A member leaves on one side of a partition, and is found dead on the other.
+fn leaves_behind_a_partition(left: usize, right: usize, loss: Share, seeds: u64) {
+    let mut times = Vec::new();
+    for_each_seed(seeds, |seed| {
+        let nodes = left + right;
+        let mut cluster = cluster(nodes, loss, seed);
+        // On either side in turn.
+        let leaver = if seed % 2 == 0 { 1 } else { nodes - 1 };
+        cluster.partition(0..left, left..nodes);
+        cluster.run_for(Duration::from_secs(3 + seed % 60));
+        cluster.leave(leaver);
+        cluster.run_for(Duration::from_secs(60));
+        cluster.heal();
+        let settled = |cluster: &Cluster| {
+            cluster.views_complete_and_alive() && agree_on(cluster, leaver)
+        };
+        let took = cluster.run_until(settled, Duration::from_secs(600)).expect("they agree");
+        times.push(took);
+        let newcomer = cluster.add();
+        cluster.run_for(Duration::from_secs(30));
+        assert_eq!(cluster.status(newcomer, leaver), Some(Status::Left), "the newcomer's record");
+        assert!(agree_on(&cluster, leaver));
+    });
+    let times = Quantiles::of(times).expect("there were seeds");
+    println!("{left} and {right} nodes, {loss} loss: one record after {times}");
+    assert!(times.max <= SETTLED, "{times}");
+}
+
+#[test]
+fn who_left_behind_a_partition_has_left_for_all() {
+    for (left, right) in [(6, 3), (5, 4), (24, 6), (2, 2)] {
+        leaves_behind_a_partition(left, right, Share::NONE, 20);
+    }
+    leaves_behind_a_partition(24, 6, Share::percent(10), 20);
+    leaves_behind_a_partition(50, 14, Share::NONE, 4);
+}
