@@ -69,6 +69,7 @@ fn name(frame: &Frame) -> &'static str {
         Frame::Page { .. } => "page",
         Frame::PagePlace { .. } => "page place",
         Frame::SeenAt { .. } => "seen at",
+        Frame::Gone { .. } => "sum of the gone",
         Frame::NotAMember { .. } => "not a member",
         Frame::Tree { .. } => "tree",
         Frame::TreeAck { .. } => "tree ack",

@@ -114,7 +114,7 @@ fn named(error: WireError) -> String {
 
 /// What can be malformed, and the fields that have rules. (That a value has less than 65,535 bytes
 /// is a rule that no datagram is long enough to break.)
-const ERRORS: [&str; 39] = [
+const ERRORS: [&str; 40] = [
     "too long",
     "truncated",
     "version 2",
@@ -139,6 +139,7 @@ const ERRORS: [&str; 39] = [
     "malformed page request",
     "malformed page",
     "malformed page place",
+    "malformed sum of the gone",
     "malformed tree",
     "malformed tree ack",
     "id: 1 to 127 bytes without control characters",

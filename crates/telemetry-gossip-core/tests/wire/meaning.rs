@@ -171,6 +171,9 @@ pub(crate) enum Frame {
     NotAMember {
         version: u64,
     },
+    Gone {
+        sum: u32,
+    },
     Tree {
         number: u32,
         end: u32,

@@ -99,6 +99,7 @@ fn frame(kind: u8, at: &mut At<'_>) -> Result<Frame> {
         }
         18 => Frame::PagePlace { nth: at.varint32()? },
         21 => Frame::NotAMember { version: at.varint(64)? },
+        22 => Frame::Gone { sum: at.u32()? },
         20 => Frame::SeenAt { address: address(at, false)? },
         _ => Frame::Unknown { kind, body: Hex(std::mem::take(&mut at.0).to_vec()) },
     })

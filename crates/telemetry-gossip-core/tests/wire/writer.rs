@@ -122,6 +122,10 @@ fn body(frame: &Frame) -> (u8, Vec<u8>) {
             varint(&mut out, *version);
             21
         }
+        Frame::Gone { sum } => {
+            out.extend(sum.to_be_bytes());
+            22
+        }
         Frame::SeenAt { address } => {
             bytes(&mut out, &address.0);
             20

@@ -27,7 +27,7 @@ fn rank(status: Status) -> u8 {
 
 fn write(w: &mut Writer<'_>, frame: &meaning::Frame) {
     use meaning::Frame::{
-        Ack, Claims, Nack, NotAMember, Page, PagePlace, PageRequest, Ping, Relay, SeenAt,
+        Ack, Claims, Gone, Nack, NotAMember, Page, PagePlace, PageRequest, Ping, Relay, SeenAt,
         SyncDigest, SyncDone, SyncOpen, SyncSums, SyncVersions, SyncWants, Telemetry,
         TelemetryAnew, Tree, TreeAck, Unknown,
     };
@@ -85,6 +85,7 @@ fn write(w: &mut Writer<'_>, frame: &meaning::Frame) {
             w.frame(kind::PAGE, &super::Page { number, next: next.map(IdHash) })
         }
         &PagePlace { nth } => w.frame(kind::PAGE_PLACE, &super::PagePlace { nth }),
+        &Gone { sum } => w.frame(kind::GONE, &super::Gone { sum }),
         &NotAMember { version } => w.frame(kind::NOT_A_MEMBER, &super::NotAMember { version }),
         SeenAt { address } => w.frame(kind::SEEN_AT, &super::SeenAt { address: &address.0 }),
         &Tree { number, end } => w.frame(kind::TREE, &super::Tree { number, end }),
@@ -222,6 +223,7 @@ fn read(frame: Frame<'_, SocketAddr>, expected: &meaning::Frame) -> meaning::Fra
             Meant::Page { number, next: next.map(|id_hash| id_hash.0) }
         }
         Frame::PagePlace(PagePlace { nth }) => Meant::PagePlace { nth },
+        Frame::Gone(super::Gone { sum }) => Meant::Gone { sum },
         Frame::NotAMember(NotAMember { version }) => Meant::NotAMember { version },
         Frame::SeenAt(address) => Meant::SeenAt { address: hex(&address) },
         Frame::Tree(Tree { number, end }) => Meant::Tree { number, end },
