@@ -56,6 +56,8 @@ pub enum Say {
     Tree(u8),
     /// The acknowledgement of a forwarding request.
     TreeAck,
+    /// The sum over the members that are gone: that of the node, or another.
+    Gone(bool),
     /// A frame of a later version.
     Unknown(Vec<u8>),
 }
@@ -201,6 +203,9 @@ impl Say {
             Self::Page(next) => Frame::Page { number, next: next.map(id_hash) },
             Self::Tree(of) => Frame::Tree { number, end: id_hash(of) },
             Self::TreeAck => Frame::TreeAck { number },
+            Self::Gone(other) => {
+                Frame::Gone { sum: reader::gone(&wire::rows(node)) ^ u32::from(other) }
+            }
             Self::Unknown(ref body) => Frame::Unknown { kind: 200, body: Hex(body.clone()) },
         }
     }

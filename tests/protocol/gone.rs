@@ -41,9 +41,8 @@ fn leaves_behind_a_partition(left: usize, right: usize, loss: Share, seeds: u64)
         cluster.leave(leaver);
         cluster.run_for(Duration::from_secs(60));
         cluster.heal();
-        let settled = |cluster: &Cluster| {
-            cluster.views_complete_and_alive() && agree_on(cluster, leaver)
-        };
+        let settled =
+            |cluster: &Cluster| cluster.views_complete_and_alive() && agree_on(cluster, leaver);
         let took = cluster.run_until(settled, Duration::from_secs(600)).expect("they agree");
         times.push(took);
         let newcomer = cluster.add();

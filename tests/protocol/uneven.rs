@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use telemetry_gossip_core::{Event, Status};
+use telemetry_gossip_core::{Config, Event, Input, Mode, Status};
 use telemetry_gossip_sim::{Checking, Cluster, Network, Quantiles, Settings, Share, node_id};
 use telemetry_gossip_tests::for_each_seed;
 
@@ -118,4 +118,49 @@ fn a_crash_is_found_where_all_timers_fire_late() {
         println!("timers {late:?} late: {times}");
         assert!(times.max <= Duration::from_secs(12), "{late:?}: {times}");
     }
+}
+
+/// Nodes whose host names each exchange answer pings, and pass no telemetry on.
+#[test]
+fn nodes_of_which_some_exchange_on_demand_send_nothing_again_for_ever() {
+    const NODES: usize = 20;
+    for_each_seed(3, |seed| {
+        let on_demand = Config::default().mode(Mode::OnDemand);
+        let settings = Settings::default().nodes(NODES).seed(seed).checking(Checking::Off);
+        let mut cluster = Cluster::new(settings.other_configs(vec![on_demand]));
+        cluster.start_known();
+        let run = |cluster: &mut Cluster, seconds: u64| {
+            for second in 0..seconds {
+                for node in (1..NODES).step_by(2) {
+                    cluster.command(node, Input::Exchange);
+                }
+                if second % 5 == 0 {
+                    cluster.publish(second as usize / 5 % NODES, "load", &second.to_be_bytes());
+                }
+                cluster.run_for(Duration::from_secs(1));
+            }
+        };
+        run(&mut cluster, 300);
+        let sent = |cluster: &Cluster| -> Vec<u64> {
+            (0..NODES).step_by(2).map(|index| cluster.usage(index).sent_bytes).collect()
+        };
+        let before = sent(&cluster);
+        run(&mut cluster, 300);
+        let rates: Vec<u64> =
+            sent(&cluster).iter().zip(before).map(|(now, before)| (now - before) / 300).collect();
+        let mean = rates.iter().sum::<u64>() / rates.len() as u64;
+        println!("beside nodes on demand: {mean} B/s, {} at most", rates.iter().max().unwrap());
+        assert!(mean <= 400, "{mean} B/s");
+        // All nodes have all telemetry in the end.
+        run(&mut cluster, 10);
+        let versions = |observer: usize| -> Vec<u64> {
+            let held = |of| cluster.held(observer, of).map_or(0, |held| held.telemetry_version());
+            (0..NODES).map(held).collect()
+        };
+        let owners: Vec<u64> = (0..NODES)
+            .map(|of| cluster.held(of, of).map_or(0, |held| held.telemetry_version()))
+            .collect();
+        let behind = (0..NODES).filter(|&observer| versions(observer) != owners).count();
+        assert_eq!(behind, 0, "nodes that lack telemetry");
+    });
 }

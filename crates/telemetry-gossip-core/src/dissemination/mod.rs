@@ -41,7 +41,7 @@ pub(crate) use tree::Trees;
 
 /// The version of the serialised shape of [`Dissemination`]; increase it with each change of the
 /// shape.
-pub(crate) const SHAPE: u32 = 3;
+pub(crate) const SHAPE: u32 = 4;
 
 /// The state of dissemination.
 #[derive(Debug, Serialize, Deserialize)]

@@ -55,10 +55,6 @@ use crate::time::Instant;
 use circle::Circle;
 use late::Late;
 
-/// How often a flight is sent before its partner is passed over. With 5 % loss each way, that
-/// happens to a running partner once in a million flights.
-const MAX_TRIES: u8 = 6;
-
 /// The number of updates for which a branch makes room with its first.
 const QUEUE_CAPACITY: usize = 32;
 
@@ -382,6 +378,9 @@ impl Trees {
                 datagram.arrived = true;
                 let (sent_at, len) = (datagram.sent_at, datagram.len);
                 branch.longest_acked = branch.longest_acked.max(len);
+                if branch.passed_over == 0 {
+                    branch.forgive();
+                }
                 if branch.in_flight.iter().all(|datagram| datagram.arrived) {
                     branch.in_flight.clear();
                     branch.flight.clear();
@@ -399,8 +398,8 @@ impl Trees {
     /// Gives up one flight that was not acknowledged in time, and queues its lost updates again.
     /// Returns what was lost.
     ///
-    /// After [`MAX_TRIES`] flights without any acknowledgement, the partner is passed over for
-    /// `pass_over_for`.
+    /// After some flights without any acknowledgement, the partner is passed over, for
+    /// `pass_over_for` at first.
     pub(super) fn give_up<A: Address>(
         &mut self,
         table: &Membership<A>,
@@ -427,18 +426,29 @@ impl Trees {
         branch.tries = if lost < branch.in_flight.len() { 1 } else { branch.tries + 1 };
         branch.requeue(&mut self.marks, index);
         branch.not_before = now;
-        if branch.tries >= MAX_TRIES {
+        let circle = Circle::new(table, me);
+        let place = branch.partner.map_or(0, |slot| circle.places_to(slot));
+        let before = place.saturating_sub(1 << index);
+        if branch.tries >= branch.most_tries(before) {
             // Pass over the partner together with the members before it, which cannot be partners.
-            let circle = Circle::new(table, me);
-            let place = branch.partner.map_or(0, |slot| circle.places_to(slot));
-            let passed_over = (place + 1).saturating_sub(1 << index);
-            branch.passed_over = passed_over.max(branch.passed_over + 1);
-            branch.passed_until = now + pass_over_for;
+            branch.pass_over(before + 1, pass_over_for, now);
             self.choose(index, &circle, now);
             self.cover_unverified(&circle);
+            self.drop_unwanted(index);
         }
         self.update_busy(index);
         Some(given_up)
+    }
+
+    /// Drops the updates of a branch on which all members have been passed over. Who of them takes
+    /// telemetry finds by its fingerprint that something is missing.
+    fn drop_unwanted(&mut self, index: usize) {
+        let Some(branch) = self.branches.get_mut(index) else { return };
+        if branch.partner.is_none() {
+            let dropped = core::mem::take(&mut branch.queue);
+            dropped.iter().for_each(|update| self.unmark(update.owner, index));
+            self.update_busy(index);
+        }
     }
 
     /// Forgets all updates of `owner`, which leaves the table or has begun a new instance.

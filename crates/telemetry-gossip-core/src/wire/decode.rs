@@ -14,8 +14,8 @@ use serde::Deserialize;
 use super::items::{ClaimsIn, Entries, Items, Ranges, check_claim};
 use super::read::{Read, Reader, head, rule, text};
 use super::{
-    Ack, CompactedHead, DigestHead, Gone, HEADER_LEN, Nack, NotAMember, Page, PagePlace, PageRequest,
-    Ping, PingReq, SeenAt, SumsHead, SyncDone, SyncOpen, TelemetryHead, Tree, TreeAck,
+    Ack, CompactedHead, DigestHead, Gone, HEADER_LEN, Nack, NotAMember, Page, PagePlace,
+    PageRequest, Ping, PingReq, SeenAt, SumsHead, SyncDone, SyncOpen, TelemetryHead, Tree, TreeAck,
     VersionsHead, WIRE_VERSION, WantsHead, WireClaim, WireEntry, WireParts, WireSum, WireWant,
     kind,
 };

@@ -144,6 +144,7 @@ impl Net {
                 Frame::SyncDigest { sums, .. } => {
                     assert_eq!(*sums, reader::digest(&rows, sums.len() as u64), "n{from}");
                 }
+                Frame::Gone { sum } => assert_eq!(*sum, reader::gone(&rows), "n{from}"),
                 Frame::SyncVersions { ranges, .. } => {
                     for version in ranges.iter().flat_map(|range| &range.rows) {
                         let row = rows
@@ -251,6 +252,7 @@ fn all_that_nodes_say_is_on_the_page() {
         "page",
         "tree",
         "tree ack",
+        "sum of the gone",
     ];
     let missing: Vec<_> = kinds.into_iter().filter(|kind| !net.seen.contains_key(kind)).collect();
     assert!(missing.is_empty(), "nobody said {missing:?}: {:?}", net.seen);

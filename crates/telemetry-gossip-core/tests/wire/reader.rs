@@ -369,16 +369,13 @@ impl Row {
         (mix(u64::from(self.instance) ^ hash(&self.address)) & 0xffff) as u16
     }
 
-    /// What it adds to the two sums.
-    fn adds(&self) -> [u64; 2] {
-        if self.status > 1 {
-            return [0, 0];
-        }
+    /// What it adds to the sums of the claims, of the telemetry, and of the gone.
+    fn adds(&self) -> [u64; 3] {
         let id = hash(&self.id);
         let state = mix(self.generation.wrapping_mul(4).wrapping_add(self.status.into()));
         let life = mix(state ^ u64::from(self.instance)) ^ hash(&self.address);
         let telemetry = if self.telemetry == 0 { 0 } else { mix(id ^ mix(!self.telemetry)) };
-        [mix(id ^ life), telemetry]
+        if self.status > 1 { [0, 0, mix(id ^ life)] } else { [mix(id ^ life), telemetry, 0] }
     }
 }
 
@@ -386,18 +383,26 @@ fn folded(sum: u64) -> u32 {
     ((sum ^ sum >> 32) & 0xffff_ffff) as u32
 }
 
+fn sum(rows: &[Row], which: usize) -> u32 {
+    folded(rows.iter().fold(0, |sum: u64, row| sum.wrapping_add(row.adds()[which])))
+}
+
 /// The two fingerprints of a table, as they stand in the header.
 pub(crate) fn fingerprints(rows: &[Row]) -> [u32; 2] {
-    [0, 1].map(|which| {
-        folded(rows.iter().fold(0, |sum: u64, row| sum.wrapping_add(row.adds()[which])))
-    })
+    [sum(rows, 0), sum(rows, 1)]
+}
+
+/// The sum over the members that are gone.
+pub(crate) fn gone(rows: &[Row]) -> u32 {
+    sum(rows, 2)
 }
 
 /// The sums of a digest with so many ranges.
 pub(crate) fn digest(rows: &[Row], ranges: u64) -> Vec<u32> {
     let of = |range: u64| {
         let within = rows.iter().filter(|row| hash(&row.id) / (u64::MAX / ranges + 1) == range);
-        folded(within.flat_map(Row::adds).fold(0, u64::wrapping_add))
+        let adds = within.flat_map(|row| row.adds().into_iter().take(2));
+        folded(adds.fold(0, u64::wrapping_add))
     };
     (0..ranges).map(of).collect()
 }

@@ -204,6 +204,7 @@ fn cluster(config: Config, nodes: usize, network: Network, seed: u64) -> Cluster
     let mut cluster = Cluster::new(Settings {
         nodes,
         config,
+        other_configs: Vec::new(),
         sealing: None,
         network,
         seed,

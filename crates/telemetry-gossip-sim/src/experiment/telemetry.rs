@@ -168,6 +168,7 @@ impl Flow {
         let mut cluster = Cluster::new(Settings {
             nodes: run.members,
             config: Config::default(),
+            other_configs: Vec::new(),
             sealing: None,
             network: Network::losing(run.loss),
             seed: run.seed,

@@ -75,6 +75,9 @@ pub struct Scenario {
     /// Settings of the nodes that differ from the defaults.
     #[serde(default, skip_serializing_if = "is_default")]
     pub config: Overrides,
+    /// Settings of other nodes: the nodes take `config` and these in turn.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub other_configs: Vec<Overrides>,
     /// The network at the start.
     #[serde(default, skip_serializing_if = "is_default")]
     pub network: Network,
@@ -500,12 +503,19 @@ impl Scenario {
         {
             return Err(ScenarioError::Load);
         }
-        if self.config.contradicts_itself() {
+        if self.configs().any(Overrides::contradicts_itself) {
             return Err(ScenarioError::Suspicion);
         }
         limits::check(self)?;
-        node_config(&self.config.config(), self.sealed).validate()?;
+        for config in self.configs() {
+            node_config(&config.config(), self.sealed).validate()?;
+        }
         Ok(())
+    }
+
+    /// The settings that the nodes take in turn.
+    fn configs(&self) -> impl Iterator<Item = &Overrides> {
+        [&self.config].into_iter().chain(&self.other_configs)
     }
 
     /// Returns the time by which all nodes have to hold each other Alive after the last lie.

@@ -11,7 +11,7 @@ use telemetry_gossip_seal::{Key, Keyring};
 
 use super::judge::{self, Marks};
 use super::perform::command;
-use super::{Load, Scenario, ScenarioError, Start};
+use super::{Load, Overrides, Scenario, ScenarioError, Start};
 use crate::checker::Checking;
 use crate::cluster::{Cluster, node_id};
 use crate::process::Spawn;
@@ -120,6 +120,7 @@ fn start(scenario: &Scenario, seed: u64, options: Options) -> Result<Cluster, Sc
     let settings = Settings {
         nodes: 0,
         config: scenario.config.config(),
+        other_configs: scenario.other_configs.iter().map(Overrides::config).collect(),
         sealing: scenario
             .sealed
             .then(|| Keyring::new(Label::of(&scenario.name), Key::new([1; 32]))),

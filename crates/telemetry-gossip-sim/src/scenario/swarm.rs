@@ -576,6 +576,7 @@ pub(super) fn scenario(seed: u64) -> Scenario {
         start: if swarm.one_in(2) { Start::Joined } else { Start::Known },
         duration: FAULTS + healed + rest,
         config,
+        other_configs: Vec::new(),
         network,
         sealed,
         clock_drift_ppm: if swarm.one_in(3) { 20_000 } else { 0 },

@@ -56,12 +56,15 @@ impl Simulation {
             self.checker.table_len(
                 location,
                 node.membership().len(),
-                self.config.max_members as usize,
+                self.config(index).max_members as usize,
             );
             if let Err(violation) = node.check_invariants() {
                 self.checker.report(location, Rule::Inner, violation.to_string());
             }
         }
+        // The owner decides how long its log is.
+        let most = self.configs.iter().map(|config| config.max_telemetry).max();
+        let max_telemetry = most.unwrap_or(0) as usize;
         for &name in &self.changed {
             let member = node.member(self.ids[name.index()].as_str());
             if !whole {
@@ -71,7 +74,7 @@ impl Simulation {
                 // A packed entry takes 19 bytes besides its key and value.
                 let size = |entry: TelemetryEntry<'_>| 19 + entry.key.len() + entry.value.len();
                 let len = member.telemetry().map(size).sum();
-                self.checker.telemetry_len(location, name, len, self.config.max_telemetry as usize);
+                self.checker.telemetry_len(location, name, len, max_telemetry);
                 for entry in member.telemetry() {
                     self.checker.payload(location, name, member.instance(), &entry);
                 }

@@ -190,7 +190,7 @@ impl Simulation {
     }
 
     fn drain_transmits(&mut self, now: Duration, index: usize) {
-        let mtu = usize::from(self.config.mtu);
+        let mtu = usize::from(self.config(index).mtu);
         loop {
             let Some(sent) = self.next_sent(index) else {
                 return;

@@ -88,7 +88,7 @@ impl Simulation {
         let clock = Clock::new(shown, self.now(), clock_ppm);
         let identity = Identity::new(id, address).generation(generation);
         let seed = protocol_seed(self.seed, index, instance);
-        let node = Node::new(self.node_config(), identity, seed, clock.read(self.now()))?;
+        let node = Node::new(self.node_config(index), identity, seed, clock.read(self.now()))?;
         if self.owners.len() <= address as usize {
             self.owners.resize(address as usize + 1, None);
         }

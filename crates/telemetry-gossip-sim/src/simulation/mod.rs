@@ -53,8 +53,10 @@ pub struct Settings {
     /// The number of nodes that a [`Cluster`](crate::Cluster) starts with; a bare [`Simulation`]
     /// starts empty.
     pub nodes: usize,
-    /// The configuration of every node.
+    /// The configuration of every node, if there are no others.
     pub config: Config,
+    /// Other configurations: the processes take `config` and these in turn.
+    pub other_configs: Vec<Config>,
     /// The keys with which every host seals its datagrams; the MTU of the configuration is then
     /// that of the sealed datagram. With `None`, the default, hosts send datagrams as the nodes
     /// make them.
@@ -73,6 +75,7 @@ setters! {
     Settings {
         nodes: usize,
         config: Config,
+        other_configs: Vec<Config>,
         sealing: Option<Keyring>,
         network: Network,
         seed: u64,
@@ -86,6 +89,7 @@ impl Default for Settings {
         Self {
             nodes: 10,
             config: Config::default(),
+            other_configs: Vec::new(),
             sealing: None,
             network: Network::default(),
             seed: 0,
@@ -196,7 +200,8 @@ const PREDECESSOR_GRACE: Duration = Duration::from_secs(10);
 /// This is the engine. [`Cluster`](crate::Cluster) is the convenient way to drive it.
 #[derive(Debug)]
 pub struct Simulation {
-    config: Config,
+    /// The configurations of the processes, which take them in turn.
+    configs: Vec<Config>,
     sealing: Option<Keyring>,
     seed: u64,
     now: u64,
@@ -248,11 +253,12 @@ impl Simulation {
     /// Creates a simulation without processes.
     ///
     /// # Errors
-    /// Fails if no node can run with the configuration.
+    /// Fails if no node can run with one of the configurations.
     pub fn new(settings: &Settings) -> Result<Self, ConfigError> {
-        settings.config.validate()?;
+        let configs: Vec<Config> =
+            [&settings.config].into_iter().chain(&settings.other_configs).cloned().collect();
+        configs.iter().try_for_each(Config::validate)?;
         Ok(Self {
-            config: settings.config.clone(),
             sealing: settings.sealing.clone(),
             seed: settings.seed,
             now: 0,
@@ -266,7 +272,10 @@ impl Simulation {
             fabric: Fabric::new(settings.network, settings.seed),
             operations: Draws::new(settings.seed, Stream::Operations),
             checking: settings.checking,
-            checker: Checker::new(shortest_suspicion(&settings.config)),
+            checker: Checker::new(
+                configs.iter().map(shortest_suspicion).min().unwrap_or(Duration::MAX),
+            ),
+            configs,
             checker_draws: Draws::new(settings.seed, Stream::Checker),
             trace: Trace::new(),
             watches: Watches::default(),

@@ -48,9 +48,14 @@ impl Simulation {
         self.processes.get_mut(index)?.seal.as_mut().map(Seal::keyring_mut)
     }
 
-    /// The configuration of a node.
-    pub(super) fn node_config(&self) -> Config {
-        node_config(&self.config, self.sealing.is_some())
+    /// The configuration of a process, as its host has it.
+    pub(super) fn config(&self, index: usize) -> &Config {
+        &self.configs[index % self.configs.len()]
+    }
+
+    /// The configuration of the node of a process.
+    pub(super) fn node_config(&self, index: usize) -> Config {
+        node_config(self.config(index), self.sealing.is_some())
     }
 
     /// A seal for one instance of a process, with the keys that its host has.
@@ -67,22 +72,17 @@ impl Simulation {
     /// Puts the next datagram of a node into the buffer as it goes to the socket, with the frames
     /// that its version adds.
     pub(super) fn next_sent(&mut self, index: usize) -> Option<Outgoing> {
+        let mtu = usize::from(self.config(index).mtu);
         let process = &mut self.processes[index];
         let node = process.node.as_mut()?;
         let Some(seal) = &mut process.seal else {
             let sent = node.poll_transmit(&mut self.buffer)?;
-            let len =
-                added(&process.addition, &mut self.buffer, sent.len, usize::from(self.config.mtu));
+            let len = added(&process.addition, &mut self.buffer, sent.len, mtu);
             return Some(Outgoing { to: sent.to, kind: Kind::of(&self.buffer[..len]), len });
         };
         self.plain.resize(self.buffer.len(), 0);
         let sent = node.poll_transmit(&mut self.plain)?;
-        let len = added(
-            &process.addition,
-            &mut self.plain,
-            sent.len,
-            usize::from(self.config.mtu) - OVERHEAD,
-        );
+        let len = added(&process.addition, &mut self.plain, sent.len, mtu - OVERHEAD);
         // Sealing fails only if the buffer is too short, which no MTU allows. A length of 0 would
         // be noticed, since no datagram of a node is empty.
         let kind = Kind::of(&self.plain[..len]);

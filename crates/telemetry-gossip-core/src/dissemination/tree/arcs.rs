@@ -21,7 +21,7 @@ impl Trees {
         let table = circle.table;
         let Some(branch) = self.branches.get_mut(index) else { return };
         if branch.passed_until <= now {
-            branch.passed_over = 0;
+            branch.review();
         } else {
             let at = branch.passed_until;
             self.review_at = Some(self.review_at.map_or(at, |other| other.min(at)));
@@ -29,8 +29,12 @@ impl Trees {
         let (begin, end) = (1_usize << index, (2_usize << index).min(circle.others() + 1));
         let at = |places: usize| circle.at(places);
         let mine = table.id_hash(circle.me);
-        branch.distance =
+        let distance =
             at(begin).map_or(Furthest::ALL, |slot| Furthest::between(mine, table.id_hash(slot)));
+        if distance != branch.distance {
+            branch.forgive();
+        }
+        branch.distance = distance;
         branch.end = at(end).map_or(mine, |slot| table.id_hash(slot));
         let mut candidates = (begin + branch.passed_over..end).filter_map(at);
         // An address that has not answered may be that of a victim, so no telemetry is sent there.

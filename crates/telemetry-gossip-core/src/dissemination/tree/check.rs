@@ -3,8 +3,8 @@
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::{BY_ANTI_ENTROPY, MAX_BRANCHES, MAX_TRIES, Trees};
-use crate::dissemination::branch::{Branch, MAX_DATAGRAMS_PER_FLIGHT, Update};
+use super::{BY_ANTI_ENTROPY, MAX_BRANCHES, Trees};
+use crate::dissemination::branch::{Branch, MAX_DATAGRAMS_PER_FLIGHT, MAX_TRIES, Update};
 use crate::id::RequestId;
 use crate::membership::Slot;
 use crate::time::TimeRules;

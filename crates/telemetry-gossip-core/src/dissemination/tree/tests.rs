@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::config::Config;
+use crate::dissemination::branch::MAX_TRIES;
 use crate::id::{Generation, Instance};
 use crate::membership::claim::{Accusers, Claim};
 use crate::status::Status;
@@ -248,6 +249,40 @@ fn a_lost_flight_is_sent_again_and_a_silent_partner_is_passed_over_for_a_while()
         trees.begin(now, ROOM, PAUSE, Instant::ORIGIN, me).map(|(_, partner, _)| partner),
         Some(silent)
     );
+}
+
+/// They answer pings, and take no telemetry: nodes whose host names each exchange, or those of
+/// another cluster config.
+#[test]
+fn members_that_never_acknowledge_are_tried_ever_more_seldom() {
+    let (table, me) = table(8, 0);
+    let (mut trees, mut now, mut request_id) = (Trees::default(), at(0), 0);
+    trees.adapt(&table, me, now);
+    let end = now + Duration::from_secs(3_600);
+    let mut flights = 0;
+    while now < end {
+        now = now + Duration::from_millis(500);
+        trees.adapt(&table, me, now);
+        trees.spread(Update { owner: me, since: 3 }, 100, false, Furthest::ALL);
+        while let Some((branch, ..)) = trees.begin(now, ROOM, PAUSE, Instant::ORIGIN, me) {
+            request_id += 1;
+            flights += 1;
+            fly(&mut trees, branch, request_id, now);
+        }
+        now = now + Duration::from_millis(10);
+        while trees.give_up(&table, me, now, Duration::from_secs(2)).is_some() {}
+        trees.check().unwrap();
+    }
+    // Six tries of seven members, and then one of each in a minute.
+    assert!(flights <= 6 * 7 + 7 * (5 + 60), "{flights} flights in an hour");
+    // The first that answers ends it.
+    let due = trees.branches[0].passed_until;
+    trees.adapt(&table, me, due);
+    trees.spread(Update { owner: me, since: 3 }, 100, false, Furthest::ALL);
+    let (branch, ..) = trees.begin(due, ROOM, PAUSE, Instant::ORIGIN, me).unwrap();
+    fly(&mut trees, branch, 0, due);
+    assert!(trees.arrived(RequestId(0)).is_some());
+    assert_eq!(trees.branches[branch].passes, 0);
 }
 
 #[test]

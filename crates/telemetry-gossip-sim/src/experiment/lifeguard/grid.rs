@@ -182,6 +182,7 @@ pub(super) fn perform(plan: &LifeguardPlan, run: &Run) -> Outcome {
     let mut cluster = Cluster::new(Settings {
         nodes: plan.members,
         config: run.variant.config(),
+        other_configs: Vec::new(),
         sealing: None,
         network: Network::default(),
         seed: run.seed,

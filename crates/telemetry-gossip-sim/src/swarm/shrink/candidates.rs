@@ -47,6 +47,16 @@ fn fewer_faults(scenario: &Scenario) -> Vec<Scenario> {
     out.extend(
         nearer_to_default(&scenario.config).map(|config| Scenario { config, ..scenario.clone() }),
     );
+    for place in 0..scenario.other_configs.len() {
+        let mut fewer = scenario.clone();
+        fewer.other_configs.remove(place);
+        out.push(fewer);
+        out.extend(nearer_to_default(&scenario.other_configs[place]).map(|config| {
+            let mut nearer = scenario.clone();
+            nearer.other_configs[place] = config;
+            nearer
+        }));
+    }
     out.extend(
         nearer_to_default(&scenario.network)
             .map(|network| Scenario { network, ..scenario.clone() }),
