@@ -60,38 +60,6 @@ fn check(what: &str, mut cluster: Cluster) {
         cluster.publish(node, "load", b"1");
     }
     let (mean, most) = rest(&mut cluster);
-    if std::env::var("DBG").is_ok() {
-        cluster.simulation_mut().record_traffic();
-        cluster.run_for(Duration::from_secs(60));
-        let traffic = cluster.simulation_mut().take_traffic();
-        let mut by: std::collections::BTreeMap<(u32, String), (usize, usize)> = Default::default();
-        for t in &traffic {
-            let mut kinds = String::new();
-            let mut rest = &t.bytes[20..];
-            while rest.len() > 1 {
-                let kind = rest[0];
-                let (mut len, mut shift, mut at) = (0usize, 0, 1);
-                loop {
-                    len |= usize::from(rest[at] & 127) << shift;
-                    shift += 7;
-                    at += 1;
-                    if rest[at - 1] < 128 {
-                        break;
-                    }
-                }
-                kinds += &format!("{kind} ");
-                rest = &rest[at + len..];
-            }
-            let e = by.entry((t.from, kinds)).or_default();
-            e.0 += 1;
-            e.1 += t.bytes.len();
-        }
-        for ((from, kinds), (n, bytes)) in by {
-            if [0, 10, 38, 39].contains(&from) {
-                println!("{from}: {kinds}: {n} {bytes}");
-            }
-        }
-    }
     println!("{what}: {mean} B/s per node, {most} B/s at most");
     assert!(mean <= MOST, "{what}: {mean} B/s");
 }

@@ -20,7 +20,7 @@ use core::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::AntiEntropy;
-use super::fruitless::Tables;
+use super::fruitless::{Fruitless, Tables};
 use super::session::Purpose;
 use crate::address::Address;
 use crate::config::Mode;
@@ -45,13 +45,14 @@ pub(crate) struct Gone {
     changes: u8,
     /// The time of the next look.
     next: Instant,
+    pub(super) fruitless: Fruitless,
 }
 
 impl Gone {
     /// Whether the restored state is such as this node could have reached.
     pub(super) fn is_sound(&self, times: TimeRules) -> bool {
-        let Self { sum: _, changes, next } = self;
-        *changes <= MAX_CHANGES && times.are_deadlines(&[Some(*next)])
+        let Self { sum: _, changes, next, fruitless } = self;
+        *changes <= MAX_CHANGES && times.are_deadlines(&[Some(*next)]) && fruitless.is_sound(times)
     }
 
     /// Whether `sum` is that of the last look, or has been changing for long.
@@ -85,13 +86,16 @@ impl<A: Address> AntiEntropy<A> {
     /// session if its records differ.
     pub(crate) fn compare_gone(&mut self, peer: Slot, theirs: u32, cx: &mut Cx<A>) {
         let ours = cx.table.gone_sum();
-        let tables = Tables::gone(theirs, ours);
-        if ours == theirs
-            || !self.gone.is_settled(ours)
+        let tables = Tables { theirs, ours };
+        if ours == theirs {
+            self.gone.fruitless.is_fruitful();
+            return;
+        }
+        if !self.gone.is_settled(ours)
             || cx.config.mode != Mode::Autonomous
             || self.session.is_some()
             || !cx.table.is_live(peer)
-            || self.fruitless.holds_back(tables, cx.now)
+            || self.gone.fruitless.holds_back(tables, cx.now)
         {
             return;
         }

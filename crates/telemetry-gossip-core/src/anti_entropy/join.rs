@@ -22,8 +22,8 @@ use core::time::Duration;
 use arrayvec::ArrayVec;
 use serde::{Deserialize, Serialize};
 
-use super::AntiEntropy;
 use super::catch_up::BootstrapSync;
+use super::{AntiEntropy, tables_of};
 use crate::address::Address;
 use crate::bounded::list;
 use crate::cx::Cx;
@@ -103,6 +103,10 @@ const MAX_PAGE_TRIES: u8 = 3;
 
 /// How often a page is asked for again without a longer pause: many datagrams may be lost.
 const QUICK_TRIES: u8 = 4;
+
+/// How many probe intervals pass until this node joins again through a seed, if neither table has
+/// changed since. The pause doubles, up to half an hour where nodes probe every second.
+const JOIN_AGAIN_INTERVALS: u32 = 30;
 
 /// What a join asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -318,8 +322,17 @@ impl<A: Address> AntiEntropy<A> {
         cx: &mut Cx<A>,
     ) -> bool {
         let Some(seed) = self.seeds.answered(request_id) else { return false };
-        if self.join.is_none() && theirs.claims != cx.table.fingerprints().claims {
+        let tables = tables_of(theirs, cx.table.fingerprints());
+        if self.join.is_none()
+            && tables.theirs != tables.ours
+            && !self.fruitless_joins.holds_back(tables, cx.now)
+        {
             let again = self.joined || cx.has_others();
+            if again {
+                // Should it change neither table, the next join would not do so, either.
+                let first = cx.config.probe_interval * JOIN_AGAIN_INTERVALS;
+                self.fruitless_joins.record(tables, first, cx.now);
+            }
             self.begin_join(alloc::vec![seed], again, false, cx);
         }
         true

@@ -83,10 +83,17 @@ pub(crate) struct AntiEntropy<A> {
     pub(crate) partners: Partners,
     pub(crate) gone: Gone,
     pub(crate) fruitless: Fruitless,
+    /// The tables of seeds for which this node has joined again.
+    pub(crate) fruitless_joins: Fruitless,
     /// When a member was asked last because others claim too much about it.
     pub(crate) asked_member_at: Option<Instant>,
     /// The longest recent round trip of a page or of a step of a session.
     pub(crate) round_trip: RttBound,
+}
+
+/// Two tables by what they hold of the live members, telemetry aside: that changes all the time.
+const fn tables_of(theirs: Fingerprints, ours: Fingerprints) -> Tables {
+    Tables { theirs: theirs.claims, ours: ours.claims }
 }
 
 impl<A: Address> AntiEntropy<A> {
@@ -105,6 +112,7 @@ impl<A: Address> AntiEntropy<A> {
             partners: Partners::default(),
             gone: Gone::default(),
             fruitless: Fruitless::default(),
+            fruitless_joins: Fruitless::default(),
             asked_member_at: None,
             round_trip: RttBound::default(),
         }
@@ -124,7 +132,9 @@ impl<A: Address> AntiEntropy<A> {
         let (ours, spread) = (cx.table.fingerprints(), cx.spread_time());
         let (claims, telemetry) =
             (ours.claims == theirs.claims, ours.telemetry == theirs.telemetry);
-        if !claims && self.fruitless.holds_back(Tables::live(theirs, ours), cx.now) {
+        if claims {
+            self.fruitless.is_fruitful();
+        } else if self.fruitless.holds_back(tables_of(theirs, ours), cx.now) {
             return;
         }
         let differs = self.trigger.should_sync(cx.now, claims, cx.table.changed_at(), spread);
@@ -225,6 +235,7 @@ impl<A: Address> Part<A> for AntiEntropy<A> {
             partners: _,
             gone,
             fruitless,
+            fruitless_joins,
             asked_member_at,
             round_trip: _,
         } = self;
@@ -253,7 +264,10 @@ impl<A: Address> Part<A> for AntiEntropy<A> {
                 (*exchanges_wanted <= MAX_EXCHANGES_WANTED, "no more exchanges wait than may wait"),
                 (times.are_past(&[*asked_member_at]), "a member was asked in the past"),
                 (gone.is_sound(times), "members that are gone are looked at before long"),
-                (fruitless.is_sound(times), "the pause after a fruitless session is bounded"),
+                (
+                    fruitless.is_sound(times) && fruitless_joins.is_sound(times),
+                    "the pause after a fruitless session is bounded",
+                ),
                 (
                     trigger.is_sound(times) && telemetry_trigger.is_sound(times),
                     "a difference was found in the past, and the pause between sessions is bounded",

@@ -12,9 +12,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::AntiEntropy;
 use super::diff::SMALL_TABLE_MEMBERS;
 use super::fruitless::Tables;
+use super::{AntiEntropy, tables_of};
 use crate::address::Address;
 use crate::cx::Cx;
 use crate::event::{Event, ExchangeOutcome};
@@ -209,15 +209,17 @@ impl<A: Address> AntiEntropy<A> {
         }
         let spread = cx.spread_time();
         if let Purpose::Gone(tables) = session.purpose {
-            // A part of a large table is compared at a time, so that the next session may find more.
-            if !session.more {
-                self.fruitless.record(tables, cx.config.probe_interval, cx.now);
+            if cx.table.gone_sum() != tables.ours {
+                self.gone.fruitless.is_fruitful();
+            } else if !session.more {
+                // A part of a large table is compared at a time, so the next session may find more.
+                self.gone.fruitless.record(tables, cx.config.probe_interval, cx.now);
             }
             return;
         }
         let ours = cx.table.fingerprints();
-        if session.theirs.claims != ours.claims && !session.more {
-            let tables = Tables::live(session.theirs, ours);
+        if session.theirs.claims != ours.claims {
+            let tables = tables_of(session.theirs, ours);
             self.fruitless.record(tables, cx.config.probe_interval, cx.now);
         }
         // Where members publish all the time, tables are hardly ever equal. What the trees are
@@ -247,7 +249,7 @@ impl<A: Address> AntiEntropy<A> {
     pub(super) fn fail_session(&mut self, session: Session<A>, peer: NodeId, cx: &mut Cx<A>) {
         cx.stats.syncs_failed += 1;
         if let Purpose::Gone(tables) = session.purpose {
-            self.fruitless.record(tables, cx.config.probe_interval, cx.now);
+            self.gone.fruitless.record(tables, cx.config.probe_interval, cx.now);
             return;
         }
         self.bootstrap_failed(cx.now);
