@@ -194,3 +194,33 @@ fn a_fleet_introduced_from_a_file_finds_itself_after_a_restart_of_all() {
         assert!(cluster.run_until(whole, bound()).is_some(), "not all nodes know each other");
     });
 }
+
+/// The snapshot is older than the last publications: without a new instance, the node would use
+/// versions again that the members hold with other contents, and they would never take these in.
+#[test]
+fn what_a_node_publishes_after_it_was_restored_reaches_all() {
+    const NODES: usize = 10;
+    for_each_seed(100, |seed| {
+        let mut cluster = cluster(NODES, seed);
+        cluster.publish(3, "load", b"1");
+        cluster.run_for(Duration::from_secs(2));
+        cluster.save(3);
+        for value in [b"2", b"3", b"4"] {
+            cluster.publish(3, "load", value);
+            cluster.run_for(Duration::from_secs(1));
+        }
+        cluster.crash(3);
+        cluster.run_for(Duration::from_millis(50 + seed * 150));
+        cluster.restart(3, Memory::Saved);
+        let values: [&[u8]; 3] = [b"5", b"6", b"7"];
+        for value in values.iter().take(seed as usize % 4) {
+            cluster.publish(3, "load", value);
+        }
+        let own = cluster.value(3, 3, "load").map(<[u8]>::to_vec);
+        let all = |cluster: &Cluster| {
+            cluster.views_complete_and_alive()
+                && (0..NODES).all(|it| cluster.value(it, 3, "load").map(<[u8]>::to_vec) == own)
+        };
+        assert!(cluster.run_until(all, Duration::from_secs(30)).is_some(), "{own:?}");
+    });
+}

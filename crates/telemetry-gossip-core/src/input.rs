@@ -231,6 +231,18 @@ pub enum Input<'a, A: Clone> {
         #[serde(deserialize_with = "read_list::<_, _, MAX_SEEDS>")]
         peers: Cow<'a, [A]>,
     },
+    /// This node was [restored](crate::Node::restore) from a snapshot, to go on as a member. The
+    /// host passes it in first.
+    ///
+    /// The node takes a new instance at the next generation, as a restarted process does, and
+    /// publishes its telemetry again: after the snapshot it may have published other values, which
+    /// the members hold under the versions that it would use next. What the snapshot says of the
+    /// members is compared with theirs, as ever.
+    Restored {
+        /// 32 random bytes, which are mixed into the randomness of the node. Without them it would
+        /// draw the numbers that it has drawn before.
+        entropy: [u8; 32],
+    },
 }
 
 impl<'a, A: Clone> Input<'a, A> {
@@ -339,6 +351,7 @@ impl<'a, A: Clone> Input<'a, A> {
             Self::Reseed { entropy } => Input::Reseed { entropy },
             Self::Seeds { seeds } => Input::Seeds { seeds: Cow::Owned(Vec::from(seeds)) },
             Self::Peers { peers } => Input::Peers { peers: Cow::Owned(Vec::from(peers)) },
+            Self::Restored { entropy } => Input::Restored { entropy },
         }
     }
 }

@@ -259,6 +259,11 @@ impl Cluster {
         !others.is_empty()
     }
 
+    /// Lets the host of a node save its state, for a restart with [`Memory::Saved`].
+    pub fn save(&mut self, index: usize) {
+        self.simulation.save(index);
+    }
+
     /// Pauses a node until it is resumed: it gets no calls, and its datagrams wait.
     pub fn pause(&mut self, index: usize) {
         self.simulation.pause(index);

@@ -22,6 +22,9 @@ pub enum Memory {
     Lost,
     /// Its last generation, which its host has kept. It starts one generation above.
     Kept,
+    /// Its state when its host last saved it, and with it its address; nothing if that never
+    /// happened.
+    Saved,
 }
 
 /// Where a restarted node listens.
@@ -147,6 +150,8 @@ pub(crate) struct Process {
     pub(crate) slowness: Duration,
     /// How late its timers fire.
     pub(crate) lateness: Duration,
+    /// The state of the node when its host last saved it.
+    pub(crate) saved: Option<Vec<u8>>,
     /// While the process is down: when a node first sent it a datagram by a timer.
     pub(crate) first_probed: Option<Duration>,
     pub(crate) usage: Usage,

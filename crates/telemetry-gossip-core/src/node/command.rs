@@ -45,6 +45,11 @@ impl<A: Address> Node<A> {
                 }
                 Ok(())
             }
+            Input::Restored { entropy } => {
+                self.reseed(&entropy);
+                self.renew_instance();
+                Ok(())
+            }
             Input::Leave => {
                 self.leave();
                 Ok(())

@@ -232,8 +232,7 @@ impl<A: Address> Node<A> {
                 self.receive_sealed(from, stamp, proof_age, &bytes).map_err(InputError::from)
             }
             Input::Reseed { entropy } => {
-                self.cx.rng.mix(&entropy);
-                self.cx.proof = Proof::new(self.cx.rng.secret());
+                self.reseed(&entropy);
                 Ok(())
             }
             command => {
@@ -247,6 +246,12 @@ impl<A: Address> Node<A> {
         #[cfg(any(test, feature = "check-invariants"))]
         assert_eq!(self.check_invariants(), Ok(()), "after {now}");
         result
+    }
+
+    /// Mixes randomness into that of the node, and forgets the secret of its challenges.
+    fn reseed(&mut self, entropy: &[u8; 32]) {
+        self.cx.rng.mix(entropy);
+        self.cx.proof = Proof::new(self.cx.rng.secret());
     }
 
     /// Does what is due, in a fixed order, since the order decides which part draws which random

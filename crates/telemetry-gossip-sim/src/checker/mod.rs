@@ -202,6 +202,16 @@ impl Checker {
         self.shadows[observer].clear();
     }
 
+    /// A process starts with a row of a saved table, which no event tells of.
+    pub(crate) fn restored(&mut self, observer: usize, name: Name, row: Row) {
+        let Row { generation, status, instance, address } = row;
+        // The suspicion began before the state was saved.
+        let suspected_at = (status == Status::Suspected).then_some(Instant::ORIGIN);
+        let (instance, address) = (Some(instance), Address::Known(address));
+        *self.shadow(observer, name) =
+            Some(Shadow { generation, status, instance, address, suspected_at });
+    }
+
     /// The owner of a name, or its host, claims Alive at a generation.
     pub(crate) fn issued(&mut self, name: Name, generation: u64) {
         if self.issued.len() <= name.index() {

@@ -204,6 +204,8 @@ pub enum Operation {
     /// Join groups of nodes that cannot find each other by a record or a seed, as after a restart
     /// of all nodes without seeds.
     Reunite {},
+    /// Let the hosts of nodes save their state, for a restart with it.
+    Save(Group),
     /// Pause nodes.
     Pause(Group),
     /// Resume paused nodes.

@@ -26,6 +26,10 @@ impl Operation {
             Self::Reunite {} => cluster.reunite(),
             Self::Pause(nodes) => changes(cluster, nodes, Cluster::pause),
             Self::Resume(nodes) => changes(cluster, nodes, Cluster::resume),
+            Self::Save(nodes) => any(cluster, nodes, |cluster, node| {
+                cluster.save(node);
+                true
+            }),
             Self::Block(nodes) => changes(cluster, nodes, Cluster::block),
             Self::Unblock(nodes) => changes(cluster, nodes, Cluster::unblock),
             Self::SendElsewhere(nodes) => any(cluster, nodes, |cluster, node| {

@@ -133,7 +133,7 @@ fn claim<'a>(member: &'a Member<'_, u32>) -> Claim<'a, u32> {
     }
 }
 
-fn row(member: &Member<'_, u32>) -> Row {
+pub(super) fn row(member: &Member<'_, u32>) -> Row {
     Row {
         generation: member.generation().0,
         status: member.status(),

@@ -8,6 +8,7 @@ use telemetry_gossip_core::{
     Status,
 };
 
+use super::checks::row;
 use super::{Simulation, find_name};
 use crate::checker::Name;
 use crate::clock::Clock;
@@ -45,6 +46,7 @@ impl Simulation {
             held: Default::default(),
             slowness: Duration::ZERO,
             lateness: Duration::ZERO,
+            saved: None,
             first_probed: None,
             usage: Usage::default(),
             addition: Vec::new(),
@@ -150,7 +152,7 @@ impl Simulation {
         let (id, ppm, instance, last, name) =
             (process.id, process.clock_ppm, process.instances, process.generation, process.name);
         let generation = match memory {
-            Memory::Lost => Generation(0),
+            Memory::Lost | Memory::Saved => Generation(0),
             // A host that keeps generations keeps to the highest at which a node may start.
             Memory::Kept => Generation(last + 1).min(Generation::MAX_START),
         };
@@ -159,7 +161,10 @@ impl Simulation {
             Place::Same => Some(old),
             Place::New => None,
         };
-        let (address, node, clock) = self.start(index, instance, id, generation, ppm, address)?;
+        let (address, node, clock) = match self.restored(index, memory) {
+            Some(node) => (old, node, self.processes[index].clock),
+            None => self.start(index, instance, id, generation, ppm, address)?,
+        };
         if address != old {
             self.owners[old as usize] = None;
         }
@@ -187,8 +192,44 @@ impl Simulation {
         };
         let waiting = self.waiting(index, |member| !back(&member));
         self.watches.open(now, News::Return, index, name, last + 1, waiting);
-        self.run_started(index);
+        if memory == Memory::Saved && self.processes[index].saved.is_some() {
+            self.run_restored(index, protocol_seed(self.seed, index, instance));
+        } else {
+            self.run_started(index);
+        }
         Ok(())
+    }
+
+    /// Lets the host of a running process save the state of its node.
+    pub fn save(&mut self, index: usize) {
+        if let Some(process) = self.processes.get_mut(index)
+            && let Some(node) = &process.node
+            && !process.leaving
+        {
+            process.saved = node.snapshot().ok();
+        }
+    }
+
+    /// Lets a node that was restored go on as a member.
+    fn run_restored(&mut self, index: usize, entropy: [u8; 32]) {
+        self.checker.started(index);
+        let process = &self.processes[index];
+        let own = process.name;
+        for member in process.node.iter().flat_map(Node::members) {
+            let name = find_name(&self.ids, &self.names, member.id());
+            if let Some(name) = name.filter(|&name| name != own) {
+                self.checker.restored(index, name, row(&member));
+            }
+        }
+        // It is refused if another process had the id of the node when it was saved.
+        _ = self.command(index, Input::Restored { entropy });
+        self.settle(index);
+    }
+
+    /// The node of a saved state, if its process restarts from one.
+    fn restored(&self, index: usize, memory: Memory) -> Option<Node<u32>> {
+        let saved = self.processes[index].saved.as_deref().filter(|_| memory == Memory::Saved)?;
+        Node::restore(saved).ok()
     }
 
     /// Marks the nodes that have still to learn news of `subject`: those that take part and whose

@@ -174,6 +174,7 @@ fn effect(operation: &Operation) -> Effect {
         Operation::StopLying {} => Effect::Ends(Disturbance::Lie, None),
         Operation::AcceptLoss(_) => Effect::Ends(Disturbance::Loss, None),
         Operation::Jump { .. }
+        | Operation::Save(_)
         | Operation::SendElsewhere(_)
         | Operation::Twin(_)
         | Operation::Ghosts { .. }
