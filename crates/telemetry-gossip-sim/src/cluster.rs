@@ -174,6 +174,19 @@ impl Cluster {
         index
     }
 
+    /// Kills a node for good, and adds another one at its address that joins through running ones.
+    ///
+    /// # Panics
+    /// Panics if the node refuses to start, because its generation is too high.
+    pub fn replace(&mut self, index: usize) -> usize {
+        self.crash(index);
+        let spawn = Spawn::new(node_id(self.len()));
+        let started = self.simulation.spawn_in_place_of(spawn, index);
+        let index = started.unwrap_or_else(|error| panic!("{}: {error}", spawn.id));
+        self.join_through_running(index);
+        index
+    }
+
     /// Adds a process that knows only itself, and returns its index. Its id may be that of another
     /// process.
     ///

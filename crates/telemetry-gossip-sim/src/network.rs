@@ -5,6 +5,7 @@
 //! datagrams is the business of `simulation`.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -109,7 +110,13 @@ pub struct Network {
     /// The number of datagrams that can wait at a paused or blocked node, in each direction. More
     /// are lost, as in the buffer of a socket.
     pub receive_queue: u32,
+    /// How many bytes per second each node can send; 0 means no limit. Datagrams wait in a queue
+    /// of 300 ms, and those that find it full are lost.
+    pub uplink: u32,
 }
+
+/// The longest time for which a datagram waits at an uplink.
+const MAX_UPLINK_QUEUE: Duration = Duration::from_millis(300);
 
 impl Default for Network {
     /// A LAN: 0.2 ms plus exponential jitter of 0.3 ms on average, without faults.
@@ -133,6 +140,7 @@ impl Default for Network {
             distance: Duration::ZERO,
             distant_loss: Share::NONE,
             receive_queue: 1_024,
+            uplink: 0,
         }
     }
 }
@@ -174,6 +182,7 @@ setters! {
         distance: Duration,
         distant_loss: Share,
         receive_queue: u32,
+        uplink: u32,
     }
 }
 
@@ -233,7 +242,7 @@ impl Kind {
                 3 | 4 => return Self::PingReq,
                 5 => Self::Claims,
                 6 | 14..=16 => return Self::Telemetry,
-                7..=13 => return Self::Session,
+                7..=13 | 19 => return Self::Session,
                 _ => about,
             };
             // The length of the body is a varint of one or two bytes. A truncated frame ends the
@@ -272,6 +281,9 @@ pub struct Traffic {
     pub no_listener: u64,
     /// Datagrams lost at a paused or blocked node whose queue was full.
     pub overflowed: u64,
+    /// Datagrams lost at an uplink that was full.
+    #[serde(default)]
+    pub congested: u64,
     /// Datagrams delivered twice.
     pub duplicated: u64,
     /// Datagrams delivered once more, late.
@@ -353,6 +365,8 @@ pub(crate) struct Arrivals {
 pub(crate) struct Fabric {
     conditions: Network,
     links: BTreeMap<(usize, usize), Share>,
+    /// Until when the uplink of each node is busy, by the virtual time.
+    uplinks: BTreeMap<usize, Duration>,
     barriers: Vec<Barrier>,
     draws: Draws,
     pub(crate) traffic: Traffic,
@@ -363,6 +377,7 @@ impl Fabric {
         Self {
             conditions,
             links: BTreeMap::new(),
+            uplinks: BTreeMap::new(),
             barriers: Vec::new(),
             draws: Draws::new(seed, Stream::Network),
             traffic: Traffic::default(),
@@ -411,8 +426,28 @@ impl Fabric {
         self.barriers.is_empty() && self.links.is_empty()
     }
 
+    /// How long a datagram of `len` bytes waits at the uplink of a node; `None` if it is lost there.
+    fn wait_at_uplink(&mut self, now: Duration, from: usize, len: usize) -> Option<Duration> {
+        let Some(rate) = NonZeroU32::new(self.conditions.uplink) else {
+            return Some(Duration::ZERO);
+        };
+        let busy = self.uplinks.entry(from).or_default();
+        let begins = now.max(*busy);
+        if begins - now > MAX_UPLINK_QUEUE {
+            return None;
+        }
+        *busy = begins + Duration::from_micros(len as u64 * 1_000_000 / u64::from(rate.get()));
+        Some(*busy - now)
+    }
+
     /// Decides the fate of a datagram that is sent now.
-    pub(crate) fn send(&mut self, from: usize, to: usize, kind: Kind, len: usize) -> Arrivals {
+    pub(crate) fn send(
+        &mut self,
+        now: Duration,
+        (from, to): (usize, usize),
+        kind: Kind,
+        len: usize,
+    ) -> Arrivals {
         let nowhere = Arrivals::default();
         // The order of the draws is part of what a seed means. Shares of 0 and 1 draw nothing, so a
         // fault that is switched off does not influence the others.
@@ -420,6 +455,10 @@ impl Fabric {
             self.traffic.cut += 1;
             return nowhere;
         }
+        let Some(waits) = self.wait_at_uplink(now, from, len) else {
+            self.traffic.congested += 1;
+            return nowhere;
+        };
         let Network { latency, loss, duplicate, replay, replay_within, alter, lose_above, .. } =
             self.conditions;
         if lose_above > 0 && len > lose_above as usize {
@@ -441,7 +480,7 @@ impl Fabric {
             self.traffic.lost_by_kind += 1;
             return nowhere;
         }
-        let first = Some(latency.draw(&mut self.draws) + self.conditions.between(from, to));
+        let first = Some(waits + latency.draw(&mut self.draws) + self.conditions.between(from, to));
         let duplicate =
             self.draws.chance(duplicate.as_ppm()).then(|| latency.draw(&mut self.draws));
         let replay = self
@@ -477,8 +516,9 @@ mod tests {
     #[test]
     fn a_lossy_network_loses_its_share() {
         let mut fabric = fabric(Network::losing(Share::percent(10)));
-        let arrived =
-            (0..20_000).filter(|_| fabric.send(0, 1, Kind::Ping, 100).first.is_some()).count();
+        let arrived = (0..20_000)
+            .filter(|_| fabric.send(Duration::ZERO, (0, 1), Kind::Ping, 100).first.is_some())
+            .count();
         // Four standard deviations of 20,000 draws at 10 % are 170.
         assert!((17_830..18_170).contains(&arrived), "{arrived}");
         assert_eq!(fabric.traffic.lost, 20_000 - arrived as u64);
@@ -490,7 +530,7 @@ mod tests {
             let (minimum, jitter) = (Duration::from_millis(2), Duration::from_millis(3));
             let mut fabric = fabric(Network::default().latency(Latency { minimum, jitter, shape }));
             let taken: Vec<u64> = (0..20_000)
-                .filter_map(|_| fabric.send(0, 1, Kind::Ping, 100).first)
+                .filter_map(|_| fabric.send(Duration::ZERO, (0, 1), Kind::Ping, 100).first)
                 .map(micros)
                 .collect();
             assert!(taken.iter().all(|&taken| taken >= 2_000));
@@ -503,12 +543,14 @@ mod tests {
     fn a_cut_is_one_way_and_a_partition_ends_with_healing() {
         let mut fabric = fabric(Network::default());
         fabric.cut(0..3, 3..5);
-        assert!(fabric.send(2, 4, Kind::Ping, 1).first.is_none());
-        assert!(fabric.send(4, 2, Kind::Ping, 1).first.is_some());
-        assert!(fabric.send(1, 2, Kind::Ping, 1).first.is_some());
+        assert!(fabric.send(Duration::ZERO, (2, 4), Kind::Ping, 1).first.is_none());
+        assert!(fabric.send(Duration::ZERO, (4, 2), Kind::Ping, 1).first.is_some());
+        assert!(fabric.send(Duration::ZERO, (1, 2), Kind::Ping, 1).first.is_some());
         assert!(!fabric.passes(0, 3) && fabric.passes(3, 0) && !fabric.is_whole());
         fabric.heal();
-        assert!(fabric.send(2, 4, Kind::Ping, 1).first.is_some() && fabric.is_whole());
+        assert!(
+            fabric.send(Duration::ZERO, (2, 4), Kind::Ping, 1).first.is_some() && fabric.is_whole()
+        );
         assert_eq!(fabric.traffic.cut, 1);
     }
 
@@ -526,11 +568,16 @@ mod tests {
         let mut fabric = fabric(Network::default());
         fabric.set_link_loss(0, 1, Share::ALL);
         fabric.set_link_loss(2, 1, Share::percent(50));
-        assert!((0..50).all(|_| fabric.send(0, 1, Kind::Ping, 1).first.is_none()));
-        let arrived =
-            (0..10_000).filter(|_| fabric.send(2, 1, Kind::Ping, 1).first.is_some()).count();
+        assert!(
+            (0..50).all(|_| fabric.send(Duration::ZERO, (0, 1), Kind::Ping, 1).first.is_none())
+        );
+        let arrived = (0..10_000)
+            .filter(|_| fabric.send(Duration::ZERO, (2, 1), Kind::Ping, 1).first.is_some())
+            .count();
         assert!((4_800..5_200).contains(&arrived), "{arrived}");
-        assert!((0..50).all(|_| fabric.send(1, 0, Kind::Ping, 1).first.is_some()));
+        assert!(
+            (0..50).all(|_| fabric.send(Duration::ZERO, (1, 0), Kind::Ping, 1).first.is_some())
+        );
     }
 
     #[test]
@@ -538,7 +585,7 @@ mod tests {
         let mut fabric =
             fabric(Network::default().duplicate(Share::percent(5)).replay(Share::percent(2)));
         for _ in 0..20_000 {
-            fabric.send(0, 1, Kind::Ping, 1);
+            fabric.send(Duration::ZERO, (0, 1), Kind::Ping, 1);
         }
         let Traffic { duplicated, replayed, .. } = fabric.traffic;
         assert!((870..1_130).contains(&duplicated), "{duplicated}");
@@ -549,8 +596,8 @@ mod tests {
     fn one_kind_of_datagram_can_be_lost_alone() {
         let lose = LoseKind { kind: Kind::Ack, share: Share::ALL };
         let mut fabric = fabric(Network::default().lose_kind(Some(lose)));
-        assert!(fabric.send(0, 1, Kind::Ack, 30).first.is_none());
-        assert!(fabric.send(0, 1, Kind::Ping, 30).first.is_some());
+        assert!(fabric.send(Duration::ZERO, (0, 1), Kind::Ack, 30).first.is_none());
+        assert!(fabric.send(Duration::ZERO, (0, 1), Kind::Ping, 30).first.is_some());
         let mut ack = [0; 30];
         ack[20] = 2;
         assert_eq!((Kind::of(&ack), Kind::of(&[])), (Kind::Ack, Kind::Other));
@@ -575,14 +622,35 @@ mod tests {
         let far = Duration::from_millis(50);
         let latency = Latency::fixed(Duration::from_millis(1));
         let mut fabric = fabric(Network::default().zones(2).between_zones(far).latency(latency));
-        assert_eq!(fabric.send(0, 2, Kind::Ping, 30).first, Some(latency.minimum));
-        assert_eq!(fabric.send(0, 3, Kind::Ping, 30).first, Some(latency.minimum + far));
+        assert_eq!(
+            fabric.send(Duration::ZERO, (0, 2), Kind::Ping, 30).first,
+            Some(latency.minimum)
+        );
+        assert_eq!(
+            fabric.send(Duration::ZERO, (0, 3), Kind::Ping, 30).first,
+            Some(latency.minimum + far)
+        );
+    }
+
+    #[test]
+    fn datagrams_wait_at_an_uplink_and_are_lost_once_it_is_full() {
+        let latency = Latency::fixed(Duration::ZERO);
+        let mut fabric = fabric(Network::default().uplink(1_000).latency(latency));
+        let mut sent = |from, millis| {
+            let now = Duration::from_millis(millis);
+            fabric.send(now, (from, 9), Kind::Ping, 100).first
+        };
+        let waits = [sent(0, 0), sent(0, 0), sent(0, 0), sent(0, 0), sent(0, 0)];
+        let millis = |millis| Some(Duration::from_millis(millis));
+        assert_eq!(waits, [millis(100), millis(200), millis(300), millis(400), None]);
+        assert_eq!((sent(1, 0), sent(0, 400)), (millis(100), millis(100)), "another, and later");
+        assert_eq!(fabric.traffic.congested, 1);
     }
 
     #[test]
     fn a_link_with_a_smaller_mtu_loses_long_datagrams() {
         let mut fabric = fabric(Network::default().lose_above(500));
-        assert!(fabric.send(0, 1, Kind::Ping, 501).first.is_none());
-        assert!(fabric.send(0, 1, Kind::Ping, 500).first.is_some());
+        assert!(fabric.send(Duration::ZERO, (0, 1), Kind::Ping, 501).first.is_none());
+        assert!(fabric.send(Duration::ZERO, (0, 1), Kind::Ping, 500).first.is_some());
     }
 }

@@ -33,7 +33,7 @@ pub(super) fn check(scenario: &Scenario) -> Result<(), ScenarioError> {
         return Err(ScenarioError::NoNodes);
     }
     let joining = scenario.steps.iter().map(|step| match step.operation {
-        Operation::Join(count) => count,
+        Operation::Join(count) | Operation::JoinLong(count) => count,
         _ => 0,
     });
     let nodes = joining.fold(scenario.nodes, usize::saturating_add);

@@ -252,6 +252,17 @@ pub enum Operation {
     Leave(Group),
     /// Start this many more nodes.
     Join(usize),
+    /// Start this many more nodes with the longest ids that there are.
+    JoinLong(usize),
+    /// Kill nodes for good, and start other ones at their addresses.
+    Replace(Group),
+    /// Let the hosts of nodes pass many commands at once.
+    Storm {
+        /// The nodes.
+        nodes: Group,
+        /// The number of commands to each of them.
+        count: u32,
+    },
     /// Start a second process with the id of each of these nodes.
     Twin(Group),
     /// Let the hosts of nodes introduce members that do not exist.

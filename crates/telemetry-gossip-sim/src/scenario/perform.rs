@@ -2,10 +2,10 @@
 
 use std::borrow::Cow;
 
-use telemetry_gossip_core::Input;
+use telemetry_gossip_core::{Input, MAX_ID_LEN, NodeId};
 
 use super::{Group, Operation};
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, node_id};
 use crate::process::{Condition, Spawn};
 use crate::rng::micros;
 
@@ -65,6 +65,23 @@ impl Operation {
                 }
                 *count > 0
             }
+            Self::JoinLong(count) => {
+                for _ in 0..*count {
+                    let id = long_id(cluster.len());
+                    cluster.add_as(Spawn::new(id));
+                }
+                *count > 0
+            }
+            Self::Replace(nodes) => any(cluster, nodes, |cluster, node| {
+                let runs = cluster.simulation().condition(node) == Some(Condition::Running);
+                if runs {
+                    cluster.replace(node);
+                }
+                runs
+            }),
+            Self::Storm { nodes, count } => any(cluster, nodes, |cluster, node| {
+                (0..*count).fold(false, |any, turn| any | storm(cluster, node, turn))
+            }),
             Self::Twin(nodes) => any(cluster, nodes, |cluster, node| {
                 let id = cluster.simulation().id(node);
                 id.is_some_and(|id| {
@@ -169,6 +186,36 @@ fn changes(cluster: &mut Cluster, nodes: &Group, act: impl Fn(&mut Cluster, usiz
         act(cluster, node);
         cluster.simulation().condition(node) != before
     })
+}
+
+/// Passes one of many commands to a node; returns whether the node accepts it.
+fn storm(cluster: &mut Cluster, node: usize, turn: u32) -> bool {
+    let key = format!("storm-{}", turn % 5);
+    let (key, value) = (Cow::Borrowed(key.as_str()), turn.to_be_bytes());
+    let value = Cow::Borrowed(value.as_slice());
+    let others = cluster.len();
+    let other = (node + 1 + turn as usize) % others.max(1);
+    let input = match turn % 8 {
+        0..=2 => Input::Publish { key, value, urgent: false },
+        3 => Input::Publish { key, value, urgent: true },
+        4 => Input::Unpublish { key },
+        5 => Input::Exchange,
+        6 => match cluster.simulation().id(other) {
+            Some(id) => Input::Probe { id },
+            None => return false,
+        },
+        _ => match cluster.simulation().address(other) {
+            Some(seed) => Input::Join { seeds: Cow::Owned(vec![seed]) },
+            None => return false,
+        },
+    };
+    command(cluster, node, input)
+}
+
+/// An id of the greatest length.
+fn long_id(index: usize) -> NodeId {
+    let name = format!("{index}-{}", "x".repeat(MAX_ID_LEN));
+    NodeId::new(&name[..MAX_ID_LEN]).unwrap_or_else(|_| node_id(index))
 }
 
 /// Passes a command to a node; returns false if the node refuses it because it is down, is paused,

@@ -7,6 +7,8 @@
 
 use std::time::Duration;
 
+use telemetry_gossip_core::DetectorFeatures;
+
 use super::{Expectations, Group, Lie, Load, Operation, Overrides, Scenario, Start, Step};
 use crate::liar::LieKind;
 use crate::network::{Kind, Latency, LoseKind, Network, Shape};
@@ -62,7 +64,7 @@ type Fault = fn(&mut Swarm, Window);
 
 /// All kinds of faults, by name. Add a new one at the end: this changes which kinds a seed chooses,
 /// but not what the kinds do.
-const FAULTS_BY_NAME: [(&str, Fault); 37] = [
+const FAULTS_BY_NAME: [(&str, Fault); 42] = [
     ("crash", Swarm::crash),
     ("restart-all", Swarm::restart_all),
     ("pause", Swarm::pause),
@@ -100,6 +102,11 @@ const FAULTS_BY_NAME: [(&str, Fault); 37] = [
     ("lose-address", Swarm::lose_address),
     ("distant", Swarm::distant),
     ("late-ticks", Swarm::late_ticks),
+    ("restore", Swarm::restore),
+    ("uplink", Swarm::uplink),
+    ("replace", Swarm::replace),
+    ("storm", Swarm::storm),
+    ("long-ids", Swarm::long_ids),
 ];
 
 /// The time window of a fault, and the number of nodes that it affects.
@@ -433,6 +440,42 @@ impl Swarm {
         self.at(window.end, Operation::RegainAddress(group("all")));
     }
 
+    /// Restarts a few nodes from an earlier state, which is older than their end.
+    fn restore(&mut self, window: Window) {
+        let nodes = random(window.few);
+        self.at(window.begin, Operation::Save(group("running")));
+        let crash = window.begin + self.millis(10_000);
+        self.at(crash, Operation::Crash(nodes));
+        let (memory, place, rejoin) = (Memory::Saved, Place::Same, self.rejoin());
+        let restart = Operation::Restart { nodes: group("down"), memory, place, rejoin };
+        self.at(window.end.max(window.begin + Duration::from_secs(10)), restart);
+    }
+
+    /// Lets all nodes send only so much: at least what an idle node sends, with some telemetry.
+    fn uplink(&mut self, window: Window) {
+        let uplink = 1_000 + u32::try_from(self.below(20_000)).unwrap_or(0);
+        self.for_a_while(window, Network::default().uplink(uplink));
+    }
+
+    /// Replaces a node by another one at its address.
+    fn replace(&mut self, window: Window) {
+        self.at(window.begin, Operation::Replace(random(1)));
+    }
+
+    /// Lets hosts pass many commands at once, several times.
+    fn storm(&mut self, window: Window) {
+        for _ in 0..1 + self.below(3) {
+            let at = window.begin + self.millis(5_000);
+            let count = 1 + u32::try_from(self.below(60)).unwrap_or(0);
+            self.at(at, Operation::Storm { nodes: random(window.few), count });
+        }
+    }
+
+    /// Starts nodes with the longest ids that there are.
+    fn long_ids(&mut self, window: Window) {
+        self.at(window.begin, Operation::JoinLong(window.few.min(4)));
+    }
+
     /// Makes the key holders of a sealed cluster members: a seal is proved to each receiver by an
     /// answer, so they would not be heard otherwise.
     fn answer_under_a_seal(&mut self, sealed: bool) {
@@ -491,6 +534,41 @@ impl Swarm {
         let bytes = [8, 100, 300][self.below(3)];
         let keys = [1, 1, 4, 10][self.below(4)];
         Load { every, bytes, keys }
+    }
+
+    /// Settings of other nodes, for one cluster in four: another pace, other detectors, limits and
+    /// memories.
+    fn other_configs(&mut self, first: Overrides) -> Vec<Overrides> {
+        if !self.one_in(4) {
+            return Vec::new();
+        }
+        let count = 1 + self.below(2);
+        (0..count).map(|_| self.other_config(first)).collect()
+    }
+
+    fn other_config(&mut self, first: Overrides) -> Overrides {
+        let interval = [500, 700, 1_500, 2_000][self.below(4)];
+        let paced = self.one_in(2).then_some(Duration::from_millis(interval));
+        let features = DetectorFeatures::default();
+        let detectors = [
+            DetectorFeatures::LIFEGUARD,
+            features.shared_schedule(false),
+            features.retries(false),
+            features.status_pings(false).flap_damping(false),
+        ];
+        Overrides {
+            probe_interval: paced,
+            probe_timeout: paced.map(|interval| interval * 3 / 10),
+            mtu: self.one_in(2).then(|| 900 + u16::try_from(self.below(600)).unwrap_or(0)),
+            suspicion_max_multiplier: self.one_in(3).then_some(3),
+            detector: self.one_in(3).then(|| detectors[self.below(4)]),
+            indirect_probes: self.one_in(4).then_some(1),
+            gossip_interval: self.one_in(4).then_some(Duration::from_millis(300)),
+            telemetry_interval: self.one_in(4).then_some(Duration::from_millis(500)),
+            byte_budget: first.byte_budget,
+            tombstone_ttl: self.one_in(4).then_some(Duration::from_secs(600)),
+            ..Overrides::default()
+        }
     }
 
     fn config(&mut self, sealed: bool) -> Overrides {
@@ -561,8 +639,15 @@ pub(super) fn scenario(seed: u64) -> Scenario {
         // up. If those outnumbered the real members, each node would consider itself isolated.
         swarm.at(FAULTS, Operation::Configure(group("all")));
     }
-    let configures =
-        |step: &Step| matches!(step.operation, Operation::Configure(_) | Operation::Join(_));
+    let configures = |step: &Step| {
+        matches!(
+            step.operation,
+            Operation::Configure(_)
+                | Operation::Join(_)
+                | Operation::JoinLong(_)
+                | Operation::Replace(_)
+        )
+    };
     if (answered || twins) && swarm.steps.iter().any(configures) {
         // A node that waits for its id takes no config, so its host repeats it.
         swarm.at(FAULTS + REGAINED, Operation::Configure(group("all")));
@@ -576,7 +661,7 @@ pub(super) fn scenario(seed: u64) -> Scenario {
         start: if swarm.one_in(2) { Start::Joined } else { Start::Known },
         duration: FAULTS + healed + rest,
         config,
-        other_configs: Vec::new(),
+        other_configs: swarm.other_configs(config),
         network,
         sealed,
         clock_drift_ppm: if swarm.one_in(3) { 20_000 } else { 0 },

@@ -218,7 +218,7 @@ fn random_scenarios_use_all_operations_and_survive_being_written_and_read() {
             }
         }
     }
-    assert_eq!(kinds.len(), 27, "{kinds:?}");
+    assert_eq!(kinds.len(), 31, "{kinds:?}");
     // All four ways to rejoin occur in clusters of 1, 2, 3, 4 and more nodes.
     assert_eq!(rejoins.len(), 4 * 5, "{rejoins:?}");
     assert_eq!(Scenario::for_seed("swarm", 7).unwrap(), Scenario::swarm(7));

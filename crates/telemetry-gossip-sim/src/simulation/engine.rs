@@ -241,7 +241,7 @@ impl Simulation {
             return;
         };
         let slowness = owner.map_or(Duration::ZERO, |owner| self.processes[owner].slowness);
-        let arrivals = self.fabric.send(index, target, kind, len);
+        let arrivals = self.fabric.send(self.now(), (index, target), kind, len);
         let copies = [
             (arrivals.first, arrivals.alter),
             (arrivals.duplicate, false),

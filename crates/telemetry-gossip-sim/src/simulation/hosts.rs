@@ -22,10 +22,23 @@ impl Simulation {
     /// # Errors
     /// Fails if the node refuses to start, because its generation is too high.
     pub fn spawn(&mut self, spawn: Spawn) -> Result<usize, ConfigError> {
+        self.spawn_at(spawn, None)
+    }
+
+    /// As [`spawn`](Self::spawn), at the address of a process that is down.
+    ///
+    /// # Errors
+    /// Fails if the node refuses to start, because its generation is too high.
+    pub fn spawn_in_place_of(&mut self, spawn: Spawn, down: usize) -> Result<usize, ConfigError> {
+        let address = self.processes.get(down).filter(|down| down.node.is_none());
+        self.spawn_at(spawn, address.map(|down| down.address))
+    }
+
+    fn spawn_at(&mut self, spawn: Spawn, address: Option<u32>) -> Result<usize, ConfigError> {
         let index = self.processes.len();
         let name = self.name(spawn.id);
         let (address, node, clock) =
-            self.start(index, 0, spawn.id, spawn.generation, spawn.clock_ppm, None)?;
+            self.start(index, 0, spawn.id, spawn.generation, spawn.clock_ppm, address)?;
         self.processes.push(Process {
             id: spawn.id,
             name,
@@ -157,15 +170,19 @@ impl Simulation {
             Memory::Kept => Generation(last + 1).min(Generation::MAX_START),
         };
         let old = process.address;
+        // Another process may have its address by now.
+        let owns = self.owners[old as usize].is_some_and(|owner| owner as usize == index);
         let address = match place {
-            Place::Same => Some(old),
+            Place::Same => Some(old).filter(|_| owns),
             Place::New => None,
         };
-        let (address, node, clock) = match self.restored(index, memory) {
+        let restored = self.restored(index, memory);
+        let goes_on = restored.is_some();
+        let (address, node, clock) = match restored {
             Some(node) => (old, node, self.processes[index].clock),
             None => self.start(index, instance, id, generation, ppm, address)?,
         };
-        if address != old {
+        if address != old && owns {
             self.owners[old as usize] = None;
         }
         self.checker.restarted(name);
@@ -192,7 +209,7 @@ impl Simulation {
         };
         let waiting = self.waiting(index, |member| !back(&member));
         self.watches.open(now, News::Return, index, name, last + 1, waiting);
-        if memory == Memory::Saved && self.processes[index].saved.is_some() {
+        if goes_on {
             self.run_restored(index, protocol_seed(self.seed, index, instance));
         } else {
             self.run_started(index);
@@ -228,8 +245,15 @@ impl Simulation {
 
     /// The node of a saved state, if its process restarts from one.
     fn restored(&self, index: usize, memory: Memory) -> Option<Node<u32>> {
-        let saved = self.processes[index].saved.as_deref().filter(|_| memory == Memory::Saved)?;
-        Node::restore(saved).ok()
+        let process = &self.processes[index];
+        let owner = self.owners[process.address as usize];
+        let saved = process.saved.as_deref().filter(|_| memory == Memory::Saved)?;
+        // The state has the address in it, which another process may have by now.
+        if owner.is_some_and(|owner| owner as usize == index) {
+            Node::restore(saved).ok()
+        } else {
+            None
+        }
     }
 
     /// Marks the nodes that have still to learn news of `subject`: those that take part and whose

@@ -76,6 +76,7 @@ pub const REQUIRED: &[Required] = &[
     required("operations.twin", SOMETIMES),
     required("operations.unblock", SOMETIMES),
     required("traffic.altered", SOMETIMES),
+    required("traffic.congested", SOMETIMES),
     required("traffic.cut", OFTEN),
     required("traffic.delivered", OFTEN),
     required("traffic.duplicated", OFTEN),

@@ -169,12 +169,14 @@ fn effect(operation: &Operation) -> Effect {
         Operation::Configure(nodes) => begins(Disturbance::Config, nodes),
         // Perhaps all nodes have left, and then a new one must join.
         Operation::Leave(nodes) => begins(Disturbance::Departure, nodes),
-        Operation::Join(_) => Effect::Ends(Disturbance::Departure, None),
+        Operation::Join(_) | Operation::JoinLong(_) => Effect::Ends(Disturbance::Departure, None),
         Operation::Lie(_) => Effect::Begins(Disturbance::Lie, String::new()),
         Operation::StopLying {} => Effect::Ends(Disturbance::Lie, None),
         Operation::AcceptLoss(_) => Effect::Ends(Disturbance::Loss, None),
         Operation::Jump { .. }
         | Operation::Save(_)
+        | Operation::Replace(_)
+        | Operation::Storm { .. }
         | Operation::SendElsewhere(_)
         | Operation::Twin(_)
         | Operation::Ghosts { .. }
