@@ -40,8 +40,9 @@ fn a_leaving_node_reports_completion_and_then_sends_nothing() {
     for_each_seed(200, |seed| {
         let mut cluster = cluster(Share::percent(5), seed);
         cluster.leave(4);
-        let done =
-            |cluster: &Cluster| cluster.events(4).any(|(_, event)| event == Event::LeaveCompleted);
+        let done = |cluster: &Cluster| {
+            cluster.events(4).any(|(_, event)| matches!(event, Event::LeaveCompleted { .. }))
+        };
         assert!(cluster.run_until(done, Duration::from_secs(5)).is_some(), "the leave never ends");
         let sent = cluster.usage(4).sent;
         cluster.run_for(Duration::from_secs(20));

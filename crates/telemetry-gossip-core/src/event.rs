@@ -245,7 +245,13 @@ pub enum Event<A> {
     SeedsDue,
     /// This node has left: the others were told as often as any rumor is sent. It is silent from
     /// now on.
-    LeaveCompleted,
+    #[non_exhaustive]
+    LeaveCompleted {
+        /// How many members have confirmed that they heard of it, of at most 32 that were told
+        /// directly. The others hear of it as a rumor. 0 if there was no other member, or nothing
+        /// that this node sent has reached one.
+        heard_by: u32,
+    },
     /// The probe that the host asked for has ended.
     #[non_exhaustive]
     ProbeCompleted {

@@ -22,6 +22,7 @@ impl<A: Address> Node<A> {
             freshness,
             id_conflict: _,
             newcomers,
+            farewell: _,
             wrong_accusers: _,
             quiet: _,
             lent,

@@ -9,16 +9,46 @@
 
 use alloc::vec::Vec;
 
+use arrayvec::ArrayVec;
+use serde::{Deserialize, Serialize};
+
 use super::Node;
 use crate::address::Address;
-use crate::cx::Activity;
+use crate::bounded::list;
+use crate::cx::{Activity, sooner};
 use crate::event::Event;
-use crate::outbox::{Body, Intent};
+use crate::id::RequestId;
+use crate::outbox::{Body, Intent, Signal};
 use crate::status::Status;
 use crate::time::Instant;
 
+/// The version of the serialised shape of [`Farewell`]; increase it with each change of the shape.
+pub(super) const SHAPE: u32 = 1;
+
 /// The largest number of members to which a leaving node announces its leave directly.
 const MAX_FAREWELLS: usize = 32;
+
+/// The pings with which a leaving node tells members that it leaves. Who answers one has heard it.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct Farewell {
+    #[serde(deserialize_with = "list::<_, _, _, MAX_FAREWELLS>")]
+    asked: ArrayVec<RequestId, MAX_FAREWELLS>,
+    heard_by: u32,
+    /// When the members are told once more, as long as none has answered.
+    again_at: Option<Instant>,
+}
+
+impl Farewell {
+    /// Handles an ack; false if it answers no farewell.
+    pub(super) fn on_ack(&mut self, request_id: RequestId) -> bool {
+        let asked = self.asked.iter().position(|&asked| asked == request_id);
+        if let Some(at) = asked {
+            self.asked.swap_remove(at);
+            self.heard_by += 1;
+        }
+        asked.is_some()
+    }
+}
 
 impl<A: Address> Node<A> {
     /// Begins to leave. The status Left takes one generation above our own, which no suspicion
@@ -34,6 +64,7 @@ impl<A: Address> Node<A> {
         self.cx.activity = Activity::Leaving(self.cx.now + grace);
         self.abandon_commands();
         self.anti_entropy.join = None;
+        self.farewell = Farewell::default();
         self.say_farewell();
         self.finish_leaving();
     }
@@ -48,6 +79,8 @@ impl<A: Address> Node<A> {
     /// small cluster. Where many nodes leave at once, their rumors may reach only each other.
     fn say_farewell(&mut self) {
         let cx = &mut self.cx;
+        self.farewell.asked.clear();
+        self.farewell.again_at = Some(cx.now + cx.config.gossip_interval);
         // Begin at a random rank, so that nodes that leave together choose different members.
         let (start, members) = (cx.rng.below(cx.table.len()), cx.table.len());
         let round = (start..start + members).filter_map(|rank| cx.table.at_rank(rank));
@@ -57,7 +90,11 @@ impl<A: Address> Node<A> {
             .collect();
         for slot in receivers {
             if let Some(to) = cx.table.address(slot) {
-                cx.ask(Intent::new(to, Some(slot), cx.mtu()).with_body(Body::Introduction));
+                let request_id = cx.request_id();
+                _ = self.farewell.asked.try_push(request_id);
+                let ping = Signal::Ping(request_id, cx.table.id_hash(slot));
+                let intent = Intent::new(to, Some(slot), cx.mtu()).with_signal(ping);
+                cx.ask(intent.with_body(Body::Introduction));
             }
         }
     }
@@ -65,6 +102,9 @@ impl<A: Address> Node<A> {
     /// When the leave is complete, or is looked at again.
     pub(super) fn leave_deadline(&self) -> Option<Instant> {
         match self.cx.activity {
+            Activity::Leaving(until) if self.is_unheard() => {
+                sooner(Some(until), self.farewell.again_at)
+            }
             Activity::Leaving(until) if self.has_more_to_say() => Some(until),
             // The rumor is sent: leave the host some time to send the last datagrams.
             Activity::Leaving(until) => {
@@ -80,10 +120,14 @@ impl<A: Address> Node<A> {
     pub(super) fn finish_leaving(&mut self) {
         let cx = &self.cx;
         let Activity::Leaving(until) = cx.activity else { return };
-        let sent = !self.has_more_to_say();
-        if sent || until <= cx.now || cx.others() == 0 {
+        let heard_by = self.farewell.heard_by;
+        let done = !self.has_more_to_say() && !self.is_unheard();
+        if done || until <= cx.now || cx.others() == 0 {
             self.retire();
-            self.cx.emit(Event::LeaveCompleted);
+            self.cx.emit(Event::LeaveCompleted { heard_by });
+        } else if self.is_unheard() && self.farewell.again_at.is_some_and(|at| at <= cx.now) {
+            // All datagrams to the few members of a small cluster may have been lost.
+            self.say_farewell();
         }
     }
 
@@ -91,6 +135,11 @@ impl<A: Address> Node<A> {
     fn has_more_to_say(&self) -> bool {
         let me = self.cx.this.slot;
         self.cx.rumors.contains(me) || self.dissemination.trees.carries(me)
+    }
+
+    /// Whether nobody that was told of the leave has answered.
+    fn is_unheard(&self) -> bool {
+        self.farewell.heard_by == 0 && !self.farewell.asked.is_empty()
     }
 
     /// Makes the node inert: it sends nothing more and ignores datagrams.

@@ -65,6 +65,7 @@ use crate::status::Status;
 use crate::time::Instant;
 use apply::IdConflict;
 use freshness::Freshness;
+use leaving::Farewell;
 
 pub use transmit::Transmit;
 
@@ -111,6 +112,8 @@ pub struct Node<A> {
     id_conflict: IdConflict<A>,
     /// Claims that wait until their member has answered.
     newcomers: Newcomers<A>,
+    /// The members that this node has told of its leave.
+    farewell: Farewell,
     /// The members that accuse this node in the present datagram. Each gets the refutation.
     wrong_accusers: Accusers,
     /// Whether nothing but probes is under way, as found after the last input that could begin
@@ -180,6 +183,7 @@ impl<A: Address> Node<A> {
             freshness: Freshness::new(),
             id_conflict,
             newcomers: Newcomers::new(now),
+            farewell: Farewell::default(),
             wrong_accusers: Accusers::new(),
             quiet: false,
             lent: false,
@@ -298,6 +302,7 @@ impl<A: Address> Node<A> {
             freshness: _,
             id_conflict: _,
             newcomers: _,
+            farewell: _,
             wrong_accusers: _,
             quiet: _,
             lent: _,
@@ -356,6 +361,7 @@ impl<A: Address> Node<A> {
             freshness: _,
             id_conflict,
             newcomers,
+            farewell: _,
             wrong_accusers: _,
             quiet: _,
             lent: _,
@@ -382,6 +388,7 @@ impl<A: Address> Node<A> {
             freshness: _,
             id_conflict,
             newcomers,
+            farewell: _,
             wrong_accusers: _,
             quiet: _,
             lent: _,
@@ -438,6 +445,7 @@ impl<A: Address> Node<A> {
             freshness: _,
             id_conflict: _,
             newcomers: _,
+            farewell: _,
             wrong_accusers: _,
             quiet,
             lent: _,
@@ -480,6 +488,7 @@ impl<A: Address> Node<A> {
             freshness,
             id_conflict: _,
             newcomers,
+            farewell: _,
             wrong_accusers: _,
             quiet: _,
             lent: _,

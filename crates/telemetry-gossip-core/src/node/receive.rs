@@ -374,6 +374,10 @@ impl<A: Address> Node<A> {
             Acked::Matched => return None,
             Acked::Unmatched => {}
         }
+        if self.farewell.on_ack(request_id) {
+            reply.answers = true;
+            return None;
+        }
         if self.on_newcomer_ack(request_id, instance, reply) {
             reply.answers = true;
             return None;

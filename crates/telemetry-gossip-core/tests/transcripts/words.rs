@@ -224,7 +224,9 @@ impl Words {
             }
             Event::Refuted { generation, .. } => format!("refuted, now at generation {generation}"),
             Event::JoinCompleted { seed, .. } => format!("join completed by {}", seed.ip()),
-            Event::LeaveCompleted => "leave completed".into(),
+            Event::LeaveCompleted { heard_by, .. } => {
+                format!("leave completed, heard by {heard_by}")
+            }
             Event::Isolated { lost, of, .. } => format!("isolated, {lost} of {of} are silent"),
             Event::Reconnected { .. } => "in touch again".into(),
             _ => return None,

@@ -26,6 +26,7 @@ use crate::dissemination::{self, Dissemination};
 use crate::membership::claim::Accusers;
 use crate::membership::newcomers::Newcomers;
 use crate::node::freshness::{self, Freshness};
+use crate::node::leaving::{self, Farewell};
 use crate::violation::{Unsound, Violation, check_rules};
 
 /// The version of the state in a [snapshot](Node::snapshot). It increases with each change of the
@@ -40,7 +41,8 @@ pub const STATE_VERSION: u32 = 1
     + detector::SHAPE
     + anti_entropy::SHAPE
     + dissemination::SHAPE
-    + freshness::SHAPE;
+    + freshness::SHAPE
+    + leaving::SHAPE;
 
 /// Why a snapshot cannot be taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -106,6 +108,7 @@ struct State<A> {
     freshness: Freshness<A>,
     id_conflict: IdConflict<A>,
     newcomers: Newcomers<A>,
+    farewell: Farewell,
     wrong_accusers: Accusers,
     quiet: bool,
     lent: bool,
@@ -196,6 +199,7 @@ impl<A: Address + Serialize + for<'de> Deserialize<'de>> Node<A> {
             freshness,
             id_conflict,
             newcomers,
+            farewell: _,
             wrong_accusers,
             quiet: _,
             lent,
