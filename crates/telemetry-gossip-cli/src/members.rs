@@ -90,6 +90,7 @@ pub(crate) fn members_table(node: &str, members: &[MemberView]) -> Table {
     table.load_style(presets::NOTHING).set_header([
         "ID",
         "STATUS",
+        "SINCE",
         "GENERATION",
         "ADDRESS",
         "LAST HEARD",
@@ -100,6 +101,7 @@ pub(crate) fn members_table(node: &str, members: &[MemberView]) -> Table {
         table.add_row([
             format!("{}{mark}", text::printable(&member.id, 127)),
             format!("{}{}", member.status, if member.unconfirmed { "?" } else { "" }),
+            member.status_since_s.map_or_else(|| "unknown".to_owned(), ago),
             member.generation.to_string(),
             member
                 .address
@@ -108,15 +110,20 @@ pub(crate) fn members_table(node: &str, members: &[MemberView]) -> Table {
             if member.id == node {
                 "itself".to_owned()
             } else {
-                format!("{} ago", text::age(seconds(member.last_heard_s)))
+                member.last_heard_s.map_or_else(|| "never".to_owned(), ago)
             },
             telemetry(member),
         ]);
     }
-    if let Some(column) = table.column_mut(2) {
+    if let Some(column) = table.column_mut(3) {
         column.set_cell_alignment(CellAlignment::Right);
     }
     table
+}
+
+/// How long ago something was that was so many seconds ago.
+fn ago(secs: f64) -> String {
+    format!("{} ago", text::age(seconds(secs)))
 }
 
 fn telemetry(member: &MemberView) -> String {
@@ -140,12 +147,13 @@ fn health_line(view: &View) -> String {
     };
     let active = if health.active { "" } else { "; it is no longer a member itself" };
     format!(
-        "{} knows {} alive, {} suspected, {} dead or left; {isolated}{active}; local health {} of \
+        "{} knows {} alive, {} suspected, {} dead, {} left; {isolated}{active}; local health {} of \
          8 (0 is best)",
         text::printable(&view.node, 127),
         health.alive,
         health.suspected,
         health.dead,
+        health.left,
         health.local_health
     )
 }
@@ -201,6 +209,7 @@ mod tests {
                 "alive",
                 "2",
                 "127.0.0.1:7101",
+                "41s ago",
                 "load=0.42",
                 "blob=0xff00",
             ]) {
@@ -216,7 +225,11 @@ mod tests {
         let table = members_table("edge-0", &view.members).to_string();
         assert!(table.contains(" alive? "), "{table}");
 
-        let ask = AskArgs { via: "/run/a.sock".parse().unwrap(), control_token_file: None };
+        let ask = AskArgs {
+            via: "/run/a.sock".parse().unwrap(),
+            control_token_file: None,
+            timeout: Duration::from_secs(3),
+        };
         let command = Some(accept_loss(&ask));
         let isolation = IsolationView { since_s: 30.0, lost: 3, of: 5, silent: 2, command };
         let said = banner("edge-0", &isolation);
