@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use telemetry_gossip_core::{Config, Network, NodeId};
+use telemetry_gossip_core::{Config, Network, NodeId, Status};
 use telemetry_gossip_sim::Share;
 
 use crate::control::place::{Listen, Via};
@@ -267,12 +267,39 @@ Exit codes:
 pub(crate) struct MembersArgs {
     #[command(flatten)]
     pub(crate) ask: AskArgs,
+    /// Only members of this status; all by default. Several may be given.
+    #[arg(long, value_name = "STATUS", num_args = 1.., value_enum)]
+    pub(crate) status: Vec<MemberStatus>,
     /// Print JSON instead of a table.
     #[arg(long)]
     pub(crate) json: bool,
     /// Also print the health and the counters of the agent (JSON always has them).
     #[arg(long)]
     pub(crate) stats: bool,
+}
+
+/// The status of a member in the view of an agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum MemberStatus {
+    /// It answers, or said itself that it is alive.
+    Alive,
+    /// A probe of it failed, and it may still refute.
+    Suspected,
+    /// It failed: it did not refute in time.
+    Dead,
+    /// It left in good order.
+    Left,
+}
+
+impl From<MemberStatus> for Status {
+    fn from(status: MemberStatus) -> Self {
+        match status {
+            MemberStatus::Alive => Self::Alive,
+            MemberStatus::Suspected => Self::Suspected,
+            MemberStatus::Dead => Self::Dead,
+            MemberStatus::Left => Self::Left,
+        }
+    }
 }
 
 /// Show why a running agent considers a member alive, suspected or dead.

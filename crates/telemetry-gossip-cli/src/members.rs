@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use comfy_table::{CellAlignment, Table, presets};
+use telemetry_gossip_core::Status;
 
 use crate::args::{AskArgs, MembersArgs};
 use crate::control::client::{Client, until_interrupted};
@@ -17,6 +18,8 @@ const MAX_TELEMETRY_CHARS: usize = 60;
 
 pub(crate) fn run(args: &MembersArgs) -> Result<(), Error> {
     let mut view = until_interrupted(Client::of(&args.ask).view())?;
+    let wanted: Vec<Status> = args.status.iter().map(|&status| status.into()).collect();
+    view.members.retain(|member| wanted.is_empty() || wanted.contains(&member.status));
     if let Some(isolation) = &mut view.isolation {
         isolation.command = Some(accept_loss(&args.ask));
     }
@@ -57,7 +60,7 @@ fn banner(node: &str, isolation: &IsolationView) -> String {
          It may be on the smaller side of a partition, so it declares no member dead. A member \
          that is\n`alive?` below may be gone. If the silent members are gone for good, type:\n  \
          {command}",
-        text::printable(node, 127),
+        text::word(node),
         text::age(seconds(since_s)),
     )
 }
@@ -82,7 +85,7 @@ fn alone_banner(node: &str, alone: Alone) -> String {
         }
         _ => "",
     };
-    format!("{} is alone: {}.{advice}", text::printable(node, 127), alone_reason(alone))
+    format!("{} is alone: {}.{advice}", text::word(node), alone_reason(alone))
 }
 
 pub(crate) fn members_table(node: &str, members: &[MemberView]) -> Table {
@@ -99,7 +102,7 @@ pub(crate) fn members_table(node: &str, members: &[MemberView]) -> Table {
     for member in members {
         let mark = if member.id == node { " (asked)" } else { "" };
         table.add_row([
-            format!("{}{mark}", text::printable(&member.id, 127)),
+            format!("{}{mark}", text::word(&member.id)),
             format!("{}{}", member.status, if member.unconfirmed { "?" } else { "" }),
             member.status_since_s.map_or_else(|| "unknown".to_owned(), ago),
             member.generation.to_string(),
@@ -131,11 +134,11 @@ fn telemetry(member: &MemberView) -> String {
         .telemetry
         .iter()
         .map(|(key, value)| match &value.content {
-            Content::Value(text) => format!("{key}={text}"),
-            Content::ValueHex(hex) => format!("{key}=0x{hex}"),
+            Content::Value(value) => format!("{}={}", text::word(key), text::word(value)),
+            Content::ValueHex(hex) => format!("{}=0x{hex}", text::word(key)),
         })
         .collect();
-    text::printable(&entries.join(" "), MAX_TELEMETRY_CHARS)
+    text::cut(&entries.join(" "), MAX_TELEMETRY_CHARS)
 }
 
 fn health_line(view: &View) -> String {
@@ -149,7 +152,7 @@ fn health_line(view: &View) -> String {
     format!(
         "{} knows {} alive, {} suspected, {} dead, {} left; {isolated}{active}; local health {} of \
          8 (0 is best)",
-        text::printable(&view.node, 127),
+        text::word(&view.node),
         health.alive,
         health.suspected,
         health.dead,

@@ -63,6 +63,14 @@ fn an_agent_leaves_the_cluster_on_a_signal() {
     let view = a.view();
     assert_eq!(member(&view, "b")["status"], "left");
     assert_eq!((&view["health"]["dead"], &view["health"]["left"]), (&0.into(), &1.into()));
+    for (status, ids) in
+        [(&["left"][..], vec!["b"]), (&["dead"], vec![]), (&["alive", "left"], vec!["a", "b"])]
+    {
+        let asked = [&["members", "--via", &a.control, "--json", "--status"], status].concat();
+        let told: Value = serde_json::from_slice(&tgossip(&asked).stdout).unwrap();
+        let told: Vec<_> = told["members"].as_array().unwrap().iter().map(|it| &it["id"]).collect();
+        assert_eq!(told, ids, "{status:?}");
+    }
 
     a.signal("INT");
     assert_eq!(a.wait().code(), Some(0));
@@ -110,8 +118,7 @@ fn dated(a: &Agent) {
     );
     assert_eq!((&view["health"]["dead"], &view["health"]["left"]), (&1.into(), &0.into()));
     let table = text(&tgossip(&["members", "--via", &via]).stdout);
-    let header = table.lines().next().unwrap_or_default();
-    assert!(header.contains("SINCE") && header.contains("LAST HEARD"), "{table}");
+    assert!(table.contains(" SINCE ") && table.contains(" LAST HEARD "), "{table}");
     let explained = tgossip(&["explain", "b", "--via", &via, "--json"]);
     let told: Value = serde_json::from_slice(&explained.stdout).unwrap();
     assert!(told["last_heard_s"].as_f64() > told["status_since_s"].as_f64(), "{told}");

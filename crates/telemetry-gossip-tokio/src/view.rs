@@ -89,6 +89,9 @@ pub struct MemberView {
     pub telemetry_version: u64,
     /// Its telemetry, one entry per key, in the order of publication.
     pub telemetry: Vec<TelemetryValue>,
+    /// The keys that it has removed, each with the version that removed it, as long as that is
+    /// remembered.
+    pub removed: Vec<(String, u64)>,
     clock: Clock,
     observed_micros: AtomicU64,
     /// [`NEVER`] if it was not heard from.
@@ -258,6 +261,7 @@ impl MemberView {
             instance: member.instance(),
             telemetry_version: member.telemetry_version(),
             telemetry: telemetry.collect(),
+            removed: member.removed().map(|(key, version)| (key.to_owned(), version)).collect(),
             clock,
             observed_micros: AtomicU64::new(member.last_observed().as_micros()),
             heard_micros: AtomicU64::new(heard_micros(member)),
@@ -320,6 +324,7 @@ mod tests {
             instance: Instance(0),
             telemetry_version: 0,
             telemetry: Vec::new(),
+            removed: Vec::new(),
             clock: Clock::starting(Instant::now()),
             observed_micros: AtomicU64::new(0),
             heard_micros: AtomicU64::new(NEVER),

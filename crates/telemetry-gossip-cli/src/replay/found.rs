@@ -143,7 +143,7 @@ impl Found {
             });
             return writeln!(out, "{summary}");
         }
-        let id = text::printable(node.me().id(), 127);
+        let id = text::word(node.me().id());
         let span = start.zip(end).map_or_else(
             || "no inputs".to_owned(),
             |(start, end)| format!("from {start} to {end} ({})", text::age(self.span())),

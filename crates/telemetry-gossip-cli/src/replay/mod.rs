@@ -23,6 +23,7 @@ use telemetry_gossip_recorder::{
 use telemetry_gossip_tokio::PeerAddr;
 
 use crate::agent::output;
+use crate::agent::telemetry::Held;
 use crate::args::ReplayArgs;
 use crate::control::{MemberView, Reasons};
 use crate::error::Error;
@@ -210,9 +211,12 @@ impl Replay<'_> {
         let output = output::Output { id, json: self.args.json, control: None };
         let time = SystemTime::UNIX_EPOCH + Duration::from_micros(at);
         for event in &events {
-            if let Some(line) =
-                output.line_of(event, |hash| members().find(|id| id.id_hash() == hash))
-            {
+            let name = |hash| members().find(|id| id.id_hash() == hash);
+            let held = |id: &NodeId| {
+                let member = player.node().member(id.as_str());
+                member.map(|member| Held::of_node(&member)).unwrap_or_default()
+            };
+            for line in output.lines_of(event, name, held) {
                 output.print_at(out, &line, time)?;
             }
         }
@@ -258,7 +262,7 @@ fn explain(
         serde_json::to_writer(&mut *out, &reasons).map_err(io::Error::from)?;
         writeln!(out)?;
     } else {
-        writeln!(out, "\n{} says:", text::printable(&reasons.node, 127))?;
+        writeln!(out, "\n{} says:", text::word(&reasons.node))?;
         for line in reasons.text.lines() {
             writeln!(out, "{}", text::printable(line, MAX_LINE_CHARS))?;
         }
