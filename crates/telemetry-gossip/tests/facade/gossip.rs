@@ -104,11 +104,7 @@ async fn both_hold_the_higher_generation_after_one_exchange(pair: impl AsyncFn()
             pair.agreed().await;
             for state in &pair.states {
                 let held = state.member("c").unwrap();
-                assert_eq!(
-                    (held.status, held.generation),
-                    (status, generation),
-                    "{begins} begins"
-                );
+                assert_eq!((held.status, held.generation), (status, generation), "{begins} begins");
                 assert_eq!(state.member("only-a-knows").unwrap().status, Alive);
                 assert_eq!(state.member("only-b-knows").unwrap().status, Dead);
             }
