@@ -114,3 +114,21 @@ fn the_incidents_of_a_node_itself_are_bounded() {
         .collect();
     assert_eq!(generations.len(), 16, "each accusation once, with its refutation: {told}");
 }
+
+/// A node that no ping reaches refutes nothing yet, and hears the accusation again and again.
+#[test]
+fn an_accusation_that_is_repeated_before_it_is_refuted_is_kept_once() {
+    let mut node = node(1, &Config::default());
+    introduce(&mut node, [alive(2, 0)]);
+    node.handle(Instant::from_millis(60_000), Input::Tick).unwrap();
+    let instance = node.me().instance();
+    let claim = Claim { status: Status::Suspected, instance, ..alive(1, 1) };
+    for _ in 0..3 {
+        hear(&mut node, 2, &claims(2, core::slice::from_ref(&claim)));
+    }
+    assert_eq!(node.me().generation(), Generation(0), "it waits for a ping");
+    let told = node.explain("n1").unwrap();
+    let accused =
+        Evidence::Accused { by: None, status: Status::Suspected, generation: Generation(1) };
+    assert_eq!(told.history.iter().filter(|it| it.evidence == accused).count(), 1, "{told}");
+}
