@@ -17,7 +17,7 @@ pub(crate) fn run(args: &AcceptLossArgs) -> Result<(), Error> {
 }
 
 fn sentence(loss: &Loss) -> String {
-    let node = text::printable(&loss.node, 127);
+    let node = text::word(&loss.node);
     match loss.silent {
         Some(silent) => format!(
             "{node} accepts the loss of {} that did not answer, and declares members dead again",

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use telemetry_gossip_core::{Config, Network, NodeId};
+use telemetry_gossip_core::{Config, Network, NodeId, Status};
 use telemetry_gossip_sim::Share;
 
 use crate::control::place::{Listen, Via};
@@ -28,7 +28,7 @@ pub(crate) use swarm::SwarmArgs;
 pub(crate) use values::{MTUS, host_port};
 use values::{
     demo_nodes, key_value, label, mtu, network, node_id, plan_nodes, seed, share, sim_nodes,
-    socket_addr, span,
+    socket_addr, span, timeout,
 };
 
 /// Cluster membership, failure detection and telemetry by gossip.
@@ -246,12 +246,13 @@ Columns:
   STATUS      alive, suspected, dead or left, in the view of the agent;
               `alive?` of a member that an isolated agent has not heard from
               since its isolation began
+  SINCE       time since the member has this status for the agent
   GENERATION  orders statements about the member: the higher one wins
   ADDRESS     the UDP address of the member
-  LAST HEARD  time since the agent last received a datagram from the member
-              or learned something new about it. An agent probes one member
-              per probe interval: with 250 members and 1s, some minutes are
-              normal
+  LAST HEARD  time since the agent last received a datagram of the member
+              itself, or an answer of it through a helper; what others say
+              of it does not count. An agent probes one member per probe
+              interval: with 250 members and 1s, some minutes are normal
   TELEMETRY   the entries that the member publishes, at most 60 characters
               (JSON has them all)
 
@@ -260,18 +261,45 @@ With --json, the answer has the same contents; fields that end in _s are seconds
 Exit codes:
   0    the agent answered
   2    wrong arguments
-  4    no answer, a client that the agent does not serve, or an agent busy
-       for 10 s
+  4    no answer within --timeout, a client that the agent does not serve,
+       or a busy agent
   130  interrupted")]
 pub(crate) struct MembersArgs {
     #[command(flatten)]
     pub(crate) ask: AskArgs,
+    /// Only members of this status; all by default. Several may be given.
+    #[arg(long, value_name = "STATUS", num_args = 1.., value_enum)]
+    pub(crate) status: Vec<MemberStatus>,
     /// Print JSON instead of a table.
     #[arg(long)]
     pub(crate) json: bool,
     /// Also print the health and the counters of the agent (JSON always has them).
     #[arg(long)]
     pub(crate) stats: bool,
+}
+
+/// The status of a member in the view of an agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum MemberStatus {
+    /// It answers, or said itself that it is alive.
+    Alive,
+    /// A probe of it failed, and it may still refute.
+    Suspected,
+    /// It failed: it did not refute in time.
+    Dead,
+    /// It left in good order.
+    Left,
+}
+
+impl From<MemberStatus> for Status {
+    fn from(status: MemberStatus) -> Self {
+        match status {
+            MemberStatus::Alive => Self::Alive,
+            MemberStatus::Suspected => Self::Suspected,
+            MemberStatus::Dead => Self::Dead,
+            MemberStatus::Left => Self::Left,
+        }
+    }
 }
 
 /// Show why a running agent considers a member alive, suspected or dead.
@@ -289,8 +317,9 @@ end in _s are seconds.
 Exit codes:
   0    the agent answered
   2    wrong arguments
-  4    no answer, a client that the agent does not serve, an unknown member,
-       or an agent busy for 10 s
+  4    no answer within --timeout, a client that the agent does not serve,
+       or a busy agent
+  5    the agent knows no such member
   130  interrupted")]
 pub(crate) struct ExplainArgs {
     /// Id of the member.
@@ -320,8 +349,8 @@ a partition, both sides go on without each other until it heals.
 Exit codes:
   0    the agent accepted the loss, or is not isolated
   2    wrong arguments
-  4    no answer, a client that the agent does not serve, or an agent busy
-       for 10 s
+  4    no answer within --timeout, a client that the agent does not serve,
+       or a busy agent
   130  interrupted")]
 pub(crate) struct AcceptLossArgs {
     #[command(flatten)]
@@ -338,6 +367,15 @@ pub(crate) struct AskArgs {
     /// user has made]
     #[arg(long, value_name = "FILE")]
     pub(crate) control_token_file: Option<PathBuf>,
+    /// How long to wait for each answer of the agent, 1ms to 1h.
+    #[arg(
+        long,
+        value_name = "SPAN",
+        default_value = "3s",
+        value_parser = timeout,
+        allow_hyphen_values = true
+    )]
+    pub(crate) timeout: Duration,
 }
 
 /// Run a scenario in the simulator, in virtual time, on a faulty network.

@@ -135,6 +135,21 @@ pub(crate) enum Error {
         /// Id of the member.
         id: String,
     },
+    /// The replayed node did not know the member.
+    #[error("the node knew no member called `{id}` at that time: --members lists those it knew")]
+    UnknownThen {
+        /// Id of the member.
+        id: String,
+    },
+    /// The record ends before the time at which the replay was to stop.
+    #[error(
+        "the record ends at {end}, before the time of --at: what is printed is as of its end. \
+         Leave --at out for that, or name the folder of all files"
+    )]
+    BeyondRecord {
+        /// When the record ends.
+        end: String,
+    },
     /// The agent serves too many other clients.
     #[error(
         "the agent at {via} was busy with other clients for {waited:?}: end the programs that keep \
@@ -172,10 +187,8 @@ impl Error {
             | Self::State(_)
             | Self::Record(_)
             | Self::Unwritable { .. } => 3,
-            Self::NoAnswer { .. }
-            | Self::Denied { .. }
-            | Self::UnknownMember { .. }
-            | Self::Busy { .. } => 4,
+            Self::NoAnswer { .. } | Self::Denied { .. } | Self::Busy { .. } => 4,
+            Self::UnknownMember { .. } | Self::UnknownThen { .. } | Self::BeyondRecord { .. } => 5,
             Self::Interrupted => 130,
         }
     }

@@ -18,7 +18,7 @@ pub(crate) fn run(args: &ExplainArgs) -> Result<(), Error> {
         serde_json::to_writer_pretty(&mut out, &reasons).map_err(io::Error::from)?;
         writeln!(out)?;
     } else {
-        writeln!(out, "{} says:", text::printable(&reasons.node, 127))?;
+        writeln!(out, "{} says:", text::word(&reasons.node))?;
         for line in reasons.text.lines() {
             writeln!(out, "{}", text::printable(line, MAX_LINE_CHARS))?;
         }

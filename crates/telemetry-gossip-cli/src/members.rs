@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use comfy_table::{CellAlignment, Table, presets};
+use telemetry_gossip_core::Status;
 
 use crate::args::{AskArgs, MembersArgs};
 use crate::control::client::{Client, until_interrupted};
@@ -17,6 +18,8 @@ const MAX_TELEMETRY_CHARS: usize = 60;
 
 pub(crate) fn run(args: &MembersArgs) -> Result<(), Error> {
     let mut view = until_interrupted(Client::of(&args.ask).view())?;
+    let wanted: Vec<Status> = args.status.iter().map(|&status| status.into()).collect();
+    view.members.retain(|member| wanted.is_empty() || wanted.contains(&member.status));
     if let Some(isolation) = &mut view.isolation {
         isolation.command = Some(accept_loss(&args.ask));
     }
@@ -57,7 +60,7 @@ fn banner(node: &str, isolation: &IsolationView) -> String {
          It may be on the smaller side of a partition, so it declares no member dead. A member \
          that is\n`alive?` below may be gone. If the silent members are gone for good, type:\n  \
          {command}",
-        text::printable(node, 127),
+        text::word(node),
         text::age(seconds(since_s)),
     )
 }
@@ -82,7 +85,7 @@ fn alone_banner(node: &str, alone: Alone) -> String {
         }
         _ => "",
     };
-    format!("{} is alone: {}.{advice}", text::printable(node, 127), alone_reason(alone))
+    format!("{} is alone: {}.{advice}", text::word(node), alone_reason(alone))
 }
 
 pub(crate) fn members_table(node: &str, members: &[MemberView]) -> Table {
@@ -90,6 +93,7 @@ pub(crate) fn members_table(node: &str, members: &[MemberView]) -> Table {
     table.load_style(presets::NOTHING).set_header([
         "ID",
         "STATUS",
+        "SINCE",
         "GENERATION",
         "ADDRESS",
         "LAST HEARD",
@@ -98,8 +102,9 @@ pub(crate) fn members_table(node: &str, members: &[MemberView]) -> Table {
     for member in members {
         let mark = if member.id == node { " (asked)" } else { "" };
         table.add_row([
-            format!("{}{mark}", text::printable(&member.id, 127)),
+            format!("{}{mark}", text::word(&member.id)),
             format!("{}{}", member.status, if member.unconfirmed { "?" } else { "" }),
+            member.status_since_s.map_or_else(|| "unknown".to_owned(), ago),
             member.generation.to_string(),
             member
                 .address
@@ -108,15 +113,20 @@ pub(crate) fn members_table(node: &str, members: &[MemberView]) -> Table {
             if member.id == node {
                 "itself".to_owned()
             } else {
-                format!("{} ago", text::age(seconds(member.last_heard_s)))
+                member.last_heard_s.map_or_else(|| "never".to_owned(), ago)
             },
             telemetry(member),
         ]);
     }
-    if let Some(column) = table.column_mut(2) {
+    if let Some(column) = table.column_mut(3) {
         column.set_cell_alignment(CellAlignment::Right);
     }
     table
+}
+
+/// How long ago something was that was so many seconds ago.
+fn ago(secs: f64) -> String {
+    format!("{} ago", text::age(seconds(secs)))
 }
 
 fn telemetry(member: &MemberView) -> String {
@@ -124,11 +134,11 @@ fn telemetry(member: &MemberView) -> String {
         .telemetry
         .iter()
         .map(|(key, value)| match &value.content {
-            Content::Value(text) => format!("{key}={text}"),
-            Content::ValueHex(hex) => format!("{key}=0x{hex}"),
+            Content::Value(value) => format!("{}={}", text::word(key), text::word(value)),
+            Content::ValueHex(hex) => format!("{}=0x{hex}", text::word(key)),
         })
         .collect();
-    text::printable(&entries.join(" "), MAX_TELEMETRY_CHARS)
+    text::cut(&entries.join(" "), MAX_TELEMETRY_CHARS)
 }
 
 fn health_line(view: &View) -> String {
@@ -140,12 +150,13 @@ fn health_line(view: &View) -> String {
     };
     let active = if health.active { "" } else { "; it is no longer a member itself" };
     format!(
-        "{} knows {} alive, {} suspected, {} dead or left; {isolated}{active}; local health {} of \
+        "{} knows {} alive, {} suspected, {} dead, {} left; {isolated}{active}; local health {} of \
          8 (0 is best)",
-        text::printable(&view.node, 127),
+        text::word(&view.node),
         health.alive,
         health.suspected,
         health.dead,
+        health.left,
         health.local_health
     )
 }
@@ -201,6 +212,7 @@ mod tests {
                 "alive",
                 "2",
                 "127.0.0.1:7101",
+                "41s ago",
                 "load=0.42",
                 "blob=0xff00",
             ]) {
@@ -216,7 +228,11 @@ mod tests {
         let table = members_table("edge-0", &view.members).to_string();
         assert!(table.contains(" alive? "), "{table}");
 
-        let ask = AskArgs { via: "/run/a.sock".parse().unwrap(), control_token_file: None };
+        let ask = AskArgs {
+            via: "/run/a.sock".parse().unwrap(),
+            control_token_file: None,
+            timeout: Duration::from_secs(3),
+        };
         let command = Some(accept_loss(&ask));
         let isolation = IsolationView { since_s: 30.0, lost: 3, of: 5, silent: 2, command };
         let said = banner("edge-0", &isolation);

@@ -52,6 +52,36 @@ pub(crate) fn bytes(count: u64) -> String {
     }
 }
 
+/// Makes an id, a key or a value of another process one word of a line: it stands as it is if it
+/// has only letters, digits and a few signs, and otherwise in quotes, in which a quote or a
+/// backslash has another backslash before it. So no part of it looks like something that this
+/// program says, or like another column.
+pub(crate) fn word(text: &str) -> String {
+    let is_plain = |c: char| c.is_alphanumeric() || "-_.:/@+%~[]".contains(c);
+    if !text.is_empty() && text.chars().all(is_plain) {
+        return printable(text, usize::MAX);
+    }
+    let mut out = String::with_capacity(text.len() + 2);
+    out.push('"');
+    for c in text.chars() {
+        if matches!(c, '"' | '\\') {
+            out.push('\\');
+        }
+        push_safe(&mut out, c);
+    }
+    out.push('"');
+    out
+}
+
+/// Cuts a text after `max_chars` characters.
+pub(crate) fn cut(text: &str, max_chars: usize) -> String {
+    let mut out: String = text.chars().take(max_chars).collect();
+    if text.chars().nth(max_chars).is_some() {
+        out.push('…');
+    }
+    out
+}
+
 /// Makes a text of another process a part of a line: escapes what has no visible form, line breaks
 /// too, and cuts it after `max_chars` characters.
 pub(crate) fn printable(text: &str, max_chars: usize) -> String {
@@ -91,6 +121,21 @@ mod tests {
             [bytes(999), bytes(1_000), bytes(12_449), bytes(3_100_000)],
             ["999 B", "1.0 KB", "12.4 KB", "3.1 MB"]
         );
+    }
+
+    #[test]
+    fn a_text_of_another_node_is_one_word() {
+        for (text, shown) in [
+            ("edge-1", "edge-1"),
+            ("東京-1", "東京-1"),
+            ("a|b", "\"a|b\""),
+            ("x\"y\\", "\"x\\\"y\\\\\""),
+            ("", "\"\""),
+            ("1 b=2", "\"1 b=2\""),
+            ("a\u{1b}", "\"a\\u{1b}\""),
+        ] {
+            assert_eq!(word(text), shown);
+        }
     }
 
     #[test]

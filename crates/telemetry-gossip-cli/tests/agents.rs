@@ -4,6 +4,8 @@ mod common;
 
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
+
 use common::{Agent, member, text, tgossip};
 
 #[cfg(target_os = "linux")]
@@ -30,7 +32,7 @@ fn two_agents_see_each_other() {
 
     let output = tgossip(&["members", "--via", &a.control.to_string(), "--json"]);
     assert!(output.status.success(), "{}", text(&output.stderr));
-    let view: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let view: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(view["node"], "a");
     for (id, udp) in [("a", a.udp), ("b", b.udp)] {
         assert_eq!(member(&view, id)["status"], "alive");
@@ -58,7 +60,17 @@ fn an_agent_leaves_the_cluster_on_a_signal() {
     b.wait_for(|line| line["event"] == "leave-completed");
     assert_eq!(b.wait().code(), Some(0));
     a.wait_for_event("left", "b");
-    assert_eq!(member(&a.view(), "b")["status"], "left");
+    let view = a.view();
+    assert_eq!(member(&view, "b")["status"], "left");
+    assert_eq!((&view["health"]["dead"], &view["health"]["left"]), (&0.into(), &1.into()));
+    for (status, ids) in
+        [(&["left"][..], vec!["b"]), (&["dead"], vec![]), (&["alive", "left"], vec!["a", "b"])]
+    {
+        let asked = [&["members", "--via", &a.control, "--json", "--status"], status].concat();
+        let told: Value = serde_json::from_slice(&tgossip(&asked).stdout).unwrap();
+        let told: Vec<_> = told["members"].as_array().unwrap().iter().map(|it| &it["id"]).collect();
+        assert_eq!(told, ids, "{status:?}");
+    }
 
     a.signal("INT");
     assert_eq!(a.wait().code(), Some(0));
@@ -79,6 +91,7 @@ fn a_killed_agent_is_declared_dead_and_can_return() {
     let dead = a.wait_for_event("dead", "b");
     a.wait_for(|line| line["event"] == "evidence" && line["id"] == "b" && line["kind"] == "dead");
     explained(&a);
+    dated(&a);
 
     let b = Agent::start("b", &joining);
     let alive = a.wait_for_event("alive", "b");
@@ -89,6 +102,55 @@ fn a_killed_agent_is_declared_dead_and_can_return() {
         line["event"] == "refuted"
     });
     assert_eq!(raised["generation"], alive["generation"]);
+}
+
+/// Checks that the agent says since when b is dead, and when b itself last answered: before that,
+/// whatever was said of it since. A member that left stands apart from one that failed.
+fn dated(a: &Agent) {
+    let via = a.control.to_string();
+    let view = a.view();
+    let b = member(&view, "b");
+    let [heard, dead] = ["last_heard_s", "status_since_s"].map(|field| b[field].as_f64().unwrap());
+    assert!(heard > dead, "{b}");
+    assert_eq!(
+        (&member(&view, "a")["last_heard_s"], b["status"].as_str()),
+        (&Value::Null, Some("dead"))
+    );
+    assert_eq!((&view["health"]["dead"], &view["health"]["left"]), (&1.into(), &0.into()));
+    let table = text(&tgossip(&["members", "--via", &via]).stdout);
+    assert!(table.contains(" SINCE ") && table.contains(" LAST HEARD "), "{table}");
+    let explained = tgossip(&["explain", "b", "--via", &via, "--json"]);
+    let told: Value = serde_json::from_slice(&explained.stdout).unwrap();
+    assert!(told["last_heard_s"].as_f64() > told["status_since_s"].as_f64(), "{told}");
+    let text = told["text"].as_str().unwrap();
+    for words in ["this node last heard from it ", "has been dead here for "] {
+        assert!(text.contains(words), "`{words}` is missing in:\n{text}");
+    }
+}
+
+/// An agent that was stopped until the other held it dead says so itself: who accused it, when it
+/// refuted, and how long it was paused.
+#[test]
+fn an_agent_tells_why_others_held_it_dead() {
+    let quick =
+        ["--probe-interval", "200ms", "--probe-timeout", "80ms", "--gossip-interval", "50ms"];
+    let a = Agent::start("a", &quick);
+    let seed = a.udp.to_string();
+    let b = Agent::start("b", &[&quick[..], &["--join", &seed]].concat());
+    a.wait_for_event("joined", "b");
+    b.wait_for_event("joined", "a");
+    b.signal("STOP");
+    a.wait_for_event("dead", "b");
+    b.signal("CONT");
+    a.wait_for_event("alive", "b");
+    b.wait_for(|line| line["event"] == "refuted");
+    let output = tgossip(&["explain", "b", "--via", &b.control, "--json"]);
+    let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let history = told["history"].as_array().unwrap();
+    let of = |kind: &str| history.iter().find(|one| one["kind"] == kind);
+    assert!(of("paused").is_some_and(|one| one["paused_s"].as_f64() > Some(0.2)), "{told:#}");
+    assert!(of("accused").is_some_and(|one| one["by"] == "a"), "{told:#}");
+    assert!(of("refuted").is_some_and(|one| one["generation"].is_u64()), "{told:#}");
 }
 
 /// Waits until an agent has said that each of these members joined.
@@ -160,7 +222,7 @@ fn explained(a: &Agent) {
         assert!(told.contains(words), "`{words}` is missing in:\n{told}");
     }
     let output = tgossip(&["explain", "b", "--via", &via, "--json"]);
-    let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let told: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(
         (&told["node"], &told["id"], &told["status"]),
         (&"a".into(), &"b".into(), &"dead".into())
@@ -179,7 +241,7 @@ fn explained(a: &Agent) {
     assert!(told["history"][0]["age_s"].as_f64() >= told["history"][2]["age_s"].as_f64(), "{told}");
 
     let output = tgossip(&["explain", "unknown", "--via", &via]);
-    assert_eq!(output.status.code(), Some(4));
+    assert_eq!(output.status.code(), Some(5));
     assert!(
         text(&output.stderr).contains("knows no member called `unknown`"),
         "{}",
@@ -223,7 +285,7 @@ fn evidence_names_the_helpers_of_a_failed_probe() {
             "{line}"
         );
         let output = tgossip(&["explain", "c", "--via", &agent.control.to_string(), "--json"]);
-        let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let told: Value = serde_json::from_slice(&output.stdout).unwrap();
         let reasons = told["history"].as_array().unwrap();
         let reason = reasons.iter().find(|one| one["kind"] == "probe-failed").expect("it is kept");
         assert_eq!(reason["helpers"][0]["id"], other, "{told:#}");
@@ -313,7 +375,7 @@ fn an_operator_is_told_of_a_real_loss_and_can_end_the_isolation() {
     let table = text(&tgossip(&["members", "--via", &a.control]).stdout);
     assert!(table.starts_with("a IS ISOLATED since ") && table.contains(&command), "{table}");
     let view = tgossip(&["members", "--json", "--via", &a.control]).stdout;
-    let view: serde_json::Value = serde_json::from_slice(&view).unwrap();
+    let view: Value = serde_json::from_slice(&view).unwrap();
     let isolation = &view["isolation"];
     assert_eq!(isolation["command"], *command);
     assert_eq!((&isolation["lost"], &isolation["of"]), (&2.into(), &3.into()), "{view:#}");

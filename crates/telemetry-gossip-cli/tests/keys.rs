@@ -100,7 +100,11 @@ fn an_agent_refuses_changes_without_one_of_its_keys() {
         add(&other, "production")
             .contains(&format!("the key {other_id}, which is not in the keyring"))
     );
-    assert!(add(&old, "staging").contains("not authentic"));
+    for label in ["staging", ""] {
+        let said = add(&old, label);
+        assert!(said.contains("not authentic"), "{said}");
+        assert!(said.contains("the --label with which it was started"), "{said}");
+    }
     let remove =
         ["key", "remove", &old_id, "--via", &via, "--key-file", &old, "--label", "production"];
     assert!(refused(&remove, 1).contains("is the primary"));

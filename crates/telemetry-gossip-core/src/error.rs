@@ -78,7 +78,10 @@ pub enum CommandError {
         max: usize,
     },
     /// The node's telemetry would exceed [`Config::max_telemetry`](crate::Config::max_telemetry).
-    #[error("telemetry would grow to {len} bytes, the limit is {max}: unpublish an entry first")]
+    #[error(
+        "telemetry would grow to {len} bytes, the limit is {max}, and each entry takes 14 bytes \
+         beside its key and its value: unpublish an entry first"
+    )]
     #[non_exhaustive]
     TelemetryFull {
         /// The size that it would have.

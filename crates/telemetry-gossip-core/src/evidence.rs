@@ -90,6 +90,27 @@ pub enum Evidence {
     Restarted,
     /// The member listens at a new address.
     Moved,
+    /// The node that explains itself was told that another holds it suspected, dead or left.
+    Accused {
+        /// The first accuser, if it is named.
+        by: Option<IdHash>,
+        /// What was said of this node.
+        status: Status,
+        /// The generation of the claim.
+        generation: Generation,
+    },
+    /// The node that explains itself answered an accusation, or what is remembered of an earlier
+    /// instance of it.
+    Refuted {
+        /// Its generation from then on.
+        generation: Generation,
+    },
+    /// The node that explains itself was paused: its host called it this much later than it had
+    /// asked for, as the process or the machine was stopped.
+    Paused {
+        /// How much later, which is about how long the pause was.
+        late: Duration,
+    },
 }
 
 impl Evidence {
@@ -123,6 +144,9 @@ impl Evidence {
             Self::Left { .. } => "left",
             Self::Restarted => "restarted",
             Self::Moved => "moved",
+            Self::Accused { .. } => "accused",
+            Self::Refuted { .. } => "refuted",
+            Self::Paused { .. } => "paused",
         }
     }
 
@@ -172,6 +196,20 @@ impl Evidence {
             Self::Left { generation } => format!("left at generation {generation}"),
             Self::Restarted => "restarted: another instance of it".into(),
             Self::Moved => "listens at a new address".into(),
+            Self::Accused { by, status, generation } => {
+                format!(
+                    "was called {status} at generation {generation} by {}",
+                    by.map_or("an unnamed member", name)
+                )
+            }
+            Self::Refuted { generation } => {
+                format!("answered with a higher generation: alive at generation {generation}")
+            }
+            Self::Paused { late } => format!(
+                "was paused for {:.1} s: its process or its machine was stopped, or had no time \
+                 for it",
+                late.as_secs_f64()
+            ),
         }
     }
 
@@ -180,7 +218,7 @@ impl Evidence {
         let (one, many) = match *self {
             Self::ProbeFailed { helpers } => (None, helpers),
             Self::AnsweredThrough { helper } => (Some(helper), HelperReports::default()),
-            Self::Suspected { by, .. } => (by, HelperReports::default()),
+            Self::Suspected { by, .. } | Self::Accused { by, .. } => (by, HelperReports::default()),
             Self::Confirmed { by } => (Some(by), HelperReports::default()),
             _ => (None, HelperReports::default()),
         };
@@ -221,6 +259,9 @@ pub struct OpenSuspicion {
 pub struct Explanation {
     /// The id of the member.
     pub id: NodeId,
+    /// Whether the member is the very node that explains. It tells who accused it, when it
+    /// answered, and how long it was paused.
+    pub itself: bool,
     /// The status that this node holds of it.
     pub status: Status,
     /// The generation of that status.
@@ -229,6 +270,9 @@ pub struct Explanation {
     pub now: Instant,
     /// The time at which the record last changed, or a datagram last came from the member.
     pub last_observed: Instant,
+    /// The time at which this node last heard from the member itself; `None` if it never has. See
+    /// [`Member::last_heard`](crate::Member::last_heard).
+    pub last_heard: Option<Instant>,
     /// The longest of its recent round trips, if this node has probed it.
     pub round_trip: Option<Duration>,
     /// The number of its recent flaps (refutations). A member with flaps is pinged more often
@@ -264,12 +308,12 @@ impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ago = |at: Instant| self.now.since(at).as_secs_f64();
         let Self { id, status, generation, .. } = self;
-        writeln!(
-            f,
-            "{id} is {status} at generation {generation}; \
-             its last datagram or change of record was {:.1} s ago",
-            ago(self.last_observed)
-        )?;
+        write!(f, "{id} is {status} at generation {generation}; ")?;
+        match self.last_heard {
+            _ if self.itself => writeln!(f, "it is this node itself")?,
+            Some(at) => writeln!(f, "this node last heard from it {:.1} s ago", ago(at))?,
+            None => writeln!(f, "this node has never heard from it")?,
+        }
         if let Some(round_trip) = self.round_trip {
             writeln!(f, "  answered within {:.1} ms", round_trip.as_secs_f64() * 1e3)?;
         }

@@ -268,8 +268,10 @@ pub struct Health {
     pub alive: u32,
     /// The number of members that are Suspected.
     pub suspected: u32,
-    /// The number of members that are Dead or Left and not forgotten yet.
+    /// The number of members that are Dead and not forgotten yet.
     pub dead: u32,
+    /// The number of members that have left in good order and are not forgotten yet.
+    pub left: u32,
     /// The version of the cluster config in force, if there is one.
     pub cluster_config: Option<u64>,
     /// Whether a join of this node has completed: a seed has answered it.

@@ -89,9 +89,17 @@ pub struct MemberView {
     pub telemetry_version: u64,
     /// Its telemetry, one entry per key, in the order of publication.
     pub telemetry: Vec<TelemetryValue>,
+    /// The keys that it has removed, each with the version that removed it, as long as that is
+    /// remembered.
+    pub removed: Vec<(String, u64)>,
     clock: Clock,
     observed_micros: AtomicU64,
+    /// [`NEVER`] if it was not heard from.
+    heard_micros: AtomicU64,
 }
+
+/// In place of the time at which a member was heard from that never was.
+const NEVER: u64 = u64::MAX;
 
 /// One entry of the telemetry of a member.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -253,8 +261,10 @@ impl MemberView {
             instance: member.instance(),
             telemetry_version: member.telemetry_version(),
             telemetry: telemetry.collect(),
+            removed: member.removed().map(|(key, version)| (key.to_owned(), version)).collect(),
             clock,
             observed_micros: AtomicU64::new(member.last_observed().as_micros()),
+            heard_micros: AtomicU64::new(heard_micros(member)),
         }
     }
 
@@ -264,6 +274,15 @@ impl MemberView {
     pub fn last_observed(&self) -> Instant {
         let micros = self.observed_micros.load(Ordering::Relaxed);
         self.clock.to_host(telemetry_gossip_core::Instant::from_micros(micros))
+    }
+
+    /// When this node last heard from the member itself: a datagram came from its address, or an
+    /// answer of it through a helper. `None` if there was none. What others say of the member does
+    /// not count. Updated once per second while the node has something to do.
+    #[must_use]
+    pub fn last_heard(&self) -> Option<Instant> {
+        let micros = Some(self.heard_micros.load(Ordering::Relaxed)).filter(|&at| at != NEVER);
+        micros.map(|at| self.clock.to_host(telemetry_gossip_core::Instant::from_micros(at)))
     }
 
     /// The telemetry under `key`; `None` if the member has not published it, or has removed it.
@@ -278,9 +297,15 @@ impl MemberView {
         self.value(key).filter(|value| value.age() <= limit)
     }
 
-    pub(crate) fn observe(&self, at: telemetry_gossip_core::Instant) {
-        self.observed_micros.store(at.as_micros(), Ordering::Relaxed);
+    /// Takes over when the member was last observed and heard from.
+    pub(crate) fn observe(&self, member: &Member<'_, PeerAddr>) {
+        self.observed_micros.store(member.last_observed().as_micros(), Ordering::Relaxed);
+        self.heard_micros.store(heard_micros(member), Ordering::Relaxed);
     }
+}
+
+fn heard_micros(member: &Member<'_, PeerAddr>) -> u64 {
+    member.last_heard().map_or(NEVER, telemetry_gossip_core::Instant::as_micros)
 }
 
 #[cfg(test)]
@@ -299,8 +324,10 @@ mod tests {
             instance: Instance(0),
             telemetry_version: 0,
             telemetry: Vec::new(),
+            removed: Vec::new(),
             clock: Clock::starting(Instant::now()),
             observed_micros: AtomicU64::new(0),
+            heard_micros: AtomicU64::new(NEVER),
         }
     }
 

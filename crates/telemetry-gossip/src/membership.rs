@@ -16,18 +16,20 @@ use telemetry_gossip_tokio::{PeerAddr, SharedTable};
 use thiserror::Error;
 
 /// The status of a member. Of two records with one generation, Dead beats Suspected beats Alive.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MemberStatus {
     /// The member answers, or has said itself that it is alive.
     Alive,
     /// A probe of the member failed, and it has some time to refute.
     Suspected,
-    /// The member did not refute in time, or has left.
+    /// The member did not refute in time, or has left: [`MembershipState::has_left`] and
+    /// [`GossipNode::has_left`](crate::node::GossipNode::has_left) tell the two apart.
     Dead,
 }
 
 impl From<Status> for MemberStatus {
-    /// A member that has left is Dead here; events and the status of the core tell the two apart.
+    /// A member that has left is Dead here; [`MembershipState::has_left`], events and the status of
+    /// the core tell the two apart.
     fn from(status: Status) -> Self {
         match status {
             Status::Alive => Self::Alive,
@@ -167,6 +169,13 @@ impl MembershipState {
     #[must_use]
     pub fn member(&self, id: &str) -> Option<MemberInfo> {
         self.table.with(|table| table.get(id).map(|member| self.info(&member)))
+    }
+
+    /// Whether the member called `id` has left in good order. Its [`MemberStatus`] is Dead, as is
+    /// that of a member that failed. False if it is not known.
+    #[must_use]
+    pub fn has_left(&self, id: &str) -> bool {
+        self.table.with(|table| table.get(id).is_some_and(|it| it.status() == Status::Left))
     }
 
     /// The table, for an agent to work on.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::Serialize;
 use telemetry_gossip_core::{
     Config, ExchangeOutcome, Explanation, Generation, Health, IdError, NodeId, ProbeOutcome, Stats,
+    Status,
 };
 use telemetry_gossip_seal::SealStats;
 use telemetry_gossip_tokio::{
@@ -166,6 +167,14 @@ impl GossipNode {
     pub fn members(&self) -> Vec<MemberInfo> {
         let view = self.view();
         view.iter().map(|member| MemberInfo::from(&**member)).collect()
+    }
+
+    /// Whether the member called `id` has left in good order. Its
+    /// [`MemberStatus`] is Dead, as is that of a member that failed. False if it is not known, and
+    /// before the start.
+    #[must_use]
+    pub fn has_left(&self, id: &str) -> bool {
+        self.view().get(id).is_some_and(|member| member.status == Status::Left)
     }
 
     /// All known members with addresses and telemetry, as one consistent view. Never waits. Empty

@@ -74,7 +74,8 @@ impl Answers {
         Ok(match request {
             Request::Explain { id } => {
                 let explanation = self.agent.explain(&id).await.map_err(said)?;
-                let reasons = |explanation| Box::new(Reasons::of(&node(), explanation));
+                let since = self.agent.member(&id).map(|member| member.since.elapsed());
+                let reasons = |explanation| Box::new(Reasons::of(&node(), explanation, since));
                 Answer::Explanation(explanation.as_ref().map(reasons))
             }
             Request::AcceptLoss => {

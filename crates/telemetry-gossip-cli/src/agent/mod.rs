@@ -11,9 +11,12 @@
 //! delays neither the node nor its leave.
 
 mod answers;
+#[cfg(test)]
+mod examples;
 pub(crate) mod output;
 mod seeds;
 mod signals;
+pub(crate) mod telemetry;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,6 +39,7 @@ use crate::error::Error;
 use crate::text;
 use output::{Line, Output};
 use signals::Signals;
+use telemetry::Held;
 
 /// How long the agent may take to tell other nodes that it leaves. With the default settings, this
 /// takes a second or two.
@@ -217,6 +221,8 @@ async fn agent(
         .record(args.record.recording());
     options.state_dir = args.state.clone();
     let agent = spawn(options, shared)?;
+    // The node runs from the next await on, and may join before the first line is printed.
+    let (printed, mut watched) = (agent.events(), agent.events());
     for (key, value) in &args.entries {
         agent.publish(key, value.as_bytes()).await.map_err(|error| {
             Error::Usage(format!("--set {}: {error}", text::printable(key, MAX_SHOWN_CHARS)))
@@ -237,15 +243,15 @@ async fn agent(
     }
     let printer = tokio::task::spawn_blocking({
         let output = Output { id: args.id, json: args.json, control: Some(control_address) };
-        let (events, runtime) = (agent.events(), tokio::runtime::Handle::current());
+        let runtime = tokio::runtime::Handle::current();
         let agent = agent.clone();
-        move || runtime.block_on(print(output, agent, lines, events))
+        move || runtime.block_on(print(output, agent, lines, printed))
     });
     let clients = Arc::default();
     let source = answers::source(&agent, &transport, &clients, !seeds.is_empty() || remembered > 0);
     server::spawn(listener, source, clients).map_err(Error::Setup)?;
     let exits = args.on_conflict == Conflict::Exit;
-    let outcome = run_until_signal(&agent, exits, &mut signals, &say).await;
+    let outcome = run_until_signal(&agent, &mut watched, exits, &mut signals, &say).await;
     agent.shutdown().await;
     if let Some(why) = agent.state_status().and_then(|status| status.borrow().failing.clone()) {
         say(Line::warning(not_kept(&why)));
@@ -299,17 +305,17 @@ fn not_spawned(error: SpawnError) -> Error {
 /// Runs the node until a signal, and lets it leave.
 async fn run_until_signal(
     agent: &Agent,
+    events: &mut Events,
     exits_on_conflict: bool,
     signals: &mut Signals,
     say: &impl Fn(Line),
 ) -> Result<(), Error> {
-    let mut events = agent.events();
     tokio::select! {
         () = signals.recv() => {}
         () = warn_of_seeds(agent, say) => {}
         () = warn_of_state(agent, say) => {}
         () = warn_of_host(agent, say) => {}
-        error = failure(&mut events, exits_on_conflict) => return Err(error),
+        error = failure(events, exits_on_conflict) => return Err(error),
     }
     say(Line::leaving());
     tokio::select! {
@@ -415,27 +421,30 @@ async fn failure(events: &mut Events, exits_on_conflict: bool) -> Error {
 async fn print(
     output: Output,
     agent: Agent,
-    mut lines: mpsc::UnboundedReceiver<Line>,
+    mut own_lines: mpsc::UnboundedReceiver<Line>,
     mut events: Events,
 ) {
     let (mut more_lines, mut more_events) = (true, true);
     while more_lines || more_events {
-        let line = tokio::select! {
+        let lines = tokio::select! {
             biased;
-            line = lines.recv(), if more_lines => {
+            line = own_lines.recv(), if more_lines => {
                 more_lines = line.is_some();
-                line
+                line.into_iter().collect()
             }
             event = events.recv(), if more_events => match event {
-                Ok(event) => output.line_of(&event, |hash| name(&agent, hash)),
-                Err(RecvError::Lagged(missed)) => Some(Line::missed_events(missed)),
+                Ok(event) => output.lines_of(&event, |hash| name(&agent, hash), |id| {
+                    let member = agent.member(id.as_str());
+                    member.map(|member| Held::of_view(&member)).unwrap_or_default()
+                }),
+                Err(RecvError::Lagged(missed)) => vec![Line::missed_events(missed)],
                 Err(RecvError::Closed) => {
                     more_events = false;
-                    None
+                    Vec::new()
                 }
             },
         };
-        if line.is_some_and(|line| output.print(&line).is_err()) {
+        if lines.iter().any(|line| output.print(line).is_err()) {
             return;
         }
     }

@@ -16,6 +16,7 @@ use telemetry_gossip_core::{
     DropReason, Dropped, Event, Evidence, IdHash, IsolationEnd, NodeId, RemovalReason,
 };
 
+use super::telemetry::Held;
 use crate::control::Finding;
 use crate::safe::Safe;
 use crate::text;
@@ -37,7 +38,7 @@ pub(crate) struct Line {
 }
 
 impl Line {
-    fn new(word: &'static str, parts: Value, text: String) -> Self {
+    pub(super) fn new(word: &'static str, parts: Value, text: String) -> Self {
         let parts = match parts {
             Value::Object(parts) => parts,
             _ => Map::new(),
@@ -135,7 +136,7 @@ impl Line {
         let known =
             |hash| names.iter().find(|(known, _)| *known == hash).map(|(_, id)| id.as_str());
         let finding = Finding::of(evidence, known);
-        let text = format!("{id} {}", finding.text);
+        let text = format!("{} {}", text::word(id.as_str()), finding.text);
         Self::new("evidence", json!(About { id, finding }), text)
     }
 
@@ -180,39 +181,43 @@ impl Line {
         let at = |address: &Option<A>| {
             address.as_ref().map_or_else(|| "an unknown address".to_owned(), ToString::to_string)
         };
+        let shown = subject(event).map_or_else(String::new, |id| text::word(id.as_str()));
         Some(match event {
             Event::Joined { id, address, generation, .. } => Self::new(
                 "joined",
                 json!({ "id": id, "address": place(address), "generation": generation }),
-                format!("{id} joined at {} with generation {generation}", at(address)),
+                format!("{shown} joined at {} with generation {generation}", at(address)),
             ),
             Event::Alive { id, generation, .. } => Self::new(
                 "alive",
                 json!({ "id": id, "generation": generation }),
-                format!("{id} is alive at generation {generation}"),
+                format!("{shown} is alive at generation {generation}"),
             ),
             Event::Suspected { id, generation, by, .. } => Self::new(
                 "suspected",
                 json!({ "id": id, "generation": generation, "by": by }),
                 match by {
-                    Some(by) => format!("{id} is suspected at generation {generation}, by {by}"),
-                    None => format!("{id} is suspected at generation {generation}"),
+                    Some(by) => {
+                        let by = text::word(by.as_str());
+                        format!("{shown} is suspected at generation {generation}, by {by}")
+                    }
+                    None => format!("{shown} is suspected at generation {generation}"),
                 },
             ),
             Event::Dead { id, generation, .. } => Self::new(
                 "dead",
                 json!({ "id": id, "generation": generation }),
-                format!("{id} is dead at generation {generation}"),
+                format!("{shown} is dead at generation {generation}"),
             ),
             Event::Left { id, generation, .. } => Self::new(
                 "left",
                 json!({ "id": id, "generation": generation }),
-                format!("{id} has left at generation {generation}"),
+                format!("{shown} has left at generation {generation}"),
             ),
             Event::Moved { id, address, .. } => Self::new(
                 "moved",
                 json!({ "id": id, "address": place(address) }),
-                format!("{id} is now at {}", at(address)),
+                format!("{shown} is now at {}", at(address)),
             ),
             Event::Removed { id, reason, .. } => {
                 let (word, text) = match reason {
@@ -235,14 +240,9 @@ impl Line {
                 Self::new(
                     "removed",
                     json!({ "id": id, "reason": word }),
-                    format!("{id} is removed: {text}"),
+                    format!("{shown} is removed: {text}"),
                 )
             }
-            Event::Telemetry { id, version, .. } => Self::new(
-                "telemetry",
-                json!({ "id": id, "version": version }),
-                format!("the telemetry of {id} is at version {version}"),
-            ),
             Event::Refuted { generation, .. } => Self::new(
                 "refuted",
                 json!({ "generation": generation }),
@@ -317,7 +317,7 @@ impl Line {
                 json!({ "id": id.as_str(), "stated": stated.to_string(),
                     "source": source.to_string() }),
                 format!(
-                    "{id} was asked at {stated}, which it advertises, and answers from {source}: \
+                    "{shown} was asked at {stated}, which it advertises, and answers from {source}: \
                      that does no harm; if it is not meant, check --bind and --advertise there"
                 ),
             ),
@@ -327,7 +327,7 @@ impl Line {
                 json!({ "id": id, "address": address.to_string(), "arrive": arrive,
                     "lost": lost }),
                 format!(
-                    "datagrams of about {lost} bytes and more do not arrive at {id} at {address}, \
+                    "datagrams of about {lost} bytes and more do not arrive at {shown} at {address}, \
                      while those of up to {arrive} do: if the path is to blame, set --mtu to what \
                      it carries"
                 ),
@@ -338,7 +338,7 @@ impl Line {
                 format!(
                     "{} does not count this node as a member, by cluster config {version}: it \
                      tells this node nothing; if that is not meant, add this node to the config",
-                    by.as_ref().map_or("another node", |by| by.as_str())
+                    by.as_ref().map_or("another node".to_owned(), |by| text::word(by.as_str()))
                 ),
             ),
             Event::JoinCompleted { seed, .. } => Self::new(
@@ -368,13 +368,13 @@ impl Line {
             Event::LeaveCompleted => {
                 Self::new("leave-completed", json!({}), "leave complete".to_owned())
             }
-            // `Output::line_of` formats evidence, as it needs names. `ProbeCompleted` and
+            // `Output::lines_of` formats evidence and telemetry, as it needs names and values. `ProbeCompleted` and
             // `ExchangeCompleted` answer commands, which this program does not give.
             _ => return None,
         })
     }
 
-    fn render(&self, now: SystemTime, as_json: bool) -> String {
+    pub(super) fn render(&self, now: SystemTime, as_json: bool) -> String {
         let now = text::wall_clock(now);
         if as_json {
             let mut object = Map::new();
@@ -389,6 +389,22 @@ impl Line {
     }
 }
 
+/// The member that an event tells of.
+const fn subject<A>(event: &Event<A>) -> Option<&NodeId> {
+    match event {
+        Event::Joined { id, .. }
+        | Event::Alive { id, .. }
+        | Event::Suspected { id, .. }
+        | Event::Dead { id, .. }
+        | Event::Left { id, .. }
+        | Event::Moved { id, .. }
+        | Event::Removed { id, .. }
+        | Event::AnswersElsewhere { id, .. }
+        | Event::LongDatagramsLost { id, .. } => Some(id),
+        _ => None,
+    }
+}
+
 /// Standard output of an agent, or of a replay.
 #[derive(Clone, Debug)]
 pub(crate) struct Output {
@@ -400,9 +416,23 @@ pub(crate) struct Output {
 }
 
 impl Output {
+    /// The lines for an event: one, or one per entry of telemetry that changed. `name` maps id
+    /// hashes to ids, and `held` returns the telemetry that is held of a member.
+    pub(crate) fn lines_of<A: Display>(
+        &self,
+        event: &Event<A>,
+        name: impl Fn(IdHash) -> Option<NodeId>,
+        held: impl FnOnce(&NodeId) -> Held,
+    ) -> Vec<Line> {
+        match event {
+            Event::Telemetry { id, since, version, .. } => held(id).lines(id, *since, *version),
+            event => self.line_of(event, name).into_iter().collect(),
+        }
+    }
+
     /// The line for an event; `name` maps id hashes to ids. An `alive` event of this node itself
     /// has none, since the `refuted` event says the same with the reason.
-    pub(crate) fn line_of<A: Display>(
+    fn line_of<A: Display>(
         &self,
         event: &Event<A>,
         name: impl Fn(IdHash) -> Option<NodeId>,

@@ -31,8 +31,8 @@ Exit codes:
   1    the agent refused the change, or is not the one that was meant
   2    wrong arguments
   3    a file could not be read or created, or is not a key file
-  4    no answer, a client that the agent does not serve, or an agent busy
-       for 10 s
+  4    no answer within --timeout, a client that the agent does not serve,
+       or a busy agent
   130  interrupted")]
 pub(crate) struct KeyArgs {
     #[command(subcommand)]

@@ -84,7 +84,9 @@ Exit codes:
   1    the replay differs from the record; with --verify, also if the record
        is incomplete or damaged
   2    wrong arguments
-  3    a file could not be read or written, or is not a record")]
+  3    a file could not be read or written, or is not a record
+  5    the node knew no member of --explain then, or the record ends before
+       the time of --at; all that was asked for is printed all the same")]
 pub(crate) struct ReplayArgs {
     /// File of a record, or the folder of its files.
     #[arg(value_name = "FILE|DIR")]

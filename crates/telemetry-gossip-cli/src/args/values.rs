@@ -124,6 +124,16 @@ pub(super) fn span(text: &str) -> Result<Duration, String> {
     })
 }
 
+/// A time to wait for an answer. The longest bounds the arithmetic with times.
+pub(super) fn timeout(text: &str) -> Result<Duration, String> {
+    let allowed = Duration::from_millis(1)..=Duration::from_secs(3_600);
+    let timeout = span(text)?;
+    if allowed.contains(&timeout) {
+        return Ok(timeout);
+    }
+    Err("a timeout is 1ms to 1h: type --timeout 3s".to_owned())
+}
+
 pub(super) fn share(text: &str) -> Result<Share, String> {
     text.parse().map_err(|_| match text.parse::<f64>() {
         Ok(share) if share >= 0.0 => {

@@ -23,9 +23,6 @@ const MAX_ANSWER_BYTES: u64 = 128 << 20;
 /// The longest reason of an agent in an error message, in characters.
 const MAX_REASON_CHARS: usize = 400;
 
-/// How long a question may take, from the connection to the answer.
-const ASK_TIMEOUT: Duration = Duration::from_secs(10);
-
 /// How long to wait before asking a busy agent again.
 const RETRY_INTERVAL: Duration = Duration::from_millis(200);
 
@@ -33,6 +30,8 @@ const RETRY_INTERVAL: Duration = Duration::from_millis(200);
 pub(crate) struct Client {
     via: Via,
     token_file: Option<PathBuf>,
+    /// How long a question may take, from the connection to the answer.
+    timeout: Duration,
     /// The pause before a busy agent is asked again.
     retry: Duration,
 }
@@ -62,12 +61,12 @@ struct Presenting<'a> {
 impl Client {
     /// Asks the agent that these arguments name.
     pub(crate) fn of(args: &AskArgs) -> Self {
-        let AskArgs { via, control_token_file } = args.clone();
-        Self::new(via, control_token_file)
+        let AskArgs { via, control_token_file, timeout } = args.clone();
+        Self::new(via, control_token_file, timeout)
     }
 
-    pub(crate) fn new(via: Via, token_file: Option<PathBuf>) -> Self {
-        Self { via, token_file, retry: RETRY_INTERVAL }
+    pub(crate) fn new(via: Via, token_file: Option<PathBuf>, timeout: Duration) -> Self {
+        Self { via, token_file, timeout, retry: RETRY_INTERVAL }
     }
 
     /// Asks for everything that the agent knows.
@@ -149,12 +148,16 @@ impl Client {
 
     /// Sends a request. While the agent is busy, repeats it until the timeout.
     async fn ask(&self, request: &Request) -> Result<Answer, Error> {
-        let end = Instant::now() + ASK_TIMEOUT;
+        let waited = self.timeout;
+        let end = Instant::now() + waited;
         let token = self.token()?;
         loop {
             let text = match timeout_at(end, self.talk(request, token.as_ref())).await {
                 Err(_) => {
-                    return Err(self.no_answer(format!("it sent nothing within {ASK_TIMEOUT:?}")));
+                    return Err(self.no_answer(format!(
+                        "no whole answer came within {waited:?}, so that the agent may be stopped or \
+                         busy (--timeout sets how long to wait)"
+                    )));
                 }
                 Ok(Err(error)) => return Err(self.unreached(&error)),
                 Ok(Ok(text)) => text,
@@ -167,7 +170,7 @@ impl Client {
                 }
                 Ok(Answer::Busy) if Instant::now() + self.retry < end => sleep(self.retry).await,
                 Ok(Answer::Busy) => {
-                    return Err(Error::Busy { via: self.via.to_string(), waited: ASK_TIMEOUT });
+                    return Err(Error::Busy { via: self.via.to_string(), waited });
                 }
                 Ok(answer) => return Ok(answer),
                 Err(_) => return Err(self.another_service()),
@@ -248,7 +251,7 @@ mod tests {
     use tokio::net::TcpListener;
 
     fn client(addr: &str) -> Client {
-        Client::new(Via::Tcp(addr.to_owned()), None)
+        Client::new(Via::Tcp(addr.to_owned()), None, Duration::from_millis(300))
     }
 
     #[tokio::test]
@@ -271,9 +274,22 @@ mod tests {
             }
         });
         let error =
-            Client { retry: ASK_TIMEOUT, ..client(&addr) }.ask(&Request::View).await.unwrap_err();
+            Client { retry: client(&addr).timeout, ..client(&addr) }.view().await.unwrap_err();
         assert_eq!(error.exit_code(), 4);
         assert!(error.to_string().contains("busy with other clients"), "{error}");
+    }
+
+    /// The system completes the connection of a stopped agent, which then never answers.
+    #[tokio::test]
+    async fn an_agent_that_is_stopped_is_given_up_after_the_timeout() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap().to_string();
+        let begun = std::time::Instant::now();
+        let error = client(&addr).view().await.unwrap_err();
+        assert_eq!(error.exit_code(), 4);
+        let said = error.to_string();
+        assert!(said.contains("within 300ms") && said.contains("--timeout"), "{said}");
+        assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
     }
 
     #[tokio::test]

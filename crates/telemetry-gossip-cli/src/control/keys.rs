@@ -108,7 +108,10 @@ impl KeyKeeper {
         let mut changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
         let text = self.seal.open_message(&self.keys_at(*changes).associated_data(), &sealed);
         let text = text.map_err(|error| {
-            format!("the order cannot be opened ({error}): check --key-file, --label and --agent")
+            format!(
+                "the order cannot be opened ({error}): give --key-file with a key of this agent, and \
+                 the --label with which it was started"
+            )
         })?;
         let change = serde_json::from_slice(&text)
             .map_err(|error| format!("the order is not a change of keys: {error}"))?;

@@ -43,6 +43,7 @@ pub(crate) mod server;
 mod status_word;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use telemetry_gossip::transport::SealStats;
@@ -183,6 +184,9 @@ pub(crate) struct HealthView {
     pub(crate) alive: u32,
     pub(crate) suspected: u32,
     pub(crate) dead: u32,
+    /// Absent in the answers of earlier versions, whose `dead` has these, too.
+    #[serde(default)]
+    pub(crate) left: u32,
     pub(crate) active: bool,
     /// Why the agent knows no other live member; `None` if it knows one. Absent in the answers of
     /// earlier versions.
@@ -253,23 +257,27 @@ impl HealthView {
     /// Describes the health of a node; `isolation` is that of the view beside it, and `has_seeds`
     /// says whether the agent was given seeds.
     pub(crate) fn of(health: &Health, isolation: Option<&IsolationView>, has_seeds: bool) -> Self {
-        let Health { local_health, alive, suspected, dead, active, joined, .. } = *health;
+        let Health { local_health, alive, suspected, dead, left, active, joined, .. } = *health;
         let is_alone = active && alive + suspected <= 1;
         let alone = is_alone.then_some(match (has_seeds, joined) {
-            _ if dead > 0 => Alone::OthersGone,
+            _ if dead + left > 0 => Alone::OthersGone,
             (true, false) => Alone::NoSeedAnswered,
             (false, false) => Alone::NoSeeds,
             (_, true) => Alone::OthersGone,
         });
-        Self { local_health, isolated: isolation.is_some(), alive, suspected, dead, active, alone }
+        let isolated = isolation.is_some();
+        Self { local_health, isolated, alive, suspected, dead, left, active, alone }
     }
 }
 
 impl MemberView {
-    /// Describes a member of a replayed node, at time `now` of the replay.
+    /// Describes a member of the replayed node called `itself`, at time `now` of the replay, that
+    /// has had its status for `status_since`, if that is known.
     pub(crate) fn of_node(
+        itself: &str,
         member: &Member<'_, driver::PeerAddr>,
         now: Instant,
+        status_since: Option<Duration>,
         isolated_since: Option<Instant>,
     ) -> Self {
         let value = |entry: &TelemetryEntry<'_>| Value {
@@ -284,7 +292,11 @@ impl MemberView {
                 && isolated_since.is_some_and(|since| member.last_observed() < since),
             generation: member.generation().0,
             address: member.address().map(|address| address.to_string()),
-            last_heard_s: now.since(member.last_observed()).as_secs_f64(),
+            status_since_s: status_since.map(|since| since.as_secs_f64()),
+            last_heard_s: member
+                .last_heard()
+                .filter(|_| member.id() != itself)
+                .map(|heard| now.since(heard).as_secs_f64()),
             telemetry_version: member.telemetry_version(),
             telemetry: member
                 .telemetry()
@@ -293,7 +305,8 @@ impl MemberView {
         }
     }
 
-    fn of(view: &driver::View, member: &driver::MemberView) -> Self {
+    /// Describes a member in the view of the agent called `itself`.
+    fn of(itself: &str, view: &driver::View, member: &driver::MemberView) -> Self {
         let value = |entry: &driver::TelemetryValue| Value {
             content: Content::of(&entry.value),
             version: entry.version,
@@ -305,7 +318,11 @@ impl MemberView {
             unconfirmed: view.is_unconfirmed(member),
             generation: member.generation.0,
             address: member.address.map(|address| address.to_string()),
-            last_heard_s: member.last_observed().elapsed().as_secs_f64(),
+            status_since_s: Some(member.since.elapsed().as_secs_f64()),
+            last_heard_s: member
+                .last_heard()
+                .filter(|_| member.id.as_str() != itself)
+                .map(|heard| heard.elapsed().as_secs_f64()),
             telemetry_version: member.telemetry_version,
             telemetry: member
                 .telemetry
@@ -328,9 +345,13 @@ pub(crate) struct MemberView {
     pub(crate) unconfirmed: bool,
     pub(crate) generation: u64,
     pub(crate) address: Option<String>,
-    /// Time since the agent last received a datagram from the member, or learned something new
-    /// about it.
-    pub(crate) last_heard_s: f64,
+    /// Time since the member has its status for the agent; `None` if a replay does not know it.
+    #[serde(default)]
+    pub(crate) status_since_s: Option<f64>,
+    /// Time since the agent last heard from the member itself, directly or through a helper; `None`
+    /// if it never has, and for the agent itself.
+    #[serde(default)]
+    pub(crate) last_heard_s: Option<f64>,
     pub(crate) telemetry_version: u64,
     pub(crate) telemetry: BTreeMap<String, Value>,
 }
@@ -379,6 +400,7 @@ pub(crate) mod tests {
                 alive: 1,
                 suspected: 0,
                 dead: 0,
+                left: 0,
                 active: true,
                 alone: None,
             },
@@ -389,7 +411,8 @@ pub(crate) mod tests {
                 unconfirmed: false,
                 generation: 2,
                 address: Some("127.0.0.1:7101".into()),
-                last_heard_s: 1.5,
+                status_since_s: Some(41.0),
+                last_heard_s: Some(1.5),
                 telemetry_version: 4,
                 telemetry: [("load".to_owned(), load), ("blob".to_owned(), blob)].into(),
             }],

@@ -24,6 +24,7 @@ pub(crate) fn of(
     view: View,
     current: impl Fn() -> Arc<driver::View> + Send + 'static,
 ) -> Result<Reply, String> {
+    let itself = view.node.clone();
     let (head, tail) = around(view).map_err(|error| error.to_string())?;
     let (mut head, mut last): (Option<Vec<u8>>, Option<NodeId>) = (Some(head), None);
     Ok(Reply::Pages(Box::new(move |page| {
@@ -37,7 +38,7 @@ pub(crate) fn of(
             if !std::mem::take(&mut first) {
                 page.push(b',');
             }
-            if serde_json::to_writer(&mut *page, &MemberView::of(&view, member)).is_err() {
+            if serde_json::to_writer(&mut *page, &MemberView::of(&itself, &view, member)).is_err() {
                 // A member is plain data in memory, so that this cannot happen.
                 page.truncate(start);
             }

@@ -1,6 +1,8 @@
 //! An explanation of a member's status in the form of the control protocol: with ids in place of
 //! id hashes, and ages in place of instants, which have no meaning outside the agent.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use telemetry_gossip_core::{Evidence, Explanation, Generation, IdHash, Incident, Status};
 
@@ -16,7 +18,13 @@ pub(crate) struct Reasons {
     #[serde(with = "status_word")]
     pub(crate) status: Status,
     pub(crate) generation: u64,
-    pub(crate) last_heard_s: f64,
+    /// Time since the member has its status for the agent; `None` if a replay does not know it.
+    #[serde(default)]
+    pub(crate) status_since_s: Option<f64>,
+    /// Time since the agent last heard from the member itself; `None` if it never has, and of the
+    /// agent itself.
+    #[serde(default)]
+    pub(crate) last_heard_s: Option<f64>,
     pub(crate) round_trip_s: Option<f64>,
     /// How often the member refuted or came back recently.
     pub(crate) flaps: u8,
@@ -48,15 +56,21 @@ pub(crate) struct Reason {
 }
 
 /// [`Evidence`], which is also a line in the output of an agent.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Finding {
     /// The kind of evidence, for programs.
     pub(crate) kind: String,
+    /// What the agent that explains itself was called by others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) status: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) generation: Option<u64>,
     /// The accuser, or the helper that got the answer; absent if the agent does not know it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) by: Option<String>,
+    /// How long the node was paused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) paused_s: Option<f64>,
     /// The helpers of a failed probe.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) helpers: Vec<Helper>,
@@ -75,8 +89,9 @@ pub(crate) struct Helper {
 }
 
 impl Reasons {
-    /// Converts the explanation of the agent called `node`.
-    pub(crate) fn of(node: &str, explanation: &Explanation) -> Self {
+    /// Converts the explanation of the agent called `node`. The member has had its status for
+    /// `since`, if that is known.
+    pub(crate) fn of(node: &str, explanation: &Explanation, since: Option<Duration>) -> Self {
         let age = |at| explanation.now.since(at).as_secs_f64();
         let suspicion = explanation.suspicion.as_ref().map(|suspicion| Suspicion {
             since_s: age(suspicion.since),
@@ -97,14 +112,27 @@ impl Reasons {
             id: explanation.id.to_string(),
             status: explanation.status,
             generation: explanation.generation.0,
-            last_heard_s: age(explanation.last_observed),
+            status_since_s: since.map(|since| since.as_secs_f64()),
+            last_heard_s: explanation.last_heard.filter(|_| !explanation.itself).map(age),
             round_trip_s: explanation.round_trip.map(|round_trip| round_trip.as_secs_f64()),
             flaps: explanation.flaps,
             isolated: explanation.isolated,
             suspicion,
             history: explanation.history.iter().map(reason).collect(),
-            text: explanation.to_string(),
+            text: in_words(explanation, since),
         }
+    }
+}
+
+/// Returns the explanation in words, and says behind its first line since when the status holds.
+fn in_words(explanation: &Explanation, since: Option<Duration>) -> String {
+    let text = explanation.to_string();
+    match (since, text.split_once('\n')) {
+        (Some(since), Some((first, rest))) => {
+            let status = explanation.status;
+            format!("{first}\n  has been {status} here for {:.1} s\n{rest}", since.as_secs_f64())
+        }
+        _ => text,
     }
 }
 
@@ -116,10 +144,17 @@ impl Finding {
             Evidence::Suspected { by, generation } => (Some(generation), by),
             Evidence::Alive { generation, .. }
             | Evidence::Dead { generation, .. }
-            | Evidence::Left { generation } => (Some(generation), None),
+            | Evidence::Left { generation }
+            | Evidence::Refuted { generation } => (Some(generation), None),
+            Evidence::Accused { by, generation, .. } => (Some(generation), by),
             Evidence::Confirmed { by } | Evidence::AnsweredThrough { helper: by } => {
                 (None, Some(by))
             }
+            _ => (None, None),
+        };
+        let (status, paused_s) = match *evidence {
+            Evidence::Accused { status, .. } => (Some(status.to_string()), None),
+            Evidence::Paused { late } => (None, Some(late.as_secs_f64())),
             _ => (None, None),
         };
         let helpers = match *evidence {
@@ -129,6 +164,8 @@ impl Finding {
         let helpers = helpers.into_iter().flatten();
         Self {
             kind: evidence.kind().to_owned(),
+            status,
+            paused_s,
             generation: generation.map(|Generation(number)| number),
             by: by.and_then(known),
             helpers: helpers

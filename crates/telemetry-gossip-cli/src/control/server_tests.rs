@@ -11,6 +11,9 @@ use tokio::net::TcpStream;
 
 const NEVER: Duration = Duration::from_secs(3_600);
 
+/// Longer than any answer takes.
+const TIMEOUT: Duration = Duration::from_secs(60);
+
 /// A server at a TCP address, and what its clients need.
 struct Served {
     addr: SocketAddr,
@@ -34,7 +37,7 @@ async fn serving(request_timeout: Duration) -> Served {
 
 impl Served {
     fn client(&self) -> Client {
-        Client::new(Via::Tcp(self.addr.to_string()), Some(self.token_file.clone()))
+        Client::new(Via::Tcp(self.addr.to_string()), Some(self.token_file.clone()), TIMEOUT)
     }
 
     /// Adds the token to a request.
@@ -135,5 +138,5 @@ async fn a_socket_of_this_user_needs_no_token() {
     let source: Source =
         Arc::new(|_| Box::pin(async { Ok(Reply::Whole(Answer::View(Box::new(view())))) }));
     spawn(control.listener, source, Arc::default()).unwrap();
-    assert_eq!(Client::new(Via::Path(path), None).view().await.unwrap(), view());
+    assert_eq!(Client::new(Via::Path(path), None, TIMEOUT).view().await.unwrap(), view());
 }

@@ -101,16 +101,20 @@ impl Found {
         self.span().as_secs_f64() / self.took.as_secs_f64().max(1e-9)
     }
 
+    /// When the record ends, if that is before the time at which the replay was to stop.
+    pub(super) fn end_before_stop(&self) -> Option<String> {
+        self.ends_before_stop.then(|| wall_clock(self.end))
+    }
+
     pub(super) fn print(
         &self,
         out: &mut impl Write,
         player: &Player<PeerAddr>,
         json: bool,
     ) -> io::Result<()> {
-        let time =
-            |micros| text::wall_clock(SystemTime::UNIX_EPOCH + Duration::from_micros(micros));
         // A record without an input has no times.
-        let (start, end) = (self.start.map(time), self.start.map(|_| time(self.end)));
+        let start = self.start.map(wall_clock);
+        let end = self.start.map(|_| wall_clock(self.end));
         let (digest, node) = (player.digest(), player.node());
         let hash = format!("{:016x}", digest.hash);
         let ends: Vec<String> = self.ends.iter().map(|(path, tail)| ending(path, *tail)).collect();
@@ -139,7 +143,7 @@ impl Found {
             });
             return writeln!(out, "{summary}");
         }
-        let id = text::printable(node.me().id(), 127);
+        let id = text::word(node.me().id());
         let span = start.zip(end).map_or_else(
             || "no inputs".to_owned(),
             |(start, end)| format!("from {start} to {end} ({})", text::age(self.span())),
@@ -205,6 +209,11 @@ impl Found {
         }
         Ok(())
     }
+}
+
+/// Formats microseconds since 1970.
+fn wall_clock(micros: u64) -> String {
+    text::wall_clock(SystemTime::UNIX_EPOCH + Duration::from_micros(micros))
 }
 
 fn name(path: &Path) -> Cow<'_, str> {

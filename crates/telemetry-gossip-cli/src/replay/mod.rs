@@ -9,25 +9,28 @@
 //! The recorder reads records and compares them with the replay. This module prints the result.
 
 mod found;
+mod statuses;
 mod trace;
 
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
-use telemetry_gossip_core::NodeId;
+use telemetry_gossip_core::{Member, NodeId};
 use telemetry_gossip_recorder::{
     Boot, Entry, Output, Playback, PlaybackStep, Player, RecordFile, Start,
 };
 use telemetry_gossip_tokio::PeerAddr;
 
 use crate::agent::output;
+use crate::agent::telemetry::Held;
 use crate::args::ReplayArgs;
 use crate::control::{MemberView, Reasons};
 use crate::error::Error;
 use crate::safe::Safe;
 use crate::text;
 use found::Found;
+use statuses::Statuses;
 use trace::Trace;
 
 /// The longest line of an explanation in characters: a probe with eight helpers of the longest
@@ -37,10 +40,17 @@ const MAX_LINE_CHARS: usize = 1_500;
 pub(crate) fn run(args: &ReplayArgs) -> Result<(), Error> {
     let playback = Playback::new(files(&args.path, args.node.as_ref())?);
     let mut out = Safe::new(BufWriter::new(io::stdout().lock()), args.json);
-    let mut replay =
-        Replay { args, playback, found: Found::default(), lead: 0, boot: None, trace: None };
+    let mut replay = Replay {
+        args,
+        playback,
+        found: Found::default(),
+        lead: 0,
+        boot: None,
+        trace: None,
+        statuses: Statuses::default(),
+    };
     replay.run(&mut out)?;
-    let Replay { playback, found, trace, .. } = replay;
+    let Replay { playback, found, trace, lead, statuses, .. } = replay;
     let Some(player) = playback.player() else {
         return Err(Error::Usage(format!(
             "{} contains no complete beginning of a record, so there is nothing to replay",
@@ -51,18 +61,25 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<(), Error> {
         trace.write(path, player)?;
     }
     found.print(&mut out, player, args.json)?;
+    let now = player.node().now().as_micros().wrapping_add(lead);
+    let age = |member: Member<'_, PeerAddr>| statuses.age(member.id(), member.status(), now);
     if args.members {
-        members(&mut out, player, args.json)?;
+        members(&mut out, player, age, args.json)?;
     }
-    let known =
-        args.explain.as_ref().map(|id| explain(&mut out, player, id, args.json)).transpose()?;
+    let known = args
+        .explain
+        .as_ref()
+        .map(|id| explain(&mut out, player, id, age, args.json))
+        .transpose()?;
     out.flush()?;
     if let (Some(false), Some(id)) = (known, &args.explain) {
-        return Err(Error::Usage(format!(
-            "the node knew no member called `{id}` at that time: --members lists those it knew"
-        )));
+        return Err(Error::UnknownThen { id: id.to_string() });
     }
-    found.verdict(args.verify)
+    found.verdict(args.verify)?;
+    match found.end_before_stop() {
+        Some(end) => Err(Error::BeyondRecord { end }),
+        None => Ok(()),
+    }
 }
 
 /// Finds the files to replay, in order.
@@ -105,6 +122,7 @@ struct Replay<'a> {
     /// The parameters that the node was started with, until its first input.
     boot: Option<Boot<PeerAddr>>,
     trace: Option<Trace>,
+    statuses: Statuses,
 }
 
 impl Replay<'_> {
@@ -114,7 +132,10 @@ impl Replay<'_> {
                 PlaybackStep::Opened { header, missing, divergence, .. } => {
                     self.lead = header.unix_micros.wrapping_sub(header.at.as_micros());
                     self.boot = match &header.start {
-                        Start::Boot(boot) => Some(Boot::clone(boot)),
+                        Start::Boot(boot) => {
+                            self.statuses.begin(boot.identity.id, header.unix_micros);
+                            Some(Boot::clone(boot))
+                        }
                         _ => None,
                     };
                     let begins = self.found.opened(&header, missing, divergence);
@@ -164,14 +185,16 @@ impl Replay<'_> {
         }
         let (mut events, begun) = (Vec::new(), Instant::now());
         let show = shown && self.args.events;
+        let statuses = &mut self.statuses;
         let accepted = self.playback.play(entry, |output| {
             if let Some(trace) = &mut trace {
                 trace.output(&output);
             }
-            if let Output::Event(event) = output
-                && show
-            {
-                events.push(event);
+            if let Output::Event(event) = output {
+                statuses.learn(&event, at);
+                if show {
+                    events.push(event);
+                }
             }
         });
         self.found.took += begun.elapsed();
@@ -188,9 +211,12 @@ impl Replay<'_> {
         let output = output::Output { id, json: self.args.json, control: None };
         let time = SystemTime::UNIX_EPOCH + Duration::from_micros(at);
         for event in &events {
-            if let Some(line) =
-                output.line_of(event, |hash| members().find(|id| id.id_hash() == hash))
-            {
+            let name = |hash| members().find(|id| id.id_hash() == hash);
+            let held = |id: &NodeId| {
+                let member = player.node().member(id.as_str());
+                member.map(|member| Held::of_node(&member)).unwrap_or_default()
+            };
+            for line in output.lines_of(event, name, held) {
                 output.print_at(out, &line, time)?;
             }
         }
@@ -198,11 +224,18 @@ impl Replay<'_> {
     }
 }
 
-fn members(out: &mut impl Write, player: &Player<PeerAddr>, json: bool) -> Result<(), Error> {
+fn members(
+    out: &mut impl Write,
+    player: &Player<PeerAddr>,
+    age: impl Fn(Member<'_, PeerAddr>) -> Option<Duration>,
+    json: bool,
+) -> Result<(), Error> {
     let node = player.node();
     let (now, isolated_since) = (node.now(), node.health().isolated_since);
-    let mut members: Vec<MemberView> =
-        node.members().map(|member| MemberView::of_node(&member, now, isolated_since)).collect();
+    let mut members: Vec<MemberView> = node
+        .members()
+        .map(|it| MemberView::of_node(node.me().id(), &it, now, age(it), isolated_since))
+        .collect();
     members.sort_by(|one, other| one.id.cmp(&other.id));
     if json {
         serde_json::to_writer(&mut *out, &members).map_err(io::Error::from)?;
@@ -218,16 +251,18 @@ fn explain(
     out: &mut impl Write,
     player: &Player<PeerAddr>,
     id: &NodeId,
+    age: impl Fn(Member<'_, PeerAddr>) -> Option<Duration>,
     json: bool,
 ) -> Result<bool, Error> {
     let node = player.node();
     let Some(explanation) = node.explain(id.as_str()) else { return Ok(false) };
-    let reasons = Reasons::of(node.me().id(), &explanation);
+    let since = node.member(id.as_str()).and_then(age);
+    let reasons = Reasons::of(node.me().id(), &explanation, since);
     if json {
         serde_json::to_writer(&mut *out, &reasons).map_err(io::Error::from)?;
         writeln!(out)?;
     } else {
-        writeln!(out, "\n{} says:", text::printable(&reasons.node, 127))?;
+        writeln!(out, "\n{} says:", text::word(&reasons.node))?;
         for line in reasons.text.lines() {
             writeln!(out, "{}", text::printable(line, MAX_LINE_CHARS))?;
         }

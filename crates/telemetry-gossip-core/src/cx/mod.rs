@@ -34,7 +34,7 @@ pub(crate) use events::Events;
 pub(crate) use telemetry::Fit;
 
 /// The version of the serialised shape of [`Cx`]. It counts up with each change of the shape.
-pub(crate) const SHAPE: u32 = 5;
+pub(crate) const SHAPE: u32 = 6;
 
 /// The context of all parts. Its fields are serialised in this order.
 #[derive(Debug, Serialize, Deserialize)]

@@ -9,10 +9,14 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
+use super::Detector;
+use crate::address::Address;
 use crate::bounded::list;
-use crate::evidence::Incident;
+use crate::config::Mode;
+use crate::cx::Cx;
+use crate::evidence::{Evidence, Incident};
 use crate::membership::Slot;
-use crate::time::TimeRules;
+use crate::time::{Instant, TimeRules};
 
 /// The largest number of members with a history.
 const MAX_MEMBERS: usize = 1_024;
@@ -20,7 +24,6 @@ const MAX_MEMBERS: usize = 1_024;
 /// The largest number of incidents per member.
 const MAX_INCIDENTS: usize = 32;
 
-/// The incidents of each member, oldest first.
 /// The incidents of each member, oldest first.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct History {
@@ -65,7 +68,7 @@ impl History {
     }
 
     /// The incidents of one member, oldest first.
-    pub(crate) fn of(&self, slot: Slot) -> impl Iterator<Item = &Incident> {
+    pub(crate) fn of(&self, slot: Slot) -> impl DoubleEndedIterator<Item = &Incident> {
         self.members.get(&slot).into_iter().flatten()
     }
 
@@ -88,5 +91,22 @@ impl History {
 
     pub(crate) fn heap_bytes(&self) -> usize {
         self.members.values().map(|incidents| incidents.capacity() * size_of::<Incident>()).sum()
+    }
+}
+
+impl<A: Address> Detector<A> {
+    /// Adds to the history of this node itself. An accusation that is repeated until this node can
+    /// refute it is kept once.
+    pub(crate) fn add_own_incident(&mut self, at: Instant, evidence: Evidence, cx: &Cx<A>) {
+        let me = cx.this.slot;
+        let is_accusation =
+            matches!(evidence, Evidence::Accused { .. } | Evidence::Confirmed { .. });
+        let known = self.history.of(me).rev().map(|known| known.evidence);
+        let mut open = known.take_while(|known| !matches!(known, Evidence::Refuted { .. }));
+        let repeats = is_accusation && open.any(|known| known == evidence);
+        drop(open);
+        if cx.config.mode != Mode::ProbeOnly && !repeats {
+            self.history.add(me, Incident { at, evidence });
+        }
     }
 }

@@ -89,7 +89,7 @@ pub(crate) use suspicion::Suspicions;
 pub(crate) use unproved::Unproved;
 
 /// The version of the serialised shape of [`Detector`]; increase it with each change of the shape.
-pub(crate) const SHAPE: u32 = 5;
+pub(crate) const SHAPE: u32 = 6;
 
 /// The state of the failure detector.
 #[derive(Debug, Serialize, Deserialize)]

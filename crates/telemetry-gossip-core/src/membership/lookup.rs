@@ -125,7 +125,8 @@ impl<A: Address> Membership<A> {
     }
 
     pub(crate) fn member(&self, slot: Slot) -> Member<'_, A> {
-        Member { row: self.row(slot), address: PhantomData }
+        let heard_before = &self.heard_before;
+        Member { row: self.row(slot), slot, heard_before, address: PhantomData }
     }
 
     pub(crate) fn row(&self, slot: Slot) -> &Row {
@@ -374,6 +375,7 @@ impl<A: Address> Membership<A> {
             + self.free.capacity() * size_of::<Slot>()
             + self.roster.heap_bytes()
             + self.side_bytes()
+            + self.heard_before.heap_bytes()
             + texts
     }
 
@@ -407,6 +409,11 @@ impl<A: Address> Membership<A> {
         }
         if !self.room.holds(held) {
             return Err("the telemetry held is not that of the rows");
+        }
+        if !self.heard_before_is_sound() {
+            return Err(
+                "a time at which a member was heard is not that of a row that changed since",
+            );
         }
         if self.rows.len() != self.roster.len() + self.free.len() {
             return Err("a row is neither in the roster nor free");

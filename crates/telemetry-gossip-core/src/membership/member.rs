@@ -2,7 +2,9 @@
 
 use core::marker::PhantomData;
 
+use super::last_heard::HeardBefore;
 use super::row::Row;
+use super::slot::Slot;
 use super::telemetry_log::TelemetryEntry;
 use crate::address::Address;
 use crate::id::{Generation, Instance};
@@ -13,6 +15,8 @@ use crate::time::Instant;
 #[derive(Clone, Copy, Debug)]
 pub struct Member<'a, A> {
     pub(super) row: &'a Row,
+    pub(super) slot: Slot,
+    pub(super) heard_before: &'a HeardBefore,
     pub(super) address: PhantomData<A>,
 }
 
@@ -62,6 +66,14 @@ impl<'a, A: Address> Member<'a, A> {
         self.row.observed()
     }
 
+    /// Returns the time at which this node last heard from the member itself: a datagram came from
+    /// its address, or an answer of it through a helper. `None` if there was none. What others say
+    /// of the member does not count. For this node itself it is the last change of its record.
+    #[must_use]
+    pub fn last_heard(&self) -> Option<Instant> {
+        self.heard_before.last_heard(self.slot, self.row)
+    }
+
     /// Returns the version up to which the member's telemetry is known here; 0 before the first.
     #[must_use]
     pub fn telemetry_version(&self) -> u64 {
@@ -80,6 +92,12 @@ impl<'a, A: Address> Member<'a, A> {
     /// Returns the member's telemetry in order of version, without the removed entries.
     pub fn telemetry(&self) -> impl Iterator<Item = TelemetryEntry<'a>> + use<'a, A> {
         self.row.entries().filter_map(|entry| entry.read())
+    }
+
+    /// Returns the keys that the member has removed, each with the version that removed it, in order
+    /// of version. A removal is forgotten after a while, and when room is needed.
+    pub fn removed(&self) -> impl Iterator<Item = (&'a str, u64)> + use<'a, A> {
+        self.row.entries().filter_map(|entry| entry.removed())
     }
 
     /// Returns the entry of `key`, with its version and time of publication.

@@ -12,6 +12,7 @@
 //! | `range` | ranges of id hashes, in which two tables are compared |
 //! | `roster` | the index of the rows, in the order of the id hashes |
 //! | `side` | the members that answer while this node is isolated |
+//! | `last_heard` | when each member itself was last heard from |
 //! | `echoes` | claims that were received before, recognised by their bytes |
 //! | `rtt` | an upper bound of a member's round-trip time |
 //! | `telemetry` | how entries are taken in, and how much telemetry is held |
@@ -25,6 +26,7 @@
 pub(crate) mod admission;
 pub(crate) mod claim;
 mod echoes;
+mod last_heard;
 mod lookup;
 mod member;
 pub(crate) mod newcomers;

@@ -22,6 +22,10 @@ const LENGTHS_LEN: usize = 1 + 1;
 /// The spare bytes that a block may have beside a quarter of its texts.
 const MAX_SPARE_BYTES: usize = 256;
 
+/// The bit of a row whose member was heard from when it was last observed. A block has fewer spare
+/// bytes.
+const HEARD: u16 = 1 << 15;
+
 /// Sums of hashes over rows: one of the claims, one of the telemetry versions, and one of the
 /// claims about members that are gone.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -57,7 +61,7 @@ pub(crate) struct Row {
     pub(crate) instance: Instance,
     /// Microseconds since the origin, little-endian.
     observed: [u8; 6],
-    /// The number of spare bytes at the end of the block.
+    /// The number of spare bytes at the end of the block, and the bit [`HEARD`].
     spare: u16,
     pub(crate) round_trip: RttBound,
     pub(crate) status: Status,
@@ -117,7 +121,8 @@ impl Row {
     }
 
     fn texts(&self) -> &[u8] {
-        self.block.get(..self.block.len() - usize::from(self.spare)).unwrap_or_default()
+        let spare = usize::from(self.spare & !HEARD);
+        self.block.get(..self.block.len() - spare).unwrap_or_default()
     }
 
     /// Changes the texts, without a new block as long as the present one has room.
@@ -132,13 +137,15 @@ impl Row {
 
     fn keep(&mut self, mut texts: Vec<u8>) {
         // A block is little longer than its texts, so that the bound on these bounds the memory.
-        if texts.capacity() - texts.len() > texts.len() / 4 + MAX_SPARE_BYTES {
+        let spare = texts.capacity() - texts.len();
+        if spare > texts.len() / 4 + MAX_SPARE_BYTES || spare >= usize::from(HEARD) {
             texts.shrink_to_fit();
         }
         let spare = texts.capacity() - texts.len();
         // A vector that is as long as its capacity becomes a boxed slice without a copy.
         texts.resize(texts.capacity(), 0);
-        (self.block, self.spare) = (texts.into_boxed_slice(), u16::try_from(spare).unwrap_or(0));
+        let spare = u16::try_from(spare).unwrap_or(0) & !HEARD;
+        (self.block, self.spare) = (texts.into_boxed_slice(), spare | (self.spare & HEARD));
     }
 
     /// Returns the full hash of the id.
@@ -157,6 +164,19 @@ impl Row {
     pub(crate) fn observe(&mut self, now: Instant) {
         let [a, b, c, d, e, f, ..] = now.as_micros().min((1 << 48) - 1).to_le_bytes();
         self.observed = [a, b, c, d, e, f];
+    }
+
+    /// Whether the member itself was heard from when it was last observed.
+    pub(crate) fn is_heard(&self) -> bool {
+        self.spare & HEARD != 0
+    }
+
+    /// Sets whether the member itself was heard from when it was last observed. Returns whether it
+    /// was before.
+    pub(super) fn set_heard(&mut self, heard: bool) -> bool {
+        let before = self.is_heard();
+        self.spare = if heard { self.spare | HEARD } else { self.spare & !HEARD };
+        before
     }
 
     /// Returns the position behind the id, where the length of the address stands.

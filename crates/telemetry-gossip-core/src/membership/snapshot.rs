@@ -10,6 +10,7 @@ use core::fmt;
 use serde::de::{Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::last_heard::HeardBefore;
 use super::proof::Answered;
 use super::roster::Roster;
 use super::row::{Row, Sums};
@@ -64,14 +65,16 @@ struct ReadState {
 struct Rows {
     /// The rows that hold members, each with its slot.
     used: Vec<(u32, Row)>,
+    /// When the members were heard whose records have changed since.
+    heard_before: HeardBefore,
     /// The number of all rows.
     count: u32,
 }
 
 impl Rows {
     /// Returns the rows by slot; `None` if the free slots are not as many as the free rows.
-    fn by_slot(self, free: &[Slot]) -> Option<Vec<Row>> {
-        let Self { used, count } = self;
+    fn by_slot(self, free: &[Slot]) -> Option<(Vec<Row>, HeardBefore)> {
+        let Self { used, heard_before, count } = self;
         let count = count as usize;
         if used.len() + free.len() != count {
             return None;
@@ -82,7 +85,7 @@ impl Rows {
             rows.push(row);
         }
         rows.resize_with(count, Row::free);
-        Some(rows)
+        Some((rows, heard_before))
     }
 }
 
@@ -95,6 +98,7 @@ struct SavedRow<'a> {
     generation: Generation,
     instance: Instance,
     observed: Instant,
+    heard: Option<Instant>,
     round_trip: RttBound,
     status: Status,
     answered: Answered,
@@ -112,10 +116,9 @@ pub(crate) fn serialize<A: Address, S: Serializer>(
     table: &Membership<A>,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
-    let mut rows: Vec<Option<SavedRow<'_>>> =
-        table.rows.iter().map(|row| Some(SavedRow::of(row))).collect();
-    for slot in &table.free {
-        rows[slot.index()] = None;
+    let mut rows: Vec<Option<SavedRow<'_>>> = table.rows.iter().map(|_| None).collect();
+    for slot in table.slots() {
+        rows[slot.index()] = Some(SavedRow::of(table.row(slot), table.last_heard(slot)));
     }
     let state = State {
         rows,
@@ -138,7 +141,8 @@ pub(crate) fn deserialize<'de, A: Address, D: Deserializer<'de>>(
 ) -> Result<Membership<A>, D::Error> {
     let state = ReadState::deserialize(deserializer)?;
     let rows = state.rows.by_slot(&state.free);
-    let rows = rows.ok_or_else(|| D::Error::custom("the free slots are not the free rows"))?;
+    let (rows, heard_before) =
+        rows.ok_or_else(|| D::Error::custom("the free slots are not the free rows"))?;
     let mut table = Membership {
         me: state.me,
         limit: state.limit,
@@ -149,6 +153,7 @@ pub(crate) fn deserialize<'de, A: Address, D: Deserializer<'de>>(
         side: state.side,
         free: state.free,
         rows,
+        heard_before,
         ..Membership::new(state.limit)
     };
     let hash_of = |slot: Slot| table.rows.get(slot.index()).map_or(0, Row::hash);
@@ -175,15 +180,19 @@ impl<'de> Deserialize<'de> for Rows {
 
             fn visit_seq<S: SeqAccess<'de>>(self, mut saved: S) -> Result<Rows, S::Error> {
                 let (mut used, mut count) = (Vec::new(), 0_u32);
+                let mut heard_before = HeardBefore::default();
                 while let Some(row) = saved.next_element::<Option<SavedRow<'de>>>()? {
                     if let Some(row) = row {
-                        let row = row.read();
+                        let read = row.read().ok_or_else(|| S::Error::custom("a long name"))?;
+                        if let Some(heard) = row.heard.filter(|_| !read.is_heard()) {
+                            heard_before.set(Slot(count), heard);
+                        }
                         grow(&mut used);
-                        used.push((count, row.ok_or_else(|| S::Error::custom("a long name"))?));
+                        used.push((count, read));
                     }
                     count = count.checked_add(1).ok_or_else(|| S::Error::custom("many rows"))?;
                 }
-                Ok(Rows { used, count })
+                Ok(Rows { used, heard_before, count })
             }
         }
         deserializer.deserialize_seq(Reading)
@@ -230,6 +239,7 @@ impl<A: Address> Membership<A> {
                 ),
                 (self.ids_differ(), "no two members have the same id"),
                 (self.side_is_sound(), "its side names members in the order of the roster"),
+                (self.heard_in_the_past(times), "its members were heard from in the past"),
             ],
         )?;
         self.slots().try_for_each(|slot| self.check_row(slot, times))
@@ -291,7 +301,7 @@ fn is_log(log: &[u8]) -> bool {
 }
 
 impl<'a> SavedRow<'a> {
-    fn of(row: &'a Row) -> Self {
+    fn of(row: &'a Row, heard: Option<Instant>) -> Self {
         Self {
             id: row.id(),
             address: row.address_bytes(),
@@ -299,6 +309,7 @@ impl<'a> SavedRow<'a> {
             generation: row.generation,
             instance: row.instance,
             observed: row.observed(),
+            heard,
             round_trip: row.round_trip,
             status: row.status,
             answered: row.answered,
@@ -310,6 +321,7 @@ impl<'a> SavedRow<'a> {
         (row.generation, row.instance, row.status) = (self.generation, self.instance, self.status);
         (row.round_trip, row.answered) = (self.round_trip, self.answered);
         row.observe(self.observed);
+        row.set_heard(self.heard == Some(self.observed));
         Some(row)
     }
 }

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::claim::Claim;
 use super::echoes::Echoes;
+use super::last_heard::HeardBefore;
 use super::proof::Answered;
 use super::roster::Roster;
 use super::row::{Row, Sums};
@@ -58,6 +59,7 @@ pub struct Membership<A> {
     pub(super) rows: Vec<Row>,
     pub(super) free: Vec<Slot>,
     pub(super) roster: Roster,
+    pub(super) heard_before: HeardBefore,
     pub(super) echoes: Echoes,
     pub(super) me: Option<Slot>,
     /// The other members on this side of a partition, in the order of the roster, while this node
@@ -131,6 +133,7 @@ impl<A: Address> Membership<A> {
             rows: Vec::new(),
             free: Vec::new(),
             roster: Roster::new(),
+            heard_before: HeardBefore::default(),
             echoes: Echoes::new(),
             me: None,
             side: None,
@@ -191,6 +194,7 @@ impl<A: Address> Membership<A> {
         let moved = held.address != claim.address;
         let merged =
             Merged::Replaced { was: held.status, moved, renewed: held.instance != claim.instance };
+        self.keep_heard(slot);
         self.change(slot, hash, now, |row| {
             let (renewed, moved) = (row.instance != claim.instance, row.address() != claim.address);
             // The versions of a new instance begin anew.
@@ -257,6 +261,7 @@ impl<A: Address> Membership<A> {
         self.room.replace(self.room.held_by(self.row(slot)), Held::default());
         self.count(Status::Left, hash, -1);
         self.forget_in_side(slot);
+        self.heard_before.forget(slot);
         self.roster.remove(&self.rows, slot);
         self.rows[slot.index()] = Row::new::<A>("", None);
         self.free.push(slot);
@@ -311,9 +316,9 @@ impl<A: Address> Membership<A> {
     /// Records that a datagram came from the member's address; `verified` if that proves that the
     /// member receives what is sent to the address.
     pub(crate) fn heard(&mut self, slot: Slot, now: Instant, verified: bool) {
-        let row = &mut self.rows[slot.index()];
-        row.observe(now);
+        self.note_heard(slot, now);
         if verified {
+            let row = &mut self.rows[slot.index()];
             // The address is known to be right from now on, so that the member may be a partner.
             if !row.answered.directly() {
                 self.roster_version = self.roster_version.wrapping_add(1);
@@ -330,15 +335,15 @@ impl<A: Address> Membership<A> {
 
     /// Records that a helper has passed on an answer of the member.
     pub(crate) fn heard_through(&mut self, slot: Slot, now: Instant, helper: IdHash) {
+        self.note_heard(slot, now);
         let row = &mut self.rows[slot.index()];
-        row.observe(now);
         row.answered = row.answered.through(helper);
     }
 
     /// Records that two helpers have passed on an answer of the member.
     pub(crate) fn heard_through_two(&mut self, slot: Slot, now: Instant) {
+        self.note_heard(slot, now);
         let row = &mut self.rows[slot.index()];
-        row.observe(now);
         row.answered = row.answered.through_two();
     }
 

@@ -43,6 +43,8 @@ use crate::time::Instant;
 
 /// The bytes of an entry without its key and value.
 pub(crate) const ENTRY_OVERHEAD: usize = 1 + 2 + 5 + 6;
+// The error of a full log names it.
+const _: () = assert!(ENTRY_OVERHEAD == 14);
 
 /// The most bytes of a log that a reader holds: between two states of the owner it may hold parts
 /// of both.
@@ -119,6 +121,12 @@ impl<'a> LogEntry<'a> {
             published,
             urgent,
         })
+    }
+
+    /// The key and the version of an entry that its owner removed.
+    pub(crate) fn removed(&self) -> Option<(&'a str, u64)> {
+        let key = core::str::from_utf8(self.key).ok()?;
+        self.value.is_none().then_some((key, self.version))
     }
 
     /// Returns the bytes that this entry takes in a log.

@@ -48,6 +48,7 @@ use crate::detector::Detector;
 use crate::dissemination::Dissemination;
 use crate::error::InputError;
 use crate::event::{Event, RemovalReason};
+use crate::evidence::Evidence;
 use crate::id::{Generation, Instance, full_id_hash, id_hash_of};
 use crate::input::{Identity, Input};
 use crate::membership::admission::Admission;
@@ -413,6 +414,7 @@ impl<A: Address> Node<A> {
             let late = now.since(deadline.max(self.cx.now));
             if late > timeout {
                 self.id_conflict.slept(now, late, self.cx.config.probe_interval);
+                self.detector.add_own_incident(now, Evidence::Paused { late }, &self.cx);
                 self.detector.on_pause(now, late, &mut self.cx);
             }
         }

@@ -60,10 +60,12 @@ impl<A: Address> Node<A> {
         });
         let mut explanation = Explanation {
             id: self.cx.table.id(slot),
+            itself: slot == self.cx.this.slot,
             status: row.status,
             generation: row.generation,
             now: self.cx.now,
             last_observed: row.observed(),
+            last_heard: self.cx.table.last_heard(slot),
             round_trip: row.round_trip.longest(),
             flaps: self.detector.flap_damping.flaps(slot, self.cx.now),
             suspicion,
@@ -116,7 +118,8 @@ impl<A: Address> Node<A> {
             isolated_since: self.detector.roll_calls.isolated_since(),
             alive: self.cx.table.count_of(Status::Alive),
             suspected: self.cx.table.count_of(Status::Suspected),
-            dead: self.cx.table.count_of(Status::Dead) + self.cx.table.count_of(Status::Left),
+            dead: self.cx.table.count_of(Status::Dead),
+            left: self.cx.table.count_of(Status::Left),
             cluster_config: self.cx.admission.version(),
             joined: self.anti_entropy.joined,
             active: !matches!(self.cx.activity, Activity::Inactive | Activity::Waiting(_)),

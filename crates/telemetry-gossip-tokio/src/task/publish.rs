@@ -53,7 +53,7 @@ impl Task {
                     node.members().filter(|member| whole || member.last_observed() >= since)
                 {
                     if let Some(seen) = view.get(member.id()) {
-                        seen.observe(member.last_observed());
+                        seen.observe(&member);
                     }
                 }
             };

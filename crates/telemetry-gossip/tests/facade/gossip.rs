@@ -96,19 +96,15 @@ async fn both_hold_the_higher_generation_after_one_exchange(pair: impl AsyncFn()
     for ((a_status, a_generation), (b_status, b_generation), (status, generation)) in cases {
         for begins in [0, 1] {
             let pair = pair().await;
-            pair.states[0].upsert(info("c", a_status.clone(), a_generation));
-            pair.states[1].upsert(info("c", b_status.clone(), b_generation));
+            pair.states[0].upsert(info("c", a_status, a_generation));
+            pair.states[1].upsert(info("c", b_status, b_generation));
             pair.states[0].upsert(info("only-a-knows", Alive, 1));
             pair.states[1].upsert(info("only-b-knows", Dead, 2));
             pair.round(begins).await;
             pair.agreed().await;
             for state in &pair.states {
                 let held = state.member("c").unwrap();
-                assert_eq!(
-                    (held.status, held.generation),
-                    (status.clone(), generation),
-                    "{begins} begins"
-                );
+                assert_eq!((held.status, held.generation), (status, generation), "{begins} begins");
                 assert_eq!(state.member("only-a-knows").unwrap().status, Alive);
                 assert_eq!(state.member("only-b-knows").unwrap().status, Dead);
             }
@@ -177,7 +173,7 @@ async fn a_node_refutes_a_record_that_accuses_it_and_keeps_an_alive_one() {
         for (entered, expected) in [((Alive, 3), 3), ((Suspected, 3), 4), ((Dead, 3), 4)] {
             let network = MemoryNetwork::new(1);
             let states = [(); 2].map(|()| Arc::new(MembershipState::new()));
-            let own = info("a", entered.0.clone(), entered.1);
+            let own = info("a", entered.0, entered.1);
             if entered_first {
                 states[0].upsert(own.clone());
             }

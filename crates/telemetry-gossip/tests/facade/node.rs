@@ -37,6 +37,7 @@ async fn five_nodes_agree_through_a_crash_a_return_and_a_leave(net: Net) {
     let generation = died.members()[4].generation;
     drop(died);
     all_hold(&nodes, "n4", Dead).await;
+    assert!(nodes.iter().all(|node| !node.has_left("n4")), "it failed");
     let mut suspected = 0;
     for mut events in watched {
         let first = told(&mut events, "n4").await.0;
@@ -71,6 +72,11 @@ async fn five_nodes_agree_through_a_crash_a_return_and_a_leave(net: Net) {
     })
     .await;
     all_hold(&nodes, "n3", Dead).await;
+    for node in &nodes {
+        let status: MemberStatus = node.members()[3].status;
+        assert_eq!((status, status, node.has_left("n3")), (Dead, Dead, true), "it left");
+        assert!(!node.has_left("n0") && !node.has_left("unknown"));
+    }
     left.shutdown().await;
     // What it knew stays readable, and nothing more is done.
     assert_eq!(left.members().len(), 5);

@@ -9,11 +9,13 @@
 //!            +--- any other ---------------> refuted, one generation above
 //! ```
 
+use core::iter;
 use core::time::Duration;
 
 use crate::address::Address;
 use crate::cx::Activity;
 use crate::event::Event;
+use crate::evidence::Evidence;
 use crate::id::{Generation, Instance};
 use crate::membership::Merged;
 use crate::membership::claim::{Accusers, Claim};
@@ -65,6 +67,7 @@ impl<A: Address> Node<A> {
         }
         // A leap that is not yet above the claim refutes nothing.
         let refutes = claim.status != Status::Alive && generation > claim.generation;
+        self.add_accusation(claim);
         if refutes && !self.detector.may_refute(claim.generation, &mut self.cx) {
             return;
         }
@@ -78,8 +81,22 @@ impl<A: Address> Node<A> {
         }
     }
 
+    /// Keeps who accuses this node, for [`Node::explain`].
+    fn add_accusation(&mut self, claim: &Claim<'_, A>) {
+        let (status, generation) = (claim.status, claim.generation);
+        if status == Status::Alive {
+            return;
+        }
+        let (by, others) = (claim.accusers.first().copied(), claim.accusers.iter().skip(1));
+        let first = Evidence::Accused { by, status, generation };
+        for evidence in iter::once(first).chain(others.map(|&by| Evidence::Confirmed { by })) {
+            self.detector.add_own_incident(self.cx.now, evidence, &self.cx);
+        }
+    }
+
     fn refute(&mut self, generation: Generation) {
         self.set_own_status(generation, Status::Alive);
+        self.detector.add_own_incident(self.cx.now, Evidence::Refuted { generation }, &self.cx);
         self.cx.stats.refutations += 1;
         self.cx.emit(Event::Refuted { generation });
     }

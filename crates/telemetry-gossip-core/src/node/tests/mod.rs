@@ -5,6 +5,7 @@ mod addresses;
 mod cost;
 mod dropped;
 mod elsewhere;
+mod explained;
 mod freshness;
 mod full_table;
 mod hostile;

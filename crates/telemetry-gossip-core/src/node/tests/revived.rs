@@ -15,7 +15,7 @@ fn more_dead_than_alive(live: u32, leaves: impl Fn(u32) -> bool) -> Net {
     }
     for address in 1..=live {
         let health = net.node(address).health();
-        assert_eq!((health.alive, health.dead), (live, 24 - live), "n{address}");
+        assert_eq!((health.alive, health.dead + health.left), (live, 24 - live), "n{address}");
     }
     net
 }

@@ -192,6 +192,8 @@ fn a_value_that_does_not_fit_is_refused_and_delete_markers_stay() {
     let Err(InputError::Command(CommandError::TelemetryFull { len, max: 160 })) = refused else {
         panic!("{refused:?}");
     };
+    let said = alloc::format!("{}", refused.unwrap_err());
+    assert!(said.contains("each entry takes 14 bytes beside its key and its value"), "{said}");
     assert_eq!(node.snapshot(), before);
     // Without the delete marker, there is room for this much.
     assert_eq!(publish(&mut node, "new", 64 - (len - 160)), Ok(()));
