@@ -195,16 +195,22 @@ impl<A: Address> Part<A> for AntiEntropy<A> {
         let bootstrap = self.bootstrap.as_ref().filter(|_| self.session.is_none());
         // A node that knows others ticks for its probes, and looks at its seeds then.
         let seeds = self.seeds_due_at(cx).filter(|_| !cx.has_others());
-        sooner(sooner(join, seeds), sooner(session, bootstrap.map(|bootstrap| bootstrap.at)))
+        let wanted = (self.exchange.is_none() && self.exchanges_wanted > 0).then_some(cx.now);
+        let bootstrap = bootstrap.map(|bootstrap| bootstrap.at);
+        sooner(sooner(wanted, sooner(join, seeds)), sooner(session, bootstrap))
     }
 
     fn is_idle(&self) -> bool {
-        self.session.is_none() && self.join.is_none() && self.bootstrap.is_none()
+        self.session.is_none()
+            && self.join.is_none()
+            && self.bootstrap.is_none()
+            && self.exchanges_wanted == 0
     }
 
     fn on_timeout(&mut self, cx: &mut Cx<A>) {
         self.advance_join(cx);
         self.expire_session(cx);
+        self.start_wanted_exchange(cx);
         self.continue_bootstrap(cx);
     }
 

@@ -234,7 +234,6 @@ impl<A: Address> AntiEntropy<A> {
                 if session.differed { ExchangeOutcome::Exchanged } else { ExchangeOutcome::InSync };
             let peer = Some(cx.table.id(session.peer));
             cx.emit(Event::ExchangeCompleted { peer, outcome });
-            self.start_wanted_exchange(cx);
         }
     }
 
@@ -274,12 +273,14 @@ impl<A: Address> AntiEntropy<A> {
                 self.exchange = None;
                 let (peer, outcome) = (Some(peer), ExchangeOutcome::Failed);
                 cx.emit(Event::ExchangeCompleted { peer, outcome });
-                self.start_wanted_exchange(cx);
             }
         }
     }
 
     /// Begins the next exchange that the host has asked for, with the partner whose turn it is.
+    ///
+    /// The datagram that ends an exchange does not begin the next one: what one datagram of a peer
+    /// may lead to is bounded, whatever the host has asked for.
     pub(crate) fn start_wanted_exchange(&mut self, cx: &mut Cx<A>) {
         while self.exchange.is_none() && self.exchanges_wanted > 0 {
             self.exchanges_wanted -= 1;
