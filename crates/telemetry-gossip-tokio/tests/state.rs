@@ -6,11 +6,10 @@
 mod common;
 
 use std::fs;
-use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use common::{Net, agree, cluster, quick, until_so, within};
+use common::{Net, agree, cluster, quick, udp, until_so, within};
 use telemetry_gossip_core::Label;
 use telemetry_gossip_tokio::{
     Agent, Options, Sealing, SpawnError, StateError, StateStatus, UdpTransport,
@@ -21,15 +20,12 @@ fn options(id: &str, folder: &Path) -> Options {
 }
 
 async fn start(options: Options) -> Agent {
-    let local = "127.0.0.1:0".parse().unwrap();
-    let transport = UdpTransport::bind(local, Sealing::Plaintext).await.unwrap();
-    Agent::spawn(options, transport).unwrap()
+    Agent::spawn(options, udp().await).unwrap()
 }
 
 /// The address of a socket that is closed.
 async fn gone() -> String {
-    let address: SocketAddr = "127.0.0.1:0".parse().unwrap();
-    UdpTransport::bind(address, Sealing::Plaintext).await.unwrap().local_addr().to_string()
+    udp().await.local_addr().to_string()
 }
 
 fn status(agent: &Agent) -> StateStatus {
@@ -166,8 +162,7 @@ async fn a_file_that_cannot_be_used_is_set_aside_and_told_and_the_node_starts() 
 async fn two_nodes_do_not_share_a_folder() {
     let folder = tempfile::tempdir().unwrap();
     let first = start(options("a", folder.path())).await;
-    let local = "127.0.0.1:0".parse().unwrap();
-    let transport = UdpTransport::bind(local, Sealing::Plaintext).await.unwrap();
+    let transport = udp().await;
     let refused = Agent::spawn(options("a", folder.path()), transport.clone()).unwrap_err();
     let SpawnError::State(StateError::InUse { folder: named, .. }) = &refused else {
         panic!("{refused}")
@@ -198,8 +193,7 @@ async fn a_folder_that_cannot_be_made_or_written_to_is_an_error_that_names_it() 
         }
     }
     for folder in folders {
-        let transport =
-            UdpTransport::bind("127.0.0.1:0".parse().unwrap(), Sealing::Plaintext).await.unwrap();
+        let transport = udp().await;
         let refused = Agent::spawn(options("a", &folder), transport).unwrap_err();
         assert!(
             matches!(&refused, SpawnError::State(StateError::Unusable { folder: named, .. })

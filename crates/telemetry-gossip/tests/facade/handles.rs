@@ -17,7 +17,7 @@ use telemetry_gossip::transport::{
 };
 use telemetry_gossip::{Config, Event, Options, PeerAddr};
 
-use crate::support::{kind, until, within};
+use crate::support::{give_up_after, kind, tasks, until, within};
 
 const fn is_send_and_sync<T: Send + Sync + ?Sized>() {}
 
@@ -111,16 +111,6 @@ async fn settings_of_a_running_node_cannot_be_changed() {
     assert!(node.telemetry("a", "load").is_none(), "a restarted node");
 }
 
-/// Polls a future once, and drops it.
-async fn poll_once(future: impl Future) {
-    let mut future = std::pin::pin!(future);
-    std::future::poll_fn(|context| {
-        let _ = future.as_mut().poll(context);
-        std::task::Poll::Ready(())
-    })
-    .await;
-}
-
 #[tokio::test]
 async fn a_start_during_a_shutdown_starts_the_node_after_it() {
     for dropped in [false, true] {
@@ -129,7 +119,7 @@ async fn a_start_during_a_shutdown_starts_the_node_after_it() {
         for _ in 0..50 {
             let before = node.view().get("a").unwrap().instance;
             let started = if dropped {
-                poll_once(node.shutdown()).await;
+                give_up_after(1, node.shutdown()).await;
                 node.try_start().await
             } else {
                 tokio::join!(node.shutdown(), node.try_start()).1
@@ -138,7 +128,7 @@ async fn a_start_during_a_shutdown_starts_the_node_after_it() {
             node.publish("load", b"1").await.expect("a start that is Ok leaves a node that runs");
             assert_ne!(node.view().get("a").unwrap().instance, before, "a new instance");
         }
-        assert_eq!(tokio::runtime::Handle::current().metrics().num_alive_tasks(), 1);
+        assert_eq!(tasks(), 1);
         node.shutdown().await;
     }
 }
