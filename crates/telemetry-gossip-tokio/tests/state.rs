@@ -223,3 +223,21 @@ async fn a_write_that_fails_is_counted_and_tried_again_and_stops_nothing() {
     let StateStatus { writes, failing, .. } = told.borrow().clone();
     assert_eq!((writes, failing), (1, None));
 }
+
+/// Though nothing has changed that it would write.
+#[tokio::test]
+async fn a_folder_that_is_removed_while_its_node_runs_is_made_again_with_all_that_was_in_it() {
+    let root = tempfile::tempdir().unwrap();
+    let folder = root.path().join("state/of/a");
+    let agents = cluster(&Net::Udp, 1).await;
+    let agent = start(options("a", &folder).seeds([address(&agents[0])])).await;
+    agree(&[agents[0].clone(), agent.clone()]).await;
+    let mut told = agent.state_status().unwrap();
+    agent.leave(Duration::from_secs(30)).await.unwrap();
+    within("it is written", told.wait_for(|status| status.writes == 1)).await.unwrap();
+    let text = fs::read_to_string(folder.join("peers")).unwrap();
+    fs::remove_dir_all(root.path().join("state")).unwrap();
+    agent.shutdown().await;
+    assert_eq!(fs::read_to_string(folder.join("peers")).unwrap(), text);
+    assert_eq!(told.borrow().failures, 0);
+}
