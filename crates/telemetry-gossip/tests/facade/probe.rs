@@ -294,3 +294,24 @@ async fn silent_members_do_not_delay_the_probe_of_another() {
         assert!(probe.await);
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn no_more_than_the_stated_number_of_probes_run_side_by_side() {
+    let network = MemoryNetwork::new(1);
+    let mut detectors = detectors(&network, &["a", "b"], 0);
+    network.isolate("b");
+    let detector = Arc::new(detectors.swap_remove(0));
+    let (callers, answering) = (3 * MAX_PROBES_AT_ONCE, 2);
+    let mut probing = tokio::task::JoinSet::new();
+    for _ in 0..callers {
+        let detector = detector.clone();
+        probing.spawn(async move { detector.probe("b", &[]).await });
+    }
+    // All have begun, and those that have a turn wait for their answers.
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    assert_eq!(tasks() - callers - answering, MAX_PROBES_AT_ONCE, "one task for each probe");
+    while let Some(told) = within("the others have their turn", probing.join_next()).await {
+        assert!(!told.unwrap());
+    }
+    until_so("no probe is left", || tasks() == answering).await;
+}
