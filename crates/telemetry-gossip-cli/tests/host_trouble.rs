@@ -295,8 +295,10 @@ fn after_restarts_signals_a_full_disk_and_removed_folders_the_cluster_is_whole()
             println!("the disk of a node is full");
             disk.fill();
             third.wait_for_warning("the node is not recorded at present");
-            let files = fs::read_dir(inside("record")).unwrap().count();
-            assert!(files >= 1, "the record so far is kept");
+            let kept = fs::read_dir(inside("record")).unwrap().count();
+            assert!(kept >= 1, "the record so far is kept");
+            let is_empty = |path: PathBuf| fs::metadata(path).is_ok_and(|file| file.len() == 0);
+            let files = || fs::read_dir(inside("record")).unwrap().flatten();
             disk.free();
             third.wait_for_warning("the node is recorded again");
             println!("it is stopped on a full disk, and cannot start there");
@@ -313,6 +315,7 @@ fn after_restarts_signals_a_full_disk_and_removed_folders_the_cluster_is_whole()
             let error = text(&refused.stderr);
             assert_eq!(refused.status.code(), Some(3), "{error}");
             assert!(error.contains(&on_disk("")), "it names the folder: {error}");
+            assert!(!files().any(|file| is_empty(file.path())), "no attempt leaves an empty file");
             println!("there is room again, and it starts with the same arguments");
             disk.free();
             let third = start_third();

@@ -342,3 +342,23 @@ async fn a_transport_that_panics_when_it_resolves_a_seed_is_told_and_asked_again
     agree(&[seed, joining]).await;
     assert!(calls.load(Ordering::SeqCst) >= 3);
 }
+
+/// As many as can wait.
+#[tokio::test(start_paused = true)]
+async fn all_commands_that_wait_when_a_node_is_shut_down_are_carried_out() {
+    let network = MemoryNetwork::new(1);
+    for round in 0..20 {
+        let agent = Agent::spawn(options("a", &[]), network.transport("a").unwrap()).unwrap();
+        let mut waiting: Vec<_> = (0..64).map(|_| Box::pin(agent.publish("load", b"1"))).collect();
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        for command in &mut waiting {
+            assert!(command.as_mut().poll(&mut context).is_pending());
+        }
+        within("it ends", agent.shutdown()).await;
+        for command in waiting {
+            let carried_out = command.await;
+            assert_eq!(carried_out, Ok(()), "round {round}: given before the end");
+        }
+        assert_eq!(agent.member("a").unwrap().telemetry_version, 64);
+    }
+}

@@ -5,6 +5,7 @@
 mod common;
 
 use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use common::{PATIENCE, Wrapped, agree, quick, within};
 use telemetry_gossip_tokio::{Agent, AgentError, HostStatus, MemoryNetwork, Options};
@@ -61,4 +62,27 @@ async fn a_leave_of_which_nothing_is_sent_is_an_error_and_one_without_others_is_
     assert!(!a.health().await.unwrap().active, "it has left");
     within("alone", alone.unwrap().leave(PATIENCE)).await.unwrap();
     within("the other node leaves", b.leave(PATIENCE)).await.unwrap();
+}
+
+/// Others hear the node: it is not as if it were gone.
+#[tokio::test(start_paused = true)]
+async fn failures_between_datagrams_that_are_sent_are_counted_and_not_told() {
+    let network = MemoryNetwork::new(1);
+    let failing = Wrapped::over(network.transport("a").unwrap());
+    let sends = AtomicU64::new(0);
+    failing.on_send(move |inner, to, bytes| match sends.fetch_add(1, Ordering::Relaxed) % 3 {
+        0 => Err(io::ErrorKind::WouldBlock.into()),
+        _ => inner.send(to, bytes),
+    });
+    let options = |id: &str| Options::new(id.parse().unwrap()).config(quick()).seeds(["a"]);
+    let a = Agent::spawn(options("a"), failing).unwrap();
+    let b = Agent::spawn(options("b"), network.transport("b").unwrap()).unwrap();
+    agree(&[a.clone(), b]).await;
+    let told = a.host_status();
+    let start = tokio::time::Instant::now();
+    while a.send_stats().no_room < 50 {
+        assert!(start.elapsed() < 10 * PATIENCE);
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    assert!(!told.has_changed().unwrap(), "it is told that a node cannot send that can");
 }

@@ -9,7 +9,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use common::{Net, agree, cluster, quick, udp, until_so, within};
+use common::{Net, agree, cluster, quick, udp, until, until_so, within};
 use telemetry_gossip_core::Label;
 use telemetry_gossip_tokio::{
     Agent, Options, Sealing, SpawnError, StateError, StateStatus, UdpTransport,
@@ -240,4 +240,28 @@ async fn a_folder_that_is_removed_while_its_node_runs_is_made_again_with_all_tha
     agent.shutdown().await;
     assert_eq!(fs::read_to_string(folder.join("peers")).unwrap(), text);
     assert_eq!(told.borrow().failures, 0);
+}
+
+/// A host may lose its power while it shuts down. The first time that is due by the clock comes
+/// five seconds after the start.
+#[tokio::test]
+async fn a_node_that_has_left_has_written_its_members_before_it_ends() {
+    let agents = cluster(&Net::Udp, 1).await;
+    let mut first = false;
+    for _ in 0..5 {
+        let folder = tempfile::tempdir().unwrap();
+        let started = std::time::Instant::now();
+        let agent = start(options("a", folder.path()).seeds([address(&agents[0])])).await;
+        until("they know each other", &agent, |agent| agent.view().len() == 2).await;
+        let mut told = agent.state_status().unwrap();
+        agent.leave(Duration::from_secs(30)).await.unwrap();
+        within("it is written", told.wait_for(|status| status.writes == 1)).await.unwrap();
+        // Unless this machine is too busy to tell the two apart.
+        first = started.elapsed() < Duration::from_secs(5);
+        agent.shutdown().await;
+        if first {
+            break;
+        }
+    }
+    assert!(first, "the members are written when it is due, and not when the node has left");
 }

@@ -315,3 +315,18 @@ async fn no_more_than_the_stated_number_of_probes_run_side_by_side() {
     }
     until_so("no probe is left", || tasks() == answering).await;
 }
+
+/// Those outside the stated range become the nearest one inside.
+#[tokio::test(start_paused = true)]
+async fn a_detector_probes_with_whatever_timeout_it_is_given() {
+    let network = MemoryNetwork::new(1);
+    let _answers = SwimDetector::new(network.transport("b").unwrap(), 2);
+    let year = Duration::from_secs(366 * 24 * 3_600);
+    for timeout in [Duration::ZERO, Duration::from_millis(400), Duration::from_secs(2), year] {
+        let detector = SwimDetector::new(network.transport("a").unwrap(), 2).with_timeout(timeout);
+        assert!(detector.probe("b", &[]).await, "b answers within {timeout:?}");
+        // Which it would not if its settings broke a rule of the node.
+        let back = SwimDetector::new(network.transport("c").unwrap(), 2);
+        assert!(back.probe("a", &[]).await, "it answers others with a timeout of {timeout:?}");
+    }
+}

@@ -6,10 +6,10 @@ use std::sync::{Arc, mpsc};
 
 use telemetry_gossip::gossip::PushPullGossip;
 use telemetry_gossip::membership::MembershipState;
-use telemetry_gossip::node::GossipNode;
+use telemetry_gossip::node::{GossipNode, NodeErrorKind};
 use telemetry_gossip::transport::MemoryNetwork;
 
-use crate::support::{PATIENCE, Wrapped, alive};
+use crate::support::{PATIENCE, Wrapped, alive, quick};
 
 /// Has the transport call the hook whenever the library calls it. Returns the number of calls.
 fn hook(transport: &Wrapped, hook: impl Fn() + Send + Sync + 'static) -> Arc<AtomicU64> {
@@ -67,5 +67,35 @@ fn a_transport_may_read_the_node_that_is_started_on_it() {
         assert!(calls.load(Ordering::Relaxed) > 0);
         // The hook holds a handle of the node, which holds the transport.
         hooked.mend();
+    });
+}
+
+/// They would be taken, and have no effect.
+#[test]
+fn settings_given_in_the_middle_of_a_start_are_refused() {
+    without_deadlock(async || {
+        let network = MemoryNetwork::new(1);
+        let hooked = Wrapped::over(network.transport("a").unwrap());
+        let node = GossipNode::new("a".into(), vec![], hooked.clone());
+        let starting = node.clone();
+        let (refused, accepted) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+        let counts = (refused.clone(), accepted.clone());
+        let calls = hook(&hooked, move || {
+            let count = match starting.clone().with_config(quick()) {
+                Ok(_) => &counts.1,
+                Err(error) => {
+                    assert_eq!(error.kind(), NodeErrorKind::Running);
+                    &counts.0
+                }
+            };
+            count.fetch_add(1, Ordering::Relaxed);
+        });
+        node.try_start().await.unwrap();
+        node.shutdown().await;
+        hooked.mend();
+        let [accepted, refused] = [accepted, refused].map(|count| count.load(Ordering::Relaxed));
+        // The start looks at the transport once before it reads the settings.
+        assert!(accepted <= 1, "settings are taken while the node starts with others: {accepted}");
+        assert!(refused > 0 && calls.load(Ordering::Relaxed) >= refused);
     });
 }
