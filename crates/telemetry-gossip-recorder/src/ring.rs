@@ -141,11 +141,7 @@ impl Ring {
             }
             created => created?,
         };
-        if let Err(error) = file.write_all(opening.bytes()) {
-            // It may have no room either, but then an attempt to remove it does no harm.
-            let _ = fs::remove_file(&path);
-            return Err(error.into());
-        }
+        write_opening(&mut file, &path, opening)?;
         let bytes = opening.bytes().len() as u64;
         let current = Current { file: Some(file), path, bytes, has_place: false };
         match self.current.replace(current) {
@@ -217,6 +213,15 @@ fn create(path: &Path) -> io::Result<File> {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     options.open(path)
+}
+
+/// Writes the first chunk of a file that was just created there. A file that does not take all of it
+/// is removed: without a beginning it could not be read.
+fn write_opening(file: &mut File, path: &Path, opening: &Chunk) -> io::Result<()> {
+    file.write_all(opening.bytes()).inspect_err(|_| {
+        // That may fail as well, and the error that is returned is the reason.
+        let _ = fs::remove_file(path);
+    })
 }
 
 /// Removes a file, which may be gone already.
@@ -316,11 +321,26 @@ mod tests {
         assert_eq!(names(folder.path()), kept);
     }
 
-    /// A file that takes nothing more, as on a full disk.
+    /// A file that takes nothing, as on a full disk.
+    #[cfg(target_os = "linux")]
+    fn full() -> File {
+        File::options().write(true).open("/dev/full").unwrap()
+    }
+
     #[cfg(target_os = "linux")]
     fn fill_disk(ring: &mut Ring) {
-        let full = File::options().write(true).open("/dev/full").unwrap();
-        ring.current.as_mut().unwrap().file = Some(full);
+        ring.current.as_mut().unwrap().file = Some(full());
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_file_that_cannot_be_begun_on_a_full_disk_is_not_left_empty() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.1.tgrec");
+        File::create(&path).unwrap();
+        let error = write_opening(&mut full(), &path, &opening(0)).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(28), "no room");
+        assert!(!path.exists(), "an empty file is left, which no replay can read");
     }
 
     #[cfg(target_os = "linux")]
@@ -383,7 +403,8 @@ mod tests {
         let mut ring = Ring::new(&folder, &"a".parse().unwrap(), 9, 2).unwrap();
         begin(&mut ring, 0);
         fs::remove_dir_all(parent.path().join("records")).unwrap();
-        let error = ring.append(&opening(0)).unwrap_err();
+        let error =
+            ring.append(&opening(0)).expect_err("nothing is written to a file that is gone");
         assert!(matches!(&error, RingError::Io(error) if error.kind() == io::ErrorKind::NotFound));
         begin(&mut ring, 1);
         assert!(ring.append(&opening(0)).unwrap());
@@ -409,7 +430,7 @@ mod tests {
         // A later instance whose clock has gone back.
         let mut later = Ring::new(folder.path(), &id, 5, 3).unwrap();
         begin(&mut later, 0);
-        while names(folder.path()).len() > 4 {
+        for _ in 0..20 {
             assert!(later.append(&opening(1)).unwrap());
         }
         let expected = [
@@ -418,7 +439,7 @@ mod tests {
             "edge%2f17%2ea.000000000000000008.000000.tgrec",
             "other.000000000000000009.000000.tgrec",
         ];
-        assert_eq!(names(folder.path()), expected);
+        assert_eq!(names(folder.path()), expected, "three files of the node are kept");
         assert!(folder.path().join("notes.txt").exists());
     }
 

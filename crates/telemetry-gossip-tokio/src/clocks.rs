@@ -32,6 +32,8 @@ impl Clocks {
     pub(crate) fn read() -> Self {
         let (monotonic, boot) = running_and_boot();
         let wall = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+        #[cfg(test)]
+        let wall = wall.saturating_sub(tests::SET_BACK.get());
         Self { monotonic, boot, wall }
     }
 
@@ -115,7 +117,89 @@ fn may_be_copy(last: &Clocks, now: &Clocks, late: Duration) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
+    use telemetry_gossip_core::{Config, Label};
+    use telemetry_gossip_seal::{Key, Keyring};
+
     use super::*;
+    use crate::{Agent, Event, MemoryNetwork, Options, Recording, SharedSeal};
+
+    thread_local! {
+        /// By how much the time of day is set back, for what runs on this thread.
+        pub(super) static SET_BACK: Cell<Duration> = const { Cell::new(Duration::ZERO) };
+    }
+
+    const HOURS: Duration = Duration::from_secs(2 * 3_600);
+
+    /// Waits for the next events until the condition holds.
+    async fn until(agent: &Agent, holds: impl Fn(&Agent) -> bool) {
+        let mut events = agent.events();
+        let waited = tokio::time::timeout(Duration::from_secs(60), async {
+            while !holds(agent) {
+                events.recv().await.unwrap();
+            }
+        });
+        waited.await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_clock_that_is_set_back_by_two_hours_accuses_nobody_and_makes_no_value_older() {
+        let network = MemoryNetwork::new(1);
+        let agents = ["a", "b", "c"].map(|id| {
+            let keys = Keyring::new(Label::of(""), Key::new([1; 32]));
+            let seal = SharedSeal::new(keys).unwrap();
+            let config = Config::default().gossip_interval(Duration::from_millis(50));
+            let options = Options::new(id.parse().unwrap()).config(config).seeds(["a"]);
+            Agent::spawn(options, network.sealed_transport(id, seal).unwrap()).unwrap()
+        });
+        for agent in &agents {
+            until(agent, |agent| agent.view().alive() == 3).await;
+        }
+        let value = |reader: &Agent| reader.member("b").and_then(|b| b.value("load").cloned());
+        agents[1].publish("load", b"before").await.unwrap();
+        until(&agents[0], |a| value(a).is_some()).await;
+        let proofs = |agent: &Agent| agent.seal_stats().unwrap().windows;
+        let before = agents.each_ref().map(proofs);
+        let mut events = agents.each_ref().map(Agent::events);
+
+        SET_BACK.set(HOURS);
+        tokio::time::sleep(Duration::from_secs(120)).await;
+        let age = value(&agents[0]).unwrap().age();
+        assert!((119..=121).contains(&age.as_secs()), "{age:?} after two minutes");
+        agents[1].publish("load", b"after").await.unwrap();
+        until(&agents[0], |a| value(a).is_some_and(|load| load.value == b"after")).await;
+        for (agent, before) in agents.iter().zip(before) {
+            assert!(proofs(agent) > before, "the others may be copies, and seal anew");
+            assert_eq!(agent.view().alive(), 3);
+        }
+        for events in &mut events {
+            while let Ok(event) = tokio::time::timeout(Duration::ZERO, events.recv()).await {
+                let event = event.unwrap();
+                assert!(
+                    !matches!(event, Event::Suspected { .. } | Event::Dead { .. }),
+                    "{event:?}"
+                );
+            }
+        }
+    }
+
+    /// The files of a record are in the order of the starts, by the number of the instance.
+    #[tokio::test]
+    async fn a_record_of_a_start_before_the_last_one_by_the_clock_comes_after_it() {
+        let folder = tempfile::tempdir().unwrap();
+        for set_back in [Duration::ZERO, HOURS, HOURS * 2] {
+            SET_BACK.set(set_back);
+            let record = Recording::new(folder.path());
+            let options = Options::new("a".parse().unwrap()).record(Some(record));
+            let transport = MemoryNetwork::new(1).transport("a").unwrap();
+            Agent::spawn(options, transport).unwrap().shutdown().await;
+        }
+        let files = telemetry_gossip_recorder::list(folder.path()).unwrap();
+        let instances: Vec<u64> = files.iter().map(|file| file.instance).collect();
+        assert_eq!(instances.len(), 3);
+        assert_eq!(instances[1..], [instances[0] + 1, instances[0] + 2]);
+    }
 
     #[test]
     fn randomness_is_due_after_an_hour_a_pause_and_when_clocks_part() {

@@ -74,3 +74,30 @@ impl HostTold {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_begins_to_fail_is_told_once_and_what_works_again_is_told_once() {
+        let told = HostTold::new();
+        let mut status = told.status();
+        told.record_works();
+        assert!(!status.has_changed().unwrap(), "all is well from the start");
+        for (reason, news) in [("first", true), ("second", false), ("third", false)] {
+            told.record_fails(|| reason.to_owned());
+            assert_eq!(status.has_changed().unwrap(), news, "told once: {reason}");
+            assert_eq!(status.borrow_and_update().record.as_deref(), Some("first"));
+        }
+        told.sends_fail(|| "sends".to_owned());
+        assert!(status.has_changed().unwrap(), "another thing is told by itself");
+        assert!(status.borrow_and_update().record.is_some());
+        for news in [true, false] {
+            told.record_works();
+            assert_eq!(status.has_changed().unwrap(), news, "told once that it works");
+            assert_eq!(status.borrow_and_update().record, None);
+        }
+        assert!(status.borrow().sends.is_some());
+    }
+}

@@ -10,12 +10,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use telemetry_gossip_core::{Event, Input, Instant, Node};
 use telemetry_gossip_recorder::{Boot, Chunk, Limits, RecordError, Recorder, Ring, RingError};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::clocks::Clocks;
 use crate::host::HostTold;
 use crate::peer_addr::PeerAddr;
 
@@ -148,9 +149,7 @@ impl Tape {
         boot: Boot<PeerAddr>,
         told: HostTold,
     ) -> io::Result<Self> {
-        let since_1970 =
-            SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let unix_micros = u64::try_from(since_1970.as_micros()).unwrap_or(u64::MAX);
+        let unix_micros = u64::try_from(Clocks::read().wall.as_micros()).unwrap_or(u64::MAX);
         let mut ring =
             Ring::new(&recording.folder, &boot.identity.id, unix_micros, recording.files)?;
         let limits = Limits::default().file_bytes(recording.file_bytes);

@@ -67,7 +67,7 @@ pub(crate) enum Unread {
 #[derive(Debug)]
 pub(crate) struct StateDir {
     folder: PathBuf,
-    _lock: File,
+    lock: File,
 }
 
 impl StateDir {
@@ -77,7 +77,7 @@ impl StateDir {
         create_folder(folder).map_err(unusable)?;
         let lock = lock(&folder.join(LOCK)).map_err(unusable)?;
         let lock = lock.ok_or_else(|| StateError::InUse { folder: folder.to_owned() })?;
-        let dir = Self { folder: folder.to_owned(), _lock: lock };
+        let dir = Self { folder: folder.to_owned(), lock };
         // The lock may be a file from a time when the folder could be written to.
         let probe = dir.path("probe.new");
         create(&probe).and_then(|_| fs::remove_file(&probe)).map_err(unusable)?;
@@ -125,8 +125,17 @@ impl StateDir {
     }
 
     /// Replaces a file in one step. Only the owner can read it. Once this returns, a loss of power
-    /// does not undo it.
-    pub(crate) fn replace(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+    /// does not undo it. A folder that was removed is made again, and locked.
+    ///
+    /// # Errors
+    /// The system failed, or another node has the folder by now.
+    pub(crate) fn replace(&mut self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        if !is_at(&self.lock, &self.path(LOCK)) {
+            *self = Self::open(&self.folder).map_err(|error| match error {
+                StateError::Unusable { error, .. } => error,
+                error @ StateError::InUse { .. } => io::Error::other(error),
+            })?;
+        }
         let (path, new) = (self.path(name), self.path(&format!("{name}.new")));
         let written = create(&new)
             .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
@@ -138,6 +147,23 @@ impl StateDir {
         }
         written
     }
+}
+
+/// Whether the path leads to this file. It may have been removed, and another one made there.
+#[cfg(unix)]
+fn is_at(file: &File, path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    let place = |held: fs::Metadata| (held.dev(), held.ino());
+    match (file.metadata(), fs::symlink_metadata(path)) {
+        (Ok(held), Ok(found)) => place(held) == place(found),
+        _ => false,
+    }
+}
+
+/// Whether the path leads to this file, which other systems do not let anybody remove.
+#[cfg(not(unix))]
+fn is_at(_file: &File, path: &Path) -> bool {
+    path.exists()
 }
 
 fn create_folder(folder: &Path) -> io::Result<()> {
@@ -214,7 +240,7 @@ mod tests {
     fn a_file_is_replaced_whole_and_read_within_its_bound() {
         let root = tempfile::tempdir().unwrap();
         let folder = root.path().join("a/b");
-        let dir = StateDir::open(&folder).unwrap();
+        let mut dir = StateDir::open(&folder).unwrap();
         assert_eq!(dir.read("x", 10).unwrap(), None);
         // An earlier process was killed while it wrote.
         fs::write(folder.join("x.new"), b"half").unwrap();
@@ -237,7 +263,7 @@ mod tests {
         use std::os::unix::fs::PermissionsExt as _;
         let root = tempfile::tempdir().unwrap();
         let folder = root.path().join("a");
-        let dir = StateDir::open(&folder).unwrap();
+        let mut dir = StateDir::open(&folder).unwrap();
         dir.replace("x", b"1").unwrap();
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode(&folder), 0o700);
@@ -264,5 +290,25 @@ mod tests {
         assert!(matches!(StateDir::open(root.path()), Err(StateError::InUse { .. })));
         drop(first);
         assert!(StateDir::open(root.path()).is_ok());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_folder_that_was_removed_is_made_again_with_its_lock_unless_another_node_has_it() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path().join("a/b");
+        let mut first = StateDir::open(&folder).unwrap();
+        for _ in 0..2 {
+            fs::remove_dir_all(root.path().join("a")).unwrap();
+            first.replace("x", b"1").unwrap();
+            assert_eq!(first.read("x", 1).unwrap().unwrap(), b"1");
+            assert!(matches!(StateDir::open(&folder), Err(StateError::InUse { .. })));
+        }
+        fs::remove_dir_all(&folder).unwrap();
+        let mut second = StateDir::open(&folder).unwrap();
+        second.replace("x", b"2").unwrap();
+        let refused = first.replace("x", b"1").unwrap_err();
+        assert!(refused.to_string().contains("used by another node that runs"), "{refused}");
+        assert_eq!(second.read("x", 1).unwrap().unwrap(), b"2", "it is left alone");
     }
 }

@@ -268,4 +268,24 @@ mod tests {
         assert!(subscribers.senders.lock().unwrap().live.len() <= 2);
         drop(kept);
     }
+
+    #[test]
+    fn what_may_be_a_recording_leaves_half_of_the_room_to_what_is_fresh() {
+        let from = "127.0.0.1:7946".try_into().unwrap();
+        let stamp = telemetry_gossip_core::Stamp { prefix: [7; 16], counter: 1 };
+        let unproved = Provenance { stamp, proof_age: None };
+        let fresh = Provenance { proof_age: Some(std::time::Duration::ZERO), ..unproved };
+        let subscribers = Subscribers::default();
+        let _reader = subscribers.subscribe();
+        let half = SUBSCRIPTION_CAPACITY / 2;
+        let taken = |sealed| {
+            let lost = (0..SUBSCRIPTION_CAPACITY)
+                .map(|_| subscribers.deliver_sealed(from, b"x", sealed))
+                .sum::<usize>();
+            SUBSCRIPTION_CAPACITY - lost
+        };
+        assert_eq!(taken(unproved), half, "recordings take no more than half of the room");
+        assert_eq!(taken(fresh), half, "and leave the rest to what is fresh");
+        assert_eq!(subscribers.deliver(from, b"x"), 1, "no more than fit wait");
+    }
 }

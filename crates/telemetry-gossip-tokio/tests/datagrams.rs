@@ -206,3 +206,31 @@ async fn a_member_that_claims_an_address_of_another_kind_does_no_harm_over_udp()
     agree(&agents).await;
     assert!(agents.iter().all(|agent| agent.view().alive() == 2 && agent.view().len() == 2));
 }
+
+/// It misses values in between, and no last one, of whichever member.
+#[tokio::test(start_paused = true)]
+async fn a_reader_of_telemetry_that_is_too_slow_still_gets_the_last_values() {
+    let agents = cluster(&Net::Memory(MemoryNetwork::new(1)), 2).await;
+    agree(&agents).await;
+    let [agent, other] = [&agents[0], &agents[1]];
+    let mut changes = agent.subscribe("");
+    other.publish("load", b"1").await.unwrap();
+    common::until("the value of the other has come", agent, |agent| {
+        agent.member("n1").is_some_and(|n1| n1.value("load").is_some())
+    })
+    .await;
+    // So many that the event about the other is lost.
+    for round in 0..3_000_u32 {
+        agent.publish("load", &round.to_le_bytes()).await.unwrap();
+    }
+    let last = 2_999_u32.to_le_bytes();
+    let (mut own, mut of_other) = (Vec::new(), Vec::new());
+    within("a slow reader gets the last value of each member", async {
+        while own != last || of_other != b"1" {
+            let change = changes.recv().await.expect("the node runs");
+            let held = if change.id == agent.id() { &mut own } else { &mut of_other };
+            *held = change.value.expect("nothing is removed").value;
+        }
+    })
+    .await;
+}

@@ -4,16 +4,14 @@
 
 mod common;
 
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::{next, quick, until};
+use common::{Wrapped, next, quick, until};
 use telemetry_gossip_core::{DropReason, Dropped, Label};
 use telemetry_gossip_seal::{Key, Keyring};
 use telemetry_gossip_tokio::{
-    Agent, BoxFuture, Event, Events, MemoryNetwork, MemoryTransport, Options, PeerAddr, SharedSeal,
-    Subscription, Transport,
+    Agent, Event, Events, MemoryNetwork, Options, PeerAddr, SharedSeal, Transport as _,
 };
 
 fn seal(byte: u8) -> Arc<SharedSeal> {
@@ -114,41 +112,16 @@ async fn a_node_knows_whether_a_seed_has_answered() {
     assert!(b.health().await.unwrap().joined);
 }
 
-/// A path that carries datagrams of up to so many bytes.
-#[derive(Debug)]
-struct Narrow(Arc<MemoryTransport>, usize);
-
-impl Transport for Narrow {
-    fn local(&self) -> PeerAddr {
-        self.0.local()
-    }
-
-    fn send(&self, to: PeerAddr, bytes: &[u8]) -> io::Result<()> {
-        if bytes.len() <= self.1 { self.0.send(to, bytes) } else { Ok(()) }
-    }
-
-    fn seal(&self) -> Option<&Arc<SharedSeal>> {
-        None
-    }
-
-    fn subscribe(&self) -> Subscription {
-        self.0.subscribe()
-    }
-
-    fn resolve<'a>(&'a self, name: &'a str) -> BoxFuture<'a, io::Result<Vec<PeerAddr>>> {
-        self.0.resolve(name)
-    }
-
-    fn close(&self) {
-        self.0.close();
-    }
-}
-
 /// Two agents in touch, of which `b` sends over a path that carries so many bytes.
 async fn over_a_path_of(network: &MemoryNetwork, bytes: usize) -> (Agent, Agent) {
     let options = |id: &str| Options::new(id.parse().unwrap()).config(quick());
     let a = Agent::spawn(options("a"), network.transport("a").unwrap()).unwrap();
-    let narrow = Arc::new(Narrow(network.transport("b").unwrap(), bytes));
+    let narrow = Wrapped::over(network.transport("b").unwrap());
+    narrow.on_send(
+        move |inner, to, datagram| {
+            if datagram.len() <= bytes { inner.send(to, datagram) } else { Ok(()) }
+        },
+    );
     let b = Agent::spawn(options("b").seeds(["a"]), narrow).unwrap();
     b.publish("load", b"0.7").await.unwrap();
     until("short telemetry arrives", &a, |a| {

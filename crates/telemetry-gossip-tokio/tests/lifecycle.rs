@@ -7,20 +7,18 @@ mod common;
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use common::{Net, agree, cluster, next, quick, until, until_so, within};
+use common::{
+    Gate, Net, Wrapped, agree, cluster, next, quick, tasks, udp, until, until_so, within,
+};
 use telemetry_gossip_core::{CommandError, Config, ConfigError, Event, Generation};
 use telemetry_gossip_tokio::{
-    Agent, AgentError, BoxFuture, MemoryNetwork, MemoryTransport, Options, PeerAddr, RecvError,
-    Sealing, SharedSeal, SpawnError, Subscription, Transport, UdpTransport,
+    Agent, AgentError, MemoryNetwork, Options, PeerAddr, RecvError, Sealing, SpawnError,
+    Transport as _, UdpTransport,
 };
-
-fn tasks() -> usize {
-    tokio::runtime::Handle::current().metrics().num_alive_tasks()
-}
 
 fn options(id: &str, seeds: &[&str]) -> Options {
     Options::new(id.parse().unwrap()).config(quick()).seeds(seeds.iter().copied())
@@ -45,8 +43,7 @@ async fn bind_again(address: SocketAddr) -> Arc<UdpTransport> {
 #[tokio::test]
 async fn a_shut_down_agent_leaves_no_task_and_no_port() {
     assert_eq!(tasks(), 0);
-    let transport =
-        UdpTransport::bind("127.0.0.1:0".parse().unwrap(), Sealing::Plaintext).await.unwrap();
+    let transport = udp().await;
     let address = transport.local_addr();
     let agent = Agent::spawn(options("a", &["nowhere-yet"]), transport).unwrap();
     let handle = agent.clone();
@@ -84,9 +81,7 @@ async fn a_hundred_dropped_agents_leave_no_task_and_no_port() {
     for round in 0..4 {
         let mut agents = Vec::new();
         for index in 0..25 {
-            let transport = UdpTransport::bind("127.0.0.1:0".parse().unwrap(), Sealing::Plaintext)
-                .await
-                .unwrap();
+            let transport = udp().await;
             addresses.push(transport.local_addr());
             // Some look for their seed in vain, some find it, some know of none.
             let first = addresses[0].to_string();
@@ -118,8 +113,7 @@ async fn many_agents_one_after_the_other_on_one_transport_leave_nothing() {
 
 #[tokio::test]
 async fn a_closed_udp_transport_frees_its_port_at_once_and_ends_its_agent() {
-    let transport =
-        UdpTransport::bind("127.0.0.1:0".parse().unwrap(), Sealing::Plaintext).await.unwrap();
+    let transport = udp().await;
     let address = transport.local_addr();
     let agent = Agent::spawn(options("a", &[]), transport.clone()).unwrap();
     transport.close();
@@ -225,10 +219,8 @@ async fn a_seed_in_memory_that_comes_later_is_found() {
 
 #[tokio::test]
 async fn a_seed_on_udp_that_resolves_later_is_found() {
-    let early =
-        UdpTransport::bind("127.0.0.1:0".parse().unwrap(), Sealing::Plaintext).await.unwrap();
-    let late =
-        UdpTransport::bind("127.0.0.1:0".parse().unwrap(), Sealing::Plaintext).await.unwrap();
+    let early = udp().await;
+    let late = udp().await;
     let refused = early.resolve("late").await.unwrap_err();
     assert_eq!(refused.kind(), io::ErrorKind::NotFound);
     let a = Agent::spawn(options("early", &["late"]), early.clone()).unwrap();
@@ -288,82 +280,36 @@ async fn an_unspecified_address_is_advertised_as_another() {
     assert_ne!(first.local_addr().port(), 0);
     let seed = first.local_addr().to_string();
     let a = Agent::spawn(options("a", &[]), first).unwrap();
-    let second =
-        UdpTransport::bind("127.0.0.1:0".parse().unwrap(), Sealing::Plaintext).await.unwrap();
+    let second = udp().await;
     let b = Agent::spawn(options("b", &[&seed]), second).unwrap();
     agree(&[a, b]).await;
-}
-
-/// A transport whose `send` blocks its caller while the gate is shut.
-#[derive(Debug)]
-struct Gate {
-    inner: Arc<MemoryTransport>,
-    shut: Mutex<bool>,
-    opened: Condvar,
-    blocked: AtomicBool,
-}
-
-impl Gate {
-    fn set(&self, shut: bool) {
-        *self.shut.lock().unwrap() = shut;
-        self.opened.notify_all();
-    }
-}
-
-impl Transport for Gate {
-    fn local(&self) -> PeerAddr {
-        self.inner.local()
-    }
-
-    fn send(&self, to: PeerAddr, bytes: &[u8]) -> io::Result<()> {
-        let mut shut = self.shut.lock().unwrap();
-        while *shut {
-            self.blocked.store(true, Ordering::SeqCst);
-            shut = self.opened.wait(shut).unwrap();
-        }
-        self.blocked.store(false, Ordering::SeqCst);
-        self.inner.send(to, bytes)
-    }
-
-    fn seal(&self) -> Option<&Arc<SharedSeal>> {
-        self.inner.seal()
-    }
-
-    fn subscribe(&self) -> Subscription {
-        self.inner.subscribe()
-    }
-
-    fn resolve<'a>(&'a self, name: &'a str) -> BoxFuture<'a, io::Result<Vec<PeerAddr>>> {
-        self.inner.resolve(name)
-    }
-
-    fn close(&self) {
-        self.inner.close();
-    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn reads_do_not_wait_for_a_blocked_protocol_task() {
     let network = MemoryNetwork::new(1);
-    let gate = Arc::new(Gate {
-        inner: network.transport("a").unwrap(),
-        shut: Mutex::new(false),
-        opened: Condvar::new(),
-        blocked: AtomicBool::new(false),
+    let (gate, transport) =
+        (Arc::new(Gate::default()), Wrapped::over(network.transport("a").unwrap()));
+    transport.on_send({
+        let gate = gate.clone();
+        move |inner, to, bytes| {
+            gate.pass();
+            inner.send(to, bytes)
+        }
     });
-    let a = Agent::spawn(options("a", &["b"]), gate.clone()).unwrap();
+    let a = Agent::spawn(options("a", &["b"]), transport).unwrap();
     let b = Agent::spawn(options("b", &[]), network.transport("b").unwrap()).unwrap();
     agree(&[a.clone(), b.clone()]).await;
     gate.set(true);
     // Its next probe blocks it, in the middle of its work.
-    until_so("the task is blocked", || gate.blocked.load(Ordering::SeqCst)).await;
+    until_so("the task is blocked", || gate.is_blocking()).await;
     for _ in 0..10_000 {
         let view = a.view();
         assert_eq!((view.len(), view.get("b").unwrap().id.as_str()), (2, "b"));
         assert!(a.member("b").is_some() && a.is_running());
         let _ = a.events();
     }
-    assert!(gate.blocked.load(Ordering::SeqCst), "it was blocked all the while");
+    assert!(gate.is_blocking(), "it was blocked all the while");
     gate.set(false);
     a.publish("load", b"1").await.unwrap();
     until("b learns what a publishes after that", &b, |b| {
@@ -372,56 +318,49 @@ async fn reads_do_not_wait_for_a_blocked_protocol_task() {
     .await;
 }
 
-/// A transport whose `resolve` panics: when it is called the first time, and in its future the
-/// second time.
-#[derive(Debug)]
-struct Panicky {
-    inner: Arc<MemoryTransport>,
-    calls: AtomicUsize,
-}
-
-impl Transport for Panicky {
-    fn local(&self) -> PeerAddr {
-        self.inner.local()
-    }
-
-    fn send(&self, to: PeerAddr, bytes: &[u8]) -> io::Result<()> {
-        self.inner.send(to, bytes)
-    }
-
-    fn seal(&self) -> Option<&Arc<SharedSeal>> {
-        self.inner.seal()
-    }
-
-    fn subscribe(&self) -> Subscription {
-        self.inner.subscribe()
-    }
-
-    fn resolve<'a>(&'a self, name: &'a str) -> BoxFuture<'a, io::Result<Vec<PeerAddr>>> {
-        match self.calls.fetch_add(1, Ordering::SeqCst) {
-            0 => panic!("resolve panics in this test"),
-            1 => Box::pin(async { panic!("the future of resolve panics in this test") }),
-            _ => self.inner.resolve(name),
-        }
-    }
-
-    fn close(&self) {
-        self.inner.close();
-    }
-}
-
 #[tokio::test(start_paused = true)]
 async fn a_transport_that_panics_when_it_resolves_a_seed_is_told_and_asked_again() {
     let network = MemoryNetwork::new(1);
     let seed = Agent::spawn(options("seed", &[]), network.transport("seed").unwrap()).unwrap();
-    let inner = network.transport("a").unwrap();
-    let transport = Arc::new(Panicky { inner, calls: AtomicUsize::new(0) });
-    let joining = Agent::spawn(options("a", &["seed"]), transport.clone()).unwrap();
+    let transport = Wrapped::over(network.transport("a").unwrap());
+    let calls = Arc::new(AtomicUsize::new(0));
+    // When it is called the first time, and in its future the second time.
+    transport.on_resolve({
+        let calls = calls.clone();
+        move |_| match calls.fetch_add(1, Ordering::SeqCst) {
+            0 => panic!("resolve panics in this test"),
+            1 => Some(Box::pin(async { panic!("the future of resolve panics in this test") })),
+            _ => None,
+        }
+    });
+    let joining = Agent::spawn(options("a", &["seed"]), transport).unwrap();
     let mut status = joining.seed_status();
     let told = within("it is told", status.wait_for(|told| !told.unresolved.is_empty())).await;
     let (name, reason) = told.unwrap().unresolved[0].clone();
     assert_eq!(name, "seed");
     assert!(reason.contains("panicked"), "{reason}");
     agree(&[seed, joining]).await;
-    assert!(transport.calls.load(Ordering::SeqCst) >= 3);
+    assert!(calls.load(Ordering::SeqCst) >= 3);
+}
+
+/// As many as can wait.
+#[tokio::test(start_paused = true)]
+async fn all_commands_that_wait_when_a_node_is_shut_down_are_carried_out() {
+    let network = MemoryNetwork::new(1);
+    for round in 0..20 {
+        let agent = Agent::spawn(options("a", &[]), network.transport("a").unwrap()).unwrap();
+        // Without tokio's budget, which would keep some of them from being given at all.
+        let command = || Box::pin(tokio::task::unconstrained(agent.publish("load", b"1")));
+        let mut waiting: Vec<_> = (0..64).map(|_| command()).collect();
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        for command in &mut waiting {
+            assert!(command.as_mut().poll(&mut context).is_pending());
+        }
+        within("it ends", agent.shutdown()).await;
+        for command in waiting {
+            let carried_out = command.await;
+            assert_eq!(carried_out, Ok(()), "round {round}: given before the end");
+        }
+        assert_eq!(agent.member("a").unwrap().telemetry_version, 64);
+    }
 }

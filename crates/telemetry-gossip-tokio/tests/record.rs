@@ -150,7 +150,7 @@ async fn a_record_that_cannot_be_written_is_a_gap_and_the_node_goes_on() {
         publish().await;
         assert!(started.elapsed() < PATIENCE);
     }
-    assert!(told.has_changed().unwrap());
+    assert!(told.has_changed().unwrap(), "it is told that the node is not recorded");
     let text = told.borrow_and_update().record.clone().expect("it is told");
     assert!(text.contains(&folder.display().to_string()) && text.contains("again every 5 s"));
     // Then the folder is only missing, and is made again.
@@ -162,7 +162,7 @@ async fn a_record_that_cannot_be_written_is_a_gap_and_the_node_goes_on() {
     assert!(told.has_changed().unwrap(), "and told when it works again");
     until("it runs", &agent, |agent| agent.member("a").is_some()).await;
     agent.shutdown().await;
-    assert!(agent.recorded().unwrap().gaps > 0);
+    assert!(agent.recorded().unwrap().gaps > 0, "a write that fails is a gap");
     let first = list(&folder).unwrap().remove(0);
     let reader = Reader::<_, PeerAddr>::new(File::open(&first.path).unwrap()).unwrap();
     let start = &reader.header().start;

@@ -10,12 +10,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use common::{agree, quick, until, until_so, within};
+use common::{Wrapped, agree, quick, until, until_so, within};
 use telemetry_gossip_core::{Config, Identity, Input, Instant as CoreInstant, Label, Node};
 use telemetry_gossip_seal::{Key, Keyring, NoncePrefix, OVERHEAD, Seal};
 use telemetry_gossip_tokio::{
-    Agent, BoxFuture, KeyFileError, MemoryNetwork, Options, PeerAddr, Sealing, SharedSeal,
-    SpawnError, Subscription, Transport, UdpTransport, create_key, read_key,
+    Agent, KeyFileError, MemoryNetwork, Options, PeerAddr, Sealing, SharedSeal, SpawnError,
+    Subscription, Transport as _, UdpTransport, create_key, read_key,
 };
 
 fn key(byte: u8) -> Key {
@@ -106,40 +106,6 @@ async fn the_keys_of_running_agents_change() {
     }
 }
 
-/// Remembers the longest datagram that it was given.
-#[derive(Debug)]
-struct Measured {
-    inner: Arc<dyn Transport>,
-    longest: AtomicUsize,
-}
-
-impl Transport for Measured {
-    fn local(&self) -> PeerAddr {
-        self.inner.local()
-    }
-
-    fn send(&self, to: PeerAddr, bytes: &[u8]) -> io::Result<()> {
-        self.longest.fetch_max(bytes.len(), Ordering::Relaxed);
-        self.inner.send(to, bytes)
-    }
-
-    fn seal(&self) -> Option<&Arc<SharedSeal>> {
-        self.inner.seal()
-    }
-
-    fn subscribe(&self) -> Subscription {
-        self.inner.subscribe()
-    }
-
-    fn resolve<'a>(&'a self, name: &'a str) -> BoxFuture<'a, io::Result<Vec<PeerAddr>>> {
-        self.inner.resolve(name)
-    }
-
-    fn close(&self) {
-        self.inner.close();
-    }
-}
-
 #[tokio::test(start_paused = true)]
 async fn a_sealed_datagram_is_no_longer_than_the_mtu() {
     let network = MemoryNetwork::new(1);
@@ -148,15 +114,23 @@ async fn a_sealed_datagram_is_no_longer_than_the_mtu() {
     let options = |id: &str, seeds: &[&str]| {
         Options::new(id.parse().unwrap()).config(config.clone()).seeds(seeds.iter().copied())
     };
-    let measured = Arc::new(Measured { inner: sealed("a"), longest: AtomicUsize::new(0) });
-    let a = Agent::spawn(options("a", &[]), measured.clone()).unwrap();
+    let longest = Arc::new(AtomicUsize::new(0));
+    let measured = Wrapped::over(sealed("a"));
+    measured.on_send({
+        let longest = longest.clone();
+        move |inner, to, bytes| {
+            longest.fetch_max(bytes.len(), Ordering::Relaxed);
+            inner.send(to, bytes)
+        }
+    });
+    let a = Agent::spawn(options("a", &[]), measured).unwrap();
     for entry in 0..80 {
         a.publish(&format!("entry-{entry}"), &[7; 20]).await.unwrap();
     }
     let b = Agent::spawn(options("b", &["a"]), sealed("b")).unwrap();
     until("all has come", &b, |b| b.member("a").is_some_and(|a| a.value("entry-79").is_some()))
         .await;
-    let longest = measured.longest.load(Ordering::Relaxed) + OVERHEAD;
+    let longest = longest.load(Ordering::Relaxed) + OVERHEAD;
     assert!((860..=900).contains(&longest), "{longest}");
 }
 

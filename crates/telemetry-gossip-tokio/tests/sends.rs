@@ -5,61 +5,15 @@
 mod common;
 
 use std::io;
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use common::{PATIENCE, agree, quick, within};
-use telemetry_gossip_tokio::{
-    Agent, AgentError, BoxFuture, HostStatus, MemoryNetwork, MemoryTransport, Options, PeerAddr,
-    SharedSeal, Subscription, Transport,
-};
-
-/// A transport that does not send while it has an error.
-#[derive(Debug)]
-struct Failing {
-    inner: Arc<MemoryTransport>,
-    error: Mutex<Option<io::ErrorKind>>,
-}
-
-impl Failing {
-    fn set(&self, error: Option<io::ErrorKind>) {
-        *self.error.lock().unwrap() = error;
-    }
-}
-
-impl Transport for Failing {
-    fn local(&self) -> PeerAddr {
-        self.inner.local()
-    }
-
-    fn send(&self, to: PeerAddr, bytes: &[u8]) -> io::Result<()> {
-        match *self.error.lock().unwrap() {
-            Some(error) => Err(error.into()),
-            None => self.inner.send(to, bytes),
-        }
-    }
-
-    fn seal(&self) -> Option<&Arc<SharedSeal>> {
-        self.inner.seal()
-    }
-
-    fn subscribe(&self) -> Subscription {
-        self.inner.subscribe()
-    }
-
-    fn resolve<'a>(&'a self, name: &'a str) -> BoxFuture<'a, io::Result<Vec<PeerAddr>>> {
-        self.inner.resolve(name)
-    }
-
-    fn close(&self) {
-        self.inner.close();
-    }
-}
+use common::{PATIENCE, Wrapped, agree, quick, within};
+use telemetry_gossip_tokio::{Agent, AgentError, HostStatus, MemoryNetwork, Options};
 
 #[tokio::test(start_paused = true)]
 async fn datagrams_that_are_not_sent_are_counted_by_the_reason_and_told_once() {
     let network = MemoryNetwork::new(1);
-    let inner = network.transport("a").unwrap();
-    let failing = Arc::new(Failing { inner, error: Mutex::default() });
+    let failing = Wrapped::over(network.transport("a").unwrap());
     let options = |id: &str| Options::new(id.parse().unwrap()).config(quick()).seeds(["a"]);
     let a = Agent::spawn(options("a"), failing.clone()).unwrap();
     let b = Agent::spawn(options("b"), network.transport("b").unwrap()).unwrap();
@@ -69,7 +23,7 @@ async fn datagrams_that_are_not_sent_are_counted_by_the_reason_and_told_once() {
     let mut told = a.host_status();
     assert_eq!(a.send_stats(), Default::default());
 
-    failing.set(Some(io::ErrorKind::PermissionDenied));
+    failing.fail(io::ErrorKind::PermissionDenied);
     within("it is told", told.changed()).await.unwrap();
     let text = told.borrow_and_update().sends.clone().expect("sends fail");
     assert!(text.contains("permission denied") && text.contains("the firewall"), "{text}");
@@ -77,7 +31,7 @@ async fn datagrams_that_are_not_sent_are_counted_by_the_reason_and_told_once() {
     assert!(counted.not_permitted >= 8 && counted.unreachable == 0, "{counted:?}");
 
     // Another reason is counted apart, and not told again.
-    failing.set(Some(io::ErrorKind::NetworkUnreachable));
+    failing.fail(io::ErrorKind::NetworkUnreachable);
     let start = tokio::time::Instant::now();
     while a.send_stats().unreachable < 20 {
         assert!(start.elapsed() < PATIENCE);
@@ -85,7 +39,7 @@ async fn datagrams_that_are_not_sent_are_counted_by_the_reason_and_told_once() {
     }
     assert!(!told.has_changed().unwrap());
 
-    failing.set(None);
+    failing.mend();
     within("it is told that it works", told.changed()).await.unwrap();
     assert_eq!(*told.borrow(), HostStatus::default());
     agree(&agents).await;
@@ -94,14 +48,13 @@ async fn datagrams_that_are_not_sent_are_counted_by_the_reason_and_told_once() {
 #[tokio::test(start_paused = true)]
 async fn a_leave_of_which_nothing_is_sent_is_an_error_and_one_without_others_is_none() {
     let network = MemoryNetwork::new(1);
-    let inner = network.transport("a").unwrap();
-    let failing = Arc::new(Failing { inner, error: Mutex::default() });
+    let failing = Wrapped::over(network.transport("a").unwrap());
     let options = |id: &str| Options::new(id.parse().unwrap()).config(quick()).seeds(["a"]);
     let a = Agent::spawn(options("a"), failing.clone()).unwrap();
     let b = Agent::spawn(options("b"), network.transport("b").unwrap()).unwrap();
     let alone = Agent::spawn(Options::new("c".parse().unwrap()), network.transport("c").unwrap());
     agree(&[a.clone(), b.clone()]).await;
-    failing.set(Some(io::ErrorKind::PermissionDenied));
+    failing.fail(io::ErrorKind::PermissionDenied);
     for _ in 0..2 {
         let left = within("it leaves", a.leave(PATIENCE)).await;
         assert_eq!(left, Err(AgentError::NotSent));
@@ -109,4 +62,27 @@ async fn a_leave_of_which_nothing_is_sent_is_an_error_and_one_without_others_is_
     assert!(!a.health().await.unwrap().active, "it has left");
     within("alone", alone.unwrap().leave(PATIENCE)).await.unwrap();
     within("the other node leaves", b.leave(PATIENCE)).await.unwrap();
+}
+
+/// Others hear the node: it is not as if it were gone.
+#[tokio::test(start_paused = true)]
+async fn failures_between_datagrams_that_are_sent_are_counted_and_not_told() {
+    let network = MemoryNetwork::new(1);
+    let failing = Wrapped::over(network.transport("a").unwrap());
+    let sends = AtomicU64::new(0);
+    failing.on_send(move |inner, to, bytes| match sends.fetch_add(1, Ordering::Relaxed) % 3 {
+        0 => Err(io::ErrorKind::WouldBlock.into()),
+        _ => inner.send(to, bytes),
+    });
+    let options = |id: &str| Options::new(id.parse().unwrap()).config(quick()).seeds(["a"]);
+    let a = Agent::spawn(options("a"), failing).unwrap();
+    let b = Agent::spawn(options("b"), network.transport("b").unwrap()).unwrap();
+    agree(&[a.clone(), b]).await;
+    let told = a.host_status();
+    let start = tokio::time::Instant::now();
+    while a.send_stats().no_room < 50 {
+        assert!(start.elapsed() < 10 * PATIENCE);
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    assert!(!told.has_changed().unwrap(), "it is told that a node cannot send that can");
 }

@@ -6,11 +6,10 @@
 mod common;
 
 use std::fs;
-use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use common::{Net, agree, cluster, quick, until_so, within};
+use common::{Net, agree, cluster, quick, udp, until, until_so, within};
 use telemetry_gossip_core::Label;
 use telemetry_gossip_tokio::{
     Agent, Options, Sealing, SpawnError, StateError, StateStatus, UdpTransport,
@@ -21,15 +20,12 @@ fn options(id: &str, folder: &Path) -> Options {
 }
 
 async fn start(options: Options) -> Agent {
-    let local = "127.0.0.1:0".parse().unwrap();
-    let transport = UdpTransport::bind(local, Sealing::Plaintext).await.unwrap();
-    Agent::spawn(options, transport).unwrap()
+    Agent::spawn(options, udp().await).unwrap()
 }
 
 /// The address of a socket that is closed.
 async fn gone() -> String {
-    let address: SocketAddr = "127.0.0.1:0".parse().unwrap();
-    UdpTransport::bind(address, Sealing::Plaintext).await.unwrap().local_addr().to_string()
+    udp().await.local_addr().to_string()
 }
 
 fn status(agent: &Agent) -> StateStatus {
@@ -166,8 +162,7 @@ async fn a_file_that_cannot_be_used_is_set_aside_and_told_and_the_node_starts() 
 async fn two_nodes_do_not_share_a_folder() {
     let folder = tempfile::tempdir().unwrap();
     let first = start(options("a", folder.path())).await;
-    let local = "127.0.0.1:0".parse().unwrap();
-    let transport = UdpTransport::bind(local, Sealing::Plaintext).await.unwrap();
+    let transport = udp().await;
     let refused = Agent::spawn(options("a", folder.path()), transport.clone()).unwrap_err();
     let SpawnError::State(StateError::InUse { folder: named, .. }) = &refused else {
         panic!("{refused}")
@@ -198,8 +193,7 @@ async fn a_folder_that_cannot_be_made_or_written_to_is_an_error_that_names_it() 
         }
     }
     for folder in folders {
-        let transport =
-            UdpTransport::bind("127.0.0.1:0".parse().unwrap(), Sealing::Plaintext).await.unwrap();
+        let transport = udp().await;
         let refused = Agent::spawn(options("a", &folder), transport).unwrap_err();
         assert!(
             matches!(&refused, SpawnError::State(StateError::Unusable { folder: named, .. })
@@ -228,4 +222,46 @@ async fn a_write_that_fails_is_counted_and_tried_again_and_stops_nothing() {
     agent.shutdown().await;
     let StateStatus { writes, failing, .. } = told.borrow().clone();
     assert_eq!((writes, failing), (1, None));
+}
+
+/// Though nothing has changed that it would write.
+#[tokio::test]
+async fn a_folder_that_is_removed_while_its_node_runs_is_made_again_with_all_that_was_in_it() {
+    let root = tempfile::tempdir().unwrap();
+    let folder = root.path().join("state/of/a");
+    let agents = cluster(&Net::Udp, 1).await;
+    let agent = start(options("a", &folder).seeds([address(&agents[0])])).await;
+    agree(&[agents[0].clone(), agent.clone()]).await;
+    let mut told = agent.state_status().unwrap();
+    agent.leave(Duration::from_secs(30)).await.unwrap();
+    within("it is written", told.wait_for(|status| status.writes == 1)).await.unwrap();
+    let text = fs::read_to_string(folder.join("peers")).unwrap();
+    fs::remove_dir_all(root.path().join("state")).unwrap();
+    agent.shutdown().await;
+    assert_eq!(fs::read_to_string(folder.join("peers")).unwrap(), text);
+    assert_eq!(told.borrow().failures, 0);
+}
+
+/// A host may lose its power while it shuts down. The first time that is due by the clock comes
+/// five seconds after the start.
+#[tokio::test]
+async fn a_node_that_has_left_has_written_its_members_before_it_ends() {
+    let agents = cluster(&Net::Udp, 1).await;
+    let mut first = false;
+    for _ in 0..5 {
+        let folder = tempfile::tempdir().unwrap();
+        let started = std::time::Instant::now();
+        let agent = start(options("a", folder.path()).seeds([address(&agents[0])])).await;
+        until("they know each other", &agent, |agent| agent.view().len() == 2).await;
+        let mut told = agent.state_status().unwrap();
+        agent.leave(Duration::from_secs(30)).await.unwrap();
+        within("it is written", told.wait_for(|status| status.writes == 1)).await.unwrap();
+        // Unless this machine is too busy to tell the two apart.
+        first = started.elapsed() < Duration::from_secs(5);
+        agent.shutdown().await;
+        if first {
+            break;
+        }
+    }
+    assert!(first, "the members are written when it is due, and not when the node has left");
 }

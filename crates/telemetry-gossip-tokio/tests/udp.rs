@@ -11,20 +11,16 @@ use std::net::{Ipv6Addr, SocketAddr};
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
-use common::{until_so, within};
+use common::{udp, until_so, within};
 use telemetry_gossip_tokio::{
     Agent, Options, PeerAddr, SUBSCRIPTION_CAPACITY, Sealing, SpawnError, Transport as _,
     UdpTransport,
 };
 
-async fn bind() -> std::sync::Arc<UdpTransport> {
-    UdpTransport::bind("127.0.0.1:0".parse().unwrap(), Sealing::Plaintext).await.unwrap()
-}
-
 #[tokio::test]
 async fn the_first_datagram_of_a_new_socket_leaves() {
     for _ in 0..100 {
-        let (from, to) = (bind().await, bind().await);
+        let (from, to) = (udp().await, udp().await);
         let mut arrived = to.subscribe();
         from.send(to.local(), b"hello").unwrap();
         assert_eq!(&*within("it arrives", arrived.recv()).await.unwrap().bytes, b"hello");
@@ -34,7 +30,7 @@ async fn the_first_datagram_of_a_new_socket_leaves() {
 
 #[tokio::test]
 async fn names_resolve_to_what_was_added_or_to_what_the_system_says() {
-    let transport = bind().await;
+    let transport = udp().await;
     let local = transport.local_addr();
     transport.add_peer("edge-1", local);
     assert_eq!(transport.resolve("edge-1").await.unwrap(), [PeerAddr::Socket(local)]);
@@ -52,7 +48,7 @@ async fn names_resolve_to_what_was_added_or_to_what_the_system_says() {
 
 #[tokio::test]
 async fn an_address_that_cannot_be_bound_is_named() {
-    let holder = bind().await;
+    let holder = udp().await;
     let taken = holder.local_addr();
     let failed = UdpTransport::bind(taken, Sealing::Plaintext).await.unwrap_err();
     assert_eq!((failed.address, failed.error.kind()), (taken, io::ErrorKind::AddrInUse));
@@ -81,7 +77,7 @@ fn a_socket_outside_a_runtime_is_refused() {
 
 #[tokio::test]
 async fn what_cannot_reach_one_node_is_refused_and_counted() {
-    let transport = bind().await;
+    let transport = udp().await;
     let refused =
         ["edge-1", "[::1]:9", "0.0.0.0:9", "127.0.0.1:0", "224.0.0.1:9", "255.255.255.255:9"];
     for (count, to) in (1..).zip(refused) {
@@ -92,13 +88,13 @@ async fn what_cannot_reach_one_node_is_refused_and_counted() {
             "{to}"
         );
     }
-    transport.send(bind().await.local(), b"x").unwrap();
+    transport.send(udp().await.local(), b"x").unwrap();
     assert_eq!((transport.send_refused(), transport.send_dropped()), (refused.len() as u64, 0));
 }
 
 #[tokio::test]
 async fn a_name_is_a_host_and_a_port_or_one_that_was_added() {
-    let transport = bind().await;
+    let transport = udp().await;
     transport.add_peer("edge-1", transport.local_addr());
     for name in ["edge-1", "10.0.0.17:7946", "seed.example.com:7946", "h:65535"] {
         assert_eq!(transport.check_name(name), Ok(()), "{name}");
@@ -132,7 +128,7 @@ async fn a_name_is_a_host_and_a_port_or_one_that_was_added() {
 
 #[tokio::test]
 async fn a_datagram_too_long_is_an_error_and_the_next_one_leaves() {
-    let (from, to) = (bind().await, bind().await);
+    let (from, to) = (udp().await, udp().await);
     let mut arrived = to.subscribe();
     assert!(from.send(to.local(), &vec![0; 70_000]).is_err());
     let longest = vec![7; 65_507];
@@ -142,7 +138,7 @@ async fn a_datagram_too_long_is_an_error_and_the_next_one_leaves() {
 
 #[tokio::test]
 async fn a_reader_that_is_full_does_not_hold_up_another() {
-    let (from, to) = (bind().await, bind().await);
+    let (from, to) = (udp().await, udp().await);
     let (slow, mut quick) = (to.subscribe(), to.subscribe());
     for _ in 0..SUBSCRIPTION_CAPACITY + 10 {
         from.send(to.local(), b"x").unwrap();

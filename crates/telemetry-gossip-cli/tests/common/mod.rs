@@ -4,7 +4,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -101,6 +101,15 @@ impl Agent {
                 return value;
             }
             seen.push(line);
+        }
+    }
+
+    /// Reads the next line; `None` at the end of the output.
+    pub(crate) fn next_line(&self) -> Option<Value> {
+        match self.lines.recv_timeout(TIMEOUT) {
+            Ok(line) => Some(serde_json::from_str(&line).expect("JSON")),
+            Err(RecvTimeoutError::Disconnected) => None,
+            Err(RecvTimeoutError::Timeout) => panic!("neither a line nor the end of the output"),
         }
     }
 

@@ -183,8 +183,10 @@ impl Writer {
         while let Ok(view) = queue.recv() {
             let list = self.chosen(&view);
             drop(view);
+            // An operator may have removed the file, or the whole folder.
+            let is_kept = list == self.written && self.dir.path(FILE).exists();
             // The last members that were known are better than none.
-            if !list.peers.is_empty() && list != self.written {
+            if !list.peers.is_empty() && !is_kept {
                 self.write(list);
             }
         }

@@ -1,25 +1,14 @@
 //! What the driver's tests share: a cluster on either transport, and waiting for what must come.
-#![allow(dead_code, reason = "each test file uses its part")]
+#![allow(dead_code, unused_imports, reason = "each test file uses its part")]
 
-use std::future::Future;
-use std::sync::Arc;
-use std::time::Duration;
+mod base;
+mod wrapped;
 
-use telemetry_gossip_core::{Config, Event, Status};
-use telemetry_gossip_tokio::{
-    Agent, Events, MemoryNetwork, Options, PeerAddr, RecvError, Sealing, Transport, UdpTransport,
-};
+use telemetry_gossip_core::{Event, Status};
+use telemetry_gossip_tokio::{Agent, Events, Options, PeerAddr, RecvError};
 
-/// Longer than anything takes; only a failing test waits for it.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
-
-/// Fails the test if it takes longer than [`PATIENCE`].
-pub(crate) async fn within<T>(what: &str, wait: impl Future<Output = T>) -> T {
-    match tokio::time::timeout(PATIENCE, wait).await {
-        Ok(value) => value,
-        Err(_) => panic!("not within {PATIENCE:?}: {what}"),
-    }
-}
+pub(crate) use base::{Net, PATIENCE, give_up_after, quick, tasks, udp, until_so, within};
+pub(crate) use wrapped::{Gate, Wrapped};
 
 /// Waits until `holds`, asked again after each of the agent's events.
 pub(crate) async fn until(what: &str, agent: &Agent, mut holds: impl FnMut(&Agent) -> bool) {
@@ -34,16 +23,6 @@ pub(crate) async fn until(what: &str, agent: &Agent, mut holds: impl FnMut(&Agen
         true
     });
     assert!(told.await, "{} ended before: {what}", agent.id());
-}
-
-/// Waits until `holds`, giving way to other tasks in between: for what no event tells. The host's
-/// clock bounds it, as paused time does not pass meanwhile.
-pub(crate) async fn until_so(what: &str, mut holds: impl FnMut() -> bool) {
-    let start = std::time::Instant::now();
-    while !holds() {
-        assert!(start.elapsed() < PATIENCE, "not within {PATIENCE:?}: {what}");
-        tokio::task::yield_now().await;
-    }
 }
 
 /// The next event that `wanted` picks.
@@ -62,34 +41,6 @@ pub(crate) async fn next<T>(
         }
     })
     .await
-}
-
-/// The network of a cluster.
-#[derive(Clone, Debug)]
-pub(crate) enum Net {
-    Udp,
-    Memory(MemoryNetwork),
-}
-
-impl Net {
-    pub(crate) async fn transport(&self, id: &str) -> Arc<dyn Transport> {
-        match self {
-            Self::Udp => UdpTransport::bind("127.0.0.1:0".parse().unwrap(), Sealing::Plaintext)
-                .await
-                .unwrap(),
-            Self::Memory(network) => network.transport(id).unwrap(),
-        }
-    }
-}
-
-/// Quick enough for a test, with timeouts that a busy machine keeps.
-pub(crate) fn quick() -> Config {
-    Config::default()
-        .probe_interval(Duration::from_millis(500))
-        .probe_timeout(Duration::from_millis(250))
-        .gossip_interval(Duration::from_millis(50))
-        .reconnect_interval(Duration::from_millis(500))
-        .join_timeout(Duration::from_millis(500))
 }
 
 /// `n0`, `n1`, ...: the first waits to be found, the others join through it.

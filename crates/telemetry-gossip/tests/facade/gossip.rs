@@ -3,7 +3,7 @@
 //! node reaches twenty within five rounds.
 use std::sync::Arc;
 
-use crate::support::{Directory, OneWayUdp, alive, info, until_so, within};
+use crate::support::{Wrapped, alive, info, tasks, udp, until_so, within};
 use telemetry_gossip::gossip::{NodeErrorKind, PushPullGossip};
 use telemetry_gossip::membership::{MemberInfo, MemberStatus, MembershipState};
 use telemetry_gossip::swim::SwimDetector;
@@ -199,7 +199,7 @@ async fn a_node_refutes_a_record_that_accuses_it_and_keeps_an_alive_one() {
 #[tokio::test(start_paused = true)]
 async fn a_state_has_no_record_of_an_id_that_was_replaced() {
     let network = MemoryNetwork::new(1);
-    let directory = Directory::over(network.transport("plug-1").unwrap());
+    let directory = Wrapped::over(network.transport("plug-1").unwrap());
     directory.name("edge-2", "plug-2".try_into().unwrap());
     let states = [(); 3].map(|()| Arc::new(MembershipState::new()));
     let renamed = |state: &Arc<MembershipState>, transport: Arc<dyn Transport>, id: &str| {
@@ -248,7 +248,6 @@ async fn a_datagram_on_its_way_does_not_bring_a_replaced_id_back() {
             (state, gossip.with_id("edge").unwrap())
         })
         .collect();
-    let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
     until_so("the agents given up have ended", || tasks() == renamed.len()).await;
     for (state, _) in &renamed {
         assert_eq!(records(state), [("edge".to_owned(), Alive, 0)]);
@@ -309,7 +308,7 @@ async fn a_round_without_partners_is_no_error_and_one_without_answer_is() {
 #[tokio::test(start_paused = true)]
 async fn members_that_are_not_found_delay_a_round_by_one_timeout() {
     let network = MemoryNetwork::new(1);
-    let directory = Directory::over(network.transport("a").unwrap());
+    let directory = Wrapped::over(network.transport("a").unwrap());
     let states = [(); 2].map(|()| Arc::new(MembershipState::new()));
     for name in ["silent-1", "silent-2", "silent-3"] {
         directory.hang(name);
@@ -390,7 +389,7 @@ async fn in_memory_a_detector_and_an_exchange_share_a_transport() {
 
 #[tokio::test]
 async fn on_udp_a_detector_and_an_exchange_share_a_transport() {
-    let bind = async || OneWayUdp::bind().await as Arc<dyn Transport>;
+    let bind = async || Wrapped::over(udp().await) as Arc<dyn Transport>;
     let transports = [bind().await, bind().await, bind().await, bind().await];
     a_detector_and_an_exchange_share_a_transport(transports).await;
 }
@@ -448,7 +447,6 @@ async fn small_clusters_need_fewer_rounds() {
 
 #[tokio::test]
 async fn a_dropped_exchange_leaves_no_task() {
-    let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
     let pair = Pair::in_memory();
     pair.round(0).await;
     assert_eq!(tasks(), 2);

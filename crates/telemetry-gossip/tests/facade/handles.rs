@@ -17,7 +17,7 @@ use telemetry_gossip::transport::{
 };
 use telemetry_gossip::{Config, Event, Options, PeerAddr};
 
-use crate::support::{kind, until, within};
+use crate::support::{give_up_after, kind, tasks, until, within};
 
 const fn is_send_and_sync<T: Send + Sync + ?Sized>() {}
 
@@ -101,24 +101,17 @@ async fn settings_of_a_running_node_cannot_be_changed() {
     let node = start(&network, "a", &[]).await;
     node.publish("load", b"1").await.unwrap();
     let other = Config::default().label(telemetry_gossip::Label::of("other"));
-    assert_eq!(kind(node.clone().with_config(other.clone())), NodeErrorKind::Running);
-    let options = Options::new("b".parse().unwrap());
-    assert_eq!(kind(node.clone().with_options(options)), NodeErrorKind::Running);
+    let refused = node.clone().with_config(other.clone());
+    let refused = refused.expect_err("settings of a node that runs are refused");
+    assert_eq!(refused.kind(), NodeErrorKind::Running);
+    let refused = node.clone().with_options(Options::new("b".parse().unwrap()));
+    let refused = refused.expect_err("options of a node that runs are refused");
+    assert_eq!(refused.kind(), NodeErrorKind::Running);
     assert!(node.telemetry("a", "load").is_some(), "the same node goes on");
     node.shutdown().await;
     let node = node.with_config(other).unwrap();
     node.try_start().await.unwrap();
     assert!(node.telemetry("a", "load").is_none(), "a restarted node");
-}
-
-/// Polls a future once, and drops it.
-async fn poll_once(future: impl Future) {
-    let mut future = std::pin::pin!(future);
-    std::future::poll_fn(|context| {
-        let _ = future.as_mut().poll(context);
-        std::task::Poll::Ready(())
-    })
-    .await;
 }
 
 #[tokio::test]
@@ -129,16 +122,17 @@ async fn a_start_during_a_shutdown_starts_the_node_after_it() {
         for _ in 0..50 {
             let before = node.view().get("a").unwrap().instance;
             let started = if dropped {
-                poll_once(node.shutdown()).await;
+                give_up_after(1, node.shutdown()).await;
                 node.try_start().await
             } else {
                 tokio::join!(node.shutdown(), node.try_start()).1
             };
             started.unwrap();
+            assert_eq!(tasks(), 1, "the earlier one has ended: there are no two on one transport");
             node.publish("load", b"1").await.expect("a start that is Ok leaves a node that runs");
             assert_ne!(node.view().get("a").unwrap().instance, before, "a new instance");
         }
-        assert_eq!(tokio::runtime::Handle::current().metrics().num_alive_tasks(), 1);
+        assert_eq!(tasks(), 1);
         node.shutdown().await;
     }
 }
@@ -160,7 +154,8 @@ async fn a_node_is_not_started_on_a_closed_transport() {
     node.try_start().await.unwrap();
     // The task of the node has not run since.
     transport.close();
-    let error = node.try_start().await.unwrap_err();
+    let started = node.try_start().await;
+    let error = started.expect_err("a start on a closed transport is refused");
     assert_eq!(error.kind(), NodeErrorKind::Closed);
     assert!(error.to_string().contains("the transport is closed"), "{error}");
     assert!(!node.is_running());

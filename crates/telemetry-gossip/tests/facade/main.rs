@@ -2,6 +2,8 @@
 #![forbid(unsafe_code)]
 #![deny(warnings)]
 
+mod cancelled;
+mod ends;
 mod explain;
 mod gossip;
 mod handles;
@@ -9,4 +11,5 @@ mod node;
 mod probe;
 mod sharing;
 mod support;
+mod threads;
 mod user_code;

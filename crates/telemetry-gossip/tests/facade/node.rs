@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::support::{
-    Net, PATIENCE, agree, all_hold, cluster, kind, patient, quick, status, until, until_so, within,
+    Net, PATIENCE, agree, all_hold, cluster, kind, patient, quick, status, tasks, until, until_so,
+    within,
 };
 use MemberStatus::{Alive, Dead, Suspected};
 use telemetry_gossip::config::IdError;
@@ -92,10 +93,7 @@ async fn five_nodes_agree_through_a_crash_a_return_and_a_leave(net: Net) {
         node.shutdown().await;
     }
     drop((nodes, left));
-    until_so("no task is left", || {
-        tokio::runtime::Handle::current().metrics().num_alive_tasks() == 0
-    })
-    .await;
+    until_so("no task is left", || tasks() == 0).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -244,7 +242,7 @@ async fn starting_twice_is_starting_once() {
     node.start().await;
     node.try_start().await.unwrap();
     assert!(node.telemetry("a", "load").is_some(), "it is the same node");
-    assert_eq!(tokio::runtime::Handle::current().metrics().num_alive_tasks(), 1);
+    assert_eq!(tasks(), 1);
     assert_eq!(node.members().len(), 1);
 }
 

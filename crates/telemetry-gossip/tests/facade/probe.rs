@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::support::{Directory, OneWayUdp, alive, info, until_so, within};
+use crate::support::{Wrapped, alive, info, tasks, udp, until_so, within};
 use telemetry_gossip::config::{Generation, Mode};
 use telemetry_gossip::event::{ProbeOutcome, Status};
 use telemetry_gossip::membership::{MemberInfo, MemberStatus};
@@ -95,11 +95,11 @@ async fn in_memory_the_prober_counts_one_indirect_probe_and_k_ping_reqs() {
 async fn on_udp_an_indirect_probe_succeeds_where_the_direct_one_fails() {
     let mut transports = Vec::new();
     for _ in IDS {
-        transports.push(OneWayUdp::bind().await);
+        transports.push(Wrapped::over(udp().await));
     }
     let detectors: Vec<_> =
         transports.iter().map(|transport| SwimDetector::new(transport.clone(), 2)).collect();
-    let ids: Vec<_> = transports.iter().map(|transport| transport.id()).collect();
+    let ids: Vec<_> = transports.iter().map(|transport| transport.local().to_string()).collect();
     let members = alive(&ids);
     transports[0].cut(transports[1].local());
     // A machine too busy to answer in 300 ms is given another try; a broken indirect path fails
@@ -119,11 +119,11 @@ async fn on_udp_an_indirect_probe_succeeds_where_the_direct_one_fails() {
 
 #[tokio::test]
 async fn on_udp_an_unreachable_target_is_false_within_the_bound() {
-    let transport = OneWayUdp::bind().await;
-    let silent = OneWayUdp::bind().await;
+    let transport = Wrapped::over(udp().await);
+    let silent = Wrapped::over(udp().await);
     let detector = SwimDetector::new(transport, 3).with_timeout(Duration::from_millis(50));
     let start = Instant::now();
-    assert!(!within("the probe ends", detector.probe(&silent.id(), &[])).await);
+    assert!(!within("the probe ends", detector.probe(&silent.local().to_string(), &[])).await);
     assert!(start.elapsed() >= Duration::from_millis(50), "it waited for an answer");
     assert!(start.elapsed() < BOUND);
 }
@@ -204,7 +204,7 @@ async fn a_detector_is_known_by_the_id_it_is_given() {
 async fn a_member_is_followed_to_whatever_address_it_moves() {
     let network = MemoryNetwork::new(1);
     let plug = |id: &str| network.transport(id).unwrap();
-    let directory = Directory::over(plug("prober"));
+    let directory = Wrapped::over(plug("prober"));
     let prober = SwimDetector::new(directory.clone(), 2);
     // Up, down and up again in the order of addresses. The old address is left each time.
     for place in ["m", "z", "b", "y", "a"] {
@@ -224,7 +224,7 @@ fn plug_of(id: &str) -> PeerAddr {
 async fn names_that_are_not_found_delay_only_their_own_probe() {
     let network = MemoryNetwork::new(1);
     let others = detectors(&network, &["b", "c", "d"], 2);
-    let directory = Directory::over(network.transport("a").unwrap());
+    let directory = Wrapped::over(network.transport("a").unwrap());
     let prober = SwimDetector::new(directory.clone(), 3);
     let silent = ["silent-1", "silent-2", "silent-3", "silent-4"];
     for name in silent {
@@ -247,7 +247,6 @@ async fn names_that_are_not_found_delay_only_their_own_probe() {
 
 #[tokio::test]
 async fn a_dropped_detector_leaves_no_task() {
-    let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
     let network = MemoryNetwork::new(1);
     let detectors = detectors(&network, &IDS, 2);
     assert_eq!(tasks(), 4);
@@ -272,7 +271,6 @@ async fn probes_that_are_given_up_delay_no_other() {
     let start = tokio::time::Instant::now();
     assert!(detectors[0].probe("b", &members).await);
     assert_eq!(start.elapsed(), Duration::ZERO);
-    let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
     until_so("only the three that answer are left", || tasks() == 3).await;
 }
 
@@ -294,5 +292,41 @@ async fn silent_members_do_not_delay_the_probe_of_another() {
     let mut pending: Vec<_> = many.map(Box::pin).collect();
     for probe in &mut pending {
         assert!(probe.await);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_more_than_the_stated_number_of_probes_run_side_by_side() {
+    let network = MemoryNetwork::new(1);
+    let mut detectors = detectors(&network, &["a", "b"], 0);
+    network.isolate("b");
+    let detector = Arc::new(detectors.swap_remove(0));
+    let (callers, answering) = (3 * MAX_PROBES_AT_ONCE, 2);
+    let mut probing = tokio::task::JoinSet::new();
+    for _ in 0..callers {
+        let detector = detector.clone();
+        probing.spawn(async move { detector.probe("b", &[]).await });
+    }
+    // All have begun, and those that have a turn wait for their answers.
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    assert_eq!(tasks() - callers - answering, MAX_PROBES_AT_ONCE, "one task for each probe");
+    while let Some(told) = within("the others have their turn", probing.join_next()).await {
+        assert!(!told.unwrap());
+    }
+    until_so("no probe is left", || tasks() == answering).await;
+}
+
+/// Those outside the stated range become the nearest one inside.
+#[tokio::test(start_paused = true)]
+async fn a_detector_probes_with_whatever_timeout_it_is_given() {
+    let network = MemoryNetwork::new(1);
+    let _answers = SwimDetector::new(network.transport("b").unwrap(), 2);
+    let year = Duration::from_secs(366 * 24 * 3_600);
+    for timeout in [Duration::ZERO, Duration::from_millis(400), Duration::from_secs(2), year] {
+        let detector = SwimDetector::new(network.transport("a").unwrap(), 2).with_timeout(timeout);
+        assert!(detector.probe("b", &[]).await, "b answers within {timeout:?}");
+        // Which it would not if its settings broke a rule of the node.
+        let back = SwimDetector::new(network.transport("c").unwrap(), 2);
+        assert!(back.probe("a", &[]).await, "it answers others with a timeout of {timeout:?}");
     }
 }
