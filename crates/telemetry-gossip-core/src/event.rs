@@ -248,9 +248,11 @@ pub enum Event<A> {
     #[non_exhaustive]
     LeaveCompleted {
         /// How many members have confirmed that they heard of it, of at most 32 that were told
-        /// directly. The others hear of it as a rumor. 0 if there was no other member, or nothing
-        /// that this node sent has reached one.
+        /// directly. The others hear of it as a rumor.
         heard_by: u32,
+        /// How many other members were live in the end. If there are any, and none has confirmed,
+        /// nothing that this node sent may have reached them: they find out by probing.
+        others: u32,
     },
     /// The probe that the host asked for has ended.
     #[non_exhaustive]
@@ -300,6 +302,11 @@ impl<A> Event<A> {
     /// A member has left.
     pub const fn left(id: NodeId, generation: Generation) -> Self {
         Self::Left { id, generation }
+    }
+
+    /// This node has left.
+    pub const fn leave_completed(heard_by: u32, others: u32) -> Self {
+        Self::LeaveCompleted { heard_by, others }
     }
 
     /// A member has a new address.

@@ -421,19 +421,18 @@ impl Agent {
     }
 
     /// Tells the other members that this node leaves, and waits until they were told as often as
-    /// any rumor is sent: some gossip intervals, less than 5 s with the default config. Datagrams
-    /// may get lost on the way, and are not acknowledged: members that did not hear of it find out
-    /// by probing. Idempotent.
+    /// any rumor is sent, and one at least has answered: some gossip intervals, less than 5 s with
+    /// the default config. Members that do not hear of it find out by probing. Idempotent.
     ///
     /// # Errors
     /// [`AgentError::Timeout`] after `timeout`; the node leaves all the same.
-    /// [`AgentError::NotSent`] if there were others, and this host sent none of the datagrams; the
-    /// node has left.
+    /// [`AgentError::Unheard`] if there are others, and none has answered that it heard; the node
+    /// has left.
     pub async fn leave(&self, timeout: Duration) -> Result<(), AgentError> {
         let left = tokio::time::timeout(timeout, self.ask(Command::Leave)).await;
         match left.unwrap_or(Err(AgentError::Timeout(timeout)))?? {
             true => Ok(()),
-            false => Err(AgentError::NotSent),
+            false => Err(AgentError::Unheard),
         }
     }
 

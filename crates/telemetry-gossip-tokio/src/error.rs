@@ -90,13 +90,13 @@ pub enum AgentError {
     /// The list of seeds is empty.
     #[error("there is nothing to join through, as the list of seeds is empty: give one at least")]
     NoSeeds,
-    /// The node has left, and nothing of that could be sent: the others will find it dead by
-    /// probing.
+    /// The node has left, and no other member has confirmed that it heard of that. Those that did
+    /// not will find it dead by probing.
     #[error(
-        "the node has left, but this host sent none of its datagrams: the others do not know, and \
-         find out by probing"
+        "the node has left, but no other member has answered that it heard: they find out by \
+         probing"
     )]
-    NotSent,
+    Unheard,
     /// None of the seeds has an address. The text names each seed and its reason.
     #[error("no seed can be resolved: {0}")]
     Resolve(String),

@@ -318,10 +318,6 @@ impl Task {
         if under_way {
             return;
         }
-        let health = self.node.health();
-        // A node that has lost its id is no member, and tells no other node of a leave.
-        let tells = health.active && health.alive + health.suspected > 1;
-        self.carry.sent_before_leave = tells.then_some(self.carry.sends.sent);
         if let Err(error) = self.ordered(Input::Leave) {
             for answer in std::mem::take(&mut self.carry.leaving) {
                 self.carry.answer(answer, Err(error.clone()));

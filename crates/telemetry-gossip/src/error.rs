@@ -57,8 +57,8 @@ pub enum NodeErrorKind {
     Refused,
     /// It was not done in time; it may still be carried out.
     Timeout,
-    /// The node has left, and this host sent nothing of that.
-    NotSent,
+    /// The node has left, and no other member has answered that it heard.
+    Unheard,
     /// None of the seeds has an address.
     Unresolved,
     /// A value has no encoded form.
@@ -176,7 +176,7 @@ impl From<AgentError> for NodeError {
             AgentError::Value(error) => return error.into(),
             AgentError::Timeout(_) => NodeErrorKind::Timeout,
             AgentError::NoSeeds => NodeErrorKind::Seed,
-            AgentError::NotSent => NodeErrorKind::NotSent,
+            AgentError::Unheard => NodeErrorKind::Unheard,
             AgentError::Resolve(_) => NodeErrorKind::Unresolved,
             _ => NodeErrorKind::Closed,
         };

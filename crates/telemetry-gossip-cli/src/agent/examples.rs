@@ -68,7 +68,7 @@ fn events() -> Vec<Event<SocketAddr>> {
         Event::table_doubled(20, 41),
         Event::dropped(dropped),
         Event::long_datagrams_lost(other, at(7_102), 508, 1_232),
-        Event::LeaveCompleted,
+        Event::leave_completed(11, 11),
     ]
 }
 
@@ -94,7 +94,7 @@ fn examples() -> Vec<String> {
     // In the order in which an agent that joins, runs and leaves may print them.
     let mut lines = own_lines();
     for event in events() {
-        if matches!(event, Event::LeaveCompleted) {
+        if matches!(event, Event::LeaveCompleted { .. }) {
             lines.push(Line::leaving());
         }
         let name = |hash| (hash == IdHash(3)).then(|| id("edge-3"));

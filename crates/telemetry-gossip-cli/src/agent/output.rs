@@ -365,9 +365,18 @@ impl Line {
                      members"
                 ),
             ),
-            Event::LeaveCompleted => {
-                Self::new("leave-completed", json!({}), "leave complete".to_owned())
-            }
+            Event::LeaveCompleted { heard_by, others, .. } => Self::new(
+                "leave-completed",
+                json!({ "heard_by": heard_by, "others": others }),
+                match heard_by {
+                    0 if *others == 0 => "leave complete; there is no other member".to_owned(),
+                    0 => "leave complete; no member has answered that it heard".to_owned(),
+                    1 => "leave complete; one member has answered that it heard".to_owned(),
+                    _ => {
+                        format!("leave complete; {heard_by} members have answered that they heard")
+                    }
+                },
+            ),
             // `Output::lines_of` formats evidence and telemetry, as it needs names and values. `ProbeCompleted` and
             // `ExchangeCompleted` answer commands, which this program does not give.
             _ => return None,

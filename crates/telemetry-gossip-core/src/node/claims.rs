@@ -6,6 +6,7 @@ use super::apply::{Applied, HeldUnderId};
 use super::reply::Reply;
 use crate::address::Address;
 use crate::cx::Activity;
+use crate::membership::Slot;
 use crate::membership::claim::Claim;
 use crate::status::Status;
 use crate::wire::items::ClaimsIn;
@@ -30,6 +31,7 @@ impl<A: Address> Node<A> {
                 }
                 reply.held_under_id = HeldUnderId::of(&claim, self.cx.this.instance);
             }
+            reply.refutes_death |= self.refutes_death(reply.sender, &claim);
             let accuses = claim.status == Status::Suspected;
             if accuses && !self.admits_accusation(from, &claim) {
                 reply.looked_into = reply.looked_into || (rumor && self.look_into(&claim));
@@ -55,6 +57,17 @@ impl<A: Address> Node<A> {
                 reply.looked_into = self.look_into(&claim);
             }
         }
+    }
+
+    /// Whether a sender that is held Dead or Left says that it is alive, above what is held. It may
+    /// not be believed yet, but it knows.
+    fn refutes_death(&self, sender: Option<Slot>, claim: &Claim<'_, A>) -> bool {
+        sender.map(|slot| self.cx.table.row(slot)).is_some_and(|row| {
+            !row.status.is_live()
+                && claim.status.is_live()
+                && claim.generation > row.generation
+                && claim.id.as_bytes() == row.id_bytes()
+        })
     }
 
     /// Hears which nodes accuse a member. Only this node itself says what it accuses, so its own

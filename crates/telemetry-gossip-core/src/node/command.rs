@@ -20,7 +20,7 @@ impl<A: Address> Node<A> {
     pub(super) fn command(&mut self, command: Input<'_, A>) -> Result<(), CommandError> {
         if let (Activity::Waiting(_), Input::Leave) = (self.cx.activity, &command) {
             self.retire();
-            self.cx.emit(Event::LeaveCompleted { heard_by: 0 });
+            self.cx.emit(Event::LeaveCompleted { heard_by: 0, others: 0 });
             return Ok(());
         }
         if self.cx.activity != Activity::Active {

@@ -123,8 +123,9 @@ impl<A: Address> Node<A> {
         let heard_by = self.farewell.heard_by;
         let done = !self.has_more_to_say() && !self.is_unheard();
         if done || until <= cx.now || cx.others() == 0 {
+            let others = self.cx.others();
             self.retire();
-            self.cx.emit(Event::LeaveCompleted { heard_by });
+            self.cx.emit(Event::LeaveCompleted { heard_by, others });
         } else if self.is_unheard() && self.farewell.again_at.is_some_and(|at| at <= cx.now) {
             // All datagrams to the few members of a small cluster may have been lost.
             self.say_farewell();

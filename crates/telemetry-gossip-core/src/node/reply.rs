@@ -35,6 +35,8 @@ pub(super) struct Reply<A> {
     pub(super) ping_req: Option<(RequestId, IdHash, A)>,
     /// Whether a claim about this node itself was among the claims.
     pub(super) about_self: bool,
+    /// Whether the sender, which is held Dead or Left, says that it is alive above what is held.
+    pub(super) refutes_death: bool,
     /// Whether the sender has proved its address by the answer to a ping of its own.
     pub(super) verified: bool,
     /// Whether the datagram has an ack.
@@ -88,6 +90,7 @@ impl<A> Reply<A> {
             correct_sender: false,
             ping_req: None,
             about_self: false,
+            refutes_death: false,
             has_ack: false,
             heard,
             page_place: 0,
@@ -144,6 +147,7 @@ impl<A: Address> Node<A> {
             ping_req,
             has_ack,
             about_self,
+            refutes_death,
             claims_frames,
             answers,
             ..
@@ -170,7 +174,8 @@ impl<A: Address> Node<A> {
                 Status::Dead => true,
                 Status::Left => claims_frames == 0,
             };
-            let wrongs_sender = !has_ack && !about_self && sender.is_some_and(is_wronged);
+            let knows = about_self || refutes_death;
+            let wrongs_sender = !has_ack && !knows && sender.is_some_and(is_wronged);
             if !(correct_sender || wrongs_sender) {
                 return false;
             }

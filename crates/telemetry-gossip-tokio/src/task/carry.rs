@@ -43,10 +43,7 @@ pub(super) struct Carry {
     pub(super) probes: HashMap<NodeId, VecDeque<Probed>>,
     pub(super) exchanges: VecDeque<Exchanged>,
     pub(super) leaving: Vec<Left>,
-    /// How many datagrams had been sent when the leave began; `None` without others to tell.
-    pub(super) sent_before_leave: Option<u64>,
-    /// Once the node has left: whether a datagram about it was sent, if there were other
-    /// members.
+    /// Once the node has left: whether a member has heard of it, if there are others.
     pub(super) left: Option<bool>,
     /// When the log was told last that no seed has answered.
     warned_at: Option<Instant>,
@@ -89,7 +86,6 @@ impl Carry {
             probes: HashMap::new(),
             exchanges: VecDeque::new(),
             leaving: Vec::new(),
-            sent_before_leave: None,
             left: None,
             warned_at: None,
             on_conflict,
@@ -172,9 +168,9 @@ impl Carry {
                     self.answer(answer, Ok((peer, outcome)));
                 }
             }
-            Event::LeaveCompleted => {
+            Event::LeaveCompleted { heard_by, others, .. } => {
                 self.keeps_now = true;
-                let told = self.sent_before_leave.is_none_or(|before| self.sends.sent > before);
+                let told = heard_by > 0 || others == 0;
                 self.left = Some(told);
                 for answer in std::mem::take(&mut self.leaving) {
                     self.answer(answer, Ok(told));

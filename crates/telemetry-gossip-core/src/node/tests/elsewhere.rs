@@ -97,3 +97,23 @@ fn a_member_whose_address_stops_working_is_dead_once_and_told_where_it_is_seen()
     net.run_for(Duration::from_secs(60));
     assert!((1..=7).all(|observer| net.status(observer, 8) == Some(Status::Alive)));
 }
+
+/// Another node holds it dead at its former address, from which it still sends. It is believed only
+/// once it answers at the new one, so the two must not tell each other for ever what they hold.
+#[test]
+fn a_member_that_is_back_under_an_address_that_leads_nowhere_is_not_told_for_ever_that_it_is_dead()
+{
+    let mut net = Net::joined(3, &Config::default());
+    net.gone = Some(3);
+    net.run_for(Duration::from_secs(20));
+    assert_eq!(net.status(1, 3), Some(Status::Dead));
+    // It comes back under address 9, which leads nowhere, and sends from where it was.
+    let (generation, now) = (net.node(1).member("n3").unwrap().generation(), net.now);
+    let identity = Identity::new(id(3), 9).generation(Generation(generation.0 + 1));
+    net.nodes[2] = Node::new(Config::default(), identity, [9; 32], now).unwrap();
+    net.gone = Some(9);
+    net.log.clear();
+    net.input(3, Input::Join { seeds: alloc::vec![1].into() });
+    net.run_for(Duration::from_secs(10));
+    assert!(net.log.len() < 400, "{} datagrams in ten seconds", net.log.len());
+}

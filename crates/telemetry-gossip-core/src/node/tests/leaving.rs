@@ -7,7 +7,7 @@ fn a_leaving_node_is_left_everywhere_and_then_inert() {
     let mut net = Net::joined(5, &Config::default());
     net.input(5, Input::Leave);
     net.run_for(Duration::from_secs(3));
-    assert!(net.events(5).contains(&Event::LeaveCompleted { heard_by: 4 }));
+    assert!(net.events(5).contains(&Event::LeaveCompleted { heard_by: 4, others: 4 }));
     for observer in 1..=4 {
         assert_eq!(net.status(observer, 5), Some(Status::Left));
     }
@@ -41,7 +41,7 @@ fn a_suspicion_under_way_does_not_outlive_the_leave() {
 fn a_node_alone_completes_its_leave_at_once() {
     let mut net = Net::new(1, &Config::default());
     net.input(1, Input::Leave);
-    assert!(net.events(1).contains(&Event::LeaveCompleted { heard_by: 0 }));
+    assert!(net.events(1).contains(&Event::LeaveCompleted { heard_by: 0, others: 0 }));
 }
 
 #[test]
@@ -51,7 +51,7 @@ fn a_leave_that_reaches_nobody_is_said_until_its_time_is_over_and_heard_by_nobod
     net.input(1, Input::Leave);
     net.log.clear();
     net.run_for(Duration::from_secs(5));
-    assert!(net.events(1).contains(&Event::LeaveCompleted { heard_by: 0 }));
+    assert!(net.events(1).contains(&Event::LeaveCompleted { heard_by: 0, others: 1 }));
     assert!(net.log.len() > 5, "{} farewells", net.log.len());
 }
 

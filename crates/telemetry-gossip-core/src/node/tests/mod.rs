@@ -123,6 +123,7 @@ impl Net {
                 while let Some(Transmit { to, len }) = self.nodes[at].poll_transmit(&mut buf) {
                     quiet = false;
                     self.log.push((from, to, buf[..len].to_vec()));
+                    assert!(self.log.len() < 1_000_000, "nodes answer each other for ever");
                     let is_gone = self.gone == Some(to);
                     let source = self.sends_from.iter().find(|it| it.0 == from);
                     let source = source.map_or(from, |it| it.1);
