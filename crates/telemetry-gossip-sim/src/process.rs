@@ -115,6 +115,16 @@ pub enum Condition {
     Down,
 }
 
+/// The state of a node, as its host has saved it.
+#[derive(Debug)]
+pub(crate) struct Saved {
+    pub(crate) state: Vec<u8>,
+    /// The address of the node, which is in the state.
+    pub(crate) address: u32,
+    /// The clock of the node, which goes on.
+    pub(crate) clock: Clock,
+}
+
 /// A process, which outlives the instances of its node.
 #[derive(Debug)]
 pub(crate) struct Process {
@@ -150,8 +160,8 @@ pub(crate) struct Process {
     pub(crate) slowness: Duration,
     /// How late its timers fire.
     pub(crate) lateness: Duration,
-    /// The state of the node when its host last saved it.
-    pub(crate) saved: Option<Vec<u8>>,
+    /// What the host of the node last saved.
+    pub(crate) saved: Option<Saved>,
     /// While the process is down: when a node first sent it a datagram by a timer.
     pub(crate) first_probed: Option<Duration>,
     pub(crate) usage: Usage,

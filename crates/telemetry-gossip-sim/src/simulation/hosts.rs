@@ -12,7 +12,7 @@ use super::checks::row;
 use super::{Simulation, find_name};
 use crate::checker::Name;
 use crate::clock::Clock;
-use crate::process::{Condition, Memory, Place, Process, Spawn, Usage};
+use crate::process::{Condition, Memory, Place, Process, Saved, Spawn, Usage};
 use crate::rng::protocol_seed;
 use crate::watch::News;
 
@@ -179,7 +179,7 @@ impl Simulation {
         let restored = self.restored(index, memory);
         let goes_on = restored.is_some();
         let (address, node, clock) = match restored {
-            Some(node) => (old, node, self.processes[index].clock),
+            Some((node, clock)) => (old, node, clock),
             None => self.start(index, instance, id, generation, ppm, address)?,
         };
         if address != old && owns {
@@ -223,7 +223,8 @@ impl Simulation {
             && let Some(node) = &process.node
             && !process.leaving
         {
-            process.saved = node.snapshot().ok();
+            let (address, clock) = (process.address, process.clock);
+            process.saved = node.snapshot().ok().map(|state| Saved { state, address, clock });
         }
     }
 
@@ -243,14 +244,15 @@ impl Simulation {
         self.settle(index);
     }
 
-    /// The node of a saved state, if its process restarts from one.
-    fn restored(&self, index: usize, memory: Memory) -> Option<Node<u32>> {
+    /// The node of a saved state and its clock, if its process restarts from one.
+    fn restored(&self, index: usize, memory: Memory) -> Option<(Node<u32>, Clock)> {
         let process = &self.processes[index];
         let owner = self.owners[process.address as usize];
-        let saved = process.saved.as_deref().filter(|_| memory == Memory::Saved)?;
-        // The state has the address in it, which another process may have by now.
-        if owner.is_some_and(|owner| owner as usize == index) {
-            Node::restore(saved).ok()
+        let saved = process.saved.as_ref().filter(|_| memory == Memory::Saved)?;
+        // The node may have moved since, and another process may have its address by now.
+        let owns = owner.is_some_and(|owner| owner as usize == index);
+        if owns && saved.address == process.address {
+            Some((Node::restore(&saved.state).ok()?, saved.clock))
         } else {
             None
         }
