@@ -86,8 +86,8 @@ impl Watched {
         self.count(|line| line["event"] == event && line["id"] == id)
     }
 
-    /// Sends SIGTERM, and reads to the end: it leaves, and ends without an error. Returns all of its
-    /// lines.
+    /// Sends SIGTERM, and reads to the end: it leaves, and ends without an error. Returns all of
+    /// its lines.
     fn stop(self) -> Vec<Value> {
         self.agent.signal("TERM");
         let mut lines = self.lines.into_inner();

@@ -215,8 +215,8 @@ fn create(path: &Path) -> io::Result<File> {
     options.open(path)
 }
 
-/// Writes the first chunk of a file that was just created there. A file that does not take all of it
-/// is removed: without a beginning it could not be read.
+/// Writes the first chunk of a file that was just created there. A file that does not take all of
+/// it is removed: without a beginning it could not be read.
 fn write_opening(file: &mut File, path: &Path, opening: &Chunk) -> io::Result<()> {
     file.write_all(opening.bytes()).inspect_err(|_| {
         // That may fail as well, and the error that is returned is the reason.

@@ -426,7 +426,8 @@ impl Fabric {
         self.barriers.is_empty() && self.links.is_empty()
     }
 
-    /// How long a datagram of `len` bytes waits at the uplink of a node; `None` if it is lost there.
+    /// How long a datagram of `len` bytes waits at the uplink of a node; `None` if it is lost
+    /// there.
     fn wait_at_uplink(&mut self, now: Duration, from: usize, len: usize) -> Option<Duration> {
         let Some(rate) = NonZeroU32::new(self.conditions.uplink) else {
             return Some(Duration::ZERO);

@@ -379,13 +379,14 @@ impl GossipNode {
 
     /// Tells the other members that this node leaves, and waits until they were told as often as
     /// any rumor is sent, and one at least has answered: some gossip intervals, less than 5 s with
-    /// the default config. Members that do not hear of it find out by probing. The node can still be read, and is silent. Idempotent. To return,
-    /// [`GossipNode::shutdown`] and [`GossipNode::start`] it.
+    /// the default config. Members that do not hear of it find out by probing. The node can still
+    /// be read, and is silent. Idempotent. To return, [`GossipNode::shutdown`] and
+    /// [`GossipNode::start`] it.
     ///
     /// # Errors
     /// [`NodeErrorKind::Timeout`] after `timeout`; the node leaves all the same.
-    /// [`NodeErrorKind::Unheard`] if there are others, and none has answered that it heard; the node
-    /// has left.
+    /// [`NodeErrorKind::Unheard`] if there are others, and none has answered that it heard; the
+    /// node has left.
     pub async fn leave(&self, timeout: Duration) -> Result<(), NodeError> {
         Ok(self.started()?.leave(timeout).await?)
     }

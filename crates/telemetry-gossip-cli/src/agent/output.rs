@@ -377,8 +377,9 @@ impl Line {
                     }
                 },
             ),
-            // `Output::lines_of` formats evidence and telemetry, as it needs names and values. `ProbeCompleted` and
-            // `ExchangeCompleted` answer commands, which this program does not give.
+            // `Output::lines_of` formats evidence and telemetry, as it needs names and values.
+            // `ProbeCompleted` and `ExchangeCompleted` answer commands, which this program does not
+            // give.
             _ => return None,
         })
     }

@@ -1,10 +1,10 @@
 //! Tables that a session could not make alike: how long they are not compared again.
 //!
-//! Where nodes hold different cluster configs for hours, or a table has no room for all members, two
-//! tables differ however often they are compared. What is remembered is a pair of fingerprints, so
-//! that any change at either end makes the next comparison worth its bytes again. Where each table
-//! differs from nearly each other one, no pair comes again soon; there the node rests once many
-//! more sessions were fruitless than tables were found alike.
+//! Where nodes hold different cluster configs for hours, or a table has no room for all members,
+//! two tables differ however often they are compared. What is remembered is a pair of fingerprints,
+//! so that any change at either end makes the next comparison worth its bytes again. Where each
+//! table differs from nearly each other one, no pair comes again soon; there the node rests once
+//! many more sessions were fruitless than tables were found alike.
 //!
 //! Nothing here knows what differs, or opens a session.
 

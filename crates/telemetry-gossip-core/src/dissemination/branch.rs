@@ -180,8 +180,8 @@ impl Branch {
     }
 
     /// Passes over the first members of the arc, which have stayed silent: for `span` at first, and
-    /// twice as long each time, as long as the first one stays silent. Members that answer pings and
-    /// take no telemetry are silent for ever.
+    /// twice as long each time, as long as the first one stays silent. Members that answer pings
+    /// and take no telemetry are silent for ever.
     pub(super) fn pass_over(&mut self, members: usize, span: Duration, now: Instant) {
         if self.passed_over == 0 {
             self.passes = self.passes.saturating_add(1).min(MAX_PASSES);

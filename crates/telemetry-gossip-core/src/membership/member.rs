@@ -94,8 +94,8 @@ impl<'a, A: Address> Member<'a, A> {
         self.row.entries().filter_map(|entry| entry.read())
     }
 
-    /// Returns the keys that the member has removed, each with the version that removed it, in order
-    /// of version. A removal is forgotten after a while, and when room is needed.
+    /// Returns the keys that the member has removed, each with the version that removed it, in
+    /// order of version. A removal is forgotten after a while, and when room is needed.
     pub fn removed(&self) -> impl Iterator<Item = (&'a str, u64)> + use<'a, A> {
         self.row.entries().filter_map(|entry| entry.removed())
     }

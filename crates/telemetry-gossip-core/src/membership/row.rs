@@ -278,9 +278,9 @@ impl Row {
 
     /// Returns the share of this row in the fingerprints of the table.
     ///
-    /// Unless the table `includes_dead`, dead members and members that left have a sum of their own:
-    /// nodes forget them at slightly different times, which must not look like a difference of the
-    /// live members.
+    /// Unless the table `includes_dead`, dead members and members that left have a sum of their
+    /// own: nodes forget them at slightly different times, which must not look like a difference of
+    /// the live members.
     pub(crate) fn sums(&self, includes_dead: bool) -> Sums {
         let hash = self.hash();
         let state = mix(self.generation.0.wrapping_mul(4).wrapping_add(self.status.rank().into()));

@@ -2,7 +2,7 @@
 //! has to say.
 
 use super::Node;
-use super::apply::{Applied, HeldUnderId};
+use super::apply::{Applied, Asked, HeldUnderId};
 use super::reply::Reply;
 use crate::address::Address;
 use crate::cx::Activity;
@@ -14,7 +14,10 @@ use crate::wire::items::ClaimsIn;
 impl<A: Address> Node<A> {
     /// Applies the claims of a frame.
     pub(super) fn on_claims(&mut self, from: A, claims: ClaimsIn<'_, A>, reply: &mut Reply<A>) {
-        let (rumor, own) = (reply.heard.rumor, self.cx.this.address);
+        let own = self.cx.this.address;
+        // In a session an answer follows, and perhaps the next session: one datagram leads to no
+        // more than that. An accusation is heard again.
+        let looks = reply.heard.rumor && reply.heard.asked == Asked::No;
         for mut claim in claims {
             if claim.address.is_some_and(|at| at != own && !self.cx.believes(&at)) {
                 self.cx.stats.addresses_refused += 1;
@@ -34,7 +37,7 @@ impl<A: Address> Node<A> {
             reply.refutes_death |= self.refutes_death(reply.sender, &claim);
             let accuses = claim.status == Status::Suspected;
             if accuses && !self.admits_accusation(from, &claim) {
-                reply.looked_into = reply.looked_into || (rumor && self.look_into(&claim));
+                reply.looked_into = reply.looked_into || (looks && self.look_into(&claim));
                 continue;
             }
             if let Applied::Stale(slot) = self.apply_claim(&claim, &mut reply.heard) {
@@ -53,7 +56,7 @@ impl<A: Address> Node<A> {
                 let refuted = row.generation > claim.generation;
                 reply.accuses_self = refuted && self.cx.activity == Activity::Active;
             }
-            if accuses && rumor && !reply.looked_into {
+            if accuses && looks && !reply.looked_into {
                 reply.looked_into = self.look_into(&claim);
             }
         }

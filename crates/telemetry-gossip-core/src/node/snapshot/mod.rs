@@ -160,11 +160,12 @@ impl<A: Address + Serialize + for<'de> Deserialize<'de>> Node<A> {
     /// Restores the node of which [`Node::snapshot`] was taken: to replay what happened, or to look
     /// at a state.
     ///
-    /// A host that goes on with the node among others passes [`Input::Restored`](crate::Input::Restored) in first, and has a
-    /// clock that shows no less than [`Node::now`]: until then, no time passes for the node. Without
-    /// it the node would publish other values under versions that the members hold already, and
-    /// none of them would ever take these in. After a restart of the process, most hosts rather
-    /// start a new node, and tell it the [peers](crate::Input::Peers) of the last run.
+    /// A host that goes on with the node among others passes
+    /// [`Input::Restored`](crate::Input::Restored) in first, and has a clock that shows no less
+    /// than [`Node::now`]: until then, no time passes for the node. Without it the node would
+    /// publish other values under versions that the members hold already, and none of them would
+    /// ever take these in. After a restart of the process, most hosts rather start a new node, and
+    /// tell it the [peers](crate::Input::Peers) of the last run.
     ///
     /// Damaged bytes are refused with an error; rarely, they make another state that keeps all
     /// rules. Store snapshots with a checksum.
