@@ -6,8 +6,8 @@
 //! - `joining`, `first_news`, `leave`, `restart`, `identity`, `upgrade`, `small_clusters`: the life
 //!   of a cluster.
 //! - `gone`: the records of members that crashed or left.
-//! - `belonging`, `disagreement`: removed nodes, strangers and newcomers under a cluster config, and
-//!   nodes that hold different ones.
+//! - `belonging`, `disagreement`: removed nodes, strangers and newcomers under a cluster config,
+//!   and nodes that hold different ones.
 //! - `addresses`: hosts that send from elsewhere, and addresses that stop working.
 //! - `sealing`: clusters with authenticated datagrams.
 #![forbid(unsafe_code)]

@@ -317,8 +317,8 @@ impl Line {
                 json!({ "id": id.as_str(), "stated": stated.to_string(),
                     "source": source.to_string() }),
                 format!(
-                    "{shown} was asked at {stated}, which it advertises, and answers from {source}: \
-                     that does no harm; if it is not meant, check --bind and --advertise there"
+                    "{shown} was asked at {stated}, which it advertises, and answers from \
+                     {source}: that does no harm; if it is not meant, check --bind and --advertise there"
                 ),
             ),
             Event::Dropped { dropped, .. } => Self::dropped(dropped),
@@ -327,8 +327,8 @@ impl Line {
                 json!({ "id": id, "address": address.to_string(), "arrive": arrive,
                     "lost": lost }),
                 format!(
-                    "datagrams of about {lost} bytes and more do not arrive at {shown} at {address}, \
-                     while those of up to {arrive} do: if the path is to blame, set --mtu to what \
+                    "datagrams of about {lost} bytes and more do not arrive at {shown} at \
+                     {address}, while those of up to {arrive} do: if the path is to blame, set --mtu to what \
                      it carries"
                 ),
             ),

@@ -68,7 +68,8 @@ impl Held {
                 "telemetry",
                 json!({ "id": id, "version": version }),
                 format!(
-                    "the telemetry of {id_text} is at version {version}; its values are not held here"
+                    "the telemetry of {id_text} is at version {version}; its values are not held \
+                     here"
                 ),
             )];
         }

@@ -155,8 +155,8 @@ impl Client {
             let text = match timeout_at(end, self.talk(request, token.as_ref())).await {
                 Err(_) => {
                     return Err(self.no_answer(format!(
-                        "no whole answer came within {waited:?}, so that the agent may be stopped or \
-                         busy (--timeout sets how long to wait)"
+                        "no whole answer came within {waited:?}, so that the agent may be stopped \
+                         or busy (--timeout sets how long to wait)"
                     )));
                 }
                 Ok(Err(error)) => return Err(self.unreached(&error)),

@@ -109,8 +109,8 @@ impl KeyKeeper {
         let text = self.seal.open_message(&self.keys_at(*changes).associated_data(), &sealed);
         let text = text.map_err(|error| {
             format!(
-                "the order cannot be opened ({error}): give --key-file with a key of this agent, and \
-                 the --label with which it was started"
+                "the order cannot be opened ({error}): give --key-file with a key of this agent, \
+                 and the --label with which it was started"
             )
         })?;
         let change = serde_json::from_slice(&text)
