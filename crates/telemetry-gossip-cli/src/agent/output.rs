@@ -318,7 +318,8 @@ impl Line {
                     "source": source.to_string() }),
                 format!(
                     "{shown} was asked at {stated}, which it advertises, and answers from \
-                     {source}: that does no harm; if it is not meant, check --bind and --advertise there"
+                     {source}: that does no harm; if it is not meant, check --bind and \
+                     --advertise there"
                 ),
             ),
             Event::Dropped { dropped, .. } => Self::dropped(dropped),
@@ -328,8 +329,8 @@ impl Line {
                     "lost": lost }),
                 format!(
                     "datagrams of about {lost} bytes and more do not arrive at {shown} at \
-                     {address}, while those of up to {arrive} do: if the path is to blame, set --mtu to what \
-                     it carries"
+                     {address}, while those of up to {arrive} do: if the path is to blame, set \
+                     --mtu to what it carries"
                 ),
             ),
             Event::NotAMember { version, by, .. } => Self::new(

@@ -33,10 +33,12 @@ use crate::violation::{Unsound, Violation, check_rules};
 /// How long suspicions last in the present cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Timing {
-    /// With [`MAX_ACCUSERS`] accusers.
+    /// With [`MAX_ACCUSERS`] accusers, or as many as there can be.
     pub(crate) shortest: Duration,
     /// With one accuser.
     pub(crate) longest: Duration,
+    /// How many members can accuse one: in a cluster of two, nobody can confirm an accusation.
+    pub(crate) accusers: usize,
     /// How many times as long a node waits that has not accused.
     pub(crate) others: u32,
     /// The time between status pings; `None` if there are none.
@@ -48,7 +50,8 @@ impl Timing {
     pub(crate) fn span(&self, accusers: usize, mine: bool) -> Duration {
         /// Thousandths of log(accusers) / log(4).
         const FEWER: [u32; MAX_ACCUSERS] = [0, 500, 792, 1_000];
-        let fewer = FEWER[accusers.clamp(1, MAX_ACCUSERS) - 1];
+        let all = accusers >= self.accusers;
+        let fewer = if all { 1_000 } else { FEWER[accusers.clamp(1, MAX_ACCUSERS) - 1] };
         let span = self.longest - (self.longest.saturating_sub(self.shortest)) * fewer / 1_000;
         span * if mine { 1 } else { self.others }
     }
@@ -327,6 +330,7 @@ impl<A: Address> Detector<A> {
         Timing {
             shortest,
             longest,
+            accusers: (cx.table.live() as usize).saturating_sub(1),
             others: if features.roll_calls { 2 } else { 1 },
             status_ping: features.status_pings.then(|| status_ping_gap(&cx.config)),
         }
@@ -360,6 +364,7 @@ mod tests {
         let timing = Timing {
             shortest: millis(1_000),
             longest: millis(6_000),
+            accusers: 8,
             others: 2,
             status_ping: None,
         };
@@ -380,6 +385,7 @@ mod tests {
     const TIMING: Timing = Timing {
         shortest: Duration::from_secs(1),
         longest: Duration::from_secs(6),
+        accusers: 8,
         others: 2,
         status_ping: Some(Duration::from_secs(1)),
     };
@@ -504,5 +510,14 @@ mod tests {
             assert_eq!(times(&suspicions, 1).1, at(secs * 1_000 + 6_000));
             assert_eq!(suspicions.deadline(), Some(at(secs * 1_000 + 1_000)));
         }
+    }
+
+    #[test]
+    fn where_nobody_can_confirm_an_accusation_it_takes_the_shortest_time() {
+        let two = Timing { accusers: 1, ..TIMING };
+        assert_eq!(two.span(1, true), TIMING.shortest);
+        let three = Timing { accusers: 2, ..TIMING };
+        assert_eq!(three.span(1, true), TIMING.longest);
+        assert_eq!(three.span(2, true), TIMING.shortest);
     }
 }

@@ -146,7 +146,9 @@ impl Model<'_> {
     /// Returns how long a suspicion with this number of accusers lasts.
     pub(super) fn span(&self, accusers: usize) -> u64 {
         let (shortest, longest) = self.config.suspicion_spans(self.members);
-        micros(Timing { shortest, longest, others: 1, status_ping: None }.span(accusers, true))
+        let most = (self.members as usize).saturating_sub(1);
+        let timing = Timing { shortest, longest, accusers: most, others: 1, status_ping: None };
+        micros(timing.span(accusers, true))
     }
 
     /// Returns how long the suspicion of a crashed member lasts. Each interval brings one more

@@ -52,12 +52,33 @@ fn an_ack_with_the_request_id_of_the_probe_ends_it() {
 
 /// What the probe was to find out is known.
 #[test]
-fn a_probe_ends_without_a_failure_when_its_target_leaves() {
-    let (mut node, _, _) = pinging();
-    hear(&mut node, 2, &claims(2, &[Claim { status: Status::Left, ..alive(2, 0) }]));
-    assert_eq!(verdict(&mut node), Status::Left);
-    let stats = node.stats();
-    assert_eq!((stats.probes_failed, stats.ping_reqs, stats.roll_calls), (0, 0, 0));
+fn a_probe_ends_without_a_failure_when_its_target_is_gone_by_another_word() {
+    for status in [Status::Left, Status::Dead] {
+        let (mut node, _, _) = pinging();
+        hear(&mut node, 2, &claims(2, &[Claim { status, ..alive(2, 0) }]));
+        assert_eq!(verdict(&mut node), status);
+        let stats = node.stats();
+        assert_eq!((stats.probes_failed, stats.ping_reqs, stats.roll_calls), (0, 0, 0));
+    }
+}
+
+/// The host knows that it has restarted, or has moved.
+#[test]
+fn a_probe_ends_without_a_failure_when_another_process_runs_in_its_place() {
+    for (instance, address) in [(88, 2), (77, 3)] {
+        let (mut node, _, _) = pinging();
+        let (id, now) = (id(2), node.now());
+        let input = Input::Introduce {
+            id,
+            address: Some(address),
+            instance: Some(Instance(instance)),
+            generation: Generation(1),
+        };
+        node.handle(now, input).unwrap();
+        assert!(node.detector.probe.is_none());
+        let stats = node.stats();
+        assert_eq!((stats.probes_failed, stats.ping_reqs, stats.roll_calls), (0, 0, 0));
+    }
 }
 
 #[test]
