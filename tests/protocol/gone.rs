@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use telemetry_gossip_core::Status;
-use telemetry_gossip_sim::{Checking, Cluster, Network, Quantiles, Settings, Share};
+use telemetry_gossip_sim::{Checking, Cluster, Memory, Network, Quantiles, Settings, Share};
 use telemetry_gossip_tests::for_each_seed;
 
 /// How long nodes may take to find a record of a member that is gone and that differs.
@@ -62,4 +62,20 @@ fn who_left_behind_a_partition_has_left_for_all() {
     }
     leaves_behind_a_partition(24, 6, Share::percent(10), 20);
     leaves_behind_a_partition(50, 14, Share::NONE, 4);
+}
+
+/// After a leave, a return and another leave, all hold the last one.
+#[test]
+fn who_left_twice_has_left_at_one_generation_for_all() {
+    for_each_seed(40, |seed| {
+        let mut cluster = cluster(9, Share::percent(5), seed);
+        cluster.leave(4);
+        cluster.run_for(Duration::from_secs(2 + seed % 7));
+        cluster.crash(4);
+        cluster.restart(4, if seed % 2 == 0 { Memory::Lost } else { Memory::Kept });
+        cluster.run_for(Duration::from_millis(300 * (1 + seed % 10)));
+        cluster.leave(4);
+        cluster.run_for(SETTLED);
+        assert!(agree_on(&cluster, 4), "{:?}", cluster.view(0));
+    });
 }
