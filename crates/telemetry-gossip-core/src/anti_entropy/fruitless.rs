@@ -19,15 +19,16 @@ use crate::time::{Instant, TimeRules};
 /// The most pairs that are remembered. Two configs make one pair, three make three.
 const MAX_PAIRS: usize = 16;
 
-/// The longest pause, in pauses after the first session: a minute where nodes probe every second.
-const MAX_PAUSES: u32 = 64;
+/// How often the pause after the first session doubles: up to a minute where nodes probe every
+/// second.
+const MAX_DOUBLINGS: u8 = 6;
 
 /// How many more sessions may be fruitless than tables are found alike until the node rests. While
 /// many members come and go, each table differs from each other one for a while.
 const MAX_EXCESS: u8 = 8;
 
-/// The excess with which the node rests for [`MAX_PAUSES`].
-const MOST_EXCESS: u8 = MAX_EXCESS + MAX_PAUSES.ilog2() as u8;
+/// The excess with which the node rests for as long as the longest pause.
+const MOST_EXCESS: u8 = MAX_EXCESS + MAX_DOUBLINGS;
 
 /// The fingerprints of two tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,7 +67,7 @@ impl Fruitless {
     /// Records that a session has left two tables different. `first` is the pause after the first
     /// such session.
     pub(super) fn record(&mut self, tables: Tables, first: Duration, now: Instant) {
-        let most = first.saturating_mul(MAX_PAUSES);
+        let most = first.saturating_mul(1 << MAX_DOUBLINGS);
         let known = self.pairs.iter().position(|pair| pair.tables == tables);
         // A pair that was not seen for long begins anew.
         let last =

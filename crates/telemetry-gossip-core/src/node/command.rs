@@ -12,6 +12,7 @@ use crate::id::{Generation, Instance, NodeId};
 use crate::input::Input;
 use crate::membership::Merged;
 use crate::membership::claim::{Accusers, Claim};
+use crate::membership::proof::Proof;
 use crate::membership::telemetry_log::{LogEntry, MAX_ENTRIES, size_with, size_without_markers};
 use crate::status::Status;
 
@@ -79,6 +80,12 @@ impl<A: Address> Node<A> {
                 Ok(())
             }
         }
+    }
+
+    /// Mixes randomness into that of the node, and forgets the secret of its challenges.
+    pub(super) fn reseed(&mut self, entropy: &[u8; 32]) {
+        self.cx.rng.mix(entropy);
+        self.cx.proof = Proof::new(self.cx.rng.secret());
     }
 
     /// Sets an entry of this node's own telemetry, or removes it if `value` is `None`.

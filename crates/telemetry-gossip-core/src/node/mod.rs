@@ -253,12 +253,6 @@ impl<A: Address> Node<A> {
         result
     }
 
-    /// Mixes randomness into that of the node, and forgets the secret of its challenges.
-    fn reseed(&mut self, entropy: &[u8; 32]) {
-        self.cx.rng.mix(entropy);
-        self.cx.proof = Proof::new(self.cx.rng.secret());
-    }
-
     /// Does what is due, in a fixed order, since the order decides which part draws which random
     /// number.
     #[inline(never)]
@@ -323,17 +317,6 @@ impl<A: Address> Node<A> {
             self.anti_entropy.catch_up(&self.cx);
         }
         self.quiet = self.is_quiet();
-    }
-
-    /// Asks a seed again, if that is due.
-    fn ask_seeds(&mut self) {
-        let Self { cx, detector, anti_entropy, .. } = self;
-        if anti_entropy.seeds_due_at(cx).is_some_and(|at| at <= cx.now) {
-            let live = cx.table.live() as usize;
-            let cut_off = detector.roll_calls.isolated_since().is_some() || !cx.has_others();
-            let most_are_gone = cx.table.len().saturating_sub(live) >= live;
-            anti_entropy.seeds.ask(cut_off || most_are_gone, cx);
-        }
     }
 
     /// When to pass the next [`Input::Tick`]; `None` if nothing is due before the next datagram or

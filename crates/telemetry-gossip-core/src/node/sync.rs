@@ -24,6 +24,17 @@ const fn closing(request_id: RequestId, diff: Diff, asker: bool) -> Body {
 }
 
 impl<A: Address> Node<A> {
+    /// Asks a seed again, if that is due.
+    pub(super) fn ask_seeds(&mut self) {
+        let Self { cx, detector, anti_entropy, .. } = self;
+        if anti_entropy.seeds_due_at(cx).is_some_and(|at| at <= cx.now) {
+            let live = cx.table.live() as usize;
+            let cut_off = detector.roll_calls.isolated_since().is_some() || !cx.has_others();
+            let most_are_gone = cx.table.len().saturating_sub(live) >= live;
+            anti_entropy.seeds.ask(cut_off || most_are_gone, cx);
+        }
+    }
+
     /// Looks for answers to this node's own questions, which say how the claims beside them were
     /// heard.
     pub(super) fn find_answers(&self, from: A, datagram: &Datagram<'_, A>, reply: &mut Reply<A>) {

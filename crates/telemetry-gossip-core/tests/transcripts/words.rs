@@ -146,6 +146,7 @@ impl Words {
                 format!("page {}, {next}", self.request(*number))
             }
             Frame::PagePlace { nth } => format!("after {nth} of its id hash"),
+            Frame::Gone { sum } => format!("sum of the gone {sum:08x}"),
             Frame::NotAMember { version } => format!("not a member as of version {version}"),
             Frame::SeenAt { address } => format!("seen at {address:?}"),
             Frame::Tree { number, end } => {

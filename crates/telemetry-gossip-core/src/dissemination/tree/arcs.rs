@@ -86,4 +86,15 @@ impl Trees {
             }
         }
     }
+
+    /// Drops the updates of a branch on which all members have been passed over. Who of them takes
+    /// telemetry finds by its fingerprint that something is missing.
+    pub(super) fn drop_unwanted(&mut self, index: usize) {
+        let Some(branch) = self.branches.get_mut(index) else { return };
+        if branch.partner.is_none() {
+            let dropped = core::mem::take(&mut branch.queue);
+            dropped.iter().for_each(|update| self.unmark(update.owner, index));
+            self.update_busy(index);
+        }
+    }
 }
