@@ -152,7 +152,7 @@ impl<A: Address> Node<A> {
             self.go_on(from, datagram, &reply, told);
         }
         // A member that answered our probe is a partner to compare tables with.
-        if let Some(slot) = answered.filter(|_| !(reply.tells_nothing || reply.about_self)) {
+        if let Some(slot) = answered.filter(|_| !(reply.tells_nothing || reply.looked_into)) {
             self.dissemination.on_ping_answered(slot, &mut self.cx);
             self.anti_entropy.compare_fingerprints(slot, datagram.fingerprints, &mut self.cx);
             if let Some(sum) = reply.gone {
@@ -172,14 +172,14 @@ impl<A: Address> Node<A> {
 
     /// Does what a datagram may lead to beside its reply.
     ///
-    /// If the sender says that this node is Suspected, its accuser is asked, and members are asked
-    /// for a ping. That is enough for one datagram to lead to: tables are compared another time.
+    /// If an accuser was asked because of the datagram, that and a request for a ping are enough for
+    /// one datagram to lead to: tables are compared another time.
     fn go_on(&mut self, from: A, datagram: &Datagram<'_, A>, reply: &Reply<A>, told: bool) {
         if !self.wrong_accusers.is_empty() {
             self.tell_accusers(told.then_some(from));
         }
         self.dissemination.send_flights(&mut self.cx);
-        if let Some(slot) = reply.sender.filter(|_| !reply.about_self) {
+        if let Some(slot) = reply.sender.filter(|_| !reply.looked_into) {
             let theirs = datagram.fingerprints;
             self.anti_entropy.compare_while_fresh(slot, theirs, &mut self.cx);
         }
