@@ -172,8 +172,8 @@ impl<A: Address> Node<A> {
 
     /// Does what a datagram may lead to beside its reply.
     ///
-    /// If an accuser was asked because of the datagram, that and a request for a ping are enough for
-    /// one datagram to lead to: tables are compared another time.
+    /// If an accuser was asked because of the datagram, that and a request for a ping are enough
+    /// for one datagram to lead to: tables are compared another time.
     fn go_on(&mut self, from: A, datagram: &Datagram<'_, A>, reply: &Reply<A>, told: bool) {
         if !self.wrong_accusers.is_empty() {
             self.tell_accusers(told.then_some(from));
