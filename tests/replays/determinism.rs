@@ -20,7 +20,7 @@ const PINNED: [(&str, u64, u64); 12] = [
     ("partition", 1, 0x844f71568f2b3769),
     ("churn", 1, 0x2c141b30d9967d28),
     ("block", 1, 0x9c9aa02579550080),
-    ("mixed", 1, 0x5a9326711681ea03),
+    ("mixed", 1, 0x47e20b9c180c205f),
 ];
 
 #[test]

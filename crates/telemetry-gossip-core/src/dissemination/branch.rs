@@ -176,14 +176,15 @@ impl Branch {
 
     /// How often a flight is sent to a partner with this many members before it in the arc.
     pub(super) const fn most_tries(&self, before: usize) -> u8 {
-        if before < self.passed_before { 1 } else { MAX_TRIES }
+        if self.passes > 0 && before < self.passed_before { 1 } else { MAX_TRIES }
     }
 
     /// Passes over the first members of the arc, which have stayed silent: for `span` at first, and
-    /// twice as long each time, as long as the first one stays silent. Members that answer pings
-    /// and take no telemetry are silent for ever.
+    /// twice as long each time, as long as the first one stays silent. Members that answer pings and
+    /// take no telemetry are silent for ever. One that has acknowledged telemetry before is tried
+    /// again as often as the first time.
     pub(super) fn pass_over(&mut self, members: usize, span: Duration, now: Instant) {
-        if self.passed_over == 0 {
+        if self.passed_over == 0 && self.longest_acked == 0 {
             self.passes = self.passes.saturating_add(1).min(MAX_PASSES);
         }
         self.passed_over = members.max(self.passed_over + 1);

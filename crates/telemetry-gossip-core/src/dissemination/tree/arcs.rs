@@ -91,7 +91,7 @@ impl Trees {
     /// telemetry finds by its fingerprint that something is missing.
     pub(super) fn drop_unwanted(&mut self, index: usize) {
         let Some(branch) = self.branches.get_mut(index) else { return };
-        if branch.partner.is_none() {
+        if branch.partner.is_none() && branch.passes > 0 {
             let dropped = core::mem::take(&mut branch.queue);
             dropped.iter().for_each(|update| self.unmark(update.owner, index));
             self.update_busy(index);
