@@ -180,9 +180,9 @@ impl Branch {
     }
 
     /// Passes over the first members of the arc, which have stayed silent: for `span` at first, and
-    /// twice as long each time, as long as the first one stays silent. Members that answer pings and
-    /// take no telemetry are silent for ever. One that has acknowledged telemetry before is tried
-    /// again as often as the first time.
+    /// twice as long each time, as long as the first one stays silent. Members that answer pings
+    /// and take no telemetry are silent for ever. One that has acknowledged telemetry before is
+    /// tried again as often as the first time.
     pub(super) fn pass_over(&mut self, members: usize, span: Duration, now: Instant) {
         if self.passed_over == 0 && self.longest_acked == 0 {
             self.passes = self.passes.saturating_add(1).min(MAX_PASSES);
