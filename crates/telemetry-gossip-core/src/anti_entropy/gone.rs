@@ -1,9 +1,10 @@
 //! How nodes find that they hold different records of members that are gone.
 //!
-//! Who left on one side of a partition and was found dead on the other is Left on one side and Dead
-//! on the other. Such records are no part of the fingerprints, since nodes forget them at slightly
-//! different times, and nobody is there to speak up. So now and then an ack carries the sum over
-//! them; a prober with another sum opens a session that compares these records, too.
+//! A member that left on one side of a partition and was found dead on the other is Left on one
+//! side and Dead on the other. Such records are no part of the fingerprints, since nodes forget
+//! them at slightly different times, and the member itself is not there to correct them. So now and
+//! then an ack carries the sum over them; a prober with another sum opens a session that compares
+//! these records, too.
 //!
 //! ```text
 //!   prober                        member
@@ -12,8 +13,8 @@
 //!     | sums of parts of the table ->|   if the sums differ: a session as any other
 //! ```
 //!
-//! A node that holds no such record says nothing, so that a cluster that has lost nobody pays
-//! nothing.
+//! A node that holds no such record adds no sum to its acks, so that the check costs no bytes in a
+//! cluster that has lost no member.
 
 use core::time::Duration;
 

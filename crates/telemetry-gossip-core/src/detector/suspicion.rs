@@ -37,7 +37,8 @@ pub(crate) struct Timing {
     pub(crate) shortest: Duration,
     /// With one accuser.
     pub(crate) longest: Duration,
-    /// How many members can accuse one: in a cluster of two, nobody can confirm an accusation.
+    /// How many members can accuse one: in a cluster of two there is no third that could confirm an
+    /// accusation.
     pub(crate) accusers: usize,
     /// How many times as long a node waits that has not accused.
     pub(crate) others: u32,

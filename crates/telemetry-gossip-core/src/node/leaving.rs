@@ -138,7 +138,7 @@ impl<A: Address> Node<A> {
         self.cx.rumors.contains(me) || self.dissemination.trees.carries(me)
     }
 
-    /// Whether nobody that was told of the leave has answered.
+    /// Whether none of the members that were told of the leave has answered.
     fn is_unheard(&self) -> bool {
         self.farewell.heard_by == 0 && !self.farewell.asked.is_empty()
     }

@@ -278,8 +278,8 @@ impl<A: Address> Node<A> {
                 }
                 self.detector.set_status(slot, claim, Some(was), &mut self.cx);
                 self.newcomers.settle(claim.id, claim.generation);
-                // Nobody but those that hold a record of a member that is gone speaks up for it,
-                // and a session reaches one of them.
+                // A member that is gone corrects no record of itself, and a session carries the
+                // higher record to one node only. So the change becomes a rumor.
                 let of_gone = !was.is_live() && !claim.status.is_live();
                 if (rumor || of_gone) && self.cx.is_told(slot) {
                     self.detector.pass_on(slot, renewed || moved, &mut self.cx);
