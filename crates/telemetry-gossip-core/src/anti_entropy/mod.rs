@@ -53,7 +53,7 @@ pub(crate) use trigger::{SyncTrigger, TelemetrySyncTrigger};
 
 /// The version of the serialised shape of [`AntiEntropy`]; increase it with each change of the
 /// shape.
-pub(crate) const SHAPE: u32 = 4;
+pub(crate) const SHAPE: u32 = 5;
 
 /// The largest number of exchanges that the host has asked for and that wait for their turn.
 const MAX_EXCHANGES_WANTED: usize = 1_024;
@@ -209,6 +209,7 @@ impl<A: Address> Part<A> for AntiEntropy<A> {
 
     fn on_timeout(&mut self, cx: &mut Cx<A>) {
         self.advance_join(cx);
+        self.go_on(cx);
         self.expire_session(cx);
         self.start_wanted_exchange(cx);
         self.continue_bootstrap(cx);

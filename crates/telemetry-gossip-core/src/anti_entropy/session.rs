@@ -8,6 +8,9 @@
 //!               a reply that goes on, or the next session because something was left out
 //! ```
 //!
+//! The next session begins in a tick, not in the datagram that ends the last one: with the reply to
+//! that datagram, and a ping for a claim in it, these would be too many.
+//!
 //! Only the node that opens a session keeps state; `diff` shows the datagrams.
 
 use serde::{Deserialize, Serialize};
@@ -55,6 +58,8 @@ pub(crate) struct Session<A> {
     pub(crate) differed: bool,
     /// Whether it brought telemetry that the trees should have brought long before.
     pub(crate) brought_late: bool,
+    /// Whether it has ended, something was left out, and the next tick begins the next one.
+    goes_on: bool,
     /// How many sessions may still follow this one at once.
     pub(crate) chain: u16,
     /// The fingerprints of the partner and of this node when the session began.
@@ -85,6 +90,7 @@ impl<A> Session<A> {
             more: _,
             differed: _,
             brought_late: _,
+            goes_on: _,
             chain,
             fingerprints: _,
             theirs: _,
@@ -143,6 +149,7 @@ impl<A: Address> AntiEntropy<A> {
             more: false,
             differed: differs,
             brought_late: false,
+            goes_on: false,
             chain,
             fingerprints: (theirs, cx.table.fingerprints()),
             theirs,
@@ -150,9 +157,14 @@ impl<A: Address> AntiEntropy<A> {
         cx.ask(Intent::new(address, Some(peer), cx.mtu()).with_body(body));
     }
 
-    /// The request id of the session that this node has opened, if it has.
+    /// The session that this node has opened, if a reply of its partner is awaited.
+    fn awaited(&self) -> Option<&Session<A>> {
+        self.session.as_ref().filter(|session| !session.goes_on)
+    }
+
+    /// The request id of the session of which a reply is awaited, if there is one.
     pub(crate) fn session_number(&self) -> Option<RequestId> {
-        self.session.as_ref().map(|session| session.request_id)
+        self.awaited().map(|session| session.request_id)
     }
 
     /// Whether this node has opened a session with the partner at `from`.
@@ -162,7 +174,7 @@ impl<A: Address> AntiEntropy<A> {
 
     /// The address of the partner, if a reply under this request id is awaited.
     pub(crate) fn address_asked(&self, request_id: RequestId) -> Option<A> {
-        let session = self.session.as_ref().filter(|session| session.request_id == request_id);
+        let session = self.awaited().filter(|session| session.request_id == request_id);
         session.map(|session| session.address).or_else(|| self.seeds.address_asked(request_id))
     }
 
@@ -198,15 +210,31 @@ impl<A: Address> AntiEntropy<A> {
         }
     }
 
-    /// Ends the session. If something did not fit, the next one begins at once.
+    /// Ends the session. If something did not fit, the next one begins with the next tick.
     fn end_session(&mut self, cx: &mut Cx<A>) {
-        let Some(session) = self.session.take() else { return };
+        let Some(mut session) = self.session.take() else { return };
         // If the session changed neither table, the next one would not do better.
         let moved_on = session.fingerprints != (session.theirs, cx.table.fingerprints());
         if session.more && session.chain > 0 && moved_on && cx.table.can_probe(session.peer) {
-            self.open_session(session.peer, session.theirs, true, session.chain - 1, cx);
-            return;
+            (session.goes_on, session.deadline) = (true, cx.now);
+            self.session = Some(session);
+        } else {
+            self.conclude(session, cx);
         }
+    }
+
+    /// Begins the session that follows one in which something did not fit.
+    pub(super) fn go_on(&mut self, cx: &mut Cx<A>) {
+        let Some(session) = self.session.take_if(|session| session.goes_on) else { return };
+        if cx.table.can_probe(session.peer) {
+            self.open_session(session.peer, session.theirs, true, session.chain - 1, cx);
+        } else {
+            self.conclude(session, cx);
+        }
+    }
+
+    /// Draws the conclusions of a session that has ended, and that none follows at once.
+    fn conclude(&mut self, session: Session<A>, cx: &mut Cx<A>) {
         let spread = cx.spread_time();
         if let Purpose::Gone(tables) = session.purpose {
             if cx.table.gone_sum() != tables.ours {

@@ -52,7 +52,8 @@ fn exchange(net: &mut Net, asker: u32) -> (u64, usize) {
     let (theirs, chain) = (Fingerprints::default(), MAX_CHAINED_SESSIONS);
     node.anti_entropy.open_session(slot, theirs, true, chain, &mut node.cx);
     node.quiet = node.is_quiet();
-    net.deliver();
+    // With its ticks: each session after the first begins in one.
+    net.run_for(Duration::ZERO);
     let bytes = net.log.iter().map(|(_, _, bytes)| bytes.len()).sum();
     (net.node(asker).stats().syncs - before, bytes)
 }
@@ -80,6 +81,26 @@ fn any_row_that_differs_is_found_in_one_exchange() {
             assert!(sessions == 1 && bytes <= MAX_EXCHANGE_BYTES, "{sessions}, {bytes} bytes");
         }
     }
+}
+
+/// The datagram that ends a session may have a reply and a ping as its answers already.
+#[test]
+fn a_session_that_follows_another_at_once_begins_in_a_tick() {
+    let mut net = twins(1_000, 1_000, Mode::OnDemand);
+    for n in 3..=1_000 {
+        let (id, node) = (name(n), net.node(1));
+        let claim = Claim { id: &id, address: None, ..alive(n, 2) };
+        node.cx.table.merge_at(node.cx.now, &claim);
+    }
+    let (before, node) = (net.node(2).stats().syncs, net.node(2));
+    let slot = node.cx.table.find(&name(1)).unwrap();
+    let (theirs, chain) = (Fingerprints::default(), MAX_CHAINED_SESSIONS);
+    node.anti_entropy.open_session(slot, theirs, true, chain, &mut node.cx);
+    node.quiet = node.is_quiet();
+    net.deliver();
+    assert_eq!(net.node(2).stats().syncs - before, 1);
+    net.run_for(Duration::ZERO);
+    assert!(net.node(2).stats().syncs - before > 1 && are_equal(&net));
 }
 
 #[test]
