@@ -13,14 +13,18 @@ struct Times {
     crash: Duration,
 }
 
+/// A network with `site` nodes at a site of this round trip. If `one_way`, the way there takes
+/// all of it.
+fn with_site(site: u32, round_trip: Duration, one_way: bool) -> Network {
+    let distance = if one_way { round_trip } else { round_trip / 2 };
+    let network = Network::default().distant(site).distance(distance).one_way(one_way);
+    network.distant_loss(Share::percent(2))
+}
+
 /// Runs a cluster in which some nodes publish all the time, with the nodes from the second one on
-/// at a site of this many nodes and this round trip. Then a node on each side publishes, and
+/// at the distant site of the network, if it has one. Then a node on each side publishes, and
 /// crashes. Returns the bytes that all nodes sent in `span`, and the longest times.
-fn run(nodes: usize, site: u32, round_trip: Duration, span: Duration, seed: u64) -> (u64, Times) {
-    let mut network = Network::default().distant(site).distance(round_trip / 2);
-    if site > 0 {
-        network = network.distant_loss(Share::percent(2));
-    }
+fn run(nodes: usize, network: Network, span: Duration, seed: u64) -> (u64, Times) {
     let settings = Settings::default().nodes(nodes).network(network).seed(seed);
     let mut cluster = Cluster::new(settings.checking(Checking::Off));
     cluster.start_joined();
@@ -36,8 +40,11 @@ fn run(nodes: usize, site: u32, round_trip: Duration, span: Duration, seed: u64)
         cluster.run_for(Duration::from_secs(2));
     }
     let bytes = sent(&cluster) - before;
+    // Who is farther away than a probe waits is suspected time and again, and at times Dead.
+    let round_trip = network.distance * if network.one_way { 1 } else { 2 };
+    let settles = round_trip <= Duration::from_millis(400);
     let wrong = |event: &Event<u32>| matches!(event, Event::Dead { .. });
-    for observer in 0..nodes {
+    for observer in (0..nodes).filter(|_| settles) {
         assert!(!cluster.events(observer).any(|(_, event)| wrong(&event)), "nobody is Dead");
     }
     let mut times = Times::default();
@@ -57,11 +64,11 @@ fn run(nodes: usize, site: u32, round_trip: Duration, span: Duration, seed: u64)
 }
 
 /// A satellite link, or a VPN around the world: a round trip above the probe timeout.
-fn check_distant_site(nodes: usize, site: u32, span: Duration, seeds: u64) {
+fn check_distant_site(nodes: usize, site: u32, one_way: bool, span: Duration, seeds: u64) {
     for round_trip in [310, 400, 800].map(Duration::from_millis) {
         for_each_seed(seeds, |seed| {
-            let (even, _) = run(nodes, 0, Duration::ZERO, span, seed);
-            let (bytes, times) = run(nodes, site, round_trip, span, seed);
+            let (even, _) = run(nodes, Network::default(), span, seed);
+            let (bytes, times) = run(nodes, with_site(site, round_trip, one_way), span, seed);
             let Times { telemetry, crash } = times;
             println!(
                 "{nodes} nodes, {site} at {round_trip:?}: {} % of the bytes of an even cluster, \
@@ -79,14 +86,59 @@ fn check_distant_site(nodes: usize, site: u32, span: Duration, seeds: u64) {
 
 #[test]
 fn a_distant_site_costs_no_more_and_learns_all() {
-    check_distant_site(40, 4, Duration::from_secs(300), 3);
+    check_distant_site(40, 4, false, Duration::from_secs(300), 3);
+}
+
+/// Datagrams to the site take a detour, and those from it do not.
+#[test]
+fn a_site_that_is_distant_one_way_costs_no_more_and_learns_all() {
+    check_distant_site(40, 4, true, Duration::from_secs(300), 3);
 }
 
 /// `cargo test --release -p telemetry-gossip-tests --test protocol uneven -- --ignored`
 #[test]
 #[ignore = "takes minutes"]
 fn a_distant_site_of_ten_of_two_hundred_fifty_costs_no_more_for_an_hour() {
-    check_distant_site(250, 10, Duration::from_secs(3_600), 1);
+    check_distant_site(250, 10, false, Duration::from_secs(3_600), 1);
+}
+
+/// A probe waits for 450 ms at most. A member that was paused answers late too, and is not distant.
+#[test]
+fn a_member_farther_away_than_a_probe_waits_is_told_once_an_hour() {
+    const NODES: usize = 8;
+    for (round_trip, pauses, is_told) in [(400, false, false), (800, false, true), (0, true, false)]
+    {
+        for_each_seed(3, |seed| {
+            let network = Network::default().distant(2);
+            let network = network.distance(Duration::from_millis(round_trip / 2));
+            let settings = Settings::default().nodes(NODES).network(network).seed(seed);
+            let mut cluster = Cluster::new(settings.checking(Checking::Off));
+            cluster.start_joined();
+            for second in 0..7_300 {
+                if pauses && second % 5 == 0 {
+                    cluster.pause(1 + second / 5 % 2);
+                }
+                cluster.run_for(Duration::from_millis(800));
+                cluster.resume(1 + second / 5 % 2);
+                cluster.run_for(Duration::from_millis(200));
+            }
+            for observer in 0..NODES {
+                let told = cluster.events(observer).filter_map(|(_, event)| match event {
+                    Event::Distant { id, round_trip, .. } => Some((id, round_trip)),
+                    _ => None,
+                });
+                let told: Vec<_> = told.collect();
+                let is_site = |node: usize| (1..=2).contains(&node);
+                for (id, took) in &told {
+                    let of = (0..NODES).find(|&node| node_id(node) == *id).expect("a member");
+                    assert_ne!(is_site(of), is_site(observer), "seed {seed}");
+                    assert!(took.as_millis() >= 800, "{took:?}");
+                }
+                let expected = if is_told { 2..=3 } else { 0..=0 };
+                assert!(expected.contains(&told.len()), "{round_trip} ms, {pauses}: {told:?}");
+            }
+        });
+    }
 }
 
 /// How long a crash takes until all hold it Dead, where the timers of all nodes fire this late.
@@ -117,6 +169,7 @@ fn a_crash_is_found_where_all_timers_fire_late() {
         let times = crashes_with_late_ticks(20, late, 30);
         println!("timers {late:?} late: {times}");
         assert!(times.max <= Duration::from_secs(12), "{late:?}: {times}");
+        assert!(late.as_millis() > 330 || times.p99 <= Duration::from_secs(8), "{late:?}: {times}");
     }
 }
 

@@ -1,5 +1,7 @@
 //! What a node tells its host.
 
+use core::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::dropped::Dropped;
@@ -221,6 +223,19 @@ pub enum Event<A> {
         /// About how many bytes the shortest datagram has that was lost, without a seal.
         lost: u16,
     },
+    /// A member is farther away than a probe can wait: its answers come later than one and a half
+    /// [`Config::probe_timeout`](crate::Config::probe_timeout). It is suspected time and again,
+    /// and may be held Dead for a while, so give all nodes a longer timeout. Told of one member,
+    /// once per hour.
+    #[non_exhaustive]
+    Distant {
+        /// The id of the member.
+        id: NodeId,
+        /// The address of the member.
+        address: A,
+        /// The time from the first ping of a probe to the answer.
+        round_trip: Duration,
+    },
     /// This node is a member again: the process to which it had yielded its id is gone.
     #[non_exhaustive]
     IdentityRegained {
@@ -372,6 +387,11 @@ impl<A> Event<A> {
     /// Long datagrams to a member are lost.
     pub const fn long_datagrams_lost(id: NodeId, address: A, arrive: u16, lost: u16) -> Self {
         Self::LongDatagramsLost { id, address, arrive, lost }
+    }
+
+    /// A member is farther away than a probe can wait.
+    pub const fn distant(id: NodeId, address: A, round_trip: Duration) -> Self {
+        Self::Distant { id, address, round_trip }
     }
 
     /// Something was dropped.

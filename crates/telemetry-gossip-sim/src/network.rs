@@ -105,6 +105,8 @@ pub struct Network {
     /// The additional time of a datagram to or from that site.
     #[serde(with = "span")]
     pub distance: Duration,
+    /// Whether only datagrams to that site take this time, and those from it do not.
+    pub one_way: bool,
     /// The share of datagrams to or from that site that is lost.
     pub distant_loss: Share,
     /// The number of datagrams that can wait at a paused or blocked node, in each direction. More
@@ -138,6 +140,7 @@ impl Default for Network {
             between_zones: Duration::ZERO,
             distant: 0,
             distance: Duration::ZERO,
+            one_way: false,
             distant_loss: Share::NONE,
             receive_queue: 1_024,
             uplink: 0,
@@ -156,13 +159,18 @@ impl Network {
     fn between(&self, from: usize, to: usize) -> Duration {
         let zone = |node: usize| node.checked_rem(self.zones as usize);
         let zones = if zone(from) == zone(to) { Duration::ZERO } else { self.between_zones };
-        zones + if self.is_far(from, to) { self.distance } else { Duration::ZERO }
+        let takes_longer = self.is_far(from, to) && (self.is_distant(to) || !self.one_way);
+        zones + if takes_longer { self.distance } else { Duration::ZERO }
+    }
+
+    /// Whether a node is at the distant site.
+    fn is_distant(&self, node: usize) -> bool {
+        (1..=self.distant as usize).contains(&node)
     }
 
     /// Whether one of two nodes is at the distant site, and the other is not.
     fn is_far(&self, from: usize, to: usize) -> bool {
-        let is_distant = |node: usize| (1..=self.distant as usize).contains(&node);
-        is_distant(from) != is_distant(to)
+        self.is_distant(from) != self.is_distant(to)
     }
 }
 
@@ -180,6 +188,7 @@ setters! {
         between_zones: Duration,
         distant: u32,
         distance: Duration,
+        one_way: bool,
         distant_loss: Share,
         receive_queue: u32,
         uplink: u32,

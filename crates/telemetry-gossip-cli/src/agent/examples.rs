@@ -68,6 +68,7 @@ fn events() -> Vec<Event<SocketAddr>> {
         Event::table_doubled(20, 41),
         Event::dropped(dropped),
         Event::long_datagrams_lost(other, at(7_102), 508, 1_232),
+        Event::distant(other, at(7_102), Duration::from_millis(800)),
         Event::leave_completed(11, 11),
     ]
 }

@@ -333,6 +333,18 @@ impl Line {
                      --mtu to what it carries"
                 ),
             ),
+            Event::Distant { id, address, round_trip, .. } => {
+                let millis = round_trip.as_millis();
+                Self::new(
+                    "distant",
+                    json!({ "id": id, "address": address.to_string(), "round_trip_ms": millis }),
+                    format!(
+                        "{shown} at {address} answers after {millis} ms, which is longer than a \
+                         probe waits: it will be suspected again and again; give all nodes \
+                         --profile wan, or a longer --probe-timeout"
+                    ),
+                )
+            }
             Event::NotAMember { version, by, .. } => Self::new(
                 "not-a-member",
                 json!({ "version": version, "by": by.map(|by| by.as_str().to_owned()) }),
@@ -411,7 +423,8 @@ const fn subject<A>(event: &Event<A>) -> Option<&NodeId> {
         | Event::Moved { id, .. }
         | Event::Removed { id, .. }
         | Event::AnswersElsewhere { id, .. }
-        | Event::LongDatagramsLost { id, .. } => Some(id),
+        | Event::LongDatagramsLost { id, .. }
+        | Event::Distant { id, .. } => Some(id),
         _ => None,
     }
 }

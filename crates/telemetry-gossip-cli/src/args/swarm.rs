@@ -12,7 +12,7 @@ use super::values::{count, span};
 /// Run random scenarios, one per seed, and shrink each one that fails.
 ///
 /// The seed determines the whole scenario: the number of nodes (1 to 64, sometimes 250), which of
-/// 42 kinds of faults happen and how often, liars among them, and a quiet time at the end in which
+/// 43 kinds of faults happen and how often, liars among them, and a quiet time at the end in which
 /// the remaining nodes have to agree again. Every run checks every rule of the protocol all the
 /// time. Every 16th seed runs twice, and the two runs are compared event by event. Runs share all
 /// cores; the result does not depend on their number.

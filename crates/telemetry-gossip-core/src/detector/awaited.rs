@@ -64,6 +64,7 @@ impl<A: Address> Detector<A> {
             self.call_roll(cx);
             return Acked::Matched;
         }
+        self.answered_too_late(request_id, cx);
         Acked::Unmatched
     }
 

@@ -36,6 +36,7 @@
 mod accusation;
 mod asked;
 mod awaited;
+mod distant;
 mod elsewhere;
 pub(crate) mod flap_damping;
 mod hearsay;
@@ -72,6 +73,7 @@ use crate::time::Instant;
 use crate::violation::{Unsound, Violation, check_bounds, check_rules};
 pub(crate) use accusation::MAX_PENDING_ACCUSATIONS;
 pub(crate) use awaited::Acked;
+use distant::Distant;
 use elsewhere::Elsewhere;
 pub(crate) use flap_damping::FlapDamping;
 pub(crate) use hearsay::Hearsay;
@@ -89,7 +91,7 @@ pub(crate) use suspicion::Suspicions;
 pub(crate) use unproved::Unproved;
 
 /// The version of the serialised shape of [`Detector`]; increase it with each change of the shape.
-pub(crate) const SHAPE: u32 = 6;
+pub(crate) const SHAPE: u32 = 7;
 
 /// The state of the failure detector.
 #[derive(Debug, Serialize, Deserialize)]
@@ -115,6 +117,7 @@ pub(crate) struct Detector<A> {
     pub(crate) hearsay: Hearsay<A>,
     reach: Reach<A>,
     elsewhere: Elsewhere,
+    distant: Distant<A>,
     /// Whether an isolation has just ended, until the node takes note.
     #[serde(skip)]
     pub(crate) reconnected: bool,
@@ -140,6 +143,7 @@ impl<A: Address> Detector<A> {
             hearsay: Hearsay::new(),
             reach: Reach::new(now),
             elsewhere: Elsewhere::default(),
+            distant: Distant::new(),
             reconnected: false,
             history: History::default(),
             unproved: Unproved::default(),
@@ -367,6 +371,7 @@ impl<A: Address> Part<A> for Detector<A> {
         self.hearsay.forget(slot);
         self.history.forget(slot);
         self.elsewhere.forget(slot);
+        self.distant.forget(slot);
         self.unproved.forget(slot);
         self.roll_calls.forget(slot, cx.now);
     }
@@ -422,6 +427,7 @@ impl<A: Address> Part<A> for Detector<A> {
             hearsay,
             reach,
             elsewhere,
+            distant,
             reconnected: _,
             history,
             unproved,
@@ -450,6 +456,10 @@ impl<A: Address> Part<A> for Detector<A> {
                 (
                     reach.is_sound(times) && elsewhere.is_past(times),
                     "pings reached this node, and answers came, in the past",
+                ),
+                (
+                    distant.is_sound(me, times),
+                    "a probe that is over was of another member, and began in the past",
                 ),
                 (
                     unproved.is_sound(me, times),

@@ -229,6 +229,7 @@ impl<A: Address> Detector<A> {
         self.local_health.worse(probe.blame(cx.config.detector.nacks));
         self.add_evidence(probe.target, Evidence::ProbeFailed { helpers: probe.reports() }, cx);
         report(probe.target, probe.commanded, ProbeOutcome::Failed, cx);
+        self.distant.was_unanswered(&probe);
         self.accuse_later(probe, cx);
         false
     }
@@ -377,9 +378,11 @@ impl<A: Address> Detector<A> {
 
     /// Ends the probe under way with an answer, direct or indirect.
     fn end_probe(&mut self, outcome: ProbeOutcome, cx: &mut Cx<A>) {
-        let Some(probe) = &self.probe else { return };
-        let Probe { target, address, instance, stage, started, commanded, .. } = *probe;
-        self.probe = None;
+        let Some(probe) = self.probe.take() else { return };
+        if outcome == ProbeOutcome::Indirect {
+            self.distant.was_unanswered(&probe);
+        }
+        let Probe { target, address, instance, stage, started, commanded, .. } = probe;
         self.local_health.better();
         if outcome == ProbeOutcome::Indirect {
             cx.stats.probes_indirect += 1;
@@ -391,6 +394,7 @@ impl<A: Address> Detector<A> {
                 cx.table.add_rtt_sample(target, took);
             } else if direct {
                 cx.table.add_late_rtt_sample(target, took, cx.config.probe_timeout);
+                self.answered_late(target, started, cx);
             }
             cx.table.heard(target, cx.now, direct && instance != Instance(0));
         }

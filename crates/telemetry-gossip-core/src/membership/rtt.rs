@@ -29,8 +29,7 @@ impl RttBound {
     /// lost. So the time counts only for a member that is known to be distant, or whose answers
     /// come late twice in a row.
     pub(crate) fn add_late_sample(&mut self, took: Duration, timeout: Duration) {
-        let is_near = self.longest().is_some_and(|longest| longest < timeout * 3 / 4);
-        if is_near || took > timeout * 3 / 2 {
+        if self.is_near(timeout) || took > Self::most_patience(timeout) {
             return;
         }
         if self.0 == 0 {
@@ -38,6 +37,27 @@ impl RttBound {
         } else {
             self.add_sample(took);
         }
+    }
+
+    /// Whether a member is too far away for a probe, by an answer to one that took this long: it is
+    /// later than any probe waits, and the member is known to be distant, or it is the second one.
+    /// The first may be that of a member that was paused.
+    pub(crate) fn is_beyond_patience(&mut self, took: Duration, timeout: Duration) -> bool {
+        if self.is_near(timeout) || took <= Self::most_patience(timeout) {
+            return false;
+        }
+        let again = self.0 != 0;
+        self.0 = self.0.max(1);
+        again
+    }
+
+    fn is_near(self, timeout: Duration) -> bool {
+        self.longest().is_some_and(|longest| longest < timeout * 3 / 4)
+    }
+
+    /// The longest time for which a probe waits before it asks others.
+    fn most_patience(timeout: Duration) -> Duration {
+        timeout * 3 / 2
     }
 
     /// Returns the bound, if a round trip was measured.
@@ -50,9 +70,10 @@ impl RttBound {
     /// timeouts. Beyond, the helpers are asked each time, so that a crash is found in time.
     pub(crate) fn patience(self, timeout: Duration) -> Duration {
         let distant = self.longest().map(|longest| longest * 9 / 8);
-        distant
-            .filter(|&distant| distant > timeout)
-            .map_or_else(|| self.timeout(timeout), |distant| distant.min(timeout * 3 / 2))
+        distant.filter(|&distant| distant > timeout).map_or_else(
+            || self.timeout(timeout),
+            |distant| distant.min(Self::most_patience(timeout)),
+        )
     }
 
     /// Returns the longest time to wait for an answer that does not decide who is alive: `timeout`,

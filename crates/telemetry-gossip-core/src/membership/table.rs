@@ -363,6 +363,16 @@ impl<A: Address> Membership<A> {
     pub(crate) fn add_late_rtt_sample(&mut self, slot: Slot, took: Duration, timeout: Duration) {
         self.rows[slot.index()].round_trip.add_late_sample(took, timeout);
     }
+
+    /// Whether the member is too far away for a probe, by an answer to one that took this long.
+    pub(crate) fn is_beyond_patience(
+        &mut self,
+        slot: Slot,
+        took: Duration,
+        timeout: Duration,
+    ) -> bool {
+        self.rows[slot.index()].round_trip.is_beyond_patience(took, timeout)
+    }
 }
 
 fn write_claim<A>(row: &mut Row, claim: &Claim<'_, A>, now: Instant) {

@@ -190,7 +190,9 @@ impl Carry {
                 self.isolation = Some(event);
             }
             Event::Dropped { dropped, .. } => tracing::warn!("{dropped}"),
-            Event::Unreached { .. } | Event::LongDatagramsLost { .. } => tracing::warn!(?event),
+            Event::Unreached { .. } | Event::LongDatagramsLost { .. } | Event::Distant { .. } => {
+                tracing::warn!(?event);
+            }
             // `Refuted`, `IdentityRegained`, `JoinCompleted`, `SeenElsewhere`, `AnswersElsewhere`.
             _ => tracing::info!(?event),
         }

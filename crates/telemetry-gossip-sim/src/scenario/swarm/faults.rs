@@ -14,7 +14,7 @@ pub(super) type Fault = fn(&mut Swarm, Window);
 
 /// All kinds of faults, by name. Add a new one at the end: this changes which kinds a seed chooses,
 /// but not what the kinds do.
-pub(super) const FAULTS_BY_NAME: [(&str, Fault); 42] = [
+pub(super) const FAULTS_BY_NAME: [(&str, Fault); 43] = [
     ("crash", Swarm::crash),
     ("restart-all", Swarm::restart_all),
     ("pause", Swarm::pause),
@@ -57,6 +57,7 @@ pub(super) const FAULTS_BY_NAME: [(&str, Fault); 42] = [
     ("replace", Swarm::replace),
     ("storm", Swarm::storm),
     ("long-ids", Swarm::long_ids),
+    ("one-way", Swarm::one_way),
 ];
 
 impl Swarm {
@@ -197,11 +198,21 @@ impl Swarm {
 
     /// Moves some nodes to a distant site.
     fn distant(&mut self, window: Window) {
+        let network = self.distant_site(window);
+        self.for_a_while(window, network);
+    }
+
+    /// Lets datagrams to some nodes take a detour, and those from them none.
+    fn one_way(&mut self, window: Window) {
+        let network = self.distant_site(window).one_way(true);
+        self.for_a_while(window, network);
+    }
+
+    fn distant_site(&mut self, window: Window) -> Network {
         let distant = u32::try_from(window.few).unwrap_or(1);
         let distance = self.millis(400);
         let loss = if self.one_in(2) { self.percent(1, 5) } else { Share::NONE };
-        let network = Network::default().distant(distant).distance(distance).distant_loss(loss);
-        self.for_a_while(window, network);
+        Network::default().distant(distant).distance(distance).distant_loss(loss)
     }
 
     /// Replays datagrams late, even across restarts.
