@@ -172,6 +172,12 @@ impl Diff {
         self.items | self.wants | self.ranges == 0
     }
 
+    /// The diff of as many items, wants and ranges as both have.
+    const fn and(self, other: Self) -> Self {
+        let (items, wants) = (self.items + other.items, self.wants + other.wants);
+        Self { items, wants, ranges: self.ranges + other.ranges, more: false }
+    }
+
     /// Whether both say as many items, wants and ranges.
     const fn has_same_rows(self, other: Self) -> bool {
         self.items == other.items && self.wants == other.wants && self.ranges == other.ranges
@@ -234,12 +240,17 @@ impl OutgoingDiffs {
         self.ranges.truncate(self.ranges.len().saturating_sub(diff.ranges));
     }
 
-    /// Removes the oldest diff, whose reply was encoded or given up.
+    /// Removes the diff that stands behind those that `before` adds up: its reply was encoded or
+    /// given up.
     #[cold]
-    fn drop_first(&mut self, diff: Diff) {
-        self.items.drain(..diff.items.min(self.items.len()));
-        self.wants.drain(..diff.wants.min(self.wants.len()));
-        self.ranges.drain(..diff.ranges.min(self.ranges.len()));
+    fn drop_behind(&mut self, before: Diff, diff: Diff) {
+        fn drain<T>(queue: &mut VecDeque<T>, before: usize, count: usize) {
+            let end = queue.len().min(before + count);
+            queue.drain(before.min(end)..end);
+        }
+        drain(&mut self.items, before.items, diff.items);
+        drain(&mut self.wants, before.wants, diff.wants);
+        drain(&mut self.ranges, before.ranges, diff.ranges);
     }
 
     fn clear(&mut self) {
@@ -303,13 +314,38 @@ impl<A> Outbox<A> {
     /// call, whether the intent could be encoded or not.
     pub(crate) fn pop(&mut self) -> Option<Intent<A>> {
         if let Some(diff) = self.popped.take() {
-            self.diffs.drop_first(diff);
+            self.diffs.drop_behind(Diff::default(), diff);
         }
         let Some(reply) = self.replies.front() else {
             return take_first(&mut self.requests).or_else(|| take_first(&mut self.gossip));
         };
         self.popped = reply.body.diff();
         take_first(&mut self.replies)
+    }
+
+    /// Drops what waits to be sent to a member, and what would be said of it: its row is removed,
+    /// and another member may get the slot.
+    pub(crate) fn forget(&mut self, slot: Slot) {
+        let waits_for = |intent: &Intent<A>| {
+            intent.member == Some(slot)
+                || matches!(intent.body, Body::Echo(owner, _) if owner == slot)
+        };
+        let (diffs, mut before) = (&mut self.diffs, self.popped.unwrap_or_default());
+        self.replies.retain(|reply| {
+            let diff = reply.body.diff().unwrap_or_default();
+            let stays = !waits_for(reply);
+            if stays {
+                before = before.and(diff);
+            } else {
+                diffs.drop_behind(before, diff);
+            }
+            stays
+        });
+        self.requests.retain(|request| !waits_for(request));
+        self.gossip.retain(|gossip| !waits_for(gossip));
+        for item in diffs.items.iter_mut().filter(|item| item.slot == slot) {
+            (item.claim, item.since) = (false, None);
+        }
     }
 
     pub(crate) fn is_empty(&self) -> bool {

@@ -241,9 +241,9 @@ impl<A: Address> Detector<A> {
         let id_hash = cx.table.id_hash(target);
         let proved = cx.asks_for_proof();
         for _ in 0..wanted {
-            let (table, helpers) = (&cx.table, &probe.helpers);
+            let (table, helpers, me) = (&cx.table, &probe.helpers, cx.this.address);
             let helper = table.random(&mut cx.rng, |slot| {
-                let helps = slot != target && table.is_helper(slot, proved);
+                let helps = slot != target && table.is_helper(slot, proved, &probe.address, &me);
                 helps && !helpers.iter().any(|helper| table.address(slot) == Some(helper.address))
             });
             let Some((helper, to)) = helper.and_then(|slot| Some((slot, table.address(slot)?)))

@@ -207,7 +207,8 @@ fn ask_for_pings<A: Address>(cx: &mut Cx<A>) -> ArrayVec<(A, RequestId), HELPERS
         let table = &cx.table;
         let helps = |slot| {
             let address = table.address(slot);
-            table.is_helper(slot, true) && !asked.iter().any(|asked| Some(asked.0) == address)
+            table.is_helper(slot, true, &me, &me)
+                && !asked.iter().any(|asked| Some(asked.0) == address)
         };
         let helper = table.random(&mut cx.rng, helps);
         let Some((slot, to)) = helper.and_then(|slot| Some((slot, table.address(slot)?))) else {

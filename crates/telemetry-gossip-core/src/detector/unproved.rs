@@ -248,8 +248,8 @@ fn ask<A: Address>(entry: &Entry, cx: &mut Cx<A>) -> Option<(RequestId, Through)
     let slot = entry.slot;
     let (to, id_hash) = (cx.table.address(slot)?, cx.table.id_hash(slot));
     if entry.asked > ASKED_DIRECTLY {
-        let table = &cx.table;
-        let helps = |helper| helper != slot && table.is_helper(helper, true);
+        let (table, me) = (&cx.table, cx.this.address);
+        let helps = |helper| helper != slot && table.is_helper(helper, true, &to, &me);
         if let Some(helper) = table.random(&mut cx.rng, helps) {
             let number = cx.request_id();
             cx.ask_through(helper, number, id_hash, to);

@@ -300,11 +300,18 @@ impl<A: Address> Membership<A> {
         self.row(slot).answered.directly()
     }
 
-    /// Whether a member can ask another one on behalf of this node. If `proved`, it has answered
-    /// this node itself, since it was last dead.
-    pub(crate) fn is_helper(&self, slot: Slot, proved: bool) -> bool {
+    /// Whether a member can ping `address` on behalf of this node, which is at `me`. If `proved`,
+    /// it has answered this node itself, since it was last dead.
+    ///
+    /// It is at neither address itself, as is a process that was restarted under another name: its
+    /// answer would say nothing.
+    pub(crate) fn is_helper(&self, slot: Slot, proved: bool, address: &A, me: &A) -> bool {
         let known = || self.is_verified(slot) && self.is_proved_alive(slot);
-        self.can_probe(slot) && self.status(slot) == Status::Alive && (!proved || known())
+        let row = self.row(slot);
+        self.can_probe(slot)
+            && self.status(slot) == Status::Alive
+            && (!proved || known())
+            && !(row.is_at(address) || row.is_at(me))
     }
 
     /// Whether a member has answered, or is not live.

@@ -439,6 +439,7 @@ impl<A: Address> Node<A> {
         cx.tombstones.clear(slot);
         cx.rumors.forget(slot);
         cx.events.forget(slot);
+        cx.outbox.forget(slot);
         detector.forget(slot, cx);
         anti_entropy.forget(slot, cx);
         dissemination.forget(slot, cx);

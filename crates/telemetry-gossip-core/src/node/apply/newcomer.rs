@@ -213,12 +213,12 @@ impl<A: Address> Node<A> {
     /// this, a node with a bad link would never know a member that all others know.
     fn ask_through_helpers(&mut self, id: NodeId, address: A) {
         let target = id_hash_of(full_id_hash(id.as_str().as_bytes()));
+        let me = self.cx.this.address;
         let mut helpers = ArrayVec::<AskedHelper, HELPERS>::new();
         while !helpers.is_full() {
             let (table, asked) = (&self.cx.table, &helpers);
             let helps = |slot| {
-                table.is_helper(slot, true)
-                    && !table.row(slot).is_at(&address)
+                table.is_helper(slot, true, &address, &me)
                     && asked.iter().all(|helper| helper.id_hash != table.id_hash(slot))
             };
             let Some(slot) = table.random(&mut self.cx.rng, helps) else { break };

@@ -17,6 +17,7 @@ mod newcomers;
 mod probing;
 mod refused;
 mod refuting;
+mod removed;
 mod revived;
 mod seeds;
 mod snapshot;

@@ -149,6 +149,23 @@ fn helpers_bridge_a_broken_path() {
     assert_eq!(stats.probes_failed, 0);
 }
 
+/// A process was restarted under another name at its port. It is no helper for its earlier name.
+#[test]
+fn a_member_at_the_address_of_the_target_is_no_helper() {
+    let mut net = Net::joined(4, &Config::default());
+    *net.node(2) = Node::new(Config::default(), Identity::new(id(5), 2), [5; 32], net.now).unwrap();
+    net.input(2, Input::Join { seeds: alloc::vec![1].into() });
+    net.log.clear();
+    net.run_for(Duration::from_secs(20));
+    assert_eq!(net.status(1, 2), Some(Status::Dead));
+    assert_eq!(net.status(1, 5), Some(Status::Alive));
+    let requests = net.log.iter().filter(|(_, _, bytes)| {
+        frames(bytes).iter().any(|frame| matches!(frame, Frame::PingReq { .. }))
+    });
+    let asked: Vec<_> = requests.map(|&(_, to, _)| to).collect();
+    assert!(!asked.is_empty() && !asked.contains(&2), "{asked:?}");
+}
+
 #[test]
 fn a_cluster_smaller_than_the_number_of_helpers_stays_alive() {
     for members in 1..=3 {
