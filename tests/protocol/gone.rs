@@ -3,8 +3,10 @@
 
 use std::time::Duration;
 
-use telemetry_gossip_core::Status;
-use telemetry_gossip_sim::{Checking, Cluster, Memory, Network, Quantiles, Settings, Share};
+use telemetry_gossip_core::{Config, Event, Status};
+use telemetry_gossip_sim::{
+    Checking, Cluster, Memory, Network, Quantiles, Settings, Share, node_id,
+};
 use telemetry_gossip_tests::for_each_seed;
 
 /// How long nodes may take to find a record of a member that is gone and that differs.
@@ -82,4 +84,47 @@ fn who_left_twice_has_left_at_one_generation_for_all() {
         let all: Vec<_> = cluster.taking_part().map(held).collect();
         assert!(agree_on(&cluster, 4), "{all:?}");
     });
+}
+
+/// A node misses the death of a member, cut off or paused, and returns after all others have
+/// forgotten it. It still holds the member Alive.
+#[test]
+fn a_member_that_all_others_have_forgotten_is_not_brought_back() {
+    const NODES: usize = 8;
+    for pauses in [false, true] {
+        for_each_seed(20, |seed| {
+            let config = Config::default().tombstone_ttl(Duration::from_secs(60));
+            let settings = Settings::default().nodes(NODES).seed(seed).config(config);
+            let mut cluster = Cluster::new(settings.checking(Checking::Off));
+            cluster.start_joined();
+            cluster.run_for(Duration::from_millis(5_000 + seed * 77));
+            let (witness, victim) = (2, NODES - 1);
+            if pauses {
+                cluster.pause(witness);
+            } else {
+                cluster.partition([witness], (0..NODES).filter(|&node| node != witness));
+            }
+            cluster.crash(victim);
+            cluster.run_for(Duration::from_secs(180));
+            let others = |&node: &usize| node != witness && node != victim;
+            assert!((0..NODES).filter(others).all(|node| cluster.held(node, victim).is_none()));
+            let returns = cluster.now();
+            cluster.resume(witness);
+            cluster.heal();
+            cluster.run_for(Duration::from_secs(120));
+            let ghost = node_id(victim);
+            let is_ghost = |event: &Event<u32>| match event {
+                Event::Joined { id, .. } | Event::Alive { id, .. } => *id == ghost,
+                _ => false,
+            };
+            for node in (0..NODES).filter(others) {
+                let mut events = cluster.events(node);
+                let seen = events.find(|(at, event)| *at >= returns && is_ghost(event));
+                assert_eq!(seen, None, "seed {seed}: at {node}");
+            }
+            // It has learned of the death, at last, or has forgotten the member as well.
+            let held = cluster.status(witness, victim);
+            assert!(matches!(held, None | Some(Status::Dead)), "{held:?}");
+        });
+    }
 }
