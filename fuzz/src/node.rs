@@ -89,6 +89,12 @@ pub enum Step {
     },
     /// Joins with seeds.
     Join(Vec<u8>),
+    /// States the seeds.
+    Seeds(Vec<u8>),
+    /// States the members of an earlier run.
+    Peers(Vec<u8>),
+    /// Goes on as a restored node.
+    Restored(u8),
     /// Leaves.
     Leave,
     /// Publishes telemetry.
@@ -224,9 +230,16 @@ impl Run {
             }
             Step::Noise { from, ref bytes } => self.hear(from, bytes.clone()),
             Step::Join(ref seeds) => {
-                let seeds: Vec<SocketAddr> =
-                    seeds.iter().take(8).map(|&seed| address(seed)).collect();
-                self.input("join", Input::Join { seeds: seeds.into() });
+                self.input("join", Input::Join { seeds: addresses(seeds).into() });
+            }
+            Step::Seeds(ref seeds) => {
+                self.input("seeds", Input::Seeds { seeds: addresses(seeds).into() });
+            }
+            Step::Peers(ref peers) => {
+                self.input("peers", Input::Peers { peers: addresses(peers).into() });
+            }
+            Step::Restored(entropy) => {
+                self.input("restored", Input::Restored { entropy: [entropy; 32] });
             }
             Step::Leave => self.input("leave", Input::Leave),
             Step::Publish { key: name, len, urgent } => {
@@ -358,6 +371,10 @@ impl Run {
         self.watched.sent.clear();
         self.watched.events.clear();
     }
+}
+
+fn addresses(of: &[u8]) -> Vec<SocketAddr> {
+    of.iter().take(8).map(|&of| address(of)).collect()
 }
 
 /// Returns a key. Two of them are invalid: an empty one, and one that is too long.
