@@ -301,8 +301,12 @@ pub(super) fn scenario(seed: u64) -> Scenario {
         )
     };
     if (answered || twins) && swarm.steps.iter().any(configures) {
-        // A node that waits for its id takes no config, so its host repeats it.
+        // A node that waits for its id takes no config, so its host repeats it. One that waits for
+        // a twin has the id back once that crashes, at the end.
         swarm.at(FAULTS + REGAINED, Operation::Configure(group("all")));
+        if twins {
+            swarm.at(FAULTS + healed + REGAINED, Operation::Configure(group("all")));
+        }
     }
     let telemetry = swarm.one_in(2).then(|| swarm.load());
     Scenario {
