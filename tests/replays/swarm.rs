@@ -27,31 +27,6 @@ fn swarm(seeds: u64) {
     }
 }
 
-/// Seeds that once failed, before the defects that they found were fixed.
-const PAST: [u64; 12] = [
-    120,     // a process that lost its id again was expected to hear telemetry
-    900,     // a member was told a minute late that one node alone held it gone
-    1_574,   // two processes with one id outbid each other for ever
-    1_624,   // two members held silent rivals of each other's ids for ever
-    2_924,   // the death of a process whose twin took over counted as false
-    2_977,   // a datagram got four replies
-    4_506,   // nodes did not notice that other processes answered than the ones they held
-    4_510,   // of two twins that took over, one node held the wrong one for half a minute
-    407_932, // one of two processes with the same id was unnoticed for 45 s
-    409_114, // the same defect
-    407_009, // members from altered datagrams stayed in the cluster config
-    513_157, // a leave that only isolated members missed
-];
-
-#[test]
-#[ignore = "takes a minute: clusters of 250; the defects have tests of their own"]
-fn seeds_that_failed_pass() {
-    for seed in PAST {
-        let report = run(&Scenario::swarm(seed), seed).expect("random scenarios are valid");
-        assert!(report.passed(), "{report}");
-    }
-}
-
 #[test]
 fn after_random_faults_every_view_is_complete_and_alive_again() {
     swarm(100);
