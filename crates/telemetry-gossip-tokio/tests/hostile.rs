@@ -229,15 +229,7 @@ async fn a_node_whose_transport_panics_ends_and_those_who_wait_are_told() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_transport_that_blocks_keeps_no_other_node_and_comes_back() {
     let network = MemoryNetwork::new(1);
-    let (gate, transport) =
-        (Arc::new(Gate::default()), Wrapped::over(network.transport("a").unwrap()));
-    transport.on_send({
-        let gate = gate.clone();
-        move |inner, to, bytes| {
-            gate.pass();
-            inner.send(to, bytes)
-        }
-    });
+    let (gate, transport) = Gate::before(network.transport("a").unwrap());
     let a = spawn("a", quick(), transport);
     let [b, c] = ["b", "c"].map(|id| spawn(id, quick(), network.transport(id).unwrap()));
     let agents = [a, b, c];

@@ -288,15 +288,7 @@ async fn an_unspecified_address_is_advertised_as_another() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn reads_do_not_wait_for_a_blocked_protocol_task() {
     let network = MemoryNetwork::new(1);
-    let (gate, transport) =
-        (Arc::new(Gate::default()), Wrapped::over(network.transport("a").unwrap()));
-    transport.on_send({
-        let gate = gate.clone();
-        move |inner, to, bytes| {
-            gate.pass();
-            inner.send(to, bytes)
-        }
-    });
+    let (gate, transport) = Gate::before(network.transport("a").unwrap());
     let a = Agent::spawn(options("a", &["b"]), transport).unwrap();
     let b = Agent::spawn(options("b", &[]), network.transport("b").unwrap()).unwrap();
     agree(&[a.clone(), b.clone()]).await;

@@ -169,6 +169,17 @@ pub(crate) struct Gate {
 }
 
 impl Gate {
+    /// A transport that sends once it has passed a gate, which is open.
+    pub(crate) fn before(inner: Arc<dyn Transport>) -> (Arc<Self>, Arc<Wrapped>) {
+        let (gate, transport) = (Arc::new(Self::default()), Wrapped::over(inner));
+        let passed = gate.clone();
+        transport.on_send(move |inner, to, bytes| {
+            passed.pass();
+            inner.send(to, bytes)
+        });
+        (gate, transport)
+    }
+
     pub(crate) fn set(&self, shut: bool) {
         self.state.lock().unwrap().0 = shut;
         self.opened.notify_all();
