@@ -401,3 +401,20 @@ fn a_forgotten_member_gets_no_updates_and_its_own_are_dropped() {
         "the update that had not arrived"
     );
 }
+
+/// It would not be a partner, and the one before it in the tree knows how to reach it.
+#[test]
+fn a_member_that_has_not_answered_here_is_in_the_arc_of_the_partner_before_it() {
+    for place in [2, 4, 8, 16, 3, 5, 17] {
+        let mut circle = Circle::new(20);
+        let (table, me, trees) = &mut circle.members[0];
+        let newcomer = super::circle::Circle::new(table, *me).at(place).unwrap();
+        let (id, address) = (table.id(newcomer), table.address(newcomer).unwrap());
+        let moved = Claim { address: Some(99), ..claim(id.as_str(), 99, 2, Status::Alive) };
+        table.merge(Instant::ORIGIN, &moved);
+        trees.adapt(table, *me, Instant::ORIGIN);
+        circle.carry(0);
+        let missed: Vec<_> = (1..20).filter(|&at| circle.got[at] == 0).collect();
+        assert!(missed.is_empty(), "n{address}, {place} places on, is unknown: {missed:?}");
+    }
+}
