@@ -418,3 +418,42 @@ fn a_member_that_has_not_answered_here_is_in_the_arc_of_the_partner_before_it() 
         assert!(missed.is_empty(), "n{address}, {place} places on, is unknown: {missed:?}");
     }
 }
+
+#[test]
+fn a_partner_that_acknowledges_a_part_of_each_flight_runs_and_is_not_passed_over() {
+    let (table, me) = table(8, 0);
+    let (mut trees, mut now) = (Trees::default(), at(0));
+    trees.adapt(&table, me, now);
+    let owners: Vec<Slot> = table.slots().collect();
+    let mut partners = Vec::new();
+    for round in 0..4 * u32::from(MAX_TRIES) {
+        for &owner in &owners {
+            trees.put(2, Update { owner, since: 3 }, ROOM / 4, false);
+        }
+        let (branch, partner, datagrams) =
+            trees.begin(now, ROOM, PAUSE, Instant::ORIGIN, me).unwrap();
+        assert!(branch == 2 && datagrams >= 2);
+        partners.push(partner);
+        trees.include(branch, None);
+        trees.sent(branch, RequestId(2 * round), 100, now, now + Duration::from_millis(10));
+        fly(&mut trees, branch, 2 * round + 1, now);
+        assert!(trees.arrived(RequestId(2 * round)).is_some());
+        now = now + Duration::from_millis(10);
+        let given_up = trees.give_up(&table, me, now, Duration::from_secs(2));
+        assert_eq!(given_up.map(|it| it.lost), Some(1));
+        now = now + PAUSE;
+    }
+    assert!(partners.iter().all(|&partner| partner == partners[0]), "{partners:?}");
+}
+
+#[test]
+fn a_lost_update_begins_where_it_began_though_a_newer_one_of_its_owner_waits() {
+    let (table, me, mut trees, _) = first_flight(8);
+    let older = trees.next(0).unwrap();
+    fly(&mut trees, 0, 1, at(0));
+    trees.put(0, Update { since: 7, ..older }, 100, false);
+    assert!(trees.give_up(&table, me, at(10), Duration::from_secs(2)).is_some());
+    assert_eq!(trees.next(0), Some(older), "the partner lacks what was lost");
+    trees.skip(0);
+    assert_eq!(trees.next(0), None, "they are one update");
+}

@@ -37,6 +37,26 @@ fn a_suspicion_under_way_does_not_outlive_the_leave() {
     assert_eq!(net.status(2, 3), Some(Status::Left));
 }
 
+/// It may tell many members of it, and each answer would be one datagram more.
+#[test]
+fn a_member_that_says_that_it_leaves_is_not_told_that_it_has_left() {
+    let mut node = node(1, &Config::default());
+    introduce(&mut node, [alive(2, 0)]);
+    let left = claims(2, &[Claim { status: Status::Left, ..alive(2, 1) }]);
+    drain(&mut node);
+    for _ in 0..2 {
+        hear(&mut node, 2, &left);
+        assert_eq!(drain(&mut node), []);
+    }
+    // One that takes part goes on, and does not know it.
+    hear(
+        &mut node,
+        2,
+        &datagram(2, |w| assert!(w.frame(crate::wire::kind::GONE, &crate::wire::Gone { sum: 1 }))),
+    );
+    assert!(matches!(&drain(&mut node)[..], [(2, _)]));
+}
+
 #[test]
 fn a_node_alone_completes_its_leave_at_once() {
     let mut net = Net::new(1, &Config::default());
