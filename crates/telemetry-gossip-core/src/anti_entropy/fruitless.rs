@@ -128,6 +128,21 @@ mod tests {
     }
 
     #[test]
+    fn two_tables_that_were_not_seen_for_long_are_compared_as_if_for_the_first_time() {
+        let (mut fruitless, mut now) = (Fruitless::default(), Instant::ORIGIN);
+        let tables = Tables { theirs: 1, ours: 2 };
+        for pause in [1, 2, 4, 8, 16, 32, 64, 64].map(|secs| SECOND * secs) {
+            fruitless.record(tables, SECOND, now);
+            fruitless.is_fruitful();
+            assert!(fruitless.holds_back(tables, now + pause - SECOND / 10), "{pause:?}");
+            now = now + pause;
+            assert!(!fruitless.holds_back(tables, now), "{pause:?}");
+        }
+        fruitless.record(tables, SECOND, now + 64 * SECOND);
+        assert!(!fruitless.holds_back(tables, now + 65 * SECOND));
+    }
+
+    #[test]
     fn a_node_rests_where_all_tables_differ() {
         let count = sessions(|count| Tables { theirs: count, ours: count }, 3_600 * SECOND);
         assert!((8..=72).contains(&count), "{count} sessions in an hour");

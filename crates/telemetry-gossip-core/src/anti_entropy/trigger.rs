@@ -118,3 +118,62 @@ impl TelemetrySyncTrigger {
         self.pause = if late { spread } else { (self.pause.max(spread) * 2).min(most) };
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec::Vec;
+
+    use super::*;
+
+    const SPREAD: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn a_table_that_keeps_changing_is_compared_once_it_has_differed_for_three_spread_times() {
+        let mut trigger = SyncTrigger::default();
+        let mut look = |millis, equal| {
+            let now = Instant::from_millis(millis);
+            // The table has changed just now.
+            trigger.should_sync(now, equal, now, SPREAD)
+        };
+        assert!(!look(10_000, false) && !look(12_999, false));
+        assert!(look(13_000, false));
+        // A partner with an equal table begins the time anew.
+        assert!(!look(13_100, true) && !look(13_200, false) && !look(16_199, false));
+        assert!(look(16_200, false));
+    }
+
+    #[test]
+    fn a_table_that_stands_still_is_compared_after_one_spread_time() {
+        let mut trigger = SyncTrigger::default();
+        let (at, changed) = (Instant::from_millis, Instant::from_millis(9_500));
+        assert!(!trigger.should_sync(at(10_499), false, changed, SPREAD));
+        assert!(trigger.should_sync(at(10_500), false, changed, SPREAD));
+        trigger.session_ended(at(10_600), SPREAD);
+        assert!(!trigger.should_sync(at(11_599), false, changed, SPREAD));
+        assert!(trigger.should_sync(at(11_600), false, changed, SPREAD));
+    }
+
+    /// The seconds between the sessions of a node that looks each 100 ms, in a table of so many
+    /// members that publish all the time.
+    fn pauses(members: u32, late: impl Fn(usize) -> bool) -> Vec<u64> {
+        let (mut trigger, mut pauses) = (TelemetrySyncTrigger::default(), Vec::new());
+        let (mut now, mut last) = (Instant::ORIGIN, Instant::ORIGIN);
+        while pauses.len() < 9 {
+            now = now + Duration::from_millis(100);
+            if trigger.should_sync(now, false, now, SPREAD) {
+                trigger.session_ended(now, SPREAD, late(pauses.len()), members);
+                pauses.push(now.since(last).as_secs());
+                last = now;
+            }
+        }
+        pauses
+    }
+
+    #[test]
+    fn sessions_that_bring_nothing_late_are_ever_further_apart_up_to_40_ms_per_member() {
+        assert_eq!(pauses(10_000, |_| false), [1, 2, 4, 8, 16, 32, 60, 60, 60]);
+        assert_eq!(pauses(250, |_| false), [1, 2, 4, 8, 10, 10, 10, 10, 10]);
+        // One that brings what the trees should have brought long before is followed by another.
+        assert_eq!(pauses(250, |at| at == 3), [1, 2, 4, 8, 1, 2, 4, 8, 10]);
+    }
+}

@@ -488,6 +488,18 @@ mod tests {
     }
 
     #[test]
+    fn a_suspect_that_is_dead_at_another_node_keeps_the_shortest_time_to_refute() {
+        let mut suspicions = two();
+        suspicions.hasten(Slot(3), at(10_100), &TIMING);
+        suspicions.hasten(Slot(2), at(10_100), &TIMING);
+        assert_eq!(times(&suspicions, 2).1, at(11_000), "it began at 10 s");
+        suspicions.hasten(Slot(1), at(15_000), &TIMING);
+        assert_eq!(times(&suspicions, 1).1, at(15_000), "it has had more than that");
+        suspicions.hasten(Slot(1), at(15_500), &TIMING);
+        assert_eq!(times(&suspicions, 1).1, at(15_000), "no word extends it");
+    }
+
+    #[test]
     fn a_pause_extends_each_suspicion_by_its_length() {
         let mut suspicions = two();
         suspicions.postpone(Duration::from_secs(5));

@@ -83,3 +83,21 @@ impl Gaps {
         self.0.retain(|gap| gap.owner != owner);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::IdHash;
+
+    #[test]
+    fn an_update_after_a_gap_is_passed_on_as_far_as_any_that_had_to_wait_says() {
+        let (mut gaps, pause) = (Gaps::default(), Duration::from_secs(1));
+        let to = |end| Furthest::between(IdHash(0), IdHash(end));
+        let mut add =
+            |end, millis| gaps.add(Slot(1), to(end), Instant::from_millis(millis), pause, true);
+        assert!(add(10, 0));
+        assert!(!add(30, 999), "it has been requested");
+        assert!(add(20, 1_000), "the request may have been lost");
+        assert_eq!((gaps.fill(Slot(1)), gaps.fill(Slot(1))), (Some(to(30)), None));
+    }
+}

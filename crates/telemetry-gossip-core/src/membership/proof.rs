@@ -183,6 +183,19 @@ mod tests {
     }
 
     #[test]
+    fn a_challenge_may_be_answered_for_ten_seconds_whenever_it_is_made() {
+        let (proof, at) = (Proof::new(7), Instant::from_millis);
+        for made in [0, 5_000, 9_999, 10_000, 25_001] {
+            let number = proof.challenge(5_u32, at(made)).unwrap();
+            for answered in [made, made + 5_000, made + 10_000] {
+                assert!(proof.is_answer(5, number, at(answered)), "{made} to {answered}");
+            }
+            assert!(!proof.is_answer(5, number, at(made + 20_000)), "{made}");
+            assert!(!proof.is_answer(6, number, at(made)), "of another address");
+        }
+    }
+
+    #[test]
     fn another_process_at_a_proved_address_has_to_answer_but_may_be_contacted() {
         let other = Answered::DIRECTLY.as_other_process();
         assert!(other.is_proof() && other.directly() && !other.is_proof_of_life());

@@ -209,7 +209,7 @@ impl Model<'_> {
                 doubt = self.interval;
             }
         }
-        8 * self.timeout + doubt
+        8 * self.timeout + self.round_trip + doubt
     }
 
     /// Returns by how much the roll call before a death outlasts the suspicion. The roll call

@@ -73,6 +73,24 @@ fn a_plan_that_cannot_be_made_is_refused_with_the_reason() {
     }
 }
 
+/// Found by a random case: a roll call of which the slowest never ends was said to take no round
+/// trip, and one that ends did.
+#[test]
+fn the_slowest_of_crashes_are_found_no_sooner_than_the_median_however_far_the_members_are() {
+    for round_trip in [0, 1, 10, 60, 600].map(Duration::from_secs) {
+        for loss in [0, 10, 30, 50, 70, 100] {
+            for members in [2, 3, 33, 250, 80_000] {
+                let predicted = Config::default().predict(members, round_trip, loss);
+                let (median, slowest) = (predicted.detection_median, predicted.detection_p99);
+                assert!(
+                    median <= slowest,
+                    "{members} members, {round_trip:?}, {loss} %: {median:?} and {slowest:?}"
+                );
+            }
+        }
+    }
+}
+
 proptest! {
     #[test]
     fn a_plan_is_valid_and_meets_its_target(

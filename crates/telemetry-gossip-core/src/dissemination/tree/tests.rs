@@ -401,3 +401,59 @@ fn a_forgotten_member_gets_no_updates_and_its_own_are_dropped() {
         "the update that had not arrived"
     );
 }
+
+/// It would not be a partner, and the one before it in the tree knows how to reach it.
+#[test]
+fn a_member_that_has_not_answered_here_is_in_the_arc_of_the_partner_before_it() {
+    for place in [2, 4, 8, 16, 3, 5, 17] {
+        let mut circle = Circle::new(20);
+        let (table, me, trees) = &mut circle.members[0];
+        let newcomer = super::circle::Circle::new(table, *me).at(place).unwrap();
+        let (id, address) = (table.id(newcomer), table.address(newcomer).unwrap());
+        let moved = Claim { address: Some(99), ..claim(id.as_str(), 99, 2, Status::Alive) };
+        table.merge(Instant::ORIGIN, &moved);
+        trees.adapt(table, *me, Instant::ORIGIN);
+        circle.carry(0);
+        let missed: Vec<_> = (1..20).filter(|&at| circle.got[at] == 0).collect();
+        assert!(missed.is_empty(), "n{address}, {place} places on, is unknown: {missed:?}");
+    }
+}
+
+#[test]
+fn a_partner_that_acknowledges_a_part_of_each_flight_runs_and_is_not_passed_over() {
+    let (table, me) = table(8, 0);
+    let (mut trees, mut now) = (Trees::default(), at(0));
+    trees.adapt(&table, me, now);
+    let owners: Vec<Slot> = table.slots().collect();
+    let mut partners = Vec::new();
+    for round in 0..4 * u32::from(MAX_TRIES) {
+        for &owner in &owners {
+            trees.put(2, Update { owner, since: 3 }, ROOM / 4, false);
+        }
+        let (branch, partner, datagrams) =
+            trees.begin(now, ROOM, PAUSE, Instant::ORIGIN, me).unwrap();
+        assert!(branch == 2 && datagrams >= 2);
+        partners.push(partner);
+        trees.include(branch, None);
+        trees.sent(branch, RequestId(2 * round), 100, now, now + Duration::from_millis(10));
+        fly(&mut trees, branch, 2 * round + 1, now);
+        assert!(trees.arrived(RequestId(2 * round)).is_some());
+        now = now + Duration::from_millis(10);
+        let given_up = trees.give_up(&table, me, now, Duration::from_secs(2));
+        assert_eq!(given_up.map(|it| it.lost), Some(1));
+        now = now + PAUSE;
+    }
+    assert!(partners.iter().all(|&partner| partner == partners[0]), "{partners:?}");
+}
+
+#[test]
+fn a_lost_update_begins_where_it_began_though_a_newer_one_of_its_owner_waits() {
+    let (table, me, mut trees, _) = first_flight(8);
+    let older = trees.next(0).unwrap();
+    fly(&mut trees, 0, 1, at(0));
+    trees.put(0, Update { since: 7, ..older }, 100, false);
+    assert!(trees.give_up(&table, me, at(10), Duration::from_secs(2)).is_some());
+    assert_eq!(trees.next(0), Some(older), "the partner lacks what was lost");
+    trees.skip(0);
+    assert_eq!(trees.next(0), None, "they are one update");
+}

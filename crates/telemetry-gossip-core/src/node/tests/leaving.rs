@@ -37,6 +37,26 @@ fn a_suspicion_under_way_does_not_outlive_the_leave() {
     assert_eq!(net.status(2, 3), Some(Status::Left));
 }
 
+/// It may tell many members of it, and each answer would be one datagram more.
+#[test]
+fn a_member_that_says_that_it_leaves_is_not_told_that_it_has_left() {
+    let mut node = node(1, &Config::default());
+    introduce(&mut node, [alive(2, 0)]);
+    let left = claims(2, &[Claim { status: Status::Left, ..alive(2, 1) }]);
+    drain(&mut node);
+    for _ in 0..2 {
+        hear(&mut node, 2, &left);
+        assert_eq!(drain(&mut node), []);
+    }
+    // One that takes part goes on, and does not know it.
+    hear(
+        &mut node,
+        2,
+        &datagram(2, |w| assert!(w.frame(crate::wire::kind::GONE, &crate::wire::Gone { sum: 1 }))),
+    );
+    assert!(matches!(&drain(&mut node)[..], [(2, _)]));
+}
+
 #[test]
 fn a_node_alone_completes_its_leave_at_once() {
     let mut net = Net::new(1, &Config::default());
@@ -136,5 +156,76 @@ fn a_leave_is_complete_once_its_rumor_is_sent() {
         net.run_for(at.since(net.now));
     }
     net.run_for(Config::default().gossip_interval);
+    assert!(!net.node(1).health().active);
+}
+
+/// The rumor of the leave is told a few times only, and all of that may be lost.
+#[test]
+fn a_farewell_is_said_again_until_a_member_has_heard_it() {
+    let mut net = Net::joined(2, &Config::default());
+    net.gone = Some(2);
+    net.input(1, Input::Leave);
+    while net.nodes[0].cx.rumors.contains(net.nodes[0].cx.this.slot) {
+        let at = net.node(1).poll_timeout().unwrap();
+        net.run_for(at.since(net.now));
+    }
+    assert_eq!(net.status(2, 1), Some(Status::Alive), "nothing has arrived so far");
+    net.gone = None;
+    net.run_for(Config::default().gossip_interval * 2);
+    assert_eq!(net.status(2, 1), Some(Status::Left));
+    assert!(net.events(1).contains(&Event::LeaveCompleted { heard_by: 1, others: 1 }));
+}
+
+fn publish(net: &mut Net, address: u32, value: &[u8]) {
+    let (key, value) = ("load".into(), value.into());
+    net.input(address, Input::Publish { key, value, urgent: false });
+}
+
+fn value_at(net: &mut Net, reader: u32, of: u32) -> Option<Vec<u8>> {
+    let member = net.node(reader).member(&name(of)).unwrap();
+    member.value("load").map(|entry| entry.value.to_vec())
+}
+
+/// What a newcomer publishes waits until the others know it.
+#[test]
+fn a_newcomer_that_leaves_at_once_publishes_what_it_has_held_back() {
+    let mut net = Net::joined(4, &Config::default());
+    net.nodes.push(node(5, &Config::default()));
+    publish(&mut net, 5, b"last");
+    net.input(5, Input::Join { seeds: alloc::vec![1].into() });
+    assert!(net.node(5).dissemination.first_publish_at.is_some(), "it is held back");
+    while (1..=4).any(|reader| net.status(reader, 5).is_none()) {
+        let at = net.nodes.iter().filter_map(Node::poll_timeout).min().unwrap();
+        net.run_for(at.since(net.now));
+    }
+    assert!((1..=4).all(|reader| value_at(&mut net, reader, 5).is_none()), "it is held back still");
+    net.input(5, Input::Leave);
+    net.run_for(Duration::from_secs(1));
+    for reader in 1..=4 {
+        assert_eq!(net.status(reader, 5), Some(Status::Left));
+        assert_eq!(value_at(&mut net, reader, 5).as_deref(), Some(&b"last"[..]), "n{reader}");
+    }
+}
+
+/// All others have heard of the leave, and it would be over.
+#[test]
+fn a_leave_waits_until_what_was_published_before_it_has_arrived() {
+    let mut net = Net::joined(3, &Config::default());
+    let (me, heard) = (net.nodes[0].cx.this.slot, Config::default().gossip_interval);
+    net.cut = alloc::vec![(1, 2), (1, 3)];
+    publish(&mut net, 1, b"last");
+    // From now on only telemetry to one of them is lost, since it is its partner.
+    net.cut = alloc::vec![(1, 2)];
+    net.input(1, Input::Leave);
+    while net.nodes[0].cx.rumors.contains(me) {
+        let at = net.node(1).poll_timeout().unwrap();
+        net.run_for(at.since(net.now));
+    }
+    net.run_for(heard);
+    assert!(net.nodes[0].dissemination.trees.carries(me), "n2 has not acknowledged it");
+    assert!(net.node(1).health().active);
+    net.cut.clear();
+    net.run_for(Duration::from_secs(1));
+    assert_eq!(value_at(&mut net, 2, 1).as_deref(), Some(&b"last"[..]));
     assert!(!net.node(1).health().active);
 }

@@ -8,6 +8,7 @@ mod elsewhere;
 mod explained;
 mod freshness;
 mod full_table;
+mod gone;
 mod hostile;
 mod identity;
 mod large_tables;

@@ -341,3 +341,140 @@ fn a_crash_during_a_partition_is_found_soon_after_it() {
         assert_eq!(net.status(at, 3), Some(Status::Dead), "at n{at}");
     }
 }
+
+/// When a node that suspects n2 declares it dead, and how much later than it had asked for its host
+/// called it once meanwhile: right before the suspicion was over, after a pause of the host.
+fn death_after_a_pause(pause: Duration) -> (Instant, Duration) {
+    let mut node = node(1, &Config::default());
+    introduce(&mut node, [alive(2, 0), alive(3, 0)]);
+    let status = |node: &Node<u32>| node.member("n2").unwrap().status();
+    while status(&node) != Status::Suspected {
+        tick(&mut node);
+        answer(&mut node, &[3]);
+    }
+    let slot = node.cx.table.find("n2").unwrap();
+    let ends = node.detector.suspicions.get(slot).unwrap().deadline;
+    let asked_for = loop {
+        let next = node.poll_timeout().unwrap();
+        if next + Duration::from_secs(1) >= ends {
+            break next;
+        }
+        tick(&mut node);
+        answer(&mut node, &[3]);
+    };
+    node.handle(asked_for + pause, Input::Tick).unwrap();
+    assert_eq!(node.stats().pauses, u64::from(!pause.is_zero()));
+    while status(&node) == Status::Suspected {
+        tick(&mut node);
+        answer(&mut node, &[3]);
+    }
+    assert_eq!(status(&node), Status::Dead);
+    (node.now(), node.now().since(asked_for + pause))
+}
+
+/// What the suspect said during the pause was lost, and it must not die of that.
+#[test]
+fn a_suspect_has_the_time_that_it_had_left_after_a_pause_of_the_node_that_suspects_it() {
+    let (dies_at, left) = death_after_a_pause(Duration::ZERO);
+    assert!(left > Duration::from_millis(500), "{left:?}");
+    for pause in [5, 60, 3_600].map(Duration::from_secs) {
+        let (paused_dies_at, left_after) = death_after_a_pause(pause);
+        assert!(
+            paused_dies_at >= dies_at + pause,
+            "a pause of {pause:?} left the suspect {left_after:?} of {left:?} to be heard"
+        );
+        assert!(paused_dies_at <= dies_at + pause + Duration::from_secs(5));
+    }
+}
+
+/// A node that knows n2 and n3, at the moment when its probe of n2 has failed and it calls the roll
+/// about that. With flaps, it is rechecked instead.
+fn about_to_accuse(flaps: u8) -> Node<u32> {
+    let mut node = node(1, &Config::default());
+    introduce(&mut node, [alive(2, 0), alive(3, 0)]);
+    let slot = node.cx.table.find("n2").unwrap();
+    for _ in 0..flaps {
+        node.detector.flap_damping.add_flap(slot, node.now());
+    }
+    let waits = |node: &Node<u32>| match flaps {
+        0 => !node.detector.pending_accusations.is_empty(),
+        _ => node.detector.flap_damping.is_rechecking(slot),
+    };
+    while !waits(&node) {
+        tick(&mut node);
+        if !waits(&node) {
+            answer(&mut node, &[3]);
+        }
+    }
+    node
+}
+
+/// Lets these members answer what the node asks them now.
+fn answer(node: &mut Node<u32>, who: &[u32]) {
+    for (to, bytes) in drain(node) {
+        for frame in frames(&bytes) {
+            if let Frame::Ping(Ping { number, .. }) = frame
+                && who.contains(&to)
+            {
+                let instance = node.member(&name(to)).unwrap().instance().0;
+                ack(node, to, Ack { number, instance });
+            }
+        }
+    }
+}
+
+/// Runs the node for `span`, while these members answer, and returns the suspicions.
+fn suspicions_while(node: &mut Node<u32>, who: &[u32], span: Duration) -> usize {
+    let end = node.now() + span;
+    answer(node, who);
+    while node.poll_timeout().is_some_and(|at| at <= end) {
+        tick(node);
+        answer(node, who);
+    }
+    let events = core::iter::from_fn(|| node.poll_event());
+    events.filter(|event| matches!(event, Event::Suspected { .. })).count()
+}
+
+#[test]
+fn a_failed_probe_of_a_process_that_has_been_replaced_accuses_no_other() {
+    let suspected = |instance: u32| {
+        let mut node = about_to_accuse(0);
+        let replaced = Claim { instance: Instance(instance), ..alive(2, 0) };
+        introduce(&mut node, [replaced]);
+        assert_eq!(node.member("n2").unwrap().instance(), Instance(instance));
+        suspicions_while(&mut node, &[2, 3], Duration::from_secs(3))
+    };
+    assert_eq!(suspected(77), 1, "the process that was probed");
+    assert_eq!(suspected(88), 0, "a later one");
+}
+
+/// The probe failed before the pause, and so much has happened since that it proves nothing.
+#[test]
+fn a_failed_probe_from_before_a_pause_leads_to_no_accusation() {
+    let suspected = |pause: Duration| {
+        let mut node = about_to_accuse(0);
+        if !pause.is_zero() {
+            let due = node.poll_timeout().unwrap();
+            node.handle(due + pause, Input::Tick).unwrap();
+        }
+        suspicions_while(&mut node, &[3], Duration::from_millis(400))
+            + suspicions_while(&mut node, &[2, 3], Duration::from_secs(10))
+    };
+    assert_eq!(suspected(Duration::ZERO), 1);
+    assert_eq!(suspected(Duration::from_secs(60)), 0);
+}
+
+/// Some of the pings of the recheck were answered in the pause, when nothing was heard.
+#[test]
+fn a_recheck_from_before_a_pause_is_given_up() {
+    let suspected = |pause: Duration| {
+        let mut node = about_to_accuse(1);
+        suspicions_while(&mut node, &[3], Duration::from_millis(400));
+        let due = node.poll_timeout().unwrap();
+        node.handle(due + pause, Input::Tick).unwrap();
+        suspicions_while(&mut node, &[3], Duration::from_millis(400))
+            + suspicions_while(&mut node, &[2, 3], Duration::from_secs(10))
+    };
+    assert_eq!(suspected(Duration::ZERO), 1);
+    assert_eq!(suspected(Duration::from_secs(60)), 0);
+}

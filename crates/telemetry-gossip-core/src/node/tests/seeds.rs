@@ -42,6 +42,44 @@ fn the_halves_of_a_split_that_outlasts_the_memory_of_the_dead_find_each_other() 
     assert_eq!(alive_at_each(&net), [10; 10]);
 }
 
+/// One that has left knows how to come back, and the address of one that this node has never heard
+/// may be that of a victim.
+#[test]
+fn of_forgotten_members_only_those_that_have_answered_and_died_are_looked_for() {
+    let config = Config::default().tombstone_ttl(Duration::from_secs(120));
+    let mut net = Net::joined(4, &config);
+    for address in 1..=4 {
+        net.input(address, Input::Seeds { seeds: alloc::vec![].into() });
+    }
+    net.cut = cut_between(&[1, 2, 3, 5], &[4]);
+    net.input(3, Input::Leave);
+    net.run_for(Duration::from_secs(20));
+    // A newcomer is told of both.
+    net.nodes.push(node(5, &config));
+    net.input(5, Input::Join { seeds: alloc::vec![1].into() });
+    net.input(5, Input::Seeds { seeds: alloc::vec![].into() });
+    net.run_for(Duration::from_secs(20));
+    for observer in [1, 2, 5] {
+        let held = [net.status(observer, 3), net.status(observer, 4)];
+        assert_eq!(held, [Some(Status::Left), Some(Status::Dead)], "at n{observer}");
+    }
+    net.run_for(Duration::from_secs(200));
+    assert!([1, 2, 5].iter().all(|&at| net.node(at).members().count() == 3), "all is forgotten");
+    net.log.clear();
+    net.run_for(Duration::from_secs(600));
+    let looked_for = |from, to| net.log.iter().any(|it| (it.0, it.1) == (from, to));
+    for (from, to, expected, why) in [
+        (1, 4, true, "it has answered, and is dead"),
+        (2, 4, true, "it has answered, and is dead"),
+        (5, 4, false, "it has never answered"),
+        (1, 3, false, "it has left"),
+        (2, 3, false, "it has left"),
+        (5, 3, false, "it has left"),
+    ] {
+        assert_eq!(looked_for(from, to), expected, "n{to} by n{from}: {why}");
+    }
+}
+
 /// While all seeds are members, they are not asked, and the host resolves them every five minutes.
 #[test]
 fn seeds_that_are_members_are_left_alone() {

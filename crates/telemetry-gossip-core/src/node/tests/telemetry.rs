@@ -198,3 +198,63 @@ fn a_value_that_does_not_fit_is_refused_and_delete_markers_stay() {
     // Without the delete marker, there is room for this much.
     assert_eq!(publish(&mut node, "new", 64 - (len - 160)), Ok(()));
 }
+
+/// A network may deliver a datagram twice. What it says of the age of a value has grown wrong by
+/// the second time, and the members behind the receiver have the update.
+#[test]
+fn an_update_that_comes_again_is_no_news_goes_nowhere_and_makes_no_value_younger() {
+    let mut net = Net::joined(8, &Config::default());
+    let published = net.now;
+    net.log.clear();
+    publish(&mut net, 2, "load", b"0.5");
+    net.run_for(Duration::from_secs(10));
+    let has_update = |bytes: &[u8]| frames(bytes).iter().any(|it| matches!(it, Frame::Tree(_)));
+    let updates: Vec<_> = net.log.drain(..).filter(|(_, _, bytes)| has_update(bytes)).collect();
+    let relays = updates.iter().filter(|&&(_, to, _)| updates.iter().any(|it| it.0 == to)).count();
+    assert!(updates.len() == 7 && relays > 1, "{relays} of {} receivers", updates.len());
+    for reader in 1..=8 {
+        net.events(reader);
+    }
+    for (from, to, bytes) in updates {
+        net.input(to, Input::Datagram { from, bytes: bytes.into() });
+        let is_news = |event: &Event<u32>| matches!(event, Event::Telemetry { .. });
+        assert!(!net.events(to).iter().any(is_news), "n{to} holds this version already");
+        let now = net.now;
+        let load = net.node(to).member("n2").unwrap().value("load").unwrap();
+        assert_eq!(load.age(now), now.since(published), "the value at n{to} is as old as it is");
+    }
+    net.run_for(Duration::from_secs(5));
+    let passed_on = net.log.iter().filter(|(_, _, bytes)| has_update(bytes)).count();
+    assert_eq!(passed_on, 0, "it is acknowledged, and not passed on");
+}
+
+/// The members behind it in the tree get the update from nobody else at that time.
+#[test]
+fn an_update_that_a_member_had_by_another_way_is_passed_on_along_the_tree_all_the_same() {
+    let joined = || {
+        let mut net = Net::joined(8, &Config::default());
+        net.log.clear();
+        publish(&mut net, 2, "load", b"0.5");
+        net
+    };
+    let is_update = |bytes: &[u8]| frames(bytes).iter().any(|it| matches!(it, Frame::Tree(_)));
+    let early = (1..=8).filter(|&reader| reader != 2);
+    for reader in early {
+        // What it gets along the tree, without the frame that says so: as a session brings it.
+        let net = joined();
+        let (_, _, bytes) = net.log.iter().find(|it| it.1 == reader && is_update(&it.2)).unwrap();
+        let tree = crate::wire::HEADER_LEN..crate::wire::HEADER_LEN + crate::wire::TREE_FRAME_LEN;
+        let mut bytes = bytes.clone();
+        bytes.drain(tree);
+        assert!(!is_update(&bytes));
+
+        let mut net = Net::joined(8, &Config::default());
+        hear(net.node(reader), 2, &bytes);
+        assert!(net.node(reader).member("n2").unwrap().value("load").is_some());
+        publish(&mut net, 2, "load", b"0.5");
+        for address in 1..=8 {
+            let got = net.node(address).member("n2").unwrap().value("load").is_some();
+            assert!(got, "n{address}, where n{reader} had the update before");
+        }
+    }
+}

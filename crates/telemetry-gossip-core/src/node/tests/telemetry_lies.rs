@@ -440,3 +440,50 @@ fn a_relay_that_drops_telemetry_delays_it_by_a_few_seconds() {
         }
     }
 }
+
+/// The sender cannot make it go before it has spread.
+#[test]
+fn a_delete_marker_stays_for_a_minute_however_old_it_is_said_to_be() {
+    let mut node = node(1, &Config::default());
+    introduce(&mut node, [alive(2, 0)]);
+    let slot = node.cx.table.find("n2").unwrap();
+    let markers = |node: &Node<u32>| {
+        let entries = node.cx.table.row(slot).entries();
+        entries.filter(|entry| entry.value.is_none()).count()
+    };
+    node.handle(Instant::ORIGIN + Duration::from_secs(7_200), Input::Tick).unwrap();
+    // The lowest bit of an age says something else.
+    let hour = 2 * 3_600_000;
+    let values = [(1, 0, &b"a"[..], Some(&b"1"[..])), (1, 0, b"b", Some(b"1")), (1, 0, b"c", None)];
+    hear(&mut node, 2, &lie("n2", Instance(77), 0, &values));
+    hear(&mut node, 2, &lie("n2", Instance(77), 3, &[(1, hour, b"a", None)]));
+    let last = lie("n2", Instance(77), 4, &[(1, hour, b"b", None)]);
+    hear(&mut node, 2, &last);
+    assert_eq!(markers(&node), 3);
+    node.handle(node.now() + Duration::from_secs(60), Input::Tick).unwrap();
+    hear(&mut node, 2, &lie("n2", Instance(77), 5, &[(1, 0, b"d", None)]));
+    assert_eq!(markers(&node), 1, "the others have had a minute to spread");
+}
+
+/// Those behind the owner get it from the owner itself.
+#[test]
+fn an_update_is_passed_on_no_further_than_to_its_owner_whatever_its_sender_says() {
+    for owner in 3..=20 {
+        let mut node = node(1, &Config::default());
+        introduce(&mut node, (2..=20).map(|at| alive(at, 0)));
+        drain(&mut node);
+        let id = name(owner);
+        // It names the whole circle as the arc of this node.
+        let bytes = datagram(2, |w| {
+            assert!(w.frame(kind::TREE, &Tree { number: 1, end: id_hash("n1").0 }));
+            put(w, &id, Instance(77), 0, &[(1, 0, b"load", Some(b"1"))]);
+        });
+        hear(&mut node, 2, &bytes);
+        let places = |to: &str| id_hash(to).0.wrapping_sub(id_hash("n1").0);
+        for (to, bytes) in drain(&mut node) {
+            if frames(&bytes).iter().any(|frame| matches!(frame, Frame::Tree(_))) {
+                assert!(places(&name(to)) < places(&id), "n{to} is not before n{owner}");
+            }
+        }
+    }
+}
