@@ -5,10 +5,13 @@
 //! later is suspected time and again, and may be held dead for a while: only a longer probe timeout
 //! helps, at all nodes. So the host is told, once in a while.
 
+use core::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use super::Detector;
 use super::elsewhere::TOLD_FOR;
+use super::pings::Pings;
 use super::probe::Probe;
 use crate::address::Address;
 use crate::cx::Cx;
@@ -25,12 +28,11 @@ pub(super) struct Distant<A> {
     told_at: Option<Instant>,
 }
 
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Unanswered<A> {
-    request_id: RequestId,
+    pings: Pings,
     target: Slot,
     address: A,
-    started: Instant,
 }
 
 impl<A: Copy + PartialEq> Distant<A> {
@@ -44,14 +46,15 @@ impl<A: Copy + PartialEq> Distant<A> {
 
     /// Takes in a probe that ended without an answer of its target itself.
     pub(super) fn was_unanswered(&mut self, probe: &Probe<A>) {
-        let &Probe { request_id, target, address, started, .. } = probe;
-        self.unanswered = Some(Unanswered { request_id, target, address, started });
+        let Probe { pings, target, address, .. } = probe;
+        let (pings, target, address) = (pings.clone(), *target, *address);
+        self.unanswered = Some(Unanswered { pings, target, address });
     }
 
     pub(super) fn is_sound(&self, me: Slot, times: TimeRules) -> bool {
         let Self { unanswered, told_at } = self;
         times.are_past(&[*told_at])
-            && unanswered.is_none_or(|it| it.target != me && times.is_past(it.started))
+            && unanswered.as_ref().is_none_or(|it| it.target != me && it.pings.is_past(times))
     }
 }
 
@@ -59,18 +62,19 @@ impl<A: Address> Detector<A> {
     /// Looks whether an ack is the answer to the probe that is over. It counts for nothing else.
     #[cold]
     pub(super) fn answered_too_late(&mut self, request_id: RequestId, cx: &mut Cx<A>) {
-        let is_answer = |it: &mut Unanswered<A>| it.request_id == request_id;
-        if let Some(late) = self.distant.unanswered.take_if(is_answer)
-            && cx.table.row(late.target).is_at(&late.address)
-        {
-            self.answered_late(late.target, late.started, cx);
+        let Some(late) = &self.distant.unanswered else { return };
+        let Some(sent_at) = late.pings.sent_at(request_id) else { return };
+        let (target, is_there) = (late.target, cx.table.row(late.target).is_at(&late.address));
+        self.distant.unanswered = None;
+        if is_there {
+            self.answered_within(target, cx.now.since(sent_at), cx);
         }
     }
 
-    /// Takes in an answer of a member to a probe that began at `started` and had asked helpers. If
-    /// the member is too far away for probes, the host is told.
-    pub(super) fn answered_late(&mut self, slot: Slot, started: Instant, cx: &mut Cx<A>) {
-        let (round_trip, timeout) = (cx.now.since(started), cx.config.probe_timeout);
+    /// Takes in an answer of a member to a ping of a probe. If the member is too far away for
+    /// probes, the host is told.
+    pub(super) fn answered_within(&mut self, slot: Slot, round_trip: Duration, cx: &mut Cx<A>) {
+        let timeout = cx.config.probe_timeout;
         let is_beyond = cx.table.is_beyond_patience(slot, round_trip, timeout);
         let told = self.distant.told_at.is_some_and(|at| cx.now.since(at) < TOLD_FOR);
         if is_beyond

@@ -118,12 +118,12 @@ impl<A: Copy + PartialEq> FlapDamping<A> {
     /// The address that a recheck has pinged under this request id.
     pub(crate) fn address_asked(&self, request_id: RequestId) -> Option<A> {
         let mut probes = self.rechecks.iter().map(|recheck| &recheck.probe);
-        probes.find(|probe| probe.request_id == request_id).map(|probe| probe.address)
+        probes.find(|probe| probe.pings.sent_at(request_id).is_some()).map(|probe| probe.address)
     }
 
     /// Ends the recheck that an ack answers, and returns its member.
     pub(crate) fn answered(&mut self, request_id: RequestId) -> Option<Slot> {
-        let is_asked = |recheck: &Recheck<A>| recheck.probe.request_id == request_id;
+        let is_asked = |recheck: &Recheck<A>| recheck.probe.pings.sent_at(request_id).is_some();
         let at = self.rechecks.iter().position(is_asked)?;
         Some(self.rechecks.remove(at).probe.target)
     }
@@ -137,7 +137,7 @@ impl<A: Copy + PartialEq> FlapDamping<A> {
         }
         recheck.pings_left -= 1;
         recheck.next_at = now + gap;
-        Some(Due::Ping(recheck.probe.target, recheck.probe.request_id))
+        Some(Due::Ping(recheck.probe.target, recheck.probe.pings.number()))
     }
 
     pub(crate) fn deadline(&self) -> Option<Instant> {
@@ -224,6 +224,7 @@ impl<A: Address> Detector<A> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::detector::pings::Pings;
     use crate::detector::probe::Stage;
     use crate::id::{Generation, Instance};
 
@@ -236,13 +237,12 @@ mod tests {
     /// The probe of slot `n` at address n with request id n.
     fn probe(n: u32) -> Probe<u32> {
         Probe {
-            request_id: RequestId(n),
+            pings: Pings::first(RequestId(n), at(0)),
             target: Slot(n),
             address: n,
             instance: Instance(0),
             generation: Generation(0),
             stage: Stage::Last,
-            started: at(0),
             deadline: at(0),
             ends: at(0),
             helpers: Default::default(),

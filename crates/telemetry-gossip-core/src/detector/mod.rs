@@ -44,6 +44,7 @@ mod history;
 mod isolation;
 mod local_health;
 mod ping_req;
+pub(crate) mod pings;
 pub(crate) mod probe;
 mod reach;
 mod reconnect;
@@ -68,6 +69,7 @@ use crate::evidence::{Evidence, Incident};
 use crate::id::{IdHash, NodeId};
 use crate::membership::Slot;
 use crate::membership::claim::{Accusers, Claim};
+use crate::membership::rtt::RttBound;
 use crate::status::Status;
 use crate::time::Instant;
 use crate::violation::{Unsound, Violation, check_bounds, check_rules};
@@ -105,6 +107,8 @@ pub(crate) struct Detector<A> {
     pub(crate) probes_wanted: VecDeque<NodeId>,
     pub(crate) ping_reqs: PingReqs<A>,
     pub(crate) local_health: LocalHealth,
+    /// The longest round trip of the members probed last.
+    usual_round_trip: RttBound,
     pub(crate) roll_calls: RollCalls,
     /// Whether a cluster config removed members while the node was isolated. If the next roll call
     /// succeeds, the config is reported as the end of the isolation.
@@ -135,6 +139,7 @@ impl<A: Address> Detector<A> {
             probes_wanted: VecDeque::new(),
             ping_reqs: PingReqs::new(),
             local_health: LocalHealth::new(config.detector.local_health),
+            usual_round_trip: RttBound::default(),
             roll_calls: RollCalls::default(),
             config_may_reconnect: false,
             pending_accusations: Vec::new(),
@@ -419,6 +424,7 @@ impl<A: Address> Part<A> for Detector<A> {
             probes_wanted: _,
             ping_reqs,
             local_health,
+            usual_round_trip: _,
             roll_calls,
             config_may_reconnect: _,
             pending_accusations,

@@ -25,9 +25,12 @@
 //! This module does not decide what follows from a failed probe (see `accusation`), nor which
 //! member is probed next (see `schedule`).
 
+use core::time::Duration;
+
 use arrayvec::ArrayVec;
 use serde::{Deserialize, Serialize};
 
+use super::pings::Pings;
 use super::{Acked, Detector, report};
 use crate::address::Address;
 use crate::config::Mode;
@@ -61,14 +64,13 @@ pub(crate) enum Stage {
 /// The probe under way.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Probe<A> {
-    pub(crate) request_id: RequestId,
+    pub(crate) pings: Pings,
     pub(crate) target: Slot,
     pub(crate) address: A,
     pub(crate) instance: Instance,
     /// The generation at which the target was held when the probe began.
     pub(crate) generation: Generation,
     pub(crate) stage: Stage,
-    pub(crate) started: Instant,
     /// When the stage ends.
     pub(crate) deadline: Instant,
     /// When the probe has failed.
@@ -110,13 +112,12 @@ impl<A: Copy + PartialEq> Probe<A> {
     /// Whether a restored probe is one that could have begun here. Its target is another member.
     pub(super) fn is_sound(&self, me: Slot, times: TimeRules) -> bool {
         let Self {
-            request_id: _,
+            pings,
             target,
             address: _,
             instance: _,
             generation: _,
             stage: _,
-            started,
             deadline,
             ends,
             helpers,
@@ -124,8 +125,7 @@ impl<A: Copy + PartialEq> Probe<A> {
             commanded: _,
         } = self;
         *target != me
-            && times.is_past(*started)
-            && started <= deadline
+            && pings.is_past(times)
             && deadline <= ends
             && times.are_deadlines(&[Some(*ends)])
             && *judged <= helpers.len()
@@ -134,7 +134,7 @@ impl<A: Copy + PartialEq> Probe<A> {
     /// Compares an ack with the probe. The request id says who was asked; the source of an ack says
     /// nothing, since a host may send from another address than the one at which it is reached.
     pub(crate) fn judge(&self, request_id: RequestId, instance: Instance) -> Answer {
-        let directly = request_id == self.request_id;
+        let directly = self.pings.sent_at(request_id).is_some();
         let helper = self.helper(request_id);
         if !directly && helper.is_none() {
             Answer::Unrelated
@@ -158,7 +158,7 @@ impl<A: Copy + PartialEq> Probe<A> {
 
     /// The address that was asked under this request id.
     pub(super) fn address_asked(&self, request_id: RequestId) -> Option<A> {
-        if request_id == self.request_id {
+        if self.pings.sent_at(request_id).is_some() {
             Some(self.address)
         } else {
             self.helper_asked(request_id)
@@ -206,22 +206,27 @@ impl<A: Address> Detector<A> {
         // A late tick does not shorten the stages that follow.
         probe.ends = probe.ends + cx.now.since(probe.deadline);
         let retries = cx.config.detector.retries;
+        let half = probe.ends.since(cx.now) / 2;
+        let round_trip = cx.table.row(probe.target).round_trip.or(self.usual_round_trip);
         let next = match probe.stage {
-            Stage::Direct if retries => {
-                Some((Stage::Indirect, cx.now + probe.ends.since(cx.now) / 2))
+            // No answer of a distant member would come in time for a question of the last stage.
+            Stage::Direct if retries && round_trip.longest() <= Some(half) => {
+                Some((Stage::Indirect, cx.now + half))
             }
-            Stage::Direct => Some((Stage::Indirect, probe.ends)),
-            Stage::Indirect if retries => Some((Stage::Last, probe.ends)),
-            Stage::Indirect | Stage::Last => None,
+            Stage::Direct => Some((Stage::Last, probe.ends)),
+            Stage::Indirect => Some((Stage::Last, probe.ends)),
+            Stage::Last => None,
         };
         if let Some((stage, deadline)) = next {
+            let (target, first) = (probe.target, probe.stage == Stage::Direct);
             (probe.stage, probe.deadline) = (stage, deadline);
-            let (request_id, target) = (probe.request_id, probe.target);
-            self.ask_helpers(target, cx);
             if retries {
                 // A lost ping must not cost a suspicion where no helper is at hand.
+                let request_id = cx.request_id();
+                probe.pings.add(request_id, cx.now);
                 cx.ping(target, request_id);
             }
+            self.ask_helpers(target, first, cx);
             return true;
         }
         let Some(probe) = self.probe.take() else { return true };
@@ -234,8 +239,9 @@ impl<A: Address> Detector<A> {
         false
     }
 
-    /// Asks random members that were not asked before to ping the target.
-    fn ask_helpers(&mut self, target: Slot, cx: &mut Cx<A>) {
+    /// Asks random members that were not asked before to ping the target. The `first` ones are
+    /// asked early enough to be judged.
+    fn ask_helpers(&mut self, target: Slot, first: bool, cx: &mut Cx<A>) {
         let Some(mut probe) = self.probe.take() else { return };
         let wanted = usize::from(cx.config.indirect_probes).min(probe.helpers.remaining_capacity());
         let id_hash = cx.table.id_hash(target);
@@ -255,7 +261,7 @@ impl<A: Address> Detector<A> {
             probe.helpers.push(asked);
             cx.ask_through(helper, request_id, id_hash, probe.address);
         }
-        if probe.stage == Stage::Indirect {
+        if first {
             probe.judged = probe.helpers.len();
         }
         self.probe = Some(probe);
@@ -308,18 +314,20 @@ impl<A: Address> Detector<A> {
         cx.stats.probes += 1;
         let timeout = self.probe_timeout(&cx.config);
         let row = cx.table.row(target);
-        let direct =
-            if cx.config.detector.retries { row.round_trip.patience(timeout) } else { timeout };
+        let direct = if cx.config.detector.retries {
+            row.round_trip.patience(self.usual_round_trip, timeout)
+        } else {
+            timeout
+        };
         // A distant member has time to answer the second ping, too, if the first one was lost.
         let whole = (direct * 2).min(cx.config.probe_interval).max(timeout * 2);
         self.probe = Some(Probe {
-            request_id,
+            pings: Pings::first(request_id, cx.now),
             target,
             address,
             instance: row.instance,
             generation: row.generation,
             stage: Stage::Direct,
-            started: cx.now,
             deadline: cx.now + direct,
             ends: cx.now + whole,
             helpers: Default::default(),
@@ -341,7 +349,8 @@ impl<A: Address> Detector<A> {
         let target = probe.target;
         match probe.judge(request_id, instance) {
             Answer::Direct => {
-                self.end_probe(ProbeOutcome::Direct, cx);
+                let took = probe.pings.sent_at(request_id).map(|at| cx.now.since(at));
+                self.end_probe(ProbeOutcome::Direct, took, cx);
                 Some(Acked::Compare(target))
             }
             Answer::Indirect(helper) => {
@@ -351,7 +360,7 @@ impl<A: Address> Detector<A> {
                     cx.table.heard_through(target, cx.now, helper);
                 }
                 self.add_evidence(target, Evidence::AnsweredThrough { helper }, cx);
-                self.end_probe(ProbeOutcome::Indirect, cx);
+                self.end_probe(ProbeOutcome::Indirect, None, cx);
                 Some(Acked::Matched)
             }
             Answer::Renewed { directly } => {
@@ -376,27 +385,24 @@ impl<A: Address> Detector<A> {
         }
     }
 
-    /// Ends the probe under way with an answer, direct or indirect.
-    fn end_probe(&mut self, outcome: ProbeOutcome, cx: &mut Cx<A>) {
+    /// Ends the probe under way with an answer, direct or indirect. A direct one has taken `took`.
+    fn end_probe(&mut self, outcome: ProbeOutcome, took: Option<Duration>, cx: &mut Cx<A>) {
         let Some(probe) = self.probe.take() else { return };
         if outcome == ProbeOutcome::Indirect {
             self.distant.was_unanswered(&probe);
         }
-        let Probe { target, address, instance, stage, started, commanded, .. } = probe;
+        let Probe { target, address, instance, commanded, .. } = probe;
         self.local_health.better();
         if outcome == ProbeOutcome::Indirect {
             cx.stats.probes_indirect += 1;
         }
         if cx.table.row(target).is_at(&address) {
-            let direct = outcome == ProbeOutcome::Direct;
-            let took = cx.now.since(started);
-            if direct && stage == Stage::Direct {
-                cx.table.add_rtt_sample(target, took);
-            } else if direct {
-                cx.table.add_late_rtt_sample(target, took, cx.config.probe_timeout);
-                self.answered_late(target, started, cx);
+            if let Some(took) = took {
+                self.usual_round_trip.add_sample(took);
+                cx.table.add_probe_rtt_sample(target, took, cx.config.probe_timeout);
+                self.answered_within(target, took, cx);
             }
-            cx.table.heard(target, cx.now, direct && instance != Instance(0));
+            cx.table.heard(target, cx.now, took.is_some() && instance != Instance(0));
         }
         report(target, commanded, outcome, cx);
         self.start_probe(cx);
@@ -439,13 +445,12 @@ mod tests {
             nacked: false,
         };
         Probe {
-            request_id: RequestId(9),
+            pings: Pings::first(RequestId(9), Instant::ORIGIN),
             target: Slot(1),
             address: 1,
             instance: Instance(7),
             generation: Generation(0),
             stage: Stage::Indirect,
-            started: Instant::ORIGIN,
             deadline: Instant::ORIGIN,
             ends: Instant::ORIGIN,
             helpers: [2, 3].map(helper).into_iter().collect(),

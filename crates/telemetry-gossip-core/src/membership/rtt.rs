@@ -24,19 +24,19 @@ impl RttBound {
         self.0 = units.max(self.0 - self.0 / 8);
     }
 
-    /// Takes in the time until an answer to the first or the second ping of a probe. It was the
-    /// first if the member is distant, and most likely the second if it is not, and the first was
-    /// lost. So the time counts only for a member that is known to be distant, or whose answers
-    /// come late twice in a row.
-    pub(crate) fn add_late_sample(&mut self, took: Duration, timeout: Duration) {
-        if self.is_near(timeout) || took > Self::most_patience(timeout) {
-            return;
-        }
-        if self.0 == 0 {
-            self.0 = 1;
-        } else {
+    /// Takes in the time until an answer to a ping of a probe. If it is longer than the timeout, it
+    /// counts only for a member that is not known to be near: one that is was paused. No probe
+    /// waits for longer than one and a half timeouts, so that no such time counts.
+    pub(crate) fn add_probe_sample(&mut self, took: Duration, timeout: Duration) {
+        let is_late = took > timeout;
+        if !(is_late && (self.is_near(timeout) || took > Self::most_patience(timeout))) {
             self.add_sample(took);
         }
+    }
+
+    /// Returns this bound, or the other one if there is none.
+    pub(crate) fn or(self, other: Self) -> Self {
+        if self.longest().is_some() { self } else { other }
     }
 
     /// Whether a member is too far away for a probe, by an answer to one that took this long: it is
@@ -68,8 +68,11 @@ impl RttBound {
     /// Returns how long a probe waits for an answer before it asks others: as
     /// [`timeout`](Self::timeout) says, or an eighth longer than the bound, up to one and a half
     /// timeouts. Beyond, the helpers are asked each time, so that a crash is found in time.
-    pub(crate) fn patience(self, timeout: Duration) -> Duration {
-        let distant = self.longest().map(|longest| longest * 9 / 8);
+    ///
+    /// If none is known of the member, it may be as distant as those probed before are, whose bound
+    /// is `usual`: to a node at a distant site most members are.
+    pub(crate) fn patience(self, usual: Self, timeout: Duration) -> Duration {
+        let distant = self.or(usual).longest().map(|longest| longest * 9 / 8);
         distant.filter(|&distant| distant > timeout).map_or_else(
             || self.timeout(timeout),
             |distant| distant.min(Self::most_patience(timeout)),
@@ -132,22 +135,33 @@ mod tests {
     #[test]
     fn late_answers_count_for_distant_members_alone() {
         let millis = Duration::from_millis;
-        let near = |round_trip: RttBound| round_trip.longest().is_none_or(|it| it < millis(10));
-        let mut round_trip = RttBound::default();
-        round_trip.add_late_sample(millis(320), TIMEOUT);
-        assert!(near(round_trip), "its first ping may have been lost");
-        round_trip.add_late_sample(millis(310), TIMEOUT);
-        assert!(round_trip.longest() >= Some(millis(310)) && !near(round_trip));
-        assert!(round_trip.patience(TIMEOUT) > millis(340));
-        assert!(round_trip.longest_wait(TIMEOUT) > millis(600));
-        round_trip.add_late_sample(millis(700), TIMEOUT);
-        assert!(round_trip.patience(TIMEOUT) < millis(400), "no answer to the first ping");
+        let (usual, mut distant) = (RttBound::default(), RttBound::default());
+        distant.add_probe_sample(millis(310), TIMEOUT);
+        assert!(distant.patience(usual, TIMEOUT) > millis(340));
+        assert!(distant.longest_wait(TIMEOUT) > millis(600));
+        distant.add_probe_sample(millis(460), TIMEOUT);
+        assert!(distant.longest() < Some(millis(320)), "no probe waits for so long");
 
-        let mut round_trip = RttBound::default();
-        round_trip.add_sample(millis(5));
-        for _ in 0..5 {
-            round_trip.add_late_sample(millis(310), TIMEOUT);
-        }
-        assert!(near(round_trip) && round_trip.longest_wait(TIMEOUT) == TIMEOUT);
+        let mut near = RttBound::default();
+        near.add_probe_sample(millis(5), TIMEOUT);
+        near.add_probe_sample(millis(310), TIMEOUT);
+        assert!(near.longest() < Some(millis(6)), "it was paused");
+        assert_eq!(near.longest_wait(TIMEOUT), TIMEOUT);
+    }
+
+    #[test]
+    fn a_member_of_unknown_distance_may_be_as_distant_as_the_others() {
+        let millis = Duration::from_millis;
+        let (unknown, mut usual) = (RttBound::default(), RttBound::default());
+        assert_eq!(unknown.patience(usual, TIMEOUT), TIMEOUT);
+        usual.add_sample(millis(320));
+        assert_eq!(unknown.patience(usual, TIMEOUT), millis(360));
+        usual.add_sample(millis(2_000));
+        assert_eq!(unknown.patience(usual, TIMEOUT), millis(450));
+        let (mut known, mut near) = (RttBound::default(), RttBound::default());
+        known.add_sample(millis(20));
+        near.add_sample(millis(20));
+        assert!(known.patience(usual, TIMEOUT) < TIMEOUT, "what is known of it counts");
+        assert_eq!(unknown.patience(near, TIMEOUT), TIMEOUT, "it may be farther away than others");
     }
 }

@@ -359,9 +359,9 @@ impl<A: Address> Membership<A> {
         self.rows[slot.index()].round_trip.add_sample(took);
     }
 
-    /// Records how long it took until one of several pings was answered.
-    pub(crate) fn add_late_rtt_sample(&mut self, slot: Slot, took: Duration, timeout: Duration) {
-        self.rows[slot.index()].round_trip.add_late_sample(took, timeout);
+    /// Records how long the answer to a ping of a probe took.
+    pub(crate) fn add_probe_rtt_sample(&mut self, slot: Slot, took: Duration, timeout: Duration) {
+        self.rows[slot.index()].round_trip.add_probe_sample(took, timeout);
     }
 
     /// Whether the member is too far away for a probe, by an answer to one that took this long.

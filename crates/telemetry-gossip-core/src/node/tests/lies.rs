@@ -148,13 +148,12 @@ fn accused_by_first(net: &mut Net) -> Vec<u8> {
     let slot = net.node(1).cx.table.find("n5").unwrap();
     let held = net.node(1).cx.table.row(slot);
     let probe = crate::detector::Probe {
-        request_id: crate::id::RequestId(0),
+        pings: crate::detector::pings::Pings::first(crate::id::RequestId(0), Instant::ORIGIN),
         target: slot,
         address: 5,
         instance: held.instance,
         generation: held.generation,
         stage: crate::detector::probe::Stage::Last,
-        started: Instant::ORIGIN,
         deadline: Instant::ORIGIN,
         ends: Instant::ORIGIN,
         helpers: Default::default(),
