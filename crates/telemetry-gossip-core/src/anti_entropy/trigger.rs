@@ -63,6 +63,8 @@ impl SyncTrigger {
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct TelemetrySyncTrigger {
     trigger: SyncTrigger,
+    /// When a partner differed first since the table has changed last.
+    seen_at: Option<Instant>,
     /// The pause between sessions while the table keeps changing.
     pause: Duration,
 }
@@ -79,12 +81,14 @@ impl TelemetrySyncTrigger {
     /// Whether the restored times are such as this node could have set, and the pause is shorter
     /// than any that settings lead to.
     pub(super) fn is_sound(&self, times: TimeRules) -> bool {
-        let Self { trigger, pause } = self;
-        trigger.is_sound(times) && times.is_span(*pause)
+        let Self { trigger, seen_at, pause } = self;
+        trigger.is_sound(times) && times.are_past(&[*seen_at]) && times.is_span(*pause)
     }
 
     /// As [`SyncTrigger::should_sync`], except that a table which keeps changing must have differed
-    /// for the pause between sessions.
+    /// for the pause between sessions, and one that does not change must have differed from a
+    /// partner's half of `spread` ago already: news that have just come to the partner are on their
+    /// way here, which takes long where a distant member passes them on.
     pub(crate) fn should_sync(
         &mut self,
         now: Instant,
@@ -99,7 +103,10 @@ impl TelemetrySyncTrigger {
             return false;
         }
         let since = *self.trigger.differs_since.get_or_insert(now);
-        now >= self.trigger.not_before && (quiet || now.since(since) >= pause)
+        let seen_at = self.seen_at.filter(|&at| at >= changed_at).unwrap_or(now);
+        self.seen_at = Some(seen_at);
+        let is_missing = quiet && now.since(seen_at) >= spread / 2;
+        now >= self.trigger.not_before && (is_missing || now.since(since) >= pause)
     }
 
     /// Sets the pause after a session that has ended; `late` if it brought telemetry that the trees
@@ -151,6 +158,19 @@ mod tests {
         trigger.session_ended(at(10_600), SPREAD);
         assert!(!trigger.should_sync(at(11_599), false, changed, SPREAD));
         assert!(trigger.should_sync(at(11_600), false, changed, SPREAD));
+    }
+
+    #[test]
+    fn telemetry_that_others_have_just_got_is_waited_for() {
+        let mut trigger = TelemetrySyncTrigger::default();
+        let (at, changed) = (Instant::from_millis, Instant::from_millis(9_000));
+        assert!(!trigger.should_sync(at(20_000), false, changed, SPREAD));
+        assert!(!trigger.should_sync(at(20_499), false, changed, SPREAD));
+        // Another partner misses it as well.
+        assert!(!trigger.should_sync(at(20_450), true, changed, SPREAD));
+        assert!(trigger.should_sync(at(20_500), false, changed, SPREAD));
+        // It came.
+        assert!(!trigger.should_sync(at(23_000), false, at(20_550), SPREAD));
     }
 
     /// The seconds between the sessions of a node that looks each 100 ms, in a table of so many
