@@ -11,16 +11,16 @@ use telemetry_gossip_sim::{Checking, Options, Scenario, run, run_with};
 const PINNED: [(&str, u64, u64); 12] = [
     ("quiet", 1, 0x8beb8598522b87c1),
     ("join", 1, 0x43c8927471fb963a),
-    ("crash", 1, 0xc7f9bad112c3332a),
-    ("restart", 1, 0x687e3592ac172ec6),
-    ("leave", 1, 0xa221deac9b73821b),
-    ("pause", 1, 0x6b6acd40c231eb02),
-    ("loss", 1, 0x0fc8e03195cde3b4),
-    ("split", 1, 0x273a6272076cdc2a),
-    ("partition", 1, 0x8a6e26ecbb9b0e12),
-    ("churn", 1, 0x5c4086ab4dc84c66),
-    ("block", 1, 0xa5328028c2a93ae2),
-    ("mixed", 1, 0x2cd9e14cdce00877),
+    ("crash", 1, 0x76d3a6594ce90a13),
+    ("restart", 1, 0x411ffd7629b933fd),
+    ("leave", 1, 0x129c15c5448f5538),
+    ("pause", 1, 0x6b8fbe5476a7bf81),
+    ("loss", 1, 0x717f3b89b338d4e7),
+    ("split", 1, 0x1d1b6b6b9a2ddabd),
+    ("partition", 1, 0xa5fd9f87c98712dd),
+    ("churn", 1, 0x0a72f5261e01b3d7),
+    ("block", 1, 0x0fbd4016b1f91197),
+    ("mixed", 1, 0xbf5ba3efc7e8e119),
 ];
 
 #[test]

@@ -170,6 +170,7 @@ mod tests {
         assert!(!trigger.should_sync(at(20_450), true, changed, SPREAD));
         assert!(trigger.should_sync(at(20_500), false, changed, SPREAD));
         // It came.
+        assert!(!trigger.should_sync(at(20_600), true, at(20_550), SPREAD));
         assert!(!trigger.should_sync(at(23_000), false, at(20_550), SPREAD));
     }
 

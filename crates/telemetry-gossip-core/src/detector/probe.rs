@@ -17,7 +17,8 @@
 //! ```
 //!
 //! The first stage lasts one timeout, or four times the longest of the member's recent round trips
-//! if that is less: the remaining time is better spent on other paths.
+//! if that is less: the remaining time is better spent on other paths. A distant member has longer,
+//! and no middle stage: the answers to the last questions would come too late.
 //!
 //! The verdict is about the (id, instance, address) that was probed. An answer of another instance
 //! of the member, or a record that changed meanwhile, ends the probe without a verdict.
