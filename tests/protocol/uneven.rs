@@ -78,8 +78,8 @@ fn check_distant_site(nodes: usize, site: u32, one_way: bool, span: Duration, se
             let (far, near) = bytes[1..].split_at(site as usize);
             let (far, near) = (most(far), most(near));
             println!(
-                "{nodes} nodes, {site} at {round_trip:?}: at most {far} % of the bytes of a node in \
-                 an even cluster there, {near} % elsewhere; telemetry within {telemetry:?}, \
+                "{nodes} nodes, {site} at {round_trip:?}: at most {far} % of the bytes of a node \
+                 in an even cluster there, {near} % elsewhere; telemetry within {telemetry:?}, \
                  crashes within {crash:?}"
             );
             if round_trip <= Duration::from_millis(400) {
