@@ -1,7 +1,8 @@
-//! Checks with the committed seeds and with plans written by hand. They show that each target passes
-//! the first checks, as the number of states that its seeds reach has a minimum.
+//! Checks with the committed seeds and with plans written by hand. They show that the inputs of
+//! each target get past the first refusals, as the number of states that its seeds reach has a
+//! minimum.
 //!
-//! They are tests, and the target `checks` carries them out, too: so that CI has them without a
+//! They are tests, and the target `checks` carries them out as well, so that CI has them without a
 //! build of its own.
 
 use std::collections::BTreeSet;

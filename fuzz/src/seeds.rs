@@ -125,7 +125,7 @@ fn piece_of_history(random: &mut Random, at: usize) -> Vec<u8> {
     }
     let says = random.below(2) == 0;
     loop {
-        // What says that another step follows, and the step. A number of it is one of its bytes.
+        // In a list, an odd byte says that another step follows.
         let mut bytes = random.bytes(128);
         bytes[0] = 1;
         let mut rest = Unstructured::new(&bytes[1..]);
@@ -158,12 +158,13 @@ fn traits_of(history: &History) -> BTreeSet<String> {
     let counters = counters.split([',', '{', '}']).filter_map(|counter| {
         let (name, count) = counter.split_once(": ")?;
         let count: u64 = count.trim().parse().ok().filter(|&count| count > 0)?;
-        Some(format!("{name} 8^{}", count.ilog(8)))
+        Some(format!("{name} 4^{}", count.ilog(4)))
     });
     let small = if history.setting.small { "small" } else { "large" };
     let members = outcome.members.iter().zip(["alive", "suspected", "dead", "left"]);
     let members = members.map(|(count, status)| format!("{small} table: {count} {status}"));
-    accepted.chain(refused).chain(counters).chain(members).collect()
+    let doubled = outcome.doubled.checked_ilog2().map(|log| format!("2^{log} inputs to a twin"));
+    accepted.chain(refused).chain(counters).chain(members).chain(doubled).collect()
 }
 
 /// Returns the last requests of the node to each address.
