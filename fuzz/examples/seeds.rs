@@ -1,13 +1,13 @@
 //! Writes the seeds that are generated: datagrams of real nodes and the golden datagrams into
-//! `seeds/bytes` and `seeds/datagram`, costly datagrams into `seeds/cost`, and records of the same
-//! runs as the first two into `seeds/replay`.
+//! `seeds/bytes` and `seeds/datagram`, costly datagrams into `seeds/cost`, records of the same
+//! runs as the first two into `seeds/replay`, and histories into `seeds/node`.
 //!
 //! ```text
 //! cargo run --release --example seeds
 //! ```
 //!
-//! Run it after a change of the wire format, of records, of the state of a node or of its random
-//! numbers, and commit the difference.
+//! Run it after a change of the wire format, of records, of the state of a node, of its random
+//! numbers or of the type `History`, and commit the difference.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -19,6 +19,7 @@ fn main() -> std::io::Result<()> {
     write("bytes", seeds::bytes())?;
     write("cost", cost::seeds())?;
     write("datagram", seeds::datagram())?;
+    write("node", seeds::node())?;
     write("replay", replay::seeds())
 }
 

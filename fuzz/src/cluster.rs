@@ -46,11 +46,19 @@ pub struct Link {
 #[derive(Debug)]
 struct Host<A> {
     address: A,
+    /// The address from which the datagrams of the node come, if it is another one.
+    source: Option<A>,
     node: Option<Watched<A>>,
     instances: u8,
     paused: bool,
     /// The host has told the node to leave.
     leaving: bool,
+}
+
+impl<A: Address> Host<A> {
+    fn is_at(&self, address: A) -> bool {
+        self.address == address || self.source == Some(address)
+    }
 }
 
 /// A datagram in flight.
@@ -97,6 +105,7 @@ impl<A: Address + 'static> Cluster<A> {
             .iter()
             .map(|&address| Host {
                 address,
+                source: None,
                 node: None,
                 instances: 0,
                 paused: false,
@@ -210,6 +219,7 @@ impl<A: Address + 'static> Cluster<A> {
         let node = Self::new_node(self.config.clone(), (host, count), address, self.now);
         self.hosts[host] = Host {
             address,
+            source: None,
             node: Some(node),
             instances: count.wrapping_add(1),
             paused: false,
@@ -221,6 +231,12 @@ impl<A: Address + 'static> Cluster<A> {
     pub fn crash(&mut self, host: usize) {
         self.hosts[host].node = None;
         self.hosts[host].leaving = false;
+    }
+
+    /// Lets the datagrams of a host come from another address, as behind a router that translates
+    /// addresses. Those to either address reach the node.
+    pub fn translate(&mut self, host: usize, source: A) {
+        self.hosts[host].source = Some(source);
     }
 
     /// Pauses the node. Its datagrams wait.
@@ -292,7 +308,7 @@ impl<A: Address + 'static> Cluster<A> {
 
     /// Returns the key of the next datagram to arrive, except those for paused nodes.
     fn next_datagram(&self) -> Option<(Instant, u64)> {
-        let waits = |to: A| self.hosts.iter().any(|host| host.paused && host.address == to);
+        let waits = |to: A| self.hosts.iter().any(|host| host.paused && host.is_at(to));
         self.in_flight.iter().find(|(_, datagram)| !waits(datagram.to)).map(|(&key, _)| key)
     }
 
@@ -303,7 +319,7 @@ impl<A: Address + 'static> Cluster<A> {
 
     fn deliver(&mut self, datagram: InFlight<A>) {
         let InFlight { from, to, bytes, forged } = datagram;
-        if let Some(host) = self.hosts.iter().position(|host| host.address == to) {
+        if let Some(host) = self.hosts.iter().position(|host| host.is_at(to)) {
             self.input(host, Input::Datagram { from, bytes: bytes.into() }, forged);
         }
     }
@@ -324,7 +340,8 @@ impl<A: Address + 'static> Cluster<A> {
         {
             panic!("{} refuses a datagram of another node: {error}", id(at));
         }
-        let (from, sent) = (host.address, core::mem::take(&mut watched.sent));
+        let from = host.source.unwrap_or(host.address);
+        let sent = core::mem::take(&mut watched.sent);
         let lost =
             watched.events.iter().any(|event| matches!(event, Event::IdentityConflict { .. }));
         assert!(
@@ -351,7 +368,7 @@ impl<A: Address + 'static> Cluster<A> {
         if let Some(tap) = &mut self.tap {
             tap.push((at, bytes.clone()));
         }
-        let Some(target) = self.hosts.iter().position(|host| host.address == to) else { return };
+        let Some(target) = self.hosts.iter().position(|host| host.is_at(to)) else { return };
         let link = &mut self.links[at][target];
         let bit = 1_u8 << (link.sent % 8);
         link.sent = link.sent.wrapping_add(1);

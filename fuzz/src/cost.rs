@@ -209,7 +209,7 @@ const SEEDED: [&str; 4] = [
 pub fn seeds() -> Vec<crate::seeds::Seed> {
     let mut seeds = Vec::new();
     for ((liar, stage), (number, scene)) in stages().into_iter().zip((0_u8..).zip(SCENES)) {
-        if !SEEDED.iter().any(|seeded| scene.name == *seeded) {
+        if !SEEDED.contains(&scene.name) {
             continue;
         }
         let empty = writer::datagram(&stage.header, &[]).len();

@@ -9,6 +9,8 @@
 //! - [`warm`]: one node per situation, used again for each datagram
 //! - [`say`]: well-formed frames of a peer
 //! - [`seeds`]: the first inputs
+//! - [`search`]: a search for inputs that do what no other one does
+//! - [`checks`]: what the seeds reach
 //!
 //! Inputs by target:
 //! - [`bytes`]: one datagram to a node in a situation
@@ -28,6 +30,7 @@
 
 pub mod bytes;
 pub mod canonical;
+pub mod checks;
 pub mod cluster;
 pub mod cost;
 pub mod datagram;
@@ -36,6 +39,7 @@ pub mod plan;
 pub mod replay;
 pub mod say;
 pub mod seal;
+pub mod search;
 pub mod seeds;
 pub mod situation;
 pub mod warm;
@@ -55,6 +59,3 @@ mod reader;
 mod scenes;
 #[path = "../../crates/telemetry-gossip-core/tests/wire/writer.rs"]
 mod writer;
-
-#[cfg(test)]
-mod tests;

@@ -13,7 +13,7 @@ use std::time::Duration;
 use arbitrary::Arbitrary;
 use telemetry_gossip_core::{
     CommandError, Config, DetectorFeatures, Generation, Input, InputError, Instance, Instant,
-    Label, Mode, Node, NodeId, Status,
+    Label, Mode, Node, NodeId, Stats, Status,
 };
 
 use crate::cluster::{Cluster, id};
@@ -22,7 +22,7 @@ use crate::watched::{Watched, only_drops, refusals, state};
 use crate::wire::{self, Requests};
 
 /// The most steps of an input; the rest is ignored.
-const MAX_STEPS: usize = 48;
+pub(crate) const MAX_STEPS: usize = 48;
 /// The number of deadlines met after the last step.
 const LAST_TICKS: usize = 8;
 /// More commands of one kind than a node queues.
@@ -145,6 +145,10 @@ pub struct Outcome {
     pub refused: Vec<InputError>,
     /// The number of inputs that a twin has received.
     pub doubled: usize,
+    /// The counters of the node in the end.
+    pub stats: Stats,
+    /// The number of its members in the end that are Alive, Suspected, Dead, and Left.
+    pub members: [usize; 4],
 }
 
 impl Setting {
@@ -202,6 +206,10 @@ impl History {
             run.step(step);
         }
         run.ticks(LAST_TICKS);
+        run.outcome.stats = *run.watched.node.stats();
+        for member in run.watched.node.members() {
+            run.outcome.members[member.status() as usize] += 1;
+        }
         if let Some(twin) = run.twin {
             assert_eq!(twin.snapshot(), run.watched.node.snapshot(), "the twin has another state");
         }

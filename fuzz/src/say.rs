@@ -7,7 +7,7 @@ use arbitrary::Arbitrary;
 use telemetry_gossip_core::{Address as _, MAX_ADDRESS_LEN, Node, NodeId};
 
 use crate::cluster::id;
-use crate::meaning::{self, Frame, Header, Hex, News, Range, Status, Version, Want};
+use crate::meaning::{self, Frame, Header, Hex, News, Parts, Range, Status, Version, Want};
 use crate::{reader, wire, writer};
 
 /// The number of members that frames are about; the first is the node itself.
@@ -58,6 +58,15 @@ pub enum Say {
     TreeAck,
     /// The sum over the members that are gone: that of the node, or another.
     Gone(bool),
+    /// The sums of the parts of ranges: a member within the range, its bits, and the positions at
+    /// which the sums differ from those of the node, one bit each.
+    Sums(bool, Vec<(u8, u8, u16)>),
+    /// How many claims of its id hash stand before a page.
+    PagePlace(u8),
+    /// The address at which the node is seen.
+    SeenAt(u8),
+    /// The node is no member by the cluster config of this version.
+    NotAMember(u8),
     /// A frame of a later version.
     Unknown(Vec<u8>),
 }
@@ -206,6 +215,16 @@ impl Say {
             Self::Gone(other) => {
                 Frame::Gone { sum: reader::gone(&wire::rows(node)) ^ u32::from(other) }
             }
+            Self::Sums(more, ref ranges) => {
+                let rows = wire::rows(node);
+                let ranges = ranges.iter().take(8).map(|range| parts(&rows, range));
+                Frame::SyncSums { number, more, ranges: ascending(ranges.collect()) }
+            }
+            Self::PagePlace(nth) => {
+                Frame::PagePlace { nth: if nth == u8::MAX { u32::MAX } else { nth.into() } }
+            }
+            Self::SeenAt(at) => Frame::SeenAt { address: hex(address(at)) },
+            Self::NotAMember(version) => Frame::NotAMember { version: version.into() },
             Self::Unknown(ref body) => Frame::Unknown { kind: 200, body: Hex(body.clone()) },
         }
     }
@@ -248,6 +267,31 @@ fn version(node: &Node<SocketAddr>, &(of, generation, telemetry): &(u8, u8, u8))
         generation: near(known_generation, generation),
         telemetry: near(known_telemetry, telemetry),
     }
+}
+
+fn parts(rows: &[reader::Row], &(of, bits, changed): &(u8, u8, u16)) -> Parts {
+    let bits = 4 + bits % 29;
+    let from = id_hash(of) & u32::MAX.checked_shl(bits.into()).unwrap_or(0);
+    let mut sums = reader::parts_of(rows, from, bits);
+    for (at, sum) in sums.iter_mut().enumerate() {
+        *sum ^= u32::from(changed >> at & 1);
+    }
+    Parts { from, bits, sums }
+}
+
+/// Returns the ranges in ascending order, without those that overlap the one before them.
+fn ascending(mut ranges: Vec<Parts>) -> Vec<Parts> {
+    ranges.sort_by_key(|range| range.from);
+    let mut end = 0;
+    ranges.retain(|range| {
+        let from = u64::from(range.from);
+        let follows = from >= end;
+        if follows {
+            end = from + (1 << range.bits);
+        }
+        follows
+    });
+    ranges
 }
 
 fn hex(address: SocketAddr) -> Hex {

@@ -37,6 +37,9 @@ pub static ADDRESSES: [SocketAddr; 5] = [
     SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::new(192, 0, 2, 9)), 9),
 ];
 
+/// The numbers in four ids of 127 characters that have one id hash, found by a search of 2^26.
+const OF_ONE_ID_HASH: [u32; 4] = [2_124_915, 13_060_296, 20_057_297, 31_690_909];
+
 static SITUATIONS: LazyLock<Vec<Situation>> = LazyLock::new(record_all);
 
 /// Returns all situations. The first byte of an input selects one, modulo their number.
@@ -205,6 +208,27 @@ fn record_all() -> Vec<Situation> {
         net.command(0, Input::Leave);
     });
     record("full", config().max_members(4), &join_all);
+    record("remembering a death", config(), &|net| {
+        join_all(net);
+        net.crash(3);
+        // An ack carries the sum of the gone once in ten probe intervals, and only if it has not
+        // changed meanwhile.
+        net.run_for(Duration::from_secs(40));
+    });
+    record("seen elsewhere", config(), &|net| {
+        join_all(net);
+        net.translate(0, ADDRESSES[4]);
+        net.run_for(Duration::from_secs(2));
+    });
+    record("removed", config(), &|net| {
+        join_all(net);
+        let members: Vec<NodeId> = (1..4).map(id).collect();
+        for host in 1..4 {
+            let members = members.clone().into();
+            net.command(host, Input::ApplyClusterConfig { version: 1, members });
+        }
+        net.run_for(Duration::from_secs(2));
+    });
     record("configured", config(), &|net| {
         join_all(net);
         let members: Vec<NodeId> = (0..5).map(id).collect();
@@ -232,6 +256,17 @@ fn record_all() -> Vec<Situation> {
         net.run_for(Duration::from_millis(4));
         deafen(net);
     });
+    // A page holds three of the four members of one id hash.
+    record("paging within an id hash", config().mode(Mode::OnDemand).mtu(512), &|net| {
+        for number in OF_ONE_ID_HASH {
+            let id = NodeId::new(&format!("{number:x>127}")).expect("the name is a valid id");
+            let generation = Generation(7);
+            net.command(1, Input::Introduce { id, address: None, instance: None, generation });
+        }
+        net.command(0, Input::Join { seeds: vec![ADDRESSES[1]].into() });
+        net.run_for(Duration::from_millis(4));
+        deafen(net);
+    });
     all
 }
 
@@ -240,7 +275,7 @@ fn record_all() -> Vec<Situation> {
 fn introduce_many(net: &mut Net) {
     for host in 0..2 {
         introduce(net, host, 1 - host, 0);
-        for other in (10..50).filter(|other| other % 20 != host) {
+        for other in (10..46).filter(|other| other % 20 != host) {
             let (id, generation) = (id(other), Generation(7));
             net.command(host, Input::Introduce { id, address: None, instance: None, generation });
         }

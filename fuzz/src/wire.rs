@@ -14,15 +14,16 @@ use crate::writer;
 pub const HEADER_LEN: usize = 20;
 
 /// The kinds of frames that a reader of this version knows.
-pub const KINDS: core::ops::RangeInclusive<u8> = 1..=16;
+pub const KINDS: [u8; 21] =
+    [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 18, 19, 20, 21, 22];
 
 /// The kinds that request an answer: ping, ping-req, the steps of a session except the last, page
 /// request, tree.
-const REQUESTS: [u8; 8] = [1, 4, 7, 8, 9, 10, 12, 14];
+const REQUESTS: [u8; 9] = [1, 4, 7, 8, 9, 10, 12, 14, 19];
 
 /// The groups of kinds whose bodies begin with a number, and in which some kinds answer others:
 /// probes, sessions, pages, trees.
-const GROUPS: [core::ops::RangeInclusive<u8>; 4] = [1..=4, 7..=11, 12..=13, 14..=15];
+const GROUPS: [&[u8]; 4] = [&[1, 2, 3, 4], &[7, 8, 9, 10, 11, 19], &[12, 13], &[14, 15]];
 
 /// The number of the last request, for each group of kinds.
 #[derive(Clone, Copy, Debug, Default)]

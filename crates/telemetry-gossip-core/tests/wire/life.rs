@@ -144,6 +144,12 @@ impl Net {
                 Frame::SyncDigest { sums, .. } => {
                     assert_eq!(*sums, reader::digest(&rows, sums.len() as u64), "n{from}");
                 }
+                Frame::SyncSums { ranges, .. } => {
+                    for range in ranges {
+                        let sums = reader::parts_of(&rows, range.from, range.bits);
+                        assert_eq!(range.sums, sums, "n{from}");
+                    }
+                }
                 Frame::Gone { sum } => assert_eq!(*sum, reader::gone(&rows), "n{from}"),
                 Frame::SyncVersions { ranges, .. } => {
                     for version in ranges.iter().flat_map(|range| &range.rows) {

@@ -406,3 +406,18 @@ pub(crate) fn digest(rows: &[Row], ranges: u64) -> Vec<u32> {
     };
     (0..ranges).map(of).collect()
 }
+
+/// The sums of the 16 parts of a range of 2^`bits` id hashes. The dead and the left count.
+pub(crate) fn parts_of(rows: &[Row], from: u32, bits: u8) -> [u32; 16] {
+    let part = |row: &Row| {
+        let within = (hash(&row.id) >> 32).checked_sub(from.into())?;
+        usize::try_from(within >> (bits - 4)).ok().filter(|part| *part < 16)
+    };
+    let mut sums = [0; 16];
+    for row in rows {
+        if let Some(part) = part(row) {
+            sums[part] = row.adds().into_iter().fold(sums[part], u64::wrapping_add);
+        }
+    }
+    sums.map(folded)
+}
