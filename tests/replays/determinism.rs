@@ -11,16 +11,16 @@ use telemetry_gossip_sim::{Checking, Options, Scenario, run, run_with};
 const PINNED: [(&str, u64, u64); 12] = [
     ("quiet", 1, 0x8beb8598522b87c1),
     ("join", 1, 0x43c8927471fb963a),
-    ("crash", 1, 0x76d3a6594ce90a13),
-    ("restart", 1, 0x411ffd7629b933fd),
-    ("leave", 1, 0x129c15c5448f5538),
-    ("pause", 1, 0x6b8fbe5476a7bf81),
-    ("loss", 1, 0x717f3b89b338d4e7),
-    ("split", 1, 0x1d1b6b6b9a2ddabd),
-    ("partition", 1, 0xa5fd9f87c98712dd),
-    ("churn", 1, 0x0a72f5261e01b3d7),
-    ("block", 1, 0x0fbd4016b1f91197),
-    ("mixed", 1, 0xbf5ba3efc7e8e119),
+    ("crash", 1, 0x0039f426a6ef1ae9),
+    ("restart", 1, 0x9e0d7d8986669de4),
+    ("leave", 1, 0x580ae0fa48dfb33e),
+    ("pause", 1, 0x0641c3807eca8d2e),
+    ("loss", 1, 0x5f4ff6d74c296472),
+    ("split", 1, 0xeb0bc10d2c6b658f),
+    ("partition", 1, 0x9912cd24cf6aa7d0),
+    ("churn", 1, 0x07a25ede743ed57a),
+    ("block", 1, 0x344a1c22c7ad9f0d),
+    ("mixed", 1, 0x12645bb03418bac3),
 ];
 
 #[test]

@@ -221,13 +221,12 @@ impl<A: Address> Detector<A> {
         if let Some((stage, deadline)) = next {
             let (target, first) = (probe.target, probe.stage == Stage::Direct);
             (probe.stage, probe.deadline) = (stage, deadline);
-            if retries {
-                // A lost ping must not cost a suspicion where no helper is at hand.
-                let request_id = cx.request_id();
-                probe.pings.add(request_id, cx.now);
-                cx.ping(target, request_id);
-            }
+            let again = retries.then(|| probe.pings.add(cx.now));
             self.ask_helpers(target, first, cx);
+            if let Some(number) = again {
+                // A lost ping must not cost a suspicion where no helper is at hand.
+                cx.ping(target, number);
+            }
             return true;
         }
         let Some(probe) = self.probe.take() else { return true };
