@@ -101,8 +101,9 @@ fn parse(text: &str, prefix: &str) -> Parsed {
             within.pop();
         }
         if let Some(attribute) = trimmed.strip_prefix("#[") {
-            is_test |=
-                ["test]", "test(", "tokio::test"].iter().any(|test| attribute.starts_with(test));
+            is_test |= ["test]", "test(", "tokio::test", "cfg_attr(test, test)"]
+                .iter()
+                .any(|test| attribute.starts_with(test));
             ignored |= attribute.starts_with("ignore");
             path = attribute
                 .strip_prefix("path = \"")
@@ -167,6 +168,9 @@ mod tests {
             "    #[test]",
             "    fn law(x in 0..3) {}",
             "}",
+            "",
+            "#[cfg_attr(test, test)]",
+            "fn also_called() {}",
         ];
         let parsed = parse(&source.join("\n"), "outer::");
         let test = |path: &str, ignored| Test { path: path.into(), ignored };
@@ -176,7 +180,8 @@ mod tests {
                 test("outer::plain", false),
                 test("outer::slow", true),
                 test("outer::inner::waits", false),
-                test("outer::law", false)
+                test("outer::law", false),
+                test("outer::also_called", false)
             ]
         );
         let module = |name: &str, path: Option<&str>| Module {
