@@ -17,7 +17,7 @@ fn asked_of_a_member() -> (Net, Vec<u8>) {
     (net, asked.unwrap().1)
 }
 
-/// The ids of the claims in what the node sends now, and to whom each goes.
+/// Drains the node, and returns the receiver and the member id of each claim in its datagrams.
 fn told(node: &mut Node<u32>) -> Vec<(u32, String)> {
     let mut told = Vec::new();
     for (to, bytes) in drain(node) {

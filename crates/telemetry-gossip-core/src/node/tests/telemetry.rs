@@ -228,7 +228,7 @@ fn an_update_that_comes_again_is_no_news_goes_nowhere_and_makes_no_value_younger
     assert_eq!(passed_on, 0, "it is acknowledged, and not passed on");
 }
 
-/// The members behind it in the tree get the update from nobody else at that time.
+/// The members to which it passes updates on get this one from no other member at that time.
 #[test]
 fn an_update_that_a_member_had_by_another_way_is_passed_on_along_the_tree_all_the_same() {
     let joined = || {
