@@ -4,7 +4,7 @@
 //! The caller decides everything: a repeating pattern of eight bits per link decides which of its
 //! datagrams are lost, repeated or late.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use telemetry_gossip_core::{
@@ -445,6 +445,26 @@ impl<A: Address + 'static> Cluster<A> {
             .iter()
             .position(|host| host.leaving && host.node.is_some())
             .map(|at| format!("{} has not finished leaving", id(at)))
+    }
+
+    /// Whether all running nodes remember the same of the members that are gone.
+    ///
+    /// That is no part of a live cluster, since nodes forget them at different times.
+    #[must_use]
+    pub fn remembers_the_same(&self) -> bool {
+        let mut all = self.running().map(|(_, watched)| {
+            let gone = watched
+                .node
+                .members()
+                .filter(|member| matches!(member.status(), Status::Dead | Status::Left));
+            gone.map(|member| {
+                let claim = (member.status(), member.generation(), member.instance());
+                (member.id().to_owned(), claim, member.address())
+            })
+            .collect::<BTreeSet<_>>()
+        });
+        let Some(first) = all.next() else { return true };
+        all.all(|other| other == first)
     }
 
     /// Returns the running nodes that no chain of tables connects to the first running node.
