@@ -106,13 +106,20 @@ impl<A: Copy + PartialEq> Contest<A> {
         self.voters.iter().filter(|voter| voter.vote == vote).count()
     }
 
-    /// Whether the rival has the id. Of two that half of the members hold each, the one of the
-    /// higher instance has it, or they would outbid each other for ever.
+    /// Whether the rival has the id: most members hold it. If all have answered and no process is
+    /// held by most, the one that more of them hold has it; of two that are held alike, that of
+    /// the higher instance. The processes would outbid each other for ever.
     fn is_won_by_rival(&self, own: Instance) -> bool {
-        let votes = self.count(Vote::Rival(self.rival, self.address));
-        let (twice, all) = (votes * 2, self.voters.len());
-        let has_votes = twice > all || twice == all && votes > 0 && self.rival > own;
-        self.proofs() >= PROOFS && has_votes
+        let held = |rival, address| self.count(Vote::Rival(rival, address));
+        let (all, theirs) = (self.voters.len(), held(self.rival, self.address));
+        let ours = self.count(Vote::NoRival);
+        let is_most = |votes: usize| votes * 2 > all;
+        let is_undecided = self.count(Vote::Unknown) == 0
+            && theirs > 0
+            && !is_most(ours)
+            && !self.voters.iter().any(|voter| is_most(self.count(voter.vote)));
+        let has_more = (theirs, self.rival) > (ours, own);
+        self.proofs() >= PROOFS && (is_most(theirs) || is_undecided && has_more)
     }
 
     fn is_rival_silent(&self) -> bool {

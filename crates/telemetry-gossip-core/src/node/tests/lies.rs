@@ -355,6 +355,40 @@ fn of_two_processes_that_half_of_the_members_hold_the_lower_instance_yields() {
     }
 }
 
+/// A third of the members hold each of three processes that run, so that none is held by most.
+#[test]
+fn of_three_processes_that_a_third_of_the_members_hold_one_stays() {
+    for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
+        let mut net = Net::joined(7, &Config::default());
+        let Instance(held) = net.node(1).me().instance();
+        let instance = |process: usize| Instance(held + order[process] - order[0]);
+        for (process, address) in [(1, 8), (2, 9)] {
+            let instance = instance(process);
+            let this = Identity { instance: Some(instance), ..Identity::new(id(1), address) };
+            let seed = [50 + address as u8; 32];
+            net.nodes.push(Node::new(Config::default(), this, seed, net.now).unwrap());
+            let rival = Claim { instance, address: Some(address), ..alive(1, 0) };
+            let holders = if process == 1 { [4, 5] } else { [6, 7] };
+            for at in holders {
+                hold_rival(&mut net, at, 1, &rival, true);
+            }
+            let others: Vec<_> = (2..=7)
+                .map(|of| Claim { instance: net.node(of).me().instance(), ..alive(of, 0) })
+                .collect();
+            introduce(net.node(address), others);
+        }
+        net.run_for(Duration::from_secs(60));
+        let active: Vec<u32> =
+            [1, 8, 9].into_iter().filter(|&at| net.node(at).health().active).collect();
+        assert_eq!(active.len(), 1, "{active:?} are active, order {order:?}");
+        for at in 2..=7 {
+            let member = net.node(at).member("n1").unwrap();
+            let known = (member.status(), member.address());
+            assert_eq!(known, (Status::Alive, active.first().copied()), "n{at}, order {order:?}");
+        }
+    }
+}
+
 /// The process at the address of a member is another one than its node holds, and does not know
 /// that node.
 #[test]
