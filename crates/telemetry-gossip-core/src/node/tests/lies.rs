@@ -362,10 +362,9 @@ fn of_three_processes_that_a_third_of_the_members_hold_one_stays() {
         let mut net = Net::joined(7, &Config::default());
         let Instance(held) = net.node(1).me().instance();
         let instance = |process: usize| Instance(held + order[process] - order[0]);
-        for (process, address) in [(1, 8), (2, 9)] {
+        for (process, address, seed) in [(1, 8, [58; 32]), (2, 9, [59; 32])] {
             let instance = instance(process);
             let this = Identity { instance: Some(instance), ..Identity::new(id(1), address) };
-            let seed = [50 + address as u8; 32];
             net.nodes.push(Node::new(Config::default(), this, seed, net.now).unwrap());
             let rival = Claim { instance, address: Some(address), ..alive(1, 0) };
             let holders = if process == 1 { [4, 5] } else { [6, 7] };
