@@ -348,6 +348,15 @@ impl<A> Outbox<A> {
         }
     }
 
+    /// The number of datagrams that wait for this address.
+    pub(crate) fn waiting_for(&self, to: A) -> usize
+    where
+        A: PartialEq,
+    {
+        let all = self.replies.iter().chain(&self.requests).chain(&self.gossip);
+        all.filter(|intent| intent.to == to).count()
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.replies.is_empty() && self.requests.is_empty() && self.gossip.is_empty()
     }

@@ -31,6 +31,10 @@ use crate::wire::{Ack, PING_LEN, Page, Ping, SEALED_FORMAT};
 /// its MTU node by node.
 const MIN_ACCEPTED_BYTES: usize = 1_500;
 
+/// The most datagrams that one datagram may lead to for its sender: an answer, what is asked or told
+/// besides, and the start of a session.
+const MAX_LED_TO: usize = 3;
+
 impl<A: Address> Node<A> {
     /// Handles a datagram.
     pub(super) fn receive(&mut self, from: A, bytes: &[u8]) -> Result<(), WireError> {
@@ -152,7 +156,9 @@ impl<A: Address> Node<A> {
             self.go_on(from, datagram, &reply, told);
         }
         // A member that answered our probe is a partner to compare tables with.
-        if let Some(slot) = answered.filter(|_| !(reply.tells_nothing || reply.looked_into)) {
+        let may_begin = !(reply.tells_nothing || reply.looked_into)
+            && !(datagram.goes_on() && self.has_led_to_enough(from));
+        if let Some(slot) = answered.filter(|_| may_begin) {
             self.dissemination.on_ping_answered(slot, &mut self.cx);
             self.anti_entropy.compare_fingerprints(slot, datagram.fingerprints, &mut self.cx);
             if let Some(sum) = reply.gone {
@@ -179,10 +185,17 @@ impl<A: Address> Node<A> {
             self.tell_accusers(told.then_some(from));
         }
         self.dissemination.send_flights(&mut self.cx);
-        if let Some(slot) = reply.sender.filter(|_| !reply.looked_into) {
+        let may_begin = !(reply.looked_into || self.has_led_to_enough(from));
+        if let Some(slot) = reply.sender.filter(|_| may_begin) {
             let theirs = datagram.fingerprints;
             self.anti_entropy.compare_while_fresh(slot, theirs, &mut self.cx);
         }
+    }
+
+    /// Whether as many datagrams wait for a peer as a datagram of its may lead to, so that nothing
+    /// more is begun with it now.
+    fn has_led_to_enough(&self, from: A) -> bool {
+        self.cx.outbox.waiting_for(from) >= MAX_LED_TO
     }
 
     /// Whether this node sent the datagram itself, by an address that leads back to it: it has the
