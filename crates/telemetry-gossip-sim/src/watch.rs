@@ -1,5 +1,6 @@
 //! Follows pieces of news through the cluster: when the first node knew, and when every node did.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -53,6 +54,10 @@ pub struct Spread {
 struct Watch {
     /// A generation or a telemetry version; events below it are about older news.
     least: u64,
+    /// The generation at which the node of each index held the one that crashed, if it was below
+    /// `least`: the word of a node that climbs as fast as it may is at some nodes late. Such a node
+    /// finds the crash at the generation that it holds.
+    behind: BTreeMap<usize, u64>,
     /// Whether the node of each index has still to learn the news.
     waiting: Vec<bool>,
     /// How many nodes have still to learn it.
@@ -96,7 +101,15 @@ impl Watches {
             // spread.
             close(open, &mut self.done, |watch| watch.spread.news != News::Telemetry);
         }
-        open.push(Watch { least, waiting, left, spread });
+        open.push(Watch { least, behind: BTreeMap::new(), waiting, left, spread });
+    }
+
+    /// Some nodes hold the one whose crash was opened last at an earlier generation than its own.
+    pub(crate) fn are_behind(&mut self, name: Name, behind: BTreeMap<usize, u64>) {
+        let open = self.open.get_mut(name.index()).and_then(|open| open.last_mut());
+        if let Some(watch) = open.filter(|watch| watch.spread.news == News::Crash) {
+            watch.behind = behind;
+        }
     }
 
     /// Removes a stopped observer: it no longer has to learn news, and other nodes no longer have
@@ -139,7 +152,9 @@ impl Watches {
                 (News::Telemetry, Event::Telemetry { version, .. }) => *version,
                 _ => continue,
             };
-            if number >= watch.least {
+            let is_death = matches!(event, Event::Dead { .. });
+            let behind = watch.behind.get(&observer).filter(|_| is_death);
+            if number >= behind.copied().unwrap_or(watch.least) {
                 watch.tick_off(now, observer, true);
                 complete |= watch.left == 0;
             }
@@ -186,6 +201,19 @@ mod tests {
     use telemetry_gossip_core::{Generation, NodeId};
 
     const NAME: Name = Name(9);
+
+    #[test]
+    fn a_node_that_held_the_crashed_one_at_an_earlier_generation_finds_its_crash_there() {
+        let second = Duration::from_secs;
+        for (behind, known) in [(None, 1), (Some(7), 1), (Some(5), 2)] {
+            let mut watches = Watches::default();
+            watches.open(second(10), News::Crash, 9, NAME, 9, vec![true, true]);
+            watches.are_behind(NAME, behind.into_iter().map(|held| (1, held)).collect());
+            watches.event(second(11), 0, NAME, &dead(10));
+            watches.event(second(12), 1, NAME, &dead(6));
+            assert_eq!(watches.spreads()[0].known_by, known, "held at {behind:?}");
+        }
+    }
 
     fn dead(generation: u64) -> Event<u32> {
         Event::dead(NodeId::new("n9").unwrap(), Generation(generation))

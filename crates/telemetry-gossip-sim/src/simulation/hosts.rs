@@ -145,6 +145,15 @@ impl Simulation {
                 !matches!(member.status(), Status::Dead) || member.generation().0 < least
             });
             self.watches.open(now, News::Crash, index, name, least, waiting);
+            let id = self.processes[index].id;
+            let held_at = |observer: &Process| {
+                let member = observer.node.as_ref()?.member(id.as_str())?;
+                let generation = member.generation().0;
+                (member.status().is_live() && generation < least).then_some(generation)
+            };
+            let observers = self.processes.iter().enumerate();
+            let behind = observers.filter_map(|(at, observer)| Some((at, held_at(observer)?)));
+            self.watches.are_behind(name, behind.collect());
         }
     }
 
