@@ -6,8 +6,8 @@
 
 use std::time::Duration;
 
-use telemetry_gossip_core::{Event, NodeId, Status};
-use telemetry_gossip_sim::{Checking, Cluster, Quantiles, Settings, node_id};
+use telemetry_gossip_core::{Event, Generation, NodeId, Status};
+use telemetry_gossip_sim::{Checking, Cluster, Quantiles, Settings, Spawn, node_id};
 use telemetry_gossip_tests::for_each_seed;
 
 /// A fleet of which every fifth node sends from elsewhere, and every twentieth loses its address.
@@ -103,4 +103,29 @@ fn forty_nodes_of_which_some_send_from_elsewhere_and_some_lose_their_address() {
 #[ignore = "takes minutes"]
 fn two_hundred_fifty_nodes_of_which_some_send_from_elsewhere_and_some_lose_their_address() {
     check(250, 20);
+}
+
+/// What an unverified address gets is short: a claim with the longest id does not fit into it.
+#[test]
+fn a_node_that_sends_from_elsewhere_joins_a_cluster_with_the_longest_ids() {
+    for_each_seed(10, |seed| {
+        let mut cluster = Cluster::new(Settings::default().nodes(6).seed(seed));
+        cluster.start_joined();
+        for number in 1..=3 {
+            let id = NodeId::new(&format!("{number}-{}", "x".repeat(125))).expect("127 bytes");
+            // As large as a claim may be: its generation takes eight bytes.
+            cluster.add_as(Spawn::new(id).generation(Generation(1 << 50)));
+        }
+        cluster.run_for(Duration::from_secs(10));
+        let newcomer = cluster.spawn(Spawn::new(node_id(cluster.len())));
+        cluster.send_elsewhere(newcomer);
+        cluster.join(newcomer, &[0, 1, 2]);
+        let whole = cluster.run_until(Cluster::views_complete_and_alive, Duration::from_secs(10));
+        assert!(whole.is_some(), "the views are not complete after ten seconds");
+        cluster.run_for(Duration::from_secs(20));
+        let before = cluster.usage(newcomer).sent_bytes;
+        cluster.run_for(Duration::from_secs(60));
+        let per_second = (cluster.usage(newcomer).sent_bytes - before) / 60;
+        assert!(per_second < 250, "the newcomer sends {per_second} B/s");
+    });
 }

@@ -230,7 +230,13 @@ impl<A: Address> Node<A> {
                     (run, last) = ((place, w.len()), (place, w.len()));
                 }
                 let fits = !self.cx.is_told(slot) || self.put_claim(w, slot);
-                if !fits || w.room() < DONE_FRAME_BYTES {
+                let is_full = !fits || w.room() < DONE_FRAME_BYTES;
+                // A page for an unverified address is short. A claim that does not even fit alone
+                // is left out, or the newcomer would ask for it for ever; it learns of that member
+                // from others.
+                if is_full && last.1 == begin {
+                    w.truncate(begin);
+                } else if is_full {
                     let (place, end) = if run.1 == begin { last } else { run };
                     w.truncate(end);
                     next = Some(place);

@@ -1,6 +1,8 @@
 //! Hosts with several addresses: they are reached at one, and what they send leaves from another.
 
+use super::victims::padded;
 use super::*;
+use crate::wire::{PageRequest, kind};
 
 /// Nodes of which the last `elsewhere` send from other addresses, 100 above their own. They join
 /// through the first, all at once.
@@ -117,4 +119,44 @@ fn a_member_that_is_back_under_an_address_that_leads_nowhere_is_not_told_for_eve
     net.log.clear();
     net.run_for(Duration::from_secs(10));
     assert!(net.log.len() < 400, "{} datagrams in ten seconds", net.log.len());
+}
+
+/// A page for an address that has proved nothing has three times the bytes of its request. However
+/// few these are, the pages come to an end, and tell all members whose claims fit into one alone.
+#[test]
+fn the_pages_for_an_unverified_address_come_to_an_end_whatever_their_length() {
+    let long = |n: u32| &*alloc::format!("{n}-{}", "x".repeat(20 * n as usize % 125)).leak();
+    let members: Vec<_> = (10..30).map(|n| Claim { id: long(n), ..alive(n, 1 << 50) }).collect();
+    let told = |len| {
+        let mut net = Net::joined(2, &Config::default());
+        let (now, node) = (net.now, net.node(1));
+        introduce(node, members.clone());
+        for claim in &members {
+            let slot = node.cx.table.find(claim.id).unwrap();
+            node.cx.table.heard(slot, now, true);
+        }
+        let (mut from, mut told) = (Some(0), alloc::collections::BTreeSet::new());
+        let mut pages = 0;
+        while let Some(place) = from.take() {
+            pages += 1;
+            assert!(pages <= members.len() + 2, "endless pages for requests of {len} bytes");
+            let request = PageRequest { number: 7, from: place };
+            let bytes = datagram(900, |w| assert!(w.frame(kind::PAGE_REQUEST, &request)));
+            hear(node, 900, &padded(bytes, len).unwrap());
+            for (_, bytes) in drain(node).iter().filter(|(to, _)| *to == 900) {
+                for frame in frames(bytes) {
+                    match frame {
+                        Frame::Claims(claims) => told.extend(claims.map(|it| String::from(it.id))),
+                        Frame::Page(page) => from = page.next.map(|IdHash(next)| next),
+                        _ => {}
+                    }
+                }
+            }
+        }
+        told.len()
+    };
+    let all = members.len() + 2;
+    let times: Vec<usize> = (35..150).map(told).collect();
+    assert!(times[..5].iter().all(|&told| (1..all).contains(&told)), "{times:?}");
+    assert!(times[50..].iter().all(|&told| told == all), "{times:?}");
 }

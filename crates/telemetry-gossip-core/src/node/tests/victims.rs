@@ -57,7 +57,7 @@ fn filled(
 }
 
 /// The datagram with a frame of an unknown kind behind it, so that it has this length.
-fn padded(mut bytes: Vec<u8>, len: usize) -> Option<Vec<u8>> {
+pub(super) fn padded(mut bytes: Vec<u8>, len: usize) -> Option<Vec<u8>> {
     let rest = len.checked_sub(bytes.len())?;
     match rest {
         0 => {}
