@@ -31,8 +31,8 @@ use crate::wire::{Ack, PING_LEN, Page, Ping, SEALED_FORMAT};
 /// its MTU node by node.
 const MIN_ACCEPTED_BYTES: usize = 1_500;
 
-/// The most datagrams that one datagram may lead to for its sender: an answer, what is asked or told
-/// besides, and the start of a session.
+/// The most datagrams that one datagram may lead to for its sender: an answer, what is asked or
+/// told besides, and the start of a session.
 const MAX_LED_TO: usize = 3;
 
 impl<A: Address> Node<A> {
