@@ -156,8 +156,8 @@ impl<A: Address> Node<A> {
             self.go_on(from, datagram, &reply, told);
         }
         // A member that answered our probe is a partner to compare tables with.
-        let may_begin = !(reply.tells_nothing || reply.looked_into)
-            && !(datagram.goes_on() && self.has_led_to_enough(from));
+        let is_enough = datagram.goes_on() && self.has_led_to_enough(from);
+        let may_begin = !(reply.tells_nothing || reply.looked_into || is_enough);
         if let Some(slot) = answered.filter(|_| may_begin) {
             self.dissemination.on_ping_answered(slot, &mut self.cx);
             self.anti_entropy.compare_fingerprints(slot, datagram.fingerprints, &mut self.cx);
