@@ -105,7 +105,7 @@ fn two_hundred_fifty_nodes_of_which_some_send_from_elsewhere_and_some_lose_their
     check(250, 20);
 }
 
-/// What an unverified address gets is short: a claim with the longest id does not fit into it.
+/// What an unverified address gets is short: few claims with the longest ids fit into it.
 #[test]
 fn a_node_that_sends_from_elsewhere_joins_a_cluster_with_the_longest_ids() {
     for_each_seed(10, |seed| {

@@ -28,6 +28,10 @@ const DONE_FRAME_BYTES: usize = 12;
 /// The bytes kept free for the frame that says where in a run of one id hash a page ends.
 const PLACE_FRAME_BYTES: usize = 6;
 
+/// The most claims that a page leaves out because none of them fits. The next page goes on there: a
+/// short request must not cost a look at the whole table.
+const MAX_LEFT_OUT: usize = 16;
+
 /// The most rows that are visited to find the live ones of a piece of the table.
 const MAX_PIECE_ROWS: usize = 512;
 
@@ -216,7 +220,7 @@ impl<A: Address> Node<A> {
     /// earlier version cannot go on within them.
     fn put_page(&mut self, w: &mut Writer<'_>, request_id: RequestId, from: Place) {
         let mut next = None;
-        let mut visited = 0;
+        let (mut visited, mut left_out) = (0, 0);
         if let Some(open) = w.open(kind::CLAIMS) {
             // The run of the last id hash, and the last claim of it after which there is room to
             // say where the next page begins: where they stand in the roster and in the datagram.
@@ -234,8 +238,9 @@ impl<A: Address> Node<A> {
                 // A page for an unverified address is short. A claim that does not even fit alone
                 // is left out, or the newcomer would ask for it for ever; it learns of that member
                 // from others.
-                if is_full && last.1 == begin {
+                if is_full && last.1 == begin && left_out < MAX_LEFT_OUT {
                     w.truncate(begin);
+                    left_out += 1;
                 } else if is_full {
                     let (place, end) = if run.1 == begin { last } else { run };
                     w.truncate(end);

@@ -185,8 +185,8 @@ impl<A: Address> Node<A> {
             self.tell_accusers(told.then_some(from));
         }
         self.dissemination.send_flights(&mut self.cx);
-        let may_begin = !(reply.looked_into || self.has_led_to_enough(from));
-        if let Some(slot) = reply.sender.filter(|_| may_begin) {
+        let may_begin = |_: &Slot| !(reply.looked_into || self.has_led_to_enough(from));
+        if let Some(slot) = reply.sender.filter(may_begin) {
             let theirs = datagram.fingerprints;
             self.anti_entropy.compare_while_fresh(slot, theirs, &mut self.cx);
         }

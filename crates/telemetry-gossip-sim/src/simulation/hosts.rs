@@ -144,6 +144,7 @@ impl Simulation {
             let waiting = self.waiting(index, |member| {
                 !matches!(member.status(), Status::Dead) || member.generation().0 < least
             });
+            let has_audience = waiting.contains(&true);
             self.watches.open(now, News::Crash, index, name, least, waiting);
             let id = self.processes[index].id;
             let held_at = |observer: &Process| {
@@ -153,7 +154,9 @@ impl Simulation {
             };
             let observers = self.processes.iter().enumerate();
             let behind = observers.filter_map(|(at, observer)| Some((at, held_at(observer)?)));
-            self.watches.are_behind(name, behind.collect());
+            if has_audience {
+                self.watches.are_behind(name, behind.collect());
+            }
         }
     }
 

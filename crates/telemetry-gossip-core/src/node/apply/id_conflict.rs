@@ -108,7 +108,7 @@ impl<A: Copy + PartialEq> Contest<A> {
 
     /// Whether the rival has the id: most members hold it. If all have answered and no process is
     /// held by most, the one that more of them hold has it; of two that are held alike, that of
-    /// the higher instance. The processes would outbid each other for ever.
+    /// the higher instance. Otherwise the processes would outbid each other for ever.
     fn is_won_by_rival(&self, own: Instance) -> bool {
         let held = |rival, address| self.count(Vote::Rival(rival, address));
         let (all, theirs) = (self.voters.len(), held(self.rival, self.address));
@@ -116,7 +116,6 @@ impl<A: Copy + PartialEq> Contest<A> {
         let is_most = |votes: usize| votes * 2 > all;
         let is_undecided = self.count(Vote::Unknown) == 0
             && theirs > 0
-            && !is_most(ours)
             && !self.voters.iter().any(|voter| is_most(self.count(voter.vote)));
         let has_more = (theirs, self.rival) > (ours, own);
         self.proofs() >= PROOFS && (is_most(theirs) || is_undecided && has_more)

@@ -156,7 +156,28 @@ fn the_pages_for_an_unverified_address_come_to_an_end_whatever_their_length() {
         told.len()
     };
     let all = members.len() + 2;
-    let times: Vec<usize> = (35..150).map(told).collect();
-    assert!(times[..5].iter().all(|&told| (1..all).contains(&told)), "{times:?}");
-    assert!(times[50..].iter().all(|&told| told == all), "{times:?}");
+    let counts: Vec<usize> = (35..150).map(told).collect();
+    assert!(counts[..5].iter().all(|&told| (1..all).contains(&told)), "{counts:?}");
+    assert!(counts[50..].iter().all(|&told| told == all), "{counts:?}");
+}
+
+/// None of the claims fits into the page. A short request must not cost a look at the whole table.
+#[test]
+fn a_page_passes_over_a_bounded_number_of_claims_that_do_not_fit() {
+    let mut net = Net::joined(2, &Config::default());
+    let (now, node) = (net.now, net.node(1));
+    for n in 10..510 {
+        let id = &*alloc::format!("{n}-{}", "x".repeat(120)).leak();
+        introduce(node, [Claim { id, ..alive(n, 0) }]);
+        let slot = node.cx.table.find(id).unwrap();
+        node.cx.table.heard(slot, now, true);
+    }
+    let before = node.stats().rows_visited;
+    let bytes = datagram(900, |w| {
+        assert!(w.frame(kind::PAGE_REQUEST, &PageRequest { number: 7, from: 0 }))
+    });
+    hear(node, 900, &bytes);
+    drain(node);
+    let visited = node.stats().rows_visited - before;
+    assert!((2..=40).contains(&visited), "{visited} rows");
 }
