@@ -1,0 +1,223 @@
+//! The head: the small record that says which version of the document is the newest.
+//!
+//! A store keeps the head apart from the documents. Nodes read it often, as it has some 400 bytes,
+//! and a document only when the head names one that they do not have. A write replaces the head in
+//! one step, if it still is the one that the writer has read.
+
+use serde::{Deserialize, Serialize};
+
+use crate::document::{ClusterId, DocumentHash, Edition, MAX_TEXT};
+
+/// The format of heads and documents that this crate writes, and the highest that it reads.
+pub const FORMAT: u32 = 1;
+
+/// The longest head, in bytes.
+pub const MAX_HEAD: usize = 4_096;
+
+/// Which version of the document is the newest, and who wrote it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Head {
+    /// The format of the head and of the document, [`FORMAT`] at most.
+    pub format: u32,
+    /// The id of the cluster.
+    pub cluster: ClusterId,
+    /// The name of the cluster.
+    #[serde(default)]
+    pub label: String,
+    /// The version of the document.
+    pub version: u64,
+    /// In how many parts a store keeps the document that bounds the length of a value.
+    #[serde(default = "one")]
+    pub chunks: u32,
+    /// The hash of the document.
+    pub hash: DocumentHash,
+    /// The hash of the version before, if the document says it.
+    #[serde(default)]
+    pub previous: Option<DocumentHash>,
+    /// How many members the document has.
+    pub members: u64,
+    /// The last version that was forced past the guard of the nodes; zero if there is none.
+    #[serde(default)]
+    pub forced: u64,
+    /// A random text by which a writer knows its own write again, if it did not hear the answer.
+    #[serde(default)]
+    pub op: String,
+    /// When it was written, in seconds since 1970, as the writer's clock says; zero if unknown.
+    #[serde(default)]
+    pub at: u64,
+    /// Who wrote it; empty if unknown.
+    #[serde(default)]
+    pub by: String,
+    /// Why it was written; empty if unknown.
+    #[serde(default)]
+    pub why: String,
+}
+
+fn one() -> u32 {
+    1
+}
+
+/// Who writes a version, when and why.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stamp {
+    /// A random text by which the writer knows its own write again.
+    pub op: String,
+    /// When, in seconds since 1970.
+    pub at: u64,
+    /// Who.
+    pub by: String,
+    /// Why.
+    pub why: String,
+}
+
+impl Stamp {
+    /// A stamp of this operator with this reason. A text longer than 255 bytes is cut, and control
+    /// characters become spaces.
+    #[must_use]
+    pub fn new(by: &str, why: &str) -> Self {
+        Self { by: plain(by), why: plain(why), ..Self::default() }
+    }
+
+    /// Sets the random text by which the writer knows its own write again.
+    #[must_use]
+    pub fn op(mut self, op: [u8; 16]) -> Self {
+        self.op = base16ct::lower::encode_string(&op);
+        self
+    }
+
+    /// Sets when it is written, in seconds since 1970.
+    #[must_use]
+    pub fn at(mut self, at: u64) -> Self {
+        self.at = at;
+        self
+    }
+}
+
+/// A text as documents may contain it.
+fn plain(text: &str) -> String {
+    let mut plain = String::new();
+    for character in text.chars().map(|c| if c.is_control() { ' ' } else { c }) {
+        if plain.len() + character.len_utf8() > MAX_TEXT {
+            break;
+        }
+        plain.push(character);
+    }
+    plain.trim().to_owned()
+}
+
+impl Head {
+    /// The head that names this edition.
+    #[must_use]
+    pub fn of(edition: &Edition, stamp: &Stamp) -> Self {
+        let document = edition.document();
+        let Stamp { op, at, by, why } = stamp.clone();
+        Self {
+            format: FORMAT,
+            cluster: document.cluster(),
+            label: document.label().to_owned(),
+            version: document.version(),
+            chunks: 1,
+            hash: edition.hash(),
+            previous: document.previous(),
+            members: document.members().len() as u64,
+            forced: document.forced(),
+            op,
+            at,
+            by,
+            why,
+        }
+    }
+
+    /// Reads a head, which is one line of JSON. Fields that this version does not know are passed
+    /// over; a head of a newer format is refused.
+    pub fn parse(bytes: &[u8]) -> Result<Self, HeadError> {
+        if bytes.len() > MAX_HEAD {
+            return Err(HeadError::TooLong { len: bytes.len() });
+        }
+        // The format first: all other fields may be others in a newer one.
+        let Format { format } = serde_json::from_slice(bytes).map_err(HeadError::unreadable)?;
+        if format > FORMAT {
+            return Err(HeadError::NewerFormat { format });
+        }
+        serde_json::from_slice(bytes).map_err(HeadError::unreadable)
+    }
+
+    /// Writes the head as one line of JSON.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        // Strings, numbers and options of them can always be written.
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
+    /// Whether the edition is the one that the head names.
+    pub(crate) fn matches(&self, edition: &Edition) -> Result<(), String> {
+        let document = edition.document();
+        let differs = |what: &str, head: &dyn std::fmt::Display, found: &dyn std::fmt::Display| {
+            Err(format!("the head says {what} {head}, and the document has {found}"))
+        };
+        if self.hash != edition.hash() {
+            return differs("hash", &self.hash.short(), &edition.hash().short());
+        }
+        if self.version != document.version() {
+            return differs("version", &self.version, &document.version());
+        }
+        if self.cluster != document.cluster() {
+            return differs("cluster", &self.cluster, &document.cluster());
+        }
+        if self.label != document.label() {
+            return differs("label", &self.label, &document.label());
+        }
+        let count = document.members().len() as u64;
+        if self.members != count {
+            return differs("a number of members of", &self.members, &count);
+        }
+        if self.forced != document.forced() {
+            return differs("forced", &self.forced, &document.forced());
+        }
+        Ok(())
+    }
+}
+
+/// The only field that every format has.
+#[derive(Deserialize)]
+struct Format {
+    format: u32,
+}
+
+/// Why bytes are no head.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum HeadError {
+    /// The head is too long.
+    #[error("the head has {len} bytes: at most {MAX_HEAD} are read")]
+    #[non_exhaustive]
+    TooLong {
+        /// Its length in bytes.
+        len: usize,
+    },
+    /// The head is no JSON, or a field is missing or has another type.
+    #[error("the head cannot be read: {what}")]
+    #[non_exhaustive]
+    Unreadable {
+        /// What the parser says.
+        what: String,
+    },
+    /// A newer program has written the head.
+    #[error(
+        "the head has format {format}, and this program reads up to {FORMAT}: \
+         install a newer version of it"
+    )]
+    #[non_exhaustive]
+    NewerFormat {
+        /// The format.
+        format: u32,
+    },
+}
+
+impl HeadError {
+    fn unreadable(error: serde_json::Error) -> Self {
+        Self::Unreadable { what: error.to_string() }
+    }
+}
