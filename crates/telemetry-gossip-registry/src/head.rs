@@ -40,6 +40,9 @@ pub struct Head {
     /// The last version that was forced past the guard of the nodes; zero if there is none.
     #[serde(default)]
     pub forced: u64,
+    /// The last version by which an operator ended a fork of the history; zero if there is none.
+    #[serde(default)]
+    pub recovered: u64,
     /// A random text by which a writer knows its own write again, if it did not hear the answer.
     #[serde(default)]
     pub op: String,
@@ -123,6 +126,7 @@ impl Head {
             previous: document.previous(),
             members: document.members().len() as u64,
             forced: document.forced(),
+            recovered: document.recovered(),
             op,
             at,
             by,
@@ -172,6 +176,9 @@ impl Head {
         let count = document.members().len() as u64;
         if self.members != count {
             return differs("a number of members of", &self.members, &count);
+        }
+        if self.recovered != document.recovered() {
+            return differs("recovered", &self.recovered, &document.recovered());
         }
         if self.forced != document.forced() {
             return differs("forced", &self.forced, &document.forced());

@@ -3,7 +3,9 @@
 use telemetry_gossip_core::IdError;
 use thiserror::Error;
 
-use super::{MAX_ADDRESSES, MAX_BYTES, MAX_LABELS, MAX_MEMBERS, MAX_REMOVED, MAX_TEXT, MAX_VERSION};
+use super::{
+    MAX_ADDRESSES, MAX_BYTES, MAX_LABELS, MAX_MEMBERS, MAX_REMOVED, MAX_TEXT, MAX_VERSION,
+};
 
 /// Why bytes are no document. The rule that is broken is named, and the node that breaks it.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]

@@ -84,6 +84,7 @@ pub struct Document {
     pub(crate) version: u64,
     pub(crate) previous: Option<DocumentHash>,
     pub(crate) forced: u64,
+    pub(crate) recovered: u64,
     pub(crate) members: BTreeMap<NodeId, Member>,
     pub(crate) removed: BTreeMap<NodeId, Removed>,
 }
@@ -148,6 +149,12 @@ impl Document {
         text::read(bytes)
     }
 
+    /// Reads the table `[members]` of a TOML file, as a list of nodes to be added has it. Whatever
+    /// else stands in the file is passed over, so that a document is such a list, too.
+    pub fn parse_members(bytes: &[u8]) -> Result<BTreeMap<NodeId, Member>, DocumentError> {
+        text::read_members(bytes)
+    }
+
     /// The id of the cluster.
     #[must_use]
     pub fn cluster(&self) -> ClusterId {
@@ -177,6 +184,13 @@ impl Document {
     #[must_use]
     pub fn forced(&self) -> u64 {
         self.forced
+    }
+
+    /// The last version up to this one by which an operator ended a fork of the history; zero if
+    /// there is none.
+    #[must_use]
+    pub fn recovered(&self) -> u64 {
+        self.recovered
     }
 
     /// The nodes that belong, in the order of their ids.

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use serde::Deserialize;
+use serde::{Deserialize, de};
 use telemetry_gossip_core::NodeId;
 
 use super::{
@@ -26,9 +26,17 @@ struct Raw {
     #[serde(default)]
     forced: u64,
     #[serde(default)]
+    recovered: u64,
+    #[serde(default)]
     members: BTreeMap<String, RawMember>,
     #[serde(default)]
     removed: BTreeMap<String, RawRemoved>,
+}
+
+/// A list of members, in a file that may have more in it.
+#[derive(Deserialize)]
+struct RawMembers {
+    members: BTreeMap<String, RawMember>,
 }
 
 #[derive(Deserialize)]
@@ -59,22 +67,43 @@ struct RawRemoved {
 
 /// Reads a document.
 pub(super) fn read(bytes: &[u8]) -> Result<Document, DocumentError> {
+    from_toml::<Raw>(bytes)?.check()
+}
+
+/// Reads a list of members, whose `since` may be any version.
+pub(super) fn read_members(bytes: &[u8]) -> Result<BTreeMap<NodeId, Member>, DocumentError> {
+    check_members(from_toml::<RawMembers>(bytes)?.members, MAX_VERSION)
+}
+
+fn from_toml<T: de::DeserializeOwned>(bytes: &[u8]) -> Result<T, DocumentError> {
     if bytes.len() > MAX_BYTES {
         return Err(DocumentError::TooLong { len: bytes.len() });
     }
     let text = std::str::from_utf8(bytes)
         .map_err(|error| DocumentError::NotText { at: error.valid_up_to() })?;
-    let raw: Raw = toml::from_str(text).map_err(|error| {
-        let at = error.span().map_or(0, |span| span.start).min(text.len());
-        let line = 1 + text.as_bytes()[..at].iter().filter(|byte| **byte == b'\n').count();
+    toml::from_str(text).map_err(|error| {
+        let at = error.span().map_or(0, |span| span.start).min(bytes.len());
+        let line = 1 + bytes.iter().take(at).filter(|byte| **byte == b'\n').count();
         DocumentError::Syntax { line, what: brief(error.message(), MAX_TEXT) }
-    })?;
-    raw.check()
+    })
+}
+
+fn check_members(
+    members: BTreeMap<String, RawMember>,
+    version: u64,
+) -> Result<BTreeMap<NodeId, Member>, DocumentError> {
+    if members.len() > MAX_MEMBERS {
+        return Err(DocumentError::TooManyMembers { count: members.len() });
+    }
+    members
+        .into_iter()
+        .map(|(id, member)| Ok((node_id(&id)?, member.check(&id, version)?)))
+        .collect()
 }
 
 impl Raw {
     fn check(self) -> Result<Document, DocumentError> {
-        let Self { cluster, label, version, previous, forced, members, removed } = self;
+        let Self { cluster, label, version, previous, forced, recovered, members, removed } = self;
         if !(1..=MAX_VERSION).contains(&version) {
             return Err(DocumentError::Version { version });
         }
@@ -82,16 +111,11 @@ impl Raw {
             check_text(|| "label".to_owned(), &label)?;
         }
         check_version(|| "forced".to_owned(), forced, version)?;
-        if members.len() > MAX_MEMBERS {
-            return Err(DocumentError::TooManyMembers { count: members.len() });
-        }
+        check_version(|| "recovered".to_owned(), recovered, version)?;
         if removed.len() > MAX_REMOVED {
             return Err(DocumentError::TooManyRemoved { count: removed.len() });
         }
-        let members = members
-            .into_iter()
-            .map(|(id, member)| Ok((node_id(&id)?, member.check(&id, version)?)))
-            .collect::<Result<BTreeMap<_, _>, DocumentError>>()?;
+        let members = check_members(members, version)?;
         let removed = removed
             .into_iter()
             .map(|(id, removed)| Ok((node_id(&id)?, removed.check(&id, version)?)))
@@ -99,7 +123,7 @@ impl Raw {
         if let Some(id) = removed.keys().find(|id| members.contains_key(*id)) {
             return Err(DocumentError::Both { id: id.to_string() });
         }
-        Ok(Document { cluster, label, version, previous, forced, members, removed })
+        Ok(Document { cluster, label, version, previous, forced, recovered, members, removed })
     }
 }
 
@@ -163,7 +187,8 @@ fn is_address(text: &str) -> bool {
 }
 
 fn check_text(field: impl Fn() -> String, text: &str) -> Result<(), DocumentError> {
-    let is_plain = !text.is_empty() && text.len() <= MAX_TEXT && !text.chars().any(char::is_control);
+    let is_plain =
+        !text.is_empty() && text.len() <= MAX_TEXT && !text.chars().any(char::is_control);
     if is_plain { Ok(()) } else { Err(DocumentError::Text { field: field() }) }
 }
 
@@ -185,7 +210,8 @@ fn brief(text: &str, most: usize) -> String {
 
 /// Writes a document.
 pub(super) fn write(document: &Document) -> String {
-    let Document { cluster, label, version, previous, forced, members, removed } = document;
+    let Document { cluster, label, version, previous, forced, recovered, members, removed } =
+        document;
     let mut text = format!("cluster = \"{cluster}\"\n");
     if !label.is_empty() {
         push_field(&mut text, "label", quote(label));
@@ -196,6 +222,9 @@ pub(super) fn write(document: &Document) -> String {
     }
     if *forced > 0 {
         push_field(&mut text, "forced", forced);
+    }
+    if *recovered > 0 {
+        push_field(&mut text, "recovered", recovered);
     }
     for (id, member) in members {
         push_member(&mut text, *id, member);
@@ -223,8 +252,10 @@ fn push_member(text: &mut String, id: NodeId, member: &Member) {
         push_field(text, "addresses", format_args!("[{}]", quoted.join(", ")));
     }
     if !labels.is_empty() {
-        let pairs: Vec<String> =
-            labels.iter().map(|(name, value)| format!("{} = {}", key(name), quote(value))).collect();
+        let pairs: Vec<String> = labels
+            .iter()
+            .map(|(name, value)| format!("{} = {}", key(name), quote(value)))
+            .collect();
         push_field(text, "labels", format_args!("{{ {} }}", pairs.join(", ")));
     }
     if *seed {

@@ -1,0 +1,686 @@
+//! How a node follows the registry: a state machine without IO, a clock or threads.
+//!
+//! The host carries out what [`Follower::poll`] asks for, and reports how it went. One thing is
+//! under way at a time:
+//!
+//! ```text
+//!            due                  differs               verified, names this node
+//!   idle ---------> read head ------------> read document ----------> keep ----> apply ---> publish
+//!    ^                  | same, held, failed      | held, failed        | failed    | failed
+//!    +------------------+-------------------------+---------------------+-----------+
+//! ```
+//!
+//! - A version is never applied unless it is above the one in force, is the one that the head
+//!   names, and is kept on disk first.
+//! - Whatever the store says or does, the version in force stays in force; gossip never waits.
+//! - A hint makes the store be read sooner, and is believed in nothing else.
+
+mod judge;
+mod schedule;
+mod status;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use telemetry_gossip_core::{Instant, Label, NodeId};
+
+use self::judge::{HeadVerdict, Verdict};
+use self::schedule::Schedule;
+use crate::document::{ClusterId, Document, DocumentHash, Edition};
+use crate::head::{Head, HeadError};
+use crate::store::StoreError;
+
+pub use status::{Gone, InForce, Reason, State, Status};
+
+/// The telemetry key under which each node publishes the version that it goes by.
+pub const TELEMETRY_KEY: &str = "tg.config";
+
+/// How long after a version that no longer names this node the store is read again, before the node
+/// believes it.
+const CONFIRM_AFTER: Duration = Duration::from_secs(10);
+
+/// How long a node without a list waits for what the others publish before it takes its first one.
+const SETTLE: Duration = Duration::from_secs(5);
+
+/// How long members that say "not a member" count together.
+const DOUBT: Duration = Duration::from_secs(120);
+
+/// How many members have to say so.
+const DOUBTERS: usize = 3;
+
+/// How a node follows the registry.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Settings {
+    /// The id of the node.
+    pub me: NodeId,
+    /// The gossip label of the node.
+    pub label: Label,
+    /// What the node does once the list no longer names it.
+    pub when_removed: WhenRemoved,
+    /// How often to look for a new head.
+    pub poll: Duration,
+    /// The seed of all random delays.
+    pub seed: [u8; 32],
+}
+
+impl Settings {
+    /// The settings of this node, which leaves when it is removed, and looks every 30 s.
+    #[must_use]
+    pub fn new(me: NodeId, label: Label, seed: [u8; 32]) -> Self {
+        let poll = Duration::from_secs(30);
+        Self { me, label, when_removed: WhenRemoved::Leave, poll, seed }
+    }
+
+    /// Sets how often to look for a new head.
+    #[must_use]
+    pub fn poll(mut self, poll: Duration) -> Self {
+        self.poll = poll;
+        self
+    }
+
+    /// Sets what the node does once the list no longer names it.
+    #[must_use]
+    pub fn when_removed(mut self, when_removed: WhenRemoved) -> Self {
+        self.when_removed = when_removed;
+        self
+    }
+}
+
+/// What a node does once the list no longer names it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WhenRemoved {
+    /// It leaves the cluster.
+    #[default]
+    Leave,
+    /// It goes on, and warns. The others answer its pings and tell it nothing.
+    Stay,
+}
+
+/// What a node keeps on its disk: a document, and since which version its machine is the node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kept {
+    bytes: Arc<[u8]>,
+    since: Option<u64>,
+}
+
+impl Kept {
+    /// A document that was kept. `since` is the version since which this machine is the node, if it
+    /// is.
+    #[must_use]
+    pub fn new(bytes: impl Into<Arc<[u8]>>, since: Option<u64>) -> Self {
+        Self { bytes: bytes.into(), since }
+    }
+
+    /// The bytes of the document.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The version since which this machine is the node.
+    #[must_use]
+    pub fn since(&self) -> Option<u64> {
+        self.since
+    }
+}
+
+/// The version in force. Only its bytes are held: they are a tenth of the document in memory, and
+/// needed again only when a new version comes.
+#[derive(Clone, Debug)]
+pub(crate) struct Held {
+    cluster: ClusterId,
+    version: u64,
+    hash: DocumentHash,
+    members: u64,
+    bytes: Arc<[u8]>,
+    since: Option<u64>,
+}
+
+impl Held {
+    fn new(edition: &Edition, bytes: Arc<[u8]>, since: Option<u64>) -> Self {
+        let document = edition.document();
+        let (cluster, version) = (document.cluster(), document.version());
+        let members = document.members().len() as u64;
+        Self { cluster, version, hash: edition.hash(), members, bytes, since }
+    }
+}
+
+/// What the live members publish, other than this node.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Fleet {
+    live: usize,
+    published: BTreeMap<Published, usize>,
+    settled: bool,
+}
+
+/// The version that a node publishes: its number, and the first digits of its hash.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Published {
+    version: u64,
+    hash: String,
+}
+
+impl Published {
+    /// Reads the value of [`TELEMETRY_KEY`]; `None` if it is none.
+    #[must_use]
+    pub fn parse(value: &[u8]) -> Option<Self> {
+        let (version, hash) = std::str::from_utf8(value).ok()?.split_once('.')?;
+        let is_hash = hash.len() == 16 && hash.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let version = version.parse().ok()?;
+        is_hash.then(|| Self { version, hash: hash.to_owned() })
+    }
+
+    /// The version.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// The first 16 digits of the hash.
+    #[must_use]
+    pub fn hash(&self) -> &str {
+        &self.hash
+    }
+}
+
+impl Fleet {
+    /// Adds up what each live member publishes, other than this node. `settled` is whether the node
+    /// has joined and heard from them, or has no others to hear from.
+    pub fn new(others: impl IntoIterator<Item = Option<Published>>, settled: bool) -> Self {
+        let mut fleet = Self { settled, ..Self::default() };
+        for published in others {
+            fleet.live += 1;
+            if let Some(published) = published {
+                *fleet.published.entry(published).or_default() += 1;
+            }
+        }
+        fleet
+    }
+
+    /// How many publish this version with this hash.
+    pub(crate) fn publishing(&self, version: u64, hash: &DocumentHash) -> usize {
+        let wanted = Published { version, hash: hash.short() };
+        self.published.get(&wanted).copied().unwrap_or(0)
+    }
+
+    /// A version above this one if half of the live members, this node included, publish such.
+    pub(crate) fn half_is_above(&self, version: u64) -> Option<u64> {
+        let above = self.published.iter().filter(|(published, _)| published.version > version);
+        let count: usize = above.clone().map(|(_, count)| count).sum();
+        let lowest = above.map(|(published, _)| published.version).min();
+        lowest.filter(|_| 2 * count > self.live)
+    }
+}
+
+/// What hints at a change of the registry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Hint {
+    /// A live member publishes this.
+    Published {
+        /// The member.
+        by: NodeId,
+        /// What it publishes.
+        published: Published,
+    },
+    /// A member says that this node does not belong, by this version.
+    NotAMember {
+        /// The version.
+        version: u64,
+        /// The member, if it is known.
+        by: Option<NodeId>,
+    },
+    /// A node that the version in force does not name has knocked.
+    Knocked,
+    /// An operator of this host asks to read now.
+    Asked,
+}
+
+/// What the host is asked to do. It reports the outcome of all but the last three.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Action {
+    /// Read the head: [`Follower::on_head`].
+    ReadHead,
+    /// Read a document: [`Follower::on_document`].
+    ReadDocument {
+        /// The version.
+        version: u64,
+        /// In how many parts it is stored.
+        chunks: u32,
+    },
+    /// Keep this on disk: [`Follower::on_kept`].
+    Keep(Kept),
+    /// Apply this list to the node: [`Follower::on_applied`].
+    Apply {
+        /// The version.
+        version: u64,
+        /// The nodes that belong.
+        members: Vec<NodeId>,
+    },
+    /// Publish this value under [`TELEMETRY_KEY`].
+    Publish(String),
+    /// Leave the cluster, and end.
+    Leave(Gone),
+    /// Log that the list no longer names this node, which stays all the same.
+    Warn(Gone),
+}
+
+/// What is under way.
+#[derive(Debug)]
+enum Step {
+    Idle,
+    ReadingHead,
+    /// Reads the document after the version in force, to see whether `head` follows from it.
+    ReadingLink(Head),
+    ReadingDocument(Head),
+    /// A first version waits until it is plain what the others publish.
+    Settling {
+        head: Head,
+        edition: Edition,
+        until: Instant,
+    },
+    Keeping(Held),
+    Applying(Held),
+}
+
+/// Follows the registry for one node. See the [module](self).
+///
+/// ```
+/// use telemetry_gossip_core::{Instant, Label};
+/// use telemetry_gossip_registry::follow::{Action, Fleet, Follower, Settings, State};
+/// use telemetry_gossip_registry::{ClusterId, Edition, Head, Member, Stamp};
+///
+/// let members = [("a".parse()?, Member::default()), ("b".parse()?, Member::default())];
+/// let edition = Edition::first(ClusterId::from_random([1; 16]), "", members)?;
+/// let now = Instant::ORIGIN;
+///
+/// let settings = Settings::new("a".parse()?, Label::default(), [7; 32]);
+/// let mut follower = Follower::new(settings, None, now);
+/// follower.set_fleet(now, Fleet::new([], true)); // there are no others yet
+/// assert_eq!(follower.poll(now), Some(Action::ReadHead));
+/// follower.on_head(now, Ok(Some(Head::of(&edition, &Stamp::default()))));
+/// assert!(matches!(follower.poll(now), Some(Action::ReadDocument { version: 1, .. })));
+/// follower.on_document(now, Ok(Some(edition.bytes().to_vec())));
+/// assert!(matches!(follower.poll(now), Some(Action::Keep(_))));
+/// follower.on_kept(now, Ok(()));
+/// assert!(matches!(follower.poll(now), Some(Action::Apply { version: 1, .. })));
+/// follower.on_applied(now, Ok(()));
+/// assert_eq!(follower.status().state, State::Current);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Follower {
+    settings: Settings,
+    held: Option<Held>,
+    fleet: Fleet,
+    step: Step,
+    schedule: Schedule,
+    /// What the host is asked for next. The last three kinds of action wait behind one another.
+    actions: std::collections::VecDeque<Action>,
+    status: Status,
+    started_at: Instant,
+    /// Since when the store says that this node is gone.
+    gone_since: Option<Instant>,
+    /// Whether the host was told that it is.
+    told_gone: bool,
+    doubters: Vec<(NodeId, Instant)>,
+}
+
+impl Follower {
+    /// Begins to follow, from what the node has kept. A kept document that cannot be read counts as
+    /// none. The version kept is in force from the beginning: the host gives
+    /// [`first_config`](Self::first_config) to the node as it starts it.
+    #[must_use]
+    pub fn new(settings: Settings, kept: Option<Kept>, now: Instant) -> Self {
+        let schedule = Schedule::new(settings.poll, settings.seed, now);
+        let held = kept.and_then(|kept| {
+            let edition = Edition::parse(&kept.bytes).ok()?;
+            let document = edition.document();
+            let is_own = Self::is_own_label(&settings, document.label());
+            // A node keeps only versions that name it.
+            let names_me = document.member(settings.me.as_str()).is_some();
+            (is_own && names_me).then(|| Held::new(&edition, kept.bytes, kept.since))
+        });
+        let mut follower = Self {
+            settings,
+            held,
+            fleet: Fleet::default(),
+            step: Step::Idle,
+            schedule,
+            actions: std::collections::VecDeque::new(),
+            status: Status::default(),
+            started_at: now,
+            gone_since: None,
+            told_gone: false,
+            doubters: Vec::new(),
+        };
+        follower.tell_in_force();
+        follower
+    }
+
+    fn is_own_label(settings: &Settings, label: &str) -> bool {
+        label.is_empty() || Label::of(label) == settings.label
+    }
+
+    /// The version that was kept, and the nodes that belong by it, of which this node is one.
+    #[must_use]
+    pub fn first_config(&self) -> Option<(u64, Vec<NodeId>)> {
+        let document = Document::parse(&self.held.as_ref()?.bytes).ok()?;
+        Some((document.version(), document.ids()))
+    }
+
+    /// The document of the version in force.
+    #[must_use]
+    pub fn document(&self) -> Option<Arc<[u8]>> {
+        self.held.as_ref().map(|held| held.bytes.clone())
+    }
+
+    /// What the follower is doing.
+    #[must_use]
+    pub fn status(&self) -> &Status {
+        &self.status
+    }
+
+    /// Says what the live members publish. The host calls it before it reports what it has read,
+    /// and when the node has joined.
+    pub fn set_fleet(&mut self, now: Instant, fleet: Fleet) {
+        self.fleet = fleet;
+        if self.fleet.settled && matches!(self.step, Step::Settling { .. }) {
+            self.settle(now);
+        }
+    }
+
+    /// Takes a hint.
+    pub fn on_hint(&mut self, now: Instant, hint: Hint) {
+        let version = self.held.as_ref().map_or(0, |held| held.version);
+        match hint {
+            Hint::Asked => return self.schedule.asked(now),
+            Hint::Published { published, .. } if published.version < version => return,
+            Hint::Published { by, published } if published.version == version => {
+                let own = self.held.as_ref().map(|held| held.hash.short());
+                if own.as_ref() == Some(&published.hash) {
+                    self.status.differs.take_if(|differing| *differing == by);
+                    return;
+                }
+                self.status.differs = Some(by);
+            }
+            Hint::NotAMember { version: theirs, .. } if theirs <= version => return,
+            Hint::NotAMember { by: Some(by), .. } => self.doubt(now, by),
+            _ => {}
+        }
+        self.schedule.hint(now);
+    }
+
+    /// Counts the members that say that this node does not belong.
+    fn doubt(&mut self, now: Instant, by: NodeId) {
+        self.doubters.retain(|(id, at)| *id != by && now.since(*at) < DOUBT);
+        if self.doubters.len() < DOUBTERS {
+            self.doubters.push((by, now));
+        }
+        self.count_doubts(now);
+    }
+
+    fn count_doubts(&mut self, now: Instant) {
+        self.doubters.retain(|(_, at)| now.since(*at) < DOUBT);
+        let enough = DOUBTERS.min(self.fleet.live / 2).max(1);
+        self.status.doubted = self.doubters.len() >= enough;
+    }
+
+    /// The next thing to do, if there is one now. Until its outcome is reported there is no other,
+    /// except for [`Action::Publish`], [`Action::Leave`] and [`Action::Warn`].
+    pub fn poll(&mut self, now: Instant) -> Option<Action> {
+        if let Some(action) = self.actions.pop_front() {
+            return Some(action);
+        }
+        match &self.step {
+            Step::Idle if now >= self.schedule.next_at() => {
+                self.schedule.begin(now);
+                self.status.reads += 1;
+                self.step = Step::ReadingHead;
+                Some(Action::ReadHead)
+            }
+            Step::Settling { until, .. } if now >= *until => {
+                self.settle(now);
+                self.actions.pop_front()
+            }
+            _ => None,
+        }
+    }
+
+    /// When [`poll`](Self::poll) has something to do, unless a report comes before; `None` while
+    /// only a report can bring anything.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        if !self.actions.is_empty() {
+            return Some(Instant::ORIGIN);
+        }
+        match &self.step {
+            Step::Idle => Some(self.schedule.next_at()),
+            Step::Settling { until, .. } => Some(*until),
+            _ => None,
+        }
+    }
+
+    /// Reports what [`Action::ReadHead`] has found.
+    pub fn on_head(&mut self, now: Instant, found: Result<Option<Head>, StoreError>) {
+        if !matches!(self.step, Step::ReadingHead) {
+            return;
+        }
+        self.step = Step::Idle;
+        let head = match found {
+            Err(error) => return self.on_failure(now, error),
+            Ok(None) => {
+                self.answered(now, None);
+                return self.hold(now, Reason::Missing);
+            }
+            Ok(Some(head)) => head,
+        };
+        self.answered(now, Some(head.version));
+        match judge::judge_head(&head, self.held.as_ref(), self.settings.label) {
+            HeadVerdict::Current => self.is_current(now, false),
+            HeadVerdict::Hold(reason) => self.hold(now, reason),
+            HeadVerdict::Link(version) => {
+                // Chunks of an earlier version are counted by the store, which says none if they
+                // are not all there.
+                self.actions.push_back(Action::ReadDocument { version, chunks: head.chunks });
+                self.step = Step::ReadingLink(head);
+            }
+            HeadVerdict::Compare | HeadVerdict::Read => self.read_document(head),
+        }
+    }
+
+    fn read_document(&mut self, head: Head) {
+        let (version, chunks) = (head.version, head.chunks);
+        self.actions.push_back(Action::ReadDocument { version, chunks });
+        self.step = Step::ReadingDocument(head);
+    }
+
+    /// Reports what [`Action::ReadDocument`] has found.
+    pub fn on_document(&mut self, now: Instant, found: Result<Option<Vec<u8>>, StoreError>) {
+        let step = std::mem::replace(&mut self.step, Step::Idle);
+        let (head, found) = match (step, found) {
+            (Step::ReadingLink(_) | Step::ReadingDocument(_), Err(error)) => {
+                return self.on_failure(now, error);
+            }
+            (Step::ReadingLink(head), Ok(link)) => {
+                let held = self.held.as_ref().map(|held| (held.version, held.hash));
+                return match held {
+                    Some((version, hash)) if !judge::follows(link.as_deref(), hash) => {
+                        self.hold(now, Reason::Forked { version });
+                    }
+                    _ => self.read_document(head),
+                };
+            }
+            (Step::ReadingDocument(head), Ok(found)) => (head, found),
+            (other, _) => {
+                self.step = other;
+                return;
+            }
+        };
+        let Some(bytes) = found else {
+            // A head without its document: another writer may just have replaced both.
+            let version = head.version;
+            let what = format!("the store has no document of version {version}");
+            return self.on_failure(now, StoreError::Damaged(what));
+        };
+        let edition = match Edition::parse(&bytes) {
+            Ok(edition) => edition,
+            Err(error) => return self.on_failure(now, error.into()),
+        };
+        let until = self.started_at + SETTLE;
+        if self.held.is_none() && !self.fleet.settled && now < until {
+            self.step = Step::Settling { head, edition, until };
+        } else {
+            self.judge(now, &head, &edition);
+        }
+    }
+
+    /// Judges the first version once it is plain what the others publish.
+    fn settle(&mut self, now: Instant) {
+        if let Step::Settling { head, edition, .. } = std::mem::replace(&mut self.step, Step::Idle)
+        {
+            self.judge(now, &head, &edition);
+        }
+    }
+
+    fn judge(&mut self, now: Instant, head: &Head, edition: &Edition) {
+        let (me, held) = (self.settings.me, self.held.as_ref());
+        match judge::judge(me, head, edition, held, &self.fleet) {
+            Verdict::Hold(reason) => self.hold(now, reason),
+            Verdict::Same => {
+                // The same list, written in another way: others will have it like this, too.
+                if let Some(held) = &mut self.held {
+                    (held.hash, held.bytes) = (edition.hash(), edition.bytes().into());
+                }
+                self.tell_in_force();
+                self.is_current(now, true);
+            }
+            Verdict::Gone(gone) => self.on_gone(now, gone),
+            Verdict::NotYetMember => {
+                self.status.state = State::NotYetMember { version: edition.version() };
+                self.schedule.succeeded(now, true);
+                self.schedule.wanted(now);
+            }
+            Verdict::Take { since } => {
+                let next = Held::new(edition, edition.bytes().into(), Some(since));
+                self.actions.push_back(Action::Keep(Kept::new(next.bytes.clone(), next.since)));
+                self.step = Step::Keeping(next);
+            }
+        }
+    }
+
+    /// Reports whether [`Action::Keep`] is done.
+    pub fn on_kept(&mut self, now: Instant, kept: Result<(), String>) {
+        match (std::mem::replace(&mut self.step, Step::Idle), kept) {
+            (Step::Keeping(next), Ok(())) => self.apply(next),
+            (Step::Keeping(_), Err(error)) => {
+                self.stay(Reason::NotKept(error));
+                self.schedule.failed(now);
+            }
+            (other, _) => self.step = other,
+        }
+    }
+
+    fn apply(&mut self, next: Held) {
+        let members = Document::parse(&next.bytes).map_or_else(|_| Vec::new(), |read| read.ids());
+        self.actions.push_back(Action::Apply { version: next.version, members });
+        self.step = Step::Applying(next);
+    }
+
+    /// Reports whether [`Action::Apply`] is done. If the node cannot apply it, as it waits for its id,
+    /// say, the store is read again, and the version that it has then is tried.
+    pub fn on_applied(&mut self, now: Instant, applied: Result<(), String>) {
+        match (std::mem::replace(&mut self.step, Step::Idle), applied) {
+            (Step::Applying(next), Ok(())) => {
+                self.held = Some(next);
+                self.tell_in_force();
+                self.is_current(now, true);
+            }
+            (Step::Applying(_), Err(error)) => {
+                self.stay(Reason::NotApplied(error));
+                self.schedule.failed(now);
+            }
+            (other, _) => self.step = other,
+        }
+    }
+
+    /// The version in force is the newest, and was confirmed.
+    fn is_current(&mut self, now: Instant, is_new: bool) {
+        self.status.state = State::Current;
+        (self.gone_since, self.told_gone) = (None, false);
+        self.doubters.clear();
+        self.status.doubted = false;
+        self.schedule.succeeded(now, is_new);
+    }
+
+    /// The list no longer names this node. It is believed when a second read says so, too.
+    fn on_gone(&mut self, now: Instant, gone: Gone) {
+        let since = *self.gone_since.get_or_insert(now);
+        self.status.state = State::Gone(gone.clone());
+        self.schedule.succeeded(now, true);
+        let waited = now.since(since);
+        if waited < CONFIRM_AFTER {
+            return self.schedule.read_within(now, CONFIRM_AFTER - waited);
+        }
+        if !std::mem::replace(&mut self.told_gone, true) {
+            self.actions.push_back(match self.settings.when_removed {
+                WhenRemoved::Leave => Action::Leave(gone),
+                WhenRemoved::Stay => Action::Warn(gone),
+            });
+        }
+    }
+
+    /// The version of the store is not taken.
+    fn hold(&mut self, now: Instant, reason: Reason) {
+        self.gone_since = None;
+        self.count_doubts(now);
+        self.stay(reason);
+        self.schedule.succeeded(now, false);
+    }
+
+    /// The store did not answer as asked.
+    fn on_failure(&mut self, now: Instant, error: StoreError) {
+        self.count_doubts(now);
+        self.status.failures += 1;
+        let reason = match error {
+            StoreError::Refused(_) => Reason::Refused(error.to_string()),
+            StoreError::Head(HeadError::NewerFormat { format }) => Reason::NewerFormat { format },
+            StoreError::Head(_) | StoreError::Document(_) | StoreError::Damaged(_) => {
+                Reason::Damaged(error.to_string())
+            }
+            StoreError::Unreachable(_) | StoreError::Unwritable(_) => {
+                Reason::Unreachable(error.to_string())
+            }
+        };
+        self.stay(reason);
+        self.schedule.failed(now);
+    }
+
+    /// Stays with what is in force.
+    fn stay(&mut self, reason: Reason) {
+        self.status.state = match self.held {
+            Some(_) => State::Held(reason),
+            None => State::Waiting(Some(reason)),
+        };
+    }
+
+    fn answered(&mut self, now: Instant, version: Option<u64>) {
+        self.status.answered_at = Some(now);
+        self.status.store = version;
+    }
+
+    /// Says which version is in force, to the host and to the others.
+    fn tell_in_force(&mut self) {
+        let Some(held) = &self.held else { return };
+        let (version, hash, members) = (held.version, held.hash, held.members);
+        self.status.in_force = Some(InForce { version, hash, members });
+        self.status.differs = None;
+        self.actions.push_back(Action::Publish(format!("{version}.{}", hash.short())));
+    }
+}

@@ -1,0 +1,5 @@
+#![allow(missing_docs)]
+#[derive(Debug)]
+pub struct Location;
+#[derive(Debug)]
+pub struct LocationError;
