@@ -16,6 +16,7 @@
 //! - [`store`]: where it is kept
 //! - [`follow`]: how a node follows it, as a state machine without IO
 //! - [`cache`]: what a node keeps of it on its own disk
+//! - `host`: the follower of a node that runs on tokio, with the feature `host`
 //!
 //! [`document`], [`edit`], [`guard`] and [`follow`] read no clock, do no IO and draw no randomness
 //! except from a seed.
@@ -23,11 +24,14 @@
 #![deny(missing_docs)]
 #![deny(warnings)]
 
+pub mod cache;
 pub mod document;
 pub mod edit;
 pub mod follow;
 pub mod guard;
 pub mod head;
+#[cfg(feature = "host")]
+pub mod host;
 pub mod store;
 
 pub use document::{

@@ -48,6 +48,9 @@ const SETTLE: Duration = Duration::from_secs(5);
 /// How long members that say "not a member" count together.
 const DOUBT: Duration = Duration::from_secs(120);
 
+/// How many addresses of a list a node tries.
+const MAX_SEEDS: usize = 8;
+
 /// How many members have to say so.
 const DOUBTERS: usize = 3;
 
@@ -241,7 +244,7 @@ pub enum Hint {
     Asked,
 }
 
-/// What the host is asked to do. It reports the outcome of all but the last three.
+/// What the host is asked to do. It reports the outcome of the first four.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Action {
@@ -265,6 +268,8 @@ pub enum Action {
     },
     /// Publish this value under [`TELEMETRY_KEY`].
     Publish(String),
+    /// Try these addresses of members as well, if the node has found no other member yet.
+    Seeds(Vec<String>),
     /// Leave the cluster, and end.
     Leave(Gone),
     /// Log that the list no longer names this node, which stays all the same.
@@ -321,7 +326,7 @@ pub struct Follower {
     fleet: Fleet,
     step: Step,
     schedule: Schedule,
-    /// What the host is asked for next. The last three kinds of action wait behind one another.
+    /// What the host is asked for next: one action that is reported, behind some that are not.
     actions: std::collections::VecDeque<Action>,
     status: Status,
     started_at: Instant,
@@ -360,7 +365,11 @@ impl Follower {
             told_gone: false,
             doubters: Vec::new(),
         };
-        follower.tell_in_force();
+        if follower.held.is_some() {
+            follower.tell_in_force();
+            let seeds = follower.seeds();
+            follower.actions.push_back(Action::Seeds(seeds));
+        }
         follower
     }
 
@@ -373,6 +382,26 @@ impl Follower {
     pub fn first_config(&self) -> Option<(u64, Vec<NodeId>)> {
         let document = Document::parse(&self.held.as_ref()?.bytes).ok()?;
         Some((document.version(), document.ids()))
+    }
+
+    /// Addresses of members of the version in force, for a node that knows no other way to them.
+    fn seeds(&mut self) -> Vec<String> {
+        let bytes = self.held.as_ref().map(|held| held.bytes.clone());
+        let document = bytes.and_then(|bytes| Document::parse(&bytes).ok());
+        document.map_or_else(Vec::new, |document| self.addresses(&document))
+    }
+
+    /// Some addresses of a list: those of members that are marked as seeds first, and otherwise by
+    /// lot, so that newcomers do not all ask one member.
+    fn addresses(&mut self, document: &Document) -> Vec<String> {
+        let mut members: Vec<(bool, Duration, &str)> = Vec::new();
+        for (id, member) in document.members() {
+            if let Some(first) = member.addresses.first().filter(|_| id != self.settings.me) {
+                members.push((!member.seed, self.schedule.below(Duration::from_secs(1)), first));
+            }
+        }
+        members.sort_unstable();
+        members.into_iter().take(MAX_SEEDS).map(|(_, _, address)| address.to_owned()).collect()
     }
 
     /// The document of the version in force.
@@ -433,7 +462,7 @@ impl Follower {
     }
 
     /// The next thing to do, if there is one now. Until its outcome is reported there is no other,
-    /// except for [`Action::Publish`], [`Action::Leave`] and [`Action::Warn`].
+    /// except for those that need no report.
     pub fn poll(&mut self, now: Instant) -> Option<Action> {
         if let Some(action) = self.actions.pop_front() {
             return Some(action);
@@ -563,6 +592,11 @@ impl Follower {
             }
             Verdict::Gone(gone) => self.on_gone(now, gone),
             Verdict::NotYetMember => {
+                if !matches!(self.status.state, State::NotYetMember { .. }) {
+                    // It knocks there, so that operators see it.
+                    let seeds = self.addresses(edition.document());
+                    self.actions.push_back(Action::Seeds(seeds));
+                }
                 self.status.state = State::NotYetMember { version: edition.version() };
                 self.schedule.succeeded(now, true);
                 self.schedule.wanted(now);
@@ -598,7 +632,11 @@ impl Follower {
     pub fn on_applied(&mut self, now: Instant, applied: Result<(), String>) {
         match (std::mem::replace(&mut self.step, Step::Idle), applied) {
             (Step::Applying(next), Ok(())) => {
-                self.held = Some(next);
+                let is_first = self.held.replace(next).is_none();
+                if is_first {
+                    let seeds = self.seeds();
+                    self.actions.push_back(Action::Seeds(seeds));
+                }
                 self.tell_in_force();
                 self.is_current(now, true);
             }
@@ -660,6 +698,11 @@ impl Follower {
         };
         self.stay(reason);
         self.schedule.failed(now);
+    }
+
+    /// Reports that the node has left, as [`Action::Leave`] asked.
+    pub fn on_left(&mut self) {
+        self.status.left = true;
     }
 
     /// Stays with what is in force.

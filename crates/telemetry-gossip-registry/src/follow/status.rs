@@ -26,8 +26,11 @@ pub struct Status {
     /// Whether members say that this node does not belong by a newer version, which this node
     /// cannot read.
     pub doubted: bool,
-    /// A version that a live member publishes with another hash than this node's.
+    /// A live member that publishes the version in force with another hash: its list says something
+    /// else.
     pub differs: Option<NodeId>,
+    /// Whether the node has left, since the list no longer names it.
+    pub left: bool,
 }
 
 impl Status {

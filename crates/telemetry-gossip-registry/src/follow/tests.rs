@@ -41,6 +41,7 @@ struct Host {
     kept: Option<Kept>,
     published: Option<String>,
     left: Option<Gone>,
+    seeds: Vec<String>,
 }
 
 impl Host {
@@ -48,8 +49,8 @@ impl Host {
         let settings = Settings::new(id("a"), Label::default(), [3; 32]);
         let mut follower = Follower::new(settings, kept.clone(), Instant::ORIGIN);
         follower.set_fleet(Instant::ORIGIN, Fleet::new([], true));
-        let (applied, published, left) = (Vec::new(), None, None);
-        Self { follower, now: Instant::ORIGIN, applied, kept, published, left }
+        let (applied, published, left, seeds) = (Vec::new(), None, None, Vec::new());
+        Self { follower, now: Instant::ORIGIN, applied, kept, published, left, seeds }
     }
 
     fn at(edition: &Edition) -> Self {
@@ -105,6 +106,7 @@ impl Host {
                 self.follower.on_applied(self.now, Ok(()));
             }
             Action::Publish(value) => self.published = Some(value),
+            Action::Seeds(seeds) => self.seeds = seeds,
             Action::Leave(gone) | Action::Warn(gone) => self.left = Some(gone),
         }
     }
@@ -451,4 +453,26 @@ fn the_same_list_in_other_words_is_no_fork() {
     host.run(seconds(60), &[&same]);
     assert_eq!((host.applied.len(), host.state()), (0, &State::Current));
     assert_eq!(host.published.unwrap(), format!("1.{}", same.hash().short()));
+}
+
+#[test]
+fn a_node_without_a_way_to_the_others_tries_eight_of_them_and_seeds_first() {
+    let member = |at: usize| {
+        let name = if at == 0 { "a".to_owned() } else { format!("n{at}") };
+        (name.parse().unwrap(), Member::at([format!("10.0.0.{at}:7946")]).seed(at >= 38))
+    };
+    let members: Vec<(NodeId, Member)> = (0..40).map(member).collect();
+    let one = Edition::first(ClusterId::from_random([1; 16]), "", members.clone()).unwrap();
+    let mut host = Host::new(None);
+    host.run(seconds(1), &[&one]);
+    assert_eq!(host.seeds.len(), 8);
+    let mut first = host.seeds[..2].to_vec();
+    first.sort();
+    assert_eq!(first, ["10.0.0.38:7946", "10.0.0.39:7946"]);
+    assert!(!host.seeds.contains(&"10.0.0.0:7946".to_owned()), "not its own");
+    // One that is not named yet knocks there.
+    let without = Edition::first(ClusterId::from_random([1; 16]), "", members[1..].to_vec());
+    let mut host = Host::new(None);
+    host.run(seconds(1), &[&without.unwrap()]);
+    assert_eq!(host.seeds.len(), 8);
 }

@@ -43,6 +43,12 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// How often a node looks for a new head, if nothing tells it to look earlier.
     fn poll_interval(&self) -> Duration;
 
+    /// Whether a call keeps its thread waiting, as for a disk. The host then makes it on a thread of
+    /// its own.
+    fn is_blocking(&self) -> bool {
+        false
+    }
+
     /// Reads the head; `None` if the registry was never initialised, or is gone.
     fn head(&self) -> StoreFuture<'_, Option<FoundHead>>;
 

@@ -237,6 +237,7 @@ impl Storm {
                 assert!(!matches!(self.follower.status().state, State::Current), "{context}");
                 self.left = Some(gone);
             }
+            Action::Seeds(_) => {}
             Action::Warn(_) => unreachable!("{context}: it leaves"),
         }
     }
