@@ -39,4 +39,8 @@ pub use document::{
     Member, Removed,
 };
 pub use head::{Head, HeadError, Stamp};
-pub use store::{FileStore, FoundHead, Location, MemoryStore, Store, StoreError, Write, Written};
+#[cfg(feature = "etcd")]
+pub use store::EtcdStore;
+pub use store::{
+    FileStore, FoundHead, Location, LocationError, MemoryStore, Store, StoreError, Write, Written,
+};

@@ -7,6 +7,8 @@
 //! | `EtcdStore` | real consensus, with the feature `etcd` |
 //! | [`MemoryStore`] | tests and simulations |
 
+#[cfg(feature = "etcd")]
+mod etcd;
 mod file;
 mod location;
 mod memory;
@@ -22,6 +24,8 @@ use thiserror::Error;
 use crate::document::{DocumentError, Edition};
 use crate::head::{Head, HeadError, Stamp};
 
+#[cfg(feature = "etcd")]
+pub use etcd::EtcdStore;
 pub use file::FileStore;
 pub use location::{Location, LocationError};
 pub use memory::MemoryStore;
