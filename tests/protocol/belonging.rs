@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use telemetry_gossip_core::{Event, Input, NodeId, Status};
-use telemetry_gossip_sim::{Cluster, Settings, node_id};
+use telemetry_gossip_sim::{Cluster, Settings, Spawn, node_id};
 use telemetry_gossip_tests::for_each_seed;
 
 const NODES: usize = 20;
@@ -68,6 +68,34 @@ fn a_stranger_learns_of_nobody() {
         assert_eq!(cluster.view(stranger).len(), 1, "it knows itself alone");
         assert!((0..NODES).all(|node| cluster.status(node, stranger).is_none()));
         assert!(is_told(&cluster, stranger, 7) >= 1);
+    });
+}
+
+/// No config names it yet: the hosts of the nodes that it asks hear of it, again and again.
+#[test]
+fn each_node_that_a_newcomer_asks_tells_its_host_by_id_and_address() {
+    for_each_seed(20, |seed| {
+        let mut cluster = Cluster::new(Settings::default().nodes(10).seed(seed));
+        cluster.start_joined();
+        let config = names(0..10);
+        (0..10).for_each(|node| configure(&mut cluster, node, 7, &config));
+        let newcomer = cluster.spawn(Spawn::new(node_id(10)));
+        cluster.join(newcomer, &[2, 5, 8]);
+        cluster.run_for(Duration::from_secs(120));
+        for node in 0..10 {
+            let told: Vec<(NodeId, u32)> = cluster
+                .events(node)
+                .filter_map(|(_, event)| match event {
+                    Event::Knocked { id, address, .. } => Some((id, address)),
+                    _ => None,
+                })
+                .collect();
+            let address = cluster.node(newcomer).me().address().expect("a node has an address");
+            let named = (node_id(newcomer), address);
+            assert!(told.iter().all(|&knock| knock == named), "n{node}: {told:?}");
+            let bounds = if [2, 5, 8].contains(&node) { 2..=5 } else { 0..=0 };
+            assert!(bounds.contains(&told.len()), "n{node} was told {} times", told.len());
+        }
     });
 }
 

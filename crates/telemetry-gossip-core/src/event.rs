@@ -285,6 +285,17 @@ pub enum Event<A> {
         /// How the exchange ended.
         outcome: ExchangeOutcome,
     },
+    /// A node that the cluster config in force does not name asks this node for something: it pings
+    /// it, or asks to join. It learns nothing, and this node believes nothing of it: the id may be
+    /// made up, and the address forged. A newer config may name it, so this is a good time to ask
+    /// the registry. Told at most once in 30 s for each id, and four times in ten seconds.
+    #[non_exhaustive]
+    Knocked {
+        /// The id that the node states.
+        id: NodeId,
+        /// The address from which its datagram came.
+        address: A,
+    },
 }
 
 /// Constructors, for programs that test how they handle events.
@@ -417,6 +428,11 @@ impl<A> Event<A> {
     /// The exchange that the host asked for has ended.
     pub const fn exchange_completed(peer: Option<NodeId>, outcome: ExchangeOutcome) -> Self {
         Self::ExchangeCompleted { peer, outcome }
+    }
+
+    /// A node that the cluster config does not name asks this node for something.
+    pub const fn knocked(id: NodeId, address: A) -> Self {
+        Self::Knocked { id, address }
     }
 }
 

@@ -163,6 +163,7 @@ pub enum Input<'a, A: Clone> {
     Exchange,
     /// Apply the registry's list of nodes that belong to the cluster. The node removes all other
     /// members and does not admit them again.
+    /// Of others that ask it for something it tells by [`Event::Knocked`](crate::Event::Knocked).
     ApplyClusterConfig {
         /// The version of the list. Higher versions replace lower ones.
         version: u64,

@@ -65,6 +65,7 @@ fn events() -> Vec<Event<SocketAddr>> {
         Event::seen_elsewhere(at(7_106)),
         Event::answers_elsewhere(other, at(7_102), at(7_106)),
         Event::not_a_member(4, Some(other)),
+        Event::knocked(id("edge-4"), at(7_107)),
         Event::table_doubled(20, 41),
         Event::dropped(dropped),
         Event::long_datagrams_lost(other, at(7_102), 508, 1_232),

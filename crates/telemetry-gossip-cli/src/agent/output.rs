@@ -354,6 +354,11 @@ impl Line {
                     by.as_ref().map_or("another node".to_owned(), |by| text::word(by.as_str()))
                 ),
             ),
+            Event::Knocked { id, address, .. } => Self::new(
+                "knocked",
+                json!({ "id": id, "address": address.to_string() }),
+                format!("{shown} at {address} asks to join: if it belongs, add it to the config"),
+            ),
             Event::JoinCompleted { seed, .. } => Self::new(
                 "join-completed",
                 json!({ "seed": seed.to_string() }),
@@ -424,7 +429,8 @@ const fn subject<A>(event: &Event<A>) -> Option<&NodeId> {
         | Event::Removed { id, .. }
         | Event::AnswersElsewhere { id, .. }
         | Event::LongDatagramsLost { id, .. }
-        | Event::Distant { id, .. } => Some(id),
+        | Event::Distant { id, .. }
+        | Event::Knocked { id, .. } => Some(id),
         _ => None,
     }
 }

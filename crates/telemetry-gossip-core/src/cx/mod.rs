@@ -34,7 +34,7 @@ pub(crate) use events::Events;
 pub(crate) use telemetry::Fit;
 
 /// The version of the serialised shape of [`Cx`]. It counts up with each change of the shape.
-pub(crate) const SHAPE: u32 = 6;
+pub(crate) const SHAPE: u32 = 7;
 
 /// The context of all parts. Its fields are serialised in this order.
 #[derive(Debug, Serialize, Deserialize)]
@@ -182,7 +182,7 @@ impl<A: Address> Cx<A> {
                 (
                     admission.is_sound(times)
                         && table.slots().all(|slot| admission.admits(table.row(slot).id())),
-                    "the cluster config is sorted and names every member",
+                    "the cluster config is sorted and names every member; knocks are past",
                 ),
                 (tombstones.is_sound(times), "each tombstone ends, and is listed once"),
                 (events.drops.is_sound(times), "drops were told in the past, by reason"),

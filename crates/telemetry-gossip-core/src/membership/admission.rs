@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::CommandError;
 use crate::id::{IdHash, NodeId, full_id_hash, id_hash_of};
+use crate::membership::knocks::Knocks;
 use crate::time::{Instant, TimeRules};
 
 /// How often the host is told at most that another node does not count this one as a member.
@@ -27,6 +28,8 @@ pub(crate) struct Admission {
     id_hashes: Vec<IdHash>,
     /// When the host was told last that another node does not count this one as a member.
     told_at: Option<Instant>,
+    /// The nodes that asked this node for something although the config does not name them.
+    pub(crate) knocks: Knocks,
 }
 
 impl Admission {
@@ -48,7 +51,8 @@ impl Admission {
         let mut id_hashes: Vec<IdHash> = members.iter().map(NodeId::id_hash).collect();
         id_hashes.sort_unstable();
         id_hashes.dedup();
-        let config = Self { version: Some(version), ids, id_hashes, told_at: self.told_at };
+        let (told_at, knocks) = (self.told_at, Knocks::default());
+        let config = Self { version: Some(version), ids, id_hashes, told_at, knocks };
         if !config.admits(me) {
             return Err(CommandError::NotInClusterConfig);
         }
@@ -56,18 +60,19 @@ impl Admission {
         Ok(())
     }
 
-    /// Whether the ids are sorted, as the binary search needs them, and none are there without a
-    /// config.
+    /// Whether the ids are sorted, as the binary search needs them, and neither ids nor knocks are
+    /// there without a config.
     pub(crate) fn is_sound(&self, times: TimeRules) -> bool {
-        let Self { version, ids, id_hashes, told_at } = self;
+        let Self { version, ids, id_hashes, told_at, knocks } = self;
         let hash = |id: &str| id_hash_of(full_id_hash(id.as_bytes()));
         let mut hashes = ids.iter().map(|id| hash(id));
         ids.is_sorted()
             && id_hashes.is_sorted()
             && id_hashes.len() <= ids.len()
             && hashes.all(|hash| id_hashes.binary_search(&hash).is_ok())
-            && (version.is_some() || ids.is_empty())
+            && (version.is_some() || (ids.is_empty() && knocks.is_empty()))
             && times.are_past(&[*told_at])
+            && knocks.is_sound(times)
     }
 
     /// The version of the config in force.

@@ -20,12 +20,14 @@
 //! | `tombstone` | how long dead members and members that left are remembered |
 //! | `rumors` | the queue of rows that changed and are still to be gossiped |
 //! | `admission` | which nodes belong to the cluster, according to the registry |
+//! | `knocks` | the other nodes that ask for something, as far as the host was told |
 //! | `proof` | how a member is proved, and how much may be sent to an address before |
 //! | `newcomers` | claims that wait until their member has answered |
 
 pub(crate) mod admission;
 pub(crate) mod claim;
 mod echoes;
+pub(crate) mod knocks;
 mod last_heard;
 mod lookup;
 mod member;

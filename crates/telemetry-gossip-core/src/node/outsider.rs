@@ -4,13 +4,17 @@
 //! on reading what the members publish, and a stranger that holds the key would learn who they are.
 //! Their pings are answered, though. A newcomer of which half of the members have not heard yet, as
 //! their config is older, must take no member for dead.
+//!
+//! The host is told who asks, since a newer config may name that node. Nothing else follows from
+//! it: anyone who holds the key can make ids up.
 
 use super::Node;
 use super::reply::Reply;
 use crate::address::Address;
 use crate::event::Event;
-use crate::id::RequestId;
+use crate::id::{IdHash, NodeId, RequestId, full_id_hash, id_hash_of};
 use crate::outbox::{Body, Diff, Intent, Signal};
+use crate::status::Status;
 use crate::wire::decode::{Datagram, Frame};
 use crate::wire::{NotAMember, PING_LEN};
 
@@ -42,6 +46,21 @@ impl<A: Address> Node<A> {
             let limit = ANSWER_LEN.min(self.cx.limit_to(None, datagram.len));
             let intent = Intent::new(from, None, limit).with_signal(signal);
             self.cx.reply(intent.with_body(Body::NotAMember), Diff::default());
+            self.tell_of_knock(from, datagram);
+        }
+    }
+
+    /// Tells the host which node that does not belong asks for something, if the datagram names it
+    /// and the host was told of few others lately.
+    fn tell_of_knock(&mut self, address: A, datagram: &Datagram<'_, A>) {
+        let now = self.cx.now;
+        // A flood is not searched for ids.
+        if !self.cx.admission.knocks.may_tell(now) {
+            return;
+        }
+        let Some(id) = stated_id(datagram) else { return };
+        if self.cx.admission.knocks.tells(full_id_hash(id.as_str().as_bytes()), now) {
+            self.cx.emit(Event::Knocked { id, address });
         }
     }
 
@@ -54,4 +73,18 @@ impl<A: Address> Node<A> {
             self.cx.emit(Event::NotAMember { version: said.version, by });
         }
     }
+}
+
+/// Returns the id of the sender, if the datagram states it in whole: the header has its hash alone.
+/// A request for pages comes with the claim of its sender about itself, and a ping may. A node that
+/// says that it has left asks for nothing.
+fn stated_id<A: Address>(datagram: &Datagram<'_, A>) -> Option<NodeId> {
+    let sender = IdHash(datagram.sender);
+    let claims = datagram.following().filter_map(|frame| match frame {
+        Frame::Claims(claims) => Some(claims),
+        _ => None,
+    });
+    let own =
+        claims.flatten().find(|claim| id_hash_of(full_id_hash(claim.id.as_bytes())) == sender);
+    own.filter(|claim| claim.status == Status::Alive).and_then(|claim| NodeId::new(claim.id).ok())
 }

@@ -193,7 +193,8 @@ impl Carry {
             Event::Unreached { .. } | Event::LongDatagramsLost { .. } | Event::Distant { .. } => {
                 tracing::warn!(?event);
             }
-            // `Refuted`, `IdentityRegained`, `JoinCompleted`, `SeenElsewhere`, `AnswersElsewhere`.
+            // `Refuted`, `IdentityRegained`, `JoinCompleted`, `SeenElsewhere`, `AnswersElsewhere`,
+            // `NotAMember`, `Knocked`, `TableDoubled`.
             _ => tracing::info!(?event),
         }
         self.told.push(event);

@@ -11,6 +11,7 @@ mod full_table;
 mod gone;
 mod hostile;
 mod identity;
+mod knocked;
 mod large_tables;
 mod leaving;
 mod lies;
