@@ -116,9 +116,8 @@ fn decode(bytes: &[u8]) -> Result<Kept, String> {
         version => Some(version.parse().map_err(|_| "its `since` is no version")?),
     };
     let hash = words.next().and_then(|word| word.strip_prefix("sha256="));
-    let hash: DocumentHash = hash
-        .and_then(|hash| hash.parse().ok())
-        .ok_or("its first line has no hash")?;
+    let hash: DocumentHash =
+        hash.and_then(|hash| hash.parse().ok()).ok_or("its first line has no hash")?;
     if hash != checksum(&Since(since), document) {
         return Err("its hash is wrong".to_owned());
     }

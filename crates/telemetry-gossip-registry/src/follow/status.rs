@@ -37,7 +37,7 @@ impl Status {
     /// Whether the node has a list, belongs by it, and has no reason to doubt that.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        let belongs = matches!(self.state, State::Current | State::Held(_));
+        let belongs = matches!(self.state, State::Current | State::Held(_) | State::Waiting(None));
         self.in_force.is_some() && belongs && !self.doubted
     }
 }
@@ -58,7 +58,8 @@ pub struct InForce {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum State {
-    /// The node has no list yet, for this reason; `None` until the store was asked. It is not ready.
+    /// The node has no list yet, for this reason; it is not ready. `None` until the store was asked:
+    /// until then a node goes by what it has kept.
     Waiting(Option<Reason>),
     /// The node goes by what the store has.
     Current,

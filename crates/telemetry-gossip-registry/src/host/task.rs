@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use telemetry_gossip_core::{NodeId, Status as MemberStatus};
-use telemetry_gossip_tokio::{Agent, Event, Events, RecvError, TelemetryChanges};
+use telemetry_gossip_tokio::{Agent, Event, Events, RecvError, TelemetryChange, TelemetryChanges};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -134,14 +134,8 @@ impl Task {
                 Err(RecvError::Closed) => return false,
             },
             change = self.published.recv() => match change {
-                Ok(change) if change.id != self.agent.id() && change.key == TELEMETRY_KEY => {
-                    let value = change.value.as_ref().and_then(|value| Published::parse(&value.value));
-                    if let Some(published) = value {
-                        self.hint(Hint::Published { by: change.id, published });
-                    }
-                }
-                Ok(_) => {}
-                Err(_) => return false,
+                Some(change) => self.on_published(&change),
+                None => return false,
             },
         }
         true
@@ -175,6 +169,15 @@ impl Task {
             // The node takes no list while it waits for its id.
             Event::IdentityRegained { .. } => self.hint(Hint::Asked),
             _ => {}
+        }
+    }
+
+    /// Another member publishes a version.
+    fn on_published(&mut self, change: &TelemetryChange) {
+        let value = change.value.as_ref().filter(|_| change.key == TELEMETRY_KEY);
+        let published = value.and_then(|value| Published::parse(&value.value));
+        if let Some(published) = published.filter(|_| change.id != self.agent.id()) {
+            self.hint(Hint::Published { by: change.id, published });
         }
     }
 
@@ -220,7 +223,6 @@ impl Task {
             Action::Warn(gone) => tracing::warn!(
                 "{gone}: it goes on, as it was told to stay, and the others tell it nothing"
             ),
-            other => tracing::error!(action = ?other, "the registry asks for an unknown action"),
         }
     }
 

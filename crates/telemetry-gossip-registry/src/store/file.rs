@@ -150,6 +150,10 @@ impl Store for FileStore {
         format!("file:{}", self.path.display())
     }
 
+    fn is_blocking(&self) -> bool {
+        true
+    }
+
     fn poll_interval(&self) -> Duration {
         POLL_INTERVAL
     }

@@ -12,7 +12,7 @@ mod etcd;
 mod file;
 mod location;
 mod memory;
-mod replace;
+pub(crate) mod replace;
 
 use std::fmt;
 use std::future::Future;
