@@ -44,3 +44,8 @@ pub use store::EtcdStore;
 pub use store::{
     FileStore, FoundHead, Location, LocationError, MemoryStore, Store, StoreError, Write, Written,
 };
+
+/// Compiles and runs the example of the crate's README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

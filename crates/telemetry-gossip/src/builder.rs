@@ -5,6 +5,9 @@ use std::sync::Arc;
 use telemetry_gossip_core::{Config, Generation, Networks};
 use telemetry_gossip_tokio::{Options, PeerAddr, Recording, Transport};
 
+#[cfg(feature = "registry")]
+use telemetry_gossip_registry::host::Registry;
+
 use crate::error::NodeError;
 use crate::node::GossipNode;
 
@@ -31,9 +34,19 @@ use crate::node::GossipNode;
 #[must_use = "a node does nothing until it is started"]
 pub struct NodeBuilder {
     pub(crate) options: Options,
+    #[cfg(feature = "registry")]
+    pub(crate) registry: Option<Registry>,
 }
 
 impl NodeBuilder {
+    pub(crate) const fn new(options: Options) -> Self {
+        Self {
+            options,
+            #[cfg(feature = "registry")]
+            registry: None,
+        }
+    }
+
     /// Sets the names of some members to join through: `host:port` over UDP, node ids in memory.
     /// They are resolved again at each attempt. A node without seeds waits until another node joins
     /// through it, as the first one of a cluster does.
@@ -82,6 +95,36 @@ impl NodeBuilder {
         self
     }
 
+    /// Follows this registry of which nodes belong to the cluster. What the node has of it is kept in
+    /// [`NodeBuilder::state_dir`], so that a restart does not need the registry.
+    ///
+    /// ```
+    /// use telemetry_gossip::node::GossipNode;
+    /// use telemetry_gossip::registry::Registry;
+    /// use telemetry_gossip::transport::MemoryNetwork;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("cluster.toml");
+    /// # let url = format!("file:{}", path.display());
+    /// # let list = "cluster = '7f0c2f3e-5a1d-4b7e-9c55-0d4c1b7f7a10'\nversion = 1\n[members.a]\n";
+    /// # std::fs::write(&path, list)?;
+    /// let node = GossipNode::builder("a")?
+    ///     .registry(Registry::open(&url)?) // file:/etc/tgossip/cluster.toml
+    ///     .start(MemoryNetwork::new(1).transport("a")?)
+    ///     .await?;
+    /// let registry = node.registry().expect("it follows one");
+    /// registry.changes().wait_for(|status| status.is_ready()).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[cfg(feature = "registry")]
+    pub fn registry(mut self, registry: Registry) -> Self {
+        self.registry = Some(registry);
+        self
+    }
+
     /// Makes all random choices from this seed, to reproduce a run.
     pub fn rng_seed(mut self, seed: [u8; 32]) -> Self {
         self.options.rng_seed = Some(seed);
@@ -96,6 +139,11 @@ impl NodeBuilder {
     /// record cannot be started. Nothing runs then.
     pub async fn start(self, transport: Arc<dyn Transport>) -> Result<GossipNode, NodeError> {
         let node = GossipNode::with(self.options, transport);
+        #[cfg(feature = "registry")]
+        let node = match self.registry {
+            Some(registry) => node.with_registry(registry)?,
+            None => node,
+        };
         node.try_start().await?;
         Ok(node)
     }

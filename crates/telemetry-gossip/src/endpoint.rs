@@ -8,6 +8,9 @@ use telemetry_gossip_tokio::{
     Agent, Events, Feed, Options, PeerAddr, SpawnError, TelemetryChanges, Transport, View,
 };
 
+#[cfg(feature = "registry")]
+use telemetry_gossip_registry::host::{Following, Registry};
+
 use crate::error::NodeError;
 
 /// The most time that resolving one name may take.
@@ -30,6 +33,16 @@ struct State {
     stage: Stage,
     /// Whether the agent entered its own record into the shared table: the host had not done so.
     entered: bool,
+    #[cfg(feature = "registry")]
+    registry: RegistrySlot,
+}
+
+/// The registry of a node, and the one that follows it since the last start.
+#[cfg(feature = "registry")]
+#[derive(Debug, Default)]
+struct RegistrySlot {
+    registry: Option<Registry>,
+    following: Option<Following>,
 }
 
 #[derive(Debug)]
@@ -43,18 +56,40 @@ enum Stage {
 
 impl Endpoint {
     pub(crate) fn new(options: Options, transport: Arc<dyn Transport>) -> Self {
-        let state = State { options, stage: Stage::Waiting(Feed::new()), entered: false };
+        let state = State {
+            options,
+            stage: Stage::Waiting(Feed::new()),
+            entered: false,
+            #[cfg(feature = "registry")]
+            registry: RegistrySlot::default(),
+        };
         Self { transport, starting: tokio::sync::Mutex::default(), state: Mutex::new(state) }
     }
 
     /// Changes the options of an agent that does not run, and is not about to.
     pub(crate) fn set_options(&self, change: impl FnOnce(&mut Options)) -> Result<(), NodeError> {
+        self.change(|state| change(&mut state.options))
+    }
+
+    /// Sets the registry of an agent that does not run, and is not about to.
+    #[cfg(feature = "registry")]
+    pub(crate) fn set_registry(&self, registry: Registry) -> Result<(), NodeError> {
+        self.change(|state| state.registry.registry = Some(registry))
+    }
+
+    /// The follower of the registry, once the agent is spawned.
+    #[cfg(feature = "registry")]
+    pub(crate) fn following(&self) -> Option<Following> {
+        self.lock().registry.following.clone()
+    }
+
+    fn change(&self, change: impl FnOnce(&mut State)) -> Result<(), NodeError> {
         let Ok(_starting) = self.starting.try_lock() else { return Err(NodeError::running()) };
         let mut state = self.lock();
         if matches!(&state.stage, Stage::Spawned(agent) if agent.is_running()) {
             return Err(NodeError::running());
         }
-        change(&mut state.options);
+        change(&mut state);
         Ok(())
     }
 
@@ -119,13 +154,22 @@ impl Endpoint {
 
     /// Spawns an agent. The caller knows that there is none that runs.
     fn spawn(&self) -> Result<Agent, SpawnError> {
-        let (feed, options) = {
+        #[cfg_attr(
+            not(feature = "registry"),
+            expect(unused_mut, reason = "no registry changes them")
+        )]
+        let (feed, mut options) = {
             let state = self.lock();
             let feed = match &state.stage {
                 Stage::Spawned(_) => Feed::new(),
                 Stage::Waiting(feed) => feed.clone(),
             };
             (feed, state.options.clone())
+        };
+        #[cfg(feature = "registry")]
+        let prepared = {
+            let registry = self.lock().registry.registry.clone();
+            registry.map(|registry| registry.prepare(&mut options))
         };
         let Options { table, id, .. } = &options;
         let enters = table
@@ -136,6 +180,10 @@ impl Endpoint {
         state.entered |= enters;
         let agent = spawned?;
         state.stage = Stage::Spawned(agent.clone());
+        #[cfg(feature = "registry")]
+        {
+            state.registry.following = prepared.map(|prepared| prepared.follow(&agent));
+        }
         Ok(agent)
     }
 

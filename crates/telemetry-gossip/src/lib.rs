@@ -40,6 +40,8 @@
 //!
 //! - `stream`: `Events::into_stream` and `TelemetryChanges::into_stream`, which implement
 //!   `futures_core::Stream`
+//! - `registry`: a node follows a registry of which nodes belong to the cluster, kept in a file
+//! - `registry-etcd`: the same, and registries on etcd
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 #![deny(warnings)]
@@ -52,6 +54,8 @@ pub mod event;
 pub mod gossip;
 pub mod membership;
 pub mod node;
+#[cfg(feature = "registry")]
+pub mod registry;
 pub mod swim;
 pub mod telemetry;
 pub mod transport;

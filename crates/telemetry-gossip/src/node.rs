@@ -72,7 +72,7 @@ impl GossipNode {
     /// without control characters.
     pub fn builder(id: &str) -> Result<NodeBuilder, NodeError> {
         let node_id = NodeId::new(id).map_err(|error| NodeError::id(id, error))?;
-        Ok(NodeBuilder { options: Options::new(node_id) })
+        Ok(NodeBuilder::new(Options::new(node_id)))
     }
 
     pub(crate) fn with(options: Options, transport: Arc<dyn Transport>) -> Self {
@@ -114,6 +114,25 @@ impl GossipNode {
             (held.id, held.seeds) = (id, seeds);
         })?;
         Ok(self)
+    }
+
+    /// Follows this registry of which nodes belong to the cluster, from the next start on. See
+    /// [`NodeBuilder::registry`].
+    ///
+    /// # Errors
+    /// [`NodeErrorKind::Running`]: the node runs. Other handles keep it running.
+    #[cfg(feature = "registry")]
+    pub fn with_registry(self, registry: crate::registry::Registry) -> Result<Self, NodeError> {
+        // An invalid id is reported at the start.
+        self.inner.endpoint.as_ref().map_or(Ok(()), |endpoint| endpoint.set_registry(registry))?;
+        Ok(self)
+    }
+
+    /// What the node makes of its registry; `None` without one, or before the start. Never waits.
+    #[cfg(feature = "registry")]
+    #[must_use]
+    pub fn registry(&self) -> Option<crate::registry::Following> {
+        self.inner.endpoint.as_ref().ok()?.following()
     }
 
     fn set_options(&self, change: impl FnOnce(&mut Options)) -> Result<(), NodeError> {

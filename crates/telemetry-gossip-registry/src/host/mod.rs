@@ -20,7 +20,7 @@ use tokio::time::Instant;
 
 use crate::cache::Cache;
 use crate::follow::{Follower, Gone, Settings, State, Status, WhenRemoved};
-use crate::store::Store;
+use crate::store::{Location, LocationError, Store};
 
 pub use knocks::Knock;
 
@@ -74,6 +74,15 @@ impl Registry {
     #[must_use]
     pub fn new(store: Arc<dyn Store>) -> Self {
         Self { store, when_removed: WhenRemoved::Leave, seed: None }
+    }
+
+    /// The registry at this location, such as `file:/etc/tgossip/cluster.toml`: see [`Location`].
+    ///
+    /// # Errors
+    /// The text is no location, or a file of keys or passwords that it names cannot be read. The
+    /// store itself need not answer yet.
+    pub fn open(location: &str) -> Result<Self, LocationError> {
+        Ok(Self::new(location.parse::<Location>()?.open()?))
     }
 
     /// Sets what the node does once the registry no longer names it.
