@@ -192,7 +192,7 @@ pub enum Event<A> {
     },
     /// Another node does not count this one as a member, by its cluster config: it answers pings
     /// and tells nothing else. That may be a lie, or a config that is older than this node's. A
-    /// good time to ask the registry. Told at most once per minute.
+    /// good time to ask the registry. Told once per minute of each node, and of four at most.
     #[non_exhaustive]
     NotAMember {
         /// The version of that cluster config.

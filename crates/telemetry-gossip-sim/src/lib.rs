@@ -34,6 +34,7 @@
 //! | what | for |
 //! |---|---|
 //! | [`Cluster`] | tests: start nodes, disturb them, let time pass; panics on a broken rule |
+//! | [`Registry`] | a registry that the nodes of a cluster follow |
 //! | [`Rounds`] | push-pull gossip in explicit rounds, without timers |
 //! | [`Scenario`], [`run`], [`Report`] | a run and its outcome as values and files |
 //! | [`swarm`] | random scenarios of many seeds: faults, coverage, shrinking |
@@ -64,6 +65,7 @@ mod liar;
 mod network;
 mod parallel;
 mod process;
+mod registry;
 mod report;
 mod rng;
 mod rounds;
@@ -82,6 +84,7 @@ pub use cluster::{Cluster, MemberState, node_id};
 pub use liar::LieKind;
 pub use network::{Kind, Latency, LoseKind, Network, Shape, Traffic};
 pub use process::{Condition, Memory, Place, Rejoin, Spawn, Usage};
+pub use registry::Registry;
 pub use report::{Expectation, NewsSummary, Quantiles, Report, Unmet};
 pub use rounds::{Round, RoundSettings, Rounds};
 pub use scenario::{

@@ -7,6 +7,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use arrayvec::ArrayVec;
 use serde::{Deserialize, Serialize};
 
 use crate::error::CommandError;
@@ -14,8 +15,12 @@ use crate::id::{IdHash, NodeId, full_id_hash, id_hash_of};
 use crate::membership::knocks::Knocks;
 use crate::time::{Instant, TimeRules};
 
-/// How often the host is told at most that another node does not count this one as a member.
+/// How often the host is told at most that the same node does not count this one as a member.
 const TOLD_EVERY: Duration = Duration::from_secs(60);
+
+/// How many nodes it is told of within that time. One may lie; several who say the same are a
+/// reason for doubt.
+const MAX_TOLD: usize = 4;
 
 /// The cluster config in force.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -26,8 +31,9 @@ pub(crate) struct Admission {
     ids: Vec<Box<str>>,
     /// The hashes of the ids, sorted. A datagram names its sender by the hash alone.
     id_hashes: Vec<IdHash>,
-    /// When the host was told last that another node does not count this one as a member.
-    told_at: Option<Instant>,
+    /// The nodes that do not count this one as a member, and when the host was told of each, the
+    /// oldest first. Those without a name here are one.
+    deniers: ArrayVec<(Option<IdHash>, Instant), MAX_TOLD>,
     /// The nodes that asked this node for something although the config does not name them.
     pub(crate) knocks: Knocks,
 }
@@ -51,8 +57,8 @@ impl Admission {
         let mut id_hashes: Vec<IdHash> = members.iter().map(NodeId::id_hash).collect();
         id_hashes.sort_unstable();
         id_hashes.dedup();
-        let (told_at, knocks) = (self.told_at, Knocks::default());
-        let config = Self { version: Some(version), ids, id_hashes, told_at, knocks };
+        let (deniers, knocks) = (self.deniers.clone(), Knocks::default());
+        let config = Self { version: Some(version), ids, id_hashes, deniers, knocks };
         if !config.admits(me) {
             return Err(CommandError::NotInClusterConfig);
         }
@@ -63,7 +69,7 @@ impl Admission {
     /// Whether the ids are sorted, as the binary search needs them, and neither ids nor knocks are
     /// there without a config.
     pub(crate) fn is_sound(&self, times: TimeRules) -> bool {
-        let Self { version, ids, id_hashes, told_at, knocks } = self;
+        let Self { version, ids, id_hashes, deniers, knocks } = self;
         let hash = |id: &str| id_hash_of(full_id_hash(id.as_bytes()));
         let mut hashes = ids.iter().map(|id| hash(id));
         ids.is_sorted()
@@ -71,7 +77,8 @@ impl Admission {
             && id_hashes.len() <= ids.len()
             && hashes.all(|hash| id_hashes.binary_search(&hash).is_ok())
             && (version.is_some() || (ids.is_empty() && knocks.is_empty()))
-            && times.are_past(&[*told_at])
+            && deniers.is_sorted_by_key(|&(_, at)| at)
+            && deniers.last().is_none_or(|&(_, at)| times.is_past(at))
             && knocks.is_sound(times)
     }
 
@@ -85,13 +92,12 @@ impl Admission {
         self.version.is_none() || self.id_hashes.binary_search(&id_hash).is_ok()
     }
 
-    /// Whether to tell the host that another node does not count this one as a member.
-    pub(crate) fn tells_host(&mut self, now: Instant) -> bool {
-        let lately = self.told_at.is_some_and(|at| now.since(at) < TOLD_EVERY);
-        if !lately {
-            self.told_at = Some(now);
-        }
-        !lately
+    /// Whether to tell the host that the node `by` does not count this one as a member. If so, it
+    /// counts as told.
+    pub(crate) fn tells_host(&mut self, by: Option<IdHash>, now: Instant) -> bool {
+        self.deniers.retain(|&mut (_, at)| now.since(at) < TOLD_EVERY);
+        let is_known = self.deniers.iter().any(|&(told, _)| told == by);
+        !is_known && self.deniers.try_push((by, now)).is_ok()
     }
 
     /// Whether the node with this id belongs.

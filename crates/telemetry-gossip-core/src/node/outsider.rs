@@ -68,8 +68,8 @@ impl<A: Address> Node<A> {
     /// is a hint for the host at most: anyone may say so.
     pub(super) fn on_not_a_member(&mut self, said: NotAMember, reply: &mut Reply<A>) {
         reply.tells_nothing = true;
-        if self.cx.admission.tells_host(self.cx.now) {
-            let by = reply.sender.map(|slot| self.cx.table.id(slot));
+        let by = reply.sender.map(|slot| self.cx.table.id(slot));
+        if self.cx.admission.tells_host(by.map(|by| by.id_hash()), self.cx.now) {
             self.cx.emit(Event::NotAMember { version: said.version, by });
         }
     }

@@ -244,9 +244,9 @@ pub enum Hint {
     Asked,
 }
 
-/// What the host is asked to do. It reports the outcome of the first four.
+/// What the host is asked to do. It reports the outcome of the first four. A host that passes over
+/// an action comes to a halt, so a new one is a breaking change.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum Action {
     /// Read the head: [`Follower::on_head`].
     ReadHead,
