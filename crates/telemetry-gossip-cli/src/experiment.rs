@@ -1,4 +1,4 @@
-//! `tgossip sim swim`, `lifeguard` and `telemetry`: runs an experiment, prints its tables and
+//! `tgossip sim swim`, `lifeguard`, `telemetry` and `incident`: runs an experiment, prints its tables and
 //! writes its figures.
 
 use std::fmt::Display;
@@ -7,8 +7,9 @@ use std::path::Path;
 
 use serde::Serialize;
 use telemetry_gossip_sim::experiment::{
-    Goal, Lifeguard, LifeguardPlan, PlotError, SwimPlan, TelemetryPlan, Variant, detection_times,
-    false_positives, lifeguard, swim, telemetry, telemetry_schemes,
+    Goal, IncidentPlan, Lifeguard, LifeguardPlan, PlotError, SwimPlan, TelemetryPlan, Variant,
+    detection_times, false_positives, incident, lifeguard, swim, telemetry, telemetry_schemes,
+    views_during_incident,
 };
 
 use crate::args::{Check, SimArgs};
@@ -21,16 +22,19 @@ pub(crate) enum Experiment {
     Swim,
     Lifeguard,
     Telemetry,
+    Incident,
 }
 
 impl Experiment {
-    pub(crate) const ALL: [Self; 3] = [Self::Swim, Self::Lifeguard, Self::Telemetry];
+    pub(crate) const ALL: [Self; 4] =
+        [Self::Swim, Self::Lifeguard, Self::Telemetry, Self::Incident];
 
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Swim => "swim",
             Self::Lifeguard => "lifeguard",
             Self::Telemetry => "telemetry",
+            Self::Incident => "incident",
         }
     }
 
@@ -48,6 +52,10 @@ impl Experiment {
             Self::Telemetry => {
                 "Bytes received and ages of values while all nodes publish all the time, beside \
                  the lowest possible values (3 minutes)"
+            }
+            Self::Incident => {
+                "What a fleet of 240 knows while its registry is down for 47 minutes, beside the \
+                 frozen view of a central health registry (1 minute)"
             }
         }
     }
@@ -70,6 +78,7 @@ fn check(experiment: Experiment, args: &SimArgs) -> Result<(), Error> {
         (plain && args.experiment.full, "--full"),
         (plain && args.experiment.ours, "--ours"),
         (swim && args.experiment.plots.is_some(), "--plots"),
+        (experiment == Experiment::Incident && args.experiment.repeats.is_some(), "--repeats"),
     ];
     match typed.into_iter().find(|(typed, _)| *typed) {
         Some((_, argument)) => Err(Error::Usage(format!(
@@ -111,6 +120,15 @@ pub(crate) fn run(experiment: Experiment, args: &SimArgs) -> Result<(), Error> {
                         telemetry_schemes(&result, period),
                     )?;
                 }
+            }
+            verdict(&result.goals())
+        }
+        Experiment::Incident => {
+            let result = incident(&IncidentPlan::default().seed(args.seed), show);
+            bar.clear();
+            print(&result, args.json)?;
+            if let Some(folder) = &args.experiment.plots {
+                write(folder, "incident.svg", views_during_incident(&result))?;
             }
             verdict(&result.goals())
         }

@@ -1,4 +1,5 @@
-//! The arguments of the experiments: `tgossip sim swim`, `lifeguard` and `telemetry`.
+//! The arguments of the experiments: `tgossip sim swim`, `lifeguard`, `telemetry` and
+//! `incident`.
 
 use std::path::PathBuf;
 
@@ -6,7 +7,7 @@ use clap::Args;
 
 /// The arguments that apply to experiments only.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Experiments (swim, lifeguard, telemetry)")]
+#[command(next_help_heading = "Experiments (swim, lifeguard, telemetry, incident)")]
 pub(crate) struct ExperimentArgs {
     /// lifeguard: run the whole published grid, 29,160 runs; this takes hours.
     #[arg(long)]
@@ -23,7 +24,7 @@ pub(crate) struct ExperimentArgs {
         allow_negative_numbers = true
     )]
     pub(crate) repeats: Option<u32>,
-    /// lifeguard, telemetry: write the figures into this folder, as SVG.
+    /// lifeguard, telemetry, incident: write the figures into this folder, as SVG.
     #[arg(long, value_name = "DIR")]
     pub(crate) plots: Option<PathBuf>,
 }

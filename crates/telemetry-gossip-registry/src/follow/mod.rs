@@ -28,7 +28,7 @@ use std::time::Duration;
 use telemetry_gossip_core::{Instant, Label, NodeId};
 
 use self::judge::{HeadVerdict, Verdict};
-use self::schedule::Schedule;
+use self::schedule::{Schedule, Source};
 use crate::document::{ClusterId, Document, DocumentHash, Edition};
 use crate::head::{Head, HeadError};
 use crate::store::StoreError;
@@ -428,6 +428,12 @@ impl Follower {
     /// Takes a hint.
     pub fn on_hint(&mut self, now: Instant, hint: Hint) {
         let version = self.held.as_ref().map_or(0, |held| held.version);
+        let source = match &hint {
+            Hint::Published { by, .. } | Hint::NotAMember { by: Some(by), .. } => {
+                Source::Member(by.id_hash())
+            }
+            _ => Source::Outsiders,
+        };
         match hint {
             Hint::Asked => return self.schedule.asked(now),
             Hint::Published { published, .. } if published.version < version => return,
@@ -443,7 +449,7 @@ impl Follower {
             Hint::NotAMember { by: Some(by), .. } => self.doubt(now, by),
             _ => {}
         }
-        self.schedule.hint(now);
+        self.schedule.hint(now, source);
     }
 
     /// Counts the members that say that this node does not belong.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   regularly    every 30 s +-20 % (etcd), every 2 s +-20 % (a file)
-//!   hint         after 0 to 2 s; unless the last hint within 30 s led to nothing
+//!   hint         after 0 to 2 s; unless one from the same source led to nothing within 30 s
 //!   failure      after 1 to 10 s, longer with each one, all of it by lot
 //!   never        sooner than 1 s after the last read
 //! ```
@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng as _, SeedableRng as _};
-use telemetry_gossip_core::Instant;
+use telemetry_gossip_core::{IdHash, Instant};
 
 /// The shortest time between two reads.
 pub(super) const MIN_GAP: Duration = Duration::from_secs(1);
@@ -19,9 +19,13 @@ pub(super) const MIN_GAP: Duration = Duration::from_secs(1);
 /// The longest time from a hint to the read. So a change does not bring all nodes at once.
 const MAX_HINT_DELAY: Duration = Duration::from_secs(2);
 
-/// How long hints are passed over after one that led to nothing: anyone who speaks as a member can
-/// give one.
+/// How long the hints of a source are passed over after one that led to nothing: anyone who speaks
+/// as a member can give one.
 const HINT_PAUSE: Duration = Duration::from_secs(30);
+
+/// How many sources are passed over at most; then all others are, too. So there are no more reads
+/// that lead to nothing within that time, whatever many liars do.
+const MAX_PAUSED: usize = 16;
 
 /// The longest time from a failure to the next try.
 const MAX_RETRY: Duration = Duration::from_secs(10);
@@ -29,10 +33,19 @@ const MAX_RETRY: Duration = Duration::from_secs(10);
 /// How often a node that is not named yet looks, at least: an operator is about to add it.
 const WANTED_EVERY: Duration = Duration::from_secs(5);
 
+/// Where a hint comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Source {
+    /// A member.
+    Member(IdHash),
+    /// Nodes that do not belong, all of them together: their ids cost nothing.
+    Outsiders,
+}
+
 /// What asks for another read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Meanwhile {
-    Hinted,
+    Hinted(Source),
     Asked,
 }
 
@@ -45,13 +58,13 @@ pub(super) struct Schedule {
     last_at: Option<Instant>,
     /// The failures in a row.
     failed: u32,
-    /// Whether the read that is due, or under way, was brought about by a hint.
-    hinted: bool,
+    /// The source of the hint that brought about the read that is due, or under way.
+    hinted: Option<Source>,
     /// What came while a read was under way, which may have begun before the change.
     meanwhile: Option<Meanwhile>,
     is_reading: bool,
-    /// Until when hints are passed over.
-    paused_until: Option<Instant>,
+    /// The sources whose hints are passed over, and since when.
+    paused: Vec<(Source, Instant)>,
 }
 
 impl Schedule {
@@ -64,10 +77,10 @@ impl Schedule {
             next_at: now,
             last_at: None,
             failed: 0,
-            hinted: false,
+            hinted: None,
             meanwhile: None,
             is_reading: false,
-            paused_until: None,
+            paused: Vec::new(),
         }
     }
 
@@ -85,8 +98,9 @@ impl Schedule {
     /// A read has ended well. `is_new` is whether it found anything new.
     pub(super) fn succeeded(&mut self, now: Instant, is_new: bool) {
         self.failed = 0;
-        if std::mem::take(&mut self.hinted) && !is_new {
-            self.paused_until = Some(now + HINT_PAUSE);
+        let hinted = self.hinted.take();
+        if !is_new {
+            self.pause(hinted, now);
         }
         // From 80 to 120 %.
         let poll = self.poll.mul_f64(0.8) + self.below(self.poll.mul_f64(0.4));
@@ -95,9 +109,8 @@ impl Schedule {
 
     /// A read has failed.
     pub(super) fn failed(&mut self, now: Instant) {
-        if std::mem::take(&mut self.hinted) {
-            self.paused_until = Some(now + HINT_PAUSE);
-        }
+        let hinted = self.hinted.take();
+        self.pause(hinted, now);
         self.failed = self.failed.saturating_add(1);
         let most = MAX_RETRY.min(Duration::from_secs(2) * 2_u32.pow(self.failed.min(4) - 1));
         let delay = MIN_GAP + self.below(most.saturating_sub(MIN_GAP));
@@ -110,7 +123,7 @@ impl Schedule {
         self.set(now + delay);
         match self.meanwhile.take() {
             Some(Meanwhile::Asked) => self.asked(now),
-            Some(Meanwhile::Hinted) => self.hint(now),
+            Some(Meanwhile::Hinted(source)) => self.hint(now, source),
             None => {}
         }
     }
@@ -126,19 +139,26 @@ impl Schedule {
         self.set(self.next_at.min(now + delay));
     }
 
+    /// Passes over the source of a hint that led to nothing.
+    fn pause(&mut self, source: Option<Source>, now: Instant) {
+        self.paused.extend(source.map(|source| (source, now)));
+    }
+
     /// Something hints at a change.
-    pub(super) fn hint(&mut self, now: Instant) {
-        if self.paused_until.is_some_and(|until| now < until) {
+    pub(super) fn hint(&mut self, now: Instant, source: Source) {
+        self.paused.retain(|&(_, since)| now.since(since) < HINT_PAUSE);
+        let is_paused = self.paused.iter().any(|&(paused, _)| paused == source);
+        if is_paused || self.paused.len() >= MAX_PAUSED || self.hinted == Some(source) {
             return;
         }
         if self.is_reading {
-            self.meanwhile = self.meanwhile.max(Some(Meanwhile::Hinted));
+            self.meanwhile.get_or_insert(Meanwhile::Hinted(source));
             return;
         }
-        if self.hinted {
+        if self.hinted.is_some() {
             return;
         }
-        self.hinted = true;
+        self.hinted = Some(source);
         let at = now + self.below(MAX_HINT_DELAY);
         self.set(self.next_at.min(at));
     }

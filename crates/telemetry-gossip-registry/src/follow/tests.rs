@@ -362,26 +362,42 @@ fn a_first_version_waits_until_it_is_plain_what_the_others_publish_but_not_for_l
 }
 
 #[test]
-fn a_hint_is_followed_within_two_seconds_and_those_that_lead_to_nothing_pause() {
+fn a_hint_is_followed_within_two_seconds_unless_its_source_led_to_nothing_lately() {
     let one = ten();
     let two = remove(&one, &["j"]);
-    let published = |version| Hint::Published {
-        by: id("b"),
+    let published = |by: &str, version| Hint::Published {
+        by: id(by),
         published: Published::parse(format!("{version}.0011223344556677").as_bytes()).unwrap(),
     };
     let mut host = Host::at(&one);
     host.run(seconds(2), &[&one]);
-    host.follower.on_hint(host.now, published(2));
+    host.follower.on_hint(host.now, published("b", 2));
     host.run(seconds(4), &[&one, &two]);
     assert_eq!(host.applied, [2]);
     // A liar makes ever higher versions up: one read in 30 s beside the regular ones.
     let before = host.follower.status().reads;
     for second in 4..304 {
-        host.follower.on_hint(host.now, published(second * 100));
+        host.follower.on_hint(host.now, published("b", second * 100));
+        host.follower.on_hint(host.now, Hint::Knocked);
         host.run(seconds(second), &[&one, &two]);
     }
     let reads = host.follower.status().reads - before;
-    assert!(reads <= 24, "{reads}: 10 by hints, and one in 24 s");
+    assert!(reads <= 34, "{reads}: 20 by hints, and one in 24 s");
+    // What another member says is heard all the same.
+    let three = remove(&two, &["i"]);
+    host.follower.on_hint(host.now, published("c", 3));
+    host.run(seconds(307), &[&one, &two, &three]);
+    assert_eq!(host.applied, [2, 3]);
+    // Many liars make no more than 16 reads in 30 s.
+    let before = host.follower.status().reads;
+    for second in 307..337 {
+        for liar in 0..40 {
+            host.follower.on_hint(host.now, published(&format!("x{liar}"), 1_000));
+        }
+        host.run(seconds(second), &[&one, &two, &three]);
+    }
+    let reads = host.follower.status().reads - before;
+    assert!(reads <= 19, "{reads}");
     // An operator of the host is always heard.
     host.follower.on_hint(host.now, Hint::Asked);
     assert!(host.follower.poll_timeout().unwrap() <= host.now + Duration::from_secs(1));

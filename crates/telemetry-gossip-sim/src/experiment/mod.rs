@@ -1,5 +1,5 @@
 //! Experiments: the published measurements of SWIM and Lifeguard, repeated with this
-//! implementation.
+//! implementation, and the incident that it was made for.
 //!
 //! The results stand beside the published figures. An experiment is a function of its plan: equal
 //! plans give equal results, on every machine and with any number of threads. Each run is a
@@ -10,11 +10,13 @@
 //! | [`swim`] | load, time to the first probe of a dead member, false suspicions | Das et al. 2002 |
 //! | [`telemetry`] | bytes and ages of telemetry under constant load | the floor (n-1) s / T |
 //! | [`lifeguard`] | false positives and detection with slow members | Dadgar et al. 2018 |
+//! | [`incident`] | what a fleet knows while its registry is down, and what the registry of old told | |
 //!
 //! The papers: A. Das, I. Gupta, A. Motivala, *SWIM: Scalable Weakly-consistent Infection-style
 //! Process Group Membership Protocol* (DSN 2002); A. Dadgar, J. Phillips, J. Currey, *Lifeguard:
 //! Local Health Awareness for More Accurate Failure Detection* (DSN 2018).
 
+mod incident;
 mod lifeguard;
 mod measure;
 mod plot;
@@ -30,9 +32,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::parallel;
 
+pub use incident::{Happening, Incident, IncidentPlan, IncidentRow, ViewSample, incident};
 pub use lifeguard::{Lifeguard, LifeguardPlan, LifeguardRow, Published, Variant, lifeguard};
 pub use measure::{Alarms, Detection};
-pub use plot::{PlotError, detection_times, false_positives, telemetry_schemes};
+pub use plot::{
+    PlotError, detection_times, false_positives, telemetry_schemes, views_during_incident,
+};
 pub use schemes::{Scheme, SchemeRow};
 pub use statistics::{Latencies, Proportion};
 pub use swim::{FalseSuspicion, Protocol, Swim, SwimPlan, SwimRow, swim};

@@ -7,6 +7,7 @@ use plotters::coord::ranged1d::{AsRangedCoord, ValueFormatter};
 use plotters::prelude::*;
 use thiserror::Error;
 
+use super::incident::Incident;
 use super::lifeguard::{Lifeguard, LifeguardRow, Variant};
 use super::telemetry::Telemetry;
 
@@ -96,6 +97,59 @@ pub fn false_positives(result: &Lifeguard) -> Result<String, PlotError> {
     let most = points().map(|&(_, y)| y).fold(1.0, f64::max);
     let title = "False positives per run";
     draw(title, "anomalous members", 0.0..last, (bottom..most * 2.0).log_scale(), &curves)
+}
+
+/// Draws how many entries of the average view were wrong while the registry was down, and how many
+/// of the view that the registry of old gave.
+///
+/// # Errors
+/// Fails if the figure cannot be drawn.
+pub fn views_during_incident(result: &Incident) -> Result<String, PlotError> {
+    let minutes = |value: fn(&super::ViewSample) -> f64| {
+        result.samples.iter().map(move |sample| (sample.at_s / 60.0, value(sample)))
+    };
+    let gossip: Vec<(f64, f64)> = minutes(|sample| sample.wrong).collect();
+    let frozen: Vec<(f64, f64)> = minutes(|sample| sample.frozen).collect();
+    let last = gossip.last().map_or(1.0, |point| point.0);
+    let most = gossip.iter().chain(&frozen).map(|point| point.1).fold(1.0, f64::max) * 1.15;
+    let curves = [("gossip", RED, gossip), ("the registry of old", BLUE, frozen)];
+    let mut svg = String::new();
+    {
+        let area = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
+        area.fill(&WHITE).map_err(PlotError::of)?;
+        let mut chart = ChartBuilder::on(&area)
+            .caption("Wrong entries of a view while the registry is down", (FONT, 16))
+            .margin(10)
+            .x_label_area_size(40)
+            .y_label_area_size(60)
+            .build_cartesian_2d(0.0..last, 0.0..most)
+            .map_err(PlotError::of)?;
+        chart
+            .configure_mesh()
+            .disable_x_mesh()
+            .x_desc("minutes since the registry went down")
+            .max_light_lines(0)
+            .draw()
+            .map_err(PlotError::of)?;
+        for (name, color, points) in curves {
+            let style = color.stroke_width(2);
+            chart
+                .draw_series(LineSeries::new(points, style))
+                .map_err(PlotError::of)?
+                .label(name)
+                .legend(move |(x, y)| PathElement::new([(x, y), (x + 20, y)], style));
+        }
+        chart
+            .configure_series_labels()
+            .position(SeriesLabelPosition::UpperLeft)
+            .background_style(WHITE)
+            .border_style(BLACK)
+            .label_font((FONT, 12))
+            .draw()
+            .map_err(PlotError::of)?;
+        area.present().map_err(PlotError::of)?;
+    }
+    Ok(svg)
 }
 
 /// Draws the cost of each way to disseminate telemetry over the lateness of its values, if every
