@@ -1,6 +1,7 @@
 //! Writes the seeds that are generated: datagrams of real nodes and the golden datagrams into
 //! `seeds/bytes` and `seeds/datagram`, costly datagrams into `seeds/cost`, records of the same
-//! runs as the first two into `seeds/replay`, and histories into `seeds/node`.
+//! runs as the first two into `seeds/replay`, histories into `seeds/node`, and documents of a
+//! registry into `seeds/document`.
 //!
 //! ```text
 //! cargo run --release --example seeds
@@ -13,12 +14,13 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use telemetry_gossip_fuzz::seeds::{self, LONGEST, Seed};
-use telemetry_gossip_fuzz::{cost, replay};
+use telemetry_gossip_fuzz::{cost, document, replay};
 
 fn main() -> std::io::Result<()> {
     write("bytes", seeds::bytes())?;
     write("cost", cost::seeds())?;
     write("datagram", seeds::datagram())?;
+    write("document", document::seeds())?;
     write("node", seeds::node())?;
     write("replay", replay::seeds())
 }

@@ -12,13 +12,14 @@ use std::time::Instant;
 use arbitrary::{Arbitrary as _, Unstructured};
 
 use telemetry_gossip_core::{Input, InputError, WireError, work};
+use telemetry_gossip_registry::Edition;
 
 use crate::meaning::Golden;
 use crate::node::History;
 use crate::plan::{Op, Plan};
 use crate::seal::Traffic;
 use crate::situation::Situation;
-use crate::{bytes, canonical, cost, datagram, replay, situation, wire};
+use crate::{bytes, canonical, cost, datagram, document, replay, situation, wire};
 
 /// A check and its name.
 type Check = (&'static str, fn());
@@ -28,7 +29,7 @@ macro_rules! checks {
 }
 
 /// All checks. The compiler warns of one that is missing.
-const ALL: [Check; 17] = checks![
+const ALL: [Check; 18] = checks![
     every_situation_replays,
     the_situations_have_every_kind_of_frame,
     the_kinds_are_those_that_a_node_knows,
@@ -40,6 +41,7 @@ const ALL: [Check; 17] = checks![
     the_seeds_of_cost_are_accepted_and_costly,
     each_cost_above_its_bound_is_caught,
     the_seeds_of_replay_are_replayed,
+    the_seeds_of_document_reach_each_error,
     clusters_become_live_after_the_seeds_of_cluster,
     a_cluster_becomes_live_after_any_partition,
     a_cluster_becomes_live_after_all_nodes_restart_at_other_addresses,
@@ -301,6 +303,34 @@ fn the_seeds_of_replay_are_replayed() {
         assert!(outcome.opened == 2 && outcome.inputs > 0, "{name}: {outcome:?}");
         assert!(name.contains("state-") || outcome.same >= 2, "{name}: {outcome:?}");
     }
+}
+
+#[cfg_attr(test, test)]
+fn the_seeds_of_document_reach_each_error() {
+    let mut found = BTreeSet::new();
+    for (name, seed) in seeds("document") {
+        document::run(&seed);
+        if let (Some(0), Err(error)) = (seed.first(), Edition::parse(seed.get(1..).unwrap_or(&[])))
+        {
+            found.insert(variant(&error));
+        } else {
+            assert!(!name.contains("refused-") || seed.first() == Some(&2), "{name} is a document");
+        }
+    }
+    // A document that is too long, or has too many nodes, is no seed.
+    let expected = [
+        "AboveVersion",
+        "Address",
+        "Both",
+        "Id",
+        "NotText",
+        "Syntax",
+        "Text",
+        "TooManyAddresses",
+        "TooManyLabels",
+        "Version",
+    ];
+    assert_eq!(found, set(&expected));
 }
 
 #[cfg_attr(test, test)]

@@ -20,6 +20,7 @@
 //! - [`node`]: a history of one node, with all actions of a host and of peers, and snapshots
 //! - [`plan`] (target `cluster`): operations on a cluster, which must then become live and quiet
 //! - [`replay`]: a record of a node
+//! - [`document`]: what a store of a registry contains
 //! - [`seal`]: sealed datagrams, sealed messages and keys
 //!
 //! The targets check and report only: no rule of the protocol is implemented here. The input
@@ -34,6 +35,7 @@ pub mod checks;
 pub mod cluster;
 pub mod cost;
 pub mod datagram;
+pub mod document;
 pub mod node;
 pub mod plan;
 pub mod replay;

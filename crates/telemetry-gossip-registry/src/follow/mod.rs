@@ -334,7 +334,9 @@ pub struct Follower {
     gone_since: Option<Instant>,
     /// Whether the host was told that it is.
     told_gone: bool,
-    doubters: Vec<(NodeId, Instant)>,
+    /// The members that say that this node does not belong, and when; those without a name here,
+    /// as for a node that has just started, are one.
+    doubters: Vec<(Option<NodeId>, Instant)>,
 }
 
 impl Follower {
@@ -446,14 +448,14 @@ impl Follower {
                 self.status.differs = Some(by);
             }
             Hint::NotAMember { version: theirs, .. } if theirs <= version => return,
-            Hint::NotAMember { by: Some(by), .. } => self.doubt(now, by),
+            Hint::NotAMember { by, .. } => self.doubt(now, by),
             _ => {}
         }
         self.schedule.hint(now, source);
     }
 
     /// Counts the members that say that this node does not belong.
-    fn doubt(&mut self, now: Instant, by: NodeId) {
+    fn doubt(&mut self, now: Instant, by: Option<NodeId>) {
         self.doubters.retain(|(id, at)| *id != by && now.since(*at) < DOUBT);
         if self.doubters.len() < DOUBTERS {
             self.doubters.push((by, now));
