@@ -2,8 +2,8 @@
 //!
 //! The first byte says what the others are: a document, a head, the location of a store, or a head
 //! and a document that a follower is given as what the store has. The parsers accept no bytes that
-//! break a rule: whatever they accept is written and read the same, can be edited, and is applied by
-//! a follower only if the head names it.
+//! break a rule: whatever they accept is written and read the same, can be edited, and is applied
+//! by a follower only if the head names it.
 
 use telemetry_gossip_core::{Instant, Label, NodeId};
 use telemetry_gossip_registry::document::{MAX_BYTES, MAX_MEMBERS, MAX_VERSION};
@@ -186,7 +186,8 @@ pub fn seeds() -> Vec<Seed> {
     let refused = "version = 0|version = 1\nforced = 2|version = 1\n[members.\"a b\"]|\
         version = 1\n[members.a]\n[removed.a]\nremoved = 1|version = 1\n[removed.a]\nremoved = 2|\
         version = 1\n[members.a]\naddresses = ['h']|version = 1\nlabel = \"\\u0007\"|nonsense = 1|\
-        version = 1\n[members.a]\naddresses = ['h:1','h:1','h:1','h:1','h:1','h:1','h:1','h:1','h:1']";
+        version = 1\n[members.a]\naddresses = [\
+        'h:1','h:1','h:1','h:1','h:1','h:1','h:1','h:1','h:1']";
     for (number, lines) in refused.split('|').enumerate() {
         let text = format!("cluster = \"{cluster}\"\n{lines}");
         add(&format!("refused-{number}"), 0, text.as_bytes());

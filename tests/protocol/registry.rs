@@ -1,4 +1,5 @@
-//! A fleet that follows a registry: versions spread, and whatever the store does, the fleet goes on.
+//! A fleet that follows a registry: versions spread, and whatever the store does, the fleet goes
+//! on.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! `tgossip sim swim`, `lifeguard`, `telemetry` and `incident`: runs an experiment, prints its tables and
-//! writes its figures.
+//! `tgossip sim swim`, `lifeguard`, `telemetry` and `incident`: runs an experiment, prints its
+//! tables and writes its figures.
 
 use std::fmt::Display;
 use std::io::{self, Write};

@@ -6,8 +6,9 @@
 //!   cluster = "7f0c2f3e-..."
 //! ```
 //!
-//! The hash is that of the number, an end of line and the document. The file is replaced in one step and only its owner can read it. One that cannot be used is
-//! renamed and told of: a node without it starts as if it were new.
+//! The hash is that of the number, an end of line and the document. The file is replaced in one
+//! step and only its owner can read it. One that cannot be used is renamed and told of: a node
+//! without it starts as if it were new.
 
 use std::fmt;
 use std::fs;

@@ -95,8 +95,8 @@ impl NodeBuilder {
         self
     }
 
-    /// Follows this registry of which nodes belong to the cluster. What the node has of it is kept in
-    /// [`NodeBuilder::state_dir`], so that a restart does not need the registry.
+    /// Follows this registry of which nodes belong to the cluster. What the node has of it is kept
+    /// in [`NodeBuilder::state_dir`], so that a restart does not need the registry.
     ///
     /// ```
     /// use telemetry_gossip::node::GossipNode;

@@ -4,10 +4,11 @@
 //! under way at a time:
 //!
 //! ```text
-//!            due                  differs               verified, names this node
-//!   idle ---------> read head ------------> read document ----------> keep ----> apply ---> publish
-//!    ^                  | same, held, failed      | held, failed        | failed    | failed
-//!    +------------------+-------------------------+---------------------+-----------+
+//!          due              differs             verified, names this node
+//!   idle ------> read head --------> read document -------> keep --> apply --> publish
+//!    ^             | same, held,       | held, failed        |         |
+//!    |             | failed            |                     | failed  | failed
+//!    +-------------+-------------------+---------------------+---------+
 //! ```
 //!
 //! - A version is never applied unless it is above the one in force, is the one that the head
@@ -635,8 +636,8 @@ impl Follower {
         self.step = Step::Applying(next);
     }
 
-    /// Reports whether [`Action::Apply`] is done. If the node cannot apply it, as it waits for its id,
-    /// say, the store is read again, and the version that it has then is tried.
+    /// Reports whether [`Action::Apply`] is done. If the node cannot apply it, as it waits for its
+    /// id, say, the store is read again, and the version that it has then is tried.
     pub fn on_applied(&mut self, now: Instant, applied: Result<(), String>) {
         match (std::mem::replace(&mut self.step, Step::Idle), applied) {
             (Step::Applying(next), Ok(())) => {

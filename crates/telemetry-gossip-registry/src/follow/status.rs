@@ -58,8 +58,8 @@ pub struct InForce {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum State {
-    /// The node has no list yet, for this reason; it is not ready. `None` until the store was asked:
-    /// until then a node goes by what it has kept.
+    /// The node has no list yet, for this reason; it is not ready. `None` until the store was
+    /// asked: until then a node goes by what it has kept.
     Waiting(Option<Reason>),
     /// The node goes by what the store has.
     Current,

@@ -1,7 +1,7 @@
 //! The registry of a node that runs on tokio.
 //!
-//! [`Registry`] says where the registry is. [`Registry::prepare`] reads what the node has kept of it
-//! and puts that into the node's options, so that it is in force before the first datagram;
+//! [`Registry`] says where the registry is. [`Registry::prepare`] reads what the node has kept of
+//! it and puts that into the node's options, so that it is in force before the first datagram;
 //! [`Prepared::follow`] follows the registry in a task of its own from then on. Nothing that the
 //! store does keeps the node waiting.
 

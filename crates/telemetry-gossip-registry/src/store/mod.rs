@@ -47,8 +47,8 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// How often a node looks for a new head, if nothing tells it to look earlier.
     fn poll_interval(&self) -> Duration;
 
-    /// Whether a call keeps its thread waiting, as for a disk. The host then makes it on a thread of
-    /// its own.
+    /// Whether a call keeps its thread waiting, as for a disk. The host then makes it on a thread
+    /// of its own.
     fn is_blocking(&self) -> bool {
         false
     }
