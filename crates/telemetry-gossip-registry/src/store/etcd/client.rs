@@ -229,10 +229,11 @@ impl Client {
         T: Send + 'static,
         F: Future<Output = Result<T, Status>> + Send + 'static,
     {
-        let fail = |cause| Failure { endpoint: member.address.clone(), cause };
-        let session = self.session(member).map_err(fail)?;
+        let fail = |is_new, cause| Failure { endpoint: member.address.clone(), is_new, cause };
+        let session = self.session(member).map_err(|cause| fail(true, cause))?;
+        let is_new = !session.has_answered;
         let patience = match &self.login {
-            Some(_) if !session.has_answered => LOGIN_TIMEOUT,
+            Some(_) if is_new => LOGIN_TIMEOUT,
             _ => CALL_TIMEOUT,
         };
         let connection = session.connection;
@@ -241,10 +242,8 @@ impl Client {
             let login = connection.authenticate();
             match bounded(LOGIN_TIMEOUT, async move { login.await.map_err(status) }).await {
                 Ok(_) => answer = bounded(LOGIN_TIMEOUT, ask(&connection)).await,
-                Err(Cause::Status(why)) if !Cause::Status(why.clone()).is_of_endpoint() => {
-                    return Err(fail(Cause::Login(why)));
-                }
-                Err(cause) => answer = Err(cause),
+                Err(cause) if cause.is_of_endpoint() => answer = Err(cause),
+                Err(cause) => return Err(fail(is_new, cause.of_login())),
             }
         }
         match &answer {
@@ -258,7 +257,7 @@ impl Client {
             Err(cause) if cause.is_of_endpoint() => *held(&member.session) = None,
             Err(_) => {}
         }
-        answer.map_err(fail)
+        answer.map_err(|cause| fail(is_new, cause))
     }
 
     /// The connection to an endpoint. It is made here and not when the store is opened, since it

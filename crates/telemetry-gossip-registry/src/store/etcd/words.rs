@@ -7,10 +7,13 @@ use std::error::Error;
 use std::io;
 use std::time::Duration;
 
-use rustls::{AlertDescription, CertificateError};
-use tonic::{Code, Status};
+use rustls::CertificateError;
+use tonic::{Code, ConnectError, Status};
 
 use crate::store::StoreError;
+
+/// A port that does not speak TLS.
+const NO_TLS: &str = "does not speak TLS on this port: name the port that does, or leave out ca=, cert=, key= and tls=";
 
 /// Who asks, and for what: the messages name it.
 #[derive(Clone, Debug)]
@@ -26,6 +29,8 @@ pub(super) struct Asker {
 pub(super) struct Failure {
     /// `HOST:PORT`.
     pub(super) endpoint: String,
+    /// Whether its connection had been made for this call.
+    pub(super) is_new: bool,
     pub(super) cause: Cause,
 }
 
@@ -56,6 +61,14 @@ impl Cause {
                     | Code::Aborted
                     | Code::Unimplemented
             ),
+        }
+    }
+
+    /// The same as the answer to a login.
+    pub(super) fn of_login(self) -> Self {
+        match self {
+            Self::Status(status) => Self::Login(status),
+            other => other,
         }
     }
 
@@ -171,12 +184,19 @@ impl Asker {
     }
 
     fn transport(&self, failure: &Failure, status: &Status, text: &str) -> (Kind, String) {
+        let mut is_connected = true;
         let mut deepest = None;
         for cause in Causes::of(status) {
+            is_connected &= !cause.is::<ConnectError>();
             if let Some(tls) = cause.downcast_ref::<rustls::Error>() {
                 return self.tls(&failure.endpoint, tls);
             }
-            deepest = Some(brief(&cause.to_string()));
+            let cause = brief(&cause.to_string());
+            // Below HTTP/2 only the text of an alert is left.
+            if let Some(alert) = cause.strip_prefix("received fatal alert: ") {
+                return (Kind::Refused, self.alert(alert));
+            }
+            deepest = Some(cause);
         }
         let Some(cause) = deepest else {
             // etcd itself said it: nothing is wrong with the way there.
@@ -186,14 +206,18 @@ impl Asker {
             };
             return (Kind::Unreachable, format!("cannot answer now: {text}{what}"));
         };
-        let what = match self.tls {
+        match self.tls {
+            true if cause == "tls handshake eof" => (Kind::Unreachable, NO_TLS.to_owned()),
+            // With TLS 1.3 a server checks the certificate of a client after the handshake, and
+            // what it says of it may be lost as it closes.
+            true if is_connected && failure.is_new => (Kind::Refused, self.alert(&cause)),
             // A server that expects TLS closes a connection without a word.
-            false if !cause.contains("refused") && !cause.contains("lookup") => {
-                ": if it speaks TLS there, add ca=FILE to the location"
+            false if is_connected => {
+                let what = "if it speaks TLS there, add ca=FILE to the location";
+                (Kind::Unreachable, format!("is not reached: {cause}: {what}"))
             }
-            _ => "",
-        };
-        (Kind::Unreachable, format!("is not reached: {cause}{what}"))
+            _ => (Kind::Unreachable, format!("is not reached: {cause}")),
+        }
     }
 
     fn tls(&self, endpoint: &str, error: &rustls::Error) -> (Kind, String) {
@@ -202,13 +226,8 @@ impl Asker {
         let refused = |what: String| (Kind::Refused, what);
         match error {
             E::InvalidCertificate(why) => refused(self.certificate(endpoint, why)),
-            E::AlertReceived(alert) => refused(self.alert(*alert)),
-            E::InvalidMessage(_) => (
-                Kind::Unreachable,
-                "does not speak TLS on this port: name the port that does, or leave out ca=, cert=, \
-                 key= and tls="
-                    .to_owned(),
-            ),
+            E::AlertReceived(alert) => refused(self.alert(&format!("{alert:?}"))),
+            E::InvalidMessage(_) => (Kind::Unreachable, NO_TLS.to_owned()),
             other => (Kind::Unreachable, format!("cannot be spoken to by TLS: {other}")),
         }
     }
@@ -237,18 +256,17 @@ impl Asker {
         }
     }
 
-    fn alert(&self, alert: AlertDescription) -> String {
-        if !self.has_certificate {
-            return format!(
-                "wants a client certificate, or refuses the connection ({alert:?}): add cert=FILE \
-                 and key=FILE to the location"
-            );
-        }
-        let what = match alert {
-            AlertDescription::CertificateExpired => "it has expired: renew it",
-            _ => "take one that the CA of etcd has signed, for clients, and that is valid today",
+    /// Says why a server ended a connection during the handshake or right after it.
+    fn alert(&self, alert: &str) -> String {
+        let what = match (self.has_certificate, alert) {
+            (false, _) => "if it wants a client certificate, add cert=FILE and key=FILE",
+            (true, "CertificateExpired") => "the certificate of cert= has expired: renew it",
+            (true, _) => {
+                "check that the certificate of cert= is signed by the CA of etcd, for clients, and \
+                 has not expired"
+            }
         };
-        format!("does not accept the client certificate of cert= ({alert:?}): {what}")
+        format!("does not accept the TLS connection ({alert}): {what}")
     }
 }
 
