@@ -28,9 +28,9 @@ const DEFAULT_MODE: u32 = 0o644;
 
 /// A store in a file. It keeps the newest version alone.
 ///
-/// Its futures are ready at once: a file of 30 KB is read within 0.1 ms, and so it needs no runtime.
-/// A file on a network mount that hangs blocks the thread that polls them; a host therefore gives
-/// them a task of their own.
+/// Its futures are ready at once, without a runtime: a file of 30 KB is read within 0.1 ms. A file
+/// on a network mount that hangs blocks the thread that polls them, so a host gives them a task of
+/// their own.
 #[derive(Debug)]
 pub struct FileStore {
     path: PathBuf,

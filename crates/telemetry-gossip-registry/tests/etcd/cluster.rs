@@ -111,7 +111,7 @@ impl Cluster {
                 let log = self.folder.path().join(format!("m{at}.log"));
                 let log = || std::fs::read_to_string(&log).unwrap_or_default();
                 assert!(Instant::now() < until, "member {at} does not get healthy:\n{}", log());
-                std::thread::sleep(Duration::from_millis(50));
+                pause();
             }
         }
     }
@@ -137,7 +137,7 @@ impl Cluster {
                 return leader;
             }
             assert!(Instant::now() < until, "no member leads");
-            std::thread::sleep(Duration::from_millis(50));
+            pause();
         }
     }
 
@@ -181,6 +181,12 @@ impl Drop for Cluster {
             let _ = member.process.wait();
         }
     }
+}
+
+/// Waits until it is worth asking once more.
+#[expect(clippy::disallowed_methods, reason = "a process does not tell when it is ready")]
+fn pause() {
+    std::thread::sleep(Duration::from_millis(50));
 }
 
 /// Ports that no process uses. All are held until all are known, so that they differ.

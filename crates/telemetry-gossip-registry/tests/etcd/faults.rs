@@ -1,12 +1,16 @@
 //! Members that are killed, frozen or refuse: reads go on, end in time, and cost next to nothing.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
-use telemetry_gossip_registry::StoreError;
+use telemetry_gossip_registry::{StoreError, Written};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
 
 use crate::cluster::{Cluster, free_ports};
-use crate::support::{edition, open, read, write_next};
+use crate::support::{edition, open, read, write, write_next};
 
 /// The longest that a call may take without a login: two endpoints of 2 s each, and 1 s for a
 /// machine that is busy with other tests.
@@ -78,6 +82,95 @@ async fn a_store_whose_members_are_all_frozen_ends_each_call_in_time() {
     assert!(error.to_string().contains("did not answer within 2 s"), "{error}");
     cluster.thaw(0);
     assert_eq!(read(&*store).await.0.head.version, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_whose_answer_is_lost_is_known_again_or_said_to_be_unknown() {
+    let Some(cluster) = Cluster::shared() else { return };
+    let endpoints = cluster.endpoints();
+    let direct = endpoints.split(',').next().unwrap();
+    let proxy = Proxy::start(direct).await;
+
+    // A store begins at a random endpoint: take one that begins behind the proxy.
+    let store = loop {
+        let store = open(&format!("{},{direct}", proxy.address), "lost", "");
+        let before = proxy.connections();
+        assert_eq!(store.head().await, Ok(None));
+        if proxy.connections() > before {
+            break store;
+        }
+    };
+    proxy.lose_answers(true);
+    assert_eq!(write(&*store, &edition(1, &["a"]), None).await, Ok(Written::Done));
+    let (first, _) = read(&*store).await;
+
+    let alone = open(&proxy.address, "lost", "");
+    let error = write(&*alone, &edition(2, &["b"]), Some(&first)).await.unwrap_err();
+    assert!(matches!(&error, StoreError::Unreachable(_)), "{error}");
+    let words = "it is not known whether version 2 was written";
+    assert!(error.to_string().contains(words), "{error}");
+    assert_eq!(read(&*store).await.0.head.version, 2, "it did arrive");
+    proxy.lose_answers(false);
+    let again = write(&*alone, &edition(2, &["b"]), Some(&first)).await;
+    assert_eq!(again, Ok(Written::Done));
+    assert_eq!(store.versions().await, Ok(vec![1, 2]));
+}
+
+/// A way to a member on which requests arrive and answers can be lost.
+struct Proxy {
+    address: String,
+    state: Arc<ProxyState>,
+}
+
+#[derive(Default)]
+struct ProxyState {
+    connections: AtomicUsize,
+    loses_answers: AtomicBool,
+}
+
+impl Proxy {
+    async fn start(member: &str) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let (state, member) = (Arc::new(ProxyState::default()), member.to_owned());
+        let shared = state.clone();
+        tokio::spawn(async move {
+            loop {
+                let (client, _) = listener.accept().await.unwrap();
+                shared.connections.fetch_add(1, Ordering::SeqCst);
+                let server = TcpStream::connect(&member).await.unwrap();
+                tokio::spawn(carry(client, server, shared.clone()));
+            }
+        });
+        Self { address, state }
+    }
+
+    fn connections(&self) -> usize {
+        self.state.connections.load(Ordering::SeqCst)
+    }
+
+    fn lose_answers(&self, loses: bool) {
+        self.state.loses_answers.store(loses, Ordering::SeqCst);
+    }
+}
+
+async fn carry(client: TcpStream, server: TcpStream, state: Arc<ProxyState>) {
+    let (mut client_in, mut client_out) = client.into_split();
+    let (mut server_in, mut server_out) = server.into_split();
+    let requests = tokio::io::copy(&mut client_in, &mut server_out);
+    let answers = async {
+        let mut bytes = [0; 4_096];
+        loop {
+            let len = server_in.read(&mut bytes).await?;
+            if len == 0 {
+                return Ok::<(), std::io::Error>(());
+            }
+            if !state.loses_answers.load(Ordering::SeqCst) {
+                client_out.write_all(&bytes[..len]).await?;
+            }
+        }
+    };
+    let _ = tokio::join!(requests, answers);
 }
 
 /// A node asks a store that is down every 5 s on average. With 0.1 % of a core it may spend 5 ms on

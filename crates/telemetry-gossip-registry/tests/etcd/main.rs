@@ -1,6 +1,6 @@
-//! The store on etcd against real members, which each test starts on this host. They need the binary
-//! that `.ci/etcd` fetches, in `TGOSSIP_ETCD`; without it a test says so and passes, unless `CI` is
-//! set.
+//! The store on etcd against real members, which the tests start on this host. They need the binary
+//! that `.ci/etcd` fetches, and its path in `TGOSSIP_ETCD`. Without it a test says so and passes,
+//! unless `CI` is set.
 #![forbid(unsafe_code)]
 #![deny(warnings)]
 #![cfg(unix)]

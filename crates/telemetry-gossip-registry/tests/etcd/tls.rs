@@ -47,7 +47,7 @@ async fn a_client_certificate_is_a_login_and_each_certificate_that_is_not_accept
 
     let named = endpoints.replace("127.0.0.1", "localhost");
     for (endpoints, ca, user, words) in [
-        (&endpoints, "strangers", Some("node"), "no trusted one has signed"),
+        (&endpoints, "strangers", Some("node"), "no trusted CA has signed"),
         (&named, "ca", Some("node"), "for other names than `localhost`"),
         (&endpoints, "ca", None, "add cert=FILE and key=FILE"),
         (&endpoints, "ca", Some("late"), "check that the certificate of cert="),

@@ -41,8 +41,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// How many endpoints a call tries.
 const TRIES: usize = 2;
 
-/// For how long a wrong password is not tried again: each check costs etcd some 60 ms of a core, and
-/// after a change of the password all nodes have the wrong one.
+/// For how long a wrong password is not tried again: each check costs etcd some 60 ms of a core,
+/// and after a change of the password all nodes have the wrong one.
 const LOGIN_PAUSE: Duration = Duration::from_secs(30);
 
 /// The longest answer that is read, in bytes. A chunk has at most half of it, and a list of keys a

@@ -1,7 +1,7 @@
 //! What a failure of etcd means, in plain words: what happened, why, and what to do.
 //!
-//! etcd and its transport tell causes by codes and texts that only their authors know. Whoever reads
-//! the message sits in front of a fleet that does not follow its registry.
+//! etcd and its transport tell causes by codes and texts that only their authors know. The operator
+//! who reads the message has a fleet that does not follow its registry.
 
 use std::error::Error;
 use std::io;
@@ -13,7 +13,8 @@ use tonic::{Code, ConnectError, Status};
 use crate::store::StoreError;
 
 /// A port that does not speak TLS.
-const NO_TLS: &str = "does not speak TLS on this port: name the port that does, or leave out ca=, cert=, key= and tls=";
+const NO_TLS: &str = "does not speak TLS on this port: name the port that does, or leave out ca=, \
+                      cert=, key= and tls=";
 
 /// Who asks, and for what: the messages name it.
 #[derive(Clone, Debug)]
@@ -235,25 +236,26 @@ impl Asker {
     fn certificate(&self, endpoint: &str, why: &CertificateError) -> String {
         use CertificateError as C;
 
-        let host = endpoint.rsplit_once(':').map_or(endpoint, |(host, _)| host);
-        match why {
+        let what = match why {
             C::Expired | C::ExpiredContext { .. } => {
-                "has a certificate that has expired: renew it, or set the clock of this host".to_owned()
+                "that has expired: renew it, or set the clock of this host"
             }
             C::NotValidYet | C::NotValidYetContext { .. } => {
-                "has a certificate that is not valid yet: set the clock of this host".to_owned()
+                "that is not valid yet: set the clock of this host"
             }
             C::UnknownIssuer | C::BadSignature => {
-                "has a certificate that no trusted one has signed: name the file of those that sign \
-                 by ca=FILE"
-                    .to_owned()
+                "that no trusted CA has signed: name the file of its CA by ca=FILE"
             }
-            C::NotValidForName | C::NotValidForNameContext { .. } => format!(
-                "has a certificate for other names than `{host}`: write a name that is in the \
-                 certificate"
-            ),
-            other => format!("has a certificate that is not accepted: {other}"),
-        }
+            C::NotValidForName | C::NotValidForNameContext { .. } => {
+                let host = endpoint.rsplit_once(':').map_or(endpoint, |(host, _)| host);
+                return format!(
+                    "has a certificate for other names than `{host}`: write a name that is in the \
+                     certificate"
+                );
+            }
+            other => return format!("has a certificate that is not accepted: {other}"),
+        };
+        format!("has a certificate {what}")
     }
 
     /// Says why a server ended a connection during the handshake or right after it.
@@ -297,4 +299,81 @@ impl<'a> Iterator for Causes<'a> {
 /// The first characters of a text of the server, on one line.
 fn brief(text: &str) -> String {
     text.chars().take(200).map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn explain(user: Option<&str>, code: Code, text: &str) -> StoreError {
+        let asker = Asker {
+            user: user.map(str::to_owned),
+            has_certificate: false,
+            tls: false,
+            prefix: "/tgossip/prod/".to_owned(),
+        };
+        let cause = Cause::Status(Status::new(code, text));
+        asker.explain(&[Failure { endpoint: "h1:2379".to_owned(), is_new: false, cause }])
+    }
+
+    #[test]
+    fn what_etcd_says_becomes_an_error_that_names_the_endpoint_and_what_to_do() {
+        use StoreError as E;
+
+        type IsKind = fn(&StoreError) -> bool;
+        let refused: IsKind = |error| matches!(error, E::Refused(_));
+        let unreachable: IsKind = |error| matches!(error, E::Unreachable(_));
+        let unwritable: IsKind = |error| matches!(error, E::Unwritable(_));
+        let damaged: IsKind = |error| matches!(error, E::Damaged(_));
+        for (code, text, is_kind, words) in [
+            (Code::InvalidArgument, "etcdserver: user name is empty", refused, "add user="),
+            (Code::Unauthenticated, "etcdserver: invalid auth token", refused, "add user="),
+            (Code::PermissionDenied, "etcdserver: permission denied", refused, "grant-permission"),
+            (Code::Unavailable, "etcdserver: no leader", unreachable, "too few of its members"),
+            (Code::Unavailable, "etcdserver: request timed out", unreachable, "too few"),
+            (Code::DeadlineExceeded, "late", unreachable, "cannot answer now: late"),
+            (
+                Code::ResourceExhausted,
+                "etcdserver: mvcc: database space exceeded",
+                unwritable,
+                "disarm the alarm",
+            ),
+            (Code::InvalidArgument, "etcdserver: request is too large", unwritable, "1.5 MiB"),
+            (
+                Code::OutOfRange,
+                "Error, decoded message length too large: found 3 bytes",
+                damaged,
+                "longer than any",
+            ),
+        ] {
+            let error = explain(None, code, text);
+            assert!(is_kind(&error), "{text}: {error:?}");
+            let said = error.to_string();
+            assert!(said.contains("etcd at h1:2379 ") && said.contains(words), "{text}: {said}");
+        }
+    }
+
+    #[test]
+    fn a_long_or_hostile_text_of_the_server_is_cut() {
+        let error = explain(Some("ana"), Code::Unavailable, &"a\n".repeat(1_000_000)).to_string();
+        assert!(error.len() < 400 && !error.contains('\n'), "{error}");
+    }
+
+    #[test]
+    fn a_failure_that_both_endpoints_have_is_said_once_for_each() {
+        let asker = Asker { user: None, has_certificate: false, tls: false, prefix: String::new() };
+        let failure = |endpoint: &str| Failure {
+            endpoint: endpoint.to_owned(),
+            is_new: true,
+            cause: Cause::TimedOut(Duration::from_secs(2)),
+        };
+        let error = asker.explain(&[failure("h1:1"), failure("h2:2")]).to_string();
+        assert_eq!(
+            error,
+            "the registry cannot be reached: etcd at h1:1 did not answer within 2 s; etcd at h2:2 \
+             did not answer within 2 s"
+        );
+        let error = asker.explain(&[failure("h1:1"), failure("h1:1")]).to_string();
+        assert_eq!(error.matches("h1:1").count(), 1, "{error}");
+    }
 }
