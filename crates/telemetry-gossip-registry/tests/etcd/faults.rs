@@ -1,15 +1,12 @@
 //! Members that are killed, frozen or refuse: reads go on, end in time, and cost next to nothing.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
 use telemetry_gossip_registry::{StoreError, Written};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
 
 use crate::cluster::{Cluster, free_ports};
+use crate::proxy::Proxy;
 use crate::support::{edition, open, read, write, write_next};
 
 /// The longest that a call may take without a login: two endpoints of 2 s each, and 1 s for a
@@ -114,63 +111,6 @@ async fn a_write_whose_answer_is_lost_is_known_again_or_said_to_be_unknown() {
     let again = write(&*alone, &edition(2, &["b"]), Some(&first)).await;
     assert_eq!(again, Ok(Written::Done));
     assert_eq!(store.versions().await, Ok(vec![1, 2]));
-}
-
-/// A way to a member on which requests arrive and answers can be lost.
-struct Proxy {
-    address: String,
-    state: Arc<ProxyState>,
-}
-
-#[derive(Default)]
-struct ProxyState {
-    connections: AtomicUsize,
-    loses_answers: AtomicBool,
-}
-
-impl Proxy {
-    async fn start(member: &str) -> Self {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-        let address = listener.local_addr().unwrap().to_string();
-        let (state, member) = (Arc::new(ProxyState::default()), member.to_owned());
-        let shared = state.clone();
-        tokio::spawn(async move {
-            loop {
-                let (client, _) = listener.accept().await.unwrap();
-                shared.connections.fetch_add(1, Ordering::SeqCst);
-                let server = TcpStream::connect(&member).await.unwrap();
-                tokio::spawn(carry(client, server, shared.clone()));
-            }
-        });
-        Self { address, state }
-    }
-
-    fn connections(&self) -> usize {
-        self.state.connections.load(Ordering::SeqCst)
-    }
-
-    fn lose_answers(&self, loses: bool) {
-        self.state.loses_answers.store(loses, Ordering::SeqCst);
-    }
-}
-
-async fn carry(client: TcpStream, server: TcpStream, state: Arc<ProxyState>) {
-    let (mut client_in, mut client_out) = client.into_split();
-    let (mut server_in, mut server_out) = server.into_split();
-    let requests = tokio::io::copy(&mut client_in, &mut server_out);
-    let answers = async {
-        let mut bytes = [0; 4_096];
-        loop {
-            let len = server_in.read(&mut bytes).await?;
-            if len == 0 {
-                return Ok::<(), std::io::Error>(());
-            }
-            if !state.loses_answers.load(Ordering::SeqCst) {
-                client_out.write_all(&bytes[..len]).await?;
-            }
-        }
-    };
-    let _ = tokio::join!(requests, answers);
 }
 
 /// A node asks a store that is down every 5 s on average. With 0.1 % of a core it may spend 5 ms on

@@ -8,6 +8,7 @@
 mod cluster;
 mod faults;
 mod login;
+mod proxy;
 mod support;
 mod tls;
 mod versions;

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use telemetry_gossip_registry::Written;
 
 use crate::cluster::Cluster;
+use crate::proxy::Proxy;
 use crate::support::{edition, long_edition, open, raw, read, write, write_next};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -89,6 +90,27 @@ async fn writers_of_one_long_version_do_not_mix_their_chunks() {
             }
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_version_is_not_made_if_another_writer_has_changed_one_of_its_chunks() {
+    let Some(cluster) = Cluster::shared() else { return };
+    let endpoints = cluster.endpoints();
+    let proxy = Proxy::start(endpoints.split(',').next().unwrap()).await;
+    let chunk = "/tgossip/changed/v/1/0";
+    // Enough for the first chunk and not for the second.
+    proxy.hold_requests_after(700_000);
+    let store = open(&proxy.address, "changed", "");
+    let edition = long_edition(1, "edge", 10_000);
+    let writer = tokio::spawn(async move { write(&*store, &edition, None).await });
+    let client = raw(&endpoints).build().unwrap();
+    while client.get(chunk).await.unwrap().record().is_none() {
+        tokio::task::yield_now().await;
+    }
+    client.put(chunk).value("of another writer").await.unwrap();
+    proxy.hold_requests_after(usize::MAX);
+    assert_eq!(writer.await.unwrap(), Ok(Written::Conflict));
+    assert_eq!(open(&endpoints, "changed", "").head().await, Ok(None));
 }
 
 #[tokio::test(flavor = "multi_thread")]
