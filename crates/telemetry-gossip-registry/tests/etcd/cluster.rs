@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use tempfile::TempDir;
 
 /// How long members may take to start. They take 3 s on 2 cores that do nothing else.
@@ -143,16 +143,17 @@ impl Cluster {
 
     /// Freezes a member: its connections stay, and it answers nothing.
     pub(crate) fn freeze(&self, at: usize) {
-        self.signal(at, Signal::STOP);
+        let process = Pid::from_child(&self.members[at].process);
+        kill_process(process, Signal::STOP).unwrap();
+        // The signal takes effect some time after it was sent.
+        let stopped = waitpid(Some(process), WaitOptions::UNTRACED).unwrap();
+        assert!(stopped.is_some_and(|(_, status)| status.stopped()), "{stopped:?}");
     }
 
-    /// Lets a frozen member go on.
+    /// Lets a frozen member go on, and waits until it answers.
     pub(crate) fn thaw(&self, at: usize) {
-        self.signal(at, Signal::CONT);
-    }
-
-    fn signal(&self, at: usize, signal: Signal) {
-        kill_process(Pid::from_child(&self.members[at].process), signal).unwrap();
+        kill_process(Pid::from_child(&self.members[at].process), Signal::CONT).unwrap();
+        self.wait_until_healthy();
     }
 
     /// Kills a member.
