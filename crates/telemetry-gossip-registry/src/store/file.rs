@@ -29,8 +29,8 @@ const DEFAULT_MODE: u32 = 0o644;
 /// A store in a file. It keeps the newest version alone.
 ///
 /// Its futures are ready at once, without a runtime: a file of 30 KB is read within 0.1 ms. A file
-/// on a network mount that hangs blocks the thread that polls them, so a host gives them a task of
-/// their own.
+/// on a network mount that hangs keeps the thread waiting that polls them, so a host polls them on
+/// a thread of its own.
 #[derive(Debug)]
 pub struct FileStore {
     path: PathBuf,

@@ -91,7 +91,7 @@ struct Member {
 #[derive(Clone)]
 struct Session {
     connection: Connection,
-    /// Whether a call was answered, and so a login is behind it.
+    /// Whether its last call was answered, and so a connection and a login are behind it.
     has_answered: bool,
 }
 
@@ -246,17 +246,7 @@ impl Client {
                 Err(cause) => return Err(fail(is_new, cause.of_login())),
             }
         }
-        match &answer {
-            Ok(_) => {
-                if let Some(session) = &mut *held(&member.session) {
-                    session.has_answered = true;
-                }
-            }
-            // A connection to a host that is gone would be used until the system gives it up, after
-            // many minutes.
-            Err(cause) if cause.is_of_endpoint() => *held(&member.session) = None,
-            Err(_) => {}
-        }
+        member.remember(answer.as_ref().err());
         answer.map_err(|cause| fail(is_new, cause))
     }
 
@@ -278,6 +268,23 @@ impl Client {
         let made = Session { connection, has_answered: false };
         *session = Some(made.clone());
         Ok(made)
+    }
+}
+
+impl Member {
+    /// Keeps the session after a call, or gives it up. A login costs etcd more than all else.
+    fn remember(&self, failure: Option<&Cause>) {
+        let mut session = held(&self.session);
+        match failure {
+            // A connection to a host that is gone would be used until the system gives it up, after
+            // many minutes.
+            Some(Cause::TimedOut(_)) => *session = None,
+            // The next call makes another connection, if this one is broken.
+            Some(cause) if cause.is_of_endpoint() => {
+                session.iter_mut().for_each(|session| session.has_answered = false);
+            }
+            _ => session.iter_mut().for_each(|session| session.has_answered = true),
+        }
     }
 }
 

@@ -30,7 +30,7 @@ pub(super) struct Asker {
 pub(super) struct Failure {
     /// `HOST:PORT`.
     pub(super) endpoint: String,
-    /// Whether its connection had been made for this call.
+    /// Whether its connection may have been made for this call.
     pub(super) is_new: bool,
     pub(super) cause: Cause,
 }
