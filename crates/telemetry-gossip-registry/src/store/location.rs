@@ -81,12 +81,12 @@ pub(super) struct EtcdPlace {
 pub enum LocationError {
     /// The text begins with neither `file:` nor `etcd://`.
     #[error(
-        "`{found}` is no location of a registry: it begins with neither `file:` nor `etcd://`: \
-         write file:PATH or etcd://HOST:PORT/CLUSTER"
+        "a location of a registry begins with `file:` or `etcd://`, and not with `{found}`: write \
+         file:PATH or etcd://HOST:PORT/CLUSTER"
     )]
     #[non_exhaustive]
     Scheme {
-        /// The begin of the text.
+        /// What it begins with.
         found: String,
     },
     /// `file:` has no path.
@@ -193,6 +193,19 @@ impl Location {
             Place::Etcd(_) => Err(LocationError::WithoutEtcd),
         }
     }
+
+    /// Makes a store of a location that is a file. A small program calls this in place of
+    /// [`Location::open`], so that etcd and TLS are not linked into it, even if another program
+    /// turns on the feature `etcd` in the same build.
+    ///
+    /// # Errors
+    /// [`LocationError::WithoutEtcd`] if the location is not a file.
+    pub fn open_file(&self) -> Result<FileStore, LocationError> {
+        match &self.place {
+            Place::File(path) => Ok(FileStore::new(path)),
+            Place::Etcd(_) => Err(LocationError::WithoutEtcd),
+        }
+    }
 }
 
 impl FromStr for Location {
@@ -209,7 +222,9 @@ impl FromStr for Location {
         } else if let Some(rest) = text.strip_prefix("etcd://") {
             Place::Etcd(EtcdPlace::parse(rest)?)
         } else {
-            return Err(LocationError::Scheme { found: brief(text) });
+            // The rest of another URL may have a password.
+            let scheme = text.split(':').next().unwrap_or_default();
+            return Err(LocationError::Scheme { found: brief(scheme) });
         };
         Ok(Self { place })
     }
@@ -226,12 +241,12 @@ impl fmt::Display for Location {
 
 impl EtcdPlace {
     fn parse(text: &str) -> Result<Self, LocationError> {
-        let (place, parameters) = text.split_once('?').unwrap_or((text, ""));
-        let (endpoints, cluster) = place.split_once('/').unwrap_or((place, ""));
-        if endpoints.contains('@') {
-            // `USER:PASSWORD@HOST` of other URLs.
+        // `USER:PASSWORD@HOST` of other URLs, whose password may have any mark before the `@`.
+        if text.split(['&', '=']).next().is_some_and(|begin| begin.contains('@')) {
             return Err(LocationError::Password);
         }
+        let (place, parameters) = text.split_once('?').unwrap_or((text, ""));
+        let (endpoints, cluster) = place.split_once('/').unwrap_or((place, ""));
         let mut parsed = Self { cluster: cluster.to_owned(), ..Self::default() };
         for endpoint in endpoints.split(',') {
             if !is_endpoint(endpoint) {
@@ -420,24 +435,27 @@ mod tests {
 
     #[test]
     fn a_password_is_refused_and_never_repeated() {
-        for text in ["etcd://ana:secret@h:1/p", "etcd://h:1/p?password=secret"] {
+        for text in [
+            "etcd://ana:secret@h:1/p",
+            "etcd://ana:secret/@h:1/p",
+            "etcd://ana:secret?@h:1/p",
+            "etcd://h:1/p?password=secret",
+        ] {
             let refused = error(text);
             assert!(matches!(refused, LocationError::Password));
             assert!(!refused.to_string().contains("secret"), "{refused}");
             assert!(refused.to_string().contains("password-file=FILE"), "{refused}");
         }
+        let other = error("https://ana:secret@h:1/p").to_string();
+        assert!(other.contains("not with `https`") && !other.contains("secret"), "{other}");
     }
 
     #[test]
-    fn a_file_is_opened_whatever_the_features_are() {
-        let location: Location = "file:x.toml".parse().unwrap();
-        assert_eq!(location.open().unwrap().location(), "file:x.toml");
-    }
-
-    #[cfg(not(feature = "etcd"))]
-    #[test]
-    fn a_program_without_etcd_says_so() {
-        let location: Location = "etcd://h:1/p".parse().unwrap();
-        assert!(matches!(location.open(), Err(LocationError::WithoutEtcd)));
+    fn a_program_that_opens_files_alone_refuses_etcd() {
+        let file: Location = "file:x.toml".parse().unwrap();
+        assert_eq!(file.open().unwrap().location(), "file:x.toml");
+        assert_eq!(file.open_file().unwrap().location(), "file:x.toml");
+        let etcd: Location = "etcd://h:1/p".parse().unwrap();
+        assert!(matches!(etcd.open_file(), Err(LocationError::WithoutEtcd)));
     }
 }

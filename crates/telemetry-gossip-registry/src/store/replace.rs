@@ -58,8 +58,8 @@ pub(crate) fn read_bounded(path: &Path, most: u64) -> Result<Option<Vec<u8>>, Un
     if bytes.len() as u64 > most { Err(Unread::TooLong { most }) } else { Ok(Some(bytes)) }
 }
 
-/// Replaces a file in one step: a crash leaves the old file or the new one, and once this returns, a
-/// loss of power does not undo it. The new file has this mode, where the system has modes.
+/// Replaces a file in one step: a crash leaves the old file or the new one, and a loss of power
+/// after this returns does not undo it. The new file has this mode, where the system has modes.
 ///
 /// Two writers of one file need a [`Lock`].
 pub(crate) fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
@@ -101,6 +101,7 @@ impl Lock {
     ///
     /// # Errors
     /// [`io::ErrorKind::WouldBlock`] if another writer had the lock all the time.
+    #[expect(clippy::disallowed_methods, reason = "nothing tells when a lock becomes free in time")]
     pub(crate) fn take(path: &Path, patience: Duration) -> io::Result<Self> {
         let path = beside(path, "lock")?;
         let until = Instant::now() + patience;

@@ -41,8 +41,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// How many endpoints a call tries.
 const TRIES: usize = 2;
 
-/// For how long a wrong password is not tried again: each check costs etcd some 60 ms of a core, and
-/// after a change of the password all nodes have the wrong one.
+/// For how long a wrong password is not tried again: each check costs etcd some 60 ms of a core,
+/// and after a change of the password all nodes have the wrong one.
 const LOGIN_PAUSE: Duration = Duration::from_secs(30);
 
 /// The longest answer that is read, in bytes. A chunk has at most half of it, and a list of keys a
@@ -91,7 +91,7 @@ struct Member {
 #[derive(Clone)]
 struct Session {
     connection: Connection,
-    /// Whether a call was answered, and so a login is behind it.
+    /// Whether its last call was answered, and so a connection and a login are behind it.
     has_answered: bool,
 }
 
@@ -229,10 +229,11 @@ impl Client {
         T: Send + 'static,
         F: Future<Output = Result<T, Status>> + Send + 'static,
     {
-        let fail = |cause| Failure { endpoint: member.address.clone(), cause };
-        let session = self.session(member).map_err(fail)?;
+        let fail = |is_new, cause| Failure { endpoint: member.address.clone(), is_new, cause };
+        let session = self.session(member).map_err(|cause| fail(true, cause))?;
+        let is_new = !session.has_answered;
         let patience = match &self.login {
-            Some(_) if !session.has_answered => LOGIN_TIMEOUT,
+            Some(_) if is_new => LOGIN_TIMEOUT,
             _ => CALL_TIMEOUT,
         };
         let connection = session.connection;
@@ -241,24 +242,12 @@ impl Client {
             let login = connection.authenticate();
             match bounded(LOGIN_TIMEOUT, async move { login.await.map_err(status) }).await {
                 Ok(_) => answer = bounded(LOGIN_TIMEOUT, ask(&connection)).await,
-                Err(Cause::Status(why)) if !Cause::Status(why.clone()).is_of_endpoint() => {
-                    return Err(fail(Cause::Login(why)));
-                }
-                Err(cause) => answer = Err(cause),
+                Err(cause) if cause.is_of_endpoint() => answer = Err(cause),
+                Err(cause) => return Err(fail(is_new, cause.of_login())),
             }
         }
-        match &answer {
-            Ok(_) => {
-                if let Some(session) = &mut *held(&member.session) {
-                    session.has_answered = true;
-                }
-            }
-            // A connection to a host that is gone would be used until the system gives it up, after
-            // many minutes.
-            Err(cause) if cause.is_of_endpoint() => *held(&member.session) = None,
-            Err(_) => {}
-        }
-        answer.map_err(fail)
+        member.remember(answer.as_ref().err());
+        answer.map_err(|cause| fail(is_new, cause))
     }
 
     /// The connection to an endpoint. It is made here and not when the store is opened, since it
@@ -279,6 +268,23 @@ impl Client {
         let made = Session { connection, has_answered: false };
         *session = Some(made.clone());
         Ok(made)
+    }
+}
+
+impl Member {
+    /// Keeps the session after a call, or gives it up. A login costs etcd more than all else.
+    fn remember(&self, failure: Option<&Cause>) {
+        let mut session = held(&self.session);
+        match failure {
+            // A connection to a host that is gone would be used until the system gives it up, after
+            // many minutes.
+            Some(Cause::TimedOut(_)) => *session = None,
+            // The next call makes another connection, if this one is broken.
+            Some(cause) if cause.is_of_endpoint() => {
+                session.iter_mut().for_each(|session| session.has_answered = false);
+            }
+            _ => session.iter_mut().for_each(|session| session.has_answered = true),
+        }
     }
 }
 

@@ -7,9 +7,9 @@
 //!
 //! A write puts all chunks but the last, each under the condition that the head is still the one
 //! that the writer has read. Then one transaction puts the last chunk and the head, under the
-//! condition that neither the head nor a chunk has changed since. So nobody sees half a version, two
-//! writers of one version do not mix their chunks, and a chunk that arrives late changes nothing.
-//! Most documents have one chunk, and are written in one step.
+//! condition that neither the head nor a chunk has changed since. So no reader sees half a version,
+//! two writers of one version do not mix their chunks, and a chunk that arrives late changes
+//! nothing. Most documents have one chunk, and are written in one step.
 //!
 //! Reads name no revision of the store, so that its compaction does not disturb them.
 //!
@@ -36,7 +36,7 @@ use crate::head::Head;
 /// second.
 const POLL_INTERVAL: Duration = Duration::from_secs(30);
 
-/// The longest chunk, in bytes. etcd takes requests of 1.5 MiB at most, unless it is told otherwise.
+/// The longest chunk, in bytes. By default etcd takes requests of at most 1.5 MiB.
 const CHUNK: usize = 512 << 10;
 
 /// The most chunks of a document.
@@ -52,8 +52,8 @@ const MAX_FILE: u64 = 1 << 20;
 
 /// A store on etcd. [`Location::open`](super::Location::open) makes it.
 ///
-/// Its futures need a tokio runtime. Each call ends within 4 s; with a user and a password, one that
-/// has to log in may take 20 s.
+/// Its futures need a tokio runtime. A read of the head ends within 4 s, and with a user and a
+/// password, if it has to log in, within 30 s. A document takes such a read for each chunk.
 #[derive(Debug)]
 pub struct EtcdStore {
     location: String,

@@ -1,16 +1,20 @@
 //! What a failure of etcd means, in plain words: what happened, why, and what to do.
 //!
-//! etcd and its transport tell causes by codes and texts that only their authors know. Whoever reads
-//! the message sits in front of a fleet that does not follow its registry.
+//! etcd and its transport tell causes by codes and texts that only their authors know. The operator
+//! who reads the message has a fleet that does not follow its registry.
 
 use std::error::Error;
 use std::io;
 use std::time::Duration;
 
-use rustls::{AlertDescription, CertificateError};
-use tonic::{Code, Status};
+use rustls::CertificateError;
+use tonic::{Code, ConnectError, Status};
 
 use crate::store::StoreError;
+
+/// A port that does not speak TLS.
+const NO_TLS: &str = "does not speak TLS on this port: name the port that does, or leave out ca=, \
+                      cert=, key= and tls=";
 
 /// Who asks, and for what: the messages name it.
 #[derive(Clone, Debug)]
@@ -26,6 +30,8 @@ pub(super) struct Asker {
 pub(super) struct Failure {
     /// `HOST:PORT`.
     pub(super) endpoint: String,
+    /// Whether its connection may have been made for this call.
+    pub(super) is_new: bool,
     pub(super) cause: Cause,
 }
 
@@ -56,6 +62,14 @@ impl Cause {
                     | Code::Aborted
                     | Code::Unimplemented
             ),
+        }
+    }
+
+    /// The same as the answer to a login.
+    pub(super) fn of_login(self) -> Self {
+        match self {
+            Self::Status(status) => Self::Login(status),
+            other => other,
         }
     }
 
@@ -171,12 +185,19 @@ impl Asker {
     }
 
     fn transport(&self, failure: &Failure, status: &Status, text: &str) -> (Kind, String) {
+        let mut is_connected = true;
         let mut deepest = None;
         for cause in Causes::of(status) {
+            is_connected &= !cause.is::<ConnectError>();
             if let Some(tls) = cause.downcast_ref::<rustls::Error>() {
                 return self.tls(&failure.endpoint, tls);
             }
-            deepest = Some(brief(&cause.to_string()));
+            let cause = brief(&cause.to_string());
+            // Below HTTP/2 only the text of an alert is left.
+            if let Some(alert) = cause.strip_prefix("received fatal alert: ") {
+                return (Kind::Refused, self.alert(alert));
+            }
+            deepest = Some(cause);
         }
         let Some(cause) = deepest else {
             // etcd itself said it: nothing is wrong with the way there.
@@ -186,14 +207,18 @@ impl Asker {
             };
             return (Kind::Unreachable, format!("cannot answer now: {text}{what}"));
         };
-        let what = match self.tls {
+        match self.tls {
+            true if cause == "tls handshake eof" => (Kind::Unreachable, NO_TLS.to_owned()),
+            // With TLS 1.3 a server checks the certificate of a client after the handshake, and
+            // what it says of it may be lost as it closes.
+            true if is_connected && failure.is_new => (Kind::Refused, self.alert(&cause)),
             // A server that expects TLS closes a connection without a word.
-            false if !cause.contains("refused") && !cause.contains("lookup") => {
-                ": if it speaks TLS there, add ca=FILE to the location"
+            false if is_connected => {
+                let what = "if it speaks TLS there, add ca=FILE to the location";
+                (Kind::Unreachable, format!("is not reached: {cause}: {what}"))
             }
-            _ => "",
-        };
-        (Kind::Unreachable, format!("is not reached: {cause}{what}"))
+            _ => (Kind::Unreachable, format!("is not reached: {cause}")),
+        }
     }
 
     fn tls(&self, endpoint: &str, error: &rustls::Error) -> (Kind, String) {
@@ -202,13 +227,8 @@ impl Asker {
         let refused = |what: String| (Kind::Refused, what);
         match error {
             E::InvalidCertificate(why) => refused(self.certificate(endpoint, why)),
-            E::AlertReceived(alert) => refused(self.alert(*alert)),
-            E::InvalidMessage(_) => (
-                Kind::Unreachable,
-                "does not speak TLS on this port: name the port that does, or leave out ca=, cert=, \
-                 key= and tls="
-                    .to_owned(),
-            ),
+            E::AlertReceived(alert) => refused(self.alert(&format!("{alert:?}"))),
+            E::InvalidMessage(_) => (Kind::Unreachable, NO_TLS.to_owned()),
             other => (Kind::Unreachable, format!("cannot be spoken to by TLS: {other}")),
         }
     }
@@ -216,39 +236,39 @@ impl Asker {
     fn certificate(&self, endpoint: &str, why: &CertificateError) -> String {
         use CertificateError as C;
 
-        let host = endpoint.rsplit_once(':').map_or(endpoint, |(host, _)| host);
-        match why {
+        let what = match why {
             C::Expired | C::ExpiredContext { .. } => {
-                "has a certificate that has expired: renew it, or set the clock of this host".to_owned()
+                "that has expired: renew it, or set the clock of this host"
             }
             C::NotValidYet | C::NotValidYetContext { .. } => {
-                "has a certificate that is not valid yet: set the clock of this host".to_owned()
+                "that is not valid yet: set the clock of this host"
             }
             C::UnknownIssuer | C::BadSignature => {
-                "has a certificate that no trusted one has signed: name the file of those that sign \
-                 by ca=FILE"
-                    .to_owned()
+                "that no trusted CA has signed: name the file of its CA by ca=FILE"
             }
-            C::NotValidForName | C::NotValidForNameContext { .. } => format!(
-                "has a certificate for other names than `{host}`: write a name that is in the \
-                 certificate"
-            ),
-            other => format!("has a certificate that is not accepted: {other}"),
-        }
+            C::NotValidForName | C::NotValidForNameContext { .. } => {
+                let host = endpoint.rsplit_once(':').map_or(endpoint, |(host, _)| host);
+                return format!(
+                    "has a certificate for other names than `{host}`: write a name that is in the \
+                     certificate"
+                );
+            }
+            other => return format!("has a certificate that is not accepted: {other}"),
+        };
+        format!("has a certificate {what}")
     }
 
-    fn alert(&self, alert: AlertDescription) -> String {
-        if !self.has_certificate {
-            return format!(
-                "wants a client certificate, or refuses the connection ({alert:?}): add cert=FILE \
-                 and key=FILE to the location"
-            );
-        }
-        let what = match alert {
-            AlertDescription::CertificateExpired => "it has expired: renew it",
-            _ => "take one that the CA of etcd has signed, for clients, and that is valid today",
+    /// Says why a server ended a connection during the handshake or right after it.
+    fn alert(&self, alert: &str) -> String {
+        let what = match (self.has_certificate, alert) {
+            (false, _) => "if it wants a client certificate, add cert=FILE and key=FILE",
+            (true, "CertificateExpired") => "the certificate of cert= has expired: renew it",
+            (true, _) => {
+                "check that the certificate of cert= is signed by the CA of etcd, for clients, and \
+                 has not expired"
+            }
         };
-        format!("does not accept the client certificate of cert= ({alert:?}): {what}")
+        format!("does not accept the TLS connection ({alert}): {what}")
     }
 }
 
@@ -279,4 +299,81 @@ impl<'a> Iterator for Causes<'a> {
 /// The first characters of a text of the server, on one line.
 fn brief(text: &str) -> String {
     text.chars().take(200).map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn explain(user: Option<&str>, code: Code, text: &str) -> StoreError {
+        let asker = Asker {
+            user: user.map(str::to_owned),
+            has_certificate: false,
+            tls: false,
+            prefix: "/tgossip/prod/".to_owned(),
+        };
+        let cause = Cause::Status(Status::new(code, text));
+        asker.explain(&[Failure { endpoint: "h1:2379".to_owned(), is_new: false, cause }])
+    }
+
+    #[test]
+    fn what_etcd_says_becomes_an_error_that_names_the_endpoint_and_what_to_do() {
+        use StoreError as E;
+
+        type IsKind = fn(&StoreError) -> bool;
+        let refused: IsKind = |error| matches!(error, E::Refused(_));
+        let unreachable: IsKind = |error| matches!(error, E::Unreachable(_));
+        let unwritable: IsKind = |error| matches!(error, E::Unwritable(_));
+        let damaged: IsKind = |error| matches!(error, E::Damaged(_));
+        for (code, text, is_kind, words) in [
+            (Code::InvalidArgument, "etcdserver: user name is empty", refused, "add user="),
+            (Code::Unauthenticated, "etcdserver: invalid auth token", refused, "add user="),
+            (Code::PermissionDenied, "etcdserver: permission denied", refused, "grant-permission"),
+            (Code::Unavailable, "etcdserver: no leader", unreachable, "too few of its members"),
+            (Code::Unavailable, "etcdserver: request timed out", unreachable, "too few"),
+            (Code::DeadlineExceeded, "late", unreachable, "cannot answer now: late"),
+            (
+                Code::ResourceExhausted,
+                "etcdserver: mvcc: database space exceeded",
+                unwritable,
+                "disarm the alarm",
+            ),
+            (Code::InvalidArgument, "etcdserver: request is too large", unwritable, "1.5 MiB"),
+            (
+                Code::OutOfRange,
+                "Error, decoded message length too large: found 3 bytes",
+                damaged,
+                "longer than any",
+            ),
+        ] {
+            let error = explain(None, code, text);
+            assert!(is_kind(&error), "{text}: {error:?}");
+            let said = error.to_string();
+            assert!(said.contains("etcd at h1:2379 ") && said.contains(words), "{text}: {said}");
+        }
+    }
+
+    #[test]
+    fn a_long_or_hostile_text_of_the_server_is_cut() {
+        let error = explain(Some("ana"), Code::Unavailable, &"a\n".repeat(1_000_000)).to_string();
+        assert!(error.len() < 400 && !error.contains('\n'), "{error}");
+    }
+
+    #[test]
+    fn a_failure_that_both_endpoints_have_is_said_once_for_each() {
+        let asker = Asker { user: None, has_certificate: false, tls: false, prefix: String::new() };
+        let failure = |endpoint: &str| Failure {
+            endpoint: endpoint.to_owned(),
+            is_new: true,
+            cause: Cause::TimedOut(Duration::from_secs(2)),
+        };
+        let error = asker.explain(&[failure("h1:1"), failure("h2:2")]).to_string();
+        assert_eq!(
+            error,
+            "the registry cannot be reached: etcd at h1:1 did not answer within 2 s; etcd at h2:2 \
+             did not answer within 2 s"
+        );
+        let error = asker.explain(&[failure("h1:1"), failure("h1:1")]).to_string();
+        assert_eq!(error.matches("h1:1").count(), 1, "{error}");
+    }
 }
