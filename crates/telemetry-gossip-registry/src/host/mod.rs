@@ -108,7 +108,6 @@ impl Registry {
     /// Reads what an earlier run of the node has kept in [`Options::state_dir`], and sets
     /// [`Options::cluster_config`] to it. A node without a state folder keeps nothing: while the
     /// store is down it starts without a list, and is not ready.
-    #[must_use]
     pub fn prepare(&self, options: &mut Options) -> Prepared {
         let cache = options.state_dir.as_deref().map(Cache::new);
         let found = cache.as_ref().map(Cache::read).unwrap_or_default();
