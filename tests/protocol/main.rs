@@ -8,7 +8,7 @@
 //! - `gone`: the records of members that crashed or left.
 //! - `belonging`, `disagreement`: removed nodes, strangers and newcomers under a cluster config,
 //!   and nodes that hold different ones.
-//! - `registry`: fleets that follow a registry, whatever that does.
+//! - `registry`, `registry_storm`: fleets that follow a registry, whatever that does.
 //! - `addresses`: hosts that send from elsewhere, and addresses that stop working.
 //! - `sealing`: clusters with authenticated datagrams.
 #![forbid(unsafe_code)]
@@ -29,6 +29,7 @@ mod long_split;
 mod pause;
 mod reconciliation;
 mod registry;
+mod registry_storm;
 mod replay;
 mod restart;
 mod sealing;

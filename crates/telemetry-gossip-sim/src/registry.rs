@@ -146,6 +146,11 @@ impl Registry {
         self.hosts.remove(&index);
     }
 
+    /// Wipes the disk of a host, as on another machine.
+    pub fn forget(&mut self, index: usize) {
+        self.kept.remove(&index);
+    }
+
     /// Restarts a killed node, which goes by what its host has kept from its first datagram on.
     ///
     /// # Panics
@@ -157,7 +162,9 @@ impl Registry {
         self.apply_kept(cluster, index);
         let seeds = cluster.taking_part().filter(|&other| other != index).take(3);
         let seeds: Vec<usize> = seeds.collect();
-        cluster.join(index, &seeds);
+        if !seeds.is_empty() {
+            cluster.join(index, &seeds);
+        }
     }
 
     fn apply_kept(&mut self, cluster: &mut Cluster, index: usize) {

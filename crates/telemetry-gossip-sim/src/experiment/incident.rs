@@ -28,6 +28,9 @@ const LIMIT: Duration = Duration::from_secs(30);
 /// How often the views are compared with the truth.
 const SAMPLE: Duration = Duration::from_secs(5);
 
+/// How often, while something happens that not all nodes know yet.
+const SAMPLE_OFTEN: Duration = Duration::from_millis(500);
+
 /// The size and the length of the incident.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -118,7 +121,7 @@ pub struct Incident {
     pub plan: IncidentPlan,
     /// What happened, in its order.
     pub rows: Vec<IncidentRow>,
-    /// How wrong the views were, every five seconds.
+    /// How wrong the views were, every five seconds, and every half second after a change.
     pub samples: Vec<ViewSample>,
     /// How often a node that ran was held Dead by another.
     pub false_deaths: u64,
@@ -308,14 +311,29 @@ impl Run {
                 is_whole && all_hold(cluster, Status::Alive) && holds_instance(cluster, index)
             }
         };
-        let took = self.registry.run_until(&mut self.cluster, known, LIMIT);
-        self.sample();
+        let took = self.wait_until(known);
         self.outcome.rows.push(IncidentRow {
             at_s: at.as_secs_f64(),
             what,
             known_after_s: took.map(|took| took.as_secs_f64()),
             registry_after_s: self.outage().saturating_sub(at).as_secs_f64(),
         });
+    }
+
+    /// Lets time pass until something is known, and compares the views with the truth meanwhile.
+    fn wait_until(&mut self, known: impl Fn(&Registry, &Cluster) -> bool) -> Option<Duration> {
+        let start = self.cluster.now();
+        loop {
+            self.sample();
+            let step = SAMPLE_OFTEN;
+            if self.registry.run_until(&mut self.cluster, &known, step).is_some() {
+                self.sample();
+                return Some(self.cluster.now() - start);
+            }
+            if self.cluster.now() - start >= LIMIT {
+                return None;
+            }
+        }
     }
 
     /// Starts the removed node again, with an earlier list on its disk that names it.
