@@ -139,6 +139,14 @@ fn guarded(before: Option<&Document>, edition: &Edition, fleet: &Fleet) -> Optio
     Some(Reason::Guarded { version, gone, of: before.members().len() as u64 })
 }
 
+/// Why the list no longer names this node, or this machine; `None` if it does.
+pub(super) fn gone(me: NodeId, document: &Document, held: Option<&Held>) -> Option<Gone> {
+    match standing(me, document, held) {
+        Verdict::Gone(gone) => Some(gone),
+        _ => None,
+    }
+}
+
 /// Whether the list names this node, and this machine.
 fn standing(me: NodeId, document: &Document, held: Option<&Held>) -> Verdict {
     let own_since = held.and_then(|held| held.since);

@@ -31,7 +31,7 @@ use telemetry_gossip_core::{Instant, Label, NodeId};
 use self::judge::{HeadVerdict, Verdict};
 use self::schedule::{Schedule, Source};
 use crate::document::{ClusterId, Document, DocumentHash, Edition};
-use crate::head::{Head, HeadError};
+use crate::head::{Head, HeadError, Stamp};
 use crate::store::StoreError;
 
 pub use status::{Gone, InForce, Reason, State, Status};
@@ -285,6 +285,17 @@ enum Step {
     /// Reads the document after the version in force, to see whether `head` follows from it.
     ReadingLink(Head),
     ReadingDocument(Head),
+    /// Reads the document after the version in force to take it by itself, as the newest one takes
+    /// away too many at once: several removals that were right one by one.
+    ReadingNext {
+        head: Head,
+        newest: Refused,
+    },
+    /// Reads the document after that one, which says its hash.
+    ReadingAfterNext {
+        next: Edition,
+        newest: Refused,
+    },
     /// A first version waits until it is plain what the others publish.
     Settling {
         head: Head,
@@ -293,6 +304,14 @@ enum Step {
     },
     Keeping(Held),
     Applying(Held),
+}
+
+/// The newest version, which takes away too many at once.
+#[derive(Debug)]
+struct Refused {
+    reason: Reason,
+    /// Why it does not name this node; `None` if it does.
+    gone: Option<Gone>,
 }
 
 /// Follows the registry for one node. See the [module](self).
@@ -331,6 +350,8 @@ pub struct Follower {
     actions: std::collections::VecDeque<Action>,
     status: Status,
     started_at: Instant,
+    /// Whether the version that is kept and applied is one before the newest.
+    has_more: bool,
     /// Since when the store says that this node is gone.
     gone_since: Option<Instant>,
     /// Whether the host was told that it is.
@@ -364,6 +385,7 @@ impl Follower {
             actions: std::collections::VecDeque::new(),
             status: Status::default(),
             started_at: now,
+            has_more: false,
             gone_since: None,
             told_gone: false,
             doubters: Vec::new(),
@@ -543,8 +565,20 @@ impl Follower {
     pub fn on_document(&mut self, now: Instant, found: Result<Option<Vec<u8>>, StoreError>) {
         let step = std::mem::replace(&mut self.step, Step::Idle);
         let (head, found) = match (step, found) {
-            (Step::ReadingLink(_) | Step::ReadingDocument(_), Err(error)) => {
-                return self.on_failure(now, error);
+            (
+                Step::ReadingLink(_)
+                | Step::ReadingDocument(_)
+                | Step::ReadingNext { .. }
+                | Step::ReadingAfterNext { .. },
+                Err(error),
+            ) => return self.on_failure(now, error),
+            (Step::ReadingNext { head, newest }, Ok(found)) => {
+                return self.on_next(now, found, &head, newest);
+            }
+            (Step::ReadingAfterNext { next, newest }, Ok(found)) => {
+                let after = found.and_then(|bytes| Document::parse(&bytes).ok());
+                let hash = after.and_then(|after| after.previous());
+                return self.take_next(now, &next, hash, newest);
             }
             (Step::ReadingLink(head), Ok(link)) => {
                 let held = self.held.as_ref().map(|held| (held.version, held.hash));
@@ -590,6 +624,15 @@ impl Follower {
     fn judge(&mut self, now: Instant, head: &Head, edition: &Edition) {
         let (me, held) = (self.settings.me, self.held.as_ref());
         match judge::judge(me, head, edition, held, &self.fleet) {
+            Verdict::Hold(reason @ Reason::Guarded { version, .. })
+                if held.is_some_and(|held| version > held.version + 1) =>
+            {
+                let next = held.map_or(0, |held| held.version + 1);
+                self.actions.push_back(Action::ReadDocument { version: next, chunks: head.chunks });
+                let gone = judge::gone(me, edition.document(), held);
+                let newest = Refused { reason, gone };
+                self.step = Step::ReadingNext { head: head.clone(), newest };
+            }
             Verdict::Hold(reason) => self.hold(now, reason),
             Verdict::Same => {
                 // The same list, written in another way: others will have it like this, too.
@@ -611,11 +654,58 @@ impl Follower {
                 self.schedule.wanted(now);
             }
             Verdict::Take { since } => {
-                let next = Held::new(edition, edition.bytes().into(), Some(since));
-                self.actions.push_back(Action::Keep(Kept::new(next.bytes.clone(), next.since)));
-                self.step = Step::Keeping(next);
+                self.keep(Held::new(edition, edition.bytes().into(), Some(since)));
             }
         }
+    }
+
+    /// The version after the one in force was read. It is taken if it follows from that one, and if
+    /// the version after it says its hash: the head names only the newest.
+    fn on_next(&mut self, now: Instant, found: Option<Vec<u8>>, head: &Head, newest: Refused) {
+        let next = found.and_then(|bytes| Edition::parse(&bytes).ok());
+        let follows = |(next, held): &(Edition, &Held)| {
+            let document = next.document();
+            document.version() == held.version + 1 && document.previous() == Some(held.hash)
+        };
+        let Some((next, _)) = next.zip(self.held.as_ref()).filter(follows) else {
+            return self.hold(now, newest.reason);
+        };
+        let after = next.version() + 1;
+        if after == head.version {
+            return self.take_next(now, &next, head.previous, newest);
+        }
+        self.actions.push_back(Action::ReadDocument { version: after, chunks: head.chunks });
+        self.step = Step::ReadingAfterNext { next, newest };
+    }
+
+    /// Takes the version after the one in force if it names this node; the rest is taken by the next
+    /// reads. If neither it nor the newest one does, this node is gone.
+    fn take_next(
+        &mut self,
+        now: Instant,
+        next: &Edition,
+        hash: Option<DocumentHash>,
+        newest: Refused,
+    ) {
+        let head = Head::of(next, &Stamp::default());
+        let held = self.held.as_ref();
+        let verdict = judge::judge(self.settings.me, &head, next, held, &self.fleet);
+        match (verdict, newest.gone) {
+            _ if hash != Some(next.hash()) => self.hold(now, newest.reason),
+            (Verdict::Take { since }, _) => {
+                self.keep(Held::new(next, next.bytes().into(), Some(since)));
+                self.has_more = true;
+            }
+            (Verdict::Gone(_), Some(gone)) => self.on_gone(now, gone),
+            _ => self.hold(now, newest.reason),
+        }
+    }
+
+    /// Has a version kept, which is applied next.
+    fn keep(&mut self, next: Held) {
+        self.has_more = false;
+        self.actions.push_back(Action::Keep(Kept::new(next.bytes.clone(), next.since)));
+        self.step = Step::Keeping(next);
     }
 
     /// Reports whether [`Action::Keep`] is done.
@@ -648,6 +738,9 @@ impl Follower {
                 }
                 self.tell_in_force();
                 self.is_current(now, true);
+                if self.has_more {
+                    self.schedule.asked(now);
+                }
             }
             (Step::Applying(_), Err(error)) => {
                 self.stay(Reason::NotApplied(error));

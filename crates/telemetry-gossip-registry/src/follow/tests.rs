@@ -250,6 +250,22 @@ fn a_list_that_takes_away_too_many_is_held_until_it_is_forced_or_others_have_tak
 }
 
 #[test]
+fn removals_that_were_right_one_by_one_are_taken_one_by_one() {
+    let mut history = vec![ten()];
+    for name in ["c", "d", "e", "f", "g", "h"] {
+        history.push(remove(history.last().unwrap(), &[name]));
+    }
+    let all: Vec<&Edition> = history.iter().collect();
+    let mut host = Host::at(&history[0]);
+    host.run(seconds(20), &all);
+    assert_eq!((host.applied.as_slice(), host.state()), (&[2, 3, 7][..], &State::Current));
+    // Where the store no longer has them, the newest is held.
+    let mut host = Host::at(&history[0]);
+    host.run(seconds(60), &[&history[0], &history[6]]);
+    assert_eq!((host.applied.len(), host.held()), (0, "guarded"));
+}
+
+#[test]
 fn an_empty_list_is_never_taken() {
     let one = ten();
     let cluster = one.document().cluster();
