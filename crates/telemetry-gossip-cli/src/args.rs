@@ -18,12 +18,14 @@ use crate::control::place::{Listen, Via};
 mod experiment;
 pub(crate) mod key;
 mod record;
+pub(crate) mod registry;
 mod swarm;
 mod values;
 use experiment::ExperimentArgs;
 use key::KeyArgs;
 use record::RecordArgs;
 pub(crate) use record::ReplayArgs;
+use registry::RegistryArgs;
 pub(crate) use swarm::SwarmArgs;
 pub(crate) use values::{MTUS, host_port};
 use values::{
@@ -48,6 +50,7 @@ pub(crate) enum Command {
     Explain(ExplainArgs),
     AcceptLoss(AcceptLossArgs),
     Key(KeyArgs),
+    Registry(Box<RegistryArgs>),
     Sim(SimArgs),
     Swarm(SwarmArgs),
     Plan(PlanArgs),

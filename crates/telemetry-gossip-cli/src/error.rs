@@ -9,6 +9,8 @@ use telemetry_gossip::transport::KeyFileError;
 use telemetry_gossip_tokio::StateError;
 use thiserror::Error;
 
+use crate::registry::RegistryError;
+
 /// Why a subcommand did not succeed.
 #[derive(Debug, Error)]
 pub(crate) enum Error {
@@ -161,6 +163,9 @@ pub(crate) enum Error {
         /// How long the client repeated its request.
         waited: Duration,
     },
+    /// A command on a registry did not succeed.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
     /// The user ended the command.
     #[error("interrupted")]
     Interrupted,
@@ -189,6 +194,7 @@ impl Error {
             | Self::Unwritable { .. } => 3,
             Self::NoAnswer { .. } | Self::Denied { .. } | Self::Busy { .. } => 4,
             Self::UnknownMember { .. } | Self::UnknownThen { .. } | Self::BeyondRecord { .. } => 5,
+            Self::Registry(error) => error.exit_code(),
             Self::Interrupted => 130,
         }
     }

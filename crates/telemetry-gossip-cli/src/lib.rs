@@ -1,7 +1,8 @@
 //! The programs `tgossip` and `tgossip-agent`.
 //!
 //! ```text
-//! tgossip         demo, agent, members, explain, accept-loss, key, sim, swarm, plan, replay
+//! tgossip         demo, agent, members, explain, accept-loss, key, registry, sim,
+//!                 swarm, plan, replay
 //! tgossip-agent   what `tgossip agent` does, and nothing else
 //! ```
 //!
@@ -29,6 +30,7 @@ mod key;
 mod members;
 mod plan;
 mod progress;
+mod registry;
 mod replay;
 mod runtime;
 mod safe;
@@ -52,6 +54,7 @@ pub fn tgossip() -> ExitCode {
         Command::Explain(args) => explain::run(&args),
         Command::AcceptLoss(args) => accept_loss::run(&args),
         Command::Key(args) => key::run(&args),
+        Command::Registry(args) => registry::run(&args),
         Command::Sim(args) => sim::run(&args),
         Command::Swarm(args) => swarm::run(&args),
         Command::Plan(args) => plan::run(&args),

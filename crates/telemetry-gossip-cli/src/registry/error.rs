@@ -1,0 +1,193 @@
+//! Why a command on a registry did not succeed, and its exit code.
+
+use std::path::PathBuf;
+
+use telemetry_gossip_registry::edit::EditError;
+use telemetry_gossip_registry::{DocumentError, LocationError, StoreError};
+use thiserror::Error;
+
+/// Why a command on a registry did not succeed.
+#[derive(Debug, Error)]
+pub(crate) enum RegistryError {
+    /// No registry is named.
+    #[error(
+        "no registry is named: type its URL, as in `tgossip registry file:cluster.toml list`, or \
+         set TGOSSIP_REGISTRY to it"
+    )]
+    NoUrl,
+    /// The variable names no registry.
+    #[error("the variable TGOSSIP_REGISTRY names no registry: {0}")]
+    Variable(LocationError),
+    /// The registry cannot be opened.
+    #[error(transparent)]
+    Location(#[from] LocationError),
+    /// The store fails.
+    #[error("{location}: {error}")]
+    Store {
+        /// Where the registry is.
+        location: String,
+        /// What the store says.
+        error: StoreError,
+    },
+    /// There is no registry.
+    #[error(
+        "there is no registry at {location}: `tgossip registry URL init` makes one; if there was \
+         one, restore it, or take the list of the fleet by `recover --keep fleet`"
+    )]
+    Missing {
+        /// Where it should be.
+        location: String,
+    },
+    /// There is a registry already.
+    #[error(
+        "there is a registry at {location} already, with version {version}: `add` and `import` \
+         change it"
+    )]
+    Exists {
+        /// Where it is.
+        location: String,
+        /// Its newest version.
+        version: u64,
+    },
+    /// The registry is empty or missing, and live members have a list in force.
+    #[error(
+        "there is no registry at {location}, and {id} has version {version} of one in force: \
+         check the URL; if the registry is lost, restore it, or write the list of the fleet by \
+         `recover --keep fleet`"
+    )]
+    Lost {
+        /// Where it should be.
+        location: String,
+        /// A live member.
+        id: String,
+        /// The version that it has.
+        version: u64,
+    },
+    /// A live member has a newer version in force than the registry has.
+    #[error(
+        "{location} has version {store}, and {id} has version {version} in force: the registry \
+         was rolled back, as by a restore from a backup: nothing was written: end it by `recover`"
+    )]
+    Behind {
+        /// Where the registry is.
+        location: String,
+        /// The newest version there.
+        store: u64,
+        /// The live member with the highest version.
+        id: String,
+        /// The version that it has.
+        version: u64,
+    },
+    /// A live member has a newer version in force than the agent that is asked.
+    #[error(
+        "{node} has version {agent} in force, and {id} has version {version}: nothing was \
+         written: repeat this with `--via` and an agent that has the newest version"
+    )]
+    AgentBehind {
+        /// The agent that was asked.
+        node: String,
+        /// Its version.
+        agent: u64,
+        /// The live member with the highest version.
+        id: String,
+        /// The version that it has.
+        version: u64,
+    },
+    /// The agent has no list.
+    #[error(
+        "the agent {node} has no list in force that could be kept: name one by `--via` that has \
+         been a member"
+    )]
+    NoList {
+        /// The agent that was asked.
+        node: String,
+    },
+    /// There is nothing to recover from.
+    #[error(
+        "the registry and the fleet have the same list, version {version}: there is nothing to \
+         recover from"
+    )]
+    NothingToRecover {
+        /// The version of both.
+        version: u64,
+    },
+    /// A rule forbids the edit.
+    #[error(transparent)]
+    Edit(#[from] EditError),
+    /// The list is not made from the newest version.
+    #[error("{error}. Against version {newest}, the list would mean:\n{difference}")]
+    Imported {
+        /// The rule.
+        error: EditError,
+        /// The newest version.
+        newest: u64,
+        /// What the list changes, a line per node.
+        difference: String,
+    },
+    /// Another operator was first, again and again.
+    #[error(
+        "{location}: other operators were first {tries} times: nothing was written: try again \
+         once they are done"
+    )]
+    Conflict {
+        /// Where the registry is.
+        location: String,
+        /// How often the write was tried.
+        tries: usize,
+    },
+    /// A file has no list, or no document.
+    #[error("{} cannot be used: {error}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// The rule that it breaks.
+        error: DocumentError,
+    },
+    /// A node is given twice.
+    #[error("`{id}` is given twice: give each node once")]
+    Twice {
+        /// The node.
+        id: String,
+    },
+    /// No such node has knocked.
+    #[error(
+        "no node called `{id}` has asked {via} to join since it started: `pending` lists those \
+         that did, and `add` adds any node"
+    )]
+    NotPending {
+        /// Control address of the agent.
+        via: String,
+        /// The node.
+        id: String,
+    },
+    /// What the check has found; it is printed already.
+    #[error("{0}")]
+    Unsound(String),
+}
+
+impl RegistryError {
+    /// The exit code of the process.
+    pub(crate) const fn exit_code(&self) -> u8 {
+        match self {
+            Self::Unsound(_) => 1,
+            Self::NoUrl | Self::Variable(_) | Self::Twice { .. } => 2,
+            Self::Location(LocationError::File { .. }) | Self::File { .. } => 3,
+            Self::Location(_) => 2,
+            Self::Store { error, .. } => match error {
+                StoreError::Unreachable(_) | StoreError::Refused(_) => 4,
+                _ => 3,
+            },
+            Self::Missing { .. } | Self::NotPending { .. } => 5,
+            Self::Edit(EditError::OtherBase { .. })
+            | Self::Imported { .. }
+            | Self::Conflict { .. } => 7,
+            Self::Exists { .. }
+            | Self::Lost { .. }
+            | Self::Behind { .. }
+            | Self::AgentBehind { .. }
+            | Self::NoList { .. }
+            | Self::NothingToRecover { .. }
+            | Self::Edit(_) => 6,
+        }
+    }
+}
