@@ -86,9 +86,9 @@ pub(crate) enum Error {
     /// A key file violates a rule.
     #[error(transparent)]
     KeyFile(#[from] KeyFileError),
-    /// The agent has no keys, or did not change them.
+    /// The agent did not do what was asked, as it has no keys or no registry, say.
     #[error("the agent at {via} refused the request: {reason}")]
-    KeysRefused {
+    AgentRefused {
         /// Control address of the agent.
         via: String,
         /// The reason that the agent gave.
@@ -182,7 +182,7 @@ impl Error {
             | Self::Node(_)
             | Self::Replay(_)
             | Self::AnotherAgent { .. }
-            | Self::KeysRefused { .. } => 1,
+            | Self::AgentRefused { .. } => 1,
             Self::Usage(_) => 2,
             Self::Setup(_)
             | Self::Bind { .. }

@@ -248,7 +248,8 @@ async fn agent(
         move || runtime.block_on(print(output, agent, lines, printed))
     });
     let clients = Arc::default();
-    let source = answers::source(&agent, &transport, &clients, !seeds.is_empty() || remembered > 0);
+    let has_seeds = !seeds.is_empty() || remembered > 0;
+    let source = answers::source(&agent, &transport, &clients, has_seeds, None);
     server::spawn(listener, source, clients).map_err(Error::Setup)?;
     let exits = args.on_conflict == Conflict::Exit;
     let outcome = run_until_signal(&agent, &mut watched, exits, &mut signals, &say).await;
