@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use telemetry_gossip_registry::edit::EditError;
-use telemetry_gossip_registry::{DocumentError, LocationError, StoreError};
+use telemetry_gossip_registry::{ClusterId, DocumentError, LocationError, StoreError};
 use thiserror::Error;
 
 /// Why a command on a registry did not succeed.
@@ -102,6 +102,17 @@ pub(crate) enum RegistryError {
         /// The agent that was asked.
         node: String,
     },
+    /// The agent follows the registry of another cluster.
+    #[error(
+        "the agent follows the registry of cluster {theirs}, and this one is that of {ours}: check \
+         the URL, and the address of the agent"
+    )]
+    OtherCluster {
+        /// The cluster of the agent.
+        theirs: ClusterId,
+        /// The cluster of the registry.
+        ours: ClusterId,
+    },
     /// There is nothing to recover from.
     #[error(
         "the registry and the fleet have the same list, version {version}: there is nothing to \
@@ -186,6 +197,7 @@ impl RegistryError {
             | Self::Behind { .. }
             | Self::AgentBehind { .. }
             | Self::NoList { .. }
+            | Self::OtherCluster { .. }
             | Self::NothingToRecover { .. }
             | Self::Edit(_) => 6,
         }

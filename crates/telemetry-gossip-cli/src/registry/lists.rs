@@ -96,8 +96,10 @@ pub(super) async fn import(registry: &Registry, args: &ImportArgs) -> Result<(),
     let edition = edited.map_err(|error| refused(error, &before, &list))?;
     if registry.put(&edition, &stamp, Some(&found)).await? == Written::Conflict {
         let newest = registry.newest().await?.edition;
-        let error = EditError::OtherBase { base: before.version(), newest: newest.version() };
-        return Err(refused(error, &newest, &list).into());
+        let location = registry.location();
+        let error = newest.import(&list, *yes_remove, &stamp).err();
+        let conflict = RegistryError::Conflict { location, tries: 1 };
+        return Err(error.map_or(conflict, |error| refused(error, &newest, &list)).into());
     }
     finish(&Made { before: Some(before), edition }, None, author, fleet.as_ref()).await
 }

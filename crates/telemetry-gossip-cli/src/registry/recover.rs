@@ -78,7 +78,7 @@ fn decide(
     if let Some(stored) = stored {
         let (theirs, ours) = (agent.document().cluster(), stored.document().cluster());
         if theirs != ours {
-            return Err(EditError::OtherCluster { theirs, ours }.into());
+            return Err(RegistryError::OtherCluster { theirs, ours });
         }
         if stored.hash() == agent.hash() && !has_forked(answer, agent) {
             return Err(RegistryError::NothingToRecover { version: agent.version() });

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 
 use comfy_table::{Table, presets};
 use serde::Serialize;
+use telemetry_gossip_core::NodeId;
 use telemetry_gossip_registry::document::{Member, Removed};
 use telemetry_gossip_registry::{Document, Head};
 
@@ -37,6 +38,13 @@ struct MemberView<'a> {
     since: u64,
 }
 
+impl<'a> MemberView<'a> {
+    fn of((id, member): (NodeId, &'a Member)) -> Self {
+        let Member { addresses, labels, seed, since, .. } = member;
+        Self { id: id.to_string(), addresses, labels, seed: *seed, since: *since }
+    }
+}
+
 #[derive(Serialize)]
 struct RemovedView<'a> {
     id: String,
@@ -44,6 +52,13 @@ struct RemovedView<'a> {
     removed: u64,
     by: &'a str,
     why: &'a str,
+}
+
+impl<'a> RemovedView<'a> {
+    fn of((id, removed): (NodeId, &'a Removed)) -> Self {
+        let Removed { since, removed, by, why, .. } = removed;
+        Self { id: id.to_string(), since: *since, removed: *removed, by, why }
+    }
 }
 
 pub(super) async fn list(registry: &Registry, args: &ListArgs) -> Result<(), Error> {
@@ -59,22 +74,12 @@ pub(super) async fn list(registry: &Registry, args: &ListArgs) -> Result<(), Err
 }
 
 fn list_view(document: &Document) -> ListView<'_> {
-    let member = |(id, member)| {
-        let Member { addresses, labels, seed, since, .. } = member;
-        let id = ToString::to_string(&id);
-        MemberView { id, addresses, labels, seed: *seed, since: *since }
-    };
-    let removed = |(id, removed)| {
-        let Removed { since, removed, by, why, .. } = removed;
-        let id = ToString::to_string(&id);
-        RemovedView { id, since: *since, removed: *removed, by, why }
-    };
     ListView {
         cluster: document.cluster().to_string(),
         label: document.label(),
         version: document.version(),
-        members: document.members().map(member).collect(),
-        removed: document.removed().map(removed).collect(),
+        members: document.members().map(MemberView::of).collect(),
+        removed: document.removed().map(RemovedView::of).collect(),
     }
 }
 
