@@ -38,6 +38,12 @@ pub(crate) enum RegistryError {
         /// Where it should be.
         location: String,
     },
+    /// A new registry would have no members.
+    #[error(
+        "a registry has one member at least: name some by `--member ID=ADDR`, a file of them by \
+         `--members FILE`, or an agent that knows them by `--via`"
+    )]
+    NoMembers,
     /// There is a registry already.
     #[error(
         "there is a registry at {location} already, with version {version}: `add` and `import` \
@@ -192,7 +198,8 @@ impl RegistryError {
             Self::Edit(EditError::OtherBase { .. })
             | Self::Imported { .. }
             | Self::Conflict { .. } => 7,
-            Self::Exists { .. }
+            Self::NoMembers
+            | Self::Exists { .. }
             | Self::Lost { .. }
             | Self::Behind { .. }
             | Self::AgentBehind { .. }

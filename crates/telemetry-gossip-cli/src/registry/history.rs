@@ -225,7 +225,11 @@ impl Entry {
             line += " (no longer kept)";
         }
         writeln!(out, "{line}")?;
-        for change in changes.lines() {
+        let changes = changes.lines();
+        if changes.is_empty() {
+            writeln!(out, "  what it changed is not known: the version before it is not kept")?;
+        }
+        for change in changes {
             writeln!(out, "  {change}")?;
         }
         if let Some(problem) = problem {

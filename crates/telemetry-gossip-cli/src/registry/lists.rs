@@ -34,6 +34,9 @@ pub(super) async fn init(registry: &Registry, args: &InitArgs) -> Result<(), Err
         }
         all.extend(live_members(fleet).await?);
     }
+    if all.is_empty() {
+        return Err(RegistryError::NoMembers.into());
+    }
     let mut each = BTreeMap::new();
     for (id, member) in all {
         if each.insert(id, member).is_some() {
