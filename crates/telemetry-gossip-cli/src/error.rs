@@ -107,6 +107,15 @@ pub(crate) enum Error {
         /// The id of the agent.
         node: String,
     },
+    /// The registry no longer names this node.
+    #[error("{0}")]
+    Gone(String),
+    /// The registry is that of another cluster.
+    #[error("{0}")]
+    OtherRegistry(String),
+    /// A file that the location of the registry names cannot be used.
+    #[error("--registry: {0}")]
+    RegistryFile(telemetry_gossip_registry::LocationError),
     /// The agent does not serve this client.
     #[error("the agent at {via} does not serve this client: {reason}")]
     Denied {
@@ -191,9 +200,14 @@ impl Error {
             | Self::KeyFile(_)
             | Self::State(_)
             | Self::Record(_)
+            | Self::RegistryFile(_)
             | Self::Unwritable { .. } => 3,
             Self::NoAnswer { .. } | Self::Denied { .. } | Self::Busy { .. } => 4,
-            Self::UnknownMember { .. } | Self::UnknownThen { .. } | Self::BeyondRecord { .. } => 5,
+            Self::UnknownMember { .. }
+            | Self::UnknownThen { .. }
+            | Self::BeyondRecord { .. }
+            | Self::Gone(_) => 5,
+            Self::OtherRegistry(_) => 6,
             Self::Registry(error) => error.exit_code(),
             Self::Interrupted => 130,
         }

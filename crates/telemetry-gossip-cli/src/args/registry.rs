@@ -39,8 +39,13 @@ Exit codes:
   7    another operator was first: nothing was written
   130  interrupted")]
 pub(crate) struct RegistryArgs {
-    /// Where the registry is [default: $TGOSSIP_REGISTRY]
-    #[arg(value_name = "URL", value_parser = clap::value_parser!(Location))]
+    /// Where the registry is.
+    #[arg(
+        value_name = "URL",
+        env = "TGOSSIP_REGISTRY",
+        hide_env_values = true,
+        value_parser = clap::value_parser!(Location)
+    )]
     pub(crate) url: Option<Location>,
     #[command(subcommand)]
     pub(crate) command: RegistryCommand,

@@ -15,9 +15,6 @@ pub(crate) enum RegistryError {
          set TGOSSIP_REGISTRY to it"
     )]
     NoUrl,
-    /// The variable names no registry.
-    #[error("the variable TGOSSIP_REGISTRY names no registry: {0}")]
-    Variable(LocationError),
     /// The registry cannot be opened.
     #[error(transparent)]
     Location(#[from] LocationError),
@@ -187,7 +184,7 @@ impl RegistryError {
     pub(crate) const fn exit_code(&self) -> u8 {
         match self {
             Self::Unsound(_) => 1,
-            Self::NoUrl | Self::Variable(_) | Self::Twice { .. } => 2,
+            Self::NoUrl | Self::Twice { .. } => 2,
             Self::Location(LocationError::File { .. }) | Self::File { .. } => 3,
             Self::Location(_) => 2,
             Self::Store { error, .. } => match error {

@@ -25,17 +25,12 @@ mod show;
 
 use std::path::Path;
 
-use telemetry_gossip_registry::Location;
-
 use crate::args::registry::{RegistryArgs, RegistryCommand as Command};
 use crate::control::client::until_interrupted;
 use crate::error::Error;
 
 use access::Registry;
 pub(crate) use error::RegistryError;
-
-/// The variable that names the registry where the command line does not.
-const VARIABLE: &str = "TGOSSIP_REGISTRY";
 
 /// The longest file that is read: the longest document.
 const MAX_FILE_BYTES: u64 = telemetry_gossip_registry::document::MAX_BYTES as u64;
@@ -44,8 +39,8 @@ pub(crate) fn run(args: &RegistryArgs) -> Result<(), Error> {
     if let Command::Render(args) = &args.command {
         return lists::render(args);
     }
-    let location = location(args.url.as_ref())?;
-    let registry = Registry::open(&location).map_err(Error::from)?;
+    let location = args.url.as_ref().ok_or(RegistryError::NoUrl)?;
+    let registry = Registry::open(location)?;
     until_interrupted(obey(&registry, &args.command))
 }
 
@@ -67,15 +62,6 @@ async fn obey(registry: &Registry, command: &Command) -> Result<(), Error> {
         Command::Pending(args) => edit::pending(args).await,
         Command::Approve(args) => edit::approve(registry, args).await,
         Command::Recover(args) => recover::recover(registry, args).await,
-    }
-}
-
-/// Where the registry is: as the command line says, or as the variable does.
-fn location(url: Option<&Location>) -> Result<Location, RegistryError> {
-    match (url, std::env::var(VARIABLE)) {
-        (Some(url), _) => Ok(url.clone()),
-        (None, Ok(text)) => text.parse().map_err(RegistryError::Variable),
-        (None, Err(_)) => Err(RegistryError::NoUrl),
     }
 }
 
