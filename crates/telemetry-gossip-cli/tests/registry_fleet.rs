@@ -6,7 +6,8 @@
 
 mod common;
 
-use std::process::{Command, Output, Stdio};
+use std::net::UdpSocket;
+use std::process::{Child, Command, Output, Stdio};
 
 use common::{Agent, text};
 use serde_json::Value;
@@ -159,12 +160,16 @@ fn a_node_that_knocks_is_pending_until_it_is_approved() {
     assert_eq!(fleet.done(&["pending", "--via", &via, "--json"]), "[]\n");
 }
 
+/// The arguments of a recovery.
+fn recover<'a>(via: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    [&["recover", "--via", via], more].concat()
+}
+
 #[test]
 fn a_registry_that_was_rolled_back_is_not_written_until_it_is_recovered() {
     let fleet = Fleet::start();
     let via = fleet.via();
-    let recover = |more: &[&str]| [&["recover", "--via", &via], more].concat();
-    let said = fleet.refused(&recover(&["--keep", "fleet", "--yes"]), 6);
+    let said = fleet.refused(&recover(&via, &["--keep", "fleet", "--yes"]), 6);
     assert!(said.contains("there is nothing to recover from"), "{said}");
     let backup = fleet.text();
     fleet.done(&["add", "d", "--via", &via]);
@@ -177,17 +182,17 @@ fn a_registry_that_was_rolled_back_is_not_written_until_it_is_recovered() {
     let said = fleet.refused(&["check", "--via", &via], 1);
     assert!(said.contains("a has version 2 in force, which is newer"), "{said}");
 
-    let said = fleet.refused(&recover(&["--keep", "fleet"]), 0);
+    let said = fleet.refused(&recover(&via, &["--keep", "fleet"]), 0);
     for line in ["version 3 would be the list of a", "  added d", "  the same members", "--yes"] {
         assert!(said.contains(line), "{line} is missing in:\n{said}");
     }
-    let made = fleet.done(&recover(&["--keep", "fleet", "--yes", "--why", "restored"]));
+    let made = fleet.done(&recover(&via, &["--keep", "fleet", "--yes", "--why", "restored"]));
     assert_eq!(made, "version 3: recovered the list of a\n");
     assert_eq!(fleet.wait()["members"], 4);
 
     fleet.restore(&backup);
     fleet.wait_for_reason(0, "rolled-back");
-    let made = fleet.done(&recover(&["--keep", "store", "--yes"]));
+    let made = fleet.done(&recover(&via, &["--keep", "store", "--yes"]));
     assert_eq!(made, "version 4: recovered the list of the registry\n");
     let report = fleet.wait();
     assert_eq!((&report["version"], &report["members"]), (&4.into(), &3.into()));
@@ -197,7 +202,7 @@ fn a_registry_that_was_rolled_back_is_not_written_until_it_is_recovered() {
     let lost = fleet.run(&["init", "--via", &via]);
     assert_eq!(lost.status.code(), Some(6), "{}", text(&lost.stderr));
     assert!(text(&lost.stderr).contains("recover --keep fleet"), "{}", text(&lost.stderr));
-    fleet.done(&recover(&["--keep", "fleet", "--yes"]));
+    fleet.done(&recover(&via, &["--keep", "fleet", "--yes"]));
     assert_eq!(fleet.wait()["version"], 5);
 }
 
@@ -223,4 +228,79 @@ fn a_fleet_without_a_registry_gets_one_of_its_live_members() {
     let said = fleet.refused(&["check", "--via", &fleet.via()], 1);
     assert!(said.contains("1 of 2 live members have it"), "{said}");
     assert!(said.contains("problem: a has no version in force"), "{said}");
+}
+
+/// Processes of a shell, which end with the test.
+struct Background(Vec<Child>);
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        for child in &mut self.0 {
+            // It may have ended already.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// The commands of the first block of shell of a page, with these ports in place of 7301 to 7304.
+fn commands(page: &str, ports: &[String]) -> Vec<String> {
+    let (_, block) = page.split_once("```sh\n").expect("a block");
+    let (block, _) = block.split_once("```").expect("its end");
+    let mut block = block.replace("\\\n", "");
+    for (place, port) in ports.iter().enumerate() {
+        block = block.replace(&format!(":{}", 7301 + place), &format!(":{port}"));
+    }
+    block.lines().map(ToOwned::to_owned).collect()
+}
+
+#[test]
+fn eight_commands_of_the_page_set_a_registry_up_add_a_node_and_remove_one() {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/registry.md");
+    let page = std::fs::read_to_string(page).expect("the page");
+    let sockets = [(); 4].map(|()| UdpSocket::bind("127.0.0.1:0").expect("a port"));
+    let ports = sockets.map(|socket| socket.local_addr().unwrap().port().to_string());
+    let commands = commands(&page, &ports);
+    assert!(commands.len() <= 8, "{commands:#?}");
+
+    let folder = tempfile::tempdir().unwrap();
+    let shell = |line: &str| {
+        let program = std::path::Path::new(env!("CARGO_BIN_EXE_tgossip")).parent().unwrap();
+        let path = std::env::join_paths([program, "/usr/bin".as_ref(), "/bin".as_ref()]).unwrap();
+        let mut shell = Command::new("sh");
+        shell.args(["-c", line]).env("PATH", path).current_dir(folder.path());
+        shell.env_remove("TGOSSIP_REGISTRY").stdin(Stdio::null()).stdout(Stdio::piped());
+        shell
+    };
+    let (mut agents, mut said) = (Background(Vec::new()), Vec::new());
+    for line in &commands {
+        if let Some(agent) = line.strip_suffix(" &") {
+            let agent = shell(&format!("exec {agent}")).spawn().expect("a shell");
+            agents.0.push(agent);
+            continue;
+        }
+        if line.contains("--via") {
+            wait_for_control(&shell);
+        }
+        let output = shell(line).stderr(Stdio::piped()).output().expect("a shell");
+        assert!(output.status.success(), "{line}: {}", text(&output.stderr));
+        said.push(text(&output.stdout));
+    }
+    let expected = ["version 1: added edge-1", "version 2: added edge-4", "version 3: removed"];
+    for (said, expected) in said.iter().zip(expected) {
+        assert!(said.starts_with(expected), "{said}");
+    }
+    let last = said.last().expect("an answer");
+    assert!(last.contains("3 of 3 live members have it in force"), "{last}");
+    assert_eq!(agents.0[2].wait().expect("edge-3").code(), Some(5));
+}
+
+/// Waits until the first agent answers; a reader takes longer to type the next command.
+fn wait_for_control(shell: &impl Fn(&str) -> Command) {
+    let end = std::time::Instant::now() + common::TIMEOUT;
+    let ask = "tgossip members --via ./edge-1.sock";
+    while !shell(ask).stderr(Stdio::null()).status().expect("a shell").success() {
+        assert!(std::time::Instant::now() < end, "no agent answers");
+        std::thread::park_timeout(std::time::Duration::from_millis(50));
+    }
 }

@@ -71,7 +71,7 @@ pub(crate) enum RegistryCommand {
     Export,
     /// Take over a list that was exported and edited.
     Import(ImportArgs),
-    /// Print the next version of a file that another tool distributes. Reads and writes no registry.
+    /// Print the next version of a file that another tool distributes, and change nothing.
     Render(RenderArgs),
     /// Show the newest version, who wrote it, and which versions are kept.
     Status(StatusArgs),
@@ -180,7 +180,7 @@ pub(crate) struct RemoveArgs {
     /// Why they are removed. The nodes print it as they leave.
     #[arg(long, value_name = "TEXT")]
     pub(crate) why: String,
-    /// How many are removed. Required where that is more than half of the members, and over 3.
+    /// How many are removed. Required if that is more than half of the members, and over 3.
     #[arg(long, value_name = "NUMBER")]
     pub(crate) yes_remove: Option<usize>,
     #[command(flatten)]
@@ -242,7 +242,7 @@ pub(crate) struct ImportArgs {
     /// File that `export` printed, edited. The version in it must still be the newest.
     #[arg(value_name = "FILE")]
     pub(crate) file: PathBuf,
-    /// How many nodes are removed. Required where that is more than half of the members, and over 3.
+    /// How many nodes are removed. Required if that is more than half of the members, and over 3.
     #[arg(long, value_name = "NUMBER")]
     pub(crate) yes_remove: Option<usize>,
     /// Why the list changes.
@@ -262,7 +262,7 @@ pub(crate) struct RenderArgs {
     /// The version before, as the tool distributes it.
     #[arg(long, value_name = "FILE")]
     pub(crate) previous: PathBuf,
-    /// How many nodes are removed. Required where that is more than half of the members, and over 3.
+    /// How many nodes are removed. Required if that is more than half of the members, and over 3.
     #[arg(long, value_name = "NUMBER")]
     pub(crate) yes_remove: Option<usize>,
     /// Why the list changes.

@@ -47,9 +47,9 @@ pub(super) async fn remove(registry: &Registry, args: &RemoveArgs) -> Result<(),
     let edit = |newest: &Edition, stamp: &Stamp| newest.remove(&ids, *yes_remove, stamp);
     change(registry, author, why, via, edit, None).await?;
     eprintln!(
-        "tgossip: nodes that follow the registry leave. Whoever kept the key of the cluster can \
-         still speak as a member until the key is replaced: if a node was stolen, follow \"A stolen \
-         node\" in docs/registry.md"
+        "tgossip: nodes that follow the registry leave. One that kept the key of the cluster can \
+         still speak as a member until the key is replaced: if a node was stolen, follow \
+         \"A stolen node\" in docs/registry.md"
     );
     Ok(())
 }
