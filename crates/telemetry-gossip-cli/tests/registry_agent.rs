@@ -12,6 +12,7 @@ use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use common::{AGENT_PROGRAM, Agent, TIMEOUT, member, text, tgossip};
 use serde_json::Value;
@@ -63,11 +64,29 @@ impl Registry {
     }
 }
 
+/// Whether a line says this of the registry.
+fn says(line: &Value, state: &str, version: Option<u64>) -> bool {
+    line["event"] == "registry" && line["state"] == state && line["version"] == Value::from(version)
+}
+
 /// Waits until the agent says this of its registry.
 fn registry(agent: &Agent, state: &str, version: Option<u64>) -> Value {
+    agent.wait_for(|line| says(line, state, version))
+}
+
+/// Waits until the agent says that a version is in force, and something else: in any order.
+fn current_and(agent: &Agent, version: u64, other: impl Fn(&Value) -> bool) {
+    let (mut is_current, mut has_other) = (false, false);
     agent.wait_for(|line| {
-        line["event"] == "registry" && line["state"] == state && line["version"] == version.into()
-    })
+        is_current |= says(line, "current", Some(version));
+        has_other |= other(line);
+        is_current && has_other
+    });
+}
+
+/// Whether a line says that this node has joined.
+fn joined(id: &str) -> impl Fn(&Value) -> bool {
+    move |line| line["event"] == "joined" && line["id"] == id
 }
 
 /// Asks an agent, as a script does.
@@ -95,11 +114,9 @@ fn a_new_version_is_in_force_within_seconds_and_a_broken_file_changes_nothing() 
     let b = Agent::start_agent_program("b", &["--registry", &url, "--join", &join]);
     let warning = b.wait_for(|line| line["event"] == "warning");
     assert!(warning["text"].as_str().unwrap().contains("add --state DIR"), "{warning}");
-    for agent in [&a, &b] {
-        let line = registry(agent, "current", Some(1));
-        assert_eq!((&line["members"], &line["ready"]), (&2.into(), &true.into()), "{line}");
-    }
-    a.wait_for_event("joined", "b");
+    let line = registry(&b, "current", Some(1));
+    assert_eq!((&line["members"], &line["ready"]), (&2.into(), &true.into()), "{line}");
+    current_and(&a, 1, joined("b"));
 
     list.write(2, &["a", "b", "c"], "");
     let line = registry(&a, "current", Some(2));
@@ -127,9 +144,8 @@ fn a_new_version_is_in_force_within_seconds_and_a_broken_file_changes_nothing() 
     // What each member publishes is there for operators who look for laggards.
     list.write(4, &["a", "b"], "");
     registry(&b, "current", Some(4));
-    registry(&a, "current", Some(4));
-    let short = asked(&a)["hash"].as_str().unwrap()[..16].to_owned();
-    a.wait_for(|line| {
+    let short = asked(&b)["hash"].as_str().unwrap()[..16].to_owned();
+    current_and(&a, 4, |line| {
         line["event"] == "telemetry" && line["id"] == "b" && line["value"] == format!("4.{short}")
     });
     let mut answer = ask(&a, "registry");
@@ -141,51 +157,64 @@ fn a_new_version_is_in_force_within_seconds_and_a_broken_file_changes_nothing() 
     assert_eq!(published, expected);
 }
 
+/// How long a node goes on once the list no longer names it, before it believes that.
+const CONFIRM_S: u64 = 10;
+
 #[test]
-fn a_removed_node_leaves_with_exit_code_5_and_says_by_whom_and_why() {
-    let list = Registry::new(1, &["a", "b"]);
+fn removed_and_replaced_nodes_leave_with_exit_code_5_unless_they_are_told_to_stay() {
+    let list = Registry::new(1, &["a", "b", "c", "d"]);
     let a = list.start("a", &[]);
-    let b = list.start("b", &["--join", &a.udp.to_string()]);
-    registry(&b, "current", Some(1));
-    a.wait_for_event("joined", "b");
-    let removed = "[removed.b]\nsince = 0\nremoved = 2\nby = \"ana\"\nwhy = \"stolen\"\n";
-    list.write(2, &["a"], removed);
-    let gone = registry(&b, "gone", Some(1));
-    assert_eq!((&gone["ready"], &gone["left"]), (&false.into(), &false.into()), "{gone}");
-    a.wait_for(|line| line["event"] == "removed" && line["id"] == "b");
-    assert_eq!(registry(&b, "gone", Some(1))["left"], true);
-    let (code, said) = b.ended();
-    assert_eq!(code, Some(5), "{said}");
-    assert!(said.contains("in version 2 of the registry by ana: stolen"), "{said}");
-}
-
-#[test]
-fn a_removed_node_that_is_told_to_stay_goes_on() {
-    let list = Registry::new(1, &["a", "b"]);
-    let mut b = list.start("b", &["--when-removed", "stay"]);
-    registry(&b, "current", Some(1));
-    list.write(2, &["a"], "");
-    registry(&b, "gone", Some(1));
-    // After the 10 s in which it would leave, it takes the version that names it again.
-    while asked(&b)["reads"].as_u64() < Some(8) {
-        ask(&b, "read-registry");
-        std::thread::park_timeout(std::time::Duration::from_millis(50));
+    let seed = a.udp.to_string();
+    let b = list.start("b", &["--join", &seed]);
+    let c = list.start("c", &["--join", &seed]);
+    let mut d = list.start("d", &["--join", &seed, "--when-removed", "stay"]);
+    for agent in [&b, &c, &d] {
+        registry(agent, "current", Some(1));
     }
-    assert!(b.is_running());
-    list.write(3, &["a", "b"], "");
-    registry(&b, "current", Some(3));
+    let live = asked_live(&a, 4);
+    assert_eq!(live, ["a", "b", "c", "d"]);
+
+    let members = "[members]\na = {}\nc = { since = 2 }\n";
+    let removed = "[removed.b]\nsince = 0\nremoved = 2\nby = \"ana\"\nwhy = \"stolen\"\n";
+    list.write_text(&format!("{CLUSTER}version = 2\n{members}{removed}"));
+    for agent in [&b, &c, &d] {
+        let gone = registry(agent, "gone", Some(1));
+        assert_eq!((&gone["ready"], &gone["left"]), (&false.into(), &false.into()), "{gone}");
+    }
+    let reads_at_first = asked(&d)["reads"].as_u64().unwrap();
+    a.wait_for(|line| line["event"] == "removed" && line["id"] == "b");
+    for (agent, why) in [
+        (b, "this node was removed in version 2 of the registry by ana: stolen"),
+        (c, "this machine was replaced by another one with its id in version 2"),
+    ] {
+        agent.wait_for(|line| line["event"] == "registry" && line["left"] == true);
+        let (code, said) = agent.ended();
+        assert_eq!(code, Some(5), "{said}");
+        assert!(said.contains(why), "{said}");
+    }
+
+    // Reads are at least 1 s apart.
+    while asked(&d)["reads"].as_u64().unwrap() < reads_at_first + CONFIRM_S + 1 {
+        ask(&d, "read-registry");
+        std::thread::park_timeout(Duration::from_millis(50));
+    }
+    assert!(d.is_running());
+    list.write(3, &["a", "c", "d"], "");
+    registry(&d, "current", Some(3));
 }
 
-#[test]
-fn a_replaced_machine_leaves_with_exit_code_5() {
-    let list = Registry::new(1, &["a", "b"]);
-    let b = list.start("b", &[]);
-    registry(&b, "current", Some(1));
-    list.write_text(&format!("{CLUSTER}version = 2\n[members]\na = {{}}\nb = {{ since = 2 }}\n"));
-    registry(&b, "gone", Some(1));
-    let (code, said) = b.ended();
-    assert_eq!(code, Some(5), "{said}");
-    assert!(said.contains("this machine was replaced by another one"), "{said}");
+/// The ids of the members that are live for this agent, once they are so many.
+fn asked_live(agent: &Agent, count: usize) -> Vec<String> {
+    let end = Instant::now() + TIMEOUT;
+    loop {
+        let answer = ask(agent, "registry");
+        let published = answer["registry"]["published"].as_array().expect("a list");
+        let ids = published.iter().map(|it| it["id"].as_str().expect("an id").to_owned());
+        if published.len() >= count || Instant::now() > end {
+            return ids.collect();
+        }
+        std::thread::park_timeout(Duration::from_millis(50));
+    }
 }
 
 #[test]
@@ -202,9 +231,9 @@ fn a_node_that_starts_before_it_is_added_knocks_and_joins_once_it_is() {
     assert!(ask(&x, "registry-document")["registry-document"].is_null());
 
     list.write(2, &["a", "x"], "");
-    assert_eq!(registry(&x, "current", Some(2))["ready"], true);
-    a.wait_for_event("joined", "x");
-    x.wait_for_event("joined", "a");
+    current_and(&a, 2, joined("x"));
+    current_and(&x, 2, joined("a"));
+    assert_eq!(asked(&x)["ready"], true);
     assert_eq!(ask(&a, "registry-pending")["registry-pending"], Value::Array(Vec::new()));
 }
 
@@ -265,7 +294,8 @@ fn the_small_program_opens_no_etcd_and_names_the_one_that_does() {
         bytes.windows(11).any(|part| part == b"rustls::tls" || part == b"rustls-0.23")
     };
     assert!(!has(AGENT_PROGRAM), "the small program has parts of TLS");
-    assert!(has(env!("CARGO_BIN_EXE_tgossip")), "the check finds TLS where it is");
+    let finds = has(env!("CARGO_BIN_EXE_tgossip"));
+    assert_eq!(finds, cfg!(feature = "etcd"), "the check finds TLS where it is");
 }
 
 #[test]

@@ -100,7 +100,7 @@ impl Line {
             }
             _ => "no version is in force".to_owned(),
         });
-        if view.doubted {
+        if view.doubted && state != "gone" {
             text.push_str("; members say that a newer version does not name this node");
         }
         if let Some(other) = &view.differs {

@@ -104,7 +104,9 @@ fn is_settled(status: &Status) -> bool {
 /// times and system errors that change with each read.
 fn matters(view: &RegistryView, left: bool) -> impl PartialEq + use<> {
     let RegistryView { state, reason, version, hash, store_version, differs, .. } = view.clone();
-    (state, reason, version, hash, store_version, differs, (view.doubted, view.ready, left))
+    // That others doubt a node which the registry does not name says nothing new.
+    let doubted = view.doubted && state != "gone";
+    (state, reason, version, hash, store_version, differs, (doubted, view.ready, left))
 }
 
 #[cfg(test)]
