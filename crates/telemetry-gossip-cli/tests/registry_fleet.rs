@@ -204,6 +204,17 @@ fn a_registry_that_was_rolled_back_is_not_written_until_it_is_recovered() {
     assert!(text(&lost.stderr).contains("recover --keep fleet"), "{}", text(&lost.stderr));
     fleet.done(&recover(&via, &["--keep", "fleet", "--yes"]));
     assert_eq!(fleet.wait()["version"], 5);
+
+    // What is no list at all is not overwritten.
+    fleet.restore("version = 6\n");
+    let said = fleet.refused(&recover(&via, &["--keep", "fleet", "--yes"]), 3);
+    assert!(
+        said.contains("missing field `cluster`") && said.contains("move what is there"),
+        "{said}"
+    );
+    std::fs::remove_file(fleet.path("cluster.toml")).unwrap();
+    fleet.done(&recover(&via, &["--keep", "fleet", "--yes"]));
+    assert_eq!(fleet.wait()["version"], 6);
 }
 
 #[test]

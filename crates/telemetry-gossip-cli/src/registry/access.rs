@@ -44,6 +44,12 @@ impl Registry {
         Ok(Self { store: location.open()? })
     }
 
+    /// A registry in a store of a test.
+    #[cfg(test)]
+    pub(super) fn in_store(store: Arc<dyn Store>) -> Self {
+        Self { store }
+    }
+
     pub(super) fn location(&self) -> String {
         self.store.location()
     }

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use serde::Serialize;
-use telemetry_gossip_registry::{Edition, StoreError};
+use telemetry_gossip_registry::Edition;
 use tokio::time::{Instant, sleep_until};
 
 use super::access::{Newest, Registry};
@@ -54,7 +54,7 @@ pub(super) async fn check(registry: &Registry, args: &CheckArgs) -> Result<(), E
                 report.check_fleet(registry, &Fleet::of(&ask), wait, newest).await?;
             }
         }
-        Err(error) => report.problems.push(damage(error)?),
+        Err(error) => report.problems.push(error.damage()?.to_string()),
     }
     report.print(args.json)?;
     match report.problems.len() {
@@ -63,21 +63,6 @@ pub(super) async fn check(registry: &Registry, args: &CheckArgs) -> Result<(), E
             let found = text::counted(count as u64, "problem");
             Err(RegistryError::Unsound(format!("the registry has {found}")).into())
         }
-    }
-}
-
-/// What is wrong with the store.
-///
-/// # Errors
-/// It cannot be said, as the store does not answer.
-fn damage(error: RegistryError) -> Result<String, RegistryError> {
-    match error {
-        RegistryError::Store {
-            error: StoreError::Unreachable(_) | StoreError::Refused(_) | StoreError::Unwritable(_),
-            ..
-        } => Err(error),
-        RegistryError::Store { error, .. } => Ok(error.to_string()),
-        other => Err(other),
     }
 }
 

@@ -26,6 +26,14 @@ pub(crate) enum RegistryError {
         /// What the store says.
         error: StoreError,
     },
+    /// What is in the place of the registry cannot be replaced, as its head cannot be read.
+    #[error("{location}: {error}: move what is there away, and repeat this command")]
+    InTheWay {
+        /// Where the registry is.
+        location: String,
+        /// What the store says.
+        error: StoreError,
+    },
     /// There is no registry.
     #[error(
         "there is no registry at {location}: `tgossip registry URL init` makes one; if there was \
@@ -180,12 +188,26 @@ pub(crate) enum RegistryError {
 }
 
 impl RegistryError {
+    /// What is wrong with the registry itself, if that is the error.
+    pub(super) fn damage(self) -> Result<StoreError, Self> {
+        use StoreError as E;
+        match self {
+            Self::Store { error: E::Unreachable(_) | E::Refused(_) | E::Unwritable(_), .. } => {
+                Err(self)
+            }
+            Self::Store { error, .. } => Ok(error),
+            other => Err(other),
+        }
+    }
+
     /// The exit code of the process.
     pub(crate) const fn exit_code(&self) -> u8 {
         match self {
             Self::Unsound(_) => 1,
             Self::NoUrl | Self::Twice { .. } => 2,
-            Self::Location(LocationError::File { .. }) | Self::File { .. } => 3,
+            Self::Location(LocationError::File { .. })
+            | Self::File { .. }
+            | Self::InTheWay { .. } => 3,
             Self::Location(_) => 2,
             Self::Store { error, .. } => match error {
                 StoreError::Unreachable(_) | StoreError::Refused(_) => 4,

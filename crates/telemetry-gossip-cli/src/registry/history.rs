@@ -26,11 +26,31 @@ const MAX_CHUNKS: u32 = MAX_BYTES.div_ceil(512 << 10) as u32;
 pub(super) struct History<'a> {
     registry: &'a Registry,
     /// The version that was read last.
-    later: Edition,
+    after: u64,
+    /// What that one says of the version before it.
+    before: Before,
     /// In how many parts it is kept.
     chunks: u32,
     /// The versions that are kept below it, the oldest first.
     below: VecDeque<u64>,
+}
+
+/// What a version says of the one before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Before {
+    /// It is the version one lower, with this hash if it is named.
+    Next(Option<DocumentHash>),
+    /// Nothing: a recovery may be made from the list of the fleet, and leaves versions out; and a
+    /// version that cannot be read says nothing at all.
+    Unknown,
+}
+
+impl Before {
+    fn of(edition: &Edition) -> Self {
+        let document = edition.document();
+        let is_recovery = document.recovered() == document.version();
+        if is_recovery { Self::Unknown } else { Self::Next(document.previous()) }
+    }
 }
 
 /// One version below another.
@@ -46,8 +66,8 @@ impl<'a> History<'a> {
         let kept = registry.store().versions().await.map_err(|error| registry.failed(error))?;
         let version = newest.edition.version();
         let below = kept.into_iter().filter(|kept| *kept < version).collect();
-        let (later, chunks) = (newest.edition.clone(), newest.found.head.chunks);
-        Ok(Self { registry, later, chunks, below })
+        let (before, chunks) = (Before::of(&newest.edition), newest.found.head.chunks);
+        Ok(Self { registry, after: version, before, chunks, below })
     }
 
     /// The versions that are kept and were not read yet, the oldest first.
@@ -58,20 +78,16 @@ impl<'a> History<'a> {
     /// Reads the next version down; `None` after the oldest.
     pub(super) async fn next(&mut self) -> Result<Option<Earlier>, RegistryError> {
         let Some(version) = self.below.pop_back() else { return Ok(None) };
-        let after = self.later.version();
-        let document = self.later.document();
-        // A recovery may be made from the list of the fleet, and leaves versions out.
-        let is_recovery = document.recovered() == after;
-        let expected = document.previous().filter(|_| !is_recovery);
-        let is_gap = version + 1 != after && !is_recovery;
-        let (edition, mut problem) = self.read(version, expected.filter(|_| !is_gap)).await?;
-        if is_gap {
-            problem = Some(format!("version {} is missing: restore it", after - 1));
-        }
-        if let Some(edition) = &edition {
-            self.later = edition.clone();
-        }
-        Ok(Some(Earlier { edition, problem }))
+        let (expected, is_gap) = match self.before {
+            Before::Next(_) if version + 1 < self.after => (None, true),
+            Before::Next(hash) => (hash, false),
+            Before::Unknown => (None, false),
+        };
+        let (edition, problem) = self.read(version, expected).await?;
+        let gap = is_gap.then(|| format!("version {} is missing: restore it", self.after - 1));
+        self.before = edition.as_ref().map_or(Before::Unknown, Before::of);
+        self.after = version;
+        Ok(Some(Earlier { edition, problem: gap.or(problem) }))
     }
 
     /// Reads a version, which only its hash can tell from a part of it.
@@ -107,7 +123,7 @@ impl<'a> History<'a> {
             (Some(_), _) => format!(
                 "version {version} is not the one from which version {} was made: it was changed \
                  since",
-                self.later.version()
+                self.after
             ),
             (None, Some(error)) => format!("version {version} cannot be read: {error}"),
             (None, None) => format!("version {version} is not whole"),
@@ -236,5 +252,153 @@ impl Entry {
             writeln!(out, "  {problem}")?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use telemetry_gossip_core::NodeId;
+    use telemetry_gossip_registry::{
+        ClusterId, FoundHead, Member, Stamp, Store, StoreError, Write, Written,
+    };
+
+    use super::*;
+
+    /// A store whose documents are kept in parts, and may be changed by hand.
+    #[derive(Debug, Default)]
+    struct Parts(BTreeMap<u64, Vec<Vec<u8>>>);
+
+    type Answer<T> = std::pin::Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send>>;
+
+    fn answer<T: Send + 'static>(value: T) -> Answer<T> {
+        Box::pin(std::future::ready(Ok(value)))
+    }
+
+    impl Store for Parts {
+        fn location(&self) -> String {
+            "parts".to_owned()
+        }
+
+        fn poll_interval(&self) -> Duration {
+            Duration::from_secs(1)
+        }
+
+        fn head(&self) -> Answer<Option<FoundHead>> {
+            let newest = self.0.last_key_value().map(|(_, parts)| parts);
+            let head = newest.map(|parts| {
+                let edition = Edition::parse(&parts.concat()).unwrap();
+                let mut head = Head::of(&edition, &Stamp::new("ana", "more load").at(1));
+                head.chunks = parts.len() as u32;
+                FoundHead::new(head, 1)
+            });
+            answer(head)
+        }
+
+        fn document(&self, version: u64, chunks: u32) -> Answer<Option<Vec<u8>>> {
+            let parts = self.0.get(&version).and_then(|parts| parts.get(..chunks as usize));
+            answer(parts.map(|parts| parts.concat()))
+        }
+
+        fn write<'a>(&'a self, _: &'a Write) -> Answer<Written> {
+            answer(Written::Conflict)
+        }
+
+        fn versions(&self) -> Answer<Vec<u64>> {
+            answer(self.0.keys().copied().collect())
+        }
+    }
+
+    fn id(text: &str) -> NodeId {
+        text.parse().unwrap()
+    }
+
+    /// Five versions, each of which adds a node, in as many parts as their numbers say.
+    fn five() -> Parts {
+        let first = [(id("n1"), Member::default())];
+        let mut edition = Edition::first(ClusterId::from_random([1; 16]), "", first).unwrap();
+        let mut parts = Parts::default();
+        for version in 1..=5 {
+            let size = edition.bytes().len().div_ceil(version);
+            let cut = edition.bytes().chunks(size).map(<[u8]>::to_vec).collect();
+            parts.0.insert(version as u64, cut);
+            let next = [(id(&format!("n{}", version + 1)), Member::default())];
+            edition = edition.add(next).unwrap();
+        }
+        parts
+    }
+
+    /// The versions that are read, and what is wrong with them.
+    async fn read(parts: Parts) -> (Vec<u64>, Vec<String>) {
+        let registry = Registry::in_store(Arc::new(parts));
+        let newest = registry.newest().await.unwrap();
+        let mut history = History::of(&registry, &newest).await.unwrap();
+        let (mut versions, mut problems) = (vec![], vec![]);
+        while let Some(earlier) = history.next().await.unwrap() {
+            versions.extend(earlier.edition.map(|edition| edition.version()));
+            problems.extend(earlier.problem);
+        }
+        (versions, problems)
+    }
+
+    #[tokio::test]
+    async fn a_whole_history_is_read_whatever_the_parts_of_its_versions() {
+        assert_eq!(read(five()).await, (vec![4, 3, 2, 1], vec![]));
+        let mut shorter = five();
+        shorter.0.retain(|version, _| *version > 2);
+        assert_eq!(read(shorter).await, (vec![4, 3], vec![]), "the oldest need not be the first");
+    }
+
+    #[tokio::test]
+    async fn a_version_that_was_changed_is_missing_or_is_cut_is_named() {
+        let with = |change: &dyn Fn(&mut Parts)| {
+            let mut parts = five();
+            change(&mut parts);
+            parts
+        };
+        let changed = with(&|parts| {
+            let text = String::from_utf8(parts.0[&3].concat()).unwrap();
+            parts.0.insert(3, vec![text.replace("[members.n2]", "[members.x]").into_bytes()]);
+        });
+        let (versions, problems) = read(changed).await;
+        assert_eq!(versions, [4, 3, 2, 1]);
+        assert_eq!(
+            problems,
+            ["version 3 is not the one from which version 4 was made: it was changed since"]
+        );
+
+        let (versions, problems) = read(with(&|parts| drop(parts.0.remove(&3)))).await;
+        assert_eq!(
+            (versions, problems),
+            (vec![4, 2, 1], vec!["version 3 is missing: restore it".into()])
+        );
+
+        let cut = with(&|parts| parts.0.get_mut(&3).unwrap()[0] = b"version = ".to_vec());
+        let (versions, problems) = read(cut).await;
+        assert_eq!(versions, [4, 2, 1]);
+        assert!(problems.len() == 1, "{problems:?}");
+        assert!(problems[0].starts_with("version 3 cannot be read: line 1"), "{problems:?}");
+    }
+
+    #[tokio::test]
+    async fn a_recovery_leaves_versions_out_and_that_is_no_problem() {
+        let mut parts = five();
+        let fifth = Edition::parse(&parts.0[&5].concat()).unwrap();
+        parts.0.insert(9, vec![fifth.recover(8).unwrap().bytes().to_vec()]);
+        assert_eq!(read(parts).await, (vec![5, 4, 3, 2, 1], vec![]));
+    }
+
+    #[test]
+    fn the_newest_document_tells_of_versions_that_are_no_longer_kept() {
+        let fifth = Edition::parse(&five().0[&5].concat()).unwrap();
+        let sixth = fifth.remove(&[id("n2")], None, &Stamp::new("ana", "stolen")).unwrap();
+        let told = remembered(sixth.document());
+        assert_eq!(told[&6].removed, ["n2"]);
+        assert_eq!(told[&5].added, ["n5"]);
+        assert_eq!(told.keys().copied().collect::<Vec<_>>(), [1, 3, 4, 5, 6]);
+        let seventh = sixth.replace(id("n3"), vec![]).unwrap();
+        assert_eq!(remembered(seventh.document())[&7].replaced, ["n3"]);
+        assert_eq!(said_of(seventh.document(), 6), ("ana".into(), "stolen".into()));
     }
 }

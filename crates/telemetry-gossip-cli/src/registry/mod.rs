@@ -36,8 +36,11 @@ pub(crate) use error::RegistryError;
 const MAX_FILE_BYTES: u64 = telemetry_gossip_registry::document::MAX_BYTES as u64;
 
 pub(crate) fn run(args: &RegistryArgs) -> Result<(), Error> {
-    if let Command::Render(args) = &args.command {
-        return lists::render(args);
+    match &args.command {
+        // They need no registry.
+        Command::Render(args) => return lists::render(args),
+        Command::Pending(args) => return until_interrupted(edit::pending(args)),
+        _ => {}
     }
     let location = args.url.as_ref().ok_or(RegistryError::NoUrl)?;
     let registry = Registry::open(location)?;
@@ -55,7 +58,6 @@ async fn obey(registry: &Registry, command: &Command) -> Result<(), Error> {
         Command::Log(args) => history::log(registry, args.json).await,
         Command::Export => lists::export(registry).await,
         Command::Import(args) => lists::import(registry, args).await,
-        // It is done without a registry.
         Command::Render(args) => lists::render(args),
         Command::Status(args) => show::status(registry, args).await,
         Command::Check(args) => check::check(registry, args).await,

@@ -2,7 +2,7 @@
 //! the version above all others, and every node takes it.
 
 use telemetry_gossip_registry::edit::EditError;
-use telemetry_gossip_registry::{Edition, Written};
+use telemetry_gossip_registry::{Edition, FoundHead, Written};
 
 use super::access::{Author, Made, Newest, Registry};
 use super::edit::finish;
@@ -14,34 +14,54 @@ use crate::control::registry::RegistryAnswer;
 use crate::error::Error;
 use crate::text;
 
+/// What the store has.
+struct Stored {
+    /// What is replaced; `None` if there is no registry.
+    base: Option<FoundHead>,
+    /// Its newest list; `None` if there is none that can be read.
+    edition: Option<Edition>,
+}
+
 pub(super) async fn recover(registry: &Registry, args: &RecoverArgs) -> Result<(), Error> {
     let RecoverArgs { keep, yes, why, author, ask } = args;
     let fleet = Fleet::of(ask);
     let answer = fleet.client.registry().await?;
     let agent = document_of(&fleet, &answer).await?;
     check_agent(&answer, &agent)?;
-    let store = registry.newest_if_any().await?;
-    let next = decide(*keep, registry, &answer, &agent, store.as_ref())?;
+    let stored = stored(registry, *keep).await?;
+    let next = decide(*keep, registry, &answer, &agent, &stored)?;
 
-    let version = next.version();
     let node = text::word(&answer.node);
     let source = match keep {
         Keep::Fleet => format!("the list of {node}"),
         Keep::Store => "the list of the registry".to_owned(),
     };
     if !yes {
-        tell(&next, &source, &node, &agent, store.as_ref())?;
+        tell(&next, &source, &node, &agent, &stored)?;
         return print::line("nothing is written: repeat the command with --yes to write it");
     }
     let stamp = Author::new(author, why).stamp()?;
-    let base = store.as_ref().map(|newest| &newest.found);
-    if registry.put(&next, &stamp, base).await? == Written::Conflict {
+    if registry.put(&next, &stamp, stored.base.as_ref()).await? == Written::Conflict {
         return Err(RegistryError::Conflict { location: registry.location(), tries: 1 }.into());
     }
-    let instead = format!("recovered {source}");
-    let made = Made { before: store.map(|newest| newest.edition), edition: next };
-    debug_assert_eq!(made.edition.version(), version);
-    finish(&made, Some(instead), author, Some(&fleet)).await
+    let made = Made { before: stored.edition, edition: next };
+    finish(&made, Some(format!("recovered {source}")), author, Some(&fleet)).await
+}
+
+/// Reads what the store has. The list of the fleet may replace a document that is damaged.
+async fn stored(registry: &Registry, keep: Keep) -> Result<Stored, RegistryError> {
+    let error = match registry.newest_if_any().await {
+        Ok(None) => return Ok(Stored { base: None, edition: None }),
+        Ok(Some(Newest { found, edition })) => {
+            return Ok(Stored { base: Some(found), edition: Some(edition) });
+        }
+        Err(error) if keep == Keep::Store => return Err(error),
+        Err(error) => error.damage()?,
+    };
+    match registry.head().await {
+        Ok(base) => Ok(Stored { base, edition: None }),
+        Err(_) => Err(RegistryError::InTheWay { location: registry.location(), error }),
+    }
 }
 
 /// The list that the agent has in force.
@@ -72,10 +92,10 @@ fn decide(
     registry: &Registry,
     answer: &RegistryAnswer,
     agent: &Edition,
-    store: Option<&Newest>,
+    stored: &Stored,
 ) -> Result<Edition, RegistryError> {
-    let stored = store.map(|newest| &newest.edition);
-    if let Some(stored) = stored {
+    let Stored { base, edition } = stored;
+    if let Some(stored) = edition {
         let (theirs, ours) = (agent.document().cluster(), stored.document().cluster());
         if theirs != ours {
             return Err(RegistryError::OtherCluster { theirs, ours });
@@ -87,11 +107,12 @@ fn decide(
     let kept = match keep {
         Keep::Fleet => agent,
         Keep::Store => {
-            stored.ok_or_else(|| RegistryError::Missing { location: registry.location() })?
+            let missing = || RegistryError::Missing { location: registry.location() };
+            edition.as_ref().ok_or_else(missing)?
         }
     };
-    let newest = stored.map_or(0, Edition::version).max(agent.version());
-    Ok(kept.recover(newest)?)
+    let store = base.as_ref().map_or(0, |found| found.head.version);
+    Ok(kept.recover(store.max(agent.version()))?)
 }
 
 /// Whether a live member has another list than the agent for the same version.
@@ -107,7 +128,7 @@ fn tell(
     source: &str,
     node: &str,
     agent: &Edition,
-    store: Option<&Newest>,
+    stored: &Stored,
 ) -> Result<(), Error> {
     print::line(&format!("version {} would be {source}", next.version()))?;
     let against = |what: String, edition: &Edition| -> Result<(), Error> {
@@ -118,8 +139,8 @@ fn tell(
         }
         lines.iter().try_for_each(|line| print::line(&format!("  {line}")))
     };
-    if let Some(newest) = store {
-        against("the registry".to_owned(), &newest.edition)?;
+    if let Some(edition) = &stored.edition {
+        against("the registry".to_owned(), edition)?;
     }
     against(node.to_owned(), agent)
 }
