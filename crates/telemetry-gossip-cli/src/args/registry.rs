@@ -23,7 +23,7 @@ URL is where the registry is. It may be left out if the variable TGOSSIP_REGISTR
 
 Example:
   tgossip registry file:cluster.toml init --member edge-1=10.0.0.1:7946
-  tgossip registry file:cluster.toml add edge-2 --address 10.0.0.2:7946 --why \"more load\"
+  tgossip registry file:cluster.toml add edge-2 --address 10.0.0.2:7946
   tgossip registry file:cluster.toml remove edge-1 --why \"its disk failed\"
   tgossip registry file:cluster.toml list
 

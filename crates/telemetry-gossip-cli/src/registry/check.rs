@@ -1,5 +1,6 @@
 //! `check`: whether the registry is whole, and whether every live member has its newest version.
 
+use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::time::Duration;
 
@@ -40,6 +41,9 @@ struct Report {
     /// What each live member has.
     #[serde(skip_serializing_if = "Option::is_none")]
     live: Option<Vec<Publishing>>,
+    /// The members of the list that are not live at the agent, which are not checked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    not_live: Option<Vec<String>>,
     problems: Vec<String>,
 }
 
@@ -102,6 +106,7 @@ impl Report {
             if found.is_empty() || next > end {
                 self.set_newest(&newest.edition);
                 let has_it = |one: &&Publishing| has(&newest.edition, one);
+                self.not_live = Some(not_live(&newest.edition, &answer));
                 self.in_force = Some(answer.published.iter().filter(has_it).count() as u64);
                 self.live = Some(answer.published);
                 self.problems.extend(found);
@@ -129,6 +134,10 @@ impl Report {
         if let (Some(in_force), Some(live)) = (self.in_force, &self.live) {
             writeln!(out, "{in_force} of {} live members have it in force", live.len())?;
         }
+        if let Some(ids) = self.not_live.as_deref().filter(|ids| !ids.is_empty()) {
+            let members = text::counted(ids.len() as u64, "member");
+            writeln!(out, "{members} not live and not checked: {}", print::listed(ids))?;
+        }
         for problem in self.problems.iter().take(MAX_PROBLEMS) {
             writeln!(out, "problem: {problem}")?;
         }
@@ -142,6 +151,13 @@ impl Report {
 /// Whether a live member has this version in force.
 fn has(newest: &Edition, one: &Publishing) -> bool {
     one.version == Some(newest.version()) && one.hash.as_deref() == Some(&newest.hash().short())
+}
+
+/// The members that are not live at the agent.
+fn not_live(newest: &Edition, answer: &RegistryAnswer) -> Vec<String> {
+    let live: BTreeSet<&str> = answer.published.iter().map(|one| one.id.as_str()).collect();
+    let ids = newest.document().ids().into_iter();
+    ids.filter(|id| !live.contains(id.as_str())).map(|id| id.to_string()).collect()
 }
 
 /// What is wrong with each live member that does not go by the newest version.
@@ -178,7 +194,7 @@ mod tests {
     #[test]
     fn each_live_member_without_the_newest_version_is_named_with_the_reason() {
         let text = "cluster = '7f0c2f3e-5a1d-4b7e-9c55-0d4c1b7f7a10'\nversion = 7\n\
-                    [members]\na = {}\nb = {}\nc = {}\nd = {}\ne = {}\n";
+                    [members]\na = {}\nb = {}\nc = {}\nd = {}\ne = {}\nf = {}\n";
         let newest = Edition::parse(text.as_bytes()).unwrap();
         let hash = newest.hash().short();
         let other = "0123456789abcdef".to_owned();
@@ -208,5 +224,6 @@ mod tests {
             assert!(problem.starts_with(said), "{problem} should begin with {said}");
         }
         assert_eq!(found.len(), 5, "{found:?}");
+        assert_eq!(not_live(&newest, &answer), ["f"]);
     }
 }
