@@ -148,8 +148,8 @@ pub(crate) enum RegistryError {
     },
     /// Another operator was first, again and again.
     #[error(
-        "{location}: other operators were first {tries} times: nothing was written: try again \
-         once they are done"
+        "{location}: another operator was first (tries: {tries}): nothing was written: try again \
+         once that one is done"
     )]
     Conflict {
         /// Where the registry is.
