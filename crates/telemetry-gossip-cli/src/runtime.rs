@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
 
-/// How long a thread for blocking work waits for more. It is shorter than the time between two reads
-/// of a registry in a file: what a thread has allocated goes back to the system when it ends.
+/// How long a thread for blocking work waits for more. It is shorter than the time between two
+/// reads of a registry in a file: what a thread has allocated goes back to the system when it ends.
 const KEEP_ALIVE: Duration = Duration::from_millis(500);
 
 /// A runtime on the current thread, with IO and time.
