@@ -23,8 +23,8 @@ use crate::error::Error;
 pub(crate) type Open = fn(&Location) -> Result<Arc<dyn Store>, LocationError>;
 
 /// What an agent with a registry and without a state folder warns of.
-pub(super) const WITHOUT_STATE: &str = "nothing of the registry is kept on this host, as --state is not given: after a restart while \
-     the registry is down, this node has no list and is not ready: add --state DIR";
+pub(super) const WITHOUT_STATE: &str = "the list of the registry is not kept on this host: if this \
+    node restarts while the registry is down, it has no list and is not ready: add --state DIR";
 
 /// Opens the registry that the arguments name, if they name one. Nothing is read yet.
 pub(super) fn of(args: &AgentArgs, open: Open) -> Result<Option<Registry>, Error> {

@@ -151,6 +151,7 @@ impl Agent {
 
     /// Waits until the agent has ended; its exit code and what it said on standard error.
     pub(crate) fn ended(mut self) -> (Option<i32>, String) {
+        while self.next_line().is_some() {}
         let mut said = String::new();
         if let Some(mut stderr) = self.child.stderr.take() {
             stderr.read_to_string(&mut said).expect("standard error");
