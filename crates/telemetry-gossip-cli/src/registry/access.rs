@@ -88,7 +88,9 @@ impl Registry {
             version = found.head.version;
             let document = self.store.document(version, found.head.chunks).await;
             let Some(bytes) = document.map_err(|error| self.failed(error))? else { continue };
-            let edition = Edition::parse(&bytes).map_err(|error| self.failed(error.into()))?;
+            let edition = Edition::parse(&bytes).map_err(|error| {
+                self.damaged(format!("the document of version {version} cannot be read: {error}"))
+            })?;
             match found.head.matches(&edition) {
                 Ok(()) => return Ok(Some(Newest { found, edition })),
                 // A file may have been replaced between the two reads.
