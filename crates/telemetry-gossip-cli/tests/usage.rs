@@ -36,6 +36,10 @@ fn wrong_arguments_are_refused_with_a_helpful_message() {
         (&["swarm", "--failures", "-1"], "whole number, 1 or more"),
         (&["swarm", "--limit", "-1s"], "not negative"),
         (&["agent", "--id", "a", "--set", "k=1", "k=2"], "has the key `k` twice"),
+        (&["agent", "--id", "a", "--registry", "consul://h/x"], "neither `file:` nor `etcd://`"),
+        (&["agent", "--id", "a", "--registry", "file:"], "`file:` has no path"),
+        (&["agent", "--id", "a", "--registry", "etcd://h1/prod"], "`h1` is no endpoint of etcd"),
+        (&["agent", "--id", "a", "--when-removed", "stay"], "--registry <URL>"),
         (&["agent", "--id", "a", "--set", "k=1", "--set", "k=1"], "give each key once"),
         (&["agent", "--id", "a", "--probe-interval", "-1s"], "a span of time is not negative"),
         (&["agent", "--id", "a", "--bind", "0.0.0.0:0"], "add --advertise"),
@@ -167,6 +171,14 @@ fn no_answer_of_a_server_acts_on_the_terminal_or_hides_in_json() {
     let error = answering(serde_json::json!({ "error": HOSTILE }));
     let refused = answering(serde_json::json!({ "refused": HOSTILE }));
     let denied = answering(serde_json::json!({ "denied": HOSTILE }));
+    let knocked = serde_json::json!([{ "id": HOSTILE, "address": HOSTILE, "ago_s": 1.0 }]);
+    let pending = answering(serde_json::json!({ "registry-pending": knocked }));
+    let published = serde_json::json!([{ "id": HOSTILE, "version": 7, "hash": HOSTILE }]);
+    let of_registry = serde_json::json!({ "node": HOSTILE, "published": published });
+    let of_registry = answering(serde_json::json!({ "registry": of_registry }));
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("file:{}", folder.path().join("cluster.toml").display());
+    assert!(tgossip(&["registry", &url, "init", "--member", "a=h:1"]).status.success());
     for args in [
         &["members", "--via", &view][..],
         &["members", "--stats", "--via", &view],
@@ -175,6 +187,13 @@ fn no_answer_of_a_server_acts_on_the_terminal_or_hides_in_json() {
         &["members", "--via", &denied],
         &["key", "list", "--via", &refused],
         &["accept-loss", "--via", &error],
+        &["registry", "pending", "--via", &pending],
+        &["registry", "pending", "--json", "--via", &pending],
+        &["registry", "pending", "--via", &refused],
+        &["registry", &url, "status", "--via", &of_registry],
+        &["registry", &url, "check", "--via", &of_registry],
+        &["registry", &url, "check", "--json", "--via", &of_registry],
+        &["registry", &url, "add", "b", "--via", &of_registry],
     ] {
         let output = tgossip(args);
         let said = text(&output.stdout) + &text(&output.stderr);

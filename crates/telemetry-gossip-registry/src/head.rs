@@ -155,8 +155,11 @@ impl Head {
         serde_json::to_string(self).unwrap_or_default()
     }
 
-    /// Whether the edition is the one that the head names.
-    pub(crate) fn matches(&self, edition: &Edition) -> Result<(), String> {
+    /// Checks that the edition is the one that the head names.
+    ///
+    /// # Errors
+    /// What differs, in words.
+    pub fn matches(&self, edition: &Edition) -> Result<(), String> {
         let document = edition.document();
         let differs = |what: &str, head: &dyn std::fmt::Display, found: &dyn std::fmt::Display| {
             Err(format!("the head says {what} {head}, and the document has {found}"))

@@ -113,6 +113,22 @@ pub(super) fn key_value(text: &str) -> Result<(String, String), String> {
     }
 }
 
+/// A node of a registry, and one of its addresses.
+pub(super) fn registry_member(text: &str) -> Result<(NodeId, String), String> {
+    let Some((id, address)) = text.split_once('=') else {
+        return Err("type an id, an equals sign and an address, such as \
+                    --member edge-1=10.0.0.1:7946"
+            .to_owned());
+    };
+    Ok((node_id(id)?, host_port(address)?))
+}
+
+/// A label of a node.
+pub(super) fn registry_label(text: &str) -> Result<(String, String), String> {
+    key_value(text)
+        .map_err(|_| "type a name, an equals sign and a value, such as --label zone=eu-1".into())
+}
+
 pub(super) fn span(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|_| {
         let rule = if text.starts_with('-') {
