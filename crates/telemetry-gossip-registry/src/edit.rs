@@ -205,8 +205,7 @@ impl Edition {
     pub fn readmit(&self, id: NodeId) -> Result<Self, EditError> {
         let mut next = self.next()?;
         if let Some(removed) = next.removed.remove(&id) {
-            let member = Member { since: removed.since, ..Member::default() };
-            next.members.insert(id, member);
+            next.members.insert(id, removed.was);
         } else {
             let member = next.members.get_mut(&id);
             let replaced = member.and_then(|member| Some((member.replaced.take()?, member)));
@@ -314,9 +313,9 @@ impl Edition {
 /// Moves a member to the removed nodes.
 fn take_away(next: &mut Document, id: NodeId, stamp: &Stamp) -> Result<(), EditError> {
     let not_member = || EditError::NotMember { id: id.to_string() };
-    let Member { since, .. } = next.members.remove(&id).ok_or_else(not_member)?;
+    let was = next.members.remove(&id).ok_or_else(not_member)?;
     let Stamp { by, why, .. } = stamp.clone();
-    next.removed.insert(id, Removed { since, removed: next.version, by, why });
+    next.removed.insert(id, Removed { removed: next.version, by, why, was });
     Ok(())
 }
 

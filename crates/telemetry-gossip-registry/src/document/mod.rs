@@ -15,6 +15,7 @@
 //! since = 42
 //!
 //! [removed.edge-9]
+//! addresses = ["10.0.0.9:7946"]
 //! since = 12
 //! removed = 41
 //! by = "ana"
@@ -133,14 +134,14 @@ impl Member {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Removed {
-    /// Its `since` when it was removed.
-    pub since: u64,
     /// The version that removed it.
     pub removed: u64,
     /// The operator who removed it; empty if the document does not say.
     pub by: String,
     /// Why it was removed; empty if the document does not say.
     pub why: String,
+    /// What the document said of it as a member, so that it can be taken back.
+    pub was: Member,
 }
 
 impl Document {

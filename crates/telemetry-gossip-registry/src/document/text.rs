@@ -57,7 +57,14 @@ struct RawMember {
 #[serde(deny_unknown_fields)]
 struct RawRemoved {
     #[serde(default)]
+    addresses: Vec<String>,
+    #[serde(default)]
+    labels: BTreeMap<String, String>,
+    #[serde(default)]
+    seed: bool,
+    #[serde(default)]
     since: u64,
+    replaced: Option<u64>,
     removed: u64,
     #[serde(default)]
     by: String,
@@ -97,7 +104,7 @@ fn check_members(
     }
     members
         .into_iter()
-        .map(|(id, member)| Ok((node_id(&id)?, member.check(&id, version)?)))
+        .map(|(id, member)| Ok((node_id(&id)?, member.check("members", &id, version)?)))
         .collect()
 }
 
@@ -128,7 +135,8 @@ impl Raw {
 }
 
 impl RawMember {
-    fn check(self, id: &str, version: u64) -> Result<Member, DocumentError> {
+    /// Checks the rules of a member; `table` is the one in which it stands.
+    fn check(self, table: &str, id: &str, version: u64) -> Result<Member, DocumentError> {
         let Self { addresses, labels, seed, since, replaced } = self;
         if addresses.len() > MAX_ADDRESSES {
             let (id, count) = (id.to_owned(), addresses.len());
@@ -142,27 +150,28 @@ impl RawMember {
             return Err(DocumentError::TooManyLabels { id: id.to_owned(), count: labels.len() });
         }
         for (name, value) in &labels {
-            let field = || format!("members.{id}.labels.{}", brief(name, 64));
+            let field = || format!("{table}.{id}.labels.{}", brief(name, 64));
             check_text(field, name)?;
             check_text(field, value)?;
         }
-        check_version(|| format!("members.{id}.since"), since, version)?;
-        check_version(|| format!("members.{id}.replaced"), replaced.unwrap_or(0), version)?;
+        check_version(|| format!("{table}.{id}.since"), since, version)?;
+        check_version(|| format!("{table}.{id}.replaced"), replaced.unwrap_or(0), version)?;
         Ok(Member { addresses, labels, seed, since, replaced })
     }
 }
 
 impl RawRemoved {
     fn check(self, id: &str, version: u64) -> Result<Removed, DocumentError> {
-        let Self { since, removed, by, why } = self;
-        check_version(|| format!("removed.{id}.since"), since, version)?;
+        let Self { addresses, labels, seed, since, replaced, removed, by, why } = self;
+        let was = RawMember { addresses, labels, seed, since, replaced };
+        let was = was.check("removed", id, version)?;
         check_version(|| format!("removed.{id}.removed"), removed, version)?;
         for (field, text) in [("by", &by), ("why", &why)] {
             if !text.is_empty() {
                 check_text(|| format!("removed.{id}.{field}"), text)?;
             }
         }
-        Ok(Removed { since, removed, by, why })
+        Ok(Removed { removed, by, why, was })
     }
 }
 
@@ -227,12 +236,11 @@ pub(super) fn write(document: &Document) -> String {
         push_field(&mut text, "recovered", recovered);
     }
     for (id, member) in members {
-        push_member(&mut text, *id, member);
+        push_member(&mut text, "members", *id, member);
     }
     for (id, removed) in removed {
-        let Removed { since, removed, by, why } = removed;
-        push_heading(&mut text, "removed", *id);
-        push_field(&mut text, "since", since);
+        let Removed { removed, by, why, was } = removed;
+        push_member(&mut text, "removed", *id, was);
         push_field(&mut text, "removed", removed);
         if !by.is_empty() {
             push_field(&mut text, "by", quote(by));
@@ -244,9 +252,9 @@ pub(super) fn write(document: &Document) -> String {
     text
 }
 
-fn push_member(text: &mut String, id: NodeId, member: &Member) {
+fn push_member(text: &mut String, table: &str, id: NodeId, member: &Member) {
     let Member { addresses, labels, seed, since, replaced } = member;
-    push_heading(text, "members", id);
+    push_heading(text, table, id);
     if !addresses.is_empty() {
         let quoted: Vec<String> = addresses.iter().map(|address| quote(address)).collect();
         push_field(text, "addresses", format_args!("[{}]", quoted.join(", ")));

@@ -16,24 +16,32 @@
 //! - Whatever the store says or does, the version in force stays in force; gossip never waits.
 //! - A hint makes the store be read sooner, and is believed in nothing else.
 
+mod catch_up;
+mod doubts;
+mod fleet;
+mod io;
 mod judge;
 mod schedule;
 mod status;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use telemetry_gossip_core::{Instant, Label, NodeId};
 
+use self::catch_up::Refused;
+use self::doubts::Doubts;
 use self::judge::{HeadVerdict, Verdict};
 use self::schedule::{Schedule, Source};
-use crate::document::{ClusterId, Document, DocumentHash, Edition};
-use crate::head::{Head, HeadError, Stamp};
+use crate::document::{Document, Edition};
+use crate::head::{Head, HeadError};
 use crate::store::StoreError;
 
+pub use fleet::{Fleet, Published};
+pub(crate) use io::Held;
+pub use io::{Action, Hint, Kept, Settings, WhenRemoved};
 pub use status::{Gone, InForce, Reason, State, Status};
 
 /// The telemetry key under which each node publishes the version that it goes by.
@@ -46,236 +54,8 @@ const CONFIRM_AFTER: Duration = Duration::from_secs(10);
 /// How long a node without a list waits for what the others publish before it takes its first one.
 const SETTLE: Duration = Duration::from_secs(5);
 
-/// How long members that say "not a member" count together.
-const DOUBT: Duration = Duration::from_secs(120);
-
 /// How many addresses of a list a node tries.
 const MAX_SEEDS: usize = 8;
-
-/// How many members have to say so.
-const DOUBTERS: usize = 3;
-
-/// How a node follows the registry.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Settings {
-    /// The id of the node.
-    pub me: NodeId,
-    /// The gossip label of the node.
-    pub label: Label,
-    /// What the node does once the list no longer names it.
-    pub when_removed: WhenRemoved,
-    /// How often to look for a new head.
-    pub poll: Duration,
-    /// The seed of all random delays.
-    pub seed: [u8; 32],
-}
-
-impl Settings {
-    /// The settings of this node, which leaves when it is removed, and looks every 30 s.
-    #[must_use]
-    pub fn new(me: NodeId, label: Label, seed: [u8; 32]) -> Self {
-        let poll = Duration::from_secs(30);
-        Self { me, label, when_removed: WhenRemoved::Leave, poll, seed }
-    }
-
-    /// Sets how often to look for a new head.
-    #[must_use]
-    pub fn poll(mut self, poll: Duration) -> Self {
-        self.poll = poll;
-        self
-    }
-
-    /// Sets what the node does once the list no longer names it.
-    #[must_use]
-    pub fn when_removed(mut self, when_removed: WhenRemoved) -> Self {
-        self.when_removed = when_removed;
-        self
-    }
-}
-
-/// What a node does once the list no longer names it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum WhenRemoved {
-    /// It leaves the cluster.
-    #[default]
-    Leave,
-    /// It goes on, and warns. The others answer its pings and tell it nothing.
-    Stay,
-}
-
-/// What a node keeps on its disk: a document, and since which version its machine is the node.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Kept {
-    bytes: Arc<[u8]>,
-    since: Option<u64>,
-}
-
-impl Kept {
-    /// A document that was kept. `since` is the version since which this machine is the node, if it
-    /// is.
-    #[must_use]
-    pub fn new(bytes: impl Into<Arc<[u8]>>, since: Option<u64>) -> Self {
-        Self { bytes: bytes.into(), since }
-    }
-
-    /// The bytes of the document.
-    #[must_use]
-    pub fn bytes(&self) -> &[u8] {
-        &self.bytes
-    }
-
-    /// The version since which this machine is the node.
-    #[must_use]
-    pub fn since(&self) -> Option<u64> {
-        self.since
-    }
-}
-
-/// The version in force. Only its bytes are held: they are a tenth of the document in memory, and
-/// needed again only when a new version comes.
-#[derive(Clone, Debug)]
-pub(crate) struct Held {
-    cluster: ClusterId,
-    version: u64,
-    hash: DocumentHash,
-    members: u64,
-    bytes: Arc<[u8]>,
-    since: Option<u64>,
-}
-
-impl Held {
-    fn new(edition: &Edition, bytes: Arc<[u8]>, since: Option<u64>) -> Self {
-        let document = edition.document();
-        let (cluster, version) = (document.cluster(), document.version());
-        let members = document.members().len() as u64;
-        Self { cluster, version, hash: edition.hash(), members, bytes, since }
-    }
-}
-
-/// What the live members publish, other than this node.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Fleet {
-    live: usize,
-    published: BTreeMap<Published, usize>,
-    settled: bool,
-}
-
-/// The version that a node publishes: its number, and the first digits of its hash.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Published {
-    version: u64,
-    hash: String,
-}
-
-impl Published {
-    /// Reads the value of [`TELEMETRY_KEY`]; `None` if it is none.
-    #[must_use]
-    pub fn parse(value: &[u8]) -> Option<Self> {
-        let (version, hash) = std::str::from_utf8(value).ok()?.split_once('.')?;
-        let is_hash = hash.len() == 16 && hash.bytes().all(|byte| byte.is_ascii_hexdigit());
-        let version = version.parse().ok()?;
-        is_hash.then(|| Self { version, hash: hash.to_owned() })
-    }
-
-    /// The version.
-    #[must_use]
-    pub fn version(&self) -> u64 {
-        self.version
-    }
-
-    /// The first 16 digits of the hash.
-    #[must_use]
-    pub fn hash(&self) -> &str {
-        &self.hash
-    }
-}
-
-impl Fleet {
-    /// Adds up what each live member publishes, other than this node. `settled` is whether the node
-    /// has joined and heard from them, or has no others to hear from.
-    pub fn new(others: impl IntoIterator<Item = Option<Published>>, settled: bool) -> Self {
-        let mut fleet = Self { settled, ..Self::default() };
-        for published in others {
-            fleet.live += 1;
-            if let Some(published) = published {
-                *fleet.published.entry(published).or_default() += 1;
-            }
-        }
-        fleet
-    }
-
-    /// How many publish this version with this hash.
-    pub(crate) fn publishing(&self, version: u64, hash: &DocumentHash) -> usize {
-        let wanted = Published { version, hash: hash.short() };
-        self.published.get(&wanted).copied().unwrap_or(0)
-    }
-
-    /// A version above this one if half of the live members, this node included, publish such.
-    pub(crate) fn half_is_above(&self, version: u64) -> Option<u64> {
-        let above = self.published.iter().filter(|(published, _)| published.version > version);
-        let count: usize = above.clone().map(|(_, count)| count).sum();
-        let lowest = above.map(|(published, _)| published.version).min();
-        lowest.filter(|_| 2 * count > self.live)
-    }
-}
-
-/// What hints at a change of the registry.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Hint {
-    /// A live member publishes this.
-    Published {
-        /// The member.
-        by: NodeId,
-        /// What it publishes.
-        published: Published,
-    },
-    /// A member says that this node does not belong, by this version.
-    NotAMember {
-        /// The version.
-        version: u64,
-        /// The member, if it is known.
-        by: Option<NodeId>,
-    },
-    /// A node that the version in force does not name has knocked.
-    Knocked,
-    /// An operator of this host asks to read now.
-    Asked,
-}
-
-/// What the host is asked to do. It reports the outcome of the first four. A host that passes over
-/// an action comes to a halt, so a new one is a breaking change.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Action {
-    /// Read the head: [`Follower::on_head`].
-    ReadHead,
-    /// Read a document: [`Follower::on_document`].
-    ReadDocument {
-        /// The version.
-        version: u64,
-        /// In how many parts it is stored.
-        chunks: u32,
-    },
-    /// Keep this on disk: [`Follower::on_kept`].
-    Keep(Kept),
-    /// Apply this list to the node: [`Follower::on_applied`].
-    Apply {
-        /// The version.
-        version: u64,
-        /// The nodes that belong.
-        members: Vec<NodeId>,
-    },
-    /// Publish this value under [`TELEMETRY_KEY`].
-    Publish(String),
-    /// Try these addresses of members as well, if the node has found no other member yet.
-    Seeds(Vec<String>),
-    /// Leave the cluster, and end.
-    Leave(Gone),
-    /// Log that the list no longer names this node, which stays all the same.
-    Warn(Gone),
-}
 
 /// What is under way.
 #[derive(Debug)]
@@ -304,14 +84,6 @@ enum Step {
     },
     Keeping(Held),
     Applying(Held),
-}
-
-/// The newest version, which takes away too many at once.
-#[derive(Debug)]
-struct Refused {
-    reason: Reason,
-    /// Why it does not name this node; `None` if it does.
-    gone: Option<Gone>,
 }
 
 /// Follows the registry for one node. See the [module](self).
@@ -356,9 +128,7 @@ pub struct Follower {
     gone_since: Option<Instant>,
     /// Whether the host was told that it is.
     told_gone: bool,
-    /// The members that say that this node does not belong, and when; those without a name here,
-    /// as for a node that has just started, are one.
-    doubters: Vec<(Option<NodeId>, Instant)>,
+    doubts: Doubts,
 }
 
 impl Follower {
@@ -388,7 +158,7 @@ impl Follower {
             has_more: false,
             gone_since: None,
             told_gone: false,
-            doubters: Vec::new(),
+            doubts: Doubts::default(),
         };
         if follower.held.is_some() {
             follower.tell_in_force();
@@ -461,35 +231,27 @@ impl Follower {
         };
         match hint {
             Hint::Asked => return self.schedule.asked(now),
-            Hint::Published { published, .. } if published.version < version => return,
-            Hint::Published { by, published } if published.version == version => {
+            Hint::Published { published, .. } if published.version() < version => return,
+            Hint::Published { by, published } if published.version() == version => {
                 let own = self.held.as_ref().map(|held| held.hash.short());
-                if own.as_ref() == Some(&published.hash) {
+                if own.as_deref() == Some(published.hash()) {
                     self.status.differs.take_if(|differing| *differing == by);
                     return;
                 }
                 self.status.differs = Some(by);
             }
             Hint::NotAMember { version: theirs, .. } if theirs <= version => return,
-            Hint::NotAMember { by, .. } => self.doubt(now, by),
+            Hint::NotAMember { by, .. } => {
+                self.doubts.add(now, by);
+                self.count_doubts(now);
+            }
             _ => {}
         }
         self.schedule.hint(now, source);
     }
 
-    /// Counts the members that say that this node does not belong.
-    fn doubt(&mut self, now: Instant, by: Option<NodeId>) {
-        self.doubters.retain(|(id, at)| *id != by && now.since(*at) < DOUBT);
-        if self.doubters.len() < DOUBTERS {
-            self.doubters.push((by, now));
-        }
-        self.count_doubts(now);
-    }
-
     fn count_doubts(&mut self, now: Instant) {
-        self.doubters.retain(|(_, at)| now.since(*at) < DOUBT);
-        let enough = DOUBTERS.min(self.fleet.live / 2).max(1);
-        self.status.doubted = self.doubters.len() >= enough;
+        self.status.doubted = self.doubts.are_enough(now, self.fleet.live);
     }
 
     /// The next thing to do, if there is one now. Until its outcome is reported there is no other,
@@ -659,48 +421,6 @@ impl Follower {
         }
     }
 
-    /// The version after the one in force was read. It is taken if it follows from that one, and if
-    /// the version after it says its hash: the head names only the newest.
-    fn on_next(&mut self, now: Instant, found: Option<Vec<u8>>, head: &Head, newest: Refused) {
-        let next = found.and_then(|bytes| Edition::parse(&bytes).ok());
-        let follows = |(next, held): &(Edition, &Held)| {
-            let document = next.document();
-            document.version() == held.version + 1 && document.previous() == Some(held.hash)
-        };
-        let Some((next, _)) = next.zip(self.held.as_ref()).filter(follows) else {
-            return self.hold(now, newest.reason);
-        };
-        let after = next.version() + 1;
-        if after == head.version {
-            return self.take_next(now, &next, head.previous, newest);
-        }
-        self.actions.push_back(Action::ReadDocument { version: after, chunks: head.chunks });
-        self.step = Step::ReadingAfterNext { next, newest };
-    }
-
-    /// Takes the version after the one in force if it names this node; the rest is taken by the next
-    /// reads. If neither it nor the newest one does, this node is gone.
-    fn take_next(
-        &mut self,
-        now: Instant,
-        next: &Edition,
-        hash: Option<DocumentHash>,
-        newest: Refused,
-    ) {
-        let head = Head::of(next, &Stamp::default());
-        let held = self.held.as_ref();
-        let verdict = judge::judge(self.settings.me, &head, next, held, &self.fleet);
-        match (verdict, newest.gone) {
-            _ if hash != Some(next.hash()) => self.hold(now, newest.reason),
-            (Verdict::Take { since }, _) => {
-                self.keep(Held::new(next, next.bytes().into(), Some(since)));
-                self.has_more = true;
-            }
-            (Verdict::Gone(_), Some(gone)) => self.on_gone(now, gone),
-            _ => self.hold(now, newest.reason),
-        }
-    }
-
     /// Has a version kept, which is applied next.
     fn keep(&mut self, next: Held) {
         self.has_more = false;
@@ -754,7 +474,7 @@ impl Follower {
     fn is_current(&mut self, now: Instant, is_new: bool) {
         self.status.state = State::Current;
         (self.gone_since, self.told_gone) = (None, false);
-        self.doubters.clear();
+        self.doubts = Doubts::default();
         self.status.doubted = false;
         self.schedule.succeeded(now, is_new);
     }

@@ -3,7 +3,7 @@
 mod storm;
 
 use super::*;
-use crate::document::Member;
+use crate::document::{ClusterId, DocumentHash, Member};
 use crate::head::Stamp;
 
 fn id(text: &str) -> NodeId {

@@ -200,9 +200,9 @@ impl Location {
     ///
     /// # Errors
     /// [`LocationError::WithoutEtcd`] if the location is not a file.
-    pub fn open_file(&self) -> Result<FileStore, LocationError> {
+    pub fn open_file(&self) -> Result<Arc<dyn Store>, LocationError> {
         match &self.place {
-            Place::File(path) => Ok(FileStore::new(path)),
+            Place::File(path) => Ok(Arc::new(FileStore::new(path))),
             Place::Etcd(_) => Err(LocationError::WithoutEtcd),
         }
     }

@@ -109,9 +109,16 @@ fn check(before: &Edition, edit: &Edit, after: &Edition) {
         }
         Edit::Remove(nodes, _) => expected.retain(|id, _| !ids(nodes).contains(id)),
         Edit::Readmit(node) => {
-            let removed = old.removed_node(id(*node).as_str()).map(|removed| removed.since);
+            let removed = old.removed_node(id(*node).as_str()).map(|removed| removed.was.since);
             let replaced = old.member(id(*node).as_str()).and_then(|member| member.replaced);
             expected.insert(id(*node), removed.or(replaced).unwrap());
+            if let Some(was) = old.removed_node(id(*node).as_str()).map(|removed| &removed.was) {
+                assert_eq!(
+                    new.member(id(*node).as_str()),
+                    Some(was),
+                    "with all that was said of it"
+                );
+            }
         }
         Edit::Import(nodes, ..) => {
             let ids = ids(nodes);
