@@ -8,10 +8,10 @@
 
 mod common;
 
-use std::io::{Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use common::{AGENT_PROGRAM, Agent, TIMEOUT, member, text, tgossip};
@@ -282,10 +282,18 @@ fn an_agent_without_a_registry_tells_what_others_publish_and_refuses_the_rest() 
 
 #[test]
 fn the_small_program_opens_no_etcd_and_names_the_one_that_does() {
-    let refused = Command::new(AGENT_PROGRAM)
+    let mut small = Command::new(AGENT_PROGRAM)
         .args(["--id", "a", "--registry", "etcd://127.0.0.1:2379/prod"])
-        .output()
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
         .unwrap();
+    // An agent that runs prints its address.
+    if let Some(line) = BufReader::new(small.stdout.take().unwrap()).lines().next() {
+        small.kill().unwrap();
+        panic!("it runs: {line:?}");
+    }
+    let refused = small.wait_with_output().unwrap();
     let said = text(&refused.stderr);
     assert_eq!(refused.status.code(), Some(2), "{said}");
     assert!(said.contains("`tgossip agent`"), "{said}");
