@@ -1,7 +1,7 @@
 //! Random fleets under a registry that is a source of faults: operators edit while it is down, lags
-//! at some hosts, is restored from a backup and written on, and nodes crash, restart and are cut off.
-//! Whatever happens, no rule of the protocol breaks; and once all is well, every node that belongs
-//! holds exactly the others that do.
+//! at some hosts, is restored from a backup and written on, and nodes crash, restart and are cut
+//! off. Whatever happens, no rule of the protocol breaks; and once all is well, every node that
+//! belongs holds exactly the others that do.
 
 use std::time::Duration;
 

@@ -162,7 +162,6 @@ impl From<&Knock> for Knocked {
     }
 }
 
-#[allow(dead_code, reason = "the commands of operators ask")]
 impl Client {
     /// Asks what the agent makes of its registry, and what each live member publishes.
     pub(crate) async fn registry(&self) -> Result<RegistryAnswer, Error> {

@@ -56,8 +56,8 @@ struct RemovedView<'a> {
 
 impl<'a> RemovedView<'a> {
     fn of((id, removed): (NodeId, &'a Removed)) -> Self {
-        let Removed { since, removed, by, why, .. } = removed;
-        Self { id: id.to_string(), since: *since, removed: *removed, by, why }
+        let Removed { removed, by, why, was, .. } = removed;
+        Self { id: id.to_string(), since: was.since, removed: *removed, by, why }
     }
 }
 
@@ -105,9 +105,9 @@ fn removed_table(document: &Document) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_header(["ID", "SINCE", "REMOVED", "BY", "WHY"]);
     for (id, removed) in document.removed() {
-        let Removed { since, removed, by, why, .. } = removed;
+        let Removed { removed, by, why, was, .. } = removed;
         let [by, why] = [by, why].map(|said| text::printable(said, usize::MAX));
-        table.add_row([text::word(id.as_str()), version(*since), removed.to_string(), by, why]);
+        table.add_row([text::word(id.as_str()), version(was.since), removed.to_string(), by, why]);
     }
     table
 }

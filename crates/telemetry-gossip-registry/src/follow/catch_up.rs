@@ -5,7 +5,7 @@
 //! versions between. Each is taken as the newest one is, once its hash is known:
 //!
 //! ```text
-//!   in force --previous--> next --previous--> the one after it        the newest: held by the guard
+//!   in force --previous--> next --previous--> the one after it     the newest: held by the guard
 //!                            `- taken, if the one after it says its hash
 //! ```
 
@@ -50,8 +50,8 @@ impl Follower {
         self.step = Step::ReadingAfterNext { next, newest };
     }
 
-    /// Takes the version after the one in force if it names this node; the rest is taken by the next
-    /// reads. If neither it nor the newest one does, this node is gone.
+    /// Takes the version after the one in force if it names this node; the rest is taken by the
+    /// next reads. If neither it nor the newest one does, this node is gone.
     pub(super) fn take_next(
         &mut self,
         now: Instant,

@@ -43,7 +43,7 @@ impl Storm {
         let one = first(&IDS[..8]);
         let settings =
             Settings::new(id("a"), Label::default(), [u8::try_from(seed % 251).unwrap(); 32]);
-        let has_kept = rng.next_u32() % 2 == 0;
+        let has_kept = rng.next_u32().is_multiple_of(2);
         let kept = has_kept.then(|| Kept::new(one.bytes(), Some(1)));
         Self {
             seed,
@@ -169,10 +169,10 @@ impl Storm {
                 let at = self.below(self.history.len());
                 let edition = &self.history[at];
                 let value = format!("{}.{}", edition.version(), edition.hash().short());
-                Published::parse(value.as_bytes()).filter(|_| self.rng.next_u32() % 3 > 0)
+                Published::parse(value.as_bytes()).filter(|_| !self.one_in(3))
             })
             .collect();
-        Fleet::new(others, self.rng.next_u32() % 3 > 0)
+        Fleet::new(others, !self.one_in(3))
     }
 
     fn hint(&mut self) {
