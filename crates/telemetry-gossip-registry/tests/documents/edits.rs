@@ -37,7 +37,8 @@ fn edits() -> impl Strategy<Value = Vec<Edit>> {
 
 fn id(node: u8) -> NodeId {
     // Some ids have characters that TOML has to quote.
-    let text = if node % 3 == 0 { format!("n{node}.\"site\\") } else { format!("n{node}") };
+    let text =
+        if node.is_multiple_of(3) { format!("n{node}.\"site\\") } else { format!("n{node}") };
     text.parse().unwrap()
 }
 
@@ -51,7 +52,7 @@ fn ids(nodes: &[u8]) -> Vec<NodeId> {
 fn member(port: u8) -> Member {
     Member::at([format!("10.0.0.1:{}", 1 + u16::from(port))])
         .label("zone", "eu \"1\\")
-        .seed(port % 2 == 0)
+        .seed(port.is_multiple_of(2))
 }
 
 fn first() -> Edition {
