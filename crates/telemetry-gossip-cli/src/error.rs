@@ -84,9 +84,9 @@ pub(crate) enum Error {
     /// A key file violates a rule.
     #[error(transparent)]
     KeyFile(#[from] KeyFileError),
-    /// The agent has no keys, or did not change them.
+    /// The agent did not do what was asked, as it has no keys or no registry, say.
     #[error("the agent at {via} refused the request: {reason}")]
-    KeysRefused {
+    AgentRefused {
         /// Control address of the agent.
         via: String,
         /// The reason that the agent gave.
@@ -105,6 +105,15 @@ pub(crate) enum Error {
         /// The id of the agent.
         node: String,
     },
+    /// The registry no longer names this node.
+    #[error("{0}")]
+    Gone(String),
+    /// The registry is that of another cluster.
+    #[error("{0}")]
+    OtherRegistry(String),
+    /// A file that the location of the registry names cannot be used.
+    #[error("--registry: {0}")]
+    RegistryFile(telemetry_gossip_registry::LocationError),
     /// The agent does not serve this client.
     #[error("the agent at {via} does not serve this client: {reason}")]
     Denied {
@@ -177,7 +186,7 @@ impl Error {
             | Self::Node(_)
             | Self::Replay(_)
             | Self::AnotherAgent { .. }
-            | Self::KeysRefused { .. } => 1,
+            | Self::AgentRefused { .. } => 1,
             Self::Usage(_) => 2,
             Self::Setup(_)
             | Self::Bind { .. }
@@ -186,9 +195,14 @@ impl Error {
             | Self::KeyFile(_)
             | Self::State(_)
             | Self::Record(_)
+            | Self::RegistryFile(_)
             | Self::Unwritable { .. } => 3,
             Self::NoAnswer { .. } | Self::Denied { .. } | Self::Busy { .. } => 4,
-            Self::UnknownMember { .. } | Self::UnknownThen { .. } | Self::BeyondRecord { .. } => 5,
+            Self::UnknownMember { .. }
+            | Self::UnknownThen { .. }
+            | Self::BeyondRecord { .. }
+            | Self::Gone(_) => 5,
+            Self::OtherRegistry(_) => 6,
             Self::Interrupted => 130,
         }
     }

@@ -8,6 +8,7 @@ use telemetry_gossip_core::Status;
 
 use crate::args::{AskArgs, MembersArgs};
 use crate::control::client::{Client, until_interrupted};
+use crate::control::registry::RegistryView;
 use crate::control::{Alone, Content, IsolationView, MemberView, View};
 use crate::error::Error;
 use crate::safe::Safe;
@@ -33,6 +34,9 @@ pub(crate) fn run(args: &MembersArgs) -> Result<(), Error> {
         }
         if let Some(alone) = view.health.alone {
             writeln!(out, "{}\n", alone_banner(&view.node, alone))?;
+        }
+        if let Some(registry) = view.registry.as_ref().filter(|it| it.state != "current") {
+            writeln!(out, "{}\n", registry_banner(&view.node, registry))?;
         }
         writeln!(out, "{}", members_table(&view.node, &view.members).trim_fmt())?;
         if args.stats {
@@ -86,6 +90,18 @@ fn alone_banner(node: &str, alone: Alone) -> String {
         _ => "",
     };
     format!("{} is alone: {}.{advice}", text::word(node), alone_reason(alone))
+}
+
+/// Says that the agent does not go by what the registry has, why, and whether it is ready.
+fn registry_banner(node: &str, registry: &RegistryView) -> String {
+    let ready = if registry.ready { "" } else { " is not ready" };
+    let version = registry.version.map(|version| format!("; version {version} is in force"));
+    format!(
+        "{}{ready}: registry {}{}.",
+        text::word(node),
+        registry.text,
+        version.unwrap_or_default()
+    )
 }
 
 pub(crate) fn members_table(node: &str, members: &[MemberView]) -> Table {
@@ -197,6 +213,7 @@ fn seconds(secs: f64) -> Duration {
 mod tests {
     use super::*;
     use crate::control::tests::view;
+    use telemetry_gossip_registry::follow::{Reason, State, Status};
 
     #[test]
     fn the_table_has_one_line_per_member() {
@@ -267,6 +284,23 @@ mod tests {
             assert!(banner.contains(words), "{banner}");
             assert!(banner.lines().all(|line| line.chars().count() <= 100), "{banner}");
         }
+    }
+
+    #[test]
+    fn an_agent_that_does_not_go_by_its_registry_says_why_and_whether_it_is_ready() {
+        let of = |state, store| {
+            let mut status = Status::default();
+            (status.state, status.store) = (state, store);
+            RegistryView::of_status("file:x", &status)
+        };
+        let waits = of(State::NotYetMember { version: 3 }, Some(3));
+        let said = registry_banner("edge-1", &waits);
+        assert!(said.starts_with("edge-1 is not ready: registry not yet a member: "), "{said}");
+        let held = of(State::Held(Reason::Missing), None);
+        let said =
+            registry_banner("edge-1", &RegistryView { ready: true, version: Some(2), ..held });
+        assert!(said.starts_with("edge-1: registry held: the store has no registry"), "{said}");
+        assert!(said.ends_with("; version 2 is in force."), "{said}");
     }
 
     #[test]

@@ -93,9 +93,7 @@ fn words_of_cli_page() -> BTreeSet<String> {
 #[test]
 fn the_cli_page_names_every_event_of_an_agent() {
     let source =
-        std::fs::read_to_string(root().join("crates/telemetry-gossip-cli/src/agent/output.rs"));
-    let source = source.expect("the agent's output");
-    let (source, _) = source.split_once("#[cfg(test)]").expect("its tests");
+        concat!(include_str!("../src/agent/line.rs"), include_str!("../src/agent/event_line.rs"));
     // A line is made of a word, its parts and a text.
     let literal =
         |text: &str| Some(text.trim_start().strip_prefix('"')?.split_once('"')?.0.to_owned());
@@ -114,7 +112,13 @@ fn the_cli_page_names_every_field_of_json() {
     let key = folder.path().join("cluster.key").to_str().expect("a plain path").to_owned();
     let records = folder.path().join("records").to_str().expect("a plain path").to_owned();
     assert!(tgossip(&["key", "new", &key]).status.success());
-    let first = Agent::start("n1", &["--key-file", &key, "--record", &records, "--set", "a=b"]);
+    let list = folder.path().join("list.toml");
+    let text = "cluster = \"7f0c2f3e-5a1d-4b7e-9c55-0d4c1b7f7a10\"\nversion = 1\n\
+                [members]\nn1 = {}\nn2 = {}\n";
+    std::fs::write(&list, text).expect("a list");
+    let url = format!("file:{}", list.display());
+    let own = ["--record", &records, "--set", "a=b", "--registry", &url];
+    let first = Agent::start("n1", &[&["--key-file", &key], &own[..]].concat());
     let seed = first.udp.to_string();
     let second = Agent::start("n2", &["--key-file", &key, "--join", &seed]);
     second.wait_for_event("telemetry", "n1");

@@ -8,10 +8,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use telemetry_gossip_core::{Health, Stats};
+use telemetry_gossip_registry::host::Following;
 use telemetry_gossip_tokio::{Agent, AgentError, Transport as _, UdpTransport};
 use tokio::sync::Mutex;
 
 use crate::control::keys::KeyKeeper;
+use crate::control::registry::{Knocked, RegistryAnswer, RegistryView};
 use crate::control::server::{Counters, Reply, Source};
 use crate::control::{
     Answer, HealthView, IsolationView, Loss, Pace, Reasons, Record, Request, Shared, Socket, View,
@@ -29,6 +31,7 @@ pub(super) fn source(
     transport: &Arc<UdpTransport>,
     clients: &Arc<Counters>,
     has_seeds: bool,
+    following: Option<Following>,
 ) -> Source {
     let instance = agent.member(agent.id().as_str()).map_or(0, |member| member.instance.0);
     let keeper = |seal| KeyKeeper::new(agent.id().to_string(), instance, seal);
@@ -37,6 +40,7 @@ pub(super) fn source(
         transport: Arc::clone(transport),
         clients: Arc::clone(clients),
         has_seeds,
+        following,
         keeper: transport.seal().cloned().map(keeper),
         node: Shared::new(),
         pace: Mutex::new(Pace::new(INTERVAL, BURST)),
@@ -52,6 +56,8 @@ struct Answers {
     transport: Arc<UdpTransport>,
     clients: Arc<Counters>,
     has_seeds: bool,
+    /// `None` if the node follows no registry.
+    following: Option<Following>,
     /// `None` if the node does not seal.
     keeper: Option<KeyKeeper>,
     /// What the node says of itself.
@@ -62,8 +68,13 @@ struct Answers {
 
 impl Answers {
     async fn answer(&self, request: Request) -> Result<Reply, String> {
-        if request == Request::View {
-            return self.view().await;
+        match request {
+            Request::View => return self.view().await,
+            Request::Registry => return self.registry(),
+            Request::RegistryDocument | Request::RegistryPending | Request::ReadRegistry => {
+                return self.of_following(&request);
+            }
+            _ => {}
         }
         self.pace.lock().await.turn().await;
         self.whole(request).await.map(Reply::Whole)
@@ -92,8 +103,40 @@ impl Answers {
                 let changed = self.keeper().and_then(|keeper| keeper.obey(&sealed_message));
                 changed.map_or_else(Answer::Refused, Answer::Keys)
             }
-            Request::View => return Err("a view is sent in pages".to_owned()),
+            _ => return Err("this request is answered elsewhere".to_owned()),
         })
+    }
+
+    /// What the agent makes of its registry, and what the members publish. The node is not asked.
+    fn registry(&self) -> Result<Reply, String> {
+        let answer = RegistryAnswer {
+            node: self.agent.id().to_string(),
+            registry: self.following.as_ref().map(RegistryView::of),
+            published: Vec::new(),
+        };
+        let agent = self.agent.clone();
+        pages::of_registry(answer, move || agent.view())
+    }
+
+    /// Answers what only an agent that follows a registry can do. The node is not asked.
+    fn of_following(&self, request: &Request) -> Result<Reply, String> {
+        let Some(following) = &self.following else {
+            let reason = "it follows no registry, as it was started without --registry";
+            return Ok(Reply::Whole(Answer::Refused(reason.to_owned())));
+        };
+        Ok(Reply::Whole(match request {
+            Request::RegistryDocument => match following.document() {
+                Some(document) => return pages::of_document(document),
+                None => Answer::RegistryDocument(None),
+            },
+            Request::RegistryPending => {
+                Answer::RegistryPending(following.pending().iter().map(Knocked::from).collect())
+            }
+            _ => {
+                following.read_now();
+                Answer::Reading
+            }
+        }))
     }
 
     fn keeper(&self) -> Result<&KeyKeeper, String> {
@@ -122,6 +165,7 @@ impl Answers {
             record: self.agent.recorded().map(Record::from),
             seal: self.agent.seal_stats(),
             control: self.clients.read(),
+            registry: self.following.as_ref().map(RegistryView::of),
         };
         let agent = self.agent.clone();
         pages::of(view, move || agent.view())

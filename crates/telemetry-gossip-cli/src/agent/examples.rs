@@ -11,9 +11,13 @@ use telemetry_gossip_core::{
     DropReason, Dropped, Event, Evidence, Generation, IdHash, Instance, IsolationEnd, NodeId,
     RemovalReason,
 };
+use telemetry_gossip_registry::DocumentHash;
+use telemetry_gossip_registry::follow::{State, Status};
 
-use super::output::{Line, Output};
+use super::line::Line;
+use super::output::Output;
 use super::telemetry::{Change, Held};
+use crate::control::registry::RegistryView;
 
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/events.md");
 
@@ -28,6 +32,19 @@ fn at(port: u16) -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], port))
 }
 
+/// A registry that is current.
+fn registry() -> RegistryView {
+    let mut status = Status::default();
+    (status.state, status.store) = (State::Current, Some(42));
+    RegistryView {
+        version: Some(42),
+        hash: Some(DocumentHash::of(b"")),
+        members: Some(240),
+        ready: true,
+        ..RegistryView::of_status("file:/etc/tgossip/cluster.toml", &status)
+    }
+}
+
 /// The lines that an agent prints by itself.
 fn own_lines() -> Vec<Line> {
     vec![
@@ -36,6 +53,7 @@ fn own_lines() -> Vec<Line> {
         Line::sealing(Some(&["526ab1ad".parse().unwrap()])),
         Line::joining(&["127.0.0.1:7102".to_owned()]),
         Line::state(Path::new("/var/lib/edge"), 3),
+        Line::registry(&registry(), false),
         Line::warning("the seed 127.0.0.1:7102 has no address so far".to_owned()),
     ]
 }
@@ -134,12 +152,15 @@ fn every_event_has_an_example() {
         let text = text.trim_start().strip_prefix('"')?;
         Some(text.split_once('"')?.0)
     };
-    let of_source: BTreeSet<&str> =
-        [("Self::new(", include_str!("output.rs")), ("Line::new(", include_str!("telemetry.rs"))]
-            .into_iter()
-            .flat_map(|(call, source)| source.split("#[cfg(test)]").next().unwrap().split(call))
-            .filter_map(literal)
-            .collect();
+    let of_source: BTreeSet<&str> = [
+        ("Self::new(", include_str!("line.rs")),
+        ("Self::new(", include_str!("event_line.rs")),
+        ("Line::new(", include_str!("telemetry.rs")),
+    ]
+    .into_iter()
+    .flat_map(|(call, source)| source.split("#[cfg(test)]").next().unwrap().split(call))
+    .filter_map(literal)
+    .collect();
     let examples = examples();
     let shown: BTreeSet<String> = examples
         .iter()

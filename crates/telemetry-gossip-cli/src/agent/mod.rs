@@ -11,12 +11,16 @@
 //! delays neither the node nor its leave.
 
 mod answers;
+mod event_line;
 #[cfg(test)]
 mod examples;
+mod line;
 pub(crate) mod output;
+mod registry;
 mod seeds;
 mod signals;
 pub(crate) mod telemetry;
+mod warnings;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,10 +28,10 @@ use std::time::Duration;
 use telemetry_gossip_core::{
     Config, ConfigError, Event, IdHash, Label, Networks, NodeId, SuspicionTimeout,
 };
+use telemetry_gossip_registry::host::{Following, Registry};
 use telemetry_gossip_seal::OVERHEAD;
 use telemetry_gossip_tokio::{
-    Agent, AgentError, Events, HostStatus, Options, RecvError, Sealing, SeedStatus, SpawnError,
-    Transport, UdpTransport,
+    Agent, AgentError, Events, Options, RecvError, Sealing, SpawnError, Transport, UdpTransport,
 };
 use tokio::sync::mpsc;
 
@@ -37,7 +41,9 @@ use crate::control::place::Listen;
 use crate::control::server;
 use crate::error::Error;
 use crate::text;
-use output::{Line, Output};
+use line::Line;
+use output::Output;
+pub(crate) use registry::Open;
 use signals::Signals;
 use telemetry::Held;
 
@@ -51,14 +57,16 @@ const MAX_SHOWN_CHARS: usize = 40;
 /// How long the agent waits at its end until its last lines are read.
 const LAST_LINES_TIMEOUT: Duration = Duration::from_secs(1);
 
-pub(crate) fn run(args: &AgentArgs) -> Result<(), Error> {
+/// Runs the agent of these arguments to its end. `open` is how this program opens registries.
+pub(crate) fn run(args: &AgentArgs, open: Open) -> Result<(), Error> {
     let config = config(args)?;
     check_addresses(args)?;
     check_entries(&args.entries)?;
     let sealing = sealing(args)?;
     let seeds = seeds::of(args)?;
+    let registry = registry::of(args, open)?;
     let runtime = crate::runtime::new().map_err(Error::Setup)?;
-    let outcome = runtime.block_on(agent(args, config, sealing, &seeds));
+    let outcome = runtime.block_on(agent(args, config, sealing, &seeds, registry));
     // Do not wait for a reader of the output that has stopped reading.
     runtime.shutdown_background();
     outcome
@@ -200,6 +208,7 @@ async fn agent(
     config: Config,
     sealing: Sealing,
     seeds: &[String],
+    registry: Option<Registry>,
 ) -> Result<(), Error> {
     let mut signals = Signals::caught().map_err(Error::Setup)?;
     let transport = bind(args, sealing).await?;
@@ -220,7 +229,10 @@ async fn agent(
         .allowed_networks(networks)
         .record(args.record.recording());
     options.state_dir = args.state.clone();
+    let prepared = registry.map(|registry| registry.prepare(&mut options));
+    let not_used = prepared.as_ref().and_then(|prepared| prepared.set_aside().map(str::to_owned));
     let agent = spawn(options, shared)?;
+    let following = prepared.map(|prepared| prepared.follow(&agent));
     // The node runs from the next await on, and may join before the first line is printed.
     let (printed, mut watched) = (agent.events(), agent.events());
     for (key, value) in &args.entries {
@@ -240,7 +252,10 @@ async fn agent(
     let remembered = agent.state_status().map_or(0, |status| status.borrow().peers);
     if let Some(folder) = &args.state {
         say(Line::state(folder, remembered));
+    } else if following.is_some() {
+        say(Line::warning(registry::WITHOUT_STATE.to_owned()));
     }
+    not_used.into_iter().map(Line::warning).for_each(&say);
     let printer = tokio::task::spawn_blocking({
         let output = Output { id: args.id, json: args.json, control: Some(control_address) };
         let runtime = tokio::runtime::Handle::current();
@@ -248,13 +263,19 @@ async fn agent(
         move || runtime.block_on(print(output, agent, lines, printed))
     });
     let clients = Arc::default();
-    let source = answers::source(&agent, &transport, &clients, !seeds.is_empty() || remembered > 0);
+    // The list of a registry has addresses to try.
+    let has_seeds = !seeds.is_empty() || remembered > 0 || following.is_some();
+    let source = answers::source(&agent, &transport, &clients, has_seeds, following.clone());
     server::spawn(listener, source, clients).map_err(Error::Setup)?;
-    let exits = args.on_conflict == Conflict::Exit;
-    let outcome = run_until_signal(&agent, &mut watched, exits, &mut signals, &say).await;
+    let node = Running {
+        agent: &agent,
+        following: following.as_ref(),
+        exits_on_conflict: args.on_conflict == Conflict::Exit,
+    };
+    let outcome = node.until_signal(&mut watched, &mut signals, &say).await;
     agent.shutdown().await;
     if let Some(why) = agent.state_status().and_then(|status| status.borrow().failing.clone()) {
-        say(Line::warning(not_kept(&why)));
+        say(Line::warning(warnings::not_kept(&why)));
     }
     drop(say);
     // A reader that has stopped reading must not keep the process alive.
@@ -302,118 +323,87 @@ fn not_spawned(error: SpawnError) -> Error {
     }
 }
 
-/// Runs the node until a signal, and lets it leave.
-async fn run_until_signal(
-    agent: &Agent,
-    events: &mut Events,
+/// A node that runs.
+struct Running<'a> {
+    agent: &'a Agent,
+    following: Option<&'a Following>,
     exits_on_conflict: bool,
-    signals: &mut Signals,
-    say: &impl Fn(Line),
-) -> Result<(), Error> {
-    tokio::select! {
-        () = signals.recv() => {}
-        () = warn_of_seeds(agent, say) => {}
-        () = warn_of_state(agent, say) => {}
-        () = warn_of_host(agent, say) => {}
-        error = failure(events, exits_on_conflict) => return Err(error),
-    }
-    say(Line::leaving());
-    tokio::select! {
-        left = agent.leave(LEAVE_TIMEOUT) => left.map_err(|error| match error {
-            AgentError::Timeout(span) => Error::Node(format!(
-                "the node ended, but its leave was not complete within {span:?}: nodes that do \
-                 not know of it declare this node dead"
-            )),
-            error => Error::Node(error.to_string()),
-        }),
-        () = signals.recv_again() => Err(Error::Interrupted),
-    }
 }
 
-/// Prints a warning for each seed whose name leads nowhere, and if all lead to this node alone: the
-/// node keeps trying. Never ends.
-async fn warn_of_seeds(agent: &Agent, say: &impl Fn(Line)) {
-    let mut status = agent.seed_status();
-    while status.changed().await.is_ok() {
-        let SeedStatus { unresolved, only_itself, .. } = status.borrow_and_update().clone();
-        for (seed, reason) in unresolved {
-            let text = format!("the seed {seed} has no address so far ({reason}): trying again");
-            say(Line::warning(text));
-        }
-        if only_itself {
-            say(Line::warning(
-                "the seeds lead to this node alone so far: it waits for others, and tries again"
-                    .to_owned(),
-            ));
-        }
-    }
-    std::future::pending().await
-}
-
-/// Prints a warning if the file of the earlier run is not used, and when the file cannot be written
-/// any more. Never ends.
-async fn warn_of_state(agent: &Agent, say: &impl Fn(Line)) {
-    if let Some(mut status) = agent.state_status() {
-        if let Some(why) = status.borrow().set_aside.clone() {
-            say(Line::warning(why));
-        }
-        let mut told = false;
-        while status.changed().await.is_ok() {
-            let failing = status.borrow_and_update().failing.clone();
-            if let Some(why) = failing.as_ref().filter(|_| !told) {
-                say(Line::warning(not_kept(why)));
+impl Running<'_> {
+    /// Runs the node until a signal, and lets it leave.
+    async fn until_signal(
+        &self,
+        events: &mut Events,
+        signals: &mut Signals,
+        say: &impl Fn(Line),
+    ) -> Result<(), Error> {
+        tokio::select! {
+            () = signals.recv() => {}
+            () = warnings::of_seeds(self.agent, say) => {}
+            () = warnings::of_state(self.agent, say) => {}
+            () = warnings::of_host(self.agent, say) => {}
+            error = registry::end(self.following, say) => {
+                if matches!(error, Error::OtherRegistry(_)) {
+                    // It may have joined already. The reason to end matters more than this one.
+                    let _ = self.leave(signals).await;
+                }
+                return Err(error);
             }
-            told = failing.is_some();
+            error = self.failure(events) => return Err(error),
+        }
+        say(Line::leaving());
+        self.leave(signals).await
+    }
+
+    async fn leave(&self, signals: &mut Signals) -> Result<(), Error> {
+        tokio::select! {
+            left = self.agent.leave(LEAVE_TIMEOUT) => left.map_err(|error| {
+                // It may have been about to leave already.
+                registry::gone(self.following).unwrap_or_else(|| not_left(error))
+            }),
+            () = signals.recv_again() => Err(Error::Interrupted),
         }
     }
-    std::future::pending().await
-}
 
-fn not_kept(why: &str) -> String {
-    format!("the live members are not kept for the next start (--state), as {why}: trying again")
-}
-
-/// Prints a warning when something on this host begins to fail, and when it works again. Never
-/// ends.
-async fn warn_of_host(agent: &Agent, say: &impl Fn(Line)) {
-    let mut status = agent.host_status();
-    let mut before = HostStatus::default();
-    loop {
-        let now = status.borrow_and_update().clone();
-        for (was, is, again) in [
-            (&before.record, &now.record, "the node is recorded again; the record has a gap"),
-            (&before.sends, &now.sends, "this node can send again"),
-        ] {
-            match (was, is) {
-                (None, Some(text)) => say(Line::warning(text.clone())),
-                (Some(_), None) => say(Line::warning(again.to_owned())),
-                _ => {}
+    /// Waits until the node stops on its own, and returns the reason.
+    async fn failure(&self, events: &mut Events) -> Error {
+        loop {
+            match events.recv().await {
+                Ok(Event::IdentityConflict { lost: true, address, .. })
+                    if self.exits_on_conflict =>
+                {
+                    let place = address.map_or_else(
+                        || "an unknown address".to_owned(),
+                        |address| address.to_string(),
+                    );
+                    return Error::Node(format!(
+                        "another process at {place} has the same id and keeps it: start each node \
+                         with an --id of its own"
+                    ));
+                }
+                Ok(_) | Err(RecvError::Lagged(_)) => {}
+                Err(RecvError::Closed) => {
+                    if let Some(following) = self.following
+                        && following.gone().await.is_some()
+                    {
+                        // `registry::end` tells that.
+                        std::future::pending::<()>().await;
+                    }
+                    return Error::Node("the node stopped unexpectedly".to_owned());
+                }
             }
         }
-        before = now;
-        if status.changed().await.is_err() {
-            std::future::pending::<()>().await;
-        }
     }
 }
 
-/// Waits until the node stops on its own, and returns the reason.
-async fn failure(events: &mut Events, exits_on_conflict: bool) -> Error {
-    loop {
-        match events.recv().await {
-            Ok(Event::IdentityConflict { lost: true, address, .. }) if exits_on_conflict => {
-                let place = address
-                    .map_or_else(|| "an unknown address".to_owned(), |address| address.to_string());
-                return Error::Node(format!(
-                    "another process at {place} has the same id and keeps it: start each node \
-                     with an --id of its own"
-                ));
-            }
-            Ok(_) | Err(RecvError::Lagged(_)) => {}
-            Err(RecvError::Closed) => {
-                return Error::Node("the node stopped unexpectedly".to_owned());
-            }
-        }
+fn not_left(error: AgentError) -> Error {
+    match error {
+        AgentError::Timeout(span) => Error::Node(format!(
+            "the node ended, but its leave was not complete within {span:?}: nodes that do not \
+             know of it declare this node dead"
+        )),
+        error => Error::Node(error.to_string()),
     }
 }
 

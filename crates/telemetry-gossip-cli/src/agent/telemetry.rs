@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use telemetry_gossip_core::{Member, NodeId};
 use telemetry_gossip_tokio::{MemberView, PeerAddr};
 
-use super::output::Line;
+use super::line::Line;
 use crate::control::Content;
 use crate::text;
 

@@ -129,11 +129,18 @@ impl Client {
     fn keys_of(&self, answer: Answer) -> Result<Keys, Error> {
         match answer {
             Answer::Keys(keys) => Ok(keys),
+            other => Err(self.unexpected(other)),
+        }
+    }
+
+    /// The error of an answer that is not the one that was asked for.
+    pub(super) fn unexpected(&self, answer: Answer) -> Error {
+        match answer {
             Answer::Refused(reason) => {
                 let reason = text::printable(&reason, MAX_REASON_CHARS);
-                Err(Error::KeysRefused { via: self.via.to_string(), reason })
+                Error::AgentRefused { via: self.via.to_string(), reason }
             }
-            _ => Err(self.another_service()),
+            _ => self.another_service(),
         }
     }
 
@@ -147,7 +154,7 @@ impl Client {
     }
 
     /// Sends a request. While the agent is busy, repeats it until the timeout.
-    async fn ask(&self, request: &Request) -> Result<Answer, Error> {
+    pub(super) async fn ask(&self, request: &Request) -> Result<Answer, Error> {
         let waited = self.timeout;
         let end = Instant::now() + waited;
         let token = self.token()?;

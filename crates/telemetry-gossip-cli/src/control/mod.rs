@@ -27,7 +27,8 @@
 //!
 //! A unix socket is open to its user alone, and a TCP address to those who present the token
 //! ([`listen`], [`place`]). [`keys`] has the requests that change the keys of an agent; they are
-//! also authenticated by one of its keys.
+//! also authenticated by one of its keys. [`registry`] has the requests about the registry that an
+//! agent follows.
 //!
 //! The agent limits the size and the time of a request and the number of connections ([`server`]);
 //! the client limits the size of the answer ([`client`]). This module only defines the messages.
@@ -39,6 +40,7 @@ mod pace;
 pub(crate) mod pages;
 pub(crate) mod place;
 mod reasons;
+pub(crate) mod registry;
 pub(crate) mod server;
 mod status_word;
 
@@ -49,6 +51,8 @@ use serde::{Deserialize, Serialize};
 use telemetry_gossip::transport::SealStats;
 use telemetry_gossip_core::{Health, Instant, Member, Stats, Status, TelemetryEntry};
 use telemetry_gossip_tokio as driver;
+
+use registry::{Knocked, RegistryAnswer, RegistryView};
 
 pub(crate) use pace::{Pace, Shared};
 pub(crate) use reasons::{Finding, Reasons};
@@ -73,6 +77,14 @@ pub(crate) enum Request {
         /// The order, sealed under one of the keys, in hexadecimal digits.
         sealed_message: String,
     },
+    /// Asks for the registry that the agent follows, and what the members publish of theirs.
+    Registry,
+    /// Asks for the document in force.
+    RegistryDocument,
+    /// Asks which nodes have knocked at the agent.
+    RegistryPending,
+    /// Orders the agent to read its registry now.
+    ReadRegistry,
 }
 
 /// The answer of an agent.
@@ -87,7 +99,15 @@ pub(crate) enum Answer {
     Loss(Loss),
     /// The keys of the agent.
     Keys(keys::Keys),
-    /// Why the agent did not change its keys.
+    /// What the agent knows of its registry.
+    Registry(Box<RegistryAnswer>),
+    /// The text of the document in force; `None` if there is none.
+    RegistryDocument(Option<String>),
+    /// The nodes that have knocked, the last first.
+    RegistryPending(Vec<Knocked>),
+    /// The agent reads its registry, or will within 1 s.
+    Reading,
+    /// Why the agent did not do what was asked.
     Refused(String),
     /// Why there is no answer.
     Error(String),
@@ -130,6 +150,9 @@ pub(crate) struct View {
     /// Counters of its control socket.
     #[serde(default)]
     pub(crate) control: Clients,
+    /// What it makes of its registry; `None` if it follows none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) registry: Option<RegistryView>,
 }
 
 /// The isolation of an agent.
@@ -421,6 +444,7 @@ pub(crate) mod tests {
             record: None,
             seal: Some(SealStats::default()),
             control: Clients::default(),
+            registry: None,
         }
     }
 

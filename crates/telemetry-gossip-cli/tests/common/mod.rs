@@ -60,6 +60,12 @@ impl Agent {
         Self::run(&mut Command::new(AGENT_PROGRAM), id, more)
     }
 
+    /// Does the same, and keeps what it prints on standard error for [`ended`](Self::ended).
+    pub(crate) fn start_to_its_end(id: &str, more: &[&str]) -> Self {
+        let mut program = Command::new(env!("CARGO_BIN_EXE_tgossip"));
+        Self::run(program.arg("agent").stderr(Stdio::piped()), id, more)
+    }
+
     /// Does the same with a command that ends in a program and its subcommand.
     pub(crate) fn run(program: &mut Command, id: &str, more: &[&str]) -> Self {
         let mut child = program
@@ -141,6 +147,15 @@ impl Agent {
     #[cfg(unix)]
     pub(crate) fn signal(&self, name: &str) {
         signal(self.pid(), name);
+    }
+
+    /// Waits until the agent has ended; its exit code and what it said on standard error.
+    pub(crate) fn ended(mut self) -> (Option<i32>, String) {
+        let mut said = String::new();
+        if let Some(mut stderr) = self.child.stderr.take() {
+            stderr.read_to_string(&mut said).expect("standard error");
+        }
+        (self.wait().code(), said)
     }
 
     /// Waits until the agent has ended.

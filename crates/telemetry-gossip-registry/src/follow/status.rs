@@ -75,6 +75,20 @@ pub enum State {
     Gone(Gone),
 }
 
+impl State {
+    /// One word for it, for metrics and for programs.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Waiting(_) => "waiting",
+            Self::Current => "current",
+            Self::Held(_) => "held",
+            Self::NotYetMember { .. } => "not_yet_member",
+            Self::Gone(_) => "gone",
+        }
+    }
+}
+
 impl Default for State {
     fn default() -> Self {
         Self::Waiting(None)
