@@ -16,6 +16,7 @@ mod summary;
 use std::time::{Duration, Instant};
 
 use telemetry_gossip_core::{Config, NodeId, Status};
+use telemetry_gossip_registry::edit::EditError;
 use telemetry_gossip_registry::follow::State;
 use telemetry_gossip_registry::{ClusterId, Edition, Location, Member, Stamp};
 use tokio::sync::mpsc;
@@ -107,7 +108,7 @@ async fn play(args: &DemoArgs) -> Result<(), Error> {
     stage.views.take_down(roles.newcomer);
     stage.screen.line(started, &format!("{nodes} nodes on loopback UDP, {}", settings(&config)))?;
     let registry = Registry::start().await?;
-    let mut incident = Incident { nodes, roles, cluster, stage, registry, started };
+    let mut incident = Incident { nodes, roles, cluster, stage, registry, version: 0, started };
     let summary = incident.steps().await?;
     incident.stage.screen.plain_line(&format!("\n{summary}"))?;
     incident.cluster.stop().await;
@@ -121,13 +122,15 @@ struct Incident {
     cluster: Cluster,
     stage: Stage,
     registry: Registry,
+    /// The newest version.
+    version: u64,
     started: Instant,
 }
 
 impl Incident {
     async fn steps(&mut self) -> Result<Summary, Error> {
-        let what = self.registry.describe();
-        let text = format!("the registry is {what}: {}", self.registry.location());
+        let (what, location) = (self.registry.describe(), self.registry.location());
+        let text = format!("the registry is {what}: {location}");
         self.say(Instant::now(), &text)?;
         let joined = self.join().await?;
         self.look("all nodes go by version 1").await?;
@@ -152,7 +155,8 @@ impl Incident {
         let (nodes, total) = (self.nodes, self.started.elapsed());
         Ok(Summary {
             nodes,
-            what,
+            registry: self.registry.kind(),
+            version: self.version,
             total,
             joined,
             added,
@@ -183,6 +187,7 @@ impl Incident {
         let cluster = ClusterId::from_random(cluster);
         let first = Edition::first(cluster, "", members);
         let version = self.registry.write_first(first).await?;
+        self.version = version;
         let location: Location = self.registry.location().clone();
         self.cluster.follow(Follow { location, folder: self.registry.state_folder() });
         for (index, transport) in transports.into_iter().enumerate() {
@@ -194,7 +199,8 @@ impl Incident {
             self.nodes
         );
         self.say(begun, &text)?;
-        let at = self.until("the nodes join", JOIN_LIMIT, move |views| whole(views, version)).await?;
+        let at =
+            self.until("the nodes join", JOIN_LIMIT, move |views| whole(views, version)).await?;
         let took = at - begun;
         let text = format!(
             "all {} views are complete, and version {version} is in force at all, {} after the \
@@ -214,10 +220,9 @@ impl Incident {
         let Some(transport) = transports.pop() else { return Ok(Duration::ZERO) };
         let member = (id(newcomer)?, Member::at([transport.local_addr().to_string()]));
         let begun = Instant::now();
-        let version = self.registry.edit("more work", |newest, _| newest.add([member])).await?;
+        let version = self.edit("more work", |newest, _| newest.add([member])).await?;
         self.stage.views.bring_up(newcomer);
         self.cluster.spawn(newcomer, transport, Vec::new())?;
-        self.tell_one()?;
         let text = format!("{OPERATOR} adds {node}: version {version}, of which one node is told");
         self.say(begun, &text)?;
         let step = format!("{node} is added");
@@ -239,9 +244,7 @@ impl Incident {
         let removed = self.roles.removed;
         let (node, gone) = (name(removed), id(removed)?);
         let begun = Instant::now();
-        let edit = |newest: &Edition, stamp: &Stamp| newest.remove(&[gone], None, stamp);
-        let version = self.registry.edit(WHY, edit).await?;
-        self.tell_one()?;
+        let version = self.edit(WHY, |newest, stamp| newest.remove(&[gone], None, stamp)).await?;
         let text = format!(
             "{OPERATOR} removes {node} ({WHY}): version {version}; {node} reads it twice, 10 s \
              apart, before it leaves"
@@ -274,8 +277,10 @@ impl Incident {
         };
         self.cluster.end(removed).await;
         let left = at - begun;
-        let text =
-            format!("{node} has left by itself, {} after the write. It says: {says}", seconds(left));
+        let text = format!(
+            "{node} has left by itself, {} after the write. It says: {says}",
+            seconds(left)
+        );
         self.say(at, &text)?;
         Ok((everywhere, left))
     }
@@ -304,7 +309,10 @@ impl Incident {
         let at = self.until(&format!("{node} has crashed"), limit, is_dead).await?;
         let took = at.saturating_duration_since(killed);
         let others = the_others(others);
-        self.say(at, &format!("{node} is held dead by {others}, {} after the kill", seconds(took)))?;
+        self.say(
+            at,
+            &format!("{node} is held dead by {others}, {} after the kill", seconds(took)),
+        )?;
         Ok(took)
     }
 
@@ -324,10 +332,10 @@ impl Incident {
         self.say(begun, &text)?;
         let others = self.stage.views.others(index);
         let is_known = move |views: &Views| {
-            let sees_all = usize::from(views.list(index).version.is_some());
+            let has_list = usize::from(views.list(index).version.is_some());
             Awaited {
                 what: format!("other nodes know the new process of {}", name(index)),
-                done: views.heard().min(others * sees_all),
+                done: views.heard().min(others * has_list),
                 of: others,
                 enough: others,
             }
@@ -357,7 +365,9 @@ impl Incident {
         let instance = self.cluster.restart_kept(removed).await?;
         self.stage.listen_to(removed, instance);
         let version = self.kept_version(removed)?;
-        let text = format!("{node}, which was removed, starts again; version {version} on its disk names it");
+        let text = format!(
+            "{node}, which was removed, starts again; version {version} on its disk names it"
+        );
         self.say(begun, &text)?;
         let is_doubted = move |views: &Views| Awaited {
             what: "removed node is told so".into(),
@@ -436,9 +446,12 @@ impl Incident {
 
     /// Waits until each node has noticed that the registry is down.
     async fn hold(&mut self) -> Result<(), Error> {
-        let holds = |views: &Views| {
-            let what = "nodes hold on to version 3".into();
-            of_lists(views, what, |view| view.stance == Stance::Held && view.version == Some(3))
+        let version = self.version;
+        let holds = move |views: &Views| {
+            let what = format!("nodes hold on to version {version}");
+            let holds =
+                |view: ListView| view.stance == Stance::Held && view.version == Some(version);
+            of_lists(views, what, holds)
         };
         let at = self.until("the registry is down", KNOWN_LIMIT, holds).await?;
         self.nobody_admits_the_removed()?;
@@ -448,7 +461,7 @@ impl Incident {
         };
         let text = format!(
             "all {} nodes have noticed that the registry is down ({why}), and go on with version \
-             3; none has admitted {}",
+             {version}; none has admitted {}",
             self.stage.views.running(),
             name(self.roles.removed)
         );
@@ -486,9 +499,7 @@ impl Incident {
         let next = self.roles.newcomer + 1;
         let member = (id(next)?, Member::default());
         let begun = Instant::now();
-        let edit = |newest: &Edition, _: &Stamp| newest.add([member]);
-        let version = self.registry.edit("the next machine", edit).await?;
-        self.tell_one()?;
+        let version = self.edit("the next machine", |newest, _| newest.add([member])).await?;
         let text = format!(
             "{OPERATOR} adds {}, which has not started: version {version}, of which one node is \
              told",
@@ -507,10 +518,16 @@ impl Incident {
         Ok(took)
     }
 
-    /// Makes one node read the registry now, as `tgossip registry --via` does.
-    fn tell_one(&self) -> Result<(), Error> {
+    /// Writes a version, and tells one node of it, as `tgossip registry --via` does. Returns the
+    /// version.
+    async fn edit(
+        &mut self,
+        why: &str,
+        edit: impl FnOnce(&Edition, &Stamp) -> Result<Edition, EditError>,
+    ) -> Result<u64, Error> {
+        self.version = self.registry.edit(why, edit).await?;
         self.cluster.following(self.roles.publisher)?.read_now();
-        Ok(())
+        Ok(self.version)
     }
 
     fn nobody_admits_the_removed(&self) -> Result<(), Error> {

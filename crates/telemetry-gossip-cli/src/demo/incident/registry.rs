@@ -45,20 +45,21 @@ pub(super) struct Registry {
 }
 
 enum Place {
-    Etcd(Etcd),
+    Etcd(Box<Etcd>),
     File(PathBuf),
 }
 
 impl Registry {
     /// Makes the registry, and waits until it answers. It has no version yet.
     pub(super) async fn start() -> Result<Self, Error> {
-        let folder = tempfile::Builder::new().prefix("tgossip-demo-").tempdir().map_err(|error| {
-            Error::Unwritable { path: std::env::temp_dir(), error }
-        })?;
+        let folder = tempfile::Builder::new()
+            .prefix("tgossip-demo-")
+            .tempdir()
+            .map_err(|error| Error::Unwritable { path: std::env::temp_dir(), error })?;
         let (place, location) = match find_etcd() {
             Some(program) => {
                 let (etcd, client) = Etcd::start(program, folder.path())?;
-                (Place::Etcd(etcd), format!("etcd://127.0.0.1:{client}/demo"))
+                (Place::Etcd(Box::new(etcd)), format!("etcd://127.0.0.1:{client}/demo"))
             }
             None => {
                 let path = folder.path().join("cluster.toml");
@@ -85,6 +86,14 @@ impl Registry {
         }
     }
 
+    /// What the registry is, in two words.
+    pub(super) fn kind(&self) -> &'static str {
+        match &self.place {
+            Place::Etcd(_) => "etcd",
+            Place::File(_) => "a file",
+        }
+    }
+
     /// Where the registry is.
     pub(super) fn location(&self) -> &Location {
         &self.location
@@ -96,7 +105,10 @@ impl Registry {
     }
 
     /// Writes the first version, and returns its number.
-    pub(super) async fn write_first(&self, first: Result<Edition, EditError>) -> Result<u64, Error> {
+    pub(super) async fn write_first(
+        &self,
+        first: Result<Edition, EditError>,
+    ) -> Result<u64, Error> {
         self.write(first.map_err(impossible)?, &stamp("the first nodes")?, None).await
     }
 
@@ -176,7 +188,8 @@ impl Registry {
     }
 }
 
-/// An etcd of one member. It is killed when it is dropped.
+/// An etcd of one member. It is killed when it is dropped: at the end of the demo, after an error,
+/// and after the signals that the demo catches. It only outlives a demo that is killed by SIGKILL.
 struct Etcd {
     command: Command,
     process: Option<Child>,
@@ -189,6 +202,7 @@ impl Etcd {
         let (client, peer) = free_ports().map_err(Error::Setup)?;
         let (log, url) = (folder.join("etcd.log"), |port| format!("http://127.0.0.1:{port}"));
         let mut command = Command::new(program);
+        // A package supports what it is built for.
         command.env("ETCD_UNSUPPORTED_ARCH", "arm64").stdin(Stdio::null()).stdout(Stdio::null());
         command.arg("--data-dir").arg(folder.join("etcd"));
         for (option, value) in [

@@ -11,7 +11,9 @@ pub(super) struct Summary {
     /// The nodes that joined first.
     pub(super) nodes: usize,
     /// What the registry was.
-    pub(super) what: String,
+    pub(super) registry: &'static str,
+    /// The last version.
+    pub(super) version: u64,
     pub(super) total: Duration,
     /// From the first write until all views were complete and version 1 was in force.
     pub(super) joined: Duration,
@@ -39,7 +41,8 @@ pub(super) struct Summary {
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "Summary of {} nodes on loopback UDP, their registry {}", self.nodes, self.what)?;
+        let Self { nodes, registry, version, .. } = self;
+        writeln!(f, "Summary of {nodes} nodes on loopback UDP whose registry is {registry}")?;
         let mut row = |label: &str, text: String| writeln!(f, "  {label:11} {text}");
         row("join", format!("{} until version 1 was in force everywhere", seconds(self.joined)))?;
         row("add", format!("{} until all listed the new node", seconds(self.added)))?;
@@ -58,7 +61,10 @@ impl fmt::Display for Summary {
         row("  telemetry", format!("known to all after {}", seconds(self.telemetry)))?;
         row("  removed", "came back, and was admitted nowhere".to_owned())?;
         row("current", format!("{} from the return until all were", seconds(self.current)))?;
-        row("next", format!("{} until version 4 was in force everywhere", seconds(self.written)))?;
+        row(
+            "next",
+            format!("{} until version {version} was in force everywhere", seconds(self.written)),
+        )?;
         write!(f, "PASS: the demo saw every step, {} in all", seconds(self.total))
     }
 }
