@@ -63,7 +63,7 @@ pub(crate) struct AgentCli {
 /// Show a real cluster on loopback UDP: join, telemetry, a crash, a return, a leave.
 ///
 /// Every node is a task with a socket of its own. On a terminal, the demo draws the cluster as it
-/// changes; otherwise it prints a line per change. It ends within 30 s, with --registry within 60 s.
+/// changes; otherwise it prints a line per change. It ends within 30 s, or 60 s with --registry.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
