@@ -3,6 +3,7 @@
 mod common;
 
 use std::ffi::OsStr;
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -108,6 +109,16 @@ fn passes_with_registry(etcd: Option<&OsStr>, kind: &str, down: &str) {
         ],
     );
     assert!(took < WITH_REGISTRY, "{took:?}\n{said}");
+    if etcd.is_some() {
+        let address = etcd_address(&said);
+        assert!(TcpStream::connect(address).is_err(), "etcd still runs at {address}");
+    }
+}
+
+/// The address of etcd in what the demo prints.
+fn etcd_address(said: &str) -> &str {
+    let (_, location) = said.split_once("etcd://").expect("it says where etcd is");
+    location.split_once('/').expect("a cluster").0
 }
 
 #[test]
@@ -159,7 +170,6 @@ fn a_demo_with_a_registry_needs_a_node_for_each_role() {
 #[test]
 fn etcd_ends_with_a_demo_that_is_ended() {
     use std::io::{BufRead as _, BufReader};
-    use std::net::TcpStream;
 
     let Some(etcd) = etcd() else { return };
     for signal in ["TERM", "INT"] {
@@ -171,8 +181,7 @@ fn etcd_ends_with_a_demo_that_is_ended() {
         let stdout = demo.stdout.take().expect("a pipe");
         let mut lines = BufReader::new(stdout).lines().map_while(Result::ok);
         let line = lines.find(|line| line.contains("etcd://")).expect("it says where etcd is");
-        let (_, at) = line.split_once("etcd://").expect("an address");
-        let (address, _) = at.split_once('/').expect("a cluster");
+        let address = etcd_address(&line);
         assert!(TcpStream::connect(address).is_ok(), "{line}");
         common::signal(demo.id(), signal);
         assert_eq!(demo.wait().expect("it ends").code(), Some(130));
