@@ -135,7 +135,8 @@ impl Incident {
         let joined = self.join().await?;
         self.look("all nodes go by version 1").await?;
         let added = self.add().await?;
-        let (removed, left) = self.remove().await?;
+        let (begun, removed) = self.remove().await?;
+        let left = self.leave(begun).await?;
         self.look("the removed node has left").await?;
         let down = Instant::now();
         let done = self.registry.stop()?;
@@ -238,9 +239,8 @@ impl Incident {
         Ok(took)
     }
 
-    /// The operator removes a node. The others drop it; it reads that itself, makes sure, and
-    /// leaves.
-    async fn remove(&mut self) -> Result<(Duration, Duration), Error> {
+    /// The operator removes a node, and the others drop it. Returns when, and how long they took.
+    async fn remove(&mut self) -> Result<(Instant, Duration), Error> {
         let removed = self.roles.removed;
         let (node, gone) = (name(removed), id(removed)?);
         let begun = Instant::now();
@@ -263,6 +263,13 @@ impl Incident {
         );
         self.say(at, &text)?;
         self.stage.views.ban(removed);
+        Ok((begun, everywhere))
+    }
+
+    /// The removed node reads that it is removed, makes sure, and leaves.
+    async fn leave(&mut self, begun: Instant) -> Result<Duration, Error> {
+        let removed = self.roles.removed;
+        let node = name(removed);
         let step = format!("{node} leaves by itself");
         let has_left = move |views: &Views| Awaited {
             what: "removed node has left".into(),
@@ -282,7 +289,7 @@ impl Incident {
             seconds(left)
         );
         self.say(at, &text)?;
-        Ok((everywhere, left))
+        Ok(left)
     }
 
     /// Kills one node. Returns when.
