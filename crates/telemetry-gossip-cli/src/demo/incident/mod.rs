@@ -45,8 +45,8 @@ const MIN_NODES: usize = 5;
 const WHOLE_LIMIT: Duration = Duration::from_secs(59);
 
 /// The time limits of the steps outside the outage. In the simulator a version is in force
-/// everywhere within 3 s; this host may do much else. A removed node reads for 10 s and leaves within
-/// 5 s.
+/// everywhere within 3 s; this host may do much else. A removed node reads for 10 s, and leaves
+/// within 5 s.
 const JOIN_LIMIT: Duration = Duration::from_secs(14);
 const VERSION_LIMIT: Duration = Duration::from_secs(6);
 const LEAVE_LIMIT: Duration = Duration::from_secs(18);
