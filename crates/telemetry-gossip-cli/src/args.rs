@@ -66,14 +66,18 @@ pub(crate) struct AgentCli {
 /// Show a real cluster on loopback UDP: join, telemetry, a crash, a return, a leave.
 ///
 /// Every node is a task with a socket of its own. On a terminal, the demo draws the cluster as it
-/// changes; otherwise it prints a line per change. It ends within 30 s.
+/// changes; otherwise it prints a line per change. It ends within 30 s, or 60 s with --registry.
 #[derive(Debug, Args)]
 #[command(after_help = "\
+Examples:
+  tgossip demo
+  tgossip demo --registry
+
 Exit codes:
   0    the demo saw every step
   1    the demo did not see a step within its limit
   2    wrong arguments
-  3    a socket could not be opened
+  3    a socket could not be opened, or a file could not be written
   130  interrupted")]
 pub(crate) struct DemoArgs {
     /// Number of nodes, 2 to 500. `tgossip sim` runs more.
@@ -83,6 +87,11 @@ pub(crate) struct DemoArgs {
     /// Times still differ from run to run.
     #[arg(long, default_value_t = 1, value_parser = seed, allow_negative_numbers = true)]
     pub(crate) seed: u64,
+    /// Follow a registry of which nodes belong, and see what a fleet does while that is down: an
+    /// etcd of its own if there is the program ($TGOSSIP_ETCD, or `etcd` on $PATH), and otherwise a
+    /// file. At least 5 nodes.
+    #[arg(long)]
+    pub(crate) registry: bool,
     /// Print lines even on a terminal.
     #[arg(long)]
     pub(crate) plain: bool,

@@ -36,7 +36,10 @@ fn wrong_arguments_are_refused_with_a_helpful_message() {
         (&["swarm", "--failures", "-1"], "whole number, 1 or more"),
         (&["swarm", "--limit", "-1s"], "not negative"),
         (&["agent", "--id", "a", "--set", "k=1", "k=2"], "has the key `k` twice"),
-        (&["agent", "--id", "a", "--registry", "consul://h/x"], "neither `file:` nor `etcd://`"),
+        (
+            &["agent", "--id", "a", "--registry", "consul://h/x"],
+            "begins with `file:` or `etcd://`, and not with `consul`",
+        ),
         (&["agent", "--id", "a", "--registry", "file:"], "`file:` has no path"),
         (&["agent", "--id", "a", "--registry", "etcd://h1/prod"], "`h1` is no endpoint of etcd"),
         (&["agent", "--id", "a", "--when-removed", "stay"], "--registry <URL>"),

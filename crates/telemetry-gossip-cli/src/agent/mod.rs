@@ -18,7 +18,7 @@ mod line;
 pub(crate) mod output;
 mod registry;
 mod seeds;
-mod signals;
+pub(crate) mod signals;
 pub(crate) mod telemetry;
 mod warnings;
 

@@ -20,18 +20,24 @@ pub(crate) struct Cast {
 impl Cast {
     /// Selects among `nodes` nodes, at least 2.
     pub(crate) fn select(nodes: usize, seed: u64) -> Self {
-        let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        let mut below = |bound: usize| {
-            // The bias of the remainder does not matter for a demo.
-            usize::try_from(rng.next_u64() % bound.max(1) as u64).unwrap_or(0)
-        };
-        let mut order: Vec<Index> = (0..nodes).collect();
-        for place in (1..nodes).rev() {
-            order.swap(place, below(place + 1));
-        }
+        let order = shuffled(nodes, seed);
         let role = |place: usize| order.get(place % nodes.max(1)).copied().unwrap_or(0);
         Self { publisher: role(0), victim: role(1), leaver: role(if nodes > 2 { 2 } else { 1 }) }
     }
+}
+
+/// All nodes, in an order that the seed selects.
+pub(crate) fn shuffled(nodes: usize, seed: u64) -> Vec<Index> {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let mut below = |bound: usize| {
+        // The bias of the remainder does not matter for a demo.
+        usize::try_from(rng.next_u64() % bound.max(1) as u64).unwrap_or(0)
+    };
+    let mut order: Vec<Index> = (0..nodes).collect();
+    for place in (1..nodes).rev() {
+        order.swap(place, below(place + 1));
+    }
+    order
 }
 
 #[cfg(test)]

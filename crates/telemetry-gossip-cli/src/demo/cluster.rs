@@ -3,16 +3,21 @@
 //! This module starts, kills and queries nodes, and forwards their events to the stage.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use telemetry_gossip_core::{Config, NodeId};
+use telemetry_gossip_registry::Location;
+use telemetry_gossip_registry::host::{Following, Prepared, Registry};
 use telemetry_gossip_tokio::{
     Agent, AgentError, Events, Options, Recording, RecvError, Sealing, SpawnError, Transport,
     UdpTransport,
 };
 use tokio::sync::mpsc::UnboundedSender;
 
+use super::incident::registry::{OftenRead, not_opened};
+use super::lists::ListView;
 use super::stage::Message;
 use super::summary::Sent;
 use super::views::{Change, Index, name};
@@ -31,6 +36,15 @@ const LOOPBACK: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCA
 struct Running {
     agent: Agent,
     transport: Arc<UdpTransport>,
+    /// `None` if there is no registry.
+    following: Option<Following>,
+}
+
+/// The registry that all nodes follow.
+pub(crate) struct Follow {
+    pub(crate) location: Location,
+    /// The folder in which each node keeps its state, in a folder of its own.
+    pub(crate) folder: PathBuf,
 }
 
 /// All nodes.
@@ -38,6 +52,9 @@ pub(crate) struct Cluster {
     nodes: Vec<Option<Running>>,
     /// How often each node was started again.
     instances: Vec<u32>,
+    /// Where each node was last.
+    addresses: Vec<Option<SocketAddr>>,
+    follow: Option<Follow>,
     config: Config,
     seed: u64,
     record: Option<Recording>,
@@ -58,6 +75,8 @@ impl Cluster {
         Self {
             nodes: none,
             instances: vec![0; nodes],
+            addresses: vec![None; nodes],
+            follow: None,
             config,
             seed,
             record,
@@ -66,12 +85,14 @@ impl Cluster {
         }
     }
 
+    /// Makes all nodes that start from now on follow a registry.
+    pub(crate) fn follow(&mut self, follow: Follow) {
+        self.follow = Some(follow);
+    }
+
     /// Starts all nodes. Returns the number of seeds.
     pub(crate) async fn start_all(&mut self) -> Result<usize, Error> {
-        let mut transports = Vec::new();
-        for _ in 0..self.nodes.len() {
-            transports.push(open().await?);
-        }
+        let transports = open_all(self.nodes.len()).await?;
         let addresses: Vec<SocketAddr> =
             transports.iter().map(|transport| transport.local_addr()).collect();
         for (index, transport) in transports.into_iter().enumerate() {
@@ -96,11 +117,29 @@ impl Cluster {
             .map(|node| node.transport.local_addr().to_string());
         let seeds = seeds.collect();
         self.instances[index] += 1;
-        self.spawn(index, open().await?, seeds)?;
+        self.spawn(index, open(LOOPBACK).await?, seeds)?;
         Ok(self.instances[index])
     }
 
-    fn spawn(
+    /// Starts a node again where it was, with what it has kept and no seeds. Returns the number of
+    /// the new instance.
+    pub(crate) async fn restart_kept(&mut self, index: Index) -> Result<u32, Error> {
+        let transport = match self.addresses.get(index).copied().flatten() {
+            Some(address) => open(address).await,
+            None => open(LOOPBACK).await,
+        };
+        // Another program may have taken the port meanwhile.
+        let transport = match transport {
+            Ok(transport) => transport,
+            Err(_) => open(LOOPBACK).await?,
+        };
+        self.instances[index] += 1;
+        self.spawn(index, transport, Vec::new())?;
+        Ok(self.instances[index])
+    }
+
+    /// Starts a node at this socket.
+    pub(crate) fn spawn(
         &mut self,
         index: Index,
         transport: Arc<UdpTransport>,
@@ -108,17 +147,35 @@ impl Cluster {
     ) -> Result<(), Error> {
         let instance = self.instances[index];
         let id = NodeId::new(&name(index)).map_err(|error| Error::Usage(error.to_string()))?;
-        let options = Options::new(id)
+        let mut options = Options::new(id)
             .config(self.config.clone())
             .seeds(seeds)
             .rng_seed(rng_seed(self.seed, index, instance))
             .record(self.record.clone());
+        let prepared = self.prepare(index, &mut options)?;
         let shared: Arc<dyn Transport> = Arc::clone(&transport) as _;
         let agent = Agent::spawn(options, shared).map_err(not_spawned)?;
         let messages = self.messages.clone();
         tokio::spawn(forward(agent.clone(), agent.events(), index, instance, messages));
-        self.nodes[index] = Some(Running { agent, transport });
+        let following = prepared.map(|prepared| prepared.follow(&agent));
+        if let Some(following) = following.clone() {
+            tokio::spawn(forward_list(following, index, instance, self.messages.clone()));
+        }
+        self.addresses[index] = Some(transport.local_addr());
+        self.nodes[index] = Some(Running { agent, transport, following });
         Ok(())
+    }
+
+    /// Reads what the node has kept of the registry, if there is a registry.
+    fn prepare(&self, index: Index, options: &mut Options) -> Result<Option<Prepared>, Error> {
+        let Some(Follow { location, folder }) = &self.follow else { return Ok(None) };
+        let folder = folder.join(name(index));
+        std::fs::create_dir_all(&folder)
+            .map_err(|error| Error::Unwritable { path: folder.clone(), error })?;
+        options.state_dir = Some(folder);
+        let store = OftenRead(location.open().map_err(not_opened)?);
+        let seed = rng_seed(!self.seed, index, self.instances[index]);
+        Ok(Some(Registry::new(Arc::new(store)).rng_seed(seed).prepare(options)))
     }
 
     /// Kills a node: it ends without telling other nodes.
@@ -128,6 +185,36 @@ impl Cluster {
         node.transport.close();
         node.agent.shutdown().await;
         Ok(())
+    }
+
+    /// Ends a node that has left.
+    pub(crate) async fn end(&mut self, index: Index) {
+        if let Some(node) = self.nodes.get_mut(index).and_then(Option::take) {
+            // What it has sent counts, if it still tells.
+            if let Ok(stats) = node.agent.stats().await {
+                self.sent_by_killed.add(&stats);
+            }
+            node.transport.close();
+            node.agent.shutdown().await;
+        }
+    }
+
+    /// The registry of a node.
+    pub(crate) fn following(&self, index: Index) -> Result<&Following, Error> {
+        let node = self.nodes.get(index).and_then(Option::as_ref);
+        node.and_then(|node| node.following.as_ref())
+            .ok_or_else(|| Error::Step(format!("{} follows no registry", name(index))))
+    }
+
+    /// The first running node, other than these, that does not hold the process of `index` that
+    /// runs now.
+    pub(crate) fn without_instance_of(&self, index: Index, but: Index) -> Option<Index> {
+        let instance = self.agent(index).ok()?.member(&name(index))?.instance;
+        let mut others = (0..self.nodes.len()).filter(|&other| other != index && other != but);
+        others.find(|&other| {
+            let Ok(agent) = self.agent(other) else { return false };
+            agent.member(&name(index)).is_none_or(|held| held.instance != instance)
+        })
     }
 
     /// Publishes an entry of telemetry at a node.
@@ -180,10 +267,19 @@ impl Cluster {
     }
 }
 
-async fn open() -> Result<Arc<UdpTransport>, Error> {
-    UdpTransport::bind(LOOPBACK, Sealing::Plaintext).await.map_err(|error| Error::Bind {
+/// Opens so many sockets at free ports.
+pub(crate) async fn open_all(count: usize) -> Result<Vec<Arc<UdpTransport>>, Error> {
+    let mut transports = Vec::new();
+    for _ in 0..count {
+        transports.push(open(LOOPBACK).await?);
+    }
+    Ok(transports)
+}
+
+async fn open(addr: SocketAddr) -> Result<Arc<UdpTransport>, Error> {
+    UdpTransport::bind(addr, Sealing::Plaintext).await.map_err(|error| Error::Bind {
         what: "the UDP address",
-        addr: LOOPBACK,
+        addr,
         error: error.error,
     })
 }
@@ -229,6 +325,24 @@ async fn forward(
             Err(RecvError::Lagged(_)) => send_view(&agent, &send).await,
             Err(RecvError::Closed) => return,
         };
+    }
+}
+
+/// Forwards what a node makes of the registry to the stage, until the node or the stage ends.
+async fn forward_list(
+    following: Following,
+    observer: Index,
+    instance: u32,
+    messages: UnboundedSender<Message>,
+) {
+    let mut changes = following.changes();
+    loop {
+        let (at, change) = (Instant::now(), ListView::of(&changes.borrow_and_update()));
+        let change = Change::List(change);
+        let sent = messages.send(Message::Change { observer, instance, at, change });
+        if sent.is_err() || changes.changed().await.is_err() {
+            return;
+        }
     }
 }
 

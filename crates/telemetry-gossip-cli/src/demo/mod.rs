@@ -6,10 +6,13 @@
 //!
 //! Each step does one thing to one node, and waits within a limit until the views of all nodes are
 //! as expected. The modules: `cluster` runs the nodes, `views` collects their events, `stage`
-//! waits, `picture` and `screen` show the cluster, `summary` counts.
+//! waits, `picture` and `screen` show the cluster, `summary` counts. `incident` is the demo with a
+//! registry, and `lists` what its nodes make of that.
 
 mod cast;
 mod cluster;
+mod incident;
+mod lists;
 mod picture;
 mod screen;
 mod stage;
@@ -32,6 +35,9 @@ use stage::{Message, Stage, views_complete};
 use summary::{Sent, Summary, Traffic, settings};
 use views::name;
 
+/// The time limit of the whole demo. The help text promises 30 s.
+const WHOLE_LIMIT: Duration = Duration::from_secs(29);
+
 /// The time limits of the steps. Each is several times what the step takes; the limit of the whole
 /// demo keeps their sum below 30 s.
 const JOIN_LIMIT: Duration = Duration::from_secs(14);
@@ -48,7 +54,11 @@ const VALUE: &str = "0.42";
 
 pub(crate) fn run(args: &DemoArgs) -> Result<(), Error> {
     let runtime = crate::runtime::new().map_err(Error::Setup)?;
-    let outcome = runtime.block_on(Demo::run(args));
+    let outcome = if args.registry {
+        runtime.block_on(incident::run(args))
+    } else {
+        runtime.block_on(Demo::run(args))
+    };
     runtime.shutdown_timeout(Duration::from_secs(1));
     outcome
 }
@@ -82,7 +92,7 @@ impl Demo {
                 args.record.recording(),
                 sender,
             ),
-            stage: Stage::new(nodes, screen, messages, started),
+            stage: Stage::new(nodes, screen, messages, started, WHOLE_LIMIT),
         };
         let summary = demo.steps(started, config).await?;
         demo.stage.screen.plain_line(&format!("\n{summary}"))?;

@@ -11,9 +11,6 @@ use super::screen::{FRAME, Screen};
 use super::views::{Change, Index, Views};
 use crate::error::Error;
 
-/// The time limit of the whole demo. The help text promises 30 s.
-const WHOLE_LIMIT: Duration = Duration::from_secs(29);
-
 /// A message to the demo.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Message {
@@ -39,6 +36,8 @@ pub(crate) struct Stage {
     messages: UnboundedReceiver<Message>,
     instances: Vec<u32>,
     started: Instant,
+    /// The time limit of the whole demo.
+    whole_limit: Duration,
     /// The time of the latest change.
     latest: Instant,
 }
@@ -49,6 +48,7 @@ impl Stage {
         screen: Screen,
         messages: UnboundedReceiver<Message>,
         started: Instant,
+        whole_limit: Duration,
     ) -> Self {
         Self {
             views: Views::new(nodes),
@@ -56,16 +56,23 @@ impl Stage {
             messages,
             instances: vec![0; nodes],
             started,
+            whole_limit,
             latest: started,
         }
     }
 
     /// Counts only this instance of the node from now on.
     pub(crate) fn restarted(&mut self, index: Index, instance: u32) {
+        self.listen_to(index, instance);
+        self.views.bring_up(index);
+    }
+
+    /// Takes the messages of this instance of the node from now on. Its view counts only if it is
+    /// brought up.
+    pub(crate) fn listen_to(&mut self, index: Index, instance: u32) {
         if let Some(known) = self.instances.get_mut(index) {
             *known = instance;
         }
-        self.views.bring_up(index);
     }
 
     /// Waits until `awaited` is done, and returns the time of the change that completed it.
@@ -76,7 +83,7 @@ impl Stage {
         awaited: impl Fn(&Views) -> Awaited,
     ) -> Result<Instant, Error> {
         let begun = Instant::now();
-        let deadline = (begun + limit).min(self.started + WHOLE_LIMIT);
+        let deadline = (begun + limit).min(self.started + self.whole_limit);
         let mut frames = interval(FRAME);
         frames.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -128,8 +135,8 @@ impl Stage {
     }
 
     fn not_seen(&self, step: &str, waited: Duration, now: &Awaited) -> Error {
-        let whole = if self.started.elapsed() >= WHOLE_LIMIT {
-            format!(", at the {WHOLE_LIMIT:?} limit of the whole demo,")
+        let whole = if self.started.elapsed() >= self.whole_limit {
+            format!(", at the {:?} limit of the whole demo,", self.whole_limit)
         } else {
             String::new()
         };

@@ -6,6 +6,8 @@
 
 use telemetry_gossip_core::{Event, NodeId, Status};
 
+use super::lists::{ListView, Lists};
+
 /// The index of a node in the demo.
 pub(crate) type Index = usize;
 
@@ -25,6 +27,8 @@ pub(crate) enum Change {
     Status(Index, Option<Status>),
     /// There is a new version of a member's telemetry.
     Telemetry(Index),
+    /// The node makes this of the registry.
+    List(ListView),
 }
 
 impl Change {
@@ -88,6 +92,10 @@ pub(crate) struct Views {
     /// The node whose telemetry is watched, and the nodes that have it.
     watched: Option<Index>,
     heard: Vec<bool>,
+    lists: Lists,
+    /// The node that no other node may admit, and how often one did.
+    banned: Option<Index>,
+    admissions: usize,
 }
 
 impl Views {
@@ -102,6 +110,9 @@ impl Views {
             counts: vec![StatusCounts::default(); nodes],
             watched: None,
             heard: vec![false; nodes],
+            lists: Lists::new(nodes),
+            banned: None,
+            admissions: 0,
         }
     }
 
@@ -154,6 +165,27 @@ impl Views {
         self.watched.is_some_and(|subject| subject == index || self.heard.get(index) == Some(&true))
     }
 
+    /// What this node makes of the registry.
+    pub(crate) fn list(&self, index: Index) -> ListView {
+        self.lists.of(index)
+    }
+
+    /// The number of running nodes whose view of the registry is such.
+    pub(crate) fn lists(&self, is_such: impl Fn(ListView) -> bool) -> usize {
+        let running = (0..self.nodes).filter(|&index| self.is_running(index));
+        running.filter(|&index| is_such(self.lists.of(index))).count()
+    }
+
+    /// Starts to count how often a running node admits this one.
+    pub(crate) fn ban(&mut self, subject: Index) {
+        (self.banned, self.admissions) = (Some(subject), 0);
+    }
+
+    /// How often a running node has admitted the banned one.
+    pub(crate) fn admissions(&self) -> usize {
+        self.admissions
+    }
+
     /// Applies a change to the view of a node.
     pub(crate) fn apply(&mut self, observer: Index, change: Change) {
         match change {
@@ -166,6 +198,7 @@ impl Views {
                     *heard = true;
                 }
             }
+            Change::List(view) => self.lists.set(observer, view),
         }
     }
 
@@ -173,6 +206,8 @@ impl Views {
         if !self.is_running(observer) || subject >= self.nodes {
             return;
         }
+        let admits = matches!(status, Some(Status::Alive | Status::Suspected));
+        self.admissions += usize::from(admits && self.banned == Some(subject));
         let cell = observer * self.nodes + subject;
         let was = std::mem::replace(&mut self.statuses[cell], status);
         if subject != observer {
@@ -197,6 +232,7 @@ impl Views {
         for subject in 0..self.nodes {
             self.set(index, subject, None);
         }
+        self.lists.set(index, ListView::default());
         self.set_running(index, false);
     }
 
@@ -291,6 +327,33 @@ mod tests {
         views.apply(1, Change::Telemetry(1));
         assert_eq!(views.heard(), 1);
         assert_eq!([0, 1, 2].map(|index| views.has_heard(index)), [true, true, false]);
+    }
+
+    #[test]
+    fn each_admission_of_a_banned_node_counts_and_its_own_view_does_not() {
+        let mut views = all_alive(3);
+        views.take_down(2);
+        views.ban(2);
+        views.apply(0, Change::Status(2, Some(Status::Dead)));
+        views.apply(2, Change::Status(2, Some(Status::Alive)));
+        assert_eq!(views.admissions(), 0);
+        views.apply(0, Change::Status(2, Some(Status::Suspected)));
+        views.apply(0, Change::Status(2, None));
+        assert_eq!((views.admissions(), views.complete()), (1, 1));
+    }
+
+    #[test]
+    fn the_list_of_a_node_that_is_down_does_not_count() {
+        let mut views = all_alive(3);
+        let view = ListView { version: Some(2), ..ListView::default() };
+        for observer in 0..3 {
+            views.apply(observer, Change::List(view));
+        }
+        assert_eq!(views.lists(|view| view.version == Some(2)), 3);
+        views.take_down(1);
+        assert_eq!(views.lists(|view| view.version == Some(2)), 2);
+        views.apply(1, Change::List(view));
+        assert_eq!((views.lists(|_| true), views.list(1)), (2, view));
     }
 
     #[test]
