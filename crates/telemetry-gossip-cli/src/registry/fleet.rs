@@ -13,7 +13,7 @@ pub(super) struct Fleet {
     pub(super) client: Client,
 }
 
-/// The highest version that a live member has in force.
+/// The highest version that live members have in force, and one of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Highest {
     pub(super) id: String,
@@ -25,7 +25,7 @@ impl Fleet {
         Self { client: Client::of(ask) }
     }
 
-    /// The highest version that a live member has; `None` if none has any.
+    /// The highest version that live members have; `None` if too few have any.
     pub(super) async fn highest(&self) -> Result<Option<Highest>, Error> {
         Ok(highest(&self.client.registry().await?))
     }
@@ -39,10 +39,17 @@ impl Fleet {
     }
 }
 
-/// The highest version among those that are published.
+/// How many members have to say that they have a version, or a higher one, before that is believed.
+/// One that lies must neither keep operators from writing nor use the versions up.
+const BELIEVED: usize = 3;
+
+/// The highest version that three live members have, or half of fewer.
 pub(super) fn highest(answer: &RegistryAnswer) -> Option<Highest> {
     let of = |one: &Publishing| Some(Highest { id: one.id.clone(), version: one.version? });
-    answer.published.iter().filter_map(of).max_by_key(|one| one.version)
+    let mut published: Vec<Highest> = answer.published.iter().filter_map(of).collect();
+    published.sort_by_key(|one| std::cmp::Reverse(one.version));
+    let needed = BELIEVED.min(answer.published.len().div_ceil(2)).max(1);
+    published.into_iter().nth(needed - 1)
 }
 
 impl Highest {
@@ -67,7 +74,7 @@ mod tests {
 
     #[test]
     fn a_store_behind_a_live_member_is_not_written() {
-        let published = [("a", Some(3)), ("b", Some(5)), ("c", None)];
+        let published = [("a", Some(5)), ("b", Some(5)), ("c", None)];
         let published = published.map(|(id, version)| publishing(id, version)).into();
         let mut answer = RegistryAnswer { node: "a".into(), registry: None, published };
         let found = highest(&answer).unwrap();
@@ -78,5 +85,23 @@ mod tests {
         assert!(refused.to_string().contains("has version 4, and b has version 5 in force"));
         answer.published.clear();
         assert_eq!(highest(&answer), None);
+    }
+
+    #[test]
+    fn what_one_or_two_of_many_members_make_up_is_not_believed() {
+        let of = |versions: &[u64]| {
+            let all = versions.iter().map(|&version| publishing("n", Some(version)));
+            let answer =
+                RegistryAnswer { node: "a".into(), registry: None, published: all.collect() };
+            highest(&answer).map(|highest| highest.version)
+        };
+        assert_eq!(of(&[7, 7, 7, 7, 7, 1 << 50, 1 << 51]), Some(7));
+        assert_eq!(of(&[7, 8, 8, 8, 7, 7, 7]), Some(8));
+        assert_eq!(
+            of(&[7, 1 << 50]),
+            Some(1 << 50),
+            "of two members, each may be the one to believe"
+        );
+        assert_eq!(of(&[7, 7, 1 << 50]), Some(7));
     }
 }
