@@ -115,8 +115,9 @@ fn the_unit_runs_the_agent_with_options_that_it_has() {
     let command = unit.replace("\\\n", " ");
     let command = command.lines().find_map(|line| line.strip_prefix("ExecStart=")).unwrap();
     let command = command.replace("%i", "edge-17").replace("%S", "/var/lib").replace("%t", "/run");
-    let options = "--bind 10.0.0.17:7946 --key-file /etc/tgossip/cluster.key";
+    let options = "--join 10.0.0.1:7946 --key-file /etc/tgossip/cluster.key";
     let command = command.replace("$TGOSSIP_OPTIONS", options);
+    let command = command.replace("$TGOSSIP_NODE_OPTIONS", "--bind 10.0.0.17:7946");
     assert!(!command.contains(['%', '$']), "{command}");
     let words = command.split_whitespace().skip(1);
     let words: Vec<&str> = ["tgossip", "agent"].into_iter().chain(words).collect();
