@@ -276,13 +276,14 @@ async fn agent(
         manager: manager.as_ref(),
         exits_on_conflict: args.on_conflict == Conflict::Exit,
     };
+    let telling = systemd::tell(manager.as_ref(), &agent, following.as_ref(), has_seeds);
     let outcome = tokio::select! {
         outcome = node.until_signal(&mut watched, &mut signals, &say) => outcome,
-        never = systemd::tell(manager.as_ref(), &agent, following.as_ref(), has_seeds) => match never {},
+        never = telling => match never {},
     };
     agent.shutdown().await;
     if let Some(manager) = manager {
-        manager.end().await;
+        manager.end(outcome.as_ref().err()).await;
     }
     if let Some(why) = agent.state_status().and_then(|status| status.borrow().failing.clone()) {
         say(Line::warning(warnings::not_kept(&why)));

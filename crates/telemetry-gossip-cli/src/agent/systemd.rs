@@ -1,8 +1,9 @@
 //! What systemd, or another service manager of its kind, is told of an agent (`Type=notify`).
 //!
 //! ```text
-//!   events, registry --> node's task is asked for its health --> Told --> thread --> $NOTIFY_SOCKET
-//!   half of the watchdog's time --^
+//!   events, registry, watchdog --> the node's task is asked for its health
+//!                                          |
+//!                                        Told --> thread --> $NOTIFY_SOCKET
 //! ```
 //!
 //! An agent is ready once its node runs, not once it has joined: a first node, and a fleet whose
@@ -29,6 +30,7 @@ use tokio::time::Instant;
 
 use super::LAST_LINES_TIMEOUT;
 use super::line::Line;
+use crate::error::Error;
 use crate::text;
 
 /// The shortest time between two questions to the node, whatever happens in the cluster and
@@ -64,12 +66,12 @@ impl ServiceManager {
 
     /// Tells that the node leaves.
     pub(super) fn stopping(&self) {
-        self.told.send_if_modified(Told::stop);
+        self.told.send_if_modified(|told| told.stop(None));
     }
 
-    /// Tells that the agent ends, and waits until that is sent.
-    pub(super) async fn end(self) {
-        self.stopping();
+    /// Tells that the agent ends, and why if that is an error, and waits until that is sent.
+    pub(super) async fn end(self, failure: Option<&Error>) {
+        self.told.send_if_modified(|told| told.stop(failure.map(ToString::to_string)));
         drop(self.told);
         // A service manager that does not read must not keep the process alive.
         let _ = tokio::time::timeout(LAST_LINES_TIMEOUT, self.sending).await;
@@ -174,7 +176,7 @@ fn sentence(
     } else if let Some((lost, of)) = isolation {
         format!("isolated: {lost} of {of} members do not answer")
     } else if has_seeds && !health.joined && health.alive <= 1 {
-        "joining: no seed has answered so far".to_owned()
+        "joining: no other member has answered so far".to_owned()
     } else {
         format!("{} alive", text::counted(health.alive.into(), "member"))
     };
@@ -209,14 +211,15 @@ impl Told {
         *self != before
     }
 
-    /// The node leaves; whether that is new.
-    fn stop(&mut self) -> bool {
-        if self.stopping {
-            return false;
-        }
+    /// The node leaves, or ends for this reason; whether that is new.
+    fn stop(&mut self, why: Option<String>) -> bool {
+        let before = self.clone();
+        let status = why.or_else(|| (!self.stopping).then(|| "leaving the cluster".to_owned()));
         self.stopping = true;
-        "leaving the cluster".clone_into(&mut self.status);
-        true
+        if let Some(status) = status {
+            self.status = status;
+        }
+        *self != before
     }
 
     /// The message with what is new since `before`; empty if nothing is.
@@ -386,9 +389,12 @@ mod tests {
         assert!(!now.answered("joining".to_owned(), false));
         assert!(now.answered("2 members alive".to_owned(), false));
         assert_eq!(now.since(&first), "STATUS=2 members alive");
-        assert!(now.stop() && !now.stop());
+        assert!(now.stop(None) && !now.stop(None));
         assert!(!now.answered("1 member alive".to_owned(), false), "it leaves");
         assert_eq!(now.since(&told("x")), "STOPPING=1\nSTATUS=leaving the cluster");
+        let leaving = now.clone();
+        assert!(now.stop(Some("it was removed".to_owned())));
+        assert_eq!(now.since(&leaving), "STATUS=it was removed");
     }
 
     #[test]
@@ -434,7 +440,10 @@ mod tests {
             "left": 0, "cluster_config": null, "joined": false, "active": true,
         }))
         .unwrap();
-        assert_eq!(sentence(&health, None, None, true), "joining: no seed has answered so far");
+        assert_eq!(
+            sentence(&health, None, None, true),
+            "joining: no other member has answered so far"
+        );
         assert_eq!(sentence(&health, None, None, false), "1 member alive");
         (health.joined, health.alive) = (true, 5);
         assert_eq!(sentence(&health, None, None, true), "5 members alive");
