@@ -31,7 +31,7 @@ fn the_completions_of_each_shell_name_every_command() {
             let name = command.last().expect("a word");
             assert!(script.contains(name.as_str()), "{shell} does not name {command:?}");
         }
-        assert!(script.contains("--probe-interval"), "{shell} does not name the options");
+        assert!(script.contains("probe-interval"), "{shell} does not name the options");
     }
     assert_eq!(tgossip(&["completions", "command.com"]).status.code(), Some(2));
 }

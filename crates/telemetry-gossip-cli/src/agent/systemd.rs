@@ -391,7 +391,7 @@ mod tests {
         assert_eq!(now.since(&first), "STATUS=2 members alive");
         assert!(now.stop(None) && !now.stop(None));
         assert!(!now.answered("1 member alive".to_owned(), false), "it leaves");
-        assert_eq!(now.since(&told("x")), "STOPPING=1\nSTATUS=leaving the cluster");
+        assert_eq!(now.since(&first), "STOPPING=1\nSTATUS=leaving the cluster");
         let leaving = now.clone();
         assert!(now.stop(Some("it was removed".to_owned())));
         assert_eq!(now.since(&leaving), "STATUS=it was removed");
