@@ -37,7 +37,7 @@ pub(crate) fn man(args: &ManArgs) -> Result<(), Error> {
 
 /// Writes the pages of a command and of those below it; returns how many.
 fn write_pages(command: &clap::Command, folder: &Path) -> Result<u64, Error> {
-    let page = Man::new(command.clone());
+    let page = Man::new(command.clone()).source(concat!("tgossip ", env!("CARGO_PKG_VERSION")));
     let path = folder.join(page.get_filename());
     let mut text = Vec::new();
     page.render(&mut text)

@@ -65,6 +65,8 @@ fn there_is_a_manual_page_of_every_command() {
     for command in &commands {
         let page = page(command);
         assert!(page.contains(".SH NAME") && page.contains(".SH SYNOPSIS"), "{command:?}: {page}");
+        let version = concat!("\"tgossip ", env!("CARGO_PKG_VERSION"));
+        assert!(page.contains(version), "{command:?}: {page}");
     }
     let written = std::fs::read_dir(&below).unwrap().count();
     assert_eq!(written, commands.len() + 1);

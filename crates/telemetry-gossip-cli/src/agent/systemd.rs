@@ -33,9 +33,12 @@ use super::line::Line;
 use crate::error::Error;
 use crate::text;
 
-/// The shortest time between two questions to the node, whatever happens in the cluster and
-/// however short the time of the watchdog is.
-const PAUSE: Duration = Duration::from_millis(50);
+/// The shortest time between two questions to the node after changes, however many there are: the
+/// service manager passes each status on.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// The shortest time between two pings, however short the time of the watchdog is.
+const MIN_PING_INTERVAL: Duration = Duration::from_millis(50);
 
 /// The longest status, in characters. `systemctl status` shows it in one line.
 const MAX_STATUS_CHARS: usize = 300;
@@ -135,7 +138,7 @@ async fn follow(
     mut ask: impl AsyncFnMut() -> Option<String>,
     mut changed: impl AsyncFnMut(),
 ) -> Infallible {
-    let interval = watchdog.map(|span| (span / 2).max(PAUSE));
+    let interval = watchdog.map(|span| (span / 2).max(MIN_PING_INTERVAL));
     let mut due = interval.map(|_| Instant::now());
     loop {
         let Some(status) = ask().await else { return std::future::pending().await };
@@ -318,7 +321,7 @@ mod tests {
     use telemetry_gossip_registry::follow::Reason;
 
     /// The time of a watchdog in these tests: twice the shortest time between pings.
-    const WATCHDOG: Duration = PAUSE.saturating_mul(2);
+    const WATCHDOG: Duration = MIN_PING_INTERVAL.saturating_mul(2);
 
     fn told(status: &str) -> Told {
         Told { ready: true, status: status.to_owned(), ..Told::default() }
