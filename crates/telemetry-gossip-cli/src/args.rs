@@ -16,6 +16,7 @@ use crate::control::place::Via;
 
 mod agent;
 mod experiment;
+pub(crate) mod install;
 pub(crate) mod key;
 mod record;
 pub(crate) mod registry;
@@ -23,6 +24,7 @@ mod swarm;
 mod values;
 pub(crate) use agent::{AgentArgs, Conflict, Settings};
 use experiment::ExperimentArgs;
+use install::{CompletionsArgs, ManArgs};
 use key::KeyArgs;
 use record::RecordArgs;
 pub(crate) use record::ReplayArgs;
@@ -53,6 +55,8 @@ pub(crate) enum Command {
     Swarm(SwarmArgs),
     Plan(PlanArgs),
     Replay(Box<ReplayArgs>),
+    Completions(CompletionsArgs),
+    Man(ManArgs),
 }
 
 /// Run one node of a cluster as a process, as `tgossip agent` does, in less memory.

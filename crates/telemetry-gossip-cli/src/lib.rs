@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! tgossip         demo, agent, members, explain, accept-loss, key, registry, sim,
-//!                 swarm, plan, replay
+//!                 swarm, plan, replay, completions, man
 //! tgossip-agent   what `tgossip agent` does, and nothing else
 //! ```
 //!
@@ -27,6 +27,7 @@ mod demo;
 mod error;
 mod experiment;
 mod explain;
+mod install;
 mod key;
 mod members;
 mod plan;
@@ -61,6 +62,8 @@ pub fn tgossip() -> ExitCode {
         Command::Swarm(args) => swarm::run(&args),
         Command::Plan(args) => plan::run(&args),
         Command::Replay(args) => replay::run(&args),
+        Command::Completions(args) => install::completions(&args),
+        Command::Man(args) => install::man(&args),
     })
 }
 

@@ -19,6 +19,7 @@ pub(crate) mod output;
 mod registry;
 mod seeds;
 pub(crate) mod signals;
+mod systemd;
 pub(crate) mod telemetry;
 mod warnings;
 
@@ -45,6 +46,7 @@ use line::Line;
 use output::Output;
 pub(crate) use registry::Open;
 use signals::Signals;
+use systemd::ServiceManager;
 use telemetry::Held;
 
 /// How long the agent may take to tell other nodes that it leaves. With the default settings, this
@@ -267,13 +269,22 @@ async fn agent(
     let has_seeds = !seeds.is_empty() || remembered > 0 || following.is_some();
     let source = answers::source(&agent, &transport, &clients, has_seeds, following.clone());
     server::spawn(listener, source, clients).map_err(Error::Setup)?;
+    let manager = ServiceManager::of_environment(say.clone());
     let node = Running {
         agent: &agent,
         following: following.as_ref(),
+        manager: manager.as_ref(),
         exits_on_conflict: args.on_conflict == Conflict::Exit,
     };
-    let outcome = node.until_signal(&mut watched, &mut signals, &say).await;
+    let telling = systemd::tell(manager.as_ref(), &agent, following.as_ref(), has_seeds);
+    let outcome = tokio::select! {
+        outcome = node.until_signal(&mut watched, &mut signals, &say) => outcome,
+        never = telling => match never {},
+    };
     agent.shutdown().await;
+    if let Some(manager) = manager {
+        manager.end(outcome.as_ref().err()).await;
+    }
     if let Some(why) = agent.state_status().and_then(|status| status.borrow().failing.clone()) {
         say(Line::warning(warnings::not_kept(&why)));
     }
@@ -327,6 +338,8 @@ fn not_spawned(error: SpawnError) -> Error {
 struct Running<'a> {
     agent: &'a Agent,
     following: Option<&'a Following>,
+    /// `None` if no service manager wants to be told of the agent.
+    manager: Option<&'a ServiceManager>,
     exits_on_conflict: bool,
 }
 
@@ -357,6 +370,9 @@ impl Running<'_> {
     }
 
     async fn leave(&self, signals: &mut Signals) -> Result<(), Error> {
+        if let Some(manager) = self.manager {
+            manager.stopping();
+        }
         tokio::select! {
             left = self.agent.leave(LEAVE_TIMEOUT) => left.map_err(|error| {
                 // It may have been about to leave already.

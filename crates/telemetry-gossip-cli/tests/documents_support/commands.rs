@@ -14,7 +14,7 @@ const SHORT: [(&str, &str); 2] = [("T", "telemetry-gossip-tests"), ("C", "teleme
 const LACKS: &str = " lacks its value";
 
 /// Words that stand for something to be typed, and an example of it.
-const EXAMPLES: [(&str, &str); 10] = [
+const EXAMPLES: [(&str, &str); 11] = [
     ("HOST:PORT", "127.0.0.1:7201"),
     ("ADDR", "127.0.0.1:7201"),
     ("PORT", "7201"),
@@ -25,6 +25,7 @@ const EXAMPLES: [(&str, &str); 10] = [
     ("COMMAND", "agent"),
     ("KEY=VALUE", "load=0.7"),
     ("URL", "file:cluster.toml"),
+    ("SHELL", "bash"),
 ];
 
 /// What commands are held against.

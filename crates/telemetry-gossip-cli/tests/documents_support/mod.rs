@@ -52,6 +52,7 @@ pub(crate) fn documents() -> Vec<Document> {
     markdown_files(&root, false, &mut paths);
     markdown_files(&root.join("docs"), true, &mut paths);
     markdown_files(&root.join("fuzz"), false, &mut paths);
+    markdown_files(&root.join("packaging"), true, &mut paths);
     for folder in entries(&root.join("crates")) {
         markdown_files(&folder, false, &mut paths);
     }
