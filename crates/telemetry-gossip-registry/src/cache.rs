@@ -51,8 +51,8 @@ impl Cache {
         Self { path: folder.join(FILE) }
     }
 
-    /// Reads what an earlier run has kept. A file that cannot be used is renamed; one that the system
-    /// does not let this process read is left, since it may be whole.
+    /// Reads what an earlier run has kept. A file that cannot be used is renamed; one that the
+    /// system does not let this process read is left, since it may be whole.
     #[must_use]
     pub fn read(&self) -> Found {
         let most = (MAX_BYTES + MAX_LINE) as u64;

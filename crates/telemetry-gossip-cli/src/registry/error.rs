@@ -78,7 +78,8 @@ pub(crate) enum RegistryError {
     #[error(
         "{location} has version {store}, and {id} has version {version} in force: the registry \
          was rolled back, as by a restore from a backup: nothing was written: end it by `recover`; \
-         if no registry ever had that version, {id} is not to be believed: remove it without `--via`"
+         if no registry ever had that version, {id} is not to be believed: remove it without \
+         `--via`"
     )]
     Behind {
         /// Where the registry is.

@@ -538,8 +538,8 @@ impl Follower {
         self.schedule.failed(now);
     }
 
-    /// Reports that the node has left, as [`Action::Leave`] asked. It stays gone, whatever the store
-    /// says from then on.
+    /// Reports that the node has left, as [`Action::Leave`] asked. It stays gone, whatever the
+    /// store says from then on.
     pub fn on_left(&mut self) {
         self.status.left = true;
     }

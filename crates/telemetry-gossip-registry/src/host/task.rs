@@ -227,8 +227,8 @@ impl Task {
         }
     }
 
-    /// Publishes the version in force. A node that has no room for it in its telemetry, or waits for
-    /// its id, tries again later: the others would count it among those without a version.
+    /// Publishes the version in force. A node that has no room for it in its telemetry, or waits
+    /// for its id, tries again later: the others would count it among those without a version.
     async fn publish(&mut self, value: String) {
         match self.agent.publish_urgent(TELEMETRY_KEY, value.as_bytes()).await {
             Ok(()) => self.unpublished = None,
