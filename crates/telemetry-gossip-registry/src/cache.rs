@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 
 use crate::document::{DocumentHash, Edition, MAX_BYTES};
 use crate::follow::Kept;
-use crate::store::replace::{read_bounded, replace};
+use crate::store::replace::{Unread, read_bounded, replace};
 
 /// The name of the file in the state folder.
 const FILE: &str = "registry";
@@ -40,7 +40,7 @@ pub struct Cache {
 pub struct Found {
     /// What an earlier run has kept; `None` if there is none, or it cannot be used.
     pub kept: Option<Kept>,
-    /// Why the file of the earlier run is not used, and where it is now.
+    /// Why the file of the earlier run is not used, and where it is now or what to do.
     pub set_aside: Option<String>,
 }
 
@@ -51,13 +51,22 @@ impl Cache {
         Self { path: folder.join(FILE) }
     }
 
-    /// Reads what an earlier run has kept. A file that cannot be used is renamed.
+    /// Reads what an earlier run has kept. A file that cannot be used is renamed; one that the
+    /// system does not let this process read is left, since it may be whole.
     #[must_use]
     pub fn read(&self) -> Found {
         let most = (MAX_BYTES + MAX_LINE) as u64;
         let read = match read_bounded(&self.path, most) {
             Ok(None) => return Found::default(),
             Ok(Some(bytes)) => decode(&bytes),
+            Err(Unread::Io(error)) => {
+                let path = self.path.display();
+                let told = format!(
+                    "the registry kept in {path} is not used, as it cannot be read: {error}: let \
+                     the user of this process read it"
+                );
+                return Found { kept: None, set_aside: Some(told) };
+            }
             Err(error) => Err(error.to_string()),
         };
         match read {
@@ -145,6 +154,19 @@ mod tests {
             cache.write(&kept).unwrap();
             assert_eq!(cache.read(), Found { kept: Some(kept), set_aside: None });
         }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_that_the_system_does_not_let_be_read_stays_where_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let (cache, path) = (Cache::new(folder.path()), folder.path().join(FILE));
+        // The tests may run as a user who can read everything, but nobody can read this.
+        std::os::unix::fs::symlink(&path, &path).unwrap();
+        let found = cache.read();
+        assert_eq!(found.kept, None);
+        assert!(found.set_aside.unwrap().contains("is not used, as it cannot be read: "));
+        assert!(fs::symlink_metadata(&path).is_ok(), "it was not renamed");
     }
 
     #[test]

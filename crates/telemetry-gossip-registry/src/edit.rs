@@ -201,17 +201,19 @@ impl Edition {
         self.finish(next, None)
     }
 
-    /// Takes back a removed node, or the machine that was replaced.
+    /// Takes back a removed node, or the machine that was replaced. The machine that took its place
+    /// leaves as soon as it learns of it.
     pub fn readmit(&self, id: NodeId) -> Result<Self, EditError> {
         let mut next = self.next()?;
         if let Some(removed) = next.removed.remove(&id) {
             next.members.insert(id, removed.was);
         } else {
             let member = next.members.get_mut(&id);
-            let replaced = member.and_then(|member| Some((member.replaced.take()?, member)));
+            let replaced = member.and_then(|member| Some((member.replaced?, member)));
             let nothing = || EditError::NothingToReadmit { id: id.to_string() };
             let (since, member) = replaced.ok_or_else(nothing)?;
-            member.since = since;
+            // The machine that took its place is the one that is replaced now, and leaves.
+            member.replaced = Some(std::mem::replace(&mut member.since, since));
         }
         self.finish(next, None)
     }

@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::document::{ClusterId, DocumentHash, Edition, MAX_TEXT};
+use crate::document::{ClusterId, DocumentHash, Edition, MAX_TEXT, MAX_VERSION, is_plain};
 
 /// The format of heads and documents that this crate writes, and the highest that it reads.
 pub const FORMAT: u32 = 1;
@@ -145,7 +145,29 @@ impl Head {
         if format > FORMAT {
             return Err(HeadError::NewerFormat { format });
         }
-        serde_json::from_slice(bytes).map_err(HeadError::unreadable)
+        let head: Self = serde_json::from_slice(bytes).map_err(HeadError::unreadable)?;
+        head.check()?;
+        Ok(head)
+    }
+
+    /// Checks the rules that documents have, too: what a head says is shown to operators.
+    fn check(&self) -> Result<(), HeadError> {
+        let Self { label, version, op, by, why, .. } = self;
+        if !(1..=MAX_VERSION).contains(version) {
+            let what = format!("it has version {version}: versions go from 1 to {MAX_VERSION}");
+            return Err(HeadError::Unreadable { what });
+        }
+        for (field, text) in [("label", label), ("op", op), ("by", by), ("why", why)] {
+            if !is_plain(text) {
+                return Err(HeadError::Unreadable {
+                    what: format!(
+                        "`{field}` is no plain text: at most {MAX_TEXT} bytes are allowed, and no \
+                         control characters"
+                    ),
+                });
+            }
+        }
+        Ok(())
     }
 
     /// Writes the head as one line of JSON.
@@ -179,6 +201,12 @@ impl Head {
         let count = document.members().len() as u64;
         if self.members != count {
             return differs("a number of members of", &self.members, &count);
+        }
+        if self.previous != document.previous() {
+            let said = |hash: Option<DocumentHash>| {
+                hash.map_or_else(|| "none".to_owned(), |hash| hash.short())
+            };
+            return differs("previous", &said(self.previous), &said(document.previous()));
         }
         if self.recovered != document.recovered() {
             return differs("recovered", &self.recovered, &document.recovered());
@@ -229,5 +257,48 @@ pub enum HeadError {
 impl HeadError {
     fn unreadable(error: serde_json::Error) -> Self {
         Self::Unreadable { what: error.to_string() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::document::Member;
+
+    fn edition() -> Edition {
+        let members = [("a".parse().unwrap(), Member::default())];
+        Edition::first(ClusterId::from_random([1; 16]), "prod", members).unwrap()
+    }
+
+    #[test]
+    fn a_head_keeps_the_rules_of_texts_and_versions() {
+        let right = Head::of(&edition(), &Stamp::new("ana", "more load").op([1; 16]).at(7));
+        assert_eq!(Head::parse(right.to_json().as_bytes()), Ok(right.clone()));
+        let broken: [(fn(&mut Head), &str); 6] = [
+            (|head| head.why = "x\nversion   9".into(), "`why` is no plain text"),
+            (|head| head.by = "\u{1b}[2J".into(), "`by` is no plain text"),
+            (|head| head.label = "x".repeat(MAX_TEXT + 1), "`label` is no plain text"),
+            (|head| head.op = "\0".into(), "`op` is no plain text"),
+            (|head| head.version = 0, "it has version 0: versions go from 1"),
+            (|head| head.version = u64::MAX, "versions go from 1 to 9007199254740992"),
+        ];
+        for (break_it, said) in broken {
+            let mut head = right.clone();
+            break_it(&mut head);
+            let error = Head::parse(head.to_json().as_bytes()).expect_err(said).to_string();
+            assert!(error.contains(said), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_head_with_another_history_than_its_document_does_not_match() {
+        let edition = edition();
+        let next = edition.add([("b".parse().unwrap(), Member::default())]).unwrap();
+        let mut head = Head::of(&next, &Stamp::default());
+        assert_eq!(head.matches(&next), Ok(()));
+        head.previous = None;
+        assert!(head.matches(&next).unwrap_err().contains("the head says previous none"));
+        head.previous = Some(next.hash());
+        assert!(head.matches(&next).is_err());
     }
 }

@@ -9,7 +9,9 @@ use telemetry_gossip_core::{Config, Network, NodeId};
 use telemetry_gossip_registry::{Location, follow};
 
 use super::record::RecordArgs;
-use super::values::{host_port, key_value, label, mtu, network, node_id, socket_addr, span};
+use super::values::{
+    RegistryLocation, host_port, key_value, label, mtu, network, node_id, socket_addr, span,
+};
 use crate::control::place::Listen;
 
 /// Run one node as a process until SIGTERM, SIGHUP or ctrl-c; it then leaves the cluster.
@@ -65,7 +67,13 @@ pub(crate) struct AgentArgs {
     /// Registry of the nodes that belong to the cluster: file:PATH, or etcd://HOST:PORT/CLUSTER,
     /// which `tgossip-agent` does not open. Without one, every node that has the key belongs. Give
     /// --state as well, for restarts while the registry is down.
-    #[arg(long, value_name = "URL", env = "TGOSSIP_REGISTRY", hide_env_values = true)]
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "TGOSSIP_REGISTRY",
+        hide_env_values = true,
+        value_parser = RegistryLocation
+    )]
     pub(crate) registry: Option<Location>,
     /// What to do once the registry no longer names this node.
     #[arg(long, value_enum, default_value_t, requires = "registry")]

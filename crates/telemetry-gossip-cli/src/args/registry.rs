@@ -8,7 +8,9 @@ use telemetry_gossip_core::NodeId;
 use telemetry_gossip_registry::Location;
 
 use super::AskArgs;
-use super::values::{host_port, label, node_id, registry_label, registry_member, span, timeout};
+use super::values::{
+    RegistryLocation, host_port, label, node_id, registry_label, registry_member, span, timeout,
+};
 use crate::control::place::Via;
 
 /// Keep the list of nodes that belong to a cluster.
@@ -44,7 +46,7 @@ pub(crate) struct RegistryArgs {
         value_name = "URL",
         env = "TGOSSIP_REGISTRY",
         hide_env_values = true,
-        value_parser = clap::value_parser!(Location)
+        value_parser = RegistryLocation
     )]
     pub(crate) url: Option<Location>,
     #[command(subcommand)]

@@ -37,6 +37,19 @@ fn prose_in_help_texts_has_no_line_breaks_and_lists_fit_a_terminal() {
 }
 
 #[test]
+fn a_password_in_the_location_of_a_registry_is_not_printed() {
+    for line in [
+        "tgossip registry etcd://ana:s3cret@h:1/prod list",
+        "tgossip registry etcd://h:1/prod?password=s3cret list",
+        "tgossip agent --id a --registry etcd://ana:s3cret@h:1/prod",
+        "tgossip agent --id a --registry https://ana:s3cret@h:1/prod",
+    ] {
+        let error = parse(line).expect_err(line);
+        assert!(error.contains("URL") && !error.contains("s3cret"), "{line}: {error}");
+    }
+}
+
+#[test]
 fn valid_command_lines_parse() {
     for line in [
         "tgossip demo",

@@ -1,11 +1,15 @@
 //! Parsers for the values of options. Each error states the rule and an example to type.
 
+use std::ffi::OsStr;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use clap::builder::TypedValueParser;
+use clap::error::ErrorKind;
 use telemetry_gossip_core::{Network, NodeId};
+use telemetry_gossip_registry::Location;
 use telemetry_gossip_sim::Share;
 
 /// The largest number of nodes in a demo. One process runs them all, keeps n × n views, and has to
@@ -17,6 +21,31 @@ pub(crate) const MTUS: RangeInclusive<u16> = 767..=65_507;
 
 /// The longest label in bytes; an id may be equally long.
 const MAX_LABEL_BYTES: usize = 127;
+
+/// Parses the location of a registry. Its errors do not repeat the value, as those of the other
+/// parsers do, since it may have a password by mistake.
+#[derive(Clone, Debug)]
+pub(super) struct RegistryLocation;
+
+impl TypedValueParser for RegistryLocation {
+    type Value = Location;
+
+    fn parse_ref(
+        &self,
+        command: &clap::Command,
+        argument: Option<&clap::Arg>,
+        value: &OsStr,
+    ) -> Result<Location, clap::Error> {
+        let name = argument.map_or_else(|| "URL".to_owned(), ToString::to_string);
+        let wrong = |why: String| {
+            let message = format!("invalid value for '{name}': {why}\n");
+            clap::Error::raw(ErrorKind::ValueValidation, message).with_cmd(command)
+        };
+        let text = value.to_str().ok_or_else(|| wrong("it is not UTF-8".to_owned()))?;
+        text.parse()
+            .map_err(|error: telemetry_gossip_registry::LocationError| wrong(error.to_string()))
+    }
+}
 
 pub(super) fn demo_nodes(text: &str) -> Result<usize, String> {
     match text.parse() {

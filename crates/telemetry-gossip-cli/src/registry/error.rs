@@ -77,7 +77,9 @@ pub(crate) enum RegistryError {
     /// A live member has a newer version in force than the registry has.
     #[error(
         "{location} has version {store}, and {id} has version {version} in force: the registry \
-         was rolled back, as by a restore from a backup: nothing was written: end it by `recover`"
+         was rolled back, as by a restore from a backup: nothing was written: end it by `recover`; \
+         if no registry ever had that version, {id} is not to be believed: remove it without \
+         `--via`"
     )]
     Behind {
         /// Where the registry is.
@@ -92,7 +94,8 @@ pub(crate) enum RegistryError {
     /// A live member has a newer version in force than the agent that is asked.
     #[error(
         "{node} has version {agent} in force, and {id} has version {version}: nothing was \
-         written: repeat this with `--via` and an agent that has the newest version"
+         written: repeat this with `--via` and an agent that has the newest version; if no \
+         registry ever had that version, remove {id} first, without `--via`"
     )]
     AgentBehind {
         /// The agent that was asked.

@@ -82,7 +82,9 @@ mod tests {
         assert!(found.guard("file:x", 5).is_ok());
         let refused = found.guard("file:x", 4).unwrap_err();
         assert_eq!(refused.exit_code(), 6);
-        assert!(refused.to_string().contains("has version 4, and b has version 5 in force"));
+        let said = refused.to_string();
+        assert!(said.contains("has version 4, and b has version 5 in force"), "{said}");
+        assert!(said.contains("b is not to be believed: remove it without `--via`"), "{said}");
         answer.published.clear();
         assert_eq!(highest(&answer), None);
     }

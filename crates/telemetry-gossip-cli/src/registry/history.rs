@@ -203,7 +203,8 @@ fn remembered(document: &Document) -> BTreeMap<u64, Changes> {
     versions.entry(document.version()).or_default();
     for (id, member) in document.members().filter(|(_, member)| member.since > 0) {
         let changes = versions.entry(member.since).or_default();
-        let is_new = member.replaced.is_none();
+        // Of one that was taken back, the other machine came later.
+        let is_new = member.replaced.is_none_or(|other| other > member.since);
         let ids = if is_new { &mut changes.added } else { &mut changes.replaced };
         ids.push(id.to_string());
     }
@@ -399,6 +400,8 @@ mod tests {
         assert_eq!(told.keys().copied().collect::<Vec<_>>(), [1, 3, 4, 5, 6]);
         let seventh = sixth.replace(id("n3"), vec![]).unwrap();
         assert_eq!(remembered(seventh.document())[&7].replaced, ["n3"]);
+        let eighth = seventh.readmit(id("n3")).unwrap();
+        assert_eq!(remembered(eighth.document())[&3].added, ["n3"]);
         assert_eq!(said_of(seventh.document(), 6), ("ana".into(), "stolen".into()));
     }
 }

@@ -60,6 +60,11 @@ pub const MAX_TEXT: usize = 255;
 /// The highest version. Every program that reads JSON keeps it exactly (RFC 8259, section 6).
 pub const MAX_VERSION: u64 = 1 << 53;
 
+/// Whether a text may stand in a document or a head: no longer than [`MAX_TEXT`], and on one line.
+pub(crate) fn is_plain(text: &str) -> bool {
+    text.len() <= MAX_TEXT && !text.chars().any(char::is_control)
+}
+
 /// One version of the list of nodes that belong to a cluster.
 ///
 /// ```
@@ -103,7 +108,8 @@ pub struct Member {
     /// The version since which this machine is the node. A machine that was the node before an
     /// operator replaced it has a lower one. Zero if the document does not say.
     pub since: u64,
-    /// The `since` of the machine that this one has replaced.
+    /// The `since` of the other machine that was the node: the one that this one has replaced, or
+    /// that had replaced this one before it was taken back.
     pub replaced: Option<u64>,
 }
 

@@ -11,7 +11,7 @@ use telemetry_gossip_core::NodeId;
 
 use super::{
     ClusterId, Document, DocumentError, DocumentHash, MAX_ADDRESSES, MAX_BYTES, MAX_LABELS,
-    MAX_MEMBERS, MAX_REMOVED, MAX_TEXT, MAX_VERSION, Member, Removed,
+    MAX_MEMBERS, MAX_REMOVED, MAX_TEXT, MAX_VERSION, Member, Removed, is_plain,
 };
 
 /// The document as it is written, before its rules are checked.
@@ -196,9 +196,8 @@ fn is_address(text: &str) -> bool {
 }
 
 fn check_text(field: impl Fn() -> String, text: &str) -> Result<(), DocumentError> {
-    let is_plain =
-        !text.is_empty() && text.len() <= MAX_TEXT && !text.chars().any(char::is_control);
-    if is_plain { Ok(()) } else { Err(DocumentError::Text { field: field() }) }
+    let is_right = !text.is_empty() && is_plain(text);
+    if is_right { Ok(()) } else { Err(DocumentError::Text { field: field() }) }
 }
 
 fn check_version(

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::document::DocumentHash;
+use crate::document::{DocumentHash, MAX_VERSION};
 
 /// What the live members publish, other than this node.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -24,9 +24,12 @@ impl Published {
     #[must_use]
     pub fn parse(value: &[u8]) -> Option<Self> {
         let (version, hash) = std::str::from_utf8(value).ok()?.split_once('.')?;
-        let is_hash = hash.len() == 16 && hash.bytes().all(|byte| byte.is_ascii_hexdigit());
-        let version = version.parse().ok()?;
-        is_hash.then(|| Self { version, hash: hash.to_owned() })
+        let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+        let is_hash = hash.len() == 16 && hash.bytes().all(is_digit);
+        let number: u64 = version.parse().ok()?;
+        // Another spelling, such as `+5`, or a version that no document has, is not a node's.
+        let is_version = (1..=MAX_VERSION).contains(&number) && number.to_string() == version;
+        (is_hash && is_version).then(|| Self { version: number, hash: hash.to_owned() })
     }
 
     /// The version.

@@ -155,6 +155,10 @@ fn standing(me: NodeId, document: &Document, held: Option<&Held>) -> Verdict {
             Some(since) if since < member.since => {
                 Verdict::Gone(Gone::Replaced { version: member.since })
             }
+            // The machine before it was taken back.
+            Some(since) if member.replaced == Some(since) => {
+                Verdict::Gone(Gone::Replaced { version: document.version() })
+            }
             _ => Verdict::Take { since: member.since },
         };
     }

@@ -229,13 +229,16 @@ impl Follower {
             }
             _ => Source::Outsiders,
         };
+        if let Hint::Published { by, .. } = &hint {
+            // What it published before no longer counts.
+            self.status.differs.take_if(|differing| differing == by);
+        }
         match hint {
             Hint::Asked => return self.schedule.asked(now),
             Hint::Published { published, .. } if published.version() < version => return,
             Hint::Published { by, published } if published.version() == version => {
                 let own = self.held.as_ref().map(|held| held.hash.short());
                 if own.as_deref() == Some(published.hash()) {
-                    self.status.differs.take_if(|differing| *differing == by);
                     return;
                 }
                 self.status.differs = Some(by);
@@ -255,12 +258,13 @@ impl Follower {
     }
 
     /// The next thing to do, if there is one now. Until its outcome is reported there is no other,
-    /// except for those that need no report.
+    /// except for those that need no report. Once the node has left, there is nothing to do.
     pub fn poll(&mut self, now: Instant) -> Option<Action> {
         if let Some(action) = self.actions.pop_front() {
             return Some(action);
         }
         match &self.step {
+            Step::Idle if self.status.left => None,
             Step::Idle if now >= self.schedule.next_at() => {
                 self.schedule.begin(now);
                 self.status.reads += 1;
@@ -283,6 +287,7 @@ impl Follower {
             return Some(Instant::ORIGIN);
         }
         match &self.step {
+            Step::Idle if self.status.left => None,
             Step::Idle => Some(self.schedule.next_at()),
             Step::Settling { until, .. } => Some(*until),
             _ => None,
@@ -397,12 +402,10 @@ impl Follower {
             }
             Verdict::Hold(reason) => self.hold(now, reason),
             Verdict::Same => {
-                // The same list, written in another way: others will have it like this, too.
-                if let Some(held) = &mut self.held {
-                    (held.hash, held.bytes) = (edition.hash(), edition.bytes().into());
-                }
-                self.tell_in_force();
-                self.is_current(now, true);
+                // The same list, written in another way: others will have it like this, too, and
+                // the next version names the hash of these bytes.
+                let since = held.and_then(|held| held.since);
+                self.keep(Held::new(edition, edition.bytes().into(), since));
             }
             Verdict::Gone(gone) => self.on_gone(now, gone),
             Verdict::NotYetMember => {
@@ -411,6 +414,7 @@ impl Follower {
                     let seeds = self.addresses(edition.document());
                     self.actions.push_back(Action::Seeds(seeds));
                 }
+                self.gone_since = None;
                 self.status.state = State::NotYetMember { version: edition.version() };
                 self.schedule.succeeded(now, true);
                 self.schedule.wanted(now);
@@ -431,7 +435,16 @@ impl Follower {
     /// Reports whether [`Action::Keep`] is done.
     pub fn on_kept(&mut self, now: Instant, kept: Result<(), String>) {
         match (std::mem::replace(&mut self.step, Step::Idle), kept) {
-            (Step::Keeping(next), Ok(())) => self.apply(next),
+            (Step::Keeping(next), Ok(())) => {
+                let in_force = self.held.as_ref().map(|held| held.version);
+                if in_force == Some(next.version) {
+                    self.held = Some(next);
+                    self.tell_in_force();
+                    self.is_current(now, true);
+                } else {
+                    self.apply(next);
+                }
+            }
             (Step::Keeping(_), Err(error)) => {
                 self.stay(Reason::NotKept(error));
                 self.schedule.failed(now);
@@ -518,11 +531,15 @@ impl Follower {
                 Reason::Unreachable(error.to_string())
             }
         };
-        self.stay(reason);
+        // A store that is down takes back nothing of what it said of this node.
+        if self.gone_since.is_none() {
+            self.stay(reason);
+        }
         self.schedule.failed(now);
     }
 
-    /// Reports that the node has left, as [`Action::Leave`] asked.
+    /// Reports that the node has left, as [`Action::Leave`] asked. It stays gone, whatever the
+    /// store says from then on.
     pub fn on_left(&mut self) {
         self.status.left = true;
     }

@@ -329,6 +329,29 @@ fn a_machine_that_was_replaced_leaves_and_one_that_replaces_it_belongs() {
     let mut old = Host::at(&one);
     old.run(seconds(60), &[&one, &two, &three, &four]);
     assert_eq!((old.left, old.applied), (None, vec![4]));
+    // Then the machine that took its place is the one that leaves.
+    let mut new = Host::new(Some(Kept::new(two.bytes(), Some(2))));
+    new.run(seconds(60), &[&one, &two, &three, &four]);
+    assert_eq!((new.left, new.applied), (Some(Gone::Replaced { version: 4 }), vec![]));
+}
+
+#[test]
+fn a_node_that_is_gone_stays_so_while_the_store_is_down_and_once_it_has_left() {
+    let one = first(&["a", "b", "c", "d", "e"]);
+    let two = remove(&one, &["a"]);
+    let mut host = Host::at(&one);
+    host.run(seconds(1), &[&one, &two]);
+    let down = || Err(StoreError::Unreachable("refused".to_owned()));
+    host.run_with(seconds(30), down(), &[]);
+    assert!(host.follower.status().failures > 0 && host.left.is_none());
+    assert!(matches!(host.state(), State::Gone(_)) && !host.follower.status().is_ready());
+    host.run(seconds(45), &[&one, &two]);
+    assert!(host.left.is_some(), "a second read said so, too");
+    host.follower.on_left();
+    let three = two.readmit(id("a")).unwrap();
+    host.run(seconds(600), &[&one, &two, &three]);
+    assert!(matches!(host.state(), State::Gone(_)) && host.applied.is_empty());
+    assert_eq!(host.follower.poll_timeout(), None);
 }
 
 #[test]
@@ -485,6 +508,43 @@ fn the_same_list_in_other_words_is_no_fork() {
     host.run(seconds(60), &[&same]);
     assert_eq!((host.applied.len(), host.state()), (0, &State::Current));
     assert_eq!(host.published.unwrap(), format!("1.{}", same.hash().short()));
+    // The next version follows from these words, also after a restart.
+    let two = remove(&same, &["j"]);
+    let mut host = Host::new(host.kept);
+    host.run(seconds(60), &[&same, &two]);
+    assert_eq!((host.applied.as_slice(), host.state()), (&[2][..], &State::Current));
+}
+
+#[test]
+fn a_member_with_another_list_is_named_until_it_publishes_another_version() {
+    let one = ten();
+    for later in [format!("1.{}", one.hash().short()), "2.0011223344556677".to_owned()] {
+        let mut host = Host::at(&one);
+        host.run(seconds(2), &[&one]);
+        let published = |text: &str| Published::parse(text.as_bytes()).unwrap();
+        let said = |text: &str| Hint::Published { by: id("b"), published: published(text) };
+        host.follower.on_hint(host.now, said("1.0011223344556677"));
+        assert_eq!(host.follower.status().differs, Some(id("b")));
+        host.follower.on_hint(host.now, said(&later));
+        assert_eq!(host.follower.status().differs, None, "{later}");
+    }
+}
+
+#[test]
+fn only_what_a_node_can_publish_is_a_version() {
+    let hash = "0011223344556677";
+    assert!(Published::parse(format!("9007199254740992.{hash}").as_bytes()).is_some());
+    for (version, hash) in [
+        ("0", hash),
+        ("+5", hash),
+        ("05", hash),
+        ("9007199254740993", hash),
+        ("5", "00112233445566AA"),
+        ("5", "001122"),
+    ] {
+        let text = format!("{version}.{hash}");
+        assert_eq!(Published::parse(text.as_bytes()), None, "{text}");
+    }
 }
 
 #[test]

@@ -64,6 +64,8 @@ pub(super) struct Task {
     stuck: Option<JoinHandle<Outcome>>,
     /// When the node has heard what the others publish; `None` until it has joined.
     heard_at: Option<Instant>,
+    /// What the node could not publish, and is to publish before the next read.
+    unpublished: Option<String>,
     /// The state that was logged last.
     logged: Option<String>,
 }
@@ -95,6 +97,7 @@ impl Task {
             under_way: None,
             stuck: None,
             heard_at,
+            unpublished: None,
             logged: None,
         }
     }
@@ -196,6 +199,9 @@ impl Task {
     async fn carry_out(&mut self, action: Action) {
         match action {
             Action::ReadHead => {
+                if let Some(value) = self.unpublished.clone() {
+                    self.publish(value).await;
+                }
                 self.set_fleet();
                 let store = self.store.clone();
                 let read = async move { Outcome::Head(head(&*store).await) };
@@ -212,17 +218,25 @@ impl Task {
                 self.follower.on_applied(self.now(), applied);
                 self.shared.set_document(self.follower.document());
             }
-            Action::Publish(value) => {
-                if let Err(error) = self.agent.publish_urgent(TELEMETRY_KEY, value.as_bytes()).await
-                {
-                    tracing::warn!(%error, "the version of the registry cannot be published");
-                }
-            }
+            Action::Publish(value) => self.publish(value).await,
             Action::Seeds(addresses) => self.join(addresses),
             Action::Leave(gone) => self.leave(&gone).await,
             Action::Warn(gone) => tracing::warn!(
                 "{gone}: it goes on, as it was told to stay, and the others tell it nothing"
             ),
+        }
+    }
+
+    /// Publishes the version in force. A node that has no room for it in its telemetry, or waits
+    /// for its id, tries again later: the others would count it among those without a version.
+    async fn publish(&mut self, value: String) {
+        match self.agent.publish_urgent(TELEMETRY_KEY, value.as_bytes()).await {
+            Ok(()) => self.unpublished = None,
+            Err(error) => {
+                if self.unpublished.replace(value).is_none() {
+                    tracing::warn!(%error, "the version of the registry cannot be published yet");
+                }
+            }
         }
     }
 
@@ -250,7 +264,7 @@ impl Task {
     /// Keeps a version on the disk, if the node has a folder for it.
     fn keep(&mut self, kept: Kept) {
         let Some(cache) = self.cache.clone() else {
-            return self.follower.on_kept(self.now(), Ok(()));
+            return self.report(Outcome::Kept(Ok(())));
         };
         let write = async move {
             Outcome::Kept(cache.write(&kept).map_err(|error: io::Error| error.to_string()))
@@ -273,7 +287,11 @@ impl Task {
         match outcome {
             Outcome::Head(found) => self.follower.on_head(now, found),
             Outcome::Document(found) => self.follower.on_document(now, found),
-            Outcome::Kept(kept) => self.follower.on_kept(now, kept),
+            Outcome::Kept(kept) => {
+                self.follower.on_kept(now, kept);
+                // The same list in other words is in force once it is kept.
+                self.shared.set_document(self.follower.document());
+            }
         }
     }
 

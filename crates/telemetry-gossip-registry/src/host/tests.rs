@@ -162,6 +162,44 @@ async fn a_node_that_is_not_named_knocks_and_belongs_once_it_is_added() {
     assert_eq!(x.agent.member("a").unwrap().status, MemberStatus::Alive);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_version_that_cannot_be_published_is_published_once_there_is_room() {
+    let fleet = Fleet::new(&["a"]).await;
+    let mut options = Options::new("a".parse().unwrap());
+    let prepared = Registry::new(Arc::new(fleet.store.clone())).prepare(&mut options);
+    let agent = Agent::spawn(options, fleet.network.transport("a").unwrap()).unwrap();
+    for (name, value) in [("long", &[0; 512][..]), ("short", &[0])] {
+        let mut count = 0;
+        while agent.publish(&format!("{name}{count}"), value).await.is_ok() {
+            count += 1;
+        }
+        assert!(count > 0, "{name}");
+    }
+    let mut published = agent.subscribe(crate::follow::TELEMETRY_KEY);
+    let node = Node { following: prepared.follow(&agent), agent };
+    node.at(1).await;
+    assert_eq!(node.agent.member("a").unwrap().value("tg.config"), None);
+    node.agent.unpublish("long0").await.unwrap();
+    let minute = Duration::from_secs(60);
+    let change = tokio::time::timeout(minute, published.recv()).await.expect("it is published");
+    assert!(change.unwrap().value.unwrap().value.starts_with(b"1."));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_same_list_in_other_words_is_the_document_in_force() {
+    let mut fleet = Fleet::new(&["a"]).await;
+    let a = fleet.start("a", &[], None);
+    a.at(1).await;
+    let words = [b"# by a template\n", fleet.newest.bytes()].concat();
+    fleet.edit(|_| Edition::parse(&words).unwrap()).await;
+    a.following.read_now();
+    let mut changes = a.following.changes();
+    let hash = fleet.newest.hash();
+    let is_new = |status: &Status| status.in_force.as_ref().is_some_and(|it| it.hash == hash);
+    changes.wait_for(is_new).await.unwrap();
+    assert_eq!(a.following.document().as_deref(), Some(&words[..]));
+}
+
 /// A store whose calls never return.
 #[derive(Debug)]
 struct Hung(std::sync::mpsc::Sender<()>);

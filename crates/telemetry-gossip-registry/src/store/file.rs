@@ -128,7 +128,14 @@ impl FileStore {
             let (path, why) = (path.display(), reason(&error));
             StoreError::Unwritable(format!("{path} cannot be replaced: {why}"))
         };
-        let _lock = Lock::take(&path, LOCK_PATIENCE).map_err(unwritable)?;
+        let _lock = Lock::take(&path, LOCK_PATIENCE).map_err(|error| match error.kind() {
+            io::ErrorKind::WouldBlock => unwritable(error),
+            _ => StoreError::Unwritable(format!(
+                "{}.lock, which writers lock, cannot be opened: {error}: write as its owner or, if \
+                 it is not there, as a user who may create files in its folder",
+                path.display()
+            )),
+        })?;
         let found = self.read()?.map(|bytes| revision(DocumentHash::of(&bytes)));
         if found != write.base() {
             return Ok(Written::Conflict);
@@ -236,6 +243,20 @@ mod tests {
         let after = store.head().await.unwrap().unwrap();
         assert_eq!((before.head.version, after.head.version), (1, 2));
         assert_ne!(before.revision, after.revision);
+    }
+
+    #[tokio::test]
+    async fn a_lock_that_cannot_be_opened_is_named() {
+        let root = tempfile::tempdir().unwrap();
+        let store = FileStore::new(root.path().join("cluster.toml"));
+        fs::create_dir(root.path().join("cluster.toml.lock")).unwrap();
+        let write = Write::new(edition(1, "a"), &Stamp::default(), None);
+        let error = store.write(&write).await.unwrap_err().to_string();
+        assert!(
+            error.contains("cluster.toml.lock, which writers lock, cannot be opened"),
+            "{error}"
+        );
+        assert!(error.contains("write as its owner"), "{error}");
     }
 
     #[tokio::test]

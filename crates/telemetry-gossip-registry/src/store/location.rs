@@ -242,7 +242,10 @@ impl fmt::Display for Location {
 impl EtcdPlace {
     fn parse(text: &str) -> Result<Self, LocationError> {
         // `USER:PASSWORD@HOST` of other URLs, whose password may have any mark before the `@`.
-        if text.split(['&', '=']).next().is_some_and(|begin| begin.contains('@')) {
+        let begins_with_login =
+            |marks: &[char]| text.split(marks).next().is_some_and(|begin| begin.contains('@'));
+        // The values of parameters may have an `@`.
+        if begins_with_login(&['&', '=']) || begins_with_login(&['?']) {
             return Err(LocationError::Password);
         }
         let (place, parameters) = text.split_once('?').unwrap_or((text, ""));
@@ -439,6 +442,7 @@ mod tests {
             "etcd://ana:secret@h:1/p",
             "etcd://ana:secret/@h:1/p",
             "etcd://ana:secret?@h:1/p",
+            "etcd://ana:sec=ret&@h:1/p",
             "etcd://h:1/p?password=secret",
         ] {
             let refused = error(text);

@@ -177,7 +177,7 @@ impl Storm {
 
     fn hint(&mut self) {
         let by = id(IDS[1 + self.below(11)]);
-        let version = self.rng.next_u64() >> (11 + self.below(50));
+        let version = (self.rng.next_u64() >> (11 + self.below(50))).max(1);
         let hint = match self.below(4) {
             0 => Hint::Knocked,
             1 => Hint::NotAMember { version, by: Some(by) },
