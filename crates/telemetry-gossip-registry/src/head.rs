@@ -274,7 +274,8 @@ mod tests {
     fn a_head_keeps_the_rules_of_texts_and_versions() {
         let right = Head::of(&edition(), &Stamp::new("ana", "more load").op([1; 16]).at(7));
         assert_eq!(Head::parse(right.to_json().as_bytes()), Ok(right.clone()));
-        let broken: [(fn(&mut Head), &str); 6] = [
+        type Break = fn(&mut Head);
+        let broken: [(Break, &str); 6] = [
             (|head| head.why = "x\nversion   9".into(), "`why` is no plain text"),
             (|head| head.by = "\u{1b}[2J".into(), "`by` is no plain text"),
             (|head| head.label = "x".repeat(MAX_TEXT + 1), "`label` is no plain text"),
