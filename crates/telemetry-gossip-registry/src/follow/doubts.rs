@@ -27,6 +27,6 @@ impl Doubts {
     /// Whether enough of the other live members say so: three, or half of fewer.
     pub(super) fn are_enough(&mut self, now: Instant, live: usize) -> bool {
         self.0.retain(|(_, at)| now.since(*at) < COUNT_FOR);
-        self.0.len() >= ENOUGH.min(live / 2).max(1)
+        self.0.len() >= ENOUGH.min(live.div_ceil(2)).max(1)
     }
 }

@@ -121,7 +121,8 @@ pub struct Follower {
     /// What the host is asked for next: one action that is reported, behind some that are not.
     actions: std::collections::VecDeque<Action>,
     status: Status,
-    started_at: Instant,
+    /// When a first version was read that waits for what the others publish.
+    settles_since: Option<Instant>,
     /// Whether the version that is kept and applied is one before the newest.
     has_more: bool,
     /// Since when the store says that this node is gone.
@@ -154,7 +155,7 @@ impl Follower {
             schedule,
             actions: std::collections::VecDeque::new(),
             status: Status::default(),
-            started_at: now,
+            settles_since: None,
             has_more: false,
             gone_since: None,
             told_gone: false,
@@ -254,7 +255,9 @@ impl Follower {
     }
 
     fn count_doubts(&mut self, now: Instant) {
-        self.status.doubted = self.doubts.are_enough(now, self.fleet.live);
+        // While the store answers, it says who belongs.
+        let reads = self.status.state == State::Current;
+        self.status.doubted = !reads && self.doubts.are_enough(now, self.fleet.live);
     }
 
     /// The next thing to do, if there is one now. Until its outcome is reported there is no other,
@@ -372,12 +375,20 @@ impl Follower {
             Ok(edition) => edition,
             Err(error) => return self.on_failure(now, error.into()),
         };
-        let until = self.started_at + SETTLE;
-        if self.held.is_none() && !self.fleet.settled && now < until {
-            self.step = Step::Settling { head, edition, until };
-        } else {
-            self.judge(now, &head, &edition);
+        if self.held.is_some() || self.fleet.settled {
+            return self.judge(now, &head, &edition);
         }
+        let is_first = self.settles_since.is_none();
+        let until = *self.settles_since.get_or_insert(now) + SETTLE;
+        if now >= until {
+            return self.judge(now, &head, &edition);
+        }
+        if is_first {
+            // The others are asked, if the node knows no other way to them.
+            let seeds = self.addresses(edition.document());
+            self.actions.push_back(Action::Seeds(seeds));
+        }
+        self.step = Step::Settling { head, edition, until };
     }
 
     /// Judges the first version once it is plain what the others publish.
@@ -465,7 +476,8 @@ impl Follower {
         match (std::mem::replace(&mut self.step, Step::Idle), applied) {
             (Step::Applying(next), Ok(())) => {
                 let is_first = self.held.replace(next).is_none();
-                if is_first {
+                // While it waited for what the others publish, they were asked already.
+                if is_first && self.settles_since.is_none() {
                     let seeds = self.seeds();
                     self.actions.push_back(Action::Seeds(seeds));
                 }
@@ -511,9 +523,13 @@ impl Follower {
 
     /// The version of the store is not taken.
     fn hold(&mut self, now: Instant, reason: Reason) {
-        self.gone_since = None;
         self.count_doubts(now);
-        self.stay(reason);
+        // A removal that was confirmed is taken back by a list that names this node, and not by a
+        // store that is damaged or was restored.
+        if !self.told_gone {
+            self.gone_since = None;
+            self.stay(reason);
+        }
         self.schedule.succeeded(now, false);
     }
 

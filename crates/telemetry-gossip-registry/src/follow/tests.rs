@@ -568,3 +568,21 @@ fn a_node_without_a_way_to_the_others_tries_eight_of_them_and_seeds_first() {
     host.run(seconds(1), &[&without.unwrap()]);
     assert_eq!(host.seeds.len(), 8);
 }
+
+/// Without any way to the others but the list itself, it asks them before it takes the list: the
+/// store may be a restored backup, which names a node that was removed since.
+#[test]
+fn a_node_without_seeds_asks_the_members_of_a_list_before_it_takes_it() {
+    let member = |name: &str| (id(name), Member::at([format!("{name}:7946")]));
+    let one = Edition::first(ClusterId::from_random([1; 16]), "", ["a", "b", "c", "d"].map(member));
+    let one = one.unwrap();
+    let two = remove(&one, &["d"]);
+    let mut host = Host::new(None);
+    host.follower.set_fleet(host.now, Fleet::new([], false));
+    host.run(seconds(1), &[&one]);
+    assert_eq!((host.seeds.len(), host.applied.len()), (3, 0));
+    let value = format!("2.{}", two.hash().short());
+    host.fleet([Published::parse(value.as_bytes()), Published::parse(value.as_bytes())]);
+    host.run(seconds(30), &[&one]);
+    assert_eq!((host.applied.len(), host.held()), (0, "rolled_back"));
+}

@@ -22,8 +22,9 @@ use crate::follow::{
 use crate::head::Head;
 use crate::store::{Store, StoreError};
 
-/// How long a store may take to answer. Stores have shorter limits of their own.
-const READ_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a store may take to answer. Stores have shorter limits of their own: 30 s where a
+/// password has to be checked.
+const READ_TIMEOUT: Duration = Duration::from_secs(40);
 
 /// How long a node that leaves waits for the others to hear of it.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -79,8 +80,6 @@ impl Task {
         shared: Arc<Shared>,
     ) -> Self {
         let Prepared { store, follower, cache, start, seeds, .. } = prepared;
-        // A node that nobody is to be found through has nobody to hear from, either.
-        let heard_at = seeds.is_empty().then_some(start);
         let (events, published) = (agent.events(), agent.subscribe(TELEMETRY_KEY));
         Self {
             store,
@@ -96,7 +95,7 @@ impl Task {
             shared,
             under_way: None,
             stuck: None,
-            heard_at,
+            heard_at: None,
             unpublished: None,
             logged: None,
         }
@@ -312,6 +311,11 @@ impl Task {
             if self.agent.transport().check_name(&address).is_ok() && !seeds.contains(&address) {
                 seeds.push(address);
             }
+        }
+        if seeds.is_empty() && self.heard_at.is_none() {
+            // It knows no way to the others, and so has nobody to hear from.
+            self.heard_at = Some(Instant::now());
+            self.set_fleet();
         }
         if seeds.len() == self.seeds.len() {
             return;

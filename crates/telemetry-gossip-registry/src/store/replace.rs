@@ -70,11 +70,14 @@ pub(crate) fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
             set_mode(&file, mode)?;
             file.sync_all()
         })
-        .and_then(|()| fs::rename(&new, path))
-        .and_then(|()| sync_folder_of(path));
+        .and_then(|()| fs::rename(&new, path));
     if written.is_err() {
         // It may not even exist.
         let _ = fs::remove_file(&new);
+    } else {
+        // Some file systems know no such thing, and some folders may not be read. The file is
+        // replaced all the same.
+        let _ = sync_folder_of(path);
     }
     written
 }
