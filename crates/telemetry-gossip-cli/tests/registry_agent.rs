@@ -8,8 +8,7 @@
 
 mod common;
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::os::unix::net::UnixStream;
+use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -91,12 +90,7 @@ fn joined(id: &str) -> impl Fn(&Value) -> bool {
 
 /// Asks an agent, as a script does.
 fn ask(agent: &Agent, request: &str) -> Value {
-    let mut stream = UnixStream::connect(&agent.control).expect("the control socket");
-    stream.set_read_timeout(Some(TIMEOUT)).unwrap();
-    writeln!(stream, "{{\"ask\":\"{request}\"}}").unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    serde_json::from_str(&answer).unwrap()
+    common::ask(&agent.control, request)
 }
 
 /// Asks what the agent makes of its registry.

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 use telemetry_gossip_core::{Member, NodeId};
+use telemetry_gossip_registry::follow::TELEMETRY_KEY;
 use telemetry_gossip_tokio::{MemberView, PeerAddr};
 
 use super::line::Line;
@@ -73,6 +74,9 @@ impl Held {
                 ),
             )];
         }
+        // The versions of the registry are told by the event `registry`. A line per member and
+        // version would cost a fleet the square of its size.
+        self.entries.retain(|entry| entry.key != TELEMETRY_KEY);
         self.entries.iter().map(|entry| entry.line(id)).collect()
     }
 }

@@ -170,13 +170,18 @@ impl Agent {
 /// Asks the agent with this control socket for its view, as a script does.
 #[cfg(unix)]
 pub(crate) fn view(control: &str) -> Value {
+    ask(control, "view")["view"].take()
+}
+
+/// Asks the agent with this control socket, as a script does.
+#[cfg(unix)]
+pub(crate) fn ask(control: &str, request: &str) -> Value {
     let mut stream = std::os::unix::net::UnixStream::connect(control).expect("the control socket");
     stream.set_read_timeout(Some(TIMEOUT)).expect("a timeout");
-    stream.write_all(b"{\"ask\":\"view\"}\n").expect("a request");
+    writeln!(stream, "{{\"ask\":\"{request}\"}}").expect("a request");
     let mut answer = String::new();
     stream.read_to_string(&mut answer).expect("an answer");
-    let mut answer: Value = serde_json::from_str(&answer).expect("JSON");
-    answer["view"].take()
+    serde_json::from_str(&answer).expect("JSON")
 }
 
 /// Asks the agent with this control address for its view.
@@ -189,8 +194,14 @@ pub(crate) fn view(control: &str) -> Value {
 /// Reads the size of the resident set of a process.
 #[cfg(target_os = "linux")]
 pub(crate) fn resident_kib(pid: u32) -> u64 {
+    status_kib(pid, "VmRSS:")
+}
+
+/// Reads a size from the status of a process.
+#[cfg(target_os = "linux")]
+pub(crate) fn status_kib(pid: u32, name: &str) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("a process");
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("a line of VmRSS");
+    let line = status.lines().find(|line| line.starts_with(name)).expect("a line of this name");
     line.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).expect("a number")
 }
 

@@ -22,9 +22,9 @@ use crate::follow::{
 use crate::head::Head;
 use crate::store::{Store, StoreError};
 
-/// How long a store may take to answer. Stores have shorter limits of their own: 30 s where a
-/// password has to be checked.
-const READ_TIMEOUT: Duration = Duration::from_secs(40);
+/// How long a store may take to answer. Stores have shorter limits of their own: 60 s where two
+/// members of etcd have to check a password.
+const READ_TIMEOUT: Duration = Duration::from_secs(70);
 
 /// How long a node that leaves waits for the others to hear of it.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(5);

@@ -5,6 +5,7 @@
 #![deny(warnings)]
 #![cfg(unix)]
 
+mod authority;
 mod cluster;
 mod faults;
 mod login;

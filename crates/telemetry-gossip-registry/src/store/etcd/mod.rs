@@ -53,7 +53,7 @@ const MAX_FILE: u64 = 1 << 20;
 /// A store on etcd. [`Location::open`](super::Location::open) makes it.
 ///
 /// Its futures need a tokio runtime. A read of the head ends within 4 s, and with a user and a
-/// password, if it has to log in, within 30 s. A document takes such a read for each chunk.
+/// password, if it has to log in, within 60 s. A document takes such a read for each chunk.
 #[derive(Debug)]
 pub struct EtcdStore {
     location: String,
