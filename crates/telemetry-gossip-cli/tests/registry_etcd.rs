@@ -103,8 +103,9 @@ const REQUESTS: f64 = 300.0;
 /// The memory of the largest agent that no other process shares, in MiB.
 const PRIVATE: f64 = 3.0;
 
-/// All that is resident of the largest agent, in MiB: 8.5 MB. Most of that are pages of the program,
-/// which all agents on a host share: Linux maps whole 64 KiB of a file where one byte is used.
+/// All that is resident of the largest agent, in MiB: 8.5 MB. Most of that are pages of the
+/// program, which all agents on a host share: Linux maps whole 64 KiB of a file where one byte is
+/// used.
 const RESIDENT: f64 = 8.1;
 
 /// What an agent may cost while etcd is down, in percent of a core.

@@ -29,7 +29,12 @@ impl Report {
 
     /// A time in seconds.
     pub(crate) fn time(&mut self, step: &str, took: Duration, bound: Option<Duration>) {
-        self.add(step, took.as_secs_f64(), bound.map(|bound| bound.as_secs_f64() * self.slack), "s");
+        self.add(
+            step,
+            took.as_secs_f64(),
+            bound.map(|bound| bound.as_secs_f64() * self.slack),
+            "s",
+        );
     }
 
     /// Something of which there may be none.
