@@ -239,9 +239,11 @@ fn a_fleet_without_a_registry_gets_one_of_its_live_members() {
     assert!(b.wait().success());
     fleet.join("b", &[]);
     fleet.agents[1].wait_for(|line| line["event"] == "registry" && line["state"] == "current");
-    fleet.agents[0].wait_for_event("telemetry", "b");
-    let said = fleet.refused(&["check", "--via", &fleet.via()], 1);
-    assert!(said.contains("1 of 2 live members have it"), "{said}");
+    let mut said = String::new();
+    until(|| {
+        said = fleet.refused(&["check", "--via", &fleet.via()], 1);
+        said.contains("1 of 2 live members have it")
+    });
     assert!(said.contains("problem: a has no version in force"), "{said}");
 }
 
