@@ -20,7 +20,7 @@ pub struct Published {
 }
 
 impl Published {
-    /// Reads the value of [`TELEMETRY_KEY`]; `None` if it is none.
+    /// Reads the value of [`TELEMETRY_KEY`](super::TELEMETRY_KEY); `None` if it is none.
     #[must_use]
     pub fn parse(value: &[u8]) -> Option<Self> {
         let (version, hash) = std::str::from_utf8(value).ok()?.split_once('.')?;
