@@ -36,7 +36,7 @@ fn all_have(registry: &Registry, nodes: impl IntoIterator<Item = usize>, version
     nodes.into_iter().all(|index| registry.in_force(index) == Some(version))
 }
 
-/// Nobody was accused, and nobody held Dead, since the start.
+/// Whether no node has suspected a member, or held one Dead, since the start.
 fn nobody_was_wronged(cluster: &Cluster) -> bool {
     let counts = cluster.simulation().counts();
     let suspected = cluster
@@ -77,7 +77,7 @@ fn without_any_hint_a_version_is_in_force_everywhere_within_40_seconds() {
 }
 
 /// A template is rolled out host by host over two hours. A newcomer that half of the hosts do not
-/// know yet is answered and told nothing; nobody is accused, and in the end all is whole.
+/// know yet is answered and told nothing; no member is accused, and in the end all is whole.
 #[test]
 fn files_that_differ_for_hours_wrong_nobody() {
     for_each_seed(3, |seed| {

@@ -155,8 +155,8 @@ impl Run<'_> {
         self.fleet.change(self.version, &[args, &["--via", self.fleet.via()]].concat())
     }
 
-    /// Nobody was wrongly suspected or declared dead since the last time, and no removed node was
-    /// admitted.
+    /// Checks that no running member was suspected or declared dead since the last check, and that
+    /// no removed node was admitted.
     fn nobody_wronged(&mut self, step: &str) {
         let mut found = self.fleet.found();
         found.wrong.extend(found.suspected);

@@ -198,7 +198,7 @@ fn an_agent_whose_service_manager_is_gone_warns_once_and_goes_on() {
     });
 }
 
-/// One whose socket is full: whoever sends to it waits.
+/// The socket of this service manager is full, so that a thread that sends to it waits.
 #[test]
 fn a_service_manager_that_does_not_read_holds_nothing_up() {
     let manager = Manager::new();

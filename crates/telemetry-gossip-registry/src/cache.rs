@@ -161,7 +161,8 @@ mod tests {
     fn a_file_that_the_system_does_not_let_be_read_stays_where_it_is() {
         let folder = tempfile::tempdir().unwrap();
         let (cache, path) = (Cache::new(folder.path()), folder.path().join(FILE));
-        // The tests may run as a user who can read everything, but nobody can read this.
+        // Even a user who may read every file cannot read this one, and tests may run as such a
+        // user.
         std::os::unix::fs::symlink(&path, &path).unwrap();
         let found = cache.read();
         assert_eq!(found.kept, None);

@@ -14,9 +14,9 @@ pub const ALWAYS_ALLOWED: usize = 3;
 /// `forced` mark takes it as well.
 pub const SUPPORTERS: usize = 3;
 
-/// Whether the list of `after` takes away so many members of `before` that somebody has to confirm
-/// it: all of them, or more than half and more than [`ALWAYS_ALLOWED`]. Members of a replaced
-/// machine stay members.
+/// Whether the list of `after` takes away so many members of `before` that an operator has to
+/// confirm it: all of them, or more than half and more than [`ALWAYS_ALLOWED`]. Members of a
+/// replaced machine stay members.
 ///
 /// ```
 /// use telemetry_gossip_registry::{Document, guard};

@@ -329,7 +329,7 @@ fn fleet(cluster: &Cluster, index: usize, me: NodeId) -> Fleet {
         .members()
         .filter(|member| member.status() == MemberStatus::Alive && me != *member.id())
         .map(|member| Published::parse(member.value(TELEMETRY_KEY)?.value));
-    // A node that has not joined may have nobody to hear from; its follower waits some seconds.
+    // A node that has not joined may hear from no member; its follower waits some seconds.
     Fleet::new(others, node.health().joined)
 }
 

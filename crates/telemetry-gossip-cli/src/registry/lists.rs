@@ -51,7 +51,7 @@ pub(super) async fn init(registry: &Registry, args: &InitArgs) -> Result<(), Err
         return Err(RegistryError::Exists { location, version }.into());
     }
     let made = Made { before: None, edition };
-    // The agents of a fleet that gets its first registry follow none yet: there is nobody to tell.
+    // The agents of a fleet that gets its first registry follow none yet: no agent has to be told.
     finish(&made, None, author, None).await
 }
 

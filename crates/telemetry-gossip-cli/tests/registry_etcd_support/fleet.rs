@@ -114,8 +114,8 @@ impl Fleet {
 
     /// Stops these agents, and starts each again on its machine. Returns when the last was started.
     ///
-    /// If all stop at once, nobody may be left who hears that the last ones leave: then they end
-    /// with exit code 1, which is passed over.
+    /// If all agents stop at once, no member may be left to hear that the last ones leave. These
+    /// agents end with exit code 1, which is passed over.
     pub(crate) fn restart(&mut self, ids: &[String]) -> SystemTime {
         let is_all = ids.len() == self.nodes.len();
         let nodes: Vec<_> = ids.iter().map(|id| self.take(id)).collect();
@@ -224,7 +224,7 @@ impl Fleet {
         }
     }
 
-    /// From now on, nobody is to admit this node.
+    /// From now on, an agent that admits this node is counted as a failure.
     pub(crate) fn removed(&mut self, id: &str) {
         self.nodes.iter().for_each(Node::read_printed);
         self.removed.insert(id.to_owned(), SystemTime::now());

@@ -7,8 +7,8 @@ use std::time::Instant;
 use telemetry_gossip_core::NodeId;
 use telemetry_gossip_tokio::PeerAddr;
 
-/// The most nodes that are remembered. Whoever speaks as a member can make ids up, so the one that
-/// knocked first makes room.
+/// The most nodes that are remembered. Any holder of the key can make ids up, so the node that
+/// knocked first makes room for a new one.
 const MAX_KNOCKS: usize = 256;
 
 /// A node that asked this one for something and does not belong.

@@ -313,7 +313,7 @@ impl Task {
             }
         }
         if seeds.is_empty() && self.heard_at.is_none() {
-            // It knows no way to the others, and so has nobody to hear from.
+            // The node knows no way to other members, so it has no answer to wait for.
             self.heard_at = Some(Instant::now());
             self.set_fleet();
         }
